@@ -275,7 +275,7 @@ pub struct DiskConfig {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Overlay {
     pub directory: PathBuf,
-    /// Limit of the bytes that a machine can change.
+    /// Size limit of an overlay, which holds the changes of one machine, bytes.
     pub bytes_max: u64,
     /// True if overlays are kept; otherwise they are dropped when their machine boots again.
     #[serde(default)]

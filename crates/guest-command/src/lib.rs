@@ -1,8 +1,9 @@
-//! Commands about guests and nodes: `evenkeel guest`, `node` and `fence`. They join what the parts
-//! `guest` and `volume` do, and create and import disk images.
+//! Commands about guests and nodes: `evenkeel guest`, `node` and `fence`. They also create and
+//! import disk images. They are a crate because they use both the part `guest` and the part
+//! `volume`.
 //!
-//! Orders go to the roles through the running supervisor. Images are inspected and changed here, by
-//! confined programs, before a guest has them.
+//! The roles execute the orders, which reach them through the running supervisor. A command itself
+//! inspects and changes an image, by confined programs, before a guest gets it.
 
 #![allow(
     clippy::missing_errors_doc,

@@ -70,7 +70,7 @@ fn process(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }
 
-/// A process that can only receive signals.
+/// A role whose messages this supervisor does not understand: it can only get signals.
 pub struct OwnedProcess(pub Started);
 
 impl fmt::Debug for OwnedProcess {

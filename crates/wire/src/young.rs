@@ -1,4 +1,5 @@
-//! A connection during its handshake and greetings.
+//! A new connection: the TLS handshake, and then the greetings that its user exchanges. It blocks,
+//! with a deadline; [`GreetingConnection::into_connection`] makes the connection that does not.
 
 use crate::{ConnectionPermission, NodeConnection, TrustedNodes};
 use rustls::pki_types::ServerName;
@@ -91,7 +92,7 @@ fn timed_out(error: io::Error) -> io::Error {
     }
 }
 
-/// A connection during the greetings.
+/// A connection after the TLS handshake, if it has one, and before the end of the greetings.
 #[derive(Debug)]
 pub struct GreetingConnection {
     timed: TimedStream,

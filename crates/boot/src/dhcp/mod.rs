@@ -1,12 +1,14 @@
 //! DHCP for IPv4 (RFC 2131 and 2132) without I/O: requests, responses and decisions.
 //!
 //! - [`request`] parses a packet of a client, [`reply`] writes the response.
-//! - [`range`] numbers addresses, [`pool`] tracks which client may use which.
-//! - [`moves`] tracks which leases a node knows when the range changes.
-//! - [`mirror`] copies the leases of a part to other nodes.
-//! - [`desk`] decides about requests, [`loads`] selects what a client loads.
-//! - [`attempts`] tracks clients that no other server answers.
-//! - [`limit`] is the rate limit of clients, [`lacks`] explains why a range has no address.
+//! - [`range`] divides a range into one part per node, [`pool`] tracks which client may use which
+//!   address.
+//! - [`moves`] decides which leases of a part a node knows after the range or its parts changed.
+//! - [`mirror`] copies the leases of a part to the nodes that do not hold it.
+//! - [`desk`] decides about requests, [`loads`] selects the boot file of a client.
+//! - [`attempts`] counts the requests of a client that no server answers: a node whose version no
+//!   majority has confirmed answers only after enough of them.
+//! - [`limit`] limits the requests per client, [`lacks`] explains why a range has no address.
 //!
 //! No module here has a socket or a clock.
 

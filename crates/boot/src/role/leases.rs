@@ -60,7 +60,7 @@ const LONGER_NS: u64 = 600_000_000_000;
 /// holder knows its leases again, nanoseconds.
 const UNHEARD_NS: u64 = 1_000_000_000;
 
-/// A part as this node took it.
+/// A part that this node has taken over: what the node knew then, and its state since.
 #[derive(Clone, Debug)]
 struct AcquiredPart {
     epoch: u64,
@@ -138,7 +138,7 @@ pub struct LeaseRecordWrite {
 /// Parts that this node holds by a lease of the cluster. A change of the ranges clears them.
 #[derive(Clone, Debug, Default)]
 struct OwnedParts {
-    /// Parts as this node took them, with the epoch.
+    /// Parts that this node has taken over, by index.
     taken: BTreeMap<usize, AcquiredPart>,
     /// Parts that this node already held in an earlier call of `turn`.
     used: BTreeSet<usize>,

@@ -62,7 +62,7 @@ impl Desired {
     }
 
     /// Returns whether the node may take over addresses from others that serve. A node
-    /// with a version that is judged may not: it waits, or rolls back first.
+    /// that serves a candidate may not: it waits, or rolls back first.
     pub fn may_preempt(&self) -> bool {
         !self.trial
     }

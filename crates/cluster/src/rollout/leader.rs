@@ -1,4 +1,5 @@
-//! The leader's next decision about the version in progress.
+//! The leader's next decision about the version whose rollout is in progress: which nodes serve it
+//! next, or whether it is accepted, refused or rolled back.
 
 use crate::command::{Decision, Reported, RolloutStep, VersionId};
 use crate::member::MemberId;

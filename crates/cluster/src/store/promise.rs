@@ -71,7 +71,7 @@ pub struct Promise {
     /// The store has this vote, or a later one.
     #[serde(default)]
     pub vote: Option<Vote>,
-    /// The store has this entry, or one behind it.
+    /// The store has this entry, or a later one.
     #[serde(default)]
     pub last: Option<LogId>,
     /// No start of the engine had a higher number.

@@ -25,8 +25,8 @@ const LARGE_PATIENCE: u32 = 8;
 pub(crate) struct Tried {
     pub(crate) links: Vec<u64>,
     pub(crate) ways: Vec<PathKind>,
-    /// Sends only to this run of the member's process: a request that must not be handled
-    /// twice is not sent to another run.
+    /// For a request that must not be handled twice: the process of the member that got the
+    /// first copy. A restarted process does not know that copy, so it gets none.
     pub(crate) run: Option<u64>,
 }
 

@@ -91,7 +91,7 @@ impl Supervised {
     }
 }
 
-/// Returns the report of a part; None if the served version does not contain the part.
+/// Returns the report of a part; None if the version that this machine serves has no such part.
 async fn report_of(link: Arc<SupervisorLink>, part: &'static str) -> Option<StatusReport> {
     let question = SupervisorMessage::TellReport {
         part: part.to_owned(),

@@ -277,7 +277,8 @@ impl Portal {
         reply::html(StatusCode::OK, page::list(&list))
     }
 
-    /// Handles paths that contain a name, and the feed, whose paths are case-insensitive.
+    /// Handles paths with the name of an offer (`/start/NAME.rdp`, `/icon/NAME.png`), and those of
+    /// the feed of Remote Desktop programs, which are case-insensitive.
     async fn named(
         &self,
         facts: &PortalConfiguration,

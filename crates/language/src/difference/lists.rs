@@ -447,7 +447,7 @@ struct Expression {
     is_secret: bool,
     /// True if its result is written where a secret is expected.
     is_sink: bool,
-    /// True if it has too many calls to know what it reads.
+    /// True if it has more than `CALLS_MAX` calls, so that the carriers it reads are unknown.
     is_unknown: bool,
     reads: Carriers,
     /// Names that the result is written to or compared with.

@@ -1,11 +1,11 @@
 //! Cache of small responses (`cache` sections, `cache-use`, `cache-store`; manual, chapter 6):
 //! decides which responses are stored and for how long, stores them, and finds those to deliver.
-//! Values only; `crate::caching` uses them for streams.
+//! This module knows no stream; `crate::caching` applies it to streams.
 //!
-//! A cache survives reloads as long as its section stays the same. Its memory is bounded by
-//! `total-max-size`: the oldest entry is removed first. Responses being stored may use the same
-//! amount again. Nothing is delivered after its expiry, and nothing of a request with
-//! `Authorization` is stored or delivered.
+//! A cache survives reloads as long as its section stays the same. Its entries use at most
+//! `total-max-size`: the oldest is removed first. Responses that are still arriving may use the
+//! same amount again. An entry is never delivered after its expiry. A request with `Authorization`
+//! gets no entry, and its response is not stored.
 
 pub(crate) mod control;
 pub(crate) mod store;

@@ -98,7 +98,7 @@ impl HeldEntry {
             .words(data + cell.at as usize, 3.min(cell.shape.words() as usize))
     }
 
-    /// Returns a value: a count, or the events of the last period.
+    /// Returns a value: a number; for a rate, the number of events in the last period.
     pub fn get(&self, kind: DataType, element: u32) -> Option<u64> {
         let (cell, words) = self.cell(kind, element)?;
         Some(read(cell, words))

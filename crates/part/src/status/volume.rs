@@ -80,13 +80,14 @@ pub struct VolumeReport {
     pub state: PublishedVolumeState,
     /// Storage of the volume, in the notation of the configuration.
     pub backing: String,
-    /// Storage system that replicates the volume, if this machine does not serve it; empty: none.
+    /// Storage system that keeps the data of an external volume, in the notation of the
+    /// configuration; empty: the volume is not external.
     pub external_storage: String,
     /// Nodes with a copy; None: the volume has one copy.
     pub copies: Option<CopyNodes>,
-    /// Node that has the lease of a volume with two copies; empty: none.
+    /// Node that has the lease of a volume with two copies, or of an external one; empty: none.
     pub owner: String,
-    /// True on the node that serves a volume with two copies.
+    /// True on the node that serves a volume with two copies, or owns an external one.
     pub is_owner: bool,
     pub complete: CompleteCopies,
     pub is_connected: bool,

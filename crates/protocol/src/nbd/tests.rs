@@ -153,7 +153,7 @@ fn named_user_opens_an_export_only_through_the_gate() {
     );
     let (step, _) = try_to(&option(1, b"mail/guest/old"), Some(gate));
     assert_eq!(step, Err(NbdConnectionError::InUse));
-    // The gate also decides about clients without a name.
+    // The gate also decides about a client that names an export, but no user.
     let (step, last) = try_to(&go(7, "mail", &[]), Some(gate));
     assert_eq!(
         (step, &*last.unwrap().2),

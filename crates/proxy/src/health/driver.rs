@@ -94,7 +94,8 @@ struct ChecksState {
     errors: Mutex<Vec<(u32, &'static str)>>,
 }
 
-/// Maximum number of servers with too many errors that wait to be processed.
+/// Maximum number of waiting reports of servers that reached their `error-limit`; further ones are
+/// dropped.
 const ERRORS_MAX: usize = 4096;
 
 impl TakesErrors for ChecksState {
@@ -134,7 +135,7 @@ fn observe(shared: &Arc<ChecksState>, config: &Config) {
     }
 }
 
-/// Applies `on-error` to servers with too many errors.
+/// Applies `on-error` to servers that reached their `error-limit`.
 fn take_errors(shared: &ChecksState) {
     let errors = std::mem::take(&mut *shared.errors.lock().unwrap_or_else(PoisonError::into_inner));
     for (uid, what) in errors {

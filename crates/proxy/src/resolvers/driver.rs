@@ -17,9 +17,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// Maximum number of concurrent queries; each has a socket.
 const EXCHANGES_MAX: usize = 512;
-/// Number of concurrent queries from which names requested only by rules have to wait. Hosts
-/// with silent nameservers, which a client may choose, then cannot delay the names of our
-/// servers.
+/// Number of concurrent queries from which on names that only rules request wait. A client may
+/// choose names whose nameservers are silent, and these must not delay the names of our servers.
 const EXCHANGES_OF_RULES_MAX: usize = EXCHANGES_MAX / 2;
 /// Maximum wait for a query to end before the schedule is checked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

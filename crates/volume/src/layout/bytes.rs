@@ -1,4 +1,5 @@
-//! Numbers in records: little-endian, in order, with bounds checks.
+//! Parts of a record: a reader of its numbers (little-endian, one after the other, with bounds
+//! checks), and the checksum at its end.
 
 use twox_hash::XxHash3_64;
 

@@ -1,5 +1,6 @@
-//! Use of the volume by a role of this node, such as a guest that runs here or migrates to the
-//! other node. The use determines which node should own the volume, and whose clients may write.
+//! Use of the volume as a role of this node reports it: its guest only reads, writes here alone, or
+//! migrates and hands the volume over. The use determines which node should own the volume, and
+//! the clients of which node may write.
 
 use super::Mirror;
 use super::peer::number_of;
@@ -14,7 +15,7 @@ const GOOD: u32 = 2;
 const USED_HERE: u32 = 4;
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Use of the volume on this node.
+/// Last use that a role of this node reported.
 #[derive(Debug, Default)]
 pub(super) struct LocalUse {
     here: Option<VolumeUse>,

@@ -12,7 +12,7 @@ pub(crate) enum ReplicaDefect {
     FlushesLocalOnly,
     /// Replies are sent and requests started regardless of the lease.
     IgnoresLeaseEnd,
-    /// A write does not wait for the activity log.
+    /// A write does not wait until its extent is in the activity log.
     WritesBeforeHot,
     /// An extent leaves the activity log before both disks have flushed its writes.
     EvictsUnstable,

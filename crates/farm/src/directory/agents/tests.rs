@@ -399,7 +399,8 @@ struct AgentSimulation {
     is_cut: bool,
     sessions: BTreeMap<u64, Session>,
     asked: Vec<PendingReport>,
-    /// Time until which reports may predate the start of the nodes or of sessions.
+    /// Before this time the nodes may not know all sessions: the agents' first reports after the
+    /// start of a node or of a session have not arrived. Logons are not checked before it.
     settled_ms: u64,
 }
 

@@ -1,4 +1,5 @@
-//! Action `do-resolve`: resolves a host that a request names; its rules wait for the address.
+//! Action `do-resolve`: resolves a host name that a request contains. The next rules of the stream
+//! wait for the address.
 
 use super::{ActionResult, ActionRow, Build, RuleAction, places};
 use crate::codes as load_codes;

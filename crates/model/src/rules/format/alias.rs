@@ -69,7 +69,7 @@ pub(in crate::rules) fn server_address(stream: &ProxyStream) -> Option<SocketAdd
     }
 }
 
-/// Returns whether no complete HTTP request arrived.
+/// Returns whether an HTTP stream has no complete request; false for a TCP stream.
 fn without_request(stream: &ProxyStream) -> bool {
     stream.http && stream.received_method().is_empty()
 }

@@ -67,7 +67,8 @@ impl RuleFixture {
         desk
     }
 
-    /// Returns a master at 3609 ms; its earlier actions are dropped.
+    /// Returns a router at 3610 ms, just after it has become master; its actions until then are
+    /// dropped.
     pub fn master(settings: Settings) -> RuleFixture {
         let mut desk = RuleFixture::new(settings);
         desk.until(3_610);

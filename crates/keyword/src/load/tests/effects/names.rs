@@ -1,4 +1,4 @@
-//! Names that servers of a file follow, and those that clients ask for.
+//! Name resolution: names that clients request (`do-resolve`) delay no name of a server.
 
 use crate::testing::load_text;
 use model::names::plan::{ASKED_MAX, Due, ResolutionSchedule};
