@@ -17,6 +17,8 @@ pub enum Defect {
     OneReplyConfirms,
     /// A node decides alone as soon as a connection breaks.
     BrokenIsGone,
+    /// An adopted claim counts as confirmed while a third node may know better.
+    ClaimIsConfirmed,
     ClockStands,
     NotForwarded,
     /// The generation is not increased when a decision replaces another one.

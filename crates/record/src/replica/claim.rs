@@ -118,13 +118,22 @@ impl<D: Directory> Replica<D> {
             let record = own.record.clone();
             return self.send(node, Message::Reply { number, record });
         }
-        let leaves = self.is_leaving(key);
-        let judged = self.directory.judge(record, (over, leaves), origin, now_ms);
+        let mut known = (over, self.is_leaving(key));
+        if let Some(entry) = entry
+            && entry.yields_to(record)
+            && (self.is_tentative(key)
+                || !entry.version.used && self.is_own_claim(entry.version, record.version))
+        {
+            // Of two claims of other nodes, the greater wins here as on those nodes.
+            known = (Some(entry.version), true);
+        }
+        let judged = self.directory.judge(record, known, origin, now_ms);
         let reply = match judged {
             Some(held) => {
                 if held.version.clock == record.version.clock
                     && held.version.origin == record.version.origin
                 {
+                    self.note_claim(key, now_ms);
                     self.settle(key, now_ms);
                 }
                 Message::Reply {
@@ -135,6 +144,11 @@ impl<D: Directory> Replica<D> {
             None => Message::Full { number },
         };
         self.send(node, reply);
+    }
+
+    /// Returns whether a version is an earlier claim of the node that proposes another one now.
+    fn is_own_claim(&self, held: Version, proposed: Version) -> bool {
+        held.origin == proposed.origin && !self.has_defect(Defect::ClaimIsConfirmed)
     }
 
     fn settle(&mut self, key: D::Key, now_ms: u64) {
@@ -178,6 +192,10 @@ impl<D: Directory> Replica<D> {
             return;
         }
         self.directory.merge(record, origin, now_ms);
+        if record.age_ms < CLAIM_MS && record.version.origin != origin {
+            // The other node has adopted it from a third one.
+            self.note_claim(key, now_ms);
+        }
         let is_known = self.directory.table().get(key).is_some_and(|entry| {
             // The reply contains the other node's record, which may be known here already.
             entry.value.place() == record.value.place() && entry.version >= record.version
@@ -241,6 +259,9 @@ impl<D: Directory> Replica<D> {
     /// Completes a claim whose key is known now: the requests get the known value.
     fn resolve(&mut self, claim: PendingClaim<D>, now_ms: u64) {
         let key = claim.key();
+        if self.is_tentative(key) {
+            return self.waiting.extend(claim.requests);
+        }
         match self.directory.decision(key, None) {
             Some(decision) => self.resolve_all(key, claim.requests, &Ok(decision), now_ms),
             None => claim
@@ -282,6 +303,9 @@ impl<D: Directory> Replica<D> {
         };
         let request = first.request.clone();
         let key = D::key_of(&request);
+        if self.is_tentative(key) {
+            return self.waiting.extend(requests);
+        }
         if let Some(decision) = self.directory.known(&request, now_ms) {
             return self.resolve_all(key, requests, &Ok(decision), now_ms);
         }

@@ -7,6 +7,7 @@ pub use peer::{OPENING_KEPT_MS, PeerState, PeerStatus};
 
 use crate::defect::Defect;
 use crate::directory::{Directory, EntryOf, GroupOf, Proposal, StoreRefusal};
+use crate::version::Version;
 use claim::PendingClaim;
 use peer::Peer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,14 @@ pub(crate) struct WaitingRequest<D: Directory> {
     pub(crate) ticket: u64,
 }
 
+/// An adopted claim that its author has not confirmed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tentative {
+    pub(crate) version: Version,
+    /// Time after which the record counts as confirmed, milliseconds.
+    pub(crate) until_ms: u64,
+}
+
 /// Directory of this node, and its agreement with the other nodes. The caller delivers the messages
 /// of each connection in order, or reports its end; and calls [`Replica::tick`] when it is due.
 #[derive(Debug)]
@@ -50,6 +59,9 @@ pub struct Replica<D: Directory> {
     /// Proposals whose claims ended when a connection broke: another node may have adopted them.
     /// For each of these keys, a request waits.
     pub(crate) unsettled: BTreeMap<D::Key, Proposal<D>>,
+    /// Adopted claims of nodes that ask a third node as well, which may know better: a request for
+    /// the key waits until the claim is confirmed.
+    pub(crate) tentative: BTreeMap<D::Key, Tentative>,
     pub(crate) waiting: Vec<WaitingRequest<D>>,
     pub(crate) resolved: Vec<Resolved<D>>,
     pub(crate) broken: Vec<(String, &'static str)>,
@@ -65,6 +77,7 @@ impl<D: Directory> Replica<D> {
             start_until_ms: None,
             claims: BTreeMap::new(),
             unsettled: BTreeMap::new(),
+            tentative: BTreeMap::new(),
             waiting: Vec::new(),
             resolved: Vec::new(),
             broken: Vec::new(),
@@ -147,6 +160,10 @@ impl<D: Directory> Replica<D> {
                 self.directory.decide_alone(&waiting.request, now_ms),
             ));
         }
+        if self.is_tentative(key) {
+            self.waiting.push(waiting);
+            return None;
+        }
         if !self.is_leaving(key)
             && let Some(decision) = self.directory.known(&waiting.request, now_ms)
         {
@@ -198,6 +215,34 @@ impl<D: Directory> Replica<D> {
         held.is_some() && proposal.is_some_and(|proposal| proposal.over == held)
     }
 
+    /// Returns whether the record of a key is a claim that its author has not confirmed.
+    pub(crate) fn is_tentative(&self, key: D::Key) -> bool {
+        let held = self.directory.table().get(key).map(|entry| entry.version);
+        let tentative = self.tentative.get(&key).map(|one| one.version);
+        held.is_some() && tentative == held && !self.has_defect(Defect::ClaimIsConfirmed)
+    }
+
+    /// Notes that the record of a key is a claim of another node, if a third node decides with it.
+    pub(crate) fn note_claim(&mut self, key: D::Key, now_ms: u64) {
+        let Some(entry) = self.directory.table().get(key) else {
+            return;
+        };
+        let version = entry.version;
+        let author = |peer: &&Peer<D>| peer.origin == version.origin;
+        let is_of_peer = self
+            .peers
+            .values()
+            .filter(|peer| peer.is_synced())
+            .any(|peer| author(&peer));
+        // A connection that broke just now may be open at the other end of the author.
+        let others = self.peers.values().filter(|peer| !author(peer));
+        let has_third = others.into_iter().any(|peer| peer.state != PeerState::Gone);
+        if is_of_peer && has_third {
+            let until_ms = now_ms.saturating_add(CLAIM_MS);
+            self.tentative.insert(key, Tentative { version, until_ms });
+        }
+    }
+
     fn proposal(&mut self, request: &D::Request, now_ms: u64) -> Result<Proposal<D>, D::Refusal> {
         use crate::record::Value;
         let key = D::key_of(request);
@@ -226,7 +271,9 @@ impl<D: Directory> Replica<D> {
     pub fn due_ms(&self) -> Option<u64> {
         let peers = self.peers.values().filter_map(Peer::due_ms);
         let claims = self.claims.values().map(PendingClaim::due_ms);
-        peers.chain(claims).chain(self.start_until_ms).min()
+        let tentative = self.tentative.values().map(|one| one.until_ms);
+        let all = peers.chain(claims).chain(tentative);
+        all.chain(self.start_until_ms).min()
     }
 
     /// Handles expired timeouts, then re-evaluates the waiting requests.
@@ -235,6 +282,7 @@ impl<D: Directory> Replica<D> {
         if self.start_until_ms.is_some_and(is_due) {
             self.start_until_ms = None;
         }
+        self.tentative.retain(|_, one| one.until_ms > now_ms);
         self.close_unresponsive_nodes(now_ms);
         let mut lost = Vec::new();
         for (node, peer) in &mut self.peers {

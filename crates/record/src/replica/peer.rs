@@ -1,10 +1,10 @@
 //! State of the connection with each other node, and the messages that are due to it.
 
-use super::{BROKEN_MS, Replica, SYNC_MS};
+use super::{BROKEN_MS, CLAIM_MS, Replica, SYNC_MS};
 use crate::directory::{Directory, GroupOf, MessageOf};
 use crate::message::Message;
 use crate::record::InvalidMessage;
-use crate::version::Origin;
+use crate::version::{Origin, Version};
 use std::collections::{BTreeSet, VecDeque};
 
 const SENT_MAX: usize = 250;
@@ -137,6 +137,7 @@ impl<D: Directory> Replica<D> {
         (peer.state, peer.since_ms) = (state, now_ms);
         why.clone_into(&mut peer.why);
         let origin = peer.origin;
+        self.tentative.retain(|_, one| one.version.origin != origin);
         self.directory.lost(origin, now_ms);
         self.requeue_claims();
     }
@@ -223,8 +224,29 @@ impl<D: Directory> Replica<D> {
                 }
             }
             Message::Records(records) => {
+                let mut is_confirmed = false;
                 for record in &records {
+                    let before = self.directory.table().get(record.key);
+                    let is_same = |held: Version| {
+                        let of = |one: Version| (one.generation, one.clock, one.origin);
+                        of(held) == of(record.version)
+                    };
+                    let is_new = before.is_none_or(|before| !is_same(before.version));
                     self.directory.merge(record, origin, now_ms);
+                    if is_new && record.version.origin != origin && record.age_ms < CLAIM_MS {
+                        // The sender may have adopted it from a claim.
+                        self.note_claim(record.key, now_ms);
+                    }
+                    let tentative = self.tentative.get(&record.key);
+                    if tentative.is_some_and(|one| {
+                        one.version <= record.version && origin == one.version.origin
+                    }) {
+                        self.tentative.remove(&record.key);
+                        is_confirmed = true;
+                    }
+                }
+                if is_confirmed {
+                    self.pump(now_ms);
                 }
             }
             Message::Whole => {

@@ -52,6 +52,7 @@ fn checker_finds_deliberate_defects() {
         Defect::ClaimsCross,
         Defect::AnswersBeforeSync,
         Defect::OneReplyConfirms,
+        Defect::ClaimIsConfirmed,
         Defect::BrokenIsGone,
         Defect::ClockStands,
         Defect::NotForwarded,

@@ -41,6 +41,11 @@ struct Expected {
     last_ms: u64,
     is_used: bool,
     is_proved: bool,
+    /// All nodes were connected at the decision. Otherwise a node that returns may have an older
+    /// record, which expired elsewhere, and overrule it.
+    is_agreed: bool,
+    /// The record was not certain at some time, so a later hold may not have found it.
+    may_be_gone: bool,
 }
 
 pub(super) struct World {
@@ -59,6 +64,8 @@ pub(super) struct World {
     up_ms: BTreeMap<u8, u64>,
     /// Time since which all nodes agree.
     agreed_ms: Option<u64>,
+    /// Nodes that ended before they had synchronised with the others.
+    unmerged: BTreeSet<usize>,
     /// All records are expected ones.
     is_learned: bool,
     defect: Option<SimulatedDefect>,
@@ -81,6 +88,7 @@ impl World {
             down: vec![BTreeSet::new(); count],
             up_ms: BTreeMap::new(),
             agreed_ms: None,
+            unmerged: BTreeSet::new(),
             is_learned: false,
             defect,
         };
@@ -197,14 +205,35 @@ impl World {
                 states.any(|(name, peer)| name == NAMES[other] && peer.state == PeerState::Gone)
             })
         };
+        if !self.unmerged.is_empty() {
+            return true;
+        }
         let mut pairs = decides
             .iter()
             .flat_map(|at| decides.iter().map(move |other| (*at, *other)));
         pairs.any(|(at, other)| at != other && is_gone(at, other))
     }
 
+    /// Expects no value while two nodes decide without each other.
+    fn forget_if_split(&mut self) {
+        let nodes = &self.nodes;
+        let is_merged = |at: usize| {
+            let node: Option<&Node> = nodes[at].as_ref();
+            node.is_some_and(|node| !node.replica.synced().is_empty())
+        };
+        self.unmerged.retain(|at| !is_merged(*at));
+        if self.is_split() {
+            self.expected.clear();
+        }
+    }
+
     fn slice(&mut self) -> Result<(), String> {
         self.now_ms += 2;
+        let mut expected = std::mem::take(&mut self.expected);
+        for (key, known) in &mut expected {
+            known.may_be_gone |= !self.is_certain(*key, known);
+        }
+        self.expected = expected;
         while let Some(event) = self.network.next_event(&mut self.random, self.now_ms) {
             self.handle(event)?;
         }
@@ -218,11 +247,11 @@ impl World {
                 let other = NAMES.iter().position(|one| *one == name).ok_or("a node")?;
                 self.network.close(at, other, self.now_ms);
             }
+            // From now on this node may decide without another one that does so, too.
+            self.forget_if_split();
             self.release(at)?;
         }
-        if self.is_split() {
-            self.expected.clear();
-        }
+        self.forget_if_split();
         match (self.is_agreed(), self.agreed_ms) {
             (true, None) => self.agreed_ms = Some(self.now_ms),
             (false, _) => (self.agreed_ms, self.is_learned) = (None, false),
@@ -239,6 +268,7 @@ impl World {
         };
         match event {
             LinkEvent::Opened { at, other } => {
+                self.expected.retain(|_, known| known.is_agreed);
                 let now_ms = self.local_ms(at);
                 let origin = origin(&self.nodes, other).unwrap_or_default();
                 if let Some(node) = &mut self.nodes[at] {
@@ -323,6 +353,8 @@ impl World {
                 last_ms: (self.now_ms + left_ms).saturating_sub(retention_ms),
                 is_used: entry.version.used,
                 is_proved: entry.is_proved,
+                is_agreed: true,
+                may_be_gone: false,
             };
             self.expected.entry(key).or_insert(learned);
         }
@@ -340,7 +372,8 @@ impl World {
             (true, false) => RETENTION.unproved_ms,
             (true, true) => RETENTION.keep_ms,
         };
-        self.is_held(key.0, known.place) || self.now_ms + MARGIN_MS < known.last_ms + keep_ms
+        let is_kept = self.now_ms + MARGIN_MS < known.last_ms + keep_ms;
+        !known.may_be_gone && (is_kept || self.is_held(key.0, known.place))
     }
 
     /// Returns whether a place is down for some node, or was when a claim began.
@@ -354,6 +387,7 @@ impl World {
         if !serves(key.1, place) {
             return Err(format!("{key:?} gets place {place} of another room"));
         }
+        self.forget_if_split();
         let known = self.expected.get(&key).copied();
         let is_firm = |known: &Expected| !self.may_be_down(known.place);
         if let Some(known) = known.filter(|known| self.is_certain(key, known))
@@ -372,7 +406,12 @@ impl World {
             .collect();
         let is_sure = |known: &Expected| is_firm(known) && self.is_certain(key, known);
         let may_share = |known: &Expected| known.place == place;
+        // Three nodes that decide about keys of one group at the same moment may not share.
+        let has_third = self.nodes.len() > 2;
+        let is_recent = |known: &Expected| self.now_ms < known.changed_ms + CLAIM_MS;
+        let may_cross = has_third && others.iter().any(is_recent);
         if self.is_learned
+            && !may_cross
             && known.is_none()
             && others.iter().any(is_sure)
             && !others.iter().any(may_share)
@@ -387,8 +426,11 @@ impl World {
             last_ms: self.now_ms,
             is_used: false,
             is_proved: false,
+            is_agreed: self.is_agreed(),
+            may_be_gone: false,
         };
         let mut next = known.filter(|_| is_same).unwrap_or(first);
+        next.may_be_gone = false;
         if !next.is_used {
             (next.author, next.changed_ms, next.last_ms) = (at, self.now_ms, self.now_ms);
         }
@@ -417,10 +459,15 @@ impl World {
 
     fn touch(&mut self, at: usize, tenant: u8, place: u8, change: impl Fn(&mut Expected)) {
         let now_ms = self.now_ms;
+        let table = self.nodes[at].as_ref().map(|node| &node.replica.directory);
+        let has = |key: &Lodging| {
+            let entry = table.and_then(|directory| directory.table().get(*key));
+            entry.is_some_and(|entry| entry.0 == place)
+        };
         let own = self
             .expected
             .range_mut(Lodging(tenant, 0)..Lodging(tenant + 1, 0));
-        for (_, known) in own.filter(|(_, known)| known.place == place) {
+        for (_, known) in own.filter(|(key, known)| known.place == place && has(key)) {
             (known.author, known.changed_ms, known.last_ms) = (at, now_ms, now_ms);
             change(known);
         }
@@ -476,6 +523,12 @@ impl World {
         let now_ms = self.now_ms;
         self.expected
             .retain(|_, known| known.author != at || now_ms - known.changed_ms > 1_500);
+        // A node that had not synchronised with the others returns with another history.
+        let mut others = self.nodes.iter().flatten().peekable();
+        let has_others = others.peek().is_some();
+        if has_others && !others.any(|other| other.replica.synced().contains(NAMES[at])) {
+            self.unmerged.insert(at);
+        }
         if self.is_durable {
             // The last write is incomplete, and nobody was told of it.
             let mut journal = node.journal;
@@ -585,7 +638,10 @@ impl World {
                 }
                 self.restart(killed)?;
             }
-            836..845 if self.agreed_ms.is_some_and(|ms| self.now_ms > ms + 1_500) => {
+            836..845
+                if self.agreed_ms.is_some_and(|ms| self.now_ms > ms + 1_500)
+                    && self.nodes.iter().flatten().all(|node| node.tickets.is_empty()) =>
+            {
                 self.now_ms += self.random.below(2 * RETENTION.keep_ms);
                 self.network.keep_all(self.now_ms);
             }

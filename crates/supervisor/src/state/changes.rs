@@ -1,3 +1,5 @@
+//! Counters of reload requests, for the statistics of the supervisor.
+
 /// Counters of reload requests and their results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
