@@ -183,7 +183,7 @@ impl Issued {
     /// Returns the key for rustls.
     pub fn key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())
-            .expect("a key that was just written is a key")
+            .expect("a generated key can be parsed")
     }
 }
 

@@ -349,7 +349,7 @@ impl fmt::Display for WatcherResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} looks, {} answered by {:?}, longest gap {:?}, misses {:?}",
+            "{} polls, {} responses from {:?}, longest gap {:?}, missed polls {:?}",
             self.polls.len(),
             self.response_count(),
             self.responses_by_machine(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 type Heal = Box<dyn FnOnce() -> Result<(), LabError> + Send>;
 
 /// A fault that lasts as long as this value.
-#[must_use = "a fault that is dropped at once was none"]
+#[must_use = "a fault heals when it is dropped"]
 pub struct InjectedFault {
     description: String,
     heal: Option<Heal>,

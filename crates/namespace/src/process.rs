@@ -200,7 +200,7 @@ pub(crate) fn kill_at_once(pids: &[Pid]) {
 
 /// Suspended processes, which continue when this is dropped.
 #[derive(Debug)]
-#[must_use = "a process that goes on at once was not frozen"]
+#[must_use = "a frozen process continues when this is dropped"]
 pub struct Frozen<'a> {
     process: &'a LabProcess,
     pids: Vec<Pid>,
@@ -344,7 +344,7 @@ pub(crate) fn read_output(file: &mut File) -> Result<String, LabError> {
     let mut said = Vec::new();
     file.rewind()
         .and_then(|()| file.take(MAX_SAID_BYTES).read_to_end(&mut said))
-        .map_err(LabError::io("read", "what a command said"))?;
+        .map_err(LabError::io("read", "output of the command"))?;
     Ok(String::from_utf8_lossy(&said).into_owned())
 }
 

@@ -52,7 +52,7 @@ pub fn need(programs: &[(&str, &str)]) -> Result<(), String> {
     } else {
         let packages = packages.join(" ");
         Err(format!(
-            "needed here and not installed: {packages}. Install: apt-get install {packages}"
+            "missing packages: {packages}. Install them: apt-get install {packages}"
         ))
     }
 }

@@ -38,7 +38,7 @@ impl Workshop {
     /// Fails without the privilege.
     pub fn with_own_mounts(&self) -> Result<(), String> {
         let refused =
-            |error: &dyn std::fmt::Display| format!("cannot have mounts of its own: {error}");
+            |error: &dyn std::fmt::Display| format!("cannot create a mount namespace: {error}");
         unshare(CloneFlags::CLONE_NEWNS).map_err(|error| refused(&error))?;
         let mut private = program("mount");
         let done = private
