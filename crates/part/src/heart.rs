@@ -39,9 +39,9 @@ pub enum ThreadState {
 pub enum Frozen {
     #[error("is stopped by a signal")]
     Stopped,
-    #[error("sleeps and does not wake up")]
+    #[error("sleeps and does not wake")]
     Sleeps,
-    #[error("loops without end")]
+    #[error("loops endlessly")]
     Loops,
     #[error("has ended")]
     Gone,

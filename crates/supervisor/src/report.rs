@@ -103,8 +103,8 @@ fn role(
     }
     if let Some(successor) = successor {
         subject.why = format!(
-            "upgrade: process {successor} of the new program serves; this one ends when that one has run for some \
-             seconds, and goes on if it fails"
+            "upgrade: process {successor} of the new program serves; this process ends after some seconds, \
+             and continues if the new one fails"
         );
         subject = subject.fact(SUCCESSOR, successor.to_string());
     }

@@ -377,7 +377,7 @@ fn questions_that_cannot_be_answered_are_refused_with_what_to_do() {
         (&["/cart"], "write 'GET https://host/path'"),
         (
             &["http://shop/"],
-            "no frontend listens on port 80 without TLS; there are: web (*:8080), web (127.0.0.1:8081), raw (*:8443)",
+            "no frontend listens on port 80 without TLS; frontends: web (*:8080), web (127.0.0.1:8081), raw (*:8443)",
         ),
         (
             &["https://shop:8080/"],
@@ -385,11 +385,11 @@ fn questions_that_cannot_be_answered_are_refused_with_what_to_do() {
         ),
         (
             &["http://shop/", "--frontend", "wbe"],
-            "no frontend is named 'wbe'; there are: web, raw, behind, both",
+            "no frontend is named 'wbe'; frontends: web, raw, behind, both",
         ),
         (
             &["https://shop/", "--frontend", "both"],
-            "frontend both does not listen with TLS; there are: both (*:9100)",
+            "frontend both does not listen with TLS; frontends: both (*:9100)",
         ),
         (
             &["http://127.0.0.3:8081/"],
@@ -405,7 +405,7 @@ fn questions_that_cannot_be_answered_are_refused_with_what_to_do() {
         ),
         (
             &["https://a.example:8443/", "--sni", "a b"],
-            "'a b' is no name of a server",
+            "'a b' is not a server name",
         ),
     ];
     for (words, expected) in table {

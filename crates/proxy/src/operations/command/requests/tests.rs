@@ -24,7 +24,8 @@ fn wrong_words_and_a_history_that_is_off_are_said() {
         let off = ask(&context(OFF), StatsLevel::Operator, command);
         assert_eq!(
             off,
-            "No requests are kept: the line `request-history 0` in `global` turns that off; `request-history 1024` keeps some, from the next reload on.\n\n"
+            "No requests are kept: `request-history 0` in `global` disables the history. `request-history \
+             1024` enables it, from the next reload on.\n\n"
         );
     }
 }
