@@ -51,7 +51,7 @@ impl ClusterStatus {
         let names = list(distrusted.iter().map(|member| member.name.as_str()));
         Some(format!(
             "{names} and this member do not accept each other's certificates ({}). {me} has an older state than the \
-             cluster, for example because its disk was put back to a snapshot or a backup. {} To return: run \
+             cluster, for example because its disk was restored from a snapshot or a backup. {} To return: run \
              `evenkeel cluster remove {me}` and `evenkeel cluster invite` on another member; here stop evenkeel, move \
              the state directory {} away, run `evenkeel cluster join TOKEN` and start evenkeel",
             first.distrusted,

@@ -107,7 +107,7 @@ fn refused_write_of_the_mark_is_reported_and_repeated() {
     b.stop();
     a.done(&Request::Remove { name: "b".into() });
     b.start();
-    let reported = || is_told(&b) && b.text().contains("cannot keep on its disk");
+    let reported = || is_told(&b) && b.text().contains("cannot store on its disk");
     eventually("b reports it", reported, || b.text());
     assert!(!mark(&b).exists());
     std::fs::remove_dir(&in_the_way).unwrap();

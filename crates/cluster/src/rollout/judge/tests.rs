@@ -238,7 +238,7 @@ fn a_frontend_that_has_no_usable_server_any_more_is_worse() {
         usable: false,
         ..WELL
     };
-    is_worse(&[WELL; 5], &[unusable], "no usable server any more: www");
+    is_worse(&[WELL; 5], &[unusable], "no usable server left: www");
     is_good(&[unusable; 5], &[unusable]);
     is_good(&[WELL; 5], &[WELL, unusable, WELL]);
 }
@@ -282,7 +282,7 @@ fn what_serves_nothing_any_more_or_was_started_again_is_worse() {
     bench.see(WELL);
     bench.judge.switched(bench.now_ms, 10_000);
     assert_eq!(bench.take(None, Probes::new()), None, "once may be chance");
-    let words = "no proxy serves any more".to_owned();
+    let words = "no proxy is left that serves".to_owned();
     assert_eq!(
         bench.take(None, Probes::new()),
         Some(Finding::Worse { words })

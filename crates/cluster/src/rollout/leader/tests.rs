@@ -268,7 +268,7 @@ fn who_never_says_that_it_serves_it_well_takes_it_back() {
     desk.goes(RolloutStep::Canary { node: A });
     desk.takes_back(
         10_000 + SERVE_LIMIT_MS,
-        "a did not report within 70 s that it serves the version well",
+        "a did not report within 70 s that it serves the version without problems",
     );
 }
 
