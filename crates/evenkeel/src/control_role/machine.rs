@@ -82,7 +82,7 @@ impl Supervised {
                 words: words.unwrap_or_default(),
                 together,
             },
-            _ => refused("the supervisor does not know this question"),
+            _ => refused("the supervisor does not support this request"),
         }
     }
 

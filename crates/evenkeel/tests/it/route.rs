@@ -244,7 +244,7 @@ const DECISIONS: &[Row] = &[
         &["http://shop:9100/"],
         0,
         &[
-            "=> server both/b2 (10.0.1.2:80), by balance roundrobin, as a backup; no other one can take it",
+            "=> server both/b2 (10.0.1.2:80), by balance roundrobin, as a backup; no other server is available",
         ],
     ),
     (
@@ -340,14 +340,14 @@ const DECISIONS: &[Row] = &[
         &["http://shop:9005/z"],
         0,
         &[
-            "no such server, or it cannot take the request",
+            "no such server, or it is not available",
             "=> server tied/app",
         ],
     ),
     (
         &["http://shop:9006/"],
         0,
-        &["by balance hdr, in turn, since the request has not what that goes by"],
+        &["by balance hdr, in turn, because the request has no key for it"],
     ),
     (
         &["http://other/", "--frontend", "both"],
@@ -397,11 +397,11 @@ fn questions_that_cannot_be_answered_are_refused_with_what_to_do() {
         ),
         (
             &["http://shop:8080/", "--src", "here"],
-            "--src: 'here' is no IP address",
+            "--src: 'here' is not an IP address",
         ),
         (
             &["http://shop:8080/", "-H", "Cookie"],
-            "'Cookie' is no header",
+            "'Cookie' is not a header",
         ),
         (
             &["https://a.example:8443/", "--sni", "a b"],
@@ -494,7 +494,7 @@ fn what_decides_is_shown_behind_any_number_of_rules() {
         said.stdout
     );
     assert!(said.stdout.ends_with(
-        "=> server web/s (192.0.2.1:80), by balance roundrobin; no other one can take it\n"
+        "=> server web/s (192.0.2.1:80), by balance roundrobin; no other server is available\n"
     ));
 }
 

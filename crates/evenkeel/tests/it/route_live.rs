@@ -132,7 +132,7 @@ fn what_was_changed_at_run_time_decides() {
         0,
         &[
             "=> server app/two",
-            "no other one can take it",
+            "no other server is available",
             "one is MAINT for ",
         ],
     );
@@ -146,10 +146,7 @@ fn what_was_changed_at_run_time_decides() {
     live.goes(
         "/",
         3,
-        &[
-            "=> no reply: ",
-            "backend app has no server that can take it",
-        ],
+        &["=> no reply: ", "backend app has no available server"],
     );
     live.order("enable server app/two");
     live.order("set weight app/one 1");

@@ -110,7 +110,7 @@ fn a_terminal_shows_it_until_a_key_ends_it_and_follows_a_restart() {
     terminal.press("2");
     terminal.shows("web (frontend)");
     terminal.press("?");
-    terminal.shows("the next page");
+    terminal.shows("next page");
     supervised.end(Signal::SIGTERM);
     terminal.shows("no running");
     terminal.press("x");

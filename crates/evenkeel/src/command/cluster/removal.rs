@@ -51,8 +51,8 @@ pub fn check(name: &str, status: &ClusterStatus) -> Result<(), String> {
 
 fn unknown(node: &str, why: &str) -> String {
     format!(
-        "nothing was changed. It is unknown which volumes and guests would be lost with {node}: {why}. `evenkeel cluster \
-         remove {node} --yes` removes it all the same"
+        "nothing was changed. It is unknown which volumes and guests would be lost with {node}: {why}. \
+         `evenkeel cluster remove {node} --yes` removes it anyway"
     )
 }
 
@@ -60,8 +60,8 @@ fn refusal(node: &str, lost: &[String]) -> String {
     let lost: String = lost.iter().map(|line| format!("  {line}\n")).collect();
     format!(
         "nothing was changed. With {node} the cluster would lose:\n{lost}Bring {node} back, and wait until `evenkeel \
-         volume show` reports both copies as complete; move what only {node} has. If {node} never returns, `evenkeel \
-         cluster remove {node} --yes` removes it all the same"
+         volume show` reports both copies as complete; move what only {node} has. If {node} never returns, \
+         `evenkeel cluster remove {node} --yes` removes it anyway"
     )
 }
 

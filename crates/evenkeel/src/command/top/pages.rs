@@ -294,7 +294,7 @@ fn of_report(report: &StatusReport) -> Vec<Line<'static>> {
 
 fn events(events: &[(String, &Event)], zone: &TimeZone) -> Vec<Line<'static>> {
     if events.is_empty() {
-        let nothing = "no change is known; reloads and restarts are in the log of the program";
+        let nothing = "no changes recorded; the log of the program has reloads and restarts";
         return vec![Line::from(nothing.dim())];
     }
     let line = |(of, event): &(String, &Event)| {
@@ -385,7 +385,7 @@ mod tests {
             [
                 "nothing needs attention\n\naddress  ",
                 "nothing is configured",
-                "no change is known; reloads and restarts are in the log of the program"
+                "no changes recorded; the log of the program has reloads and restarts"
             ]
         );
     }

@@ -19,11 +19,11 @@ const LATE: Duration = Duration::from_secs(3);
 
 const KEYS: [(&str, &str); 8] = [
     ("1 … 9", "a page"),
-    ("Tab, ← →", "the next page, the one before"),
+    ("Tab, ← →", "next page, previous page"),
     ("↑ ↓, PgUp PgDn", "scroll"),
-    ("Home, End", "to the beginning, to the end"),
+    ("Home, End", "first line, last line"),
     ("/", "only lines with these words; Esc shows all"),
-    ("p", "pause, and go on"),
+    ("p", "pause or continue"),
     ("?", "this help"),
     ("q, Ctrl-C", "quit"),
 ];
