@@ -243,7 +243,7 @@ mod tests {
     use crate::{Failure, MalformedMessage, Probe};
 
     #[test]
-    fn an_origin_tells_its_name_and_remembers_what_it_was_asked() {
+    fn origin_sends_its_name_and_records_requests() {
         let origin = OriginServer::start_local("web0").unwrap();
         let mut probe = Probe::new(Location::Here, origin.address());
         let answer = probe.get("/a").unwrap();

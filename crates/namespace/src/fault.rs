@@ -88,7 +88,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
-    fn a_fault_heals_once_and_is_known_until_then() {
+    fn fault_is_listed_until_it_heals_once() {
         let (faults, healed) = (Arc::new(Faults::default()), Arc::new(AtomicU32::new(0)));
         let begin = |what: &str| {
             let healed = Arc::clone(&healed);

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_laboratory_takes_its_hosts_with_it_also_when_the_test_panics() {
+    fn lab_removes_its_hosts_even_after_a_panic() {
         crate::skip_unless_root!();
         let lab = Lab::new("drop").unwrap();
         let namespace = lab.host("a").unwrap().namespace().to_owned();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_left_in_a_host_ends_with_the_laboratory() {
+    fn process_in_a_host_ends_with_the_lab() {
         crate::skip_unless_root!();
         let lab = Lab::new("left").unwrap();
         let mut command = Command::new("sleep");

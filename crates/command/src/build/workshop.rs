@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_with_its_value() {
+    fn workshop_is_removed_with_its_value() {
         let scratch = lab::ScratchDirectory::new().unwrap();
         let shop = Workshop::new(Some(scratch.path())).unwrap();
         let inner = shop.directory("inner").unwrap();

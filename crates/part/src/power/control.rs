@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_for_hands_shows_no_password_and_is_quoted() {
+    fn command_for_the_operator_is_quoted_without_password() {
         assert_eq!(
             agent().by_hand(PowerAction::Status),
             "printf '%s\\n' action=status ip=10.99.0.12 'passwd=…' plug=3 | fence_apc"

@@ -41,7 +41,7 @@ fn keys_of_every_kind_fit_their_certificates_alone() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_or_broken_part_is_named() {
     let issued = named(&["a"], Default::default());
     let error = |text: &str| {
         let mut parts = Parts::default();
