@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_channel_of_a_connection_is_read_whichever_session_it_is_of() {
+    fn channel_type_is_read_for_any_session() {
         // A migrated client sends its session number in the main channel, too.
         for (session, number) in [(0, MAIN), (7, MAIN), (7, 2), (7, 4), (0, 0), (0, 255)] {
             assert_eq!(channel(&link(session, number)), Some(number));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_spice_is_no_channel() {
+    fn invalid_spice_header_has_no_channel() {
         let mut other = link(0, 1);
         other[0] = b'r';
         assert_eq!(channel(&other), None);

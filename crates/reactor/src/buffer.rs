@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_buffer_is_taken_again() {
+    fn dropped_buffer_is_reused() {
         let mut buffer = Buffer::take();
         buffer.extend(b"old");
         let place = buffer.filled().as_ptr();

@@ -170,7 +170,7 @@ fn a_challenge_has_the_nonce_the_names_and_the_time() {
 }
 
 #[test]
-fn a_client_with_the_password_is_known_and_each_lie_is_refused() {
+fn correct_password_is_accepted_and_each_forgery_refused() {
     let honest = Client::HONEST;
     assert_eq!(honest.is(&[[1; 16], [7; 16]]), Ok(()));
     assert_eq!(

@@ -184,7 +184,7 @@ fn requests_of_clients_are_read() {
 }
 
 #[test]
-fn requests_that_are_none_are_refused_with_the_field() {
+fn invalid_requests_are_refused_with_the_field() {
     let change = |at: usize, byte: u8| {
         let mut packet = REQUEST.to_vec();
         packet[at] = byte;
@@ -232,7 +232,7 @@ fn requests_that_are_none_are_refused_with_the_field() {
 }
 
 #[test]
-fn a_client_is_led_to_the_name_of_its_user() {
+fn user_name_is_extracted_from_a_client() {
     let bytes = whole_logon();
     let (mut input, mut out) = (bytes.as_slice(), Vec::new());
     let mut acceptor = Acceptor::new(SSL | HYBRID);
@@ -317,7 +317,7 @@ fn names_are_read_as_clients_write_them() {
 }
 
 #[test]
-fn what_is_out_of_order_or_too_much_is_refused() {
+fn packets_out_of_order_or_too_many_are_refused() {
     let refused = |bytes: Vec<u8>| {
         let mut input = bytes.as_slice();
         let step = Acceptor::new(SSL).handle(&mut input, &mut Vec::new());

@@ -159,7 +159,7 @@ fn a_stream_is_cut_wherever_its_pieces_end() {
 }
 
 #[test]
-fn lengths_that_lie_are_refused() {
+fn false_lengths_are_refused() {
     for packet in ALL {
         for length in 0..packet.len() {
             assert_eq!(read(&packet[..length]), Ok(None));
@@ -255,7 +255,7 @@ fn a_refusal_ends_a_tunnel() {
 
 proptest! {
     #[test]
-    fn no_bytes_break_a_tunnel(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0..10_usize, byte in 0..40_usize, value: u8) {
+    fn tunnel_survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0..10_usize, byte in 0..40_usize, value: u8) {
         let mut changed = ALL[at].to_vec();
         let byte = byte % changed.len();
         changed[byte] = value;

@@ -136,7 +136,7 @@ fn a_record_counts_once_and_in_its_place() {
 }
 
 #[test]
-fn a_number_is_never_used_twice_even_at_the_end_of_all_numbers() {
+fn sequence_number_is_never_reused_even_at_the_maximum() {
     let mut sealer = chacha(true, u64::MAX);
     let pieces = [IoSlice::new(b"x")];
     let mut out = [0; 64];

@@ -111,7 +111,7 @@ fn a_transaction_that_is_not_whole_changes_nothing() {
 }
 
 #[test]
-fn authorities_and_revocations_change_with_who_uses_them() {
+fn new_cas_and_crls_reach_their_users() {
     let store = Store::default();
     let (old, new) = (
         Authority::new("old").unwrap(),

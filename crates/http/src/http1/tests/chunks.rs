@@ -115,7 +115,7 @@ const BODIES: &[(&[u8], &str)] = &[
 ];
 
 #[test]
-fn chunked_bodies_are_read_in_one_way_or_refused() {
+fn chunked_bodies_have_one_reading_or_are_refused() {
     for (input, expected) in BODIES {
         assert_eq!(told(input), *expected, "{}", input.escape_ascii());
     }
@@ -170,7 +170,7 @@ fn chunk_heads_are_written_without_memory() {
 
 proptest! {
     #[test]
-    fn what_is_written_in_chunks_is_read_again(
+    fn written_chunks_are_read_back(
         parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..80), 0..12),
         trailer in prop::option::of("[a-z]{1,8}"),
         cuts in prop::collection::vec(1usize..40, 1..40),

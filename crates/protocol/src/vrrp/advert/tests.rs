@@ -445,7 +445,7 @@ fn the_old_checksum_is_taken_where_the_group_is_among_the_ends() {
 }
 
 #[test]
-fn what_arrives_of_an_interval_is_rounded_and_never_zero() {
+fn received_interval_is_rounded_and_never_zero() {
     let ms = Duration::from_millis;
     let table = [
         (VrrpVersion::V2, 10, 1000),

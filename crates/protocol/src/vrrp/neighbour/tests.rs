@@ -130,7 +130,7 @@ fn probes_are_what_a_host_answers_and_its_answer_is_understood() {
 }
 
 #[test]
-fn a_question_names_the_address_of_who_asks() {
+fn probe_contains_the_senders_address() {
     for (_, source, hex, ..) in PROBES {
         let claimed = claim(&bytes(hex)).expect("a claim");
         assert_eq!(claimed.mac, B);
@@ -187,7 +187,7 @@ fn what_is_padded_to_the_least_frame_of_ethernet_is_read_all_the_same() {
 }
 
 #[test]
-fn a_host_that_answers_for_another_is_told_from_it() {
+fn proxy_reply_is_distinguished_from_the_host() {
     let mut frame = announce(A, ip("10.9.0.9"), false);
     frame[6..12].copy_from_slice(&B);
     let claimed = claim(&frame).expect("a claim");

@@ -261,7 +261,7 @@ fn stream_numbers_go_up_and_no_stream_depends_on_itself() {
 }
 
 #[test]
-fn what_comes_on_a_stream_that_ended_is_an_error_of_the_connection() {
+fn frame_on_an_ended_stream_is_a_connection_error() {
     let ended = || {
         let mut connection = server();
         feed(&mut connection, &get(1));
@@ -299,7 +299,7 @@ fn what_comes_on_a_stream_that_ended_is_an_error_of_the_connection() {
 }
 
 #[test]
-fn what_was_under_way_when_we_reset_a_stream_is_ignored() {
+fn frames_in_flight_after_our_reset_are_ignored() {
     let reset = || {
         let mut connection = server();
         feed(&mut connection, &post(1));
@@ -465,7 +465,7 @@ fn an_answer_has_interim_heads_then_one_head_then_trailers() {
 }
 
 #[test]
-fn a_server_that_breaks_the_order_of_its_answer_is_told_so() {
+fn response_in_the_wrong_order_is_an_error() {
     let ended = |code| headers(1, FLAG_END_STREAM, &[(":status", code)]);
     type Case = (&'static str, Vec<Vec<u8>>, (u32, ErrorCode));
     let cases: Vec<Case> = vec![
