@@ -54,7 +54,7 @@ async fn until(what: &str, mut there: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn what_is_new_is_proposed_when_told_and_tried_later_where_something_else_was_first() {
+async fn new_revision_is_proposed_again_after_a_conflict() {
     lab::skip_unless_installed!("git");
     let directory = TemporaryDirectory::new("service");
     let work = directory.at("work");

@@ -121,7 +121,7 @@ fn a_direct_link_that_is_silently_cut_costs_no_call_and_no_member() {
 }
 
 #[test]
-fn a_link_that_is_cut_one_way_costs_no_call_either() {
+fn one_way_cut_loses_no_request() {
     for (from, to) in [("one", "two"), ("two", "one")] {
         simulate(1, move |wire, _| async move {
             let mut events = wire.events();
@@ -160,7 +160,7 @@ fn the_loss_of_the_member_in_between_costs_nothing() {
 }
 
 #[test]
-fn a_member_that_is_cut_off_from_all_is_down_for_silence_and_comes_back() {
+fn isolated_member_times_out_and_returns() {
     simulate(3, |wire, _| async move {
         let mut events = wire.events();
         let before = Instant::now();
