@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_may_stand_behind_the_request() {
+    fn options_may_follow_the_request() {
         let behind = |line: &'static str| {
             let mut words: Vec<&str> = line.split(' ').collect();
             let options = options_behind(&mut words);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn options_before_and_behind_the_request_count_both() {
+    fn options_before_and_after_the_request_apply() {
         let read = |line: &str| {
             let command = definition(Command::new(NAME));
             let matches = command.try_get_matches_from(line.split(' ')).unwrap();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_one_line_of_payload_whatever_it_contains() {
+    fn request_is_always_one_payload_line() {
         let order = |text: &str| order(text, false);
         let wanted = "show request <<\na; show env <<  disable server\n";
         assert_eq!(

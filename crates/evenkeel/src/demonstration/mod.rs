@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_section_is_refused_where_the_demonstration_is_not() {
+    fn section_is_refused_without_the_demonstration() {
         let line = " control unix@/nowhere/control\n";
         assert!(
             !told(line, false).contains("error["),

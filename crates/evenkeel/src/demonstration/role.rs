@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_no_demonstration() {
+    fn peer_with_an_endless_line_is_not_the_demonstration() {
         let (own, mut other) = UnixStream::pair().unwrap();
         own.set_nonblocking(true).unwrap();
         let mut role = Demonstration {

@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn urls_are_parsed() {
         let of = |text: &str| {
             let asked = RouteRequest::parse(text).unwrap();
             (
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused_with_words() {
+    fn invalid_requests_are_refused_with_a_reason() {
         for text in [
             "",
             "GET",

@@ -108,7 +108,13 @@ fn a_direct_link_that_is_silently_cut_costs_no_call_and_no_member() {
             let again = wire.counted(|c| &c.sent_again);
             assert!(again <= 10, "{again}");
             let path = wire.paths().remove(0);
-            assert!(path.up && path.broken.iter().any(|words| words.contains("direct path")));
+            assert!(
+                path.up
+                    && path
+                        .broken
+                        .iter()
+                        .any(|words| words.contains("direct path"))
+            );
             turmoil::repair("one", "two");
             until("it is direct again", || {
                 way(&wire) == Some(PathKind::Direct)

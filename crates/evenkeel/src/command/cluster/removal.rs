@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_with_its_only_complete_copy_there_and_a_guest_without_another_node_are_lost() {
+    fn removal_reports_only_copies_and_bound_guests() {
         let of_shop = [
             "volume shop: beta has its only copy",
             "guest shop: its line `prefer` names only beta",
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_of_which_nothing_is_known_here_counts_as_incomplete() {
+    fn unknown_copy_counts_as_incomplete() {
         let beta = has("beta");
         for report in [report(CompleteCopies::Unknown), StatusReport::default()] {
             let lost = beta.lost("beta", "alpha", &report);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_control_role_judges_alone_where_no_node_goes_or_nothing_can_change() {
+    fn control_role_decides_alone_without_a_node_or_majority() {
         let mut status = ClusterStatus {
             me: MemberId(1),
             majority: true,

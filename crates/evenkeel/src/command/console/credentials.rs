@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_no_line_is_refused() {
+    fn values_that_break_the_line_are_refused() {
         for words in [
             &["second-factor", ""][..],
             &["second-factor", "an na"],

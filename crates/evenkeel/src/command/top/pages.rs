@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_says_what_there_is() {
+    fn every_page_shows_its_content() {
         let look = overview::sample::sample();
         let pages = TopPage::all(&look);
         let titles: Vec<String> = pages.iter().map(TopPage::title).collect();
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_with_nothing_says_so() {
+    fn empty_program_is_reported() {
         let mut look = overview::sample::sample();
         look.traffic = None;
         look.reports.truncate(1);
