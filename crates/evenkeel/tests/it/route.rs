@@ -371,7 +371,7 @@ fn each_kind_of_decision_is_shown_with_its_reason() {
 }
 
 #[test]
-fn questions_that_cannot_be_answered_are_refused_with_what_to_do() {
+fn invalid_route_requests_are_refused_with_help() {
     let scratch = shop();
     let table: &[(&[&str], &str)] = &[
         (&["/cart"], "write 'GET https://host/path'"),
@@ -476,7 +476,7 @@ fn the_certificate_is_the_one_that_the_name_asks_for() {
 }
 
 #[test]
-fn what_decides_is_shown_behind_any_number_of_rules() {
+fn deciding_rule_is_shown_after_any_number_of_rules() {
     let scratch = ScratchDirectory::new().unwrap();
     let rules = "    http-request deny if { path /a }\n".repeat(10_050);
     let text = format!(
@@ -500,7 +500,7 @@ fn what_decides_is_shown_behind_any_number_of_rules() {
 
 /// The actual result is the predicted one.
 #[test]
-fn what_it_says_is_what_the_program_does() {
+fn route_agrees_with_the_running_proxy() {
     let scratch = ScratchDirectory::new().unwrap();
     let origins = ["one", "two"].map(|name| OriginServer::start_local(name).unwrap());
     let port = free_port().unwrap();

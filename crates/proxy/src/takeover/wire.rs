@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn no_sockets_are_an_answer() {
+    fn empty_socket_list_is_a_valid_reply() {
         assert_eq!(
             Taker::default().handle(&number(0), 0),
             Ok(ReceiverAction::Done)

@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happened_is_told_in_the_order_of_time() {
+    fn account_is_in_chronological_order() {
         let mut account = RequestTimeline::default();
         account.at(Some(0), "request");
         account.more("rule");
