@@ -196,7 +196,7 @@ fn kept_alive_requests(site: &Site, over: &AtomicBool) -> Vec<Result<u16, Failur
 }
 
 #[test]
-fn an_operator_hands_an_address_over_and_nobody_notices() {
+fn hand_over_by_an_operator_fails_no_request() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("nft");
     let pair = Pair::start("whole-order");
@@ -212,7 +212,7 @@ fn an_operator_hands_an_address_over_and_nobody_notices() {
 }
 
 #[test]
-fn the_owner_is_stopped_and_nobody_notices() {
+fn stop_of_the_owner_fails_no_request() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("nft");
     let pair = Pair::start("whole-stop");
@@ -248,7 +248,7 @@ fn a_soft_stop_without_another_node_keeps_the_address_until_requests_have_finish
 }
 
 #[test]
-fn a_reload_removes_the_address_and_nobody_notices() {
+fn reload_that_removes_the_address_fails_no_request() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("nft");
     let pair = Pair::start("whole-reload");

@@ -143,7 +143,7 @@ fn one_file_for_both_machines_makes_the_same_pair() {
 }
 
 #[test]
-fn a_machine_whose_servers_are_gone_yields_to_one_that_can_serve() {
+fn machine_without_servers_yields_to_one_that_serves() {
     lab::skip_unless_root!();
     let site = Site::new("pair-health");
     let _farm = Farm::start(&site);

@@ -41,7 +41,7 @@ fn dnsmasq(host: &LabHost, scratch: &ScratchDirectory, words: &[&str]) -> LabPro
 }
 
 #[test]
-fn an_address_is_got_renewed_released_and_kept_over_a_kill() {
+fn lease_is_acquired_renewed_released_and_survives_a_kill() {
     if !is_ready("an address", &["udhcpc", "dhclient"]) {
         return;
     }
@@ -137,7 +137,7 @@ fn another_server_in_the_network_is_shown() {
 }
 
 #[test]
-fn an_address_that_somebody_has_already_is_not_given() {
+fn address_in_use_is_not_offered() {
     if !is_ready("an address in use", &["udhcpc"]) {
         return;
     }
@@ -161,7 +161,7 @@ fn an_address_that_somebody_has_already_is_not_given() {
 }
 
 #[test]
-fn a_port_that_another_program_has_is_shown_and_taken_when_it_is_free() {
+fn busy_port_is_reported_and_bound_when_free() {
     if !is_ready("a port in use", &["udhcpc", "dnsmasq"]) {
         return;
     }
@@ -194,7 +194,7 @@ fn a_port_that_another_program_has_is_shown_and_taken_when_it_is_free() {
 }
 
 #[test]
-fn an_interface_goes_and_returns_and_a_reload_gives_another_address() {
+fn interface_returns_and_reload_changes_the_address() {
     if !is_ready("an interface", &["udhcpc"]) {
         return;
     }
@@ -235,7 +235,7 @@ fn an_interface_goes_and_returns_and_a_reload_gives_another_address() {
 }
 
 #[test]
-fn a_reload_moves_the_leases_to_another_directory_or_says_why_not() {
+fn reload_moves_the_lease_file_or_reports_why_not() {
     if !is_ready("leases that move", &["udhcpc"]) {
         return;
     }
@@ -272,7 +272,7 @@ fn a_reload_moves_the_leases_to_another_directory_or_says_why_not() {
 }
 
 #[test]
-fn an_address_that_this_host_gets_later_is_given_to_nobody() {
+fn later_address_of_this_host_is_not_leased() {
     if !is_ready("an address of the host", &["udhcpc"]) {
         return;
     }

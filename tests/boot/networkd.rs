@@ -202,7 +202,7 @@ fn networkd_gets_its_addresses_renews_them_and_gives_them_back() {
 }
 
 #[test]
-fn networkd_goes_over_to_the_addresses_of_a_new_machine_line() {
+fn networkd_switches_to_addresses_of_a_new_machine_line() {
     let Some(mut site) = site("boot-networkd-line") else {
         return;
     };

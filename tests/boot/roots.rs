@@ -265,7 +265,7 @@ fn a_volume_that_only_a_boot_section_names_is_served() {
 
 #[test]
 #[ignore = "boots a kernel, and waits for its writes"]
-fn a_machine_with_its_root_by_nbd_goes_on_when_the_role_dies() {
+fn nbd_root_survives_a_dying_role() {
     lab::skip_unless_installed!("nbd-client");
     let Some(nbd) = NbdRoot::new() else {
         return;

@@ -68,7 +68,7 @@ fn epoch(machine: &Machine, name: &str) -> Option<u64> {
 }
 
 #[test]
-fn a_node_with_a_full_disk_keeps_its_leases_and_votes_again_when_there_is_room() {
+fn node_with_a_full_disk_keeps_leases_and_votes_again_later() {
     lab::skip_unless_root!();
     let mut site = Site::new("full-lease");
     site.leader();

@@ -13,7 +13,7 @@ const BUSY_PROCESSES: usize = 8;
 const CUT_TIME: Duration = Duration::from_secs(3);
 
 #[test]
-fn after_the_death_of_a_leader_another_one_leads_and_changes_go_on() {
+fn new_leader_is_elected_and_changes_continue() {
     lab::skip_unless_root!();
     let mut site = Site::new("leader");
     let (first, term) = site.leader();
@@ -70,7 +70,7 @@ fn eight_busy_processes_cause_no_election() {
 }
 
 #[test]
-fn the_cut_of_the_direct_link_changes_no_leader_and_fails_no_request() {
+fn cut_direct_link_causes_no_election_or_failed_request() {
     lab::skip_unless_root!();
     let site = Site::new("direct");
     let load = site.load();
@@ -106,7 +106,7 @@ fn the_cut_of_the_direct_link_changes_no_leader_and_fails_no_request() {
 }
 
 #[test]
-fn leadership_is_handed_over_and_keys_are_renewed_while_changes_go_on() {
+fn leadership_moves_and_keys_rotate_during_changes() {
     lab::skip_unless_root!();
     let site = Site::new("hand-over");
     let (first, _) = site.leader();

@@ -77,7 +77,7 @@ fn a_cluster_of_five_survives_two_and_replaces_one_that_died() {
 }
 
 #[test]
-fn programs_are_replaced_one_after_the_other_and_no_request_fails() {
+fn rolling_upgrade_fails_no_request() {
     lab::skip_unless_root!();
     let mut site = Site::empty("rolling");
     for name in ["alpha", "beta", "arbiter"] {

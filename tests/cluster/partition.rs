@@ -82,7 +82,7 @@ fn alone_with_its_clients(site: &Site, node: &Machine) -> Load {
 }
 
 #[test]
-fn a_node_that_sees_nobody_serves_its_clients() {
+fn isolated_node_serves_its_clients() {
     lab::skip_unless_root!();
     let site = Site::new("alone");
     for node in site.nodes() {

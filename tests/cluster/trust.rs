@@ -25,7 +25,7 @@ fn members(machine: &Machine) -> usize {
 }
 
 #[test]
-fn a_token_is_good_once_and_a_changed_one_never() {
+fn token_is_valid_once_and_never_when_changed() {
     lab::skip_unless_root!();
     let mut site = Site::empty("tokens");
     site.alpha
@@ -94,7 +94,7 @@ fn a_member_of_another_cluster_with_the_same_name_is_refused() {
 }
 
 #[test]
-fn a_removed_member_does_not_come_back_and_the_arbiter_never_had_a_secret() {
+fn removed_member_cannot_return_and_arbiter_has_no_secret() {
     lab::skip_unless_root!();
     let mut site = Site::new("removed");
     site.leader();
@@ -242,7 +242,7 @@ fn authority(machine: &Machine) -> serde_json::Value {
 }
 
 #[test]
-fn the_authority_is_replaced_under_load_and_who_was_away_comes_back() {
+fn ca_is_replaced_under_load_and_absent_member_returns() {
     lab::skip_unless_root!();
     let mut site = Site::new("authority");
     site.leader();
@@ -310,7 +310,7 @@ fn the_authority_is_replaced_under_load_and_who_was_away_comes_back() {
 }
 
 #[test]
-fn a_removed_node_is_of_no_use_to_whoever_has_it_and_its_place_is_taken() {
+fn removed_node_is_useless_to_a_thief_and_replaced() {
     lab::skip_unless_root!();
     let mut site = Site::new("exposed");
     site.leader();

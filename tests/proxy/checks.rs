@@ -369,7 +369,7 @@ fn comparable(lines: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn checks_send_the_same_and_come_to_the_same_as_those_of_haproxy() {
+fn checks_and_results_equal_haproxys() {
     if !std::path::Path::new("/usr/sbin/haproxy").exists() {
         eprintln!("skipped: haproxy is not installed");
         assert!(std::env::var_os("CI").is_none(), "CI needs haproxy");

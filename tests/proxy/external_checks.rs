@@ -83,7 +83,7 @@ fn given(scratch: &ScratchDirectory, name: &str, server: &str) -> Vec<String> {
 }
 
 #[test]
-fn programs_of_checks_are_given_the_same_and_their_ends_mean_the_same_as_with_haproxy() {
+fn external_checks_behave_as_in_haproxy() {
     if !haproxy_is_there() {
         return;
     }
@@ -147,7 +147,7 @@ fn runner(supervisor: u32) -> Option<u32> {
 }
 
 #[test]
-fn another_process_follows_one_that_was_killed_and_a_change_brings_another_program() {
+fn killed_check_runner_restarts_and_reload_changes_the_program() {
     let scratch = ScratchDirectory::new().unwrap();
     let (one, two) = (install(&scratch, "one"), install(&scratch, "two"));
     // Who runs programs may be another user.

@@ -206,7 +206,7 @@ fn tables_outlive_a_change_of_the_file_and_are_shared_on() {
 }
 
 #[test]
-fn tables_go_over_to_the_process_that_follows_and_are_shared_on() {
+fn tables_pass_to_the_next_process_and_stay_shared() {
     let mesh = Mesh::new();
     let old = mesh.start_with(0, &["-db"]);
     let two = mesh.start(Program::Evenkeel, 1);

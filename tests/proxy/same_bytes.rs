@@ -290,7 +290,7 @@ fn compare(requests: impl Iterator<Item = String>, differs: &[&str]) {
 }
 
 #[test]
-fn request_lines_go_through_rules_as_in_haproxy() {
+fn request_lines_pass_rules_as_in_haproxy() {
     lab::skip_unless_installed!("haproxy");
     let close = |line: &&str| {
         if line.contains("HTTP/1.1") {
@@ -303,7 +303,7 @@ fn request_lines_go_through_rules_as_in_haproxy() {
 }
 
 #[test]
-fn headers_go_through_rules_as_in_haproxy() {
+fn headers_pass_rules_as_in_haproxy() {
     lab::skip_unless_installed!("haproxy");
     let close = |headers: &&str| format!("GET /x HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
     compare(HEADERS.iter().map(close), STRICTER_HEADERS);

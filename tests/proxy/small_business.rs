@@ -364,7 +364,7 @@ fn a_small_business_of_2011_is_served_by_its_unchanged_file() {
 }
 
 #[test]
-fn haproxy_passes_what_the_small_business_asks_of_us() {
+fn haproxy_passes_the_same_small_business_test() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("nginx");
     lab::skip_unless_installed!("curl");

@@ -147,7 +147,7 @@ fn requests_in_one_packet_are_answered_in_their_order() {
 }
 
 #[test]
-fn a_websocket_talks_both_ways_until_one_side_ends_it() {
+fn websocket_works_both_ways_until_closed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -430,7 +430,7 @@ fn notices_a_cut(program: Program) {
 }
 
 #[test]
-fn a_cut_link_is_noticed_and_so_is_its_mending() {
+fn cut_and_restored_link_are_noticed() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     for program in Program::BOTH {

@@ -671,7 +671,7 @@ fn lengths_and_trailers_are_what_section_8_says() {
 }
 
 #[test]
-fn what_does_not_begin_as_http2_is_closed() {
+fn invalid_http2_preface_closes_the_connection() {
     let bed = ProxyFixture::new(
         "frontend front\n bind 127.0.0.1:{0} proto h2\n http-request return status 200\n",
     );

@@ -249,12 +249,12 @@ fn at_rest(bed: &ProxyFixture) {
 }
 
 #[test]
-fn floods_end_with_the_right_code_in_bounded_memory_beside_good_clients() {
+fn floods_end_with_the_right_code_and_bounded_memory() {
     if against_haproxy() {
         return;
     }
     apart(
-        "hostile_http2::floods_end_with_the_right_code_in_bounded_memory_beside_good_clients",
+        "hostile_http2::floods_end_with_the_right_code_and_bounded_memory",
         || {
             let gate = Gate::default();
             let origin = origin(&gate);
@@ -289,7 +289,7 @@ fn floods_end_with_the_right_code_in_bounded_memory_beside_good_clients() {
 }
 
 #[test]
-fn lists_above_the_limit_are_answered_and_the_connection_goes_on() {
+fn oversized_header_list_gets_a_response_and_continues() {
     let origin = origin(&Gate::default());
     let bed = ProxyFixture::new(&text(&origin));
     let mut client = Raw::client(bed.client());
@@ -363,12 +363,12 @@ fn a_hundred_large_answers_without_a_window_hold_a_bound() {
 }
 
 #[test]
-fn connections_that_stop_in_the_middle_of_a_beginning_hold_little_and_are_ended() {
+fn stalled_http2_prefaces_use_little_memory_and_time_out() {
     if against_haproxy() {
         return;
     }
     apart(
-        "hostile_http2::connections_that_stop_in_the_middle_of_a_beginning_hold_little_and_are_ended",
+        "hostile_http2::stalled_http2_prefaces_use_little_memory_and_time_out",
         || {
             const CLIENTS: usize = 1000;
             let origin = origin(&Gate::default());
@@ -412,7 +412,7 @@ fn connections_that_stop_in_the_middle_of_a_beginning_hold_little_and_are_ended(
 }
 
 #[test]
-fn streams_that_are_reset_behind_their_answers_head_let_their_servers_go() {
+fn reset_streams_release_their_servers() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         // An answer without end, that says nothing more.
@@ -433,7 +433,7 @@ fn streams_that_are_reset_behind_their_answers_head_let_their_servers_go() {
 }
 
 #[test]
-fn a_client_that_was_slow_gets_all_of_all_answers() {
+fn slow_client_gets_complete_responses() {
     if against_haproxy() {
         return;
     }

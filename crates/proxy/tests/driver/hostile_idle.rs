@@ -280,11 +280,11 @@ fn of_tls(bed: &ProxyFixture) -> Vec<(&'static str, KeptAlive)> {
 }
 
 #[test]
-fn whatever_waits_uses_no_processor() {
+fn waiting_connections_use_no_cpu() {
     if against_haproxy() {
         return;
     }
-    apart("hostile_idle::whatever_waits_uses_no_processor", || {
+    apart("hostile_idle::waiting_connections_use_no_cpu", || {
         let gate = Gate::default();
         let origin = origin(&gate);
         let (_files, text) = secure(&origin);

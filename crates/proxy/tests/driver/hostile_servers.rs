@@ -463,7 +463,7 @@ fn of_answer(answer: &Answer2) -> Gets {
 }
 
 #[test]
-fn servers_that_break_the_rules_are_told_from_those_that_answer() {
+fn protocol_violations_of_servers_are_detected() {
     let cases: Vec<Case> = [
         heads(),
         bodies(),

@@ -69,7 +69,7 @@ pub fn before(origin: &ScriptedOrigin, back: &str) -> String {
 }
 
 #[test]
-fn requests_of_http2_meet_rules_logs_and_counters() {
+fn http2_requests_pass_rules_logs_and_counters() {
     let origin = ScriptedOrigin::echo();
     let front =
         " http-request deny if { path /no }\n http-request return status 418 if { path /tea }";
@@ -161,7 +161,7 @@ fn a_client_of_http1_is_served_by_a_server_of_http2() {
 }
 
 #[test]
-fn what_ends_before_its_time_is_reset() {
+fn premature_end_is_a_reset() {
     let origin = ScriptedOrigin::closing("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
     let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = Peer2::client(bed.client());
@@ -172,7 +172,7 @@ fn what_ends_before_its_time_is_reset() {
 }
 
 #[test]
-fn a_stream_that_its_client_gives_up_is_over() {
+fn stream_ends_when_its_client_gives_up() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.ends();
@@ -214,7 +214,7 @@ fn max_reuse_bounds_the_streams_of_a_connection() {
 }
 
 #[test]
-fn a_connection_that_nobody_may_share_is_its_clients_own() {
+fn private_connection_serves_only_its_client() {
     let origin = echo();
     let bed = ProxyFixture::new(&before(&origin, " http-reuse never"));
     for wanted in ["000", "111"] {
@@ -442,7 +442,7 @@ fn an_upgrade_of_any_name_becomes_a_tunnel_to_a_server_of_http2() {
 }
 
 #[test]
-fn an_upgrade_that_a_rule_takes_out_is_an_ordinary_request_to_a_server_of_http2() {
+fn removed_upgrade_header_gives_an_ordinary_http2_request() {
     let origin = echo();
     let bed = ProxyFixture::new(&before(&origin, "http-request del-header upgrade"));
     let mut client = bed.client();
@@ -451,7 +451,7 @@ fn an_upgrade_that_a_rule_takes_out_is_an_ordinary_request_to_a_server_of_http2(
 }
 
 #[test]
-fn a_client_whose_upload_gets_an_early_response_may_send_the_rest() {
+fn client_may_finish_its_upload_after_an_early_response() {
     let origin = echo();
     let bed = ProxyFixture::new(&origin.behind(" http-request deny", ""));
     let mut client = Peer2::client(bed.client());

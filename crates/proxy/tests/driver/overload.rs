@@ -100,12 +100,12 @@ fn a_soft_stop_ends_silent_sessions_and_lets_the_others_finish() {
 
 /// Runs in a process of its own, because the test uses up all descriptors.
 #[test]
-fn a_process_without_descriptors_serves_on() {
+fn process_without_descriptors_continues_to_serve() {
     if against_haproxy() {
         return;
     }
     if std::env::var_os("DRIVER_FEW_DESCRIPTORS").is_none() {
-        let name = "overload::a_process_without_descriptors_serves_on";
+        let name = "overload::process_without_descriptors_continues_to_serve";
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env("DRIVER_FEW_DESCRIPTORS", "1")
@@ -157,7 +157,7 @@ fn cpu_ms() -> u128 {
 }
 
 #[test]
-fn a_paused_frontend_lets_clients_wait_and_resumes() {
+fn paused_frontend_queues_clients_and_resumes() {
     if against_haproxy() {
         return;
     }
@@ -197,7 +197,7 @@ fn a_paused_frontend_lets_clients_wait_and_resumes() {
 }
 
 #[test]
-fn a_window_for_closing_is_used_at_a_soft_stop() {
+fn close_spread_time_applies_at_a_soft_stop() {
     if against_haproxy() {
         return;
     }
@@ -233,7 +233,7 @@ fn a_window_for_closing_is_used_at_a_soft_stop() {
 /// Clients whose connections wait in the kernel's queue, because the frontend is full, see
 /// them as established.
 #[test]
-fn who_connected_before_a_soft_stop_is_served() {
+fn pending_connections_are_served_after_a_soft_stop() {
     if against_haproxy() {
         return;
     }

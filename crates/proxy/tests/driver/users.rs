@@ -40,7 +40,7 @@ fn status(answer: &str) -> &str {
 }
 
 #[test]
-fn who_has_the_password_of_a_list_comes_in_whatever_its_hash() {
+fn correct_password_is_accepted_with_every_hash() {
     let _alone = alone();
     let users: String = HASHES
         .iter()
@@ -138,7 +138,7 @@ fn the_statistics_page_has_users_and_administrators_of_a_list() {
 }
 
 #[test]
-fn who_sends_wrong_passwords_by_the_hundreds_holds_up_nobody_else() {
+fn wrong_passwords_delay_no_other_user() {
     let _alone = alone();
     if against_haproxy() {
         // There each of them stops its thread for seconds.
@@ -170,7 +170,7 @@ fn who_sends_wrong_passwords_by_the_hundreds_holds_up_nobody_else() {
 }
 
 #[test]
-fn a_page_of_the_file_stands_for_an_error_or_closes_without_a_word() {
+fn error_file_replaces_a_page_or_closes_silently() {
     let bed = ProxyFixture::new(
         "http-errors site\n errorfile 503 /dev/null\n\
          defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 5s\n \
