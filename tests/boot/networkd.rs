@@ -149,7 +149,7 @@ fn site(name: &str) -> Option<BootSite> {
 }
 
 #[test]
-fn networkd_gets_its_addresses_renews_them_and_gives_them_back() {
+fn networkd_acquires_renews_and_releases_its_addresses() {
     let Some(mut site) = site("boot-networkd") else {
         return;
     };

@@ -118,7 +118,7 @@ fn rolling_upgrade_fails_no_request() {
 
 /// Two of them would each have a role that ends the guests of the other one.
 #[test]
-fn a_second_supervisor_of_a_member_is_refused_although_the_socket_of_the_first_is_gone() {
+fn second_supervisor_is_refused_despite_a_missing_socket() {
     lab::skip_unless_root!();
     let site = Site::new("members-twice");
     let alpha = &site.alpha;

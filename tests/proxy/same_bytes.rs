@@ -310,7 +310,7 @@ fn headers_pass_rules_as_in_haproxy() {
 }
 
 #[test]
-fn answers_of_every_status_pass_as_in_haproxy() {
+fn responses_of_every_status_pass_as_in_haproxy() {
     lab::skip_unless_installed!("haproxy");
     let sides = Program::BOTH.map(ComparedProxy::start);
     let mut wrong = String::new();

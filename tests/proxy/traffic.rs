@@ -125,7 +125,7 @@ fn a_connection_to_the_server_serves_many_requests_of_many_clients() {
 }
 
 #[test]
-fn requests_in_one_packet_are_answered_in_their_order() {
+fn requests_in_one_packet_get_ordered_responses() {
     let origin = OriginServer::start_local("web").unwrap();
     let peer = before(origin.address());
     let mut client = connect(peer.address());

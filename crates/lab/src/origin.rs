@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_misbehaves_as_told() {
+    fn origin_misbehaves_as_configured() {
         let origin = OriginServer::start_local("web0").unwrap();
         let mut probe =
             Probe::new(Location::Here, origin.address()).timeout(Duration::from_millis(100));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_was_stopped_answers_again() {
+    fn stopped_origin_restarts() {
         let mut origin = OriginServer::start_local("web0").unwrap();
         let mut probe = Probe::new(Location::Here, origin.address());
         probe.get("/").unwrap();

@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn serial_numbers_and_lists_of_what_was_revoked_are_as_asked() {
+    fn serial_numbers_and_crls_are_as_requested() {
         let root = Authority::new("Root").unwrap();
         let one = root.issue(&Leaf::default()).unwrap();
         let two = self_signed(&Leaf::default().expired()).unwrap();

@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_process_takes_its_children_with_it() {
+    fn dropped_process_ends_with_its_children() {
         let mut said = output_file("test").unwrap();
         let mut command = shell("sleep 60 & echo $!; wait");
         command.stdout(said.try_clone().unwrap());

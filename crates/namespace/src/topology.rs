@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_checked_and_taken_once() {
+    fn host_name_is_valid_and_unique() {
         for name in ["", "a/b", "A", "..", &"x".repeat(65)] {
             assert!(matches!(Lab::new(name), Err(LabError::Name(_))), "{name}");
         }

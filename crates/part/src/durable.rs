@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_file_has_the_permissions_asked_for_and_leaves_nothing_beside() {
+    fn replaced_file_has_the_requested_permissions() {
         let place = std::env::temp_dir().join(format!("evenkeel-replace-{}", std::process::id()));
         std::fs::create_dir_all(&place).unwrap();
         let path = place.join("file");

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_of_a_connection_has_bounds_and_says_what_the_client_can() {
+    fn link_message_is_bounded_and_has_the_capabilities() {
         let with = |size: u32, behind: &[u8]| {
             let mut link = link(7, DISPLAY);
             link[12..16].copy_from_slice(&size.to_le_bytes());
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_is_a_message_and_comes_behind_a_result() {
+    fn notice_is_a_message_after_a_result() {
         let mut sent = SpiceOutputState::default();
         sent.take(&SENT[..19]);
         let notice = sent.error_notification("no").unwrap();

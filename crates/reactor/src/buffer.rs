@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_buffer_takes_no_more() {
+    fn full_buffer_accepts_nothing() {
         let mut buffer = Buffer::take();
         let big = vec![b'x'; buffer.capacity() + 10];
         assert_eq!(buffer.extend(&big), buffer.capacity());

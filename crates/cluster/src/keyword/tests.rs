@@ -18,7 +18,7 @@ fn told(line: &str) -> String {
 }
 
 #[test]
-fn every_example_is_good_and_every_row_has_one() {
+fn every_row_has_a_valid_example() {
     for row in documented() {
         let text = match row.kind {
             "section" => format!("{}\n", row.example),
@@ -35,7 +35,7 @@ fn every_example_is_good_and_every_row_has_one() {
 }
 
 #[test]
-fn a_section_says_what_is_followed_and_how_changes_go() {
+fn config_section_is_parsed() {
     let (section, told) = load(
         "config\n  follow git git@host:lb.git branch main file a.cfg file b/c.cfg every 30 signed-by /etc/signers\n  \
          follow hg /srv/hg as /etc/more/\n  judge 5s\n  keep 7\n  confirm 5m\n",

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_bounded_whatever_a_proposer_does() {
+    fn stored_responses_are_bounded() {
         let mut sessions = Sessions::default();
         for number in 0..10_000 {
             let ticket = ticket(1, number, 0);

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_cannot_be_written_is_an_error_unless_its_reader_has_gone() {
+    fn failed_output_is_an_error_except_for_a_closed_pipe() {
         let end = |kind: io::ErrorKind| printed(Err(kind.into()));
         assert_eq!(end(io::ErrorKind::StorageFull), Some(ExitCode::FAILURE));
         assert_eq!(end(io::ErrorKind::BrokenPipe), Some(ExitCode::SUCCESS));

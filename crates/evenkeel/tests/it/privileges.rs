@@ -300,7 +300,7 @@ fn check_lists_the_privileges_of_each_process() {
 
 #[cfg(feature = "cluster")]
 #[test]
-fn the_control_role_of_a_cluster_is_confined_and_answers() {
+fn control_role_is_confined_and_responds() {
     lab::enter_own_network();
     let bench = Bench::new();
     let listen = format!("127.0.0.1:{}", free_port().unwrap());

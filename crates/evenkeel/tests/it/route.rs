@@ -434,7 +434,7 @@ fn invalid_route_requests_are_refused_with_help() {
 }
 
 #[test]
-fn the_certificate_is_the_one_that_the_name_asks_for() {
+fn certificate_is_chosen_by_server_name() {
     let scratch = ScratchDirectory::new().unwrap();
     let authority = Authority::new("Test CA").unwrap();
     for name in ["one.test", "two.test"] {

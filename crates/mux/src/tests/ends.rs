@@ -115,7 +115,7 @@ fn request_after_its_response_is_drained_to_a_limit() {
 }
 
 #[test]
-fn refused_head_with_a_body_is_answered_without_a_reset() {
+fn refused_head_with_a_body_gets_a_response_without_reset() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
         let options = settings::client_options(&limits(|_| {}));

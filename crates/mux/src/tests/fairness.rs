@@ -58,7 +58,7 @@ fn large_download_does_not_delay_small_responses() {
 }
 
 #[test]
-fn many_streams_that_come_at_once_begin_a_few_at_a_time() {
+fn simultaneous_streams_begin_a_few_at_a_time() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
         let options = settings::client_options(&limits(|_| {}));

@@ -87,7 +87,7 @@ fn interim_responses_precede_the_final_one() {
 }
 
 #[test]
-fn streams_that_answer_in_the_same_turn_share_a_write() {
+fn responses_of_the_same_turn_share_a_write() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
         serve_on(

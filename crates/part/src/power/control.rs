@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_status_that_says_off_is_off() {
+    fn only_the_status_off_counts_as_off() {
         let control = ipmi("a");
         let seen = |code, output| control.interpret_exit(PowerAction::Status, &ended(code, output));
         let noise = "Unable to Get Channel Cipher Suites\nChassis Power is off\n";

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_goes_to_the_file_with_the_date_in_front_and_details_only_where_asked() {
+    fn log_lines_have_a_date_and_details_are_optional() {
         let path = std::env::temp_dir().join(format!("evenkeel-klog-{}.log", std::process::id()));
         let wish = LogWish {
             file: Some(path.as_os_str().as_bytes().to_vec()),

@@ -430,7 +430,7 @@ fn passive_sessions_send_nothing_first() {
 }
 
 #[test]
-fn one_lost_packet_of_three_takes_no_session_down() {
+fn one_lost_packet_of_three_keeps_the_session_up() {
     let mut pair = BfdSessionPair::new(settings(50, 3), settings(50, 3), 11);
     pair.loses = 7;
     pair.run(MS(60_000));

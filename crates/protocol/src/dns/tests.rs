@@ -134,7 +134,7 @@ fn looping_pointers_and_truncated_records_are_malformed() {
 }
 
 #[test]
-fn addresses_beside_a_service_are_few_however_often_they_are_told() {
+fn additional_addresses_of_a_service_are_bounded() {
     let asked = question("web.test", DnsRecordType::Srv);
     let mut rest = Vec::new();
     let (services, told) = (1000u16, 1000u16);

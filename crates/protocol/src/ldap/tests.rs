@@ -159,7 +159,7 @@ fn an_entry() -> Vec<u8> {
 }
 
 #[test]
-fn replies_come_byte_by_byte() {
+fn replies_are_parsed_byte_by_byte() {
     let bytes = [
         message(1, 0x61, &outcome(49, "no\u{1b}\n")),
         an_entry(),

@@ -250,7 +250,7 @@ fn every_prefix_and_every_changed_byte_is_refused() {
 }
 
 #[test]
-fn channel_bindings_are_hashed_as_rfc_5929_wants() {
+fn channel_bindings_are_hashed_as_in_rfc_5929() {
     // MD5 of 16 zeros, the length 0x35 and `tls-server-end-point:` before 32 zeros.
     let bytes = [
         &[0; 16][..],

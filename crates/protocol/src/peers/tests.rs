@@ -337,7 +337,7 @@ fn peer_that_does_not_read_uses_bounded_memory() {
 
 proptest! {
     #[test]
-    fn messages_of_a_peer_come_to_an_end(
+    fn messages_of_a_peer_are_bounded(
         bytes in proptest::collection::vec(any::<u8>(), 0..400),
         kinds in proptest::collection::vec((128u8..136, proptest::collection::vec(any::<u8>(), 0..60)), 0..20),
     ) {

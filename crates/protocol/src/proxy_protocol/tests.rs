@@ -292,7 +292,7 @@ fn malformed_version_2_headers_are_refused() {
 }
 
 #[test]
-fn a_header_beyond_the_bound_is_refused_as_soon_as_it_says_so() {
+fn oversized_header_is_refused_at_its_length() {
     let mut bytes = v2(0x21, 0x11, &[0; MAX_BINARY_BYTES - 15]);
     bytes.truncate(16);
     assert_eq!(
@@ -353,7 +353,7 @@ fn a_repeated_extension_counts_as_its_last() {
 }
 
 #[test]
-fn extensions_beyond_their_bounds_are_not_taken() {
+fn oversized_extensions_are_refused() {
     let mut tlvs = Tlvs::default();
     assert_eq!(
         tlvs.push(kind::CRC32C, &[0; 4]),

@@ -197,7 +197,7 @@ fn false_lengths_are_refused() {
 }
 
 #[test]
-fn a_tunnel_goes_in_its_order() {
+fn tunnel_states_follow_their_order() {
     let mut tunnel = Tunnel::new(true);
     let reply = tunnel.handle(one(HANDSHAKE)).unwrap();
     assert_eq!(reply, TsguRequest::Reply(reply::handshake(Code::OK)));

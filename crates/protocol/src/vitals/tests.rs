@@ -85,7 +85,7 @@ fn service_is_untested_until_its_band_is_known() {
 }
 
 #[test]
-fn a_proxy_that_was_followed_by_another_one_writes_no_more() {
+fn replaced_proxy_writes_no_longer() {
     let memory = memory();
     let vitals = serving(&memory, 10_000);
     vitals.claim(PROXY + 1, 1);

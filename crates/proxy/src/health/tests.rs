@@ -340,7 +340,7 @@ fn expected_text_is_searched_in_a_bounded_body() {
 }
 
 #[test]
-fn a_refused_connection_and_a_wrong_status_are_told_with_log_health_checks() {
+fn failed_checks_are_logged_with_log_health_checks() {
     let origin = origin(OK);
     let gone = ([127, 0, 0, 1], lab::free_port().unwrap()).into();
     let backup = ServerOptions {

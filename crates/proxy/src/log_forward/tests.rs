@@ -94,7 +94,7 @@ fn newline_in_a_message_cannot_forge_a_line() {
 }
 
 #[test]
-fn the_host_is_the_one_that_the_section_wants() {
+fn host_is_set_by_the_section() {
     use ForwardedHost::{Append, Fill, Keep, Replace};
     let told = "<13>1 - host a - - - x";
     let silent = "<13>1 - - a - - - x";

@@ -201,7 +201,7 @@ const COMMANDS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn commands_answer_as_haproxy_does() {
+fn commands_respond_as_in_haproxy() {
     let context = context(FILE);
     for (command, answer) in COMMANDS {
         assert_eq!(

@@ -230,7 +230,7 @@ fn typed_lines_have_places_tags_and_types() {
 }
 
 #[test]
-fn the_json_is_json_and_says_what_the_csv_says() {
+fn json_is_valid_and_equals_the_csv() {
     let json: serde_json::Value =
         serde_json::from_str(&rows(Format::Json, &Selection::default())).unwrap();
     let rows = json.as_array().unwrap();

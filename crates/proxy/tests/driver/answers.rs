@@ -123,7 +123,7 @@ fn final_response_instead_of_100_is_forwarded_at_once() {
 }
 
 #[test]
-fn interim_answers_pass_to_clients_that_know_them() {
+fn interim_responses_reach_http_1_1_clients() {
     let origin = ScriptedOrigin::fixed(
         "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     );
@@ -240,7 +240,7 @@ fn connect_becomes_a_tunnel() {
 }
 
 #[test]
-fn a_refused_connect_is_an_ordinary_answer() {
+fn refused_connect_is_an_ordinary_response() {
     let origin = ScriptedOrigin::fixed("HTTP/1.1 405 No\r\nContent-Length: 2\r\n\r\nno");
     let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();

@@ -118,7 +118,7 @@ fn a_request_is_compressed_where_the_direction_says_so() {
 }
 
 #[test]
-fn a_client_of_http2_gets_a_compressed_answer_that_ends_with_its_stream() {
+fn http2_client_gets_a_compressed_response() {
     let origin = ScriptedOrigin::fixed(
         "HTTP/1.1 200 OK\r\nContent-Length: 11\r\nETag: \"x\"\r\n\r\nhello world",
     );

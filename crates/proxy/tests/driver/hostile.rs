@@ -366,7 +366,7 @@ fn mutated_requests_reach_the_server_in_canonical_form() {
 
 /// Tests many variants without sockets; `DRIVER_VARIANTS` sets the number.
 #[test]
-fn the_parser_takes_any_variant() {
+fn parser_survives_any_variant() {
     use http::http1::{Limits, parse_request};
     let most = lab::setting("DRIVER_VARIANTS").unwrap_or(1_000_000);
     let mut random = Random::new(2);

@@ -320,12 +320,12 @@ fn oversized_header_list_gets_a_response_and_continues() {
 const STALLED_STREAM_BYTES_MAX: usize = 100 * 1024;
 
 #[test]
-fn a_hundred_large_answers_without_a_window_hold_a_bound() {
+fn large_responses_without_a_window_use_bounded_memory() {
     if against_haproxy() {
         return;
     }
     apart(
-        "hostile_http2::a_hundred_large_answers_without_a_window_hold_a_bound",
+        "hostile_http2::large_responses_without_a_window_use_bounded_memory",
         || {
             let origin = origin(&Gate::default());
             let bed = ProxyFixture::new(&text(&origin));

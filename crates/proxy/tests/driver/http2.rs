@@ -293,7 +293,7 @@ fn websockets_pass_between_the_versions() {
 }
 
 #[test]
-fn a_websocket_of_http1_passes_to_a_server_of_http2_that_takes_them() {
+fn http1_websocket_reaches_an_http2_server() {
     let origin = ScriptedOrigin::new(|peer, _| {
         let mut peer = Peer2::origin(peer);
         loop {

@@ -269,7 +269,7 @@ fn independent_streams_times_both_directions_of_a_side() {
 }
 
 #[test]
-fn a_connection_to_a_server_carries_as_many_requests_as_max_reuse_says() {
+fn max_reuse_limits_requests_per_connection() {
     for (options, connections) in [("max-reuse 1", 3), ("pool-max-conn 0", 6), ("", 1)] {
         let origin = ScriptedOrigin::echo();
         let bed = ProxyFixture::new(&format!(

@@ -468,7 +468,7 @@ fn dispatch_serves_requests_without_a_server() {
 }
 
 #[test]
-fn a_server_without_an_address_is_the_one_that_the_client_asked_for() {
+fn server_without_address_uses_the_clients_destination() {
     let origin = named("A");
     let bed = ProxyFixture::new(&format!(
         "listen back\n bind 127.0.0.1:{{0}}\n http-send-name-header Cookie\n server one *:{}\n",

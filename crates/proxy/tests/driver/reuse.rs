@@ -244,7 +244,7 @@ fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
 }
 
 #[test]
-fn a_request_on_a_kept_connection_of_a_server_that_stops_goes_to_another_one() {
+fn request_on_a_closing_server_connection_is_retried_elsewhere() {
     if against_haproxy() {
         return;
     }

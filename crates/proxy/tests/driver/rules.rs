@@ -396,7 +396,7 @@ fn a_header_of_a_return_without_a_value_is_left_out_and_an_empty_error_file_is_s
 }
 
 #[test]
-fn a_monitored_path_is_asked_for_in_whichever_form() {
+fn monitor_uri_matches_every_form() {
     let origin = ScriptedOrigin::echo();
     for (uri, of_path, of_url) in [
         ("/health", "200", "200"),

@@ -310,7 +310,7 @@ fn clients_of_a_disabled_frontend_are_refused() {
 }
 
 #[test]
-fn the_limit_of_the_process_may_be_set_as_high_as_the_newest_file_says() {
+fn process_limit_can_rise_to_the_newest_file() {
     if against_haproxy() {
         return;
     }

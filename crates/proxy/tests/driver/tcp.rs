@@ -224,7 +224,7 @@ fn content_rules_see_late_bytes() {
 }
 
 #[test]
-fn content_rules_count_once_however_the_bytes_come() {
+fn content_rules_count_once_for_any_fragmentation() {
     if against_haproxy() {
         // haproxy evaluates the rules, and counts, again whenever bytes arrive.
         return;

@@ -107,7 +107,7 @@ fn pipe_of_a_broken_transfer_is_not_reused() {
 }
 
 #[test]
-fn an_empty_socket_blocks_and_a_failed_one_says_so() {
+fn empty_socket_blocks_and_failed_one_returns_an_error() {
     let _alone = alone();
     on_loop(|| async {
         let (socket, mut peer) = tcp_pair(Assumed::Both);

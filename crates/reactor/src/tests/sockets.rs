@@ -161,7 +161,7 @@ fn close_after_a_short_read_is_reported() {
 }
 
 #[test]
-fn after_a_half_close_of_the_peer_it_can_be_answered() {
+fn half_closed_peer_can_still_be_written_to() {
     on_loop(|| async {
         let (socket, mut theirs) = tcp_pair(Assumed::Writable);
         theirs.write_all(b"question").unwrap();

@@ -326,7 +326,7 @@ fn configured_signature_algorithms_are_respected() {
 }
 
 #[test]
-fn sessions_are_not_resumed_where_the_line_says_so() {
+fn sessions_are_not_resumed_if_disabled() {
     let root = Authority::new("root").expect("made");
     let leaf = root.issue(&server_leaf()).expect("issued");
     let client = ClientSettings {

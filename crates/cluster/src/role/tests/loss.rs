@@ -171,7 +171,7 @@ fn older_copy_of_the_directory_is_detected() {
 }
 
 #[test]
-fn where_no_node_has_its_log_the_status_says_what_to_do() {
+fn status_explains_recovery_without_any_log() {
     let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));

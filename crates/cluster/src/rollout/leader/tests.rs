@@ -372,7 +372,7 @@ fn a_decision_is_not_proposed_again_while_it_is_under_way() {
 }
 
 #[test]
-fn a_canary_that_is_removed_takes_it_back() {
+fn removal_of_the_canary_rolls_back() {
     let mut desk = desk(|_| ());
     desk.both_check();
     desk.goes(RolloutStep::Canary { node: A });

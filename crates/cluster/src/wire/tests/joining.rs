@@ -258,7 +258,7 @@ fn machine_of_another_cluster_gets_no_secret() {
 }
 
 #[test]
-fn a_removed_member_is_shown_no_secret_and_gives_no_certificate() {
+fn removed_member_gets_no_secret_and_signs_nothing() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses[..1]);

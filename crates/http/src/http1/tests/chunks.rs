@@ -269,7 +269,7 @@ fn many_whole_chunks_at_once_are_what_each_of_them_is() {
 }
 
 #[test]
-fn chunks_are_taken_together_wherever_the_piece_before_ended() {
+fn chunks_are_decoded_together_at_any_position() {
     for cut in 0..12 {
         let mut decoder = ChunkedDecoder::new();
         let body = b"1\r\nx\r\n".repeat(100);

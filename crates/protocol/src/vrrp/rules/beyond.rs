@@ -50,7 +50,7 @@ fn own_reply_is_ignored() {
 }
 
 #[test]
-fn while_the_owners_kernel_answers_the_bound_is_waited_for() {
+fn takeover_waits_for_the_bound_while_the_kernel_replies() {
     let mut desk = RuleFixture::new(probing());
     desk.until(1_000);
     desk.hear(2, 200);
@@ -253,7 +253,7 @@ fn a_hand_over_keeps_the_address_until_another_one_is_master() {
 }
 
 #[test]
-fn what_was_handed_over_is_not_preempted_while_its_owner_is_as_good() {
+fn handed_over_address_is_not_preempted_at_equal_health() {
     let mut desk = RuleFixture::master(settings());
     desk.until(4_300);
     desk.give(|router, now| {

@@ -65,7 +65,7 @@ fn no_announcements_when_disabled() {
 }
 
 #[test]
-fn a_higher_priority_takes_the_addresses_and_an_equal_one_from_a_higher_address() {
+fn higher_priority_or_equal_with_higher_address_wins() {
     // Sender, priority, and whether the router yields; it is 10.9.0.5 with 100.
     let cases = [
         (2, 101, true),
@@ -94,7 +94,7 @@ fn a_higher_priority_takes_the_addresses_and_an_equal_one_from_a_higher_address(
 }
 
 #[test]
-fn a_lower_advert_is_answered_by_an_advert_and_announcements_now_and_later() {
+fn lower_advert_triggers_advert_and_announcements() {
     let mut desk = RuleFixture::master(settings());
     desk.until(4_000);
     desk.hear(2, 50);
@@ -140,7 +140,7 @@ fn higher_prio_send_advert_sends_before_yielding() {
 }
 
 #[test]
-fn priority_zero_is_answered_at_once() {
+fn priority_zero_triggers_an_advert_at_once() {
     let mut desk = RuleFixture::master(settings());
     desk.until(4_000);
     desk.hear(2, 0);
@@ -149,7 +149,7 @@ fn priority_zero_is_answered_at_once() {
 }
 
 #[test]
-fn answers_are_no_more_than_four_in_an_interval_and_the_last_one_is_not_forgotten() {
+fn triggered_adverts_are_limited_to_four_per_interval() {
     let mut desk = RuleFixture::master(settings());
     for n in 0..1_000 {
         desk.until(4_609 + n);

@@ -265,7 +265,7 @@ fn oversized_list_is_reported_and_tables_stay_consistent() {
 }
 
 #[test]
-fn a_peer_that_takes_nothing_bounds_the_output() {
+fn output_to_a_stalled_peer_is_bounded() {
     let mut connection = server();
     let wide = [
         settings(&[(4, (1 << 31) - 1)]),

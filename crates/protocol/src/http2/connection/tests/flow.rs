@@ -91,7 +91,7 @@ fn padding_and_discarded_data_return_their_window() {
 }
 
 #[test]
-fn a_stream_that_is_reset_within_a_frame_gives_the_rest_back() {
+fn reset_within_a_frame_returns_its_window() {
     let mut connection = server();
     let whole = [post(1), data(1, 0, &[0; 16_000])].concat();
     let before = connection.receive_window;

@@ -134,7 +134,7 @@ fn frames_have_the_form_of_section_4() {
 }
 
 #[test]
-fn an_idle_stream_takes_headers_only() {
+fn idle_stream_accepts_headers_only() {
     let idle = Conn(ProtocolError, Why::StreamIdle);
     let continuation = || frame(CONTINUATION, FLAG_END_HEADERS, 1, &block(GET));
     let alone = Conn(ProtocolError, Why::Continuation);
@@ -156,7 +156,7 @@ fn an_idle_stream_takes_headers_only() {
 }
 
 #[test]
-fn a_half_closed_stream_takes_no_content() {
+fn half_closed_stream_accepts_no_content() {
     let trailers = || headers(1, FLAG_END_STREAM, &[("a", "b")]);
     let continuation = || frame(CONTINUATION, FLAG_END_HEADERS, 1, &block(GET));
     let alone = Conn(ProtocolError, Why::Continuation);
@@ -188,7 +188,7 @@ fn a_half_closed_stream_takes_no_content() {
 }
 
 #[test]
-fn a_stream_that_the_peer_reset_takes_nothing() {
+fn stream_reset_by_the_peer_accepts_nothing() {
     let trailers = || headers(1, FLAG_END_STREAM, &[("a", "b")]);
     let continuation = || frame(CONTINUATION, FLAG_END_HEADERS, 1, &block(GET));
     let alone = Conn(ProtocolError, Why::Continuation);
@@ -442,7 +442,7 @@ fn asked() -> Connection {
 }
 
 #[test]
-fn an_answer_has_interim_heads_then_one_head_then_trailers() {
+fn response_has_interim_heads_one_head_and_trailers() {
     let mut connection = asked();
     let interim = headers(1, 0, &[(":status", "103")]);
     let input = [
