@@ -37,7 +37,7 @@ fn announcements(site: &Site, from: &crate::address::site::Node) -> usize {
 /// Returns whether the neighbours are then updated, so that the address is served.
 fn announced_after_a_partition(router: Router) -> bool {
     let site = Site::new("partition");
-    // The second one speaks so rarely that it always hears before it is heard.
+    // The second one sends adverts so rarely that it always receives one first.
     let vrrp = Vrrp::new(3);
     let high = site
         .alpha
@@ -192,7 +192,7 @@ fn address_expires_when_all_processes_are_killed() {
 fn an_address_stays_on_both_when_keepalived_is_killed() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("keepalived");
-    // Whether its second process still hears that the first is gone is a matter of luck.
+    // Its second process may or may not notice that the first one is gone.
     let stays = (0..5).any(|_| !vanishes_after_sigkill(Router::Keepalived));
     assert!(stays);
 }
@@ -275,7 +275,7 @@ fn kept_from_a_frozen_master(router: Router) -> bool {
         high.said()
     );
     lab::sleep_in_test(Duration::from_secs(2), "nothing moves");
-    // It may say goodbye, so that the owner tells the neighbours once more.
+    // It may send a final advert, so that the owner announces the address once more.
     let claims = |frame: &CapturedFrame| frame.payload()[2] != 0;
     one("beta") && !site.adverts(&site.alpha).iter().any(claims)
 }

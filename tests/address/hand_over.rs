@@ -98,7 +98,7 @@ impl Pair {
             shown.contains(&format!("{VIP}:80"))
         };
         assert!(eventually(SOON, listens), "{}", beta.said());
-        // Its proxy is believed once it was well for a while: nobody hands over to an ill one.
+        // Its proxy counts as healthy after a while: there is no hand-over to an unhealthy one.
         let is_well = || {
             let mut address = Command::new(binary());
             let pid = beta.process.pid().to_string();
@@ -162,7 +162,7 @@ impl Pair {
         let turns = seen.responder_changes();
         let turns: Vec<&str> = turns.iter().map(|(_, who)| &**who).collect();
         // A proxy of `alpha` that stood still with its machine was unfit meanwhile: the
-        // address went away and came back by itself, which nobody noticed either.
+        // address moved away and back by itself, and no request failed.
         if self.alpha.said().contains("all frontends are available") {
             assert_eq!(turns.last(), Some(&"beta"), "{seen}\n{}", self.said())
         } else {

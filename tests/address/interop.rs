@@ -25,11 +25,11 @@ fn a_pair_shares(name: &str, alpha: Router, beta: Router, vrrp: &Vrrp) {
         "{}",
         low.said()
     );
-    // A clean stop is announced, and nobody waits for the silence.
+    // A clean stop is announced, so there is no wait for the down interval.
     site.capture.clear();
     high.stop();
     assert!(site.owned_by(vip, &["beta"]), "{}", low.said());
-    // A switch shows what goes to one machine to nobody else.
+    // A switch sends unicast frames to their target only.
     if !vrrp.unicast {
         let taken = || !site.adverts(&site.beta).is_empty();
         assert!(eventually(SOON, taken), "{}", low.said());

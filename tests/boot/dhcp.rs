@@ -59,7 +59,7 @@ fn lease_is_acquired_renewed_released_and_survives_a_kill() {
     assert_eq!(one.hears("renew "), first);
     program.signal(Signal::KILL).unwrap();
     program.wait(SOON);
-    // Its lease outlives the program: nobody else gets its address, and it gets the same.
+    // The lease outlives the client program, which gets the same address again.
     site.kill();
     site.start_again();
     site.shows("answers");
@@ -70,7 +70,7 @@ fn lease_is_acquired_renewed_released_and_survives_a_kill() {
     let three = site.client("three");
     let third = three.asks_with_dhclient();
     assert!(third != first && third != second, "{third}");
-    // What is given back is free after a while.
+    // A released address is free after a while.
     let four = site.client("four");
     let program = four.stays();
     let fourth = four.hears("bound ");
@@ -147,7 +147,7 @@ fn address_in_use_is_not_offered() {
         squatter.at.address(&format!("10.60.0.{last}/24")).unwrap();
     }
     site.start(RANGE);
-    // It is offered the free one, and none of those that are in use.
+    // The client is offered the free address and none that is in use.
     let client = site.client("client");
     let mut given = None;
     let got = || {
@@ -284,7 +284,7 @@ fn later_address_of_this_host_is_not_leased() {
     site.start(RANGE);
     let client = site.client("client");
     let first = client.asks().unwrap();
-    // Its own address too, and all others but one, at an interface of another network.
+    // Its own address, too, and all others except one, on an interface of another network.
     let left = if first == "10.60.0.109" { 108 } else { 109 };
     for last in (100..=109).filter(|last| *last != left) {
         let address = format!("10.60.0.{last}/32");
@@ -301,7 +301,7 @@ fn later_address_of_this_host_is_not_leased() {
     );
     let other = site.client("other");
     assert_eq!(other.asks_for(&first), None);
-    // Where somebody answered, nobody gets an address for ten minutes, so it is another one that is free again.
+    // An address in use is not offered for ten minutes, so another one is free again.
     let mut all = (100..=109).map(|last| format!("10.60.0.{last}"));
     let free = all.find(|one| *one != first && *one != left).unwrap();
     site.server

@@ -23,7 +23,7 @@ boot lan
 #[track_caller]
 fn all_as_before(pair: &Pair, clients: &[Client], before: &[String], new: &str) {
     for (client, address) in clients.iter().zip(before) {
-        // One whose node has just come back may have to ask once more, as machines do.
+        // If its node has just returned, the client may have to send its request again.
         let mut got = None;
         let asks = || {
             got = client.asks();
@@ -210,7 +210,7 @@ fn range_moved_during_a_partition_withholds_nothing_later() {
     pair.site.alpha.start();
     shares(&pair);
     let cut = pair.site.cut_direct();
-    // What beta had is alpha's now.
+    // Alpha now has the leases of beta.
     pair.apply(&LINES.replace("120 10.60.0.139", "130 10.60.0.149"));
     pair.shows("alpha", &["10.60.0.149", "parts held 1 of 2", WITHHELD]);
     pair.shows("beta", &["10.60.0.149", "parts held 1 of 2"]);
@@ -279,7 +279,7 @@ fn a_range_of_ipv6_that_moves_withholds_nothing() {
     let before: Vec<String> = clients.iter().map(asks6).collect();
     pair.apply(&SIX.replace("{six}", "fd00:60::105 fd00:60::10e"));
     all_known();
-    // Who had an address that the range still has, keeps it.
+    // A client keeps its address if the range still contains it.
     let has = |address: &String| {
         !["0", "1", "2", "3", "4"]
             .iter()

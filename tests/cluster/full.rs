@@ -133,7 +133,7 @@ fn a_full_disk_of_the_arbiter_stops_nothing() {
     let words = ["the disk of arbiter works again"];
     assert!(site.alpha.tells_words(&words), "{}", site.tell());
     assert_eq!(site.arbiter.control(), control, "{}", site.tell());
-    // It has all that was agreed on without it, and counts.
+    // The member has caught up and votes again.
     site.beta.kill();
     let applied = || site.alpha.apply(&configuration("three"), &["--now"]).good;
     assert!(eventually(SOON, applied), "{}", site.tell());

@@ -43,7 +43,7 @@ fn new_leader_is_elected_and_changes_continue() {
     site.apply("two").well();
     let serves = || site.serves(site.machine(node), "two");
     assert!(eventually(SOON, serves), "{}", site.tell());
-    // The dead one comes back and gets what it missed.
+    // The dead member returns and catches up.
     site.machine_mut(&first).start();
     assert!(
         eventually(SOON, || site.serves_everywhere("two")),
@@ -58,7 +58,7 @@ fn new_leader_is_elected_and_changes_continue() {
 fn eight_busy_processes_cause_no_election() {
     lab::skip_unless_root!();
     let site = Site::new("busy");
-    // A machine that stands still itself may cause one; busy processes would each time.
+    // A suspended test machine may cause one election; busy processes would cause one each time.
     let calm = (0..3).any(|_| {
         let before = site.leader();
         let busy = BusyProcessors::start(BUSY_PROCESSES).unwrap();
@@ -74,11 +74,11 @@ fn cut_direct_link_causes_no_election_or_failed_request() {
     lab::skip_unless_root!();
     let site = Site::new("direct");
     let load = site.load();
-    // A machine that stands still itself may elect; the cut would each time.
+    // A suspended test machine may cause one election; the cut would cause one each time.
     let calm = ["two", "three", "four"].into_iter().any(|word| {
         let before = site.leader();
         let cut = site.cut_direct();
-        // What is changed meanwhile goes to both through the arbiter.
+        // Changes meanwhile reach both through the arbiter.
         site.apply(word).well();
         assert!(
             eventually(SOON, || site.serves_everywhere(word)),

@@ -107,7 +107,7 @@ fn lone_node_serves_its_last_accepted_version() {
     };
     assert!(site.alpha.tells(alone), "{}", site.tell());
     site.apply("two").well();
-    // It goes back from it for a moment if it has to take its address over just then.
+    // The node rolls back for a moment if it has to take over its address at that time.
     let serves = || site.serves(&site.alpha, "two");
     assert!(eventually(SOON, serves), "{}", site.tell());
 }
@@ -150,7 +150,7 @@ fn emptied_store_causes_no_split_history() {
         "{}",
         site.tell()
     );
-    // It is served first, and accepted then.
+    // The version is served first and accepted then.
     let changed = || {
         let kept = fs::read(&set).unwrap_or_default();
         site.beta.accepted() == Some(2) && kept != before
@@ -240,14 +240,14 @@ fn only_leased_addresses_end_with_their_lease() {
     let lease = "virtual-ip leased\n\taddress 10.60.0.101/24\n\tinterface eth0\n\tprefer alpha beta\n\tlease\n";
     let text = format!("{}\n{lease}", configuration("two"));
     site.alpha.apply(&text, &["--now"]).well();
-    // Whoever is preferred has it, whoever was the first.
+    // The preferred node has the address, regardless of which one started first.
     let only_alpha = |site: &Site| site.alpha.has(LEASED) && !site.beta.has(LEASED);
     assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
     let hand_over = ["address", "hand-over", "leased"];
     site.alpha.command(&hand_over).well();
     let only_beta = |site: &Site| site.beta.has(LEASED) && !site.alpha.has(LEASED);
     assert!(eventually(SOON, || only_beta(&site)), "{}", site.tell());
-    // It may be handed back.
+    // The address may be handed back.
     site.beta.command(&hand_over).well();
     assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
     site.alpha.command(&hand_over).well();

@@ -55,7 +55,7 @@ fn a_cluster_of_five_survives_two_and_replaces_one_that_died() {
     serve(&site, &[&site.alpha, &site.beta, &gamma, &delta], "one");
     gamma.apply(&plain("two"), &["--now"]).well();
     serve(&site, &[&site.alpha, &site.beta, &gamma, &delta], "two");
-    // One dies for good, then the arbiter as well: three of five are left.
+    // One member dies permanently, then the arbiter as well: three of five are left.
     delta.kill();
     site.arbiter.kill();
     let left = [&site.alpha, &site.beta, &gamma];
@@ -64,7 +64,7 @@ fn a_cluster_of_five_survives_two_and_replaces_one_that_died() {
     let applied = || site.beta.apply(&plain("three"), &["--now"]).good;
     assert!(eventually(SOON, applied), "{}", tell(&site, &left));
     serve(&site, &left, "three");
-    // What was lost is replaced, under its old name.
+    // The lost members are replaced under their old names.
     gamma.command(&["cluster", "remove", "delta"]).well();
     let mut again = site.machine_more("delta-again", 6);
     joins(&gamma, &mut again);
@@ -104,7 +104,7 @@ fn rolling_upgrade_fails_no_request() {
         assert_eq!(supervisor, before.0, "the same process goes on");
         assert_ne!(proxy, before.1, "another one serves");
         site.leader();
-        // Those with the program of before and those with this one agree.
+        // Members with the previous program and with this one agree.
         site.apply(word).well();
         assert!(
             eventually(SOON, || site.serves_everywhere(word)),

@@ -53,10 +53,10 @@ fn token_is_valid_once_and_never_when_changed() {
         "{}",
         site.tell()
     );
-    // Replayed, by somebody who saw it.
+    // Replayed by an observer.
     join(&site.arbiter, &token).refused(&["token"]);
     assert_eq!(members(&site.alpha), 2, "{}", site.tell());
-    // One for an arbiter makes no node.
+    // A token for an arbiter cannot add a node.
     let token = site.alpha.token(&["cluster", "invite", "--arbiter"]);
     join(&site.arbiter, &token).refused(&["arbiter"]);
     assert_eq!(members(&site.alpha), 2, "{}", site.tell());
@@ -99,7 +99,7 @@ fn removed_member_cannot_return_and_arbiter_has_no_secret() {
     let mut site = Site::new("removed");
     site.leader();
     site.apply("two").well();
-    // What a thief of the arbiter's disk finds.
+    // Content that a thief of the arbiter's disk finds.
     let state = site.arbiter.state();
     assert!(!holds(&state, SECRET.as_bytes()), "a secret on the arbiter");
     assert!(
@@ -270,14 +270,14 @@ fn ca_is_replaced_under_load_and_absent_member_returns() {
         "{}",
         site.tell()
     );
-    // A token of before is refused with words, whoever is asked.
+    // Every member refuses an earlier token with an error message.
     let scratch = site.arbiter.scratch().join("stranger");
     let real = site.arbiter.state();
     site.arbiter.set_state(&scratch);
     let join = ["cluster", "join", &token, "--name", "stranger"];
     site.arbiter.command(&join).refused(&["invite"]);
     site.arbiter.set_state(&real);
-    // It missed all of it.
+    // The member missed the whole replacement.
     site.arbiter.start();
     let all = |status: &serde_json::Value| uncertified(status) == (0, false);
     assert!(site.arbiter.tells(all), "{}", site.tell());
@@ -317,7 +317,7 @@ fn removed_node_is_useless_to_a_thief_and_replaced() {
     let first = authority(&site.alpha);
     site.beta.kill();
     site.alpha.command(&["cluster", "remove", "beta"]).well();
-    // It knew the authority's key: another one follows by itself.
+    // The removed node knew the CA key, so the CA is replaced automatically.
     let replaced = |status: &serde_json::Value| {
         uncertified(status) == (0, false) && status["authority"]["present"] != first
     };

@@ -51,7 +51,7 @@ fn version_refused_by_one_node_changes_nothing() {
         "E0873",
         "expected server farm/two, but server farm/one gets it",
     ]);
-    // On beta somebody else has the port.
+    // On beta another process uses the port.
     let taken = SocketAddr::from(([0, 0, 0, 0], 81));
     let echo = Echo::start(&site.beta.host, taken).unwrap();
     let two = tested("one").replace("\tbind :80\n", "\tbind :80\n\tbind :81\n");
@@ -197,7 +197,7 @@ fn every_change_is_logged_and_can_be_rolled_back() {
     beta.command(&["config", "rollback", "1", "-m", "back", "--now"])
         .well();
     assert!(site.serves_everywhere("one"), "{}", site.tell());
-    // What nobody confirms is taken back.
+    // An unconfirmed version is rolled back.
     let words = ["--now", "--confirm-within", "10s"];
     site.alpha.apply(&configuration("three"), &words);
     assert!(

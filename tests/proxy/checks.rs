@@ -324,7 +324,7 @@ fn outcomes(program: Program) -> Vec<(Vec<String>, Vec<u8>)> {
         let rows = statistics(address);
         for (n, found) in found.iter_mut().enumerate() {
             let row = rows.get(&format!("b{n}"));
-            // A star: one is under way, and nothing is told of the one before.
+            // A star: a check is in progress, and the previous result is not shown.
             let done = |row: &&Vec<String>| {
                 !row[0].is_empty() && row[0] != "INI" && !row[0].starts_with('*')
             };

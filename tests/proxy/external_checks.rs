@@ -150,7 +150,7 @@ fn runner(supervisor: u32) -> Option<u32> {
 fn killed_check_runner_restarts_and_reload_changes_the_program() {
     let scratch = ScratchDirectory::new().unwrap();
     let (one, two) = (install(&scratch, "one"), install(&scratch, "two"));
-    // Who runs programs may be another user.
+    // The programs may run as another user.
     std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     end(&scratch, "exit 0");
     let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
@@ -170,7 +170,7 @@ fn killed_check_runner_restarts_and_reload_changes_the_program() {
     end(&scratch, "exit 4");
     assert!(eventually(PATIENCE, || is("PROCERR 4")));
     assert!(runner(supervisor).is_some_and(|other| other != first));
-    // What the first program leaves from now on is not of the second.
+    // Later output of the first program does not belong to the second.
     scratch.write("a.cfg", config(address, &two)).unwrap();
     assert!(nix_kill(supervisor, "HUP"));
     end(&scratch, "exit 0");

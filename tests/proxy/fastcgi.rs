@@ -159,7 +159,7 @@ fn ask(stream: &mut TcpStream, request: &str, body: &[u8]) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     let mut copy = stream.try_clone().unwrap();
     let sent = body.to_vec();
-    // A body is read while the response comes.
+    // The body is read while the response arrives.
     let writing = std::thread::spawn(move || drop(copy.write_all(&sent)));
     let mut text = Vec::new();
     let _ = stream.read_to_end(&mut text);

@@ -158,7 +158,7 @@ fn stream_messages_are_framed_as_in_haproxy() {
             stream.set_read_timeout(Some(SOON)).unwrap();
             stream.write_all(bytes.as_bytes()).unwrap();
             if ends {
-                // It may be told by a reset, too.
+                // The end may be a reset as well.
                 let read = stream.read(&mut [0; 16]);
                 assert!(!matches!(read, Ok(1..)), "{bytes}");
             }

@@ -229,7 +229,7 @@ fn a_unix_socket_of_a_log_is_written_to() {
         .wait_for(SOON, |line| line.contains("/longlong"))
         .unwrap();
     assert!(line.starts_with("<174>"), "{line}");
-    // What stands behind the path is still there.
+    // The text after the path is still there.
     assert!(
         line.contains("longlong") && line.contains(" web/s "),
         "{line}"

@@ -234,7 +234,7 @@ impl SlowServer {
             stream.write_all(b"more")?;
         }
         if pieces > 0 {
-            // Nobody is told to wait for ever.
+            // No client waits forever.
             let _ = eventually(SOON, || done.load(Ordering::SeqCst));
         }
         stream.write_all(b"last")

@@ -140,7 +140,7 @@ impl ComparedProxy {
         stream.set_read_timeout(Some(SOON)).unwrap();
         let _ = stream.write_all(request);
         let mut said = Vec::new();
-        // A reset ends it as well as an orderly close.
+        // A reset ends the connection as well as an orderly close.
         let _ = stream.read_to_end(&mut said);
         let own = self.web.to_string();
         let plain = |text: &str| text.replace(&own, "web").replace("\r\n", "\n");

@@ -171,7 +171,7 @@ fn halog_counts_our_log_lines() {
         .lines()
         .find(|line| line.starts_with("backoffice/clerk"));
     let clerk: Vec<&str> = clerk.unwrap_or_default().split_whitespace().collect();
-    // Name, then the number of answers of each class, others, and requests.
+    // Name, then the number of responses of each class, others, and requests.
     assert_eq!(clerk.get(2), Some(&"3"), "{servers}");
     let urls = counted("-u");
     assert!(
@@ -213,7 +213,7 @@ fn added_server_serves_and_draining_one_gets_nothing() {
     let second = OriginServer::start_local("second").unwrap();
     let add = format!("add server backoffice/second {}", second.address());
     assert_eq!(bed.command(&add), "New server registered.\n\n");
-    // What Ansible's module sends for `state: drain`, and reads.
+    // Commands that Ansible's module sends for `state: drain`, and their responses.
     for server in ["second", "clerk"] {
         assert_eq!(
             bed.command(&format!("enable server backoffice/{server}")),

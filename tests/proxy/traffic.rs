@@ -399,7 +399,7 @@ fn notices_a_cut(program: Program) {
             .any(|head| head.contains("/waiting"))
     };
     assert!(eventually(SOON, arrived));
-    // As a switch sees a dead cable: nobody's interface goes down.
+    // As a cable that fails behind a switch: no interface goes down.
     let server = PacketFilter::all().remote("10.9.1.2".parse().unwrap());
     let block = place.balancer.block(&server).unwrap();
     assert_eq!(waiting.join().unwrap(), Ok(504), "{program:?}");

@@ -257,7 +257,7 @@ const DECISIONS: &[Row] = &[
         0,
         &["=> the proxy replies 500 Internal Server Error: by a.cfg:17"],
     ),
-    // The connection comes from a balancer.
+    // The connection comes from a load balancer.
     (
         &["http://shop:9001/", "--src", "203.0.113.9"],
         0,

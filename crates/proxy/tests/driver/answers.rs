@@ -154,7 +154,7 @@ fn upload_continues_after_an_early_response() {
         client.send([b'x'; 10_000]);
         pause(2);
     }
-    // The client stays in step.
+    // The client stays in sync.
     assert_eq!(
         client.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n"),
         "200 early"

@@ -90,7 +90,7 @@ fn next_request_uses_the_newest_configuration() {
     assert_eq!((changed.version, changed.not_changed.len()), (2, 0));
     assert_eq!(idle.ask(GET), "200 two");
     assert_eq!(silent.ask(GET), "200 two");
-    // In one segment, with the change between the two answers being read.
+    // In one segment; the reload happens between the two responses.
     idle.send(GET);
     idle.answer();
     bed.change(&says("three", ""));
@@ -368,7 +368,7 @@ fn moved_listener_keeps_its_connections() {
     bed.change(&text(["{1}", "{0}"]));
     // The other one is not full by it.
     assert_eq!(bed.client_of(1).ask(GET), "200 x");
-    // The same one is, until it goes.
+    // The existing listener accepts until it is closed.
     let mut second = bed.client_of(0);
     second.send(GET);
     assert_eq!(second.end(100), "open");

@@ -330,7 +330,7 @@ fn large_responses_without_a_window_use_bounded_memory() {
             let origin = origin(&Gate::default());
             let bed = ProxyFixture::new(&text(&origin));
             beside(&bed, || ());
-            // No window for streams; and one for everything, but nobody reads.
+            // First without a stream window, then with a large one that the client does not read.
             for window in [0_u32, 0x7fff_ffff] {
                 let before = living::bytes();
                 let mut client = Raw::new(bed.client_of(2));
@@ -347,7 +347,7 @@ fn large_responses_without_a_window_use_bounded_memory() {
                         for n in 0..100 {
                             client.send(headers(id(n), &get("/big"), true));
                         }
-                        // Until all have an answer that is stuck.
+                        // Until the responses of all streams are blocked.
                         bed.counts("back/s", "scur", "scur=100");
                         pause(100);
                     })
@@ -415,7 +415,7 @@ fn stalled_http2_prefaces_use_little_memory_and_time_out() {
 fn reset_streams_release_their_servers() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
-        // An answer without end, that says nothing more.
+        // A response without an end that sends nothing more.
         peer.try_send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
         peer.rest();
     });

@@ -162,7 +162,7 @@ fn of_stalled(bed: &ProxyFixture) -> Vec<(&'static str, KeptAlive)> {
         .collect();
     let closed = [&[no_window], &stuck[..]].concat();
     let deaf = [&[large, more], &stuck[..]].concat();
-    // More than is read while the answers of it are not.
+    // More than is read while its responses are unread.
     let asked: Vec<Vec<u8>> = (0..99)
         .map(|n| headers(2 * n + 101, &get("/a"), true))
         .collect();

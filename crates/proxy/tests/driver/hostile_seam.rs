@@ -523,7 +523,7 @@ fn settled_without(bed: &ProxyFixture, seen: &ReceivedBytes, name: &str) {
             let length = length.and_then(|rest| rest.split("\\r").next()?.parse::<usize>().ok());
             assert!(length.is_none_or(|n| body.len() < n), "{name}: {one}");
         }
-        // Pooled ones would answer another: one that broke off is closed.
+        // A pooled connection could send it to another client, so a truncated one is closed.
         if !reached.is_empty() || at.elapsed().as_millis() > 300 {
             seen.lock().unwrap().clear();
             return;

@@ -167,7 +167,7 @@ fn premature_end_is_a_reset() {
     let mut client = Peer2::client(bed.client());
     assert_eq!(client.ask("/a"), "200 abc reset");
     assert_eq!(bed.end(), "200 SD");
-    // The connection goes on.
+    // The connection continues.
     assert_eq!(client.ask("/b"), "200 abc reset");
 }
 
@@ -251,7 +251,7 @@ fn a_stream_that_the_server_refused_is_sent_again() {
     let bed = ProxyFixture::new(&before(&origin, ""));
     let mut client = Peer2::client(bed.client());
     let id = client.fields(0, &request("POST", "/"), false);
-    // The body comes when the server has refused: all of it is there still.
+    // The body arrives after the server's refusal and is still complete.
     let seen = Arc::clone(&refused);
     let at = std::time::Instant::now();
     while seen.load(Ordering::SeqCst) < 2 && at.elapsed() < crate::bed::PATIENCE {
@@ -318,7 +318,7 @@ fn http1_websocket_reaches_an_http2_server() {
     );
     let head = client.head().unwrap();
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-    // The answer to this key stands in RFC 6455.
+    // RFC 6455 has the response to this key.
     assert!(
         head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
         "{head}"

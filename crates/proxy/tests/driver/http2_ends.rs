@@ -154,7 +154,7 @@ fn invalid_http_gets_the_error_page() {
         assert_eq!(bed.end(), "400 PR", "{head}");
         bed.counts("front", "ereq", &format!("ereq={n}"));
     }
-    // The connection goes on.
+    // The connection continues.
     assert_eq!(client.ask("/a"), "200 0: GET /a ");
 }
 

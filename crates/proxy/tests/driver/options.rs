@@ -165,7 +165,7 @@ fn buffered_request_reaches_the_server_only_when_complete() {
         (bed.end(), bed.end()),
         ("200 --".to_owned(), "408 cR".to_owned())
     );
-    // HAProxy 2.6 says nothing to it; later ones answer, too.
+    // HAProxy 2.6 sends no response to it; later versions do.
     if !against_haproxy() {
         let mut gone = bed.client();
         gone.send(format!("{post}\r\nhe"));

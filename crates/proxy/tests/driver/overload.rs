@@ -71,7 +71,7 @@ fn a_soft_stop_ends_silent_sessions_and_lets_the_others_finish() {
         let running = bed.ours().take().unwrap();
         let at = Instant::now();
         running.soft_stop();
-        // A request that is on its way, or comes soon, is answered.
+        // A request in flight, or one that arrives soon, gets its response.
         for client in idle.drain(..3) {
             let mut client = client;
             client.send(GET);
@@ -123,7 +123,7 @@ fn process_without_descriptors_continues_to_serve() {
     ));
     assert!(bed.client().ask(GET).starts_with("200 "));
     bed.end();
-    // At the connection to the server: everything is taken once the client stands.
+    // At the server connection: all descriptors are in use once the client is connected.
     let mut client = bed.client();
     settle();
     let mut hog = Vec::new();

@@ -86,7 +86,7 @@ fn closed_idle_connection_uses_no_slot() {
     }
     idle.open();
     settle();
-    // A first request goes out on a connection of its own, the next ones follow it.
+    // The first request has its own connection, which the next ones reuse.
     let mut client = bed.client();
     for _ in 0..3 {
         client.ask(GET);
@@ -320,7 +320,7 @@ fn connection_with_a_client_port_is_not_shared() {
     let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut first = bed.client();
     assert_eq!(first.ask(get), "200 0: GET / ");
-    // Another port of ours is another port of the server's: nobody is there.
+    // Another local port maps to another port of the server, where nothing listens.
     let other = bed.client_of(1).ask(get);
     assert!(other.starts_with("503 "), "{other}");
     // The client itself keeps it.

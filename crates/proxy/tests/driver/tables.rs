@@ -162,7 +162,7 @@ fn response_can_store_the_stick_key() {
 fn non_stick_server_gets_no_persistence() {
     let bed = sticky("stick on req.hdr(user)", "non-stick");
     let servers: Vec<String> = (0..4).map(|_| server_of(&bed, "User: a")).collect();
-    // From the first answer of the other on it is that one.
+    // The other server is used from its first response on.
     assert_eq!(servers[2..], ["two", "two"]);
 }
 

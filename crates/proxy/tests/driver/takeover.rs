@@ -118,7 +118,7 @@ fn who<S: Read + Write>(stream: std::io::Result<S>) -> String {
     if let Err(error) = stream.write_all(request) {
         return error.to_string();
     }
-    // A reset behind the answer does not matter.
+    // A reset after the response does not matter.
     let _ = stream.read_to_string(&mut answer);
     let location = answer.lines().find_map(|l| {
         l.to_ascii_lowercase()

@@ -122,7 +122,7 @@ fn the_statistics_page_has_users_and_administrators_of_a_list() {
         let denied = bed.ask(&of_another);
         assert!(denied.contains("location: /s;st=DENY\r\n"), "{denied}");
         assert!(!csv().contains(",MAINT,"));
-        // The page asks before it kills; a script is not asked.
+        // The page asks for a confirmation before it kills; a script does not need one.
         let asked = bed.ask(&sent("root:secret", "s=a&action=shutdown&b=s&ask=1"));
         assert_eq!(status(&asked), "200");
         assert!(asked.contains("<h1>Kill 0 sessions?</h1>"), "{asked}");
