@@ -479,11 +479,11 @@ fn invitation_proof_needs_the_secret_the_ca_key_and_the_connection() {
     assert!(!token.is_proven_by(&good[..32], b"here", certificate));
     assert!(!token.is_proven_by(&good[..31], b"here", certificate));
     assert!(!token.is_proven_by(&[], b"here", certificate));
-    // Who knows of it, as an arbiter does, and signs with a key of his own.
+    // A machine that knows the invitation, as an arbiter does, and signs with its own key.
     let own = prove(b"here", &other);
     assert!(!token.is_proven_by(&own, b"here", certificate));
     assert!(!token.is_proven_by(&own, b"here", other.certificate()));
-    // A signature for another connection, of a node that was asked meanwhile.
+    // A signature for another connection, of a node that was queried meanwhile.
     let elsewhere = prove(b"there", &authority);
     let pieced = [&good[..32], &elsewhere[32..]].concat();
     assert!(!token.is_proven_by(&pieced, b"here", certificate));

@@ -108,7 +108,7 @@ fn a_control_role_writes_to_its_directories_only_and_starts_programs() {
     confined(confinement, move |held| {
         assert!(held.no_new_privileges && held.capabilities.is_empty());
         assert_eq!(held.system_calls, Filtered::Yes);
-        // What a log, a socket and a mirror need.
+        // Files that a log, a socket and a mirror need.
         let sub = state.join("mirror");
         std::fs::create_dir(&sub).unwrap();
         std::fs::write(sub.join("new"), "x").unwrap();
@@ -129,7 +129,7 @@ fn a_control_role_writes_to_its_directories_only_and_starts_programs() {
         if matches!(held.files, FileConfinement::Confined { .. }) {
             let write = std::fs::write(other.join("new"), "x").unwrap_err();
             assert_eq!(write.kind(), ErrorKind::PermissionDenied);
-            // It may not execute what it wrote.
+            // The role may not execute files that it wrote.
             std::fs::copy("/bin/true", state.join("true")).unwrap();
             let run = std::process::Command::new(state.join("true")).status();
             assert_eq!(run.unwrap_err().kind(), ErrorKind::PermissionDenied);

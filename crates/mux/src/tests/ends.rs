@@ -8,7 +8,7 @@ use super::*;
 fn resets_at_every_point_leave_the_connection_as_it_was() {
     on_loop(|| async {
         let (mux, seen) = pair(limits(|_| {}), |stream, message| async move {
-            // The path determines how far the server's side goes.
+            // The path determines how far the response gets.
             let stage = message.target()[1] - b'0';
             if stage == 0 {
                 return;

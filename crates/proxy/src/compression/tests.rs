@@ -188,7 +188,7 @@ fn every_algorithm_round_trips_and_flush_delivers_all() {
 fn aborted_body_does_not_affect_the_next() {
     let client = OfClient::default();
     let limits = Arc::new(Limits::of_memory(usize::MAX));
-    // Incompressible: as much comes out as goes in.
+    // Incompressible: the output is as long as the input.
     let noise: Vec<u8> = (0..400_000u32)
         .map(|n| (n.wrapping_mul(2_654_435_761).wrapping_add(n >> 3) >> 13) as u8)
         .collect();
@@ -230,7 +230,7 @@ fn parked_compressor_holds_no_state_and_resumes() {
                 assert!(encoder.is_parked());
                 assert_eq!(client.get(), 0);
             }
-            // Another one has the memory: the rest goes as it is, and is right.
+            // Another compressor has the memory: the rest is sent uncompressed, and is correct.
             let other = Encoder::new(algorithm, 1, &limits, &client).unwrap();
             assert!(Encoder::new(algorithm, 1, &limits, &client).is_none());
             wire.extend(encoder.feed(&noise, flush, 0).unwrap());

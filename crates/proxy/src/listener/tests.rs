@@ -323,7 +323,7 @@ fn an_inherited_number_is_found_again_by_its_tag() {
     }
     let first = opened(&config, &mut Inherited::default());
     assert_eq!(first[0].inode, first[1].inode);
-    // In another process the number is another one, or nobody's.
+    // In another process the descriptor number has another meaning, or none.
     for bind in &mut config.proxies[0].binds {
         bind.address = BindAddress::Fd(i32::MAX);
     }

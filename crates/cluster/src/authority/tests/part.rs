@@ -31,7 +31,7 @@ fn part_certificate_authenticates_to_the_same_part_only() {
         trust.judge(&shown, claimed),
         Err(PeerRejection::Name { claimed })
     );
-    // Its number is higher than all that this member knows.
+    // The number is higher than all that this member knows.
     let new = certificate(&issue("volume", 7));
     assert_eq!(volume.node_of(&chain(&new)), None);
     let claimed = MemberId(7);

@@ -221,7 +221,7 @@ async fn rolled_back_revision_is_not_retried_but_the_next_is() {
     );
     let standing = follower.follow_status().trouble.clone().unwrap();
     assert!(standing.contains(&words), "{standing}");
-    // The role has told of it, and the state does not have it yet.
+    // The role has reported the revision, but the state does not contain it yet.
     let (trouble, again) = refused(told.look(&mut follower).await);
     assert_eq!(
         (trouble, again),

@@ -189,7 +189,7 @@ async fn interrupted_pull_is_recovered_by_the_next() {
     let (mut follower, mut told) = (repository.follower(None), ClusterView::default());
     told.take(&mut follower).await;
     let mirror = mirror(&repository);
-    // What a pull that was killed leaves: where the end of each file was.
+    // A killed pull leaves the previous length of each file.
     let index = mirror.join(".hg/store/00changelog.i");
     let end = std::fs::metadata(&index).unwrap().len();
     let mut torn = std::fs::read(&index).unwrap();

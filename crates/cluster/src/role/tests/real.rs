@@ -223,7 +223,7 @@ fn three_members_replicate_and_survive_failures() {
     assert!(serves(second, "three"));
     first.start();
     eventually("it caught up", || serves(first, "three"), || first.text());
-    // It is on disk a moment after it is served.
+    // The version is on disk a moment after it is served.
     let on_disk = |member: &Real| {
         let directory = crate::role::directory::StateDirectory::open(&member.place.directory);
         let accepted = directory.unwrap().accepted().unwrap();
@@ -496,7 +496,7 @@ fn member_needed_for_a_majority_is_not_removed() {
     let remove = |name: &str| Request::Remove { name: name.into() };
     let words = a.refused(&remove("c"));
     assert!(words.contains("cannot remove c while b is away"), "{words}");
-    // It still votes, and the member that never returns may be removed.
+    // Member c still votes, and the member that never returns may be removed.
     assert!(all_vote(&a, 3), "{}", a.text());
     a.done(&remove("b"));
     a.done(&remove("c"));

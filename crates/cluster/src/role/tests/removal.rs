@@ -47,7 +47,7 @@ fn removed_member_stays_removed_without_a_link() {
     // On a full disk the mark is empty.
     std::fs::write(mark(&b), b"").unwrap();
     starts_removed(&mut b);
-    // Its log is lost, or cannot be read.
+    // The log of the member is lost, or cannot be read.
     let store = b.place.directory.join(STORE);
     let log = std::fs::read(&store).unwrap();
     std::fs::remove_file(&store).unwrap();

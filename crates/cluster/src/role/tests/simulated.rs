@@ -553,7 +553,7 @@ fn lease_goes_to_the_best_candidate() {
         wants(&seats[1], 210);
         sleep(A_WHILE).await;
         assert!(has(&seats[0]) && !has(&seats[1]));
-        // It is not well any more.
+        // The node is no longer healthy.
         wants(&seats[0], 60);
         comes_to(&seats, 1).await;
         assert_eq!(seats[0].machine.borrow().shows().handed_over, [LEASE]);

@@ -33,7 +33,7 @@ struct JudgeFixture {
 
 impl JudgeFixture {
     fn see(&mut self, second: Second) -> Option<Finding> {
-        // The proxy counts what the cluster asks as well.
+        // The proxy counts probes of the cluster as well.
         self.requests += second.requests + 1;
         self.errors += second.errors + u64::from(!second.answer.is_good());
         let health = Health {
@@ -181,7 +181,7 @@ fn probes_do_not_count_as_client_requests() {
         up: 0,
         ..errors(0, 0)
     };
-    // A node whose servers were down before, and that was asked once or never.
+    // A node whose servers were down before, and that was probed once or never.
     is_good(&[broken], &[broken]);
     is_good(&[errors(0, 0), broken], &[broken]);
     let mut bench = JudgeFixture::default();

@@ -314,7 +314,7 @@ fn history_keeps_the_last_followed_revisions() {
     last(&mut state, "git /a", "1");
     let a = last(&mut state, "git /a", "2");
     let branch = last(&mut state, "git /a, branch x", "3");
-    // One that was taken back is nothing to go on from.
+    // A rolled back revision is no base for the next.
     let bad = follow(&mut state, "git /a", "4");
     let words = String::new();
     state.must(A, decision(bad, RolloutStep::TakeBack { words }));

@@ -80,7 +80,7 @@ fn checks_of_a_tls_server_use_tls() {
     assert_eq!(told(&check(&only_checks)).0, CheckStatus::Layer6Ok);
     let never = server("ssl verify none no-check-ssl");
     assert_eq!(told(&check(&never)).0, CheckStatus::Layer4Ok);
-    // To a port of their own they do not, unless it is said.
+    // Not to a check port of its own, unless configured.
     let own_port = server(&format!("ssl verify none port {}", address.port()));
     assert_eq!(told(&check(&own_port)).0, CheckStatus::Layer4Ok);
 }
