@@ -37,7 +37,7 @@ fn announcements(site: &Site, from: &crate::address::site::Node) -> usize {
 /// Returns whether the neighbours are then updated, so that the address is served.
 fn announced_after_a_partition(router: Router) -> bool {
     let site = Site::new("partition");
-    // The second one speaks so rarely that it always hears before it is heard.
+    // The second one sends adverts so rarely that it always receives one first.
     let vrrp = Vrrp::new(3);
     let high = site
         .alpha
@@ -66,20 +66,20 @@ fn announced_after_a_partition(router: Router) -> bool {
 }
 
 #[test]
-fn after_a_partition_one_owner_is_left_and_the_neighbours_are_told() {
+fn one_owner_remains_after_a_partition_and_announces() {
     lab::skip_unless_root!();
     assert!(announced_after_a_partition(Router::Evenkeel));
 }
 
 #[test]
-fn after_a_partition_keepalived_tells_nobody_when_the_second_hears_the_first() {
+fn keepalived_sends_no_announcement_after_a_partition() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("keepalived");
     assert!(!announced_after_a_partition(Router::Keepalived));
 }
 
 #[test]
-fn after_a_partition_a_client_is_served_by_the_owner_and_all_agree() {
+fn client_is_served_by_the_owner_after_a_partition() {
     lab::skip_unless_root!();
     let (site, high, low) = pair("healed", Router::Evenkeel, &Vrrp::new(3));
     let watcher = site.watch(VIP);
@@ -183,7 +183,7 @@ fn vanishes_after_sigkill(router: Router) -> bool {
 }
 
 #[test]
-fn an_address_vanishes_from_a_machine_on_which_all_was_killed() {
+fn address_expires_when_all_processes_are_killed() {
     lab::skip_unless_root!();
     assert!(vanishes_after_sigkill(Router::Evenkeel));
 }
@@ -192,13 +192,13 @@ fn an_address_vanishes_from_a_machine_on_which_all_was_killed() {
 fn an_address_stays_on_both_when_keepalived_is_killed() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("keepalived");
-    // Whether its second process still hears that the first is gone is a matter of luck.
+    // Its second process may or may not notice that the first one is gone.
     let stays = (0..5).any(|_| !vanishes_after_sigkill(Router::Keepalived));
     assert!(stays);
 }
 
 #[test]
-fn a_role_that_is_killed_is_started_again_and_nobody_notices() {
+fn killed_role_restarts_without_a_gap() {
     lab::skip_unless_root!();
     let (site, high, low) = pair("role", Router::Evenkeel, &Vrrp::new(3).advert("0.5"));
     let watcher = site.watch(VIP);
@@ -236,7 +236,7 @@ fn put_back(router: Router) -> (Site, Running, Running) {
 }
 
 #[test]
-fn an_address_that_somebody_deletes_is_put_back_by_its_owner() {
+fn deleted_address_is_restored_by_its_owner() {
     lab::skip_unless_root!();
     let (site, high, low) = put_back(Router::Evenkeel);
     intervals(&site, &site.alpha, 10);
@@ -275,26 +275,26 @@ fn kept_from_a_frozen_master(router: Router) -> bool {
         high.said()
     );
     lab::sleep_in_test(Duration::from_secs(2), "nothing moves");
-    // It may say goodbye, so that the owner tells the neighbours once more.
+    // It may send a final advert, so that the owner announces the address once more.
     let claims = |frame: &CapturedFrame| frame.payload()[2] != 0;
     one("beta") && !site.adverts(&site.alpha).iter().any(claims)
 }
 
 #[test]
-fn a_master_that_was_frozen_sees_that_it_is_none_any_more() {
+fn frozen_master_detects_a_takeover() {
     lab::skip_unless_root!();
     assert!(kept_from_a_frozen_master(Router::Evenkeel));
 }
 
 #[test]
-fn a_keepalived_that_was_frozen_takes_the_address_from_its_owner() {
+fn frozen_keepalived_takes_the_address_back() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("keepalived");
     assert!(!kept_from_a_frozen_master(Router::Keepalived));
 }
 
 #[test]
-fn a_better_machine_takes_its_address_again_after_it_was_frozen_in_one_move() {
+fn preferred_machine_regains_its_address_in_one_move() {
     lab::skip_unless_root!();
     let (site, high, low) = pair("thawed", Router::Evenkeel, &Vrrp::new(3));
     let frozen = high.process.freeze().unwrap();

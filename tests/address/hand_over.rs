@@ -98,7 +98,7 @@ impl Pair {
             shown.contains(&format!("{VIP}:80"))
         };
         assert!(eventually(SOON, listens), "{}", beta.said());
-        // Its proxy is believed once it was well for a while: nobody hands over to an ill one.
+        // Its proxy counts as healthy after a while: there is no hand-over to an unhealthy one.
         let is_well = || {
             let mut address = Command::new(binary());
             let pid = beta.process.pid().to_string();
@@ -162,7 +162,7 @@ impl Pair {
         let turns = seen.responder_changes();
         let turns: Vec<&str> = turns.iter().map(|(_, who)| &**who).collect();
         // A proxy of `alpha` that stood still with its machine was unfit meanwhile: the
-        // address went away and came back by itself, which nobody noticed either.
+        // address moved away and back by itself, and no request failed.
         if self.alpha.said().contains("all frontends are available") {
             assert_eq!(turns.last(), Some(&"beta"), "{seen}\n{}", self.said())
         } else {
@@ -196,7 +196,7 @@ fn kept_alive_requests(site: &Site, over: &AtomicBool) -> Vec<Result<u16, Failur
 }
 
 #[test]
-fn an_operator_hands_an_address_over_and_nobody_notices() {
+fn hand_over_by_an_operator_fails_no_request() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("nft");
     let pair = Pair::start("whole-order");
@@ -212,7 +212,7 @@ fn an_operator_hands_an_address_over_and_nobody_notices() {
 }
 
 #[test]
-fn the_owner_is_stopped_and_nobody_notices() {
+fn stop_of_the_owner_fails_no_request() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("nft");
     let pair = Pair::start("whole-stop");
@@ -248,7 +248,7 @@ fn a_soft_stop_without_another_node_keeps_the_address_until_requests_have_finish
 }
 
 #[test]
-fn a_reload_removes_the_address_and_nobody_notices() {
+fn reload_that_removes_the_address_fails_no_request() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("nft");
     let pair = Pair::start("whole-reload");

@@ -25,11 +25,11 @@ fn a_pair_shares(name: &str, alpha: Router, beta: Router, vrrp: &Vrrp) {
         "{}",
         low.said()
     );
-    // A clean stop is announced, and nobody waits for the silence.
+    // A clean stop is announced, so there is no wait for the down interval.
     site.capture.clear();
     high.stop();
     assert!(site.owned_by(vip, &["beta"]), "{}", low.said());
-    // A switch shows what goes to one machine to nobody else.
+    // A switch sends unicast frames to their target only.
     if !vrrp.unicast {
         let taken = || !site.adverts(&site.beta).is_empty();
         assert!(eventually(SOON, taken), "{}", low.said());
@@ -80,7 +80,7 @@ interop! {
 }
 
 #[test]
-fn an_owner_that_must_not_be_preempted_stays_whichever_program_it_is() {
+fn nopreempt_owner_stays_with_either_program() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("keepalived");
     for [alpha, beta] in Router::MIXED {
@@ -99,7 +99,7 @@ fn an_owner_that_must_not_be_preempted_stays_whichever_program_it_is() {
 }
 
 #[test]
-fn adverts_with_another_password_are_not_believed_whichever_program_sends_them() {
+fn wrong_password_is_ignored_by_either_program() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("keepalived");
     for [alpha, beta] in Router::MIXED {
@@ -155,7 +155,7 @@ vrrp_instance inner {
 ";
 
 #[test]
-fn both_addresses_of_a_group_move_when_one_cable_is_out_whichever_program_it_is() {
+fn group_moves_with_one_cable_with_either_program() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("keepalived");
     for [alpha, beta] in Router::MIXED {
@@ -184,7 +184,7 @@ fn both_addresses_of_a_group_move_when_one_cable_is_out_whichever_program_it_is(
 }
 
 #[test]
-fn an_address_of_the_other_family_beside_is_served_by_both() {
+fn addresses_of_both_families_are_served_by_either_program() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("keepalived");
     let beside = "virtual_ipaddress_excluded {\n fd60::100/64\n }";

@@ -143,7 +143,7 @@ fn one_file_for_both_machines_makes_the_same_pair() {
 }
 
 #[test]
-fn a_machine_whose_servers_are_gone_yields_to_one_that_can_serve() {
+fn machine_without_servers_yields_to_one_that_serves() {
     lab::skip_unless_root!();
     let site = Site::new("pair-health");
     let _farm = Farm::start(&site);
@@ -152,7 +152,7 @@ fn a_machine_whose_servers_are_gone_yields_to_one_that_can_serve() {
     let (alpha, beta) = (start(&site.alpha), start(&site.beta));
     assert!(site.owned_by(VIPS[0], &["alpha"]), "{}", alpha.said());
     assert!(eventually(SOON, || serves(&site)), "{}", alpha.said());
-    // Its way to the servers is cut; adverts and the client still pass.
+    // Its link to the servers is cut; adverts and the client still pass.
     let servers = ["10.60.0.181", "10.60.0.182"].map(|server| {
         let filter = lab::PacketFilter::all().remote(server.parse().unwrap());
         site.alpha.host.block(&filter).unwrap()

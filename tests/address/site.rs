@@ -50,7 +50,7 @@ impl Router {
 /// Two machines, `alpha` and `beta`, and a client.
 #[derive(Debug)]
 pub struct Site {
-    // Whoever works in the hosts goes before them.
+    // Processes in the hosts end before the hosts.
     _answerers: Vec<Answerer>,
     pub capture: Capture,
     pub client: LabHost,

@@ -103,7 +103,7 @@ impl Pair {
 }
 
 #[test]
-fn each_node_gives_addresses_of_its_own_part_and_of_the_other_one_while_that_node_is_gone() {
+fn node_leases_the_range_of_an_absent_node() {
     let Some(mut pair) = Pair::new("boot-parts") else {
         return;
     };
@@ -122,7 +122,7 @@ fn each_node_gives_addresses_of_its_own_part_and_of_the_other_one_while_that_nod
 
 #[test]
 #[ignore = "boots three times"]
-fn a_machine_boots_whichever_node_is_gone() {
+fn machine_boots_without_either_node() {
     let Some(mut pair) = Pair::new("boot-either") else {
         return;
     };
@@ -146,7 +146,7 @@ fn a_machine_boots_whichever_node_is_gone() {
 
 #[test]
 #[ignore = "boots twice"]
-fn an_order_holds_at_both_nodes() {
+fn order_applies_at_both_nodes() {
     let Some(pair) = Pair::new("boot-order") else {
         return;
     };

@@ -41,7 +41,7 @@ fn dnsmasq(host: &LabHost, scratch: &ScratchDirectory, words: &[&str]) -> LabPro
 }
 
 #[test]
-fn an_address_is_got_renewed_released_and_kept_over_a_kill() {
+fn lease_is_acquired_renewed_released_and_survives_a_kill() {
     if !is_ready("an address", &["udhcpc", "dhclient"]) {
         return;
     }
@@ -59,7 +59,7 @@ fn an_address_is_got_renewed_released_and_kept_over_a_kill() {
     assert_eq!(one.hears("renew "), first);
     program.signal(Signal::KILL).unwrap();
     program.wait(SOON);
-    // Its lease outlives the program: nobody else gets its address, and it gets the same.
+    // The lease outlives the client program, which gets the same address again.
     site.kill();
     site.start_again();
     site.shows("answers");
@@ -70,7 +70,7 @@ fn an_address_is_got_renewed_released_and_kept_over_a_kill() {
     let three = site.client("three");
     let third = three.asks_with_dhclient();
     assert!(third != first && third != second, "{third}");
-    // What is given back is free after a while.
+    // A released address is free after a while.
     let four = site.client("four");
     let program = four.stays();
     let fourth = four.hears("bound ");
@@ -137,7 +137,7 @@ fn another_server_in_the_network_is_shown() {
 }
 
 #[test]
-fn an_address_that_somebody_has_already_is_not_given() {
+fn address_in_use_is_not_offered() {
     if !is_ready("an address in use", &["udhcpc"]) {
         return;
     }
@@ -147,7 +147,7 @@ fn an_address_that_somebody_has_already_is_not_given() {
         squatter.at.address(&format!("10.60.0.{last}/24")).unwrap();
     }
     site.start(RANGE);
-    // It is offered the free one, and none of those that are in use.
+    // The client is offered the free address and none that is in use.
     let client = site.client("client");
     let mut given = None;
     let got = || {
@@ -161,7 +161,7 @@ fn an_address_that_somebody_has_already_is_not_given() {
 }
 
 #[test]
-fn a_port_that_another_program_has_is_shown_and_taken_when_it_is_free() {
+fn busy_port_is_reported_and_bound_when_free() {
     if !is_ready("a port in use", &["udhcpc", "dnsmasq"]) {
         return;
     }
@@ -194,7 +194,7 @@ fn a_port_that_another_program_has_is_shown_and_taken_when_it_is_free() {
 }
 
 #[test]
-fn an_interface_goes_and_returns_and_a_reload_gives_another_address() {
+fn interface_returns_and_reload_changes_the_address() {
     if !is_ready("an interface", &["udhcpc"]) {
         return;
     }
@@ -235,7 +235,7 @@ fn an_interface_goes_and_returns_and_a_reload_gives_another_address() {
 }
 
 #[test]
-fn a_reload_moves_the_leases_to_another_directory_or_says_why_not() {
+fn reload_moves_the_lease_file_or_reports_why_not() {
     if !is_ready("leases that move", &["udhcpc"]) {
         return;
     }
@@ -272,7 +272,7 @@ fn a_reload_moves_the_leases_to_another_directory_or_says_why_not() {
 }
 
 #[test]
-fn an_address_that_this_host_gets_later_is_given_to_nobody() {
+fn later_address_of_this_host_is_not_leased() {
     if !is_ready("an address of the host", &["udhcpc"]) {
         return;
     }
@@ -284,7 +284,7 @@ fn an_address_that_this_host_gets_later_is_given_to_nobody() {
     site.start(RANGE);
     let client = site.client("client");
     let first = client.asks().unwrap();
-    // Its own address too, and all others but one, at an interface of another network.
+    // Its own address, too, and all others except one, on an interface of another network.
     let left = if first == "10.60.0.109" { 108 } else { 109 };
     for last in (100..=109).filter(|last| *last != left) {
         let address = format!("10.60.0.{last}/32");
@@ -301,7 +301,7 @@ fn an_address_that_this_host_gets_later_is_given_to_nobody() {
     );
     let other = site.client("other");
     assert_eq!(other.asks_for(&first), None);
-    // Where somebody answered, nobody gets an address for ten minutes, so it is another one that is free again.
+    // An address in use is not offered for ten minutes, so another one is free again.
     let mut all = (100..=109).map(|last| format!("10.60.0.{last}"));
     let free = all.find(|one| *one != first && *one != left).unwrap();
     site.server

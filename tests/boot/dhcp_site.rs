@@ -24,7 +24,7 @@ esac
 /// A server and its network.
 #[derive(Debug)]
 pub struct BootSite {
-    // Whoever works in the hosts goes before them.
+    // Processes in the hosts end before the hosts.
     program: Option<LabProcess>,
     pub server: LabHost,
     pub lan: Switch,

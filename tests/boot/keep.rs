@@ -86,7 +86,7 @@ fn changes_that_are_kept_stay_until_an_order_drops_them() {
     has(&site, &machine, 7);
     site.kill_role();
     has(&site, &machine, 7);
-    // It is full, says so, and has room again after a reload.
+    // The overlay is full, reports it, and has space again after a reload.
     disk(&machine, "write -P 8 4k 4k");
     assert!(!disk(&machine, "write -P 9 8k 4k").contains("wrote"));
     site.shows("that of 52:54:00:00:00:07 is full");

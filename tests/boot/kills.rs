@@ -289,7 +289,7 @@ fn dies_with_a_disk(name: &str, by: &str, lines: &str, death: Death) {
 
 #[test]
 #[ignore = "it takes minutes: make test-long"]
-fn a_machine_that_runs_from_a_disk_by_iscsi_goes_on_at_the_virtual_address() {
+fn iscsi_machine_continues_at_the_virtual_address() {
     for (name, death) in [
         ("iscsi-kill", Death::Killed),
         ("iscsi-off", Death::PowerOff),

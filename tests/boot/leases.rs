@@ -23,7 +23,7 @@ boot lan
 #[track_caller]
 fn all_as_before(pair: &Pair, clients: &[Client], before: &[String], new: &str) {
     for (client, address) in clients.iter().zip(before) {
-        // One whose node has just come back may have to ask once more, as machines do.
+        // If its node has just returned, the client may have to send its request again.
         let mut got = None;
         let asks = || {
             got = client.asks();
@@ -89,7 +89,7 @@ fn all_are_listed(pair: &Pair, clients: &[Client], addresses: &[String]) {
 }
 
 #[test]
-fn both_nodes_list_the_machines_of_both_with_what_they_booted_and_count_each_lease_once() {
+fn both_nodes_list_all_machines_and_leases_once() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("udhcpc");
     lab::skip_unless_installed!("curl");
@@ -158,7 +158,7 @@ fn each_machine_keeps_its_address_when_a_role_and_then_a_node_is_killed() {
 const WITHHELD: &str = "another node may have given";
 
 #[test]
-fn a_node_that_is_back_ends_what_the_other_one_withheld_while_it_was_alone() {
+fn returned_node_frees_withheld_addresses() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("udhcpc");
     let mut pair = Pair::with("boot-alone", LINES);
@@ -189,7 +189,7 @@ fn a_node_that_is_back_ends_what_the_other_one_withheld_while_it_was_alone() {
 }
 
 #[test]
-fn a_range_that_moves_while_the_nodes_do_not_reach_each_other_withholds_nothing_once_they_do() {
+fn range_moved_during_a_partition_withholds_nothing_later() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("udhcpc");
     let mut pair = Pair::with("boot-apart", LINES);
@@ -210,7 +210,7 @@ fn a_range_that_moves_while_the_nodes_do_not_reach_each_other_withholds_nothing_
     pair.site.alpha.start();
     shares(&pair);
     let cut = pair.site.cut_direct();
-    // What beta had is alpha's now.
+    // Alpha now has the leases of beta.
     pair.apply(&LINES.replace("120 10.60.0.139", "130 10.60.0.149"));
     pair.shows("alpha", &["10.60.0.149", "parts held 1 of 2", WITHHELD]);
     pair.shows("beta", &["10.60.0.149", "parts held 1 of 2"]);
@@ -279,7 +279,7 @@ fn a_range_of_ipv6_that_moves_withholds_nothing() {
     let before: Vec<String> = clients.iter().map(asks6).collect();
     pair.apply(&SIX.replace("{six}", "fd00:60::105 fd00:60::10e"));
     all_known();
-    // Who had an address that the range still has, keeps it.
+    // A client keeps its address if the range still contains it.
     let has = |address: &String| {
         !["0", "1", "2", "3", "4"]
             .iter()
@@ -297,7 +297,7 @@ fn a_range_of_ipv6_that_moves_withholds_nothing() {
 }
 
 #[test]
-fn leases_that_move_on_both_nodes_are_known_to_both_and_outlive_a_node() {
+fn moved_leases_are_known_to_both_nodes() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("udhcpc");
     let mut pair = Pair::with("boot-moves", LINES);

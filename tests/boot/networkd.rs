@@ -149,7 +149,7 @@ fn site(name: &str) -> Option<BootSite> {
 }
 
 #[test]
-fn networkd_gets_its_addresses_renews_them_and_gives_them_back() {
+fn networkd_acquires_renews_and_releases_its_addresses() {
     let Some(mut site) = site("boot-networkd") else {
         return;
     };
@@ -178,7 +178,7 @@ fn networkd_gets_its_addresses_renews_them_and_gives_them_back() {
         .ip(&["-4", "route", "show", "default"])
         .unwrap();
     assert!(route.contains("via 10.60.0.254"), "{route}");
-    // It renews its lease, also at a server that has just started.
+    // The lease can be renewed at a server that has just started.
     for kill in [false, true] {
         if kill {
             site.kill();
@@ -189,7 +189,7 @@ fn networkd_gets_its_addresses_renews_them_and_gives_them_back() {
         one.is_ordered("renew");
         one.logs(ACK, acks + 1);
     }
-    // It gives both addresses back, and gets the same.
+    // The client releases both addresses and gets the same ones.
     one.is_ordered("reconfigure");
     one.logs("bound -> stopped", 1);
     one.logs("solicitation -> bound", 2);
@@ -202,7 +202,7 @@ fn networkd_gets_its_addresses_renews_them_and_gives_them_back() {
 }
 
 #[test]
-fn networkd_goes_over_to_the_addresses_of_a_new_machine_line() {
+fn networkd_switches_to_addresses_of_a_new_machine_line() {
     let Some(mut site) = site("boot-networkd-line") else {
         return;
     };
@@ -210,7 +210,7 @@ fn networkd_goes_over_to_the_addresses_of_a_new_machine_line() {
     let one = Networkd::start(site.client("one"));
     one.address("10.60.0.10");
     one.address("fd00:60::10");
-    // Another one goes, and gives its address back.
+    // Another client leaves and releases its address.
     let two = Networkd::start(site.client("two"));
     two.address("10.60.0.10");
     two.program.signal(Signal::TERM).unwrap();

@@ -25,7 +25,7 @@ fn machines_are_switched_by_their_controller_and_by_a_program() {
     site.reload("eth0", &lines);
     let power = |action: &str, machine: &str| site.command(&["boot", "power", action, machine]);
     let named = "(ipmi 10.20.0.17)";
-    // It is on from the start.
+    // The machine is powered on at the start.
     assert_eq!(power("status", "node7"), format!("node7: on {named}\n"));
     assert_eq!(power("on", "node7"), format!("node7: on already {named}\n"));
     assert_eq!(power("off", "node7"), format!("node7: off {named}\n"));

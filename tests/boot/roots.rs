@@ -72,7 +72,7 @@ fn a_machine_with_bios_boots_a_disk_by_iscsi() {
     site.shows("system (iqn.2026-01.org.evenkeel:lan.system): served");
     let machine = site.machine.boot(MAC, Firmware::Bios).unwrap();
     machine.boots("by its boot sector");
-    // What it wrote is in the file.
+    // Its writes are in the file.
     let disk = fs::read(path).unwrap();
     assert_eq!(disk[1024..1536], disk[512..1024]);
     site.shows("served, 1 connection");
@@ -99,7 +99,7 @@ fn a_disk_with_an_overlay_is_as_it_was_at_each_boot() {
         for _ in 0..2 {
             let machine = site.machine.boot(MAC, Firmware::Bios).unwrap();
             machine.boots("by its boot sector");
-            // One block was changed, in the overlay alone.
+            // One block was changed, only in the overlay.
             site.shows("1 overlay with 4 KiB");
             assert!(fs::read(&path).unwrap() == content);
         }
@@ -265,7 +265,7 @@ fn a_volume_that_only_a_boot_section_names_is_served() {
 
 #[test]
 #[ignore = "boots a kernel, and waits for its writes"]
-fn a_machine_with_its_root_by_nbd_goes_on_when_the_role_dies() {
+fn nbd_root_survives_a_dying_role() {
     lab::skip_unless_installed!("nbd-client");
     let Some(nbd) = NbdRoot::new() else {
         return;

@@ -59,7 +59,7 @@ fn returning_node_waits_until_a_majority_confirms_its_version() {
     });
     assert!(!site.alpha.has(VIP), "{}", site.tell());
     assert_serves(&site, "two");
-    // When nobody else is heard, the old version is better than none.
+    // Without another owner, the old version is better than none.
     site.beta.kill();
     wait_for(&site, "served by alpha", || {
         served_at_vip(&site).as_deref() == Some("one")
@@ -176,10 +176,10 @@ fn removed_member_owns_no_address() {
         )
     });
     assert!(!site.alpha.has(VIP), "{}", site.tell());
-    // Within a second after its end, alpha resumes as owner until it hears of the removal.
+    // Within a second after its end, alpha resumes as owner until it learns of the removal.
     wait_for(&site, "back at beta", || site.beta.has(VIP));
     assert!(!site.alpha.has(VIP), "{}", site.tell());
-    // It does not take over from a dead owner either.
+    // The removed member does not take over from a dead owner either.
     site.beta.kill();
     wait_for(&site, "released by the kernel", || !site.beta.has(VIP));
     assert!(shows(&site.alpha, "FAULT"), "{}", site.tell());
@@ -255,8 +255,8 @@ fn leased_address_has_one_owner_while_processes_are_frozen_or_killed() {
         moves_without_two_owners(&site);
         drop(frozen);
     }
-    // Thawed, it asks for the lease as any other node. In this planned move the former owner keeps
-    // the address for its connections, and does not answer for it.
+    // After the thaw it requests the lease as any other node. In this planned move the previous
+    // owner keeps the address for its connections, and does not reply for it.
     wait_for(&site, "back at alpha", || only_alpha_has_it(&site));
     let dead = site.alpha.kill_at_once();
     moves_without_two_owners(&site);

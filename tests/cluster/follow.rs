@@ -169,7 +169,7 @@ fn a_branch_of_mercurial_is_followed_and_never_backwards() {
     repository.write(&proxy("hg-three"));
     repository.run(&["commit", "-m", "mended"]);
     follows(&site, "hg-three");
-    // The last one is made anew from an older parent.
+    // The last commit is created again from an older parent.
     let strip = [
         "--config",
         "extensions.strip=",

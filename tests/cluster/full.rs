@@ -68,7 +68,7 @@ fn epoch(machine: &Machine, name: &str) -> Option<u64> {
 }
 
 #[test]
-fn a_node_with_a_full_disk_keeps_its_leases_and_votes_again_when_there_is_room() {
+fn node_with_a_full_disk_keeps_leases_and_votes_again_later() {
     lab::skip_unless_root!();
     let mut site = Site::new("full-lease");
     site.leader();
@@ -133,7 +133,7 @@ fn a_full_disk_of_the_arbiter_stops_nothing() {
     let words = ["the disk of arbiter works again"];
     assert!(site.alpha.tells_words(&words), "{}", site.tell());
     assert_eq!(site.arbiter.control(), control, "{}", site.tell());
-    // It has all that was agreed on without it, and counts.
+    // The member has caught up and votes again.
     site.beta.kill();
     let applied = || site.alpha.apply(&configuration("three"), &["--now"]).good;
     assert!(eventually(SOON, applied), "{}", site.tell());

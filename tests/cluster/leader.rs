@@ -13,7 +13,7 @@ const BUSY_PROCESSES: usize = 8;
 const CUT_TIME: Duration = Duration::from_secs(3);
 
 #[test]
-fn after_the_death_of_a_leader_another_one_leads_and_changes_go_on() {
+fn new_leader_is_elected_and_changes_continue() {
     lab::skip_unless_root!();
     let mut site = Site::new("leader");
     let (first, term) = site.leader();
@@ -43,7 +43,7 @@ fn after_the_death_of_a_leader_another_one_leads_and_changes_go_on() {
     site.apply("two").well();
     let serves = || site.serves(site.machine(node), "two");
     assert!(eventually(SOON, serves), "{}", site.tell());
-    // The dead one comes back and gets what it missed.
+    // The dead member returns and catches up.
     site.machine_mut(&first).start();
     assert!(
         eventually(SOON, || site.serves_everywhere("two")),
@@ -58,7 +58,7 @@ fn after_the_death_of_a_leader_another_one_leads_and_changes_go_on() {
 fn eight_busy_processes_cause_no_election() {
     lab::skip_unless_root!();
     let site = Site::new("busy");
-    // A machine that stands still itself may cause one; busy processes would each time.
+    // A suspended test machine may cause one election; busy processes would cause one each time.
     let calm = (0..3).any(|_| {
         let before = site.leader();
         let busy = BusyProcessors::start(BUSY_PROCESSES).unwrap();
@@ -70,15 +70,15 @@ fn eight_busy_processes_cause_no_election() {
 }
 
 #[test]
-fn the_cut_of_the_direct_link_changes_no_leader_and_fails_no_request() {
+fn cut_direct_link_causes_no_election_or_failed_request() {
     lab::skip_unless_root!();
     let site = Site::new("direct");
     let load = site.load();
-    // A machine that stands still itself may elect; the cut would each time.
+    // A suspended test machine may cause one election; the cut would cause one each time.
     let calm = ["two", "three", "four"].into_iter().any(|word| {
         let before = site.leader();
         let cut = site.cut_direct();
-        // What is changed meanwhile goes to both through the arbiter.
+        // Changes meanwhile reach both through the arbiter.
         site.apply(word).well();
         assert!(
             eventually(SOON, || site.serves_everywhere(word)),
@@ -106,7 +106,7 @@ fn the_cut_of_the_direct_link_changes_no_leader_and_fails_no_request() {
 }
 
 #[test]
-fn leadership_is_handed_over_and_keys_are_renewed_while_changes_go_on() {
+fn leadership_moves_and_keys_rotate_during_changes() {
     lab::skip_unless_root!();
     let site = Site::new("hand-over");
     let (first, _) = site.leader();

@@ -10,7 +10,7 @@ use std::time::Duration;
 const SOME_TIME: Duration = Duration::from_millis(1500);
 
 #[test]
-fn killing_every_control_role_fails_no_request_and_all_resumes_by_itself() {
+fn killed_control_roles_fail_no_request_and_recover() {
     lab::skip_unless_root!();
     let site = Site::new("control");
     site.leader();
@@ -38,7 +38,7 @@ fn killing_every_control_role_fails_no_request_and_all_resumes_by_itself() {
 }
 
 #[test]
-fn without_a_majority_changes_are_refused_in_words_and_traffic_goes_on() {
+fn traffic_continues_without_a_majority_and_changes_are_refused() {
     lab::skip_unless_root!();
     let mut site = Site::new("minority");
     site.leader();
@@ -71,7 +71,7 @@ fn without_a_majority_changes_are_refused_in_words_and_traffic_goes_on() {
 }
 
 #[test]
-fn a_node_that_starts_alone_serves_what_it_accepted_last_and_says_so() {
+fn lone_node_serves_its_last_accepted_version() {
     lab::skip_unless_root!();
     let mut site = Site::new("starts-alone");
     for name in ["alpha", "beta", "arbiter"] {
@@ -107,13 +107,13 @@ fn a_node_that_starts_alone_serves_what_it_accepted_last_and_says_so() {
     };
     assert!(site.alpha.tells(alone), "{}", site.tell());
     site.apply("two").well();
-    // It goes back from it for a moment if it has to take its address over just then.
+    // The node rolls back for a moment if it has to take over its address at that time.
     let serves = || site.serves(&site.alpha, "two");
     assert!(eventually(SOON, serves), "{}", site.tell());
 }
 
 #[test]
-fn a_corrupt_store_is_told_of_and_its_node_comes_back_by_itself() {
+fn corrupt_store_is_reported_and_recovers() {
     lab::skip_unless_root!();
     let mut site = Site::new("corrupt");
     site.leader();
@@ -136,7 +136,7 @@ fn a_corrupt_store_is_told_of_and_its_node_comes_back_by_itself() {
 }
 
 #[test]
-fn an_emptied_store_makes_no_second_truth() {
+fn emptied_store_causes_no_split_history() {
     lab::skip_unless_root!();
     let mut site = Site::new("empty");
     site.leader();
@@ -150,7 +150,7 @@ fn an_emptied_store_makes_no_second_truth() {
         "{}",
         site.tell()
     );
-    // It is served first, and accepted then.
+    // The version is served first and accepted then.
     let changed = || {
         let kept = fs::read(&set).unwrap_or_default();
         site.beta.accepted() == Some(2) && kept != before
@@ -233,21 +233,21 @@ fn a_full_disk_stops_changes_and_not_traffic() {
 const LEASED: &str = "10.60.0.101";
 
 #[test]
-fn an_address_with_a_lease_goes_when_its_lease_ends_and_no_other_does() {
+fn only_leased_addresses_end_with_their_lease() {
     lab::skip_unless_root!();
     let mut site = Site::new("leased");
     site.leader();
     let lease = "virtual-ip leased\n\taddress 10.60.0.101/24\n\tinterface eth0\n\tprefer alpha beta\n\tlease\n";
     let text = format!("{}\n{lease}", configuration("two"));
     site.alpha.apply(&text, &["--now"]).well();
-    // Whoever is preferred has it, whoever was the first.
+    // The preferred node has the address, regardless of which one started first.
     let only_alpha = |site: &Site| site.alpha.has(LEASED) && !site.beta.has(LEASED);
     assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
     let hand_over = ["address", "hand-over", "leased"];
     site.alpha.command(&hand_over).well();
     let only_beta = |site: &Site| site.beta.has(LEASED) && !site.alpha.has(LEASED);
     assert!(eventually(SOON, || only_beta(&site)), "{}", site.tell());
-    // It may be handed back.
+    // The address may be handed back.
     site.beta.command(&hand_over).well();
     assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
     site.alpha.command(&hand_over).well();

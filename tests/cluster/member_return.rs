@@ -101,7 +101,7 @@ fn put_beta_back(site: &mut Site) {
         "cluster remove beta",
     ];
     shows(&site.alpha, &on_alpha);
-    // It serves what it accepted.
+    // The member serves its accepted version.
     assert!(
         eventually(SOON, || site.serves(&site.beta, "one")),
         "{}",

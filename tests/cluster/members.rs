@@ -55,7 +55,7 @@ fn a_cluster_of_five_survives_two_and_replaces_one_that_died() {
     serve(&site, &[&site.alpha, &site.beta, &gamma, &delta], "one");
     gamma.apply(&plain("two"), &["--now"]).well();
     serve(&site, &[&site.alpha, &site.beta, &gamma, &delta], "two");
-    // One dies for good, then the arbiter as well: three of five are left.
+    // One member dies permanently, then the arbiter as well: three of five are left.
     delta.kill();
     site.arbiter.kill();
     let left = [&site.alpha, &site.beta, &gamma];
@@ -64,7 +64,7 @@ fn a_cluster_of_five_survives_two_and_replaces_one_that_died() {
     let applied = || site.beta.apply(&plain("three"), &["--now"]).good;
     assert!(eventually(SOON, applied), "{}", tell(&site, &left));
     serve(&site, &left, "three");
-    // What was lost is replaced, under its old name.
+    // The lost members are replaced under their old names.
     gamma.command(&["cluster", "remove", "delta"]).well();
     let mut again = site.machine_more("delta-again", 6);
     joins(&gamma, &mut again);
@@ -77,7 +77,7 @@ fn a_cluster_of_five_survives_two_and_replaces_one_that_died() {
 }
 
 #[test]
-fn programs_are_replaced_one_after_the_other_and_no_request_fails() {
+fn rolling_upgrade_fails_no_request() {
     lab::skip_unless_root!();
     let mut site = Site::empty("rolling");
     for name in ["alpha", "beta", "arbiter"] {
@@ -104,7 +104,7 @@ fn programs_are_replaced_one_after_the_other_and_no_request_fails() {
         assert_eq!(supervisor, before.0, "the same process goes on");
         assert_ne!(proxy, before.1, "another one serves");
         site.leader();
-        // Those with the program of before and those with this one agree.
+        // Members with the previous program and with this one agree.
         site.apply(word).well();
         assert!(
             eventually(SOON, || site.serves_everywhere(word)),
@@ -118,7 +118,7 @@ fn programs_are_replaced_one_after_the_other_and_no_request_fails() {
 
 /// Two of them would each have a role that ends the guests of the other one.
 #[test]
-fn a_second_supervisor_of_a_member_is_refused_although_the_socket_of_the_first_is_gone() {
+fn second_supervisor_is_refused_despite_a_missing_socket() {
     lab::skip_unless_root!();
     let site = Site::new("members-twice");
     let alpha = &site.alpha;

@@ -46,7 +46,7 @@ fn no_partition_of_the_members_fails_a_request() {
         drop(faults);
         site.healed();
     }
-    // One way only: those who hear nothing, and those who are not heard.
+    // One way only: members that receive nothing, and members from which nothing arrives.
     for (from, to) in [(a, b), (b, a), (a, c), (c, b)] {
         let fault = site.back.one_way(from, to).unwrap();
         lab::sleep_in_test(SHAPE_TIME, "a partition lasts");
@@ -71,7 +71,7 @@ fn alone_with_its_clients(site: &Site, node: &Machine) -> Load {
     let others: Vec<&LabHost> = others.map(|machine| &machine.host).collect();
     let mine = [&node.host, &site.client, &site.farm];
     let cut = site.lab.partition(&[&mine, &others]).unwrap();
-    // It has the address, if it had it or not.
+    // The node has the address, whether it had it before or not.
     let serves = eventually(SOON, || site.vip_serves());
     assert!(serves, "{}", site.tell());
     let load = site.load();
@@ -82,7 +82,7 @@ fn alone_with_its_clients(site: &Site, node: &Machine) -> Load {
 }
 
 #[test]
-fn a_node_that_sees_nobody_serves_its_clients() {
+fn isolated_node_serves_its_clients() {
     lab::skip_unless_root!();
     let site = Site::new("alone");
     for node in site.nodes() {

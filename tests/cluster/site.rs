@@ -67,7 +67,7 @@ pub fn configuration(word: &str) -> String {
 /// Three machines and who needs them.
 #[derive(Debug)]
 pub struct Site {
-    // Whoever works in the hosts goes before them.
+    // Processes in the hosts end before the hosts.
     pub alpha: Machine,
     pub beta: Machine,
     pub arbiter: Machine,
@@ -523,7 +523,7 @@ impl Machine {
     /// Like `apply`, with further files on the command line.
     pub fn apply_with(&self, text: &str, files: &[&str], further: &[&str]) -> Said {
         let file = self.scratch.write("site.cfg", text).unwrap();
-        // It holds a password.
+        // The file contains a password.
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let mut command = self.evenkeel();
         command.args(["config", "apply"]).arg(file).args(files);
@@ -609,7 +609,7 @@ impl Machine {
         if let Some(process) = self.process.take() {
             process.signal(Signal::KILL).unwrap();
             assert!(process.wait(SOON).is_some(), "{}", self.said());
-            // Its roles are in its group, and end with the host.
+            // The roles are in its process group and end with the host.
             std::mem::forget(process);
         }
     }

@@ -25,7 +25,7 @@ fn members(machine: &Machine) -> usize {
 }
 
 #[test]
-fn a_token_is_good_once_and_a_changed_one_never() {
+fn token_is_valid_once_and_never_when_changed() {
     lab::skip_unless_root!();
     let mut site = Site::empty("tokens");
     site.alpha
@@ -53,10 +53,10 @@ fn a_token_is_good_once_and_a_changed_one_never() {
         "{}",
         site.tell()
     );
-    // Replayed, by somebody who saw it.
+    // Replayed by an observer.
     join(&site.arbiter, &token).refused(&["token"]);
     assert_eq!(members(&site.alpha), 2, "{}", site.tell());
-    // One for an arbiter makes no node.
+    // A token for an arbiter cannot add a node.
     let token = site.alpha.token(&["cluster", "invite", "--arbiter"]);
     join(&site.arbiter, &token).refused(&["arbiter"]);
     assert_eq!(members(&site.alpha), 2, "{}", site.tell());
@@ -94,12 +94,12 @@ fn a_member_of_another_cluster_with_the_same_name_is_refused() {
 }
 
 #[test]
-fn a_removed_member_does_not_come_back_and_the_arbiter_never_had_a_secret() {
+fn removed_member_cannot_return_and_arbiter_has_no_secret() {
     lab::skip_unless_root!();
     let mut site = Site::new("removed");
     site.leader();
     site.apply("two").well();
-    // What a thief of the arbiter's disk finds.
+    // Content that a thief of the arbiter's disk finds.
     let state = site.arbiter.state();
     assert!(!holds(&state, SECRET.as_bytes()), "a secret on the arbiter");
     assert!(
@@ -242,7 +242,7 @@ fn authority(machine: &Machine) -> serde_json::Value {
 }
 
 #[test]
-fn the_authority_is_replaced_under_load_and_who_was_away_comes_back() {
+fn ca_is_replaced_under_load_and_absent_member_returns() {
     lab::skip_unless_root!();
     let mut site = Site::new("authority");
     site.leader();
@@ -270,14 +270,14 @@ fn the_authority_is_replaced_under_load_and_who_was_away_comes_back() {
         "{}",
         site.tell()
     );
-    // A token of before is refused with words, whoever is asked.
+    // Every member refuses an earlier token with an error message.
     let scratch = site.arbiter.scratch().join("stranger");
     let real = site.arbiter.state();
     site.arbiter.set_state(&scratch);
     let join = ["cluster", "join", &token, "--name", "stranger"];
     site.arbiter.command(&join).refused(&["invite"]);
     site.arbiter.set_state(&real);
-    // It missed all of it.
+    // The member missed the whole replacement.
     site.arbiter.start();
     let all = |status: &serde_json::Value| uncertified(status) == (0, false);
     assert!(site.arbiter.tells(all), "{}", site.tell());
@@ -310,14 +310,14 @@ fn the_authority_is_replaced_under_load_and_who_was_away_comes_back() {
 }
 
 #[test]
-fn a_removed_node_is_of_no_use_to_whoever_has_it_and_its_place_is_taken() {
+fn removed_node_is_useless_to_a_thief_and_replaced() {
     lab::skip_unless_root!();
     let mut site = Site::new("exposed");
     site.leader();
     let first = authority(&site.alpha);
     site.beta.kill();
     site.alpha.command(&["cluster", "remove", "beta"]).well();
-    // It knew the authority's key: another one follows by itself.
+    // The removed node knew the CA key, so the CA is replaced automatically.
     let replaced = |status: &serde_json::Value| {
         uncertified(status) == (0, false) && status["authority"]["present"] != first
     };

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::thread;
 
 #[test]
-fn a_change_is_on_both_nodes_when_the_command_ends_and_touches_no_connection() {
+fn apply_changes_both_nodes_without_touching_connections() {
     lab::skip_unless_root!();
     let site = Site::new("now");
     site.leader();
@@ -33,7 +33,7 @@ fn a_change_is_on_both_nodes_when_the_command_ends_and_touches_no_connection() {
 }
 
 #[test]
-fn what_one_node_cannot_serve_is_refused_with_its_words_and_nothing_changes() {
+fn version_refused_by_one_node_changes_nothing() {
     lab::skip_unless_root!();
     let site = Site::new("refused");
     site.leader();
@@ -51,7 +51,7 @@ fn what_one_node_cannot_serve_is_refused_with_its_words_and_nothing_changes() {
         "E0873",
         "expected server farm/two, but server farm/one gets it",
     ]);
-    // On beta somebody else has the port.
+    // On beta another process uses the port.
     let taken = SocketAddr::from(([0, 0, 0, 0], 81));
     let echo = Echo::start(&site.beta.host, taken).unwrap();
     let two = tested("one").replace("\tbind :80\n", "\tbind :80\n\tbind :81\n");
@@ -72,7 +72,7 @@ fn without_servers(word: &str) -> String {
 }
 
 #[test]
-fn a_version_that_breaks_health_is_taken_back_and_the_owner_fails_no_request() {
+fn unhealthy_version_rolls_back_without_failed_requests() {
     lab::skip_unless_root!();
     let site = Site::new("worse");
     site.leader();
@@ -107,7 +107,7 @@ fn a_version_that_breaks_health_is_taken_back_and_the_owner_fails_no_request() {
 }
 
 #[test]
-fn a_takeover_in_the_middle_of_the_judgement_serves_the_accepted_version() {
+fn takeover_during_a_canary_serves_the_accepted_version() {
     lab::skip_unless_root!();
     let mut site = Site::new("takeover");
     site.leader();
@@ -147,7 +147,7 @@ fn a_takeover_in_the_middle_of_the_judgement_serves_the_accepted_version() {
 }
 
 #[test]
-fn of_two_who_change_at_once_the_second_is_told_of_the_first() {
+fn second_concurrent_apply_reports_the_first() {
     lab::skip_unless_root!();
     let site = Site::new("two-authors");
     site.leader();
@@ -167,7 +167,7 @@ fn of_two_who_change_at_once_the_second_is_told_of_the_first() {
 }
 
 #[test]
-fn every_change_is_in_the_log_and_can_be_taken_back() {
+fn every_change_is_logged_and_can_be_rolled_back() {
     lab::skip_unless_root!();
     let site = Site::new("history");
     site.leader();
@@ -197,7 +197,7 @@ fn every_change_is_in_the_log_and_can_be_taken_back() {
     beta.command(&["config", "rollback", "1", "-m", "back", "--now"])
         .well();
     assert!(site.serves_everywhere("one"), "{}", site.tell());
-    // What nobody confirms is taken back.
+    // An unconfirmed version is rolled back.
     let words = ["--now", "--confirm-within", "10s"];
     site.alpha.apply(&configuration("three"), &words);
     assert!(
@@ -210,7 +210,7 @@ fn every_change_is_in_the_log_and_can_be_taken_back() {
 }
 
 #[test]
-fn each_node_serves_its_own_lines_and_a_change_of_one_nodes_leaves_all_connections() {
+fn node_specific_lines_change_without_touching_connections() {
     lab::skip_unless_root!();
     let site = Site::new("on-node");
     site.leader();
@@ -261,7 +261,7 @@ fn each_node_serves_its_own_lines_and_a_change_of_one_nodes_leaves_all_connectio
 
 #[test]
 #[ignore = "it takes long: make test-long"]
-fn a_node_in_judgement_takes_no_address_that_it_is_preferred_for_until_it_is_accepted() {
+fn canary_does_not_preempt_an_address() {
     lab::skip_unless_root!();
     let site = Site::new("preempts");
     site.leader();

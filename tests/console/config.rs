@@ -133,7 +133,7 @@ fn a_covered_secret_is_kept_where_its_line_is_and_refused_elsewhere() {
         "user otto insecure-password ***",
     );
     let (_, body) = admin.send("/config/check", &covered, &[]);
-    assert!(body.contains("this secret is covered"), "{body}");
+    assert!(body.contains("this secret is masked"), "{body}");
 
     // What stands for a secret is none of the text elsewhere either.
     let literal = text.replace(
@@ -141,7 +141,7 @@ fn a_covered_secret_is_kept_where_its_line_is_and_refused_elsewhere() {
         "    http-request set-header x-a ***\n    default_backend app",
     );
     let (_, body) = admin.send("/config/check", &literal, &[]);
-    assert!(body.contains("this secret is covered"), "{body}");
+    assert!(body.contains("this secret is masked"), "{body}");
 }
 
 #[test]

@@ -44,11 +44,11 @@ fn costs_nothing(words: &str) {
 
 #[test]
 #[ignore = "it takes long: make test-long"]
-fn changes_under_load_cost_no_client_anything_under_haproxys_name() {
+fn reloads_as_haproxy_fail_no_request() {
     costs_nothing("");
 }
 
 #[test]
-fn changes_under_load_cost_no_client_anything_under_our_own_name() {
+fn reloads_as_evenkeel_fail_no_request() {
     costs_nothing("run");
 }

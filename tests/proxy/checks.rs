@@ -324,7 +324,7 @@ fn outcomes(program: Program) -> Vec<(Vec<String>, Vec<u8>)> {
         let rows = statistics(address);
         for (n, found) in found.iter_mut().enumerate() {
             let row = rows.get(&format!("b{n}"));
-            // A star: one is under way, and nothing is told of the one before.
+            // A star: a check is in progress, and the previous result is not shown.
             let done = |row: &&Vec<String>| {
                 !row[0].is_empty() && row[0] != "INI" && !row[0].starts_with('*')
             };
@@ -369,7 +369,7 @@ fn comparable(lines: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn checks_send_the_same_and_come_to_the_same_as_those_of_haproxy() {
+fn checks_and_results_equal_haproxys() {
     if !std::path::Path::new("/usr/sbin/haproxy").exists() {
         eprintln!("skipped: haproxy is not installed");
         assert!(std::env::var_os("CI").is_none(), "CI needs haproxy");

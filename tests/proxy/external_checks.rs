@@ -83,7 +83,7 @@ fn given(scratch: &ScratchDirectory, name: &str, server: &str) -> Vec<String> {
 }
 
 #[test]
-fn programs_of_checks_are_given_the_same_and_their_ends_mean_the_same_as_with_haproxy() {
+fn external_checks_behave_as_in_haproxy() {
     if !haproxy_is_there() {
         return;
     }
@@ -147,10 +147,10 @@ fn runner(supervisor: u32) -> Option<u32> {
 }
 
 #[test]
-fn another_process_follows_one_that_was_killed_and_a_change_brings_another_program() {
+fn killed_check_runner_restarts_and_reload_changes_the_program() {
     let scratch = ScratchDirectory::new().unwrap();
     let (one, two) = (install(&scratch, "one"), install(&scratch, "two"));
-    // Who runs programs may be another user.
+    // The programs may run as another user.
     std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     end(&scratch, "exit 0");
     let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
@@ -170,7 +170,7 @@ fn another_process_follows_one_that_was_killed_and_a_change_brings_another_progr
     end(&scratch, "exit 4");
     assert!(eventually(PATIENCE, || is("PROCERR 4")));
     assert!(runner(supervisor).is_some_and(|other| other != first));
-    // What the first program leaves from now on is not of the second.
+    // Later output of the first program does not belong to the second.
     scratch.write("a.cfg", config(address, &two)).unwrap();
     assert!(nix_kill(supervisor, "HUP"));
     end(&scratch, "exit 0");

@@ -159,7 +159,7 @@ fn ask(stream: &mut TcpStream, request: &str, body: &[u8]) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     let mut copy = stream.try_clone().unwrap();
     let sent = body.to_vec();
-    // A body is read while the response comes.
+    // The body is read while the response arrives.
     let writing = std::thread::spawn(move || drop(copy.write_all(&sent)));
     let mut text = Vec::new();
     let _ = stream.read_to_end(&mut text);
@@ -260,7 +260,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn applications_get_the_same_parameters_and_clients_the_same_responses_as_with_haproxy() {
+fn fastcgi_parameters_and_responses_equal_haproxys() {
     if !std::path::Path::new("/usr/sbin/haproxy").exists() {
         eprintln!("skipped: haproxy is not installed");
         assert!(std::env::var_os("CI").is_none(), "CI needs haproxy");
@@ -302,7 +302,7 @@ fn applications_get_the_same_parameters_and_clients_the_same_responses_as_with_h
 }
 
 #[test]
-fn a_connection_is_kept_for_further_requests_unless_the_application_is_not_to_keep_it() {
+fn fastcgi_connection_is_kept_if_configured() {
     for (option, connections) in [("", 1), (" no option keep-conn\n", 3)] {
         let (application, count) = application();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));

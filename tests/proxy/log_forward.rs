@@ -149,7 +149,7 @@ const STREAMS: [(&str, bool); 8] = [
 ];
 
 #[test]
-fn messages_in_a_stream_end_where_they_end_for_haproxy() {
+fn stream_messages_are_framed_as_in_haproxy() {
     lab::skip_unless_installed!("haproxy");
     let benches = Program::BOTH.map(|program| LogForwardFixture::start(program, ""));
     for bench in &benches {
@@ -158,7 +158,7 @@ fn messages_in_a_stream_end_where_they_end_for_haproxy() {
             stream.set_read_timeout(Some(SOON)).unwrap();
             stream.write_all(bytes.as_bytes()).unwrap();
             if ends {
-                // It may be told by a reset, too.
+                // The end may be a reset as well.
                 let read = stream.read(&mut [0; 16]);
                 assert!(!matches!(read, Ok(1..)), "{bytes}");
             }
@@ -174,7 +174,7 @@ fn messages_in_a_stream_end_where_they_end_for_haproxy() {
 }
 
 #[test]
-fn what_is_not_to_be_looked_at_is_passed_on_as_it_is() {
+fn unparsed_messages_are_forwarded_unchanged() {
     let bench = LogForwardFixture::start(
         Program::Evenkeel,
         " option dont-parse-log\n option assume-rfc6587-ntf",

@@ -178,7 +178,7 @@ fn a_template_has_as_many_servers_as_its_name_has_addresses() {
 }
 
 #[test]
-fn a_service_tells_hosts_and_ports_with_addresses_beside_or_without() {
+fn srv_records_give_hosts_and_ports() {
     both(|side| {
         side.names.addresses("a.test", &["127.0.0.11"]);
         side.names.addresses("b.test", &["127.0.0.12"]);
@@ -231,7 +231,7 @@ fn rules_wait_for_an_address() {
 /// Differs from HAProxy, which treats it as an error of the nameserver: a response that does not
 /// fit into a datagram arrives over TCP.
 #[test]
-fn garbage_changes_nothing_and_a_cut_answer_comes_over_tcp() {
+fn malformed_replies_are_ignored_and_truncated_ones_use_tcp() {
     let side = ResolverProxy::start(Program::Evenkeel);
     side.until("/one", Some("at-11"));
     let addresses = vec!["127.0.0.12".parse().unwrap()];

@@ -154,7 +154,7 @@ fn observe(program: Program, text: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_file_with_rules_about_lines_serves_as_it_is_and_as_it_is_written_today() {
+fn old_line_rules_work_before_and_after_upgrade() {
     let ours = observe(Program::Evenkeel, CONFIG);
     let public = "HTTP/1.1 200 OK|location: http://www.example.com/there|GET /a HTTP/1.1 false";
     assert_eq!(ours[0], [public, public]);

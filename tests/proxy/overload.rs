@@ -78,7 +78,7 @@ fn processor_time(peer: &Peer) -> Duration {
 }
 
 #[test]
-fn five_thousand_slow_clients_cost_little_and_hold_up_nobody() {
+fn five_thousand_slow_clients_delay_nobody() {
     lab::skip_unless_root!();
     allow_descriptors(SLOW_CLIENTS as u64 * 2);
     let origin = OriginServer::start_local("web").unwrap();
@@ -115,7 +115,7 @@ fn five_thousand_slow_clients_cost_little_and_hold_up_nobody() {
 }
 
 #[test]
-fn who_comes_above_maxconn_waits_for_a_place_and_is_then_served() {
+fn clients_above_maxconn_wait_and_are_served() {
     let origin = OriginServer::start_local("web").unwrap();
     let peer = start("maxconn 20", &origin);
     let holders: Vec<_> = (0..20)
@@ -144,7 +144,7 @@ fn who_comes_above_maxconn_waits_for_a_place_and_is_then_served() {
 }
 
 #[test]
-fn without_descriptors_it_waits_without_spinning_and_goes_on_when_there_are_some() {
+fn descriptor_exhaustion_causes_no_busy_loop() {
     let origin = OriginServer::start_local("web").unwrap();
     // A thread that rests while there is little to do keeps no connection to the server, and the
     // regular client would need a descriptor for a new one.
@@ -178,7 +178,7 @@ fn without_descriptors_it_waits_without_spinning_and_goes_on_when_there_are_some
 }
 
 #[test]
-fn a_log_that_nobody_reads_slows_nothing() {
+fn unread_log_slows_nothing() {
     let scratch = lab::ScratchDirectory::new().unwrap();
     let path = scratch.path().join("log");
     // Its queue is full after a few datagrams.
@@ -229,7 +229,7 @@ fn a_unix_socket_of_a_log_is_written_to() {
         .wait_for(SOON, |line| line.contains("/longlong"))
         .unwrap();
     assert!(line.starts_with("<174>"), "{line}");
-    // What stands behind the path is still there.
+    // The text after the path is still there.
     assert!(
         line.contains("longlong") && line.contains(" web/s "),
         "{line}"

@@ -133,13 +133,13 @@ fn share(programs: [Program; 2]) {
     for _ in 0..3 {
         one.ask("/?key=before&number=12");
     }
-    // What one knew before, the other learns at its start.
+    // A new process gets the existing entries at its start.
     let two = mesh.start(programs[1], 1);
     two.comes_to("shared", "before", "gpc0=3");
     two.comes_to("shared", "before", "http_req_cnt=3");
     two.comes_to("shared", "before", "gpc0_rate(3600000)=3");
     two.comes_to("mesh/own", "12", "gpt0=7");
-    // What happens to one, the other is told.
+    // Updates of one process reach the other.
     two.ask("/?key=of-two");
     one.comes_to("shared", "of-two", "gpc0=1");
     one.ask("/?key=of-one");
@@ -147,7 +147,7 @@ fn share(programs: [Program; 2]) {
     two.comes_to("shared", "of-one", "gpc0=2");
     one.ask("/?key=of-two");
     two.comes_to("shared", "of-two", "gpc0=2");
-    // Who starts anew learns all again.
+    // A restarted process gets all entries again.
     one.kill();
     two.ask("/?key=alone");
     let one = mesh.start(programs[0], 0);
@@ -206,7 +206,7 @@ fn tables_outlive_a_change_of_the_file_and_are_shared_on() {
 }
 
 #[test]
-fn tables_go_over_to_the_process_that_follows_and_are_shared_on() {
+fn tables_pass_to_the_next_process_and_stay_shared() {
     let mesh = Mesh::new();
     let old = mesh.start_with(0, &["-db"]);
     let two = mesh.start(Program::Evenkeel, 1);

@@ -54,7 +54,7 @@ fn run(program: Program, args: &[&str], directory: &Path) -> Said {
 }
 
 #[test]
-fn checking_a_file_ends_with_the_code_and_the_words_of_haproxy() {
+fn check_has_the_exit_code_and_messages_of_haproxy() {
     lab::skip_unless_installed!("haproxy");
     let scratch = ScratchDirectory::new().unwrap();
     let server = SocketAddr::from(([127, 0, 0, 1], 9));
@@ -160,7 +160,7 @@ impl Drop for Daemon {
 }
 
 #[test]
-fn in_the_background_its_outputs_are_closed_and_usr1_lets_a_download_finish() {
+fn background_process_closes_outputs_and_usr1_finishes_downloads() {
     lab::skip_unless_installed!("haproxy");
     for program in Program::BOTH {
         let scratch = ScratchDirectory::new().unwrap();
@@ -234,7 +234,7 @@ impl SlowServer {
             stream.write_all(b"more")?;
         }
         if pieces > 0 {
-            // Nobody is told to wait for ever.
+            // No client waits forever.
             let _ = eventually(SOON, || done.load(Ordering::SeqCst));
         }
         stream.write_all(b"last")
@@ -242,7 +242,7 @@ impl SlowServer {
 }
 
 #[test]
-fn a_signal_ends_it_as_haproxy_is_ended() {
+fn signals_end_the_process_as_in_haproxy() {
     lab::skip_unless_installed!("haproxy");
     let origin = OriginServer::start_local("web").unwrap();
     for program in Program::BOTH {
@@ -305,7 +305,7 @@ fn one_host(name: &str) -> (Lab, LabHost) {
 }
 
 #[test]
-fn a_privileged_port_is_served_by_a_process_without_rights_in_a_root_of_its_own() {
+fn confined_process_serves_a_privileged_port() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     for program in Program::BOTH {
@@ -354,7 +354,7 @@ fn a_privileged_port_is_served_by_a_process_without_rights_in_a_root_of_its_own(
 }
 
 #[test]
-fn a_busy_port_is_refused_with_haproxys_words_unless_it_is_shared() {
+fn busy_port_is_refused_with_haproxys_message() {
     lab::skip_unless_installed!("haproxy");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -375,7 +375,7 @@ fn a_busy_port_is_refused_with_haproxys_words_unless_it_is_shared() {
 }
 
 #[test]
-fn our_own_command_line_tells_every_mistake_of_a_file() {
+fn check_reports_every_error_of_a_file() {
     let scratch = ScratchDirectory::new().unwrap();
     let file = "global
     maxcon 100

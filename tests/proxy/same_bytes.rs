@@ -140,7 +140,7 @@ impl ComparedProxy {
         stream.set_read_timeout(Some(SOON)).unwrap();
         let _ = stream.write_all(request);
         let mut said = Vec::new();
-        // A reset ends it as well as an orderly close.
+        // A reset ends the connection as well as an orderly close.
         let _ = stream.read_to_end(&mut said);
         let own = self.web.to_string();
         let plain = |text: &str| text.replace(&own, "web").replace("\r\n", "\n");
@@ -290,7 +290,7 @@ fn compare(requests: impl Iterator<Item = String>, differs: &[&str]) {
 }
 
 #[test]
-fn request_lines_go_through_rules_as_in_haproxy() {
+fn request_lines_pass_rules_as_in_haproxy() {
     lab::skip_unless_installed!("haproxy");
     let close = |line: &&str| {
         if line.contains("HTTP/1.1") {
@@ -303,14 +303,14 @@ fn request_lines_go_through_rules_as_in_haproxy() {
 }
 
 #[test]
-fn headers_go_through_rules_as_in_haproxy() {
+fn headers_pass_rules_as_in_haproxy() {
     lab::skip_unless_installed!("haproxy");
     let close = |headers: &&str| format!("GET /x HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
     compare(HEADERS.iter().map(close), STRICTER_HEADERS);
 }
 
 #[test]
-fn answers_of_every_status_pass_as_in_haproxy() {
+fn responses_of_every_status_pass_as_in_haproxy() {
     lab::skip_unless_installed!("haproxy");
     let sides = Program::BOTH.map(ComparedProxy::start);
     let mut wrong = String::new();

@@ -33,7 +33,7 @@ const TUNNEL: &str = "192.0.2.159:443";
 const CREDENTIALS: &str = "admin:secret";
 
 struct Business {
-    // The laboratory goes last: it kills what is left in its hosts.
+    // The lab is dropped last: it kills the remaining processes in its hosts.
     web: [OriginServer; 2],
     _tls: [Peer; 2],
     _apps: [Echo; 2],
@@ -158,7 +158,7 @@ fn serves(program: Program) {
     let pid = business.open(program);
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
     if matches!(program, Program::Haproxy) {
-        // Not asked where requests are counted: it may count a connection as one.
+        // Not requested where requests are counted, because it may count a connection as one.
         let mut last = String::new();
         let connects = || {
             let attempt = business.public.tcp_connect(at(STATISTICS), ATTEMPT);
@@ -249,7 +249,7 @@ fn statistics_need_the_password(business: &Business) {
     assert!(refused.header("www-authenticate").is_some());
     let known = format!("Basic {}", BASE64_STANDARD.encode(CREDENTIALS));
     let mut ask = |path, who: &str| {
-        // With `option nolinger` a connection may be reset behind any answer.
+        // With `option nolinger` a connection may be reset after any response.
         probe.disconnect();
         probe.request("GET", path, &[("authorization", who)], b"")
     };
@@ -300,7 +300,7 @@ fn statistics_need_the_password(business: &Business) {
     assert_eq!(row("Public-HTTP", "FRONTEND")[column("req_tot")], "40");
     assert_eq!(row("Public-Tunnel", "FRONTEND")[column("stot")], "2");
     assert_eq!(row("App-First", "App0")[column("bin")], "200000");
-    // What is not the page is nobody's here.
+    // All other paths have no backend here.
     assert_eq!(ask("/", &known).unwrap().status, 503);
 }
 
@@ -364,7 +364,7 @@ fn a_small_business_of_2011_is_served_by_its_unchanged_file() {
 }
 
 #[test]
-fn haproxy_passes_what_the_small_business_asks_of_us() {
+fn haproxy_passes_the_same_small_business_test() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("nginx");
     lab::skip_unless_installed!("curl");

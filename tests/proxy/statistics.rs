@@ -177,7 +177,7 @@ impl StatisticsProxy {
         }
         for path in ["/denied", "/moved", "/slow", "/broken", "/dead"] {
             probe.disconnect();
-            // How they end is compared with the logs.
+            // Their termination is compared with the logs.
             let _ = probe.get(path);
         }
         for bytes in ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nhost:"] {

@@ -105,7 +105,7 @@ impl Bed {
 }
 
 #[test]
-fn hatop_shows_proxies_and_servers_and_ends_when_it_is_told() {
+fn hatop_shows_proxies_and_servers_and_quits() {
     lab::skip_unless_installed!("hatop");
     lab::skip_unless_installed!("script");
     let bed = Bed::new();
@@ -147,7 +147,7 @@ fn hatop_shows_proxies_and_servers_and_ends_when_it_is_told() {
 }
 
 #[test]
-fn halog_counts_what_our_logs_say() {
+fn halog_counts_our_log_lines() {
     lab::skip_unless_installed!("halog");
     let bed = Bed::new();
     let file = bed.log_file();
@@ -171,7 +171,7 @@ fn halog_counts_what_our_logs_say() {
         .lines()
         .find(|line| line.starts_with("backoffice/clerk"));
     let clerk: Vec<&str> = clerk.unwrap_or_default().split_whitespace().collect();
-    // Name, then the number of answers of each class, others, and requests.
+    // Name, then the number of responses of each class, others, and requests.
     assert_eq!(clerk.get(2), Some(&"3"), "{servers}");
     let urls = counted("-u");
     assert!(
@@ -208,12 +208,12 @@ fn goaccess_reads_our_logs_without_an_invalid_line() {
 }
 
 #[test]
-fn a_server_that_was_added_serves_and_what_drains_gets_nothing() {
+fn added_server_serves_and_draining_one_gets_nothing() {
     let bed = Bed::new();
     let second = OriginServer::start_local("second").unwrap();
     let add = format!("add server backoffice/second {}", second.address());
     assert_eq!(bed.command(&add), "New server registered.\n\n");
-    // What Ansible's module sends for `state: drain`, and reads.
+    // Commands that Ansible's module sends for `state: drain`, and their responses.
     for server in ["second", "clerk"] {
         assert_eq!(
             bed.command(&format!("enable server backoffice/{server}")),

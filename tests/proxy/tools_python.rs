@@ -79,7 +79,7 @@ fn lines(program: Program, tools: &PathBuf) -> Vec<String> {
 }
 
 #[test]
-fn haproxyadmin_and_haproxy_cli_show_of_ours_what_they_show_of_haproxy() {
+fn haproxyadmin_and_haproxy_cli_show_the_same_as_for_haproxy() {
     fn skipped_here() {}
     lab::skip_unless_installed!("haproxy");
     let tools = tools();

@@ -125,7 +125,7 @@ fn a_connection_to_the_server_serves_many_requests_of_many_clients() {
 }
 
 #[test]
-fn requests_in_one_packet_are_answered_in_their_order() {
+fn requests_in_one_packet_get_ordered_responses() {
     let origin = OriginServer::start_local("web").unwrap();
     let peer = before(origin.address());
     let mut client = connect(peer.address());
@@ -147,7 +147,7 @@ fn requests_in_one_packet_are_answered_in_their_order() {
 }
 
 #[test]
-fn a_websocket_talks_both_ways_until_one_side_ends_it() {
+fn websocket_works_both_ways_until_closed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -399,7 +399,7 @@ fn notices_a_cut(program: Program) {
             .any(|head| head.contains("/waiting"))
     };
     assert!(eventually(SOON, arrived));
-    // As a switch sees a dead cable: nobody's interface goes down.
+    // As a cable that fails behind a switch: no interface goes down.
     let server = PacketFilter::all().remote("10.9.1.2".parse().unwrap());
     let block = place.balancer.block(&server).unwrap();
     assert_eq!(waiting.join().unwrap(), Ok(504), "{program:?}");
@@ -430,7 +430,7 @@ fn notices_a_cut(program: Program) {
 }
 
 #[test]
-fn a_cut_link_is_noticed_and_so_is_its_mending() {
+fn cut_and_restored_link_are_noticed() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     for program in Program::BOTH {

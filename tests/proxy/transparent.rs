@@ -67,7 +67,7 @@ fn shows(program: Program) {
     inside.a.address("192.0.2.1/24").unwrap();
     inside.b.address("192.0.2.2/24").unwrap();
     server.route("default", "192.0.2.1").unwrap();
-    // What servers send to clients is for the proxy's own sockets.
+    // Packets from servers to clients belong to the proxy's sockets.
     let name = inside.a.name();
     balancer
         .ip(&["rule", "add", "iif", name, "lookup", "100"])
@@ -89,7 +89,7 @@ fn shows(program: Program) {
     let empty = scratch.path().join("empty").display().to_string();
     let mut text = CONFIGURATION.replace("/var/empty", &empty);
     if program == Program::Haproxy {
-        // It takes the whole of root's rights.
+        // This needs all privileges of root.
         text = text.replace("    user nobody\n", "");
     }
     let path = scratch.write("proxy.cfg", text).unwrap();
@@ -110,7 +110,7 @@ fn shows(program: Program) {
     assert!(seen(81, &[]).starts_with("203.0.113.7:"));
     assert!(seen(82, &[("x-real", "198.51.100.9")]).starts_with("198.51.100.9:"));
     if program == Program::Evenkeel {
-        // haproxy 2.6 answers 500: "source-header-missing" of the differences.
+        // haproxy 2.6 responds with 500: "source-header-missing" of the differences.
         assert!(seen(82, &[]).starts_with("192.0.2.1:"));
     }
     for _ in 0..3 {

@@ -209,7 +209,7 @@ fn users_and_pages_of_a_site_are_haproxys() {
             request("/customer", "Authorization: Bearer x\r\n"),
         ),
         (|s| s.public, get("/default-realm", "")),
-        // Those who speak to a proxy.
+        // Headers for a proxy.
         (|s| s.inside, get("http://h/customer", "ann:hello")),
         (
             |s| s.inside,
@@ -223,7 +223,7 @@ fn users_and_pages_of_a_site_are_haproxys() {
         (|s| s.public, get("/slow", "")),
         (|s| s.public, get("/gone", "")),
         (|s| s.public, get("/by-rule", "")),
-        // What a request says of its user.
+        // Credentials of a request.
         (|s| s.public, get("/who", "x:y")),
         (
             |s| s.public,
@@ -274,7 +274,7 @@ fn actions_of_the_statistics_page_act_for_its_administrators() {
     let [ours, theirs] = sites.each_ref().map(|site| {
         let csv = site.csv();
         csv.lines()
-            // Not what ends the chunks of the answer.
+            // Without the last chunk of the response.
             .filter(|line| line.contains(','))
             .filter_map(|line| line.split(',').next().map(str::to_owned))
             .collect::<std::collections::BTreeSet<_>>()

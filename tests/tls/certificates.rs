@@ -290,7 +290,7 @@ const SHOWN: &str = "show ssl cert
     del ssl cert @/a.pem";
 
 #[test]
-fn commands_about_certificates_answer_as_haproxys() {
+fn certificate_commands_respond_as_in_haproxy() {
     lab::skip_unless_installed!("haproxy");
     let files = Files::new();
     let commands = files.commands();
@@ -550,7 +550,7 @@ fn certificates_change_under_load_and_no_request_fails() {
 }
 
 #[test]
-fn servers_are_believed_by_the_authorities_of_now() {
+fn servers_are_verified_with_the_current_cas() {
     let (right, wrong) = (
         Authority::new("Right").unwrap(),
         Authority::new("Wrong").unwrap(),

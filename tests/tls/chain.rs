@@ -33,7 +33,7 @@ fn status_by(words: &str, server: SocketAddr) -> u16 {
 }
 
 #[test]
-fn a_server_is_used_only_when_its_certificate_is_what_the_line_asks_for() {
+fn server_needs_the_configured_certificate() {
     lab::skip_unless_installed!("nginx");
     let (site, other) = (Site::new(), Site::new());
     let nginx = site.nginx("if ($ssl_server_name = refused.test) { return 421; }");
@@ -81,7 +81,7 @@ fn a_server_is_used_only_when_its_certificate_is_what_the_line_asks_for() {
 }
 
 #[test]
-fn a_server_that_asks_for_a_certificate_is_shown_one() {
+fn server_gets_the_requested_client_certificate() {
     lab::skip_unless_installed!("nginx");
     let site = Site::new();
     let asks = format!(

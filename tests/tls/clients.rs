@@ -31,7 +31,7 @@ const BOTH: &str =
     "ssl crt {site}/site.pem crt {site}/rsa.pem crt {site}/chain.pem alpn h2,http/1.1";
 
 #[test]
-fn curl_speaks_each_version_of_http_over_each_version_of_tls() {
+fn curl_uses_each_http_version_over_each_tls_version() {
     lab::skip_unless_installed!("curl");
     let (site, origin) = (Site::new(), OriginServer::start_local("web").unwrap());
     let tell =
@@ -53,7 +53,7 @@ fn curl_speaks_each_version_of_http_over_each_version_of_tls() {
 }
 
 #[test]
-fn curl_speaks_http2_without_tls_where_it_knows_that_it_may() {
+fn curl_uses_http2_without_tls_by_prior_knowledge() {
     lab::skip_unless_installed!("curl");
     let (site, origin) = (Site::new(), OriginServer::start_local("web").unwrap());
     for bind in ["", "proto h2"] {
@@ -119,7 +119,7 @@ fn large_files_pass_whole_over_tls_and_http2_to_a_server_with_tls() {
 }
 
 #[test]
-fn a_client_shows_its_certificate_or_is_turned_away() {
+fn client_needs_its_certificate() {
     lab::skip_unless_installed!("curl");
     let (site, origin) = (Site::new(), OriginServer::start_local("web").unwrap());
     let tell =
@@ -291,7 +291,7 @@ fn staple(site: &Site) {
 }
 
 #[test]
-fn openssl_is_given_the_stapled_answer_of_the_authority() {
+fn openssl_gets_the_stapled_ocsp_response() {
     lab::skip_unless_installed!("openssl");
     let (site, origin) = (Site::new(), OriginServer::start_local("web").unwrap());
     staple(&site);

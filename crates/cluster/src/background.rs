@@ -37,7 +37,9 @@ impl Background {
             let _ = sender.send(work());
         });
         begun.map_err(|error| language::reason(&error))?;
-        receiver.await.map_err(|_| "this did not work".to_owned())
+        receiver
+            .await
+            .map_err(|_| "the background task failed".to_owned())
     }
 }
 

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_which_one_copy_is_left_is_read_and_half_of_one_never() {
+    fn file_with_one_intact_copy_is_read() {
         let place = std::env::temp_dir().join(format!("evenkeel-durable-{}", std::process::id()));
         std::fs::create_dir_all(&place).unwrap();
         let path = place.join("file");

@@ -27,17 +27,17 @@ pub enum TooMuch {
     Topics,
     #[error("a topic's name of more than {TOPIC_NAME_BYTES_MAX} bytes")]
     Name,
-    #[error("more than {ENTRY_BYTES_MAX} bytes in all")]
+    #[error("more than {ENTRY_BYTES_MAX} bytes in total")]
     Bytes,
 }
 
 /// Reason why a message is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum GossipError {
-    #[error("gossip is {0}")]
+    #[error("invalid gossip message: {0}")]
     Malformed(InvalidEncoding),
     /// The message exceeds [`MESSAGE_BYTES_MAX`], or another limit.
-    #[error("gossip is larger than it may be")]
+    #[error("the gossip message exceeds the size limit")]
     TooLarge,
 }
 

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_is_meant_is_found_or_all_are_listed() {
+    fn selected_instance_is_found_or_all_are_listed() {
         let all = || vec![instance(10, "/a"), instance(20, "/b")];
         let pid = |chosen: Result<Instance, String>| chosen.map(|one| one.pid);
         assert_eq!(pid(choose(all(), &[], Some(20))), Ok(20));

@@ -96,7 +96,7 @@ mod tests {
     use language::evaluate_condition;
 
     #[test]
-    fn conditions_see_the_language_and_what_can_be_done_here() {
+    fn conditions_see_language_version_and_features() {
         let (facts, environment) = (facts(), Environment::empty());
         for (condition, expected) in [
             ("version_atleast(2.6)", true),

@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_told_in_the_words_of_haproxy() {
+    fn refusals_have_the_messages_of_haproxy() {
         for (text, words) in [
             ("nonsense", "missing port specification in 'nonsense'"),
             ("127.0.0.1:0", "invalid port '0'"),

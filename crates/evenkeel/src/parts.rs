@@ -390,7 +390,7 @@ virtual-ip www
 ";
 
     #[test]
-    fn a_file_of_both_languages_leads_to_both_configurations() {
+    fn mixed_file_gives_both_configurations() {
         let site = look(FILE);
         assert_eq!(told(&site), "");
         let config = site.proxy.config.as_ref().expect("no error");
@@ -405,7 +405,7 @@ virtual-ip www
 
     #[cfg(feature = "console")]
     #[test]
-    fn the_proxy_that_serves_knows_where_the_console_is() {
+    fn proxy_knows_the_address_of_the_console() {
         let file = "listen l\n mode http\n bind 127.0.0.1:80\n stats uri /s\n timeout client 1s\n\
                     console\n bind 192.0.2.1:8601\n";
         let of = |text: &str| {
@@ -425,7 +425,7 @@ virtual-ip www
     }
 
     #[test]
-    fn the_console_of_a_guest_is_a_line_and_that_of_the_machine_a_section() {
+    fn console_is_a_guest_keyword_and_a_section() {
         let text = "\
 volume mail
     size 1g
@@ -450,7 +450,7 @@ console
     }
 
     #[test]
-    fn a_backend_that_is_tracked_and_not_there_is_told_at_its_word() {
+    fn missing_tracked_backend_is_reported_at_its_word() {
         let site = look(&FILE.replace("track backend www", "track backend ww"));
         assert!(site.proxy.config.is_none());
         assert_eq!(
@@ -465,7 +465,7 @@ console
     }
 
     #[test]
-    fn a_mistake_in_an_address_refuses_the_whole_file() {
+    fn error_in_an_address_refuses_the_whole_file() {
         let site = look(&FILE.replace("address 198", "adress 198"));
         assert!(site.proxy.config.is_none() && site.addresses().is_none());
         assert!(
@@ -476,7 +476,7 @@ console
     }
 
     #[test]
-    fn a_process_without_a_role_says_how_to_start_one() {
+    fn process_without_a_role_explains_how_to_start_one() {
         let mut site = look(FILE);
         site.without_roles();
         assert!(site.proxy.config.is_none() && site.addresses().is_none());
@@ -495,7 +495,7 @@ console
     }
 
     #[test]
-    fn the_example_of_a_pair_is_good_on_both_machines() {
+    fn example_of_a_pair_is_valid_on_both_machines() {
         let site = look(include_str!("../../../examples/pair.cfg"));
         assert_eq!(told(&site), "");
         let addresses = site.addresses().expect("no error");
@@ -506,7 +506,7 @@ console
 
     #[cfg(feature = "guest")]
     #[test]
-    fn the_example_of_guests_is_good_on_both_machines_of_a_cluster() {
+    fn example_of_guests_is_valid_on_both_nodes() {
         for node in ["alpha", "beta"] {
             let options = LoadOptions {
                 node: Some(node.to_owned()),
@@ -531,7 +531,7 @@ console
 
     #[cfg(feature = "guest")]
     #[test]
-    fn words_of_all_parts_are_known_within_a_node() {
+    fn keywords_of_all_parts_are_known_in_a_node_section() {
         let site =
             look("node alpha\n    adress 192.0.2.1\n    fenc exec /off\n    rom memory 4g\n");
         let told = told(&site);
@@ -612,7 +612,7 @@ console
 
     #[cfg(feature = "complete")]
     #[test]
-    fn addresses_that_sections_name_are_kept_from_machines_that_boot() {
+    fn configured_addresses_are_excluded_from_boot_ranges() {
         let site_of = |machines: &str| {
             let text = format!(
                 "node alpha\n address 10.20.0.2\nnode beta\n address 10.20.0.103\nvirtual-ip www\n \
@@ -672,7 +672,7 @@ console
     }
 
     #[test]
-    fn a_listener_on_an_address_that_comes_and_goes_is_nothing_to_warn_of() {
+    fn listener_on_a_virtual_address_causes_no_warning() {
         let text =
             "listen www\n    bind 198.51.100.80:80\n    mode http\n    server a 127.0.0.1:1\n";
         let own = "virtual-ip www\n    address 198.51.100.80/24\n    interface lo\n";

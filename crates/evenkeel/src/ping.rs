@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_adds_up_with_its_checksum() {
+    fn ping_request_has_a_valid_checksum() {
         let packet = question(8, [1, 2, 3, 4]);
         let sum: u32 = packet
             .chunks(2)
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_answers_itself_and_nobody_answers_for_an_address_of_no_one() {
+    fn ping_reaches_local_address_but_no_unused_one() {
         lab::skip_unless_root!();
         assert_eq!(
             ask([127, 0, 0, 1].into(), Duration::from_secs(10)),

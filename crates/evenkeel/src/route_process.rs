@@ -89,7 +89,7 @@ fn drop_privileges() -> Result<(), RouteError> {
 
 fn answered(channel: Channel, line: &str, bundle: &OwnedFd) -> Result<String, String> {
     let line = serde_json::from_str(line);
-    let line: RouteProcessCommand = line.map_err(|_| "this is no question".to_owned())?;
+    let line: RouteProcessCommand = line.map_err(|_| "invalid request".to_owned())?;
     let recording = recording(bundle)?;
     match line {
         RouteProcessCommand::Files => Ok(files(&recording)),
@@ -104,7 +104,7 @@ fn recording(bundle: &OwnedFd) -> Result<Recording, String> {
     let bytes = Zeroizing::new(bytes);
     if bytes.is_empty() {
         return Err(
-            "the supervisor no longer has the text of the configuration that is served: a reload brings it"
+            "the supervisor no longer has the text of the served configuration: run `evenkeel reload` to restore it"
                 .to_owned(),
         );
     }
@@ -186,13 +186,15 @@ fn request(question: &DescribedRequest) -> Result<Request, String> {
     asked.body = question.data.clone().into_bytes();
     asked.check_length()?;
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let end = |text: &str| match text {
+    let end = |text: &str| {
+        match text {
         "" => Ok(None),
         text => route::end(text).map(Some).ok_or_else(|| {
             format!(
-                "'{text}' is no IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443"
+                "'{text}' is not an IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443"
             )
         }),
+    }
     };
     let [source, to]: [Option<RouteEndpoint>; 2] = [end(&question.source)?, end(&question.to)?];
     Ok(Request {

@@ -109,7 +109,7 @@ mod tests {
     use crate::message::HttpVersion;
 
     #[test]
-    fn a_key_is_answered_as_in_the_rfc() {
+    fn accept_key_equals_the_rfc_example() {
         let mut message = HttpMessage::new();
         message
             .begin_request(b"GET", b"/", HttpVersion::Http11)

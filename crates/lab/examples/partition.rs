@@ -22,7 +22,7 @@ fn main() -> Result<(), LabError> {
     std::thread::sleep(Duration::from_millis(300));
     cut.heal()?;
 
-    let mut answers = Condition::new("the client is answered", || {
+    let mut answers = Condition::new("the client gets a response", || {
         match client.tcp_connect(service, SOON) {
             Ok(_) => Ok(()),
             Err(error) => Err(error.to_string()),

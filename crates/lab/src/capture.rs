@@ -251,7 +251,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(20);
 
     #[test]
-    fn a_capture_hears_what_neighbours_ask_and_answer_on_both_sides() {
+    fn capture_records_requests_and_replies_of_both_sides() {
         crate::skip_unless_root!();
         let lab = Lab::new("capture").unwrap();
         let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_taken_apart_without_what_fills_it() {
+    fn frame_is_parsed_without_its_padding() {
         // Ethernet, IPv4 of 20 + 4 bytes with protocol 112, two bytes of padding.
         let mut bytes = vec![1; 6];
         bytes.extend([2; 6]);

@@ -49,7 +49,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(5);
 
     #[test]
-    fn an_echo_is_gone_while_it_is_stopped_and_at_the_same_address_after() {
+    fn stopped_echo_restarts_at_the_same_address() {
         let mut echo = Echo::start(Location::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = echo.address();
         let say = || exchange(Location::Here, address, b"hello", TIMEOUT);

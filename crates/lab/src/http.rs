@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_end_where_their_head_says() {
+    fn bodies_end_as_their_head_declares() {
         for (message, body, rest) in [
             ("a: b\r\ncontent-length: 3\r\n\r\nabcde", "abc", "de"),
             (
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_apart_by_where_it_comes() {
+    fn end_of_a_connection_is_classified_by_position() {
         assert_eq!(wire(b"").read_head().unwrap_err(), ReadError::Closed);
         let cut = wire(b"HTTP/1.1 200 OK\r\n").read_head();
         assert_eq!(cut.unwrap_err(), ReadError::BrokenOff);

@@ -243,7 +243,7 @@ mod tests {
     use crate::{Failure, MalformedMessage, Probe};
 
     #[test]
-    fn an_origin_tells_its_name_and_remembers_what_it_was_asked() {
+    fn origin_sends_its_name_and_records_requests() {
         let origin = OriginServer::start_local("web0").unwrap();
         let mut probe = Probe::new(Location::Here, origin.address());
         let answer = probe.get("/a").unwrap();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_misbehaves_as_told() {
+    fn origin_misbehaves_as_configured() {
         let origin = OriginServer::start_local("web0").unwrap();
         let mut probe =
             Probe::new(Location::Here, origin.address()).timeout(Duration::from_millis(100));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_was_stopped_answers_again() {
+    fn stopped_origin_restarts() {
         let mut origin = OriginServer::start_local("web0").unwrap();
         let mut probe = Probe::new(Location::Here, origin.address());
         probe.get("/").unwrap();

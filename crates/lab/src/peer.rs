@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_refuses_its_configuration_tells_why() {
+    fn failed_peer_reports_the_reason() {
         crate::skip_unless_installed!("haproxy");
         match Peer::haproxy(Location::Here, "nonsense here", local_address()) {
             Err(LabError::Died { exit, said, .. }) => {

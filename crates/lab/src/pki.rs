@@ -183,7 +183,7 @@ impl Issued {
     /// Returns the key for rustls.
     pub fn key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())
-            .expect("a key that was just written is a key")
+            .expect("a generated key can be parsed")
     }
 }
 
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn serial_numbers_and_lists_of_what_was_revoked_are_as_asked() {
+    fn serial_numbers_and_crls_are_as_requested() {
         let root = Authority::new("Root").unwrap();
         let one = root.issue(&Leaf::default()).unwrap();
         let two = self_signed(&Leaf::default().expired()).unwrap();

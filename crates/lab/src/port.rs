@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_has_no_other_one_gets() {
+    fn ports_are_given_to_one_owner() {
         for range in [outside_of(&kernels_range()), PRIVILEGED] {
             let mut one = Ports::within(range.clone());
             let mut other = Ports::within(range);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_somebody_has_is_passed_over() {
+    fn port_in_use_is_skipped() {
         let (one, two) = (free_port().unwrap(), free_port().unwrap());
         let _listens = TcpListener::bind((Ipv4Addr::LOCALHOST, one)).unwrap();
         let _hears = UdpSocket::bind((Ipv6Addr::LOCALHOST, two)).unwrap();

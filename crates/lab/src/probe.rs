@@ -308,7 +308,7 @@ mod tests {
     use crate::{Behaviour, OriginServer};
 
     #[test]
-    fn a_probe_keeps_its_connection_until_an_answer_ends_it() {
+    fn probe_keeps_its_connection_until_a_response_closes_it() {
         let origin = OriginServer::start_local("web0").unwrap();
         let mut probe = Probe::new(Location::Here, origin.address()).host("example");
         probe.get("/").unwrap();

@@ -561,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_negotiates_what_it_offers_and_resumes_when_told() {
+    fn client_negotiates_its_offer_and_resumes_on_request() {
         let authority = Authority::new("Root").unwrap();
         let terms = Terms {
             alpn: &["http/1.1"],
@@ -607,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_trusted_is_refused_on_either_side() {
+    fn untrusted_certificate_is_refused_on_either_side() {
         let (authority, other) = (
             Authority::new("Root").unwrap(),
             Authority::new("Other").unwrap(),

@@ -349,7 +349,7 @@ impl fmt::Display for WatcherResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} looks, {} answered by {:?}, longest gap {:?}, misses {:?}",
+            "{} polls, {} responses from {:?}, longest gap {:?}, missed polls {:?}",
             self.polls.len(),
             self.response_count(),
             self.responses_by_machine(),
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_lies_between_two_answers_and_turns_are_told_in_order() {
+    fn gap_lies_between_two_responses_and_owners_are_ordered() {
         let seen = WatcherResults::of(vec![
             look(10, Ok("alpha")),
             look(15, Ok("alpha")),
@@ -581,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watcher_sees_who_answers_and_that_an_address_moves() {
+    fn watcher_sees_the_owner_and_moves() {
         crate::skip_unless_root!();
         let lab = Lab::new("watcher").unwrap();
         let switch = lab.switch("lan").unwrap();
@@ -612,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn a_web_server_is_asked_and_says_its_name_or_what_it_has_against_it() {
+    fn web_server_is_polled_for_its_name_or_error() {
         let origin = crate::OriginServer::start_local("web0").unwrap();
         let address = origin.address();
         let watcher = Watcher::asking(Location::Here, address, "/", Pace::default()).unwrap();
@@ -626,7 +626,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_told_by_kind() {
+    fn missing_responses_are_classified() {
         crate::skip_unless_root!();
         let lab = Lab::new("nobody").unwrap();
         let (client, server) = (lab.host("client").unwrap(), lab.host("server").unwrap());

@@ -26,7 +26,7 @@ pub fn undisturbed(tries: u32, test: impl Fn()) {
         match ended {
             Ok(()) => return,
             Err(_) if waited > DISTURBED && tried < tries => {
-                println!("disturbed for {waited:?}, and tried again");
+                println!("the machine disturbed the test for {waited:?}: the test runs again");
             }
             Err(failure) => resume_unwind(failure),
         }

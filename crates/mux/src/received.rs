@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_come_out_as_they_went_in_whatever_the_pieces() {
+    fn bytes_are_read_as_written_in_any_pieces() {
         let all: Vec<u8> = (0..9_000_u32).map(|n| (n * 7 % 251) as u8).collect();
         for (into, out) in [
             (7, 8_000),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_one_holds_no_block_and_full_blocks_are_used_again() {
+    fn empty_buffer_holds_no_block_and_blocks_are_reused() {
         let mut received = Received::default();
         received.push(&[1; 10_000]);
         assert_eq!(received.blocks.len(), 3);

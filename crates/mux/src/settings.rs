@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_tuned_is_what_haproxy_announces() {
+    fn default_settings_equal_haproxys() {
         let options = client_options(&super::super::tests::limits(|_| {}));
         assert_eq!(options.initial_window, 65_535);
         assert_eq!(options.concurrent_streams_max, 100);

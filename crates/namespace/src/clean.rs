@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_process_left_is_removed_and_what_a_living_one_uses_is_not() {
+    fn remains_of_dead_processes_only_are_removed() {
         crate::skip_unless_root!();
         // Process ids end below four million.
         let stale = format!("{PREFIX}4194305-0-stale-a");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_with_files_of_a_directory_ends_with_it() {
+    fn processes_using_a_directory_end_with_it() {
         let scratch = ScratchDirectory::new().unwrap();
         let file = scratch.path().join("file");
         let waits = |path: &Path| {

@@ -85,7 +85,7 @@ impl fmt::Display for LabError {
                 said,
             } => write!(
                 f,
-                "{program} {exit} before it answered: {}",
+                "{program} {exit} before it responded: {}",
                 said.trim_end()
             ),
             LabError::NotReady {
@@ -95,17 +95,17 @@ impl fmt::Display for LabError {
                 said,
             } => write!(
                 f,
-                "{program} did not answer at {address} in {waited:?}: {}",
+                "{program} did not respond at {address} within {waited:?}: {}",
                 said.trim_end()
             ),
             LabError::Name(name) => write!(
                 f,
-                "{name:?} is no name for a host: letters a-z, digits and dashes, at most {}",
+                "{name:?} is not a valid host name: use letters a-z, digits and dashes, at most {}",
                 MAX_NAME_BYTES
             ),
-            LabError::NameTaken(name) => write!(f, "there is a host {name} already"),
+            LabError::NameTaken(name) => write!(f, "host {name} already exists"),
             LabError::NothingToCut(between) => {
-                write!(f, "there is nothing to cut between {between}")
+                write!(f, "no link to cut between {between}")
             }
             LabError::StillBroken(faults) => {
                 write!(f, "not healed yet: {}", faults.join(", "))
@@ -115,17 +115,17 @@ impl fmt::Display for LabError {
                     .iter()
                     .map(|(name, why)| format!("{name} ({why})"));
                 let all = each.collect::<Vec<_>>().join(", ");
-                write!(f, "after {waited:?} this is not well again: {all}")
+                write!(f, "not healed after {waited:?}: {all}")
             }
             LabError::Certificate { doing, source } => {
                 write!(f, "cannot {doing} a certificate: {source}")
             }
             LabError::Tls { doing, source } => write!(f, "cannot {doing}: {source}"),
-            LabError::NoAuthority => write!(f, "there is no authority to verify with"),
-            LabError::ServerName(name) => write!(f, "{name:?} is no name of a server"),
+            LabError::NoAuthority => write!(f, "no CA to verify the peer with"),
+            LabError::ServerName(name) => write!(f, "{name:?} is not a valid server name"),
             LabError::SubjectField(field) => write!(
                 f,
-                "{field:?} is no field of a subject that is known here, or stands more than twice"
+                "{field:?} is not a supported subject field, or occurs more than twice"
             ),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 type Heal = Box<dyn FnOnce() -> Result<(), LabError> + Send>;
 
 /// A fault that lasts as long as this value.
-#[must_use = "a fault that is dropped at once was none"]
+#[must_use = "a fault heals when it is dropped"]
 pub struct InjectedFault {
     description: String,
     heal: Option<Heal>,
@@ -88,7 +88,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
-    fn a_fault_heals_once_and_is_known_until_then() {
+    fn fault_is_listed_until_it_heals_once() {
         let (faults, healed) = (Arc::new(Faults::default()), Arc::new(AtomicU32::new(0)));
         let begin = |what: &str| {
             let healed = Arc::clone(&healed);

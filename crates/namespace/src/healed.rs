@@ -74,7 +74,7 @@ mod tests {
     use crate::Lab;
 
     #[test]
-    fn what_looks_well_once_and_then_ill_is_not_healed_yet() {
+    fn condition_that_fails_again_is_not_healed() {
         let mut looks = 0;
         let wavering = Condition::new("steady", || {
             looks += 1;
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_heal_is_named_with_what_is_there_instead() {
+    fn unhealed_condition_is_named_with_its_state() {
         let mut conditions = [
             Condition::new("fine", || Ok(())),
             Condition::new("one owner", || Err("alpha and beta".to_owned())),

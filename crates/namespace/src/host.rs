@@ -81,7 +81,7 @@ impl LabHost {
         let fd = rustix::fs::open(&path, flags, Mode::empty())
             .map_err(|errno| LabError::io("open", &path)(errno.into()))?;
         let inode = rustix::fs::fstat(&fd)
-            .map_err(|errno| LabError::io("look at", &path)(errno.into()))?
+            .map_err(|errno| LabError::io("inspect", &path)(errno.into()))?
             .st_ino;
         let host = LabHost(Arc::new(LabHostState {
             name: name.to_owned(),
@@ -220,7 +220,7 @@ impl LabHost {
     /// after a start: with what [`Interface::address`](crate::Interface::address) and
     /// [`LabHost::route`] configured, without addresses that programs added, and without programs.
     pub fn power_off(&self) -> Result<InjectedFault, LabError> {
-        let failed = || LabError::io("switch off", self.name());
+        let failed = || LabError::io("power off", self.name());
         let off = || {
             let interfaces = packet::interfaces()?;
             // Looked up in advance, so that kill and cut happen at the same moment.
@@ -236,7 +236,7 @@ impl LabHost {
     }
 
     fn power_on(&self) -> Result<(), LabError> {
-        let failed = || LabError::io("switch on", self.name());
+        let failed = || LabError::io("power on", self.name());
         let interfaces = self.enter(packet::interfaces).map_err(failed())?;
         for name in &interfaces {
             self.ip(&["address", "flush", "dev", name])?;

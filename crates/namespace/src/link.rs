@@ -100,7 +100,11 @@ impl Interface {
     pub fn pull(&self) -> Result<InjectedFault, LabError> {
         self.unplug()?;
         let interface = self.clone();
-        let what = format!("the cable of {}'s {} is out", self.host.name(), self.name);
+        let what = format!(
+            "the cable of {}'s {} is pulled",
+            self.host.name(),
+            self.name
+        );
         let faults = &self.host.lab_state().faults;
         Ok(faults.register_fault(what, move || interface.plug()))
     }
@@ -111,7 +115,11 @@ impl Interface {
     /// [`ImpairedCable`](crate::ImpairedCable) and a switch lose frames silently.
     pub fn mute(&self) -> Result<InjectedFault, LabError> {
         let muted = partition::mute(&self.host, &self.name)?;
-        let what = format!("nothing leaves {}'s {}", self.host.name(), self.name);
+        let what = format!(
+            "frames sent by {}'s {} are dropped",
+            self.host.name(),
+            self.name
+        );
         Ok(self
             .host
             .lab_state()
@@ -255,7 +263,7 @@ impl Switch {
         let pairs = [(to.namespace(), from.namespace())];
         let cut = partition::through_switch(&self.host, &pairs)?
             .ok_or_else(|| LabError::NothingToCut(format!("{} and {}", from.name(), to.name())))?;
-        let what = format!("{} does not hear {}", from.name(), to.name());
+        let what = format!("{} does not receive from {}", from.name(), to.name());
         Ok(self
             .host
             .lab_state()

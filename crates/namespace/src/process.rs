@@ -200,7 +200,7 @@ pub(crate) fn kill_at_once(pids: &[Pid]) {
 
 /// Suspended processes, which continue when this is dropped.
 #[derive(Debug)]
-#[must_use = "a process that goes on at once was not frozen"]
+#[must_use = "a frozen process continues when this is dropped"]
 pub struct Frozen<'a> {
     process: &'a LabProcess,
     pids: Vec<Pid>,
@@ -344,7 +344,7 @@ pub(crate) fn read_output(file: &mut File) -> Result<String, LabError> {
     let mut said = Vec::new();
     file.rewind()
         .and_then(|()| file.take(MAX_SAID_BYTES).read_to_end(&mut said))
-        .map_err(LabError::io("read", "what a command said"))?;
+        .map_err(LabError::io("read", "output of the command"))?;
     Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_gives_what_it_said() {
+    fn command_returns_its_output() {
         assert_eq!(run(shell("echo hello"), None).unwrap(), "hello\n");
     }
 
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_fails_tells_how_and_what_it_said() {
+    fn failed_command_reports_status_and_output() {
         match run(shell("echo oh >&2; exit 3"), None) {
             Err(LabError::Command { exit, said, .. }) => {
                 assert_eq!((exit, said.as_str()), (Exit::Code(3), "oh\n"));
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_process_takes_its_children_with_it() {
+    fn dropped_process_ends_with_its_children() {
         let mut said = output_file("test").unwrap();
         let mut command = shell("sleep 60 & echo $!; wait");
         command.stdout(said.try_clone().unwrap());
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frozen_process_stands_still_with_all_that_it_started_and_goes_on_after() {
+    fn frozen_process_stops_with_its_children_and_continues() {
         let (process, child) = with_a_runaway();
         let frozen = process.freeze().unwrap();
         let all = |wanted: &str| {
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_tree_leaves_nothing_of_what_it_started() {
+    fn killed_process_tree_leaves_no_children() {
         let (process, child) = with_a_runaway();
         let tree = process.tree();
         process.kill_tree();

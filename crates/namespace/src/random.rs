@@ -12,7 +12,7 @@ impl Random {
 
     #[allow(
         clippy::should_implement_trait,
-        reason = "an endless iterator invites loops without an end"
+        reason = "loops over an endless iterator would never end"
     )]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

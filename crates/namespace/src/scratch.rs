@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_goes_with_its_value() {
+    fn directory_is_removed_with_its_value() {
         let scratch = ScratchDirectory::new().unwrap();
         let file = scratch.write("x", "y").unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"y");

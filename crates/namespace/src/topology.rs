@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_laboratory_takes_its_hosts_with_it_also_when_the_test_panics() {
+    fn lab_removes_its_hosts_even_after_a_panic() {
         crate::skip_unless_root!();
         let lab = Lab::new("drop").unwrap();
         let namespace = lab.host("a").unwrap().namespace().to_owned();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_left_in_a_host_ends_with_the_laboratory() {
+    fn process_in_a_host_ends_with_the_lab() {
         crate::skip_unless_root!();
         let lab = Lab::new("left").unwrap();
         let mut command = Command::new("sleep");
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_checked_and_taken_once() {
+    fn host_name_is_valid_and_unique() {
         for name in ["", "a/b", "A", "..", &"x".repeat(65)] {
             assert!(matches!(Lab::new(name), Err(LabError::Name(_))), "{name}");
         }

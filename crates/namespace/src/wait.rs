@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_condition_that_comes_true_ends_the_waiting() {
+    fn true_condition_ends_the_wait() {
         let mut looks = 0;
         assert!(eventually(Duration::from_secs(5), || {
             looks += 1;
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_stays_false_is_waited_for_no_longer_than_said() {
+    fn false_condition_times_out() {
         let start = Instant::now();
         assert!(!eventually(Duration::from_millis(20), || false));
         assert!(start.elapsed() >= Duration::from_millis(20));

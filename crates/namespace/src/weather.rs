@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_replays_and_each_way_has_a_sequence_of_its_own() {
+    fn seed_replays_and_each_direction_has_its_sequence() {
         let weather = Weather::lossy(0.5, 7);
         assert_eq!(fates(&weather, 0), fates(&weather, 0));
         assert_ne!(fates(&weather, 0), fates(&weather, 1));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_what_was_asked_for() {
+    fn shares_are_as_requested() {
         let weather = Weather {
             loss: 0.25,
             duplicate: 0.1,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn in_fine_weather_all_comes_at_once() {
+    fn frames_arrive_at_once_without_impairment() {
         let fine = Fate::Comes {
             after: Duration::ZERO,
             in_order: true,

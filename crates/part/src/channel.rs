@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_an_unknown_kind_is_answered_and_the_next_one_still_arrives() {
+    fn unknown_message_gets_a_response_and_the_next_arrives() {
         let (mut ours, mut theirs) = pair();
         let mut bytes = SupervisorMessage::Pause.encode(0, 1);
         bytes[2..4].copy_from_slice(&999u16.to_le_bytes());
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_whose_other_end_has_gone_says_so() {
+    fn closed_channel_is_reported() {
         let (mut ours, theirs) = pair();
         drop(theirs);
         assert!(matches!(ours.receive(), Err(ChannelError::Closed)));
@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_before_the_other_end_went_is_heard_though_it_did_not_listen() {
+    fn messages_before_a_close_are_received() {
         let (mut ours, mut theirs) = pair();
         ours.send(&SupervisorMessage::TellState, &[]).unwrap();
         theirs.send(&SupervisorMessage::Pause, &[]).unwrap();
@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_that_nobody_announced_are_refused() {
+    fn unannounced_descriptors_are_refused() {
         let (ours, mut theirs) = pair();
         let packet = Packet {
             bytes: SupervisorMessage::Pause.encode(0, 0),
@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_that_the_kernel_does_not_take_wait_for_the_clock_and_not_the_sender() {
+    fn refused_descriptors_are_retried_without_blocking_the_sender() {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
         const FEW: u64 = 1_024;
@@ -593,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_nothing_is_not_waited_for() {
+    fn peer_that_reads_nothing_is_not_awaited() {
         let (mut ours, _theirs) = pair();
         let refused = (0..100_000).find_map(|_| ours.send(&SupervisorMessage::Pause, &[]).err());
         assert!(matches!(refused, Some(ChannelError::Full)));

@@ -14,7 +14,8 @@ pub struct InvalidEncoding(rmp_serde::decode::Error);
 /// # Panics
 /// The value's own `Serialize` fails, which no type of this program does.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    rmp_serde::to_vec_named(value).expect("memory takes all, and our types serialise")
+    rmp_serde::to_vec_named(value)
+        .expect("writing to memory cannot fail, and all types can be serialised")
 }
 
 /// Decodes a value.

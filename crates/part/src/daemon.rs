@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_the_place_of_the_pid_file_is_replaced_and_what_it_names_stays() {
+    fn link_at_the_pid_file_is_replaced_without_its_target() {
         let directory = directory("link");
         let (victim, path) = (directory.join("victim"), directory.join("pid"));
         std::fs::write(&victim, "precious").unwrap();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_in_the_place_of_the_pid_file_is_not_waited_for_and_a_longer_id_not_left_behind() {
+    fn pipe_at_the_pid_file_does_not_block_and_old_digits_vanish() {
         let directory = directory("pipe");
         let path = directory.join("pid");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_another_process_is_writing_is_left_to_it() {
+    fn temporary_file_of_another_process_is_not_touched() {
         let place = std::env::temp_dir().join(format!("evenkeel-others-{}", std::process::id()));
         std::fs::create_dir_all(&place).unwrap();
         let path = place.join("file");
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_file_has_the_permissions_asked_for_and_leaves_nothing_beside() {
+    fn replaced_file_has_the_requested_permissions() {
         let place = std::env::temp_dir().join(format!("evenkeel-replace-{}", std::process::id()));
         std::fs::create_dir_all(&place).unwrap();
         let path = place.join("file");

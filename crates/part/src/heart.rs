@@ -39,9 +39,9 @@ pub enum ThreadState {
 pub enum Frozen {
     #[error("is stopped by a signal")]
     Stopped,
-    #[error("sleeps and does not wake up")]
+    #[error("sleeps and does not wake")]
     Sleeps,
-    #[error("loops without end")]
+    #[error("loops endlessly")]
     Loops,
     #[error("has ended")]
     Gone,
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_stopped_or_sleeps_for_all_looks_is_frozen_and_a_sign_of_life_begins_anew() {
+    fn thread_without_a_heartbeat_for_all_polls_is_frozen() {
         let mut heart = Heart::default();
         assert_eq!(looks(&mut heart, |_| ThreadState::Stopped, 9), None);
         heart.beats();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn one_in_a_debugger_or_waiting_for_a_disk_is_not_frozen() {
+    fn thread_in_a_debugger_or_on_a_disk_is_not_frozen() {
         for found in [ThreadState::Traced, ThreadState::Unknown] {
             let mut heart = Heart::default();
             assert_eq!(looks(&mut heart, |_| ThreadState::Sleeps, 9), None);
@@ -161,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn where_every_look_is_late_one_that_is_stopped_is_frozen_all_the_same() {
+    fn stopped_thread_is_frozen_even_with_late_polls() {
         let mut heart = Heart::default();
         assert_eq!(looks_late(&mut heart, LOOKS_MAX), None);
         assert_eq!(looks_late(&mut heart, 1), Some(Frozen::Stopped));
     }
 
     #[test]
-    fn late_looks_put_the_notice_off_once() {
+    fn late_polls_delay_the_report_once() {
         let mut heart = Heart::default();
         assert_eq!(looks(&mut heart, |_| ThreadState::Stopped, 9), None);
         assert_eq!(looks_late(&mut heart, 1), None, "it may wake now");
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_sign_of_life_a_late_look_puts_the_notice_off_again() {
+    fn late_poll_after_a_heartbeat_delays_the_report_again() {
         let mut heart = Heart::default();
         assert_eq!(looks_late(&mut heart, LOOKS_MAX), None);
         heart.beats();

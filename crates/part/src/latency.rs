@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_latency_is_in_the_bucket_whose_highest_is_at_most_an_eighth_above() {
+    fn bucket_limit_is_at_most_an_eighth_above_the_latency() {
         for us in (0..3_000).chain([1 << 20, (1 << 30) + 12_345]) {
             let top = highest(bucket(us));
             assert!(us <= top && top <= us + us / 8, "{us}: {top}");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_forget_what_is_old() {
+    fn quantiles_ignore_old_latencies() {
         let window = Duration::from_secs(30);
         let mut latency = Latency::new(window);
         let start = Instant::now();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_beyond_all_buckets_is_in_the_last_one() {
+    fn latency_beyond_all_buckets_is_in_the_last() {
         let mut latency = Latency::new(Duration::from_secs(1));
         let now = Instant::now();
         latency.add(Duration::MAX, now);

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_in_the_place_of_the_first_is_seen_at_the_same_words() {
+    fn remapped_file_is_read_at_the_same_address() {
         let (first, second) = (
             file(BYTES, SealFlags::SHRINK | SealFlags::GROW),
             file(BYTES, SealFlags::SHRINK | SealFlags::GROW),

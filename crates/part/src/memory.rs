@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_can_be_read_more_than_once_and_not_be_changed() {
+    fn sealed_memory_is_read_repeatedly_and_immutable() {
         let fd = create("test", b"bundle").unwrap();
         for _ in 0..2 {
             assert_eq!(read(&fd).unwrap(), b"bundle");
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_costs_its_writer_nothing_does_not_take_its_readers_memory() {
+    fn sparse_memory_file_does_not_exhaust_its_reader() {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let hole = memfd_create("hole", flags).unwrap();
         rustix::fs::ftruncate(&hole, TEXT_BYTES_MAX as u64 + 1).unwrap();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_could_still_change_is_not_read() {
+    fn unsealed_memory_file_is_refused() {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let open = memfd_create("open", flags).unwrap();
         assert!(matches!(read(&open), Err(MemoryError::NotSealed)));

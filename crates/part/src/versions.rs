@@ -284,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_stands_behind_its_length_and_none_is_too_long() {
+    fn values_have_a_length_prefix_and_a_limit() {
         let question = VersionsRequest::Check(Edit {
             of: 3,
             texts: vec![("/a.cfg".to_owned(), "global\n".to_owned())],
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_is_what_a_check_prints_for_programs() {
+    fn finding_equals_the_json_of_a_check() {
         let printed = r#"{"code":"E0303","severity":"error","message":"unknown keyword","file":"/a.cfg","line":2,
             "column":5,"end_line":2,"end_column":9,"label":"","secondary":[],"notes":["n"],"help":null,"fix":null}"#;
         let finding: Finding = serde_json::from_str(printed).unwrap();

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn noise_has_nothing_of_the_text() {
+    fn noise_contains_none_of_the_text() {
         assert_eq!(noise(""), "");
         let words = "not handed over: the other copy is not in sync";
         assert_eq!(noise(words), noise(words));

@@ -366,9 +366,9 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_stops_sends_what_its_work_says_until_that_has_stopped_and_at_last() {
+    fn stopping_role_sends_messages_until_its_work_ends() {
         let (ours, theirs) = Channel::pair().expect("a channel");
-        let mut theirs = Channel::new(theirs).expect("its other end");
+        let mut theirs = Channel::new(theirs).expect("the other end of the channel");
         let mut running = RoleLoop {
             work: Slow::start(&[], None).expect("it starts"),
             link: SupervisorConnection::new(ours, None, 1).expect("a link"),

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_channel_of_a_connection_is_read_whichever_session_it_is_of() {
+    fn channel_type_is_read_for_any_session() {
         // A migrated client sends its session number in the main channel, too.
         for (session, number) in [(0, MAIN), (7, MAIN), (7, 2), (7, 4), (0, 0), (0, 255)] {
             assert_eq!(channel(&link(session, number)), Some(number));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_spice_is_no_channel() {
+    fn invalid_spice_header_has_no_channel() {
         let mut other = link(0, 1);
         other[0] = b'r';
         assert_eq!(channel(&other), None);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_of_a_connection_has_bounds_and_says_what_the_client_can() {
+    fn link_message_is_bounded_and_has_the_capabilities() {
         let with = |size: u32, behind: &[u8]| {
             let mut link = link(7, DISPLAY);
             link[12..16].copy_from_slice(&size.to_le_bytes());
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_is_a_message_and_comes_behind_a_result() {
+    fn notice_is_a_message_after_a_result() {
         let mut sent = SpiceOutputState::default();
         sent.take(&SENT[..19]);
         let notice = sent.error_notification("no").unwrap();

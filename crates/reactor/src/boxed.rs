@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_used_again_for_the_same_layout() {
+    fn memory_is_reused_for_the_same_layout() {
         let first = pool_box(std::future::ready([1_u64; 9]));
         let place = first.future.as_ptr().addr();
         drop(first);

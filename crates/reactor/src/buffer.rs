@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_buffer_takes_no_more() {
+    fn full_buffer_accepts_nothing() {
         let mut buffer = Buffer::take();
         let big = vec![b'x'; buffer.capacity() + 10];
         assert_eq!(buffer.extend(&big), buffer.capacity());
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_buffer_is_taken_again() {
+    fn dropped_buffer_is_reused() {
         let mut buffer = Buffer::take();
         buffer.extend(b"old");
         let place = buffer.filled().as_ptr();

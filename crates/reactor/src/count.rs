@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_highest_rate_is_known_also_when_nothing_followed_and_can_be_cleared() {
+    fn highest_rate_survives_idleness_and_can_be_cleared() {
         let rate = Rate::default();
         for _ in 0..7 {
             rate.count(5500);

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_past_deadline_and_one_in_a_thousand_years_are_taken() {
+    fn past_and_distant_deadlines_are_accepted() {
         let mut wheel = Wheel::new(tick(1000));
         assert_eq!(fired(&mut wheel, 2000), [0u32; 0]);
         wheel.set(0, tick(3));

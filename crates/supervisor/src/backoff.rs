@@ -53,13 +53,13 @@ mod tests {
     }
 
     #[test]
-    fn roles_that_never_served_wait_ever_longer() {
+    fn roles_that_never_served_back_off() {
         let waits = waits(&mut Backoff::default(), false, 8);
         assert_eq!(waits, [0, 100, 500, 1_000, 2_000, 5_000, 5_000, 5_000]);
     }
 
     #[test]
-    fn roles_that_served_are_followed_at_once_and_later_almost_at_once() {
+    fn roles_that_served_restart_almost_at_once() {
         let mut backoff = Backoff::default();
         assert_eq!(waits(&mut backoff, true, 7), [0, 0, 0, 0, 0, 100, 100]);
         assert_eq!(waits(&mut backoff, false, 2), [0, 100]);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn who_lived_long_is_started_at_once_again() {
+    fn long_lived_roles_restart_at_once() {
         let (mut backoff, born) = (Backoff::default(), Instant::now());
         for served in [true, false] {
             waits(&mut backoff, served, 7);

@@ -28,7 +28,7 @@ pub(crate) fn bed() -> (Started, Theirs) {
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("a descriptor");
     let (ours, theirs) = Channel::pair().expect("a channel");
     let theirs = Theirs {
-        channel: Channel::new(theirs).expect("its other end"),
+        channel: Channel::new(theirs).expect("the other end of the channel"),
         child,
         pidfd: pidfd.try_clone().expect("a descriptor"),
     };

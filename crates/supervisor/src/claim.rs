@@ -169,8 +169,8 @@ impl Supervisor {
             Ok(None) => {
                 self.fail(format_args!(
                     "another supervisor runs with the state in {}. If no command reaches it, its socket in {} was \
-                     removed: end that process (`evenkeel run` in the list of processes) and start again, its roles and \
-                     guests go on meanwhile",
+                     removed: end that process (`evenkeel run` in the list of processes) and start again. \
+                     Its roles and guests continue to run meanwhile",
                     path.display(),
                     directory::path().display()
                 ));

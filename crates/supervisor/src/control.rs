@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_again_and_again_is_one_asker_until_it_is_told() {
+    fn repeated_requests_of_a_client_count_once() {
         let mut bed = ControlFixture::new("again");
         let mut client = bed.client();
         for _ in 0..8 * MESSAGES_MAX {
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_of_another_version_gets_a_reply_from_which_it_sees_that() {
+    fn client_of_another_version_is_told_the_version() {
         let mut bed = ControlFixture::new("version");
         let client = directory::connected(bed.control.socket().1).unwrap();
         let foreign = [&[b'E', 200], &[0; 14][..]].concat();
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_ask_nothing_make_room_and_those_that_asked_stay() {
+    fn idle_clients_are_closed_before_waiting_ones() {
         let mut bed = ControlFixture::new("idle");
         let mut first = bed.client();
         first.send(&RELOAD, &[]).unwrap();
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_gone_is_not_known_any_more() {
+    fn disconnected_clients_are_forgotten() {
         let mut bed = ControlFixture::new("gone");
         let mut client = bed.client();
         client.send(&RELOAD, &[]).unwrap();

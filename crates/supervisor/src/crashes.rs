@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn one_end_is_an_event_and_two_within_a_short_time_need_attention() {
+    fn second_crash_within_a_short_time_needs_attention() {
         let mut crashes = Crashes::default();
         crashes.ended(7, "was killed by SIGKILL", at(0));
         assert_eq!(crashes.trouble(at(1)), None);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_ends_all_the_time_takes_no_more_memory() {
+    fn repeated_crashes_use_bounded_memory() {
         let mut crashes = Crashes::default();
         (0..99).for_each(|pid| crashes.ended(pid, "ended", at(0)));
         assert_eq!(crashes.events().len(), KEPT_MAX);

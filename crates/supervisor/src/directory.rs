@@ -42,7 +42,7 @@ pub enum DirectoryError {
     #[error("{} belongs to another user", .0.display())]
     Owner(PathBuf),
     /// The path is a symbolic link, which others may redirect, or a file.
-    #[error("{} is not a directory itself: a link is not followed here, so name where it leads", .0.display())]
+    #[error("{} is not a directory, and links are not followed here: name the target of the link", .0.display())]
     Kind(PathBuf),
     #[error("other users may write to {}", .0.display())]
     Others(PathBuf),

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_from_an_end_is_as_the_table_says() {
+    fn end_of_a_process_has_the_effect_in_the_table() {
         use Next::{Again, Ends, Exit, FirstFailed, Follows};
         for (ending, at_start, of_member, served) in [
             (exited(0), Exit(0), FirstFailed, Ends(0)),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_killed_again_and_again_before_it_serves_is_given_up() {
+    fn role_killed_repeatedly_before_serving_is_given_up() {
         let mut end = unasked(ended_by(Signal::SIGKILL), false);
         end.killed = KILLS_AT_START_MAX;
         assert_eq!(end.next(), Next::Exit(1));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_no_child_says_itself_by_which_signal_it_ends() {
+    fn obeyed_signal_determines_the_exit_code() {
         for (signal, exit) in [(Signal::SIGTERM, 0), (Signal::SIGINT, 130)] {
             for served in [false, true] {
                 let end = PrimaryEnd {

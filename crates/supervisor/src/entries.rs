@@ -69,7 +69,7 @@ impl Supervisor {
             return;
         }
         self.voice.warning(
-            "the entry in the runtime directory was gone and is there again: `evenkeel reload` finds this process",
+            "the missing entry in the runtime directory was restored: `evenkeel reload` finds this process again",
         );
         if let Some(words) = self.lost_files() {
             self.voice.warning(words);

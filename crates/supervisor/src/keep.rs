@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_is_found_again_and_is_its_owners_alone() {
+    fn stored_version_is_read_back_and_private_to_its_owner() {
         let bed = KeepFixture::new("found");
         let mode = std::fs::metadata(bed.file()).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_are_kept_when_the_bundle_is_not() {
+    fn sockets_are_stored_even_without_the_bundle() {
         let bed = KeepFixture::with("keys", false, b"-----BEGIN PRIVATE KEY-----");
         let left = read(&bed.socket()).unwrap();
         let (take, bundle) = bed.given();
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_gives_another_number_or_other_sockets_is_not_believed() {
+    fn role_with_another_number_or_sockets_is_refused() {
         let bed = KeepFixture::new("other");
         assert!(matches!(
             bed.refused(8, bed.sockets()),
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_may_touch_or_that_is_none_is_not_read() {
+    fn file_writable_by_others_is_not_read() {
         let bed = KeepFixture::new("mode");
         for mode in [0o640, 0o602] {
             let mode = std::fs::Permissions::from_mode(mode);
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_cut_or_has_something_behind_it_is_not_believed() {
+    fn truncated_or_extended_file_is_refused() {
         let bed = KeepFixture::new("cut");
         let whole = std::fs::read(bed.file()).unwrap();
         let written = |bytes: &[u8]| {
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_written_leaves_no_older_one_behind() {
+    fn failed_write_leaves_no_older_file() {
         let bed = KeepFixture::new("older");
         std::fs::create_dir(directory::kept_of(&bed.socket()).1).unwrap();
         assert!(write(&bed.socket(), &bed.version).is_err());

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_is_told_and_a_sign_of_life_is_given_twice_in_its_time() {
+    fn events_and_two_watchdog_pings_per_interval_are_sent() {
         let name = format!("evenkeel-notify-{}", std::process::id());
         let fd = manager(name.as_bytes());
         let mut notify = Notify::to(&NotifyEnvironment {
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_has_no_room_for_is_sent_later_in_order_or_by_the_next_image() {
+    fn blocked_notifications_are_sent_later_in_order() {
         let name = format!("evenkeel-notify-full-{}", std::process::id());
         let fd = manager(name.as_bytes());
         let wanted = NotifyEnvironment {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_address_that_is_known_nobody_is_told() {
+    fn no_notification_without_a_valid_address() {
         for name in ["", "@", "relative", "vsock:2:1234"] {
             let notify = Notify::to(&NotifyEnvironment {
                 socket: Some(name.into()),
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_of_life_that_is_wanted_of_another_process_is_not_given() {
+    fn watchdog_of_another_process_gets_no_ping() {
         let wanted = |usec: &str, pid: Option<u32>| NotifyEnvironment {
             socket: None,
             watchdog: Some(usec.into()),

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_replaced_the_one_of_the_start_is_newer_and_a_removed_one_is_not() {
+    fn replaced_program_is_newer_but_a_removed_one_is_not() {
         let own = std::env::current_exe().unwrap();
         let link = std::env::temp_dir().join(format!("evenkeel-program-{}", std::process::id()));
         std::os::unix::fs::symlink(&own, &link).unwrap();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn another_program_of_the_same_name_is_not_taken_for_it() {
+    fn another_program_of_the_same_name_is_distinguished() {
         let running = identity(Path::new(OWN_PROGRAM));
         assert_eq!(find(OsStr::new("/bin/sh"), running), None);
         assert_eq!(find(OsStr::new("sh"), running), None);

@@ -103,8 +103,8 @@ fn role(
     }
     if let Some(successor) = successor {
         subject.why = format!(
-            "upgrade: process {successor} of the new program serves; this one ends when that one has run for some \
-             seconds, and goes on if it fails"
+            "upgrade: process {successor} of the new program serves; this process ends after some seconds, \
+             and continues if the new one fails"
         );
         subject = subject.fact(SUCCESSOR, successor.to_string());
     }
@@ -278,7 +278,7 @@ mod tests {
     static ROW: RoleRow = RoleRow::plain("test", LOADER_ENTRY, |_| ExitCode::SUCCESS, "tests");
 
     #[test]
-    fn a_role_says_how_its_processes_ended_and_is_unstable_after_two() {
+    fn role_is_unstable_after_two_crashes() {
         let (process, _theirs) = bed();
         let mut slot = RoleSlot::of(&ROW);
         slot.running = Some(RunningRole::adopted(process));

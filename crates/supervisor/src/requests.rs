@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn every_asker_is_told_once() {
+    fn every_requester_gets_one_result() {
         let mut requests = Requests::default();
         let asker = |id| {
             Some(Asker {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_wanted_for_as_long_as_somebody_waits_or_a_signal_asked() {
+    fn change_is_needed_while_a_client_waits_or_after_a_signal() {
         let asker = |id, at| {
             Some(Asker {
                 id,
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_ask_so_many_are_kept() {
+    fn pending_requests_are_bounded() {
         let mut requests = Requests::default();
         for id in 0..10 * ASKERS_MAX as u64 {
             requests.ask(Some(Asker {

@@ -92,7 +92,7 @@ mod tests {
     use crate::bed::{bed, voice};
 
     #[test]
-    fn what_it_asks_is_heard_and_one_that_takes_too_long_is_killed() {
+    fn slow_route_process_is_killed() {
         let (process, mut theirs) = bed();
         let mut route = RouteProcess {
             process,

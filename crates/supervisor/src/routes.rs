@@ -16,7 +16,7 @@ impl Supervisor {
             return self.answer_nothing(of, words, true);
         }
         let Some(connection) = received.descriptors.into_iter().next() else {
-            return self.answer_nothing(of, "the question has no connection", true);
+            return self.answer_nothing(of, "the request has no connection", true);
         };
         let Some(bundle) = self.bundle() else {
             return self.answer_nothing(of, "nothing is served here yet", true);

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_speaks_as_this_program_does_is_used() {
+    fn program_with_another_protocol_is_not_used() {
         assert!(judge(words().as_bytes()).is_ok());
         let other = "evenkeel self-test: messages 9, hand-over 7, and more\n";
         assert!(matches!(
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_run_or_runs_badly_is_refused() {
+    fn program_that_fails_its_self_test_is_refused() {
         let start = outcome("/etc/hostname");
         assert!(matches!(start, Err(SelfTestError::Start(_))));
         assert!(matches!(
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_given_up_ends_with_what_it_started() {
+    fn abandoned_self_test_ends_with_its_children() {
         let directory = std::env::temp_dir();
         let name = |what: &str| directory.join(format!("evenkeel-{what}-{}", std::process::id()));
         let (program, pid) = (name("hangs"), name("hangs-pid"));

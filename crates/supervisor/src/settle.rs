@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_a_quiet_time_after_the_last_that_happened() {
+    fn files_are_read_after_a_quiet_time() {
         let now = Instant::now();
         let mut settle = Settle::default();
         assert_eq!(settle.due(DELAY), None);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_never_quiet_are_read_all_the_same() {
+    fn files_that_change_all_the_time_are_read_eventually() {
         let now = Instant::now();
         let mut settle = Settle::default();
         for n in 0..1000 {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_half_written_is_waited_for_until_it_is_closed() {
+    fn incomplete_file_is_awaited_until_its_close() {
         let now = Instant::now();
         let mut settle = Settle::default();
         settle.opened(key("a"), now);

@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_makes_room_for_the_next_one_is_killed_when_it_takes_too_long() {
+    fn slow_predecessor_is_killed() {
         let (mut slot, mut theirs) = slot();
         let until = Instant::now() + LIMIT;
         slot.running
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_was_not_told_to_leave_is_never_killed_for_its_age() {
+    fn role_without_a_stop_request_is_never_killed() {
         let (mut slot, _theirs) = slot();
         assert_eq!(slot.deadline(), None);
         assert!(!slot.check_timeouts(Instant::now() + LIMIT * 1000, &mut voice()));
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_is_followed_leaves_in_time_and_its_successor_stays() {
+    fn predecessor_ends_in_time_and_successor_stays() {
         let (mut slot, _theirs) = slot();
         let (next, _its) = bed();
         slot.predecessor = slot.running.replace(RunningRole::adopted(next));

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_that_is_renewed_is_the_same_in_another_file() {
+    fn renewed_state_has_the_same_content() {
         let name = format!("evenkeel-addresses-{}.state", std::process::id());
         let path = std::env::temp_dir().join(name);
         let keep = Keep::kept(path.clone(), open_file(&path).unwrap());

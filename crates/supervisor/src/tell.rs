@@ -252,7 +252,7 @@ pub fn took_over(voice: &mut MessagePrinter, before: &Before, asked: &[u32]) {
     }
     for pid in before.pids.iter().filter(|pid| !asked.contains(pid)) {
         voice.warning(format_args!(
-            "process {pid} was not asked to go: it does not exist, or belongs to another user"
+            "process {pid} was not signalled: it does not exist, or belongs to another user"
         ));
     }
     if !words.is_empty() {

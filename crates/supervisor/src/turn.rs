@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_takes_the_place_of_another_has_its_own_turn() {
+    fn turn_of_a_predecessor_ignores_its_successor() {
         let (mut first, mut theirs) = bed();
         let (mut second, mut its) = bed();
         its.channel
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_process_said_before_its_end_is_read_with_it() {
+    fn final_messages_are_read_with_the_end() {
         let (mut process, mut theirs) = bed();
         theirs
             .channel

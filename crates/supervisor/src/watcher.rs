@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_while_somebody_wrote_is_read_again_once() {
+    fn file_read_during_a_write_is_read_again_once() {
         let scratch = ScratchDirectory::new().unwrap();
         let write = || drop(scratch.write("page", "half").unwrap());
         let mut watcher = watcher(scratch.path());

@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn verification_needs_somebody_to_believe() {
+    fn verification_needs_a_ca() {
         let settings = ClientSettings {
             verify: true,
             ..ClientSettings::default()

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_stand_behind_the_certificate_and_once() {
+    fn brackets_follow_the_certificate_once() {
         assert_eq!(cut("[alpn h2] a.pem"), Err(LineError::NoCertificate));
         assert_eq!(cut("a.pem [] []"), Err(LineError::TooManyBrackets));
         let text = "a.pem x.com [alpn h2] y.com";

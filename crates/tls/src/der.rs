@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie_end_the_reading() {
+    fn invalid_lengths_end_the_iteration() {
         for bytes in [
             &[0x30][..],
             &[0x30, 5, 1],

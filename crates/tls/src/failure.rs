@@ -209,7 +209,7 @@ mod tests {
 
     /// The expected texts are those that HAProxy 2.6 logs with OpenSSL 3.0.
     #[test]
-    fn failures_have_the_numbers_and_words_of_haproxy() {
+    fn failures_have_the_numbers_and_texts_of_haproxy() {
         let told = |failure: Failure| {
             let broken = failure.broken();
             let library = broken.library_words().unwrap_or_default();

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hello_is_told_of_at_its_first_wrong_byte() {
+    fn invalid_hello_is_detected_at_its_first_wrong_byte() {
         for bytes in [
             &b"G"[..],
             b"GET / HTTP/1.1\r\n\r\n",
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_without_end_or_in_crumbs_is_not_waited_for() {
+    fn endless_or_fragmented_hello_is_refused() {
         let long = b"\x16\x03\x01\x00\x05\x01\x10\x00\x00\x03";
         assert_eq!(assemble(long), Assembled::Excessive);
         let crumbs = records(&message(&extension(21, &[0; 200])), 1);

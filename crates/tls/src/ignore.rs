@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_names_are_taken_and_all_is_everything() {
+    fn numbers_names_and_all_are_accepted() {
         let some = IgnoredErrors::parse("10,X509_V_ERR_CERT_REVOKED,18x").unwrap_or_default();
         assert!(some.has(10) && some.has(23) && some.has(18) && !some.has(20));
         let all = IgnoredErrors::parse("all").unwrap_or_default();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_error_has_is_refused_with_the_number_that_was_read() {
+    fn unknown_error_number_is_refused_with_its_value() {
         for (text, number) in [
             ("foo", 0),
             ("10,99", 99),

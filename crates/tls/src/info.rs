@@ -188,7 +188,7 @@ mod tests {
     use crate::testing::extension;
 
     #[test]
-    fn an_offer_is_kept_as_far_as_the_room_goes() {
+    fn offer_is_recorded_up_to_the_limit() {
         let mut body = vec![3, 3];
         body.extend([7; 32]);
         body.extend([0, 0, 4, 0x13, 0x01, 0xc0, 0x2f, 1, 0]);

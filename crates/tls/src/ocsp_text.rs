@@ -143,7 +143,7 @@ mod tests {
     use lab::pki::{Authority, Leaf};
 
     #[test]
-    fn an_answer_is_told_field_by_field() {
+    fn ocsp_response_is_printed_field_by_field() {
         let authority = Authority::new("CA").unwrap();
         let issued = authority
             .issue(&Leaf {

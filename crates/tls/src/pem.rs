@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_used_is_told_from_one_that_is_not_there() {
+    fn unusable_key_differs_from_a_missing_one() {
         let error = |text: &str| Contents::parse(text.as_bytes()).unwrap_err();
         let pkcs8 = KEY.replace("EC", "ENCRYPTED");
         assert_eq!(error(&pkcs8), PemError::Encrypted);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_openssl_writes_behind_a_trusted_certificate_is_left_out() {
+    fn openssl_trust_settings_after_a_certificate_are_ignored() {
         let text = "-----BEGIN TRUSTED CERTIFICATE-----\nMAMCAQEwAA==\n-----END TRUSTED CERTIFICATE-----\n";
         let found = Contents::parse(text.as_bytes()).unwrap();
         assert_eq!(&*found.certificates[0], b"\x30\x03\x02\x01\x01");

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_told_of_as_haproxy_does() {
+    fn certificate_is_printed_as_by_haproxy() {
         let authority = Authority::with_key("Root", KeyKind::Rsa2048).unwrap();
         let issued = authority
             .issue(&Leaf {

@@ -207,7 +207,7 @@ const SUITES: &[(&SupportedProtocolVersion, CipherSuite)] = &[
 ];
 
 #[test]
-fn every_suite_carries_bytes_both_ways_and_tells_what_was_agreed() {
+fn every_suite_carries_data_and_reports_its_parameters() {
     for (version, suite) in SUITES {
         on_loop(move || async move {
             let configs = configs(version, Some(*suite));
@@ -293,7 +293,7 @@ fn several_pieces_become_one_record() {
 }
 
 #[test]
-fn an_end_with_a_goodbye_differs_from_one_without() {
+fn close_notify_differs_from_a_plain_close() {
     on_loop(|| async {
         let configs = configs(&TLS13, None);
         let ((client, _), (server, _)) = established(&configs).await;
@@ -349,7 +349,7 @@ fn tickets_do_not_spoil_an_idle_connection() {
 }
 
 #[test]
-fn keys_change_when_either_side_wants_it() {
+fn either_side_can_update_keys() {
     on_loop(|| async {
         let configs = configs(&TLS13, None);
         let ((client, _), (server, _)) = established(&configs).await;
@@ -364,7 +364,7 @@ fn keys_change_when_either_side_wants_it() {
 }
 
 #[test]
-fn a_peer_that_only_changes_keys_is_thrown_out() {
+fn peer_that_only_updates_keys_is_disconnected() {
     on_loop(|| async {
         let configs = configs(&TLS13, None);
         let ((client, _), (server, _)) = established(&configs).await;
@@ -440,7 +440,7 @@ async fn wait_read(socket: &StreamSocket, bytes: &mut [u8]) -> io::Result<usize>
 }
 
 #[test]
-fn what_is_no_tls_is_refused_at_once_and_not_answered() {
+fn bytes_that_are_not_tls_are_refused_without_a_response() {
     on_loop(|| async {
         let (ours, theirs) = sockets();
         ours.try_write(b"GET / HTTP/1.1\r\n").unwrap();
@@ -482,7 +482,7 @@ fn a_refused_name_gets_its_alert() {
 }
 
 #[test]
-fn a_handshake_ends_with_its_time_or_its_peer() {
+fn handshake_ends_by_timeout_or_close() {
     on_loop(|| async {
         let soon = || Some(reactor::now() + std::time::Duration::from_millis(5));
         let refuse = |_: &super::hello::Hello<'_>| Err(ClientHelloAlert::INTERNAL_ERROR);
@@ -498,7 +498,7 @@ fn a_handshake_ends_with_its_time_or_its_peer() {
 }
 
 #[test]
-fn peers_without_a_common_version_are_told() {
+fn missing_common_version_is_reported() {
     on_loop(|| async {
         let (old, new) = (configs(&TLS12, None), configs(&TLS13, None));
         let (ours, theirs) = sockets();

@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_opened_only_under_the_settings_it_was_got_under() {
+    fn ticket_is_valid_only_for_its_settings() {
         let now = now_s();
         let open = ticketer("no certificate");
         let ticket = open.seal(b"session", now).unwrap();
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn tickets_grow_old_and_keys_are_forgotten() {
+    fn tickets_and_keys_expire() {
         let now = now_s();
         let one = ticketer("old");
         let ticket = one.seal(b"session", now).unwrap();
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_a_day_after_it_began_however_often_it_was_resumed() {
+    fn session_ends_after_a_day_despite_resumptions() {
         // Other tests decrypt tickets at the real time, a day before the end of this test. Without
         // a longer lifetime this test would drop their keys.
         LONGEST_S.fetch_max(2 * WHOLE_LIFE_S, Relaxed);

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn all_go_on_in_their_order_a_few_a_turn() {
+    fn waiters_continue_in_order_a_few_per_turn() {
         const ALL: u32 = 50;
         let went = on_loop(|| async {
             let went = Rc::new(RefCell::new(Vec::new()));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_gives_up_holds_nobody_up() {
+    fn cancelled_waiter_delays_nobody() {
         on_loop(|| async {
             turn().await;
             for _ in 0..STEPS_MAX {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_was_not_used_is_anothers() {
+    fn unused_step_passes_to_the_next_waiter() {
         on_loop(|| async {
             turn().await;
             let began = reactor::now();

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_below_the_spoken_ones_is_refused_by_name() {
+    fn versions_below_the_supported_ones_are_refused_by_name() {
         assert_eq!(
             of(versions(None, Some(Tls11), &[])),
             Err(NoVersion::TooOld(Tls11))
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_goes_over_the_defaults_and_single_ones_add_up() {
+    fn line_overrides_defaults_and_single_options_add_up() {
         let defaults = versions(Some(Tls13), None, &[]);
         let both = enabled_versions(&versions(Some(Tls12), None, &[]), &defaults);
         assert_eq!(both, Ok(SpokenVersions::default()));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_effect_is_told() {
+    fn option_without_effect_is_reported() {
         let none = TlsVersions::default();
         assert_eq!(
             version_remarks(&versions(Some(Tls10), None, &[Ssl3]), &none),

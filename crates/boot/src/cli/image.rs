@@ -313,9 +313,9 @@ mod tests {
     #[test]
     fn what_cannot_be_built_is_refused_before_anything_is_fetched() {
         for (words, expected) in [
-            (&["tri xie", "d"][..], "no name of a release"),
+            (&["tri xie", "d"][..], "not a release name"),
             (&["bullseye", "d"], "bookworm and later"),
-            (&["trixie", "d", "--mirror", "ftp://m"], "is no mirror"),
+            (&["trixie", "d", "--mirror", "ftp://m"], "is not a mirror"),
             (&["trixie", "d", "--include", "vim,--x"], "'--x' is no name"),
             (&["trixie", "d", "--size", "1g"], "2g or more"),
             (&["trixie", "d", "--size", "much"], "2g or more"),

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_certificate_are_passed_over() {
+    fn bytes_that_are_not_a_certificate_are_ignored() {
         for wrong in [
             &b""[..],
             b"\x30",

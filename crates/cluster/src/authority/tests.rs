@@ -113,7 +113,7 @@ fn configs(identity: &MemberIdentity, authorities: &[&Authority]) -> TlsConfigs 
 }
 
 #[test]
-fn two_members_believe_each_other_and_a_third_is_judged_by_its_key() {
+fn members_authenticate_each_other_and_others_by_their_key() {
     let authority = Authority::found(CLUSTER).unwrap();
     let (one, two) = (identity(&authority, 1), identity(&authority, 2));
     let (seen, shown) =
@@ -135,7 +135,7 @@ fn two_members_believe_each_other_and_a_third_is_judged_by_its_key() {
 }
 
 #[test]
-fn a_certificate_of_another_authority_ends_the_handshake_on_either_side() {
+fn certificate_of_another_ca_ends_the_handshake() {
     let (ours, other) = (
         Authority::found(CLUSTER).unwrap(),
         Authority::found(CLUSTER).unwrap(),
@@ -149,7 +149,7 @@ fn a_certificate_of_another_authority_ends_the_handshake_on_either_side() {
 }
 
 #[test]
-fn a_removed_member_is_refused_although_its_certificate_is_good() {
+fn removed_member_is_refused_despite_a_valid_certificate() {
     let authority = Authority::found(CLUSTER).unwrap();
     let (one, gone) = (identity(&authority, 1), identity(&authority, 2));
     let mut trust = trust(&authority, &[&one]);
@@ -163,7 +163,7 @@ fn a_removed_member_is_refused_although_its_certificate_is_good() {
 }
 
 #[test]
-fn another_key_of_a_known_member_is_refused_unless_its_certificate_names_the_known_one() {
+fn new_key_of_a_member_needs_a_certificate_naming_the_old() {
     let authority = Authority::found(CLUSTER).unwrap();
     let one = identity(&authority, 1);
     let trust = trust(&authority, &[&one]);
@@ -185,7 +185,7 @@ fn another_key_of_a_known_member_is_refused_unless_its_certificate_names_the_kno
 }
 
 #[test]
-fn who_came_while_this_member_was_away_may_talk_to_it() {
+fn member_that_joined_during_an_absence_is_accepted() {
     let authority = Authority::found(CLUSTER).unwrap();
     let (one, new) = (identity(&authority, 1), identity(&authority, 3));
     let mut trust = trust(&authority, &[&one]);
@@ -197,7 +197,7 @@ fn who_came_while_this_member_was_away_may_talk_to_it() {
 }
 
 #[test]
-fn a_certificate_is_renewed_when_a_third_is_left_and_taken_when_a_clock_is_wrong() {
+fn certificate_is_renewed_early_and_accepted_despite_wrong_clocks() {
     let authority = Authority::found(CLUSTER).unwrap();
     let now = SystemTime::now();
     let key = MemberKey::generate().unwrap();
@@ -233,7 +233,7 @@ fn a_certificate_is_renewed_when_a_third_is_left_and_taken_when_a_clock_is_wrong
 }
 
 #[test]
-fn a_new_authority_is_believed_by_who_knows_only_the_old_one() {
+fn new_ca_is_trusted_by_members_that_know_the_old() {
     let old = Authority::found(CLUSTER).unwrap();
     let new = Authority::found(CLUSTER).unwrap();
     let (away, two) = (identity(&old, 1), identity(&old, 2));
@@ -297,7 +297,7 @@ fn agreed(authority: &Authority, of: &[&MemberIdentity]) -> ClusterState {
 }
 
 #[test]
-fn who_was_away_over_all_remembered_authorities_comes_back_under_its_own_key_only() {
+fn long_absent_member_returns_only_with_its_own_key() {
     let first = Authority::found(CLUSTER).unwrap();
     let (one, away) = (identity(&first, 1), identity(&first, 2));
     let knows_first = configs(&away, &[&first]);
@@ -337,7 +337,7 @@ fn who_was_away_over_all_remembered_authorities_comes_back_under_its_own_key_onl
 }
 
 #[test]
-fn a_removed_member_is_told_so_although_its_authority_was_given_up() {
+fn removed_member_learns_of_it_after_its_ca_was_dropped() {
     let first = Authority::found(CLUSTER).unwrap();
     let (one, gone) = (identity(&first, 1), identity(&first, 2));
     let mut state = agreed(&first, &[&one]);
@@ -355,7 +355,7 @@ fn a_removed_member_is_told_so_although_its_authority_was_given_up() {
 }
 
 #[test]
-fn a_next_authority_is_believed_only_where_the_present_one_vouches_for_its_key() {
+fn next_ca_needs_a_signature_of_the_current_one() {
     let present = Authority::found(CLUSTER).unwrap();
     let (next, other) = (
         Authority::found(CLUSTER).unwrap(),
@@ -384,7 +384,7 @@ fn a_next_authority_is_believed_only_where_the_present_one_vouches_for_its_key()
 }
 
 #[test]
-fn another_authority_is_due_long_before_the_end_of_the_present_one() {
+fn next_ca_is_due_long_before_the_current_one_expires() {
     let authority = Authority::found(CLUSTER).unwrap();
     let now = SystemTime::now();
     let days = |days: u64| now + DAY * days as u32;
@@ -402,7 +402,7 @@ fn another_authority_is_due_long_before_the_end_of_the_present_one() {
 }
 
 #[test]
-fn a_request_for_a_certificate_is_good_on_its_own_connection_only() {
+fn certificate_request_is_valid_on_its_connection_only() {
     let key = MemberKey::generate().unwrap();
     let request = key.request(b"this one").unwrap();
     assert!(request.verify(b"this one").is_ok());
@@ -414,7 +414,7 @@ fn a_request_for_a_certificate_is_good_on_its_own_connection_only() {
 }
 
 #[test]
-fn a_name_that_cannot_stand_in_a_certificate_names_no_cluster() {
+fn cluster_name_must_fit_into_a_certificate() {
     let long = "x".repeat(33);
     for name in [
         "",
@@ -436,7 +436,7 @@ fn a_name_that_cannot_stand_in_a_certificate_names_no_cluster() {
 }
 
 #[test]
-fn a_token_is_read_as_it_was_written_and_as_people_type_it() {
+fn token_is_parsed_as_printed_and_as_typed() {
     let authority = Authority::found(CLUSTER).unwrap();
     let addresses = vec![
         "10.0.0.1:7443".parse().unwrap(),
@@ -464,7 +464,7 @@ fn a_token_is_read_as_it_was_written_and_as_people_type_it() {
 }
 
 #[test]
-fn an_invitation_is_proven_by_who_knows_it_and_has_the_authoritys_key_on_one_connection() {
+fn invitation_proof_needs_the_secret_the_ca_key_and_the_connection() {
     let (authority, other) = (
         Authority::found(CLUSTER).unwrap(),
         Authority::found(CLUSTER).unwrap(),
@@ -479,11 +479,11 @@ fn an_invitation_is_proven_by_who_knows_it_and_has_the_authoritys_key_on_one_con
     assert!(!token.is_proven_by(&good[..32], b"here", certificate));
     assert!(!token.is_proven_by(&good[..31], b"here", certificate));
     assert!(!token.is_proven_by(&[], b"here", certificate));
-    // Who knows of it, as an arbiter does, and signs with a key of his own.
+    // A machine that knows the invitation, as an arbiter does, and signs with its own key.
     let own = prove(b"here", &other);
     assert!(!token.is_proven_by(&own, b"here", certificate));
     assert!(!token.is_proven_by(&own, b"here", other.certificate()));
-    // A signature for another connection, of a node that was asked meanwhile.
+    // A signature for another connection, of a node that was queried meanwhile.
     let elsewhere = prove(b"there", &authority);
     let pieced = [&good[..32], &elsewhere[32..]].concat();
     assert!(!token.is_proven_by(&pieced, b"here", certificate));
@@ -493,7 +493,7 @@ fn an_invitation_is_proven_by_who_knows_it_and_has_the_authoritys_key_on_one_con
 }
 
 #[test]
-fn a_slip_in_a_token_is_told_from_a_token_that_is_over() {
+fn mistyped_token_differs_from_an_expired_one() {
     let authority = Authority::found(CLUSTER).unwrap();
     let address = vec!["10.0.0.1:7443".parse().unwrap()];
     let text = Token::new(MemberKind::Node, address, &authority.fingerprint())
@@ -550,7 +550,7 @@ fn store(sealed: &Sealed) -> BTreeMap<Digest, Vec<u8>> {
 }
 
 #[test]
-fn contents_of_every_size_open_again() {
+fn contents_of_every_size_are_decrypted() {
     let (rings, _) = rings(1);
     for size in [
         0,
@@ -581,7 +581,7 @@ fn contents_of_every_size_open_again() {
 }
 
 #[test]
-fn pieces_that_were_changed_exchanged_or_left_out_do_not_open() {
+fn changed_swapped_or_missing_pieces_are_not_decrypted() {
     let (rings, _) = rings(1);
     let plain = vec![7; 3 * CHUNK_PLAIN_BYTES];
     let sealed = rings.seal(&plain).unwrap();
@@ -616,7 +616,7 @@ fn pieces_that_were_changed_exchanged_or_left_out_do_not_open() {
 }
 
 #[test]
-fn what_is_sealed_twice_looks_different_each_time() {
+fn repeated_encryption_gives_different_bytes() {
     let (rings, _) = rings(1);
     let (one, two) = (
         rings.seal(b"secret").unwrap(),
@@ -627,7 +627,7 @@ fn what_is_sealed_twice_looks_different_each_time() {
 }
 
 #[test]
-fn a_new_ring_is_used_for_what_is_new_and_a_removed_node_has_no_part_in_it() {
+fn new_content_key_excludes_the_removed_node() {
     let (mut node, key) = rings(1);
     let old = node.seal(b"old").unwrap();
     let removed = SealingKey::generate().unwrap();
@@ -659,7 +659,7 @@ fn a_new_ring_is_used_for_what_is_new_and_a_removed_node_has_no_part_in_it() {
 }
 
 #[test]
-fn a_new_node_is_given_all_keys_and_only_it_can_open_them() {
+fn new_node_alone_can_decrypt_the_keys_sent_to_it() {
     let (node, _) = rings(3);
     let sealed = node.seal(b"before it came").unwrap();
     let chunks = store(&sealed);
@@ -723,7 +723,7 @@ fn ring_with_garbage_blocks_no_newer_ring() {
 }
 
 #[test]
-fn a_small_secret_opens_for_its_purpose_only() {
+fn secret_is_decrypted_for_its_purpose_only() {
     let (rings, _) = rings(2);
     let sealed = rings.seal_secret("authority", b"key").unwrap();
     assert_eq!(**rings.open_secret("authority", &sealed).unwrap(), *b"key");
@@ -754,7 +754,7 @@ fn a_sealing_key_with_one_wrong_bit_in_either_half_is_damaged_and_renewed() {
 }
 
 #[test]
-fn secrets_on_disk_are_read_as_they_were_written_and_belong_to_their_owner_only() {
+fn secrets_on_disk_are_read_back_and_private_to_their_owner() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = lab::ScratchDirectory::new().unwrap();
     let at = scratch.path();

@@ -94,7 +94,7 @@ impl ProgramOutput {
 
 pub(super) fn no_mirror(mirror: &Path, error: &std::io::Error) -> Trouble {
     Trouble::Unreachable {
-        words: format!("the mirror '{}' cannot be made: {error}", mirror.display()),
+        words: format!("cannot create the mirror '{}': {error}", mirror.display()),
     }
 }
 
@@ -160,7 +160,7 @@ pub(super) async fn ask(asking: Asking<'_>) -> Result<ProgramOutput, Trouble> {
                     program: program.to_owned(),
                     bytes_max: asking.said_max,
                 }),
-                Err(error) => Err(unreachable("cannot be listened to", error)),
+                Err(error) => Err(unreachable("its output cannot be read", error)),
             },
             () = measure(asking.directory), if asking.grows => Err(Trouble::TooLarge {
                 bytes_max: MIRROR_BYTES_MAX,

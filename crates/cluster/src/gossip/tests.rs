@@ -31,7 +31,7 @@ fn meet(one: &mut Gossip, other: &mut Gossip, now_ms: u64) {
 }
 
 #[test]
-fn two_who_cannot_see_each_other_learn_of_each_other_through_a_third() {
+fn gossip_passes_through_a_third_member() {
     let (mut a, mut b, mut c) = (member(A), member(B), member(C));
     put(&mut a, "health", "a is well");
     put(&mut b, "health", "b is well");
@@ -47,7 +47,7 @@ fn two_who_cannot_see_each_other_learn_of_each_other_through_a_third() {
 }
 
 #[test]
-fn what_both_have_is_not_told_again() {
+fn known_entries_are_not_sent_again() {
     let (mut a, mut b) = (member(A), member(B));
     put(&mut a, "long", &"x".repeat(10_000));
     meet(&mut a, &mut b, 0);
@@ -67,7 +67,7 @@ fn what_both_have_is_not_told_again() {
 }
 
 #[test]
-fn a_beat_says_that_it_is_there_and_a_topic_can_be_taken_away() {
+fn heartbeat_renews_an_entry_and_topics_are_removable() {
     let (mut a, mut b) = (member(A), member(B));
     put(&mut a, "t", "x");
     meet(&mut a, &mut b, 0);
@@ -82,7 +82,7 @@ fn a_beat_says_that_it_is_there_and_a_topic_can_be_taken_away() {
 }
 
 #[test]
-fn nothing_is_kept_or_taken_of_who_does_not_belong() {
+fn entries_of_non_members_are_ignored() {
     let (mut a, mut b) = (member(A), member(B));
     put(&mut b, "t", "x");
     meet(&mut a, &mut b, 0);
@@ -96,7 +96,7 @@ fn nothing_is_kept_or_taken_of_who_does_not_belong() {
 }
 
 #[test]
-fn a_member_that_starts_again_is_heard_though_its_clock_went_back() {
+fn restarted_member_is_accepted_despite_an_earlier_clock() {
     let (mut a, mut b) = (Gossip::new(A, 100), member(B));
     a.belong(ALL);
     put(&mut a, "t", "first start");
@@ -112,7 +112,7 @@ fn a_member_that_starts_again_is_heard_though_its_clock_went_back() {
 }
 
 #[test]
-fn an_entry_has_bounds_and_what_is_too_much_changes_nothing() {
+fn oversized_entry_changes_nothing() {
     let mut a = member(A);
     let long = "x".repeat(TOPIC_NAME_BYTES_MAX + 1);
     assert_eq!(a.put(&long, Some(vec![1])), Err(TooMuch::Name));
@@ -129,7 +129,7 @@ fn an_entry_has_bounds_and_what_is_too_much_changes_nothing() {
 }
 
 #[test]
-fn what_is_no_gossip_is_refused_and_a_member_that_says_too_much_is_not_heard() {
+fn invalid_or_oversized_gossip_is_refused() {
     let mut a = member(A);
     assert!(matches!(a.answer(b"no", 0), Err(GossipError::Malformed(_))));
     let much = vec![0; MESSAGE_BYTES_MAX + 1];
@@ -166,7 +166,7 @@ fn what_is_no_gossip_is_refused_and_a_member_that_says_too_much_is_not_heard() {
 }
 
 #[test]
-fn a_change_that_leaves_something_out_waits_for_all_of_it() {
+fn incomplete_change_waits_for_the_whole_entry() {
     let (mut a, mut b, mut c) = (member(A), member(B), member(C));
     put(&mut a, "first", "x");
     meet(&mut a, &mut b, 0);
@@ -227,7 +227,7 @@ fn all_of(gossip: &BTreeMap<MemberId, Entry>) -> Delta {
 
 proptest! {
     #[test]
-    fn merging_asks_neither_for_the_order_nor_how_often(
+    fn merge_is_commutative_and_idempotent(
         x in some_delta(), y in some_delta(), z in some_delta()
     ) {
         let all = merged(&[&x, &y, &z]);
@@ -243,7 +243,7 @@ proptest! {
     /// Members set values, restart and meet in any order, and some messages are lost.
     /// Once all pairs but one have met, all members know the same.
     #[test]
-    fn whoever_met_whom_all_know_the_same_in_the_end(
+    fn all_members_converge(
         happenings in vec((0_usize..3, 0_usize..3, 0_u8..8), 1..60)
     ) {
         let mut members: Vec<Gossip> = ALL.map(member).into();
@@ -288,7 +288,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_from_anybody_never_panic(bytes in vec(any::<u8>(), 0..300)) {
+    fn hostile_bytes_never_panic(bytes in vec(any::<u8>(), 0..300)) {
         let mut a = member(A);
         let _ = a.answer(&bytes, 0);
         let _ = a.merge_response(&bytes, 0);

@@ -86,7 +86,7 @@ mod tests {
     use language::difference::Vocabulary;
 
     #[test]
-    fn secrets_of_a_version_are_covered_wherever_they_stand() {
+    fn secrets_of_a_version_are_masked_everywhere() {
         let vocabulary = Vocabulary {
             secrets: vec!["password"],
             ..Vocabulary::default()
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn quoted_lines_of_files_go_and_places_stay() {
+    fn quoted_lines_are_removed_and_positions_stay() {
         let text = "error[E0103]: unknown keyword 'x'\n  --> /a.cfg:12:5\n   |\n12 |     user a password SECRET\n   |     \
                     ^ not known\n   = help: did you mean 'y'?\n";
         let expected =

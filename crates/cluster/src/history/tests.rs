@@ -43,7 +43,7 @@ fn compare(old: &[(&str, &str)], new: &[(&str, &str)]) -> String {
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 #[test]
-fn versions_are_compared_file_by_file_and_secrets_are_told_of() {
+fn versions_are_compared_by_file_with_masked_secrets() {
     let pem = |whose: &str, key: &str| {
         format!("{CERTIFICATE}\nof={whose}\n-----BEGIN PRIVATE KEY-----\n{key}\n")
     };
@@ -80,14 +80,14 @@ fn versions_are_compared_file_by_file_and_secrets_are_told_of() {
 }
 
 #[test]
-fn nothing_differs_between_a_version_and_itself() {
+fn version_equals_itself() {
     let all = [("a.cfg", "global\n"), ("x.key", "secret")];
     assert_eq!(compare(&all, &all), "");
     assert_eq!(compare(&[], &[]), "");
 }
 
 #[test]
-fn what_only_differs_in_how_it_is_kept_is_told() {
+fn changes_of_mode_and_role_are_reported() {
     let old = set(&[("a.cfg", "global\n"), ("b.map", "x\n")]);
     let mut new = old.clone();
     new.files[0].main = false;
@@ -105,7 +105,7 @@ fn what_only_differs_in_how_it_is_kept_is_told() {
 }
 
 #[test]
-fn a_large_text_that_is_another_one_altogether_is_compared_in_bounded_time() {
+fn unrelated_large_texts_are_compared_in_bounded_time() {
     let text =
         |salt: usize| -> String { (0..60_000).map(|n| format!("{}\n", n * 7 + salt)).collect() };
     let (old, new) = (text(1), text(3));
@@ -124,7 +124,7 @@ fn blamed(blame: &Blame, has_parent: bool) -> Vec<String> {
 }
 
 #[test]
-fn each_line_is_of_the_version_that_brought_it() {
+fn blame_names_the_version_that_added_a_line() {
     let mut blame = Blame::new(VersionId(4), b"a\nb2\nc\nd\nnew\n");
     blame.older(VersionId(3), Some(b"a\nb2\nc\nd\n"));
     assert!(blame.is_open());
@@ -138,7 +138,7 @@ fn each_line_is_of_the_version_that_brought_it() {
 }
 
 #[test]
-fn a_line_that_was_taken_out_and_came_back_is_of_the_version_that_brought_it_back() {
+fn blame_of_a_restored_line_names_the_restoring_version() {
     let mut blame = Blame::new(VersionId(3), b"a\nb\n");
     blame.older(VersionId(2), Some(b"a\n"));
     blame.older(VersionId(1), Some(b"a\nb\n"));

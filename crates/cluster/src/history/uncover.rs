@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_covered_secret_of_a_line_that_changed_is_to_be_written_out() {
+    fn masked_secret_of_a_changed_line_must_be_written() {
         let edited = "a\n  user z password ***\n  user y password NEW\n  user n password ***\n";
         assert_eq!(restored(TEXT, edited), Err(vec![2, 4]));
         // Also where it would be none.
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_secrets_that_look_alike_none_is_guessed() {
+    fn ambiguous_masked_secrets_are_not_guessed() {
         let text = "one\n  auth a:ONE\ntwo\n  auth a:TWO\n";
         let shown = "one\n  auth ***\ntwo\n  auth ***\n";
         assert_eq!(restored(text, shown).unwrap(), text);

@@ -18,7 +18,7 @@ fn told(line: &str) -> String {
 }
 
 #[test]
-fn every_example_is_good_and_every_row_has_one() {
+fn every_row_has_a_valid_example() {
     for row in documented() {
         let text = match row.kind {
             "section" => format!("{}\n", row.example),
@@ -35,7 +35,7 @@ fn every_example_is_good_and_every_row_has_one() {
 }
 
 #[test]
-fn a_section_says_what_is_followed_and_how_changes_go() {
+fn config_section_is_parsed() {
     let (section, told) = load(
         "config\n  follow git git@host:lb.git branch main file a.cfg file b/c.cfg every 30 signed-by /etc/signers\n  \
          follow hg /srv/hg as /etc/more/\n  judge 5s\n  keep 7\n  confirm 5m\n",
@@ -59,7 +59,7 @@ fn a_section_says_what_is_followed_and_how_changes_go() {
 }
 
 #[test]
-fn without_a_section_things_are_as_documented() {
+fn defaults_without_a_section_are_as_documented() {
     let (section, told) = load("");
     assert_eq!(told, "");
     assert_eq!(section, ConfigSection::default());
@@ -85,7 +85,7 @@ fn an_address_that_would_run_a_command_or_shows_a_password_is_refused() {
 }
 
 #[test]
-fn names_that_could_be_options_or_lead_elsewhere_are_refused() {
+fn names_like_options_or_outside_paths_are_refused() {
     for option in [
         "branch -x",
         "branch a..b",
@@ -103,7 +103,7 @@ fn names_that_could_be_options_or_lead_elsewhere_are_refused() {
 }
 
 #[test]
-fn mistakes_are_told_at_their_words_with_what_to_write() {
+fn mistakes_are_reported_at_their_words_with_help() {
     let (_, told) = load(
         "config extra\n  folow git /a\n  follow gti /a\n  follow git /a brnch x\n  judge\n  judge 5s 6s\n  keep 1\n  confirm 1s\n  \
          judge 1s\n  judge 2s\n  what is this\n  follow hg /a signed-by /x\nconfig\n  follow git /b\n  follow git /c as /etc/haproxy/x\n",

@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_leader_waits_out_what_earlier_ones_may_have_answered() {
+    fn new_leader_waits_for_leases_of_earlier_ones() {
         let office = Boottime(7_000_000_000);
         let mut grantor = Grantor::new(3, office);
         let lease = held(1, 1);
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_or_was_released_is_given_at_once() {
+    fn free_or_released_lease_is_granted_at_once() {
         let office = Boottime(7_000_000_000);
         let mut grantor = Grantor::new(3, office);
         assert!(
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_those_who_wait_is_to_have_it_as_long_as_it_asks() {
+    fn best_waiting_node_is_preferred_while_it_requests() {
         let office = Boottime(0);
         let mut grantor = Grantor::new(3, office);
         let now = Boottime(60_000_000_000);
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_answer_to_the_open_grant_lets_renewals_be_answered_again() {
+    fn renewals_resume_only_after_the_open_grant() {
         let office = Boottime(0);
         let mut grantor = Grantor::new(3, office);
         let now = Boottime(60_000_000_000);
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_up_goes_to_the_best_of_those_that_asked_a_moment_ago() {
+    fn released_lease_goes_to_the_best_recent_requester() {
         let office = Boottime(7_000_000_000);
         let mut grantor = Grantor::new(3, office);
         let lease = Lease {

@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_to_this_one_is_held_from_the_request_that_it_answers() {
+    fn transferred_lease_is_held_from_its_request() {
         let mut holder = holder();
         let other = Lease {
             holder: Some(MemberId(2)),
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn another_validity_is_requested_with_a_new_epoch_and_the_old_one_is_not_used_any_more() {
+    fn changed_validity_needs_a_new_epoch() {
         let mut holder = holder();
         holder.observe(Some(&lease(1)));
         let now = Boottime(1_000);
@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_renewed_at_a_third_and_again_until_that_is_answered() {
+    fn lease_is_renewed_after_a_third_until_confirmed() {
         let mut holder = holder();
         holder.observe(Some(&lease(1)));
         let now = Boottime(1_000);
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_a_renewal_of_a_former_epoch_counts_for_nothing() {
+    fn response_of_an_earlier_epoch_is_ignored() {
         let mut holder = holder();
         holder.observe(Some(&lease(1)));
         let former = renewal(&mut holder, Boottime(1_000));
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_asks_at_once_when_it_is_free_and_then_now_and_then() {
+    fn waiting_node_requests_a_free_lease_at_once_and_again() {
         let mut holder = holder();
         let others = Lease {
             holder: Some(MemberId(2)),
@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_released_is_released_again_until_the_log_has_it_and_never_used() {
+    fn release_is_repeated_until_committed() {
         let mut holder = holder();
         holder.observe(Some(&lease(1)));
         let now = Boottime(1_000);

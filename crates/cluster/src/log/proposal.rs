@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_that_comes_again_gets_the_first_answer() {
+    fn repeated_ticket_gets_the_first_response() {
         let mut sessions = Sessions::default();
         assert_eq!(sessions.ticket_state(&ticket(1, 1, 0)), TicketState::New);
         sessions.answered(&ticket(1, 1, 0), &CommandResult::Done);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_or_is_of_an_earlier_start_is_never_done() {
+    fn abandoned_or_outdated_proposals_are_not_executed() {
         let mut sessions = Sessions::default();
         assert_eq!(sessions.ticket_state(&ticket(2, 5, 5)), TicketState::New);
         assert_eq!(sessions.ticket_state(&ticket(2, 4, 0)), TicketState::Over);
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_bounded_whatever_a_proposer_does() {
+    fn stored_responses_are_bounded() {
         let mut sessions = Sessions::default();
         for number in 0..10_000 {
             let ticket = ticket(1, number, 0);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_number_frees_the_answers_below_it() {
+    fn settled_number_frees_earlier_responses() {
         let mut sessions = Sessions::default();
         for number in 0..10 {
             sessions.ticket_state(&ticket(1, number, 0));

@@ -395,7 +395,7 @@ mod tests {
     const VERSION: VersionId = VersionId(2);
 
     #[test]
-    fn what_is_not_known_is_told_as_such_and_what_is_known_is_not() {
+    fn unknown_outcome_is_reported_as_unknown() {
         let unknown = |reply| matches!(reply, ControlReply::Unknown { .. });
         assert!(unknown(in_words(VERSION, VersionOutcome::Frozen)));
         let asked = |error| not_applied(&NotApplied::Propose(error));

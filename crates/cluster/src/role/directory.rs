@@ -680,7 +680,7 @@ mod tests {
     }
 
     #[test]
-    fn who_the_machine_is_outlives_damage_and_the_directory_may_be_behind_a_link() {
+    fn identity_survives_damage_and_a_linked_directory() {
         let place = TestDirectory::new();
         let directory = StateDirectory::create(place.0.join("there")).unwrap();
         directory.write_who(&who()).unwrap();
@@ -701,7 +701,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_accepted_outlives_any_damage_of_its_file() {
+    fn accepted_version_survives_damage_of_its_file() {
         let place = TestDirectory::new();
         let directory = StateDirectory::create(&place.0).unwrap();
         let set = FileSet {
@@ -734,7 +734,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_left_half_written_is_passed_over() {
+    fn incomplete_file_is_ignored() {
         let place = TestDirectory::new();
         let directory = StateDirectory::create(&place.0).unwrap();
         directory.write_who(&who()).unwrap();
@@ -745,7 +745,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_torn_or_too_large_is_said_with_its_path() {
+    fn damaged_or_oversized_file_is_reported_with_its_path() {
         let place = TestDirectory::new();
         let directory = StateDirectory::create(&place.0).unwrap();
         std::fs::write(directory.file(MEMBER), b"{\"cluster\":").unwrap();
@@ -763,7 +763,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_process_is_kept_out_until_the_first_has_gone() {
+    fn second_process_is_refused_until_the_first_ended() {
         let place = TestDirectory::new();
         let directory = StateDirectory::create(&place.0).unwrap();
         let first = directory.lock().unwrap();

@@ -90,7 +90,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[tokio::test(start_paused = true)]
-    async fn an_age_goes_on_after_a_restart_also_by_the_time_in_between() {
+    async fn age_includes_the_time_of_a_restart() {
         let mut first = Invitations::default();
         let kept = first.follow([TOKEN].iter(), 1_000).unwrap();
         assert!(

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_rests_longest_is_asked_to_go_and_who_works_is_not() {
+    fn longest_idle_client_is_asked_to_leave() {
         let places = ClientSlots::new(2);
         let first = places.wait_for_slot().now_or_never().unwrap();
         let second = places.wait_for_slot().now_or_never().unwrap();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_work_the_first_that_rests_is_asked_to_go() {
+    fn first_client_to_become_idle_is_asked_to_leave() {
         let places = ClientSlots::new(1);
         let first = places.wait_for_slot().now_or_never().unwrap();
         first.works();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_something_to_do_when_it_is_asked_to_go_stays_and_the_next_is_asked() {
+    fn client_with_a_pending_request_stays_and_the_next_leaves() {
         let places = ClientSlots::new(3);
         let [first, second, third] =
             [(); 3].map(|()| places.wait_for_slot().now_or_never().unwrap());

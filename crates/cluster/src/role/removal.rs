@@ -76,9 +76,9 @@ impl RemovalMark {
                     return;
                 }
                 let words = format!(
-                    "cannot keep on its disk whether it was removed from the cluster: {failure}. A restart without a \
-                     link to another member may forget it: make the directory writable, or do not start this machine \
-                     again"
+                    "cannot store on its disk whether it was removed from the cluster: {failure}. After a \
+                     restart without a link to another member, this may be unknown: make the directory \
+                     writable, or do not start this machine again"
                 );
                 log(&words);
                 shared.note(words);

@@ -73,7 +73,7 @@ pub enum SetupError {
     )]
     Lost(String),
     /// The member name is unknown; followed by the known names.
-    #[error("'{0}' is no other member of this cluster; members known here: {1}")]
+    #[error("'{0}' is not another member of this cluster; members known here: {1}")]
     NoSuchMember(String, String),
     #[error("no member of the cluster accepted the token within {} s; check that they run and that their \
              addresses are reachable from here", .0.as_secs())]

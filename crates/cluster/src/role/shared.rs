@@ -162,10 +162,7 @@ pub struct RoleState<M: ServingMachine, N: ConnectionFactory> {
 }
 
 impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the parts of which the role is made"
-    )]
+    #[allow(clippy::too_many_arguments, reason = "the parts of the role")]
     pub(super) fn new(
         who: LocalMember,
         program: String,

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_answered_with_what_happens_on_the_way() {
+    fn request_gets_progress_messages() {
         with_a_socket(|path| {
             let mut lines = Vec::new();
             let mut client = Client::connect(path).unwrap();
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_in_pieces_and_two_at_once_are_understood() {
+    fn fragmented_and_combined_requests_are_parsed() {
         with_a_socket(|path| {
             let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
             let bytes = request::framed(&Request::Status).unwrap();
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_ask_nothing_make_room_for_who_does() {
+    fn idle_connections_are_closed_for_requesting_ones() {
         with_a_socket(|path| {
             let mut kept: Vec<Client> = (0..CLIENTS_MAX)
                 .map(|_| {
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_has_arrived_is_answered_though_its_place_is_wanted() {
+    fn received_request_gets_its_response_before_eviction() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_asks_nothing_for_too_long_is_ended() {
+    fn idle_connection_is_closed_after_its_timeout() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_error_a_client_takes_no_late_reply_for_its_own() {
+    fn late_reply_after_an_error_is_not_misattributed() {
         with_a_socket(|path| {
             let mut client = Client::connect(path).unwrap();
             let none = client.done(&Request::Status, Duration::from_nanos(1), |_| {});
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_say_nothing_hold_up_nobody() {
+    fn silent_clients_delay_nobody() {
         with_a_socket(|path| {
             let silent: Vec<_> = (0..CLIENTS_MAX - 1)
                 .map(|_| std::os::unix::net::UnixStream::connect(path).unwrap())
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused_in_words() {
+    fn invalid_request_is_refused_with_an_error_message() {
         with_a_socket(|path| {
             for bytes in [[0xff; 4].to_vec(), [0, 0, 0, 2, 0xc1, 0xc1].to_vec()] {
                 let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_was_left_is_replaced_and_one_in_use_is_not() {
+    fn abandoned_socket_is_replaced_and_one_in_use_is_not() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -762,7 +762,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_an_authority_back_that_has_to_follow_is_named_with_what_to_do() {
+    fn member_that_delays_a_new_ca_is_named_with_help() {
         let mut status = ClusterStatus {
             members: vec![away(3, "tie"), away(4, "spare")],
             ..ClusterStatus::default()

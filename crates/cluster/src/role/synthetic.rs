@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_frontend_is_judged_by_its_status_and_never_followed_elsewhere() {
+    async fn frontend_is_judged_by_its_status_without_redirects() {
         let cases: [(&[u8], Answered, bool); 6] = [
             (b"HTTP/1.1 200 OK\r\n\r\n", Answered::Status(200), true),
             (
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn frontends_that_listen_elsewhere_are_not_asked() {
+    async fn frontends_on_other_addresses_are_not_probed() {
         let place = answering(b"HTTP/1.1 200 OK\r\n\r\n").await;
         let frontend = |name: &str, listens: &[String]| FrontendHealth {
             name: name.into(),

@@ -96,7 +96,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
         };
         let answer = self.answer(question).await;
         let too_long = || {
-            let words = "the answer exceeds the size limit".to_owned();
+            let words = "the response exceeds the size limit".to_owned();
             versions::framed(&VersionsResponse::Refused { words }, ANSWER_BYTES_MAX)
         };
         let bytes = versions::framed(&answer, ANSWER_BYTES_MAX).or_else(too_long);
@@ -238,7 +238,8 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
 
     async fn blame(&self, version: VersionId, path: String) -> Result<VersionsResponse, String> {
         let newest = self.text_of(version, &path).await?;
-        let newest = newest.ok_or_else(|| format!("version {version} has no text '{path}'"))?;
+        let newest =
+            newest.ok_or_else(|| format!("version {version} has no text file '{path}'"))?;
         let state = self.shared.engine.state();
         let mut olders = Vec::new();
         let mut oldest = state.version(version);
@@ -284,7 +285,10 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
             for (path, text) in &texts {
                 let file = set.files.iter_mut().find(|file| file.path == *path);
                 let Some(file) = file.filter(|file| can_be_edited(file, &of_files)) else {
-                    return Err(format!("'{path}' is no text of version {}", set.version));
+                    return Err(format!(
+                        "'{path}' is not a text file of version {}",
+                        set.version
+                    ));
                 };
                 let restored = if has_words(file) {
                     uncovered(&file.bytes, text, of_files.vocabulary())
@@ -362,7 +366,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
                 let lines = all.iter().filter_map(|one| one.line).map(|l| l.to_string());
                 let lines: Vec<String> = lines.collect();
                 return Err(format!(
-                    "nothing was changed: a secret is still covered in line {}; write it out",
+                    "nothing was changed: the secret in line {} is still masked; write the secret itself",
                     lines.join(", ")
                 ));
             }
@@ -458,7 +462,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
     async fn cancel(&self, version: VersionId, by: &str) -> Result<VersionsResponse, String> {
         let state = self.shared.engine.state();
         if state.on_its_way().map(|record| record.id) != Some(version) {
-            return Err(format!("version {version} is not in progress any more"));
+            return Err(format!("version {version} is no longer in progress"));
         }
         self.shared.needs_majority().await?;
         let words = format!("cancelled by {by}");
@@ -578,7 +582,8 @@ fn hidden(path: &str, text: &str, line: usize) -> Finding {
     let column = column.and_then(|at| u64::try_from(at + 1).ok());
     Finding {
         severity: "error".to_owned(),
-        message: "this secret is covered: write it out, or leave the line as it was".to_owned(),
+        message: "this secret is masked: write the secret itself, or leave the line unchanged"
+            .to_owned(),
         file: Some(path.to_owned()),
         line: number,
         end_line: number,

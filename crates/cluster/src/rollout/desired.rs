@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_word_of_the_leader_only_what_is_accepted_is_served() {
+    fn without_a_leader_only_the_accepted_version_is_served() {
         let mut state = ClusterState::pair();
         state.must(
             A,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn who_spoke_against_it_is_not_to_try_it() {
+    fn node_that_refused_is_no_canary() {
         let mut state = ClusterState::pair();
         state.must(
             A,

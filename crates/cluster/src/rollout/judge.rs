@@ -237,7 +237,7 @@ impl Judge {
         }
         let steady: Vec<&HealthSample> = window.newest.iter().rev().take(STEADY).collect();
         if steady.iter().all(|sample| sample.health.is_none()) && self.served_before() {
-            worse.push("no proxy serves any more".to_owned());
+            worse.push("no proxy is left that serves".to_owned());
         }
         worse.extend(self.errors_rose(window));
         worse.extend(self.servers_fell(&steady));
@@ -325,7 +325,7 @@ impl Judge {
             .filter(|name| now.iter().all(|health| usable(health, name) == Some(false)))
             .filter(|name| usable_before(name))
             .collect();
-        (!fell.is_empty()).then(|| format!("no usable server any more: {}", listed(&fell)))
+        (!fell.is_empty()).then(|| format!("no usable server left: {}", listed(&fell)))
     }
 
     fn probes_fell(&self, steady: &[&HealthSample]) -> Option<String> {

@@ -310,7 +310,7 @@ impl Round<'_> {
             return None;
         }
         take_back(format!(
-            "{} did not report within {} s that it serves the version well",
+            "{} did not report within {} s that it serves the version without problems",
             self.names(nodes),
             limit_ms / 1000
         ))

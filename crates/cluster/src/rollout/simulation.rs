@@ -26,7 +26,7 @@ fn history(seed: u64, defect: Option<RolloutDefect>) -> Result<checks::Counts, S
 }
 
 #[test]
-fn whatever_fails_no_bad_version_is_accepted_and_all_nodes_end_on_the_accepted_one() {
+fn bad_versions_are_never_accepted_despite_failures() {
     let histories = setting("ROLLOUT_SEEDS").unwrap_or(HISTORIES);
     let mut counts = checks::Counts::default();
     for seed in 0..histories {
@@ -57,7 +57,7 @@ fn is_found(defect: RolloutDefect, by: &str) {
 }
 
 #[test]
-fn a_node_that_goes_on_without_hearing_from_the_leader_is_found() {
+fn defect_continue_without_leader_is_found() {
     is_found(
         RolloutDefect::IgnoresSilence,
         "has not heard from the leader",
@@ -65,31 +65,31 @@ fn a_node_that_goes_on_without_hearing_from_the_leader_is_found() {
 }
 
 #[test]
-fn a_judge_that_calls_everything_good_is_found() {
+fn defect_judge_accepts_everything_is_found() {
     is_found(RolloutDefect::CallsAllGood, "became accepted");
 }
 
 #[test]
-fn a_leader_that_never_gives_up_is_found() {
+fn defect_leader_never_gives_up_is_found() {
     is_found(RolloutDefect::NeverGivesUp, "is still on its way");
 }
 
 #[test]
-fn a_machine_that_does_not_go_back_is_found() {
+fn defect_no_rollback_is_found() {
     is_found(RolloutDefect::DoesNotGoBack, "on trial");
 }
 
 #[test]
-fn a_leader_that_goes_on_at_once_without_a_node_that_it_does_not_see_is_found() {
+fn defect_leader_skips_unseen_node_is_found() {
     is_found(RolloutDefect::LeavesOutAtOnce, "on trial at once");
 }
 
 #[test]
-fn a_node_that_keeps_the_trial_though_it_took_an_address_over_is_found() {
+fn defect_canary_kept_after_takeover_is_found() {
     is_found(RolloutDefect::PreemptsInJudgement, "took an address over");
 }
 
 #[test]
-fn a_node_that_goes_on_trying_while_its_disk_is_stuck_is_found() {
+fn defect_canary_kept_with_stuck_disk_is_found() {
     is_found(RolloutDefect::TrustsAStuckDisk, "on trial at once");
 }

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_from_bytes_is_what_was_signed() {
+    fn decoded_command_is_the_signed_one() {
         let proposed = by(A, A, "office", keep());
         let bytes = part::codec::encode(&proposed);
         assert_eq!(part::codec::decode::<Proposed>(&bytes).unwrap(), proposed);

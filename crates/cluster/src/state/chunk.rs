@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_is_what_its_digest_says_and_no_larger_than_it_may_be() {
+    fn chunk_must_match_its_digest_and_size_limit() {
         let mut state = ClusterState::pair();
         let (bytes, wrong) = (b"text".to_vec(), digest(b"another"));
         let body = CommandBody::Chunk {
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_and_not_proposed_is_dropped_with_the_proposal() {
+    fn unproposed_chunks_are_dropped_with_the_proposal() {
         let mut state = ClusterState::pair();
         state.put(b"abandoned");
         let bytes = b"of b".to_vec();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn of_pieces_that_nobody_proposes_the_oldest_go_first() {
+    fn oldest_unproposed_chunks_are_dropped_first() {
         let mut state = ClusterState::pair();
         for number in 0..=PENDING_CHUNKS_MAX {
             state.put(&number.to_be_bytes());
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_stays_while_one_of_the_versions_that_are_kept_has_it() {
+    fn chunk_stays_while_a_kept_version_uses_it() {
         let mut state = ClusterState::pair();
         state.must(
             A,
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_that_comes_back_before_it_was_deleted_is_not_deleted() {
+    fn chunk_that_returns_before_deletion_is_kept() {
         let mut state = ClusterState::pair();
         state.must(
             A,

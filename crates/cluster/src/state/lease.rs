@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_holder_gives_a_lease_up_and_the_epoch_stays() {
+    fn only_the_holder_releases_a_lease() {
         let mut state = ClusterState::pair();
         state.must(A, grant("v", 0, A));
         assert_eq!(
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_passes_to_who_waits_with_the_entry_that_releases_it() {
+    fn released_lease_passes_to_the_waiter_in_one_entry() {
         let mut state = ClusterState::pair();
         let pass = |epoch: u64, holder, to: Option<u64>| {
             CommandBody::Lease(LeaseCommand::Pass {
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_off_loses_all_leases_with_the_record_that_says_so() {
+    fn record_of_a_fenced_node_frees_its_leases() {
         let mut state = ClusterState::pair();
         let name = |member| state.member(member).expect("a member").name.clone();
         let (a, b) = (name(A), name(B));
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_freed_while_a_member_does_not_know_that() {
+    fn leases_are_not_freed_while_a_member_lacks_support() {
         let mut state = ClusterState::pair();
         let b = state.member(B).expect("a member").name.clone();
         let of_b = format!("guest/@{b}");
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_holder_of_the_present_epoch_writes_the_record_that_the_next_one_reads() {
+    fn only_the_current_holder_writes_the_record() {
         let mut state = ClusterState::pair();
         let is = |number: u64, value: &[u8]| {
             let value = value.to_vec();
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_lease_goes_on_above_every_epoch_that_it_had() {
+    fn forgotten_lease_continues_with_a_higher_epoch() {
         let mut state = ClusterState::pair();
         for epoch in 0..5 {
             state.must(A, grant("old", epoch, A));

@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_once_for_the_kind_that_it_is_for() {
+    fn token_is_valid_once_for_its_kind() {
         let mut state = ClusterState::pair();
         state.must(A, invitation("t", MemberKind::Node));
         let arbiter = member(MemberId(4), "d", MemberKind::Arbiter);
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_names_and_certificates_are_never_given_twice() {
+    fn numbers_names_and_certificates_are_unique() {
         let mut state = ClusterState::pair();
         state.must(A, invitation("t", MemberKind::Node));
         for number in [1, 2, 3] {
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_member_says_nothing_and_its_certificate_never_comes_back() {
+    fn commands_of_a_removed_member_are_refused() {
         let mut state = ClusterState::pair();
         state.must(A, CommandBody::Remove { member: B });
         assert_eq!(
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_ends_the_invitations_that_the_removed_one_knew_of() {
+    fn removal_revokes_invitations_known_to_the_member() {
         let mut state = ClusterState::pair();
         state.must(A, invitation("t", MemberKind::Node));
         state.must(A, CommandBody::Remove { member: ARBITER });
@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arbiter_changes_nothing_that_a_thief_of_its_disk_would_want() {
+    fn arbiter_cannot_issue_privileged_commands() {
         let mut state = ClusterState::pair();
         let (bytes, digest) = (b"x".to_vec(), digest(b"x"));
         let with_key = ClusterMember {
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_who_make_a_new_key_at_once_the_second_is_refused() {
+    fn second_concurrent_new_key_is_refused() {
         let mut state = ClusterState::pair();
         state.must(A, CommandBody::Seal(ring(2, &[A, B])));
         assert_eq!(

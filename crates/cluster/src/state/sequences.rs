@@ -341,7 +341,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(250))]
 
     #[test]
-    fn any_sequence_of_commands_leads_to_one_state_on_every_member(
+    fn any_command_sequence_is_deterministic(
         commands in vec(proptest::option::weighted(0.6, some_command()), 1..150)
     ) {
         let mut state = ClusterState::pair();

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_former_one_is_given_up_when_all_that_are_there_are_certified() {
+    fn old_ca_is_dropped_when_present_members_are_certified() {
         let mut state = ClusterState::pair();
         begin(&mut state, 7, 1);
         assert_eq!(
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_late_over_several_changes_is_late_under_the_one_that_it_knows() {
+    fn late_member_is_recorded_under_the_ca_it_knows() {
         let mut state = ClusterState::pair();
         for next in 11..11 + FORMER_AUTHORITIES_MAX as u8 {
             begin(&mut state, next, 1);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_node_takes_the_authority_that_it_brought_with_it() {
+    fn removal_drops_the_ca_that_the_node_proposed() {
         let mut state = ClusterState::pair();
         state.must(B, next_authority(1, 7, 1));
         state.must(B, certified(7));
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_present_authority_does_not_vouch_for_is_refused() {
+    fn ca_unsigned_by_the_current_one_is_refused() {
         let mut state = ClusterState::pair();
         let CommandBody::Authority(good) = next_authority(1, 7, 1) else {
             unreachable!("it is one");
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn only_nodes_bring_authorities_and_certificates_have_bounds() {
+    fn only_nodes_propose_cas_of_bounded_size() {
         let mut state = ClusterState::pair();
         assert_eq!(
             state.refused(ARBITER, next_authority(1, 7, 1)),

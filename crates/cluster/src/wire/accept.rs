@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_not_known_is_read_up_to_its_ration_until_that_is_lifted() {
+    async fn unauthenticated_peer_is_read_up_to_a_limit() {
         let bytes = vec![7; 100];
         let left = Arc::new(AtomicUsize::new(40));
         let mut rationed = Rationed {

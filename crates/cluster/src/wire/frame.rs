@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_breaks_a_rule_is_told_which() {
+    fn invalid_frame_head_names_the_rule() {
         let cases = [
             (
                 head(PIECE_BYTES_MAX + 1, MESSAGE_BYTES_MAX, 1),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_two_messages_come_together_although_they_alternate() {
+    fn interleaved_messages_are_reassembled() {
         let mut assembler = Assembler::default();
         assert_eq!(assembler.add_piece(&head(2, 4, 1), b"on"), Ok(None));
         assert_eq!(assembler.add_piece(&head(2, 4, 2), b"tw"), Ok(None));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn who_begins_many_messages_and_ends_none_is_stopped() {
+    fn many_incomplete_messages_are_refused() {
         let mut assembler = Assembler::default();
         for call in 0..PARTIALS_MAX as u64 {
             assert_eq!(assembler.add_piece(&head(1, 2, call), b"x"), Ok(None));

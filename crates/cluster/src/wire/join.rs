@@ -166,7 +166,7 @@ pub enum JoinError {
     /// key and is in the path of a node.
     #[error(
         "the machine at {address} cannot prove that it is a node with the invitation in its log: it may have \
-             been removed from the cluster, or stand between this machine and a node. The secret was not sent to \
+             been removed from the cluster, or intercept the connection to a node. The secret was not sent to \
              it; create a new token with `evenkeel cluster invite`"
     )]
     Unproven { address: SocketAddr },

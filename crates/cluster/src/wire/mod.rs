@@ -109,7 +109,7 @@ pub enum WireError {
     TooManyAddresses(usize),
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    #[error("the wire was started already")]
+    #[error("the connections of this member are already open")]
     Started,
 }
 

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_in_bytes_and_in_number() {
+    fn outbox_is_bounded_in_bytes_and_messages() {
         let mut outbox = Outbox::default();
         let large = || Outgoing::new(FrameKind::Answer, 1, vec![0; MESSAGE_BYTES_MAX]);
         outbox.push(large()).unwrap();

@@ -280,12 +280,12 @@ fn broken(peer: &Peer, now: Instant, timing: &Timing) -> Vec<String> {
         .filter(|link| link.unanswered_for(now, timing.ping))
         .map(|link| {
             let side = if link.bearing.dialed {
-                "from here"
+                "opened by this member"
             } else {
-                "from there"
+                "opened by the other member"
             };
             format!(
-                "the connection {}, {side}, is silent",
+                "the connection {}, {side}, does not respond",
                 words(link.bearing.way)
             )
         })
@@ -297,7 +297,7 @@ fn broken(peer: &Peer, now: Instant, timing: &Timing) -> Vec<String> {
 
 fn words(way: PathKind) -> String {
     match way {
-        PathKind::Direct => "straight there".to_owned(),
+        PathKind::Direct => "on the direct path".to_owned(),
         PathKind::Through(third) => format!("through member {third}"),
     }
 }

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_twice_is_handled_once_and_answered_on_both_ways() {
+    fn duplicate_request_is_executed_once() {
         let mut recent = Recent::default();
         assert_eq!(
             recent.ask(NOW, question(1), "direct"),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_answer_is_not_kept_and_the_question_not_handled_again() {
+    fn large_response_is_not_cached_nor_the_request_repeated() {
         let mut recent = Recent::default();
         recent.ask(NOW, question(1), ());
         recent.answered(question(1), &Arc::new(vec![0; ANSWERS_BYTES_MAX]));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_refused_may_come_again() {
+    fn refused_request_may_be_repeated() {
         let mut recent = Recent::default();
         recent.ask(NOW, question(1), ());
         assert_eq!(recent.dropped(question(1)).len(), 1);

@@ -15,7 +15,7 @@ pub fn suite(text: &str) -> Result<(), String> {
     if is_name(text) {
         Ok(())
     } else {
-        Err(format!("'{text}' is no name of a release, such as trixie"))
+        Err(format!("'{text}' is not a release name, such as trixie"))
     }
 }
 
@@ -33,7 +33,9 @@ pub fn mirror(text: &str) -> Result<(), String> {
     if is_mirror(text) {
         Ok(())
     } else {
-        Err(format!("'{text}' is no mirror: http://… or https://…"))
+        Err(format!(
+            "'{text}' is not a mirror: use http://… or https://…"
+        ))
     }
 }
 
@@ -81,7 +83,7 @@ pub fn public_keys(text: &str) -> Result<String, String> {
     if !lines.is_empty() && lines.iter().all(is_key) && !text.contains("PRIVATE KEY") {
         Ok(lines.join("\n") + "\n")
     } else {
-        Err("`--ssh-key` needs public keys, one a line, as in id_ed25519.pub".to_owned())
+        Err("`--ssh-key` needs public keys, one per line, as in id_ed25519.pub".to_owned())
     }
 }
 
@@ -117,7 +119,7 @@ impl Mirrors {
     pub fn of(named: Option<&str>, runner: &Runner) -> Result<Mirrors, String> {
         let mirror = named.map(str::to_owned);
         let mirror = mirror.or_else(|| host_mirror(runner, "Debian")).ok_or(
-            "apt of this host has no mirror of Debian: name one with `--mirror URL`".to_owned(),
+            "apt on this host has no Debian mirror: name one with `--mirror URL`".to_owned(),
         )?;
         // Mirrors of Debian have its security updates in a sibling directory.
         let security = host_mirror(runner, "Debian-Security");

@@ -52,7 +52,7 @@ pub fn need(programs: &[(&str, &str)]) -> Result<(), String> {
     } else {
         let packages = packages.join(" ");
         Err(format!(
-            "needed here and not installed: {packages}. Install: apt-get install {packages}"
+            "missing packages: {packages}. Install them: apt-get install {packages}"
         ))
     }
 }
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_gives_what_it_wrote_or_why_it_failed() {
+    fn program_returns_its_output_or_its_error() {
         let runner = Runner::new().unwrap_or_else(|error| panic!("{error}"));
         let text = runner.run(&mut shell("echo one; echo two >&2"));
         assert_eq!(text.unwrap_or_else(|error| panic!("{error}")), "one\ntwo\n");

@@ -38,7 +38,7 @@ impl Workshop {
     /// Fails without the privilege.
     pub fn with_own_mounts(&self) -> Result<(), String> {
         let refused =
-            |error: &dyn std::fmt::Display| format!("cannot have mounts of its own: {error}");
+            |error: &dyn std::fmt::Display| format!("cannot create a mount namespace: {error}");
         unshare(CloneFlags::CLONE_NEWNS).map_err(|error| refused(&error))?;
         let mut private = program("mount");
         let done = private
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_with_its_value() {
+    fn workshop_is_removed_with_its_value() {
         let scratch = lab::ScratchDirectory::new().unwrap();
         let shop = Workshop::new(Some(scratch.path())).unwrap();
         let inner = shop.directory("inner").unwrap();

@@ -197,7 +197,7 @@ impl Supervised {
                         return Some(RoleOrder::Take(Box::new(config)));
                     }
                     Some(Err(error)) => error.to_string(),
-                    None => "the message and its descriptors do not fit".to_owned(),
+                    None => "the message does not match its descriptors".to_owned(),
                 };
                 self.say_numbered(0, &SupervisorMessage::Refused { version, words }, &[]);
                 None

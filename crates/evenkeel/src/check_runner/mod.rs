@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn it_runs_the_programs_that_it_was_given_and_no_others() {
+    fn check_runner_runs_only_its_configured_programs() {
         let (mut role, thread) = begin(&["sh", "/nonexistent"]);
         let script = "exit $HAPROXY_SERVER_ID";
         for (command, variable, want) in [
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn its_programs_end_with_the_connection_and_what_is_no_request_ends_it() {
+    fn check_programs_end_with_the_connection() {
         let scratch = lab::ScratchDirectory::new().unwrap();
         let file = scratch.path().join("pid");
         let (mut role, thread) = begin(&["sh"]);

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 pub fn definition(command: Command) -> Command {
     command
-        .about("Sign in to the web console; make second factors and tokens")
+        .about("Sign in to the web console; create second factors and tokens")
         .long_about(
             "The web console is a `console` section of the configuration: pages in a browser that show everything that \
              runs here, what needs attention, and why.",
@@ -23,8 +23,9 @@ pub fn definition(command: Command) -> Command {
                 .about("Print a link that signs in the administrator of this machine, once")
                 .long_about(
                     "Prints a link to the console of this machine. The first one to open it, within ten minutes, is signed in \
-                     as the administrator for twelve hours. It needs no `userlist`. If the console has made its certificate \
-                     itself, its fingerprint is printed too: compare it before you accept the certificate in the browser.",
+                     as the administrator for twelve hours. It needs no `userlist`. If the console created \
+                     its own certificate, its fingerprint is printed, too: compare it before you accept the \
+                     certificate in the browser.",
                 )
                 .after_help("Examples:\n  evenkeel console link")
                 .arg(serving_files().num_args(1))

@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn every_subcommand_says_what_it_is_for() {
+    fn every_subcommand_has_a_description() {
         for command in definition().get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
         }

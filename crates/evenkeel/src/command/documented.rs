@@ -76,7 +76,7 @@ fn can_be_typed(command: &str) -> Result<(), String> {
 }
 
 #[test]
-fn a_command_that_nobody_could_type_is_noticed() {
+fn invalid_documented_command_is_found() {
     for wrong in [
         "evenkeel rehearse",
         "evenkeel volume resync mail --everything",
@@ -92,7 +92,7 @@ fn a_command_that_nobody_could_type_is_noticed() {
 }
 
 #[test]
-fn every_command_in_documents_and_messages_can_be_typed() {
+fn every_documented_command_is_valid() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut documents = vec![root.join("README.md"), root.join("CHANGELOG.md")];
     files(&root.join("docs"), ".md", &mut documents);

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_tells_its_lines_and_a_line_is_found_under_its_section() {
+    fn section_page_lists_its_keywords() {
         let all = parts::documented();
         let lines = lines_of("virtual-ip", &all);
         assert!(lines.contains("    prefer <node> [<node>…]\n"), "{lines}");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_comes_with_its_neighbour_or_the_list() {
+    fn unknown_name_gets_a_suggestion_or_the_list() {
         assert_eq!(
             unknown("code", "E011", Some("E0111"), "x"),
             "unknown code 'E011'; did you mean 'E0111'?"

@@ -124,7 +124,7 @@ mod tests {
     use std::collections::{HashMap, HashSet};
 
     #[test]
-    fn every_link_of_the_pages_leads_somewhere_and_no_anchor_stands_twice() {
+    fn links_of_the_pages_are_valid_and_anchors_unique() {
         let rows = parts::documented();
         let codes = parts::codes();
         let material = Material {

@@ -79,7 +79,7 @@ mod tests {
     use super::word;
 
     #[test]
-    fn a_word_stays_one_and_ends_no_command() {
+    fn argument_cannot_end_a_command() {
         assert_eq!(word("/a b;show env\\"), r"/a\ b\;show\ env\\");
         assert!(!word("a\nshow env").contains('\n'));
     }

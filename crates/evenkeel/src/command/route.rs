@@ -25,21 +25,23 @@ pub fn definition(command: Command) -> Command {
     command
         .about("Show where a request would go, rule by rule, and why")
         .long_about(
-            "Loads the files, gives them one request, and shows what each line makes of it: conditions with the \
-             values that they compared, rules that took effect, the backend, the server. The request is served by \
-             the code that serves all others, but no server is contacted, nothing is logged, and \
-             running instances are not involved: all servers count as up, and tables are empty. It asks by HTTP/1.1, and \
-             ends where a server would be contacted: rules of responses are not evaluated.\n\nThe listener is the one on the port of the URL (80, or 443 with \
-             https); `--frontend` or `--to` choose another one. Exits with 0 if the request gets a server or a \
-             reply that the file gives, with 3 if it gets neither (no backend, no server that can take it, a closed \
-             connection, a queue), and with 1 if the question or the files have an error.\n\n\
-             With `--live` it takes the state of a running `evenkeel run` or `haproxy -W` of the same user: which servers \
-             are up, in maintenance or full, weights and addresses set at run time, maps, ACLs and stick tables. \
-             Without FILE it also takes the configuration that this instance runs now, on a member of a cluster that of \
-             the cluster; with FILE, the state applies where names agree. The running instance only tells its state, and \
-             nothing of it changes. Of tables with more than 10,000 entries it is asked for those that the request needs. \
-             Maps with more entries are taken as their files. Whose turn it is by round robin is not \
-             known: the report names all servers that can be chosen.",
+            "Loads the files, evaluates one request with them, and shows the effect of each line: conditions \
+             with the values that they compared, rules that took effect, the backend, the server. The code \
+             is that of the proxy, but no server is contacted, nothing is logged, and running instances are \
+             not involved: all servers count as up, and tables are empty. The request uses HTTP/1.1, and the \
+             evaluation ends where a server would be contacted: rules of responses are not evaluated.\n\nThe \
+             listener is the one on the port of the URL (80, or 443 with \
+             https); `--frontend` or `--to` choose another one. Exits with 0 if the request gets a server or \
+             a response of the proxy, with 3 if it gets neither (no backend, no available server, a closed \
+             connection, a queue), and with 1 if the request or the files have an error.\n\n\
+             With `--live` it uses the state of a running `evenkeel run` or `haproxy -W` of the same user: \
+             which servers are up, in maintenance or full, weights and addresses set at run time, maps, ACLs \
+             and stick tables. Without FILE it also uses the configuration that this instance runs now, on a \
+             member of a cluster that of the cluster; with FILE, the state applies where names match. The \
+             running instance only reports its state and does not change. From tables with more than 10,000 \
+             entries, only the entries that the request needs are read. Maps with more entries are read from \
+             their files. The next server of round robin is unknown: the report names all servers that can \
+             be chosen.",
         )
         .after_help(
             "Examples:\n  evenkeel route haproxy.cfg 'GET https://shop.example.org/cart'\n  \
@@ -77,7 +79,7 @@ pub fn definition(command: Command) -> Command {
         ))
         .arg(flag(
             "live",
-            "With the state of the running instance, and without FILE its configuration",
+            "Use the state of the running instance, and without FILE its configuration",
         ))
         .arg(super::definition::process_id().requires("live"))
         .arg(flag("json", "Print JSON"))
@@ -114,7 +116,7 @@ fn connection() -> [Arg; 7] {
         option(
             "sni",
             "NAME",
-            "The name that the client asks for with TLS [default: the host of the URL]",
+            "The server name that the client sends with TLS [default: the host of the URL]",
         ),
         option(
             "frontend",
@@ -241,6 +243,6 @@ fn end(matches: &ArgMatches, name: &str) -> Result<Option<RouteEndpoint>, String
         return Ok(None);
     };
     route::end(text).map(Some).ok_or_else(|| {
-        format!("--{name}: '{text}' is no IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443")
+        format!("--{name}: '{text}' is not an IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443")
     })
 }

@@ -49,7 +49,7 @@ status.json             status of all parts, as `evenkeel status --json` prints 
 configuration/          files of the running version; secrets are masked, keys and certificates described
 events/ROLE.txt, .json  trace events of each role, as `evenkeel trace ROLE` prints them, also of roles that have ended
 messages.txt            the newest messages of all processes
-system/                 facts of /proc about the machine and the processes, and free space
+system/                 facts from /proc about the machine and the processes, and free space
 errors.txt              what could not be collected
 
 Passwords, keys and other secrets of the configuration are masked in all files. Addresses, host names, user names

@@ -46,7 +46,7 @@ pub fn definition(command: Command) -> Command {
         .arg(serving_files().num_args(1))
         .arg(process_id())
         .arg(
-            option("interval", "TIME", "Time between two looks (500ms, 5s) [default: 1s]")
+            option("interval", "TIME", "Time between two polls (500ms, 5s) [default: 1s]")
                 .value_parser(interval),
         )
         .arg(flag("once", "Print all pages once, as plain text"))

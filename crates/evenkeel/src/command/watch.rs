@@ -22,7 +22,11 @@ const FILTERS: [(&str, &str, &str); 7] = [
         "HOST",
         "Only requests for this host, with or without its port",
     ),
-    ("path", "PREFIX", "Only requests whose path begins so"),
+    (
+        "path",
+        "PREFIX",
+        "Only requests whose path begins with this",
+    ),
     (
         "status",
         "STATUS",
@@ -42,7 +46,7 @@ const FILTERS: [(&str, &str, &str); 7] = [
     (
         "outcome",
         "OUTCOME",
-        "Only requests that failed (failed), or only others (ok): a status of 5xx, or cut short",
+        "Only failed requests (failed: status 5xx, or ended early), or only the others (ok)",
     ),
 ];
 
@@ -54,8 +58,9 @@ pub fn definition(command: Command) -> Command {
              ends, until it is interrupted: its number, the date, the client, the frontend, the backend and server, \
              the timers, the status, the bytes to the client and the termination state as in `option httplog`, then \
              the method, the host, the path without its query, and the unique id. `evenkeel why NUMBER` shows why a \
-             request ended so.\n\nIt needs no log and no `stats socket`. If more requests end between two looks than \
-             the proxy keeps (`request-history`), the number of those that are missing is printed to standard error.",
+             request ended so.\n\nIt needs no log and no `stats socket`. If more requests end between two \
+             polls than the proxy keeps (`request-history`), the number of missing ones is printed to \
+             standard error.",
         )
         .after_help(
             "Examples:\n  evenkeel watch\n  evenkeel watch --status 5xx --server app/one\n  \
@@ -117,7 +122,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     let look = |instance: &Instance, more: &str| {
         let command = format!("show requests{filters}{json}{more}");
         let reply = operate::order(instance, &command, LIMIT)?;
-        let unknown = || "the proxy replies what this version does not know".to_owned();
+        let unknown = || "this version does not understand the reply of the proxy".to_owned();
         read(&reply, is_json).ok_or_else(unknown)
     };
     let once = matches.get_flag("once");
@@ -202,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_cannot_be_written_is_an_error_unless_its_reader_has_gone() {
+    fn failed_output_is_an_error_except_for_a_closed_pipe() {
         let end = |kind: io::ErrorKind| printed(Err(kind.into()));
         assert_eq!(end(io::ErrorKind::StorageFull), Some(ExitCode::FAILURE));
         assert_eq!(end(io::ErrorKind::BrokenPipe), Some(ExitCode::SUCCESS));

@@ -21,10 +21,11 @@ pub fn definition(command: Command) -> Command {
              server and why, failed tries, and how it ended.\n\nThe request is named by its unique id (`unique-id-format`), \
              by the number of `show sess` and `evenkeel watch` (0x1f), or by a whole line of a log. A line without a \
              unique id needs the client with its port and the date, as in the formats `httplog`, `tcplog` and \
-             `clf`.\n\nEach thread keeps its newest 256 requests: bursts of 128, then 10 a second, and of those that failed more. \
-             With a line `request-history 1024` in `global` it keeps so many of all. \
-             If the request is not among them, the command says how far back they go, and exits with 1. Only \
-             requests of the process that serves now are found: after a restart or an upgrade, not those before it. \
+             `clf`.\n\nEach thread keeps its newest 256 requests: bursts of 128, then 10 per second, and \
+             more of those that failed. With a line `request-history 1024` in `global` it keeps that many of \
+             all requests. If the request is not among them, the command prints when the oldest one ended, \
+             and exits with 1. Only requests of the current process are found, not those before a restart or \
+             an upgrade. \
              Query strings are not kept.",
         )
         .after_help(
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_may_stand_behind_the_request() {
+    fn options_may_follow_the_request() {
         let behind = |line: &'static str| {
             let mut words: Vec<&str> = line.split(' ').collect();
             let options = options_behind(&mut words);
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn options_before_and_behind_the_request_count_both() {
+    fn options_before_and_after_the_request_apply() {
         let read = |line: &str| {
             let command = definition(Command::new(NAME));
             let matches = command.try_get_matches_from(line.split(' ')).unwrap();
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_one_line_of_payload_whatever_it_contains() {
+    fn request_is_always_one_payload_line() {
         let order = |text: &str| order(text, false);
         let wanted = "show request <<\na; show env <<  disable server\n";
         assert_eq!(

@@ -342,7 +342,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn no_call_is_both_used_and_deadly_and_none_stands_twice() {
+    fn allowed_and_fatal_system_calls_are_disjoint() {
         let used: Vec<_> = USED.iter().chain(USED_OLD).collect();
         let set: BTreeSet<_> = used.iter().collect();
         assert_eq!(set.len(), used.len());

@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_of_a_kernel_is_read_however_its_maker_writes_it() {
+    fn kernel_version_is_parsed_in_every_vendor_format() {
         for (release, expected) in [
             ("6.18.44-fc", Some((6, 18))),
             ("5.4.0-generic", Some((5, 4))),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_are_called_by_their_names() {
+    fn capabilities_are_printed_by_name() {
         let set = CapabilitySet::NET_RAW | CapabilitySet::from_bits_retain(1 << 62);
         assert_eq!(names(set), ["CAP_NET_RAW", "62"]);
     }

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_achieved_is_told_in_one_line() {
+    fn confinement_is_summarised_in_one_line() {
         assert_eq!(
             complete().to_string(),
             "no capability, no-new-privs, Landlock 7, seccomp"
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_the_kernel_lacks_is_named() {
+    fn each_missing_kernel_feature_is_named() {
         let poor = RemainingPrivileges {
             wanted: CapabilitySet::NET_RAW,
             no_new_privileges: false,

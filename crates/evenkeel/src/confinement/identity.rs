@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn under_the_name_of_haproxy_the_word_of_the_file_stands() {
+    fn under_the_name_haproxy_the_file_decides_the_user() {
         for (uid, gid) in [
             (None, None),
             (Some(7), None),
@@ -280,21 +280,21 @@ mod tests {
     }
 
     #[test]
-    fn another_user_than_root_stays_who_it_is() {
+    fn unprivileged_user_stays_unchanged() {
         let identity = identity_for(&global(None, None), StartedAs::User, Form::Own);
         assert_eq!((identity.uid, identity.gid), (None, None));
         assert!(!identity.stays_root());
     }
 
     #[test]
-    fn root_that_cannot_become_another_user_serves_as_it_is() {
+    fn root_without_other_users_stays_root() {
         let identity = identity_for(&global(None, None), StartedAs::BoundRoot, Form::Own);
         assert_eq!((identity.uid, identity.gid), (None, None));
         assert!(identity.stays_root());
     }
 
     #[test]
-    fn a_map_of_a_name_space_tells_which_users_it_has() {
+    fn uid_map_shows_the_users_of_a_namespace() {
         for (map, expected) in [
             ("         0          0 4294967295\n", true),
             ("         0       1000          1\n", false),

@@ -108,7 +108,7 @@ fn a_control_role_writes_to_its_directories_only_and_starts_programs() {
     confined(confinement, move |held| {
         assert!(held.no_new_privileges && held.capabilities.is_empty());
         assert_eq!(held.system_calls, Filtered::Yes);
-        // What a log, a socket and a mirror need.
+        // Files that a log, a socket and a mirror need.
         let sub = state.join("mirror");
         std::fs::create_dir(&sub).unwrap();
         std::fs::write(sub.join("new"), "x").unwrap();
@@ -129,7 +129,7 @@ fn a_control_role_writes_to_its_directories_only_and_starts_programs() {
         if matches!(held.files, FileConfinement::Confined { .. }) {
             let write = std::fs::write(other.join("new"), "x").unwrap_err();
             assert_eq!(write.kind(), ErrorKind::PermissionDenied);
-            // It may not execute what it wrote.
+            // The role may not execute files that it wrote.
             std::fs::copy("/bin/true", state.join("true")).unwrap();
             let run = std::process::Command::new(state.join("true")).status();
             assert_eq!(run.unwrap_err().kind(), ErrorKind::PermissionDenied);
@@ -138,7 +138,7 @@ fn a_control_role_writes_to_its_directories_only_and_starts_programs() {
 }
 
 #[test]
-fn what_it_may_read_and_where_it_may_write_stays_open() {
+fn permitted_paths_stay_accessible() {
     let scratch = lab::ScratchDirectory::new().unwrap();
     let [reads, writes] = ["reads", "writes"].map(|name| scratch.path().join(name));
     for directory in [&reads, &writes] {
@@ -160,7 +160,7 @@ fn what_it_may_read_and_where_it_may_write_stays_open() {
 }
 
 #[test]
-fn a_path_to_keep_that_does_not_exist_is_told() {
+fn missing_permitted_path_is_reported() {
     let confinement = Confinement {
         reads: vec!["/nonexistent/directory".into()],
         ..bare()
@@ -250,7 +250,7 @@ fn read_files() {
 }
 
 #[test]
-fn what_only_an_intruder_does_ends_the_process() {
+fn forbidden_system_call_kills_the_process() {
     for confinement in [bare(), Confinement::loader()] {
         for deed in [execute, new_name_space] {
             let fate = fate(confinement.clone(), deed);
@@ -267,7 +267,7 @@ fn what_only_an_intruder_does_ends_the_process() {
 }
 
 #[test]
-fn root_without_capabilities_is_left_and_one_that_is_kept_stays() {
+fn dropped_and_kept_capabilities_are_as_configured() {
     lab::skip_unless_root!();
     for keeps in [CapabilitySet::empty(), CapabilitySet::NET_BIND_SERVICE] {
         let confinement = Confinement {
@@ -356,7 +356,7 @@ fn a_capability_is_kept_only_for_a_line_that_needs_it() {
 }
 
 #[test]
-fn what_a_change_needs_works_in_a_confined_process() {
+fn reload_works_in_a_confined_process() {
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     use std::os::fd::AsFd;
@@ -386,12 +386,12 @@ fn what_a_change_needs_works_in_a_confined_process() {
 const PANICS: &str = "EVENKEEL_TEST_PANICS";
 
 #[test]
-fn a_panic_is_told_also_with_its_backtrace_out_of_reach() {
+fn panic_is_reported_without_access_to_the_binary() {
     if std::env::var_os(PANICS).is_some() {
         return confined(bare(), |_| panic!("told from inside"));
     }
     let name = format!(
-        "{}::a_panic_is_told_also_with_its_backtrace_out_of_reach",
+        "{}::panic_is_reported_without_access_to_the_binary",
         module_path!().trim_start_matches("evenkeel::")
     );
     // In a process of its own: its message must not be caught by the harness.
@@ -407,7 +407,7 @@ fn a_panic_is_told_also_with_its_backtrace_out_of_reach() {
 }
 
 #[test]
-fn a_kernel_without_landlock_and_filters_is_told_and_not_refused() {
+fn missing_landlock_and_seccomp_are_reported_only() {
     use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
     let lacks = |call: libc::c_long, errno: i32| {
         let rules = [(call, Vec::new())].into_iter().collect();

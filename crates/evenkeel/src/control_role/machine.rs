@@ -82,7 +82,7 @@ impl Supervised {
                 words: words.unwrap_or_default(),
                 together,
             },
-            _ => refused("the supervisor does not know this question"),
+            _ => refused("the supervisor does not support this request"),
         }
     }
 
@@ -351,7 +351,7 @@ mod tests {
     use address::role::{BAND, HERE};
 
     #[test]
-    fn a_machine_that_cannot_serve_is_observed_as_such() {
+    fn machine_that_cannot_serve_is_reported() {
         let report = |serves, why: &str| {
             let mut own = Subject::new(supervisor_report::PART, "7")
                 .state("running", Grade::Good)
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_a_proxy_has_the_addresses_that_its_address_role_has() {
+    fn addresses_are_reported_without_a_proxy() {
         let address = |at: &str, word: &str| Subject::new("address", at).state(word, Grade::Good);
         let desk = vec![
             address("192.0.2.1/24", HERE),

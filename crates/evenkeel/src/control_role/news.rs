@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn newest_state_waits_however_many_messages_came_before() {
+    fn only_the_newest_state_of_a_part_is_queued() {
         let queue = NewsQueue::default();
         for rank in 0..10_000 {
             queue.push(wants("address", rank)).unwrap();

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_counted_in_a_phase_is_the_difference() {
+    fn phase_counters_are_differences() {
         let before = Counted {
             served: [10, 20, 0],
             failed: 0,

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_answers_with_its_name_stops_and_returns_at_its_address() {
+    fn sample_server_sends_its_name_stops_and_restarts() {
         let sample = SampleServer::start("one", 18_300..18_400).unwrap();
         assert!(ask(sample.address).unwrap().contains("X-Served-By: one"));
         sample.stop();

@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_hang_are_not_called_good() {
+    fn hanging_requests_are_not_successful() {
         let whole = scene().whole;
         assert_eq!(
             verdict(whole, 0),
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_mark_helps() {
+    fn question_mark_opens_the_help() {
         let pressed = |c| {
             key(&Event::Key(KeyEvent::new(
                 KeyCode::Char(c),
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_broken_at_words_and_told_without_its_details() {
+    fn event_is_wrapped_at_words_without_details() {
         let text = "Server samples/one is DOWN, reason: none, check duration: 0ms. 1 left.";
         let lines = event_lines(Duration::from_millis(1500), text, 36);
         assert_eq!(

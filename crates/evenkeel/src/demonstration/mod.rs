@@ -82,9 +82,10 @@ const SECTION: Documented = Documented {
     name: NAME,
     places: &["file"],
     syntax: "demonstration",
-    doc: "The fault menu of `evenkeel demo --platform` as a page of the console: cut and mend links, kill and start a node, \
-        stop and start servers. The demonstration adds this section to its own configuration. It is of no use elsewhere: \
-        a machine without the demonstration's socket refuses it (E0923).",
+    doc: "The fault menu of `evenkeel demo --platform` as a page of the console: cut and restore links, kill \
+          and start a node, \
+        stop and start servers. The demonstration adds this section to its own configuration. A machine \
+        without the socket of the demonstration refuses it (E0923).",
     example: "demonstration\n    control unix@/tmp/demonstration/control",
     family: "Demonstration",
     built: true,
@@ -104,7 +105,7 @@ static LINES: &[Family<DemonstrationLineBuilder>] = &[(
     &[Keyword {
         places: &[NAME],
         syntax: "control <socket>",
-        doc: "The socket of the process of the demonstration, which makes the faults: `unix@` and an absolute path. Required.",
+        doc: "Socket of the demonstration process, which injects the faults: `unix@` and an absolute path. Required.",
         example: "control unix@/tmp/demonstration/control",
         build: control,
     }],
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_section_is_refused_where_the_demonstration_is_not() {
+    fn section_is_refused_without_the_demonstration() {
         let line = " control unix@/nowhere/control\n";
         assert!(
             !told(line, false).contains("error["),

@@ -35,7 +35,7 @@ pub static ROLE: RoleRow = RoleRow {
 
 const ORDER: u16 = 1;
 const WHAT: &str = "this is the demonstration: its nodes, links and servers are processes and networks of one machine, \
-                    and the faults below are made on purpose";
+                    and the faults below are deliberate";
 
 /// Connection to the demonstration, and its last data.
 struct Demonstration {
@@ -96,7 +96,7 @@ impl Demonstration {
         line.push(b'\n');
         let written = stream.write_all(&line);
         written.map_err(|error| format!("the demonstration: {error}"))?;
-        Ok("the demonstration does it".to_owned())
+        Ok("the demonstration executes it".to_owned())
     }
 }
 
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_no_demonstration() {
+    fn peer_with_an_endless_line_is_not_the_demonstration() {
         let (own, mut other) = UnixStream::pair().unwrap();
         own.set_nonblocking(true).unwrap();
         let mut role = Demonstration {

@@ -71,7 +71,7 @@ fn behind<'l>(
     word: &ConfigWord,
     what: &str,
 ) -> Result<&'l ConfigWord, Diagnostic> {
-    args.required(&format!("{what} behind '{}'", word.text()))
+    args.required(&format!("{what} after '{}'", word.text()))
 }
 
 fn text(args: &mut Args<'_>, word: &ConfigWord, what: &str) -> Result<String, Diagnostic> {
@@ -84,7 +84,7 @@ fn text(args: &mut Args<'_>, word: &ConfigWord, what: &str) -> Result<String, Di
 
 fn end(args: &mut Args<'_>, word: &ConfigWord) -> Result<RouteEndpoint, Diagnostic> {
     let value = behind(args, word, "an address")?;
-    let not = "no IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443";
+    let not = "not an IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443";
     route::end(value.str()).ok_or_else(|| args.unexpected_value(value, not))
 }
 
@@ -186,7 +186,7 @@ fn wish(args: &mut Args<'_>, word: &ConfigWord) -> Result<ExpectedResult, Diagno
             }
         }
         "status" => {
-            let status = args.integer("a status code behind 'status'", STATUS)?;
+            let status = args.integer("a status code after 'status'", STATUS)?;
             ExpectedResult::Status(u16::try_from(status).unwrap_or_default())
         }
         "location" => ExpectedResult::Location(text(args, word, "a URL")?),
@@ -208,7 +208,7 @@ fn expect(draft: &mut ExpectationsDraft, args: &mut Args<'_>) -> Built {
     asked.tls |= asked.is_connection() && gathered.sni.is_some();
     if asked.is_path && gathered.on.is_none() && gathered.to.is_none() {
         return Err(mistake(
-            "which frontend gets it is not said: add `on NAME` or `to ADDRESS:PORT`, or write a URL",
+            "the frontend is not specified: add `on NAME` or `to ADDRESS:PORT`, or write a URL",
         ));
     }
     if gathered.wishes.is_empty() {
@@ -219,7 +219,7 @@ fn expect(draft: &mut ExpectationsDraft, args: &mut Args<'_>) -> Built {
         .iter()
         .find(|(wish, _)| *wish == ExpectedResult::Refused);
     if let Some((_, span)) = refused.filter(|_| gathered.wishes.len() > 1) {
-        let words = "a request that is refused has no other outcome";
+        let words = "`refused` excludes every other outcome";
         return Err(args.value_error(&codes::VALUE, *span, words));
     }
     if draft.expectations.len() >= EXPECTATIONS_MAX {
@@ -247,18 +247,22 @@ pub(super) static LINES: &[Row] = &[Row {
     syntax: "expect [<method>] [<url> | <path>] [on <frontend>] [from <address>] [to <address>] [through <address>] \
         [sni <name>] [header <header>]… [data <text>] { backend <name> | server [<backend>/]<name> | status <code> | location \
         <url> | refused }…",
-    doc: "A request, and what these files make of it. `evenkeel check` and `evenkeel config apply` serve each such request by the \
-        code that serves all others, without contacting a server, and refuse the files if something else becomes of it.\n\n\
+    doc: "A request and its expected outcome. `evenkeel check` and `evenkeel config apply` evaluate each \
+          such request with the code of the proxy, without contacting a server, and refuse the files if the \
+          outcome differs.\n\n\
         The listener is the one on the port of the URL (80, or 443 with https). A path needs `on <frontend>`; its host is \
         `localhost`. Without either it is a connection: to a frontend with `mode http` a GET for `/`, to others nothing \
         but the `data`, or a TLS client with `sni`.\n\n\
         `backend`: a server of this backend gets the request. `server`: this server gets it. `status`: the proxy itself replies \
-        with this status; with `backend` besides, in that backend. `location`: it redirects there. `refused`: the request gets \
-        neither, because the connection is closed, no line chooses a backend, or no server of it can take the request.\n\n\
-        Each request meets the files as just started: all servers count as up unless their line says `disabled`, \
-        stick tables are empty. With `from` (192.0.2.10 by default) it comes from another client, with `to` it goes to another \
-        address, with `through` a listener with `accept-proxy` is told by another load balancer. `evenkeel route` asks the \
-        same and shows each line that was evaluated.",
+        with this status; together with `backend`, in that backend. `location`: it redirects there. \
+        `refused`: the request gets \
+        neither, because the connection is closed, no line chooses a backend, or the backend has no \
+        available server.\n\n\
+        Each request is evaluated as directly after a start: all servers count as up unless their line says \
+        `disabled`, and stick tables are empty. `from` sets the address of the client (192.0.2.10 by \
+        default), `to` the address that it connects to, and `through` the load balancer that connects to a \
+        listener with `accept-proxy`. `evenkeel route` evaluates the same request and shows each line that \
+        was evaluated.",
     example: "expect GET https://shop.example.org/cart from 198.51.100.7 backend app",
     build: expect,
 }];

@@ -22,7 +22,7 @@ pub fn unmet(
         if begun.elapsed() > TIME_MAX {
             let left = expectations.len() - at;
             let words = format!(
-                "this expectation and {} others were not evaluated: those before took {} s",
+                "this expectation and {} others were not evaluated: the previous ones took {} s",
                 left - 1,
                 TIME_MAX.as_secs()
             );
@@ -77,7 +77,7 @@ fn difference(one: &Expectation, report: &RouteReport, files: &[String]) -> Opti
         *span,
         format!("{}: {words}", report.request),
     );
-    told = told.label("this is not what happens");
+    told = told.label("this does not happen");
     if let Some(line) = report.decided_by() {
         told = told.with_label(line.span, "this line decided");
     }
@@ -122,7 +122,7 @@ fn became(report: &RouteReport) -> String {
             status, location, ..
         } => match location {
             Some(location) => format!("the proxy replies {status}, location {location}"),
-            None if status.is_empty() => "the proxy replies something that is no HTTP".to_owned(),
+            None if status.is_empty() => "the proxy replies something that is not HTTP".to_owned(),
             None => format!("the proxy replies {status}"),
         },
         RouteDestination::Waits { .. } | RouteDestination::Nothing { .. } => {

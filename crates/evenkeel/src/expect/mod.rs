@@ -23,7 +23,7 @@ pub static PART: ConfigurationPart = ConfigurationPart {
     sections: Sections {
         names: &[(
             "test",
-            "Requests and what should become of them, for `evenkeel check` and `evenkeel config apply`.",
+            "Requests with their expected outcomes, for `evenkeel check` and `evenkeel config apply`.",
         )],
         ..Sections::NONE
     },
@@ -52,8 +52,9 @@ static DOCUMENTED_SECTION: Documented = Documented {
     name: "test",
     places: &["file"],
     syntax: "test [<name>]",
-    doc: "Requests, and what should become of them: a test of the configuration, which stands beside it. `evenkeel check` and \
-        `evenkeel config apply` refuse files that do something else; in a cluster, so does each node. A start and a reload ignore the section.",
+    doc: "Requests with their expected outcomes: a test of the configuration in the same file. `evenkeel \
+          check` and `evenkeel config apply` refuse files with another outcome; in a cluster, so does each \
+          node. A start and a reload ignore the section.",
     example: "test shop\n    expect http://shop.example.org/cart backend app\n    expect /admin on web from 203.0.113.9 status 403",
     family: "Tests of a configuration",
     built: true,

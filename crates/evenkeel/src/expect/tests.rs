@@ -65,7 +65,7 @@ fn told(lines: &[&str]) -> String {
 }
 
 #[test]
-fn requests_that_become_what_was_expected_are_told_of_nobody() {
+fn met_expectations_are_not_reported() {
     let lines = [
         "expect http://shop.example:8080/ backend app",
         "expect GET http://shop.example:8080/ server a1",
@@ -92,12 +92,12 @@ fn requests_that_become_what_was_expected_are_told_of_nobody() {
 }
 
 #[test]
-fn each_request_meets_tables_of_its_own() {
+fn each_request_has_its_own_tables() {
     assert_eq!(told(&["expect / on web backend app"; 5]), "");
 }
 
 #[test]
-fn what_becomes_of_a_request_instead_is_told_at_the_expected_outcome() {
+fn unmet_expectation_reports_the_actual_outcome() {
     let text = told(&[
         "expect http://shop.example:8080/ backend static",
         "expect / on web server a2",
@@ -118,7 +118,7 @@ fn what_becomes_of_a_request_instead_is_told_at_the_expected_outcome() {
 }
 
 #[test]
-fn the_command_for_a_closer_look_has_all_of_the_request() {
+fn suggested_route_command_contains_the_whole_request() {
     let mut site = load(
         "test\n    expect POST \"/a?b='c\" on web from 10.0.0.1:5 to 192.0.2.8 header \"X-A: it's\" data 'x y' status 200\n",
     );
@@ -136,7 +136,7 @@ fn the_command_for_a_closer_look_has_all_of_the_request() {
 }
 
 #[test]
-fn wrong_lines_are_told_at_their_words() {
+fn invalid_lines_are_reported_at_their_words() {
     let text = told(&[
         "expct / on web status 200",
         "expect",
@@ -163,7 +163,7 @@ fn wrong_lines_are_told_at_their_words() {
 }
 
 #[test]
-fn files_with_an_error_and_those_that_are_not_asked_are_not_served() {
+fn expectations_are_skipped_for_invalid_files() {
     let mut site = load("test\n    expect / on web status 200\n    what\n");
     let before = site.proxy.diagnostics.errors();
     site.check_expectations();
@@ -174,7 +174,7 @@ fn files_with_an_error_and_those_that_are_not_asked_are_not_served() {
 }
 
 #[test]
-fn every_example_is_good() {
+fn every_example_is_valid() {
     for row in documented() {
         let text = match row.kind {
             "section" => row.example.to_owned(),

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn files_come_from_f_and_from_behind_two_dashes() {
+    fn files_follow_f_or_two_dashes() {
         let arguments = parsed("-f a -f b -c -- c -d").unwrap();
         assert_eq!(arguments.files, ["a", "b", "c", "-d"].map(PathBuf::from));
         assert!(arguments.check && !arguments.foreground);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_master_has_sockets_and_may_tell_systemd() {
+    fn master_has_sockets_and_notifies_systemd() {
         let arguments = parsed("-Ws -S /run/m.sock,mode,600 -S 127.0.0.1:9 -f x").unwrap();
         assert!(arguments.master_worker && arguments.notify);
         assert_eq!(arguments.masters, ["/run/m.sock,mode,600", "127.0.0.1:9"]);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_flag_shows_the_usage() {
+    fn unknown_argument_prints_the_usage() {
         for line in ["-zz", "file.cfg", "-d4", "--help", "-cc", "-4", "-Dd", ""] {
             if line.is_empty() {
                 continue;
@@ -319,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_without_its_value_is_told() {
+    fn missing_flag_value_is_reported() {
         for flag in ["-f", "-p", "-n", "-N", "-m", "-C", "-L"] {
             assert_eq!(parsed(flag), Err(ArgumentError::Missing(flag.into())));
         }
     }
 
     #[test]
-    fn what_is_not_built_is_refused_by_its_name() {
+    fn unsupported_flag_is_refused_by_name() {
         for flag in ["-dC", "-dt"] {
             let error = parsed(flag).unwrap_err();
             assert!(
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn process_ids_go_on_up_to_the_next_flag() {
+    fn process_ids_extend_to_the_next_flag() {
         let arguments = parsed("-sf 7 8 -db -st 9 -f a -x /run/s").unwrap();
         let before = Before {
             socket: Some("/run/s".into()),
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_process_id_is_refused() {
+    fn invalid_process_id_is_refused() {
         let rest = |rest: &str| {
             let rest = rest.to_owned();
             Err(ArgumentError::Pid { flag: "-sf", rest })
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_without_effect_are_kept_to_be_told() {
+    fn flags_without_effect_are_recorded() {
         let arguments = parsed("-dM42,tag -dS -de").unwrap();
         let flags: Vec<_> = arguments
             .without_effect
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_c_reads_them() {
+    fn numbers_are_parsed_as_in_c() {
         assert_eq!(parsed("-n abc").unwrap().connections, None);
         assert_eq!(parsed("-n 10k").unwrap().connections, Some(10));
         assert_eq!(

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_may_stand_together_and_the_last_may_have_a_value() {
+    fn short_flags_combine_and_the_last_may_have_a_value() {
         let arguments = parsed("-nlDf /etc/k.conf -p/run/a.pid -r /run/b.pid -PRS local3");
         let expected = Arguments {
             foreground: true,
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_take_their_value_behind_a_sign_or_as_the_next_word() {
+    fn long_options_take_a_value_after_equals_or_as_next_word() {
         let arguments =
             parsed("--use-file=/a --pid /b --config-id=one --no_bfd --dont-fork --vrrp");
         assert_eq!(arguments.file, PathBuf::from("/a"));
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_may_be_missing_is_only_taken_when_glued_on() {
+    fn optional_value_must_be_attached() {
         assert_eq!(parsed("-t file").test, Some(None));
         assert_eq!(parsed("-tout.txt").test, Some(Some("out.txt".into())));
         assert_eq!(parsed("--config-test=x").test, Some(Some("x".into())));
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_told_by_its_name_and_the_rest_is_understood() {
+    fn unknown_options_are_named_and_the_rest_applies() {
         let arguments = parsed("-Zn --vrr --signum");
         assert!(arguments.wrong && arguments.foreground && !arguments.vrrp_only);
         assert_eq!(
@@ -384,12 +384,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_gives_the_addresses_up_unless_that_is_not_wanted() {
+    fn stop_releases_addresses_unless_disabled() {
         assert!(parsed("").releases && parsed("-X").releases && !parsed("-V").releases);
     }
 
     #[test]
-    fn a_umask_is_read_as_c_reads_it() {
+    fn umask_is_parsed_as_in_c() {
         let mask = |text: &str| parsed(&format!("-u {text}")).umask;
         assert_eq!(
             (mask("022"), mask("18"), mask("0x12")),

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_have_the_numbers_that_scripts_ask_for() {
+    fn signals_have_the_numbers_of_keepalived() {
         let all = ["STOP", "RELOAD", "DATA", "STATS", "STATS_CLEAR", "JSON"];
         let numbers: Vec<_> = all.iter().filter_map(|one| signal(one)).collect();
         assert_eq!(numbers, [15, 1, 10, 12, 63, 36]);

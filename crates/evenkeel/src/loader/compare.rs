@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rights_stay_what_they_are_and_what_the_file_asks_for_is_named() {
+    fn privileges_stay_and_the_requested_ones_are_named() {
         let has = Rights {
             // Nobody has it.
             uid: Some(4_000_000_000),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_that_changed_is_not_told_as_nothing() {
+    fn changed_map_is_reported() {
         let map = std::env::temp_dir().join(format!("evenkeel-compare-{}", std::process::id()));
         let text = format!(
             "defaults\n timeout client 1s\nfrontend f\n bind 127.0.0.1:8080\n \
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewed_certificate_is_named_and_nothing_of_it_is_shown() {
+    fn renewed_certificate_is_named_without_its_content() {
         let file =
             std::env::temp_dir().join(format!("evenkeel-renewed-{}.pem", std::process::id()));
         let text = format!(

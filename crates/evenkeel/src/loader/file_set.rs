@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_has_all_that_the_files_name_and_loads_without_any_of_them() {
+    fn file_set_is_complete_and_loads_alone() {
         let scratch = FileSetDirectory::new("all");
         let path = site(&scratch);
         let before = crate::process::load_files(
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_in_the_set_is_told_with_what_to_do_though_it_is_on_the_disk() {
+    fn file_missing_in_the_set_is_reported_with_help() {
         let scratch = FileSetDirectory::new("missing");
         let mut set = collected(site(&scratch));
         set.version = VersionId(12);
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_keepalived_travel_with_what_they_include() {
+    fn keepalived_files_include_their_includes() {
         let scratch = FileSetDirectory::new("keepalived");
         scratch.write(
             "parts/one.conf",

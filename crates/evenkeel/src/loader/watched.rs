@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn every_link_on_the_way_counts_as_in_a_volume_of_kubernetes() {
+    fn every_link_of_a_path_is_watched() {
         let scratch = scratch("links");
         let dir = &scratch.0;
         std::fs::create_dir(dir.join("..one")).unwrap();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_path_that_is_missing_its_first_missing_name_counts() {
+    fn first_missing_component_of_a_path_is_watched() {
         let scratch = scratch("missing");
         let mut places = WatchedDirectories::default();
         places.add(&scratch.0.join("sub/deep/x.map"));
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_leads_to_itself_ends() {
+    fn link_loop_ends() {
         let scratch = scratch("loop");
         symlink("loop", scratch.0.join("loop")).unwrap();
         let mut places = WatchedDirectories::default();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_directory_that_is_named_new_configuration_files_count() {
+    fn new_configuration_files_in_a_directory_are_watched() {
         let scratch = scratch("directory");
         let mut places = WatchedDirectories::default();
         places.add(&scratch.0);

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_root_directory_that_does_not_exist_is_told() {
+    fn missing_root_directory_is_reported() {
         let error = drop_rights(Some(Path::new("/nonexistent")), None, None).unwrap_err();
         assert!(
             error.to_string().starts_with("Cannot chroot(/nonexistent)"),
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_asked_nothing_is_given_up() {
+    fn no_privileges_are_dropped_unless_requested() {
         assert!(drop_rights(None, None, None).is_ok());
     }
 }

@@ -105,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_numbers_are_read_as_the_system_writes_them() {
+    fn cpu_lists_of_the_kernel_are_parsed() {
         assert_eq!(numbers("0-2,8\n"), [0, 1, 2, 8]);
         assert_eq!(numbers("3\n"), [3]);
         assert!(numbers("\n").is_empty());
     }
 
     #[test]
-    fn only_a_process_on_several_nodes_is_kept_to_the_first() {
+    fn process_on_several_numa_nodes_is_bound_to_the_first() {
         let two = machine("two-nodes", &["0-1\n", "2-3\n"]);
         let all = set(&[0, 1, 2, 3]);
         let node = first_node(&two, &all).unwrap();

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_given_back_once_after_work_and_only_when_it_is_quiet() {
+    fn memory_is_returned_once_when_idle() {
         let mut memory = MemoryTrimmer::default();
         let mut used = 0;
         let mut look = |more: u64| {

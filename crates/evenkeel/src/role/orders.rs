@@ -293,7 +293,9 @@ impl Supervised {
                 self.paused.then(|| self.pause(false))
             }
             None => {
-                voice.warning("the supervisor ended during the trial of this proxy; it ends, too");
+                voice.warning(
+                    "the supervisor ended while this proxy was a candidate: this proxy ends, too",
+                );
                 Some(ServingOrder::StopSoftly)
             }
         }

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_told_now_and_then_and_not_all_the_time() {
+    fn counters_are_sent_at_intervals() {
         let began = Instant::now();
         let mut telling = Telling::new(began);
         telling.revision = revision::read();

@@ -40,12 +40,12 @@ impl RouteRequest {
             (Some(method), Some(url), None) => (method, url),
             _ => {
                 return Err(format!(
-                    "'{text}' is no request: write 'GET https://host/path'"
+                    "'{text}' is not a request: write 'GET https://host/path'"
                 ));
             }
         };
         if !method.bytes().all(is_of_token) {
-            return Err(format!("'{method}' is no method, such as GET or POST"));
+            return Err(format!("'{method}' is not a method, such as GET or POST"));
         }
         // A scheme is case-insensitive (RFC 3986, section 3.1).
         let of_scheme = |scheme: &str| {
@@ -57,7 +57,7 @@ impl RouteRequest {
             (_, Some(rest)) => (false, rest),
             (None, None) => {
                 return Err(format!(
-                    "'{url}' is no URL with http:// or https://: write 'GET https://host/path'"
+                    "'{url}' is not a URL with http:// or https://: write 'GET https://host/path'"
                 ));
             }
         };
@@ -72,11 +72,12 @@ impl RouteRequest {
         let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         if !is_plain(&target) || !is_plain(authority) || authority.contains('@') {
             return Err(format!(
-                "'{url}' has characters that a URL cannot have, or a user: write them as %XX, and a name as its ASCII form"
+                "'{url}' contains a user, or characters that are not allowed in a URL: write them as %XX, \
+                 and a host name in its ASCII form"
             ));
         }
-        let (host, port) = split(authority)
-            .ok_or_else(|| format!("'{url}' has no host, or a port that is none"))?;
+        let (host, port) =
+            split(authority).ok_or_else(|| format!("'{url}' has no host, or an invalid port"))?;
         Ok(RouteRequest {
             method: method.to_owned(),
             tls,
@@ -136,7 +137,7 @@ impl RouteRequest {
         let (name, value) = text.split_once(':').unwrap_or_default();
         let is_name = !name.is_empty() && name.bytes().all(is_of_token);
         if !is_name || value.contains(['\r', '\n', '\0']) {
-            return Err(format!("'{text}' is no header: write 'Name: value'"));
+            return Err(format!("'{text}' is not a header: write 'Name: value'"));
         }
         self.headers
             .push((name.to_owned(), value.trim().to_owned()));
@@ -151,12 +152,15 @@ impl RouteRequest {
     pub fn check_length(&self) -> Result<(), String> {
         for (name, value) in &self.headers {
             if name.eq_ignore_ascii_case("transfer-encoding") {
-                return Err("Transfer-Encoding cannot be asked for: leave it out, and `--data` sets Content-Length".to_owned());
+                return Err(
+                    "Transfer-Encoding is not supported: omit it, and `--data` sets Content-Length"
+                        .to_owned(),
+                );
             }
             let is_length = name.eq_ignore_ascii_case("content-length");
             if is_length && value.parse() != Ok(self.body.len()) {
                 return Err(format!(
-                    "Content-Length is {value}, but the body has {} bytes: leave the header out",
+                    "Content-Length is {value}, but the body has {} bytes: omit the header",
                     self.body.len()
                 ));
             }
@@ -243,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn urls_are_parsed() {
         let of = |text: &str| {
             let asked = RouteRequest::parse(text).unwrap();
             (
@@ -293,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused_with_words() {
+    fn invalid_requests_are_refused_with_a_reason() {
         for text in [
             "",
             "GET",

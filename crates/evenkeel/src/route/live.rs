@@ -71,7 +71,7 @@ impl Live {
             })
         }));
         let lists = left_out.lists.iter().map(|(file, entries)| {
-            format!("{file} has {entries} entries: changes of it at run time are not looked at")
+            format!("{file} has {entries} entries: its run-time changes are ignored")
         });
         notes.extend(lists.take(NOTES_MAX));
         Live {

@@ -103,7 +103,7 @@ impl Request {
         let live = Live::new(&config, frontend, report.backend.as_deref(), &left_out);
         if frontend.state.frontend.paused.load(Relaxed) {
             let name = &frontend.name;
-            let why = format!("frontend {name} is disabled at run time: it takes no connection");
+            let why = format!("frontend {name} is disabled at run time: it accepts no connection");
             report.outcome = RouteDestination::Nothing { why };
         }
         report.live = Some(live);

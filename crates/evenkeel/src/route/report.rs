@@ -326,7 +326,7 @@ impl<'r> Making<'r> {
                 line.met = Some(*met == Some(true));
                 line.terms = terms;
                 if line.met == Some(true) && line.text.starts_with("use-server ") {
-                    line.fails = Some("no such server, or it cannot take the request".to_owned());
+                    line.fails = Some("no such server, or it is not available".to_owned());
                 }
                 self.lines.push(line);
             }
@@ -481,13 +481,13 @@ impl<'r> Making<'r> {
         let tie = self.tie.as_ref().filter(|_| for_one);
         let why = match (tie, for_one) {
             (Some((server, by)), _) => {
-                format!("{server}, given by {}, is full", by.words())
+                format!("{server}, selected by {}, is full", by.words())
             }
             (None, true) => format!(
                 "the server that balance {} chooses is full",
                 algorithm(&backend.balance)
             ),
-            (None, false) => "every server that can take it is full".to_owned(),
+            (None, false) => "every available server is full".to_owned(),
         };
         RouteDestination::Waits {
             backend: backend.name.to_string(),
@@ -505,7 +505,7 @@ impl<'r> Making<'r> {
         if tied == name {
             by.to_owned()
         } else {
-            format!("{}; {tied}, given by {by}, cannot take it", balance())
+            format!("{}; {tied}, selected by {by}, is not available", balance())
         }
     }
 
@@ -514,7 +514,7 @@ impl<'r> Making<'r> {
         let is_by_key = backend.balance.is_by_key() && !lacks_key;
         let mut words = format!("balance {}", algorithm(&backend.balance));
         if lacks_key {
-            words += ", in turn, since the request has not what that goes by";
+            words += ", in turn, because the request has no key for it";
         }
         let backups = backend.state.active_usable() == 0;
         if backups {
@@ -532,7 +532,7 @@ impl<'r> Making<'r> {
         let names: Vec<&str> = able.iter().map(|one| &*one.name).collect();
         match (names.len(), is_by_key) {
             (0 | 1, false) if count > 1 => words + "; it has the fewest sessions for its weight",
-            (0 | 1, _) => words + "; no other one can take it",
+            (0 | 1, _) => words + "; no other server is available",
             (_, true) => words,
             (more, false) if more > NAMES_MAX => {
                 format!("{words}; any of {more} servers can be chosen")
@@ -547,7 +547,7 @@ impl<'r> Making<'r> {
                 format!("backend {} has no server", backend.name)
             }
             (Some(backend), _) => {
-                format!("backend {} has no server that can take it", backend.name)
+                format!("backend {} has no available server", backend.name)
             }
             (None, Some(disabled)) => format!("backend {disabled} is disabled"),
             (None, None) if status.starts_with("503") => "no line chooses a backend".to_owned(),
@@ -557,12 +557,17 @@ impl<'r> Making<'r> {
 
     fn why_nothing(&self, by: Option<String>) -> String {
         if self.only_http2 {
-            return "the listener takes only HTTP/2 (`proto h2`), and this command asks by HTTP/1.1".to_owned();
+            return "the listener accepts only HTTP/2 (`proto h2`), and this command uses HTTP/1.1"
+                .to_owned();
         }
         match (by, self.backend) {
             (Some(by), _) => format!("the connection is closed or held by {by}"),
-            (None, Some(backend)) => format!("backend {} has no server that can take it", backend.name),
-            (None, None) => "no line chooses a backend, or the proxy waits for something that does not come within 3 s".to_owned(),
+            (None, Some(backend)) => format!("backend {} has no available server", backend.name),
+            (None, None) => {
+                "no line chooses a backend, or the proxy waits for something that does not \
+                 arrive within 3 s"
+                    .to_owned()
+            }
         }
     }
 }

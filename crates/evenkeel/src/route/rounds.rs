@@ -48,7 +48,7 @@ pub fn serve(
             live.at = at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
             let tables = more.iter().map(|key| {
                 format!(
-                    "an entry of table {} was not asked for: it counts as absent",
+                    "an entry of table {} was not requested: it counts as absent",
                     key.table
                 )
             });
@@ -57,6 +57,6 @@ pub fn serve(
         return Ok(report);
     }
     Err(NotServed::Silent(
-        "the instance was asked too often".to_owned(),
+        "too many requests to the instance".to_owned(),
     ))
 }

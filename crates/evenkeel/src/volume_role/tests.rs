@@ -182,7 +182,7 @@ fn cable(is_plain: bool) -> ReplicationLink {
 }
 
 #[test]
-fn two_nodes_of_a_cluster_find_each_other_and_frames_come_as_they_were_sent() {
+fn two_nodes_connect_and_exchange_frames() {
     let authority = Authority::found("office").unwrap();
     let cable = cable(false);
     let beta = VolumeTestNode::new(
@@ -245,7 +245,7 @@ fn two_nodes_of_a_cluster_find_each_other_and_frames_come_as_they_were_sent() {
 }
 
 #[test]
-fn who_is_no_present_node_of_the_cluster_is_refused_with_words() {
+fn non_members_are_refused_with_a_reason() {
     let (ours, other) = (
         Authority::found("office").unwrap(),
         Authority::found("office").unwrap(),
@@ -334,7 +334,7 @@ fn link_that_exists_ends_when_its_node_is_removed_or_its_ca_dropped() {
 }
 
 #[test]
-fn with_and_without_tls_do_not_meet_and_both_sides_say_so() {
+fn tls_and_plain_do_not_connect_and_both_report_it() {
     let authority = Authority::found("office").unwrap();
     let secure = cable(false);
     let plain = ReplicationLink {
@@ -369,7 +369,7 @@ fn with_and_without_tls_do_not_meet_and_both_sides_say_so() {
 }
 
 #[test]
-fn a_stranger_who_sends_a_byte_at_a_time_has_two_seconds_in_all() {
+fn slow_stranger_has_two_seconds_in_total() {
     let authority = Authority::found("office").unwrap();
     for is_plain in [true, false] {
         let cable = cable(is_plain);
@@ -416,7 +416,7 @@ fn stranger(to: SocketAddr) -> Option<TcpStream> {
 }
 
 #[test]
-fn strangers_at_every_place_do_not_keep_the_two_nodes_apart() {
+fn strangers_in_all_slots_do_not_block_the_nodes() {
     let authority = Authority::found("office").unwrap();
     for is_plain in [true, false] {
         let cable = cable(is_plain);

@@ -145,7 +145,7 @@ impl AddressTestNode {
 }
 
 #[test]
-fn an_upgraded_node_is_as_healthy_as_before_also_the_second_time_and_when_its_proxy_dies() {
+fn health_survives_upgrades_and_a_dying_proxy() {
     lab::skip_unless_root!();
     let node = AddressTestNode::new("health-upgrade");
     let supervised = node.start();
@@ -186,7 +186,7 @@ fn an_upgrade_never_makes_a_node_unfit() {
 }
 
 #[test]
-fn a_node_taken_over_by_another_supervisor_is_healthy_when_its_proxy_dies_and_after_an_upgrade() {
+fn health_survives_adoption_upgrade_and_a_dying_proxy() {
     lab::skip_unless_root!();
     let node = AddressTestNode::new("health-adopted");
     let first = node.start();
@@ -211,7 +211,7 @@ fn a_node_taken_over_by_another_supervisor_is_healthy_when_its_proxy_dies_and_af
 }
 
 #[test]
-fn a_proxy_that_died_while_nobody_supervised_is_followed_by_one_that_the_address_role_sees() {
+fn address_role_sees_the_proxy_restarted_after_adoption() {
     lab::skip_unless_root!();
     let node = AddressTestNode::new("health-orphans");
     let first = node.start();
@@ -227,7 +227,7 @@ fn a_proxy_that_died_while_nobody_supervised_is_followed_by_one_that_the_address
 }
 
 #[test]
-fn a_proxy_that_outlived_supervisor_and_address_role_is_seen_by_the_next_address_role() {
+fn next_address_role_sees_a_surviving_proxy() {
     lab::skip_unless_root!();
     let node = AddressTestNode::new("health-outlived");
     let first = node.start();
@@ -244,7 +244,7 @@ fn a_proxy_that_outlived_supervisor_and_address_role_is_seen_by_the_next_address
 }
 
 #[test]
-fn an_adopted_address_role_does_not_wait_for_a_proxy_that_the_files_no_longer_have() {
+fn adopted_address_role_ignores_a_removed_proxy() {
     lab::skip_unless_root!();
     let node = AddressTestNode::new("health-no-proxy");
     let first = node.start();
@@ -265,7 +265,7 @@ fn an_adopted_address_role_does_not_wait_for_a_proxy_that_the_files_no_longer_ha
 
 #[cfg(feature = "farm")]
 #[test]
-fn a_node_whose_farm_cannot_serve_is_unfit_and_says_why_until_it_can() {
+fn node_with_a_failing_farm_is_unfit_with_a_reason() {
     lab::skip_unless_root!();
     let node = AddressTestNode::new("health-farm");
     let leaf = Leaf {
@@ -305,7 +305,7 @@ fn a_node_whose_farm_cannot_serve_is_unfit_and_says_why_until_it_can() {
 }
 
 #[test]
-fn an_upgrade_to_files_without_addresses_gives_them_up() {
+fn upgrade_to_files_without_addresses_releases_them() {
     lab::skip_unless_root!();
     let node = AddressTestNode::new("health-given-up");
     let supervised = node.start();
@@ -328,7 +328,7 @@ fn an_upgrade_to_files_without_addresses_gives_them_up() {
 }
 
 #[test]
-fn an_upgrade_that_is_gone_back_from_leaves_the_node_healthy() {
+fn rolled_back_upgrade_leaves_the_node_healthy() {
     lab::skip_unless_root!();
     let node = AddressTestNode::new("health-failed");
     let supervised = node.start();
@@ -357,7 +357,7 @@ fn an_upgrade_that_is_gone_back_from_leaves_the_node_healthy() {
 }
 
 #[test]
-fn the_status_says_which_process_writes_no_heartbeat() {
+fn status_names_the_process_without_a_heartbeat() {
     lab::skip_unless_root!();
     let node = AddressTestNode::new("health-why");
     let supervised = node.start();

@@ -86,7 +86,7 @@ pub fn end(pid: i32) {
 }
 
 #[test]
-fn the_address_comes_with_a_start_and_goes_with_a_stop() {
+fn address_is_added_at_start_and_removed_at_stop() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-life");
     let supervised = bed.start(&["run", "-f", "k.conf"]);
@@ -99,7 +99,7 @@ fn the_address_comes_with_a_start_and_goes_with_a_stop() {
 }
 
 #[test]
-fn a_role_that_is_killed_is_followed_and_the_address_never_goes() {
+fn killed_role_restarts_and_the_address_stays() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-killed");
     let supervised = bed.start(&["run", "-f", "k.conf"]);
@@ -121,7 +121,7 @@ fn a_role_that_is_killed_is_followed_and_the_address_never_goes() {
 }
 
 #[test]
-fn a_supervisor_that_is_killed_leaves_the_role_to_the_next_one() {
+fn killed_supervisor_leaves_the_role_to_the_next() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-adopted");
     let first = bed.start(&["run", "-f", "k.conf"]);
@@ -144,7 +144,7 @@ fn a_supervisor_that_is_killed_leaves_the_role_to_the_next_one() {
 }
 
 #[test]
-fn what_an_adopted_role_runs_already_is_not_told_as_new() {
+fn unchanged_version_of_an_adopted_role_is_not_reported() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-same");
     let proxy = passes("", &[8080], 1);
@@ -167,7 +167,7 @@ fn what_an_adopted_role_runs_already_is_not_told_as_new() {
 }
 
 #[test]
-fn a_reload_changes_what_is_different_and_a_bad_file_nothing() {
+fn reload_applies_differences_and_refuses_a_bad_file() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-reload");
     let supervised = bed.start(&["run", "-f", "k.conf"]);
@@ -191,7 +191,7 @@ fn a_reload_changes_what_is_different_and_a_bad_file_nothing() {
 }
 
 #[test]
-fn the_status_is_told_in_words_for_programs_and_as_metrics() {
+fn status_is_available_as_text_json_and_metrics() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-status");
     let none = bed.run(&["address"]);
@@ -225,7 +225,7 @@ fn the_status_is_told_in_words_for_programs_and_as_metrics() {
 }
 
 #[test]
-fn a_proxy_and_addresses_are_two_roles_and_each_survives_the_other() {
+fn proxy_and_address_role_survive_each_other() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-proxy");
     let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
@@ -279,7 +279,7 @@ fn the_role_holds_only_the_capabilities_that_addresses_need() {
 }
 
 #[test]
-fn under_keepalived_s_name_its_signals_files_and_lines_are_those_that_scripts_know() {
+fn personality_keepalived_has_its_signals_files_and_messages() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-keepalived");
     let words = [
@@ -325,7 +325,7 @@ fn under_keepalived_s_name_its_signals_files_and_lines_are_those_that_scripts_kn
 }
 
 #[test]
-fn in_the_background_under_keepalived_s_name_nothing_keeps_the_caller_s_output_open() {
+fn keepalived_in_the_background_closes_the_callers_output() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-background");
     let mut command = Command::new("timeout");
@@ -345,7 +345,7 @@ fn in_the_background_under_keepalived_s_name_nothing_keeps_the_caller_s_output_o
 }
 
 #[test]
-fn another_program_in_the_place_of_this_one_has_a_role_of_its_own_and_the_address_stays() {
+fn replaced_program_gets_its_own_role_and_the_address_stays() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-upgrade");
     let program = bed.scratch.path().join("evenkeel");
@@ -381,7 +381,7 @@ fn another_program_in_the_place_of_this_one_has_a_role_of_its_own_and_the_addres
 }
 
 #[test]
-fn an_adopted_role_of_another_program_is_followed_by_one_of_this_program() {
+fn adopted_role_of_another_program_is_replaced() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-adopted");
     let program = bed.scratch.path().join("evenkeel");
@@ -516,7 +516,7 @@ fn a_reload_exchanges_a_proxy_for_addresses() {
 }
 
 #[test]
-fn a_role_without_a_supervisor_gives_the_address_up_when_it_is_told_to_end() {
+fn orphaned_role_releases_the_address_on_a_signal() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-orphan");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
@@ -535,7 +535,7 @@ fn a_role_without_a_supervisor_gives_the_address_up_when_it_is_told_to_end() {
 }
 
 #[test]
-fn a_reload_brings_a_proxy_to_addresses_and_takes_it_away_again() {
+fn reload_adds_and_removes_a_proxy_beside_addresses() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-brings");
     let nothing = "global\n maxconn 100\n";
@@ -594,7 +594,7 @@ fn a_reload_brings_a_proxy_to_addresses_and_takes_it_away_again() {
 }
 
 #[test]
-fn a_proxy_that_cannot_begin_leaves_addresses_as_they_are() {
+fn failed_proxy_start_leaves_addresses_unchanged() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-alone");
     bed.scratch
@@ -625,7 +625,7 @@ fn a_proxy_that_cannot_begin_leaves_addresses_as_they_are() {
 }
 
 #[test]
-fn a_role_that_dies_in_a_change_which_removes_the_proxy_goes_on_with_what_it_ran() {
+fn role_dying_in_a_reload_keeps_its_previous_version() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-dies");
     let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
@@ -675,7 +675,7 @@ fn a_role_that_dies_in_a_change_which_removes_the_proxy_goes_on_with_what_it_ran
 }
 
 #[test]
-fn an_address_follows_the_health_of_a_proxy_that_comes_and_is_well_when_it_goes() {
+fn address_follows_the_health_of_an_added_proxy() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-health");
     let addresses = "virtual-ip www\n address 10.0.0.9/24\n interface v0\n prefer one two\n failover 500ms\n\

@@ -90,7 +90,7 @@ fn an_adopted_role_that_dies_is_followed_by_another_one_and_adopted_again() {
 }
 
 #[test]
-fn a_role_that_had_states_to_tell_while_it_was_alone_is_adopted_with_them() {
+fn orphaned_role_is_adopted_with_its_states() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let socket = scratch.path().join("admin");
@@ -119,7 +119,7 @@ fn a_role_that_had_states_to_tell_while_it_was_alone_is_adopted_with_them() {
 }
 
 #[test]
-fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so() {
+fn one_of_two_starting_supervisors_adopts() {
     let (scratch, port, first) = serving_one();
     let role = kill_supervisor(&first);
     let both = [0, 1].map(|_| Supervised::run(&scratch, "a.cfg"));
@@ -153,7 +153,7 @@ fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so(
 }
 
 #[test]
-fn a_role_that_was_alone_for_long_has_much_to_tell_and_is_adopted_all_the_same() {
+fn long_orphaned_role_with_many_states_is_adopted() {
     let (scratch, _port, first) = serving_one();
     let role = kill_supervisor(&first);
     // Longer than the interval at which the role reports its counters.
@@ -170,7 +170,7 @@ fn a_role_that_was_alone_for_long_has_much_to_tell_and_is_adopted_all_the_same()
 }
 
 #[test]
-fn an_orphan_that_is_told_to_end_by_a_signal_ends_and_a_start_begins_anew() {
+fn orphan_ends_on_a_signal_and_the_next_start_is_fresh() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     scratch
@@ -196,7 +196,7 @@ fn an_orphan_that_is_told_to_end_by_a_signal_ends_and_a_start_begins_anew() {
 }
 
 #[test]
-fn a_file_that_became_bad_meanwhile_does_not_end_what_serves() {
+fn invalid_file_does_not_end_an_adopted_role() {
     let (scratch, port, first) = serving_one();
     let role = kill_supervisor(&first);
     scratch.write("a.cfg", "nonsense\n").unwrap();
@@ -247,7 +247,7 @@ fn haproxys_name_adopts_too_and_started_twice_on_purpose_it_does_not() {
 }
 
 #[test]
-fn without_a_runtime_directory_a_role_that_is_left_alone_serves_on_all_the_same() {
+fn orphan_without_a_runtime_directory_continues_to_serve() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     scratch.write("runtime", "a file in its place").unwrap();
@@ -296,7 +296,7 @@ fn a_role_as_nobody_is_adopted_by_root() {
 }
 
 #[test]
-fn of_two_that_start_with_the_same_files_at_once_one_serves() {
+fn one_of_two_instances_with_the_same_files_serves() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let text = passes("", &[port], origin("one"));
@@ -378,7 +378,7 @@ fn a_role_of_other_files_whose_supervisor_has_ended_is_named_at_a_start() {
 }
 
 #[test]
-fn the_status_names_the_processes_also_where_no_part_has_one_beside_the_proxy() {
+fn status_names_processes_without_sidecars() {
     let (scratch, _port, supervised) = serving_one();
     let role = supervised.role().unwrap();
     let status = |word: &str| {

@@ -19,7 +19,7 @@ fn went_back(message: &SupervisorMessage) -> bool {
 }
 
 #[test]
-fn without_files_and_without_a_cluster_both_ways_are_named() {
+fn start_without_files_and_cluster_names_both_options() {
     let scratch = ScratchDirectory::new().unwrap();
     let outcome = run(evenkeel(), scratch.path(), ["run", "--state", "state"]);
     assert_eq!(outcome.code(), Some(1));
@@ -33,7 +33,7 @@ fn without_files_and_without_a_cluster_both_ways_are_named() {
 }
 
 #[test]
-fn a_lost_file_of_membership_is_named_with_its_copy() {
+fn lost_membership_file_is_named_with_its_copy() {
     let scratch = ScratchDirectory::new().unwrap();
     scratch.write("member.copy", "any").unwrap();
     let outcome = run(evenkeel(), scratch.path(), ["run", "--state", "."]);
@@ -87,8 +87,7 @@ fn member_restores_its_files_and_names_why_it_cannot_take_part() {
 }
 
 #[test]
-fn a_first_version_is_waited_for_and_a_version_on_trial_is_gone_back_from_without_a_lost_connection()
- {
+fn first_version_is_awaited_and_candidate_rolls_back_without_loss() {
     let member = MemberFixture::new(MemberKind::Node);
     let supervised = member.run();
     let mut control = member.control();
@@ -126,7 +125,7 @@ fn a_first_version_is_waited_for_and_a_version_on_trial_is_gone_back_from_withou
 }
 
 #[test]
-fn a_first_version_that_is_taken_back_leaves_nothing_that_is_served() {
+fn rolled_back_first_version_leaves_nothing_served() {
     let member = MemberFixture::new(MemberKind::Node);
     let supervised = member.run();
     let mut control = member.control();
@@ -156,7 +155,7 @@ fn a_first_version_that_is_taken_back_leaves_nothing_that_is_served() {
 }
 
 #[test]
-fn a_trial_ends_with_the_control_role_but_stays_where_it_was_written_down_as_accepted() {
+fn candidate_ends_with_the_control_role_unless_accepted() {
     let member = MemberFixture::new(MemberKind::Node);
     let port = free_port().unwrap();
     let one = version(1, &passes("", &[port], origin("one")));
@@ -213,7 +212,7 @@ fn a_trial_ends_with_the_control_role_but_stays_where_it_was_written_down_as_acc
 }
 
 #[test]
-fn a_refused_version_is_told_with_its_diagnostics_and_changes_nothing() {
+fn refused_version_is_reported_and_changes_nothing() {
     let member = MemberFixture::new(MemberKind::Node);
     let port = free_port().unwrap();
     let one = version(1, &passes("", &[port], origin("one")));
@@ -256,7 +255,7 @@ fn a_refused_version_is_told_with_its_diagnostics_and_changes_nothing() {
 }
 
 #[test]
-fn a_proxy_that_dies_with_a_version_on_trial_is_followed_by_one_with_the_accepted_version() {
+fn proxy_dying_with_a_candidate_restarts_with_the_accepted_version() {
     let member = MemberFixture::new(MemberKind::Node);
     let port = free_port().unwrap();
     member.accepts(&version(1, &passes("", &[port], origin("one"))));
@@ -314,7 +313,7 @@ fn the_death_of_the_control_role_or_of_the_supervisor_costs_no_connection() {
 }
 
 #[test]
-fn an_accepted_version_that_cannot_be_served_yet_is_tried_again() {
+fn accepted_version_that_fails_is_retried() {
     let member = MemberFixture::new(MemberKind::Node);
     let port = free_port().unwrap();
     let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
@@ -329,7 +328,7 @@ fn an_accepted_version_that_cannot_be_served_yet_is_tried_again() {
 }
 
 #[test]
-fn an_arbiter_serves_nothing_and_ends_when_it_is_told() {
+fn arbiter_serves_nothing_and_stops_on_request() {
     let member = MemberFixture::new(MemberKind::Arbiter);
     let supervised = member.run();
     let mut control = member.control();
@@ -376,7 +375,7 @@ fn held(within: Duration) -> SupervisorMessage {
 }
 
 #[test]
-fn an_address_is_held_as_long_as_its_lease_and_taking_it_over_ends_a_trial() {
+fn address_follows_its_lease_and_takeover_ends_a_candidate() {
     lab::skip_unless_root!();
     let lab = Lab::new("cluster-lease").unwrap();
     let host = host(&lab);

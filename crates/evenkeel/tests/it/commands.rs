@@ -7,7 +7,7 @@ fn ours(bench: &Bench, arguments: &str) -> CommandOutput {
 }
 
 #[test]
-fn check_ends_with_0_or_1_and_speaks_in_three_forms() {
+fn check_exits_with_0_or_1_in_three_formats() {
     let bench = Bench::new();
     bench.listening(18990, "");
     bench.file("bad.cfg", "frontend f\n    bnid 127.0.0.1:18990\n");
@@ -130,7 +130,7 @@ fn output_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn explain_knows_every_code_and_the_nearest_of_an_unknown_one() {
+fn explain_knows_every_code_and_suggests_the_nearest() {
     let bench = Bench::new();
     let explained = ours(&bench, "explain e0101");
     assert_eq!(explained.code(), Some(0));
@@ -271,7 +271,7 @@ fn completions_and_the_man_page_come_from_the_same_definitions() {
 }
 
 #[test]
-fn help_is_as_it_was() {
+fn help_is_unchanged() {
     let bench = Bench::new();
     for command in [
         "", "run ", "reload ", "check ", "fmt ", "explain ", "keyword ", "demo ",
@@ -321,7 +321,7 @@ fn the_scripted_demo_loses_no_request() {
 }
 
 #[test]
-fn a_file_in_which_nothing_listens_has_no_mistake_and_an_exit_code_of_its_own() {
+fn valid_file_without_listeners_has_its_own_exit_code() {
     let bench = Bench::new();
     std::fs::create_dir(bench.scratch.path().join("empty")).unwrap();
     bench.file("b.cfg", "backend b\n    server s 127.0.0.1:1\n");
@@ -371,7 +371,7 @@ fn upgrade_fails_for_errors_and_for_files_of_keepalived() {
 }
 
 #[test]
-fn files_that_hold_nothing_but_comments_are_valid_and_listen_nowhere() {
+fn files_with_only_comments_are_valid() {
     let bench = Bench::new();
     bench.file("comment.cfg", "# later\n\n");
     bench.file("empty.cfg", "");

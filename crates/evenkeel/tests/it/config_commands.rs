@@ -217,7 +217,7 @@ fn others(path: &str, maxconn: u32) -> FileSet {
 }
 
 #[test]
-fn of_two_who_change_at_once_the_second_sees_the_firsts_change_and_may_then_go_on() {
+fn second_concurrent_change_sees_the_first_before_retrying() {
     let role = ControlRoleFixture::new();
     let path = role.write("a.cfg", &text(10));
     let outcome = role.apply(&[]);
@@ -277,7 +277,7 @@ fn of_two_who_change_at_once_the_second_sees_the_firsts_change_and_may_then_go_o
 }
 
 #[test]
-fn files_are_read_as_the_member_that_is_asked_and_names_of_nobody_are_told() {
+fn files_are_loaded_as_the_member_and_unknown_nodes_reported() {
     let role = ControlRoleFixture::new();
     let lines = "    on alpha bind 127.0.0.1:1\n    on beta bind 127.0.0.1:2\n    on gamma bind 127.0.0.1:3\n";
     role.write("a.cfg", &text(10).replace("    bind 127.0.0.1:1\n", lines));
@@ -297,7 +297,7 @@ fn files_are_read_as_the_member_that_is_asked_and_names_of_nobody_are_told() {
 }
 
 #[test]
-fn what_became_of_a_change_is_told_by_the_exit_code() {
+fn exit_code_reports_the_outcome_of_a_change() {
     let role = ControlRoleFixture::new();
     role.write("a.cfg", &text(10));
     let next = |stage| role.cluster.lock().unwrap().next = stage;
@@ -341,7 +341,7 @@ fn what_became_of_a_change_is_told_by_the_exit_code() {
 }
 
 #[test]
-fn an_edited_text_is_checked_before_anybody_is_asked() {
+fn edited_text_is_checked_before_the_proposal() {
     let role = ControlRoleFixture::new();
     let path = role.write("a.cfg", &text(10));
     role.cluster.lock().unwrap().add(

@@ -20,7 +20,7 @@ fi
 ";
 
 #[test]
-fn a_job_that_pulls_and_reloads_changes_what_is_served_without_a_new_process() {
+fn cron_job_reloads_without_a_new_process() {
     lab::skip_unless_installed!("hg");
     let bench = Bench::new();
     let directory = bench.scratch.path();

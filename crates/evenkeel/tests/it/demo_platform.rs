@@ -140,7 +140,7 @@ fn the_platform_demo_shows_its_console_injects_faults_and_leaves_nothing() {
     let mut said = String::new();
     let cuts = || {
         said = order("link", "alpha to beta", "cut");
-        said.contains("the demonstration does it")
+        said.contains("the demonstration executes it")
     };
     assert!(eventually(SOON, cuts), "{said}");
     demo.line("The link between alpha and beta is cut: expect alpha to keep the address");

@@ -77,7 +77,7 @@ impl UntrustedRoleFixture {
 }
 
 #[test]
-fn what_a_supervisor_leaves_is_its_owners_alone_and_goes_with_it() {
+fn stored_state_is_private_and_removed_at_the_end() {
     let bed = UntrustedRoleFixture::new();
     let supervised = bed.start();
     let first = std::fs::metadata(bed.kept()).unwrap();
@@ -98,7 +98,7 @@ fn what_a_supervisor_leaves_is_its_owners_alone_and_goes_with_it() {
 }
 
 #[test]
-fn without_what_was_left_the_files_are_read_and_the_role_serves_on_with_its_sockets() {
+fn without_stored_state_the_role_keeps_serving_and_files_are_read() {
     type Spoil<'s> = (&'s str, &'s dyn Fn(&Path));
     let spoil: [Spoil<'_>; 3] = [
         ("No such file", &|path| std::fs::remove_file(path).unwrap()),
@@ -138,7 +138,7 @@ fn without_what_was_left_the_files_are_read_and_the_role_serves_on_with_its_sock
 }
 
 #[test]
-fn without_what_was_left_and_with_a_bad_file_the_role_serves_on_until_the_file_is_good() {
+fn without_stored_state_a_bad_file_does_not_end_the_role() {
     let bed = UntrustedRoleFixture::new();
     let (_first, role) = bed.orphan();
     std::fs::remove_file(bed.kept()).unwrap();
@@ -158,7 +158,7 @@ fn without_what_was_left_and_with_a_bad_file_the_role_serves_on_until_the_file_i
 }
 
 #[test]
-fn a_role_that_dies_before_its_version_is_known_is_followed_by_one_of_the_files() {
+fn role_dying_before_its_version_is_known_restarts_from_files() {
     let bed = UntrustedRoleFixture::new();
     let (_first, role) = bed.orphan();
     std::fs::remove_file(bed.kept()).unwrap();
@@ -178,7 +178,7 @@ fn a_role_that_dies_before_its_version_is_known_is_followed_by_one_of_the_files(
 
 /// Starts a compromised role as a separate process.
 fn hostile(bed: &UntrustedRoleFixture) -> std::process::Child {
-    let name = "distrust::plays_a_role_that_somebody_has_taken_over";
+    let name = "distrust::acts_as_a_compromised_role";
     lab::with_default_signals(&mut Command::new(std::env::current_exe().unwrap()))
         .args(["--exact", name, "--nocapture"])
         .env(PLAYS, bed.scratch.path())
@@ -190,7 +190,7 @@ fn hostile(bed: &UntrustedRoleFixture) -> std::process::Child {
 }
 
 #[test]
-fn a_role_that_was_taken_over_chooses_no_path_no_rights_and_no_bundle() {
+fn compromised_role_chooses_no_path_privileges_or_bundle() {
     let bed = UntrustedRoleFixture::new();
     let runtime = bed.path("runtime");
     std::fs::create_dir(&runtime).unwrap();
@@ -240,7 +240,7 @@ fn wished(scratch: &Path) -> Take {
 
 /// Runs only as a process of a test above.
 #[test]
-fn plays_a_role_that_somebody_has_taken_over() {
+fn acts_as_a_compromised_role() {
     let Some(scratch) = std::env::var_os(PLAYS).map(PathBuf::from) else {
         return;
     };
@@ -309,7 +309,7 @@ fn send(socket: &OwnedFd, message: &SupervisorMessage, descriptors: &[OwnedFd]) 
 }
 
 #[test]
-fn an_adopted_role_that_is_told_to_end_by_a_signal_ends_its_supervisor_as_a_child_does() {
+fn signalled_adopted_role_ends_its_supervisor() {
     for (signal, code) in [(Signal::SIGTERM, 0), (Signal::SIGINT, 130)] {
         let bed = UntrustedRoleFixture::new();
         let (_first, role) = bed.orphan();

@@ -33,7 +33,7 @@ fn role(directory: &Path, shown: &str) -> Option<i32> {
 }
 
 #[test]
-fn a_proxy_gets_the_variables_that_its_file_names_and_no_secret_of_the_environment() {
+fn proxy_gets_only_the_variables_named_in_its_file() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     let text = format!(
@@ -85,7 +85,7 @@ fn ask(socket: &Path, command: &str) -> String {
 }
 
 #[test]
-fn scripts_of_an_address_role_get_a_login_s_variables_and_under_keepalived_s_name_all() {
+fn scripts_get_login_variables_or_all_under_keepalived() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("role-environment");
     let variables = [("API_TOKEN", SECRET), ("HOME", "/root"), ("USER", "root")];

@@ -19,7 +19,7 @@ fn stop(pid: i32) {
 }
 
 #[test]
-fn a_frozen_proxy_is_killed_and_followed() {
+fn frozen_proxy_is_killed_and_restarted() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     scratch
@@ -41,7 +41,7 @@ fn a_frozen_proxy_is_killed_and_followed() {
 }
 
 #[test]
-fn a_frozen_address_role_is_killed_and_followed_by_one_that_owns_the_address() {
+fn frozen_address_role_is_restarted_and_owns_the_address() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("address-frozen");
     let supervised = bed.start(&["run", "-f", "k.conf"]);
@@ -81,7 +81,7 @@ fn ends_under_a_late(supervised: &Supervised, frozen: i32) -> bool {
 
 #[test]
 #[ignore = "it takes long: make test-long"]
-fn frozen_roles_are_followed_although_every_look_of_the_supervisor_is_late() {
+fn frozen_roles_restart_despite_late_polls() {
     lab::skip_unless_root!();
     let bed = AddressFixture::new("frozen-late");
     let text = passes("", &[4_080], 4_081);
@@ -108,7 +108,7 @@ fn frozen_roles_are_followed_although_every_look_of_the_supervisor_is_late() {
 }
 
 #[test]
-fn a_proxy_that_is_stopped_before_it_serves_is_followed() {
+fn proxy_stopped_before_serving_is_restarted() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     scratch
@@ -126,7 +126,7 @@ fn a_proxy_that_is_stopped_before_it_serves_is_followed() {
 }
 
 #[test]
-fn a_proxy_that_is_killed_again_and_again_is_back_at_once_each_time() {
+fn repeatedly_killed_proxy_restarts_at_once() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     scratch
@@ -153,7 +153,7 @@ fn a_proxy_that_is_killed_again_and_again_is_back_at_once_each_time() {
 }
 
 #[test]
-fn a_thousand_silent_connections_lock_no_operator_out_of_the_statistics_socket() {
+fn silent_connections_do_not_block_the_statistics_socket() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     let socket = scratch.path().join("s");
@@ -205,7 +205,7 @@ fn runner_and_program(supervised: &Supervised) -> Option<(i32, i32)> {
 }
 
 #[test]
-fn a_frozen_process_of_checks_is_followed_and_one_without_a_check_ends() {
+fn frozen_check_runner_restarts_and_an_unused_one_ends() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     let file = passes(

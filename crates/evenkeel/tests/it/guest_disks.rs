@@ -54,7 +54,7 @@ impl VolumeFixture {
 }
 
 #[test]
-fn a_guest_has_snapshots_of_all_disks_and_becomes_a_template_from_which_others_are_made() {
+fn guest_gets_snapshots_and_becomes_a_template() {
     skip_unless_root!();
     skip_unless_installed!("mkfs.xfs");
     skip_unless_installed!("qemu-io");

@@ -21,7 +21,7 @@ fn files(bench: &Bench) {
 }
 
 #[test]
-fn a_check_has_the_exit_code_and_the_words_on_standard_output_of_haproxy() {
+fn check_has_the_exit_code_and_output_of_haproxy() {
     let bench = Bench::new();
     files(&bench);
     for (arguments, code, stdout) in [
@@ -180,7 +180,7 @@ fn a_directory_gives_its_cfg_files_only() {
 }
 
 #[test]
-fn versions_are_told_in_the_lines_that_scripts_look_for() {
+fn versions_are_printed_in_the_lines_scripts_expect() {
     let bench = Bench::new();
     let first = bench.run(["-v"]);
     assert_eq!(first.code(), Some(0));

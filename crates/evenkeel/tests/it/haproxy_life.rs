@@ -144,7 +144,7 @@ fn a_soft_stop_lets_a_request_finish_and_hard_stop_after_bounds_it() {
 }
 
 #[test]
-fn every_address_that_is_taken_is_told_and_the_exit_code_is_1() {
+fn every_address_in_use_is_reported_with_exit_code_1() {
     let bench = Bench::new();
     let taken = [
         TcpListener::bind("127.0.0.1:0").unwrap(),
@@ -216,7 +216,7 @@ fn a_background_that_cannot_start_fails_the_command() {
 }
 
 #[test]
-fn nothing_to_listen_on_ends_a_start_with_1() {
+fn start_without_listeners_exits_with_1() {
     let bench = Bench::new();
     bench.file(
         "none.cfg",
@@ -232,7 +232,7 @@ fn nothing_to_listen_on_ends_a_start_with_1() {
 }
 
 #[test]
-fn hup_tells_the_state_of_every_server() {
+fn hup_prints_the_state_of_every_server() {
     let bench = Bench::new();
     let port = free_port().unwrap();
     bench.listening(port, "");

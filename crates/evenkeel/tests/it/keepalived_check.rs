@@ -86,7 +86,7 @@ fn the_version_and_the_usage_go_to_standard_error() {
 }
 
 #[test]
-fn what_checks_real_servers_is_refused_with_what_does_it_here() {
+fn health_checkers_are_refused_with_an_alternative() {
     let scratch = ScratchDirectory::new().unwrap();
     for flag in ["-C", "-T"] {
         let outcome = ours(scratch.path(), &[flag, "-n", "-f", "x.conf"]);
@@ -96,7 +96,7 @@ fn what_checks_real_servers_is_refused_with_what_does_it_here() {
 }
 
 #[test]
-fn a_start_without_a_file_says_so_in_its_log_and_exits_with_6() {
+fn start_without_a_file_is_logged_and_exits_with_6() {
     let scratch = ScratchDirectory::new().unwrap();
     let words = ["-n", "-l", "-G", "-f", "missing.conf"];
     let outcome = ours(scratch.path(), &words);
@@ -176,7 +176,7 @@ fn a_test_of_a_file_exits_as_the_real_one_does() {
 }
 
 #[test]
-fn a_test_of_a_file_may_write_what_it_says_into_another_one() {
+fn config_test_may_write_to_a_log_file() {
     let scratch = ScratchDirectory::new().unwrap();
     scratch.write("k.conf", "bogus 3\n").unwrap();
     let outcome = ours(scratch.path(), &["-tsaid.txt", "-f", "k.conf"]);

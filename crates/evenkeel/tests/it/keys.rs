@@ -98,7 +98,7 @@ fn assert_no_key(bed: &TlsProcessFixture, supervised: &Supervised, keys: &[Vec<u
 }
 
 #[test]
-fn no_file_of_the_processes_and_no_memory_of_the_role_has_the_text_of_a_key() {
+fn no_file_or_memory_contains_a_private_key() {
     let bed = TlsProcessFixture::new();
     let mut keys = vec![needle(&bed.issue("site.pem", KeyKind::Ecdsa))];
     bed.write("", &bed.usual(), "");
@@ -169,7 +169,7 @@ fn keys_of_both_kinds_sign_as_nobody_in_an_empty_root() {
 }
 
 #[test]
-fn a_certificate_that_is_replaced_is_noticed_and_half_of_one_is_not_taken() {
+fn replaced_certificate_is_loaded_and_an_incomplete_one_is_not() {
     let bed = TlsProcessFixture::new();
     bed.write("    watch files delay 200ms\n", &bed.usual(), "");
     let supervised = bed.run();
@@ -255,7 +255,7 @@ fn a_new_file_in_a_directory_and_a_link_that_is_turned_are_noticed() {
 }
 
 #[test]
-fn check_tells_which_keys_the_loader_reads() {
+fn check_lists_the_keys_that_the_loader_reads() {
     let bed = TlsProcessFixture::new();
     let issued = bed.issue("site.pem", KeyKind::Ecdsa);
     bed.scratch

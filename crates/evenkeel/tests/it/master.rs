@@ -128,7 +128,7 @@ fn masters(test: &str) -> Vec<Master> {
 }
 
 #[test]
-fn a_masters_socket_answers_as_that_of_haproxy() {
+fn master_socket_responds_as_in_haproxy() {
     let masters = masters("the answers of a master's socket");
     for text in [
         "help\n",
@@ -283,7 +283,7 @@ fn reload_at_the_socket_changes_in_place_and_counts_as_haproxy_counts() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_told_in_the_words_of_haproxy() {
+fn failed_listener_has_the_message_of_haproxy() {
     let bench = Bench::new();
     let port = free_port().unwrap();
     bench.listening(port, "");
@@ -336,7 +336,7 @@ fn what_cannot_be_opened_is_told_in_the_words_of_haproxy() {
 }
 
 #[test]
-fn a_check_looks_at_the_masters_socket_and_does_not_open_it() {
+fn check_validates_the_master_socket_without_opening_it() {
     let bench = Bench::new();
     let port = free_port().unwrap();
     bench.listening(port, "");
@@ -372,7 +372,7 @@ fn ticks(pid: Pid) -> u64 {
 }
 
 #[test]
-fn silent_and_slow_sessions_keep_nobody_from_anything() {
+fn silent_and_slow_sessions_block_nobody() {
     let master = Master::start(None);
     let silent: Vec<UnixStream> = (0..200).map(|_| connect(&master.sockets[0])).collect();
     let mut slow = connect(&master.sockets[0]);
@@ -404,7 +404,7 @@ fn silent_and_slow_sessions_keep_nobody_from_anything() {
 }
 
 #[test]
-fn a_worker_that_is_killed_is_followed_by_another_one_which_answers() {
+fn killed_worker_is_replaced_and_responds() {
     let master = Master::start(None);
     let mut stream = connect(&master.sockets[0]);
     stream.write_all(b"prompt\n@1\n").unwrap();
@@ -474,7 +474,7 @@ fn heard_beginning(manager: &UnixDatagram, begin: &str) -> String {
 }
 
 #[test]
-fn a_service_manager_is_told_what_happens() {
+fn service_manager_is_notified() {
     let bench = Bench::new();
     let socket = bench.scratch.path().join("notify");
     let manager = UnixDatagram::bind(&socket).unwrap();
@@ -527,7 +527,7 @@ fn a_service_manager_is_told_what_happens() {
 }
 
 #[test]
-fn without_ws_a_master_tells_no_service_manager() {
+fn master_without_ws_sends_no_notifications() {
     let bench = Bench::new();
     let socket = bench.scratch.path().join("notify");
     let manager = UnixDatagram::bind(&socket).unwrap();

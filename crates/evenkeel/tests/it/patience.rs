@@ -52,7 +52,7 @@ impl SlowLoaderFixture {
 }
 
 #[test]
-fn a_loader_that_hangs_is_ended_by_its_limit_which_is_named_and_serving_goes_on() {
+fn hanging_loader_is_killed_and_serving_continues() {
     let bed = SlowLoaderFixture::new(&[("EVENKEEL_LOADER_SECONDS", "10")]);
     let mut client = Client::new(bed.port).unwrap();
     assert_eq!(client.get().as_deref(), Some("one"));
@@ -77,7 +77,7 @@ fn a_loader_that_hangs_is_ended_by_its_limit_which_is_named_and_serving_goes_on(
 }
 
 #[test]
-fn a_change_is_given_up_when_all_who_asked_have_gone() {
+fn reload_is_cancelled_when_all_requesters_have_gone() {
     let bed = SlowLoaderFixture::new(&[]);
     let mut askers = [bed.asks(), bed.asks()];
     assert!(eventually(PATIENCE, || bed.loads()));
@@ -99,7 +99,7 @@ fn a_change_is_given_up_when_all_who_asked_have_gone() {
 }
 
 #[test]
-fn a_change_that_a_signal_asked_for_is_not_given_up() {
+fn reload_by_a_signal_is_not_cancelled() {
     let bed = SlowLoaderFixture::new(&[]);
     bed.supervised.signal(Signal::SIGHUP);
     assert!(eventually(PATIENCE, || bed.loads()));

@@ -163,7 +163,7 @@ fn own_user() -> String {
 }
 
 #[test]
-fn a_process_that_keeps_its_user_serves_without_any_right() {
+fn process_that_keeps_its_user_has_no_privileges() {
     let bench = Bench::new();
     let program = bench.haproxy.clone();
     if nix::unistd::geteuid().is_root() {
@@ -198,7 +198,7 @@ fn bench_text_without_unix(bench: &Bench) -> u16 {
 }
 
 #[test]
-fn the_user_of_the_file_serves_everything_without_any_right() {
+fn user_of_the_file_serves_without_privileges() {
     lab::skip_unless_root!();
     let bench = Bench::new();
     let global = format!("    uid {NOBODY}\n    gid {NOBODY}");
@@ -213,7 +213,7 @@ fn the_user_of_the_file_serves_everything_without_any_right() {
 }
 
 #[test]
-fn under_its_own_name_root_serves_as_nobody_where_the_file_names_no_user() {
+fn root_serves_as_nobody_without_a_user_in_the_file() {
     lab::skip_unless_root!();
     let bench = Bench::new();
     serves_confined(
@@ -227,7 +227,7 @@ fn under_its_own_name_root_serves_as_nobody_where_the_file_names_no_user() {
 
 #[cfg(feature = "console")]
 #[test]
-fn check_tells_what_each_process_would_hold() {
+fn check_lists_the_privileges_of_each_process() {
     let bench = Bench::new();
     bench.file(
         "own.cfg",
@@ -300,7 +300,7 @@ fn check_tells_what_each_process_would_hold() {
 
 #[cfg(feature = "cluster")]
 #[test]
-fn the_control_role_of_a_cluster_is_confined_and_answers() {
+fn control_role_is_confined_and_responds() {
     lab::enter_own_network();
     let bench = Bench::new();
     let listen = format!("127.0.0.1:{}", free_port().unwrap());

@@ -244,7 +244,7 @@ const DECISIONS: &[Row] = &[
         &["http://shop:9100/"],
         0,
         &[
-            "=> server both/b2 (10.0.1.2:80), by balance roundrobin, as a backup; no other one can take it",
+            "=> server both/b2 (10.0.1.2:80), by balance roundrobin, as a backup; no other server is available",
         ],
     ),
     (
@@ -257,7 +257,7 @@ const DECISIONS: &[Row] = &[
         0,
         &["=> the proxy replies 500 Internal Server Error: by a.cfg:17"],
     ),
-    // The connection comes from a balancer.
+    // The connection comes from a load balancer.
     (
         &["http://shop:9001/", "--src", "203.0.113.9"],
         0,
@@ -340,14 +340,14 @@ const DECISIONS: &[Row] = &[
         &["http://shop:9005/z"],
         0,
         &[
-            "no such server, or it cannot take the request",
+            "no such server, or it is not available",
             "=> server tied/app",
         ],
     ),
     (
         &["http://shop:9006/"],
         0,
-        &["by balance hdr, in turn, since the request has not what that goes by"],
+        &["by balance hdr, in turn, because the request has no key for it"],
     ),
     (
         &["http://other/", "--frontend", "both"],
@@ -371,13 +371,13 @@ fn each_kind_of_decision_is_shown_with_its_reason() {
 }
 
 #[test]
-fn questions_that_cannot_be_answered_are_refused_with_what_to_do() {
+fn invalid_route_requests_are_refused_with_help() {
     let scratch = shop();
     let table: &[(&[&str], &str)] = &[
         (&["/cart"], "write 'GET https://host/path'"),
         (
             &["http://shop/"],
-            "no frontend listens on port 80 without TLS; there are: web (*:8080), web (127.0.0.1:8081), raw (*:8443)",
+            "no frontend listens on port 80 without TLS; frontends: web (*:8080), web (127.0.0.1:8081), raw (*:8443)",
         ),
         (
             &["https://shop:8080/"],
@@ -385,11 +385,11 @@ fn questions_that_cannot_be_answered_are_refused_with_what_to_do() {
         ),
         (
             &["http://shop/", "--frontend", "wbe"],
-            "no frontend is named 'wbe'; there are: web, raw, behind, both",
+            "no frontend is named 'wbe'; frontends: web, raw, behind, both",
         ),
         (
             &["https://shop/", "--frontend", "both"],
-            "frontend both does not listen with TLS; there are: both (*:9100)",
+            "frontend both does not listen with TLS; frontends: both (*:9100)",
         ),
         (
             &["http://127.0.0.3:8081/"],
@@ -397,15 +397,15 @@ fn questions_that_cannot_be_answered_are_refused_with_what_to_do() {
         ),
         (
             &["http://shop:8080/", "--src", "here"],
-            "--src: 'here' is no IP address",
+            "--src: 'here' is not an IP address",
         ),
         (
             &["http://shop:8080/", "-H", "Cookie"],
-            "'Cookie' is no header",
+            "'Cookie' is not a header",
         ),
         (
             &["https://a.example:8443/", "--sni", "a b"],
-            "'a b' is no name of a server",
+            "'a b' is not a server name",
         ),
     ];
     for (words, expected) in table {
@@ -434,7 +434,7 @@ fn questions_that_cannot_be_answered_are_refused_with_what_to_do() {
 }
 
 #[test]
-fn the_certificate_is_the_one_that_the_name_asks_for() {
+fn certificate_is_chosen_by_server_name() {
     let scratch = ScratchDirectory::new().unwrap();
     let authority = Authority::new("Test CA").unwrap();
     for name in ["one.test", "two.test"] {
@@ -476,7 +476,7 @@ fn the_certificate_is_the_one_that_the_name_asks_for() {
 }
 
 #[test]
-fn what_decides_is_shown_behind_any_number_of_rules() {
+fn deciding_rule_is_shown_after_any_number_of_rules() {
     let scratch = ScratchDirectory::new().unwrap();
     let rules = "    http-request deny if { path /a }\n".repeat(10_050);
     let text = format!(
@@ -494,13 +494,13 @@ fn what_decides_is_shown_behind_any_number_of_rules() {
         said.stdout
     );
     assert!(said.stdout.ends_with(
-        "=> server web/s (192.0.2.1:80), by balance roundrobin; no other one can take it\n"
+        "=> server web/s (192.0.2.1:80), by balance roundrobin; no other server is available\n"
     ));
 }
 
 /// The actual result is the predicted one.
 #[test]
-fn what_it_says_is_what_the_program_does() {
+fn route_agrees_with_the_running_proxy() {
     let scratch = ScratchDirectory::new().unwrap();
     let origins = ["one", "two"].map(|name| OriginServer::start_local(name).unwrap());
     let port = free_port().unwrap();

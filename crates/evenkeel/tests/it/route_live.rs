@@ -119,7 +119,7 @@ impl Live {
 }
 
 #[test]
-fn what_was_changed_at_run_time_decides() {
+fn run_time_changes_decide() {
     let live = Live::start([origin("one"), origin("two")]);
     live.goes(
         "/",
@@ -132,7 +132,7 @@ fn what_was_changed_at_run_time_decides() {
         0,
         &[
             "=> server app/two",
-            "no other one can take it",
+            "no other server is available",
             "one is MAINT for ",
         ],
     );
@@ -146,10 +146,7 @@ fn what_was_changed_at_run_time_decides() {
     live.goes(
         "/",
         3,
-        &[
-            "=> no reply: ",
-            "backend app has no server that can take it",
-        ],
+        &["=> no reply: ", "backend app has no available server"],
     );
     live.order("enable server app/two");
     live.order("set weight app/one 1");
@@ -286,7 +283,7 @@ fn balance_first_takes_the_first_server_that_is_not_full() {
 }
 
 #[test]
-fn a_candidate_file_meets_the_state_where_names_agree() {
+fn live_state_applies_to_a_file_by_name() {
     let live = Live::start([origin("one"), origin("two")]);
     live.order("disable server app/one");
     let new = format!(
@@ -311,7 +308,7 @@ fn a_candidate_file_meets_the_state_where_names_agree() {
 }
 
 #[test]
-fn without_an_instance_the_message_says_so() {
+fn missing_instance_is_reported() {
     let scratch = ScratchDirectory::new().unwrap();
     let outcome = run(
         evenkeel(),

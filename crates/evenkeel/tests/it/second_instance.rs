@@ -124,7 +124,7 @@ fn node_of_a_cluster_refuses_second_instances() {
 }
 
 #[test]
-fn node_of_a_cluster_is_refused_beside_another_instance() {
+fn cluster_node_refuses_to_start_beside_an_instance() {
     let machine = ClusterMachineFixture::new();
     let reason = "a node of a cluster has to be the only instance there";
     let file = machine.start(&FILE);
@@ -165,7 +165,7 @@ fn node_of_a_cluster_is_refused_beside_another_instance() {
 }
 
 #[test]
-fn one_of_a_node_and_a_file_started_at_once_runs() {
+fn only_one_of_a_node_and_an_instance_runs() {
     let machine = ClusterMachineFixture::new();
     for _ in 0..3 {
         let both = [machine.start(&NODE), machine.start(&FILE)];

@@ -13,7 +13,7 @@ fn free() -> u16 {
 }
 
 #[test]
-fn a_change_is_taken_in_by_the_process_that_serves_and_a_kept_alive_connection_meets_it() {
+fn reload_reaches_kept_alive_connections() {
     let scratch = ScratchDirectory::new().unwrap();
     let (port, added) = (free(), free());
     scratch
@@ -61,7 +61,7 @@ fn a_change_is_taken_in_by_the_process_that_serves_and_a_kept_alive_connection_m
 }
 
 #[test]
-fn a_bad_file_changes_nothing_and_is_told_to_who_asked_and_to_who_looks() {
+fn bad_file_changes_nothing_and_is_reported() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let good = passes("", &[port], origin("one"));
@@ -101,7 +101,7 @@ fn a_bad_file_changes_nothing_and_is_told_to_who_asked_and_to_who_looks() {
 }
 
 #[test]
-fn hup_changes_and_requests_that_come_quickly_end_with_the_last_file() {
+fn quick_reloads_end_with_the_last_file() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let names = ["a", "b", "c", "d", "e"];
@@ -122,7 +122,7 @@ fn hup_changes_and_requests_that_come_quickly_end_with_the_last_file() {
 }
 
 #[test]
-fn a_proxy_that_is_killed_is_followed_by_another_one_with_the_same_listeners() {
+fn killed_proxy_restarts_with_the_same_listeners() {
     let (scratch, port, supervised) = serving_one();
     for _ in 0..2 {
         let role = supervised.role().unwrap();
@@ -165,7 +165,7 @@ fn a_proxy_whose_supervisor_is_killed_serves_on() {
 }
 
 #[test]
-fn the_same_files_are_not_served_twice() {
+fn second_instance_of_the_same_files_is_refused() {
     let (scratch, _port, supervised) = serving_one();
     assert!(eventually(PATIENCE, || Supervised::left_behind(
         scratch.path()
@@ -195,7 +195,7 @@ fn a_soft_stop_finishes_what_there_is_and_closes_every_address() {
 }
 
 #[test]
-fn a_proxy_that_is_told_to_finish_by_a_signal_ends_the_supervisor_with_it() {
+fn soft_stop_of_the_proxy_ends_the_supervisor() {
     let (_scratch, port, supervised) = serving_one();
     let mut held = Client::new(port).unwrap();
     assert_eq!(held.get().as_deref(), Some("one"));
@@ -209,7 +209,7 @@ fn a_proxy_that_is_told_to_finish_by_a_signal_ends_the_supervisor_with_it() {
 }
 
 #[test]
-fn a_start_that_fails_ends_with_1_and_says_why() {
+fn failed_start_exits_with_1_and_the_reason() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     for (file, said) in [
@@ -232,7 +232,7 @@ fn a_start_that_fails_ends_with_1_and_says_why() {
 }
 
 #[test]
-fn what_only_a_supervisor_starts_refuses_to_run_by_hand() {
+fn internal_processes_refuse_to_run_manually() {
     let scratch = ScratchDirectory::new().unwrap();
     for arguments in [
         "internal",
@@ -250,7 +250,7 @@ fn what_only_a_supervisor_starts_refuses_to_run_by_hand() {
 }
 
 #[test]
-fn where_no_runtime_directory_can_be_had_it_serves_all_the_same() {
+fn proxy_serves_without_a_runtime_directory() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     scratch.write("runtime", "a file in its place").unwrap();
@@ -287,7 +287,7 @@ fn confined(pid: i32) -> (Vec<String>, String) {
 }
 
 #[test]
-fn a_proxy_as_nobody_in_an_empty_root_gets_a_privileged_port_and_a_secret_map_by_a_change() {
+fn reload_gives_a_confined_proxy_a_privileged_port_and_private_map() {
     if !lab::may_run(
         "a proxy as nobody gets a privileged port",
         lab::privileged(),
@@ -380,7 +380,7 @@ fn a_role_gets_neither_descriptors_nor_groups_nor_the_service_managers_socket_fr
 }
 
 #[test]
-fn a_proxy_that_is_ended_by_hand_ends_everything_and_the_log_says_why() {
+fn manually_ended_proxy_ends_everything_with_a_log_entry() {
     let (_scratch, _port, supervised) = serving_one();
     let role = supervised.role().unwrap();
     kill(Pid::from_raw(role), Signal::SIGTERM).unwrap();

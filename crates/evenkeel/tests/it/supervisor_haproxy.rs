@@ -53,7 +53,7 @@ fn last_lines(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn signals_end_a_master_with_the_codes_and_words_of_haproxy() {
+fn signals_end_a_master_as_in_haproxy() {
     let bench = Bench::new();
     for (signal, code) in [
         (Signal::SIGINT, 130),
@@ -84,7 +84,7 @@ fn signals_end_a_master_with_the_codes_and_words_of_haproxy() {
 }
 
 #[test]
-fn usr2_and_hup_change_in_place_and_a_bad_file_fails_the_loading() {
+fn usr2_and_hup_reload_in_place_and_report_failures() {
     let bench = Bench::new();
     let port = free_port().unwrap();
     bench.file("a.cfg", &passes("", &[port], origin("one")));
@@ -165,7 +165,7 @@ fn a_file_that_says_master_worker_is_supervised_without_the_flag() {
 }
 
 #[test]
-fn a_quiet_master_says_nothing_and_a_start_that_fails_ends_with_1() {
+fn quiet_master_prints_nothing_and_failed_start_exits_with_1() {
     let bench = Bench::new();
     let port = free_port().unwrap();
     bench.listening(port, "");
@@ -189,7 +189,7 @@ fn a_quiet_master_says_nothing_and_a_start_that_fails_ends_with_1() {
 }
 
 #[test]
-fn ttou_pauses_and_ttin_goes_on() {
+fn ttou_pauses_and_ttin_resumes() {
     let bench = Bench::new();
     let port = free_port().unwrap();
     bench.file("a.cfg", &passes("", &[port], origin("one")));
@@ -266,7 +266,7 @@ fn db_keeps_a_master_in_the_foreground() {
 }
 
 #[test]
-fn a_start_with_a_bad_file_says_the_same_as_haproxy_and_exits_with_1() {
+fn bad_file_has_the_message_and_exit_code_of_haproxy() {
     let bench = Bench::new();
     bench.file("bad.cfg", "defaults\n    mode htxp\n");
     for arguments in [&["-W", "-f", "bad.cfg"][..], &["-Ws", "-f", "bad.cfg"]] {

@@ -144,7 +144,7 @@ impl Drop for KillOnDrop {
 }
 
 #[test]
-fn counters_and_states_go_on_in_the_next_process_and_the_rest_follows() {
+fn counters_and_states_continue_in_the_next_process() {
     for mode in [&[][..], &["-W"]] {
         let place = TakeoverFixture::new();
         let program = place.bench.haproxy.clone();
@@ -192,7 +192,7 @@ fn counters_and_states_go_on_in_the_next_process_and_the_rest_follows() {
 }
 
 #[test]
-fn st_ends_the_process_before_at_once() {
+fn st_ends_the_predecessor_at_once() {
     let place = TakeoverFixture::new();
     let program = place.bench.haproxy.clone();
     let first = place.start(&program, &[]);
@@ -206,7 +206,7 @@ fn st_ends_the_process_before_at_once() {
 }
 
 #[test]
-fn the_real_haproxy_hands_over_to_us_and_takes_back() {
+fn haproxy_hands_listeners_over_and_takes_them_back() {
     if !lab::may_run("takeover", lab::installed("haproxy")) {
         return;
     }
@@ -225,7 +225,7 @@ fn the_real_haproxy_hands_over_to_us_and_takes_back() {
 }
 
 #[test]
-fn a_socket_that_hands_nothing_over_refuses_the_start() {
+fn socket_without_listeners_fails_the_start() {
     let place = TakeoverFixture::new();
     for mode in [&[][..], &["-W"]] {
         let process = place.start(
@@ -240,7 +240,7 @@ fn a_socket_that_hands_nothing_over_refuses_the_start() {
 }
 
 #[test]
-fn the_next_role_knows_what_the_one_that_was_killed_knew() {
+fn state_of_a_killed_role_reaches_the_next() {
     let place = TakeoverFixture::new();
     let process = place.start(&place.bench.haproxy.clone(), &["-W"]);
     assert!(place.serves());

@@ -223,7 +223,7 @@ fn changes_of_the_file_under_load_fail_no_request_and_keep_idle_connections() {
 }
 
 #[test]
-fn a_stream_under_way_goes_on_through_changes_and_a_soft_stop() {
+fn open_stream_survives_reloads_and_a_soft_stop() {
     lab::skip_unless_installed!("curl");
     let bed = TlsProcessFixture::new();
     let slow = slow();
@@ -247,7 +247,7 @@ fn a_stream_under_way_goes_on_through_changes_and_a_soft_stop() {
 }
 
 #[test]
-fn a_takeover_by_another_process_lets_streams_end_in_the_first() {
+fn streams_end_in_the_old_process_after_a_takeover() {
     lab::skip_unless_installed!("curl");
     let bed = TlsProcessFixture::new();
     let slow = slow();
@@ -365,7 +365,7 @@ fn a_bind_gains_and_loses_tls_and_changes_its_protocols_and_certificate() {
 }
 
 #[test]
-fn kept_connections_to_a_server_are_not_used_under_other_settings_of_tls() {
+fn changed_tls_settings_retire_idle_server_connections() {
     let bed = TlsProcessFixture::new();
     let site = bed.issue("site.pem", KeyKind::Ecdsa);
     let server = lab::tls::TlsServer::new(&site, &lab::tls::Terms::default()).unwrap();
@@ -497,7 +497,7 @@ fn ping(connection: &mut TlsConnection) -> bool {
 }
 
 #[test]
-fn an_idle_connection_outlives_changes_and_is_told_of_a_soft_stop() {
+fn idle_connection_survives_reloads_and_gets_goaway_at_soft_stop() {
     let bed = TlsProcessFixture::new();
     bed.write("", &bed.usual(), "");
     let supervised = bed.run();
@@ -516,7 +516,7 @@ fn an_idle_connection_outlives_changes_and_is_told_of_a_soft_stop() {
 }
 
 #[test]
-fn a_connection_whose_listener_loses_http2_is_told_to_go() {
+fn connection_gets_goaway_when_its_listener_loses_http2() {
     let bed = TlsProcessFixture::new();
     bed.write("", &bed.usual(), "");
     let supervised = bed.run();

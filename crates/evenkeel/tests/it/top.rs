@@ -72,7 +72,7 @@ impl Drop for Terminal {
 }
 
 #[test]
-fn what_runs_is_printed_once_without_a_socket_for_statistics() {
+fn top_once_works_without_a_stats_socket() {
     let (scratch, port, supervised) = serving_one();
     let once = || run(evenkeel(), scratch.path(), ["top", "--once"]);
     let traffic = |text: &str| {
@@ -102,7 +102,7 @@ fn what_runs_is_printed_once_without_a_socket_for_statistics() {
 }
 
 #[test]
-fn a_terminal_shows_it_until_a_key_ends_it_and_follows_a_restart() {
+fn top_runs_until_a_key_and_follows_a_restart() {
     let (scratch, _, supervised) = serving_one();
     let mut terminal = Terminal::start(&scratch);
     terminal.shows("overview");
@@ -110,7 +110,7 @@ fn a_terminal_shows_it_until_a_key_ends_it_and_follows_a_restart() {
     terminal.press("2");
     terminal.shows("web (frontend)");
     terminal.press("?");
-    terminal.shows("the next page");
+    terminal.shows("next page");
     supervised.end(Signal::SIGTERM);
     terminal.shows("no running");
     terminal.press("x");
@@ -148,7 +148,7 @@ fn a_signal_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn a_supervisor_that_hangs_is_said_to() {
+fn hanging_supervisor_is_reported() {
     let (scratch, _, supervised) = serving_one();
     let terminal = Terminal::start(&scratch);
     terminal.shows("overview");
@@ -175,7 +175,7 @@ fn addresses_alone_are_shown_without_a_proxy() {
 }
 
 #[test]
-fn without_a_terminal_it_names_the_other_way() {
+fn top_without_a_terminal_suggests_once() {
     let (scratch, _, supervised) = serving_one();
     let outcome = run(evenkeel(), scratch.path(), ["top"]);
     assert_eq!(outcome.code(), Some(1));

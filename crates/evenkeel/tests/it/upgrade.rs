@@ -156,7 +156,7 @@ fn a_new_program_serves_and_the_same_process_supervises_with_it() {
 }
 
 #[test]
-fn a_request_that_is_under_way_is_finished_by_the_old_role() {
+fn old_role_finishes_its_requests() {
     let bed = UpgradeFixture::new();
     let slow = slow_origin();
     bed.scratch
@@ -315,7 +315,7 @@ fn a_new_role_that_freezes_while_it_is_tried_leaves_the_old_serving() {
 }
 
 #[test]
-fn a_pause_that_ends_while_a_new_role_is_tried_has_ended_afterwards() {
+fn pause_ended_during_an_upgrade_stays_ended() {
     let bed = UpgradeFixture::new();
     let supervised = bed.start();
     let pid = supervised.pid;
@@ -363,7 +363,7 @@ fn a_program_that_is_replaced_while_another_one_is_tried_is_not_executed() {
 }
 
 #[test]
-fn an_old_role_that_dies_while_the_new_one_is_tried_is_followed_by_it_at_once() {
+fn new_role_replaces_an_old_one_that_dies_during_an_upgrade() {
     let bed = UpgradeFixture::new();
     let supervised = bed.start();
     let old = supervised.role().unwrap();
@@ -383,7 +383,7 @@ fn an_old_role_that_dies_while_the_new_one_is_tried_is_followed_by_it_at_once() 
 }
 
 #[test]
-fn a_supervisor_that_is_killed_while_a_new_role_is_tried_leaves_one_that_is_adopted() {
+fn supervisor_killed_during_an_upgrade_leaves_an_adoptable_role() {
     let bed = UpgradeFixture::new();
     let supervised = bed.start();
     let old = supervised.role().unwrap();
@@ -425,7 +425,7 @@ fn a_stop_while_a_new_role_is_tried_ends_both() {
 }
 
 #[test]
-fn an_image_that_cannot_read_what_is_left_to_it_adopts_the_role() {
+fn program_that_cannot_read_the_state_adopts_the_role() {
     let bed = UpgradeFixture::new();
     let supervised = bed.start();
     bed.serve("two");

@@ -38,7 +38,7 @@ fn comes_to_show(bed: &VolumeFixture, expected: &str) {
 }
 
 #[test]
-fn damage_of_a_disk_is_an_error_and_never_wrong_data() {
+fn damaged_disk_gives_errors_and_never_wrong_data() {
     skip_unless_installed!("qemu-io");
     let bed = VolumeFixture::new();
     let plain = bed.section("mail", "64m");

@@ -81,7 +81,7 @@ fn no_driver_is_named(bed: &VolumeFixture) {
 }
 
 #[test]
-fn what_would_destroy_something_is_refused_with_words() {
+fn destructive_copies_are_refused_with_a_reason() {
     skip_unless_installed!("qemu-io");
     let (bed, _) = bed();
     bed.scratch
@@ -209,7 +209,7 @@ fn an_interrupted_export_leaves_no_file_and_exits_as_shells_expect() {
 }
 
 #[test]
-fn an_image_beside_the_caller_is_imported_and_the_first_volume_of_a_site_printed() {
+fn image_of_the_working_directory_is_imported() {
     lab::skip_unless_root!();
     skip_unless_installed!("qemu-img");
     let bed = VolumeFixture::new();

@@ -205,7 +205,7 @@ fn a_logical_volume_is_made_served_extended_and_removed() {
 }
 
 #[test]
-fn a_thin_pool_is_used_and_what_is_not_ours_is_left_alone() {
+fn thin_pool_is_used_and_foreign_volumes_stay() {
     skip_unless_root!();
     skip_unless_installed!("losetup");
     let group = Group::new();
@@ -249,7 +249,7 @@ fn a_thin_pool_is_used_and_what_is_not_ours_is_left_alone() {
 }
 
 #[test]
-fn a_thin_volume_goes_back_to_a_snapshot() {
+fn thin_volume_is_restored_to_a_snapshot() {
     skip_unless_root!();
     skip_unless_installed!("losetup");
     skip_unless_installed!("qemu-io");

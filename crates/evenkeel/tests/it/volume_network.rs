@@ -209,7 +209,7 @@ fn clients_with_a_certificate_read_and_write_over_the_network() {
 }
 
 #[test]
-fn nobody_is_let_in_without_tls_and_a_certificate_of_the_right_ca() {
+fn clients_need_tls_and_a_certificate_of_the_ca() {
     skip_unless_installed!("nbdinfo");
     let site = VolumeNetworkFixture::new();
     let supervised = site.serve();
@@ -250,7 +250,7 @@ fn client_here(site: &VolumeNetworkFixture) -> UnixStream {
 }
 
 #[test]
-fn a_client_for_whom_there_is_no_place_is_closed_and_the_log_says_why() {
+fn client_above_the_limit_is_closed_and_logged() {
     skip_unless_installed!("nbdinfo");
     let site = VolumeNetworkFixture::new();
     let supervised = site.serve();
@@ -275,7 +275,7 @@ fn connect_from(from: [u8; 4], port: u16) -> TcpStream {
 }
 
 #[test]
-fn connections_that_say_nothing_do_not_keep_others_out() {
+fn silent_connections_do_not_block_others() {
     skip_unless_installed!("nbdinfo");
     let site = VolumeNetworkFixture::new();
     let supervised = site.serve();
@@ -300,7 +300,7 @@ fn connections_that_say_nothing_do_not_keep_others_out() {
 }
 
 #[test]
-fn a_reload_brings_other_certificates_and_connected_clients_stay() {
+fn reload_loads_certificates_and_keeps_clients() {
     skip_unless_installed!("nbdinfo");
     skip_unless_installed!("qemu-io");
     let site = VolumeNetworkFixture::new();
@@ -329,7 +329,7 @@ fn a_reload_brings_other_certificates_and_connected_clients_stay() {
 }
 
 #[test]
-fn an_address_comes_moves_and_goes_with_reloads() {
+fn reloads_add_move_and_remove_an_address() {
     skip_unless_installed!("nbdinfo");
     skip_unless_installed!("qemu-io");
     let mut site = VolumeNetworkFixture::new();

@@ -55,7 +55,7 @@ fn done(words: &[&str], last: &Path) -> String {
 }
 
 #[test]
-fn a_volume_whose_flush_failed_is_opened_again_when_the_disk_is_well() {
+fn volume_reopens_after_a_failed_flush_when_the_disk_recovers() {
     lab::skip_unless_root!();
     skip_unless_installed!("losetup");
     skip_unless_installed!("qemu-io");

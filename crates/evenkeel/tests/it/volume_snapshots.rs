@@ -43,7 +43,7 @@ impl Drop for Xfs {
 }
 
 #[test]
-fn a_volume_goes_back_to_a_snapshot_and_another_one_begins_with_it() {
+fn volume_is_restored_and_cloned_from_a_snapshot() {
     skip_unless_root!();
     skip_unless_installed!("mkfs.xfs");
     skip_unless_installed!("qemu-io");
@@ -135,7 +135,7 @@ fn restores(bed: &VolumeFixture, xfs: &Xfs, stamp: &str) {
 }
 
 #[test]
-fn scheduled_snapshots_are_taken_while_the_volume_is_served_and_old_ones_go() {
+fn scheduled_snapshots_are_taken_and_old_ones_removed() {
     skip_unless_root!();
     skip_unless_installed!("mkfs.xfs");
     let bed = VolumeFixture::new();

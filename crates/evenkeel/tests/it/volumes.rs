@@ -245,7 +245,7 @@ fn file_of_a_volume_belongs_to_no_other_section() {
 }
 
 #[test]
-fn what_was_flushed_is_there_after_the_role_is_killed() {
+fn flushed_data_survives_a_killed_role() {
     skip_unless_installed!("qemu-io");
     let bed = VolumeFixture::new();
     bed.write(&[bed.section("mail", "64m")]);
@@ -398,7 +398,7 @@ fn a_reload_adds_removes_and_grows_without_touching_other_clients() {
 }
 
 #[test]
-fn a_backing_that_is_refused_is_named_and_the_others_run() {
+fn refused_backing_is_named_and_other_volumes_run() {
     use std::os::unix::fs::symlink;
     let bed = VolumeFixture::new();
     let directory = bed.scratch.path().join("volumes");
@@ -587,7 +587,7 @@ impl Drop for Loop {
 }
 
 #[test]
-fn a_device_with_a_file_system_is_taken_only_with_yes_and_given_back() {
+fn device_with_a_file_system_needs_yes_and_is_released() {
     lab::skip_unless_root!();
     skip_unless_installed!("losetup");
     skip_unless_installed!("mkfs.ext4");
@@ -667,7 +667,7 @@ fn uses_a_device(bed: &VolumeFixture) {
 }
 
 #[test]
-fn what_is_left_of_a_damaged_volume_can_be_removed_and_created_again() {
+fn damaged_volume_can_be_removed_and_recreated() {
     let bed = VolumeFixture::new();
     bed.write(&[bed.section("mail", "1m")]);
     let file = |end: &str| bed.scratch.path().join(format!("volumes/mail.{end}"));
@@ -710,7 +710,7 @@ fn what_is_left_of_a_damaged_volume_can_be_removed_and_created_again() {
 }
 
 #[test]
-fn a_volume_with_damaged_metadata_says_how_its_data_is_saved() {
+fn damaged_metadata_is_reported_with_recovery_steps() {
     let bed = VolumeFixture::new();
     bed.write(&[bed.section("mail", "1m")]);
     bed.create("mail");

@@ -54,7 +54,7 @@ fn end(supervised: Supervised, words: &str, times: usize) -> CommandOutput {
 }
 
 #[test]
-fn a_page_that_is_replaced_or_written_in_place_is_served_and_a_touch_is_no_change() {
+fn changed_page_is_served_and_a_touch_is_ignored() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let page = scratch.write("page", "one").unwrap();
@@ -82,7 +82,7 @@ fn a_page_that_is_replaced_or_written_in_place_is_served_and_a_touch_is_no_chang
 }
 
 #[test]
-fn a_file_that_is_half_written_is_not_taken() {
+fn incomplete_file_is_not_loaded() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let page = scratch.write("page", "old").unwrap();
@@ -133,7 +133,7 @@ fn a_link_that_is_turned_is_noticed_as_in_a_volume_of_kubernetes() {
 }
 
 #[test]
-fn a_bad_configuration_is_refused_once_and_the_good_one_behind_it_is_taken() {
+fn bad_configuration_is_refused_once_and_the_next_loads() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let page = scratch.write("page", "one").unwrap();
@@ -162,7 +162,7 @@ fn a_bad_configuration_is_refused_once_and_the_good_one_behind_it_is_taken() {
 }
 
 #[test]
-fn files_that_vanish_and_come_back_are_no_storm() {
+fn vanishing_files_cause_no_reload_storm() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let directory = scratch.path().join("conf");
@@ -204,7 +204,7 @@ fn files_that_vanish_and_come_back_are_no_storm() {
 }
 
 #[test]
-fn a_touch_says_nothing_and_hup_applies_always() {
+fn touch_is_silent_and_hup_always_reloads() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let origin = crate::supervised::origin("app");
@@ -227,7 +227,7 @@ fn a_touch_says_nothing_and_hup_applies_always() {
 }
 
 #[test]
-fn whoever_asks_is_told_why_also_where_the_file_is_quiet() {
+fn requester_gets_the_reason_even_with_quiet() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let good = passes("    quiet\n", &[port], crate::supervised::origin("app"));

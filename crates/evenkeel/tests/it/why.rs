@@ -96,7 +96,7 @@ fn account(scratch: &ScratchDirectory, path: &str) -> String {
 }
 
 #[test]
-fn what_was_decided_for_each_request_is_told_with_the_lines_and_reasons() {
+fn why_shows_each_decision_with_line_and_reason() {
     let (scratch, port, supervised) = served();
     for path in ["/plain?token=secret", "/admin", "/old", "/mine", "/dead/1"] {
         get(port, path);
@@ -241,7 +241,7 @@ fn log_date(iso: &str) -> String {
 }
 
 #[test]
-fn requests_are_printed_as_they_end_and_only_those_that_are_wanted() {
+fn watch_prints_ended_requests_with_filters() {
     let (scratch, port, supervised) = served();
     get(port, "/before/admin");
     let seen = Arc::<Mutex<String>>::default();

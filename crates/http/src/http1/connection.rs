@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn close_of_a_rule_is_taken_and_other_options_stay() {
+    fn connection_close_of_a_rule_keeps_other_options() {
         // The values of the Connection headers, whether they close, and the remaining ones.
         let table: [(&[&str], bool, &[&str]); 7] = [
             (&[], false, &[]),

@@ -160,7 +160,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_server_is_told_what_haproxy_tells_it() {
+    fn request_framing_equals_haproxys() {
         // Request, and the Connection headers in the three modes.
         let table = [
             ("1.1\r\n", ["", "close", "close"]),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_head_still_says_where_its_body_ends() {
+    fn full_head_still_declares_the_body_length() {
         let mut head = HttpMessage::new();
         head.begin_response(HttpVersion::Http11, 200, b"OK")
             .unwrap();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_told_what_haproxy_tells_it() {
+    fn response_framing_equals_haproxys() {
         let (c, k, n) = ("close", "keep-alive", "");
         let fixed = "200 OK\r\nContent-Length: 2\r\n";
         let chunked = "200 OK\r\nTransfer-Encoding: chunked\r\n";

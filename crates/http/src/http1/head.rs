@@ -328,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_noted_name_is_known_in_either_case_and_no_other_byte_passes_for_it() {
+    fn known_header_names_match_in_any_case_only() {
         const NAMES: [&[u8]; 7] = [
             b"te",
             b"host",

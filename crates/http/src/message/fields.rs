@@ -569,7 +569,7 @@ mod tests {
     }
 
     #[test]
-    fn set_replaces_all_and_stands_last() {
+    fn set_replaces_all_and_appends() {
         let mut f = fields(&[("a", "1"), ("b", "2"), ("A", "3"), ("c", "4")]);
         f.set(b"A", b"5").unwrap();
         assert_eq!(wire(&f), "b: 2\r\nc: 4\r\na: 5\r\n");
@@ -604,7 +604,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_ends_a_line_gets_in() {
+    fn line_ends_are_refused_in_fields() {
         let mut f = fields(&[("a", "1")]);
         for value in ["x\r\ny: 1", "x\ny", "x\0y", "a\rb"] {
             assert!(matches!(

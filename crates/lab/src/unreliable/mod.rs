@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_stalls_goes_on_and_one_without_power_loses_what_was_not_flushed() {
+    fn stalled_disk_continues_and_power_loss_drops_unflushed_data() {
         crate::skip_unless_root!();
         let (disk, file) = disk();
         let file = Arc::new(file);

@@ -7,7 +7,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]
-fn a_host_without_power_is_gone_at_once_and_comes_back_with_what_is_its_own() {
+fn powered_off_host_returns_with_its_configuration() {
     lab::skip_unless_root!();
     let lab = Lab::new("power").unwrap();
     let switch = lab.switch("lan").unwrap();

@@ -22,7 +22,7 @@ fn reaches(from: &LabHost, to: &str, wanted: bool) -> bool {
 }
 
 #[test]
-fn a_partition_parts_groups_on_a_switch_and_nobody_else() {
+fn partition_separates_only_its_groups() {
     lab::skip_unless_root!();
     let lab = Lab::new("parts").unwrap();
     let switch = lab.switch("lan").unwrap();

@@ -24,7 +24,7 @@ fn two(lab: &Lab, weather: Weather) -> (ImpairedCable, LabHost, LabHost) {
 }
 
 #[test]
-fn in_fine_weather_a_wire_is_a_cable_also_for_large_segments() {
+fn unimpaired_wire_carries_large_segments() {
     lab::skip_unless_root!();
     let lab = Lab::new("fine").unwrap();
     let (wire, a, b) = two(&lab, Weather::FINE);
@@ -72,7 +72,7 @@ fn silence_and_one_way_keep_the_carrier_and_end() {
 }
 
 #[test]
-fn a_storm_loses_doubles_and_reorders_as_much_as_it_says() {
+fn storm_loses_duplicates_and_reorders_as_configured() {
     lab::skip_unless_root!();
     let lab = Lab::new("storm").unwrap();
     let (wire, a, b) = two(&lab, Weather::FINE);

@@ -49,7 +49,7 @@ async fn flood(hello: Vec<u8>, mut more: impl FnMut(u32) -> Vec<u8> + 'static) -
 const CALM: Option<u32> = Some(ErrorCode::EnhanceYourCalm as u32);
 
 #[test]
-fn streams_opened_and_reset_for_ever_end_their_connection() {
+fn endless_rapid_resets_end_the_connection() {
     on_loop(|| async {
         let code = flood(raw::hello(), |n| {
             let mut bytes = raw::get(1 + 2 * n, "/x");
@@ -62,7 +62,7 @@ fn streams_opened_and_reset_for_ever_end_their_connection() {
 }
 
 #[test]
-fn settings_for_ever_end_their_connection() {
+fn endless_settings_end_the_connection() {
     on_loop(|| async {
         let code = flood(raw::hello(), |_| raw::frame(4, 0, 0, &[])).await;
         assert_eq!(code, CALM);
@@ -70,7 +70,7 @@ fn settings_for_ever_end_their_connection() {
 }
 
 #[test]
-fn pings_for_ever_end_their_connection() {
+fn endless_pings_end_the_connection() {
     on_loop(|| async {
         let code = flood(raw::hello(), |_| raw::frame(6, 0, 0, &[7; 8])).await;
         assert_eq!(code, CALM);
@@ -78,7 +78,7 @@ fn pings_for_ever_end_their_connection() {
 }
 
 #[test]
-fn a_head_without_end_ends_its_connection() {
+fn endless_head_ends_the_connection() {
     on_loop(|| async {
         let mut hello = raw::hello();
         let mut head = raw::get(1, "/x");
@@ -91,7 +91,7 @@ fn a_head_without_end_ends_its_connection() {
 }
 
 #[test]
-fn what_is_no_preface_is_closed_without_a_word() {
+fn invalid_preface_closes_the_connection_silently() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
         let seen = serve_on(
@@ -107,7 +107,7 @@ fn what_is_no_preface_is_closed_without_a_word() {
 }
 
 #[test]
-fn a_list_of_headers_that_is_too_long_is_answered_and_the_connection_goes_on() {
+fn oversized_header_list_gets_an_error_and_the_connection_continues() {
     on_loop(|| async {
         let (mux, _seen) = pair(limits(|_| {}), echo_path);
         let mut message = get("/");

@@ -134,7 +134,7 @@ fn a_body_that_is_not_as_long_as_declared_resets_its_stream_only() {
 }
 
 #[test]
-fn what_nobody_reads_is_bounded_by_the_windows_and_given_back_at_the_end() {
+fn unread_data_is_bounded_by_windows_and_released() {
     on_loop(|| async {
         let (mux, _seen) = pair(limits(|_| {}), |stream, message| async move {
             if message.target() == b"/deaf" {

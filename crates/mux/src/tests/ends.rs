@@ -8,7 +8,7 @@ use super::*;
 fn resets_at_every_point_leave_the_connection_as_it_was() {
     on_loop(|| async {
         let (mux, seen) = pair(limits(|_| {}), |stream, message| async move {
-            // The path determines how far the server's side goes.
+            // The path determines how far the response gets.
             let stage = message.target()[1] - b'0';
             if stage == 0 {
                 return;
@@ -91,7 +91,7 @@ async fn one(mux: &ServerMux, stage: u8, cut: u8, body: bool) {
 }
 
 #[test]
-fn a_request_whose_response_is_whole_is_read_to_a_bound_and_then_reset() {
+fn request_after_its_response_is_drained_to_a_limit() {
     on_loop(|| async {
         let (mux, _seen) = pair(limits(|_| {}), |stream, _| async move {
             stream.send_head(&answer(403), false).unwrap();
@@ -115,7 +115,7 @@ fn a_request_whose_response_is_whole_is_read_to_a_bound_and_then_reset() {
 }
 
 #[test]
-fn refused_head_with_a_body_is_answered_without_a_reset() {
+fn refused_head_with_a_body_gets_a_response_without_reset() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
         let options = settings::client_options(&limits(|_| {}));
@@ -150,7 +150,7 @@ fn refused_head_with_a_body_is_answered_without_a_reset() {
 }
 
 #[test]
-fn a_client_that_resets_is_noticed_while_nothing_is_read() {
+fn client_reset_is_noticed_without_reading() {
     on_loop(|| async {
         let gone = Rc::new(Cell::new(false));
         let noted = Rc::clone(&gone);
@@ -248,7 +248,7 @@ fn a_lost_connection_ends_its_streams() {
 }
 
 #[test]
-fn a_client_that_closed_its_side_still_gets_the_answers_of_whole_requests() {
+fn half_closed_client_gets_responses_to_complete_requests() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
         let seen = serve_on(
@@ -315,7 +315,7 @@ fn a_request_that_stalls_after_its_response_is_reset() {
 }
 
 #[test]
-fn a_connection_to_a_server_that_nobody_holds_is_closed() {
+fn unused_server_connection_is_closed() {
     on_loop(|| async {
         let (mux, seen) = pair(limits(|_| {}), echo_path);
         let other = mux.clone();
@@ -331,7 +331,7 @@ fn a_connection_to_a_server_that_nobody_holds_is_closed() {
 }
 
 #[test]
-fn a_server_that_answers_no_http2_fails_its_streams() {
+fn server_without_http2_fails_its_streams() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
         let mux = ServerMux::start(

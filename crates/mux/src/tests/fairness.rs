@@ -4,7 +4,7 @@
 use super::*;
 
 #[test]
-fn a_large_download_does_not_hold_up_small_answers() {
+fn large_download_does_not_delay_small_responses() {
     on_loop(|| async {
         let large = Rc::new(Cell::new(0_usize));
         let counted = Rc::clone(&large);
@@ -58,7 +58,7 @@ fn a_large_download_does_not_hold_up_small_answers() {
 }
 
 #[test]
-fn many_streams_that_come_at_once_begin_a_few_at_a_time() {
+fn simultaneous_streams_begin_a_few_at_a_time() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
         let options = settings::client_options(&limits(|_| {}));
@@ -85,7 +85,7 @@ fn many_streams_that_come_at_once_begin_a_few_at_a_time() {
 }
 
 #[test]
-fn downloads_side_by_side_get_about_the_same() {
+fn parallel_downloads_share_bandwidth_fairly() {
     on_loop(|| async {
         const STREAMS: usize = 20;
         let counts: Rc<[Cell<usize>; STREAMS]> = Rc::new(Default::default());

@@ -28,17 +28,17 @@ async fn many(concurrent: usize, total: usize) {
 }
 
 #[test]
-fn thousands_of_requests_one_after_the_other_share_a_connection() {
+fn thousands_of_sequential_requests_share_a_connection() {
     on_loop(|| many(1, 2_000));
 }
 
 #[test]
-fn thousands_of_requests_side_by_side_share_a_connection() {
+fn thousands_of_parallel_requests_share_a_connection() {
     on_loop(|| many(100, 5_000));
 }
 
 #[test]
-fn no_more_streams_than_the_peer_allows_are_opened_and_an_end_makes_room() {
+fn open_streams_respect_the_limit_of_the_peer() {
     on_loop(|| async {
         let bounds = limits(|http2| http2.client.concurrent_streams_max = Some(3));
         let (mux, _seen) = pair(bounds, |stream, message| async move {
@@ -68,7 +68,7 @@ fn no_more_streams_than_the_peer_allows_are_opened_and_an_end_makes_room() {
 }
 
 #[test]
-fn interim_answers_come_before_the_final_one() {
+fn interim_responses_precede_the_final_one() {
     on_loop(|| async {
         let (mux, _seen) = pair(limits(|_| {}), |stream, _| async move {
             stream.send_head(&answer(103), false).unwrap();
@@ -87,7 +87,7 @@ fn interim_answers_come_before_the_final_one() {
 }
 
 #[test]
-fn streams_that_answer_in_the_same_turn_share_a_write() {
+fn responses_of_the_same_turn_share_a_write() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
         serve_on(
@@ -115,7 +115,7 @@ fn streams_that_answer_in_the_same_turn_share_a_write() {
 }
 
 #[test]
-fn a_tunnel_waits_for_the_settings_of_its_server_and_no_longer() {
+fn tunnel_waits_only_for_the_servers_settings() {
     let allows = raw::frame(4, 0, 0, &[0, 8, 0, 0, 0, 1]);
     let silent_on_it = raw::frame(4, 0, 0, &[]);
     for (settings, takes) in [

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_program_is_named() {
         let words = program(&["/nowhere/outlet"])
             .run_action(PowerAction::On)
             .unwrap_err();

@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_status_that_says_off_is_off() {
+    fn only_the_status_off_counts_as_off() {
         let control = ipmi("a");
         let seen = |code, output| control.interpret_exit(PowerAction::Status, &ended(code, output));
         let noise = "Unable to Get Channel Cipher Suites\nChassis Power is off\n";
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_for_hands_shows_no_password_and_is_quoted() {
+    fn command_for_the_operator_is_quoted_without_password() {
         assert_eq!(
             agent().by_hand(PowerAction::Status),
             "printf '%s\\n' action=status ip=10.99.0.12 'passwd=…' plug=3 | fence_apc"

@@ -84,7 +84,7 @@ pub fn agent(args: &mut Args<'_>, twice: &'static Code) -> Result<PowerControl, 
         };
         if option == "action" {
             return Err(
-                args.unexpected_value(word, "not an option here: each order has its own action")
+                args.unexpected_value(word, "not allowed here: each command sets its own action")
             );
         }
         if options

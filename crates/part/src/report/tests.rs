@@ -118,7 +118,7 @@ fn a_report_is_a_section_of_the_page() {
 }
 
 #[test]
-fn a_report_travels() {
+fn report_is_decoded_as_encoded() {
     assert_eq!(StatusReport::decode(&report().encode()).unwrap(), report());
     assert_eq!(
         StatusReport::decode(&StatusReport::default().encode()).unwrap(),
@@ -161,7 +161,7 @@ fn a_report_of_a_hostile_role_is_bounded() {
 
 proptest! {
     #[test]
-    fn bytes_that_are_wrong_are_an_error_and_no_end(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0usize..4000) {
+    fn malformed_bytes_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0usize..4000) {
         let _ = StatusReport::decode(&bytes);
         let mut cut = report().encode();
         let at = at % cut.len();

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_comes_back_as_it_was_in_any_pieces() {
+    fn request_is_decoded_from_any_pieces() {
         let check = check();
         let frame = check.frame().expect("short");
         for end in 0..frame.len() {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn results_come_back_as_they_were_and_others_are_refused() {
+    fn results_are_decoded_as_encoded_and_others_refused() {
         for end in [
             ExternalEnd::Exited(3),
             ExternalEnd::Killed(9),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_a_word_that_is_too_long_is_not_made() {
+    fn request_with_an_oversized_word_is_refused() {
         let mut check = check();
         check.arguments = vec![vec![b'x'; WORD_MAX + 1]];
         assert_eq!(check.frame(), None);

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_handed_over_comes_back_as_it_was_and_all_its_descriptors_are_known() {
+    fn hand_over_is_decoded_as_encoded_with_its_descriptors() {
         for value in [HandOver::default(), some()] {
             assert_eq!(HandOver::decode(&value.encode()), Ok(value));
         }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_a_later_version_adds_are_passed_over_and_another_form_is_refused() {
+    fn unknown_fields_are_ignored_and_another_format_refused() {
         let mut bytes = some().encode();
         bytes.extend(b"what is to come");
         assert_eq!(HandOver::decode(&bytes), Ok(some()));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_refused_at_every_length() {
+    fn every_truncation_is_refused() {
         let bytes = some().encode();
         for end in 0..bytes.len() {
             assert!(HandOver::decode(&bytes[..end]).is_err(), "{end}");

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_of_another_form_is_refused() {
+    fn truncation_or_another_format_is_refused() {
         let bytes = some().encode();
         for end in 0..bytes.len() {
             assert!(SavedVersion::decode(&bytes[..end]).is_err(), "{end}");

@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_has_its_parts_in_whatever_message_it_is() {
+    fn plan_has_its_parts_in_every_message() {
         let with = VersionPlan {
             without_proxy: true,
             parts: vec![plan()],

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptors_are_sorted_as_the_message_says_and_others_are_refused() {
+    fn descriptors_are_assigned_by_the_message() {
         let plan = VersionPlan {
             listeners: 2,
             ..VersionPlan::default()

@@ -267,7 +267,7 @@ fn every_kind_has_a_number_of_its_own() {
 }
 
 #[test]
-fn every_message_comes_back_as_it_was() {
+fn every_message_is_decoded_as_encoded() {
     for message in every_message() {
         let packet = message.encode(9, 3);
         let header = Header {
@@ -284,7 +284,7 @@ fn every_message_comes_back_as_it_was() {
 }
 
 #[test]
-fn fields_that_a_later_version_adds_are_passed_over_and_missing_ones_are_nothing() {
+fn unknown_fields_are_ignored_and_missing_ones_empty() {
     #[derive(Serialize)]
     enum Later {
         Ready {
@@ -329,7 +329,7 @@ fn fields_that_a_later_version_adds_are_passed_over_and_missing_ones_are_nothing
 }
 
 #[test]
-fn a_message_that_is_cut_is_refused_at_every_length() {
+fn truncated_message_is_refused_at_every_length() {
     for message in every_message() {
         let packet = message.encode(0, 0);
         for end in 0..packet.len() {
@@ -340,7 +340,7 @@ fn a_message_that_is_cut_is_refused_at_every_length() {
 }
 
 #[test]
-fn a_kind_that_is_not_known_is_no_error() {
+fn unknown_message_kind_is_not_an_error() {
     let mut packet = SupervisorMessage::Pause.encode(0, 0);
     packet[2..4].copy_from_slice(&777u16.to_le_bytes());
     assert_eq!(
@@ -350,7 +350,7 @@ fn a_kind_that_is_not_known_is_no_error() {
 }
 
 #[test]
-fn what_is_no_packet_of_ours_is_refused() {
+fn foreign_packet_is_refused() {
     let version = {
         let mut packet = SupervisorMessage::Pause.encode(0, 0);
         packet[1] = 9;
@@ -368,7 +368,7 @@ fn what_is_no_packet_of_ours_is_refused() {
 }
 
 #[test]
-fn what_a_terminal_would_obey_does_not_come_through_the_words_of_a_role() {
+fn control_characters_in_texts_of_roles_are_removed() {
     let message = SupervisorMessage::Taken {
         version: 1,
         words: "two\nlines \x1b]0;title\x07\r\u{9b}2J".into(),
@@ -382,7 +382,7 @@ fn what_a_terminal_would_obey_does_not_come_through_the_words_of_a_role() {
 }
 
 #[test]
-fn words_that_are_too_long_are_cut_between_two_characters() {
+fn long_texts_are_cut_at_a_character_boundary() {
     let words = "ä".repeat(WORDS_BYTES_MAX);
     let packet = SupervisorMessage::Ended { words }.encode(0, 0);
     let Ok(Decoded::Message(SupervisorMessage::Ended { words })) =
@@ -419,7 +419,7 @@ fn the_largest_plan_fits_into_a_packet() {
 
 proptest! {
     #[test]
-    fn bytes_that_are_changed_are_never_taken_for_more_than_they_are(
+    fn changed_bytes_never_grow_a_message(
         which in 0usize..64,
         changes in proptest::collection::vec((0usize..400, any::<u8>()), 1..8),
     ) {

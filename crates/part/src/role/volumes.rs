@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn each_message_comes_back_and_is_no_other() {
+    fn messages_are_decoded_as_encoded_and_distinct() {
         let (used, news) = (used(2), news(2, "it is being filled"));
         let (there, back) = (used.envelope("volume"), news.envelope("guest"));
         assert!(there.holds && back.holds);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_process_without_rights_wrote_is_bounded_and_printable() {
+    fn text_of_unprivileged_processes_is_bounded_and_printable() {
         #[derive(Serialize)]
         struct Raw {
             part: String,

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_made_to_fit_names_first() {
+    fn oversized_watch_list_drops_names_first() {
         let mut watch = Watch {
             directories: vec![directory("/a", 3), directory("/b", WATCHED_NAMES_MAX + 1)],
             ..Default::default()

@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_role_has_a_file_of_its_own_beside_the_parents() {
+    fn role_has_its_own_log_file() {
         let of = |path: &str| file_of(path.as_bytes(), Speaker::Vrrp);
         assert_eq!(of("/var/log/k.log"), PathBuf::from("/var/log/k_vrrp.log"));
         assert_eq!(of("/var/log/k"), PathBuf::from("/var/log/k_vrrp"));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_goes_to_the_file_with_the_date_in_front_and_details_only_where_asked() {
+    fn log_lines_have_a_date_and_details_are_optional() {
         let path = std::env::temp_dir().join(format!("evenkeel-klog-{}.log", std::process::id()));
         let wish = LogWish {
             file: Some(path.as_os_str().as_bytes().to_vec()),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_reads_is_not_waited_for() {
+    fn unread_pipe_does_not_block() {
         let (_reader, writer) = rustix::pipe::pipe().unwrap();
         let line = "x".repeat(LINE_BYTES_MAX);
         let written = (0..1_000).take_while(|_| write_at_once(&writer, &line));

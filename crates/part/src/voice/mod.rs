@@ -451,7 +451,7 @@ mod tests {
     use language::{Diagnostic, Severity};
 
     #[test]
-    fn haproxys_form_introduces_itself_once_and_before_what_is_grave() {
+    fn haproxy_format_prints_its_header_once_before_errors() {
         let mut voice = MessagePrinter::new(Form::Haproxy, false);
         assert!(!voice.text(Gravity::Notice, "x").contains("version is"));
         let first = voice.text(Gravity::Alert, "Cannot do it.");
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn in_the_background_keepalived_s_log_goes_on() {
+    fn keepalived_log_continues_in_the_background() {
         let mut voice = MessagePrinter::new(Form::Keepalived, false);
         let name = format!("evenkeel-voice-{}.log", std::process::id());
         let file = std::env::temp_dir().join(name);
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_told_in_the_singular() {
+    fn single_repetition_is_singular() {
         let told = |number| counted(number, "proxy", "proxies");
         assert_eq!(
             [told(0), told(1), told(2)],
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn our_form_begins_with_our_name() {
+    fn own_format_begins_with_the_program_name() {
         let mut voice = MessagePrinter::new(Form::Own, false);
         assert_eq!(voice.text(Gravity::Alert, "no"), "evenkeel: error: no\n");
     }

@@ -70,7 +70,7 @@ fn packets_are_keepaliveds_byte_by_byte() {
 }
 
 #[test]
-fn what_the_rfc_drops_is_dropped() {
+fn packets_that_the_rfc_discards_are_dropped() {
     let good = bytes("20c00318dcf6d61c72a4e679000027100000271000000000");
     type Change = fn(&mut Vec<u8>);
     let table: [(Change, BfdPacketError); 11] = [
@@ -187,7 +187,7 @@ fn the_table_of_states() {
 }
 
 #[test]
-fn a_poll_is_answered_at_once_and_ours_goes_on_until_it_is() {
+fn poll_gets_a_final_and_own_poll_repeats_until_final() {
     let mut session = Session::new(settings(100, 3), 1, Time(0));
     session.handle_time(Time(0));
     assert_eq!(all(&mut session).0.len(), 1);
@@ -234,7 +234,7 @@ fn packets_from_afar_or_for_another_session_change_nothing() {
 }
 
 #[test]
-fn a_peer_that_takes_no_packets_gets_none_but_answers() {
+fn peer_with_zero_receive_interval_gets_only_replies() {
     let mut session = Session::new(settings(100, 3), 1, Time(0));
     let mut packet = from_peer(&session, BfdState::Init);
     packet.min_rx = Duration::ZERO;
@@ -356,7 +356,7 @@ impl BfdSessionPair {
 }
 
 #[test]
-fn two_sessions_are_up_within_a_few_ways_and_not_seconds() {
+fn two_sessions_are_up_within_a_few_round_trips() {
     let mut pair = BfdSessionPair::new(settings(50, 3), settings(20, 5), 7);
     pair.run(MS(10));
     assert_eq!(pair.states(), [BfdState::Up; 2]);
@@ -404,7 +404,7 @@ fn a_link_of_one_way_is_down_on_both_ends() {
 }
 
 #[test]
-fn an_operators_stop_is_told_and_is_no_outage() {
+fn administrative_down_is_reported_and_no_outage() {
     let mut pair = BfdSessionPair::new(settings(1000, 5), settings(1000, 5), 3);
     pair.run(MS(3000));
     assert_eq!(pair.states(), [BfdState::Up; 2]);
@@ -416,7 +416,7 @@ fn an_operators_stop_is_told_and_is_no_outage() {
 }
 
 #[test]
-fn two_passive_sessions_say_nothing_and_one_waits_for_the_other() {
+fn passive_sessions_send_nothing_first() {
     let passive = Settings {
         passive: true,
         ..settings(50, 3)
@@ -430,7 +430,7 @@ fn two_passive_sessions_say_nothing_and_one_waits_for_the_other() {
 }
 
 #[test]
-fn one_lost_packet_of_three_takes_no_session_down() {
+fn one_lost_packet_of_three_keeps_the_session_up() {
     let mut pair = BfdSessionPair::new(settings(50, 3), settings(50, 3), 11);
     pair.loses = 7;
     pair.run(MS(60_000));
@@ -459,7 +459,7 @@ fn a_restarted_peer_is_found_again() {
 
 proptest! {
     #[test]
-    fn no_packets_and_times_make_it_panic_or_talk_too_much(
+    fn random_packets_and_times_cause_no_panic_or_flood(
         seed: u64,
         passive: bool,
         multiplier: u8,

@@ -85,7 +85,7 @@ fn services_have_the_addresses_that_stand_beside_them() {
 }
 
 #[test]
-fn what_answers_something_else_is_foreign() {
+fn reply_to_another_query_is_foreign() {
     let asked = question("web.test", DnsRecordType::A);
     let good = answer(&asked, 7, 0x8180, [0, 0, 0], &[]);
     assert!(parse(&good, 7, &asked).is_ok());
@@ -100,7 +100,7 @@ fn what_answers_something_else_is_foreign() {
 }
 
 #[test]
-fn the_status_and_truncation_are_told() {
+fn status_and_truncation_are_returned() {
     let asked = question("web.test", DnsRecordType::A);
     let of = |flags| parse(&answer(&asked, 7, flags, [0, 0, 0], &[]), 7, &asked).unwrap();
     assert_eq!(of(0x8183).status, DnsResponseCode::NoSuchName);
@@ -110,7 +110,7 @@ fn the_status_and_truncation_are_told() {
 }
 
 #[test]
-fn pointers_that_lead_round_or_forwards_and_cut_records_are_broken() {
+fn looping_pointers_and_truncated_records_are_malformed() {
     let asked = question("web.test", DnsRecordType::A);
     let at = (12 + 10 + 4) as u8;
     for rest in [
@@ -134,7 +134,7 @@ fn pointers_that_lead_round_or_forwards_and_cut_records_are_broken() {
 }
 
 #[test]
-fn addresses_beside_a_service_are_few_however_often_they_are_told() {
+fn additional_addresses_of_a_service_are_bounded() {
     let asked = question("web.test", DnsRecordType::Srv);
     let mut rest = Vec::new();
     let (services, told) = (1000u16, 1000u16);

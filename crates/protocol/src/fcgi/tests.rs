@@ -89,7 +89,7 @@ fn names_are_written_as_variables_and_long_pairs_get_records_of_their_own() {
 }
 
 #[test]
-fn chunks_become_records_in_any_pieces_and_what_is_none_is_refused() {
+fn chunks_become_records_and_malformed_ones_are_refused() {
     let body = b"5\r\nhello\r\n1;x=y\r\n!\r\n0\r\na: b\r\n\r\n";
     for piece in 1..body.len() {
         let mut connection = begun(Length::Chunked, false);
@@ -183,7 +183,7 @@ fn a_head_without_a_body_and_records_with_padding_are_read() {
 }
 
 #[test]
-fn what_is_no_response_is_refused_and_the_connection_is_not_used_again() {
+fn malformed_response_is_refused_and_connection_not_reused() {
     let out = |text: &str| record(kind::STDOUT, text.as_bytes());
     let mut version = out("a");
     version[0] = 2;

@@ -93,7 +93,7 @@ reasons! {
     Push, ProtocolError, false, "a PUSH_PROMISE, which was never enabled";
     SettingValue, ProtocolError, false, "a setting with an invalid value";
     SettingWindow, FlowControlError, false, "a SETTINGS_INITIAL_WINDOW_SIZE above 2^31-1";
-    WindowZero, ProtocolError, false, "a WINDOW_UPDATE by nothing";
+    WindowZero, ProtocolError, false, "a WINDOW_UPDATE with an increment of 0";
     WindowOverflow, FlowControlError, false, "a flow-control window above 2^31-1";
     WindowExceeded, FlowControlError, false, "more DATA than the connection's window allowed";
     Compression, CompressionError, false, "a header block that HPACK cannot decode";

@@ -14,7 +14,7 @@ pub enum WrongFilter {
     Attribute,
     #[error("a part has no `=`")]
     Comparison,
-    #[error("a backslash needs two hexadecimal digits behind it")]
+    #[error("a backslash must be followed by two hexadecimal digits")]
     Escape,
     #[error("it is too long or nested too deep")]
     TooLarge,

@@ -87,7 +87,7 @@ fn filters_have_all_kinds_and_values_are_never_a_part_of_them() {
 }
 
 #[test]
-fn the_attributes_that_name_a_user_are_those_that_have_to_be_equal_to_it() {
+fn attributes_naming_a_user_are_compared_for_equality() {
     let of = |text: &str| {
         let filter = LdapFilter::parse(text).unwrap();
         let names = filter.equal_to(&["%u", "%n"]);
@@ -159,7 +159,7 @@ fn an_entry() -> Vec<u8> {
 }
 
 #[test]
-fn replies_come_byte_by_byte() {
+fn replies_are_parsed_byte_by_byte() {
     let bytes = [
         message(1, 0x61, &outcome(49, "no\u{1b}\n")),
         an_entry(),
@@ -230,7 +230,7 @@ fn hostile_replies_are_refused_before_they_are_kept() {
 
 proptest! {
     #[test]
-    fn no_bytes_and_no_text_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in ".{0,80}") {
+    fn parser_survives_any_bytes_and_text(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in ".{0,80}") {
         let mut replies = Replies::default();
         replies.add(&bytes);
         while let Ok(Some(_)) = replies.take() {}

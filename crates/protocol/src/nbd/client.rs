@@ -583,7 +583,7 @@ mod tests {
     }
 
     #[test]
-    fn an_export_that_no_disk_could_be_is_refused() {
+    fn export_larger_than_any_disk_is_refused() {
         for (size, is_fit) in [(i64::MAX as u64, true), (1 << 63, false), (u64::MAX, false)] {
             let mut dial = Dial::new("", true).unwrap();
             let reply = |kind: u32, data: &[u8]| {
@@ -607,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_server_is_refused() {
+    fn invalid_server_greeting_is_refused() {
         let hear = |bytes: &[u8]| {
             let mut dial = Dial::new("x", false).unwrap();
             let mut input = bytes;

@@ -330,7 +330,7 @@ impl Handshake {
             return refuse(out, asked.option, kind::INVALID, "a malformed option");
         };
         if !self.structured {
-            let words = "structured replies come first";
+            let words = "structured replies must be negotiated first";
             return refuse(out, asked.option, kind::INVALID, words);
         }
         let Some((export, _)) = find(exports, gate, name) else {

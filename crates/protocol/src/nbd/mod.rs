@@ -49,7 +49,7 @@ pub enum NbdConnectionError {
     Flags,
     #[error("a malformed NBD option")]
     Option,
-    #[error("an NBD option of {0} bytes")]
+    #[error("an NBD option of {0} bytes exceeds the limit")]
     OptionTooLong(u32),
     #[error("too many NBD options before an export was chosen")]
     TooManyOptions,
@@ -64,7 +64,7 @@ pub enum NbdConnectionError {
     #[error("a malformed NBD request")]
     Request,
     /// The payload of a write is longer than [`PAYLOAD_BYTES_MAX`].
-    #[error("an NBD write of {0} bytes")]
+    #[error("an NBD write of {0} bytes exceeds the limit")]
     PayloadTooLong(u32),
 }
 
@@ -110,7 +110,7 @@ impl Errno {
             Errno::Io => "the volume failed",
             Errno::NoMemory => "no memory for the request",
             Errno::Invalid => "an invalid request",
-            Errno::NoSpace => "behind the end of the volume",
+            Errno::NoSpace => "beyond the end of the volume",
             Errno::Overflow => "the reply would be too long",
             Errno::NotSupported => "not supported",
             Errno::Shutdown => "the export is closed",

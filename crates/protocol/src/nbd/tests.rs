@@ -217,7 +217,7 @@ fn a_client_that_does_not_know_the_handshake_is_refused() {
 }
 
 #[test]
-fn go_tells_the_size_the_flags_and_the_block_sizes() {
+fn go_returns_size_flags_and_block_sizes() {
     let mut client = Client::new(NbdTransport::Plain);
     let step = client.send(&go(7, "mail", &[1, 2, 3]));
     assert!(matches!(step, Ok(NbdHandshakeStep::Transmit(_))));
@@ -274,7 +274,7 @@ fn the_old_way_to_choose_an_export_has_no_error() {
 }
 
 #[test]
-fn the_list_ends_and_so_does_the_client() {
+fn list_ends_and_abort_closes_the_client() {
     let mut client = Client::new(NbdTransport::Plain);
     client.send(&option(3, b"")).unwrap();
     let told = client.replies();
@@ -296,7 +296,7 @@ fn the_list_ends_and_so_does_the_client() {
 }
 
 #[test]
-fn nothing_but_tls_goes_on_where_tls_is_required() {
+fn only_starttls_is_accepted_where_tls_is_required() {
     let mut client = Client::new(NbdTransport::TlsRequired);
     for refused in [option(3, b""), go(7, "mail", &[]), option(8, b"")] {
         assert_eq!(client.send(&refused), Ok(NbdHandshakeStep::Read));

@@ -35,7 +35,7 @@ const PROOF_BYTES: usize = 16;
 const RESPONSE_HEAD_BYTES: usize = 28;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("no message of NTLM: its {field} is wrong")]
+#[error("not a valid NTLM message: invalid {field}")]
 pub struct NtlmMessageError {
     pub field: &'static str,
 }
@@ -48,12 +48,12 @@ pub enum NtlmAuthenticationError {
     #[error("wrong password")]
     Wrong,
     /// The client has not protected the messages.
-    #[error("the client sends no message integrity code")]
+    #[error("the client sent no message integrity code")]
     NoMic,
-    #[error("the messages of NTLM were changed on their way")]
+    #[error("the NTLM messages were modified in transit")]
     Changed,
     /// The client believes it is connected to another server.
-    #[error("the client comes by another TLS connection than it believes")]
+    #[error("the channel binding of the client belongs to another TLS connection")]
     OtherChannel,
 }
 

@@ -170,7 +170,7 @@ fn a_challenge_has_the_nonce_the_names_and_the_time() {
 }
 
 #[test]
-fn a_client_with_the_password_is_known_and_each_lie_is_refused() {
+fn correct_password_is_accepted_and_each_forgery_refused() {
     let honest = Client::HONEST;
     assert_eq!(honest.is(&[[1; 16], [7; 16]]), Ok(()));
     assert_eq!(
@@ -250,7 +250,7 @@ fn every_prefix_and_every_changed_byte_is_refused() {
 }
 
 #[test]
-fn channel_bindings_are_hashed_as_rfc_5929_wants() {
+fn channel_bindings_are_hashed_as_in_rfc_5929() {
     // MD5 of 16 zeros, the length 0x35 and `tls-server-end-point:` before 32 zeros.
     let bytes = [
         &[0; 16][..],

@@ -229,7 +229,7 @@ fn what_one_session_sends_another_understands() {
 }
 
 #[test]
-fn silence_is_broken_and_ends() {
+fn heartbeats_are_sent_and_silence_ends_the_session() {
     let mut session = established(PeersRole::Accepting);
     assert_eq!(session.deadline(), 3_000);
     assert_eq!(session.handle_time(3_000), Ok(()));
@@ -240,7 +240,7 @@ fn silence_is_broken_and_ends() {
 }
 
 #[test]
-fn greetings_that_are_none_are_refused() {
+fn invalid_greetings_are_refused() {
     let rows: &[(&[u8], &[u8])] = &[
         (b"GET / HTTP/1.1\r\n", b"501\n"),
         (b"HAProxyS 1.0\nB\nA 1 1\n", b"502\n"),
@@ -305,7 +305,7 @@ fn random_bytes_never_do_harm() {
 }
 
 #[test]
-fn who_is_slow_to_greet_has_its_time_once() {
+fn handshake_timeout_is_not_extended() {
     let mut session = Session::new(PeersRole::Accepting, tables(), 0);
     for at in 1..9u64 {
         let byte = &b"HAProxyS"[at as usize - 1..at as usize];
@@ -316,7 +316,7 @@ fn who_is_slow_to_greet_has_its_time_once() {
 }
 
 #[test]
-fn who_asks_without_reading_fills_no_memory() {
+fn peer_that_does_not_read_uses_bounded_memory() {
     let mut session = established(PeersRole::Accepting);
     let mut fault = None;
     for _ in 0..100_000 {
@@ -337,7 +337,7 @@ fn who_asks_without_reading_fills_no_memory() {
 
 proptest! {
     #[test]
-    fn messages_of_a_peer_come_to_an_end(
+    fn messages_of_a_peer_are_bounded(
         bytes in proptest::collection::vec(any::<u8>(), 0..400),
         kinds in proptest::collection::vec((128u8..136, proptest::collection::vec(any::<u8>(), 0..60)), 0..20),
     ) {
@@ -362,14 +362,14 @@ proptest! {
     }
 
     #[test]
-    fn numbers_end_or_are_none(bytes in proptest::collection::vec(any::<u8>(), 0..24)) {
+    fn numbers_are_terminated_or_invalid(bytes in proptest::collection::vec(any::<u8>(), 0..24)) {
         if let Some((_, rest)) = read_integer(&bytes) {
             prop_assert!(bytes.ends_with(rest) && rest.len() < bytes.len());
         }
     }
 
     #[test]
-    fn descriptions_come_back_as_they_went(number: u64, length in 2u32..2000, expire_ms: u32, name in "[a-z/]{1,40}") {
+    fn descriptions_are_decoded_as_encoded(number: u64, length in 2u32..2000, expire_ms: u32, name in "[a-z/]{1,40}") {
         let table = TableDescription {
             name: name.into_bytes(),
             key: KeyType::String,

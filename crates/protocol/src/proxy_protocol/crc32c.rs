@@ -38,7 +38,7 @@ mod tests {
     use super::crc32c;
 
     #[test]
-    fn the_published_check_values_come_out() {
+    fn published_check_values_match() {
         let ascending: Vec<u8> = (0..32).collect();
         for (bytes, sum) in [
             (&b""[..], 0),

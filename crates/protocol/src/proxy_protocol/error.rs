@@ -15,7 +15,7 @@ pub enum ProxyV1Field {
 /// cannot be separated from it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ParseError {
-    #[error("no PROXY header: byte {at_byte} fits neither version")]
+    #[error("not a PROXY header: byte {at_byte} matches neither version")]
     NotProxy { at_byte: usize },
     #[error("PROXY line has no end within {MAX_TEXT_BYTES} bytes")]
     LineTooLong,

@@ -123,7 +123,7 @@ fn lines_of_version_1_are_read() {
 }
 
 #[test]
-fn lines_that_are_not_quite_right_are_refused() {
+fn malformed_lines_are_refused() {
     use ParseError::*;
     for (line, error) in [
         ("GET / HTTP/1.1\r\n", NotProxy { at_byte: 0 }),
@@ -165,7 +165,7 @@ fn lines_that_are_not_quite_right_are_refused() {
 }
 
 #[test]
-fn fields_that_are_not_quite_right_are_refused() {
+fn malformed_fields_are_refused() {
     use super::ProxyV1Field::*;
     for (line, field) in [
         ("PROXY TCP4 01.2.3.4 5.6.7.8 1 2\r\n", SourceAddress),
@@ -257,7 +257,7 @@ fn an_unspecified_family_is_unknown_and_keeps_extensions_if_that_is_what_follows
 }
 
 #[test]
-fn headers_of_version_2_that_are_not_quite_right_are_refused() {
+fn malformed_version_2_headers_are_refused() {
     use ParseError::*;
     let truncated = |at_byte| Tlv(TlvError::Truncated { at_byte });
     let length = |kind, found_bytes| Tlv(TlvError::Length { kind, found_bytes });
@@ -292,7 +292,7 @@ fn headers_of_version_2_that_are_not_quite_right_are_refused() {
 }
 
 #[test]
-fn a_header_beyond_the_bound_is_refused_as_soon_as_it_says_so() {
+fn oversized_header_is_refused_at_its_length() {
     let mut bytes = v2(0x21, 0x11, &[0; MAX_BINARY_BYTES - 15]);
     bytes.truncate(16);
     assert_eq!(
@@ -304,7 +304,7 @@ fn a_header_beyond_the_bound_is_refused_as_soon_as_it_says_so() {
 }
 
 #[test]
-fn everything_told_of_tls_comes_back() {
+fn tls_extensions_are_decoded_as_encoded() {
     let mut tlvs = Tlvs::default();
     let fields = SslFields {
         used: true,
@@ -353,7 +353,7 @@ fn a_repeated_extension_counts_as_its_last() {
 }
 
 #[test]
-fn extensions_beyond_their_bounds_are_not_taken() {
+fn oversized_extensions_are_refused() {
     let mut tlvs = Tlvs::default();
     assert_eq!(
         tlvs.push(kind::CRC32C, &[0; 4]),
@@ -392,7 +392,7 @@ fn paths_lose_their_padding_and_nothing_else() {
 }
 
 #[test]
-fn version_1_says_unknown_for_what_it_cannot_say() {
+fn version_1_uses_unknown_for_unsupported_addresses() {
     let datagram = Header::Proxied(Proxied {
         endpoints: Endpoints::between(
             ProxiedTransport::Datagram,
@@ -409,7 +409,7 @@ fn version_1_says_unknown_for_what_it_cannot_say() {
 }
 
 #[test]
-fn a_connection_across_families_is_told_as_ipv6() {
+fn mixed_families_are_sent_as_ipv6() {
     let header = addresses("192.0.2.1:4000", "[2001:db8::2]:2");
     let mut out = Vec::new();
     header.encode_text(&mut out);
@@ -479,7 +479,7 @@ fn any_header() -> impl Strategy<Value = Header> {
 
 proptest! {
     #[test]
-    fn whatever_is_written_in_version_2_is_read_again(header in any_header(), sum: bool) {
+    fn version_2_headers_are_decoded_as_encoded(header in any_header(), sum: bool) {
         let checksum = if sum { Checksum::Crc32c } else { Checksum::None };
         let mut out = Vec::new();
         header.encode_binary(checksum, &mut out);
@@ -489,7 +489,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_written_in_version_1_is_read_again(endpoints in any_endpoints()) {
+    fn version_1_headers_are_decoded_as_encoded(endpoints in any_endpoints()) {
         let header = Header::Proxied(Proxied { endpoints, tlvs: Tlvs::default() });
         let mut out = Vec::new();
         header.encode_text(&mut out);

@@ -40,12 +40,12 @@ impl fmt::Display for Pdu {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RdpPacketError {
-    #[error("no RDP: the first byte is {found:#04x}, not 0x03")]
+    #[error("not RDP: the first byte is {found:#04x}, not 0x03")]
     NotRdp {
         /// First byte of the data.
         found: u8,
     },
-    #[error("a packet of {found_bytes} bytes where {max_bytes} is the most")]
+    #[error("a packet of {found_bytes} bytes; the maximum is {max_bytes}")]
     TooLong {
         found_bytes: usize,
         max_bytes: usize,
@@ -58,7 +58,7 @@ pub enum RdpPacketError {
         /// Name of the field in the specification.
         field: &'static str,
     },
-    #[error("{found:#04x} where the {due} is due")]
+    #[error("{found:#04x} instead of the {due}")]
     OutOfOrder {
         due: Pdu,
         /// First byte of the received PDU.

@@ -184,7 +184,7 @@ fn requests_of_clients_are_read() {
 }
 
 #[test]
-fn requests_that_are_none_are_refused_with_the_field() {
+fn invalid_requests_are_refused_with_the_field() {
     let change = |at: usize, byte: u8| {
         let mut packet = REQUEST.to_vec();
         packet[at] = byte;
@@ -193,7 +193,7 @@ fn requests_that_are_none_are_refused_with_the_field() {
     let pdu = "the X.224 Connection Request";
     for (at, byte, told) in [
         (4, 0x26, format!("{pdu} has an invalid length indicator")),
-        (5, 0xd0, format!("0xd0 where {pdu} is due")),
+        (5, 0xd0, format!("0xd0 instead of {pdu}")),
         (10, 0x40, format!("{pdu} has an invalid class")),
         (
             34,
@@ -212,9 +212,9 @@ fn requests_that_are_none_are_refused_with_the_field() {
     }
     assert_eq!(
         frame(b"GET /", 64).unwrap_err().to_string(),
-        "no RDP: the first byte is 0x47, not 0x03"
+        "not RDP: the first byte is 0x47, not 0x03"
     );
-    let long = "a packet of 65535 bytes where 259 is the most";
+    let long = "a packet of 65535 bytes; the maximum is 259";
     assert_eq!(
         frame(b"\x03\0\xff\xff", REQUEST_BYTES_MAX)
             .unwrap_err()
@@ -232,7 +232,7 @@ fn requests_that_are_none_are_refused_with_the_field() {
 }
 
 #[test]
-fn a_client_is_led_to_the_name_of_its_user() {
+fn user_name_is_extracted_from_a_client() {
     let bytes = whole_logon();
     let (mut input, mut out) = (bytes.as_slice(), Vec::new());
     let mut acceptor = Acceptor::new(SSL | HYBRID);
@@ -317,7 +317,7 @@ fn names_are_read_as_clients_write_them() {
 }
 
 #[test]
-fn what_is_out_of_order_or_too_much_is_refused() {
+fn packets_out_of_order_or_too_many_are_refused() {
     let refused = |bytes: Vec<u8>| {
         let mut input = bytes.as_slice();
         let step = Acceptor::new(SSL).handle(&mut input, &mut Vec::new());
@@ -347,17 +347,17 @@ fn what_is_out_of_order_or_too_much_is_refused() {
         ]
         .join("\n"),
         @r"
-    0x28 where the MCS Connect Initial is due
+    0x28 instead of the MCS Connect Initial
     the GCC Conference Create Request has an invalid set of blocks: no core data
     the GCC Conference Create Request has an invalid number of channels
     the GCC Conference Create Request has an invalid number of blocks
-    0x28 where the MCS Erect Domain Request is due
+    0x28 instead of the MCS Erect Domain Request
     the MCS Channel Join Request has an invalid channelId
     the MCS Send Data has an invalid channelId
     the MCS Send Data has an invalid security header
-    0x21 where the MCS Channel Join Request is due
+    0x21 instead of the MCS Channel Join Request
     more than 36 packets before the Client Info
-    a packet of 32767 bytes where 16384 is the most
+    a packet of 32767 bytes; the maximum is 16384
     "
     );
 }

@@ -91,10 +91,10 @@ impl fmt::Display for TsguPacketType {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TsguPacketError {
-    #[error("a {kind} of {bytes} bytes, and not 8 to {PACKET_BYTES_MAX}")]
+    #[error("a {kind} of {bytes} bytes; 8 to {PACKET_BYTES_MAX} are allowed")]
     Length { kind: TsguPacketType, bytes: u32 },
     /// The packet ends before its fields do, or after them.
-    #[error("the {kind} has fields of another length than itself")]
+    #[error("the fields of the {kind} do not match its length")]
     Fields { kind: TsguPacketType },
     #[error("the {kind} has an invalid {field}")]
     Field {
@@ -103,7 +103,7 @@ pub enum TsguPacketError {
         field: &'static str,
     },
     /// A client never sends this packet, or not now.
-    #[error("a {kind} that is not due")]
+    #[error("unexpected {kind}")]
     OutOfOrder { kind: TsguPacketType },
 }
 

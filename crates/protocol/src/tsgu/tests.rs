@@ -159,7 +159,7 @@ fn a_stream_is_cut_wherever_its_pieces_end() {
 }
 
 #[test]
-fn lengths_that_lie_are_refused() {
+fn false_lengths_are_refused() {
     for packet in ALL {
         for length in 0..packet.len() {
             assert_eq!(read(&packet[..length]), Ok(None));
@@ -197,7 +197,7 @@ fn lengths_that_lie_are_refused() {
 }
 
 #[test]
-fn a_tunnel_goes_in_its_order() {
+fn tunnel_states_follow_their_order() {
     let mut tunnel = Tunnel::new(true);
     let reply = tunnel.handle(one(HANDSHAKE)).unwrap();
     assert_eq!(reply, TsguRequest::Reply(reply::handshake(Code::OK)));
@@ -255,7 +255,7 @@ fn a_refusal_ends_a_tunnel() {
 
 proptest! {
     #[test]
-    fn no_bytes_break_a_tunnel(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0..10_usize, byte in 0..40_usize, value: u8) {
+    fn tunnel_survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0..10_usize, byte in 0..40_usize, value: u8) {
         let mut changed = ALL[at].to_vec();
         let byte = byte % changed.len();
         changed[byte] = value;

@@ -85,7 +85,7 @@ fn service_is_untested_until_its_band_is_known() {
 }
 
 #[test]
-fn a_proxy_that_was_followed_by_another_one_writes_no_more() {
+fn replaced_proxy_writes_no_longer() {
     let memory = memory();
     let vitals = serving(&memory, 10_000);
     vitals.claim(PROXY + 1, 1);
@@ -101,7 +101,7 @@ fn a_proxy_that_was_followed_by_another_one_writes_no_more() {
 }
 
 #[test]
-fn what_the_address_role_tells_is_read_back_and_leaves_with_its_instance() {
+fn address_data_is_read_back_and_removed_with_its_instance() {
     let memory = memory();
     let vitals = serving(&memory, 10_000);
     let mut told = SlotReport {
@@ -129,7 +129,7 @@ fn what_the_address_role_tells_is_read_back_and_leaves_with_its_instance() {
 }
 
 #[test]
-fn a_wish_to_drain_waits_for_a_count_that_was_made_after_it() {
+fn drain_waits_for_a_count_taken_after_the_request() {
     let memory = memory();
     let vitals = serving(&memory, 10_000);
     vitals.set_requests_in_progress(PROXY, 0, 0);

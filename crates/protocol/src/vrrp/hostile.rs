@@ -131,7 +131,7 @@ impl Kernel {
 
 proptest! {
     #[test]
-    fn nothing_that_arrives_makes_a_router_panic_or_flood(
+    fn hostile_packets_cause_no_panic_or_flood(
         v3: bool,
         password: bool,
         steps in proptest::collection::vec(step(), 1..80),

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pace_that_was_left_alone_is_full_again() {
+    fn idle_rate_limiter_refills() {
         let mut pace = Pace::new(2, Duration::from_secs(1));
         assert!(pace.allows(second(1)) && pace.allows(second(1)) && !pace.allows(second(1)));
         assert!(pace.allows(second(9)) && pace.allows(second(9)) && !pace.allows(second(9)));

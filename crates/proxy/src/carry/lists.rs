@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_goes_on_in_another_process_over_other_lines() {
+    fn changed_lists_continue_in_another_process() {
         let map = ScratchDirectory::new().expect("room");
         let old = changed(&map, "a 1\nb 2\nc 3\n");
         for bytes in [export(&old, None).bytes, export_kept(&old, None)] {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_as_its_file_or_has_no_file_is_not_told() {
+    fn unchanged_list_is_not_transferred() {
         let map = ScratchDirectory::new().expect("room");
         let none = config(&map, "a 1\n");
         let length = export(&none, None).bytes.len();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_list_nothing_is_kept_and_all_goes_on() {
+    fn long_list_is_transferred_but_not_stored() {
         let map = ScratchDirectory::new().expect("room");
         let lines: String = (0..=Which::Small.entries_max())
             .map(|n| format!("{n} x\n"))
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_on_its_way_does_no_harm() {
+    fn corrupted_transfer_does_no_harm() {
         let map = ScratchDirectory::new().expect("room");
         let bytes = export(&changed(&map, "a 1\nb 2\n"), None).bytes;
         let new = config(&map, "a 1\nb 2\n");

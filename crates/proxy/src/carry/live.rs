@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn another_process_sees_the_moment_and_of_large_tables_what_it_asks_for() {
+    fn live_state_includes_requested_entries_of_large_tables() {
         let key = |table: &str, n: u32| AskedKey {
             table: table.to_owned(),
             key: n.to_ne_bytes().to_vec(),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_changed_on_its_way_or_another_state_does_no_harm() {
+    fn corrupted_or_foreign_state_does_no_harm() {
         let bytes = told(&[]);
         for end in 0..bytes.len() {
             assert!(import_live(&bytes[..end], &config()).is_err());

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_packed_comes_back() {
+    fn packed_data_is_unpacked_unchanged() {
         let mut writer = Writer::default();
         writer.plain(0);
         writer.plain(u64::MAX);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_without_an_end_is_an_error() {
+    fn truncated_or_endless_data_is_an_error() {
         for bytes in [&[][..], &[3, 0, 0], &[0x80], &[0xff, 0xff], &[0xff; 11]] {
             assert_eq!(Reader::new(bytes).bytes(), Err(CarryError::Cut));
         }

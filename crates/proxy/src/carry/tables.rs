@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_go_on_in_another_process() {
+    fn entries_continue_in_another_process() {
         let old = config("http_req_cnt,http_req_rate(10s),conn_cur,server_key,gpc(2)");
         let table = old.tables.live("t").expect("it is there");
         let held = table.get(b"key").expect("room");
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_on_its_way_does_no_harm() {
+    fn corrupted_transfer_does_no_harm() {
         let store = "http_req_cnt,http_req_rate(10s),server_key,gpc(2)";
         let old = config(store);
         let table = old.tables.live("t").expect("it is there");
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn large_tables_are_not_told_to_who_only_keeps() {
+    fn large_tables_are_not_stored() {
         let text = "listen t\n bind 127.0.0.1:1\n stick-table type integer size 100k expire 1h\n";
         let mut config = load_text(text).config.expect("it loads");
         install(&mut config, None, 0);

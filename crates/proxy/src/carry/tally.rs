@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_come_back_and_unknown_ones_are_passed_over() {
+    fn counters_are_restored_and_unknown_ones_ignored() {
         let mut sums = [0; TALLIES];
         sums[Tally::BytesOut as usize] = u64::MAX;
         sums[Tally::InternalErrors as usize] = 1;

@@ -85,7 +85,7 @@ fn live(config: &Config) {
 }
 
 #[test]
-fn all_that_is_kept_within_a_process_reaches_the_next() {
+fn state_of_a_process_reaches_the_next() {
     let old = process(2);
     live(&old);
     let told = export(&old, None);
@@ -134,7 +134,7 @@ fn all_that_is_kept_within_a_process_reaches_the_next() {
 }
 
 #[test]
-fn what_is_counted_after_telling_arrives_with_the_rest_and_nothing_twice() {
+fn later_counts_arrive_once_with_the_rest() {
     let old = process(2);
     live(&old);
     let told = export(&old, None);
@@ -187,7 +187,7 @@ fn what_is_counted_after_telling_arrives_with_the_rest_and_nothing_twice() {
 }
 
 #[test]
-fn the_process_as_a_whole_goes_on_counting() {
+fn process_counters_continue() {
     let runtime = || Runtime::leak(Arc::new(process(1)), 1, 100);
     let (old, new) = (runtime(), runtime());
     old.counters.current_shard().add(Tally::Connections, 40);
@@ -254,7 +254,7 @@ fn ten_takeovers_keep_the_totals() {
 }
 
 #[test]
-fn counters_that_were_cleared_in_between_are_told_whole() {
+fn cleared_counters_are_sent_completely() {
     let old = process(1);
     server(&old, 0)
         .traffic
@@ -274,7 +274,7 @@ fn counters_that_were_cleared_in_between_are_told_whole() {
 }
 
 #[test]
-fn a_backend_that_is_down_keeps_its_life() {
+fn down_backend_keeps_its_downtime() {
     let old = process(1);
     let now = now_ms();
     let failed = CheckResult::new(CheckStatus::Layer4Timeout, 7);
@@ -310,7 +310,7 @@ fn the_states_outlive_a_change_in_the_new_process() {
 }
 
 #[test]
-fn names_that_are_unknown_are_counted_and_passed_over() {
+fn unknown_names_are_counted_and_ignored() {
     let old = process(3);
     let told = export(&old, None).bytes;
     let mut other = process(1);
@@ -341,7 +341,7 @@ fn fields_of_a_newer_program_are_skipped() {
 }
 
 #[test]
-fn what_is_not_whole_changes_nothing() {
+fn incomplete_state_changes_nothing() {
     let old = process(2);
     live(&old);
     let bytes = export(&old, None).bytes;
@@ -396,7 +396,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn any_bytes_are_taken_or_refused(
+    fn any_bytes_are_accepted_or_refused(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
         cut in prop::option::of(any::<prop::sample::Index>()),
     ) {
@@ -430,7 +430,7 @@ proptest! {
 }
 
 #[test]
-fn a_listen_there_may_be_two_sections_here_and_the_other_way_round() {
+fn listen_state_maps_to_frontend_and_backend() {
     let one = || process(2);
     let two = || {
         let mut config = process(2);

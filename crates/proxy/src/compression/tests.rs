@@ -25,7 +25,7 @@ fn answer(lines: &str) -> HttpMessage {
 }
 
 #[test]
-fn the_coding_that_a_client_likes_best_is_chosen_and_of_equals_its_first() {
+fn preferred_coding_of_the_client_is_chosen() {
     use Algorithm::{Deflate, Gzip, Identity, RawDeflate};
     for (accepts, offered, want) in [
         ("gzip", &[Gzip][..], Some(Gzip)),
@@ -62,7 +62,7 @@ fn the_coding_that_a_client_likes_best_is_chosen_and_of_equals_its_first() {
 }
 
 #[test]
-fn browsers_that_claim_too_much_get_nothing() {
+fn browsers_with_broken_support_get_no_compression() {
     for (agent, old) in [
         ("Mozilla/4.0 (compatible; MSIE 6.0)", true),
         ("Mozilla/4.0 (compatible; MSIE 5.5)", true),
@@ -81,7 +81,7 @@ fn browsers_that_claim_too_much_get_nothing() {
 }
 
 #[test]
-fn what_says_that_it_is_not_to_be_changed_is_not() {
+fn no_transform_prevents_compression() {
     let all = Compressed {
         algorithms: vec![Algorithm::Gzip],
         types: Vec::new(),
@@ -155,7 +155,7 @@ fn decoded(algorithm: Algorithm, bytes: &[u8], length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn every_algorithm_gives_back_what_it_got_and_a_flush_delivers_all_so_far() {
+fn every_algorithm_round_trips_and_flush_delivers_all() {
     let (limits, client) = (Arc::new(Limits::default()), OfClient::default());
     let noise: Vec<u8> = (0..200_000u32)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
@@ -185,10 +185,10 @@ fn every_algorithm_gives_back_what_it_got_and_a_flush_delivers_all_so_far() {
 }
 
 #[test]
-fn a_body_that_was_aborted_at_any_length_leaves_nothing_to_the_next() {
+fn aborted_body_does_not_affect_the_next() {
     let client = OfClient::default();
     let limits = Arc::new(Limits::of_memory(usize::MAX));
-    // Incompressible: as much comes out as goes in.
+    // Incompressible: the output is as long as the input.
     let noise: Vec<u8> = (0..400_000u32)
         .map(|n| (n.wrapping_mul(2_654_435_761).wrapping_add(n >> 3) >> 13) as u8)
         .collect();
@@ -213,7 +213,7 @@ fn a_body_that_was_aborted_at_any_length_leaves_nothing_to_the_next() {
 }
 
 #[test]
-fn who_is_parked_holds_no_state_and_goes_on_where_it_stopped() {
+fn parked_compressor_holds_no_state_and_resumes() {
     let client = OfClient::default();
     let noise: Vec<u8> = (0..300_000u32)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 26) as u8)
@@ -230,7 +230,7 @@ fn who_is_parked_holds_no_state_and_goes_on_where_it_stopped() {
                 assert!(encoder.is_parked());
                 assert_eq!(client.get(), 0);
             }
-            // Another one has the memory: the rest goes as it is, and is right.
+            // Another compressor has the memory: the rest is sent uncompressed, and is correct.
             let other = Encoder::new(algorithm, 1, &limits, &client).unwrap();
             assert!(Encoder::new(algorithm, 1, &limits, &client).is_none());
             wire.extend(encoder.feed(&noise, flush, 0).unwrap());

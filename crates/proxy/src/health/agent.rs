@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_result_is_in_haproxys_words() {
+    fn agent_result_has_the_text_of_haproxy() {
         let of = |text: &str| {
             let line = read_line(format!("{text}\n").as_bytes());
             let (said, result) = line.result(3);

@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn checks_that_wait_go_on_when_a_process_is_brought() {
+    fn waiting_checks_continue_with_a_new_check_runner() {
         let check = || ExternalCheck {
             id: 0,
             timeout_ms: 60_000,
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_as_haproxy_tells_it() {
+    fn program_end_is_reported_as_in_haproxy() {
         for (end, status, code) in [
             (Some(ExternalEnd::Exited(0)), CheckStatus::ProcessOk, 0),
             (Some(ExternalEnd::Exited(3)), CheckStatus::ProcessError, 3),

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_told_becomes_no_line_of_its_own() {
+    fn server_text_cannot_inject_mail_lines() {
         let content = mail(".\r\nBcc: all@example.org\r\n.\r\n").content();
         assert!(
             content.contains("\r\n\r\n..  Bcc: all@example.org  \r\n\r\n.\r\n"),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_and_an_endless_answer_end_it() {
+    fn refusal_or_endless_reply_ends_the_mail() {
         let mut delivery = Delivery::of(&mail("x"));
         let refused = Then::Refused("554 go away".into());
         assert_eq!(delivery.received(b"554 go away\r\n"), refused);

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn notices_are_in_the_words_of_haproxy() {
+    fn log_messages_equal_haproxys() {
         let file = "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80\n\
                     server s2 127.0.0.1:81 backup\n";
         let mut config = load_text(file).config.unwrap();

@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn another_address_is_asked_soon_and_counts_as_up_until_then() {
+    fn changed_address_is_checked_soon_and_counts_as_up() {
         let first = tree(&backend(&[("a", "127.0.0.1:80 check inter 10s")]), None);
         let state = Arc::clone(&first.proxies[0].servers[0].state);
         let mut plan = CheckSchedule::new(&first, ScheduledChecks::Servers, 1);
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_of_a_server_that_is_no_more_says_nothing_of_one_with_its_uid() {
+    fn check_of_a_removed_server_is_ignored() {
         let with = |name| backend(&[("stays", "127.0.0.1:1"), (name, "127.0.0.1:80 check")]);
         let without = backend(&[("stays", "127.0.0.1:1")]);
         // Tests that run concurrently take uids, too.
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_runs_over_a_change_counts_and_then_asks_as_the_new_file_says() {
+    fn check_during_a_reload_counts_and_then_uses_the_new_file() {
         let first = tree(&backend(&[("a", "127.0.0.1:80 check inter 1000")]), None);
         surely_up(&first);
         let mut plan = CheckSchedule::new(&first, ScheduledChecks::Servers, 1);

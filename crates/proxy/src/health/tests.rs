@@ -292,7 +292,7 @@ fn a_server_goes_down_after_fall_and_comes_up_after_rise() {
 }
 
 #[test]
-fn each_bad_answer_has_its_name() {
+fn each_invalid_response_has_its_status() {
     let origin = origin(OK);
     let mut options = quick();
     (options.rise, options.fall) = (1, 1);
@@ -328,7 +328,7 @@ fn each_bad_answer_has_its_name() {
 }
 
 #[test]
-fn a_text_that_is_expected_is_looked_for_in_a_bounded_body() {
+fn expected_text_is_searched_in_a_bounded_body() {
     let origin = origin(Manner::Huge);
     let expect = Expect::new(Pattern::Text(b"well".as_slice().into()));
     let bed = bed(&[(origin.address, quick())], expecting(vec![expect]), &[]);
@@ -340,7 +340,7 @@ fn a_text_that_is_expected_is_looked_for_in_a_bounded_body() {
 }
 
 #[test]
-fn a_refused_connection_and_a_wrong_status_are_told_with_log_health_checks() {
+fn failed_checks_are_logged_with_log_health_checks() {
     let origin = origin(OK);
     let gone = ([127, 0, 0, 1], lab::free_port().unwrap()).into();
     let backup = ServerOptions {
@@ -373,7 +373,7 @@ fn a_refused_connection_and_a_wrong_status_are_told_with_log_health_checks() {
 }
 
 #[test]
-fn a_404_lets_a_server_end_gently_but_does_not_raise_one_that_is_down() {
+fn status_404_drains_a_server_but_never_raises_it() {
     let origin = origin(OK);
     let bed = bed(
         &[(origin.address, quick())],
@@ -412,7 +412,7 @@ fn a_404_lets_a_server_end_gently_but_does_not_raise_one_that_is_down() {
 }
 
 #[test]
-fn a_plain_check_wants_a_connection_only_and_a_proxy_header_goes_before() {
+fn plain_check_only_connects_and_sends_a_proxy_header() {
     let origin = origin(Manner::Close);
     let options = ServerOptions {
         send_proxy: Some(1),
@@ -443,7 +443,7 @@ fn checks_go_where_addr_and_port_say() {
 }
 
 #[test]
-fn stopped_checks_ask_no_more_and_maintenance_is_not_checked() {
+fn stopped_checks_and_maintenance_send_nothing() {
     let origin = origin(OK);
     let mut bed = bed(&[(origin.address, quick())], http(), &[]);
     bed.until_status(CheckStatus::Layer7Ok);
@@ -474,7 +474,7 @@ fn stopped_checks_ask_no_more_and_maintenance_is_not_checked() {
 }
 
 #[test]
-fn over_a_change_servers_go_on_new_ones_are_asked_and_removed_ones_are_not() {
+fn reload_keeps_starts_and_ends_checks() {
     let (stays, goes, comes) = (origin(OK), origin(OK), origin(OK));
     let nowhere = ([127, 0, 0, 1], lab::free_port().unwrap()).into();
     let mut seldom = quick();
@@ -566,7 +566,7 @@ fn take_mail(mut stream: TcpStream) -> String {
 }
 
 #[test]
-fn a_server_that_goes_down_is_mailed_and_one_that_comes_up_where_that_is_wanted() {
+fn state_changes_are_mailed_as_configured() {
     for (level, mails_of_both) in [(None, false), (Some(5), true)] {
         let (address, mails) = mail_server();
         let mut mailers = Mailers::new("ops", Default::default());

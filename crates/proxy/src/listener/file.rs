@@ -102,7 +102,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     #[test]
-    fn the_kernel_tells_the_file_of_a_socket_in_both_ways() {
+    fn kernel_reports_the_path_of_a_socket_in_both_ways() {
         let folder = std::env::temp_dir().join(format!("evenkeel-file-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (path, other) = (folder.join("a"), folder.join("b"));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_cut_short_says_nothing() {
+    fn truncated_kernel_reply_is_ignored() {
         let mut answer = vec![0; ANSWER_HEAD_BYTES];
         answer[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
         answer.extend(12_u16.to_ne_bytes());

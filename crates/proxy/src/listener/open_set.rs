@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_keeps_the_descriptor_that_is_served_and_gets_its_new_place() {
+    fn kept_socket_moves_to_its_new_position() {
         let [stays, goes, comes] = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
         let before = OpenListeners::following(
             vec![listening(&stays, 0), listening(&goes, 1)],

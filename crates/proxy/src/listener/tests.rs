@@ -110,7 +110,7 @@ fn every_kind_of_listener_is_recognized() {
 }
 
 #[test]
-fn another_address_interface_or_family_is_another_listener_and_opens_beside_the_first() {
+fn different_address_interface_or_family_is_a_new_listener() {
     let port = port();
     let mut pairs = vec![
         (format!("*:{port}"), format!("127.0.0.1:{port}")),
@@ -252,7 +252,7 @@ fn a_unix_socket_keeps_its_queue_and_gets_the_owner_and_mode_of_its_new_line() {
 }
 
 #[test]
-fn a_unix_socket_whose_name_belongs_to_another_is_opened_anew() {
+fn unix_socket_replaced_by_another_is_opened_again() {
     let folder = Folder::new("replaced");
     let path = folder.path("s.sock");
     let config = config(&format!("bind unix@{path}"));
@@ -272,7 +272,7 @@ fn a_unix_socket_whose_name_belongs_to_another_is_opened_anew() {
 }
 
 #[test]
-fn where_one_address_cannot_be_opened_no_name_and_no_option_changes() {
+fn failed_bind_changes_no_name_or_option() {
     let folder = Folder::new("failure");
     let path = folder.path("s.sock");
     let theirs = UnixListener::bind(&path).unwrap();
@@ -293,7 +293,7 @@ fn where_one_address_cannot_be_opened_no_name_and_no_option_changes() {
 }
 
 #[test]
-fn names_that_were_given_already_are_given_back_when_a_later_one_fails() {
+fn earlier_names_are_restored_when_a_later_one_fails() {
     let folder = Folder::new("undo");
     let (path, other) = (folder.path("s.sock"), folder.path("t.sock"));
     let theirs = UnixListener::bind(&path).unwrap();
@@ -323,7 +323,7 @@ fn an_inherited_number_is_found_again_by_its_tag() {
     }
     let first = opened(&config, &mut Inherited::default());
     assert_eq!(first[0].inode, first[1].inode);
-    // In another process the number is another one, or nobody's.
+    // In another process the descriptor number has another meaning, or none.
     for bind in &mut config.proxies[0].binds {
         bind.address = BindAddress::Fd(i32::MAX);
     }
@@ -360,7 +360,7 @@ fn a_numbered_socket_gets_the_options_of_its_line_and_one_that_cannot_listen_is_
 }
 
 #[test]
-fn what_is_no_listener_is_refused_with_the_reason() {
+fn invalid_listener_is_refused_with_the_reason() {
     let file: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -382,7 +382,7 @@ fn what_is_no_listener_is_refused_with_the_reason() {
 }
 
 #[test]
-fn names_beside_the_name_are_those_of_clients() {
+fn temporary_socket_names_map_to_the_client_name() {
     let folder = Folder::new("names");
     for (bound, name) in [
         ("a", "a"),
@@ -399,7 +399,7 @@ fn names_beside_the_name_are_those_of_clients() {
 }
 
 #[test]
-fn assigned_sockets_go_by_the_order_of_what_is_wanted() {
+fn assigned_sockets_follow_the_configured_order() {
     let lines = format!(
         "bind 127.0.0.1:{}\nbind 127.0.0.1:{}\nfrontend g\nbind 127.0.0.1:{}",
         port(),

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_end_where_their_length_or_a_newline_says() {
+    fn messages_end_by_length_or_newline() {
         use FramingResult::{Broken, Message, More};
         let rows: [(&str, bool, FramingResult); 17] = [
             ("", false, More),

@@ -309,14 +309,14 @@ mod tests {
     ];
 
     #[test]
-    fn messages_of_both_kinds_are_taken_apart_and_the_rest_is_text() {
+    fn messages_of_both_formats_are_parsed_and_others_are_text() {
         for (bytes, wanted) in ROWS {
             assert_eq!(shown(bytes.as_bytes()), wanted, "{bytes}");
         }
     }
 
     #[test]
-    fn no_prefix_of_a_message_is_too_much() {
+    fn every_prefix_of_a_message_is_handled() {
         let whole = b"<165>1 2003-10-11T22:14:15.003Z h a 1 m [x@1 k=\"]\\\"v\"][y@1] t";
         for end in 0..whole.len() {
             let _ = SyslogMessage::read(&whole[..end]);

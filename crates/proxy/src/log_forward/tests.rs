@@ -79,14 +79,14 @@ fn messages_get_the_form_of_their_target() {
 }
 
 #[test]
-fn graver_levels_are_sent_as_the_gravest_that_is_wanted() {
+fn more_severe_levels_are_capped() {
     let target = "127.0.0.1:1 local3 notice warning";
     assert_eq!(line(target, "<0>x", ForwardedHost::Keep), "<4>x\n");
     assert_eq!(line(target, "<165>x", ForwardedHost::Keep), "<165>x\n");
 }
 
 #[test]
-fn a_newline_begins_no_line_where_lines_are_told_apart_by_it() {
+fn newline_in_a_message_cannot_forge_a_line() {
     assert_eq!(
         line("stdout local3", "<13>two\nlines", ForwardedHost::Keep),
         "<13>two lines\n"
@@ -94,7 +94,7 @@ fn a_newline_begins_no_line_where_lines_are_told_apart_by_it() {
 }
 
 #[test]
-fn the_host_is_the_one_that_the_section_wants() {
+fn host_is_set_by_the_section() {
     use ForwardedHost::{Append, Fill, Keep, Replace};
     let told = "<13>1 - host a - - - x";
     let silent = "<13>1 - - a - - - x";

@@ -567,7 +567,7 @@ mod tests {
     use super::split;
 
     #[test]
-    fn a_line_is_commands_of_words() {
+    fn line_is_split_into_commands_and_words() {
         for (line, commands) in [
             ("show info", vec![vec!["show", "info"]]),
             (

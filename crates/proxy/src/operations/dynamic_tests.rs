@@ -43,7 +43,7 @@ fn add(context: &Context, words: &str) -> String {
 }
 
 #[test]
-fn what_cannot_be_added_is_refused_in_haproxys_words() {
+fn invalid_server_is_refused_with_haproxys_message() {
     let context = context(FILE);
     for (words, told) in [
         ("", "Require 'backend/server'.\n\n"),
@@ -161,7 +161,7 @@ fn a_server_that_tracks_follows_one_of_the_file_only() {
 }
 
 #[test]
-fn only_what_nobody_means_or_uses_is_removed() {
+fn only_unreferenced_idle_servers_are_removed() {
     let context = context(FILE);
     let named = "This server cannot be removed at runtime due to other configuration elements pointing to it.\n\n";
     for (words, told) in [
@@ -203,7 +203,7 @@ fn only_what_nobody_means_or_uses_is_removed() {
 }
 
 #[test]
-fn what_was_added_and_removed_outlives_the_process_and_what_was_added_a_change() {
+fn added_servers_survive_the_process_and_a_reload() {
     let context = context(FILE);
     add(&context, "b/n 127.0.0.1:90 check weight 9");
     admin(
@@ -239,7 +239,7 @@ fn what_was_added_and_removed_outlives_the_process_and_what_was_added_a_change()
 }
 
 #[test]
-fn lines_with_anything_in_them_are_answered() {
+fn any_line_gets_a_response() {
     let context = context(FILE);
     let long = "x".repeat(9000);
     for words in [
@@ -269,7 +269,7 @@ fn lines_with_anything_in_them_are_answered() {
 }
 
 #[test]
-fn limits_and_keys_are_changed_for_what_comes_next_and_nothing_else() {
+fn changed_limits_and_keys_affect_only_new_sessions() {
     let file = FILE.replace("backend tcp", "backend c\n cookie k insert\nbackend tcp");
     let context = context(&file);
     let of = |name: &str| {
@@ -335,7 +335,7 @@ fn limits_and_keys_are_changed_for_what_comes_next_and_nothing_else() {
 }
 
 #[test]
-fn rates_and_cookie_orders_hold_until_the_file_changes_their_value() {
+fn run_time_rates_hold_until_the_file_changes_them() {
     let file = FILE.replace("backend tcp", "backend c\n cookie k insert\nbackend tcp");
     let file = format!("global\n maxsessrate 100\n maxconnrate 50\n{file}");
     let context = context(&file);
@@ -390,7 +390,7 @@ fn rates_and_cookie_orders_hold_until_the_file_changes_their_value() {
 }
 
 #[test]
-fn what_developers_ask_for_is_shown_or_said_not_to_be_there() {
+fn developer_commands_respond_or_report_unavailability() {
     let context = context(FILE);
     for (command, told) in [
         ("expert-mode", "expert-mode is OFF\n\n"),

@@ -156,7 +156,7 @@ const LIST_COMMANDS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn maps_and_lists_are_changed_with_the_answers_of_haproxy() {
+fn changes_of_maps_and_lists_have_haproxys_responses() {
     let folder = Folder::new("lists");
     let context = context(&with_lists(&folder));
     let (map, list) = (
@@ -184,7 +184,7 @@ fn maps_and_lists_are_changed_with_the_answers_of_haproxy() {
 }
 
 #[test]
-fn what_was_changed_in_a_list_goes_on_also_where_its_file_has_changed() {
+fn list_changes_survive_a_changed_file() {
     let folder = Folder::new("adopted");
     let file = with_lists(&folder);
     let first = context(&file);

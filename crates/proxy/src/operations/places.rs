@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_connection_that_never_spoke_goes_first_and_the_one_that_works_never() {
+    fn silent_connection_is_evicted_first_and_busy_never() {
         let (places, now) = (ConnectionSlots::new(3), Instant::now());
         let mut all: Vec<ConnectionPermit> = (0..3).filter_map(|_| places.try_take(now)).collect();
         assert_eq!(all.len(), 3);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_is_asked_to_go_when_it_has_been_slow() {
+    fn slow_reader_is_evicted() {
         let (places, now) = (ConnectionSlots::new(1), Instant::now());
         let place = places.try_take(now).expect("the first");
         place.mark_idle(Rest::Reader);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_places_end_no_connection_that_works() {
+    fn lower_limit_ends_no_busy_connection() {
         let (places, now) = (ConnectionSlots::new(2), Instant::now());
         let all: Vec<ConnectionPermit> = (0..2).filter_map(|_| places.try_take(now)).collect();
         all.iter().for_each(ConnectionPermit::works);

@@ -16,7 +16,7 @@ backend app
 ";
 
 #[test]
-fn replies_begin_with_their_severity_where_the_connection_wants_that() {
+fn replies_begin_with_their_severity_when_enabled() {
     let context = context(FILE);
     for (command, reply) in [
         ("get weight none/s1", "[3]: No such backend.\n\n"),
@@ -114,7 +114,7 @@ fn the_level_user_sees_no_keys_of_a_table() {
 }
 
 #[test]
-fn the_entries_with_the_largest_values_come_first_and_no_more_than_are_wanted() {
+fn table_is_sorted_and_limited() {
     let context = context(FILE);
     let ask = |command: &str| ask(&context, StatsLevel::Operator, command);
     for (key, value) in [("192.0.2.7", 3), ("192.0.2.70", 9), ("198.51.100.1", 5)] {
@@ -146,7 +146,7 @@ fn the_entries_with_the_largest_values_come_first_and_no_more_than_are_wanted() 
 }
 
 #[test]
-fn latency_has_a_line_for_what_has_had_requests() {
+fn latency_lists_targets_with_requests() {
     let context = context(FILE);
     let head = "# pxname,svname,samples,p50_ms,p95_ms,p99_ms\n";
     let show = || ask(&context, StatsLevel::User, "show latency");

@@ -364,7 +364,7 @@ fn every_command_that_changes_something_has_a_row() {
 }
 
 #[test]
-fn next_process_carries_out_the_orders_that_are_kept() {
+fn next_process_replays_stored_commands() {
     for (name, example, after) in ORDERS {
         let (probe, is_kept) = match after {
             Kept(probe) => (*probe, true),

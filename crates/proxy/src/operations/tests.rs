@@ -201,7 +201,7 @@ const COMMANDS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn commands_answer_as_haproxy_does() {
+fn commands_respond_as_in_haproxy() {
     let context = context(FILE);
     for (command, answer) in COMMANDS {
         assert_eq!(
@@ -262,7 +262,7 @@ fn changes_have_their_effect() {
 }
 
 #[test]
-fn what_a_level_may_not_do_is_denied() {
+fn commands_above_the_level_are_denied() {
     let context = context(FILE);
     for (level, command, denied) in [
         (StatsLevel::User, "show info", false),
@@ -314,7 +314,7 @@ fn a_prompt_keeps_the_connection_until_quit() {
 }
 
 #[test]
-fn unknown_commands_are_answered_with_near_ones() {
+fn unknown_command_lists_similar_ones() {
     let context = context(FILE);
     let answer = ask(&context, StatsLevel::Admin, "show foo");
     assert!(answer.starts_with(
@@ -431,7 +431,7 @@ fn information_has_the_names_and_tags_of_haproxy() {
 }
 
 #[test]
-fn information_tells_the_version_of_a_cluster_behind_all_that_haproxy_has() {
+fn info_ends_with_the_cluster_version() {
     let mut config = load_text(FILE).config.expect("the file is good");
     config.global.version = Some("version 12 by anna: \"a\nb\"".into());
     let context = context_of(config);
@@ -519,7 +519,7 @@ fn failed_change_keeps_the_connection_limit() {
 }
 
 #[test]
-fn over_a_change_a_socket_that_stays_is_not_closed_and_one_that_goes_finishes_what_it_has() {
+fn reload_keeps_sockets_and_finishes_removed_ones() {
     use super::OperationsSocket;
     let folder = std::env::temp_dir().join(format!("evenkeel-sockets-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();

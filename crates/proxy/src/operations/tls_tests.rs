@@ -101,7 +101,7 @@ fn an_operator_switches_the_tls_of_a_server_off_and_on() {
 }
 
 #[test]
-fn a_commit_reaches_servers_and_what_they_are_connected_with_is_not_kept() {
+fn commit_reaches_servers_and_retires_their_connections() {
     let bed = TlsFixture::new();
     let config = bed.context.runtime.config();
     let [server, plain] = &config.proxies[1].servers[..] else {
@@ -139,7 +139,7 @@ fn a_commit_reaches_servers_and_what_they_are_connected_with_is_not_kept() {
 }
 
 #[test]
-fn who_may_not_is_told_so() {
+fn insufficient_level_is_reported() {
     let bed = TlsFixture::new();
     use StatsLevel::{Admin, Operator, User};
     for (least, command) in [
@@ -265,13 +265,13 @@ fn a_payload_that_is_too_long_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_payload_is_not_shown_to_who_looks_at_the_session() {
+fn payload_is_hidden_from_session_listings() {
     let payload = Payload("PRIVATE KEY".to_owned().into());
     assert_eq!(format!("{payload:?}"), "Payload(11 bytes)");
 }
 
 #[test]
-fn what_is_near_an_unknown_command_is_told() {
+fn unknown_tls_command_lists_similar_ones() {
     let bed = TlsFixture::new();
     let told = bed.admin("abort ssl nothing");
     assert!(told.contains("  abort ssl cert <certfile>"), "{told}");

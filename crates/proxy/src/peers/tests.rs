@@ -90,7 +90,7 @@ fn block_on(test: impl Future<Output = ()>) {
 }
 
 #[test]
-fn what_one_counts_the_other_has_and_again_after_it_was_away() {
+fn counts_are_replicated_and_again_after_an_absence() {
     block_on(async {
         let addresses = addresses();
         let (one, two) = (
@@ -134,7 +134,7 @@ fn what_one_counts_the_other_has_and_again_after_it_was_away() {
 }
 
 #[test]
-fn peers_share_tables_over_tls_with_who_shows_a_certificate_of_theirs() {
+fn peers_share_tables_over_mutual_tls() {
     let authority = Authority::new("mesh").expect("an authority");
     let of = |client| {
         let leaf = Leaf {
@@ -182,7 +182,7 @@ fn peers_share_tables_over_tls_with_who_shows_a_certificate_of_theirs() {
 }
 
 #[test]
-fn a_change_that_is_none_for_peers_leaves_their_connections() {
+fn unrelated_reload_keeps_peer_connections() {
     block_on(async {
         let addresses = addresses();
         let (one, two) = (
@@ -203,7 +203,7 @@ fn a_change_that_is_none_for_peers_leaves_their_connections() {
 }
 
 #[test]
-fn strangers_take_no_place_of_a_peer() {
+fn strangers_use_no_slot_of_a_peer() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpSocket, TcpStream};
     use tokio::time::timeout;
@@ -243,7 +243,7 @@ fn strangers_take_no_place_of_a_peer() {
 }
 
 #[test]
-fn what_a_peer_sends_with_its_greeting_is_taken_at_once() {
+fn data_sent_with_the_greeting_is_applied() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
     use tokio::time::timeout;
@@ -293,7 +293,7 @@ fn news(section: &mut Section) -> usize {
 }
 
 #[test]
-fn who_teaches_is_told_nothing_that_its_lesson_could_bring_back() {
+fn no_updates_to_a_peer_during_its_resync() {
     let config = config("one", addresses(), None);
     let (mut section, _) = section(&config);
     assert!(section.start_resync_if_due(0, 0));
@@ -305,7 +305,7 @@ fn who_teaches_is_told_nothing_that_its_lesson_could_bring_back() {
 }
 
 #[test]
-fn who_was_never_asked_is_told_once_nobody_else_knows_more() {
+fn new_peer_is_updated_after_the_resync() {
     let config = config("one", addresses(), None);
     let (mut section, _) = section(&config);
     count(table(&config, "t"), b"key", 1);
@@ -317,7 +317,7 @@ fn who_was_never_asked_is_told_once_nobody_else_knows_more() {
 }
 
 #[test]
-fn a_lesson_brings_nothing_back_that_a_peer_was_told() {
+fn resync_does_not_revert_sent_updates() {
     let config = config("one", addresses(), None);
     let peers = config.peers.first().expect("a section");
     let t = table(&config, "t");
@@ -353,7 +353,7 @@ fn a_lesson_brings_nothing_back_that_a_peer_was_told() {
 }
 
 #[test]
-fn who_hangs_in_a_lesson_keeps_nobody_else_from_being_told() {
+fn hanging_resync_does_not_block_updates_to_others() {
     let config = config("one", addresses(), None);
     let (mut section, connection) = section(&config);
     assert!(section.start_resync_if_due(0, 0));
@@ -378,7 +378,7 @@ fn who_hangs_in_a_lesson_keeps_nobody_else_from_being_told() {
 }
 
 #[test]
-fn a_change_in_the_middle_of_a_lesson_begins_it_anew_and_one_behind_it_does_not() {
+fn reload_during_a_resync_restarts_it() {
     block_on(async {
         for (before, behind) in [
             (Resync::Asked(0), Resync::Needed),
@@ -401,7 +401,7 @@ fn a_change_in_the_middle_of_a_lesson_begins_it_anew_and_one_behind_it_does_not(
 }
 
 #[test]
-fn a_lesson_lasts_while_entries_come_but_not_for_ever() {
+fn resync_lasts_while_entries_arrive_within_a_limit() {
     let config = config("one", addresses(), None);
     let (mut section, connection) = section(&config);
     assert!(section.start_resync_if_due(0, 0));

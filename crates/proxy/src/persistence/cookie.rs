@@ -357,7 +357,7 @@ mod tests {
     use model::transaction::sample;
 
     #[test]
-    fn of_many_cookies_the_first_ones_are_looked_up_and_all_are_taken_out() {
+    fn first_cookies_are_looked_up_and_all_are_removed() {
         let text = "listen l\nmode http\nbind 127.0.0.1:1\ncookie SRV insert indirect\n\
                     server a 127.0.0.1:2 cookie a\n";
         let mut config = load_text(text).config.expect("it loads");

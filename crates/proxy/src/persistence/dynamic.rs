@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_have_the_cookies_that_haproxy_gives_them() {
+    fn dynamic_cookies_equal_haproxys() {
         // Recorded from HAProxy 2.6.12.
         let of = |address: &str| value(address.parse().unwrap(), b"secret");
         assert_eq!(&of("127.0.0.1:42843"), b"913ac8954e41e5c8");

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_taken_out_as_haproxy_takes_it_out() {
+    fn cookie_is_removed_as_in_haproxy() {
         // Recorded from HAProxy 2.6.12 with `cookie SRV insert indirect`.
         for (line, want) in [
             ("x=1; SRV=b; y=2", "x=1; y=2"),
@@ -228,7 +228,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_line_stays_a_line_and_grows_by_what_is_put_in_only(
+        fn rewritten_cookie_line_stays_one_line(
             text in "(SRV|x|\\$Path|[ -~]|\"|=|;|,| |\\\\){0,30}",
             bytes in proptest::collection::vec(0x20u8..0xff, 0..60),
             strip in 0usize..5,

@@ -90,7 +90,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn phrases_lead_to_names_that_there_are() {
+    fn phrases_refer_to_existing_names() {
         let rows: Vec<Documented> = registry().documented();
         let names: HashSet<&str> = rows
             .iter()
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_a_table_are_its_own_and_texts_refer_to_what_there_is() {
+    fn table_names_are_unique_and_references_exist() {
         let mut seen = HashSet::new();
         let known: HashSet<String> = registry()
             .documented()

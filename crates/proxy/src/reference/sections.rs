@@ -40,7 +40,7 @@ mod tests {
     use keyword::registry;
 
     #[test]
-    fn each_section_that_has_lines_is_told_of() {
+    fn each_section_with_keywords_is_documented() {
         let told: Vec<&str> = documented().iter().map(|row| row.name).collect();
         for (section, _) in SECTIONS {
             let lines = registry().documented();

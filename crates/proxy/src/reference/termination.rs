@@ -43,7 +43,7 @@ mod tests {
     use model::transaction::{StreamPhase, Termination};
 
     #[test]
-    fn four_letters_are_told_by_their_parts() {
+    fn four_letter_state_is_explained_by_its_letters() {
         let told = |name: &str| -> Vec<&str> { letters(name).iter().map(|r| r.name).collect() };
         assert_eq!(told("sD--"), ["sD"]);
         assert_eq!(told("--NI"), ["--", "--N-", "---I"]);

@@ -15,9 +15,9 @@ pub struct ListenerCriteria {
 /// Failure: no listener matches, or several do.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotThere {
-    #[error("no frontend is named '{name}'; there are: {there}")]
+    #[error("no frontend is named '{name}'; frontends: {there}")]
     NoFrontend { name: String, there: String },
-    #[error("no frontend listens {at} {how}; there are: {there}")]
+    #[error("no frontend listens {at} {how}; frontends: {there}")]
     Nobody {
         at: String,
         how: &'static str,
@@ -26,7 +26,7 @@ pub enum NotThere {
     #[error("several frontends listen {at}: {there}")]
     Several { at: String, there: String },
     /// The named frontend has no listener with the request's protocol.
-    #[error("frontend {name} does not listen {how}; there are: {there}")]
+    #[error("frontend {name} does not listen {how}; frontends: {there}")]
     Otherwise {
         name: String,
         how: &'static str,
@@ -64,7 +64,7 @@ impl Candidate<'_> {
     fn words(&self) -> String {
         let address = match self.address {
             None if self.is_unix => "a Unix socket".to_owned(),
-            None => "an address that the file does not say".to_owned(),
+            None => "an address that is not in the file".to_owned(),
             Some(at) if at.ip().is_unspecified() && at.is_ipv4() => format!("*:{}", at.port()),
             Some(at) => at.to_string(),
         };

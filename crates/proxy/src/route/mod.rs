@@ -183,7 +183,7 @@ fn secure(name: &str) -> Result<ClientConnection, String> {
     } else {
         name.to_owned()
             .try_into()
-            .map_err(|_| format!("'{name}' is no name of a server"))?
+            .map_err(|_| format!("'{name}' is not a server name"))?
     };
     ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())
 }

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_change_is_named_and_the_rest_goes_in() {
+    fn unchangeable_settings_are_named_and_others_apply() {
         let (old, mut new) = (Global::default(), Global::default());
         assert!(keep_fixed(&old, &mut new).is_empty());
         new.chroot = Some("/var/empty".into());

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_is_what_happened_a_second() {
+    fn sample_is_a_rate_per_second() {
         let mut samples = Samples::default();
         samples.take(999, 2, [1000, 0, 0], 0);
         assert_eq!(samples.measured, Measured::default());

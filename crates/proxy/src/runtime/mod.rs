@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_has_the_newest_configuration_finds_it_to_be_that() {
+    fn newest_configuration_is_recognised_as_newest() {
         let numbered = |version| {
             Arc::new(Config {
                 version,

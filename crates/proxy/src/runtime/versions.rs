@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_lives_until_nobody_holds_it_and_the_newest_always() {
+    fn unused_versions_are_freed_except_the_newest() {
         let versions = Versions::default();
         let held = numbered(1);
         versions.add(Arc::clone(&held));

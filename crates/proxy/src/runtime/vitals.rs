@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_drains_since_it_was_first_said_until_it_is_said_no_more() {
+    fn repeated_drain_requests_keep_the_first_time() {
         let at = Instant::from_nanos;
         let ip = |n: u8| IpAddr::from([192, 0, 2, n]);
         let draining = Draining::default();

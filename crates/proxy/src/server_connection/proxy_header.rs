@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_told_what_it_asks_for_of_the_clients_tls() {
+    fn proxy_header_has_the_requested_tls_data() {
         let info = Info {
             sni: Some("www.example.com".into()),
             alpn: Some(b"h2".as_slice().into()),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_without_tls_has_only_that_told() {
+    fn proxy_header_without_client_tls_reports_only_that() {
         let tlvs = told(None, ALL);
         let ssl = tlvs.ssl().unwrap();
         assert!(!ssl.is_used() && ssl.version().is_none());

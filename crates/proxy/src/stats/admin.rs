@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_changes_the_servers_that_it_names_and_says_how_it_went() {
+    fn form_changes_its_servers_and_reports_the_result() {
         let file =
             "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80 check\nserver s+2 127.0.0.1:81\n";
         let mut config = load_text(&file.replace("s+2", "s:2")).config.unwrap();
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_the_page_does_not_show_cannot_be_changed() {
+    fn hidden_proxy_cannot_be_changed() {
         let file = "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80\n";
         let config = load_text(file).config.unwrap();
         let outcome = ended(&config, b"s=s1&action=maint&b=b", |_| false);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_sessions_is_asked_about_when_the_page_sends_it() {
+    fn killing_sessions_needs_a_confirmation() {
         let file = "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80\nserver s2 127.0.0.1:81\n";
         let mut config = load_text(file).config.unwrap();
         model::control::install(&mut config, None, state::now_ms());

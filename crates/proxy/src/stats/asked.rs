@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_stand_in_any_order_behind_anything() {
+    fn page_options_are_accepted_in_any_order() {
         let asked = StatisticsQuery::parse(b"/more;csv;norefresh;up?scope=web%3A1");
         assert_eq!(asked.kind, StatisticsFormat::Csv);
         assert!(asked.up && asked.no_refresh && !asked.no_maintenance);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_escape_stays() {
+    fn invalid_escapes_stay() {
         assert_eq!(decode(b"%4g+%"), b"%4g %");
     }
 }

@@ -91,7 +91,7 @@ mod tests {
         assert!(allowed(&StatsPage::default(), &request("")));
     }
     #[test]
-    fn forms_of_other_sites_are_known_by_what_browsers_say() {
+    fn cross_site_forms_are_detected_by_browser_headers() {
         for (lines, elsewhere) in [
             ("", false),
             ("Origin: http://lb.example:8404", false),

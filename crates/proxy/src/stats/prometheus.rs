@@ -770,7 +770,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_summaries_in_seconds_of_what_has_had_requests() {
+    fn durations_are_summaries_of_targets_with_requests() {
         let text =
             "listen shop\n bind 127.0.0.1:1\n server one 127.0.0.1:2\n server two 127.0.0.1:3\n";
         let loaded = keyword::testing::load_text(text);

@@ -230,7 +230,7 @@ fn typed_lines_have_places_tags_and_types() {
 }
 
 #[test]
-fn the_json_is_json_and_says_what_the_csv_says() {
+fn json_is_valid_and_equals_the_csv() {
     let json: serde_json::Value =
         serde_json::from_str(&rows(Format::Json, &Selection::default())).unwrap();
     let rows = json.as_array().unwrap();
@@ -284,7 +284,7 @@ fn a_selection_leaves_rows_out() {
 }
 
 #[test]
-fn a_page_shows_every_state_and_escapes_what_it_is_told() {
+fn page_shows_every_state_and_escapes_input() {
     let asked = StatisticsQuery {
         outcome: Some(ActionStatus::Done),
         ..StatisticsQuery::default()
@@ -437,7 +437,7 @@ fn a_piece_is_bounded_also_without_output() {
 }
 
 #[test]
-fn what_needs_attention_stands_on_top_with_links() {
+fn problems_are_listed_first_with_links() {
     let page = html(&StatisticsQuery::default(), false, &stats_page());
     let (_, strip) = page.split_once("<nav class=\"alerts\"").unwrap();
     let (strip, _) = strip.split_once("</nav>").unwrap();
@@ -527,7 +527,7 @@ fn the_policy_allows_the_styles_and_the_script_of_the_page_and_no_others() {
 }
 
 #[test]
-fn killed_sessions_are_asked_about_on_a_page_that_needs_no_script() {
+fn confirmation_of_killed_sessions_needs_no_script() {
     let config = config();
     let body = b"s=up&s=down&action=shutdown&b=app&ask=1";
     let super::admin::AdminOutcome::Ask(kill) = super::admin::run(&config, body, |_| true) else {

@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_decoded_or_is_none() {
+    fn path_is_decoded_or_invalid() {
         assert_eq!(
             url_decoded(b"/a%20b+c", false).as_deref(),
             Some(&b"/a b+c"[..])

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_spread_over_the_window_and_never_behind_it() {
+    fn close_times_are_spread_within_the_window() {
         let shares = (0..1000).map(|n| share(Instant::from_nanos(n * 1_000), 10_000));
         let mut tenths = [0; 10];
         for share in shares {

@@ -166,7 +166,7 @@ mod tests {
     use tls::testing::extension;
 
     #[test]
-    fn protocols_that_nobody_shares_are_no_reason_to_refuse() {
+    fn handshake_continues_without_a_common_protocol() {
         let hello_of = |names: &[u8]| {
             let list = [&(names.len() as u16).to_be_bytes()[..], names].concat();
             let extensions = match names {

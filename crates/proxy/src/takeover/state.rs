@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_comes_as_it_was_sent() {
+    fn parts_are_received_as_sent() {
         let (ours, theirs) = pair();
         let bytes: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
         let sent = part(&bytes);
@@ -196,14 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_cannot_be_takes_no_memory() {
+    fn invalid_length_allocates_no_memory() {
         let (ours, theirs) = pair();
         rustix::io::write(&theirs, &u64::MAX.to_le_bytes()).unwrap();
         assert!(fetch_rest(&ours).is_err());
     }
 
     #[test]
-    fn an_heir_that_does_not_listen_holds_nobody_up() {
+    fn unresponsive_successor_delays_nobody() {
         let (_ours, theirs) = pair();
         let at = Instant::now();
         let until = at + Duration::from_millis(50);

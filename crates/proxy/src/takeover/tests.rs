@@ -40,7 +40,7 @@ fn taken_within(
 }
 
 #[test]
-fn any_number_of_sockets_comes_whole_and_in_order() {
+fn any_number_of_sockets_arrives_in_order() {
     for number in [0, 1, 252, 253, 600] {
         let sockets = sockets(number);
         let given = sockets.clone();
@@ -70,7 +70,7 @@ fn any_number_of_sockets_comes_whole_and_in_order() {
 }
 
 #[test]
-fn an_interface_is_said_of_a_socket() {
+fn interface_of_a_socket_is_transferred() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -89,7 +89,7 @@ fn an_interface_is_said_of_a_socket() {
 }
 
 #[test]
-fn a_peer_that_breaks_the_rules_is_told_apart_and_its_sockets_are_closed() {
+fn protocol_violation_is_reported_and_sockets_closed() {
     let read = |stream: &mut UnixStream| {
         let mut request = [0; wire::REQUEST.len()];
         stream.read_exact(&mut request).unwrap();
@@ -149,7 +149,7 @@ fn a_peer_that_breaks_the_rules_is_told_apart_and_its_sockets_are_closed() {
 }
 
 #[test]
-fn a_taker_that_says_nothing_between_parts_is_given_up() {
+fn silent_receiver_is_given_up() {
     let sockets = sockets(253);
     let (ours, theirs) = UnixStream::pair().unwrap();
     drop(ours.shutdown(std::net::Shutdown::Write));
@@ -197,7 +197,7 @@ fn sources_are_paths_abstract_names_and_ends_of_pairs() {
 }
 
 #[test]
-fn nobody_at_the_source_is_told() {
+fn missing_source_is_reported() {
     let source = TakeoverSource::Path("/nonexistent/x.sock".into());
     let result = fetch(&source, SOON);
     assert!(matches!(result, Err(TakeoverError::Connect(_))));

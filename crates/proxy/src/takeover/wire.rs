@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_may_come_in_any_pieces() {
+    fn reply_is_parsed_from_any_pieces() {
         let mut whole = number(2).to_vec();
         whole.extend(part(&[there(), lo()]).unwrap());
         // Descriptors arrive with the first byte of their part.
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_but_the_last_is_acknowledged_with_what_came_before_it() {
+    fn each_part_except_the_last_is_acknowledged() {
         let full = vec![SocketRecord::default(); PART_MAX];
         let full = part(&full).unwrap();
         let mut taker = Taker::default();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn no_sockets_are_an_answer() {
+    fn empty_socket_list_is_a_valid_reply() {
         assert_eq!(
             Taker::default().handle(&number(0), 0),
             Ok(ReceiverAction::Done)
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_answer_is_refused() {
+    fn hostile_reply_is_refused() {
         let many = SOCKETS_MAX + 1;
         for (steps, error) in [
             (

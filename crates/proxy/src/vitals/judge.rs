@@ -201,7 +201,7 @@ backend api
     }
 
     #[test]
-    fn a_backend_without_a_usable_server_takes_a_part_and_all_of_them_take_all() {
+    fn backends_without_servers_lower_the_service_level() {
         let www = [service("192.0.2.1", &[])];
         assert_eq!(bands(&[], &www), [Band::All]);
         assert_eq!(

@@ -131,7 +131,7 @@ mod tests {
     use keyword::testing::load_text;
 
     #[test]
-    fn a_listener_is_told_as_this_machine_reaches_it() {
+    fn listener_address_is_reachable_from_this_machine() {
         let text = "frontend f\n mode http\n bind :80\n bind 192.0.2.1:81\n bind [::]:82\n bind /tmp/x\n\
                     frontend t\n mode http\n bind 127.0.0.1:1 accept-proxy\n\
                     frontend b\n mode tcp\n bind 127.0.0.1:2\n";

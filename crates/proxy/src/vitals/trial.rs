@@ -86,7 +86,7 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn what_is_wanted_back_ends_the_wait_and_an_older_wish_does_not() {
+    fn newer_rollback_request_ends_the_wait() {
         let words: Vec<AtomicU64> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
         let vitals = Vitals::begin(words.leak()).expect("long enough");
         vitals.claim(7, 1);

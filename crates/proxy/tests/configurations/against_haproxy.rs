@@ -30,7 +30,7 @@ const JUSTIFIED: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn what_haproxy_refuses_is_never_accepted_without_a_word() {
+fn files_refused_by_haproxy_always_give_a_diagnostic() {
     if !Path::new(HAPROXY).exists() {
         println!("skipped: {HAPROXY} is not installed");
         return;

@@ -80,7 +80,7 @@ fn file(line: &str) -> String {
 }
 
 #[test]
-fn typical_mistakes_are_told_in_a_line_each() {
+fn typical_mistakes_are_reported_in_one_line_each() {
     let mut all = String::new();
     for line in MISTAKES {
         let loaded = load_text("site.cfg", file(line).as_bytes());
@@ -95,7 +95,7 @@ fn typical_mistakes_are_told_in_a_line_each() {
 }
 
 #[test]
-fn a_mistake_is_told_once_and_on_its_own_line() {
+fn mistake_is_reported_once_on_its_own_line() {
     for line in MISTAKES {
         let loaded = load_text("site.cfg", file(line).as_bytes());
         let told: Vec<_> = loaded.diagnostics.iter().collect();
@@ -141,7 +141,7 @@ fn mistakes_are_shown_with_their_line_and_the_next_step() {
 }
 
 #[test]
-fn a_file_of_another_program_is_told_in_a_line() {
+fn file_of_another_program_is_reported_in_one_line() {
     for text in [
         "vrrp_instance VI_1 {\n    state MASTER\n    interface eth0\n}\n",
         "server {\n    listen 80;\n}\n",

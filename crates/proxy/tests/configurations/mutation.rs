@@ -124,7 +124,7 @@ const WORDS: &[&str] = &[
 ];
 
 #[test]
-fn damaged_files_are_answered_and_never_crash_the_loader() {
+fn damaged_files_never_crash_the_loader() {
     let samples = samples();
     let count = setting("EVENKEEL_MUTANTS").unwrap_or(MUTANTS);
     let first = setting("EVENKEEL_SEED").unwrap_or(1);
@@ -156,7 +156,7 @@ fn damaged_files_are_answered_and_never_crash_the_loader() {
 }
 
 #[test]
-fn a_file_of_nothing_but_mistakes_is_given_up_soon() {
+fn loading_stops_after_many_mistakes() {
     let begun = Instant::now();
     let declared: String = (0..5000)
         .map(|n| format!("    acl abcdef{n} path /{n}\n"))

@@ -68,7 +68,7 @@ fn every_code_that_is_reported_is_explained_once() {
 }
 
 #[test]
-fn every_explanation_is_text_that_says_what_to_do() {
+fn every_explanation_contains_a_next_step() {
     let common = language::CODES.iter().chain(configuration::codes::CODES);
     for code in common.copied().chain(model::codes()) {
         let text = code.explanation;

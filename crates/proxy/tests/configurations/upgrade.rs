@@ -97,7 +97,7 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn old_files_become_those_of_today_that_haproxy_takes() {
+fn upgraded_old_files_are_accepted_by_haproxy() {
     for (old, expected) in FILES {
         let tail = "backend b\n    server b 127.0.0.1:2\n";
         let (new, left) = upgraded(&format!("{HEAD}{old}{tail}"));

@@ -88,7 +88,7 @@ fn ipv6_works_and_its_addresses_are_forwarded() {
 }
 
 #[test]
-fn a_proxy_header_is_taken_and_given() {
+fn proxy_header_is_accepted_and_sent() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         let line = peer.until("\r\n");
         while peer.head().is_some() {
@@ -145,7 +145,7 @@ fn telling(lines: &str) -> ProxyFixture {
 }
 
 #[test]
-fn the_ends_of_a_connection_are_told_apart_from_those_of_its_proxy_header() {
+fn connection_addresses_differ_from_those_of_the_proxy_header() {
     let header = "PROXY TCP4 192.0.2.1 192.0.2.2 11 22\r\n";
     for (lines, expected) in [
         ("", "127.0.0.1 127.0.0.1 192.0.2.1 192.0.2.2 11"),
@@ -171,7 +171,7 @@ fn the_ends_of_a_connection_are_told_apart_from_those_of_its_proxy_header() {
 }
 
 #[test]
-fn the_id_of_a_stream_stands_in_the_header_of_its_own_connection() {
+fn stream_id_is_in_the_proxy_header() {
     let origin = ScriptedOrigin::new(|mut peer, number| {
         // Twelve bytes of signature, version, family, length.
         let head = peer.exactly(16);

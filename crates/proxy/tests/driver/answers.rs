@@ -6,7 +6,7 @@ const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[test]
-fn answers_without_bodies_leave_the_connection_in_step() {
+fn responses_without_bodies_keep_the_connection_in_sync() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let answer = match head.split(' ').nth(1).unwrap() {
@@ -39,7 +39,7 @@ fn answers_without_bodies_leave_the_connection_in_step() {
 }
 
 #[test]
-fn an_answer_that_ends_with_its_connection_is_passed_on() {
+fn response_ended_by_close_is_forwarded() {
     let origin = ScriptedOrigin::closing("HTTP/1.1 200 OK\r\n\r\nuntil the end");
     let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
@@ -100,7 +100,7 @@ fn a_client_that_expects_100_gets_it_from_the_server_and_then_uploads() {
 }
 
 #[test]
-fn a_client_that_expects_100_and_does_not_get_it_may_upload_all_the_same() {
+fn client_may_upload_without_receiving_100() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
@@ -110,7 +110,7 @@ fn a_client_that_expects_100_and_does_not_get_it_may_upload_all_the_same() {
 }
 
 #[test]
-fn a_final_answer_in_place_of_100_is_passed_and_the_upload_is_not_waited_for() {
+fn final_response_instead_of_100_is_forwarded_at_once() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 417 No\r\nContent-Length: 2\r\n\r\nno");
@@ -123,7 +123,7 @@ fn a_final_answer_in_place_of_100_is_passed_and_the_upload_is_not_waited_for() {
 }
 
 #[test]
-fn interim_answers_pass_to_clients_that_know_them() {
+fn interim_responses_reach_http_1_1_clients() {
     let origin = ScriptedOrigin::fixed(
         "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     );
@@ -138,7 +138,7 @@ fn interim_answers_pass_to_clients_that_know_them() {
 }
 
 #[test]
-fn an_upload_goes_on_behind_an_answer_that_came_early() {
+fn upload_continues_after_an_early_response() {
     let origin = ScriptedOrigin::new(|mut peer, number| {
         while let Some(head) = peer.head() {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly");
@@ -154,7 +154,7 @@ fn an_upload_goes_on_behind_an_answer_that_came_early() {
         client.send([b'x'; 10_000]);
         pause(2);
     }
-    // The client stays in step.
+    // The client stays in sync.
     assert_eq!(
         client.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n"),
         "200 early"
@@ -170,7 +170,7 @@ fn an_upload_goes_on_behind_an_answer_that_came_early() {
 }
 
 #[test]
-fn a_server_that_answers_early_and_closes_is_heard() {
+fn early_response_with_close_is_forwarded() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig");
@@ -196,7 +196,7 @@ fn a_server_that_answers_early_and_closes_is_heard() {
 }
 
 #[test]
-fn an_upgrade_becomes_a_tunnel_with_what_stands_behind_both_heads() {
+fn upgrade_becomes_a_tunnel_with_buffered_bytes() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head().unwrap();
         peer.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nhello from the server");
@@ -240,7 +240,7 @@ fn connect_becomes_a_tunnel() {
 }
 
 #[test]
-fn a_refused_connect_is_an_ordinary_answer() {
+fn refused_connect_is_an_ordinary_response() {
     let origin = ScriptedOrigin::fixed("HTTP/1.1 405 No\r\nContent-Length: 2\r\n\r\nno");
     let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
@@ -316,7 +316,7 @@ fn time_in_a_queue_is_logged_also_without_a_slot() {
 }
 
 #[test]
-fn bytes_behind_an_answer_reach_nobody() {
+fn bytes_after_a_response_reach_nobody() {
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
@@ -335,7 +335,7 @@ fn bytes_behind_an_answer_reach_nobody() {
 }
 
 #[test]
-fn bytes_that_come_late_spoil_a_kept_connection() {
+fn late_bytes_close_an_idle_connection() {
     let origin = ScriptedOrigin::new(|mut peer, number| {
         while peer.head().is_some() {
             peer.send(format!(

@@ -38,7 +38,7 @@ fn counting() -> ScriptedOrigin {
 }
 
 #[test]
-fn the_second_request_is_answered_without_the_server() {
+fn second_request_is_served_from_the_cache() {
     let origin = counting();
     let bed = ProxyFixture::new(&text(
         &origin,
@@ -130,7 +130,7 @@ fn only_an_unsafe_request_that_succeeds_makes_its_own_entry_stale() {
 }
 
 #[test]
-fn what_came_in_part_is_not_stored_and_a_change_keeps_what_is() {
+fn partial_response_is_not_cached_and_reload_keeps_the_cache() {
     let origin = counting();
     let first = text(&origin, "");
     let mut bed = ProxyFixture::new(&first);

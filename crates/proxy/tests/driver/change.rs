@@ -77,7 +77,7 @@ fn get(path: &str) -> String {
 }
 
 #[test]
-fn a_kept_alive_connection_meets_the_newest_at_its_next_request() {
+fn next_request_uses_the_newest_configuration() {
     if against_haproxy() {
         return;
     }
@@ -90,7 +90,7 @@ fn a_kept_alive_connection_meets_the_newest_at_its_next_request() {
     assert_eq!((changed.version, changed.not_changed.len()), (2, 0));
     assert_eq!(idle.ask(GET), "200 two");
     assert_eq!(silent.ask(GET), "200 two");
-    // In one segment, with the change between the two answers being read.
+    // In one segment; the reload happens between the two responses.
     idle.send(GET);
     idle.answer();
     bed.change(&says("three", ""));
@@ -179,7 +179,7 @@ fn tunnels_stay_and_hold_only_their_own_version() {
 }
 
 #[test]
-fn a_listener_that_is_gone_refuses_and_its_connections_finish() {
+fn removed_listener_refuses_and_its_connections_finish() {
     if against_haproxy() {
         return;
     }
@@ -316,7 +316,7 @@ fn idle_connections_to_a_server_that_moved_are_closed_and_not_used() {
 }
 
 #[test]
-fn counters_and_states_go_on() {
+fn counters_and_states_survive_a_reload() {
     if against_haproxy() {
         return;
     }
@@ -351,7 +351,7 @@ fn counters_and_states_go_on() {
 }
 
 #[test]
-fn a_listener_that_gets_another_place_takes_its_connections_with_it() {
+fn moved_listener_keeps_its_connections() {
     if against_haproxy() {
         return;
     }
@@ -368,7 +368,7 @@ fn a_listener_that_gets_another_place_takes_its_connections_with_it() {
     bed.change(&text(["{1}", "{0}"]));
     // The other one is not full by it.
     assert_eq!(bed.client_of(1).ask(GET), "200 x");
-    // The same one is, until it goes.
+    // The existing listener accepts until it is closed.
     let mut second = bed.client_of(0);
     second.send(GET);
     assert_eq!(second.end(100), "open");
@@ -377,7 +377,7 @@ fn a_listener_that_gets_another_place_takes_its_connections_with_it() {
 }
 
 #[test]
-fn a_listen_becomes_two_sections_and_one_again_and_forgets_nothing() {
+fn listen_can_be_split_and_merged_without_losing_state() {
     if against_haproxy() {
         return;
     }
@@ -560,7 +560,7 @@ fn two_hundred_changes_under_load_fail_nothing_and_leave_nothing() {
 }
 
 #[test]
-fn threads_come_and_go_under_load_and_come_again() {
+fn thread_count_changes_under_load() {
     if against_haproxy() {
         return;
     }
@@ -655,7 +655,7 @@ fn ten_thousand_servers_change_while_requests_go_on() {
 }
 
 #[test]
-fn who_waits_for_a_server_that_goes_is_served_by_another_and_none_is_forgotten() {
+fn queued_request_of_a_removed_server_is_served_by_another() {
     if against_haproxy() {
         return;
     }
@@ -703,7 +703,7 @@ fn who_waits_for_a_server_that_goes_is_served_by_another_and_none_is_forgotten()
 }
 
 #[test]
-fn what_cannot_change_is_named_and_a_process_that_stops_takes_no_change() {
+fn unchangeable_settings_are_named_and_stopping_process_refuses_reload() {
     if against_haproxy() {
         return;
     }
@@ -726,7 +726,7 @@ fn what_cannot_change_is_named_and_a_process_that_stops_takes_no_change() {
 }
 
 #[test]
-fn what_a_session_has_learned_goes_over_with_it() {
+fn session_data_survives_a_reload() {
     if against_haproxy() {
         return;
     }
@@ -753,7 +753,7 @@ fn what_a_session_has_learned_goes_over_with_it() {
 /// Tests that a kept-alive connection whose listener admits clients under other conditions must
 /// connect again, and that other changes leave it alone.
 #[test]
-fn a_change_of_who_is_admitted_ends_idle_connections() {
+fn changed_admission_rules_end_idle_connections() {
     if against_haproxy() {
         return;
     }
@@ -813,7 +813,7 @@ fn a_change_of_who_is_admitted_ends_idle_connections() {
 /// Tests that under such a change a running request and the first one of a connection get their
 /// responses.
 #[test]
-fn a_change_of_who_is_admitted_ends_no_request() {
+fn changed_admission_rules_end_no_request() {
     if against_haproxy() {
         return;
     }

@@ -17,7 +17,7 @@ fn gunzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_a_server_has_sent_so_far_reaches_the_client_before_the_rest() {
+fn compressed_data_is_flushed_without_delay() {
     let (go, waits) = mpsc::channel::<()>();
     let waits = Mutex::new(waits);
     let origin = ScriptedOrigin::new(move |mut peer, _| {
@@ -63,7 +63,7 @@ fn what_a_server_has_sent_so_far_reaches_the_client_before_the_rest() {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_not_ended() {
+fn truncated_compressed_body_has_no_end() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         if peer.head().is_some() {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf of it");
@@ -118,7 +118,7 @@ fn a_request_is_compressed_where_the_direction_says_so() {
 }
 
 #[test]
-fn a_client_of_http2_gets_a_compressed_answer_that_ends_with_its_stream() {
+fn http2_client_gets_a_compressed_response() {
     let origin = ScriptedOrigin::fixed(
         "HTTP/1.1 200 OK\r\nContent-Length: 11\r\nETag: \"x\"\r\n\r\nhello world",
     );

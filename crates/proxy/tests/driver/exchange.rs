@@ -19,7 +19,7 @@ fn kept_alive_requests_share_a_connection_on_both_sides() {
 }
 
 #[test]
-fn a_client_of_http_1_0_is_closed_unless_it_asks_to_be_kept() {
+fn http_1_0_client_is_closed_without_keep_alive() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&origin.behind("", ""));
     assert!(bed.ask("GET /a HTTP/1.0\r\n\r\n").ends_with("GET /a "));
@@ -39,7 +39,7 @@ fn a_client_of_http_1_0_is_closed_unless_it_asks_to_be_kept() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order_also_behind_a_body() {
+fn pipelined_requests_get_responses_in_order() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();

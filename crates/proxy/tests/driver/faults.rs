@@ -78,7 +78,7 @@ const FAULTS: &[ServerFault] = &[
 ];
 
 #[test]
-fn a_server_that_breaks_off_is_told_counted_and_logged() {
+fn truncated_response_is_reported_counted_and_logged() {
     for fault in FAULTS {
         let origin = ScriptedOrigin::closing(fault.answer);
         let bed = ProxyFixture::new(&origin.behind("", ""));
@@ -98,7 +98,7 @@ fn a_server_that_breaks_off_is_told_counted_and_logged() {
 }
 
 #[test]
-fn chunks_that_are_none_end_the_answer() {
+fn malformed_chunks_end_the_response() {
     let origin = ScriptedOrigin::fixed(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nnonsense\r\n",
     );
@@ -122,7 +122,7 @@ fn chunks_that_are_none_end_the_answer() {
 }
 
 #[test]
-fn a_server_that_resets_is_told_as_one_that_closes() {
+fn reset_by_the_server_is_handled_as_a_close() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.reset();
@@ -172,7 +172,7 @@ fn a_head_that_is_too_long_is_refused_on_both_sides() {
 }
 
 #[test]
-fn a_client_that_says_nonsense_gets_400() {
+fn malformed_request_gets_400() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&origin.behind("", ""));
     for text in [
@@ -188,7 +188,7 @@ fn a_client_that_says_nonsense_gets_400() {
 }
 
 #[test]
-fn the_preface_of_http_2_gets_400_where_only_http_1_is_spoken() {
+fn http2_preface_gets_400_on_an_http1_listener() {
     if against_haproxy() {
         return;
     }
@@ -202,7 +202,7 @@ fn the_preface_of_http_2_gets_400_where_only_http_1_is_spoken() {
 }
 
 #[test]
-fn a_client_that_goes_before_its_request_is_whole() {
+fn client_abort_before_a_complete_request_is_handled() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&origin.behind("", ""));
     // Nothing at all.
@@ -253,7 +253,7 @@ fn an_upload_that_is_malformed_gets_400() {
 }
 
 #[test]
-fn an_upload_that_breaks_off_does_not_put_a_page_into_an_answer() {
+fn truncated_upload_injects_no_error_page() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegun");
@@ -269,7 +269,7 @@ fn an_upload_that_breaks_off_does_not_put_a_page_into_an_answer() {
 }
 
 #[test]
-fn a_client_that_goes_while_it_waits_is_noticed_only_by_a_reset_or_with_abortonclose() {
+fn client_close_while_waiting_needs_abortonclose_or_reset() {
     for (option, half, reset, back) in [
         (
             "",
@@ -320,7 +320,7 @@ fn a_client_that_goes_while_it_waits_is_noticed_only_by_a_reset_or_with_abortonc
 }
 
 #[test]
-fn a_client_that_goes_in_the_answer_is_counted() {
+fn client_abort_during_the_response_is_counted() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
@@ -337,7 +337,7 @@ fn a_client_that_goes_in_the_answer_is_counted() {
 }
 
 #[test]
-fn a_refusing_server_is_retried_and_then_another_is_taken() {
+fn refusing_server_is_retried_then_redispatched() {
     let origin = ScriptedOrigin::echo();
     let dead = "server dead 127.0.0.1:1";
     let alive = format!("{dead}\n server s 127.0.0.1:{}", origin.port);

@@ -103,7 +103,7 @@ fn told(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Option<String> {
         GOAWAY => Some(format!("goaway {}", code(&payload[4..]))),
         RST_STREAM => Some(format!("reset {stream} {}", code(payload))),
         PING if flags & 1 == 1 => Some("pong".to_owned()),
-        // The first field of an answer: 200 stands in HPACK's own table.
+        // First field of a response: 200 is in the static table of HPACK.
         HEADERS if payload[0] == 0x88 => Some(format!("answer {stream}")),
         HEADERS => Some(format!("refusal {stream}")),
         _ => None,
@@ -168,7 +168,7 @@ fn check(cases: &[(&str, Vec<Vec<u8>>, &str)]) {
 }
 
 #[test]
-fn frames_are_what_section_4_says() {
+fn frames_follow_section_4() {
     check(&[
         ("GET", vec![get_with(&[])], "answer 1"),
         ("an unknown kind", vec![frame(0x16, 0, 0, b"abc")], "pong"),
@@ -197,7 +197,7 @@ fn frames_are_what_section_4_says() {
 }
 
 #[test]
-fn a_head_in_pieces_is_what_section_4_says() {
+fn fragmented_head_follows_section_4() {
     let continued = frame(HEADERS, END_STREAM, 1, &block(&GET)[..5]);
     check(&[
         (
@@ -249,7 +249,7 @@ fn a_head_in_pieces_is_what_section_4_says() {
 }
 
 #[test]
-fn header_blocks_are_what_hpack_says() {
+fn header_blocks_follow_hpack() {
     let headers = |block: &[u8]| vec![frame(HEADERS, WHOLE, 1, block)];
     let behind = |bytes: &[u8]| headers(&[&block(&GET)[..], bytes].concat());
     let failed = "goaway CompressionError";
@@ -297,7 +297,7 @@ fn header_blocks_are_what_hpack_says() {
 }
 
 #[test]
-fn streams_are_what_section_5_says() {
+fn streams_follow_section_5() {
     let refused = "goaway ProtocolError";
     let ended = [held(1, WHOLE)];
     let gone = [held(1, END_HEADERS), rst(1)];
@@ -367,7 +367,7 @@ fn streams_are_what_section_5_says() {
 }
 
 #[test]
-fn frames_of_streams_are_what_section_6_says() {
+fn stream_frames_follow_section_6() {
     let (refused, size) = ("goaway ProtocolError", "goaway FrameSizeError");
     let padded = |length: u8| {
         frame(
@@ -420,7 +420,7 @@ fn frames_of_streams_are_what_section_6_says() {
 }
 
 #[test]
-fn settings_are_what_section_6_says() {
+fn settings_follow_section_6() {
     let (refused, size) = ("goaway ProtocolError", "goaway FrameSizeError");
     check(&[
         (
@@ -467,7 +467,7 @@ fn settings_are_what_section_6_says() {
 }
 
 #[test]
-fn frames_of_connections_are_what_section_6_says() {
+fn connection_frames_follow_section_6() {
     let (refused, size) = ("goaway ProtocolError", "goaway FrameSizeError");
     let on = |stream, kind| frame(kind, 0, stream, &[0; 8]);
     check(&[
@@ -522,7 +522,7 @@ fn frames_of_connections_are_what_section_6_says() {
 }
 
 #[test]
-fn header_fields_are_what_section_8_says() {
+fn header_fields_follow_section_8() {
     let reset = "reset 1 ProtocolError";
     check(&[
         (
@@ -584,7 +584,7 @@ fn header_fields_are_what_section_8_says() {
 }
 
 #[test]
-fn pseudo_headers_and_characters_are_what_section_8_says() {
+fn pseudo_headers_and_characters_follow_section_8() {
     let reset = "reset 1 ProtocolError";
     check(&[
         ("no method", vec![without(0)], reset),
@@ -624,7 +624,7 @@ fn pseudo_headers_and_characters_are_what_section_8_says() {
 }
 
 #[test]
-fn lengths_and_trailers_are_what_section_8_says() {
+fn lengths_and_trailers_follow_section_8() {
     let reset = "reset 1 ProtocolError";
     let body = |length: &str, pieces: &[&[u8]]| {
         let fields = [&HELD[..], &[("content-length", length)]].concat();
@@ -671,7 +671,7 @@ fn lengths_and_trailers_are_what_section_8_says() {
 }
 
 #[test]
-fn what_does_not_begin_as_http2_is_closed() {
+fn invalid_http2_preface_closes_the_connection() {
     let bed = ProxyFixture::new(
         "frontend front\n bind 127.0.0.1:{0} proto h2\n http-request return status 200\n",
     );

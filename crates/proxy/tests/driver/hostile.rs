@@ -194,7 +194,7 @@ fn a_client_that_streams_for_ever_does_not_starve_others() {
 }
 
 #[test]
-fn five_thousand_slow_clients_leave_room_for_a_good_one() {
+fn five_thousand_slow_clients_do_not_block_a_normal_one() {
     if against_haproxy() {
         return;
     }
@@ -291,7 +291,7 @@ fn impatient(origin: &ScriptedOrigin, back: &str) -> String {
 }
 
 #[test]
-fn answers_that_are_mutated_break_nothing() {
+fn mutated_responses_break_nothing() {
     const ANSWERS: &[&str] = &[
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n",
@@ -340,7 +340,7 @@ fn answers_that_are_mutated_break_nothing() {
 }
 
 #[test]
-fn requests_that_are_mutated_break_nothing_and_reach_the_server_in_plain_form() {
+fn mutated_requests_reach_the_server_in_canonical_form() {
     const REQUESTS: &[&str] = &[
         "GET /a HTTP/1.1\r\nHost: h\r\n\r\n",
         "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhelloGET /b HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -366,7 +366,7 @@ fn requests_that_are_mutated_break_nothing_and_reach_the_server_in_plain_form() 
 
 /// Tests many variants without sockets; `DRIVER_VARIANTS` sets the number.
 #[test]
-fn the_parser_takes_any_variant() {
+fn parser_survives_any_variant() {
     use http::http1::{Limits, parse_request};
     let most = lab::setting("DRIVER_VARIANTS").unwrap_or(1_000_000);
     let mut random = Random::new(2);

@@ -249,12 +249,12 @@ fn at_rest(bed: &ProxyFixture) {
 }
 
 #[test]
-fn floods_end_with_the_right_code_in_bounded_memory_beside_good_clients() {
+fn floods_end_with_the_right_code_and_bounded_memory() {
     if against_haproxy() {
         return;
     }
     apart(
-        "hostile_http2::floods_end_with_the_right_code_in_bounded_memory_beside_good_clients",
+        "hostile_http2::floods_end_with_the_right_code_and_bounded_memory",
         || {
             let gate = Gate::default();
             let origin = origin(&gate);
@@ -289,7 +289,7 @@ fn floods_end_with_the_right_code_in_bounded_memory_beside_good_clients() {
 }
 
 #[test]
-fn lists_above_the_limit_are_answered_and_the_connection_goes_on() {
+fn oversized_header_list_gets_a_response_and_continues() {
     let origin = origin(&Gate::default());
     let bed = ProxyFixture::new(&text(&origin));
     let mut client = Raw::client(bed.client());
@@ -320,17 +320,17 @@ fn lists_above_the_limit_are_answered_and_the_connection_goes_on() {
 const STALLED_STREAM_BYTES_MAX: usize = 100 * 1024;
 
 #[test]
-fn a_hundred_large_answers_without_a_window_hold_a_bound() {
+fn large_responses_without_a_window_use_bounded_memory() {
     if against_haproxy() {
         return;
     }
     apart(
-        "hostile_http2::a_hundred_large_answers_without_a_window_hold_a_bound",
+        "hostile_http2::large_responses_without_a_window_use_bounded_memory",
         || {
             let origin = origin(&Gate::default());
             let bed = ProxyFixture::new(&text(&origin));
             beside(&bed, || ());
-            // No window for streams; and one for everything, but nobody reads.
+            // First without a stream window, then with a large one that the client does not read.
             for window in [0_u32, 0x7fff_ffff] {
                 let before = living::bytes();
                 let mut client = Raw::new(bed.client_of(2));
@@ -347,7 +347,7 @@ fn a_hundred_large_answers_without_a_window_hold_a_bound() {
                         for n in 0..100 {
                             client.send(headers(id(n), &get("/big"), true));
                         }
-                        // Until all have an answer that is stuck.
+                        // Until the responses of all streams are blocked.
                         bed.counts("back/s", "scur", "scur=100");
                         pause(100);
                     })
@@ -363,12 +363,12 @@ fn a_hundred_large_answers_without_a_window_hold_a_bound() {
 }
 
 #[test]
-fn connections_that_stop_in_the_middle_of_a_beginning_hold_little_and_are_ended() {
+fn stalled_http2_prefaces_use_little_memory_and_time_out() {
     if against_haproxy() {
         return;
     }
     apart(
-        "hostile_http2::connections_that_stop_in_the_middle_of_a_beginning_hold_little_and_are_ended",
+        "hostile_http2::stalled_http2_prefaces_use_little_memory_and_time_out",
         || {
             const CLIENTS: usize = 1000;
             let origin = origin(&Gate::default());
@@ -412,10 +412,10 @@ fn connections_that_stop_in_the_middle_of_a_beginning_hold_little_and_are_ended(
 }
 
 #[test]
-fn streams_that_are_reset_behind_their_answers_head_let_their_servers_go() {
+fn reset_streams_release_their_servers() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
-        // An answer without end, that says nothing more.
+        // A response without an end that sends nothing more.
         peer.try_send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
         peer.rest();
     });
@@ -433,7 +433,7 @@ fn streams_that_are_reset_behind_their_answers_head_let_their_servers_go() {
 }
 
 #[test]
-fn a_client_that_was_slow_gets_all_of_all_answers() {
+fn slow_client_gets_complete_responses() {
     if against_haproxy() {
         return;
     }

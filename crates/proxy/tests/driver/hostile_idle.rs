@@ -162,7 +162,7 @@ fn of_stalled(bed: &ProxyFixture) -> Vec<(&'static str, KeptAlive)> {
         .collect();
     let closed = [&[no_window], &stuck[..]].concat();
     let deaf = [&[large, more], &stuck[..]].concat();
-    // More than is read while the answers of it are not.
+    // More than is read while its responses are unread.
     let asked: Vec<Vec<u8>> = (0..99)
         .map(|n| headers(2 * n + 101, &get("/a"), true))
         .collect();
@@ -280,11 +280,11 @@ fn of_tls(bed: &ProxyFixture) -> Vec<(&'static str, KeptAlive)> {
 }
 
 #[test]
-fn whatever_waits_uses_no_processor() {
+fn waiting_connections_use_no_cpu() {
     if against_haproxy() {
         return;
     }
-    apart("hostile_idle::whatever_waits_uses_no_processor", || {
+    apart("hostile_idle::waiting_connections_use_no_cpu", || {
         let gate = Gate::default();
         let origin = origin(&gate);
         let (_files, text) = secure(&origin);

@@ -415,7 +415,7 @@ fn run(bed: &ProxyFixture, seen: &ReceivedBytes, case: &Case) -> String {
 }
 
 #[test]
-fn requests_that_would_be_others_in_http1_reach_no_server() {
+fn requests_ambiguous_in_http1_reach_no_server() {
     let (origin, seen) = recorder();
     let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut wrong = Vec::new();
@@ -460,7 +460,7 @@ fn requests_that_would_be_others_in_http1_reach_no_server() {
 }
 
 #[test]
-fn bodies_that_lie_about_their_length_are_never_whole_requests_for_a_server() {
+fn body_of_wrong_length_is_never_a_complete_request() {
     let (origin, seen) = recorder();
     let bed = ProxyFixture::new(&origin.behind("", ""));
     let post = |name, length| case(name, &[POST, S, A, P, ("content-length", length)]);
@@ -523,7 +523,7 @@ fn settled_without(bed: &ProxyFixture, seen: &ReceivedBytes, name: &str) {
             let length = length.and_then(|rest| rest.split("\\r").next()?.parse::<usize>().ok());
             assert!(length.is_none_or(|n| body.len() < n), "{name}: {one}");
         }
-        // Pooled ones would answer another: one that broke off is closed.
+        // A pooled connection could send it to another client, so a truncated one is closed.
         if !reached.is_empty() || at.elapsed().as_millis() > 300 {
             seen.lock().unwrap().clear();
             return;
@@ -533,7 +533,7 @@ fn settled_without(bed: &ProxyFixture, seen: &ReceivedBytes, name: &str) {
 }
 
 #[test]
-fn what_is_sent_into_a_tunnel_that_was_refused_reaches_no_server() {
+fn data_for_a_refused_tunnel_reaches_no_server() {
     const EVIL: &[u8] = b"GET /evil HTTP/1.1\r\nHost: evil\r\n\r\n";
     let (origin, seen) = recorder();
     let bed = ProxyFixture::new(&origin.behind("", ""));
@@ -665,7 +665,7 @@ fn old_requests() -> Vec<(&'static str, Option<&'static str>)> {
 }
 
 #[test]
-fn requests_of_http1_reach_a_server_of_http2_without_what_is_of_a_connection() {
+fn connection_headers_are_dropped_for_http2_servers() {
     let (origin, seen) = recorder2();
     let text = format!(
         "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n\

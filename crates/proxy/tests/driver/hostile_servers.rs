@@ -463,7 +463,7 @@ fn of_answer(answer: &Answer2) -> Gets {
 }
 
 #[test]
-fn servers_that_break_the_rules_are_told_from_those_that_answer() {
+fn protocol_violations_of_servers_are_detected() {
     let cases: Vec<Case> = [
         heads(),
         bodies(),
@@ -504,7 +504,7 @@ fn servers_that_break_the_rules_are_told_from_those_that_answer() {
             (of_text(&text, method == "HEAD"), text),
             (of_answer(&answer), format!("{answer:?}")),
         ] {
-            // A body that breaks a rule at once may have an error for an answer.
+            // A body that violates the protocol at once may get an error response.
             let fine = got == case.gets || case.gets == Any || (case.gets, got) == (Part, Error);
             if against_haproxy() {
                 println!("{}: {got:?}", case.name);
@@ -703,7 +703,7 @@ fn random_frames_in_both_roles_break_nothing_and_leave_nothing() {
                 let mut raw = Raw::client(bed.client_of(port));
                 play(&mut raw, &mut random, true);
                 drop(raw);
-                // A server that is wild needs one who asks.
+                // A hostile server needs a client that sends requests.
                 let mut old = bed.client_of(1);
                 old.try_send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
                 old.half_close();

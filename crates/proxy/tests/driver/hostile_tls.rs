@@ -331,7 +331,7 @@ impl Sealed {
 type Flood<'f> = (&'f str, &'f [(u8, &'f [u8])]);
 
 #[test]
-fn records_that_carry_nothing_end_their_connection() {
+fn endless_empty_records_end_the_connection() {
     let origin = ScriptedOrigin::echo();
     let (_files, text) = secure(&origin);
     let bed = ProxyFixture::new(&text);
@@ -365,7 +365,7 @@ fn a_request_in_records_of_a_byte_is_served() {
 }
 
 #[test]
-fn changes_of_keys_without_end_end_their_connection() {
+fn endless_key_updates_end_the_connection() {
     let origin = ScriptedOrigin::echo();
     let (_files, text) = secure(&origin);
     let bed = ProxyFixture::new(&text);
@@ -402,7 +402,7 @@ fn truncating(answer: &'static str) -> ScriptedOrigin {
 }
 
 #[test]
-fn a_body_that_was_cut_off_never_looks_whole() {
+fn truncated_body_never_looks_complete() {
     for answer in [
         "HTTP/1.1 200 OK\r\n\r\ncut",
         "HTTP/1.0 200 OK\r\n\r\ncut",
@@ -433,12 +433,12 @@ fn a_body_that_was_cut_off_never_looks_whole() {
 
 /// Runs in a process of its own, because the test uses up all descriptors.
 #[test]
-fn streams_and_handshakes_go_on_when_descriptors_are_there_again() {
+fn streams_and_handshakes_recover_from_descriptor_exhaustion() {
     if against_haproxy() {
         return;
     }
     apart(
-        "hostile_tls::streams_and_handshakes_go_on_when_descriptors_are_there_again",
+        "hostile_tls::streams_and_handshakes_recover_from_descriptor_exhaustion",
         || {
             use nix::sys::resource::{Resource, getrlimit, setrlimit};
             let origin = ScriptedOrigin::echo();

@@ -69,7 +69,7 @@ pub fn before(origin: &ScriptedOrigin, back: &str) -> String {
 }
 
 #[test]
-fn requests_of_http2_meet_rules_logs_and_counters() {
+fn http2_requests_pass_rules_logs_and_counters() {
     let origin = ScriptedOrigin::echo();
     let front =
         " http-request deny if { path /no }\n http-request return status 418 if { path /tea }";
@@ -161,18 +161,18 @@ fn a_client_of_http1_is_served_by_a_server_of_http2() {
 }
 
 #[test]
-fn what_ends_before_its_time_is_reset() {
+fn premature_end_is_a_reset() {
     let origin = ScriptedOrigin::closing("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
     let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = Peer2::client(bed.client());
     assert_eq!(client.ask("/a"), "200 abc reset");
     assert_eq!(bed.end(), "200 SD");
-    // The connection goes on.
+    // The connection continues.
     assert_eq!(client.ask("/b"), "200 abc reset");
 }
 
 #[test]
-fn a_stream_that_its_client_gives_up_is_over() {
+fn stream_ends_when_its_client_gives_up() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.ends();
@@ -214,7 +214,7 @@ fn max_reuse_bounds_the_streams_of_a_connection() {
 }
 
 #[test]
-fn a_connection_that_nobody_may_share_is_its_clients_own() {
+fn private_connection_serves_only_its_client() {
     let origin = echo();
     let bed = ProxyFixture::new(&before(&origin, " http-reuse never"));
     for wanted in ["000", "111"] {
@@ -251,7 +251,7 @@ fn a_stream_that_the_server_refused_is_sent_again() {
     let bed = ProxyFixture::new(&before(&origin, ""));
     let mut client = Peer2::client(bed.client());
     let id = client.fields(0, &request("POST", "/"), false);
-    // The body comes when the server has refused: all of it is there still.
+    // The body arrives after the server's refusal and is still complete.
     let seen = Arc::clone(&refused);
     let at = std::time::Instant::now();
     while seen.load(Ordering::SeqCst) < 2 && at.elapsed() < crate::bed::PATIENCE {
@@ -293,7 +293,7 @@ fn websockets_pass_between_the_versions() {
 }
 
 #[test]
-fn a_websocket_of_http1_passes_to_a_server_of_http2_that_takes_them() {
+fn http1_websocket_reaches_an_http2_server() {
     let origin = ScriptedOrigin::new(|peer, _| {
         let mut peer = Peer2::origin(peer);
         loop {
@@ -318,7 +318,7 @@ fn a_websocket_of_http1_passes_to_a_server_of_http2_that_takes_them() {
     );
     let head = client.head().unwrap();
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-    // The answer to this key stands in RFC 6455.
+    // RFC 6455 has the response to this key.
     assert!(
         head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
         "{head}"
@@ -442,7 +442,7 @@ fn an_upgrade_of_any_name_becomes_a_tunnel_to_a_server_of_http2() {
 }
 
 #[test]
-fn an_upgrade_that_a_rule_takes_out_is_an_ordinary_request_to_a_server_of_http2() {
+fn removed_upgrade_header_gives_an_ordinary_http2_request() {
     let origin = echo();
     let bed = ProxyFixture::new(&before(&origin, "http-request del-header upgrade"));
     let mut client = bed.client();
@@ -451,7 +451,7 @@ fn an_upgrade_that_a_rule_takes_out_is_an_ordinary_request_to_a_server_of_http2(
 }
 
 #[test]
-fn a_client_whose_upload_gets_an_early_response_may_send_the_rest() {
+fn client_may_finish_its_upload_after_an_early_response() {
     let origin = echo();
     let bed = ProxyFixture::new(&origin.behind(" http-request deny", ""));
     let mut client = Peer2::client(bed.client());

@@ -45,7 +45,7 @@ fn a_stream_that_its_client_resets_ends_although_the_server_is_silent() {
 }
 
 #[test]
-fn a_client_that_only_sends_nothing_more_is_answered() {
+fn half_closed_client_gets_its_response() {
     let asked = Arc::new(Mutex::new(0));
     let count = Arc::clone(&asked);
     let origin = ScriptedOrigin::new(move |mut peer, _| {
@@ -65,7 +65,7 @@ fn a_client_that_only_sends_nothing_more_is_answered() {
 }
 
 #[test]
-fn a_client_whose_end_comes_with_its_request_is_answered() {
+fn client_that_closes_with_its_request_gets_a_response() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = Peer2::client(bed.client());
@@ -79,7 +79,7 @@ fn a_client_whose_end_comes_with_its_request_is_answered() {
 }
 
 #[test]
-fn a_client_whose_end_comes_with_its_request_costs_no_server_where_aborts_are_watched() {
+fn abortonclose_contacts_no_server_for_a_closed_client() {
     if against_haproxy() {
         // HAProxy responds with 400.
         return;
@@ -106,7 +106,7 @@ fn a_client_whose_end_comes_with_its_request_costs_no_server_where_aborts_are_wa
 }
 
 #[test]
-fn a_response_before_the_end_of_its_request_is_delivered_and_the_rest_thrown_away() {
+fn early_response_is_delivered_and_the_upload_discarded() {
     let (origin, _told) = origin(|peer, id| {
         peer.fields(id, ":status: 413\n", true);
         peer.reset(id, ErrorCode::NoError);
@@ -122,7 +122,7 @@ fn a_response_before_the_end_of_its_request_is_delivered_and_the_rest_thrown_awa
 }
 
 #[test]
-fn nobody_is_asked_for_a_client_that_resets_while_its_body_is_waited_for() {
+fn reset_while_waiting_for_a_body_contacts_no_server() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&origin.behind(" option http-buffer-request", ""));
     let mut client = Peer2::client(bed.client());
@@ -136,7 +136,7 @@ fn nobody_is_asked_for_a_client_that_resets_while_its_body_is_waited_for() {
 }
 
 #[test]
-fn what_no_version_of_http_allows_is_answered_with_the_error_page() {
+fn invalid_http_gets_the_error_page() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = Peer2::client(bed.client());
@@ -154,7 +154,7 @@ fn what_no_version_of_http_allows_is_answered_with_the_error_page() {
         assert_eq!(bed.end(), "400 PR", "{head}");
         bed.counts("front", "ereq", &format!("ereq={n}"));
     }
-    // The connection goes on.
+    // The connection continues.
     assert_eq!(client.ask("/a"), "200 0: GET /a ");
 }
 
@@ -169,7 +169,7 @@ fn monitors_may_speak_http2() {
 }
 
 #[test]
-fn a_server_is_counted_by_what_it_said_and_not_by_what_rules_made_of_it() {
+fn counters_use_the_servers_status_before_rules() {
     let origin = ScriptedOrigin::echo();
     let rules = " http-response set-status 418 if { var(txn.p) -m str /tea }\n \
                  http-response deny if { var(txn.p) -m str /no }";
@@ -191,7 +191,7 @@ const WEB_SOCKET: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n
      Sec-WebSocket-Version: 13\r\n\r\n";
 
 #[test]
-fn websockets_have_the_version_that_ws_says() {
+fn option_ws_selects_the_http_version() {
     // A server that speaks HTTP/2 on its first connection, for what is no
     // WebSocket, and HTTP/1 on the second.
     let origin = ScriptedOrigin::new(|mut peer, number| {

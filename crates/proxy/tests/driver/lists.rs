@@ -4,7 +4,7 @@ use crate::bed::{ProxyFixture, against_haproxy};
 use crate::sessions::Operator;
 
 #[test]
-fn the_next_request_meets_a_list_and_a_map_as_operators_left_them() {
+fn run_time_changes_of_lists_apply_to_the_next_request() {
     if against_haproxy() {
         return;
     }
@@ -34,7 +34,7 @@ fn the_next_request_meets_a_list_and_a_map_as_operators_left_them() {
 }
 
 #[test]
-fn what_an_operator_adds_while_a_change_is_taken_in_is_not_lost() {
+fn list_entry_added_during_a_reload_is_kept() {
     /// Number of entries added while configurations are installed.
     const ADDED: usize = 400;
     if against_haproxy() {

@@ -41,7 +41,7 @@ fn connection(head: &str) -> String {
 }
 
 #[test]
-fn each_side_is_told_what_its_side_of_the_configuration_wants() {
+fn connection_options_apply_per_side() {
     const OLD: &str = "GET /a HTTP/1.0\r\nHost: h\r\n\r\n";
     const OLD_KEPT: &str = "GET /a HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n";
     const LAST: &str = "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
@@ -120,7 +120,7 @@ fn nolinger_truncates_nothing_that_was_sent() {
 }
 
 #[test]
-fn what_a_client_sends_behind_its_last_request_does_not_cut_the_answer() {
+fn data_after_the_last_request_does_not_truncate_the_response() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n");

@@ -19,7 +19,7 @@ fn showing() -> ScriptedOrigin {
 }
 
 #[test]
-fn every_request_of_a_connection_passes_as_lines_and_every_answer() {
+fn old_line_rules_apply_to_every_request_and_response() {
     if against_haproxy() {
         return;
     }
@@ -126,7 +126,7 @@ fn clients_of_http2_pass_the_same_lines() {
 }
 
 #[test]
-fn health_checks_of_other_balancers_are_answered_at_once_and_leave_no_trace() {
+fn checks_of_other_load_balancers_get_a_response_without_log() {
     if against_haproxy() {
         return;
     }

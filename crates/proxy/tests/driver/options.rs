@@ -16,7 +16,7 @@ fn two() -> (ScriptedOrigin, ScriptedOrigin) {
 }
 
 #[test]
-fn redir_sends_get_and_head_elsewhere_and_serves_the_rest() {
+fn redir_redirects_get_and_head_only() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&format!(
         "listen h\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{} redir http://img.example.com/x\n",
@@ -81,7 +81,7 @@ fn prefer_last_server_keeps_a_client_on_its_server() {
 }
 
 #[test]
-fn checkcache_blocks_answers_that_would_share_their_cookie() {
+fn checkcache_blocks_cacheable_responses_with_cookies() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let fields = if head.contains("/private") {
@@ -117,7 +117,7 @@ fn checkcache_blocks_answers_that_would_share_their_cookie() {
 }
 
 #[test]
-fn a_proxy_connection_header_is_followed_where_the_option_says_so() {
+fn proxy_connection_header_applies_with_its_option() {
     if against_haproxy() {
         // 2.6 reads the option and does nothing.
         return;
@@ -135,7 +135,7 @@ fn a_proxy_connection_header_is_followed_where_the_option_says_so() {
 }
 
 #[test]
-fn a_buffered_request_is_asked_for_and_reaches_no_server_before_it_is_whole() {
+fn buffered_request_reaches_the_server_only_when_complete() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let expects = head.to_lowercase().contains("expect");
@@ -165,7 +165,7 @@ fn a_buffered_request_is_asked_for_and_reaches_no_server_before_it_is_whole() {
         (bed.end(), bed.end()),
         ("200 --".to_owned(), "408 cR".to_owned())
     );
-    // HAProxy 2.6 says nothing to it; later ones answer, too.
+    // HAProxy 2.6 sends no response to it; later versions do.
     if !against_haproxy() {
         let mut gone = bed.client();
         gone.send(format!("{post}\r\nhe"));
@@ -176,7 +176,7 @@ fn a_buffered_request_is_asked_for_and_reaches_no_server_before_it_is_whole() {
 }
 
 #[test]
-fn logasap_logs_when_the_answer_begins() {
+fn logasap_logs_at_the_start_of_the_response() {
     if against_haproxy() {
         return;
     }
@@ -211,7 +211,7 @@ fn logasap_logs_when_the_answer_begins() {
 }
 
 #[test]
-fn log_format_of_errors_is_for_inputs_that_are_no_requests_and_every_request_has_an_id() {
+fn error_log_format_applies_to_invalid_input_only() {
     if against_haproxy() {
         return;
     }
@@ -269,7 +269,7 @@ fn independent_streams_times_both_directions_of_a_side() {
 }
 
 #[test]
-fn a_connection_to_a_server_carries_as_many_requests_as_max_reuse_says() {
+fn max_reuse_limits_requests_per_connection() {
     for (options, connections) in [("max-reuse 1", 3), ("pool-max-conn 0", 6), ("", 1)] {
         let origin = ScriptedOrigin::echo();
         let bed = ProxyFixture::new(&format!(
@@ -312,7 +312,7 @@ fn idle_connections_to_servers_are_kept_as_the_share_of_files_allows() {
 }
 
 #[test]
-fn idle_clients_stay_at_a_soft_stop_where_the_option_says_so() {
+fn idle_clients_stay_at_a_soft_stop_with_the_option() {
     if against_haproxy() {
         return;
     }

@@ -71,7 +71,7 @@ fn a_soft_stop_ends_silent_sessions_and_lets_the_others_finish() {
         let running = bed.ours().take().unwrap();
         let at = Instant::now();
         running.soft_stop();
-        // A request that is on its way, or comes soon, is answered.
+        // A request in flight, or one that arrives soon, gets its response.
         for client in idle.drain(..3) {
             let mut client = client;
             client.send(GET);
@@ -100,12 +100,12 @@ fn a_soft_stop_ends_silent_sessions_and_lets_the_others_finish() {
 
 /// Runs in a process of its own, because the test uses up all descriptors.
 #[test]
-fn a_process_without_descriptors_serves_on() {
+fn process_without_descriptors_continues_to_serve() {
     if against_haproxy() {
         return;
     }
     if std::env::var_os("DRIVER_FEW_DESCRIPTORS").is_none() {
-        let name = "overload::a_process_without_descriptors_serves_on";
+        let name = "overload::process_without_descriptors_continues_to_serve";
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env("DRIVER_FEW_DESCRIPTORS", "1")
@@ -123,7 +123,7 @@ fn a_process_without_descriptors_serves_on() {
     ));
     assert!(bed.client().ask(GET).starts_with("200 "));
     bed.end();
-    // At the connection to the server: everything is taken once the client stands.
+    // At the server connection: all descriptors are in use once the client is connected.
     let mut client = bed.client();
     settle();
     let mut hog = Vec::new();
@@ -157,7 +157,7 @@ fn cpu_ms() -> u128 {
 }
 
 #[test]
-fn a_paused_frontend_lets_clients_wait_and_resumes() {
+fn paused_frontend_queues_clients_and_resumes() {
     if against_haproxy() {
         return;
     }
@@ -197,7 +197,7 @@ fn a_paused_frontend_lets_clients_wait_and_resumes() {
 }
 
 #[test]
-fn a_window_for_closing_is_used_at_a_soft_stop() {
+fn close_spread_time_applies_at_a_soft_stop() {
     if against_haproxy() {
         return;
     }
@@ -233,7 +233,7 @@ fn a_window_for_closing_is_used_at_a_soft_stop() {
 /// Clients whose connections wait in the kernel's queue, because the frontend is full, see
 /// them as established.
 #[test]
-fn who_connected_before_a_soft_stop_is_served() {
+fn pending_connections_are_served_after_a_soft_stop() {
     if against_haproxy() {
         return;
     }

@@ -282,7 +282,7 @@ fn http2_client_gets_own_responses_whole() {
 }
 
 #[test]
-fn refusals_of_what_is_no_request_close() {
+fn refusal_of_an_invalid_request_closes() {
     let files = ScratchDirectory::new().unwrap();
     let file = files
         .write("old.http", format!("HTTP/1.0 400 Bad\r\n\r\n{BODY}"))

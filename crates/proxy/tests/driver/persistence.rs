@@ -162,7 +162,7 @@ fn a_persistence_cookie_is_read_and_set_as_haproxy_does() {
 }
 
 #[test]
-fn who_belongs_to_a_server_that_is_out_is_sent_where_haproxy_sends_him() {
+fn persistent_client_of_a_down_server_is_handled_as_in_haproxy() {
     let out = "\n server A %a cookie a\n server B %b cookie b disabled";
     let cookie = "cookie SRV insert indirect";
     for (lines, headers, want) in [
@@ -215,7 +215,7 @@ fn who_belongs_to_a_server_that_is_out_is_sent_where_haproxy_sends_him() {
 }
 
 #[test]
-fn who_belongs_to_a_server_waits_for_it_until_the_retry_that_redispatches() {
+fn persistent_client_waits_until_redispatch() {
     for (redispatch, want) in [("", "+2"), ("1", "+1"), ("-2", "+1")] {
         let dead = lab::free_port().unwrap();
         let (bed, _origins) = two(&format!(
@@ -230,7 +230,7 @@ fn who_belongs_to_a_server_waits_for_it_until_the_retry_that_redispatches() {
 }
 
 #[test]
-fn hashes_lead_keys_where_haproxy_leads_them() {
+fn hashes_select_the_servers_of_haproxy() {
     for (lines, wanted) in [
         ("balance uri", "C E B C"),
         ("balance uri\n hash-type map-based djb2", "C D E E"),
@@ -386,7 +386,7 @@ fn a_request_is_sent_again_after_the_failures_that_retry_on_names() {
 }
 
 #[test]
-fn what_does_not_fit_into_a_buffer_is_sent_once() {
+fn oversized_request_is_not_retried() {
     let (origin, bodies) = scripted(&["503", "200"]);
     let bed = ProxyFixture::new(&format!(
         "listen back\n bind 127.0.0.1:{{0}}\n retry-on 503\n server s 127.0.0.1:{}\n",
@@ -403,7 +403,7 @@ fn what_does_not_fit_into_a_buffer_is_sent_once() {
 }
 
 #[test]
-fn a_request_that_is_sent_again_goes_to_another_server_with_redispatch() {
+fn retry_uses_another_server_with_redispatch() {
     let (bad, _) = scripted(&["503"]);
     let good = named("B");
     for (lines, want) in [
@@ -424,7 +424,7 @@ fn a_request_that_is_sent_again_goes_to_another_server_with_redispatch() {
 }
 
 #[test]
-fn sessions_of_an_application_come_back_to_their_server() {
+fn appsession_returns_to_its_server() {
     if against_haproxy() {
         // HAProxy has rejected the line since 1.6.
         return;
@@ -449,7 +449,7 @@ fn sessions_of_an_application_come_back_to_their_server() {
 }
 
 #[test]
-fn a_dispatch_takes_who_belongs_to_no_server() {
+fn dispatch_serves_requests_without_a_server() {
     let other = named("D");
     let (bed, _origins) = {
         let origins = [named("A"), named("B")];
@@ -468,7 +468,7 @@ fn a_dispatch_takes_who_belongs_to_no_server() {
 }
 
 #[test]
-fn a_server_without_an_address_is_the_one_that_the_client_asked_for() {
+fn server_without_address_uses_the_clients_destination() {
     let origin = named("A");
     let bed = ProxyFixture::new(&format!(
         "listen back\n bind 127.0.0.1:{{0}}\n http-send-name-header Cookie\n server one *:{}\n",
@@ -480,7 +480,7 @@ fn a_server_without_an_address_is_the_one_that_the_client_asked_for() {
 }
 
 #[test]
-fn a_remote_desktop_comes_back_to_the_server_that_its_first_packet_names() {
+fn rdp_cookie_selects_the_server() {
     let origins = ["A", "B"].map(|name| {
         ScriptedOrigin::new(move |mut peer, _| {
             peer.until("\r\n");

@@ -447,7 +447,7 @@ fn response_to_a_challenge_is_not_sent_on_another_connection() {
     if against_haproxy() {
         return;
     }
-    // The server closes each connection when the response to its challenge comes.
+    // The server closes each connection when the response to its challenge arrives.
     let origin = ScriptedOrigin::new(|mut peer, _| {
         let mut login = Login::default();
         while let Some(head) = peer.head() {

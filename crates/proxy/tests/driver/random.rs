@@ -267,7 +267,7 @@ fn client(world: &ProxySimulation, port: u16, guest: bool, seed: u64) {
         let range = world.range(since);
         let gone = guest && range.iter().any(|model| model.guest.is_none());
         let Some((rest, answer)) = answer else {
-            // Only a listener that is closed may lose what nobody had accepted.
+            // Only a closed listener may lose connections that were not accepted.
             assert!(gone && fresh, "no answer; fresh {fresh}, guest {guest}");
             continue;
         };
@@ -350,7 +350,7 @@ fn run(seed: u64) {
     };
     let (text, model) = configuration(&mut random, &world, 1);
     world.models.lock().unwrap().push(model);
-    // Nothing asks before the dead server is known to be that.
+    // No request is sent before the dead server is marked as down.
     let mut bed = ProxyFixture::with(&text, &options(&mut random));
     for server in bed.config().proxies.iter().flat_map(|proxy| &proxy.servers) {
         if server.options.check {

@@ -66,7 +66,7 @@ fn http_reuse_has_haproxys_four_meanings() {
 }
 
 #[test]
-fn an_idle_connection_that_its_server_has_closed_takes_no_place() {
+fn closed_idle_connection_uses_no_slot() {
     // The first two connections end after one response, while they are idle.
     let idle = Gate::default();
     let ends = idle.clone();
@@ -86,7 +86,7 @@ fn an_idle_connection_that_its_server_has_closed_takes_no_place() {
     }
     idle.open();
     settle();
-    // A first request goes out on a connection of its own, the next ones follow it.
+    // The first request has its own connection, which the next ones reuse.
     let mut client = bed.client();
     for _ in 0..3 {
         client.ask(GET);
@@ -131,7 +131,7 @@ fn a_server_that_serves_one_connection_at_a_time_gets_the_end_of_an_idle_one_at_
 }
 
 #[test]
-fn an_idle_connection_on_which_its_server_speaks_is_closed_at_once() {
+fn unexpected_server_data_closes_an_idle_connection() {
     let (tell_end, ended) = mpsc::channel();
     let idle = Gate::default();
     let speaks = idle.clone();
@@ -151,7 +151,7 @@ fn an_idle_connection_on_which_its_server_speaks_is_closed_at_once() {
 }
 
 #[test]
-fn a_connection_that_was_idle_before_serves_on_and_ends_only_with_its_server() {
+fn reused_connection_lasts_until_its_server_ends_it() {
     let origin = ScriptedOrigin::echo();
     let bed = without_age(&origin);
     for number in 0..20 {
@@ -163,7 +163,7 @@ fn a_connection_that_was_idle_before_serves_on_and_ends_only_with_its_server() {
 }
 
 #[test]
-fn a_connection_with_a_proxy_header_is_its_clients_own() {
+fn connection_with_a_proxy_header_is_not_shared() {
     let origin = ScriptedOrigin::new(|mut peer, number| {
         let header = peer.until("\r\n");
         assert!(
@@ -244,7 +244,7 @@ fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
 }
 
 #[test]
-fn a_request_on_a_kept_connection_of_a_server_that_stops_goes_to_another_one() {
+fn request_on_a_closing_server_connection_is_retried_elsewhere() {
     if against_haproxy() {
         return;
     }
@@ -296,7 +296,7 @@ fn hold(port: u16) -> Option<std::os::fd::OwnedFd> {
 }
 
 #[test]
-fn a_connection_to_the_port_of_one_client_carries_no_other_ones_requests() {
+fn connection_with_a_client_port_is_not_shared() {
     if against_haproxy() {
         return;
     }
@@ -320,7 +320,7 @@ fn a_connection_to_the_port_of_one_client_carries_no_other_ones_requests() {
     let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut first = bed.client();
     assert_eq!(first.ask(get), "200 0: GET / ");
-    // Another port of ours is another port of the server's: nobody is there.
+    // Another local port maps to another port of the server, where nothing listens.
     let other = bed.client_of(1).ask(get);
     assert!(other.starts_with("503 "), "{other}");
     // The client itself keeps it.
@@ -328,7 +328,7 @@ fn a_connection_to_the_port_of_one_client_carries_no_other_ones_requests() {
 }
 
 #[test]
-fn a_connection_to_where_dispatch_leads_is_one_clients() {
+fn dispatch_connection_is_not_shared() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&format!(
         "listen l\n bind 127.0.0.1:{{0}}\n http-reuse always\n dispatch 127.0.0.1:{}\n",
@@ -362,7 +362,7 @@ fn connections_on_four_threads(text: &str) -> String {
 }
 
 #[test]
-fn a_thread_takes_an_idle_connection_of_another_before_it_makes_one() {
+fn idle_connections_of_other_threads_are_reused_first() {
     let origin = ScriptedOrigin::echo();
     for (back, counted) in [
         ("http-reuse always", "connect=1 reuse=39"),

@@ -25,7 +25,7 @@ fn greets(text: &'static str) -> ScriptedOrigin {
 }
 
 #[test]
-fn bytes_of_a_server_are_refused_or_let_pass() {
+fn response_content_rules_accept_or_reject_bytes() {
     let origin = greets("220 hello");
     let lines = " mode tcp\n tcp-response inspect-delay 10s\n tcp-response content reject if { res.payload(0,3) -m str 220 }\n";
     let refused = bed(lines, &origin);
@@ -42,7 +42,7 @@ fn bytes_of_a_server_are_refused_or_let_pass() {
 }
 
 #[test]
-fn what_the_client_sends_passes_while_the_server_is_inspected() {
+fn client_data_passes_during_response_inspection() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         let got = peer.exactly(3);
         peer.send(&got);
@@ -56,7 +56,7 @@ fn what_the_client_sends_passes_while_the_server_is_inspected() {
 }
 
 #[test]
-fn a_server_is_closed_by_a_rule_and_the_client_keeps_what_came() {
+fn rule_closes_a_server_and_the_client_keeps_received_data() {
     let origin = greets("BYE");
     let lines = " mode tcp\n tcp-response inspect-delay 10s\n tcp-response content close if { res.payload(0,3) -m str BYE }\n";
     let bed = bed(lines, &origin);
@@ -65,7 +65,7 @@ fn a_server_is_closed_by_a_rule_and_the_client_keeps_what_came() {
 }
 
 #[test]
-fn rules_of_content_refuse_an_answer_of_http_by_its_head() {
+fn response_content_rules_reject_by_headers() {
     let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-a: b\r\n\r\nok");
     let lines = " mode http\n tcp-response inspect-delay 10s\n tcp-response content reject if { res.hdr(x-a) b }\n";
     let bed = bed(lines, &origin);
@@ -75,7 +75,7 @@ fn rules_of_content_refuse_an_answer_of_http_by_its_head() {
 }
 
 #[test]
-fn a_rule_that_awaits_the_end_of_an_inspection_lets_the_request_go_to_the_server() {
+fn response_inspection_does_not_delay_the_request() {
     let (heads, seen) = std::sync::mpsc::channel();
     let origin = ScriptedOrigin::new(move |mut peer, _| {
         let _ = heads.send(peer.head());
@@ -92,7 +92,7 @@ fn a_rule_that_awaits_the_end_of_an_inspection_lets_the_request_go_to_the_server
 }
 
 #[test]
-fn hints_come_ahead_of_the_answer() {
+fn early_hints_precede_the_response() {
     let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let lines = " mode http\n http-request early-hint link </a>\n http-request early-hint link </b>\n http-request set-header a b\n http-request early-hint link </c>\n";
     let bed = bed(lines, &origin);
@@ -105,7 +105,7 @@ fn hints_come_ahead_of_the_answer() {
 }
 
 #[test]
-fn rules_change_maps_and_lists_for_all_that_follow() {
+fn rules_change_maps_and_lists_for_later_requests() {
     if against_haproxy() {
         return;
     }
@@ -137,7 +137,7 @@ fn rules_change_maps_and_lists_for_all_that_follow() {
 }
 
 #[test]
-fn the_exporter_answers_under_the_names_of_haproxy() {
+fn exporter_uses_haproxys_metric_names() {
     let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let lines = " mode http\n http-request use-service prometheus-exporter if { path /metrics }\n";
     let bed = bed(lines, &origin);
@@ -159,7 +159,7 @@ fn the_exporter_answers_under_the_names_of_haproxy() {
 }
 
 #[test]
-fn odd_names_and_cases_of_headers_are_as_options_say() {
+fn header_name_options_are_respected() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let seen = head.replace("\r\n", "|");
@@ -180,7 +180,7 @@ fn odd_names_and_cases_of_headers_are_as_options_say() {
 }
 
 #[test]
-fn forwarded_tells_what_it_was_asked_to_tell() {
+fn forwarded_header_has_the_configured_parameters() {
     if against_haproxy() {
         return;
     }
@@ -218,7 +218,7 @@ fn forwarded_tells_what_it_was_asked_to_tell() {
 }
 
 #[test]
-fn a_rule_asks_for_a_proxy_header_where_its_condition_holds() {
+fn rule_expects_a_proxy_header_conditionally() {
     let lines = " mode http\n tcp-request connection expect-proxy layer4 if { src 127.0.0.0/8 }\n http-request return status 200 hdr x-src %[src],%[fc_rcvd_proxy]\n";
     let origin = ScriptedOrigin::echo();
     let bed = bed(lines, &origin);
@@ -264,7 +264,7 @@ fn body_that_came_with_the_headers_is_visible_to_rules() {
 }
 
 #[test]
-fn hints_come_ahead_of_the_answer_on_a_stream_of_http2() {
+fn early_hints_precede_the_response_over_http2() {
     let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let lines = " mode http\n http-request early-hint link </a>\n";
     let bed = bed(lines, &origin);
@@ -283,7 +283,7 @@ fn hints_come_ahead_of_the_answer_on_a_stream_of_http2() {
 }
 
 #[test]
-fn who_has_the_lower_class_is_served_first_and_within_it_who_came_first() {
+fn queue_is_ordered_by_class_then_arrival() {
     let (release, wait) = mpsc::channel::<()>();
     let (wait, served) = (Mutex::new(wait), Arc::new(Mutex::new(Vec::new())));
     let seen = Arc::clone(&served);
@@ -344,7 +344,7 @@ fn who_has_the_lower_class_is_served_first_and_within_it_who_came_first() {
 }
 
 #[test]
-fn a_request_waits_and_its_rules_go_on_after() {
+fn rules_continue_after_a_wait() {
     if against_haproxy() {
         return;
     }
@@ -356,7 +356,7 @@ fn a_request_waits_and_its_rules_go_on_after() {
 }
 
 #[test]
-fn trailers_are_dropped_where_an_option_says_so() {
+fn trailers_are_dropped_by_option() {
     if against_haproxy() {
         return;
     }
@@ -396,7 +396,7 @@ fn a_header_of_a_return_without_a_value_is_left_out_and_an_empty_error_file_is_s
 }
 
 #[test]
-fn a_monitored_path_is_asked_for_in_whichever_form() {
+fn monitor_uri_matches_every_form() {
     let origin = ScriptedOrigin::echo();
     for (uri, of_path, of_url) in [
         ("/health", "200", "200"),
@@ -415,7 +415,7 @@ fn a_monitored_path_is_asked_for_in_whichever_form() {
 }
 
 #[test]
-fn rules_about_all_bytes_decide_as_soon_as_they_can() {
+fn byte_rules_decide_as_early_as_possible() {
     let origin = ScriptedOrigin::echo();
     // Longer than any test waits.
     let begin = " mode tcp\n tcp-request inspect-delay 1h\n";

@@ -132,7 +132,7 @@ fn sessions_are_listed_with_their_ways_and_one_of_them_is_ended() {
 }
 
 #[test]
-fn what_a_client_has_seen_to_be_over_is_over_for_its_operator() {
+fn ended_request_is_not_listed_any_longer() {
     if against_haproxy() {
         return;
     }
@@ -192,7 +192,7 @@ fn many_sessions_are_listed_in_parts() {
 }
 
 #[test]
-fn the_last_messages_that_were_none_are_shown() {
+fn last_invalid_messages_are_shown() {
     if against_haproxy() {
         return;
     }
@@ -252,7 +252,7 @@ fn messages_with_invalid_chunks_are_shown() {
 }
 
 #[test]
-fn a_frontend_that_was_shut_down_refuses_its_clients_until_a_change_that_has_it() {
+fn shut_down_frontend_returns_with_a_reload() {
     if against_haproxy() {
         return;
     }
@@ -310,7 +310,7 @@ fn clients_of_a_disabled_frontend_are_refused() {
 }
 
 #[test]
-fn the_limit_of_the_process_may_be_set_as_high_as_the_newest_file_says() {
+fn process_limit_can_rise_to_the_newest_file() {
     if against_haproxy() {
         return;
     }

@@ -31,7 +31,7 @@ fn asking(bed: &ProxyFixture, n: usize) -> Vec<Peer> {
 }
 
 #[test]
-fn a_listener_serves_as_many_connections_as_its_maxconn_and_then_the_next() {
+fn listener_respects_its_maxconn() {
     let origin = ScriptedOrigin::echo();
     let text = origin.behind("", "").replace("{0}", "{0} maxconn 2");
     let bed = ProxyFixture::new(&text);
@@ -46,7 +46,7 @@ fn a_listener_serves_as_many_connections_as_its_maxconn_and_then_the_next() {
 }
 
 #[test]
-fn a_frontend_at_its_maxconn_takes_no_one_until_one_leaves() {
+fn frontend_respects_its_maxconn() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::with(
         &origin.behind(" maxconn 3", ""),
@@ -79,7 +79,7 @@ fn a_frontend_at_its_maxconn_takes_no_one_until_one_leaves() {
 }
 
 #[test]
-fn the_process_holds_no_more_connections_than_it_may() {
+fn process_respects_its_maxconn() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::with(
         &origin.behind("", ""),
@@ -112,7 +112,7 @@ fn served_at_once(text: &str, n: usize) -> (usize, Duration, bool) {
 }
 
 #[test]
-fn limits_a_second_let_the_others_wait() {
+fn rate_limits_delay_connections() {
     undisturbed(|| {
         let origin = ScriptedOrigin::echo();
         for (front, global) in [

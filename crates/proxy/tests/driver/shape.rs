@@ -69,7 +69,7 @@ fn text(origin: &ScriptedOrigin, rule: &str) -> String {
 }
 
 #[test]
-fn a_client_of_http1_stays_in_step_whatever_rules_make_of_method_and_status() {
+fn rewritten_method_or_status_keeps_http1_in_sync() {
     let origin = origin();
     for (rule, request, expected) in CASES {
         let bed = ProxyFixture::new(&text(&origin, rule));
@@ -98,7 +98,7 @@ fn a_client_of_http1_stays_in_step_whatever_rules_make_of_method_and_status() {
 }
 
 #[test]
-fn a_client_of_http2_gets_no_data_behind_a_head_that_ends_its_stream() {
+fn http2_stream_gets_no_data_after_its_end() {
     let origin = origin();
     for (rule, line, expected) in CASES {
         let bed = ProxyFixture::new(&text(&origin, rule));
@@ -116,7 +116,7 @@ fn a_client_of_http2_gets_no_data_behind_a_head_that_ends_its_stream() {
 }
 
 #[test]
-fn the_connection_of_a_server_whose_body_nobody_wants_is_used_again() {
+fn server_connection_is_reused_after_an_unwanted_body() {
     let origin = origin();
     let bed = ProxyFixture::new(&text(&origin, "http-request set-method GET"));
     let mut client = bed.client();
@@ -132,7 +132,7 @@ fn the_connection_of_a_server_whose_body_nobody_wants_is_used_again() {
 }
 
 #[test]
-fn a_body_without_a_length_that_nobody_wants_ends_only_the_server_s_connection() {
+fn unwanted_body_without_length_closes_only_the_server() {
     let origin = origin();
     let bed = ProxyFixture::new(&text(&origin, "http-request set-method GET"));
     let mut client = bed.client();
@@ -143,7 +143,7 @@ fn a_body_without_a_length_that_nobody_wants_ends_only_the_server_s_connection()
 }
 
 #[test]
-fn a_client_that_takes_a_response_for_a_tunnel_is_read_no_further() {
+fn client_that_expects_a_tunnel_is_not_read_further() {
     let origin = origin();
     for rule in [
         "http-request set-method GET",

@@ -90,7 +90,7 @@ fn stalling() -> ScriptedOrigin {
 }
 
 #[test]
-fn the_sessions_of_a_server_that_went_down_end_where_its_line_says_so() {
+fn on_marked_down_ends_the_sessions_of_a_server() {
     let (origin, check) = (stalling(), Checked::up());
     let line = format!(
         "127.0.0.1:{} check port {} inter 50 fall 1 on-marked-down shutdown-sessions",
@@ -122,7 +122,7 @@ fn the_sessions_of_a_server_that_went_down_end_where_its_line_says_so() {
 }
 
 #[test]
-fn the_sessions_of_backups_end_when_a_server_comes_back() {
+fn on_marked_up_ends_sessions_of_backups() {
     let (origin, check) = (stalling(), Checked::up());
     check.fail();
     let (bed, _checks) = checked(&format!(

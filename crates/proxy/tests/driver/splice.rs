@@ -47,7 +47,7 @@ fn no_pipe_is_used() {
 }
 
 #[test]
-fn a_large_answer_is_whole_though_its_client_stalls_and_the_connections_are_kept() {
+fn large_response_survives_a_stalling_client() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         while peer.head().is_some() {
             // The beginning of the next response must not be the rest of this one.
@@ -137,7 +137,7 @@ fn a_body_that_ends_with_its_connection_is_whole_and_a_reset_is_no_end() {
 }
 
 #[test]
-fn a_server_that_breaks_off_in_the_middle_ends_the_answer() {
+fn truncated_server_response_ends_the_response() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         let resets = peer.head().unwrap().contains("/reset");
         peer.send(head(2 * LENGTH));
@@ -164,7 +164,7 @@ fn a_server_that_breaks_off_in_the_middle_ends_the_answer() {
 }
 
 #[test]
-fn a_client_that_goes_in_the_middle_ends_the_answer() {
+fn client_abort_ends_a_spliced_response() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send(head(LENGTH));
@@ -180,7 +180,7 @@ fn a_client_that_goes_in_the_middle_ends_the_answer() {
 }
 
 #[test]
-fn both_sides_have_their_time_in_the_middle_of_a_large_body() {
+fn timeouts_apply_within_a_large_body() {
     undisturbed(|| {
         let origin = ScriptedOrigin::new(|mut peer, _| {
             peer.head();
@@ -217,7 +217,7 @@ fn sends(peer: &Peer) -> std::thread::JoinHandle<()> {
 }
 
 #[test]
-fn a_tunnel_carries_much_both_ways_at_once_and_each_way_ends_by_itself() {
+fn tunnel_directions_are_independent() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         let sender = sends(&peer);
         assert!(peer.exactly(LENGTH) == pattern(LENGTH), "other bytes");
@@ -243,7 +243,7 @@ fn a_tunnel_carries_much_both_ways_at_once_and_each_way_ends_by_itself() {
 }
 
 #[test]
-fn a_tunnel_ends_when_one_side_breaks_off_or_takes_nothing() {
+fn tunnel_ends_when_one_side_resets_or_stalls() {
     undisturbed(|| {
         let origin = ScriptedOrigin::new(|mut peer, _| {
             peer.exactly(1);

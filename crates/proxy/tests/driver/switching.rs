@@ -16,7 +16,7 @@ fn bed(lines: &str) -> ProxyFixture {
 }
 
 #[test]
-fn a_backend_of_http_makes_a_connection_of_tcp_speak_it() {
+fn http_backend_switches_a_tcp_connection_to_http() {
     let bed = bed(
         " tcp-request inspect-delay 10s\n tcp-request content set-var(txn.seen) req.payload(0,3)\n",
     );
@@ -30,7 +30,7 @@ fn a_backend_of_http_makes_a_connection_of_tcp_speak_it() {
 }
 
 #[test]
-fn what_is_no_request_is_answered_and_a_silent_client_is_told() {
+fn invalid_and_silent_clients_get_an_error_after_switching() {
     let bed = bed(" timeout http-request 100ms\n");
     let mut client = bed.client();
     client.send("junk\r\n\r\n");
@@ -56,7 +56,7 @@ fn a_rule_switches_and_the_frontends_rules_of_http_run() {
 }
 
 #[test]
-fn the_beginning_of_http2_looks_like_http_to_a_rule() {
+fn http2_preface_counts_as_http_in_rules() {
     let lines = " tcp-request inspect-delay 10s\n tcp-request content switch-mode http if HTTP\n tcp-request content reject\n \
                  http-request set-header x-front yes\n http-request set-var(txn.seen) str(http)\n";
     let bed = bed(lines);
@@ -83,7 +83,7 @@ fn a_listener_of_no_protocol_lets_no_connection_become_http() {
 }
 
 #[test]
-fn what_is_not_switched_stays_a_tunnel() {
+fn connection_without_a_switch_stays_a_tunnel() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         let got = peer.exactly(4);
         peer.send(&got);
@@ -103,7 +103,7 @@ fn what_is_not_switched_stays_a_tunnel() {
 }
 
 #[test]
-fn the_version_is_as_the_rule_says() {
+fn rule_selects_the_http_version() {
     let first = bed(" tcp-request content switch-mode http proto h1\n");
     assert_eq!(first.client().ask(TWO), "200 /a--");
     let mut client = first.client();
@@ -117,7 +117,7 @@ fn the_version_is_as_the_rule_says() {
 }
 
 #[test]
-fn http2_is_not_taken_for_it_where_the_option_says_so() {
+fn http2_preface_is_ignored_with_the_option() {
     let bed = ProxyFixture::new(
         "listen h\n mode http\n option disable-h2-upgrade\n bind 127.0.0.1:{0}\n http-request return\n",
     );

@@ -11,7 +11,7 @@ fn status(answer: &str) -> &str {
 }
 
 #[test]
-fn a_client_that_asks_too_often_is_refused() {
+fn client_above_the_rate_is_refused() {
     let bed = ProxyFixture::new(
         "frontend www\n bind 127.0.0.1:{0}\n stick-table type ip size 100 expire 1m store http_req_rate(1h),http_err_cnt\n \
          http-request track-sc0 src\n http-request deny deny_status 429 if { sc_http_req_rate(0) gt 2 }\n \
@@ -58,7 +58,7 @@ fn connections_without_a_request_are_errors_and_slow_ones_are_not() {
 }
 
 #[test]
-fn tracking_by_connection_rules_holds_behind_a_proxy_header() {
+fn connection_tracking_works_with_a_proxy_header() {
     let bed = ProxyFixture::new(
         "frontend www\n bind 127.0.0.1:{0} accept-proxy\n \
          stick-table type ip size 100 expire 1m store http_req_cnt,conn_cur\n \
@@ -132,7 +132,7 @@ fn server_of(bed: &ProxyFixture, header: &str) -> String {
 }
 
 #[test]
-fn who_has_a_key_stays_with_its_server() {
+fn stick_key_keeps_its_server() {
     let bed = sticky("stick on req.hdr(user)", "");
     let first = server_of(&bed, "User: a");
     for other in 0..5 {
@@ -144,7 +144,7 @@ fn who_has_a_key_stays_with_its_server() {
 }
 
 #[test]
-fn a_server_may_give_the_key_in_its_answer() {
+fn response_can_store_the_stick_key() {
     let bed = sticky(
         "stick match req.cook(id)\n stick store-response res.cook(id)",
         "",
@@ -159,15 +159,15 @@ fn a_server_may_give_the_key_in_its_answer() {
 }
 
 #[test]
-fn nobody_is_kept_with_a_server_that_wants_nobody() {
+fn non_stick_server_gets_no_persistence() {
     let bed = sticky("stick on req.hdr(user)", "non-stick");
     let servers: Vec<String> = (0..4).map(|_| server_of(&bed, "User: a")).collect();
-    // From the first answer of the other on it is that one.
+    // The other server is used from its first response on.
     assert_eq!(servers[2..], ["two", "two"]);
 }
 
 #[test]
-fn a_change_of_the_file_keeps_what_was_counted() {
+fn reload_keeps_stick_tables() {
     if against_haproxy() {
         return;
     }
@@ -203,7 +203,7 @@ fn a_change_of_the_file_keeps_what_was_counted() {
 }
 
 #[test]
-fn operators_change_what_rules_see() {
+fn run_time_table_changes_affect_rules() {
     if against_haproxy() {
         return;
     }

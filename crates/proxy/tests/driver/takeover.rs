@@ -118,7 +118,7 @@ fn who<S: Read + Write>(stream: std::io::Result<S>) -> String {
     if let Err(error) = stream.write_all(request) {
         return error.to_string();
     }
-    // A reset behind the answer does not matter.
+    // A reset after the response does not matter.
     let _ = stream.read_to_string(&mut answer);
     let location = answer.lines().find_map(|l| {
         l.to_ascii_lowercase()
@@ -235,7 +235,7 @@ fn haproxy(scene: &TakeoverSetup, text: &str) -> Peer {
 }
 
 #[test]
-fn we_take_every_kind_of_listener_from_haproxy_and_accept_on_it() {
+fn every_listener_kind_is_taken_over_from_haproxy() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
@@ -265,7 +265,7 @@ fn we_take_every_kind_of_listener_from_haproxy_and_accept_on_it() {
 }
 
 #[test]
-fn no_connection_fails_while_listeners_go_from_haproxy_to_us() {
+fn takeover_from_haproxy_fails_no_connection() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
@@ -305,7 +305,7 @@ fn no_connection_fails_while_listeners_go_from_haproxy_to_us() {
 }
 
 #[test]
-fn a_listener_that_haproxy_has_disabled_is_taken_and_listens_again() {
+fn disabled_listener_of_haproxy_is_taken_over() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
@@ -338,7 +338,7 @@ fn a_listener_that_haproxy_has_disabled_is_taken_and_listens_again() {
 }
 
 #[test]
-fn haproxy_without_the_option_refuses_and_is_told_apart_from_one_that_is_gone() {
+fn haproxy_without_expose_fd_differs_from_a_missing_one() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
@@ -356,7 +356,7 @@ fn haproxy_without_the_option_refuses_and_is_told_apart_from_one_that_is_gone() 
 }
 
 #[test]
-fn haproxy_takes_every_kind_of_listener_from_us_and_binds_none() {
+fn haproxy_takes_over_every_listener_kind() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();

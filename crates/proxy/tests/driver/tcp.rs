@@ -74,7 +74,7 @@ fn a_reset_of_one_side_ends_the_other() {
 }
 
 #[test]
-fn without_a_server_there_is_nothing() {
+fn tcp_connection_without_a_server_is_closed() {
     const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
     let bed = ProxyFixture::new(
         "listen back\n mode tcp\n retries 1\n timeout connect 30ms\n bind 127.0.0.1:{0}\n server s 127.0.0.1:1\n",
@@ -141,7 +141,7 @@ fn hello(name: &str, protocols: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn tls_that_is_passed_through_is_routed_by_its_hello() {
+fn passed_through_tls_is_routed_by_sni() {
     let site = |name: &'static str| ScriptedOrigin::new(move |mut peer, _| peer.send(name));
     let (shop, acme, rest) = (site("shop"), site("acme"), site("rest"));
     let bed = ProxyFixture::new(&format!(
@@ -171,7 +171,7 @@ fn tls_that_is_passed_through_is_routed_by_its_hello() {
 }
 
 #[test]
-fn content_rules_see_bytes_that_come_late() {
+fn content_rules_see_late_bytes() {
     let says = |word: &'static str| {
         ScriptedOrigin::new(move |mut peer, _| {
             peer.send(word);
@@ -224,7 +224,7 @@ fn content_rules_see_bytes_that_come_late() {
 }
 
 #[test]
-fn content_rules_count_once_however_the_bytes_come() {
+fn content_rules_count_once_for_any_fragmentation() {
     if against_haproxy() {
         // haproxy evaluates the rules, and counts, again whenever bytes arrive.
         return;

@@ -25,7 +25,7 @@ fn status(text: &str) -> &str {
 }
 
 #[test]
-fn a_client_has_a_time_for_the_head_of_its_request() {
+fn request_headers_have_a_timeout() {
     undisturbed(|| {
         let origin = ScriptedOrigin::echo();
         // Expected timeouts of a silent, a slow, a persistent, and a persistent and slow client.
@@ -77,7 +77,7 @@ fn a_client_has_a_time_for_the_head_of_its_request() {
 }
 
 #[test]
-fn probes_are_ignored_where_the_option_says_so() {
+fn probes_are_ignored_with_the_option() {
     undisturbed(|| {
         let origin = ScriptedOrigin::echo();
         let bed = ProxyFixture::new(
@@ -90,7 +90,7 @@ fn probes_are_ignored_where_the_option_says_so() {
 }
 
 #[test]
-fn a_client_has_a_time_for_each_piece_of_its_body() {
+fn request_body_has_a_timeout_per_piece() {
     undisturbed(|| {
         if against_haproxy() {
             // HAProxy waits for `timeout server` and responds with 504.
@@ -115,7 +115,7 @@ fn a_client_has_a_time_for_each_piece_of_its_body() {
 }
 
 #[test]
-fn a_server_has_a_time_for_the_head_and_each_piece_of_the_body() {
+fn response_headers_and_body_pieces_have_a_timeout() {
     undisturbed(|| {
         let origin = ScriptedOrigin::new(|mut peer, _| {
             let head = peer.head().unwrap();
@@ -167,7 +167,7 @@ fn a_server_has_a_time_for_the_head_and_each_piece_of_the_body() {
 }
 
 #[test]
-fn a_server_that_does_not_take_a_connection_is_given_up() {
+fn connect_timeout_applies() {
     undisturbed(|| {
         // A listener whose queue is full: connections to it stay in the air.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -194,7 +194,7 @@ fn a_server_that_does_not_take_a_connection_is_given_up() {
 }
 
 #[test]
-fn a_queue_is_left_by_time_and_by_clients_that_go() {
+fn queue_is_left_by_timeout_and_client_abort() {
     undisturbed(|| {
         let origin = ScriptedOrigin::new(|mut peer, _| {
             peer.head();
@@ -304,7 +304,7 @@ const TUNNELS: [(Who, &str, bool, &str, u64); 12] = [
 ];
 
 #[test]
-fn tunnels_end_by_the_time_of_who_is_waited_for() {
+fn tunnel_uses_the_timeout_of_the_awaited_side() {
     undisturbed(|| {
         let quiet = ScriptedOrigin::new(|mut peer, _| {
             peer.rest();
@@ -344,7 +344,7 @@ fn tunnels_end_by_the_time_of_who_is_waited_for() {
 }
 
 #[test]
-fn a_tarpit_holds_its_client_for_its_time_or_until_it_goes() {
+fn tarpit_holds_a_client_until_timeout_or_close() {
     undisturbed(|| {
         let origin = ScriptedOrigin::echo();
         let bed =

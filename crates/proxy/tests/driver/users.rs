@@ -40,7 +40,7 @@ fn status(answer: &str) -> &str {
 }
 
 #[test]
-fn who_has_the_password_of_a_list_comes_in_whatever_its_hash() {
+fn correct_password_is_accepted_with_every_hash() {
     let _alone = alone();
     let users: String = HASHES
         .iter()
@@ -122,7 +122,7 @@ fn the_statistics_page_has_users_and_administrators_of_a_list() {
         let denied = bed.ask(&of_another);
         assert!(denied.contains("location: /s;st=DENY\r\n"), "{denied}");
         assert!(!csv().contains(",MAINT,"));
-        // The page asks before it kills; a script is not asked.
+        // The page asks for a confirmation before it kills; a script does not need one.
         let asked = bed.ask(&sent("root:secret", "s=a&action=shutdown&b=s&ask=1"));
         assert_eq!(status(&asked), "200");
         assert!(asked.contains("<h1>Kill 0 sessions?</h1>"), "{asked}");
@@ -138,7 +138,7 @@ fn the_statistics_page_has_users_and_administrators_of_a_list() {
 }
 
 #[test]
-fn who_sends_wrong_passwords_by_the_hundreds_holds_up_nobody_else() {
+fn wrong_passwords_delay_no_other_user() {
     let _alone = alone();
     if against_haproxy() {
         // There each of them stops its thread for seconds.
@@ -170,7 +170,7 @@ fn who_sends_wrong_passwords_by_the_hundreds_holds_up_nobody_else() {
 }
 
 #[test]
-fn a_page_of_the_file_stands_for_an_error_or_closes_without_a_word() {
+fn error_file_replaces_a_page_or_closes_silently() {
     let bed = ProxyFixture::new(
         "http-errors site\n errorfile 503 /dev/null\n\
          defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 5s\n \

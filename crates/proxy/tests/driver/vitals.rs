@@ -193,7 +193,7 @@ fn those_of_a_process_that_is_followed_are_too(memory: &Vitals<'_>, here: Socket
 }
 
 #[test]
-fn threads_beat_frontends_are_judged_and_clients_of_an_address_that_goes_are_led_to_their_end() {
+fn heartbeats_service_levels_and_address_drain_work() {
     if against_haproxy() {
         return;
     }

@@ -121,7 +121,7 @@ fn a_deadline_moved_earlier_fires_earlier() {
 }
 
 #[test]
-fn what_is_ready_wins_over_a_deadline_in_the_same_poll() {
+fn ready_future_wins_over_a_deadline_in_the_same_poll() {
     on_loop(|| async {
         let past = now() - ms(10);
         assert_eq!(with_deadline(Some(past), async { 1 }).await, Ok(1));

@@ -57,7 +57,7 @@ async fn talk(address: SocketAddrAny, rounds: usize) {
 }
 
 #[test]
-fn an_echo_server_answers_many_clients_on_one_thread() {
+fn echo_server_serves_many_clients_on_one_thread() {
     on_loop(|| async {
         let (listener, address) = listening();
         spawn(async move {

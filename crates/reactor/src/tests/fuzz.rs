@@ -147,7 +147,7 @@ async fn must_be_told(
 }
 
 #[test]
-fn what_the_kernel_holds_is_known_after_a_turn() {
+fn socket_state_is_known_after_a_turn() {
     on_loop(|| async {
         for seed in seeds(300) {
             let assumed = [Assumed::Nothing, Assumed::Writable, Assumed::Both];

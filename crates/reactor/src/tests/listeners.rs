@@ -73,7 +73,7 @@ fn several_loops_share_a_listening_socket_and_leave_nothing_in_its_backlog() {
 }
 
 #[test]
-fn a_paused_listener_takes_no_edge_from_the_others_and_resumes() {
+fn paused_listener_steals_no_edge_and_resumes() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     on_loop(move || async move {
@@ -92,7 +92,7 @@ fn a_paused_listener_takes_no_edge_from_the_others_and_resumes() {
 }
 
 #[test]
-fn a_listener_that_leaves_hands_what_waits_to_the_others() {
+fn leaving_listener_passes_pending_connections_on() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     for _ in 0..20 {
@@ -113,7 +113,7 @@ fn a_listener_that_leaves_hands_what_waits_to_the_others() {
 }
 
 #[test]
-fn an_edge_that_a_leaving_loop_has_taken_reaches_another() {
+fn edge_taken_by_a_leaving_loop_reaches_another() {
     for _ in 0..10 {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
@@ -139,7 +139,7 @@ fn an_edge_that_a_leaving_loop_has_taken_reaches_another() {
 }
 
 #[test]
-fn what_is_left_for_another_process_can_be_taken_while_paused() {
+fn pending_connections_are_inherited_while_paused() {
     on_loop(|| async {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
@@ -161,11 +161,11 @@ fn what_is_left_for_another_process_can_be_taken_while_paused() {
 }
 
 #[test]
-fn running_out_of_descriptors_is_the_caller_s_to_handle() {
+fn descriptor_exhaustion_is_returned_to_the_caller() {
     const CHILD: &str = "EVENKEEL_TEST_EMFILE";
     // The limit applies to the process, so the test needs its own process.
     if std::env::var_os(CHILD).is_none() {
-        let name = "tests::listeners::running_out_of_descriptors_is_the_caller_s_to_handle";
+        let name = "tests::listeners::descriptor_exhaustion_is_returned_to_the_caller";
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env(CHILD, "1")

@@ -84,7 +84,7 @@ fn received(from: &mut impl Read) -> Vec<u8> {
 }
 
 #[test]
-fn what_a_broken_transfer_leaves_in_a_pipe_is_found_by_nobody() {
+fn pipe_of_a_broken_transfer_is_not_reused() {
     let _alone = alone();
     on_loop(|| async {
         let (one, mut secret) = pair(Assumed::Both);
@@ -107,7 +107,7 @@ fn what_a_broken_transfer_leaves_in_a_pipe_is_found_by_nobody() {
 }
 
 #[test]
-fn an_empty_socket_blocks_and_a_failed_one_says_so() {
+fn empty_socket_blocks_and_failed_one_returns_an_error() {
     let _alone = alone();
     on_loop(|| async {
         let (socket, mut peer) = tcp_pair(Assumed::Both);

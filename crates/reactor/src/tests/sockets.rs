@@ -50,7 +50,7 @@ async fn is_ready(socket: &StreamSocket) -> (bool, bool) {
 }
 
 #[test]
-fn bytes_from_before_the_registration_are_told() {
+fn bytes_before_the_registration_are_reported() {
     on_loop(|| async {
         let (ours, mut theirs) = descriptors_with_peer();
         theirs.write_all(b"early").unwrap();
@@ -68,7 +68,7 @@ fn descriptors_with_peer() -> (OwnedFd, UnixStream) {
 }
 
 #[test]
-fn bytes_that_come_between_a_short_read_and_the_wait_are_told() {
+fn bytes_between_a_short_read_and_the_wait_are_reported() {
     on_loop(|| async {
         let (socket, mut theirs) = pair(Assumed::Both);
         let mut buffer = [0; 10];
@@ -88,7 +88,7 @@ fn bytes_that_come_between_a_short_read_and_the_wait_are_told() {
 }
 
 #[test]
-fn a_wrong_belief_costs_one_call_and_no_more() {
+fn wrong_readiness_costs_one_call() {
     on_loop(|| async {
         let (socket, mut theirs) = pair(Assumed::Both);
         let mut buffer = [0; 10];
@@ -145,7 +145,7 @@ fn bytes_before_a_close_are_read_and_then_the_end() {
 }
 
 #[test]
-fn a_close_after_a_short_read_is_told() {
+fn close_after_a_short_read_is_reported() {
     on_loop(|| async {
         let (socket, mut theirs) = tcp_pair(Assumed::Writable);
         theirs.write_all(b"a").unwrap();
@@ -161,7 +161,7 @@ fn a_close_after_a_short_read_is_told() {
 }
 
 #[test]
-fn after_a_half_close_of_the_peer_it_can_be_answered() {
+fn half_closed_peer_can_still_be_written_to() {
     on_loop(|| async {
         let (socket, mut theirs) = tcp_pair(Assumed::Writable);
         theirs.write_all(b"question").unwrap();
@@ -275,7 +275,7 @@ fn a_socket_leaves_its_loop_with_its_descriptor() {
 }
 
 #[test]
-fn a_weak_socket_asks_its_socket_and_no_other() {
+fn weak_socket_queries_only_its_socket() {
     on_loop(|| async {
         let (socket, _theirs) = tcp_pair(Assumed::Writable);
         let weak = socket.downgrade();
@@ -292,7 +292,7 @@ fn a_weak_socket_asks_its_socket_and_no_other() {
 }
 
 #[test]
-fn a_weak_socket_knows_when_its_descriptor_was_given_away() {
+fn weak_socket_detects_a_moved_descriptor() {
     on_loop(|| async {
         let (socket, _theirs) = pair(Assumed::Writable);
         let weak = socket.downgrade();
@@ -346,7 +346,7 @@ fn a_close_with_linger_zero_is_a_reset() {
 }
 
 #[test]
-fn a_reset_ends_a_wait_and_is_told_once() {
+fn reset_ends_a_wait_and_is_reported_once() {
     on_loop(|| async {
         let (socket, theirs) = tcp_pair(Assumed::Writable);
         sockopt::set_socket_linger(&theirs, Some(Duration::ZERO)).unwrap();

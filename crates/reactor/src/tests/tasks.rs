@@ -236,7 +236,7 @@ fn the_clock_stands_during_a_turn_and_moves_between_turns() {
 }
 
 #[test]
-fn slots_are_used_again() {
+fn slots_are_reused() {
     on_loop(|| async {
         for round in 0..1000 {
             for _ in 0..10 {
@@ -254,7 +254,7 @@ fn slots_are_used_again() {
 }
 
 #[test]
-fn who_works_much_is_stopped_and_others_run_in_between() {
+fn busy_task_is_interrupted_for_others() {
     on_loop(|| async {
         // Work of 64 units each, in tasks that would never pause by themselves.
         let done = Rc::new(RefCell::new(Vec::new()));
@@ -284,7 +284,7 @@ fn who_works_much_is_stopped_and_others_run_in_between() {
 }
 
 #[test]
-fn a_socket_is_refused_to_who_has_spent_its_budget_and_given_in_the_next_poll() {
+fn spent_budget_delays_a_socket_to_the_next_poll() {
     on_loop(|| async {
         let (near, mut far) = pair(Assumed::Both);
         far.write_all(b"x").unwrap();

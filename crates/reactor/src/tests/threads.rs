@@ -268,7 +268,7 @@ fn tasks_start_and_end_under_fire_of_stale_wakes() {
 }
 
 #[test]
-fn a_loop_that_ends_by_itself_runs_every_job_that_it_took() {
+fn ending_loop_runs_every_accepted_job() {
     static DONE: AtomicBool = AtomicBool::new(false);
     for _ in 0..50 {
         DONE.store(false, Ordering::SeqCst);

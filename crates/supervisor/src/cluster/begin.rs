@@ -169,7 +169,7 @@ impl Supervisor {
     pub(super) fn governs(&self) -> ControllerProperties {
         match self.slots.governing.row.life {
             Life::Governs(governs) => governs,
-            _ => unreachable!("the place of the role that governs"),
+            _ => unreachable!("the control role has a slot"),
         }
     }
 

@@ -99,7 +99,7 @@ mod tests {
     use part::memory;
 
     #[test]
-    fn what_differs_anywhere_is_not_the_same() {
+    fn files_that_differ_anywhere_are_not_identical() {
         let file = |bytes: &[u8]| memory::create("test", bytes).unwrap();
         let long = vec![7; COMPARED_BYTES + 10];
         let mut other = long.clone();

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attempts_become_rarer_and_never_stop() {
+    fn attempts_back_off_but_never_stop() {
         let seconds: Vec<u64> = [0, 1, 2, 3, 31, 32, u32::MAX]
             .map(|n| pause(n).as_secs())
             .into();

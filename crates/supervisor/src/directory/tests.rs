@@ -102,7 +102,7 @@ fn socket_name_names_the_process_and_a_relative_directory_is_its_own() {
 }
 
 #[test]
-fn the_lock_on_a_directory_is_one_process_s_until_it_goes() {
+fn directory_lock_belongs_to_one_process_until_its_end() {
     let directory = directory("locked");
     assert!(lock(&directory).is_err(), "it is not there");
     std::fs::create_dir_all(&directory).unwrap();
@@ -115,7 +115,7 @@ fn the_lock_on_a_directory_is_one_process_s_until_it_goes() {
 }
 
 #[test]
-fn a_supervisor_is_found_until_it_goes() {
+fn supervisor_is_found_until_its_end() {
     let directory = directory("found");
     let paths = [PathBuf::from("/etc/a b.cfg")];
     let (entry, fd) = enter_in(
@@ -162,7 +162,7 @@ fn claims_of_an_entry_are_read_and_replaced() {
 }
 
 #[test]
-fn an_entry_whose_lines_are_a_pipe_is_passed_over() {
+fn entry_that_is_a_pipe_is_ignored() {
     let directory = directory("pipe");
     let (entry, fd) = enter_here(&directory).unwrap();
     let listing = listing_of(entry.socket());
@@ -177,7 +177,7 @@ fn an_entry_whose_lines_are_a_pipe_is_passed_over() {
 }
 
 #[test]
-fn what_a_dead_supervisor_left_behind_is_removed() {
+fn entries_of_dead_supervisors_are_removed() {
     let directory = directory("stale");
     let (entry, fd) = enter_here(&directory).unwrap();
     std::mem::forget(entry);
@@ -192,7 +192,7 @@ fn what_a_dead_supervisor_left_behind_is_removed() {
 }
 
 #[test]
-fn dead_entries_stay_while_somebody_enters() {
+fn dead_entries_stay_during_a_registration() {
     let directory = directory("locked");
     let (entry, fd) = enter_here(&directory).unwrap();
     let socket = entry.socket.clone();
@@ -221,7 +221,7 @@ fn a_directory_that_is_a_link_is_not_trusted() {
 }
 
 #[test]
-fn a_directory_that_others_write_into_is_left_as_it_is() {
+fn directory_writable_by_others_is_not_used() {
     let directory = directory("shared");
     std::fs::create_dir(&directory).unwrap();
     let shared = std::fs::Permissions::from_mode(0o1777);
@@ -234,7 +234,7 @@ fn a_directory_that_others_write_into_is_left_as_it_is() {
 }
 
 #[test]
-fn who_looks_for_supervisors_does_not_remove_one_that_just_begins() {
+fn lookup_keeps_the_entry_of_a_starting_supervisor() {
     let directory = directory("begins");
     prepare(&directory).unwrap();
     let over = std::sync::atomic::AtomicBool::new(false);
@@ -278,7 +278,7 @@ fn two_supervisors_of_one_process_id_have_two_sockets() {
 }
 
 #[test]
-fn a_role_is_found_for_longer_than_its_supervisor_and_nobody_is_connected_to_it() {
+fn role_is_found_after_its_supervisor_but_not_connected() {
     let directory = directory("role");
     let paths = [PathBuf::from("/etc/a.cfg")];
     let supervisor = enter_in(

@@ -499,7 +499,7 @@ impl Supervisor {
     pub(super) fn try_parts(&mut self, version: &LoadedVersion) -> Result<(), String> {
         let part = self.decider(Some(version));
         let Some(given) = version.given(part) else {
-            return Err("there is nothing in it to run".to_owned());
+            return Err("the version has nothing to run".to_owned());
         };
         let options = self.command.options_of(part);
         let slot = &mut self.slots[part];

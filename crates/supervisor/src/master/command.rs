@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_none_is_answered_with_what_is_near() {
+    fn unknown_command_gets_a_suggestion() {
         for (line, rows, heading) in [
             ("", 10, "Unknown command. Please enter"),
             ("show", 4, "Unknown command, but maybe"),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn words_behind_a_command_change_nothing() {
+    fn trailing_words_are_ignored() {
         assert_eq!(said(" show\tversion extra"), "2.6.12-1+deb12u4\n\n");
         assert_eq!(
             asked("reload now", &view(Instant::now())),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_cut_where_no_backslash_stands() {
+    fn line_is_split_except_after_a_backslash() {
         assert_eq!(split("a;b"), ["a", "b"]);
         assert_eq!(split(r"a\;b"), [r"a\;b"]);
         assert_eq!(split(r"a\\;b"), [r"a\\", "b"]);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_for_whom_its_prefix_names() {
+    fn prefix_selects_the_process_of_a_command() {
         let view = view(Instant::now());
         let target = |text| prefixed(text, &view).map(|found| (found.target, found.rest));
         assert_eq!(target("show proc"), None);

@@ -70,7 +70,7 @@ fn read(fd: &OwnedFd) -> String {
 }
 
 #[test]
-fn a_worker_that_ends_in_the_middle_of_its_answer_is_told() {
+fn worker_ending_during_its_response_is_reported() {
     let mut pair = SessionFixture::new();
     assert!(pair.ask("@1 show stat;show version\n"));
     let worker = pair.worker();
@@ -86,7 +86,7 @@ fn a_worker_that_ends_in_the_middle_of_its_answer_is_told() {
 }
 
 #[test]
-fn an_answer_that_nobody_fetches_is_not_taken_from_the_worker_without_end() {
+fn unread_response_is_buffered_within_a_limit() {
     let mut pair = SessionFixture::new();
     assert!(pair.ask("@1 show stat\n"));
     let worker = pair.worker();
@@ -112,7 +112,7 @@ fn an_answer_that_nobody_fetches_is_not_taken_from_the_worker_without_end() {
 }
 
 #[test]
-fn a_payload_goes_to_the_worker_as_far_as_an_empty_line() {
+fn payload_ends_at_an_empty_line() {
     let mut pair = SessionFixture::new();
     assert!(pair.ask("show version;@1 add map #0 <<\nkey value\n"));
     let worker = pair.worker();
@@ -155,7 +155,7 @@ fn commands_of_a_line_share_a_session_of_the_selected_worker() {
 }
 
 #[test]
-fn a_session_that_asked_for_a_change_hears_its_end_and_is_over() {
+fn session_that_requested_a_reload_gets_its_result() {
     let mut pair = SessionFixture::new();
     assert!(pair.ask("reload\nshow version\n"));
     assert!(matches!(
@@ -171,7 +171,7 @@ fn a_session_that_asked_for_a_change_hears_its_end_and_is_over() {
 }
 
 #[test]
-fn a_user_that_has_gone_ends_the_session() {
+fn disconnect_ends_the_session() {
     let mut pair = SessionFixture::new();
     assert!(pair.ask("prompt\n"));
     let (_, gone) = socketpair(

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_is_late_when_the_supervisor_stood_still() {
+    fn poll_is_late_after_a_suspension() {
         let mut pulses = Pulses::default();
         let begin = Instant::now();
         assert_eq!(pulses.look(begin), None);

@@ -77,7 +77,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_thread_that_loops_uses_processor_time_and_one_that_waits_sleeps() {
+    fn looping_thread_uses_cpu_and_waiting_thread_sleeps() {
         let own = std::process::id().cast_signed();
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_counted_comes_back_and_more_of_it_is_passed_over() {
+    fn counters_survive_an_upgrade_and_unknown_ones_are_ignored() {
         let counted = Counted {
             age_ms: 90_000,
             changes: Changes {

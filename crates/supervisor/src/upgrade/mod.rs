@@ -68,8 +68,8 @@ impl Supervisor {
     pub(super) fn upgrade_loaded(&mut self, version: LoadedVersion, shown: String) {
         let next = Next { version, shown };
         if next.version.is_without_proxy() != self.is_without_proxy() {
-            let words = "the installed program is a different one, and these files bring the first listener or remove \
-                         the last: reload with the previous files first, then with these";
+            let words = "the installed program is a different one, and these files add the first listener or \
+                         remove the last one: reload with the previous files first, then with these";
             return self.refuse_change(words, &next.shown);
         }
         if next.version.is_without_proxy() {

@@ -47,7 +47,7 @@ pub(crate) fn entry(certificate: &str, line: u32, filters: &[&str]) -> crt_list:
 }
 
 #[test]
-fn names_match_exactly_then_by_wildcard_and_else_the_first_is_shown() {
+fn certificate_is_chosen_by_name_then_wildcard_then_first() {
     let store = Store::default();
     add(&store, "a", &["a.example.com"], K::Ecdsa);
     add(&store, "w", &["*.example.com", "example.org"], K::Ecdsa);
@@ -79,7 +79,7 @@ fn names_match_exactly_then_by_wildcard_and_else_the_first_is_shown() {
 }
 
 #[test]
-fn filters_of_a_list_take_the_place_of_the_names_and_may_exclude() {
+fn filters_of_a_list_replace_names_and_may_exclude() {
     let store = Store::default();
     for name in ["a", "b", "c"] {
         add(&store, name, &[name], K::Ecdsa);
@@ -117,7 +117,7 @@ fn filters_of_a_list_take_the_place_of_the_names_and_may_exclude() {
 }
 
 #[test]
-fn of_several_kinds_of_keys_the_clients_abilities_choose() {
+fn key_type_is_chosen_by_the_clients_abilities() {
     let store = Store::default();
     let kinds = [("e", K::Ecdsa), ("r", K::Rsa2048), ("d", K::Ed25519)];
     for (file, kind) in kinds {

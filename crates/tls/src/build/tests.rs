@@ -247,7 +247,7 @@ fn servers_are_verified_by_the_name_that_is_sent_or_else_by_verifyhost() {
 }
 
 #[test]
-fn servers_that_nobody_vouches_for_are_refused_unless_nobody_asks() {
+fn untrusted_servers_are_refused_unless_verification_is_off() {
     let root = Authority::new("root").expect("made");
     let own = pki::self_signed(&server_leaf()).expect("made");
     let asks = |verify| {
@@ -265,7 +265,7 @@ fn servers_that_nobody_vouches_for_are_refused_unless_nobody_asks() {
 }
 
 #[test]
-fn clients_show_certificates_and_what_is_let_pass_is_kept() {
+fn client_certificates_and_ignored_errors_are_recorded() {
     let root = Authority::new("root").expect("made");
     let leaf = root.issue(&server_leaf()).expect("issued");
     let settings = |mode, ignored| ServerSettings {
@@ -311,7 +311,7 @@ fn clients_show_certificates_and_what_is_let_pass_is_kept() {
 }
 
 #[test]
-fn a_list_of_signature_algorithms_is_kept_to() {
+fn configured_signature_algorithms_are_respected() {
     let root = Authority::new("root").expect("made");
     let leaf = root.issue(&server_leaf()).expect("issued");
     let only = |scheme| {
@@ -326,7 +326,7 @@ fn a_list_of_signature_algorithms_is_kept_to() {
 }
 
 #[test]
-fn sessions_are_not_resumed_where_the_line_says_so() {
+fn sessions_are_not_resumed_if_disabled() {
     let root = Authority::new("root").expect("made");
     let leaf = root.issue(&server_leaf()).expect("issued");
     let client = ClientSettings {

@@ -41,7 +41,7 @@ fn keys_of_every_kind_fit_their_certificates_alone() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_or_broken_part_is_named() {
     let issued = named(&["a"], Default::default());
     let error = |text: &str| {
         let mut parts = Parts::default();
@@ -77,7 +77,7 @@ fn its_names_are_those_of_hosts_in_lower_case_and_the_common_name() {
 }
 
 #[test]
-fn an_answer_of_ocsp_is_stapled_while_it_holds() {
+fn ocsp_response_is_stapled_while_it_is_valid() {
     let authority = Authority::new("CA").unwrap();
     let issued = authority.issue(&Leaf::default()).unwrap();
     let mut parts = Parts::default();

@@ -12,7 +12,7 @@ fn key_bits(spki: &[u8]) -> &[u8] {
 }
 
 #[test]
-fn an_answer_is_taken_only_for_its_certificate_and_its_time() {
+fn ocsp_response_is_valid_only_for_its_certificate_and_time() {
     let authority = Authority::new("CA").unwrap();
     let issued = authority.issue(&Leaf::default()).unwrap();
     let leaf = Certificate::parse(&issued.der).unwrap();

@@ -136,7 +136,7 @@ fn a_record_counts_once_and_in_its_place() {
 }
 
 #[test]
-fn a_number_is_never_used_twice_even_at_the_end_of_all_numbers() {
+fn sequence_number_is_never_reused_even_at_the_maximum() {
     let mut sealer = chacha(true, u64::MAX);
     let pieces = [IoSlice::new(b"x")];
     let mut out = [0; 64];
@@ -153,7 +153,7 @@ fn a_number_is_never_used_twice_even_at_the_end_of_all_numbers() {
 }
 
 #[test]
-fn padding_is_taken_off_and_counts_for_the_length() {
+fn padding_is_removed_and_counts_for_the_length() {
     let mut inner = b"hello".to_vec();
     inner.push(kind::DATA);
     inner.extend([0; 300]);
@@ -213,7 +213,7 @@ fn records_in_clear_or_of_a_wrong_form_are_refused() {
 }
 
 #[test]
-fn tls_1_2_carries_half_of_the_nonce_and_takes_any() {
+fn tls_1_2_sends_half_of_the_nonce_and_accepts_any() {
     let old = |n| aes_128(false, n, "00", "0102030405060708090a0b0c");
     let (one, two) = (
         seal(&mut old(0), kind::DATA, b"x"),

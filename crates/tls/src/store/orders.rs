@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn replaced_content_is_not_kept_and_neither_are_aborted_steps() {
+    fn replaced_and_aborted_contents_are_dropped() {
         let store = Store::default();
         let give = |words: &str, payload| assert!(store.ordered(order(words, payload)));
         give("new ssl cert a", None);

@@ -111,7 +111,7 @@ fn a_transaction_that_is_not_whole_changes_nothing() {
 }
 
 #[test]
-fn authorities_and_revocations_change_with_who_uses_them() {
+fn new_cas_and_crls_reach_their_users() {
     let store = Store::default();
     let (old, new) = (
         Authority::new("old").unwrap(),
@@ -251,7 +251,7 @@ fn ocsp_response_is_set_for_all_certificates_or_none() {
 }
 
 #[test]
-fn a_certificate_is_shown_with_its_answer_of_ocsp_and_without_its_key() {
+fn certificate_is_shown_with_ocsp_and_without_key() {
     let store = Store::default();
     let authority = Authority::new("CA").unwrap();
     let issued = authority

@@ -24,7 +24,7 @@ fn names_keep_the_order_of_the_list() {
 }
 
 #[test]
-fn words_stand_for_groups_and_plus_joins_them() {
+fn keywords_name_groups_and_plus_combines_them() {
     let all = [EC256, RSA256, EC_CHACHA, RSA_CHACHA, EC128, RSA128];
     assert_eq!(kept("ALL"), all);
     assert_eq!(kept("HIGH:!aNULL:!MD5"), all);
@@ -60,7 +60,7 @@ fn operators_strike_out_remove_and_put_last() {
 }
 
 #[test]
-fn retired_names_are_told_apart_from_unknown_ones() {
+fn retired_names_differ_from_unknown_ones() {
     let made =
         ciphers("DHE-RSA-AES128-GCM-SHA256:RC4-SHA:3DES:FOO:ECDHE-RSA-AES128-GCM-SHA256:!DSS");
     let words = |list: &[Box<str>]| list.iter().map(|w| w.to_string()).collect::<Vec<_>>();
@@ -89,7 +89,7 @@ fn suites_of_tls_1_3_are_plain_names() {
 }
 
 #[test]
-fn lists_of_the_usual_generator_say_what_is_kept() {
+fn lists_of_the_mozilla_generator_report_supported_suites() {
     let intermediate = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
          ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:\
          DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305";

@@ -127,7 +127,7 @@ fn told(version: &'static SupportedProtocolVersion, records: &[SentRecord<'_>]) 
 }
 
 #[test]
-fn what_nobody_may_send_ends_the_connection() {
+fn forbidden_messages_end_the_connection() {
     const UPDATE: &[u8] = &[24, 0, 0, 1, 0];
     let of_13: &[&[SentRecord<'_>]] = &[
         // Handshake messages after the handshake, and a certificate request.
@@ -172,7 +172,7 @@ fn what_nobody_may_send_ends_the_connection() {
 }
 
 #[test]
-fn records_without_data_are_taken_only_so_often_in_a_row() {
+fn consecutive_empty_records_are_limited() {
     const EMPTY_BODY: &[u8] = &[];
     const CANCELED_BODY: &[u8] = &[1, 90];
     const EMPTY: &[SentRecord<'_>] = &[(kind::DATA, EMPTY_BODY); 33];
@@ -195,7 +195,7 @@ fn records_without_data_are_taken_only_so_often_in_a_row() {
 }
 
 #[test]
-fn keys_change_in_pieces_and_the_wish_for_ours_is_met_before_the_next_data() {
+fn requested_key_update_precedes_the_next_data() {
     on_loop(|| async {
         let configs = configs(&TLS13, None);
         let ((client, _), (server, _)) = established(&configs).await;
@@ -223,7 +223,7 @@ fn keys_change_in_pieces_and_the_wish_for_ours_is_met_before_the_next_data() {
 }
 
 #[test]
-fn renegotiation_is_declined_at_once_and_the_connection_goes_on() {
+fn renegotiation_is_declined_and_the_connection_continues() {
     on_loop(|| async {
         let configs = configs(&TLS12, None);
         let ((client, _), (server, _)) = established(&configs).await;
@@ -244,7 +244,7 @@ fn renegotiation_is_declined_at_once_and_the_connection_goes_on() {
 }
 
 #[test]
-fn what_follows_a_goodbye_is_not_read_and_a_fatal_alert_is_no_end() {
+fn data_after_close_notify_is_ignored_and_fatal_alert_is_an_error() {
     on_loop(|| async {
         for version in [&TLS12, &TLS13] {
             let configs = configs(version, None);
@@ -267,7 +267,7 @@ fn what_follows_a_goodbye_is_not_read_and_a_fatal_alert_is_no_end() {
 }
 
 #[test]
-fn a_full_buffer_leaves_room_for_the_goodbye() {
+fn full_buffer_leaves_room_for_close_notify() {
     on_loop(|| async {
         let configs = configs(&TLS13, None);
         // Lengths around those at which the last record would just fit.
@@ -287,7 +287,7 @@ fn a_full_buffer_leaves_room_for_the_goodbye() {
 }
 
 #[test]
-fn records_are_short_at_the_beginning_and_never_longer_than_the_hard_bound() {
+fn records_start_short_and_respect_the_maximum() {
     on_loop(|| async {
         let configs = configs(&TLS13, None);
         let (ours, theirs) = sockets();
@@ -333,7 +333,7 @@ fn records_are_short_at_the_beginning_and_never_longer_than_the_hard_bound() {
 }
 
 #[test]
-fn a_goodbye_alone_tells_that_the_peer_is_gone() {
+fn close_notify_alone_reports_the_end_of_the_peer() {
     async fn is_gone(transport: &ConnectionTransport) -> bool {
         poll_fn(|context| Poll::Ready(transport.poll_peer_closed(context).is_ready())).await
     }

@@ -75,7 +75,7 @@ fn certificates(issued: &Issued) -> Vec<CertificateDer<'static>> {
 }
 
 #[test]
-fn who_is_signed_by_the_authority_is_believed() {
+fn certificate_signed_by_the_ca_is_trusted() {
     let root = Authority::new("root").expect("made");
     let between = root.intermediate("between").expect("made");
     let strict = settings(believe(root.certificate_pem()), None);
@@ -92,7 +92,7 @@ fn who_is_signed_by_the_authority_is_believed() {
 }
 
 #[test]
-fn an_authority_whose_own_is_not_there_is_no_end_of_a_chain() {
+fn intermediate_ca_without_its_root_is_no_trust_anchor() {
     let root = Authority::new("root").expect("made");
     let between = root.intermediate("between").expect("made");
     let far = between.issue(&client("far")).expect("issued");
@@ -115,7 +115,7 @@ fn strangers_are_refused_with_openssls_numbers() {
 }
 
 #[test]
-fn who_signed_itself_is_believed_where_the_file_names_it() {
+fn listed_self_signed_certificate_is_trusted() {
     let own = pki::self_signed(&client("own")).expect("made");
     let strict = settings(believe(&own.certificate_pem), None);
     assert_eq!(ask(&strict, &certificates(&own)), (true, [0; 4]));
@@ -145,7 +145,7 @@ fn times_and_purposes_have_their_numbers() {
 }
 
 #[test]
-fn only_the_errors_that_are_named_are_let_pass() {
+fn only_listed_errors_are_ignored() {
     let root = Authority::new("root").expect("made");
     let old = root.issue(&client("old").expired()).expect("issued");
     let of = |crt: &str, ca: &str| ClientAuth {
@@ -164,7 +164,7 @@ fn only_the_errors_that_are_named_are_let_pass() {
 }
 
 #[test]
-fn lists_of_the_revoked_are_asked_for_every_certificate() {
+fn crl_is_required_for_every_certificate() {
     let root = Authority::new("root").expect("made");
     let between = root.intermediate("between").expect("made");
     let good = root.issue(&client("good")).expect("issued");
@@ -187,7 +187,7 @@ fn lists_of_the_revoked_are_asked_for_every_certificate() {
 }
 
 #[test]
-fn a_list_of_somebody_else_counts_for_nothing() {
+fn crl_of_another_issuer_is_ignored() {
     let root = Authority::new("root").expect("made");
     // A CA with the same name but another key.
     let fake = Authority::new("root").expect("made");
@@ -203,7 +203,7 @@ fn a_list_of_somebody_else_counts_for_nothing() {
 }
 
 #[test]
-fn garbage_in_place_of_a_certificate_is_refused_and_never_let_pass() {
+fn malformed_certificate_is_always_refused() {
     let root = Authority::new("root").expect("made");
     let strict = settings(believe(root.certificate_pem()), None);
     let mut broken = certificates(&root.issue(&client("a")).expect("issued"))[0].to_vec();
@@ -223,7 +223,7 @@ fn garbage_in_place_of_a_certificate_is_refused_and_never_let_pass() {
 }
 
 #[test]
-fn without_a_question_nobody_verifies() {
+fn no_verification_unless_requested() {
     let none = client_verifier(&ClientAuth::default(), &Parameters::default()).expect("it builds");
     assert!(none.is_none());
     let empty = ClientAuth {
@@ -237,7 +237,7 @@ fn without_a_question_nobody_verifies() {
 }
 
 #[test]
-fn authorities_are_named_unless_the_file_says_no() {
+fn ca_names_are_sent_unless_disabled() {
     let root = Authority::new("root").expect("made");
     let more = Authority::new("more").expect("made");
     let mut settings = settings(believe(root.certificate_pem()), None);
@@ -257,7 +257,7 @@ fn authorities_are_named_unless_the_file_says_no() {
 const LONG_AGO_S: u64 = 1_000_000_000;
 
 #[test]
-fn a_root_has_to_be_one_itself_and_in_its_time() {
+fn root_must_be_a_valid_ca() {
     let of = |powers: Powers<'_>| {
         let root = Authority::limited("root", &powers).expect("made");
         let strict = settings(believe(root.certificate_pem()), None);
@@ -285,7 +285,7 @@ fn a_root_has_to_be_one_itself_and_in_its_time() {
 }
 
 #[test]
-fn of_two_roots_with_one_key_the_one_in_its_time_counts() {
+fn valid_root_wins_over_an_expired_one_with_the_same_key() {
     let root = Authority::new("root").expect("made");
     let old = Authority::limited(
         "root",
@@ -304,7 +304,7 @@ fn of_two_roots_with_one_key_the_one_in_its_time_counts() {
 }
 
 #[test]
-fn who_stands_between_needs_the_right_to_sign_and_to_sign_for_that_name() {
+fn intermediate_needs_signing_rights_and_name_constraints() {
     let root = Authority::new("root").expect("made");
     let strict = settings(believe(root.certificate_pem()), None);
     let below = |powers: Powers<'_>| root.limited_intermediate("between", &powers).expect("made");
@@ -343,7 +343,7 @@ fn who_stands_between_needs_the_right_to_sign_and_to_sign_for_that_name() {
 }
 
 #[test]
-fn the_newest_list_of_an_authority_counts_in_whatever_order_they_stand() {
+fn newest_crl_of_an_issuer_applies_in_any_order() {
     let root = Authority::new("root").expect("made");
     let leaf = root.issue(&client("leaf")).expect("issued");
     let before = root.crl_of_before(3600, &[]).expect("list");
@@ -361,7 +361,7 @@ fn the_newest_list_of_an_authority_counts_in_whatever_order_they_stand() {
 }
 
 #[test]
-fn a_hundred_certificates_with_one_name_do_not_keep_us_busy() {
+fn many_certificates_with_one_name_are_verified_quickly() {
     let root = Authority::new("root").expect("made");
     let strict = settings(believe(root.certificate_pem()), None);
     let mut shown = Vec::new();
@@ -384,7 +384,7 @@ fn a_hundred_certificates_with_one_name_do_not_keep_us_busy() {
 }
 
 #[test]
-fn broken_certificates_are_refused_whatever_byte_is_broken() {
+fn certificate_with_any_broken_byte_is_refused() {
     let root = Authority::new("root").expect("made");
     let between = root.intermediate("between").expect("made");
     let strict = settings(believe(root.certificate_pem()), None);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_part_shows_its_node_to_the_same_part_and_nothing_to_members() {
+fn part_certificate_authenticates_to_the_same_part_only() {
     let authority = Authority::found(CLUSTER).unwrap();
     let (one, two) = (identity(&authority, 1), identity(&authority, 2));
     let trust = trust(&authority, &[&one, &two]);
@@ -31,7 +31,7 @@ fn a_part_shows_its_node_to_the_same_part_and_nothing_to_members() {
         trust.judge(&shown, claimed),
         Err(PeerRejection::Name { claimed })
     );
-    // Its number is higher than all that this member knows.
+    // The number is higher than all that this member knows.
     let new = certificate(&issue("volume", 7));
     assert_eq!(volume.node_of(&chain(&new)), None);
     let claimed = MemberId(7);
@@ -85,7 +85,7 @@ fn part_certificate_is_refused_after_removal_and_after_its_ca_was_dropped() {
 }
 
 #[test]
-fn a_part_is_not_believed_by_another_cluster_nor_without_a_certificate() {
+fn part_of_another_cluster_or_without_certificate_is_refused() {
     let (ours, other) = (
         Authority::found(CLUSTER).unwrap(),
         Authority::found(CLUSTER).unwrap(),

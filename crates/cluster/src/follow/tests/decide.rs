@@ -39,7 +39,7 @@ fn refuses(decision: Decision) -> Trouble {
 }
 
 #[test]
-fn what_is_accepted_is_left_alone_whatever_was_tried_since() {
+fn accepted_revision_is_kept_despite_later_attempts() {
     let past = past(&[("a", true), ("b", true), ("c", false)]);
     assert_eq!(past.last(), Some("b"));
     assert_eq!(decide(&past, head("b", true, None)), Decision::Nothing);
@@ -50,7 +50,7 @@ fn what_is_accepted_is_left_alone_whatever_was_tried_since() {
 }
 
 #[test]
-fn a_branch_that_goes_back_to_an_older_revision_was_rewritten() {
+fn branch_reset_to_an_older_revision_counts_as_rewritten() {
     let past = past(&[("a", true), ("b", true)]);
     let last = "b".to_owned();
     let decision = decide(&past, head("a", false, None));
@@ -58,7 +58,7 @@ fn a_branch_that_goes_back_to_an_older_revision_was_rewritten() {
 }
 
 #[test]
-fn a_bad_signature_is_worse_than_a_bad_fate_and_a_rewritten_branch_worse_than_both() {
+fn rewritten_branch_and_bad_signature_take_precedence() {
     let past = past(&[("a", true), ("b", false)]);
     let unsigned = || {
         Some(Signature::Missing {
@@ -79,7 +79,7 @@ fn a_bad_signature_is_worse_than_a_bad_fate_and_a_rewritten_branch_worse_than_bo
 }
 
 #[test]
-fn every_trouble_says_what_is_served_and_what_to_do() {
+fn every_problem_names_the_served_version_and_the_next_step() {
     let settings = followed(System::Git, Path::new("/srv/lb.git"));
     let words = "no such key".to_owned();
     let last = "0123456789abcdef".to_owned();

@@ -120,7 +120,7 @@ async fn each_new_revision_is_proposed_once_with_its_author_message_and_files() 
 }
 
 #[tokio::test]
-async fn a_fetch_that_was_killed_holds_up_none_after_it() {
+async fn killed_fetch_does_not_block_the_next() {
     lab::skip_unless_installed!("git");
     let repository = Repository::new("git-killed");
     repository.write("haproxy.cfg", "one\n");
@@ -138,7 +138,7 @@ async fn a_fetch_that_was_killed_holds_up_none_after_it() {
 }
 
 #[tokio::test]
-async fn a_branch_that_was_rewritten_is_refused_and_told_once_until_it_follows_again() {
+async fn rewritten_branch_is_refused_and_reported_once() {
     lab::skip_unless_installed!("git");
     let repository = Repository::new("git-force");
     repository.write("haproxy.cfg", "one\n");
@@ -181,7 +181,7 @@ async fn a_branch_that_was_rewritten_is_refused_and_told_once_until_it_follows_a
 }
 
 #[tokio::test]
-async fn a_branch_that_is_gone_and_one_that_never_was_are_refused() {
+async fn deleted_or_missing_branch_is_refused() {
     lab::skip_unless_installed!("git");
     let repository = Repository::new("git-gone");
     repository.write("haproxy.cfg", "one\n");
@@ -201,7 +201,7 @@ async fn a_branch_that_is_gone_and_one_that_never_was_are_refused() {
 }
 
 #[tokio::test]
-async fn a_revision_that_was_taken_back_is_not_tried_again_and_the_next_one_is() {
+async fn rolled_back_revision_is_not_retried_but_the_next_is() {
     lab::skip_unless_installed!("git");
     let repository = Repository::new("git-bad");
     repository.write("haproxy.cfg", "one\n");
@@ -221,7 +221,7 @@ async fn a_revision_that_was_taken_back_is_not_tried_again_and_the_next_one_is()
     );
     let standing = follower.follow_status().trouble.clone().unwrap();
     assert!(standing.contains(&words), "{standing}");
-    // The role has told of it, and the state does not have it yet.
+    // The role has reported the revision, but the state does not contain it yet.
     let (trouble, again) = refused(told.look(&mut follower).await);
     assert_eq!(
         (trouble, again),
@@ -290,7 +290,7 @@ impl Signing {
 }
 
 #[tokio::test]
-async fn what_nobody_signed_comes_in_neither_under_a_signed_commit_nor_by_a_signed_merge() {
+async fn unsigned_commits_are_refused_below_signed_ones() {
     lab::skip_unless_installed!("git");
     lab::skip_unless_installed!("ssh-keygen");
     let signing = Signing::new("git-range");
@@ -357,7 +357,7 @@ async fn only_commits_that_a_known_key_signed_count() {
 }
 
 #[tokio::test]
-async fn a_signature_of_gpg_counts_when_its_key_is_in_the_file() {
+async fn gpg_signature_of_a_listed_key_is_accepted() {
     lab::skip_unless_installed!("git");
     lab::skip_unless_installed!("gpg");
     let repository = Repository::new("git-gpg");
@@ -413,7 +413,7 @@ async fn a_signature_of_gpg_counts_when_its_key_is_in_the_file() {
 }
 
 #[tokio::test]
-async fn files_that_are_named_are_those_of_the_command_line_and_must_be_there() {
+async fn named_files_must_exist_in_the_repository() {
     lab::skip_unless_installed!("git");
     let repository = Repository::new("git-files");
     repository.write("b/two.cfg", "two\n");
@@ -443,7 +443,7 @@ async fn files_that_are_named_are_those_of_the_command_line_and_must_be_there() 
 }
 
 #[tokio::test]
-async fn a_repository_that_is_not_there_is_told_with_the_words_of_git() {
+async fn missing_repository_is_reported_with_the_message_of_git() {
     lab::skip_unless_installed!("git");
     let directory = TemporaryDirectory::new("git-none");
     let mut settings = followed(System::Git, &directory.at("nowhere"));

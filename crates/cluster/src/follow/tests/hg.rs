@@ -106,7 +106,7 @@ async fn a_branch_that_was_rewritten_is_refused_until_it_follows_again() {
 
 #[tokio::test]
 #[ignore = "it takes long: make test-long"]
-async fn a_named_branch_and_a_bookmark_are_followed_and_missed_when_they_are_gone() {
+async fn named_branch_and_bookmark_are_followed_until_deleted() {
     lab::skip_unless_installed!("hg");
     let repository = Repository::new("hg-branch");
     repository.commit("one\n", "one");
@@ -157,7 +157,7 @@ async fn hooks_of_the_repository_do_not_run_and_a_bad_revision_is_not_tried_agai
 }
 
 #[tokio::test]
-async fn a_repository_that_is_not_there_or_empty_is_told() {
+async fn missing_or_empty_repository_is_reported() {
     lab::skip_unless_installed!("hg");
     let repository = Repository::new("hg-empty");
     let mut follower = repository.follower(None);
@@ -182,14 +182,14 @@ fn mirror(repository: &Repository) -> PathBuf {
 
 #[tokio::test]
 #[ignore = "it takes long: make test-long"]
-async fn a_pull_that_was_interrupted_is_undone_and_the_next_one_goes_on() {
+async fn interrupted_pull_is_recovered_by_the_next() {
     lab::skip_unless_installed!("hg");
     let repository = Repository::new("hg-torn");
     repository.commit("one\n", "one");
     let (mut follower, mut told) = (repository.follower(None), ClusterView::default());
     told.take(&mut follower).await;
     let mirror = mirror(&repository);
-    // What a pull that was killed leaves: where the end of each file was.
+    // A killed pull leaves the previous length of each file.
     let index = mirror.join(".hg/store/00changelog.i");
     let end = std::fs::metadata(&index).unwrap().len();
     let mut torn = std::fs::read(&index).unwrap();
@@ -207,7 +207,7 @@ async fn a_pull_that_was_interrupted_is_undone_and_the_next_one_goes_on() {
 
 #[tokio::test]
 #[ignore = "it takes long: make test-long"]
-async fn a_mirror_that_cannot_be_mended_begins_anew() {
+async fn unrecoverable_mirror_is_cloned_again() {
     lab::skip_unless_installed!("hg");
     let repository = Repository::new("hg-spoiled");
     repository.commit("one\n", "one");

@@ -24,7 +24,7 @@ async fn asked(
 }
 
 #[tokio::test]
-async fn a_program_gets_an_environment_of_its_own_and_is_heard() {
+async fn program_gets_its_own_environment_and_output_is_read() {
     let directory = TemporaryDirectory::new("env");
     let said = asked(&directory, "env", &[], 60_000, 4096).await.unwrap();
     let text = String::from_utf8_lossy(&said.out).into_owned();
@@ -46,7 +46,7 @@ async fn a_program_gets_an_environment_of_its_own_and_is_heard() {
 }
 
 #[tokio::test]
-async fn one_that_takes_too_long_is_ended_with_all_that_it_started() {
+async fn slow_program_is_killed_with_its_children() {
     let directory = TemporaryDirectory::new("slow");
     let pid = directory.at("pid");
     let script = format!("sleep 1000 & echo $! > {}; wait", pid.display());
@@ -70,7 +70,7 @@ async fn one_that_takes_too_long_is_ended_with_all_that_it_started() {
 }
 
 #[tokio::test]
-async fn one_that_says_too_much_is_not_listened_to() {
+async fn program_with_too_much_output_is_stopped() {
     let directory = TemporaryDirectory::new("loud");
     let loud = asked(&directory, "cat", &["/dev/zero"], 60_000, 1 << 20).await;
     let Err(Trouble::SaysTooMuch { bytes_max, .. }) = loud else {
@@ -80,7 +80,7 @@ async fn one_that_says_too_much_is_not_listened_to() {
 }
 
 #[tokio::test]
-async fn one_that_is_not_installed_is_named_and_one_that_fails_is_quoted() {
+async fn missing_program_is_named_and_failing_one_quoted() {
     let directory = TemporaryDirectory::new("missing");
     let missing = asked(&directory, "evenkeel-no-such-program", &[], 60_000, 1).await;
     let Err(Trouble::Unreachable { words }) = missing else {

@@ -54,7 +54,7 @@ async fn until(what: &str, mut there: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn what_is_new_is_proposed_when_told_and_tried_later_where_something_else_was_first() {
+async fn new_revision_is_proposed_again_after_a_conflict() {
     lab::skip_unless_installed!("git");
     let directory = TemporaryDirectory::new("service");
     let work = directory.at("work");
@@ -82,7 +82,7 @@ async fn what_is_new_is_proposed_when_told_and_tried_later_where_something_else_
     let wake = Wake::default();
     let script = async {
         let proposed = |count: usize| cluster.proposed.lock().unwrap().len() == count;
-        // It does not lead: nothing is looked at.
+        // Not the leader: nothing is polled.
         wake.now();
         tokio::time::sleep(Duration::from_millis(100)).await;
         let section = ConfigSection {
@@ -110,7 +110,7 @@ async fn what_is_new_is_proposed_when_told_and_tried_later_where_something_else_
         () = script => {}
     }
     assert_eq!(*cluster.proposed.lock().unwrap(), ["one", "one", "two"]);
-    // The log tells of the version; the loop does not repeat it.
+    // The log reports the version; the loop does not repeat it.
     assert!(cluster.told.lock().unwrap().is_empty());
 }
 

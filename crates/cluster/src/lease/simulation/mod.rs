@@ -52,7 +52,7 @@ fn a_seed_replays_its_history() {
 }
 
 #[test]
-fn leases_that_are_broken_on_purpose_are_found_out() {
+fn deliberate_defects_of_leases_are_found() {
     let all = [
         LeaseDefect::CountsFromAnswer,
         LeaseDefect::NoDriftOfHolder,

@@ -222,7 +222,7 @@ mod tests {
     use crate::state::sample::{A, B};
 
     #[test]
-    fn a_lease_that_is_watched_and_then_wanted_is_known_all_the_time() {
+    fn watched_lease_stays_known_when_requested() {
         let mut state = ClusterState::pair();
         let name = "v".to_owned();
         state.must(

@@ -12,7 +12,8 @@ impl MemberStatus {
         let name = &self.name;
         (self.reach.is_there() && self.supervisor_gone_ms > 0).then(|| {
             format!(
-                "the supervisor of {name} ended {} ago: its roles serve on and keep the addresses with leases, but {name} \
+                "the supervisor of {name} ended {} ago: its roles continue to serve and keep the addresses \
+                 with leases, but {name} \
                  counts as away for changes, and no role that fails is restarted. Start `evenkeel run` there",
                 span(self.supervisor_gone_ms)
             )
@@ -88,8 +89,9 @@ impl ClusterStatus {
             days => format!("ends in {days} days"),
         };
         Some(format!(
-            "the certificate of {me} {when} and was not renewed. The other members accept it all the same, as long as \
-             they know its key, also on connections that exist. It is renewed as soon as {me} reaches a node that has \
+            "the certificate of {me} {when} and was not renewed. The other members still accept it while \
+             they know its key, also on existing connections. It is renewed as soon as {me} reaches a node \
+             that has \
              the key of the CA: check the clock, the connections, and the recent events"
         ))
     }

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_report_the_same_of_a_link_that_is_cut_and_what_follows() {
+    fn both_ends_report_a_cut_link_and_its_consequence() {
         let [one, two] = [1, 2].map(|me| {
             let all: Vec<Subject> = status(me, "through", "direct").cut_links().collect();
             assert_eq!(all.len(), 1);

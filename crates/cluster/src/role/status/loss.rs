@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn who_accepted_a_newer_version_than_the_cluster_is_named_with_what_to_do() {
+    fn member_ahead_of_the_cluster_is_named_with_help() {
         let mut status = pair();
         status.put_into_words();
         assert_eq!(status.disagreements, Vec::<String>::new());
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forecast_does_not_count_on_who_takes_no_part_or_does_not_serve() {
+    fn forecast_ignores_members_that_do_not_serve() {
         let mut status = pair();
         let words = if_it_fails(&mut status, 0);
         assert!(
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_refuses_is_no_reason_to_join_anew() {
+    fn failing_disk_does_not_require_a_rejoin() {
         let mut status = pair();
         status.broken_store = Some("/x: no space left on the disk".to_owned());
         status.put_into_words();

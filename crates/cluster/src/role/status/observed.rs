@@ -51,7 +51,7 @@ impl ClusterStatus {
         let names = list(distrusted.iter().map(|member| member.name.as_str()));
         Some(format!(
             "{names} and this member do not accept each other's certificates ({}). {me} has an older state than the \
-             cluster, for example because its disk was put back to a snapshot or a backup. {} To return: run \
+             cluster, for example because its disk was restored from a snapshot or a backup. {} To return: run \
              `evenkeel cluster remove {me}` and `evenkeel cluster invite` on another member; here stop evenkeel, move \
              the state directory {} away, run `evenkeel cluster join TOKEN` and start evenkeel",
             first.distrusted,
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn member_of_an_older_state_reads_the_way_back_on_both_sides() {
+    fn both_sides_explain_how_an_outdated_member_returns() {
         let member = |id: u64, name: &str, distrusted: &str| MemberStatus {
             kind: MemberKind::Node,
             distrusted: distrusted.to_owned(),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_serves_nothing_is_no_successor_in_a_forecast() {
+    fn forecast_ignores_a_node_that_serves_nothing() {
         let node = |id: u64, name: &str, reach: Reach| MemberStatus {
             kind: MemberKind::Node,
             reach,

@@ -36,7 +36,7 @@ fn all_are_well(members: [&Real; 3]) -> bool {
 }
 
 #[test]
-fn a_node_whose_store_was_emptied_elects_nobody_and_takes_nothing_back() {
+fn emptied_store_neither_votes_nor_rolls_back() {
     let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
@@ -88,7 +88,7 @@ fn a_node_whose_store_was_emptied_elects_nobody_and_takes_nothing_back() {
 }
 
 #[test]
-fn whatever_file_is_missing_or_old_the_member_comes_back_by_itself() {
+fn member_recovers_from_any_missing_or_old_file() {
     let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
@@ -137,7 +137,7 @@ fn whatever_file_is_missing_or_old_the_member_comes_back_by_itself() {
 }
 
 #[test]
-fn a_directory_that_was_replaced_by_an_older_copy_is_noticed() {
+fn older_copy_of_the_directory_is_detected() {
     let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
@@ -171,7 +171,7 @@ fn a_directory_that_was_replaced_by_an_older_copy_is_noticed() {
 }
 
 #[test]
-fn where_no_node_has_its_log_the_status_says_what_to_do() {
+fn status_explains_recovery_without_any_log() {
     let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
@@ -242,7 +242,7 @@ fn damaged_accepted_version_is_reported_and_written_again() {
 }
 
 #[test]
-fn a_node_whose_sealing_key_is_lost_damaged_or_anothers_opens_versions_again_by_itself() {
+fn node_recovers_from_a_lost_or_damaged_sealing_key() {
     let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));

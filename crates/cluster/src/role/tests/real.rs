@@ -189,7 +189,7 @@ pub(super) fn three(scratch: &MemberTestDirectory) -> [Real; 3] {
 }
 
 #[test]
-fn three_members_serve_what_one_of_them_was_told_and_survive_each_others_end() {
+fn three_members_replicate_and_survive_failures() {
     let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     let serves = |member: &Real, text: &str| member.machine.settled().as_deref() == Some(text);
@@ -223,7 +223,7 @@ fn three_members_serve_what_one_of_them_was_told_and_survive_each_others_end() {
     assert!(serves(second, "three"));
     first.start();
     eventually("it caught up", || serves(first, "three"), || first.text());
-    // It is on disk a moment after it is served.
+    // The version is on disk a moment after it is served.
     let on_disk = |member: &Real| {
         let directory = crate::role::directory::StateDirectory::open(&member.place.directory);
         let accepted = directory.unwrap().accepted().unwrap();
@@ -254,7 +254,7 @@ fn three_members_serve_what_one_of_them_was_told_and_survive_each_others_end() {
 }
 
 #[test]
-fn strangers_without_a_token_leave_nothing_in_the_log_and_ask_the_majority_seldom() {
+fn strangers_without_a_token_write_no_log_entries() {
     let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     let invited = a.ask(&Request::Invite {
@@ -350,7 +350,7 @@ fn a_member_is_removed_and_replaced_and_cannot_come_back() {
 }
 
 #[test]
-fn who_lost_the_others_for_good_goes_on_alone() {
+fn sole_survivor_continues_alone() {
     let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
@@ -369,7 +369,7 @@ fn who_lost_the_others_for_good_goes_on_alone() {
 }
 
 #[test]
-fn a_key_that_was_written_and_never_announced_is_agreed_on_later() {
+fn unannounced_key_is_committed_later() {
     let scratch = MemberTestDirectory::new();
     let mut a = Real::new(&scratch, "a");
     let mut b = Real::new(&scratch, "b");
@@ -406,7 +406,7 @@ fn a_key_that_was_written_and_never_announced_is_agreed_on_later() {
 }
 
 #[test]
-fn a_node_whose_disk_is_stuck_is_told_of_and_holds_no_change_up() {
+fn node_with_a_stuck_disk_is_reported_and_delays_no_change() {
     let scratch = MemberTestDirectory::new();
     let mut a = Real::new(&scratch, "a");
     let (mut b, mut c) = (Real::new(&scratch, "b"), Real::new(&scratch, "c"));
@@ -448,7 +448,7 @@ fn a_node_whose_disk_is_stuck_is_told_of_and_holds_no_change_up() {
 }
 
 #[test]
-fn a_disk_that_does_not_keep_the_accepted_version_is_a_trouble_until_it_does() {
+fn failed_write_of_the_accepted_version_is_a_problem() {
     let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
@@ -484,7 +484,7 @@ fn a_disk_that_does_not_keep_the_accepted_version_is_a_trouble_until_it_does() {
 }
 
 #[test]
-fn who_is_needed_for_a_majority_is_not_removed_while_another_one_is_away() {
+fn member_needed_for_a_majority_is_not_removed() {
     let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     b.stop();
@@ -496,7 +496,7 @@ fn who_is_needed_for_a_majority_is_not_removed_while_another_one_is_away() {
     let remove = |name: &str| Request::Remove { name: name.into() };
     let words = a.refused(&remove("c"));
     assert!(words.contains("cannot remove c while b is away"), "{words}");
-    // It still votes, and the member that never returns may be removed.
+    // Member c still votes, and the member that never returns may be removed.
     assert!(all_vote(&a, 3), "{}", a.text());
     a.done(&remove("b"));
     a.done(&remove("c"));
@@ -506,7 +506,7 @@ fn who_is_needed_for_a_majority_is_not_removed_while_another_one_is_away() {
 }
 
 #[test]
-fn who_was_away_during_many_rotations_is_a_member_again_and_no_more_are_made_than_it_outlives() {
+fn rotations_stop_before_an_absent_member_cannot_return() {
     let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     for _ in 0..3 {

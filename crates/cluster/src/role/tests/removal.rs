@@ -47,7 +47,7 @@ fn removed_member_stays_removed_without_a_link() {
     // On a full disk the mark is empty.
     std::fs::write(mark(&b), b"").unwrap();
     starts_removed(&mut b);
-    // Its log is lost, or cannot be read.
+    // The log of the member is lost, or cannot be read.
     let store = b.place.directory.join(STORE);
     let log = std::fs::read(&store).unwrap();
     std::fs::remove_file(&store).unwrap();
@@ -107,7 +107,7 @@ fn refused_write_of_the_mark_is_reported_and_repeated() {
     b.stop();
     a.done(&Request::Remove { name: "b".into() });
     b.start();
-    let reported = || is_told(&b) && b.text().contains("cannot keep on its disk");
+    let reported = || is_told(&b) && b.text().contains("cannot store on its disk");
     eventually("b reports it", reported, || b.text());
     assert!(!mark(&b).exists());
     std::fs::remove_dir(&in_the_way).unwrap();

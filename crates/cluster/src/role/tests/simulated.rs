@@ -485,7 +485,7 @@ fn simulate<P: Future<Output = ()> + 'static>(
 }
 
 #[test]
-fn the_authority_is_replaced_whoever_crashes_and_who_was_away_comes_back() {
+fn ca_is_replaced_despite_crashes_and_absent_members_return() {
     let seeds = match lab::setting("EVENKEEL_SEED") {
         Some(first) => first..first + 40,
         None => 1..4,
@@ -498,7 +498,7 @@ fn the_authority_is_replaced_whoever_crashes_and_who_was_away_comes_back() {
 }
 
 #[test]
-fn all_end_on_the_same_version_whatever_fails_meanwhile() {
+fn all_nodes_converge_on_one_version_despite_failures() {
     // A machine with spare time runs more seeds, from this one on.
     let seeds = match lab::setting("EVENKEEL_SEED") {
         Some(first) => first..first + 100,
@@ -543,7 +543,7 @@ async fn comes_to(seats: &Seats, at: usize) {
 }
 
 #[test]
-fn a_lease_goes_to_the_machine_that_can_use_it_best() {
+fn lease_goes_to_the_best_candidate() {
     simulate(1, |seats, _, _| async move {
         wants(&seats[1], 210);
         comes_to(&seats, 1).await;
@@ -553,7 +553,7 @@ fn a_lease_goes_to_the_machine_that_can_use_it_best() {
         wants(&seats[1], 210);
         sleep(A_WHILE).await;
         assert!(has(&seats[0]) && !has(&seats[1]));
-        // It is not well any more.
+        // The node is no longer healthy.
         wants(&seats[0], 60);
         comes_to(&seats, 1).await;
         assert_eq!(seats[0].machine.borrow().shows().handed_over, [LEASE]);
@@ -561,7 +561,7 @@ fn a_lease_goes_to_the_machine_that_can_use_it_best() {
 }
 
 #[test]
-fn a_machine_that_stops_in_good_order_leaves_its_lease_to_another_at_once() {
+fn clean_stop_passes_the_lease_on_at_once() {
     simulate(1, |seats, _, _| async move {
         wants(&seats[0], 220);
         comes_to(&seats, 0).await;

@@ -124,7 +124,7 @@ impl AgentTestNode {
 }
 
 #[test]
-fn a_report_that_arrived_long_ago_wakes_nobody() {
+fn old_report_wakes_nobody() {
     let mut node = AgentTestNode::with_second_on_its_way(10_000);
     node.works();
     assert_eq!(node.said(), Some(Checked));
@@ -137,7 +137,7 @@ fn a_report_that_arrived_long_ago_wakes_nobody() {
 }
 
 #[test]
-fn it_checks_tries_judges_and_keeps_what_is_accepted() {
+fn agent_checks_tries_judges_and_keeps_a_version() {
     let mut node = AgentTestNode::with_second_on_its_way(10_000);
     assert_eq!(node.works()[0], Task::Check(SECOND));
     assert_eq!(
@@ -170,7 +170,7 @@ fn it_checks_tries_judges_and_keeps_what_is_accepted() {
 }
 
 #[test]
-fn before_it_tries_it_frontends_are_asked_so_that_there_is_something_to_compare_with() {
+fn frontends_are_probed_before_the_canary() {
     let mut node = AgentTestNode::with_second_on_its_way(10_000);
     // The sample is recent, from before version 2.
     let health = Some(node.health.clone());
@@ -191,7 +191,7 @@ fn before_it_tries_it_frontends_are_asked_so_that_there_is_something_to_compare_
 }
 
 #[test]
-fn it_samples_seldom_when_idle_and_often_on_trial_and_asks_frontends_only_then() {
+fn sampling_is_frequent_only_during_a_canary() {
     let mut node = AgentTestNode::with_second_on_its_way(10_000);
     node.state.must(
         A,
@@ -222,7 +222,7 @@ fn it_samples_seldom_when_idle_and_often_on_trial_and_asks_frontends_only_then()
 }
 
 #[test]
-fn what_it_cannot_serve_it_refuses_and_does_not_try_again() {
+fn version_that_cannot_be_served_is_refused_once() {
     let mut node = AgentTestNode::with_second_on_its_way(10_000);
     assert!(matches!(node.next(), Some(Task::Check(_))));
     node.agent.checked(SECOND, &wrong(), None);
@@ -248,7 +248,7 @@ fn what_it_cannot_serve_it_refuses_and_does_not_try_again() {
 }
 
 #[test]
-fn what_gets_worse_goes_back_at_once_and_is_said() {
+fn worse_version_is_rolled_back_and_reported() {
     let mut node = AgentTestNode::on_trial(10_000);
     node.answer = Probe::Silent;
     let done = node.passes(1_500);
@@ -262,7 +262,7 @@ fn what_gets_worse_goes_back_at_once_and_is_said() {
 }
 
 #[test]
-fn without_a_word_of_the_leader_it_goes_back_by_itself() {
+fn candidate_is_rolled_back_without_contact_to_the_leader() {
     let mut node = AgentTestNode::on_trial(60_000);
     node.silence_ms = TRIAL_SILENCE_MS - 1;
     assert_eq!(node.works(), []);
@@ -276,7 +276,7 @@ fn without_a_word_of_the_leader_it_goes_back_by_itself() {
 }
 
 #[test]
-fn while_its_disk_is_stuck_it_tries_nothing_and_says_so_afterwards() {
+fn stuck_disk_prevents_a_canary_and_is_reported() {
     let mut node = AgentTestNode::on_trial(60_000);
     node.agent.disk_is_stuck_for(TRIAL_SILENCE_MS - 1);
     assert_eq!(node.works(), []);
@@ -294,7 +294,7 @@ fn while_its_disk_is_stuck_it_tries_nothing_and_says_so_afterwards() {
 }
 
 #[test]
-fn a_machine_that_had_to_take_an_address_over_is_believed() {
+fn takeover_of_an_address_ends_a_canary() {
     let mut node = AgentTestNode::on_trial(60_000);
     node.agent
         .record_machine_rollback("it took 192.0.2.7 over".to_owned());
@@ -314,7 +314,7 @@ fn a_machine_that_had_to_take_an_address_over_is_believed() {
 }
 
 #[test]
-fn what_is_taken_back_is_served_no_more_and_nothing_is_said() {
+fn rolled_back_version_is_dropped_without_a_report() {
     let mut node = AgentTestNode::on_trial(60_000);
     let words = "a serves worse".to_owned();
     node.state
@@ -324,7 +324,7 @@ fn what_is_taken_back_is_served_no_more_and_nothing_is_said() {
 }
 
 #[test]
-fn who_died_while_it_tried_a_version_does_not_try_it_again() {
+fn node_that_died_during_a_canary_does_not_retry() {
     let mut node = AgentTestNode::on_trial(60_000);
     node.agent = Agent::new(B, Some(FIRST));
     let done = node.works();
@@ -336,7 +336,7 @@ fn who_died_while_it_tried_a_version_does_not_try_it_again() {
 }
 
 #[test]
-fn who_was_away_gets_what_was_accepted_meanwhile_and_says_if_it_cannot() {
+fn returned_node_gets_the_accepted_version_or_reports_failure() {
     let mut node = AgentTestNode::with_second_on_its_way(0);
     node.state.must(A, report(2, A, Checked));
     node.state
@@ -375,7 +375,7 @@ fn who_was_away_gets_what_was_accepted_meanwhile_and_says_if_it_cannot() {
 }
 
 #[test]
-fn a_report_that_is_lost_is_said_again_but_not_all_the_time() {
+fn lost_report_is_repeated_at_intervals() {
     let mut node = AgentTestNode::with_second_on_its_way(10_000);
     assert!(matches!(node.next(), Some(Task::Check(_))));
     node.agent.checked(SECOND, &fine(), None);
@@ -411,14 +411,14 @@ fn each_stage_is_judged_with_a_window_of_its_own() {
 }
 
 #[test]
-fn it_wakes_soon_enough_for_the_next_sample() {
+fn agent_wakes_for_the_next_sample() {
     let node = AgentTestNode::on_trial(60_000);
     let wake_ms = node.agent.wake_at(node.now_ms);
     assert!(wake_ms > node.now_ms && wake_ms <= node.now_ms + TRIAL_SAMPLE_MS);
 }
 
 #[test]
-fn what_was_accepted_is_held_against_members_that_know_only_an_older_one() {
+fn accepted_version_is_kept_against_outdated_members() {
     let mut node = AgentTestNode::with_second_on_its_way(0);
     // Before its restart the node accepted a version that these members do not know.
     node.agent = Agent::new(B, Some(VersionId(7)));

@@ -33,7 +33,7 @@ struct JudgeFixture {
 
 impl JudgeFixture {
     fn see(&mut self, second: Second) -> Option<Finding> {
-        // The proxy counts what the cluster asks as well.
+        // The proxy counts probes of the cluster as well.
         self.requests += second.requests + 1;
         self.errors += second.errors + u64::from(!second.answer.is_good());
         let health = Health {
@@ -105,7 +105,7 @@ fn errors(requests: u64, errors: u64) -> Second {
 }
 
 #[test]
-fn what_goes_on_as_before_is_good_at_the_end_of_the_window_and_not_before() {
+fn unchanged_health_is_ok_only_after_the_window() {
     is_good(&[WELL; 30], &[WELL]);
     is_good(&[WELL], &[WELL]);
     let quiet = errors(0, 0);
@@ -148,7 +148,7 @@ fn errors_are_worse_where_chance_does_not_explain_them() {
 }
 
 #[test]
-fn a_share_of_errors_that_did_not_rise_is_never_worse_however_few_requests_there_were() {
+fn unchanged_error_share_is_never_worse() {
     let of = |requests, errors| Counts { requests, errors };
     assert!(!is_surprising(of(4, 4), of(2, 2)));
     assert!(!is_surprising(of(1, 1), of(1000, 1000)));
@@ -175,13 +175,13 @@ fn connections_that_fail_for_a_request_of_the_cluster_are_no_errors_of_clients()
 }
 
 #[test]
-fn what_the_cluster_itself_asks_is_no_request_of_a_client() {
+fn probes_do_not_count_as_client_requests() {
     let broken = Second {
         answer: Probe::Answered { status: 503 },
         up: 0,
         ..errors(0, 0)
     };
-    // A node whose servers were down before, and that was asked once or never.
+    // A node whose servers were down before, and that was probed once or never.
     is_good(&[broken], &[broken]);
     is_good(&[errors(0, 0), broken], &[broken]);
     let mut bench = JudgeFixture::default();
@@ -200,7 +200,7 @@ fn what_the_cluster_itself_asks_is_no_request_of_a_client() {
 }
 
 #[test]
-fn what_is_clearly_worse_is_said_long_before_the_end_of_the_window() {
+fn clearly_worse_version_is_reported_early() {
     let seconds = is_worse(&[WELL; 30], &[errors(100, 90)], "requests failed");
     assert!(seconds <= 2, "{seconds} s");
     let words = "180 of 200 requests failed (90.0 %), 0 of 2900 before (0.0 %)";
@@ -238,13 +238,13 @@ fn a_frontend_that_has_no_usable_server_any_more_is_worse() {
         usable: false,
         ..WELL
     };
-    is_worse(&[WELL; 5], &[unusable], "no usable server any more: www");
+    is_worse(&[WELL; 5], &[unusable], "no usable server left: www");
     is_good(&[unusable; 5], &[unusable]);
     is_good(&[WELL; 5], &[WELL, unusable, WELL]);
 }
 
 #[test]
-fn a_request_that_was_answered_before_and_is_not_now_is_worse() {
+fn probe_that_fails_now_is_worse() {
     let answers = |answer| Second { answer, ..WELL };
     let status = |status| answers(Probe::Answered { status });
     is_worse(
@@ -264,7 +264,7 @@ fn a_request_that_was_answered_before_and_is_not_now_is_worse() {
 }
 
 #[test]
-fn a_frontend_that_is_gone_or_new_is_no_reason() {
+fn removed_or_new_frontend_is_not_worse() {
     let mut bench = JudgeFixture::default();
     bench.see(WELL);
     bench.judge.switched(bench.now_ms, 2000);
@@ -277,12 +277,12 @@ fn a_frontend_that_is_gone_or_new_is_no_reason() {
 }
 
 #[test]
-fn what_serves_nothing_any_more_or_was_started_again_is_worse() {
+fn stopped_or_restarted_proxy_is_worse() {
     let mut bench = JudgeFixture::default();
     bench.see(WELL);
     bench.judge.switched(bench.now_ms, 10_000);
     assert_eq!(bench.take(None, Probes::new()), None, "once may be chance");
-    let words = "no proxy serves any more".to_owned();
+    let words = "no proxy is left that serves".to_owned();
     assert_eq!(
         bench.take(None, Probes::new()),
         Some(Finding::Worse { words })
@@ -300,7 +300,7 @@ fn what_serves_nothing_any_more_or_was_started_again_is_worse() {
 }
 
 #[test]
-fn a_machine_that_never_served_is_not_missed() {
+fn machine_that_never_served_is_not_worse() {
     let mut bench = JudgeFixture::default();
     bench.take(None, Probes::new());
     bench.judge.switched(bench.now_ms, 3000);
@@ -314,14 +314,14 @@ fn a_machine_that_never_served_is_not_missed() {
 }
 
 #[test]
-fn nothing_is_good_of_which_nothing_was_seen() {
+fn no_verdict_without_samples() {
     let mut judge = Judge::default();
     judge.switched(0, 1000);
     assert_eq!(judge.finding(60_000), None);
 }
 
 #[test]
-fn a_machine_that_stood_still_finds_nothing_good_by_one_look() {
+fn suspended_machine_needs_more_than_one_sample() {
     let mut bench = JudgeFixture::default();
     (0..30).for_each(|_| assert_eq!(bench.see(WELL), None));
     bench.judge.switched(bench.now_ms, 2000);
@@ -335,7 +335,7 @@ fn a_machine_that_stood_still_finds_nothing_good_by_one_look() {
 }
 
 #[test]
-fn a_second_window_judges_anew_against_the_same_past() {
+fn second_window_uses_the_same_baseline() {
     let mut bench = JudgeFixture::default();
     (0..30).for_each(|_| assert_eq!(bench.see(WELL), None));
     bench.judge.switched(bench.now_ms, 3000);

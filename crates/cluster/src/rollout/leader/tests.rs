@@ -148,7 +148,7 @@ fn a_refusal_of_any_node_refuses_it_with_what_each_has_to_say() {
 }
 
 #[test]
-fn who_refused_is_not_held_up_for_long_by_who_says_nothing() {
+fn refusal_does_not_wait_for_silent_nodes() {
     let mut desk = desk(|_| ());
     desk.says(A, Refused);
     desk.takes_back(DIAGNOSTICS_MS, "a cannot serve it");
@@ -178,7 +178,7 @@ fn a_node_that_is_away_is_left_out_once_it_has_been_for_a_while() {
 }
 
 #[test]
-fn who_is_known_to_be_away_for_long_holds_nothing_up() {
+fn long_absent_node_delays_nothing() {
     let mut desk = desk(|_| ());
     desk.is_cut(B);
     let idle = ClusterState::pair();
@@ -192,7 +192,7 @@ fn who_is_known_to_be_away_for_long_holds_nothing_up() {
 }
 
 #[test]
-fn a_node_that_never_answers_refuses_it_by_that() {
+fn node_without_a_response_refuses_the_version() {
     let mut desk = desk(|_| ());
     desk.says(A, Checked);
     desk.takes_back(
@@ -210,7 +210,7 @@ fn with_no_node_there_it_waits_and_then_is_refused() {
 }
 
 #[test]
-fn what_gets_worse_is_taken_back_at_once_with_words() {
+fn worse_version_is_rolled_back_with_the_reason() {
     for (outcome, words) in [
         (Worse, "b has problems with it: words of 2"),
         (WentBack, "b rolled itself back from it: words of 2"),
@@ -229,7 +229,7 @@ fn what_gets_worse_is_taken_back_at_once_with_words() {
 }
 
 #[test]
-fn who_is_lost_while_it_tries_it_takes_it_back() {
+fn loss_of_the_canary_rolls_the_version_back() {
     let mut canary = desk(|_| ());
     canary.both_check();
     canary.goes(RolloutStep::Canary { node: A });
@@ -262,13 +262,13 @@ fn a_node_that_does_not_try_it_yet_may_be_lost() {
 }
 
 #[test]
-fn who_never_says_that_it_serves_it_well_takes_it_back() {
+fn missing_success_report_rolls_the_version_back() {
     let mut desk = desk(|_| ());
     desk.both_check();
     desk.goes(RolloutStep::Canary { node: A });
     desk.takes_back(
         10_000 + SERVE_LIMIT_MS,
-        "a did not report within 70 s that it serves the version well",
+        "a did not report within 70 s that it serves the version without problems",
     );
 }
 
@@ -284,7 +284,7 @@ fn now_is_checked_then_served_by_all_at_once_then_accepted() {
 }
 
 #[test]
-fn what_must_be_the_same_on_all_nodes_goes_to_all_at_once_and_is_judged() {
+fn version_for_all_nodes_skips_the_canary_and_is_judged() {
     let mut desk = desk(|_| ());
     desk.both_check_that_all_change_at_once();
     desk.goes(both());
@@ -295,7 +295,7 @@ fn what_must_be_the_same_on_all_nodes_goes_to_all_at_once_and_is_judged() {
 }
 
 #[test]
-fn a_new_leader_begins_the_window_of_judgement_anew() {
+fn new_leader_restarts_the_judgement_window() {
     let mut desk = desk(|_| ());
     desk.both_check_that_all_change_at_once();
     desk.goes(both());
@@ -308,7 +308,7 @@ fn a_new_leader_begins_the_window_of_judgement_anew() {
 }
 
 #[test]
-fn what_nobody_confirms_in_time_takes_itself_back_whoever_leads() {
+fn unconfirmed_version_rolls_back_under_any_leader() {
     let mut desk = desk(|p| {
         p.judging = Judging {
             judge_ms: 0,
@@ -344,7 +344,7 @@ fn what_nobody_confirms_in_time_takes_itself_back_whoever_leads() {
 }
 
 #[test]
-fn what_is_confirmed_is_accepted() {
+fn confirmed_version_is_accepted() {
     let mut desk = desk(|p| {
         p.judging = Judging {
             judge_ms: 0,
@@ -372,7 +372,7 @@ fn a_decision_is_not_proposed_again_while_it_is_under_way() {
 }
 
 #[test]
-fn a_canary_that_is_removed_takes_it_back() {
+fn removal_of_the_canary_rolls_back() {
     let mut desk = desk(|_| ());
     desk.both_check();
     desk.goes(RolloutStep::Canary { node: A });
@@ -385,7 +385,7 @@ fn a_canary_that_is_removed_takes_it_back() {
 }
 
 #[test]
-fn a_node_whose_disk_is_stuck_holds_a_check_no_longer_than_one_that_is_away() {
+fn stuck_disk_delays_a_check_like_an_absence() {
     let mut desk = desk(|wanted| wanted.judging.judge_ms = 0);
     desk.says(A, Checked);
     desk.seen.disk_stuck_ms = [(B, AWAY_MS - 1000)].into();
@@ -395,7 +395,7 @@ fn a_node_whose_disk_is_stuck_holds_a_check_no_longer_than_one_that_is_away() {
 }
 
 #[test]
-fn a_node_whose_disk_is_stuck_is_no_canary_and_one_that_sticks_is_not_waited_for() {
+fn node_with_a_stuck_disk_is_no_canary() {
     let mut desk = desk(|_| ());
     desk.seen.disk_stuck_ms = [(A, 3000)].into();
     desk.both_check();

@@ -252,7 +252,7 @@ impl RolloutSimulation {
             return;
         }
         node.trial = None;
-        // Its task in progress ends without effect.
+        // The task in progress ends without effect.
         node.busy = None;
         node.agent
             .record_machine_rollback("it took an address over".to_owned());

@@ -42,7 +42,7 @@ const JUDGED: Judging = Judging {
 };
 
 #[test]
-fn of_two_who_change_at_once_the_second_sees_the_first_change() {
+fn second_concurrent_change_is_refused() {
     let mut state = ClusterState::pair();
     state.must(A, propose(proposal(None, Vec::new())));
     let (version, author) = (VersionId(1), "anna".to_owned());
@@ -63,7 +63,7 @@ fn of_two_who_change_at_once_the_second_sees_the_first_change() {
 }
 
 #[test]
-fn a_version_goes_all_the_way_or_is_not_accepted() {
+fn version_passes_all_stages_before_acceptance() {
     let mut state = checked();
     let canary = || RolloutStep::Canary { node: B };
     let rest = || RolloutStep::Rest { nodes: both() };
@@ -104,7 +104,7 @@ fn a_version_goes_all_the_way_or_is_not_accepted() {
 }
 
 #[test]
-fn no_leader_gets_around_what_a_node_said_against_it() {
+fn leader_cannot_override_a_refusal() {
     for against in [Refused, Worse, WentBack] {
         let mut state = on_trial(JUDGED);
         state.must(A, report(1, A, Good));
@@ -132,7 +132,7 @@ fn no_leader_gets_around_what_a_node_said_against_it() {
 }
 
 #[test]
-fn a_report_that_comes_late_or_twice_undoes_nothing() {
+fn late_or_repeated_report_has_no_effect() {
     let mut state = on_trial(JUDGED);
     state.must(A, report(1, A, Good));
     for late in [Checked, Serves, Good] {
@@ -143,7 +143,7 @@ fn a_report_that_comes_late_or_twice_undoes_nothing() {
 }
 
 #[test]
-fn a_node_speaks_for_itself_and_of_what_is_on_its_way_or_accepted() {
+fn node_reports_only_for_itself_on_current_versions() {
     let mut state = checked();
     assert_eq!(
         state.refused(A, report(1, B, Refused)),
@@ -168,7 +168,7 @@ fn a_node_speaks_for_itself_and_of_what_is_on_its_way_or_accepted() {
 }
 
 #[test]
-fn a_node_that_returns_and_cannot_serve_the_accepted_version_is_heard() {
+fn failure_report_of_a_returning_node_is_recorded() {
     let mut state = checked();
     state.must(
         A,
@@ -195,7 +195,7 @@ fn a_node_that_returns_and_cannot_serve_the_accepted_version_is_heard() {
 }
 
 #[test]
-fn without_judgement_it_goes_to_all_once_they_could_serve_it() {
+fn version_without_judgement_goes_to_all_after_checks() {
     let mut state = on_trial(Judging {
         judge_ms: 0,
         confirm_within_ms: None,
@@ -210,7 +210,7 @@ fn without_judgement_it_goes_to_all_once_they_could_serve_it() {
 }
 
 #[test]
-fn what_is_to_be_confirmed_is_accepted_only_after_it_waited_for_that() {
+fn version_needing_confirmation_waits_for_it() {
     let mut state = on_trial(Judging {
         judge_ms: 0,
         confirm_within_ms: Some(300_000),
@@ -235,7 +235,7 @@ fn what_is_to_be_confirmed_is_accepted_only_after_it_waited_for_that() {
 }
 
 #[test]
-fn what_a_removed_node_said_holds_nothing_up() {
+fn reports_of_a_removed_node_delay_nothing() {
     let mut state = on_trial(JUDGED);
     state.must(A, report(1, A, Good));
     state.must(B, report(1, B, Worse));
@@ -281,7 +281,7 @@ fn history_keeps_the_newest_the_accepted_and_its_parent() {
 }
 
 #[test]
-fn history_keeps_what_the_repositories_followed_last_go_on_from() {
+fn history_keeps_the_last_followed_revisions() {
     let mut state = ClusterState::pair();
     let versions = 2;
     let content_bytes = Limits::default().content_bytes;
@@ -314,7 +314,7 @@ fn history_keeps_what_the_repositories_followed_last_go_on_from() {
     last(&mut state, "git /a", "1");
     let a = last(&mut state, "git /a", "2");
     let branch = last(&mut state, "git /a, branch x", "3");
-    // One that was taken back is nothing to go on from.
+    // A rolled back revision is no base for the next.
     let bad = follow(&mut state, "git /a", "4");
     let words = String::new();
     state.must(A, decision(bad, RolloutStep::TakeBack { words }));

@@ -44,7 +44,7 @@ fn ask(call: u64, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn who_asks_more_than_is_handled_at_once_is_told_and_others_are_answered() {
+fn overloading_peer_is_refused_and_others_are_served() {
     on_one_thread(async {
         let addresses = free_addresses(3);
         let paper = Paper::new(&addresses);
@@ -84,7 +84,7 @@ fn who_asks_more_than_is_handled_at_once_is_told_and_others_are_answered() {
 }
 
 #[test]
-fn who_reads_no_answer_loses_its_connection() {
+fn peer_that_reads_no_responses_is_disconnected() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses);

@@ -213,7 +213,7 @@ fn an_arbiter_gets_neither_the_authority_nor_a_key_of_contents() {
 }
 
 #[test]
-fn an_arbiter_that_is_asked_points_to_a_node() {
+fn arbiter_refers_a_join_request_to_a_node() {
     on_one_thread(async {
         let addresses = free_addresses(3);
         let paper = Paper::new(&addresses[..2]);
@@ -243,7 +243,7 @@ fn a_token_of_another_kind_that_was_forged_is_denied_by_the_member() {
 }
 
 #[test]
-fn who_is_not_of_the_cluster_that_gave_the_token_learns_nothing() {
+fn machine_of_another_cluster_gets_no_secret() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let ours = Paper::new(&addresses[..1]);
@@ -258,7 +258,7 @@ fn who_is_not_of_the_cluster_that_gave_the_token_learns_nothing() {
 }
 
 #[test]
-fn a_removed_member_is_shown_no_secret_and_gives_no_certificate() {
+fn removed_member_gets_no_secret_and_signs_nothing() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses[..1]);
@@ -306,7 +306,7 @@ fn a_removed_member_is_shown_no_secret_and_gives_no_certificate() {
 }
 
 #[test]
-fn an_address_where_nobody_listens_is_named() {
+fn unreachable_address_is_named() {
     on_one_thread(async {
         let addresses = free_addresses(1);
         let paper = Paper::new(&addresses);
@@ -332,7 +332,7 @@ fn garbage_in_place_of_a_request_is_denied() {
 }
 
 #[test]
-fn who_does_not_ask_for_an_invitation_first_is_turned_away_before_anybody_hears_it() {
+fn join_without_an_invitation_is_refused_early() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses[..1]);
@@ -351,7 +351,7 @@ fn who_does_not_ask_for_an_invitation_first_is_turned_away_before_anybody_hears_
 }
 
 #[test]
-fn a_wire_tells_when_it_refuses_a_forged_member() {
+fn refusal_of_a_forged_member_is_reported() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses);
@@ -388,7 +388,7 @@ async fn ask_with(
 }
 
 #[test]
-fn who_lost_the_answer_asks_again_with_its_key_and_gets_it() {
+fn join_can_be_repeated_after_a_lost_response() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses[..1]);
@@ -412,7 +412,7 @@ fn who_lost_the_answer_asks_again_with_its_key_and_gets_it() {
 }
 
 #[test]
-fn with_the_key_of_an_arbiter_nobody_becomes_a_node() {
+fn arbiter_key_cannot_join_as_a_node() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses[..1]);

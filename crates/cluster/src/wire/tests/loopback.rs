@@ -8,7 +8,7 @@ use crate::wire::CallError;
 const LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
-fn three_members_reach_each_other_straight_and_through_the_third() {
+fn members_reach_each_other_directly_and_through_a_third() {
     on_one_thread(async {
         let paper = Paper::new(&free_addresses(3));
         let echo = Echo::default();
@@ -43,7 +43,7 @@ fn three_members_reach_each_other_straight_and_through_the_third() {
 }
 
 #[test]
-fn large_messages_come_whole_while_small_ones_pass_them() {
+fn small_messages_overtake_large_ones() {
     on_one_thread(async {
         let paper = Paper::new(&free_addresses(2));
         let echo = Echo::default();
@@ -86,7 +86,7 @@ fn handled_request_without_response_is_not_reported_as_unprocessed() {
 }
 
 #[test]
-fn a_slow_answer_makes_the_question_come_twice_and_be_handled_once() {
+fn slow_response_repeats_a_request_executed_once() {
     on_one_thread(async {
         let paper = Paper::new(&free_addresses(3));
         let release = Arc::new(Notify::new());
@@ -111,7 +111,7 @@ fn a_slow_answer_makes_the_question_come_twice_and_be_handled_once() {
 }
 
 #[test]
-fn a_member_whose_wire_ends_is_down_at_once_and_up_again_when_it_is_back() {
+fn closed_member_is_down_at_once_and_returns() {
     on_one_thread(async {
         let paper = Paper::new(&free_addresses(3));
         let echo = Echo::default();
@@ -147,7 +147,7 @@ fn a_member_whose_wire_ends_is_down_at_once_and_up_again_when_it_is_back() {
 }
 
 #[test]
-fn a_member_that_is_removed_is_told_and_cannot_come_back() {
+fn removed_member_is_informed_and_cannot_return() {
     on_one_thread(async {
         let paper = Paper::new(&free_addresses(3));
         let echo = Echo::default();
@@ -187,7 +187,7 @@ fn a_member_that_is_removed_is_told_and_cannot_come_back() {
 }
 
 #[test]
-fn a_member_with_a_new_key_is_known_by_who_was_away_when_it_changed() {
+fn new_key_is_accepted_by_a_member_absent_at_the_change() {
     on_one_thread(async {
         let paper = Paper::new(&free_addresses(2));
         let echo = Echo::default();
@@ -222,7 +222,7 @@ fn a_member_with_a_new_key_is_known_by_who_was_away_when_it_changed() {
 }
 
 #[test]
-fn a_question_that_must_not_be_repeated_is_not_asked_of_a_process_that_was_started_anew() {
+fn non_repeatable_request_is_not_sent_to_a_restarted_process() {
     on_one_thread(async {
         let paper = Paper::new(&free_addresses(2));
         let slow = Echo {

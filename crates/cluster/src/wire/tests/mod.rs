@@ -122,7 +122,7 @@ impl Handler for Echo {
 
 pub(super) async fn serving(paper: &Paper, id: u64, echo: &Echo) -> MemberWire<Tcp> {
     let addresses = &paper.members[&MemberId(id)].addresses;
-    // One that was stopped just now may still listen there.
+    // A process that was just stopped may still listen there.
     for _ in 0..1000 {
         let wire = paper.wire(id, Tcp);
         match wire.serve(addresses, echo.clone()).await {

@@ -71,7 +71,7 @@ fn a_member_without_the_authority_has_a_node_sign_its_new_key() {
 }
 
 #[test]
-fn a_stolen_former_key_gets_no_certificate_that_goes_on_from_the_new_one() {
+fn stolen_old_key_gets_no_new_certificate() {
     on_one_thread(async {
         let mut paper = Paper::new(&free_addresses(2));
         // The thief of the former key names the new key as if it were a predecessor.
@@ -122,7 +122,7 @@ fn a_stolen_former_key_gets_no_certificate_that_goes_on_from_the_new_one() {
 }
 
 #[test]
-fn without_a_node_there_is_no_new_certificate_and_that_is_said() {
+fn renewal_without_a_node_fails_with_a_message() {
     on_one_thread(async {
         let paper = Paper::new(&free_addresses(2));
         let wire = signing(&paper, 1, false).await;
@@ -132,7 +132,7 @@ fn without_a_node_there_is_no_new_certificate_and_that_is_said() {
 }
 
 #[test]
-fn a_certificate_that_is_soon_over_is_renewed_by_itself_and_kept_with_what_it_names() {
+fn expiring_certificate_is_renewed_and_stored() {
     on_one_thread(async {
         let mut paper = Paper::new(&free_addresses(1));
         let key = paper.identity(1);
@@ -176,7 +176,7 @@ fn a_certificate_that_is_soon_over_is_renewed_by_itself_and_kept_with_what_it_na
 }
 
 #[test]
-fn a_new_identity_is_shown_on_all_connections_and_none_is_missed() {
+fn new_identity_is_used_on_all_connections() {
     on_one_thread(async {
         let paper = Paper::new(&free_addresses(2));
         let node = signing(&paper, 1, true).await;

@@ -41,7 +41,7 @@ async fn is_closed(stream: &mut TcpStream) -> bool {
 }
 
 #[test]
-fn garbage_and_silence_end_soon_and_are_counted() {
+fn garbage_and_silent_connections_end_soon_and_are_counted() {
     on_one_thread(async {
         let addresses = free_addresses(1);
         let paper = Paper::new(&addresses);
@@ -68,7 +68,7 @@ fn garbage_and_silence_end_soon_and_are_counted() {
 }
 
 #[test]
-fn strangers_fill_their_own_places_and_not_those_of_members() {
+fn strangers_use_separate_connection_slots() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses);
@@ -129,7 +129,7 @@ async fn tls(paper: &Paper, protocol: &[u8]) -> TlsStream<TcpStream> {
 }
 
 #[test]
-fn who_shows_no_certificate_is_no_member_whatever_it_says() {
+fn peer_without_certificate_is_not_a_member() {
     on_one_thread(async {
         let addresses = free_addresses(1);
         let paper = Paper::new(&addresses);
@@ -168,7 +168,7 @@ fn who_shows_no_certificate_is_no_member_whatever_it_says() {
 }
 
 #[test]
-fn a_peer_that_takes_connections_and_never_answers_is_named() {
+fn accepting_but_silent_peer_is_named() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses);
@@ -216,7 +216,7 @@ impl ConnectionFactory for Poor {
 }
 
 #[test]
-fn a_listener_without_descriptors_waits_says_so_and_goes_on() {
+fn listener_recovers_from_descriptor_exhaustion() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses);

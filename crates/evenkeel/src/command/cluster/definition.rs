@@ -260,7 +260,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_token_is_good_for_a_time_with_its_unit() {
+    fn token_validity_needs_a_unit() {
         assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(time("15m"), Ok(Duration::from_secs(900)));
         assert_eq!(time("24h"), Ok(Duration::from_secs(86_400)));
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_taken_in_every_way() {
+    fn addresses_are_parsed_in_every_form() {
         let line =
             "cluster init north --name a --listen 10.0.0.1:7443 --listen [::1]:7443 --state /tmp/x";
         let matches = cluster(Command::new("cluster"))

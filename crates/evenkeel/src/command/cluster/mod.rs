@@ -415,7 +415,7 @@ mod tests {
     use supervisor::directory::Claims;
 
     #[test]
-    fn how_long_a_token_is_good_is_told_to_the_second() {
+    fn token_validity_is_printed_to_the_second() {
         let told = |seconds: u64| within(seconds * 1000);
         assert_eq!(told(90), "90 seconds");
         assert_eq!(told(900), "15 minutes");
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_role_of_root_runs_a_user_is_told_that_root_is_needed() {
+    fn user_is_told_that_the_role_of_root_needs_root() {
         let scratch = std::env::temp_dir();
         let nobody = scratch.join("evenkeel-no-such-directory/control.sock");
         let error = || request::AskError::NotRunning("/run/user/1/evenkeel/control.sock".into());
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_told_the_addresses_that_are_listened_at_or_all_of_the_machine() {
+    fn announced_addresses_are_the_listening_ones_or_all() {
         let own: Vec<IpAddr> = ["10.0.0.1", "fd00::1"].map(|ip| ip.parse().unwrap()).into();
         let reached = |listen: &str| {
             let listen: Vec<SocketAddr> = vec![listen.parse().unwrap()];

@@ -51,8 +51,8 @@ pub fn check(name: &str, status: &ClusterStatus) -> Result<(), String> {
 
 fn unknown(node: &str, why: &str) -> String {
     format!(
-        "nothing was changed. It is unknown which volumes and guests would be lost with {node}: {why}. `evenkeel cluster \
-         remove {node} --yes` removes it all the same"
+        "nothing was changed. It is unknown which volumes and guests would be lost with {node}: {why}. \
+         `evenkeel cluster remove {node} --yes` removes it anyway"
     )
 }
 
@@ -60,8 +60,8 @@ fn refusal(node: &str, lost: &[String]) -> String {
     let lost: String = lost.iter().map(|line| format!("  {line}\n")).collect();
     format!(
         "nothing was changed. With {node} the cluster would lose:\n{lost}Bring {node} back, and wait until `evenkeel \
-         volume show` reports both copies as complete; move what only {node} has. If {node} never returns, `evenkeel \
-         cluster remove {node} --yes` removes it all the same"
+         volume show` reports both copies as complete; move what only {node} has. If {node} never returns, \
+         `evenkeel cluster remove {node} --yes` removes it anyway"
     )
 }
 
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_with_its_only_complete_copy_there_and_a_guest_without_another_node_are_lost() {
+    fn removal_reports_only_copies_and_bound_guests() {
         let of_shop = [
             "volume shop: beta has its only copy",
             "guest shop: its line `prefer` names only beta",
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_of_which_nothing_is_known_here_counts_as_incomplete() {
+    fn unknown_copy_counts_as_incomplete() {
         let beta = has("beta");
         for report in [report(CompleteCopies::Unknown), StatusReport::default()] {
             let lost = beta.lost("beta", "alpha", &report);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_control_role_judges_alone_where_no_node_goes_or_nothing_can_change() {
+    fn control_role_decides_alone_without_a_node_or_majority() {
         let mut status = ClusterStatus {
             me: MemberId(1),
             majority: true,

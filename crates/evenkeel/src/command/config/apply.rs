@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_difference_is_shortened_and_says_how_much_is_missing() {
+    fn long_difference_is_shortened_with_a_count() {
         let text: String = (0..LINES_MAX + 3).map(|n| format!("{n}\n")).collect();
         let shown = shortened(&text);
         assert!(shown.ends_with("199\n… and 3 more lines\n"), "{shown}");
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn judging_is_as_the_command_line_says_and_else_as_the_files_say() {
+    fn command_line_overrides_judging_of_the_files() {
         let judged = |words: &[&str], text: &str| {
             let words = [&["config", "apply", "f", "-m", "x"][..], words].concat();
             let matches =

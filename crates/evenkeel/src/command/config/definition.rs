@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_needs_a_reason_and_an_editor_may_ask_for_it() {
+    fn change_needs_a_reason_which_edit_may_prompt_for() {
         for (line, is_complete) in [
             ("config edit", true),
             ("config edit -m why", true),

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_told_with_who_when_why_and_what_became_of_them() {
+    fn log_shows_author_time_reason_and_outcome() {
         let followed = VersionOrigin::Followed {
             repository: "git /srv/lb.git, branch main".to_owned(),
             revision: "0123456789abcdef0123".to_owned(),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_says_what_is_served_and_what_is_not_known() {
+    fn status_shows_the_served_version_and_unknowns() {
         let mut status = ClusterStatus::default();
         assert_eq!(
             words(&status),

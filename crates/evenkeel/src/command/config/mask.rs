@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_told_by_its_subject_and_its_time_and_never_its_key() {
+    fn certificate_is_described_without_its_key() {
         let made = rcgen::generate_simple_self_signed(vec!["www.example".to_owned()]).unwrap();
         let key = made.signing_key.serialize_pem();
         let words = told(true, &(made.cert.pem() + &key));
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_whose_name_says_that_it_is_secret_is_not_shown() {
+    fn list_with_a_secret_name_is_masked() {
         let file = |path: &str| SetFile {
             path: path.to_owned(),
             main: false,
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn words_before_secrets_of_both_languages_are_known() {
+    fn keywords_before_secrets_of_both_languages_are_known() {
         let file = |path: &str, text: &str| SetFile {
             path: path.to_owned(),
             main: true,

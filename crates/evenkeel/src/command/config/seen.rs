@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_command_line_follows_its_own_version_and_nonsense_says_nothing() {
+    fn each_command_line_has_its_own_base_version() {
         let name = format!("evenkeel-seen-{}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).unwrap();

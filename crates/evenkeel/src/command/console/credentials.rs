@@ -19,11 +19,11 @@ const ADD: &str = "Add this line to the section `console` of the configuration, 
 
 pub(super) fn of_second_factor(command: Command) -> Command {
     command
-        .about("Make the second factor of a user: a QR code for an app, and the line for the file")
+        .about("Create the second factor of a user: a QR code for an app, and the line for the file")
         .long_about(
-            "Makes a secret for an authenticator app (TOTP), and prints it as a QR code and as a URI, with the line for the \
-             section `console` of the configuration. From the next reload on, the user's sign-in asks for a code after the \
-             password. The command changes nothing itself.",
+            "Creates a secret for an authenticator app (TOTP), and prints it as a QR code and as a URI, with \
+             the line for the section `console` of the configuration. After the next reload, the user's \
+             sign-in requires a code after the password. The command itself changes nothing.",
         )
         .after_help("Examples:\n  evenkeel console second-factor anna")
         .arg(user().value_name("NAME"))
@@ -31,11 +31,12 @@ pub(super) fn of_second_factor(command: Command) -> Command {
 
 pub(super) fn of_token(command: Command) -> Command {
     command
-        .about("Make a token for programs, and the line for the file")
+        .about("Create a token for programs, and the line for the file")
         .long_about(
-            "Makes a token with which programs use the API and the metrics of the console for a user, and prints it with the \
-             line for the section `console` of the configuration. The file has only the SHA-256 of the token, so it is \
-             shown this once. It works from the next reload on, until the line is removed. The command changes nothing itself.",
+            "Creates a token with which programs use the API and the metrics of the console for a user, and \
+             prints it with the line for the section `console` of the configuration. The file contains only \
+             the SHA-256 of the token, so the token is shown only once. It is valid from the next reload \
+             until the line is removed. The command itself changes nothing.",
         )
         .after_help(
             "Examples:\n  evenkeel console token prometheus --user vera --scope read\n  \
@@ -46,7 +47,7 @@ pub(super) fn of_token(command: Command) -> Command {
                 .value_name("NAME")
                 .required(true)
                 .value_parser(token_name)
-                .help("The name of the token, which events show"),
+                .help("Name of the token, as events show it"),
         )
         .arg(user().long("user").value_name("USER"))
         .arg(
@@ -54,13 +55,13 @@ pub(super) fn of_token(command: Command) -> Command {
                 .long("scope")
                 .required(true)
                 .value_parser(Scope::ALL.map(Scope::word))
-                .help("What the token allows at most"),
+                .help("Maximum rights of the token"),
         )
         .arg(
             Arg::new("DATE")
                 .long("expires")
                 .value_parser(date)
-                .help("The last day on which it works, in UTC: 2030-12-31"),
+                .help("Last day on which the token is valid, in UTC: 2030-12-31"),
         )
 }
 
@@ -68,7 +69,7 @@ fn user() -> Arg {
     Arg::new("USER")
         .required(true)
         .value_parser(user_name)
-        .help("The user, as the `userlist` names them")
+        .help("Name of the user in the `userlist`")
 }
 
 /// Checks that a name needs no quotes in a line of the file.
@@ -93,7 +94,7 @@ fn token_name(name: &str) -> Result<String, String> {
 fn date(text: &str) -> Result<String, String> {
     match keyword::end_of(text) {
         None => Err("not a date such as 2030-12-31".to_owned()),
-        Some(end) if end <= now_s() => Err("this day is over".to_owned()),
+        Some(end) if end <= now_s() => Err("this day is in the past".to_owned()),
         Some(_) => Ok(text.to_owned()),
     }
 }
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_no_line_is_refused() {
+    fn values_that_break_the_line_are_refused() {
         for words in [
             &["second-factor", ""][..],
             &["second-factor", "an na"],

@@ -300,7 +300,7 @@ fn as_service(
     let account = |id: u32, name: fn(u32) -> Option<String>| Account {
         id,
         name: name(id),
-        why: "whatever the file says",
+        why: "regardless of the file",
     };
     let calls = match confinement.role {
         confinement::ConfinedProcess::Proxy => Calls::Needed,
@@ -329,7 +329,7 @@ fn console_role(config: &console::config::Config) -> ProcessPrivileges {
         connects: asks.into_iter().collect(),
         ..as_service(
             "console role",
-            "serves browsers and programs; asks the other processes for all that it shows and does",
+            "serves browsers and programs; requests all data and actions from the other processes",
             &Confinement::console(),
             ServiceUser::Console,
         )
@@ -340,7 +340,7 @@ fn console_role(config: &console::config::Config) -> ProcessPrivileges {
 fn route_process() -> ProcessPrivileges {
     as_service(
         "route process",
-        "shows where a request would go, for the console: one for each question, at most two at a time, ended after 6 s",
+        "shows where a request would go, for the console: one per request, at most two at a time, killed after 6 s",
         &Confinement::route(),
         ServiceUser::Route,
     )

@@ -159,7 +159,7 @@ mod tests {
     use super::lines;
 
     #[test]
-    fn a_message_keeps_its_lines_and_nothing_that_a_terminal_obeys() {
+    fn message_keeps_lines_but_no_control_characters() {
         assert_eq!(
             lines("choose one:\n  7 a\u{1b}[2J\n  8 b"),
             "choose one:\n  7 a\u{fffd}[2J\n  8 b"

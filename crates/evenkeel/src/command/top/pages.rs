@@ -294,7 +294,7 @@ fn of_report(report: &StatusReport) -> Vec<Line<'static>> {
 
 fn events(events: &[(String, &Event)], zone: &TimeZone) -> Vec<Line<'static>> {
     if events.is_empty() {
-        let nothing = "no change is known; reloads and restarts are in the log of the program";
+        let nothing = "no changes recorded; the log of the program has reloads and restarts";
         return vec![Line::from(nothing.dim())];
     }
     let line = |(of, event): &(String, &Event)| {
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_says_what_there_is() {
+    fn every_page_shows_its_content() {
         let look = overview::sample::sample();
         let pages = TopPage::all(&look);
         let titles: Vec<String> = pages.iter().map(TopPage::title).collect();
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_with_nothing_says_so() {
+    fn empty_program_is_reported() {
         let mut look = overview::sample::sample();
         look.traffic = None;
         look.reports.truncate(1);
@@ -385,7 +385,7 @@ mod tests {
             [
                 "nothing needs attention\n\naddress  ",
                 "nothing is configured",
-                "no change is known; reloads and restarts are in the log of the program"
+                "no changes recorded; the log of the program has reloads and restarts"
             ]
         );
     }

@@ -19,11 +19,11 @@ const LATE: Duration = Duration::from_secs(3);
 
 const KEYS: [(&str, &str); 8] = [
     ("1 … 9", "a page"),
-    ("Tab, ← →", "the next page, the one before"),
+    ("Tab, ← →", "next page, previous page"),
     ("↑ ↓, PgUp PgDn", "scroll"),
-    ("Home, End", "to the beginning, to the end"),
+    ("Home, End", "first line, last line"),
     ("/", "only lines with these words; Esc shows all"),
-    ("p", "pause, and go on"),
+    ("p", "pause or continue"),
     ("?", "this help"),
     ("q, Ctrl-C", "quit"),
 ];
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_gone_leaves_what_was_seen_last() {
+    fn lost_program_leaves_the_last_data() {
         let mut screen = Screen::default();
         screen.take(Err("no running \u{1b}[31m".to_owned()));
         let nothing = shown(&mut screen, 80, 5);
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_look_says_how_old_it_is() {
+    fn old_data_shows_its_age() {
         let mut screen = Screen::default();
         let mut look = overview::sample::sample();
         look.at = look.at.checked_sub(Duration::from_secs(90)).unwrap();
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_that_begin_anew_are_no_rate() {
+    fn restarted_counters_give_no_rate() {
         let mut screen = Screen::default();
         let mut first = overview::sample::sample();
         first.at = first

@@ -98,7 +98,7 @@ mod tests {
     use std::io::{BufRead, BufReader};
 
     #[test]
-    fn a_role_hears_of_each_change_and_its_orders_come() {
+    fn role_gets_each_change_and_sends_orders() {
         let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.path().join("control");
         let mut control = DemoControlSocket::listen(&path).unwrap();

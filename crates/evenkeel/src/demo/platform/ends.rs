@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_taken_one_by_one_and_have_a_bound() {
+    fn input_lines_are_read_singly_within_a_limit() {
         let mut unread = b"1\nheal\r\nq".to_vec();
         assert_eq!(line(&mut unread).as_deref(), Some("1"));
         assert_eq!(line(&mut unread).as_deref(), Some("heal"));

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_console_offers_what_changes_something_and_orders_it_once() {
+    fn console_offers_effective_actions_once() {
         for choice in ALL {
             let state = ActiveFaults::default().after(choice);
             let things = things(&state);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_twice_is_no_fault_and_heal_ends_all() {
+    fn repeated_choice_undoes_a_fault_and_heal_ends_all() {
         for choice in ALL.into_iter().filter(|choice| *choice != Choice::Heal) {
             let once = ActiveFaults::default().after(choice);
             assert_ne!(once, ActiveFaults::default(), "{choice:?}");
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_says_in_one_sentence_what_is_to_be_expected() {
+    fn each_fault_describes_its_effect() {
         for before in ALL.map(|choice| ActiveFaults::default().after(choice)) {
             for choice in ALL {
                 let text = expectation(choice, &before).unwrap();

@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_leads_through_the_forwarder() {
+    fn sign_in_link_uses_the_forwarded_port() {
         let address = "127.0.0.1:8600";
         let printed = "https://alpha:8600/sign-in/abc?x=1\ncertificate (SHA-256): aa\n";
         let link = through(printed, address);

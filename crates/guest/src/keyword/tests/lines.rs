@@ -147,7 +147,7 @@ const OF_NODES: &[(&str, &str)] = &[
     ),
     (
         "fence agent fence_apc action=on",
-        "each order has its own action",
+        "each command sets its own action",
     ),
     (
         "fence agent fence_apc plug=1 plug=2",

@@ -115,7 +115,7 @@ const BODIES: &[(&[u8], &str)] = &[
 ];
 
 #[test]
-fn chunked_bodies_are_read_in_one_way_or_refused() {
+fn chunked_bodies_have_one_reading_or_are_refused() {
     for (input, expected) in BODIES {
         assert_eq!(told(input), *expected, "{}", input.escape_ascii());
     }
@@ -170,7 +170,7 @@ fn chunk_heads_are_written_without_memory() {
 
 proptest! {
     #[test]
-    fn what_is_written_in_chunks_is_read_again(
+    fn written_chunks_are_read_back(
         parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..80), 0..12),
         trailer in prop::option::of("[a-z]{1,8}"),
         cuts in prop::collection::vec(1usize..40, 1..40),
@@ -269,7 +269,7 @@ fn many_whole_chunks_at_once_are_what_each_of_them_is() {
 }
 
 #[test]
-fn chunks_are_taken_together_wherever_the_piece_before_ended() {
+fn chunks_are_decoded_together_at_any_position() {
     for cut in 0..12 {
         let mut decoder = ChunkedDecoder::new();
         let body = b"1\r\nx\r\n".repeat(100);

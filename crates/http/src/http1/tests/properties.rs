@@ -116,7 +116,7 @@ fn a_refused_request_is_not_accepted_later_and_its_fault_stays() {
 }
 
 #[test]
-fn all_that_is_accepted_has_one_reading() {
+fn accepted_messages_have_one_reading() {
     let relaxed = Limits {
         accept_invalid: true,
         ..Limits::default()
@@ -131,7 +131,7 @@ fn all_that_is_accepted_has_one_reading() {
 }
 
 #[test]
-fn every_byte_at_every_kind_of_place_is_judged() {
+fn every_byte_in_every_position_is_classified() {
     let accepted = |input: &[u8]| !request(input, &Limits::default()).contains(" at ");
     for byte in 0..=255u8 {
         let put =
@@ -207,7 +207,7 @@ fn heads_are_bounded() {
 }
 
 #[test]
-fn the_preface_of_http2_is_told_apart() {
+fn http2_preface_is_recognised() {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     for cut in 0..preface.len() {
         assert_eq!(http2_preface(&preface[..cut]), Preface::Partial);
@@ -310,7 +310,7 @@ proptest! {
     }
 
     #[test]
-    fn where_httparse_accepts_a_head_and_we_do_both_read_the_same(
+    fn heads_accepted_by_both_parsers_read_the_same(
         pieces in prop::collection::vec(piece(), 0..10),
     ) {
         let input = [b"POST /x HTTP/1.1\r\n", &pieces.concat()[..], b"\r\n\r\n"].concat();

@@ -85,7 +85,7 @@ const RELAXED: &[(&[u8], &str)] = &[
 ];
 
 #[test]
-fn relaxed_parsing_lets_odd_bytes_pass_but_no_second_reading() {
+fn relaxed_parsing_allows_odd_bytes_but_one_reading() {
     let limits = Limits {
         accept_invalid: true,
         ..Limits::default()

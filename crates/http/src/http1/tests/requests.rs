@@ -385,22 +385,22 @@ const FIELDS: &[(&[u8], &str)] = &[
 ];
 
 #[test]
-fn start_lines_and_hosts_are_read_in_one_way_or_refused() {
+fn start_lines_and_hosts_have_one_reading_or_are_refused() {
     check(START_LINES_AND_HOSTS);
 }
 
 #[test]
-fn the_length_of_a_body_is_read_in_one_way_or_refused() {
+fn body_lengths_have_one_reading_or_are_refused() {
     check(FRAMING);
 }
 
 #[test]
-fn what_is_for_this_hop_only_does_not_go_on() {
+fn hop_by_hop_headers_are_not_forwarded() {
     check(HOP_BY_HOP);
 }
 
 #[test]
-fn fields_are_read_in_one_way_or_refused() {
+fn header_fields_have_one_reading_or_are_refused() {
     check(FIELDS);
 }
 

@@ -139,7 +139,7 @@ const RESPONSES: &[(&RequestFacts, &[u8], &str)] = &[
 ];
 
 #[test]
-fn responses_are_read_in_one_way_or_refused() {
+fn responses_have_one_reading_or_are_refused() {
     for (facts, input, expected) in RESPONSES {
         let got = response(input, facts);
         assert_eq!(got, *expected, "{facts:?} {}", input.escape_ascii());

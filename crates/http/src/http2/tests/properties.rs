@@ -211,7 +211,7 @@ proptest! {
     }
 
     #[test]
-    fn what_http1_accepts_can_be_sent_over_http2(
+    fn accepted_http1_requests_can_be_sent_over_http2(
         method in "(GET|POST|HEAD|OPTIONS|CONNECT|get|PURGE)",
         target in "(/|/[!-~]{0,6}|\\*|http://a/b|https://a:443|http://a:80/|a:443)",
         fields in proptest::collection::vec((name(), value()), 0..5),
@@ -233,7 +233,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_server_of_http1_answers_can_be_sent_over_http2(
+    fn http1_responses_can_be_sent_over_http2(
         status in "(200|204|304|404|100|103|101|299)",
         fields in proptest::collection::vec((name(), value()), 0..5),
         (head, connect) in any::<(bool, bool)>(),

@@ -107,7 +107,7 @@ fn each_pseudo_header_has_its_rules() {
 }
 
 #[test]
-fn pseudo_headers_stand_in_front_and_once() {
+fn pseudo_headers_come_first_and_once() {
     for name in [":method", ":scheme", ":path", ":authority"] {
         let again = GET.iter().find(|(n, _)| *n == name).unwrap();
         for at in [0, 4] {
@@ -334,7 +334,7 @@ fn extended_connect_is_an_upgrade() {
 }
 
 #[test]
-fn heads_that_are_too_large_are_told_so() {
+fn oversized_heads_are_reported() {
     let mut small = FieldList::new(60, 10);
     for (name, value) in GET {
         small.push(name.as_bytes(), value.as_bytes());
@@ -359,7 +359,7 @@ fn heads_that_are_too_large_are_told_so() {
 }
 
 #[test]
-fn what_http2_forbids_resets_and_what_all_forbid_is_answered() {
+fn http2_violations_reset_and_http_violations_get_an_error() {
     use crate::http1::FaultKind::*;
     for kind in [
         PseudoHeader,

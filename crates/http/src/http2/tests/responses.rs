@@ -82,7 +82,7 @@ fn a_websocket_that_is_accepted_is_http1s_101() {
 }
 
 #[test]
-fn a_key_of_our_own_is_looked_at_when_it_is_answered() {
+fn own_websocket_key_is_verified_in_the_response() {
     let fields = [
         (":method", "CONNECT"),
         (":protocol", "websocket"),

@@ -85,7 +85,7 @@ fn responses_of_http1_leave_their_connection_behind() {
 }
 
 #[test]
-fn names_that_http2_has_no_place_for_are_left_out() {
+fn header_names_forbidden_in_http2_are_dropped() {
     let limits = Limits {
         accept_invalid: true,
         ..Limits::default()
@@ -101,7 +101,7 @@ fn names_that_http2_has_no_place_for_are_left_out() {
 }
 
 #[test]
-fn trailers_leave_behind_what_none_may_have() {
+fn forbidden_trailers_are_dropped() {
     let mut trailers = crate::message::Fields::new();
     for name in ["x-t", "connection", "content-length", "grpc-status", "te"] {
         trailers.add(name.as_bytes(), b"1").unwrap();
@@ -165,7 +165,7 @@ fn a_server_of_http1_gets_a_path_and_chunks() {
 
 /// Tests a head without space for framing: without it the body would be parsed as the next request.
 #[test]
-fn a_head_that_rules_filled_to_its_limit_says_all_the_same_that_chunks_follow() {
+fn full_head_still_declares_chunked_encoding() {
     let fields = [
         (":method", "POST"),
         (":scheme", "https"),

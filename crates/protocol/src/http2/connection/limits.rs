@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn data_makes_no_good_for_streams_that_are_reset() {
+    fn data_does_not_offset_reset_streams() {
         let limits = Limits::default();
         for flood in [
             Flood::RapidResets,
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_done_nothing_yet_may_reset_little_at_once() {
+    fn new_peer_may_reset_few_streams() {
         let limits = Limits::default();
         let resets = |ended: u32| {
             let mut meters = Meters::default();

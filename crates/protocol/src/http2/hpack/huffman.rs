@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_alone_and_among_others_comes_back() {
+    fn every_byte_is_decoded_as_encoded() {
         for byte in 0..=u8::MAX {
             for count in [1, 2, 3, 7, 8, 9] {
                 let mut plain = vec![byte; count];

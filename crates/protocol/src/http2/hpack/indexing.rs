@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_never_indexed_what_repeats_is_and_what_is_new_each_time_is_not() {
+    fn only_repeated_fields_are_indexed_and_secrets_never() {
         let long = [b'x'; 300];
         let table: [(&str, &[u8], Indexing); 14] = [
             ("authorization", b"Basic dTpw", Indexing::Never),

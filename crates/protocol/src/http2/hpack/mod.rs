@@ -47,7 +47,7 @@ impl HpackError {
             HpackError::Integer => "an integer of the header block is too large",
             HpackError::Index => "the header block uses an index that does not exist",
             HpackError::HuffmanEos => "a Huffman string contains the end-of-string symbol",
-            HpackError::HuffmanPadding => "a Huffman string has wrong padding",
+            HpackError::HuffmanPadding => "a Huffman string has invalid padding",
             HpackError::TableSize => "the header table would be larger than the settings allow",
             HpackError::TableSizeMisplaced => "a header table size update at an invalid position",
             HpackError::TableSizeMissing => "the required reduction of the header table is missing",

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_entries_that_everyone_knows_by_heart_have_their_numbers() {
+    fn well_known_static_entries_have_their_indexes() {
         let table: [(usize, &[u8]); 7] = [
             (2, b":method"),
             (8, b":status"),

@@ -198,7 +198,7 @@ fn a_secret_is_marked_and_stays_out_of_the_table() {
 }
 
 #[test]
-fn blocks_that_say_what_cannot_be_are_refused() {
+fn invalid_header_blocks_are_refused() {
     use HpackError::*;
     let table: [(&str, HpackError); 22] = [
         ("80", Index),
@@ -237,7 +237,7 @@ fn blocks_that_say_what_cannot_be_are_refused() {
 }
 
 #[test]
-fn a_table_that_our_settings_made_smaller_is_said_to_be_so_by_the_next_block() {
+fn reduced_table_size_is_announced_in_the_next_block() {
     let mut decoder = Decoder::new(4096);
     decoder.set_table_bytes_max(100);
     let mut again = decoder.clone();
@@ -253,7 +253,7 @@ fn a_table_that_our_settings_made_smaller_is_said_to_be_so_by_the_next_block() {
 }
 
 #[test]
-fn the_encoder_tells_the_smallest_size_and_the_last() {
+fn encoder_announces_the_smallest_and_the_last_size() {
     let mut encoder = Encoder::new();
     let mut begun = |sizes: &[usize]| {
         for size in sizes {
@@ -321,7 +321,7 @@ fn a_block_of_references_to_one_large_entry_is_bounded() {
 }
 
 #[test]
-fn what_repeats_is_one_byte_and_what_does_not_pushes_nothing_out() {
+fn repeated_fields_are_one_byte_and_others_evict_nothing() {
     let mut encoder = Encoder::new();
     let head = [
         (&b":status"[..], &b"200"[..]),
@@ -371,7 +371,7 @@ fn field() -> impl Strategy<Value = (Vec<u8>, Vec<u8>, Indexing)> {
 
 proptest! {
     #[test]
-    fn what_is_encoded_is_decoded_whatever_the_table_sizes(
+    fn encoded_fields_are_decoded_with_any_table_size(
         blocks in proptest::collection::vec(
             (proptest::option::of(0usize..5000), proptest::collection::vec(field(), 0..25)),
             1..12,

@@ -426,7 +426,7 @@ fn an_interval_of_zero_in_version_3_is_refused() {
 }
 
 #[test]
-fn the_old_checksum_is_taken_where_the_group_is_among_the_ends() {
+fn old_checksum_with_the_group_address_is_accepted() {
     let all = captured();
     let old = all.iter().find(|p| p.what.ends_with("old checksum"));
     let packet = bytes(old.expect("it").hex);
@@ -445,7 +445,7 @@ fn the_old_checksum_is_taken_where_the_group_is_among_the_ends() {
 }
 
 #[test]
-fn what_arrives_of_an_interval_is_rounded_and_never_zero() {
+fn received_interval_is_rounded_and_never_zero() {
     let ms = Duration::from_millis;
     let table = [
         (VrrpVersion::V2, 10, 1000),
@@ -464,7 +464,7 @@ fn what_arrives_of_an_interval_is_rounded_and_never_zero() {
 }
 
 #[test]
-fn an_advert_names_no_more_than_its_count_can_say() {
+fn advert_lists_at_most_255_addresses() {
     let advert = Advert {
         version: VrrpVersion::V3,
         vrid: 1,

@@ -112,7 +112,7 @@ const PROBES: [(&str, Option<&str>, &str, &str, Manner); 4] = [
 ];
 
 #[test]
-fn probes_are_what_a_host_answers_and_its_answer_is_understood() {
+fn probes_get_replies_that_are_parsed() {
     for (address, source, hex, answer, manner) in PROBES {
         let address = ip(address);
         assert_eq!(probe(B, address, source.map(ip)), bytes(hex), "{address}");
@@ -130,7 +130,7 @@ fn probes_are_what_a_host_answers_and_its_answer_is_understood() {
 }
 
 #[test]
-fn a_question_names_the_address_of_who_asks() {
+fn probe_contains_the_senders_address() {
     for (_, source, hex, ..) in PROBES {
         let claimed = claim(&bytes(hex)).expect("a claim");
         assert_eq!(claimed.mac, B);
@@ -152,7 +152,7 @@ fn a_question_names_the_address_of_who_asks() {
 }
 
 #[test]
-fn a_source_of_the_other_family_is_none() {
+fn source_of_the_other_family_is_ignored() {
     let address = ip("fd09::1");
     assert_eq!(
         probe(B, address, Some(ip("10.9.0.2"))),
@@ -177,7 +177,7 @@ fn an_announcement_names_its_address_and_mac() {
 }
 
 #[test]
-fn what_is_padded_to_the_least_frame_of_ethernet_is_read_all_the_same() {
+fn padded_minimum_ethernet_frame_is_parsed() {
     for (_, _, hex) in ANNOUNCEMENTS {
         let mut padded = bytes(hex);
         let bare = claim(&padded);
@@ -187,7 +187,7 @@ fn what_is_padded_to_the_least_frame_of_ethernet_is_read_all_the_same() {
 }
 
 #[test]
-fn a_host_that_answers_for_another_is_told_from_it() {
+fn proxy_reply_is_distinguished_from_the_host() {
     let mut frame = announce(A, ip("10.9.0.9"), false);
     frame[6..12].copy_from_slice(&B);
     let claimed = claim(&frame).expect("a claim");
@@ -244,7 +244,7 @@ fn an_advertisement_without_a_mac_means_its_sender() {
 }
 
 #[test]
-fn arp_of_other_hardware_or_from_nobody_claims_nothing() {
+fn arp_of_other_hardware_or_without_sender_is_ignored() {
     type Change = fn(&mut Vec<u8>);
     let table: [(&str, Change); 5] = [
         ("InfiniBand", |f| f[15] = 32),
@@ -289,7 +289,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_announced_or_asked_is_understood(mac: [u8; 6], v4: [u8; 4], v6: [u8; 16]) {
+    fn announcements_and_probes_are_decoded_as_encoded(mac: [u8; 6], v4: [u8; 4], v6: [u8; 16]) {
         let mac = [mac[0] & 0xfe | 2, mac[1], mac[2], mac[3], mac[4], mac[5]];
         for address in [IpAddr::from(v4), IpAddr::from(v6)] {
             if address.is_unspecified() || address.is_multicast() {

@@ -14,7 +14,7 @@ fn silent_after(settings: Settings) -> u64 {
 }
 
 #[test]
-fn silence_is_believed_after_the_down_interval_of_its_version() {
+fn takeover_follows_the_down_interval_of_the_version() {
     let quick = |version: Settings, interval_ms: u64| Settings {
         interval: Duration::from_millis(interval_ms),
         ..version
@@ -116,13 +116,13 @@ fn the_owner_of_the_addresses_begins_as_master() {
 }
 
 #[test]
-fn what_a_process_before_left_in_the_kernel_is_released_at_the_start() {
+fn addresses_left_by_a_predecessor_are_released_at_start() {
     let mut desk = RuleFixture::new(settings());
     assert_eq!(desk.did_what(), ["release", "Backup"]);
 }
 
 #[test]
-fn each_advert_that_is_as_good_begins_the_wait_anew() {
+fn advert_of_equal_priority_restarts_the_down_timer() {
     for priority in [100, 101, 254, 255] {
         let mut desk = RuleFixture::new(settings());
         for second in 1..10 {
@@ -168,7 +168,7 @@ fn nopreempt_waits_for_silence() {
 }
 
 #[test]
-fn priority_zero_is_believed_after_the_skew() {
+fn priority_zero_takes_effect_after_the_skew() {
     for (settings, skew) in [(settings(), 609), (version_2(), 609)] {
         let mut desk = RuleFixture::new(Settings {
             preempt: false,
@@ -187,7 +187,7 @@ fn priority_zero_is_believed_after_the_skew() {
 }
 
 #[test]
-fn priority_zero_again_does_not_begin_the_skew_anew() {
+fn repeated_priority_zero_does_not_restart_the_skew() {
     let mut desk = RuleFixture::new(settings());
     desk.hear(2, 150);
     for ms in [1_000, 1_300, 1_600] {
@@ -199,7 +199,7 @@ fn priority_zero_again_does_not_begin_the_skew_anew() {
 }
 
 #[test]
-fn priority_zero_of_somebody_who_is_not_the_owner_changes_nothing() {
+fn priority_zero_of_a_backup_is_ignored() {
     let mut desk = RuleFixture::new(settings());
     for ms in [1_000, 2_000, 3_000] {
         desk.until(ms);

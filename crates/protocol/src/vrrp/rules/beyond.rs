@@ -30,7 +30,7 @@ fn why(desk: &RuleFixture) -> Reason {
 }
 
 #[test]
-fn without_an_answer_silence_is_believed_after_the_down_interval_and_the_wait() {
+fn takeover_follows_the_down_interval_and_unanswered_probes() {
     let mut desk = RuleFixture::new(probing());
     desk.did();
     desk.until(3_750);
@@ -41,7 +41,7 @@ fn without_an_answer_silence_is_believed_after_the_down_interval_and_the_wait() 
 }
 
 #[test]
-fn our_own_answer_is_none() {
+fn own_reply_is_ignored() {
     let mut desk = RuleFixture::new(probing());
     desk.until(3_650);
     answer(&mut desk, true);
@@ -50,7 +50,7 @@ fn our_own_answer_is_none() {
 }
 
 #[test]
-fn while_the_owners_kernel_answers_the_bound_is_waited_for() {
+fn takeover_waits_for_the_bound_while_the_kernel_replies() {
     let mut desk = RuleFixture::new(probing());
     desk.until(1_000);
     desk.hear(2, 200);
@@ -76,7 +76,7 @@ fn yields(desk: &mut RuleFixture, yields_to_users: bool) {
 }
 
 #[test]
-fn router_that_yields_takes_nothing_while_another_machine_uses_the_address() {
+fn yielding_router_takes_no_address_in_use() {
     let mut desk = RuleFixture::new(probing());
     yields(&mut desk, true);
     for ms in (3_610..20_000).step_by(50) {
@@ -93,7 +93,7 @@ fn router_that_yields_takes_nothing_while_another_machine_uses_the_address() {
 }
 
 #[test]
-fn master_that_yields_gives_the_address_to_the_machine_that_uses_it() {
+fn yielding_master_releases_an_address_in_use() {
     let mut desk = RuleFixture::new(probing());
     desk.until(4_000);
     assert_eq!(desk.state(0), VrrpState::Master);
@@ -132,7 +132,7 @@ fn an_advert_at_any_time_ends_the_probing() {
 }
 
 #[test]
-fn nobody_is_asked_about_an_owner_that_stopped_or_is_preempted() {
+fn no_probes_for_a_stopped_or_preempted_owner() {
     for priority in [0, 50] {
         let mut desk = RuleFixture::new(probing());
         desk.until(3_000);
@@ -145,7 +145,7 @@ fn nobody_is_asked_about_an_owner_that_stopped_or_is_preempted() {
 }
 
 #[test]
-fn a_late_timer_is_our_own_silence_twice_in_a_row_and_no_more() {
+fn late_timer_extends_the_wait_at_most_twice() {
     let mut desk = RuleFixture::new(settings());
     desk.hear(2, 200);
     for (late_ms, expected) in [
@@ -187,7 +187,7 @@ fn a_pause_that_ends_before_the_down_interval_does_is_noticed_too() {
 }
 
 #[test]
-fn a_frozen_master_gives_way_to_whoever_it_finds() {
+fn frozen_master_yields_to_another_master() {
     for priority in [50, 100, 200] {
         let mut desk = RuleFixture::master(settings());
         desk.freeze_until(20_000);
@@ -202,7 +202,7 @@ fn a_frozen_master_gives_way_to_whoever_it_finds() {
 }
 
 #[test]
-fn a_frozen_master_that_finds_nobody_listens_then_speaks_and_announces() {
+fn frozen_master_without_rival_listens_then_sends_adverts() {
     let mut desk = RuleFixture::master(settings());
     desk.freeze_until(20_000);
     desk.wake();
@@ -219,7 +219,7 @@ fn a_frozen_master_that_finds_nobody_listens_then_speaks_and_announces() {
 }
 
 #[test]
-fn a_frozen_master_whose_kernel_is_asked_speaks_at_once() {
+fn frozen_master_that_was_probed_sends_adverts_at_once() {
     let mut desk = RuleFixture::new(probing());
     desk.until(3_800);
     desk.did();
@@ -253,7 +253,7 @@ fn a_hand_over_keeps_the_address_until_another_one_is_master() {
 }
 
 #[test]
-fn what_was_handed_over_is_not_preempted_while_its_owner_is_as_good() {
+fn handed_over_address_is_not_preempted_at_equal_health() {
     let mut desk = RuleFixture::master(settings());
     desk.until(4_300);
     desk.give(|router, now| {
@@ -287,7 +287,7 @@ fn requests_that_have_finished_end_the_drain() {
 }
 
 #[test]
-fn a_hand_over_that_nobody_takes_is_withdrawn() {
+fn hand_over_without_a_taker_is_withdrawn() {
     let mut desk = RuleFixture::master(settings());
     desk.until(4_300);
     desk.give(|router, now| {
@@ -309,7 +309,7 @@ fn only_a_master_hands_over() {
 }
 
 #[test]
-fn a_process_that_was_killed_goes_on_if_nobody_can_have_taken_over() {
+fn killed_master_resumes_if_no_takeover_was_possible() {
     let cases = [
         (settings(), 3_609, VrrpState::Master),
         (settings(), 3_611, VrrpState::Backup),
@@ -336,7 +336,7 @@ fn a_process_that_was_killed_goes_on_if_nobody_can_have_taken_over() {
 }
 
 #[test]
-fn a_successor_goes_on_in_the_same_state_and_the_one_before_says_nothing() {
+fn successor_continues_the_state_and_predecessor_is_silent() {
     for seconds in [2, 10] {
         let mut desk = RuleFixture::new(settings());
         for second in 0..seconds.min(3) {
@@ -368,7 +368,7 @@ fn a_successor_goes_on_in_the_same_state_and_the_one_before_says_nothing() {
 }
 
 #[test]
-fn a_third_machine_that_uses_the_address_is_told_and_answered_after_an_interval() {
+fn address_conflict_is_reported_and_defended() {
     let mut desk = RuleFixture::master(settings());
     desk.until(4_000);
     let notes = desk.notes(|router, now| {
@@ -386,7 +386,7 @@ fn a_third_machine_that_uses_the_address_is_told_and_answered_after_an_interval(
 }
 
 #[test]
-fn an_owner_that_answers_each_announcement_is_contested_ever_more_rarely() {
+fn repeated_conflicts_are_defended_with_back_off() {
     let mut desk = RuleFixture::master(settings());
     let announced = |desk: &mut RuleFixture, begin: u64, until: u64| {
         for ms in (begin..until).step_by(500) {
@@ -414,7 +414,7 @@ fn an_owner_that_answers_each_announcement_is_contested_ever_more_rarely() {
 }
 
 #[test]
-fn a_hand_over_is_shown_until_somebody_took_over_or_nobody_did() {
+fn hand_over_is_reported_until_it_succeeds_or_fails() {
     let mut desk = RuleFixture::master(settings());
     desk.until(4_100);
     let shown = |desk: &RuleFixture| desk.router.status(Instance(0)).unwrap().handing_over;
@@ -429,7 +429,7 @@ fn a_hand_over_is_shown_until_somebody_took_over_or_nobody_did() {
 }
 
 #[test]
-fn a_node_at_our_place_of_prefer_is_noticed_until_it_has_another() {
+fn duplicate_position_in_prefer_is_reported() {
     let mut desk = RuleFixture::new(Settings {
         priority: 210,
         place: vec![210, 130, 50],
@@ -451,7 +451,7 @@ fn a_node_at_our_place_of_prefer_is_noticed_until_it_has_another() {
 }
 
 #[test]
-fn a_deleted_address_is_put_back_at_once_and_not_for_ever() {
+fn deleted_address_is_restored_within_a_limit() {
     let mut desk = RuleFixture::master(settings());
     desk.until(4_000);
     desk.give(|router, now| router.handle_address_lost(now, Instance(0)));

@@ -83,7 +83,7 @@ fn a_fault_of_one_is_a_fault_of_all() {
 }
 
 #[test]
-fn when_one_gives_way_all_do() {
+fn group_yields_as_a_whole() {
     let mut desk = masters();
     desk.until(4_000);
     desk.hear_at(0, 2, 200);
@@ -100,7 +100,7 @@ fn when_one_gives_way_all_do() {
 }
 
 #[test]
-fn a_member_that_was_ready_waits_anew_when_its_owner_speaks() {
+fn ready_member_waits_again_after_an_advert() {
     let mut desk = begun();
     for ms in [1_000, 2_000, 3_000, 4_000] {
         desk.until(ms);
@@ -114,7 +114,7 @@ fn a_member_that_was_ready_waits_anew_when_its_owner_speaks() {
 }
 
 #[test]
-fn a_group_goes_on_as_a_whole_or_not_at_all() {
+fn group_resumes_as_a_whole_or_not_at_all() {
     for (second, expected) in [(1, VrrpState::Master), (100, VrrpState::Backup)] {
         let mut desk = pair();
         let now = desk.now();

@@ -32,7 +32,7 @@ fn an_advert_goes_out_in_each_interval() {
 }
 
 #[test]
-fn neighbours_are_told_again_after_the_delay_and_at_refreshes() {
+fn neighbours_get_announcements_after_delay_and_refresh() {
     let garp = Garp {
         delay: Duration::from_millis(1_500),
         repeat: 2,
@@ -53,7 +53,7 @@ fn neighbours_are_told_again_after_the_delay_and_at_refreshes() {
 }
 
 #[test]
-fn no_block_is_sent_where_none_is_wanted() {
+fn no_announcements_when_disabled() {
     let garp = Garp {
         delay: Duration::ZERO,
         repeat: 0,
@@ -65,7 +65,7 @@ fn no_block_is_sent_where_none_is_wanted() {
 }
 
 #[test]
-fn a_higher_priority_takes_the_addresses_and_an_equal_one_from_a_higher_address() {
+fn higher_priority_or_equal_with_higher_address_wins() {
     // Sender, priority, and whether the router yields; it is 10.9.0.5 with 100.
     let cases = [
         (2, 101, true),
@@ -94,7 +94,7 @@ fn a_higher_priority_takes_the_addresses_and_an_equal_one_from_a_higher_address(
 }
 
 #[test]
-fn a_lower_advert_is_answered_by_an_advert_and_announcements_now_and_later() {
+fn lower_advert_triggers_advert_and_announcements() {
     let mut desk = RuleFixture::master(settings());
     desk.until(4_000);
     desk.hear(2, 50);
@@ -120,7 +120,7 @@ fn lower_prio_no_advert_only_announces() {
 }
 
 #[test]
-fn higher_prio_send_advert_speaks_before_it_gives_way_also_to_one_that_it_preempted() {
+fn higher_prio_send_advert_sends_before_yielding() {
     for (sends, expected) in [
         (true, &["advert 100", "release", "Backup"][..]),
         (false, &["release", "Backup"][..]),
@@ -140,7 +140,7 @@ fn higher_prio_send_advert_speaks_before_it_gives_way_also_to_one_that_it_preemp
 }
 
 #[test]
-fn priority_zero_is_answered_at_once() {
+fn priority_zero_triggers_an_advert_at_once() {
     let mut desk = RuleFixture::master(settings());
     desk.until(4_000);
     desk.hear(2, 0);
@@ -149,7 +149,7 @@ fn priority_zero_is_answered_at_once() {
 }
 
 #[test]
-fn answers_are_no_more_than_four_in_an_interval_and_the_last_one_is_not_forgotten() {
+fn triggered_adverts_are_limited_to_four_per_interval() {
     let mut desk = RuleFixture::master(settings());
     for n in 0..1_000 {
         desk.until(4_609 + n);
@@ -164,7 +164,7 @@ fn answers_are_no_more_than_four_in_an_interval_and_the_last_one_is_not_forgotte
 }
 
 #[test]
-fn two_owners_of_the_addresses_are_told_and_ours_is_254_from_then_on_as_keepalived_does() {
+fn second_address_owner_is_reported_and_ours_becomes_254() {
     let mut desk = RuleFixture::new(Settings {
         priority: 255,
         starts_as_master: true,
@@ -177,7 +177,7 @@ fn two_owners_of_the_addresses_are_told_and_ours_is_254_from_then_on_as_keepaliv
 }
 
 #[test]
-fn a_stop_releases_then_says_so() {
+fn stop_releases_before_the_final_advert() {
     let mut desk = RuleFixture::master(settings());
     desk.give(|router, now| router.stop_all(now));
     assert_eq!(desk.did_what(), ["release", "advert 0", "Init"]);
@@ -187,7 +187,7 @@ fn a_stop_releases_then_says_so() {
 }
 
 #[test]
-fn a_stop_as_backup_says_nothing() {
+fn backup_stops_without_an_advert() {
     let mut desk = RuleFixture::new(settings());
     desk.did();
     desk.give(|router, now| router.stop(now, Instance(0)));
@@ -195,7 +195,7 @@ fn a_stop_as_backup_says_nothing() {
 }
 
 #[test]
-fn a_fault_releases_then_says_so_and_its_end_begins_as_a_backup() {
+fn fault_releases_then_recovery_begins_as_backup() {
     let mut desk = RuleFixture::master(settings());
     let words = || Some("eth0 is down".to_owned());
     desk.give(|router, now| router.set_fault(now, Instance(0), words()));

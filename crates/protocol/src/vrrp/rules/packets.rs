@@ -193,7 +193,7 @@ fn of_the_way() -> Vec<Case> {
 }
 
 #[test]
-fn what_is_not_for_us_is_dropped_and_counted() {
+fn packets_for_others_are_dropped_and_counted() {
     let cases = of_the_head().into_iter().chain(of_the_list());
     for case in cases.chain(of_the_way()) {
         let mut desk = RuleFixture::new(case.ours);
@@ -246,7 +246,7 @@ fn skip_check_adv_addr_compares_the_list_only_when_the_owner_changes() {
 }
 
 #[test]
-fn a_dropped_packet_is_told_once_until_it_changes() {
+fn dropped_packets_are_reported_once_per_reason() {
     let mut desk = RuleFixture::new(settings());
     let theirs = with_addresses(&[77]);
     let mut notes = Vec::new();
@@ -279,7 +279,7 @@ fn a_flood_of_strangers_is_not_a_flood_of_notes() {
 }
 
 #[test]
-fn our_own_packets_are_not_heard() {
+fn own_packets_are_ignored() {
     let mut desk = RuleFixture::master(settings());
     desk.hear(5, 200);
     assert_eq!(desk.state(0), VrrpState::Master);

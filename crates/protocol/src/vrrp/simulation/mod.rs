@@ -85,7 +85,7 @@ fn history(seed: u64, defect: Option<VrrpDefect>) -> Result<(), String> {
 }
 
 #[test]
-fn ten_thousand_histories_hold_what_was_promised() {
+fn ten_thousand_histories_keep_the_invariants() {
     let seeds = match setting("VRRP_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..setting("VRRP_SEEDS").unwrap_or(HISTORIES),
@@ -111,7 +111,7 @@ fn finds(defect: VrrpDefect) -> Option<u64> {
 }
 
 #[test]
-fn code_that_is_broken_on_purpose_is_found_out() {
+fn deliberate_defects_are_found() {
     let all = [
         VrrpDefect::NeverPreempts,
         VrrpDefect::IgnoresPriorityZero,

@@ -342,7 +342,7 @@ impl VrrpSimulation {
             self.scene.hosts[host].master_since = now;
             self.scene.hosts[host].unsure =
                 !matches!(why, Reason::OwnerStopped { .. } | Reason::Preempts { .. });
-            // Whoever was master before, neighbours have just received this machine's announcement.
+            // Neighbours just received this machine's announcement, so the previous master is irrelevant.
             let told = !self.scene.network.isolated[host];
             self.scene.unsure &= self.other_rules(host) || !told;
         }
@@ -656,7 +656,7 @@ impl VrrpSimulation {
             let input = forge::packet(&mut self.random, &settings);
             self.push(at, VrrpSimulationEvent::Arrive(host, input));
         }
-        // Forged adverts are believed for a while, and so is the interval in them.
+        // Forged adverts are accepted for a while, and so is the interval in them.
         let down = down_ns(&settings, self.scene.plan.interval_ns);
         self.scene.forged_until = self.scene.forged_until.max(at + down);
     }

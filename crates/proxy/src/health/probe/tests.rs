@@ -69,7 +69,7 @@ fn told(result: &CheckResult) -> (CheckStatus, String) {
 }
 
 #[test]
-fn checks_of_a_server_with_tls_speak_it() {
+fn checks_of_a_tls_server_use_tls() {
     let address = origin();
     let server = |options: &str| format!("server a {address} check inter 10s {options}");
     let plain = check(&server("ssl verify none"));
@@ -80,7 +80,7 @@ fn checks_of_a_server_with_tls_speak_it() {
     assert_eq!(told(&check(&only_checks)).0, CheckStatus::Layer6Ok);
     let never = server("ssl verify none no-check-ssl");
     assert_eq!(told(&check(&never)).0, CheckStatus::Layer4Ok);
-    // To a port of their own they do not, unless it is said.
+    // Not to a check port of its own, unless configured.
     let own_port = server(&format!("ssl verify none port {}", address.port()));
     assert_eq!(told(&check(&own_port)).0, CheckStatus::Layer4Ok);
 }
@@ -104,7 +104,7 @@ fn hello(answer: &'static [u8], waits: bool) -> (CheckStatus, String) {
 }
 
 #[test]
-fn a_hello_is_answered_by_who_speaks_tls_and_by_nobody_else() {
+fn hello_check_succeeds_only_with_tls_servers() {
     // Each beside haproxy 2.6.12.
     let ok = (CheckStatus::Layer6Ok, String::new());
     let bad = (CheckStatus::Layer6Invalid, String::new());
@@ -143,7 +143,7 @@ fn handshakes_of_checks_are_counted() {
 }
 
 #[test]
-fn a_check_fails_where_the_certificate_is_not_believed() {
+fn check_fails_with_an_untrusted_certificate() {
     let address = origin();
     let file = std::env::temp_dir().join(format!("evenkeel-check-{}.pem", std::process::id()));
     let stranger = pki::self_signed(&Leaf::default()).expect("made");
@@ -160,7 +160,7 @@ fn a_check_fails_where_the_certificate_is_not_believed() {
 }
 
 #[test]
-fn a_server_without_tls_fails_a_check_that_wants_it() {
+fn tls_check_fails_without_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_in_lines() {
+    fn addresses_are_listed_one_per_line() {
         let report = vitals::example();
         let www = report.find(Service::KIND, "www").unwrap();
         insta::assert_snapshot!(lines(&report) + "\n" + &report.lines_of(www));

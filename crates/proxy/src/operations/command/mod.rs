@@ -509,7 +509,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_found_by_the_beginnings_of_their_words_and_over_slips() {
+    fn commands_match_prefixes_and_near_misses() {
         let (own, _) = COMMANDS.split_at(COMMANDS.len() - ALWAYS);
         for (asked, found) in [
             ("shw stat", "show stat"),
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn no_command_is_both_built_and_not() {
+    fn no_command_is_both_supported_and_unsupported() {
         for name in NOT_BUILT {
             let words: Vec<&str> = name.split(' ').collect();
             assert!(

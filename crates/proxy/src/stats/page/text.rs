@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn markup_cannot_come_out_of_a_text() {
+    fn markup_in_text_is_escaped() {
         assert_eq!(
             made(|o| escape(o, "a<b> & \"c\" 'd' é")),
             "a&lt;b&gt; &amp; &quot;c&quot; &#39;d&#39; é"

@@ -79,7 +79,7 @@ fn resets_that_the_peer_forces_end_the_connection() {
 }
 
 #[test]
-fn heads_that_are_too_long_again_and_again_end_the_connection() {
+fn repeated_oversized_heads_end_the_connection() {
     let respond = |connection: &mut Connection, n, status| {
         feed(connection, &get(id(n)));
         connection
@@ -147,7 +147,7 @@ fn frames_without_content_end_the_connection() {
 }
 
 #[test]
-fn data_in_tiny_pieces_and_without_pause_ends_the_connection() {
+fn continuous_tiny_data_frames_end_the_connection() {
     let mut connection = server();
     feed(&mut connection, &post(1));
     let (why, _) = flood(&mut connection, true, |_, _| data(1, 0, b"x"));
@@ -155,7 +155,7 @@ fn data_in_tiny_pieces_and_without_pause_ends_the_connection() {
 }
 
 #[test]
-fn frames_that_ask_for_answers_end_the_connection_read_or_not() {
+fn floods_of_pings_and_settings_end_the_connection() {
     let ping = frame(PING, 0, 0, &[7; 8]);
     for read in [true, false] {
         assert_eq!(
@@ -211,7 +211,7 @@ fn frames_on_closed_streams_end_the_connection() {
 }
 
 #[test]
-fn a_window_of_one_byte_does_not_make_us_send_byte_by_byte_for_ever() {
+fn one_byte_windows_do_not_cause_endless_tiny_frames() {
     let mut connection = server();
     feed(&mut connection, &[settings(&[(4, 0)]), get(1)].concat());
     connection
@@ -227,7 +227,7 @@ fn a_window_of_one_byte_does_not_make_us_send_byte_by_byte_for_ever() {
 }
 
 #[test]
-fn a_list_that_is_too_long_is_told_and_the_tables_stay_right() {
+fn oversized_list_is_reported_and_tables_stay_consistent() {
     let mut options = Options::new(Http2Role::Server);
     options.header_list_bytes_max = 1000;
     let mut connection = server_with(options);
@@ -265,7 +265,7 @@ fn a_list_that_is_too_long_is_told_and_the_tables_stay_right() {
 }
 
 #[test]
-fn a_peer_that_takes_nothing_bounds_the_output() {
+fn output_to_a_stalled_peer_is_bounded() {
     let mut connection = server();
     let wide = [
         settings(&[(4, (1 << 31) - 1)]),
@@ -290,7 +290,7 @@ fn a_peer_that_takes_nothing_bounds_the_output() {
 }
 
 #[test]
-fn a_client_that_gives_windows_back_often_is_served() {
+fn frequent_window_updates_are_accepted() {
     let mut connection = server();
     feed(&mut connection, &get(1));
     connection
@@ -341,7 +341,7 @@ fn ordinary_request(connection: &mut Connection, n: u32) {
 }
 
 #[test]
-fn good_clients_trip_nothing_in_many_requests_without_pause() {
+fn well_behaved_clients_trigger_no_limit() {
     let mut connection = server();
     for n in 0..30_000 {
         ordinary_request(&mut connection, n);

@@ -38,7 +38,7 @@ fn offer(connection: &mut Connection, mut input: &[u8]) -> Vec<RecordedEvent> {
 }
 
 #[test]
-fn windows_are_given_back_when_half_of_them_is_consumed() {
+fn window_is_updated_after_half_is_consumed() {
     let mut connection = narrow();
     offer(&mut connection, &[post(1), data(1, 0, &[0; 1000])].concat());
     connection.consumed(StreamId(1), 499);
@@ -52,7 +52,7 @@ fn windows_are_given_back_when_half_of_them_is_consumed() {
 }
 
 #[test]
-fn a_client_that_ended_its_stream_gets_the_rest_of_the_window_back() {
+fn ended_stream_returns_its_connection_window() {
     let mut connection = narrow();
     let end = data(1, FLAG_END_STREAM, &[0; 38]);
     offer(&mut connection, &[post(1), end].concat());
@@ -71,7 +71,7 @@ fn a_client_that_ended_its_stream_gets_the_rest_of_the_window_back() {
 }
 
 #[test]
-fn padding_and_what_nobody_wants_come_back_by_themselves() {
+fn padding_and_discarded_data_return_their_window() {
     let mut connection = narrow();
     feed(&mut connection, &post(1));
     let padded = [[251].as_slice(), &[0; 255]].concat();
@@ -91,7 +91,7 @@ fn padding_and_what_nobody_wants_come_back_by_themselves() {
 }
 
 #[test]
-fn a_stream_that_is_reset_within_a_frame_gives_the_rest_back() {
+fn reset_within_a_frame_returns_its_window() {
     let mut connection = server();
     let whole = [post(1), data(1, 0, &[0; 16_000])].concat();
     let before = connection.receive_window;

@@ -459,7 +459,7 @@ fn ask(
 }
 
 #[test]
-fn an_h2_server_answers_us() {
+fn h2_server_responds() {
     for (window, ours, piece) in [
         (65_535, 65_535, 16_384),
         (1_000, 2_000, 700),

@@ -43,7 +43,7 @@ fn pair() -> (Connection, Connection) {
 }
 
 #[test]
-fn a_request_and_its_answer_with_trailers_cross() {
+fn request_and_response_with_trailers_are_transferred() {
     let (mut client, mut server) = pair();
     let stream = request(&mut client, false);
     assert_eq!(client.send_data(stream, b"body", false), Ok(4));
@@ -99,7 +99,7 @@ fn bodies_of_any_length_pass_through_narrow_windows() {
 }
 
 #[test]
-fn a_client_opens_as_many_streams_as_the_server_takes() {
+fn client_opens_as_many_streams_as_allowed() {
     let (mut client, mut server) = pair_with(|options| options.concurrent_streams_max = 3);
     assert_eq!(server.open(), Err(OpenError::GoingAway));
     for _ in 0..3 {

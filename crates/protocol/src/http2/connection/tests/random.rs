@@ -282,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn two_of_us_never_blame_one_another(
+    fn two_own_endpoints_report_no_errors(
         deeds in prop::collection::vec((any::<bool>(), deed()), 0..300),
         windows in (1u32..100_000, 1u32..100_000),
     ) {

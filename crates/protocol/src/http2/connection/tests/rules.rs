@@ -134,7 +134,7 @@ fn frames_have_the_form_of_section_4() {
 }
 
 #[test]
-fn an_idle_stream_takes_headers_only() {
+fn idle_stream_accepts_headers_only() {
     let idle = Conn(ProtocolError, Why::StreamIdle);
     let continuation = || frame(CONTINUATION, FLAG_END_HEADERS, 1, &block(GET));
     let alone = Conn(ProtocolError, Why::Continuation);
@@ -156,7 +156,7 @@ fn an_idle_stream_takes_headers_only() {
 }
 
 #[test]
-fn a_half_closed_stream_takes_no_content() {
+fn half_closed_stream_accepts_no_content() {
     let trailers = || headers(1, FLAG_END_STREAM, &[("a", "b")]);
     let continuation = || frame(CONTINUATION, FLAG_END_HEADERS, 1, &block(GET));
     let alone = Conn(ProtocolError, Why::Continuation);
@@ -188,7 +188,7 @@ fn a_half_closed_stream_takes_no_content() {
 }
 
 #[test]
-fn a_stream_that_the_peer_reset_takes_nothing() {
+fn stream_reset_by_the_peer_accepts_nothing() {
     let trailers = || headers(1, FLAG_END_STREAM, &[("a", "b")]);
     let continuation = || frame(CONTINUATION, FLAG_END_HEADERS, 1, &block(GET));
     let alone = Conn(ProtocolError, Why::Continuation);
@@ -261,7 +261,7 @@ fn stream_numbers_go_up_and_no_stream_depends_on_itself() {
 }
 
 #[test]
-fn what_comes_on_a_stream_that_ended_is_an_error_of_the_connection() {
+fn frame_on_an_ended_stream_is_a_connection_error() {
     let ended = || {
         let mut connection = server();
         feed(&mut connection, &get(1));
@@ -299,7 +299,7 @@ fn what_comes_on_a_stream_that_ended_is_an_error_of_the_connection() {
 }
 
 #[test]
-fn what_was_under_way_when_we_reset_a_stream_is_ignored() {
+fn frames_in_flight_after_our_reset_are_ignored() {
     let reset = || {
         let mut connection = server();
         feed(&mut connection, &post(1));
@@ -442,7 +442,7 @@ fn asked() -> Connection {
 }
 
 #[test]
-fn an_answer_has_interim_heads_then_one_head_then_trailers() {
+fn response_has_interim_heads_one_head_and_trailers() {
     let mut connection = asked();
     let interim = headers(1, 0, &[(":status", "103")]);
     let input = [
@@ -465,7 +465,7 @@ fn an_answer_has_interim_heads_then_one_head_then_trailers() {
 }
 
 #[test]
-fn a_server_that_breaks_the_order_of_its_answer_is_told_so() {
+fn response_in_the_wrong_order_is_an_error() {
     let ended = |code| headers(1, FLAG_END_STREAM, &[(":status", code)]);
     type Case = (&'static str, Vec<Vec<u8>>, (u32, ErrorCode));
     let cases: Vec<Case> = vec![

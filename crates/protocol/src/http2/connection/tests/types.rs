@@ -268,7 +268,7 @@ fn settings_have_the_values_of_section_6_5_2() {
 }
 
 #[test]
-fn a_ping_is_answered_with_what_it_carried() {
+fn ping_response_has_the_same_data() {
     let mut connection = server();
     assert_eq!(feed(&mut connection, &frame(PING, 0, 0, b"12345678")), []);
     let head = Http2FrameHeader {

@@ -116,7 +116,7 @@ fn arrival(account: &mut RequestTimeline, entry: &Entry, moments: &Moments) {
         (false, _) => account.at(Some(0), "session accepted"),
         (true, Some(ms)) => account.at(Some(ms), "request headers complete"),
         (true, None) if entry.text(EntryText::Method).is_empty() => {
-            account.more("no complete request came");
+            account.more("no complete request was received");
         }
         // Time in the tarpit counts as queue time.
         (true, None) => account.at(Some(0), "request received"),
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happened_is_told_in_the_order_of_time() {
+    fn account_is_in_chronological_order() {
         let mut account = RequestTimeline::default();
         account.at(Some(0), "request");
         account.more("rule");

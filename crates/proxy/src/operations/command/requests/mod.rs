@@ -125,7 +125,9 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
 
 fn off(context: &Context) -> Option<CommandReply> {
     let kept = context.runtime.config().global.requests_kept();
-    (kept == 0).then(|| CommandReply::error("No requests are kept: the line `request-history 0` in `global` turns that off; `request-history 1024` keeps some, from the next reload on.\n"))
+    let words = "No requests are kept: `request-history 0` in `global` disables the history. \
+        `request-history 1024` enables it, from the next reload on.\n";
+    (kept == 0).then(|| CommandReply::error(words))
 }
 
 /// `show request [json] <id>`, or with a line of a log as payload.

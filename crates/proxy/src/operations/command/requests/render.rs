@@ -131,7 +131,10 @@ pub(super) fn why_server(told: &HistoryEntry) -> Option<String> {
         words = if name == server {
             by
         } else {
-            format!("{words}; {}, given by {by}, could not take it", safe(name))
+            format!(
+                "{words}; {}, selected by {by}, was not available",
+                safe(name)
+            )
         };
     }
     if entry.effort.redispatched {

@@ -8,7 +8,7 @@ const OFF: &str = "global\n request-history 0\nfrontend web\n mode http\n bind 1
 const ON: &str = "frontend web\n mode http\n bind 127.0.0.1:80\n";
 
 #[test]
-fn wrong_words_and_a_history_that_is_off_are_said() {
+fn invalid_filters_and_a_disabled_history_are_reported() {
     let on = context(ON);
     let operator = |command: &str| ask(&on, StatsLevel::Operator, command);
     let wrong = operator("show requests hots x");
@@ -24,13 +24,14 @@ fn wrong_words_and_a_history_that_is_off_are_said() {
         let off = ask(&context(OFF), StatsLevel::Operator, command);
         assert_eq!(
             off,
-            "No requests are kept: the line `request-history 0` in `global` turns that off; `request-history 1024` keeps some, from the next reload on.\n\n"
+            "No requests are kept: `request-history 0` in `global` disables the history. `request-history \
+             1024` enables it, from the next reload on.\n\n"
         );
     }
 }
 
 #[test]
-fn what_clients_send_is_shown_as_one_word_without_control_characters() {
+fn client_data_is_shown_as_one_printable_word() {
     assert_eq!(
         render::safe(b"/a b\x1b[2J\n\x80\\"),
         "/a\\x20b\\x1B[2J\\x0A\\x80\\\\"
