@@ -298,8 +298,8 @@ fn a_portal_opens_what_runs_on_another_node() {
     let mut terminal = olga.open(TERMINAL);
     let stop = ["guest", "stop", "mail", "--kill"];
     site.alpha.command(&stop).well();
-    display.reads("The guest does not run any more.");
-    terminal.reads("The guest does not run any more.");
+    display.reads("The guest no longer runs.");
+    terminal.reads("The guest no longer runs.");
     opens_by_spice(&olga);
 }
 

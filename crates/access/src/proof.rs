@@ -332,7 +332,7 @@ impl Authenticator {
             .await?;
         let found = found.filter(|_| is_right).ok_or(SignInError::Wrong)?;
         if !directory.can_sign_in(&found.groups) {
-            let words = format!("{} is in no group that may sign in", found.name);
+            let words = format!("no group of {} may sign in", found.name);
             self.standing.log(&words);
             return Err(SignInError::Wrong);
         }

@@ -180,7 +180,7 @@ fn groups_of(account: &Account) -> Result<Option<Vec<String>>, String> {
     if bytes <= GROUPS_BYTES_MAX {
         Ok(Some(account.groups.clone()))
     } else {
-        Err("the user is in more groups than a session has room for".to_owned())
+        Err("the user is in more groups than a session can store".to_owned())
     }
 }
 

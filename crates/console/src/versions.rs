@@ -53,7 +53,7 @@ pub async fn ask(
             })
         }
         Ok(Err(error)) => Err(language::reason(&error)),
-        Err(_) => Err("the control role did not answer in time".to_owned()),
+        Err(_) => Err("the control role did not respond in time".to_owned()),
     }
 }
 

@@ -237,8 +237,8 @@ fn find_state_changes(before: &MachineReport, now: &MachineReport) -> Vec<(Strin
                 && let (Some(old), Some(new)) = (process(was), process(subject))
                 && old != new
             {
-                let why = format!("process {new} has followed process {old}");
-                all.push((named(subject), event("", "started anew", &why)));
+                let why = format!("process {new} replaced process {old}");
+                all.push((named(subject), event("", "restarted", &why)));
             }
         }
     }
@@ -414,7 +414,7 @@ mod tests {
         let first = with(good, "7", &[event(1, "moved"), event(2, "screen")]);
         // The supervisor does not respond to one poll.
         let mut silent = with(good, "7", &[]);
-        silent.reports = vec![StatusReport::silent("supervisor", "it did not answer")];
+        silent.reports = vec![StatusReport::silent("supervisor", "it did not respond")];
         silent.merge_changes(&first);
         assert_eq!(told(&silent), ["screen", "moved"]);
         let mut again = with(good, "7", &[event(1, "moved"), event(2, "screen")]);
@@ -429,7 +429,7 @@ mod tests {
         reloaded.merge_changes(&anew);
         assert_eq!(
             reloaded.changes.back().unwrap().1.why,
-            "process 9 has followed process 8"
+            "process 9 replaced process 8"
         );
     }
 

@@ -208,7 +208,7 @@ async fn forward_while<S>(
                 }
                 let written = timeout(SEND_LIMIT, to.write_all(&bytes)).await;
                 if !matches!(written, Ok(Ok(()))) {
-                    break Some("The guest takes no more input.");
+                    break Some("The guest accepts no more input.");
                 }
                 (heard, sent) = (Instant::now(), 0);
             }

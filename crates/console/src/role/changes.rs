@@ -33,7 +33,7 @@ pub fn between(before: &StatusReport, now: &StatusReport, at: Moment) -> Vec<(St
         let (from, to) = (state(was), state(member));
         (from != to).then(|| {
             let why = match (from, to) {
-                (_, AWAY) => silence(member, "nothing heard from it for"),
+                (_, AWAY) => silence(member, "no message from it for"),
                 (AWAY, _) => silence(was, "it was away for"),
                 _ => member.why.clone(),
             };
@@ -173,7 +173,7 @@ mod tests {
             all.extend(told(&pair[0], &pair[1]));
         }
         insta::assert_snapshot!(all.join("\n"), @r"
-        member alpha: reachable → away: nothing heard from it for 3 s
+        member alpha: reachable → away: no message from it for 3 s
         cluster shop: alpha is the leader → beta is the leader: alpha is away
         member alpha: away → reachable: it was away for 52 s
         ");

@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(why(&at("beta", "7", true)), "");
         assert!(why(&at("beta", "8", true)).contains("upgraded or restarted"));
         assert!(why(&at("alpha", "7", true)).contains("moved to alpha"));
-        assert!(why(&at("beta", "7", false)).contains("does not run any more"));
+        assert!(why(&at("beta", "7", false)).contains("no longer runs"));
         let mut cut_off = at("beta", "7", true);
         let mut members = cut_off.members.iter_mut();
         let beta = members.find(|one| one.name == "beta").unwrap();

@@ -168,11 +168,11 @@ impl Portal {
         // Otherwise a page of another site could open the screen with the cookie of this one.
         let is_own = head.headers.contains_key(ORIGIN) && sign_in::is_own(head);
         if matches!(asked, UpgradeRequestKind::Socket(_)) && !is_own {
-            let words = "This is opened by its own page only.";
+            let words = "Only its own page can open this connection.";
             return reply::text(StatusCode::FORBIDDEN, words);
         }
         if matches!(asked, UpgradeRequestKind::OtherVersion) {
-            let words = "This takes version 13 of WebSocket (RFC 6455).";
+            let words = "This requires WebSocket version 13 (RFC 6455).";
             let mut reply = reply::text(StatusCode::UPGRADE_REQUIRED, words);
             reply::set(&mut reply, SEC_WEBSOCKET_VERSION, socket::VERSION);
             return reply;

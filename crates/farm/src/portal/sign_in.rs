@@ -53,9 +53,10 @@ impl FormFields {
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(facts.failure(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large."))
             }
-            Ok(Err(_)) | Err(_) => {
-                Err(facts.failure(StatusCode::BAD_REQUEST, "The form did not come whole."))
-            }
+            Ok(Err(_)) | Err(_) => Err(facts.failure(
+                StatusCode::BAD_REQUEST,
+                "The form was incomplete. Send it again.",
+            )),
         }
     }
 
@@ -185,8 +186,7 @@ impl Portal {
                     self.site.at_portal(name, from, "refused", WRONG_CODE);
                 }
                 let page = |words: &str| page::second_factor(&facts.brand, Some(words), half, NEXT);
-                let words =
-                    "The code is wrong, or was used. The app shows another one every 30 seconds.";
+                let words = "The code is wrong, or was already used. The app shows a new one every 30 seconds.";
                 not_in(why, words, page)
             }
         }
@@ -266,7 +266,7 @@ fn not_in(why: SignInError, wrong: &str, page: impl Fn(&str) -> Markup) -> Porta
     match why {
         SignInError::Wrong | SignInError::NoTry => reply::html(StatusCode::FORBIDDEN, page(wrong)),
         SignInError::TooOften(seconds) => {
-            let words = format!("Too many tries. The next one is possible in {seconds} s.");
+            let words = format!("Too many attempts. Try again in {seconds} s.");
             let mut reply = reply::html(StatusCode::TOO_MANY_REQUESTS, page(&words));
             reply::set(&mut reply, RETRY_AFTER, &seconds.to_string());
             reply

@@ -32,7 +32,7 @@ fn an_operator_sees_requests_and_a_viewer_is_told_what_it_takes() {
     assert!(
         get(&mut bed, &vera, "/requests")
             .body
-            .contains("take the role operator")
+            .contains("require the role operator")
     );
     // The newest errors appear on the pages of the traffic.
     for path in ["/", "/traffic/www", "/traffic/shop"] {
@@ -68,7 +68,7 @@ fn what_is_not_there_is_said() {
     }
     let away = get(&mut bed, &olga, "/requests?on=beta");
     assert!(
-        away.body.contains("no way to the console of beta"),
+        away.body.contains("no connection to the console of beta"),
         "{away:?}"
     );
     let unknown = get(&mut bed, "a=b", "/requests/0x1?on=beta");
@@ -88,7 +88,7 @@ fn programs_get_the_reply_of_the_proxy_or_why_there_is_none() {
         (
             "/api/v1/requests?on=beta",
             409,
-            "no way to the console of beta",
+            "no connection to the console of beta",
         ),
         ("/api/v1/requests/0x2f1c", 200, "\"failed_tries\""),
         ("/api/v1/requests/0x0", 404, "No such request"),
@@ -155,11 +155,11 @@ fn a_form_shows_where_a_request_would_go_and_keeps_its_values() {
     }
     let away = get(&mut bed, &olga, "/route?url=http://a/&on=beta");
     assert!(
-        away.body.contains("no way to the console of beta"),
+        away.body.contains("no connection to the console of beta"),
         "{away:?}"
     );
     let page = get(&mut bed, &vera, path);
-    assert!(page.body.contains("takes the role operator"), "{page:?}");
+    assert!(page.body.contains("requires the role operator"), "{page:?}");
     assert!(!page.body.contains("10.0.0.1"), "{page:?}");
     for path in ["/traffic", "/requests"] {
         let link = "href=\"/route\"";

@@ -126,7 +126,7 @@ fn who_edits_an_older_version_sees_what_changed_and_keeps_the_text() {
     let late = [("text", text), ("of", "1"), ("message", "")];
     let late = edit(&mut bed, "/config/apply", &late);
     for words in [
-        "Write down the reason",
+        "Enter a reason",
         "maxconn 4711",
         "name=\"onto\" value=\"2\"",
     ] {

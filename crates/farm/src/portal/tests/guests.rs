@@ -282,7 +282,7 @@ fn what_a_user_may_not_open_is_not_there_and_what_does_not_run_says_so() {
             "/screen/desk/socket",
             anna,
             409,
-            "The display of desk has another page now",
+            "The display of desk now has another page",
         ),
         ("/spice/desk", anna, 200, "Display of desk"),
         ("/spice/mail", anna, 303, ""),
