@@ -15,7 +15,7 @@ const LETTERS_MAX: usize = 1_024;
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CookieError {
-    #[error("the cookie is not of this program")]
+    #[error("the cookie has an unknown format")]
     Foreign,
     /// The cookie is not signed with the key of this farm, or the credentials of its user have
     /// changed.

@@ -168,7 +168,7 @@ impl Guests {
                 let known = news.borrow().clone();
                 known.map_or_else(|| Ok(Arc::default()), |(_, known)| known)
             }
-            _ => Err("The guests do not respond.".to_owned()),
+            _ => Err("The guest role does not respond.".to_owned()),
         }
     }
 
@@ -313,7 +313,7 @@ fn read(answer: &Received) -> GuestList {
         };
     }
     let file = answer.descriptors.first();
-    let file = file.ok_or("The guests do not say how they are.")?;
+    let file = file.ok_or("The guest role sent no report.")?;
     let bytes = memory::check(file, BYTES_MAX).and_then(|_| memory::read(file));
     let bytes = bytes.map_err(|error| error.to_string())?;
     let report = StatusReport::decode(&bytes).map_err(|error| error.to_string())?;

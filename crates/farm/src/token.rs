@@ -55,7 +55,7 @@ pub struct Claims {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RoutingTokenError {
-    #[error("the routing token is not of this program")]
+    #[error("the routing token has an unknown format")]
     Foreign,
     #[error("the routing token is not signed by this farm")]
     Forged,

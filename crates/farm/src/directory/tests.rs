@@ -219,7 +219,7 @@ fn a_drained_or_hung_host_gets_nobody_but_its_own_users() {
     let told = directory.decide(&user("anna"), 1).unwrap_err();
     assert_eq!(
         told.to_string(),
-        "no host takes new users: 1 down, 1 drained or full"
+        "no host accepts new users: 1 down, 1 drained or full"
     );
     assert!(!directory.drain("ts3", true, 0));
 }

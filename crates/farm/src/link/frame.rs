@@ -50,7 +50,7 @@ pub enum FarmLinkError {
 fn consequence(broken: &nodes::NodeConnectionError) -> &'static str {
     match broken {
         nodes::NodeConnectionError::Version { .. } => {
-            ": each decides alone until both have the same program"
+            ": each node decides alone until both run the same version"
         }
         _ => "",
     }
@@ -167,8 +167,8 @@ mod tests {
         let words = FarmLinkError::from(PROTOCOL.check_greeting(newer).unwrap_err()).to_string();
         assert_eq!(
             words,
-            "it speaks version 9 of the protocol, and this node version 4: each decides alone until both have \
-             the same program"
+            "it speaks version 9 of the protocol, and this node version 4: each node decides alone until \
+             both run the same version"
         );
     }
 }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 
 const EVENTS_MAX: usize = 20;
-const NONE: &str = "There is nothing here for you to open.";
+const NONE: &str = "You have no permission to open anything here.";
 const LOOK_EVERY: Duration = Duration::from_millis(600);
 /// Content security policy of a page with a script: only this portal's script and its WebSocket.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -342,7 +342,7 @@ impl ScreenGuard for OpenScreen {
             None => Some(SIGNED_OUT),
             Some((facts, account)) => {
                 let may = may(&facts.portal.consoles, &account, &self.guest);
-                (!may).then_some("You may not use this any more.")
+                (!may).then_some("You are no longer permitted to use this.")
             }
         }
     }

@@ -24,8 +24,8 @@ const FORM_BYTES_MAX: usize = 16 << 10;
 const BODY_LIMIT: Duration = Duration::from_secs(10);
 pub(super) const UNAVAILABLE: &str =
     "The password cannot be checked now. Try again later, or ask an administrator.";
-const RIGHT: &str = "the password was right";
-const WRONG_CODE: &str = "the password was right, and the code was wrong or was used";
+const RIGHT: &str = "correct password";
+const WRONG_CODE: &str = "correct password, but wrong or already used code";
 const MISSING: &str = "the user needs a second factor, and has none";
 const NEXT: &str = "/";
 
@@ -157,7 +157,7 @@ impl Portal {
             SecondFactor::Missing => {
                 let name = &user.account.name;
                 self.site.at_portal(name, from, "refused", MISSING);
-                let words = "You need a second factor to sign in, and have none. An administrator makes it.";
+                let words = "You need a second factor to sign in, and have none. An administrator creates one.";
                 let page = page::sign_in(&facts.brand, Some(words), NEXT);
                 reply::html(StatusCode::FORBIDDEN, page)
             }

@@ -572,9 +572,10 @@ fn the_list_does_not_send_a_user_to_a_session_to_which_nothing_leads() {
     }
     let list = bed.get("/", &[("cookie", &anna)]);
     for words in [
-        "Your session at <b>ts1</b> has been without a connection for less than a minute. Start the same again to",
-        "Your session at <b>ts2</b> has been without a connection for less than a minute. Nothing below leads there: \
-         connect to <b>ts2</b> through the gateway <b>gate.example.org</b> to come back to it.",
+        "Your session at <b>ts1</b> has been without a connection for less than a minute. Start the same \
+         entry again to",
+        "Your session at <b>ts2</b> has been without a connection for less than a minute. No entry below \
+         leads there: connect to <b>ts2</b> through the gateway <b>gate.example.org</b> to return to it.",
     ] {
         assert!(list.text().contains(words), "{words}: {}", list.text());
     }
@@ -609,7 +610,7 @@ fn the_list_names_the_session_of_its_user() {
     );
     bed.portal.site.ends(number);
     let list = bed.get("/", &[("cookie", &anna)]);
-    let kept = "Your place at <b>ts1</b> is kept for ";
+    let kept = "Your session host <b>ts1</b> is reserved for ";
     assert!(list.text().contains(kept), "{}", list.text());
     let (number, _) = bed
         .portal
@@ -639,7 +640,7 @@ fn the_list_says_what_cannot_be_started_now_and_to_whom() {
     portal.apps[1].hosts.insert("ts2".to_owned());
     bed.change(&farm);
     let [anna, bert] = ["anna", "bert"].map(|name| bed.sign_in(name));
-    let closed = "Its hosts take no new users now.";
+    let closed = "Its hosts accept no new users now.";
     let count = |cookie: &str| {
         let list = bed.get("/", &[("cookie", cookie)]);
         list.text().matches(closed).count()

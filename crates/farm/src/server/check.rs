@@ -57,7 +57,7 @@ pub(super) async fn run(site: Arc<FarmState>) {
 
 async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Result<(), String> {
     let asked = timeout(limit, send_connection_request(address)).await;
-    let within = |what: &str| format!("no answer to {what} within {} ms", limit.as_millis());
+    let within = |what: &str| format!("no response to {what} within {} ms", limit.as_millis());
     let (mut stream, is_tls) = asked.unwrap_or_else(|_| Err(within("a request")))?;
     let Some(hello) = hello.filter(|_| is_tls) else {
         return Ok(());
@@ -72,8 +72,8 @@ async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Resu
     let reacts = timeout(limit, reacts).await;
     reacts.map_err(|_| {
         format!(
-            "it answers requests, and hangs: {}",
-            within("the hello of TLS")
+            "it responds to requests, then hangs: {}",
+            within("the TLS ClientHello")
         )
     })
 }
@@ -99,7 +99,7 @@ async fn send_connection_request(address: SocketAddr) -> Result<(TcpStream, bool
         Ok(Negotiated::Selected { protocol, .. }) => Ok((stream, protocol != 0)),
         // A negotiation failure is a response, too.
         Ok(_) => Ok((stream, false)),
-        Err(ClientEnd::Gone(error)) => Err(format!("no answer: {}", language::reason(&error))),
+        Err(ClientEnd::Gone(error)) => Err(format!("no response: {}", language::reason(&error))),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -179,7 +179,7 @@ mod tests {
             }
             assert_eq!(
                 checked(protocol, None, 100).unwrap_err(),
-                "it answers requests, and hangs: no answer to the hello of TLS within 100 ms"
+                "it responds to requests, then hangs: no response to the TLS ClientHello within 100 ms"
             );
         }
         // Standard RDP Security begins without a ClientHello.

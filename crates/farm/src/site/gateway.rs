@@ -31,7 +31,7 @@ pub struct GatewayCounters {
     pub slow: u64,
     pub over: u64,
     pub unreached: u64,
-    /// Tunnels that ended by the idle timeout or the session limit.
+    /// Gateway tunnels closed by the idle timeout or the session limit.
     pub expired: u64,
 }
 
@@ -161,9 +161,9 @@ impl FarmStateInner {
     /// credentials.
     pub(super) fn end_outdated_tunnels(&mut self, farm: &str) {
         for (user, from, target) in self.gateway.end_outdated(&self.farm.users) {
-            let why = "the user was removed, or has another password or second factor";
+            let why = "the user was removed, or the password or second factor changed";
             write_error(&format!(
-                "evenkeel: farm {farm}: gateway: a tunnel of {user} from {from} ends: {why}\n"
+                "evenkeel: farm {farm}: gateway: a tunnel of {user} from {from} is closed: {why}\n"
             ));
             if let Some(user) = FarmUser::named(&user) {
                 let got = format!("disconnected from {target}");
@@ -294,7 +294,13 @@ impl FarmState {
         }
         if let Some(user) = FarmUser::named(user) {
             let got = format!("a tunnel to {target}");
-            inner.note(&user, from, "gateway", &got, "the user may reach it");
+            inner.note(
+                &user,
+                from,
+                "gateway",
+                &got,
+                "the user is permitted to reach it",
+            );
         }
     }
 

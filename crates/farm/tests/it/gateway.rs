@@ -517,7 +517,7 @@ fn a_host_that_is_not_of_the_farm_is_refused_and_said() {
     let step = &asked.farms[0].steps[2];
     assert_eq!(
         step.why,
-        "evil.example.org port 3389 is no host of this farm"
+        "evil.example.org port 3389 is not a host of this farm"
     );
     let shown = format!("{:?}", subject(&role).facts);
     assert!(

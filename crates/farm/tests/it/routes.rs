@@ -141,7 +141,7 @@ fn tokens_that_are_not_valid_route_nobody_and_the_client_is_asked() {
         .expect("it is told");
     assert_eq!(
         told,
-        "from 127.0.0.1: the routing token is not of this program"
+        "from 127.0.0.1: the routing token has an unknown format"
     );
 }
 

@@ -520,7 +520,10 @@ fn a_user_who_leaves_the_group_loses_what_is_open() {
         browser.asks("/terminal/mail/socket", &anna, OWN).await;
         bed.change(&farm_with(vec![consoles(&["erp"], &["staff"])]));
         browser.sends(b"x").await;
-        assert_eq!(browser.reason().await, "You may not use this any more.");
+        assert_eq!(
+            browser.reason().await,
+            "You are no longer permitted to use this."
+        );
     }));
 }
 
