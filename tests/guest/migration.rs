@@ -42,7 +42,9 @@ fn moves(site: &GuestSite, from: &str) {
         site.tell()
     );
     let still = site.shown(to);
-    let still = still.lines().find(|line| line.contains("it stood still"));
+    let still = still
+        .lines()
+        .find(|line| line.contains("it was paused for"));
     println!("{from} -> {to}: the command took {took:?}: {said}{still:?}");
     let left = numbers(site, from);
     let text = site.said(to);

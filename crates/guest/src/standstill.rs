@@ -231,10 +231,10 @@ impl Standstill {
                 self.abort_standstill("QEMU did not end the requests to the disks within 5 s");
             }
             StandstillPhase::Stands(_) if here != self.still() => {
-                self.abort_standstill("the guest went on meanwhile")
+                self.abort_standstill("the guest continued meanwhile")
             }
             StandstillPhase::Stands(since) if now >= since.saturating_add(STAND_MAX_MS) => {
-                self.abort_standstill("it lasted longer than 10 s, so the guest went on");
+                self.abort_standstill("it took longer than 10 s, so the guest continued");
             }
             _ => {}
         }
@@ -280,7 +280,7 @@ impl Standstill {
     pub fn end(&mut self) {
         match self.phase {
             StandstillPhase::Stands(_) => self.phase = StandstillPhase::GoesOn,
-            _ => self.abort_standstill("it was ended before the guest stood still"),
+            _ => self.abort_standstill("it was stopped before the guest was paused"),
         }
     }
 
@@ -465,11 +465,11 @@ mod tests {
         let breaks: [(Break, &str); 6] = [
             (
                 |one| one.turn(GuestRunState::Runs, None, 50),
-                "went on meanwhile",
+                "continued meanwhile",
             ),
             (
                 |one| one.turn(GuestRunState::Other, None, 50),
-                "went on meanwhile",
+                "continued meanwhile",
             ),
             (|one| one.turn(GuestRunState::Down, None, 50), "has ended"),
             (

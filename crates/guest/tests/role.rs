@@ -492,13 +492,13 @@ fn a_guest_without_a_section_shuts_down_within_the_time_that_it_said_last() {
         ..Guests::default()
     });
     site.role.change(&template).unwrap();
-    site.until("shuts down", |site| told(site).contains("ended in"));
+    site.until("shuts down", |site| told(site).contains("killed in"));
     let words = told(&site);
     assert!(
         words.starts_with("its section says `template yes` now"),
         "{words}"
     );
-    let left = words.split("ended in ").nth(1);
+    let left = words.split("killed in ").nth(1);
     let left = left.and_then(|left| left.split(' ').next()?.parse::<u64>().ok());
     assert!(left.is_some_and(|left| left > 120), "{words}");
 }

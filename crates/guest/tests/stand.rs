@@ -330,7 +330,7 @@ fn a_guest_without_an_agent_is_paused_and_one_that_nobody_knows_is_refused() {
     };
     let early = site.ask(1, Stand::Begin);
     assert!(
-        early.words.contains("neither runs nor is it down"),
+        early.words.contains("neither runs nor is down"),
         "{}",
         early.words
     );

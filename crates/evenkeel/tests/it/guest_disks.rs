@@ -256,9 +256,9 @@ fn removes(bed: &VolumeFixture) {
     let first = bed.good(&["guest", "remove", "web"]);
     assert_eq!(
         bed.good(&["guest", "remove", "web"]),
-        "nothing is left of a guest web\n"
+        "nothing is left of guest web\n"
     );
     assert!(first.contains("guest web"), "{first}");
     assert!(!bed.scratch.path().join("runtime/guest-web").exists());
-    bed.refuses(&["guest", "remove", "../x"], "is no name of a guest");
+    bed.refuses(&["guest", "remove", "../x"], "is not a guest name");
 }

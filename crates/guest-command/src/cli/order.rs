@@ -522,8 +522,8 @@ fn can_move_away(report: &StatusReport, node: &str) -> Result<(), String> {
         .iter()
         .map(|one| format!("{} is {}", one.name, one.state.word));
     Err(format!(
-        "no other node takes guests now ({}), so {} would shut down. Nothing was changed. With `--shut-down` they do; with \
-         `node fill` another node takes guests again",
+        "no other node accepts guests now ({}), so {} would shut down. Nothing was changed. `--shut-down` \
+         shuts them down; `node fill` lets another node accept guests again",
         words.collect::<Vec<_>>().join(", "),
         here.join(", ")
     ))

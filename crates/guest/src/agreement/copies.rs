@@ -20,7 +20,8 @@ pub(super) fn cut_off(
     let volume = local.without_copy.as_ref().filter(|_| !stays)?;
     record.failed.contains_key(me).then(|| {
         format!(
-            "this node has no copy of volume {volume} that can be used, and the other one serves it: it goes there"
+            "this node has no usable copy of volume {volume}, and the other node serves it: the guest goes \
+             there"
         )
     })
 }
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(decide(&runs, &up, true).0, DesiredState::Run);
         let (wish, why, _) = decide(&superseded, &up, true);
         assert_eq!(wish, DesiredState::Kill);
-        assert!(why.contains("another user has had volume data"), "{why}");
+        assert!(why.contains("another user has used volume data"), "{why}");
         // No process could still write.
         let ended = LocalState {
             is_there: false,

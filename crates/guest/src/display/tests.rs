@@ -231,7 +231,8 @@ fn what_is_no_spice_hears_so_and_does_not_get_to_the_guest() {
             open.own.shutdown(Shutdown::Write).unwrap();
             let is_whole = other.len() >= LINK_BYTES;
             assert_eq!(
-                open.rest().contains("did not begin as SPICE does"),
+                open.rest()
+                    .contains("did not start with the SPICE protocol"),
                 is_whole
             );
             open.is_ended_by_the_guest();
@@ -257,7 +258,7 @@ fn messages_are_passed_until_one_that_could_end_the_guest_and_then_all_channels_
         let words = inputs.rest();
         assert!(words.starts_with("\u{7}\0"), "{words:?}");
         assert!(
-            words.contains("sent a message that is not passed to a guest (type 4, channel 3)"),
+            words.contains("sent a message that is not forwarded to guests (type 4, channel 3)"),
             "{words:?}"
         );
         for other in [&mut main, &mut picture] {

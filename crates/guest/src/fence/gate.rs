@@ -103,7 +103,7 @@ impl PreviousNodes {
                 let settles = taken.1 && now < taken.0.saturating_add(SETTLE_MS);
                 return settles.then(|| {
                     format!(
-                        "it ran on {node}, and the cluster has to find out whether {node} is gone"
+                        "it ran on {node}, and the cluster has not yet decided whether {node} is gone"
                     )
                 });
             }

@@ -115,7 +115,7 @@ impl Nodes {
         if let Some(node) = self.by_name.remove(name) {
             let words = node.fencing.words(now);
             self.notes
-                .push(format!("node {name} is there again; its fencing: {words}"));
+                .push(format!("node {name} is back; its fencing: {words}"));
         }
     }
 

@@ -144,8 +144,8 @@ impl Watchdog {
         let path = self.path.as_ref()?.display();
         if let Some(guest) = self.unsafe_guest.as_ref().filter(|_| self.device.is_some()) {
             let words = format!(
-                "{path}: not fed, because guest {guest} has no lease, and does not confirm that it stands still or has \
-                 written to a storage system"
+                "{path}: not fed, because guest {guest} has no lease, and is not confirmed to be paused or \
+                 has written to a storage system"
             );
             return Some((words, false));
         }
@@ -160,7 +160,7 @@ impl Watchdog {
                 format!("{path} is fed, but its timeout is unknown: {why}"),
                 false,
             ),
-            None if self.why.is_empty() => (format!("{path}: no guest is here"), true),
+            None if self.why.is_empty() => (format!("{path}: no guest on this node"), true),
             None => (
                 format!("{path}: {}; guests run without it", self.why),
                 false,

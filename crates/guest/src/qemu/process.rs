@@ -398,8 +398,9 @@ fn leave_network() -> io::Result<()> {
 fn check_network() -> io::Result<()> {
     let refused = |error: &dyn fmt::Display| {
         io::Error::other(format!(
-            "no network of its own for QEMU ({error}), and in that of the machine a guest does not start: the service \
-             needs the capability SYS_ADMIN and network namespaces (CapabilityBoundingSet, RestrictNamespaces)"
+            "no separate network namespace for QEMU ({error}), and guests do not start in the network of \
+             the machine: the service needs the capability SYS_ADMIN and network namespaces \
+             (CapabilityBoundingSet, RestrictNamespaces)"
         ))
     };
     let thread = std::thread::Builder::new().spawn(leave_network)?;

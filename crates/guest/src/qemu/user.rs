@@ -43,7 +43,7 @@ impl QemuUser {
         let own = owner(home).ok();
         let own = own.filter(|own| numbers.contains(own) && !taken.contains(own));
         let found = own.or_else(|| free(home.path(), &numbers, &taken));
-        let none = || io::Error::other("no user is free for another guest");
+        let none = || io::Error::other("no free user id for another guest");
         found.map(|number| Some(QemuUser(number))).ok_or_else(none)
     }
 

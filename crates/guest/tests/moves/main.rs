@@ -665,7 +665,7 @@ fn paused_for_the_switch(network: u8) -> (MigrationFixture, u64) {
     site.stopped = Some(1);
     site.until("is paused", |site| {
         let why = site.subject(0).why;
-        why.contains("paused: its volumes change over") && !site.runs(0)
+        why.contains("paused: its volumes are switched to the target") && !site.runs(0)
     });
     (site, pid)
 }

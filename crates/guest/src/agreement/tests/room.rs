@@ -185,7 +185,7 @@ fn a_guest_starts_when_the_one_that_gives_way_to_it_has_left() {
         let (wish, why, _) = beta.decide("mail");
         assert_eq!(wish, DesiredState::Hold);
         let words = if is_apart {
-            "web is still on beta, and it has to be apart from it (`apart`)"
+            "web is still on beta, and must be on another node (`apart`)"
         } else {
             "beta lacks 2 of memory until web has left"
         };
@@ -210,7 +210,8 @@ fn an_operator_moves_a_guest_only_where_nobody_has_to_give_way() {
     let suits = |alpha: &TestNode| alpha.agreement.suits(&alpha.guests, "mail", "beta", NOW_NS);
     assert_eq!(
         suits(&alpha).unwrap_err(),
-        "beta lacks 2 of memory for guest 'mail', beside the guests that run there: move or stop one of them first"
+        "beta lacks 2 of memory for guest 'mail' in addition to the guests that run there: move or stop one \
+         of them first"
     );
     let web = alpha.guests.guests.get_mut("web").unwrap();
     web.memory_bytes = 4;
@@ -218,7 +219,7 @@ fn an_operator_moves_a_guest_only_where_nobody_has_to_give_way() {
     web_apart(&mut alpha);
     assert_eq!(
         suits(&alpha).unwrap_err(),
-        "web is on beta, and 'mail' has to be apart from it (`apart`): move or stop web first"
+        "web is on beta, and 'mail' must be on another node (`apart`): move or stop web first"
     );
 }
 
