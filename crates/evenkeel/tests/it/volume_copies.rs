@@ -239,7 +239,7 @@ fn an_image_beside_the_caller_is_imported_and_the_first_volume_of_a_site_printed
     let section = "volume mail\n    size 16m\n    backing file ";
     assert!(told.stderr.contains(section), "{told:?}");
     assert!(
-        told.stderr.contains("volume mail is not there yet"),
+        told.stderr.contains("volume mail does not exist yet"),
         "{told:?}"
     );
     bed.write(&[proxy, bed.section("mail", "64m")]);

@@ -62,7 +62,7 @@ fn opened(matches: &ArgMatches) -> Result<File, String> {
         Ok(file) => file,
         Err(Errno::NOENT) if !is_there => {
             return Err(format!(
-                "{}. It has not run on this node, so there is no output of it here",
+                "{}. It has not run on this node, so this node has no output",
                 state()
             ));
         }
@@ -178,7 +178,7 @@ fn connected<'i>(
     let files = GuestReport::of(subject).files;
     if files.is_empty() {
         return Err(format!(
-            "{}: it has no terminal until it runs",
+            "{}: it has a terminal only while it runs",
             report::words_of(subject)
         ));
     }
@@ -215,9 +215,8 @@ pub(super) fn console(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-const GUEST_ENDED: &str =
-    "the connection has ended: the guest has ended or moved. Run the command again";
-const CONSOLE_ENDED: &str = "the console has ended; the guest goes on";
+const GUEST_ENDED: &str = "the connection ended: the guest stopped or moved. Run the command again";
+const CONSOLE_ENDED: &str = "the console ended; the guest continues";
 
 /// Reads keys. Returns the number of keys before the end key, and whether that was pressed; None at
 /// the end of input.

@@ -55,7 +55,7 @@ fn until<W: SnapshotEnvironment>(
 ) -> Result<StandstillStatus, String> {
     while stood.state != state {
         if !world.wait() {
-            return Err("the guest role did not say in time how the guest is".to_owned());
+            return Err("the guest role did not report the state of the guest in time".to_owned());
         }
         stood = world.control_guest(Stand::Look).and_then(accepted)?;
     }
@@ -82,7 +82,7 @@ fn undone<W: SnapshotEnvironment>(world: &mut W, words: String, made: Vec<W::Mad
     let mut words = words;
     for one in made {
         if let Err(error) = world.remove(one) {
-            words = format!("{words}. A snapshot that was already taken stays: {error}");
+            words = format!("{words}. A snapshot that was already taken was not removed: {error}");
         }
     }
     words

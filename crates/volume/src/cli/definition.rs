@@ -18,7 +18,7 @@ fn from() -> Arg {
         .long("from")
         .value_name("FILE")
         .action(ArgAction::Append)
-        .help("Read the section from this file, instead of asking the running instance")
+        .help("Read the section from this file, instead of the running instance")
 }
 
 pub fn volume(command: Command) -> Command {

@@ -33,7 +33,7 @@ pub(super) fn are_allowed<'d>(
         .map(|disk| format!(" --disk {}", disk.display()));
     let plain = options.collect::<String>().replace(char::is_control, "?");
     Err(format!(
-        "the configuration names disks that are devices, links, or outside of its own directory. To read them, name them: \
+        "the configuration names disks that are devices, links, or outside of its directory. To read them, \
          add{plain}"
     ))
 }
