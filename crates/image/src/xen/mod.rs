@@ -83,7 +83,7 @@ pub fn parse(text: &str) -> XenConfiguration {
         Some((end, _)) => {
             file.complain(
                 0,
-                format!("longer than {FILE_BYTES_MAX} characters: the rest is not read"),
+                format!("longer than {FILE_BYTES_MAX} characters: the rest is ignored"),
             );
             &text[..end]
         }
@@ -278,7 +278,7 @@ impl<'t> Tokens<'t> {
             Some(Token::Sign('=')) => {}
             other => {
                 self.held = other;
-                return Err("not an assignment: only NAME = VALUE is read, no code".to_owned());
+                return Err("not an assignment: only NAME = VALUE is supported, no code".to_owned());
             }
         }
         let value = self.value()?;
@@ -286,13 +286,13 @@ impl<'t> Tokens<'t> {
             None | Some(Token::End) => Ok(value),
             other => {
                 self.held = other;
-                Err("an expression that is not read: write its value".to_owned())
+                Err("unsupported expression: write its value".to_owned())
             }
         }
     }
 
     fn value(&mut self) -> Result<XenValue, String> {
-        let not_read = || "an expression that is not read: write its value".to_owned();
+        let not_read = || "unsupported expression: write its value".to_owned();
         match self.next() {
             Some(Token::Text(text)) => Ok(XenValue::Text(self.more(text)?)),
             Some(Token::Number(number)) => Ok(XenValue::Number(number)),
@@ -323,7 +323,7 @@ impl<'t> Tokens<'t> {
                 Some(Token::Text(more)) => text += &more,
                 Some(Token::Sign('+')) => match self.next() {
                     Some(Token::Text(more)) => text += &more,
-                    _ => return Err("an expression that is not read: write its value".to_owned()),
+                    _ => return Err("unsupported expression: write its value".to_owned()),
                 },
                 other => {
                     self.held = other;
@@ -342,7 +342,7 @@ impl<'t> Tokens<'t> {
                 Some(Token::Text(text)) => items.push(self.more(text)?),
                 Some(Token::Number(number)) => items.push(number.to_string()),
                 None => return Err("its list does not end".to_owned()),
-                Some(_) => return Err("an item that is not read: write it as a string".to_owned()),
+                Some(_) => return Err("unsupported item: write it as a string".to_owned()),
             }
             if items.len() > ITEMS_MAX {
                 return Err(format!("a list of more than {ITEMS_MAX} items"));

@@ -520,7 +520,7 @@ mod tests {
         cut[446..462].copy_from_slice(&[0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0]);
         let path = archive(&cut, "");
         let words = open(&path, false, false).err().unwrap_or_default();
-        assert!(words.contains("the disk is cut"), "{words}");
+        assert!(words.contains("the disk is truncated"), "{words}");
     }
 
     #[test]
@@ -540,7 +540,7 @@ mod tests {
         // QEMU would read zeroes after the end of a backing file.
         std::fs::write(&bottom, [0; 1000]).unwrap();
         let words = open(&path, true, false).err().unwrap_or_default();
-        assert!(words.contains("bottom: the disk is cut"), "{words}");
+        assert!(words.contains("bottom: the disk is truncated"), "{words}");
     }
 
     #[test]
