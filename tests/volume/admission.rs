@@ -222,7 +222,7 @@ fn a_node_that_the_file_does_not_name_any_longer_keeps_nobody_out_for_good() {
     let text = text.replace("on alpha beta", &format!("on {there}"));
     let survivor = volumes.site.machine(there);
     survivor.apply(&text, &["--now"]).well();
-    let words = format!("only clients of {owner} may write, and the file does not name it");
+    let words = format!("only clients of {owner} may write, and `on` does not name it");
     let says = || {
         volumes
             .fact(there, "why")

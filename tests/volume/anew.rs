@@ -232,7 +232,7 @@ fn copies_swapped_between_nodes_are_refused_and_kept() {
         volumes.site.machine_mut(node).start();
     }
     for node in NODES {
-        says(&volumes, node, "in the place of the copy of");
+        says(&volumes, node, "instead of that of");
         volumes.becomes(node, "refused");
     }
     assert_eq!(volumes.owner(), None, "{}", volumes.tell());

@@ -47,11 +47,11 @@ pub fn definition(command: Command) -> Command {
             Command::new("sessions")
                 .about("Show the users: their hosts, and where their clients are")
                 .long_about(
-                    "Shows each user that a farm knows. A disconnected session is kept at its host until `keep-sessions` has \
-                     passed; a pending logon was routed to its host and has not connected yet. `no session \
-                     seen`: the \
-                     connection has ended, and the agent of the host has reported no session of the user. On a cluster it shows those of all \
-                     nodes: `node` carries the connection, and shows where the client is. `agent` is how the agent of the \
+                    "Shows each user that a farm knows. A disconnected session is kept at its host until \
+                     `keep-sessions` has passed; a pending logon was routed to its host and has not \
+                     connected yet. `no session seen`: the connection has ended, and the agent of the host \
+                     has reported no session of the user. On a cluster it shows those of all nodes: `node` \
+                     carries the connection, and shows where the client is. `agent` is how the agent of the \
                      host reports the session, if it does.",
                 )
                 .arg(flag("json", "Print JSON")),

@@ -63,7 +63,7 @@ pub(crate) fn rows() -> [NumberRow; 7] {
         row(
             RUNNING,
             "evenkeel_volume_verify_running",
-            "1 while a verify runs.",
+            "1 while a verify is running.",
         )
         .flag(),
         row(
@@ -81,13 +81,13 @@ pub(crate) fn rows() -> [NumberRow; 7] {
         row(
             COMPLETE,
             "evenkeel_volume_verify_complete",
-            "1 if the last verify went over the whole volume.",
+            "1 if the last verify covered the whole volume.",
         )
         .flag(),
         row(
             DONE,
             "evenkeel_volume_verified_bytes",
-            "Bytes that the last verify went over.",
+            "Bytes that the last verify covered.",
         ),
         row(
             FOUND,

@@ -59,8 +59,8 @@ pub fn why_closed(admission: Admission) -> Option<String> {
         )),
         Admission::Unconfirmed | Admission::Outdated => Some(format!(
             "Nobody can sign in here now: {why}, so its users and passwords may be outdated. Use the \
-             console of another \
-             node. `evenkeel console link` prints a link that signs in an administrator of this machine."
+             console of another node. `evenkeel console link` prints a link that signs in an administrator \
+             of this machine."
         )),
     }
 }

@@ -359,8 +359,8 @@ mod tests {
         cut.members[0].look = Some(std::sync::Arc::new(look));
         assert_eq!(
             of(&cut, 2),
-            "No majority: alpha and beta cannot reach each other without gamma. \
-             Guests and volumes would wait until a majority is back."
+            "No majority: alpha and beta cannot reach each other without gamma. Guests and volumes would \
+             wait until a majority is back."
         );
         assert!(!of(&cut, 1).contains("cannot reach"));
         assert!(of(&sample::alone(), 0).contains("everything here would stop"));

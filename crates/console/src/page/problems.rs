@@ -109,8 +109,7 @@ fn conflicts(platform: &Platform) -> Vec<SharedProblem<'_>> {
             what: format!("{VIRTUAL_IP} {name}"),
             state: format!("MASTER on {}", list(&on)),
             why: "they do not receive each other's adverts: something between them drops VRRP (IP protocol \
-                  112), \
-                  or their `virtual_router_id` or passwords differ"
+                  112), or their `virtual_router_id` or passwords differ"
                 .to_owned(),
             next: "evenkeel status address".to_owned(),
             source: ProblemSource::Machine,

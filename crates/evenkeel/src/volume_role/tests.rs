@@ -255,12 +255,12 @@ fn who_is_no_present_node_of_the_cluster_is_refused_with_words() {
         (
             "alpha",
             credentials(&ours, 7, &[(7, "alpha"), (2, "beta")]),
-            "no certificate of a present node",
+            "no certificate of a current node",
         ),
         (
             "alpha",
             credentials(&ours, 2, BOTH),
-            "says that it is 'alpha', and has the certificate of 'beta'",
+            "claims to be 'alpha', but has the certificate of 'beta'",
         ),
     ] {
         let cable = cable(false);
@@ -347,7 +347,7 @@ fn with_and_without_tls_do_not_meet_and_both_sides_say_so() {
         (
             &secure,
             &plain,
-            ["its file says `plain`", "the other side uses TLS"],
+            ["it is configured with `plain`", "the other side uses TLS"],
         ),
     ] {
         let of = |id| Some(credentials(&authority, id, BOTH));

@@ -88,7 +88,7 @@ fn a_volume_whose_flush_failed_is_opened_again_when_the_disk_is_well() {
     assert!(fails(&["write -P 0xbb 1M 32M", "flush"]));
     bed.comes_to("mail", "failing");
     let shown = bed.good(&["volume", "show", "mail"]);
-    let hint = "when the disk is well, run `evenkeel volume reopen mail`";
+    let hint = "when the disk works again, run `evenkeel volume reopen mail`";
     assert!(shown.contains(hint), "{shown}");
     // Free space alone does not restore the data that the kernel has dropped.
     thin.gets_room();

@@ -80,13 +80,12 @@ fn of_snapshots() -> [Command; 3] {
         Command::new("snapshot")
             .about("Take a snapshot of all disks of a guest at one moment, also while it runs")
             .long_about(
-                "Takes a snapshot of each disk that the guest writes, all of them at the same moment. Where the QEMU \
-                 guest agent responds, it freezes the file systems, so that they are consistent; otherwise the \
-                 snapshot is as after a loss of power. The guest is paused meanwhile, for some milliseconds with files \
-                 on XFS or btrfs; after 10 s it continues in any case, and there is no snapshot. If one of \
-                 the disks \
-                 fails, those of the others are removed. Prints the name of the snapshot. It can be given on any \
-                 node.",
+                "Takes a snapshot of each disk that the guest writes, all of them at the same moment. Where \
+                 the QEMU guest agent responds, it freezes the file systems, so that they are consistent; \
+                 otherwise the snapshot is as after a loss of power. The guest is paused meanwhile, for \
+                 some milliseconds with files on XFS or btrfs; after 10 s it continues in any case, and \
+                 there is no snapshot. If one of the disks fails, those of the others are removed. Prints \
+                 the name of the snapshot. It can be given on any node.",
             )
             .arg(name())
             .arg(

@@ -52,11 +52,10 @@ pub fn definition(command: Command) -> Command {
                 .long_about(
                     "Confirms to the cluster that this node is off: its power is off, or its cable is \
                      unplugged. Guests with disks of a storage system (`backing nfs`, `iscsi`, `rbd`) wait \
-                     for that after a \
-                     failure if fencing failed or there is none, because the storage executes a late write of the failed \
-                     node. If the node is not off, the file systems of these guests are destroyed. It is \
-                     refused while the node is connected to the cluster. A node that is switched on again \
-                     accepts guests as before.",
+                     for that after a failure if fencing failed or there is none, because the storage \
+                     executes a late write of the failed node. If the node is not off, the file systems of \
+                     these guests are destroyed. It is refused while the node is connected to the cluster. \
+                     A node that is switched on again accepts guests as before.",
                 )
                 .arg(Arg::new("NODE").required(true).help("The node that is off"))
                 .arg(

@@ -57,23 +57,23 @@ pub(super) enum Opening {
 pub enum GreetingError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("the other side does not speak the protocol of volumes, or another version of it")]
+    #[error("the other side does not use the volume protocol, or uses another version")]
     Foreign,
     #[error("TLS: {0}")]
     Tls(rustls::Error),
-    #[error("the other side uses TLS: `plain` has to be in the files of both nodes, or of neither")]
+    #[error("the other side uses TLS: `plain` must be set on both nodes, or on neither")]
     UsesTls,
-    #[error("the other side ended the handshake of TLS: its file may say `plain`")]
+    #[error("the other side ended the TLS handshake: it may be configured with `plain`")]
     NoTls,
-    #[error("the other side has no certificate of a present node of this cluster")]
+    #[error("the other side has no certificate of a current node of this cluster")]
     Stranger,
-    #[error("the other side says that it is '{says}', and has the certificate of '{is}'")]
+    #[error("the other side claims to be '{says}', but has the certificate of '{is}'")]
     OtherCertificate { says: String, is: String },
-    #[error("{from} has no copy of '{volume}' that runs")]
+    #[error("{from} has no running copy of '{volume}'")]
     NoVolume { from: String, volume: String },
     #[error(
-        "{from} closed the connection: it has no copy of '{volume}' that runs, its file says `plain`, \
-         or it does not accept this node: `evenkeel volume show {volume}` on {from} says why"
+        "{from} closed the connection: it has no running copy of '{volume}', it is configured with `plain`, \
+         or it does not accept this node: `evenkeel volume show {volume}` on {from} shows why"
     )]
     Closed { from: String, volume: String },
     #[error("the node at the other end is '{from}' and expects '{to}': check `link` and `on`")]

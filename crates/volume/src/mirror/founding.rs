@@ -72,8 +72,8 @@ fn both(mine: VolumeId, theirs: VolumeId) -> String {
         "both nodes have a volume of this name with data of its own"
     };
     format!(
-        "{what}: nothing is changed. `evenkeel volume adopt NAME --yes` begins with the copy of the node where it is \
-         run"
+        "{what}: nothing is changed. `evenkeel volume adopt NAME --yes` starts with the copy of the node \
+         where it is run"
     )
 }
 

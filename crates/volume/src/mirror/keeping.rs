@@ -56,7 +56,7 @@ impl Mirror {
     ) {
         if let Err(words) = &result {
             let what = match what {
-                SnapshotAction::Take => "no snapshot before the resync, which begins without one",
+                SnapshotAction::Take => "no snapshot before the resync, which starts without one",
                 SnapshotAction::Remove => "the snapshot from before the resync was not removed",
             };
             (self.outside.say)(format!("{what}: {words}"));

@@ -123,7 +123,7 @@ impl Mirror {
         let own = self.yielding_user();
         let has_lost = |own| self.peer.has_superseded(own);
         if own.is_some_and(|own| has_lost(own) || is_other && other != 0 && other != own) {
-            self.end_user("another user has had the volume at the other node");
+            self.end_user("another user has used the volume on the other node");
         }
     }
 

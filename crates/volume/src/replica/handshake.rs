@@ -46,17 +46,19 @@ pub enum Resume {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum JoinRefusal {
     #[error(
-        "the other copy belongs to another volume; nothing on it is changed. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
+        "the other copy belongs to another volume; nothing on it is changed. To continue with this one, run \
+         `evenkeel volume resync NAME --discard-mine` there"
     )]
     OtherVolume,
     #[error(
-        "the files in the place of the other copy are those of another node's copy: they were swapped, restored or \
-         copied to the wrong node. Nothing on them is changed. Put the files of that node back"
+        "the files of the other copy belong to another node's copy: they were swapped, restored or copied \
+         to the wrong node. Nothing on them is changed. Restore the files of that node"
     )]
     OfAnotherNode,
     #[error(
-        "the other copy is a duplicate of this one: its files were copied from here. Nothing on them is changed. Put \
-         the files of that node back, or remove them (`evenkeel volume remove`) and create the copy again"
+        "the other copy is a duplicate of this one: its files were copied from here. Nothing on them is \
+         changed. Restore the files of that node, or remove them (`evenkeel volume remove`) and create the \
+         copy again"
     )]
     Duplicate,
     #[error(
@@ -65,14 +67,16 @@ pub enum JoinRefusal {
     )]
     OtherSize { ours: u64, theirs: u64 },
     #[error(
-        "the copies have diverged: the other one left this volume's history (incarnation {theirs}, here {ours}) with writes of its own. Both are kept. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
+        "the copies have diverged: the other one left this volume's history (incarnation {theirs}, here \
+         {ours}) with writes of its own. Both are kept. To continue with this one, run `evenkeel volume \
+         resync NAME --discard-mine` there"
     )]
     Diverged { ours: u64, theirs: u64 },
     #[error(
         "the other copy joined at generation {theirs}, and the cluster knows {known} only: the cluster's state was replaced by an older one"
     )]
     Newer { known: u64, theirs: u64 },
-    #[error("the other copy has promised epoch {}: this one is over", promised.0)]
+    #[error("the other copy has promised epoch {}: the epoch of this one has ended", promised.0)]
     OldEpoch { promised: Epoch },
 }
 

@@ -282,7 +282,7 @@ impl<P: Payload> Replica<P> {
 impl fmt::Display for VerifyInterruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            VerifyInterruption::NotOwner => "this node is not the owner any longer",
+            VerifyInterruption::NotOwner => "this node is no longer the owner",
             VerifyInterruption::NotInSync => "the other copy is lost or not in sync",
             VerifyInterruption::LocalFailed => "the local disk failed or stalls",
             VerifyInterruption::Stopped => "it was stopped",

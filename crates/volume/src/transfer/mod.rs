@@ -63,7 +63,7 @@ pub enum TransferError {
     Exists(PathBuf),
     #[error("{} is in use: {}", .path.display(), .what)]
     InUse { path: PathBuf, what: &'static str },
-    #[error("{} ended at byte {at} of {expected}: it has changed while it was read", .path.display())]
+    #[error("{} ended at byte {at} of {expected}: it changed while it was read", .path.display())]
     Short {
         path: PathBuf,
         at: u64,

@@ -566,7 +566,7 @@ fn what_is_no_disk_or_in_use_is_refused() {
     let one = Partial::create(&scratch.path().join("new")).unwrap();
     let other = Partial::create(&scratch.path().join("new")).unwrap_err();
     assert!(
-        other.to_string().contains("another process writes it"),
+        other.to_string().contains("another process writes to it"),
         "{other}"
     );
     // The leftover of a killed process is no obstacle.
@@ -598,8 +598,5 @@ fn a_file_that_shrinks_while_it_is_read_is_noticed() {
         .unwrap();
     std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
     let error = copying.join().unwrap().unwrap_err().to_string();
-    assert!(
-        error.contains("it has changed while it was read"),
-        "{error}"
-    );
+    assert!(error.contains("it changed while it was read"), "{error}");
 }
