@@ -245,8 +245,11 @@ fn guest_that_stays_frozen_runs_and_is_a_fault() {
         "{}",
         subject.why
     );
-    let refused =
-        |event: &&part::report::Event| event.to.contains("are not thawed: the guest agent refused");
+    let refused = |event: &&part::report::Event| {
+        event
+            .to
+            .contains("could not be thawed: the guest agent refused")
+    };
     assert!(
         subject.events.iter().any(|event| refused(&event)),
         "{subject:?}"

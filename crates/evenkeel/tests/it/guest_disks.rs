@@ -207,7 +207,7 @@ fn becomes_a_template(bed: &VolumeFixture, sections: &str) {
     assert_eq!(lines, expected);
     assert_eq!(
         bed.good(&["guest", "template", "mail", "--undo"]),
-        "guest mail is no template\n"
+        "guest mail is not a template\n"
     );
     let frozen = |name: &str| bed.section(name, "64m") + "    read-only yes\n";
     let mail = MAIL.to_owned() + "    template yes\n";

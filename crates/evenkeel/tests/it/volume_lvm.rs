@@ -186,7 +186,7 @@ fn a_logical_volume_is_made_served_extended_and_removed() {
         ["lvextend --size 135536640b GROUP/volume-mail"]
     );
     let again = group.good(&["volume", "grow", "mail", "--from", "site.cfg"]);
-    assert!(again.contains("has room for 128m already"), "{again}");
+    assert!(again.contains("already has room for 128m"), "{again}");
     supervised.reload();
     bed.qemu_io(
         "mail",

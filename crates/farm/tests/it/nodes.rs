@@ -359,7 +359,7 @@ fn an_operator_ends_the_connections_of_a_user_at_both_nodes_and_the_session_stay
     assert!(answer.good);
     assert_eq!(
         answer.words,
-        "1 connection of anna ends here, 1 at alpha; the session stays at its host"
+        "1 connection of anna is being closed on this node, 1 on alpha; the session stays at its host"
     );
     assert!(has_ended(&mut streams[0]) && has_ended(&mut streams[1]));
     let host = format!("ts{}", letters[0] as char);
