@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_password_is_not_asked_for() {
+    fn impossible_passwords_are_refused_without_a_query() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();

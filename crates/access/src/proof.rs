@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_while_the_password_is_hashed_has_tried() {
+    fn cancelling_during_the_hash_counts_as_an_attempt() {
         let anna = AuthorizedUser::new(Account {
             name: "anna".to_owned(),
             groups: Vec::new(),

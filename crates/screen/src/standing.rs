@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_a_connection_is_told_as_far_as_it_is_known() {
+    fn the_reason_of_an_ended_connection_is_reported() {
         let before = at("beta", "7", true);
         let why = |now: &ScreenStatus| before.why_ended(now, NOWHERE_MAX).unwrap_or_default();
         assert_eq!(why(&at("beta", "7", true)), "");

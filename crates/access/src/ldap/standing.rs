@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_did_not_answer_is_asked_last_and_tried_now_and_then() {
+    fn a_silent_server_is_queried_last_and_retried() {
         let standing = LdapAvailability::new("farm office");
         let servers = [server("dc1", 1), server("dc2", 2), server("dc3", 3)];
         let names = |all: Vec<(&Server, SocketAddr)>| {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_hears_of_a_failure_before_an_answer() {
+    fn a_failure_is_logged_only_after_a_response() {
         let standing = LdapAvailability::new("farm office");
         let servers = [server("dc1", 1)];
         let before = Instant::now();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_a_reload_removed_is_no_trouble() {
+    fn a_removed_server_is_no_longer_reported() {
         let standing = LdapAvailability::new("farm office");
         let servers = [server("dc1", 1), server("dc2", 2)];
         standing.note_no_response(&servers[0], servers[0].addresses[0], "refused");

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_said_and_not_shown_as_one() {
+    fn an_invalid_response_is_reported_as_a_failure() {
         let ask = ProxyQuery::Request { id: 1 };
         let read = |reply| ProxyResponse::read(&ask, reply);
         assert!(matches!(

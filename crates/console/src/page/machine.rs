@@ -113,7 +113,7 @@ mod tests {
     use crate::sample;
 
     #[test]
-    fn data_that_is_as_old_as_it_gets_while_nobody_watches_is_no_trouble() {
+    fn data_as_old_as_the_poll_interval_is_not_stale() {
         let mut beta = sample::platform().members.swap_remove(1);
         let mut doubt_at = |age_ms| {
             beta.age_ms = age_ms;

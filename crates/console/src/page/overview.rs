@@ -364,7 +364,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn order_of_one_machine_is_named_with_the_machines() {
+    fn server_state_that_differs_between_machines_is_reported() {
         let mut platform = sample::platform();
         assert_eq!(partial_orders(&platform).count(), 0);
         let alpha = Arc::make_mut(platform.members[0].look.as_mut().unwrap());
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_one_machine_are_named_with_the_machines() {
+    fn settings_that_differ_between_machines_are_reported() {
         let mut platform = sample::platform();
         let lines = |platform: &Platform| different_settings(platform).collect::<Vec<_>>();
         assert_eq!(lines(&platform), Vec::<String>::new());

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_two_machines_have_is_a_problem_unless_it_just_moves() {
+    fn an_address_with_two_masters_is_a_problem_after_a_delay() {
         let found = |states| {
             let platform = with(states);
             let all = all(&platform);

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_member_another_leader_and_the_return_are_events_once() {
+    fn loss_leader_change_and_return_are_each_one_event() {
         let there = report(reached(MemberReach::Direct, 300), Some("alpha"));
         let slower = report(reached(MemberReach::Relayed, 900), Some("alpha"));
         let lost = report(away(Some(3_000)), Some("beta"));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_control_role_that_only_begins_to_look_for_the_others_counts_later() {
+    fn a_starting_control_role_reports_no_changes_yet() {
         let after = |ms: u64| {
             let moment = |boottime_ms| Moment {
                 boottime_ms,

@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_the_same_at_the_other_end() {
+    fn a_snapshot_survives_its_encoding() {
         block_on(async {
             let (mut one, mut two) = tokio::io::duplex(1_000);
             let look = sample();
@@ -598,7 +598,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_may_here_at_most_what_they_may_there() {
+    fn a_remote_user_has_at_most_the_local_role() {
         let password = configuration::Password::None;
         let account = configuration::Account {
             name: "anna".to_owned(),

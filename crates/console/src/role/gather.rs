@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_with_the_last_answer_or_with_the_time() {
+    fn gathering_ends_with_the_last_response_or_the_timeout() {
         let ask = || {
             [
                 (7, PollQuery::Report("guest")),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_is_not_configured_is_no_silent_one() {
+    fn an_unconfigured_proxy_is_not_silent() {
         let silent = |subjects: Vec<Subject>| {
             let mut gather = PollProgress::begin(
                 [

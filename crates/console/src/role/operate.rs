@@ -108,7 +108,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn an_answer_is_read_to_its_end_and_one_that_is_too_long_is_refused() {
+    fn a_response_is_read_completely_and_a_long_one_is_refused() {
         let operate = RuntimeApiClient::start("console/operate", Duration::from_secs(3)).unwrap();
         for (bytes_max, expected) in [
             (100, Ok("fine\n")),

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_says_what_is_to_be_done_and_a_name_is_no_command() {
+    fn a_form_selects_an_action_and_names_inject_no_command() {
         let action = of("what=server&proxy=app&server=one&do=drain");
         let expected = OperatorAction::Server {
             proxy: "app".to_owned(),

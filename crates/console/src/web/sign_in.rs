@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_goes_on_to_a_page_of_this_console_only() {
+    fn sign_in_redirects_only_to_pages_of_this_console() {
         for (next, expected) in [
             ("/traffic?q=a", "/traffic?q=a"),
             ("//evil.example/", "/"),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_of_another_site_is_not_own() {
+    fn a_form_of_another_site_is_recognised() {
         let headers = |pairs: &[(&'static str, &str)]| {
             let mut map = HeaderMap::new();
             for (name, value) in pairs {

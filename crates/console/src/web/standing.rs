@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_a_connection_is_told_as_far_as_it_is_known() {
+    fn the_reason_of_an_ended_connection_is_reported() {
         let action = OperatorAction::Offer {
             part: "guest".to_owned(),
             subject: ["guest".to_owned(), "mail".to_owned()],

@@ -101,7 +101,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 }
 
 fn unfinished(from: &str, to: &str) -> String {
-    format!(". {to} may be incomplete: the same command continues the copy")
+    format!(". The copy of {from} to {to} is incomplete: the same command continues the copy")
 }
 
 fn words(error: &CopyError) -> String {
