@@ -182,7 +182,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_changed_cookie_is_good(at in 10_usize..70, letter in "[A-Za-z0-9_-]") {
+        fn modified_cookies_are_refused(at in 10_usize..70, letter in "[A-Za-z0-9_-]") {
             let mut changed = cookie().into_bytes();
             let at = at.min(changed.len() - 2);
             prop_assume!(changed[at] != letter.as_bytes()[0]);

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_the_same_at_the_other_end() {
+    fn a_frame_survives_its_encoding() {
         for frame in [
             LinkFrame::Farms(vec![("office".to_owned(), DirectoryId(7))]),
             LinkFrame::Ping,
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_refused_with_the_reason_and_what_comes_of_it() {
+    fn another_version_is_refused_with_reason_and_consequence() {
         let mut newer = PROTOCOL.greeting();
         newer[5] = 9;
         let words = FarmLinkError::from(PROTOCOL.check_greeting(newer).unwrap_err()).to_string();

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_to_react_to_the_hello_of_tls_where_it_selects_that() {
+    fn a_tls_host_must_respond_to_the_client_hello() {
         let hello = hello().unwrap();
         let checked = |protocol, then, limit_ms| {
             run(async {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_hello_the_answer_to_the_request_is_enough() {
+    fn without_tls_the_response_to_the_request_suffices() {
         let checked = run(async {
             let address = host(SSL, None).await;
             one(address, None, Duration::from_secs(20)).await
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hello_is_one_record_that_fits_into_a_segment() {
+    fn the_client_hello_fits_one_record_and_segment() {
         let hello = hello().unwrap();
         let length = usize::from(u16::from_be_bytes([hello[3], hello[4]]));
         assert_eq!((hello[0], hello[5], hello.len()), (22, 1, length + 5));

@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_tunnels_of_nobody_the_oldest_one_of_the_address_with_most_gives_way() {
+    fn unauthenticated_tunnels_are_evicted_by_address() {
         let mut farm = farm(Balance::Load, &[1]);
         farm.maxconn = 4;
         let site = Arc::new(FarmState::new("office", farm, &[7; 32], None));
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_too_many_tunnels_has_only_its_own_give_way() {
+    fn an_address_with_too_many_tunnels_evicts_its_own() {
         let mut farm = farm(Balance::Load, &[1]);
         farm.maxconn = 2_000;
         let site = Arc::new(FarmState::new("office", farm, &[7; 32], None));

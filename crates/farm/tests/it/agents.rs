@@ -104,7 +104,7 @@ fn shows(role: &FarmRole, host: &str, words: &str) {
 }
 
 #[test]
-fn after_a_total_loss_a_user_comes_to_the_session_of_which_an_agent_knows() {
+fn agents_restore_sessions_after_a_total_loss() {
     let peers = peers();
     let agents = [
         agent("up\nsessions 0\n", true),
@@ -226,7 +226,7 @@ fn number_of(role: &FarmRole, host: &str, name: &str) -> Option<u64> {
 }
 
 #[test]
-fn a_logon_of_which_the_agent_reports_no_session_is_not_called_a_session() {
+fn a_logon_without_an_agent_session_is_not_a_session() {
     let peers = peers();
     // Incomplete reports end no session.
     let agents = [0, 1].map(|_| agent("up\nsessions 1\n", true));

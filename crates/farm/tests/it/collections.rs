@@ -124,7 +124,7 @@ fn a_session_serves_what_is_on_its_host_and_is_known_after_a_restart_of_the_role
 }
 
 #[test]
-fn a_collection_without_a_host_that_takes_users_is_reported() {
+fn a_collection_without_available_hosts_is_reported() {
     let peers = [peer(b'1'), peer(b'2'), peer(b'3')];
     let (farm, at) = office(&peers);
     let mut role = role(&farm, None);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
-fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
+fn a_host_that_never_responds_is_excluded_and_reported() {
     let (good, (_listener, silent)) = (peer(b'1'), hung());
     let (mut farm, at) = farm(&[good.address, silent]);
     farm.check.timeout_ms = 200;
@@ -60,7 +60,7 @@ fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
 }
 
 #[test]
-fn a_host_that_answers_requests_and_hangs_behind_them_is_left_out_until_it_is_well() {
+fn a_host_that_hangs_after_its_response_is_excluded() {
     let is_well = Arc::new(AtomicBool::new(false));
     let (bad, good) = (half_dead(&is_well), peer(b'2'));
     let (mut farm, at) = farm(&[bad, good.address]);

@@ -247,7 +247,7 @@ fn a_part_that_does_not_respond_leaves_the_rest_of_the_list() {
 }
 
 #[test]
-fn what_a_user_may_not_open_is_not_there_and_what_does_not_run_says_so() {
+fn forbidden_guests_are_hidden_and_stopped_ones_marked() {
     let (bed, part) = bed(&["mail", "desk", "erp", "old"]);
     let cookies = ["anna", "bert"].map(|name| bed.sign_in(name));
     let [anna, bert] = cookies.each_ref().map(String::as_str);

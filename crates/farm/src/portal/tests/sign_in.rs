@@ -35,7 +35,7 @@ fn directory(server: Server) -> LdapDirectory {
 }
 
 #[test]
-fn a_second_factor_is_asked_for_and_its_code_counts_once() {
+fn a_second_factor_is_required_and_its_code_works_once() {
     let bed = PortalFixture::new();
     let asked = bed.post("/sign-in", "", "user=tina&password=quince");
     assert_eq!((asked.status, asked.cookies()), (200, String::new()));
@@ -128,7 +128,7 @@ fn guessing_is_limited_for_pages_and_the_feed_together() {
 }
 
 #[test]
-fn why_says_how_somebody_signed_in_and_why_not() {
+fn why_shows_sign_ins_and_refusals() {
     let bed = PortalFixture::new();
     let steps = |name: &str| {
         let asked = bed.portal.site.why(&FarmUser::named(name).unwrap());
