@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_it_lets_the_guest_go_on_and_is_said() {
+    fn a_failed_quiesce_continues_the_guest_with_the_reason() {
         type Break = fn(&mut Standstill);
         let breaks: [(Break, &str); 6] = [
             (
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_is_down_stands_still_as_long_as_it_stays_down() {
+    fn a_guest_that_is_down_counts_as_quiesced() {
         let mut one = Standstill::begin(1, true, 0);
         one.turn(GuestRunState::Down, None, 0);
         assert_eq!(
@@ -525,7 +525,7 @@ mod tests {
             /// After any sequence of events the standstill ends in time, and nothing stays frozen
             /// that the agent thaws.
             #[test]
-            fn a_guest_never_stands_still_for_longer_than_its_limits(
+            fn a_guest_is_never_paused_beyond_its_limits(
                 steps in proptest::collection::vec((0u8..8, 0u64..4_000), 0..60),
             ) {
                 let (mut one, mut now, mut held_since) = (begun(), 0, None);

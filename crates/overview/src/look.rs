@@ -339,7 +339,7 @@ mod tests {
     use part::report::Moment;
 
     #[test]
-    fn what_is_down_is_a_problem_and_the_newest_event_is_the_first() {
+    fn failures_are_problems_and_newest_events_come_first() {
         let look = sample();
         let mut look = look;
         look.silent = Some("time out".to_owned());
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn events_outlive_the_process_that_reported_them_and_stand_there_once() {
+    fn events_survive_their_process_without_duplicates() {
         let good = ("running", Grade::Good);
         let first = with(good, "7", &[event(1, "moved"), event(2, "screen")]);
         // The supervisor does not respond to one poll.
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_bad_and_good_again_is_an_event_unless_the_report_has_one() {
+    fn state_changes_are_events_unless_already_reported() {
         let (good, bad) = (("voter", Grade::Good), ("away", Grade::Bad));
         let first = with(good, "7", &[]);
         let mut second = with(bad, "7", &[]);

@@ -336,7 +336,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[test]
-    fn what_a_guest_printed_controls_no_terminal() {
+    fn guest_output_cannot_control_the_terminal() {
         let cases: [(&[u8], &str); 8] = [
             (b"login: \t\r\n", "login: \t\r\n"),
             (b"\x1b[2J\x07red", "[2Jred"),
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_takes_nothing_does_not_stop_the_guest() {
+    fn a_blocked_terminal_does_not_stop_the_guest() {
         let (mut guest, socket) = UnixStream::pair().unwrap();
         let (keys, mut operator) = UnixStream::pair().unwrap();
         let (goes_on, stuck) = channel();
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_is_gone_ends_the_console() {
+    fn a_closed_terminal_ends_the_console() {
         let (mut guest, socket) = UnixStream::pair().unwrap();
         let (keys, _operator) = UnixStream::pair().unwrap();
         let (terminal, there) = UnixStream::pair().unwrap();

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_step_fails_no_snapshot_is_left_and_the_guest_goes_on() {
+    fn a_failed_step_leaves_no_snapshot_and_continues_the_guest() {
         for (fails, failed) in ALL.iter().enumerate().take(7) {
             let mut script = Script {
                 fails: Some(fails),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_never_says_it_is_not_waited_for() {
+    fn a_role_without_a_status_is_not_awaited() {
         let mut script = Script {
             is_late: true,
             ..Script::default()

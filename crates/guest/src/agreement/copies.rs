@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn guest_is_killed_whose_volume_another_user_has_had() {
+    fn a_guest_is_killed_after_another_user_of_its_volume() {
         let runs = LocalState {
             is_there: true,
             may_run: true,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_without_a_copy_here_goes_where_one_is_and_may_come_back() {
+    fn a_guest_without_a_local_copy_goes_to_one() {
         let runs = LocalState {
             is_there: true,
             may_run: true,

@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_has_left_arrives_whoever_has_to_give_way() {
+    fn a_guest_in_transit_arrives_and_displaces_others() {
         for (priority, is_apart, is_drained) in [
             (10, false, false),
             (-10, false, false),
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_suits_a_guest_for_which_nobody_has_to_give_way() {
+    fn a_node_suits_a_guest_that_displaces_no_other() {
         let mut view = view(vec![guest("mail", 384), guest("web", 128)]);
         view.runs = [("web".to_owned(), "beta".to_owned())].into();
         let mut mail = view.guests[0].clone();
@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_are_not_there_may_be_late() {
+    fn missing_nodes_are_awaited() {
         let mut view = view(vec![guest("new", 128)]);
         view.nodes.clear();
         assert!(!why(&view).lasts());

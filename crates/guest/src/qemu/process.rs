@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_process_writes_into_its_lock_makes_no_other_process_its_own() {
+    fn the_content_of_a_lock_claims_no_other_process() {
         let scratch = ScratchDirectory::new().unwrap();
         let home = GuestDirectory::new(scratch.path(), "mail");
         let started = start(&home, "1000");

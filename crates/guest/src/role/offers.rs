@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_display_of_a_guest_that_runs_is_the_one_with_which_it_was_started() {
+    fn a_running_guest_keeps_its_display_kind() {
         for (by_file, started, has) in [
             (Console::Spice, Console::Vnc, Some(Opens::Display)),
             (Console::Vnc, Console::Spice, Some(Opens::Spice)),

@@ -645,7 +645,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_whose_node_does_not_respond_is_bad_and_one_on_a_node_that_does_is_not() {
+    fn a_guest_is_bad_only_if_its_node_is_silent() {
         let scratch = lab::ScratchDirectory::new().unwrap();
         let mut role = role(&scratch);
         hear(&mut role, "beta");

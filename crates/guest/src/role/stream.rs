@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_for_another_display_hears_that_the_guest_has_to_restart() {
+    fn a_page_of_another_display_kind_is_refused() {
         let words = other_display("mail", Opens::Spice);
         assert!(
             words.contains("started with `console spice`: restart it"),

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_missing_when_it_has_been_without_a_break() {
+    fn a_copy_is_missing_after_continuous_absence() {
         let mut volumes = Volumes::default();
         volumes.hear(news(true), 1_000);
         volumes.hear(news(true), 9_000);

@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_end_is_no_reason_to_read_the_rest_wrong() {
+    fn an_unterminated_value_does_not_affect_the_rest() {
         let file = parse("a = 'x\nb = 2\nc = [ 'y',\n");
         assert_eq!(file.values["a"], XenValue::Text("x".to_owned()));
         assert_eq!(file.values["b"], XenValue::Number(2));
@@ -422,13 +422,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_reported(text in ".{0,200}") {
+        fn random_text_is_parsed_or_reported(text in ".{0,200}") {
             // The results are checked by the tables above.
             let _ = parse(&text);
         }
 
         #[test]
-        fn any_pieces_are_read_or_reported(
+        fn random_fragments_are_parsed_or_reported(
             pieces in prop::collection::vec(
                 prop::sample::select(vec![
                     "a", "=", "'", "\"", "[", "]", "(", ")", ",", "\n", "\\", "#", "'''", "1", "0x", "+", "-", " ", ";",

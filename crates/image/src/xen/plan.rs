@@ -707,7 +707,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_is_named_with_its_command_and_blocks() {
+    fn impossible_steps_name_their_command_and_block() {
         let domain = domain(PARTITIONS);
         let all = [
             seen("", &["swap"]),
@@ -747,7 +747,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_boots_with_what_it_has() {
+    fn windows_boots_with_its_installed_drivers() {
         let domain =
             domain("builder = 'hvm'\ndisk = ['phy:vg/win,hda,w']\nvif = ['model=rtl8139']");
         let plan = |missing: Option<Vec<String>>| {

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_section_is_like_those_that_are_there() {
+    fn a_new_section_follows_the_existing_ones() {
         let volume = Subject::new(VOLUME, "web")
             .fact(BACKING, "lvm vg0/pool")
             .fact(COPIES, "alpha beta");

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn why_qemu_refuses_an_image_is_said_whenever_it_ends() {
+    fn the_reason_of_a_refused_image_is_reported() {
         lab::skip_unless_root!();
         lab::skip_unless_installed!("qemu-nbd");
         crate::cli::set_confine(|_, _| Ok(None));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_ends_with_who_started_it() {
+    fn a_child_process_ends_with_its_parent() {
         lab::skip_unless_installed!("setpriv");
         let (program, arguments) =
             command::build::run::ends_with_us("/usr/bin/true".into(), Vec::new());

@@ -56,7 +56,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn only_files_beside_the_configuration_and_what_is_named_are_read() {
+    fn only_named_files_and_those_near_the_configuration_are_read() {
         let [here, there] = [(); 2].map(|()| ScratchDirectory::new().unwrap());
         let config = here.write("mail.cfg", "").unwrap();
         let own = here.write("mail.img", "x").unwrap();
