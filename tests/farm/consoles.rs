@@ -128,7 +128,7 @@ fn keeps_its_policy(browser: &Browser) {
 }
 
 #[test]
-fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_others_see_none() {
+fn group_members_use_a_guest_in_the_browser() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("chromium");
     lab::skip_unless_installed!("chromedriver");

@@ -25,7 +25,7 @@ fn verify(volumes: &VolumeSite, node: &str, further: &[&str]) -> Said {
 }
 
 #[test]
-fn a_verify_finds_what_differs_while_clients_write_and_repairs_only_when_asked() {
+fn a_verify_finds_differences_and_repairs_on_request() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-verify");
     let owner = volumes.in_sync();

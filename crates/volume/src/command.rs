@@ -210,7 +210,7 @@ mod tests {
     use lab::ScratchDirectory;
 
     #[test]
-    fn files_of_a_newer_program_are_not_left_over() {
+    fn files_of_a_newer_program_are_not_removable_rests() {
         let scratch = ScratchDirectory::new().unwrap();
         scratch.write("mail.volume", []).unwrap();
         scratch.write("mail.metadata", []).unwrap();

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_gone_leaves_no_verify_running_and_the_next_counts_anew() {
+    fn a_lost_thread_ends_its_verify() {
         let mut known = None;
         learn(&mut known, Some(&verify(1, 2)), Moment::now());
         close(&mut known, Moment::now());

@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_has_what_was_sent_and_what_was_not() {
+    fn a_summary_has_sent_and_skipped_bytes() {
         let sending = CopyTransfer::default();
         sending.progress.total.store(10 << 30, Ordering::Relaxed);
         sending.progress.data.store(2 << 30, Ordering::Relaxed);

@@ -602,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_came_and_went_during_an_import_is_reported() {
+    fn a_transient_client_during_an_import_is_reported() {
         let before = users(4, Some(9));
         let words = |now: Users| now.changed(&before, "mail").unwrap_or_default();
         assert_eq!(words(users(5, Some(9))), "");
@@ -614,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_of_a_node_that_is_not_connected_are_said_to_be_unknown() {
+    fn clients_of_a_disconnected_node_are_unknown() {
         let before = users(4, None);
         let words = users(5, None).changed(&before, "mail").unwrap_or_default();
         assert!(words.contains("beta is not connected"), "{words}");

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_is_read_as_it_was_written_and_nothing_behind_it() {
+    fn a_greeting_survives_its_encoding_without_trailing_bytes() {
         let greeting = greeting("mail", "alpha", "beta");
         let mut bytes = Vec::new();
         greeting.write(&mut bytes).unwrap();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_greeting_is_refused_within_bounds() {
+    fn invalid_greetings_are_refused_within_bounds() {
         let mut bytes = Vec::new();
         greeting("mail", "alpha", "beta").write(&mut bytes).unwrap();
         for place in 0..bytes.len() {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_announced_in_a_way_that_no_link_takes_for_its_own() {
+    fn a_copy_announcement_is_no_replication_greeting() {
         let greeting = CopyGreeting {
             volume: "mail".to_owned(),
             from: "alpha".to_owned(),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_mean_each_other_and_the_same_volume() {
+    fn both_sides_must_name_each_other_and_one_volume() {
         let ours = greeting("mail", "alpha", "beta");
         assert!(ours.fits(&greeting("mail", "beta", "alpha")).is_ok());
         for (volume, from, to) in [

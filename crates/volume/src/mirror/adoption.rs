@@ -197,7 +197,7 @@ mod tests {
     ];
 
     #[test]
-    fn nothing_that_is_complete_is_given_up_and_there_is_a_way_on_from_each_state() {
+    fn no_complete_copy_is_discarded_and_no_state_is_final() {
         for &(words, there, refused, gone) in ROWS {
             let has = |word| words.split(' ').any(|each| each == word);
             let copies = Copies {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn two_new_copies_are_told_of_at_the_node_that_did_not_have_the_lease_last_too() {
+    fn two_new_copies_are_reported_on_both_nodes() {
         let scratch = ScratchDirectory::new().unwrap();
         let mut mirror = new_copy(&scratch);
         bed::learn(&mut mirror, "beta", 0, &earlier(7));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_begins_a_new_history_is_not_told_of_as_an_empty_one() {
+    fn a_copy_with_a_new_history_is_not_reported_as_empty() {
         let scratch = ScratchDirectory::new().unwrap();
         let mut mirror = new_copy(&scratch);
         bed::learn(&mut mirror, "beta", 0, &earlier(7));

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_apart_if_it_has_a_history_of_its_own_and_never_if_it_is_complete_or_blank() {
+    fn only_a_copy_with_its_own_history_is_apart() {
         let theirs = Some(VolumeId([1; 16]));
         let of_other = record(InSync::One(OTHER));
         for (head, theirs, expected) in [

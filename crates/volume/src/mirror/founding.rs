@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_never_given_up_and_nobody_guesses() {
+    fn data_is_never_discarded_by_a_guess() {
         use FoundingAction::{Creates, GivesWay, Records, Waits};
         for (mine, theirs, adopts, decided) in [
             (None, None, false, Waits),

@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn user_ends_that_lost_the_volume_while_the_nodes_were_apart() {
+    fn a_user_that_lost_the_volume_during_a_partition_ends() {
         let mut both = Connected::new();
         // Beta has had the user of alpha, another one meanwhile, and none now.
         both.reserve(SHARED_USER);

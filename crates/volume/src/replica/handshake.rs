@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bits_hold_for_a_copy_that_they_count_from_and_for_no_other() {
+    fn the_bits_apply_only_to_their_reference_copy() {
         let joined = |at| CopyState::Joined(Generation(at));
         let syncing = |base| CopyState::Syncing {
             base: Generation(base),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_refused_and_a_blank_copy_is_filled() {
+    fn foreign_copies_are_refused_and_a_blank_one_is_filled() {
         let joined = CopyState::Joined(Generation(7));
         let mut other = theirs(3, joined);
         other.volume = Some(durable::VolumeId([8; 16]));
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_and_duplicate_copies_are_refused_and_another_one_gets_everything() {
+    fn foreign_and_duplicate_copies_are_refused_and_others_resynced() {
         let mut mine = mine();
         mine.identity = CopyIdentity {
             node: Some(NodeId(0)),

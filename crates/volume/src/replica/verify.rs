@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_found_to_the_block_and_copied_only_when_asked() {
+    fn differences_are_found_by_block_and_copied_on_request() {
         for repairs in [false, true] {
             let mut replica = mirrored();
             let mut written = run(&mut replica, repairs, some, u64::MAX);

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_of_two_nodes_is_ready_where_its_lease_is_and_wanted_only_while_it_is_used() {
+    fn a_replicated_volume_is_ready_where_its_lease_is() {
         let mut one = owned(&["alpha", "beta"]);
         assert_eq!((one.rank(), one.word()), (0, FREE));
         one.set_use(Some(VolumeUse::Alone));
