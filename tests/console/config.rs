@@ -161,7 +161,7 @@ fn a_change_is_reviewed_tried_and_taken_back_without_scripts() {
         assert!(!body.contains(secret), "{body}");
     }
     let (_, body) = admin.send("/config/apply", &new, &[("message", " ")]);
-    assert!(body.contains("Write down the reason"), "{body}");
+    assert!(body.contains("Enter a reason"), "{body}");
     let reason = [("message", "less patience"), ("confirm", "300")];
     let (status, body) = admin.send("/config/apply", &new, &reason);
     assert_eq!(status, 303, "{body}");

@@ -302,6 +302,6 @@ fn a_console_opens_what_runs_on_another_node_and_shows_its_requests() {
 
     let stop = ["guest", "stop", "mail", "--kill"];
     site.alpha.command(&stop).well();
-    display.reads("The guest does not run any more.");
-    terminal.reads("The guest does not run any more.");
+    display.reads("The guest no longer runs.");
+    terminal.reads("The guest no longer runs.");
 }

@@ -96,7 +96,7 @@ fn a_password_signs_in_and_wrong_ones_are_refused_and_then_limited() {
         (wrong.status == 429).then(|| (wrong, console.try_to_sign_in(OLGA[0], OLGA[1])))
     });
     let limited = tries.find_map(|tried| tried.filter(|(_, right)| right.status == 429));
-    let (wrong, right) = limited.expect("too many tries are refused");
+    let (wrong, right) = limited.expect("too many attempts are refused");
     for response in [&wrong, &right] {
         let seconds: u64 = response.header("retry-after").parse().unwrap();
         assert!((1..=60).contains(&seconds), "{response:?}");

@@ -38,7 +38,7 @@ fn a_request_appears_with_what_was_decided_for_it_and_an_entry_of_a_table_is_rem
     );
     let list = page("/requests?path=/shop");
     assert!(!list.contains("4711"), "{list}");
-    assert!(page("/requests?path=/other").contains("No request that is kept fits"));
+    assert!(page("/requests?path=/other").contains("No stored request matches"));
     let (_, rest) = list.split_once("href=\"/requests/0x").expect("a link");
     let number = rest.split('"').next().unwrap_or_default();
     let one = page(&format!("/requests/0x{number}"));

@@ -398,5 +398,5 @@ fn refuses(console: &Console, page: &str) {
     let form = format!("csrf={csrf}&what=offer&part=guest&kind=guest&name=mail&word=screen&back=/");
     let told = console.get(&["-H", olga, "-d", &form, "/act"]);
     assert_eq!(told.status, 409, "{told:?}");
-    assert!(told.body.contains("a page of its own"), "{told:?}");
+    assert!(told.body.contains("a separate page"), "{told:?}");
 }

@@ -130,7 +130,7 @@ fn an_operator_uses_a_display_by_spice_and_the_next_one_hears_who() {
     // A message that is not passed to a guest ends the display, the page says which one, and connects again.
     browser.run(FORBIDDEN);
     browser.wait_for(
-        "said.some((words) => words.includes('not passed to a guest (type 200, channel 3)'))",
+        "said.some((words) => words.includes('not forwarded to guests (type 200, channel 3)'))",
     );
     draws(&browser);
 

@@ -54,7 +54,7 @@ fn answers(site: &Site, host: u8, line: &str) -> String {
 }
 
 #[test]
-fn a_farm_that_has_lost_everything_brings_a_user_to_the_session_that_an_agent_reports() {
+fn agents_restore_sessions_of_a_farm_without_state() {
     if !is_ready("agents of hosts") {
         return;
     }

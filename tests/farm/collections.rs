@@ -85,7 +85,7 @@ fn files_of_the_portal_lead_to_the_hosts_of_their_programs() {
     // Nobody new comes to its only host; anna comes back.
     site.ours(&["farm", "drain", "ts2"]);
     let list = signs_in(&site, "bert");
-    assert!(list.contains("Its hosts take no new users now"), "{list}");
+    assert!(list.contains("Its hosts accept no new users now"), "{list}");
     let _word = opens(&site, "word");
     site.has([[0, 0], [1, 3]]);
     let listed = site.ours(&["farm", "list"]);

@@ -128,7 +128,7 @@ fn keeps_its_policy(browser: &Browser) {
 }
 
 #[test]
-fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_others_see_none() {
+fn group_members_use_a_guest_in_the_browser() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("chromium");
     lab::skip_unless_installed!("chromedriver");
@@ -298,8 +298,8 @@ fn a_portal_opens_what_runs_on_another_node() {
     let mut terminal = olga.open(TERMINAL);
     let stop = ["guest", "stop", "mail", "--kill"];
     site.alpha.command(&stop).well();
-    display.reads("The guest does not run any more.");
-    terminal.reads("The guest does not run any more.");
+    display.reads("The guest no longer runs.");
+    terminal.reads("The guest no longer runs.");
     opens_by_spice(&olga);
 }
 

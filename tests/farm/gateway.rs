@@ -138,7 +138,7 @@ fn a_wrong_password_a_user_of_no_group_and_a_host_of_others_are_refused() {
     });
     let _other = client(&site, &address(2), "http", "anna", "secret");
     is_said("E_PROXY_RAP_ACCESSDENIED");
-    let words = format!("{} port 3389 is no host of this farm", address(2));
+    let words = format!("{} port 3389 is not a host of this farm", address(2));
     site.shows(&["farm", "why", "anna"], |text| text.contains(&words));
     let forged = COOKIE.replace("zD", "zE");
     let options = [format!("/g:{}:443", address(1)), format!("/gat:{forged}")];

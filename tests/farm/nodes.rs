@@ -109,7 +109,7 @@ fn logs_on_at(client: &LabHost, to: SocketAddr, user: &str) -> Redirection {
 }
 
 #[test]
-fn users_of_a_node_that_dies_come_back_to_their_sessions_at_the_other_one() {
+fn users_of_a_failed_node_return_via_the_other() {
     if !may_run("farm_nodes", privileged()) {
         return;
     }

@@ -224,7 +224,7 @@ fn begins_and_is_removed(disks: &Disks, web: u64) {
     );
     let again = alpha.command(&["guest", "remove", "web"]);
     assert!(
-        again.text().contains("nothing is left of a guest web"),
+        again.text().contains("nothing is left of guest web"),
         "{}{}",
         again.out,
         again.err

@@ -42,7 +42,9 @@ fn moves(site: &GuestSite, from: &str) {
         site.tell()
     );
     let still = site.shown(to);
-    let still = still.lines().find(|line| line.contains("it stood still"));
+    let still = still
+        .lines()
+        .find(|line| line.contains("it was paused for"));
     println!("{from} -> {to}: the command took {took:?}: {said}{still:?}");
     let left = numbers(site, from);
     let text = site.said(to);
@@ -94,7 +96,7 @@ fn a_guest_moves_to_and_fro_and_goes_on_with_the_next_number() {
 
 #[test]
 #[ignore = "it takes minutes: make test-long"]
-fn a_guest_whose_move_fails_goes_on_where_it_was() {
+fn a_guest_whose_move_fails_continues_on_its_node() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(site) = GuestSite::slow("guest-unmoved", SLOW) else {

@@ -68,7 +68,7 @@ fn a_guest_on_storage_moves_and_waits_for_a_person_when_its_node_is_lost() {
         &["volume", "snapshot", "store"],
     ] {
         let refused = site.site.alpha.command(words);
-        refused.refused(&["kept by its storage"]);
+        refused.refused(&["stored by an external storage system"]);
     }
     let list = site.site.alpha.command(&["volume", "list"]).text();
     assert!(list.contains("owned here"), "{list}");

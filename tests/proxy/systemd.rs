@@ -218,7 +218,7 @@ fn guest_does_not_start_in_the_network_of_the_machine() {
         let machine = Machine::start(&unit().replace(from, to));
         let says = || {
             let state = machine.state();
-            state.contains("no network of its own for QEMU")
+            state.contains("no separate network namespace for QEMU")
                 && state.contains("volume disk: serving")
         };
         assert!(eventually(STARTS, says), "{}", machine.state());

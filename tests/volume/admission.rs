@@ -169,7 +169,7 @@ fn a_node_serves_when_the_hand_over_to_it_has_ended_and_names_have_no_case() {
 
 #[test]
 #[ignore = "it takes long: make test-long"]
-fn a_client_that_is_left_behind_changes_nothing_after_a_hand_over_with_clients() {
+fn a_left_behind_client_cannot_write_after_a_hand_over() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-stray");
     let mut first = 0;
@@ -209,7 +209,7 @@ fn a_client_that_is_left_behind_changes_nothing_after_a_hand_over_with_clients()
 
 #[test]
 #[ignore = "it takes minutes: make test-long"]
-fn a_node_that_the_file_does_not_name_any_longer_keeps_nobody_out_for_good() {
+fn a_removed_node_blocks_no_client_permanently() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-unnamed");
     let owner = volumes.in_sync();
@@ -222,7 +222,7 @@ fn a_node_that_the_file_does_not_name_any_longer_keeps_nobody_out_for_good() {
     let text = text.replace("on alpha beta", &format!("on {there}"));
     let survivor = volumes.site.machine(there);
     survivor.apply(&text, &["--now"]).well();
-    let words = format!("only clients of {owner} may write, and the file does not name it");
+    let words = format!("only clients of {owner} may write, and `on` does not name it");
     let says = || {
         volumes
             .fact(there, "why")

@@ -77,7 +77,7 @@ fn a_volume_that_was_removed_and_created_again_begins_when_an_operator_says_so()
 
 #[test]
 #[ignore = "it takes long: make test-long"]
-fn a_copy_that_is_not_complete_goes_on_if_the_disk_of_the_complete_one_is_lost() {
+fn an_incomplete_copy_can_continue_after_loss_of_the_complete_one() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-lost-disk");
     let lost = volumes.in_sync();
@@ -134,7 +134,7 @@ fn a_copy_that_is_not_complete_goes_on_if_the_disk_of_the_complete_one_is_lost()
 
 #[test]
 #[ignore = "it takes long: make test-long"]
-fn files_of_another_volume_are_not_served_in_the_place_of_the_own() {
+fn files_of_another_volume_are_not_served() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-swapped");
     let with = volumes.configuration("");
@@ -232,7 +232,7 @@ fn copies_swapped_between_nodes_are_refused_and_kept() {
         volumes.site.machine_mut(node).start();
     }
     for node in NODES {
-        says(&volumes, node, "in the place of the copy of");
+        says(&volumes, node, "instead of that of");
         volumes.becomes(node, "refused");
     }
     assert_eq!(volumes.owner(), None, "{}", volumes.tell());

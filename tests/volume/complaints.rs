@@ -167,7 +167,7 @@ fn a_deletion_is_not_stuck_while_the_other_node_is() {
 /// The silent loss of a peer freezes no client for longer than the detection takes.
 #[test]
 #[ignore = "it takes long: make test-long"]
-fn two_nodes_do_not_freeze_on_a_lost_peer() {
+fn a_lost_peer_does_not_freeze_the_volume() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-lost-peer");
     let writers = clients(&volumes);

@@ -108,21 +108,21 @@ fn survives(name: &str, under: Under, cases: &[Case]) {
 
 #[test]
 #[ignore = "it takes long: make test-long"]
-fn an_owner_whose_disk_fails_gives_way_and_its_copy_is_filled_when_it_is_well() {
+fn an_owner_with_a_failed_disk_hands_over_and_is_refilled() {
     lab::skip_unless_root!();
     survives("volume-bad-owner", Under::Owner, &[writes_fail()]);
 }
 
 #[test]
 #[ignore = "it takes minutes: make test-long"]
-fn a_copy_whose_disk_fails_is_left_out_and_filled_when_it_is_well() {
+fn a_copy_with_a_failed_disk_is_excluded_and_refilled() {
     lab::skip_unless_root!();
     survives("volume-bad-copy", Under::Other, &[writes_fail()]);
 }
 
 #[test]
 #[ignore = "it takes minutes: make test-long"]
-fn every_trouble_of_a_disk_is_survived() {
+fn every_disk_fault_is_survived() {
     lab::skip_unless_root!();
     for under in [Under::Owner, Under::Other] {
         survives("volume-troubles", under, &others());
@@ -132,7 +132,7 @@ fn every_trouble_of_a_disk_is_survived() {
 
 #[test]
 #[ignore = "it takes minutes: make test-long"]
-fn disks_that_were_both_full_are_well_when_they_have_room_again() {
+fn both_copies_recover_after_full_disks() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::on_unreliable_disks("volume-full");
     let owner = volumes.in_sync();
@@ -162,7 +162,7 @@ fn disks_that_were_both_full_are_well_when_they_have_room_again() {
 
 #[test]
 #[ignore = "it takes minutes: make test-long"]
-fn a_disk_that_lied_about_flushes_gets_from_the_other_copy_what_it_lost() {
+fn writes_lost_by_a_lying_disk_are_resynced() {
     lab::skip_unless_root!();
     let mut random = Random::new(5);
     let mut volumes = VolumeSite::on_unreliable_disks("volume-lies");

@@ -222,11 +222,7 @@ fn the_only_complete_copy_without_its_end_serves_if_an_operator_says_so() {
     volumes.site.machine_mut(owner).start();
     volumes.becomes(owner, "failed");
     set_length(&volumes, owner, SIZE);
-    let told = || {
-        volumes
-            .shown(owner)
-            .contains("what was behind its end is lost")
-    };
+    let told = || volumes.shown(owner).contains("data beyond its end is lost");
     assert!(eventually(SOON, told), "{}", volumes.tell());
     let order = ["volume", "serve-alone", "mail", "--yes"];
     volumes.site.machine(owner).command(&order).well();

@@ -64,7 +64,7 @@ fn has(volumes: &VolumeSite, node: &str, block: u64, byte: u8) -> bool {
 
 #[test]
 #[ignore = "it takes long: make test-long"]
-fn what_a_disk_damages_is_repaired_from_the_other_copy_and_clients_never_see_it() {
+fn disk_damage_is_repaired_and_hidden_from_clients() {
     lab::skip_unless_root!();
     let (volumes, owner) = checked("volume-rot");
     let there = other(owner);

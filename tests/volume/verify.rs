@@ -25,7 +25,7 @@ fn verify(volumes: &VolumeSite, node: &str, further: &[&str]) -> Said {
 }
 
 #[test]
-fn a_verify_finds_what_differs_while_clients_write_and_repairs_only_when_asked() {
+fn a_verify_finds_differences_and_repairs_on_request() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-verify");
     let owner = volumes.in_sync();
@@ -52,7 +52,7 @@ fn a_verify_finds_what_differs_while_clients_write_and_repairs_only_when_asked()
     assert!(!repaired.err.contains("error:"), "{}", repaired.err);
     verify(&volumes, owner, &[]).well();
     verify(&volumes, other(owner), &[]).refused(&["does not serve volume 'mail'", owner]);
-    verify(&volumes, owner, &["--stop"]).refused(&["no verify of it runs"]);
+    verify(&volumes, owner, &["--stop"]).refused(&["no verify of it is running"]);
     writers.iter().for_each(|writer| writer.gets_on(20));
     volumes.holds(writers);
 }
@@ -92,9 +92,9 @@ fn a_verify_that_cannot_go_on_ends_at_once_with_the_reason() {
     drop(cut);
     let hand_over = ["volume", "hand-over", "mail"];
     let said = amid(&volumes, |owner| drop(command(owner, &hand_over).well()));
-    said.refused(&["this node is not the owner any longer"]);
+    said.refused(&["this node is no longer the owner"]);
     let stopped = amid(&volumes, |owner| {
-        verify(&volumes, owner, &[]).refused(&["a verify of it runs"]);
+        verify(&volumes, owner, &[]).refused(&["a verify of it is already running"]);
         verify(&volumes, owner, &["--stop"]).well();
     });
     stopped.refused(&["it was stopped"]);

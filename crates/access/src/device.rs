@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_says_nothing_of_its_user_and_a_changed_one_is_none() {
+    fn a_cookie_value_hides_its_user_and_detects_changes() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"a");
         let (one, long) = ("anna", "a-name-that-is-much-longer-than-the-other");
         let lengths = [one, long].map(|user| make(&key, user, 100).unwrap().len());

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn with_too_many_ends_none_is_accepted_again() {
+    fn ended_sessions_stay_ended_when_the_list_is_full() {
         let mut ended = EndedSessions::default();
         for number in 0..ENDED_MAX + 100 {
             ended.end(id(number), 1_000 + number as u64, 10);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn another_process_gets_each_end_once_in_pieces() {
+    fn another_process_gets_each_ended_session_once() {
         let (mut one, mut two) = (EndedSessions::default(), EndedSessions::default());
         (0..10).for_each(|number| one.end(id(number), 100, 10));
         one.raise(50);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_ends_of_a_user_end_sessions_of_this_user_only() {
+    fn too_many_sign_outs_end_sessions_of_this_user_only() {
         let mut ended = EndedSessions::default();
         let (user, other) = (id(0), id(1));
         ended.end_of(id(2), Some(other), 900, 10);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_know_the_same_in_whichever_order_they_hear_of_ends() {
+    fn processes_agree_in_any_order_of_ended_sessions() {
         let sorted = |mut ends: SessionEndBatch| {
             ends.named.sort_unstable();
             ends

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn few_tries_are_free_and_one_comes_back_at_a_time() {
+    fn attempts_are_limited_and_restored_one_by_one() {
         let mut limiter = Limiter::default();
         let anna = [Key::of([192, 0, 2, 1].into()), Key::For("anna".to_owned())];
         for _ in 0..TRIES {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn tries_are_counted_at_all_nodes_together() {
+    fn attempts_are_counted_across_all_nodes() {
         let reported = Arc::new(Reported::default());
         let mut alpha = Limiter::default();
         alpha.report_changes_to(Arc::clone(&reported) as Arc<dyn Peers>);

@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_of_another_site_is_not_own() {
+    fn a_form_of_another_site_is_recognised() {
         let host = Some("a.example:8600");
         assert!(is_same_origin(Some("https://a.example:8600"), None, host));
         assert!(is_same_origin(None, None, host));

@@ -53,10 +53,10 @@ impl System {
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::Other => error.to_string(),
             Ok(Err(error)) => language::reason(&error),
-            Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
+            Err(_) => format!("no response within {} s", LIMIT.as_secs()),
         };
         let socket = self.socket.display();
-        Err(format!("cannot ask saslauthd at {socket}: {reason}"))
+        Err(format!("cannot query saslauthd at {socket}: {reason}"))
     }
 
     async fn ask(&self, question: &[u8]) -> io::Result<bool> {
@@ -69,7 +69,7 @@ impl System {
         match answer.get(..2) {
             Some(b"OK") if matches!(answer.get(2), None | Some(b' ')) => Ok(true),
             Some(b"NO") => Ok(false),
-            _ => Err(io::Error::other("it does not answer as saslauthd does")),
+            _ => Err(io::Error::other("its response is not valid for saslauthd")),
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
             b"\0\x04ROOT",
         ] {
             let said = asked(strange).0.unwrap_err();
-            assert!(said.ends_with("as saslauthd does"), "{said}");
+            assert!(said.ends_with("not valid for saslauthd"), "{said}");
         }
         for broken in [&b"\xff\xffOK"[..], b"\0\x05OK", b"\0", b""] {
             let said = asked(broken).0.unwrap_err();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_password_is_not_asked_for() {
+    fn impossible_passwords_are_refused_without_a_query() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -167,7 +167,7 @@ mod tests {
             assert_eq!(system.verify("anna", &"x".repeat(70_000)).await, Ok(false));
             assert_eq!(
                 system.verify("anna", "secret").await.unwrap_err(),
-                "cannot ask saslauthd at /nowhere/mux: No such file or directory"
+                "cannot query saslauthd at /nowhere/mux: No such file or directory"
             );
         });
     }

@@ -332,7 +332,7 @@ impl Authenticator {
             .await?;
         let found = found.filter(|_| is_right).ok_or(SignInError::Wrong)?;
         if !directory.can_sign_in(&found.groups) {
-            let words = format!("{} is in no group that may sign in", found.name);
+            let words = format!("no group of {} may sign in", found.name);
             self.standing.log(&words);
             return Err(SignInError::Wrong);
         }
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_while_the_password_is_hashed_has_tried() {
+    fn cancelling_during_the_hash_counts_as_an_attempt() {
         let anna = AuthorizedUser::new(Account {
             name: "anna".to_owned(),
             groups: Vec::new(),

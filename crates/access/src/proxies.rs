@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn header_is_read_whole_and_nothing_behind_it() {
+    fn a_proxy_header_is_read_completely_and_no_further() {
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         let header = Header::tcp(at("198.51.100.1:4711"), at("10.0.0.9:443"));
         let (mut text, mut binary) = (Vec::new(), Vec::new());
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_refused_within_bounds() {
+    fn invalid_headers_are_refused_within_bounds() {
         let huge = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff".to_vec();
         for bytes in [
             &b"\x16\x03\x01\x02"[..],

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_was_used_and_those_before_are_refused() {
+    fn used_and_earlier_time_steps_are_refused() {
         let now = 1_000 * STEP_S;
         let last = Some(1_000);
         assert_eq!(step_of(SECRET, &code(SECRET, 999), now, last), None);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_code_is_refused() {
+    fn malformed_codes_are_refused() {
         let now = 1_111_111_109;
         assert!(step_of(SECRET, "081 804", now, None).is_some());
         let huge = "0".repeat(1 << 20);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_uri_is_one_that_apps_read() {
+    fn the_uri_has_the_format_of_authenticator_apps() {
         assert_eq!(
             uri(SECRET, "anna o'x", "alpha"),
             "otpauth://totp/Evenkeel%20alpha:anna%20o%27x\

@@ -180,7 +180,7 @@ fn groups_of(account: &Account) -> Result<Option<Vec<String>>, String> {
     if bytes <= GROUPS_BYTES_MAX {
         Ok(Some(account.groups.clone()))
     } else {
-        Err("the user is in more groups than a session has room for".to_owned())
+        Err("the user is in more groups than a session can store".to_owned())
     }
 }
 
@@ -601,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_changed_is_none() {
+    fn a_modified_session_token_is_refused() {
         let sessions = Sessions::new(None).unwrap();
         let config = config("one");
         let token = sessions.begin(&config, "anna", 100).unwrap();
@@ -620,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_in_no_list_has_a_session_that_is_marked() {
+    fn a_session_of_no_configured_user_is_marked() {
         let sessions = Sessions::new(None).unwrap();
         let token = sessions.begin_unlisted("root", 100).unwrap();
         let visitor = sessions.visitor(&List::default(), &token, 101).unwrap();
@@ -632,7 +632,7 @@ mod tests {
     }
 
     #[test]
-    fn the_half_of_a_sign_in_is_no_session_and_ends_soon() {
+    fn a_half_sign_in_is_no_session_and_expires_soon() {
         let sessions = Sessions::new(None).unwrap();
         let one = config("one");
         let half = sessions.password_proof(&one, "anna", 100);

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_that_change_nothing_send_nothing() {
+    fn unchanged_snapshots_send_nothing() {
         let drawings = LivePages::new().unwrap();
         let mut one = drawings.follow(PageView {
             page: ConsolePage::Configuration,

@@ -179,7 +179,7 @@ mod tests {
     use crate::traffic::Traffic;
 
     #[test]
-    fn the_greatest_of_a_step_is_kept_and_a_gap_is_empty() {
+    fn the_maximum_of_a_step_is_kept_and_a_gap_is_empty() {
         let mut rows = Traffic::read(ANSWER).rows;
         rows.truncate(1);
         let mut history = History::default();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_with_a_part_of_its_time_counts_for_this_part() {
+    fn a_partial_step_is_weighted_by_its_duration() {
         let rows = &Traffic::read(ANSWER).rows[..1];
         let mut history = History::default();
         // The polls cover ten seconds of the first interval of five minutes, all of the second, and
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_forgets_what_is_gone() {
+    fn the_history_is_bounded_and_drops_removed_series() {
         let one = Traffic::read(ANSWER).rows.swap_remove(0);
         let rows: Vec<TrafficRow> = (0..1_100)
             .map(|number| TrafficRow {

@@ -575,7 +575,7 @@ pub fn desktops() -> Platform {
     let who = [
         "anna: connected from 10.0.0.71",
         "bert: connected from 198.51.100.7 by the gateway",
-        "carl: on the way",
+        "carl: connecting",
     ];
     let farm = farm.children(vec![
         session_host("ts1", "up", Grade::Good, [2, 0, 1], &who),

@@ -167,7 +167,7 @@ impl OperatorAction {
                     lines.next().map_or(Ok(()), |words| Err(words.to_owned()))
                 }
                 Some(words) => Err(words.to_owned()),
-                None => Err("there is no such entry: it may have expired".to_owned()),
+                None => Err("no such entry: it may have expired".to_owned()),
             };
         }
         match lines.find(|line| !line.is_empty()) {
@@ -398,7 +398,7 @@ impl ConsoleState {
         if todo.orders.len() < ORDERS_MAX {
             todo.orders.push_back(order);
         } else {
-            let words = "too much is to be done at once: try again".to_owned();
+            let words = "too many actions are in progress: try again".to_owned();
             // The waiting task may have ended.
             let _ = order.reply.send(Err(words));
         }
@@ -416,7 +416,7 @@ impl ConsoleState {
             todo.readings.push_back(reading);
         } else {
             // The waiting task may have ended.
-            let words = "too much is asked at once: try again".to_owned();
+            let words = "too many requests are pending: try again".to_owned();
             let _ = reading.reply.send(Err(words));
         }
         drop(todo);

@@ -53,7 +53,7 @@ pub async fn ask(
             })
         }
         Ok(Err(error)) => Err(language::reason(&error)),
-        Err(_) => Err("the control role did not answer in time".to_owned()),
+        Err(_) => Err("the control role did not respond in time".to_owned()),
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_answered_refused_or_nobody_is_there() {
+    fn a_query_is_answered_refused_or_fails_without_a_proxy() {
         let answer = VersionsResponse::Versions(Versions::default());
         let bytes = framed(&answer, ANSWER_BYTES_MAX);
         assert_eq!(asked(bytes), Ok(answer));
@@ -192,7 +192,7 @@ mod tests {
     /// Checks for a deadlock: the threads of the pages and of the role each lock the platform and
     /// the versions for a moment, but never hold one while they wait for the other.
     #[test]
-    fn a_look_at_the_platform_never_waits_for_one_who_keeps_the_versions() {
+    fn a_platform_snapshot_never_waits_for_the_versions() {
         let shared = shared();
         *lock(&shared.versions) = Some(Arc::default());
         let members = crate::sample::platform().members;

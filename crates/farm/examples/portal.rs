@@ -169,7 +169,7 @@ fn write(
     put("odd.html", page(odd, &[], None))?;
     put("guests.html", page(offers, &[], Some(&guests)))?;
     put("only-guests.html", page(&[], &[], Some(&odd_guests)))?;
-    let silent = Err("The guests do not respond.".to_owned());
+    let silent = Err("The guest role does not respond.".to_owned());
     put("silent.html", page(&[], &[], Some(&silent)))?;
     for (name, page) in screens_of(&visitor) {
         put(name, page)?;

@@ -47,18 +47,20 @@ pub fn definition(command: Command) -> Command {
             Command::new("sessions")
                 .about("Show the users: their hosts, and where their clients are")
                 .long_about(
-                    "Shows each user that a farm knows. A disconnected session is kept at its host until `keep-sessions` has \
-                     passed; a pending logon was sent to its host and has not come yet. `no session seen`: the \
-                     connection has ended, and the agent of the host has reported no session of the user. On a cluster it shows those of all \
-                     nodes: `node` carries the connection, and shows where the client is. `agent` is how the agent of the \
+                    "Shows each user that a farm knows. A disconnected session is kept at its host until \
+                     `keep-sessions` has passed; a pending logon was routed to its host and has not \
+                     connected yet. `no session seen`: the connection has ended, and the agent of the host \
+                     has reported no session of the user. On a cluster it shows those of all nodes: `node` \
+                     carries the connection, and shows where the client is. `agent` is how the agent of the \
                      host reports the session, if it does.",
                 )
                 .arg(flag("json", "Print JSON")),
             Command::new("drain")
                 .about("Give a host no new users")
                 .long_about(
-                    "Users with a session there come back to it. The order holds until `ready`, also after a restart of the \
-                     role, and on all nodes of a cluster; the option `drain` of a `host` line holds for good.",
+                    "Users with a session there return to it. The drain lasts until `ready`, also after a \
+                     restart of the role, and on all nodes of a cluster; the option `drain` of a `host` \
+                     line is permanent.",
                 )
                 .arg(host()),
             Command::new("ready").about("End a drain").arg(host()),
@@ -66,8 +68,8 @@ pub fn definition(command: Command) -> Command {
                 .about("End the connections of a user; the session stays at its host")
                 .long_about(
                     "Ends the connections that a farm carries for the user, and the user's tunnels of the gateway to hosts, \
-                     on all nodes of a cluster. The session is disconnected, not ended: a later logon comes back to it. It \
-                     does not keep the user out.",
+                     on all nodes of a cluster. The session is disconnected, not ended: a later logon \
+                     returns to it. The user is not locked out.",
                 )
                 .arg(Arg::new("USER").required(true).help("The user, with or without the domain"))
                 .arg(option("host", "HOST", "Only connections to this host, or FARM/HOST")),

@@ -15,7 +15,7 @@ const LETTERS_MAX: usize = 1_024;
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CookieError {
-    #[error("the cookie is not of this program")]
+    #[error("the cookie has an unknown format")]
     Foreign,
     /// The cookie is not signed with the key of this farm, or the credentials of its user have
     /// changed.
@@ -182,7 +182,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_changed_cookie_is_good(at in 10_usize..70, letter in "[A-Za-z0-9_-]") {
+        fn modified_cookies_are_refused(at in 10_usize..70, letter in "[A-Za-z0-9_-]") {
             let mut changed = cookie().into_bytes();
             let at = at.min(changed.len() - 2);
             prop_assume!(changed[at] != letter.as_bytes()[0]);

@@ -168,7 +168,7 @@ impl Guests {
                 let known = news.borrow().clone();
                 known.map_or_else(|| Ok(Arc::default()), |(_, known)| known)
             }
-            _ => Err("The guests do not respond.".to_owned()),
+            _ => Err("The guest role does not respond.".to_owned()),
         }
     }
 
@@ -193,11 +193,11 @@ impl Guests {
             reply,
         });
         if !is_asked {
-            return Err("Too much is asked at once: try again.".to_owned());
+            return Err("Too many requests are pending: try again.".to_owned());
         }
         match timeout(CONNECT_LIMIT, answer).await {
             Ok(Ok(done)) => done.map(|_| own),
-            _ => Err("There was no answer in time.".to_owned()),
+            _ => Err("No response in time.".to_owned()),
         }
     }
 }
@@ -291,7 +291,7 @@ impl Asker {
             let outcome = match &answer.message {
                 SupervisorMessage::Answer { bytes } => OrderResponse::read(bytes),
                 SupervisorMessage::Nobody { words, .. } => Err(words.clone()),
-                _ => Err("the part does not know this".to_owned()),
+                _ => Err("the part does not support this action".to_owned()),
             };
             // The receiver is gone if the client has disconnected.
             let _ = reply.send(outcome);
@@ -313,7 +313,7 @@ fn read(answer: &Received) -> GuestList {
         };
     }
     let file = answer.descriptors.first();
-    let file = file.ok_or("The guests do not say how they are.")?;
+    let file = file.ok_or("The guest role sent no report.")?;
     let bytes = memory::check(file, BYTES_MAX).and_then(|_| memory::read(file));
     let bytes = bytes.map_err(|error| error.to_string())?;
     let report = StatusReport::decode(&bytes).map_err(|error| error.to_string())?;

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_counts_and_pushes_nothing_out() {
+    fn repeated_steps_are_counted_and_evict_nothing() {
         let mut history = History::default();
         let user = UserId([1; 16]);
         let step = |why: &str, at_ms: u64| HistoryStep {

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_drawn_is_a_png_of_its_side() {
+    fn icons_are_drawn_as_png_of_their_size() {
         for (what, side) in [(Drawn::Desktop, 32), (Drawn::App, 64), (Drawn::App, 256)] {
             let png = draw(what, side);
             assert_eq!(side_of(&png), Some(side));

@@ -110,8 +110,8 @@ fn read_state(kept: Option<&[u8]>) -> SavedRoleState {
     state.ok().flatten().unwrap_or_else(|| {
         if kept.is_some() {
             write_error(
-                "evenkeel: farm: what the role before has kept cannot be read: sessions are known again when \
-                 their users connect, and everybody signs in anew\n",
+                "evenkeel: farm: the state of the previous role cannot be read: sessions are known again \
+                 when their users connect, and everybody has to sign in again\n",
             );
         }
         SavedRoleState::default()
@@ -304,7 +304,7 @@ impl FarmRole {
         for (name, words) in &why {
             if self.closed.get(name) != Some(words) {
                 write_error(&format!(
-                    "evenkeel: farm {name}: {words}; it is tried again, and all else holds\n"
+                    "evenkeel: farm {name}: {words}; this is retried, and everything else continues\n"
                 ));
             }
         }
@@ -501,7 +501,7 @@ impl FarmRole {
             .collect();
         let site = match having[..] {
             [site] => site,
-            [] => return Err(format!("there is no host '{host}' in any farm")),
+            [] => return Err(format!("no farm has a host '{host}'")),
             [first, ..] => {
                 let first = first.name();
                 return Err(format!(
@@ -514,31 +514,31 @@ impl FarmRole {
         if !is_drained && let Some(why) = site.why_no_new_users(name) {
             let word = if was_drained { "no longer" } else { "not" };
             return Ok(format!(
-                "{name} is {word} drained by an order, and takes nobody now: {why}"
+                "{name} is {word} drained by an operator, but accepts nobody now: {why}"
             ));
         }
         if was_drained == is_drained {
             return Ok(if is_drained {
-                format!("{name} is drained already")
+                format!("{name} is already drained")
             } else {
-                format!("{name} takes users already")
+                format!("{name} already accepts users")
             });
         }
         let closed = site.closed_with(name).join(", ");
         Ok(match (is_drained, closed.as_str()) {
             (true, "") => {
-                format!("{name} gets nobody new; users with a session there come back to it")
+                format!("{name} gets no new users; users with a session there return to it")
             }
             (true, closed) => format!(
-                "{name} gets nobody new; users with a session there come back to it. No other host takes users \
-                 for {closed}: nobody new can start that now"
+                "{name} gets no new users; users with a session there return to it. No other host accepts \
+                 users for {closed}: new users cannot start that now"
             ),
-            (false, _) => format!("{name} takes users again"),
+            (false, _) => format!("{name} accepts users again"),
         })
     }
 
     fn disconnect(&self, name: &str, host: &str) -> Result<String, String> {
-        let user = FarmUser::named(name).ok_or_else(|| format!("'{name}' is no name of a user"))?;
+        let user = FarmUser::named(name).ok_or_else(|| format!("'{name}' is not a user name"))?;
         let (farm, host) = host
             .split_once('/')
             .map_or((None, host), |(farm, host)| (Some(farm), host));
@@ -549,7 +549,7 @@ impl FarmRole {
             .filter(|site| host.is_empty() || site.has_host(host))
             .collect();
         if having.is_empty() && !host.is_empty() {
-            return Err(format!("there is no host '{host}' in any farm"));
+            return Err(format!("no farm has a host '{host}'"));
         }
         let (mut own, mut far, mut asked) = (0, 0, BTreeSet::new());
         for site in having {
@@ -564,17 +564,17 @@ impl FarmRole {
         };
         let asked = asked.into_iter().collect::<Vec<_>>().join(", ");
         let connections = match own {
-            1 => format!("1 connection of {name}{to} ends"),
-            own => format!("{own} connections of {name}{to} end"),
+            1 => format!("1 connection of {name}{to} is being closed"),
+            own => format!("{own} connections of {name}{to} are being closed"),
         };
         match (own, far, asked.as_str()) {
             (0, 0, "") => Err(format!("{name} has no connection{to}")),
             (0, 0, nodes) => Err(format!(
-                "{name} has no connection{to} here; told {nodes} to end any that is there"
+                "{name} has no connection{to} on this node; requested {nodes} to close any others"
             )),
             (_, _, "") => Ok(format!("{connections}; the session stays at its host")),
             (_, far, nodes) => Ok(format!(
-                "{connections} here, {far} at {nodes}; the session stays at its host"
+                "{connections} on this node, {far} on {nodes}; the session stays at its host"
             )),
         }
     }
@@ -629,8 +629,8 @@ fn continued(
         return (SavedFarm::default(), portal);
     };
     write_error(&format!(
-        "evenkeel: farm {name}: continues farm {former}, which has the same hosts: its users come back to their \
-         sessions. Routing tokens with the former name route nobody: download .rdp files again\n"
+        "evenkeel: farm {name}: continues farm {former}, which has the same hosts: its users return to \
+         their sessions. Routing tokens with the former name are refused: download .rdp files again\n"
     ));
     let portal = portal.or_else(|| portals.remove(&former));
     (kept, portal)

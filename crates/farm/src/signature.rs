@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_sign_is_refused_with_the_reason() {
+    fn unusable_signing_keys_are_refused_with_the_reason() {
         for (pem, why) in [
             (&b""[..], "it has no certificate"),
             (

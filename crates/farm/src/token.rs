@@ -55,7 +55,7 @@ pub struct Claims {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RoutingTokenError {
-    #[error("the routing token is not of this program")]
+    #[error("the routing token has an unknown format")]
     Foreign,
     #[error("the routing token is not signed by this farm")]
     Forged,
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_what_was_signed_until_it_expires() {
+    fn a_token_is_valid_until_it_expires() {
         let key = Key::new(&[7; 32]);
         let token = key.issue(&anna());
         assert_eq!(token.len(), PREFIX.len() + LETTERS + END.len());
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_a_host_is_as_long_and_says_so() {
+    fn tokens_with_and_without_a_host_have_equal_length() {
         let key = Key::new(&[7; 32]);
         let any = Claims {
             host: None,
@@ -241,7 +241,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_changed_token_routes(at in 0_usize..83, letter in "[A-Za-z0-9_-]") {
+        fn modified_tokens_do_not_route(at in 0_usize..83, letter in "[A-Za-z0-9_-]") {
             let key = Key::new(&[7; 32]);
             let token = key.issue(&anna());
             let mut changed = text(&token).to_vec();
@@ -253,7 +253,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_a_token(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn random_bytes_are_no_token(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let key = Key::new(&[7; 32]);
             prop_assert!(key.read(&bytes, NameId::of("office"), 0).is_err());
             let with_prefix = [PREFIX, &bytes].concat();

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_apart_whole_and_shown_cut() {
+    fn names_are_compared_whole_and_shown_truncated() {
         let long = |end: &str| FarmUser::named(&("ä".repeat(100) + end)).unwrap();
         assert_ne!(long("a").id, long("b").id);
         assert_eq!(long("a").name, "ä".repeat(64));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn who_says_no_name_is_known_by_the_machine() {
+    fn nameless_clients_are_identified_by_their_machine() {
         let logon = |user: &str, client_name: &str| Logon {
             domain: String::new(),
             user: user.to_owned(),

@@ -154,7 +154,7 @@ mod tests {
     use part::report::Grade;
 
     #[test]
-    fn nodes_that_take_no_guests_are_shown_and_what_became_of_their_fencing() {
+    fn unavailable_nodes_are_shown_with_their_fencing() {
         let node = |name: &str, state: &str| Subject::new(NODE, name).state(state, Grade::Good);
         let report = StatusReport {
             subjects: vec![

@@ -68,7 +68,7 @@ mod tests {
     use lab::ScratchDirectory;
 
     #[test]
-    fn one_has_it_and_the_next_one_hears_who() {
+    fn a_second_operator_learns_who_has_the_console() {
         let scratch = ScratchDirectory::new().unwrap();
         let first = take(scratch.path(), "process 7 of anna, a longer name").unwrap();
         let refused = take(scratch.path(), "node beta").unwrap_err();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_go_both_ways_until_one_ends() {
+    fn bytes_flow_both_ways_until_one_side_ends() {
         let (mut own, operator) = UnixStream::pair().unwrap();
         let (mut guest, terminal) = UnixStream::pair().unwrap();
         thread::scope(|scope| {

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_name_what_comes_goes_and_changes_and_when_it_counts() {
+    fn differences_name_changes_and_when_they_apply() {
         let before = payload(&[("a", guest(2 << 30)), ("b", guest(2 << 30))], None);
         let mut other = guest(4 << 30);
         other.disks = vec![Disk {

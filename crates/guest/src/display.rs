@@ -189,14 +189,15 @@ fn begin(operator: &UnixStream) -> Result<ChannelStart, ChannelEnd> {
     let until = Instant::now() + LIMIT;
     let mut link = [0; LINK_BYTES];
     read_until(operator, &mut link, until)?;
-    let number = channel(&link).ok_or_else(|| says("the channel did not begin as SPICE does"))?;
-    let size =
-        bytes_behind(&link).ok_or_else(|| says("the channel did not begin as SPICE does"))?;
+    let number =
+        channel(&link).ok_or_else(|| says("the channel did not start with the SPICE protocol"))?;
+    let size = bytes_behind(&link)
+        .ok_or_else(|| says("the channel did not start with the SPICE protocol"))?;
     let mut behind = vec![0; size];
     read_until(operator, &mut behind, until)?;
     if !is_modern(&link, &behind) {
         return Err(says(
-            "the client of SPICE is too old: it has to name its authentication, and send short headers",
+            "the SPICE client is too old: it must select its authentication and send mini headers",
         ));
     }
     let link = [&link[..], &behind].concat();
@@ -260,7 +261,7 @@ impl Channel<'_> {
         read_until(self.operator, &mut ticket, Instant::now() + LIMIT)?;
         if !has_ticket(&ticket) {
             return Err(ChannelEnd::Says(
-                "the client of SPICE has no ticket".to_owned(),
+                "the SPICE client has no ticket".to_owned(),
             ));
         }
         *taken = Some(take().map_err(ChannelEnd::Says)?);
@@ -366,7 +367,8 @@ impl Channel<'_> {
             .map_or(0, |kind| u16::from_le_bytes(*kind));
         let channel = self.number;
         ChannelEnd::Says(format!(
-            "the display was ended: its client sent a message that is not passed to a guest (type {kind}, channel {channel})"
+            "the display was closed: its client sent a message that is not forwarded to guests (type \
+             {kind}, channel {channel})"
         ))
     }
 }

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_the_protocol_is_refused() {
+    fn protocol_violations_are_refused() {
         for (bytes, words) in [
             ("nonsense\n", "not JSON"),
             ("[]\n", "unknown message: []"),
@@ -254,7 +254,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_of_anybody_are_messages_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn random_bytes_are_messages_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Qmp::default().take(&bytes);
         }
     }

@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_operator_named_is_never_an_option() {
+    fn names_of_operators_are_never_parsed_as_options() {
         let name = || "--kill".to_owned();
         let log = RemoteCommand::Log {
             name: name(),

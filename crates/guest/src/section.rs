@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_of_a_guest_stays_in_its_command_line() {
+    fn other_addresses_stay_in_the_command_line() {
         for append in [
             "ip=dhcp",
             "ip=:::::eth0:dhcp",

@@ -231,10 +231,10 @@ impl Standstill {
                 self.abort_standstill("QEMU did not end the requests to the disks within 5 s");
             }
             StandstillPhase::Stands(_) if here != self.still() => {
-                self.abort_standstill("the guest went on meanwhile")
+                self.abort_standstill("the guest continued meanwhile")
             }
             StandstillPhase::Stands(since) if now >= since.saturating_add(STAND_MAX_MS) => {
-                self.abort_standstill("it lasted longer than 10 s, so the guest went on");
+                self.abort_standstill("it took longer than 10 s, so the guest continued");
             }
             _ => {}
         }
@@ -280,7 +280,7 @@ impl Standstill {
     pub fn end(&mut self) {
         match self.phase {
             StandstillPhase::Stands(_) => self.phase = StandstillPhase::GoesOn,
-            _ => self.abort_standstill("it was ended before the guest stood still"),
+            _ => self.abort_standstill("it was stopped before the guest was paused"),
         }
     }
 
@@ -460,16 +460,16 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_it_lets_the_guest_go_on_and_is_said() {
+    fn a_failed_quiesce_continues_the_guest_with_the_reason() {
         type Break = fn(&mut Standstill);
         let breaks: [(Break, &str); 6] = [
             (
                 |one| one.turn(GuestRunState::Runs, None, 50),
-                "went on meanwhile",
+                "continued meanwhile",
             ),
             (
                 |one| one.turn(GuestRunState::Other, None, 50),
-                "went on meanwhile",
+                "continued meanwhile",
             ),
             (|one| one.turn(GuestRunState::Down, None, 50), "has ended"),
             (
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_is_down_stands_still_as_long_as_it_stays_down() {
+    fn a_guest_that_is_down_counts_as_quiesced() {
         let mut one = Standstill::begin(1, true, 0);
         one.turn(GuestRunState::Down, None, 0);
         assert_eq!(
@@ -525,7 +525,7 @@ mod tests {
             /// After any sequence of events the standstill ends in time, and nothing stays frozen
             /// that the agent thaws.
             #[test]
-            fn a_guest_never_stands_still_for_longer_than_its_limits(
+            fn a_guest_is_never_paused_beyond_its_limits(
                 steps in proptest::collection::vec((0u8..8, 0u64..4_000), 0..60),
             ) {
                 let (mut one, mut now, mut held_since) = (begun(), 0, None);

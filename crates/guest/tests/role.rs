@@ -254,7 +254,7 @@ fn a_qemu_whose_lock_or_directory_was_removed_ends_before_another_one_starts() {
 }
 
 #[test]
-fn a_qemu_that_writes_another_process_into_its_lock_is_still_found_and_that_process_left_alone() {
+fn a_forged_lock_affects_no_other_process() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let payload = payload(&[("mail", guest(60_000))]);
     let mut site = RoleFixture::new(&payload);
@@ -398,7 +398,7 @@ fn a_guest_that_cannot_start_is_left_stopped_with_the_reason() {
 }
 
 #[test]
-fn a_qemu_that_is_no_qemu_is_no_guest() {
+fn a_fake_qemu_is_not_a_guest() {
     let scratch = ScratchDirectory::new().unwrap();
     let payload = payload(&[("mail", guest(1))]);
     // The program exits at once, without a message.
@@ -475,7 +475,7 @@ fn a_guest_whose_check_never_succeeds_is_restarted_until_it_failed_too_often() {
 }
 
 #[test]
-fn a_guest_without_a_section_shuts_down_within_the_time_that_it_said_last() {
+fn a_guest_without_section_keeps_its_last_stop_timeout() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = RoleFixture::new(&payload(&[("mail", guest(60_000))]));
     site.until("runs", |site| {
@@ -492,13 +492,13 @@ fn a_guest_without_a_section_shuts_down_within_the_time_that_it_said_last() {
         ..Guests::default()
     });
     site.role.change(&template).unwrap();
-    site.until("shuts down", |site| told(site).contains("ended in"));
+    site.until("shuts down", |site| told(site).contains("killed in"));
     let words = told(&site);
     assert!(
         words.starts_with("its section says `template yes` now"),
         "{words}"
     );
-    let left = words.split("ended in ").nth(1);
+    let left = words.split("killed in ").nth(1);
     let left = left.and_then(|left| left.split(' ').next()?.parse::<u64>().ok());
     assert!(left.is_some_and(|left| left > 120), "{words}");
 }
@@ -576,7 +576,7 @@ fn pair(volume: &str, user: &str) -> (String, String) {
 }
 
 #[test]
-fn guest_waits_for_a_disk_until_the_guest_that_had_it_has_ended() {
+fn a_guest_waits_until_the_previous_user_of_its_disk_ends() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("qemu-nbd");
     // Renamed, and moved to another guest that stays.

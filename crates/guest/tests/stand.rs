@@ -219,7 +219,7 @@ fn file_systems_are_frozen_and_the_guest_paused_until_the_end() {
 }
 
 #[test]
-fn a_guest_whose_agent_refuses_is_only_paused_and_thawed_in_any_case() {
+fn a_guest_with_a_refusing_agent_is_paused_and_thawed() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = StandstillFixture::new(true);
     let stood = site.stands(1);
@@ -231,7 +231,7 @@ fn a_guest_whose_agent_refuses_is_only_paused_and_thawed_in_any_case() {
 }
 
 #[test]
-fn guest_that_stays_frozen_runs_and_is_a_fault() {
+fn a_guest_that_stays_frozen_is_reported_as_faulty() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = StandstillFixture::new(false);
     site.agent.stays_frozen.store(true, Ordering::SeqCst);
@@ -245,8 +245,11 @@ fn guest_that_stays_frozen_runs_and_is_a_fault() {
         "{}",
         subject.why
     );
-    let refused =
-        |event: &&part::report::Event| event.to.contains("are not thawed: the guest agent refused");
+    let refused = |event: &&part::report::Event| {
+        event
+            .to
+            .contains("could not be thawed: the guest agent refused")
+    };
     assert!(
         subject.events.iter().any(|event| refused(&event)),
         "{subject:?}"
@@ -285,7 +288,7 @@ fn a_guest_goes_on_when_the_role_is_killed_or_stopped_and_the_next_one_thaws_it(
 }
 
 #[test]
-fn a_guest_goes_on_when_the_command_does_not_return() {
+fn a_guest_continues_if_the_command_does_not_return() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = StandstillFixture::new(false);
     site.stands(1);
@@ -297,7 +300,7 @@ fn a_guest_goes_on_when_the_command_does_not_return() {
 }
 
 #[test]
-fn a_stop_goes_before_a_standstill_and_a_guest_that_is_down_is_not_started_during_one() {
+fn a_stop_takes_precedence_over_a_snapshot() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = StandstillFixture::new(false);
     site.stands(1);
@@ -318,7 +321,7 @@ fn a_stop_goes_before_a_standstill_and_a_guest_that_is_down_is_not_started_durin
 }
 
 #[test]
-fn a_guest_without_an_agent_is_paused_and_one_that_nobody_knows_is_refused() {
+fn a_guest_without_agent_is_paused_and_an_unknown_one_refused() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let scratch = ScratchDirectory::new().unwrap();
     let role = begin(scratch.path(), None);
@@ -330,7 +333,7 @@ fn a_guest_without_an_agent_is_paused_and_one_that_nobody_knows_is_refused() {
     };
     let early = site.ask(1, Stand::Begin);
     assert!(
-        early.words.contains("neither runs nor is it down"),
+        early.words.contains("neither runs nor is down"),
         "{}",
         early.words
     );

@@ -31,12 +31,12 @@ pub enum BootError {
     #[error("boot.img of GRUB has {0} bytes instead of 512")]
     Image(usize),
     #[error(
-        "GRUB needs {needs} bytes behind the first sector, and the first partition begins after {has}"
+        "GRUB needs {needs} bytes after the first sector, and the first partition begins after {has}"
     )]
     Gap { needs: u64, has: u64 },
     #[error("{0} partitions: a partition table (MBR) has at most {PARTITIONS_MAX}")]
     Partitions(usize),
-    #[error("a disk of {0} bytes: a partition table (MBR) has room for 2 TiB")]
+    #[error("a disk of {0} bytes: a partition table (MBR) supports at most 2 TiB")]
     Large(u64),
 }
 

@@ -165,17 +165,18 @@ pub fn flat_extents(head: &[u8]) -> Vec<(String, u64)> {
 /// Reason why an image is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FormatError {
-    #[error("the image is cut: its header has {0} bytes")]
+    #[error("the image is truncated: its header has {0} bytes")]
     Cut(usize),
     #[error(
-        "its name says {0}, but it has neither the header nor the end of such an image: it is cut or damaged. Fetch it again; \
-         `--raw` copies it as it is"
+        "its name indicates {0}, but it has neither the header nor the end of such an image: it is \
+         truncated or damaged. Download it again; `--raw` copies it as it is"
     )]
     NotAsNamed(&'static str),
-    #[error("the descriptor of the image is not within its first MiB")]
+    #[error("the descriptor of the image is not in its first MiB")]
     Descriptor,
     #[error(
-        "its data is in another file (`data_file`), which is not read: convert it first (`qemu-img convert -O qcow2`)"
+        "its data is in another file (`data_file`), which is not supported: convert it first (`qemu-img \
+         convert -O qcow2`)"
     )]
     ExternalData,
     #[error("the image is encrypted: decrypt it first (`qemu-img convert`)")]

@@ -54,28 +54,29 @@ pub enum OvaError {
     Archive(#[from] io::Error),
     #[error("the archive has more than {MEMBERS_MAX} members")]
     Members,
-    #[error("'{0}' is cut: the archive ends before it does")]
+    #[error("'{0}' is truncated: the archive ends before the member")]
     Cut(String),
     #[error(
-        "the archive is cut: it does not have the mark of its end. Fetch it again; if it is whole, unpack it and import the \
-         disk by itself"
+        "the archive is truncated: its end marker is missing. Download it again; if it is complete, unpack \
+         it and import the disk separately"
     )]
     NoEnd,
-    #[error("the archive has two members '{0}': which one is meant is not known")]
+    #[error("the archive has two members '{0}': it is ambiguous")]
     Twice(String),
     #[error(
-        "'{name}' has {has} bytes, and the OVF says {says}: the archive is damaged. Fetch it again"
+        "'{name}' has {has} bytes, and the OVF says {says}: the archive is damaged. Download it again"
     )]
     Length { name: String, has: u64, says: u64 },
     #[error(
-        "disk '{name}' has {has} bytes, and the OVF says {says}: it is cut. Fetch the archive again"
+        "disk '{name}' has {has} bytes, and the OVF says {says}: it is truncated. Download the archive again"
     )]
     Capacity { name: String, has: u64, says: u64 },
     #[error(
-        "the manifest of the archive has no checksum of '{0}': the archive is damaged or was changed. Fetch it again"
+        "the manifest of the archive has no checksum of '{0}': the archive is damaged or was changed. \
+         Download it again"
     )]
     NotInManifest(String),
-    #[error("the manifest has a line that is no checksum: {0:?}")]
+    #[error("the manifest has a line that is not a checksum: {0:?}")]
     Manifest(String),
     #[error("the manifest has two different checksums of '{0}'")]
     ManifestTwice(String),
@@ -91,7 +92,7 @@ pub enum OvaError {
     #[error("the OVF names a disk in '{0}', which the archive does not have")]
     Missing(String),
     #[error(
-        "'{name}' is compressed by {by}: unpack the archive, decompress the disk and import it by itself"
+        "'{name}' is compressed by {by}: unpack the archive, decompress the disk and import it separately"
     )]
     Compressed { name: String, by: String },
     #[error("the OVF has {0} disks, and a guest 1 to {DISKS_MAX}")]

@@ -26,12 +26,12 @@ const VHD: &[u8] = b"conectix";
 #[derive(Debug, thiserror::Error)]
 pub enum WholeError {
     #[error(
-        "the image is cut: it has {has} bytes, and its data ends at {needs} or later. Fetch it again"
+        "the image is truncated: it has {has} bytes, and its data ends at {needs} or later. Download it again"
     )]
     Cut { has: u64, needs: u64 },
     #[error(
-        "the disk is cut: it has {has} bytes, and its {what} reaches to {needs}. Fetch it again; if it is meant so, \
-         `truncate -s {needs}` adds the missing zeroes"
+        "the disk is truncated: it has {has} bytes, and its {what} ends at {needs}. Download it again; if \
+         this is intended, `truncate -s {needs}` adds the missing zeroes"
     )]
     Contents {
         has: u64,
@@ -39,11 +39,13 @@ pub enum WholeError {
         what: &'static str,
     },
     #[error(
-        "the disk is cut: its {0} bytes are not a whole number of sectors of 512 bytes. Fetch it again; if it is meant so, \
-         `truncate -s %512` adds the missing zeroes"
+        "the disk is truncated: its {0} bytes are not a multiple of 512. Download it again; if this is \
+         intended, `truncate -s %512` adds the missing zeroes"
     )]
     Sector(u64),
-    #[error("the image is cut: there is no {what} at the end of its {has} bytes. Fetch it again")]
+    #[error(
+        "the image is truncated: there is no {what} at the end of its {has} bytes. Download it again"
+    )]
     End { has: u64, what: &'static str },
     #[error("the tables of the image are larger than those of any disk")]
     Tables,

@@ -237,8 +237,8 @@ fn find_state_changes(before: &MachineReport, now: &MachineReport) -> Vec<(Strin
                 && let (Some(old), Some(new)) = (process(was), process(subject))
                 && old != new
             {
-                let why = format!("process {new} has followed process {old}");
-                all.push((named(subject), event("", "started anew", &why)));
+                let why = format!("process {new} replaced process {old}");
+                all.push((named(subject), event("", "restarted", &why)));
             }
         }
     }
@@ -339,7 +339,7 @@ mod tests {
     use part::report::Moment;
 
     #[test]
-    fn what_is_down_is_a_problem_and_the_newest_event_is_the_first() {
+    fn failures_are_problems_and_newest_events_come_first() {
         let look = sample();
         let mut look = look;
         look.silent = Some("time out".to_owned());
@@ -409,12 +409,12 @@ mod tests {
     }
 
     #[test]
-    fn events_outlive_the_process_that_reported_them_and_stand_there_once() {
+    fn events_survive_their_process_without_duplicates() {
         let good = ("running", Grade::Good);
         let first = with(good, "7", &[event(1, "moved"), event(2, "screen")]);
         // The supervisor does not respond to one poll.
         let mut silent = with(good, "7", &[]);
-        silent.reports = vec![StatusReport::silent("supervisor", "it did not answer")];
+        silent.reports = vec![StatusReport::silent("supervisor", "it did not respond")];
         silent.merge_changes(&first);
         assert_eq!(told(&silent), ["screen", "moved"]);
         let mut again = with(good, "7", &[event(1, "moved"), event(2, "screen")]);
@@ -429,12 +429,12 @@ mod tests {
         reloaded.merge_changes(&anew);
         assert_eq!(
             reloaded.changes.back().unwrap().1.why,
-            "process 9 has followed process 8"
+            "process 9 replaced process 8"
         );
     }
 
     #[test]
-    fn what_becomes_bad_and_good_again_is_an_event_unless_the_report_has_one() {
+    fn state_changes_are_events_unless_already_reported() {
         let (good, bad) = (("voter", Grade::Good), ("away", Grade::Bad));
         let first = with(good, "7", &[]);
         let mut second = with(bad, "7", &[]);

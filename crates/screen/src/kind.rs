@@ -37,9 +37,9 @@ impl ScreenKind {
         let noun = self.noun;
         match instead {
             Some(_) => {
-                format!("The {noun} of {object} has another page now: load this page again.")
+                format!("The {noun} of {object} now has another page: reload this page.")
             }
-            None => format!("There is no {noun} of {object} now: it does not run, or has none."),
+            None => format!("{object} has no {noun} now: it does not run, or none is configured."),
         }
     }
 }

@@ -149,7 +149,7 @@ mod tests {
     use crate::kind::KINDS;
 
     #[test]
-    fn one_has_a_terminal_and_the_next_one_hears_who() {
+    fn a_second_user_learns_who_has_the_terminal() {
         let [display, _, terminal] = &KINDS;
         let screens = Arc::new(Screens::default());
         let held = screens.take_slot(terminal, "guest mail", "anna").unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn one_user_cannot_take_all_places_and_all_users_take_no_more_than_there_are() {
+    fn viewer_slots_are_limited_per_user_and_in_total() {
         let [display, ..] = &KINDS;
         let screens = Arc::new(Screens::default());
         let take = |by: &str| screens.take_slot(display, "guest mail", by);

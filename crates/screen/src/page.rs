@@ -34,7 +34,7 @@ pub fn missing(kind: &ScreenKind, process: &str, otherwise: &Markup) -> Markup {
             (kind.title) "s are drawn by " (library.name) ", which this node does not have at "
             code { (library.directory) } ". Install the package " code { (library.package) }
             ", and restart the " (process) ": " code { "pkill -f 'evenkeel: " (process) "'" }
-            " is enough, it starts again at once. " (otherwise)
+            " is enough: the console starts again at once. " (otherwise)
         }
     }
 }

@@ -208,7 +208,7 @@ async fn forward_while<S>(
                 }
                 let written = timeout(SEND_LIMIT, to.write_all(&bytes)).await;
                 if !matches!(written, Ok(Ok(()))) {
-                    break Some("The guest takes no more input.");
+                    break Some("The guest accepts no more input.");
                 }
                 (heard, sent) = (Instant::now(), 0);
             }
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_only_shows_hears_that_the_connection_is_there_and_keeps_it() {
+    fn a_view_only_page_keeps_its_connection() {
         block_on(async {
             let (mut browser, mut end, _carries) = carried(&Arc::default(), LOOK).await;
             // The total is longer than the silence limit. Reading also sends the responses to

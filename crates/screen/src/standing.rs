@@ -25,7 +25,9 @@ impl ScreenStatus {
     pub fn why_ended(&self, now: &ScreenStatus, after: Duration) -> Option<String> {
         let (on, process) = (&now.on, &now.process);
         if !self.process.is_empty() && *process != self.process {
-            return Some("The program was upgraded or restarted there: connect again.".to_owned());
+            return Some(
+                "The program was upgraded or restarted on that node: connect again.".to_owned(),
+            );
         }
         if !self.on.is_empty() && !on.is_empty() && *on != self.on {
             return Some(format!("The guest has moved to {on}: connect again."));
@@ -34,7 +36,7 @@ impl ScreenStatus {
             return Some(format!("The node {on} does not respond."));
         }
         let is_over = !now.is_offered && after >= NOWHERE_MAX;
-        is_over.then(|| "The guest does not run any more.".to_owned())
+        is_over.then(|| "The guest no longer runs.".to_owned())
     }
 }
 
@@ -52,13 +54,13 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_a_connection_is_told_as_far_as_it_is_known() {
+    fn the_reason_of_an_ended_connection_is_reported() {
         let before = at("beta", "7", true);
         let why = |now: &ScreenStatus| before.why_ended(now, NOWHERE_MAX).unwrap_or_default();
         assert_eq!(why(&at("beta", "7", true)), "");
         assert!(why(&at("beta", "8", true)).contains("upgraded or restarted"));
         assert!(why(&at("alpha", "7", true)).contains("moved to alpha"));
-        assert!(why(&at("beta", "7", false)).contains("does not run any more"));
+        assert!(why(&at("beta", "7", false)).contains("no longer runs"));
         // Before that the guest may be migrating to another node.
         let moves = at("", "7", false);
         assert_eq!(before.why_ended(&moves, NOWHERE_MAX / 2), None);

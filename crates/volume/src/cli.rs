@@ -171,7 +171,8 @@ fn create(matches: &ArgMatches) -> Result<String, String> {
         && VolumeReport::of(find(&load_volume_report(matches)?.1, &name)?).has_deleted_files
     {
         return Err(format!(
-            "volume '{name}' is still open, with files that were deleted: `evenkeel volume show {name}` says what to do"
+            "volume '{name}' is still open although its files were deleted: `evenkeel volume show {name}` \
+             says what to do"
         ));
     }
     let created = command::create(&name, &spec, matches.get_flag("yes"), &mut |_| {});
@@ -203,8 +204,8 @@ fn create(matches: &ArgMatches) -> Result<String, String> {
     let pair = spec.pair.as_ref().filter(|pair| !pair.other.is_empty());
     if let Some(ReplicaPair { other, .. }) = pair {
         text += &format!(
-            "this is the copy of this node: if that of {other} does not exist yet, run `evenkeel volume create {name}` \
-             there, too\n"
+            "this is the copy of this node: if the copy of {other} does not exist yet, run `evenkeel volume \
+             create {name}` there, too\n"
         );
     }
     Ok(text + &instance.map(|_| connects(&name)).unwrap_or_default())
@@ -270,7 +271,7 @@ fn attach(matches: &ArgMatches) -> Result<String, String> {
 fn detach(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let number = attach::detach(&name).map_err(|error| error.to_string())?;
-    Ok(format!("volume {name} is not /dev/nbd{number} any more\n"))
+    Ok(format!("volume {name} is no longer /dev/nbd{number}\n"))
 }
 
 /// Enlarges the backing storage of a volume that is to grow, if its role cannot.
@@ -289,7 +290,7 @@ fn grow(matches: &ArgMatches) -> Result<String, String> {
     Ok(if extended {
         format!("extended {path} for {size}: `evenkeel reload` grows the volume\n")
     } else {
-        format!("{path} has room for {size} already\n")
+        format!("{path} already has room for {size}\n")
     })
 }
 

@@ -15,7 +15,7 @@ pub enum CommandError {
     Snapshot(#[from] SnapshotError),
     #[error("the snapshot has {has} bytes, the new volume {size}")]
     Smaller { has: u64, size: u64 },
-    #[error("cannot draw an identity for the volume: {0}")]
+    #[error("cannot generate an identity for the volume: {0}")]
     Random(rustix::io::Errno),
 }
 
@@ -125,13 +125,13 @@ pub fn rescue(
     let holds = format!("{} is the raw disk and may be intact", data.display());
     Some(match other {
         None => format!(
-            "{holds}: copy it away first ({copied}), then delete {files}, run {create} and `evenkeel volume import {name} \
-             {}`",
+            "{holds}: back it up first ({copied}), then delete {files}, run {create} and `evenkeel volume \
+             import {name} {}`",
             raw.display()
         ),
         Some(other) => format!(
-            "if the copy of {other} is complete: stop this node, delete {files}, start the node and run {create}, and \
-             {other} fills this copy. If not, {holds}: copy it away first ({copied})"
+            "if the copy of {other} is complete: stop this node, delete {files}, start the node and run \
+             {create}, and {other} fills this copy. If not, {holds}: back it up first ({copied})"
         ),
     })
 }
@@ -210,7 +210,7 @@ mod tests {
     use lab::ScratchDirectory;
 
     #[test]
-    fn files_of_a_newer_program_are_not_left_over() {
+    fn files_of_a_newer_program_are_not_removable_rests() {
         let scratch = ScratchDirectory::new().unwrap();
         scratch.write("mail.volume", []).unwrap();
         scratch.write("mail.metadata", []).unwrap();

@@ -212,7 +212,7 @@ const NUMBERS: &[[&str; 3]] = &[
     [
         CLIENTS_REFUSED,
         "evenkeel_volume_clients_refused_total",
-        "Connections that were closed because all places for clients were taken.",
+        "Connections closed because the connection limit was reached.",
     ],
     [
         CONNECTIONS,
@@ -292,7 +292,7 @@ fn troubles(volume: &VolumeStatus, counts: &[(&OperationNames, Count)]) -> Vec<S
     if volume.mirror.is_none() && counts[OperationKind::Flush as usize].1.trouble.is_some() {
         let name = &volume.name;
         troubles.push(format!(
-            "when the disk is well, run `evenkeel volume reopen {name}`"
+            "when the disk works again, run `evenkeel volume reopen {name}`"
         ));
     }
     troubles
@@ -426,7 +426,7 @@ fn size_of(volume: &VolumeStatus) -> u64 {
 }
 
 fn deleted(volume: &VolumeStatus) -> String {
-    let until = "its files were deleted while they are open: all that it has is lost when the volume role ends";
+    let until = "its files were deleted while open: all its data is lost when the volume role ends";
     match volume.spec.pair {
         None => format!(
             "{until}. `evenkeel volume export {} FILE` saves it",
@@ -578,7 +578,7 @@ fn mirrored(subject: Subject, shown: &MirrorStatus) -> Subject {
     }
     if let Some(apart) = &shown.apart {
         let words = match apart.written_bytes {
-            0 => "nothing that is known".to_owned(),
+            0 => "nothing known".to_owned(),
             bytes => format!("{} at most", rough(bytes)),
         };
         subject = subject.fact(WRITTEN_HERE, words);

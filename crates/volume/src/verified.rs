@@ -63,7 +63,7 @@ pub(crate) fn rows() -> [NumberRow; 7] {
         row(
             RUNNING,
             "evenkeel_volume_verify_running",
-            "1 while a verify runs.",
+            "1 while a verify is running.",
         )
         .flag(),
         row(
@@ -81,13 +81,13 @@ pub(crate) fn rows() -> [NumberRow; 7] {
         row(
             COMPLETE,
             "evenkeel_volume_verify_complete",
-            "1 if the last verify went over the whole volume.",
+            "1 if the last verify covered the whole volume.",
         )
         .flag(),
         row(
             DONE,
             "evenkeel_volume_verified_bytes",
-            "Bytes that the last verify went over.",
+            "Bytes that the last verify covered.",
         ),
         row(
             FOUND,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_gone_leaves_no_verify_running_and_the_next_counts_anew() {
+    fn a_lost_thread_ends_its_verify() {
         let mut known = None;
         learn(&mut known, Some(&verify(1, 2)), Moment::now());
         close(&mut known, Moment::now());

@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_have_the_users_whose_own_they_are() {
+    fn groups_include_users_by_their_primary_group() {
         let groups = Groups::read(
             "adm:x:4:anna,bert\nstaff:x:50:\nanna:x:1000:\nbad line\n:::\n",
             "anna:x:1000:1000::/:/bin/sh\ncarl:x:1001:50::/:/bin/sh\nx\n",

@@ -84,7 +84,7 @@ impl Connection {
                 return if id == self.last {
                     Ok(reply)
                 } else {
-                    Err("it does not answer as an LDAP server does".to_owned())
+                    Err("its response is not valid LDAP".to_owned())
                 };
             }
             let count = self.stream.read(&mut bytes).await;
@@ -102,7 +102,7 @@ impl Connection {
         self.send(|id| request::bind(id, name, password)).await?;
         match self.reply().await? {
             LdapResponse::Bound(outcome) => Ok(outcome),
-            _ => Err("it does not answer as an LDAP server does".to_owned()),
+            _ => Err("its response is not valid LDAP".to_owned()),
         }
     }
 
@@ -127,7 +127,9 @@ impl Connection {
         loop {
             match self.reply().await? {
                 LdapResponse::Entry(entry) if entries.len() < most => entries.push(entry),
-                LdapResponse::Entry(_) => return Err("it sends more than was asked for".to_owned()),
+                LdapResponse::Entry(_) => {
+                    return Err("it sends more entries than requested".to_owned());
+                }
                 LdapResponse::Other => {}
                 LdapResponse::Done(outcome) => match outcome.code {
                     code::SUCCESS => return Ok((entries, false)),
@@ -137,7 +139,7 @@ impl Connection {
                         return Err(super::refused(&what, code, &outcome.words));
                     }
                 },
-                _ => return Err("it does not answer as an LDAP server does".to_owned()),
+                _ => return Err("its response is not valid LDAP".to_owned()),
             }
         }
     }
@@ -159,7 +161,7 @@ async fn start_tls(stream: TcpStream) -> Result<TcpStream, String> {
     sent.map_err(|error| language::reason(&error))?;
     let outcome = match plain.reply().await? {
         (1, LdapResponse::Extended(outcome)) => outcome,
-        _ => return Err("it does not answer as an LDAP server does".to_owned()),
+        _ => return Err("its response is not valid LDAP".to_owned()),
     };
     if outcome.code != code::SUCCESS {
         return Err(super::refused("StartTLS", outcome.code, &outcome.words));
@@ -167,7 +169,7 @@ async fn start_tls(stream: TcpStream) -> Result<TcpStream, String> {
     if plain.replies.is_empty() {
         Ok(plain.stream)
     } else {
-        Err("it sends something between StartTLS and TLS".to_owned())
+        Err("it sends data between the response to StartTLS and the TLS handshake".to_owned())
     }
 }
 

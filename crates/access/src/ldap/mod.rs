@@ -131,7 +131,8 @@ impl LdapDirectory {
     ) -> Result<(BindConnection, Option<DirectoryUser>), Unfound> {
         let servers = standing.resolved_servers(&self.servers).await;
         let nowhere = servers.iter().filter(|server| server.addresses.is_empty());
-        let nowhere = nowhere.map(|server| format!("{}: the name has no address", server.name));
+        let nowhere = nowhere
+            .map(|server| format!("{}: the name does not resolve to an address", server.name));
         let mut troubles: Vec<String> = nowhere.collect();
         let mut has_answer = false;
         let search = async {
@@ -169,7 +170,7 @@ impl LdapDirectory {
             let troubles = troubles.join("; ");
             return Err(Unfound {
                 has_answer,
-                words: format!("cannot ask the LDAP directory: {troubles}"),
+                words: format!("cannot query the LDAP directory: {troubles}"),
             });
         };
         let found = found.unwrap_or_else(|Several| {
@@ -363,7 +364,7 @@ impl LdapDirectory {
         let silent = |why: String| {
             standing.note_no_response(&server, address, &why);
             format!(
-                "cannot ask the LDAP directory: {} ({address}): {why}",
+                "cannot query the LDAP directory: {} ({address}): {why}",
                 server.name
             )
         };
@@ -395,7 +396,7 @@ impl LdapDirectory {
 }
 
 fn late(limit: Duration) -> String {
-    format!("no answer within {} s", limit.as_secs())
+    format!("no response within {} s", limit.as_secs())
 }
 
 fn refused(what: &str, code: u32, words: &str) -> String {

@@ -161,7 +161,7 @@ impl ServerResolver {
                 let shown: Vec<String> = found.iter().map(SocketAddr::to_string).collect();
                 let (section, name, shown) = (&self.section, &key.0, shown.join(", "));
                 write_error(&format!(
-                    "evenkeel: {section}: LDAP server {name} is at {shown} now\n"
+                    "evenkeel: {section}: LDAP server {name} is now at {shown}\n"
                 ));
                 one.addresses = found;
             }
@@ -174,7 +174,9 @@ impl ServerResolver {
         let known = lock(&self.resolved_names);
         let without = known.iter().filter(|(_, one)| one.addresses.is_empty());
         without
-            .map(|((name, _), _)| format!("LDAP server {name}: the name has no address"))
+            .map(|((name, _), _)| {
+                format!("LDAP server {name}: the name does not resolve to an address")
+            })
             .collect()
     }
 }

@@ -87,7 +87,9 @@ impl LdapAvailability {
         };
         let words = silent.description.clone();
         if lock(&self.state).silent.insert(address, silent).is_none() {
-            self.log(&format!("{words}; it is asked last until it answers again"));
+            self.log(&format!(
+                "{words}; it is queried last until it responds again"
+            ));
         }
     }
 
@@ -97,7 +99,7 @@ impl LdapAvailability {
         if state.silent.remove(&address).is_some() {
             drop(state);
             let name = &server.name;
-            self.log(&format!("LDAP server {name} ({address}) answers again"));
+            self.log(&format!("LDAP server {name} ({address}) responds again"));
         }
     }
 
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_did_not_answer_is_asked_last_and_tried_now_and_then() {
+    fn a_silent_server_is_queried_last_and_retried() {
         let standing = LdapAvailability::new("farm office");
         let servers = [server("dc1", 1), server("dc2", 2), server("dc3", 3)];
         let names = |all: Vec<(&Server, SocketAddr)>| {
@@ -153,12 +155,12 @@ mod tests {
         let order = || names(standing.order(&servers));
         assert_eq!(order(), ["dc1", "dc2", "dc3"]);
         let [first, second, _] = &servers;
-        standing.note_no_response(second, second.addresses[0], "no answer within 2 s");
-        standing.note_no_response(first, first.addresses[0], "no answer within 2 s");
+        standing.note_no_response(second, second.addresses[0], "no response within 2 s");
+        standing.note_no_response(first, first.addresses[0], "no response within 2 s");
         assert_eq!(order(), ["dc3", "dc1", "dc2"]);
         assert_eq!(
             standing.failed_servers()[0],
-            "LDAP server dc1 (192.0.2.1:636): no answer within 2 s"
+            "LDAP server dc1 (192.0.2.1:636): no response within 2 s"
         );
         let later = Instant::now() + TRIED_EVERY;
         // The probe includes servers that no sign-in would reach, and each only once.
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_hears_of_a_failure_before_an_answer() {
+    fn a_failure_is_logged_only_after_a_response() {
         let standing = LdapAvailability::new("farm office");
         let servers = [server("dc1", 1)];
         let before = Instant::now();
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_a_reload_removed_is_no_trouble() {
+    fn a_removed_server_is_no_longer_reported() {
         let standing = LdapAvailability::new("farm office");
         let servers = [server("dc1", 1), server("dc2", 2)];
         standing.note_no_response(&servers[0], servers[0].addresses[0], "refused");

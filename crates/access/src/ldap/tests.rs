@@ -101,7 +101,7 @@ fn tried(
 }
 
 #[test]
-fn a_user_of_slapd_comes_in_by_the_own_password_only() {
+fn a_slapd_user_signs_in_with_the_own_password_only() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let of_tls = LdapDirectory {
@@ -158,7 +158,7 @@ fn a_user_of_slapd_comes_in_by_the_own_password_only() {
 }
 
 #[test]
-fn groups_are_found_by_a_filter_and_decide_who_comes_in() {
+fn groups_of_a_filter_decide_who_may_sign_in() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let by_search = LdapDirectory {
@@ -204,7 +204,7 @@ fn a_server_that_is_not_the_right_one_gets_no_password() {
 }
 
 #[test]
-fn the_next_server_is_asked_when_one_does_not_answer() {
+fn the_next_server_is_queried_when_one_is_silent() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let closed = server(lab::free_port().unwrap(), Security::StartTls);
@@ -223,7 +223,10 @@ fn the_next_server_is_asked_when_one_does_not_answer() {
     // All three are reported, and tried last from now on.
     let told = desk.standing().failed_servers();
     assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told.iter().any(|one| one.ends_with("no answer within 2 s")));
+    assert!(
+        told.iter()
+            .any(|one| one.ends_with("no response within 2 s"))
+    );
     let standing = desk.standing();
     let (first, _) = standing.order(&directory.servers)[0];
     assert_eq!(
@@ -244,13 +247,13 @@ fn the_next_server_is_asked_when_one_does_not_answer() {
         .err()
         .unwrap();
     assert!(
-        told.contains("dc.invalid: the name has no address; localhost (127.0.0.1:"),
+        told.contains("dc.invalid: the name does not resolve to an address; localhost (127.0.0.1:"),
         "{told}"
     );
 }
 
 #[test]
-fn of_a_crowd_only_the_first_ones_wait_for_a_directory_that_does_not_answer() {
+fn waiting_requests_for_a_silent_directory_are_bounded() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     silent.set_nonblocking(true).unwrap();
     let port = silent.local_addr().unwrap().port();
@@ -277,7 +280,7 @@ fn of_a_crowd_only_the_first_ones_wait_for_a_directory_that_does_not_answer() {
 }
 
 #[test]
-fn an_office_behind_one_address_signs_in_at_once() {
+fn many_users_of_one_address_sign_in_at_once() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let list = Arc::new(list(of(&slapd)));
@@ -300,7 +303,7 @@ fn an_office_behind_one_address_signs_in_at_once() {
 }
 
 #[test]
-fn a_server_that_finds_a_user_and_judges_no_password_is_followed_by_another_one() {
+fn a_failed_bind_is_retried_at_the_next_server() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let user = [entry(2, "Anna"), outcome(2, 0x65, 0)].concat();
@@ -321,7 +324,7 @@ fn a_server_that_finds_a_user_and_judges_no_password_is_followed_by_another_one(
 }
 
 #[test]
-fn who_gives_up_before_the_answer_has_tried() {
+fn an_abandoned_sign_in_counts_as_an_attempt() {
     // The server finds the user and never responds to the bind.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -364,7 +367,7 @@ fn who_gives_up_before_the_answer_has_tried() {
 }
 
 #[test]
-fn who_tries_by_a_name_of_somebody_who_is_guessed_at_uses_up_no_tries_of_the_address() {
+fn a_limited_name_uses_no_attempts_of_the_address() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let (desk, list) = (desk(), list(of(&slapd)));
@@ -381,7 +384,7 @@ fn who_tries_by_a_name_of_somebody_who_is_guessed_at_uses_up_no_tries_of_the_add
 }
 
 #[test]
-fn tries_by_several_names_of_one_user_count_together() {
+fn attempts_by_all_names_of_a_user_count_together() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let (desk, list) = (desk(), list(of(&slapd)));
@@ -505,7 +508,7 @@ fn entry_at(id: u8, name: &str, uid: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_somebody_types_is_a_value_of_the_filter_and_nothing_more() {
+fn typed_names_are_escaped_in_the_filter() {
     let (directory, serve) = scripted(vec![outcome(1, 0x65, 0)]);
     let asked = TypedName::parse_name("a*)(uid=\\%d%n(b").unwrap();
     let found = found(&directory, &asked).unwrap().1;
@@ -553,23 +556,14 @@ fn hostile_servers_are_refused() {
         ),
         (vec![0x30, 0x84, 0x7f, 0, 0, 0], "too large"),
         (vec![0x30, 0x80, 0, 0], "a length is invalid"),
-        (
-            outcome(7, 0x65, 0),
-            "does not answer as an LDAP server does",
-        ),
-        (
-            outcome(0, 0x78, 52),
-            "does not answer as an LDAP server does",
-        ),
-        (
-            outcome(1, 0x61, 0),
-            "does not answer as an LDAP server does",
-        ),
+        (outcome(7, 0x65, 0), "its response is not valid LDAP"),
+        (outcome(0, 0x78, 52), "its response is not valid LDAP"),
+        (outcome(1, 0x61, 0), "its response is not valid LDAP"),
         (
             outcome(1, 0x65, 51),
             "the search below dc=example,dc=org: result code 51",
         ),
-        (entry(1, "a").repeat(3), "more than was asked for"),
+        (entry(1, "a").repeat(3), "more entries than requested"),
         (Vec::new(), "closed the connection"),
     ] {
         let told = told(reply);
@@ -583,7 +577,7 @@ fn hostile_servers_are_refused() {
 }
 
 #[test]
-fn an_entry_that_may_not_be_the_only_one_or_has_no_name_is_nobody() {
+fn ambiguous_or_nameless_entries_are_refused() {
     let asked = TypedName::parse_name("anna").unwrap();
     for reply in [
         [entry(1, "Anna"), outcome(1, 0x65, 4)].concat(),
@@ -596,7 +590,7 @@ fn an_entry_that_may_not_be_the_only_one_or_has_no_name_is_nobody() {
 }
 
 #[test]
-fn a_user_whose_groups_are_cut_off_is_refused_with_the_reason() {
+fn a_user_with_truncated_groups_is_refused() {
     let asked = TypedName::parse_name("anna").unwrap();
     let found = |code: u8| {
         let user = [entry(1, "Anna"), outcome(1, 0x65, 0)].concat();
@@ -616,17 +610,14 @@ fn a_user_whose_groups_are_cut_off_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_server_that_speaks_before_tls_is_refused() {
+fn a_server_that_sends_data_before_tls_is_refused() {
     for (reply, why) in [
         (
             [outcome(1, 0x78, 0), vec![0x16]].concat(),
-            "between StartTLS and TLS",
+            "between the response to StartTLS and the TLS handshake",
         ),
         (outcome(1, 0x78, 52), "StartTLS: result code 52"),
-        (
-            outcome(1, 0x61, 0),
-            "does not answer as an LDAP server does",
-        ),
+        (outcome(1, 0x61, 0), "its response is not valid LDAP"),
     ] {
         let (mut directory, serve) = scripted(vec![reply]);
         directory.servers[0].security = Security::StartTls;
@@ -639,7 +630,7 @@ fn a_server_that_speaks_before_tls_is_refused() {
 }
 
 #[test]
-fn a_bind_says_whether_the_password_is_right_or_that_nobody_knows() {
+fn a_bind_accepts_rejects_or_fails_undecided() {
     let asked = TypedName::parse_name("anna").unwrap();
     let verified = |code: u8, password: &str| {
         let found = [entry(1, "Anna"), outcome(1, 0x65, 0)].concat();

@@ -110,14 +110,14 @@ pub fn second_factor(brand: &str, wrong: Option<&str>, half: &str, next: &str) -
 /// Draws an error page. `back` is the text of the link to the first page.
 pub fn failure(brand: &str, status: u16, words: &str, back: &str) -> Markup {
     let title = match status {
-        400 => "This request was not understood",
+        400 => "The request is malformed",
         401 => "Sign in first",
         403 => "This is not allowed",
         404 => "There is no such page",
         405 => "This is not possible here",
         429 => "Too many attempts",
         503 => "Not available now",
-        _ => "This did not work",
+        _ => "The request failed",
     };
     html! {
         (DOCTYPE)

@@ -58,8 +58,9 @@ pub fn why_closed(admission: Admission) -> Option<String> {
              says more."
         )),
         Admission::Unconfirmed | Admission::Outdated => Some(format!(
-            "Nobody can sign in here now: {why}, so its users and passwords may be old ones. Use the console of another \
-             node. `evenkeel console link` lets an administrator of this machine in."
+            "Nobody can sign in here now: {why}, so its users and passwords may be outdated. Use the \
+             console of another node. `evenkeel console link` prints a link that signs in an administrator \
+             of this machine."
         )),
     }
 }

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_ask_the_same_share_it_and_the_number_of_different_ones_is_bounded() {
+    fn equal_queries_are_shared_and_distinct_ones_are_bounded() {
         let all = SharedQueries::default();
         let ask = |id| ProxyQuery::Request { id };
         let one = all.follow("", &ask(0)).unwrap();

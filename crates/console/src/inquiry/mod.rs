@@ -208,12 +208,11 @@ impl ProxyResponse {
             ProxyQuery::Table { .. } => serde_json::from_str(text).map(ProxyResponse::Table),
             // No page shows the metrics.
             ProxyQuery::Metrics => {
-                return ProxyResponse::Failed("these are for programs".to_owned());
+                return ProxyResponse::Failed("metrics have no page".to_owned());
             }
             ProxyQuery::Route(_) | ProxyQuery::Files if text.is_empty() => {
                 return ProxyResponse::Failed(
-                    "the process that was to find out ended without a report: it took too long, or needs \
-                     more memory than it may have"
+                    "the evaluation process ended without a report: it exceeded its time or memory limit"
                         .to_owned(),
                 );
             }
@@ -233,9 +232,9 @@ impl ProxyResponse {
             Err(_) if text.starts_with(OFF) => ProxyResponse::Off(text.to_owned()),
             Err(_) if text.starts_with(MISSING) => ProxyResponse::Missing(text.to_owned()),
             Err(_) => ProxyResponse::Failed(match text {
-                "" => "the proxy said nothing".to_owned(),
+                "" => "the proxy sent an empty response".to_owned(),
                 text if text.starts_with(['{', '[']) => {
-                    "the proxy says what this console does not understand".to_owned()
+                    "the proxy's response cannot be parsed by this console".to_owned()
                 }
                 text => text.chars().take(VALUE_MAX * 2).collect(),
             }),
@@ -304,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_said_and_not_shown_as_one() {
+    fn an_invalid_response_is_reported_as_a_failure() {
         let ask = ProxyQuery::Request { id: 1 };
         let read = |reply| ProxyResponse::read(&ask, reply);
         assert!(matches!(

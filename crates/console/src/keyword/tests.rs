@@ -55,7 +55,7 @@ fn every_example_is_good() {
 }
 
 #[test]
-fn the_highest_role_counts_and_without_lines_there_is_a_console() {
+fn the_highest_role_applies_and_an_empty_section_is_valid() {
     let (config, told) = load(
         "console\n users operators\n role operator group staff\n role admin user anna\n role viewer user anna\n",
     );

@@ -23,7 +23,8 @@ pub(super) fn of(platform: &Platform) -> Markup {
                     dd { (clean(&effect(platform, member))) }
                 }
             }
-            @if is_last { p.aside { "After any of these, nothing could be decided if one more failed." } }
+            @if is_last { p.aside { "After any of these failures, one more would leave the cluster without \
+                                     a majority." } }
         }
     }
 }
@@ -67,7 +68,7 @@ fn effect(platform: &Platform, member: &PlatformMember) -> String {
         return "There is no cluster: everything here would stop.".to_owned();
     }
     if !is_up(member) {
-        return "It is away already.".to_owned();
+        return "It is already away.".to_owned();
     }
     let total = platform.members.len();
     let needed = needed(platform);
@@ -82,7 +83,7 @@ fn effect(platform: &Platform, member: &PlatformMember) -> String {
             (MemberKind::Node, false) => "What the cluster places there would not move.",
         };
         return format!(
-            "{traffic} Nothing could be decided: {left} of {} would be left, {needed} are needed.",
+            "{traffic} No majority: {left} of {} would be left, {needed} are needed.",
             counted(total, "machine"),
         ) + &waits(platform)
             + &lost(member);
@@ -104,7 +105,7 @@ fn effect(platform: &Platform, member: &PlatformMember) -> String {
         return (addresses + &rest).trim_start().to_owned() + &lost(member);
     }
     let moves = match (describe_load(member), nodes.is_empty()) {
-        (None, _) => "It holds no address and runs no guest.".to_owned(),
+        (None, _) => "It has no address and no guest.".to_owned(),
         (Some(what), true) => format!("{what} would stop: no other node is up."),
         (Some(what), false) => format!("{what} would go to {}.", list(&nodes)),
     };
@@ -151,7 +152,7 @@ fn split(
     });
     (most.max()? < needed(platform)).then(|| {
         format!(
-            "Nothing could be decided: {} do not reach each other without {}.",
+            "No majority: {} cannot reach each other without {}.",
             list(&up),
             member.name
         )
@@ -254,7 +255,7 @@ fn describe_guests_and_volumes(
 /// Describes what a machine holds and runs, according to its last report. None if nothing.
 fn describe_load(member: &PlatformMember) -> Option<String> {
     if explain_stale_data(member).is_some() {
-        return Some("What it holds and runs".to_owned());
+        return Some("Its addresses and guests".to_owned());
     }
     let is_good = |one: &&Subject| one.state.grade == Grade::Good;
     let addresses = subjects(member, "virtual-ip").filter(is_good).count();
@@ -320,10 +321,8 @@ mod tests {
         assert!(of(&platform, 1).contains("scratch has no other"));
         assert!(of(&platform, 2).starts_with("Traffic would not change."));
         let broken = sample::broken();
-        assert_eq!(of(&broken, 1), "It is away already.");
-        assert!(
-            of(&broken, 0).starts_with("No node would serve. Nothing could be decided: 1 of 3")
-        );
+        assert_eq!(of(&broken, 1), "It is already away.");
+        assert!(of(&broken, 0).starts_with("No node would serve. No majority: 1 of 3"));
         assert!(of(&broken, 0).contains("Guests and volumes would wait until a majority is back."));
         // The text of the cluster part is only a part of the sentence.
         let mut told = sample::platform();
@@ -360,10 +359,10 @@ mod tests {
         cut.members[0].look = Some(std::sync::Arc::new(look));
         assert_eq!(
             of(&cut, 2),
-            "Nothing could be decided: alpha and beta do not reach each other without gamma. \
-             Guests and volumes would wait until a majority is back."
+            "No majority: alpha and beta cannot reach each other without gamma. Guests and volumes would \
+             wait until a majority is back."
         );
-        assert!(!of(&cut, 1).contains("do not reach"));
+        assert!(!of(&cut, 1).contains("cannot reach"));
         assert!(of(&sample::alone(), 0).contains("everything here would stop"));
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn notices(shown: &PageContext<'_>) -> Markup {
 }
 
 pub(super) fn no_machine_text() -> Markup {
-    html! { p.empty { "No machine has reported yet. This page fills as soon as one does." } }
+    html! { p.empty { "No machine has reported yet. This page updates as soon as one does." } }
 }
 
 /// Draws the heading of the section of a machine. Without a cluster there is no heading, because
@@ -113,7 +113,7 @@ mod tests {
     use crate::sample;
 
     #[test]
-    fn data_that_is_as_old_as_it_gets_while_nobody_watches_is_no_trouble() {
+    fn data_as_old_as_the_poll_interval_is_not_stale() {
         let mut beta = sample::platform().members.swap_remove(1);
         let mut doubt_at = |age_ms| {
             beta.age_ms = age_ms;
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(doubt_at(3 * UNSEEN_MS), None);
         let old = doubt_at(40_000);
         assert_eq!(old.as_deref(), Some("the data of beta is 40 s old"));
-        beta.silent = Some("it does not answer".to_owned());
+        beta.silent = Some("it does not respond".to_owned());
         assert!(explain_stale_data(&beta).is_some());
     }
 }

@@ -105,7 +105,8 @@ fn partial_orders(platform: &Platform) -> impl Iterator<Item = String> {
         let on: Vec<&str> = on.iter().copied().collect();
         (!elsewhere.is_empty()).then(|| {
             format!(
-                "{name} is out of service on {}, and in service on {}: the order holds on one machine.",
+                "{name} is out of service on {}, and in service on {}: a change at the runtime API affects \
+                 one machine only.",
                 list(&on),
                 list(&elsewhere)
             )
@@ -152,7 +153,7 @@ fn different_settings(platform: &Platform) -> impl Iterator<Item = String> {
             let machines: Vec<String> = machines.collect();
             (machines.len() > 1).then(|| {
                 format!(
-                    "the {setting} of {name} is {}: the order holds on one machine.",
+                    "the {setting} of {name} is {}: a change at the runtime API affects one machine only.",
                     machines.join(" and ")
                 )
             })
@@ -363,7 +364,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn order_of_one_machine_is_named_with_the_machines() {
+    fn server_state_that_differs_between_machines_is_reported() {
         let mut platform = sample::platform();
         assert_eq!(partial_orders(&platform).count(), 0);
         let alpha = Arc::make_mut(platform.members[0].look.as_mut().unwrap());
@@ -375,13 +376,14 @@ mod tests {
         assert_eq!(
             partial_orders(&platform).collect::<Vec<_>>(),
             [
-                "server shop/web1 is out of service on alpha, and in service on beta: the order holds on one machine."
+                "server shop/web1 is out of service on alpha, and in service on beta: a change at the \
+                 runtime API affects one machine only."
             ]
         );
     }
 
     #[test]
-    fn settings_of_one_machine_are_named_with_the_machines() {
+    fn settings_that_differ_between_machines_are_reported() {
         let mut platform = sample::platform();
         let lines = |platform: &Platform| different_settings(platform).collect::<Vec<_>>();
         assert_eq!(lines(&platform), Vec::<String>::new());
@@ -396,9 +398,10 @@ mod tests {
         assert_eq!(
             lines(&platform),
             [
-                "the weight of server shop/web1 is 200 on alpha and as in the file on beta: the order holds on one machine.",
-                "the limit of connections per second of the proxy is 3 on alpha and as in the file on beta: the order \
-                 holds on one machine.",
+                "the weight of server shop/web1 is 200 on alpha and as in the file on beta: a change at the \
+                 runtime API affects one machine only.",
+                "the limit of connections per second of the proxy is 3 on alpha and as in the file on beta: \
+                 a change at the runtime API affects one machine only.",
             ]
         );
         // Machines with different versions may have different weights.

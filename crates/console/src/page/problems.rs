@@ -74,7 +74,8 @@ fn drained(platform: &Platform) -> Vec<SharedProblem<'_>> {
         problem: MachineProblem {
             what: format!("node {name}"),
             state: "drained".to_owned(),
-            why: "by an order; it takes no guests, also if another node fails, until the order is revoked".to_owned(),
+            why: "by an operator; it accepts no guests, even if another node fails, until it is filled \
+                  again".to_owned(),
             next: format!("evenkeel node fill {name}"),
             source: ProblemSource::Machine,
         },
@@ -107,8 +108,8 @@ fn conflicts(platform: &Platform) -> Vec<SharedProblem<'_>> {
         problem: MachineProblem {
             what: format!("{VIRTUAL_IP} {name}"),
             state: format!("MASTER on {}", list(&on)),
-            why: "they do not hear each other's adverts: something between them drops VRRP (IP protocol 112), \
-                  or their `virtual_router_id` or passwords differ"
+            why: "they do not receive each other's adverts: something between them drops VRRP (IP protocol \
+                  112), or their `virtual_router_id` or passwords differ"
                 .to_owned(),
             next: "evenkeel status address".to_owned(),
             source: ProblemSource::Machine,
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_two_machines_have_is_a_problem_unless_it_just_moves() {
+    fn an_address_with_two_masters_is_a_problem_after_a_delay() {
         let found = |states| {
             let platform = with(states);
             let all = all(&platform);

@@ -128,15 +128,14 @@ fn refusal(shown: &PageContext<'_>) -> Option<Markup> {
     if shown.viewer.role < UserRole::Operator {
         return Some(html! {
             p.empty {
-                "Requests take the role operator: they contain the addresses of clients, and what these \
-                 asked for."
+                "Requests require the role operator: they contain client addresses and paths."
             }
         });
     }
     match shown.page_query.and_then(|asked| asked.answer) {
-        None => {
-            Some(html! { (stale_data_note(member)) p.empty { "The proxy was not asked yet." } })
-        }
+        None => Some(
+            html! { (stale_data_note(member)) p.empty { "The proxy has not been queried yet." } },
+        ),
         Some(ProxyResponse::Off(_)) => Some(explain_disabled_history(member)),
         Some(ProxyResponse::Missing(words)) => Some(html! { p.empty { (clean(words)) } }),
         Some(ProxyResponse::Failed(words)) => Some(html! {
@@ -187,8 +186,8 @@ pub(super) fn of(shown: &PageContext<'_>) -> Markup {
         (stale_data_note(member))
         @if found.requests.is_empty() {
             p.empty {
-                @if is_filtered { "No request that is kept fits the filter." }
-                @else { "No request has ended since the proxy began to keep them." }
+                @if is_filtered { "No stored request matches the filter." }
+                @else { "No request has ended since the proxy began to store them." }
             }
         } @else {
             (table(shown, found, &format!("Newest requests of {}", member.name)))
@@ -200,9 +199,9 @@ pub(super) fn of(shown: &PageContext<'_>) -> Markup {
 fn oldest(found: &FinishedRequests) -> Markup {
     let oldest = found.oldest.as_deref().unwrap_or_default();
     html! {
-        "The newest " (found.requests.len()) " that fit, the newest first."
+        "The newest " (found.requests.len()) " that match, the newest first."
         @if let (Some(day), Some(time)) = (oldest.get(..10), oldest.get(11..19)) {
-            " The oldest one that is kept ended at " (clean(day)) " " (clean(time)) "."
+            " The oldest stored request ended at " (clean(day)) " " (clean(time)) "."
         }
     }
 }
@@ -222,11 +221,11 @@ pub(super) fn errors(shown: &PageContext<'_>) -> Markup {
             @if super::machine::several(shown) { " " span.kind { "on " (clean(&member.name)) } }
         }
         @if found.requests.is_empty() {
-            p.empty { "None of the requests that are kept has failed." }
+            p.empty { "None of the stored requests failed." }
         } @else {
             (table(shown, found, "Newest errors"))
         }
-        p.aside { a href=(path(filter(shown), shown.member)) { "All errors that are kept" } }
+        p.aside { a href=(path(filter(shown), shown.member)) { "All stored errors" } }
     }
 }
 
@@ -243,7 +242,7 @@ fn table(shown: &PageContext<'_>, found: &FinishedRequests, caption: &str) -> Ma
                     th scope="col" { "Server" }
                     th.num scope="col" { "Time" }
                     th.num scope="col" { "Bytes" }
-                    th scope="col" { abbr title="How it ended, as in the log" { "End" } }
+                    th scope="col" { abbr title="Termination state, as in the log" { "End" } }
                 }
             }
             tbody { @for one in &found.requests { (row(shown, one)) } }
@@ -437,7 +436,7 @@ fn tries(one: &FinishedRequest) -> Markup {
     html! {
         @if !one.failed_tries.is_empty() {
             section.subject {
-                h2 { "Failed tries" }
+                h2 { "Failed attempts" }
                 ol.lines {
                     @for each in one.failed_tries.iter().take(LINES_MAX) {
                         li {

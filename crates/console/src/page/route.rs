@@ -27,7 +27,7 @@ const NOTES_MAX: usize = 12;
 const FIELDS: [(&str, &str, &str); 4] = [
     ("source", "Source address", "192.0.2.10"),
     ("sni", "TLS name, if not the host", "shop.example.org"),
-    ("frontend", "Frontend, if several take it", "www"),
+    ("frontend", "Frontend, if several match", "www"),
     ("to", "Destination address", "203.0.113.1:443"),
 ];
 /// Methods of the selection. Other methods can be given in the URL of the page.
@@ -38,7 +38,8 @@ pub fn route(shown: &PageContext<'_>, question: &DescribedRequest) -> Markup {
         (None, _) => no_machine_text(),
         (Some(_), false) => html! {
             p.empty {
-                "This takes the role operator: the report has addresses, and the contents of maps and tables."
+                "This requires the role operator: the report contains addresses and the contents of maps \
+                 and tables."
             }
         },
         (Some(member), true) => html! {
@@ -108,7 +109,7 @@ fn form(shown: &PageContext<'_>, question: &DescribedRequest) -> Markup {
                 }
             }
             label.wide {
-                span { "Headers, one on a line" }
+                span { "Headers, one per line" }
                 textarea name="header" rows="3" placeholder="Cookie: SRV=app1" autocomplete="off" spellcheck="false" {
                     (question.headers.join("\n"))
                 }
@@ -116,9 +117,9 @@ fn form(shown: &PageContext<'_>, question: &DescribedRequest) -> Markup {
             div.go { button type="submit" { "Evaluate" } a.clear href=(PATH) { "Clear" } }
         }
         p.aside {
-            "The request is evaluated in a process of its own, with the configuration that is served and the state of \
-             the proxy at that moment. No server is contacted, and nothing changes. Rules of responses are not \
-             evaluated. The values of the form are in the address of this page."
+            "The request is evaluated in a separate process, with the served configuration and the current \
+             state of the proxy. No server is contacted, and nothing changes. Response rules are not \
+             evaluated. The values of the form are in the URL of this page."
         }
     }
 }
@@ -134,7 +135,7 @@ fn answer(shown: &PageContext<'_>) -> Markup {
         )) => html! {
             p.note.old role="status" { "No report: " (cut(words, TEXT)) }
         },
-        Some(_) => html! { p.note.old role="status" { "The proxy was not asked." } },
+        Some(_) => html! { p.note.old role="status" { "The proxy was not queried." } },
     }
 }
 

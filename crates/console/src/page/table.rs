@@ -90,7 +90,8 @@ fn of_member(shown: &PageContext<'_>, member: &PlatformMember, name: &str) -> Ma
             }
             (_, Some(head)) if shown.viewer.role < UserRole::Operator => {
                 p { (cut(&head.kind, NAME)) ", " (count(head.used)) " of " (count(head.size)) " entries." }
-                p.empty { "The entries take the role operator: their keys are addresses and cookies of clients." }
+                p.empty { "Entries require the role operator: their keys are addresses and cookies of \
+                           clients." }
             }
             _ => p.empty { "No stick table of this name is known." }
         }
@@ -150,7 +151,7 @@ fn entries(shown: &PageContext<'_>, member: &PlatformMember, table: &StickTableV
                 }
             }
             p.more {
-                (count(rows.len() as u64)) " of " (count(table.matching)) " that fit, the largest values first."
+                (count(rows.len() as u64)) " of " (count(table.matching)) " that match, the largest values first."
                 @if table.matching > rows.len() as u64 {
                     " " (count(table.matching - rows.len() as u64))
                     " are not shown: “Key contains” finds them, or another column under “Largest”."

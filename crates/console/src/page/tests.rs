@@ -75,7 +75,7 @@ fn an_empty_platform_says_so() {
 }
 
 #[test]
-fn pieces_are_what_a_document_has() {
+fn drawn_pieces_exist_in_the_document() {
     let viewer = viewer(UserRole::Operator);
     let platform = sample::platform();
     for page in pages() {
@@ -226,7 +226,7 @@ fn hostile_names_are_escaped() {
 }
 
 #[test]
-fn what_came_of_an_action_has_the_focus() {
+fn the_result_of_an_action_has_the_focus() {
     let (platform, viewer) = (sample::platform(), viewer(UserRole::Operator));
     let shown = PageContext {
         outcome: Some("20:31:05: server app/two: ready"),
@@ -238,7 +238,7 @@ fn what_came_of_an_action_has_the_focus() {
 }
 
 #[test]
-fn a_thousand_servers_stay_a_page() {
+fn a_page_of_a_thousand_servers_is_bounded() {
     let platform = sample::many();
     let operator = viewer(UserRole::Operator);
     for page in [
@@ -265,7 +265,7 @@ fn a_thousand_servers_stay_a_page() {
 }
 
 #[test]
-fn a_path_is_the_page_that_it_came_from() {
+fn a_path_parses_to_the_page_that_made_it() {
     for page in pages()
         .into_iter()
         .chain([ConsolePage::Proxy("a/b ?#%".to_owned())])
@@ -292,7 +292,7 @@ fn one_machine_alone_is_shown_where_it_is_chosen() {
 }
 
 #[test]
-fn old_data_is_said_to_be_old() {
+fn old_data_is_marked_as_old() {
     let (platform, viewer) = (sample::broken(), viewer(UserRole::Viewer));
     for page in [
         ConsolePage::Overview,
@@ -341,7 +341,7 @@ fn requests(reply: &str) -> String {
 }
 
 #[test]
-fn requests_of_hostile_clients_stay_a_page() {
+fn requests_of_hostile_clients_are_escaped_on_the_page() {
     let evil = "\"><script>alert(1)</script>'\u{202e}\u{1b}[31m";
     for path in [
         evil.to_owned(),
@@ -390,7 +390,7 @@ fn poison(value: &mut serde_json::Value, text: &str) {
 }
 
 #[test]
-fn numbers_of_requests_have_no_bound_that_breaks_the_bar() {
+fn the_bar_of_a_request_accepts_any_timers() {
     let huge = format!(
         "\"TR\":{0},\"Tw\":{0},\"Tc\":{0},\"Tr\":{0},\"Ta\":{0}",
         u64::MAX
@@ -457,7 +457,7 @@ fn the_time_of_a_failed_request_is_that_of_the_step_in_which_it_failed() {
 }
 
 #[test]
-fn entries_of_hostile_clients_stay_a_page_and_a_key_that_cannot_be_named_has_no_button() {
+fn hostile_entries_are_escaped_and_unnameable_keys_have_no_button() {
     let (platform, operator) = (sample::platform(), viewer(UserRole::Operator));
     let evil = "\"><script>alert(1)</script>'\u{202e}\u{1b}[31m";
     for key in [evil.to_owned(), "a".repeat(8_000), "&<\">".repeat(2_000)] {
@@ -537,7 +537,7 @@ fn percentiles_are_numbers_of_the_page() {
 }
 
 #[test]
-fn a_display_has_a_key_that_leaves_it_and_says_nothing_untrue_without_scripts() {
+fn a_display_has_an_exit_key_and_a_notice_without_scripts() {
     let platform = sample::platform();
     let operator = viewer(UserRole::Operator);
     let [display, ..] = &::screen::kind::KINDS;
@@ -559,7 +559,7 @@ fn a_display_has_a_key_that_leaves_it_and_says_nothing_untrue_without_scripts() 
 }
 
 #[test]
-fn a_row_of_the_requests_keeps_its_identity_while_others_come_above_it() {
+fn a_request_row_keeps_its_id_when_others_are_inserted() {
     let page = requests(&sample::requests(3, "/a", "shop"));
     let ids = page.matches(" id=\"q-0x").count();
     assert_eq!(ids, page.matches("<th class=\"time\"").count(), "{page}");

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_survives_its_encoding_and_what_is_none_is_refused() {
+    fn names_survive_their_encoding_and_invalid_ones_are_refused() {
         for name in ["app", "a/b c?d#e%f\"<", "größe", "\u{202e}"] {
             let encoded = encode(name);
             assert!(encoded.is_ascii() && !encoded.contains(['/', ' ', '"', '<']));

@@ -33,7 +33,7 @@ pub fn between(before: &StatusReport, now: &StatusReport, at: Moment) -> Vec<(St
         let (from, to) = (state(was), state(member));
         (from != to).then(|| {
             let why = match (from, to) {
-                (_, AWAY) => silence(member, "nothing heard from it for"),
+                (_, AWAY) => silence(member, "no message from it for"),
                 (AWAY, _) => silence(was, "it was away for"),
                 _ => member.why.clone(),
             };
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_member_another_leader_and_the_return_are_events_once() {
+    fn loss_leader_change_and_return_are_each_one_event() {
         let there = report(reached(MemberReach::Direct, 300), Some("alpha"));
         let slower = report(reached(MemberReach::Relayed, 900), Some("alpha"));
         let lost = report(away(Some(3_000)), Some("beta"));
@@ -173,7 +173,7 @@ mod tests {
             all.extend(told(&pair[0], &pair[1]));
         }
         insta::assert_snapshot!(all.join("\n"), @r"
-        member alpha: reachable → away: nothing heard from it for 3 s
+        member alpha: reachable → away: no message from it for 3 s
         cluster shop: alpha is the leader → beta is the leader: alpha is away
         member alpha: away → reachable: it was away for 52 s
         ");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_control_role_that_only_begins_to_look_for_the_others_counts_later() {
+    fn a_starting_control_role_reports_no_changes_yet() {
         let after = |ms: u64| {
             let moment = |boottime_ms| Moment {
                 boottime_ms,

@@ -148,7 +148,7 @@ pub async fn run(mut trusted: TrustedNodesReceiver, shared: Arc<ConsoleState>) {
                 let before = lock(&shared.others).by_name.get(name).cloned();
                 let first = RemoteNodeState {
                     look: None,
-                    silent: Some("it was not reached yet".to_owned()),
+                    silent: Some("no connection to it yet".to_owned()),
                 };
                 others.by_name.insert(name.clone(), before.unwrap_or(first));
                 let (now, shared, name) = (Arc::clone(&now), Arc::clone(&shared), name.clone());
@@ -238,7 +238,7 @@ fn store_reported_state(
             known.look = Some(Arc::new(look));
             known.silent = None;
         }
-        Ok(None) => known.silent = Some("its console has just begun".to_owned()),
+        Ok(None) => known.silent = Some("its console has just started".to_owned()),
         Err(why) => known.silent = Some(why),
     }
 }
@@ -250,7 +250,7 @@ async fn request_report(
 ) -> Result<Option<MachineReport>, String> {
     match exchange(trusted, node, connection, &PeerConsoleRequest::Look).await? {
         PeerConsoleResponse::Look(told) => Ok(told.map(|told| told.look())),
-        _ => Err("it answers something else".to_owned()),
+        _ => Err("it sent an unexpected response".to_owned()),
     }
 }
 
@@ -310,7 +310,7 @@ async fn send(
             PeerConsoleResponse::Look(_)
             | PeerConsoleResponse::Counted
             | PeerConsoleResponse::IsNew(_),
-        ) => Err(format!("{node} answers something else")),
+        ) => Err(format!("{node} sent an unexpected response")),
         Err(why) => Err(format!("{node}: {why}")),
     };
     // The waiting task may have ended.
@@ -387,7 +387,7 @@ async fn serve(guest: ConnectedClient, shared: &Arc<ConsoleState>) -> Result<(),
             }
             PeerConsoleRequest::Tries(changes) => {
                 if changes.len() > CHANGES_MAX || !changes.iter().all(AttemptChange::is_bounded) {
-                    return Err("a report of tries beyond its bounds".to_owned());
+                    return Err("a report of failed attempts exceeds its limits".to_owned());
                 }
                 shared.authentication.apply_remote_changes(&changes);
                 PeerConsoleResponse::Counted
@@ -442,7 +442,7 @@ async fn act(
     action: OperatorAction,
 ) -> Result<String, String> {
     if by.role < action.required_role() {
-        return Err(format!("{} may not do this here", by.shown()));
+        return Err(format!("{} is not permitted to do this here", by.shown()));
     }
     let (reply, answer) = oneshot::channel();
     shared.order(UserOrder {
@@ -458,7 +458,7 @@ async fn act(
     });
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(Ok(done)) => done,
-        _ => Err("there was no answer in time".to_owned()),
+        _ => Err("no response in time".to_owned()),
     }
 }
 
@@ -468,14 +468,14 @@ async fn query_local_proxy(
     ask: ProxyQuery,
 ) -> Result<String, String> {
     if by.role < UserRole::Operator {
-        return Err(format!("{} may not see this here", by.shown()));
+        return Err(format!("{} is not permitted to see this here", by.shown()));
     }
     let (reply, answer) = oneshot::channel();
     let limit = ask.limit();
     shared.read(LocalProxyQuery { ask, reply });
     match tokio::time::timeout(limit, answer).await {
         Ok(Ok(said)) => said,
-        _ => Err("the proxy did not answer in time".to_owned()),
+        _ => Err("the proxy did not respond in time".to_owned()),
     }
 }
 
@@ -553,7 +553,7 @@ mod tests {
             let other = others.by_name.get(NAMES[1 - at]);
             other.map(|other| other.silent.clone().unwrap_or_default())
         };
-        let is_connected = |at| silent(at).is_some_and(|why| why.contains("has just begun"));
+        let is_connected = |at| silent(at).is_some_and(|why| why.contains("has just started"));
         let are_connected = || is_connected(0) && is_connected(1);
         assert!(
             eventually(SOON, are_connected),
@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_the_same_at_the_other_end() {
+    fn a_snapshot_survives_its_encoding() {
         block_on(async {
             let (mut one, mut two) = tokio::io::duplex(1_000);
             let look = sample();
@@ -598,7 +598,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_may_here_at_most_what_they_may_there() {
+    fn a_remote_user_has_at_most_the_local_role() {
         let password = configuration::Password::None;
         let account = configuration::Account {
             name: "anna".to_owned(),

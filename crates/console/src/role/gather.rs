@@ -80,7 +80,7 @@ impl PollProgress {
     /// Returns the state of the machine, with the reports in the order of these parts.
     pub fn into_report(mut self, host: &str, pid: u32, order: &[&'static str]) -> MachineReport {
         for (number, ask) in std::mem::take(&mut self.open) {
-            let words = "it did not answer in time".to_owned();
+            let words = "it did not respond in time".to_owned();
             self.open.insert(number, ask);
             self.add_response(number, PollResponse::Silent(words));
         }
@@ -116,7 +116,8 @@ fn serves_elsewhere(traffic: &mut Traffic, successor: u32) {
     for row in traffic.rows.iter_mut().filter(|row| row.status == PAUSED) {
         UPGRADED.clone_into(&mut row.status);
         row.check = format!(
-            "process {successor} of the new program serves it; the numbers are of the process before, which is paused"
+            "process {successor} of the new program serves it; the numbers are from its predecessor, which \
+             is paused"
         );
     }
 }
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_with_the_last_answer_or_with_the_time() {
+    fn gathering_ends_with_the_last_response_or_the_timeout() {
         let ask = || {
             [
                 (7, PollQuery::Report("guest")),
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_is_not_configured_is_no_silent_one() {
+    fn an_unconfigured_proxy_is_not_silent() {
         let silent = |subjects: Vec<Subject>| {
             let mut gather = PollProgress::begin(
                 [

@@ -493,14 +493,14 @@ impl ConsoleRole {
             return self.finish_action(order, Err(words));
         }
         if self.acting.len() >= ACTING_MAX {
-            let words = "too much is done at once: try again".to_owned();
+            let words = "too many actions are in progress: try again".to_owned();
             return self.finish_action(order, Err(words));
         }
         let asked = match &order.action {
             OperatorAction::Server { .. } | OperatorAction::Entry { .. } => {
                 let connected = self.connect((self.place.operate)(Level::Admin));
                 let connected = connected.map(|(number, own)| (number, Some(own)));
-                connected.ok_or_else(|| "there is no connection to the proxy".to_owned())
+                connected.ok_or_else(|| "no connection to the proxy".to_owned())
             }
             OperatorAction::Offer { .. } => self
                 .send_offered_action(&mut order)
@@ -519,14 +519,14 @@ impl ConsoleRole {
         let look = self.polls.last.clone();
         let offer = look.as_deref().and_then(|look| order.action.offer(look));
         let (Some(offer), OperatorAction::Offer { part, .. }) = (offer, &order.action) else {
-            return Err("this is not possible any more: the page shows how it is now".to_owned());
+            return Err("this is no longer possible: the page shows the current state".to_owned());
         };
         if offer.level == Level::Admin && order.by.role < UserRole::Admin {
-            return Err("this takes the role `admin`".to_owned());
+            return Err("this requires the role `admin`".to_owned());
         }
         let connection = order.connection.take();
         if offer.opens.is_some() != connection.is_some() {
-            return Err("this opens a page of its own".to_owned());
+            return Err("this action opens a separate page".to_owned());
         }
         let number = self.next_number();
         let message = PartMessage {
@@ -559,7 +559,7 @@ impl ConsoleRole {
             (_, _, OperatorAction::Offer { .. }) => {
                 let answer = match answer {
                     SupervisorMessage::Answer { bytes } => OrderResponse::read(bytes),
-                    _ => Err("the part does not know this".to_owned()),
+                    _ => Err("the part does not support this action".to_owned()),
                 };
                 self.finish_action(order, answer);
             }
@@ -628,7 +628,7 @@ impl ConsoleRole {
             rows: vec![part::report::NumberRow::new(
                 "live",
                 "evenkeel_console_live_pages",
-                "Pages that are live.",
+                "Open pages with live updates.",
             )],
         }
     }
@@ -647,7 +647,7 @@ impl ConsoleRole {
         if self.shared.admission() == Admission::Removed {
             let why = Admission::Removed.why();
             return Err(format!(
-                "{why}: its console lets nobody in; use that of another node"
+                "{why}: nobody can sign in at its console; use that of another node"
             ));
         }
         let config = self.shared.config();
@@ -718,7 +718,7 @@ fn moment() -> Moment {
 
 fn read_report(answer: &Received) -> Result<StatusReport, String> {
     let file = answer.descriptors.first();
-    let file = file.ok_or("it does not say how it is")?;
+    let file = file.ok_or("it sent no report")?;
     let bytes = memory::check(file, BYTES_MAX).and_then(|_| memory::read(file));
     let bytes = bytes.map_err(|error| error.to_string())?;
     StatusReport::decode(&bytes).map_err(|error| error.to_string())

@@ -55,7 +55,7 @@ impl RuntimeApiClient {
             self.jobs.try_send(job)
         {
             (job.then)(Err(
-                "the proxy is slow to answer: too much is asked".to_owned()
+                "the proxy responds slowly: too many commands are pending".to_owned(),
             ));
         }
     }
@@ -66,7 +66,7 @@ fn run(came: &Receiver<RuntimeApiCommand>) {
         let answer = answer(job.connection, &job.command, job.bytes_max, job.limit);
         (job.then)(answer.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                "the proxy did not answer in time".to_owned()
+                "the proxy did not respond in time".to_owned()
             }
             _ => language::reason(&error),
         }));
@@ -96,7 +96,7 @@ fn answer(
             read => bytes.extend_from_slice(&some[..read]),
         }
         if bytes.len() as u64 > bytes_max {
-            return Err(io::Error::other("the proxy's answer is too long"));
+            return Err(io::Error::other("the proxy's response is too long"));
         }
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -108,11 +108,11 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn an_answer_is_read_to_its_end_and_one_that_is_too_long_is_refused() {
+    fn a_response_is_read_completely_and_a_long_one_is_refused() {
         let operate = RuntimeApiClient::start("console/operate", Duration::from_secs(3)).unwrap();
         for (bytes_max, expected) in [
             (100, Ok("fine\n")),
-            (3, Err("the proxy's answer is too long")),
+            (3, Err("the proxy's response is too long")),
         ] {
             let (ours, mut theirs) = UnixStream::pair().unwrap();
             let (then, answers) = channel();

@@ -43,8 +43,8 @@ impl ProxyReaders {
             Some((number, own)) if self.waiting.len() < WAITING_MAX => {
                 self.waiting.insert(number, (own, reading));
             }
-            Some(_) => refuse(reading, "too much is asked at once: try again"),
-            None => refuse(reading, "there is no connection to the proxy"),
+            Some(_) => refuse(reading, "too many requests are pending: try again"),
+            None => refuse(reading, "no connection to the proxy"),
         }
     }
 

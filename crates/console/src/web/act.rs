@@ -110,7 +110,7 @@ pub(super) async fn carry_out(
 ) -> Result<String, ActionRefusal> {
     if viewer.role == UserRole::Viewer {
         tracing::info!(user = viewer.name, role = ?viewer.role, "action refused");
-        let words = "A viewer may only look: an operator may do this.";
+        let words = "A viewer may only read: this requires the role `operator`.";
         return Err(refused(StatusCode::FORBIDDEN, words));
     }
     let action = action(form)?;
@@ -127,7 +127,10 @@ pub(super) async fn carry_out(
             object,
             "action refused"
         );
-        let words = format!("This takes the role `{}`.", action.required_role().word());
+        let words = format!(
+            "This requires the role `{}`.",
+            action.required_role().word()
+        );
         return Err(refused(StatusCode::FORBIDDEN, &words));
     }
     let me = shared.platform.borrow().me().map(|me| me.name.clone());
@@ -149,7 +152,7 @@ pub(super) async fn carry_out(
             reply,
         };
         if !lock(&shared.others).send(&on, errand) {
-            let words = format!("There is no way to the console of {on}.");
+            let words = format!("No connection to the console of {on}.");
             return Err(refused(StatusCode::CONFLICT, &words));
         }
     }
@@ -158,7 +161,7 @@ pub(super) async fn carry_out(
         Ok(Ok(Err(words))) => Err(refused(StatusCode::CONFLICT, &words)),
         Ok(Err(_)) | Err(_) => Err(refused(
             StatusCode::GATEWAY_TIMEOUT,
-            "It is not known whether this was done: there was no answer in time.",
+            "No response in time: whether this was done is unknown.",
         )),
     }
 }
@@ -166,7 +169,10 @@ pub(super) async fn carry_out(
 pub(super) async fn act(State(shared): State<Common>, request: Request<Body>) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let Some(bytes) = body(request).await else {
-        return failure(StatusCode::BAD_REQUEST, "The form did not come whole.");
+        return failure(
+            StatusCode::BAD_REQUEST,
+            "The form was incomplete. Send it again.",
+        );
     };
     let Some((viewer, _)) = signed_in(&shared, &headers) else {
         return to("/sign-in");
@@ -215,7 +221,7 @@ fn removal() -> SubjectAction {
     SubjectAction {
         word: "remove".to_owned(),
         label: "Remove the entry".to_owned(),
-        follows: "Its counters are lost: if the client comes again, they begin at zero.".to_owned(),
+        follows: "Its counters are lost: if the client returns, they start at zero.".to_owned(),
         level: Level::Operator,
         kind: 0,
         bytes: Vec::new(),
@@ -253,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_says_what_is_to_be_done_and_a_name_is_no_command() {
+    fn a_form_selects_an_action_and_names_inject_no_command() {
         let action = of("what=server&proxy=app&server=one&do=drain");
         let expected = OperatorAction::Server {
             proxy: "app".to_owned(),
@@ -274,7 +280,7 @@ mod tests {
         let entry = of("what=entry&table=app&key=a").unwrap();
         let head = "# table: app, type: string, size:100, used:1\n";
         let line = "0x7f: key=a use=0 exp=9 shard=0 gpc0=1\n";
-        let none = "there is no such entry: it may have expired";
+        let none = "no such entry: it may have expired";
         for (answer, expected) in [
             (format!("{head}{line}\n\n"), Ok(())),
             (format!("{head}\n\n"), Err(none)),

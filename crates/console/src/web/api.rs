@@ -119,7 +119,10 @@ pub(super) async fn act(
     // The body is read before any response, because a client may read the response only after it
     // has sent everything.
     let Some(bytes) = body(request).await else {
-        return refused(StatusCode::BAD_REQUEST, "the form did not come whole");
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "the form was incomplete: send it again",
+        );
     };
     let asks = match asks {
         Ok(asks) => asks,
@@ -159,7 +162,7 @@ pub(super) async fn metrics(State(shared): State<Common>, asks: AuthenticatedReq
             }
             // The other metrics are useful without those of the proxy. The supervisor reports
             // whether the proxy is up.
-            Ok(_) | Err(_) => text.push_str("# the proxy does not tell its numbers now\n"),
+            Ok(_) | Err(_) => text.push_str("# the proxy does not report its metrics now\n"),
         }
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()

@@ -72,7 +72,10 @@ pub(super) async fn request(
     RawQuery(query): RawQuery,
 ) -> Response {
     let Some(id) = inquire::number(&id) else {
-        return refused(StatusCode::BAD_REQUEST, "a request has a number, as 0x1f");
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "a request has a number, such as 0x1f",
+        );
     };
     let query = fields(query.unwrap_or_default().as_bytes());
     ask(&shared, &asks, &query, &ProxyQuery::Request { id }).await

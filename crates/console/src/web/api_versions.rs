@@ -101,8 +101,12 @@ async fn form(
     if let Some(response) = asks.refusal(UserRole::Admin) {
         return Err(response);
     }
-    let bytes =
-        bytes.ok_or_else(|| refused(StatusCode::BAD_REQUEST, "the form did not come whole"))?;
+    let bytes = bytes.ok_or_else(|| {
+        refused(
+            StatusCode::BAD_REQUEST,
+            "the form was incomplete: send it again",
+        )
+    })?;
     let form = fields(&bytes);
     let names = form.iter().map(|(name, _)| name.as_str());
     match described::refusal("POST", &path, names) {
@@ -195,7 +199,7 @@ async fn unservable(shared: &ConsoleState, edit: &Edit) -> Result<Option<Finding
         }
         _ => Err((
             StatusCode::CONFLICT,
-            "the control role answers something else".to_owned(),
+            "the control role sent an unexpected response".to_owned(),
         )),
     }
 }

@@ -48,9 +48,9 @@ impl AuthenticatedRequest {
             return Some(wants(StatusCode::FORBIDDEN, &words, &[NARROW_TOKEN]));
         }
         let words = match self.viewer.role {
-            UserRole::Viewer => "a viewer may only look".to_owned(),
+            UserRole::Viewer => "a viewer may only read".to_owned(),
             UserRole::Operator | UserRole::Admin => {
-                format!("this takes the role `{}`", role.word())
+                format!("this requires the role `{}`", role.word())
             }
         };
         Some(refused(StatusCode::FORBIDDEN, &words))
@@ -67,12 +67,12 @@ fn wants(status: StatusCode, words: &str, challenges: &[&'static str]) -> Respon
 }
 
 fn unknown() -> Response {
-    let words = "name and password, or a token, please";
+    let words = "this requires a name and password, or a token";
     wants(StatusCode::UNAUTHORIZED, words, &[BASIC, BEARER])
 }
 
 fn too_often(seconds: u64) -> Response {
-    let words = format!("too many tries: the next one is possible in {seconds} s");
+    let words = format!("too many attempts: try again in {seconds} s");
     let body = json!({ "error": words });
     let mut response = as_json(StatusCode::TOO_MANY_REQUESTS, &body);
     let seconds = HeaderValue::from(seconds);
@@ -121,7 +121,8 @@ async fn authenticated(parts: &Parts, shared: &Common) -> Result<AuthenticatedRe
     }
     // A browser that has stored the password sends it with a form of any other site, too.
     if !parts.method.is_safe() && !is_own(&parts.headers, &parts.uri) {
-        let words = "this came from a page of another site, which may not act here";
+        let words =
+            "this request came from a page of another site, which may not perform actions here";
         return Err(refused(StatusCode::FORBIDDEN, words));
     }
     let Some(ClientAddress(from)) = parts.extensions.get().copied() else {
@@ -175,8 +176,8 @@ async fn basic(
     };
     if user.second_factor != SecondFactor::None {
         let words = format!(
-            "a program of {name} needs a token, since a password alone does not sign {name} in: \
-             `evenkeel console token` makes one"
+            "programs of {name} need a token, because a password alone does not sign {name} in: `evenkeel \
+             console token` creates one"
         );
         return Err(wants(StatusCode::FORBIDDEN, &words, &[BEARER]));
     }

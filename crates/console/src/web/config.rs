@@ -36,7 +36,7 @@ fn conflict(words: String) -> PageError {
 }
 
 fn reject_unexpected<T>() -> Result<T, PageError> {
-    let words = "the control role is of another program".to_owned();
+    let words = "the control role sent an unexpected response".to_owned();
     Err(conflict(words))
 }
 
@@ -201,7 +201,7 @@ fn is_admin(viewer: &Viewer) -> Result<(), PageError> {
     match viewer.role {
         UserRole::Admin => Ok(()),
         _ => {
-            let words = "A change of the configuration takes the role `admin`.".to_owned();
+            let words = "A change of the configuration requires the role `admin`.".to_owned();
             Err((StatusCode::FORBIDDEN, words))
         }
     }
@@ -221,7 +221,7 @@ async fn edit(
     let path = field(query, "path");
     let wanted = |file: &&File| file.path == path || (path.is_empty() && file.main);
     let Some(file) = texts(&files).find(wanted) else {
-        let words = format!("Version {} has no text '{path}'.", files.version);
+        let words = format!("Version {} has no text file '{path}'.", files.version);
         return Err((StatusCode::NOT_FOUND, words));
     };
     let paths: Vec<String> = texts(&files).map(|file| file.path.clone()).collect();
@@ -245,7 +245,7 @@ async fn roll_back(
 ) -> Result<Markup, PageError> {
     is_admin(&drawing.viewer)?;
     let Some(to) = version(query, "to")? else {
-        let words = "To which version?".to_owned();
+        let words = "The version to return to is missing.".to_owned();
         return Err((StatusCode::BAD_REQUEST, words));
     };
     let all = differences(shared, drawing.accepted(), to).await?;
@@ -291,7 +291,10 @@ pub(super) async fn form(
         return failure(status, &words);
     }
     let Some(bytes) = bytes else {
-        return failure(StatusCode::BAD_REQUEST, "The form did not come whole.");
+        return failure(
+            StatusCode::BAD_REQUEST,
+            "The form was incomplete. Send it again.",
+        );
     };
     let form = fields(&bytes);
     if !is_own(&headers, &uri) || field(&form, "csrf") != viewer.csrf {
@@ -318,7 +321,12 @@ pub(super) struct EditForm {
 
 impl EditForm {
     pub(super) fn of(form: &[(String, String)]) -> Result<EditForm, PageError> {
-        let words = || (StatusCode::BAD_REQUEST, "Of which version?".to_owned());
+        let words = || {
+            (
+                StatusCode::BAD_REQUEST,
+                "The version is missing.".to_owned(),
+            )
+        };
         // Browsers end lines with CR LF.
         let text = field(form, "text").replace("\r\n", "\n");
         Ok(EditForm {
@@ -451,7 +459,7 @@ pub(super) fn change(
 ) -> Result<ChangeDescription, String> {
     let message = field(form, "message").trim().to_owned();
     if message.is_empty() {
-        return Err("Write down the reason, for the history.".to_owned());
+        return Err("Enter a reason for the history.".to_owned());
     }
     if message.len() > MESSAGE_MAX {
         return Err(format!("The reason has more than {MESSAGE_MAX} bytes."));
@@ -510,7 +518,7 @@ async fn acted(shared: &ConsoleState, drawing: &Drawing, form: &[(String, String
     let by = drawing.author();
     let version = match version(form, "version") {
         Ok(Some(version)) => version,
-        _ => return failure(StatusCode::BAD_REQUEST, "Of which version?"),
+        _ => return failure(StatusCode::BAD_REQUEST, "The version is missing."),
     };
     let question = match field(form, "do").as_str() {
         "confirm" => VersionsRequest::Confirm { version, by },
@@ -530,7 +538,12 @@ async fn rolled_back(
 ) -> Response {
     let to = match version(form, "to") {
         Ok(Some(to)) => to,
-        _ => return failure(StatusCode::BAD_REQUEST, "To which version?"),
+        _ => {
+            return failure(
+                StatusCode::BAD_REQUEST,
+                "The version to return to is missing.",
+            );
+        }
     };
     let outcome = match change(drawing, form) {
         Ok(change) => ask(shared, &VersionsRequest::RollBack { to, change }).await,

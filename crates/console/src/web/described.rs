@@ -68,7 +68,7 @@ pub(super) fn refusal<'n>(
         match known.get(name) {
             None => break name,
             Some(false) if !seen.insert(name) => {
-                return Some(format!("`{name}` is given twice: it takes one value"));
+                return Some(format!("`{name}` appears twice: it accepts one value"));
             }
             Some(_) => {}
         }
@@ -76,11 +76,11 @@ pub(super) fn refusal<'n>(
     let unknown: String = unknown.chars().take(NAME_MAX).collect();
     let known: Vec<String> = known.keys().map(|name| format!("`{name}`")).collect();
     let known = if known.is_empty() {
-        "it takes none".to_owned()
+        "none is accepted".to_owned()
     } else {
-        format!("it takes {}", known.join(", "))
+        format!("accepted: {}", known.join(", "))
     };
-    Some(format!("unknown parameter `{unknown}`: {known}"))
+    Some(format!("unknown parameter `{unknown}` ({known})"))
 }
 
 #[cfg(test)]
@@ -92,15 +92,15 @@ mod tests {
         };
         assert_eq!(refusal("GET", "/api/v1/files", &["version"]), None);
         let twice = refusal("GET", "/api/v1/route", &["url", "header", "header", "url"]);
-        let expected = "`url` is given twice: it takes one value";
+        let expected = "`url` appears twice: it accepts one value";
         assert_eq!(twice.as_deref(), Some(expected));
         let words = refusal("GET", "/api/v1/files", &["version", "verison"]);
-        let expected = "unknown parameter `verison`: it takes `version`";
+        let expected = "unknown parameter `verison` (accepted: `version`)";
         assert_eq!(words.as_deref(), Some(expected));
         assert_eq!(refusal("POST", "/api/v1/apply", &["of", "wait"]), None);
         assert!(refusal("POST", "/api/v1/apply", &["on"]).is_some());
         let none = refusal("GET", "/api/v1/platform", &["a"]);
-        assert!(none.unwrap().ends_with("it takes none"));
+        assert!(none.unwrap().ends_with("(none is accepted)"));
         assert_eq!(refusal("GET", "/metrics/none", &["a"]), None);
         assert!(refusal("GET", "/api/v1/tables/a%2Fb", &["key"]).is_some());
         assert_eq!(refusal("DELETE", "/api/v1/tables/a%2Fb", &["key"]), None);

@@ -43,12 +43,12 @@ pub(super) async fn raw(
             reply,
         };
         if !lock(&shared.others).send(on, errand) {
-            return Err(format!("there is no way to the console of {on}"));
+            return Err(format!("no connection to the console of {on}"));
         }
     }
     match tokio::time::timeout(ask.limit() + WAY, answer).await {
         Ok(Ok(said)) => said,
-        _ => Err("the proxy did not answer in time".to_owned()),
+        _ => Err("the proxy did not respond in time".to_owned()),
     }
 }
 

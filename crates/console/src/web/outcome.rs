@@ -63,7 +63,7 @@ async fn found(shared: &ConsoleState, version: u64) -> Result<ConfigurationVersi
             .into_iter()
             .find(|one| one.id == version)
             .ok_or_else(|| "it is not among the newest versions".to_owned()),
-        _ => Err("the control role answers something else".to_owned()),
+        _ => Err("the control role sent an unexpected response".to_owned()),
     }
 }
 

@@ -268,7 +268,10 @@ pub(super) async fn request(
         inquire::number(&id),
     );
     let (Some(wanted), Some(id)) = (wanted, id) else {
-        return failure(StatusCode::NOT_FOUND, "A request has a number, as 0x1f.");
+        return failure(
+            StatusCode::NOT_FOUND,
+            "A request has a number, such as 0x1f.",
+        );
     };
     let ask = ProxyQuery::Request { id };
     answered(&shared, &viewer, &wanted, &ask, |shown| {
@@ -338,7 +341,7 @@ pub(super) async fn not_found(
 ) -> Response {
     if uri.path() == "/api" || uri.path().starts_with("/api/") {
         // Programs get an error instead of the sign-in form.
-        let words = "there is no such path: /api/v1 describes those that there are";
+        let words = "no such path: /api/v1 describes all paths";
         return super::api::refused(StatusCode::NOT_FOUND, words);
     }
     match signed_in(&shared, &headers) {

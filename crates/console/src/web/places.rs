@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_stranger_of_an_address_leaves_for_a_new_one() {
+    fn a_new_connection_replaces_the_oldest_anonymous_one_of_its_address() {
         let places = Arc::new(ConnectionLimiter::default());
         let mut of_one: Vec<ConnectionSlot> =
             (0..OF_ADDRESS_MAX).map(|_| take(&places, 1)).collect();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn of_all_the_address_with_most_connections_gives_way() {
+    fn the_address_with_most_connections_loses_one_first() {
         let places = Arc::new(ConnectionLimiter::default());
         let mut all: Vec<ConnectionSlot> = (1..=u8::MAX).map(|last| take(&places, last)).collect();
         while all.len() < ALL_MAX {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_viewer_with_all_connections_keeps_no_administrator_out() {
+    fn a_viewer_cannot_exhaust_connections_of_administrators() {
         let places = Arc::new(ConnectionLimiter::default());
         // One account opens a thousand connections from many addresses.
         let mut held = Vec::new();

@@ -69,7 +69,7 @@ fn why_not(
 ) -> Option<(StatusCode, String)> {
     if viewer.role < action.required_role() {
         let words = format!(
-            "A viewer may only look at the pages: an operator may use a {}.",
+            "A viewer may only read: a {} requires the role `operator`.",
             kind.noun
         );
         return Some((StatusCode::FORBIDDEN, words));
@@ -111,7 +111,7 @@ fn why_none(
 /// Responds to another version of WebSocket with the supported one (RFC 6455, section 4.4).
 fn wrong_version() -> Response {
     let version = [(SEC_WEBSOCKET_VERSION, socket::VERSION)];
-    let words = "This takes version 13 of WebSocket (RFC 6455).";
+    let words = "This requires WebSocket version 13 (RFC 6455).";
     (StatusCode::UPGRADE_REQUIRED, version, words).into_response()
 }
 
@@ -177,7 +177,7 @@ async fn socket(
     // A page of another site could open the connection with the cookie of this one.
     let is_own = headers.contains_key(ORIGIN) && is_own(headers, &head.uri);
     if matches!(asked, UpgradeRequestKind::Socket(_)) && !is_own {
-        let words = "This is opened by its own page only.";
+        let words = "Only its own page can open this connection.";
         return said(StatusCode::FORBIDDEN, words.to_owned());
     }
     shared.record_viewer();
@@ -244,7 +244,7 @@ async fn connect(
     });
     match timeout(CONNECT_LIMIT, answer).await {
         Ok(Ok(done)) => done.map(|_| own),
-        _ => Err("There was no answer in time.".to_owned()),
+        _ => Err("No response in time.".to_owned()),
     }
 }
 

@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn listener_with_other_options_keeps_its_port() {
+    fn a_listener_with_changed_options_keeps_its_port() {
         let first = plain([127, 0, 0, 1], free_port());
         let networks: Vec<::access::network::IpPrefix> = vec!["127.0.0.2".parse().unwrap()];
         let own = certificate::make(vec!["a".to_owned()]).unwrap();

@@ -24,8 +24,9 @@ use part::lock;
 use part::role::Admission;
 use std::sync::Arc;
 
-pub(super) const UNAVAILABLE: &str = "This machine cannot check the password now. The log of the console says why. \
-    `evenkeel console link` lets an administrator of the machine in.";
+pub(super) const UNAVAILABLE: &str = "This machine cannot check the password now. The log of the console \
+                                      shows why. `evenkeel console link` prints a link that signs in an \
+                                      administrator of the machine.";
 
 fn next_of(next: &str) -> &str {
     let is_own = ConsolePage::is_here(next);
@@ -109,7 +110,10 @@ pub(super) async fn sign_in(
         return failure(StatusCode::FORBIDDEN, "This form came from another site.");
     }
     let Some(bytes) = body(request).await else {
-        return failure(StatusCode::BAD_REQUEST, "The form did not come whole.");
+        return failure(
+            StatusCode::BAD_REQUEST,
+            "The form was incomplete. Send it again.",
+        );
     };
     let form = fields(&bytes);
     let next = field(&form, "next");
@@ -154,7 +158,7 @@ fn first(shared: &ConsoleState, user: &AuthorizedUser, next: &str) -> Response {
         }
         SecondFactor::Missing => {
             let words = format!(
-                "{name} needs a second factor to sign in, and has none. An administrator makes it: \
+                "{name} needs a second factor to sign in, and has none. An administrator creates one: \
                  `evenkeel console second-factor {name}`."
             );
             html(
@@ -194,7 +198,7 @@ async fn second(
         Err(why) => {
             let page = |words: &str| pages::second_factor(BRAND, Some(words), &half, next);
             let words =
-                "The code is wrong, or was used. The app shows another one every 30 seconds.";
+                "The code is wrong, or was already used. The app shows a new one every 30 seconds.";
             show_failed_attempt(why, words, page)
         }
     }
@@ -205,7 +209,7 @@ fn show_failed_attempt(why: SignInError, wrong: &str, page: impl Fn(&str) -> Mar
     match why {
         SignInError::Wrong | SignInError::NoTry => html(StatusCode::FORBIDDEN, page(wrong)),
         SignInError::TooOften(seconds) => {
-            let words = format!("Too many tries. The next one is possible in {seconds} s.");
+            let words = format!("Too many attempts. Try again in {seconds} s.");
             let mut response = html(StatusCode::TOO_MANY_REQUESTS, page(&words));
             let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(RETRY_AFTER, seconds);
@@ -260,7 +264,8 @@ pub(super) async fn link(State(shared): State<Common>, Path(secret): Path<String
 }
 
 fn used_up() -> Response {
-    let words = "This link was used, or is too old. `evenkeel console link` prints a new one.";
+    let words =
+        "This link was already used, or has expired. `evenkeel console link` prints a new one.";
     failure(StatusCode::GONE, words)
 }
 
@@ -290,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_goes_on_to_a_page_of_this_console_only() {
+    fn sign_in_redirects_only_to_pages_of_this_console() {
         for (next, expected) in [
             ("/traffic?q=a", "/traffic?q=a"),
             ("//evil.example/", "/"),
@@ -304,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_of_another_site_is_not_own() {
+    fn a_form_of_another_site_is_recognised() {
         let headers = |pairs: &[(&'static str, &str)]| {
             let mut map = HeaderMap::new();
             for (name, value) in pairs {

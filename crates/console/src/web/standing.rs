@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_a_connection_is_told_as_far_as_it_is_known() {
+    fn the_reason_of_an_ended_connection_is_reported() {
         let action = OperatorAction::Offer {
             part: "guest".to_owned(),
             subject: ["guest".to_owned(), "mail".to_owned()],
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(why(&at("beta", "7", true)), "");
         assert!(why(&at("beta", "8", true)).contains("upgraded or restarted"));
         assert!(why(&at("alpha", "7", true)).contains("moved to alpha"));
-        assert!(why(&at("beta", "7", false)).contains("does not run any more"));
+        assert!(why(&at("beta", "7", false)).contains("no longer runs"));
         let mut cut_off = at("beta", "7", true);
         let mut members = cut_off.members.iter_mut();
         let beta = members.find(|one| one.name == "beta").unwrap();

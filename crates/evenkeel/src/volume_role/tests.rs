@@ -255,12 +255,12 @@ fn non_members_are_refused_with_a_reason() {
         (
             "alpha",
             credentials(&ours, 7, &[(7, "alpha"), (2, "beta")]),
-            "no certificate of a present node",
+            "no certificate of a current node",
         ),
         (
             "alpha",
             credentials(&ours, 2, BOTH),
-            "says that it is 'alpha', and has the certificate of 'beta'",
+            "claims to be 'alpha', but has the certificate of 'beta'",
         ),
     ] {
         let cable = cable(false);
@@ -347,7 +347,7 @@ fn tls_and_plain_do_not_connect_and_both_report_it() {
         (
             &secure,
             &plain,
-            ["its file says `plain`", "the other side uses TLS"],
+            ["it is configured with `plain`", "the other side uses TLS"],
         ),
     ] {
         let of = |id| Some(credentials(&authority, id, BOTH));

@@ -82,7 +82,7 @@ fn takes(bed: &VolumeFixture, xfs: &Xfs) -> String {
     bed.refuses(&["guest", "snapshot", "web"], "no guest 'web'");
     bed.refuses(
         &["guest", "snapshot", "mail", "--name", "a b"],
-        "is no name of a snapshot",
+        "is not a snapshot name",
     );
     let taken = bed.run(&["guest", "snapshot", "mail", "--name", "before"]);
     assert_eq!(taken.code(), Some(0), "{taken:?}");
@@ -90,7 +90,7 @@ fn takes(bed: &VolumeFixture, xfs: &Xfs) -> String {
         "mail, mail-data: ",
         "crash-consistent",
         "the guest agent does not respond",
-        "stood still for",
+        "was paused for",
     ] {
         assert!(taken.stderr.contains(words), "{words}: {taken:?}");
     }
@@ -100,7 +100,7 @@ fn takes(bed: &VolumeFixture, xfs: &Xfs) -> String {
     bed.guest_is("mail", "running");
     bed.refuses(
         &["guest", "snapshot", "mail", "--name", "before"],
-        "there is one with the name 'before'",
+        "a snapshot 'before' of",
     );
     let second = bed.good(&["guest", "snapshot", "mail"]);
     let line = format!("snapshot: {stamp} (before), mail 64m, mail-data 64m\n");
@@ -144,13 +144,13 @@ fn restores(bed: &VolumeFixture, stamp: &str) {
     );
     let restored = bed.good(&yes);
     assert!(
-        restored.contains(&format!("is what it was at {stamp} (before)")),
+        restored.contains(&format!("is restored to {stamp} (before)")),
         "{restored}"
     );
     bed.qemu_io("mail", &["read -P 0 0 64M"]);
     bed.qemu_io("mail-data", &["read -P 0 0 64M"]);
     let (_, before) = restored
-        .split_once("what it was before is snapshot ")
+        .split_once("the state before is snapshot ")
         .unwrap();
     let before = &before[..16];
     // Back again, although the guest is stopped already.
@@ -162,7 +162,10 @@ fn restores(bed: &VolumeFixture, stamp: &str) {
 
 /// Clones the stopped guest, and returns the sections of the new one.
 fn clones(bed: &VolumeFixture, xfs: &Xfs) -> String {
-    bed.refuses(&["guest", "clone", "mail", "mail"], "needs another name");
+    bed.refuses(
+        &["guest", "clone", "mail", "mail"],
+        "needs a name other than",
+    );
     let sections = bed.good(&["guest", "clone", "mail", "web"]);
     for words in [
         "guest web\n    memory 32m\n",
@@ -204,7 +207,7 @@ fn becomes_a_template(bed: &VolumeFixture, sections: &str) {
     assert_eq!(lines, expected);
     assert_eq!(
         bed.good(&["guest", "template", "mail", "--undo"]),
-        "guest mail is no template\n"
+        "guest mail is not a template\n"
     );
     let frozen = |name: &str| bed.section(name, "64m") + "    read-only yes\n";
     let mail = MAIL.to_owned() + "    template yes\n";
@@ -214,7 +217,7 @@ fn becomes_a_template(bed: &VolumeFixture, sections: &str) {
     assert!(bed.good(&["guest", "list"]).contains("template"));
     assert_eq!(
         bed.good(&["guest", "template", "mail"]),
-        "guest mail is a template already\n"
+        "guest mail is already a template\n"
     );
     assert_eq!(bed.good(&["guest", "template", "mail", "--undo"]), expected);
     bed.refuses(
@@ -256,9 +259,9 @@ fn removes(bed: &VolumeFixture) {
     let first = bed.good(&["guest", "remove", "web"]);
     assert_eq!(
         bed.good(&["guest", "remove", "web"]),
-        "nothing is left of a guest web\n"
+        "nothing is left of guest web\n"
     );
     assert!(first.contains("guest web"), "{first}");
     assert!(!bed.scratch.path().join("runtime/guest-web").exists());
-    bed.refuses(&["guest", "remove", "../x"], "is no name of a guest");
+    bed.refuses(&["guest", "remove", "../x"], "is not a guest name");
 }

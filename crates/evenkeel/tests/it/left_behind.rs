@@ -104,7 +104,7 @@ fn guest_without_a_section_is_shut_down_by_the_next_start() {
             bed.run(&["guest", "list"])
         );
         // An adopted role knows the guest already.
-        let is_found = supervised.has_said("guest mail: its QEMU runs already");
+        let is_found = supervised.has_said("guest mail: its QEMU already runs");
         assert!(is_found || !with_roles);
         let home = bed.scratch.path().join("runtime/guest-mail");
         assert!(eventually(PATIENCE, || !home.exists()));

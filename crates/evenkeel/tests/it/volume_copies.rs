@@ -239,7 +239,7 @@ fn image_of_the_working_directory_is_imported() {
     let section = "volume mail\n    size 16m\n    backing file ";
     assert!(told.stderr.contains(section), "{told:?}");
     assert!(
-        told.stderr.contains("volume mail is not there yet"),
+        told.stderr.contains("volume mail does not exist yet"),
         "{told:?}"
     );
     bed.write(&[proxy, bed.section("mail", "64m")]);

@@ -256,9 +256,12 @@ fn client_above_the_limit_is_closed_and_logged() {
     let supervised = site.serve();
     let clients: Vec<UnixStream> = (0..15).map(|_| client_here(&site)).collect();
     assert!(!site.is_let_in("client"));
-    let words = "no place for another client (it has 15)";
+    let words = "no free client slot (it has 15)";
     assert!(eventually(PATIENCE, || supervised.has_said(words)));
-    let refused = || site.shown().contains("places for clients were taken: 1\n");
+    let refused = || {
+        site.shown()
+            .contains("the connection limit was reached: 1\n")
+    };
     assert!(eventually(PATIENCE, refused), "{}", site.shown());
     drop(clients);
     assert!(eventually(PATIENCE, || site.is_let_in("client")));

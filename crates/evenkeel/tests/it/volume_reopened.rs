@@ -88,7 +88,7 @@ fn volume_reopens_after_a_failed_flush_when_the_disk_recovers() {
     assert!(fails(&["write -P 0xbb 1M 32M", "flush"]));
     bed.comes_to("mail", "failing");
     let shown = bed.good(&["volume", "show", "mail"]);
-    let hint = "when the disk is well, run `evenkeel volume reopen mail`";
+    let hint = "when the disk works again, run `evenkeel volume reopen mail`";
     assert!(shown.contains(hint), "{shown}");
     // Free space alone does not restore the data that the kernel has dropped.
     thin.gets_room();

@@ -127,7 +127,7 @@ fn restores(bed: &VolumeFixture, xfs: &Xfs, stamp: &str) {
     );
     let restored = bed.good(&yes);
     assert!(
-        restored.contains("what it was before is snapshot "),
+        restored.contains("the state before is snapshot "),
         "{restored}"
     );
     bed.qemu_io("mail", &["read -P 0xaa 0 4M", "read -P 0 4M 60M"]);

@@ -514,7 +514,7 @@ fn files_that_were_deleted_while_they_are_open_are_noticed_and_can_be_saved() {
     }
     bed.comes_to("mail", "failing");
     let shown = bed.good(&["volume", "show", "mail"]);
-    for words in ["deleted while they are open", "volume export mail FILE"] {
+    for words in ["deleted while open", "volume export mail FILE"] {
         assert!(shown.contains(words), "{shown}");
     }
     // A new file would not be the one to which clients write.
@@ -654,7 +654,9 @@ fn uses_a_device(bed: &VolumeFixture) {
     bed.qemu_io("mail", &["read -P 0x5a 0 1M", "read -P 0 1M 31M"]);
     let refused = bed.run(&["volume", "snapshot", "mail"]);
     assert!(
-        refused.stderr.contains("a block device has none here"),
+        refused
+            .stderr
+            .contains("a block device does not support them here"),
         "{refused:?}"
     );
     let refused = bed.run(&["volume", "grow", "mail"]);
@@ -727,7 +729,7 @@ fn damaged_metadata_is_reported_with_recovery_steps() {
         let refused = bed.run(&["volume", "create", "mail"]).stderr;
         for text in [shown, refused] {
             for words in [
-                "mail.volume is the raw disk and may be intact: copy it away first (`cp --sparse=always ",
+                "mail.volume is the raw disk and may be intact: back it up first (`cp --sparse=always ",
                 "then delete ",
                 "`evenkeel volume create mail` and",
                 "volume import mail ",

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_have_users_in_any_form_and_a_list_that_is_cut_is_not_whole() {
+    fn session_lists_accept_all_names_and_mark_truncation() {
         let sessions = |text: &str| read(text).sessions.unwrap();
         let all = sessions(
             "up\nsessions 3\nsession EXAMPLE\\Anna active\nsession John Smith disconnected 60\r\n\
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_is_complete_with_its_last_session_in_whatever_pieces_it_comes() {
+    fn a_fragmented_reply_ends_with_its_last_session() {
         let whole = b"up\nsessions 2\nsession anna active\nsession bert disconnected 5\n";
         for end in 0..whole.len() {
             let (first, second) = whole.split_at(end);
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_our_agent_writes_is_read_and_bounded() {
+    fn reports_of_the_agent_are_parsed_and_bounded() {
         let text = write(
             "up",
             &[("anna", true, None), ("John Smith", false, Some(7))],
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_replies_are_read_to_something() {
+    fn hostile_replies_never_panic() {
         let good = "up 75% maxconn:5\nsessions 2\nsession anna active\nsession b disconnected 5\n";
         for seed in 0..5_000 {
             let mut random = Random::new(seed);

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn for_how_long_a_session_is_so_is_known_from_what_the_agent_has_seen() {
+    fn session_durations_follow_from_observed_changes() {
         let mut since = Since::default();
         let mut take = |sessions: &[Session], now_ms| since.take(sessions, now_ms);
         assert_eq!(take(&[session(1, true)], 0), [None]);

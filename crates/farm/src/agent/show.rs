@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_program_nothing_is_shown() {
+    fn no_notice_is_shown_without_a_program() {
         let scratch = ScratchDirectory::new().unwrap();
         let screens = Screens::of([scratch.path()]);
         screens.show(&session(), "text");

@@ -213,7 +213,7 @@ fn history(seed: u64, defect: Option<DirectoryDefect>) -> Result<(), String> {
 }
 
 #[test]
-fn two_nodes_lead_no_user_to_a_second_host_of_a_collection() {
+fn two_nodes_never_split_a_user_across_a_collection() {
     if let Some(seed) = setting("FARM_SEED") {
         return history(seed, None).unwrap();
     }

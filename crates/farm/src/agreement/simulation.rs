@@ -780,7 +780,7 @@ fn history(seed: u64, defect: Option<DirectoryDefect>) -> Result<(), String> {
 }
 
 #[test]
-fn two_nodes_lead_no_user_to_two_hosts_and_agree_in_the_end() {
+fn two_nodes_route_each_user_to_one_host_and_converge() {
     if let Some(seed) = setting("FARM_SEED") {
         return history(seed, None).unwrap();
     }

@@ -71,7 +71,7 @@ fn resolved(agreement: &mut Agreement) -> Vec<(String, Why)> {
 }
 
 #[test]
-fn two_logons_of_one_user_at_once_come_to_one_host() {
+fn simultaneous_logons_of_a_user_get_one_host() {
     let mut pair = pair();
     // Drained so that each node would choose another host by itself.
     pair[1].directory.drain("ts1", true, 0);
@@ -90,7 +90,7 @@ fn two_logons_of_one_user_at_once_come_to_one_host() {
 }
 
 #[test]
-fn a_user_who_is_known_gets_the_host_without_a_question() {
+fn a_known_user_is_routed_without_a_claim() {
     let mut pair = pair();
     pair[0].request(logon("anna"), 1);
     exchange(&mut pair, 1);
@@ -103,7 +103,7 @@ fn a_user_who_is_known_gets_the_host_without_a_question() {
 }
 
 #[test]
-fn two_logons_at_once_for_two_collections_come_to_one_host() {
+fn simultaneous_logons_for_two_collections_get_one_host() {
     for first in 0..2 {
         let mut pair = pair();
         let sets: &[&[&str]] = &[&["ts2"]];
@@ -131,7 +131,7 @@ fn two_logons_at_once_for_two_collections_come_to_one_host() {
 }
 
 #[test]
-fn a_node_decides_alone_a_moment_after_the_connection_broke() {
+fn a_node_decides_alone_after_the_connection_is_lost() {
     let mut pair = pair();
     pair[0].request(logon("anna"), 1_000);
     pair[0].broke("beta", "reset", 1_000);
@@ -146,7 +146,7 @@ fn a_node_decides_alone_a_moment_after_the_connection_broke() {
 }
 
 #[test]
-fn a_peer_that_does_not_answer_a_claim_is_given_up_and_both_know_it_later() {
+fn a_peer_silent_on_a_claim_is_dropped_and_resynced() {
     let mut pair = pair();
     pair[0].request(logon("anna"), 100);
     // The claim arrives, its answer does not.
@@ -176,7 +176,7 @@ fn the_connections_of_a_node_that_is_gone_have_ended() {
 }
 
 #[test]
-fn nobody_is_answered_before_the_directory_of_the_other_node_has_come() {
+fn logons_wait_for_the_directory_of_the_other_node() {
     let mut pair = pair();
     pair[0].request(logon("anna"), 1);
     exchange(&mut pair, 1);
@@ -195,7 +195,7 @@ fn nobody_is_answered_before_the_directory_of_the_other_node_has_come() {
 }
 
 #[test]
-fn a_drain_holds_on_both_nodes_and_the_last_order_wins() {
+fn a_drain_applies_on_both_nodes_and_the_last_wins() {
     let mut pair = pair();
     pair[0].directory.drain("ts1", true, 0);
     pair[0].reopen();
@@ -230,7 +230,7 @@ fn a_host_that_one_node_does_not_have_yet_keeps_its_users() {
 }
 
 #[test]
-fn merges_come_to_the_same_in_any_order_and_number() {
+fn merges_are_commutative_and_idempotent() {
     for seed in 0..200 {
         let mut random = Random::new(seed);
         let record = |random: &mut Random| Record {
@@ -273,7 +273,7 @@ fn merges_come_to_the_same_in_any_order_and_number() {
 }
 
 #[test]
-fn what_has_no_bounds_is_refused() {
+fn unbounded_messages_are_refused() {
     let mut pair = pair();
     let [good, ..] = [(); 1].map(|()| Record {
         user: logon("anna").id.user,
@@ -356,7 +356,7 @@ fn an_order_for_a_host_reaches_a_node_that_has_the_host_later() {
 
 /// The node that knows the session learns only afterwards that no configuration has its host.
 #[test]
-fn a_session_at_a_host_that_only_a_node_of_before_had_is_known_to_its_successor() {
+fn sessions_at_removed_hosts_reach_the_next_process() {
     let mut pair = pair();
     let larger = farm(Balance::Load, &[1, 1, 1]);
     let [.., host] = larger.hosts.keys().collect::<Vec<_>>()[..] else {
@@ -389,7 +389,7 @@ fn a_session_at_a_host_that_only_a_node_of_before_had_is_known_to_its_successor(
 }
 
 #[test]
-fn logons_at_once_are_shared_evenly_while_the_other_node_is_asked() {
+fn simultaneous_logons_are_balanced_during_pending_claims() {
     let mut pair = pair();
     for number in 0..500 {
         for (at, one) in pair.iter_mut().enumerate() {
@@ -433,7 +433,7 @@ fn with_claim() -> [Agreement; 2] {
 }
 
 #[test]
-fn a_host_that_is_up_again_is_no_answer_while_a_claim_leaves_it() {
+fn a_returning_host_is_not_used_during_a_pending_claim() {
     let mut pair = with_claim();
     for one in &mut pair {
         one.directory.checked("ts1", Health::Up);
@@ -449,7 +449,7 @@ fn a_host_that_is_up_again_is_no_answer_while_a_claim_leaves_it() {
 }
 
 #[test]
-fn an_answer_after_a_claim_that_broke_holds_on_both_nodes() {
+fn a_decision_after_a_broken_claim_applies_on_both_nodes() {
     let mut pair = with_claim();
     for one in &mut pair {
         one.directory.checked("ts1", Health::Up);
@@ -466,7 +466,7 @@ fn an_answer_after_a_claim_that_broke_holds_on_both_nodes() {
 }
 
 #[test]
-fn of_two_claims_that_cross_one_holds_though_the_host_before_is_up_again() {
+fn one_of_two_crossing_claims_wins_despite_a_returning_host() {
     let mut pair = pair();
     for one in &mut pair {
         one.directory.configure(&farm(Balance::Load, &[1, 1, 1]));
@@ -494,7 +494,7 @@ fn of_two_claims_that_cross_one_holds_though_the_host_before_is_up_again() {
 }
 
 #[test]
-fn a_user_who_comes_to_the_host_that_a_claim_leaves_stays_there_on_both_nodes() {
+fn a_user_on_the_old_host_stays_on_both_nodes() {
     let mut pair = with_claim();
     let anna = logon("anna").id.user;
     pair[0].directory.connected(anna.into(), "ts1", 3);
@@ -510,7 +510,7 @@ fn a_user_who_comes_to_the_host_that_a_claim_leaves_stays_there_on_both_nodes() 
 }
 
 #[test]
-fn connections_that_outlive_the_removal_of_their_host_count_on_both_nodes() {
+fn connections_to_removed_hosts_count_on_both_nodes() {
     let mut pair = pair();
     let three = farm(Balance::Load, &[1, 1, 9]);
     for one in &mut pair {
@@ -539,7 +539,7 @@ fn connections_that_outlive_the_removal_of_their_host_count_on_both_nodes() {
 }
 
 #[test]
-fn a_node_that_restarts_hears_of_sessions_at_a_host_that_was_removed() {
+fn a_restarted_node_learns_sessions_at_removed_hosts() {
     let mut pair = pair();
     pair[0].request(logon("anna"), 1);
     exchange(&mut pair, 1);

@@ -14,19 +14,20 @@ pub fn definition() -> Command {
     let allow = option(
         "allow",
         "ADDRESS",
-        "Answer this address, or this network (10.0.0.0/24); may be repeated",
+        "Respond to this address, or this network (10.0.0.0/24); may be repeated",
     );
     Command::new("agent")
         .about("Run the agent of a session host with xrdp")
         .long_about(
-            "Runs on a session host with xrdp, in the foreground, until it is ended. It answers farms that have the option \
-             `agent-port` in the `host` line: with the users of the sessions of xrdp on this machine, and whether somebody is \
-             connected with each; and it shows the notice of a drained host once in each session, with zenity, xmessage or \
-             notify-send. HAProxy can ask it, too (`agent-check`): it says `up`, or `down` while xrdp-sesman does not run. \
-             Run it as root: else it can show notices in no session of another user.",
+            "Runs on a session host with xrdp, in the foreground, until it is stopped. It responds to farms \
+             that have the option `agent-port` in the `host` line: it reports the users of the xrdp \
+             sessions on this machine, and whether a client is connected to each. It shows the notice of a \
+             drained host once in each session, with zenity, xmessage or notify-send. HAProxy can query it, \
+             too (`agent-check`): it reports `up`, or `down` while xrdp-sesman does not run. Run it as \
+             root: otherwise it cannot show notices in sessions of other users.",
         )
         .arg(allow.action(ArgAction::Append).required(true).value_parser(value_parser!(IpPrefix)))
-        .arg(option("port", "PORT", format!("The port; {PORT} if it is missing"))
+        .arg(option("port", "PORT", format!("The port; the default is {PORT}"))
             .value_parser(value_parser!(u16).range(1..)))
         .arg(bind())
 }

@@ -96,16 +96,16 @@ pub enum Why {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoHost {
-    #[error("no host takes new users: {down} down, {drained} drained or full")]
+    #[error("no host accepts new users: {down} down, {drained} drained or full")]
     NoneTakes { down: usize, drained: usize },
-    #[error("the token is for hosts of a former configuration: download a new .rdp file")]
+    #[error("the token is for hosts of a previous configuration: download a new .rdp file")]
     NoCollection,
     /// The directory is full: every known user has a connection.
     #[error("the directory is full: {USERS_MAX} users are connected")]
     Full,
     #[error("the host was removed")]
     Removed,
-    #[error("too many logons wait for the other nodes")]
+    #[error("too many logons are waiting for the other nodes")]
     Busy,
 }
 

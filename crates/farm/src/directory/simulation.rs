@@ -353,7 +353,7 @@ fn history(seed: u64, defect: Option<DirectoryDefect>) -> Result<(), String> {
 }
 
 #[test]
-fn no_history_leads_a_user_to_a_second_host() {
+fn no_history_routes_a_user_to_a_second_host() {
     if let Some(seed) = setting("FARM_SEED") {
         return history(seed, None).unwrap();
     }

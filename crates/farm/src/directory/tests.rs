@@ -113,7 +113,7 @@ fn logs_on(directory: &mut UserDirectory, name: &str, now_ms: u64) -> String {
 }
 
 #[test]
-fn users_are_shared_by_weight_within_one() {
+fn users_are_balanced_by_weight() {
     for balance in [Balance::Load, Balance::Leastconn] {
         let mut directory = directory(balance, &[10, 5, 1]);
         let hosts: Vec<String> = (0..1_600)
@@ -125,7 +125,7 @@ fn users_are_shared_by_weight_within_one() {
 }
 
 #[test]
-fn logons_at_once_are_shared_before_one_of_them_arrives() {
+fn simultaneous_logons_are_balanced_before_any_arrives() {
     let mut directory = directory(Balance::Load, &[1, 1]);
     let mut count = [0, 0];
     for number in 0..100 {
@@ -152,7 +152,7 @@ fn sessions_without_connection_count_by_load_and_not_by_connections() {
 }
 
 #[test]
-fn a_user_comes_back_to_the_session_until_it_is_over() {
+fn a_user_returns_to_the_session_until_it_ends() {
     let mut directory = directory(Balance::Load, &[1, 1]);
     let host = logs_on(&mut directory, "anna", 0);
     let anna = user("ANNA@example.org");
@@ -176,7 +176,7 @@ fn a_user_comes_back_to_the_session_until_it_is_over() {
 }
 
 #[test]
-fn a_logon_that_never_comes_is_forgotten() {
+fn a_logon_that_never_arrives_is_forgotten() {
     let mut directory = directory(Balance::Load, &[1, 1]);
     let anna = user("anna");
     directory.decide(&anna, 0).unwrap();
@@ -199,7 +199,7 @@ fn a_logon_that_never_comes_is_forgotten() {
 }
 
 #[test]
-fn a_drained_or_hung_host_gets_nobody_but_its_own_users() {
+fn a_drained_or_hung_host_gets_only_its_own_users() {
     let drained = |directory: &mut UserDirectory| assert!(directory.drain("ts1", true, 0));
     let hung =
         |directory: &mut UserDirectory| directory.checked("ts1", Health::Down { since_ms: 0 });
@@ -219,13 +219,13 @@ fn a_drained_or_hung_host_gets_nobody_but_its_own_users() {
     let told = directory.decide(&user("anna"), 1).unwrap_err();
     assert_eq!(
         told.to_string(),
-        "no host takes new users: 1 down, 1 drained or full"
+        "no host accepts new users: 1 down, 1 drained or full"
     );
     assert!(!directory.drain("ts3", true, 0));
 }
 
 #[test]
-fn sessions_of_a_host_that_stays_down_are_lost_but_not_those_with_a_connection() {
+fn disconnected_sessions_of_a_down_host_are_lost() {
     let mut directory = directory(Balance::Load, &[100, 1]);
     for name in ["anna", "bert"] {
         assert_eq!(logs_on(&mut directory, name, 0), "ts1");
@@ -246,7 +246,7 @@ fn sessions_of_a_host_that_stays_down_are_lost_but_not_those_with_a_connection()
 }
 
 #[test]
-fn a_token_leads_to_its_host_where_the_directory_knows_nothing() {
+fn a_token_selects_the_host_of_an_unknown_user() {
     let claims = Claims {
         collection: CollectionId::ALL,
         farm: NameId::of("office"),
@@ -271,7 +271,7 @@ fn a_token_leads_to_its_host_where_the_directory_knows_nothing() {
 }
 
 #[test]
-fn a_token_without_a_host_leads_to_the_most_room() {
+fn a_token_without_a_host_selects_the_least_loaded() {
     let claims = Claims {
         collection: CollectionId::ALL,
         farm: NameId::of("office"),
@@ -292,7 +292,7 @@ fn directory_with_lost() -> UserDirectory {
 }
 
 #[test]
-fn users_with_a_session_at_a_host_that_is_removed_come_back_to_it_and_nobody_else_does() {
+fn only_users_with_sessions_return_to_a_removed_host() {
     let mut directory = directory(Balance::Load, &[1, 1, 1]);
     let hosts = ["anna", "bert", "cleo"].map(|name| logs_on(&mut directory, name, 0));
     let dora = directory.decide(&user("dora"), 0).unwrap().host;
@@ -327,7 +327,7 @@ fn users_with_a_session_at_a_host_that_is_removed_come_back_to_it_and_nobody_els
 }
 
 #[test]
-fn a_host_that_comes_back_has_the_users_of_before() {
+fn a_returning_host_has_its_previous_users() {
     let mut directory = directory(Balance::Load, &[1, 1]);
     assert_eq!(logs_on(&mut directory, "anna", 0), "ts1");
     let mut smaller = farm(Balance::Load, &[1, 1]);
@@ -358,7 +358,7 @@ fn a_pending_logon_leaves_a_host_that_is_down_at_once() {
 }
 
 #[test]
-fn names_that_anybody_gives_drive_no_session_out_and_have_a_bound() {
+fn arbitrary_names_are_bounded_and_evict_no_session() {
     let mut directory = directory(Balance::Load, &[1, 1]);
     let sessions: Vec<FarmUser> = ["anna", "bert", "cleo"].map(user).into();
     for one in &sessions {
@@ -387,7 +387,7 @@ fn names_that_anybody_gives_drive_no_session_out_and_have_a_bound() {
 }
 
 #[test]
-fn who_is_on_the_way_to_a_host_is_not_forgotten_for_the_next_ones() {
+fn pending_logons_are_not_evicted_by_later_ones() {
     let mut directory = directory(Balance::Load, &[1, 1]);
     for number in 0..UNPROVED_MAX {
         let user = user(&format!("invented{number}"));
@@ -408,7 +408,7 @@ fn who_is_on_the_way_to_a_host_is_not_forgotten_for_the_next_ones() {
 }
 
 #[test]
-fn a_connection_that_was_too_short_for_a_session_is_remembered_for_a_while() {
+fn a_short_connection_is_remembered_for_a_while() {
     let mut directory = directory(Balance::Load, &[1, 1]);
     let anna = user("anna");
     let host = logs_on(&mut directory, "anna", 0);
@@ -490,7 +490,7 @@ fn the_session_at_a_host_serves_each_collection_that_has_it() {
 }
 
 #[test]
-fn a_collection_whose_hosts_take_nobody_refuses_new_users_only() {
+fn a_drained_collection_refuses_only_new_users() {
     let mut directory = with_collections();
     let (anna, bert, one) = (user("anna"), user("bert"), of(&["ts1"]));
     directory.decide_in(&anna, one, 0).unwrap();
@@ -508,7 +508,7 @@ fn a_collection_whose_hosts_take_nobody_refuses_new_users_only() {
 }
 
 #[test]
-fn after_a_reload_a_session_serves_the_collection_that_has_its_host_then() {
+fn a_session_serves_the_current_collection_of_its_host() {
     let mut directory = with_collections();
     let (anna, two) = (user("anna"), of(&["ts2", "ts3"]));
     directory.decide_in(&anna, two, 0).unwrap();
@@ -528,7 +528,7 @@ fn after_a_reload_a_session_serves_the_collection_that_has_its_host_then() {
 
 /// The clocks of two directories that were not connected may be equal.
 #[test]
-fn of_two_orders_during_a_cut_the_later_one_holds_at_both_nodes() {
+fn the_later_of_two_orders_during_a_cut_wins() {
     for origins in [[1, 2], [2, 1]] {
         let mut nodes = origins.map(|origin| {
             let mut directory = UserDirectory::of(DirectoryId(origin), true);

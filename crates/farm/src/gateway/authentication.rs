@@ -143,7 +143,7 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> ClientIden
                 }
                 SignInError::Unavailable => (
                     ClientIdentity::Later(10),
-                    "what checks passwords does not answer",
+                    "the password check does not respond",
                 ),
             };
             refuse_unnoted(gateway, visitor, shown, why);
@@ -175,7 +175,7 @@ fn refuse_unnoted(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str) {
 }
 
 fn has_to_wait(gateway: &Gateway, visitor: &Visitor, name: &str) {
-    refuse_unnoted(gateway, visitor, name, "too many tries");
+    refuse_unnoted(gateway, visitor, name, "too many attempts");
     gateway.site.has_to_wait(name, visitor.from(), "gateway");
 }
 

@@ -173,7 +173,7 @@ impl Begun<'_> {
                     Some(user) => Ok(user.account.name),
                     None => Err((
                         String::new(),
-                        format!("the cookie is of '{name}', who is no user any more"),
+                        format!("the cookie is for '{name}', who is no longer a user"),
                     )),
                 });
                 known.map_err(|(of, why)| {
@@ -189,13 +189,13 @@ impl Begun<'_> {
         if let Some(number) = again {
             self.wakes = site.waiting(number, &name);
             if self.wakes.is_none() {
-                let why = "no tunnel of the user waits to be authenticated again";
+                let why = "no tunnel of the user awaits reauthentication";
                 refuse(self.gateway, &self.visitor, &name, why);
                 return Err(Code::REAUTH_DENIED);
             }
         }
         if !site.tunnel_of(self.numbered.number, &name) {
-            let why = "the user has as many tunnels as there may be";
+            let why = "the user has the maximum number of tunnels";
             site.gateway_refuses(&name, self.visitor.from(), why);
             return Err(Code::MAX_CONNECTIONS);
         }
@@ -230,7 +230,7 @@ impl Begun<'_> {
                 .map(|letter| if letter.is_control() { '?' } else { letter })
                 .take(200)
                 .collect();
-            let why = format!("{shown} port {port} is no host of this farm");
+            let why = format!("{shown} port {port} is not a host of this farm");
             site.count_gateway(|counters| &mut counters.denied);
             site.gateway_refuses(user, from, &why);
             write_error(&format!(

@@ -125,7 +125,7 @@ fn farm(lines: &[&str]) -> Farm {
 }
 
 #[test]
-fn a_section_comes_to_what_its_lines_say() {
+fn a_section_has_the_values_of_its_lines() {
     let mut plain = farm(&[]);
     assert!(!plain.binds.remove(0).pem.is_empty());
     let host = |address: &str, weight, drained| SessionHost {
@@ -627,7 +627,7 @@ fn every_example_loads() {
 }
 
 #[test]
-fn certificates_that_are_not_valid_now_are_told_of_clients_and_of_browsers() {
+fn currently_invalid_certificates_are_reported() {
     let host = "host ts1 10.0.0.11";
     let late = told(
         &["bind 127.0.0.1:3389 crt /late.pem", host],
@@ -658,7 +658,7 @@ fn accounts_that_are_one_user_are_told() {
 }
 
 #[test]
-fn a_userlist_by_which_nobody_signs_in_is_told_at_its_line() {
+fn an_unusable_userlist_is_reported_at_its_line() {
     let web = ["web 127.0.0.1:443 crt /desktop.pem", GATEWAY];
     let told = with(&[&web[..], &["users nobody-yet"]].concat());
     let words = "warning[W1000]: nobody can sign in by userlist 'nobody-yet': no user of it may";
@@ -753,7 +753,7 @@ impl PartDraft for TestPartDraft {
 }
 
 #[test]
-fn a_guest_of_a_line_has_to_be_there() {
+fn a_line_must_name_an_existing_guest() {
     let told = |line: &str| {
         let lines = [BEGIN, PORTAL, &[line]].concat();
         let loaded = load_with(

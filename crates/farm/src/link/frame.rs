@@ -50,7 +50,7 @@ pub enum FarmLinkError {
 fn consequence(broken: &nodes::NodeConnectionError) -> &'static str {
     match broken {
         nodes::NodeConnectionError::Version { .. } => {
-            ": each decides alone until both have the same program"
+            ": each node decides alone until both run the same version"
         }
         _ => "",
     }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_the_same_at_the_other_end() {
+    fn a_frame_survives_its_encoding() {
         for frame in [
             LinkFrame::Farms(vec![("office".to_owned(), DirectoryId(7))]),
             LinkFrame::Ping,
@@ -161,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_refused_with_the_reason_and_what_comes_of_it() {
+    fn another_version_is_refused_with_reason_and_consequence() {
         let mut newer = PROTOCOL.greeting();
         newer[5] = 9;
         let words = FarmLinkError::from(PROTOCOL.check_greeting(newer).unwrap_err()).to_string();
         assert_eq!(
             words,
-            "it speaks version 9 of the protocol, and this node version 4: each decides alone until both have \
-             the same program"
+            "it speaks version 9 of the protocol, and this node version 4: each node decides alone until \
+             both run the same version"
         );
     }
 }

@@ -279,7 +279,7 @@ async fn serve(shared: &LinkState, node: &str, stream: AcceptedConnection) {
     let own = match turn.try_lock() {
         Ok(own) => own,
         Err(_) => {
-            lock(&shared.cut).insert(node.to_owned(), "it has connected again".to_owned());
+            lock(&shared.cut).insert(node.to_owned(), "it reconnected".to_owned());
             shared.ring();
             match timeout(SILENT, turn.lock()).await {
                 Ok(own) => own,

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 
 const EVENTS_MAX: usize = 20;
-const NONE: &str = "There is nothing here for you to open.";
+const NONE: &str = "You have no permission to open anything here.";
 const LOOK_EVERY: Duration = Duration::from_millis(600);
 /// Content security policy of a page with a script: only this portal's script and its WebSocket.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -168,11 +168,11 @@ impl Portal {
         // Otherwise a page of another site could open the screen with the cookie of this one.
         let is_own = head.headers.contains_key(ORIGIN) && sign_in::is_own(head);
         if matches!(asked, UpgradeRequestKind::Socket(_)) && !is_own {
-            let words = "This is opened by its own page only.";
+            let words = "Only its own page can open this connection.";
             return reply::text(StatusCode::FORBIDDEN, words);
         }
         if matches!(asked, UpgradeRequestKind::OtherVersion) {
-            let words = "This takes version 13 of WebSocket (RFC 6455).";
+            let words = "This requires WebSocket version 13 (RFC 6455).";
             let mut reply = reply::text(StatusCode::UPGRADE_REQUIRED, words);
             reply::set(&mut reply, SEC_WEBSOCKET_VERSION, socket::VERSION);
             return reply;
@@ -342,7 +342,7 @@ impl ScreenGuard for OpenScreen {
             None => Some(SIGNED_OUT),
             Some((facts, account)) => {
                 let may = may(&facts.portal.consoles, &account, &self.guest);
-                (!may).then_some("You may not use this any more.")
+                (!may).then_some("You are no longer permitted to use this.")
             }
         }
     }

@@ -424,7 +424,8 @@ impl Portal {
         match user.second_factor {
             SecondFactor::None => Ok(user.account),
             SecondFactor::Missing | SecondFactor::Codes(_) => {
-                let words = "The feed knows passwords only: sign in at the portal with a browser.";
+                let words =
+                    "The feed supports passwords only: sign in at the portal with a browser.";
                 Err(refused(reply::text(StatusCode::FORBIDDEN, words)))
             }
         }

@@ -105,7 +105,7 @@ fn guests(known: &Result<Vec<Guest>, String>) -> Markup {
             h2 { "Virtual machines" }
             @match known {
                 Err(words) => { p.empty role="status" { (clean(words)) } }
-                Ok(all) if all.is_empty() => { p.empty { "None of yours runs now." } }
+                Ok(all) if all.is_empty() => { p.empty { "None of your virtual machines is running." } }
                 Ok(all) => { ul.tiles { @for one in all { li.tile { (guest(one)) } } } }
             }
         }
@@ -148,13 +148,13 @@ fn session(stay: &Stay, gateway: Option<&str>) -> Markup {
     let host = &stay.host;
     let back = html! {
         @match (stay.is_led, gateway) {
-            (true, _) => { ". Start the same again to come back to it." }
+            (true, _) => { ". Start the same entry again to return to it." }
             (false, Some(gateway)) => {
-                ". Nothing below leads there: connect to " b { (host) } " through the gateway " b { (gateway) }
-                " to come back to it."
+                ". No entry below leads there: connect to " b { (host) } " through the gateway " b { (gateway) }
+                " to return to it."
             }
             (false, None) => {
-                ". Nothing below leads there: connect to " b { (host) } " as before to come back to it."
+                ". No entry below leads there: connect to " b { (host) } " as before to return to it."
             }
         }
     };
@@ -173,7 +173,7 @@ fn session(stay: &Stay, gateway: Option<&str>) -> Markup {
                 How::Kept(ms) => {
                     span.s.standby { "No session seen" }
                     span {
-                        "Your place at " b { (host) } " is kept for " (time(ms)) (back)
+                        "Your session host " b { (host) } " is reserved for " (time(ms)) (back)
                     }
                 }
             }
@@ -184,7 +184,7 @@ fn session(stay: &Stay, gateway: Option<&str>) -> Markup {
 fn tiles(offers: &[PublishedResource<'_>], closed: &[&str]) -> Markup {
     html! {
         @if offers.is_empty() {
-            p.empty { "There is nothing here for you to start. An administrator decides it by groups." }
+            p.empty { "You have no permission to start anything here. An administrator grants it to groups." }
         } @else {
             ul.tiles {
                 @for offer in offers {
@@ -195,7 +195,7 @@ fn tiles(offers: &[PublishedResource<'_>], closed: &[&str]) -> Markup {
                                 span.name { (clean(offer.title())) }
                                 span.kind { @if offer.app().is_some() { "App" } @else { "Desktop" } }
                                 @if closed.contains(&offer.name()) {
-                                    span.kind { "Its hosts take no new users now. Try again later." }
+                                    span.kind { "Its hosts accept no new users now. Try again later." }
                                 }
                             }
                         }
@@ -215,7 +215,7 @@ fn help(authority: &str) -> Markup {
                 on Windows, Windows App on macOS and phones, or Remmina or FreeRDP on Linux."
             }
             p {
-                "To have all of it in the start menu of Windows, add this address under “RemoteApp and Desktop \
+                "To add all entries to the Windows start menu, add this address under “RemoteApp and Desktop \
                 Connections”: " code { "https://" (authority) "/rdweb/feed/webfeed.aspx" }
             }
         }

@@ -98,7 +98,7 @@ pub(super) fn request_credentials() -> PortalResponse {
 }
 
 pub(super) fn too_often(seconds: u64) -> PortalResponse {
-    let words = format!("Too many tries. The next one is possible in {seconds} s.");
+    let words = format!("Too many attempts. Try again in {seconds} s.");
     let mut reply = text(StatusCode::TOO_MANY_REQUESTS, &words);
     set(&mut reply, RETRY_AFTER, &seconds.to_string());
     reply

@@ -24,8 +24,8 @@ const FORM_BYTES_MAX: usize = 16 << 10;
 const BODY_LIMIT: Duration = Duration::from_secs(10);
 pub(super) const UNAVAILABLE: &str =
     "The password cannot be checked now. Try again later, or ask an administrator.";
-const RIGHT: &str = "the password was right";
-const WRONG_CODE: &str = "the password was right, and the code was wrong or was used";
+const RIGHT: &str = "correct password";
+const WRONG_CODE: &str = "correct password, but wrong or already used code";
 const MISSING: &str = "the user needs a second factor, and has none";
 const NEXT: &str = "/";
 
@@ -53,9 +53,10 @@ impl FormFields {
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(facts.failure(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large."))
             }
-            Ok(Err(_)) | Err(_) => {
-                Err(facts.failure(StatusCode::BAD_REQUEST, "The form did not come whole."))
-            }
+            Ok(Err(_)) | Err(_) => Err(facts.failure(
+                StatusCode::BAD_REQUEST,
+                "The form was incomplete. Send it again.",
+            )),
         }
     }
 
@@ -156,7 +157,7 @@ impl Portal {
             SecondFactor::Missing => {
                 let name = &user.account.name;
                 self.site.at_portal(name, from, "refused", MISSING);
-                let words = "You need a second factor to sign in, and have none. An administrator makes it.";
+                let words = "You need a second factor to sign in, and have none. An administrator creates one.";
                 let page = page::sign_in(&facts.brand, Some(words), NEXT);
                 reply::html(StatusCode::FORBIDDEN, page)
             }
@@ -185,8 +186,7 @@ impl Portal {
                     self.site.at_portal(name, from, "refused", WRONG_CODE);
                 }
                 let page = |words: &str| page::second_factor(&facts.brand, Some(words), half, NEXT);
-                let words =
-                    "The code is wrong, or was used. The app shows another one every 30 seconds.";
+                let words = "The code is wrong, or was already used. The app shows a new one every 30 seconds.";
                 not_in(why, words, page)
             }
         }
@@ -266,7 +266,7 @@ fn not_in(why: SignInError, wrong: &str, page: impl Fn(&str) -> Markup) -> Porta
     match why {
         SignInError::Wrong | SignInError::NoTry => reply::html(StatusCode::FORBIDDEN, page(wrong)),
         SignInError::TooOften(seconds) => {
-            let words = format!("Too many tries. The next one is possible in {seconds} s.");
+            let words = format!("Too many attempts. Try again in {seconds} s.");
             let mut reply = reply::html(StatusCode::TOO_MANY_REQUESTS, page(&words));
             reply::set(&mut reply, RETRY_AFTER, &seconds.to_string());
             reply

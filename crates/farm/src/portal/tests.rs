@@ -232,7 +232,7 @@ impl PortalFixture {
 }
 
 #[test]
-fn users_sign_in_see_what_is_for_them_and_sign_out() {
+fn users_sign_in_see_their_programs_and_sign_out() {
     let bed = PortalFixture::new();
     let first = bed.get("/", &[]);
     assert_eq!((first.status, first.header(LOCATION)), (303, "/sign-in"));
@@ -272,7 +272,7 @@ fn users_sign_in_see_what_is_for_them_and_sign_out() {
 }
 
 #[test]
-fn a_file_starts_what_is_for_its_user_with_a_token_that_routes() {
+fn an_rdp_file_starts_its_program_with_a_routing_token() {
     let bed = PortalFixture::new();
     let bert = bed.sign_in("bert");
     let file = bed.get("/start/calc.rdp", &[("cookie", &bert)]);
@@ -311,7 +311,7 @@ fn a_file_starts_what_is_for_its_user_with_a_token_that_routes() {
 }
 
 #[test]
-fn a_file_has_the_gateway_and_a_cookie_for_it_where_there_is_one() {
+fn an_rdp_file_has_the_gateway_and_its_cookie() {
     let bed = PortalFixture::new();
     let mut farm = farm();
     farm.gateway = Some(config::Gateway {
@@ -417,7 +417,7 @@ fn forms_of_other_sites_and_oversize_bodies_are_refused() {
 }
 
 #[test]
-fn hostile_paths_and_headers_lead_nowhere() {
+fn hostile_paths_and_headers_are_refused() {
     let bed = PortalFixture::new();
     let anna = bed.sign_in("anna");
     for path in [
@@ -479,7 +479,7 @@ fn a_session_counts_at_every_node_with_the_key_until_its_user_is_removed() {
 }
 
 #[test]
-fn a_sign_out_holds_at_the_other_node_and_is_kept_at_once() {
+fn a_sign_out_is_saved_and_applies_on_both_nodes() {
     let (one, other) = (PortalFixture::node(1, None), PortalFixture::node(2, None));
     let anna = one.sign_in("anna");
     let list = other.get("/", &[("cookie", &anna)]);
@@ -537,7 +537,7 @@ fn the_list_shows_the_notice_of_a_drained_host_to_its_users() {
 }
 
 #[test]
-fn the_list_does_not_send_a_user_to_a_session_to_which_nothing_leads() {
+fn the_list_omits_sessions_without_an_entry() {
     let bed = PortalFixture::new();
     let anna = bed.sign_in("anna");
     let mut farm = farm();
@@ -572,9 +572,10 @@ fn the_list_does_not_send_a_user_to_a_session_to_which_nothing_leads() {
     }
     let list = bed.get("/", &[("cookie", &anna)]);
     for words in [
-        "Your session at <b>ts1</b> has been without a connection for less than a minute. Start the same again to",
-        "Your session at <b>ts2</b> has been without a connection for less than a minute. Nothing below leads there: \
-         connect to <b>ts2</b> through the gateway <b>gate.example.org</b> to come back to it.",
+        "Your session at <b>ts1</b> has been without a connection for less than a minute. Start the same \
+         entry again to",
+        "Your session at <b>ts2</b> has been without a connection for less than a minute. No entry below \
+         leads there: connect to <b>ts2</b> through the gateway <b>gate.example.org</b> to return to it.",
     ] {
         assert!(list.text().contains(words), "{words}: {}", list.text());
     }
@@ -609,7 +610,7 @@ fn the_list_names_the_session_of_its_user() {
     );
     bed.portal.site.ends(number);
     let list = bed.get("/", &[("cookie", &anna)]);
-    let kept = "Your place at <b>ts1</b> is kept for ";
+    let kept = "Your session host <b>ts1</b> is reserved for ";
     assert!(list.text().contains(kept), "{}", list.text());
     let (number, _) = bed
         .portal
@@ -626,7 +627,7 @@ fn the_list_names_the_session_of_its_user() {
 }
 
 #[test]
-fn the_list_says_what_cannot_be_started_now_and_to_whom() {
+fn the_list_marks_programs_that_cannot_start_now() {
     let bed = PortalFixture::new();
     let mut farm = farm();
     let host = config::SessionHost {
@@ -639,7 +640,7 @@ fn the_list_says_what_cannot_be_started_now_and_to_whom() {
     portal.apps[1].hosts.insert("ts2".to_owned());
     bed.change(&farm);
     let [anna, bert] = ["anna", "bert"].map(|name| bed.sign_in(name));
-    let closed = "Its hosts take no new users now.";
+    let closed = "Its hosts accept no new users now.";
     let count = |cookie: &str| {
         let list = bed.get("/", &[("cookie", cookie)]);
         list.text().matches(closed).count()
@@ -677,7 +678,7 @@ fn report(bed: &PortalFixture, membership: &mut Membership, news: &MemberNews) {
 }
 
 #[test]
-fn returned_node_lets_nobody_in_before_a_majority_confirms_it() {
+fn a_returned_node_refuses_sign_ins_until_confirmed() {
     let bed = PortalFixture::new();
     let anna = bed.sign_in("anna");
     let mut membership = Membership::new(true);

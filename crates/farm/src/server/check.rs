@@ -57,7 +57,7 @@ pub(super) async fn run(site: Arc<FarmState>) {
 
 async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Result<(), String> {
     let asked = timeout(limit, send_connection_request(address)).await;
-    let within = |what: &str| format!("no answer to {what} within {} ms", limit.as_millis());
+    let within = |what: &str| format!("no response to {what} within {} ms", limit.as_millis());
     let (mut stream, is_tls) = asked.unwrap_or_else(|_| Err(within("a request")))?;
     let Some(hello) = hello.filter(|_| is_tls) else {
         return Ok(());
@@ -72,8 +72,8 @@ async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Resu
     let reacts = timeout(limit, reacts).await;
     reacts.map_err(|_| {
         format!(
-            "it answers requests, and hangs: {}",
-            within("the hello of TLS")
+            "it responds to requests, then hangs: {}",
+            within("the TLS ClientHello")
         )
     })
 }
@@ -99,7 +99,7 @@ async fn send_connection_request(address: SocketAddr) -> Result<(TcpStream, bool
         Ok(Negotiated::Selected { protocol, .. }) => Ok((stream, protocol != 0)),
         // A negotiation failure is a response, too.
         Ok(_) => Ok((stream, false)),
-        Err(ClientEnd::Gone(error)) => Err(format!("no answer: {}", language::reason(&error))),
+        Err(ClientEnd::Gone(error)) => Err(format!("no response: {}", language::reason(&error))),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_to_react_to_the_hello_of_tls_where_it_selects_that() {
+    fn a_tls_host_must_respond_to_the_client_hello() {
         let hello = hello().unwrap();
         let checked = |protocol, then, limit_ms| {
             run(async {
@@ -179,7 +179,7 @@ mod tests {
             }
             assert_eq!(
                 checked(protocol, None, 100).unwrap_err(),
-                "it answers requests, and hangs: no answer to the hello of TLS within 100 ms"
+                "it responds to requests, then hangs: no response to the TLS ClientHello within 100 ms"
             );
         }
         // Standard RDP Security begins without a ClientHello.
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_hello_the_answer_to_the_request_is_enough() {
+    fn without_tls_the_response_to_the_request_suffices() {
         let checked = run(async {
             let address = host(SSL, None).await;
             one(address, None, Duration::from_secs(20)).await
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hello_is_one_record_that_fits_into_a_segment() {
+    fn the_client_hello_fits_one_record_and_segment() {
         let hello = hello().unwrap();
         let length = usize::from(u16::from_be_bytes([hello[3], hello[4]]));
         assert_eq!((hello[0], hello[5], hello.len()), (22, 1, length + 5));

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_said_all_keeps_the_turn_and_who_has_not_leaves_it_to_others() {
+    fn a_complete_request_keeps_its_permit_and_others_release_it() {
         for first in 0..=REQUEST.len() {
             let (mut client, mut stream) = tokio::io::duplex(64);
             let turn = Arc::new(());

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_ends_once_its_address_is_gone_and_not_for_a_moment_without_it() {
+    fn a_connection_ends_after_its_address_stays_away() {
         let (homes, moved, stays) = (
             Homes::default(),
             IpAddr::from([10, 0, 0, 50]),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_the_machine_is_here_and_one_for_documentation_is_not() {
+    fn only_addresses_of_the_machine_are_local() {
         assert!(is_here(IpAddr::from([127, 0, 0, 1])));
         let nonlocal = std::fs::read("/proc/sys/net/ipv4/ip_nonlocal_bind");
         if nonlocal.is_ok_and(|flag| flag.starts_with(b"0")) {

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_silent_client_of_an_address_gives_way() {
+    fn the_oldest_silent_client_of_an_address_is_closed() {
         let places = Arc::default();
         let take = |last: u8| take_slot(&places, last, false, 1_000);
         let mut held: Vec<ConnectionSlot> = (0..UNROUTED_MAX).map_while(|_| take(1)).collect();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn of_all_the_address_with_most_silent_clients_gives_way_and_a_routed_client_never() {
+    fn the_address_with_most_silent_clients_loses_one() {
         let places = Arc::default();
         let take = |last: u8| take_slot(&places, last, false, 10);
         // The only client of its address, clients with requests, and a crowd.
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn routed_clients_of_one_address_leave_places_for_others() {
+    fn routed_clients_of_one_address_leave_slots_for_others() {
         let places = Arc::default();
         let take = |last: u8| take_slot(&places, last, false, 64).expect("a place");
         let routed = |last: u8| {

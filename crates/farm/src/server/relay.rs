@@ -120,13 +120,15 @@ async fn reach(
             host.read(&mut answer).await
         });
         match asked.await {
-            Ok(Ok(0)) => Err("it accepts, and closes without an answer".to_owned()),
+            Ok(Ok(0)) => {
+                Err("it accepts connections, and closes them without a response".to_owned())
+            }
             Ok(Ok(read)) => {
                 answer.truncate(read);
                 Ok((host, answer))
             }
             Ok(Err(error)) => Err(language::reason(&error)),
-            Err(_) => Err("it accepts, and does not answer".to_owned()),
+            Err(_) => Err("it accepts connections, and does not respond".to_owned()),
         }
     };
     tokio::select! {

@@ -219,10 +219,10 @@ impl FarmStateInner {
         let is_silent = !asked.trouble.is_empty();
         let answers = asked.answered.is_some() && !is_silent;
         let mut words = match (asked.answered, is_silent) {
-            (None, false) => vec!["not asked yet".to_owned()],
-            (None, true) => vec!["never answered".to_owned()],
+            (None, false) => vec!["not queried yet".to_owned()],
+            (None, true) => vec!["never responded".to_owned()],
             (Some(at), true) => vec![format!("silent for {}", ago(at))],
-            (Some(at), false) => vec![format!("answered {} ago", ago(at))],
+            (Some(at), false) => vec![format!("responded {} ago", ago(at))],
         };
         words.extend(format_report(state));
         words.extend(Some(asked.description.clone()).filter(|text| !text.is_empty()));

@@ -58,7 +58,7 @@ impl FarmStateInner {
                     u64::try_from(taking).unwrap_or(u64::MAX),
                 );
             if taking == 0 {
-                "none of its hosts takes new users: what is on them only cannot be started"
+                "none of its hosts accepts new users: programs that only they have cannot be started"
                     .clone_into(&mut subject.why);
             }
             (taking == 0, subject)
@@ -78,7 +78,7 @@ impl FarmStateInner {
         let name = |id: &CollectionId| match all.get(id) {
             Some(hosts) => name(hosts),
             None if *id == CollectionId::ALL => ALL.to_owned(),
-            None => "of a former configuration".to_owned(),
+            None => "of a previous configuration".to_owned(),
         };
         own.map(|(id, _)| name(&id.collection)).collect()
     }

@@ -68,7 +68,7 @@ impl FarmStateInner {
                 from: "-".to_owned(),
                 asked: "disconnect".to_owned(),
                 got: format!("disconnected from {host}"),
-                why: "an operator has ended the connection; the session stays".to_owned(),
+                why: "an operator closed the connection; the session stays".to_owned(),
             };
             self.history.add(user, step);
         }

@@ -31,7 +31,7 @@ pub struct GatewayCounters {
     pub slow: u64,
     pub over: u64,
     pub unreached: u64,
-    /// Tunnels that ended by the idle timeout or the session limit.
+    /// Gateway tunnels closed by the idle timeout or the session limit.
     pub expired: u64,
 }
 
@@ -161,9 +161,9 @@ impl FarmStateInner {
     /// credentials.
     pub(super) fn end_outdated_tunnels(&mut self, farm: &str) {
         for (user, from, target) in self.gateway.end_outdated(&self.farm.users) {
-            let why = "the user was removed, or has another password or second factor";
+            let why = "the user was removed, or the password or second factor changed";
             write_error(&format!(
-                "evenkeel: farm {farm}: gateway: a tunnel of {user} from {from} ends: {why}\n"
+                "evenkeel: farm {farm}: gateway: a tunnel of {user} from {from} is closed: {why}\n"
             ));
             if let Some(user) = FarmUser::named(&user) {
                 let got = format!("disconnected from {target}");
@@ -294,7 +294,13 @@ impl FarmState {
         }
         if let Some(user) = FarmUser::named(user) {
             let got = format!("a tunnel to {target}");
-            inner.note(&user, from, "gateway", &got, "the user may reach it");
+            inner.note(
+                &user,
+                from,
+                "gateway",
+                &got,
+                "the user is permitted to reach it",
+            );
         }
     }
 
@@ -361,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_tunnels_of_nobody_the_oldest_one_of_the_address_with_most_gives_way() {
+    fn unauthenticated_tunnels_are_evicted_by_address() {
         let mut farm = farm(Balance::Load, &[1]);
         farm.maxconn = 4;
         let site = Arc::new(FarmState::new("office", farm, &[7; 32], None));
@@ -383,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_too_many_tunnels_has_only_its_own_give_way() {
+    fn an_address_with_too_many_tunnels_evicts_its_own() {
         let mut farm = farm(Balance::Load, &[1]);
         farm.maxconn = 2_000;
         let site = Arc::new(FarmState::new("office", farm, &[7; 32], None));

@@ -69,16 +69,16 @@ impl FarmStateInner {
 
     fn line(&self, id: UserId, entry: &Entry, now_ms: u64) -> String {
         let name = match self.agreement.directory.name_of(id) {
-            "" => "a user known by a token",
+            "" => "a user known only by a token",
             name => name,
         };
         match entry.presence() {
-            Presence::Pending => format!("{name}: on the way"),
+            Presence::Pending => format!("{name}: connecting"),
             Presence::Left => match entry.until_ms {
                 Some(until) => {
                     let left = span(until.saturating_sub(now_ms));
                     if self.is_unseen(entry) {
-                        format!("{name}: no session seen, the host is kept for {left}")
+                        format!("{name}: no session seen, the host is reserved for {left}")
                     } else {
                         format!("{name}: disconnected, kept for {left}")
                     }

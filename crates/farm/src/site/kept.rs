@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn users_of_a_host_that_left_with_the_name_come_back() {
+    fn users_of_a_host_removed_in_a_rename_return() {
         let before = FarmState::new("office", farm(Default::default(), &[1, 1]), &[7; 32], None);
         before.restore(SavedFarm {
             users: vec![user(1)],

@@ -147,7 +147,7 @@ impl FarmState {
         };
         let mut inner = lock(&self.inner);
         if inner.history.knows(user.id) {
-            inner.note(&user, from, asked, "refused", "too many tries");
+            inner.note(&user, from, asked, "refused", "too many attempts");
         }
     }
 
@@ -269,7 +269,7 @@ impl FarmStateInner {
                     |(name, state): (&str, &HostState)| name == decision.host && state.is_removed;
                 let is_removed = self.agreement.directory.hosts().any(is_it);
                 if is_removed {
-                    why.push_str(", though no configuration has the host any more");
+                    why.push_str(", although the host was removed from all configurations");
                 }
                 self.note(user, from, asked, &got, &why);
                 Some(decision)
@@ -307,10 +307,10 @@ pub(super) fn describe_reason(why: &Why) -> String {
         Why::Connected => "the user is connected there".to_owned(),
         Why::Session => "the user has a session there".to_owned(),
         Why::Tried => {
-            "a connection of the user there ended a short time ago; no session there is known yet"
+            "a connection of the user there ended recently; no session there is known yet"
                 .to_owned()
         }
-        Why::Pending => "another logon of the user is on the way there".to_owned(),
+        Why::Pending => "another logon of the user there is pending".to_owned(),
         Why::Redirected => "the client was redirected there".to_owned(),
         Why::Token => "the token was made for this host, and no session is known".to_owned(),
         Why::Room {
@@ -320,16 +320,18 @@ pub(super) fn describe_reason(why: &Why) -> String {
             has_lost,
         } => {
             let hosts = if *of == 1 {
-                "host that takes"
+                "host that accepts"
             } else {
-                "hosts that take"
+                "hosts that accept"
             };
             let lost = if *has_lost {
                 "the session was lost with its host; "
             } else {
                 ""
             };
-            format!("{lost}the most room of {of} {hosts} users: {count} before, weight {weight}")
+            format!(
+                "{lost}the lowest load of {of} {hosts} users: {count} users before, weight {weight}"
+            )
         }
     }
 }

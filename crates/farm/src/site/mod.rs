@@ -195,8 +195,8 @@ impl FarmState {
                 connected, left, ..
             } = state.counts;
             Some(format!(
-                "evenkeel: farm {}: host {host} was removed with {connected} connected and {left} disconnected \
-                 sessions: their users still come back to it, nobody else does\n",
+                "evenkeel: farm {}: host {host} was removed with {connected} connected and {left} \
+                 disconnected sessions: only their users still return to it\n",
                 self.name
             ))
         });

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_come_behind_claims_and_those_that_are_gone_are_not_waited_for() {
+    fn claims_precede_steps_and_missing_nodes_are_skipped() {
         let site = linked();
         let anna = FarmUser::named("anna").unwrap();
         site.at_portal(&anna.name, IpAddr::from(Ipv4Addr::LOCALHOST), "a page", "");

@@ -31,12 +31,12 @@ const ROWS: [(&str, &str, &str); 27] = [
     (
         "no session seen",
         "evenkeel_farm_host_unseen",
-        "Users whose connection has ended, and of whom the agent has reported no session.",
+        "Users whose connection ended and for whom the agent has reported no session.",
     ),
     (
         "pending",
         "evenkeel_farm_host_pending",
-        "Users who were sent to the host and have not come yet.",
+        "Users who were routed to the host and have not connected yet.",
     ),
     (
         "weight",
@@ -51,17 +51,17 @@ const ROWS: [(&str, &str, &str); 27] = [
     (
         "agent answers",
         "evenkeel_farm_host_agent_answers",
-        "Whether the agent of the host answered when it was asked last.",
+        "1 if the agent of the host responded to the last query.",
     ),
     (
         "hosts taking users",
         "evenkeel_farm_collection_hosts_taking",
-        "Hosts of a collection that take new users.",
+        "Hosts of a collection that accept new users.",
     ),
     (
         "accepted",
         "evenkeel_farm_accepted_total",
-        "Connections that were accepted.",
+        "Accepted connections.",
     ),
     (
         "routed",
@@ -81,22 +81,22 @@ const ROWS: [(&str, &str, &str); 27] = [
     (
         "malformed",
         "evenkeel_farm_malformed_total",
-        "Clients that do not speak RDP as they have to.",
+        "Connections closed for RDP protocol errors.",
     ),
     (
         "refused",
         "evenkeel_farm_refused_total",
-        "Clients for which there is no host, or that cannot be redirected.",
+        "Clients refused because no host is available or they do not support redirection.",
     ),
     (
         "slow",
         "evenkeel_farm_slow_total",
-        "Clients that did not go on in time.",
+        "Clients closed by the handshake timeout.",
     ),
     (
         "over limit",
         "evenkeel_farm_over_limit_total",
-        "Connections beyond the limits.",
+        "Connections refused by the connection limits.",
     ),
     (
         "unanswered",
@@ -106,52 +106,52 @@ const ROWS: [(&str, &str, &str); 27] = [
     (
         "tunnels",
         "evenkeel_farm_gateway_tunnels",
-        "Tunnels of the gateway that lead to a host.",
+        "Gateway tunnels connected to a host.",
     ),
     (
         "tunnels opened",
         "evenkeel_farm_gateway_opened_total",
-        "Tunnels of the gateway that were connected with a host.",
+        "Gateway tunnels that were connected to a host.",
     ),
     (
         "gateway unknown",
         "evenkeel_farm_gateway_unknown_total",
-        "Clients of the gateway without a right password or cookie.",
+        "Gateway clients refused for a wrong password or cookie.",
     ),
     (
         "gateway denied",
         "evenkeel_farm_gateway_denied_total",
-        "Requests for hosts that the user may not reach.",
+        "Gateway requests for hosts that are denied to the user.",
     ),
     (
         "gateway malformed",
         "evenkeel_farm_gateway_malformed_total",
-        "Tunnels that do not keep to the protocol.",
+        "Gateway tunnels closed for protocol errors.",
     ),
     (
         "gateway slow",
         "evenkeel_farm_gateway_slow_total",
-        "Tunnels whose client was too slow.",
+        "Gateway tunnels closed because the client was too slow.",
     ),
     (
         "gateway over limit",
         "evenkeel_farm_gateway_over_limit_total",
-        "Tunnels beyond the limits.",
+        "Gateway tunnels refused by the tunnel limits.",
     ),
     (
         "gateway unreached",
         "evenkeel_farm_gateway_unreached_total",
-        "Hosts that a tunnel could not be connected with.",
+        "Failed connections of tunnels to hosts.",
     ),
     (
         "gateway expired",
         "evenkeel_farm_gateway_expired_total",
-        "Tunnels that ended by the idle timeout or the session limit.",
+        "Gateway tunnels closed by the idle timeout or the session limit.",
     ),
     (
         "agrees",
         "evenkeel_farm_node_agrees",
-        "Whether the directory is that of the other node, too.",
+        "1 if the directory is in sync with the other node.",
     ),
 ];
 
@@ -232,7 +232,7 @@ impl FarmState {
             (Some(trouble), _) => trouble.clone(),
             (None, 0) => silent
                 .into_iter()
-                .fold("no host takes new users".to_owned(), |why, one| {
+                .fold("no host accepts new users".to_owned(), |why, one| {
                     why + "; " + &one
                 }),
             (None, _) => silent.unwrap_or_default(),
@@ -313,7 +313,7 @@ impl FarmState {
             .find(|(name, _)| *name == host)?;
         let why = match state {
             _ if state.accepts_new_users() => return None,
-            _ if state.is_drained => "its line has `drain`".to_owned(),
+            _ if state.is_drained => "drained by the option `drain`".to_owned(),
             _ if state.is_down() => {
                 let checks = inner.checks.get(host).map(|checks| checks.why.as_str());
                 format!("it is down: {}", checks.unwrap_or_default())
@@ -369,9 +369,9 @@ impl FarmStateInner {
         subject = subject.list("tunnels", tunnels);
         let clients = [
             (counters.opened, "opened"),
-            (counters.unknown, "not let in"),
-            (counters.denied, "for another host"),
-            (counters.unreached, "without an answer of the host"),
+            (counters.unknown, "not authenticated"),
+            (counters.denied, "denied"),
+            (counters.unreached, "host did not respond"),
             (counters.malformed, "malformed"),
             (counters.slow, "slow"),
             (counters.over, "over the limits"),
@@ -460,10 +460,10 @@ impl FarmStateInner {
             }
             _ if !checks.why.is_empty() => checks.why.clone(),
             _ if state.is_removed => {
-                "no configuration has it any more; it stays until its sessions end".to_owned()
+                "removed from all configurations; it stays until its sessions end".to_owned()
             }
-            _ if state.is_far => "only the configuration of the other node has it".to_owned(),
-            (true, _) => "drained by its line".to_owned(),
+            _ if state.is_far => "configured only on the other node".to_owned(),
+            (true, _) => "drained by the option `drain`".to_owned(),
             (_, true) => "drained by an operator".to_owned(),
             _ => by_agent(state).to_owned(),
         };
@@ -516,10 +516,10 @@ fn add_decisions(subject: Subject, took: Option<[u64; DECISIONS.len()]>) -> Subj
 fn by_agent(state: &HostState) -> &'static str {
     match state.agent.admin {
         Some(Admin::Drain) => "drained by its agent",
-        Some(Admin::Maintenance) => "in maintenance, says its agent",
-        _ if state.agent.is_down => "down, says its agent: it gets nobody new",
-        _ if state.is_full() => "it has as many sessions as its agent allows",
-        _ if state.agent.percent == Some(0) => "its agent gives it no weight: it gets nobody new",
+        Some(Admin::Maintenance) => "in maintenance, reported by its agent",
+        _ if state.agent.is_down => "down, reported by its agent: it gets no new users",
+        _ if state.is_full() => "it has the maximum number of sessions that its agent allows",
+        _ if state.agent.percent == Some(0) => "its agent reports weight 0: it gets no new users",
         _ => "",
     }
 }
@@ -534,6 +534,6 @@ fn users(counts: &Counts, unseen: u64) -> String {
     let words = format!("{connected} connected, {left} disconnected, {pending} pending");
     match unseen {
         0 => words,
-        _ => format!("{words}, {unseen} of whom no session was seen"),
+        _ => format!("{words}, {unseen} without a session seen"),
     }
 }

@@ -39,7 +39,7 @@ mod tests {
     use std::task::{Context, Waker};
 
     #[test]
-    fn few_have_their_turn_and_nobody_waits_for_ever() {
+    fn permits_are_bounded_and_no_wait_is_endless() {
         let site = FarmState::new("office", farm(Default::default(), &[1]), &[7; 32], None);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()

@@ -18,7 +18,10 @@ const fn refused(status: StatusCode, words: &'static str) -> PageRefusal {
     PageRefusal { status, words }
 }
 
-const NO_HOST: PageRefusal = refused(StatusCode::BAD_REQUEST, "The request names no valid host.");
+const NO_HOST: PageRefusal = refused(
+    StatusCode::BAD_REQUEST,
+    "The request has no valid host name.",
+);
 const OTHER_HOST: PageRefusal = refused(
     StatusCode::MISDIRECTED_REQUEST,
     "This host is not served here.",

@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_date_of_a_response_is_that_of_the_clock_also_when_it_goes_back() {
+    fn the_date_header_follows_a_clock_set_back() {
         for (now_s, date) in [
             (1_700_003_600, "Tue, 14 Nov 2023 23:13:20 GMT"),
             (1_700_000_000, "Tue, 14 Nov 2023 22:13:20 GMT"),

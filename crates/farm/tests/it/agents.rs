@@ -104,7 +104,7 @@ fn shows(role: &FarmRole, host: &str, words: &str) {
 }
 
 #[test]
-fn after_a_total_loss_a_user_comes_to_the_session_of_which_an_agent_knows() {
+fn agents_restore_sessions_after_a_total_loss() {
     let peers = peers();
     let agents = [
         agent("up\nsessions 0\n", true),
@@ -154,7 +154,7 @@ fn words_of_haproxy_act_on_a_host_and_notices_are_sent_while_it_is_drained() {
     let (mut farm, at) = with_agents(&peers, &agents.each_ref());
     farm.agents.notice = "Save your work".to_owned();
     let mut role = role(&farm, None);
-    shows(&role, "ts2", "answered");
+    shows(&role, "ts2", "responded");
     assert_eq!(agents[0].hears(""), "check\n");
     // An operator drains the host.
     let host = "ts2".to_owned();
@@ -182,7 +182,11 @@ fn words_of_haproxy_act_on_a_host_and_notices_are_sent_while_it_is_drained() {
     assert!(eventually(SOON, || state(&role, "ts2") == "up"));
     assert_eq!(comes(at, "cleo").1, b'2');
     agents[1].says("up maxconn:0\n");
-    shows(&role, "ts2", "it has as many sessions as its agent allows");
+    shows(
+        &role,
+        "ts2",
+        "it has the maximum number of sessions that its agent allows",
+    );
     assert_eq!(state(&role, "ts2"), "full");
     // Without its line the host has no agent.
     farm.agents.hosts.clear();
@@ -222,7 +226,7 @@ fn number_of(role: &FarmRole, host: &str, name: &str) -> Option<u64> {
 }
 
 #[test]
-fn a_logon_of_which_the_agent_reports_no_session_is_not_called_a_session() {
+fn a_logon_without_an_agent_session_is_not_a_session() {
     let peers = peers();
     // Incomplete reports end no session.
     let agents = [0, 1].map(|_| agent("up\nsessions 1\n", true));
@@ -240,8 +244,12 @@ fn a_logon_of_which_the_agent_reports_no_session_is_not_called_a_session() {
     );
     assert_eq!(number_of(&role, "ts1", "disconnected"), Some(0));
     assert_eq!(number_of(&role, "ts1", "no session seen"), Some(1));
-    shows(&role, "ts1", "1 of whom no session was seen");
-    shows(&role, "ts1", "anna: no session seen, the host is kept for");
+    shows(&role, "ts1", "1 without a session seen");
+    shows(
+        &role,
+        "ts1",
+        "anna: no session seen, the host is reserved for",
+    );
     let next = why(&mut role, "anna").farms.remove(0).next;
     assert!(next.ends_with("no session there is known yet"), "{next}");
     // A report with the user makes it a session.

@@ -83,7 +83,7 @@ fn a_program_is_started_on_its_hosts_only_also_by_an_old_file() {
     let code = FAILED_SSL_REQUIRED;
     assert_eq!(refused.expect("a refusal"), Negotiated::Failed { code });
     let steps = &why(&mut role, "anna").farms[0].steps;
-    let words = "the token is for hosts of a former configuration: download a new .rdp file";
+    let words = "the token is for hosts of a previous configuration: download a new .rdp file";
     assert_eq!(steps.last().expect("a step").why, words);
 }
 
@@ -124,7 +124,7 @@ fn a_session_serves_what_is_on_its_host_and_is_known_after_a_restart_of_the_role
 }
 
 #[test]
-fn a_collection_without_a_host_that_takes_users_is_reported() {
+fn a_collection_without_available_hosts_is_reported() {
     let peers = [peer(b'1'), peer(b'2'), peer(b'3')];
     let (farm, at) = office(&peers);
     let mut role = role(&farm, None);
@@ -137,7 +137,7 @@ fn a_collection_without_a_host_that_takes_users_is_reported() {
         .expect("an answer")
         .words;
     assert!(
-        words.ends_with("for Word: nobody new can start that now"),
+        words.ends_with("for Word: new users cannot start that now"),
         "{words}"
     );
     assert_eq!(comes(at, ticket("anna", &["ts1"], u32::MAX)).1, b'1');
@@ -148,7 +148,7 @@ fn a_collection_without_a_host_that_takes_users_is_reported() {
     let word = AskedCollection {
         hosts: vec!["ts1".to_owned()],
         starts: vec!["Word".to_owned()],
-        next: "refused: no host takes new users: 0 down, 1 drained or full".to_owned(),
+        next: "refused: no host accepts new users: 0 down, 1 drained or full".to_owned(),
     };
     assert!(asked.collections.contains(&word), "{asked:?}");
     assert!(asked.next.starts_with("ts2: "), "{asked:?}");

@@ -497,7 +497,7 @@ fn users_of_a_directory_come_in_by_basic_or_a_cookie_and_not_by_ntlm() {
 }
 
 #[test]
-fn a_host_that_is_not_of_the_farm_is_refused_and_said() {
+fn hosts_outside_the_farm_are_refused_and_logged() {
     let (host, other) = (peer(b'1'), peer(b'2'));
     let (farm, _, web) = site(&[host.address]);
     let mut role = role(&farm, None);
@@ -517,7 +517,7 @@ fn a_host_that_is_not_of_the_farm_is_refused_and_said() {
     let step = &asked.farms[0].steps[2];
     assert_eq!(
         step.why,
-        "evil.example.org port 3389 is no host of this farm"
+        "evil.example.org port 3389 is not a host of this farm"
     );
     let shown = format!("{:?}", subject(&role).facts);
     assert!(
@@ -527,7 +527,7 @@ fn a_host_that_is_not_of_the_farm_is_refused_and_said() {
 }
 
 #[test]
-fn guessing_is_slowed_down_and_a_stranger_sees_nothing() {
+fn guessing_is_rate_limited_without_hints() {
     let host = peer(b'1');
     let (farm, _, web) = site(&[host.address]);
     let role = role(&farm, None);
@@ -714,7 +714,7 @@ fn a_request_that_is_refused_gets_a_response() {
 }
 
 #[test]
-fn what_is_not_for_the_gateway_is_for_the_portal() {
+fn other_requests_are_passed_to_the_portal() {
     let (mut farm, _, web) = site(&[]);
     farm.portal = Some(portal(&farm));
     let _role = role(&farm, None);

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 #[test]
-fn what_is_no_rdp_ends_at_once_and_others_are_served() {
+fn non_rdp_clients_are_closed_at_once() {
     let host = peer(b'1');
     let (farm, at) = farm(&[host.address]);
     let role = role(&farm, None);
@@ -59,7 +59,7 @@ fn connections_beyond_the_limit_of_routed_ones_are_closed_and_counted() {
 }
 
 #[test]
-fn clients_that_say_nothing_give_way_to_those_that_do() {
+fn silent_clients_are_closed_for_active_ones() {
     let host = peer(b'1');
     let (mut farm, at) = farm(&[host.address]);
     farm.maxconn = 3;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
-fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
+fn a_host_that_never_responds_is_excluded_and_reported() {
     let (good, (_listener, silent)) = (peer(b'1'), hung());
     let (mut farm, at) = farm(&[good.address, silent]);
     farm.check.timeout_ms = 200;
@@ -31,7 +31,7 @@ fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
         .of_kind("host")
         .find(|one| one.name == "ts2")
         .expect("the host");
-    assert_eq!(down.why, "no answer to a request within 200 ms");
+    assert_eq!(down.why, "no response to a request within 200 ms");
     assert_eq!(down.value("pending"), Some(0));
     // An order also applies to a host that is down, and is reported.
     let orders = |role: &mut farm::role::FarmRole, is_drained| {
@@ -47,19 +47,20 @@ fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
     assert!(orders(&mut role, true).good);
     assert_eq!(
         why(&role),
-        "no answer to a request within 200 ms; drained by an operator"
+        "no response to a request within 200 ms; drained by an operator"
     );
-    let end = "drained by an order, and takes nobody now: it is down: no answer to a request within 200 ms";
+    let end = "drained by an operator, but accepts nobody now: it is down: no response to a request within \
+               200 ms";
     assert_eq!(
         orders(&mut role, false).words,
         format!("ts2 is no longer {end}")
     );
     assert_eq!(orders(&mut role, false).words, format!("ts2 is not {end}"));
-    assert_eq!(why(&role), "no answer to a request within 200 ms");
+    assert_eq!(why(&role), "no response to a request within 200 ms");
 }
 
 #[test]
-fn a_host_that_answers_requests_and_hangs_behind_them_is_left_out_until_it_is_well() {
+fn a_host_that_hangs_after_its_response_is_excluded() {
     let is_well = Arc::new(AtomicBool::new(false));
     let (bad, good) = (half_dead(&is_well), peer(b'2'));
     let (mut farm, at) = farm(&[bad, good.address]);
@@ -73,7 +74,7 @@ fn a_host_that_answers_requests_and_hangs_behind_them_is_left_out_until_it_is_we
     let host = shown.of_kind("host").next().expect("the host");
     assert_eq!(
         host.why,
-        "it answers requests, and hangs: no answer to the hello of TLS within 300 ms"
+        "it responds to requests, then hangs: no response to the TLS ClientHello within 300 ms"
     );
     logs_on(at, Person::named("anna")).expect("a redirection");
     let got = |role: &mut farm::role::FarmRole, name: &str| {
@@ -122,10 +123,10 @@ fn a_report_names_the_users_of_a_host_and_offers_to_drain_it() {
     let lines = sessions(&role).expect("sessions");
     assert_eq!(lines[0], "anna1: connected from 127.0.0.1");
     assert_eq!(lines[1], "anna0: connected from 127.0.0.1");
-    assert_eq!(lines[2], "anna10: on the way");
+    assert_eq!(lines[2], "anna10: connecting");
     assert_eq!((lines.len(), &*lines[10]), (11, "and 1 more"));
     drop(clients);
-    let left = || sessions(&role).is_some_and(|lines| lines[0] == "anna10: on the way");
+    let left = || sessions(&role).is_some_and(|lines| lines[0] == "anna10: connecting");
     assert!(eventually(SOON, left), "{:?}", sessions(&role));
     // The offered action equals the command-line order, and follows the current state.
     for (word, after) in [("drain", "drained"), ("ready", "up")] {
@@ -153,7 +154,7 @@ fn a_report_names_the_users_of_a_host_and_offers_to_drain_it() {
         answer.good
             && answer
                 .words
-                .ends_with("takes nobody now: its line has `drain`"),
+                .ends_with("accepts nobody now: drained by the option `drain`"),
         "{answer:?}"
     );
 }
@@ -183,7 +184,7 @@ fn a_host_that_is_removed_stays_until_its_sessions_end() {
     assert_eq!(host.state.word, "drained");
     assert_eq!(
         host.why,
-        "no configuration has it any more; it stays until its sessions end"
+        "removed from all configurations; it stays until its sessions end"
     );
     // New users do not get the host; she returns to it, also with the next role.
     let bert = logs_on(at, Person::named("bert")).expect("a redirection");
@@ -205,7 +206,10 @@ fn a_host_that_is_removed_stays_until_its_sessions_end() {
     let steps = why(&mut role, "anna").farms.remove(0).steps;
     let step = steps.iter().find(|step| step.got == "redirected to ts1");
     let step = step.unwrap_or_else(|| panic!("{steps:?}"));
-    assert!(step.why.ends_with("no configuration has the host any more"));
+    assert!(
+        step.why
+            .ends_with("the host was removed from all configurations")
+    );
     let hosts: Vec<_> = shown(&mut role).into_iter().map(|(_, host)| host).collect();
     assert_eq!(hosts.iter().filter(|host| *host == "ts1").count(), 1);
     // The host is back in the configuration, and her session is still there.
@@ -227,7 +231,7 @@ fn without_a_host_a_user_is_refused_with_the_reason() {
     assert!(logs_on(at, Person::named("anna")).is_err());
     assert_eq!(number(&role, "refused"), 1);
     let subject = subject(&role);
-    assert_eq!(subject.why, "no host takes new users");
+    assert_eq!(subject.why, "no host accepts new users");
     let down = subject.of_kind("host").next().expect("the host");
     assert_eq!(down.why, "cannot connect: Connection refused");
 }

@@ -159,7 +159,7 @@ fn link_ends_when_the_certificate_of_the_other_node_is_no_longer_accepted() {
 }
 
 #[test]
-fn a_user_whose_node_dies_comes_back_to_the_session_without_a_token() {
+fn a_user_of_a_failed_node_returns_without_a_token() {
     let peers = [peer(b'1'), peer(b'2')];
     let cluster = Cluster::new(1, &peers.each_ref().map(|peer| peer.address));
     let [mut alpha, mut beta] = cluster.both();
@@ -195,7 +195,7 @@ fn a_user_whose_node_dies_comes_back_to_the_session_without_a_token() {
 }
 
 #[test]
-fn logons_at_once_at_both_nodes_come_to_one_host_each() {
+fn simultaneous_logons_at_both_nodes_get_one_host_each() {
     let peers = [peer(b'1'), peer(b'2')];
     let cluster = Cluster::new(2, &peers.each_ref().map(|peer| peer.address));
     let [mut alpha, mut beta] = cluster.both();
@@ -242,7 +242,7 @@ fn logons_at_once_at_both_nodes_come_to_one_host_each() {
 }
 
 #[test]
-fn a_role_that_has_lost_everything_has_it_from_the_other_node() {
+fn a_role_without_state_gets_it_from_the_other_node() {
     let peers = [peer(b'1'), peer(b'2')];
     let cluster = Cluster::new(3, &peers.each_ref().map(|peer| peer.address));
     let [alpha, mut beta] = cluster.both();
@@ -359,7 +359,7 @@ fn an_operator_ends_the_connections_of_a_user_at_both_nodes_and_the_session_stay
     assert!(answer.good);
     assert_eq!(
         answer.words,
-        "1 connection of anna ends here, 1 at alpha; the session stays at its host"
+        "1 connection of anna is being closed on this node, 1 on alpha; the session stays at its host"
     );
     assert!(has_ended(&mut streams[0]) && has_ended(&mut streams[1]));
     let host = format!("ts{}", letters[0] as char);
@@ -383,7 +383,7 @@ fn an_operator_ends_the_connections_of_a_user_at_both_nodes_and_the_session_stay
 }
 
 #[test]
-fn another_key_of_tokens_is_shown() {
+fn a_different_token_key_is_reported() {
     let peers = [peer(b'1')];
     let mut cluster = Cluster::new(6, &peers.each_ref().map(|peer| peer.address));
     cluster.farms[1].tokens.key = vec![9; 32];

@@ -141,12 +141,12 @@ fn tokens_that_are_not_valid_route_nobody_and_the_client_is_asked() {
         .expect("it is told");
     assert_eq!(
         told,
-        "from 127.0.0.1: the routing token is not of this program"
+        "from 127.0.0.1: the routing token has an unknown format"
     );
 }
 
 #[test]
-fn clients_that_nobody_can_ask_are_routed_by_a_hint_or_refused() {
+fn clients_without_nla_are_routed_by_cookie_or_refused() {
     let peers = two();
     let (farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
     let role = role(&farm, None);
@@ -225,7 +225,7 @@ fn a_drained_host_keeps_its_own_users_also_when_the_role_starts_again() {
 }
 
 #[test]
-fn an_address_that_a_reload_cannot_open_yet_keeps_nothing_else_back() {
+fn an_unavailable_address_blocks_no_other_change() {
     let peers = two();
     let (mut farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
     let mut role = role(&farm, None);
@@ -261,7 +261,7 @@ fn an_address_that_a_reload_cannot_open_yet_keeps_nothing_else_back() {
 }
 
 #[test]
-fn what_has_ended_at_a_portal_is_known_when_its_farm_comes_back() {
+fn ended_sessions_are_known_after_a_farm_returns() {
     let (farm, _) = farm(&[]);
     let mut role = role(&farm, None);
     let keeps = |role: &mut FarmRole| {

@@ -21,11 +21,12 @@ use volume::device::{Backing, DeviceError, Snapshot, SnapshotError, snapshot as 
 use volume::overwrite::OverwriteKind;
 use volume::transfer::TransferSource;
 
-const SAME_INSIDE: &str = "Inside, the new guest is equal to the old one: its host name, its fixed IP addresses, its SSH host \
-                           keys and /etc/machine-id. With cloud-init in the guest, a `user-data` of its own sets the host name \
-                           and makes new SSH host keys at its first start, because its instance-id is its own. Otherwise \
-                           change them before it meets the old one: delete /etc/ssh/ssh_host_* (ssh-keygen -A makes new ones) \
-                           and empty /etc/machine-id";
+const SAME_INSIDE: &str = "Inside, the new guest equals the old one: host name, fixed IP addresses, SSH \
+                           host keys and /etc/machine-id. With cloud-init in the guest, a separate \
+                           `user-data` sets the host name and creates new SSH host keys at the first start, \
+                           because the instance-id differs. Otherwise change them before both guests run: \
+                           delete /etc/ssh/ssh_host_* (ssh-keygen -A creates new ones) and empty \
+                           /etc/machine-id";
 
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -37,7 +38,7 @@ fn say(words: &str) {
 pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     let [name, new] = ["NAME", "NEW"].map(|one| word(matches, one));
     if name == new {
-        return Err(format!("the new guest needs another name than {name}"));
+        return Err(format!("the new guest needs a name other than {name}"));
     }
     can_be_named(&new)?;
     let (instance, report) = load_guest_report(matches)?;
@@ -69,12 +70,13 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
 fn fits(old: &[Disk], new: &[Disk], name: &str, of: &str) -> Result<(), String> {
     if old.is_empty() {
         return Err(format!(
-            "guest {name} has no disk that it writes: there is nothing to clone"
+            "guest {name} has no writable disk: there is nothing to clone"
         ));
     }
     if old.len() != new.len() {
         return Err(format!(
-            "guest {name} writes {} disks, and the section of {of} has {}: they have to be as many, in the same order",
+            "guest {name} has {} writable disks, and the section of {of} has {}: both need the same number, \
+             in the same order",
             old.len(),
             new.len()
         ));
@@ -82,7 +84,7 @@ fn fits(old: &[Disk], new: &[Disk], name: &str, of: &str) -> Result<(), String> 
     for (old, new) in old.iter().zip(new) {
         if new.spec.size_bytes < old.spec.size_bytes {
             return Err(format!(
-                "volume {} has {}, and {} of {name} has {}: it may not be smaller",
+                "volume {} has {}, and {} of {name} has {}: it must not be smaller",
                 new.volume,
                 size_words(new.spec.size_bytes),
                 old.volume,
@@ -183,8 +185,8 @@ fn have_both_copies(matches: &ArgMatches, new: &[Disk]) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "the copies of this node are there, and those of {on} are not served here: run {} on {on}, then this command again; if it \
-             says that they exist, run this command on {on}, which serves them",
+            "the copies of this node exist, and those of {on} are not served here: run {} on {on}, then \
+             this command again; if it reports that they exist, run this command on {on}, which serves them",
             missing.join(" and ")
         ))
     }
@@ -226,7 +228,7 @@ fn moment(matches: &ArgMatches, name: &str, old: &[Disk]) -> Result<From, String
             Ok(From::Moment(moment, false))
         } else {
             Err(format!(
-                "snapshot {} is incomplete: it has nothing of {}",
+                "snapshot {} is incomplete: it lacks {}",
                 disks::words(&title),
                 moment.lacks.join(", ")
             ))
@@ -319,7 +321,7 @@ fn copy(
     });
     let summary = copied.map_err(|error| {
         transfer::Stopped::from(format!(
-            "{error}. Its guest does not start with that: clone again with `--yes`"
+            "{error}. Its guest does not start in this state: clone again with `--yes`"
         ))
     })?;
     transfer::warn_of_others(matches, name, &ends.users);

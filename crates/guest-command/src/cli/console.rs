@@ -62,7 +62,7 @@ fn opened(matches: &ArgMatches) -> Result<File, String> {
         Ok(file) => file,
         Err(Errno::NOENT) if !is_there => {
             return Err(format!(
-                "{}. It has not run on this node, so there is no output of it here",
+                "{}. It has not run on this node, so this node has no output",
                 state()
             ));
         }
@@ -178,7 +178,7 @@ fn connected<'i>(
     let files = GuestReport::of(subject).files;
     if files.is_empty() {
         return Err(format!(
-            "{}: it has no terminal until it runs",
+            "{}: it has a terminal only while it runs",
             report::words_of(subject)
         ));
     }
@@ -215,9 +215,8 @@ pub(super) fn console(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-const GUEST_ENDED: &str =
-    "the connection has ended: the guest has ended or moved. Run the command again";
-const CONSOLE_ENDED: &str = "the console has ended; the guest goes on";
+const GUEST_ENDED: &str = "the connection ended: the guest stopped or moved. Run the command again";
+const CONSOLE_ENDED: &str = "the console ended; the guest continues";
 
 /// Reads keys. Returns the number of keys before the end key, and whether that was pressed; None at
 /// the end of input.
@@ -337,7 +336,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[test]
-    fn what_a_guest_printed_controls_no_terminal() {
+    fn guest_output_cannot_control_the_terminal() {
         let cases: [(&[u8], &str); 8] = [
             (b"login: \t\r\n", "login: \t\r\n"),
             (b"\x1b[2J\x07red", "[2Jred"),
@@ -376,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_takes_nothing_does_not_stop_the_guest() {
+    fn a_blocked_terminal_does_not_stop_the_guest() {
         let (mut guest, socket) = UnixStream::pair().unwrap();
         let (keys, mut operator) = UnixStream::pair().unwrap();
         let (goes_on, stuck) = channel();
@@ -404,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_is_gone_ends_the_console() {
+    fn a_closed_terminal_ends_the_console() {
         let (mut guest, socket) = UnixStream::pair().unwrap();
         let (keys, _operator) = UnixStream::pair().unwrap();
         let (terminal, there) = UnixStream::pair().unwrap();

@@ -28,13 +28,13 @@ pub fn guest(command: Command) -> Command {
         .arg(serving_files().num_args(1).global(true))
         .arg(process_id().global(true))
         .arg(
-            flag("here", "Carry it out at this node: for commands that came from another one")
+            flag("here", "Execute it on this node: for commands that were forwarded by another node")
                 .hide(true)
                 .global(true),
         )
         .subcommands([
             Command::new("list")
-                .about("Show all guests, where they are and why")
+                .about("Show all guests, where they run and why")
                 .arg(flag("json", "Print JSON")),
             Command::new("show")
                 .about("Show one guest with its disks, cards and last changes")
@@ -45,7 +45,7 @@ pub fn guest(command: Command) -> Command {
                 .arg(name())
                 .arg(flag(
                     "yes",
-                    "Start it although a volume is incomplete, and use that as it is",
+                    "Start it although a volume is incomplete, and use the volume as it is",
                 )),
             Command::new("stop")
                 .about("Shut a guest down; it stays down until `start`")
@@ -54,7 +54,7 @@ pub fn guest(command: Command) -> Command {
                      section it is ended. It stays down, also after a restart of its node, until `guest start`.",
                 )
                 .arg(name())
-                .arg(flag("kill", "End it at once, as by pulling the plug")),
+                .arg(flag("kill", "Kill it at once, as by pulling the plug")),
             Command::new("move")
                 .about("Move a guest to another node")
                 .arg(name())
@@ -71,7 +71,7 @@ pub fn guest(command: Command) -> Command {
             Command::new("log")
                 .about("Print the last output of the serial terminal of a guest")
                 .arg(name())
-                .arg(flag("follow", "Go on with what comes")),
+                .arg(flag("follow", "Follow new output")),
         ])
 }
 
@@ -80,12 +80,12 @@ fn of_snapshots() -> [Command; 3] {
         Command::new("snapshot")
             .about("Take a snapshot of all disks of a guest at one moment, also while it runs")
             .long_about(
-                "Takes a snapshot of each disk that the guest writes, all of them at the same moment. Where the QEMU \
-                 guest agent responds, it freezes the file systems, so that they are consistent; otherwise the \
-                 snapshot is as after a loss of power. The guest is paused meanwhile, for some milliseconds with files \
-                 on XFS or btrfs; after 10 s it goes on in each case, and there is no snapshot. If one of the disks \
-                 fails, those of the others are removed. Prints the name of the snapshot. It can be given on any \
-                 node.",
+                "Takes a snapshot of each disk that the guest writes, all of them at the same moment. Where \
+                 the QEMU guest agent responds, it freezes the file systems, so that they are consistent; \
+                 otherwise the snapshot is as after a loss of power. The guest is paused meanwhile, for \
+                 some milliseconds with files on XFS or btrfs; after 10 s it continues in any case, and \
+                 there is no snapshot. If one of the disks fails, those of the others are removed. Prints \
+                 the name of the snapshot. It can be given on any node.",
             )
             .arg(name())
             .arg(
@@ -150,14 +150,14 @@ fn of_copies() -> [Command; 3] {
                 Arg::new("snapshot")
                     .long("snapshot")
                     .value_name("SNAPSHOT")
-                    .help("Clone what the guest was at this snapshot"),
+                    .help("Clone the state of the guest at this snapshot"),
             ),
         Command::new("remove")
-            .about("Leave nothing of a guest whose section is gone; its volumes stay")
+            .about("Remove the rest of a guest whose section was removed; its volumes stay")
             .long_about(
                 "While the section of the guest is served, it prints which lines to remove, which volumes stay, and the \
                  commands that delete them. Once the section is gone, it removes the directory of the guest on this node \
-                 and its record in the cluster, so that nothing of it meets a later guest of this name.",
+                 and its record in the cluster, so that nothing of it affects a later guest of this name.",
             )
             .arg(name()),
     ]
@@ -167,10 +167,11 @@ pub fn node(command: Command) -> Command {
     command
         .about("Take a node out of service for maintenance, and back")
         .long_about(
-            "`drain` moves all guests of a node to other nodes, two at a time, and the node takes no others \
-             until `fill`. Guests for which no other node has room shut down, and without a cluster all of them. \
-             Where no other node takes guests at all, it refuses, unless `--shut-down` is given. \
-             Without a name it is this node. The unit evenkeel-guests.service does so when the machine is switched off.",
+            "`drain` moves all guests of a node to other nodes, two at a time, and the node accepts no \
+             others until `fill`. Guests for which no other node has room shut down, and without a cluster \
+             all of them. If no other node accepts guests at all, it refuses, unless `--shut-down` is \
+             given. Without a name it drains this node. The unit evenkeel-guests.service does this when the \
+             machine is shut down.",
         )
         .after_help("Examples:\n  evenkeel node drain\n  evenkeel node fill\n  evenkeel node drain beta")
         .subcommand_required(true)
@@ -180,10 +181,10 @@ pub fn node(command: Command) -> Command {
         .subcommands([
             Command::new("drain")
                 .about("Move all guests of a node away")
-                .arg(flag("shut-down", "Shut guests down that cannot move, also where no other node takes any"))
+                .arg(flag("shut-down", "Shut down guests that cannot move, also if no other node accepts guests"))
                 .arg(Arg::new("NODE").help("The node; without it, this one")),
             Command::new("fill")
-                .about("Let a node take guests again")
+                .about("Let a node accept guests again")
                 .arg(flag("wait", "Wait up to 10 minutes for the instance and its cluster"))
                 .arg(Arg::new("NODE").help("The node; without it, this one")),
         ])

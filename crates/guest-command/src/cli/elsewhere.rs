@@ -11,7 +11,7 @@ use std::time::Duration;
 use supervisor::directory::Instance;
 
 const LIMIT: Duration = Duration::from_secs(3);
-const CANNOT: &str = "which cannot be asked how it is";
+const CANNOT: &str = "whose state cannot be queried";
 pub(super) const UNKNOWN: &str = "unknown";
 /// Number with the process ID of QEMU, on the node that reports it.
 const PROCESS: &str = "process";
@@ -143,7 +143,7 @@ fn take_over(own: &mut Subject, node: &str, shown: &RemoteGuestReport, now_ms: u
         };
         own.state = Subject::new(GUEST, "").state(UNKNOWN, Grade::Bad).state;
         own.why = format!(
-            "{was} as {node} showed it {} ago; it cannot be asked now: {cannot}",
+            "{was} as {node} showed it {} ago; it cannot be queried now: {cannot}",
             span(age_ms)
         );
     }
@@ -224,7 +224,8 @@ mod tests {
         take_over(&mut subject, "beta", &shown, 500_000);
         assert_eq!(
             subject.why,
-            "running (its check fails: refused) as beta showed it 60 s ago; it cannot be asked now: it did not respond in time"
+            "running (its check fails: refused) as beta showed it 60 s ago; it cannot be queried now: it \
+             did not respond in time"
         );
         assert_eq!(subject.state.word, UNKNOWN);
         assert_eq!(subject.since, Some(at(430_000)));
@@ -238,7 +239,7 @@ mod tests {
         assert_eq!(subject.state.word, ELSEWHERE);
         assert_eq!(
             subject.why,
-            "on beta, which cannot be asked how it is: it is away"
+            "on beta, whose state cannot be queried: it is away"
         );
     }
 }

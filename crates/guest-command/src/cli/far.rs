@@ -211,7 +211,8 @@ fn run(instance: &Instance, node: &str, what: RemoteCommand) -> Result<u8, Strin
         if passed.is_over {
             let closed = || {
                 format!(
-                    "node {node} has closed the connection: if it runs another version of evenkeel, run the command there"
+                    "node {node} closed the connection: if it runs another version of evenkeel, run the \
+                     command there"
                 )
             };
             return Err(Some(passed.words)

@@ -31,10 +31,11 @@ pub fn definition(command: Command) -> Command {
         .arg(process_id().global(true))
         .subcommand(
             Command::new("test")
-                .about("Ask each method of a node for the power status; nothing is powered off")
+                .about("Query the power status with each method of a node; nothing is powered off")
                 .long_about(
-                    "Asks each method of the node for its power status, and checks that programs of `fence exec` can \
-                     be executed: more cannot be known of them. Exits with 1 if no method works.",
+                    "Queries the power status with each method of the node, and checks that programs of \
+                     `fence exec` can be executed: more cannot be tested without a power-off. Exits with 1 \
+                     if no method works.",
                 )
                 .arg(Arg::new("NODE").required(true).help("The node that would be powered off"))
                 .arg(
@@ -42,25 +43,26 @@ pub fn definition(command: Command) -> Command {
                         .long("from")
                         .value_name("FILE")
                         .action(ArgAction::Append)
-                        .help("Read the section from this file, instead of asking the running instance"),
+                        .help("Read the section from this file, instead of the running instance"),
                 ),
         )
         .subcommand(
             Command::new("confirm")
                 .about("Confirm that a node is off, for guests that wait for that")
                 .long_about(
-                    "Tells the cluster that you have made sure that this node is off: its power is off, or its cable is \
-                     out. Guests with disks of a storage system (`backing nfs`, `iscsi`, `rbd`) wait for that after a \
-                     failure if fencing failed or there is none, because the storage executes a late write of the failed \
-                     node. If the node is not off, the file systems of these guests are destroyed. It is refused while the \
-                     node is connected with the cluster. A node that is switched on again takes guests as before.",
+                    "Confirms to the cluster that this node is off: its power is off, or its cable is \
+                     unplugged. Guests with disks of a storage system (`backing nfs`, `iscsi`, `rbd`) wait \
+                     for that after a failure if fencing failed or there is none, because the storage \
+                     executes a late write of the failed node. If the node is not off, the file systems of \
+                     these guests are destroyed. It is refused while the node is connected to the cluster. \
+                     A node that is switched on again accepts guests as before.",
                 )
                 .arg(Arg::new("NODE").required(true).help("The node that is off"))
                 .arg(
                     Arg::new("yes")
                         .long("yes")
                         .action(ArgAction::SetTrue)
-                        .help("Yes, it is off: without it nothing is done"),
+                        .help("Confirm that it is off: required"),
                 ),
         )
 }

@@ -55,7 +55,7 @@ fn until<W: SnapshotEnvironment>(
 ) -> Result<StandstillStatus, String> {
     while stood.state != state {
         if !world.wait() {
-            return Err("the guest role did not say in time how the guest is".to_owned());
+            return Err("the guest role did not report the state of the guest in time".to_owned());
         }
         stood = world.control_guest(Stand::Look).and_then(accepted)?;
     }
@@ -82,7 +82,7 @@ fn undone<W: SnapshotEnvironment>(world: &mut W, words: String, made: Vec<W::Mad
     let mut words = words;
     for one in made {
         if let Err(error) = world.remove(one) {
-            words = format!("{words}. A snapshot that was already taken stays: {error}");
+            words = format!("{words}. A snapshot that was already taken was not removed: {error}");
         }
     }
     words
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_step_fails_no_snapshot_is_left_and_the_guest_goes_on() {
+    fn a_failed_step_leaves_no_snapshot_and_continues_the_guest() {
         for (fails, failed) in ALL.iter().enumerate().take(7) {
             let mut script = Script {
                 fails: Some(fails),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_never_says_it_is_not_waited_for() {
+    fn a_role_without_a_status_is_not_awaited() {
         let mut script = Script {
             is_late: true,
             ..Script::default()

@@ -221,8 +221,8 @@ fn watch<T>(
                 }
                 WaitProgress::TooLong(why) => {
                     return Err(format!(
-                        "{words}. {why}. The order stays: `evenkeel guest list` shows how it goes on, and `evenkeel guest \
-                         move NAME NODE` to the node where a guest is cancels a move"
+                        "{words}. {why}. The order remains: `evenkeel guest list` shows its progress, and \
+                         `evenkeel guest move NAME NODE` to the current node of a guest cancels a move"
                     ));
                 }
             },
@@ -298,7 +298,7 @@ fn wait_for_next_poll(signals: &SignalFd) {
         // Without a terminal there is no reader.
         let _ = writeln!(
             stderr(),
-            "this command no longer waits, but what it ordered goes on: `evenkeel guest list` shows how it is"
+            "this command no longer waits, but its order continues: `evenkeel guest list` shows the state"
         );
         // The signal ends the process, as the caller of a command expects.
         let _ = SigSet::all().thread_unblock().and_then(|()| raise(signal));
@@ -337,7 +337,7 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     let (instance, report) = load_guest_report(matches)?;
     let subject = find(&report, &name)?;
     if subject.value(RUNNING) == Some(1) {
-        return Ok(format!("guest {name} runs already\n"));
+        return Ok(format!("guest {name} is already running\n"));
     }
     let before = GuestReport::of(subject);
     if let Some(node) = elsewhere(&report, &name).filter(|_| !before.stop_order.is_given())
@@ -347,7 +347,7 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
         far::complete(&instance, &mut report, Some(&name));
         return match GuestReport::of(find(&report, &name)?).state {
             GuestState::Running | GuestState::Elsewhere => {
-                Ok(format!("guest {name} is on {node} already\n"))
+                Ok(format!("guest {name} is already on {node}\n"))
             }
             _ => Err(words_of(&report, &name)?),
         };
@@ -410,7 +410,7 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
     let (instance, report) = load_guest_report(matches)?;
     let subject = find(&report, &name)?;
     if is_down(subject) && GuestReport::of(subject).stop_order.is_given() {
-        return Ok(format!("guest {name} is stopped already\n"));
+        return Ok(format!("guest {name} is already stopped\n"));
     }
     let order = OfGuest::Stop {
         name: name.clone(),
@@ -435,7 +435,7 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
         };
         if was_recorded && looks_without_order > LOOKS_WITHOUT_ORDER {
             return Err(format!(
-                "guest {name} is not stopped: another order came meanwhile, it is to run"
+                "guest {name} is not stopped: a later order starts it"
             ));
         }
         was_recorded |= is_recorded;
@@ -459,14 +459,16 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
         let is_stopped = guest.stop_order.is_given();
         if is_stopped && is_down(subject) {
             let stopped = subject.words(STOPPED).unwrap_or_default();
-            return Err(format!("guest {name} does not move, it is down: {stopped}"));
+            return Err(format!(
+                "guest {name} does not move because it is down: {stopped}"
+            ));
         }
         let on = guest.node;
         if on != node {
             return if was_there && !on.is_empty() {
                 Err(format!(
-                    "guest {name} did not stay on {node}: it is on {on}. `evenkeel guest log {name}` \
-                     and the log of {node} have more"
+                    "guest {name} did not stay on {node}: it is on {on}. See `evenkeel guest log {name}` \
+                     and the log of {node}"
                 ))
             } else {
                 Ok(WaitResult::Not(how(&instance, report, &name)?))
@@ -522,8 +524,8 @@ fn can_move_away(report: &StatusReport, node: &str) -> Result<(), String> {
         .iter()
         .map(|one| format!("{} is {}", one.name, one.state.word));
     Err(format!(
-        "no other node takes guests now ({}), so {} would shut down. Nothing was changed. With `--shut-down` they do; with \
-         `node fill` another node takes guests again",
+        "no other node accepts guests now ({}), so {} would shut down. Nothing was changed. `--shut-down` \
+         shuts them down; `node fill` lets another node accept guests again",
         words.collect::<Vec<_>>().join(", "),
         here.join(", ")
     ))
@@ -545,8 +547,8 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     wait(matches, RECORD_LIMIT, |report| {
         if refused_drains(report, &node) > refused {
             return Err(format!(
-                "{} is not drained: the other nodes that could take its guests are drained at the same moment. Nothing was \
-                 changed. With `--shut-down` the guests shut down",
+                "{} is not drained: the other nodes that could accept its guests are being drained at the \
+                 same time. Nothing was changed. With `--shut-down` the guests shut down",
                 named(&node)
             ));
         }
@@ -604,7 +606,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     });
     let down = down.map(|one| format!("guest {} is down: {}\n", one.name, one.why));
     Ok(format!(
-        "{}{} has no guests and takes none\n",
+        "{}{} has no guests and accepts none\n",
         down.collect::<String>(),
         named(&node)
     ))
@@ -642,15 +644,16 @@ fn filled(matches: &ArgMatches) -> Result<String, String> {
     wait(matches, RECORD_LIMIT, |report| {
         is_drained(report, &node, false)
     })?;
-    Ok(format!("{} takes guests again\n", named(&node)))
+    Ok(format!("{} accepts guests again\n", named(&node)))
 }
 
 pub(super) fn confirm_off(matches: &ArgMatches) -> Result<String, String> {
     let node = word(matches, "NODE");
     if !matches.get_flag("yes") {
         return Err(format!(
-            "nothing was changed. With `--yes` you confirm that {node} is off: its power is off, or its cable is out. If it \
-             is not, it may destroy the file systems of guests that start elsewhere now"
+            "nothing was changed. With `--yes` you confirm that {node} is off: its power is off, or its \
+             cable is unplugged. If it is not off, it may destroy the file systems of guests that now start \
+             elsewhere"
         ));
     }
     let (instance, _) = load_guest_report(matches)?;
@@ -663,7 +666,7 @@ pub(super) fn confirm_off(matches: &ArgMatches) -> Result<String, String> {
         }
     })?;
     Ok(format!(
-        "the cluster has {node} as off: guests that waited for that start now\n"
+        "the cluster has recorded {node} as off: guests that waited for this start now\n"
     ))
 }
 

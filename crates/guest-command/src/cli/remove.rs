@@ -47,7 +47,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
 
 fn steps(name: &str, disks: &[Disk]) -> String {
     let mut text = format!(
-        "guest {name} is stopped, and its section is still served. To remove it:\n\
+        "guest {name} is stopped, but its section is still served. To remove it:\n\
          1. remove the section `guest {}` and apply or reload the files\n\
          2. run `evenkeel guest remove {name}` again, on each node\n",
         written(name)

@@ -9,8 +9,7 @@ use std::thread::JoinHandle;
 const WAITING_MAX: usize = 1 << 20;
 
 /// Text in place of output that was dropped.
-pub(super) const NOT_SHOWN: &[u8] =
-    b"\r\n[output is missing here: this terminal did not take it]\r\n";
+pub(super) const NOT_SHOWN: &[u8] = b"\r\n[output is missing here: this terminal was too slow]\r\n";
 
 /// A terminal to which a thread writes.
 pub(super) struct Screen {

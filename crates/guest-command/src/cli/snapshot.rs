@@ -36,7 +36,7 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     let disks = disks::of(matches, &guest)?;
     if disks.is_empty() {
         return Err(format!(
-            "guest {name} has no disk that it writes: there is nothing to take a snapshot of"
+            "guest {name} has no writable disk: there is nothing to take a snapshot of"
         ));
     }
     if let Some(one) = matches.get_one::<String>("remove") {
@@ -64,9 +64,10 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
 pub(super) fn not_over(name: &str, stamp: Stamp, stood: &StandstillStatus) -> Option<String> {
     (stood.state != StandstillProgress::Over).then(|| {
         format!(
-            "snapshot {stamp} of guest {name} was taken and is whole, but the guest has not confirmed within {} s that it \
-             goes on: its file systems may still be frozen, and its programs wait then. Its agent is told to thaw them again \
-             each second; `evenkeel guest show {name}` says when it has, and `fsfreeze --unfreeze` in the guest does it by hand",
+            "snapshot {stamp} of guest {name} was taken and is complete, but the guest has not confirmed \
+             within {} s that it continues: its file systems may still be frozen, and its programs may \
+             wait. Its agent gets the command to thaw them each second; `evenkeel guest show {name}` \
+             reports the result, and `fsfreeze --unfreeze` in the guest thaws them manually",
             LOOK_MAX.as_secs()
         )
     })
@@ -77,8 +78,8 @@ pub(super) fn how(stood: &StandstillStatus) -> String {
         return "the guest is down, so its disks are consistent".to_owned();
     }
     let still = match stood.stood_ms {
-        0 => "it has not reported yet that it goes on".to_owned(),
-        ms => format!("the guest stood still for {ms} ms"),
+        0 => "it has not reported yet that it continues".to_owned(),
+        ms => format!("the guest was paused for {ms} ms"),
     };
     match &stood.not_frozen {
         None => format!(
@@ -102,13 +103,14 @@ pub(super) fn of_all(
     disks: &[Disk],
 ) -> Result<(Stamp, StandstillStatus), String> {
     let kind = SnapshotReason::Guest(Label::parse(label).ok_or_else(|| {
-        format!("'{label}' is no name of a snapshot: up to 32 letters, digits, `.`, `_` and `-`, not a time")
+        format!("'{label}' is not a snapshot name: up to 32 letters, digits, `.`, `_` and `-`, not a time")
     })?);
     let has = disks::moments(disks)?;
     let same = |(_, other): &&(Stamp, Label)| !label.is_empty() && other.text() == label;
     if let Some((stamp, _)) = has.keys().find(same) {
         return Err(format!(
-            "there is one with the name '{label}', of {stamp}: `evenkeel guest snapshot {name} --remove {label}` removes it"
+            "a snapshot '{label}' of {stamp} exists: `evenkeel guest snapshot {name} --remove {label}` \
+             removes it"
         ));
     }
     // Everything that can be checked in advance is checked before the pause.
@@ -236,7 +238,7 @@ fn removed(disks: &[Disk], name: &str, one: &str) -> Result<String, String> {
     for (_, snapshot) in moment.snapshots {
         snapshot.remove().map_err(|error| {
             format!(
-                "{error}. A part of the snapshot may be gone: the same command removes the rest"
+                "{error}. A part of the snapshot may be removed: the same command removes the rest"
             )
         })?;
     }
@@ -303,7 +305,7 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
     let words = disks::words(&title);
     if !moment.lacks.is_empty() {
         return Err(format!(
-            "snapshot {words} is incomplete: it has nothing of {}. `evenkeel volume restore` restores single volumes",
+            "snapshot {words} is incomplete: it lacks {}. `evenkeel volume restore` restores single volumes",
             moment.lacks.join(", ")
         ));
     }
@@ -314,8 +316,8 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
         .collect();
     if !matches.get_flag("yes") {
         return Err(format!(
-            "`--yes` replaces all data of {} by that of {words}: what was written since is lost, but for a snapshot of what \
-             they are now, which is taken before",
+            "`--yes` replaces all data of {} by that of {words}: later writes are lost, except that a \
+             snapshot of the current state is taken first",
             all.join(", ")
         ));
     }
@@ -344,7 +346,7 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
         );
     }
     let or_before = before.map_or(String::new(), |before| {
-        format!(", or to {before}, what it was before")
+        format!(", or to {before}, the state before")
     });
     for (volume, ends) in ends {
         let what = format!("restoring {volume}");
@@ -352,8 +354,8 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
             .and_then(|signals| transfer::copy(&what, ends.source, ends.target, signals));
         copied.map_err(|error| {
             format!(
-                "{error}. Volume {volume} holds a part of the snapshot now, and disks behind it are as before. They are \
-                 refused as incomplete: restore the guest again{or_before}"
+                "{error}. Volume {volume} holds a part of the snapshot, and later disks are unchanged. They \
+                 are refused as incomplete: restore the guest again{or_before}"
             )
         })?;
         transfer::warn_of_others(matches, volume, &ends.users);
@@ -365,10 +367,10 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
     order::end_restore(matches, &name)?;
     let before = before.map_or_else(
         || "it was incomplete before".to_owned(),
-        |before| format!("what it was before is snapshot {before}"),
+        |before| format!("the state before is snapshot {before}"),
     );
     Ok(format!(
-        "guest {name} is what it was at {words}; {before}. `evenkeel guest start {name}` starts it\n"
+        "guest {name} is restored to {words}; {before}. `evenkeel guest start {name}` starts it\n"
     ))
 }
 

@@ -16,8 +16,8 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     let guest = disks::known(&instance, &name)?.served;
     let guest = guest.ok_or_else(|| unknown(&name))?;
     match (is_template, matches.get_flag("undo")) {
-        (true, false) => Ok(format!("guest {name} is a template already\n")),
-        (false, true) => Ok(format!("guest {name} is no template\n")),
+        (true, false) => Ok(format!("guest {name} is already a template\n")),
+        (false, true) => Ok(format!("guest {name} is not a template\n")),
         (true, true) => {
             say(
                 "remove these lines, and apply or reload the files; then the guest can start. Guests that were cloned from it \
@@ -28,8 +28,8 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
         (false, false) => {
             snapshot::is_down(matches, &name)?;
             say(
-                "add these lines to the sections of these names, and apply or reload the files. The guest never starts then, and \
-                 nobody can write to its volumes",
+                "add these lines to the sections of these names, and apply or reload the files. Then the \
+                 guest never starts, and nobody can write to its volumes",
             );
             Ok(lines(&name, &guest))
         }

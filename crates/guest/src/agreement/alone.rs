@@ -43,7 +43,7 @@ impl Agreement {
                 ),
                 (false, _) if is_without_volumes => (
                     DesiredState::Hold,
-                    "its volumes are not here yet".to_owned(),
+                    "its volumes are not on this node yet".to_owned(),
                 ),
                 (false, Some(other)) if !local.is_there => (
                     DesiredState::Hold,

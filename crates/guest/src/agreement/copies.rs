@@ -20,7 +20,8 @@ pub(super) fn cut_off(
     let volume = local.without_copy.as_ref().filter(|_| !stays)?;
     record.failed.contains_key(me).then(|| {
         format!(
-            "this node has no copy of volume {volume} that can be used, and the other one serves it: it goes there"
+            "this node has no usable copy of volume {volume}, and the other node serves it: the guest goes \
+             there"
         )
     })
 }
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn guest_is_killed_whose_volume_another_user_has_had() {
+    fn a_guest_is_killed_after_another_user_of_its_volume() {
         let runs = LocalState {
             is_there: true,
             may_run: true,
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(decide(&runs, &up, true).0, DesiredState::Run);
         let (wish, why, _) = decide(&superseded, &up, true);
         assert_eq!(wish, DesiredState::Kill);
-        assert!(why.contains("another user has had volume data"), "{why}");
+        assert!(why.contains("another user has used volume data"), "{why}");
         // No process could still write.
         let ended = LocalState {
             is_there: false,
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_without_a_copy_here_goes_where_one_is_and_may_come_back() {
+    fn a_guest_without_a_local_copy_goes_to_one() {
         let runs = LocalState {
             is_there: true,
             may_run: true,

@@ -77,7 +77,7 @@ impl Agreement {
             .filter(|lease| lease.until_ns > now_ns);
         let Some(lease) = lease else {
             return Err(
-                "the cluster cannot be told: this node is not connected with a majority of it"
+                "the order cannot be recorded: this node is not connected to a majority of the cluster"
                     .to_owned(),
             );
         };
@@ -195,8 +195,8 @@ impl Agreement {
             return Ok(());
         }
         Err(format!(
-            "no other node takes guests now, so {} would shut down. Nothing was changed. With `--shut-down` they do; with \
-             `node fill` another node takes guests again",
+            "no other node accepts guests now, so {} would shut down. Nothing was changed. `--shut-down` \
+             shuts them down; `node fill` lets another node accept guests again",
             left.join(", ")
         ))
     }

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_removed_under_its_lease_and_then_the_lease_is_given_up() {
+    fn a_record_is_removed_before_its_lease_is_released() {
         let mut agreement = Agreement::new("alpha", Room::default());
         let guests = Guests {
             me: "alpha".to_owned(),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_lease_without_end() {
+    fn no_wait_for_a_lease_is_endless() {
         let mut agreement = Agreement::new("alpha", Room::default());
         let guests = Guests {
             me: "alpha".to_owned(),

@@ -215,8 +215,8 @@ impl Agreement {
         let node = &opened.node;
         if self.is_there(node, now_ns) {
             return Some(format!(
-                "it did not end in order on {node}: writes of it may still be on their way from there, so it starts only on \
-                 {node}, until {node} restarts"
+                "it did not stop cleanly on {node}: its writes may still be pending there, so it starts \
+                 only on {node} until {node} restarts"
             ));
         }
         let fate = self.fate(node).unwrap_or_default();
@@ -237,7 +237,7 @@ impl Agreement {
                 format!("it ran on {node}, and fencing {node} failed: {confirm}")
             }
             (None, _, true) => format!("it ran on {node}: it starts when {node} is confirmed off"),
-            (None, _, false) => format!("it ran on {node}, which nothing can fence: {confirm}"),
+            (None, _, false) => format!("it ran on {node}, which cannot be fenced: {confirm}"),
         })
     }
 
@@ -261,36 +261,36 @@ impl Agreement {
     /// The node is available, or the confirmation cannot be recorded on this node.
     pub fn confirm_off(&mut self, guests: &Guests, node: &str, now_ns: u64) -> Result<(), String> {
         if guests.me.is_empty() {
-            return Err("there is no cluster: no guest waits for a node".to_owned());
+            return Err("without a cluster no guest waits for a node".to_owned());
         }
         if node == self.me {
             return Err(format!("{node} is this node, and it runs"));
         }
         if !self.nodes(guests, now_ns).contains_key(node) {
-            return Err(format!("no guest may run on a node '{node}'"));
+            return Err(format!("no guest may run on node '{node}'"));
         }
         let lease = self.leases.get(&super::lease_of_node(node));
         match lease {
             Some(lease) if lease.until_ns > now_ns => {}
             _ if self.is_there(node, now_ns) => {
                 return Err(format!(
-                    "{node} is connected with the cluster, so it is not off. Nothing was changed"
+                    "{node} is connected to the cluster, so it is not off. Nothing was changed"
                 ));
             }
             Some(lease) if !lease.holder.is_empty() => {
                 return Err(format!(
-                    "{} watches over {node}: run the command there",
+                    "{} monitors {node}: run the command there",
                     lease.holder
                 ));
             }
             _ => {
                 return Err(format!(
-                    "the cluster has not reported yet that {node} is gone: try again in some seconds"
+                    "the cluster has not reported yet that {node} is gone: try again in a few seconds"
                 ));
             }
         }
         if self.fate(node).is_none() {
-            return Err(format!("{node} was never there, so no guest waits for it"));
+            return Err(format!("{node} has never joined, so no guest waits for it"));
         }
         self.set_fenced(node, Fenced::Off);
         Ok(())

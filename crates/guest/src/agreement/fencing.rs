@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_starts_a_minute_after_its_node_is_gone_in_any_case() {
+    fn a_guest_starts_at_most_a_minute_after_node_loss() {
         let mut site = FencingFixture::new(&record(|_| {}));
         assert_eq!(site.decide(10).0, DesiredState::Hold);
         assert_eq!(site.decide(69).0, DesiredState::Hold);
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_asks_its_lease_back_or_has_it_is_not_fenced_any_more() {
+    fn a_node_that_regains_its_lease_is_not_fenced() {
         let mut site = FencingFixture::new(&record(|_| {}));
         assert!(site.fences(10));
         site.agreement.hand_over("guest/@beta");
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_without_its_own_lease_or_that_of_the_other_fences_nobody() {
+    fn a_node_without_both_leases_does_not_fence() {
         let mut site = FencingFixture::new(&record(|_| {}));
         assert!(!site.fences(100));
         site.knows(["alpha", "gamma", "gamma"], 100, &record(|_| {}));
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_left_in_good_order_or_was_drained_and_empty_or_is_off_is_not_fenced() {
+    fn a_cleanly_stopped_drained_or_off_node_is_not_fenced() {
         for (change, has_guest, fences) in [
             (
                 (|one| one.leaves = true) as fn(&mut NodeRecord),
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_never_was_there_or_has_no_method_is_not_fenced_and_nothing_waits() {
+    fn an_unknown_node_or_one_without_a_method_is_not_fenced() {
         let mut site = FencingFixture::new(&record(|_| {}));
         site.guests.nodes.remove("beta");
         assert!(!site.fences(10));
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_stops_says_so_and_the_next_role_takes_it_back() {
+    fn a_stopping_node_announces_it_and_the_next_role_revokes_it() {
         let mut site = FencingFixture::new(&record(|_| {}));
         let written = site.agreement.leave(10 * S).unwrap();
         let own = NodeRecord::decode(&written.value).unwrap();

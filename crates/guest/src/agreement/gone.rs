@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn guest_without_section_runs_on_through_a_restart_of_its_role() {
+    fn a_guest_without_section_survives_a_restart_of_its_role() {
         let mut before = Agreement::new("alpha", Room::default());
         learn(&mut before, 7, "alpha", true);
         let local = running(Some(7));

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn no_guest_waits_for_a_node_that_failed_or_was_drained() {
+    fn no_guest_waits_for_a_failed_or_drained_node() {
         let mut site = LateFixture::new();
         assert!(!site.decide(["alpha", "beta", "beta"], 10).0);
         assert!(site.decide(["alpha", "alpha", "beta"], 11).0);

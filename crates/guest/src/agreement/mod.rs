@@ -612,7 +612,7 @@ impl Agreement {
         };
         let why = match (local.is_there, other) {
             (true, _) if wish == DesiredState::Hold => {
-                "the cluster has not confirmed yet that its lease is here".to_owned()
+                "the cluster has not confirmed yet that this node holds its lease".to_owned()
             }
             (true, Some(lease)) => format!("it is on {} now", lease.holder),
             (true, None) if local.has_moved => "it has moved to the other node".to_owned(),
@@ -772,8 +772,8 @@ fn end_superseded(decided: &mut GuestDecision, volume: &str) {
     decided.wish = DesiredState::Kill;
     decided.epoch = None;
     decided.why = format!(
-        "another user has had volume {volume} since this guest opened it: its process is ended, and what it has not \
-         written is lost"
+        "another user has used volume {volume} since this guest opened it: its process is killed, and \
+         unwritten data is lost"
     );
 }
 

@@ -61,10 +61,12 @@ impl Agreement {
                 ));
             }
             OperatorOrder::Move(to) if *to == self.me => {
-                return Err(format!("guest '{name}' is on {to} already"));
+                return Err(format!("guest '{name}' is already on {to}"));
             }
             OperatorOrder::Move(to) if !self.is_there(to, now_ns) => {
-                return Err(format!("node {to} is not there: no guest can move to it"));
+                return Err(format!(
+                    "node {to} is not available: no guest can move to it"
+                ));
             }
             OperatorOrder::Move(to) if self.has_drained(to) => {
                 return Err(format!("node {to} is drained: no guest can move to it"));
@@ -87,8 +89,8 @@ impl Agreement {
             }
             "" => format!("guest '{name}' is on no node"),
             _ if holder == self.me => format!(
-                "nothing was changed: the cluster has not confirmed that the lease of guest \
-                 '{name}' is here. Try again"
+                "nothing was changed: the cluster has not confirmed that this node holds the lease of guest \
+                 '{name}'. Try again"
             ),
             _ => format!("guest '{name}' is on {holder}: run the command there"),
         }

@@ -68,7 +68,7 @@ impl Agreement {
         if let Some(other) = apart {
             return Err(WaitReason {
                 words: format!(
-                    "{other} is still on {}, and it has to be apart from it (`apart`)",
+                    "{other} is still on {}, and must be on another node (`apart`)",
                     self.me
                 ),
                 passes: leaves(other),
@@ -149,13 +149,15 @@ impl Agreement {
         };
         placement::suits(&view, guest, node).map_err(|unfit| match unfit {
             UnsuitableReason::Apart(other) => format!(
-                "{other} is on {node}, and '{name}' has to be apart from it (`apart`): move or stop {other} first"
+                "{other} is on {node}, and '{name}' must be on another node (`apart`): move or stop {other} \
+                 first"
             ),
             UnsuitableReason::Beside(other, there) => {
-                format!("{other} is on {there}, and '{name}' has to be beside it (`beside`)")
+                format!("{other} is on {there}, and '{name}' must be on the same node (`beside`)")
             }
             UnsuitableReason::Full(lacks) => format!(
-                "{node} lacks {} for guest '{name}', beside the guests that run there: move or stop one of them first",
+                "{node} lacks {} for guest '{name}' in addition to the guests that run there: move or stop \
+                 one of them first",
                 placement::lacks_words(lacks)
             ),
         })

@@ -770,7 +770,7 @@ fn history(seed: u64, defect: Option<AgreementDefect>) -> Result<(), String> {
 }
 
 #[test]
-fn guests_run_once_where_they_belong_whatever_becomes_of_nodes_and_orders() {
+fn guests_run_once_on_allowed_nodes_in_all_histories() {
     let seeds = match setting("AGREEMENT_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..setting("AGREEMENT_SEEDS").unwrap_or(SEEDS),

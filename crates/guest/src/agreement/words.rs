@@ -122,8 +122,8 @@ pub(super) const BY_ITSELF: &str = "it shut down by itself";
 
 pub(super) fn not_ready(has_volumes: bool, is_open: bool) -> Option<String> {
     let words = match (has_volumes, is_open) {
-        (false, _) => "its volumes are not here yet",
-        (true, false) => "the cluster has not recorded yet that its disks are open here",
+        (false, _) => "its volumes are not on this node yet",
+        (true, false) => "the cluster has not recorded yet that its disks are open on this node",
         (true, true) => return None,
     };
     Some(words.to_owned())

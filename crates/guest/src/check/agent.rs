@@ -126,7 +126,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_conversation_is_the_same_in_pieces_of_any_size() {
+    fn a_fragmented_conversation_has_the_same_result() {
         let session = concat!(
             // Replies of other conversations, the first one in part.
             "turn\": {}}\n",
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_refuses_or_never_ends_to_speak_has_failed() {
+    fn an_agent_that_refuses_or_sends_endlessly_fails() {
         let (mut conversation, _) = Conversation::begin(AgentCommand::Ping, 1);
         conversation.take(b"{\"return\": 1}\n");
         let refused = b"{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"disabled\"}}\n";
@@ -195,7 +195,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_of_anybody_lead_to_a_step(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn random_bytes_lead_to_a_step(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Conversation::begin(AgentCommand::Ping, 1).0.take(&bytes);
         }
     }

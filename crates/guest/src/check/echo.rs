@@ -122,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_of_anybody_are_a_reply_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..64), header in any::<bool>()) {
+        fn random_bytes_are_a_reply_or_ignored(bytes in proptest::collection::vec(any::<u8>(), 0..64), header in any::<bool>()) {
             let _ = V4.is_reply(&bytes, header);
             let _ = V6.is_reply(&bytes, header);
         }

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn it_knows_how_long_a_guest_worked_before_it_did_not() {
+    fn the_time_of_the_last_success_is_known() {
         let mut health = Health::new(
             CheckTiming {
                 grace_ms: 0,
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn any_history_has_the_state_that_its_last_results_have() {
+    fn the_state_follows_from_the_last_results() {
         for seed in 0..2_000 {
             let mut random = Random::new(seed);
             let pace = CheckTiming {

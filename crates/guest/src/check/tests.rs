@@ -147,7 +147,7 @@ fn no_response_in_time_is_a_failure_with_its_reason() {
 }
 
 #[test]
-fn a_guest_that_stands_still_is_not_checked_and_a_new_process_begins_anew() {
+fn a_paused_guest_is_not_checked() {
     let mut checker = of(Probe::Agent);
     assert!(matches!(
         checker.turn(Some(1), nowhere(), 0),

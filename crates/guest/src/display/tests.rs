@@ -180,7 +180,7 @@ fn came(parts: &[Vec<u8>; 4], sent: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_guest_gets_a_first_message_wherever_the_client_goes() {
+fn the_guest_gets_a_first_message_even_if_the_client_leaves() {
     let parts = begins(0b1001, 1, 101);
     let [link, behind, ticket, message] = &parts;
     let link = [&link[..], behind].concat();
@@ -200,7 +200,7 @@ fn the_guest_gets_a_first_message_wherever_the_client_goes() {
 }
 
 #[test]
-fn a_client_that_begins_with_another_message_is_ended_with_the_right_one() {
+fn a_client_with_a_wrong_first_message_is_closed() {
     let parts = begins(0b1001, 1, 102);
     let [link, behind, ticket, _] = &parts;
     let expected = [&link[..], behind, ticket, &init()].concat();
@@ -208,7 +208,7 @@ fn a_client_that_begins_with_another_message_is_ended_with_the_right_one() {
 }
 
 #[test]
-fn a_client_whose_bytes_nobody_could_follow_gets_no_channel() {
+fn a_client_with_unsupported_encoding_gets_no_channel() {
     for capabilities in [0, 0b0001, 0b1000] {
         let parts = begins(capabilities, 1, 101);
         assert_eq!(came(&parts, parts.concat().len()), b"", "{capabilities}");
@@ -222,7 +222,7 @@ fn a_client_whose_bytes_nobody_could_follow_gets_no_channel() {
 }
 
 #[test]
-fn what_is_no_spice_hears_so_and_does_not_get_to_the_guest() {
+fn non_spice_clients_are_refused_before_the_guest() {
     let displays = Displays::default();
     for other in [&b"RFB 003.008\n         "[..], b"REDQ", b""] {
         thread::scope(|scope| {
@@ -231,7 +231,8 @@ fn what_is_no_spice_hears_so_and_does_not_get_to_the_guest() {
             open.own.shutdown(Shutdown::Write).unwrap();
             let is_whole = other.len() >= LINK_BYTES;
             assert_eq!(
-                open.rest().contains("did not begin as SPICE does"),
+                open.rest()
+                    .contains("did not start with the SPICE protocol"),
                 is_whole
             );
             open.is_ended_by_the_guest();
@@ -240,8 +241,7 @@ fn what_is_no_spice_hears_so_and_does_not_get_to_the_guest() {
 }
 
 #[test]
-fn messages_are_passed_until_one_that_could_end_the_guest_and_then_all_channels_end_with_the_reason()
- {
+fn a_forbidden_message_ends_all_channels_with_the_reason() {
     let displays = Displays::default();
     thread::scope(|scope| {
         let [mut main, mut picture, mut inputs] =
@@ -257,7 +257,7 @@ fn messages_are_passed_until_one_that_could_end_the_guest_and_then_all_channels_
         let words = inputs.rest();
         assert!(words.starts_with("\u{7}\0"), "{words:?}");
         assert!(
-            words.contains("sent a message that is not passed to a guest (type 4, channel 3)"),
+            words.contains("sent a message that is not forwarded to guests (type 4, channel 3)"),
             "{words:?}"
         );
         for other in [&mut main, &mut picture] {
@@ -269,7 +269,7 @@ fn messages_are_passed_until_one_that_could_end_the_guest_and_then_all_channels_
 }
 
 #[test]
-fn all_channels_end_with_the_one_whose_client_goes() {
+fn all_channels_end_when_one_client_leaves() {
     for goes in [MAIN, DISPLAY, 3, 4] {
         let displays = Displays::default();
         thread::scope(|scope| {
@@ -307,7 +307,7 @@ fn a_channel_that_the_guest_refuses_ends_no_other() {
 }
 
 #[test]
-fn a_display_has_one_operator_and_the_next_one_hears_who() {
+fn a_second_operator_learns_who_has_the_display() {
     let displays = Displays::default();
     let expected = "its display is in use by anna: end that one first";
     thread::scope(|scope| {
@@ -331,7 +331,7 @@ fn a_display_has_one_operator_and_the_next_one_hears_who() {
 }
 
 #[test]
-fn a_main_channel_without_a_ticket_keeps_nobody_out() {
+fn a_main_channel_without_a_ticket_blocks_no_other() {
     let displays = Displays::default();
     thread::scope(|scope| {
         let mut idle = OpenChannel::linked(scope, &displays, MAIN, "bert");
@@ -349,7 +349,7 @@ fn a_main_channel_without_a_ticket_keeps_nobody_out() {
 }
 
 #[test]
-fn a_channel_of_no_display_gets_none() {
+fn a_channel_without_a_display_is_refused() {
     let displays = Displays::default();
     thread::scope(|scope| {
         let mut inputs = OpenChannel::linked(scope, &displays, 3, WHO);

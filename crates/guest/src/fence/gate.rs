@@ -103,7 +103,7 @@ impl PreviousNodes {
                 let settles = taken.1 && now < taken.0.saturating_add(SETTLE_MS);
                 return settles.then(|| {
                     format!(
-                        "it ran on {node}, and the cluster has to find out whether {node} is gone"
+                        "it ran on {node}, and the cluster has not yet decided whether {node} is gone"
                     )
                 });
             }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_was_released_or_never_ran_elsewhere_waits_for_nobody() {
+    fn a_guest_that_ran_nowhere_else_does_not_wait() {
         let mut gate = lost();
         gate.record_holder("alpha", "mail", "");
         assert_eq!(gate.waits("mail", &gone(Fenced::No), true, 1500), None);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_of_a_node_that_stopped_in_good_order_does_not_wait() {
+    fn a_guest_of_a_cleanly_stopped_node_does_not_wait() {
         let record = NodeRecord {
             leaves: true,
             ..NodeRecord::default()
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_ends_before_that_of_its_node_is_no_way_around_fencing() {
+    fn an_early_lease_end_does_not_bypass_fencing() {
         let mut gate = lost();
         gate.record_node_availability("beta", true, 0);
         assert!(
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_moved_in_good_order_starts_at_once() {
+    fn a_cleanly_moved_guest_starts_at_once() {
         let mut gate = lost();
         assert_eq!(
             gate.waits("mail", &NodeLeaseState::There, false, 1000),

@@ -115,7 +115,7 @@ impl Nodes {
         if let Some(node) = self.by_name.remove(name) {
             let words = node.fencing.words(now);
             self.notes
-                .push(format!("node {name} is there again; its fencing: {words}"));
+                .push(format!("node {name} is back; its fencing: {words}"));
         }
     }
 
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_fails_twice_is_a_failure_with_its_words() {
+    fn a_program_that_fails_twice_reports_its_output() {
         let scratch = ScratchDirectory::new().unwrap();
         let wanted = program(&scratch, "echo no route to beta; exit 3");
         let mut nodes = Nodes::default();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_returns_is_not_fenced_any_more_and_the_command_is_killed() {
+    fn fencing_of_a_returned_node_is_killed() {
         let scratch = ScratchDirectory::new().unwrap();
         let pid = scratch.path().join("pid");
         let wanted = program(

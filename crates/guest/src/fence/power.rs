@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_without_a_status_is_believed() {
+    fn a_program_without_a_status_is_trusted() {
         let mut fencing = Fencing::new(vec![method("exec /off", false)], 0);
         fencing.next(0);
         fencing.apply_command_result(PowerCommandOutcome::Done, 10);
@@ -376,7 +376,7 @@ mod tests {
         /// Whatever commands return, it ends in bounded time, and never claims "off" without a
         /// confirmation.
         #[test]
-        fn it_always_ends_and_never_invents_a_confirmation(
+        fn fencing_always_ends_and_never_invents_a_confirmation(
             statuses in prop::collection::vec(any::<bool>(), 1..8),
             all in prop::collection::vec(seen(), 1..60),
         ) {

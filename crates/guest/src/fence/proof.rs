@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_only_looked_at_and_never_run() {
+    fn a_program_is_inspected_and_never_executed() {
         let exec = |program: &str| {
             of(&PowerControl::Exec(vec![
                 program.to_owned(),

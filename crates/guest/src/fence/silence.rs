@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_accepts_or_refuses_is_spared_and_asked_again() {
+    fn a_responding_machine_is_not_fenced_and_is_checked_again() {
         let here = [IpAddr::from([127, 0, 0, 1])];
         let listener = TcpListener::bind((here[0], 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn one_whose_addresses_are_all_silent_is_not_spared() {
+    fn a_machine_with_only_silent_addresses_is_fenced() {
         // A listener whose queue is full drops what comes.
         let here = IpAddr::from([127, 0, 0, 1]);
         let full = full_listener();
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_node_without_an_address_nothing_is_known() {
+    fn a_node_without_an_address_has_an_unknown_state() {
         let mut silence = SilentNodes::default();
         assert!(!silence.allows("beta", 1000, &[], 1, 1100));
         assert!(!silence.allows("beta", 1000, &[], 1, 1200));

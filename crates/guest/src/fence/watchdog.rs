@@ -144,8 +144,8 @@ impl Watchdog {
         let path = self.path.as_ref()?.display();
         if let Some(guest) = self.unsafe_guest.as_ref().filter(|_| self.device.is_some()) {
             let words = format!(
-                "{path}: not fed, because guest {guest} has no lease, and does not confirm that it stands still or has \
-                 written to a storage system"
+                "{path}: not fed, because guest {guest} has no lease, and is not confirmed to be paused or \
+                 has written to a storage system"
             );
             return Some((words, false));
         }
@@ -160,7 +160,7 @@ impl Watchdog {
                 format!("{path} is fed, but its timeout is unknown: {why}"),
                 false,
             ),
-            None if self.why.is_empty() => (format!("{path}: no guest is here"), true),
+            None if self.why.is_empty() => (format!("{path}: no guest on this node"), true),
             None => (
                 format!("{path}: {}; guests run without it", self.why),
                 false,
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_opened_with_the_first_guest_fed_and_disarmed_after_the_last() {
+    fn the_device_is_fed_from_the_first_guest_to_the_last() {
         let mut fake = Fake::new();
         fake.watchdog.turn(&LocalGuestState::default(), 0);
         assert_eq!(fake.watchdog.deadline(&LocalGuestState::default()), None);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_not_fed_while_a_guest_may_run_without_its_lease() {
+    fn the_device_is_not_fed_for_a_guest_without_lease() {
         let mut fake = Fake::new();
         fake.watchdog.turn(&guests(), 0);
         fake.written();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_is_killed_leaves_it_running_and_the_next_one_feeds_it() {
+    fn the_next_role_feeds_the_device_of_a_killed_one() {
         let mut fake = Fake::new();
         fake.watchdog.turn(&guests(), 0);
         fake.written();
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_stop_disarms_it_only_without_guests() {
+    fn a_clean_stop_disarms_the_device_only_without_guests() {
         let mut fake = Fake::new();
         fake.watchdog.turn(&guests(), 0);
         fake.written();
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_gone_disarms_the_device() {
+    fn a_removed_line_disarms_the_device() {
         let mut fake = Fake::new();
         fake.watchdog.turn(&guests(), 0);
         fake.written();

@@ -164,7 +164,7 @@ impl fmt::Display for PauseReason {
         f.write_str(match self {
             PauseReason::Wished => "paused: this node does not hold its lease",
             PauseReason::Disk => "paused: a disk had an error; it is tried again each second",
-            PauseReason::Moving => "paused: it moves between two nodes",
+            PauseReason::Moving => "paused: it is migrating between two nodes",
             PauseReason::Snapshot => "paused: a snapshot of its disks is taken",
             PauseReason::Stopped => {
                 "paused: a signal has stopped its process (state T); it is continued"
@@ -580,7 +580,7 @@ impl Life {
             }
             QemuStatus::Panicked | QemuStatus::Broken => {
                 let words = match status {
-                    QemuStatus::Panicked => "the kernel of the guest has given up (panic)",
+                    QemuStatus::Panicked => "the kernel of the guest panicked",
                     _ => "QEMU reported an internal error",
                 };
                 if !matches!(wish, DesiredState::ShutDown { .. }) && self.restart.is_none() {

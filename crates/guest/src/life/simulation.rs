@@ -379,7 +379,7 @@ fn history(seed: u64, defect: Option<LifecycleDefect>) -> Result<(), String> {
 }
 
 #[test]
-fn a_guest_never_runs_twice_or_where_it_may_not() {
+fn a_guest_never_runs_twice_or_on_a_forbidden_node() {
     let seeds = match setting("GUEST_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..setting("GUEST_SEEDS").unwrap_or(SEEDS),
@@ -408,7 +408,7 @@ fn deliberate_defects_are_found() {
 }
 
 #[test]
-fn what_has_moved_is_ended_even_if_qemu_says_something_else_or_nothing() {
+fn a_moved_guest_is_killed_whatever_qemu_reports() {
     let mut life = Life::default();
     assert_eq!(life.next(DesiredState::Run, 0), Some(QemuOrder::Start));
     life.apply_input(Input::Started, 0);
@@ -424,7 +424,7 @@ fn what_has_moved_is_ended_even_if_qemu_says_something_else_or_nothing() {
 }
 
 #[test]
-fn a_guest_that_shuts_down_by_a_power_button_of_the_past_starts_again() {
+fn a_guest_that_shuts_down_by_an_old_order_restarts() {
     let mut life = Life::default();
     let leaves = DesiredState::ShutDown { within_ms: 60_000 };
     assert_eq!(life.next(DesiredState::Run, 0), Some(QemuOrder::Start));
@@ -452,7 +452,7 @@ fn a_guest_that_shuts_down_by_a_power_button_of_the_past_starts_again() {
 }
 
 #[test]
-fn a_qemu_that_waits_for_its_disks_is_stopped_and_goes_on_with_the_guest_as_it_was() {
+fn a_qemu_waiting_for_disks_is_stopped_and_continued() {
     let mut life = Life::default();
     assert_eq!(life.next(DesiredState::Run, 0), Some(QemuOrder::Start));
     life.apply_input(Input::Started, 0);
@@ -483,7 +483,7 @@ fn a_qemu_that_waits_for_its_disks_is_stopped_and_goes_on_with_the_guest_as_it_w
 }
 
 #[test]
-fn a_role_that_finds_a_stopped_qemu_lets_it_go_on_or_kills_it() {
+fn a_role_continues_or_kills_a_stopped_qemu() {
     let found = || {
         let mut life = Life::default();
         life.apply_input(Input::Found, 0);

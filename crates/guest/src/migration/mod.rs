@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_refused() {
+    fn invalid_messages_are_refused() {
         let mut long = vec![0xff; 8];
         assert!(take_frame::<MigrationMessage>(&mut long).is_err());
         let mut nonsense = vec![0, 0, 0, 2, 0xc1, 0xc1];

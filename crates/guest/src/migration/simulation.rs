@@ -343,7 +343,7 @@ fn history(seed: u64, broken: Option<MigrationDefect>) -> Result<(), String> {
 }
 
 #[test]
-fn a_guest_that_moves_is_never_twice_and_never_an_old_one() {
+fn a_moving_guest_is_never_duplicated_or_outdated() {
     let seeds = match setting("MOVE_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..setting("MOVE_SEEDS").unwrap_or(SEEDS),

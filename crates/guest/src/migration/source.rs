@@ -132,9 +132,11 @@ impl MigrationSource {
         match self.phase {
             SourcePhase::Asking => "the other node prepares it",
             SourcePhase::Copying => "its memory is copied while it runs",
-            SourcePhase::Switching => "paused: its volumes change over",
+            SourcePhase::Switching => "paused: its volumes are switched to the target",
             SourcePhase::Completing => "paused: the rest of its memory is copied",
-            SourcePhase::Returning => "paused: its volumes return, and it goes on here then",
+            SourcePhase::Returning => {
+                "paused: its volumes return to this node, where it then continues"
+            }
             SourcePhase::Cancelling => "its move is cancelled: it goes on here",
             SourcePhase::Ended => "the other node continues it",
         }
@@ -209,7 +211,7 @@ impl MigrationSource {
             // The target was told that the migration failed, so the guest is started again from
             // its disks.
             (Progress::Completed, _) => {
-                self.stay("QEMU completed without being told to".to_owned())
+                self.stay("QEMU completed the migration without an order".to_owned())
             }
             // QEMU lets the guest run on by itself.
             (Progress::Failed(words), _) => self.stay(words),
@@ -289,7 +291,7 @@ impl MigrationSource {
                 self.fail(words.to_owned(), now)
             }
             SourcePhase::Switching if now >= self.until => {
-                let words = "its volumes did not change over in time";
+                let words = "its volumes were not switched to the target in time";
                 self.fail(words.to_owned(), now)
             }
             // A target without a message of the source does not let the guest run, so the move can

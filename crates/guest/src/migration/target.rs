@@ -124,11 +124,11 @@ impl MigrationTarget {
             return vec![TargetOrder::Send(MigrationMessage::Ready)];
         }
         let waits = match (self.has_arrived(), here.has_lease) {
-            (true, false) => Some((LEASE_MAX_MS, "the lease did not come in time")),
+            (true, false) => Some((LEASE_MAX_MS, "the lease did not arrive in time")),
             // The source has lost the lease, so it cannot let the guest run any more.
-            (false, true) => Some((DONE_MAX_MS, "the rest of the guest did not come in time")),
+            (false, true) => Some((DONE_MAX_MS, "the rest of the guest did not arrive in time")),
             _ if self.is_done && !self.is_complete => {
-                Some((LEASE_MAX_MS, "the rest of the guest did not come in time"))
+                Some((LEASE_MAX_MS, "the rest of the guest did not arrive in time"))
             }
             _ => None,
         };

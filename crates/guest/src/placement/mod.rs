@@ -80,7 +80,7 @@ pub enum UnsuitableReason {
     /// Colocation: the first-named guest must share a node with the guest, but runs on the
     /// second-named node.
     Beside(String, String),
-    /// Missing capacity, beside guests of the same or a higher priority.
+    /// Missing capacity beside guests of the same or a higher priority.
     Full(Room),
 }
 
@@ -106,10 +106,10 @@ impl fmt::Display for UnplacedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             UnplacedReason::NoNode => {
-                f.write_str("none of the nodes behind `prefer` is there and takes guests")
+                f.write_str("none of the nodes in `prefer` is available and accepts guests")
             }
             UnplacedReason::Unfit(all) => {
-                f.write_str("no node can have it: ")?;
+                f.write_str("no node can run it: ")?;
                 for (at, (node, unfit)) in all.iter().enumerate() {
                     let before = if at == 0 { "" } else { "; " };
                     write!(f, "{before}{}", unfit.at(node))?;
@@ -124,13 +124,13 @@ impl UnsuitableReason {
     fn at(&self, node: &str) -> String {
         match self {
             UnsuitableReason::Apart(other) => {
-                format!("{other} is on {node}, and it has to be apart from it (`apart`)")
+                format!("{other} is on {node}, and the guest must be on another node (`apart`)")
             }
             UnsuitableReason::Beside(other, there) => format!(
-                "{other} is on {there} and not on {node}, and it has to be beside it (`beside`)"
+                "{other} is on {there} and not on {node}, and the guest must be on the same node (`beside`)"
             ),
             UnsuitableReason::Full(lacks) => format!(
-                "{node} lacks {}, beside guests of the same or a higher priority",
+                "{node} lacks {} in addition to guests of the same or a higher priority",
                 lacks_words(*lacks)
             ),
         }
@@ -433,8 +433,9 @@ mod tests {
         assert!(why.lasts());
         assert_eq!(
             why.to_string(),
-            "no node can have it: alpha lacks 256m of memory and 2 processors, beside guests of the same or a higher \
-             priority; beta lacks 256m of memory and 1 processor, beside guests of the same or a higher priority"
+            "no node can run it: alpha lacks 256m of memory and 2 processors in addition to guests of the \
+             same or a higher priority; beta lacks 256m of memory and 1 processor in addition to guests of \
+             the same or a higher priority"
         );
     }
 
@@ -445,8 +446,8 @@ mod tests {
         let words = why(&view(vec![guest("mail", 128), new])).to_string();
         assert_eq!(
             words,
-            "no node can have it: mail is on alpha, and it has to be apart from it (`apart`); beta lacks 256m of memory, \
-             beside guests of the same or a higher priority"
+            "no node can run it: mail is on alpha, and the guest must be on another node (`apart`); beta lacks \
+             256m of memory in addition to guests of the same or a higher priority"
         );
         let mut new = guest("new", 768);
         new.beside.insert("mail".to_owned());
@@ -454,12 +455,13 @@ mod tests {
         let words = why(&view(vec![guest("mail", 128), new])).to_string();
         assert_eq!(
             words,
-            "no node can have it: mail is on alpha and not on beta, and it has to be beside it (`beside`)"
+            "no node can run it: mail is on alpha and not on beta, and the guest must be on the same node \
+             (`beside`)"
         );
     }
 
     #[test]
-    fn a_guest_that_has_left_arrives_whoever_has_to_give_way() {
+    fn a_guest_in_transit_arrives_and_displaces_others() {
         for (priority, is_apart, is_drained) in [
             (10, false, false),
             (-10, false, false),
@@ -489,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_suits_a_guest_for_which_nobody_has_to_give_way() {
+    fn a_node_suits_a_guest_that_displaces_no_other() {
         let mut view = view(vec![guest("mail", 384), guest("web", 128)]);
         view.runs = [("web".to_owned(), "beta".to_owned())].into();
         let mut mail = view.guests[0].clone();
@@ -517,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_are_not_there_may_be_late() {
+    fn missing_nodes_are_awaited() {
         let mut view = view(vec![guest("new", 128)]);
         view.nodes.clear();
         assert!(!why(&view).lasts());

@@ -281,7 +281,7 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 #[test]
-fn no_history_has_a_guest_where_it_may_not_be_or_one_that_moves_without_need() {
+fn no_history_places_or_moves_a_guest_wrongly() {
     for seed in seeds() {
         if let Err(error) = history(seed, None) {
             panic!("{error}");

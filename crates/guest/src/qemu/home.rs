@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_the_end_of_whatever_qemu_wrote() {
+    fn the_last_output_of_qemu_is_kept() {
         let scratch = ScratchDirectory::new().unwrap();
         let home = GuestDirectory::new(scratch.path(), "mail");
         home.make().unwrap();
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_the_place_of_the_directory_is_refused() {
+    fn a_symlink_instead_of_the_directory_is_refused() {
         let scratch = ScratchDirectory::new().unwrap();
         let home = GuestDirectory::new(scratch.path(), "mail");
         std::os::unix::fs::symlink("/etc", home.path()).unwrap();

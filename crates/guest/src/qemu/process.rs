@@ -398,8 +398,9 @@ fn leave_network() -> io::Result<()> {
 fn check_network() -> io::Result<()> {
     let refused = |error: &dyn fmt::Display| {
         io::Error::other(format!(
-            "no network of its own for QEMU ({error}), and in that of the machine a guest does not start: the service \
-             needs the capability SYS_ADMIN and network namespaces (CapabilityBoundingSet, RestrictNamespaces)"
+            "no separate network namespace for QEMU ({error}), and guests do not start in the network of \
+             the machine: the service needs the capability SYS_ADMIN and network namespaces \
+             (CapabilityBoundingSet, RestrictNamespaces)"
         ))
     };
     let thread = std::thread::Builder::new().spawn(leave_network)?;
@@ -534,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_process_writes_into_its_lock_makes_no_other_process_its_own() {
+    fn the_content_of_a_lock_claims_no_other_process() {
         let scratch = ScratchDirectory::new().unwrap();
         let home = GuestDirectory::new(scratch.path(), "mail");
         let started = start(&home, "1000");

@@ -43,7 +43,7 @@ impl QemuUser {
         let own = owner(home).ok();
         let own = own.filter(|own| numbers.contains(own) && !taken.contains(own));
         let found = own.or_else(|| free(home.path(), &numbers, &taken));
-        let none = || io::Error::other("no user is free for another guest");
+        let none = || io::Error::other("no free user id for another guest");
         found.map(|number| Some(QemuUser(number))).ok_or_else(none)
     }
 
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_number_is_passed_over_to_the_end_and_from_the_beginning() {
+    fn used_numbers_are_skipped_with_wraparound() {
         let numbers = 10..13;
         let home = Path::new("/run/guest-mail");
         let mut taken = BTreeSet::new();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_option_is_one_that_this_qemu_has() {
+    fn the_option_exists_in_the_installed_qemu() {
         let scratch = ScratchDirectory::new().unwrap();
         let user = QemuUser(1_900_000_000);
         let ids = "1900000000:1900000000";

@@ -189,7 +189,7 @@ fn connect_to(
     let dialled = GreetingConnection::dial(TimedStream::new(socket, PATIENCE), trusted);
     let (mut young, is) = dialled.map_err(|error| error.to_string())?;
     if is != node {
-        return Err(format!("its certificate is that of {is}, not of {node}"));
+        return Err(format!("its certificate is for {is}, not for {node}"));
     }
     young.write_all(&frame(hello)).map_err(words)?;
     young.into_connection().map_err(words)
@@ -245,7 +245,7 @@ fn is_of_a_node(known: &SharedTrust, socket: &TcpStream) -> bool {
 fn bind(known: &SharedTrust) -> Result<TcpListener, String> {
     let trusted = lock(known).clone();
     let own = trusted.as_ref().and_then(|one| one.addresses.get(&one.me));
-    let own = own.ok_or("the cluster has not said where this node is")?;
+    let own = own.ok_or("the cluster has not reported the address of this node")?;
     let first = own.first().ok_or("this node has no address")?;
     // Tests use loopback addresses, from which other hosts are unreachable.
     let mine = own.iter().find(|one| one.is_loopback() || is_mine(**one));

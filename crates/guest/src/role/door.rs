@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_stranger_leaves_for_a_newcomer_and_whoever_is_known_stays() {
+    fn the_oldest_anonymous_connection_is_evicted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let door = Arc::new(ConnectionSlots::default());
         let mut all = Vec::new();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_gets_no_more_than_its_turns() {
+    fn a_flood_is_limited_to_its_slots() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let door = Arc::new(ConnectionSlots::default());
         let all: Vec<_> = (0..STRANGERS_MAX)
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_dials_from_a_port_of_root_and_has_its_place_whoever_floods() {
+    fn a_node_has_its_slot_despite_a_flood() {
         lab::skip_unless_root!();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();

@@ -132,7 +132,7 @@ impl PendingResponse {
                 Err(error) => return Err(error.to_string()),
             }
         }
-        Err("its answer is too long".to_owned())
+        Err("its response is too long".to_owned())
     }
 }
 
@@ -140,14 +140,12 @@ impl GuestRole {
     pub(super) fn send(&mut self, node: &str, order: &GuestOrder) -> GuestResponse {
         let carrier = self.moves.carrier.as_ref().filter(|one| one.is_ready());
         let Some(carrier) = carrier else {
-            return GuestResponse::of(Err(format!(
-                "node {node}: this node knows no way to it yet"
-            )));
+            return GuestResponse::of(Err(format!("node {node}: not connected to this node yet")));
         };
         if self.far.orders.len() >= ORDERS_MAX {
-            return GuestResponse::of(Err(
-                "too many orders for other nodes are under way".to_owned()
-            ));
+            return GuestResponse::of(
+                Err("too many orders for other nodes are pending".to_owned()),
+            );
         }
         let pair = UnixStream::pair();
         let pair = pair.and_then(|(own, local)| own.set_nonblocking(true).map(|()| (own, local)));

@@ -169,7 +169,11 @@ impl GuestRole {
                 .map_or(Fenced::No, |one| one.fenced);
             let words = match (ended, fenced) {
                 (Some(Fenced::Failed), Fenced::Off) => {
-                    return (Some("off confirmed by a person".to_owned()), fenced, false);
+                    return (
+                        Some("off confirmed by an operator".to_owned()),
+                        fenced,
+                        false,
+                    );
                 }
                 (Some(Fenced::Failed), _) => format!("{words}. {SAFE}"),
                 _ => words,
@@ -180,12 +184,12 @@ impl GuestRole {
             return (None, Fenced::No, false);
         };
         let words = match record.fenced {
-            Fenced::Off => "off confirmed by a person, by another node, or earlier".to_owned(),
+            Fenced::Off => "off confirmed by an operator, by another node, or earlier".to_owned(),
             Fenced::Failed if self.fencing.nodes.was_fenced_recently(name) => {
                 format!("{NOT_AGAIN}. {SAFE}")
             }
             Fenced::Failed => format!("failed at another node, or earlier. {SAFE}"),
-            Fenced::No if record.leaves => "not needed: it stopped in good order".to_owned(),
+            Fenced::No if record.leaves => "not needed: it stopped cleanly".to_owned(),
             Fenced::No if !has_method => format!("none: it has no line `fence`. {SAFE}"),
             Fenced::No if self.fencing.wanted.contains_key(name) => {
                 "not now: it was fenced less than 5 minutes ago".to_owned()

@@ -55,7 +55,7 @@ enum StartError {
     Volume(#[from] SocketError),
     #[error("no OVMF firmware is installed (package ovmf)")]
     NoFirmware,
-    #[error("an earlier QEMU of it does not end: {0}")]
+    #[error("its previous QEMU process does not end: {0}")]
     Stray(io::Error),
     #[error("{program} is not installed (package qemu-system-x86)")]
     NoProgram { program: String },
@@ -114,7 +114,7 @@ impl GuestMachine {
             && !is_held(&machine.home)
             && let Err(error) = machine.end_stray()
         {
-            machine.note(&format!("an earlier QEMU of it does not end: {error}"));
+            machine.note(&format!("its previous QEMU process does not end: {error}"));
         }
         machine
     }
@@ -129,7 +129,7 @@ impl GuestMachine {
         let epoch = read("epoch").and_then(|bytes| String::from_utf8(bytes).ok());
         self.epoch = epoch.and_then(|text| text.trim().parse().ok());
         self.note(&format!(
-            "its QEMU runs already, as process {}",
+            "its QEMU already runs, as process {}",
             process.id()
         ));
         let is_halted = process.is_halted();
@@ -504,14 +504,14 @@ impl GuestMachine {
             }
             QemuOrder::Halt => {
                 self.note(
-                    "QEMU has not paused it in time, it may wait for its disks: its process is stopped",
+                    "QEMU has not paused it in time, possibly because of its disks: its process is stopped",
                 );
                 if let Some(process) = &self.process {
                     process.halt();
                 }
             }
             QemuOrder::Resume => {
-                self.note("its process goes on");
+                self.note("its process continues");
                 if let Some(process) = &self.process {
                     process.resume();
                 }
@@ -528,7 +528,7 @@ impl GuestMachine {
                 self.note(match wish {
                     DesiredState::Kill => "killed",
                     DesiredState::Freeze => {
-                        "killed: neither QEMU nor the kernel says that it stands still"
+                        "killed: neither QEMU nor the kernel confirms that it is stopped"
                     }
                     DesiredState::ShutDown { .. } => "killed: it did not shut down in time",
                     DesiredState::Run
@@ -560,7 +560,7 @@ impl GuestMachine {
                 return if self.take_over() {
                     Input::Found
                 } else {
-                    Input::NotStarted("another process starts it".to_owned())
+                    Input::NotStarted("another process is starting it".to_owned())
                 };
             }
             Ok(Lock::Free(lock)) => match self.end_stray() {

@@ -453,7 +453,7 @@ impl GuestRole {
                 };
             }
             GuestOrder::At { .. } | GuestOrder::Sent { .. } | GuestOrder::Remembered { .. } => {
-                Err("an order goes to one node, and not on from there".to_owned())
+                Err("an order is forwarded to one node only".to_owned())
             }
         };
         GuestResponse::of(done.map(|()| String::new()))
@@ -516,10 +516,12 @@ impl GuestRole {
         }
         // The name becomes part of a path, so it must not leave the runtime directory.
         if name.contains('/') || name.starts_with('.') || name.is_empty() {
-            return Err(format!("'{name}' is no name of a guest"));
+            return Err(format!("'{name}' is not a guest name"));
         }
         if self.machines.contains_key(name) {
-            return Err(format!("guest '{name}' still shuts down on this node"));
+            return Err(format!(
+                "guest '{name}' is still shutting down on this node"
+            ));
         }
         let home = GuestDirectory::new(&self.place.runtime, name);
         let has_home = home.path().exists();
@@ -537,7 +539,7 @@ impl GuestRole {
             if has_erased {
                 format!("removed what was left of guest {name}")
             } else {
-                format!("nothing is left of a guest {name}")
+                format!("nothing is left of guest {name}")
             }
         }))
     }

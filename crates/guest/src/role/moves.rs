@@ -146,7 +146,9 @@ impl OutgoingMigration {
                     machine.cancel_move();
                 }
                 SourceOrder::Continue => {
-                    machine.note("its volumes are at the other node: the rest is copied");
+                    machine.note(
+                        "its volumes are on the other node: the rest of its memory is copied",
+                    );
                     let state = json!({"state": "pre-switchover"});
                     machine.order_move("migrate-continue", state);
                 }
@@ -355,7 +357,7 @@ impl GuestRole {
             if self.moves.stays.contains_key(name) {
                 continue;
             }
-            let why = "that node is away, or did not take it".to_owned();
+            let why = "that node is away, or did not accept it".to_owned();
             self.moves.stay(machine, name, to, why, now);
         }
     }
@@ -512,7 +514,7 @@ impl GuestRole {
             orders.extend(departure.source.apply_input(Input::Lost(words), now));
         }
         if here.has_lease && !goes_on {
-            let words = "it is not to move any more".to_owned();
+            let words = "its move was cancelled".to_owned();
             orders.extend(departure.source.apply_input(Input::Stop(words), now));
         }
         if let Some(words) = stays {
@@ -667,22 +669,25 @@ impl GuestRole {
         let me = &self.guests.me;
         let name = &ask.guest;
         let guest = self.guests.guests.get(name);
-        let guest = guest.ok_or_else(|| format!("{me} has no section of guest {name}"))?;
+        let guest =
+            guest.ok_or_else(|| format!("the configuration of {me} has no guest {name}"))?;
         let machine = self
             .machines
             .get(name)
             .filter(|machine| !machine.life.is_there());
         if machine.is_none() || self.moves.arrivals.contains_key(name) {
-            return Err(format!("a QEMU of guest {name} is still at {me}"));
+            return Err(format!("a QEMU process of guest {name} still runs on {me}"));
         }
         if self.agreement.is_drained() {
             return Err(format!("{me} is drained"));
         }
         if self.agreement.holder(name) != from {
-            return Err(format!("for {me}, guest {name} is not on {from}"));
+            return Err(format!(
+                "as far as {me} knows, guest {name} is not on {from}"
+            ));
         }
         if ask.has_kvm != self.place.has_kvm {
-            return Err("only one of both nodes has /dev/kvm".to_owned());
+            return Err("only one of the two nodes has /dev/kvm".to_owned());
         }
         match difference(&ask.spec, guest) {
             None => Ok(()),
@@ -784,7 +789,7 @@ impl GuestRole {
             Some(words) => {
                 if machine.arrives {
                     machine.arrives = false;
-                    machine.note(&format!("it did not come from {}: {words}", arrival.from));
+                    machine.note(&format!("it did not arrive from {}: {words}", arrival.from));
                 }
                 machine.life.is_there()
             }
@@ -794,7 +799,9 @@ impl GuestRole {
                     .still
                     .map(|(ms, since)| ms + now.saturating_sub(since));
                 let still = still.unwrap_or_default();
-                machine.note(&format!("it goes on here; it stood still for {still} ms"));
+                machine.note(&format!(
+                    "it continues on this node; it was paused for {still} ms"
+                ));
                 false
             }
             None => true,

@@ -54,7 +54,9 @@ pub(super) fn of_guest(role: &GuestRole, name: &str) -> Vec<SubjectAction> {
         let offer = offer(&word, &label, &order);
         match migrate {
             Migrate::Live => offer,
-            _ => offer.follows(&format!("It shuts down here, and starts at {node}.")),
+            _ => offer.follows(&format!(
+                "It shuts down on this node, and starts on {node}."
+            )),
         }
     });
     let stop = GuestOrder::Stop {
@@ -62,7 +64,7 @@ pub(super) fn of_guest(role: &GuestRole, name: &str) -> Vec<SubjectAction> {
         kills: false,
     };
     let stop = offer("stop", "Shut down", &stop)
-        .follows("It shuts down, and stays so until somebody starts it.");
+        .follows("It shuts down, and stays down until somebody starts it.");
     opening.into_iter().chain(moves).chain([stop]).collect()
 }
 
@@ -89,10 +91,10 @@ pub(super) fn of_node(role: &GuestRole) -> Vec<SubjectAction> {
         shuts_down: false,
     };
     let offer = if is_drained {
-        offer("fill", "Take guests again", &order)
+        offer("fill", "Accept guests again", &order)
     } else {
         offer("drain", "Drain", &order).follows(
-            "All guests move to other nodes, and none starts here until it takes some again.",
+            "All guests move to other nodes, and none starts here until the node accepts guests again.",
         )
     };
     vec![offer]
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_display_of_a_guest_that_runs_is_the_one_with_which_it_was_started() {
+    fn a_running_guest_keeps_its_display_kind() {
         for (by_file, started, has) in [
             (Console::Spice, Console::Vnc, Some(Opens::Display)),
             (Console::Vnc, Console::Spice, Some(Opens::Spice)),

@@ -222,17 +222,17 @@ fn rows() -> Vec<NumberRow> {
         NumberRow::new(
             SENT,
             "evenkeel_guest_move_sent_bytes",
-            "Bytes that were sent of the memory of a guest that moves.",
+            "Bytes of memory of a moving guest that were sent.",
         ),
         NumberRow::new(
             REMAINING,
             "evenkeel_guest_move_remaining_bytes",
-            "Bytes that remain to be sent of a guest that moves.",
+            "Bytes of memory of a moving guest that remain to be sent.",
         ),
         NumberRow::new(
             RATE,
             "evenkeel_guest_move_rate_bytes",
-            "Bytes a second with which a guest moves.",
+            "Memory transfer rate of a moving guest, in bytes per second.",
         ),
         NumberRow::new(
             "process",
@@ -549,8 +549,8 @@ fn why_not(
             }
         }
         Some(GuestStatus::Running) if machine.stays_frozen(clock::boottime_ms()) => {
-            "its file systems are still frozen after a snapshot, and its programs wait: its guest agent is told to thaw them \
-             again each second"
+            "its file systems are still frozen after a snapshot, and its programs wait: its guest agent \
+             gets the command to thaw them each second"
                 .to_owned()
         }
         Some(GuestStatus::Running) => String::new(),
@@ -571,7 +571,7 @@ fn why_not(
             )
         }
         Some(GuestStatus::Paused(PauseReason::Moving)) if is_left_paused(role, &machine.name) => {
-            "paused: its move has ended, and it is continued when its lease and its volumes are here"
+            "paused: its move has ended, and it continues when its lease and its volumes are on this node"
                 .to_owned()
         }
         Some(GuestStatus::Paused(still)) => still.to_string(),
@@ -583,7 +583,7 @@ format!("it is restarted: {}", machine.life.why)
 why
 };
             format!(
-                "{why}{}ended in {left} s if it does not",
+                "{why}{}killed in {left} s if it does not",
                 if why.is_empty() { "" } else { "; " }
             )
         }
@@ -645,7 +645,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_whose_node_does_not_respond_is_bad_and_one_on_a_node_that_does_is_not() {
+    fn a_guest_is_bad_only_if_its_node_is_silent() {
         let scratch = lab::ScratchDirectory::new().unwrap();
         let mut role = role(&scratch);
         hear(&mut role, "beta");

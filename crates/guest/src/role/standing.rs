@@ -85,7 +85,7 @@ impl GuestMachine {
     /// Resumes after a role that was killed during a standstill: the file systems are thawed.
     pub(super) fn resume_standing(&mut self, now: u64) {
         if self.home.frozen().exists() {
-            self.note("its file systems may be frozen: they are thawed");
+            self.note("its file systems may be frozen: thawing them");
             self.standing = Some(ActiveStandstill::new(Standstill::left(now), true));
         }
     }
@@ -139,7 +139,7 @@ impl GuestMachine {
         }
         if let Some(result) = result {
             if let (AgentCommand::Thaw, Err(words)) = (command, &result) {
-                self.note(&format!("its file systems are not thawed: {words}"));
+                self.note(&format!("its file systems could not be thawed: {words}"));
             }
             standing.value.record_command_result(command, result, now);
         }
@@ -289,7 +289,7 @@ impl GuestRole {
                 let shown = machine.shown.as_ref();
                 let words = shown.map(|(shown, _)| super::report::state_words(shown));
                 let words = words.unwrap_or("starting");
-                return Err(format!("it is {words}: it neither runs nor is it down"));
+                return Err(format!("it is {words}: it neither runs nor is down"));
             }
         };
         let value = Standstill::begin(ask.number, is_down, boottime_ms());

@@ -124,9 +124,9 @@ impl GuestRole {
     ) -> Result<StreamResponse, String> {
         let carrier = self.moves.carrier.as_ref().filter(|one| one.is_ready());
         let carrier =
-            carrier.ok_or_else(|| format!("node {node}: this node knows no way to it yet"))?;
+            carrier.ok_or_else(|| format!("node {node}: not connected to this node yet"))?;
         if self.streams.all.len() >= STREAMS_MAX {
-            return Err("too many commands for other nodes are under way".to_owned());
+            return Err("too many commands for other nodes are pending".to_owned());
         }
         let words = |error: io::Error| error.to_string();
         let (socket, local) = UnixStream::pair().map_err(words)?;
@@ -220,7 +220,7 @@ impl GuestRole {
         }
         let carrier = self.moves.carrier.as_ref().filter(|one| one.is_ready());
         let carrier =
-            carrier.ok_or_else(|| format!("node {holder}: this node knows no way to it yet"))?;
+            carrier.ok_or_else(|| format!("node {holder}: not connected to this node yet"))?;
         let name = name.clone();
         let who = who.to_owned();
         let what = match ask.what {
@@ -364,7 +364,7 @@ fn other_display(name: &str, has: Opens) -> String {
         _ => "vnc",
     };
     format!(
-        "guest {name} was started with `console {word}`: restart it, since the file has another one"
+        "guest {name} was started with `console {word}`: restart it, because the configuration has changed"
     )
 }
 
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_for_another_display_hears_that_the_guest_has_to_restart() {
+    fn a_page_of_another_display_kind_is_refused() {
         let words = other_display("mail", Opens::Spice);
         assert!(
             words.contains("started with `console spice`: restart it"),

@@ -31,8 +31,8 @@ impl GuestMachine {
                 reason => reason,
             },
             match text("action") {
-                "stop" => "; the guest is paused, and continued when the disk works again",
-                _ => "; the guest has got the error",
+                "stop" => "; the guest is paused, and continues when the disk works again",
+                _ => "; the error was reported to the guest",
             }
         );
         let is_known =
@@ -56,7 +56,7 @@ impl GuestMachine {
             self.note(if is_halted {
                 "a signal has stopped its process (state T)"
             } else {
-                "its process was continued by somebody else"
+                "its process was continued by another program"
             });
         }
     }

@@ -172,7 +172,8 @@ impl GuestRole {
     pub(super) fn volume_words(&self, name: &str, guest: &Guest) -> Option<String> {
         if let Some((other, what)) = self.kept_by(name) {
             return Some(format!(
-                "guest {other} has {what}, as it was started, until it shuts down: this guest starts then"
+                "guest {other} has {what} until it shuts down, because it was started with that: this guest \
+                 starts then"
             ));
         }
         uses(guest).find_map(|used| match self.volumes.states.get(&used.name) {
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_missing_when_it_has_been_without_a_break() {
+    fn a_copy_is_missing_after_continuous_absence() {
         let mut volumes = Volumes::default();
         volumes.hear(news(true), 1_000);
         volumes.hear(news(true), 9_000);

@@ -31,7 +31,7 @@ fn hello() -> ConnectionPurpose {
 }
 
 #[test]
-fn a_stream_that_has_ended_before_the_other_node_is_ready_comes_whole() {
+fn a_stream_that_ends_early_arrives_completely() {
     let [[alpha, beta], _] = trusted(61);
     let at = SocketAddr::new(beta.addresses["beta"][0], PORT);
     let listener = TcpListener::bind(at).unwrap();
@@ -83,7 +83,7 @@ fn a_stream_that_has_ended_before_the_other_node_is_ready_comes_whole() {
 }
 
 #[test]
-fn a_stream_whose_connection_was_reset_behind_it_comes_whole() {
+fn a_stream_before_a_reset_arrives_completely() {
     let [[alpha, beta], _] = trusted(62);
     let at = SocketAddr::new(beta.addresses["beta"][0], PORT);
     let mut carrier = NodeConnections::new().unwrap();

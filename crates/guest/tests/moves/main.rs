@@ -486,7 +486,7 @@ fn kill(pid: u64) {
 }
 
 #[test]
-fn a_guest_moves_to_and_fro_and_never_starts_again() {
+fn a_guest_moves_back_and_forth_without_a_restart() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = MigrationFixture::new(1, 0);
     for from in [0, 1, 0] {
@@ -558,7 +558,7 @@ fn an_order_goes_to_the_node_that_has_the_guest() {
 }
 
 #[test]
-fn a_guest_whose_move_fails_goes_on_where_it_was() {
+fn a_guest_whose_move_fails_continues_on_its_node() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = MigrationFixture::new(2, 200_000);
     let pid = site.process(0);
@@ -595,7 +595,7 @@ fn move_to_a_node_ends_when_its_certificate_is_revoked() {
 }
 
 #[test]
-fn a_guest_whose_node_is_configured_otherwise_does_not_move() {
+fn a_guest_does_not_move_between_different_configurations() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = MigrationFixture::new(3, 0);
     let pid = site.process(0);
@@ -614,7 +614,7 @@ fn a_guest_whose_node_is_configured_otherwise_does_not_move() {
 }
 
 #[test]
-fn a_guest_that_cannot_move_from_a_drained_node_shuts_down_if_it_is_told_to() {
+fn an_immovable_guest_of_a_drained_node_shuts_down_on_request() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = MigrationFixture::new(18, 0);
     site.roles[1].change(&guests("beta", 65)).unwrap();
@@ -635,7 +635,7 @@ fn a_guest_that_cannot_move_from_a_drained_node_shuts_down_if_it_is_told_to() {
 }
 
 #[test]
-fn a_guest_whose_role_is_killed_in_its_move_goes_on_at_one_node() {
+fn a_kill_during_a_move_leaves_one_instance() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = MigrationFixture::new(4, 200_000);
     site.order(0);
@@ -665,13 +665,13 @@ fn paused_for_the_switch(network: u8) -> (MigrationFixture, u64) {
     site.stopped = Some(1);
     site.until("is paused", |site| {
         let why = site.subject(0).why;
-        why.contains("paused: its volumes change over") && !site.runs(0)
+        why.contains("paused: its volumes are switched to the target") && !site.runs(0)
     });
     (site, pid)
 }
 
 #[test]
-fn a_guest_that_is_paused_for_the_switch_goes_on_if_its_role_is_killed() {
+fn a_switching_guest_continues_if_its_role_is_killed() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let (mut site, pid) = paused_for_the_switch(5);
     // The next role does not know where to move it.
@@ -684,7 +684,7 @@ fn a_guest_that_is_paused_for_the_switch_goes_on_if_its_role_is_killed() {
 }
 
 #[test]
-fn a_guest_that_is_paused_for_the_switch_goes_on_if_the_other_role_is_killed() {
+fn a_switching_guest_continues_if_the_other_role_is_killed() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let (mut site, pid) = paused_for_the_switch(6);
     site.again(1);
@@ -695,7 +695,7 @@ fn a_guest_that_is_paused_for_the_switch_goes_on_if_the_other_role_is_killed() {
 }
 
 #[test]
-fn a_guest_that_is_paused_for_the_switch_goes_on_if_the_other_node_is_silent() {
+fn a_switching_guest_continues_if_the_other_node_is_silent() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let (mut site, pid) = paused_for_the_switch(7);
     site.until("stays", |site| site.subject(0).words(NOT_MOVED).is_some());

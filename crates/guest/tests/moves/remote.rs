@@ -162,7 +162,7 @@ fn the_serial_terminal_is_connected_from_another_node() {
 }
 
 #[test]
-fn another_node_shows_the_guest_and_what_it_showed_last_is_kept() {
+fn a_remote_guest_is_shown_with_its_last_known_state() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = MigrationFixture::new(15, 0);
     let shown = |name: &str| GuestOrder::Shown {

@@ -70,7 +70,7 @@ impl MigrationFixture {
 }
 
 #[test]
-fn a_guest_on_storage_starts_elsewhere_only_when_its_node_is_off_or_it_ended_in_order() {
+fn a_storage_guest_starts_elsewhere_only_after_a_confirmed_stop() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("tgtd");
     let target = start(Some(["evenkeel", "twelve-bytes"]));
@@ -136,7 +136,7 @@ fn a_guest_on_storage_starts_elsewhere_only_when_its_node_is_off_or_it_ended_in_
 }
 
 #[test]
-fn a_guest_on_storage_that_was_killed_starts_on_its_node_alone() {
+fn a_killed_storage_guest_starts_only_on_its_node() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("tgtd");
     let (_target, mut site) = on_alpha(17, 0);
@@ -197,7 +197,7 @@ fn a_guest_whose_volume_cannot_move_is_not_paused_for_it() {
 }
 
 #[test]
-fn a_guest_on_storage_moves_while_it_counts() {
+fn a_storage_guest_moves_while_it_runs() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("tgtd");
     let target = start(None);

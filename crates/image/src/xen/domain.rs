@@ -141,7 +141,7 @@ pub fn read(file: &XenConfiguration, fallback: &str) -> XenDomain {
     if !file.values.contains_key("memory") {
         domain
             .notes
-            .push("no memory in the file: 128 MiB, as Xen has it".to_owned());
+            .push("no memory in the file: 128 MiB, the default of Xen".to_owned());
     }
     let items = |name: &str| {
         file.values
@@ -175,7 +175,7 @@ pub fn read(file: &XenConfiguration, fallback: &str) -> XenDomain {
         .filter(|name| !KNOWN.contains(&name.as_str()));
     domain
         .notes
-        .extend(unknown.map(|name| format!("'{name}' has no counterpart here")));
+        .extend(unknown.map(|name| format!("'{name}' has no equivalent")));
     domain.boot = boot;
     domain
 }
@@ -258,9 +258,9 @@ fn disk(item: &str) -> Result<Option<Disk>, String> {
     if is_cd || kind == "cdrom" {
         return Ok(None);
     }
-    let path = target_path(target).ok_or("no file and no block device")?;
+    let path = target_path(target).ok_or("neither a file nor a block device")?;
     let (name, partition) =
-        device_name(device).ok_or_else(|| format!("'{device}' is no device"))?;
+        device_name(device).ok_or_else(|| format!("'{device}' is not a device"))?;
     Ok(Some(Disk {
         path,
         name,
@@ -433,7 +433,7 @@ mod tests {
             (Some([0, 0x16, 0x3e, 0x12, 0x34, 0x56]), "xenbr0")
         );
         assert_eq!(vif.addresses.len(), 2);
-        assert_eq!(domain.notes, ["'pci' has no counterpart here"]);
+        assert_eq!(domain.notes, ["'pci' has no equivalent"]);
         assert_eq!(super::vif("bridge=br0\nfence exec x", false).bridge, "");
     }
 
@@ -450,7 +450,7 @@ mod tests {
         assert_eq!(domain.vifs.len(), 2);
         assert_eq!(
             domain.notes,
-            ["no memory in the file: 128 MiB, as Xen has it"]
+            ["no memory in the file: 128 MiB, the default of Xen"]
         );
     }
 }

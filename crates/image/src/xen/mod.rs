@@ -83,7 +83,7 @@ pub fn parse(text: &str) -> XenConfiguration {
         Some((end, _)) => {
             file.complain(
                 0,
-                format!("longer than {FILE_BYTES_MAX} characters: the rest is not read"),
+                format!("longer than {FILE_BYTES_MAX} characters: the rest is ignored"),
             );
             &text[..end]
         }
@@ -278,7 +278,7 @@ impl<'t> Tokens<'t> {
             Some(Token::Sign('=')) => {}
             other => {
                 self.held = other;
-                return Err("not an assignment: only NAME = VALUE is read, no code".to_owned());
+                return Err("not an assignment: only NAME = VALUE is supported, no code".to_owned());
             }
         }
         let value = self.value()?;
@@ -286,13 +286,13 @@ impl<'t> Tokens<'t> {
             None | Some(Token::End) => Ok(value),
             other => {
                 self.held = other;
-                Err("an expression that is not read: write its value".to_owned())
+                Err("unsupported expression: write its value".to_owned())
             }
         }
     }
 
     fn value(&mut self) -> Result<XenValue, String> {
-        let not_read = || "an expression that is not read: write its value".to_owned();
+        let not_read = || "unsupported expression: write its value".to_owned();
         match self.next() {
             Some(Token::Text(text)) => Ok(XenValue::Text(self.more(text)?)),
             Some(Token::Number(number)) => Ok(XenValue::Number(number)),
@@ -323,7 +323,7 @@ impl<'t> Tokens<'t> {
                 Some(Token::Text(more)) => text += &more,
                 Some(Token::Sign('+')) => match self.next() {
                     Some(Token::Text(more)) => text += &more,
-                    _ => return Err("an expression that is not read: write its value".to_owned()),
+                    _ => return Err("unsupported expression: write its value".to_owned()),
                 },
                 other => {
                     self.held = other;
@@ -342,7 +342,7 @@ impl<'t> Tokens<'t> {
                 Some(Token::Text(text)) => items.push(self.more(text)?),
                 Some(Token::Number(number)) => items.push(number.to_string()),
                 None => return Err("its list does not end".to_owned()),
-                Some(_) => return Err("an item that is not read: write it as a string".to_owned()),
+                Some(_) => return Err("unsupported item: write it as a string".to_owned()),
             }
             if items.len() > ITEMS_MAX {
                 return Err(format!("a list of more than {ITEMS_MAX} items"));
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_end_is_no_reason_to_read_the_rest_wrong() {
+    fn an_unterminated_value_does_not_affect_the_rest() {
         let file = parse("a = 'x\nb = 2\nc = [ 'y',\n");
         assert_eq!(file.values["a"], XenValue::Text("x".to_owned()));
         assert_eq!(file.values["b"], XenValue::Number(2));
@@ -422,13 +422,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_reported(text in ".{0,200}") {
+        fn random_text_is_parsed_or_reported(text in ".{0,200}") {
             // The results are checked by the tables above.
             let _ = parse(&text);
         }
 
         #[test]
-        fn any_pieces_are_read_or_reported(
+        fn random_fragments_are_parsed_or_reported(
             pieces in prop::collection::vec(
                 prop::sample::select(vec![
                     "a", "=", "'", "\"", "[", "]", "(", ")", ",", "\n", "\\", "#", "'''", "1", "0x", "+", "-", " ", ";",

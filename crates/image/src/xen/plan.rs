@@ -256,7 +256,7 @@ pub fn make(
         if let Some(defect) = &seen.defect {
             plan.steps.push(ConversionStep::before(
                 format!("{} ({}): {defect}", disk.path.display(), disk.name),
-                "the disk has to be read while nothing writes to it",
+                "the disk must not change while it is read",
                 format!(
                     "xl shutdown -w {}    # and: ls -l {}",
                     quoted(&domain.name),
@@ -279,7 +279,8 @@ pub fn make(
         System::Windows(windows) => plan.windows(windows),
         System::Unknown => plan.steps.push(ConversionStep::before(
             "find the system",
-            "no file system with /etc/fstab and no Windows was found: LVM within a disk and encrypted disks are not read",
+            "no file system with /etc/fstab and no Windows was found: LVM inside a disk and encrypted disks \
+             are not supported",
             "boot it from a rescue image: `boot iso …` in its section, with the disk imported by `evenkeel guest import`",
         )),
     }
@@ -308,12 +309,12 @@ impl ConversionPlan {
                 ConversionStep::here(
                     format!("copy {paths} into one disk with a partition table"),
                     "Xen gave the guest partitions without a disk; a BIOS boots disks",
-                    "each as a partition at a whole MiB (MBR); the originals are only read",
+                    "each as a partition aligned to 1 MiB (MBR); the originals are only read",
                 )
             } else {
                 ConversionStep::here(
                     format!("copy {paths}"),
-                    "everything that follows is done to the copy",
+                    "all following steps change the copy",
                     "qemu-img convert to a raw disk; the original is only read",
                 )
             };
@@ -326,7 +327,7 @@ impl ConversionPlan {
         if !traits.devices.is_empty() {
             self.steps.push(ConversionStep::here(
                 format!("fstab: {} by UUID", traits.devices.join(", ")),
-                "disks have other names here",
+                "disks have other names under QEMU",
                 "/etc/fstab is rewritten; the old one is /etc/fstab.xen",
             ));
         }
@@ -346,7 +347,7 @@ impl ConversionPlan {
             }
             None => self.steps.push(ConversionStep::before(
                 "a kernel with drivers for virtio in the image",
-                "there is none in its /boot: Xen started one of the host, or it is a kernel for Xen alone",
+                "there is none in its /boot: Xen used a kernel of the host, or the kernel supports Xen only",
                 "in the guest, before it is shut down: apt-get install linux-image-amd64 (on 32 bits: linux-image-686-pae)",
             )),
         }
@@ -363,13 +364,13 @@ impl ConversionPlan {
         };
         self.steps.push(ConversionStep::here(
             "login on ttyS0 instead of hvc0",
-            "the console of Xen is not there; `evenkeel guest console` is ttyS0",
+            "there is no Xen console; `evenkeel guest console` is ttyS0",
             format!("{terminal}; {how}"),
         ));
         if !traits.net_rules.is_empty() {
             self.steps.push(ConversionStep::here(
                 format!("remove {}", traits.net_rules.join(", ")),
-                "the rules keep the name eth0 for a card of Xen, and the new one would be eth1",
+                "the rules reserve the name eth0 for the Xen card, and the new card would be eth1",
                 "renamed to .xen",
             ));
         }
@@ -380,7 +381,7 @@ impl ConversionPlan {
         if choice.from_host {
             self.steps.push(ConversionStep::here(
                 format!("copy kernel {version} of the host into the image"),
-                "the image has none of its own",
+                "the image has no kernel",
                 "the file that the configuration names, to /boot",
             ));
         }
@@ -406,12 +407,12 @@ impl ConversionPlan {
         self.steps.push(match (domain.boot.is_uefi, is_gpt) {
             (true, _) => ConversionStep::here(
                 "grub.cfg with root= by UUID",
-                "the loader for UEFI is on the disk already",
+                "the UEFI boot loader is already on the disk",
                 "the old grub.cfg stays as .xen",
             ),
             (false, true) => ConversionStep::before(
                 "GRUB on a disk with a GPT",
-                "only a partition for it (BIOS boot) has room for it, and GRUB's own program finds that",
+                "GRUB needs a BIOS boot partition, which its own installer finds",
                 "in the guest, before it is shut down: apt-get install grub-pc && grub-install /dev/xvda, with a partition of \
                  1 MiB of the type BIOS boot",
             ),
@@ -429,17 +430,17 @@ impl ConversionPlan {
         match &windows.missing {
             Some(missing) if missing.is_empty() => self.steps.push(ConversionStep::here(
                 "Windows with drivers of virtio",
-                "viostor.sys and netkvm.sys are there",
-                "disk and card are virtio",
+                "viostor.sys and netkvm.sys are installed",
+                "disk and network card are virtio",
             )),
             Some(missing) => self.steps.push(ConversionStep::person(
                 format!("Windows without {}", missing.join(" and ")),
-                "it boots from IDE and has an e1000 until it has them",
+                "it uses IDE and e1000 until they are installed",
                 get,
             )),
             None => self.steps.push(ConversionStep::person(
-                "Windows, of which the drivers could not be read",
-                "it is taken as if it had none of virtio: IDE and e1000",
+                "Windows whose drivers could not be read",
+                "it is treated as having no virtio drivers: IDE and e1000",
                 get,
             )),
         }
@@ -450,40 +451,42 @@ impl ConversionPlan {
         if macs > 0 {
             self.steps.push(ConversionStep::here(
                 "keep the MAC addresses",
-                "DHCP and neighbours know them",
+                "DHCP servers and neighbours know them",
                 "`nic … mac` in the section below",
             ));
         }
         if domain.vifs.iter().any(|vif| vif.mac.is_none()) {
             self.steps.push(ConversionStep::person(
-                "a card without a MAC address in the configuration",
-                "Xen drew one at each start",
-                "`nic … mac` with the address that the guest has now (ip link), or without it for a fixed new one",
+                "a network card without a MAC address in the configuration",
+                "Xen generated one at each start",
+                "`nic … mac` with the current address of the guest (ip link), or without it for a new fixed \
+                 one",
             ));
         }
         for note in &domain.notes {
             self.steps.push(ConversionStep::person(
                 note.clone(),
-                "nothing is done about it",
+                "it is not converted",
                 "decide whether the guest needs it",
             ));
         }
         self.steps.push(ConversionStep::here(
             "test boot",
-            "a guest that does not boot is not brought onto the volume",
-            "QEMU as the guest will have it, without network, on a snapshot, until its serial terminal has a login prompt",
+            "a guest that does not boot is not copied to the volume",
+            "QEMU with the settings of the guest, without network, on a snapshot, until its serial terminal \
+             shows a login prompt",
         ));
         self.steps.push(ConversionStep::here(
             "fill the volume",
             "the copy becomes the disk of the guest",
-            "without zeroes, as `evenkeel volume import`",
+            "without zeroes, like `evenkeel volume import`",
         ));
         let addresses = domain.vifs.iter().flat_map(|vif| &vif.addresses);
         let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
         let (what, how) = if addresses.is_empty() {
             (
-                "announce the card".to_owned(),
-                "by RARP; with `address` behind `nic` by ARP as well",
+                "announce the network card".to_owned(),
+                "by RARP; with `address` in the line `nic` by ARP as well",
             )
         } else {
             (
@@ -493,7 +496,7 @@ impl ConversionPlan {
         };
         self.steps.push(ConversionStep::here(
             what,
-            "switches and neighbours find it at once",
+            "switches and neighbours learn its location at once",
             how,
         ));
     }
@@ -665,7 +668,7 @@ mod tests {
             "fstab: /dev/xvda2 by UUID",
             "update-initramfs, in a sandbox",
             "/etc/inittab and /etc/securetty",
-            "[you]    8. a card without a MAC address",
+            "[you]    8. a network card without a MAC address",
             "announce 192.0.2.25",
         ] {
             assert!(text.contains(words), "{words}: {text}");
@@ -704,7 +707,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_is_named_with_its_command_and_blocks() {
+    fn impossible_steps_name_their_command_and_block() {
         let domain = domain(PARTITIONS);
         let all = [
             seen("", &["swap"]),
@@ -744,7 +747,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_boots_with_what_it_has() {
+    fn windows_boots_with_its_installed_drivers() {
         let domain =
             domain("builder = 'hvm'\ndisk = ['phy:vg/win,hda,w']\nvif = ['model=rtl8139']");
         let plan = |missing: Option<Vec<String>>| {

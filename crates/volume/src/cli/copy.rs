@@ -34,15 +34,17 @@ pub fn definition(command: Command) -> Command {
     command
         .about("Copy a volume or a raw disk to a volume of another node")
         .long_about(
-            "Makes a volume of another node of the cluster equal to a source of this node. The connection is that of \
-             the volume roles: TLS 1.3 with certificates of the cluster, at TCP port 7444 of the other node. Data is \
+            "Copies a source of this node to a volume of another node of the cluster. It uses the \
+             connection of the volume roles: TLS 1.3 with certificates of the cluster, at TCP port 7444 of \
+             the other node. Data is \
              compressed, and zeroes are not sent.\n\nThe source is a volume of this node, NAME@SNAPSHOT, a raw file, a \
              block device, nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH. A word with a `/` is a path.\n\n\
              Checksums (SHA-256) of blocks of 64 KiB are compared first, and only blocks that differ are sent. So the \
-             same command continues a copy that was interrupted, and updates an older copy. A connection that \
-             breaks is tried again for 60 s. In the end the other node flushes the volume, reads it again, and both \
-             compare the checksum of the whole.\n\nThe target has to be served there, without clients, and not be \
-             smaller than the source; what is behind a shorter source becomes zeroes. Without `--yes` a target that \
+             same command continues a copy that was interrupted, and updates an older copy. A lost \
+             connection is retried for 60 s. At the end the other node flushes the volume, reads it again, \
+             and both compare the checksum of the whole volume.\n\nThe target must be served there, have no \
+             clients, and not be smaller than the source; the part after the end of a shorter source \
+             becomes zeroes. Without `--yes` a target that \
              holds other data than the source is refused, and nothing is written. Exit codes: 0 complete and equal, 1 failed, 130 interrupted.",
         )
         .after_help(
@@ -99,13 +101,14 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 }
 
 fn unfinished(from: &str, to: &str) -> String {
-    format!(". {to} may hold a part of {from} now: the same command continues the copy")
+    format!(". The copy of {from} to {to} is incomplete: the same command continues the copy")
 }
 
 fn words(error: &CopyError) -> String {
     match error {
         CopyError::Differs { .. } => format!(
-            "{error}: a client wrote to the target during the copy, or its disk returns other data than was written"
+            "{error}: a client wrote to the target during the copy, or its disk returns data that differs \
+             from what was written"
         ),
         CopyError::Broken(_) => format!(
             "{error}. If this happens at once: the other node may have an older version, or no volumes"
@@ -134,7 +137,7 @@ fn summary(sending: &CopyTransfer, shown: &ProgressDisplay) -> String {
         ),
     };
     format!(
-        "{}: sent {}{ratio}, {} equal already, {} zeroes, in {time}, {}/s; checksums are equal",
+        "{}: sent {}{ratio}, {} already equal, {} zeroes, in {time}, {}/s; checksums are equal",
         amount(total),
         amount(sent),
         amount(skipped),
@@ -161,7 +164,7 @@ fn prepare(matches: &ArgMatches, from: &str, to: &str) -> Result<Copy, Stopped> 
         instance,
         node: node.to_owned(),
         volume: volume.to_owned(),
-        run: random().map_err(|errno| format!("cannot draw a number: {errno}"))?,
+        run: random().map_err(|errno| format!("cannot generate a random number: {errno}"))?,
         source,
         sending,
     })
@@ -178,7 +181,7 @@ fn is_another(matches: &ArgMatches, from: &str, node: &str, volume: &str) -> Res
     };
     if copies.is_some_and(|copies| has(&copies)) {
         Err(format!(
-            "{node}:{volume} is volume '{from}' itself: both of its copies are kept equal without a command"
+            "{node}:{volume} is volume '{from}' itself: both of its copies are kept equal automatically"
         )
         .into())
     } else {
@@ -210,13 +213,14 @@ fn open(matches: &ArgMatches, from: &str) -> Result<(Instance, TransferSource), 
             }
         },
         (false, false) if !is_path && from.contains(':') => {
-            return Err(
-                format!("a source is on this node: run the command on the node of {from}").into(),
-            );
+            return Err(format!(
+                "the source must be on this node: run the command on the node of {from}"
+            )
+            .into());
         }
         (false, false) if !is_path => {
             find(&report, name)?;
-            return Err(format!("there is no volume and no file '{from}'").into());
+            return Err(format!("neither a volume nor a file '{from}' exists").into());
         }
         _ => {
             let mut source = TransferSource::open(from)?;
@@ -273,14 +277,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_has_what_was_sent_and_what_was_not() {
+    fn a_summary_has_sent_and_skipped_bytes() {
         let sending = CopyTransfer::default();
         sending.progress.total.store(10 << 30, Ordering::Relaxed);
         sending.progress.data.store(2 << 30, Ordering::Relaxed);
         sending.packed.store(1 << 30, Ordering::Relaxed);
         sending.skipped.store(5 << 30, Ordering::Relaxed);
         let text = summary(&sending, &ProgressDisplay::new("copying"));
-        let begin = "10.0 GiB: sent 2.0 GiB as 1.0 GiB (2.0:1), 5.0 GiB equal already, 3.0 GiB zeroes, in 0.0 s, ";
+        let begin = "10.0 GiB: sent 2.0 GiB as 1.0 GiB (2.0:1), 5.0 GiB already equal, 3.0 GiB zeroes, in \
+                     0.0 s, ";
         assert!(text.starts_with(begin), "{text}");
     }
 }

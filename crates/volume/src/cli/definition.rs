@@ -18,20 +18,22 @@ fn from() -> Arg {
         .long("from")
         .value_name("FILE")
         .action(ArgAction::Append)
-        .help("Read the section from this file, instead of asking the running instance")
+        .help("Read the section from this file, instead of the running instance")
 }
 
 pub fn volume(command: Command) -> Command {
     command
         .about("Show, create, copy and remove volumes")
         .long_about(
-            "Shows the volumes of a running `evenkeel run` of the same user, creates the one of a section, copies a \
-             whole one to or from a raw disk, takes snapshots, or removes one.\n\n`create` makes the files of a \
-             `backing file` or a logical volume, or writes the metadata of a `backing device`. It refuses what exists \
-             and a device that holds something, and names what; `--yes` then overwrites the content of the device. A running role serves the volume within a second.\n\n`remove` deletes the data of a \
-             volume that no running instance has in its configuration. Without `--yes` it shows what would \
-             go.\n\n`export` and `import` leave out what reads as zeroes, show how far they are, and wait up to 30 s \
-             for a server that is restarted. Exit codes: 0 complete, 1 failed, 130 interrupted.",
+            "Shows the volumes of a running `evenkeel run` of the same user, creates the one of a section, \
+             copies a whole one to or from a raw disk, takes snapshots, or removes one.\n\n`create` makes \
+             the files of a `backing file` or a logical volume, or writes the metadata of a `backing \
+             device`. It refuses existing volumes and devices that contain data, and names the content; \
+             `--yes` then overwrites the content of the device. A running role serves the volume within a \
+             second.\n\n`remove` deletes the data of a volume that no running instance has in its \
+             configuration. Without `--yes` it shows what would be deleted.\n\n`export` and `import` skip \
+             zeroes, show their progress, and wait up to 30 s for a server that is restarted. Exit codes: 0 \
+             complete, 1 failed, 130 interrupted.",
         )
         .after_help(
             "Examples:\n  evenkeel volume list\n  evenkeel volume show mail --json | jq .\n  \
@@ -79,7 +81,7 @@ fn lives() -> [Command; 7] {
             .about("Remove the block device of a volume; unmount it first")
             .arg(volume_name()),
         Command::new("remove")
-            .about("Delete the data of a volume that is not configured any more")
+            .about("Delete the data of a volume that is no longer configured")
             .arg(volume_name())
             .arg(from().conflicts_with("backing"))
             .arg(
@@ -87,7 +89,7 @@ fn lives() -> [Command; 7] {
                     .long("backing")
                     .value_names(["KIND", "PATH"])
                     .num_args(2)
-                    .help("Its backing, as its section had it: file DIRECTORY, device PATH, or lvm GROUP"),
+                    .help("Its backing, as in its former section: file DIRECTORY, device PATH, or lvm GROUP"),
             )
             .arg(flag("yes", "Delete it")),
     ]
@@ -98,12 +100,12 @@ fn copies() -> [Command; 2] {
         Command::new("export")
             .about("Write a whole volume to a new file or to standard output")
             .arg(volume_name())
-            .arg(Arg::new("FILE").help("The raw file to be made; `-` or none: standard output"))
+            .arg(Arg::new("FILE").help("The raw file to create; `-` or none: standard output"))
             .arg(
                 Arg::new("snapshot")
                     .long("snapshot")
                     .value_name("SNAPSHOT")
-                    .help("Write what the volume was at this snapshot"),
+                    .help("Export the volume at this snapshot"),
             ),
         Command::new("import")
             .about("Write a raw disk into a volume without clients")

@@ -32,19 +32,19 @@ pub fn commands() -> [Command; 6] {
                 "Moves a volume with two copies to the other node, from the node that serves it. Requests wait for \
                  some milliseconds; clients stay connected, and their requests go to the other node from then on. It \
                  is refused unless both copies are in sync.\n\nWith `--clients`, only clients of the other node may write \
-                 from then on, as after `volume admit`: for a guest that moves with its volume. Stop or pause the \
-                 client of this node before.",
+                 from then on, as after `volume admit`: for a guest that moves with its volume. First stop \
+                 or pause the client of this node.",
             )
             .arg(name())
-            .arg(flag("clients", "From then on only clients of the other node may write")),
+            .arg(flag("clients", "Then only clients of the other node may write")),
         Command::new("admit")
             .about("Let only the clients of one node write, or those of both again")
             .long_about(
-                "Lets only clients that are connected at NODE write to a volume with two copies, whichever node owns \
-                 it. Writes that others have under way end first; later ones fail (NBD's ESHUTDOWN). Reads are not \
-                 affected. The cluster keeps it: it is in force for the next owner, too, and until it is changed. So \
-                 a guest that was started or moved elsewhere cannot be damaged by an instance that was left behind. \
-                 `--all` ends it. Run it at the owner.",
+                "Lets only clients that are connected at NODE write to a volume with two copies, whichever \
+                 node owns it. Pending writes of others end first; later ones fail (NBD's ESHUTDOWN). Reads \
+                 are not affected. The cluster stores the setting: it also applies to the next owner, until \
+                 it is changed. So a guest that was started or moved elsewhere cannot be damaged by an \
+                 instance that was left behind. `--all` ends it. Run it at the owner.",
             )
             .arg(name())
             .arg(Arg::new("NODE").help("The node whose clients may write"))
@@ -53,14 +53,15 @@ pub fn commands() -> [Command; 6] {
         Command::new("adopt")
             .about("Declare this node's copy the valid one")
             .long_about(
-                "Declares the files or the device of a volume with one copy its own, where they are another volume's by \
-                 their metadata: after its section was renamed, and the files with it. \n\nDeclares this node's copy of a \
-                 volume with two copies the valid one, where the cluster has no record of \
-                 which copy is complete (the cluster was recreated, or the other node is not there yet), or where the copies \
-                 of its record are gone: the disk of the complete one was lost, or the volume was removed and created \
-                 again. It is refused while the other node serves, or is connected with a complete copy. A copy of the \
-                 other node that has data is kept and refused from then on; `volume resync --discard-mine` there has it \
-                 filled. It takes effect when this node has the volume's lease: `volume show` names the owner.",
+                "Assigns the files or the device of a volume with one copy to it if their metadata names \
+                 another volume: after its section and its files were renamed. \n\nDeclares this node's \
+                 copy of a volume with two copies the valid one, where the cluster has no record of which \
+                 copy is complete (the cluster was recreated, or the other node is not available yet), or \
+                 where the copies of its record are gone: the disk of the complete one was lost, or the \
+                 volume was removed and created again. It is refused while the other node serves, or is \
+                 connected with a complete copy. A copy of the other node that has data is kept and refused \
+                 from then on; `volume resync --discard-mine` there has it filled. It takes effect when \
+                 this node has the volume's lease: `volume show` names the owner.",
             )
             .arg(name())
             .arg(flag("yes", "Use this copy")),
@@ -68,30 +69,30 @@ pub fn commands() -> [Command; 6] {
             .about("Serve a volume with a copy that lost power, without the other one")
             .long_about(
                 "Serves a volume with the copy of this node, although the machine lost power and the other node, which \
-                 may have writes that this copy lacks, cannot be asked. Use it only if the other node is lost for \
-                 good.",
+                 may have writes that this copy lacks, is not reachable. Use it only if the other node is \
+                 permanently lost.",
             )
             .arg(name())
             .arg(flag("yes", "Serve with what this copy has")),
         Command::new("accept")
             .about("Use an incomplete volume as it is")
             .long_about(
-                "A command that replaces the content of a volume (`volume restore`, `volume import`, `guest restore`, \
-                 `guest import`, `guest clone`, `guest create`) marks it as incomplete before it writes, and removes the \
-                 mark at its end. If it is interrupted, the volume has parts of the old and of the new content, and \
-                 guests, machines of network boot and NBD clients are refused. Run the command again: when it ends well, \
-                 the volume is complete. `accept` removes the mark instead, and the volume is used as it is: its file \
-                 systems may be damaged.",
+                "A command that replaces the content of a volume (`volume restore`, `volume import`, `guest \
+                 restore`, `guest import`, `guest clone`, `guest create`) marks it as incomplete before it \
+                 writes, and removes the mark at its end. If it is interrupted, the volume has parts of the \
+                 old and of the new content, and guests, machines of network boot and NBD clients are \
+                 refused. Run the command again: when it succeeds, the volume is complete. `accept` removes \
+                 the mark instead, and the volume is used as it is: its file systems may be damaged.",
             )
             .arg(name())
             .arg(flag("yes", "Use the volume as it is")),
         Command::new("reopen")
-            .about("Open a volume with one copy again, after a flush of it failed")
+            .about("Reopen a volume with one copy after a failed flush")
             .long_about(
-                "Opens a volume with one copy again, after a flush of it failed and the disk is well again. Until then \
-                 each later flush fails, because the kernel may have dropped data that it could not write. Requests \
-                 under way end, and clients connect again. They have to write again what they wrote since the last \
-                 flush that succeeded: a file system is best checked first.",
+                "Opens a volume with one copy again, after a flush failed and the disk works again. Until then \
+                 each later flush fails, because the kernel may have dropped data that it could not write. \
+                 Pending requests end, and clients reconnect. They have to repeat all writes since the last \
+                 successful flush: check file systems first.",
             )
             .arg(name()),
     ]
@@ -114,8 +115,8 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let not_asked = |words| {
         format!(
-            "volume '{name}' was not handed over: {words}. A node whose role does not run gives its volumes up: \
-             `evenkeel volume show {name}` shows the owner"
+            "volume '{name}' was not handed over: {words}. A node whose role does not run releases its \
+             volumes: `evenkeel volume show {name}` shows the owner"
         )
     };
     let (instance, report) = load_volume_report(matches).map_err(not_asked)?;
@@ -150,7 +151,8 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
         Ok(HandOverResult::HandedOver) => return Ok(format!("{other} serves volume {name}\n")),
         Ok(HandOverResult::Refused(event)) => format!("volume '{name}' was {event}"),
         Ok(HandOverResult::InProgress(silence)) => format!(
-            "the hand-over takes long{silence}: `evenkeel volume show {name}` shows the progress"
+            "the hand-over takes longer than expected{silence}: `evenkeel volume show {name}` shows the \
+             progress"
         ),
         Err(words) => words,
     };
@@ -315,8 +317,8 @@ pub fn adopt(matches: &ArgMatches) -> Result<String, String> {
     confirmed(
         matches,
         |name| OfVolume::Adopt { name },
-        "this node's copy becomes the valid one. Writes that only the other node has are not served any more; its \
-         copy, if it has data, is refused and kept there",
+        "this node's copy becomes the valid one. Writes that only the other node has are no longer served; \
+         its copy, if it has data, is refused and kept there",
     )
 }
 
@@ -327,7 +329,7 @@ fn rename(matches: &ArgMatches, name: &str, backing: &Backing) -> Result<String,
     let found = opened.name().filter(|found| *found != name);
     let Some(found) = found.map(str::to_owned) else {
         return Err(format!(
-            "volume '{name}' has its own data, which needs no such order"
+            "volume '{name}' already has its own data: there is nothing to adopt"
         ));
     };
     let at = backing_words(backing);
@@ -340,7 +342,7 @@ fn rename(matches: &ArgMatches, name: &str, backing: &Backing) -> Result<String,
         .rename(name, backing)
         .map_err(|error| error.to_string())?;
     Ok(format!(
-        "volume {name} has the data of volume {found} in {at} now; it is served within a few seconds\n"
+        "volume {name} now has the data of volume {found} in {at}; it is served within a few seconds\n"
     ))
 }
 
@@ -386,7 +388,7 @@ fn confirmed(
     let (instance, report) = load_volume_report(matches)?;
     if VolumeReport::of(find(&report, &name)?).copies.is_none() {
         return Err(format!(
-            "volume '{name}' has one copy, which needs no such order"
+            "volume '{name}' has one copy: this command is for volumes with two"
         ));
     }
     if !matches.get_flag("yes") {

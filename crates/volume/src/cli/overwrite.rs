@@ -109,8 +109,8 @@ impl Overwrite {
             }
             if begun.elapsed() >= RECORD_MAX {
                 return Err(format!(
-                    "that was not stored within {} s: a volume with two copies needs its owner and a majority of the \
-                     cluster (`evenkeel volume show {}`)",
+                    "the mark was not stored within {} s: a volume with two copies needs its owner and a \
+                     majority of the cluster (`evenkeel volume show {}`)",
                     RECORD_MAX.as_secs(),
                     self.name
                 ));
@@ -157,8 +157,8 @@ pub fn accepted(matches: &ArgMatches, name: &str) -> Result<(), String> {
     while incomplete(matches, name)?.is_some() {
         if begun.elapsed() >= RECORD_MAX {
             return Err(format!(
-                "it was not stored within {} s that volume '{name}' is used as it is: `evenkeel volume show {name}` says \
-                 whether it has an owner",
+                "the order to use volume '{name}' as it is was not stored within {} s: `evenkeel volume \
+                 show {name}` shows whether it has an owner",
                 RECORD_MAX.as_secs()
             ));
         }

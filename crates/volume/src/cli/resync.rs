@@ -27,17 +27,18 @@ const DISCARD_MAX: Duration = Duration::from_secs(10);
 
 pub fn command() -> Command {
     Command::new("resync")
-        .about("Compare the other copy as a whole, or give up a copy that has diverged")
+        .about("Compare the whole other copy, or discard a copy that has diverged")
         .long_about(
-            "Takes the other copy of a volume out of sync, compares all of it by checksums, and sends it what \
-             differs. Run it on the owner, whose copy is the valid one: after a disk was repaired or replaced, or if you \
-             doubt the other copy. Clients go on, with priority; until the end of the resync the volume depends on the \
-             owner. It shows the progress; ^C ends the command, not the resync. A resync after a connection was lost \
-             begins by itself and needs no command.\n\nWith `--discard-mine`, on the node whose copy is refused (state \
-             `refused`, after copies have diverged): gives up this copy for that of the other node. Without `--yes` it \
-             shows what would be lost. With it, it takes a snapshot of this copy where the backing can (a file on XFS \
-             or btrfs, a thin logical volume), then has the copy filled by the other node. Nothing is ever discarded \
-             without this command.",
+            "Takes the other copy of a volume out of sync, compares all of it by checksums, and sends it \
+             what differs. Run it on the owner, whose copy is the valid one: after a disk was repaired or \
+             replaced, or if you doubt the other copy. Clients continue, with priority; until the end of \
+             the resync only the owner has all data. It shows the progress; ^C ends the command, not the \
+             resync. A resync after a connection was lost begins by itself and needs no command.\n\nWith \
+             `--discard-mine`, on the node whose copy is refused (state `refused`, after copies have \
+             diverged): discards this copy in favour of that of the other node. Without `--yes` it shows \
+             what would be lost. With it, it takes a snapshot of this copy where the backing can (a file on \
+             XFS or btrfs, a thin logical volume), then has the copy filled by the other node. Nothing is \
+             ever discarded without this command.",
         )
         .after_help(
             "Examples:\n  evenkeel volume resync mail\n  evenkeel volume resync mail --from here\n  \
@@ -54,7 +55,7 @@ pub fn command() -> Command {
             flag("changed", "Send only what the other copy is known to lack, at once instead of at the next attempt")
                 .conflicts_with("discard-mine"),
         )
-        .arg(flag("discard-mine", "Give up the copy of this node").conflicts_with("source"))
+        .arg(flag("discard-mine", "Discard the copy of this node").conflicts_with("source"))
         .arg(flag("yes", "Discard it").requires("discard-mine"))
 }
 
@@ -101,8 +102,8 @@ fn from(source: &str, subject: &Subject, names: (&str, &str, &str)) -> Result<()
     }
     Err(if is_owner {
         format!(
-            "the owner's copy is the valid one, and the owner of volume '{name}' is {me}. To take the copy of {other}, \
-             first run `evenkeel volume hand-over {name}`. Nothing was changed"
+            "the owner's copy is the valid one, and the owner of volume '{name}' is {me}. To use the copy \
+             of {other}, first run `evenkeel volume hand-over {name}`. Nothing was changed"
         )
     } else {
         format!("run it on {other}, the owner of volume '{name}'. Nothing was changed")
@@ -127,7 +128,7 @@ fn follow(
         if !is(OWNER_HERE) && ordered.elapsed() >= EFFECT {
             shown.clear();
             return Err(format!(
-                "this node does not serve volume '{name}' any more: the other node goes on with the resync if it \
+                "this node no longer serves volume '{name}': the other node continues the resync if it \
                  serves. `evenkeel volume show {name}` shows the state"
             ));
         }
@@ -169,8 +170,8 @@ fn discard(
     if VolumeReport::of(subject).state != PublishedVolumeState::Refused {
         return Err(match subject.value(OWNER_HERE) {
             Some(1) => format!(
-                "this node owns volume '{name}', so its copy is the valid one. If the copy of {other} is refused, give \
-                 that one up there. Nothing was changed"
+                "this node owns volume '{name}', so its copy is the valid one. If the copy of {other} is \
+                 refused, discard that one there. Nothing was changed"
             ),
             _ => format!(
                 "the copy of this node is not refused (state: {}), so there is nothing to discard. Nothing was \
@@ -227,7 +228,7 @@ fn began(matches: &ArgMatches, name: &str) -> Result<(), String> {
 
 fn summary(snapshot: Option<&Snapshot>, name: &str, me: &str, other: &str) -> String {
     let kept = match snapshot {
-        Some(one) => format!("; what it was is snapshot {}", one.name()),
+        Some(one) => format!("; its previous state is snapshot {}", one.name()),
         None => String::new(),
     };
     format!(
@@ -243,13 +244,16 @@ fn lost(subject: &Subject, spec: &Spec, name: &str, me: &str, other: &str) -> St
         None => String::new(),
     };
     let keeps = match &spec.backing {
-        Backing::File(_) => "a snapshot of it is taken first if the file system can (XFS, btrfs)",
+        Backing::File(_) => {
+            "a snapshot of it is taken first if the file system supports it (XFS, btrfs)"
+        }
         Backing::Lvm(logical) if logical.pool.is_some() => "a thin snapshot of it is taken first",
         _ => "this backing has no snapshots: its data is overwritten",
     };
     format!(
-        "nothing was changed. With `--yes` the copy of volume {name} on {me} ({}) is given up for that of {other}:\n  \
-         why it is refused: {}\n  written here and not on {other}: {written}{changed}\n  {keeps}",
+        "nothing was changed. With `--yes` the copy of volume {name} on {me} ({}) is discarded in favour of \
+         that of {other}:\n  why it is refused: {}\n  written here and not on {other}: {written}{changed}\n \
+          {keeps}",
         size_words(spec.size_bytes),
         subject.why
     )

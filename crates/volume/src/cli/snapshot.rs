@@ -156,15 +156,13 @@ pub(super) fn restore(matches: &ArgMatches) -> ExitCode {
                     transfer::warn_of_others(matches, &name, &ends.users);
                     let before = before.map_or_else(
                         || "it was incomplete before".to_owned(),
-                        |before| format!("what it was before is snapshot {before}"),
+                        |before| format!("the state before is snapshot {before}"),
                     );
-                    print(&format!(
-                        "volume {name} is what it was at {stamp}; {before}\n"
-                    ))
+                    print(&format!("volume {name} is restored to {stamp}; {before}\n"))
                 }
                 (Err(error), before) => {
                     let before = before.map_or(String::new(), |before| {
-                        format!(", or {before}, what it was before")
+                        format!(", or {before}, the state before")
                     });
                     error.exit(&format!(
                         ". Volume {name} is refused as incomplete until you restore it again{before}; or `evenkeel volume \

@@ -100,8 +100,8 @@ impl Users {
                 (Some((_, was)), Some((_, now))) if was == *now => {}
                 (None, None) => {
                     return Some(format!(
-                        "{other} is not connected, so it is not known whether volume {name} has clients there: what \
-                         they write is written when {other} is connected again"
+                        "{other} is not connected, so it is unknown whether volume {name} has clients \
+                         there: their writes are executed when {other} reconnects"
                     ));
                 }
                 _ => nodes.push(other),
@@ -113,7 +113,8 @@ impl Users {
         };
         (!nodes.is_empty()).then(|| {
             format!(
-                "another client may have used volume {name}{at} meanwhile. If it has written, do this again without it"
+                "another client may have used volume {name}{at} during the command. If it wrote, repeat the \
+                 command without it"
             )
         })
     }
@@ -262,7 +263,7 @@ pub fn export(matches: &ArgMatches) -> ExitCode {
                 partial.partial_path().display()
             ))
         }
-        (Err(error), None) => error.exit(". What was written is not the whole volume"),
+        (Err(error), None) => error.exit(". The output is incomplete"),
     }
 }
 
@@ -343,8 +344,8 @@ fn is_whole(from: &str) -> Result<(), String> {
         }
         format => {
             return Err(format!(
-                "{from} is no raw disk but {format}: `evenkeel guest import` reads vpc, and `qemu-img convert -O raw` makes a \
-                 raw disk of it; `--raw` imports it as it is"
+                "{from} is not a raw disk but {format}: `evenkeel guest import` reads vpc, and `qemu-img \
+                 convert -O raw` converts it to a raw disk; `--raw` imports it as it is"
             ));
         }
     }
@@ -451,8 +452,8 @@ fn prepare(
         let whole = client.offer().size;
         // Only the owner of two synchronised copies knows which blocks are empty.
         let perhaps = if users.there.is_some() && held >= whole {
-            ", as far as it is known here: if it is new, wait until `evenkeel volume list` shows both copies in sync, and run \
-                 this where it is `serving`"
+            ", as far as this node knows: if it is new, wait until `evenkeel volume list` shows both copies \
+             in sync, and run this on the node where it is `serving`"
         } else {
             ""
         };
@@ -560,7 +561,7 @@ fn free(
 
 fn not_raw(image: Image, from: &str) -> String {
     let so = format!("{from} is {image}, not a raw disk");
-    let anyway = "`--raw` takes it as it is";
+    let anyway = "`--raw` imports it as it is";
     match image {
         Image::Qemu(format) => format!(
             "{so}: `evenkeel guest import {from} NAME` imports it into the volumes of a guest, and reads no other file \
@@ -601,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_came_and_went_during_an_import_is_reported() {
+    fn a_transient_client_during_an_import_is_reported() {
         let before = users(4, Some(9));
         let words = |now: Users| now.changed(&before, "mail").unwrap_or_default();
         assert_eq!(words(users(5, Some(9))), "");
@@ -613,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_of_a_node_that_is_not_connected_are_said_to_be_unknown() {
+    fn clients_of_a_disconnected_node_are_unknown() {
         let before = users(4, None);
         let words = users(5, None).changed(&before, "mail").unwrap_or_default();
         assert!(words.contains("beta is not connected"), "{words}");

@@ -33,24 +33,27 @@ pub(super) fn command() -> Command {
     Command::new("verify")
         .about("Compare both copies of a volume while it is used, or check the only one")
         .long_about(
-            "Compares both copies of a volume by checksums, at the node that serves it, while clients use it. \
-             `resync-rate` limits it, and requests of clients come first. A terminal shows progress, rate and the time \
-             left; elsewhere there is a line every 30 s. What differs is printed as ranges of bytes, and nothing is \
-             changed.\n\nWithout checksums on disk nobody can know which copy is right. `--repair` copies what differs \
-             from the node that serves the volume, whose copy clients read, to the other one. Blocks that the serving \
-             node cannot read are only reported. With `verify yes`, blocks that do not match their checksums are known as \
-             the damaged ones, and `--repair` writes them from the other copy, at either node.\n\nA volume with one copy and `verify yes` is read as a whole and \
-             compared with its checksums on disk. Blocks that have none yet are only read; `evenkeel volume show` has the \
-             progress of building them.\n\nIt ends early, with a message, if the other copy is lost or the \
-             ownership moves. ^C and `--stop` end it. `evenkeel volume show` and the metrics have the last result. Exit \
-             codes: 0 both copies are equal or no damage, 1 differences or damage (also repaired ones) or not complete, 130 interrupted.",
+            "Compares both copies of a volume by checksums, at the node that serves it, while clients use \
+             it. `resync-rate` limits it, and requests of clients come first. A terminal shows progress, \
+             rate and the time left; elsewhere there is a line every 30 s. Differences are printed as \
+             ranges of bytes, and nothing is changed.\n\nWithout checksums on disk nobody can know which \
+             copy is right. `--repair` copies differing blocks from the node that serves the volume, whose \
+             copy clients read, to the other one. Blocks that the serving node cannot read are only \
+             reported. With `verify yes`, blocks that do not match their checksums are the damaged ones, \
+             and `--repair` rewrites them from the other copy, on either node.\n\nA volume with one copy \
+             and `verify yes` is read as a whole and compared with its checksums on disk. Blocks that have \
+             none yet are only read; `evenkeel volume show` has the progress of building them.\n\nIt ends \
+             early, with a message, if the other copy is lost or the ownership moves. ^C and `--stop` end \
+             it. `evenkeel volume show` and the metrics have the last result. Exit codes: 0 both copies are \
+             equal or no damage, 1 differences or damage (also repaired ones) or not complete, 130 \
+             interrupted.",
         )
         .arg(Arg::new("NAME").required(true).help("The volume"))
         .arg(flag(
             "repair",
-            "Copy what differs from this node, which serves the volume, to the other one",
+            "Copy differing blocks from this node, which serves the volume, to the other one",
         ))
-        .arg(flag("stop", "End the verify that runs").conflicts_with("repair"))
+        .arg(flag("stop", "Stop the running verify").conflicts_with("repair"))
 }
 
 pub(super) fn main(matches: &ArgMatches) -> ExitCode {
@@ -81,7 +84,7 @@ fn stop(matches: &ArgMatches, name: &str) -> Result<String, String> {
     let (instance, report) = load_volume_report(matches)?;
     find(&report, name)?;
     let name = name.to_owned();
-    let text = format!("the verify of volume {name} ends\n");
+    let text = format!("the verify of volume {name} is being stopped\n");
     tell(&instance, &VolumeOrder::StopVerify { name })?;
     Ok(text)
 }
@@ -186,7 +189,7 @@ impl Watch {
             // The supervisor or the role may be restarting.
             Err(words) if is_late => {
                 return Err(format!(
-                    "the verify of volume '{name}' is not known: {words}"
+                    "the state of the verify of volume '{name}' is unknown: {words}"
                 ));
             }
             Err(_) => return Ok(None),
@@ -196,7 +199,7 @@ impl Watch {
             (None, began) if began == self.before || began.is_none() => {
                 return if is_late {
                     Err(format!(
-                        "the verify of volume '{name}' did not begin: `evenkeel volume show {name}`"
+                        "the verify of volume '{name}' did not start: `evenkeel volume show {name}`"
                     ))
                 } else {
                     Ok(None)

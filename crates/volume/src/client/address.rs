@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_server_is_refused() {
+    fn addresses_without_a_server_are_refused() {
         for (uri, error) in [
             ("http://x/", AddressError::Scheme),
             ("mail", AddressError::Scheme),

@@ -69,7 +69,7 @@ pub enum ClientError {
     /// The server accepts connections, but closes each of them instead of replying. QEMU does so
     /// if it cannot read a part of a damaged image.
     #[error(
-        "{address}: the server has closed {times} connections in a row at the same requests: what it reads from is \
+        "{address}: the server has closed {times} connections in a row at the same requests: its source is \
          probably damaged"
     )]
     Closes { address: Address, times: u32 },

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_is_the_same_after_compression_and_what_is_not_one_is_refused() {
+    fn chunks_survive_compression_and_invalid_ones_are_refused() {
         let mut packer = ChunkCompressor::default();
         let chunk: Vec<u8> = (0..CHUNK_BYTES).map(|at| (at / 100) as u8).collect();
         for _ in 0..2 {

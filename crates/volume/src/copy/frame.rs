@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_read_as_it_was_written_and_nothing_behind_it() {
+    fn every_kind_survives_its_encoding_without_trailing_bytes() {
         for frame in frames() {
             let mut written = bytes(&frame);
             written.push(9);
@@ -328,7 +328,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_frame_or_refused(
+        fn random_bytes_are_a_frame_or_refused(
             kind in 0_u8..16, flag in 0_u8..3, content in prop::collection::vec(any::<u8>(), 0..200)
         ) {
             let mut input = vec![kind, flag, 0, 0];

@@ -74,7 +74,9 @@ fn begin(
         )));
     }
     if from > chunk::count(size) {
-        return Err(CopyError::Protocol("a place behind the end of the source"));
+        return Err(CopyError::Protocol(
+            "an offset beyond the end of the source",
+        ));
     }
     let held = allocated(&mut reads).map_err(TransferError::from)?;
     let compares = held > 0 && !overwrites;
@@ -243,7 +245,7 @@ impl CopyReception<'_> {
         let begin = first * CHUNK_BYTES as u64;
         let end = self.next * CHUNK_BYTES as u64;
         if end > self.size {
-            return Err(CopyError::Protocol("zeroes behind the end of the source"));
+            return Err(CopyError::Protocol("zeroes beyond the end of the source"));
         }
         self.empty(begin, end)
     }
@@ -303,7 +305,7 @@ impl CopyReception<'_> {
 
     fn data(&mut self, chunk: u64, is_packed: bool, bytes: Vec<u8>) -> Result<(), CopyError> {
         let wanted = self.wanted.remove(&chunk);
-        let wanted = wanted.ok_or(CopyError::Protocol("a chunk that was not asked for"))?;
+        let wanted = wanted.ok_or(CopyError::Protocol("a chunk that was not requested"))?;
         let length = chunk::length(chunk, self.size);
         let bytes = if is_packed {
             chunk::unpack(&bytes, length)
@@ -335,7 +337,7 @@ impl CopyReception<'_> {
     /// compared.
     fn end(&mut self) -> Result<bool, CopyError> {
         if self.next != chunk::count(self.size) || !self.wanted.is_empty() {
-            return Err(CopyError::Protocol("an end before all was sent"));
+            return Err(CopyError::Protocol("an end of the copy before all data"));
         }
         let size = self.reads.offer().size;
         self.empty(self.rounded(self.size), size)?;

@@ -30,12 +30,12 @@ pub struct LogicalVolume {
 pub enum LvmError {
     #[error("cannot start {0}: install LVM (lvm2)")]
     NoProgram(&'static str),
-    #[error("there is no volume group '{0}': `vgs` lists those that there are")]
+    #[error("there is no volume group '{0}': `vgs` lists the existing groups")]
     NoGroup(String),
     #[error("volume group '{group}' has no thin pool '{pool}'")]
     NoPool { group: String, pool: String },
     #[error(
-        "logical volume {0} exists and was not made by `evenkeel volume create`: it is left alone"
+        "logical volume {0} exists and was not created by `evenkeel volume create`: it is not changed"
     )]
     NotOurs(String),
     #[error("there is no logical volume {0}")]
@@ -47,7 +47,7 @@ pub enum LvmError {
         program: &'static str,
         words: String,
     },
-    #[error("{0} printed something that is not understood")]
+    #[error("{0} printed unexpected output")]
     Output(&'static str),
 }
 

@@ -76,7 +76,7 @@ pub enum DeviceError {
     #[error("{0} exists already: remove the volume first, or choose another name")]
     Exists(PathBuf),
     /// The last path component is a symbolic link, whose target could change.
-    #[error("{0} is a symbolic link: use the path that it leads to")]
+    #[error("{0} is a symbolic link: use its target path")]
     Symlink(PathBuf),
     #[error("{path} is not a {expected}")]
     Kind {
@@ -88,8 +88,8 @@ pub enum DeviceError {
     #[error("{path} is too small: {has} bytes for data, the volume needs {needs}")]
     TooSmall { path: PathBuf, has: u64, needs: u64 },
     #[error(
-        "{path} is of volume '{found}': its files were renamed, copied or swapped. Put them back; or, if volume '{name}' \
-         is to have this data, run `evenkeel volume adopt {name} --yes`"
+        "{path} is of volume '{found}': its files were renamed, copied or swapped. Restore them; or, if \
+         volume '{name}' should use this data, run `evenkeel volume adopt {name} --yes`"
     )]
     OfOther {
         path: PathBuf,

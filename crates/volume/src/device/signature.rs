@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn every_signature_of_the_table_is_found_at_its_place() {
+    fn every_signature_is_found_at_its_offset() {
         for (name, place, bytes) in TABLE {
             let at = match *place {
                 Start(at) | Steps(at, ..) => at,
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn zeroes_are_nothing_and_a_short_disk_is_looked_at_as_far_as_it_goes() {
+    fn zeroes_and_short_disks_have_no_signature() {
         assert_eq!(look(&disk()), []);
         for length in [0, 1, 511, 512, 1081, 4096, 70_000] {
             assert_eq!(look(&vec![0; length]), []);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_mkfs_and_others_leave_is_named_in_words() {
+    fn signatures_of_mkfs_and_others_are_named() {
         let mut disk = disk();
         disk[510..512].copy_from_slice(&[0x55, 0xaa]);
         disk[512..520].copy_from_slice(b"EFI PART");

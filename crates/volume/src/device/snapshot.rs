@@ -101,7 +101,7 @@ impl SnapshotReason {
         match self {
             SnapshotReason::Manual => "",
             SnapshotReason::Scheduled => "scheduled",
-            SnapshotReason::BeforeResync => "of this copy before a resync that has not ended",
+            SnapshotReason::BeforeResync => "of this copy before an unfinished resync",
             SnapshotReason::Discarded => "of the copy that was discarded",
             SnapshotReason::Guest(_) => "with all disks of its guest",
         }
@@ -124,7 +124,8 @@ pub struct Snapshot {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SnapshotError {
     #[error(
-        "snapshots need `backing file` on XFS or btrfs, or a thin logical volume: a {0} has none here"
+        "snapshots need `backing file` on XFS or btrfs, or a thin logical volume: a {0} does not support \
+         them here"
     )]
     Backing(&'static str),
     #[error(
@@ -143,8 +144,8 @@ pub enum SnapshotError {
     #[error("volume '{name}' has no snapshot '{stamp}': `evenkeel volume show {name}` lists them")]
     Missing { name: String, stamp: String },
     #[error(
-        "volume '{0}' is incomplete, because a command replaces its content or was interrupted: `evenkeel volume show \
-         {0}` says which"
+        "volume '{0}' is incomplete, because a command replaces its content or was interrupted: `evenkeel \
+         volume show {0}` shows which"
     )]
     Incomplete(String),
     #[error(transparent)]

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn flushes_that_wait_share_the_next_one() {
+    fn waiting_flushes_share_the_next_one() {
         let mut commit = Commit::default();
         assert!(commit.ask(Token(1)));
         commit.changed();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failed_flush_every_later_one_fails_until_it_is_forgiven() {
+    fn flushes_fail_after_a_failure_until_it_is_reset() {
         let mut commit = Commit::default();
         let failure = Failure::Io(Errno::IO);
         assert!(commit.ask(Token(1)));

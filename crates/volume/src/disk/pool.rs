@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_takes_all_leaves_each_other_its_share() {
+    fn a_greedy_account_leaves_each_other_its_share() {
         let pool = Pool::new().unwrap();
         let greedy = pool.account();
         let held: Vec<Buffer> = std::iter::from_fn(|| pool.take(&greedy, 4096)).collect();

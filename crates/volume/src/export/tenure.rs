@@ -351,11 +351,11 @@ pub(super) fn may_open(
     let used = |words: &str| Err(OpenRefusal::Used(words.to_owned()));
     match (holder, elsewhere) {
         (_, OtherNodeUse::Unknown) if reconnects(user) => Err(OpenRefusal::Unknown),
-        (_, OtherNodeUse::Unknown) => {
-            used("the other node may have a user of the volume: it has one user at a time")
-        }
+        (_, OtherNodeUse::Unknown) => used(
+            "the other node may have a user of the volume: only one user at a time is possible",
+        ),
         (_, OtherNodeUse::Clients | OtherNodeUse::Shared | OtherNodeUse::User) => {
-            used("the other node has a user of the volume: it has one user at a time")
+            used("the other node has a user of the volume: only one user at a time is possible")
         }
         (Some(VolumeUser::User { name, .. }), OtherNodeUse::Free) if name == own => Ok(()),
         (None, OtherNodeUse::Free) if reconnects(user) => used(
@@ -363,7 +363,7 @@ pub(super) fn may_open(
         ),
         (None, OtherNodeUse::Free) => Ok(()),
         (Some(other), OtherNodeUse::Free) => used(&format!(
-            "{other} uses the volume: it has one user at a time"
+            "{other} uses the volume: only one user at a time is possible"
         )),
     }
 }
@@ -409,7 +409,7 @@ mod tests {
         let new = grant("guest/new", false);
         let old = [ConnectionUser::Named("guest/old")];
         let has = holder(old.into_iter(), None, Some(&new));
-        let words = "guest old uses the volume: it has one user at a time".to_owned();
+        let words = "guest old uses the volume: only one user at a time is possible".to_owned();
         assert_eq!(
             may_open("guest/new", has.as_ref(), OtherNodeUse::Free, None),
             Err(OpenRefusal::Used(words))

@@ -72,7 +72,7 @@ fn its_size_may_be_that_of_the_storage_and_any_number_of_nodes_may_use_it() {
 }
 
 #[test]
-fn what_could_become_an_option_of_qemu_is_refused() {
+fn values_that_could_become_qemu_options_are_refused() {
     for (backing, words) in [
         ("nfs storage:/srv/mail.img", "not an IP address"),
         ("nfs 10.0.0.9:srv", "not an IP address and a path"),

@@ -233,7 +233,7 @@ fn a_copy_that_gets_its_identity_or_grows_keeps_its_bits() {
 }
 
 #[test]
-fn what_is_not_ours_is_refused_in_words() {
+fn foreign_metadata_is_refused_with_a_message() {
     let (_, disk) = created();
     let refusal = |disk: &[u8]| Metadata::load(disk, Some(ID)).unwrap_err();
     assert_eq!(refusal(&[]), LayoutError::Empty);
@@ -300,7 +300,7 @@ proptest! {
 
     /// Interrupts the last store: some of its sectors are written, some torn, some lost.
     #[test]
-    fn a_store_that_is_cut_off_leaves_either_head(
+    fn an_interrupted_store_leaves_either_head(
         changes in changes(),
         cut in any::<proptest::sample::Index>(),
         kept in any::<u64>(),

@@ -57,23 +57,23 @@ pub(super) enum Opening {
 pub enum GreetingError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("the other side does not speak the protocol of volumes, or another version of it")]
+    #[error("the other side does not use the volume protocol, or uses another version")]
     Foreign,
     #[error("TLS: {0}")]
     Tls(rustls::Error),
-    #[error("the other side uses TLS: `plain` has to be in the files of both nodes, or of neither")]
+    #[error("the other side uses TLS: `plain` must be set on both nodes, or on neither")]
     UsesTls,
-    #[error("the other side ended the handshake of TLS: its file may say `plain`")]
+    #[error("the other side ended the TLS handshake: it may be configured with `plain`")]
     NoTls,
-    #[error("the other side has no certificate of a present node of this cluster")]
+    #[error("the other side has no certificate of a current node of this cluster")]
     Stranger,
-    #[error("the other side says that it is '{says}', and has the certificate of '{is}'")]
+    #[error("the other side claims to be '{says}', but has the certificate of '{is}'")]
     OtherCertificate { says: String, is: String },
-    #[error("{from} has no copy of '{volume}' that runs")]
+    #[error("{from} has no running copy of '{volume}'")]
     NoVolume { from: String, volume: String },
     #[error(
-        "{from} closed the connection: it has no copy of '{volume}' that runs, its file says `plain`, \
-         or it does not accept this node: `evenkeel volume show {volume}` on {from} says why"
+        "{from} closed the connection: it has no running copy of '{volume}', it is configured with `plain`, \
+         or it does not accept this node: `evenkeel volume show {volume}` on {from} shows why"
     )]
     Closed { from: String, volume: String },
     #[error("the node at the other end is '{from}' and expects '{to}': check `link` and `on`")]
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_is_read_as_it_was_written_and_nothing_behind_it() {
+    fn a_greeting_survives_its_encoding_without_trailing_bytes() {
         let greeting = greeting("mail", "alpha", "beta");
         let mut bytes = Vec::new();
         greeting.write(&mut bytes).unwrap();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_greeting_is_refused_within_bounds() {
+    fn invalid_greetings_are_refused_within_bounds() {
         let mut bytes = Vec::new();
         greeting("mail", "alpha", "beta").write(&mut bytes).unwrap();
         for place in 0..bytes.len() {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_announced_in_a_way_that_no_link_takes_for_its_own() {
+    fn a_copy_announcement_is_no_replication_greeting() {
         let greeting = CopyGreeting {
             volume: "mail".to_owned(),
             from: "alpha".to_owned(),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_mean_each_other_and_the_same_volume() {
+    fn both_sides_must_name_each_other_and_one_volume() {
         let ours = greeting("mail", "alpha", "beta");
         assert!(ours.fits(&greeting("mail", "beta", "alpha")).is_ok());
         for (volume, from, to) in [

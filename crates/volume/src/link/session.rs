@@ -23,11 +23,11 @@ pub enum LinkError {
     Closed,
     #[error("{0}")]
     Io(Errno),
-    #[error("damaged on the way: the head of a frame has a wrong checksum")]
+    #[error("damaged in transit: a frame header has a wrong checksum")]
     Head,
-    #[error("damaged on the way: a payload has a wrong checksum")]
+    #[error("damaged in transit: a payload has a wrong checksum")]
     Payload,
-    #[error("damaged on the way: TLS cannot read a record")]
+    #[error("damaged in transit: TLS cannot decode a record")]
     Record,
     #[error(
         "the cluster no longer accepts the certificate of the other node: it was removed, or the CA has changed"

@@ -36,15 +36,15 @@ impl Copies<'_> {
         }
         if self.listed[0] && self.belongs {
             return Some(
-                "the cluster knows that this copy is complete, so there is nothing to adopt: it serves when it has the \
-                 lease, or `evenkeel volume show` says why not"
+                "the cluster knows that this copy is complete, so there is nothing to adopt: it serves when \
+                 it has the lease, or `evenkeel volume show` shows why not"
                     .to_owned(),
             );
         }
         if self.there == Some(true) && self.listed[1] {
             return Some(format!(
-                "{other} is connected, and its copy is complete as far as the cluster knows. If it cannot serve, \
-                 `evenkeel volume show` there says why; if its copy is to be given up, stop that node first"
+                "{other} is connected, and its copy is complete as far as the cluster knows. If it cannot \
+                 serve, `evenkeel volume show` there shows why; to discard its copy, stop that node first"
             ));
         }
         if self.has_data || other.is_empty() {
@@ -70,16 +70,15 @@ impl Copies<'_> {
         match (self.has_data, self.there) {
             (false, Some(false)) => Some(format!(
                 "the cluster's record is of an earlier volume of this name, and both copies are new and empty. If they \
-                 were removed on purpose, {adopt} begins a new volume; otherwise bring back one of the disks"
+                 were removed on purpose, {adopt} begins a new volume; otherwise restore one of the disks"
             )),
             (true, Some(false)) if !self.listed[0] => Some(format!(
-                "the complete copy was that of {other}, where there is a new and empty one now. Bring back its disk as \
-                 it was; or {adopt} goes on with this copy, without what was written since it was complete"
+                "the complete copy was that of {other}, which now has a new and empty one. Restore its \
+                 previous disk; or {adopt} continues with this copy, without later writes"
             )),
             (false, _) if self.listed == [true, false] => Some(format!(
-                "the complete copy was on this node, where there is a new and empty one now. Bring back the disk as it \
-                 was; or {adopt} on {other} goes on with the copy there, without what was written since that was \
-                 complete"
+                "the complete copy was on this node, which now has a new and empty one. Restore the \
+                 previous disk; or {adopt} on {other} continues with the copy there, without later writes"
             )),
             _ => None,
         }
@@ -198,7 +197,7 @@ mod tests {
     ];
 
     #[test]
-    fn nothing_that_is_complete_is_given_up_and_there_is_a_way_on_from_each_state() {
+    fn no_complete_copy_is_discarded_and_no_state_is_final() {
         for &(words, there, refused, gone) in ROWS {
             let has = |word| words.split(' ').any(|each| each == word);
             let copies = Copies {
@@ -261,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn two_new_copies_are_told_of_at_the_node_that_did_not_have_the_lease_last_too() {
+    fn two_new_copies_are_reported_on_both_nodes() {
         let scratch = ScratchDirectory::new().unwrap();
         let mut mirror = new_copy(&scratch);
         bed::learn(&mut mirror, "beta", 0, &earlier(7));
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_begins_a_new_history_is_not_told_of_as_an_empty_one() {
+    fn a_copy_with_a_new_history_is_not_reported_as_empty() {
         let scratch = ScratchDirectory::new().unwrap();
         let mut mirror = new_copy(&scratch);
         bed::learn(&mut mirror, "beta", 0, &earlier(7));

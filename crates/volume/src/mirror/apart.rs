@@ -35,7 +35,8 @@ fn reason(
         let is_meant = belongs(&kept, record, ME);
         return (!is_meant).then(|| {
             "this copy is not the one that the cluster knows: its files are those of another volume, of another \
-             history of this one, or of an earlier copy of this node. Were files renamed, swapped or restored?"
+             history of this one, or of an earlier copy of this node. Check whether files were renamed, \
+             swapped or restored"
                 .to_owned()
         });
     }
@@ -66,10 +67,11 @@ fn foreign_words(head: &layout::Superblock, names: &NodeNames) -> Option<String>
     let is_foreign = durable::kept(head, names).identity.is_foreign(ME);
     let node = &head.identity.as_ref().filter(|_| is_foreign)?.node;
     Some(format!(
-        "this is the copy of {node}, in the place of the copy of {me}: files or disks were swapped, restored or copied \
-         to the wrong node. Nothing on it is changed. Stop this node, put the files of {me} here and those of {node} \
-         back there, and start it. If this is the only copy, and the node {node} is {me} now: `evenkeel volume adopt`; \
-         if {node} serves the volume: `evenkeel volume resync --discard-mine` here"
+        "this is the copy of {node} instead of that of {me}: files or disks were swapped, restored or \
+         copied to the wrong node. Nothing on it is changed. Stop this node, restore the files of {me} here \
+         and those of {node} there, and start it. If this is the only copy, and the node {node} is {me} \
+         now: `evenkeel volume adopt`; if {node} serves the volume: `evenkeel volume resync --discard-mine` \
+         here"
     ))
 }
 
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_apart_if_it_has_a_history_of_its_own_and_never_if_it_is_complete_or_blank() {
+    fn only_a_copy_with_its_own_history_is_apart() {
         let theirs = Some(VolumeId([1; 16]));
         let of_other = record(InSync::One(OTHER));
         for (head, theirs, expected) in [

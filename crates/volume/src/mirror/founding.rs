@@ -72,8 +72,8 @@ fn both(mine: VolumeId, theirs: VolumeId) -> String {
         "both nodes have a volume of this name with data of its own"
     };
     format!(
-        "{what}: nothing is changed. `evenkeel volume adopt NAME --yes` begins with the copy of the node where it is \
-         run"
+        "{what}: nothing is changed. `evenkeel volume adopt NAME --yes` starts with the copy of the node \
+         where it is run"
     )
 }
 
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_never_given_up_and_nobody_guesses() {
+    fn data_is_never_discarded_by_a_guess() {
         use FoundingAction::{Creates, GivesWay, Records, Waits};
         for (mine, theirs, adopts, decided) in [
             (None, None, false, Waits),

@@ -326,7 +326,7 @@ fn first_record(random: &mut Random) -> Record {
 }
 
 #[test]
-fn no_frame_of_the_other_node_panics_or_reaches_beyond_the_volume() {
+fn random_frames_never_panic_or_exceed_the_volume() {
     for seed in seeds() {
         let mut random = Random::new(seed);
         let mut node = FuzzReplica::new(&mut random, seed);
@@ -373,7 +373,7 @@ fn no_frame_of_the_other_node_panics_or_reaches_beyond_the_volume() {
 }
 
 #[test]
-fn an_owner_that_asks_for_too_much_at_once_is_not_followed() {
+fn an_owner_with_too_many_requests_is_disconnected() {
     let mut random = Random::new(1);
     let mut node = FuzzReplica::new(&mut random, 1);
     node.feed(&mut random, Input::Connected(Session(1)));
@@ -407,7 +407,7 @@ impl Read for Counted<'_> {
 }
 
 #[test]
-fn no_greeting_panics_or_makes_anybody_read_without_a_bound() {
+fn random_greetings_never_panic_or_read_unboundedly() {
     let ours = Greeting {
         volume: "mail".to_owned(),
         from: "alpha".to_owned(),
@@ -452,7 +452,7 @@ fn no_greeting_panics_or_makes_anybody_read_without_a_bound() {
 }
 
 #[test]
-fn no_record_of_the_cluster_panics() {
+fn random_records_never_panic() {
     let names = NodeNames {
         me: "alpha".to_owned(),
         other: "beta".to_owned(),

@@ -34,7 +34,7 @@ impl Mirror {
         if is_used {
             (self.outside.say)(format!(
                 "{why}: the connections of clients here are closed, because they have cached what is no longer valid; \
-                 the process of a guest is ended"
+                 the process of a guest is killed"
             ));
         }
     }

@@ -56,7 +56,7 @@ impl Mirror {
     ) {
         if let Err(words) = &result {
             let what = match what {
-                SnapshotAction::Take => "no snapshot before the resync, which begins without one",
+                SnapshotAction::Take => "no snapshot before the resync, which starts without one",
                 SnapshotAction::Remove => "the snapshot from before the resync was not removed",
             };
             (self.outside.say)(format!("{what}: {words}"));
@@ -96,7 +96,7 @@ mod tests {
     use crate::replica::{CopyHeader, CopyIdentity, Epoch, Generation, Incarnation, VolumeId};
 
     #[test]
-    fn a_snapshot_comes_before_a_whole_copy_is_resynchronised_and_not_before_another_one() {
+    fn only_a_complete_copy_gets_a_snapshot_before_resync() {
         let before = |volume: Option<u8>, state| layout::Superblock {
             volume: volume.map(|byte| layout::VolumeId([byte; 16])),
             size_bytes: 1 << 20,

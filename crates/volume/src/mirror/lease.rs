@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_of_a_former_process_is_released_and_the_next_one_used() {
+    fn the_epoch_of_a_previous_process_is_released() {
         let mut lease = lease();
         let still = known(&lease, 4, 100, Some(1));
         assert_eq!(lease.apply_report(still), []);
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_that_the_cluster_cannot_have_granted_is_not_plausible() {
+    fn an_epoch_that_was_never_granted_is_implausible() {
         let mut lease = lease();
         assert!(lease.is_plausible(Epoch(4 + UNSEEN_MAX)));
         assert!(!lease.is_plausible(Epoch(u64::MAX)));
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_told_once_and_a_renewal_each_time() {
+    fn a_record_is_reported_once_and_a_renewal_each_time() {
         let mut lease = lease();
         let first = known(&lease, 5, 100, Some(1));
         lease.apply_report(first);
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_changed_while_the_lease_was_not_held_is_told_with_the_next_renewal() {
+    fn a_record_changed_without_the_lease_is_reported_at_renewal() {
         let mut lease = lease();
         let first = known(&lease, 5, 100, Some(1));
         lease.apply_report(first);
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cannot_be_read_is_not_taken_for_none() {
+    fn an_unreadable_record_is_not_treated_as_missing() {
         let mut lease = lease();
         let strange = |until| {
             let mut strange = known(&lease, 5, until, None);
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn the_word_of_an_operator_is_void_when_the_other_node_has_had_the_lease_since() {
+    fn an_order_is_void_after_a_lease_of_the_other_node() {
         let mut lease = lease();
         let by = |lease: &Lease, epoch, holder: &str| {
             let mut known = known(lease, epoch, 0, Some(1));

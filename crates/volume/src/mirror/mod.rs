@@ -116,7 +116,7 @@ pub enum MirrorError {
     Disk(#[from] DiskError),
     #[error("cannot wait for events: {0}")]
     Wait(Errno),
-    #[error("cannot draw an identity for the copy: {0}")]
+    #[error("cannot generate an identity for the copy: {0}")]
     Random(Errno),
     #[error("the copy became smaller: it is opened again")]
     Reopens,

@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_silent_when_it_was_heard_and_is_not_any_more() {
+    fn a_node_is_silent_after_its_last_heartbeat() {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let mut peer = Peer::new(Rc::new(epoll), 1, &Pool::new().unwrap());
         let now = Instant::now();

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_has_the_room_that_the_cluster_gives() {
+    fn a_record_fits_the_cluster_limit() {
         let long = names(&"a".repeat(63), &"b".repeat(63));
         let mut full = identified(InSync::Both(ME, OTHER));
         full.forks = (1..=FORKS_MAX as u64)
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_versions_that_know_no_epochs_are_read() {
+    fn records_of_versions_without_epochs_are_readable() {
         let names = names("alpha", "beta");
         let (mut bytes, mut before) = (vec![1], record(InSync::One(ME)));
         for number in [3_u64, 70_000] {
@@ -411,7 +411,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_of_anybody_are_a_record_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn random_bytes_are_a_record_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = names("alpha", "beta").decode(&bytes);
         }
     }

@@ -123,7 +123,7 @@ impl Mirror {
         let own = self.yielding_user();
         let has_lost = |own| self.peer.has_superseded(own);
         if own.is_some_and(|own| has_lost(own) || is_other && other != 0 && other != own) {
-            self.end_user("another user has had the volume at the other node");
+            self.end_user("another user has used the volume on the other node");
         }
     }
 
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn user_ends_that_lost_the_volume_while_the_nodes_were_apart() {
+    fn a_user_that_lost_the_volume_during_a_partition_ends() {
         let mut both = Connected::new();
         // Beta has had the user of alpha, another one meanwhile, and none now.
         both.reserve(SHARED_USER);

@@ -209,9 +209,9 @@ impl Mirror {
             && self.lease.adopts.is_none()
         {
             return Some(format!(
-                "only the copy of {node} is complete, and `on` does not name {node}: name it beside one of the two \
-                 nodes until the copy there is complete. If the copy of {node} is lost for good, `evenkeel volume \
-                 adopt NAME --yes` goes on with this one"
+                "only the copy of {node} is complete, and `on` does not name {node}: name it with one of \
+                 the two nodes until the copy there is complete. If the copy of {node} is permanently lost, \
+                 `evenkeel volume adopt NAME --yes` continues with this one"
             ));
         }
         if let Some(words) = self.gone() {
@@ -226,7 +226,7 @@ impl Mirror {
         match self.lease.founding.as_ref()? {
             FoundingAction::Waits if self.lease.names.other.is_empty() => Some(
                 "it is one of two copies, and the cluster has no record of which one is complete: \
-                 `evenkeel volume adopt NAME --yes` goes on with this one"
+                 `evenkeel volume adopt NAME --yes` continues with this one"
                     .to_owned(),
             ),
             FoundingAction::Waits => Some(format!(
@@ -236,7 +236,7 @@ impl Mirror {
             FoundingAction::Refuses(words) => Some(words.clone()),
             FoundingAction::Unreadable => Some(
                 "the cluster's record of this volume is of a newer version of Evenkeel, or damaged: update this node. \
-                 If no node can read it, `evenkeel volume adopt NAME --yes` goes on with this node's copy"
+                 If no node can read it, `evenkeel volume adopt NAME --yes` continues with this node's copy"
                     .to_owned(),
             ),
             FoundingAction::Creates | FoundingAction::Records | FoundingAction::GivesWay => None,

@@ -173,8 +173,8 @@ impl Mirror {
         self.shown.is_due = true;
         if let Some(grant) = grant.filter(|_| !was_superseded) {
             (self.outside.say)(format!(
-                "another user has had the volume at {} while {} had it open here: that process must \
-                 end, what it has not written is lost",
+                "another user used the volume on {} while {} had it open here: that process must end, and \
+                 its unwritten data is lost",
                 recorded.only,
                 user_words(&grant.user)
             ));

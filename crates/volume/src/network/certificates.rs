@@ -30,7 +30,7 @@ pub struct Pem(pub Secret);
 pub enum CertificateError {
     #[error("it has no certificate (`BEGIN CERTIFICATE`)")]
     NoCertificate,
-    #[error("it has no private key, or one with a passphrase, which nobody could type")]
+    #[error("it has no private key, or one with a passphrase, which is not supported")]
     NoKey,
     #[error("it has more than {CERTIFICATES_MAX} certificates")]
     TooMany,

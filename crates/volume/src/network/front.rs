@@ -34,13 +34,13 @@ pub enum FrontError {
     Nbd(NbdConnectionError),
     #[error("it does not use TLS, which is required here")]
     WithoutTls,
-    #[error("it sent data in the clear behind NBD_OPT_STARTTLS")]
+    #[error("it sent plaintext data after NBD_OPT_STARTTLS")]
     Clear,
     #[error("it presents no certificate of a CA in `ca-file`")]
     NoCertificate,
     #[error("TLS: {0}")]
     Tls(rustls::Error),
-    #[error("it ended the handshake of TLS: it may not accept the certificate of this volume")]
+    #[error("it ended the TLS handshake: it may not accept the certificate of this volume")]
     Ended,
     #[error("it did not finish the handshake within {} s", HANDSHAKE_MAX.as_secs())]
     Late,
@@ -48,11 +48,11 @@ pub enum FrontError {
     Io(io::Error),
     #[error("the volume is not served here: {0}")]
     NotServed(io::Error),
-    #[error("{CONNECTIONS_MAX} connections are in use already")]
+    #[error("{CONNECTIONS_MAX} connections are already in use")]
     TooMany,
-    #[error("{OF_ADDRESS_MAX} connections of its address are in the handshake already")]
+    #[error("{OF_ADDRESS_MAX} connections of its address are already in the handshake")]
     TooManyOfAddress,
-    #[error("the volume has no place for another client (it has {CLIENTS_MAX}), or stops")]
+    #[error("the volume has no free client slot (it has {CLIENTS_MAX}), or is stopping")]
     NoPlace,
 }
 
@@ -182,7 +182,7 @@ impl TlsClient {
                 _ => FrontError::NotServed(error),
             })?;
         if greeting != GREETING {
-            let other = io::Error::other("another greeting than expected");
+            let other = io::Error::other("an unexpected greeting");
             return Err(FrontError::NotServed(other));
         }
         inner

@@ -183,9 +183,7 @@ impl Front {
                 Ok(listener) => break listener,
                 Err(error) => {
                     let at = self.address;
-                    self.record_failure(format!(
-                        "cannot listen at {at}, and tries again until it can: {error}"
-                    ));
+                    self.record_failure(format!("cannot listen at {at}, retrying: {error}"));
                 }
             }
             if waits(stop, None, Some(RETRY)) == Woken::Stop {

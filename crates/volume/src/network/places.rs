@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_slots_are_taken_the_address_with_the_most_gives_one_at_once() {
+    fn with_no_free_slot_the_largest_address_loses_one() {
         let (mut crowd, now) = (HandshakeFixture::new(), Instant::now());
         let good = crowd.connect("198.51.100.1", now).unwrap();
         let greedy = [
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_have_a_bound_and_leave_their_places() {
+    fn connections_are_bounded_and_release_their_slots() {
         let count = Arc::default();
         let mut all: Vec<RelaySlot> = (0..CONNECTIONS_MAX)
             .map(|_| RelaySlot::take(&count).unwrap())

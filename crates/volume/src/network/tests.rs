@@ -76,7 +76,7 @@ fn said(says: &[u8], step: usize, stays: bool) -> StartTlsResult {
 }
 
 #[test]
-fn tls_begins_after_starttls_in_whatever_pieces_it_comes() {
+fn tls_begins_after_a_fragmented_starttls() {
     let says = [&FLAGS[..], &option(5, b"")].concat();
     for step in [1, 3, says.len()] {
         let (ended, hears) = said(&says, step, true);
@@ -185,7 +185,7 @@ fn nonsense_ends_the_connection() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_stop_it_or_begin_tls_by_themselves(says: Vec<u8>, step in 1_usize..64) {
+    fn random_bytes_neither_stop_it_nor_begin_tls(says: Vec<u8>, step in 1_usize..64) {
         // Random data has no magic number.
         let (ended, _) = said(&says, step, false);
         proptest::prop_assert!(!matches!(ended, Ok(Some(_))));

@@ -31,7 +31,7 @@ impl LogThrottle {
         said.lines += 1;
         Some(match std::mem::take(&mut said.left_out) {
             0 => line.to_owned(),
-            more => format!("{line} ({more} such lines were left out before)"),
+            more => format!("{line} ({more} similar lines suppressed)"),
         })
     }
 }
@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(voice.line("b", now), None);
         assert_eq!(voice.line("c", now), None);
         let later = voice.line("d", now + SPAN);
-        let expected = "d (2 such lines were left out before)";
+        let expected = "d (2 similar lines suppressed)";
         assert_eq!(later.as_deref(), Some(expected));
         assert_eq!(voice.line("e", now + SPAN).as_deref(), Some("e"));
     }

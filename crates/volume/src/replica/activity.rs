@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extent_leaves_when_its_writes_are_stable() {
+    fn an_extent_leaves_the_log_when_its_writes_are_stable() {
         let mut log = ActivityLog::new(2, &[]);
         let mut left = Vec::new();
         assert_eq!(log.admit(one(1), 1, false, &mut left), Admission::After(1));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_other_copy_an_extent_leaves_at_once_and_what_was_read_is_unstable() {
+    fn without_the_other_copy_an_extent_leaves_the_log_at_once() {
         let mut log = ActivityLog::new(2, &[Extent(4), Extent(1)]);
         assert_eq!(log.unstable().count(), 2);
         let mut left = Vec::new();

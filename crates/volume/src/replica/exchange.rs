@@ -223,14 +223,14 @@ impl fmt::Display for Notice {
                 f.write_str("the local disk failed or stalls; the other copy takes over")
             }
             Notice::Older => f.write_str(
-                "this copy is older than what the cluster recorded of it, as a restored backup is: it may lack \
-                 writes that were acknowledged, and does not serve. The other copy serves if it is complete. To \
-                 serve this one as it is: `evenkeel volume serve-alone NAME --yes`"
+                "this copy is older than what the cluster recorded of it, such as a restored backup: it may \
+                 lack acknowledged writes, and does not serve. The other copy serves if it is complete. To \
+                 serve this copy as it is: `evenkeel volume serve-alone NAME --yes`"
             ),
             Notice::Cut => f.write_str(
-                "the disk of this copy was shorter than the volume for a while: what was behind its end is lost, \
-                 and it does not serve. The other copy serves if it is complete. To serve this one as it is: \
-                 `evenkeel volume serve-alone NAME --yes`"
+                "the disk of this copy was temporarily shorter than the volume: data beyond its end is \
+                 lost, and it does not serve. The other copy serves if it is complete. To serve this copy \
+                 as it is: `evenkeel volume serve-alone NAME --yes`"
             ),
             Notice::NotInSync => f.write_str("this copy is not in sync and does not serve"),
             Notice::GivesWay => f.write_str(
@@ -238,8 +238,8 @@ impl fmt::Display for Notice {
             ),
             Notice::WaitsForOther(node) => write!(
                 f,
-                "this copy lost power and may lack acknowledged writes that {node} has; waiting \
-                 for it. If it is lost for good: `evenkeel volume serve-alone NAME --yes`"
+                "this copy lost power and may lack acknowledged writes that {node} has; waiting for it. If \
+                 it is permanently lost: `evenkeel volume serve-alone NAME --yes`"
             ),
             Notice::ResyncOrdered => {
                 f.write_str("a resync was requested: the other copy is compared as a whole")

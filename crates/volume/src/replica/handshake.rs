@@ -46,17 +46,19 @@ pub enum Resume {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum JoinRefusal {
     #[error(
-        "the other copy belongs to another volume; nothing on it is changed. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
+        "the other copy belongs to another volume; nothing on it is changed. To continue with this one, run \
+         `evenkeel volume resync NAME --discard-mine` there"
     )]
     OtherVolume,
     #[error(
-        "the files in the place of the other copy are those of another node's copy: they were swapped, restored or \
-         copied to the wrong node. Nothing on them is changed. Put the files of that node back"
+        "the files of the other copy belong to another node's copy: they were swapped, restored or copied \
+         to the wrong node. Nothing on them is changed. Restore the files of that node"
     )]
     OfAnotherNode,
     #[error(
-        "the other copy is a duplicate of this one: its files were copied from here. Nothing on them is changed. Put \
-         the files of that node back, or remove them (`evenkeel volume remove`) and create the copy again"
+        "the other copy is a duplicate of this one: its files were copied from here. Nothing on them is \
+         changed. Restore the files of that node, or remove them (`evenkeel volume remove`) and create the \
+         copy again"
     )]
     Duplicate,
     #[error(
@@ -65,14 +67,16 @@ pub enum JoinRefusal {
     )]
     OtherSize { ours: u64, theirs: u64 },
     #[error(
-        "the copies have diverged: the other one left this volume's history (incarnation {theirs}, here {ours}) with writes of its own. Both are kept. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
+        "the copies have diverged: the other one left this volume's history (incarnation {theirs}, here \
+         {ours}) with writes of its own. Both are kept. To continue with this one, run `evenkeel volume \
+         resync NAME --discard-mine` there"
     )]
     Diverged { ours: u64, theirs: u64 },
     #[error(
         "the other copy joined at generation {theirs}, and the cluster knows {known} only: the cluster's state was replaced by an older one"
     )]
     Newer { known: u64, theirs: u64 },
-    #[error("the other copy has promised epoch {}: this one is over", promised.0)]
+    #[error("the other copy has promised epoch {}: the epoch of this one has ended", promised.0)]
     OldEpoch { promised: Epoch },
 }
 
@@ -254,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bits_hold_for_a_copy_that_they_count_from_and_for_no_other() {
+    fn the_bits_apply_only_to_their_reference_copy() {
         let joined = |at| CopyState::Joined(Generation(at));
         let syncing = |base| CopyState::Syncing {
             base: Generation(base),
@@ -286,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_refused_and_a_blank_copy_is_filled() {
+    fn foreign_copies_are_refused_and_a_blank_one_is_filled() {
         let joined = CopyState::Joined(Generation(7));
         let mut other = theirs(3, joined);
         other.volume = Some(durable::VolumeId([8; 16]));
@@ -316,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_and_duplicate_copies_are_refused_and_another_one_gets_everything() {
+    fn foreign_and_duplicate_copies_are_refused_and_others_resynced() {
         let mut mine = mine();
         mine.identity = CopyIdentity {
             node: Some(NodeId(0)),

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn overlapping_writes_run_in_their_order_and_reads_share() {
+    fn overlapping_writes_are_ordered_and_reads_are_shared() {
         let mut lock = IntervalLock::default();
         let blocks = |first, count| Blocks { first, count };
         let mut granted = Vec::new();

@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_owner_waits_for_the_other_copy_unless_nothing_comes_of_its_node() {
+    fn a_new_owner_waits_unless_the_other_copy_is_silent() {
         let session = Session(1);
         let (mut replica, mut actions) = owner(vec![Input::Connected(session)]);
         assert!(!alone(&actions));

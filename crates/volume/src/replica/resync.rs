@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn another_rate_of_a_resync_counts_at_once() {
+    fn a_changed_resync_rate_applies_at_once() {
         const SLOW: u64 = 3_600_000_000_000;
         let (mut replica, actions) = resyncing();
         replica.set_resync_rate(SLOW);
@@ -317,7 +317,7 @@ mod tests {
     /// Invariant: while a client request is in progress, at most one copy is in progress. A client
     /// request starts at once, whatever the resync has started.
     #[test]
-    fn a_resync_leaves_its_turn_to_clients() {
+    fn a_resync_yields_to_clients() {
         let (mut replica, mut actions) = resyncing();
         let mut reads: std::collections::VecDeque<OperationId> = std::collections::VecDeque::new();
         let (mut copies, mut served) = (0, 0);

@@ -282,7 +282,7 @@ impl<P: Payload> Replica<P> {
 impl fmt::Display for VerifyInterruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            VerifyInterruption::NotOwner => "this node is not the owner any longer",
+            VerifyInterruption::NotOwner => "this node is no longer the owner",
             VerifyInterruption::NotInSync => "the other copy is lost or not in sync",
             VerifyInterruption::LocalFailed => "the local disk failed or stalls",
             VerifyInterruption::Stopped => "it was stopped",
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_found_to_the_block_and_copied_only_when_asked() {
+    fn differences_are_found_by_block_and_copied_on_request() {
         for repairs in [false, true] {
             let mut replica = mirrored();
             let mut written = run(&mut replica, repairs, some, u64::MAX);

@@ -199,7 +199,7 @@ impl Copies {
             let waited = self.ended.wait_timeout_while(written, LEAVE_MAX, is_there);
             written = waited.unwrap_or_else(PoisonError::into_inner).0;
             if written.contains_key(name) {
-                let words = format!("volume '{name}' is still busy with the attempt before");
+                let words = format!("volume '{name}' is still busy with the previous attempt");
                 return refuse(words, true);
             }
         }
@@ -278,7 +278,7 @@ impl Copies {
             }
         };
         write_error(&format!(
-            "evenkeel: volume {name}: {from} begins to copy into it\n"
+            "evenkeel: volume {name}: {from} starts to copy into it\n"
         ));
         let received = receive(&near, name, &address, &ender);
         self.leave(name);

@@ -70,15 +70,14 @@ impl ExternalVolumeState {
             VolumeUse::Reads => Ok(()),
             VolumeUse::Alone if self.is_here() => Ok(()),
             VolumeUse::Alone if self.lease.is_none() => Err(
-                "it has a lease, and no cluster has reported it yet: run `evenkeel run` without `-f`"
-                    .to_owned(),
+                "no cluster has reported its lease yet: run `evenkeel run` without `-f`".to_owned(),
             ),
             VolumeUse::Alone if owner.is_empty() || owner == self.spec.me => {
                 Err("this node does not hold its lease yet".to_owned())
             }
-            VolumeUse::Alone => Err(format!("{owner} held its lease last")),
+            VolumeUse::Alone => Err(format!("{owner} was the last holder of its lease")),
             VolumeUse::HandsOver if !self.spec.has_lease() => {
-                Err("its line `on` names this node alone: it cannot move to another one".to_owned())
+                Err("its line `on` names only this node: it cannot move to another one".to_owned())
             }
             VolumeUse::HandsOver if !owner.is_empty() && owner != self.spec.me => Ok(()),
             VolumeUse::HandsOver => Err("no other node holds its lease yet".to_owned()),
@@ -116,7 +115,10 @@ impl ExternalVolumeState {
             .state(word, grade)
             .fact("size", size_text)
             .fact(BACKING, storage.to_string())
-            .fact(REPLICATION, "the storage's: Evenkeel has no copy of it");
+            .fact(
+                REPLICATION,
+                "by the storage system: Evenkeel has no copy of it",
+            );
         if self.spec.has_lease() {
             let owner = match self.owner() {
                 "" => NO_OWNER,
@@ -157,9 +159,10 @@ impl ExternalVolumeState {
 /// Error message for commands about replicas, which do not apply to external storage.
 pub fn refusal(name: &str, storage: &str) -> String {
     format!(
-        "volume '{name}' is kept by its storage ({storage}): Evenkeel has no copy of it and no socket for it, so this \
-         command does not apply. Create, grow, copy, check and snapshot the image with what the storage has for that; a \
-         larger `size` in the section takes effect when its guest starts again"
+        "volume '{name}' is stored by an external storage system ({storage}): Evenkeel has no copy of it \
+         and no socket for it, so this command does not apply. Create, grow, copy, check and snapshot the \
+         image with the tools of the storage system; a larger `size` in the section takes effect when its \
+         guest starts again"
     )
 }
 
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_of_two_nodes_is_ready_where_its_lease_is_and_wanted_only_while_it_is_used() {
+    fn a_replicated_volume_is_ready_where_its_lease_is() {
         let mut one = owned(&["alpha", "beta"]);
         assert_eq!((one.rank(), one.word()), (0, FREE));
         one.set_use(Some(VolumeUse::Alone));
@@ -206,7 +209,7 @@ mod tests {
         assert!(one.is_ready(VolumeUse::Alone).is_err());
         one.learn(Some(lease("beta")));
         let why = one.is_ready(VolumeUse::Alone).unwrap_err();
-        assert_eq!(why, "beta held its lease last");
+        assert_eq!(why, "beta was the last holder of its lease");
         one.learn(Some(lease("alpha")));
         assert_eq!(one.is_ready(VolumeUse::Alone), Ok(()));
         assert_eq!(one.word(), OWNED);

@@ -107,22 +107,22 @@ fn needless(message: &VolumeOrder, shown: Option<&MirrorStatus>) -> Option<Strin
         VolumeOrder::Adopt { .. } => shown.no_adoption.clone(),
         VolumeOrder::ServeAlone { name } if !shown.report.lacks => Some(match &shown.no_adoption {
             None => format!(
-                "the cluster does not have the copy of this node as a complete one: `evenkeel volume adopt {name}` goes \
-                 on with what it has"
+                "the cluster does not have the copy of this node as a complete one: `evenkeel volume adopt \
+                 {name}` continues with its data"
             ),
-            Some(why) => format!("the copy of this node needs no such order: {why}"),
+            Some(why) => format!("the copy of this node does not need this command: {why}"),
         }),
         VolumeOrder::Verify { .. } | VolumeOrder::Admit { .. } if !shown.report.serves => {
             Some("this node does not serve the volume: run the command at its owner".to_owned())
         }
         VolumeOrder::Verify { .. } if shown.report.other != OtherState::InSync => {
-            Some("the other copy is not in sync, so there is nothing to compare with".to_owned())
+            Some("the other copy is not in sync: there is nothing to compare with".to_owned())
         }
         VolumeOrder::Verify { .. } if is_verifying(shown) => {
-            Some("a verify of it runs: `evenkeel volume show` shows the progress".to_owned())
+            Some("a verify of it is already running: `evenkeel volume show` shows the progress".to_owned())
         }
         VolumeOrder::StopVerify { .. } if !is_verifying(shown) => {
-            Some("no verify of it runs on this node".to_owned())
+            Some("no verify of it is running on this node".to_owned())
         }
         VolumeOrder::Discard { .. } => match &shown.apart {
             None => Some(
@@ -136,7 +136,7 @@ fn needless(message: &VolumeOrder, shown: Option<&MirrorStatus>) -> Option<Strin
         },
         VolumeOrder::Resync { everything, .. } => unable(shown, *everything),
         VolumeOrder::Reopen { .. } => Some(
-            "it has two copies: what a failed flush may have lost is written again by itself"
+            "it has two copies: data that a failed flush may have lost is written again automatically"
                 .to_owned(),
         ),
         _ => None,
@@ -153,11 +153,12 @@ fn order_of_one(message: &VolumeOrder, worker: &Worker) -> Result<(), String> {
             "volume '{name}' has one copy and no checksums: there is nothing to compare it with. `verify yes` in its \
              section keeps checksums"
         )),
-        VolumeOrder::Verify { .. } if is_running => {
-            Err("a verify of it runs: `evenkeel volume show` shows the progress".to_owned())
-        }
+        VolumeOrder::Verify { .. } if is_running => Err(
+            "a verify of it is already running: `evenkeel volume show` shows the progress"
+                .to_owned(),
+        ),
         VolumeOrder::StopVerify { .. } if !is_running => {
-            Err("no verify of it runs on this node".to_owned())
+            Err("no verify of it is running on this node".to_owned())
         }
         VolumeOrder::Verify { .. } => {
             worker.check(true);
@@ -175,7 +176,7 @@ fn order_of_one(message: &VolumeOrder, worker: &Worker) -> Result<(), String> {
             "no write or flush of volume '{name}' has failed, so there is no reason to open it again"
         )),
         _ => Err(format!(
-            "volume '{name}' has one copy: this order is for two"
+            "volume '{name}' has one copy: this command is for volumes with two"
         )),
     }
 }
@@ -185,7 +186,7 @@ fn change_mark(message: &VolumeOrder, worker: &Worker) -> Result<(), String> {
     let change = match message {
         VolumeOrder::Mark { mark, is_done, .. } => {
             let mark = OverwriteMark::from_number(*mark);
-            let mark = mark.ok_or("the mark of an incomplete volume is not zero")?;
+            let mark = mark.ok_or("the mark of an incomplete volume must not be zero")?;
             let user = worker.named_user();
             if !is_done && !user.is_some_and(|user| is_command(&user)) {
                 return Err(format!(

@@ -71,7 +71,7 @@ impl WorkerState {
             (status.name.clone(), status.spec.backing.clone())
         };
         let mailbox = self.mailbox.clone();
-        let no_descriptor = || failed("no descriptor is left".to_owned());
+        let no_descriptor = || failed("no free file descriptor".to_owned());
         let mailbox = mailbox.ok_or_else(no_descriptor)?;
         let stop = self.stop.as_ref().ok_or_else(no_descriptor)?;
         // The node whose name sorts first dials; the other one listens.
@@ -171,8 +171,8 @@ impl WorkerState {
             .filter(|node| !self.has_copy_at(node));
         let nobody = only.map(|node| {
             format!(
-                "only clients of {node} may write, and the file does not name it: `evenkeel volume admit NAME NODE` \
-                 or `--all` admits others"
+                "only clients of {node} may write, and `on` does not name it: `evenkeel volume admit NAME \
+                 NODE` or `--all` admits others"
             )
         });
         for words in nobody.iter().chain(&shown.size.why) {
@@ -236,7 +236,7 @@ fn state(shown: &MirrorStatus, is_single: bool) -> (LocalVolumeState, String) {
     }
     let complete = shown.in_sync.is_some_and(|[mine, _]| mine);
     if is_single && !complete && shown.in_sync.is_some() {
-        let words = "this copy is not complete, and only the other one is: name both nodes in `on` until this \
+        let words = "this copy is not complete, but the other one is: name both nodes in `on` until this \
                      one is complete. Nothing on it is changed";
         return (LocalVolumeState::Frozen, words.to_owned());
     }
@@ -245,8 +245,8 @@ fn state(shown: &MirrorStatus, is_single: bool) -> (LocalVolumeState, String) {
         return (
             LocalVolumeState::Refused,
             format!(
-                "{words}. It is kept and not used; `evenkeel volume resync NAME --discard-mine` gives it up for that \
-                 of {other}"
+                "{words}. It is kept and not used; `evenkeel volume resync NAME --discard-mine` replaces it \
+                 by that of {other}"
             ),
         );
     }
@@ -278,15 +278,15 @@ fn waiting(shown: &MirrorStatus, complete: bool) -> String {
         ("", false) => format!("this copy is not complete: it waits for the one of {other}{link}"),
         // The other node may still hold the lease.
         (owner, false) if owner == *other && is_away && shown.in_sync.is_some() => format!(
-            "only the copy of {other} is complete, because {other} served alone: bring {other} or the connection to it \
-             back{link}"
+            "only the copy of {other} is complete, because {other} served alone: restore {other} or the \
+             connection to it{link}"
         ),
         (owner, true) if owner == *other && is_away => format!(
-            "{other} held the lease of this volume last; this node serves when that has ended and a majority of the \
-             cluster is reachable{link}"
+            "{other} was the last holder of the lease of this volume; this node serves when that lease has \
+             expired and a majority of the cluster is reachable{link}"
         ),
         (owner, _) if owner == *other => format!(
-            "{other} holds the lease of this volume and has not begun to send to this copy yet{link}"
+            "{other} holds the lease of this volume and has not started to send to this copy yet{link}"
         ),
         (_, true) => format!("this node holds its lease and is about to serve{link}"),
         (_, false) => format!("this copy is not complete, so only {other} can serve{link}"),

@@ -82,7 +82,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     #[test]
-    fn the_descriptor_of_the_directory_leads_to_each_socket_that_comes() {
+    fn a_descriptor_of_the_directory_reaches_new_sockets() {
         let scratch = ScratchDirectory::new().unwrap();
         let claim = SocketClaim::take(scratch.path(), "mail").unwrap();
         let first = claim.listen().unwrap();
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_version_left_is_replaced() {
+    fn sockets_of_an_earlier_version_are_replaced() {
         let scratch = ScratchDirectory::new().unwrap();
         let old = super::path(scratch.path(), "mail");
         drop(UnixListener::bind(&old).unwrap());

@@ -158,7 +158,7 @@ impl VolumeRole {
         if leaves && let Some(user) = user.or_else(|| self.usage.writer(name)) {
             let user = user_words(&user);
             return Some(format!(
-                "{user} uses it here: it stays as it was until that ends"
+                "{user} uses it here: it stays unchanged until that ends"
             ));
         }
         if self.awaits_reports() && self.former_specs.contains_key(name) {
@@ -172,7 +172,7 @@ impl VolumeRole {
             && lease.is_some_and(|lease| lease.holder == other)
         {
             return Some(format!(
-                "{other} serves it: this copy stays as it was until {other} has handed it over"
+                "{other} serves it: this copy stays unchanged until {other} has handed it over"
             ));
         }
         let filled = worker?.with_status(|status| leaves && fills_other(status));
@@ -361,7 +361,8 @@ fn fills_other(status: &VolumeStatus) -> bool {
 
 fn used_elsewhere(status: &VolumeStatus, other: &str) -> String {
     format!(
-        "another user has it open at {other} (`evenkeel volume show {}` there names it), and it has one user at a time",
+        "another user has it open at {other} (`evenkeel volume show {}` there names it), and only one user \
+         at a time is possible",
         status.name
     )
 }
@@ -381,7 +382,7 @@ fn is_free(status: &VolumeStatus, used: &UsedVolume) -> Result<(), String> {
         None => Ok(()),
         Some(VolumeUser::User { name, .. }) if name == used.user => Ok(()),
         Some(other) => Err(format!(
-            "{other} has it open, and it has one user at a time"
+            "{other} has it open, and only one user at a time is possible"
         )),
     }
 }
@@ -413,7 +414,7 @@ fn is_alone(status: &VolumeStatus) -> Result<(), String> {
     let other = &shown.other;
     match status.state {
         _ if shown.admission.is_superseded => Err(format!(
-            "another user has had it at {other} since this one opened it: what runs here must end"
+            "another user has used it on {other} since this one opened it: the process here must end"
         )),
         LocalVolumeState::Following | LocalVolumeState::Filling
             if waits_for_user(status, shown) =>

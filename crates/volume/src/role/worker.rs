@@ -418,7 +418,7 @@ impl WorkerState {
         }
         let claim = SocketClaim::take(&self.place.runtime, &name).map_err(|errno| match errno {
             Errno::WOULDBLOCK => {
-                let words = "another volume of this name is served, or still stops";
+                let words = "another volume of this name is served, or is still stopping";
                 ServeFailure(LocalVolumeState::InUse, words.to_owned())
             }
             errno => failed(format!("cannot lock its socket: {errno}")),
@@ -497,7 +497,7 @@ impl WorkerState {
             .stop
             .as_ref()
             .zip(self.wake.as_ref())
-            .ok_or_else(|| failed("no descriptor is left".to_owned()))?;
+            .ok_or_else(|| failed("no free file descriptor".to_owned()))?;
         let mut woken = || {
             is_signalled(Some(wake));
             let asked = self.asked.swap(0, Ordering::AcqRel);

@@ -23,10 +23,11 @@ const PAGE_BYTES: u64 = RECORD_BYTES as u64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AreaError {
     #[error(
-        "no room for checksums on the device: {needs} bytes are needed behind the {size} bytes of the volume, it has {has}"
+        "no room for checksums on the device: {needs} bytes are needed after the {size} bytes of the \
+         volume, it has {has}"
     )]
     NoRoom { size: u64, has: u64, needs: u64 },
-    #[error("no room for checksums in the metadata of the device: create the volume anew")]
+    #[error("no room for checksums in the metadata of the device: create the volume again")]
     NoLog,
     #[error("cannot {action} the checksums: {errno}")]
     Io { action: &'static str, errno: Errno },

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_read_at_its_place_and_of_its_draw_only() {
+    fn a_page_is_valid_only_at_its_offset_and_generation() {
         let sums: Vec<Sum> = (0..PAGE_BLOCKS).collect();
         let mut bytes = encode_page(7, 3, &sums);
         assert_eq!(bytes.len(), RECORD_BYTES);

@@ -724,7 +724,7 @@ fn run(seed: u64, defect: Option<ChecksumDefect>) -> Result<u64, String> {
 }
 
 #[test]
-fn no_read_returns_rotten_data_and_none_that_is_right_is_refused() {
+fn reads_refuse_damaged_data_and_only_that() {
     if let Some(seed) = setting("VOLUME_SEED") {
         run(seed, None).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         return;

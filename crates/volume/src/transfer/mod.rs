@@ -63,7 +63,7 @@ pub enum TransferError {
     Exists(PathBuf),
     #[error("{} is in use: {}", .path.display(), .what)]
     InUse { path: PathBuf, what: &'static str },
-    #[error("{} ended at byte {at} of {expected}: it has changed while it was read", .path.display())]
+    #[error("{} ended at byte {at} of {expected}: it changed while it was read", .path.display())]
     Short {
         path: PathBuf,
         at: u64,
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn zeroes_are_parted_from_data_in_whole_grains() {
+    fn zeroes_and_data_are_separated_by_granule() {
         let grain = |byte: u8, count: usize| vec![byte; GRAIN_BYTES * count];
         let zeroes = |count: usize| DiskPiece::Zeroes((GRAIN_BYTES * count) as u64);
         assert_eq!(parts(grain(1, 8)), [DiskPiece::Data(grain(1, 8))]);

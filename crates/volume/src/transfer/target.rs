@@ -220,7 +220,7 @@ impl Partial {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
-                let what = "another process writes it";
+                let what = "another process writes to it";
                 return Err(TransferError::InUse {
                     path: partial,
                     what,

@@ -138,7 +138,7 @@ fn a_volume_becomes_equal_to_a_source_and_the_second_copy_sends_nothing() {
 }
 
 #[test]
-fn a_copy_that_breaks_at_any_place_continues_and_sends_only_what_is_missing() {
+fn an_interrupted_copy_continues_with_the_missing_blocks() {
     let site = CopyFixture::new();
     let mut sending = CopyTransfer::default();
     for budget in [100, 300_000, 3 << 20, 6 << 20] {
@@ -199,7 +199,7 @@ fn a_larger_source_is_refused_with_the_size_that_is_needed() {
 }
 
 #[test]
-fn a_sender_that_is_not_sane_is_refused_and_changes_nothing() {
+fn a_misbehaving_sender_is_refused_without_changes() {
     let site = CopyFixture::new();
     let begin = |size: u64, from: u64| CopyFrame::Begin {
         size,

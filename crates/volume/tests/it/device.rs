@@ -83,7 +83,7 @@ fn a_file_is_created_sparse_opened_and_locked() {
 
 /// The role polls for a replica, and may have the files open just after their creation.
 #[test]
-fn a_copy_is_created_although_somebody_looks_for_it_meanwhile() {
+fn a_copy_is_created_during_concurrent_lookups() {
     const ROUNDS: usize = 400;
     let scratch = ScratchDirectory::new().unwrap();
     let backing = Backing::File(scratch.path().to_path_buf());
@@ -142,7 +142,7 @@ fn files_that_are_refused_leave_nothing_behind() {
 }
 
 #[test]
-fn links_and_what_is_no_file_are_refused() {
+fn symlinks_and_special_files_are_refused() {
     use std::os::unix::fs::symlink;
     let scratch = ScratchDirectory::new().unwrap();
     let (real, link) = (scratch.path().join("real"), scratch.path().join("link"));
@@ -177,7 +177,7 @@ fn links_and_what_is_no_file_are_refused() {
 }
 
 #[test]
-fn damaged_and_foreign_metadata_is_refused_in_words() {
+fn damaged_and_foreign_metadata_is_refused_with_a_message() {
     let scratch = ScratchDirectory::new().unwrap();
     let backing = Backing::File(scratch.path().to_path_buf());
     drop(create(&backing, SIZE, false).unwrap());

@@ -67,7 +67,7 @@ fn replies_without_data_are_bounded_too() {
 }
 
 #[test]
-fn a_write_that_stops_halfway_does_not_hold_up_others() {
+fn an_incomplete_write_does_not_delay_others() {
     let served = VolumeServer::start("ring", SIZE);
     let halves: Vec<Raw> = (0..10)
         .map(|_| {

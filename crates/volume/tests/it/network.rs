@@ -63,7 +63,7 @@ fn a_volume_is_served_over_tcp_until_it_is_stopped() {
 }
 
 #[test]
-fn a_client_that_chooses_no_export_in_time_is_closed() {
+fn a_client_without_an_export_choice_is_closed_in_time() {
     let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
     let listeners = vec![ExportListener::Unix(UnixListener::bind(&socket).unwrap())];
@@ -95,7 +95,7 @@ fn a_client_that_chooses_no_export_in_time_is_closed() {
 }
 
 #[test]
-fn silent_clients_do_not_keep_others_out() {
+fn silent_clients_do_not_block_others() {
     let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
     let listeners = vec![ExportListener::Unix(UnixListener::bind(&socket).unwrap())];
@@ -270,7 +270,7 @@ fn with_memory(
 }
 
 #[test]
-fn a_client_with_many_long_ranges_leaves_a_turn_to_the_others() {
+fn many_long_ranges_do_not_starve_other_clients() {
     const RANGE: u32 = 64 << 20;
     let (_scratch, epoll, mut export, mut clients) = with_clients(14);
     let [good, greedy @ ..] = &mut clients[..] else {
@@ -338,7 +338,7 @@ fn a_client_has_short_ranges_at_the_disk_together() {
 }
 
 #[test]
-fn a_client_that_waits_for_memory_goes_on_when_anybody_returns_some() {
+fn a_client_waiting_for_memory_continues_when_some_is_free() {
     const WHOLE: u32 = 8 << 20;
     let pool = Pool::new().unwrap();
     let (_scratch, epoll, mut export, mut clients) = with_memory(1, pool.clone(), true);
@@ -356,7 +356,7 @@ fn a_client_that_waits_for_memory_goes_on_when_anybody_returns_some() {
 }
 
 #[test]
-fn a_client_that_takes_its_replies_at_any_moment_gets_all_of_them() {
+fn a_client_that_reads_at_any_pace_gets_all_replies() {
     const WHOLE: u32 = 512 << 10;
     const READS: usize = 20_000;
     let pool = Pool::new().unwrap();

@@ -259,7 +259,7 @@ fn sums_of_a_volume_with_data_are_built_and_are_forgotten_when_they_are_given_up
 }
 
 #[test]
-fn what_a_volume_grows_by_has_sums_and_a_check_finds_damage_anywhere() {
+fn a_grown_volume_has_checksums_everywhere() {
     let copy = Copy::new();
     let served = copy.serve(true, Preference::Best);
     served.wait_built(SIZE);

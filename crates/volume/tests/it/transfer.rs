@@ -248,7 +248,7 @@ fn servers_of_others_are_sources() {
 }
 
 #[test]
-fn a_copy_goes_on_when_the_server_is_killed_or_stopped_and_comes_back() {
+fn a_copy_continues_after_a_restart_of_the_server() {
     let mut served = VolumeServer::start("ring", SIZE);
     let source = served.scratch.path().join("source");
     let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8 + 1).collect();
@@ -508,7 +508,7 @@ fn a_reply_in_parts_has_each_byte_once() {
 }
 
 #[test]
-fn a_server_that_does_not_reply_is_given_up_by_name() {
+fn a_silent_server_is_abandoned_with_its_name() {
     let scratch = ScratchDirectory::new().unwrap();
     let uri = scripted(&scratch, |_, stream| std::mem::forget(stream));
     let address = Address::parse(&uri).unwrap();
@@ -522,7 +522,7 @@ fn a_server_that_does_not_reply_is_given_up_by_name() {
 }
 
 #[test]
-fn server_that_closes_each_connection_is_given_up_with_the_reason() {
+fn a_server_that_closes_each_connection_is_abandoned() {
     let scratch = ScratchDirectory::new().unwrap();
     let uri = scripted_of(&scratch, |_| 1 << 20, |_, stream| drop(stream));
     let error = connect(&uri).call(NbdRequest::Read(0, 4096)).unwrap_err();
@@ -532,7 +532,7 @@ fn server_that_closes_each_connection_is_given_up_with_the_reason() {
 }
 
 #[test]
-fn what_is_no_disk_or_in_use_is_refused() {
+fn non_disks_and_used_files_are_refused() {
     let scratch = ScratchDirectory::new().unwrap();
     let refuse = |word: &str| TransferSource::open(word).unwrap_err().to_string();
     let path = scratch.path().to_str().unwrap();
@@ -566,7 +566,7 @@ fn what_is_no_disk_or_in_use_is_refused() {
     let one = Partial::create(&scratch.path().join("new")).unwrap();
     let other = Partial::create(&scratch.path().join("new")).unwrap_err();
     assert!(
-        other.to_string().contains("another process writes it"),
+        other.to_string().contains("another process writes to it"),
         "{other}"
     );
     // The leftover of a killed process is no obstacle.
@@ -598,8 +598,5 @@ fn a_file_that_shrinks_while_it_is_read_is_noticed() {
         .unwrap();
     std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
     let error = copying.join().unwrap().unwrap_err().to_string();
-    assert!(
-        error.contains("it has changed while it was read"),
-        "{error}"
-    );
+    assert!(error.contains("it changed while it was read"), "{error}");
 }

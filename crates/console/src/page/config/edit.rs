@@ -79,7 +79,7 @@ pub fn editor(
                 }
                 a.button href="/config" { "Discard" }
             }
-            p.aside { "Secrets are covered (***). A line that you leave as it is keeps its secret." }
+            p.aside { "Secrets are hidden (***). A line that you do not change keeps its secret." }
         }
         section.findings #findings aria-live="polite" {
             @if let Some(found) = found { (findings(found, editing)) }
@@ -112,7 +112,7 @@ fn stale(editing: &EditState<'_>, meanwhile: &NewerVersion) -> Markup {
                 "It cannot be applied before the changes of version " (accepted) " are in it: it would undo them."
             }
             @match (all, here.is_empty()) {
-                (None, _) => p.muted { "Version " (editing.of) " is no longer kept, so what changed since is not known." },
+                (None, _) => p.muted { "Version " (editing.of) " is no longer stored, so the changes since then are unknown." },
                 (Some(_), true) => p { "This file is the same in both versions: there is nothing to merge." },
                 (Some(_), false) => {
                     p { "What changed in this file since version " (editing.of) ":" }
@@ -130,11 +130,11 @@ fn stale(editing: &EditState<'_>, meanwhile: &NewerVersion) -> Markup {
                     summary { "The text of version " (accepted) }
                     pre.code tabindex="0" { (text) }
                 },
-                None => p { "Version " (accepted) " has no such file: what you write cannot be applied." },
+                None => p { "Version " (accepted) " has no such file: your text cannot be applied." },
             }
             @if meanwhile.text.is_some() {
-                p { "Merge the changes into your text by hand, then go on from version " (accepted) "." }
-                button name="onto" value=(accepted) { "My text has them: go on from version " (accepted) }
+                p { "Merge the changes into your text by hand, then continue from version " (accepted) "." }
+                button name="onto" value=(accepted) { "My text has them: continue from version " (accepted) }
             }
         }
     }

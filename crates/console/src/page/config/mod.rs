@@ -340,7 +340,7 @@ fn reason(message: &str) -> Markup {
         input #message name="message" value=(message) required maxlength="1000" autocomplete="off";
         label for="confirm" { "Confirmation" }
         select #confirm name="confirm" {
-            option value="" { "As the files say" }
+            option value="" { "As configured in the files" }
             option value="60" { "Roll back unless confirmed within 1 minute" }
             option value="300" { "Roll back unless confirmed within 5 minutes" }
             option value="1800" { "Roll back unless confirmed within 30 minutes" }

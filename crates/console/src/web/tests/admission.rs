@@ -81,7 +81,7 @@ fn member_that_lost_its_majority_keeps_sign_ins() {
 }
 
 #[test]
-fn administrator_comes_in_by_link_unless_the_member_was_removed() {
+fn sign_in_link_works_unless_the_member_was_removed() {
     for version in CLOSED {
         let mut bed = member(version);
         let secret = lock(&bed.shared.links).make(now_s()).unwrap();

@@ -153,7 +153,7 @@ fn a_token_does_what_its_scope_and_the_role_of_its_user_both_allow() {
 }
 
 #[test]
-fn what_is_no_token_is_refused_at_every_operation() {
+fn invalid_tokens_are_refused_at_every_operation() {
     let mut expired = issued("expired", "anna", Scope::Configure);
     expired.until_s = Some(1);
     let removed = issued("removed", "carl", Scope::Configure);
@@ -192,7 +192,7 @@ fn what_is_no_token_is_refused_at_every_operation() {
 }
 
 #[test]
-fn wrong_tokens_are_limited_and_keep_nobody_else_out() {
+fn wrong_tokens_are_limited_and_affect_no_other_user() {
     let mut bed = ConsoleFixture::new(vec![issued("right", "anna", Scope::Read)]);
     for _ in 0..MANY {
         let reply = bed.ask("GET", "/metrics", b"Bearer wrong", "");
@@ -227,7 +227,7 @@ fn a_password_with_a_second_factor_is_refused_with_the_reason_and_a_token_is_not
 }
 
 #[test]
-fn a_session_looks_and_does_not_act() {
+fn a_session_cookie_can_read_but_not_act() {
     let mut bed = ConsoleFixture::new(Vec::new());
     let token = {
         let config = bed.shared.config();
@@ -245,7 +245,7 @@ fn a_session_looks_and_does_not_act() {
 }
 
 #[test]
-fn the_session_of_a_viewer_is_refused_for_the_role_and_not_asked_for_a_password() {
+fn a_viewer_session_gets_a_role_error_and_no_challenge() {
     let mut bed = ConsoleFixture::new(Vec::new());
     let vera = session_of(&bed, "vera");
     for (method, path, body, needs) in operations() {
@@ -259,7 +259,7 @@ fn the_session_of_a_viewer_is_refused_for_the_role_and_not_asked_for_a_password(
 }
 
 #[test]
-fn an_unknown_parameter_is_refused_by_name_and_only_after_who_asks() {
+fn unknown_parameters_are_refused_after_authentication() {
     let mut bed = bed();
     for (method, path, body, named) in [
         ("GET", "/api/v1/platform?verbose=1", "", "`verbose`"),
@@ -278,7 +278,7 @@ fn an_unknown_parameter_is_refused_by_name_and_only_after_who_asks() {
 }
 
 #[test]
-fn metrics_have_the_proxy_beside_the_other_parts() {
+fn metrics_include_the_proxy_and_the_other_parts() {
     let mut bed = bed();
     let reply = bed.ask("GET", "/metrics", b"Bearer right", "");
     assert_eq!(reply.status, 200);
@@ -295,7 +295,7 @@ fn metrics_have_the_proxy_beside_the_other_parts() {
 }
 
 #[test]
-fn a_program_is_not_asked_to_sign_in_where_there_is_no_such_path() {
+fn unknown_api_paths_are_not_found_without_a_challenge() {
     let mut bed = ConsoleFixture::new(Vec::new());
     for path in ["/api", "/api/", "/api/v1/none", "/api/v2/platform"] {
         let reply = bed.ask("GET", path, b"Bearer nobody", "");

@@ -61,7 +61,7 @@ fn request(line: &str) -> Request<Body> {
 }
 
 #[test]
-fn every_example_with_curl_does_what_it_says() {
+fn every_curl_example_works() {
     let lines = lines();
     assert!(lines.len() >= 5, "{lines:?}");
     for scheme in ["-u ", "Bearer ", "-d "] {

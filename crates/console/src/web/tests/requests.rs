@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_operator_sees_requests_and_a_viewer_is_told_what_it_takes() {
+fn an_operator_sees_requests_and_a_viewer_the_required_role() {
     let mut bed = bed();
     let [olga, vera] = ["olga", "vera"].map(|user| session_of(&bed, user));
     let page = get(&mut bed, &olga, "/requests?host=shop&status=5xx");
@@ -32,7 +32,7 @@ fn an_operator_sees_requests_and_a_viewer_is_told_what_it_takes() {
     assert!(
         get(&mut bed, &vera, "/requests")
             .body
-            .contains("take the role operator")
+            .contains("require the role operator")
     );
     // The newest errors appear on the pages of the traffic.
     for path in ["/", "/traffic/www", "/traffic/shop"] {
@@ -48,7 +48,7 @@ fn an_operator_sees_requests_and_a_viewer_is_told_what_it_takes() {
 }
 
 #[test]
-fn what_is_not_there_is_said() {
+fn missing_requests_are_reported() {
     let mut bed = bed();
     let olga = session_of(&bed, "olga");
     let off = get(&mut bed, &olga, "/requests?host=off");
@@ -68,7 +68,7 @@ fn what_is_not_there_is_said() {
     }
     let away = get(&mut bed, &olga, "/requests?on=beta");
     assert!(
-        away.body.contains("no way to the console of beta"),
+        away.body.contains("no connection to the console of beta"),
         "{away:?}"
     );
     let unknown = get(&mut bed, "a=b", "/requests/0x1?on=beta");
@@ -79,7 +79,7 @@ fn what_is_not_there_is_said() {
 }
 
 #[test]
-fn programs_get_the_reply_of_the_proxy_or_why_there_is_none() {
+fn the_api_returns_the_proxy_response_or_the_failure() {
     let mut bed = bed();
     for (path, status, words) in [
         ("/api/v1/requests?max=2", 200, "\"0x2f1b\""),
@@ -88,7 +88,7 @@ fn programs_get_the_reply_of_the_proxy_or_why_there_is_none() {
         (
             "/api/v1/requests?on=beta",
             409,
-            "no way to the console of beta",
+            "no connection to the console of beta",
         ),
         ("/api/v1/requests/0x2f1c", 200, "\"failed_tries\""),
         ("/api/v1/requests/0x0", 404, "No such request"),
@@ -102,7 +102,7 @@ fn programs_get_the_reply_of_the_proxy_or_why_there_is_none() {
 }
 
 #[test]
-fn a_live_page_is_refused_when_too_much_is_asked_at_once() {
+fn a_live_page_is_refused_with_too_many_pending_requests() {
     let mut bed = bed();
     let olga = session_of(&bed, "olga");
     let asks = (0..99).map_while(|id| bed.shared.inquiries.follow("", &ProxyQuery::Request { id }));
@@ -155,11 +155,11 @@ fn a_form_shows_where_a_request_would_go_and_keeps_its_values() {
     }
     let away = get(&mut bed, &olga, "/route?url=http://a/&on=beta");
     assert!(
-        away.body.contains("no way to the console of beta"),
+        away.body.contains("no connection to the console of beta"),
         "{away:?}"
     );
     let page = get(&mut bed, &vera, path);
-    assert!(page.body.contains("takes the role operator"), "{page:?}");
+    assert!(page.body.contains("requires the role operator"), "{page:?}");
     assert!(!page.body.contains("10.0.0.1"), "{page:?}");
     for path in ["/traffic", "/requests"] {
         let link = "href=\"/route\"";
@@ -171,7 +171,7 @@ fn a_form_shows_where_a_request_would_go_and_keeps_its_values() {
 }
 
 #[test]
-fn programs_ask_where_a_request_would_go() {
+fn the_api_evaluates_the_route_of_a_request() {
     let mut bed = bed();
     for (path, status, words) in [
         (

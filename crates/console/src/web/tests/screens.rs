@@ -28,7 +28,7 @@ fn another_version_of_websocket_is_refused_with_the_one_that_works() {
 }
 
 #[test]
-fn an_old_link_of_a_display_leads_to_the_page_of_the_one_that_there_is() {
+fn an_old_display_link_redirects_to_the_current_kind() {
     let mut bed = bed();
     let olga = session_of(&bed, "olga");
     let mut members = sample::platform().members;
@@ -51,6 +51,6 @@ fn an_old_link_of_a_display_leads_to_the_page_of_the_one_that_there_is() {
     // The connection of an open page is refused with the reason.
     let why = get(&format!("{}/socket", path("screen")));
     assert_eq!(why.status, 409);
-    assert!(why.body.contains("has another page now"), "{why:?}");
+    assert!(why.body.contains("now has another page"), "{why:?}");
     assert_eq!(get(&format!("{}/socket", path("spice"))).status, 200);
 }

@@ -32,7 +32,7 @@ fn with_codes() -> ConsoleFixture {
 }
 
 #[test]
-fn a_code_is_asked_for_after_the_password_and_signs_in_once() {
+fn a_code_is_requested_after_the_password_and_accepted_once() {
     let mut bed = with_codes();
     let asked = password(&mut bed, HOME, "", "anna", PASSWORD);
     assert_eq!((asked.status, asked.cookie(access::COOKIE)), (200, None));
@@ -58,7 +58,7 @@ fn a_code_is_asked_for_after_the_password_and_signs_in_once() {
 }
 
 #[test]
-fn before_the_password_is_right_nothing_says_who_has_a_second_factor() {
+fn a_wrong_password_does_not_reveal_a_second_factor() {
     let mut bed = with_codes();
     let pages = ["anna", "vera", "nobody"].map(|name| {
         let reply = password(&mut bed, HOME, "", name, "wrong");
@@ -81,7 +81,7 @@ fn before_the_password_is_right_nothing_says_who_has_a_second_factor() {
 }
 
 #[test]
-fn wrong_codes_are_limited_and_a_right_password_gives_no_tries_back() {
+fn wrong_codes_are_limited_despite_a_correct_password() {
     let mut bed = with_codes();
     for _ in 0..2 {
         let half = password(&mut bed, HOME, "", "anna", PASSWORD).hidden("half");
@@ -102,7 +102,7 @@ fn wrong_codes_are_limited_and_a_right_password_gives_no_tries_back() {
 }
 
 #[test]
-fn a_password_that_is_right_forgives_wrong_ones_only_with_the_code() {
+fn password_failures_are_reset_only_after_the_code() {
     let mut bed = with_codes();
     let keys = [Key::For("anna".to_owned())];
     lock(&bed.shared.authentication.limiter).count(&keys, now_ms());
@@ -119,7 +119,7 @@ fn a_password_that_is_right_forgives_wrong_ones_only_with_the_code() {
 }
 
 #[test]
-fn hostile_codes_and_halves_are_refused() {
+fn hostile_codes_and_half_sessions_are_refused() {
     let mut bed = with_codes();
     let half = password(&mut bed, HOME, "", "anna", PASSWORD).hidden("half");
     for code in [
@@ -183,7 +183,7 @@ fn without_a_required_second_factor_nobody_signs_in() {
 }
 
 #[test]
-fn a_browser_that_is_known_is_not_held_up_by_strangers() {
+fn a_known_browser_is_not_limited_by_others() {
     let mut bed = ConsoleFixture::new(Vec::new());
     let first = password(&mut bed, HOME, "", "anna", PASSWORD);
     let known = first.cookie(DEVICE_COOKIE).unwrap();
@@ -236,7 +236,7 @@ fn a_browser_that_is_known_is_not_held_up_by_strangers() {
 }
 
 #[test]
-fn a_browser_is_known_to_the_next_process_and_a_wrong_password_makes_none_known() {
+fn known_browsers_survive_a_restart_and_need_a_correct_password() {
     let mut bed = ConsoleFixture::new(Vec::new());
     assert_eq!(
         password(&mut bed, HOME, "", "anna", "wrong").cookie(DEVICE_COOKIE),
@@ -297,7 +297,7 @@ fn with_system(bed: &ConsoleFixture, system: &::access::pam::System) {
 }
 
 #[test]
-fn the_system_is_asked_for_passwords_of_its_users_and_for_nobody_elses() {
+fn pam_checks_only_passwords_of_configured_users() {
     let (_scratch, system, serve) = system(3);
     let mut bed = ConsoleFixture::new(Vec::new());
     with_system(&bed, &system);
@@ -314,7 +314,7 @@ fn the_system_is_asked_for_passwords_of_its_users_and_for_nobody_elses() {
 }
 
 #[test]
-fn a_system_that_does_not_answer_is_no_wrong_password() {
+fn an_unavailable_pam_is_not_a_wrong_password() {
     let mut bed = ConsoleFixture::new(Vec::new());
     let nowhere = ::access::pam::System {
         socket: "/nowhere/mux".into(),
@@ -330,7 +330,7 @@ fn a_system_that_does_not_answer_is_no_wrong_password() {
 }
 
 #[test]
-fn passwords_of_the_system_are_limited_as_others_are() {
+fn pam_passwords_are_rate_limited_too() {
     let (_scratch, system, serve) = system(5);
     let mut bed = ConsoleFixture::new(Vec::new());
     with_system(&bed, &system);
@@ -340,7 +340,7 @@ fn passwords_of_the_system_are_limited_as_others_are() {
 }
 
 #[test]
-fn clients_behind_a_trusted_proxy_have_tries_of_their_own() {
+fn clients_behind_a_trusted_proxy_have_separate_limits() {
     let mut bed = ConsoleFixture::new(Vec::new());
     let mut config = (*bed.shared.config()).clone();
     let proxy: ::access::network::IpPrefix = "192.0.2.1".parse().unwrap();
@@ -368,7 +368,7 @@ fn clients_behind_a_trusted_proxy_have_tries_of_their_own() {
 }
 
 #[test]
-fn own_sign_ins_give_no_tries_at_others_back() {
+fn sign_ins_restore_no_attempts_for_other_users() {
     let mut bed = ConsoleFixture::new(Vec::new());
     let mut guesses = 0;
     for number in 0..50 {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_operator_sees_entries_and_a_viewer_the_head() {
+fn an_operator_sees_entries_and_a_viewer_only_the_header() {
     let mut bed = bed();
     let [olga, vera] = ["olga", "vera"].map(|user| session_of(&bed, user));
     for path in ["/traffic", "/traffic/shop"] {
@@ -37,7 +37,7 @@ fn an_operator_sees_entries_and_a_viewer_the_head() {
 }
 
 #[test]
-fn a_page_of_what_no_machine_has_is_not_found_unless_one_does_not_respond() {
+fn unknown_objects_are_not_found_unless_a_machine_is_silent() {
     let mut bed = bed();
     let vera = session_of(&bed, "vera");
     let status = |bed: &mut ConsoleFixture, path: &str| get(bed, &vera, path).status;
@@ -58,7 +58,7 @@ fn a_page_of_what_no_machine_has_is_not_found_unless_one_does_not_respond() {
 }
 
 #[test]
-fn an_entry_is_removed_after_a_question_by_an_operator_only() {
+fn only_an_operator_removes_an_entry_after_confirmation() {
     let mut bed = bed();
     for (user, status) in [("vera", 403), ("olga", 200)] {
         let cookie = session_of(&bed, user);

@@ -11,7 +11,7 @@ fn apply(bed: &mut ConsoleFixture, text: &str, message: &str, further: &str) -> 
 }
 
 #[test]
-fn who_waits_hears_what_became_of_the_version() {
+fn a_waiting_request_gets_the_outcome_of_the_version() {
     let mut bed = ConsoleFixture::new(vec![issued("right", "anna", Scope::Configure)]);
     for (message, status, outcome) in [
         ("accepted", 200, "accepted"),
@@ -41,7 +41,7 @@ fn who_waits_hears_what_became_of_the_version() {
 }
 
 #[test]
-fn what_this_machine_could_not_serve_is_refused_with_the_findings() {
+fn an_unservable_version_is_refused_with_its_diagnostics() {
     let mut bed = ConsoleFixture::new(vec![issued("right", "anna", Scope::Configure)]);
     for further in ["", "&wait=9"] {
         let (is, body) = apply(&mut bed, "wrong", "accepted", further);
@@ -79,7 +79,7 @@ fn edit(bed: &mut ConsoleFixture, to: &str, fields: &[(&str, &str)]) -> TestResp
 }
 
 #[test]
-fn who_edits_an_older_version_sees_what_changed_and_keeps_the_text() {
+fn an_outdated_edit_shows_the_changes_and_keeps_the_text() {
     let mut bed = bed();
     let text = "global\n    maxconn 4711\n";
     let fields = [("text", text), ("do", "review")];
@@ -126,7 +126,7 @@ fn who_edits_an_older_version_sees_what_changed_and_keeps_the_text() {
     let late = [("text", text), ("of", "1"), ("message", "")];
     let late = edit(&mut bed, "/config/apply", &late);
     for words in [
-        "Write down the reason",
+        "Enter a reason",
         "maxconn 4711",
         "name=\"onto\" value=\"2\"",
     ] {

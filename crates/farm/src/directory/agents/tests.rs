@@ -57,7 +57,7 @@ fn decides(directory: &mut UserDirectory, name: &str, now_ms: u64) -> Decision {
 }
 
 #[test]
-fn a_user_comes_to_the_session_that_only_an_agent_knows() {
+fn a_user_is_routed_to_an_agent_session() {
     let mut directory = directory(&[100, 1]);
     let text = "up\nsessions 2\nsession EXAMPLE\\Anna disconnected 90\nsession bert active\n";
     let news = hears(&mut directory, "ts2", &report(text), 100_000);
@@ -78,7 +78,7 @@ fn a_user_comes_to_the_session_that_only_an_agent_knows() {
 }
 
 #[test]
-fn sessions_that_only_agents_know_are_those_of_the_collections_of_their_hosts() {
+fn agent_sessions_belong_to_the_collections_of_their_hosts() {
     let mut directory = UserDirectory::default();
     directory.configure(&with_apps(
         with_agents(&[1, 1, 1]),
@@ -104,7 +104,7 @@ fn sessions_that_only_agents_know_are_those_of_the_collections_of_their_hosts() 
 }
 
 #[test]
-fn a_session_that_an_agent_names_stops_a_logon_to_another_host_of_the_collection() {
+fn an_agent_session_prevents_a_second_host_in_its_collection() {
     let mut directory = UserDirectory::default();
     directory.configure(&with_apps(with_agents(&[1, 1]), &[&["ts2"]]));
     // Sent to ts1, for the desktop; her session is at ts2.
@@ -129,7 +129,7 @@ fn a_session_that_is_no_longer_reported_is_over_after_two_reports() {
 }
 
 #[test]
-fn a_session_stays_if_its_agent_is_silent_or_names_not_all_or_says_nothing_of_sessions() {
+fn a_session_stays_without_a_complete_agent_report() {
     for text in [
         "up\n",
         "down\n",
@@ -151,7 +151,7 @@ fn a_session_stays_if_its_agent_is_silent_or_names_not_all_or_says_nothing_of_se
 }
 
 #[test]
-fn a_session_with_a_connection_or_one_that_no_agent_ever_named_is_not_ended() {
+fn connected_or_never_reported_sessions_are_not_ended() {
     let mut directory = directory(&[1, 1]);
     let none = naming(&[]);
     for name in ["anna", "bert"] {
@@ -174,7 +174,7 @@ fn a_session_with_a_connection_or_one_that_no_agent_ever_named_is_not_ended() {
 }
 
 #[test]
-fn a_session_that_came_and_went_between_two_reports_is_over() {
+fn a_session_between_two_reports_is_ended() {
     let mut directory = directory(&[1, 1]);
     let none = naming(&[]);
     hears(&mut directory, "ts1", &none, 0);
@@ -207,7 +207,7 @@ fn a_session_that_came_and_went_between_two_reports_is_over() {
 const OTHER_NAME: &str = "up\nsessions 1\nsession hbert active 3\n";
 
 #[test]
-fn a_logon_that_never_became_a_session_is_over_after_two_reports_without_a_session() {
+fn a_logon_without_a_session_ends_after_two_reports() {
     for text in [
         "up\nsessions 0\n",
         // Other users have sessions, one of them old and not through the farm.
@@ -236,7 +236,7 @@ fn a_logon_that_never_became_a_session_is_over_after_two_reports_without_a_sessi
 }
 
 #[test]
-fn a_short_logon_by_another_name_than_that_of_the_agent_stays() {
+fn a_short_logon_with_a_different_name_stays() {
     // The report with the session comes while the user is connected, or after that.
     for ended_ms in [14_000, 16_000] {
         let mut directory = directory(&[100, 1]);
@@ -260,7 +260,7 @@ fn a_short_logon_by_another_name_than_that_of_the_agent_stays() {
 }
 
 #[test]
-fn a_report_that_was_asked_for_before_a_logon_does_not_move_it() {
+fn a_report_requested_before_a_logon_does_not_move_it() {
     let mut directory = directory(&[100, 1]);
     assert_eq!(decides(&mut directory, "anna", 1_000).host, "ts1");
     let times = |asked_ms| Times {
@@ -300,7 +300,7 @@ fn a_reported_session_is_kept_beyond_the_time_of_the_farm() {
 }
 
 #[test]
-fn words_of_an_agent_drain_its_host_and_change_its_weight_until_it_says_otherwise() {
+fn agent_words_drain_a_host_and_set_its_weight() {
     let mut directory = directory(&[1, 1]);
     let mut hosts = |text: &str, count: usize| -> Vec<String> {
         let mut new = directory.clone();
@@ -336,7 +336,7 @@ fn words_of_an_agent_drain_its_host_and_change_its_weight_until_it_says_otherwis
 }
 
 #[test]
-fn sessions_that_the_farm_did_not_bring_count() {
+fn sessions_not_routed_by_the_farm_count() {
     for (balance, first) in [(Balance::Load, 4), (Balance::Leastconn, 2)] {
         let mut farm = with_agents(&[1, 1]);
         farm.balance = balance;
@@ -354,7 +354,7 @@ fn sessions_that_the_farm_did_not_bring_count() {
 }
 
 #[test]
-fn an_agent_that_names_ever_new_users_makes_only_so_many_known() {
+fn users_known_from_an_agent_are_bounded() {
     let mut directory = directory(&[1, 1]);
     let names: Vec<String> = (0..2_000).map(|number| format!("{number:x}")).collect();
     for round in 0..6 {
@@ -638,7 +638,7 @@ fn history(seed: u64) -> Result<(), String> {
 }
 
 #[test]
-fn two_nodes_that_both_ask_know_the_sessions_that_there_are() {
+fn two_polling_nodes_know_all_sessions() {
     if let Some(seed) = setting("FARM_SEED") {
         return history(seed).unwrap();
     }
@@ -648,7 +648,7 @@ fn two_nodes_that_both_ask_know_the_sessions_that_there_are() {
 }
 
 #[test]
-fn a_host_that_is_down_loses_its_reported_sessions_as_others() {
+fn a_down_host_loses_its_reported_sessions_too() {
     let mut directory = directory(&[1, 1]);
     hears(&mut directory, "ts2", &naming(&["anna"]), 0);
     directory.checked("ts2", Health::Down { since_ms: 0 });

@@ -247,7 +247,7 @@ fn a_part_that_does_not_respond_leaves_the_rest_of_the_list() {
 }
 
 #[test]
-fn what_a_user_may_not_open_is_not_there_and_what_does_not_run_says_so() {
+fn forbidden_guests_are_hidden_and_stopped_ones_marked() {
     let (bed, part) = bed(&["mail", "desk", "erp", "old"]);
     let cookies = ["anna", "bert"].map(|name| bed.sign_in(name));
     let [anna, bert] = cookies.each_ref().map(String::as_str);
@@ -282,7 +282,7 @@ fn what_a_user_may_not_open_is_not_there_and_what_does_not_run_says_so() {
             "/screen/desk/socket",
             anna,
             409,
-            "The display of desk has another page now",
+            "The display of desk now has another page",
         ),
         ("/spice/desk", anna, 200, "Display of desk"),
         ("/spice/mail", anna, 303, ""),
@@ -520,7 +520,10 @@ fn a_user_who_leaves_the_group_loses_what_is_open() {
         browser.asks("/terminal/mail/socket", &anna, OWN).await;
         bed.change(&farm_with(vec![consoles(&["erp"], &["staff"])]));
         browser.sends(b"x").await;
-        assert_eq!(browser.reason().await, "You may not use this any more.");
+        assert_eq!(
+            browser.reason().await,
+            "You are no longer permitted to use this."
+        );
     }));
 }
 

@@ -35,7 +35,7 @@ fn directory(server: Server) -> LdapDirectory {
 }
 
 #[test]
-fn a_second_factor_is_asked_for_and_its_code_counts_once() {
+fn a_second_factor_is_required_and_its_code_works_once() {
     let bed = PortalFixture::new();
     let asked = bed.post("/sign-in", "", "user=tina&password=quince");
     assert_eq!((asked.status, asked.cookies()), (200, String::new()));
@@ -128,7 +128,7 @@ fn guessing_is_limited_for_pages_and_the_feed_together() {
 }
 
 #[test]
-fn why_says_how_somebody_signed_in_and_why_not() {
+fn why_shows_sign_ins_and_refusals() {
     let bed = PortalFixture::new();
     let steps = |name: &str| {
         let asked = bed.portal.site.why(&FarmUser::named(name).unwrap());
@@ -143,13 +143,12 @@ fn why_says_how_somebody_signed_in_and_why_not() {
     bed.post("/sign-in", "", "user=bert&password=wrong");
     bed.program(FEED, "bert:wrong", "");
     bed.sign_in("bert");
-    let right = "192.0.2.1 portal: signed in: the password was right";
+    let right = "192.0.2.1 portal: signed in: correct password";
     assert_eq!(steps("bert"), [wrong, wrong, right]);
     let asks = bed.post("/sign-in", "", "user=tina&password=quince");
     let form = format!("half={}&code=000000", asks.field("half"));
     bed.post("/sign-in", "", &form);
-    let code =
-        "192.0.2.1 portal: refused: the password was right, and the code was wrong or was used";
+    let code = "192.0.2.1 portal: refused: correct password, but wrong or already used code";
     assert_eq!(steps("tina"), [code]);
     // Neither attempts that have to wait nor impossible passwords displace the others from the
     // history.

@@ -51,7 +51,7 @@ fn guesses(client: &mut Client, forwarded: &str, number: u32) -> u16 {
 }
 
 #[test]
-fn guesser_behind_a_proxy_keeps_no_other_client_out() {
+fn a_guesser_behind_a_proxy_blocks_no_other_client() {
     let host = peer(b'1');
     let (farm, web) = trusting(&[host.address], true);
     let role = role(&farm, None);
@@ -82,7 +82,7 @@ fn guesser_behind_a_proxy_keeps_no_other_client_out() {
 }
 
 #[test]
-fn forwarded_clients_have_tries_of_their_own() {
+fn forwarded_clients_have_separate_limits() {
     let host = peer(b'1');
     let (farm, web) = trusting(&[host.address], false);
     let role = role(&farm, None);

@@ -51,7 +51,7 @@ fn an_operator_ends_the_tunnels_of_a_user_to_hosts() {
     assert!(!disconnect("anna", "office/ts9").good);
     assert_eq!(
         disconnect("anna", "office/ts1").words,
-        "1 connection of anna to ts1 ends; the session stays at its host"
+        "1 connection of anna to ts1 is being closed; the session stays at its host"
     );
     let last = socket.receive().expect("the end");
     assert_eq!(last, framed(0x10, &0x0000_04d4_u32.to_le_bytes()));

@@ -59,7 +59,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         }
         Err(Unfilled::Before(error)) => error.exit(". Nothing was written to a volume"),
         Err(Unfilled::During(error)) => {
-            error.exit(". The volume holds a part of the system now: create it again with `--yes`")
+            error.exit(". The volume is incomplete: create it again with `--yes`")
         }
     }
 }
@@ -92,7 +92,7 @@ impl GuestImageArguments {
                 .transpose()?,
         };
         match debian::is_name(&wanted.name) {
-            false => Err(format!("'{}' cannot be a host name: letters, digits and `-`", wanted.name)),
+            false => Err(format!("'{}' is not a host name: only letters, digits and `-` are allowed", wanted.name)),
             true if wanted.keys.is_none() && wanted.password.is_none() => Err(
                 "nobody could log in: `--ssh-key FILE` for root's key, `--password-file FILE` for a password at the console"
                     .to_owned(),
@@ -114,11 +114,8 @@ fn password(text: &str) -> Result<String, String> {
 
 impl StaticNetwork {
     fn parse(address: &str, gateway: Option<&String>) -> Result<StaticNetwork, String> {
-        let wrong = || {
-            format!(
-                "'{address}' is no address with the length of its prefix, such as 192.0.2.25/24"
-            )
-        };
+        let wrong =
+            || format!("'{address}' is not an address with a prefix length, such as 192.0.2.25/24");
         let (ip, prefix) = address.split_once('/').ok_or_else(wrong)?;
         let ip: IpAddr = ip.parse().map_err(|_| wrong())?;
         let most = if ip.is_ipv4() { 32 } else { 128 };
@@ -128,7 +125,7 @@ impl StaticNetwork {
             .filter(|length: &u8| (1..=most).contains(length));
         let gateway = gateway.map(|text| {
             text.parse()
-                .map_err(|_| format!("'{text}' is no address of a gateway"))
+                .map_err(|_| format!("'{text}' is not the address of a gateway"))
         });
         Ok(StaticNetwork {
             address: ip,
@@ -161,7 +158,7 @@ fn interfaces(network: Option<&StaticNetwork>) -> String {
 fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
     let wanted = GuestImageArguments::of(matches)?;
     if !rustix::process::geteuid().is_root() {
-        return Err("a system is built as root: run the command with sudo"
+        return Err("building a system requires root: run the command with sudo"
             .to_owned()
             .into());
     }
@@ -192,9 +189,7 @@ fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
         return Err(format!("guest '{}' has no disk", wanted.name).into());
     };
     if size < 2 << 30 {
-        return Err(
-            format!("volume '{volume}' is smaller than 2 GiB: a Debian does not fit").into(),
-        );
+        return Err(format!("volume '{volume}' is smaller than 2 GiB: Debian does not fit").into());
     }
     let runner = Runner::new()?;
     let shop = Workshop::new(matches.get_one::<PathBuf>("work").map(PathBuf::as_path))?;
@@ -372,7 +367,7 @@ fn configure(
     kernels.sort_by_key(|version| version_key(version));
     let kernel = kernels
         .pop()
-        .ok_or("the packages have brought no kernel into /boot")?;
+        .ok_or("the packages have installed no kernel in /boot")?;
     let menu = GrubEntry {
         title: format!("Debian {}", wanted.suite),
         kernel: format!("/boot/vmlinuz-{kernel}"),

@@ -40,7 +40,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         }
         Err(Unfilled::Before(error)) => error.exit(". Nothing was written"),
         Err(Unfilled::During(error)) => {
-            error.exit(". Volumes hold a part of the image now: import it again with `--yes`")
+            error.exit(". The volumes are incomplete: import the image again with `--yes`")
         }
     }
 }
@@ -161,7 +161,7 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, GuestDra
     };
     match format {
         Format::Unsupported(what) => Err(format!(
-            "{}: {what}, which is not read: convert it first (`qemu-img convert -O qcow2`), or unpack it",
+            "{}: {what}, which is not supported: convert it first (`qemu-img convert -O qcow2`), or unpack it",
             from.display()
         )),
         Format::Compressed(program) => Err(format!(
@@ -243,8 +243,8 @@ fn chain(
     }
     if !follows {
         return Err(format!(
-            "{} ({format}) names other files: {}. The author of the image decides what is read from this host: if you trust it, `--follow` \
-             reads them as well",
+            "{} ({format}) names other files: {}. The author of the image decides which files of this host \
+             are read: if you trust the image, `--follow` reads them as well",
             from.display(),
             plain(&names.join(", "))
         ));
@@ -258,7 +258,7 @@ fn chain(
             .len();
         if has < needs {
             return Err(format!(
-                "{}: it is cut: it has {has} bytes, and {} says {needs}. Fetch it again",
+                "{}: it is truncated: it has {has} bytes, and {} says {needs}. Download it again",
                 path.display(),
                 from.display()
             ));
@@ -272,7 +272,7 @@ fn chain(
         }
         if files.len() > CHAIN_MAX {
             return Err(format!(
-                "{}: more than {CHAIN_MAX} files behind it",
+                "{}: its chain has more than {CHAIN_MAX} files",
                 from.display()
             ));
         }
@@ -354,8 +354,8 @@ fn compare(
         .collect();
     if found != expected.digest {
         return Err(format!(
-            "{}: '{}' has another {} checksum than the manifest of the archive says: it is damaged or was changed. Fetch it \
-             again",
+            "{}: '{}' does not match its {} checksum in the manifest of the archive: it is damaged or was \
+             changed. Download it again",
             from.display(),
             plain(&member.name),
             expected.algorithm
@@ -400,7 +400,7 @@ fn of_archive(
         let words = format!("{} of {} ({format})", plain(&member.name), from.display());
         check_name(&member.name, format).map_err(|error| format!("{words}: {error}"))?;
         if !matches!(format, Format::Raw | Format::Driver(_)) {
-            return Err(format!("{words}: no disk"));
+            return Err(format!("{words}: not a disk"));
         }
         // An archive is one file: its disks name no others.
         chain(
@@ -511,7 +511,7 @@ mod tests {
         let path = archive(&[8; 4096], &manifest);
         let words = open(&path, false, false).err().unwrap_or_default();
         assert!(
-            words.contains("'a.raw' has another SHA256 checksum"),
+            words.contains("'a.raw' does not match its SHA256 checksum"),
             "{words}"
         );
         // A disk whose partition ends beyond it, and no manifest.
@@ -520,7 +520,7 @@ mod tests {
         cut[446..462].copy_from_slice(&[0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0]);
         let path = archive(&cut, "");
         let words = open(&path, false, false).err().unwrap_or_default();
-        assert!(words.contains("the disk is cut"), "{words}");
+        assert!(words.contains("the disk is truncated"), "{words}");
     }
 
     #[test]
@@ -540,7 +540,7 @@ mod tests {
         // QEMU would read zeroes after the end of a backing file.
         std::fs::write(&bottom, [0; 1000]).unwrap();
         let words = open(&path, true, false).err().unwrap_or_default();
-        assert!(words.contains("bottom: the disk is cut"), "{words}");
+        assert!(words.contains("bottom: the disk is truncated"), "{words}");
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl ImageDestination {
         // Without a reader the error message is sufficient.
         let _ = std::io::Write::write_all(&mut std::io::stderr(), self.before.as_bytes());
         Err(format!(
-            "volume {} is not there yet",
+            "volume {} does not exist yet",
             self.volumes.join(" or ")
         ))
     }
@@ -149,7 +149,7 @@ fn missing(sections: &str, commands: &str) -> String {
     if !sections.is_empty() {
         let _ = write!(
             text,
-            "Add to the configuration, with sizes and places as you want them:\n\n{sections}"
+            "Add to the configuration, with sizes and paths as needed:\n\n{sections}"
         );
     }
     text += "Then run, and this command again:\n";
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_section_is_like_those_that_are_there() {
+    fn a_new_section_follows_the_existing_ones() {
         let volume = Subject::new(VOLUME, "web")
             .fact(BACKING, "lvm vg0/pool")
             .fact(COPIES, "alpha beta");

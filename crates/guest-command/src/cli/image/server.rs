@@ -47,7 +47,7 @@ pub fn file(path: &Path) -> Result<Value, String> {
         std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let name = whole
         .to_str()
-        .ok_or_else(|| format!("{}: not a name in UTF-8", path.display()))?;
+        .ok_or_else(|| format!("{}: the name is not UTF-8", path.display()))?;
     let is_device = fs::metadata(path).is_ok_and(|metadata| {
         use std::os::unix::fs::FileTypeExt;
         metadata.file_type().is_block_device()
@@ -66,7 +66,7 @@ impl Server {
         let io = |error: std::io::Error| format!("qemu-nbd: {error}");
         home.make().map_err(io)?;
         let Lock::Free(lock) = home.lock().map_err(io)? else {
-            return Err(format!("'{export}' is served already"));
+            return Err(format!("'{export}' is already served"));
         };
         let socket = socket(&home);
         let mut arguments: Vec<OsString> = Vec::new();
@@ -122,7 +122,7 @@ impl Server {
         if words.is_empty() {
             "qemu-nbd does not serve the image".to_owned()
         } else {
-            format!("QEMU does not read the image: {words}")
+            format!("QEMU cannot read the image: {words}")
         }
     }
 
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn why_qemu_refuses_an_image_is_said_whenever_it_ends() {
+    fn the_reason_of_a_refused_image_is_reported() {
         lab::skip_unless_root!();
         lab::skip_unless_installed!("qemu-nbd");
         crate::cli::set_confine(|_, _| Ok(None));
@@ -196,14 +196,11 @@ mod tests {
             connected.map_err(|error| error.to_string())
         });
         let words = refused.err().unwrap_or_default();
-        assert!(
-            words.starts_with("QEMU does not read the image: "),
-            "{words}"
-        );
+        assert!(words.starts_with("QEMU cannot read the image: "), "{words}");
     }
 
     #[test]
-    fn a_program_ends_with_who_started_it() {
+    fn a_child_process_ends_with_its_parent() {
         lab::skip_unless_installed!("setpriv");
         let (program, arguments) =
             command::build::run::ends_with_us("/usr/bin/true".into(), Vec::new());

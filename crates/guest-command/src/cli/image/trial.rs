@@ -137,7 +137,7 @@ impl Trial<'_> {
         let io = |error: std::io::Error| format!("the test boot cannot start: {error}");
         home.make().map_err(io)?;
         let Lock::Free(lock) = home.lock().map_err(io)? else {
-            return Err("the test boot runs already".to_owned().into());
+            return Err("the test boot is already running".to_owned().into());
         };
         let mut files = Vec::new();
         if self.firmware == Firmware::Uefi {

@@ -63,7 +63,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             error.exit(". Nothing was written to a volume or to the original")
         }
         Err(Unfilled::During(error)) => {
-            error.exit(". Volumes hold a part of the guest now: import it again with `--overwrite`")
+            error.exit(". The volumes are incomplete: import the guest again with `--overwrite`")
         }
     }
 }
@@ -85,7 +85,7 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     };
     if !rustix::process::geteuid().is_root() {
         return Err(
-            "disks are mounted to look at them: run the command with sudo"
+            "inspecting the disks mounts them, which requires root: run the command with sudo"
                 .to_owned()
                 .into(),
         );
@@ -132,7 +132,7 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
         super::import::fits(volume, *has, target.size)?;
     }
     if !matches.get_flag("yes") && !confirmed() {
-        return Ok("Nothing was done: `--yes` carries the list out\n".to_owned());
+        return Ok("Nothing was done: `--yes` executes the list\n".to_owned());
     }
     carry_out(matches, &shop, runner, &looked, &plan, &place)
 }
@@ -141,7 +141,7 @@ fn confirmed() -> bool {
     if !stdin().is_terminal() || !stderr().is_terminal() {
         return false;
     }
-    let _ = write!(stderr(), "Carry this out? [y/N] ");
+    let _ = write!(stderr(), "Execute this? [y/N] ");
     let mut line = String::new();
     let read = stdin().read_line(&mut line);
     read.is_ok() && ["y", "yes"].contains(&line.trim().to_ascii_lowercase().as_str())
@@ -248,14 +248,14 @@ fn a_disk(
             if !names.is_empty() {
                 let words = names.join(", ");
                 return Err(format!(
-                    "it names other files: {words}. Import one that has all of its data: what an image names could be \
-                     any file of this host"
+                    "it names other files: {words}. Import an image that contains all of its data: an image \
+                     could name any file of this host"
                 )
                 .into());
             }
             let raw = shop.path().join(format!("original-{index}.raw"));
             say(&format!(
-                "{} is {driver}: it is converted to look into it",
+                "{} is {driver}: converting it for inspection",
                 disk.path.display()
             ));
             let source = json!({"driver": driver, "file": file(&disk.path)?});
@@ -269,7 +269,7 @@ fn a_disk(
             let seen = look::disk(runner, &raw, size, driver)?;
             Ok((raw, seen))
         }
-        format => Err(format!("it is no disk but {format}").into()),
+        format => Err(format!("it is not a disk but {format}").into()),
     }
 }
 
@@ -292,7 +292,7 @@ fn open(path: &Path) -> Result<File, String> {
         Mode::empty(),
     );
     let opened = opened.map_err(|error| match error {
-        rustix::io::Errno::BUSY => "in use: mounted, or a guest has it".to_owned(),
+        rustix::io::Errno::BUSY => "in use: mounted, or opened by a guest".to_owned(),
         error => error.to_string(),
     })?;
     let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -300,7 +300,7 @@ fn open(path: &Path) -> Result<File, String> {
     let mut backing =
         loops.filter_map(|one| fs::read_to_string(one.path().join("loop/backing_file")).ok());
     if backing.any(|file| Path::new(file.trim_end()) == canonical) {
-        Err("in use: a loop device has it, mounted or of a guest".to_owned())
+        Err("in use by a loop device, mounted or of a guest".to_owned())
     } else {
         Ok(opened.into())
     }

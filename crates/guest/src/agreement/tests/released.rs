@@ -53,7 +53,7 @@ fn rank(alpha: &mut Agreement, guests: &Guests, local: &LocalState) -> u32 {
 }
 
 #[test]
-fn what_is_left_of_a_guest_that_has_moved_asks_for_nothing() {
+fn the_rest_of_a_moved_guest_requests_no_lease() {
     let mut guests = guests(&mut Random::new(1));
     NODES[0].clone_into(&mut guests.me);
     guests.guests.retain(|name, _| name == "mail");
@@ -91,7 +91,7 @@ fn what_is_left_of_a_guest_that_has_moved_asks_for_nothing() {
 }
 
 #[test]
-fn a_guest_goes_on_as_long_as_the_role_before_held_its_lease() {
+fn a_guest_continues_during_the_lease_of_the_previous_role() {
     let mut guests = guests(&mut Random::new(1));
     NODES[0].clone_into(&mut guests.me);
     guests.guests.retain(|name, _| name == "mail");

@@ -130,7 +130,7 @@ fn failed(node: &str) -> GuestRecord {
 }
 
 #[test]
-fn a_guest_between_two_nodes_is_taken_by_the_one_it_left_for() {
+fn a_guest_in_transit_starts_on_its_target() {
     for is_apart in [false, true] {
         for defect in [None, Some(AgreementDefect::TurnsBack)] {
             let [mut alpha, mut beta] = [0, 1].map(|at| TestNode::new(at, defect));
@@ -159,7 +159,7 @@ fn a_guest_between_two_nodes_is_taken_by_the_one_it_left_for() {
 }
 
 #[test]
-fn a_guest_starts_when_the_one_that_gives_way_to_it_has_left() {
+fn a_guest_starts_after_the_displaced_one_has_left() {
     for is_apart in [false, true] {
         let mut beta = TestNode::new(1, None);
         if is_apart {
@@ -185,7 +185,7 @@ fn a_guest_starts_when_the_one_that_gives_way_to_it_has_left() {
         let (wish, why, _) = beta.decide("mail");
         assert_eq!(wish, DesiredState::Hold);
         let words = if is_apart {
-            "web is still on beta, and it has to be apart from it (`apart`)"
+            "web is still on beta, and must be on another node (`apart`)"
         } else {
             "beta lacks 2 of memory until web has left"
         };
@@ -202,7 +202,7 @@ fn a_guest_starts_when_the_one_that_gives_way_to_it_has_left() {
 }
 
 #[test]
-fn an_operator_moves_a_guest_only_where_nobody_has_to_give_way() {
+fn an_operator_move_displaces_no_guest() {
     let mut alpha = TestNode::new(0, None);
     alpha.runs("mail", 7);
     alpha.guest("web", 3, "beta", &GuestRecord::default());
@@ -210,7 +210,8 @@ fn an_operator_moves_a_guest_only_where_nobody_has_to_give_way() {
     let suits = |alpha: &TestNode| alpha.agreement.suits(&alpha.guests, "mail", "beta", NOW_NS);
     assert_eq!(
         suits(&alpha).unwrap_err(),
-        "beta lacks 2 of memory for guest 'mail', beside the guests that run there: move or stop one of them first"
+        "beta lacks 2 of memory for guest 'mail' in addition to the guests that run there: move or stop one \
+         of them first"
     );
     let web = alpha.guests.guests.get_mut("web").unwrap();
     web.memory_bytes = 4;
@@ -218,7 +219,7 @@ fn an_operator_moves_a_guest_only_where_nobody_has_to_give_way() {
     web_apart(&mut alpha);
     assert_eq!(
         suits(&alpha).unwrap_err(),
-        "web is on beta, and 'mail' has to be apart from it (`apart`): move or stop web first"
+        "web is on beta, and 'mail' must be on another node (`apart`): move or stop web first"
     );
 }
 
@@ -228,7 +229,7 @@ fn web_apart(node: &mut TestNode) {
 }
 
 #[test]
-fn a_guest_that_is_to_run_and_is_on_no_node_that_responds_is_noticed_after_a_start() {
+fn a_guest_on_no_responding_node_is_reported_after_a_start() {
     let mut nowhere = IdleGuests::default();
     let mut look = |node: &mut TestNode, later_ms: u64| {
         node.now_ns += later_ms * 1_000_000;
@@ -265,7 +266,7 @@ fn a_guest_that_is_to_run_and_is_on_no_node_that_responds_is_noticed_after_a_sta
 }
 
 #[test]
-fn the_holder_of_a_guest_says_without_a_majority_that_changes_are_frozen() {
+fn without_a_majority_orders_report_frozen_changes() {
     let mut beta = TestNode::new(1, None);
     beta.runs("mail", 7);
     beta.decide("mail");
@@ -298,7 +299,7 @@ fn the_holder_of_a_guest_says_without_a_majority_that_changes_are_frozen() {
 }
 
 #[test]
-fn a_node_at_which_a_guest_failed_tries_again_when_the_other_one_is_gone() {
+fn a_failed_node_retries_a_guest_when_the_other_is_gone() {
     let mut alpha = TestNode::new(0, None);
     alpha.guests.guests.remove("web");
     let local = LocalState {
@@ -328,7 +329,7 @@ fn a_node_at_which_a_guest_failed_tries_again_when_the_other_one_is_gone() {
 }
 
 #[test]
-fn a_guest_that_is_well_for_long_may_go_again_where_it_failed() {
+fn failures_of_a_node_are_reset_after_a_long_run() {
     let mut beta = TestNode::new(1, None);
     beta.guests.guests.remove("web");
     beta.runs("mail", 7);

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_fail_when_the_lease_has_been_over_for_the_bound_and_go_on_with_the_next_one() {
+    fn requests_fail_after_the_bound_and_resume_with_a_lease() {
         let mut owner = LeaseOwner::new(InSync::One(NodeId(0)), Some(FAIL_NS));
         let begun = owner.asks(50, 1, true);
         let done = disk(&begun).unwrap();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_under_way_on_the_disk_fails_when_it_has_ended() {
+    fn a_pending_disk_operation_fails_when_it_ends() {
         let mut owner = LeaseOwner::new(InSync::One(NodeId(0)), Some(FAIL_NS));
         let write = disk(&owner.asks(50, 1, true)).unwrap();
         assert_eq!(failed(&owner.at(120, Input::Tick)), [0; 0]);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_failed_is_not_read_before_one_copy_alone_decides_about_it() {
+    fn a_failed_write_is_not_read_until_one_copy_decides() {
         let both = InSync::Both(NodeId(0), NodeId(1));
         let mut owner = LeaseOwner::new(both, Some(FAIL_NS));
         let write = disk(&owner.asks(50, 1, true)).unwrap();

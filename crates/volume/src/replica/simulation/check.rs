@@ -335,7 +335,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_returns_what_was_written_last_and_not_what_was_before() {
+    fn a_read_returns_the_latest_write() {
         let mut checker = Checker::new(1);
         checker.write(1, 0);
         checker.written(1, 0, false).unwrap();
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_flushed_vanishes_with_the_power_only() {
+    fn unflushed_data_is_lost_only_with_the_power() {
         let mut checker = Checker::new(1);
         for value in 1..=3 {
             checker.write(value, 0);

@@ -91,7 +91,7 @@ fn first_failure(
 }
 
 #[test]
-fn ten_thousand_histories_lose_nothing_that_was_acknowledged() {
+fn no_history_loses_acknowledged_writes() {
     let seeds = match setting("VOLUME_SEED") {
         Some(seed) => seed..seed + 1,
         None => {
@@ -124,7 +124,7 @@ fn history_without_majority(seed: u64, defect: Option<ReplicaDefect>) -> Result<
 }
 
 #[test]
-fn what_a_read_returns_of_a_write_that_failed_without_a_majority_stays_so() {
+fn reads_of_failed_writes_stay_consistent() {
     for seed in 0..300 {
         if let Err(what) = history_without_majority(seed, None) {
             panic!("{seed}: {what}");
@@ -155,7 +155,7 @@ fn history_with_rot(seed: u64, defect: Option<ReplicaDefect>) -> Result<u64, Str
 }
 
 #[test]
-fn no_read_returns_what_has_rotted_and_none_survives_a_verify_that_repairs() {
+fn no_read_returns_damage_and_a_repair_removes_it() {
     let seeds = match setting("VOLUME_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..setting("VOLUME_SEEDS").unwrap_or(ROT_HISTORIES),
@@ -170,7 +170,7 @@ fn no_read_returns_what_has_rotted_and_none_survives_a_verify_that_repairs() {
 }
 
 #[test]
-fn a_replica_that_repairs_wrongly_is_found_out() {
+fn wrong_repairs_of_a_replica_are_found() {
     for defect in [
         ReplicaDefect::RepairPassesWrites,
         ReplicaDefect::RepairsUnchecked,
@@ -256,7 +256,7 @@ fn a_seed_replays_its_history() {
 }
 
 #[test]
-fn a_replica_that_is_broken_on_purpose_is_found_out() {
+fn deliberate_defects_of_a_replica_are_found() {
     // Each defect with the first seed to try.
     let all = [
         (ReplicaDefect::AcksWithoutOther, 0),

@@ -68,7 +68,7 @@ fn one(role: &mut VolumeRole) -> Option<VolumeState> {
 }
 
 #[test]
-fn a_part_is_told_how_its_volume_is_when_it_asks_and_when_that_changes() {
+fn a_part_gets_the_volume_state_on_request_and_on_change() {
     let (runtime, directory) = (
         ScratchDirectory::new().unwrap(),
         ScratchDirectory::new().unwrap(),
@@ -119,7 +119,7 @@ fn a_part_is_told_how_its_volume_is_when_it_asks_and_when_that_changes() {
 }
 
 #[test]
-fn a_volume_that_a_guest_uses_stays_as_it_was_until_the_guest_has_ended() {
+fn a_used_volume_stays_unchanged_until_its_guest_ends() {
     let (runtime, directory) = (
         ScratchDirectory::new().unwrap(),
         ScratchDirectory::new().unwrap(),

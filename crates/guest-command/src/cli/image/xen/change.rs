@@ -332,7 +332,7 @@ fn initial_disk(
     runner.run(&mut sandbox(tree, &words))?;
     match names.iter().find(there) {
         Some(name) => Ok(Some(name.clone())),
-        None => Err(format!("{} has made no initial RAM disk for {version}", words[0]).into()),
+        None => Err(format!("{} has created no initial RAM disk for {version}", words[0]).into()),
     }
 }
 

@@ -20,7 +20,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::from(openat(CWD, path, flags, Mode::empty())?);
     let refused = |words: &str| io::Error::other(words.to_owned());
     if !file.metadata()?.is_file() {
-        return Err(refused("it is no file"));
+        return Err(refused("it is not a file"));
     }
     let mut bytes = Vec::new();
     file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
@@ -28,7 +28,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 <= BYTES_MAX && MARKS.into_iter().all(has) {
         Ok(bytes)
     } else {
-        Err(refused("it is no kernel of Linux (bzImage)"))
+        Err(refused("it is not a Linux kernel (bzImage)"))
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn are_allowed<'d>(
         .map(|disk| format!(" --disk {}", disk.display()));
     let plain = options.collect::<String>().replace(char::is_control, "?");
     Err(format!(
-        "the configuration names disks that are devices, links, or outside of its own directory. To read them, name them: \
+        "the configuration names disks that are devices, links, or outside of its directory. To read them, \
          add{plain}"
     ))
 }
@@ -56,7 +56,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn only_files_beside_the_configuration_and_what_is_named_are_read() {
+    fn only_named_files_and_those_near_the_configuration_are_read() {
         let [here, there] = [(); 2].map(|()| ScratchDirectory::new().unwrap());
         let config = here.write("mail.cfg", "").unwrap();
         let own = here.write("mail.img", "x").unwrap();
