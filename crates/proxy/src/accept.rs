@@ -1,10 +1,11 @@
-//! Accepts connections: one task per listener and thread. The task stops accepting while the
-//! frontend, the listener or the process has reached `maxconn` or a rate limit; connections
-//! then wait in the kernel's queue. It pauses when descriptors run out, instead of looping.
-//! An accepted connection is passed to another thread if that has clearly less to do.
+//! Accepts client connections: one task per listening socket and thread. A task stops accepting
+//! while the frontend, the listener or the process has reached `maxconn` or a rate limit; new
+//! connections then wait in the kernel's queue. When the process has no free descriptor, a task
+//! pauses instead of looping. An accepted connection is passed to another thread if that thread
+//! is clearly less busy.
 //!
-//! A loop belongs to a socket, not to a configuration: a change gives it another [`AcceptTarget`],
-//! and connections in the kernel's queue stay there.
+//! A task belongs to a socket, not to a configuration: after a change of the configuration it
+//! gets another [`AcceptTarget`], and connections in the kernel's queue are not lost.
 
 use crate::admission::AdmissionPermit;
 use crate::listener::{Listening, SocketKey};

@@ -1,5 +1,5 @@
-//! Limits on the connections, sessions and TLS handshakes that the process admits per second
-//! (`maxconnrate`, `maxsessrate`, `maxsslrate`).
+//! Enforces the limits on the connections, sessions and TLS handshakes that the process accepts
+//! per second (`maxconnrate`, `maxsessrate`, `maxsslrate`).
 
 use model::config::{Bind, Global};
 use model::thread::{current_thread_data, lock};

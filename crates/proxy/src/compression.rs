@@ -1,8 +1,8 @@
-//! HTTP compression (manual, `compression algo`): chooses the algorithm for a client, decides
-//! which responses may be compressed, and provides the encoder for the body. No IO here;
+//! Decides which HTTP bodies are compressed (`compression algo`), chooses the algorithm that the
+//! client accepts, and provides the encoder of the body. This module does no IO;
 //! [`crate::stream`] forwards the bodies. An encoder needs about
-//! [`ENCODER_BYTES`](model::state::compression::ENCODER_BYTES) while its body is transferred,
-//! and almost nothing while the transfer pauses.
+//! [`ENCODER_BYTES`](model::state::compression::ENCODER_BYTES) while its body is transferred, and
+//! almost nothing while the transfer pauses.
 
 mod encoder;
 

@@ -1,6 +1,6 @@
-//! Servers that operators add and remove at run time. A server is built from its arguments
-//! like a `server` line, within the configuration that it becomes part of. No file is read
-//! and no name is resolved. Added servers survive reloads, restarts of the role and upgrades.
+//! Adds and removes servers at run time (`add server`, `del server`). A server is built from the
+//! arguments of the command as from a `server` line. No file is read and no name is resolved.
+//! Added servers survive a reload, a restart of the proxy process and an upgrade of the program.
 
 use keyword::load::one_server;
 use model::config::{

@@ -1,5 +1,5 @@
-//! Messages to the proxy role besides those that every role gets. The supervisor and other
-//! parts forward them as bytes ([`PartMessage`]).
+//! Defines the messages that only the proxy process gets, besides those for every process. The
+//! supervisor and other parts of the platform forward them as bytes ([`PartMessage`]).
 
 use part::role::{Level, PartMessage};
 use serde::{Deserialize, Serialize};

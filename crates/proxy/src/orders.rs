@@ -1,10 +1,10 @@
-//! Operator orders that replace a configured value of the process or of a backend: the rates
-//! of `set rate-limit`, and `enable` and `disable dynamic-cookie`. They survive a reload, a
-//! restart of the role and an upgrade. An order ends when the configuration changes the value
-//! that the order replaced.
+//! Stores the values that an operator set at run time instead of configured ones: the rates of
+//! `set rate-limit`, and `enable` and `disable dynamic-cookie`. They survive a reload, a restart
+//! of the proxy process and an upgrade. A stored value is dropped when the configured value that
+//! it replaces changes.
 //!
-//! The orders belong to the runtime and are guarded by its lock. [`crate::carry`] passes them
-//! to the next process.
+//! The values belong to the runtime and are guarded by its lock. [`crate::carry`] passes them to
+//! the next process.
 
 use model::config::{Config, Proxy};
 use serde::{Deserialize, Serialize};

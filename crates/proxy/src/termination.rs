@@ -1,4 +1,4 @@
-//! Termination states, the two or four letters of `%ts` and `%tsc`, with their meanings.
+//! Explains the termination state of a log line: the two or four letters of `%ts` and `%tsc`.
 
 /// Pairs of letters for `%ts` that logs show.
 pub static STATES: &[(&str, &str)] = &[

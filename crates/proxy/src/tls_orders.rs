@@ -1,6 +1,6 @@
-//! Operator changes of certificates and other TLS files (`new`, `set`, `commit`, `del ssl
-//! …`), as functions of a configuration. The store records each command that took effect, and
-//! [`crate::carry`] repeats them in the next process.
+//! Carries out an operator's commands about certificates and other TLS files (`new`, `set`,
+//! `commit`, `del ssl …`) on a configuration. The certificate store records each command that
+//! took effect, and [`crate::carry`] repeats them in the next process.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

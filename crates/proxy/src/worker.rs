@@ -1,7 +1,7 @@
-//! A thread of the data plane, and how it switches to the newest configuration: its accept
-//! loops, recycled streams, idle clients and idle server connections. Each is done once per
-//! change, and in small steps between the turns of the event loop, so that no client waits
-//! for a change of ten thousand listeners or servers.
+//! Runs one thread that serves clients, and switches it to the newest configuration: its accept
+//! tasks, idle clients, idle server connections and pooled streams. Each is switched once per
+//! change, in small steps between the turns of the event loop, so that a change of ten thousand
+//! listeners or servers delays no client.
 
 use crate::accept::{AcceptLoop, AcceptTarget};
 use crate::listener::{OpenListeners, SocketKey};

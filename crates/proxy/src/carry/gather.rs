@@ -1,5 +1,6 @@
-//! Snapshot of all counters of a process. The numbers that are sent are also remembered, so
-//! that a later message contains exactly the difference.
+//! Collects the values of all counters of this process at one moment, for the process that
+//! replaces it. The collected values are kept, so that a later message contains exactly what was
+//! counted since then.
 
 use super::tally::Sums;
 use crate::runtime::Runtime;

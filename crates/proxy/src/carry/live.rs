@@ -1,6 +1,7 @@
-//! Live state for a command that shows where a request would go. It contains what a successor
-//! would get, and also what a successor never gets: connections, queues, and entries of large
-//! tables requested by their keys. The exporting process continues unchanged.
+//! Exports the current state of the proxy for the command that shows where a request would go.
+//! The export contains all that a successor gets, and also what a successor never gets: numbers
+//! of connections and of queued requests, and entries of large tables, selected by key. The
+//! exporting process continues unchanged.
 
 use super::gather::Gathered;
 use super::tables::{self, Which};

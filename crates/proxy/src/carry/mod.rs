@@ -1,16 +1,17 @@
-//! State that a process passes to its Evenkeel successor (`-sf`, `-x`, an upgrade of the
-//! binary, a restarted role): counters, rates and maxima; the states of servers, by the names
-//! of their proxies, servers and listeners; stick tables; and runtime changes of maps and
-//! lists. It is the same state that [`fn@model::control::install`] keeps within a process.
+//! Passes state from this process to the Evenkeel process that replaces it (`-sf`, `-x`, an
+//! upgrade of the binary, a restart): counters, rates and maxima; the states of servers,
+//! identified by the names of their proxies, servers and listeners; stick tables; and runtime
+//! changes of maps and lists. A reload within one process keeps the same state
+//! ([`fn@model::control::install`]).
 //!
-//! Momentary state is never included: connections, queues and slots belong to the process
-//! that has the sockets. Only a command that asks where a request would go gets it
-//! ([`live`]). Ages are sent instead of times. Field names ([`told`]) and numbers of counters
-//! ([`tally`]) never change, so that older and newer programs understand each other.
+//! Connections, queues and slots are never included: they belong to the process that has the
+//! sockets. Only a command that asks where a request would go gets their numbers ([`live`]). Ages
+//! are sent instead of times. Names of fields ([`told`]) and numbers of counters ([`tally`])
+//! never change, so that older and newer programs understand each other.
 //!
-//! The old process continues to count while it finishes its connections. At its end it sends
-//! the difference ([`Mark::rest`]), which the new process adds by the same [`import`]. The
-//! totals are then correct.
+//! The old process continues to count until its last connection ends. Then it sends what it has
+//! counted since the first message ([`Mark::rest`]), which the new process adds by the same
+//! [`import`]. So the totals are correct.
 
 mod gather;
 mod lists;

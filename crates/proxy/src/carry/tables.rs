@@ -1,6 +1,6 @@
 //! Passes stick table entries from one process to the next. A successor gets all entries. The
-//! supervisor, which stores them in case this process is killed, gets only small tables
-//! ([`KEPT_ENTRIES_MAX`]), because the export repeats every few seconds.
+//! supervisor, which stores entries in case this process is killed, gets only those of small
+//! tables ([`KEPT_ENTRIES_MAX`]), because that export repeats every few seconds.
 
 use super::CarryError;
 use super::packed::{Reader, Writer};

@@ -1,4 +1,5 @@
-//! Imports the state of another process into the state of this one.
+//! Applies the counters, server states, tables and lists received from the previous process to
+//! this process.
 
 use super::told::{
     CarriedState, CountedTold, ListenerTold, ProcessTold, ProxyTold, RateTold, ServerSettingsTold,

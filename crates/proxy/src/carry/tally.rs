@@ -1,5 +1,5 @@
-//! Permanent numbers of the counters, so that programs with different lists of counters
-//! understand each other.
+//! Assigns each counter a number that never changes, by which two versions of the program with
+//! different lists of counters understand each other.
 
 use model::state::{TALLIES, Tally};
 

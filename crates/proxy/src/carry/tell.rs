@@ -1,4 +1,5 @@
-//! Exports the state of this process.
+//! Encodes the counters, server states, tables and lists of this process for the process that
+//! replaces it, for the supervisor, or for a command.
 
 use super::gather::{Gathered, GatheredProxy};
 use super::tables::{BYTES_MAX, TableTold, Which};

@@ -1,4 +1,5 @@
-//! Tests the transfer of state between two processes, both simulated here.
+//! Tests the transfer of counters and server states between two proxy processes, both simulated
+//! in the test.
 
 use super::*;
 use model::config::{Balance, Bind, BindAddress, Config, ProxyKind, ServerOptions};

@@ -1,5 +1,6 @@
-//! Data format of the state passed between processes. A missing field has its default, and an
-//! unknown field is skipped, so older and newer programs understand each other.
+//! Defines the format of the state that one proxy process passes to the next. A missing field has
+//! its default, and an unknown field is skipped, so older and newer programs understand each
+//! other.
 
 use super::tables::TableTold;
 use crate::orders::OperatorOverrides;

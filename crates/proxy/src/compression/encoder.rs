@@ -1,9 +1,9 @@
-//! Encoder for one body: bytes in, bytes out.
+//! Compresses one body: plain bytes in, compressed bytes out.
 //!
-//! The output is raw deflate between a header and a trailer of our own. The library's state,
-//! which is most of the memory, can therefore be released while the output is not read
-//! ([`Encoder::park`]), and a new one continues later. If the limits allow none, the rest is
-//! sent as stored blocks: larger, but correct.
+//! The encoder writes the header and the trailer of the format itself, and raw deflate between
+//! them. The state of the deflate library, which is most of the memory, can therefore be released
+//! while the client does not read ([`Encoder::park`]), and a new state continues later. If the
+//! memory limit allows no state, the rest is sent as stored blocks: larger, but correct.
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use model::config::Algorithm;

@@ -1,4 +1,5 @@
-//! Tests what clients accept, which messages may be compressed, and the output.
+//! Tests the choice of the compression algorithm, which messages may be compressed, and the
+//! compressed output.
 
 use super::*;
 use flate2::{Decompress, FlushDecompress};

@@ -1,4 +1,4 @@
-//! Kinds of lines to which a difference from HAProxy applies.
+//! Recognizes the configuration lines to which a difference from HAProxy applies.
 
 use language::manual::Statement;
 

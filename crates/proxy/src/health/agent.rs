@@ -1,5 +1,6 @@
-//! Agents: programs on the servers' hosts that report the servers' state. Parsing their one
-//! line needs no IO; a query is a connection, a text to send and that line.
+//! Queries the agent of a server (`agent-check`): a program on the server's host that reports the
+//! server's state in one line. The connection, the text sent and the reading of the line are
+//! here; parsing the line needs no IO.
 
 use model::config::{Proxy, Server, ServerAddress};
 use model::state::{AdminState, AgentResult, AgentVerdict, CheckStatus, WEIGHT_MAX};

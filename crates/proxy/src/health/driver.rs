@@ -1,6 +1,6 @@
-//! Runs the checks that are due: one task for the schedule and one per running check, on the
-//! side thread. Results go to the server's state, messages to the logs. Only the newest
-//! configuration and those of running checks are kept alive.
+//! Runs the health and agent checks that are due, on the side thread: one task for the schedule
+//! and one for each running check. Results go to the state of the server, messages to the logs.
+//! Only the newest configuration, and those of running checks, are kept in memory.
 
 use super::agent;
 use super::outbox::alert;

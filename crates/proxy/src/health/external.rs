@@ -1,10 +1,10 @@
-//! External checks (`option external-check`): a program, which this process may not
-//! start. Another process runs it, over a connection that the supervisor supplies
-//! (`set_runner_connection`). This module makes the requests to that process.
+//! Requests the programs of `option external-check` from another process, because the proxy
+//! process may start none. The supervisor supplies the connection to that process
+//! (`set_runner_connection`).
 //!
-//! If the connection breaks, or that process only knows the program of an older version,
-//! another process is requested (`needs_runner`). Checks wait for it within their
-//! timeout.
+//! If the connection breaks, or if that process knows the program of an older configuration only,
+//! the supervisor is requested to start another one (`needs_runner`). Checks wait for it within
+//! their timeout.
 
 use super::probe::{Limits, check_of};
 use model::config::{BindAddress, HttpProtocol, Mode, Proxy, Server, ServerAddress};

@@ -1,5 +1,5 @@
-//! HTTP/2 in checks: one request on one stream. The response is returned in the form of
-//! HTTP/1. Only the checks judge it, and all other streams are ignored.
+//! Sends the request of a health check over HTTP/2 on one stream, and returns the response in the
+//! form of HTTP/1 for the evaluation. Other streams of the connection are ignored.
 
 use model::check::expect::ANSWER_MAX;
 use model::check::http::Request;

@@ -1,5 +1,5 @@
-//! A mail about a server, and the SMTP dialogue that delivers it, without a socket or a
-//! clock: lines in, lines out.
+//! Writes a mail about a server, and conducts the SMTP dialogue that delivers it, without a
+//! socket or a clock: lines of the mail server in, lines for it out.
 
 use std::mem;
 

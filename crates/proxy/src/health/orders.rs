@@ -1,5 +1,5 @@
-//! Changes that an operator can make to a server by the statistics page or a socket, and the
-//! log messages about them, with HAProxy's wording, because scripts parse them.
+//! Executes an operator's changes of a server (state, health, weight) from the statistics page or
+//! a statistics socket, and logs them in HAProxy's wording, because scripts parse it.
 
 use super::report::state_name;
 use model::config::{Config, Proxy, Server};

@@ -1,6 +1,6 @@
-//! Sends mails about servers (`email-alert`): one queue per mail server, on the side
-//! thread's runtime. The sender never waits; a mail that does not fit into its queue is
-//! dropped, and the drop is logged.
+//! Sends mails about servers (`email-alert`): one queue for each mail server, on the side thread.
+//! The caller never waits; a mail that does not fit into its queue is dropped, and the drop is
+//! logged.
 
 use super::mail::{Delivery, Mail, Then};
 use model::config::{Config, Mailer, Proxy, host_name};

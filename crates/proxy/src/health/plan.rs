@@ -1,17 +1,17 @@
-//! Schedule of the checks across changes of the configuration. It owns no socket and reads
-//! no clock; times are milliseconds since its creation.
+//! Decides when each server is checked, also across changes of the configuration. The schedule
+//! owns no socket and reads no clock; times are milliseconds since its creation.
 //!
-//! A server is identified by the uid of its state, so a remaining server keeps its schedule
-//! whatever else changes. A change of the configuration has these effects:
+//! A server is identified by the uid of its state, so a server that remains in the configuration
+//! keeps its schedule whatever else changes. A change of the configuration has these effects:
 //!
-//! - a remaining server is checked when it was due, or after its new interval if that is
-//!   sooner. New settings thus apply within the shorter of both intervals, and a change
-//!   causes neither a burst nor a pause;
-//! - if the checks of a server go to another address now, a pending result of the old
-//!   address is ignored, and the new address is checked soon. Until then the server keeps
-//!   its state, both what an operator set and what the checks found, so that a change alone
-//!   brings no server up;
-//! - new servers are checked soon, spread as at the start; removed servers are not checked.
+//! - a remaining server is checked when it was due, or after its new interval if that is sooner.
+//!   So new settings apply within the shorter of both intervals, and a change causes neither a
+//!   burst nor a pause;
+//! - if the checks of a server go to another address, a pending result of the old address is
+//!   ignored, and the new address is checked soon. Until then the server keeps its state, so that a
+//!   change alone brings no server up;
+//! - new servers are checked soon, spread over time as after a start; removed servers are no
+//!   longer checked.
 
 use super::agent;
 use super::schedule::Schedule;

@@ -1,5 +1,5 @@
-//! Log messages about checks and about servers that go up or down, with HAProxy's wording,
-//! because scripts parse them.
+//! Formats the log messages about checks and about servers that go up or down, in HAProxy's
+//! wording, because scripts parse them.
 
 use super::outbox::INFO;
 use model::config::{Proxy, ProxyOption, Server};

@@ -1,4 +1,5 @@
-//! Calculates when to check next. Time and randomness are arguments.
+//! Calculates the time of a server's next check. The current time and the random number are
+//! arguments.
 
 use model::state::CheckPhase;
 

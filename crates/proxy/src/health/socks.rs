@@ -1,4 +1,4 @@
-//! Requests the connection of a check from a SOCKS4 proxy (`check-via-socks4`).
+//! Requests the connection of a health check from a SOCKS4 proxy (`check-via-socks4`).
 
 use model::config::target::CheckAddress;
 use protocol::socks4;

@@ -1,4 +1,4 @@
-//! Tests checks over loopback, against scripted servers.
+//! Tests health checks over loopback against scripted servers.
 
 use super::{Level, Notice, RunningChecks, start};
 use model::check::{CheckStep, Expect, HttpSend, Pattern, StatusRange, StepAction};

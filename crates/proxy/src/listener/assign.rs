@@ -1,5 +1,5 @@
-//! Assigns sockets that another process opened for the same configuration to listeners, by
-//! their order.
+//! Assigns the sockets that another process opened for this configuration to the listeners, by
+//! their order in the configuration.
 
 use super::identity::{inode, prefixed};
 use super::open::Listening;

@@ -1,4 +1,4 @@
-//! Finds the file that a Unix socket is bound to by asking the kernel. The name alone proves
+//! Finds the file to which a Unix socket is bound by a query to the kernel. The path alone proves
 //! nothing, since another socket may have been created there.
 
 use super::identity::inode;

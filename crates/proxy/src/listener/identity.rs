@@ -1,6 +1,7 @@
-//! Identity of a listening socket by the kernel's information: the address, and the options
-//! that distinguish two listeners on one address. The identity does not depend on the process
-//! that opened the socket, so HAProxy's sockets are recognized like our own.
+//! Identifies a listening socket by what the kernel reports about it: the address, and the
+//! options that distinguish two listeners on one address. The identity does not depend on the
+//! process that opened the socket, so sockets inherited from HAProxy are recognized like those of
+//! Evenkeel.
 
 use super::options::{get_option, int_option, transparent};
 use model::config::{Bind, BindAddress};

@@ -1,10 +1,10 @@
-//! Listening sockets that this process inherited: from its parent, an earlier configuration,
-//! or another process. They are identified by what the kernel reports about them, not by
-//! names or order, and a configuration uses those that it needs.
+//! Holds the listening sockets that this process inherited: from its parent, from an earlier
+//! configuration, or from another process. Each is identified by what the kernel reports about
+//! it, not by name or order. A configuration uses the ones that it needs.
 //!
-//! Externally visible changes (the names of Unix sockets, options of sockets that other
-//! processes may still serve) are delayed until [`Inherited::settle`]. A configuration with
-//! one address that cannot be opened thus changes nothing.
+//! Changes that others can see (files of Unix sockets, options of sockets that another process
+//! may still use) are delayed until [`Inherited::settle`]. So a configuration with one address
+//! that cannot be opened changes nothing.
 
 use super::identity::{ListenAddress, SocketIdentity, Unrecognized};
 use super::names::{self, TemporarySocketFile};

@@ -1,6 +1,6 @@
-//! Files of Unix sockets. A socket is bound under a temporary name and renamed, so that
-//! clients always find one, and with the right owner. The previous file is kept until all
-//! listeners are set up.
+//! Creates the files of listening Unix sockets. A socket is bound under a temporary name and then
+//! renamed, so that clients always find a socket with the right owner. The previous file is kept
+//! until all listeners are set up.
 
 use super::file::is_bound_to;
 use super::identity::ListenAddress;

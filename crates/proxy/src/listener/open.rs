@@ -1,4 +1,4 @@
-//! Opens listening sockets, or reuses inherited ones.
+//! Opens the listening sockets of a configuration, or reuses inherited ones.
 
 use super::assign::places;
 use super::identity::{ListenAddress, SocketIdentity, inode, prefixed};

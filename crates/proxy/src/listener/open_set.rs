@@ -1,6 +1,6 @@
-//! The open listeners of a configuration. After a change the threads of the data plane find a
-//! listener by its socket, whatever its descriptor, address and position in the file are.
-//! This module opens nothing and accepts nothing.
+//! Holds the open listening sockets of a configuration. After a change of the configuration,
+//! threads find their listener by its socket, even if its descriptor, address or position in the
+//! file has changed. This module opens nothing and accepts nothing.
 
 use super::Listening;
 use std::collections::HashMap;

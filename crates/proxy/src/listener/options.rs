@@ -1,5 +1,5 @@
-//! Socket options of listeners. [`fixed`] sets those that a socket must have before it is
-//! bound. [`Options`] are those that can also be changed on a listening socket.
+//! Sets the options of listening sockets. [`fixed`] sets those that a socket must have before it
+//! is bound; [`Options`] are those that can also be changed later.
 
 use model::config::{Bind, Config, KeepAlive, Proxy, ProxyOption};
 use nix::libc;

@@ -1,4 +1,4 @@
-//! Tests that inherited sockets are recognized by the kernel's information.
+//! Tests that inherited listening sockets are recognized by what the kernel reports about them.
 
 use super::identity::{ListenAddress, SocketIdentity};
 use super::{Inherited, Listening, OpenStep, Unrecognized, assign, note_unopened, open, wanted};

@@ -1,5 +1,5 @@
-//! Framing of syslog messages in a byte stream (RFC 6587): a length in front, or a newline
-//! behind. The first byte of each message determines which.
+//! Splits a byte stream into syslog messages (RFC 6587). The first byte of each message
+//! determines whether a length precedes it or a newline ends it.
 
 use std::ops::Range;
 

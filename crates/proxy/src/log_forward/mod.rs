@@ -1,6 +1,6 @@
-//! `log-forward`: forwards received syslog messages to the targets of a section. `message`
-//! and `framing` parse without IO; `serving` has the sockets, on the side thread. Messages
-//! are sent like our own log lines: a full queue drops them.
+//! Forwards received syslog messages to the targets of a `log-forward` section. `message` and
+//! `framing` parse without IO; `serving` has the sockets, on the side thread. Messages are sent
+//! like log lines of the proxy itself: those for a full queue are dropped.
 
 mod framing;
 mod message;

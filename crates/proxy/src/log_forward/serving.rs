@@ -1,5 +1,5 @@
-//! Serves the sockets of `log-forward` sections on the side thread, across changes of the
-//! configuration. A remaining socket (the same inode) is never closed, and each message is
+//! Receives the messages of `log-forward` sections on the side thread. A change of the
+//! configuration never closes a socket that remains (the same inode), and each message is
 //! forwarded under the newest configuration.
 
 use super::framing::{self, FramingResult};

@@ -1,7 +1,7 @@
-//! One connection of a statistics socket: command lines in, responses out. Without `prompt`
-//! the connection ends after one line, as scripts expect; with it the connection stays open.
-//! A line that ends in `<<` has a payload: the following lines up to an empty one. Any input
-//! may contain keys, so it is wiped when it is dropped.
+//! Serves one client of a statistics socket: command lines in, replies out. Without `prompt` the
+//! connection ends after one line, as scripts expect. A line that ends in `<<` is followed by a
+//! payload: all lines up to an empty one. Any input may contain keys, so it is wiped from memory
+//! after use.
 
 use super::command::{self, CommandAction, CommandReply, Context, Payload, Session};
 use super::places::{ConnectionPermit, Rest};

@@ -1,4 +1,4 @@
-//! Tests adding and removing servers by commands, over reloads and from process to process.
+//! Tests the commands `add server` and `del server`, over reloads and restarts of the process.
 
 use super::command::Context;
 use super::tests::{ask, context};

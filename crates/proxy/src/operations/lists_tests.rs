@@ -1,4 +1,5 @@
-//! Tests commands about maps and ACLs: changes, versions, and what a new configuration keeps.
+//! Tests the commands about maps and ACLs: changes, versions, and what remains under a new
+//! configuration.
 
 use super::command::Context;
 use super::connection;

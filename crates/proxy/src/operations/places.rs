@@ -1,8 +1,8 @@
-//! Slots of operators' connections (`stats maxconn`). A connection that executes a command
-//! keeps its slot. If all slots are taken, the next connection gets that of an idle one:
-//! first of those that never sent a command, then of those between two commands, then of
-//! those that do not read their output. Within a group the one that is idle longest loses its
-//! slot. Silent connections thus cannot lock operators out.
+//! Limits the number of connections to the statistics sockets (`stats maxconn`). A connection
+//! that executes a command keeps its slot. If all slots are taken, a new connection gets the slot
+//! of an idle one: first of those that never sent a command, then of those between two commands,
+//! then of those that do not read their output; in each group, of the one that has been idle
+//! longest. So idle connections cannot lock operators out.
 
 use model::thread::lock;
 use std::collections::BTreeMap;

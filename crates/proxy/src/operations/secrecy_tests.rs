@@ -1,5 +1,5 @@
-//! Tests that secrets of a configuration are not shown below the level `admin`: a marker is
-//! placed wherever a secret is possible.
+//! Tests that no command below the access level `admin` shows a secret of the configuration: the
+//! test puts a marker wherever a secret is possible.
 
 use super::tests::{ask, context};
 use base64::Engine;

@@ -1,5 +1,5 @@
-//! Serves the statistics sockets across changes of the configuration. A socket that remains
-//! (the same inode) is never closed. A removed one ends with its accept loop, while its
+//! Accepts connections on the statistics sockets. A change of the configuration never closes a
+//! socket that remains (the same inode). A removed socket no longer accepts, while its
 //! connections finish.
 
 use super::command::Context;

@@ -1,6 +1,5 @@
-//! Sockets of the side thread, opened with the initial privileges: statistics sockets,
-//! sockets for peers, and those of `log-forward` sections. `serving` uses the first, `peers`
-//! and `log_forward` the others.
+//! Opens the sockets of the side thread with the initial privileges: statistics sockets, and the
+//! listening sockets of `peers` and `log-forward` sections.
 
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
 use language::Span;

@@ -1,4 +1,4 @@
-//! Tests which operators' orders survive into the next process: one row for each command that
+//! Tests which changes by operators survive into the next process: one row for each command that
 //! changes something.
 
 use super::command::Context;

@@ -1,4 +1,4 @@
-//! Tests whole dialogues, over socket pairs and over a real socket.
+//! Tests complete dialogues on a statistics socket.
 
 use super::command::Context;
 use super::connection::{self, COMMANDS_MAX, LINE_MAX};

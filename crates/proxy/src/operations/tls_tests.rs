@@ -1,5 +1,5 @@
-//! Tests commands about certificates: internal effects, and intentional differences from
-//! HAProxy. A scenario compares the sequence with HAProxy's.
+//! Tests the commands about certificates: their effects, and the intentional differences from
+//! HAProxy. A scenario test compares the same sequence of commands with HAProxy.
 
 use super::command::{Context, Payload};
 use super::connection::{self, PAYLOAD_MAX};

@@ -1,5 +1,6 @@
-//! Transfers the bytes of the peers protocol on the side thread: one task for the listening
-//! address, one for each peer that this process connects to, one for each connection.
+//! Exchanges stick table updates with the peers of a `peers` section, on the side thread: one
+//! task for the listening address, one for each peer to which this process connects, one for each
+//! connection.
 
 use model::config::Config;
 use model::shared_tables::{

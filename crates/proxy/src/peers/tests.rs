@@ -1,4 +1,4 @@
-//! Tests two peers in one process: the counts of one soon reach the other.
+//! Tests two peers in one process: what one counts in a stick table soon reaches the other.
 
 use super::{Driver, report, start};
 use keyword::testing::load_text;

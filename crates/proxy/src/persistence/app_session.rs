@@ -1,5 +1,6 @@
-//! `appsession` of HAProxy 1.x: application sessions, identified by the application's own
-//! cookie or URL parameter, and the server of each ([`model::state::AppSessions`]).
+//! Implements `appsession` of HAProxy 1.x: remembers the server of each session of an
+//! application, which the application's own cookie or URL parameter identifies
+//! ([`model::state::AppSessions`]).
 
 use http::message::{request_cookies, response_cookies};
 use model::config::{AppSession, Proxy, ServerIndex};

@@ -1,4 +1,4 @@
-//! The persistence cookie (`cookie`): read from requests, set in responses.
+//! Reads the persistence cookie (`cookie`) from requests and sets it in responses.
 
 use super::dynamic;
 use super::line::{self, Edit, Edited};

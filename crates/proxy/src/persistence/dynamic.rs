@@ -1,6 +1,6 @@
-//! Dynamic cookies (`cookie … dynamic`): a keyed hash of a server's address. All load
-//! balancers with the same key and servers calculate the same value, and clients learn no
-//! address.
+//! Calculates dynamic cookies (`cookie … dynamic`): a keyed hash of a server's address. All load
+//! balancers with the same key and servers calculate the same value, and a client cannot learn
+//! the address from it.
 
 use model::config::{Server, ServerAddress};
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Edits the cookies in one `cookie` or `set-cookie` line, without IO.
+//! Edits single cookies in a `cookie` or `set-cookie` header field, without IO.
 
 use http::message::{pair_end, trim};
 

@@ -1,10 +1,11 @@
-//! Persistence: `use-server`, the persistence cookie, the RDP cookie, application sessions.
-//! Before load balancing it determines whether a stream is bound to a server, and it sets
-//! cookies in the response.
+//! Keeps a client on its server: `use-server`, the persistence cookie, the RDP cookie,
+//! application sessions. Before load balancing this module determines whether a stream belongs to
+//! a server, and in the response it sets cookies.
 //!
-//! A stream that is bound to a server is `direct`: it waits for that server if it is full,
-//! and is not balanced. A stream that is nevertheless sent elsewhere (the server is down, its
-//! queue is full, a retry) is no longer direct and gets a new cookie.
+//! A stream that belongs to a server is `direct`: it is not balanced, and it waits for that
+//! server if the server is full. A stream that is sent to another server after all (its own is
+//! down or its queue is full, or the request is retried) is no longer direct and gets a new
+//! cookie.
 //!
 //! This module takes no slot, waits for nothing and uses no socket.
 

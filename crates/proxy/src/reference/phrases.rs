@@ -1,4 +1,4 @@
-//! Search phrases of users, and the keywords that they mean.
+//! Maps phrases that users search for in the manual to the keywords that they mean.
 
 /// Words of a search, and the keywords shown first for it.
 pub static PHRASES: &[(&str, &[&str])] = &[

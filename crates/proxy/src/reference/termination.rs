@@ -1,5 +1,5 @@
-//! Termination states, the two or four letters of `%ts` and `%tsc`: how and where a stream
-//! ended.
+//! Supplies the manual's entries about termination states (`%ts`, `%tsc`), whose letters say how
+//! and where a stream ended.
 
 use super::row;
 use crate::termination::{COOKIES, STATES};

@@ -1,6 +1,6 @@
-//! Assigns addresses to the servers that share a name, or hosts and ports to those of a
-//! service, without IO. A server keeps its assignment while the name still resolves to it, so
-//! that a change of one does not move the others.
+//! Assigns resolved addresses to the servers that share a host name, or hosts and ports to the
+//! servers of a service name, without IO. A server keeps its address as long as the name still
+//! resolves to it, so that a change of one address moves no other server.
 
 use model::config::{AddressFamily, Resolving};
 use protocol::dns::Service;

@@ -1,6 +1,5 @@
-//! Sends the DNS queries that are due: one task for the schedule, one for each query to a
-//! nameserver, on the side thread. The results are applied to the servers of the newest
-//! configuration.
+//! Sends the DNS queries that are due, on the side thread: one task for the schedule, and one for
+//! each query to a nameserver. Results are applied to the servers of the newest configuration.
 
 use super::exchange::Exchange;
 use super::follow;

@@ -1,5 +1,6 @@
-//! One query to one nameserver: from a port of its own, so that only a host that sees the
-//! query can forge a response, over UDP and, if the response is truncated, over TCP.
+//! Sends one DNS query to one nameserver and receives the response: over UDP, and over TCP if the
+//! response is truncated. Each query has a source port of its own, so that only a host that sees
+//! the query can forge a response.
 
 use model::config::NameServer;
 use model::names::Events;

@@ -1,6 +1,6 @@
-//! Applies DNS results to the servers that follow a name: another address, another host and
-//! port, or maintenance until there is an address. Logs these changes with HAProxy's wording,
-//! because scripts parse it.
+//! Applies DNS results to the servers that are configured by name: sets a new address, or a new
+//! host and port, or puts a server into maintenance until its name resolves. Logs these changes
+//! in HAProxy's wording, because scripts parse it.
 
 use super::assign::{self, ResolvedServer};
 use crate::health::{Level, Notice};

@@ -1,4 +1,4 @@
-//! Finds the listener that receives a request.
+//! Finds the listener that would receive the request of a route query.
 
 use model::config::{BindAddress, Config, ListenerIndex, Mode, Proxy, ProxyIndex};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

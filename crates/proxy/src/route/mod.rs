@@ -1,5 +1,6 @@
-//! Shows where a request would go, and why. The data plane serves the request on a private
-//! socket, by the same code as all others, and records its decisions. No server is contacted.
+//! Answers a route query (`evenkeel route`): shows to which server a request would go, and why.
+//! The request is served on a private socket by the same code as all others, and the decisions
+//! are recorded. No server is contacted.
 
 mod listener;
 

@@ -1,7 +1,7 @@
-//! Installs another configuration in the running data plane. Expensive work happens on the
-//! caller's thread. Then the threads are notified and switch by themselves, a little in each
-//! turn (see [`crate::worker`]). Nothing that exists is closed, and a failed change has no
-//! effect.
+//! Installs another configuration in the running proxy. Expensive work happens on the caller's
+//! thread. Then the threads that serve clients are notified, and each switches a little in each
+//! turn of its event loop (see [`crate::worker`]). No connection is closed by this step, and a
+//! failed change has no effect.
 
 use super::{DataPlane, ServeOptions};
 use crate::dynamic;

@@ -1,5 +1,5 @@
-//! The threads of the data plane, from start to end. `change` installs another configuration,
-//! `servers` a copy of the newest one that an operator has edited.
+//! Starts and stops the threads that serve clients. `change` installs another configuration;
+//! `servers` installs a copy of the newest one that an operator has edited.
 
 mod change;
 mod servers;

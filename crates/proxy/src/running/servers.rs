@@ -1,5 +1,5 @@
-//! Runtime changes of servers and limits: the newest configuration is replaced by an edited
-//! copy. Streams of the older one continue as after any other change.
+//! Changes servers and limits at run time: replaces the newest configuration by an edited copy.
+//! Streams under the older configuration continue as after any other change.
 
 use crate::dynamic::OrderRefusal;
 use crate::runtime::{Runtime, lock};

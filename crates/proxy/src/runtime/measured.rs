@@ -1,6 +1,6 @@
-//! Rates of the process over one second: bytes to clients, bytes of compression, CPU
-//! time. The side thread measures about once a second; readers get the last complete
-//! second.
+//! Measures rates of the process over one second: bytes to clients, bytes of compression, CPU
+//! time. The side thread measures about once a second; readers get the values of the last
+//! complete second.
 
 use super::{Runtime, lock};
 use model::state::Tally;

@@ -1,6 +1,7 @@
-//! State shared by the whole process: that of its streams ([`ProcessState`]), and the listeners of
-//! the newest configuration. `versions` keeps the live configurations. [`crate::running`]
-//! starts the threads and installs new configurations.
+//! Holds the state that all threads of the process share: the state for streams
+//! ([`ProcessState`]), and the listeners of the newest configuration. `versions` keeps the
+//! configurations still in use. [`crate::running`] starts the threads and installs new
+//! configurations.
 
 mod measured;
 mod seat;

@@ -1,5 +1,5 @@
-//! Connection slots of a client: one in the process, one in its frontend, and one at its
-//! listener if that has a `maxconn` of its own. All are taken or none, so the limits hold
+//! Counts a client connection against `maxconn`: of the process, of its frontend, and of its
+//! listener if that has a limit of its own. All counts are taken or none, so the limits hold
 //! exactly on any number of threads.
 
 use super::{Runtime, maxconn};

@@ -1,6 +1,6 @@
-//! The live configurations. The runtime keeps each of them until nothing else references it.
-//! The last reference, whose drop frees the whole configuration, is therefore never dropped
-//! on a thread that serves.
+//! Keeps every configuration that a stream or connection still uses, until the runtime has the
+//! last reference. So the drop of that reference, which frees the whole configuration, never
+//! happens on a thread that serves clients.
 
 use model::config::Config;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! The memory shared with the role that moves virtual addresses ([`crate::vitals`]), and the
-//! addresses that are about to be released intentionally.
+//! Holds the memory that the proxy shares with the process that moves virtual addresses
+//! ([`crate::vitals`]), and lists the addresses that are about to leave this machine as planned.
 
 use protocol::vitals::Vitals;
 use reactor::Instant;

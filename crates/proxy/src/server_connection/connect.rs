@@ -1,4 +1,4 @@
-//! Connects to a server.
+//! Opens connections to servers: source address, socket options, connect, PROXY header, TLS.
 
 use super::pool::pools;
 use super::secured::{ConnectionRequirements, Secured, forced_version, secure};

@@ -1,6 +1,7 @@
-//! Properties besides TLS that distinguish a connection from others to the same server: the
-//! name of `pool-conn-name`, an address that depends on the client, a PROXY header, packet
-//! marks set by rules. A stream uses only a connection whose mark equals its own.
+//! Lists the properties, besides TLS, that distinguish a server connection from others to the
+//! same server: the name from `pool-conn-name`, an address that depends on the client, a PROXY
+//! header, packet marks set by rules. A stream uses only a connection with the same properties as
+//! it needs.
 
 use super::connect::{ConnectAddress, goes_by_client, target};
 use super::{proxy_header, source};

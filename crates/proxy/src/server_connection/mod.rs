@@ -1,5 +1,5 @@
-//! Connections to servers: established by [`fn@connect`], kept idle per thread in [`Pools`],
-//! and reused. A server connection may carry many streams, one after the other, and with
+//! Manages connections to servers: [`fn@connect`] opens them, [`Pools`] keep idle ones per thread
+//! for later streams. A server connection may carry many streams, one after the other, and with
 //! HTTP/2 also at the same time ([`shared`]).
 
 mod connect;

@@ -1,10 +1,11 @@
-//! Idle connections of other threads. A stream whose own thread has none asks the threads
-//! that have one to its server, one after the other, before it opens another.
+//! Moves idle server connections between threads. A stream whose own thread has no idle
+//! connection to its server requests one from the threads that have, one after the other, before
+//! it opens a new connection.
 //!
-//! Requests and connections are passed between the event loops. Only the owning thread
-//! accesses a pool, so nothing is locked, and a stream that finds a connection on its own
-//! thread pays nothing. If the stream ends before the connection arrives, the connection is
-//! kept by the receiving thread or its previous one.
+//! Requests and connections are passed between the event loops. Only the owning thread accesses a
+//! pool, so nothing is locked, and a stream that finds a connection on its own thread pays
+//! nothing. If the stream ends before the connection arrives, the receiving or the sending thread
+//! keeps the connection.
 
 use super::pool::Idle;
 use super::pool::pools;

@@ -1,6 +1,6 @@
-//! Server connections reserved for the streams of one client: because of `http-reuse never`,
-//! a PROXY header of that client, an address that depends on it, or a server that
-//! authenticates the connection.
+//! Keeps server connections that only the streams of one client may use: because of
+//! `http-reuse never`, a PROXY header of that client, an address that depends on the client, or a
+//! server that authenticates the connection instead of each request.
 
 use super::{Authentication, ServerConnection};
 use model::config::{Proxy, Server, ServerIndex};

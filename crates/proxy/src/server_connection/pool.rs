@@ -1,7 +1,7 @@
-//! Idle connections to servers, per thread. If the server closes a connection or sends
-//! unexpected data, that is noticed without a system call. Such a connection is never reused
-//! and is closed at once ([`watch`]), because a server that serves one connection at a time
-//! waits for that. A thread without an idle connection asks the others
+//! Keeps idle connections to servers, per thread. When the server closes one of them or sends
+//! unexpected data, the pool notices that without a system call, never reuses the connection, and
+//! closes it at once ([`watch`]), because a server that serves one connection at a time waits for
+//! that. A thread without an idle connection requests one from other threads
 //! ([`super::neighbours`]).
 
 use super::neighbours::{self, Marked};

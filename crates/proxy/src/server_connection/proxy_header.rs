@@ -1,5 +1,5 @@
-//! The PROXY header at the beginning of a server connection: the client of the stream and, in
-//! version 2, details of the client's TLS.
+//! Builds the PROXY header at the beginning of a server connection: the addresses of the stream's
+//! client and, in version 2, details of the client's TLS.
 
 use model::config::{ProxyExtensions, Server};
 use model::transaction::{Endpoint, ProxyStream};

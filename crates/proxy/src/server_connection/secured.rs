@@ -1,5 +1,6 @@
-//! TLS on server connections: the handshake on an established connection, and the verified
-//! name, since the connection can be reused for that name only.
+//! Adds TLS to an established server connection: performs the handshake, and records which host
+//! name the certificate was verified for, since only streams that require this name may reuse the
+//! connection.
 
 use super::ConnectFailure;
 use super::mark::Mark;

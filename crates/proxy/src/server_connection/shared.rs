@@ -1,5 +1,5 @@
-//! HTTP/2 connections to servers, per thread. Each carries streams of many clients at once.
-//! An unused one is kept here under the same rules as an idle one in the pools.
+//! Shares HTTP/2 connections to servers among the streams of many clients, per thread. A
+//! connection without streams is kept under the same rules as an idle one in the pools.
 
 use super::pool::pools;
 use super::secured::{ConnectionRequirements, Secured};

@@ -1,6 +1,6 @@
-//! Source address of a server connection: a local address, a port of a range, an interface,
-//! or the client's address (`usesrc`), which requires IP_TRANSPARENT and the routes of a
-//! transparent proxy.
+//! Sets the source address of a server connection: a local address, a port of a range, an
+//! interface, or the client's address (`usesrc`), which requires IP_TRANSPARENT and the routes of
+//! a transparent proxy.
 
 use model::config::{Borrowed, ConnectionSource, Proxy, Server};
 use model::transaction::{Endpoint, ProxyStream};

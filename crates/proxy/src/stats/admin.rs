@@ -1,4 +1,5 @@
-//! Actions of the statistics page (`stats admin`), submitted by its form.
+//! Executes the actions that an operator submits by the form of the statistics page
+//! (`stats admin`).
 
 use super::asked::{ActionStatus, decode};
 use crate::health::orders;

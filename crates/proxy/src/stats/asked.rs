@@ -1,5 +1,5 @@
-//! Parameters of a statistics request: the words behind `stats uri` (`;csv`, `;up`,
-//! `;norefresh`, `?scope=…`), with HAProxy's syntax.
+//! Parses the parameters of a request for the statistics page, with HAProxy's syntax: the words
+//! after `stats uri` (`;csv`, `;up`, `;norefresh`, `?scope=…`).
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum StatisticsFormat {

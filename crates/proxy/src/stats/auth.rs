@@ -1,4 +1,5 @@
-//! `stats auth`: checks who may see the page, and from which sites its forms are accepted.
+//! Decides who may see the statistics page (`stats auth`), and from which web sites its forms are
+//! accepted.
 
 use model::config::StatsPage;
 use model::transaction::ProxyStream;

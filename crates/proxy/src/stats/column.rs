@@ -1,5 +1,5 @@
-//! Columns of the statistics, in HAProxy's order, because scripts count them. Each is defined
-//! once: its name, its tags in the typed output and its meaning.
+//! Defines the columns of the statistics, in HAProxy's order, because scripts count them. Each
+//! column has one row with its name, its tags in the typed output and its meaning.
 
 /// Origin, nature and scope of a value, as the three letters of the typed output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

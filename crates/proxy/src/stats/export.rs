@@ -1,4 +1,4 @@
-//! Output formats for programs: CSV, typed lines, JSON and its schema.
+//! Writes the statistics in the formats for programs: CSV, typed lines, JSON and its schema.
 
 use super::column::{ALL, COLUMNS, Column, ColumnSet, FIRST_MODULE, Tags};
 use super::piece::Piece;

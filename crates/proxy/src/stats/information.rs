@@ -1,6 +1,6 @@
-//! Fields of `show info` with HAProxy's names, order and types, and the process metrics for
-//! Prometheus. A field of a feature that does not exist here (memory pools, unstoppable jobs)
-//! has the value for that.
+//! Lists the fields of `show info` with HAProxy's names, order and types, and the metrics of the
+//! process for Prometheus. A field about something that Evenkeel does not have (memory pools,
+//! unstoppable jobs) has a constant value that says so.
 
 use super::column::Tags;
 use super::process::ProcessSnapshot;

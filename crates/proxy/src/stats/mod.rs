@@ -1,7 +1,7 @@
-//! Statistics: the page, CSV, typed lines, JSON, and the page's actions.
+//! Serves the statistics: the page, CSV, typed lines, JSON, and the actions of the page's form.
 //!
-//! A report is as long as the configuration, so it is never complete in memory: it is produced
-//! in pieces while its client reads (see [`StatisticsReport`]).
+//! A report is as long as the configuration, so it is never complete in memory: it is produced in
+//! pieces while its client reads (see [`StatisticsReport`]).
 
 pub mod asked;
 pub mod column;

@@ -1,5 +1,5 @@
-//! Pieces of a report. A report is never complete in memory: its source appends the next piece
-//! when the client has read the one before.
+//! Produces a long report in pieces, so that it is never complete in memory: the source of the
+//! report appends the next piece when the client has read the previous one.
 
 /// Size in bytes at which a piece ends. The last row may make it longer.
 const PIECE_BYTES: usize = 14 * 1024;

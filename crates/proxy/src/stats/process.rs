@@ -1,4 +1,4 @@
-//! Statistics of the process.
+//! Collects the numbers of the process for the statistics: limits, connections, TLS, resources.
 
 use super::row::Moment;
 use crate::runtime::{Measured, Runtime};

@@ -1,6 +1,6 @@
-//! Statistics for Prometheus with the names, types and labels of HAProxy's exporter, so that
-//! dashboards made for it still work. The descriptions are our own, those of the columns.
-//! Only process metrics that exist here are included.
+//! Writes the statistics for Prometheus with the names, types and labels of HAProxy's exporter,
+//! so that dashboards made for it still work. The descriptions are those of the statistics'
+//! columns. Only process metrics that exist in Evenkeel are included.
 
 use super::column::{Column as C, ColumnSet};
 use super::information::{self, MetricType};

@@ -1,6 +1,7 @@
-//! Statistics of one frontend, listener, server or backend: a value for each column. They are
-//! read from atomics and, for a server, under its short lock; nothing is changed here. A
-//! [`RowCursor`] walks over the rows one by one, so that a report needs no list of them.
+//! Reads the statistics of one frontend, listener, server or backend: a value for each column.
+//! The values come from atomics and, for a server, from under its lock, which is held briefly;
+//! nothing is changed. A [`RowCursor`] produces the rows one by one, so that a report needs no
+//! list of them.
 
 use super::column::{Column, ColumnSet};
 use crate::persistence;

@@ -1,4 +1,4 @@
-//! Tests of whole reports, over a configuration with servers in every state.
+//! Tests complete statistics reports over a configuration with servers in every state.
 
 use super::asked::{ActionStatus, StatisticsQuery};
 use super::export::{self, Format};

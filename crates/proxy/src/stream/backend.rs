@@ -1,4 +1,4 @@
-//! Chooses a stream's backend, and counts at the backend and its server.
+//! Chooses the backend of a stream, and updates the counters of the backend and of its server.
 
 use super::ProxyStream;
 use language::Span;

@@ -1,7 +1,8 @@
-//! Forwards a message body from one side to the other. The body is decoded by its framing and
-//! encoded again in our own form. At most one buffer of it is held. Either side may be an
-//! HTTP/2 stream, whose frames mark the end of a body. The bytes received are then checked
-//! against the length that the head announced, since the other side may have to rely on it.
+//! Forwards a message body from client to server or from server to client. The body is decoded by
+//! the framing of the receiving side and encoded again for the sending side; at most one buffer
+//! of it is in memory. Either side may be an HTTP/2 stream, whose frames mark the end of a body.
+//! Then the number of bytes received is checked against the length that the head announced, since
+//! the other side may have to rely on it.
 
 use super::meter::Counting;
 use super::splice;

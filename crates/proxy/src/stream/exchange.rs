@@ -1,6 +1,5 @@
-//! The exchange with a server: sends the request and receives the response; concurrently if
-//! the request has a body. A response may begin, and even end, before the request is
-//! complete.
+//! Sends the request of a stream to its server and receives the response; both at the same time
+//! if the request has a body. A response may begin, and even end, before the request is complete.
 
 use super::answer::{self, Delivered, Failure, Keep, Progress};
 use super::body::{BodyFailure, Copy, Encoding, IncomingBody};

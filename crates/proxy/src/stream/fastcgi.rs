@@ -1,5 +1,5 @@
-//! Sends a request to a FastCGI application: its parameters with the names and rules of CGI
-//! 1.1 and those of HAProxy. Logs what the application writes to STDERR.
+//! Sends a request to a FastCGI application: its parameters have the names and rules of CGI/1.1
+//! and of HAProxy. Logs what the application writes to STDERR.
 
 use super::ProxyStream;
 use super::answer::Failure;

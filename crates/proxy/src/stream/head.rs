@@ -1,4 +1,5 @@
-//! Reads and parses the head of a request, and answers input that is not a valid request.
+//! Reads and parses the head of a client's request, and refuses input that is not a valid
+//! request.
 
 use super::session::{Client, head_deadline};
 use super::{ProxyStream, Session, StreamPhase, Termination, error_page, send};

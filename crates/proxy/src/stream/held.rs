@@ -1,6 +1,6 @@
-//! Holds a response while rules wait for its body (`http-response wait-for-body`) or for the
-//! result of an action. The body stays in the input buffer. Rules see a copy of at most the
-//! size of that buffer.
+//! Holds back a response while rules wait for its body (`http-response wait-for-body`) or for the
+//! result of an action. The body stays in the input buffer. Rules see a copy of at most the size
+//! of that buffer.
 
 use super::ProxyStream;
 use super::answer::Failure;

@@ -1,5 +1,5 @@
-//! `tcp-response content` rules in HTTP mode, which see a response before the HTTP rules do.
-//! They run when the server's connection is established. Rules that wait run again when the
+//! Runs `tcp-response content` rules in HTTP mode, before the `http-response` rules. They run
+//! when the connection to the server is established; rules that wait for data run again when the
 //! response head has arrived.
 
 use super::answer::Failure;

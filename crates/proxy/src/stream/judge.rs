@@ -1,5 +1,5 @@
-//! Applies the rules of frontend and backend to a request, from its head to the choice of its
-//! backend. Rules may wait for the request body.
+//! Applies the rules of frontend and backend to a request, from its head to the choice of the
+//! backend. Rules may wait for the body of the request.
 
 use super::body::IncomingBody;
 use super::session::Client;

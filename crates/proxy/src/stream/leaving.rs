@@ -1,8 +1,8 @@
-//! Closes idle client connections while the process stops, or while the address that they use
-//! is about to move. An immediate close could meet a request in transit, which then fails for
-//! the client. A connection therefore stays open for a moment: a request that arrives is
-//! served, and its response announces the close. Without a request the connection is closed.
-//! `close-spread-time` replaces that moment.
+//! Closes idle client connections while the process stops, or while the virtual address that they
+//! use is about to leave this machine. If a connection were closed at once, a request in transit
+//! would fail. The connection therefore stays open for a moment: a request that arrives is
+//! served, and its response announces the close. Without a request the connection is then closed.
+//! `close-spread-time` sets the length of that moment.
 
 use super::Session;
 use super::session::Client;

@@ -1,4 +1,4 @@
-//! A client's HTTP/2 connection. Each request becomes a stream with a task of its own.
+//! Serves a client's HTTP/2 connection. Each request becomes a stream with a task of its own.
 
 use super::{Endpoint, ProxyStream, Session, leaving, newest};
 use http::http1::FaultKind::{HeadTooLong, TooManyHeaders};

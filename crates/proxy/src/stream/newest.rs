@@ -1,5 +1,6 @@
-//! Decides what a newer configuration means for a client between two requests: its connection
-//! continues under it, ends after one more response, or ends at once.
+//! Decides whether a client's kept-alive connection may continue under a newer configuration: if
+//! its listener still exists and would admit the client again. Otherwise the client has to
+//! connect again.
 
 use super::Session;
 use model::config::Config;

@@ -1,5 +1,5 @@
-//! Sends a statistics report. A report may be long, so each piece is produced only when the
-//! client has read the one before.
+//! Sends a statistics report to the client. A report may be long, so each piece is produced when
+//! the client has read the previous one.
 
 use super::send::{self, Completed, SendOutcome};
 use super::session::Client;

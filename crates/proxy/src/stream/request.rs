@@ -1,5 +1,6 @@
 //! Serves one HTTP request: reads the head, applies the rules, chooses a server, relays the
-//! exchange, logs. This module defines the order; other modules implement the steps.
+//! request and the response, logs. This module defines the order; other modules implement the
+//! steps.
 
 use super::answer::Keep;
 use super::body::IncomingBody;

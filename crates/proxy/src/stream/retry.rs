@@ -1,5 +1,6 @@
-//! Repeats requests by `retry-on`. The data sent is kept as long as it fits into a buffer. A
-//! request that does not fit is never repeated, nor is one whose response has begun.
+//! Decides whether a failed request is sent again (`retry-on`), and keeps the bytes for that. A
+//! request that does not fit into one buffer is never repeated, nor is one whose response has
+//! begun.
 
 use super::answer::Failure;
 use super::body::{BodyCopy, IncomingBody};

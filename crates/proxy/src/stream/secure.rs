@@ -1,5 +1,5 @@
-//! The TLS handshake with a client, after its PROXY header and before the session rules:
-//! selects settings by the ClientHello, counts, and logs failures.
+//! Performs the TLS handshake with a client, after the PROXY header and before the session rules:
+//! selects settings by the ClientHello, counts handshakes, and logs failures.
 
 use super::session::Client;
 use model::log;

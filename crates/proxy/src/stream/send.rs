@@ -1,4 +1,4 @@
-//! Sends responses to the client: completes their heads and writes their bytes.
+//! Sends responses to the client: completes the heads and writes the bytes.
 
 use super::session::Client;
 use super::shape::{self, BodyEnd, Interim};

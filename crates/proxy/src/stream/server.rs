@@ -1,5 +1,5 @@
-//! Selects and connects a server for HTTP and TCP streams: first a slot on the server, then
-//! the connection with its retries.
+//! Selects a server for a stream and connects to it, for HTTP and TCP: first a slot (the right to
+//! one session of the server), then the connection with its retries.
 
 use super::shutdown::{self, unless_shut};
 use super::slot::take_slot;

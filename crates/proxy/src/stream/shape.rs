@@ -1,7 +1,8 @@
 //! Decides whether a response may have a body for its client. The client judges by the method
-//! that it sent and the status that it receives, and rules may have changed either of them
-//! since. The client would take an unexpected body for its next response (RFC 9112, section
-//! 6.3), and a length without a body would swallow the next one.
+//! that it sent and the status that it receives, and rules may have changed the method or the
+//! status in between. The client would take an unexpected body for its next response (RFC 9112,
+//! section 6.3); if a length is announced and no body follows, the client would take the next
+//! response for that body.
 
 use super::body::IncomingBody;
 use super::{ProxyStream, StreamPhase, Termination};

@@ -1,5 +1,5 @@
-//! Slots of servers. A slot is the right to one session on a server. This module finds the
-//! server that a stream is bound to, and waits in the queues.
+//! Acquires a slot for a stream: the right to one session of a server (`maxconn`). Finds the
+//! server to which the stream belongs, if any, and waits in the queues.
 
 use super::server::Unserved;
 use super::{ProxyStream, StreamPhase, Termination, backend};

@@ -1,9 +1,9 @@
 //! Forwards bodies and tunnels that nothing inspects from one socket to the other through a
-//! kernel pipe, without copying. Splicing pays for large pieces only. Data that arrives in
-//! small pieces is copied, until it arrives in large pieces again.
+//! kernel pipe, without copying. This pays for large pieces only; while data arrives in small
+//! pieces, it is copied instead.
 //!
-//! A pipe is held while it contains bytes: only transfers whose receivers accept nothing hold
-//! one across a wait.
+//! A transfer has a pipe only while the pipe contains bytes, so only transfers whose receivers
+//! accept nothing keep one while they wait.
 
 use super::body::{BodyFailure, Copy, IncomingBody};
 use mux::link::PeerConnection;

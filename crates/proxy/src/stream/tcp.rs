@@ -1,5 +1,5 @@
-//! A client's connection in TCP mode, which carries one stream. Content rules inspect its
-//! first bytes, then a tunnel forwards them.
+//! Serves a client's connection in TCP mode, which carries one stream. Content rules inspect the
+//! first bytes, then a tunnel forwards all of them.
 
 use super::finish::finish;
 use super::server::{self, Establish};

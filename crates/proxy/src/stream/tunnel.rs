@@ -1,6 +1,7 @@
-//! Forwards bytes in both directions: TCP mode, and what follows an upgrade or CONNECT. Each
-//! direction has back pressure: nothing is read while the other side accepts nothing. Each
-//! direction ends by itself, so a half-closed connection stays usable.
+//! Forwards bytes between client and server in both directions: in TCP mode, and after an HTTP
+//! upgrade or CONNECT. Each direction has back pressure: nothing is read from a side while the
+//! other side accepts nothing. Each direction ends by itself, so a half-closed connection stays
+//! usable.
 
 use super::meter::Meter;
 use super::{ProxyStream, StreamPhase, Termination, backend, shutdown, splice};

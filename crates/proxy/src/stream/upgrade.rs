@@ -1,5 +1,5 @@
-//! Switches a connection from TCP to HTTP: by a content rule (`switch-mode`), or because the
-//! chosen backend is in HTTP mode. The existing stream becomes the first HTTP/1 request.
+//! Switches a client's connection from TCP to HTTP: by a content rule (`switch-mode`), or because
+//! the chosen backend is in HTTP mode. The existing stream becomes the first HTTP/1 request.
 //! HTTP/2 creates its own streams, so the existing one is discarded.
 
 use super::ProxyStream;

@@ -1,4 +1,5 @@
-//! Watches for a client's disconnect while a stream waits for something else.
+//! Detects that a client disconnects while its stream waits for something else (a queue, a rule,
+//! a server).
 
 use super::{ProxyStream, StreamPhase, Termination};
 use model::config::ProxyOption;

@@ -1,4 +1,5 @@
-//! The requesting side of a takeover: gets the listening sockets of another process.
+//! Fetches the listening sockets of another process (HAProxy or Evenkeel) over its statistics
+//! socket: the requesting side of a takeover.
 
 use super::wire::{self, REQUEST, ReceiverAction, SocketRecord, Taker, WireError};
 use language::reason;

@@ -1,5 +1,5 @@
-//! The giving side of a takeover: responds to `_getsocks` on a statistics socket with
-//! `expose-fd listeners`.
+//! Sends the listening sockets of this process to a process that requests them with `_getsocks`
+//! on a statistics socket with `expose-fd listeners`.
 
 use super::client::{TakeoverError, send_with};
 use super::wire::{self, NUMBER_BYTES, PART_MAX, SocketRecord};

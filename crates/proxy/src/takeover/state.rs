@@ -1,10 +1,10 @@
-//! Passes counters and server states from one Evenkeel process to the next, over the
-//! statistics socket that also hands listeners over. HAProxy does not know the command and
-//! replies so; then no state is taken over.
+//! Passes counters and server states from one Evenkeel process to the next, over the statistics
+//! socket that also passes the listening sockets. If the other process is HAProxy, its reply is
+//! that the command is unknown, and no state is passed.
 //!
-//! The response is [`MARK`], the number of bytes and the bytes ([`crate::carry`] defines
-//! their meaning). The connection stays open. When the old process has finished its last
-//! connection, it sends the counts made since then in the same form, without the mark.
+//! The response is [`MARK`], the number of bytes, and the bytes ([`crate::carry`] defines their
+//! meaning). The connection stays open. When the last client connection of the old process has
+//! ended, the old process sends the counts made since then in the same form, without the mark.
 
 use super::client::{self, TakeoverError, TakeoverSource};
 use crate::carry::{self, Mark};

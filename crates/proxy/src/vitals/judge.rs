@@ -1,5 +1,5 @@
-//! Judges from a configuration and the states of its servers whether the services behind a
-//! virtual address can be served.
+//! Decides from a configuration and the states of its servers whether the services behind a
+//! virtual address can be served on this machine.
 
 use model::config::{BindAddress, Config, Proxy, ProxyIndex, Service, SwitchTarget};
 use protocol::vitals::Band;

@@ -1,8 +1,8 @@
-//! The proxy's part in virtual addresses. Its threads write heartbeats. The side thread
-//! judges whether the services behind each address can be served ([`judge`], without IO).
-//! Connections are drained before an address is released intentionally. All of it is
-//! exchanged in one shared memory ([`protocol::vitals`]); the ownership of an address is
-//! decided elsewhere.
+//! Reports to the process that moves virtual addresses how well this proxy serves. The threads
+//! that serve clients write heartbeats. The side thread judges whether the services behind each
+//! address can be served ([`judge`], without IO). Before an address leaves this machine as
+//! planned, its client connections are drained. Both processes exchange all of this in one shared
+//! memory ([`protocol::vitals`]); which machine has an address is decided elsewhere.
 //!
 //! A request pays one atomic load for all of this.
 

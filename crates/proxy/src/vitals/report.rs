@@ -1,4 +1,5 @@
-//! Report for operators on virtual addresses, from the shared memory, as a [`StatusReport`].
+//! Builds the report about virtual addresses for operators, a [`StatusReport`], from the shared
+//! memory.
 
 use super::now_ms;
 use crate::runtime::Runtime;

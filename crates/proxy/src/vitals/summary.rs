@@ -1,5 +1,5 @@
-//! Summary of the service quality in a few numbers. They are read from existing counters and
-//! states, so serving costs nothing extra.
+//! Summarizes how well the proxy serves in a few numbers, read from existing counters and states,
+//! so that serving clients costs nothing extra.
 
 use super::judge;
 use crate::runtime::Runtime;

@@ -1,6 +1,7 @@
-//! A candidate version from the view of the address role. An address that must be taken over
-//! is better served by the previous version. The address role therefore requests a rollback
-//! and waits briefly for it. This module does not know how the rollback works.
+//! Announces that the proxy serves a candidate configuration, which may still be rolled back. If
+//! the process that moves virtual addresses must take an address over meanwhile, it requests the
+//! rollback, because the previous configuration serves the address more safely, and waits
+//! briefly. This module only transfers the announcement and the request.
 
 use super::now_ms;
 use crate::runtime::Runtime;

@@ -1,5 +1,6 @@
-//! The side thread's part: judges the services, counts the running streams of addresses that
-//! are about to be released, and writes both to the shared memory.
+//! Runs on the side thread: judges the services behind virtual addresses, counts the running
+//! streams of addresses that are about to leave this machine, and writes both to the shared
+//! memory.
 
 use super::{judge, now_ms};
 use crate::runtime::{Runtime, VitalsMemory};

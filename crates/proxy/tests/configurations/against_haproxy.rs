@@ -1,6 +1,6 @@
-//! Loads the same damaged files in HAProxy. A file that HAProxy rejects and Evenkeel accepts
-//! silently is a bug, unless the table contains a reason. Without HAProxy 2.6 on the machine
-//! the test reports that and passes.
+//! Loads the same damaged configuration files in HAProxy. A file that HAProxy rejects and
+//! Evenkeel accepts silently is a bug, unless the table contains a reason. Without HAProxy 2.6 on
+//! the machine, the test reports that and passes.
 
 use crate::corpus::{Sample, load_text, samples};
 use crate::mutation::gentle;

@@ -1,4 +1,4 @@
-//! The files to damage, and a function to load a text.
+//! Supplies the configuration files that the tests damage, and a function that loads a text.
 
 use configuration::outside::Outside;
 use configuration::{LoadOptions, Recording, SectionKeywords, Sections};

@@ -1,5 +1,5 @@
-//! Positions at which the language accepts any word: only there may an unknown word pass
-//! silently. Each has a reason.
+//! Lists the positions at which the configuration language accepts any word, each with the
+//! reason. Only there may an unknown word be accepted silently.
 
 /// A keyword, its first and last free argument (or `MANY`), and the reason.
 type Free = (&'static str, usize, usize, &'static str);

@@ -1,5 +1,5 @@
-//! Damages configurations in every way, many times. Loading always ends in time, and its
-//! diagnostics are within the file and can be displayed in every form.
+//! Damages configuration files in many ways. Loading always ends in time, and its diagnostics are
+//! within the file and can be displayed in every form.
 
 use crate::corpus::{Sample, joined, lines, load_text, samples};
 use keyword::load::Loaded;

@@ -1,5 +1,6 @@
-//! Inserts an unknown word at every word boundary of every line. Each time a diagnostic must
-//! point at that line, unless the language accepts any word there ([`crate::free_text`]).
+//! Inserts an unknown word at every word boundary of every line of a configuration. Each time a
+//! diagnostic must point at that line, unless the language accepts any word there
+//! ([`crate::free_text`]).
 
 use crate::corpus::{Sample, joined, lines, load_text, samples};
 use crate::free_text;

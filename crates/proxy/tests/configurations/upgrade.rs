@@ -1,4 +1,4 @@
-//! Tests the upgrade of old configurations. HAProxy accepts the result, Evenkeel reports no
+//! Tests the upgrade of old configuration files. HAProxy accepts the result, Evenkeel reports no
 //! old syntax in it, and a second upgrade changes nothing.
 
 use configuration::LoadOptions;

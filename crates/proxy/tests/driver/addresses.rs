@@ -1,4 +1,5 @@
-//! Tests addresses of every family, and the PROXY header on both sides.
+//! Tests listeners and servers with addresses of every family, and the PROXY header on both
+//! sides.
 
 use crate::bed::{Peer, ProxyFixture, ScriptedOrigin};
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! Tests responses of every kind: without bodies, interim, upgrades, early, malformed.
+//! Tests forwarded responses of every kind: without bodies, interim, upgrades, early, malformed.
 
 use crate::bed::{ProxyFixture, ScriptedOrigin, pause, request_body, settle};
 

@@ -1,7 +1,6 @@
-//! The test bed: a data plane on free loopback ports, created from a configuration text, with
-//! scripted clients in front of it and scripted origins behind it. With `DRIVER_PEER=haproxy`
-//! in the environment the same scenarios run against HAProxy, to verify claims about its
-//! behaviour.
+//! Runs a proxy for tests: created from a configuration text on free loopback ports, with
+//! scripted clients and scripted origin servers. With `DRIVER_PEER=haproxy` in the environment
+//! the same tests run against HAProxy, to verify claims about its behaviour.
 
 pub use crate::clock::settle;
 pub use crate::peer::{Gate, Peer, ScriptedOrigin, request_body};

@@ -1,5 +1,5 @@
-//! Tests configuration changes under load: what remains, switches or ends, and that nothing
-//! of the older configuration is left behind.
+//! Tests configuration changes under load: which connections and listeners remain, switch or end,
+//! and that nothing of the older configuration is left behind.
 
 use crate::bed::{
     Gate, PATIENCE, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle, soon,

@@ -1,4 +1,4 @@
-//! Runs tests that depend on time on a busy machine, and waits until all pending events were
+//! Runs tests that depend on time also on a busy machine, and waits until all pending events were
 //! processed.
 
 use crate::bed::{PATIENCE, against_haproxy, pause, soon};

@@ -1,7 +1,7 @@
-//! Tests invalid frames of a client on a real socket: a table of frames with the reactions
-//! that RFC 9113 and RFC 7541 require. The state machine has its own tests. These check that
-//! the driver sends the reaction before it closes the connection, and does not close it for
-//! an error of one stream.
+//! Tests invalid HTTP/2 frames of a client on a real socket: a table of frames with the reactions
+//! that RFC 9113 and RFC 7541 require. The protocol's state machine has its own tests. These
+//! check that the reaction is sent before the connection is closed, and that an error of one
+//! stream does not close the connection.
 
 use crate::bed::{PATIENCE, ProxyFixture};
 use protocol::http2::ErrorCode;

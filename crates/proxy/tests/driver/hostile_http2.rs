@@ -1,6 +1,6 @@
-//! Tests HTTP/2 floods through a socket, next to a well-behaved client. The connection ends
-//! with the right code, memory stays bounded, and all requests of the other client are
-//! answered.
+//! Tests HTTP/2 floods through a socket, next to a well-behaved client. The connection of the
+//! attacker ends with the right error code, memory stays bounded, and all requests of the other
+//! client are answered.
 
 use crate::bed::{Gate, ProxyFixture, ScriptedOrigin, against_haproxy, pause, soon};
 use crate::living::{self, apart, peak_during};

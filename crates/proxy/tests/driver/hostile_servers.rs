@@ -1,6 +1,6 @@
-//! Tests HTTP/2 servers that violate the protocol. Their clients get an error, or a response
-//! that is recognizably incomplete, and other clients are served. Also sends random frames in
-//! both roles to the whole proxy.
+//! Tests HTTP/2 servers that violate the protocol. Their clients get an error, or a response that
+//! is recognizably incomplete, and other clients are served. Also sends random frames to the
+//! whole proxy, as a client and as a server.
 
 use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy, pause};
 use crate::living::{self, apart};

@@ -1,5 +1,5 @@
-//! Tests premature ends of HTTP/2 streams: codes of resets, termination states and statuses
-//! in logs, counters.
+//! Tests HTTP/2 streams that end too early: codes of resets, termination states and statuses in
+//! logs, counters.
 
 use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy, settle};
 use crate::http2::before;

@@ -1,4 +1,4 @@
-//! Tests options of proxies and servers with effects visible from outside.
+//! Tests options of proxies and servers whose effects are visible to clients and servers.
 
 use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy, pause, request_body};
 use crate::clock::undisturbed;

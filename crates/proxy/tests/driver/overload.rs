@@ -1,4 +1,5 @@
-//! Tests overload and shutdown: servers, descriptors, the process.
+//! Tests overload and shutdown: sessions of servers, exhausted descriptors, the stop of the
+//! process.
 
 use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle};
 use crate::clock::{turns, undisturbed};

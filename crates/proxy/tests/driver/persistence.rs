@@ -1,6 +1,6 @@
-//! Tests persistence: cookies, `use-server`, application sessions, RDP cookies; hashes;
-//! retries. The tables were recorded from HAProxy 2.6.12 (`DRIVER_PEER=haproxy` runs most of
-//! them there).
+//! Tests persistence of clients on servers (cookies, `use-server`, application sessions, RDP
+//! cookies), hashes and retries. The tables were recorded from HAProxy 2.6.12; with
+//! `DRIVER_PEER=haproxy` most of the tests run against HAProxy.
 
 use crate::bed::{Peer, ProxyFixture, ScriptedOrigin, against_haproxy};
 use std::sync::Arc;

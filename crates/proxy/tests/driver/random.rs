@@ -1,6 +1,6 @@
-//! Installs random configurations one after the other under random clients. A seed determines
-//! both; `DRIVER_SEED=N` repeats a run. Each response must fit a configuration in service
-//! between its request and its end, and none may fail.
+//! Installs random configurations one after the other while random clients send requests. A seed
+//! determines both; `DRIVER_SEED=N` repeats a run. Each response must fit a configuration that
+//! was in service between the request and its end, and no request may fail.
 
 use crate::bed::{
     PATIENCE, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, pause, request_body,

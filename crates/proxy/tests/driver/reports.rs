@@ -1,4 +1,4 @@
-//! Tests long reports of the proxy: statistics and metrics, which are produced while their
+//! Tests long reports of the proxy (statistics and metrics), which are produced while their
 //! client reads.
 
 use crate::bed::{ProxyFixture, against_haproxy};

@@ -1,4 +1,4 @@
-//! Tests server connections: kept, shared, closed.
+//! Tests when server connections are kept, shared and closed.
 
 use crate::bed::{Gate, ProxyFixture, ScriptedOrigin, against_haproxy, settle};
 use crate::hostile_tls::secure;

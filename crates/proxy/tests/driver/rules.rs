@@ -1,4 +1,4 @@
-//! Tests rules with effects visible on sockets: rules that inspect servers' bytes, early
+//! Tests rules whose effects are visible on sockets: rules that inspect servers' bytes, early
 //! hints, lists changed by rules, priorities in queues.
 
 use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy};

@@ -1,5 +1,5 @@
-//! Tests listing and ending sessions through a statistics connection, which queries the data
-//! plane threads.
+//! Tests that an operator can list and end streams through a statistics connection, which queries
+//! the threads that serve them.
 
 use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy};
 use model::config::StatsLevel;

@@ -1,5 +1,5 @@
-//! Tests large bodies and tunnels whose bytes pass through a kernel pipe: they arrive
-//! complete, once and counted, and fail in the same ways as copied ones.
+//! Tests large bodies and tunnels whose bytes pass through a kernel pipe: the bytes arrive
+//! complete and once, are counted, and fail in the same ways as copied ones.
 
 use crate::bed::{
     Gate, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, request_body, settle, soon,

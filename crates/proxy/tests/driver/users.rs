@@ -1,4 +1,5 @@
-//! Tests user lists: which users are accepted, and the CPU time that rejected ones cost.
+//! Tests the authentication of clients by user lists: which users are accepted, and the CPU time
+//! that rejected ones cost.
 
 use crate::bed::{ProxyFixture, against_haproxy};
 use std::sync::{Mutex, MutexGuard, PoisonError};

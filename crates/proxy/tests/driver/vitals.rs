@@ -1,5 +1,5 @@
-//! Tests the memory shared with the role that moves virtual addresses: heartbeats of threads,
-//! the judgement of services, and addresses that are about to be released.
+//! Tests the memory shared with the process that moves virtual addresses: heartbeats of threads,
+//! the judgement of services, and addresses that are about to leave the machine.
 
 use crate::bed::{PATIENCE, ScriptedOrigin, against_haproxy, alone};
 use configuration::LoadOptions;

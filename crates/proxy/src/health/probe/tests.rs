@@ -1,4 +1,4 @@
-//! Tests checks over TLS, with servers in threads of the test.
+//! Tests health checks over TLS against servers in threads of the test.
 
 use super::*;
 use keyword::testing::backend;

@@ -1,4 +1,5 @@
-//! Commands that change a frontend, the process, counters or the connection.
+//! Implements the commands that change a frontend, the connection limit of the process, or the
+//! timeout of this connection, and those that clear counters.
 
 use super::{CommandReply, Context, Session, Severity, find_proxy};
 use crate::stats::process;

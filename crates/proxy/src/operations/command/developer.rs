@@ -1,6 +1,5 @@
-//! HAProxy's commands for developers: its modes, threads, tasks, libraries, profiles and
-//! traces. Profiles and traces that Evenkeel does not have cannot be enabled, and the
-//! commands report that.
+//! Implements HAProxy's commands for developers: modes, threads, tasks, libraries, profiles and
+//! traces. Evenkeel has no profiles and traces of this kind, and the commands report that.
 
 use super::{CommandReply, Context, Session, Severity};
 use keyword::load::one_variable;

@@ -1,4 +1,5 @@
-//! `show errors`: the last invalid messages, byte by byte.
+//! Implements `show errors`: prints the last invalid request and response of each proxy, byte by
+//! byte.
 
 use super::{CommandReply, Context, Session, find_proxy};
 use model::log::clf_date;

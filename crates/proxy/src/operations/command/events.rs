@@ -1,4 +1,5 @@
-//! `show events`: the lines in a ring, now or as they arrive.
+//! Implements `show events`: prints the log lines in a ring buffer, those present or also new
+//! ones as they arrive.
 
 use super::{CommandReply, Context, Session};
 use model::config::{Config, StatsLevel};

@@ -1,4 +1,5 @@
-//! Commands about ACLs and maps. A change affects the process only; no file is written.
+//! Implements the commands that show and change ACLs and maps. A change affects the running
+//! process only; no file is written.
 
 use super::{CommandReply, Context, LongReply, Session, Severity};
 use crate::stats::piece::RowSource;

@@ -1,5 +1,5 @@
-//! The commands: a table with their syntax, access level and implementation, and the list of
-//! HAProxy's commands that are not supported.
+//! Defines the commands of the statistics sockets: a table with the syntax, access level and
+//! function of each, and the list of HAProxy's commands that are not supported.
 
 mod addresses;
 mod agent;

@@ -1,4 +1,5 @@
-//! Commands about the process: configuration versions, threads, descriptors.
+//! Implements the commands about the process: loaded configurations, threads, memory pools,
+//! descriptors.
 
 use super::{Context, Session};
 use model::log::clf_date;

@@ -1,5 +1,5 @@
-//! The reply of a command and its severity (`set severity-output`), by which programs
-//! distinguish errors from reports.
+//! Defines the reply to a command of a statistics socket, with its severity
+//! (`set severity-output`), by which programs distinguish errors from reports.
 
 use model::config::SeverityOutput;
 

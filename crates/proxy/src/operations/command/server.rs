@@ -1,4 +1,4 @@
-//! Commands that change one server.
+//! Implements the commands that change one server.
 
 use super::{CommandReply, Context, Session, Severity, agent, find_server};
 use crate::health::orders::{set_admin, set_health, set_weight as put_weight};

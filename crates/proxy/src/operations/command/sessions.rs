@@ -1,6 +1,6 @@
-//! Lists sessions and ends them. HAProxy calls a stream a session, so a connection that waits
-//! for its next request is not listed. The threads of the data plane are queried one after
-//! the other, some of their streams at a time.
+//! Implements `show sess`, `shutdown session` and `shutdown frontend`. HAProxy calls a stream a
+//! session, so a connection that waits for its next request is not listed. The threads are
+//! queried one after the other, and each lists some of its streams at a time.
 
 use super::{CommandReply, Context, LongReply, Session, find_proxy};
 use crate::stats::piece::RowSource;

@@ -1,6 +1,6 @@
-//! Commands that change a configured value of the process or of a backend: rates and dynamic
-//! cookies. The change is made in a copy of the configuration. All but the keys remain in
-//! effect until the configured value changes ([`crate::orders`]).
+//! Implements the commands that replace a configured value of the process or of a backend: rate
+//! limits and dynamic cookies. The change is made in a copy of the configuration. All replaced
+//! values except keys stay in effect until the configured value changes ([`crate::orders`]).
 
 use super::{Context, Session, find_backend};
 use crate::dynamic::{self, OrderRefusal};

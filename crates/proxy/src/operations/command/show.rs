@@ -1,4 +1,5 @@
-//! `show …` commands that concern neither a server's state nor the process.
+//! Implements various `show` commands: version, backends, access level, sockets, environment,
+//! statistics, startup logs.
 
 use super::{CommandReply, Context, LongReply, Session, find_proxy};
 use crate::stats::export::{self, Format, RowsOutput};

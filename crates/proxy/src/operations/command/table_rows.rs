@@ -1,4 +1,5 @@
-//! Entries of a stick table as JSON for programs: those with the largest values of a column.
+//! Prints entries of a stick table as JSON for programs: those with the largest values of a
+//! column.
 
 use model::tables::{Cell, DataType, HeldEntry, Shape, Table};
 use serde_json::{Map, Value, json};

@@ -1,4 +1,4 @@
-//! Commands that show and change stick tables.
+//! Implements the commands that show and change stick tables.
 
 use super::{CommandReply, Context, LongReply, Session, table_rows};
 use crate::stats::piece::RowSource;

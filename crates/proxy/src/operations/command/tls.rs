@@ -1,7 +1,7 @@
-//! Certificates, CA files, CRL files and crt-lists (`… ssl cert`, `ca-file`, `crl-file`,
-//! `crt-list`, `ocsp-response`). The store executes the changes and words the responses;
-//! this module parses the commands. No file is written. The next process carries the commands
-//! out again ([`tls_orders::repeat`]).
+//! Implements the commands about certificates, CA files, CRL files and crt-lists (`… ssl cert`,
+//! `ca-file`, `crl-file`, `crt-list`, `ocsp-response`). This module parses a command; the
+//! certificate store executes the change and words the reply. No file is written. The next
+//! process repeats the commands ([`tls_orders::repeat`]).
 
 use super::{CommandReply, Context, Session, Severity, ticket_keys};
 use crate::tls_orders::{self, TlsFileKind, kind};

@@ -1,4 +1,5 @@
-//! The strip at the top of the page: items that need attention, with links to their rows.
+//! Writes the strip at the top of the statistics page: items that need the operator's attention,
+//! with links to their rows.
 
 use super::View;
 use super::state::Concern;

@@ -1,4 +1,4 @@
-//! The upper part of the page: the program, the process, the legend and links.
+//! Writes the upper part of the statistics page: the program, the process, the legend and links.
 
 use super::View;
 use super::attention::Attention;

@@ -1,5 +1,5 @@
-//! Columns of the tables. They are the same, and equally wide, for every proxy, so that the
-//! numbers of different proxies are aligned.
+//! Defines the columns of the tables on the statistics page. They are equally wide for every
+//! proxy, so that the numbers of different proxies are aligned.
 
 use std::fmt::Write;
 

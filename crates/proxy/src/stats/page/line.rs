@@ -1,4 +1,5 @@
-//! One row of a table: a frontend, a listener, a server or a backend.
+//! Writes one row of a table on the statistics page: a frontend, a listener, a server or a
+//! backend.
 
 use super::View;
 use super::layout::{ALL, Cells, OF_CLIENTS, Widths};

@@ -1,4 +1,5 @@
-//! The statistics page: HAProxy's table per proxy with its columns and colours.
+//! Writes the statistics page as HTML: HAProxy's table for each proxy, with its columns and
+//! colours.
 
 mod attention;
 mod confirm;

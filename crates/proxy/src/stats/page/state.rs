@@ -1,4 +1,5 @@
-//! Presentation of a server's state: its colour, and whether it needs attention.
+//! Decides how the statistics page shows the state of a server: its colour, and whether it needs
+//! attention.
 
 use model::config::{Proxy, Server};
 use model::state::{AdminReport, HealthState, ServerReport};

@@ -1,4 +1,4 @@
-//! Tests of the style's colours for sufficient contrast (WCAG 2.2, 1.4.3).
+//! Tests that the colours of the statistics page have sufficient contrast (WCAG 2.2, 1.4.3).
 
 use super::head::STYLE;
 

@@ -1,4 +1,4 @@
-//! The table of one proxy, with the actions on its servers.
+//! Writes the table of one proxy on the statistics page, with the actions on its servers.
 
 use super::View;
 use super::layout;

@@ -1,4 +1,4 @@
-//! Text of the page: escaping, grouped numbers, short durations.
+//! Formats text for the statistics page: escaped HTML, grouped numbers, short durations.
 
 pub use part::report::escape;
 use std::fmt::Write;

@@ -1,4 +1,5 @@
-//! A finished request in plain English: when each step happened, what was decided, and why.
+//! Tells the course of one finished request in plain English: when each step happened, what was
+//! decided, and why.
 
 use super::render::{client, date, letters, place, safe, server, why_backend, why_server};
 use model::history::{Entry, EntryText, HistoryEntry};

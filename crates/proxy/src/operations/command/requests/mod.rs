@@ -1,6 +1,6 @@
-//! Finished requests: `show requests` lists the newest ones, `show request` explains the
-//! decisions about one. The threads of the data plane are queried one after the other, some
-//! of their entries at a time.
+//! Implements `show requests`, which lists the newest finished requests, and `show request`,
+//! which explains the decisions about one. The threads are queried one after the other, and each
+//! returns some of its entries at a time.
 
 mod account;
 mod render;
