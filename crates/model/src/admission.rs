@@ -1,7 +1,7 @@
-//! Finds the listeners whose connected clients a new configuration might refuse. Admission is
-//! decided only once, when a client connects: by the TLS options, the PROXY header, and the rules
-//! for connections and sessions. A kept-alive connection must not continue under a configuration
-//! that would have refused it.
+//! Finds the listeners that might refuse, under a new configuration, clients that are already
+//! connected. A client is admitted only once, when it connects: by the TLS options, the PROXY
+//! header, and the rules for connections and sessions. A kept-alive connection must not continue
+//! under a configuration that would have refused it.
 
 use crate::compiled::condition::Term;
 use crate::compiled::{AdmissionLine, TcpRule};

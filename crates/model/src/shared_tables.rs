@@ -1,7 +1,6 @@
-//! Stick tables that several processes share by HAProxy's peers protocol, as values.
-//!
-//! State that the connections of a `peers` section share: the tables with the updates that peers
-//! still need, and the progress of the resynchronization.
+//! Holds the state that the connections of a `peers` section share: the stick tables with the
+//! updates that peers still need, and the progress of the resynchronization. No IO: the caller
+//! has the connections, which speak HAProxy's peers protocol.
 
 pub mod entry;
 

@@ -1,4 +1,5 @@
-//! The balance algorithms. All run under one lock of the backend, which is only held briefly.
+//! Implements the load-balancing algorithms. All run under one lock of the backend, which is held
+//! only briefly.
 
 use super::room::{Room, weights_before};
 use super::table::turns;

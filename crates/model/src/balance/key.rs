@@ -1,6 +1,6 @@
-//! Hash key of a stream for the choice of its server: from its client's address, target, a
-//! parameter, a header or an expression. The hash functions and their inputs equal HAProxy's, so
-//! that a key keeps its server when Evenkeel replaces HAProxy.
+//! Calculates the hash key by which a stream's server is chosen: from the client's address, the
+//! request target, a parameter, a header or an expression. The hash functions and their inputs
+//! equal HAProxy's, so that a key keeps its server when Evenkeel replaces HAProxy.
 
 use super::table::hash_of;
 use crate::config::{Balance, HashFunction, HashKey, HashType, Proxy};

@@ -1,5 +1,5 @@
-//! `hash-balance-factor`: maximum number of sessions of a server before its keys go to the next
-//! server. Weights are in units of [`WEIGHT_SCALE`].
+//! Implements `hash-balance-factor`: calculates how many sessions a server may have before its
+//! keys go to the next server. Weights are in units of [`WEIGHT_SCALE`].
 
 use crate::config::{Proxy, Server};
 use crate::state::WEIGHT_SCALE;

@@ -1,6 +1,6 @@
-//! Table of turns: each server occurs as often as its weight, as evenly as whole turns allow.
-//! Hashes and draws select an entry. HAProxy's `static-rr` and map-based hashes use the same table,
-//! so that a client keeps its server when Evenkeel replaces HAProxy.
+//! Builds the table that HAProxy's `static-rr` and map-based hashes use: each server occurs as
+//! often as its weight, distributed as evenly as possible. The entries equal HAProxy's, so that a
+//! client keeps its server when Evenkeel replaces HAProxy.
 
 use std::collections::{BTreeMap, BTreeSet};
 

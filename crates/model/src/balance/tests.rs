@@ -1,4 +1,4 @@
-//! Tests of the distribution of streams by each algorithm.
+//! Tests how each load-balancing algorithm distributes streams over servers.
 
 use super::{Choice, Request, Take, choose};
 use crate::config::{Balance, Config, Proxy, ProxyOption, ServerIndex, ServerOptions};

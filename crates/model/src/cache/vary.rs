@@ -1,5 +1,6 @@
-//! Responses that vary by request headers (RFC 9111, section 4.1). `Accept-Encoding`, `Referer` and
-//! `Origin` are supported; responses that vary by others are not stored.
+//! Decides which stored response fits a request if responses vary by request headers (RFC 9111,
+//! section 4.1). `Accept-Encoding`, `Referer` and `Origin` are supported; responses that vary by
+//! other headers are not stored.
 
 use http::message::{HttpMessage, split_values, trim};
 

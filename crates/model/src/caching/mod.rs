@@ -1,4 +1,4 @@
-//! Use of a cache by streams: delivers stored responses and stores new ones.
+//! Applies the HTTP cache to streams: delivers stored responses to clients and stores new ones.
 
 use crate::cache::control::{self, Directives, http_time};
 use crate::cache::vary::Secondary;

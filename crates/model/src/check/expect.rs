@@ -1,5 +1,5 @@
-//! Evaluation of expected responses. A pattern is matched against bytes or an HTTP response. The
-//! results use HAProxy's messages. Nothing is read or sent here.
+//! Evaluates the response of a server to a health check: matches a pattern against bytes or an
+//! HTTP response, and words the result like HAProxy. Nothing is read or sent here.
 
 use super::http::{HttpCheckResponse, Unfinished};
 use super::scene::Scene;

@@ -1,5 +1,6 @@
-//! ClientHello of SSLv3 for `option ssl-hello-chk`. No handshake follows. An alert that refuses the
-//! old version is accepted like a response: both prove that the server uses TLS.
+//! Builds the ClientHello of SSLv3 that `option ssl-hello-chk` sends to a server. No handshake
+//! follows. An alert that refuses the old version is accepted like a response: both prove that
+//! the server uses TLS.
 
 const HANDSHAKE: u8 = 0x16;
 /// Fixed, because no secret depends on it.

@@ -1,5 +1,5 @@
-//! HTTP in checks, without I/O: the request that is sent, and the head and body of a response so
-//! far.
+//! Builds the HTTP request of a health check, and parses the part of the response that has
+//! arrived so far, without IO.
 
 use super::expect::{ANSWER_MAX, Filled};
 use super::scene::Scene;

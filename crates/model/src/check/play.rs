@@ -1,6 +1,6 @@
-//! Runs a check script as a state machine. The caller reports what was received and what happened,
-//! and the machine returns the next action, until there is a verdict. It has no socket and no
-//! clock; `proxy::health` has them.
+//! Runs the script of a health check as a state machine. The caller reports received data and
+//! events, and the machine returns the next action until there is a verdict. The caller,
+//! `proxy::health`, has the socket and the clock.
 
 use super::expect::{ANSWER_MAX, INFO_MAX, Judged, ReceivedResponse, unhex, with_quoted_comment};
 use super::hello::hello;

@@ -1,6 +1,7 @@
-//! Scripts of the checks `option smtpchk`, `mysql-check`, `pgsql-check`, `redis-check`,
-//! `ldap-check`, `spop-check` and `ssl-hello-chk`, and parsers of messages that no pattern can
-//! describe. They send the same and interpret responses in the same manner as HAProxy's checks.
+//! Builds the scripts of the health checks `option smtpchk`, `mysql-check`, `pgsql-check`,
+//! `redis-check`, `ldap-check`, `spop-check` and `ssl-hello-chk`, and parses responses that no
+//! pattern can describe. They send the same bytes and interpret responses in the same way as
+//! HAProxy's checks.
 
 use super::expect::{Judged, text_of};
 use crate::config::{CheckKind, MySqlUser};

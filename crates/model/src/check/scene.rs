@@ -1,5 +1,5 @@
-//! Evaluation context for the formats and expressions of a check: a stream without a client, whose
-//! response is the data received from the server so far. A context only exists during one
+//! Evaluates the formats and expressions of a health check on a stream without a client, whose
+//! response is the data received from the server so far. That stream only exists during one
 //! evaluation; the check keeps its variables.
 
 use super::http::HttpCheckResponse;

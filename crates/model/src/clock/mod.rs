@@ -1,4 +1,5 @@
-//! Clock for the times of states: milliseconds since an origin before the start of the process.
+//! Measures time for the states of servers and proxies: milliseconds since an origin before the
+//! start of the process.
 
 pub mod revision;
 

@@ -1,4 +1,5 @@
-//! Lines that decide whether a client is admitted, in a form that two configurations can compare.
+//! Holds the configuration lines that decide whether a client is admitted, in a form in which two
+//! configurations can be compared.
 
 use crate::sample::live::Lists;
 use language::ConfigLine;

@@ -1,4 +1,4 @@
-//! Compiled arguments of fetches and converters.
+//! Defines the compiled arguments of sample fetches and converters.
 
 use crate::compiled::{Condition, Map};
 use crate::sample::VariableName;

@@ -1,4 +1,4 @@
-//! Load-balancing algorithms (`balance`), and the keys that they hash.
+//! Defines the compiled `balance` setting: the algorithm, and the key that it hashes.
 
 use crate::compiled::{Converters, Expression};
 use std::sync::Arc;

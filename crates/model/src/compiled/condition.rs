@@ -1,4 +1,4 @@
-//! Compiled conditions: ACLs that must be true, and the tests of each.
+//! Defines the compiled condition of a rule: the ACLs that must be true, and the tests of each.
 
 use crate::compiled::{AdmissionLine, Expression};
 use crate::sample::live::Live;

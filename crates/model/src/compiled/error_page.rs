@@ -1,4 +1,4 @@
-//! Error pages of proxies and rules, and the groups of them (`http-errors`).
+//! Holds the error pages of proxies and rules, and the groups of them (`http-errors` sections).
 
 use super::ResponseTemplate;
 use http::http1::{self, BodyLength, Limits, ParseStatus, RequestFacts};

@@ -1,4 +1,5 @@
-//! Compiled rules of HAProxy 1.x that treat a message as lines.
+//! Defines the compiled form of the rules of HAProxy 1.x that treat a message as lines (`reqrep`,
+//! `rspidel`).
 
 use super::names::HeaderNameList;
 use crate::compiled::{Condition, HttpRule};

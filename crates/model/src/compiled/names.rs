@@ -1,5 +1,5 @@
-//! Header names as received. Messages store names in lower case, but patterns of the old rules
-//! expect the spelling of browsers and servers.
+//! Keeps the header names of a message as received. Messages store names in lower case, but
+//! patterns of HAProxy 1.x rules expect the spelling of browsers and servers.
 
 use memchr::memchr;
 

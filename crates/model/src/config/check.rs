@@ -1,6 +1,6 @@
-//! Content of health checks (`option httpchk`, `tcp-check`, …). The server's options contain their
-//! timing. The lines are kept as they were read; at the end of loading each kind becomes a script
-//! of steps.
+//! Holds the settings of a health check that determine its content (`option httpchk`,
+//! `tcp-check`, …); its timing is in the options of the server. The lines are kept as read, and
+//! at the end of loading they become a script of steps.
 
 use crate::config::ProxyKind;
 use crate::script::{CheckStep, HttpSend, Script, StepAction};

@@ -1,4 +1,4 @@
-//! The `global` section.
+//! Holds the settings of the `global` section.
 
 use crate::compiled::VariableChange;
 use crate::setting::{Bind, BindOwner, CountedCodes, CpuMap, RecordingOptions};

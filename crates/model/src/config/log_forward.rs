@@ -1,4 +1,5 @@
-//! The `log-forward` sections: sockets that receive log messages of other hosts and forward them.
+//! Holds the settings of `log-forward` sections, whose sockets receive log messages of other
+//! hosts and forward them.
 
 use super::{Bind, LogTarget, LogTargetAddress};
 use language::Span;

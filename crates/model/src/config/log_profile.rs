@@ -1,5 +1,5 @@
-//! The `log-profile` sections: log lines at each step of a stream, for the targets that use the
-//! profile. Other targets log the lines of the proxy.
+//! Holds the settings of `log-profile` sections: which line is logged at each step of a stream,
+//! for the log targets that use the profile. Other targets get the log lines of the proxy.
 
 use crate::compiled::Format;
 use crate::setting::StreamLogStep;

@@ -1,6 +1,6 @@
-//! The typed configuration: an immutable structure behind an `Arc`. A connection keeps the
-//! configuration with which it began. Data that changes at run time (server state, counters,
-//! queues) is in [`crate::state`], keyed by name; the configuration only refers to it.
+//! Defines the configuration of the proxy as an immutable structure behind an `Arc`. A connection
+//! keeps the configuration with which it began. Data that changes at run time (server states,
+//! counters, queues) is in [`crate::state`], keyed by name; the configuration only refers to it.
 
 mod check;
 mod fcgi;

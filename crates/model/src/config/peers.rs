@@ -1,4 +1,4 @@
-//! The `peers` sections: processes that share stick tables with this one.
+//! Holds the settings of `peers` sections: the processes that share stick tables with this one.
 
 use super::{BindAddress, ServerTls};
 use crate::state::peers::PeersState;

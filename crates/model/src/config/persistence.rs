@@ -1,4 +1,5 @@
-//! Settings of a backend for persistence and retries.
+//! Holds the settings of a backend for persistence (cookies, `use-server`, hashes) and for
+//! retries.
 
 use crate::compiled::{Condition, Format};
 use language::Span;

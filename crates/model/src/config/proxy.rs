@@ -1,4 +1,4 @@
-//! A frontend, backend or listen.
+//! Holds the settings of a `frontend`, `backend` or `listen` section.
 
 use super::persistence::{
     AppSession, Cookie, CookiePlaces, HashAffinity, HashType, PersistRule, RetryOn, UseServerRule,

@@ -1,5 +1,5 @@
-//! Rarely used features of a proxy, as one bit set. A stream carries those of its proxies, so that
-//! the steps for unused features cost one test and no access to the proxies.
+//! Records in one bit set which rarely used features a proxy has. A stream carries the bits of
+//! its proxies, so that skipping unused features costs one test and no access to the proxies.
 
 use super::{HeaderNames, Observe, Proxy, ProxyOption};
 

@@ -1,4 +1,5 @@
-//! The `ring` sections: buffers in memory for log lines, and servers that receive the lines.
+//! Holds the settings of `ring` sections: buffers in memory for log lines, and servers that
+//! receive the lines.
 
 use crate::setting::SyslogFormat;
 use language::Span;

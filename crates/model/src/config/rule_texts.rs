@@ -1,6 +1,6 @@
-//! Texts of rule lines for operators who query which rules took effect. All requests of a
-//! configuration share one copy, limited in size. Secrets are masked when a line is read, because a
-//! load that nobody queries must not pay for it.
+//! Keeps the texts of rule lines, for operators who query which rules took effect on a request.
+//! All requests of a configuration share one copy, limited in size. Secrets are masked when a
+//! line is queried, because a load that nobody queries must not pay for it.
 
 use language::SourceMap;
 use language::difference::{SecretUses, Vocabulary, mask_secrets, vocabulary};

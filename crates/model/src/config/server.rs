@@ -1,4 +1,4 @@
-//! A `server` line.
+//! Holds the settings of a `server` line.
 
 use super::{
     Agent, HealthCheck, HostName, HttpProtocol, InitState, Observing, ProxyIndex, Resolving,

@@ -1,5 +1,5 @@
-//! TLS options of `server` and `default-server` lines. The connector is built from them when the
-//! whole file is loaded.
+//! Holds the TLS options of `server` and `default-server` lines. The TLS connector is built from
+//! them when the whole file is loaded.
 
 use crate::compiled::Expression;
 use rustls::sign::CertifiedKey;

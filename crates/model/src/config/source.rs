@@ -1,4 +1,5 @@
-//! Source addresses of connections to servers, beyond a fixed one (`source`).
+//! Holds the settings of the source address of connections to servers (`source`): client's
+//! address, port range, interface.
 
 use super::{Proxy, Server};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! `stick …`: persistence by stick tables.
+//! Holds the `stick …` rules, which keep a client on its server by a stick table.
 
 use crate::compiled::{Condition, Expression};
 use crate::tables::TablePlace;

@@ -1,4 +1,4 @@
-//! Address of the checks of a server.
+//! Finds the address to which the health checks of a server connect.
 
 use super::{Server, ServerAddress};
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! Installs a configuration: finds the states of the previous configuration by name, and applies
-//! the settings of the new file to them.
+//! Installs a new configuration: finds the states that the previous configuration used, by name,
+//! and applies the settings of the new file to them.
 
 use super::renamed::FoundDown;
 use crate::cache::Cache;

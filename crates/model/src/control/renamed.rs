@@ -1,6 +1,6 @@
-//! Health of renamed servers. States are kept by name, and a new server starts up. If a reload only
-//! renames a server that is down, or its backend, or moves a server to the address of one that is
-//! down, clients must not try it. Such a server therefore starts down.
+//! Lets a renamed server start down if it was down. States are kept by name, and a new server
+//! starts up. If a reload only renames a server that is down, or its backend, or moves a server
+//! to the address of one that is down, clients must not try it.
 
 use crate::config::target::{CheckAddress, target};
 use crate::config::{Config, Proxy, Server};

@@ -1,5 +1,5 @@
-//! Changes to the state of a server: by its file, an operator, its checks, an agent, or the saved
-//! state of a predecessor.
+//! Changes the state of a server: by its configuration, an operator, its health checks, an agent,
+//! or the recorded state of a previous process.
 
 use crate::clock::revision;
 use crate::config::{InitState, Server, ServerAddress, ServerOptions};

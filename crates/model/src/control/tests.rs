@@ -1,4 +1,4 @@
-//! Tests of changes of servers, and of the state that a new configuration keeps.
+//! Tests changes of servers, and which of their state a new configuration keeps.
 
 use super::{adopt, install};
 use crate::config::{Balance, Config, ServerAddress, ServerOptions};

@@ -1,5 +1,6 @@
-//! Finds the request for a word or a log line: by its unique id, by the id of `show sess`, or by
-//! the client and date at the beginning of a line in HAProxy's formats.
+//! Finds the recorded request that an operator names in `show request`: by its unique id, by the
+//! id from `show sess`, or by a log line, of which the client and date at the beginning are
+//! compared.
 
 use super::{Entry, EntryText};
 use crate::log::{DateStyle, append_date};

@@ -1,6 +1,7 @@
-//! Time budget of the history without a `request-history` line. A thread records bursts completely,
-//! and beyond them a limited rate of requests, higher for failed ones. A busy thread thus spends a
-//! fixed part of its time, and its entries cover about a minute.
+//! Limits how many requests a thread records in the history if no `request-history` line sets a
+//! number. A thread records bursts completely, and beyond them a limited rate of requests, higher
+//! for failed ones. A busy thread thus spends a fixed share of its time on the history, and its
+//! entries cover about a minute.
 
 use crate::transaction::{ProxyStream, Termination};
 use reactor::Instant;

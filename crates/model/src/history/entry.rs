@@ -1,4 +1,4 @@
-//! An entry of the history: a finished request or TCP session, in bounded memory.
+//! Stores one entry of the request history: a finished request or TCP session, in bounded memory.
 
 use crate::config::ServerIndex;
 use crate::transaction::{Decided, Endpoint, ProxyStream, RULES_MAX, TRIES_MAX};

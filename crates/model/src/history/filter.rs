@@ -1,4 +1,5 @@
-//! Filters of the request history: the arguments of `show requests`.
+//! Parses and applies the arguments of `show requests`, which select entries of the request
+//! history.
 
 use super::{Entry, EntryText};
 use std::fmt;

@@ -1,4 +1,5 @@
-//! Memory of a thread's history: groups of entries. The oldest group is reused as the newest.
+//! Stores the request history of a thread in groups of entries. When memory is full, the oldest
+//! group is reused for the newest entries.
 
 use super::entry::{self, Entry, FIELDS, RequestRecord, RuleLocation};
 use super::{HistoryEntry, HistoryPage, HistoryRange};

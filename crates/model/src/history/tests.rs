@@ -1,5 +1,5 @@
-//! Tests of the ring, of filters, and of the search for a request by a log line. They use no thread
-//! of the data plane.
+//! Tests the memory of the request history, its filters, and the search for a request by a log
+//! line. They use no thread that serves clients.
 
 use super::*;
 use crate::config::{Config, ServerIndex};

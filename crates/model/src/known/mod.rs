@@ -1,10 +1,9 @@
-//! Every keyword that HAProxy has or had (`known.txt`): the manual's of 2.6 to 3.4, and those
-//! of 1.x and 2.x that were removed. The rest of the program uses this list to recognize
-//! unsupported keywords, so that their use is a specific error, and they are neither ignored nor
-//! "unknown".
+//! Lists every keyword that HAProxy has or had (`known.txt`): the manual's of 2.6 to 3.4, and
+//! those of 1.x and 2.x that were removed. By this list an unsupported keyword is recognized, so
+//! that its use is a specific error, and it is neither ignored nor "unknown".
 //!
-//! A supported keyword has a row in a keyword table, which takes precedence over its entry here, so
-//! entries need not be removed. This module contains no information about arguments.
+//! A supported keyword has a row in a keyword table, which takes precedence over its entry here,
+//! so entries need not be removed. This module contains no information about arguments.
 
 mod instead;
 mod sections;

@@ -1,4 +1,4 @@
-//! A heap of small integers by key, with changeable keys.
+//! Implements a heap of small integers, ordered by keys that can change.
 
 /// A key, and a serial number that orders equal keys.
 pub(crate) type Key = (u64, u64);

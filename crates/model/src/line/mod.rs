@@ -1,5 +1,5 @@
-//! Balancing state of the servers of a backend, owned by the configuration. `crate::balance`
-//! chooses by it.
+//! Holds the state of a backend's load-balancing algorithm. Each configuration has its own;
+//! `crate::balance` chooses servers with it.
 
 pub(crate) mod heap;
 pub(crate) mod ring;

@@ -1,5 +1,5 @@
-//! Evaluation of rules in order, until one ends them. The driver of streams calls these functions
-//! and acts on the results; they touch no socket.
+//! Evaluates a list of rules in order, until one ends it. The code that serves streams calls
+//! these functions and acts on the results; they touch no socket.
 
 use super::action::{ActionResult, capture_headers, count_denied};
 use super::condition::TestResult;

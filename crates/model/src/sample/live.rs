@@ -1,11 +1,13 @@
-//! Lists of patterns and maps that operators change while traffic flows (`add map`, `del acl`…).
+//! Holds lists of patterns and maps that operators change while traffic flows (`add map`,
+//! `del acl`…).
 //!
 //! The content of a file stays compiled in the configuration. Until the first change, a request
 //! reads only that, after checking one flag. The first change builds an index of the whole list,
 //! which replaces the compiled content from then on; further changes update the index. Rules
 //! (`set-map`, `add-acl`) change lists on serving threads, so the index of their lists is built
-//! when the file is loaded. Changes are carried over to the next configuration ([`carry`]). Changes
-//! to patterns in the configuration itself are lost with it.
+//! when the file is loaded. Changes are carried over to the next configuration ([`carry`]).
+//! Changes to patterns that are written in the configuration itself, not in a file, are lost with
+//! the configuration.
 
 mod carry;
 mod entries;

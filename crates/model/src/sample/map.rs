@@ -1,4 +1,4 @@
-//! Values of maps, and their types.
+//! Parses the values of maps by their type.
 
 use super::matching::Patterns;
 use super::regular::expand;

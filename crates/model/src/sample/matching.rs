@@ -1,5 +1,5 @@
-//! Patterns that a value is compared with, compiled for cheap comparison: few patterns form a list,
-//! many form a hash table or a trie. This module reads no files and knows no keywords.
+//! Compares a value with compiled patterns: few patterns form a list, many form a hash table or a
+//! trie. This module reads no files and knows no keywords.
 
 use super::network::Networks;
 use super::regular::Regular;

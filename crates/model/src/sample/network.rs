@@ -1,5 +1,5 @@
-//! Sets of networks that are searched for an address. Few networks are compared one by one, many
-//! form a trie; the longest prefix wins. This module resolves no names.
+//! Searches a set of networks for an address. Few networks are compared one by one, many form a
+//! trie; the longest prefix wins. This module resolves no names.
 
 use prefix_trie::PrefixMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,4 +1,4 @@
-//! Compilation of patterns from texts alone, without reading files or resolving names.
+//! Compiles patterns from their texts alone, without reading files or resolving names.
 
 use super::matching::{Method, Patterns};
 use super::network::{MaskedNetwork, Networks};

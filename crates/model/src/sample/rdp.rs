@@ -1,4 +1,4 @@
-//! Parser of the cookie that an RDP client sends first.
+//! Parses the cookie in the first packet of an RDP client.
 
 /// Length of the TPKT and X.224 headers before the cookie, in bytes.
 const HEADERS: usize = 11;

@@ -1,6 +1,6 @@
-//! Regular expressions in the syntax of PCRE2, over bytes. A truly regular expression is matched in
-//! linear time. Expressions that need backtracking (look-around, back-references) have a limit on
-//! their steps.
+//! Compiles and matches regular expressions in the syntax of PCRE2, over bytes. A truly regular
+//! expression is matched in linear time. Expressions that need backtracking (look-around,
+//! back-references) have a limit on their steps.
 
 use crate::codes::expression as codes;
 use language::{Diagnostic, Span};

@@ -1,6 +1,6 @@
-//! Lookup tables for many patterns of one list, whose cost hardly depends on the number of
-//! patterns. Texts of `sub` and expressions of `reg` have no table, because each must be searched
-//! for individually.
+//! Looks values up in lists with many patterns, at a cost that hardly depends on their number.
+//! Texts of `sub` and expressions of `reg` have no table, because each must be searched for
+//! individually.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;

@@ -1,5 +1,5 @@
-//! Values of rules, which fetches find and converters change. A value borrows from the stream
-//! wherever possible. This module reads no streams and knows no keywords.
+//! Defines the values of rules, which fetches find and converters change. A value borrows from
+//! the stream wherever possible. This module reads no streams and knows no keywords.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

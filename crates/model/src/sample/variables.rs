@@ -1,4 +1,4 @@
-//! Variables: values that rules store under a name for later rules, in scopes with different
+//! Stores variables: values that rules set under a name for later rules, in scopes with different
 //! lifetimes. Names are interned when a file is loaded, so that a lookup only compares numbers.
 //! This module evaluates nothing.
 

@@ -1,4 +1,5 @@
-//! Expected responses as configured.
+//! Defines the configured expectation of a health check: which response is a success, and what is
+//! reported.
 
 use crate::compiled::{Expression, Format};
 use crate::sample::regular::Regular;

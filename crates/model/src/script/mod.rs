@@ -1,6 +1,6 @@
-//! A check as a script: connect, send, expect, repeated. Checks written in files and
-//! built-in checks (`option smtpchk` and similar ones) both become one; `crate::check`
-//! runs it. Nothing here changes after loading.
+//! Defines a health check as a script: connect, send, expect, repeated. Checks written in files
+//! and built-in checks (`option smtpchk` and similar ones) both become a script, which
+//! `crate::check` runs. A script does not change after loading.
 
 mod expect;
 

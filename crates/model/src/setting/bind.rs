@@ -1,4 +1,4 @@
-//! A `bind` address of a frontend, with its options.
+//! Holds the settings of a `bind` line: its address and options.
 
 use language::Span;
 use std::net::SocketAddr;

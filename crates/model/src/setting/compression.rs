@@ -1,4 +1,4 @@
-//! `compression …` of a proxy.
+//! Holds the `compression …` settings of a proxy.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Algorithm {

@@ -1,5 +1,5 @@
-//! `cpu-map`: the processors on which threads of the data plane may run. The code that starts the
-//! threads applies it; nothing here accesses the system.
+//! Parses `cpu-map`: the processors on which each of the threads that serve clients may run. The
+//! code that starts the threads applies the setting; nothing here accesses the system.
 
 /// Upper bound of processor numbers, exclusive.
 pub const CPUS_MAX: u32 = 1024;

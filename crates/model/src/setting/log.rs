@@ -1,4 +1,4 @@
-//! Format of log lines.
+//! Defines the formats of log lines (`log … format`).
 
 /// `format` of a `log` line.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

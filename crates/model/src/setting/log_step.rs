@@ -1,4 +1,4 @@
-//! Steps of a stream at which it is logged.
+//! Defines the steps of a stream at which a line can be logged (`log-steps`).
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum StreamLogStep {

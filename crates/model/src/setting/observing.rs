@@ -1,5 +1,5 @@
-//! Sources of a server's health besides its own checks: an agent, the observed traffic, and the
-//! assumed initial state.
+//! Holds the settings by which a server's health is judged besides its own checks: an agent, the
+//! observed traffic, and the assumed state at the start.
 
 use std::net::IpAddr;
 

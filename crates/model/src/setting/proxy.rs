@@ -1,4 +1,4 @@
-//! Settings of a proxy section that contain no rules.
+//! Holds the settings of a `frontend`, `backend` or `listen` section that contain no rules.
 
 use super::ProxyIndex;
 use language::Span;

@@ -1,4 +1,4 @@
-//! The `resolvers` sections, and the settings of a server line for name resolution.
+//! Holds the settings of `resolvers` sections, and those of a `server` line for name resolution.
 
 use crate::sample::network::MaskedNetwork;
 use language::Span;

@@ -1,4 +1,4 @@
-//! Settings of a server without rules.
+//! Defines the address of a `server` line.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Conversion of stick table entries to fields of the peers protocol, and back.
+//! Converts stick table entries to fields of HAProxy's peers protocol, and back.
 
 use crate::tables::StickTable;
 use crate::tables::{DataType, HeldEntry, KeyType, RateParts, Shape, Table};

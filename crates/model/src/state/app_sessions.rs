@@ -1,5 +1,5 @@
-//! Sessions of an application, by which its clients are identified, with the server of each. The
-//! table in memory is bounded: it drops the sessions that were idle for the longest time.
+//! Remembers the server of each session of an application, by the session's identifier. The table
+//! in memory is bounded: it drops the sessions that were idle for the longest time.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! Balancing state of a backend that is shared by all configurations: the changed servers.
+//! Lists the servers of a backend that changed (state, weight), for each configuration that still
+//! balances over them.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Result of a health check, with the texts of statistics and logs. Values only.
+//! Defines the result of a health check, with the texts for statistics and logs.
 
 use std::borrow::Cow;
 

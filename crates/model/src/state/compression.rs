@@ -1,4 +1,5 @@
-//! Limits of compression for the process: memory, bytes per second, level.
+//! Enforces the limits of HTTP compression for the whole process: memory, bytes per second,
+//! level.
 
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};

@@ -1,4 +1,5 @@
-//! Counters of one object. See [`super`] for the threads that write them.
+//! Implements the counters of one object, such as a proxy or server. See [`super`] for the
+//! threads that write them.
 
 use super::latency::{self, Latency, Percentiles};
 use reactor::{shard_count, shard_here};

@@ -1,4 +1,4 @@
-//! Histogram of the durations of the last requests, from which percentiles are computed.
+//! Keeps a histogram of the durations of the last requests, from which percentiles are computed.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 

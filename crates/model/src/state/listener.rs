@@ -1,5 +1,5 @@
-//! Small states for statistics: counters of a listener, and the time of the last session of a
-//! server or backend.
+//! Holds the counters of a listener, and the time of the last session of a server or backend, for
+//! statistics.
 
 use super::Counters;
 use reactor::Gauge;

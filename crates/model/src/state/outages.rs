@@ -1,4 +1,4 @@
-//! The outages of a server or a backend.
+//! Measures how long a server or a backend was down.
 
 /// Times and durations of the outages.
 #[derive(Debug, Default)]

@@ -1,5 +1,5 @@
-//! Run-time state of a `peers` section: its peers, the updates that they still need, and the
-//! resynchronization. The next configuration continues with it.
+//! Holds the run-time state of a `peers` section: its peers, the updates that they still need,
+//! and the resynchronization. The next configuration continues with it.
 
 use crate::tables::Table;
 use protocol::peers::{Milliseconds, TableDescription};

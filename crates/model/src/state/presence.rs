@@ -1,5 +1,5 @@
-//! Counter of existing objects, sharded by thread: for objects that begin and end on a thread and
-//! are rarely counted.
+//! Counts objects that exist at the moment, such as streams: each thread has its own count, so
+//! that a change is cheap; a reader adds up all of them.
 
 use reactor::{shard_count, shard_here};
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! State of a proxy that outlives a change of the configuration.
+//! Holds the state of a proxy that survives a change of the configuration.
 
 use super::listener::Listeners;
 use super::outages::Outages;

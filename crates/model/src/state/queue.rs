@@ -1,5 +1,5 @@
-//! Data structures of the queues: streams that wait for a slot of a server. `crate::queue` serves
-//! them.
+//! Defines the data structures of the queues in which streams wait for a slot of a server.
+//! `crate::queue` works on them.
 
 use super::ServerState;
 use crate::setting::{ProxyIndex, ServerIndex};

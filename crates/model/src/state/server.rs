@@ -1,6 +1,6 @@
-//! State of one server: administrative state, health, weight, limits, connections. The side thread
-//! (checks, operators) changes it under a lock that the data plane never takes. The data plane
-//! reads it from atomics.
+//! Holds the state of one server: administrative state, health, weight, limits, connections. The
+//! side thread (checks, operators) changes it under a lock that threads which serve clients never
+//! take; these read it from atomics.
 
 mod agent;
 mod control;

@@ -1,4 +1,5 @@
-//! Data types of stick table entries, their names, and the layout of an entry's data words.
+//! Defines the data types of stick table entries, their names, and the layout of an entry's data
+//! words.
 
 /// Representation of a data type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,5 +1,5 @@
-//! A held entry of a stick table. An entry stays while it is held, and its data is changed without
-//! a lock.
+//! Gives access to an entry of a stick table while a stream or connection holds it. An entry
+//! stays while it is held, and its data is changed without a lock.
 
 use super::data::{Cell, DataType, Shape};
 use super::rate::{Rate, RateParts};

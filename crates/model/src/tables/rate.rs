@@ -1,6 +1,7 @@
-//! Event rate over a sliding period: the events of the current period, and the part of the previous
-//! period that is still in the window. Three words, changed without a lock. A count at the end of a
-//! period may become visible slightly late, but is never lost.
+//! Measures a rate of events over a sliding period: the events of the current period, and of the
+//! previous period the share that is still in the window. The rate is three words, changed
+//! without a lock. An event that is counted when a period ends may become visible slightly late,
+//! but is never lost.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 

@@ -1,5 +1,5 @@
-//! Stick tables of a configuration by name, and the references by which its rules find them. A
-//! reference is filled once, before the configuration serves.
+//! Finds the stick tables of a configuration by name, and defines the references by which rules
+//! find them. A reference is filled once, before the configuration serves clients.
 
 use super::key::KeyType;
 use super::store::{Make, Settings, Table};

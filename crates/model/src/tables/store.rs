@@ -1,6 +1,6 @@
-//! Entries of a stick table. They are stored in chunks that never move and are freed only with the
-//! table. A holder of an entry thus changes its data atomically, without a lock or another lookup.
-//! The lock of a shard protects only its index and its list by age.
+//! Stores the entries of a stick table in chunks that never move and are freed only with the
+//! table. So the user of an entry can change its data atomically, without a lock or another
+//! lookup. The lock of a shard protects only its index and its list by age.
 //!
 //! An entry is a row of 32-bit words: a head of [`HEAD`], the key, the data.
 

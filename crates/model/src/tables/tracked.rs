@@ -1,5 +1,5 @@
-//! Stick table entries that a connection or a stream tracks, by counter number, and results of
-//! `stick` rules.
+//! Holds the stick table entries that a connection or a stream tracks, by counter number (`sc0`,
+//! `sc1`, …), and the results of `stick` rules.
 
 use super::data::DataType;
 use super::entry::HeldEntry;

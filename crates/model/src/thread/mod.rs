@@ -1,6 +1,6 @@
-//! A thread of the data plane, as streams and rules see it: its reference to the newest
-//! configuration, its reusable streams, its clocks, and the shared state of the process
-//! ([`ProcessState`]). Threads share nothing else. Both live until the process exits.
+//! Defines one of the threads that serve clients, as streams and rules see it: its reference to
+//! the newest configuration, its reusable streams, its clocks, and the shared state of the
+//! process ([`ProcessState`]). Threads share nothing else. Both live until the process exits.
 
 mod process;
 

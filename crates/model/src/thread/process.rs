@@ -1,4 +1,5 @@
-//! Shared state of all threads: the newest configuration and the counters of the process.
+//! Holds the state that all threads share: the newest configuration and the counters of the
+//! process.
 
 use crate::config::Config;
 use crate::names::NameResolver;

@@ -1,5 +1,5 @@
-//! Tracking: a connection or stream holds stick table entries by counter number, and its events are
-//! counted in them. Entries of connection rules are tracked until the connection ends, those of
+//! Counts events of a connection or stream in the stick table entries that it tracks
+//! (`track-sc0`). Entries of connection rules are tracked until the connection ends, those of
 //! content and message rules until the stream ends.
 
 pub mod stick;

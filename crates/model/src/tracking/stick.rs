@@ -1,5 +1,5 @@
-//! `stick` rules: finding the server of a request in a table, and storing the server that
-//! responded.
+//! Executes `stick` rules: finds the server of a request in a stick table, and stores the server
+//! that responded.
 
 use crate::config::{Proxy, Server, ServerAddress, ServerIndex, StickRule};
 use crate::tables::tracked::Sticking;

@@ -1,4 +1,4 @@
-//! Data for the log lines of a stream.
+//! Holds the data that only the log lines of a stream need.
 
 use crate::setting::StreamLogStep;
 use http::message::HttpMessage;

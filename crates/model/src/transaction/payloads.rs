@@ -1,4 +1,4 @@
-//! Payload for content rules: the first bytes of each side.
+//! Holds the first bytes of client and server of a stream, which content rules inspect.
 
 use http::message::HttpMessage;
 use std::cell::OnceCell;

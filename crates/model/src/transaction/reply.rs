@@ -1,4 +1,5 @@
-//! Responses of the proxy itself: error pages, redirections, the statistics page.
+//! Defines the responses that the proxy generates itself: error pages, redirections, the
+//! statistics page.
 
 use super::ProxyStream;
 use crate::config::{ErrorFile, ErrorPage, Proxy};

@@ -1,4 +1,4 @@
-//! Frontend, backend and server of a stream, and the attempts to reach the server.
+//! Records the frontend, backend and server of a stream, and the attempts to reach the server.
 
 use super::Persistence;
 use crate::config::{ProxyIndex, Rare, ServerIndex};

@@ -1,4 +1,4 @@
-//! Transferred bytes of a stream, and the processing of its bodies.
+//! Counts the transferred bytes of a stream, and records how its bodies are compressed.
 
 use crate::cache;
 use crate::setting::Algorithm;

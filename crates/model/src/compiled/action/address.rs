@@ -1,4 +1,5 @@
-//! Compiled actions that change addresses; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that change a stream's addresses (`set-src`, `set-dst`);
+//! `crate::rules` builds and runs them.
 
 use crate::compiled::Expression;
 

@@ -1,4 +1,5 @@
-//! Compiled actions that send a response; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that respond in place of a server; `crate::rules` builds
+//! and runs them.
 
 use crate::compiled::{ErrorFile, Format, HttpErrorsSlot};
 use std::sync::Arc;

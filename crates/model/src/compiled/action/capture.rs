@@ -1,4 +1,5 @@
-//! Compiled action that captures values for logs; `crate::rules` builds and runs it.
+//! Defines the compiled form of the action that captures values for logs; `crate::rules` builds
+//! and runs it.
 
 use crate::compiled::Expression;
 

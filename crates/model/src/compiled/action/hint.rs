@@ -1,4 +1,4 @@
-//! Compiled action `early-hint`; `crate::rules` builds and runs it.
+//! Defines the compiled form of the action `early-hint`; `crate::rules` builds and runs it.
 
 use crate::compiled::Format;
 

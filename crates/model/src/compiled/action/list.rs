@@ -1,4 +1,5 @@
-//! Compiled actions that change maps and lists; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that change maps and lists of patterns; `crate::rules`
+//! builds and runs them.
 
 use crate::compiled::Format;
 use std::sync::{Arc, OnceLock};

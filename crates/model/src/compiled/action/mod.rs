@@ -1,5 +1,5 @@
-//! Compiled rules: conditions, and the actions that run if they are true. Each family of actions
-//! has a file.
+//! Defines the compiled form of rules: a condition, and the action that runs if it is true. Each
+//! family of actions has a file.
 
 pub(crate) mod address;
 pub(crate) mod answer;

@@ -1,4 +1,4 @@
-//! Compiled redirects; `crate::rules` builds and runs them.
+//! Defines the compiled form of HTTP redirects; `crate::rules` builds and runs them.
 
 use crate::compiled::Format;
 use http::http1::RedirectCode;

@@ -1,4 +1,5 @@
-//! Compiled actions on stick tables: tracking and counting; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that track and count in stick tables; `crate::rules`
+//! builds and runs them.
 
 use crate::compiled::Expression;
 use crate::tables::{DataType, Level, TablePlace};

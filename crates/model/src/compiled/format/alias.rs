@@ -1,4 +1,4 @@
-//! Aliases of log formats: `%ci`, `%ST`, `%r`.
+//! Lists the aliases of log formats (`%ci`, `%ST`, `%r`) by name.
 
 pub(crate) struct Row {
     alias: Alias,

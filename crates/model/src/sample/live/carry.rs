@@ -1,6 +1,7 @@
-//! Preservation of run-time changes of lists when the configuration or the serving process is
-//! replaced. If the file of a list has changed, too, the changed keys override its lines. A message
-//! reports the differences beforehand, so that nothing is lost silently.
+//! Keeps the changes that operators made to lists and maps when the configuration or the serving
+//! process is replaced. If the file of a list has changed, too, the operators' changes take
+//! precedence for the keys concerned. A message reports the differences beforehand, so that
+//! nothing is lost silently.
 
 use super::entries::Entries;
 use super::{Entry, List, Lists};

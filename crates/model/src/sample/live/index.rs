@@ -1,6 +1,6 @@
-//! Compiled entries of the lists of one test or map. Entries are added and removed individually.
-//! For exact values, beginnings, ends and networks, the cost does not depend on the number of
-//! entries; other methods compare all entries, as they do everywhere.
+//! Indexes the entries of a list or map that can be added and removed one by one. For exact
+//! values, prefixes, suffixes and networks, the cost of a search does not depend on the number of
+//! entries; other methods compare all entries, as they do in compiled lists.
 
 use super::{Entry, How, ListError};
 use crate::sample::map::{filled, parse};

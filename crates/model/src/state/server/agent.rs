@@ -1,5 +1,6 @@
-//! Agent results of a server, and servers whose state follows another one (`track`). Agent and
-//! health checks count independently: a server is up if neither of them reports it down.
+//! Applies the results of a server's agent check, and keeps servers in the state of another one
+//! that they follow (`track`). Agent and health checks count independently: a server is up if
+//! neither of them reports it down.
 
 use super::control::ServerChange;
 use super::{AdminState, HealthState, ServerState};

@@ -1,4 +1,5 @@
-//! State of a server behind its lock, and the result of a change. `crate::control` changes it.
+//! Defines the part of a server's state that is behind its lock, and the result of a change.
+//! `crate::control` changes it.
 
 use super::{AdminState, HealthState, ServerState};
 use crate::state::CheckResult;

@@ -1,5 +1,5 @@
-//! Parts of a server's state, by subject. The data plane reads all of them without a lock, except
-//! for [`Followers`].
+//! Groups the state of a server by subject: traffic, idle connections, availability, limits.
+//! Threads that serve clients read all of it without a lock, except for [`Followers`].
 
 use super::{PERSISTENT, ServerState, TakesErrors, UP, USABLE, WEIGHT_SCALE};
 use crate::state::{Counters, LastTime};

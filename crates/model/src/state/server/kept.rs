@@ -1,5 +1,5 @@
-//! State of a server that another process continues with. Times are ages, because the clocks of two
-//! processes have different origins. Only collected and applied here; `proxy::carry` transfers it.
+//! Collects the state of a server with which another process continues; `proxy::carry` transfers
+//! it. Times are ages, because the clocks of two processes have different origins.
 
 use super::{AdminState, HealthState, ServerState};
 use crate::state::CheckResult;

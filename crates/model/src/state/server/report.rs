@@ -1,4 +1,4 @@
-//! Reports of servers for statistics and logs.
+//! Reports the state of a server for statistics and logs.
 
 use super::{AdminState, AgentReport, HealthState, ServerState};
 use crate::state::CheckResult;
