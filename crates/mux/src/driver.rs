@@ -1,6 +1,6 @@
-//! The task of a connection. It reads, passes the input to the streams, writes the output of the
-//! streams and of the protocol, and closes the connection when the [`ConnectionHandler`] requests
-//! it.
+//! Drives one HTTP/2 connection in a task: reads, passes the input to the streams, writes the
+//! output of the streams and of the protocol, and closes the connection when the
+//! [`ConnectionHandler`] requests it.
 
 use super::shared::{Accept, ConnectionState, EventResult, OUTPUT_MAX_BYTES};
 use super::stream::MuxStream;

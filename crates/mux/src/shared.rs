@@ -1,5 +1,5 @@
-//! State that the task of a connection and the users of its streams share. Nothing here waits or
-//! does I/O, and no lock or borrow is held while other code runs.
+//! Holds the state that the task of an HTTP/2 connection and the users of its streams share.
+//! Nothing here waits or does IO, and no lock or borrow is held while other code runs.
 
 use super::drains::Drains;
 use super::mapping;

@@ -1,4 +1,5 @@
-//! The state of one stream. A slot is reused by a later stream and keeps its memory.
+//! Holds the state of one HTTP/2 stream. Its slot is reused for a later stream and keeps its
+//! memory.
 
 use super::received::Received;
 use http::http1::{HttpParseError, Limits, Parsed, RequestFacts};

@@ -1,6 +1,6 @@
-//! Deadlines of futures. A deadline costs a task only one number: each pending future declares its
-//! instant in every poll, the earliest becomes the deadline of the task, and a timer wheel of the
-//! event loop wakes the task at that instant.
+//! Lets futures wait until a deadline. Each pending future declares its instant in every poll,
+//! the earliest becomes the deadline of the task, and a timer wheel of the event loop wakes the
+//! task at that instant. So deadlines cost a task only one number.
 //!
 //! Deadlines can be nested, because the earliest wins and each future checks whether its own
 //! instant has come. They never fire early.

@@ -1,12 +1,15 @@
-//! The executor: a slab of tasks, a run queue and the iterations (turns) of the event loop.
+//! Executes the tasks of a thread: a slab of tasks, a run queue and the iterations (turns) of the
+//! event loop.
 //!
 //! A turn runs tasks, empties the inbox, waits in epoll (without blocking while a task can run),
-//! updates the clock and fires deadlines. Charges limit the cost of one poll: the reactor charges
-//! for socket operations and their bytes, and other code charges for its own work (`charge_budget`). The
-//! clock limits a turn. A task that used up its budget (a *busy* one: a transfer, a flood of frames)
-//! waits in a separate queue. A turn ends with a few polls of that queue, whatever else can run. So
-//! events wait for a few budgets, and not for every busy task, and a busy task still makes progress
-//! in each turn.
+//! updates the clock and fires deadlines. The cost of one poll is limited: the reactor charges
+//! the task for socket operations and their bytes, and other code charges for its own work
+//! (`charge_budget`). The clock limits a turn.
+//!
+//! A task that used up its budget (a *busy* one: a transfer, a flood of frames) waits in a
+//! separate queue. A turn ends with a few polls of that queue, whatever else can run. So events
+//! wait for a few budgets, and not for every busy task, and a busy task still makes progress in
+//! each turn.
 //!
 //! The executor never polls a task while one of its own lists is borrowed.
 

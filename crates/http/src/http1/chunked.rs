@@ -1,8 +1,8 @@
-//! Chunked bodies: a decoder that accepts the bytes in any pieces and returns the data without
-//! copying, and the heads for writing chunks.
+//! Decodes chunked bodies, in any pieces and without copying the data, and encodes the heads of
+//! chunks.
 //!
-//! The decoder is stricter than the parser of heads: no bare line feed, no folding in trailers.
-//! Extensions are dropped, because the proxy always writes its own chunks.
+//! The decoder is stricter than the parser of message heads: no bare line feed, no folding in
+//! trailers. Extensions are dropped, because the proxy always writes its own chunks.
 
 use super::fault::{FaultKind, HttpParseError};
 use super::head;

@@ -1,8 +1,10 @@
-//! The Connection header and related headers: persistence, upgrades, TE.
+//! Evaluates and cleans the Connection header of a received message and related headers:
+//! persistence, upgrades, TE.
 //!
-//! `close` and `keep-alive` concern the next hop only: they are removed, and [`super::framing`]
-//! adds its own. Other options are kept, as in HAProxy; but none may name a header that frames the
-//! message, because the server would drop that header.
+//! `close` and `keep-alive` concern this connection only: they are removed, and
+//! [`super::framing`] adds the options for the next connection. Other options are kept, as in
+//! HAProxy; but none may name a header that frames the message, because the server would drop
+//! that header.
 
 use super::Upgrade;
 use super::fault::{FaultKind, HttpParseError};

@@ -1,4 +1,4 @@
-//! Errors of HTTP/1 messages, with their position.
+//! Defines the errors of HTTP/1 messages, with their position in the message.
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FaultKind {

@@ -1,4 +1,4 @@
-//! The host of a request: a single value that agrees with the target.
+//! Checks the host of a request: a single value that agrees with the request target.
 
 use super::fault::{FaultKind, HttpParseError};
 use super::head::Noted;

@@ -1,5 +1,5 @@
-//! Content-Length and Transfer-Encoding: one interpretation or a fault. Accepted values are
-//! rewritten in their plain form.
+//! Interprets Content-Length and Transfer-Encoding: the result is one length of the body or an
+//! error. Accepted values are rewritten in their plain form.
 
 use super::fault::{FaultKind, HttpParseError};
 use super::head::Noted;

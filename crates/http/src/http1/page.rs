@@ -1,5 +1,6 @@
-//! Responses that the proxy makes itself: default error pages and redirects, with the same bytes as
-//! HAProxy 2.6. The Connection header is added elsewhere: see [`super::to_client`].
+//! Builds the responses that the proxy generates itself: default error pages and redirects, with
+//! the same bytes as HAProxy 2.6. The Connection header is added elsewhere: see
+//! [`super::to_client`].
 
 use crate::message::{HttpMessage, HttpVersion, MessageEditError, reason_of};
 

@@ -1,4 +1,4 @@
-//! Conversion of messages to the fields that HTTP/2 sends. The fields borrow from the message.
+//! Converts messages to the fields that are sent over HTTP/2. The fields borrow from the message.
 //! Headers that are specific to HTTP/1 connections are omitted.
 
 use super::list::is_connection_specific;

@@ -1,4 +1,4 @@
-//! Parser for the heads of requests.
+//! Parses the heads of HTTP/2 requests from their field lists.
 
 use super::list::{self, HeaderCollector, LocatedField, Of};
 use crate::http1::{self, BodyLength, FaultKind, HttpParseError, Limits, Parsed, Upgrade};

@@ -1,5 +1,5 @@
-//! Cookies as `req.cook` and `res.cook` see them. Values keep their quotes. This module does not
-//! interpret cookies.
+//! Finds the cookies of a message as `req.cook` and `res.cook` see them. Values keep their quotes
+//! and are not interpreted.
 
 use super::fields::Fields;
 use super::trim::trim;

@@ -1,4 +1,4 @@
-//! Tests of messages, from the start line to the written bytes.
+//! Tests HTTP messages, from the start line to the written bytes.
 
 use super::*;
 

@@ -1,4 +1,6 @@
-//! Holds the data that only the log lines of a stream need.
+//! Holds what the log lines of a stream need: captured headers, the request line as the client
+//! sent it, the log level that a rule set. Fetches and the framing of responses read some of it,
+//! too.
 
 use crate::setting::StreamLogStep;
 use http::message::HttpMessage;

@@ -1,4 +1,5 @@
-//! Counts the transferred bytes of a stream, and records how its bodies are compressed.
+//! Counts the transferred bytes of a stream, and records how its response is compressed and
+//! cached.
 
 use crate::cache;
 use crate::setting::Algorithm;

@@ -1,4 +1,4 @@
-//! Writes to a connection of the data plane, waiting for space if necessary.
+//! Writes to a client or server connection, waiting for space if necessary.
 
 use reactor::{Elapsed, after, with_deadline};
 use std::io::{self, IoSlice};

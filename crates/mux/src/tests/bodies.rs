@@ -1,4 +1,4 @@
-//! Tests of bodies in both directions, windows and trailers.
+//! Tests HTTP/2 bodies in both directions, flow-control windows and trailers.
 
 use super::*;
 use http::message::Fields;

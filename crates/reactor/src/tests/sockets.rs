@@ -1,4 +1,5 @@
-//! Tests of edges, short reads, closes and reuse of descriptors.
+//! Tests sockets on the event loop: edges of readiness, short reads, closes and reuse of
+//! descriptors.
 
 use super::{descriptors, on_loop, turn};
 use crate::{Assumed, StreamSocket, now, sleep, spawn, with_deadline};
