@@ -1,4 +1,5 @@
-//! Users that the sections of one part define, for authentication by another part.
+//! Defines the users and groups that a section of one part of the platform exports, so that
+//! another part can authenticate them.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! The context in which every line of a configuration is built, whatever its part.
+//! Holds the state of a load in which every line is built, whatever part of the platform its
+//! section belongs to: files, diagnostics, environment, options.
 
 use crate::node::Nodes;
 use crate::options::LoadOptions;

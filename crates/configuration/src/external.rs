@@ -1,5 +1,5 @@
-//! A volume whose copies are managed by an external storage system: read by one part, and opened by
-//! another.
+//! Describes a volume whose copies an external storage system manages (NFS, iSCSI, Ceph): the
+//! part of the platform for volumes reads it, and the part for virtual machines opens it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,5 +1,5 @@
-//! Reads configuration files and directories from the command line, without interpreting the
-//! content.
+//! Reads the configuration files and directories that the command line names, without
+//! interpreting them.
 
 use language::reason;
 use std::io::{self, Read};

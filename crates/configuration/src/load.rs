@@ -1,4 +1,5 @@
-//! Loads files line by line: each line is passed to the part of its section.
+//! Loads configuration files line by line: passes each line to the part of the platform to which
+//! its section belongs.
 
 use crate::codes;
 use crate::context::Context;

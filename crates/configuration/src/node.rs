@@ -1,4 +1,5 @@
-//! The machines that files apply to, and which of them is this one.
+//! Finds out which machines (nodes) the configuration files apply to, and which of them is this
+//! one.
 
 use crate::codes;
 use crate::external::External;

@@ -1,10 +1,10 @@
-//! Lines that apply only to some nodes: `on NODE LINE`. One file serves all machines; the few
-//! differences follow the name of their node.
+//! Handles lines that apply only to some nodes: `on NODE LINE`. One file serves all machines; the
+//! few differences are written after the name of their node.
 //!
 //! The caller determines which node this machine is ([`LoadOptions::node`], its name in its
 //! cluster); otherwise the `node` sections and the host name do. A line for another node is not
-//! built, but the file is read once more for each of those nodes, so that an error for one machine
-//! is reported on all.
+//! built here, but the file is read once more for each of those nodes, so that an error for one
+//! machine is reported on all.
 
 use crate::codes;
 use crate::context::Context;

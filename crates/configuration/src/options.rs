@@ -1,4 +1,4 @@
-//! The options of a load.
+//! Defines the options with which configuration files are loaded.
 
 use serde::{Deserialize, Serialize};
 

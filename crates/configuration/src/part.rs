@@ -1,5 +1,5 @@
-//! The interface of a part to a load: the sections that it builds, the names that it exports to
-//! other parts, and the names that it refers to.
+//! Defines the interface between a load and a part of the platform: the sections that the part
+//! builds, the names that it exports to other parts, and the names that it refers to.
 
 use crate::context::Context;
 use crate::node::ConfiguredNode;

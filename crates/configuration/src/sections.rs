@@ -1,4 +1,5 @@
-//! The words that begin sections, and the part of each section.
+//! Finds the words that begin sections, and the part of the platform to which each section
+//! belongs.
 
 use language::Outline;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Sections whose lines are all rows of a table of keywords.
+//! Builds sections of which every line is a row of a keyword table.
 
 use crate::context::Context;
 use crate::node::ConfiguredNode;

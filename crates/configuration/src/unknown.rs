@@ -1,4 +1,4 @@
-//! Lines whose keyword is in no table, and suggestions for them.
+//! Reports lines whose keyword is in no table, with suggestions.
 
 use crate::context::Context;
 use language::keyword::Table;

@@ -1,5 +1,6 @@
-//! The files and block devices that store volumes, so that no section of another part uses them, and
-//! the users of volumes, of which each volume that is written has one at a time.
+//! Lists the files and block devices that store volumes, so that no section of another part of
+//! the platform uses them, and the users of volumes: a volume that is written may have only one
+//! at a time.
 
 use crate::context::Context;
 use crate::outside::FileIdentity;

@@ -1,6 +1,7 @@
-//! `evenkeel fmt`: changes only the layout of a file. Sections begin at the left margin, keywords
-//! are indented by four spaces, and a blank line precedes every section; words, quotes, comments
-//! and the order of lines never change. (Only the value of `"$.LINE"` can change, when lines move.)
+//! Implements `evenkeel fmt`, which changes only the layout of a file. Sections begin at the left
+//! margin, keywords are indented by four spaces, and a blank line precedes every section; words,
+//! quotes, comments and the order of lines never change. (Only the value of `"$.LINE"` can
+//! change, when lines move.)
 
 use crate::reader::words_end;
 

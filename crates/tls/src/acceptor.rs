@@ -1,7 +1,7 @@
-//! Acceptors of `ssl` listeners: for a ClientHello, they select the certificate to present and the
-//! settings of the handshake. An acceptor is built from the options of the line, the crt-lists and
-//! the store, and rebuilt when an operator changes one of them. Handshakes in progress keep their
-//! settings.
+//! Selects, for the ClientHello of a client, the certificate to present and the settings of the
+//! handshake on an `ssl` listener. An acceptor is built from the options of the `bind` line, the
+//! crt-lists and the certificate store, and rebuilt when an operator changes one of them.
+//! Handshakes in progress keep their settings.
 
 use super::NoVersion;
 use super::authorities::Authorities;

@@ -1,5 +1,6 @@
-//! Trusted CA certificates: those of a `ca-file`, of a directory, or of the system,
-//! parsed once. Reading the files and changing them at run time happen elsewhere.
+//! Holds the CA certificates that verify others: those of a `ca-file`, of a directory, or of the
+//! system, parsed once. Reading the files and changing the certificates at run time happen
+//! elsewhere.
 
 use rustls::DistinguishedName;
 use rustls::pki_types::pem::PemObject;

@@ -1,6 +1,6 @@
-//! Buffers for encrypted records, from a pool per thread. A buffer is held only while it contains
-//! bytes, so an idle connection has none. The buffers are larger than those for plaintext by the
-//! overhead of encryption, so that a full plaintext buffer is sent in one write.
+//! Provides buffers for encrypted TLS records from a pool per thread. A buffer is held only while
+//! it contains bytes, so an idle connection has none. The buffers are larger than those for
+//! plaintext by the overhead of encryption, so that a full plaintext buffer is sent in one write.
 
 use std::cell::RefCell;
 use std::io;

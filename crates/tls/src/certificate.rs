@@ -1,5 +1,5 @@
-//! The fields of a certificate that OpenSSL's rules evaluate: names, validity, and what
-//! it may sign. The decision is in [`super::chain`].
+//! Parses the fields of a certificate that OpenSSL's rules evaluate: names, validity, and what it
+//! may sign. [`super::chain`] decides by them.
 
 use super::der::{self, BOOLEAN, Der, Element, INTEGER, OCTET_STRING, OID, SEQUENCE};
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};

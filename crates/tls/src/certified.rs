@@ -1,5 +1,6 @@
-//! A certificate with its chain, its private key and its OCSP response, checked for consistency;
-//! and the parts of it while an operator changes them. Files are read elsewhere.
+//! Holds a certificate with its chain, its private key and its OCSP response, checked for
+//! consistency; and the same parts while an operator replaces them one by one. Files are read
+//! elsewhere.
 
 use super::certificate::Certificate;
 use super::der::{Der, OCTET_STRING, OID, SEQUENCE};

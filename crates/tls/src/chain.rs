@@ -1,5 +1,5 @@
-//! Verification of certificate chains by OpenSSL's rules, in its order and with its error numbers.
-//! Ignored errors (`ca-ignore-err`) and the values of rules and logs (`ssl_c_err`) thereby equal
+//! Verifies certificate chains by OpenSSL's rules, in its order and with its error numbers. So
+//! the ignored errors (`ca-ignore-err`) and the values of rules and logs (`ssl_c_err`) equal
 //! those of HAProxy. This code decides only if webpki has refused a chain: see [`super::verify`].
 
 use super::authorities::Authorities;

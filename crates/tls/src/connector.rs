@@ -1,5 +1,5 @@
-//! TLS settings of connections to one server: the configuration of rustls, the SNI, the verified
-//! name, and session resumption. This code opens no connection.
+//! Holds the TLS settings of connections to one server: the configuration of rustls, the SNI, the
+//! verified name, and session resumption. This code opens no connection.
 
 use super::authorities::Authorities;
 use super::build::{self, BuildError};

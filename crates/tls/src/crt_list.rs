@@ -1,5 +1,6 @@
-//! Crt-lists: the tokens of their lines, and the lists as operators display and change them. The
-//! keywords of `bind` define the options in the brackets.
+//! Parses the lines of crt-lists (certificate, options in brackets, host names), and holds the
+//! lists as operators display and change them. The keywords of `bind` define the options in the
+//! brackets.
 
 use super::sni::SniFilter;
 use crate::settings::TlsLine;

@@ -1,5 +1,5 @@
-//! Reasons for failed handshakes, with HAProxy's numbers and texts for connection errors, and those
-//! of OpenSSL. If rustls is less specific than OpenSSL, the nearest reason is used.
+//! Translates failed handshakes to HAProxy's numbers and texts for connection errors, and to
+//! those of OpenSSL. If rustls is less specific than OpenSSL, the nearest reason is used.
 
 use super::verify::{Verified, WrongCurve};
 use rustls::{AlertDescription, CipherSuite, Error, OtherError, PeerIncompatible, ProtocolVersion};

@@ -1,5 +1,5 @@
-//! Key exchange groups (`curves`, `ecdhe`): the names of OpenSSL and NIST, and the supported
-//! groups.
+//! Lists the key exchange groups (`curves`, `ecdhe`): the names of OpenSSL and NIST, and the
+//! groups that Evenkeel supports.
 
 use aws_lc_rs::agreement;
 use aws_lc_rs::rand::SystemRandom;

@@ -1,6 +1,6 @@
-//! TLS handshakes with clients and servers, over a socket of the event loop. rustls performs them;
-//! this code transfers the records and sends an alert on failure. A [`Session`] exists only after a
-//! complete handshake.
+//! Performs TLS handshakes with clients and servers over a socket of the event loop. rustls does
+//! the protocol; this code transfers the records and sends an alert on failure. A [`Session`]
+//! exists only after a complete handshake.
 
 pub use super::failure::{Agreed, ClientHelloAlert, Failure};
 

@@ -1,6 +1,6 @@
-//! A parser of the ClientHello. It selects the settings of a handshake before rustls gets the same
-//! bytes, and serves fetches for TLS that is passed through. rustls validates everything again that
-//! it uses.
+//! Parses the ClientHello: to select the settings of a handshake before rustls gets the same
+//! bytes, and for fetches about TLS connections that are passed through undecrypted. rustls
+//! validates again everything that it uses.
 
 use std::borrow::Cow;
 

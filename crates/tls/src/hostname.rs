@@ -1,5 +1,5 @@
-//! Matching of a server's certificate with a host name: by its alternative names and, as in
-//! HAProxy, by the common names of its subject, which some private CAs still use exclusively.
+//! Compares a server's certificate with a host name: by its alternative names and, as in HAProxy,
+//! by the common names of its subject, which some private CAs still use exclusively.
 
 use super::certificate::Certificate;
 use super::der::{Der, OID, SEQUENCE};

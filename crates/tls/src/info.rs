@@ -1,4 +1,4 @@
-//! Properties of a TLS connection after its handshake, for fetches and logs.
+//! Holds the properties of a TLS connection after its handshake, for fetches and logs.
 
 use super::failure::Failure;
 use super::failure::FailureCodes;

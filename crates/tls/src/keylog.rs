@@ -1,6 +1,6 @@
-//! Secrets of TLS sessions for the analysis of captured traffic (`tune.ssl.keylog`): the contents
-//! of NSS's key log format, stored with the connection for fetches. Nothing is ever written to a
-//! file here, and nothing is stored unless the configuration requests it.
+//! Collects the secrets of TLS sessions for the analysis of captured traffic (`tune.ssl.keylog`),
+//! in NSS's key log format, for fetches. Nothing is ever written to a file here, and nothing is
+//! collected unless the configuration requests it.
 
 use rustls::KeyLog;
 use std::cell::RefCell;

@@ -1,5 +1,6 @@
-//! OCSP responses that are stapled to handshakes: whether one belongs to a certificate, its status,
-//! and its validity. Clients verify the signature; no responder is queried here.
+//! Checks an OCSP response that is to be stapled to handshakes: whether it belongs to the
+//! certificate, its status, and its validity. Clients verify the signature; no responder is
+//! queried here.
 
 use super::der::{Der, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE};
 use aws_lc_rs::digest;

@@ -1,4 +1,5 @@
-//! The cryptographic provider of the process, and the errors of configurations made with it.
+//! Selects the cryptographic provider of the process, and defines the errors of TLS
+//! configurations built with it.
 
 use super::groups;
 use rustls::crypto::CryptoProvider;

@@ -1,9 +1,9 @@
-//! Protection of records (RFC 8446 section 5, RFC 5246 section 6.2.3): one direction of a
-//! connection with the keys that rustls negotiated. aws-lc implements the ciphers; this code
-//! handles only the format of a record, its sequence number and its nonce.
+//! Encrypts and decrypts TLS records (RFC 8446 section 5, RFC 5246 section 6.2.3), with the keys
+//! that rustls negotiated for one direction of a connection. aws-lc implements the ciphers; this
+//! code handles only the format of a record, its sequence number and its nonce.
 //!
-//! rustls can do this too, but it allocates memory for the plaintext of each record and holds more
-//! than a kilobyte per connection.
+//! rustls can do this too, but it allocates memory for the plaintext of each record and holds
+//! more than a kilobyte per connection.
 
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,

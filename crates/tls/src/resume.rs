@@ -1,5 +1,5 @@
-//! Session cache for clients of listeners without tickets. The process has one bounded cache; each
-//! listener finds only sessions with its own settings.
+//! Caches TLS sessions for clients that resume without tickets. The process has one bounded
+//! cache; each listener finds only sessions with its own settings.
 
 use super::build::Resumption;
 use super::tickets::{

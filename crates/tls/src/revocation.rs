@@ -1,4 +1,4 @@
-//! Revoked certificates: the CRLs of a `crl-file`.
+//! Parses the CRLs of a `crl-file`, which list revoked certificates.
 
 use super::certificate::Signed;
 use super::der::{BOOLEAN, Der, Element, GENERALIZED_TIME, INTEGER, OID, SEQUENCE, UTC_TIME};

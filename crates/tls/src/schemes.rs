@@ -1,5 +1,5 @@
-//! Signature algorithms (`sigalgs`, `client-sigalgs`) by the names of OpenSSL and of TLS 1.3, and
-//! keys that sign with some of them only.
+//! Lists the signature algorithms (`sigalgs`, `client-sigalgs`) by the names of OpenSSL and of
+//! TLS 1.3, and restricts a key to some of them.
 
 use rustls::SignatureAlgorithm;
 use rustls::SignatureScheme;

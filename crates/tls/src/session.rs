@@ -1,6 +1,6 @@
-//! An established TLS connection over a socket, which converts between records and plaintext.
-//! rustls has made the handshake and keeps the secrets for later keys; this code encrypts and
-//! decrypts the records. A session has buffers only while they contain records.
+//! Implements an established TLS connection over a socket: converts between records and
+//! plaintext. rustls has performed the handshake and keeps the secrets for later keys; this code
+//! encrypts and decrypts the records. A session has buffers only while they contain records.
 //!
 //! No method waits. Records that the socket does not accept are kept and sent first next time. An
 //! incomplete record is kept until the rest arrives.

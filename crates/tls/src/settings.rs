@@ -1,5 +1,5 @@
-//! TLS settings of the `global` section and of single lines, validated but not applied yet. They
-//! take effect on `bind` and `server` lines with the option `ssl`.
+//! Holds the TLS settings of the `global` section and of `bind` and `server` lines, validated but
+//! not applied yet. They take effect on lines with the option `ssl`.
 
 mod bind;
 mod line;

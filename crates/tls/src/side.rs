@@ -1,5 +1,6 @@
-//! TLS on the side thread and on separate threads: for peers and log messages. rustls performs
-//! handshakes and records there, through tokio-rustls or blocking; the data plane has its own code.
+//! Provides TLS connections outside the threads that serve clients: for peers and log messages,
+//! through tokio-rustls or blocking. rustls performs handshakes and records there; client and
+//! server connections of the proxy use the record code of this crate.
 
 use super::acceptor::Acceptor;
 use super::connector::no_name;

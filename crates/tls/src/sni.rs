@@ -1,5 +1,6 @@
-//! The certificates of a listener by name, and the selection of one that a client supports. Names
-//! are bytes in lower case; internationalized names are in ASCII (Punycode), as in certificates.
+//! Selects the certificate of a listener by the host name in the ClientHello, among those that
+//! the client supports. Names are bytes in lower case; internationalized names are in ASCII
+//! (Punycode), as in certificates.
 
 use super::certified::{Certified, KeyKind};
 use rustls::{CipherSuite, ServerConfig, SignatureScheme};

@@ -1,7 +1,6 @@
-//! Cipher lists in OpenSSL's notation, and the subset that rustls supports: for TLS 1.2 a list with
-//! operators and keywords for groups (`ciphers`), for TLS 1.3 plain names (`ciphersuites`).
-//! OpenSSL's rules are applied to the supported suites; all others are reported as known or unknown
-//! names.
+//! Parses cipher lists in OpenSSL's notation: for TLS 1.2 a list with operators and keywords for
+//! groups (`ciphers`), for TLS 1.3 plain names (`ciphersuites`). OpenSSL's rules are applied to
+//! the suites that rustls supports; all others are reported as known or unknown names.
 
 use super::names::{RETIRED_CIPHERS, RETIRED_WORDS};
 use rustls::crypto::aws_lc_rs::cipher_suite as rs;

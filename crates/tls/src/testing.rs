@@ -1,5 +1,5 @@
-//! Helpers for tests, also of other crates: OCSP responses, ClientHellos, and the presented
-//! certificate.
+//! Helps tests, also of other crates: builds OCSP responses and ClientHellos, and reads the
+//! presented certificate.
 
 use crate::acceptor::Acceptor;
 use crate::der::{GENERALIZED_TIME, OCTET_STRING, OID, SEQUENCE};

@@ -1,10 +1,10 @@
-//! Keys that encrypt session tickets. The keys belong to the process, so a session can be resumed
-//! on any thread and with any version of the configuration. They are rotated, and old ones are
-//! dropped. A ticket is decrypted only with the same settings digest: a ticket that was issued
-//! without a client certificate is worthless where one is required.
+//! Encrypts and decrypts session tickets. The keys belong to the process, so a session can be
+//! resumed on any thread and under any configuration. They are rotated, and old ones are dropped.
+//! A ticket is decrypted only under the same TLS settings: a ticket that was issued without a
+//! client certificate is worthless where one is required.
 //!
 //! Tickets contain rustls' session state. Files of `tls-ticket-keys` therefore let several
-//! processes of this program share sessions, but not with HAProxy.
+//! Evenkeel processes share sessions, but not Evenkeel and HAProxy.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest::{Context, SHA256};

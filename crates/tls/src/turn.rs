@@ -1,7 +1,7 @@
-//! Fairness between handshakes and all other work. A handshake computes for half a millisecond or
-//! more, so only a few may continue in one turn of the event loop. The others wait in a queue;
-//! established connections are not delayed. Only the first in the queue checks in each turn, so
-//! thousands of waiting handshakes cost nothing.
+//! Limits how many TLS handshakes continue in one turn of the event loop, because each computes
+//! for half a millisecond or more. The others wait in a queue; established connections are not
+//! delayed. Only the first in the queue checks in each turn, so thousands of waiting handshakes
+//! cost nothing.
 
 use reactor::{self, Instant};
 use std::cell::RefCell;

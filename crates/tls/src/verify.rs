@@ -1,10 +1,11 @@
-//! Verification of a presented certificate, of a client or of a server.
+//! Verifies the certificate that a client or a server presented.
 //!
-//! webpki decides first. A chain that it accepts is accepted, unless OpenSSL would refuse it. Other
-//! chains are checked by OpenSSL's rules ([`super::chain`]): for the number of the error, because a
-//! configuration may ignore errors, and because OpenSSL accepts certificates that webpki never
-//! accepts (a certificate that is its own CA, or one without extensions). rustls has no connection
-//! context while it verifies, so the result is stored in the thread for [`with_outcome`].
+//! webpki decides first. A chain that it accepts is accepted, unless OpenSSL would refuse it. A
+//! chain that it refuses is checked by OpenSSL's rules ([`super::chain`]): for the number of the
+//! error, because a configuration may ignore errors, and because OpenSSL accepts certificates
+//! that webpki never accepts (a certificate that is its own CA, or one without extensions).
+//! rustls passes no connection to the verifier, so the result is stored in the thread for
+//! [`with_outcome`].
 
 use super::authorities::Authorities;
 use super::certificate::Certificate;

@@ -1,4 +1,4 @@
-//! The enabled TLS versions: the result of `ssl-min-ver`, `ssl-max-ver`, `no-tlsv1x` and
+//! Computes the enabled TLS versions from `ssl-min-ver`, `ssl-max-ver`, `no-tlsv1x` and
 //! `force-tlsv1x` of a line and of `global`. Only 1.2 and 1.3 are supported.
 
 use std::fmt;

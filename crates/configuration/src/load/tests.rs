@@ -1,4 +1,4 @@
-//! Tests of a section whose lines belong to two parts.
+//! Tests a section whose lines belong to two parts of the platform.
 
 use super::*;
 use crate::sections::Sections;

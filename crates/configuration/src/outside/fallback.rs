@@ -1,6 +1,6 @@
-//! Answers of earlier loads. A version that a machine has accepted is served again even if a name
-//! no longer resolves or an account no longer exists: the answer of an earlier load applies
-//! instead, and the load reports the missing item.
+//! Answers queries of a load with the results of earlier loads. A configuration that a machine
+//! has accepted is loaded again even if a name no longer resolves or an account no longer exists:
+//! the earlier result applies instead, and the load reports the missing item.
 
 use super::{Account, AccountKind, Answers, SystemQuery};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Identity of a file: two paths may name one object, by a link or another spelling.
+//! Identifies a file: two paths may name the same file, by a link or another spelling.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};

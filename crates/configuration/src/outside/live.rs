@@ -1,4 +1,5 @@
-//! Queries to the system. No other code of a load queries the system.
+//! Queries the system for a load: files, host names, accounts, addresses. No other code of a load
+//! queries the system.
 
 use super::identity::FileNumbers;
 use super::{Account, AccountKind, Entries, Interface, Runs, Secret, Unreadable};

@@ -1,7 +1,7 @@
-//! All queries of a load to its environment: files, host names, accounts, addresses of interfaces.
-//! Only this module makes them, either to the system, whose results are recorded, or to a recording
-//! alone. Each query is made once per load, so the same file or name means the same in every line.
-//! This module does not know what the results mean.
+//! Makes all queries of a load to its environment: files, host names, accounts, addresses of
+//! interfaces. They go either to the system, and the results are recorded, or only to the
+//! recording of an earlier load. Each query is made once per load, so the same file or name means
+//! the same in every line. This module does not know what the results mean.
 
 mod fallback;
 mod identity;

@@ -1,5 +1,6 @@
-//! The files of a version that was prepared elsewhere: queries about files use only this version,
-//! so that every machine with the version loads the same configuration. This module opens no file.
+//! Holds the files of a configuration that was prepared on another machine. Queries about files
+//! use only these, so that every machine with this configuration loads the same. This module
+//! opens no file.
 
 use super::{Entries, Secret, Unreadable};
 use language::source::Text;

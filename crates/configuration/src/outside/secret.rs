@@ -1,5 +1,5 @@
-//! Bytes that may contain a key. They are shared, never copied, shown in no output, and wiped with
-//! their last owner.
+//! Holds bytes that may contain a key. They are shared, never copied, shown in no output, and
+//! wiped when the last reference is dropped.
 
 use std::fmt;
 use std::io::{self, Read};

@@ -1,6 +1,6 @@
-//! Converts a recording to bytes and back: a header, then MessagePack. The form borrows all bytes,
-//! so that no copy of a secret remains. The order of the fields is the format; a change increments
-//! [`super::VERSION`].
+//! Encodes the recording of a load as bytes, and decodes it: a header, then MessagePack. Encoding
+//! borrows all bytes, so that no copy of a secret remains. The order of the fields is the format;
+//! a change increments [`super::VERSION`].
 
 use super::{Export, LoadOptions, MAGIC, Recording, VERSION};
 use crate::node::Nodes;

@@ -1,6 +1,6 @@
-//! The inputs of a load, and the results of its queries, as a value: enough to build the same
+//! Records the inputs of a load and the results of its queries: enough to build the same
 //! configuration again in a process without the files, privileges or a resolver. This module does
-//! no I/O.
+//! no IO.
 //!
 //! A recording excludes everything that an unprivileged process in an empty root can query at any
 //! time: its environment (`env()`, `show env`), the host name (`%H`, `hostname`), the time. The

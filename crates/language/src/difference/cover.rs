@@ -1,5 +1,5 @@
-//! Masks the secrets of a text and keeps every other byte. Secrets in comments are masked in the
-//! same way.
+//! Masks the secrets in a configuration text and keeps every other byte. Secrets in comments are
+//! masked in the same way.
 
 use super::Vocabulary;
 use super::secret::{COVER, SCHEMES, Visibility, visible_parts};

@@ -1,5 +1,5 @@
-//! Words for display with secrets masked: words after one that the vocabulary lists or whose name
-//! suggests a secret, passwords in URLs, and HTTP credentials.
+//! Masks the secrets among the words of a line for display: words after one that the vocabulary
+//! lists or whose name suggests a secret, passwords in URLs, and HTTP credentials.
 
 use super::lines::DiffLine;
 use super::{SecretUses, Vocabulary, misspelt};

@@ -1,4 +1,4 @@
-//! Times: a whole number and a unit.
+//! Parses times: a whole number and a unit.
 
 use super::{ValueError, character_at, leading_number};
 use crate::codes;

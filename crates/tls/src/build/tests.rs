@@ -1,4 +1,4 @@
-//! Tests with complete handshakes in memory. No socket is used.
+//! Tests TLS settings by complete handshakes in memory. No socket is used.
 
 use super::*;
 use crate::authorities::Authorities;

@@ -1,5 +1,6 @@
-//! TLS options of `bind` lines and crt-list lines, as written. The effective settings are computed
-//! from them at the end of loading, and again when an operator changes a certificate or a list.
+//! Holds the TLS options of `bind` lines and crt-list lines, as written. The effective settings
+//! are computed from them at the end of loading, and again when an operator changes a certificate
+//! or a list.
 
 use super::{TlsSide, Verify};
 use crate::ignore::IgnoredErrors;

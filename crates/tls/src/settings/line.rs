@@ -1,7 +1,6 @@
-//! The effective TLS settings of a `bind` line, a crt-list line or a `server` line, with
+//! Computes the effective TLS settings of a `bind` line, a crt-list line or a `server` line, with
 //! the defaults of `global` applied: the input from which [`crate::build`] makes a rustls
-//! configuration. It contains only names and numbers; certificates are selected
-//! elsewhere.
+//! configuration. It contains only names and numbers; certificates are selected elsewhere.
 
 use super::TlsSide;
 use crate::authorities::Authorities;

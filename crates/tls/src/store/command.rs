@@ -1,6 +1,6 @@
-//! Commands that change the store (`new`, `set`, `commit`, `abort`, `del ssl …`), with HAProxy's
-//! response texts. The kinds of files are named as in the commands: `cert`, `ca-file`, `crl-file`;
-//! the last two share their names.
+//! Executes the commands that change the certificate store (`new`, `set`, `commit`, `abort`,
+//! `del ssl …`), with HAProxy's response texts. The kinds of files are named as in the commands:
+//! `cert`, `ca-file`, `crl-file`; the last two share their names.
 
 use super::{Dependent, Store, StoreState, Transaction};
 use crate::authorities::Authorities;

@@ -1,6 +1,6 @@
-//! Certificates, CA files, CRL files and crt-lists of a configuration, by the names that
-//! operators use, and the changes that operators make. A change is prepared for all users
-//! of a file, then applied to all of them or to none. Handshakes never read the store.
+//! Stores the certificates, CA files, CRL files and crt-lists of a configuration, by the names
+//! that operators use, and the changes that operators make. A change is prepared for every line
+//! that uses the file, then applied to all of them or to none. Handshakes never read the store.
 
 mod command;
 mod lists;

@@ -1,6 +1,6 @@
-//! Commands by which operators changed certificates and other files of the store. The next process
-//! repeats them, because the files themselves did not change. Commands contain private keys, which
-//! are kept in memory only and wiped when they are dropped.
+//! Records the commands by which operators changed certificates and other files of the
+//! certificate store. The next process repeats them, because the files themselves did not change.
+//! Commands contain private keys, which are kept in memory only and wiped when they are dropped.
 
 use super::command::{decoded, part};
 use super::lists::list_name;

@@ -1,5 +1,5 @@
-//! FastCGI over a transport: FastCGI records on the connection, HTTP/1 for the reader and writer
-//! ([`protocol::fcgi`]).
+//! Speaks FastCGI to a server: FastCGI records on the connection, HTTP/1 for the stream that
+//! reads and writes ([`protocol::fcgi`]).
 
 use super::ConnectionTransport;
 use protocol::fcgi::{Connection, FcgiRequest};

@@ -1,5 +1,5 @@
-//! The transport of a connection: a socket, or TLS over a socket, either with FastCGI on top.
-//! Streams use all of them in the same way.
+//! Gives a connection one interface for every transport: a socket, or TLS over a socket, either
+//! with FastCGI on top. Streams use all of them in the same way.
 
 mod fastcgi;
 

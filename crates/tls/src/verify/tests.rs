@@ -1,4 +1,5 @@
-//! Tests of verification. The expected numbers are those of HAProxy 2.6 for the same certificates.
+//! Tests the verification of certificates. The expected error numbers are those of HAProxy 2.6
+//! for the same certificates.
 
 use super::*;
 use crate::settings::{ClientAuth, Parameters, Verify};
