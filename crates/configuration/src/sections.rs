@@ -1,4 +1,4 @@
-//! Finds the words that begin sections, and the part of the platform to which each section
+//! Lists the words that begin sections, and the part of the platform to which each section
 //! belongs.
 
 use language::Outline;

@@ -1,12 +1,12 @@
-//! The PROXY protocol, versions 1 (text) and 2 (binary): a proxy tells the next server whose
-//! connection it passes on.
+//! Parses and writes the PROXY header, versions 1 (text) and 2 (binary), by which a proxy reports
+//! to the next server whose connection it forwards.
 //!
-//! [`parse`] is strict and incremental. Given all bytes that have arrived so far, it finds a whole
-//! header at the beginning, returns how many bytes are missing, or refuses at the first byte that
-//! is wrong. It never guesses whether a header is there: a caller that expects one must require
-//! one, because otherwise a client could write its own address.
+//! [`parse`] is strict and incremental. Given all bytes that have arrived so far, it finds a
+//! whole header at the beginning, returns how many bytes are missing, or refuses at the first
+//! byte that is wrong. It never guesses whether a header is there: a caller that expects one must
+//! require one, because otherwise a client could write its own address.
 //!
-//! Nothing here keeps state between calls or decides whom to trust.
+//! Nothing here keeps state between calls or decides which sender to trust.
 
 mod binary;
 mod crc32c;

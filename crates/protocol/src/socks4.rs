@@ -1,5 +1,6 @@
-//! SOCKS version 4, the client's side: requests a connection to an IPv4 address from a proxy. After
-//! one request and one reply of eight bytes, the connection leads to the requested address.
+//! Implements the client side of SOCKS version 4: requests a connection to an IPv4 address from a
+//! proxy. After one request and one reply of eight bytes, the connection leads to the requested
+//! address.
 
 use std::net::SocketAddrV4;
 

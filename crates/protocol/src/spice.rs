@@ -1,6 +1,7 @@
-//! SPICE, as far as a relay parses it: how a client begins a connection. A session has a connection
-//! for each of its channels, and the main channel comes first (spice-protocol, `spice/protocol.h`:
-//! `SpiceLinkHeader`, `SpiceLinkMess`, `SpiceLinkAuthMechanism`, `SpiceLinkEncryptedTicket`).
+//! Follows the start of a SPICE connection for a relay between a client and a virtual machine's
+//! display. A session has a connection for each of its channels, and the main channel comes first
+//! (spice-protocol, `spice/protocol.h`: `SpiceLinkHeader`, `SpiceLinkMess`,
+//! `SpiceLinkAuthMechanism`, `SpiceLinkEncryptedTicket`).
 
 /// Number of bytes up to the channel type: the header of 16 bytes, the session number, and the type
 /// of the channel.

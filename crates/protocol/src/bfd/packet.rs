@@ -1,4 +1,4 @@
-//! Control packet (RFC 5880, 4.1).
+//! Encodes and decodes BFD control packets (RFC 5880, 4.1).
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! State machine of one session (RFC 5880, 6.8).
+//! Implements the state machine of one BFD session (RFC 5880, 6.8).
 
 use super::packet::{BfdPacketError, BfdState, Diagnostic, PACKET_BYTES, Packet};
 use crate::vrrp::Time;

@@ -1,4 +1,4 @@
-//! Tests packets of keepalived 2.2.7, single steps, and two sessions in virtual time.
+//! Tests BFD with packets of keepalived 2.2.7, single steps, and two sessions in virtual time.
 
 use super::*;
 use crate::vrrp::Time;

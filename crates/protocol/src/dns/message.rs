@@ -1,4 +1,4 @@
-//! Queries and responses.
+//! Encodes DNS queries and parses DNS responses.
 
 use super::DnsName;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

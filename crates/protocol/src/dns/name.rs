@@ -1,4 +1,5 @@
-//! Host and service names, as text in lower case.
+//! Holds host and service names as text in lower case, and converts them to and from DNS
+//! messages.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Tests queries and responses as tables of bytes, and random bytes.
+//! Tests DNS queries and responses as tables of bytes, and random bytes.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,10 +1,11 @@
-//! FastCGI 1.0 as a web server speaks it, with one request at a time on a connection: the
-//! parameters and the body of a request become records, and the records of the response become
-//! HTTP/1.1 ([`Connection`]). So a user of HTTP/1 needs FastCGI only for the start of a request.
+//! Implements FastCGI 1.0 as a web server speaks it, with one request at a time on a connection:
+//! the parameters and the body of a request become records, and the records of the response
+//! become HTTP/1.1 ([`Connection`]). So a user of HTTP/1 needs FastCGI only for the start of a
+//! request.
 //!
 //! The response of a CGI program has a head without a status line: `Status` sets the status,
-//! `Location` sets 302, otherwise the status is 200. The body ends with the request, so it is sent
-//! in chunks if its head has no length.
+//! `Location` sets 302, otherwise the status is 200. The body ends with the request, so it is
+//! sent in chunks if its head has no length.
 
 mod params;
 mod response;

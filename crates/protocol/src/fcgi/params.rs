@@ -1,5 +1,5 @@
-//! Parameters: pairs of names and values, in records. A pair is never split over two records,
-//! because applications parse each record by itself.
+//! Encodes the parameters of a FastCGI request: pairs of names and values, in records. A pair is
+//! never split over two records, because applications parse each record by itself.
 
 use super::CONTENT_MAX;
 

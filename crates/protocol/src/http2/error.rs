@@ -1,4 +1,5 @@
-//! Errors, with the code for the peer and the text for a log.
+//! Defines the errors of HTTP/2 connections and streams, with the code for the peer and the text
+//! for a log.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The list of decoded fields: order and repetitions are kept, all in one arena that is reused from
-//! block to block.
+//! Stores a decoded list of header fields: order and repetitions are kept, all in one block of
+//! memory that is reused from header block to header block.
 //!
 //! The list never judges a field. It has two limits, one in bytes as RFC 9113 (section 6.5.2)
 //! counts them and one in fields; anything beyond is left out and recorded as an overflow.

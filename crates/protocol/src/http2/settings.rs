@@ -1,4 +1,4 @@
-//! SETTINGS of an endpoint (RFC 9113 section 6.5.2, RFC 8441).
+//! Holds the SETTINGS of one side of an HTTP/2 connection (RFC 9113 section 6.5.2, RFC 8441).
 
 use super::{Http2Role, Why};
 

@@ -1,4 +1,5 @@
-//! Streams: their numbers, their states, the table of open streams, and the memory of closed ones.
+//! Holds the state of HTTP/2 streams: the table of open streams, and a bounded memory of closed
+//! ones.
 
 use std::collections::VecDeque;
 

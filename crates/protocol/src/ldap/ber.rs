@@ -1,4 +1,5 @@
-//! Values in BER with definite lengths, as RFC 4511 section 5.1 restricts them.
+//! Encodes and decodes values in BER with definite lengths, as RFC 4511 section 5.1 restricts
+//! them.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BerError {

@@ -1,4 +1,4 @@
-//! Search filters (RFC 4515).
+//! Parses and encodes LDAP search filters (RFC 4515).
 
 use super::ber::{OCTETS, SEQUENCE, value};
 use super::name::digit;

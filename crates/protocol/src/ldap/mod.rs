@@ -1,4 +1,4 @@
-//! LDAP (RFC 4511) for a client that looks a user up and binds as that user.
+//! Implements LDAP (RFC 4511) for a client that looks a user up and binds as that user.
 //!
 //! - [`request`] builds the requests.
 //! - [`Replies`] splits a server's stream of bytes into [`LdapResponse`]s.

@@ -1,4 +1,4 @@
-//! Distinguished names (RFC 4514).
+//! Reads LDAP distinguished names (RFC 4514).
 
 /// Returns the first value of a name: for `CN=Desktop\, all,OU=Groups,DC=example,DC=org` it is
 /// `Desktop, all`. None: it is not text.

@@ -1,4 +1,4 @@
-//! Messages that a server sends (RFC 4511 section 4).
+//! Parses the messages that an LDAP server sends (RFC 4511 section 4).
 
 use super::ber::{self, BerError, ENUMERATED, INTEGER, OCTETS, SEQUENCE, SET, Values};
 

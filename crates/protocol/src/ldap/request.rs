@@ -1,4 +1,4 @@
-//! Messages that a client sends (RFC 4511 section 4).
+//! Builds the messages that an LDAP client sends (RFC 4511 section 4).
 
 use super::LdapFilter;
 use super::ber::{BOOLEAN, ENUMERATED, INTEGER, OCTETS, SEQUENCE, number, value};

@@ -1,6 +1,6 @@
-//! The client side: the handshake until an export is chosen ([`Dial`]), heads of requests
-//! ([`NbdRequestKind`]), and what the server sends ([`NbdReplyHeader`]). The caller handles
-//! payloads.
+//! Implements the client side of NBD: the handshake until an export is chosen ([`Dial`]), the
+//! heads of requests ([`NbdRequestKind`]), and the server's replies ([`NbdReplyHeader`]). The
+//! caller handles payloads.
 
 use super::handshake::{
     FIXED_NEWSTYLE, NBD_MAGIC, NO_ZEROES, OPTION_MAGIC, REPLY_MAGIC, info, kind, option,

@@ -1,4 +1,5 @@
-//! The server side of the handshake: options and their replies, until an export is chosen.
+//! Implements the server side of the NBD handshake: options and their replies, until an export is
+//! chosen.
 
 use super::request::{ALLOCATION, Session};
 use super::{

@@ -1,9 +1,8 @@
-//! NBD, the network block device: the server's side of the handshake ([`Handshake`]) and of the
-//! transmission ([`NbdRequestHeader`], [`Session`], `reply`), and the client's ([`client`]).
-//! Supported are the fixed newstyle handshake, simple and structured replies, and the metadata
-//! context `base:allocation`.
-//! Payloads are not handled: the caller reads and writes them after the headers that this module
-//! builds.
+//! Implements NBD, the network block device: the server's side of the handshake ([`Handshake`])
+//! and of the transmission ([`NbdRequestHeader`], [`Session`], `reply`), and the client's side
+//! ([`client`]). Supported are the fixed newstyle handshake, simple and structured replies, and
+//! the metadata context `base:allocation`. Payloads are not handled: the caller reads and writes
+//! them after the headers that this module builds.
 //!
 //! Source: the NBD project's `doc/proto.md`.
 

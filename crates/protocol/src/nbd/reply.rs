@@ -1,5 +1,5 @@
-//! Replies of the transmission phase. Each function builds a head; the data of a read follows it
-//! and is written by the caller.
+//! Builds the replies of an NBD server in the transmission phase. Each function builds a head;
+//! the data of a read follows it and is written by the caller.
 
 use super::{Errno, Session};
 

@@ -1,4 +1,5 @@
-//! Requests of the transmission phase, and their validation against an export.
+//! Parses the requests of an NBD client in the transmission phase, and validates them against the
+//! export.
 
 use super::{Errno, Export, NbdConnectionError, PAYLOAD_BYTES_MAX, take_u16, take_u32, take_u64};
 

@@ -1,4 +1,4 @@
-//! Tests handshakes and requests of clients as tables of bytes.
+//! Tests handshakes and requests of NBD clients as tables of bytes.
 
 use super::handshake::{GREETING, Handshake, NbdHandshakeStep, NbdTransport, OPTION_BYTES_MAX};
 use super::reply::{self, Extent, NbdReadChunk};

@@ -1,4 +1,4 @@
-//! The hashes of NTLMv2 ([MS-NLMP] 3.3.2), and RC4, which encrypts its session key.
+//! Implements the hashes of NTLMv2 ([MS-NLMP] 3.3.2), and RC4, which encrypts its session key.
 
 use hmac::{Hmac, KeyInit, Mac};
 use md4::Md4;

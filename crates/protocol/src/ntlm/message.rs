@@ -1,4 +1,4 @@
-//! The three NTLM messages ([MS-NLMP] 2.2.1).
+//! Reads and builds the three NTLM messages ([MS-NLMP] 2.2.1) on the server's side.
 
 use super::crypt::{hmac_md5, rc4, response_key, same};
 

@@ -1,4 +1,5 @@
-//! Texts that are sent once and then by number. Each side numbers the texts that it sends.
+//! Numbers texts of the peers protocol, which are sent once and then by number. Each side numbers
+//! the texts that it sends.
 
 /// Maximum number of a text; numbers start at 1.
 pub(super) const NUMBERS: usize = 128;

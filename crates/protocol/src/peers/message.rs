@@ -1,5 +1,5 @@
-//! Messages between the greeting and the end: a class, a type, and for most types a length and
-//! content.
+//! Encodes and decodes the messages of the peers protocol after the greeting: a class, a type,
+//! and for most types a length and content.
 
 use super::integer;
 

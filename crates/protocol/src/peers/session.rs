@@ -1,4 +1,4 @@
-//! A connection between two peers, without IO.
+//! Implements a connection between two peers that share stick tables, without IO.
 
 use super::dictionary::Dictionary;
 use super::message::{self, MESSAGE_BYTES_MAX, PeersControlMessage, PeersError, PeersMessage};

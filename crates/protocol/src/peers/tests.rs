@@ -1,4 +1,4 @@
-//! Tests the bytes that HAProxy 2.6 sends and accepts, and invalid ones.
+//! Tests the bytes of the peers protocol that HAProxy 2.6 sends and accepts, and invalid ones.
 
 use super::*;
 use proptest::prelude::*;

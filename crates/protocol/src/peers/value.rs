@@ -1,4 +1,4 @@
-//! Encoding of tables and of their entries' values.
+//! Encodes the tables of the peers protocol, and the values of their entries.
 
 use super::dictionary::{Dictionary, TEXT_BYTES_MAX};
 use super::integer;

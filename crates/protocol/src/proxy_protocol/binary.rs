@@ -1,4 +1,5 @@
-//! Version 2: a fixed part of sixteen bytes, the addresses, the extensions.
+//! Parses and writes version 2 of the PROXY header: a fixed part of sixteen bytes, the addresses,
+//! the extensions.
 
 use super::crc32c::crc32c;
 use super::tlv::{CHECKSUM_BYTES, TLV_HEAD_BYTES, kind};

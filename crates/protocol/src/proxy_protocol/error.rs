@@ -1,4 +1,4 @@
-//! Reasons why a header is refused.
+//! Defines the reasons why a PROXY header is refused.
 
 use super::{MAX_BINARY_BYTES, MAX_TEXT_BYTES, MAX_TLV_BYTES, UNIX_PATH_BYTES};
 use std::fmt;

@@ -1,4 +1,5 @@
-//! Tests both versions as tables of bytes: complete, truncated, and changed at every byte.
+//! Tests both versions of the PROXY header as tables of bytes: complete, truncated, and changed
+//! at every byte.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,8 +1,8 @@
-//! Version 1: one line of text.
+//! Parses and writes version 1 of the PROXY header: one line of text.
 //!
 //! As strict as the specification: exactly one space between fields, no leading zeroes, CRLF.
-//! (HAProxy accepts leading zeroes; a sender that writes them could mean octal, so they are refused
-//! here.)
+//! (HAProxy accepts leading zeroes; a sender that writes them could mean octal, so they are
+//! refused here.)
 
 use super::{
     Endpoints, Header, ParseError, Progress, Proxied, ProxiedTransport, ProxyV1Field, Tlvs,

@@ -1,4 +1,4 @@
-//! Extensions of version 2: type, length, value.
+//! Parses and writes the extensions in version 2 of the PROXY header: type, length, value.
 //!
 //! Extensions stay in wire format and are checked once, because most connections never use them.
 

@@ -1,5 +1,5 @@
-//! The server side of a client's login behind TLS, from its first packet until it has sent the name
-//! of its user.
+//! Follows the login of an RDP client over TLS on the server side, from the first packet until
+//! the client has sent the name of its user.
 
 use super::gcc::{CHANNELS_MAX, Conference, IO_CHANNEL};
 use super::mcs::{self, Attached};

@@ -1,5 +1,5 @@
-//! GCC conferences ([MS-RDPBCGR] 2.2.1.3 and 2.2.1.4): properties that a client and a server
-//! announce.
+//! Reads and builds GCC conferences ([MS-RDPBCGR] 2.2.1.3 and 2.2.1.4), in which RDP client and
+//! server announce their properties.
 
 use super::reader::{Reader, push_per_length, push_u16_le, utf16};
 use super::{Pdu, RdpPacketError};

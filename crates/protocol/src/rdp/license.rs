@@ -1,4 +1,5 @@
-//! The end of licensing ([MS-RDPBCGR] 2.2.1.12): a server without licences sends it once.
+//! Builds the packet that ends licensing in RDP ([MS-RDPBCGR] 2.2.1.12): a server without
+//! licences sends it once.
 
 use super::{gcc, mcs};
 

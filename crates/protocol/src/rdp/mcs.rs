@@ -1,4 +1,5 @@
-//! MCS (T.125), up to the point at which a client has sent the name of its user.
+//! Reads and builds the MCS packets (T.125) of an RDP login, until the client has sent the name
+//! of its user.
 
 use super::gcc::Conference;
 use super::reader::{Reader, push_ber_length, push_per_length, push_u16_be};

@@ -1,4 +1,5 @@
-//! X.224 Connection Confirm ([MS-RDPBCGR] 2.2.1.2).
+//! Encodes and decodes the X.224 Connection Confirm of RDP ([MS-RDPBCGR] 2.2.1.2), in which the
+//! server selects the security protocol.
 
 use super::tpkt;
 use super::{Pdu, RdpPacketError};

@@ -1,4 +1,4 @@
-//! A cursor over the bytes of a PDU.
+//! Reads the bytes of an RDP packet field by field.
 
 use super::{Pdu, RdpPacketError};
 

@@ -1,5 +1,5 @@
-//! Server Redirection ([MS-RDPBCGR] 2.2.13), in the form for enhanced security (2.2.13.3): the
-//! client ends this connection and opens another one.
+//! Encodes and decodes Server Redirection of RDP ([MS-RDPBCGR] 2.2.13), in the form for enhanced
+//! security (2.2.13.3): the client ends this connection and connects to another host.
 
 use super::reader::{Reader, push_u16_le, utf16};
 use super::{Pdu, RdpPacketError};

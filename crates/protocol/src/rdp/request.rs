@@ -1,5 +1,5 @@
-//! X.224 Connection Request ([MS-RDPBCGR] 2.2.1.1): the only message that a client sends
-//! unencrypted.
+//! Encodes and decodes the X.224 Connection Request of RDP ([MS-RDPBCGR] 2.2.1.1): the only
+//! message that a client sends unencrypted.
 
 use super::reader::Reader;
 use super::tpkt;

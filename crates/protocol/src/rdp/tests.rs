@@ -1,4 +1,4 @@
-//! Tests bytes of the specification and of clients, and invalid bytes.
+//! Tests RDP packets of the specification and of clients, and invalid bytes.
 
 use super::*;
 use proptest::prelude::*;

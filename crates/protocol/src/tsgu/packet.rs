@@ -1,4 +1,4 @@
-//! Packets that a client sends.
+//! Parses the packets that the client of a remote desktop gateway sends.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Packets that a gateway sends.
+//! Builds the packets that a remote desktop gateway sends to its client.
 
 use super::Code;
 use super::packet::TsguPacketType;

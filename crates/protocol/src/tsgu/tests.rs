@@ -1,4 +1,5 @@
-//! Tests the packets of [MS-TSGU] 2.2.10, as xfreerdp 2.11 sends them, and invalid ones.
+//! Tests the packets of a remote desktop gateway ([MS-TSGU] 2.2.10), as xfreerdp 2.11 sends them,
+//! and invalid ones.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
-//! The gateway's side of a tunnel ([MS-TSGU] 3.2.5): the requests in its packets, and their order.
+//! Implements the gateway's side of a remote desktop tunnel ([MS-TSGU] 3.2.5): the requests in
+//! its packets, and their order.
 
 use super::packet::{Packet, TsguPacketError, TsguPacketType};
 use super::{Code, reply};

@@ -1,4 +1,4 @@
-//! Information for the proxy about addresses that move between machines.
+//! Describes for the proxy the virtual addresses that move together between machines.
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;

@@ -1,4 +1,5 @@
-//! A slot: the words that each side writes about an instance.
+//! Reads and writes one slot of the memory shared by the proxy and the process that moves virtual
+//! addresses: what each side reports about one virtual router.
 
 use super::{Band, SLOT_WORDS, SLOTS_AT, SLOTS_MAX, Vitals};
 use crate::vrrp::{COUNTERS_LEN, Counters};

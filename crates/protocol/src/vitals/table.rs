@@ -1,4 +1,6 @@
-//! The instance of each slot: names written by the proxy, which the address role looks up.
+//! Assigns the slots of the memory shared by the proxy and the process that moves virtual
+//! addresses: the proxy writes the name of a virtual router into each slot, and the other process
+//! looks the name up.
 
 use super::slot::at;
 use super::{NAME_BYTES_MAX, SLOTS, SLOTS_MAX, TABLE_AT, Vitals};

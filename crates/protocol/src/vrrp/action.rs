@@ -1,4 +1,5 @@
-//! Actions that a state machine requests, and its reports.
+//! Defines the actions that the VRRP state machine requests from its driver, and the status that
+//! it reports.
 
 use super::{Counters, Rejected, Time};
 use std::net::IpAddr;

@@ -1,5 +1,6 @@
-//! The backup state: waits for the owner's silence, probes the owner's kernel if that is
-//! configured, and detects its own delays.
+//! Implements the backup state of a VRRP router: waits until the owner of the addresses is
+//! silent, probes the owner's kernel if that is configured, and does not mistake a delay of this
+//! machine for the owner's silence.
 
 use super::context::Context;
 use super::defect::VrrpDefect;

@@ -1,5 +1,5 @@
-//! The inputs of every step of the state machine: the time, the settings, and the queue
-//! of actions.
+//! Defines the inputs of every step of the VRRP state machine: the time, the settings, and the
+//! queue of actions.
 
 use super::defect::VrrpDefect;
 use super::{Instance, Settings, Time, VrrpAction};

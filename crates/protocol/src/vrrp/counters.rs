@@ -1,5 +1,6 @@
-//! Counters of a virtual router. One row per counter defines its names in status output, metrics
-//! and keepalived's dumps. A further counter needs a row here and the line that counts it.
+//! Counts the events of a virtual router. One row per counter defines its names in status output,
+//! metrics and keepalived's dumps. A further counter needs a row here and the line that counts
+//! it.
 
 use std::ops::{Add, Index, IndexMut, Sub};
 

@@ -1,5 +1,6 @@
-//! Deliberate defects, each of which the simulation must find. Outside tests no defect is ever
-//! active, and the compiler removes every check.
+//! Lists mistakes that tests can build into the VRRP state machine on purpose; the simulation
+//! must find each of them. Outside tests no mistake is ever active, and the compiler removes
+//! every check.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]

@@ -1,5 +1,6 @@
-//! Sync groups: all members move together. A fault of one is a fault of all. All become master when
-//! each of them may, and when one yields all do.
+//! Implements sync groups: all VRRP routers of a group change state together. A fault of one is a
+//! fault of all. All become master when each of them may, and when one yields to another router,
+//! all do.
 
 use super::defect::VrrpDefect;
 use super::machine::{Transition, VirtualRouter};

@@ -1,4 +1,5 @@
-//! Validates packets beyond the decoder: TTL, source, interval, and list of addresses.
+//! Validates received VRRP packets beyond the decoder: TTL, source, interval, and list of
+//! addresses.
 
 use super::advert::{Advert, AdvertError, Expected, GROUP_V4, GROUP_V6, TTL, decode, on_wire};
 use super::{AdvertTransport, Counter, Settings, VrrpVersion};

@@ -1,4 +1,4 @@
-//! Tests a router with hostile input: keepalived's packets with changed bits and bytes, with
+//! Tests a VRRP router with hostile input: keepalived's packets with changed bits and bytes, with
 //! correct checksums, from any sender, at any time.
 
 use super::advert::{Advert, TTL};

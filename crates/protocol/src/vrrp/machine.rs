@@ -1,5 +1,6 @@
-//! A virtual router: the states of RFC 9568, section 6.4, with keepalived's fault state, and the
-//! transitions between them. The modules `backup` and `master` handle events in these states.
+//! Implements a VRRP router: the states of RFC 9568, section 6.4, with keepalived's fault state,
+//! and the transitions between them. The modules `backup` and `master` handle events in these
+//! states.
 
 use super::advert::{Advert, GROUP_V4, on_wire};
 use super::backup::Wait;

@@ -1,5 +1,6 @@
-//! The master state: sends adverts, notifies neighbours, answers other routers that claim the
-//! addresses, yields to better routers, and hands over when an operator requests it.
+//! Implements the master state of a VRRP router: sends adverts, announces the addresses to
+//! neighbours, answers routers that also claim the addresses, yields to better routers, and hands
+//! over when an operator requests it.
 
 use super::context::Context;
 use super::defect::VrrpDefect;

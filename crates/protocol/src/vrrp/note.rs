@@ -1,4 +1,5 @@
-//! Log messages of a virtual router: each is logged once until it changes, and at a limited rate.
+//! Writes the log messages of a virtual router at a limited rate. The same text is repeated after
+//! ten minutes at the earliest, unless its topic has ended in between.
 
 use super::context::Context;
 use super::pace::Pace;

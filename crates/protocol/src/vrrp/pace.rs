@@ -1,5 +1,5 @@
-//! Rate limits for notes, preemptions, and restored addresses. Nothing here ever delays the
-//! takeover of a silent owner's addresses.
+//! Limits the rate of log messages, of preemptions, and of restored addresses of a virtual
+//! router. Nothing here ever delays the takeover of a silent owner's addresses.
 
 use super::Time;
 use std::time::Duration;

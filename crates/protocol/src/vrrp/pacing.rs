@@ -1,5 +1,6 @@
-//! Adverts that a driver sends by itself while it waits in the middle of its turn: the next advert
-//! of a master, and the report to the router afterwards.
+//! Lets the driver of a VRRP router send due adverts while it waits for the kernel and cannot run
+//! the router: provides the next advert of a master, and records afterwards which adverts were
+//! sent.
 
 use super::machine::{VirtualRouter, own_interval};
 use super::{Counter, Instance, Router, Settings, Time, VrrpState};

@@ -1,5 +1,6 @@
-//! The announced priority: the configured one with the weights of tracked objects, or a
-//! [`OwnershipLimits`] that the driver decides; and whether the router may preempt a live owner.
+//! Computes the priority that a virtual router announces: the configured one with the weights of
+//! tracked objects, or one in the [`OwnershipLimits`] that the driver decides; and whether the
+//! router may preempt a live owner.
 
 use super::Settings;
 

@@ -1,4 +1,4 @@
-//! Senders of dropped packets with the reason, for the status.
+//! Lists the senders of dropped VRRP packets, with the reason, for the status output.
 
 use super::Time;
 use super::hearing::Dropped;

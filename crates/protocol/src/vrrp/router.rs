@@ -1,4 +1,4 @@
-//! All virtual routers of one machine, with their sync groups, without IO.
+//! Runs all virtual routers of one machine, with their sync groups, without IO.
 
 use super::context::Context;
 #[cfg(test)]

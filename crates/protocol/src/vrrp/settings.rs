@@ -1,4 +1,4 @@
-//! Settings of a virtual router.
+//! Defines the settings of a virtual router.
 
 use std::net::IpAddr;
 use std::time::Duration;

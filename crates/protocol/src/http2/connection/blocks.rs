@@ -1,6 +1,6 @@
-//! Header blocks: HEADERS and CONTINUATION, assembled if they arrive in pieces and decoded directly
-//! from the input otherwise. Every block is decoded, even an unwanted one, because the HPACK table
-//! must stay in sync.
+//! Decodes header blocks: HEADERS and CONTINUATION, assembled if they arrive in pieces and
+//! decoded directly from the input otherwise. Every block is decoded, even an unwanted one,
+//! because the HPACK table must stay in sync.
 
 use super::super::frame::{
     FLAG_END_HEADERS, FLAG_END_STREAM, FLAG_PADDED, FLAG_PRIORITY, HEADERS, Http2FrameHeader,

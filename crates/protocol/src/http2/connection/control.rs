@@ -1,4 +1,5 @@
-//! Frames without content: SETTINGS, PING, WINDOW_UPDATE, RST_STREAM, PRIORITY and GOAWAY.
+//! Handles the received frames without content: SETTINGS, PING, WINDOW_UPDATE, RST_STREAM,
+//! PRIORITY and GOAWAY.
 
 use super::super::frame::{
     FLAG_ACK, GOAWAY, HEAD_BYTES, Http2FrameHeader, PING, PRIORITY, RST_STREAM, SETTINGS,

@@ -1,5 +1,5 @@
-//! Received DATA, and the windows that it uses. Content is passed on as it arrives; contradictions
-//! of a whole frame are detected before its first byte is passed on.
+//! Handles received DATA, and the flow-control windows that it uses. Content is passed on as it
+//! arrives; contradictions of a whole frame are detected before its first byte is passed on.
 
 use super::super::frame::{DATA, FLAG_END_STREAM, FLAG_PADDED, Http2FrameHeader};
 use super::super::settings::{WINDOW_DEFAULT, WINDOW_MAX};

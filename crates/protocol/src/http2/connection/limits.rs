@@ -1,6 +1,6 @@
-//! Limits against floods. A connection that lives for months must not trip them, so none is a count
-//! of its lifetime: each is a level that rises with every such frame and falls with time and with
-//! useful work.
+//! Limits floods of frames. A connection that lives for months must not exceed a limit, so none
+//! is a count of its lifetime: each is a level that rises with every such frame and falls with
+//! time and with useful work.
 
 use super::super::Why;
 

@@ -1,6 +1,6 @@
-//! A connection in either role: interprets the peer's frames and produces the output. The
-//! connection never waits, allocates nothing for a request once it is warm, and answers every frame
-//! of a peer with a bounded amount of work and output.
+//! Implements an HTTP/2 connection as client or server: interprets the peer's frames and produces
+//! the output. The connection never waits, allocates nothing for a request once its buffers have
+//! grown, and answers every frame of a peer with a bounded amount of work and output.
 
 mod blocks;
 mod control;

@@ -1,5 +1,6 @@
-//! The output buffer: filled at its end and consumed from its beginning. It counts the
-//! bytes of responses that only the peer caused (acknowledgements, resets).
+//! Buffers the output of an HTTP/2 connection: filled at its end and consumed from its beginning.
+//! The bytes that are only a reaction to the peer's frames (acknowledgements, resets) are
+//! counted.
 
 use super::super::frame::{
     CONTINUATION, FLAG_END_HEADERS, FLAG_END_STREAM, GOAWAY, HEAD_BYTES, HEADERS, Http2FrameHeader,

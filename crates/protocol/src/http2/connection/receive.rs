@@ -1,5 +1,5 @@
-//! Input: splits bytes that arrive in any pieces into frames. A frame whose head is invalid is
-//! refused here; the other modules interpret the payloads.
+//! Splits the input of an HTTP/2 connection, which arrives in any pieces, into frames. A frame
+//! whose head is invalid is refused here; the other modules interpret the payloads.
 
 use super::super::frame::{
     CONTINUATION, DATA, FLAG_ACK, GOAWAY, HEAD_BYTES, HEADERS, Http2FrameHeader, PING, PREFACE,

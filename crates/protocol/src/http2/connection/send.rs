@@ -1,4 +1,5 @@
-//! Output: what the owner of a stream, or of the connection, sends.
+//! Sends what the owner of an HTTP/2 stream or connection requests: headers, data, resets,
+//! shutdown, PING.
 
 use super::super::frame::{DATA, FLAG_END_STREAM, PING, PREFACE, SETTINGS};
 use super::super::settings::{

@@ -1,4 +1,4 @@
-//! The HPACK decoder.
+//! Decodes HPACK header blocks.
 
 use super::super::fields::FieldList;
 use super::integer::Reader;

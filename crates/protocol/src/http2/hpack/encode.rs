@@ -1,8 +1,8 @@
-//! The HPACK encoder.
+//! Encodes HPACK header blocks.
 //!
 //! The encoder finds entries of its table with a hash table whose buckets have four slots each. A
-//! full bucket drops its oldest slot. A field may then be written in full once more than necessary,
-//! but no operation takes longer.
+//! full bucket drops its oldest slot. A field may then be written in full once more than
+//! necessary, but no operation takes longer.
 
 use super::super::fields::FIELD_OVERHEAD_BYTES;
 use super::indexing::Indexing;

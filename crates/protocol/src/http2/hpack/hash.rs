@@ -1,5 +1,6 @@
-//! Hash of names and values with which an encoder finds them. It need not resist attacks: a bucket
-//! has a fixed number of slots, so that a collision costs compression and never time.
+//! Computes the hash of names and values with which an HPACK encoder finds table entries. It need
+//! not resist attacks: a bucket has a fixed number of slots, so that a collision costs
+//! compression and never time.
 
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 

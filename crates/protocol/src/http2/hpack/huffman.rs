@@ -1,4 +1,4 @@
-//! The Huffman code of RFC 7541, appendix B.
+//! Implements the Huffman code of RFC 7541, appendix B.
 //!
 //! The code is canonical: a symbol's code follows from the lengths of all codes. So only the
 //! lengths are listed here, and every table is computed from them at compile time. Codes of up to

@@ -1,9 +1,8 @@
-//! The indexing decision of the encoder: whether a field enters the dynamic table.
+//! Decides whether the HPACK encoder adds a header field to the dynamic table.
 //!
-//! All messages of a connection share one table. A repeated field is worth an entry; a
-//! field with a new value each time would only evict others. A secret must never be
-//! indexed: an attacker who can add fields could guess it from the sizes (RFC 7541,
-//! section 7.1).
+//! All messages of a connection share one table. A repeated field is worth an entry; a field with
+//! a new value each time would only evict others. A secret must never be indexed: an attacker who
+//! can add fields could guess it from the sizes (RFC 7541, section 7.1).
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Indexing {

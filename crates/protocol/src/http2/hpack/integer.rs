@@ -1,4 +1,5 @@
-//! Integers with a prefix (RFC 7541, section 5.1), and the reader of a block.
+//! Encodes and decodes the integers of HPACK, which have a prefix (RFC 7541, section 5.1), and
+//! reads the bytes of a header block.
 
 use super::HpackError;
 

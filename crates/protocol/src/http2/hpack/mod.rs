@@ -1,8 +1,8 @@
-//! HPACK (RFC 7541): compression of header fields in both directions.
+//! Implements HPACK (RFC 7541), the compression of header fields, in both directions.
 //!
-//! A decoder accepts any bytes without a panic, with work that is bounded by the block's length and
-//! its list's limits. An encoder indexes what repeats and never what is secret; its choices are in
-//! `indexing`. Neither handles frames.
+//! A decoder accepts any bytes without a panic, with work that is bounded by the block's length
+//! and its list's limits. An encoder indexes what repeats and never what is secret; its choices
+//! are in `indexing`. Neither handles frames.
 
 mod decode;
 mod encode;

@@ -1,4 +1,5 @@
-//! The static table (RFC 7541, appendix A), and how an encoder finds a field in it.
+//! Holds the static table of HPACK (RFC 7541, appendix A), and finds a field in it for an
+//! encoder.
 
 use super::hash;
 

@@ -1,9 +1,9 @@
-//! The dynamic table (RFC 7541, section 2.3.2): entries are added at one end and evicted at the
-//! other.
+//! Implements the dynamic table of HPACK (RFC 7541, section 2.3.2): entries are added at one end
+//! and evicted at the other.
 //!
-//! The bytes of all entries are in one arena, in which they only move when its end is reached. So
-//! an entry needs no allocation once the arena has grown to the size of the table, and an idle
-//! table with few entries is small. `T` is what the owner stores with an entry.
+//! The bytes of all entries are in one block of memory, in which they only move when its end is
+//! reached. So an entry needs no allocation once the block has grown to the size of the table,
+//! and an idle table with few entries is small. `T` is what the owner stores with an entry.
 
 use super::super::fields::FIELD_OVERHEAD_BYTES;
 use std::collections::VecDeque;

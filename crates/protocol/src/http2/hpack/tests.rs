@@ -1,5 +1,5 @@
-//! Tests the examples of RFC 7541 byte by byte, errors, properties, and interoperation with the h2
-//! crate.
+//! Tests HPACK: the examples of RFC 7541 byte by byte, errors, properties, and interoperation
+//! with the h2 crate.
 
 use super::super::FieldList;
 use super::*;

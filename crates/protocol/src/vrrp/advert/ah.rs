@@ -1,5 +1,5 @@
-//! The IP authentication header (RFC 2402) with HMAC-MD5-96 (RFC 2403) before an advert of version
-//! 2 over IPv4, as in keepalived (`auth_type AH`).
+//! Seals and opens VRRP adverts of version 2 over IPv4 with the IP authentication header (RFC
+//! 2402) and HMAC-MD5-96 (RFC 2403), as in keepalived (`auth_type AH`).
 //!
 //! The digest covers the IP header, so this module handles whole IP packets, for a socket that
 //! sends headers unchanged (`IP_HDRINCL`). Fields that may change in transit count as zero in it,

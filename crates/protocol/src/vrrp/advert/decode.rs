@@ -1,4 +1,4 @@
-//! Decodes adverts.
+//! Decodes and checks VRRP adverts.
 
 use super::super::checksum::Sum;
 use super::{

@@ -1,4 +1,4 @@
-//! Encodes adverts.
+//! Encodes VRRP adverts.
 
 use super::super::checksum::Sum;
 use super::{

@@ -1,4 +1,4 @@
-//! Reasons why a packet is refused.
+//! Defines the reasons why a VRRP packet is refused.
 
 use crate::vrrp::Counter;
 

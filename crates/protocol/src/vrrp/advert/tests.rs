@@ -1,4 +1,4 @@
-//! Tests packets that keepalived 2.2.7 sent, and invalid ones.
+//! Tests VRRP packets that keepalived 2.2.7 sent, and invalid ones.
 
 use super::*;
 use crate::vrrp::Counter;

@@ -1,4 +1,4 @@
-//! ARP over Ethernet for IPv4 (RFC 826).
+//! Builds and reads ARP packets over Ethernet for IPv4 (RFC 826).
 
 use super::{BROADCAST, ETHERTYPE_ARP, Mac, Manner, frame};
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! Claims of neighbours that an address belongs to a MAC.
+//! Reads from received ARP and neighbour discovery frames which MAC address claims an IP address.
 
 use super::{ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV6, Mac, arp, discovery};
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! Neighbour discovery over Ethernet (RFC 4861).
+//! Builds and reads neighbour discovery packets over Ethernet (RFC 4861).
 
 use super::super::checksum::Sum;
 use super::{ETHERTYPE_IPV6, Mac, Manner, frame};

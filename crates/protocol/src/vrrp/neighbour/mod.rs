@@ -1,5 +1,5 @@
-//! Announcements and probes to neighbours: ARP (RFC 826, 5227) and neighbour discovery (RFC 4861),
-//! as complete Ethernet frames and without IO.
+//! Builds announcements and probes to neighbours: ARP (RFC 826, 5227) and neighbour discovery
+//! (RFC 4861), as complete Ethernet frames and without IO.
 //!
 //! [`announce`] builds gratuitous ARPs and unsolicited neighbour advertisements, with the same
 //! bytes as keepalived. [`probe`] asks for the owner of an address. [`fn@claim`] returns what a

@@ -1,4 +1,4 @@
-//! Tests frames that keepalived 2.2.7 and Linux sent.
+//! Tests ARP and neighbour discovery frames that keepalived 2.2.7 and Linux sent.
 
 use super::*;
 use proptest::prelude::*;

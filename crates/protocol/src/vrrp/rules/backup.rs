@@ -1,4 +1,4 @@
-//! Tests the backup state: RFC 9568, 6.4.1 and 6.4.2, and keepalived's options.
+//! Tests the backup state of a VRRP router: RFC 9568, 6.4.1 and 6.4.2, and keepalived's options.
 
 use super::{RuleFixture, settings, version_2};
 use crate::vrrp::{Instance, Reason, Settings, VrrpState};

@@ -1,5 +1,5 @@
-//! Tests rules that neither RFC has: late timers, probes, suspended machines, hand-overs,
-//! resumption, address conflicts, and addresses that other programs delete.
+//! Tests VRRP behaviour that neither RFC defines: late timers, probes, suspended machines,
+//! hand-overs, resumption, address conflicts, and addresses that other programs delete.
 
 use super::{RuleFixture, host, kept, packet, settings};
 use crate::vrrp::advert::GROUP_V4;

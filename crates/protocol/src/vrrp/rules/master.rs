@@ -1,4 +1,4 @@
-//! Tests the master state: RFC 9568, 6.4.3, and keepalived's options.
+//! Tests the master state of a VRRP router: RFC 9568, 6.4.3, and keepalived's options.
 
 use super::{RuleFixture, settings};
 use crate::vrrp::{Garp, Instance, Reason, Settings, VrrpState};

@@ -1,5 +1,5 @@
-//! Tests rules of the RFCs and keepalived's options, one by one, in virtual time: input to a
-//! machine, and its actions with their times.
+//! Tests the rules of the VRRP RFCs and keepalived's options, one by one, in virtual time: input
+//! to a router, and its actions with their times.
 
 mod backup;
 mod beyond;

@@ -1,9 +1,9 @@
-//! Simulated histories: two to four machines in virtual time, with a network that loses, delays,
+//! Simulates VRRP: two to four machines in virtual time, with a network that loses, delays,
 //! duplicates and reorders packets, partitions, processes that are suspended and killed, clocks
-//! that drift. A seed replays one history.
+//! that drift. A seed replays one such history.
 //!
-//! `VRRP_SEED=n cargo test -p evenkeel-protocol simulation` repeats the history `n`, `VRRP_SEEDS=n`
-//! runs this number of histories.
+//! `VRRP_SEED=n cargo test -p evenkeel-protocol simulation` repeats the history `n`,
+//! `VRRP_SEEDS=n` runs this number of histories.
 
 mod check;
 mod forge;

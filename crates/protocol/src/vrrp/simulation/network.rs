@@ -1,5 +1,5 @@
-//! The network between the machines: each direction of each pair can be cut; packets are lost,
-//! delayed, duplicated, and reordered.
+//! Simulates the network between the machines: each direction of each pair can be cut; packets
+//! are lost, delayed, duplicated, and reordered.
 
 use lab::Random;
 

@@ -1,4 +1,4 @@
-//! Plan of a history: disturbances drawn from its seed, then a phase without them.
+//! Plans a simulated history of VRRP: faults drawn from the seed, then a phase without faults.
 
 use super::network::HOSTS;
 use super::plain_settings;

@@ -1,5 +1,6 @@
-//! The scene that a checker sees: the machines with their kernels, the network, the neighbours'
-//! view, and the global time that no machine knows.
+//! Holds everything that the checkers of the VRRP simulation see: the machines with their
+//! kernels, the network, which machine the neighbours use, and the global time that no machine
+//! knows.
 
 use super::network::{HOSTS, VrrpSimulatedNetwork};
 use super::plan::VrrpSimulationPlan;

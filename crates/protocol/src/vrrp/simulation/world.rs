@@ -1,4 +1,4 @@
-//! Runs a history: events in the order of a global time that no machine knows.
+//! Runs a simulated history of VRRP: events in the order of a global time that no machine knows.
 
 use super::check::{InvariantChecks, InvariantResult};
 use super::forge;

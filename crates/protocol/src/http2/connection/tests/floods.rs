@@ -1,5 +1,5 @@
-//! Tests that every flood ends the connection with ENHANCE_YOUR_CALM (or as the RFC requires), with
-//! bounded memory and output, and that well-behaved clients never trip a limit.
+//! Tests that every flood of frames ends the connection with ENHANCE_YOUR_CALM (or as the RFC
+//! requires), with bounded memory and output, and that well-behaved clients never exceed a limit.
 
 use super::*;
 use ErrorCode::*;

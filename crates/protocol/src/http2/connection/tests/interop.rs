@@ -1,5 +1,5 @@
-//! Tests against the h2 crate, as its server and as its client, over a pipe in memory: bodies,
-//! trailers, narrow windows, resets, shutdown.
+//! Tests HTTP/2 against the h2 crate, as its server and as its client, over a pipe in memory:
+//! bodies, trailers, narrow windows, resets, shutdown.
 
 use super::*;
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! Tests of the connection, with helpers for frames as bytes and events as comparable values.
+//! Tests the HTTP/2 connection, with helpers for frames as bytes and events as comparable values.
 
 mod floods;
 mod flow;

@@ -1,4 +1,5 @@
-//! Tests random bytes in random pieces: no panic, the same events, bounded memory.
+//! Tests random bytes in random pieces as input of an HTTP/2 connection: no panic, the same
+//! events however the bytes are split, bounded memory.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,6 +1,7 @@
-//! Checks a machine's conclusions. It must not count as silent an owner whose kernel responds, or
-//! whose silence was its own delay. It must not consider itself still master after it was suspended
-//! or dead while another one took over.
+//! Checks what a simulated VRRP machine concludes about others. It must not count an owner as
+//! silent whose kernel responds, or whose packets it missed because it was itself delayed. After
+//! it was suspended or dead while another machine took over, it must not consider itself still
+//! master.
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;

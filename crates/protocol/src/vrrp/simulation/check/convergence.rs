@@ -1,5 +1,5 @@
-//! Checks the result after a calm phase: one owner, the best one if it preempts, and the neighbours
-//! know it.
+//! Checks the result of a simulated VRRP history after a phase without faults: one owner, the
+//! best one if it preempts, and the neighbours know it.
 
 use super::super::plan::{Disturbance, source};
 use super::super::scene::Scene;

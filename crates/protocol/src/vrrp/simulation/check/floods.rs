@@ -1,5 +1,5 @@
-//! Checks that adverts per interval, announcements per second, and preemptions per minute are
-//! bounded, whatever arrives.
+//! Checks in the VRRP simulation that adverts per interval, announcements per second, and
+//! preemptions per minute are bounded, whatever arrives.
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;

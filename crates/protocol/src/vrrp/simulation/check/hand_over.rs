@@ -1,4 +1,5 @@
-//! Checks that a planned hand-over never leaves the address without an owner.
+//! Checks in the VRRP simulation that a planned hand-over never leaves the address without an
+//! owner.
 
 use super::super::network::HOSTS;
 use super::super::plan::source;

@@ -1,5 +1,5 @@
-//! Properties that must hold in every history. Checkers see the whole scene and the actions of each
-//! machine; they share no code with the machines.
+//! Checks the properties that must hold in every simulated VRRP history. Checkers see the whole
+//! simulation and the actions of each machine; they share no code with the machines.
 
 mod belief;
 mod convergence;

@@ -1,5 +1,5 @@
-//! Checks that two machines own the address no longer than one advert interval after adverts pass
-//! both ways.
+//! Checks in the VRRP simulation that once adverts pass in both directions, two machines own the
+//! address for at most one more advert interval.
 
 use super::super::scene::Scene;
 use super::InvariantResult;

@@ -1,6 +1,7 @@
-//! Checks how long an address is unowned while a healthy machine exists: at most the master-down
-//! interval plus the probe's wait. After its owner announced a stop, at most a skew time. After the
-//! death of a process whose kernel still responds, at most the probe's bound.
+//! Checks in the VRRP simulation how long an address is unowned while a healthy machine exists:
+//! at most the master-down interval plus the probe's wait. After its owner announced a stop: at
+//! most a skew time. After the death of a process whose kernel still responds: at most the
+//! probe's bound.
 
 use super::super::network::HOSTS;
 use super::super::plan::{down_ns, source};
