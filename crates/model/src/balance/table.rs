@@ -22,7 +22,8 @@ pub(super) fn turns(weights: &[(u32, u32)]) -> Vec<u32> {
         return shares.iter().map(|(server, _)| *server).collect();
     }
     let total: u64 = shares.iter().map(|(_, share)| share).sum();
-    // Turns at which the credit of a server grows by one: the k-th when k whole turns are due.
+    // For each entry of the table: the servers whose credit grows by one there. For the k-th time,
+    // that is when their share of the entries so far reaches k.
     let mut due: Vec<Vec<u32>> = vec![Vec::new(); total as usize];
     for (at, (_, share)) in shares.iter().enumerate() {
         for k in 1..=*share {

@@ -17,7 +17,7 @@ use http::message::HttpMessage;
 use std::sync::Arc;
 use vary::Secondary;
 
-/// Use of a cache by a stream.
+/// Use of a cache by a stream: the looked-up key, and the response that is being stored.
 #[derive(Debug)]
 pub struct Used {
     pub(crate) cache: Arc<Cache>,

@@ -3,7 +3,7 @@
 //! the server uses TLS.
 
 const HANDSHAKE: u8 = 0x16;
-/// Fixed, because no secret depends on it.
+/// The random bytes of the ClientHello can be fixed, because no secret depends on them.
 const RANDOM: &[u8; 28] = b"Evenkeel asks: who is there?";
 
 pub fn hello(unix_seconds: u32) -> Vec<u8> {

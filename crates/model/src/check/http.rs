@@ -97,11 +97,11 @@ fn with_authority(uri: Vec<u8>, host: &[u8]) -> Vec<u8> {
     [before, host, path].concat()
 }
 
-/// Reason for which there is no head.
+/// Reason why no response head was parsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unfinished {
     Wait,
-    /// The head is invalid, or the connection ended before it.
+    /// The head is invalid, or the connection ended before the head was complete.
     Never,
 }
 

@@ -10,7 +10,8 @@ pub fn advance() {
     CHANGES.fetch_add(1, Relaxed);
 }
 
-/// Returns the counter, which differs from an earlier value if something changed since.
+/// Returns the counter. A value that differs from an earlier one means that something changed in
+/// between.
 pub fn read() -> u64 {
     CHANGES.load(Relaxed)
 }

@@ -29,7 +29,7 @@ pub struct Forwarded {
 /// Source of a parameter's value.
 #[derive(Clone, Debug)]
 pub enum ParameterSource {
-    /// The value of the connection or request.
+    /// The parameter describes the connection or request itself, without an expression.
     AsItIs,
     Found(Box<Expression>),
 }

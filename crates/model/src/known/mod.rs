@@ -14,8 +14,8 @@ use std::sync::LazyLock;
 pub use instead::instead;
 pub use sections::SECTIONS;
 
-/// Returns all groups. They are parsed at the first call, because a file without unsupported
-/// keywords does not need them.
+/// Returns all unsupported keywords, in groups. They are parsed at the first call, because a file
+/// without such a keyword does not need them.
 pub fn all() -> &'static [UnsupportedKeywords] {
     &KNOWN
 }
@@ -25,12 +25,13 @@ pub fn names(kind: &str) -> impl Iterator<Item = &'static str> {
     groups.flat_map(|group| group.names.iter().copied())
 }
 
-/// All groups. Within a kind, a name is in one group only, which lists all its sections: a table
-/// keeps one group for a name.
+/// All groups of unsupported keywords. A name is in one group only, and that group lists all
+/// sections of the name.
 static KNOWN: LazyLock<Vec<UnsupportedKeywords>> =
     LazyLock::new(|| parse(include_str!("known.txt")));
 
-/// Parses groups: a line with a kind, a colon and places, then indented lines with names.
+/// Parses groups of keywords: a line with a kind, a colon and sections, then indented lines with
+/// names.
 fn parse(text: &'static str) -> Vec<UnsupportedKeywords> {
     let mut groups: Vec<UnsupportedKeywords> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {

@@ -3,7 +3,8 @@
 
 use crate::compiled::Expression;
 
-/// Change of an address, as rules, logs and servers see it.
+/// New source or destination address of a stream for rules, logs and servers; the connection
+/// itself is not affected.
 #[derive(Clone, Debug)]
 pub struct AddressChange {
     pub(crate) what: What,

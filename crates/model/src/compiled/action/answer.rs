@@ -24,7 +24,7 @@ pub struct ResponseTemplate {
 
 #[derive(Clone, Debug)]
 pub(crate) enum ResponseContent {
-    /// Error page of the proxy for the status.
+    /// The proxy's error page for the status.
     Page,
     Empty,
     Bytes(Arc<[u8]>),

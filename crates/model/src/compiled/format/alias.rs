@@ -101,7 +101,7 @@ impl Alias {
     }
 
     fn row(self) -> &'static Row {
-        // The rows and the variants come from one macro, in the same order.
+        // The same macro creates the rows and the variants, so both are in the same order.
         &ROWS[self as usize]
     }
 
