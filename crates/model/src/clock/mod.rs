@@ -6,8 +6,8 @@ pub mod revision;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-/// Time from the start of the clock to the start of the process, so that times recorded by a previous
-/// process are representable: ten years, in milliseconds.
+/// Time from the start of the clock to the start of the process, so that times recorded by a
+/// previous process are representable: ten years, in milliseconds.
 pub(crate) const BEFORE_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
 
 /// Returns the milliseconds since [`BEFORE_MS`] before the first call, by the monotonic clock.

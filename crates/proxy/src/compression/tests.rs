@@ -189,7 +189,7 @@ fn every_algorithm_gives_back_what_it_got_and_a_flush_delivers_all_so_far() {
 fn a_body_that_was_aborted_at_any_length_leaves_nothing_to_the_next() {
     let client = OfClient::default();
     let limits = Arc::new(Limits::of_memory(usize::MAX));
-    // Incompressible: as much comes out as goes in.
+    // Incompressible data: the output is about as long as the input.
     let noise: Vec<u8> = (0..400_000u32)
         .map(|n| (n.wrapping_mul(2_654_435_761).wrapping_add(n >> 3) >> 13) as u8)
         .collect();
@@ -231,7 +231,8 @@ fn who_is_parked_holds_no_state_and_goes_on_where_it_stopped() {
                 assert!(encoder.is_parked());
                 assert_eq!(client.get(), 0);
             }
-            // Another one has the memory: the rest goes as it is, and is right.
+            // Another encoder uses the memory, so the rest is stored without compression, and can
+            // still be decoded.
             let other = Encoder::new(algorithm, 1, &limits, &client).unwrap();
             assert!(Encoder::new(algorithm, 1, &limits, &client).is_none());
             wire.extend(encoder.feed(&noise, flush, 0).unwrap());

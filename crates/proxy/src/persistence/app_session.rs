@@ -70,8 +70,8 @@ pub(super) fn bind_to_session_server(stream: &mut ProxyStream) {
     }
 }
 
-/// Stores the server of the session that a response begins, or continues with
-/// `request-learn`.
+/// Stores the server of the session that a response begins. With `request-learn`, sessions in
+/// requests are stored, too.
 pub(super) fn learn(stream: &mut ProxyStream) {
     let config = Arc::clone(&stream.config);
     let (Some(backend), Some(server)) = (stream.route.backend, stream.route.server) else {

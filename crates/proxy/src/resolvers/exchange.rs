@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
-/// Maximum number of unrelated datagrams that a query tolerates.
+/// Number of unrelated datagrams after which a query fails.
 const FOREIGN_MAX: u32 = 100;
 
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl Exchange {
                 events.unsent = true;
                 QueryOutcome::Unusable
             }
-            // Nobody listens at the address, which counts like a missing response.
+            // No nameserver listens at the address; this counts like a missing response.
             Ok(Err(Trouble::Closed)) => QueryOutcome::Silent,
         };
         (outcome, events)

@@ -7,13 +7,13 @@ use model::config::{Config, ProxyIndex};
 use model::{balance, state};
 use std::sync::Arc;
 
-/// Number of live configurations at which further edits are refused. Long connections may
-/// keep each of them alive.
+/// Number of configurations in use from which on further edits are refused. A long connection may
+/// keep its configuration in use.
 const VERSIONS_MAX: usize = 4096;
 
 impl Runtime {
-    /// Edits a copy of the newest configuration and installs it. The edit returns the backend
-    /// whose servers it has changed. Call this on a thread that may block.
+    /// Edits a copy of the newest configuration and installs it. `change` returns the backend
+    /// whose servers it has changed. Must be called on a thread that may block.
     ///
     /// # Errors
     ///

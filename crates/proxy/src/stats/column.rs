@@ -245,7 +245,7 @@ impl ColumnSet {
     }
 }
 
-/// The first column of the modules. The CSV has a dash in front of it.
+/// The first of HAProxy's columns for modules. In the CSV, a dash column precedes it.
 pub const FIRST_MODULE: Column = Column::SslSess;
 
 impl Column {

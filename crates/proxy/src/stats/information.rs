@@ -20,11 +20,11 @@ pub struct InfoField {
     pub tags: Tags,
     pub value: ColumnValue<'static>,
     pub meaning: &'static str,
-    /// Metric with this value: its name without prefix, and its type.
+    /// Prometheus metric with the same value: its name without prefix, and its type.
     pub metric: Option<(&'static str, MetricType)>,
 }
 
-/// First position of fields that HAProxy does not have, beyond all of its own.
+/// Position of the first field that HAProxy does not have, after all of HAProxy's.
 const OWN_PLACE: usize = 1000;
 
 const MEBIBYTE: u64 = 1 << 20;

@@ -52,7 +52,7 @@ pub fn threads(context: &Context, _: &mut Session, _: &[&str]) -> String {
     out
 }
 
-/// `show tasks`: the number of running tasks; there is no profile of them.
+/// `show tasks`: the number of running tasks, without a profile of them.
 pub fn tasks(context: &Context, _: &mut Session, _: &[&str]) -> String {
     let threads = context.runtime.threads();
     let tasks: usize = (0..threads).map(reactor::load).sum();
@@ -143,7 +143,7 @@ pub fn trace(_: &Context, _: &mut Session, words: &[&str]) -> String {
         _ => return NO_SOURCES.into(),
     };
     match source {
-        // `trace 0` stops all traces, and none is running.
+        // `trace 0` stops all traces, of which there are none.
         "0" if words.first() == Some(&"trace") => String::new(),
         _ => format!("No such trace source '{source}'.\n"),
     }

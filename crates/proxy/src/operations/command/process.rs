@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 const DESCRIPTORS_MAX: u64 = 1 << 20;
 
-/// `show configuration`: the live versions, the newest last.
+/// `show configuration`: the configurations still in use, the newest last.
 pub fn configuration(context: &Context, _: &mut Session, _: &[&str]) -> String {
     let mut out = String::from("# version since age connections newest\n");
     let now = SystemTime::now();

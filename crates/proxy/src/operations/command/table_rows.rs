@@ -108,8 +108,8 @@ pub(super) fn json(table: &Arc<Table>, words: &[&str]) -> Result<String, String>
     Ok(format!("{all}\n"))
 }
 
-/// Returns the keys of the entries with the largest values, the largest first, and the number
-/// of matching entries. At most the requested number is kept in memory.
+/// Returns the keys of the entries with the largest values, the largest first, and how many
+/// entries match in total. No more than the requested number of keys is in memory.
 fn best(
     table: &Arc<Table>,
     by: Option<&Column>,

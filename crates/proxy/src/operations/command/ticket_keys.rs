@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use tls::tickets::FileKeys;
 
-/// A file of ticket keys, with its number.
+/// A file of ticket keys, after its number and name.
 type Numbered = (usize, Box<str>, Arc<FileKeys>);
 
 fn all(context: &Context) -> Vec<Numbered> {

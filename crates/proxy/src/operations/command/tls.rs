@@ -19,7 +19,7 @@ fn said(told: Result<String, StoreError>) -> CommandReply {
     }
 }
 
-/// Converts a report of the store, or the reason why there is none, to a reply.
+/// Converts a report of the certificate store, or the reason why there is none, to a reply.
 fn shown(told: Result<String, StoreError>) -> CommandReply {
     told.map_err(|refused| refused.0).into()
 }
@@ -30,7 +30,7 @@ fn outcome(
     words: &[&str],
     change: tls_orders::StoreChange,
 ) -> Result<String, StoreError> {
-    // Keeps the newest configuration from being replaced meanwhile.
+    // While this is held, no other configuration is installed.
     let _held = context.runtime.hold_lists();
     let payload = session.payload.as_ref().map(|payload| &***payload);
     tls_orders::recorded(&context.runtime.config(), words, payload, change)

@@ -4,7 +4,7 @@ use super::head::STYLE;
 
 type Rgb = [f64; 3];
 
-/// Returns the custom properties of a theme; the dark one overrides some of the light one.
+/// Returns the colours of a theme; the dark theme overrides some of the light one.
 fn theme(dark: bool) -> impl Fn(&str) -> &'static str {
     let (light, rest) = STYLE
         .split_once("@media(prefers-color-scheme:dark)")

@@ -6,7 +6,8 @@ use model::history::{Entry, EntryText, HistoryEntry};
 use model::transaction::RuleMet;
 use std::fmt::Write;
 
-/// Lines of an account: the time in milliseconds after the first byte, and the text.
+/// Lines that tell the course of a request: the time in milliseconds after the first byte, and the
+/// text.
 #[derive(Default)]
 struct RequestTimeline {
     lines: Vec<(Option<u64>, String)>,
