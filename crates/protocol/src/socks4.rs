@@ -9,13 +9,13 @@ const VERSION: u8 = 4;
 const CONNECT: u8 = 1;
 const GRANTED: u8 = 0x5a;
 
-/// Returns the request for a connection, on behalf of `user`.
+/// Returns the bytes of a request for a connection, on behalf of `user`.
 pub fn request(to: SocketAddrV4, user: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(9 + user.len());
     out.extend_from_slice(&[VERSION, CONNECT]);
     out.extend_from_slice(&to.port().to_be_bytes());
     out.extend_from_slice(&to.ip().octets());
-    // A zero terminates the user.
+    // The user name ends with a zero, so it cannot contain one.
     out.extend(user.bytes().filter(|byte| *byte != 0));
     out.push(0);
     out

@@ -16,7 +16,7 @@ pub struct Params {
 }
 
 impl Params {
-    /// Adds a pair. The name is converted to upper case, and everything in it except letters and
+    /// Adds a pair. The name is converted to upper case, and all characters other than letters and
     /// digits to `_`.
     ///
     /// # Errors

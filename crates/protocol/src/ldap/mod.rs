@@ -33,7 +33,7 @@ pub mod code {
     pub const INAPPROPRIATE_AUTHENTICATION: u32 = 48;
     /// The name or the password is wrong, or the account may not be used now.
     pub const INVALID_CREDENTIALS: u32 = 49;
-    /// The entry may not be bound to.
+    /// The client may not bind as this entry.
     pub const INSUFFICIENT_ACCESS: u32 = 50;
     pub const UNWILLING: u32 = 53;
 }

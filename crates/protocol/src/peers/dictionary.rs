@@ -12,7 +12,7 @@ pub(super) struct Dictionary {
 }
 
 impl Dictionary {
-    /// Returns the number of a text, and whether the text must be sent with it.
+    /// Returns the number of a text, and whether the text itself must be sent with it.
     pub fn number(&mut self, text: &str) -> (u64, bool) {
         let known = |known: &Option<Box<str>>| known.as_deref() == Some(text);
         if let Some(at) = self.texts.iter().position(known) {

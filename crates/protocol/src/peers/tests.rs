@@ -327,7 +327,7 @@ fn who_asks_without_reading_fills_no_memory() {
         }
     }
     assert!(fault.is_some() && session.output().len() < 1000);
-    // A peer that reads may send it any number of times.
+    // A peer that reads the confirmations may send the message any number of times.
     let mut session = established(PeersRole::Accepting);
     for _ in 0..1000 {
         assert!(session.handle(&[0, 1], 1).is_ok());

@@ -11,8 +11,8 @@ pub enum ProxyV1Field {
     DestinationPort,
 }
 
-/// Reason why the bytes are not a header. The connection must be closed, because the data behind
-/// cannot be separated from it.
+/// Reason why the bytes are not a PROXY header. The connection must be closed, because it is
+/// unknown where the data after the header begins.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ParseError {
     #[error("no PROXY header: byte {at_byte} fits neither version")]

@@ -34,7 +34,7 @@ pub use request::{
 };
 pub use tpkt::{REQUEST_BYTES_MAX, TpktFrame, frame};
 
-/// Maximum length in bytes of a packet before a client is known.
+/// Maximum length in bytes of a packet from a client whose user is not known yet.
 pub const PACKET_BYTES_MAX: usize = 16 << 10;
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub const FAILED_HYBRID_REQUIRED: u32 = 5;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Negotiated {
-    /// RDP's own encryption, from a server that supports nothing else.
+    /// The server supports RDP's own encryption only, and names no protocol.
     Unsaid,
     Selected {
         /// Further capabilities of the server.

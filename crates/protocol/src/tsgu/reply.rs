@@ -96,7 +96,8 @@ pub fn keep_alive() -> Vec<u8> {
     packet(TsguPacketType::KEEP_ALIVE, &[])
 }
 
-/// Returns the request to re-authenticate with a tunnel that names this number.
+/// Returns the request to re-authenticate; the client opens another tunnel that contains this
+/// number.
 pub fn reauthenticate(number: u64) -> Vec<u8> {
     packet(TsguPacketType::REAUTHENTICATE, &[&number.to_le_bytes()])
 }

@@ -98,7 +98,7 @@ counters! {
         "packets for another virtual router" None;
 }
 
-/// Further numbers of a virtual router: name, metric and help text.
+/// Numbers of a virtual router that are not counters: name, metric and help text.
 pub static NUMBERS: &[(&str, &str, &str)] = &[
     ("up", "keepalived_up", "1 while the address role responds"),
     (

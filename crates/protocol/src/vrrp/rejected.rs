@@ -4,7 +4,8 @@ use super::Time;
 use super::hearing::Dropped;
 use std::net::IpAddr;
 
-/// Maximum number of remembered senders; the one received longest ago is dropped.
+/// Maximum number of remembered senders. Beyond it, the one whose last packet is oldest is
+/// dropped.
 const SENDERS_MAX: usize = 8;
 
 /// Dropped packets of one sender.

@@ -6,11 +6,11 @@
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Indexing {
-    /// From the table, and added to it if missing.
+    /// Use the dynamic table, and add the field if it is missing.
     Yes,
-    /// Literal, unless the static table contains it.
+    /// Write the field as a literal, unless the static table contains it.
     No,
-    /// Literal, and never indexed by any intermediary.
+    /// Write the field as a literal that no intermediary may ever index.
     Never,
 }
 
@@ -34,8 +34,9 @@ impl Indexing {
             | b"x-auth-token"
             | b"x-csrf-token" => Never,
             b"cookie" if value.len() < COOKIE_BYTES_MIN => Never,
-            // A connection to a server carries requests of many clients: their cookies would only
-            // evict each other, and one client could try to guess another's.
+            // A connection to a server carries requests of many clients. In the table, their
+            // cookies would only evict each other, and one client could try to guess another's
+            // cookie.
             b"cookie" => No,
             b":path" if value.len() > PATH_BYTES_MAX || value.contains(&b'?') => No,
             b"content-length"

@@ -28,7 +28,7 @@ pub const TTL: u8 = 255;
 pub const ADDRESSES_MAX: usize = 255;
 /// Number of bytes before the addresses.
 pub const HEADER_BYTES: usize = 8;
-/// Number of authentication bytes behind the addresses (version 2).
+/// Number of authentication bytes after the addresses (version 2).
 pub const AUTHENTICATION_BYTES: usize = 8;
 pub const BYTES_MAX: usize = HEADER_BYTES + ADDRESSES_MAX * 16 + AUTHENTICATION_BYTES;
 

@@ -66,7 +66,8 @@ fn no_block_is_sent_where_none_is_wanted() {
 
 #[test]
 fn a_higher_priority_takes_the_addresses_and_an_equal_one_from_a_higher_address() {
-    // Sender, priority, and whether the router yields; it is 10.9.0.5 with 100.
+    // Last byte of the sender's address, its priority, and whether the tested router (10.9.0.5,
+    // priority 100) yields.
     let cases = [
         (2, 101, true),
         (9, 101, true),
@@ -87,7 +88,8 @@ fn a_higher_priority_takes_the_addresses_and_an_equal_one_from_a_higher_address(
         };
         assert_eq!(desk.state(0), expected, "{from} {priority}");
         if gives {
-            // Silence had made the router master, so it sends one more advert.
+            // The router had become master because of silence, so it sends one more advert before
+            // it yields.
             assert_eq!(desk.did_what(), ["advert 100", "release", "Backup"]);
         }
     }

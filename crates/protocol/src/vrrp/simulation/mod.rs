@@ -58,7 +58,7 @@ pub(super) fn plain_settings() -> Settings {
     }
 }
 
-/// Returns the standing of a node at a position in `prefer` whose frontends are all available (0),
+/// Returns the limits for a node at a position in `prefer` whose services are all available (0),
 /// partly (1) or not at all (2).
 pub(super) fn standing(place: u8, band: usize, preempt: bool) -> OwnershipLimits {
     let priorities = [220, 140, 60].map(|best: u8| best - 10 * place);

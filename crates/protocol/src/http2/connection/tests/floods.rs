@@ -4,7 +4,7 @@
 use super::*;
 use ErrorCode::*;
 
-/// More rounds than any flood may last.
+/// Number of rounds within which every flood must end the connection.
 const ROUNDS_MAX: u32 = 50_000;
 
 /// Repeats `round` until the connection fails; returns the reason and the number of rounds.
@@ -93,7 +93,7 @@ fn heads_that_are_too_long_again_and_again_end_the_connection() {
     });
     assert_eq!(why, Why::OverlongHeads);
     assert!(rounds < Limits::default().overlong_heads.burst, "{rounds}");
-    // Not if as many other requests succeed.
+    // The connection continues if as many other requests succeed.
     let mut connection = server();
     for n in 0..500 {
         respond(&mut connection, 2 * n, "431");

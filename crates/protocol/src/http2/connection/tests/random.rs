@@ -125,7 +125,7 @@ enum Deed {
         bytes: u32,
     },
     Ping,
-    /// So many output bytes reach the other side.
+    /// This many output bytes reach the other side.
     Carry {
         bytes: usize,
     },
@@ -148,7 +148,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 struct RandomEndpoint {
     connection: Connection,
     open: Vec<StreamId>,
-    /// DATA that was not consumed yet.
+    /// DATA that the owner has not consumed yet.
     held: Vec<(StreamId, u32)>,
 }
 

@@ -18,7 +18,7 @@ impl TwoOwners {
                     continue;
                 };
                 let interval = scene.plan.interval_ns;
-                // A machine that was suspended first listens for one interval and a half.
+                // A machine that was suspended may first listen for one and a half intervals.
                 let listens = |awake: u64| {
                     if awake == 0 {
                         0
