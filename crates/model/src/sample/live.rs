@@ -663,7 +663,7 @@ impl ConfigLists {
         result
     }
 
-    /// Builds the indexes of all users of a list, and puts them into use.
+    /// Builds the index for each test and map that uses a list, and puts the indexes into use.
     fn rebuild_indexes(&self, at: usize) -> Result<(), ListError> {
         let users = self.users.iter().filter(|user| user.lists.contains(&at));
         let mut made = Vec::new();
@@ -687,7 +687,8 @@ impl ConfigLists {
             _ => SampleValue::text(text.as_bytes()),
         };
         let list = self.lists.get(at)?;
-        // Only the matching entry matters here, so values are not compiled.
+        // Only the number of the matching entry is needed, so the values of a map are not
+        // compiled.
         let how = How { gives: None, ..how };
         let index = Index::of(how, list.entries().map(|entry| (0, entry))).ok()?;
         let (_, number) = index.find(&value)?.0;
@@ -695,7 +696,7 @@ impl ConfigLists {
     }
 }
 
-/// Builds the index of the current lists of a user.
+/// Builds the index of the current entries of all lists that one test or map uses.
 fn index(lists: &[List], user: &Live) -> Result<Index, ListError> {
     let entries = user
         .lists

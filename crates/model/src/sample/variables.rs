@@ -53,7 +53,8 @@ pub enum VariableNameError {
     TooMany,
 }
 
-/// Maximum number of names in one process. They come only from configurations.
+/// Maximum number of variable names in one process. Only configurations can add names, not
+/// clients.
 pub const NAMES_MAX: usize = 65_536;
 /// Maximum size of one value, in bytes. Rules can build a value from itself and from client data,
 /// for every request of a connection.

@@ -39,7 +39,7 @@ pub enum OnError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Observing {
     pub observe: Observe,
-    /// Number of errors in a row that trigger the reaction.
+    /// Number of consecutive errors that trigger the reaction.
     pub error_limit: u32,
     pub on_error: OnError,
 }

@@ -11,8 +11,8 @@ pub const SESSIONS_MAX: usize = 1 << 18;
 #[derive(Debug, Default)]
 pub struct AppSessions(Mutex<Generations>);
 
-/// Recently used sessions and older ones. A used session moves from the old generation to the young
-/// one; the old one is dropped as a whole.
+/// Recently used sessions, and older ones. A session that is used moves to the recent ones; the
+/// older ones are dropped all at once.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashMap<Box<[u8]>, AppSessionEntry>,

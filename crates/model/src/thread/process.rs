@@ -33,7 +33,7 @@ pub struct ProcessState {
     pub names: NameResolver,
 }
 
-/// Progress of the shutdown or of the hand-over of listeners.
+/// Progress of the shutdown, or of passing the listeners to another process.
 #[derive(Debug, Default)]
 pub struct ShutdownProgress {
     pub stopping: AtomicBool,
@@ -66,7 +66,7 @@ impl ProcessState {
     /// Installs the newest configuration. Returns the previous one.
     pub fn replace(&self, config: Arc<Config>) -> Arc<Config> {
         let mut newest = lock(&self.newest);
-        // A reader that finds the newest version there must not take it for an older one.
+        // A thread that finds the new configuration must not find the old number for it.
         self.generation.store(config.version, Ordering::Release);
         std::mem::replace(&mut *newest, config)
     }
