@@ -87,8 +87,8 @@ pub struct Bind {
     pub tcp_user_timeout_ms: Option<u32>,
     pub tcp_fast_open: bool,
     pub transparent: bool,
-    /// Whether an IPv6 listener also accepts IPv4 (`v4v6` or `v6only`); None leaves it to the
-    /// system.
+    /// True: an IPv6 listener accepts IPv6 only (`v6only`). False: it also accepts IPv4 (`v4v6`).
+    /// None leaves it to the system.
     pub v6only: Option<bool>,
     /// `user`, `group`, `uid`, `gid`, `mode`.
     pub owner: BindOwner,

@@ -547,8 +547,8 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Reads more input and returns its length. 0: the sender ended, and that is a valid end of
-    /// the body.
+    /// Reads more input and returns its length. 0 means that the sender has ended, which is a valid
+    /// end of this body.
     async fn fill(&mut self) -> Result<usize, BodyFailure> {
         loop {
             if self.input.as_ref().is_some_and(|input| input.is_empty()) {

@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-/// Runs a part of a stream unless the sessions of its server are shut down.
+/// Runs a future of a stream unless the sessions of the stream's server are shut down.
 ///
 /// The part is pinned by the caller: one that is given by value would be held,
 /// and copied, twice.

@@ -8,7 +8,7 @@ use super::session::{self, Client};
 use model::config::HttpProtocol;
 use model::thread::current_thread_data;
 
-/// Serves a connection as HTTP from here on. The bytes that the client has sent are in its
+/// Serves a connection as HTTP from now on. The bytes that the client has sent so far are in its
 /// input.
 pub async fn serve(
     client: &mut Client,

@@ -15,7 +15,7 @@ const MUTANTS: u64 = 1000;
 /// Maximum time for one mutant, even unoptimized on a busy machine.
 const TIME_MAX: Duration = Duration::from_secs(20);
 
-/// Words that have a meaning to some parser.
+/// Words that have a meaning somewhere in a configuration.
 const WORDS: &[&str] = &[
     "zzqx",
     "if",
@@ -170,7 +170,7 @@ fn a_file_of_nothing_but_mistakes_is_given_up_soon() {
     assert!(begun.elapsed() < TIME_MAX, "took {:?}", begun.elapsed());
 }
 
-/// Returns what is wrong with the result of loading a text.
+/// Loads a text, and returns what is wrong with the result.
 fn examine(text: &[u8]) -> Option<String> {
     let loaded = load_text("mutant.cfg", text);
     let forms = [
