@@ -31,6 +31,6 @@ pub enum Password {
 }
 
 impl Accounts {
-    /// The kind of these lists, for references to one.
+    /// Kind of these lists, under which they are exported and referred to.
     pub const KIND: &'static str = "userlist";
 }

@@ -19,14 +19,14 @@ pub struct External {
 pub enum Storage {
     Nfs {
         server: IpAddr,
-        /// The export and the file in it.
+        /// Path of the NFS export and of the file in it.
         path: String,
     },
     Iscsi {
         portal: SocketAddr,
         target: String,
         lun: u32,
-        /// The CHAP credentials of this side.
+        /// CHAP credentials by which this machine logs in.
         login: Option<Login>,
     },
     Rbd {

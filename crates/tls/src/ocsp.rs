@@ -37,7 +37,8 @@ pub enum OcspStatus {
     Revoked,
 }
 
-/// The certificate of a response: the input of the hashes in a CertID.
+/// The certificate that a response is about: the data from which the hashes in a CertID are
+/// computed.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// Serial number, content of the INTEGER.
@@ -115,8 +116,8 @@ impl Response {
 pub fn certificate_id(about: &Subject<'_>) -> Vec<u8> {
     let hash = |bytes: &[u8]| digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
     let value = |tag: u8, bytes: &[u8]| {
-        // The length fits in one byte, because all of it is far below 128 bytes: two hashes and a
-        // serial number of 21 bytes.
+        // The length fits into one byte, because the whole is far below 128 bytes: two hashes and
+        // a serial number of 21 bytes.
         let mut whole = vec![tag, bytes.len().min(0x7f) as u8];
         whole.extend(bytes);
         whole

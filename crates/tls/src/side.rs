@@ -60,8 +60,8 @@ fn counted<S: AsyncTransport + 'static>(wire: S) -> BoxedWire {
     })
 }
 
-/// Makes the handshake with a server over `stream`. No SNI is sent; `verifyhost` is verified. The
-/// caller sets the time limit.
+/// Performs the handshake with a server over `stream`. No SNI is sent; `verifyhost` is verified.
+/// The caller must set a timeout.
 ///
 /// # Errors
 /// An error of the connection, or of rustls.
@@ -73,7 +73,7 @@ where
     Ok(counted(made.await?))
 }
 
-/// Makes the handshake with a client over `stream`. The caller sets the time limit.
+/// Performs the handshake with a client over `stream`. The caller must set a timeout.
 ///
 /// # Errors
 /// An error of the connection, an error of rustls, or that there is no certificate for the client.
@@ -103,7 +103,7 @@ where
 /// First byte of the numbers of TLS 1.3 suites, which no other version uses.
 const TLS13_SUITES: u16 = 0x13;
 
-/// Makes the handshake with a server over a blocking socket, within its timeouts.
+/// Performs the handshake with a server over a blocking socket, within the timeouts of the socket.
 ///
 /// # Errors
 /// An error of the connection, or of rustls.

@@ -42,7 +42,7 @@ pub(crate) const SCHEMES: &[SignatureScheme] = &[
     SignatureScheme::RSA_PSS_SHA256,
 ];
 
-/// Returns the first name of the certificate that a client with this SNI gets.
+/// Returns the first host name of the certificate that a client with this SNI gets.
 pub fn shown(acceptor: &Acceptor, name: &str) -> Option<String> {
     let offer = CertificateCriteria {
         server_name: (!name.is_empty()).then_some(name.as_bytes()),

@@ -101,7 +101,7 @@ where
     }
 }
 
-/// Makes both ends of a TLS connection. The first is the client's.
+/// Establishes a TLS connection and returns both ends, the client's first.
 async fn established(
     configs: &Configs,
 ) -> ((ConnectionTransport, Info), (ConnectionTransport, Info)) {

@@ -21,7 +21,7 @@ type SectionLines = Vec<String>;
 #[derive(Debug, Default)]
 struct NodesDraft(SectionLines);
 
-/// The part with further lines in it, and its own section.
+/// The part that adds lines to the section of the other part, and has a section of its own.
 #[derive(Debug, Default)]
 struct FencingDraft(SectionLines);
 

@@ -158,7 +158,8 @@ pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: Head
         .counters
         .current_shard()
         .count(Tally::RequestErrors);
-    // Data that the parser has stored of an invalid request must not appear in the log as a request.
+    // Data that the parser has stored of an invalid request must not appear in the log as a
+    // request.
     stream.request.clear();
     let page = error_page(stream, status);
     send::send(client, stream, page, false).await;

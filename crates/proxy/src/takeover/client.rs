@@ -27,7 +27,8 @@ const PAIR_HELLO: &[u8] = &[0, 0];
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TakeoverSource {
     Path(PathBuf),
-    /// The statistics socket of the process has this name in the abstract namespace, padded to the full length.
+    /// The statistics socket of the process has this name in the abstract namespace, padded to the
+    /// full length.
     Abstract(Vec<u8>),
     /// An end of a socket pair; the process accepts connections over the other end.
     Pair(RawFd),

@@ -18,8 +18,8 @@ pub struct Listed<T> {
     pub supported: Arc<[T]>,
 }
 
-/// Versions, ciphers, groups and signature algorithms of one side. None: the supported ones of
-/// rustls, in its order.
+/// Versions, ciphers, groups and signature algorithms of one side of a connection. None stands for
+/// those that rustls supports, in its order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Parameters {
     pub versions: SpokenVersions,
