@@ -167,8 +167,8 @@ impl NamedAddress {
     }
 }
 
-/// Data that parts exchange during a load: exported names, references to them, and the addresses that
-/// all sections name.
+/// Data that parts exchange during a load: exported names, references to them, and the addresses
+/// that all sections name.
 #[derive(Debug, Default)]
 pub struct Exchange {
     exports: Vec<Export>,

@@ -27,7 +27,7 @@ struct Row<'a> {
 }
 
 /// Formats a file. `begins` receives the first word of each line, and whether the line is indented,
-/// and returns whether the line begins a section (`Outline::begins`). Formatting a
+/// and returns whether the line begins a section (`Outline::begins_section`). Formatting a
 /// formatted file changes nothing.
 pub fn format(text: &[u8], mut begins: impl FnMut(&str, bool) -> bool) -> Vec<u8> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);

@@ -57,8 +57,8 @@ impl ClientPermit {
         })
     }
 
-    /// Takes the slots regardless of the limits, for a connection that was still in the kernel's queue
-    /// when its listener stopped accepting.
+    /// Takes the slots regardless of the limits, for a connection that was still in the kernel's
+    /// queue when its listener stopped accepting.
     pub fn beyond_limits(runtime: &'static Runtime, frontend: &Proxy) -> ClientPermit {
         frontend.state.frontend.sessions.increment();
         runtime.connections.increment();

@@ -52,7 +52,7 @@ impl<'c> From<String> for ColumnValue<'c> {
 pub struct Moment {
     /// Time for states ([`model::state::now_ms`]).
     pub state_ms: u64,
-    /// Time for rates (`model::thread::ProcessSnapshot::now_ms`).
+    /// Time for rates (`model::thread::ProcessState::now_ms`).
     pub rate_ms: u64,
     /// Connection limit of the process, which applies to a frontend without `maxconn`.
     pub connections_max: u32,

@@ -24,7 +24,7 @@ use std::time::Duration;
 /// together. Up to this size a copy is cheaper than a second buffer for the kernel.
 const COPY_MAX: usize = 8192;
 
-/// Number of chunks whose decoding costs a task one unit of its budget (`reactor::charge`).
+/// Number of chunks whose decoding costs a task one unit of its budget (`reactor::charge_budget`).
 const CHUNKS_A_UNIT: usize = 4;
 const DECODED_A_UNIT: usize = 256;
 /// Number of bytes whose inspection, chunk by chunk, costs one unit of the budget.
