@@ -72,7 +72,8 @@ enum CloseMode {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum InputProgress {
     All,
-    /// The budget of the poll is used up. The task is queued again.
+    /// Part of the input is processed. The budget of the poll is used up, and the task is queued
+    /// again.
     Some,
     Ended(CloseMode),
 }
@@ -129,7 +130,7 @@ impl<'t> Driver<'t> {
                 .unwrap_or(Ok(())),
         };
         self.input = None;
-        // The users of the streams finish and count by themselves.
+        // Wait until the users of all streams have finished; each does its own counting.
         poll_fn(|context| {
             self.shared.attach(context);
             match self.shared.inner.borrow().streams.open {

@@ -91,7 +91,7 @@ struct Writers {
 pub(super) struct ConnectionProgress {
     has_settings: bool,
     pub(super) half_closed: bool,
-    /// True once streams are no longer opened, by a local decision or one of the peer.
+    /// True once no further streams are opened, because this side or the peer has decided so.
     pub(super) closing: bool,
     /// Set when a rule ends the connection at once: true without a message, false with a GOAWAY.
     pub(super) killed: Option<bool>,
@@ -483,8 +483,8 @@ impl MuxState {
         slot.grant = slot.grant.saturating_sub(bytes as u32);
     }
 
-    /// Queues a stream until it may write. Returns whether there would be space if others were not
-    /// waiting; then the driver must check whose turn it is.
+    /// Queues a stream until it may write. Returns whether there would be space for it if no other
+    /// stream were waiting; in this case the driver must call `grant_writers`.
     pub(super) fn wait_to_write(&mut self, at: u32, context: &Context<'_>) -> bool {
         let slot = &mut self.streams.slots[at as usize];
         slot.wait(Interest::WRITE, context);
@@ -498,8 +498,8 @@ impl MuxState {
             > 0
     }
 
-    /// Grants turns to the writers that have waited longest, as far as there is space. Returns true
-    /// if it must be called again after their turn.
+    /// Allows the writers that have waited longest to write, as far as there is space. Returns true
+    /// if it must be called again after these writers have run.
     pub(super) fn grant_writers(&mut self) -> bool {
         if self.writers.waiters.is_empty() {
             return false;

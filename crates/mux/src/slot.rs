@@ -77,7 +77,7 @@ pub(super) struct StreamSlot {
     pub(super) received_end: bool,
     pub(super) sent_end: bool,
     pub(super) waits: bool,
-    /// Number of bytes that the stream may write although others wait.
+    /// Number of bytes that the stream may write although other streams wait to write.
     pub(super) grant: u32,
     pub(super) gone: Option<Gone>,
     pub(super) received: Received,

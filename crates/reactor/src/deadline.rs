@@ -17,7 +17,7 @@ use std::time::Duration;
 #[error("the deadline has passed")]
 pub struct Elapsed;
 
-/// Returns the instant that many milliseconds from now; `None` without a limit.
+/// Returns the instant `limit_ms` milliseconds from now; `None` without a limit.
 #[inline]
 pub fn after(limit_ms: Option<u32>) -> Option<Instant> {
     limit_ms.map(|ms| now() + Duration::from_millis(u64::from(ms)))
@@ -93,8 +93,8 @@ impl Future for Sleep {
     }
 }
 
-/// Lets the other ready tasks run first when there are many (`executor::has_many_ready_tasks`). For a task
-/// that has read that many bytes and is about to write.
+/// Lets the other ready tasks run first when there are many (`executor::has_many_ready_tasks`). For
+/// a task that has read `read` bytes and is about to write.
 pub async fn yield_to_ready_tasks(read: usize) {
     if executor::has_many_ready_tasks(read) {
         yield_now().await;

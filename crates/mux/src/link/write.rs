@@ -38,7 +38,7 @@ pub async fn write_all(
     write_before(socket, data, false, limit).await
 }
 
-/// As [`write_all`]; `more` announces that other bytes follow at once.
+/// Does the same as [`write_all`]. `more` announces that other bytes follow at once.
 async fn write_before(
     socket: &ConnectionTransport,
     mut data: &[u8],

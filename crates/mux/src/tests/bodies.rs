@@ -161,7 +161,8 @@ fn what_nobody_reads_is_bounded_by_the_windows_and_given_back_at_the_end() {
             }
             assert!(sent <= 65_535, "{sent} bytes went out");
         }
-        // After the loss of a hundred windows the connection's window is still complete.
+        // A hundred streams have lost all of their windows, but the window of the connection is
+        // still complete.
         let stream = mux.open().unwrap();
         let message = request(b"POST", "/echo");
         stream
