@@ -15,7 +15,7 @@ pub struct ReceivedLine {
 
 #[derive(Debug, Default)]
 pub struct LogState {
-    /// Step that is being logged; None before the first.
+    /// Step that is being logged; None before the first step.
     pub step: Cell<Option<StreamLogStep>>,
     /// Log level that a rule set; None is `info`, Some(None) is silent.
     pub level: Option<Option<u8>>,

@@ -20,7 +20,7 @@ pub enum RequestCookie {
     Expired,
     /// `O`: the cookie is too old.
     Old,
-    /// `U`: something else chose the server.
+    /// `U`: the server was chosen by other means than the cookie.
     Unused,
 }
 

@@ -104,7 +104,7 @@ fn checkcache_blocks_answers_that_would_share_their_cookie() {
         assert_eq!(bed.end(), "200 --");
     }
     bed.counts("back/s", "dresp", "dresp=1");
-    // Two fixtures would wait for each other.
+    // Another fixture would wait until this one is dropped.
     drop(bed);
     // `nocache` marks the response first.
     let lines =
@@ -119,7 +119,7 @@ fn checkcache_blocks_answers_that_would_share_their_cookie() {
 #[test]
 fn a_proxy_connection_header_is_followed_where_the_option_says_so() {
     if against_haproxy() {
-        // 2.6 reads the option and does nothing.
+        // HAProxy 2.6 reads the option and does nothing.
         return;
     }
     let origin = ScriptedOrigin::echo();
@@ -165,7 +165,7 @@ fn a_buffered_request_is_asked_for_and_reaches_no_server_before_it_is_whole() {
         (bed.end(), bed.end()),
         ("200 --".to_owned(), "408 cR".to_owned())
     );
-    // HAProxy 2.6 says nothing to it; later ones answer, too.
+    // HAProxy 2.6 sends nothing in reply; later versions answer, too.
     if !against_haproxy() {
         let mut gone = bed.client();
         gone.send(format!("{post}\r\nhe"));
@@ -245,7 +245,7 @@ fn log_format_of_errors_is_for_inputs_that_are_no_requests_and_every_request_has
 fn independent_streams_times_both_directions_of_a_side() {
     undisturbed(|| {
         let origin = ScriptedOrigin::new(|mut peer, _| {
-            // Sends all the time, as a ticker does, and is never answered.
+            // The client sends all the time, as a ticker does, and is never answered.
             while peer.try_send("tick") {
                 pause(50);
             }
@@ -280,7 +280,7 @@ fn a_connection_to_a_server_carries_as_many_requests_as_max_reuse_says() {
         for _ in 0..6 {
             assert!(client.ask(GET).starts_with("200 "));
         }
-        // 2.6 does not count the requests that one client sends on a connection.
+        // HAProxy 2.6 does not count the requests that one client sends on a connection.
         let same = !against_haproxy() || options != "max-reuse 1";
         assert!(
             !same || origin.accepted() == connections,
@@ -295,7 +295,6 @@ fn idle_connections_to_servers_are_kept_as_the_share_of_files_allows() {
     if against_haproxy() {
         return;
     }
-    // Any process has more than no files open.
     for (tune, connections) in [("tune.pool-low-fd-ratio 100", 1), ("", 1)] {
         let origin = ScriptedOrigin::echo();
         let text = format!(

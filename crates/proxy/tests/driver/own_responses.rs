@@ -192,7 +192,7 @@ fn every_own_response_is_framed_or_closes() {
             }
             for client in CLIENTS {
                 if *phase == "cookie" && client.0 == "POST" {
-                    // No cache keeps the response.
+                    // No cache stores this response.
                     continue;
                 }
                 meets(&bed, phase, client, head, body);

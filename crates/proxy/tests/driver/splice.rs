@@ -143,7 +143,7 @@ fn a_server_that_breaks_off_in_the_middle_ends_the_answer() {
         peer.send(head(2 * LENGTH));
         peer.send(pattern(LENGTH));
         if resets {
-            // Of the request's body nothing is read.
+            // The server reads nothing of the request's body.
             peer.reset();
         }
     });
@@ -207,7 +207,7 @@ fn both_sides_have_their_time_in_the_middle_of_a_large_body() {
     });
 }
 
-/// Sends the pattern from a thread of its own, and closes its side.
+/// Sends the pattern from a separate thread, and closes the sending side.
 fn sends(peer: &Peer) -> std::thread::JoinHandle<()> {
     let mut peer = Peer::new(peer.socket.try_clone().unwrap());
     std::thread::spawn(move || {

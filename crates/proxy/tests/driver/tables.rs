@@ -162,7 +162,7 @@ fn a_server_may_give_the_key_in_its_answer() {
 fn nobody_is_kept_with_a_server_that_wants_nobody() {
     let bed = sticky("stick on req.hdr(user)", "non-stick");
     let servers: Vec<String> = (0..4).map(|_| server_of(&bed, "User: a")).collect();
-    // From the first answer of the other on it is that one.
+    // From the first response of the second server on, all requests go to it.
     assert_eq!(servers[2..], ["two", "two"]);
 }
 
@@ -188,7 +188,7 @@ fn a_change_of_the_file_keeps_what_was_counted() {
     assert_eq!(seen(&bed), "1");
     bed.change(&text("http_req_cnt", 100));
     assert_eq!(seen(&bed), "2");
-    // Another size and other data: entries go over.
+    // The new configuration has another size and other data; the entries are taken over.
     bed.change(&text("gpc0,http_req_cnt,conn_rate(10s)", 5000));
     assert_eq!(seen(&bed), "3");
     let operator = Operator::new(&mut bed);

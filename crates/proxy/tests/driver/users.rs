@@ -59,7 +59,7 @@ fn who_has_the_password_of_a_list_comes_in_whatever_its_hash() {
     ));
     let names: Vec<String> = (0..HASHES.len()).map(|n| format!("u{n}")).collect();
     for name in names.iter().map(String::as_str).chain(["clear"]) {
-        // The second time it is known.
+        // The second request finds the password already verified.
         for _ in 0..2 {
             let right = format!("{name}:secret");
             for (path, wanted) in [("/auth", "202"), ("/group", "202"), ("/redirect", "302")] {
@@ -123,7 +123,7 @@ fn the_statistics_page_has_users_and_administrators_of_a_list() {
         let denied = bed.ask(&of_another);
         assert!(denied.contains("location: /s;st=DENY\r\n"), "{denied}");
         assert!(!csv().contains(",MAINT,"));
-        // The page asks before it kills; a script is not asked.
+        // The page asks for confirmation before it ends sessions; a script is not asked.
         let asked = bed.ask(&sent("root:secret", "s=a&action=shutdown&b=s&ask=1"));
         assert_eq!(status(&asked), "200");
         assert!(asked.contains("<h1>Kill 0 sessions?</h1>"), "{asked}");
@@ -142,7 +142,7 @@ fn the_statistics_page_has_users_and_administrators_of_a_list() {
 fn who_sends_wrong_passwords_by_the_hundreds_holds_up_nobody_else() {
     let _alone = alone();
     if against_haproxy() {
-        // There each of them stops its thread for seconds.
+        // In HAProxy each of these passwords stops its thread for seconds.
         return;
     }
     const GUESSES: usize = 100;
@@ -161,7 +161,8 @@ fn who_sends_wrong_passwords_by_the_hundreds_holds_up_nobody_else() {
             client
         })
         .collect();
-    // Neither those who need no password wait, nor those who were known.
+    // Clients that need no password do not wait, and neither do clients whose password was
+    // verified before.
     assert_eq!(status(&bed.ask(&request("/open", "slow:x"))), "200");
     assert_eq!(status(&bed.ask(&request("/", "good:secret"))), "201");
     let answers: Vec<u16> = guessing.iter_mut().map(|c| c.answer().status).collect();
