@@ -48,7 +48,8 @@ enum ChunkState {
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
     state: ChunkState,
-    /// Size of the current chunk, then the rest of it.
+    /// Size of the current chunk while its size line is read, then the number of its bytes that
+    /// are still to come.
     remaining: u64,
     line_bytes: u32,
     consumed: u64,

@@ -145,8 +145,8 @@ fn clean_te(fields: &mut Fields) {
         while let Some(next) = fields.position(b"te", first + 1) {
             fields.remove_at(next);
         }
-        // The value is one of several, so it is never longer than they were together. If it is
-        // refused nevertheless, the header is removed.
+        // The kept value is one of several, so it is never longer than all of them together. If it
+        // is refused nevertheless, the header is removed.
         if fields.replace_value(first, b"trailers").is_ok() {
             return;
         }

@@ -23,7 +23,7 @@ pub(crate) fn content_length(
         return Ok(None);
     }
     const NAME: &[u8] = b"content-length";
-    // Nearly always a single plain number, which is not changed.
+    // The value is nearly always a single plain number, which is not changed.
     if noted.content_length.count == 1
         && let Some(length) = fields.get(NAME).and_then(plain_number)
     {

@@ -64,7 +64,8 @@ const PAGES: &[ErrorPage] = &[
         "Internal Server Error",
         "An internal server error occurred.",
     ),
-    // The leading full stop is HAProxy's; clients that compare get the same bytes.
+    // The leading full stop is copied from HAProxy: clients that compare the page get the same
+    // bytes.
     page(
         501,
         "Not Implemented",

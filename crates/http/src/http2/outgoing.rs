@@ -144,7 +144,7 @@ pub fn response(
     let status = match (message.status(), extended_connect) {
         (0, _) => return Err(Unsendable::Kind),
         (101, true) => 200,
-        // The request did not ask for this.
+        // The request asked for no upgrade, or for one that only a 101 accepts.
         (101, false) | (200..300, true) => 502,
         (status, _) => status,
     };

@@ -128,8 +128,8 @@ impl Fields {
         self.limit.saturating_sub(self.live)
     }
 
-    /// Returns how many bytes can still be added once the first line has these bytes more and
-    /// those bytes less.
+    /// Returns how many bytes can still be added once the first line has grown by `more` bytes and
+    /// shrunk by `less` bytes.
     pub(super) fn free_bytes_after(&self, more: usize, less: usize) -> usize {
         self.limit
             .saturating_sub((self.live + more).saturating_sub(less))
