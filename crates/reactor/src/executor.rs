@@ -187,7 +187,7 @@ pub(super) struct Core {
     starved: Cell<bool>,
     earliest_deadline: Cell<Instant>,
     stopping: Cell<bool>,
-    /// Decides whether the event loop may end by itself; set by `end_when`.
+    /// Decides whether the event loop may end by itself; set by [`set_end_condition`].
     may_end: Cell<Option<fn() -> bool>>,
 }
 

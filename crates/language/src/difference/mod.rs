@@ -69,7 +69,8 @@ impl<'a> Vocabulary<'a> {
         })
     }
 
-    /// The same for one text. The vocabulary of a configuration knows its texts already.
+    /// Returns the vocabulary with which to mask one text. The vocabulary of a configuration knows
+    /// its texts already.
     fn for_text(&self, text: &[u8]) -> Cow<'_, Vocabulary<'a>> {
         if self.uses.is_empty() {
             self.for_texts([text])

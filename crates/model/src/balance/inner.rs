@@ -201,7 +201,7 @@ impl AlgorithmState {
             // others.
             side.clock + step / 2
         } else {
-            // The rest of its lap is scaled to the new weight.
+            // The rest of the server's current lap is scaled to the new weight.
             let left = side.heap.key(at).0.saturating_sub(side.clock);
             let left = u128::from(left) * u128::from(was.weight) / u128::from(now.weight);
             side.clock + (left as u64).min(step)

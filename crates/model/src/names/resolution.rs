@@ -53,7 +53,7 @@ pub enum ResolutionStatus {
     NoSuchName,
     Refused,
     Timeout,
-    /// Another error, or a name without records.
+    /// An error for which there is no other variant, or a name without records.
     Other,
 }
 

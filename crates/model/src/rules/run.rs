@@ -215,7 +215,8 @@ pub fn tcp_connection(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
     connection(session, |proxy| &proxy.tcp_connection)
 }
 
-/// Evaluates the rules of `tcp-request session`, likewise.
+/// Evaluates the rules of `tcp-request session`. Also returns the settings that they change for
+/// the connection.
 pub fn tcp_session(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
     connection(session, |proxy| &proxy.tcp_session)
 }

@@ -101,9 +101,9 @@ pub struct BackendReport {
 pub struct LineupChange {
     pub active: u32,
     pub backup: u32,
-    /// The last usable server was lost.
+    /// True if the last usable server was lost.
     pub went_down: bool,
-    /// The first usable server was gained.
+    /// True if the first usable server was gained.
     pub came_up: bool,
 }
 

@@ -37,7 +37,7 @@ pub struct ProcessState {
 #[derive(Debug, Default)]
 pub struct ShutdownProgress {
     pub stopping: AtomicBool,
-    /// Another process accepts from the same listeners.
+    /// True once another process accepts from the same listeners.
     pub has_successor: AtomicBool,
     /// Start of the shutdown, in the time of [`ProcessState::now_ms`].
     pub stopping_at_ms: AtomicU64,

@@ -164,7 +164,7 @@ fn lengths_that_lie_are_refused() {
     for packet in ALL {
         for length in 0..packet.len() {
             assert_eq!(read(&packet[..length]), Ok(None));
-            // The same with a matching length in the header.
+            // The same packet with a matching length in its header.
             if length >= 8 {
                 let mut cut = packet[..length].to_vec();
                 cut[4] = u8::try_from(length).unwrap();

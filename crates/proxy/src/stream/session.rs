@@ -426,11 +426,11 @@ pub(super) async fn http2(client: &mut Client) {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Coming {
     Request,
-    /// There is a newer configuration, which contains the listener.
+    /// A newer configuration is in service, and contains the listener.
     Configuration,
     /// The process started to stop, which shortens the wait.
     Leave,
-    /// There is a newer configuration, under which the client might not be admitted.
+    /// A newer configuration is in service, under which the client might not be admitted.
     Close,
 }
 

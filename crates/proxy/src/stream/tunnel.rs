@@ -20,7 +20,7 @@ pub struct Half {
     pub buffer: Option<Buffer>,
     /// Replaces the buffer while bytes are in the pipe.
     pipe: Option<Pipe>,
-    /// The last read was large, so further data goes through a pipe.
+    /// True if the last read was large, so that further data goes through a pipe.
     streaming: bool,
     pub ended: bool,
     shut: bool,

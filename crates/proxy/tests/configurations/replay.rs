@@ -16,7 +16,7 @@ const MUTANTS: u64 = 300;
 /// Returns the lines of a loaded configuration, sorted: two configurations are equal if these are.
 fn tree(loaded: &Loaded) -> Vec<String> {
     let text = format!("{:#?}", loaded.config);
-    // Each state has a number of its own in the process.
+    // Each state has its own number in the process.
     let of_tree = |line: &&str| !line.trim_start().starts_with("uid: ");
     let lines = text.lines().filter(of_tree);
     let mut lines: Vec<String> = lines.map(str::to_owned).collect();

@@ -413,7 +413,7 @@ fn limits_and_rates_of_a_frontend_follow_at_once() {
     if against_haproxy() {
         return;
     }
-    // The first connection is idle for as long as the machine is busy with others.
+    // The first connection may be idle for as long as the machine is busy with other tests.
     let says = |what, most| says(what, &format!(" timeout client 10m\n maxconn {most}\n"));
     let mut bed = ProxyFixture::new(&says("one", 1));
     let mut first = bed.client();
@@ -427,7 +427,7 @@ fn limits_and_rates_of_a_frontend_follow_at_once() {
     assert_eq!(first.ask(GET), "200 two");
 }
 
-/// Clients that send requests continuously, each on a thread of its own.
+/// Clients that send requests continuously, each on its own thread.
 struct ClientLoad {
     stop: Arc<AtomicBool>,
     clients: Vec<std::thread::JoinHandle<()>>,

@@ -103,7 +103,7 @@ fn told(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Option<String> {
         GOAWAY => Some(format!("goaway {}", code(&payload[4..]))),
         RST_STREAM => Some(format!("reset {stream} {}", code(payload))),
         PING if flags & 1 == 1 => Some("pong".to_owned()),
-        // The first field of an answer: 200 stands in HPACK's own table.
+        // 0x88 as the first field of a response is the 200 of HPACK's static table.
         HEADERS if payload[0] == 0x88 => Some(format!("answer {stream}")),
         HEADERS => Some(format!("refusal {stream}")),
         _ => None,

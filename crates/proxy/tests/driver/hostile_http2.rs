@@ -330,7 +330,8 @@ fn a_hundred_large_answers_without_a_window_hold_a_bound() {
             let origin = origin(&Gate::default());
             let bed = ProxyFixture::new(&text(&origin));
             beside(&bed, || ());
-            // No window for streams; and one for everything, but nobody reads.
+            // First the streams have no window; then everything has a window, but the client does
+            // not read.
             for window in [0_u32, 0x7fff_ffff] {
                 let before = living::bytes();
                 let mut client = Raw::new(bed.client_of(2));

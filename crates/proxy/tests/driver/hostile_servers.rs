@@ -703,7 +703,7 @@ fn random_frames_in_both_roles_break_nothing_and_leave_nothing() {
                 let mut raw = Raw::client(bed.client_of(port));
                 play(&mut raw, &mut random, true);
                 drop(raw);
-                // A server that is wild needs one who asks.
+                // A misbehaving server needs a client that sends requests.
                 let mut old = bed.client_of(1);
                 old.try_send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
                 old.half_close();

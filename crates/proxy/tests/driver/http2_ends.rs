@@ -226,7 +226,7 @@ fn websockets_have_the_version_that_ws_says() {
     socket.send(WEB_SOCKET);
     assert!(socket.head().unwrap().starts_with("HTTP/1.1 101"));
     assert_eq!(socket.exactly(5), b"hello");
-    // Others go on as before.
+    // Other requests are served as before.
     assert_eq!(client.ask(plain), "200 two");
     assert_eq!(origin.accepted(), 2);
 }

@@ -9,7 +9,7 @@ const BODY: &str = "<html>failed</html>\n";
 
 /// Response files: the head without its empty line, and the body.
 const FILES: &[(&str, &str)] = &[
-    // As Debian delivers them.
+    // This file has the form in which Debian delivers it.
     (
         "HTTP/1.0 502 Bad Gateway\r\nCache-Control: no-cache\r\nConnection: close\r\nContent-Type: text/html",
         BODY,

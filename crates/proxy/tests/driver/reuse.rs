@@ -262,7 +262,7 @@ fn a_request_on_a_kept_connection_of_a_server_that_stops_goes_to_another_one() {
     ));
     let mut client = bed.client();
     assert_eq!(client.ask(GET), "200 s");
-    // Nobody listens there any more.
+    // Nothing listens on that port any longer.
     drop(stopping);
     assert_eq!(client.ask(GET), "200 0: GET /a ");
 }

@@ -33,7 +33,7 @@ pub(crate) struct Lifecycle {
     pub configured: bool,
     /// The backend counts the server among its usable ones.
     pub counted: bool,
-    /// The first file was applied. From then on, events count as changes.
+    /// True once the first configuration file was applied. From then on, events count as changes.
     pub begun: bool,
     pub retired: bool,
 }
