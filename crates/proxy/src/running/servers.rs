@@ -12,8 +12,8 @@ use std::sync::Arc;
 const VERSIONS_MAX: usize = 4096;
 
 impl Runtime {
-    /// Edits a copy of the newest configuration and installs it. `change` returns the backend
-    /// whose servers it has changed. Must be called on a thread that may block.
+    /// Edits a copy of the newest configuration and installs it. `edit` returns the backend whose
+    /// servers it has changed. Must be called on a thread that may block.
     ///
     /// # Errors
     ///

@@ -79,7 +79,8 @@ pub fn libraries(_: &Context, _: &mut Session, _: &[&str]) -> String {
         if info.dlpi_phdr.is_null() || info.dlpi_name.is_null() || found.len() >= LIBRARIES_MAX {
             return 0;
         }
-        // SAFETY: as above.
+        // SAFETY: the loader gives a valid object, whose headers and name live as long as it is
+        // loaded; neither pointer is null.
         let (headers, name) = unsafe {
             let count = usize::from(info.dlpi_phnum);
             let headers = std::slice::from_raw_parts(info.dlpi_phdr, count);
