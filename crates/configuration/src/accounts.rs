@@ -1,4 +1,5 @@
-//! Users that the sections of one part define, for authentication by another part.
+//! Defines the users and groups that a section of one part of the platform exports, so that
+//! another part can authenticate them.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,6 @@ pub enum Password {
 }
 
 impl Accounts {
-    /// The kind of these lists, for references to one.
+    /// Kind of these lists, under which they are exported and referred to.
     pub const KIND: &'static str = "userlist";
 }

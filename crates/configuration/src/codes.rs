@@ -1,4 +1,5 @@
-//! Codes of errors in a file that do not depend on the part that its sections belong to.
+//! Defines the codes of configuration errors that do not depend on the part of the platform to
+//! which a section belongs.
 
 language::codes! {
     NO_SECTION = "E0104", "line outside of a section",

@@ -1,4 +1,5 @@
-//! The address of the web console from its section, for links on pages of other parts.
+//! Holds the address of the web console, which its section exports so that other parts of the
+//! platform can link to the console.
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;

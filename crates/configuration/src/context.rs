@@ -1,4 +1,5 @@
-//! The context in which every line of a configuration is built, whatever its part.
+//! Holds the state of a load in which every line is built, whatever part of the platform its
+//! section belongs to: files, diagnostics, environment, options.
 
 use crate::node::Nodes;
 use crate::options::LoadOptions;
@@ -7,7 +8,7 @@ use crate::sections::{SectionKeywords, Sections};
 use language::render;
 use language::{Code, Diagnostic, Diagnostics, Environment, Severity, SourceMap, Span};
 
-/// Maximum errors of a file for which similar names are searched.
+/// Number of errors from which on no similar names are searched for.
 const SUGGESTED_MAX: usize = 100;
 
 /// A load in progress: its files, options, and diagnostics so far.
@@ -20,7 +21,7 @@ pub struct Context {
     pub sections: Vec<&'static Sections>,
     pub options: LoadOptions,
     pub outside: Outside,
-    /// The nodes that the files are for, if anything in them depends on it.
+    /// The nodes to which the files apply, if anything in the files depends on the node.
     pub nodes: Nodes,
 }
 
@@ -39,14 +40,14 @@ impl Context {
         sections.flat_map(move |one| one.line_words_in(section))
     }
 
-    /// Returns whether the version was accepted earlier, perhaps by a program with fewer checks.
-    /// The role knows this, too, when it builds the configuration again.
+    /// Returns whether this configuration was accepted earlier, perhaps by an older program with
+    /// fewer checks. The process that builds the configuration again knows this, too.
     pub fn is_accepted(&self) -> bool {
         self.options.is_accepted() || self.outside.is_accepted()
     }
 
-    /// Takes a diagnostic in. An error that refuses only new versions is a warning in a version
-    /// that was accepted earlier.
+    /// Stores a diagnostic. In a configuration that was accepted earlier, an error that refuses
+    /// only new configurations becomes a warning.
     pub fn report(&mut self, mut diagnostic: Diagnostic) {
         if diagnostic.severity == Severity::Diag && !self.options.diag {
             return;

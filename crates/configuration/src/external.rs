@@ -1,5 +1,5 @@
-//! A volume whose copies are managed by an external storage system: read by one part, and opened by
-//! another.
+//! Describes a volume whose copies an external storage system manages (NFS, iSCSI, Ceph): the
+//! part of the platform for volumes reads it, and the part for virtual machines opens it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,14 +19,14 @@ pub struct External {
 pub enum Storage {
     Nfs {
         server: IpAddr,
-        /// The export and the file in it.
+        /// Path of the NFS export and of the file in it.
         path: String,
     },
     Iscsi {
         portal: SocketAddr,
         target: String,
         lun: u32,
-        /// The CHAP credentials of this side.
+        /// CHAP credentials by which this machine logs in.
         login: Option<Login>,
     },
     Rbd {

@@ -1,5 +1,5 @@
-//! Reads configuration files and directories from the command line, without interpreting the
-//! content.
+//! Reads the configuration files and directories that the command line names, without
+//! interpreting them.
 
 use language::reason;
 use std::io::{self, Read};
@@ -30,7 +30,8 @@ fn join_paths(paths: &[PathBuf]) -> String {
 /// A file: its name as given by the user, and its bytes.
 pub type NamedFile = (String, Vec<u8>);
 
-/// Reads all files; from a directory, those whose names end with `.cfg`, in alphabetical order.
+/// Reads all files. Of a directory, reads the files whose names end with `.cfg`, in alphabetical
+/// order.
 ///
 /// # Errors
 /// A file or directory cannot be read.
@@ -44,7 +45,7 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
     Ok(files)
 }
 
-/// Does the same as [`read_all`], but requires at least one file.
+/// Variant of [`read_all`] that requires at least one file.
 ///
 /// # Errors
 /// A file or directory cannot be read, or there is no file.
@@ -59,7 +60,7 @@ pub fn read_some(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
     }
 }
 
-/// Returns whether all paths are directories without a file that would be read.
+/// Returns whether all paths are directories without a `.cfg` file.
 pub fn are_empty(paths: &[PathBuf]) -> bool {
     paths
         .iter()

@@ -1,8 +1,9 @@
-//! Loads configuration files, whatever part of the program their sections belong to: the files of
-//! the command line, their lines, each passed to the part of its section, all queries of a load to
-//! its environment, and the recording of a load, from which it can be repeated elsewhere.
+//! Loads configuration files, whatever part of the platform (proxy, volumes, virtual machines, …)
+//! their sections belong to: passes each line to the part of its section, makes all queries of
+//! the load to the system, and records the load, so that it can be repeated in another process.
 //!
-//! This crate knows no process, no part, and only the keyword `on`, which precedes any other.
+//! This crate knows no process and no part of the platform, and only one keyword: `on`, which
+//! precedes any other.
 
 mod accounts;
 pub mod codes;

@@ -1,4 +1,5 @@
-//! Loads files line by line: each line is passed to the part of its section.
+//! Loads configuration files line by line: passes each line to the part of the platform to which
+//! its section belongs.
 
 use crate::codes;
 use crate::context::Context;
@@ -21,16 +22,16 @@ use std::net::{IpAddr, SocketAddr};
 pub struct Loaded {
     built: Vec<(&'static str, Box<dyn Any>)>,
     pub sources: SourceMap,
-    /// The diagnostics. If there is an error, nothing that was built is valid.
+    /// The diagnostics. If one of them is an error, the built configurations are invalid.
     pub diagnostics: Diagnostics,
-    /// The variables after the last line, except those that no line names.
+    /// The variables after the last line; variables that no line names are left out.
     pub environment: Environment,
     /// The inputs of the load, so that it can be repeated elsewhere.
     pub recording: Recording,
 }
 
 impl Loaded {
-    /// Takes the built configurations of the parts with a role.
+    /// Takes the built configurations of the parts that run in a process of their own.
     pub fn take_role_configurations(
         &mut self,
         parts: &[&'static ConfigurationPart],
@@ -53,8 +54,9 @@ impl Loaded {
     }
 }
 
-/// Loads a recording without answers; `outside` answers the queries. Parts finish in their order: a
-/// part that imports comes after those that export. Sections of other parts are ignored.
+/// Loads files; `outside` answers the queries of the load, which are recorded. The parts finish in
+/// their order: a part that refers to names comes after those that export them. Sections of parts
+/// that are not in `parts` are ignored.
 pub fn load(
     parts: &[&'static ConfigurationPart],
     mut recording: Recording,
@@ -64,7 +66,7 @@ pub fn load(
     let nodes = nodes::find(parts, &recording, &mut outside);
     let options = recording.options.clone();
     let mut read = read(parts, &recording, options, outside, nodes.clone());
-    // The recorded load has already reported these.
+    // A replay does not repeat what the recorded load has already reported.
     if !is_replay {
         check_other_nodes(parts, &recording, &nodes, &mut read.context);
     }
@@ -88,9 +90,8 @@ pub fn load(
     }
 }
 
-/// Repeats a load that was done elsewhere or earlier: the same configurations of these parts and
-/// the same diagnostics. The system is not queried; a query that the recording does not answer is
-/// an error.
+/// Repeats a load from its recording, with the same configurations and the same diagnostics. The
+/// system is not queried; a query that the recording does not answer is an error.
 pub fn replay(parts: &[&'static ConfigurationPart], mut recording: Recording) -> Loaded {
     let answers = recording.take_answers();
     load(parts, recording, Outside::recorded(answers))
@@ -109,7 +110,7 @@ fn report_unanswered(context: &mut Context) {
     }
 }
 
-/// The result of reading the files once, for one node.
+/// Result of reading the files for one node.
 struct Read {
     context: Context,
     built: Vec<(&'static str, Box<dyn Any>)>,
@@ -156,7 +157,7 @@ fn read(
         if drafts.iter().any(|draft| draft.is_old_file(context)) {
             reader.is_old();
         }
-        // A file of another kind soon reaches this limit.
+        // A file that is not a configuration soon reaches this limit.
         if context.diagnostics.errors() >= DIAGNOSTICS_MAX {
             break;
         }
@@ -180,8 +181,8 @@ fn read(
     }
 }
 
-/// Reads the files for each other node that their lines name. Errors in those lines are reported;
-/// files and addresses that are missing on this machine are not.
+/// Reads the files again for each other node that their lines name. Errors in those lines are
+/// reported, but not files and addresses that are missing on this machine.
 fn check_other_nodes(
     parts: &[&'static ConfigurationPart],
     recording: &Recording,
@@ -220,7 +221,7 @@ fn check_other_nodes(
 enum Within {
     None,
     Part(usize),
-    /// In a section that no part builds, or whose name is misspelt.
+    /// In a section that belongs to none of the loaded parts, or whose name is misspelt.
     Foreign,
 }
 
@@ -231,12 +232,12 @@ struct Reading<'p> {
     drafts: Vec<Box<dyn PartDraft>>,
     context: Context,
     within: Within,
-    /// A line before the first section was reported.
+    /// A line before the first section was already reported.
     out_of_section_told: bool,
     other_node_addresses: Vec<NamedAddress>,
 }
 
-/// Returns the literal addresses of a line, also with a port or a prefix, whatever its keyword.
+/// Returns the IP addresses in a line, also those with a port or a prefix, whatever the keyword.
 fn addresses_on(line: &ConfigLine) -> impl Iterator<Item = NamedAddress> + '_ {
     let literal = |text: &str| -> Option<IpAddr> {
         let socket = text.parse::<SocketAddr>().map(|address| address.ip());
@@ -259,7 +260,7 @@ impl Reading<'_> {
             reader.section(line.word(1).map_or(first.text(), |name| name.text()));
             return self.begin_section(line);
         }
-        // The lexical error was reported; the rest of the line is uncertain.
+        // The lexical error was already reported, and the rest of the line is uncertain.
         if reader.recovered() {
             return;
         }
@@ -284,8 +285,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Passes a line to its part: that of the section, or the one that has lines with this word in
-    /// it.
+    /// Passes a line to a part: the one of the section, or another one that adds lines with this
+    /// first word to the section.
     fn pass_line(&mut self, owner: usize, place: Option<&str>, line: &ConfigLine) {
         let word = line.words.first().map_or("", |word| word.str());
         let is_of = |part: &&'static ConfigurationPart| {
@@ -303,7 +304,7 @@ impl Reading<'_> {
             return;
         };
         self.drafts[at].section(&mut self.context, head);
-        // A section line that its own part refuses begins no section.
+        // If the part refuses the line that begins a section, the section does not begin.
         let Some(place) = self.drafts[at].current_section() else {
             return;
         };
@@ -329,13 +330,13 @@ impl Reading<'_> {
         others.map(|(at, _)| at).collect()
     }
 
-    /// Handles a line before any section. A misspelt section counts as one, so that its lines are
-    /// not reported.
+    /// Handles a line before any section. If it looks like a misspelt section, the following lines
+    /// are not reported.
     fn out_of_section(&mut self, line: &ConfigLine) {
         let word = &line.words[0];
         let near = suggest::nearest(&word.text(), self.context.words.names());
         let near = near.map(str::to_owned);
-        // The following lines have the same cause.
+        // The following lines would be reported for the same reason.
         if near.is_none() && std::mem::replace(&mut self.out_of_section_told, true) {
             return;
         }
@@ -357,7 +358,7 @@ impl Reading<'_> {
     }
 }
 
-/// First words that identify a keepalived configuration.
+/// First words by which a keepalived configuration is recognized.
 const KEEPALIVED: &[&str] = &[
     "!",
     "global_defs",

@@ -1,4 +1,5 @@
-//! The machines that files apply to, and which of them is this one.
+//! Finds out which machines (nodes) the configuration files apply to, and which of them is this
+//! one.
 
 use crate::codes;
 use crate::external::External;
@@ -6,7 +7,7 @@ use language::{Diagnostic, suggest};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// A machine that the files apply to, from its section.
+/// A machine to which the files apply, as its `node` section describes it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ConfiguredNode {
     /// The name of the node; `None` for the name of the machine.
@@ -15,12 +16,12 @@ pub struct ConfiguredNode {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Reason why a machine is a configured node.
+/// Reason why a machine is considered a configured node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeMatch {
-    /// The node is spelled exactly as the machine.
+    /// The name of the node is exactly the host name of the machine.
     ExactName,
-    /// This name or `hostname` of the node refers to the machine.
+    /// The name or the `hostname` of the node refers to the machine.
     Name(String),
     /// The node has no name, so it matches every machine.
     Unnamed,
@@ -28,8 +29,8 @@ pub enum NodeMatch {
 }
 
 impl NodeMatch {
-    /// Returns the precedence, the smallest first. A machine with a node's name is that node,
-    /// whatever addresses it has besides.
+    /// Returns the precedence; the lowest wins. If a node has the machine's name, the machine is
+    /// that node, even if it has the addresses of another node.
     pub fn rank(&self) -> u8 {
         match self {
             NodeMatch::ExactName => 0,
@@ -71,7 +72,7 @@ impl ConfiguredNode {
     }
 }
 
-/// The nodes of a configuration, and the node for which it is loaded.
+/// The nodes of a configuration, and the node for which the configuration is loaded.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Nodes {
     pub(crate) here: Vec<String>,
@@ -79,19 +80,19 @@ pub struct Nodes {
     pub(crate) named: Vec<String>,
 }
 
-/// The location of a named object, exported to other parts.
+/// Where an object with a name is, exported to other parts of the platform.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Located {
     /// The nodes that have the object; empty for the machine that reads the files.
     pub nodes: Vec<String>,
     #[serde(default)]
     pub read_only: bool,
-    /// The external location, if no node has the object.
+    /// External storage of the object, if no node has it.
     #[serde(default)]
     pub external: Option<External>,
 }
 
-/// Returns whether a name refers to a machine: with or without its domain, in any case.
+/// Returns whether a name refers to a host: with or without the domain, in any case.
 pub fn is_name_of(name: &str, host: &str) -> bool {
     let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
     let qualified = name.contains('.') && host.contains('.');
@@ -105,7 +106,7 @@ impl Nodes {
         named.filter(|name| !self.is_local_node(name))
     }
 
-    /// Returns the nodes as another node sees them.
+    /// Returns the nodes as they are when the configuration is loaded for another node.
     pub(crate) fn as_seen_by(&self, name: &str) -> Nodes {
         Nodes {
             here: vec![name.to_owned()],
@@ -118,7 +119,7 @@ impl Nodes {
         &self.known
     }
 
-    /// Returns all nodes that lines apply to.
+    /// Returns all nodes to which lines apply.
     pub fn named(&self) -> &[String] {
         &self.named
     }

@@ -1,10 +1,10 @@
-//! Lines that apply only to some nodes: `on NODE LINE`. One file serves all machines; the few
-//! differences follow the name of their node.
+//! Handles lines that apply only to some nodes: `on NODE LINE`. One file serves all machines; the
+//! few differences are written after the name of their node.
 //!
 //! The caller determines which node this machine is ([`LoadOptions::node`], its name in its
 //! cluster); otherwise the `node` sections and the host name do. A line for another node is not
-//! built, but the file is read once more for each of those nodes, so that an error for one machine
-//! is reported on all.
+//! built here, but the file is read once more for each of those nodes, so that an error for one
+//! machine is reported on all.
 
 use crate::codes;
 use crate::context::Context;
@@ -22,11 +22,11 @@ use std::iter;
 use std::net::IpAddr;
 
 const NODE: &str = "node";
-/// The first word of such a line.
+/// First word of a line that applies to some nodes only.
 pub(crate) const ON: &str = "on";
 const NODES_MAX: usize = 16;
 
-/// Returns the names of a list: `alpha,beta`.
+/// Splits a list of nodes: `alpha,beta`.
 fn names(word: &language::ConfigWord) -> impl Iterator<Item = &str> {
     word.str().split(',')
 }
@@ -36,8 +36,8 @@ fn is_node_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(allowed)
 }
 
-/// Returns whether a text may have such a line, or a section that applies to some nodes. Most texts
-/// have none and are not read twice.
+/// Returns whether a text may contain a line with `on`, or a section that applies to some nodes.
+/// Most texts contain none and are not read twice.
 fn may_contain_node_lines(parts: &[&'static ConfigurationPart], text: &[u8]) -> bool {
     let of = |part: &&ConfigurationPart| part.sections.on_lists.iter().chain(part.sections.by_node);
     let words: Vec<&str> = parts.iter().flat_map(of).copied().chain([ON]).collect();
@@ -49,7 +49,7 @@ fn may_contain_node_lines(parts: &[&'static ConfigurationPart], text: &[u8]) -> 
     })
 }
 
-/// Scans the files, once for all loads of a recording.
+/// Reads the files for information about nodes, once for all loads of a recording.
 pub(crate) fn find(
     parts: &[&'static ConfigurationPart],
     recording: &Recording,
@@ -90,7 +90,7 @@ fn local_names(
         return vec![node.clone()];
     }
     if options.host.is_empty() {
-        // The file is only inspected, as its first node.
+        // The file is only inspected, so it is read as its first node.
         let first = sections.iter().find_map(|section| section.name.clone());
         return first
             .or_else(|| named.first().cloned())
@@ -112,7 +112,8 @@ fn local_names(
     };
     let mut found = of_sections(&mut |_| false);
     if found.is_empty() && options.resolve_names {
-        // A machine with a node's name is that node only, whatever addresses it has besides.
+        // If a node has the machine's name, the machine is only that node, even if it has the
+        // addresses of another node.
         found = of_sections(&mut |address| {
             let own = outside.own_addresses().unwrap_or_default();
             own.contains(address)
@@ -122,7 +123,7 @@ fn local_names(
     iter::once(host.clone()).chain(names).collect()
 }
 
-/// The node information in files.
+/// Information about nodes that the files contain.
 struct Scanned {
     sections: Vec<ConfiguredNode>,
     named: Vec<String>,
@@ -198,11 +199,11 @@ pub(crate) fn sources(recording: &Recording) -> (SourceMap, Vec<FileId>) {
     (sources, ids)
 }
 
-/// The result for a line with `on`.
+/// Result of evaluating a line with `on`.
 pub(crate) enum OnNode {
-    /// The line applies, without the node prefix.
+    /// The line applies to this node. Without `on NODE`.
     Here(ConfigLine),
-    /// The line applies only to other nodes; without the node prefix.
+    /// The line applies to other nodes only. Without `on NODE`.
     NotHere(ConfigLine),
     Refused,
 }

@@ -1,5 +1,5 @@
-//! The interface of a part to a load: the sections that it builds, the names that it exports to
-//! other parts, and the names that it refers to.
+//! Defines the interface between a load and a part of the platform: the sections that the part
+//! builds, the names that it exports to other parts, and the names that it refers to.
 
 use crate::context::Context;
 use crate::node::ConfiguredNode;
@@ -12,7 +12,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
-/// A part, as described by its sections.
+/// A part of the platform, as far as configuration files concern it.
 #[derive(Debug)]
 pub struct ConfigurationPart {
     pub name: &'static str,
@@ -22,88 +22,89 @@ pub struct ConfigurationPart {
     pub codes: fn() -> Vec<&'static Code>,
     /// The kinds of names that sections of other parts may refer to.
     pub exports: &'static [ObjectKind],
-    /// Creates a draft before any line is read.
+    /// Creates the empty configuration of the part, before any line is read.
     pub begin: fn(&mut Context) -> Box<dyn PartDraft>,
-    /// The interface for running the built configuration in a role; `None` if the part has no role.
+    /// Functions to run the built configuration in a process; `None` if the part has no process.
     pub run: Option<RoleInterface>,
 }
 
-/// The interface between a part's configuration and its role.
+/// Interface between the configuration of a part and the process that runs it.
 #[derive(Debug)]
 pub struct RoleInterface {
-    /// Returns the input of the role, from the built configuration and the previous payload; `None`
-    /// if there is nothing to run.
+    /// Returns the input of the process, from the built configuration and the previous payload;
+    /// `None` if there is nothing to run.
     pub role_input: fn(built: &dyn Any, before: Option<&[u8]>) -> Option<RoleInput>,
-    /// Returns the input with which the role ends what an earlier process of it left on this
-    /// machine, for a configuration that has nothing for the role. None: nothing is left.
+    /// Called if the configuration has nothing for the process. Returns the input with which the
+    /// process ends what an earlier one has left running on this machine; None if nothing is left.
     pub leftover_input: fn(built: &dyn Any, rest: &Rest<'_>) -> Option<RoleInput>,
     /// Returns the differences between two payloads, one line each.
     pub difference: Difference,
-    /// Returns why this machine cannot run a payload, one line each, as far as that can be
-    /// seen before the role gets it.
+    /// Returns the reasons why this machine cannot run a payload, one line each, as far as that is
+    /// visible before the process gets it.
     pub refusals: fn(&[u8]) -> Vec<String>,
 }
 
-/// Facts about earlier processes of a role, all of which may have been killed.
+/// Facts about earlier processes of the part, all of which may have been killed.
 #[derive(Clone, Copy, Debug)]
 pub struct Rest<'r> {
     pub runtime: &'r Path,
-    /// The state that the last process with the same files stored for its successor.
+    /// State that the last process with the same files stored for its successor.
     pub state: Option<&'r [u8]>,
-    /// Resources of other instances of the program on this machine, as lines
+    /// Resources that other instances of the program on this machine use, as lines
     /// ([`RoleInput::resources`]).
     pub claimed: &'r BTreeSet<String>,
 }
 
-/// A role that leaves nothing behind.
+/// For parts whose process leaves nothing running.
 pub fn no_leftovers(_: &dyn Any, _: &Rest<'_>) -> Option<RoleInput> {
     None
 }
 
-/// Compares the payload before with the one now.
+/// Compares the previous payload with the new one.
 pub type Difference = fn(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String>;
 
-/// The input of a role for a version.
+/// Input of a process for one configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RoleInput {
-    /// The configuration to run, which only the role decodes.
+    /// The configuration to run; only the process decodes it.
     pub payload: Vec<u8>,
     /// The size of the configuration, for messages: `3 virtual addresses`.
     pub size: String,
     /// Maximum duration of a planned stop, in milliseconds.
     pub stop_ms: u64,
-    /// Machines that share the configuration have to change at the same time.
+    /// All machines that share the configuration must change at the same time.
     pub is_simultaneous: bool,
     /// The resources that no other instance of the program on this machine may use at the same
     /// time, as lines of the runtime directory (`part::role::Resource::line`): `guest mail`.
     pub resources: Vec<String>,
 }
 
-/// A kind of object that sections define and others may name.
+/// A kind of object (such as a backend) that sections define and other sections may name.
 #[derive(Debug)]
 pub struct ObjectKind {
     /// The noun for an object: `backend`.
     pub name: &'static str,
     pub unknown: &'static Code,
-    /// The label of the error, for a name that does not exist.
+    /// Label of the error about a name that does not exist.
     pub label: &'static str,
 }
 
-/// The configuration of a part while lines are added. Errors are reported to the context; a
-/// configuration with an error is invalid, but reading continues so that every error is reported.
+/// The configuration of a part while its lines are read. Errors are reported to the context. A
+/// configuration with an error is invalid, but reading continues, so that every error is reported.
 pub trait PartDraft: fmt::Debug {
     fn section(&mut self, context: &mut Context, head: &ConfigLine);
 
-    /// Returns the section into which lines are built; `None` when lines are ignored, because their
-    /// meaning is unknown.
+    /// Returns the section to which the lines are added; `None` while lines are ignored because
+    /// their meaning is unknown.
     fn current_section(&self) -> Option<&'static str>;
 
     fn line(&mut self, context: &mut Context, line: &ConfigLine);
 
-    /// Notes that a line of that section was refused before it reached the draft.
+    /// Called when a line of the current section was refused before it reached this draft.
     fn refused(&mut self, _line: &ConfigLine) {}
 
-    /// Notes a line of that section that applies only to other nodes and is not built for this one.
+    /// Called for a line of the current section that applies to other nodes only, and is therefore
+    /// not built.
     fn note_line_for_other_nodes(&mut self, _line: &ConfigLine) {}
 
     fn end_section(&mut self, _context: &mut Context) {}
@@ -116,8 +117,8 @@ pub trait PartDraft: fmt::Debug {
         Vec::new()
     }
 
-    /// Returns whether [`finish`](PartDraft::finish) reads the addresses of all parts, which are
-    /// collected only then.
+    /// Returns whether [`finish`](PartDraft::finish) uses the addresses that all parts name. They
+    /// are collected only in that case.
     fn reads_addresses(&self) -> bool {
         false
     }
@@ -127,19 +128,19 @@ pub trait PartDraft: fmt::Debug {
         false
     }
 
-    /// Finishes the load of all lines. Parts earlier in the table have exported the names
-    /// of their sections.
+    /// Called after the last line. Parts that come earlier in the table have exported the names of
+    /// their sections by then.
     fn finish(self: Box<Self>, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
 }
 
-/// An address of a machine that a line names: no part may assign it to another machine.
+/// An IP address of a machine that a line names. No part may assign it to another machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedAddress {
     /// The address; never an unspecified one.
     pub address: IpAddr,
     /// The owner of the address, for messages: `virtual-ip 'www'`.
     pub owner: String,
-    /// The address can only be a node's own address.
+    /// The address is certainly one of a node's own addresses.
     pub is_of_a_node: bool,
 }
 
@@ -153,7 +154,8 @@ impl NamedAddress {
         })
     }
 
-    /// Creates an address of some machine; returns `None` for an unspecified or a loopback address.
+    /// Creates an address of some machine; returns `None` for an unspecified or a loopback
+    /// address.
     pub fn from_address(address: IpAddr, owner: impl Into<String>) -> Option<NamedAddress> {
         let address = address.to_canonical();
         let is_of_none = address.is_unspecified() || address.is_loopback();
@@ -165,8 +167,8 @@ impl NamedAddress {
     }
 }
 
-/// The names that sections of one part export, the references to them, and the addresses that
-/// all sections name.
+/// Data that parts exchange during a load: exported names, references to them, and the addresses
+/// that all sections name.
 #[derive(Debug, Default)]
 pub struct Exchange {
     exports: Vec<Export>,
@@ -174,7 +176,7 @@ pub struct Exchange {
     addresses: Vec<NamedAddress>,
 }
 
-/// The name of an object that another part defines.
+/// Reference to an object that another part defines.
 #[derive(Debug)]
 struct Reference {
     kind: &'static str,
@@ -191,13 +193,13 @@ impl Exchange {
         }
     }
 
-    /// Returns the addresses that the sections of all parts name, including lines for other nodes;
-    /// empty if no part reads them.
+    /// Returns the addresses that the sections of all parts name, also in lines for other nodes;
+    /// empty if no part uses them.
     pub fn addresses(&self) -> &[NamedAddress] {
         &self.addresses
     }
 
-    /// Adds an export. A replay already has it from the load.
+    /// Adds an export. In a replay, the recording already contains it.
     pub fn export(&mut self, export: Export) {
         if export.is_name() || !self.exports.contains(&export) {
             self.exports.push(export);
@@ -219,7 +221,8 @@ impl Exchange {
             .filter(move |export| export.kind == kind)
     }
 
-    /// Returns the exports that a replay needs. Bare names were only needed by this load.
+    /// Returns the exports that a replay needs. Exports of a name only were needed by this load
+    /// alone.
     pub(crate) fn needed_for_replay(self) -> Vec<Export> {
         let mut exports = self.exports;
         exports.retain(|export| !export.is_name());

@@ -1,28 +1,29 @@
-//! The words that begin sections, and the part of each section.
+//! Lists the words that begin sections, and the part of the platform to which each section
+//! belongs.
 
 use language::Outline;
 use serde::{Deserialize, Serialize};
 
-/// The sections of a part.
+/// The sections of a part of the platform.
 #[derive(Clone, Copy, Debug)]
 pub struct Sections {
     /// The names of the sections, each with its purpose.
     pub names: &'static [(&'static str, &'static str)],
-    /// Names of sections, of any part, that are also keywords of one of these sections, each with
-    /// that section: HAProxy's `global` has a line `node`.
+    /// Names of sections that are also keywords in one of these sections, each with that section:
+    /// HAProxy's `global` has a line `node`.
     pub shared: &'static [(&'static str, &'static str)],
-    /// The sections in which `on` is a keyword of the section.
+    /// The sections that have a keyword `on` of their own.
     pub own_on: &'static [&'static str],
-    /// The sections whose own line `on` lists the nodes to which the whole section applies.
+    /// The sections with a line `on` that lists the nodes to which the section applies.
     pub on_lists: &'static [&'static str],
-    /// The sections that differ on each node without a line `on`.
+    /// The sections that are different on each node even without a line `on`.
     pub by_node: &'static [&'static str],
-    /// Lines of this part in sections of other parts: the section, and the first words. The section
-    /// begins for both parts.
+    /// Lines of this part within sections of other parts: the section, and the first words of the
+    /// lines. Both parts are notified when the section begins.
     pub lines_in: &'static [(&'static str, &'static [&'static str])],
-    /// The sections that apply to all nodes, so that `on` is an error.
+    /// The sections that must be equal on all nodes, so that `on` is an error in them.
     pub for_all: &'static [&'static str],
-    /// Words before a secret in lines of these sections.
+    /// Words that precede a secret in lines of these sections.
     pub secrets: &'static [&'static str],
 }
 
@@ -57,7 +58,7 @@ impl Sections {
     }
 }
 
-/// The words that begin sections, of all parts of a program.
+/// The words that begin sections, of all parts of the platform.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct SectionKeywords {
     names: Vec<String>,

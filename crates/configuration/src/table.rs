@@ -1,4 +1,4 @@
-//! Sections whose lines are all rows of a table of keywords.
+//! Builds sections of which every line is a row of a keyword table.
 
 use crate::context::Context;
 use crate::node::ConfiguredNode;
@@ -59,7 +59,7 @@ impl<D: 'static> SectionTable<D> {
     }
 }
 
-/// A draft of sections that are tables.
+/// A configuration that is built from sections of keyword rows.
 pub trait Tabled: fmt::Debug + Sized + 'static {
     const OF_ARGUMENTS: &'static ArgumentCodes;
     const UNKNOWN: &'static Code;
@@ -85,7 +85,7 @@ pub trait Tabled: fmt::Debug + Sized + 'static {
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
 }
 
-/// Adds lines to such a draft.
+/// Adds lines to such a configuration.
 #[derive(Debug)]
 pub struct TabledDraft<D: 'static> {
     draft: D,
@@ -93,7 +93,7 @@ pub struct TabledDraft<D: 'static> {
 }
 
 impl<D: Tabled> TabledDraft<D> {
-    /// Starts with the state of the draft before any line.
+    /// Starts with the configuration before any line.
     pub fn new(draft: D) -> Self {
         TabledDraft {
             draft,
@@ -107,7 +107,7 @@ impl<D: Tabled> TabledDraft<D> {
         }
     }
 
-    /// Builds a line; for an unknown keyword, also finds the intended section.
+    /// Builds a line. If the keyword is unknown, finds the section that was probably intended.
     fn build(
         &mut self,
         context: &Context,
@@ -136,7 +136,7 @@ impl<D: Tabled> TabledDraft<D> {
             Some((row.name, row.places.to_vec()))
         });
         if meant.is_some_and(|name| context.words.has(&name)) {
-            // The following lines belong to the intended section.
+            // The following lines probably belong to the intended section.
             self.section = None;
         }
         let told = if told.help.is_none() && told.notes.is_empty() {
@@ -160,7 +160,8 @@ impl<D: Tabled> PartDraft for TabledDraft<D> {
             .section
             .map_or(Ok(()), |s| (s.begin)(&mut self.draft, head));
         if begun.is_err() {
-            // Without the section line, the meaning of its lines is unknown.
+            // The line that begins the section was refused, so the meaning of its lines is
+            // unknown.
             self.section = None;
         }
         self.report_diagnostics(context, begun.err());

@@ -1,4 +1,4 @@
-//! Lines whose keyword is in no table, and suggestions for them.
+//! Reports lines whose keyword is in no table, with suggestions.
 
 use crate::context::Context;
 use language::keyword::Table;
@@ -11,7 +11,7 @@ const NO_BREAK_SPACE: char = '\u{a0}';
 #[derive(Debug)]
 pub struct Unknown<'l> {
     pub line: &'l ConfigLine,
-    /// Number of words before the keyword: `no`.
+    /// Number of words before the keyword, such as `no`.
     pub skip: usize,
     pub section: &'l str,
     pub code: &'static Code,
@@ -19,8 +19,9 @@ pub struct Unknown<'l> {
 }
 
 impl Unknown<'_> {
-    /// Returns the error about the line, and the intended keyword or section. `elsewhere` returns
-    /// the keyword of other sections that a word matches, and those sections.
+    /// Returns the error about the line, with the keyword or section that was probably intended.
+    /// `elsewhere` returns the keyword of other sections that resembles a word, and these
+    /// sections.
     pub fn unknown_keyword_error<B: 'static>(
         &self,
         table: &Table<B>,
@@ -32,7 +33,7 @@ impl Unknown<'_> {
         let mut names: Vec<&str> = table.names_in(place).collect();
         names.extend(context.line_words_of_other_parts(place));
         names.sort_unstable();
-        // The first word may begin keywords of two words: `option httplgo`.
+        // The misspelt word may be the second word of a keyword: `option httplgo`.
         let second = |name: &&'static str| name.strip_prefix(word.str())?.strip_prefix(' ');
         let family: Vec<&str> = table.names_in(place).filter_map(|n| second(&n)).collect();
         if !family.is_empty() {

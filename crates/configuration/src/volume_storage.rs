@@ -1,5 +1,6 @@
-//! The files and block devices that store volumes, so that no section of another part uses them, and
-//! the users of volumes, of which each volume that is written has one at a time.
+//! Lists the files and block devices that store volumes, so that no section of another part of
+//! the platform uses them, and the users of volumes: a volume that is written may have only one
+//! at a time.
 
 use crate::context::Context;
 use crate::outside::FileIdentity;
@@ -42,7 +43,7 @@ impl VolumeFiles {
         VolumeFiles(all.collect())
     }
 
-    /// Returns the volume that a file stores, under whichever path.
+    /// Returns the volume that a file stores, whatever path names the file.
     pub fn volume_of(&self, context: &Context, file: &Path) -> Option<&str> {
         if self.0.is_empty() {
             return None;
@@ -53,7 +54,7 @@ impl VolumeFiles {
     }
 }
 
-/// A user of a volume.
+/// A user of a volume, such as a virtual machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VolumeUser {
     pub volume: String,
@@ -69,9 +70,10 @@ impl VolumeUser {
     }
 }
 
-/// Returns what of a version waits for users of the version before, one line each. A volume that is
-/// written changes its user, its storage or its nodes only when the former user has released it.
-/// Users of one part are compared by that part.
+/// Returns which changes of a configuration must wait for users of volumes under the previous one,
+/// one line each. If a volume is written, its user, storage or nodes change only when the previous
+/// user has released it. If both users belong to one part of the platform, that part compares
+/// them.
 pub fn waiting_for_volumes(before: &[Export], now: &[Export]) -> Vec<String> {
     let (users, new_users) = (values::<VolumeUser>(before), values::<VolumeUser>(now));
     let of_volume = |volume: &str| -> Vec<&VolumeUser> {
@@ -130,8 +132,8 @@ impl VolumeExport for VolumeUser {
     const KIND: &str = USER;
 }
 
-/// Returns the identity of a file that a line names. The files of this machine count only if the
-/// configuration will run here.
+/// Returns the identity of a file that a line names. Files of this machine are inspected only if
+/// the configuration will run here.
 pub fn file_identity(context: &Context, path: &Path) -> FileIdentity {
     if context.options.here {
         context.outside.file_identity(path)

@@ -1,7 +1,8 @@
-//! WebSocket between HTTP/1's upgrade (RFC 6455) and HTTP/2's extended CONNECT (RFC 8441).
-//! Internally a message always has HTTP/1's form: `GET` with `upgrade`, `connection` and a key, and
-//! a 101 with the accept value. HTTP/2 has no key: this module makes one for an HTTP/2 client of an
-//! HTTP/1 server, and computes the accept value for an HTTP/1 client of an HTTP/2 server.
+//! Converts WebSocket handshakes between HTTP/1's upgrade (RFC 6455) and HTTP/2's extended
+//! CONNECT (RFC 8441). Internally a message always has HTTP/1's form: `GET` with `upgrade`,
+//! `connection` and a key, and a 101 with the accept value. HTTP/2 has no key: this module makes
+//! one for an HTTP/2 client of an HTTP/1 server, and computes the accept value for an HTTP/1
+//! client of an HTTP/2 server.
 
 use crate::message::{HttpMessage, MessageEditError};
 use aws_lc_rs::{digest, rand};
@@ -96,7 +97,7 @@ pub(super) fn upgrade_response(
 fn new_key() -> [u8; 24] {
     let mut bytes = [0; KEY_BYTES];
     // Without randomness a known key is used. The key only protects intermediate caches from
-    // scripts, and there are none here.
+    // requests that scripts compose, and there are none on this path.
     let _ = rand::fill(&mut bytes);
     let mut key = [b'='; 24];
     let _ = STANDARD.encode_slice(bytes, &mut key);

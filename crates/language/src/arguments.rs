@@ -1,5 +1,5 @@
-//! The arguments of a line, taken one by one by the function that builds a keyword. Every refusal
-//! is a diagnostic at the word that caused it.
+//! Takes the arguments of a configuration line one by one, for the function that builds a
+//! keyword. Every refusal is a diagnostic at the word that caused it.
 //!
 //! The crate that defines the keywords supplies the codes of these refusals ([`ArgumentCodes`]).
 //! Values that only one crate's keywords accept are parsed in that crate.

@@ -1,4 +1,5 @@
-//! Parsers that lines of several parts share: words of a list, options in any order, and paths.
+//! Parses what lines of several parts of the platform share: words of a list, options in any
+//! order, and paths.
 
 use crate::arguments::{Args, Built};
 use crate::{Code, ConfigWord, Diagnostic, Span, suggest};

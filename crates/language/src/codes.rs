@@ -1,5 +1,5 @@
-//! The codes that this crate reports, each with its explanation. A number is never reused, even
-//! after its code was removed.
+//! Defines the codes of the errors and warnings that this crate reports, each with its
+//! explanation. A number is never reused, even after its code was removed.
 
 crate::codes! {
     UNMATCHED_QUOTE = "E0001", "unmatched quote",

@@ -1,5 +1,6 @@
-//! Diagnostics as values: the error, its position, its cause, and the correction. Rendering (for a
-//! terminal, one line each, for programs, in HAProxy's form) is separate, in [`crate::render`].
+//! Defines diagnostics as values: the error, its position, its cause, and the correction.
+//! [`crate::render`] prints them (for a terminal, one line each, for programs, in HAProxy's
+//! form).
 
 use crate::source::{SourceMap, Span};
 use crate::without_numbers;

@@ -1,6 +1,6 @@
-//! The environment of a configuration: the variables of the process, changed by `setenv`,
-//! `presetenv`, `unsetenv` and `resetenv` while the file is read. It is a value: this module never
-//! changes the environment of the running process, which only its owner may change.
+//! Holds the environment variables of a configuration: those of the process, changed by `setenv`,
+//! `presetenv`, `unsetenv` and `resetenv` while the file is read. The environment of the running
+//! process is never changed here.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
-//! `evenkeel fmt`: changes only the layout of a file. Sections begin at the left margin, keywords
-//! are indented by four spaces, and a blank line precedes every section; words, quotes, comments
-//! and the order of lines never change. (Only the value of `"$.LINE"` can change, when lines move.)
+//! Implements `evenkeel fmt`, which changes only the layout of a file. Sections begin at the left
+//! margin, keywords are indented by four spaces, and a blank line precedes every section; words,
+//! quotes, comments and the order of lines never change. (Only the value of `"$.LINE"` can
+//! change, when lines move.)
 
 use crate::reader::words_end;
 
@@ -26,7 +27,7 @@ struct Row<'a> {
 }
 
 /// Formats a file. `begins` receives the first word of each line, and whether the line is indented,
-/// and returns whether the line begins a section (`Outline::begins`). Formatting a
+/// and returns whether the line begins a section (`Outline::begins_section`). Formatting a
 /// formatted file changes nothing.
 pub fn format(text: &[u8], mut begins: impl FnMut(&str, bool) -> bool) -> Vec<u8> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);

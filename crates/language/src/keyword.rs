@@ -1,7 +1,7 @@
-//! The keyword registry. A keyword is a row of a table in the file of its family: the syntax line,
-//! which begins with its name, the sections that allow it, two sentences of documentation with an
-//! example, and the function that builds it. Dispatch, "did you mean", completion, `evenkeel
-//! keyword` and the manual use that row; no other place describes a keyword.
+//! Defines the rows of the keyword registry. A row has the syntax line, which begins with the
+//! keyword's name, the sections that allow it, two sentences of documentation with an example,
+//! and the function that builds it. Dispatch, "did you mean", completion, `evenkeel keyword` and
+//! the manual use that row; no other place describes a keyword.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;

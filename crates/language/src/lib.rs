@@ -1,11 +1,12 @@
-//! The configuration language: converts bytes to tokens and sections, and reports diagnostics about
-//! them.
+//! Reads the configuration language: converts bytes to words and sections, and reports
+//! diagnostics about them.
 //!
-//! This crate knows no keyword. Crates that define keywords supply tables of [`Keyword`] rows;
-//! reading, diagnostics, the formatter, completion and the reference manual use those.
+//! This crate knows no keyword. Crates that define keywords supply tables of [`Keyword`] rows,
+//! which this crate uses for reading, diagnostics, the formatter, completion and the reference
+//! manual.
 //!
-//! Reading never fails: it returns everything that could be read and a list of [`Diagnostic`]s, so
-//! that one run reports every error.
+//! Reading never fails: it returns everything that could be read and a list of [`Diagnostic`]s,
+//! so that one run reports every error.
 
 pub mod arguments;
 pub mod choice;

@@ -1,4 +1,5 @@
-//! Levels of the trace events that processes record, as in `cluster=debug,volume=info`.
+//! Parses the levels of the trace events that processes record, as in
+//! `cluster=debug,volume=info`.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -3,7 +3,7 @@
 //! The reader knows no keyword and no section (its caller supplies the name of the section for
 //! `.SECTION`), opens no file, and never stops at an error.
 //!
-//! The caller pulls the lines one by one, because a `setenv` in one line changes how the next one
+//! The caller gets the lines one by one, because a `setenv` in one line changes how the next one
 //! is read.
 
 mod condition;

@@ -1,5 +1,5 @@
-//! Source files and positions in them. A [`Span`] is eight bytes and a file ID, and stays valid as
-//! long as its [`SourceMap`].
+//! Holds source files, and converts positions in them to lines and columns. A [`Span`] is eight
+//! bytes and a file ID, and stays valid as long as its [`SourceMap`].
 
 use std::any::Any;
 use std::borrow::Cow;

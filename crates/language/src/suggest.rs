@@ -1,5 +1,5 @@
-//! "Did you mean": finds the name nearest to the written word. Bounded, so that a long word is
-//! cheap, and conservative: a far-fetched suggestion is worse than none.
+//! Finds the known name nearest to a misspelt word ("did you mean"). The search is bounded, so
+//! that a long word is cheap, and conservative: a far-fetched suggestion is worse than none.
 
 /// Maximum characters of a word that is compared; longer ones have no similar name.
 pub const WORD_MAX: usize = 64;

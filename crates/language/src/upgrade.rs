@@ -1,7 +1,7 @@
-//! `evenkeel upgrade`: rewrites a file with the replacements of its diagnostics. This module knows
-//! no keyword: the diagnostic contains the current form of a deprecated one. Comments, indentation
-//! and the order of all other lines stay. A line without an exact current form gets a comment above
-//! it that describes what to do.
+//! Implements `evenkeel upgrade`, which rewrites a configuration file with the replacements that
+//! its diagnostics suggest. This module knows no keyword: the diagnostic contains the current
+//! form of a deprecated one. Comments, indentation and the order of unaffected lines stay. A line
+//! without an exact current form gets a comment above it that describes what to do.
 
 mod diff;
 

@@ -1,6 +1,6 @@
-//! Values of words: numbers, times, sizes, percentages, addresses, networks. Each has a type, and a
-//! typed error for every invalid form. This module never resolves a name, opens a socket or knows a
-//! keyword.
+//! Parses the values of words: numbers, times, sizes, percentages, addresses, networks. Each has
+//! a type, and a typed error for every invalid form. This module never resolves a name, opens a
+//! socket or knows a keyword.
 
 mod address;
 mod network;

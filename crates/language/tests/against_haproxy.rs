@@ -1,6 +1,6 @@
-//! Compares the reader with the real program: random lines, and the results of `haproxy -c` (the
-//! first word of each line, or the error and its position). Without haproxy 2.6 on the machine
-//! there is nothing to compare with; the test reports this and passes.
+//! Compares the reader with HAProxy itself: random lines, and the results of `haproxy -c` (the
+//! first word of each line, or the error and its position). Without haproxy 2.6 on the machine,
+//! the test reports that and passes.
 
 use language::diagnostic::{Diagnostics, Severity};
 use language::environment::Environment;

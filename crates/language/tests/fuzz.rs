@@ -1,5 +1,5 @@
-//! Bytes of every kind, from a fixed seed: nothing panics, every span is within its file and covers
-//! its word exactly, and every diagnostic can be rendered.
+//! Tests the reader with bytes of every kind, from a fixed seed: nothing panics, every span is
+//! within its file and covers its word exactly, and every diagnostic can be rendered.
 
 use lab::Random;
 use language::diagnostic::{Diagnostics, Severity};

@@ -1,7 +1,7 @@
-//! Finds the listeners whose connected clients a new configuration might refuse. Admission is
-//! decided only once, when a client connects: by the TLS options, the PROXY header, and the rules
-//! for connections and sessions. A kept-alive connection must not continue under a configuration
-//! that would have refused it.
+//! Finds the listeners that might refuse, under a new configuration, clients that are already
+//! connected. A client is admitted only once, when it connects: by the TLS options, the PROXY
+//! header, and the rules for connections and sessions. A kept-alive connection must not continue
+//! under a configuration that would have refused it.
 
 use crate::compiled::condition::Term;
 use crate::compiled::{AdmissionLine, TcpRule};
@@ -19,8 +19,9 @@ use tls::{CertificateSource, TlsLine};
 
 static LAST: AtomicU64 = AtomicU64::new(0);
 
-/// Numbers the conditions under which the listeners of a configuration admit clients. A listener
-/// whose conditions are those of the older configuration gets the same number, any other a new one.
+/// Gives each listener a number that stands for the conditions under which it admits clients. A
+/// listener with the same conditions as in the older configuration keeps its number; any other
+/// listener gets a new one.
 pub fn number(config: &mut Config, older: &Config) {
     let mut numbers = Vec::new();
     for proxy in config
@@ -86,14 +87,14 @@ fn has_same_options(config: &Config, new: &Bind, older: &Config, old: &Bind) -> 
         && (!is_tls(new) || has_same_tls())
 }
 
-/// Requirements of TLS for the clients of a listener. Changed certificates of the listener do not
-/// matter.
+/// TLS options of a listener that a client must satisfy. Changed certificates of the listener
+/// itself do not matter.
 #[derive(PartialEq)]
 struct TlsConditions {
     line: LineConditions,
     ignored_errors: [IgnoredErrors; 2],
-    /// Conditions of crt-list lines, each with the certificate and its filters. Lines without
-    /// requirements are omitted.
+    /// Conditions of the crt-list lines that require something of clients, each with its
+    /// certificate and host names.
     of_certificates: Vec<(Box<str>, Vec<SniFilter>, LineConditions)>,
 }
 
@@ -120,7 +121,7 @@ impl TlsConditions {
     }
 }
 
-/// Requirements of a `bind` line or crt-list line for a client.
+/// Conditions that a `bind` line or crt-list line sets of a client.
 #[derive(PartialEq)]
 struct LineConditions {
     /// The options, without those that require nothing.

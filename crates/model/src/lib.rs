@@ -1,7 +1,7 @@
-//! The model of the data plane: the configuration, the state of servers, rules, and the streams on
-//! which rules are evaluated. This crate opens no listener and transfers no data of streams.
-//! Streams belong to a thread of the data plane ([`thread`]), and a separate thread delivers log
-//! lines.
+//! The model of the proxy: its configuration, the state of servers, rules, and the streams on
+//! which rules are evaluated. This crate opens no listener and transfers no data of streams. Each
+//! stream belongs to one of the threads that serve clients ([`thread`]); a separate thread
+//! delivers log lines.
 
 pub mod admission;
 pub mod balance;

@@ -1,7 +1,6 @@
-//! Stick tables that several processes share by HAProxy's peers protocol, as values.
-//!
-//! State that the connections of a `peers` section share: the tables with the updates that peers
-//! still need, and the progress of the resynchronization.
+//! Holds the state that the connections of a `peers` section share: the stick tables with the
+//! updates that peers still need, and the progress of the resynchronization. No IO: the caller
+//! has the connections, which speak HAProxy's peers protocol.
 
 pub mod entry;
 
@@ -16,13 +15,15 @@ use std::time::{Instant, SystemTime};
 /// Maximum number of updates of a table that are kept for disconnected peers. The oldest are
 /// dropped beyond that; a returning peer gets them by a full resynchronization.
 const UPDATES_MAX: usize = 1 << 18;
-/// Maximum number of entries that are taken from a table's list of updates at once.
+/// Maximum number of changed entries that are taken from a table at once.
 const NEWS_MAX: usize = 1 << 14;
-/// Time without a peer to learn from after which this process counts as synchronized, milliseconds.
+/// Time after which this process counts as synchronized if no peer is available to learn from,
+/// milliseconds.
 const RESYNC_MS: u64 = 5_000;
 /// Maximum duration of a full resynchronization, milliseconds.
 const LESSON_MS: u64 = 60_000;
-/// Number of interrupted resynchronizations after which a peer gets no further requests for one.
+/// Number of interrupted resynchronizations with a peer after which this process requests none
+/// from it any more.
 const BROKEN_LESSONS_MAX: u32 = 3;
 
 /// Index in [`Peer::counts`]: heartbeats sent.
@@ -35,7 +36,8 @@ pub const SILENCES: usize = 2;
 pub const CONNECTIONS: usize = 3;
 /// Index in [`Peer::counts`]: invalid messages.
 pub const FAULTS: usize = 4;
-/// Index in [`Peer::counts`]: two connections at once, of which one is closed.
+/// Index in [`Peer::counts`]: times that two connections with the peer existed at once, so that
+/// one was closed.
 pub const COLLISIONS: usize = 5;
 
 fn shared(config: &Config, peers: &Peers) -> Vec<SharedTable> {
@@ -95,8 +97,8 @@ impl Section {
         }
     }
 
-    /// Returns whether the section is equal in a newer configuration: the peers, their addresses,
-    /// and the tables.
+    /// Returns whether a newer configuration has an equal `peers` section: the same peers,
+    /// addresses and tables.
     pub fn is_same(&self, config: &Config, peers: &Peers) -> bool {
         let tables = shared(config, peers);
         let others: Vec<_> = peers.all.iter().filter(|p| p.name != peers.local).collect();
@@ -160,7 +162,7 @@ impl Section {
                 .filter_map(|peer| peer.acknowledged.get(at));
             let all_have = have.copied().min().unwrap_or(shared.last);
             let known = |number: u32| number <= all_have;
-            // In a small table with many keys, most keys of updates are already evicted.
+            // In a small table with many keys, the keys of most updates are already evicted.
             let most = UPDATES_MAX.min(shared.table.make.size as usize);
             while let Some(first) = shared.updates.first_entry() {
                 if !known(*first.key()) && shared.numbers.len() <= most {
@@ -171,9 +173,9 @@ impl Section {
         }
     }
 
-    /// Returns whether local changes may be sent to a peer. That is not so before its
-    /// resynchronization ends. Otherwise the peer could send the update back as part of the
-    /// resynchronization and overwrite later local counts.
+    /// Returns whether updates of the local tables may be sent to a peer. They wait until the
+    /// resynchronization from that peer ends: otherwise the peer could send them back as part of
+    /// it, and overwrite newer local counts.
     fn can_send_updates(&self, peer: usize) -> bool {
         let asked = self
             .peers
@@ -238,8 +240,8 @@ impl Section {
         }
     }
 
-    /// Records that an entry was received. A peer that sends a resynchronization gets more time.
-    /// Returns whether this one does.
+    /// Records that a peer sent an entry, and returns whether the peer is sending a
+    /// resynchronization, which gives it more time.
     pub fn record_received_entry(&mut self, peer: usize, now: Milliseconds) -> bool {
         let is_taught = self.resync == Resync::Asked(peer);
         if is_taught {

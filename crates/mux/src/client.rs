@@ -1,4 +1,4 @@
-//! HTTP/2 connections of clients. A [`ConnectionHandler`] handles their requests.
+//! Serves the HTTP/2 connection of a client. A [`ConnectionHandler`] handles the requests.
 
 use super::driver::{ConnectionHandler, Driver};
 use super::settings::{self, Limits};

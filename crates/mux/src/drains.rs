@@ -1,7 +1,7 @@
-//! Requests whose response is complete before their body. The rest of the body is read and
-//! discarded. A reset, even with NO_ERROR (RFC 9113, section 8.1), makes some clients treat the
-//! response as a failure. Others stop sending and wait for it, so a stream is reset once its client
-//! stops sending.
+//! Reads and discards the rest of a request body whose response is already complete. A reset,
+//! even with NO_ERROR (RFC 9113, section 8.1), makes some clients treat the response as a
+//! failure. Other clients stop sending and wait for the reset, so a stream is reset once its
+//! client stops sending.
 
 use protocol::http2::StreamId;
 use reactor::Instant;

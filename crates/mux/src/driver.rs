@@ -1,6 +1,6 @@
-//! The task of a connection. It reads, passes the input to the streams, writes the output of the
-//! streams and of the protocol, and closes the connection when the [`ConnectionHandler`] requests
-//! it.
+//! Drives one HTTP/2 connection in a task: reads, passes the input to the streams, writes the
+//! output of the streams and of the protocol, and closes the connection when the
+//! [`ConnectionHandler`] requests it.
 
 use super::shared::{Accept, ConnectionState, EventResult, OUTPUT_MAX_BYTES};
 use super::stream::MuxStream;
@@ -72,7 +72,8 @@ enum CloseMode {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum InputProgress {
     All,
-    /// The budget of the poll is used up. The task is queued again.
+    /// Part of the input is processed. The budget of the poll is used up, and the task is queued
+    /// again.
     Some,
     Ended(CloseMode),
 }
@@ -129,7 +130,7 @@ impl<'t> Driver<'t> {
                 .unwrap_or(Ok(())),
         };
         self.input = None;
-        // The users of the streams finish and count by themselves.
+        // Wait until the users of all streams have finished; each does its own counting.
         poll_fn(|context| {
             self.shared.attach(context);
             match self.shared.inner.borrow().streams.open {

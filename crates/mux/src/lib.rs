@@ -1,10 +1,10 @@
-//! HTTP/2 connections: many streams over one transport, of a client or to a server. The protocol
-//! with frames, windows and flood detection is the value `protocol::http2`; this crate transfers
-//! its bytes and wakes its streams. It evaluates no rules and interprets no headers.
+//! Carries many HTTP/2 streams over one transport, with a client or with a server. The protocol
+//! with frames, windows and flood detection is `protocol::http2`, which does no IO; this crate
+//! transfers the bytes and wakes the streams. It evaluates no rules and interprets no headers.
 //!
 //! One task drives a connection: [`fn@serve`] for a client, or the task of a [`ServerMux`] for a
-//! server. The user of a [`MuxStream`] is another task on the same thread. Both share the state in
-//! [`shared`].
+//! server. The user of a [`MuxStream`] is another task on the same thread. Both share the state
+//! in [`shared`].
 
 mod client;
 mod drains;

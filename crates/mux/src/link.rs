@@ -1,7 +1,7 @@
-//! The connections of a stream with its client and its server. Streams use the same code for every
-//! version of HTTP: they read, write, wait and abort through a [`PeerConnection`]. A stream has an
-//! HTTP/1 connection to itself, but shares an HTTP/2 connection with others. Only this file, and
-//! the code that frames bodies, distinguishes the two.
+//! Gives a proxied stream the same interface to its client and to its server for every version of
+//! HTTP: read, write, wait and abort through a [`PeerConnection`]. A stream has an HTTP/1
+//! connection to itself, but shares an HTTP/2 connection with others. Only this file, and the
+//! code that frames bodies, distinguishes the two.
 //!
 //! This module parses nothing and decides nothing.
 

@@ -1,5 +1,5 @@
-//! Conversion between field lists and messages. The module `http2` does it; these functions call it
-//! with the data of a connection.
+//! Converts between the field lists of an HTTP/2 connection and messages, by the functions of
+//! `http::http2`.
 
 use http::http1::{BodyLength, HttpParseError, Limits, Parsed, RequestFacts};
 use http::http2::{self, outgoing};

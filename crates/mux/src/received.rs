@@ -1,6 +1,6 @@
-//! Buffer for received body data that the user of a stream has not read yet. It consists of blocks
-//! from a pool per thread, so that many streams with little data use little memory. Flow control
-//! limits it, not this code.
+//! Buffers the body data of an HTTP/2 stream until the user of the stream reads it. The buffer
+//! consists of blocks from a pool per thread, so that many streams with little data use little
+//! memory. HTTP/2 flow control limits its size, not this code.
 
 use reactor::Buffer;
 use std::cell::RefCell;

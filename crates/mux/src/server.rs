@@ -1,4 +1,4 @@
-//! HTTP/2 connections to servers, for the connection pools.
+//! Manages an HTTP/2 connection to a server, for the connection pools.
 
 use super::driver::{ConnectionHandler, Driver, Then, View};
 use super::settings::{self, Limits};

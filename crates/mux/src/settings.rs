@@ -1,4 +1,5 @@
-//! `tune.h2.*`: announced settings and limits of the connections with clients and servers.
+//! Holds the `tune.h2.*` settings: announced HTTP/2 settings, and limits of connections with
+//! clients and servers.
 
 use protocol::http2::{Http2Role, Options};
 

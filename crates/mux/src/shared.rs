@@ -1,5 +1,5 @@
-//! State that the task of a connection and the users of its streams share. Nothing here waits or
-//! does I/O, and no lock or borrow is held while other code runs.
+//! Holds the state that the task of an HTTP/2 connection and the users of its streams share.
+//! Nothing here waits or does IO, and no lock or borrow is held while other code runs.
 
 use super::drains::Drains;
 use super::mapping;
@@ -26,7 +26,7 @@ pub(super) const OUTPUT_MAX_BYTES: usize = 64 * 1024;
 const MESSAGES_KEPT: usize = 16;
 const MESSAGE_BYTES_KEPT: usize = 8 * 1024;
 
-/// Cost of a frame for the driver (`reactor::charge`), and of many frames without an event.
+/// Cost of a frame for the driver (`reactor::charge_budget`), and of many frames without an event.
 const COST_OF_FRAME: usize = 2;
 const COST_OF_QUIET_FRAMES: usize = 512;
 /// Cost of a header block, in addition to its bytes at [`BLOCK_BYTES_A_UNIT`]. A request needs a
@@ -91,7 +91,7 @@ struct Writers {
 pub(super) struct ConnectionProgress {
     has_settings: bool,
     pub(super) half_closed: bool,
-    /// True once streams are no longer opened, by a local decision or one of the peer.
+    /// True once no further streams are opened, because this side or the peer has decided so.
     pub(super) closing: bool,
     /// Set when a rule ends the connection at once: true without a message, false with a GOAWAY.
     pub(super) killed: Option<bool>,
@@ -483,8 +483,8 @@ impl MuxState {
         slot.grant = slot.grant.saturating_sub(bytes as u32);
     }
 
-    /// Queues a stream until it may write. Returns whether there would be space if others were not
-    /// waiting; then the driver must check whose turn it is.
+    /// Queues a stream until it may write. Returns whether there would be space for it if no other
+    /// stream were waiting; in this case the driver must call `grant_writers`.
     pub(super) fn wait_to_write(&mut self, at: u32, context: &Context<'_>) -> bool {
         let slot = &mut self.streams.slots[at as usize];
         slot.wait(Interest::WRITE, context);
@@ -498,8 +498,8 @@ impl MuxState {
             > 0
     }
 
-    /// Grants turns to the writers that have waited longest, as far as there is space. Returns true
-    /// if it must be called again after their turn.
+    /// Allows the writers that have waited longest to write, as far as there is space. Returns true
+    /// if it must be called again after these writers have run.
     pub(super) fn grant_writers(&mut self) -> bool {
         if self.writers.waiters.is_empty() {
             return false;

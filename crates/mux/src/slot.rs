@@ -1,4 +1,5 @@
-//! The state of one stream. A slot is reused by a later stream and keeps its memory.
+//! Holds the state of one HTTP/2 stream. Its slot is reused for a later stream and keeps its
+//! memory.
 
 use super::received::Received;
 use http::http1::{HttpParseError, Limits, Parsed, RequestFacts};
@@ -76,7 +77,7 @@ pub(super) struct StreamSlot {
     pub(super) received_end: bool,
     pub(super) sent_end: bool,
     pub(super) waits: bool,
-    /// Number of bytes that the stream may write although others wait.
+    /// Number of bytes that the stream may write although other streams wait to write.
     pub(super) grant: u32,
     pub(super) gone: Option<Gone>,
     pub(super) received: Received,

@@ -1,4 +1,4 @@
-//! Handle for the user of a stream.
+//! Defines the handle by which its user reads and writes an HTTP/2 stream.
 
 use super::drains::BYTES_MAX;
 use super::mapping;

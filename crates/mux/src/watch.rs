@@ -1,6 +1,6 @@
-//! Queries about an HTTP/2 stream for rules: its id, the streams of its connection, and whether its
-//! peer has reset it. A watch keeps neither the stream nor the connection alive, and knows how the
-//! stream ended after its slot was reused.
+//! Answers queries of rules about an HTTP/2 stream: its id, the streams of its connection, and
+//! whether its peer has reset it. A watch keeps neither the stream nor the connection alive, and
+//! still knows how the stream ended after the slot of the stream was reused.
 
 use super::shared::ConnectionState;
 use super::slot::StreamStatus;

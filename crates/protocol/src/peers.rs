@@ -1,10 +1,10 @@
-//! The protocol with which HAProxy's peers share stick tables, version 2.1: tables are described,
-//! then updates of their entries go both ways over one connection.
+//! Implements HAProxy's peers protocol, version 2.1, by which processes share stick tables: one
+//! side describes its tables, then updates of their entries go both ways over one connection.
 //!
-//! [`Session`] is one connection without IO: bytes and the time go in, events, bytes and a deadline
-//! come out. It knows the definitions of tables, but no entries: its owner interprets updates, and
-//! decides which ones to send. Everything that a peer sends is bounded: messages, tables, and the
-//! texts that it may refer to.
+//! [`Session`] is one connection without IO: bytes and the time go in, events, bytes and a
+//! deadline come out. It knows the definitions of tables, but no entries: its owner interprets
+//! updates, and decides which ones to send. Everything that a peer sends is bounded: messages,
+//! tables, and the texts that it may refer to.
 
 mod dictionary;
 mod integer;

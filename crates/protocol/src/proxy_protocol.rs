@@ -1,12 +1,12 @@
-//! The PROXY protocol, versions 1 (text) and 2 (binary): a proxy tells the next server whose
-//! connection it passes on.
+//! Parses and writes the PROXY header, versions 1 (text) and 2 (binary), by which a proxy reports
+//! to the next server whose connection it forwards.
 //!
-//! [`parse`] is strict and incremental. Given all bytes that have arrived so far, it finds a whole
-//! header at the beginning, returns how many bytes are missing, or refuses at the first byte that
-//! is wrong. It never guesses whether a header is there: a caller that expects one must require
-//! one, because otherwise a client could write its own address.
+//! [`parse`] is strict and incremental. Given all bytes that have arrived so far, it finds a
+//! whole header at the beginning, returns how many bytes are missing, or refuses at the first
+//! byte that is wrong. It never guesses whether a header is there: a caller that expects one must
+//! require one, because otherwise a client could write its own address.
 //!
-//! Nothing here keeps state between calls or decides whom to trust.
+//! Nothing here keeps state between calls or decides which sender to trust.
 
 mod binary;
 mod crc32c;
@@ -31,13 +31,13 @@ pub const UNIX_PATH_BYTES: usize = 108;
 /// Content of a PROXY header, of either version.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Header {
-    /// The sender's own connection (a health check, for example): the addresses of the real
-    /// connection apply, and the rest of the header is void.
+    /// The connection is the sender's own, for example of a health check: the addresses of the
+    /// real connection apply, and the rest of the header is ignored.
     Local,
     Proxied(Proxied),
 }
 
-/// The connection that is passed on.
+/// The connection that the sender forwards.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proxied {
     pub endpoints: Endpoints,
@@ -53,12 +53,12 @@ pub enum ProxiedTransport {
     Datagram,
 }
 
-/// Both ends of a connection. They always have the same address family, because the wire format has
-/// no other form.
+/// Both ends of a connection. They always have the same address family, because a header has no
+/// other form.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Endpoints {
-    /// The sender does not know or does not disclose them: the addresses of the real connection
-    /// apply.
+    /// The sender does not know the addresses or does not disclose them: those of the real
+    /// connection apply.
     Unknown,
     Inet4 {
         /// TCP or UDP. Version 1 supports only TCP.
@@ -123,7 +123,7 @@ impl UnixPath {
         let start = usize::from(self.0[0] == 0);
         let named = self.0[start..].iter().position(|b| *b == 0);
         match named.map_or(UNIX_PATH_BYTES, |n| n + start) {
-            // A NUL alone names nothing.
+            // A single NUL is not a name.
             1 if start == 1 => &[],
             end => &self.0[..end],
         }
@@ -171,7 +171,7 @@ impl Endpoints {
     }
 }
 
-/// Removes flow label and scope, which neither version carries.
+/// Removes flow label and scope, which a header of neither version contains.
 fn on_the_wire(address: SocketAddr) -> SocketAddrV6 {
     let ip = match address.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -195,8 +195,8 @@ impl Header {
         })
     }
 
-    /// Appends the header in version 1. What that version does not support (local, datagrams, Unix)
-    /// is written as `UNKNOWN`; extensions are omitted.
+    /// Appends the header in version 1. Headers that version 1 cannot express (local, datagrams,
+    /// Unix) are written as `UNKNOWN`; extensions are omitted.
     pub fn encode_text(&self, out: &mut Vec<u8>) {
         text::encode(self, out);
     }
@@ -209,8 +209,8 @@ impl Header {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Progress {
     /// The bytes may be the start of a header. At least this many more bytes are needed: never
-    /// zero, and never beyond the header, so that a reader of exactly these bytes consumes none of
-    /// the next protocol.
+    /// zero, and never beyond the header, so that a reader of exactly these bytes consumes nothing
+    /// of the protocol that follows.
     Incomplete { missing_bytes: usize },
     /// A complete header. The rest of the bytes belongs to the connection.
     Complete {
@@ -225,8 +225,7 @@ pub enum Progress {
 /// The bytes are not a valid header.
 pub fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
     match bytes.first() {
-        // The first byte distinguishes the versions, whose shortest prefixes are longer than one
-        // byte.
+        // The first byte shows the version, so the second byte is not needed yet.
         None => Ok(Progress::Incomplete { missing_bytes: 1 }),
         Some(b'P') => text::parse(bytes),
         Some(b'\r') => binary::parse(bytes),

@@ -1,5 +1,6 @@
-//! SOCKS version 4, the client's side: requests a connection to an IPv4 address from a proxy. After
-//! one request and one reply of eight bytes, the connection leads to the requested address.
+//! Implements the client side of SOCKS version 4: requests a connection to an IPv4 address from a
+//! proxy. After one request and one reply of eight bytes, the connection leads to the requested
+//! address.
 
 use std::net::SocketAddrV4;
 
@@ -8,13 +9,13 @@ const VERSION: u8 = 4;
 const CONNECT: u8 = 1;
 const GRANTED: u8 = 0x5a;
 
-/// Returns the request for a connection, on behalf of `user`.
+/// Returns the bytes of a request for a connection, on behalf of `user`.
 pub fn request(to: SocketAddrV4, user: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(9 + user.len());
     out.extend_from_slice(&[VERSION, CONNECT]);
     out.extend_from_slice(&to.port().to_be_bytes());
     out.extend_from_slice(&to.ip().octets());
-    // A zero terminates the user.
+    // The user name ends with a zero, so it cannot contain one.
     out.extend(user.bytes().filter(|byte| *byte != 0));
     out.push(0);
     out

@@ -1,13 +1,13 @@
-//! SPICE, as far as a relay parses it: how a client begins a connection. A session has a connection
-//! for each of its channels, and the main channel comes first (spice-protocol, `spice/protocol.h`:
-//! `SpiceLinkHeader`, `SpiceLinkMess`, `SpiceLinkAuthMechanism`, `SpiceLinkEncryptedTicket`).
+//! Follows the start of a SPICE connection for a relay between a client and a virtual machine's
+//! display. A session has a connection for each of its channels, and the main channel comes first
+//! (spice-protocol, `spice/protocol.h`: `SpiceLinkHeader`, `SpiceLinkMess`,
+//! `SpiceLinkAuthMechanism`, `SpiceLinkEncryptedTicket`).
 
 /// Number of bytes up to the channel type: the header of 16 bytes, the session number, and the type
 /// of the channel.
 pub const LINK_BYTES: usize = 21;
 const MAGIC: &[u8] = b"REDQ";
-/// Main channel: another client that opens one gets the session, and the previous client loses its
-/// own.
+/// Type of the main channel. The session belongs to the client that opened the main channel last.
 pub const MAIN: u8 = 1;
 pub const DISPLAY: u8 = 2;
 /// Channel for keyboard and mouse.
@@ -16,7 +16,8 @@ const HEADER_BYTES: usize = 16;
 const MESSAGE_BYTES: usize = 18;
 /// Maximum length of a link message in bytes: few clients have more than two words of capabilities.
 const MESSAGE_BYTES_MAX: usize = 1_024;
-/// Capabilities: the client selects its authentication method, and messages have short headers.
+/// Capability bits of a client: it selects its authentication method, and its messages have short
+/// headers.
 const NAMES_ITS_WAY: u32 = 1 << 0;
 const SHORT_HEADERS: u32 = 1 << 3;
 /// Number of bytes after the link message: the authentication method, and a ticket encrypted with
@@ -37,16 +38,16 @@ pub fn channel(link: &[u8; LINK_BYTES]) -> Option<u8> {
     link.starts_with(MAGIC).then_some(*channel)
 }
 
-/// Returns the number of bytes of the link message that follow `link`; `None` if the message is too
-/// short or too long.
+/// Returns the number of bytes of the link message that follow `link`; `None` if that length is
+/// too short or too long.
 pub fn bytes_behind(link: &[u8; LINK_BYTES]) -> Option<usize> {
     let size = usize::try_from(word(link, 12)?).ok()?;
     let is_possible = (MESSAGE_BYTES..=MESSAGE_BYTES_MAX).contains(&size);
     is_possible.then_some(HEADER_BYTES + size - LINK_BYTES)
 }
 
-/// Returns whether a client with this `link` and the bytes behind it selects its authentication
-/// method, and uses short message headers.
+/// Returns whether the client selects its authentication method and uses short message headers.
+/// `behind` is the part of the link message that follows `link`.
 pub fn is_modern(link: &[u8; LINK_BYTES], behind: &[u8]) -> bool {
     let all = [&link[..], behind].concat();
     let common = || {
@@ -68,20 +69,21 @@ pub const SHORT_HEADER_BYTES: usize = 6;
 /// KiB.
 const SIZE_MAX: u32 = 64 << 10;
 
-/// Returns the number of bytes behind a client's short header, if the message may be passed on.
-/// QEMU aborts on some unexpected messages (about migration, and a second
+/// Returns the number of bytes that follow a client's short header, if the message may be passed
+/// on to QEMU. QEMU aborts on some unexpected messages (about migration, and a second
 /// `SPICE_MSGC_DISPLAY_INIT`), so only those that a browser needs are passed on.
 pub fn passed_bytes(channel: u8, header: &[u8; SHORT_HEADER_BYTES]) -> Option<usize> {
     let [low, high, ..] = header;
     let size = word(header, 2).filter(|size| *size <= SIZE_MAX)?;
     let may = match (channel, u16::from_le_bytes([*low, *high])) {
-        // Acknowledgement, pong, and disconnection.
+        // On every channel: acknowledgement, pong, and disconnection.
         (_, 1..=3 | 6) => true,
-        // Other channels, the mouse mode, and the agent in the guest.
+        // On the main channel: list of channels, mouse mode, and messages for the agent in the
+        // guest.
         (MAIN, 104..=108) => true,
-        // Reports about video streams, and image compression.
+        // On the display channel: reports about video streams, and image compression.
         (DISPLAY, 102 | 103) => true,
-        // Keys and the mouse.
+        // On the input channel: keys and the mouse.
         (INPUTS, 101..=104 | 111..=114) => true,
         _ => false,
     };
@@ -100,22 +102,21 @@ pub fn init() -> [u8; INIT_BYTES] {
     message
 }
 
-/// State of a server's output on a channel, as far as a relay follows it: the reply to the link,
-/// the result of the authentication (`SpiceLinkReply`, and the word behind it), and messages with
-/// short headers.
+/// Position in a server's output on a channel, as far as a relay must follow it: the reply to the
+/// link (`SpiceLinkReply`), the result of the authentication, and messages with short headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SpiceOutputState {
     stage: SpiceOutputStage,
-    /// First bytes of the current stage.
+    /// First bytes of the part of the output that is arriving.
     header: [u8; HEADER_BYTES],
-    /// Bytes of the current stage that have arrived, and that are missing.
+    /// Number of bytes of this part that have arrived, and number that are missing.
     came: usize,
     missing: u64,
     is_accepted: bool,
     has_begun: bool,
 }
 
-/// Kind of the server's next bytes.
+/// Meaning of the server's next bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum SpiceOutputStage {
     ReplyHeader,
@@ -139,7 +140,7 @@ impl Default for SpiceOutputState {
 }
 
 impl SpiceOutputState {
-    /// Follows bytes that the server has sent.
+    /// Follows bytes that the server has sent to the client.
     pub fn take(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             self.has_begun |= self.stage == SpiceOutputStage::Header;
@@ -151,7 +152,7 @@ impl SpiceOutputState {
             self.came = self.came.saturating_add(count);
             self.missing -= count as u64;
             bytes = rest;
-            // An empty stage is complete at once.
+            // A part without bytes is complete at once.
             while self.missing == 0 {
                 self.advance();
             }
@@ -181,8 +182,8 @@ impl SpiceOutputState {
         self.has_begun
     }
 
-    /// Returns bytes that make a client display an error, in place of the server's next bytes.
-    /// `None`: a client could not read them at this point.
+    /// Returns a message that makes a client display an error, to be sent in place of the server's
+    /// next bytes. `None`: the client could not interpret a message at this point.
     pub fn error_notification(&self, words: &str) -> Option<Vec<u8>> {
         match self.stage {
             _ if self.came > 0 => None,
@@ -250,8 +251,8 @@ mod tests {
             link[12..16].copy_from_slice(&size.to_le_bytes());
             (bytes_behind(&link), is_modern(&link, behind))
         };
-        // The channel's number, one word of common capabilities, none of the channel, and their
-        // offset.
+        // The number of the channel, one word of common capabilities, none of the channel, and
+        // their offset.
         let behind = |capabilities: u8| {
             let head = [0, 1, 0, 0, 0, 0, 0, 0, 0, 18, 0, 0, 0];
             [&head[..], &[capabilities, 0, 0, 0]].concat()
@@ -289,7 +290,7 @@ mod tests {
                 sent.take(piece);
                 assert_eq!(sent.is_accepted(), seen >= 23, "{pieces} {seen}");
                 assert_eq!(sent.has_begun(), seen > 23, "{pieces} {seen}");
-                // Before the result, and between two messages.
+                // A message is possible before the result and between two messages.
                 let may = [19, 23, 29, 38].contains(&seen);
                 assert_eq!(
                     sent.error_notification("no").is_some(),
@@ -310,7 +311,7 @@ mod tests {
         assert_eq!(notice, [&[0; 4], &head[..], b"no\0"].concat());
         sent.take(&notice);
         assert!(sent.is_accepted() && sent.error_notification("no").is_some());
-        // A refused channel gets no notice.
+        // A refused channel gets no error message.
         let mut sent = SpiceOutputState::default();
         sent.take(&[&SENT[..19], &[7, 0, 0, 0]].concat());
         assert!(!sent.is_accepted() && sent.error_notification("no").is_none());

@@ -59,10 +59,10 @@ pub const MAGIC: u64 = u64::from_be_bytes(*b"EKVITAL\x01");
 /// first ones.
 pub const THREADS_MAX: usize = 256;
 
-/// Maximum number of instances with a slot; further ones have no health.
+/// Maximum number of virtual routers with a slot; the services of further ones are not judged.
 pub const SLOTS_MAX: usize = 256;
 
-/// Maximum length of an instance's name in bytes; longer ones are truncated.
+/// Maximum length of a virtual router's name in bytes; longer names are truncated.
 pub const NAME_BYTES_MAX: usize = 64;
 
 pub const THREADS_AT: usize = 16;
@@ -79,7 +79,8 @@ pub const BYTES: usize = WORDS * 8;
 
 pub const BEAT_EVERY_MS: u64 = 250;
 
-/// Age in milliseconds from which a heartbeat counts as missing: its thread does not serve.
+/// Age in milliseconds from which a heartbeat counts as missing: its thread then counts as not
+/// serving.
 pub const STALE_AFTER_MS: u64 = 1_000;
 
 const OWNER_AT: usize = 1;
@@ -102,7 +103,8 @@ pub enum Band {
 }
 
 impl Band {
-    /// Returns the band with this number in the memory; an invalid number counts as the worst band.
+    /// Returns the band with this number; an invalid number in the memory counts as the worst
+    /// band.
     pub fn of(number: u64) -> Band {
         match number {
             0 => Band::All,
@@ -111,7 +113,7 @@ impl Band {
         }
     }
 
-    /// Returns the index of the band in an instance's `bands`.
+    /// Returns the index of the band in the list `bands` of a virtual router.
     pub fn index(self) -> usize {
         self as usize
     }
@@ -131,8 +133,8 @@ pub enum VitalsError {
     },
 }
 
-/// Returns the lower half of a word, which the kernel compares for threads that wait for a change,
-/// and by whose address it wakes them (`futex`).
+/// Returns the address of the lower half of a word. The kernel compares only this half when a
+/// thread waits for a change (`futex`).
 pub fn low_half(word: &AtomicU64) -> *const u32 {
     let half = std::ptr::from_ref(word).cast::<u32>();
     if cfg!(target_endian = "little") {
@@ -161,7 +163,7 @@ pub struct Vitals<'m> {
 }
 
 impl<'m> Vitals<'m> {
-    /// Initializes fresh (zeroed) memory.
+    /// Initializes new memory, which must be zeroed.
     ///
     /// # Errors
     /// The memory is too short.
@@ -202,8 +204,8 @@ impl<'m> Vitals<'m> {
 
     // Methods for the proxy.
 
-    /// Makes this proxy the only writer: during an upgrade, two proxies have the memory. `owner` is
-    /// a unique number other than zero (the process id).
+    /// Makes this proxy the only writer: during an upgrade, two proxies have the memory. `owner`
+    /// is a unique number other than zero (the process id).
     pub fn claim(&self, owner: u64, threads: usize) {
         let threads = threads.min(THREADS_MAX);
         for thread in 0..THREADS_MAX {
@@ -211,24 +213,25 @@ impl<'m> Vitals<'m> {
         }
         self.put(THREADS, threads as u64);
         self.put(SIDE_BEAT_AT, 0);
-        // The candidate of another proxy is no longer served.
+        // A candidate configuration of the previous writer is no longer served.
         self.put(TRIAL_AT, 0);
         self.put(OWNER_AT, owner);
     }
 
-    /// Sets the number of the candidate version; zero means no candidate.
+    /// Sets the number of the candidate configuration that this proxy serves; zero means none.
     pub fn set_candidate_number(&self, owner: u64, number: u64) {
         if self.is_owner(owner) {
             self.put(TRIAL_AT, number);
         }
     }
 
-    /// Returns the number of the candidate version that must be rolled back.
+    /// Returns the number of the candidate configuration whose rollback was requested.
     pub fn rollback_requested(&self) -> u64 {
         self.get(BACK_AT)
     }
 
-    /// Returns the word with that number, to wait for its change.
+    /// Returns the word that contains the number in [`Self::rollback_requested`], to wait for its
+    /// change.
     pub fn back_word(&self) -> Option<&'m AtomicU64> {
         self.words.get(BACK_AT)
     }
@@ -239,7 +242,7 @@ impl<'m> Vitals<'m> {
         }
     }
 
-    /// Returns the process that writes; 0 before the first one does.
+    /// Returns the number of the proxy that writes; 0 before the first one does.
     pub fn owner(&self) -> u64 {
         self.get(OWNER_AT)
     }
@@ -262,7 +265,7 @@ impl<'m> Vitals<'m> {
         }
     }
 
-    /// Clears the heartbeats, at the end of the proxy and while it is paused.
+    /// Clears the heartbeats when the proxy ends, or while it is paused.
     pub fn rest(&self, owner: u64) {
         if self.is_owner(owner) {
             for thread in 0..THREADS_MAX {
@@ -271,7 +274,8 @@ impl<'m> Vitals<'m> {
         }
     }
 
-    /// Returns the time of the address role's last heartbeat; 0: never.
+    /// Returns the time of the last heartbeat of the process that moves virtual addresses; 0:
+    /// never.
     pub fn role_heartbeat_ms(&self) -> u64 {
         self.get(ROLE_BEAT_AT)
     }
@@ -282,7 +286,7 @@ impl<'m> Vitals<'m> {
         self.put(ROLE_BEAT_AT, now_ms);
     }
 
-    /// Returns the number of the candidate version; 0: none.
+    /// Returns the number of the candidate configuration that the proxy serves; 0: none.
     pub fn candidate_number(&self) -> u64 {
         self.get(TRIAL_AT)
     }
@@ -297,7 +301,7 @@ impl<'m> Vitals<'m> {
         (0..threads).map(|thread| self.get(THREADS_AT + thread * THREAD_WORDS))
     }
 
-    /// Returns the last heartbeat of the side thread; 0 if it has none, or never writes any.
+    /// Returns the last heartbeat of the side thread; 0 if it has never written one.
     pub fn side_heartbeat_ms(&self) -> u64 {
         self.get(SIDE_BEAT_AT)
     }
@@ -328,8 +332,8 @@ impl<'m> Vitals<'m> {
         }
     }
 
-    /// Returns the band of an instance: the worst one if a thread is stuck or no proxy serves; None
-    /// if the proxy has no instance of that name.
+    /// Returns how much of a virtual router's services is available: the worst band if a thread is
+    /// stuck or no proxy serves; None if the proxy has no virtual router of that name.
     pub fn band(&self, name: &str, now_ms: u64) -> Option<Band> {
         let slot = self.find(name)?;
         Some(match self.pulse(now_ms) {

@@ -1,10 +1,11 @@
-//! Accepts connections: one task per listener and thread. The task stops accepting while the
-//! frontend, the listener or the process has reached `maxconn` or a rate limit; connections
-//! then wait in the kernel's queue. It pauses when descriptors run out, instead of looping.
-//! An accepted connection is passed to another thread if that has clearly less to do.
+//! Accepts client connections: one task per listening socket and thread. A task stops accepting
+//! while the frontend, the listener or the process has reached `maxconn` or a rate limit; new
+//! connections then wait in the kernel's queue. When the process has no free descriptor, a task
+//! pauses instead of looping. An accepted connection is passed to another thread if that thread
+//! is clearly less busy.
 //!
-//! A loop belongs to a socket, not to a configuration: a change gives it another [`AcceptTarget`],
-//! and connections in the kernel's queue stay there.
+//! A task belongs to a socket, not to a configuration: after a change of the configuration it
+//! gets another [`AcceptTarget`], and connections in the kernel's queue are not lost.
 
 use crate::admission::AdmissionPermit;
 use crate::listener::{Listening, SocketKey};
@@ -24,29 +25,31 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// Maximum pause of a loop whose frontend is full or whose process has no descriptors. The
-/// end of a session on the thread ends it earlier.
+/// Maximum pause of an accept task whose frontend is full or whose process has no free descriptor.
+/// The end of a session on the thread ends the pause earlier.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
-/// Minimum difference in tasks at which a connection is passed to another thread; below it
-/// the wake-up of that thread costs more.
+/// A connection is passed to another thread if that thread has at least this many fewer tasks; for
+/// a smaller difference the wake-up of that thread costs more.
 const CLEARLY_MORE: usize = 3;
-/// Maximum number of connections that a removed listener still accepts from the kernel's
-/// queue. Their clients connected before the removal.
+/// Maximum number of connections that a removed listener still accepts from the kernel's queue,
+/// because their clients connected before the removal.
 const LAST_MAX: usize = 4096;
 
-/// The listener and the configuration for which a loop accepts.
+/// The listener and the configuration under which an accept task accepts.
 pub(crate) struct AcceptTarget {
     config: Arc<Config>,
     listening: Listening,
 }
 
 impl AcceptTarget {
-    /// Finds a listener in a configuration; None if there is no such bind.
+    /// Finds the listener of a socket in a configuration; None if the configuration has no such
+    /// `bind`.
     pub(crate) fn new(config: &Arc<Config>, listening: &Listening) -> Option<Rc<AcceptTarget>> {
         let mut listening = listening.clone();
         let proxy = config.proxies.get(listening.proxy.0 as usize)?;
         let bind = proxy.binds.get(listening.bind as usize)?;
-        // Uses the state of the configuration in service, which may have been adopted.
+        // Uses the listener's state in the configuration that serves, which an earlier
+        // configuration may have created.
         listening.state = proxy.state.listener(bind.id);
         Some(Rc::new(AcceptTarget {
             config: Arc::clone(config),
@@ -74,12 +77,12 @@ impl AcceptTarget {
 #[derive(Clone)]
 enum AcceptOrder {
     Accept(Rc<AcceptTarget>),
-    /// Other threads accept on this listener.
+    /// Stop accepting; other threads still accept on this listener.
     Leave,
     Close,
 }
 
-/// Handle to an accept loop, held by its thread.
+/// Handle to an accept task, held by its thread.
 pub(crate) struct AcceptLoop {
     pub(crate) key: SocketKey,
     orders: RefCell<AcceptOrder>,
@@ -87,7 +90,8 @@ pub(crate) struct AcceptLoop {
     /// Wakes the loop's task while it waits for a connection slot.
     full: Rc<Room>,
     ended: Cell<bool>,
-    /// New connections belong to another process, and the ones that woke this loop were accepted.
+    /// Another process accepts the new connections, and those that had already woken this task
+    /// were accepted.
     left: Cell<bool>,
 }
 
@@ -104,7 +108,7 @@ impl AcceptLoop {
         });
         let own = AcceptLoopGuard(Rc::clone(&started));
         reactor::spawn(async move {
-            // If memory is short, the other threads accept.
+            // Without memory for it here, the other threads still accept.
             if let Ok(listener) = Listener::from_shared(fd) {
                 accept(&own.0, listener).await;
             }
@@ -112,7 +116,8 @@ impl AcceptLoop {
         started
     }
 
-    /// Returns whether the loop's task has ended: it found no memory, or was asked to end.
+    /// Returns whether the accept task has ended: no memory was available, or it was requested to
+    /// end.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.get()
     }
@@ -125,7 +130,7 @@ impl AcceptLoop {
         self.order(AcceptOrder::Leave);
     }
 
-    /// Makes the loop accept what is in the kernel's queue, and end.
+    /// Lets the task accept what is in the kernel's queue, and then end.
     pub(crate) fn close(&self) {
         self.order(AcceptOrder::Close);
     }
@@ -152,8 +157,8 @@ impl Drop for AcceptLoop {
     }
 }
 
-/// Releases the loop's configuration and socket when its task ends in any way, although the
-/// thread still holds the loop.
+/// Releases the configuration and the socket when the accept task ends for any reason, although
+/// the thread still holds the handle.
 struct AcceptLoopGuard(Rc<AcceptLoop>);
 
 impl Drop for AcceptLoopGuard {
@@ -185,9 +190,9 @@ async fn accept(own: &AcceptLoop, listener: Listener) {
             AcceptOrder::Close => break,
         }
     }
-    // Accept the waiting connections if no other process will: when the last holder of
-    // the socket closes it, their clients would see a reset. If another process serves,
-    // it accepts them, and not the older one.
+    // If no other process serves this socket, the connections in the queue are accepted here: when
+    // the last descriptor of the socket is closed, their clients would get a reset. Otherwise the
+    // other process accepts them.
     if let Some(target) = last
         && !(own.left.get() && runtime::of_thread().stopping())
     {
@@ -195,8 +200,8 @@ async fn accept(own: &AcceptLoop, listener: Listener) {
     }
 }
 
-/// Leaves the socket, and accepts the connections that may have woken this loop: the kernel
-/// does not wake the other processes for them.
+/// Stops accepting on the socket, after accepting the connections that may have woken this task:
+/// the kernel does not wake the other processes for these.
 fn take_what_is_left(listener: &Listener, target: &Rc<AcceptTarget>) {
     listener.pause();
     for _ in 0..LAST_MAX {
@@ -208,13 +213,14 @@ fn take_what_is_left(listener: &Listener, target: &Rc<AcceptTarget>) {
     }
 }
 
-/// Accepts for one configuration. Returns false when the process is stopping.
+/// Accepts under one configuration. Returns false when the process is stopping.
 async fn accept_for(own: &AcceptLoop, listener: &Listener, target: Rc<AcceptTarget>) -> bool {
     let in_one_go = target.in_one_go();
     let mut taken = 0;
     while own.is_for(&target) {
         if taken >= in_one_go {
-            // Lets the new sessions run first, because they are counted only when they run.
+            // Lets the new sessions run before more are accepted, because a session is counted
+            // only when it runs.
             taken = 0;
             reactor::yield_now().await;
         }
@@ -233,7 +239,7 @@ async fn accept_for(own: &AcceptLoop, listener: &Listener, target: Rc<AcceptTarg
     true
 }
 
-/// Leaves new connections to another process until this one is to accept again.
+/// Leaves new connections to another process until this one is requested to accept again.
 async fn leave(own: &AcceptLoop, listener: &Listener, target: &Rc<AcceptTarget>) {
     take_what_is_left(listener, target);
     own.left.set(true);
@@ -256,10 +262,10 @@ fn is_below_session_rate(frontend: &Proxy) -> bool {
         .is_none_or(|most| rate.read(current_thread_data().now_ms()) < u64::from(most))
 }
 
-/// Takes the connection slots for an accepted connection. Another thread may have taken the
-/// last ones meanwhile. Then this waits for a free one, under the newest configuration that
-/// has the listener. A full frontend must not use up the rate of the others, so a connection that
-/// waits gives up its `admission`.
+/// Takes the connection slots for an accepted connection. If another thread has taken the last
+/// ones in between, this waits for free ones, under the newest configuration that has the
+/// listener. A connection that waits gives up its `admission`, so that a full frontend does not
+/// use up the rate limit of the others.
 async fn seat(
     own: &AcceptLoop,
     listener: &Listener,
@@ -310,8 +316,8 @@ impl Drop for InHand {
     }
 }
 
-/// Waits until the loop is woken once: by the end of a session on this thread, by new orders,
-/// or by the end of the process.
+/// Waits until the task is woken once: by the end of a session on this thread, by new orders, or
+/// by the end of the process.
 async fn woken(own: &AcceptLoop) {
     let mut first = true;
     poll_fn(|context| {
@@ -406,7 +412,7 @@ fn begin(
     match less_busy(runtime) {
         None => session(),
         Some(thread) => {
-            // A thread that no longer accepts jobs is busy after all.
+            // A thread that refuses the job is busy after all, so the session stays here.
             if let Err(refused) = reactor::inject(thread, session) {
                 (refused.job)();
             }

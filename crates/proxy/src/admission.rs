@@ -1,11 +1,11 @@
-//! Limits on the connections, sessions and TLS handshakes that the process admits per second
-//! (`maxconnrate`, `maxsessrate`, `maxsslrate`).
+//! Enforces the limits on the connections, sessions and TLS handshakes that the process accepts
+//! per second (`maxconnrate`, `maxsessrate`, `maxsslrate`).
 
 use model::config::{Bind, Global};
 use model::thread::{current_thread_data, lock};
 use std::sync::Mutex;
 
-/// Connections that were admitted and that the rates may not include yet.
+/// Number of admitted connections that the measured rates may not include yet.
 struct Pending {
     all: u64,
     handshakes: u64,
@@ -18,8 +18,8 @@ static PENDING: Mutex<Pending> = Mutex::new(Pending {
 
 /// Permission to accept one connection under the limits per second. A thread holds it from before
 /// the accept until the connection is counted in the rates, or a connection rule has rejected it.
-/// Without it, several threads could use the same rest of a limit, and one thread could empty the
-/// backlog before the first connection is counted.
+/// Otherwise several threads could use the same remainder of a limit, and one thread could empty
+/// the backlog before the first connection is counted.
 pub(crate) struct AdmissionPermit {
     handshake: bool,
 }
@@ -44,8 +44,8 @@ impl AdmissionPermit {
         }
         let process = current_thread_data().process;
         let mut pending = lock(&PENDING);
-        // The time of this loop iteration may be in an earlier second than the latest event of
-        // another thread, which would then not be seen.
+        // The time that this event loop has cached may be in an earlier second than an event that
+        // another thread has just counted, which would then be missed.
         let now_ms = process.now_ms();
         let rates = [
             (&process.connection_rate, pending.all),

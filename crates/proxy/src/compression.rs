@@ -1,8 +1,8 @@
-//! HTTP compression (manual, `compression algo`): chooses the algorithm for a client, decides
-//! which responses may be compressed, and provides the encoder for the body. No IO here;
+//! Decides which HTTP bodies are compressed (`compression algo`), chooses the algorithm that the
+//! client accepts, and provides the encoder of the body. This module does no IO;
 //! [`crate::stream`] forwards the bodies. An encoder needs about
-//! [`ENCODER_BYTES`](model::state::compression::ENCODER_BYTES) while its body is transferred,
-//! and almost nothing while the transfer pauses.
+//! [`ENCODER_BYTES`](model::state::compression::ENCODER_BYTES) while its body is transferred, and
+//! almost nothing while the transfer pauses.
 
 mod encoder;
 
@@ -21,7 +21,7 @@ const CODINGS_MAX: usize = 64;
 /// Maximum size in bytes of the header fields that compression adds.
 const HEADERS_BYTES: usize = 128;
 
-/// Returns the settings that apply: the backend's if it has some, otherwise the frontend's.
+/// Returns the compression settings of the backend if it has any, otherwise those of the frontend.
 fn settings(stream: &ProxyStream, side: fn(&Proxy) -> Option<&Compressed>) -> Option<&Compressed> {
     stream
         .backend()
@@ -48,9 +48,9 @@ fn is_configured(stream: &ProxyStream) -> bool {
     stream.route.rare.has(Rare::COMPRESSION)
 }
 
-/// Processes a request for a server. Records the algorithms that the client accepts, and with
-/// `offload` removes them from the request. If an encoder is returned, the request body is to
-/// be compressed.
+/// Processes a request before it is sent to a server. Records the algorithms that the client
+/// accepts, and with `offload` removes them from the request. Returns an encoder if the request
+/// body is to be compressed.
 pub fn request(stream: &mut ProxyStream, length: &BodyLength) -> Option<Box<Encoder>> {
     if !is_configured(stream) {
         return None;
@@ -76,8 +76,8 @@ pub fn request(stream: &mut ProxyStream, length: &BodyLength) -> Option<Box<Enco
     Some(encoder)
 }
 
-/// Processes a response. If an encoder is returned, the body is to be compressed: the length
-/// was removed from the head, and an HTTP/1 client gets chunks (`in_chunks`).
+/// Processes a response. Returns an encoder if the body is to be compressed: the length was then
+/// removed from the head, and an HTTP/1 client gets chunks (`in_chunks`).
 pub fn response(
     stream: &mut ProxyStream,
     parsed: &Parsed,
@@ -109,7 +109,7 @@ pub fn response(
     Some(encoder)
 }
 
-/// Counts at the frontend and the backend of a stream.
+/// Adds to a counter of a stream's frontend and of its backend.
 pub fn count(stream: &ProxyStream, tally: Tally, n: u64) {
     stream
         .frontend()

@@ -1,6 +1,6 @@
-//! Differences of this data plane from HAProxy, with reasons. The manual prints this table,
-//! and the tests that compare both refer to its keys. A difference that is not listed here is
-//! a bug.
+//! Lists in which behaviour this proxy differs from HAProxy, each difference with its reason. The
+//! manual prints this table, and the tests that compare both programs refer to its keys. A
+//! difference that is not in the table is a bug.
 
 mod lines;
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Servers that operators add and remove at run time. A server is built from its arguments
-//! like a `server` line, within the configuration that it becomes part of. No file is read
-//! and no name is resolved. Added servers survive reloads, restarts of the role and upgrades.
+//! Adds and removes servers at run time (`add server`, `del server`). A server is built from the
+//! arguments of the command as from a `server` line. No file is read and no name is resolved.
+//! Added servers survive a reload, a restart of the proxy process and an upgrade of the program.
 
 use keyword::load::one_server;
 use model::config::{
@@ -18,7 +18,7 @@ fn refused(why: impl std::fmt::Display) -> OrderRefusal {
     OrderRefusal(format!("{why}\n"))
 }
 
-/// A server that could not be kept, and the reason.
+/// A server that could not be added again, and the reason.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lost {
     backend: Box<str>,
@@ -44,8 +44,8 @@ fn is_dynamic(proxy: &Proxy) -> bool {
     }
 }
 
-/// Adds a server with these arguments, the name first, to a configuration that is not in
-/// service yet.
+/// Adds a server to a configuration that does not serve yet. The first argument is the server's
+/// name.
 pub(crate) fn add(
     config: &mut Config,
     backend: ProxyIndex,
@@ -89,7 +89,7 @@ pub(crate) fn add(
     }
     track(config, backend, &mut server)?;
     server.added = Some(words);
-    // The checks wait for `enable health` and `enable agent`.
+    // The checks start only with `enable health` and `enable agent`.
     server.state.stop_checks(server.options.check);
     server.state.stop_agent(server.options.agent.check);
     let proxy = &mut config.proxies[backend.0 as usize];
@@ -196,7 +196,7 @@ fn is_named(config: &Config, backend: ProxyIndex, at: ServerIndex) -> bool {
     by_rule || by_expression || tracked || proxy.dispatch_server == Some(at)
 }
 
-/// Removes a server from a configuration that is not in service yet.
+/// Removes a server from a configuration that does not serve yet.
 pub(crate) fn remove(config: &mut Config, backend: ProxyIndex, at: ServerIndex) {
     let later = |index: &mut ServerIndex| {
         if index.0 > at.0 {
@@ -229,9 +229,8 @@ pub(crate) fn remove(config: &mut Config, backend: ProxyIndex, at: ServerIndex) 
     }
 }
 
-/// Adds to a new configuration, which does not serve yet, the servers that were added to
-/// the previous one at run time. A server of the file takes precedence over an added one
-/// with the same name.
+/// Adds the servers that operators added to the previous configuration to a new one, which does
+/// not serve yet. A server in the file takes precedence over an added one with the same name.
 pub(crate) fn keep(config: &mut Config, old: &Config) -> Vec<Lost> {
     let mut lost = Vec::new();
     for before in old.proxies.iter().filter(|proxy| proxy.kind.is_backend()) {
@@ -246,7 +245,7 @@ pub(crate) fn keep(config: &mut Config, old: &Config) -> Vec<Lost> {
     lost
 }
 
-/// Adds a server again. Err: the reason why that is not possible.
+/// Adds a server again. Err: the reason why that is impossible.
 pub(crate) fn keep_one(
     config: &mut Config,
     backend: &str,
@@ -277,8 +276,8 @@ pub(crate) fn keep_one(
     }
 }
 
-/// Removes a configured server again that an operator had removed before, unless the
-/// configuration requires it now.
+/// Removes a server of the file again that an operator had removed before, unless the
+/// configuration refers to it now.
 pub(crate) fn remove_again(config: &mut Config, backend: &str, name: &[u8]) {
     let Some(index) = config.backend(backend) else {
         return;

@@ -1,10 +1,9 @@
-//! The data plane: listeners, streams, rules, load balancing, queues, health checks, logs and
-//! statistics, and the keywords that configure them.
+//! The proxy: listeners, streams, rules, load balancing, queues, health checks, logs and
+//! statistics, and the manual's entries about them.
 //!
-//! Path of a request: listener -> stream -> rules of the frontend -> backend -> queue and
-//! load balancing -> server connection -> response rules -> log. Each is a folder of that
-//! name. Protocol engines, rules and load balancing work without IO; all sockets of the data
-//! plane go through the reactor.
+//! A request passes through: listener -> stream -> rules of the frontend -> backend -> queue and
+//! load balancing -> server connection -> response rules -> log. Protocol engines, rules and load
+//! balancing work without IO; the reactor owns all sockets that carry client traffic.
 
 pub mod accept;
 mod admission;

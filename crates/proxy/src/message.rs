@@ -1,5 +1,5 @@
-//! Messages to the proxy role besides those that every role gets. The supervisor and other
-//! parts forward them as bytes ([`PartMessage`]).
+//! Defines the messages that only the proxy process gets, besides those for every process. The
+//! supervisor and other parts of the platform forward them as bytes ([`PartMessage`]).
 
 use part::role::{Level, PartMessage};
 use serde::{Deserialize, Serialize};
@@ -8,12 +8,13 @@ pub const PART: &str = "proxy";
 
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum ProxyMessage {
-    /// Serve statistics commands on this connection. Descriptors: the connection.
+    /// Serve statistics commands on a connection, which is the descriptor of this message.
     Operate { level: Level },
-    /// Requests the health of the service. The response is a descriptor with JSON, or none.
+    /// Requests a report on how well the proxy serves. The response is a descriptor with JSON, or
+    /// none.
     TellHealth,
-    /// Requests the live state of everything for a command. The response is a descriptor with
-    /// data for `route::prepare_live`, or none.
+    /// Requests the current state for a command that shows where a request would go. The response
+    /// is a descriptor with data for `route::prepare_live`, or none.
     TellLive { keys: Vec<AskedKey> },
 }
 

@@ -1,10 +1,10 @@
-//! Operator orders that replace a configured value of the process or of a backend: the rates
-//! of `set rate-limit`, and `enable` and `disable dynamic-cookie`. They survive a reload, a
-//! restart of the role and an upgrade. An order ends when the configuration changes the value
-//! that the order replaced.
+//! Stores the values that an operator set at run time instead of configured ones: the rates of
+//! `set rate-limit`, and `enable` and `disable dynamic-cookie`. They survive a reload, a restart
+//! of the proxy process and an upgrade. A stored value is dropped when the configured value that
+//! it replaces changes.
 //!
-//! The orders belong to the runtime and are guarded by its lock. [`crate::carry`] passes them
-//! to the next process.
+//! The values belong to the runtime and are guarded by its lock. [`crate::carry`] passes them to
+//! the next process.
 
 use model::config::{Config, Proxy};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub(crate) const RATES: [&str; 4] = [
     "http-compression",
 ];
 
-/// An ordered value, and the configured value that it replaces.
+/// A value that an operator set, and the configured value that it replaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Replaced<T> {
@@ -27,11 +27,12 @@ struct Replaced<T> {
     ordered: T,
 }
 
-/// Settings that operators changed at run time, with the values of the file.
+/// Values that operators set at run time, each with the value in the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct OperatorOverrides {
-    /// Rates by setting; 0 is no limit. The one of compression counts bytes.
+    /// Rates by the name of the setting; 0 means no limit. The rate of compression is in bytes,
+    /// the others in events.
     rates: BTreeMap<String, Replaced<u64>>,
     dynamic_cookies: BTreeMap<String, Replaced<bool>>,
 }
@@ -102,8 +103,8 @@ impl OperatorOverrides {
         true
     }
 
-    /// Applies the orders to a configuration that is not in service yet. Orders whose configured
-    /// value has changed end.
+    /// Applies the values that operators set to a configuration that does not serve yet. A value
+    /// whose configured counterpart has changed is dropped.
     pub fn apply(&mut self, config: &mut Config) {
         self.rates.retain(|setting, order| {
             let holds = rate(config, setting) == Some(order.of_file);
@@ -123,7 +124,7 @@ impl OperatorOverrides {
         });
     }
 
-    /// Returns the orders that this configuration applies.
+    /// Returns the operators' values that still apply in this configuration.
     pub fn in_effect(mut self, config: &Config) -> OperatorOverrides {
         self.rates
             .retain(|setting, order| rate(config, setting) == Some(order.ordered));

@@ -1,6 +1,6 @@
-//! Termination states, the two or four letters of `%ts` and `%tsc`, with their meanings.
+//! Explains the termination state of a log line: the two or four letters of `%ts` and `%tsc`.
 
-/// Pairs of letters for `%ts` that logs show.
+/// Pairs of letters that logs print for `%ts`, with their meanings.
 pub static STATES: &[(&str, &str)] = &[
     (
         "--",
@@ -142,7 +142,7 @@ pub static STATES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Letters three and four of `%tsc`, about the persistence cookie.
+/// The third and fourth letter of `%tsc`, about the persistence cookie, with their meanings.
 pub static COOKIES: &[(&str, &str)] = &[
     (
         "--N-",
@@ -200,8 +200,8 @@ pub static COOKIES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Explains the four letters of a log line, with at least one sentence for each piece of
-/// information. Letters without information have none.
+/// Explains the four letters in a log line, with one sentence or more for each statement that the
+/// letters make.
 pub fn meaning(letters: [u8; 4]) -> Vec<&'static str> {
     let [first, second, third, fourth] = letters.map(char::from);
     let of = |table: &[(&str, &'static str)], name: &str| {

@@ -1,6 +1,6 @@
-//! Operator changes of certificates and other TLS files (`new`, `set`, `commit`, `del ssl
-//! …`), as functions of a configuration. The store records each command that took effect, and
-//! [`crate::carry`] repeats them in the next process.
+//! Carries out an operator's commands about certificates and other TLS files (`new`, `set`,
+//! `commit`, `del ssl …`) on a configuration. The certificate store records each command that
+//! took effect, and [`crate::carry`] repeats them in the next process.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,7 @@ pub enum TlsFileKind {
     Revocations,
 }
 
-/// Returns the kind of file of a command. The table of commands accepts no other words.
+/// Returns the kind of file that a command is about. The table of commands accepts no other words.
 pub fn kind(words: &[&str]) -> TlsFileKind {
     match words.get(2) {
         Some(&"ca-file") => TlsFileKind::Authorities,
@@ -26,7 +26,8 @@ pub fn kind(words: &[&str]) -> TlsFileKind {
     }
 }
 
-/// A change, given the configuration, the words of the command and its payload.
+/// Function that executes a command: it gets the configuration, the words of the command and the
+/// payload.
 pub type StoreChange = fn(&Config, &[&str], Option<&str>) -> Result<String, StoreError>;
 
 fn refused<T>(words: impl Into<String>) -> Result<T, StoreError> {
@@ -48,8 +49,8 @@ pub fn recorded(
     Ok(told)
 }
 
-/// Repeats the orders of an earlier process. Orders for a file that has changed since are
-/// dropped: the file takes precedence.
+/// Repeats the commands that operators gave to an earlier process. A command about a file that has
+/// changed since is dropped: the file takes precedence.
 pub fn repeat(config: &Config, orders: &[StoreOrder]) {
     let mut subjects: HashMap<(&str, &str), bool> = HashMap::new();
     for order in orders {
@@ -73,13 +74,13 @@ pub fn repeat(config: &Config, orders: &[StoreOrder]) {
             _ => continue,
         };
         let payload = order.payload.as_ref().map(|payload| payload.as_str());
-        // A file that the command needs may have been removed with a changed one.
+        // The command may fail because it needs a second file whose content was dropped.
         let _ = recorded(config, &words, payload, change);
     }
 }
 
-/// Lists what operators changed in the files of a configuration, for a reload that loads the
-/// files again.
+/// Lists what operators changed in the files of a configuration, for a reload, which reads the
+/// files again and drops these changes.
 pub fn replaced_by_files(config: &Config) -> Vec<String> {
     let orders = config.certificates.orders();
     let names = orders.iter().filter_map(|order| {

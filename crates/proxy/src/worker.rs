@@ -1,7 +1,7 @@
-//! A thread of the data plane, and how it switches to the newest configuration: its accept
-//! loops, recycled streams, idle clients and idle server connections. Each is done once per
-//! change, and in small steps between the turns of the event loop, so that no client waits
-//! for a change of ten thousand listeners or servers.
+//! Runs one thread that serves clients, and switches it to the newest configuration: its accept
+//! tasks, idle clients, idle server connections and pooled streams. Each is switched once per
+//! change, in small steps between the turns of the event loop, so that a change of ten thousand
+//! listeners or servers delays no client.
 
 use crate::accept::{AcceptLoop, AcceptTarget};
 use crate::listener::{OpenListeners, SocketKey};
@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-/// Maximum number of accept loops that are started or changed in one step.
+/// Maximum number of accept tasks that are started or changed in one step.
 const LOOPS_AT_ONCE: usize = 64;
 /// Maximum number of tasks that are woken in one step to check for the new configuration.
 const TASKS_AT_ONCE: usize = 64;
@@ -74,14 +74,14 @@ async fn newer_than(worker: &'static Worker, reached: Option<u64>) {
     .await
 }
 
-/// Ends the thread when its last work is done.
+/// Lets the thread end when its last connection has ended.
 fn soft_stop() {
     pools().clear();
     reactor::set_end_condition(|| thread::current_thread_data().sessions() == 0);
 }
 
-/// Applies the `cpu-map` of the newest configuration. Without one the thread may run on all
-/// CPUs of the process.
+/// Applies the `cpu-map` of the newest configuration. Without a `cpu-map` the thread may run on
+/// all processors of the process.
 fn keep_to_cpus(worker: &Worker, config: &Config, cpus: &mut Option<Vec<u32>>) {
     let wanted = config
         .global
@@ -96,7 +96,7 @@ fn keep_to_cpus(worker: &Worker, config: &Config, cpus: &mut Option<Vec<u32>>) {
     *cpus = wanted;
 }
 
-/// Switches the thread to a configuration. Returns early when there is a newer one.
+/// Switches the thread to a configuration. Returns early when a newer one is installed meanwhile.
 async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &OpenListeners) {
     worker.thread.apply_newest_config();
     listen(worker, config, open).await;
@@ -105,7 +105,7 @@ async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &OpenListe
         older.truncate(older.len().saturating_sub(STREAMS_AT_ONCE));
         reactor::yield_now().await;
     }
-    // Idle clients look up their listener in the newest configuration themselves.
+    // Idle clients find their listener in the newest configuration themselves when they are woken.
     let mut next = Some(0);
     while let Some(at) = next.filter(|_| worker.thread.is_newest(config)) {
         next = reactor::wake_some(at, TASKS_AT_ONCE);
@@ -114,8 +114,8 @@ async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &OpenListe
     pools().close_useless().await;
 }
 
-/// Gives the accept loops their targets in a configuration, ends those whose listener was
-/// removed, and starts new ones.
+/// Gives each accept task its listener under a new configuration, ends the tasks of removed
+/// listeners, and starts tasks for new ones.
 async fn listen(worker: &'static Worker, config: &Arc<Config>, open: &OpenListeners) {
     worker.accepting.borrow_mut().retain(|one| !one.has_ended());
     let present = worker.accepting.borrow().clone();

@@ -1,6 +1,6 @@
-//! A pinned box for futures, whose memory returns to a free list of the thread instead of the
-//! allocator. Intended for the state of a request, which is allocated with its first byte and freed
-//! with its last.
+//! Implements a pinned box for futures whose memory returns to a free list of the thread instead
+//! of the allocator. Meant for the state of a request, which is allocated with its first byte and
+//! freed with its last.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;

@@ -1,6 +1,6 @@
-//! Buffers for data in transit, from a pool of the thread. A buffer is taken when a socket is
-//! readable and returned when it is empty, so an idle connection has none. Their memory is never
-//! zeroed: the types prevent reading bytes that were not written.
+//! Provides buffers for data in transit from a pool of the thread. A buffer is taken when a
+//! socket is readable and returned when it is empty, so an idle connection has none. Their memory
+//! is never zeroed: the types prevent reading bytes that were not written.
 
 use super::socket::StreamSocket;
 use std::cell::RefCell;

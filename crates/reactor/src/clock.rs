@@ -1,5 +1,5 @@
-//! An instant of the monotonic clock in one word, half the size of the standard type, because every
-//! waiting task keeps several.
+//! Stores an instant of the monotonic clock in one word, half the size of the standard type,
+//! because every waiting task keeps several.
 //!
 //! The clock never goes backwards and has no relation to the date. It stops while the machine is
 //! suspended, so no lease may rely on it.

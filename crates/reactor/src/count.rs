@@ -1,7 +1,7 @@
-//! Gauges and rates, and the shard of a counter that each thread writes. A rate is kept per thread
-//! and written only by its thread (a load, an add and a store, all relaxed), so counting needs no
-//! locked instruction; readers add up the shards. Threads without a shard of their own share the
-//! last one.
+//! Implements gauges and rates, and assigns each thread its own slot of a counter. A rate is kept
+//! per thread and written only by its thread (a load, an add and a store, all relaxed), so
+//! counting needs no locked instruction; a reader adds up the values of all threads. Threads
+//! without a slot of their own share the last one.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};

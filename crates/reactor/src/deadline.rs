@@ -1,6 +1,6 @@
-//! Deadlines of futures. A deadline costs a task only one number: each pending future declares its
-//! instant in every poll, the earliest becomes the deadline of the task, and a timer wheel of the
-//! event loop wakes the task at that instant.
+//! Lets futures wait until a deadline. Each pending future declares its instant in every poll,
+//! the earliest becomes the deadline of the task, and a timer wheel of the event loop wakes the
+//! task at that instant. So deadlines cost a task only one number.
 //!
 //! Deadlines can be nested, because the earliest wins and each future checks whether its own
 //! instant has come. They never fire early.
@@ -17,7 +17,7 @@ use std::time::Duration;
 #[error("the deadline has passed")]
 pub struct Elapsed;
 
-/// Returns the instant that many milliseconds from now; `None` without a limit.
+/// Returns the instant `limit_ms` milliseconds from now; `None` without a limit.
 #[inline]
 pub fn after(limit_ms: Option<u32>) -> Option<Instant> {
     limit_ms.map(|ms| now() + Duration::from_millis(u64::from(ms)))
@@ -93,8 +93,8 @@ impl Future for Sleep {
     }
 }
 
-/// Lets the other ready tasks run first when there are many (`executor::has_many_ready_tasks`). For a task
-/// that has read that many bytes and is about to write.
+/// Lets the other ready tasks run first when there are many (`executor::has_many_ready_tasks`). For
+/// a task that has read `read` bytes and is about to write.
 pub async fn yield_to_ready_tasks(read: usize) {
     if executor::has_many_ready_tasks(read) {
         yield_now().await;

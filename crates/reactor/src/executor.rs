@@ -1,12 +1,15 @@
-//! The executor: a slab of tasks, a run queue and the iterations (turns) of the event loop.
+//! Executes the tasks of a thread: a slab of tasks, a run queue and the iterations (turns) of the
+//! event loop.
 //!
 //! A turn runs tasks, empties the inbox, waits in epoll (without blocking while a task can run),
-//! updates the clock and fires deadlines. Charges limit the cost of one poll: the reactor charges
-//! for socket operations and their bytes, and other code charges for its own work (`charge_budget`). The
-//! clock limits a turn. A task that used up its budget (a *busy* one: a transfer, a flood of frames)
-//! waits in a separate queue. A turn ends with a few polls of that queue, whatever else can run. So
-//! events wait for a few budgets, and not for every busy task, and a busy task still makes progress
-//! in each turn.
+//! updates the clock and fires deadlines. The cost of one poll is limited: the reactor charges
+//! the task for socket operations and their bytes, and other code charges for its own work
+//! (`charge_budget`). The clock limits a turn.
+//!
+//! A task that used up its budget (a *busy* one: a transfer, a flood of frames) waits in a
+//! separate queue. A turn ends with a few polls of that queue, whatever else can run. So events
+//! wait for a few budgets, and not for every busy task, and a busy task still makes progress in
+//! each turn.
 //!
 //! The executor never polls a task while one of its own lists is borrowed.
 
@@ -37,8 +40,8 @@ pub(super) const BYTES_A_UNIT: usize = 256;
 pub(super) const OPERATIONS_PER_POLL: u32 = 32;
 const COST_OF_POLL: u32 = 16;
 const POLLS_PER_TURN: u32 = 128;
-/// Maximum length of a turn in nanoseconds, even if more tasks could run: the next events and new
-/// connections have waited for that long.
+/// Maximum length of a turn in nanoseconds, even if more tasks could run: new events and new
+/// connections wait until the turn has ended.
 const TURN_NANOS_MAX: u64 = 1_000_000;
 /// Cost after which the clock is read again.
 const COST_BETWEEN_CLOCKS: u32 = 2 * COST_PER_POLL;
@@ -184,7 +187,7 @@ pub(super) struct Core {
     starved: Cell<bool>,
     earliest_deadline: Cell<Instant>,
     stopping: Cell<bool>,
-    /// Decides whether the event loop may end by itself; set by `end_when`.
+    /// Decides whether the event loop may end by itself; set by [`set_end_condition`].
     may_end: Cell<Option<fn() -> bool>>,
 }
 
@@ -210,9 +213,9 @@ const CROWD: std::ops::RangeInclusive<usize> = 4..=64;
 const CROWD_BYTES_MAX: usize = 4096;
 
 /// Returns whether several other tasks are ready to run on this event loop. A task that has just
-/// read that many bytes and is about to write may then wake itself and return: the others read
-/// first, then all write. The kernel's code paths for reads and writes are long, and running the
-/// same one many times in a row finds its code and data in the caches.
+/// read `read` bytes and is about to write may then wake itself and return, so that all tasks read
+/// first and write afterwards. The kernel's code paths for reads and writes are long; running one
+/// of them many times in a row finds its code and data in the caches.
 pub fn has_many_ready_tasks(read: usize) -> bool {
     read <= CROWD_BYTES_MAX
         && with(|core| CROWD.contains(&core.tasks.borrow().queue.len())).unwrap_or(false)

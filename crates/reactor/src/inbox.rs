@@ -1,5 +1,5 @@
-//! The inbox of an event loop: other threads use it to wake tasks, submit jobs, stop the event
-//! loop, and read its load.
+//! Lets other threads use an event loop: wake tasks, submit jobs, stop the event loop, and read
+//! its load.
 //!
 //! Each thread index has one inbox for the life of the process, so a waker needs no reference to
 //! it. The eventfd is written only when the event loop sleeps or is about to sleep. Memory is

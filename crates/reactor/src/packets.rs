@@ -1,4 +1,4 @@
-//! Packet statistics of a TCP connection from the kernel (TCP_INFO).
+//! Reads the packet statistics of a TCP connection from the kernel (TCP_INFO).
 
 use super::WeakSocket;
 use nix::libc;

@@ -105,7 +105,7 @@ pub fn pipes() -> Pipes {
 
 /// A pipe and the number of bytes in it.
 pub struct Pipe {
-    /// Absent after the pipe was returned.
+    /// None after the pipe was returned to the pool.
     ends: Option<PipeEnds>,
     bytes: usize,
 }

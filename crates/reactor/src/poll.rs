@@ -176,7 +176,7 @@ impl Poller {
         }
         let index = descriptors.slots.len() as u32;
         if index == BELL {
-            // The kernel gives no process that many descriptors.
+            // The kernel gives no process so many descriptors that this can happen.
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let generation = descriptors.first_generation;

@@ -1,4 +1,5 @@
-//! A buffer of the thread for building data that is sent at once.
+//! Lends the calling thread's reusable buffer for building data that is sent at once, such as
+//! message heads.
 
 use std::cell::Cell;
 

@@ -1,5 +1,5 @@
-//! The ID of a task: its thread, the slot of the thread's slab and the generation of that slot. The
-//! ID fits into a pointer, so a waker needs no memory of its own.
+//! Packs the ID of a task into a pointer, so that a waker needs no memory of its own: its thread,
+//! the slot in the thread's slab and the generation of that slot.
 
 use super::THREADS_MAX;
 

@@ -1,4 +1,4 @@
-//! An event loop that runs one future, for the tests of this crate and of others.
+//! Runs one future on an event loop, for the tests of this crate and of others.
 
 use crate::{THREADS_MAX, run, spawn, stop};
 use rustix::fd::OwnedFd;

@@ -1,9 +1,9 @@
-//! A lazily moved deadline for each task, in a hierarchical timer wheel of milliseconds.
+//! Implements a hierarchical timer wheel of milliseconds with one deadline for each task.
 //!
-//! The wheel is a value: it owns no clock and wakes no task. An entry is in one slot of the wheel.
-//! When its deadline moves later or is cleared, only a number changes; the entry is examined again
-//! when its slot is reached, and then moves. When the deadline moves earlier, the entry moves at
-//! once. A deadline never fires early, and at most one tick late.
+//! The wheel owns no clock and wakes no task. When a deadline moves later or is cleared, only a
+//! number changes; the entry is examined again when its slot is reached, and then moves. When a
+//! deadline moves earlier, the entry moves at once. A deadline never fires early, and at most one
+//! tick late.
 
 use super::clock::Instant;
 

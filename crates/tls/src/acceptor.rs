@@ -1,7 +1,7 @@
-//! Acceptors of `ssl` listeners: for a ClientHello, they select the certificate to present and the
-//! settings of the handshake. An acceptor is built from the options of the line, the crt-lists and
-//! the store, and rebuilt when an operator changes one of them. Handshakes in progress keep their
-//! settings.
+//! Selects, for the ClientHello of a client, the certificate to present and the settings of the
+//! handshake on an `ssl` listener. An acceptor is built from the options of the `bind` line, the
+//! crt-lists and the certificate store, and rebuilt when an operator changes one of them.
+//! Handshakes in progress keep their settings.
 
 use super::NoVersion;
 use super::authorities::Authorities;
@@ -28,7 +28,7 @@ pub enum AcceptorError {
     /// There is no certificate. With `strict-sni` that is intended.
     #[error("no SSL certificate specified")]
     NoCertificate,
-    /// `verify` without a `ca-file`.
+    /// `verify` requires a `ca-file`, and none is given.
     #[error("verify is enabled but no CA file specified")]
     NoAuthorities,
     #[error("{0}")]
@@ -39,8 +39,9 @@ pub enum AcceptorError {
     Build(#[from] BuildError),
 }
 
-/// The listener has no certificate for a client: `strict-sni` is set and the client's SNI is
-/// missing or unknown, or there is no certificate at all. The alert is `unrecognized_name`.
+/// The listener has no certificate for this client: `strict-sni` is set and the client's SNI is
+/// missing or unknown, or the listener has no certificate at all. The alert is
+/// `unrecognized_name`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MissingCertificate;
 
@@ -76,8 +77,8 @@ struct AcceptorState {
     files: BTreeMap<Box<str>, usize>,
 }
 
-/// The state shared by certificates with the same settings: sessions are resumed within a
-/// group.
+/// Settings that several certificates of a listener share. Sessions can be resumed with any
+/// certificate of the group.
 #[derive(Clone, Debug)]
 struct Group {
     settings: ServerSettings,
@@ -94,7 +95,7 @@ impl ResolvesServerCert for Shows {
     }
 }
 
-/// Resolver without a certificate, for the base configuration of a group.
+/// Resolver without a certificate, from which the configuration of each certificate is derived.
 #[derive(Debug)]
 struct Nothing;
 
@@ -104,8 +105,8 @@ impl ResolvesServerCert for Nothing {
     }
 }
 
-/// Creates tickets with separate keys, and a small session cache. Listeners with other requirements
-/// for clients thus cannot resume these sessions.
+/// Creates tickets with keys of their own and a small session cache, so that listeners with other
+/// requirements for clients cannot resume these sessions.
 pub fn own_resumption(_: &BindTls, _: &ServerSettings) -> Resumption {
     /// Maximum number of cached sessions of listeners without tickets.
     const SESSIONS_MAX: usize = 1_024;
@@ -116,8 +117,8 @@ pub fn own_resumption(_: &BindTls, _: &ServerSettings) -> Resumption {
 }
 
 impl Acceptor {
-    /// Creates the acceptor of a line from the certificates in the store. `defaults` are the
-    /// options of `ssl-default-bind-…`.
+    /// Creates the acceptor of a `bind` line from the certificates in the store. `defaults` are
+    /// the options of `ssl-default-bind-…`.
     ///
     /// # Errors
     /// `NoCertificate` if there is none, without `strict-sni`. `Missing` if the store lacks a file
@@ -141,7 +142,7 @@ impl Acceptor {
         Ok(acceptor)
     }
 
-    /// Sets the position in the file, which is shown to operators.
+    /// Sets the position of the line in the file, which is shown to operators.
     pub fn at(self, place: ConfigLocation) -> Acceptor {
         Acceptor {
             location: place,
@@ -196,7 +197,7 @@ impl Acceptor {
             state: AcceptorState::default(),
             first: None,
         };
-        // Errors of the line itself are reported even if it has no certificate.
+        // Errors in the options of the line are reported even if it has no certificate.
         let own = maker.group(&self.options.line)?;
         for source in &self.options.sources {
             match source {
@@ -292,7 +293,7 @@ struct Maker<'m> {
     stock: &'m Stock,
     before: Arc<AcceptorState>,
     state: AcceptorState,
-    /// Certificates of the first `crt`, the default if no `default-crt` is given.
+    /// Certificates of the first `crt`, which are the default if there is no `default-crt`.
     first: Option<Vec<u32>>,
 }
 

@@ -1,5 +1,6 @@
-//! Trusted CA certificates: those of a `ca-file`, of a directory, or of the system,
-//! parsed once. Reading the files and changing them at run time happen elsewhere.
+//! Holds the CA certificates that verify others: those of a `ca-file`, of a directory, or of the
+//! system, parsed once. Reading the files and changing the certificates at run time happen
+//! elsewhere.
 
 use rustls::DistinguishedName;
 use rustls::pki_types::pem::PemObject;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use super::certificate::Certificate;
 
-/// Maximum number of certificates in a file. Systems have about 150.
+/// Maximum number of certificates in a file. The bundles of operating systems have about 150.
 pub const AUTHORITIES_MAX: usize = 100_000;
 
 /// Paths of the system's CA bundle by distribution. The first existing one is used.
@@ -40,7 +41,7 @@ pub enum NoAuthorities {
 #[derive(Clone, Debug)]
 pub struct Authority {
     pub der: CertificateDer<'static>,
-    /// The parsed certificate, for OpenSSL's rules.
+    /// The same certificate, parsed for OpenSSL's rules.
     pub certificate: Certificate,
 }
 
@@ -131,9 +132,9 @@ impl Authorities {
     }
 
     fn add(&mut self, der: CertificateDer<'static>, certificate: Certificate) {
-        // HAProxy does not enable partial chains in OpenSSL: a certificate that another one has
-        // signed only helps to reach a root. A certificate that webpki rejects as an anchor is
-        // evaluated by OpenSSL's rules only.
+        // HAProxy does not enable partial chains in OpenSSL: a certificate that another CA has
+        // signed is not a trust anchor, but helps to reach a root. A certificate that webpki
+        // rejects as an anchor is evaluated by OpenSSL's rules only.
         if !certificate.looks_self_signed() {
             self.between.push(der.clone());
         } else if let Ok(anchor) = webpki::anchor_from_trusted_cert(&der) {
@@ -166,7 +167,7 @@ impl Authorities {
         self.list.len()
     }
 
-    /// Always false: an empty set cannot be created.
+    /// Returns false, because an empty set cannot be created.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -186,7 +187,8 @@ impl Authorities {
             .any(|authority| &*authority.der == der)
     }
 
-    /// Returns the intermediate certificates: signed by others, so not trust anchors.
+    /// Returns the intermediate certificates, which another CA has signed, so that they are not
+    /// trust anchors.
     pub fn between(&self) -> &[CertificateDer<'static>] {
         &self.between
     }

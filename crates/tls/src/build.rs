@@ -1,4 +1,4 @@
-//! Conversion of TLS settings to configurations of rustls. Reads no file and has no state.
+//! Converts TLS settings to configurations of rustls. Reads no file and has no state.
 
 pub use super::provider::{BuildError, provider};
 

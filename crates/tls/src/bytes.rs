@@ -1,6 +1,6 @@
-//! Buffers for encrypted records, from a pool per thread. A buffer is held only while it contains
-//! bytes, so an idle connection has none. The buffers are larger than those for plaintext by the
-//! overhead of encryption, so that a full plaintext buffer is sent in one write.
+//! Provides buffers for encrypted TLS records from a pool per thread. A buffer is held only while
+//! it contains bytes, so an idle connection has none. The buffers are larger than those for
+//! plaintext by the overhead of encryption, so that a full plaintext buffer is sent in one write.
 
 use std::cell::RefCell;
 use std::io;
@@ -26,14 +26,14 @@ impl Bytes {
     pub(super) fn from_pool() -> Bytes {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
         Bytes {
-            // New buffers are zeroed; reused ones are not.
+            // A new buffer is zeroed; a reused one still has old bytes.
             memory: pooled.unwrap_or_else(|| vec![0; CAPACITY].into_boxed_slice()),
             start: 0,
             end: 0,
         }
     }
 
-    /// Creates a buffer without memory: nothing fits before [`Bytes::expand`].
+    /// Creates a buffer without memory, into which nothing fits before [`Bytes::expand`].
     pub(super) fn none() -> Bytes {
         Bytes {
             memory: Box::default(),

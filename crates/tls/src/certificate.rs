@@ -1,5 +1,5 @@
-//! The fields of a certificate that OpenSSL's rules evaluate: names, validity, and what
-//! it may sign. The decision is in [`super::chain`].
+//! Parses the fields of a certificate that OpenSSL's rules evaluate: names, validity, and what it
+//! may sign. [`super::chain`] decides by them.
 
 use super::der::{self, BOOLEAN, Der, Element, INTEGER, OCTET_STRING, OID, SEQUENCE};
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
@@ -60,8 +60,8 @@ impl Signed {
         WEAK.iter().any(|weak| self.algorithm.starts_with(weak))
     }
 
-    /// Verifies a signature with RSA and SHA-1. That is the only weak algorithm still in use, where
-    /// the configuration ignores the error.
+    /// Verifies a signature with RSA and SHA-1, the only insecure algorithm that is still in use,
+    /// for configurations that ignore the error.
     fn verify_weak(&self, key: &[u8]) -> Signature {
         if !self.algorithm.starts_with(RSA_SHA1) {
             return Signature::Unknown;
@@ -265,7 +265,7 @@ impl Certificate {
         self.subject == self.issuer
     }
 
-    /// Returns whether it appears to be self-signed, according to its names and key
+    /// Returns whether the certificate appears to be self-signed, according to its names and key
     /// identifiers.
     pub fn looks_self_signed(&self) -> bool {
         let ids_agree = match (&self.issuer_key_id, &self.key_id) {
@@ -286,8 +286,8 @@ impl Certificate {
         usage.unwrap_or(true) && basic
     }
 
-    /// Returns whether a common name looks like a host name and is not among the alternative names.
-    /// Name constraints must hold for it, too, but webpki does not check that.
+    /// Returns whether a common name looks like a host name and is not among the alternative
+    /// names. Name constraints must also hold for such a name, which webpki does not check.
     pub fn has_unlisted_host(&self) -> bool {
         const COMMON_NAME: [u8; 3] = [0x55, 4, 3];
         let could_be_host = |name: &[u8]| {

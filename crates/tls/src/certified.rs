@@ -1,5 +1,6 @@
-//! A certificate with its chain, its private key and its OCSP response, checked for consistency;
-//! and the parts of it while an operator changes them. Files are read elsewhere.
+//! Holds a certificate with its chain, its private key and its OCSP response, checked for
+//! consistency; and the same parts while an operator replaces them one by one. Files are read
+//! elsewhere.
 
 use super::certificate::Certificate;
 use super::der::{Der, OCTET_STRING, OID, SEQUENCE};
@@ -53,7 +54,8 @@ pub enum KeyKind {
     Ed25519,
 }
 
-/// The parts of a certificate. Each may be missing until all are collected.
+/// The parts of a certificate: chain, key, issuer, OCSP response. Each may be missing until all
+/// are collected.
 #[derive(Clone, Default)]
 pub struct Parts {
     /// Leaf certificate, followed by those of its issuers.
@@ -81,7 +83,8 @@ pub fn signing_key(key: &Key) -> Result<Arc<dyn SigningKey>, CertError> {
 }
 
 impl Parts {
-    /// Adds the certificates and the key of a file. Parts that the file lacks stay.
+    /// Adds the certificates and the key of a file. Parts that the file does not contain stay as
+    /// they are.
     ///
     /// # Errors
     /// `Pem` if the file is malformed. `BadKey` if the key cannot be used; the certificates are
@@ -115,8 +118,8 @@ impl Parts {
         Ok(())
     }
 
-    /// Checks the parts and combines them. An OCSP response that cannot be stapled is left out and
-    /// returned as an error.
+    /// Checks that the parts fit together, and combines them. An OCSP response that cannot be
+    /// stapled is left out and returned as an error.
     ///
     /// # Errors
     /// `NoCertificate` or `NoKey` if that part is missing. `BadCertificate` if a certificate of the
@@ -264,7 +267,7 @@ pub struct Certified {
     pub kind: KeyKind,
     /// Host names of the certificate in lower case.
     pub names: Box<[Box<[u8]>]>,
-    /// CertID of its OCSP response. None without an issuer.
+    /// Identifier of the certificate in OCSP (CertID). None without an issuer.
     pub ocsp_id: Option<Vec<u8>>,
     plain: Arc<CertifiedKey>,
     stapled: Option<(Arc<CertifiedKey>, ocsp::Response)>,
@@ -303,7 +306,7 @@ impl Certified {
     pub fn with_ocsp(&self, der: &[u8]) -> Result<Certified, OcspError> {
         let mut parts = self.parts.clone();
         parts.ocsp = Some(der.to_vec());
-        // Without an issuer no OCSP response can belong to the certificate.
+        // Without the issuer, no OCSP response can be assigned to the certificate.
         match parts.certify() {
             Ok((certified, None)) => Ok(certified),
             Ok((_, Some(error))) => Err(error),

@@ -1,5 +1,5 @@
-//! Verification of certificate chains by OpenSSL's rules, in its order and with its error numbers.
-//! Ignored errors (`ca-ignore-err`) and the values of rules and logs (`ssl_c_err`) thereby equal
+//! Verifies certificate chains by OpenSSL's rules, in its order and with its error numbers. So
+//! the ignored errors (`ca-ignore-err`) and the values of rules and logs (`ssl_c_err`) equal
 //! those of HAProxy. This code decides only if webpki has refused a chain: see [`super::verify`].
 
 use super::authorities::Authorities;
@@ -11,8 +11,8 @@ use super::revocation::Revocations;
 /// Maximum length of a chain. Real ones have fewer than six certificates.
 pub(super) const DEPTH_MAX: usize = 32;
 
-/// Maximum number of CAs or CRLs with the same name that are tried. Each costs a signature
-/// verification.
+/// Maximum number of CAs or CRLs with the same name that are tried. Each costs the verification of
+/// a signature.
 pub(super) const SAME_NAME_MAX: usize = 8;
 
 pub mod code {
@@ -72,7 +72,7 @@ pub struct ChainVerificationInput<'a> {
     pub purpose: Purpose,
 }
 
-/// The verification stopped at an error that is not ignored.
+/// The verification stopped at an error that the configuration does not ignore.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stopped;
 
@@ -111,9 +111,8 @@ pub fn verify(
     chain.signatures_and_times(question)
 }
 
-/// Returns whether OpenSSL would also accept a path to a root that webpki has found. webpki knows
-/// only the name and the key of a root, does not check `keyUsage`, and uses the first CRL that
-/// matches.
+/// Returns whether OpenSSL would also accept a path that webpki has found. webpki knows only the
+/// name and the key of a root, does not check `keyUsage`, and uses the first CRL that matches.
 pub fn is_acceptable_to_openssl(
     way: Vec<Certificate>,
     question: &ChainVerificationInput<'_>,
@@ -242,8 +241,8 @@ impl Chain<'_> {
         Ok(())
     }
 
-    /// Checks the digests of all signatures but that of the topmost certificate, which need not be
-    /// trusted.
+    /// Checks the digests of all signatures except that of the topmost certificate, which is not
+    /// verified.
     fn digests(&mut self) -> Result<(), Stopped> {
         for depth in 0..self.certificates.len() - 1 {
             if self.certificates[depth].signed.is_weak() {
@@ -314,7 +313,7 @@ impl Chain<'_> {
         Ok(())
     }
 
-    /// Verifies signatures and validity from the top of the chain down.
+    /// Verifies signatures and validity from the top of the chain downwards.
     fn signatures_and_times(
         &mut self,
         question: &ChainVerificationInput<'_>,
@@ -362,7 +361,7 @@ fn issuer_among<'c>(
         candidate.subject == certificate.issuer && ids
     };
     let mut fitting: Vec<_> = candidates.filter(fits).collect();
-    // The signature of a single candidate is verified later anyway.
+    // If there is only one candidate, its signature is verified later anyway.
     if let [] | [_] = fitting[..] {
         return fitting.pop();
     }

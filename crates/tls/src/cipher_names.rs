@@ -1,5 +1,5 @@
-//! OpenSSL 3 names of the cipher suites that a client may offer, by number. The supported suites
-//! are in [`super::suites`].
+//! Lists OpenSSL 3's names of the cipher suites that a client may offer, by number. The suites
+//! that Evenkeel supports are in [`super::suites`].
 
 static NAMES: &[(u16, &str)] = &[
     (0x0001, "NULL-MD5"),

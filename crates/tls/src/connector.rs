@@ -1,5 +1,5 @@
-//! TLS settings of connections to one server: the configuration of rustls, the SNI, the verified
-//! name, and session resumption. This code opens no connection.
+//! Holds the TLS settings of connections to one server: the configuration of rustls, the SNI, the
+//! verified name, and session resumption. This code opens no connection.
 
 use super::authorities::Authorities;
 use super::build::{self, BuildError};
@@ -19,7 +19,8 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Maximum number of names under which sessions of a server are cached. Each has a few.
+/// Maximum number of names under which sessions with a server are cached. A server usually has a
+/// few.
 const SESSION_NAMES_MAX: usize = 64;
 
 #[derive(Clone, Debug, Default)]
@@ -67,7 +68,7 @@ struct BuiltConfig {
     config: Arc<ClientConfig>,
 }
 
-/// Names in the store of the files that a `server` line uses.
+/// Files that a `server` line uses, by their names in the certificate store.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ServerLineFiles {
     pub certificate: Option<Box<str>>,
@@ -77,7 +78,7 @@ pub struct ServerLineFiles {
 
 #[derive(Debug)]
 pub struct Connector {
-    /// True once the server was removed: the connector then uses no file of the store.
+    /// True after the server was removed: the connector no longer counts as a user of its files.
     is_removed: AtomicBool,
     location: ConfigLocation,
     files: ServerLineFiles,
@@ -127,7 +128,7 @@ impl Connector {
         Arc::clone(&made)
     }
 
-    /// Returns the configuration for the next connection. It changes when a file changes.
+    /// Returns the configuration for the next connection. Operators' changes of files replace it.
     pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.made().config)
     }
@@ -166,8 +167,8 @@ impl Connector {
 }
 
 impl Dependent for Connector {
-    /// Prepares new settings after a change of a file. The cached sessions are dropped, because
-    /// they were verified with other files.
+    /// Prepares new settings after a change of a file. Cached sessions are dropped, because other
+    /// files verified them.
     fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String> {
         let mut settings = self.settings();
         let missing = |error: Missing| error.to_string();
@@ -217,12 +218,12 @@ impl Dependent for Connector {
     }
 }
 
-/// Returns a placeholder for no name: no SNI is sent, and only `verifyhost` is verified.
+/// Returns a placeholder that means "no name": no SNI is sent, and only `verifyhost` is verified.
 pub fn no_name() -> ServerName<'static> {
     ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0; 4])))
 }
 
-/// Parses a host name as rules extract it, such as a `host` header with its port.
+/// Parses a host name that rules have extracted, for example from a `host` header with a port.
 fn parse_name(text: &[u8]) -> Option<ServerName<'static>> {
     let text = std::str::from_utf8(text).ok()?.trim();
     if text.is_empty() {
@@ -236,7 +237,7 @@ fn parse_name(text: &[u8]) -> Option<ServerName<'static>> {
         },
     };
     if let Ok(address) = bare.parse::<std::net::IpAddr>() {
-        // The placeholder for no name is refused here because it would not be verified.
+        // The placeholder for "no name" is refused here, because it would not be verified.
         let name = ServerName::IpAddress(address.into());
         return (name != no_name()).then_some(name);
     }

@@ -1,5 +1,5 @@
-//! TLS counters of the process: current connections, handshakes, and full handshakes. They are
-//! global, like the session cache and the ticket keys.
+//! Counts the process's TLS connections and handshakes, and how many handshakes were full ones.
+//! The counters are global, like the session cache and the ticket keys.
 
 use reactor::{Gauge, Rate};
 use std::sync::LazyLock;

@@ -1,12 +1,13 @@
-//! Crt-lists: the tokens of their lines, and the lists as operators display and change them. The
-//! keywords of `bind` define the options in the brackets.
+//! Parses the lines of crt-lists (certificate, options in brackets, host names), and holds the
+//! lists as operators display and change them. The keywords of `bind` define the options in the
+//! brackets.
 
 use super::sni::SniFilter;
 use crate::settings::TlsLine;
 use std::fmt;
 use std::ops::Range;
 
-/// Tokens of a line of a list, as byte ranges in the text.
+/// Tokens of a line in a crt-list, as byte ranges of the text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CrtListTokens {
     pub certificate: Range<usize>,
@@ -71,7 +72,7 @@ pub fn words(text: &[u8], line: Range<usize>) -> Result<Option<CrtListTokens>, L
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
     pub certificate: Box<str>,
-    /// Line number, from 1. Lines that operators add continue the numbering.
+    /// Number of the line, from 1. Lines that operators add continue the numbering.
     pub line: u32,
     pub options: TlsLine,
     /// The options in brackets, as written.
@@ -116,7 +117,7 @@ pub struct List {
     pub is_directory: bool,
 }
 
-/// Sorts the options of a line into the order in which HAProxy displays them.
+/// Sorts the options of a line into the order in which HAProxy prints them.
 pub fn option_words(words: &[&str]) -> String {
     const ORDER: &[&str] = &[
         "npn",

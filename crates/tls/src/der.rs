@@ -1,5 +1,5 @@
-//! A parser of DER that returns the raw bytes of elements, because signatures cover the bytes as
-//! received. It accepts definite lengths only.
+//! Parses DER and returns the raw bytes of elements, because signatures cover the bytes as
+//! received. Only definite lengths are accepted.
 
 #[derive(Clone, Copy, Debug)]
 pub struct Der<'a>(pub &'a [u8]);

@@ -1,4 +1,4 @@
-//! Text descriptions of certificates and CRLs for operators (`show ssl cert`, `show ssl ca-file`,
+//! Describes certificates and CRLs as text for operators (`show ssl cert`, `show ssl ca-file`,
 //! `show ssl crl-file`).
 
 use super::certificate::Certificate;

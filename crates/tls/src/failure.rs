@@ -1,5 +1,5 @@
-//! Reasons for failed handshakes, with HAProxy's numbers and texts for connection errors, and those
-//! of OpenSSL. If rustls is less specific than OpenSSL, the nearest reason is used.
+//! Translates failed handshakes to HAProxy's numbers and texts for connection errors, and to
+//! those of OpenSSL. If rustls is less specific than OpenSSL, the nearest reason is used.
 
 use super::verify::{Verified, WrongCurve};
 use rustls::{AlertDescription, CipherSuite, Error, OtherError, PeerIncompatible, ProtocolVersion};
@@ -17,7 +17,7 @@ pub enum Failure {
     Refused(ClientHelloAlert),
     /// The connection limit `maxsslconn` is reached.
     TooMany,
-    /// The peers have no common parameters, or one does not trust the other.
+    /// The two sides have no common parameters, or one does not trust the other.
     Tls(rustls::Error, Verified, Option<Agreed>),
 }
 
@@ -39,7 +39,7 @@ impl ClientHelloAlert {
 pub struct FailureCodes {
     /// HAProxy's error number, the value of `fc_err`.
     pub connection: u8,
-    /// OpenSSL's reason. `ssl_fc_err` combines it with the library number. 0 means none.
+    /// OpenSSL's reason code, which `ssl_fc_err` combines with the library's number. 0 means none.
     pub reason: u16,
 }
 
@@ -115,8 +115,8 @@ impl FailureCodes {
         }
     }
 
-    /// Returns the error of a server connection: HAProxy has one number for all TLS
-    /// errors there.
+    /// Returns the codes for a connection to a server, where HAProxy has one number for all TLS
+    /// errors.
     pub fn for_server_connection(self) -> FailureCodes {
         FailureCodes {
             connection: connection::HANDSHAKE,

@@ -1,5 +1,5 @@
-//! Key exchange groups (`curves`, `ecdhe`): the names of OpenSSL and NIST, and the supported
-//! groups.
+//! Lists the key exchange groups (`curves`, `ecdhe`): the names of OpenSSL and NIST, and the
+//! groups that Evenkeel supports.
 
 use aws_lc_rs::agreement;
 use aws_lc_rs::rand::SystemRandom;
@@ -74,8 +74,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().map(|(name, _)| *name)
 }
 
-/// Returns the group of a name. None if the name is unknown, Some(None) if rustls does not support
-/// the group.
+/// Returns the group with this name. None: the name is unknown. Some(None): rustls does not
+/// support the group.
 pub fn by_name(name: &str) -> Option<Option<NamedGroup>> {
     let found = NAMES
         .iter()
@@ -112,7 +112,7 @@ pub fn implementation(group: NamedGroup) -> Option<&'static dyn SupportedKxGroup
     })
 }
 
-/// ECDH over P-521 by aws-lc, which rustls leaves out.
+/// Key exchange over P-521 by aws-lc, which rustls does not offer.
 #[derive(Debug)]
 struct Secp521r1;
 

@@ -1,6 +1,6 @@
-//! TLS handshakes with clients and servers, over a socket of the event loop. rustls performs them;
-//! this code transfers the records and sends an alert on failure. A [`Session`] exists only after a
-//! complete handshake.
+//! Performs TLS handshakes with clients and servers over a socket of the event loop. rustls does
+//! the protocol; this code transfers the records and sends an alert on failure. A [`Session`]
+//! exists only after a complete handshake.
 
 pub use super::failure::{Agreed, ClientHelloAlert, Failure};
 
@@ -59,7 +59,8 @@ macro_rules! records {
     }};
 }
 
-/// Makes one step of either party. A macro, because rustls has two types with the same methods.
+/// Performs one step of a handshake, for client or server. A macro, because rustls has two types
+/// with the same methods.
 macro_rules! step {
     ($connection:expr, $moving:expr $(, $early:ident)?) => {{
         let UnbufferedStatus { discard, state, .. } =
@@ -76,7 +77,7 @@ macro_rules! step {
                 }
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
-                // Written to the socket before anything is awaited.
+                // The data is written to the socket before the next wait.
                 data.done();
                 Ok(HandshakeStep::Again)
             }
@@ -106,7 +107,7 @@ impl Party {
     }
 
     fn step(&mut self, moving: &mut Moving) -> Result<HandshakeStep, rustls::Error> {
-        // Stops before any further record of the peer is decrypted: from here on this crate handles
+        // Stops before another record of the peer is decrypted: from here on, this crate decrypts
         // the records.
         if !self.common().is_handshaking() && !self.common().wants_write() {
             return Ok(HandshakeStep::Done);
@@ -225,8 +226,8 @@ impl Moving {
         }
     }
 
-    /// Frees all memory beyond the received bytes while the peer or a turn is awaited, because many
-    /// connections may wait.
+    /// Frees all memory except the received bytes while the handshake waits for the peer or for
+    /// its turn, because many handshakes may wait.
     fn shrink(&mut self) {
         self.incoming.shrink();
         self.outgoing.shrink();
@@ -250,9 +251,9 @@ impl Moving {
         Ok(())
     }
 
-    /// Waits for more bytes and for a turn. Returns the number of bytes, 0 at the end. Meanwhile
-    /// only received bytes hold memory, because peers may be slow and thousands may connect at
-    /// once.
+    /// Waits for more bytes, and for permission to continue (see [`super::turn`]). Returns the
+    /// number of bytes, 0 at the end. Meanwhile only received bytes use memory, because peers may
+    /// be slow and thousands may connect at once.
     async fn fill(&mut self, socket: &StreamSocket) -> io::Result<usize> {
         self.shrink();
         loop {
@@ -302,8 +303,8 @@ impl Terms {
     }
 }
 
-/// Makes the handshake with a client. `input` has the bytes that were already read from it;
-/// `choose` selects the settings for its hello.
+/// Performs the handshake with a client. `input` has the bytes that were already read from it;
+/// `choose` selects the settings for its ClientHello.
 ///
 /// # Errors
 /// `Timeout` at the deadline. `Nothing` if the connection ends or breaks before any input, `Closed`
@@ -334,7 +335,7 @@ pub async fn accept(
     .unwrap_or(Err(Failure::Timeout))
 }
 
-/// Makes the handshake with a server over an established connection.
+/// Performs the handshake with a server over an established connection.
 ///
 /// # Errors
 /// `Timeout` at the deadline. `Closed` if the connection ends or breaks. `Tls` if rustls refuses
@@ -399,7 +400,8 @@ async fn hello(
     }
 }
 
-/// Responds to input that is not a ClientHello: a peer with TLS gets an alert, others get nothing.
+/// Handles input that is not a ClientHello: a peer that uses TLS gets an alert, others get
+/// nothing.
 fn foreign(socket: &StreamSocket, moving: &mut Moving) -> Failure {
     const UNEXPECTED_MESSAGE: u8 = 10;
     let speaks_tls = matches!(

@@ -1,12 +1,12 @@
-//! A parser of the ClientHello. It selects the settings of a handshake before rustls gets the same
-//! bytes, and serves fetches for TLS that is passed through. rustls validates everything again that
-//! it uses.
+//! Parses the ClientHello: to select the settings of a handshake before rustls gets the same
+//! bytes, and for fetches about TLS connections that are passed through undecrypted. rustls
+//! validates again everything that it uses.
 
 use std::borrow::Cow;
 
-/// Maximum length of a hello with all its records, bytes.
+/// Maximum length of a ClientHello with all its records, bytes.
 pub const HELLO_BYTES_MAX: usize = 32 * 1024;
-/// Maximum number of records of a hello: one byte per record is an attack.
+/// Maximum number of records of a ClientHello. One byte per record would be an attack.
 const RECORDS_MAX: usize = 64;
 /// Maximum length of the content of an unencrypted record, bytes.
 const RECORD_BYTES_MAX: usize = 16 * 1024;
@@ -18,7 +18,7 @@ const CLIENT_HELLO: u8 = 1;
 pub struct Cursor<'b>(pub &'b [u8]);
 
 impl<'b> Cursor<'b> {
-    /// Returns the next `n` bytes. With fewer left, consumes nothing.
+    /// Returns the next `n` bytes. If fewer are left, consumes nothing.
     pub fn take(&mut self, n: usize) -> Option<&'b [u8]> {
         let (taken, rest) = self.0.split_at_checked(n)?;
         self.0 = rest;
@@ -62,7 +62,7 @@ impl<'b> Hello<'b> {
         let session_id = hello.counted(1)?.0;
         let ciphers = hello.counted(2)?.0;
         hello.counted(1)?;
-        // A hello without extensions may end here.
+        // A ClientHello without extensions may end here.
         let extensions = if hello.0.is_empty() {
             Cursor(b"")
         } else {
@@ -103,7 +103,7 @@ impl<'b> Hello<'b> {
         }
     }
 
-    /// Returns whether it has no SNI, or exactly one host name: anything else is
+    /// Returns whether the ClientHello has no SNI, or exactly one host name. Anything else is
     /// ambiguous, and OpenSSL ignores it, too.
     pub fn has_unambiguous_host(&self) -> bool {
         let Some(mut content) = self.extension(0) else {
@@ -159,7 +159,7 @@ impl<'b> Hello<'b> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Assembled<'b> {
     Incomplete,
-    /// The body of the hello, see [`Hello::of_body`].
+    /// The complete body of the ClientHello, see [`Hello::of_body`].
     Whole(Cow<'b, [u8]>),
     /// The bytes cannot become a ClientHello.
     Foreign,
@@ -171,8 +171,8 @@ pub fn assemble(bytes: &[u8]) -> Assembled<'_> {
     let mut cursor = Cursor(bytes);
     let mut message: Cow<'_, [u8]> = Cow::Borrowed(b"");
     for _ in 0..RECORDS_MAX {
-        // Bytes that cannot become a record are reported at once, so that a client of
-        // another protocol need not wait.
+        // Bytes that cannot become a record are reported at once, so that a client of another
+        // protocol need not wait.
         let begins = [RECORD_HANDSHAKE, 3];
         if cursor.0.iter().zip(begins).any(|(is, must)| *is != must) {
             return Assembled::Foreign;

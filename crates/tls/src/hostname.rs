@@ -1,5 +1,5 @@
-//! Matching of a server's certificate with a host name: by its alternative names and, as in
-//! HAProxy, by the common names of its subject, which some private CAs still use exclusively.
+//! Compares a server's certificate with a host name: by its alternative names and, as in HAProxy,
+//! by the common names of its subject, which some private CAs still use exclusively.
 
 use super::certificate::Certificate;
 use super::der::{Der, OID, SEQUENCE};
@@ -46,7 +46,7 @@ fn has_common_name(subject: &[u8], name: &str) -> bool {
     false
 }
 
-/// Compares names without regard to case. `*.` matches exactly one label, and never one directly
+/// Compares names without regard to case. `*.` stands for exactly one label, and not directly
 /// below a top-level domain.
 fn matches(pattern: &[u8], name: &str) -> bool {
     let is_address = name.parse::<IpAddr>().is_ok();

@@ -1,5 +1,5 @@
-//! Ignored errors of certificate verification, by OpenSSL's numbers (`ca-ignore-err`,
-//! `crt-ignore-err`), and OpenSSL's texts for them.
+//! Parses the errors of certificate verification to ignore (`ca-ignore-err`, `crt-ignore-err`),
+//! by OpenSSL's numbers, and holds OpenSSL's texts for them.
 
 /// Highest error number of OpenSSL 3.0.
 pub const ERROR_MAX: u8 = 94;

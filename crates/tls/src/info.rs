@@ -1,4 +1,4 @@
-//! Properties of a TLS connection after its handshake, for fetches and logs.
+//! Holds the properties of a TLS connection after its handshake, for fetches and logs.
 
 use super::failure::Failure;
 use super::failure::FailureCodes;
@@ -22,8 +22,8 @@ pub struct Info {
     pub resumed: bool,
     /// True if data arrived before the handshake was complete. Such data could be a replay.
     pub early_data: bool,
-    /// Certificates of the peer, the leaf first. For a resumed session of a client they are those
-    /// of the original session.
+    /// Certificates of the peer, the leaf first. If a client resumed a session, those of the
+    /// original handshake.
     pub peer_certificates: Option<Arc<[CertificateDer<'static>]>>,
     pub verified: Verified,
     pub own_certificate: Option<Arc<CertifiedKey>>,
@@ -44,8 +44,8 @@ pub struct Clear {
     pub session_id: Option<Box<[u8]>>,
 }
 
-/// The offer of a ClientHello: its lists as sent, up to the size limit. All numbers have two bytes,
-/// except that a format of points has one.
+/// Offer of a client in its ClientHello: the lists as sent, up to the size limit. Numbers have
+/// two bytes each, except point formats, which have one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClientHelloOffer {
     /// Legacy version field as one number.
@@ -98,7 +98,8 @@ impl ClientHelloOffer {
 }
 
 impl Info {
-    /// Makes the facts of a handshake of which only the version and the suite are known yet.
+    /// Creates the properties of a handshake of which only the version and the suite are known
+    /// yet.
     pub fn new(version: ProtocolVersion, suite: CipherSuite) -> Info {
         Info {
             version,
@@ -118,7 +119,8 @@ impl Info {
         }
     }
 
-    /// Makes the facts of a failed handshake, with the parameters negotiated until then.
+    /// Creates the properties of a failed handshake, with the parameters that were already
+    /// negotiated.
     pub fn failed(failure: &Failure, wanted: ProtocolVersion) -> Info {
         let (agreed, verified) = match failure {
             Failure::Tls(_, verified, agreed) => (*agreed, *verified),
@@ -166,7 +168,7 @@ impl Info {
             Suite::TLS13_AES_128_GCM_SHA256
             | Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
             | Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 128,
-            // The others are AES with 256 bits and ChaCha20.
+            // The remaining suites are AES with 256 bits and ChaCha20.
             _ => 256,
         }
     }

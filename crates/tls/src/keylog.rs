@@ -1,6 +1,6 @@
-//! Secrets of TLS sessions for the analysis of captured traffic (`tune.ssl.keylog`): the contents
-//! of NSS's key log format, stored with the connection for fetches. Nothing is ever written to a
-//! file here, and nothing is stored unless the configuration requests it.
+//! Collects the secrets of TLS sessions for the analysis of captured traffic (`tune.ssl.keylog`),
+//! in NSS's key log format, for fetches. Nothing is ever written to a file here, and nothing is
+//! collected unless the configuration requests it.
 
 use rustls::KeyLog;
 use std::cell::RefCell;
@@ -41,8 +41,8 @@ thread_local! {
     static CURRENT: RefCell<Secrets> = RefCell::default();
 }
 
-/// The `key_log` of a rustls configuration if `tune.ssl.keylog` is on. rustls passes no
-/// connection here: the keys are stored in the thread for [`with_secrets`].
+/// Receives secrets from rustls (`key_log`) if `tune.ssl.keylog` is on. rustls does not say which
+/// connection they belong to, so they are stored in the thread for [`with_secrets`].
 #[derive(Debug)]
 pub struct Collector;
 
@@ -52,7 +52,7 @@ impl KeyLog for Collector {
     }
 }
 
-/// Makes a step of a handshake and adds the secrets that it produces. Must wrap every call that
+/// Performs a step of a handshake and adds the secrets that it produces. Must wrap every call that
 /// lets rustls process records until the handshake is complete.
 pub fn with_secrets<R>(into: &mut Secrets, step: impl FnOnce() -> R) -> R {
     CURRENT.set(std::mem::take(into));

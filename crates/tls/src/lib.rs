@@ -1,5 +1,5 @@
-//! TLS: certificates and their selection, negotiation, verification, and the records of a
-//! connection. Built on rustls; no cryptography of our own.
+//! Implements TLS for the proxy: certificates and their selection, negotiation, verification, and
+//! the records of a connection. Built on rustls; no cryptography of our own.
 
 pub mod acceptor;
 pub mod authorities;

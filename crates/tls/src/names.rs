@@ -1,6 +1,6 @@
-//! Names of ciphers that OpenSSL has or had and rustls lacks: static keys, finite-field
-//! Diffie-Hellman, CBC, RC4, DES, export ciphers, no encryption, pre-shared keys. A list with these
-//! names is accepted, and the remaining ciphers are reported.
+//! Lists the ciphers that OpenSSL has or had and rustls lacks: static keys, finite-field
+//! Diffie-Hellman, CBC, RC4, DES, export ciphers, no encryption, pre-shared keys. A cipher list
+//! with these names is accepted, and the remaining ciphers are reported.
 
 #[rustfmt::skip]
 pub const RETIRED_CIPHERS: &[&str] = &[

@@ -1,5 +1,5 @@
-//! Names of object identifiers in certificates: OpenSSL's short names, which HAProxy's files and
-//! logs use. Other identifiers are displayed as numbers.
+//! Maps object identifiers in certificates to OpenSSL's short names, which HAProxy's files and
+//! logs use. Unlisted identifiers are displayed as numbers.
 
 use std::borrow::Cow;
 use std::fmt::Write;

@@ -1,5 +1,6 @@
-//! OCSP responses that are stapled to handshakes: whether one belongs to a certificate, its status,
-//! and its validity. Clients verify the signature; no responder is queried here.
+//! Checks an OCSP response that is to be stapled to handshakes: whether it belongs to the
+//! certificate, its status, and its validity. Clients verify the signature; no responder is
+//! queried here.
 
 use super::der::{Der, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE};
 use aws_lc_rs::digest;
@@ -36,7 +37,8 @@ pub enum OcspStatus {
     Revoked,
 }
 
-/// The certificate of a response: the input of the hashes in a CertID.
+/// The certificate that a response is about: the data from which the hashes in a CertID are
+/// computed.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// Serial number, content of the INTEGER.
@@ -114,8 +116,8 @@ impl Response {
 pub fn certificate_id(about: &Subject<'_>) -> Vec<u8> {
     let hash = |bytes: &[u8]| digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
     let value = |tag: u8, bytes: &[u8]| {
-        // The length fits in one byte, because all of it is far below 128 bytes: two hashes and a
-        // serial number of 21 bytes.
+        // The length fits into one byte, because the whole is far below 128 bytes: two hashes and
+        // a serial number of 21 bytes.
         let mut whole = vec![tag, bytes.len().min(0x7f) as u8];
         whole.extend(bytes);
         whole

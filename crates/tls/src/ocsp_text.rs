@@ -1,5 +1,5 @@
-//! Text descriptions of OCSP responses in OpenSSL's format for operators. Fields that do not
-//! concern the certificate (nonces, the responder's own certificate) are left out.
+//! Describes OCSP responses as text in OpenSSL's format for operators. Fields that do not concern
+//! the certificate (nonces, the responder's own certificate) are left out.
 
 use super::der::{
     BIT_STRING, Der, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE,

@@ -1,7 +1,7 @@
-//! PEM files with certificates and a key, in any order, between other text, which is ignored.
-//! Decoded keys are wiped when they are dropped. The blocks are parsed here instead of by rustls'
-//! reader, which leaves copies of decoded keys in memory and silently skips keys that must be
-//! reported: encrypted ones, or those of an obsolete type.
+//! Parses PEM files with certificates and a key, in any order, between other text, which is
+//! ignored. Decoded keys are wiped when they are dropped. rustls' own reader is not used, because
+//! it leaves copies of decoded keys in memory and silently skips keys that must be reported:
+//! encrypted ones, or those of an obsolete type.
 
 use super::der::Der;
 use base64::Engine;

@@ -1,4 +1,5 @@
-//! The cryptographic provider of the process, and the errors of configurations made with it.
+//! Selects the cryptographic provider of the process, and defines the errors of TLS
+//! configurations built with it.
 
 use super::groups;
 use rustls::crypto::CryptoProvider;
@@ -6,10 +7,10 @@ use std::sync::{Arc, OnceLock};
 
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// TLS 1.2 is the only version, and none of its suites is left.
+    /// TLS 1.2 is the only enabled version, and the configuration leaves none of its suites.
     #[error("no TLSv1.2 cipher suite is left")]
     NoCipher,
-    /// TLS 1.3 is the only version, and none of its suites is left.
+    /// TLS 1.3 is the only enabled version, and the configuration leaves none of its suites.
     #[error("no TLSv1.3 cipher suite is left")]
     NoCiphersuite,
     #[error("no curve is left")]

@@ -1,9 +1,9 @@
-//! Protection of records (RFC 8446 section 5, RFC 5246 section 6.2.3): one direction of a
-//! connection with the keys that rustls negotiated. aws-lc implements the ciphers; this code
-//! handles only the format of a record, its sequence number and its nonce.
+//! Encrypts and decrypts TLS records (RFC 8446 section 5, RFC 5246 section 6.2.3), with the keys
+//! that rustls negotiated for one direction of a connection. aws-lc implements the ciphers; this
+//! code handles only the format of a record, its sequence number and its nonce.
 //!
-//! rustls can do this too, but it allocates memory for the plaintext of each record and holds more
-//! than a kilobyte per connection.
+//! rustls can do this too, but it allocates memory for the plaintext of each record and holds
+//! more than a kilobyte per connection.
 
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
@@ -16,11 +16,11 @@ use zeroize::Zeroize;
 pub(super) const CONTENT_MAX: usize = 16 * 1024;
 /// Length of the record header: type, version and length.
 pub(super) const HEADER: usize = 5;
-/// Largest growth of content by sealing, bytes (RFC 8446).
+/// Maximum number of bytes by which encryption lengthens a record (RFC 8446).
 const GROWTH_MAX_13: usize = 256;
 const GROWTH_MAX_12: usize = 2048;
 const TAG: usize = 16;
-/// Length of the nonce part that a record of TLS 1.2 with AES-GCM carries, bytes.
+/// Length of the part of the nonce that a TLS 1.2 record with AES-GCM contains, bytes.
 const EXPLICIT: usize = 8;
 /// Maximum number of records with one key: AES-GCM is safe for 2^24.5 full ones.
 const RECORDS_MAX: u64 = 1 << 24;
@@ -32,7 +32,7 @@ pub(super) mod kind {
     pub(crate) const DATA: u8 = 23;
 }
 
-/// The errors of a record, as the alert to send.
+/// Errors of a received record, by the alert to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RecordError {
     Unexpected = 10,
@@ -45,9 +45,9 @@ pub(super) enum RecordError {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum RecordFormat {
-    /// TLS 1.3: the true content type follows the content.
+    /// TLS 1.3: the true content type is encrypted, after the content.
     New,
-    /// TLS 1.2 with AES-GCM: a part of the nonce precedes the content.
+    /// TLS 1.2 with AES-GCM: the record contains a part of the nonce before the content.
     Explicit,
     /// TLS 1.2 with ChaCha20-Poly1305.
     Old,
@@ -68,7 +68,7 @@ pub(super) struct Header {
     length: usize,
 }
 
-/// Pieces of plaintext that are read as one, from the front.
+/// Several pieces of plaintext that are read as if they were one.
 pub(super) struct Pieces<'p, 'd> {
     pieces: &'p [IoSlice<'d>],
     /// Number of consumed bytes of the first piece.
@@ -171,7 +171,7 @@ impl Protection {
         nonce
     }
 
-    /// Returns the additional authenticated data of TLS 1.2.
+    /// Returns the additional data that TLS 1.2 authenticates with a record.
     fn additional(&self, kind: u8, length: usize) -> [u8; 13] {
         let mut bytes = [0; 13];
         bytes[..8].copy_from_slice(&self.sequence.to_be_bytes());
@@ -223,8 +223,8 @@ impl Protection {
         });
         let together = pieces.first();
         let sealed = if let Some(plain) = together.get(..length) {
-            // In the usual case the plaintext is encrypted directly from the caller's memory into
-            // the record.
+            // Usually the plaintext is encrypted directly from the caller's memory into the
+            // record.
             let sealed = self
                 .key
                 .seal_out_of_place_scatter(nonce, aad, plain, content, inner, tail);
@@ -305,7 +305,7 @@ impl Protection {
             .map_err(|_| RecordError::BadMac)?;
         self.sequence = next;
         if self.form == RecordFormat::New && length > CONTENT_MAX + 1 {
-            // The limit includes padding and the content type.
+            // The length limit includes padding and the content type.
             return Err(RecordError::Overflow);
         }
         let (kind, length) = if self.form == RecordFormat::New {
@@ -332,7 +332,7 @@ impl Drop for Protection {
 
 impl std::fmt::Debug for Protection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The output must never contain the key.
+        // Debug output must never contain the key.
         f.debug_struct("Protection")
             .field("sequence", &self.sequence)
             .finish_non_exhaustive()

@@ -1,5 +1,5 @@
-//! Session cache for clients of listeners without tickets. The process has one bounded cache; each
-//! listener finds only sessions with its own settings.
+//! Caches TLS sessions for clients that resume without tickets. The process has one bounded
+//! cache; each listener finds only sessions with its own settings.
 
 use super::build::Resumption;
 use super::tickets::{
@@ -38,7 +38,7 @@ struct CachedSession {
 #[derive(Default)]
 struct Shard {
     sessions: HashMap<Key, CachedSession>,
-    /// Keys in the order of insertion. Some sessions may already be gone.
+    /// Keys in the order of insertion. Some of their sessions may already have been removed.
     order: VecDeque<Key>,
 }
 
@@ -51,12 +51,12 @@ pub fn set_limits(settings: &TlsDefaults) {
     set_lifetime(lifetime_s);
 }
 
-/// Makes the session resumption of a listener. A session can be resumed at any listener with the
-/// same settings, in this version of the configuration or another.
+/// Creates the session resumption of a listener. A session can be resumed on any listener with the
+/// same settings, under this configuration or another one.
 pub fn resumption(words: &BindTls, settings: &ServerSettings) -> Resumption {
     let client = &settings.client;
     // A resumed session does not record which errors of the client's certificate were ignored.
-    // Rules that check for them would be bypassed, so resumption is disabled.
+    // Rules that check these errors could be bypassed, so resumption is disabled.
     if !client.ca_ignore_err.is_empty() || !client.crt_ignore_err.is_empty() {
         return Resumption {
             tickets: None,
@@ -95,13 +95,12 @@ pub fn lookups() -> (u64, u64) {
     (LOOKUPS.load(Relaxed), MISSES.load(Relaxed))
 }
 
-/// Cached sessions with some settings.
+/// The cached sessions that were established with the same settings.
 #[derive(Debug)]
 pub struct Sessions(SettingsDigest);
 
 impl Sessions {
-    /// Returns the session cache of these settings, in every version of the
-    /// configuration.
+    /// Returns the session cache for these settings, which all configurations share.
     pub fn of(settings: SettingsDigest) -> Arc<Sessions> {
         Arc::new(Sessions(settings))
     }
@@ -131,8 +130,8 @@ impl Sessions {
     }
 }
 
-/// Locks a shard, chosen by the last byte of an identifier. The identifiers are random, so any byte
-/// spreads them evenly.
+/// Locks the shard for a session identifier, chosen by its last byte. Identifiers are random, so
+/// this distributes them evenly.
 fn with_shard<R>(id: &[u8], with: impl FnOnce(&mut Shard) -> R) -> R {
     let at = id.last().map_or(0, |byte| usize::from(*byte)) % SHARDS;
     with(&mut STORE[at].lock().unwrap_or_else(PoisonError::into_inner))

@@ -1,4 +1,4 @@
-//! Revoked certificates: the CRLs of a `crl-file`.
+//! Parses the CRLs of a `crl-file`, which list revoked certificates.
 
 use super::certificate::Signed;
 use super::der::{BOOLEAN, Der, Element, GENERALIZED_TIME, INTEGER, OID, SEQUENCE, UTC_TIME};
@@ -25,8 +25,8 @@ pub struct Revoked {
     pub this_update_s: i64,
     /// Time of the next CRL (nextUpdate), if given.
     pub next_update_s: Option<i64>,
-    /// True if the CRL or an entry has a critical extension. Then the CRL does not apply to all
-    /// certificates of its issuer, or not to those alone.
+    /// The CRL or one of its entries has an unknown critical extension, so it is unclear to which
+    /// certificates of the issuer it applies.
     pub critical_unknown: bool,
     serials: HashSet<Box<[u8]>>,
 }
@@ -86,7 +86,7 @@ impl Revoked {
         self.serials.contains(serial)
     }
 
-    /// Parses the list again, for display.
+    /// Parses the CRL again, for display.
     pub fn text(&self) -> RevokedText<'_> {
         let mut text = RevokedText {
             version: 1,
@@ -159,8 +159,8 @@ impl PartialEq for Revocations {
 impl Eq for Revocations {}
 
 impl Revocations {
-    /// Parses the CRLs of a PEM file. Other blocks are ignored, and a file with
-    /// certificates only is an empty list, as in HAProxy.
+    /// Parses the CRLs in a PEM file. Other blocks are ignored; as in HAProxy, a file that
+    /// contains certificates only is an empty list.
     ///
     /// # Errors
     /// `Malformed` if a CRL cannot be parsed. `Empty` if the file has neither a CRL nor a

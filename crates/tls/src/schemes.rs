@@ -1,5 +1,5 @@
-//! Signature algorithms (`sigalgs`, `client-sigalgs`) by the names of OpenSSL and of TLS 1.3, and
-//! keys that sign with some of them only.
+//! Lists the signature algorithms (`sigalgs`, `client-sigalgs`) by the names of OpenSSL and of
+//! TLS 1.3, and restricts a key to some of them.
 
 use rustls::SignatureAlgorithm;
 use rustls::SignatureScheme;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use SignatureScheme as S;
 
-/// Names of TLS 1.3, and those of the form `algorithm+digest`. None if rustls deliberately lacks
-/// the algorithm.
+/// Names from TLS 1.3, and names of the form `algorithm+digest`. None if rustls deliberately does
+/// not support the algorithm.
 const NAMES: &[(&str, Option<SignatureScheme>)] = &[
     ("ecdsa_secp256r1_sha256", Some(S::ECDSA_NISTP256_SHA256)),
     ("ecdsa_secp384r1_sha384", Some(S::ECDSA_NISTP384_SHA384)),
@@ -60,8 +60,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().map(|(name, _)| *name)
 }
 
-/// Returns the scheme of a name. None if the name is unknown, Some(None) if rustls does not support
-/// the scheme.
+/// Returns the signature scheme with this name. None: the name is unknown. Some(None): rustls does
+/// not support the scheme.
 pub fn by_name(name: &str) -> Option<Option<SignatureScheme>> {
     let found = NAMES
         .iter()
@@ -69,7 +69,7 @@ pub fn by_name(name: &str) -> Option<Option<SignatureScheme>> {
     found.map(|(_, scheme)| *scheme)
 }
 
-/// A key that signs with some schemes only.
+/// A private key that signs only with some schemes.
 struct Restricted {
     key: Arc<dyn SigningKey>,
     schemes: Arc<[SignatureScheme]>,
@@ -109,7 +109,7 @@ pub fn restricted(certified: &CertifiedKey, schemes: &Arc<[SignatureScheme]>) ->
     }
 }
 
-/// A resolver whose certificates sign with some schemes only (`sigalgs`).
+/// Certificate resolver whose certificates sign only with some schemes (`sigalgs`).
 #[derive(Debug)]
 pub struct RestrictedResolver {
     pub inner: Arc<dyn ResolvesServerCert>,

@@ -1,6 +1,6 @@
-//! An established TLS connection over a socket, which converts between records and plaintext.
-//! rustls has made the handshake and keeps the secrets for later keys; this code encrypts and
-//! decrypts the records. A session has buffers only while they contain records.
+//! Implements an established TLS connection over a socket: converts between records and
+//! plaintext. rustls has performed the handshake and keeps the secrets for later keys; this code
+//! encrypts and decrypts the records. A session has buffers only while they contain records.
 //!
 //! No method waits. Records that the socket does not accept are kept and sent first next time. An
 //! incomplete record is kept until the rest arrives.
@@ -17,17 +17,18 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::task::{Context, Poll, ready};
 
-/// Maximum number of consecutive records without data: key updates, empty records, warnings.
-/// Tickets count too; real servers send two or four.
+/// Maximum number of consecutive received records without data: key updates, empty records,
+/// warnings. Tickets also count; real servers send two or four.
 const FRUITLESS_MAX: u8 = 32;
-/// Maximum length of a message after the handshake, a ticket, bytes.
+/// Maximum length of a handshake message after the handshake, such as a ticket, bytes.
 const TICKET_MAX: usize = 64 * 1024;
-/// Space that data leaves in `outgoing` for an alert or close_notify, bytes.
+/// Space in the output buffer that data leaves free for an alert or close_notify, bytes.
 const RESERVED: usize = 128;
 const CONTENT_MAX_16: u16 = CONTENT_MAX as u16;
-/// Length of the beginning of a transfer, which is sent in smaller records, bytes.
+/// Number of bytes at the beginning of a transfer that are sent in smaller records.
 const BEGINNING: u16 = 48 * 1024;
-/// Pause after which a new transfer begins, as HAProxy's `tune.idletimer`, milliseconds.
+/// Pause after which further data counts as a new transfer, like HAProxy's `tune.idletimer`,
+/// milliseconds.
 const PAUSE_MS: u32 = 1000;
 /// Maximum length of a received record with its header, bytes.
 const RECORD_MAX: usize = HEADER + CONTENT_MAX + 2048;
@@ -60,7 +61,7 @@ fn longest(secrets: &LaterKeys, message: u8) -> Option<usize> {
     }
 }
 
-/// Source of the keys after a key update (RFC 8446, section 4.6.3).
+/// Provides the keys after a key update (RFC 8446, section 4.6.3).
 pub(super) enum LaterKeys {
     /// TLS 1.2, which has no key updates. True if the peer is the client.
     Fixed(bool),
@@ -88,12 +89,12 @@ struct TlsSessionState {
     sealer: Protection,
     secrets: LaterKeys,
     incoming: Option<Bytes>,
-    /// Number of plaintext bytes at the front of `incoming`, and of the remaining bytes of that
-    /// record after them.
+    /// Number of decrypted bytes at the front of `incoming`, and number of bytes that the record
+    /// has after them.
     plain: u32,
     tail: u32,
     outgoing: Option<Bytes>,
-    /// Plaintext that rustls decrypted with the end of the handshake.
+    /// Plaintext that rustls decrypted at the end of the handshake.
     early: Vec<u8>,
     /// Beginning of a handshake message that continues in the next record.
     joining: Vec<u8>,
@@ -102,11 +103,11 @@ struct TlsSessionState {
     /// True if the peer has requested a key update before the next data.
     wants_update: bool,
     said_goodbye: bool,
-    /// True if the write direction of the socket is to be closed once everything is flushed.
+    /// The write direction of the socket must be closed as soon as all output was written.
     shut_when_flushed: bool,
     records: Records,
-    /// Bytes sent since the beginning or the last pause, up to the limit of interest, and the time
-    /// of the last write.
+    /// Number of bytes sent since the last pause (not counted further than necessary), and time of
+    /// the last write.
     sent: u16,
     sent_at_ms: u32,
     _counted: Counted,
@@ -190,8 +191,8 @@ impl Session {
         self.inner.borrow_mut().read(socket, out)
     }
 
-    /// Encrypts as much plaintext as fits, and writes as much as the socket accepts. Encrypts
-    /// nothing while earlier records are pending.
+    /// Encrypts as much plaintext as fits into the output buffer, and writes as much as the socket
+    /// accepts. Encrypts nothing while earlier records are not written.
     ///
     /// # Errors
     /// `WouldBlock` while earlier records are pending. `BrokenPipe` after close_notify.
@@ -214,7 +215,7 @@ impl Session {
             }
             inner.release();
             ready!(socket.poll_readable(context));
-            // WouldBlock is awaited in the next round; other errors are recorded in `end`.
+            // After WouldBlock, the next round waits; other errors are recorded in `end`.
             let _ = inner.fill(socket);
         }
     }
@@ -246,8 +247,8 @@ impl Session {
         self.inner.borrow().outgoing.is_none()
     }
 
-    /// Returns whether a read returns something. Processes records without data, such as a server's
-    /// tickets.
+    /// Returns whether a read would return data, the end or an error. Processes records without
+    /// data, such as a server's tickets.
     pub fn is_readable(&self, socket: &StreamSocket) -> bool {
         let mut inner = self.inner.borrow_mut();
         loop {
@@ -265,8 +266,9 @@ impl Session {
         self.inner.borrow().end != ReadState::Open
     }
 
-    /// Ready when the peer has sent close_notify or closed its side. Unread data before the
-    /// close_notify is not skipped: until it is read, only the end of the socket is detected.
+    /// Ready when the peer has sent close_notify or closed its side. A close_notify that follows
+    /// unread data is not noticed before the data is read; until then only the end of the socket
+    /// is noticed.
     pub fn poll_closed(&self, socket: &StreamSocket, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.borrow_mut();
         while !inner.has_readable_data(socket) {
@@ -274,7 +276,7 @@ impl Session {
             if socket.poll_readable(context).is_pending() {
                 break;
             }
-            // WouldBlock is awaited in the next round; other errors are recorded in `end`.
+            // After WouldBlock, the next round waits; other errors are recorded in `end`.
             let _ = inner.fill(socket);
         }
         match inner.end {
@@ -308,7 +310,8 @@ impl Session {
         }
     }
 
-    /// Suppresses further output, including close_notify: for a close by reset.
+    /// Suppresses further output, including close_notify, because the connection will be closed by
+    /// a reset.
     pub fn suppress_output(&self) {
         let mut inner = self.inner.borrow_mut();
         inner.said_goodbye = true;
@@ -365,8 +368,8 @@ impl TlsSessionState {
             .unwrap_or_default()
     }
 
-    /// Returns whether a read would not block, after the available records were decrypted up to the
-    /// first data.
+    /// Decrypts the available records up to the first one with data. Returns whether a read would
+    /// not block.
     fn has_readable_data(&mut self, socket: &StreamSocket) -> bool {
         !self.early.is_empty()
             || self.plain > 0
@@ -455,14 +458,14 @@ impl TlsSessionState {
         n
     }
 
-    /// Decrypts available records up to the first with data. Returns true if there is one.
+    /// Decrypts the available records up to the first one with data. Returns true if there is one.
     fn open_next(&mut self, socket: &StreamSocket) -> bool {
         while self.end == ReadState::Open && self.plain == 0 {
             match self.open_one() {
                 Ok(Some(true)) => return true,
                 Ok(Some(false)) => {
-                    // A response is sent even if the caller never writes. The next write reports an
-                    // error.
+                    // Responses to the peer are sent even if the caller never writes. The next
+                    // write reports an error.
                     if self.outgoing.is_some() {
                         let _ = self.flush(socket, false);
                     }
@@ -536,7 +539,7 @@ impl TlsSessionState {
         }
     }
 
-    /// Processes handshake messages after the handshake, and keeps an incomplete one.
+    /// Processes messages after the handshake (tickets, key updates), and keeps an incomplete one.
     fn messages(&mut self, mut joined: Vec<u8>) -> Result<(), RecordError> {
         let mut at = 0;
         while let Some(&[kind, a, b, c]) = joined[at..].first_chunk::<4>() {
@@ -686,8 +689,8 @@ impl TlsSessionState {
         Ok(taken)
     }
 
-    /// Notes a transmission. After a pause it begins a new transfer. Nothing is noted if there is
-    /// no separate limit for the beginning.
+    /// Records that data was sent. After a pause, that begins a new transfer. Does nothing if
+    /// there is no special limit for the beginning of a transfer.
     fn note_transmission(&mut self) {
         if self.records.first == self.records.always {
             return;

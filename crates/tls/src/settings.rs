@@ -1,5 +1,5 @@
-//! TLS settings of the `global` section and of single lines, validated but not applied yet. They
-//! take effect on `bind` and `server` lines with the option `ssl`.
+//! Holds the TLS settings of the `global` section and of `bind` and `server` lines, validated but
+//! not applied yet. They take effect on lines with the option `ssl`.
 
 mod bind;
 mod line;
@@ -27,7 +27,7 @@ pub struct TlsSide {
     pub prefer_client_ciphers: bool,
 }
 
-/// `ssl-load-extra-files`: kinds of files that are read together with a certificate file.
+/// `ssl-load-extra-files`: which files are read together with a certificate file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExtraFiles {
     /// `.rsa`, `.ecdsa`: bundles.
@@ -61,7 +61,8 @@ pub struct TlsDefaults {
     pub dh_param_file: Option<PathBuf>,
     pub issuers_chain_path: Option<PathBuf>,
     pub extra_files: ExtraFiles,
-    /// Extra files replace the extension of the certificate file instead of following it.
+    /// The names of extra files have their extension in place of that of the certificate file, not
+    /// after it.
     pub extra_files_without_extension: bool,
     pub skip_self_issued_ca: bool,
     /// `maxsslconn`.

@@ -1,5 +1,5 @@
-//! Values of certificate fetches, from the certificate's bytes and in HAProxy's format. Nothing is
-//! verified here: the fetches also return values of unverified certificates.
+//! Computes the values of fetches about a certificate, from its bytes and in HAProxy's format.
+//! Nothing is verified here: the fetches also return values of unverified certificates.
 
 use super::der::{Der, Element, GENERALIZED_TIME, INTEGER, SEQUENCE, UTC_TIME};
 use super::objects;

@@ -1,5 +1,6 @@
-//! TLS on the side thread and on separate threads: for peers and log messages. rustls performs
-//! handshakes and records there, through tokio-rustls or blocking; the data plane has its own code.
+//! Provides TLS connections outside the threads that serve clients: for peers and log messages,
+//! through tokio-rustls or blocking. rustls performs handshakes and records there; client and
+//! server connections of the proxy use the record code of this crate.
 
 use super::acceptor::Acceptor;
 use super::connector::no_name;
@@ -59,8 +60,8 @@ fn counted<S: AsyncTransport + 'static>(wire: S) -> BoxedWire {
     })
 }
 
-/// Makes the handshake with a server over `stream`. No SNI is sent; `verifyhost` is verified. The
-/// caller sets the time limit.
+/// Performs the handshake with a server over `stream`. No SNI is sent; `verifyhost` is verified.
+/// The caller must set a timeout.
 ///
 /// # Errors
 /// An error of the connection, or of rustls.
@@ -72,7 +73,7 @@ where
     Ok(counted(made.await?))
 }
 
-/// Makes the handshake with a client over `stream`. The caller sets the time limit.
+/// Performs the handshake with a client over `stream`. The caller must set a timeout.
 ///
 /// # Errors
 /// An error of the connection, an error of rustls, or that there is no certificate for the client.
@@ -102,7 +103,7 @@ where
 /// First byte of the numbers of TLS 1.3 suites, which no other version uses.
 const TLS13_SUITES: u16 = 0x13;
 
-/// Makes the handshake with a server over a blocking socket, within its timeouts.
+/// Performs the handshake with a server over a blocking socket, within the timeouts of the socket.
 ///
 /// # Errors
 /// An error of the connection, or of rustls.

@@ -1,5 +1,6 @@
-//! The certificates of a listener by name, and the selection of one that a client supports. Names
-//! are bytes in lower case; internationalized names are in ASCII (Punycode), as in certificates.
+//! Selects the certificate of a listener by the host name in the ClientHello, among those that
+//! the client supports. Names are bytes in lower case; internationalized names are in ASCII
+//! (Punycode), as in certificates.
 
 use super::certified::{Certified, KeyKind};
 use rustls::{CipherSuite, ServerConfig, SignatureScheme};
@@ -22,7 +23,7 @@ pub struct CertificateCriteria<'a> {
 pub struct SniFilter {
     /// Name, or `*.` and the parent domain, in lower case.
     pub name: Box<[u8]>,
-    /// `!`: excludes this name, although a wildcard of the line matches it.
+    /// `!`: excludes this name, although a wildcard on the same line matches it.
     pub negative: bool,
 }
 
@@ -73,7 +74,8 @@ pub struct Index {
 }
 
 impl Index {
-    /// Adds a certificate under the filters of its line, or under its own names if there are none.
+    /// Adds a certificate: under the filters of its crt-list line or, if there are none, under its
+    /// own names.
     pub fn add(
         &mut self,
         name: &str,
@@ -115,7 +117,7 @@ impl Index {
         }
     }
 
-    /// Adds a certificate to those that are presented if no name matches.
+    /// Adds a certificate to those that are presented if the client's name matches none.
     pub fn add_default(&mut self, at: u32) {
         if !self.default.contains(&at) {
             self.default.push(at);
@@ -131,8 +133,8 @@ impl Index {
         &self.entries
     }
 
-    /// Selects the certificate for a client. None if its name matches none and there is no default,
-    /// or the default is not permitted.
+    /// Selects the certificate for a client. None if its name matches no certificate and there is
+    /// no default, or the default is not allowed (`with_default`).
     pub fn choose(&self, offer: &CertificateCriteria<'_>, with_default: bool) -> Option<&Entry> {
         let named = offer.server_name.and_then(|name| self.named(name, offer));
         named.or_else(|| {
@@ -164,9 +166,9 @@ impl Index {
     }
 }
 
-/// Selects the best of these certificates for a client: a certificate that it can verify, elliptic
-/// curves preferred, and the first of a type. If the client can verify none, returns the first, so
-/// that the handshake fails with a reason.
+/// Selects the best of these certificates for a client: one that the client can verify, preferably
+/// with an elliptic curve, and the first of several with the same type. If the client can verify
+/// none, returns the first, so that the handshake fails with a reason.
 fn best<'e>(
     entries: impl Iterator<Item = &'e Entry>,
     offer: &CertificateCriteria<'_>,

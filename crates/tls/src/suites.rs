@@ -1,7 +1,6 @@
-//! Cipher lists in OpenSSL's notation, and the subset that rustls supports: for TLS 1.2 a list with
-//! operators and keywords for groups (`ciphers`), for TLS 1.3 plain names (`ciphersuites`).
-//! OpenSSL's rules are applied to the supported suites; all others are reported as known or unknown
-//! names.
+//! Parses cipher lists in OpenSSL's notation: for TLS 1.2 a list with operators and keywords for
+//! groups (`ciphers`), for TLS 1.3 plain names (`ciphersuites`). OpenSSL's rules are applied to
+//! the suites that rustls supports; all others are reported as known or unknown names.
 
 use super::names::{RETIRED_CIPHERS, RETIRED_WORDS};
 use rustls::crypto::aws_lc_rs::cipher_suite as rs;
@@ -100,7 +99,7 @@ static TLS12: [Suite; 6] = [
     },
 ];
 
-/// Suites of TLS 1.3 in OpenSSL's order.
+/// Suites of TLS 1.3 in OpenSSL's default order.
 static TLS13: [(&str, &SupportedCipherSuite); 3] = [
     ("TLS_AES_256_GCM_SHA384", &rs::TLS13_AES_256_GCM_SHA384),
     (
@@ -162,7 +161,7 @@ pub fn ciphersuite_names() -> impl Iterator<Item = &'static str> {
     TLS13.iter().map(|(name, _)| *name).chain(TLS13_LACKING)
 }
 
-/// A list during its evaluation, word by word, as in OpenSSL.
+/// State of evaluating a cipher list word by word, as OpenSSL does.
 struct CipherListState {
     /// Suites that are not permanently removed, each with whether it is in the list.
     suites: Vec<(&'static Suite, bool)>,
@@ -184,7 +183,8 @@ impl CipherListState {
             Some('-') => {
                 let mut out = self.split(|suite, on| on && of(suite));
                 out.iter_mut().for_each(|(_, on)| *on = false);
-                // Moved to the front, so that the order is kept when they are added again.
+                // Removed suites move to the front, so that they have their order when they are
+                // added again.
                 out.append(&mut self.suites);
                 self.suites = out;
             }
@@ -210,7 +210,7 @@ impl CipherListState {
         let Some(level) = level.and_then(|text| text.parse::<u8>().ok()) else {
             return false;
         };
-        // All supported suites satisfy levels up to 3.
+        // All supported suites satisfy security levels up to 3.
         let least = match level {
             0..=3 => 128,
             4 => 192,
@@ -222,7 +222,8 @@ impl CipherListState {
     }
 }
 
-/// Translates a list of `ciphers`. If no suite is kept, the caller must refuse it.
+/// Parses a list of `ciphers`. If the result contains no supported suite, the caller must refuse
+/// the list.
 pub fn ciphers(text: &str) -> Translation<CipherSuite> {
     let mut order = CipherListState {
         suites: TLS12.iter().map(|suite| (suite, false)).collect(),

@@ -1,5 +1,5 @@
-//! Helpers for tests, also of other crates: OCSP responses, ClientHellos, and the presented
-//! certificate.
+//! Helps tests, also of other crates: builds OCSP responses and ClientHellos, and reads the
+//! presented certificate.
 
 use crate::acceptor::Acceptor;
 use crate::der::{GENERALIZED_TIME, OCTET_STRING, OID, SEQUENCE};
@@ -42,7 +42,7 @@ pub(crate) const SCHEMES: &[SignatureScheme] = &[
     SignatureScheme::RSA_PSS_SHA256,
 ];
 
-/// Returns the first name of the certificate that a client with this SNI gets.
+/// Returns the first host name of the certificate that a client with this SNI gets.
 pub fn shown(acceptor: &Acceptor, name: &str) -> Option<String> {
     let offer = CertificateCriteria {
         server_name: (!name.is_empty()).then_some(name.as_bytes()),

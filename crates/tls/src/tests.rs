@@ -1,5 +1,5 @@
-//! Tests of TLS over a transport between the client and server of this crate, with the bytes cut at
-//! any position. The scenarios test other programs.
+//! Tests TLS connections between the client and the server of this crate, with the bytes cut at
+//! any position. The scenario tests use other programs as peers.
 
 use super::handshake::{ClientHelloAlert, Failure, Terms, accept, connect};
 use super::info::Info;
@@ -101,7 +101,7 @@ where
     }
 }
 
-/// Makes both ends of a TLS connection. The first is the client's.
+/// Establishes a TLS connection and returns both ends, the client's first.
 async fn established(
     configs: &Configs,
 ) -> ((ConnectionTransport, Info), (ConnectionTransport, Info)) {

@@ -1,10 +1,10 @@
-//! Keys that encrypt session tickets. The keys belong to the process, so a session can be resumed
-//! on any thread and with any version of the configuration. They are rotated, and old ones are
-//! dropped. A ticket is decrypted only with the same settings digest: a ticket that was issued
-//! without a client certificate is worthless where one is required.
+//! Encrypts and decrypts session tickets. The keys belong to the process, so a session can be
+//! resumed on any thread and under any configuration. They are rotated, and old ones are dropped.
+//! A ticket is decrypted only under the same TLS settings: a ticket that was issued without a
+//! client certificate is worthless where one is required.
 //!
 //! Tickets contain rustls' session state. Files of `tls-ticket-keys` therefore let several
-//! processes of this program share sessions, but not with HAProxy.
+//! Evenkeel processes share sessions, but not Evenkeel and HAProxy.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest::{Context, SHA256};
@@ -22,16 +22,16 @@ use zeroize::Zeroizing;
 /// Default lifetime of a session (`tune.ssl.lifetime`), seconds.
 pub const LIFETIME_S: u32 = 300;
 static LIFETIME: AtomicU32 = AtomicU32::new(LIFETIME_S);
-/// Time during which a key encrypts tickets, seconds. It decrypts until its last ticket has
+/// Time for which a key encrypts new tickets, seconds. The key decrypts until its last ticket has
 /// expired.
 const KEY_SEALS_S: u64 = 3600;
 /// Maximum lifetime, seconds: that of TLS 1.3.
 const LIFETIME_MAX_S: u64 = 7 * 24 * 3600;
-/// Lifetime of a session after its full handshake, seconds, however often it was resumed
-/// and got new tickets (RFC 8446, 4.6.1): the certificate that the client presented may
-/// have been revoked since.
+/// Longest time after a full handshake for which a session can be resumed, seconds, however often
+/// it got new tickets (RFC 8446, 4.6.1): the certificate that the client presented may have been
+/// revoked since.
 pub(super) const WHOLE_LIFE_S: u64 = 24 * 3600;
-/// Number of keys of a file that are used: the last ones.
+/// Number of keys in a file that are used: the last ones.
 pub(crate) const FILE_KEYS: usize = 3;
 /// Maximum length of a ticket that is decrypted, bytes. Tickets are shorter unless a client sends
 /// many certificates.
@@ -46,7 +46,7 @@ const TAG: usize = 16;
 pub struct SettingsDigest(pub [u8; 32]);
 
 impl SettingsDigest {
-    /// Hashes some parts with their lengths, so that their boundaries count.
+    /// Hashes several parts with their lengths, so that the boundaries between them count.
     pub fn of<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> SettingsDigest {
         let mut context = Context::new(&SHA256);
         for part in parts {
@@ -60,12 +60,12 @@ impl SettingsDigest {
 }
 
 thread_local! {
-    /// Beginning of the session that the current handshake resumes.
+    /// Time of the full handshake of the session that the current handshake resumes.
     static BEGAN_S: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Makes a step of a handshake. rustls does not say which session a new ticket belongs to, so the
-/// beginning of the session is stored in the thread, as in `verify`.
+/// Performs a step of a handshake. rustls does not say which session a new ticket belongs to, so
+/// the time of the session's full handshake is stored in the thread.
 pub(super) fn with_session_start<R>(began_s: &mut Option<u64>, step: impl FnOnce() -> R) -> R {
     BEGAN_S.set(*began_s);
     let done = step();
@@ -77,8 +77,9 @@ pub(super) fn began_s(now_s: u64) -> u64 {
     BEGAN_S.get().unwrap_or(now_s)
 }
 
-/// Returns whether a session with this beginning may be resumed, and if so notes it for the current
-/// handshake. A configuration with a longer ticket lifetime extends the limit.
+/// Returns whether a session whose full handshake was at this time may be resumed, and if so
+/// stores that time for the current handshake. A longer configured ticket lifetime extends the
+/// limit.
 pub(super) fn can_resume_session(began_s: u64, now_s: u64, lifetime_s: u64) -> bool {
     let may = now_s.saturating_sub(began_s) <= WHOLE_LIFE_S.max(lifetime_s);
     if may {
@@ -96,8 +97,8 @@ struct Master {
 }
 
 impl Master {
-    /// Derives the key for some settings and one ticket. Keys of a file may be in use for years, so
-    /// no derived key encrypts more than one ticket.
+    /// Derives the key for some settings and a single ticket. Keys from a file may be in use for
+    /// years, so no derived key encrypts more than one ticket.
     fn key(&self, settings: &SettingsDigest, salt: &[u8; SALT]) -> Option<LessSafeKey> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
         let mut context = hmac::Context::with_key(&key);
@@ -120,14 +121,14 @@ impl Master {
     }
 }
 
-/// Longest lifetime of any tickets so far: keys are kept no longer than needed for it.
+/// Longest lifetime of any tickets so far, which determines how long keys are kept.
 static LONGEST_S: AtomicU64 = AtomicU64::new(LIFETIME_S as u64);
 /// Keys of the process, the newest first.
 static KEYS: Mutex<Vec<Master>> = Mutex::new(Vec::new());
 
 /// Keys of a file of `tls-ticket-keys`.
 pub struct FileKeys {
-    /// Keys in the file's order: the second to last encrypts, all decrypt.
+    /// Keys in the order of the file: the last but one encrypts, all of them decrypt.
     masters: Mutex<Vec<Master>>,
 }
 
@@ -207,8 +208,8 @@ impl FileKeys {
         self.masters().iter().find(|m| m.name == *name).cloned()
     }
 
-    /// Adds the next key in place of the oldest. The key decrypts at once, and encrypts after the
-    /// next one is added. Returns false if its length differs from that of the others.
+    /// Adds a key in place of the oldest. It decrypts at once, and it encrypts once another key
+    /// was added after it. Returns false if its length differs from that of the others.
     pub fn push(&self, key: &[u8]) -> bool {
         let mut masters = self.masters();
         let length = masters.first().map(|first| first.secret.len());
@@ -338,7 +339,7 @@ pub(super) fn now_s() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// Returns the current encryption key of the process, and makes a new one when the last is too old.
+/// Returns the key with which the process encrypts now. Makes a new one if the last is too old.
 fn sealing(now_s: u64, lifetime_s: u64) -> Option<Master> {
     LONGEST_S.fetch_max(lifetime_s, Relaxed);
     let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
-//! Fairness between handshakes and all other work. A handshake computes for half a millisecond or
-//! more, so only a few may continue in one turn of the event loop. The others wait in a queue;
-//! established connections are not delayed. Only the first in the queue checks in each turn, so
-//! thousands of waiting handshakes cost nothing.
+//! Limits how many TLS handshakes continue in one turn of the event loop, because each computes
+//! for half a millisecond or more. The others wait in a queue; established connections are not
+//! delayed. Only the first in the queue checks in each turn, so thousands of waiting handshakes
+//! cost nothing.
 
 use reactor::{self, Instant};
 use std::cell::RefCell;
@@ -10,7 +10,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-/// Maximum number of handshakes that continue in one turn, each with one read from its peer.
+/// Maximum number of handshakes that continue in one turn of the event loop, each after one read
+/// from its peer.
 const STEPS_MAX: u32 = 4;
 
 struct Queue {
@@ -18,7 +19,7 @@ struct Queue {
     turn: Instant,
     steps: u32,
     next: u64,
-    /// Waiting handshakes by their numbers. The first has always been woken.
+    /// Waiting handshakes, each with its position number. The first one has always been woken.
     waiting: VecDeque<(u64, Waker)>,
 }
 
@@ -33,8 +34,8 @@ thread_local! {
     };
 }
 
-/// Waits until a handshake may continue. Called before its memory is allocated, so that waiting
-/// handshakes hold none.
+/// Waits until a handshake may continue. Called before memory for the handshake is allocated, so
+/// that waiting handshakes use none.
 pub(super) fn wait() -> impl Future<Output = ()> {
     Wait { number: None }
 }

@@ -1,10 +1,11 @@
-//! Verification of a presented certificate, of a client or of a server.
+//! Verifies the certificate that a client or a server presented.
 //!
-//! webpki decides first. A chain that it accepts is accepted, unless OpenSSL would refuse it. Other
-//! chains are checked by OpenSSL's rules ([`super::chain`]): for the number of the error, because a
-//! configuration may ignore errors, and because OpenSSL accepts certificates that webpki never
-//! accepts (a certificate that is its own CA, or one without extensions). rustls has no connection
-//! context while it verifies, so the result is stored in the thread for [`with_outcome`].
+//! webpki decides first. A chain that it accepts is accepted, unless OpenSSL would refuse it. A
+//! chain that it refuses is checked by OpenSSL's rules ([`super::chain`]): for the number of the
+//! error, because a configuration may ignore errors, and because OpenSSL accepts certificates
+//! that webpki never accepts (a certificate that is its own CA, or one without extensions).
+//! rustls passes no connection to the verifier, so the result is stored in the thread for
+//! [`with_outcome`].
 
 use super::authorities::Authorities;
 use super::certificate::Certificate;
@@ -27,8 +28,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, RevocationOptionsBuilder, VerifiedPath};
 
-/// The result of a verification: the first error of each kind, as HAProxy keeps them,
-/// including ignored errors.
+/// Result of a verification: as in HAProxy, the first error of each kind, ignored ones included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Verified {
     /// True if a certificate was presented and checked.
@@ -65,18 +65,18 @@ thread_local! {
     }) };
 }
 
-/// Makes a step of a handshake and returns the result of a verification in it. Must wrap every call
-/// that lets rustls process records until the handshake is complete; a result with `verified` set
-/// belongs to that connection. A resumed session verifies nothing, and its original result is not
-/// available here.
+/// Performs a step of a handshake and returns the result of a verification in it. Must wrap every
+/// call that lets rustls process records until the handshake is complete; a result with `verified`
+/// set belongs to this connection. If a session is resumed, nothing is verified, and the original
+/// result is not known here.
 pub fn with_outcome<R>(step: impl FnOnce() -> R) -> (R, Verified) {
     CURRENT.set(Verified::default());
     let done = step();
     (done, CURRENT.take())
 }
 
-/// Maximum number of a peer's certificates with the same name. With more of them webpki would have
-/// to try too many paths.
+/// Maximum number of certificates with the same name that a peer may send. With more, webpki would
+/// have to try too many paths.
 const SAME_SUBJECT_MAX: usize = 2;
 
 /// Parses the other certificates of a peer, up to the limit.
@@ -202,19 +202,19 @@ impl Belief {
             self.passes(failure, outcome)
         };
         if chain::verify(question, &mut tell).is_err() {
-            // An unparsable certificate is never ignored.
+            // The error that a certificate cannot be parsed is never ignored.
             outcome.refused.get_or_insert(UNKNOWN);
             return false;
         }
-        // OpenSSL's rules found no error. Either webpki is known to be stricter than OpenSSL for
-        // this error, or it detects something that the rules here do not.
+        // OpenSSL's rules found no error. Then webpki is either known to be stricter than OpenSSL
+        // here, or it has found something that this code does not check.
         if told == 0 && !is_stricter(strict) {
             return self.passes(UNKNOWN, outcome);
         }
         true
     }
 
-    /// Notes an error. Returns whether it is ignored.
+    /// Records an error. Returns whether the configuration ignores it.
     pub fn passes(&self, failure: ChainError, outcome: &mut Verified) -> bool {
         let (first, ignored) = match failure.depth {
             0 => (&mut outcome.own, self.crt_ignore),
@@ -230,8 +230,8 @@ impl Belief {
     }
 }
 
-/// Checks whether a path that webpki has found is acceptable by OpenSSL's rules, too. If not,
-/// webpki looks for another path; without one OpenSSL's rules alone decide.
+/// Checks whether OpenSSL's rules accept a path that webpki has found. If not, webpki looks for
+/// another path; if there is none, OpenSSL's rules alone decide.
 fn check_openssl_rules(
     path: &VerifiedPath<'_>,
     authorities: &Authorities,
@@ -242,7 +242,8 @@ fn check_openssl_rules(
     for between in path.intermediate_certificates() {
         way.push(Certificate::parse(&between.der()).ok_or(webpki::Error::UnknownIssuer)?);
     }
-    // An anchor has only a name and a key, which several certificates may share.
+    // Of a trust anchor, webpki has only the name and the key, which several certificates may
+    // have.
     let anchor = path.anchor();
     let is_anchor = |certificate: &Certificate| {
         let key = Der(&certificate.key).take(SEQUENCE);
@@ -261,7 +262,7 @@ fn check_openssl_rules(
     agrees.then_some(()).ok_or(webpki::Error::UnknownIssuer)
 }
 
-/// Notes an error of a certificate that was otherwise trusted.
+/// Records an error of a certificate that was otherwise accepted.
 pub(super) fn note_refused(failure: ChainError) {
     let mut outcome = CURRENT.get();
     outcome.own.get_or_insert(failure);
@@ -270,7 +271,7 @@ pub(super) fn note_refused(failure: ChainError) {
     CURRENT.set(outcome);
 }
 
-/// Returns whether webpki refuses with this error something that OpenSSL accepts.
+/// Returns whether this error of webpki may concern something that OpenSSL accepts.
 fn is_stricter(error: &webpki::Error) -> bool {
     matches!(
         error,

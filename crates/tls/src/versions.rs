@@ -1,4 +1,4 @@
-//! The enabled TLS versions: the result of `ssl-min-ver`, `ssl-max-ver`, `no-tlsv1x` and
+//! Computes the enabled TLS versions from `ssl-min-ver`, `ssl-max-ver`, `no-tlsv1x` and
 //! `force-tlsv1x` of a line and of `global`. Only 1.2 and 1.3 are supported.
 
 use std::fmt;
@@ -41,12 +41,12 @@ impl Default for SpokenVersions {
 pub enum NoVersion {
     #[error("all SSL/TLS versions are disabled")]
     AllOff,
-    /// Only unsupported versions are enabled. The highest of them.
+    /// All enabled versions are too old to be supported; this is the highest of them.
     #[error("no supported version (TLSv1.2, TLSv1.3) is enabled, only {} or older,", .0.name())]
     TooOld(TlsVersion),
 }
 
-/// A remark on a setting that is accepted.
+/// A remark on a setting that has no effect or another one than written, but is accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Remark {
     /// `no-…` has no effect together with `ssl-min-ver` or `ssl-max-ver`.
@@ -91,7 +91,8 @@ impl TlsVersion {
     }
 }
 
-/// Returns the bounds of a line or else of the defaults, and the single disabled versions.
+/// Returns the lowest and highest version of a line, otherwise of the defaults, and the versions
+/// disabled one by one.
 fn merged(
     line: &TlsVersions,
     defaults: &TlsVersions,

@@ -1,4 +1,4 @@
-//! Tests of a section whose lines belong to two parts.
+//! Tests a section whose lines belong to two parts of the platform.
 
 use super::*;
 use crate::sections::Sections;
@@ -21,7 +21,7 @@ type SectionLines = Vec<String>;
 #[derive(Debug, Default)]
 struct NodesDraft(SectionLines);
 
-/// The part with further lines in it, and its own section.
+/// The part that adds lines to the section of the other part, and has a section of its own.
 #[derive(Debug, Default)]
 struct FencingDraft(SectionLines);
 

@@ -1,6 +1,6 @@
-//! Answers of earlier loads. A version that a machine has accepted is served again even if a name
-//! no longer resolves or an account no longer exists: the answer of an earlier load applies
-//! instead, and the load reports the missing item.
+//! Answers queries of a load with the results of earlier loads. A configuration that a machine
+//! has accepted is loaded again even if a name no longer resolves or an account no longer exists:
+//! the earlier result applies instead, and the load reports the missing item.
 
 use super::{Account, AccountKind, Answers, SystemQuery};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const ENTRIES_MAX: usize = 4_096;
-/// Maximum missing items stored for the report.
+/// Maximum number of missing items that are reported.
 const LACKS_MAX: usize = 64;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ impl EarlierAnswers {
         rmp_serde::from_slice(bytes).unwrap_or_default()
     }
 
-    /// Returns the encoded bytes for a file.
+    /// Returns the results encoded for a file.
     ///
     /// # Panics
     /// Never panics, because writing to memory does not fail.
@@ -67,25 +67,27 @@ fn merge<K: Ord, V>(earlier: &mut BTreeMap<K, V>, new: BTreeMap<K, V>) {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lack {
     pub question: SystemQuery,
-    /// The answer of an earlier load, as text, which applies instead.
+    /// The earlier result that is used, as text.
     pub instead: Option<String>,
 }
 
-/// The answers for a load that continues when items are missing, and the missing items.
+/// Results of earlier loads, for a load that continues although items are missing, and the list of
+/// missing items.
 #[derive(Debug)]
 pub struct Fallback {
-    /// True for a load of a previously accepted version; otherwise only names are recorded.
+    /// True if the configuration was accepted earlier; otherwise only names that do not resolve
+    /// are recorded.
     is_of_accepted: bool,
     found: EarlierAnswers,
     lacks: Mutex<Vec<Lack>>,
-    /// The time left for nameservers that do not respond. Without this limit, a machine with many
+    /// Remaining time for nameservers that do not respond. Without this limit, a machine with many
     /// names would wait for each of them before it serves anything.
     patience: Mutex<Duration>,
 }
 
 impl Fallback {
-    /// Creates a fallback with these answers of earlier loads. All name lookups together may take
-    /// `patience`; names after that count as unresolved.
+    /// Creates a fallback with results of earlier loads. All lookups together may take `patience`;
+    /// names after that count as unresolved.
     pub fn new(found: EarlierAnswers, patience: Duration) -> Fallback {
         Fallback {
             is_of_accepted: true,
@@ -95,8 +97,8 @@ impl Fallback {
         }
     }
 
-    /// Creates a fallback for a load of other files: it records the names that do not resolve. No
-    /// earlier answers replace them, and any other missing item is refused.
+    /// Creates a fallback for files that were not accepted yet: names that do not resolve are
+    /// recorded, but no earlier results are used, and any other missing item is an error.
     pub fn of_names(patience: Duration) -> Fallback {
         Fallback {
             is_of_accepted: false,
@@ -108,7 +110,7 @@ impl Fallback {
         self.is_of_accepted
     }
 
-    /// Returns the missing items, in the order of the queries.
+    /// Returns the missing items in the order in which they were queried.
     pub fn missing_items(&self) -> Vec<Lack> {
         let lacks = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
         lacks.clone()
@@ -124,7 +126,7 @@ impl Fallback {
     }
 
     /// Returns the addresses of a name: those that `look_up` finds in time, otherwise those of an
-    /// earlier load. Without either, the line that needs the name records the query.
+    /// earlier load. If there are neither, the line that needs the name reports it.
     pub fn host(&self, name: &str, look_up: fn(&str) -> Arc<[IpAddr]>) -> Arc<[IpAddr]> {
         let now = self.look_up_within_limit(name, look_up);
         if !now.is_empty() {
@@ -223,7 +225,7 @@ mod tests {
             Arc::new([])
         }
         let fallback = Fallback::new(found(), Duration::from_millis(20));
-        // Without a limit each of them would take ten minutes.
+        // Without the limit, the lookups would take ten minutes each.
         for n in 0..50 {
             assert!(fallback.host(&format!("n{n}.example"), silent).is_empty());
         }

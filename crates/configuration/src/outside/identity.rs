@@ -1,4 +1,4 @@
-//! Identity of a file: two paths may name one object, by a link or another spelling.
+//! Identifies a file: two paths may name the same file, by a link or another spelling.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
@@ -23,7 +23,7 @@ pub(super) enum FileNumbers {
 }
 
 impl FileIdentity {
-    /// Creates the identity of a path that is known by its name alone.
+    /// Creates the identity of a path of which nothing but its name is known.
     pub fn of_name(path: &Path) -> FileIdentity {
         FileIdentity::new(path, None)
     }
@@ -79,7 +79,7 @@ mod tests {
             assert!(!is_same("other", name), "{name}");
         }
         assert!(is_same("none", "here/none") && !is_same("none", "here/no"));
-        // Without the machine, the name decides.
+        // Without access to the machine, the names decide.
         let named = |path: &str| FileIdentity::of_name(Path::new(path));
         assert!(named("/a/./b/../c").is_same(&named("/a/c")));
         assert!(!named("/a/hard").is_same(&named("/a/data")));

@@ -1,4 +1,5 @@
-//! Queries to the system. No other code of a load queries the system.
+//! Queries the system for a load: files, host names, accounts, addresses. No other code of a load
+//! queries the system.
 
 use super::identity::FileNumbers;
 use super::{Account, AccountKind, Entries, Interface, Runs, Secret, Unreadable};
@@ -17,12 +18,12 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt
 use std::path::Path;
 use std::sync::Arc;
 
-/// Maximum bytes of a list of accounts that are searched for a similar name.
+/// Maximum size of the account file that is searched for a similar name, in bytes.
 const ACCOUNTS_BYTES_MAX: u64 = 4 << 20;
 
 const ENTRIES_MAX: usize = 1 << 20;
 
-/// Maximum time without data from a pipe, so that a load does not wait forever for a writer.
+/// Maximum wait for data from a pipe, so that a load does not wait forever for a writer.
 const SILENCE_MAX: Timespec = Timespec {
     tv_sec: 5,
     tv_nsec: 0,
@@ -33,7 +34,8 @@ struct Patient(File);
 
 impl Read for Patient {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        // Without a writer, the end of a pipe is visible only after a first writer existed.
+        // Before a first writer has opened the pipe, a read would report the end at once, while
+        // poll(2) waits.
         match poll(
             &mut [PollFd::new(&self.0, PollFlags::IN)],
             Some(&SILENCE_MAX),
@@ -76,7 +78,7 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
     }
 }
 
-/// Reads a file with a secret: only the result has contained its bytes.
+/// Reads a file with a secret. No other buffer has contained its bytes.
 pub(super) fn read_secret(path: &Path, bytes_max: u64) -> Result<Secret, Unreadable> {
     let (mut file, room) = open(path, bytes_max)?;
     let secret = Secret::read(&mut file, room)?;
@@ -136,8 +138,8 @@ pub(super) fn is_empty(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0)
 }
 
-/// Returns the numbers by which the system knows a file: those of its device and inode, or that of
-/// a block device. A missing file is known by its directory.
+/// Returns the numbers by which the system identifies a file: device and inode, or the number of a
+/// block device. A missing file is identified by its directory and name.
 pub(super) fn file_numbers(path: &Path) -> Option<FileNumbers> {
     let Ok(found) = std::fs::metadata(path) else {
         let directory = std::fs::metadata(path.parent()?).ok()?;
@@ -173,8 +175,8 @@ pub(super) fn account(kind: AccountKind, name: &str) -> Account {
     }
 }
 
-/// Returns a similar account. The lookup above included directory services; for a suggestion the
-/// local file is enough.
+/// Returns an account with a similar name. Directory services are not searched: for a suggestion,
+/// the local file is enough.
 fn find_similar_account(kind: AccountKind, name: &str) -> Option<Box<str>> {
     let list = match kind {
         AccountKind::User => "/etc/passwd",
@@ -217,8 +219,8 @@ pub(super) fn interfaces() -> Vec<Interface> {
     all
 }
 
-/// Returns the addresses of this host's interfaces; `None` if they are unknown or the system lets
-/// anyone bind any address.
+/// Returns the addresses of this host's interfaces; `None` if they are unknown, or if the system
+/// allows to bind any address.
 pub(super) fn own_addresses() -> Option<Arc<[IpAddr]>> {
     let allowed = [
         "/proc/sys/net/ipv4/ip_nonlocal_bind",

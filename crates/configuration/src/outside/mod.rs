@@ -1,7 +1,7 @@
-//! All queries of a load to its environment: files, host names, accounts, addresses of interfaces.
-//! Only this module makes them, either to the system, whose results are recorded, or to a recording
-//! alone. Each query is made once per load, so the same file or name means the same in every line.
-//! This module does not know what the results mean.
+//! Makes all queries of a load to its environment: files, host names, accounts, addresses of
+//! interfaces. They go either to the system, and the results are recorded, or only to the
+//! recording of an earlier load. Each query is made once per load, so the same file or name means
+//! the same in every line. This module does not know what the results mean.
 
 mod fallback;
 mod identity;
@@ -29,7 +29,7 @@ use language::source::Text;
 /// Maximum size of a file that a line may name, in bytes; most lines accept less.
 pub const NAMED_FILE_BYTES_MAX: u64 = 512 << 20;
 const UNANSWERED_MAX: usize = 100;
-/// The result for a file that a recording does not contain.
+/// Result of a query for a file that the recording does not contain.
 const NOT_RECORDED: Unreadable = Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error());
 
 /// The reason why a file has no readable bytes.
@@ -75,7 +75,7 @@ pub enum AccountKind {
     Group,
 }
 
-/// A query, for the report when it has no answer.
+/// A query, as it is reported if there is no result.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SystemQuery {
     File(PathBuf),
@@ -86,10 +86,10 @@ pub enum SystemQuery {
     Host(String),
     Account(AccountKind, String),
     OwnAddresses,
-    /// The interface of a virtual address: the network that contains it. With the name of its
+    /// The interface in whose network a virtual address is. With the name of the address's
     /// section.
     InterfaceOf(IpAddr, String),
-    /// The protection of a program that runs as root: only root can change it.
+    /// A program that runs as root: only root must be able to change it.
     Unchangeable(PathBuf),
 }
 
@@ -124,16 +124,16 @@ impl fmt::Display for SystemQuery {
 /// The names of the files in a directory, sorted by their bytes.
 pub type Entries = Arc<[OsString]>;
 
-/// The recorded queries with their results.
+/// Recorded queries with their results.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Answers {
     pub files: BTreeMap<PathBuf, Result<Text, Unreadable>>,
     pub secrets: BTreeMap<PathBuf, Result<Secret, Unreadable>>,
     /// The names in directories, sorted.
     pub entries: BTreeMap<PathBuf, Result<Entries, Unreadable>>,
-    /// True for each file that everyone may read.
+    /// For each file: true if everyone may read it.
     pub modes: BTreeMap<PathBuf, bool>,
-    /// True for each path that is a directory.
+    /// For each path: true if it is a directory.
     pub directories: BTreeMap<PathBuf, bool>,
     /// The addresses of hosts, in the resolver's order; empty for a name that does not resolve.
     pub hosts: BTreeMap<String, Arc<[IpAddr]>>,
@@ -141,16 +141,18 @@ pub struct Answers {
     /// The addresses of this host, if they were queried; the inner value is `None` if they are
     /// unknown.
     pub own_addresses: Option<Option<Arc<[IpAddr]>>>,
-    /// Files that belong to each machine: not part of a version, and read on this machine.
+    /// Files that belong to each machine separately: they are not part of the cluster's
+    /// configuration, and are read on this machine.
     pub own_files: BTreeSet<PathBuf>,
 }
 
-/// The environment of a load: live, recorded, or prepared.
+/// Where the queries of a load go: to the system, to a recording, or to prepared files.
 #[derive(Debug, Default)]
 pub struct Outside {
     answers: Answers,
     recorded: bool,
-    /// Files are those of a version, not of this machine.
+    /// Files of a configuration that was prepared elsewhere, which are used in place of this
+    /// machine's.
     prepared: Option<Box<Prepared>>,
     fallback: Option<Arc<Fallback>>,
     unanswered: Vec<SystemQuery>,
@@ -173,8 +175,8 @@ pub enum Runs {
     Yes,
 }
 
-/// Looks an answer up, or makes the query and stores the answer. Returns `None` if there is no
-/// answer.
+/// Looks a result up, or makes the query and stores the result. Returns `None` if there is no
+/// result.
 fn look_up_or_query<Q, K, A>(
     answers: &mut BTreeMap<K, A>,
     question: &Q,
@@ -206,8 +208,8 @@ impl Outside {
         }
     }
 
-    /// Creates an environment with the files of a version; hosts, accounts and addresses are those
-    /// of this machine.
+    /// Creates an environment with prepared files; hosts, accounts and addresses are those of this
+    /// machine.
     pub fn prepared(prepared: Prepared) -> Self {
         Outside {
             prepared: Some(Box::new(prepared)),
@@ -215,18 +217,18 @@ impl Outside {
         }
     }
 
-    /// Uses the answers of an earlier load where this machine has none.
+    /// Uses results of an earlier load where this machine has none.
     pub fn with_fallback(self, fallback: Option<Arc<Fallback>>) -> Self {
         Outside { fallback, ..self }
     }
 
-    /// Returns whether the load is of a previously accepted version, which must start again.
+    /// Returns whether the configuration was accepted earlier, so that it must start again.
     pub fn is_accepted(&self) -> bool {
         let fallback = self.fallback.as_ref();
         fallback.is_some_and(|one| one.is_of_accepted())
     }
 
-    /// Records that the load continues without an answer to this query, which the machine may have
+    /// Records that the load continues without a result of this query, which the machine may have
     /// later.
     pub fn continue_without(&self, question: SystemQuery) {
         if let Some(fallback) = &self.fallback {
@@ -234,7 +236,7 @@ impl Outside {
         }
     }
 
-    /// Makes a query about a path to the recording, the loaded version, or this machine.
+    /// Queries a path in the recording, in the prepared files, or on this machine.
     fn query_path<A: Clone>(
         &mut self,
         answers: fn(&mut Answers) -> &mut BTreeMap<PathBuf, A>,
@@ -256,12 +258,12 @@ impl Outside {
         found
     }
 
-    /// Marks a file as belonging to this machine, whatever version is loaded.
+    /// Marks a file as belonging to this machine, whatever configuration is loaded.
     pub fn mark_as_local(&mut self, path: &Path) {
         self.answers.own_files.insert(path.to_owned());
     }
 
-    /// Returns a hint about a file that a message names and the version lacks.
+    /// Returns a hint for a message about a file that is missing in the prepared files.
     pub fn advice(&self, message: &str) -> Option<String> {
         self.prepared.as_ref()?.advice(message)
     }
@@ -272,7 +274,7 @@ impl Outside {
     /// The file cannot be read, or is too large.
     pub fn read(&mut self, path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
         let known = self.answers.files.get(path);
-        // An earlier line may accept a smaller file than a later one.
+        // An earlier line may have accepted a smaller size than this one.
         let larger = |known: &Result<Text, Unreadable>| matches!(known, Err(Unreadable::TooLarge(max)) if *max < bytes_max);
         if !self.recorded && known.is_some_and(larger) {
             self.answers.files.remove(path);
@@ -342,7 +344,7 @@ impl Outside {
     }
 
     /// Returns whether a user can execute a file on this machine now. Programs are not part of a
-    /// version, so the answer is not recorded, and a replay skips the check.
+    /// configuration, so the result is not recorded, and a replay skips the check.
     pub fn can_execute(&self, path: &Path, uid: Option<u32>) -> Runs {
         if self.recorded {
             Runs::Yes
@@ -433,8 +435,8 @@ impl Outside {
         found.get_or_insert_with(live::own_addresses).clone()
     }
 
-    /// Returns the current interfaces of this host, and none for a recording: the answer is not
-    /// stored.
+    /// Returns the current interfaces of this host; none for a replay, because they are not
+    /// recorded.
     pub fn interfaces(&self) -> Vec<Interface> {
         if self.recorded {
             Vec::new()

@@ -1,5 +1,6 @@
-//! The files of a version that was prepared elsewhere: queries about files use only this version,
-//! so that every machine with the version loads the same configuration. This module opens no file.
+//! Holds the files of a configuration that was prepared on another machine. Queries about files
+//! use only these, so that every machine with this configuration loads the same. This module
+//! opens no file.
 
 use super::{Entries, Secret, Unreadable};
 use language::source::Text;
@@ -8,19 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Maximum missing files stored for the report.
+/// Maximum number of missing files that are remembered for the report.
 const MISSED_MAX: usize = 10_000;
 /// The mode bit that lets everyone read a file.
 const READABLE_BY_ALL: u32 = 0o004;
 
-/// A file of a version.
+/// A file of a prepared configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PreparedFile {
     pub bytes: Secret,
     pub mode: u32,
 }
 
-/// The files of a version, by their names in its configuration.
+/// The files of a prepared configuration, by the names that its lines use.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Prepared {
     label: String,
@@ -30,7 +31,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Creates a version without files; the label identifies the version: `version 12`.
+    /// Creates a set without files. The label names the configuration in messages: `version 12`.
     pub fn new(label: impl Into<String>) -> Prepared {
         Prepared {
             label: label.into(),
@@ -90,7 +91,8 @@ impl Prepared {
     }
 
     pub(super) fn advice(&self, message: &str) -> Option<String> {
-        // Among a file and related files (`x.pem`, `x.pem.key`), the longest name.
+        // Of a file and its related files (`x.pem`, `x.pem.key`), the longest name that the
+        // message contains.
         let named = self.missed.iter().rev().map(|path| path.display());
         let named = named.map(|path| path.to_string());
         let missed = named

@@ -1,5 +1,5 @@
-//! Bytes that may contain a key. They are shared, never copied, shown in no output, and wiped with
-//! their last owner.
+//! Holds bytes that may contain a key. They are shared, never copied, shown in no output, and
+//! wiped when the last reference is dropped.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -19,12 +19,12 @@ impl Secret {
         Secret(Arc::new(Zeroizing::new(bytes)))
     }
 
-    /// Copies bytes that another owner wipes.
+    /// Copies bytes whose other owner wipes them itself.
     pub fn copy(bytes: &[u8]) -> Secret {
         Secret::new(bytes.to_vec())
     }
 
-    /// Reads to the end. A buffer that became too small is wiped.
+    /// Reads to the end. Whenever the buffer has to grow, the old one is wiped.
     pub(super) fn read(from: &mut impl Read, room: usize) -> io::Result<Secret> {
         let mut bytes = Zeroizing::new(vec![0; room.max(ROOM_MIN)]);
         let mut length = 0;

@@ -1,4 +1,5 @@
-//! Tests of live, stored and recorded answers, and that no other code queries the system.
+//! Tests queries of a load to the system and to recordings, and that no other code queries the
+//! system.
 
 use super::*;
 

@@ -1,6 +1,6 @@
-//! Converts a recording to bytes and back: a header, then MessagePack. The form borrows all bytes,
-//! so that no copy of a secret remains. The order of the fields is the format; a change increments
-//! [`super::VERSION`].
+//! Encodes the recording of a load as bytes, and decodes it: a header, then MessagePack. Encoding
+//! borrows all bytes, so that no copy of a secret remains. The order of the fields is the format;
+//! a change increments [`super::VERSION`].
 
 use super::{Export, LoadOptions, MAGIC, Recording, VERSION};
 use crate::node::Nodes;
@@ -77,7 +77,7 @@ struct EncodedRecording<'b> {
     directories: PathAnswers<'b, bool>,
     hosts: Vec<(&'b str, Vec<IpAddr>)>,
     accounts: Vec<((AccountKind, &'b str), Account)>,
-    /// Empty if they were not queried.
+    /// Addresses of this host; an empty list if they were not queried.
     own_addresses: Vec<Option<Vec<IpAddr>>>,
     own_files: Vec<&'b Bytes>,
 }
@@ -214,7 +214,8 @@ impl Write for Count {
     }
 }
 
-/// Writes the form. Only the system can cause an error, because every type can be serialised.
+/// Writes the encoded recording. Only the system can cause an error, because every type can be
+/// serialised.
 fn body(form: &EncodedRecording<'_>, out: &mut impl Write) -> io::Result<()> {
     rmp_serde::encode::write(out, form).map_err(io::Error::other)
 }
@@ -234,7 +235,7 @@ pub(super) fn to_vec(recording: &Recording) -> Zeroizing<Vec<u8>> {
     let mut count = Count(0);
     // Neither a counter nor a Vec fails.
     let _ = write(recording, &mut count);
-    // Allocated with the full capacity, so that no part of a secret remains in an outgrown buffer.
+    // Allocated with the full capacity, so that no old buffer with parts of a secret remains.
     let mut bytes = Zeroizing::new(Vec::with_capacity(count.0 as usize));
     let _ = write(recording, &mut *bytes);
     bytes
@@ -253,7 +254,7 @@ pub(super) fn recording(bytes: &[u8]) -> Result<Recording, RecordingError> {
     if version != VERSION {
         return Err(RecordingError::Version(version));
     }
-    // For readers of the header alone.
+    // This byte is for those who read the header only.
     let ([_secrets], rest) = head(rest)?;
     let (named, rest) = head(rest)?;
     let (named, found) = (u64::from_le_bytes(named), rest.len() as u64);

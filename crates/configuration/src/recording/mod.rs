@@ -1,6 +1,6 @@
-//! The inputs of a load, and the results of its queries, as a value: enough to build the same
+//! Records the inputs of a load and the results of its queries: enough to build the same
 //! configuration again in a process without the files, privileges or a resolver. This module does
-//! no I/O.
+//! no IO.
 //!
 //! A recording excludes everything that an unprivileged process in an empty root can query at any
 //! time: its environment (`env()`, `show env`), the host name (`%H`, `hostname`), the time. The
@@ -42,7 +42,7 @@ fn identifiers(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|word| !word.is_empty())
 }
 
-/// Returns the names of keys that only one map has, or that have different values.
+/// Returns the keys whose values differ in two maps, or that only one of them has.
 fn changed_keys<K: Ord, V: PartialEq>(
     old: &BTreeMap<K, V>,
     new: &BTreeMap<K, V>,
@@ -56,7 +56,7 @@ fn changed_keys<K: Ord, V: PartialEq>(
     keys.map(name).collect()
 }
 
-/// The inputs of a load, and all queries with their answers.
+/// The inputs of a load, and all its queries with their results.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recording {
     /// The configuration files, in their order.
@@ -64,7 +64,7 @@ pub struct Recording {
     pub environment: Environment,
     pub facts: Facts,
     pub options: LoadOptions,
-    /// The words that begin sections, of all parts of the program that did the load.
+    /// The words that begin sections, in the program that did the load.
     pub words: SectionKeywords,
     pub imports: Vec<Export>,
     /// The node for which it was loaded, once determined.
@@ -72,7 +72,8 @@ pub struct Recording {
     answers: Answers,
 }
 
-/// An object that the sections of one part define and those of others may refer to.
+/// An object that sections of one part of the platform define, and sections of others may refer
+/// to.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Export {
     /// The kind of object: `virtual-ip`.
@@ -84,7 +85,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// Creates an export with the public data of an object.
+    /// Creates an export with the data of an object that other parts may see.
     ///
     /// # Panics
     ///
@@ -97,7 +98,7 @@ impl Export {
         }
     }
 
-    /// Creates an export that has only a name and is not needed after the load.
+    /// Creates an export that consists of a name only, and is not needed after the load.
     pub fn name(kind: &str, name: &str) -> Export {
         Export {
             kind: kind.to_owned(),
@@ -120,8 +121,8 @@ impl Export {
 #[cfg(test)]
 const HEAD_BYTES: usize = MAGIC.len() + size_of::<u32>() + 1;
 
-/// Returns whether a recording with this header contains no key, so that it may be written to a
-/// file. Returns false for other data, whose content is unknown.
+/// Returns whether a recording with these first bytes contains no key, so that it may be written
+/// to a file. Returns false for bytes that are not a recording.
 pub fn without_secrets(head: &[u8]) -> bool {
     let rest = head.strip_prefix(MAGIC);
     let rest = rest.and_then(|rest| rest.strip_prefix(&VERSION.to_le_bytes()));
@@ -146,7 +147,7 @@ impl Recording {
     /// are accepted, as in a start but not in a reload, and the description of the version, which
     /// is for messages.
     pub fn changed_inputs(&self, other: &Recording) -> Vec<String> {
-        // Named field by field, so that an input that is added is not left out.
+        // All fields are named, so that a field that is added later cannot be forgotten.
         let Recording {
             files,
             environment: _,
@@ -212,7 +213,7 @@ impl Recording {
         changed
     }
 
-    /// Creates the inputs of a load without any answers.
+    /// Creates the inputs of a load, without results of queries.
     pub fn new(
         files: Vec<(String, Text)>,
         environment: Environment,
@@ -256,7 +257,7 @@ impl Recording {
         for name in SET_FOR_FILES {
             texts.extend(left.remove(name.as_bytes()));
         }
-        // Nearly all words are not variables, which usually their first byte and length show.
+        // Nearly all words are no variables, which their first byte and length usually show.
         let shape = |name: &[u8]| {
             let first = name.first().copied().unwrap_or(0);
             (usize::from(first), 1_u64 << name.len().min(63))
@@ -300,7 +301,7 @@ impl Recording {
         self.answers.entries.keys().map(|path| path.as_path())
     }
 
-    /// Adds the addresses and account numbers of this load to those of earlier ones.
+    /// Adds the resolved addresses and account numbers of this load to those of earlier loads.
     pub fn add_to(&self, found: &mut EarlierAnswers) {
         found.add(&self.answers);
     }
@@ -387,8 +388,8 @@ impl Recording {
             .chain(unread.map(|path| (path.as_path(), None)))
     }
 
-    /// Returns the files that were read as secrets (certificates with their keys), each with a hash
-    /// of its content, which is almost certainly different for other bytes.
+    /// Returns the files that were read as secrets (certificates with their keys), each with a
+    /// hash of its content, by which a change is noticed.
     pub fn secrets(&self) -> impl Iterator<Item = (&Path, u64)> {
         let read = self.answers.secrets.iter();
         read.filter_map(|(path, found)| {

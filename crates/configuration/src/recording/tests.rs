@@ -1,4 +1,4 @@
-//! Tests of encoded, decoded and damaged recordings.
+//! Tests encoded, decoded and damaged recordings of loads.
 
 use super::*;
 use crate::outside::{Account, AccountKind, Secret, Unreadable};

@@ -1,6 +1,6 @@
-//! Cacheability of responses: `option checkcache` detects responses with which a shared cache would
-//! give one user's cookie to everyone, and `cookie … nocache` those that it has to mark. This
-//! module only determines the facts; its callers act on them.
+//! Decides whether a shared cache could store a response: `option checkcache` detects responses
+//! with which a cache would give one user's cookie to everyone, and `cookie … nocache` must mark
+//! such responses. The callers act on the result.
 
 use crate::message::HttpMessage;
 

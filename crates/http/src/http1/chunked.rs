@@ -1,8 +1,8 @@
-//! Chunked bodies: a decoder that accepts the bytes in any pieces and returns the data without
-//! copying, and the heads for writing chunks.
+//! Decodes chunked bodies, in any pieces and without copying the data, and encodes the heads of
+//! chunks.
 //!
-//! The decoder is stricter than the parser of heads: no bare line feed, no folding in trailers.
-//! Extensions are dropped, because the proxy always writes its own chunks.
+//! The decoder is stricter than the parser of message heads: no bare line feed, no folding in
+//! trailers. Extensions are dropped, because the proxy always writes its own chunks.
 
 use super::fault::{FaultKind, HttpParseError};
 use super::head;
@@ -48,7 +48,8 @@ enum ChunkState {
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
     state: ChunkState,
-    /// Size of the current chunk, then the rest of it.
+    /// Size of the current chunk while its size line is read, then the number of its bytes that
+    /// are still to come.
     remaining: u64,
     line_bytes: u32,
     consumed: u64,

@@ -1,8 +1,10 @@
-//! The Connection header and related headers: persistence, upgrades, TE.
+//! Evaluates and cleans the Connection header of a received message and related headers:
+//! persistence, upgrades, TE.
 //!
-//! `close` and `keep-alive` concern the next hop only: they are removed, and [`super::framing`]
-//! adds its own. Other options are kept, as in HAProxy; but none may name a header that frames the
-//! message, because the server would drop that header.
+//! `close` and `keep-alive` concern this connection only: they are removed, and
+//! [`super::framing`] adds the options for the next connection. Other options are kept, as in
+//! HAProxy; but none may name a header that frames the message, because the server would drop
+//! that header.
 
 use super::Upgrade;
 use super::fault::{FaultKind, HttpParseError};
@@ -143,8 +145,8 @@ fn clean_te(fields: &mut Fields) {
         while let Some(next) = fields.position(b"te", first + 1) {
             fields.remove_at(next);
         }
-        // The value is one of several, so it is never longer than they were together. If it is
-        // refused nevertheless, the header is removed.
+        // The kept value is one of several, so it is never longer than all of them together. If it
+        // is refused nevertheless, the header is removed.
         if fields.replace_value(first, b"trailers").is_ok() {
             return;
         }

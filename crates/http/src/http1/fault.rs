@@ -1,4 +1,4 @@
-//! Errors of HTTP/1 messages, with their position.
+//! Defines the errors of HTTP/1 messages, with their position in the message.
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FaultKind {
@@ -7,7 +7,7 @@ pub enum FaultKind {
     TooManyHeaders,
     TooManyBlankLines,
     Http2Preface,
-    /// There is no version: HTTP/0.9.
+    /// The request line has no version: HTTP/0.9.
     Http09,
     MethodByte,
     MethodMissing,
@@ -59,7 +59,7 @@ pub enum FaultKind {
     NameCase,
     /// HTTP/2: a header that is only allowed in HTTP/1 connections.
     ConnectionSpecific,
-    /// HTTP/2: a length, but no body after the head.
+    /// HTTP/2: a head that declares a length, but is not followed by a body.
     LengthWithoutBody,
     /// HTTP/2: an interim response that ends the stream.
     InterimEnd,

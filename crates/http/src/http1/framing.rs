@@ -1,6 +1,6 @@
-//! The Connection header of a forwarded message, and whether the connection stays open
-//! after it. This is the observed behaviour of HAProxy in its three modes, except that an
-//! HTTP/1.0 client is never sent chunks.
+//! Decides which Connection header a forwarded message gets, and whether the connection stays
+//! open after it. The results are those that were observed with HAProxy in its three connection
+//! modes, except that an HTTP/1.0 client never gets a chunked body.
 
 use super::{BodyLength, Parsed};
 use crate::message::{HttpMessage, HttpVersion, MessageEditError};

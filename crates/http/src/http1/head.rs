@@ -1,8 +1,6 @@
-//! Parser for the lines of a head: preceding blank lines, line ends, and header fields with their
-//! folding. Shared by requests, responses and trailers.
-//!
-//! Start lines are parsed elsewhere. Headers that frame or route a message are recognized, and
-//! their positions recorded.
+//! Parses the lines of a message head: preceding blank lines, line ends, and header fields with
+//! their folding. Requests, responses and trailers share this parser; start lines are parsed
+//! elsewhere. The positions of headers that frame or route a message are recorded.
 
 use super::Limits;
 use super::fault::{FaultKind, HttpParseError};

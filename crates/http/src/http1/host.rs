@@ -1,11 +1,11 @@
-//! The host of a request: a single value that agrees with the target.
+//! Checks the host of a request: a single value that agrees with the request target.
 
 use super::fault::{FaultKind, HttpParseError};
 use super::head::Noted;
 use crate::message::{HttpMessage, TargetForm};
 
-/// Checks the Host headers against each other and the target. Equal ones are merged. A missing one
-/// is left to the server, as in HAProxy.
+/// Checks the Host headers against each other and against the target. Equal Host headers are
+/// merged. As in HAProxy, a missing Host header is not an error here, but left to the server.
 pub(crate) fn check(
     message: &mut HttpMessage,
     noted: &Noted,
@@ -148,7 +148,7 @@ fn is_default_port(port: &[u8], scheme: Scheme) -> bool {
 
 fn without_default_port(authority: &[u8], scheme: Scheme) -> &[u8] {
     match port_at(authority) {
-        // If a port remains without this one, none of them is unambiguous.
+        // If removing this port leaves another one, the port is ambiguous.
         Some(at) if port_at(&authority[..at]).is_some() => authority,
         Some(at) if at + 1 == authority.len() || is_default_port(&authority[at + 1..], scheme) => {
             &authority[..at]

@@ -1,5 +1,5 @@
-//! Content-Length and Transfer-Encoding: one interpretation or a fault. Accepted values are
-//! rewritten in their plain form.
+//! Interprets Content-Length and Transfer-Encoding: the result is one length of the body or an
+//! error. Accepted values are rewritten in their plain form.
 
 use super::fault::{FaultKind, HttpParseError};
 use super::head::Noted;
@@ -23,7 +23,7 @@ pub(crate) fn content_length(
         return Ok(None);
     }
     const NAME: &[u8] = b"content-length";
-    // Nearly always a single plain number, which is not changed.
+    // The value is nearly always a single plain number, which is not changed.
     if noted.content_length.count == 1
         && let Some(length) = fields.get(NAME).and_then(plain_number)
     {

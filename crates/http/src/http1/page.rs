@@ -1,5 +1,6 @@
-//! Responses that the proxy makes itself: default error pages and redirects, with the same bytes as
-//! HAProxy 2.6. The Connection header is added elsewhere: see [`super::to_client`].
+//! Builds the responses that the proxy generates itself: default error pages and redirects, with
+//! the same bytes as HAProxy 2.6. The Connection header is added elsewhere: see
+//! [`super::to_client`].
 
 use crate::message::{HttpMessage, HttpVersion, MessageEditError, reason_of};
 
@@ -63,7 +64,8 @@ const PAGES: &[ErrorPage] = &[
         "Internal Server Error",
         "An internal server error occurred.",
     ),
-    // The leading full stop is HAProxy's; clients that compare get the same bytes.
+    // The leading full stop is copied from HAProxy: clients that compare the page get the same
+    // bytes.
     page(
         501,
         "Not Implemented",

@@ -1,4 +1,4 @@
-//! Parser for the heads of requests.
+//! Parses the heads of HTTP/1 requests.
 //!
 //! Refusals and rewrites follow HAProxy 2.6, and are stricter where HAProxy accepts input that a
 //! server could interpret differently: see the table in the tests.

@@ -1,4 +1,4 @@
-//! Parser for the heads of responses, given the request.
+//! Parses the heads of HTTP/1 responses, of which the meaning depends on the request.
 
 use super::connection;
 use super::fault::{FaultKind, HttpParseError};

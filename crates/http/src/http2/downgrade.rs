@@ -1,4 +1,4 @@
-//! Conversion of HTTP/2 messages for HTTP/1.
+//! Converts HTTP/2 requests and responses to the form that is sent over HTTP/1.
 
 use crate::http1::{BodyLength, Parsed, RequestFacts};
 use crate::message::{HttpMessage, HttpVersion, MessageEditError, TargetForm};

@@ -1,5 +1,5 @@
-//! Field lists: pseudo-headers first, then headers, with every name and value validated (RFC 9113,
-//! section 8.2); and trailers, which have no pseudo-headers.
+//! Validates the field lists of HTTP/2: pseudo-headers first, then headers, every name and value
+//! (RFC 9113, section 8.2); and trailers, which have no pseudo-headers.
 
 use crate::http1::{FaultKind, HttpParseError, Limits, Noted, is_forbidden_trailer};
 use crate::message::{Fields, MessageEditError, NAME_BYTES, trim};

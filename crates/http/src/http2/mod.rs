@@ -1,10 +1,10 @@
-//! HTTP/2 messages as values: conversion between field lists and `message::HttpMessage`. Both
-//! directions are strict: input that HTTP/1 or another recipient could interpret differently is
-//! refused. Frames and their compression are in `protocol::http2`.
+//! Converts between the field lists of HTTP/2 and `message::HttpMessage`. Both directions are
+//! strict: input that HTTP/1 or another recipient could interpret differently is refused. Frames
+//! and their compression are in `protocol::http2`.
 //!
 //! A request has the form that HAProxy 2.6 presents to rules and logs: its target is
 //! `https://host/path`, its first header is `host`, and its last one has all cookies.
-//! [`write_request`] removes what HTTP/1 must not see of that.
+//! [`write_request`] removes what an HTTP/1 server must not see.
 //!
 //! Checks that HTTP/1 also needs (hosts, lengths, bytes of a target) are shared with HTTP/1, so
 //! that the two cannot differ.

@@ -1,4 +1,4 @@
-//! Conversion of messages to the fields that HTTP/2 sends. The fields borrow from the message.
+//! Converts messages to the fields that are sent over HTTP/2. The fields borrow from the message.
 //! Headers that are specific to HTTP/1 connections are omitted.
 
 use super::list::is_connection_specific;
@@ -144,7 +144,7 @@ pub fn response(
     let status = match (message.status(), extended_connect) {
         (0, _) => return Err(Unsendable::Kind),
         (101, true) => 200,
-        // The request did not ask for this.
+        // The request asked for no upgrade, or for one that only a 101 accepts.
         (101, false) | (200..300, true) => 502,
         (status, _) => status,
     };

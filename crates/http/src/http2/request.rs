@@ -1,4 +1,4 @@
-//! Parser for the heads of requests.
+//! Parses the heads of HTTP/2 requests from their field lists.
 
 use super::list::{self, HeaderCollector, LocatedField, Of};
 use crate::http1::{self, BodyLength, FaultKind, HttpParseError, Limits, Parsed, Upgrade};
@@ -98,7 +98,7 @@ pub fn request(
         }
     }
     cookies.join(list, &mut taken, message.fields_mut())?;
-    // Always strict, because an odd byte in an authority would move the path.
+    // The check is always strict, because an odd byte in an authority would move the path.
     http1::check_host(message, &taken.noted, 0, false)?;
     let parsed = finish(message, &kind, end_stream, &taken)?;
     if message.wire_len() > limits.head_bytes {
@@ -149,7 +149,7 @@ fn kind_of<'a>(
     match pseudo.protocol {
         None => Ok((method, RequestForm::Plain { scheme, path })),
         Some(_) if !is_connect => Err(fault(FaultKind::PseudoHeader)),
-        // Within a tunnel of HTTP/2 rules could not see requests.
+        // Rules could not see the requests within a tunnel of HTTP/2.
         Some(protocol)
             if protocol.is_empty()
                 || protocol.eq_ignore_ascii_case(b"h2c")
@@ -179,7 +179,7 @@ fn is_scheme(scheme: &[u8]) -> bool {
 /// is its target.
 fn check_authority(pseudo: &Pseudo<'_>, kind: &RequestForm<'_>) -> Result<(), HttpParseError> {
     match (pseudo.authority, kind) {
-        // A port without a host is not enough.
+        // An authority with a port but no host is not sufficient.
         (Some(b"" | [b':', ..]), _) => Err(HttpParseError::new(FaultKind::AuthorityEmpty, 0)),
         (None, RequestForm::Plain { .. }) => Ok(()),
         (None, _) => Err(HttpParseError::new(FaultKind::PseudoMissing, 0)),

@@ -1,4 +1,4 @@
-//! Parser for the heads of responses, interim or final.
+//! Parses the heads of HTTP/2 responses, interim or final, from their field lists.
 
 use super::list::{self, HeaderCollector, LocatedField, Of};
 use super::request::body_of;

@@ -1,6 +1,6 @@
-//! Authentication of connections. NTLM and Negotiate authenticate the connection instead of the
-//! request: later requests on it have the same identity (RFC 4559, section 6). RFC 9110, section
-//! 11.2, does not allow that. Such a connection must not carry requests of other clients.
+//! Detects NTLM and Negotiate, which authenticate the connection instead of each request: later
+//! requests on it have the same identity (RFC 4559, section 6). RFC 9110, section 11.2, does not
+//! allow that. Such a connection must not carry requests of other clients.
 
 use super::HttpMessage;
 

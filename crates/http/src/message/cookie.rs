@@ -1,5 +1,5 @@
-//! Cookies as `req.cook` and `res.cook` see them. Values keep their quotes. This module does not
-//! interpret cookies.
+//! Finds the cookies of a message as `req.cook` and `res.cook` see them. Values keep their quotes
+//! and are not interpreted.
 
 use super::fields::Fields;
 use super::trim::trim;
@@ -27,9 +27,9 @@ pub fn request_cookies<'a, 'n>(line: &'a [u8], name: Option<&'n [u8]>) -> Cookie
     }
 }
 
-/// Returns the cookies of a `set-cookie` line, likewise. Between two commas only the first pair is
-/// a cookie; the others are its attributes. As in HAProxy, attributes with the name of the cookie
-/// that is searched are cookies, too.
+/// Returns the cookies of a `set-cookie` line; with a name, only those with this name. Between two
+/// commas only the first pair is a cookie; the others are its attributes. As in HAProxy,
+/// attributes with the name of the cookie that is searched are cookies, too.
 pub fn response_cookies<'a, 'n>(line: &'a [u8], name: Option<&'n [u8]>) -> CookiePairs<'a, 'n> {
     CookiePairs {
         response: true,

@@ -1,6 +1,6 @@
-//! An ordered list of header fields in one byte arena. The arena holds them in the form in which
-//! they are sent (`name: value\r\n`), so that unchanged fields are written with one copy. Names are
-//! in lower case.
+//! Stores an ordered list of header fields in one block of memory, in the form in which they are
+//! sent (`name: value\r\n`), so that unchanged fields are written with one copy. Names are in
+//! lower case.
 //!
 //! This module never parses a head and does not interpret headers. It stores no field that could
 //! split a head: [`MessageEditError::Byte`].
@@ -128,8 +128,8 @@ impl Fields {
         self.limit.saturating_sub(self.live)
     }
 
-    /// Returns how many bytes can still be added once the first line has these bytes more and
-    /// those bytes less.
+    /// Returns how many bytes can still be added once the first line has grown by `more` bytes and
+    /// shrunk by `less` bytes.
     pub(super) fn free_bytes_after(&self, more: usize, less: usize) -> usize {
         self.limit
             .saturating_sub((self.live + more).saturating_sub(less))

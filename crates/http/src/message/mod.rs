@@ -1,9 +1,9 @@
-//! A single message type for every version of HTTP: a start line and an ordered list of header
-//! fields in one byte arena. HTTP/1 is parsed into it and written from it; it can also represent
-//! the pseudo-headers of HTTP/2 and 3.
+//! Defines a single message type for every version of HTTP: a start line and an ordered list of
+//! header fields in one block of memory. HTTP/1 is parsed into it and written from it; it can
+//! also represent the pseudo-headers of HTTP/2 and 3.
 //!
-//! This module never reads or writes a socket and decides nothing about framing. A message contains
-//! nothing that could split its head when it is written.
+//! This module never reads or writes a socket and decides nothing about framing. A message
+//! contains nothing that could split its head when it is written.
 
 mod authentication;
 mod cookie;

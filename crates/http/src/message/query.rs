@@ -1,5 +1,5 @@
-//! Parameters of a URL as `urlp(name,delimiter)` sees them: after the first delimiter, separated by
-//! `&`, `;` and the delimiter itself. Nothing is decoded.
+//! Finds parameters of a URL as `urlp(name,delimiter)` sees them: after the first delimiter,
+//! separated by `&`, `;` and the delimiter itself. Nothing is decoded.
 
 /// Returns the first value of a parameter. Empty if nothing follows its `=`.
 pub fn query_parameter<'a>(target: &'a [u8], name: &[u8], delimiter: u8) -> Option<&'a [u8]> {

@@ -1,7 +1,6 @@
-//! The target of a request and its parts, with the meaning that HAProxy's
-//! `path`, `pathq`, `query` and `set-path`, `set-pathq`, `set-query`,
-//! `set-uri` give them. It never decodes percent signs and never resolves
-//! dots.
+//! Reads and changes the parts of a request target, as HAProxy's `path`, `pathq`, `query`,
+//! `set-path`, `set-pathq`, `set-query` and `set-uri` define them. Percent signs are never
+//! decoded, and dots never resolved.
 
 use super::fields::{MessageEditError, StartLinePiece, line_len};
 use super::{HttpMessage, MessageKind, trim};

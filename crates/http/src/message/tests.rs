@@ -1,4 +1,4 @@
-//! Tests of messages, from the start line to the written bytes.
+//! Tests HTTP messages, from the start line to the written bytes.
 
 use super::*;
 
@@ -196,7 +196,7 @@ fn target_and_host_change_together_or_not_at_all() {
         assert!(edit(&mut m, b"a\rb").is_err());
         assert_eq!(wire(&m), before);
     }
-    // A host that a request did not have.
+    // The new target adds a host to a request that had none.
     let mut m = request("/a");
     m.remove(b"host");
     m.set_limit(m.fields().wire_len() + 14);

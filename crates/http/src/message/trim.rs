@@ -1,4 +1,4 @@
-//! Optional white space around values.
+//! Removes the optional white space around header values.
 
 /// Removes spaces and tabs from both ends. Other white space is not blank in HTTP: `\x0cchunked` is
 /// not `chunked`.

@@ -1,6 +1,6 @@
-//! The values of a header as HAProxy's `hdr` counts them: split at commas
-//! outside of quotes, over all lines of the name. `fhdr` counts whole lines.
-//! No header is exempt, not even `date` or `set-cookie`.
+//! Splits a header into values as HAProxy's `hdr` counts them: at commas outside of quotes, over
+//! all lines of the name. `fhdr` counts whole lines. No header is exempt, not even `date` or
+//! `set-cookie`.
 
 use super::fields::Fields;
 use super::trim::trim;

@@ -1,5 +1,5 @@
-//! Masks the secrets of a text and keeps every other byte. Secrets in comments are masked in the
-//! same way.
+//! Masks the secrets in a configuration text and keeps every other byte. Secrets in comments are
+//! masked in the same way.
 
 use super::Vocabulary;
 use super::secret::{COVER, SCHEMES, Visibility, visible_parts};
@@ -29,8 +29,8 @@ pub fn mask_secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
     out
 }
 
-/// Returns the words that `covered` masks, each as written and without quotes; for a URL, also
-/// the password alone.
+/// Returns the words that `mask_secrets` masks, each as written and without quotes; for a URL,
+/// also the password alone.
 pub fn secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<String> {
     let vocabulary = &*vocabulary.for_text(text);
     let mut all = Vec::new();
@@ -97,8 +97,8 @@ fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
     all.push(word);
 }
 
-/// Returns the words of a line that `covered` masks, with the values of variables. A value may be
-/// a secret although the name of its variable does not suggest it.
+/// Returns the words of a line that `mask_secrets` masks, with the values of variables. A value
+/// may be a secret although the name of its variable does not suggest it.
 pub(crate) fn expanded_secrets(
     line: &[u8],
     vocabulary: &Vocabulary<'_>,

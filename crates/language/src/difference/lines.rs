@@ -1,4 +1,5 @@
-//! Converts texts to sections and their lines, as written.
+//! Splits configuration texts into sections and their lines, as written, for the comparison of
+//! two texts.
 
 use super::{TextDifference, Vocabulary};
 use crate::Outline;

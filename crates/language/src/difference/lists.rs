@@ -27,10 +27,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Longest name of a file, a header or a variable that is evaluated, bytes.
 const NAME_BYTES_MAX: usize = 8 << 10;
-/// Limit on the calls in an expression. One with more is a secret, and if a sink reads it, every
-/// carrier is one.
+/// Limit on the calls in an expression. An expression with more calls counts as a secret; if its
+/// value is used where a secret is expected, every [`Carrier`] counts as one.
 const CALLS_MAX: usize = 1_000;
-/// Limit on the maps in a word. In one with more that is masked in part, the others are secret.
+/// Limit on the maps in a word. If a word has more and is masked in part, the maps beyond the limit
+/// count as secret.
 const MAPS_MAX: usize = 64;
 /// Texts of lines that can name a list, or pass a value on to another line.
 const RELEVANT: &[&str] = &[
@@ -93,7 +94,7 @@ const PLAIN_HEADERS: &[&str] = &[
     "x-real-ip",
     "x-xss-protection",
 ];
-/// Beginnings of the names of more such headers.
+/// Beginnings of the names of further headers of the kind in `PLAIN_HEADERS`.
 const PLAIN_BEGINNINGS: &[&str] = &["x-forwarded-", "access-control-", ":"];
 /// Actions whose next words become a part of the URL, the number of these words, and the parts.
 const OF_URLS: &[(&str, usize, &[Carrier])] = &[
@@ -116,7 +117,7 @@ enum Carrier {
     Header(String),
     /// A header in `PLAIN_HEADERS`, or with one of `PLAIN_BEGINNINGS`.
     PlainHeader(String),
-    /// Any captured sample. Its number is not followed.
+    /// Any captured sample; captures with different numbers are not told apart.
     Capture,
     Path,
     Query,
@@ -143,8 +144,9 @@ impl Carrier {
         Carrier::Variable(name.to_ascii_lowercase())
     }
 
-    /// Returns whether a secret in one line makes the values of all other lines secrets. The others
-    /// have many values of different kinds.
+    /// Returns whether a secret that one line puts into this carrier makes the values that all
+    /// other lines put into it secrets. Plain headers, paths, queries and tables carry values of
+    /// different kinds, so one secret says nothing about the rest.
     fn has_one_kind_of_value(&self) -> bool {
         use Carrier::{Path, PlainHeader, Query, Table};
         !matches!(self, PlainHeader(_) | Path | Query | Table)
@@ -157,8 +159,8 @@ type Carriers = BTreeSet<Carrier>;
 /// credentials, and variables, headers and captures that carry credentials from one line to another.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct SecretUses {
-    /// Names of lists, as written in the configuration, by their last component. That of a name
-    /// with a variable is unknown: it is empty.
+    /// Names of the secret lists, as written in the configuration, by the last component of the
+    /// name. If the name contains a variable, its last component is unknown and the key is empty.
     names: BTreeMap<String, BTreeSet<String>>,
     /// Carriers into which lines write secrets.
     holders: Carriers,

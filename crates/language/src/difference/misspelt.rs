@@ -1,5 +1,6 @@
-//! Misspelt keywords before a secret: a line that is refused for one is quoted, and its secret
-//! stands behind a word that means nothing. Such a line is judged as if the words were right.
+//! Finds the secret in a line with a misspelt keyword. Such a line is refused and quoted in the
+//! diagnostic, so its words are first corrected, and the secret after the corrected word is
+//! masked.
 
 use super::Vocabulary;
 use super::secret::{

@@ -1,11 +1,12 @@
-//! The changes between two configurations as text, for the operator who requests a reload. Sections
-//! are compared by kind and name, and lines within them by their words: spaces, comments and
-//! quoting make no difference, and order matters only among lines that begin with the same word.
+//! Computes the changes between two configurations as text, for the operator who requests a
+//! reload. Sections are compared by kind and name, and lines within them by their words: spaces,
+//! comments and quoting make no difference, and order matters only among lines that begin with
+//! the same word.
 //!
-//! The comparison uses the text: variables stay names, and a line under `.if` is compared with its
-//! condition. This module knows no keyword; the caller supplies the words that begin a section and
-//! those that precede a secret. A [`Difference`] contains no secret. It does not describe the
-//! meaning of a change.
+//! The comparison uses the text: variables stay names, and a line under `.if` is compared with
+//! its condition. This module knows no keyword; the caller supplies the words that begin a
+//! section and those that precede a secret. A [`Difference`] contains no secret. It does not
+//! describe the meaning of a change.
 
 mod cover;
 mod lines;
@@ -68,7 +69,8 @@ impl<'a> Vocabulary<'a> {
         })
     }
 
-    /// The same for one text. The vocabulary of a configuration knows its texts already.
+    /// Returns the vocabulary with which to mask one text. The vocabulary of a configuration knows
+    /// its texts already.
     fn for_text(&self, text: &[u8]) -> Cow<'_, Vocabulary<'a>> {
         if self.uses.is_empty() {
             self.for_texts([text])

@@ -1,5 +1,5 @@
-//! Renders a difference as text: a line for each section, followed by the changes of its lines.
-//! Output beyond the limit is only counted.
+//! Renders a difference between two configurations as text: a line for each section, followed by
+//! the changes of its lines. Output beyond the limit is only counted.
 
 use super::{Difference, LineChange, SectionChange, SectionChangeKind, TextChange, TextDifference};
 use crate::visible::visible;

@@ -1,5 +1,5 @@
-//! Words for display with secrets masked: words after one that the vocabulary lists or whose name
-//! suggests a secret, passwords in URLs, and HTTP credentials.
+//! Masks the secrets among the words of a line for display: words after one that the vocabulary
+//! lists or whose name suggests a secret, passwords in URLs, and HTTP credentials.
 
 use super::lines::DiffLine;
 use super::{SecretUses, Vocabulary, misspelt};
@@ -8,7 +8,7 @@ use crate::visible::visible;
 /// The mask that replaces a secret.
 pub const COVER: &str = "***";
 
-/// A secret may follow a word that contains one of these.
+/// Texts in a word after which a secret may follow.
 pub(super) const SUSPECT: &[&str] = &[
     "password",
     "passwd",
@@ -31,8 +31,8 @@ pub(super) const KEYED: &[(&str, usize)] = &[
     ("aes_cbc_enc(", 1),
 ];
 
-/// Actions whose next word is the name of a header, followed by its value; the second group has two
-/// values.
+/// Actions whose next word is the name of a header, followed by its value, and (`OF_TWO_VALUES`)
+/// actions with two values after the name.
 pub(super) const OF_HEADERS: &[&str] =
     &["set-header", "add-header", "hdr", "set-param", "early-hint"];
 pub(super) const OF_TWO_VALUES: &[&str] = &["replace-header", "replace-value"];
@@ -51,9 +51,10 @@ const WEAK: &[&str] = &[
     "credential",
     "bearer",
 ];
-/// The same as whole words of a name.
+/// Whole words of the name of a header, a parameter or a variable whose value may be secret.
 const WEAK_WORDS: &[&str] = &["otp", "pin", "pw"];
-/// Functions in expressions whose argument is such a name, and those whose result is always secret.
+/// Functions in expressions whose argument is the name of a header, a parameter or a variable, and
+/// (`SECRET_SAMPLES`) functions whose result is always secret.
 pub(super) const NAMING: &[&str] = &[
     "hdr(",
     "fhdr(",
@@ -117,7 +118,8 @@ const OPEN_CONVERTERS: &[&str] = &[
 ];
 /// Words before the data that a check sends.
 pub(super) const SENDING: &[&str] = &["send", "send-lf", "send-binary", "send-binary-lf"];
-/// Lines whose next word is not secret: the name of a console token, a file, and a time.
+/// First words of lines whose next word is not secret: the name of a console token, a file, or a
+/// time.
 const OPEN: &[&str] = &["token", "token-key", "token-lifetime"];
 /// Lines whose second word is a name chosen by the user, which has no meaning for the next word.
 pub(super) const OF_NAMES: &[&str] = &[
@@ -200,7 +202,7 @@ pub(super) fn visible_parts(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> V
         .iter()
         .map(|word| without_lookalikes(super::words::displayed_word(word)))
         .collect();
-    // In `on NODE LINE`, the words of the line decide.
+    // In `on NODE LINE`, only the words of LINE decide which parts are visible.
     let prefix = match texts.first().map(String::as_str) {
         Some("on") => texts.len().min(2),
         _ => 0,
@@ -209,8 +211,8 @@ pub(super) fn visible_parts(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> V
     let line = &texts[prefix..];
     let mut of_line = visible_parts_of_line(line, vocabulary);
     if let Some(right) = misspelt::corrected(line, vocabulary) {
-        // A misspelt word is shown: only what it says about the others counts. Of a word with a
-        // misspelt function only its end could be shown.
+        // A misspelt word itself is shown; its corrected form only decides about the other words.
+        // Of a word with a misspelt function only the end could be shown.
         let words = line.iter().zip(&right);
         let seen = visible_parts_of_line(&right, vocabulary);
         for (seen, (shown, (text, right))) in seen.into_iter().zip(of_line.iter_mut().zip(words)) {

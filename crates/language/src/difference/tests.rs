@@ -1,4 +1,4 @@
-//! Tests of rendered differences, and of properties that hold for any two texts.
+//! Tests rendered differences between configurations, and properties that hold for any two texts.
 
 use super::*;
 use insta::assert_snapshot;

@@ -1,4 +1,4 @@
-//! The reference manual for a terminal: contents, chapters, differences.
+//! Formats the reference manual for a terminal: contents, chapters, differences from HAProxy.
 
 use super::reference::{Chapter, Difference, Material};
 use super::{indented, markup};

@@ -1,5 +1,5 @@
-//! The reference manual as HTML pages: a page for each chapter, an index with a search that needs
-//! no server, the differences from HAProxy, the codes. The pages are self-contained.
+//! Formats the reference manual as HTML pages: a page for each chapter, an index with a search
+//! that needs no server, the differences from HAProxy, the codes. The pages are self-contained.
 
 use super::markup::{escaped, html};
 use super::reference::{Chapter, Entry, Material};

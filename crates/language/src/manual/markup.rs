@@ -1,5 +1,6 @@
-//! The subset of Markdown used for keywords, codes and chapters: paragraphs, lists, fenced blocks,
-//! `code` and **strong** words. Parsed once, and formatted for a terminal or as HTML.
+//! Parses the subset of Markdown used in the texts of keywords, codes and chapters: paragraphs,
+//! lists, fenced blocks, `code` and **strong** words. Parsed once, and formatted for a terminal
+//! or as HTML.
 
 /// Minimum width for formatting, in columns; narrower terminals break the lines themselves.
 const WIDTH_MIN: usize = 40;

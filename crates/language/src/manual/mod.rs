@@ -1,5 +1,5 @@
-//! Keyword rows and codes as pages: for the terminal (`evenkeel keyword NAME`, `evenkeel explain
-//! CODE`) and for the reference manual. Other crates supply the rows and codes.
+//! Shows keyword rows and codes as pages: for the terminal (`evenkeel keyword NAME`,
+//! `evenkeel explain CODE`) and for the reference manual. Other crates supply the rows and codes.
 
 mod applies;
 mod book;

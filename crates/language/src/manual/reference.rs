@@ -1,5 +1,6 @@
-//! The reference manual as a value: parts, families and entries from the rows of keywords, with the
-//! differences from HAProxy and the codes. Formatted by [`super::html`] and [`super::book`].
+//! Builds the reference manual as a value: chapters, families and entries from the rows of
+//! keywords, with the differences from HAProxy and the codes. [`super::html`] and [`super::book`]
+//! format it.
 
 use super::applies::Applies;
 use crate::diagnostic::Code;

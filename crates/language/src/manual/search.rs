@@ -1,4 +1,4 @@
-//! The search of the manual: finds names, texts and examples of keywords by words and synonyms, and
+//! Searches the manual: finds names, texts and examples of keywords by words and synonyms, and
 //! corrects typing errors.
 
 use super::html::first_sentence;

@@ -1,4 +1,4 @@
-//! The conditions of `.if`, `.elif` and `-cc`: numbers, predicates, `!`, `&&`, `||` and
+//! Evaluates the conditions of `.if`, `.elif` and `-cc`: numbers, predicates, `!`, `&&`, `||` and
 //! parentheses. A condition tests variables and facts about the program ([`Facts`]), never the
 //! system.
 

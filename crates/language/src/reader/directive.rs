@@ -1,5 +1,6 @@
-//! The directives `.if`, `.elif`, `.else`, `.endif` and the four message directives: `.diag`,
-//! `.notice`, `.warning`, `.alert`. A skipped block is searched only for nested directives.
+//! Interprets the directives `.if`, `.elif`, `.else`, `.endif` and the four message directives:
+//! `.diag`, `.notice`, `.warning`, `.alert`. A skipped block is searched only for nested
+//! directives.
 
 use super::condition::{self, ConditionError};
 use super::facts::Facts;

@@ -1,4 +1,4 @@
-//! The facts about the running program that a condition can test.
+//! Holds the facts about the running program that a condition (`.if`) can test.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Errors in the bytes of a line, and their diagnostics.
+//! Defines the errors in the bytes of a configuration line, and their diagnostics.
 
 use super::lex::{LINE_BYTES_MAX, WORDS_MAX};
 use crate::codes;

@@ -1,5 +1,5 @@
-//! Parses `[name]` alone on a line: the scope of the lines below it. Files of SPOE engines have one
-//! for each filter; in other files a scope has no meaning.
+//! Parses `[name]` alone on a line: the scope of the lines that follow. Files of SPOE engines
+//! have a scope for each filter; in other files a scope has no meaning.
 
 use crate::codes;
 use crate::diagnostic::Diagnostic;

@@ -1,5 +1,5 @@
-//! The tables contain the results of HAProxy 2.6.12 for the same bytes: the words with which a
-//! program of a `program` section was started, and the errors that `-c` reported.
+//! Tests the reader with tables of HAProxy 2.6.12's results for the same bytes: the words with
+//! which a program of a `program` section was started, and the errors that `-c` reported.
 
 use super::*;
 use crate::diagnostic::Severity;

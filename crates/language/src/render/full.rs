@@ -1,4 +1,5 @@
-//! Renders diagnostics for a terminal: the line, an underline, the expected input, the correction.
+//! Renders diagnostics for a terminal: the line, an underline, the expected input, the
+//! correction.
 
 use super::{count, severity_name, visible, visible_diagnostics, without_secrets};
 use crate::diagnostic::{Diagnostic, Diagnostics, Fix, Severity};

@@ -1,4 +1,4 @@
-//! Renders messages in HAProxy's own form (that of 2.6), for its users, init scripts and
+//! Renders diagnostics in HAProxy's own form (that of 2.6), for its users, init scripts and
 //! monitoring.
 
 use super::{visible, visible_diagnostics};

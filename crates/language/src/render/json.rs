@@ -1,5 +1,5 @@
-//! Renders one object per diagnostic, in an array. Keys are stable; positions start at 1, columns
-//! are in bytes, and an end is exclusive.
+//! Renders diagnostics as a JSON array of one object each. Keys are stable; positions start at 1,
+//! columns are in bytes, and an end is exclusive.
 
 use super::{severity_name, visible_diagnostics};
 use crate::diagnostic::{Diagnostic, Diagnostics};

@@ -1,4 +1,4 @@
-//! Tests of rendered diagnostics as snapshots.
+//! Tests rendered diagnostics against snapshots.
 
 use super::*;
 use crate::diagnostic::Code;

@@ -1,4 +1,5 @@
-//! Compares two texts line by line, in the format that `patch` accepts.
+//! Compares two texts line by line, and prints the differences in the format that `patch`
+//! accepts.
 
 use similar::TextDiff;
 

@@ -1,4 +1,4 @@
-//! Tests of replacements in texts, and of the displayed difference.
+//! Tests the replacements of `evenkeel upgrade`, and the displayed difference.
 
 use super::*;
 use crate::diagnostic::Code;

@@ -1,4 +1,5 @@
-//! Addresses in every form that HAProxy accepts. A host name stays a name; the caller resolves it.
+//! Parses addresses in every form that HAProxy accepts. A host name stays a name; the caller
+//! resolves it.
 
 use super::network::ipv4_as_written;
 use super::prefix::{self, Family, PREFIXES, PrefixKind, SocketTransport};

@@ -1,4 +1,4 @@
-//! Networks of IP addresses, as used in ACLs and maps.
+//! Parses networks of IP addresses, as used in ACLs and maps.
 
 use super::ValueError;
 use crate::codes;

@@ -1,4 +1,4 @@
-//! Whole numbers, sizes and percentages.
+//! Parses whole numbers, sizes and percentages.
 
 use super::{ValueError, character_at, leading_number};
 use crate::codes;

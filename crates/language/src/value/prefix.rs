@@ -1,9 +1,10 @@
-//! Prefixes of addresses: `ipv4@`, `udp6@`, `stream+ip@`, `unix@`…
+//! Parses the prefixes of addresses: `ipv4@`, `udp6@`, `stream+ip@`, `unix@`…
 
 /// The socket type that a prefix selects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SocketTransport {
-    /// The default of the keyword: a stream for `bind` and `server`, datagrams for `log`.
+    /// No type in the prefix: the keyword decides, a stream for `bind` and `server`, datagrams for
+    /// `log`.
     Default,
     /// `tcp@`, `stream+`, `uxst@`
     Stream,

@@ -1,4 +1,4 @@
-//! Times: a whole number and a unit.
+//! Parses times: a whole number and a unit.
 
 use super::{ValueError, character_at, leading_number};
 use crate::codes;
@@ -41,10 +41,10 @@ pub enum TimeError {
     Empty,
     #[error("unexpected character '{character}' in time '{text}'")]
     Unexpected { character: char, text: String },
-    /// Text after the unit; HAProxy ignores it up to 2.6.
+    /// Text after the unit, which HAProxy up to version 2.6 ignores.
     #[error("unexpected character '{character}' after the timer value '{text}'")]
     Trailing {
-        /// The time before that text.
+        /// The time before the ignored text.
         value: Duration,
         character: char,
         text: String,
@@ -53,7 +53,7 @@ pub enum TimeError {
         "timer overflow in argument '{text}' (maximum value is {MILLISECONDS_MAX} ms or ~24.8 days)"
     )]
     Overflow { text: String },
-    /// More than the maximum of a time in seconds.
+    /// The time is in seconds and exceeds their maximum.
     #[error("timer overflow in argument '{text}' (maximum value is {SECONDS_MAX} s or ~68 years)")]
     OverflowOfSeconds { text: String },
 }

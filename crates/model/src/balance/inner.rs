@@ -1,4 +1,5 @@
-//! The balance algorithms. All run under one lock of the backend, which is only held briefly.
+//! Implements the load-balancing algorithms. All run under one lock of the backend, which is held
+//! only briefly.
 
 use super::room::{Room, weights_before};
 use super::table::turns;
@@ -14,9 +15,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-/// Distance that a turn of round robin advances a server with a weight of 1/16.
+/// Distance by which one choice in round robin advances a server with a weight of 1/16.
 const LAP: u64 = 1 << 24;
-/// Position at which all positions are reduced, long before they overflow.
+/// Position of a server at which all positions are reduced, long before they overflow.
 const REBASE_AT: u64 = 1 << 62;
 /// Load of one session, before division by the weight.
 const LOAD: u64 = 1 << 20;
@@ -32,7 +33,8 @@ impl AlgorithmState {
         }
     }
 
-    /// Copies the positions of the servers. Fast, because others wait for the lock.
+    /// Copies the positions of the servers. Must be fast, because streams wait for the lock
+    /// meanwhile.
     pub(super) fn positions(&self) -> Positions {
         Positions {
             algorithm: self.algorithm.clone(),
@@ -46,7 +48,8 @@ impl AlgorithmState {
     }
 
     pub(super) fn build(&mut self, proxy: &Proxy, was: Positions) {
-        // Subscribed first: changes during the build are reported and applied afterwards.
+        // Subscribed before the build, so that changes during the build are reported and applied
+        // afterwards.
         proxy
             .state
             .backend
@@ -198,7 +201,7 @@ impl AlgorithmState {
             // others.
             side.clock + step / 2
         } else {
-            // The rest of its lap is scaled to the new weight.
+            // The rest of the server's current lap is scaled to the new weight.
             let left = side.heap.key(at).0.saturating_sub(side.clock);
             let left = u128::from(left) * u128::from(was.weight) / u128::from(now.weight);
             side.clock + (left as u64).min(step)
@@ -216,7 +219,8 @@ impl AlgorithmState {
         if few {
             return side.heap.set(at, (0, side.clock));
         }
-        // The interest is registered before the load is read, so that no released slot is missed.
+        // The wish to be notified is registered before the load is read, so that no released slot
+        // is missed.
         server.in_balance.interest.store(true, Ordering::SeqCst);
         side.heap.set(at, (load_of(server, now.weight), side.clock));
     }
@@ -329,7 +333,8 @@ impl AlgorithmState {
             let server = &proxy.servers[at].state;
             let weight = self.known[at].weight.max(1);
             let (load, stored) = (load_of(server, weight), side.heap.key(at).0);
-            // Sessions assigned without this heap (persistence) make it stale.
+            // Sessions that persistence assigned are missing from this heap, so the stored load
+            // may be too low.
             if load > stored && looks > 0 {
                 looks -= 1;
                 side.clock += 1;
@@ -447,7 +452,7 @@ impl AlgorithmState {
         take: Taker<'_>,
     ) -> Choice {
         let length = self.table(backup).len();
-        // The cursor may come from a longer table.
+        // The cursor may come from an earlier, longer table.
         let begin = self.cursor % length.max(1);
         let mut avoided = None;
         for step in 0..length {
@@ -537,7 +542,7 @@ impl AlgorithmState {
             return Choice::None;
         }
         let mut best: Option<(u64, u32)> = None;
-        // A draw of the server to avoid is repeated.
+        // A random choice is repeated if it hits the server to avoid.
         let mut left = draws.clamp(1, DRAWS_MAX);
         for _ in 0..2 * DRAWS_MAX {
             if left == 0 {
@@ -576,7 +581,7 @@ fn load_of(server: &ServerState, weight: u32) -> u64 {
     sessions * LOAD / u64::from(weight)
 }
 
-/// Chooses this server or its queue.
+/// Chooses exactly this server: a slot of it, or its queue.
 fn one(proxy: &Proxy, at: u32, look: bool, take: Taker<'_>) -> Choice {
     if look && take(&proxy.servers[at as usize].state) == Take::Taken {
         Choice::Taken(ServerIndex(at))
@@ -585,8 +590,9 @@ fn one(proxy: &Proxy, at: u32, look: bool, take: Taker<'_>) -> Choice {
     }
 }
 
-/// Chooses the server of a key: the first in order that is not to be avoided, and not overloaded if
-/// another is not. `hash-preserve-affinity` allows a later one.
+/// Chooses the server of a hash key: the first one in the order of the ring or table, except one
+/// to avoid or, if another has room, an overloaded one. `hash-preserve-affinity` decides when a
+/// later server may be used.
 fn among(
     proxy: &Proxy,
     request: &Request,
@@ -661,9 +667,9 @@ fn layout(proxy: &Proxy) -> (usize, usize) {
 
 enum Tried {
     Taken,
-    /// Not available now; the server stays in the heap.
+    /// The server has no slot for this stream now, but stays in the heap.
     Passed,
-    /// Full until a slot is released; the server leaves the heap until then.
+    /// The server is full, and leaves the heap until a slot is released.
     Parked,
 }
 
@@ -677,8 +683,8 @@ fn only_the_avoided(
     (take(&proxy.servers[at].state) == Take::Taken).then_some(at)
 }
 
-/// Tries to take a slot. A full server is parked so that the next choices do not examine it;
-/// sessions that end return it to the heap.
+/// Tries to take a slot of a server. A full server is removed from the heap so that the next
+/// choices do not examine it; the end of one of its sessions returns it.
 fn take_or_park(server: &Arc<ServerState>, take: Taker<'_>) -> Tried {
     match take(server) {
         Take::Taken => return Tried::Taken,
@@ -687,7 +693,7 @@ fn take_or_park(server: &Arc<ServerState>, take: Taker<'_>) -> Tried {
         Take::Full => {}
     }
     server.in_balance.interest.store(true, Ordering::SeqCst);
-    // A slot may have been released before the interest was registered.
+    // A slot may have been released before the wish to be notified was registered.
     match take(server) {
         Take::Taken => Tried::Taken,
         Take::Busy => Tried::Passed,

@@ -1,6 +1,6 @@
-//! Hash key of a stream for the choice of its server: from its client's address, target, a
-//! parameter, a header or an expression. The hash functions and their inputs equal HAProxy's, so
-//! that a key keeps its server when Evenkeel replaces HAProxy.
+//! Calculates the hash key by which a stream's server is chosen: from the client's address, the
+//! request target, a parameter, a header or an expression. The hash functions and their inputs
+//! equal HAProxy's, so that a key keeps its server when Evenkeel replaces HAProxy.
 
 use super::table::hash_of;
 use crate::config::{Balance, HashFunction, HashKey, HashType, Proxy};
@@ -39,7 +39,7 @@ fn digits(bytes: &[u8]) -> u32 {
     })
 }
 
-/// Returns the key of a stream; None if it has none and takes turns.
+/// Returns the hash key of a stream; None if the stream has none, so that servers take turns.
 pub fn of(stream: &ProxyStream, proxy: &Proxy) -> Option<u32> {
     let kind = proxy.hash;
     let key = match &proxy.balance {
@@ -56,7 +56,7 @@ pub fn of(stream: &ProxyStream, proxy: &Proxy) -> Option<u32> {
             let value = rdp_cookie(&stream.payloads.request, Some(name))?;
             (!value.is_empty()).then(|| kind.of(value))
         }
-        // Only log messages are balanced by such a key, not streams.
+        // A key of this kind balances log messages only, not streams.
         HashKey::Message(_) => None,
         HashKey::Expression(expression) => of_value(kind, expression.evaluate(stream)?),
         _ if !stream.http => None,
@@ -93,8 +93,8 @@ pub fn of(stream: &ProxyStream, proxy: &Proxy) -> Option<u32> {
     }
 }
 
-/// Returns the key of a log message (`balance log-hash`); converters that need a stream use
-/// `nobody`. Returns None if the message has none and takes turns.
+/// Returns the hash key of a log message (`balance log-hash`), or None, so that servers take
+/// turns. `nobody` is a dummy stream for converters that need one.
 pub fn of_message(message: &[u8], proxy: &Proxy, nobody: &ProxyStream) -> Option<u32> {
     let Balance::Hash(hashed) = &proxy.balance else {
         return None;

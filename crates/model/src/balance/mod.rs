@@ -19,9 +19,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Builds the balancing state of a configuration that is about to serve, from the positions in the
-/// previous one, so that no stream has to wait for it. Must be called after the states are
-/// installed, on a thread that may take its time.
+/// Builds the balancing state of a new configuration from that of the previous one, so that no
+/// stream has to wait for it. Must be called after the states are installed and before the
+/// configuration serves, on a thread that serves no clients.
 pub fn prepare(config: &Config, old: Option<&Config>) {
     let before: HashMap<_, &Proxy> = old
         .into_iter()
@@ -56,7 +56,7 @@ pub struct Request {
     pub avoid: Option<ServerIndex>,
     /// Hash key of the stream; None uses round robin.
     pub key: Option<u32>,
-    /// False: only return the server to wait for.
+    /// False: takes no slot and only returns the server to wait for.
     pub look: bool,
 }
 
@@ -64,7 +64,7 @@ pub struct Request {
 pub enum Take {
     Taken,
     Full,
-    /// Another stream waits for the free slots.
+    /// The server has free slots, but another stream waits for them.
     Busy,
 }
 

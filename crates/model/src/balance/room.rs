@@ -1,5 +1,5 @@
-//! `hash-balance-factor`: maximum number of sessions of a server before its keys go to the next
-//! server. Weights are in units of [`WEIGHT_SCALE`].
+//! Implements `hash-balance-factor`: calculates how many sessions a server may have before its
+//! keys go to the next server. Weights are in units of [`WEIGHT_SCALE`].
 
 use crate::config::{Proxy, Server};
 use crate::state::WEIGHT_SCALE;
@@ -30,8 +30,9 @@ impl Room {
         }
     }
 
-    /// Returns the allowed sessions of a server, at least one. The remainder is distributed over
-    /// the servers in their order, for which `before` is the weight of the preceding ones.
+    /// Returns the number of sessions that a server may have, at least one. `before` is the total
+    /// weight of the servers before it in the configuration: the remainder of the division goes to
+    /// the servers in that order.
     pub(super) fn of(&self, weight: u64, before: u64) -> u64 {
         let shared = |weights: u64| weights * self.rest / self.weights;
         let more = shared(before + weight) - shared(before);
@@ -39,8 +40,8 @@ impl Room {
     }
 }
 
-/// Returns the total configured weight of the preceding servers of the same kind for each server.
-/// Servers that start in maintenance do not count.
+/// Returns, for each server, the total configured weight of the servers before it: active servers
+/// and backups separately. Servers that start in maintenance do not count.
 pub(super) fn weights_before(servers: &[Server]) -> Vec<u32> {
     let mut sums = [0u32; 2];
     let before = servers.iter().map(|server| {

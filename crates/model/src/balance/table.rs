@@ -1,6 +1,6 @@
-//! Table of turns: each server occurs as often as its weight, as evenly as whole turns allow.
-//! Hashes and draws select an entry. HAProxy's `static-rr` and map-based hashes use the same table,
-//! so that a client keeps its server when Evenkeel replaces HAProxy.
+//! Builds the table that HAProxy's `static-rr` and map-based hashes use: each server occurs as
+//! often as its weight, distributed as evenly as possible. The entries equal HAProxy's, so that a
+//! client keeps its server when Evenkeel replaces HAProxy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,8 @@ pub(super) fn turns(weights: &[(u32, u32)]) -> Vec<u32> {
         return shares.iter().map(|(server, _)| *server).collect();
     }
     let total: u64 = shares.iter().map(|(_, share)| share).sum();
-    // Turns at which the credit of a server grows by one: the k-th when k whole turns are due.
+    // For each entry of the table: the servers whose credit grows by one there. For the k-th time,
+    // that is when their share of the entries so far reaches k.
     let mut due: Vec<Vec<u32>> = vec![Vec::new(); total as usize];
     for (at, (_, share)) in shares.iter().enumerate() {
         for k in 1..=*share {

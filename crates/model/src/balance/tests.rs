@@ -1,4 +1,4 @@
-//! Tests of the distribution of streams by each algorithm.
+//! Tests how each load-balancing algorithm distributes streams over servers.
 
 use super::{Choice, Request, Take, choose};
 use crate::config::{Balance, Config, Proxy, ProxyOption, ServerIndex, ServerOptions};
@@ -89,7 +89,7 @@ fn round_robin_gives_each_its_share_in_every_lap_and_never_in_bursts() {
                 4 * *share as usize,
                 "{shares:?}: {laps}"
             );
-            // The longest wait for a turn is at most slightly above the fair one.
+            // No server waits much longer for its turn than its fair share of the lap.
             let fair = lap.div_ceil(*share) as usize;
             let gap = laps.split(name).map(str::len).max().unwrap();
             assert!(gap <= fair + 1, "{shares:?}: {laps}");
@@ -165,7 +165,7 @@ fn least_connections_follows_sessions_over_weight() {
     }
     let got = sequence(proxy, 10, stay);
     assert_eq!(count(&got, '0'), 10, "{got}");
-    // Sessions that were not assigned by balancing count, too.
+    // Sessions that persistence assigned count as well.
     (0..100).for_each(|_| _ = state(&config, 1).traffic.sessions.increment());
     assert_eq!(sequence(proxy, 3, stay), "000");
 }
@@ -176,7 +176,7 @@ fn least_connections_is_the_same_over_many_servers() {
     let proxy = &config.proxies[0];
     sequence(proxy, 60, stay);
     assert!((0..30).all(|n| state(&config, n).traffic.sessions.current() == 2));
-    // Two servers that become empty take the streams in turns.
+    // Two servers with equally few sessions take the streams in turns.
     for n in [7, 21] {
         (0..2).for_each(|_| _ = state(&config, n).traffic.sessions.decrement());
         state(&config, n).relieved();
@@ -298,8 +298,8 @@ fn ten_thousand_full_servers_cost_no_more_than_two() {
         for _ in 0..1000 {
             assert_eq!(choose(proxy, &ASK, &mut take), Choice::Full(None));
         }
-        // Each full server is examined once more in order to park it (twice: before and after its
-        // interest is registered).
+        // Each full server is examined again when it is removed from the heap: once before and
+        // once after the registration for its next free slot.
         assert!(tries <= 30_000 + 1000, "{tries}");
     }
 }

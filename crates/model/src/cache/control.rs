@@ -5,12 +5,13 @@ use http::message::HttpMessage;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Directives {
     pub no_store: bool,
-    /// Request: no stored response is accepted. Response: it must not be reused without validation.
+    /// In a request: no stored response is accepted. In a response: the response must not be
+    /// reused without validation.
     pub no_cache: bool,
     pub private: bool,
     /// Freshness lifetime in seconds: `s-maxage`, otherwise `max-age`.
     pub lifetime_s: Option<u32>,
-    /// The lifetime is 0.
+    /// The response is stale at once, because its lifetime is 0.
     pub over: bool,
 }
 
@@ -39,7 +40,7 @@ impl Directives {
             if is(b"no-store") {
                 said.no_store = true;
             } else if is(b"no-cache") {
-                // With field names, the directive only applies to these headers.
+                // With field names, the directive applies to these headers only.
                 said.no_cache |= value.is_none();
             } else if is(b"private") {
                 said.private |= value.is_none();

@@ -1,11 +1,11 @@
-//! Cache of small responses (`cache` sections, `cache-use`, `cache-store`; manual, chapter 6):
+//! Implements the cache of small HTTP responses (`cache` sections, `cache-use`, `cache-store`):
 //! decides which responses are stored and for how long, stores them, and finds those to deliver.
 //! This module knows no stream; `crate::caching` applies it to streams.
 //!
 //! A cache survives reloads as long as its section stays the same. Its entries use at most
 //! `total-max-size`: the oldest is removed first. Responses that are still arriving may use the
-//! same amount again. An entry is never delivered after its expiry. A request with `Authorization`
-//! gets no entry, and its response is not stored.
+//! same amount again. An entry is never delivered after its expiry. A request with
+//! `Authorization` gets no entry, and its response is not stored.
 
 pub(crate) mod control;
 pub(crate) mod store;
@@ -17,7 +17,7 @@ use http::message::HttpMessage;
 use std::sync::Arc;
 use vary::Secondary;
 
-/// Use of a cache by a stream.
+/// Use of a cache by a stream: the looked-up key, and the response that is being stored.
 #[derive(Debug)]
 pub struct Used {
     pub(crate) cache: Arc<Cache>,

@@ -1,4 +1,4 @@
-//! Storage of cached responses, by host and target. The oldest are evicted first.
+//! Stores the responses of an HTTP cache by host and target. The oldest are evicted first.
 
 use super::vary::{Secondary, Varies};
 use http::message::HttpMessage;

@@ -1,5 +1,6 @@
-//! Responses that vary by request headers (RFC 9111, section 4.1). `Accept-Encoding`, `Referer` and
-//! `Origin` are supported; responses that vary by others are not stored.
+//! Decides which stored response fits a request if responses vary by request headers (RFC 9111,
+//! section 4.1). `Accept-Encoding`, `Referer` and `Origin` are supported; responses that vary by
+//! other headers are not stored.
 
 use http::message::{HttpMessage, split_values, trim};
 
@@ -38,7 +39,8 @@ impl Secondary {
         }
     }
 
-    /// Returns the part that must be stored with a response that varies in this way.
+    /// Reduces the properties of a request to those by which the response varies; they are stored
+    /// with the response.
     pub(crate) fn needed(&self, varies: &Varies) -> Self {
         let kept = |is: bool, text: &[u8]| if is { text.into() } else { Box::default() };
         Secondary {
@@ -103,7 +105,8 @@ fn applied(response: &HttpMessage) -> Option<u16> {
 /// Request properties by which a response varies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Varies {
-    /// Codings that the client must all accept; None if the response does not vary by them.
+    /// Codings that were applied to the response, which a client must all accept; None if the
+    /// response does not vary by them.
     codings: Option<u16>,
     referer: bool,
     origin: bool,

@@ -1,4 +1,4 @@
-//! Use of a cache by streams: delivers stored responses and stores new ones.
+//! Applies the HTTP cache to streams: delivers stored responses to clients and stores new ones.
 
 use crate::cache::control::{self, Directives, http_time};
 use crate::cache::vary::Secondary;
@@ -20,8 +20,8 @@ const HOP: [&[u8]; 7] = [
     b"upgrade",
 ];
 
-/// `cache-use`: returns the response if the cache has it. In any case, the stream remembers the key
-/// of its response.
+/// `cache-use`: returns the response if the cache has it. The stream remembers the cache key in
+/// any case, so that the response can be stored later.
 pub fn look_up(stream: &mut ProxyStream, name: &str) -> Option<ProxyResponse> {
     let config = Arc::clone(&stream.config);
     let cache = config.caches.iter().find(|c| &*c.settings.name == name)?;
@@ -85,7 +85,7 @@ fn count(stream: &ProxyStream, tally: Tally) {
 /// is still valid (RFC 9110, section 13.1).
 fn deliver(request: &HttpMessage, entry: &Entry, now_ms: u64) -> ProxyResponse {
     let mut head = entry.head.clone();
-    // A head that fills its limit is sent without `Age`.
+    // If there is no room for a further header, the response is sent without `Age`.
     _ = head.set(b"age", entry.age_s(now_ms).to_string().as_bytes());
     if is_unmodified(request, entry) && head.set_status(304, Some(b"Not Modified")).is_ok() {
         return ProxyResponse {
@@ -165,7 +165,7 @@ fn has_body(request: &HttpMessage) -> bool {
             .is_some_and(|length| length != b"0")
 }
 
-/// Returns the part of a response to store; None if it must not be stored.
+/// Returns the part of a response that is stored; None if the response must not be stored.
 fn storing(settings: &Settings, response: &HttpMessage, now_s: i64) -> Option<Storing> {
     if response.status() != 200 {
         return None;
@@ -179,7 +179,7 @@ fn storing(settings: &Settings, response: &HttpMessage, now_s: i64) -> Option<St
     let own = control::own_fields(response);
     let is_own = |name: &[u8]| own.iter().any(|field| field == name);
     if response.get(b"set-cookie").is_some() && !is_own(b"set-cookie") {
-        // Otherwise the session of one client would be given to all.
+        // Otherwise the cache would give the session cookie of one client to all clients.
         return None;
     }
     // The age of a response with an invalid `Age` is unknown.
@@ -191,7 +191,7 @@ fn storing(settings: &Settings, response: &HttpMessage, now_s: i64) -> Option<St
         Some(u32::try_from(at - now_s).unwrap_or(0))
     });
     let lifetime_s = match explicit {
-        // `max-age` of the section limits the time in this cache.
+        // `max-age` of the section is the upper limit.
         Some(seconds) => {
             let left = seconds.checked_sub(age_s).filter(|left| *left > 0)?;
             age_s.saturating_add(left.min(settings.age_max_s))

@@ -1,4 +1,4 @@
-//! Tests of which responses are stored, for how long, and what is delivered.
+//! Tests which responses the HTTP cache stores, for how long, and what it delivers.
 
 use super::*;
 use crate::cache::Cache;

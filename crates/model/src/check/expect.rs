@@ -1,5 +1,5 @@
-//! Evaluation of expected responses. A pattern is matched against bytes or an HTTP response. The
-//! results use HAProxy's messages. Nothing is read or sent here.
+//! Evaluates the response of a server to a health check: matches a pattern against bytes or an
+//! HTTP response, and words the result like HAProxy. Nothing is read or sent here.
 
 use super::http::{HttpCheckResponse, Unfinished};
 use super::scene::Scene;
@@ -58,9 +58,10 @@ fn contains(text: &[u8], want: &[u8]) -> bool {
 
 pub struct ReceivedResponse<'a> {
     pub bytes: &'a [u8],
-    /// No more data follows, or none is examined.
+    /// The connection has ended, or the maximum number of bytes to examine has arrived.
     pub ended: bool,
-    /// `http-check disable-on-404`: a server that returns 404 gets persistent sessions only.
+    /// `http-check disable-on-404`: a server that responds with 404 gets only clients that
+    /// persistence sends to it.
     pub(crate) gentle_404: bool,
     /// Message style of the script, which also selects HTTP.
     pub voice: MessageStyle,
@@ -182,7 +183,7 @@ impl Expect {
                 let found = head.has_field(&name, value.as_ref(), *full);
                 (found != self.negated, false)
             }
-            // An empty body does not contain any expected text.
+            // An empty body contains no expected text, so the pattern cannot match.
             _ => match self.found_in(&head.body, all, scene) {
                 None => return Judged::Wait,
                 Some(found) => (found == Ok(true), true),

@@ -1,8 +1,9 @@
-//! ClientHello of SSLv3 for `option ssl-hello-chk`. No handshake follows. An alert that refuses the
-//! old version is accepted like a response: both prove that the server uses TLS.
+//! Builds the ClientHello of SSLv3 that `option ssl-hello-chk` sends to a server. No handshake
+//! follows. An alert that refuses the old version is accepted like a response: both prove that
+//! the server uses TLS.
 
 const HANDSHAKE: u8 = 0x16;
-/// Fixed, because no secret depends on it.
+/// The random bytes of the ClientHello can be fixed, because no secret depends on them.
 const RANDOM: &[u8; 28] = b"Evenkeel asks: who is there?";
 
 pub fn hello(unix_seconds: u32) -> Vec<u8> {

@@ -1,5 +1,5 @@
-//! HTTP in checks, without I/O: the request that is sent, and the head and body of a response so
-//! far.
+//! Builds the HTTP request of a health check, and parses the part of the response that has
+//! arrived so far, without IO.
 
 use super::expect::{ANSWER_MAX, Filled};
 use super::scene::Scene;
@@ -97,11 +97,11 @@ fn with_authority(uri: Vec<u8>, host: &[u8]) -> Vec<u8> {
     [before, host, path].concat()
 }
 
-/// Reason for which there is no head.
+/// Reason why no response head was parsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unfinished {
     Wait,
-    /// The head is invalid, or the connection ended before it.
+    /// The head is invalid, or the connection ended before the head was complete.
     Never,
 }
 

@@ -1,7 +1,7 @@
-//! Health checks without I/O: the requests to a server, and the evaluation of its responses. Every
-//! check is a script of steps (`script`), either configured or built in (`protocol`). `play` runs a
-//! script, `expect` evaluates responses, and `scene` evaluates expressions. `proxy::health` has the
-//! sockets and the clock.
+//! Evaluates health checks without IO: the requests to a server, and the judgement of its
+//! responses. Every check is a script of steps (`crate::script`), either configured or built in
+//! (`protocol`). `play` runs a script, `expect` evaluates responses, and `scene` evaluates
+//! expressions. `proxy::health` has the sockets and the clock.
 
 pub mod expect;
 mod hello;

@@ -1,6 +1,6 @@
-//! Runs a check script as a state machine. The caller reports what was received and what happened,
-//! and the machine returns the next action, until there is a verdict. It has no socket and no
-//! clock; `proxy::health` has them.
+//! Runs the script of a health check as a state machine. The caller reports received data and
+//! events, and the machine returns the next action until there is a verdict. The caller,
+//! `proxy::health`, has the socket and the clock.
 
 use super::expect::{ANSWER_MAX, INFO_MAX, Judged, ReceivedResponse, unhex, with_quoted_comment};
 use super::hello::hello;
@@ -17,7 +17,7 @@ pub enum Outgoing {
 }
 
 pub enum Next<'s> {
-    /// Close the connection and open a new one, to this port if given. Then call
+    /// Close the current connection, if any, and open a new one, to this port if given. Then call
     /// [`Play::connected`] or report a failure.
     Connect(&'s Connect, Option<u16>),
     /// Send the data. Then call [`Play::done`] or report a failure.
@@ -33,7 +33,8 @@ pub struct Play<'s> {
     subject: Subject,
     memory: CheckVariables,
     state: Option<&'s str>,
-    /// A 404 response means that the server wants no new sessions.
+    /// `http-check disable-on-404`: a response with status 404 means that the server wants no new
+    /// sessions.
     gentle_404: bool,
     at: usize,
     /// Data received since the last send or connect.
@@ -140,8 +141,8 @@ impl<'s> Play<'s> {
         self.at += 1;
     }
 
-    /// Returns whether the next step does not wait for the server: it sends, connects again, or the
-    /// script ends.
+    /// Returns whether the next step can run without data from the server: it sends, connects
+    /// again, or the script ends.
     pub fn speaks_next(&self) -> bool {
         let mut next = self.script.steps.iter().skip(self.at + 1);
         let next = next.find(|step| step.acts());
@@ -164,8 +165,8 @@ impl<'s> Play<'s> {
         !self.input.is_empty()
     }
 
-    /// Returns the result after a timeout of the current step. `connecting` is the status if the
-    /// step was connecting.
+    /// Returns the result of a check whose current step timed out. `connecting` is the status to
+    /// report if that step was connecting.
     pub fn timed_out(&self, connecting: Option<CheckStatus>) -> CheckResult {
         let status = connecting.unwrap_or_else(|| match self.step() {
             Some(CheckStep {
@@ -201,7 +202,7 @@ impl<'s> Play<'s> {
         self.script.steps.get(self.at)
     }
 
-    /// Discards the input: it belongs to an earlier request.
+    /// Discards the received bytes, which respond to an earlier request.
     fn forget(&mut self) {
         self.input.clear();
         self.ended = false;

@@ -1,6 +1,7 @@
-//! Scripts of the checks `option smtpchk`, `mysql-check`, `pgsql-check`, `redis-check`,
-//! `ldap-check`, `spop-check` and `ssl-hello-chk`, and parsers of messages that no pattern can
-//! describe. They send the same and interpret responses in the same manner as HAProxy's checks.
+//! Builds the scripts of the health checks `option smtpchk`, `mysql-check`, `pgsql-check`,
+//! `redis-check`, `ldap-check`, `spop-check` and `ssl-hello-chk`, and parses responses that no
+//! pattern can describe. They send the same bytes and interpret responses in the same way as
+//! HAProxy's checks.
 
 use super::expect::{Judged, text_of};
 use crate::config::{CheckKind, MySqlUser};
@@ -99,7 +100,7 @@ impl Script {
 fn tls_hello() -> Vec<StepAction> {
     vec![
         StepAction::Send(Box::new(Send::TlsHello)),
-        // An alert or a handshake.
+        // The server responds with a TLS alert or handshake record.
         expect(binary_regex("^1[56]"), |expect| {
             expect.min_recv = Some(5);
             expect.ok_status = Some(CheckStatus::Layer6Ok);
@@ -127,7 +128,7 @@ fn smtp(hello: &[u8]) -> Vec<StepAction> {
             code(expect);
         }),
         send([hello, b"\r\n"].concat()),
-        // All lines of the response.
+        // Matches all lines of a response of several lines.
         expect(regex(r"^(2[0-9]{2}-[^\n]*\n)*2[0-9]{2}[ \r]"), code),
         send(*b"QUIT\r\n"),
         expect(regex("^2[0-9]{2}[- \r]"), |expect| {
@@ -149,7 +150,7 @@ fn redis() -> Vec<StepAction> {
 }
 
 fn postgresql(user: &[u8]) -> Vec<StepAction> {
-    // A startup message of version 3.
+    // A startup message of PostgreSQL's protocol version 3.
     let length = (8 + 5 + user.len() + 2) as u32;
     let startup = [
         &length.to_be_bytes()[..],
@@ -161,13 +162,13 @@ fn postgresql(user: &[u8]) -> Vec<StepAction> {
     vec![
         connect(),
         send(startup.concat()),
-        // An error: its first field is behind the type and the length.
+        // An error message of PostgreSQL: its first field follows the type and the length.
         expect(regex("^E"), |expect| {
             expect.negated = true;
             expect.min_recv = Some(5);
             expect.on_error = Some(ReportedText::Text0(6));
         }),
-        // An authentication request of any known method.
+        // A request for authentication by any known method.
         expect(
             binary_regex("^52000000[A-Z0-9]{2}000000(00|02|03|04|05|06|07|09|0A)"),
             |expect| {
@@ -197,14 +198,14 @@ fn mysql(user: Option<&MySqlUser>) -> Vec<StepAction> {
     ]
 }
 
-/// Returns a login without a password, and a quit.
+/// Returns two MySQL packets: a login without a password, and a quit.
 fn mysql_packets(user: &MySqlUser) -> Vec<u8> {
     let mut login = Vec::new();
     if user.old {
-        // Capabilities (transactions), the largest packet.
+        // Capabilities of the client (transactions), and the largest packet.
         login.extend_from_slice(&[0x00, 0x80, 0x00, 0x00, 0x01]);
     } else {
-        // Capabilities (protocol 4.1, secure connection: 0x8200), the largest
+        // Capabilities of the client (protocol 4.1, secure connection: 0x8200), the largest
         // packet, the character set (UTF-8), 23 zero bytes.
         login.extend_from_slice(&[0x00, 0x82, 0x00, 0x00, 0x00, 0x80, 0x00, 0x01, 0x21]);
         login.extend_from_slice(&[0; 23]);
@@ -268,7 +269,7 @@ fn mysql_login(bytes: &[u8]) -> ParsedReply {
 }
 
 fn ldap() -> Vec<StepAction> {
-    // Message 1: an anonymous bind of version 3 without a password.
+    // LDAP message with number 1: an anonymous bind of version 3 without a password.
     const BIND: [u8; 14] = [
         0x30, 0x0c, 0x02, 0x01, 0x01, 0x60, 0x07, 0x02, 0x01, 0x03, 0x04, 0x00, 0x80, 0x00,
     ];
@@ -282,7 +283,7 @@ fn ldap() -> Vec<StepAction> {
     ]
 }
 
-/// Returns the length of the BER element with this tag, and the bytes behind its head.
+/// Returns the length of the BER element with this tag, and the bytes after its head.
 fn element(bytes: &[u8], tag: u8) -> Option<(usize, &[u8])> {
     let (&found, rest) = bytes.split_first()?;
     let (&length, rest) = rest.split_first()?;
@@ -337,7 +338,7 @@ fn ldap_bind(bytes: &[u8]) -> ParsedReply {
 const SPOP_HAPROXY_HELLO: u8 = 1;
 const SPOP_AGENT_HELLO: u8 = 101;
 const SPOP_AGENT_DISCONNECT: u8 = 102;
-/// Meanings of an agent's status codes.
+/// Texts for an agent's status codes, by number.
 const SPOP_CODES: [&str; 14] = [
     "normal",
     "I/O error",
@@ -354,9 +355,9 @@ const SPOP_CODES: [&str; 14] = [
     "frame-id not found",
     "resource allocation error",
 ];
-/// Flags of a frame that is a complete message.
+/// Flags of a SPOP frame that is a complete message.
 const SPOP_FINAL: [u8; 4] = [0, 0, 0, 1];
-/// Offered maximum frame size, and the minimum that must be accepted, bytes.
+/// Maximum frame size that the check offers, and the smallest value that it must accept, bytes.
 const SPOP_FRAME_MAX: u64 = 16380;
 const SPOP_FRAME_MIN: u64 = 256;
 
@@ -389,12 +390,12 @@ fn spop() -> Vec<StepAction> {
     ]
 }
 
-/// Types of values in the lower four bits; the upper bits of a boolean are its value.
+/// Type of a SPOP value, in the lower four bits; the upper bits of a boolean are its value.
 const SPOP_TRUE: u8 = 0x11;
 const SPOP_U32: u8 = 3;
 const SPOP_TEXT: u8 = 8;
 
-/// Parses an integer: below 240 one byte, otherwise the rest in groups of seven bits.
+/// Parses an integer of SPOP: one byte below 240, otherwise further bytes with seven bits each.
 fn spop_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (&first, mut rest) = bytes.split_first()?;
     let mut number = u64::from(first);
@@ -441,7 +442,7 @@ fn spop_value(bytes: &[u8]) -> Option<(SpopValue<'_>, &[u8])> {
     })
 }
 
-/// Returns the reason for which an agent disconnects, from the fields of its frame.
+/// Returns the reason that an agent gives for its disconnect, from the fields of its frame.
 fn spop_refusal(mut fields: &[u8]) -> &'static str {
     let mut code = 0;
     while let Some((name, rest)) = spop_text(fields) {

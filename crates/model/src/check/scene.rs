@@ -1,5 +1,5 @@
-//! Evaluation context for the formats and expressions of a check: a stream without a client, whose
-//! response is the data received from the server so far. A context only exists during one
+//! Evaluates the formats and expressions of a health check on a stream without a client, whose
+//! response is the data received from the server so far. That stream only exists during one
 //! evaluation; the check keeps its variables.
 
 use super::http::HttpCheckResponse;
@@ -21,7 +21,8 @@ pub struct Subject {
 
 #[derive(Default)]
 pub struct CheckVariables {
-    /// Variables of the scope `check` and of scopes that end with it.
+    /// Variables of the check: those of the scope `check`, and those that are dropped when the
+    /// check ends.
     check: Variables,
     session: Variables,
 }
@@ -30,7 +31,7 @@ pub struct Scene<'p> {
     pub subject: &'p Subject,
     pub memory: &'p mut CheckVariables,
     pub bytes: &'p [u8],
-    /// The server has closed its side.
+    /// The server has closed its side of the connection.
     pub ended: bool,
     pub http: bool,
 }
@@ -59,7 +60,7 @@ impl Scene<'_> {
     fn with<R>(&mut self, act: impl FnOnce(&mut ProxyStream) -> R) -> R {
         let subject = self.subject;
         let config = Arc::clone(&subject.config);
-        // No listener has this index.
+        // No listener has this index, and none is looked up.
         let place = ListenerIndex {
             frontend: subject.backend,
             bind: u32::MAX,

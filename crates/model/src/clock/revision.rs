@@ -1,6 +1,6 @@
-//! Counter of changes to the state of any server (health, administrative state, weight, limit) and
-//! to lists that operators changed. The sender of states thus need not compare ten thousand of
-//! them. The counter does not say what changed.
+//! Counts changes to the state of any server (health, administrative state, weight, limit) and to
+//! lists that operators changed. So the task that sends these states to the supervisor sees at
+//! once that nothing changed, instead of comparing ten thousand states.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -10,7 +10,8 @@ pub fn advance() {
     CHANGES.fetch_add(1, Relaxed);
 }
 
-/// Returns the counter, which differs from an earlier value if something changed since.
+/// Returns the counter. A value that differs from an earlier one means that something changed in
+/// between.
 pub fn read() -> u64 {
     CHANGES.load(Relaxed)
 }

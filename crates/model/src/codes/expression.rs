@@ -1,4 +1,4 @@
-//! Codes of errors in an expression, a pattern, an ACL or a condition.
+//! Defines the codes of configuration errors in expressions, patterns, ACLs and conditions.
 
 language::codes! {
     UNKNOWN_FETCH = "E0401", "unknown sample fetch",

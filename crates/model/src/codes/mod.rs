@@ -1,5 +1,5 @@
-//! Codes of errors in a file that do not depend on the keyword: structure, arguments, references.
-//! Keyword families define further codes.
+//! Defines the codes of configuration errors that do not depend on the keyword: structure,
+//! arguments, references. Each family of keywords defines further codes.
 
 pub mod expression;
 

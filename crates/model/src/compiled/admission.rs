@@ -1,4 +1,5 @@
-//! Lines that decide whether a client is admitted, in a form that two configurations can compare.
+//! Holds the configuration lines that decide whether a client is admitted, in a form in which two
+//! configurations can be compared.
 
 use crate::sample::live::Lists;
 use language::ConfigLine;
@@ -8,15 +9,15 @@ use std::ops::Range;
 /// A `tcp-request connection`, `tcp-request session` or `acl` line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AdmissionLine {
-    /// Hash of its words, with variables expanded.
+    /// Hash of the words of the line, after expansion of environment variables.
     words: u64,
-    /// Uses of pattern lists and maps by the line, as [`Lists::use_count`] numbers them.
+    /// Range of the numbers of the lists and maps that the line uses; [`Lists::use_count`] assigns
+    /// them.
     uses: Range<usize>,
 }
 
 impl AdmissionLine {
-    /// Creates the form of a line. `uses`: the uses of lists that were registered while the line
-    /// was compiled.
+    /// `uses`: range of the list uses that were registered while this line was compiled.
     pub fn new(line: &ConfigLine, uses: Range<usize>) -> AdmissionLine {
         let mut hasher = DefaultHasher::new();
         for word in &line.words {

@@ -1,4 +1,4 @@
-//! Compiled arguments of fetches and converters.
+//! Defines the compiled arguments of sample fetches and converters.
 
 use crate::compiled::{Condition, Map};
 use crate::sample::VariableName;
@@ -36,8 +36,8 @@ pub enum MessageSide {
     #[default]
     Request,
     Response,
-    /// The response if it has arrived, else the request: a named ACL does not know which rules will
-    /// use it.
+    /// The response if it has arrived, otherwise the request: for a named ACL, which may be used
+    /// in rules of both kinds.
     Either,
 }
 
@@ -136,8 +136,8 @@ impl Arguments {
         Some(self.userlist_slot(n)?.get()?)
     }
 
-    /// Returns the slot of the n-th argument if it is a userlist. The slot may be empty while the
-    /// file is loaded.
+    /// Returns the n-th argument if it names a userlist. The userlist may still be missing while
+    /// the file is loaded.
     pub(crate) fn userlist_slot(&self, n: usize) -> Option<&UserlistSlot> {
         match self.at(n)? {
             Argument::Userlist(slot) => Some(slot),

@@ -1,4 +1,4 @@
-//! Load-balancing algorithms (`balance`), and the keys that they hash.
+//! Defines the compiled `balance` setting: the algorithm, and the key that it hashes.
 
 use crate::compiled::{Converters, Expression};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ pub enum HashKey {
     Message(Arc<Converters>),
 }
 
-/// Key of a hash-based algorithm. Two keys are equal if their lines are.
+/// Key of a hash-based algorithm. Two keys are equal if their configuration lines are equal.
 #[derive(Clone, Debug)]
 pub struct Hashed {
     pub key: HashKey,

@@ -1,4 +1,4 @@
-//! Compiled conditions: ACLs that must be true, and the tests of each.
+//! Defines the compiled condition of a rule: the ACLs that must be true, and the tests of each.
 
 use crate::compiled::{AdmissionLine, Expression};
 use crate::sample::live::Live;
@@ -40,7 +40,7 @@ pub struct Acl {
     pub name: Box<str>,
     /// Position of the name in its first line.
     pub span: Span,
-    /// Tests of the lines read so far, until the section ends.
+    /// Tests of the ACL's lines read so far; empty once the section has ended.
     pub(crate) draft: Mutex<Vec<Test>>,
     pub(crate) tests: OnceLock<Box<[Test]>>,
     pub(crate) lines: Mutex<Vec<AdmissionLine>>,

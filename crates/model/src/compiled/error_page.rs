@@ -1,4 +1,4 @@
-//! Error pages of proxies and rules, and the groups of them (`http-errors`).
+//! Holds the error pages of proxies and rules, and the groups of them (`http-errors` sections).
 
 use super::ResponseTemplate;
 use http::http1::{self, BodyLength, Limits, ParseStatus, RequestFacts};
@@ -14,11 +14,11 @@ pub enum ErrorPage {
     Silent,
     /// Redirect with status 302 or 303, and its location.
     Redirect(u16, Box<[u8]>),
-    /// Page that a format makes for each stream (`http-error`).
+    /// Page that is formatted for each stream (`http-error`).
     Made(Arc<ResponseTemplate>),
     /// Page of an `http-errors` section, if the section has one (`errorfiles`).
     Group(HttpErrorsSlot),
-    /// Page that applies without the lines of this proxy.
+    /// Built-in page, as if the proxy had no line for this status.
     Default,
 }
 
@@ -192,7 +192,6 @@ mod tests {
             "Connection: close\r\n",
             "Connection: keep-alive, x\r\n",
             "Connection: upgrade\r\nUpgrade: h2c\r\n",
-            // This file is written by hand, with bare line feeds.
             "Connection: close\n",
         ] {
             let text = format!("HTTP/1.0 502 Bad\r\n{framing}A: b\r\n\r\nbody");

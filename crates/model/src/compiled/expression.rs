@@ -1,6 +1,6 @@
-//! Compiled expressions: a fetch, then converters. Both are row numbers into the tables of
-//! `crate::rules`, because the functions in the rows take streams, and streams refer to a
-//! configuration.
+//! Defines the compiled form of an expression: a sample fetch, then converters. Both are stored
+//! as row numbers of the tables in `crate::rules`, because the functions in the rows take
+//! streams, and streams refer to a configuration.
 
 use crate::compiled::Arguments;
 use crate::sample::Type;

@@ -1,4 +1,5 @@
-//! Compiled rules of HAProxy 1.x that treat a message as lines.
+//! Defines the compiled form of the rules of HAProxy 1.x that treat a message as lines (`reqrep`,
+//! `rspidel`).
 
 use super::names::HeaderNameList;
 use crate::compiled::{Condition, HttpRule};
@@ -8,7 +9,7 @@ use language::Span;
 
 #[derive(Clone, Debug, Default)]
 pub struct LineRuleSet {
-    /// Rules of `block`: run before all other rules of HTTP messages.
+    /// Rules of `block`, which run before all other HTTP rules.
     pub block: Vec<HttpRule>,
     pub request: LineRules,
     pub response: LineRules,
@@ -28,22 +29,23 @@ pub struct LineFilter {
     pub(crate) span: Span,
     pub(crate) condition: Option<Condition>,
     pub(crate) regular: Regular,
-    /// Name, in lower case, of the only header whose lines the pattern can match.
+    /// Name, in lower case, of the header to which alone the pattern can apply; None if it may
+    /// match other lines.
     pub(crate) only: Option<Box<[u8]>>,
     pub(crate) effect: Effect,
 }
 
-/// Effect of a filter on the matching line, or on the whole message.
+/// Action of a filter on the matching line, or with the whole message.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
     Replace(Box<[ReplacementPart]>),
     Delete,
-    /// Prevents later filters from denying the message.
+    /// Allows the message: no later filter can deny it.
     Allow,
     Deny,
     /// Holds the request for a while, then denies it.
     Tarpit,
-    /// Excludes the line from later filters.
+    /// Keeps the line from later filters.
     Pass,
     Switch(Reference),
 }

@@ -1,4 +1,4 @@
-//! Compiled maps, in which converters look values up.
+//! Holds the compiled maps in which converters look values up.
 
 use crate::sample::SampleValue;
 use crate::sample::live::Live;

@@ -1,5 +1,5 @@
-//! Compiled form of rules: expressions, conditions, formats and actions, as values. `crate::rules`
-//! compiles them when a file is loaded, and runs them.
+//! Defines the compiled form of rules: expressions, conditions, formats and actions, as values.
+//! `crate::rules` compiles them when a file is loaded, and runs them.
 
 pub(crate) mod action;
 mod admission;

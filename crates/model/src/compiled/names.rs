@@ -1,5 +1,5 @@
-//! Header names as received. Messages store names in lower case, but patterns of the old rules
-//! expect the spelling of browsers and servers.
+//! Keeps the header names of a message as received. Messages store names in lower case, but
+//! patterns of HAProxy 1.x rules expect the spelling of browsers and servers.
 
 use memchr::memchr;
 
@@ -27,7 +27,7 @@ impl HeaderNameList {
         self.0.push(b'\n');
     }
 
-    /// Returns the original spelling of a name and moves `from` behind it. The search begins at
+    /// Returns the original spelling of a name and advances `from` past it. The search begins at
     /// `from`, which is fast if all headers are read in order.
     pub fn find(&self, name: &[u8], from: &mut usize) -> Option<&[u8]> {
         let behind = self.0.get(*from..).unwrap_or_default();
@@ -36,7 +36,7 @@ impl HeaderNameList {
             *from = found.end + 1;
             return self.0.get(found);
         }
-        // A rule added or moved this header, so the search restarts at the beginning.
+        // A rule added or moved this header, so the search restarts at the first name.
         let (start, end) = position(&self.0, name)?;
         self.0.get(start..end)
     }

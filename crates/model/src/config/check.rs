@@ -1,6 +1,6 @@
-//! Content of health checks (`option httpchk`, `tcp-check`, …). The server's options contain their
-//! timing. The lines are kept as they were read; at the end of loading each kind becomes a script
-//! of steps.
+//! Holds the settings of a health check that determine its content (`option httpchk`,
+//! `tcp-check`, …); its timing is in the options of the server. The lines are kept as read, and
+//! at the end of loading they become a script of steps.
 
 use crate::config::ProxyKind;
 use crate::script::{CheckStep, HttpSend, Script, StepAction};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum CheckKind {
-    /// An accepted connection is sufficient.
+    /// The check succeeds when the server accepts the connection.
     #[default]
     Connect,
     /// `option tcp-check`: the steps of `tcp-check` lines.
@@ -43,7 +43,8 @@ pub struct MySqlUser {
 pub struct CheckLines {
     pub steps: Vec<CheckStep>,
     pub first: Option<Span>,
-    /// Section that contains the lines. Own lines replace all lines of the defaults.
+    /// Section that contains the lines, to know whether they were inherited: lines of a section
+    /// itself replace all lines of its `defaults`.
     pub owner: Option<(ProxyKind, Box<str>)>,
 }
 

@@ -1,4 +1,4 @@
-//! FastCGI applications: the `fcgi-app` sections.
+//! Holds the settings of FastCGI applications (`fcgi-app` sections).
 
 use super::LogTarget;
 use crate::compiled::{Condition, Format};

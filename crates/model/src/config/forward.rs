@@ -1,5 +1,5 @@
-//! Information that a proxy adds to messages, such as the client of a forwarded request, and the
-//! case of header names.
+//! Holds the settings of what a proxy adds to forwarded messages, such as the client's address,
+//! of the case of header names, and of TCP keep-alive.
 
 use crate::compiled::Expression;
 
@@ -29,7 +29,7 @@ pub struct Forwarded {
 /// Source of a parameter's value.
 #[derive(Clone, Debug)]
 pub enum ParameterSource {
-    /// The value of the connection or request.
+    /// The parameter describes the connection or request itself, without an expression.
     AsItIs,
     Found(Box<Expression>),
 }

@@ -1,4 +1,4 @@
-//! The `global` section.
+//! Holds the settings of the `global` section.
 
 use crate::compiled::VariableChange;
 use crate::setting::{Bind, BindOwner, CountedCodes, CpuMap, RecordingOptions};
@@ -45,7 +45,7 @@ pub struct LogTarget {
     /// `len`: maximum length of a line, bytes.
     pub length_max: usize,
     pub format: crate::setting::SyslogFormat,
-    /// The line contains `format`; otherwise the ring's format applies.
+    /// The `log` line itself sets `format`; otherwise the format of the ring applies.
     pub format_said: bool,
     /// `profile`: selects and formats the log lines.
     pub profile: Option<super::ProfileReference>,
@@ -53,11 +53,12 @@ pub struct LogTarget {
     pub facility: u8,
     /// Highest numeric level that is sent (0 is emergency, 7 debug).
     pub level_max: u8,
-    /// Lines of a lower numeric level are sent with this level.
+    /// Lines that are more severe than this numeric level are sent with this level.
     pub level_min: u8,
-    /// `sample`: ranges of lines to send, and the size of the group; None sends all.
+    /// `sample`: which lines of each group are sent, and the size of a group; None sends all
+    /// lines.
     pub sample: Option<(Vec<(u32, u32)>, u32)>,
-    /// Number of lines that `sample` has counted.
+    /// Number of lines counted for `sample`.
     pub seen: std::sync::Arc<std::sync::atomic::AtomicU32>,
 }
 
@@ -86,9 +87,9 @@ pub struct StatsSocket {
 pub enum SeverityOutput {
     #[default]
     None,
-    /// `[3]: `
+    /// As `[3]: ` before the reply.
     Number,
-    /// `[err]: `
+    /// As `[err]: ` before the reply.
     String,
 }
 
@@ -107,7 +108,7 @@ impl SeverityOutput {
 /// `watch`: files are reloaded when they change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WatchSettings {
-    /// Also watches the files of the configuration.
+    /// The configuration files themselves are watched, too.
     pub configuration: bool,
     /// Time for which a file must be unchanged, milliseconds.
     pub delay_ms: u32,
@@ -150,9 +151,9 @@ pub struct Tune {
 /// `close-spread-time`: time at which idle connections are closed in a soft stop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CloseSpread {
-    /// Each at a different time within this period, milliseconds.
+    /// Each connection at a different time within this period, milliseconds.
     Over(u32),
-    /// `infinite`: only by their own timeouts.
+    /// `infinite`: connections end by their own timeouts only.
     Never,
 }
 
@@ -163,9 +164,9 @@ pub struct VariablesMax {
     pub global: Option<usize>,
     /// `proc.`
     pub process: Option<usize>,
-    /// `sess.`, with the scopes below it.
+    /// `sess.` and all scopes with a shorter life.
     pub session: Option<usize>,
-    /// `txn.`, with the scopes below it.
+    /// `txn.` and all scopes with a shorter life.
     pub transaction: Option<usize>,
     /// `req.` or `res.`
     pub message: Option<usize>,
@@ -285,12 +286,13 @@ pub struct Global {
     pub unix_bind_owner: BindOwner,
     pub tune: Tune,
     pub header_cases: Option<std::sync::Arc<super::HeaderCases>>,
-    /// Position of the first rule that sets a packet mark. The process keeps the required
-    /// privilege.
+    /// Position of the first rule that sets a packet mark. If there is one, the process keeps the
+    /// privilege for that.
     pub marks: Option<Span>,
     /// Connection data that must be recorded because fetches or formats use it.
     pub recording: RecordingOptions,
-    /// Rules process header lines as text, so the case of header names is preserved.
+    /// Rules of HAProxy 1.x process header lines as text, so the original case of header names
+    /// must be kept.
     pub lines_shown: bool,
     /// `maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.*`.
     pub compression: Arc<crate::state::compression::Limits>,
@@ -301,7 +303,7 @@ pub struct Global {
     pub log_levels: Option<LogLevels>,
 }
 
-/// Number of requests that each thread keeps without a `request-history` line.
+/// Number of recorded requests of each thread if no `request-history` line sets one.
 const REQUESTS_KEPT_DEFAULT: u32 = 256;
 
 impl Global {

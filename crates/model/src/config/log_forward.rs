@@ -1,4 +1,5 @@
-//! The `log-forward` sections: sockets that receive log messages of other hosts and forward them.
+//! Holds the settings of `log-forward` sections, whose sockets receive log messages of other
+//! hosts and forward them.
 
 use super::{Bind, LogTarget, LogTargetAddress};
 use language::Span;
@@ -15,7 +16,7 @@ pub enum ForwardedHost {
     Replace,
     /// Inserts the sender's address if there is no host name.
     Fill,
-    /// Appends the sender's address behind a comma.
+    /// Appends the sender's address after a comma.
     Append,
 }
 
@@ -31,8 +32,8 @@ pub struct LogForward {
     pub log_global: bool,
     /// Messages are forwarded without being parsed (`option dont-parse-log`).
     pub opaque: bool,
-    /// `option assume-rfc6587-ntf`: messages over TCP end with a newline, regardless of
-    /// how they begin.
+    /// `option assume-rfc6587-ntf`: every message over TCP ends with a newline; a length before
+    /// the message is not recognized.
     pub newlines_only: bool,
     pub host: ForwardedHost,
 }

@@ -1,5 +1,5 @@
-//! The `log-profile` sections: log lines at each step of a stream, for the targets that use the
-//! profile. Other targets log the lines of the proxy.
+//! Holds the settings of `log-profile` sections: which line is logged at each step of a stream,
+//! for the log targets that use the profile. Other targets get the log lines of the proxy.
 
 use crate::compiled::Format;
 use crate::setting::StreamLogStep;
@@ -19,9 +19,9 @@ pub struct LogProfile {
 pub struct LogStep {
     /// `drop`: the step logs no line.
     pub dropped: bool,
-    /// `format`: replaces that of the proxy.
+    /// `format`: used in place of the proxy's log format.
     pub format: Option<Arc<Format>>,
-    /// `sd`: replaces that of the proxy.
+    /// `sd`: used in place of the proxy's structured data.
     pub structured: Option<Arc<Format>>,
 }
 
@@ -31,19 +31,19 @@ pub struct ProfileReference {
     pub name: Box<str>,
     /// Position of the name in the `log` line.
     pub span: Span,
-    /// The section, once all are loaded.
+    /// The `log-profile` section, set when all sections are loaded.
     pub profile: Option<Arc<LogProfile>>,
 }
 
 impl LogProfile {
-    /// Returns the settings of a step, or of `any`.
+    /// Returns the settings of a step; if it has none, those of `any`.
     pub fn step(&self, step: StreamLogStep) -> Option<&LogStep> {
         self.steps
             .get(&step)
             .or_else(|| self.steps.get(&StreamLogStep::Any))
     }
 
-    /// Returns an alias in one of its formats that requires HTTP.
+    /// Returns the first alias in the formats of the profile that has a value in HTTP mode only.
     pub fn needs_http(&self) -> Option<&'static str> {
         let formats = self.steps.values();
         formats

@@ -1,6 +1,6 @@
-//! The typed configuration: an immutable structure behind an `Arc`. A connection keeps the
-//! configuration with which it began. Data that changes at run time (server state, counters,
-//! queues) is in [`crate::state`], keyed by name; the configuration only refers to it.
+//! Defines the configuration of the proxy as an immutable structure behind an `Arc`. A connection
+//! keeps the configuration with which it began. Data that changes at run time (server states,
+//! counters, queues) is in [`crate::state`], keyed by name; the configuration only refers to it.
 
 mod check;
 mod fcgi;
@@ -62,9 +62,9 @@ pub use crate::setting::{
 use crate::state::Presence;
 use std::collections::HashMap;
 
-/// A complete configuration: names are resolved to indices, which are valid only in this
+/// A complete configuration. Names are resolved to indices, which are valid only in this
 /// configuration. [`crate::control::install`] connects it with the run-time states before it
-/// serves. Connections under an older configuration keep that one alive.
+/// serves. Connections that began under it keep it in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     pub global: Global,
@@ -72,8 +72,8 @@ pub struct Config {
     pub proxies: Vec<Proxy>,
     /// Backends (and listens) by name, for `use_backend`.
     pub backends: HashMap<Box<str>, ProxyIndex>,
-    /// Frontends (and listens) by name, by which a connection of an older configuration is moved.
-    /// [`crate::control::install`] fills it.
+    /// Frontends (and listens) by name, by which a connection under an older configuration finds
+    /// its frontend in this one. [`crate::control::install`] fills it.
     pub frontends: HashMap<Box<str>, ProxyIndex>,
     /// Files of the configuration, as the user named them.
     pub files: Vec<String>,
@@ -83,10 +83,10 @@ pub struct Config {
     pub rule_texts: std::sync::Arc<RuleTexts>,
     /// Messages of the load, in HAProxy's format.
     pub reported: Box<str>,
-    /// Environment variables at the end of the file.
+    /// Environment variables after the last line of the files.
     pub environment: language::Environment,
-    /// Version within the process, from 1 upwards, assigned by [`crate::control::install`]. 0: not
-    /// installed.
+    /// Number of this configuration in the process, from 1 upwards, assigned by
+    /// [`crate::control::install`]. 0: not installed.
     pub version: u64,
     /// Certificates, CAs and revocation lists, which operators can change.
     pub certificates: std::sync::Arc<tls::store::Store>,
@@ -101,16 +101,16 @@ pub struct Config {
     pub resolvers: Vec<Resolvers>,
     pub fcgi_apps: Vec<FcgiApp>,
     pub log_forwards: Vec<LogForward>,
-    /// Addresses that are added and removed at run time. No line of the configuration itself
-    /// contains them.
+    /// Virtual addresses, which this machine gets and loses at run time. They come from another
+    /// part of the platform, not from a line of the proxy's configuration.
     pub services: Vec<Service>,
     /// Backends and servers that expressions refer to: these servers cannot be removed.
     pub named_servers: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Config {
-    /// Copies a running configuration in order to change and replace it. Both share the run-time
-    /// state.
+    /// Copies a running configuration, so that the copy can be changed and then take its place.
+    /// Both share the run-time state.
     pub fn successor(&self) -> Config {
         self.clone()
     }

@@ -1,4 +1,4 @@
-//! The `peers` sections: processes that share stick tables with this one.
+//! Holds the settings of `peers` sections: the processes that share stick tables with this one.
 
 use super::{BindAddress, ServerTls};
 use crate::state::peers::PeersState;
@@ -36,7 +36,7 @@ pub struct Peers {
     pub tls_words: Option<Arc<BindTls>>,
     /// TLS acceptor for peers that connect by TLS, built from `tls_words` at the end of loading.
     pub tls: Option<Arc<Acceptor>>,
-    /// `default-server`: TLS settings of the peers of later lines.
+    /// `default-server`: TLS settings for the peers in the following lines.
     pub default_tls: ServerTls,
     /// `fd@`: the listening descriptor inherited from the parent process.
     pub inherited: Option<RawFd>,
@@ -47,7 +47,7 @@ pub struct Peers {
     pub state: Arc<PeersState>,
 }
 
-/// A listening socket that is not served yet. It is opened with the privileges at startup, like
+/// A listening socket that no task serves yet. It is opened with the privileges at the start, like
 /// those of frontends.
 #[derive(Clone, Debug, Default)]
 pub struct PeersSocket(Arc<Mutex<Option<OwnedFd>>>);
@@ -63,7 +63,7 @@ impl PeersSocket {
 }
 
 impl Peers {
-    /// Returns whether other peers can connect to this process.
+    /// Returns whether this process accepts connections from peers.
     pub fn runs(&self) -> bool {
         !self.disabled && self.local_peer().is_some()
     }

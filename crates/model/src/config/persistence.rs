@@ -1,4 +1,5 @@
-//! Settings of a backend for persistence and retries.
+//! Holds the settings of a backend for persistence (cookies, `use-server`, hashes) and for
+//! retries.
 
 use crate::compiled::{Condition, Format};
 use language::Span;
@@ -8,11 +9,13 @@ use std::sync::OnceLock;
 /// Treatment of the cookie's value by `cookie`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CookieMode {
-    /// `rewrite`: the server sets the cookie, and its value is replaced by the server's.
+    /// `rewrite`: the server sets the cookie, and the proxy replaces the value by the value that
+    /// stands for the server.
     Rewrite,
     /// `insert`: the proxy sets the cookie.
     Insert,
-    /// `prefix`: the server's name is put in front of the value of its own cookie.
+    /// `prefix`: the proxy puts the server's name in front of the value of the server's own
+    /// cookie.
     Prefix,
 }
 
@@ -20,10 +23,10 @@ pub enum CookieMode {
 pub struct Cookie {
     /// Name of the cookie, case-sensitive.
     pub name: Box<[u8]>,
-    /// Mode; None only reads the cookie.
+    /// Mode; with None, the proxy reads the cookie and never sets it.
     pub mode: Option<CookieMode>,
-    /// `indirect`: the cookie is not sent to a client that has the right one, and never to a
-    /// server.
+    /// `indirect`: a client that already has the right cookie gets none, and a server never sees
+    /// the cookie.
     pub indirect: bool,
     /// `nocache`: responses with an inserted cookie are kept out of shared caches.
     pub nocache: bool,
@@ -33,7 +36,7 @@ pub struct Cookie {
     pub preserve: bool,
     /// `dynamic`: servers without a value of their own get one that is derived from their address.
     pub dynamic: bool,
-    /// Attributes behind `path=/` of an inserted cookie, semicolons included.
+    /// Attributes that follow `path=/` in an inserted cookie, semicolons included.
     pub attributes: Box<[u8]>,
     pub idle_max_s: Option<u32>,
     pub life_max_s: Option<u32>,
@@ -49,7 +52,7 @@ impl Cookie {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PersistRuleKind {
-    /// `force-persist`: the stream uses its persistent server, even if that is down.
+    /// `force-persist`: the stream uses its persistent server even if that server is down.
     Force,
     /// `ignore-persist`: the stream is balanced without persistence.
     Ignore,
@@ -67,7 +70,7 @@ pub struct PersistRule {
 pub enum ServerName {
     /// A server of the backend; the index is set once all servers are known.
     Static(Box<str>, Option<crate::config::ServerIndex>),
-    /// A name computed for each stream; without such a server the rule is ignored.
+    /// A name computed for each stream; if the backend has no such server, the rule is ignored.
     Dynamic(Format),
 }
 
@@ -110,12 +113,12 @@ pub struct HashType {
 /// `hash-preserve-affinity`: condition under which a key stays with its server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum HashAffinity {
-    /// Always: the stream waits for the server.
+    /// The stream always waits for the server of its key.
     #[default]
     Always,
-    /// While the server has a free session.
+    /// The stream uses the server of its key while that server has a free session.
     MaxConn,
-    /// While the server has room in its queue.
+    /// The stream uses the server of its key while that server has room in its queue.
     MaxQueue,
 }
 
@@ -176,7 +179,8 @@ impl RetryOn {
         self.0 & bits != 0
     }
 
-    /// Returns whether a request must be kept until its response is known.
+    /// Returns whether a listed failure can occur after the request was sent, so that the request
+    /// must be kept until the response is known.
     pub fn after_sending(self) -> bool {
         self.0 & !Self::CONN_FAILURE != 0
     }
@@ -193,15 +197,15 @@ impl Default for RetryOn {
 pub struct AppSession {
     /// Name of the application's cookie or parameter.
     pub name: Box<[u8]>,
-    /// Significant bytes of the value.
+    /// Number of bytes of the value that identify a session.
     pub bytes_max: u32,
     /// Time for which an idle session is remembered, milliseconds.
     pub timeout_ms: u32,
     /// `request-learn`: sessions are also learned from requests of clients.
     pub learns_requests: bool,
-    /// `prefix`: the value follows directly in the cookie's name.
+    /// `prefix`: the value follows directly after the cookie's name, in the name itself.
     pub prefix: bool,
-    /// `mode query-string`: the parameter is in the query; otherwise behind a semicolon in the
+    /// `mode query-string`: the parameter is in the query; otherwise it follows a semicolon in the
     /// path.
     pub query_string: bool,
 }

@@ -1,4 +1,4 @@
-//! A frontend, backend or listen.
+//! Holds the settings of a `frontend`, `backend` or `listen` section.
 
 use super::persistence::{
     AppSession, Cookie, CookiePlaces, HashAffinity, HashType, PersistRule, RetryOn, UseServerRule,
@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub enum SwitchTarget {
     Static(Reference),
-    /// A name computed for each request; without such a backend the rule is ignored.
+    /// A name computed for each request; if no backend has this name, the rule is ignored.
     Dynamic(Format),
 }
 
@@ -33,7 +33,7 @@ pub type StatsUser = (Box<[u8]>, Box<[u8]>);
 
 #[derive(Clone, Debug, Default)]
 pub struct StatsPage {
-    /// The settings come from `defaults`: the first `stats` line of the section itself replaces
+    /// The settings come from `defaults`, so the first `stats` line of the section itself replaces
     /// them.
     pub inherited: bool,
     pub uri: Box<[u8]>,
@@ -47,11 +47,12 @@ pub struct StatsPage {
     pub legends: bool,
     pub modules: bool,
     pub hide_version: bool,
-    /// `stats scope`: names of the proxies to show; "." is this one; empty shows all.
+    /// `stats scope`: names of the proxies to show; "." is the proxy itself; an empty list shows
+    /// all.
     pub scope: Vec<Box<str>>,
     /// `stats admin`: conditions under which clients may change servers.
     pub admin: Vec<Condition>,
-    /// `stats http-request`: rules that run before the page.
+    /// `stats http-request`: rules that run before the page is served.
     pub http_request: Vec<HttpRule>,
     /// Address of the web console, which the page links to.
     pub console: Option<configuration::ConsoleAddress>,
@@ -61,7 +62,7 @@ pub struct StatsPage {
 #[derive(Clone, Debug, Default)]
 pub struct Proxy {
     pub span: Span,
-    /// `id`; assigned from 1 upwards (2 and more in practice) if the file has none.
+    /// `id`; if the file has none, numbers are assigned from 1 upwards.
     pub id: u32,
     pub name: Box<str>,
     pub kind: ProxyKind,
@@ -91,7 +92,7 @@ pub struct Proxy {
     pub admission: Vec<AdmissionLine>,
     pub tcp_content: Vec<TcpRule>,
     pub inspect_delay_ms: Option<u32>,
-    /// `http-request`, and `redirect` after them.
+    /// Rules of `http-request`, followed by those of `redirect` lines.
     pub http_request: Vec<HttpRule>,
     pub redirects: Vec<HttpRule>,
     pub http_response: Vec<HttpRule>,
@@ -107,7 +108,7 @@ pub struct Proxy {
     pub stats: Option<Box<StatsPage>>,
     /// `log` targets; `log global` copies those of `global`.
     pub logs: Vec<LogTarget>,
-    /// `log global` is present: the global section's targets are added at the end of loading.
+    /// `log global` is present, so that the targets of `global` are added at the end of loading.
     pub log_global: bool,
     /// `log-format`, `option httplog`, `option tcplog`; None is the short format for connections.
     pub log_format: Option<Arc<Format>>,
@@ -123,7 +124,7 @@ pub struct Proxy {
     /// `server-state-file-name`; None is the name of the backend.
     pub state_file_name: Option<Box<[u8]>>,
     pub state: Arc<ProxyState>,
-    /// Servers as the balance algorithm arranges them.
+    /// State of the load-balancing algorithm.
     pub line: crate::line::BalanceState,
     pub stick: Vec<StickRule>,
     pub email: Option<Box<super::EmailAlert>>,
@@ -142,14 +143,14 @@ pub struct Proxy {
     pub hash_affinity: HashAffinity,
     pub retry_on: RetryOn,
     pub source_ways: SourceWays,
-    /// A `balance` line is present.
+    /// The section contains a `balance` line.
     pub balance_said: bool,
     /// Position of `option http_proxy`; only used while loading.
     pub http_proxy: Option<Span>,
     /// `dispatch` or `transparent`; only used while loading.
     pub dispatch: Option<(super::ServerAddress, Span)>,
-    /// Internal server for `dispatch` or `transparent`. Streams without a persistent server use it
-    /// in place of the balance.
+    /// Internal server for `dispatch` or `transparent`, to which all streams without a persistent
+    /// server go instead of being balanced.
     pub dispatch_server: Option<super::ServerIndex>,
     /// `max-session-srv-conns`: maximum number of server connections that a session reserves.
     pub own_connections_max: Option<u32>,
@@ -164,7 +165,7 @@ pub struct Proxy {
     pub forwarded: Option<Arc<super::Forwarded>>,
     pub original_to: Option<ForwardFor>,
     pub header_names: super::HeaderNames,
-    /// An `option http-restrict-req-hdr-names` line is present.
+    /// The section contains an `option http-restrict-req-hdr-names` line.
     pub header_names_said: bool,
     /// `use-fcgi-app`: the name, and its position.
     pub fcgi_app_named: Option<(Box<str>, Span)>,
@@ -187,10 +188,10 @@ pub struct Proxy {
     pub removed: Vec<Box<str>>,
 }
 
-/// Connections that get a response before any of their data is read.
+/// Which connections get a response before any of their data is read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Health {
-    /// `monitor-net`: connections from this network.
+    /// `monitor-net`: the connections from this network.
     pub network: Option<language::value::AddressNetwork>,
     /// `mode health`: all connections.
     pub always: bool,
@@ -198,7 +199,7 @@ pub struct Health {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CaptureCookie {
-    /// Prefix that `name=value` must have.
+    /// Prefix that a cookie (`name=value`) must have to be captured.
     pub begin: Box<[u8]>,
     /// Maximum number of captured bytes.
     pub length_max: usize,
@@ -216,7 +217,8 @@ impl Proxy {
         self.options.has(option)
     }
 
-    /// Returns whether streams of this backend can be assigned to a server before balancing.
+    /// Returns whether cookies, rules or tables can assign a stream of this backend to a server
+    /// before load balancing.
     pub fn persists(&self) -> bool {
         self.cookie.is_some()
             || !self.use_server.is_empty()

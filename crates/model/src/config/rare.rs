@@ -1,5 +1,5 @@
-//! Rarely used features of a proxy, as one bit set. A stream carries those of its proxies, so that
-//! the steps for unused features cost one test and no access to the proxies.
+//! Records in one bit set which rarely used features a proxy has. A stream carries the bits of
+//! its proxies, so that skipping unused features costs one test and no access to the proxies.
 
 use super::{HeaderNames, Observe, Proxy, ProxyOption};
 
@@ -7,7 +7,7 @@ use super::{HeaderNames, Observe, Proxy, ProxyOption};
 pub struct Rare(u32);
 
 impl Rare {
-    /// Persistence: cookies, `use-server`, `stick` and similar ones.
+    /// Persistence of any kind: cookies, `use-server`, `stick`.
     pub const OWN_SERVER: Rare = Rare(1);
     /// `cookie`, `appsession`, `option checkcache`: response cookies are processed.
     pub const ANSWERED_COOKIES: Rare = Rare(1 << 1);
@@ -15,7 +15,7 @@ impl Rare {
     /// `retry-on` with a failure that is detected after the request was sent.
     pub const RETRY_AFTER_SENDING: Rare = Rare(1 << 3);
     pub const COMPRESSION: Rare = Rare(1 << 4);
-    /// Information for servers besides `option forwardfor`.
+    /// Headers and settings for servers other than `option forwardfor`.
     pub const TOLD: Rare = Rare(1 << 5);
     pub const HEADER_NAMES: Rare = Rare(1 << 6);
     /// `balance` by content of the body.

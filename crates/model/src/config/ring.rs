@@ -1,4 +1,5 @@
-//! The `ring` sections: buffers in memory for log lines, and servers that receive the lines.
+//! Holds the settings of `ring` sections: buffers in memory for log lines, and servers that
+//! receive the lines.
 
 use crate::setting::SyslogFormat;
 use language::Span;
@@ -14,9 +15,9 @@ pub struct Ring {
     pub name: Box<str>,
     pub span: Span,
     pub description: Box<str>,
-    /// `format`: of lines whose `log` sets none.
+    /// `format`: applies to lines whose `log` line sets none.
     pub format: SyslogFormat,
-    /// The section contains `format`; otherwise forwarded messages keep their own.
+    /// The section sets `format`; otherwise forwarded messages keep their original format.
     pub format_said: bool,
     /// `maxlen`: maximum length of a line, bytes.
     pub line_max: usize,

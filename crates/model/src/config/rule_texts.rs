@@ -1,18 +1,19 @@
-//! Texts of rule lines for operators who query which rules took effect. All requests of a
-//! configuration share one copy, limited in size. Secrets are masked when a line is read, because a
-//! load that nobody queries must not pay for it.
+//! Keeps the texts of rule lines, for operators who query which rules took effect on a request.
+//! All requests of a configuration share one copy, limited in size. Secrets are masked when a
+//! line is queried, because a load that nobody queries must not pay for it.
 
 use language::SourceMap;
 use language::difference::{SecretUses, Vocabulary, mask_secrets, vocabulary};
 use std::fmt;
 use std::sync::OnceLock;
 
-/// Maximum length of a shown line, and of a stored one, bytes.
+/// Maximum length of a line, displayed or stored, bytes.
 const SHOWN_BYTES_MAX: usize = 512;
 const LINE_BYTES_MAX: usize = 2_048;
 /// Maximum length of all lines of a configuration, bytes.
 const BYTES_MAX: usize = 4 << 20;
-/// Prefixes of the lines to which requests may refer, or through which secrets reach such lines.
+/// Beginnings of the lines that are kept: rules, to which requests refer, and lines through which
+/// a secret can reach a rule.
 const BEGINNINGS: [&str; 19] = [
     "acl",
     "capture",
@@ -40,9 +41,9 @@ pub struct RuleTexts {
     files: Vec<(Box<str>, Vec<LineRange>)>,
     /// The lines as they are written, secrets included.
     text: Vec<u8>,
-    /// True if not all lines had room, so that not all ways of secrets are known.
+    /// True if some lines did not fit, so that not every path of a secret is known.
     is_cut: bool,
-    /// Vocabulary by which the lines are masked, from the first query on.
+    /// Words that precede secrets, by which lines are masked; created by the first query.
     vocabulary: OnceLock<Vocabulary<'static>>,
 }
 
@@ -139,8 +140,8 @@ impl RuleTexts {
     }
 }
 
-/// Returns whether a line is a rule (with or without `on NODE …`) or uses a variable of the
-/// environment, which can be a secret because of that.
+/// Returns whether a line is a rule (with or without `on NODE …`), or uses an environment
+/// variable, which can be a secret because of this use.
 fn is_rule(line: &[u8]) -> bool {
     if line.contains(&b'$') {
         return true;

@@ -1,4 +1,4 @@
-//! A `server` line.
+//! Holds the settings of a `server` line.
 
 use super::{
     Agent, HealthCheck, HostName, HttpProtocol, InitState, Observing, ProxyIndex, Resolving,
@@ -84,17 +84,18 @@ pub struct ServerOptions {
     pub proxy_extensions: ProxyExtensions,
     /// `set-proxy-v2-tlv-fmt`: TLV fields of the header of version 2, in the file's order.
     pub proxy_fields: Vec<ProxyField>,
-    /// `pool-conn-name`: name of a connection. Streams only reuse connections of the same name. The
-    /// text and the compiled expression.
+    /// `pool-conn-name`, as text and compiled: the name of a connection. Streams only reuse
+    /// connections with the name that they compute.
     pub pool_name: Option<(Box<str>, Arc<Expression>)>,
-    /// `proto`: HTTP version of the connections, regardless of negotiation.
+    /// `proto`: HTTP version of the connections, whatever TLS negotiates.
     pub protocol: Option<HttpProtocol>,
     pub cookie: Option<Box<[u8]>>,
     pub source: Option<SocketAddr>,
     pub source_ways: SourceWays,
     pub tcp_user_timeout_ms: Option<u32>,
     pub tcp_fast_open: bool,
-    /// `pool-low-conn`: number of idle connections below which threads do not share them.
+    /// `pool-low-conn`: number of idle connections below which threads do not take those of other
+    /// threads.
     pub pool_low: Option<u32>,
     /// `pool-max-conn`: maximum number of idle connections; None means no limit, 0 keeps none.
     pub pool_max: Option<u32>,
@@ -199,14 +200,15 @@ pub struct Server {
     pub address: ServerAddress,
     pub options: ServerOptions,
     pub state: Arc<ServerState>,
-    /// Generation of the address and connection options, assigned by [`crate::control::install`].
-    /// Another configuration with other options gets another number, so that old connections are
-    /// not reused.
+    /// Number of the address and connection options, assigned by [`crate::control::install`]. A
+    /// configuration with other options for this server gets another number, so that old
+    /// connections are not reused.
     pub way: u32,
-    /// Host name of the line in place of an address. With `resolvers` and an address, the name is
-    /// empty until an operator sets one (`set server … fqdn`).
+    /// Host name that the line gives in place of an address. With `resolvers` and an address, the
+    /// name is empty until an operator sets one (`set server … fqdn`).
     pub host: Option<Box<HostName>>,
-    /// Server whose state this one follows (`track`): the end of the chain.
+    /// Server whose state this one follows (`track`). If that server follows another one, too,
+    /// this is the last in the chain.
     pub tracks: Option<(ProxyIndex, ServerIndex)>,
     /// Arguments of the `add server` command that created the server; None for a server of the
     /// file.
@@ -214,7 +216,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Returns whether the host name is resolved at run time: that of the line or one that an
+    /// Returns whether the host name is resolved at run time: the name on the line, or one that an
     /// operator set.
     pub fn is_followed(&self) -> bool {
         self.is_followed_if(|| self.state.host().is_some())

@@ -1,5 +1,5 @@
-//! TLS options of `server` and `default-server` lines. The connector is built from them when the
-//! whole file is loaded.
+//! Holds the TLS options of `server` and `default-server` lines. The TLS connector is built from
+//! them when the whole file is loaded.
 
 use crate::compiled::Expression;
 use rustls::sign::CertifiedKey;
@@ -8,7 +8,7 @@ use tls::authorities::Authorities;
 use tls::revocation::Revocations;
 use tls::{Connector, TlsSide};
 
-/// Content of a file with the name that operators use.
+/// Content of a file, with the name by which operators refer to the file.
 #[derive(Debug)]
 pub struct NamedContent<T> {
     pub name: Box<str>,
@@ -28,12 +28,13 @@ impl<T> Clone for NamedContent<T> {
 #[derive(Clone, Debug, Default)]
 pub struct ServerTls {
     pub ssl: bool,
-    /// The line or `default-server` contains `ssl`; a later `no-ssl` leaves this set.
+    /// The line or `default-server` contains `ssl`. A later `no-ssl` does not clear this.
     pub ssl_said: bool,
-    /// `no-ssl` is the last of both options, in the line or `default-server`.
+    /// Of `ssl` and `no-ssl`, `no-ssl` came last in the line or `default-server`.
     pub ssl_undone: bool,
-    /// `check-ssl`: checks use TLS even if their address differs or the traffic does not;
-    /// `no-check-ssl`: they never do. None: like the traffic.
+    /// `check-ssl` (true): checks use TLS even if they have an address of their own or the traffic
+    /// is without TLS. `no-check-ssl` (false): checks never use TLS. None: checks are like the
+    /// traffic.
     pub check_ssl: Option<bool>,
     /// Versions, ciphers and similar settings, mostly shared by all servers of a backend.
     pub side: Arc<TlsSide>,
@@ -41,7 +42,8 @@ pub struct ServerTls {
     pub verify: Option<bool>,
     pub verify_host: Option<Box<str>>,
     pub authorities: Option<NamedContent<Authorities>>,
-    /// A file of the settings was rejected, so missing settings are not reported again.
+    /// A file of the TLS settings was rejected, so that settings missing because of that are not
+    /// reported again.
     pub refused: bool,
     pub crls: Option<NamedContent<Revocations>>,
     pub certificate: Option<NamedContent<CertifiedKey>>,
@@ -66,8 +68,8 @@ impl ServerTls {
         self.connector.as_ref().filter(|_| self.ssl)
     }
 
-    /// Returns the connector for checks; None without TLS. Checks with an address or port of their
-    /// own only use TLS with `check-ssl`. With `no-check-ssl`, no check does.
+    /// Returns the connector for checks; None without TLS. `elsewhere`: the checks have an address
+    /// or port of their own, and use TLS only with `check-ssl`.
     pub fn for_checks(&self, elsewhere: bool) -> Option<&Arc<Connector>> {
         let wanted = self.check_ssl.unwrap_or(self.ssl && !elsewhere);
         self.connector.as_ref().filter(|_| wanted)
@@ -77,7 +79,7 @@ impl ServerTls {
 /// `ws`: HTTP version for WebSocket streams.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum WebSocketProto {
-    /// Version of the other streams, but HTTP/1 if ALPN offers it.
+    /// The version of the connection's other streams, but HTTP/1 if ALPN offers it.
     #[default]
     Auto,
     H1,

@@ -1,5 +1,4 @@
-//! Virtual addresses, which are added to this machine and removed from it, as far as the proxy must
-//! know them.
+//! Finds out whether an address is virtual: one that moves between machines.
 
 pub use protocol::vitals::Service;
 use std::net::IpAddr;

@@ -1,9 +1,10 @@
-//! Source addresses of connections to servers, beyond a fixed one (`source`).
+//! Holds the settings of the source address of connections to servers (`source`): client's
+//! address, port range, interface.
 
 use super::{Proxy, Server};
 use std::net::SocketAddr;
 
-/// Foreign source address of a connection to a server (`usesrc`).
+/// Source address of a connection to a server that is not this machine's own (`usesrc`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Borrowed {
     /// `client`: the client's address and port.
@@ -19,9 +20,9 @@ pub enum Borrowed {
 /// Options of `source` besides the address.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SourceWays {
-    /// Foreign source address (`usesrc`), such as the client's.
+    /// Source address that is not this machine's own (`usesrc`), such as the client's.
     pub borrowed: Option<Borrowed>,
-    /// Port range: the first and the last.
+    /// First and last port of the range.
     pub ports: Option<(u16, u16)>,
     pub interface: Option<Box<str>>,
 }

@@ -1,4 +1,4 @@
-//! `stick …`: persistence by stick tables.
+//! Holds the `stick …` rules, which keep a client on its server by a stick table.
 
 use crate::compiled::{Condition, Expression};
 use crate::tables::TablePlace;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct StickRule {
     pub span: Span,
-    /// Looks up the server of the key.
+    /// Finds the server of a request by its key (`stick on`, `stick match`).
     pub matches: bool,
     /// Stores the server for a key of the request.
     pub stores: bool,

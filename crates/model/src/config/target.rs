@@ -1,4 +1,4 @@
-//! Address of the checks of a server.
+//! Finds the address to which the health checks of a server connect.
 
 use super::{Server, ServerAddress};
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ pub fn target(server: &Server) -> Option<CheckAddress> {
     target_at(server, None, None)
 }
 
-/// Variant of [`target`] for a step with its own address or port.
+/// Variant of [`target`] for a step of a check script with an address or port of its own.
 pub fn target_at(
     server: &Server,
     address: Option<&ServerAddress>,

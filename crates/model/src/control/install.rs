@@ -1,5 +1,5 @@
-//! Installs a configuration: finds the states of the previous configuration by name, and applies
-//! the settings of the new file to them.
+//! Installs a new configuration: finds the states that the previous configuration used, by name,
+//! and applies the settings of the new file to them.
 
 use super::renamed::FoundDown;
 use crate::cache::Cache;
@@ -13,15 +13,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Gives a new configuration its states. Names that `old` contains keep theirs, so that counters,
-/// health, queues and weights of an operator continue. Removed servers are retired. Call this once
-/// for each configuration, before its first stream; without an older configuration, too.
+/// Connects a new configuration with the run-time states. An object whose name `old` contains
+/// keeps its state, so that counters, health, queues and weights that an operator set continue.
+/// Removed servers are retired. Must be called once for each configuration, before its first
+/// stream, also without an older configuration.
 pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
     adopt(config, old, now_ms).end(now_ms);
 }
 
-/// Changes to servers of the older configuration that must wait until the new one serves. Before
-/// that, they would affect streams of the older one.
+/// Changes to servers of the older configuration that must wait until the new one serves, because
+/// they would affect streams of the older one.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Outdated {
@@ -30,12 +31,13 @@ pub struct Outdated {
     /// Servers whose address in the file changed, which takes precedence over one set by
     /// an operator.
     moved: Vec<Arc<ServerState>>,
-    /// Servers whose checks query another address now, and whether that one was found down.
+    /// Servers whose checks query another address now, and whether checks had found that address
+    /// down.
     checked_elsewhere: Vec<(Arc<ServerState>, HealthState)>,
 }
 
 impl Outdated {
-    /// Stops the reuse of connections to removed servers.
+    /// Prevents further use of idle connections to removed servers.
     pub fn close_ways(&self) {
         self.gone.iter().for_each(|server| server.close_way());
     }
@@ -168,8 +170,8 @@ pub fn succeed(
     }
 }
 
-/// Sets the state of a proxy: that of an older proxy of the same name, or of another one of this
-/// configuration.
+/// Gives a proxy its state: that of the older proxy of the same name, or of the frontend or
+/// backend of the same name in this configuration.
 fn give_state(
     proxy: &mut Proxy,
     known: Option<&Arc<ProxyState>>,
@@ -207,7 +209,7 @@ fn adopt_peers(config: &mut Config, old: Option<&Config>) {
     }
 }
 
-/// Connects servers that track others with their state.
+/// Connects each server that tracks another one (`track`) with the state of that server.
 fn track(config: &Config, now_ms: u64) {
     for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
         let tracked = server.tracks.and_then(|(proxy, at)| {
@@ -218,8 +220,9 @@ fn track(config: &Config, now_ms: u64) {
     }
 }
 
-/// Gives a server the state of the older configuration. `alike`: the backend's settings for
-/// connections stay the same. Returns whether the file's address must replace an operator's.
+/// Gives a server its state under the older configuration. `alike`: the backend's settings for
+/// connections stay the same. Returns whether the address in the file must replace one that an
+/// operator set.
 fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
     server.state = Arc::clone(&described.state);
     server.way = if alike && same_way(described, server) {
@@ -232,7 +235,7 @@ fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
     if !same_name {
         server.state.set_host(None);
     } else if server.is_followed() && described.is_followed() {
-        // The resolved address is newer than the one found at loading.
+        // The address in the state was resolved later than the one found at loading.
         return false;
     }
     described.address != server.address && server.state.address_override().is_some()
@@ -280,7 +283,8 @@ fn same_sockets(one: &Tune, other: &Tune) -> bool {
         && one.unsent_server == other.unsent_server
 }
 
-/// Returns whether connections to a server are made in the same manner under two configurations.
+/// Returns whether connections to a server are made with the same address and options under two
+/// configurations.
 fn same_way(one: &Server, other: &Server) -> bool {
     let of = |server: &Server| {
         let options = &server.options;
@@ -317,7 +321,7 @@ fn name_of(server: &Server) -> Option<&str> {
     server.options.pool_name.as_ref().map(|(text, _)| &**text)
 }
 
-/// Objects that the previous configuration had under one name.
+/// The proxies and servers of the previous configuration with one name.
 struct PreviousObjects<'c> {
     state: &'c Arc<ProxyState>,
     binds: &'c [Bind],
@@ -325,8 +329,8 @@ struct PreviousObjects<'c> {
     servers: HashMap<&'c str, &'c Server>,
 }
 
-/// Updates the ids of listeners, which are their positions in the file. A listener is identified by
-/// its address.
+/// Updates the ids of the listeners of a proxy, which are their positions in the file. The same
+/// address means the same listener.
 fn renumber_listeners(proxy: &Proxy, known: &PreviousObjects<'_>) {
     let same = |(old, new): (&Bind, &Bind)| old.id == new.id && old.address == new.address;
     if proxy.binds.len() == known.binds.len() && known.binds.iter().zip(&proxy.binds).all(same) {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl ServerState {
-    /// Restores the state from another process, just as [`ServerState::configure`] keeps that of an
-    /// earlier file. Settings that differ between both processes' files take precedence. The file
-    /// must already have configured the server.
+    /// Applies the recorded state of another process, in the same way as
+    /// [`ServerState::configure`] keeps the state under an earlier file. A setting that differs
+    /// between the files of both processes is taken from this process's file. The server must
+    /// already be configured from the file.
     pub fn resume(self: &Arc<Self>, kept: Kept, server: &Server, now_ms: u64) {
         let ago = |age_ms: u64| now_ms.saturating_sub(age_ms.min(AGE_MAX_MS));
         let switchable = server.options.tls.connector.is_some();
@@ -28,8 +29,8 @@ impl ServerState {
                     HealthState::Up | HealthState::Stopping => kept.streak.clamp(rise, top),
                 };
             } else {
-                // The rise and fall of another file: no file has these values, so the
-                // streak restarts.
+                // The recorded rise and fall belong to another file. With values that no file has,
+                // the next configuration restarts the streak.
                 (control.checks.rise, control.checks.fall) = (u32::MAX, u32::MAX);
             }
             control.checks.enabled = kept.checked;
@@ -48,13 +49,13 @@ impl ServerState {
             control.outages.last_change_ms = ago(kept.last_change_ago_ms);
             control.outages.since_ms = kept.down_for_ms.map(ago);
             // The restored state is not a change: nothing is counted twice, and the server keeps
-            // its times unless the new file differs.
+            // its recorded times unless the new file differs.
             let flags = control.flags(self.backup());
             self.availability.flags.store(flags, Relaxed);
         }
         let adoption = self.configure(server, now_ms);
         debug_assert_eq!(adoption, Adoption::Adopted);
-        // The restore caused no change, so balance and queues are notified here.
+        // No change was reported above, so load balancing and queues are notified here.
         self.changed();
         queue::flow(self);
     }
@@ -76,7 +77,8 @@ mod tests {
         }
     }
 
-    /// Transfers the state of a server after `before` to a new process with `options`.
+    /// Prepares the state of a server with `before`, and transfers it to a process whose file has
+    /// `options`.
     fn moved(options: ServerOptions, before: impl Fn(&Arc<ServerState>)) -> Arc<Config> {
         let old = tree(Balance::RoundRobin, &[checked()]);
         before(&old.proxies[0].servers[0].state);

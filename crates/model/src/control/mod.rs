@@ -1,5 +1,5 @@
-//! Changes of run-time states: a new configuration is installed, or a server changes (up, down,
-//! another limit) and waiting streams get its slots.
+//! Changes the run-time state of proxies and servers: a new configuration is installed, or a
+//! server changes (up, down, another limit) and waiting streams get its slots.
 
 mod install;
 mod kept;

@@ -1,14 +1,14 @@
-//! Health of renamed servers. States are kept by name, and a new server starts up. If a reload only
-//! renames a server that is down, or its backend, or moves a server to the address of one that is
-//! down, clients must not try it. Such a server therefore starts down.
+//! Lets a renamed server start down if it was down. States are kept by name, and a new server
+//! starts up. If a reload only renames a server that is down, or its backend, or moves a server
+//! to the address of one that is down, clients must not try it.
 
 use crate::config::target::{CheckAddress, target};
 use crate::config::{Config, Proxy, Server};
 use crate::state::HealthState;
 use std::collections::{HashMap, HashSet};
 
-/// Servers of an older configuration that checks found down and that the newer one does not
-/// contain at that address, by the checked address.
+/// Servers of the older configuration that were down and that the newer configuration does not
+/// contain at the same address, by the address that checks query.
 #[derive(Default)]
 pub(super) struct FoundDown<'c>(HashMap<CheckAddress, Vec<&'c Proxy>>);
 
@@ -45,8 +45,8 @@ impl<'c> FoundDown<'c> {
         found
     }
 
-    /// Returns whether one of them was checked in the same manner at the same address as the
-    /// server.
+    /// Returns whether an older server that was down was checked in the same way at the same
+    /// address.
     pub(super) fn has(&self, proxy: &Proxy, server: &Server) -> bool {
         if self.0.is_empty() || !server.options.check {
             return false;

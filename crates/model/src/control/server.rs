@@ -1,5 +1,5 @@
-//! Changes to the state of a server: by its file, an operator, its checks, an agent, or the saved
-//! state of a predecessor.
+//! Changes the state of a server: by its configuration, an operator, its health checks, an agent,
+//! or the recorded state of a previous process.
 
 use crate::clock::revision;
 use crate::config::{InitState, Server, ServerAddress, ServerOptions};
@@ -29,7 +29,7 @@ impl ServerControl {
     pub(crate) fn configure_name(&mut self, server: &Server) {
         self.location.file_unresolved = server.address == ServerAddress::Unresolved;
         let follows = server.is_followed_if(|| self.location.host.is_some());
-        // A name that was already resolved keeps its resolved address.
+        // A server that already followed a resolved name keeps the resolved address.
         if !follows || !self.location.follows {
             self.location.unresolved =
                 self.location.file_unresolved && self.location.address.is_none();
@@ -51,7 +51,7 @@ impl ServerControl {
             || (self.checks.rise, self.checks.fall) != (options.rise, options.fall)
         {
             (self.checks.rise, self.checks.fall) = (options.rise.max(1), options.fall.max(1));
-            // Up, but the first failed check of a new server takes it down.
+            // A new server is up, but the first failed check takes it down.
             let begins = fresh && options.check && self.checks.health == HealthState::Up;
             if begins && matches!(options.init_state, InitState::Down | InitState::FullyDown) {
                 self.checks.health = HealthState::Down;
@@ -64,8 +64,8 @@ impl ServerControl {
                 _ => self.checks.top(),
             };
         }
-        // Without checks, the health that they found no longer applies; an operator's settings
-        // stay.
+        // Without checks, the health that earlier checks found no longer applies; what an operator
+        // set stays.
         if self.checks.enabled && !options.check {
             self.checks.health = HealthState::Up;
         }
@@ -94,12 +94,12 @@ impl ServerControl {
 }
 
 impl ServerState {
-    /// Applies the server line of the file. An operator's settings stay unless the new file changes
-    /// the same setting.
+    /// Applies the server line of a file. Values that an operator set stay, unless the new file
+    /// has another value for the same setting than the previous file.
     pub fn configure(self: &Arc<Self>, server: &Server, now_ms: u64) -> Adoption {
         let options = &server.options;
-        // Balance and queues are only notified of changes: of ten thousand servers, most stay the
-        // same.
+        // Load balancing and queues are notified of changes only: of ten thousand servers, most
+        // stay the same.
         let mut news = false;
         let adoption = {
             let mut control = self.control();
@@ -149,7 +149,7 @@ impl ServerState {
             self.resume(saved.as_ref().clone(), server, now_ms);
         }
         if news {
-            // The role as backup or the limits changed.
+            // The server became a backup or ceased to be one, or its limits changed.
             self.changed();
             queue::flow(self);
         }
@@ -182,7 +182,7 @@ impl ServerState {
         let mut control = self.control();
         control.checks.health = HealthState::Down;
         control.outages.since_ms = Some(now_ms);
-        // The server was never up, so this is not a change.
+        // The server was never up, so this is not counted as a change.
         self.availability
             .flags
             .store(control.flags(self.backup()), Relaxed);
@@ -238,13 +238,13 @@ impl ServerState {
         self.recompute_state(now_ms)
     }
 
-    /// Sets the weight at run time, at most [`WEIGHT_MAX`].
+    /// Sets the weight at run time; a weight above [`WEIGHT_MAX`] is lowered to that.
     pub fn set_weight(self: &Arc<Self>, weight: u32, now_ms: u64) -> ServerChange {
         self.control().weight = weight.min(WEIGHT_MAX);
         self.recompute_state(now_ms)
     }
 
-    /// Returns the current weight and that of the file.
+    /// Returns the current weight and the weight in the file.
     pub fn user_weight(&self) -> (u32, u32) {
         let control = self.control();
         (control.weight, control.file.weight)
@@ -273,15 +273,16 @@ impl ServerState {
         };
         let change = self.recompute_state(now_ms);
         if other {
-            // Connections to the old address must not be reused. Called after the new address is
-            // visible, so that a thread with the new generation also sees the new address.
+            // Idle connections to the old address must not be reused. The generation changes after
+            // the address, so that a thread that sees the new generation also sees the new
+            // address.
             self.next_of_operator();
         }
         change
     }
 
-    /// Sets the address to which the host name resolved. With None, the server enters maintenance
-    /// and remembers its last address.
+    /// Sets the address to which the host name resolved. Without an address the server enters
+    /// maintenance, and keeps its last address for later.
     pub fn set_resolved(
         self: &Arc<Self>,
         address: Option<ServerAddress>,
@@ -308,7 +309,7 @@ impl ServerState {
         };
         let change = self.recompute_state(now_ms);
         if other {
-            // Connections to the old address must not be reused.
+            // Idle connections to the old address must not be reused.
             self.next_of_operator();
         }
         change
@@ -324,7 +325,8 @@ impl ServerState {
             let top = checks.top();
             match result.verdict {
                 Verdict::Failed => {
-                    // As in HAProxy, failed checks of a server that is already down do not count.
+                    // As in HAProxy, failed checks of a server that is already down are not
+                    // counted.
                     if checks.streak >= checks.rise {
                         self.traffic
                             .counters
@@ -344,7 +346,8 @@ impl ServerState {
                     if checks.streak >= checks.rise {
                         checks.streak = top;
                         checks.health = match (result.verdict, checks.health) {
-                            // A server that is down does not come up by a 404.
+                            // A server that is down does not come up by a response with status
+                            // 404.
                             (Verdict::Conditional, HealthState::Down) => HealthState::Down,
                             (Verdict::Conditional, _) => HealthState::Stopping,
                             _ => HealthState::Up,
@@ -395,8 +398,8 @@ impl ServerState {
         self.control().in_maintenance()
     }
 
-    /// Returns whether the server is fully up, fully down or changing, which selects the interval
-    /// of the next check (`fastinter`).
+    /// Returns whether the health checks found the server fully up, fully down or in transition,
+    /// which selects the interval until the next check (`fastinter`).
     pub fn check_phase(&self) -> CheckPhase {
         let control = self.control();
         let top = control.checks.top();
@@ -407,11 +410,11 @@ impl ServerState {
         }
     }
 
-    /// Recomputes the state from the control block and notifies all that depend on it.
+    /// Recomputes the state of the server and notifies all that depend on it.
     pub(crate) fn recompute_state(self: &Arc<Self>, now_ms: u64) -> ServerChange {
         let (mut change, reweighed) = self.recompute(now_ms);
         self.tell_trackers(now_ms);
-        // Queues grant slots to streams, so the lock of the control block must not be held.
+        // The queues give slots to streams, so the server's lock must not be held.
         if !change.is_up {
             change.requeued = queue::redistribute(self);
         }
@@ -421,7 +424,8 @@ impl ServerState {
         change
     }
 
-    /// Updates the atomics, the backend and the balance. Also returns whether the weight changed.
+    /// Recomputes the atomics of the server, the counts of its backend and its place in load
+    /// balancing. Also returns whether the weight changed.
     pub(crate) fn recompute(self: &Arc<Self>, now_ms: u64) -> (ServerChange, bool) {
         let mut control = self.control();
         let before = self.availability.flags.load(Relaxed);
@@ -475,7 +479,7 @@ impl ServerState {
         } else {
             control.outages.begin(now_ms);
             control.warmup.since_ms = None;
-            // Caused by checks, an agent or an operator.
+            // The change was caused by checks, an agent or an operator, not by loading or removal.
             if control.lifecycle.begun && !control.lifecycle.retired {
                 self.traffic.counters.current_shard().count(Tally::WentDown);
             }

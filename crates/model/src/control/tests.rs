@@ -1,4 +1,4 @@
-//! Tests of changes of servers, and of the state that a new configuration keeps.
+//! Tests changes of servers, and which of their state a new configuration keeps.
 
 use super::{adopt, install};
 use crate::config::{Balance, Config, ServerAddress, ServerOptions};
@@ -100,7 +100,7 @@ fn a_server_that_comes_up_warms_up_over_slowstart() {
     };
     let config = tree(Balance::RoundRobin, &[options]);
     let state = server(&config, 0);
-    // There is no slow start at the start of the process.
+    // Servers do not start slowly when the process starts.
     assert_eq!((state.weight(), state.limit()), (1600, 50));
     state.set_admin(AdminState::Maintenance, 0);
     state.set_admin(AdminState::Ready, 10_000);
@@ -198,14 +198,15 @@ fn another_address_or_source_is_another_way_to_a_server_and_nothing_else_is() {
     let other = following(&same, Balance::RoundRobin, &[("s0", sourced)]);
     let ways = [&old, &other].map(|config| config.proxies[0].servers[0].way);
     assert_ne!(ways[0], ways[1]);
-    // Connections of the older configuration are no longer reused, those of the newer are.
+    // Idle connections under the older configuration are no longer reused; those under the newer
+    // one are.
     let state = server(&other, 0);
     assert_ne!(state.way(), state.way().of_file(ways[0]));
     assert_eq!(state.way(), state.way().of_file(ways[1]));
-    // Even the previous address starts a new generation.
+    // A return to the previous address also gets a new generation.
     let back = following(&other, Balance::RoundRobin, &[("s0", checked())]);
     assert!(!ways.contains(&back.proxies[0].servers[0].way));
-    // So does an operator's address.
+    // An address that an operator sets gets a new generation, too.
     let before = state.way();
     state.set_address(Some(([127, 0, 0, 1], 1).into()), 10);
     assert_ne!(state.way(), before);
@@ -233,7 +234,7 @@ fn a_server_without_checks_stays_down_where_an_operator_said_so() {
     server(&old, 0).set_health(HealthState::Down, 5);
     let new = following(&old, Balance::RoundRobin, &[("s0", Default::default())]);
     assert!(!server(&new, 0).is_up());
-    // If the file removes the checks, their results no longer apply.
+    // When a new file removes the checks, their results no longer apply.
     let checks = following(&new, Balance::RoundRobin, &[("s0", checked())]);
     assert!(!server(&checks, 0).is_up());
     let none = following(&checks, Balance::RoundRobin, &[("s0", Default::default())]);
@@ -281,7 +282,7 @@ fn no_connection_to_an_older_address_passes_for_one_of_the_newest_way() {
             });
             let before = state.way();
             start.store(true, SeqCst);
-            // In the order of a connecting thread: first the generation, then the address.
+            // A thread that connects reads in this order: first the generation, then the address.
             loop {
                 let (way, address) = (state.way(), state.address_override());
                 if way != before {

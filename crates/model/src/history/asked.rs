@@ -1,5 +1,6 @@
-//! Finds the request for a word or a log line: by its unique id, by the id of `show sess`, or by
-//! the client and date at the beginning of a line in HAProxy's formats.
+//! Finds the recorded request that an operator names in `show request`: by its unique id, by the
+//! id from `show sess`, or by a log line, of which the client and date at the beginning are
+//! compared.
 
 use super::{Entry, EntryText};
 use crate::log::{DateStyle, append_date};
@@ -11,11 +12,11 @@ use std::time::{Duration, UNIX_EPOCH};
 const LINE_MAX: usize = 8 * 1024;
 /// Maximum number of examined addresses and dates of a line, each.
 const MARKS_MAX: usize = 16;
-/// Rating of an entry with the requested id.
+/// Rating of an entry whose id was searched for.
 const BY_ID: u32 = 1000;
-/// Rating of an entry whose unique id is in the line.
+/// Rating of an entry whose unique id is in the searched line.
 const BY_UNIQUE_ID: u32 = 500;
-/// Rating of an entry with the client and date of the line.
+/// Rating of an entry that has the client and date of the searched line.
 const BY_DATE: u32 = 100;
 /// Minimum length of a unique id that is searched for within a line.
 const UNIQUE_ID_MIN: usize = 4;
@@ -67,8 +68,8 @@ impl HistorySearch {
             (false, false) => return None,
             (by_id, by_date) => u32::from(by_id) * BY_UNIQUE_ID + u32::from(by_date) * BY_DATE,
         };
-        // Rates further details, because several requests of a connection may have begun in the
-        // same millisecond.
+        // Further matches raise the rating, because several requests of a connection may have
+        // begun in the same millisecond.
         let server = [EntryText::Backend, EntryText::Server].map(|field| entry.text(field));
         let times = entry.timers().into_bytes();
         let path = entry.text(EntryText::Path);
@@ -81,7 +82,8 @@ impl HistorySearch {
         memchr::memmem::find(&self.line, text).is_some()
     }
 
-    /// Returns whether the text contains a unique id as a whole word. A long id was truncated.
+    /// Returns whether the text contains the unique id of an entry as a whole word. The entry may
+    /// have only the beginning of a long id.
     fn has_unique_id(&self, id: &[u8]) -> bool {
         if self.is_word {
             let is_cut = id.len() == EntryText::UniqueId.bytes_max();

@@ -1,17 +1,19 @@
-//! Time budget of the history without a `request-history` line. A thread records bursts completely,
-//! and beyond them a limited rate of requests, higher for failed ones. A busy thread thus spends a
-//! fixed part of its time, and its entries cover about a minute.
+//! Limits how many requests a thread records in the history if no `request-history` line sets a
+//! number. A thread records bursts completely, and beyond them a limited rate of requests, higher
+//! for failed ones. A busy thread thus spends a fixed share of its time on the history, and its
+//! entries cover about a minute.
 
 use crate::transaction::{ProxyStream, Termination};
 use reactor::Instant;
 use std::time::Duration;
 
-/// Limit of recorded requests of one kind: a rate and a burst. Generic cell rate algorithm.
+/// Limits the recorded requests of one kind to a rate and a burst, by the generic cell rate
+/// algorithm.
 #[derive(Debug)]
 struct Limit {
-    /// Time that each request uses from the limit.
+    /// Time that one request uses up.
     interval: Duration,
-    /// Maximum time by which the limit may be used in advance: the burst.
+    /// Maximum time by which the limit may be used up in advance: the size of a burst.
     ahead_max: Duration,
     /// Time until which the limit is used up; None before the first use.
     used_until: Option<Instant>,
@@ -84,7 +86,7 @@ mod tests {
         };
         assert_eq!(kept(0, false), ORDINARY_MAX as usize);
         assert_eq!(kept(99, false), 0);
-        // Failed requests are kept even then.
+        // Failed requests have a limit of their own.
         assert_eq!(kept(99, true), FAILED_MAX as usize);
         assert_eq!(kept(1_000, false), 10);
         assert_eq!(kept(1_099, true), 200);

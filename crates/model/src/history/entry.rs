@@ -1,4 +1,4 @@
-//! An entry of the history: a finished request or TCP session, in bounded memory.
+//! Stores one entry of the request history: a finished request or TCP session, in bounded memory.
 
 use crate::config::ServerIndex;
 use crate::transaction::{Decided, Endpoint, ProxyStream, RULES_MAX, TRIES_MAX};
@@ -12,7 +12,7 @@ pub(super) const TEXT_MAX: usize = 448;
 /// Number of texts of an entry.
 pub(super) const FIELDS: usize = EntryText::Try as usize + TRIES_MAX;
 
-/// Identifies a text of an entry. A missing text is empty.
+/// Identifies one of the texts of an entry. A missing text is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EntryText {
     Frontend,
@@ -24,9 +24,9 @@ pub enum EntryText {
     /// The path as it was received, without its query.
     Path,
     UniqueId,
-    /// Name of the server that persistence selected.
+    /// Server that persistence selected.
     Owner,
-    /// Names of the servers of the failed attempts.
+    /// Servers of the failed attempts.
     Try,
 }
 
@@ -45,7 +45,7 @@ impl EntryText {
 /// A position in a configuration file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RuleLocation {
-    /// Index of the file's name in the ring.
+    /// Index of the file among the names that the thread's history knows.
     pub(super) file: u8,
     /// Line from 1; 0 if unknown.
     pub(super) line: u32,
@@ -60,7 +60,7 @@ impl RuleLocation {
     };
 }
 
-/// Durations as logs show them, milliseconds; None: not reached.
+/// Durations as logs print them, milliseconds; None for a step that was not reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Spans {
     /// `%TR`
@@ -80,7 +80,7 @@ pub struct Spans {
 pub enum BackendBy {
     #[default]
     None,
-    /// The proxy is a `listen` section and its own backend.
+    /// The proxy is a `listen` section, so that it is the backend, too.
     Own,
     Default(RuleLocation),
     Rule(RuleLocation),
@@ -108,9 +108,9 @@ pub struct Effort {
     pub retries: u32,
     /// The stream was sent to another server than the first one.
     pub redispatched: bool,
-    /// Requests ahead of it in the queue of the server.
+    /// Number of requests that were ahead in the queue of the server.
     pub server_queue: u32,
-    /// Requests ahead of it in the queue of the backend.
+    /// Number of requests that were ahead in the queue of the backend.
     pub backend_queue: u32,
 }
 
@@ -147,7 +147,7 @@ pub struct Entry {
     pub(super) text: Text,
     /// Rules, choices and failed attempts; None if there are none.
     pub decided: Option<Box<Decided>>,
-    /// Indices of the file names of the rules in the ring.
+    /// Indices of the file names of the rules, among the names that the thread's history knows.
     pub(super) files: [u8; RULES_MAX],
 }
 
@@ -213,8 +213,8 @@ impl Texts<'_> {
         let room = (self.begin + TEXT_MAX).saturating_sub(self.bytes.len());
         let kept = text.len().min(field.bytes_max()).min(room);
         let (text, mark) = match field {
-            // Only texts for display get a mark that they are cut. Others are compared by filters
-            // and stay unchanged.
+            // Only texts for display get a mark that they were cut. Texts that filters compare get
+            // none.
             EntryText::Path | EntryText::Host if text.len() > kept => cut(text, kept),
             _ => (text.get(..kept).unwrap_or_default(), ""),
         };
@@ -232,7 +232,7 @@ fn cut(text: &[u8], kept: usize) -> (&[u8], &'static str) {
     let Some(mut end) = kept.checked_sub(MARK.len()) else {
         return (text.get(..kept).unwrap_or_default(), "");
     };
-    // Never cuts within a UTF-8 character.
+    // A cut never falls within a UTF-8 character.
     while end > 0 && text.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
         end -= 1;
     }
@@ -249,8 +249,8 @@ fn unix_ms(at: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns the path of a request target without its query. The query, a fragment, and the user and
-/// password of an absolute URI may be secret.
+/// Returns the path of a request target without its query. The query, the fragment, and the user
+/// and password of an absolute URI may be secret, and are never recorded.
 pub(super) fn path(target: &[u8]) -> &[u8] {
     let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
     let target = target.get(..end.unwrap_or(target.len())).unwrap_or(target);
@@ -263,7 +263,7 @@ pub(super) fn path(target: &[u8]) -> &[u8] {
             let begin = rest.iter().position(|byte| *byte == b'/');
             begin.and_then(|at| rest.get(at..)).unwrap_or(b"/")
         }
-        // `*`, or the host and port of CONNECT, without user and password.
+        // The target is `*`, or the host and port of CONNECT, without user and password.
         None => match target.iter().rposition(|byte| *byte == b'@') {
             Some(at) => target.get(at + 1..).unwrap_or_default(),
             None => target,
@@ -272,7 +272,7 @@ pub(super) fn path(target: &[u8]) -> &[u8] {
 }
 
 impl RequestRecord {
-    /// Collects the data of a finished stream. `file` returns the index of a file's name.
+    /// Collects the data of a finished stream. `file` returns the index of a file name.
     pub(super) fn of(
         stream: &ProxyStream,
         number: u64,
@@ -408,7 +408,7 @@ impl Entry {
         self.text.get(field as usize)
     }
 
-    /// Returns whether the entry has this text, or the beginning of it if it was cut.
+    /// Returns whether an entry has this text; of a long text, the entry has only the beginning.
     pub fn is_text(&self, field: EntryText, wanted: &[u8]) -> bool {
         let kept = self.text(field);
         let is_cut = kept.len() == field.bytes_max() || self.text.bytes.len() == TEXT_MAX;

@@ -1,4 +1,5 @@
-//! Filters of the request history: the arguments of `show requests`.
+//! Parses and applies the arguments of `show requests`, which select entries of the request
+//! history.
 
 use super::{Entry, EntryText};
 use std::fmt;
@@ -70,7 +71,7 @@ type Bytes = Box<[u8]>;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HistoryFilter {
-    /// Only entries after these numbers, one for each thread.
+    /// Only entries with higher numbers than these, one number for each thread.
     since: Vec<u64>,
     host: Option<Bytes>,
     path: Option<Bytes>,
@@ -78,7 +79,7 @@ pub struct HistoryFilter {
     client: Option<Client>,
     server: Option<(Bytes, Option<Bytes>)>,
     frontend: Option<Bytes>,
-    /// Only failed requests (true), or only others (false).
+    /// True: only failed requests. False: only requests that did not fail.
     failed: Option<bool>,
     pub max: usize,
     pub json: bool,
@@ -186,7 +187,7 @@ impl HistoryFilter {
         Ok(())
     }
 
-    /// Returns the number up to which the caller already has the entries of a thread.
+    /// Returns the number of the last entry of a thread that the caller already has.
     pub fn since(&self, thread: usize) -> u64 {
         self.since.get(thread).copied().unwrap_or_default()
     }
@@ -235,7 +236,7 @@ fn is_host(host: &[u8], wanted: &[u8]) -> bool {
     host.eq_ignore_ascii_case(wanted) || without_port.eq_ignore_ascii_case(wanted)
 }
 
-/// Returns a word for use in a message: shortened, without control characters.
+/// Shortens a word for a message, and removes control characters.
 fn shown(word: &str) -> String {
     let kept = word.chars().take(64);
     kept.map(|c| if c.is_control() { '?' } else { c }).collect()

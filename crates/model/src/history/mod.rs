@@ -1,11 +1,12 @@
-//! The history of requests. Each thread keeps its last finished requests and TCP sessions with the
-//! decisions on each, as many as `request-history` configures. Without that line a thread keeps a
-//! few, within a time budget. Operators query them by the runtime API (`show request`,
-//! `show requests`), which reads one thread after the other, a part of the entries at a time.
+//! Keeps the history of requests. Each thread keeps its last finished requests and TCP sessions
+//! with the decisions on each, as many as `request-history` configures. Without that line a
+//! thread keeps a few, within a time budget. Operators query them by the runtime API
+//! (`show request`, `show requests`), which reads the threads one after the other, some entries
+//! at a time.
 //!
-//! A request is recorded without a lock: small numbers and bounded texts are appended to the memory
-//! that the thread wrote last. Access to memory that was unused for long would cost more than the
-//! copying. Query strings are never recorded.
+//! A request is recorded without a lock: small numbers and bounded texts are appended to the
+//! memory that the thread wrote last. Access to memory that was unused for long would cost more
+//! than the copying. Query strings are never recorded.
 
 mod asked;
 mod budget;
@@ -50,7 +51,7 @@ pub fn ended(stream: &ProxyStream) {
 pub struct HistoryEntry {
     pub entry: Entry,
     files: Arc<[Arc<str>]>,
-    /// Texts of the rule lines; None if the configuration version was dropped.
+    /// Texts of the rule lines; None if the thread no longer knows that configuration.
     texts: Option<Arc<RuleTexts>>,
 }
 
@@ -60,41 +61,43 @@ impl HistoryEntry {
         (place.line > 0).then_some((name, place.line))
     }
 
-    /// Returns the text of the line in the configuration that served the request, with secrets
-    /// masked. Returns None if the text is no longer known.
+    /// Returns the configuration line of a rule, as it was when the request was served, with
+    /// secrets masked. Returns None if the text is no longer known.
     pub fn line_text(&self, place: RuleLocation) -> Option<String> {
         let (file, line) = self.place(place)?;
         self.texts.as_ref()?.get(file, line)
     }
 }
 
-/// Part of the entries of this thread's ring.
+/// Some of the entries of this thread's history.
 #[derive(Clone, Debug)]
 pub struct HistoryPage {
-    /// Entries, newest first, each with the rating of its match.
+    /// Entries, newest first, each with a rating of how well it matches.
     pub entries: Vec<(u32, HistoryEntry)>,
-    /// Upper bound of the numbers in the next part; None if this is the last.
+    /// The next page has entries with lower numbers than this; None if this is the last page.
     pub before: Option<u64>,
     /// Number of entries ever recorded.
     pub written: u64,
     pub kept: u64,
-    /// Number of requested entries that are no longer kept.
+    /// Number of requested entries that were already overwritten.
     pub missed: u64,
-    /// End of the oldest kept entry, milliseconds since 1970.
+    /// End time of the oldest entry in memory, milliseconds since 1970.
     pub oldest_ms: Option<u64>,
 }
 
-/// Range of a thread's entries to examine.
+/// Which of a thread's entries to examine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HistoryRange {
-    /// Only entries after this number; all if fewer were ever recorded.
+    /// Only entries with a higher number than this. If the thread has recorded fewer entries, the
+    /// number is from an earlier process, and all entries are examined.
     pub since: u64,
-    /// Only entries older than this one; None starts with the newest.
+    /// Only entries with a lower number than this; None starts with the newest.
     pub before: Option<u64>,
     pub max: usize,
 }
 
-/// Returns the entries of this thread in a range for which `fits` returns a rating.
+/// Returns the entries of this thread in a range that match: those for which `fits` returns a
+/// rating.
 pub fn find_entries(look: HistoryRange, fits: impl Fn(&Entry) -> Option<u32>) -> HistoryPage {
     RING.with_borrow(|ring| ring.find_entries(look, fits))
 }

@@ -1,4 +1,5 @@
-//! Memory of a thread's history: groups of entries. The oldest group is reused as the newest.
+//! Stores the request history of a thread in groups of entries. When memory is full, the oldest
+//! group is reused for the newest entries.
 
 use super::entry::{self, Entry, FIELDS, RequestRecord, RuleLocation};
 use super::{HistoryEntry, HistoryPage, HistoryRange};
@@ -7,19 +8,19 @@ use crate::transaction::{Others, ProxyStream, RULES_MAX, RuleMet, Try};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Maximum number of file names of a ring; further files are unknown.
+/// Maximum number of file names that a thread's history knows; further files are unknown.
 const FILES_MAX: usize = 255;
-/// Number of configuration versions whose rule texts are kept. For older ones, only the line
-/// numbers are known.
+/// Number of configurations whose rule texts are kept. For rules of older configurations, only the
+/// line numbers are known.
 const VERSIONS_MAX: usize = 8;
 /// Number of entries of a group.
 const GROUP: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Ring {
-    /// Oldest first; all but the last have [`GROUP`] entries.
+    /// Groups of entries, oldest first; all but the last are full ([`GROUP`]).
     groups: VecDeque<Group>,
-    /// Configured number of entries; up to one more group may exist.
+    /// Configured number of entries; one more group than that may be in memory.
     limit: usize,
     /// Number of entries ever recorded.
     pub(super) written: u64,
@@ -27,7 +28,7 @@ pub(super) struct Ring {
     texts: VecDeque<(u64, Arc<RuleTexts>)>,
 }
 
-/// Entries in sequence, with each list in its own memory, so that a new entry touches little
+/// Consecutive entries. Each kind of data is in one list, so that a new entry touches little
 /// memory.
 #[derive(Default, Debug)]
 struct Group {
@@ -37,7 +38,7 @@ struct Group {
     tries: Vec<Try>,
 }
 
-/// An entry, with the end of its parts in the lists of its group.
+/// An entry, with the end of its data in each list of the group.
 #[derive(Debug)]
 struct Row {
     facts: RequestRecord,
@@ -51,12 +52,14 @@ struct Row {
 #[derive(Debug)]
 pub(super) struct RuleFileNames {
     names: Vec<Arc<str>>,
-    /// Cache of the last lookup: version of the configuration, index in it, and index in `names`.
+    /// The last lookup: number of the configuration, index of the file in it, and index in
+    /// `names`.
     last: Option<(u64, u32, u8)>,
 }
 
 impl RuleFileNames {
-    /// Returns the index of a file's name; [`RuleLocation::NO_FILE`] if there is no room.
+    /// Returns the index of a file name; [`RuleLocation::NO_FILE`] if there is no room for another
+    /// name.
     pub(super) fn place(&mut self, config: &Config, file: u32) -> u8 {
         if let Some((version, number, place)) = self.last
             && (version, number) == (config.version, file)
@@ -92,8 +95,8 @@ impl Group {
         self.tries.clear();
     }
 
-    /// Frees memory that the entries do not use. The lists grow by doubling, and an idle thread
-    /// keeps its groups.
+    /// Frees memory that the entries of a group do not use: lists grow by doubling, and an idle
+    /// thread keeps its groups.
     fn shrink(&mut self) {
         self.text.shrink_to_fit();
         self.rules.shrink_to_fit();
@@ -168,7 +171,7 @@ impl Ring {
         }
     }
 
-    /// Records a stream. At most `limit` entries are kept; 0 frees all.
+    /// Records a stream. At most `limit` entries stay in memory; 0 frees all.
     pub(super) fn keep(&mut self, stream: &ProxyStream, limit: usize) {
         if limit != self.limit {
             self.limit_to(limit);
@@ -186,7 +189,7 @@ impl Ring {
         if let Some(group) = self.groups.back_mut() {
             self.written += 1;
             let version = stream.config.version;
-            // Streams of different versions end in mixed order.
+            // Streams under different configurations end in any order.
             if !self.texts.iter().rev().any(|(known, _)| *known == version) {
                 let texts = Arc::clone(&stream.config.rule_texts);
                 self.texts.push_back((version, texts));
@@ -214,7 +217,7 @@ impl Ring {
         self.groups.iter().map(group).sum()
     }
 
-    /// Adds an empty group: the oldest one is reused if the others have enough entries.
+    /// Adds an empty group. The oldest group is reused for that if the others have enough entries.
     fn next_group(&mut self) {
         if let Some(full) = self.groups.back_mut() {
             full.shrink();
@@ -258,7 +261,7 @@ impl Ring {
         fits: impl Fn(&Entry) -> Option<u32>,
     ) -> HistoryPage {
         let files: Arc<[Arc<str>]> = self.files.names.as_slice().into();
-        // A larger number comes from an earlier process.
+        // A number beyond the last entry comes from an earlier process.
         let since = if look.since <= self.written {
             look.since
         } else {

@@ -1,5 +1,5 @@
-//! Tests of the ring, of filters, and of the search for a request by a log line. They use no thread
-//! of the data plane.
+//! Tests the memory of the request history, its filters, and the search for a request by a log
+//! line. They use no thread that serves clients.
 
 use super::*;
 use crate::config::{Config, ServerIndex};
@@ -47,11 +47,11 @@ fn the_newest_are_kept_and_told_first_part_by_part() {
     let first = look(&ring, 0, None, 3);
     assert_eq!((numbers(&first), first.before), (vec![10, 9, 8], Some(8)));
     assert_eq!(numbers(&look(&ring, 0, first.before, 3)), [7]);
-    // Entries that were seen are not returned again; lost ones are counted.
+    // Entries that the caller has seen are not returned again; overwritten ones are counted.
     assert_eq!(numbers(&look(&ring, 8, None, 100)), [10, 9]);
     let late = look(&ring, 3, None, 100);
     assert_eq!((numbers(&late).len(), late.missed), (4, 3));
-    // A number from another process: all entries are new.
+    // The caller's number is from an earlier process: all entries are new.
     assert_eq!(numbers(&look(&ring, 11, None, 100)).len(), 4);
 }
 
@@ -60,7 +60,6 @@ fn another_limit_keeps_the_newest_and_none_frees_all() {
     let (mut ring, stream) = (Ring::new(), request(GET));
     (0..6).for_each(|_| kept(&mut ring, &stream, 4));
     kept(&mut ring, &stream, 8);
-    // Older entries may still be there.
     let all = numbers(&look(&ring, 0, None, 100));
     assert_eq!(all[..5], [7, 6, 5, 4, 3]);
     kept(&mut ring, &stream, 2);
@@ -86,7 +85,7 @@ fn memory_is_bounded_and_used_again() {
         "{}",
         ring.memory_bytes()
     );
-    // All entries are there, in each of the groups.
+    // All entries are returned, from every group.
     let all = numbers(&look(&ring, 0, None, 2000));
     assert_eq!((all.len(), all[0], all[999]), (1000, 23_000, 22_001));
 }
@@ -241,9 +240,10 @@ fn a_request_is_found_by_a_word_or_a_line_of_a_log() {
         let fits = HistorySearch::read(&text).fits(&known("AB12-0007"));
         assert_eq!(fits.is_some(), is_found, "{text:.100}");
     }
-    // Without an id, no text matches the empty one.
+    // A search text without an id does not match an entry whose id is empty.
     assert_eq!(HistorySearch::read("x").fits(&known("")), None);
-    // Of two requests at the same time, the one that the line describes has the better rating.
+    // Of two requests at the same time, the one that the log line describes gets the better
+    // rating.
     let line = HistorySearch::read(&http(client, &millis));
     let another = entry({
         let mut stream = request(b"GET /other HTTP/1.1\r\n\r\n");
@@ -400,7 +400,7 @@ fn a_rule_has_the_text_of_its_own_version_until_that_is_forgotten() {
         });
         stream
     };
-    // Streams of two versions end in mixed order.
+    // Streams under two configurations end in any order.
     for version in [1, 2, 1, 2] {
         kept(&mut ring, &with(version), 100);
     }
@@ -420,7 +420,8 @@ fn a_rule_has_the_text_of_its_own_version_until_that_is_forgotten() {
     let all = texts(&ring);
     assert_eq!((&all[0], &all[7]), (&of(10), &of(3)));
     assert_eq!(all[8..], [None, None, None, None]);
-    // A late stream of a dropped version adds its texts again, within the maximum number.
+    // A late stream of a configuration whose texts were dropped adds them again, within the
+    // maximum number.
     kept(&mut ring, &with(1), 100);
     assert_eq!(texts(&ring)[0], of(1));
 }

@@ -1,10 +1,9 @@
-//! Every keyword that HAProxy has or had (`known.txt`): the manual's of 2.6 to 3.4, and those
-//! of 1.x and 2.x that were removed. The rest of the program uses this list to recognize
-//! unsupported keywords, so that their use is a specific error, and they are neither ignored nor
-//! "unknown".
+//! Lists every keyword that HAProxy has or had (`known.txt`): the manual's of 2.6 to 3.4, and
+//! those of 1.x and 2.x that were removed. By this list an unsupported keyword is recognized, so
+//! that its use is a specific error, and it is neither ignored nor "unknown".
 //!
-//! A supported keyword has a row in a keyword table, which takes precedence over its entry here, so
-//! entries need not be removed. This module contains no information about arguments.
+//! A supported keyword has a row in a keyword table, which takes precedence over its entry here,
+//! so entries need not be removed. This module contains no information about arguments.
 
 mod instead;
 mod sections;
@@ -15,8 +14,8 @@ use std::sync::LazyLock;
 pub use instead::instead;
 pub use sections::SECTIONS;
 
-/// Returns all groups. They are parsed at the first call, because a file without unsupported
-/// keywords does not need them.
+/// Returns all unsupported keywords, in groups. They are parsed at the first call, because a file
+/// without such a keyword does not need them.
 pub fn all() -> &'static [UnsupportedKeywords] {
     &KNOWN
 }
@@ -26,12 +25,13 @@ pub fn names(kind: &str) -> impl Iterator<Item = &'static str> {
     groups.flat_map(|group| group.names.iter().copied())
 }
 
-/// All groups. Within a kind, a name is in one group only, which lists all its sections: a table
-/// keeps one group for a name.
+/// All groups of unsupported keywords. A name is in one group only, and that group lists all
+/// sections of the name.
 static KNOWN: LazyLock<Vec<UnsupportedKeywords>> =
     LazyLock::new(|| parse(include_str!("known.txt")));
 
-/// Parses groups: a line with a kind, a colon and places, then indented lines with names.
+/// Parses groups of keywords: a line with a kind, a colon and sections, then indented lines with
+/// names.
 fn parse(text: &'static str) -> Vec<UnsupportedKeywords> {
     let mut groups: Vec<UnsupportedKeywords> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {

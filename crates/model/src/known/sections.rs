@@ -1,4 +1,4 @@
-//! Sections of a configuration file.
+//! Lists the sections of a configuration file.
 
 /// Names and descriptions of the sections.
 pub static SECTIONS: &[(&str, &str)] = &[

@@ -1,4 +1,4 @@
-//! A heap of small integers by key, with changeable keys.
+//! Implements a heap of small integers, ordered by keys that can change.
 
 /// A key, and a serial number that orders equal keys.
 pub(crate) type Key = (u64, u64);
@@ -27,12 +27,12 @@ impl Heap {
         self.order.first().map(|member| *member as usize)
     }
 
-    /// Returns the last key of a member, even if it is absent.
+    /// Returns the last key of a member, even of one that is not in the heap now.
     pub(crate) fn key(&self, member: usize) -> Key {
         self.keys[member]
     }
 
-    /// Returns the last keys of all members, including absent ones.
+    /// Returns the last keys of all members, also of those that are not in the heap now.
     pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
     }
@@ -65,7 +65,8 @@ impl Heap {
         }
     }
 
-    /// Lowers the keys of all members, including absent ones.
+    /// Lowers the keys of all members by the same amount, also of those that are not in the heap
+    /// now.
     pub(crate) fn rebase(&mut self, by: u64) {
         for key in &mut self.keys {
             key.0 = key.0.saturating_sub(by);

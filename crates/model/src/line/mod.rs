@@ -1,5 +1,5 @@
-//! Balancing state of the servers of a backend, owned by the configuration. `crate::balance`
-//! chooses by it.
+//! Holds the state of a backend's load-balancing algorithm. Each configuration has its own;
+//! `crate::balance` chooses servers with it.
 
 pub(crate) mod heap;
 pub(crate) mod ring;
@@ -11,8 +11,9 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Balancing state of the servers of a backend. Each configuration has its own, so that streams of
-/// two configurations do not disturb each other. Changes of a server are reported to all of them.
+/// State of a backend's load-balancing algorithm. Each configuration has its own, so that streams
+/// under two configurations do not disturb each other. Changes of a server are reported to all of
+/// them.
 #[derive(Debug, Default)]
 pub struct BalanceState {
     pub(crate) inner: Mutex<AlgorithmState>,
@@ -21,7 +22,7 @@ pub struct BalanceState {
     pub(crate) places: OnceLock<HashMap<u32, u32>>,
 }
 
-/// Returns an empty state: while a configuration is built, its proxies are copied.
+/// Returns an empty state: proxies are copied only while a configuration is built.
 impl Clone for BalanceState {
     fn clone(&self) -> Self {
         BalanceState::default()
@@ -34,11 +35,11 @@ impl BalanceState {
     }
 }
 
-/// Active servers or backups, with their heap.
+/// The active servers or the backups, in a heap.
 #[derive(Debug, Default)]
 pub(crate) struct BalanceGroup {
     pub(crate) heap: Heap,
-    /// Round robin: current position. Least connections: the last serial number.
+    /// In round robin: the current position. In least connections: the last serial number.
     pub(crate) clock: u64,
     pub(crate) usable: u32,
 }
@@ -51,7 +52,7 @@ pub(crate) struct ServerProperties {
     pub(crate) backup: bool,
 }
 
-/// Positions of the servers of a configuration, from which the next one continues.
+/// Positions of the servers under one configuration, from which the next configuration continues.
 #[derive(Debug, Default)]
 pub(crate) struct Positions {
     pub(crate) algorithm: Balance,
@@ -66,7 +67,7 @@ pub(crate) struct Positions {
 /// State of an algorithm for the servers of one configuration.
 #[derive(Debug, Default)]
 pub(crate) struct AlgorithmState {
-    /// Memory address and number of the servers, to detect another configuration.
+    /// Memory address and number of the servers, by which another configuration is detected.
     pub(crate) layout: (usize, usize),
     pub(crate) algorithm: Balance,
     pub(crate) uids: Vec<u32>,
@@ -81,10 +82,11 @@ pub(crate) struct AlgorithmState {
     /// `hash-type consistent`: used in place of the table.
     pub(crate) ring: Option<Ring>,
     pub(crate) seeds: Vec<Seed>,
-    /// Sum of the configured weights of the preceding servers of the same kind.
+    /// For each server, the sum of the configured weights of the servers before it: active servers
+    /// and backups separately.
     pub(crate) weights_before: Vec<u32>,
     pub(crate) cursor: usize,
     pub(crate) seed: u64,
-    /// Servers that one choice skipped.
+    /// Servers that the current choice skipped.
     pub(crate) passed: Vec<usize>,
 }

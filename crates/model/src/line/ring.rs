@@ -1,7 +1,7 @@
-//! Hash ring of `hash-type consistent`: a key belongs to the nearest point. The points of a server
-//! depend on that server alone, so only its own keys move when it is added or removed. Points and
-//! distances equal HAProxy's, so that a key keeps its server when Evenkeel replaces HAProxy or runs
-//! in parallel.
+//! Implements the hash ring of `hash-type consistent`: a key belongs to the nearest point on the
+//! ring. The points of a server depend on that server alone, so only its own keys move when it is
+//! added or removed. Points and distances equal HAProxy's, so that a key keeps its server when
+//! Evenkeel replaces HAProxy or runs in parallel.
 
 use crate::sample::hash::avalanche;
 use std::net::IpAddr;

@@ -1,6 +1,6 @@
-//! Logs: one line for each stream or connection, and notices about servers. The stream's thread
-//! formats its lines; a separate thread delivers them ([`sink`]). A slow target therefore never
-//! delays traffic, and the lines that it cannot accept are counted.
+//! Writes the logs: one line for each stream or connection, and notices about servers. The
+//! stream's thread formats the line; a separate thread delivers it ([`sink`]). A slow log target
+//! therefore never delays traffic, and the lines that it cannot accept are counted.
 
 pub mod ring;
 pub mod servers;

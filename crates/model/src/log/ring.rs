@@ -1,7 +1,7 @@
-//! Rings: the newest log lines, in memory, for operators (`show events`) and for servers that
-//! receive them over TCP. Each server has its own thread, started with the first line, so a slow
-//! server delays nobody. A line that the ring discards before the server received it is counted as
-//! lost.
+//! Keeps the newest log lines of each `ring` section in memory, for operators (`show events`) and
+//! for servers that receive them over TCP. Each server has its own thread, started with the first
+//! line, so a slow server delays nobody. A line that is discarded before the server received it
+//! is counted as lost.
 
 use crate::config::{Ring as Settings, RingServer};
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! Choice of the server that receives a line, in backends with `mode log`.
+//! Chooses the server that receives a log line if the log target is a backend with `mode log`.
 
 use super::sink;
 use crate::balance::{self, Choice, Request, Take, of_message};

@@ -1,4 +1,4 @@
-//! Format of a line for its target (manual, `log … format`; RFC 3164, RFC 5424).
+//! Formats a log line for its target (`log … format`; RFC 3164, RFC 5424).
 
 use super::LogHeader;
 use super::time::{append_syslog_date, iso_date};

@@ -1,5 +1,5 @@
-//! Dates in logs. Each thread caches the date of the current second, since thousands of lines share
-//! it.
+//! Formats dates in logs. Each thread caches the date of the current second, since thousands of
+//! lines share it.
 
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};

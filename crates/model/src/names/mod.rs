@@ -1,6 +1,5 @@
-//! Host and service names that are resolved at run time, without I/O: [`plan`]
-//! schedules the queries, [`resolution`] evaluates the responses. A driver sends the
-//! queries.
+//! Resolves host and service names at run time, without IO: [`plan`] schedules the DNS queries,
+//! [`resolution`] evaluates the responses. The caller (`proxy::resolvers`) sends the queries.
 
 pub mod plan;
 pub mod resolution;

@@ -1,5 +1,5 @@
-//! Schedule of the names that are resolved for the newest configuration, with the servers that use
-//! them and the rules that wait for them. A pure state machine.
+//! Schedules the resolution of the names that the newest configuration uses, with the servers
+//! that use each name and the rules that wait for it. A state machine without socket or clock.
 
 use super::resolution::{NameserverQuery, QueryOutcome, RecordKind, Resolution, ResolutionStatus};
 use crate::config::{Config, ProxyIndex, Resolvers, Server, ServerIndex};

@@ -1,11 +1,11 @@
-//! Resolution of one name: the time of the next query, its type, and the records known so far. A
-//! pure state machine without socket or clock: the caller passes responses and the time, and gets
-//! the queries to send.
+//! Resolves one name: decides the time of the next query and its type, and keeps the records
+//! known so far. A state machine without socket or clock: the caller passes responses and the
+//! time, and gets the queries to send.
 //!
-//! All nameservers of the section are queried at once, and the first valid response ends the round.
-//! If all of them respond with an error, the other IP version is queried. If some do not respond,
-//! the query is repeated as often as the section allows. `hold` determines the effect of an error:
-//! within that time after the last valid response, the error changes nothing.
+//! All nameservers of the section are queried at once, and the first valid response ends the
+//! round. If all of them respond with an error, the other IP version is queried. If some do not
+//! respond, the query is repeated as often as the section allows. `hold` determines the effect of
+//! an error: within that time after the last valid response, the error changes nothing.
 
 use crate::config::{AddressFamily, Resolvers};
 use protocol::dns::{
@@ -53,7 +53,7 @@ pub enum ResolutionStatus {
     NoSuchName,
     Refused,
     Timeout,
-    /// Another error, or a name without records.
+    /// An error for which there is no other variant, or a name without records.
     Other,
 }
 

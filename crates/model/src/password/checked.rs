@@ -1,4 +1,4 @@
-//! Results of the verification of a stream's credentials.
+//! Stores the results of verified passwords at a stream.
 
 use super::Hash;
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,6 @@
-//! Traditional crypt(3): 25 rounds of DES over zeros, with the password as key and a 12-bit salt
-//! that swaps halves of the expansion. Each bit is stored in a byte, in the order of the standard.
-//! This is slow and easy to verify, and only runs outside the data plane.
+//! Implements the traditional crypt(3): 25 rounds of DES over zeros, with the password as key and
+//! a 12-bit salt that swaps halves of the expansion. Each bit is stored in a byte, in the order
+//! of the standard. This is slow, easy to review, and never runs on a thread that serves clients.
 
 use super::md5::ALPHABET;
 

@@ -1,5 +1,5 @@
-//! Password hashes in the format of crypt(3): the supported kinds, and their verification. All of
-//! them are slow by design, so no serving thread may call this.
+//! Verifies a password against a hash in the format of crypt(3). All supported kinds are slow by
+//! design, so no thread that serves clients may call this.
 
 use super::{des, md5};
 use configuration::outside::Secret;

@@ -1,5 +1,5 @@
-//! crypt(3) with MD5 (`$1$`): a thousand rounds over password, salt and the previous round's
-//! result.
+//! Implements crypt(3) with MD5 (`$1$`): a thousand rounds over password, salt and the previous
+//! round's result.
 
 use md5::{Digest, Md5};
 

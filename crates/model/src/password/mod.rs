@@ -1,4 +1,5 @@
-//! Password hashes, and the verification results of a stream. `crate::users` verifies.
+//! Implements password hashes, and stores the verification results of a stream. `crate::users`
+//! decides when to verify.
 
 mod checked;
 mod des;

@@ -1,4 +1,4 @@
-//! Tests of queues in which streams of several configurations wait.
+//! Tests queues in which streams under several configurations wait.
 
 use super::testing::{following, tree};
 use super::tests::{assign, limited, slot, stream, ticket, wait};

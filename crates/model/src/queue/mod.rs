@@ -1,10 +1,10 @@
-//! Queues and slots. A slot is the right to one session of a server: `maxconn` of the
-//! server is the number of its slots. A stream without a slot waits, for one server
-//! (selected by persistence or a hash) or for any of the backend. Both queues are
+//! Assigns streams to servers within `maxconn`. A slot is the right to one session of a server;
+//! `maxconn` of the server is the number of its slots. A stream without a slot waits in a queue,
+//! for one server (selected by persistence or a hash) or for any of the backend. Both queues are
 //! first come, first served, unless rules set priorities.
 //!
-//! A released slot goes directly to the stream that waits longest, so no later stream
-//! overtakes it. Nothing here waits while it holds a lock; the caller has the timeouts.
+//! A released slot goes directly to the stream that waits longest, so no later stream overtakes
+//! it. Nothing here waits while it holds a lock; the caller has the timeouts.
 //!
 //! A server that a reload removed takes no new streams. The exception is a stream of an older
 //! configuration in which no other server is usable, because a reload must not make its request
@@ -12,7 +12,7 @@
 //!
 //! No wake-up is lost: a new stream adds itself to the list, then checks for a slot once more; a
 //! releasing stream decrements the count, then checks for waiters. All four operations are
-//! sequentially consistent, so one of the two sees the other.
+//! sequentially consistent, so one of the two streams sees the change of the other.
 
 #[cfg(test)]
 mod across;

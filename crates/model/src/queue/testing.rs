@@ -1,4 +1,5 @@
-//! Configurations with one backend, for tests of balancing and of the transfer of states.
+//! Builds configurations with one backend, for tests of load balancing and of the transfer of
+//! states.
 
 use crate::config::{Balance, Config, Proxy, ProxyKind, Server, ServerAddress, ServerOptions};
 use crate::control::install;

@@ -1,4 +1,4 @@
-//! Tests of queues, with and without threads.
+//! Tests the queues of servers and backends, with and without threads.
 
 use super::{
     Admission, Asker, Assignment, Granted, Ordering, QueueRefusal, ServerPreference, ServerSlot,

@@ -1,4 +1,4 @@
-//! A stream that waits in a queue, and the transfer of a slot to it from another thread.
+//! Lets a stream wait in a queue, and transfers a slot to it from another thread.
 
 use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::state::queue::{Granted, Hand, QueuePosition, ServerSlot, Waiter};

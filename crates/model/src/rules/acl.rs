@@ -1,6 +1,6 @@
-//! ACLs: the named tests of a section, and those that HAProxy predefines. Several lines with one
-//! name are alternatives. Conditions refer to an ACL, so lines after a rule extend it, too; the end
-//! of the section makes the ACL final.
+//! Compiles ACLs: the named tests of a section, and those that HAProxy predefines. Several lines
+//! with one name are alternatives. A condition refers to the ACL by name, so a later line of the
+//! same name extends it; the end of the section makes the ACL final.
 
 use super::codes;
 use super::condition::TestResult;

@@ -1,5 +1,5 @@
-//! Arguments of fetches and converters. Parses a list in parentheses with its quotes and escapes,
-//! and converts each argument to the kind that the keyword requires.
+//! Parses the arguments of sample fetches and converters: a list in parentheses with quotes and
+//! escapes. Converts each argument to the type that the keyword requires.
 
 use super::codes;
 pub use super::lookup::Lookup;

@@ -1,5 +1,5 @@
-//! Conditions: `if` or `unless`, then ACLs. Compiled to alternatives, each a list of tests that
-//! must all be true. Evaluation does not allocate.
+//! Compiles and evaluates conditions: `if` or `unless`, then ACLs. A condition is compiled to
+//! alternatives, each a list of tests that must all be true. Evaluation does not allocate.
 
 use super::codes;
 use super::usage::Usage;

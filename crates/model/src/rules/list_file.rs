@@ -1,5 +1,5 @@
-//! Files of patterns (`-f`) and of maps, read line by line when a configuration is loaded. The
-//! meaning of the lines is not interpreted here.
+//! Reads files of patterns (`-f`) and of maps line by line when a configuration is loaded,
+//! without interpreting the lines.
 
 use super::codes;
 use super::live::PatternPair;

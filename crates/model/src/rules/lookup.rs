@@ -1,5 +1,5 @@
-//! Proxies and servers that expressions name. They are looked up when the whole file is known,
-//! because they may be defined later.
+//! Looks up the proxies and servers that expressions name, when the whole file is read, because
+//! they may be defined later.
 
 use super::argument::ArgumentKind;
 use super::codes;

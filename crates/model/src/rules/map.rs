@@ -1,4 +1,4 @@
-//! Maps: files of keys and values in which converters look values up.
+//! Reads and compiles maps: files of keys and values in which converters look values up.
 
 use super::fetch::borrowed;
 use super::list_file::{Collected, ListFile};

@@ -1,5 +1,6 @@
-//! Row numbers of families, computed at compile time. A compiled expression stores numbers, because
-//! the functions in the rows take streams, and streams contain expressions.
+//! Finds the row number of a fetch or converter in its table, at compile time of the program. A
+//! compiled expression stores numbers, because the functions in the rows take streams, and
+//! streams contain expressions.
 
 use language::keyword::{Family, Keyword, Table};
 

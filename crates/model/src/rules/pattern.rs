@@ -1,4 +1,4 @@
-//! Flags and patterns after the expression of an ACL, and the compilation of texts to patterns that
+//! Parses the flags and patterns after the expression of an ACL, and compiles the patterns that
 //! values are compared with.
 
 use super::codes;

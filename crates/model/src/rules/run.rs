@@ -1,5 +1,5 @@
-//! Evaluation of rules in order, until one ends them. The driver of streams calls these functions
-//! and acts on the results; they touch no socket.
+//! Evaluates a list of rules in order, until one ends it. The code that serves streams calls
+//! these functions and acts on the results; they touch no socket.
 
 use super::action::{ActionResult, capture_headers, count_denied};
 use super::condition::TestResult;
@@ -215,7 +215,8 @@ pub fn tcp_connection(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
     connection(session, |proxy| &proxy.tcp_connection)
 }
 
-/// Evaluates the rules of `tcp-request session`, likewise.
+/// Evaluates the rules of `tcp-request session`. Also returns the settings that they change for
+/// the connection.
 pub fn tcp_session(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
     connection(session, |proxy| &proxy.tcp_session)
 }

@@ -1,5 +1,6 @@
-//! Lists and maps that several lines of a configuration name: compiled once and shared by all of
-//! them. Failures are not cached, so that each line reports its own error. No files are read here.
+//! Compiles each list or map that several lines of a configuration name only once, and shares it
+//! among these lines. Failures are not cached, so that each line reports its own error. No files
+//! are read here.
 
 use super::matching::{Method, Patterns};
 use crate::compiled::Map;

@@ -1,4 +1,4 @@
-//! Tests of complete expressions, ACLs and conditions. The expected values of expressions are those
+//! Tests complete expressions, ACLs and conditions. The expected values of expressions are those
 //! that HAProxy 2.6 printed.
 
 use super::{PREDEFINED, Usage};

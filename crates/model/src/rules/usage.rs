@@ -1,5 +1,6 @@
-//! Moments at which expressions run, and the data available then. For example, the response headers
-//! are not available to request rules. No fetch is known by name here.
+//! Defines the moments at which expressions are evaluated, and which data is available then. For
+//! example, the response headers are not available to request rules. No fetch is known by name
+//! here.
 
 use crate::setting::ProxyKind;
 

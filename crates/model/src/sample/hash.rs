@@ -1,4 +1,4 @@
-//! Hashes of 32 bits for load distribution. None of them is cryptographically secure.
+//! Implements hashes of 32 bits for load distribution. None of them is cryptographically secure.
 
 /// Mixes the bits of a hash so that each depends on all others. Uses the full avalanche of six
 /// shifts by Bob Jenkins, and a multiplication by a number near three quarters of the range.

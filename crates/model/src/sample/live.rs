@@ -1,11 +1,13 @@
-//! Lists of patterns and maps that operators change while traffic flows (`add map`, `del acl`…).
+//! Holds lists of patterns and maps that operators change while traffic flows (`add map`,
+//! `del acl`…).
 //!
 //! The content of a file stays compiled in the configuration. Until the first change, a request
 //! reads only that, after checking one flag. The first change builds an index of the whole list,
 //! which replaces the compiled content from then on; further changes update the index. Rules
 //! (`set-map`, `add-acl`) change lists on serving threads, so the index of their lists is built
-//! when the file is loaded. Changes are carried over to the next configuration ([`carry`]). Changes
-//! to patterns in the configuration itself are lost with it.
+//! when the file is loaded. Changes are carried over to the next configuration ([`carry`]).
+//! Changes to patterns that are written in the configuration itself, not in a file, are lost with
+//! the configuration.
 
 mod carry;
 mod entries;
@@ -661,7 +663,7 @@ impl ConfigLists {
         result
     }
 
-    /// Builds the indexes of all users of a list, and puts them into use.
+    /// Builds the index for each test and map that uses a list, and puts the indexes into use.
     fn rebuild_indexes(&self, at: usize) -> Result<(), ListError> {
         let users = self.users.iter().filter(|user| user.lists.contains(&at));
         let mut made = Vec::new();
@@ -685,7 +687,8 @@ impl ConfigLists {
             _ => SampleValue::text(text.as_bytes()),
         };
         let list = self.lists.get(at)?;
-        // Only the matching entry matters here, so values are not compiled.
+        // Only the number of the matching entry is needed, so the values of a map are not
+        // compiled.
         let how = How { gives: None, ..how };
         let index = Index::of(how, list.entries().map(|entry| (0, entry))).ok()?;
         let (_, number) = index.find(&value)?.0;
@@ -693,7 +696,7 @@ impl ConfigLists {
     }
 }
 
-/// Builds the index of the current lists of a user.
+/// Builds the index of the current entries of all lists that one test or map uses.
 fn index(lists: &[List], user: &Live) -> Result<Index, ListError> {
     let entries = user
         .lists

@@ -1,4 +1,4 @@
-//! Values of maps, and their types.
+//! Parses the values of maps by their type.
 
 use super::matching::Patterns;
 use super::regular::expand;
@@ -11,13 +11,14 @@ pub enum Gives {
     Text,
     Int,
     Address,
-    /// Key that matched, instead of its value.
+    /// The value is the key that matched.
     Key,
-    /// Text with the groups of the matching regular expression inserted.
+    /// The value is a template, into which the groups of the matching regular expression are
+    /// inserted.
     Template,
 }
 
-/// Fills in a value as a template, for the regular expression of a key.
+/// Inserts the groups of a key's regular expression into a template.
 pub(crate) fn filled(
     keys: &Patterns,
     at: usize,
@@ -44,7 +45,7 @@ impl Gives {
     }
 }
 
-/// Parses a value of a map, or the default of its converter.
+/// Parses a value in a map file, or the default value of its converter.
 pub fn parse(gives: Gives, text: &[u8]) -> Option<SampleValue<'static>> {
     match gives {
         Gives::Text | Gives::Key | Gives::Template => Some(SampleValue::Str(text.to_vec().into())),

@@ -1,5 +1,5 @@
-//! Patterns that a value is compared with, compiled for cheap comparison: few patterns form a list,
-//! many form a hash table or a trie. This module reads no files and knows no keywords.
+//! Compares a value with compiled patterns: few patterns form a list, many form a hash table or a
+//! trie. This module reads no files and knows no keywords.
 
 use super::network::Networks;
 use super::regular::Regular;
@@ -16,7 +16,7 @@ pub enum Method {
     Bool,
     Int,
     Ip,
-    /// The bytes are equal; patterns are hexadecimal.
+    /// The value equals the pattern, which is written in hexadecimal digits.
     Bin,
     Len,
     Str,
@@ -109,7 +109,7 @@ enum Set {
     BinMany(HashMap<Box<[u8]>, usize>),
 }
 
-/// End of the value that is compared.
+/// Side of a value that is compared with the patterns: its beginning or its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Edge {
     Beginning,
@@ -124,8 +124,9 @@ impl Edge {
         }
     }
 
-    /// Returns whether a new match replaces the old one, which decides the value of a map. The
-    /// longest beginning wins; of several ends, the first one wins.
+    /// Returns whether a new match takes precedence over the previous one, which decides the value
+    /// of a map. Among beginnings, the longest pattern wins; among ends, the first one in the
+    /// list.
     fn wins(self, new: (usize, usize), old: Option<(usize, usize)>) -> bool {
         old.is_none_or(|old| match self {
             Edge::Beginning => new.0 > old.0 || (new.0 == old.0 && new.1 < old.1),
@@ -134,7 +135,7 @@ impl Edge {
     }
 }
 
-/// Beginnings or ends by their bytes, and their distinct lengths.
+/// Table of patterns that are beginnings or ends, with the distinct lengths to look up.
 #[derive(Clone, Debug)]
 struct EdgeTable {
     places: HashMap<Box<[u8]>, usize>,
@@ -188,7 +189,7 @@ impl Patterns {
         }
     }
 
-    /// Creates patterns that match exactly one of the byte strings.
+    /// Creates patterns that match when the value equals one of these byte strings.
     pub fn binaries(list: Vec<Box<[u8]>>) -> Self {
         Patterns {
             ignore_case: false,
@@ -199,8 +200,8 @@ impl Patterns {
         }
     }
 
-    /// Creates patterns for the methods `str`, `beg`, `end`, `sub`, `dir` or `dom`. Other methods
-    /// have their own constructor; here they compare whole texts.
+    /// Creates patterns for the methods `str`, `beg`, `end`, `sub`, `dir` or `dom`. With any other
+    /// method, whole texts are compared.
     pub fn texts(method: Method, mut list: Vec<Box<[u8]>>, ignore_case: bool) -> Self {
         if ignore_case {
             list.iter_mut().for_each(|text| text.make_ascii_lowercase());
@@ -242,7 +243,7 @@ impl Patterns {
         Patterns { ignore_case, set }
     }
 
-    /// Returns the number of the pattern that a value matches.
+    /// Returns the number of the pattern that matches a value.
     pub fn find(&self, value: &SampleValue<'_>) -> Option<usize> {
         match &self.set {
             Set::Found => Some(0),
@@ -264,7 +265,7 @@ impl Patterns {
         }
     }
 
-    /// Returns the regular expression with a number, if the patterns are regular expressions.
+    /// If the patterns are regular expressions, returns the one with this number.
     pub fn regular(&self, at: usize) -> Option<&Regular> {
         match &self.set {
             Set::Reg(list) => list.get(at),
@@ -368,8 +369,8 @@ fn edge_of_few(edge: Edge, list: &[Box<[u8]>], text: &[u8], ignore_case: bool) -
     best.map(|(_, n)| n)
 }
 
-/// Returns whether a text contains a part with a delimiter or an end of the text on both sides.
-/// Delimiters around the pattern itself are ignored.
+/// Returns whether a text contains the pattern as a whole part, that is, with a delimiter or an
+/// end of the text on both sides. Delimiters around the pattern itself are ignored.
 fn holds_part(text: &[u8], pattern: &[u8], delimiters: &[u8]) -> bool {
     let is_delimiter = |b: &u8| delimiters.contains(b);
     let pattern = trimmed(pattern, delimiters);

@@ -1,5 +1,5 @@
-//! Samples: their values and types, and what they are compared with (networks, regular expressions,
-//! patterns, lists that operators change). This module does not know streams.
+//! Defines samples: values and their types, and what they are compared with (networks, regular
+//! expressions, patterns, lists that operators change). This module does not know streams.
 
 pub(crate) mod hash;
 pub mod live;

@@ -1,5 +1,5 @@
-//! Sets of networks that are searched for an address. Few networks are compared one by one, many
-//! form a trie; the longest prefix wins. This module resolves no names.
+//! Searches a set of networks for an address. Few networks are compared one by one, many form a
+//! trie; the longest prefix wins. This module resolves no names.
 
 use prefix_trie::PrefixMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Network: an address, and its significant bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MaskedNetwork {
-    /// IPv4: address and mask. A mask may have holes.
+    /// IPv4: address and mask, whose bits need not be consecutive.
     V4(u32, u32),
     /// IPv6: address and the length of the prefix.
     V6(u128, u8),
@@ -75,10 +75,10 @@ fn mask_v6(bits: u8) -> u128 {
 /// Maximum number of networks in a list; more networks form tries.
 const FEW: usize = 16;
 
-/// Set of networks, by their numbers.
+/// A set of networks, each with its number.
 #[derive(Clone, Debug)]
 pub struct Networks {
-    /// All networks if there are few; otherwise only those whose masks have holes.
+    /// All networks if there are few; otherwise only those whose mask bits are not consecutive.
     line: Vec<(MaskedNetwork, usize)>,
     tries: Option<Box<Tries>>,
 }

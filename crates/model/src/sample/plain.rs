@@ -1,4 +1,4 @@
-//! Compilation of patterns from texts alone, without reading files or resolving names.
+//! Compiles patterns from their texts alone, without reading files or resolving names.
 
 use super::matching::{Method, Patterns};
 use super::network::{MaskedNetwork, Networks};
@@ -14,7 +14,7 @@ pub struct Entry {
     pub(crate) end: u32,
 }
 
-/// Origin of a pattern: the configuration or a file, with the position for diagnostics.
+/// Where a pattern was read, for diagnostics: in the configuration or in a file.
 #[derive(Clone, Debug)]
 pub enum PatternOrigin {
     Word(Span),
@@ -98,7 +98,8 @@ pub(crate) fn wrong<T>(
     ))
 }
 
-/// Parses numbers and ranges. An operator applies until the next one.
+/// Parses numbers and ranges. An operator (`gt`, `le`) applies to all following numbers until the
+/// next operator.
 pub(crate) fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<i64>>, Wrong> {
     let mut ranges = Vec::with_capacity(list.len());
     let mut operator = "eq";
@@ -130,7 +131,7 @@ pub(crate) fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<
         ranges.push(match operator {
             "ge" => low..=i64::MAX,
             "le" => i64::MIN..=high,
-            // No number is above the highest or below the lowest one.
+            // No number is greater than the maximum or less than the minimum.
             "gt" => low
                 .checked_add(1)
                 .map_or(RangeInclusive::new(1, 0), |low| low..=i64::MAX),

@@ -1,12 +1,12 @@
-//! Parser of the cookie that an RDP client sends first.
+//! Parses the cookie in the first packet of an RDP client.
 
 /// Length of the TPKT and X.224 headers before the cookie, in bytes.
 const HEADERS: usize = 11;
 /// Packet type of a connection request.
 const CONNECTION_REQUEST: u8 = 0xe0;
 
-/// Finds the cookie. After TPKT (version 3, length) and X.224 (length, connection request) come
-/// `Cookie: `, a name, `=`, a value and a line end.
+/// Finds the cookie in the first packet. TPKT (version 3, length) and X.224 (length, connection
+/// request) precede `Cookie: `, a name, `=`, a value and a line end.
 pub fn rdp_cookie<'a>(payload: &'a [u8], wanted: Option<&[u8]>) -> Option<&'a [u8]> {
     let headers = payload.get(..HEADERS)?;
     if headers[0] != 3 || headers[5] != CONNECTION_REQUEST {

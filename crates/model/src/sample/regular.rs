@@ -1,6 +1,6 @@
-//! Regular expressions in the syntax of PCRE2, over bytes. A truly regular expression is matched in
-//! linear time. Expressions that need backtracking (look-around, back-references) have a limit on
-//! their steps.
+//! Compiles and matches regular expressions in the syntax of PCRE2, over bytes. A truly regular
+//! expression is matched in linear time. Expressions that need backtracking (look-around,
+//! back-references) have a limit on their steps.
 
 use crate::codes::expression as codes;
 use language::{Diagnostic, Span};
@@ -10,11 +10,12 @@ use std::sync::{Arc, OnceLock};
 
 /// Number of captures that a substitution can name: `\0` to `\9`.
 pub const GROUPS_MAX: usize = 10;
-/// Number of steps after which a backtracking match gives up and counts as no match: some
-/// milliseconds. A match without back-references and calls tries no position twice and needs no
-/// such limit.
+/// Number of steps after which a match by backtracking is given up and counts as no match: some
+/// milliseconds. Without back-references and recursive calls, a match tries no position twice and
+/// needs no such limit.
 const STEPS_MAX: usize = 1_000_000;
-/// Limit of steps for one line of a message, lower because there are many lines and many rules.
+/// Limit of steps for rules that match each line of a message. Lower, because there are many lines
+/// and many rules.
 const LINE_STEPS_MAX: usize = 100_000;
 /// Size after which a substitution ends and omits the rest, in bytes.
 const SUBSTITUTED_MAX: usize = 256 << 10;
@@ -90,8 +91,8 @@ impl Regular {
         Self::compile(pattern, syntax, STEPS_MAX)
     }
 
-    /// Compiles an expression that is invalid in PCRE2 as earlier programs did, which used the
-    /// syntax of the linear engine. Returns None if it is invalid there, too.
+    /// Compiles an expression that PCRE2 refuses, as earlier versions of Evenkeel did, which used
+    /// the syntax of the linear engine. Returns None if that refuses the expression, too.
     pub fn of_earlier_program(pattern: &[u8], ignore_case: bool) -> Option<Self> {
         let regex = regex::bytes::RegexBuilder::new(std::str::from_utf8(pattern).ok()?)
             .unicode(false)
@@ -122,7 +123,7 @@ impl Regular {
     pub fn ignoring_case(&self) -> Result<Self, RegularError> {
         let pattern = self.pattern();
         Regular::new(pattern, true).or_else(|error| {
-            // An expression that was compiled as by an earlier program is invalid in PCRE2.
+            // If PCRE2 refuses the expression, it was compiled in the syntax of the linear engine.
             let is_earlier = Regular::new(pattern, false).is_err();
             let earlier = is_earlier.then(|| Regular::of_earlier_program(pattern, true));
             earlier.flatten().ok_or(error)
@@ -147,7 +148,7 @@ impl Regular {
             offset: Some(error.offset),
         })?;
         let linear = pcre::linear(&tree).and_then(|linear| {
-            // An expression that is too large for the linear engine is matched by the program.
+            // An expression that is too large for the linear engine is matched by backtracking.
             let regex = regex::bytes::RegexBuilder::new(&linear.pattern)
                 .unicode(tree.utf)
                 .size_limit(COMPILED_SIZE_MAX)
@@ -185,7 +186,8 @@ impl Regular {
         &self.0.pattern
     }
 
-    /// Returns whether the expression matches anywhere. Giving up counts as no match.
+    /// Returns whether the expression matches anywhere in a text. A match that was given up counts
+    /// as none.
     pub fn is_match(&self, text: &[u8]) -> bool {
         match self.engine(text, false) {
             Engine::Linear(regex) => regex.is_match(text),
@@ -204,14 +206,14 @@ impl Regular {
         self.find_in(text, false)
     }
 
-    /// Returns the first match with its groups; the first group is the match itself. Giving up
-    /// counts as no match.
+    /// Returns the first match with its groups; group 0 is the match itself. A match that was
+    /// given up counts as none.
     pub fn groups(&self, text: &[u8]) -> Option<Groups> {
         self.find(text).ok()?
     }
 
-    /// Returns the first match with its groups. With `inner`, the text is the rest of a longer one,
-    /// so that `^` does not match at its start.
+    /// Returns the first match with its groups. With `inner`, the text is the rest of a longer
+    /// text, so that `^` does not match at its start.
     fn find_in(&self, text: &[u8], inner: bool) -> Result<Option<Groups>, LimitExceeded> {
         let mut groups: Groups = [None; GROUPS_MAX];
         match self.engine(text, inner) {
@@ -228,7 +230,7 @@ impl Regular {
                     return Ok(None);
                 };
                 for (group, ends) in groups.iter_mut().zip(found.chunks_exact(2)) {
-                    // `\K` can move the start of the match behind its end.
+                    // `\K` can move the start of the match past its end.
                     *group = (ends[1] != usize::MAX).then(|| (ends[0].min(ends[1]), ends[1]));
                 }
             }
@@ -275,8 +277,8 @@ impl Regular {
         });
         match (program, linear) {
             (Some(program), _) => Engine::Backtracking(program),
-            // The program is too large. In the linear engine, a newline at the end counts as any
-            // other character.
+            // The backtracking program would be too large. The linear engine treats a newline at
+            // the end of the text like any other character.
             (None, Some(regex)) => Engine::Linear(regex),
             (None, None) => Engine::None,
         }
@@ -286,12 +288,12 @@ impl Regular {
 enum Engine<'r> {
     Linear(&'r regex::bytes::Regex),
     Backtracking(&'r Program),
-    /// Not matched, because the pattern requires UTF-8 and the text is not.
+    /// The expression cannot match, because it requires UTF-8 and the text is not UTF-8.
     None,
 }
 
-/// Replaces the first match, or every match, by a text in which `\0` to `\9` refer to groups. Each
-/// later match is searched in the rest after the previous one. Returns None if nothing matches.
+/// Replaces the first match, or every match, by a text in which `\0` to `\9` stand for groups.
+/// Each further match is searched for after the previous one. Returns None if nothing matches.
 pub fn substitute(
     regular: &Regular,
     text: &[u8],

@@ -1,12 +1,12 @@
-//! Lookup tables for many patterns of one list, whose cost hardly depends on the number of
-//! patterns. Texts of `sub` and expressions of `reg` have no table, because each must be searched
-//! for individually.
+//! Looks values up in lists with many patterns, at a cost that hardly depends on their number.
+//! Texts of `sub` and expressions of `reg` have no table, because each must be searched for
+//! individually.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-/// Ranges of numbers, split into pieces that do not overlap. Each piece stores the first range of
-/// the list that contains it.
+/// Table of number ranges, split into pieces that do not overlap. Each piece refers to the first
+/// range in the list that contains it.
 #[derive(Clone, Debug)]
 pub struct RangeTable {
     /// Start of each piece, in ascending order.
@@ -25,7 +25,7 @@ impl RangeTable {
         starts.sort_unstable();
         starts.dedup();
         let mut ranges = vec![None; starts.len()];
-        // For each piece, the next piece at or after it that has no range yet.
+        // For each piece: the first piece, from this one on, to which no range is assigned yet.
         let mut free: Vec<usize> = (0..=starts.len()).collect();
         for (n, range) in list.iter().enumerate() {
             let end = starts.partition_point(|start| *start < behind(range));
@@ -49,7 +49,7 @@ impl RangeTable {
     }
 }
 
-/// Returns the next free piece, and shortens the chain of links for later calls.
+/// Returns the next piece without a range, and shortens the chain of references for later calls.
 fn next_free(free: &mut [usize], from: usize) -> usize {
     let mut end = from;
     while free[end] != end {
@@ -62,12 +62,12 @@ fn next_free(free: &mut [usize], from: usize) -> usize {
     end
 }
 
-/// Texts between delimiters, by their bytes.
+/// Table of texts that consist of parts between delimiters.
 #[derive(Clone, Debug)]
 pub struct PartTable {
     delimiters: &'static [u8],
     places: HashMap<Box<[u8]>, usize>,
-    /// Distinct numbers of parts in the texts: `a/b` has two.
+    /// The distinct numbers of parts that the texts have: `a/b` has two parts.
     lengths: Vec<usize>,
 }
 

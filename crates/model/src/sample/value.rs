@@ -1,5 +1,5 @@
-//! Values of rules, which fetches find and converters change. A value borrows from the stream
-//! wherever possible. This module reads no streams and knows no keywords.
+//! Defines the values of rules, which fetches find and converters change. A value borrows from
+//! the stream wherever possible. This module reads no streams and knows no keywords.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -114,7 +114,8 @@ impl<'a> SampleValue<'a> {
         }
     }
 
-    /// Returns the number of bytes on the heap or borrowed, which is the size in a variable.
+    /// Returns the size of the value when it is stored in a variable: the bytes of texts and
+    /// binary data.
     pub fn size(&self) -> usize {
         match self {
             SampleValue::Str(s) | SampleValue::Bin(s) | SampleValue::Method(s) => s.len(),
@@ -161,8 +162,8 @@ impl<'a> SampleValue<'a> {
         }
     }
 
-    /// Casts the value to a number. Text counts as the number that it begins with, or as 0 without
-    /// any. Returns None for an empty text, and for types that are no number.
+    /// Casts the value to a number. A text counts as the number at its beginning, or as 0 if it
+    /// begins with none. Returns None for an empty text, and for types that have no number.
     pub fn integer(&self) -> Option<i64> {
         match self {
             SampleValue::Bool(b) => Some(i64::from(*b)),
@@ -242,7 +243,8 @@ impl<'a> SampleValue<'a> {
     }
 }
 
-/// Returns the bytes before the first zero, at which binary data ends as a text in HAProxy.
+/// Returns the bytes before the first zero byte. In HAProxy, binary data that is used as text ends
+/// there.
 fn before_nul(bytes: &[u8]) -> &[u8] {
     memchr::memchr(0, bytes).map_or(bytes, |end| &bytes[..end])
 }

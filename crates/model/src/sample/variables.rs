@@ -1,4 +1,4 @@
-//! Variables: values that rules store under a name for later rules, in scopes with different
+//! Stores variables: values that rules set under a name for later rules, in scopes with different
 //! lifetimes. Names are interned when a file is loaded, so that a lookup only compares numbers.
 //! This module evaluates nothing.
 
@@ -53,7 +53,8 @@ pub enum VariableNameError {
     TooMany,
 }
 
-/// Maximum number of names in one process. They come only from configurations.
+/// Maximum number of variable names in one process. Only configurations can add names, not
+/// clients.
 pub const NAMES_MAX: usize = 65_536;
 /// Maximum size of one value, in bytes. Rules can build a value from itself and from client data,
 /// for every request of a connection.

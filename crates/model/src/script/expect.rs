@@ -1,4 +1,5 @@
-//! Expected responses as configured.
+//! Defines the configured expectation of a health check: which response is a success, and what is
+//! reported.
 
 use crate::compiled::{Expression, Format};
 use crate::sample::regular::Regular;
@@ -57,7 +58,7 @@ pub enum ReportedText {
     Text0(usize),
 }
 
-/// Source of the code of a result.
+/// Source of the code that is reported with a result.
 #[derive(Clone, Debug)]
 pub enum Code {
     Expression(Expression),
@@ -70,8 +71,8 @@ pub struct Expect {
     pub pattern: Pattern,
     /// `!`: the pattern must not match.
     pub negated: bool,
-    /// `min-recv`: minimum number of bytes for a result, at which the result is final. None waits
-    /// for more bytes until the pattern matches.
+    /// `min-recv`: number of bytes after which the result is final. Without it (None), the check
+    /// waits for more bytes until the pattern matches.
     pub min_recv: Option<usize>,
     pub ok_status: Option<CheckStatus>,
     pub error_status: Option<CheckStatus>,
@@ -112,7 +113,7 @@ impl Expect {
 pub enum Dialogue {
     /// MySQL's greeting, and nothing more.
     MySqlGreeting,
-    /// MySQL's response to a login, behind its greeting.
+    /// MySQL's response to a login, which follows its greeting.
     MySqlLogin,
     LdapBind,
     SpopHello,

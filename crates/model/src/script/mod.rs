@@ -1,6 +1,6 @@
-//! A check as a script: connect, send, expect, repeated. Checks written in files and
-//! built-in checks (`option smtpchk` and similar ones) both become one; `crate::check`
-//! runs it. Nothing here changes after loading.
+//! Defines a health check as a script: connect, send, expect, repeated. Checks written in files
+//! and built-in checks (`option smtpchk` and similar ones) both become a script, which
+//! `crate::check` runs. A script does not change after loading.
 
 mod expect;
 
@@ -23,9 +23,9 @@ pub struct Script {
 pub enum MessageStyle {
     #[default]
     Plain,
-    /// `tcp-check`: the reason and the step.
+    /// `tcp-check`: the reason and the number of the step.
     Steps,
-    /// `http-check`: the reason from the response.
+    /// `http-check`: the reason, taken from the response.
     Http,
 }
 
@@ -34,7 +34,8 @@ pub struct CheckStep {
     pub action: StepAction,
     /// `comment`, printed when the step fails.
     pub comment: Option<Box<[u8]>>,
-    /// Number of the step among the lines, from 1; 0 is a connection that no line requests.
+    /// Number of the step among the configured lines, from 1; 0 for a connection without a line of
+    /// its own.
     pub number: u32,
     /// Text as written in the file, for comparisons.
     pub text: Box<[u8]>,
@@ -54,7 +55,7 @@ pub enum StepAction {
 #[derive(Clone, Debug)]
 pub enum PortSource {
     Number(u16),
-    /// An expression; without a value, the server's port is used.
+    /// An expression; if it has no value, the port of the server is used.
     Expression(Expression),
 }
 
@@ -123,7 +124,7 @@ impl HttpSend {
 }
 
 impl CheckStep {
-    /// Creates a step that no line requests.
+    /// Creates a step for which there is no configured line.
     pub fn implied(action: StepAction) -> CheckStep {
         CheckStep {
             action,
@@ -146,7 +147,7 @@ impl CheckStep {
     }
 }
 
-/// Moves a comment on its own line to the next step, unless that has a comment.
+/// Moves a `comment` line's comment to the next step, unless that has a comment of its own.
 fn hand_comments_on(steps: &mut [CheckStep]) {
     let mut above: Option<Box<[u8]>> = None;
     for step in steps {
@@ -179,7 +180,7 @@ impl Script {
         }
     }
 
-    /// Creates a script that only needs an accepted connection.
+    /// Creates a script that passes when the server accepts the connection.
     pub fn connection() -> Script {
         Script {
             steps: vec![CheckStep::connects()],
@@ -187,8 +188,8 @@ impl Script {
         }
     }
 
-    /// Creates a script of the lines of `http-check` and the request of `option httpchk`, which
-    /// completes the first request of the lines.
+    /// Creates a script from `http-check` lines and the request of `option httpchk`, which
+    /// completes the first request in the lines.
     pub fn http(mut steps: Vec<CheckStep>, line: &HttpSend) -> Script {
         hand_comments_on(&mut steps);
         let first = steps.iter_mut().find_map(|step| match &mut step.action {
@@ -198,7 +199,7 @@ impl Script {
         if let Some(Send::Http(send)) = first {
             *send = std::mem::take(send).or(line);
         } else {
-            // After the connection, if a line requests one.
+            // The request follows the connect step, if a line configures one.
             let connected = steps
                 .iter()
                 .position(|step| matches!(step.action, StepAction::Connect(_)));

@@ -1,4 +1,5 @@
-//! Optional data that is only recorded if fetches or formats of the configuration need it.
+//! Records which optional data about connections and streams the fetches and formats of a
+//! configuration need. Other optional data is not collected.
 
 /// Optional data to record. Set while expressions are parsed, read when a connection or stream
 /// begins.

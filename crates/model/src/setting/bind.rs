@@ -1,4 +1,4 @@
-//! A `bind` address of a frontend, with its options.
+//! Holds the settings of a `bind` line: its address and options.
 
 use language::Span;
 use std::net::SocketAddr;
@@ -87,8 +87,8 @@ pub struct Bind {
     pub tcp_user_timeout_ms: Option<u32>,
     pub tcp_fast_open: bool,
     pub transparent: bool,
-    /// `v4v6` or `v6only`: whether an IPv6 listener also accepts IPv4; None uses the system's
-    /// default.
+    /// True: an IPv6 listener accepts IPv6 only (`v6only`). False: it also accepts IPv4 (`v4v6`).
+    /// None leaves it to the system.
     pub v6only: Option<bool>,
     /// `user`, `group`, `uid`, `gid`, `mode`.
     pub owner: BindOwner,
@@ -99,7 +99,8 @@ pub struct Bind {
     pub tls: Option<Arc<Acceptor>>,
     /// The socket receives datagrams (`dgram-bind`), not connections.
     pub datagrams: bool,
-    /// Number of the conditions under which it admits clients; see [`crate::admission`].
+    /// Number that stands for the conditions under which the listener admits clients; see
+    /// [`crate::admission`].
     pub admission: u64,
 }
 

@@ -1,4 +1,4 @@
-//! `compression …` of a proxy.
+//! Holds the `compression …` settings of a proxy.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Algorithm {
@@ -37,12 +37,12 @@ impl Algorithm {
 /// Compression of the messages in one direction.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Compressed {
-    /// Enabled algorithms; the first is preferred if the receiver accepts any. Empty disables
-    /// compression.
+    /// Enabled algorithms. The first is used if the receiver accepts any of them. An empty list
+    /// disables compression.
     pub algorithms: Vec<Algorithm>,
     /// Prefixes of the `Content-Type` of compressed messages; empty compresses all.
     pub types: Vec<Box<[u8]>>,
-    /// Minimum size of a body for compression, bytes; applies if the size is known.
+    /// Minimum size of a compressed body, bytes; applies only if the size is known in advance.
     pub size_min: u64,
 }
 

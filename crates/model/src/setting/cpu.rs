@@ -1,7 +1,7 @@
-//! `cpu-map`: the processors on which threads of the data plane may run. The code that starts the
-//! threads applies it; nothing here accesses the system.
+//! Parses `cpu-map`: the processors on which each of the threads that serve clients may run. The
+//! code that starts the threads applies the setting; nothing here accesses the system.
 
-/// Upper bound of processor numbers, exclusive.
+/// All processor numbers are below this.
 pub const CPUS_MAX: u32 = 1024;
 
 /// A set of threads, counted from 1.
@@ -32,7 +32,7 @@ pub struct CpuSet(pub Vec<u32>);
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CpuMap {
-    /// `auto:`: the n-th thread of the set only gets the n-th processor.
+    /// `auto:`: the n-th thread of the set gets the n-th processor only.
     pub one_each: bool,
     pub threads: ThreadSet,
     pub cpus: CpuSet,

@@ -1,4 +1,4 @@
-//! Format of log lines.
+//! Defines the formats of log lines (`log … format`).
 
 /// `format` of a `log` line.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -8,13 +8,13 @@ pub enum SyslogFormat {
     Local,
     Rfc3164,
     Rfc5424,
-    /// Only the priority in front of the message.
+    /// Only the priority before the message.
     Priority,
-    /// Only the level in front of the message: for a journal that reads a pipe.
+    /// Only the level before the message, for a journal that reads a pipe.
     Short,
-    /// The level and a time in front of the message.
+    /// The level and a time before the message.
     Timed,
-    /// A time in ISO 8601 in front of the message.
+    /// A time in ISO 8601 before the message.
     Iso,
     Raw,
 }

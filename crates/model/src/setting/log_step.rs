@@ -1,4 +1,4 @@
-//! Steps of a stream at which it is logged.
+//! Defines the steps of a stream at which a line can be logged (`log-steps`).
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum StreamLogStep {
@@ -9,7 +9,7 @@ pub enum StreamLogStep {
     Close,
     /// The end of a stream or connection that failed.
     Error,
-    /// All steps that the section does not contain.
+    /// All steps for which the `log-profile` section has no line of its own.
     Any,
     /// Start of a QUIC connection.
     QuicInit,
@@ -42,7 +42,7 @@ pub const LOG_STEPS: [(&str, StreamLogStep); 15] = [
 ];
 
 impl StreamLogStep {
-    /// Returns the name in `%OG`.
+    /// Returns the name of the step as `%OG` prints it.
     pub fn origin(self) -> &'static str {
         match self {
             StreamLogStep::Accept => "txn_accept",
@@ -50,7 +50,7 @@ impl StreamLogStep {
             StreamLogStep::Connect => "txn_connect",
             StreamLogStep::Response => "txn_response",
             StreamLogStep::Close | StreamLogStep::Error => "txn_close",
-            // Rules have the same name as in configuration files.
+            // The name of a rule's step is the one in configuration files.
             rule => LOG_STEPS[rule as usize].0,
         }
     }

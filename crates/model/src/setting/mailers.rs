@@ -1,5 +1,5 @@
-//! Mail servers for alerts about servers (`mailers`), and the alert settings of a proxy
-//! (`email-alert`).
+//! Holds the mail servers for alerts about servers (`mailers` sections), and the alert settings
+//! of a proxy (`email-alert`).
 
 use language::Span;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! Settings of lines without expressions and rules. States and compiled rules, among other modules
-//! above, depend on these types.
+//! Defines settings of configuration lines that contain no expressions and rules. The modules for
+//! states and for compiled rules use these types.
 
 mod asked;
 mod bind;

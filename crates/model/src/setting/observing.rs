@@ -1,5 +1,5 @@
-//! Sources of a server's health besides its own checks: an agent, the observed traffic, and the
-//! assumed initial state.
+//! Holds the settings by which a server's health is judged besides its own checks: an agent, the
+//! observed traffic, and the assumed state at the start.
 
 use std::net::IpAddr;
 
@@ -39,7 +39,7 @@ pub enum OnError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Observing {
     pub observe: Observe,
-    /// Number of errors in a row that trigger the reaction.
+    /// Number of consecutive errors that trigger the reaction.
     pub error_limit: u32,
     pub on_error: OnError,
 }

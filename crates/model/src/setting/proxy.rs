@@ -1,4 +1,4 @@
-//! Settings of a proxy section that contain no rules.
+//! Holds the settings of a `frontend`, `backend` or `listen` section that contain no rules.
 
 use super::ProxyIndex;
 use language::Span;
@@ -93,7 +93,7 @@ pub enum ProxyOption {
     ServerTcpKeepAlive,
     HttpServerClose,
     HttpClose,
-    /// `option http-keep-alive`, explicitly set: it disables the two above.
+    /// `option http-keep-alive` is set explicitly, which disables the two options above.
     HttpKeepAlive,
     HttpPretendKeepAlive,
     HttpBufferRequest,
@@ -142,12 +142,13 @@ impl OptionSet {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReuseMode {
-    /// Idle connections are not shared between sessions.
+    /// Idle connections carry requests of one session only.
     Never,
-    /// Not for the first request of a session.
+    /// Idle connections are shared, but not for the first request of a session.
     #[default]
     Safe,
-    /// Also for the first request, on a connection that was reused before.
+    /// Idle connections are shared, for the first request of a session only if another request was
+    /// already sent over the connection.
     Aggressive,
     Always,
 }

@@ -1,4 +1,4 @@
-//! The `resolvers` sections, and the settings of a server line for name resolution.
+//! Holds the settings of `resolvers` sections, and those of a `server` line for name resolution.
 
 use crate::sample::network::MaskedNetwork;
 use language::Span;
@@ -15,7 +15,8 @@ pub struct NameServer {
 /// Time for which a previous response is kept in spite of a newer one, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hold {
-    /// After a response that the name does not exist (NXDOMAIN).
+    /// After a response that the name does not exist (NXDOMAIN): time for which the previous
+    /// response is kept.
     pub nx_ms: u32,
     /// Time for which a record stays valid after the newest response no longer contains it.
     pub obsolete_ms: u32,

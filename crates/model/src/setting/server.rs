@@ -1,4 +1,4 @@
-//! Settings of a server without rules.
+//! Defines the address of a `server` line.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub enum ServerAddress {
     /// Address and port, resolved at the start.
     Inet(SocketAddr),
-    /// Address of the host, with the port of the client's connection plus the offset.
+    /// IP address of the server. The port is that of the client's connection plus this offset.
     SamePort(std::net::IpAddr, i32),
     Unix(PathBuf),
     Abstract(Vec<u8>),

@@ -1,4 +1,4 @@
-//! A set of HTTP statuses, as in `http-err-codes` and `http-fail-codes`.
+//! Implements a set of HTTP status codes, as in `http-err-codes` and `http-fail-codes`.
 
 /// The first and last status that a set can hold.
 const FIRST: u16 = 100;

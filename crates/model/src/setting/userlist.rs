@@ -1,4 +1,4 @@
-//! The `userlist` sections: users, their passwords and groups.
+//! Holds the settings of `userlist` sections: users, their passwords and groups.
 
 use crate::password::Hash;
 use configuration::outside::Secret;

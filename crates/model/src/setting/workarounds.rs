@@ -1,4 +1,5 @@
-//! Settings for compatibility with old peers, and hardening against unusual ones.
+//! Holds settings for compatibility with old clients and servers, and for protection against
+//! unusual ones.
 
 /// Switches of the `global` section; all are off by default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,11 +1,11 @@
-//! Conversion of stick table entries to fields of the peers protocol, and back.
+//! Converts stick table entries to fields of HAProxy's peers protocol, and back.
 
 use crate::tables::StickTable;
 use crate::tables::{DataType, HeldEntry, KeyType, RateParts, Shape, Table};
 use protocol::peers::{self, PeersElement, PeersValue, TableDescription, Update};
 use std::sync::Arc;
 
-/// Types that `write-to` also writes to the second table: those without arithmetic.
+/// Data types that `write-to` copies to the second table: those that are not counted or averaged.
 const WRITTEN: [DataType; 4] = [
     DataType::ServerId,
     DataType::Gpt0,
@@ -88,9 +88,9 @@ pub fn fields(held: &HeldEntry) -> Vec<PeersElement> {
     fields
 }
 
-/// Applies a peer's update; its values replace the local ones. During a full resynchronization,
-/// entries that were sent to a peer before are skipped: the peer may return an old value that was
-/// counted on locally since.
+/// Applies an update of a peer: its values replace the local ones. During a full
+/// resynchronization, entries that were sent to a peer before are skipped, because the peer may
+/// return an old value, and the local one has changed since.
 pub fn take(table: &Arc<Table>, write_to: Option<&Arc<Table>>, update: &Update, in_lesson: bool) {
     let key = key_in(table, &update.key);
     if in_lesson && table.find(&key).is_some_and(|held| held.was_sent_to_peer()) {

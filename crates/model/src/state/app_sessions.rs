@@ -1,5 +1,5 @@
-//! Sessions of an application, by which its clients are identified, with the server of each. The
-//! table in memory is bounded: it drops the sessions that were idle for the longest time.
+//! Remembers the server of each session of an application, by the session's identifier. The table
+//! in memory is bounded: it drops the sessions that were idle for the longest time.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,8 @@ pub const SESSIONS_MAX: usize = 1 << 18;
 #[derive(Debug, Default)]
 pub struct AppSessions(Mutex<Generations>);
 
-/// Recently used sessions and older ones. A used session moves from the old generation to the young
-/// one; the old one is dropped as a whole.
+/// Recently used sessions, and older ones. A session that is used moves to the recent ones; the
+/// older ones are dropped all at once.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashMap<Box<[u8]>, AppSessionEntry>,

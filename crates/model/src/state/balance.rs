@@ -1,12 +1,13 @@
-//! Balancing state of a backend that is shared by all configurations: the changed servers.
+//! Lists the servers of a backend that changed (state, weight), for each configuration that still
+//! balances over them.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, Default)]
 pub struct SharedBalanceState {
-    /// For each subscribed line, the uids of changed servers. Each is listed once, unless several
-    /// configurations are in use.
+    /// For each configuration that balances over the servers, the uids of changed servers. A
+    /// server is listed once, unless several configurations are in use.
     pub(crate) changes: Mutex<Vec<News>>,
     /// Number of removed servers that older configurations may still use.
     pub(crate) retired: AtomicU32,
@@ -14,17 +15,17 @@ pub struct SharedBalanceState {
 
 #[derive(Debug)]
 pub(crate) struct News {
-    /// Set if there are changes. If there is no other owner, the line was dropped.
+    /// Set while there are changes. If nothing else owns this flag, its configuration was dropped.
     pub(crate) has_changes: Arc<AtomicBool>,
     pub(crate) uids: Vec<u32>,
     /// Number of entries at which duplicates are removed.
     pub(crate) most: usize,
 }
 
-/// Minimum number of changes of a line before duplicates are removed.
+/// Minimum number of changes for a configuration before duplicates are removed.
 pub(crate) const NEWS_MIN: usize = 64;
-/// Maximum number of changes that one choice processes; the next ones process the rest. A change of
-/// ten thousand servers must not delay a single stream.
+/// Maximum number of changes that are applied before one choice of a server. A change of ten
+/// thousand servers must not delay a single stream.
 pub(crate) const NEWS_AT_ONCE: usize = 256;
 
 impl SharedBalanceState {
@@ -32,13 +33,14 @@ impl SharedBalanceState {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a server to the changes of all lines.
+    /// Adds a server to the changes for all configurations.
     pub fn list(&self, uid: u32) {
         let mut news = self.lock_changes();
         news.retain(|one| Arc::strong_count(&one.has_changes) > 1);
         for one in news.iter_mut() {
             if one.uids.len() >= one.most {
-                // The line is not in use, while others clear the marks of the servers.
+                // This configuration is not in use, while another one resets the marks by which
+                // duplicates are avoided.
                 one.uids.sort_unstable();
                 one.uids.dedup();
                 one.most = NEWS_MIN.max(2 * one.uids.len());
@@ -60,7 +62,7 @@ impl SharedBalanceState {
         self.retired.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Subscribes a line to the changes from now on.
+    /// Starts to collect changes for a configuration; `bell` is its flag.
     pub(crate) fn subscribe(&self, bell: &Arc<AtomicBool>) {
         let mut news = self.lock_changes();
         news.retain(|one| Arc::strong_count(&one.has_changes) > 1);
@@ -73,7 +75,7 @@ impl SharedBalanceState {
         }
     }
 
-    /// Takes a part of the changes for a line.
+    /// Takes some of the changes for the configuration with this flag.
     pub(crate) fn take_changes(&self, bell: &Arc<AtomicBool>) -> Vec<u32> {
         let mut news = self.lock_changes();
         let Some(one) = news

@@ -1,5 +1,5 @@
-//! The last invalid request and response of a proxy (`show errors`), with the bytes as
-//! received. Only refused messages are captured.
+//! Keeps the last invalid request and the last invalid response of a proxy (`show errors`), with
+//! the bytes as received. Only refused messages are captured.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Result of a health check, with the texts of statistics and logs. Values only.
+//! Defines the result of a health check, with the texts for statistics and logs.
 
 use std::borrow::Cow;
 
@@ -84,8 +84,8 @@ impl CheckStatus {
             .find(|status| status.code() == code)
     }
 
-    /// Returns the status of a number in state files. The outer None means an unknown number, the
-    /// inner None a status that only HAProxy has.
+    /// Returns the status with a number in HAProxy's state files. The outer None means that the
+    /// number is unknown, the inner None that only HAProxy has the status.
     pub fn of_number(number: u32) -> Option<Option<Self>> {
         Some(match number {
             1 => Some(CheckStatus::Initializing),
@@ -163,9 +163,9 @@ pub struct CheckResult {
     /// Status of the HTTP response; 0 if there was none.
     pub code: u16,
     pub duration_ms: u32,
-    /// Details for operators: the system's error, or the server's own text.
+    /// Details for operators: a system error, or a text from the server.
     pub info: Cow<'static, str>,
-    /// The details appear only in the log line of this check, not in statistics.
+    /// The details are only in the log line of this check, not in statistics.
     pub fleeting: bool,
 }
 
@@ -201,13 +201,13 @@ impl CheckResult {
     }
 }
 
-/// Position of a server between up and down.
+/// Certainty of the health of a server, which selects the interval of checks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CheckPhase {
-    /// Up, with the maximum streak.
+    /// Up, and the last checks all passed.
     Up,
-    /// Going down or coming up.
+    /// On the way down or up.
     Changing,
-    /// Down, with the minimum streak.
+    /// Down, and the last checks all failed.
     Down,
 }

@@ -1,4 +1,5 @@
-//! Limits of compression for the process: memory, bytes per second, level.
+//! Enforces the limits of HTTP compression for the whole process: memory, bytes per second,
+//! level.
 
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
@@ -12,8 +13,8 @@ pub const ENCODER_BYTES: usize = 300 * 1024;
 /// Maximum number of encoders of a client's connection: with HTTP/2, about the number of streams
 /// that are usually busy at once.
 const OF_CLIENT_MAX: u32 = 32;
-/// Default memory limit of the encoders as a fraction of the machine's memory (1/n), and its bounds
-/// in bytes.
+/// By default the encoders may use this fraction (1/n) of the machine's memory, within the bounds
+/// that follow, in bytes.
 const MEMORY_PART: usize = 32;
 const MEMORY_MIN: usize = 32 << 20;
 const MEMORY_MAX: usize = 512 << 20;
@@ -21,8 +22,8 @@ const MEMORY_MAX: usize = 512 << 20;
 /// Number of encoders of a client's connection.
 pub type OfClient = Rc<Cell<u32>>;
 
-/// Returns the default memory limit of the encoders in bytes: a part of the machine's memory, or of
-/// the address space limit of the process.
+/// Returns the default memory limit of the encoders, in bytes: a fraction of the machine's memory
+/// or, if lower, of the address space limit of the process.
 fn memory_usual() -> usize {
     static USUAL: OnceLock<usize> = OnceLock::new();
     *USUAL.get_or_init(|| {
@@ -49,7 +50,7 @@ pub struct Limits {
     /// The binary logarithm of the window, 9 to 15.
     pub window_bits: u8,
     encoders: AtomicUsize,
-    /// Second to which the first of `given` refers.
+    /// Second in which the first number in `given` was counted.
     second: AtomicU64,
     /// Input of the encoders in that second and in the previous one, bytes.
     given: [AtomicU64; 2],
@@ -81,7 +82,7 @@ impl Default for Limits {
 }
 
 impl Clone for Limits {
-    /// Copies the settings; the use of the copy starts at zero.
+    /// Copies the limits; the copy starts with nothing in use.
     fn clone(&self) -> Self {
         Limits {
             rate_max: self.rate_max,
@@ -157,8 +158,8 @@ impl Limits {
         (fits && idle).then_some(self.level_max)
     }
 
-    /// Returns the process's usage of its threads' processors over the last second in percent.
-    /// While another thread measures, returns 0.
+    /// Returns how much of its threads' processors the process used in the last second, in
+    /// percent. While another thread measures this, returns 0.
     fn cpu_percent(&self, now_ms: u64, threads: usize) -> u64 {
         let Ok(mut measured) = self.measured.try_lock() else {
             return 0;

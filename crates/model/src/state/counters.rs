@@ -1,4 +1,5 @@
-//! Counters of one object. See [`super`] for the threads that write them.
+//! Implements the counters of one object, such as a proxy or server. See [`super`] for the
+//! threads that write them.
 
 use super::latency::{self, Latency, Percentiles};
 use reactor::{shard_count, shard_here};
@@ -86,7 +87,7 @@ pub const AVERAGES: usize = 4;
 /// Number of streams in the window of the averages.
 pub const AVERAGE_WINDOW: u64 = 1024;
 
-/// Share of one thread in the [`Counters`] of an object.
+/// The part of an object's [`Counters`] that one thread writes.
 #[repr(align(128))]
 pub struct Shard {
     tallies: [AtomicU64; TALLIES],
@@ -95,7 +96,7 @@ pub struct Shard {
     samples: AtomicU64,
     /// Durations of requests, allocated at the first one.
     latency: OnceLock<Box<Latency>>,
-    /// Several threads write this shard.
+    /// Several threads write this part.
     shared: bool,
 }
 
@@ -113,7 +114,8 @@ impl Default for Shard {
 }
 
 impl Shard {
-    /// Adds to a tally. Only the shard's own thread may call this, unless the shard is shared.
+    /// Adds to a counter. Only the thread to which this part belongs may call this, unless the
+    /// part is shared.
     pub fn add(&self, tally: Tally, n: u64) {
         self.change(&self.tallies[tally as usize], |value| value.wrapping_add(n));
     }
@@ -146,7 +148,7 @@ impl Shard {
 
     /// Adds the times of a stream in milliseconds, in the order of [`Average`].
     pub fn times(&self, times_ms: [u64; AVERAGES]) {
-        // The oldest sample only leaves the window once it is full.
+        // Before the window is full, no sample leaves it.
         let is_full = self.samples.load(Relaxed) >= AVERAGE_WINDOW;
         self.change(&self.samples, |samples| samples + 1);
         for (n, ms) in times_ms.into_iter().enumerate() {
@@ -182,7 +184,7 @@ impl Shard {
 #[derive(Default)]
 pub struct Counters {
     shards: OnceLock<Box<[Shard]>>,
-    /// Counts of a previous process (see `proxy::carry`); any thread may add to it.
+    /// Counts that a previous process passed on (see `proxy::carry`); any thread may add to them.
     carried: OnceLock<Box<Shard>>,
 }
 
@@ -291,7 +293,8 @@ impl Counters {
         }
     }
 
-    /// Resets all counters (`clear counters all`). Approximate while others count.
+    /// Resets all counters (`clear counters all`). What other threads count at the same moment may
+    /// be lost or stay.
     pub fn clear(&self) {
         for shard in self.all() {
             for cell in shard

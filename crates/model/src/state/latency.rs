@@ -1,10 +1,11 @@
-//! Histogram of the durations of the last requests, from which percentiles are computed.
+//! Keeps a histogram of the durations of the last requests, from which percentiles are computed.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Durations below this have a bucket each, milliseconds.
+/// Durations below this number of milliseconds have a bucket of their own.
 const EXACT: u64 = 8;
-/// Number of buckets for each power of two above: a percentile is at most a quarter too high.
+/// Number of buckets for each power of two above that. A percentile is thus at most a quarter too
+/// high.
 const OF_OCTAVE: usize = 4;
 /// First power of two that is divided into buckets, and the number of powers: up to 17 minutes.
 const FIRST: u32 = 3;
@@ -34,7 +35,7 @@ fn longest(bucket: usize) -> u64 {
     }
 }
 
-/// Share of a thread in a histogram: the last 1,024 to 2,048 requests.
+/// The part of a histogram that one thread writes: its last 1,024 to 2,048 requests.
 #[derive(Debug)]
 pub(super) struct Latency {
     counts: [AtomicU32; BUCKETS],
@@ -59,7 +60,7 @@ impl Latency {
             for cell in &self.counts {
                 change(cell, &|count| count / 2);
             }
-            // Odd counts are rounded down, so the sum is recomputed.
+            // Halving rounds odd counts down, so the sum is computed again.
             let all = self.counts.iter().map(|cell| cell.load(Relaxed)).sum();
             self.all.store(all, Relaxed);
         }

@@ -1,5 +1,5 @@
-//! Small states for statistics: counters of a listener, and the time of the last session of a
-//! server or backend.
+//! Holds the counters of a listener, and the time of the last session of a server or backend, for
+//! statistics.
 
 use super::Counters;
 use reactor::Gauge;
@@ -14,8 +14,8 @@ pub struct ListenerState {
     pub sessions: Gauge,
 }
 
-/// Listeners of a proxy by their ids. Only used with `option socket-stats`. A reader only has to
-/// wait for the first connection of a listener.
+/// Listeners of a proxy by their ids; used only with `option socket-stats`. Only the first
+/// connection of a listener takes the write lock.
 #[derive(Debug, Default)]
 pub(super) struct Listeners(RwLock<Vec<(u32, Arc<ListenerState>)>>);
 
@@ -39,8 +39,8 @@ impl Listeners {
         })
     }
 
-    /// Changes the ids of listeners: from the first to the second of each pair. All other listeners
-    /// are dropped.
+    /// Changes ids of listeners; each pair is the old and the new id. Listeners that are not in
+    /// the list are dropped.
     pub(super) fn renumber(&self, ids: &[(u32, u32)]) {
         let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let known: HashMap<u32, Arc<ListenerState>> = list.drain(..).collect();
@@ -59,7 +59,8 @@ impl Listeners {
     }
 }
 
-/// Maximum distance of a time before the clock's origin, in seconds: another process recorded it.
+/// A time recorded by another process may lie before the origin of this process's clock, by at
+/// most this number of seconds.
 const BEFORE_S: u64 = crate::clock::BEFORE_MS / 1000;
 
 /// Time of the last event, in seconds. Only the first thread in a second writes the cell, so that
@@ -83,7 +84,8 @@ impl LastTime {
         }
     }
 
-    /// Records an event of another process, maybe before the clock's origin. A later time is kept.
+    /// Records an event of another process, which may lie before the clock's origin. A later
+    /// recorded time is kept.
     pub fn carry(&self, seconds_ago: u64, now_ms: u64) {
         let second = (now_ms / 1000 + BEFORE_S).saturating_sub(seconds_ago);
         self.0.fetch_max(second.max(1), Relaxed);

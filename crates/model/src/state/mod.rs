@@ -1,9 +1,9 @@
-//! Run-time state: server states, counters, queues. It is separate from the configuration and keyed
-//! by name, and the next configuration continues with it.
+//! Holds the state that changes at run time: server states, counters, queues. It is separate from
+//! the configuration and keyed by name; the next configuration continues with it.
 //!
 //! Counters are kept per thread and written only by their thread (a load, an add, a store, all
-//! relaxed), so counting needs no locked instruction; readers add up the shards. Threads without a
-//! shard of their own share the last one.
+//! relaxed), so counting needs no locked instruction; a reader adds up the values of all threads.
+//! Threads without a slot of their own share the last one.
 
 mod app_sessions;
 pub mod balance;

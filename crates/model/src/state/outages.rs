@@ -1,4 +1,4 @@
-//! The outages of a server or a backend.
+//! Measures how long a server or a backend was down.
 
 /// Times and durations of the outages.
 #[derive(Debug, Default)]
@@ -6,7 +6,7 @@ pub(crate) struct Outages {
     pub last_change_ms: u64,
     /// Sum of the past outages.
     pub over_ms: u64,
-    /// Start of the current outage; None if it is up.
+    /// Start of the current outage; None if the object is up.
     pub since_ms: Option<u64>,
 }
 

@@ -1,5 +1,5 @@
-//! Run-time state of a `peers` section: its peers, the updates that they still need, and the
-//! resynchronization. The next configuration continues with it.
+//! Holds the run-time state of a `peers` section: its peers, the updates that they still need,
+//! and the resynchronization. The next configuration continues with it.
 
 use crate::tables::Table;
 use protocol::peers::{Milliseconds, TableDescription};
@@ -15,7 +15,7 @@ pub struct SharedTable {
     /// Second table that receives the updates of peers.
     pub write_to: Option<Arc<Table>>,
     pub description: TableDescription,
-    /// Keys that changed locally, by the number of their last update.
+    /// Keys of locally changed entries, by the number of their last update.
     pub updates: BTreeMap<u32, Box<[u8]>>,
     /// Numbers of the last updates by key.
     pub numbers: HashMap<Box<[u8]>, u32>,
@@ -30,15 +30,16 @@ pub struct Peer {
     /// Id of the current connection; a newer connection replaces it.
     pub connection: Option<u64>,
     pub established: bool,
-    /// Last update that the peer acknowledged, by table.
+    /// For each table: the last update that the peer acknowledged.
     pub acknowledged: Vec<u32>,
-    /// Last update that was sent to the peer, by table.
+    /// For each table: the last update that was sent to the peer.
     pub pushed: Vec<u32>,
-    /// Last update of the peer that was applied, by table.
+    /// For each table: the last update of the peer that was applied.
     pub learned: Vec<u32>,
-    /// The peer received a request for a full resynchronization and did not have all data.
+    /// The peer answered the last request for a full resynchronization, but its own data was
+    /// incomplete.
     pub resync_was_partial: bool,
-    /// Interrupted full resynchronizations from the peer.
+    /// Number of full resynchronizations from the peer that were interrupted.
     pub broken_lessons: u32,
     pub status: &'static str,
     pub greeted: Option<Instant>,
@@ -50,7 +51,7 @@ pub struct Peer {
 /// Progress of the full resynchronization from peers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resync {
-    /// A reachable peer will get a request.
+    /// A request will be sent to a peer as soon as one is connected.
     Needed,
     /// The peer with this index received a request.
     Asked(usize),
@@ -58,7 +59,7 @@ pub enum Resync {
     Done,
 }
 
-/// State of a running section.
+/// State of a `peers` section in service.
 pub struct Section {
     pub name: Box<str>,
     pub local: Box<str>,
@@ -72,7 +73,7 @@ pub struct Section {
     pub resync: Resync,
     /// Time until which a full resynchronization may be requested from a peer.
     pub resync_until: Milliseconds,
-    /// Time until which the running resynchronization must end.
+    /// Latest end of the full resynchronization in progress.
     pub lesson_until: Milliseconds,
     pub began: Instant,
     /// Start time by the wall clock.
@@ -92,7 +93,7 @@ impl std::fmt::Debug for PeersState {
 }
 
 impl PeersState {
-    /// Locks the section; None if it does not run. Hold the lock only briefly.
+    /// Locks the state; None if the section is not in service. The lock must be held only briefly.
     pub fn lock(&self) -> MutexGuard<'_, Option<Section>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

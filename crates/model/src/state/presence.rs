@@ -1,11 +1,11 @@
-//! Counter of existing objects, sharded by thread: for objects that begin and end on a thread and
-//! are rarely counted.
+//! Counts objects that exist at the moment, such as streams: each thread has its own count, so
+//! that a change is cheap; a reader adds up all of them.
 
 use reactor::{shard_count, shard_here};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Share of one thread, on its own cache line.
+/// The count of one thread, on a cache line of its own.
 #[derive(Default)]
 #[repr(align(64))]
 struct Share(AtomicU64);
@@ -39,8 +39,8 @@ impl Presence {
         self.here().fetch_add(1, Relaxed);
     }
 
-    /// Subtracts one. The object may have begun on another thread: shares wrap around, and the sum
-    /// is still right.
+    /// Subtracts one. The object may have begun on another thread: the count of one thread may
+    /// wrap around below zero, and the sum is still right.
     pub fn decrement(&self) {
         self.here().fetch_sub(1, Relaxed);
     }
@@ -51,7 +51,8 @@ impl Presence {
         let sum = shares
             .iter()
             .fold(0u64, |sum, share| sum.wrapping_add(share.0.load(Relaxed)));
-        // The sum can be negative if an object ends on another thread during the read.
+        // The sum can be negative for a moment, if an object that began on one thread ends on
+        // another during the read.
         if sum > u64::MAX / 2 { 0 } else { sum }
     }
 }

@@ -1,4 +1,4 @@
-//! State of a proxy that outlives a change of the configuration.
+//! Holds the state of a proxy that survives a change of the configuration.
 
 use super::listener::Listeners;
 use super::outages::Outages;
@@ -8,9 +8,9 @@ use reactor::{Gauge, Rate};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// State of a proxy, identified by its name. A frontend and a backend of the same name share it,
-/// and each uses its side. A `listen` section can thus be split into two sections, and two be
-/// merged, without any loss of state.
+/// State of a proxy, identified by its name. A frontend and a backend of the same name share it;
+/// each uses its own part. So a `listen` section can be split into two sections, and two can be
+/// merged, without loss of state.
 #[derive(Debug, Default)]
 pub struct ProxyState {
     pub name: Box<str>,
@@ -69,7 +69,7 @@ struct Lineup {
     downs: u32,
 }
 
-/// Up and down times of a backend, relative to now: another process has another clock origin.
+/// Up and down times of a backend, as durations, because another process has another clock origin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BackendLife {
     pub last_change_ago_ms: u64,
@@ -95,15 +95,15 @@ pub struct BackendReport {
     pub up: bool,
 }
 
-/// Effect on a backend of a change of one of its servers. `active` and `backup` are the usable
+/// Effect of a change of one server on its backend. `active` and `backup` are the numbers of usable
 /// servers after the change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LineupChange {
     pub active: u32,
     pub backup: u32,
-    /// The last usable server was lost.
+    /// True if the last usable server was lost.
     pub went_down: bool,
-    /// The first usable server was gained.
+    /// True if the first usable server was gained.
     pub came_up: bool,
 }
 
@@ -202,8 +202,8 @@ impl ProxyState {
         change
     }
 
-    /// Moves a server between active and backup after a change of the file. Its usability stays the
-    /// same.
+    /// Moves a server from the active servers to the backups, or back, after a change of the file.
+    /// Its usability is unchanged.
     pub(crate) fn swap_side(&self, to_backup: bool) {
         let mut lineup = self
             .backend
@@ -230,8 +230,8 @@ impl ProxyState {
         lineup.outages.last_change_ms = now_ms;
     }
 
-    /// Applies the up and down times of the backend from another process. Must be called after the
-    /// states of its servers are restored, which take precedence.
+    /// Applies the up and down times that another process recorded. Must be called after the
+    /// states of the servers are restored, which take precedence.
     pub fn resume(&self, life: BackendLife, now_ms: u64) {
         let mut lineup = self
             .backend
@@ -251,7 +251,8 @@ impl ProxyState {
             (None, true) if lineup.outages.since_ms.is_some() => lineup.downs += 1,
             (None, _) => {}
         }
-        // If the backend was up there and is down here, or the reverse, the last change is now.
+        // If the other process had the backend up and it is down now, or the reverse, the last
+        // change is now.
         if life.down_for_ms.is_some() == lineup.outages.since_ms.is_some() {
             lineup.outages.last_change_ms = ago(life.last_change_ago_ms);
         }

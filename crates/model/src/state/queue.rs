@@ -1,5 +1,5 @@
-//! Data structures of the queues: streams that wait for a slot of a server. `crate::queue` serves
-//! them.
+//! Defines the data structures of the queues in which streams wait for a slot of a server.
+//! `crate::queue` works on them.
 
 use super::ServerState;
 use crate::setting::{ProxyIndex, ServerIndex};
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// Order in all queues: by class, then by time of arrival (shifted by the priority offset), then by
-/// number.
+/// Position of a stream in a queue: by priority class, then by time of arrival (shifted by the
+/// priority offset), then by number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct QueuePosition {
     pub(crate) class: i16,
@@ -36,9 +36,9 @@ impl Queue {
 #[derive(Debug)]
 pub struct ServerSlot {
     pub(crate) server: Arc<ServerState>,
-    /// The server's shutdown mark when the slot was granted.
+    /// The value of [`super::ServerState::shutdown_mark`] when the slot was granted.
     pub(crate) mark: u32,
-    /// Slot of its stream in the list that operators see.
+    /// Index of the stream in its thread's list of active streams.
     pub listed: u32,
 }
 
@@ -50,11 +50,11 @@ pub struct Granted {
     pub slot: ServerSlot,
 }
 
-/// A waiting stream, as seen by threads that may serve it.
+/// A waiting stream, as seen by threads that may give it a slot.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    /// Configuration of the stream, to which its indices refer. `crate::queue` sets it and knows
-    /// its type; a state cannot, because a configuration contains states.
+    /// Configuration to which the indices of the stream refer. `crate::queue` sets it and knows
+    /// its type, which cannot be named here, because a configuration contains states.
     pub(crate) config: Arc<dyn Any + Send + Sync>,
     pub(crate) backend: ProxyIndex,
     pub(crate) avoid: Option<ServerIndex>,

@@ -1,6 +1,6 @@
-//! State of one server: administrative state, health, weight, limits, connections. The side thread
-//! (checks, operators) changes it under a lock that the data plane never takes. The data plane
-//! reads it from atomics.
+//! Holds the state of one server: administrative state, health, weight, limits, connections. The
+//! side thread (checks, operators) changes it under a lock that threads which serve clients never
+//! take; these read it from atomics.
 
 mod agent;
 mod control;
@@ -24,27 +24,28 @@ use crate::setting::ServerAddress;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Generation of the connection settings of a server (address, TLS). Idle connections of an older
-/// generation are not reused.
+/// Generation of a server's address and TLS settings. Idle connections of an older generation are
+/// not reused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Way(u64);
 
 impl Way {
-    /// Replaces the half of the generation that counts changes of the file.
+    /// Replaces the half of the generation that counts changes by the configuration file.
     pub fn of_file(self, way: u32) -> Way {
         Way(self.0 & u64::from(u32::MAX) | u64::from(way) << 32)
     }
 }
 
-/// Host name of a server at run time, in place of the file's.
+/// Host name that a server has at run time, in place of the one in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostNow {
     pub text: Box<str>,
-    /// The port of its record.
+    /// Port in the SRV record of the service.
     pub port: u16,
-    /// A record of the service set the name; otherwise an operator did.
+    /// The host name comes from an SRV record; otherwise an operator set it.
     pub by_record: bool,
-    /// The response also contained the record's address, so no further query is needed.
+    /// The response with the SRV record also contained the address of the host, so no further
+    /// query is needed.
     pub told_beside: bool,
 }
 
@@ -67,7 +68,7 @@ pub enum HealthState {
     #[default]
     Up,
     Down,
-    /// Serves, but requested no new sessions (404 with `disable-on-404`).
+    /// Still serves, but wants no new sessions (status 404 with `disable-on-404`).
     Stopping,
 }
 
@@ -86,7 +87,7 @@ pub enum Shutdown {
 /// Number of bits of a [`Shutdown`] in [`ServerState::shutdown_mark`].
 const SHUTDOWN_BITS: u32 = 2;
 
-/// Units of a weight of 1, so that a server in slow start can have less than 1.
+/// Number of units in a weight of 1. Smaller units are needed for a server in slow start.
 pub const WEIGHT_SCALE: u32 = 16;
 pub const WEIGHT_MAX: u32 = 256;
 
@@ -95,22 +96,24 @@ pub(crate) const PERSISTENT: u32 = 2;
 pub(crate) const UP: u32 = 4;
 pub(crate) const BACKUP: u32 = 8;
 pub(crate) const ADDRESS_SET: u32 = 16;
-/// Values of an operator's TLS setting; 0 means not set.
+/// TLS setting of an operator for the server; 0 means that none was made.
 const TLS_ON: u8 = 1;
 const TLS_OFF: u8 = 2;
 
-/// Uids of removed servers, for reuse. A user of a uid must also hold the server, or tolerate that
-/// another server gets the uid.
+/// Uids of removed servers, for reuse. Code that stores a uid must also hold a reference to the
+/// server, or tolerate that another server gets the uid.
 static FREE_UIDS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 static NEXT_UID: AtomicU32 = AtomicU32::new(0);
-/// The next [`ServerState::rank`]; 0 is the rank of servers that have always been usable.
+/// The rank that the next server to become usable gets ([`ServerState::rank`]); 0 is for servers
+/// that have always been usable.
 pub(crate) static RANKS: AtomicU64 = AtomicU64::new(1);
 
 /// State of one server, identified by the names of its backend and of the server.
 #[derive(Debug)]
 pub struct ServerState {
     pub name: Box<str>,
-    /// Unique in the process. Index of the server's connection pools in each thread.
+    /// Number that is unique in the process, by which each thread finds its connection pool for
+    /// the server.
     pub uid: u32,
     pub backend: Arc<ProxyState>,
     pub traffic: Traffic,
@@ -196,8 +199,8 @@ impl ServerState {
         self.flag(USABLE)
     }
 
-    /// Returns the position in the order in which servers became usable. A lower rank has been
-    /// usable for longer.
+    /// Returns the position of the server in the order in which servers became usable. A server
+    /// with a lower rank has been usable for longer.
     pub fn rank(&self) -> u64 {
         self.availability.rank.load(Ordering::Relaxed)
     }
@@ -262,8 +265,8 @@ impl ServerState {
         }
     }
 
-    /// Returns the current limit of sessions; 0 means no limit. The limit follows the load of the
-    /// backend between `minconn` and `maxconn`, and grows during slow start.
+    /// Returns the current limit of sessions; 0 means no limit. It lies between `minconn` and
+    /// `maxconn`, depending on the load of the backend, and rises during slow start.
     pub fn limit(&self) -> u32 {
         let max = self.limits.maxconn.load(Ordering::Relaxed);
         if max == 0 {
@@ -286,7 +289,7 @@ impl ServerState {
         limit.max(1)
     }
 
-    /// Returns whether [`ServerState::limit`] can rise without a slot becoming free.
+    /// Returns whether [`ServerState::limit`] can rise although no session ends.
     pub(crate) fn limit_moves(&self) -> bool {
         self.limits.minconn.load(Ordering::Relaxed) < self.limits.maxconn.load(Ordering::Relaxed)
             || self.share.throttle.load(Ordering::Relaxed) < 100
@@ -347,8 +350,8 @@ impl ServerState {
         }
     }
 
-    /// Returns the current generation: a count of the file's changes, and a count of the
-    /// operator's. A connection of another generation is not reused.
+    /// Returns the current generation, which counts changes by the file and by operators. A
+    /// connection of another generation is not reused.
     pub fn way(&self) -> Way {
         Way(self.reach.way.load(Ordering::Acquire))
     }
@@ -364,7 +367,7 @@ impl ServerState {
         self.change_way(|way| way.0 & !u64::from(u32::MAX) | low(way.0));
     }
 
-    /// Updates the generation atomically: different threads change its two halves.
+    /// Updates the generation atomically, because different threads change its two halves.
     fn change_way(&self, change: impl Fn(Way) -> u64) {
         let next = |way| Some(change(Way(way)));
         // The closure never returns None, so the update cannot fail.
@@ -374,25 +377,26 @@ impl ServerState {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
-    /// Starts a new generation because the newest file lacks the server. Its connections are not
-    /// kept.
+    /// Starts a new generation because the newest file does not contain the server, so that its
+    /// connections are not kept.
     pub(crate) fn close_way(&self) {
         self.set_way(self.next_way());
     }
 
-    /// Returns the file's half of the generation that a changed file gets.
+    /// Returns the number that the half for the file gets when the file changes.
     pub(crate) fn next_way(&self) -> u32 {
         ((self.way().0 >> 32) as u32).wrapping_add(1)
     }
 
-    /// Notifies the balance algorithm of a change of the server.
+    /// Reports to the load balancing that the server has changed.
     pub fn changed(self: &Arc<Self>) {
         if !self.in_balance.listed.swap(true, Ordering::SeqCst) {
             self.backend.backend.balance.list(self.uid);
         }
     }
 
-    /// Notifies the balance algorithm, if it requested that, that the server has fewer sessions.
+    /// Reports to the load balancing that the server has fewer sessions, if it requested such a
+    /// report.
     pub(crate) fn relieved(self: &Arc<Self>) {
         if self.in_balance.interest.load(Ordering::SeqCst)
             && self.in_balance.interest.swap(false, Ordering::SeqCst)
@@ -414,12 +418,14 @@ impl ServerState {
         }
     }
 
-    /// Returns the mark that a stream saves when it starts to use the server.
+    /// Returns a number that a stream stores when it starts to use the server, for
+    /// [`ServerState::shutdown_since`].
     pub fn shutdown_mark(&self) -> u32 {
         self.ending.shutdowns.load(Ordering::Relaxed)
     }
 
-    /// Returns why sessions were shut down since the mark; None if they were not.
+    /// Returns why sessions of the server were shut down after `mark` was stored; None if they
+    /// were not.
     pub fn shutdown_since(&self, mark: u32) -> Option<Shutdown> {
         let now = self.shutdown_mark();
         (now != mark).then_some(match now & ((1 << SHUTDOWN_BITS) - 1) {

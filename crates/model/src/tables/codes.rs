@@ -1,4 +1,4 @@
-//! Codes of errors in stick tables and their use.
+//! Defines the codes of configuration errors about stick tables.
 
 language::codes! {
     UNKNOWN_TABLE = "E0460", "stick table not found",

@@ -1,6 +1,7 @@
-//! Data types of stick table entries, their names, and the layout of an entry's data words.
+//! Defines the data types of stick table entries, their names, and the layout of an entry's data
+//! words.
 
-/// Representation of a data type.
+/// Representation of the values of a data type in an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
     Number,
@@ -8,7 +9,7 @@ pub enum Shape {
     Long,
     /// Event rate over a sliding period.
     Rate,
-    /// A short text in the table's dictionary.
+    /// A short text, stored as a number of the table's dictionary.
     Word,
 }
 
@@ -35,7 +36,7 @@ macro_rules! data_types {
         impl DataType {
             pub const ALL: &[DataType] = &[$(DataType::$variant,)*];
 
-            /// Returns the name in `store`.
+            /// Returns the name of the type in a `store` list.
             pub fn name(self) -> &'static str {
                 match self { $(DataType::$variant => $name,)* }
             }
@@ -96,7 +97,7 @@ impl DataType {
         DataType::ALL.iter().copied().find(|one| one.name() == name)
     }
 
-    /// Returns the array and element for which a single-element type is an alias: `gpc0` is
+    /// Returns the array and the element for which a type is another name: `gpc0` stands for
     /// `gpc(0)`.
     fn element_of(self) -> Option<(DataType, u32)> {
         Some(match self {
@@ -126,7 +127,7 @@ pub struct Stored {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Layout {
     stored: Vec<Stored>,
-    /// Indices into `stored`, by the number of the type.
+    /// Positions in `stored`, by the number of the type.
     places: [Option<u8>; TYPES],
     words: u32,
 }
@@ -168,7 +169,7 @@ impl Layout {
         self.words
     }
 
-    /// Returns the stored type; aliases of array elements do not count.
+    /// Returns the stored type; other names of array elements are not resolved.
     pub fn of(&self, kind: DataType) -> Option<&Stored> {
         self.stored.get(self.places[kind as usize]? as usize)
     }

@@ -1,5 +1,5 @@
-//! A held entry of a stick table. An entry stays while it is held, and its data is changed without
-//! a lock.
+//! Gives access to an entry of a stick table while a stream or connection holds it. An entry
+//! stays while it is held, and its data is changed without a lock.
 
 use super::data::{Cell, DataType, Shape};
 use super::rate::{Rate, RateParts};
@@ -67,7 +67,7 @@ impl HeldEntry {
         self.row().set_told();
     }
 
-    /// Returns whether the entry was ever sent to a peer, whose copy may thus be outdated.
+    /// Returns whether the entry was ever sent to a peer, whose copy may therefore be outdated.
     pub fn was_sent_to_peer(&self) -> bool {
         self.row().was_told()
     }
@@ -98,7 +98,7 @@ impl HeldEntry {
             .words(data + cell.at as usize, 3.min(cell.shape.words() as usize))
     }
 
-    /// Returns a value: a number; for a rate, the number of events in the last period.
+    /// Returns a value: the number, or for a rate the number of events in the last period.
     pub fn get(&self, kind: DataType, element: u32) -> Option<u64> {
         let (cell, words) = self.cell(kind, element)?;
         Some(read(cell, words))
@@ -108,8 +108,8 @@ impl HeldEntry {
         read(cell, self.words(cell))
     }
 
-    /// Adds to a value and returns the new value. Returns None if the value is not stored, and
-    /// always for 64-bit counters.
+    /// Adds to a value and returns the new value. Returns None if the table does not store the
+    /// value, and always for 64-bit counters.
     pub fn add(&self, kind: DataType, element: u32, count: u64) -> Option<u64> {
         let (cell, words) = self.cell(kind, element)?;
         match cell.shape {
@@ -181,7 +181,8 @@ fn read(cell: Cell, words: &[AtomicU32]) -> u64 {
     match (cell.shape, words) {
         (Shape::Number | Shape::Word, [word, ..]) => word.load(Relaxed).into(),
         (Shape::Long, [low, high, ..]) => {
-            // A carry between the two reads would produce a wrong sum.
+            // If the lower half overflows between the two reads, they do not fit together, and are
+            // repeated.
             loop {
                 let before = high.load(Relaxed);
                 let sum = (u64::from(before) << 32) + u64::from(low.load(Relaxed));

@@ -1,4 +1,4 @@
-//! Keys of stick table entries, as bytes according to the table's type.
+//! Converts keys of stick table entries to bytes according to the table's type.
 
 use crate::sample::{SampleValue, Type};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

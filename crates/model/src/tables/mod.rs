@@ -1,7 +1,7 @@
-//! Stick tables: data about clients, users or other keys across connections and requests. `store`
-//! holds the entries, `data` defines their content, `set` the tables of a configuration, and
-//! `tracked` the entries that a connection or stream holds. Nothing here reads a message or knows a
-//! keyword.
+//! Implements stick tables: data about clients, users or other keys across connections and
+//! requests. `store` holds the entries, `data` defines their content, `set` the tables of a
+//! configuration, and `tracked` the entries that a connection or stream holds. Nothing here reads
+//! a message or knows a keyword.
 
 pub mod codes;
 pub mod data;

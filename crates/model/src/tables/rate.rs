@@ -1,10 +1,12 @@
-//! Event rate over a sliding period: the events of the current period, and the part of the previous
-//! period that is still in the window. Three words, changed without a lock. A count at the end of a
-//! period may become visible slightly late, but is never lost.
+//! Measures a rate of events over a sliding period: the events of the current period, and of the
+//! previous period the share that is still in the window. The rate is three words, changed
+//! without a lock. An event that is counted when a period ends may become visible slightly late,
+//! but is never lost.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Elapsed time of a rate's current period, and the events of this period and the one before.
+/// Parts of a rate: elapsed time of the current period, events in it, and events in the previous
+/// period.
 #[derive(Clone, Copy, Default)]
 pub struct RateParts {
     pub age_ms: u32,
@@ -12,7 +14,7 @@ pub struct RateParts {
     pub previous: u32,
 }
 
-/// View of the three words of a rate.
+/// Access to the three words that store a rate.
 pub struct Rate<'w> {
     began: &'w AtomicU32,
     current: &'w AtomicU32,
@@ -36,7 +38,7 @@ impl<'w> Rate<'w> {
         loop {
             let began = self.began.load(Relaxed);
             if began == 0 {
-                // A start of 0 means that nothing was counted yet, so no clock can be behind it.
+                // 0 means that nothing was counted yet, so the first period begins at 1 or later.
                 let first = now_ms.max(1);
                 let _ = self.began.compare_exchange(0, first, Relaxed, Relaxed);
                 continue;
@@ -76,7 +78,7 @@ impl<'w> Rate<'w> {
                 return 0;
             }
         }
-        // A single event would vanish at once by rounding; it counts for a whole period.
+        // By rounding, a single event would vanish at once; it counts for a whole period.
         if previous <= 1 && current == 0 {
             return previous;
         }
@@ -91,7 +93,7 @@ impl<'w> Rate<'w> {
         self.current.store(count, Relaxed);
     }
 
-    /// Returns the parts of the rate for another process.
+    /// Returns the parts of the rate, to send it to another process.
     pub fn parts(&self, now_ms: u32) -> RateParts {
         RateParts {
             age_ms: now_ms.wrapping_sub(self.began.load(Relaxed)),

@@ -1,5 +1,5 @@
-//! Stick tables of a configuration by name, and the references by which its rules find them. A
-//! reference is filled once, before the configuration serves.
+//! Finds the stick tables of a configuration by name, and defines the references by which rules
+//! find them. A reference is filled once, before the configuration serves clients.
 
 use super::key::KeyType;
 use super::store::{Make, Settings, Table};
@@ -30,7 +30,7 @@ pub struct StickTable {
     pub place: Arc<TablePlace>,
 }
 
-/// Reference of rules to a table by its name.
+/// Reference of a rule to a stick table, by name.
 #[derive(Debug)]
 pub struct TablePlace {
     /// Name of the table, in the form of [`StickTable::name`].
@@ -39,7 +39,7 @@ pub struct TablePlace {
 }
 
 impl TablePlace {
-    /// Returns the table, once its configuration serves.
+    /// Returns the table; None before the configuration serves.
     pub fn get(&self) -> Option<&Arc<Table>> {
         self.live.get()
     }
@@ -82,7 +82,8 @@ impl Tables {
     }
 
     /// Connects each table with the entries of the table of the same name in the older
-    /// configuration. If the structure changed, copies the entries as far as they fit.
+    /// configuration. If the structure of the table has changed, copies the entries that still
+    /// fit.
     pub fn adopt(&mut self, old: Option<&Tables>) {
         for table in &self.all {
             let known = old.and_then(|old| old.live(&table.name));
@@ -94,18 +95,18 @@ impl Tables {
             if let Some(known) = known.filter(|known| !Arc::ptr_eq(known, &live)) {
                 copy(known, &live);
             }
-            // The references of this configuration are not used before it serves.
+            // Fails only if the reference was filled before, which does not happen.
             let _ = table.place.live.set(live);
         }
     }
 }
 
-/// Returns whether keys of one table are valid in another.
+/// Returns whether the keys of one table are valid keys of another.
 fn takes_keys(from: &Make, to: &Make) -> bool {
     from.key == to.key && (from.length == to.length || from.key == KeyType::String)
 }
 
-/// Copies entries into a table of another structure: the data that both store.
+/// Copies entries into a table of another structure, with the data that both tables store.
 fn copy(from: &Arc<Table>, to: &Arc<Table>) {
     if !takes_keys(&from.make, &to.make) {
         return;
@@ -136,7 +137,8 @@ fn copy(from: &Arc<Table>, to: &Arc<Table>) {
                 }
             }
         }
-        // Streams of the older configuration hold the old entry and decrement its count there.
+        // Connections under the older configuration hold the old entry, and will decrement the
+        // count there, not in the copy.
         new.set(super::data::DataType::ConnCur, 0, 0);
         if from.expire_ms() != 0 && to.expire_ms() != 0 {
             new.set_expires_in_ms(old.expires_in_ms().min(to.expire_ms()));

@@ -1,6 +1,6 @@
-//! Entries of a stick table. They are stored in chunks that never move and are freed only with the
-//! table. A holder of an entry thus changes its data atomically, without a lock or another lookup.
-//! The lock of a shard protects only its index and its list by age.
+//! Stores the entries of a stick table in chunks that never move and are freed only with the
+//! table. So the user of an entry can change its data atomically, without a lock or another
+//! lookup. The lock of a shard protects only its index and its list by age.
 //!
 //! An entry is a row of 32-bit words: a head of [`HEAD`], the key, the data.
 
@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 // Indices of the words of an entry's head.
 /// Next entry of the bucket or of the free list.
 const NEXT: usize = 0;
-/// Neighbor in the list by age that was touched earlier.
+/// Entry in the list by age that was used before this one.
 const OLDER: usize = 1;
-/// Neighbor in the list by age that was touched later.
+/// Entry in the list by age that was used after this one.
 const NEWER: usize = 2;
-/// Expiry time: the low bits of milliseconds.
+/// Expiry time: the lower 32 bits of a time in milliseconds.
 const EXPIRES: usize = 3;
-/// Expiry time when the entry was last moved in the list by age.
+/// Expiry time that the entry had when it was last moved in the list by age.
 const QUEUED: usize = 4;
 const HOLDERS: usize = 5;
 /// Length of the key, and flags of the updates for peers.
@@ -32,20 +32,20 @@ const STATE: usize = 6;
 /// Number of words before the key.
 pub(super) const HEAD: usize = 7;
 
-/// Set in [`STATE`] while the entry is in the list of updates for peers.
+/// Bit of [`STATE`]: the entry is in the list of updates for peers.
 const IS_NEWS: u32 = 1 << 31;
-/// Set in [`STATE`] while the entry is in the index.
+/// Bit of [`STATE`]: the entry is in the index.
 const IS_USED: u32 = 1 << 30;
-/// Set in [`STATE`] once the entry was sent to a peer.
+/// Bit of [`STATE`]: the entry was sent to a peer at least once.
 const IS_TOLD: u32 = 1 << 29;
-/// Mask of the key's length in [`STATE`].
+/// Bits of [`STATE`] with the length of the key.
 const LENGTH: u32 = (1 << 20) - 1;
 
-/// Marks the absence of an entry.
+/// Stands for "no entry" where an entry's number is expected.
 const NONE: u32 = u32::MAX;
-/// Maximum size of a table with a single shard, which evicts the oldest entry of all.
+/// Maximum size of a table with a single shard. Such a table evicts exactly its oldest entry.
 const ONE_SHARD_MAX: u32 = 4096;
-/// Number of shards of larger tables, which evict the oldest entry of a shard.
+/// Number of shards of a larger table, which evicts the oldest entry of one shard.
 const SHARDS: usize = 64;
 /// Number of entries of a chunk, in tables of a usual size.
 const CHUNK: u32 = 256;
@@ -108,7 +108,7 @@ struct Index {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Removal {
     Removed,
-    /// The entry is held and stays.
+    /// The entry is in use, and was not removed.
     InUse,
     Absent,
 }
@@ -140,13 +140,13 @@ impl std::fmt::Debug for Table {
     }
 }
 
-/// Returns the current time for entries: the low bits of milliseconds. A serving thread uses the
-/// time of its loop iteration, because a request needs it many times.
+/// Returns the current time for entries: the lower 32 bits of milliseconds. A thread that serves
+/// clients uses the time cached by its event loop, because a request needs it many times.
 pub fn entry_time_now() -> u32 {
     (reactor::now().as_nanos() / 1_000_000) as u32
 }
 
-/// Returns whether a time has passed. Valid for distances of up to 24 days.
+/// Returns whether a time has passed, if it is at most 24 days away.
 fn is_over(at: u32, now: u32) -> bool {
     now.wrapping_sub(at) as i32 >= 0
 }
@@ -264,7 +264,8 @@ impl Table {
         let row_words = HEAD as u32 + key_words + make.layout.words();
         let size = make.size.clamp(1, SIZE_MAX);
         let count = if size <= ONE_SHARD_MAX { 1 } else { SHARDS };
-        // Keys are not distributed evenly: a shard has a quarter more than its share.
+        // Keys are not distributed evenly, so each shard has space for a quarter more than its
+        // share.
         let shard_size = match count {
             1 => size,
             _ => size.div_ceil(SHARDS as u32) / 4 * 5 + 64,
@@ -396,7 +397,7 @@ impl Table {
         self.note(key);
         let now = entry_time_now();
         if key.len() > self.make.key.bytes(self.make.length) as usize {
-            // A longer key would overwrite the data behind it.
+            // A longer key would overwrite the data that follows it.
             return None;
         }
         let (at, hash) = self.hash(key);
@@ -416,8 +417,8 @@ impl Table {
         let full = self.used() >= self.make.size || index.used >= self.shard_size;
         let no_purge = self.no_purge.load(Relaxed);
         if full && (no_purge || !self.evict(shard, &mut index)) {
-            // Another shard may have an entry to evict. This lock is released first, because the
-            // other shard has its own.
+            // Another shard may have an entry to evict. The lock of this shard is released first,
+            // because the other has its own.
             drop(index);
             if no_purge || !self.evict_elsewhere(at) {
                 self.refused.fetch_add(1, Relaxed);
@@ -431,7 +432,8 @@ impl Table {
         }
         let slot = self.place(shard, &mut index)?;
         let row = self.chunk_row(shard, slot);
-        // The slot may still be in the list of updates, where it must be listed only once.
+        // A removed entry in this slot may still be in the list of updates; the slot must be
+        // listed only once.
         let news = row.get(STATE) & IS_NEWS;
         row.set(STATE, news | IS_USED | (key.len() as u32 & LENGTH));
         row.set_key(key);
@@ -473,7 +475,7 @@ impl Table {
     fn slot(&self, shard: &Shard, index: &Index, key: &[u8], hash: usize) -> Option<u32> {
         let bucket = hash & index.buckets.len().checked_sub(1)?;
         let mut slot = *index.buckets.get(bucket)?;
-        // A chain cannot be longer than the shard; this bounds the loop.
+        // A chain of a bucket cannot be longer than the shard; this makes sure that the loop ends.
         for _ in 0..self.shard_size {
             if slot == NONE {
                 return None;
@@ -626,7 +628,7 @@ impl Table {
             }
         }
         self.take_out(shard, index, slot);
-        // The entry may still be in the list of updates, whose reader ignores it.
+        // The slot may still be in the list of updates; the reader of the list ignores it.
         row.set(STATE, row.get(STATE) & IS_NEWS);
         row.set(NEXT, index.free);
         index.free = slot;
@@ -634,8 +636,8 @@ impl Table {
         self.used.fetch_sub(1, Relaxed);
     }
 
-    /// Removes expired entries and examines at most `max`. Returns the number examined before the
-    /// first entry that has not expired.
+    /// Removes expired entries, and examines at most `max`. Returns how many were examined up to
+    /// the first entry that has not expired.
     fn sweep_some(&self, shard: &Shard, index: &mut Index, now: u32, max: usize) -> usize {
         if self.expire_ms() == 0 {
             return 0;
@@ -755,7 +757,8 @@ impl Table {
                 let Some(state) = row.0.get(STATE) else {
                     continue;
                 };
-                // Cleared before the data is read, so that a later change is a new update.
+                // Cleared before the data is read, so that a change after the read causes another
+                // update.
                 if state.fetch_and(!IS_NEWS, AcqRel) & IS_USED == 0 {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! Tests of tables: entries are found again, bounded and removed.
+//! Tests stick tables: entries are found again, bounded and removed.
 
 use super::*;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Stick table entries that a connection or a stream tracks, by counter number, and results of
-//! `stick` rules.
+//! Holds the stick table entries that a connection or a stream tracks, by counter number (`sc0`,
+//! `sc1`, …), and the results of `stick` rules.
 
 use super::data::DataType;
 use super::entry::HeldEntry;
@@ -14,7 +14,7 @@ pub const COUNTERS_MAX: u32 = 12;
 /// Number of counters without `tune.stick-counters`.
 pub const COUNTERS_DEFAULT: u32 = 3;
 
-/// Kind of rules that started the tracking.
+/// Kind of rule that started the tracking, which determines how long it lasts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Level {
     /// `tcp-request connection` and `session`.
@@ -32,7 +32,7 @@ pub struct Trackers {
     pub(crate) sticking: Option<Box<Sticking>>,
 }
 
-/// Tracked entries of a connection. Its copies (after a configuration change with active streams)
+/// Tracked entries of a connection. Copies of its session, made when the configuration changes,
 /// share them.
 pub type SessionTrackers = Rc<RefCell<Trackers>>;
 

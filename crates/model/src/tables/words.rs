@@ -1,5 +1,5 @@
-//! Dictionary of a table: short texts (server names) to which entries refer by number. Peers can
-//! add texts, so their number is limited.
+//! Numbers the short texts (server names) to which entries of a stick table refer. Peers can add
+//! texts, so their number is limited.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

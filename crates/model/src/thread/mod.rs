@@ -1,6 +1,6 @@
-//! A thread of the data plane, as streams and rules see it: its reference to the newest
-//! configuration, its reusable streams, its clocks, and the shared state of the process
-//! ([`ProcessState`]). Threads share nothing else. Both live until the process exits.
+//! Defines one of the threads that serve clients, as streams and rules see it: its reference to
+//! the newest configuration, its reusable streams, its clocks, and the shared state of the
+//! process ([`ProcessState`]). Threads share nothing else. Both live until the process exits.
 
 mod process;
 
@@ -27,17 +27,17 @@ pub struct Thread {
     thread: usize,
     config: RefCell<Arc<Config>>,
     generation: Cell<u64>,
-    /// The thread accepts no connections, because the number of threads was reduced.
+    /// The thread accepts no connections, because the configured number of threads was reduced.
     resting: Cell<bool>,
     #[expect(clippy::vec_box, reason = "they come and go by their box")]
     streams: RefCell<Vec<Box<ProxyStream>>>,
-    /// Session of streams that are kept for reuse, so that they keep neither their last session nor
-    /// its old configuration alive.
+    /// Stand-in session for streams that are kept for reuse, so that they keep neither their last
+    /// session nor its configuration in memory.
     nobody: Rc<Session>,
     next_id: Cell<u64>,
     wall_clock: Cell<(Instant, SystemTime)>,
     sessions: Cell<usize>,
-    /// Wait slots of the accept loops.
+    /// Wait slots of the thread's accept tasks.
     rooms: RefCell<Vec<Rc<Room>>>,
 }
 
@@ -113,7 +113,7 @@ pub fn new_stream(session: Rc<Session>, http: bool) -> Box<ProxyStream> {
     Box::new(born::blank(thread.stream_id(), session, http, times))
 }
 
-/// Creates a session without a client, under an empty configuration of its own.
+/// Creates a session without a client, with an empty configuration.
 fn nobody() -> Rc<Session> {
     Rc::new(Session::new(
         Arc::default(),
@@ -214,8 +214,8 @@ impl Thread {
             && Arc::ptr_eq(&stream.config, &self.config.borrow())
             && stream.request.memory() + stream.response.memory() <= STREAM_BYTES_KEPT
         {
-            // The rest is cleared on reuse; only the session is released now, because others depend
-            // on that.
+            // The rest of the stream is cleared when it is reused. The session is released at
+            // once, because others wait for its end.
             stream.session = Rc::clone(&self.nobody);
             streams.push(stream);
         }
@@ -258,7 +258,7 @@ impl Thread {
     }
 
     pub fn apply_newest_config(&self) {
-        // Loads it for sessions that start from now on.
+        // Switches to the newest configuration, for sessions that start from now on.
         self.config();
         self.resting.set(self.thread >= self.process.threads());
     }

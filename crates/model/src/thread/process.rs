@@ -1,4 +1,5 @@
-//! Shared state of all threads: the newest configuration and the counters of the process.
+//! Holds the state that all threads share: the newest configuration and the counters of the
+//! process.
 
 use crate::config::Config;
 use crate::names::NameResolver;
@@ -32,11 +33,11 @@ pub struct ProcessState {
     pub names: NameResolver,
 }
 
-/// Progress of the shutdown or of the hand-over of listeners.
+/// Progress of the shutdown, or of passing the listeners to another process.
 #[derive(Debug, Default)]
 pub struct ShutdownProgress {
     pub stopping: AtomicBool,
-    /// Another process accepts from the same listeners.
+    /// True once another process accepts from the same listeners.
     pub has_successor: AtomicBool,
     /// Start of the shutdown, in the time of [`ProcessState::now_ms`].
     pub stopping_at_ms: AtomicU64,
@@ -65,7 +66,7 @@ impl ProcessState {
     /// Installs the newest configuration. Returns the previous one.
     pub fn replace(&self, config: Arc<Config>) -> Arc<Config> {
         let mut newest = lock(&self.newest);
-        // A reader that finds the newest version there must not take it for an older one.
+        // A thread that finds the new configuration must not find the old number for it.
         self.generation.store(config.version, Ordering::Release);
         std::mem::replace(&mut *newest, config)
     }

@@ -1,5 +1,5 @@
-//! Tracking: a connection or stream holds stick table entries by counter number, and its events are
-//! counted in them. Entries of connection rules are tracked until the connection ends, those of
+//! Counts events of a connection or stream in the stick table entries that it tracks
+//! (`track-sc0`). Entries of connection rules are tracked until the connection ends, those of
 //! content and message rules until the stream ends.
 
 pub mod stick;
@@ -7,8 +7,8 @@ pub mod stick;
 use crate::tables::{DataType, HeldEntry, Level};
 use crate::transaction::{ProxyStream, Session};
 
-/// Passes the entry that a counter tracks to `look`: that of the stream, otherwise that of the
-/// connection.
+/// Passes the entry that a counter tracks to `look`: the one tracked by the stream, otherwise the
+/// one tracked by the connection.
 pub fn with<T>(
     stream: &ProxyStream,
     counter: u32,
@@ -108,7 +108,7 @@ pub fn session_began(session: &Session) {
     }
 }
 
-/// Counts an HTTP/2 protocol error of a client that ended at most a stream.
+/// Counts an HTTP/2 protocol error of a client that did not end the connection.
 pub fn session_glitch(session: &Session) {
     if let Some(shared) = session.tracked.get() {
         shared.borrow().each(|held| {

@@ -1,5 +1,5 @@
-//! `stick` rules: finding the server of a request in a table, and storing the server that
-//! responded.
+//! Executes `stick` rules: finds the server of a request in a stick table, and stores the server
+//! that responded.
 
 use crate::config::{Proxy, Server, ServerAddress, ServerIndex, StickRule};
 use crate::tables::tracked::Sticking;
@@ -15,7 +15,7 @@ pub fn server(stream: &ProxyStream) -> Option<ServerIndex> {
     stream.rules.tracked.as_ref()?.sticking.as_ref()?.server
 }
 
-/// Evaluates the rules of a request; `assigned`: persistence already selected a server.
+/// Applies the `stick` rules to a request. `assigned`: persistence has already chosen a server.
 #[inline]
 pub fn request(stream: &mut ProxyStream, assigned: bool) {
     if stream

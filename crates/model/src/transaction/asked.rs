@@ -1,5 +1,5 @@
-//! Properties of the client's request that determine its response. Rules may have changed the
-//! request since.
+//! Tells which response the client expects for the request that it sent. Rules may have changed
+//! the request since.
 
 use super::ProxyStream;
 use http::http1::{RequestFacts, Upgrade};

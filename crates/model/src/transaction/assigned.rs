@@ -1,6 +1,6 @@
-//! Changes of a stream by converters (`set-var`, `capture-req`). Expressions have only
-//! shared access to the stream, so their changes are recorded beside it, are visible to
-//! variable lookups, and are applied before the next rule.
+//! Records changes that converters make to a stream (`set-var`, `capture-req`). Expressions have
+//! only shared access to the stream, so their changes are recorded separately, are visible to
+//! variable lookups at once, and are applied before the next rule.
 
 use super::{ProxyStream, set_variable, unset_variable};
 use crate::sample::{SampleValue, Scope, VariableName};

@@ -1,4 +1,4 @@
-//! Creation of a stream, new or from a used one.
+//! Creates a stream, or resets a used one for the next request.
 
 use super::state::StreamIdentity;
 use super::{Links, ProxyStream, Route, Session, StreamOutcome, Times, Transfer};

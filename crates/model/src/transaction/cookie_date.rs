@@ -1,5 +1,5 @@
-//! Dates in an inserted cookie: the time since 1970 in units of four seconds, written as five
-//! base-64 digits.
+//! Encodes and decodes the dates in an inserted persistence cookie: the time since 1970 in units
+//! of four seconds, written as five base-64 digits.
 
 /// Unit of a date, seconds.
 const UNIT_S: u64 = 4;

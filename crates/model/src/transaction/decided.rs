@@ -1,5 +1,5 @@
-//! Decisions on a stream for the request history: rules that took effect, choices of backend and
-//! server, failed attempts. Bounded, and reused with the stream.
+//! Records the decisions on a stream for the request history: rules that took effect, choices of
+//! backend and server, failed attempts. The record is bounded, and reused with the stream.
 //!
 //! A stream without rules costs nothing. [`super::trace`] records more (values, conditions that
 //! were not met), but only for a session that an operator traces.
@@ -99,7 +99,8 @@ pub struct Decided {
     pub page: Option<&'static str>,
 }
 
-/// Recorded decisions without rules and attempts, and the numbers of those that were not recorded.
+/// Recorded decisions other than rules and attempts, and the numbers of rules and attempts that
+/// were not recorded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Others {
     owner: Option<PersistentServer>,
@@ -126,8 +127,8 @@ impl<T: Copy, const N: usize> Default for BoundedList<T, N> {
 }
 
 impl<T: Copy, const N: usize> BoundedList<T, N> {
-    /// Adds a value. A full list drops the last value for which `may_go` is true, or else the new
-    /// one.
+    /// Adds a value. If the list is full, drops the last value for which `may_go` is true, or the
+    /// new value if there is none.
     fn push(&mut self, value: T, may_go: impl Fn(&T) -> bool) {
         if let Some(place) = self.values.get_mut(self.count) {
             *place = Some(value);
@@ -180,7 +181,7 @@ impl Decided {
         }
     }
 
-    /// Restores the recorded data of another one, except for the line that chose the backend.
+    /// Restores the data of another record, except for the line that chose the backend.
     pub(crate) fn become_kept(
         &mut self,
         rules: impl Iterator<Item = RuleMet>,

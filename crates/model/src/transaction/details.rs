@@ -1,6 +1,6 @@
-//! Rarely used data of a session, or data that is only recorded if the configuration needs it:
-//! addresses that rules set, the socket, fields of the PROXY header. Kept in one box, so that a
-//! session without them stays small.
+//! Holds rarely used data of a session, or data that is only recorded if the configuration needs
+//! it: addresses that rules set, the socket, fields of the PROXY header. All of it is in one box,
+//! so that a session without this data stays small.
 
 use super::{Endpoint, Session, Trace};
 use protocol::proxy_protocol::{Ssl, Tlvs};

@@ -1,5 +1,5 @@
-//! Data on a stream's two connections and on its last rule, for fetches and formats. It is only
-//! recorded if the configuration needs it (`config::Asked`), and never used to send or receive.
+//! Holds data about a stream's two connections and its last rule, for fetches and formats.
+//! [`ConnectionRecords`] is only recorded if the configuration needs it.
 
 use super::{Endpoint, ProxyStream, Termination};
 use mux::StreamWatch;

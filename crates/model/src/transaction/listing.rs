@@ -1,9 +1,9 @@
-//! Registry of a thread's streams, for operators who list or end them.
+//! Lists the active streams of a thread, for operators who show or end them.
 //!
-//! Each thread records its active streams in a slab. The slot of a stream belongs to its box, which
-//! is reused for later streams, so that a request costs a few stores. A connection without a stream
-//! is not recorded and costs nothing. Other threads query the registry by a job on the thread's
-//! loop, which examines a bounded number of slots.
+//! Each thread records its active streams in a slab. The slot of a stream belongs to its box,
+//! which is reused for later streams, so that a request costs a few stores. A connection without
+//! a stream is not recorded and costs nothing. Other threads query the list by a job on the
+//! thread's event loop, which examines a bounded number of slots.
 
 use super::{Endpoint, ProxyStream, Route, Session};
 use crate::config::{ProxyIndex, ServerIndex};

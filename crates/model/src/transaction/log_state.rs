@@ -1,4 +1,6 @@
-//! Data for the log lines of a stream.
+//! Holds what the log lines of a stream need: captured headers, the request line as the client
+//! sent it, the log level that a rule set. Fetches and the framing of responses read some of it,
+//! too.
 
 use crate::setting::StreamLogStep;
 use http::message::HttpMessage;
@@ -13,7 +15,7 @@ pub struct ReceivedLine {
 
 #[derive(Debug, Default)]
 pub struct LogState {
-    /// Step that is being logged; None before the first.
+    /// Step that is being logged; None before the first step.
     pub step: Cell<Option<StreamLogStep>>,
     /// Log level that a rule set; None is `info`, Some(None) is silent.
     pub level: Option<Option<u8>>,

@@ -1,6 +1,6 @@
-//! A stream as a value: a request with its response, or a tunnel, and its client's session. Rules,
-//! balance, queues, logs and counters only use streams, never connections; `proxy::stream` moves
-//! the bytes.
+//! Defines a stream: a request with its response, or a tunnel, and the session of its client.
+//! Rules, load balancing, queues, logs and counters only use streams, never connections;
+//! `proxy::stream` moves the bytes.
 
 mod asked;
 mod assigned;

@@ -1,4 +1,5 @@
-//! Result of a stream for logs and counters: its status, and the cause and phase of its end.
+//! Records how a stream ended, for logs and counters: its status, and the cause and phase of its
+//! end.
 
 use std::cell::Cell;
 

@@ -1,5 +1,5 @@
-//! Settings that rules override for one stream: timeouts, retries, queue priority, packet
-//! marks. Few streams have any, so they are boxed, and a stream without them pays for one
+//! Holds the settings that rules changed for one stream: timeouts, retries, queue priority,
+//! packet marks. Few streams have any, so they are boxed, and a stream without them pays for one
 //! check.
 
 use super::{ProxyStream, RuleState};

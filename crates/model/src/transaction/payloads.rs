@@ -1,4 +1,4 @@
-//! Payload for content rules: the first bytes of each side.
+//! Holds the first bytes of client and server of a stream, which content rules inspect.
 
 use http::message::HttpMessage;
 use std::cell::OnceCell;
@@ -8,11 +8,11 @@ use std::cell::OnceCell;
 pub struct Payloads {
     /// The first bytes of a TCP stream, or of a request's body.
     pub request: Vec<u8>,
-    /// `request` will not grow further (end, full buffer, or delay over).
+    /// True if `request` will not grow further (end of data, full buffer, or end of the delay).
     pub request_complete: bool,
     /// First bytes of the server's side (`tcp-response content`).
     pub response: Vec<u8>,
-    /// `response` will not grow further.
+    /// True if `response` will not grow further.
     pub response_complete: bool,
     /// Request found in `request` of a stream that is not HTTP, once a rule looked for one and its
     /// head was complete.

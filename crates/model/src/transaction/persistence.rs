@@ -1,4 +1,4 @@
-//! Persistence state of a stream (`proxy::persistence` determines the server).
+//! Records to which server a stream belongs, and why (`proxy::persistence` finds the server).
 
 use super::cookie_date::Date;
 use super::{ProxyStream, Route};
@@ -20,7 +20,7 @@ pub enum RequestCookie {
     Expired,
     /// `O`: the cookie is too old.
     Old,
-    /// `U`: something else chose the server.
+    /// `U`: the server was chosen by other means than the cookie.
     Unused,
 }
 

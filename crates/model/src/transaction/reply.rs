@@ -1,4 +1,5 @@
-//! Responses of the proxy itself: error pages, redirections, the statistics page.
+//! Defines the responses that the proxy generates itself: error pages, redirections, the
+//! statistics page.
 
 use super::ProxyStream;
 use crate::config::{ErrorFile, ErrorPage, Proxy};
@@ -52,7 +53,7 @@ pub fn error(stream: &ProxyStream, status: u16) -> ProxyResponse {
         pages
             .map(|(_, page)| page)
             .find_map(|page| match page {
-                // A page that the group lacks is taken from earlier lines.
+                // A page that the group lacks is taken from earlier `errorfile` lines.
                 ErrorPage::Group(slot) => slot.get()?.page(status),
                 page => Some(page),
             })
@@ -74,7 +75,7 @@ pub fn configured(stream: &ProxyStream, status: u16, page: &ErrorPage) -> Option
         ErrorPage::Made(answer) => answer.reply(stream),
         ErrorPage::Default | ErrorPage::Group(_) => None,
         ErrorPage::Redirect(status, location) => {
-            // In HAProxy's order, which differs from that of a redirect rule.
+            // The order of the parts is HAProxy's, and differs from that of a redirect rule.
             let reason = if *status == 302 {
                 "Found"
             } else {

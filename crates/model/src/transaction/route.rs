@@ -1,4 +1,4 @@
-//! Frontend, backend and server of a stream, and the attempts to reach the server.
+//! Records the frontend, backend and server of a stream, and the attempts to reach the server.
 
 use super::Persistence;
 use crate::config::{ProxyIndex, Rare, ServerIndex};
@@ -12,11 +12,11 @@ pub struct Route {
     pub server: Option<ServerIndex>,
     /// Preferred server (`option prefer-last-server`).
     pub preferred: Option<ServerIndex>,
-    /// Features of its proxies that few use.
+    /// Rarely used features of the stream's proxies.
     pub rare: Rare,
     /// Number of repeated connection attempts.
     pub retries: u32,
-    /// Another server was used than the one chosen first.
+    /// True if another server was used than the one chosen first.
     pub redispatched: bool,
     /// Number of streams ahead in the server's queue on arrival.
     pub server_queue: u32,

@@ -1,4 +1,4 @@
-//! Effects of rules on a stream so far, and the rule at which evaluation continues.
+//! Records the effects of rules on a stream so far, and the rule at which evaluation continues.
 
 use super::Overrides;
 use super::assigned::Assigned;

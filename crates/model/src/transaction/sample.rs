@@ -1,4 +1,4 @@
-//! Streams from raw bytes, for the tests of rules.
+//! Creates streams from raw bytes, for the tests of rules.
 
 use super::Times;
 use super::born::blank;

@@ -1,4 +1,4 @@
-//! Memory of a connection and its request: rarely used data must be boxed.
+//! Tests that streams and sessions stay small: rarely used data must be boxed.
 
 use super::state::{ProxyStream, Session};
 

@@ -1,5 +1,5 @@
-//! State of a stream and of its session, the client's connection. Values only: the driver moves the
-//! bytes.
+//! Defines the state of a stream and of its session (the client's connection). The proxy's stream
+//! code moves the bytes.
 
 use super::details::Details;
 use super::listing::Listed;

@@ -1,4 +1,5 @@
-//! Times of a stream's events.
+//! Records when the events of a stream happened: accept, request, connection to the server,
+//! response, end.
 
 use reactor::Instant;
 use std::time::SystemTime;

@@ -1,6 +1,6 @@
-//! Decisions on the streams of one session, in order: conditions with the values that they
-//! compared, rules that took effect, and the choice of backend and server. Recorded only for a
-//! session that an operator traces. All other sessions only pay for a check whether a trace exists.
+//! Records, for a session that an operator traces, the decisions on its streams in order:
+//! conditions with the values that they compared, rules that took effect, and the choice of
+//! backend and server. All other sessions only pay for a check whether a trace exists.
 
 use super::Session;
 use language::Span;

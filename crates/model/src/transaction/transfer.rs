@@ -1,4 +1,5 @@
-//! Transferred bytes of a stream, and the processing of its bodies.
+//! Counts the transferred bytes of a stream, and records how its response is compressed and
+//! cached.
 
 use crate::cache;
 use crate::setting::Algorithm;

@@ -1,4 +1,4 @@
-//! Variables of a stream, its session and the process, within the limits of the
+//! Sets and removes variables of a stream, its session and the process, within the limits of the
 //! configuration.
 
 use super::ProxyStream;

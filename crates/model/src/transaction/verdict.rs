@@ -1,7 +1,8 @@
-//! Decisions of rules about a connection or a message, and asynchronous waits of rules. An action
-//! passes a future to the driver of its stream. The driver waits for it and for the client, whose
-//! disconnect ends the wait. It then applies the result and evaluates the rules again, starting
-//! after this rule. The wait never blocks a thread, and borrows nothing from the stream.
+//! Defines the decisions of rules about a connection or a message, and the waits of rules. An
+//! action that must wait passes a future to the code that serves the stream. That code waits for
+//! the future and for the client, whose disconnect ends the wait; then it applies the result and
+//! evaluates the rules again, starting after this rule. The wait never blocks a thread, and
+//! borrows nothing from the stream.
 
 use super::{ProxyResponse, ProxyStream};
 use crate::setting::HttpProtocol;

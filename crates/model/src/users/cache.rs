@@ -1,9 +1,9 @@
-//! Results of password verification: a second login is fast, and a repeated wrong
-//! password costs no more.
+//! Caches the results of password verifications, so that a second login is fast, and a repeated
+//! wrong password costs nothing more.
 //!
-//! The key of an entry is a keyed hash of the stored hash, the user and the password,
-//! under a key of this process that is never shown. So a change of the file changes the
-//! key, and no password is stored here.
+//! The key of an entry is a keyed hash of the stored hash, the user and the password, under a
+//! secret of this process that is never shown. So a change of the userlist changes the key, and
+//! no password is stored here.
 
 use crate::password::Key;
 use aws_lc_rs::{hmac, rand};

@@ -1,5 +1,5 @@
-//! Credentials of a request: `Authorization`, or `Proxy-Authorization` of a proxied request, parsed
-//! as in HAProxy.
+//! Parses the credentials of a request as HAProxy does: `Authorization`, or `Proxy-Authorization`
+//! of a proxied request.
 
 use crate::config::ProxyOption;
 use crate::transaction::ProxyStream;

@@ -1,10 +1,11 @@
-//! Authentication of the users of a request: its credentials, and the verification of the password
-//! against a list of the configuration.
+//! Authenticates the user of a request: reads the credentials, and verifies the password against
+//! a userlist of the configuration.
 //!
-//! A clear-text password is compared at once. A hashed password is verified outside the data plane.
-//! A fetch that needs the verification registers it at the stream and returns false. The rules stop
-//! there, wait, and are evaluated again ([`unanswered`]). Thus earlier rules that refuse an
-//! attacker save the work, and no serving thread computes a hash. `cache` keeps the results.
+//! A clear-text password is compared at once. A hashed password is verified on another thread:
+//! the fetch that needs the result registers the verification at the stream and returns false.
+//! The rules stop there, wait, and are evaluated again ([`unanswered`]). Thus earlier rules that
+//! refuse an attacker save the work, and no thread that serves clients computes a hash. `cache`
+//! keeps the results.
 
 mod cache;
 mod credentials;

@@ -1,8 +1,8 @@
-//! Verification of passwords with slow hashes outside the data plane, by a bounded number of
-//! threads with low priority. The threads exit when there is no work.
+//! Verifies passwords with slow hashes on a bounded number of threads of low priority. The
+//! threads exit when there is no work.
 //!
-//! The number of waiting passwords is limited in total and for each client, and clients take turns.
-//! A client that sends thousands of wrong passwords only delays itself.
+//! The number of waiting passwords is limited in total and for each client, and clients take
+//! turns. A client that sends thousands of wrong passwords only delays itself.
 
 use super::cache;
 use crate::password::{Busy, PasswordCheck};

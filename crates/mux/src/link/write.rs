@@ -1,4 +1,4 @@
-//! Writes to a connection of the data plane, waiting for space if necessary.
+//! Writes to a client or server connection, waiting for space if necessary.
 
 use reactor::{Elapsed, after, with_deadline};
 use std::io::{self, IoSlice};
@@ -38,7 +38,7 @@ pub async fn write_all(
     write_before(socket, data, false, limit).await
 }
 
-/// As [`write_all`]; `more` announces that other bytes follow at once.
+/// Does the same as [`write_all`]. `more` announces that other bytes follow at once.
 async fn write_before(
     socket: &ConnectionTransport,
     mut data: &[u8],

@@ -1,4 +1,5 @@
-//! Tests that floods end their own connection with the right error code, and no other connection.
+//! Tests that an HTTP/2 flood ends the connection of its sender with the right error code, and no
+//! other connection.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests of bodies in both directions, windows and trailers.
+//! Tests HTTP/2 bodies in both directions, flow-control windows and trailers.
 
 use super::*;
 use http::message::Fields;
@@ -161,7 +161,8 @@ fn unread_data_is_bounded_by_windows_and_released() {
             }
             assert!(sent <= 65_535, "{sent} bytes went out");
         }
-        // After the loss of a hundred windows the connection's window is still complete.
+        // A hundred streams have lost all of their windows, but the window of the connection is
+        // still complete.
         let stream = mux.open().unwrap();
         let message = request(b"POST", "/echo");
         stream

@@ -1,4 +1,4 @@
-//! Tests of resets, GOAWAY and closes at every point.
+//! Tests resets of streams, GOAWAY and closes of the connection at every point.
 
 use super::super::slot::Gone;
 use super::super::stream::HeadFailure;

@@ -1,5 +1,5 @@
-//! Tests that no stream delays the others, and that a client that does not read uses limited
-//! memory.
+//! Tests that no HTTP/2 stream delays the others, and that a client that does not read uses
+//! limited memory.
 
 use super::*;
 

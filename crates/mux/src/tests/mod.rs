@@ -1,5 +1,5 @@
-//! Tests of connections between the two roles of this crate, and with the h2 crate, over socket
-//! pairs on an event loop.
+//! Tests HTTP/2 connections between the client side and the server side of this crate, and with
+//! the h2 crate, over socket pairs on an event loop.
 
 mod abuse;
 mod bodies;

@@ -1,4 +1,4 @@
-//! Tests with another implementation, in both directions.
+//! Tests HTTP/2 with the h2 crate as the other side, once as client and once as server.
 
 use super::*;
 use bytes::Bytes;

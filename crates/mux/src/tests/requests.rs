@@ -1,4 +1,4 @@
-//! Tests of many requests on one connection.
+//! Tests many requests on one HTTP/2 connection.
 
 use super::*;
 

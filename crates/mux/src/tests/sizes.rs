@@ -1,4 +1,4 @@
-//! Tests of the memory that connections and streams use.
+//! Tests how much memory HTTP/2 connections and streams use.
 
 use super::super::shared::MuxState;
 use super::super::slot::StreamSlot;

@@ -1,6 +1,6 @@
-//! Bidirectional forwarding detection, without IO: RFC 5880 in asynchronous mode without
-//! authentication and echo, over one hop (RFC 5881). The input of a [`Session`] is packets and the
-//! time; its output is packets, changes of state and one deadline.
+//! Implements bidirectional forwarding detection without IO: RFC 5880 in asynchronous mode
+//! without authentication and echo, over one hop (RFC 5881). The input of a [`Session`] is
+//! packets and the time; its output is packets, changes of state and one deadline.
 //!
 //! Invariants:
 //!

@@ -1,4 +1,4 @@
-//! Control packet (RFC 5880, 4.1).
+//! Encodes and decodes BFD control packets (RFC 5880, 4.1).
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,8 @@ pub enum BfdState {
     /// The operator holds the session down.
     AdminDown,
     Down,
-    /// The peer is received; whether it receives us is unknown.
+    /// The session receives packets of its peer, but does not know whether the peer receives its
+    /// own.
     Init,
     Up,
 }
@@ -62,11 +63,11 @@ pub enum Diagnostic {
     None,
     Expired,
     PeerDown,
-    /// The peer reported that its operator holds it down, which is no outage (RFC 5882). The wire
-    /// format is that of [`Diagnostic::PeerDown`].
+    /// The peer reports that its operator holds the session down, which is not an outage (RFC
+    /// 5882). On the wire this is the same number as [`Diagnostic::PeerDown`].
     PeerStopped,
     AdminDown,
-    /// Another diagnostic, which only peers send.
+    /// Another diagnostic; this side never sends one.
     Other(u8),
 }
 
@@ -119,13 +120,14 @@ pub enum BfdPacketError {
     Multipoint,
     #[error("its multiplier is zero")]
     Multiplier,
-    /// The packet names no sender.
+    /// The packet does not contain the sender's discriminator.
     #[error("its discriminator is zero")]
     Discriminator,
-    /// The packet is for another session, perhaps a previous one.
+    /// The packet contains the discriminator of another session, perhaps a previous one.
     #[error("unknown session {0:#010x}")]
     Receiver(u32),
-    /// The packet names no session, but is not a first one.
+    /// The packet contains no discriminator of the receiver, although the sender must know it in
+    /// this state.
     #[error("it has no receiver discriminator")]
     NoReceiver,
     /// The packet came from farther away than allowed.
@@ -142,9 +144,9 @@ pub struct Packet {
     pub poll: bool,
     /// The packet is the response to a poll (the RFC's Final).
     pub last: bool,
-    /// The sender wants no periodic packets while both are up.
+    /// Demand mode: the sender wants no periodic packets while both sessions are up.
     pub demand: bool,
-    /// Detection multiplier: the number of missing packets that count as an outage.
+    /// Detection multiplier: the number of consecutive missing packets that count as an outage.
     pub multiplier: u8,
     /// Discriminator of the sender's session.
     pub from: u32,
@@ -185,7 +187,7 @@ impl Packet {
         out
     }
 
-    /// Decodes the payload of a datagram, with the checks of RFC 5880, 6.8.6 that need no
+    /// Decodes the payload of a datagram, with those checks of RFC 5880, 6.8.6 that need no
     /// session.
     ///
     /// # Errors

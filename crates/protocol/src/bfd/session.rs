@@ -1,4 +1,4 @@
-//! State machine of one session (RFC 5880, 6.8).
+//! Implements the state machine of one BFD session (RFC 5880, 6.8).
 
 use super::packet::{BfdPacketError, BfdState, Diagnostic, PACKET_BYTES, Packet};
 use crate::vrrp::Time;
@@ -15,7 +15,7 @@ const CHANGES_MAX: usize = 16;
 pub struct Settings {
     pub min_tx: Duration,
     pub min_rx: Duration,
-    /// Sending interval while not up; at least one second.
+    /// Sending interval while the session is not up; at least one second.
     pub idle_tx: Duration,
     pub multiplier: u8,
     /// The session sends nothing before it has received a packet.
@@ -31,7 +31,7 @@ pub enum Event {
     Entered {
         from: BfdState,
         to: BfdState,
-        /// Diagnostic of a transition to Down.
+        /// Diagnostic for the transition to Down.
         why: Diagnostic,
     },
 }
@@ -64,8 +64,8 @@ pub struct Session {
     prompt: bool,
     answer: bool,
     sent: Option<Time>,
-    /// Time of the next packet, and the interval that it follows from; None while no packets are
-    /// sent.
+    /// Time of the next packet, and the interval from which that time was computed; None while no
+    /// packets are sent.
     due: Option<(Time, Duration)>,
     now: Time,
     changes: VecDeque<Event>,
@@ -73,7 +73,7 @@ pub struct Session {
 
 impl Session {
     /// Creates a session in state Down, which sends its first packet at once unless it is passive.
-    /// Another seed gives another discriminator and other jitter.
+    /// The seed determines the discriminator and the jitter.
     pub fn new(settings: Settings, seed: u64, now: Time) -> Session {
         let mut random = Random(seed);
         let mut session = Session {
@@ -108,8 +108,7 @@ impl Session {
         self.discriminator
     }
 
-    /// Returns how long silence lasts before it counts as an outage; None while the peer is
-    /// unknown.
+    /// Returns the duration of silence that counts as an outage; None while the peer is unknown.
     pub fn detection_time(&self) -> Option<Duration> {
         let peer = self.peer?;
         let interval = peer.min_tx.max(self.min_rx());
@@ -176,7 +175,8 @@ impl Session {
         self.state = to;
         self.diagnostic = why;
         self.prompt = true;
-        // The interval changes with Up, and the peer must know that before it relies on it.
+        // The sending interval changes with the state Up. A poll informs the peer before this side
+        // uses the new interval.
         self.polling = to == BfdState::Up;
         if self.changes.len() >= CHANGES_MAX {
             self.changes.pop_front();
@@ -184,7 +184,7 @@ impl Session {
         self.changes.push_back(Event::Entered { from, to, why });
     }
 
-    /// Advances the time. All packets that have arrived must be passed in before.
+    /// Advances the time. The caller must have passed in all packets that have arrived.
     pub fn handle_time(&mut self, now: Time) {
         self.now = now;
         if self.silent_at().is_some_and(|at| at <= now) {
@@ -219,7 +219,7 @@ impl Session {
         }
         if self.answer {
             self.answer = false;
-            // A prompt packet would say the same.
+            // A separate immediate packet would contain the same.
             self.prompt = false;
             return Some(self.send(true));
         }
@@ -237,7 +237,8 @@ impl Session {
         let packet = Packet {
             diagnostic: self.diagnostic,
             state: self.state,
-            // Never both: the next packet polls.
+            // A packet is never both a poll and a response: if a response is due, the next packet
+            // polls.
             poll: self.polling && !last,
             last,
             demand: false,
@@ -273,7 +274,7 @@ impl Session {
     fn reschedule(&mut self) {
         let wanted = match self.peer {
             None => !self.settings.passive,
-            // The peer accepts no packets; or only those that a poll needs.
+            // The peer accepts no packets, or only responses to its polls.
             Some(peer) if peer.min_rx.is_zero() => false,
             Some(peer)
                 if peer.demand && peer.state == BfdState::Up && self.state == BfdState::Up =>
@@ -286,14 +287,15 @@ impl Session {
         let interval = self.min_tx().max(takes);
         self.due = match (wanted, self.due, self.sent) {
             (false, ..) => None,
-            // The interval has not changed, and its jitter was drawn already.
+            // The interval is unchanged, so the time that was drawn with jitter stays.
             (true, Some(due), _) if due.1 == interval => Some(due),
             (true, _, None) => Some((self.now, interval)),
             (true, _, Some(sent)) => Some((sent.after(self.jitter(interval)), interval)),
         };
     }
 
-    /// Returns 75 to 100 % of an interval; 90 % at most if one missing packet is an outage.
+    /// Returns a random 75 to 100 % of an interval; at most 90 % if one missing packet counts as
+    /// an outage.
     fn jitter(&mut self, interval: Duration) -> Duration {
         let spread = if self.settings.multiplier == 1 {
             150
@@ -306,7 +308,7 @@ impl Session {
     }
 }
 
-/// Numbers that only need to differ (SplitMix64): jitter and discriminators are not secret.
+/// Random numbers that must differ but need not be secret (SplitMix64): jitter and discriminators.
 #[derive(Clone, Debug)]
 struct Random(u64);
 

@@ -1,4 +1,4 @@
-//! Tests packets of keepalived 2.2.7, single steps, and two sessions in virtual time.
+//! Tests BFD with packets of keepalived 2.2.7, single steps, and two sessions in virtual time.
 
 use super::*;
 use crate::vrrp::Time;
@@ -98,7 +98,7 @@ fn packets_that_the_rfc_discards_are_dropped() {
         assert_eq!(Packet::decode(&packet), Err(refusal), "row {place}");
         assert!(!refusal.to_string().is_empty());
     }
-    // Bytes behind the packet are ignored.
+    // Bytes after the packet are ignored.
     let longer = [&good[..], &[1, 2, 3]].concat();
     assert!(Packet::decode(&longer).is_ok());
 }
@@ -143,7 +143,7 @@ fn from_peer(session: &Session, state: BfdState) -> Packet {
 #[test]
 fn the_table_of_states() {
     use BfdState::{AdminDown, Down, Init, Up};
-    // Old state, state of the peer, new state (RFC 5880, 6.8.6).
+    // Old state, state in the peer's packet, new state (RFC 5880, 6.8.6).
     let table = [
         (Down, Down, Init),
         (Down, Init, Up),
@@ -273,7 +273,7 @@ fn the_multiplier_of_the_peer_and_the_slower_interval_make_the_detection_time() 
     session.handle_time(Time(900_000_000));
     assert_eq!(session.state(), BfdState::Down);
     assert_eq!(session.diagnostic(), Diagnostic::Expired);
-    // The session forgets the peer.
+    // The session has forgotten the peer's values.
     let (sent, _) = all(&mut session);
     assert_eq!(sent.last().map(|p| p.to), Some(0));
 }
@@ -283,9 +283,9 @@ struct BfdSessionPair {
     ends: [Session; 2],
     now: Time,
     latency: Duration,
-    /// Packets from each end arrive.
+    /// Packets of this end reach the other one.
     passes: [bool; 2],
-    /// Number of packets of which one is lost; 0: none.
+    /// Out of this number of packets, one is lost; 0: none.
     loses: u64,
     flying: Vec<(Time, usize, Vec<u8>)>,
     sent: [u64; 2],
@@ -378,7 +378,8 @@ fn a_cut_link_is_noticed_by_both_within_the_detection_time() {
     pair.run(MS(300));
     assert_eq!(pair.states(), [BfdState::Down; 2]);
     assert_eq!(pair.ends[0].diagnostic(), Diagnostic::Expired);
-    // Three missing packets of 50 ms would be 150 ms, but the peer's multiplier counts.
+    // The local multiplier would give three packets of 50 ms, 150 ms; but the multiplier that the
+    // peer sent counts.
     assert!(pair.entered[0].1 == 1 && pair.entered[0].0 <= Time(1_152_000_000));
     // While down, each sends one packet a second at most.
     pair.sent = [0; 2];
@@ -395,7 +396,7 @@ fn a_link_of_one_way_is_down_on_both_ends() {
     pair.run(MS(1000));
     pair.passes = [false, true];
     pair.run(MS(400));
-    // The end that receives learns that the other one does not.
+    // The end that still receives learns that the other end receives nothing.
     assert_eq!(pair.states()[1], BfdState::Down);
     assert_ne!(pair.states()[0], BfdState::Up);
     pair.run(MS(20_000));
@@ -484,7 +485,7 @@ proptest! {
             session.handle_time(now);
             let (sent, entered) = all(&mut session);
             prop_assert!(sent.len() <= 1 && entered.len() <= 2);
-            // The session does not request another call at once.
+            // The deadline is in the future, so the driver does not loop.
             prop_assert!(session.deadline().is_none_or(|at| at > now));
         }
     }

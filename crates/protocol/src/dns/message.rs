@@ -1,4 +1,4 @@
-//! Queries and responses.
+//! Encodes DNS queries and parses DNS responses.
 
 use super::DnsName;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub const PAYLOAD_MIN: u16 = 512;
 pub const PAYLOAD_MAX: u16 = u16::MAX;
 const RECORDS_MAX: usize = 4096;
-/// Maximum number of addresses in a response for the host of a service.
+/// Maximum number of addresses that are read for the host of one service.
 const ADDRESSES_BESIDE_MAX: usize = 16;
 const ALIASES_MAX: usize = 16;
 const HEADER_BYTES: usize = 12;
@@ -69,7 +69,7 @@ impl DnsQuestion {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DnsResponseCode {
-    /// The server knows the name; there may be no records.
+    /// The server knows the name, which may have no records of this type.
     Fine,
     NoSuchName,
     Refused,
@@ -93,9 +93,9 @@ pub struct Service {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DnsResponse {
     pub status: DnsResponseCode,
-    /// The response does not fit: it must be requested over TCP.
+    /// The response did not fit into a datagram, and must be requested over TCP.
     pub truncated: bool,
-    /// Aliases led to the records.
+    /// The requested name is an alias, and the records belong to another name.
     pub aliased: bool,
     pub addresses: Vec<IpAddr>,
     pub services: Vec<Service>,
@@ -113,7 +113,7 @@ struct Reader<'m> {
     at: usize,
 }
 
-/// A record: its owner, its type, and the position of its value.
+/// A resource record: its owner, its type, and the position of its value in the message.
 struct ResourceRecord {
     owner: Option<DnsName>,
     number: u16,
@@ -138,7 +138,7 @@ impl<'m> Reader<'m> {
     fn record(&mut self) -> Option<ResourceRecord> {
         let owner = self.name()?;
         let (number, class) = (self.number()?, self.number()?);
-        // The time to live is ignored, because we repeat queries by our own clock.
+        // The time to live is ignored, because the interval of queries is configured.
         let _ = (self.number()?, self.number()?);
         let length = usize::from(self.number()?);
         let value = self.at;
@@ -271,7 +271,7 @@ fn asked(
     }
 }
 
-/// Collects the records of the requested name, or of the names that it is an alias of.
+/// Collects the records of the requested name, or of the name for which it is an alias.
 fn take(
     reader: &Reader<'_>,
     records: &[ResourceRecord],

@@ -1,10 +1,10 @@
-//! DNS without IO: the queries of a proxy (A, AAAA, SRV) and the relevant parts of their responses.
-//! A response counts only if it repeats the id and the question. Every name, list and message is
-//! bounded, and a pointer in a compressed name leads backwards only, so that none is followed
-//! forever.
+//! Implements the DNS that a proxy needs, without IO: queries (A, AAAA, SRV) and the relevant
+//! parts of their responses. A response counts only if it repeats the id and the question. Every
+//! name, list and message is bounded, and a pointer in a compressed name leads backwards only, so
+//! that none is followed forever.
 //!
-//! This is a parser of its own instead of a library: three record types need a page of code, while
-//! a library for all of DNS brings international names, URLs and random numbers with it.
+//! This is a parser of its own instead of a library: three record types need a page of code,
+//! while a library for all of DNS brings international names, URLs and random numbers with it.
 
 mod message;
 mod name;

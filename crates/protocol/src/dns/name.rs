@@ -1,4 +1,5 @@
-//! Host and service names, as text in lower case.
+//! Holds host and service names as text in lower case, and converts them to and from DNS
+//! messages.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ const POINTERS_MAX: usize = 64;
 /// The two bits that mark a length byte as a pointer.
 const POINTER: u8 = 0xc0;
 
-/// A name in lower case without its last dot. Names are compared without case.
+/// A name in lower case without a final dot, so that names compare without regard to case.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DnsName(Box<str>);
 
@@ -55,8 +56,9 @@ impl DnsName {
         out.push(0);
     }
 
-    /// Parses the name at an offset of a message, and returns the offset behind it. The inner None:
-    /// the name contains bytes that our names never have, so it cannot be a response to us.
+    /// Parses the name at an offset of a message; returns it with the offset after it. The inner
+    /// None means that the name contains bytes that no requested name has, so it cannot belong to
+    /// a response.
     pub(super) fn read(message: &[u8], at: usize) -> Option<(Option<DnsName>, usize)> {
         let mut text = String::new();
         let mut good = true;

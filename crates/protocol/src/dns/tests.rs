@@ -1,4 +1,4 @@
-//! Tests queries and responses as tables of bytes, and random bytes.
+//! Tests DNS queries and responses as tables of bytes, and random bytes.
 
 use super::*;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ fn question(name: &str, kind: DnsRecordType) -> DnsQuestion {
     }
 }
 
-/// Returns a message with these counts, and with `rest` behind the question.
+/// Returns a message with these counts of records, and with `rest` after the question.
 fn answer(question: &DnsQuestion, id: u16, flags: u16, counts: [u16; 3], rest: &[u8]) -> Vec<u8> {
     let asked = question.message(id, 512);
     let mut out = Vec::new();
@@ -127,7 +127,7 @@ fn looping_pointers_and_truncated_records_are_malformed() {
             Some(DnsMessageError::Broken)
         );
     }
-    // An alias of itself ends, too.
+    // A name that is an alias of itself does not cause a loop.
     let rest = record(ASKED, 5, ASKED);
     let message = answer(&asked, 7, 0x8180, [1, 0, 0], &rest);
     assert!(parse(&message, 7, &asked).unwrap().addresses.is_empty());

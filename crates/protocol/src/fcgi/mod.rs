@@ -1,10 +1,11 @@
-//! FastCGI 1.0 as a web server speaks it, with one request at a time on a connection: the
-//! parameters and the body of a request become records, and the records of the response become
-//! HTTP/1.1 ([`Connection`]). So a user of HTTP/1 needs FastCGI only for the start of a request.
+//! Implements FastCGI 1.0 as a web server speaks it, with one request at a time on a connection:
+//! the parameters and the body of a request become records, and the records of the response
+//! become HTTP/1.1 ([`Connection`]). So a user of HTTP/1 needs FastCGI only for the start of a
+//! request.
 //!
 //! The response of a CGI program has a head without a status line: `Status` sets the status,
-//! `Location` sets 302, otherwise the status is 200. The body ends with the request, so it is sent
-//! in chunks if its head has no length.
+//! `Location` sets 302, otherwise the status is 200. The body ends with the request, so it is
+//! sent in chunks if its head has no length.
 
 mod params;
 mod response;
@@ -16,15 +17,16 @@ use response::Response;
 
 const HEADER_BYTES: usize = 8;
 const VERSION: u8 = 1;
-/// Id of the request: a connection has one at a time.
+/// Id of the request in records; a connection carries one request at a time.
 const REQUEST_ID: u16 = 1;
 /// Maximum content length of a sent record, in bytes.
 const CONTENT_MAX: usize = 32 * 1024;
-/// Number of unsent bytes beyond which no more of a body is accepted.
+/// Number of unsent bytes from which on no more of a request body is accepted.
 const WAITING_MAX: usize = 64 * 1024;
 /// Number of bytes of STDERR that are kept for each request.
 pub const ERRORS_MAX: usize = 8 * 1024;
-/// Maximum length of a record with values of the application, which were not requested.
+/// Maximum length of a record about the application's capabilities; such records were not
+/// requested and are ignored.
 const MANAGEMENT_MAX: usize = 1024;
 
 mod kind {
@@ -85,12 +87,12 @@ enum Stdin {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Chunks {
-    /// In the line of a chunk size: the value so far, and whether its digits are over.
+    /// Reading the size of a chunk: its value so far, and whether its digits have ended.
     Size(u64, bool),
     Data(u64),
-    /// Behind the data of a chunk: CR and LF.
+    /// After the data of a chunk: the next byte of CR LF.
     DataEnd(u8),
-    /// In the lines behind the last chunk: number of bytes of this line.
+    /// In the lines after the last chunk: number of bytes of the current line.
     Trailer(u64),
 }
 
@@ -113,7 +115,7 @@ pub struct Connection {
     sent: usize,
     stdin: Stdin,
     incoming: Incoming,
-    /// Bytes of a header, or of a content that must be complete.
+    /// Bytes of a record header, or of content that must arrive completely before it is parsed.
     part: Vec<u8>,
     response: Response,
     errors: Vec<u8>,
@@ -149,11 +151,11 @@ fn header(kind: u8, length: usize, out: &mut Vec<u8>) {
 }
 
 impl Connection {
-    /// Begins a request. Its records wait to be sent ([`Connection::outgoing`]).
+    /// Begins a request. Its records are then available in [`Connection::outgoing`].
     pub fn begin(&mut self, request: &FcgiRequest<'_>) {
         let keep = u8::from(request.keep);
         header(kind::BEGIN_REQUEST, HEADER_BYTES, &mut self.out);
-        // Role of a responder.
+        // The application's role is that of a responder.
         self.out.extend_from_slice(&[0, 1, keep, 0, 0, 0, 0, 0]);
         for content in request.params.records() {
             header(kind::PARAMS, content.len(), &mut self.out);
@@ -202,7 +204,8 @@ impl Connection {
         while taken < data.len() && self.outgoing().len() < WAITING_MAX {
             let rest = &data[taken..];
             taken += match self.stdin {
-                // The application has responded without it.
+                // The application has ended the response before the body was complete, so the rest
+                // is dropped.
                 Stdin::Done => rest.len(),
                 Stdin::Bytes(left) => {
                     let count = self.content(rest, left);
@@ -383,13 +386,13 @@ impl Connection {
     }
 
     fn end_request(&mut self) -> Result<(), FcgiError> {
-        // Four bytes of the application's own status, then the protocol's.
+        // Four bytes with the exit status of the application, then the status of the protocol.
         let status = self.part.get(4).copied();
         self.part.clear();
         if status != Some(0) {
             return Err(FcgiError::Refused);
         }
-        // The rest of its body must not be read as the next request's.
+        // The rest of the request's body must not be taken for the next request.
         self.spent |= !self.keep || self.stdin != Stdin::Done;
         self.stdin = Stdin::Done;
         self.busy = false;

@@ -1,5 +1,5 @@
-//! Parameters: pairs of names and values, in records. A pair is never split over two records,
-//! because applications parse each record by itself.
+//! Encodes the parameters of a FastCGI request: pairs of names and values, in records. A pair is
+//! never split over two records, because applications parse each record by itself.
 
 use super::CONTENT_MAX;
 
@@ -16,7 +16,7 @@ pub struct Params {
 }
 
 impl Params {
-    /// Adds a pair. The name is converted to upper case, and everything in it except letters and
+    /// Adds a pair. The name is converted to upper case, and all characters other than letters and
     /// digits to `_`.
     ///
     /// # Errors

@@ -10,17 +10,18 @@ enum FcgiBodyFraming {
     /// There is no body: further data is ignored.
     None,
     Length(u64),
-    /// In chunks, or with the length that it turned out to have.
+    /// The body is sent in chunks, or with its length if the body is complete before the head is
+    /// sent.
     Chunked,
 }
 
 #[derive(Debug)]
 pub(super) struct Response {
     head: Vec<u8>,
-    /// Offset in the head at which the search for its end continues.
+    /// Offset in the head from which the search for its end continues.
     looked: usize,
     body: FcgiBodyFraming,
-    /// Head without its framing headers, until it is first read.
+    /// The head without its framing headers, until the reader gets it.
     pending: Option<Vec<u8>>,
     held: Vec<u8>,
     ready: Vec<u8>,
@@ -113,7 +114,7 @@ impl Response {
         }
     }
 
-    /// Stores data behind the head that is not released.
+    /// Buffers body data while the head has not been passed to the reader.
     fn hold(&mut self, data: &[u8]) {
         match self.pending {
             Some(_) => self.held.extend_from_slice(data),
@@ -130,7 +131,8 @@ impl Response {
         }
     }
 
-    /// Releases the head to the reader, with the body so far; `whole` marks the end.
+    /// Passes the head to the reader, with the body so far; `whole` means that the response is
+    /// complete.
     fn release(&mut self, whole: bool) {
         let Some(head) = self.pending.take() else {
             return;
@@ -225,7 +227,7 @@ impl Response {
 }
 
 /// Parses a head: appends its lines except those about framing or the status, and returns the
-/// values of the latter. `date` is cleared if the head has one.
+/// values of these. `date` is cleared if the head already has a date.
 fn read_head(
     head: &[u8],
     lines: &mut Vec<u8>,

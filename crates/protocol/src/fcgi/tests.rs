@@ -1,4 +1,4 @@
-//! Tests requests and responses as tables of bytes, and random bytes.
+//! Tests FastCGI requests and responses as tables of bytes, and random bytes.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
-//! Errors, with the code for the peer and the text for a log.
+//! Defines the errors of HTTP/2 connections and streams, with the code for the peer and the text
+//! for a log.
 
 use std::fmt;
 
@@ -145,18 +146,19 @@ impl From<Why> for ConnectionError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError {
-    /// As many streams are open as the peer, or our own options, allow: try later.
+    /// The peer's limit of open streams, or the configured one, is reached: the caller can retry
+    /// later.
     Full,
     /// The stream numbers are used up: a new connection is needed.
     Exhausted,
-    /// The connection is shutting down, by either side's GOAWAY or after a failure; or this side is
-    /// a server, which opens no streams.
+    /// The connection is shutting down, because either side has sent GOAWAY or the connection
+    /// failed; or this side is a server, which opens no streams.
     GoingAway,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
-    /// The stream is closed, was reset, or never existed; or the connection failed.
+    /// The stream is closed, was reset or never existed; or the connection has failed.
     Gone,
     Ended,
     HeadersFirst,

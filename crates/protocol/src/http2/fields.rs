@@ -1,5 +1,5 @@
-//! The list of decoded fields: order and repetitions are kept, all in one arena that is reused from
-//! block to block.
+//! Stores a decoded list of header fields: order and repetitions are kept, all in one block of
+//! memory that is reused from header block to header block.
 //!
 //! The list never judges a field. It has two limits, one in bytes as RFC 9113 (section 6.5.2)
 //! counts them and one in fields; anything beyond is left out and recorded as an overflow.
@@ -15,8 +15,8 @@ struct Span {
     value_len: u32,
 }
 
-/// Decoded fields in order, with repetitions. After the first field without room every further one
-/// is left out, too, and [`FieldList::is_overflowed`] is true.
+/// Decoded header fields in order, with repetitions. After one field did not fit, all later fields
+/// are left out, too, and [`FieldList::is_overflowed`] is true.
 #[derive(Clone, Debug)]
 pub struct FieldList {
     bytes: Vec<u8>,
@@ -112,8 +112,8 @@ impl FieldList {
         )
     }
 
-    /// Returns whether there is room for a field of these lengths. After one field had no room, no
-    /// further field has, so that a list never has holes.
+    /// Returns whether a field of these lengths fits. After one field did not fit, no later field
+    /// does, so that the list has no holes.
     pub(super) fn admits(&mut self, name_len: usize, value_len: usize) -> bool {
         let size = self.size + name_len + value_len + FIELD_OVERHEAD_BYTES;
         self.overflowed |= size > self.limit_bytes || self.spans.len() >= self.limit_fields;

@@ -1,4 +1,5 @@
-//! Frames: head, types and flags (RFC 9113 section 4.1 and 6).
+//! Encodes and decodes the heads of HTTP/2 frames, and defines their types and flags (RFC 9113,
+//! sections 4.1 and 6).
 
 /// The connection preface of a client (RFC 9113, section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -1,4 +1,4 @@
-//! SETTINGS of an endpoint (RFC 9113 section 6.5.2, RFC 8441).
+//! Holds the SETTINGS of one side of an HTTP/2 connection (RFC 9113 section 6.5.2, RFC 8441).
 
 use super::{Http2Role, Why};
 
@@ -23,7 +23,7 @@ pub(super) const FRAME_BYTES_MAX: u32 = (1 << 24) - 1;
 pub struct Settings {
     /// Table size in bytes that our encoder may use.
     pub header_table_bytes: u32,
-    /// Maximum number of our streams; None: not limited.
+    /// Maximum number of streams that this side may have open; None: not limited.
     pub concurrent_streams_max: Option<u32>,
     /// Initial send window of a new stream, in bytes.
     pub initial_window: u32,
@@ -48,11 +48,12 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Applies one setting of a peer; `role` is ours. Unknown settings are ignored.
+    /// Applies one setting of the peer; `role` is that of this side. Unknown settings are ignored.
     pub(super) fn take(&mut self, role: Http2Role, id: u16, value: u32) -> Result<(), Why> {
         match id {
             HEADER_TABLE_SIZE => self.header_table_bytes = value,
-            // A server may not enable pushes, and we never use a client's permission.
+            // A server must not enable pushes; as a server, this side never pushes, whatever the
+            // client allows.
             ENABLE_PUSH if value > 1 || (role == Http2Role::Client && value != 0) => {
                 return Err(Why::SettingValue);
             }

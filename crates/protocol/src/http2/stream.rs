@@ -1,11 +1,12 @@
-//! Streams: their numbers, their states, the table of open streams, and the memory of closed ones.
+//! Holds the state of HTTP/2 streams: the table of open streams, and a bounded memory of closed
+//! ones.
 
 use std::collections::VecDeque;
 
-/// Number of streams that we reset before the peer ended them and that are remembered: frames in
-/// transit on them are ignored.
+/// Number of remembered streams that this side reset before the peer had ended them: frames that
+/// the peer sent before it knew are ignored.
 const RESETS_REMEMBERED: usize = 1024;
-/// Number of remembered streams that ended otherwise.
+/// Number of remembered streams that ended in another way.
 const ENDED_REMEMBERED: usize = 32;
 const TABLE_PLACES_MIN: usize = 16;
 /// Value of a body without a declared length.
@@ -25,7 +26,7 @@ impl std::fmt::Display for StreamId {
 pub(super) struct Http2Stream {
     /// Number of the stream; 0: a free slot of the table.
     pub(super) id: u32,
-    /// The peer's final head has arrived (a server's stream begins with it).
+    /// The final head of the peer has arrived. On a server, a stream begins with it.
     pub(super) head_received: bool,
     pub(super) peer_ended: bool,
     pub(super) head_sent: bool,
@@ -33,7 +34,7 @@ pub(super) struct Http2Stream {
     /// Send window in bytes; negative after the peer reduced its initial window.
     pub(super) send_window: i32,
     pub(super) receive_window: i32,
-    /// Bytes consumed by the owner that no WINDOW_UPDATE has returned yet.
+    /// Number of consumed bytes that no WINDOW_UPDATE has returned to the peer yet.
     pub(super) unreturned: u32,
     /// Declared length of the body in bytes.
     pub(super) expected: u64,
@@ -69,9 +70,9 @@ impl Http2Stream {
     }
 }
 
-/// Table of open streams, with open addressing and the stream in its slot. Numbers are sequential,
-/// so multiplication spreads them well. A peer that picks its numbers to collide makes a search at
-/// most as long as its number of streams.
+/// Table of open streams, a hash table with open addressing. Stream numbers are sequential, so a
+/// multiplication distributes them well. If a peer selects numbers that collide, a search takes at
+/// most as many steps as the peer has streams open.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     places: Vec<Http2Stream>,
@@ -152,7 +153,7 @@ impl Streams {
         Some(removed)
     }
 
-    /// Frees a slot and moves up the streams that were displaced by it.
+    /// Frees a slot, and moves streams that were displaced from it closer to their place.
     fn vacate(&mut self, at: usize) {
         let mask = self.places.len() - 1;
         self.live -= 1;
@@ -177,7 +178,7 @@ impl Streams {
         self.places.iter_mut().filter(|stream| stream.id != 0)
     }
 
-    /// Removes a stream above `last`; the search starts at an index, which advances.
+    /// Removes one stream with a number above `last`, searching from an index, which advances.
     pub(super) fn remove_above(&mut self, last: u32, from: &mut usize) -> Option<u32> {
         while let Some(stream) = self.places.get(*from) {
             let id = stream.id;
@@ -204,10 +205,10 @@ impl Streams {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamEnd {
-    /// Both sides sent END_STREAM, or the peer did and we reset the stream.
+    /// Both sides sent END_STREAM, or the peer did and this side reset the stream.
     Ended,
     ResetByPeer,
-    /// We sent RST_STREAM and the peer may not know yet.
+    /// This side sent RST_STREAM, and the peer may not have received it yet.
     ResetByUs,
     Unknown,
 }
@@ -216,7 +217,7 @@ pub(super) enum StreamEnd {
 #[derive(Debug)]
 pub(super) struct Closed {
     resets: VecDeque<u32>,
-    /// The highest bit marks streams that the peer reset.
+    /// Numbers of streams that ended otherwise; the highest bit marks those that the peer reset.
     others: [u32; ENDED_REMEMBERED],
     next: usize,
 }

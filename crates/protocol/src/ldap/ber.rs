@@ -1,10 +1,11 @@
-//! Values in BER with definite lengths, as RFC 4511 section 5.1 restricts them.
+//! Encodes and decodes values in BER with definite lengths, as RFC 4511 section 5.1 restricts
+//! them.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BerError {
     #[error("a value is cut off")]
     Truncated,
-    /// A length has the indefinite form, or more bytes than any message needs.
+    /// The length is in the indefinite form, or has more bytes than any message needs.
     #[error("a length is invalid")]
     Length,
     #[error("the message is too large")]
@@ -24,8 +25,8 @@ pub(super) const SET: u8 = 0x31;
 
 const LENGTH_BYTES_MAX: usize = 4;
 
-/// Parses the head of a value: its tag, the length of the head and that of the value. None: the
-/// head is incomplete.
+/// Parses the tag and length of a value: returns the tag, the number of bytes before the value,
+/// and the length of the value. None: incomplete.
 pub(super) fn head(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, BerError> {
     let [tag, first, rest @ ..] = bytes else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Search filters (RFC 4515).
+//! Parses and encodes LDAP search filters (RFC 4515).
 
 use super::ber::{OCTETS, SEQUENCE, value};
 use super::name::digit;
@@ -25,18 +25,19 @@ pub enum LdapFilter {
     And(Vec<LdapFilter>),
     Or(Vec<LdapFilter>),
     Not(Box<LdapFilter>),
-    /// Comparison of an attribute with a value, by the tag of its kind: equal, greater, less or
-    /// approximately.
+    /// Compares an attribute with a value; the first field is the tag of the comparison: equal,
+    /// greater, less or approximately.
     Compare(u8, String, Vec<u8>),
     Present(String),
-    /// Pieces of the value with anything between them; the first and the last may be empty.
+    /// Compares an attribute with pieces of a value that have anything between them; the first and
+    /// the last piece may be empty.
     Pieces(String, Vec<Vec<u8>>),
-    /// Comparison with a matching rule.
+    /// Compares an attribute by a matching rule.
     Rule {
         rule: Option<String>,
         attribute: Option<String>,
         value: Vec<u8>,
-        /// The attributes of the distinguished name count, too.
+        /// The attributes in the entry's distinguished name count, too.
         names: bool,
     },
 }
@@ -81,8 +82,8 @@ impl LdapFilter {
         }
     }
 
-    /// Returns the attributes that must be equal to one of these values, or match it by a rule, in
-    /// the order of the text. Negated parts are left out.
+    /// Returns the attributes that an entry must have with one of these values (equal, or by a
+    /// rule), in the order of the text. Negated parts are left out.
     pub fn equal_to(&self, values: &[&str]) -> Vec<&str> {
         match self {
             LdapFilter::And(all) | LdapFilter::Or(all) => {

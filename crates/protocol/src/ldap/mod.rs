@@ -1,4 +1,4 @@
-//! LDAP (RFC 4511) for a client that looks a user up and binds as that user.
+//! Implements LDAP (RFC 4511) for a client that looks a user up and binds as that user.
 //!
 //! - [`request`] builds the requests.
 //! - [`Replies`] splits a server's stream of bytes into [`LdapResponse`]s.
@@ -33,7 +33,7 @@ pub mod code {
     pub const INAPPROPRIATE_AUTHENTICATION: u32 = 48;
     /// The name or the password is wrong, or the account may not be used now.
     pub const INVALID_CREDENTIALS: u32 = 49;
-    /// The entry may not be bound to.
+    /// The client may not bind as this entry.
     pub const INSUFFICIENT_ACCESS: u32 = 50;
     pub const UNWILLING: u32 = 53;
 }

@@ -1,7 +1,8 @@
-//! Distinguished names (RFC 4514).
+//! Reads LDAP distinguished names (RFC 4514).
 
-/// Returns the first value of a name: for `CN=Desktop\, all,OU=Groups,DC=example,DC=org` it is
-/// `Desktop, all`. None: it is not text.
+/// Returns the first value of a distinguished name: for
+/// `CN=Desktop\, all,OU=Groups,DC=example,DC=org` that is `Desktop, all`. None if the value is not
+/// text.
 pub fn first_value(name: &str) -> Option<String> {
     let (_, rest) = name.split_once('=')?;
     let mut bytes = rest.trim_start_matches(' ').bytes();

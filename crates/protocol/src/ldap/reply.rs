@@ -1,4 +1,4 @@
-//! Messages that a server sends (RFC 4511 section 4).
+//! Parses the messages that an LDAP server sends (RFC 4511 section 4).
 
 use super::ber::{self, BerError, ENUMERATED, INTEGER, OCTETS, SEQUENCE, SET, Values};
 
@@ -24,13 +24,14 @@ pub struct LdapResult {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LdapEntry {
     pub name: String,
-    /// Attributes, with those of their values that are UTF-8.
+    /// Attributes with their values; values that are not UTF-8 are left out.
     pub attributes: Vec<(String, Vec<String>)>,
 }
 
 impl LdapEntry {
-    /// Returns the values of an attribute. Active Directory sends at most 1,500 of them and then
-    /// adds a range to its name ([MS-ADTS] 3.1.1.3.1.3.3): these are the first ones.
+    /// Returns the values of an attribute. Of more than 1,500 values, Active Directory sends the
+    /// first ones and adds their range to the name of the attribute ([MS-ADTS] 3.1.1.3.1.3.3);
+    /// these are found, too.
     pub fn values(&self, attribute: &str) -> &[String] {
         let is_whole = |name: &str| name.eq_ignore_ascii_case(attribute);
         let is_first = |name: &str| {
@@ -50,7 +51,7 @@ pub enum LdapResponse {
     Entry(LdapEntry),
     Done(LdapResult),
     Extended(LdapResult),
-    /// An unrequested message: another place to search, or a notice.
+    /// A message that was not requested: a referral to another server, or a notice.
     Other,
 }
 
@@ -93,7 +94,7 @@ impl Replies {
     }
 }
 
-/// Parses the content of a message. Controls behind it were not requested and are ignored.
+/// Parses the content of a message. Controls that follow it were not requested and are ignored.
 fn read(mut message: Values<'_>) -> Result<(u32, LdapResponse), BerError> {
     let id = message.number(INTEGER)?;
     let (tag, inside) = message.next()?;
@@ -109,7 +110,7 @@ fn read(mut message: Values<'_>) -> Result<(u32, LdapResponse), BerError> {
     Ok((id, reply))
 }
 
-/// Parses code, name and text; what may follow was not requested.
+/// Parses the code, name and text of a result; optional fields after them were not requested.
 fn outcome(mut inside: Values<'_>) -> Result<LdapResult, BerError> {
     let code = inside.number(ENUMERATED)?;
     inside.tagged(OCTETS)?;

@@ -1,4 +1,4 @@
-//! Messages that a client sends (RFC 4511 section 4).
+//! Builds the messages that an LDAP client sends (RFC 4511 section 4).
 
 use super::LdapFilter;
 use super::ber::{BOOLEAN, ENUMERATED, INTEGER, OCTETS, SEQUENCE, number, value};
@@ -26,9 +26,9 @@ fn message(id: u32, request: &[u8]) -> Vec<u8> {
     value(SEQUENCE, &[&number(INTEGER, id), request].concat())
 }
 
-/// Authenticates with a name and a password. An empty password proves nothing: servers accept it
-/// for any name (RFC 4513 section 5.1.2), so the caller must refuse it. If both are empty, the bind
-/// is anonymous.
+/// Builds the request to authenticate with a name and a password. The caller must refuse an empty
+/// password, which servers accept for any name (RFC 4513 section 5.1.2). If both are empty, the
+/// bind is anonymous.
 pub fn bind(id: u32, name: &str, password: &[u8]) -> Vec<u8> {
     let inside = [
         number(INTEGER, VERSION),

@@ -1,4 +1,4 @@
-//! Tests the bytes that a client sends and reads, and hostile bytes.
+//! Tests the bytes that the LDAP client sends and reads, and hostile bytes.
 
 use super::request::{Search, bind, search, start_tls, unbind};
 use super::*;

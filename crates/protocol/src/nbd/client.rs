@@ -1,6 +1,6 @@
-//! The client side: the handshake until an export is chosen ([`Dial`]), heads of requests
-//! ([`NbdRequestKind`]), and what the server sends ([`NbdReplyHeader`]). The caller handles
-//! payloads.
+//! Implements the client side of NBD: the handshake until an export is chosen ([`Dial`]), the
+//! heads of requests ([`NbdRequestKind`]), and the server's replies ([`NbdReplyHeader`]). The
+//! caller handles payloads.
 
 use super::handshake::{
     FIXED_NEWSTYLE, NBD_MAGIC, NO_ZEROES, OPTION_MAGIC, REPLY_MAGIC, info, kind, option,
@@ -11,7 +11,7 @@ use super::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, take, take_u16, take_u32, take_u6
 
 const REPLY_BYTES_MAX: u32 = 64 << 10;
 const REPLIES_MAX: u32 = 64;
-/// Length in bytes of the head of a simple reply, which is shorter than that of a chunk.
+/// Length of the shortest reply head, that of a simple reply, in bytes.
 pub const HEAD_BYTES_MIN: usize = reply::SIMPLE_BYTES;
 /// Maximum length in bytes of a chunk without data: an error, or extents.
 pub const CONTENT_BYTES_MAX: u32 = 1 << 20;
@@ -43,7 +43,7 @@ pub struct NbdExport {
     /// Granularity of offsets and lengths, in bytes.
     pub block_min: u32,
     pub payload_max: u32,
-    /// Id of the context `base:allocation`, if block status is offered.
+    /// Id that the server assigned to the context `base:allocation`, if it offers block status.
     pub allocation: Option<u32>,
     flags: u16,
 }
@@ -89,8 +89,8 @@ pub struct Dial {
 }
 
 impl Dial {
-    /// Starts a handshake, in which the server speaks first. `is_plain`: without structured
-    /// replies, and so without block status.
+    /// Starts a handshake, in which the server sends first. `is_plain`: without structured
+    /// replies, and therefore without block status.
     ///
     /// # Errors
     /// The name is longer than that of any export.
@@ -109,8 +109,9 @@ impl Dial {
         })
     }
 
-    /// Handles bytes from the front of `input`, and appends the bytes to send to `out`. Returns the
-    /// export once it is chosen. Bytes left in `input` must be passed again, followed by more.
+    /// Handles bytes from the front of `input`, and appends the bytes to send to `out`. Returns
+    /// the export once it is chosen. The caller passes the bytes left in `input` again, followed
+    /// by new ones.
     ///
     /// # Errors
     /// The server cannot be used.
@@ -248,7 +249,7 @@ impl Dial {
         if size > i64::MAX as u64 {
             return Err(NbdNegotiationError::TooLarge(size));
         }
-        // A server that does not announce block sizes accepts any size up to the usual payload.
+        // A server that announces no block sizes accepts any size up to the usual maximum payload.
         let (block_min, payload_max) = self.blocks.unwrap_or((1, PAYLOAD_BYTES_MAX));
         Ok(NbdExport {
             size,
@@ -333,7 +334,7 @@ pub fn request(wish: NbdRequestKind, cookie: u64, offset: u64, length: u32, out:
     out.extend_from_slice(&length.to_be_bytes());
 }
 
-/// Content that follows a [`NbdReplyHeader`].
+/// Content that follows a [`NbdReplyHeader`] on the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NbdReplyBody {
     /// Simple reply without an error: all bytes of a read, nothing for other requests.
@@ -341,19 +342,19 @@ pub enum NbdReplyBody {
     /// Simple reply: the request failed with this error number.
     Failed(u32),
     Nothing,
-    /// An offset of 8 bytes, and this number of data bytes.
+    /// A part of a read: an offset of 8 bytes, and this number of data bytes.
     Data(u32),
-    /// An offset and a length ([`hole`]).
+    /// A part of a read that is all zeroes: an offset and a length ([`hole`]).
     Hole,
-    /// Number of bytes with extents ([`extents`]).
+    /// This number of bytes with extents ([`extents`]).
     Status(u32),
-    /// Number of bytes with an error ([`error`]).
+    /// This number of bytes with an error ([`error`]).
     Error(u32),
-    /// Number of bytes to skip.
+    /// Unknown content: this number of bytes to skip.
     Other(u32),
 }
 
-/// Head of a reply, or of a chunk of one.
+/// Head of a simple reply, or of a chunk of a structured reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NbdReplyHeader {
     pub cookie: u64,
@@ -432,8 +433,8 @@ pub fn hole(mut content: &[u8]) -> Option<(u64, u32)> {
     Some((take_u64(&mut content)?, take_u32(&mut content)?))
 }
 
-/// Parses the content of [`NbdReplyBody::Status`]; `None` if it belongs to another context, or is
-/// malformed.
+/// Parses the content of [`NbdReplyBody::Status`]; `None` if it is malformed or about another
+/// context than `allocation`.
 pub fn extents(mut content: &[u8], allocation: u32) -> Option<Vec<Extent>> {
     if take_u32(&mut content)? != allocation || !content.len().is_multiple_of(8) {
         return None;
@@ -443,7 +444,8 @@ pub fn extents(mut content: &[u8], allocation: u32) -> Option<Vec<Extent>> {
         if length == 0 {
             return None;
         }
-        // Allocated ranges that read as zeroes need not be read either.
+        // Allocated ranges that read as zeroes are reported as holes, because they need not be
+        // read either.
         let hole = flags & reply::ZERO != 0;
         extents.push(Extent { length, hole });
     }
@@ -560,7 +562,8 @@ mod tests {
             assert!(input.is_empty());
             offer
         };
-        // Fixed newstyle alone: the client's flags request nothing else.
+        // The server announces the fixed newstyle handshake only, so the client's flags request
+        // nothing else.
         assert_eq!(hear(b"NBDMAGICIHAVEOPT\0\x01", &mut out), Ok(None));
         let asked = [&[0, 0, 0, 1][..], b"IHAVEOPT", &[0, 0, 0, 8], &[0; 4]].concat();
         assert_eq!(out, asked);

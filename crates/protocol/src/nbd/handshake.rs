@@ -1,4 +1,5 @@
-//! The server side of the handshake: options and their replies, until an export is chosen.
+//! Implements the server side of the NBD handshake: options and their replies, until an export is
+//! chosen.
 
 use super::request::{ALLOCATION, Session};
 use super::{
@@ -12,16 +13,16 @@ pub(super) const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 pub(super) const FIXED_NEWSTYLE: u32 = 1;
 pub(super) const NO_ZEROES: u32 = 2;
 
-/// First bytes of a server: it speaks the fixed newstyle handshake, and can omit the zeroes behind
-/// the reply to `NBD_OPT_EXPORT_NAME`.
+/// First bytes of a server: they announce the fixed newstyle handshake, and that the zeroes after
+/// the reply to `NBD_OPT_EXPORT_NAME` can be omitted.
 pub const GREETING: [u8; 18] = greeting();
 
 /// Maximum length of an option's data in bytes: a name and some requests for information.
 pub const OPTION_BYTES_MAX: u32 = 16 << 10;
-/// Maximum length of a user name behind that of an export, in bytes.
+/// Maximum length of the user name that may follow the name of an export, in bytes.
 pub const USER_BYTES_MAX: usize = 255;
 const OPTIONS_MAX: u32 = 64;
-/// Number of zeroes behind the reply to `NBD_OPT_EXPORT_NAME`.
+/// Number of zeroes after the reply to `NBD_OPT_EXPORT_NAME`.
 const ZEROES: usize = 124;
 
 pub(super) mod option {
@@ -70,7 +71,8 @@ const fn greeting() -> [u8; 18] {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NbdTransport {
-    /// No TLS: a Unix socket, or a network that the configuration calls plain.
+    /// TLS is not required: the socket is a Unix socket, or the configuration allows clear text in
+    /// this network.
     Plain,
     /// TLS must begin before anything else.
     TlsRequired,
@@ -82,7 +84,7 @@ pub enum NbdHandshakeStep {
     Read,
     /// Send the replies, then begin TLS and call [`Handshake::secured`].
     StartTls,
-    /// Send the replies, then close the connection: the client has finished.
+    /// Send the replies, then close the connection, because the client has ended the handshake.
     Close,
     /// Send the replies, then serve requests.
     Transmit(Session),
@@ -100,13 +102,13 @@ pub struct Handshake {
     allocation: Option<String>,
 }
 
-/// Admission of clients to the exports.
+/// Decides which clients may open an export.
 #[derive(Clone, Copy)]
 pub struct Gate<'g> {
-    /// A client may name the user for whom it opens an export, as `EXPORT/USER`.
+    /// A client may name the user for whom it opens the export, as `EXPORT/USER`.
     pub names_users: bool,
-    /// Decides whether a client may open the export as this user, or without a name. An error is
-    /// the reason, which the client is shown.
+    /// Decides whether a client may open the export as this user, or without a user. An error is
+    /// the reason that the client gets.
     pub admit: &'g dyn Fn(Option<&str>) -> Result<(), String>,
 }
 
@@ -127,7 +129,7 @@ impl Handshake {
         }
     }
 
-    /// Records that TLS has begun. Everything negotiated before is void.
+    /// Records that TLS has begun. Everything that was negotiated before is forgotten.
     pub fn secured(&mut self) {
         self.transport = NbdTransport::Tls;
         self.structured = false;
@@ -138,8 +140,8 @@ impl Handshake {
         self.flags
     }
 
-    /// Handles bytes from the front of `input`, and appends replies to `out`. Bytes left in `input`
-    /// must be passed again, followed by more.
+    /// Handles bytes from the front of `input`, and appends replies to `out`. The caller passes
+    /// the bytes left in `input` again, followed by new ones.
     ///
     /// # Errors
     /// The connection is unusable; replies in `out` are sent before it is closed.
@@ -152,8 +154,8 @@ impl Handshake {
         self.handle_gated(input, exports, None, out)
     }
 
-    /// Handles bytes as [`Handshake::handle`], with a gate that decides whether the client may open
-    /// an export.
+    /// Variant of [`Handshake::handle`] with a gate that decides whether the client may open an
+    /// export.
     ///
     /// # Errors
     /// The connection is unusable; replies in `out` are sent before it is closed.
@@ -241,7 +243,8 @@ impl Handshake {
         NbdHandshakeStep::Read
     }
 
-    /// Handles the old option to choose an export, which has no reply for an error.
+    /// Handles `NBD_OPT_EXPORT_NAME`, the old option to choose an export, which has no reply for
+    /// an error.
     fn export_name(
         &mut self,
         name: &[u8],
@@ -278,7 +281,7 @@ impl Handshake {
             refuse(out, asked.option, kind::UNKNOWN, "no such export");
             return NbdHandshakeStep::Read;
         };
-        // Information alone changes nothing, so it needs no permission.
+        // A request for information changes nothing, so it needs no permission.
         if asked.option == option::GO
             && let Some(gate) = gate
             && let Err(why) = (gate.admit)(user)
@@ -300,7 +303,8 @@ impl Handshake {
         if wanted.contains(&info::DESCRIPTION) {
             tell(info::DESCRIPTION, &[export.description.as_bytes()]);
         }
-        // Block sizes also bind a client that did not request them, so they are sent to it.
+        // The block sizes bind the client even if it did not request them, so they are sent in any
+        // case.
         if wanted.contains(&info::BLOCK_SIZE) || export.block_min > 1 {
             let (min, preferred) = (export.block_min, export.block_preferred);
             let sizes = [min, preferred, PAYLOAD_BYTES_MAX].map(u32::to_be_bytes);
@@ -336,7 +340,7 @@ impl Handshake {
         let Some((export, _)) = find(exports, gate, name) else {
             return refuse(out, asked.option, kind::UNKNOWN, "no such export");
         };
-        // A list without a query selects all contexts; so does a query for a whole namespace.
+        // A list without a query, or a query for the namespace `base:`, selects all contexts.
         let meets =
             |query: &&[u8]| *query == ALLOCATION.as_bytes() || (!sets && *query == b"base:");
         if queries.iter().any(meets) || (!sets && queries.is_empty()) {
@@ -351,8 +355,8 @@ impl Handshake {
         reply(out, asked.option, kind::ACK, &[]);
     }
 
-    /// Creates the session for this export, with what was negotiated. Contexts of another export do
-    /// not count.
+    /// Creates the session for an export, with the negotiated features. Contexts that were
+    /// requested for another export do not count.
     fn session(&self, export: &Export, user: Option<&str>) -> Session {
         let allocation = self.allocation.as_deref() == Some(export.name.as_str());
         let mut session = Session::new(export.clone(), self.structured, allocation);
@@ -396,8 +400,9 @@ fn list(asked: &NbdOption<'_>, exports: &[Export], out: &mut Vec<u8>) {
     reply(out, asked.option, kind::ACK, &[]);
 }
 
-/// Finds the export of a name, and with a gate that permits it the user behind it (`EXPORT/USER`).
-/// An empty name means the default export, which exists only if there is a single one.
+/// Finds the export with this name and, if the gate permits user names, the user after it
+/// (`EXPORT/USER`). An empty name means the default export, which exists only if there is a single
+/// export.
 fn find<'e, 'n>(
     exports: &'e [Export],
     gate: Option<Gate<'_>>,

@@ -1,9 +1,8 @@
-//! NBD, the network block device: the server's side of the handshake ([`Handshake`]) and of the
-//! transmission ([`NbdRequestHeader`], [`Session`], `reply`), and the client's ([`client`]).
-//! Supported are the fixed newstyle handshake, simple and structured replies, and the metadata
-//! context `base:allocation`.
-//! Payloads are not handled: the caller reads and writes them after the headers that this module
-//! builds.
+//! Implements NBD, the network block device: the server's side of the handshake ([`Handshake`])
+//! and of the transmission ([`NbdRequestHeader`], [`Session`], `reply`), and the client's side
+//! ([`client`]). Supported are the fixed newstyle handshake, simple and structured replies, and
+//! the metadata context `base:allocation`. Payloads are not handled: the caller reads and writes
+//! them after the headers that this module builds.
 //!
 //! Source: the NBD project's `doc/proto.md`.
 
@@ -32,7 +31,7 @@ pub struct Export {
     pub description: String,
     pub size: u64,
     pub read_only: bool,
-    /// Data that one connection has flushed is visible to others, so a client may use several
+    /// Data that one connection has flushed is visible on all others, so a client may use several
     /// connections.
     pub multi_conn: bool,
     /// Granularity of offsets and lengths in bytes: a power of two from 1 to 64 KiB.
@@ -83,7 +82,7 @@ pub enum Errno {
     Overflow = 75,
     /// The command is not supported, or would not be fast.
     NotSupported = 95,
-    /// The server is shutting down, or this client may not use the export any more.
+    /// The server is shutting down, or this client may no longer use the export.
     Shutdown = 108,
 }
 

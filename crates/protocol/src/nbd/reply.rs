@@ -1,5 +1,5 @@
-//! Replies of the transmission phase. Each function builds a head; the data of a read follows it
-//! and is written by the caller.
+//! Builds the replies of an NBD server in the transmission phase. Each function builds a head;
+//! the data of a read follows it and is written by the caller.
 
 use super::{Errno, Session};
 
@@ -15,7 +15,7 @@ pub(super) const CHUNK_MAGIC: u32 = 0x668e_33ef;
 /// Flag of the last chunk of a reply.
 pub(super) const DONE: u16 = 1;
 
-/// A part of a read, in bytes, and whether it ends the reply.
+/// A part of the data of a read, and whether it ends the reply. Offset and length are in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NbdReadChunk {
     pub offset: u64,
@@ -45,7 +45,7 @@ pub struct Extent {
     pub hole: bool,
 }
 
-/// Appends the reply to a successful request without data.
+/// Appends the reply to a successful request that returns no data.
 pub fn done(session: &Session, cookie: u64, out: &mut Vec<u8>) {
     if session.structured {
         chunk(kind::NONE, DONE, cookie, 0, out)
@@ -67,7 +67,8 @@ pub fn failed(session: &Session, cookie: u64, error: Errno, out: &mut Vec<u8>) {
     out.extend_from_slice(&words[..usize::from(length)]);
 }
 
-/// Appends the head of a part of a read's reply; the data follows. A simple reply has one part.
+/// Appends the head of a part of a read's reply; the caller appends the data. With simple replies,
+/// the only part is the whole.
 pub fn data(session: &Session, cookie: u64, piece: NbdReadChunk, out: &mut Vec<u8>) {
     if !session.structured {
         return simple(0, cookie, out);
@@ -77,8 +78,8 @@ pub fn data(session: &Session, cookie: u64, piece: NbdReadChunk, out: &mut Vec<u
     out.extend_from_slice(&piece.offset.to_be_bytes());
 }
 
-/// Appends a part of a read's reply that consists of zeroes, without data. Returns false if replies
-/// are simple, which need the data.
+/// Appends a part of a read's reply that is all zeroes, without data. Returns false with simple
+/// replies, which need the data.
 #[must_use]
 pub fn hole(session: &Session, cookie: u64, piece: NbdReadChunk, out: &mut Vec<u8>) -> bool {
     if session.structured {

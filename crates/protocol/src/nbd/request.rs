@@ -1,4 +1,5 @@
-//! Requests of the transmission phase, and their validation against an export.
+//! Parses the requests of an NBD client in the transmission phase, and validates them against the
+//! export.
 
 use super::{Errno, Export, NbdConnectionError, PAYLOAD_BYTES_MAX, take_u16, take_u32, take_u64};
 
@@ -53,7 +54,8 @@ pub struct NbdRequestHeader {
     pub length: u32,
 }
 
-/// Content of a valid request. With `fua`, the change is put on stable storage before the reply.
+/// Meaning of a valid request. With `fua`, the change must be on stable storage before the reply
+/// is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NbdCommand {
     /// Read bytes; with `whole`, the reply must not be split.
@@ -67,25 +69,25 @@ pub enum NbdCommand {
     Disconnect,
     /// Put all acknowledged writes on stable storage before the reply.
     Flush,
-    /// The range is not needed any more; reads may return anything.
+    /// The client no longer needs the data in this range; reads may return anything afterwards.
     Trim {
         fua: bool,
     },
     Zeroes {
         fua: bool,
         allocate: bool,
-        /// Fail if the operation is not faster than a write.
+        /// Fail if the operation would not be faster than a write.
         fast: bool,
     },
-    /// The range may be read soon.
+    /// The client will probably read the range soon.
     Cache,
     Status {
-        /// The reply has one extent.
+        /// The reply has only one extent.
         one: bool,
     },
 }
 
-/// Result of the handshake: the export and the negotiated features.
+/// Result of the handshake: the export and the features of the connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
     pub export: Export,
@@ -121,7 +123,8 @@ impl NbdRequestHeader {
         }
     }
 
-    /// Returns the length of the payload behind the head in bytes, even if the request is refused.
+    /// Returns the length of the payload after the head in bytes, also for a request that will be
+    /// refused.
     pub fn payload_bytes(&self) -> u32 {
         match self.command {
             command::WRITE => self.length,
@@ -131,7 +134,7 @@ impl NbdRequestHeader {
 }
 
 impl Session {
-    /// Id of the context `base:allocation`.
+    /// Id that this server assigns to the context `base:allocation`.
     pub const ALLOCATION_ID: u32 = 1;
 
     pub(super) fn new(export: Export, structured: bool, allocation: bool) -> Session {

@@ -1,4 +1,4 @@
-//! Tests handshakes and requests of clients as tables of bytes.
+//! Tests handshakes and requests of NBD clients as tables of bytes.
 
 use super::handshake::{GREETING, Handshake, NbdHandshakeStep, NbdTransport, OPTION_BYTES_MAX};
 use super::reply::{self, Extent, NbdReadChunk};
@@ -153,7 +153,7 @@ fn named_user_opens_an_export_only_through_the_gate() {
     );
     let (step, _) = try_to(&option(1, b"mail/guest/old"), Some(gate));
     assert_eq!(step, Err(NbdConnectionError::InUse));
-    // The gate also decides about a client that names an export, but no user.
+    // The gate also decides about a client that names no user.
     let (step, last) = try_to(&go(7, "mail", &[]), Some(gate));
     assert_eq!(
         (step, &*last.unwrap().2),
@@ -168,7 +168,7 @@ fn named_user_opens_an_export_only_through_the_gate() {
         (step, last.unwrap().1),
         (Ok(NbdHandshakeStep::Read), 1 << 31 | 6)
     );
-    // Without a gate there are no users, so no export has such a name.
+    // Without a gate there are no user names, so the whole text counts as an export's name.
     let (step, last) = try_to(&go(7, "mail/guest/mail", &[]), None);
     assert_eq!(
         (step, last.unwrap().1),

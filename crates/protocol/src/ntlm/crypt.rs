@@ -1,4 +1,4 @@
-//! The hashes of NTLMv2 ([MS-NLMP] 3.3.2), and RC4, which encrypts its session key.
+//! Implements the hashes of NTLMv2 ([MS-NLMP] 3.3.2), and RC4, which encrypts its session key.
 
 use hmac::{Hmac, KeyInit, Mac};
 use md4::Md4;
@@ -28,7 +28,7 @@ pub(super) fn hmac_md5(key: &[u8; 16], parts: &[&[u8]]) -> [u8; 16] {
     mac.finalize().into_bytes().into()
 }
 
-/// Returns the hash of the channel bindings of a TLS connection (RFC 5929, `tls-server-end-point`),
+/// Returns the hash of a TLS connection's channel bindings (RFC 5929, `tls-server-end-point`),
 /// computed from the hash of the server's certificate.
 pub fn channel_hash(certificate_hash: &[u8]) -> [u8; 16] {
     const PREFIX: &[u8] = b"tls-server-end-point:";

@@ -1,4 +1,4 @@
-//! The three NTLM messages ([MS-NLMP] 2.2.1).
+//! Reads and builds the three NTLM messages ([MS-NLMP] 2.2.1) on the server's side.
 
 use super::crypt::{hmac_md5, rc4, response_key, same};
 
@@ -14,10 +14,11 @@ const EXTENDED_SECURITY: u32 = 0x8_0000;
 const TARGET_INFO: u32 = 0x80_0000;
 const VERSION: u32 = 0x200_0000;
 const KEY_EXCHANGE: u32 = 0x4000_0000;
-/// Flags that a client may choose: signatures, encryption, the lengths of their keys, key exchange,
-/// and versions. FreeRDP assumes that a message without a version is shorter than it is.
+/// Flags that are accepted if the client sets them: signatures, encryption, the lengths of their
+/// keys, key exchange, and versions. FreeRDP computes a wrong length for messages without a
+/// version.
 const CHOSEN: u32 = 0x10 | 0x20 | 0x8000 | VERSION | 0x2000_0000 | KEY_EXCHANGE | 0x8000_0000;
-/// Our version of NTLM: revision 15, of a system 10.0.
+/// NTLM version of this server: revision 15, on a system 10.0.
 const OUR_VERSION: [u8; 8] = [10, 0, 0, 0, 0, 0, 0, 15];
 /// Attribute ids ([MS-NLMP] 2.2.2.1).
 const AV_END: u16 = 0;
@@ -42,12 +43,12 @@ pub struct NtlmMessageError {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NtlmAuthenticationError {
-    /// The response is not NTLMv2.
+    /// The client used an older protocol than NTLMv2.
     #[error("the client uses LM or NTLMv1; NTLMv2 is needed")]
     Old,
     #[error("wrong password")]
     Wrong,
-    /// The client has not protected the messages.
+    /// The client has not protected the messages by an integrity code.
     #[error("the client sent no message integrity code")]
     NoMic,
     #[error("the NTLM messages were modified in transit")]
@@ -65,7 +66,7 @@ pub struct NtlmTarget<'a> {
     pub host: &'a str,
 }
 
-/// An authentication in progress, with the messages sent so far.
+/// An authentication in progress, with the messages exchanged so far.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     negotiate: Vec<u8>,
@@ -74,8 +75,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Answers NEGOTIATE with CHALLENGE. `nonce` is random; the time is in units of 100 ns since
-    /// 1601.
+    /// Responds to NEGOTIATE with CHALLENGE. `nonce` must be random; the time is in units of 100
+    /// ns since 1601.
     ///
     /// # Errors
     /// The message is not NEGOTIATE, or its client does not support Unicode.
@@ -171,8 +172,8 @@ impl Authenticate {
         })
     }
 
-    /// Verifies the message with the hash of the user's password. `channels` are the hashes of the
-    /// TLS connection that carried it.
+    /// Verifies the message with the hash of the user's password. `channels` are the acceptable
+    /// hashes of the TLS connection that carried it.
     ///
     /// # Errors
     /// The reason why the message does not authenticate this user.
@@ -191,7 +192,7 @@ impl Authenticate {
         if !same(proof, &hmac_md5(&key, &[&exchange.nonce, rest])) {
             return Err(NtlmAuthenticationError::Wrong);
         }
-        // The proof covers the attributes, so they come from the client.
+        // The client's proof covers the attributes, so nobody has changed them.
         let pairs = rest.get(RESPONSE_HEAD_BYTES..).unwrap_or_default();
         let flags = pair(pairs, AV_FLAGS).and_then(|value| u32_at(value, 0).ok());
         if flags.unwrap_or_default() & HAS_MIC == 0 {
@@ -263,7 +264,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Result<u32, NtlmMessageError> {
     Ok(u32::from_le_bytes(*found))
 }
 
-/// Returns the bytes that the field at `at` refers to: its length, the same again, its offset.
+/// Returns the bytes to which the field at `at` refers. The field contains a length, the same
+/// length again, and an offset.
 fn place<'a>(
     bytes: &'a [u8],
     at: usize,

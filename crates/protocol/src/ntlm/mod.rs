@@ -1,7 +1,8 @@
-//! NTLMv2 ([MS-NLMP]) for a server that knows the hash of the user's password: the client's
-//! NEGOTIATE, our CHALLENGE, the client's AUTHENTICATE. The message integrity code is required, so
-//! that a man in the middle cannot change what was negotiated. If the client names its TLS
-//! connection, it must be this one, so that its proof cannot be relayed to another server.
+//! Implements NTLMv2 ([MS-NLMP]) for a server that knows the hash of the user's password: the
+//! client's NEGOTIATE, the server's CHALLENGE, the client's AUTHENTICATE. The message integrity
+//! code is required, so that a man in the middle cannot change what was negotiated. If the client
+//! names its TLS connection, that must be the connection to this server, so that the client's
+//! proof cannot be relayed.
 //!
 //! LM and NTLMv1 are refused. Every byte is hostile.
 

@@ -1,4 +1,4 @@
-//! Tests the examples of [MS-NLMP] 4.2.4, and forged messages.
+//! Tests the NTLM examples of [MS-NLMP] 4.2.4, and forged messages.
 
 use super::crypt::{hmac_md5, rc4, response_key};
 use super::*;

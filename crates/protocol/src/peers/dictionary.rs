@@ -1,4 +1,5 @@
-//! Texts that are sent once and then by number. Each side numbers the texts that it sends.
+//! Numbers texts of the peers protocol, which are sent once and then by number. Each side numbers
+//! the texts that it sends.
 
 /// Maximum number of a text; numbers start at 1.
 pub(super) const NUMBERS: usize = 128;
@@ -11,7 +12,7 @@ pub(super) struct Dictionary {
 }
 
 impl Dictionary {
-    /// Returns the number of a text, and whether the text must be sent with it.
+    /// Returns the number of a text, and whether the text itself must be sent with it.
     pub fn number(&mut self, text: &str) -> (u64, bool) {
         let known = |known: &Option<Box<str>>| known.as_deref() == Some(text);
         if let Some(at) = self.texts.iter().position(known) {

@@ -1,4 +1,5 @@
-//! Numbers on the wire: one byte up to 239, then four bits, then seven bits per byte.
+//! Encodes and decodes the integers of the peers protocol: one byte up to 239, then four bits,
+//! then seven bits per byte.
 
 /// Maximum length of a 64-bit number in bytes.
 pub const BYTES_MAX: usize = 10;

@@ -1,5 +1,5 @@
-//! Messages between the greeting and the end: a class, a type, and for most types a length and
-//! content.
+//! Encodes and decodes the messages of the peers protocol after the greeting: a class, a type,
+//! and for most types a length and content.
 
 use super::integer;
 
@@ -23,13 +23,14 @@ pub(super) const INCREMENTAL_TIMED: u8 = 134;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersControlMessage {
-    /// Resync request: send me everything.
+    /// Request for a full resynchronization: the peer should send all its entries.
     ResyncRequest,
-    /// Resync finished: all entries were sent, and the sender has a complete table.
+    /// End of a resynchronization: all entries were sent, and the sender's table is complete.
     ResyncFinished,
-    /// Resync partial: all entries were sent, but the sender's table may be incomplete.
+    /// End of a resynchronization: all entries were sent, but the sender's table may be
+    /// incomplete.
     ResyncPartial,
-    /// Resync confirmed: the end of the resynchronization was read.
+    /// Confirms that the end of a resynchronization was received.
     ResyncConfirm,
     Heartbeat,
 }
@@ -65,7 +66,7 @@ impl PeersControlMessage {
 pub enum PeersError {
     Protocol,
     Size,
-    /// The peer reported that one of our messages was wrong.
+    /// The peer reported an error in a message of this side.
     Theirs,
     Greeting,
     /// The peer refused, with this status.
@@ -90,7 +91,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(PeersMessage<'_>, usize)>, Pe
     };
     let (content, taken) = if *kind >= TYPE_WITH_LENGTH {
         let Some((length, behind)) = integer::read(rest) else {
-            // A number that does not end within this many bytes is invalid.
+            // A number that does not end within this many bytes is invalid, so waiting for more is
+            // useless.
             return if rest.len() >= integer::BYTES_MAX {
                 Err(PeersError::Protocol)
             } else {

@@ -1,4 +1,4 @@
-//! A connection between two peers, without IO.
+//! Implements a connection between two peers that share stick tables, without IO.
 
 use super::dictionary::Dictionary;
 use super::message::{self, MESSAGE_BYTES_MAX, PeersControlMessage, PeersError, PeersMessage};
@@ -9,14 +9,14 @@ use super::{Milliseconds, integer};
 const HEARTBEAT_MS: u64 = 3_000;
 /// Time without a message after which a peer counts as gone.
 const SILENCE_MS: u64 = 10_000;
-/// Maximum number of unsent confirmations; a peer that requests more does not read them.
+/// Maximum number of unsent confirmations. A peer that causes more does not read them.
 const CONFIRMS_MAX: u32 = 64;
 const HELLO_BYTES_MAX: usize = 1_024;
 const TABLES_MAX: usize = 4_096;
 const PROTOCOL: &str = "HAProxyS";
 const VERSION: &str = "2.1";
 
-/// Side that opened the connection.
+/// Which side opened the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersRole {
     Connecting,
@@ -62,19 +62,19 @@ pub struct Hello {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersSessionState {
     AwaitsHello,
-    /// The greeting has arrived, and the owner must decide about it.
+    /// The greeting of the peer has arrived, and the owner must decide whether to accept it.
     Greeted,
     AwaitsStatus,
     Established,
     Ended,
 }
 
-/// New value of a peer's entry.
+/// New value of an entry, received from a peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Update {
-    /// Index of the table among ours.
+    /// Index of the table among the tables of this side.
     pub table: usize,
-    /// Number of this update at the peer.
+    /// Number that the peer gave the update.
     pub number: u32,
     /// Remaining lifetime of the entry in milliseconds, if it was sent.
     pub expires_in_ms: Option<u32>,
@@ -86,10 +86,10 @@ pub struct Update {
 pub enum Event {
     /// A greeting arrived: respond with `Session::send_status`.
     Greeted(Hello),
-    /// Both sides exchange updates from now on.
+    /// The greeting was accepted; from now on both sides exchange updates.
     Established,
     Update(Update),
-    /// The peer has received our updates of a table up to this number.
+    /// The peer has acknowledged the updates of a table up to this number.
     Acknowledged {
         table: usize,
         number: u32,
@@ -104,28 +104,29 @@ pub enum Event {
     Heartbeat,
 }
 
-/// A table of the peer.
+/// A table as the peer has described it.
 #[derive(Debug)]
 struct Theirs {
     number: u64,
     description: TableDescription,
-    /// Index of our table with the same name and type.
+    /// Index of the table of this side with the same name and type.
     ours: Option<usize>,
-    /// Number of the last update.
+    /// Number of the last update received for this table.
     last: u32,
     acknowledged: u32,
 }
 
-/// One connection to a peer: a greeting, then messages in both directions. The owner sends the
-/// bytes of [`Session::output`], and calls [`Session::handle_time`] at [`Session::deadline`]. After
-/// an error it closes the connection.
+/// A connection to a peer: a greeting, then messages in both directions. The owner sends the
+/// bytes of [`Session::output`], and calls [`Session::handle_time`] at [`Session::deadline`].
+/// After an error it must close the connection.
 #[derive(Debug)]
 pub struct Session {
     role: PeersRole,
     state: PeersSessionState,
     tables: Vec<TableDescription>,
     theirs: Vec<Theirs>,
-    /// Indices of the tables that updates refer to, received and sent.
+    /// Index of the table to which received updates refer, and of the one to which sent updates
+    /// refer.
     current_in: Option<usize>,
     current_out: Option<usize>,
     described: Vec<bool>,
@@ -232,7 +233,7 @@ impl Session {
     /// The peer violates the protocol.
     pub fn handle(&mut self, bytes: &[u8], now: Milliseconds) -> Result<Vec<Event>, PeersError> {
         if self.state == PeersSessionState::Established {
-            // The time limit applies to a greeting as a whole, however slowly it arrives.
+            // The greeting as a whole has one timeout, however slowly it arrives.
             self.heard_ms = now;
         }
         self.input.extend_from_slice(bytes);
@@ -282,7 +283,7 @@ impl Session {
         let input = self.input.get(from..).unwrap_or(&[]);
         let mut ends = input.iter().enumerate().filter(|(_, b)| **b == b'\n');
         let Some((end, _)) = ends.nth(2) else {
-            // An invalid first line is an error before the second one arrives.
+            // An invalid first line is reported before the second line arrives.
             let fits = input
                 .iter()
                 .zip(PROTOCOL.as_bytes())
@@ -368,7 +369,7 @@ impl Session {
             message::ACKNOWLEDGE => {
                 let (table, rest) = integer::read(content)?;
                 let number = u32::from_be_bytes(rest.get(..4)?.try_into().ok()?);
-                // The peer uses the number that we gave the table.
+                // The peer refers to the table by the number that this side gave it.
                 let table = usize::try_from(table).ok()?.checked_sub(1)?;
                 Some((table < self.tables.len()).then_some(Event::Acknowledged { table, number }))
             }
@@ -376,7 +377,7 @@ impl Session {
             | message::INCREMENTAL
             | message::TIMED
             | message::INCREMENTAL_TIMED => self.update(kind, content),
-            // Messages that later versions add are ignored.
+            // Messages that later protocol versions add are ignored.
             _ => Some(None),
         }
     }
@@ -436,7 +437,7 @@ impl Session {
             let period = all
                 .find(|one| one.bit == field.bit)
                 .map(|one| one.period_ms);
-            // A rate over another period has another meaning.
+            // A rate over a different period is not comparable, and is ignored.
             ours.is_some_and(|ours| period == Some(ours.period_ms))
         };
         Some(Some(Event::Update(Update {
@@ -452,7 +453,7 @@ impl Session {
         control.write(&mut self.output);
     }
 
-    /// Describes a table, to which the following updates refer.
+    /// Sends the description of a table, to which the following updates refer.
     pub fn describe(&mut self, table: usize) {
         let Some(description) = self.tables.get(table) else {
             return;
@@ -527,7 +528,7 @@ impl Session {
     }
 }
 
-/// Parses the three lines of a greeting, without the last end of line.
+/// Parses the three lines of a greeting, without the last line end.
 fn parse_hello(lines: &[u8]) -> Option<(Hello, &str)> {
     let text = std::str::from_utf8(lines).ok()?;
     let mut lines = text.split('\n');

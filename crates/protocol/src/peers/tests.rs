@@ -1,4 +1,4 @@
-//! Tests the bytes that HAProxy 2.6 sends and accepts, and invalid ones.
+//! Tests the bytes of the peers protocol that HAProxy 2.6 sends and accepts, and invalid ones.
 
 use super::*;
 use proptest::prelude::*;
@@ -327,7 +327,7 @@ fn peer_that_does_not_read_uses_bounded_memory() {
         }
     }
     assert!(fault.is_some() && session.output().len() < 1000);
-    // A peer that reads may send it any number of times.
+    // A peer that reads the confirmations may send the message any number of times.
     let mut session = established(PeersRole::Accepting);
     for _ in 0..1000 {
         assert!(session.handle(&[0, 1], 1).is_ok());

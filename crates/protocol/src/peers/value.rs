@@ -1,4 +1,4 @@
-//! Encoding of tables and of their entries' values.
+//! Encodes the tables of the peers protocol, and the values of their entries.
 
 use super::dictionary::{Dictionary, TEXT_BYTES_MAX};
 use super::integer;
@@ -29,9 +29,9 @@ const KEY_TYPES: [(u64, KeyType); 5] = [
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersDataEncoding {
     Number,
-    /// Age of the current period, events in it, and events in the previous one.
+    /// A rate: age of the current period, events in it, and events in the previous period.
     Rate,
-    /// A text in the dictionary.
+    /// A text, sent by number after its first use.
     Text,
     Numbers,
     Rates,
@@ -105,7 +105,7 @@ fn take<'b>(bytes: &mut &'b [u8], length: u64) -> Option<&'b [u8]> {
 }
 
 impl TableDescription {
-    /// Appends the definition, with the number of the table on this side.
+    /// Appends the description of the table, with the number that this side gives it.
     pub(super) fn write(&self, number: u64, out: &mut Vec<u8>) {
         integer::write(out, number);
         integer::write(out, self.name.len() as u64);
@@ -139,7 +139,7 @@ impl TableDescription {
         }
     }
 
-    /// Parses a definition, with the number that the peer gave it.
+    /// Parses the description of a table, with the number that the peer gave it.
     pub(super) fn read(mut bytes: &[u8]) -> Option<(u64, TableDescription)> {
         let number = take_integer(&mut bytes)?;
         let length = take_integer(&mut bytes).filter(|n| *n <= NAME_BYTES_MAX)?;
@@ -148,7 +148,7 @@ impl TableDescription {
         let (_, key) = KEY_TYPES.iter().find(|(known, _)| *known == code)?;
         let key_length = take_integer(&mut bytes).filter(|n| *n <= KEY_BYTES_MAX)? as u32;
         let bits = take_integer(&mut bytes)?;
-        // Older definitions end here.
+        // Descriptions by older versions end here.
         let expire_ms = take_small(&mut bytes).unwrap_or(0);
         let mut stored: Vec<Stored> = (0..TYPES_MAX)
             .filter(|bit| bits & 1 << bit != 0)
@@ -194,7 +194,7 @@ impl TableDescription {
         let length = match self.key {
             KeyType::String => {
                 let length = take_integer(bytes)?;
-                // Longer keys are truncated, as they are at their origin.
+                // Keys that are too long are truncated, as HAProxy does.
                 let key = take(bytes, length)?;
                 let most = (self.key_length as usize).saturating_sub(1);
                 return Some(key.get(..most).unwrap_or(key));
@@ -206,8 +206,8 @@ impl TableDescription {
         take(bytes, length)
     }
 
-    /// Parses the values of an entry, in the order of their bits. An unknown type ends the list,
-    /// since its length is unknown, too.
+    /// Parses the values of an entry, in the order of their type numbers. An unknown type ends the
+    /// list, since the length of its value is unknown, too.
     pub(super) fn read_fields(
         &self,
         mut bytes: &[u8],
@@ -241,7 +241,7 @@ impl TableDescription {
     }
 }
 
-/// Parses a text: its length on the wire, its number, and the first time the text itself.
+/// Parses a text: its length, its number, and the text itself when it is sent for the first time.
 fn read_text(bytes: &mut &[u8], dictionary: &mut Dictionary) -> Option<Option<String>> {
     let length = take_integer(bytes)?;
     let mut inner = take(bytes, length)?;

@@ -1,4 +1,5 @@
-//! Version 2: a fixed part of sixteen bytes, the addresses, the extensions.
+//! Parses and writes version 2 of the PROXY header: a fixed part of sixteen bytes, the addresses,
+//! the extensions.
 
 use super::crc32c::crc32c;
 use super::tlv::{CHECKSUM_BYTES, TLV_HEAD_BYTES, kind};
@@ -14,13 +15,13 @@ const INET4_BYTES: usize = 12;
 const INET6_BYTES: usize = 36;
 const UNIX_BYTES: usize = 2 * UNIX_PATH_BYTES;
 
-/// Maximum length of an accepted header in bytes. The wire format allows 64 KiB more, but the
-/// header is buffered before anything is known of the client. HAProxy has the same limit, the size
-/// of its buffer.
+/// Maximum length of an accepted header in bytes. The format allows 64 KiB, but the header is
+/// buffered before anything is known about the client. HAProxy has the same limit, the size of its
+/// buffer.
 pub const MAX_BINARY_BYTES: usize = 16 * 1024;
 
-/// Maximum length of the extensions in bytes: the rest besides the largest addresses and a
-/// checksum, so that every stored header can be written.
+/// Maximum length of the extensions in bytes: what the largest addresses and a checksum leave of
+/// the header, so that every parsed header can be written again.
 pub const MAX_TLV_BYTES: usize =
     MAX_BINARY_BYTES - FIXED_BYTES - UNIX_BYTES - TLV_HEAD_BYTES - CHECKSUM_BYTES;
 
@@ -36,7 +37,7 @@ const TRANSPORT_DATAGRAM: u8 = 2;
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
     check_prefix(bytes, SIGNATURE)?;
-    // Refused as soon as the byte has arrived.
+    // An invalid byte is refused as soon as it has arrived.
     if let Some(byte) = bytes.get(12) {
         if byte >> 4 != VERSION {
             return Err(ParseError::Version(byte >> 4));
@@ -57,7 +58,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
         });
     }
     let shape = match fixed[12] & 0xf {
-        // The specification assigns no meaning to the rest of a local header.
+        // The specification gives the rest of a local header no meaning.
         COMMAND_LOCAL => None,
         _ => Some(Shape::of(fixed[13], total - FIXED_BYTES)?),
     };
@@ -114,9 +115,9 @@ impl Shape {
             needed_bytes,
         };
         let (endpoints, rest) = match self {
-            // The block of an unspecified family may contain addresses in a form that only the
-            // sender knows. If the whole block is a valid list of extensions, it is used as one
-            // (HAProxy sends such blocks); anything else is skipped.
+            // A header of an unspecified address family may contain addresses in a form that only
+            // the sender knows. If all of it is a valid list of extensions, it is used as one
+            // (HAProxy sends such headers); otherwise it is skipped.
             Shape::Unspecified => {
                 let checked = verify_checksum(fixed, &[], block);
                 let tlvs = match checked.and_then(|()| Tlvs::from_wire(block)) {
@@ -253,7 +254,7 @@ pub(super) fn encode(header: &Header, checksum: Checksum, out: &mut Vec<u8>) {
         out.extend_from_slice(&[0; CHECKSUM_BYTES]);
     }
     out.extend_from_slice(proxied.tlvs.wire());
-    // This fits: MAX_TLV_BYTES limits the extensions, and is below 64 KiB.
+    // The length fits: MAX_TLV_BYTES limits the extensions, and is below 64 KiB.
     let block_bytes = (out.len() - start - FIXED_BYTES) as u16;
     out[start + 14..start + 16].copy_from_slice(&block_bytes.to_be_bytes());
     if checksum == Checksum::Crc32c {

@@ -1,5 +1,5 @@
-//! CRC-32C (Castagnoli, reflected), as version 2 uses it. A header is short and occurs once per
-//! connection, so a table of 256 entries is fast enough.
+//! Computes CRC-32C (Castagnoli, reflected), the checksum in version 2 of the PROXY header. A
+//! header is short and occurs once per connection, so a table of 256 entries is fast enough.
 
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 

@@ -1,4 +1,4 @@
-//! Reasons why a header is refused.
+//! Defines the reasons why a PROXY header is refused.
 
 use super::{MAX_BINARY_BYTES, MAX_TEXT_BYTES, MAX_TLV_BYTES, UNIX_PATH_BYTES};
 use std::fmt;
@@ -11,8 +11,8 @@ pub enum ProxyV1Field {
     DestinationPort,
 }
 
-/// Reason why the bytes are not a header. The connection must be closed, because the data behind
-/// cannot be separated from it.
+/// Reason why the bytes are not a PROXY header. The connection must be closed, because it is
+/// unknown where the data after the header begins.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ParseError {
     #[error("not a PROXY header: byte {at_byte} matches neither version")]

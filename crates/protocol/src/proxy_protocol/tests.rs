@@ -1,4 +1,5 @@
-//! Tests both versions as tables of bytes: complete, truncated, and changed at every byte.
+//! Tests both versions of the PROXY header as tables of bytes: complete, truncated, and changed
+//! at every byte.
 
 use super::*;
 use proptest::prelude::*;
@@ -43,8 +44,8 @@ fn proxied(bytes: &[u8]) -> Proxied {
     }
 }
 
-/// Checks that every prefix is incomplete and asks for no more than is missing, and that the header
-/// is found in front of other bytes.
+/// Checks that every prefix of the header is incomplete and requests no more bytes than are
+/// missing, and that the header is found if other bytes follow.
 fn works_cut_anywhere(bytes: &[u8]) {
     for cut in 0..bytes.len() {
         match parse(&bytes[..cut]) {
@@ -220,8 +221,8 @@ fn a_checksum_finds_a_change_of_any_bit() {
         bytes[bit / 8] ^= 1 << (bit % 8);
         match parse(&bytes) {
             Err(_) | Ok(Progress::Incomplete { .. }) => {}
-            // These bits turn the header into one whose rest is ignored, or the checksum into an
-            // extension of another type.
+            // These bits turn the header into a local one, whose rest is ignored, or the checksum
+            // into an extension of another type.
             Ok(Progress::Complete { header, .. }) => assert!(
                 header == Header::Local || [13, 28].contains(&(bit / 8)),
                 "bit {bit} of byte {}: {header:?}",

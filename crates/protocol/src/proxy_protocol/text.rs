@@ -1,8 +1,8 @@
-//! Version 1: one line of text.
+//! Parses and writes version 1 of the PROXY header: one line of text.
 //!
 //! As strict as the specification: exactly one space between fields, no leading zeroes, CRLF.
-//! (HAProxy accepts leading zeroes; a sender that writes them could mean octal, so they are refused
-//! here.)
+//! (HAProxy accepts leading zeroes; a sender that writes them could mean octal, so they are
+//! refused here.)
 
 use super::{
     Endpoints, Header, ParseError, Progress, Proxied, ProxiedTransport, ProxyV1Field, Tlvs,
@@ -32,7 +32,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
     };
     match window.get(end..end + LINE_END.len()) {
         Some(LINE_END) => {}
-        // A CR is the last byte so far.
+        // The last byte so far is a CR, so the LF may follow.
         None if window[end] == b'\r' && window.len() < MAX_TEXT_BYTES => {
             return Ok(Progress::Incomplete { missing_bytes: 1 });
         }
@@ -53,7 +53,7 @@ fn parse_line(line: &[u8]) -> Result<Endpoints, ParseError> {
     let mut words = line.split(|b| *b == b' ');
     let family = words.next().unwrap_or_default();
     if family == b"UNKNOWN" {
-        // The rest of the line must be ignored.
+        // After `UNKNOWN`, the rest of the line must be ignored.
         return Ok(Endpoints::Unknown);
     }
     if family != b"TCP4" && family != b"TCP6" {
@@ -95,9 +95,9 @@ fn parse_line(line: &[u8]) -> Result<Endpoints, ParseError> {
     })
 }
 
-/// Parses an address. The standard library's parsers are as strict as the specification (no leading
-/// zeroes, no shortened IPv4, no scope), except that they accept a dotted end of an IPv6 address,
-/// which every `inet_ntop` writes for a mapped one.
+/// Parses an address. The standard library's parsers are as strict as the specification (no
+/// leading zeroes, no shortened IPv4, no scope), except that they accept a dotted IPv4 part at the
+/// end of an IPv6 address, which every `inet_ntop` writes for a mapped address.
 fn address<A: std::str::FromStr>(word: &[u8]) -> Option<A> {
     std::str::from_utf8(word).ok()?.parse().ok()
 }
@@ -148,8 +148,8 @@ pub(super) fn encode(header: &Header, out: &mut Vec<u8>) {
     out.extend_from_slice(line.as_bytes());
 }
 
-/// Displays an IPv6 address in hexadecimal groups only: the specification has no dotted end, so a
-/// strict receiver may refuse one.
+/// Displays an IPv6 address in hexadecimal groups only. A dotted IPv4 part is not in the
+/// specification, so a strict receiver may refuse it.
 struct Hexadecimal(Ipv6Addr);
 
 impl std::fmt::Display for Hexadecimal {

@@ -1,4 +1,4 @@
-//! Extensions of version 2: type, length, value.
+//! Parses and writes the extensions in version 2 of the PROXY header: type, length, value.
 //!
 //! Extensions stay in wire format and are checked once, because most connections never use them.
 
@@ -55,8 +55,8 @@ pub struct Tlv<'a> {
     pub value: &'a [u8],
 }
 
-/// Extensions of a header in order, without the checksum, which belongs to one encoding. The list
-/// is always well-formed and never longer than [`MAX_TLV_BYTES`].
+/// Extensions of a header in order, without the checksum, which the encoder computes. The list is
+/// always well-formed and never longer than [`MAX_TLV_BYTES`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tlvs(Vec<u8>);
 
@@ -144,7 +144,7 @@ impl<'a> Iterator for TlvIter<'a> {
     type Item = Tlv<'a>;
 
     fn next(&mut self) -> Option<Tlv<'a>> {
-        // The contents were checked before, so nothing is truncated.
+        // The list was validated before, so no extension is truncated.
         self.0
             .by_ref()
             .filter_map(Result::ok)

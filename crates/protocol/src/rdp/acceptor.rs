@@ -1,5 +1,5 @@
-//! The server side of a client's login behind TLS, from its first packet until it has sent the name
-//! of its user.
+//! Follows the login of an RDP client over TLS on the server side, from the first packet until
+//! the client has sent the name of its user.
 
 use super::gcc::{CHANNELS_MAX, Conference, IO_CHANNEL};
 use super::mcs::{self, Attached};
@@ -7,8 +7,8 @@ use super::{PACKET_BYTES_MAX, Pdu, RdpPacketError, TpktFrame, frame, info};
 
 /// User id that each client gets.
 const USER: u16 = 1007;
-/// Maximum number of packets before the Client Info: three, and one for each channel, its own and
-/// that of input.
+/// Maximum number of packets before the Client Info: three, and a join request for each channel,
+/// including the client's own and that of input.
 const PACKETS_MAX: usize = 3 + CHANNELS_MAX + 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,4 +1,4 @@
-//! Errors in bytes of a client or a host.
+//! Defines the errors in the bytes of an RDP client or session host.
 
 use std::fmt;
 

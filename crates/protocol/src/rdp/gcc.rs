@@ -1,5 +1,5 @@
-//! GCC conferences ([MS-RDPBCGR] 2.2.1.3 and 2.2.1.4): properties that a client and a server
-//! announce.
+//! Reads and builds GCC conferences ([MS-RDPBCGR] 2.2.1.3 and 2.2.1.4), in which RDP client and
+//! server announce their properties.
 
 use super::reader::{Reader, push_per_length, push_u16_le, utf16};
 use super::{Pdu, RdpPacketError};
@@ -9,13 +9,13 @@ pub const CHANNELS_MAX: usize = 31;
 /// Id of the channel for input and output; those of static virtual channels follow it.
 pub(super) const IO_CHANNEL: u16 = 1003;
 
-/// Key of T.124 at the start of both messages: its object identifier in PER.
+/// Identifier of T.124 at the start of both messages, an object identifier in PER.
 const T124: [u8; 7] = [0, 5, 0, 0x14, 0x7c, 0, 1];
-/// The request up to its user data: its choice, the conference "1", one set with the client's key,
-/// "Duca".
+/// Bytes of the request before its user data: choice, conference "1", one set with the client's
+/// key, "Duca".
 const REQUEST: [u8; 12] = [0, 8, 0, 0x10, 0, 1, 0xc0, 0, b'D', b'u', b'c', b'a'];
-/// The response up to its user data: a length that clients must ignore, its choice, node 31219, tag
-/// 1, success, one set with the server's key, "McDn".
+/// Bytes of the response before its user data: a length that clients must ignore, choice, node
+/// 31219, tag 1, success, one set with the server's key, "McDn".
 const RESPONSE: [u8; 14] = [
     0x2a, 0x14, 0x76, 0x0a, 1, 1, 0, 1, 0xc0, 0, b'M', b'c', b'D', b'n',
 ];
@@ -66,7 +66,7 @@ impl Conference {
                 CS_CORE => {
                     has_core = true;
                     block.take(BEFORE_NAME_BYTES)?;
-                    // The name is only displayed, so invalid text is left empty.
+                    // The name is only displayed, so an invalid one is replaced by an empty name.
                     conference.client_name =
                         utf16(block.take(CLIENT_NAME_BYTES)?).unwrap_or_default();
                 }

@@ -1,4 +1,4 @@
-//! Client Info ([MS-RDPBCGR] 2.2.1.11), which names the user.
+//! Reads the Client Info packet of RDP ([MS-RDPBCGR] 2.2.1.11), which names the user.
 
 use super::reader::{Reader, utf16};
 use super::{Pdu, RdpPacketError};

@@ -1,4 +1,5 @@
-//! MCS (T.125), up to the point at which a client has sent the name of its user.
+//! Reads and builds the MCS packets (T.125) of an RDP login, until the client has sent the name
+//! of its user.
 
 use super::gcc::Conference;
 use super::reader::{Reader, push_ber_length, push_per_length, push_u16_be};
@@ -31,7 +32,7 @@ const SEND_DATA_INDICATION: u8 = 26 << 2;
 /// A whole message with high priority.
 const WHOLE: u8 = 0x70;
 
-/// First identifier of users; on the wire the others are relative to it.
+/// Lowest identifier of a user; the packets contain identifiers relative to it.
 const FIRST_USER: u16 = 1001;
 /// Identifier of the user that sends for the server.
 pub(super) const SERVER: u16 = 1002;
@@ -72,7 +73,7 @@ pub(super) fn push_connect_response(out: &mut Vec<u8>, conference: &Conference, 
     tpkt::push_data(out, &data);
 }
 
-/// Returns the content of a domain PDU behind its first byte, which must be of `choice`.
+/// Returns the content of a domain PDU after its first byte, which must be `choice`.
 fn domain(packet: &[u8], choice: u8, due: Pdu) -> Result<Reader<'_>, RdpPacketError> {
     let mut reader = tpkt::data(packet, due)?;
     let found = reader.u8()?;
@@ -98,7 +99,7 @@ pub(super) fn push_attach_user_confirm(out: &mut Vec<u8>, user: u16) {
     tpkt::push_data(out, &data);
 }
 
-/// PDU that a client sends once it is attached.
+/// Packet that a client sends after it was attached as a user.
 pub(super) enum Attached<'a> {
     Join(u16),
     Data(u16, Reader<'a>),

@@ -1,9 +1,8 @@
-//! The beginning of RDP ([MS-RDPBCGR] 1.3.1.1), as far as a relay in front of session hosts takes
-//! part in it.
+//! Implements the start of RDP ([MS-RDPBCGR] 1.3.1.1) for a relay in front of session hosts.
 //!
-//! - [`ConnectionRequest`] is a client's first, unencrypted message: a routing token or a hint, and
-//!   the supported security protocols. [`Negotiated`] is the response.
-//! - [`Acceptor`] follows a client behind TLS until it has sent the name of its user.
+//! - [`ConnectionRequest`] is a client's first, unencrypted message: a routing token or a hint,
+//!   and the supported security protocols. [`Negotiated`] is the response.
+//! - [`Acceptor`] follows a client over TLS until it has sent the name of its user.
 //! - [`valid_client`] ends licensing, and [`Redirection`] sends the client to another host:
 //!   [MS-RDPBCGR] 2.2.13, in the form for enhanced security.
 //!
@@ -35,7 +34,7 @@ pub use request::{
 };
 pub use tpkt::{REQUEST_BYTES_MAX, TpktFrame, frame};
 
-/// Maximum length in bytes of a packet before a client is known.
+/// Maximum length in bytes of a packet from a client whose user is not known yet.
 pub const PACKET_BYTES_MAX: usize = 16 << 10;
 
 #[cfg(test)]

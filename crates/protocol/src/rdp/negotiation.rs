@@ -1,4 +1,5 @@
-//! X.224 Connection Confirm ([MS-RDPBCGR] 2.2.1.2).
+//! Encodes and decodes the X.224 Connection Confirm of RDP ([MS-RDPBCGR] 2.2.1.2), in which the
+//! server selects the security protocol.
 
 use super::tpkt;
 use super::{Pdu, RdpPacketError};
@@ -14,7 +15,7 @@ pub const FAILED_HYBRID_REQUIRED: u32 = 5;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Negotiated {
-    /// RDP's own encryption, from a server that supports nothing else.
+    /// The server supports RDP's own encryption only, and names no protocol.
     Unsaid,
     Selected {
         /// Further capabilities of the server.

@@ -1,4 +1,4 @@
-//! A cursor over the bytes of a PDU.
+//! Reads the bytes of an RDP packet field by field.
 
 use super::{Pdu, RdpPacketError};
 
@@ -14,7 +14,7 @@ impl<'a> Reader<'a> {
         Reader { bytes, pdu }
     }
 
-    /// Returns a reader of the same bytes for another PDU.
+    /// Returns a reader of the same bytes that reports errors for another PDU.
     pub(super) fn within(self, pdu: Pdu) -> Reader<'a> {
         Reader { pdu, ..self }
     }
@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// Skips bytes that must have this value.
+    /// Skips bytes that must have a fixed value.
     pub(super) fn fixed(
         &mut self,
         bytes: &[u8],
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
                 let low = self.u8()?;
                 Ok(usize::from(long & 0x3f) << 8 | usize::from(low))
             }
-            // Fragments, which no RDP client sends.
+            // The packet is a fragment, which no RDP client sends.
             _ => Err(self.invalid("length")),
         }
     }

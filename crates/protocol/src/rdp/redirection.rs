@@ -1,5 +1,5 @@
-//! Server Redirection ([MS-RDPBCGR] 2.2.13), in the form for enhanced security (2.2.13.3): the
-//! client ends this connection and opens another one.
+//! Encodes and decodes Server Redirection of RDP ([MS-RDPBCGR] 2.2.13), in the form for enhanced
+//! security (2.2.13.3): the client ends this connection and connects to another host.
 
 use super::reader::{Reader, push_u16_le, utf16};
 use super::{Pdu, RdpPacketError};
@@ -21,17 +21,17 @@ const TARGET_FQDN: u32 = 0x100;
 /// Length of a share control header with its padding, and of the redirection header within it.
 const SHARE_BYTES: usize = 8;
 const HEAD_BYTES: usize = 12;
-/// Padding at the end, which clients read.
+/// Length of the padding at the end, which clients expect.
 const PAD_BYTES: usize = 9;
 
 /// Server to which the client shall connect instead (MS-RDPBCGR, 2.2.13.1).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Redirection {
-    /// Address to connect to; empty: that of this connection.
+    /// Address to which the client connects; empty: the same as for this connection.
     pub target_net_address: String,
     /// Routing token for the Connection Request, with its CR LF; empty: none.
     pub load_balance_info: Vec<u8>,
-    /// Name to connect to; empty: that of this connection.
+    /// Host name to which the client connects; empty: the same as for this connection.
     pub target_fqdn: String,
 }
 
@@ -60,7 +60,7 @@ impl Redirection {
         push_u16_le(&mut data, 0);
         push_u16_le(&mut data, FLAGS);
         push_u16_le(&mut data, redirection_bytes);
-        // No session id: the new host knows which session belongs to the user.
+        // The session id is zero: the new host knows which session belongs to the user.
         data.extend_from_slice(&0_u32.to_le_bytes());
         data.extend_from_slice(&u32::to_le_bytes(flags));
         data.extend_from_slice(&fields);

@@ -1,5 +1,5 @@
-//! X.224 Connection Request ([MS-RDPBCGR] 2.2.1.1): the only message that a client sends
-//! unencrypted.
+//! Encodes and decodes the X.224 Connection Request of RDP ([MS-RDPBCGR] 2.2.1.1): the only
+//! message that a client sends unencrypted.
 
 use super::reader::Reader;
 use super::tpkt;
@@ -50,7 +50,7 @@ pub struct NegotiationRequest {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConnectionRequest {
     pub routing: Routing,
-    /// Supported security protocols; None: a client from before there was a choice.
+    /// Supported security protocols; None: a client that is older than the negotiation.
     pub negotiation: Option<NegotiationRequest>,
 }
 
@@ -82,8 +82,8 @@ impl ConnectionRequest {
         })
     }
 
-    /// Returns whether the client would continue with TLS alone, so that a man in the middle could
-    /// read its credentials.
+    /// Returns whether the client would accept TLS alone, so that a man in the middle could read
+    /// its credentials.
     pub fn takes_tls(&self) -> bool {
         self.negotiation.is_some_and(|negotiation| {
             let is_guarded =
@@ -92,7 +92,7 @@ impl ConnectionRequest {
         })
     }
 
-    /// Encodes the packet. A token or hint is truncated to the room in a request.
+    /// Encodes the packet. A token or hint that does not fit into a request is truncated.
     pub fn encode(&self) -> Vec<u8> {
         let mut variable = Vec::new();
         match &self.routing {

@@ -1,4 +1,4 @@
-//! Tests bytes of the specification and of clients, and invalid bytes.
+//! Tests RDP packets of the specification and of clients, and invalid bytes.
 
 use super::*;
 use proptest::prelude::*;
@@ -177,7 +177,7 @@ fn requests_of_clients_are_read() {
     let request = ConnectionRequest::decode(&packet).unwrap();
     assert_eq!(request.routing, Routing::None);
     assert_eq!(request.negotiation.map(|one| one.protocols), Some(3));
-    // A token is truncated to the room in a request.
+    // A token that does not fit into a request is truncated.
     let long = asks(Routing::Token(vec![b'a'; 4096]), SSL).encode();
     assert_eq!(long.len(), REQUEST_BYTES_MAX);
     assert!(ConnectionRequest::decode(&long).is_ok());

@@ -1,4 +1,4 @@
-//! TPKT (RFC 1006) and X.224 headers, which surround each packet.
+//! Reads and builds the TPKT (RFC 1006) and X.224 headers that surround each RDP packet.
 
 use super::reader::{Reader, push_u16_be};
 use super::{Pdu, RdpPacketError};

@@ -1,4 +1,4 @@
-//! Status codes of a gateway's responses ([MS-TSGU] 2.2.6).
+//! Defines the status codes in a remote desktop gateway's responses ([MS-TSGU] 2.2.6).
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Code(pub u32);

@@ -1,6 +1,6 @@
-//! The protocol of remote desktop gateways over HTTP ([MS-TSGU] 2.2.10, 3.2 and 3.3): the packets
-//! of a client and a gateway within a WebSocket, or within the pair of an endless response and an
-//! endless request.
+//! Implements the protocol of remote desktop gateways over HTTP ([MS-TSGU] 2.2.10, 3.2 and 3.3),
+//! on the gateway's side: the packets within a WebSocket, or within the pair of an endless
+//! response and an endless request.
 //!
 //! - [`Packets`] splits a client's stream of bytes into [`Packet`]s.
 //! - [`Tunnel`] interprets packets in the order that the protocol requires, and builds the

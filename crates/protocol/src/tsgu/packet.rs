@@ -1,4 +1,4 @@
-//! Packets that a client sends.
+//! Parses the packets that the client of a remote desktop gateway sends.
 
 use std::fmt;
 
@@ -93,7 +93,7 @@ impl fmt::Display for TsguPacketType {
 pub enum TsguPacketError {
     #[error("a {kind} of {bytes} bytes; 8 to {PACKET_BYTES_MAX} are allowed")]
     Length { kind: TsguPacketType, bytes: u32 },
-    /// The packet ends before its fields do, or after them.
+    /// The fields of the packet need more bytes than it has, or fewer.
     #[error("the fields of the {kind} do not match its length")]
     Fields { kind: TsguPacketType },
     #[error("the {kind} has an invalid {field}")]
@@ -111,7 +111,7 @@ pub enum TsguPacketError {
 #[derive(Debug, Default)]
 pub struct Packets {
     bytes: Vec<u8>,
-    /// Number of bytes of packets that were returned.
+    /// Number of bytes at the front of the buffer that belong to packets already returned.
     taken: usize,
 }
 

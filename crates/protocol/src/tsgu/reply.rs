@@ -1,4 +1,4 @@
-//! Packets that a gateway sends.
+//! Builds the packets that a remote desktop gateway sends to its client.
 
 use super::Code;
 use super::packet::TsguPacketType;
@@ -96,7 +96,8 @@ pub fn keep_alive() -> Vec<u8> {
     packet(TsguPacketType::KEEP_ALIVE, &[])
 }
 
-/// Returns the request to re-authenticate with a tunnel that names this number.
+/// Returns the request to re-authenticate; the client opens another tunnel that contains this
+/// number.
 pub fn reauthenticate(number: u64) -> Vec<u8> {
     packet(TsguPacketType::REAUTHENTICATE, &[&number.to_le_bytes()])
 }

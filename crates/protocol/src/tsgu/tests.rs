@@ -1,4 +1,5 @@
-//! Tests the packets of [MS-TSGU] 2.2.10, as xfreerdp 2.11 sends them, and invalid ones.
+//! Tests the packets of a remote desktop gateway ([MS-TSGU] 2.2.10), as xfreerdp 2.11 sends them,
+//! and invalid ones.
 
 use super::*;
 use proptest::prelude::*;
@@ -163,7 +164,7 @@ fn false_lengths_are_refused() {
     for packet in ALL {
         for length in 0..packet.len() {
             assert_eq!(read(&packet[..length]), Ok(None));
-            // The same with a matching length in the header.
+            // The same packet with a matching length in its header.
             if length >= 8 {
                 let mut cut = packet[..length].to_vec();
                 cut[4] = u8::try_from(length).unwrap();

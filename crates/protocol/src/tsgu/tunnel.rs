@@ -1,4 +1,5 @@
-//! The gateway's side of a tunnel ([MS-TSGU] 3.2.5): the requests in its packets, and their order.
+//! Implements the gateway's side of a remote desktop tunnel ([MS-TSGU] 3.2.5): the requests in
+//! its packets, and their order.
 
 use super::packet::{Packet, TsguPacketError, TsguPacketType};
 use super::{Code, reply};
@@ -21,17 +22,17 @@ pub enum TsguRequest {
     Reply(Vec<u8>),
     /// Send these bytes to the client, then end the tunnel.
     Refuse(Vec<u8>, Code),
-    /// May the client have a tunnel? [`Tunnel::admit`] responds.
+    /// The caller decides whether the client may have a tunnel, and calls [`Tunnel::admit`].
     Admit {
         cookie: Option<String>,
         /// Id of the tunnel that is re-authenticated, if any.
         reauthenticates: Option<u64>,
     },
-    /// May the tunnel be used? [`Tunnel::authorise`] responds.
+    /// The caller decides whether the client may use the tunnel, and calls [`Tunnel::authorise`].
     Authorise {
         machine: String,
     },
-    /// Connect to a host: [`Tunnel::connect`] responds.
+    /// The caller connects to a host, and calls [`Tunnel::connect`].
     Connect {
         names: Vec<String>,
         port: u16,
@@ -44,7 +45,7 @@ pub enum TsguRequest {
 enum TunnelPhase {
     Handshake,
     Create,
-    /// The response to a request of this kind.
+    /// The caller has not yet responded to a request of this kind.
     Answer(TsguPacketType),
     Authorise,
     Channel,
@@ -61,8 +62,8 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Creates a tunnel. `is_known`: its client has authenticated in HTTP; otherwise it must do so
-    /// with a cookie.
+    /// Creates a tunnel. `is_known`: the client has already authenticated in HTTP; otherwise it
+    /// must do so with a cookie.
     pub fn new(is_known: bool) -> Tunnel {
         Tunnel {
             phase: TunnelPhase::Handshake,

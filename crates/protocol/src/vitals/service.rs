@@ -1,21 +1,23 @@
-//! Information for the proxy about addresses that move between machines.
+//! Describes for the proxy the virtual addresses that move together between machines.
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// Addresses that move together. The proxy binds sockets to them whether or not this machine has
-/// them, and reports to the address role whether their frontends are available.
+/// Virtual addresses that move together between machines. The proxy binds sockets to them whether
+/// or not this machine has them, and reports to the process that moves them whether their
+/// frontends are available.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Service {
     pub name: Box<str>,
     pub interface: Box<str>,
     pub router_id: u8,
     pub addresses: Vec<IpAddr>,
-    /// Backends that the addresses require, besides those that their frontends use.
+    /// Backends that must be available as well, besides those that the frontends of the addresses
+    /// use.
     pub backends: Vec<Box<str>>,
 }
 
 impl Service {
-    /// Kind of the section that defines it, among those of other parts.
+    /// Name under which the `virtual-ip` sections export these services to the proxy.
     pub const KIND: &str = "virtual-ip";
 }

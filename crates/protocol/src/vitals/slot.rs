@@ -1,4 +1,5 @@
-//! A slot: the words that each side writes about an instance.
+//! Reads and writes one slot of the memory shared by the proxy and the process that moves virtual
+//! addresses: what each side reports about one virtual router.
 
 use super::{Band, SLOT_WORDS, SLOTS_AT, SLOTS_MAX, Vitals};
 use crate::vrrp::{COUNTERS_LEN, Counters};
@@ -15,7 +16,7 @@ const OWNER: usize = 16;
 const OWNER_PRIORITY: usize = 18;
 const COUNTERS_AT: usize = 19;
 
-/// State of an instance, as reported by the address role.
+/// State of a virtual router, as reported by the process that moves virtual addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SlotState {
     /// Not started, or not reported.
@@ -47,19 +48,19 @@ impl SlotState {
     }
 }
 
-/// Last word of the slot, which an older address role ignores.
+/// Last word of the slot. Older versions of the process that moves addresses ignore it.
 const UNTESTED: usize = SLOT_WORDS - 1;
 
 const _: () = assert!(COUNTERS_AT + COUNTERS_LEN <= UNTESTED);
 
-/// State of an instance, reported by the address role.
+/// Report of the process that moves virtual addresses about a virtual router.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SlotReport {
     pub state: SlotState,
     /// Time of the last transition, milliseconds of CLOCK_BOOTTIME.
     pub since_ms: u64,
     pub transitions: u64,
-    /// Priority that the instance announces, or would announce.
+    /// Priority that the virtual router announces, or would announce as master.
     pub priority: u8,
     /// Sender and priority of the last advert.
     pub owner: Option<(IpAddr, u8)>,
@@ -76,7 +77,7 @@ pub(super) fn at(slot: usize, word: usize) -> usize {
 }
 
 impl Vitals<'_> {
-    /// Returns the band that the proxy wrote last, whether or not it is alive.
+    /// Returns the band that the proxy wrote last, even if the proxy has ended since.
     pub fn last_written_band(&self, slot: usize) -> Band {
         if slot < SLOTS_MAX {
             Band::of(self.get(at(slot, BAND)))
@@ -92,9 +93,9 @@ impl Vitals<'_> {
         }
     }
 
-    /// The proxy: sets whether the first health checks of an instance's servers have not ended, and
-    /// its band. A reader that reads [`Vitals::is_untested`] before and after the band never reads
-    /// a band from before the end of the checks as one from after it.
+    /// Proxy: sets the band of a virtual router, and whether the first health checks of its
+    /// servers are still pending. A reader that reads [`Vitals::is_untested`] both before and
+    /// after the band never mistakes a band from before the end of these checks for a later one.
     pub fn set_service(&self, owner: u64, slot: usize, band: Band, is_untested: bool) {
         if !self.is_owner(owner) {
             return;
@@ -108,8 +109,8 @@ impl Vitals<'_> {
         }
     }
 
-    /// The address role: returns whether the servers of an instance count as up only because their
-    /// first health checks have not ended.
+    /// Address role: returns whether servers of a virtual router count as up only because their
+    /// first health checks are still pending.
     pub fn is_untested(&self, slot: usize) -> bool {
         slot < SLOTS_MAX && self.get(at(slot, UNTESTED)) == 1
     }
@@ -126,17 +127,18 @@ impl Vitals<'_> {
         self.get(at(slot, UNDER_WAY)).checked_sub(1)
     }
 
-    /// Address role: announces that these addresses will be released when no request is in
-    /// progress, or at that time. None: they stay.
+    /// Address role: announces that these addresses will be released as soon as no request is in
+    /// progress, at that time at the latest. None: they are not released.
     pub fn set_drain(&self, slot: usize, until_ms: Option<u64>) {
         if until_ms.is_some() {
-            // A count from before the request is outdated.
+            // The number of requests that was counted before this announcement is outdated.
             self.put(at(slot, UNDER_WAY), 0);
         }
         self.put(at(slot, DRAIN), until_ms.map_or(0, |until| until.max(1)));
     }
 
-    /// Proxy: returns the time until which a hand-over waits for requests.
+    /// Proxy: returns the latest time at which these addresses will be released; None: they are
+    /// not released.
     pub fn drain(&self, slot: usize) -> Option<u64> {
         Some(self.get(at(slot, DRAIN))).filter(|until| *until != 0)
     }
@@ -178,7 +180,7 @@ impl Vitals<'_> {
         }
     }
 
-    /// Clears a slot except for its name, because it belongs to another instance now.
+    /// Clears a slot except for its name, because another virtual router gets it.
     pub(super) fn clear(&self, slot: usize) {
         for word in BAND..COUNTERS_AT + COUNTERS_LEN {
             self.put(at(slot, word), 0);

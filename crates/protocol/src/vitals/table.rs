@@ -1,4 +1,6 @@
-//! The instance of each slot: names written by the proxy, which the address role looks up.
+//! Assigns the slots of the memory shared by the proxy and the process that moves virtual
+//! addresses: the proxy writes the name of a virtual router into each slot, and the other process
+//! looks the name up.
 
 use super::slot::at;
 use super::{NAME_BYTES_MAX, SLOTS, SLOTS_MAX, TABLE_AT, Vitals};
@@ -17,8 +19,8 @@ fn cut(name: &str) -> &str {
 }
 
 impl Vitals<'_> {
-    /// Proxy: sets the current instances, in the order of their slots. The role's report about an
-    /// instance that keeps its slot stays.
+    /// Proxy: sets the names of the virtual routers, in the order of their slots. If a virtual
+    /// router keeps its slot, the report of the other process about it stays.
     pub fn describe<'n>(&self, owner: u64, names: impl IntoIterator<Item = &'n str>) {
         if !self.is_owner(owner) {
             return;
@@ -73,7 +75,8 @@ impl Vitals<'_> {
             .filter(|name| !name.is_empty())
     }
 
-    /// Returns the slot of an instance, which is valid until [`Vitals::table_version`] changes.
+    /// Returns the slot of the virtual router with this name. The result is valid until
+    /// [`Vitals::table_version`] changes.
     pub fn find(&self, name: &str) -> Option<usize> {
         let wanted = cut(name);
         for _ in 0..READS_MAX {

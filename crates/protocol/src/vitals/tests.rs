@@ -1,4 +1,5 @@
-//! Tests both sides with one memory.
+//! Tests the memory shared by the proxy and the process that moves virtual addresses, with both
+//! sides in one test.
 
 use super::*;
 use crate::vrrp::Counter;

@@ -1,4 +1,5 @@
-//! Actions that a state machine requests, and its reports.
+//! Defines the actions that the VRRP state machine requests from its driver, and the status that
+//! it reports.
 
 use super::{Counters, Rejected, Time};
 use std::net::IpAddr;
@@ -14,34 +15,38 @@ pub enum VrrpState {
     Init,
     Backup,
     Master,
-    /// The router cannot take part: an interface, a tracked object, or a member of its group
-    /// failed.
+    /// The router cannot take part, because an interface, a tracked object, or a member of its
+    /// group has failed.
     Fault,
 }
 
 /// Step of a planned hand-over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HandOver {
-    /// Requests in progress may finish; the address still serves everything.
+    /// Requests in progress may finish; this machine still has the address and serves all
+    /// requests.
     Draining { until: Time },
-    /// Other routers are asked to take over; the address still serves.
+    /// Other routers can take over (adverts with priority zero); this machine still has the
+    /// address.
     Offered {
         /// Time at which the offer is withdrawn.
         until: Time,
     },
-    /// Another router is master now: `Release` follows at once.
+    /// Another router is master now, so the addresses are released at once.
     Taken { by: IpAddr },
-    /// No router took over in time: the addresses stay, and adverts continue.
+    /// No other router became master in time: this machine keeps the addresses, and its adverts
+    /// continue.
     Withdrawn,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Announce {
-    /// The router became master: the first block.
+    /// The router became master. This is the first block of announcements.
     Acquired,
-    /// The second block.
+    /// A repeated block of announcements.
     Again,
-    /// After an advert of lower priority, or after a partition healed.
+    /// Another router also claimed the addresses: an advert of lower priority arrived, or a
+    /// partition ended.
     Contested,
     Refresh,
 }
@@ -58,11 +63,12 @@ pub enum Reason {
     Silence {
         since: Duration,
     },
-    /// No advert arrived, and the owner's kernel responded until the bound.
+    /// No advert arrived, and although the owner's kernel responded to probes, the maximum wait
+    /// has ended.
     SilenceBound {
         since: Duration,
     },
-    /// Another machine uses this address, and keeps it (`yields_to_users`).
+    /// Another machine uses this address, and may keep it (`yields_to_users`).
     Used {
         address: IpAddr,
     },
@@ -95,17 +101,17 @@ pub enum Reason {
 /// An action for the driver; actions must be executed in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum VrrpAction {
-    /// Send this VRRP packet (without an IP header; for IPv6 and version 3 the checksum
-    /// covers the pseudo header of `from` and `to`).
+    /// Send this VRRP packet, without an IP header. (For IPv6 and version 3, the checksum covers
+    /// the pseudo header with `from` and `to`.)
     Send {
         instance: Instance,
         /// Destination: the group or a peer.
         to: IpAddr,
         bytes: Vec<u8>,
     },
-    /// Add the addresses, routes and rules to the kernel. `Announce` follows.
+    /// Add the addresses, routes and rules of the router to the kernel. `Announce` follows.
     Acquire { instance: Instance },
-    /// Remove them from the kernel.
+    /// Remove the addresses, routes and rules of the router from the kernel.
     Release { instance: Instance },
     /// Announce each address to the neighbours, this number of times.
     Announce {
@@ -116,14 +122,14 @@ pub enum VrrpAction {
     /// Probe the owner of the addresses (ARP, neighbour solicitation); replies are passed to
     /// [`super::Router::handle_neighbour`].
     Probe { instance: Instance },
-    /// A state was entered: for logs, notify scripts, statistics.
+    /// The router entered a state. For logs, notify scripts and statistics.
     Entered {
         instance: Instance,
         from: VrrpState,
         to: VrrpState,
         why: Reason,
     },
-    /// A planned hand-over of [`super::Router::hand_over`] reached this step.
+    /// A hand-over that an operator requested by [`super::Router::hand_over`] reached this step.
     HandOver { instance: Instance, step: HandOver },
     /// A sync group as a whole entered a state.
     GroupEntered { group: usize, to: VrrpState },
@@ -133,7 +139,8 @@ pub enum VrrpAction {
         from: IpAddr,
         priority: u8,
     },
-    /// A message to log, issued once until it changes, and rate-limited.
+    /// A message to log. The same message is not repeated until it changes, and the rate is
+    /// limited.
     Note {
         instance: Instance,
         /// Message for display: `Malformed`, `wrong password`, `another group with our id`…
@@ -141,25 +148,25 @@ pub enum VrrpAction {
     },
 }
 
-/// State of a virtual router that outlives its process. The driver stores it after each turn that
-/// changed it, and as master three times per down interval. See `Router::kept` and
-/// [`super::Router::start`].
+/// State of a virtual router for the process that replaces this one. The driver stores it after
+/// each turn that changed it, and as master three times per down interval. See
+/// [`super::Router::instance_snapshot`] and [`super::Router::start`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Resume {
     pub state: VrrpState,
     pub since: Time,
-    /// Time of writing; for a master, the time of its last advert. A master that was killed no
-    /// longer than its down interval ago continues as master.
+    /// Time of writing; for a master, the time of its last advert. If a killed master starts again
+    /// within its down interval, it continues as master.
     pub at: Time,
-    /// The addresses may be in the kernel.
+    /// The kernel may have the addresses.
     pub holds: bool,
-    /// As a backup: the owner and its priority.
+    /// In the backup state: the owner of the addresses and its priority.
     pub owner: Option<(IpAddr, u8)>,
-    /// As a backup: expiry of the master-down timer.
+    /// In the backup state: expiry of the master-down timer.
     pub master_down_at: Option<Time>,
     pub owner_interval: Duration,
-    /// Priority of the owner to which an operator handed the addresses over. The router does not
-    /// preempt while that owner is as good.
+    /// Priority of the owner to which an operator handed the addresses over. This router does not
+    /// preempt as long as that owner announces at least this priority.
     pub yielded: Option<u8>,
 }
 
@@ -172,13 +179,13 @@ pub struct VrrpStatus {
     pub priority: u8,
     /// Sender of the last advert, its priority, and the time of that advert.
     pub owner: Option<(IpAddr, u8, Time)>,
-    /// As a backup: expiry of the master-down timer.
+    /// In the backup state: expiry of the master-down timer.
     pub master_down_at: Option<Time>,
     pub counters: Counters,
     /// Senders of dropped packets with the reason, the newest last.
     pub rejected: Vec<Rejected>,
-    /// Another node that announces a priority of our position in `prefer`: its list has another
-    /// order.
+    /// Another node that announces a priority reserved for this node's position in `prefer`: the
+    /// other node's list has another order.
     pub same_place: Option<(IpAddr, u8)>,
     pub handing_over: bool,
     pub yielded: Option<u8>,

@@ -1,5 +1,6 @@
-//! The backup state: waits for the owner's silence, probes the owner's kernel if that is
-//! configured, and detects its own delays.
+//! Implements the backup state of a VRRP router: waits until the owner of the addresses is
+//! silent, probes the owner's kernel if that is configured, and does not mistake a delay of this
+//! machine for the owner's silence.
 
 use super::context::Context;
 use super::defect::VrrpDefect;
@@ -10,33 +11,36 @@ use super::{Reason, Time, VrrpAction};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Divisor of the interval: a timer that is later than this shows that this machine was delayed,
-/// not that the owner is silent.
+/// A timer that is late by more than the interval divided by this shows that this machine was
+/// delayed, so that missing adverts do not prove that the owner is silent.
 const LATE_PART: u32 = 4;
-/// Number of consecutive times that silence is ignored because this machine itself was late.
+/// Maximum number of consecutive times that missing adverts are ignored because this machine was
+/// late.
 const LATE_GRACES: u8 = 2;
 /// Minimum wait for a reply to a probe.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
-/// Time between the probes of a router that yields to users of its addresses.
+/// Pause between probes if this router leaves addresses to machines that use them
+/// (`yields_to_users`).
 const USED_PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wait {
     down_at: Time,
-    /// Time of the last advert that counts, or of the start.
+    /// Time of the last valid advert, or of the start.
     silent_since: Time,
     /// Owner that announced its stop with priority zero.
     stopped: Option<IpAddr>,
-    /// Owner that we may preempt, its priority, and the time of its last advert.
+    /// Owner with a lower priority that this router may preempt, its priority, and the time of its
+    /// last advert.
     lower: Option<(IpAddr, u8, Time)>,
-    /// Time of the next turn that shows that this machine did not stand still.
+    /// Time of the next timer whose only purpose is to notice that this machine was delayed.
     tick_at: Time,
-    /// Number of consecutive times that our own delay was excused.
+    /// Number of consecutive times that a delay of this machine was excused.
     graces: u8,
     probe: Option<Probe>,
     /// Time until which `preempt_delay` prevents a preemption.
     preempt_at: Option<Time>,
-    /// Reason why the router could become master, while its group cannot yet.
+    /// Reason why the router could become master now, although its group cannot yet.
     pub ready: Option<Reason>,
 }
 
@@ -64,13 +68,13 @@ impl Wait {
         self.down_at = self.down_at.after(delay);
     }
 
-    /// Lets the master-down timer expire at `time`, if not before.
+    /// Makes the master-down timer expire at `time`, unless it expires earlier.
     pub(super) fn expire_by(&mut self, time: Time) {
         self.down_at = self.down_at.min(time);
     }
 
-    /// Returns the expiry of the master-down timer, or of the probe's bound, as far as
-    /// known.
+    /// Returns the expiry of the master-down timer or, if the owner is being probed, the end of
+    /// the maximum wait, as far as known.
     pub(super) fn down_at(&self) -> Time {
         self.probe.map_or(self.down_at, |probe| probe.decide_at)
     }
@@ -105,8 +109,8 @@ impl VirtualRouter {
             );
             self.notes.log_note(ctx, About::Discarded, words);
             self.wait.lower = Some((heard.from, heard.priority, ctx.now));
-            // The owner was silent for so long that its kernel was probed. It is alive, with a
-            // lower priority.
+            // The owner's kernel was probed because the owner was silent for so long. Now an
+            // advert shows that the owner is alive, with a lower priority.
             return self.wait.probe.take().map(|_| {
                 Transition::Master(Reason::Preempts {
                     owner: heard.from,
@@ -127,7 +131,8 @@ impl VirtualRouter {
         None
     }
 
-    /// Handles the owner's advert of priority zero. Those of other routers have no effect.
+    /// Handles an advert with priority zero from the owner. Such adverts from other routers have
+    /// no effect.
     fn receive_priority_zero(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) {
         if let Some((owner, _, at)) = self.owner
             && owner != heard.from
@@ -140,7 +145,7 @@ impl VirtualRouter {
         }
         let skew = self.skew(ctx.settings, self.owner_interval);
         let down_at = ctx.now.after(skew);
-        // A repeated announcement does not restart the timer.
+        // A repeated advert with priority zero does not restart the timer.
         let down_at = match self.wait.stopped {
             Some(_) => self.wait.down_at.min(down_at),
             None => down_at,
@@ -210,8 +215,8 @@ impl VirtualRouter {
         }
     }
 
-    /// Excuses a delay of this machine: adverts that were sent meanwhile may be lost, so the router
-    /// waits for one more. At most [`LATE_GRACES`] times in a row.
+    /// Excuses a delay of this machine: adverts that were sent in that time may be lost, so the
+    /// router waits for one more. At most [`LATE_GRACES`] times in a row.
     fn excuse_delay(&mut self, ctx: &mut Context<'_>, late: Duration) -> bool {
         let interval = self.owner_interval;
         if late <= interval / LATE_PART
@@ -254,7 +259,7 @@ impl VirtualRouter {
             return Some(Transition::Master(Reason::SilenceBound { since }));
         }
         self.ask(ctx, probing.wait);
-        // Not beyond the bound.
+        // The wait ends no later than the configured bound.
         let bound = self.wait.silent_since.after(probing.bound);
         if let Some(probe) = &mut self.wait.probe
             && bound > ctx.now
@@ -264,7 +269,7 @@ impl VirtualRouter {
         None
     }
 
-    /// Handles a reply: another machine has the address.
+    /// Handles a reply to a probe: another machine has the address.
     pub(super) fn answered_as_backup(&mut self, ctx: &mut Context<'_>, address: IpAddr) {
         if ctx.broken(VrrpDefect::IgnoresAnswers) {
             return;
@@ -282,7 +287,8 @@ impl VirtualRouter {
         }
     }
 
-    /// Restarts the wait for which this router was ready, because a member of its group went back.
+    /// Restarts the wait. This router was ready to become master, but a member of its group no
+    /// longer is.
     pub(super) fn restart_wait(&mut self, ctx: &Context<'_>) {
         if self.wait.ready.is_some() {
             let down = self.down_interval(ctx.settings, self.owner_interval);

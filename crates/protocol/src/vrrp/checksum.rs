@@ -1,4 +1,4 @@
-//! The internet checksum (RFC 1071), and the pseudo headers that it may cover.
+//! Computes the internet checksum (RFC 1071), with the pseudo headers that it may cover.
 
 use std::net::IpAddr;
 

@@ -1,12 +1,12 @@
-//! The inputs of every step of the state machine: the time, the settings, and the queue
-//! of actions.
+//! Defines the inputs of every step of the VRRP state machine: the time, the settings, and the
+//! queue of actions.
 
 use super::defect::VrrpDefect;
 use super::{Instance, Settings, Time, VrrpAction};
 use std::collections::VecDeque;
 
-/// Maximum number of waiting actions. Beyond it, mere reports are dropped; actions that change a
-/// state never are (states change no faster than timers).
+/// Maximum number of waiting actions. Beyond it, mere reports are dropped, but never actions that
+/// change a state, which are rare.
 const PENDING_ACTIONS: usize = 4096;
 
 /// Inputs that are passed to every step of a machine.

@@ -1,5 +1,6 @@
-//! Counters of a virtual router. One row per counter defines its names in status output, metrics
-//! and keepalived's dumps. A further counter needs a row here and the line that counts it.
+//! Counts the events of a virtual router. One row per counter defines its names in status output,
+//! metrics and keepalived's dumps. A further counter needs a row here and the line that counts
+//! it.
 
 use std::ops::{Add, Index, IndexMut, Sub};
 
@@ -97,7 +98,7 @@ counters! {
         "packets for another virtual router" None;
 }
 
-/// Further numbers of a virtual router: name, metric and help text.
+/// Numbers of a virtual router that are not counters: name, metric and help text.
 pub static NUMBERS: &[(&str, &str, &str)] = &[
     ("up", "keepalived_up", "1 while the address role responds"),
     (

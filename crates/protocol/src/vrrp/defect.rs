@@ -1,36 +1,38 @@
-//! Deliberate defects, each of which the simulation must find. Outside tests no defect is ever
-//! active, and the compiler removes every check.
+//! Lists mistakes that tests can build into the VRRP state machine on purpose; the simulation
+//! must find each of them. Outside tests no mistake is ever active, and the compiler removes
+//! every check.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]
 pub(super) enum VrrpDefect {
-    /// Adverts of lower priority count as the owner's.
+    /// The router wrongly treats adverts of lower priority as the owner's, and never preempts.
     NeverPreempts,
-    /// Priority zero is treated like any other.
+    /// The router wrongly treats an advert with priority zero like any other.
     IgnoresPriorityZero,
-    /// Of two equal routers, neither yields.
+    /// The router wrongly does not yield to another one of equal priority and higher address.
     NoTieBreak,
-    /// The router's own delay is taken for the owner's silence.
+    /// The router wrongly takes a delay of its own machine for silence of the owner.
     BelievesLateTimers,
-    /// Replies of the owner's kernel are ignored.
+    /// The router wrongly ignores replies of the owner's kernel to probes.
     IgnoresAnswers,
-    /// While the owner's kernel responds, the router waits forever.
+    /// The router wrongly waits forever while the owner's kernel responds to probes.
     WaitsForAnswersForEver,
-    /// At a stop the advert of priority zero precedes the release.
+    /// At a stop, the router wrongly sends the advert with priority zero before it releases the
+    /// addresses.
     StopsBeforeRelease,
-    /// Neighbours are not notified again after two owners met.
+    /// The router wrongly does not announce its addresses again after there were two owners.
     NoAnnouncementAfterHeal,
-    /// Stored state is trusted regardless of its age.
+    /// The router wrongly trusts stored state of any age.
     ResumesAlways,
-    /// A hand-over releases the addresses before it offers them.
+    /// In a hand-over, the router wrongly releases the addresses before it offers them.
     HandOverReleasesFirst,
-    /// A suspended master continues as if nothing had happened.
+    /// A master that was suspended wrongly continues as if it had not been.
     IgnoresItsFreeze,
-    /// Each forged or lower advert is answered, however many arrive.
+    /// The router wrongly answers each forged or lower advert, however many arrive.
     AnswersEverything,
-    /// A backup takes over although it has a fault.
+    /// A router in the backup state wrongly becomes master although it has a fault.
     TakesOverWithFault,
-    /// Preemptions never have to wait.
+    /// The router wrongly never delays frequent preemptions.
     NeverDamped,
     NeverGivesWay,
 }

@@ -1,5 +1,6 @@
-//! Sync groups: all members move together. A fault of one is a fault of all. All become master when
-//! each of them may, and when one yields all do.
+//! Implements sync groups: all VRRP routers of a group change state together. A fault of one is a
+//! fault of all. All become master when each of them may, and when one yields to another router,
+//! all do.
 
 use super::defect::VrrpDefect;
 use super::machine::{Transition, VirtualRouter};
@@ -19,7 +20,8 @@ impl Router {
         self.member_of.get(at.0).copied().flatten().is_some()
     }
 
-    /// Returns the first of these members that has a fault, and the reason for the others.
+    /// Returns the first of these members that has a fault, and the reason that the other members
+    /// report.
     pub(super) fn faulty(&self, members: &[Instance]) -> Option<(Instance, Reason)> {
         members.iter().find_map(|member| {
             let machine = self.machines.get(member.0)?;
@@ -49,7 +51,7 @@ impl Router {
         }
     }
 
-    /// Executes a transition, for the whole sync group if there is one.
+    /// Executes a transition, for the whole sync group if the router belongs to one.
     pub(super) fn settle(&mut self, now: Time, at: Instance, want: Option<Transition>) {
         let Some(want) = want else {
             return;
@@ -68,7 +70,7 @@ impl Router {
         self.report_groups();
     }
 
-    /// Handles a member that may become master: all do when each of them may.
+    /// Handles a member that may become master: all members do when each of them may.
     fn raise_group(&mut self, now: Time, at: Instance, why: Reason) {
         self.step(now, at, |machine, _| machine.wait.ready = Some(why));
         let members = self.members(at);
@@ -92,7 +94,7 @@ impl Router {
         }
     }
 
-    /// Handles a member that yields: all members yield with it.
+    /// Handles a member that yields to another router: all members yield with it.
     fn lower_group(&mut self, now: Time, at: Instance, why: Reason) {
         let member = self
             .settings

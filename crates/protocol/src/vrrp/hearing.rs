@@ -1,4 +1,5 @@
-//! Validates packets beyond the decoder: TTL, source, interval, and list of addresses.
+//! Validates received VRRP packets beyond the decoder: TTL, source, interval, and list of
+//! addresses.
 
 use super::advert::{Advert, AdvertError, Expected, GROUP_V4, GROUP_V6, TTL, decode, on_wire};
 use super::{AdvertTransport, Counter, Settings, VrrpVersion};
@@ -16,7 +17,7 @@ pub(super) struct ReceivedAdvert {
 pub(super) enum Dropped {
     #[error("{0}")]
     Refused(AdvertError),
-    /// The packet came through a router, or from too far away.
+    /// The packet came through a router, or through too many of them.
     #[error("its TTL is {0}, so the sender is not on this link")]
     Ttl(u8),
     /// The sender is not a configured peer.
@@ -48,8 +49,8 @@ impl Dropped {
     }
 }
 
-/// Validates a packet. `known`: the sender has been validated before, and its addresses are not
-/// compared again if the settings say so.
+/// Validates a packet. `known`: the sender has been validated before, so that its addresses are
+/// not compared again if the settings say so.
 pub(super) fn validate_packet(
     settings: &Settings,
     source: Option<IpAddr>,
@@ -62,7 +63,8 @@ pub(super) fn validate_packet(
     let group = if from.is_ipv6() { GROUP_V6 } else { GROUP_V4 };
     let (first, second) = match &settings.transport {
         AdvertTransport::Multicast(group) => (*group, *group),
-        // As a last resort, the checksum of keepalived up to 1.3.6, which covers the group.
+        // The last attempt is the checksum of keepalived up to 1.3.6, which covers the multicast
+        // group.
         AdvertTransport::Unicast { .. } if settings.old_unicast_checksum == Some(false) => {
             let ours = source.unwrap_or(group);
             (ours, ours)

@@ -1,4 +1,4 @@
-//! Tests a router with hostile input: keepalived's packets with changed bits and bytes, with
+//! Tests a VRRP router with hostile input: keepalived's packets with changed bits and bytes, with
 //! correct checksums, from any sender, at any time.
 
 use super::advert::{Advert, TTL};
@@ -101,7 +101,7 @@ fn actions(router: &mut Router) -> Vec<VrrpAction> {
     all
 }
 
-/// Effect of the actions on a kernel.
+/// Simulates the effect of the actions on a kernel.
 #[derive(Default)]
 struct Kernel {
     holds: bool,
@@ -110,7 +110,7 @@ struct Kernel {
 
 impl Kernel {
     /// Checks that addresses are acquired and released alternately, and that adverts are those of
-    /// our router.
+    /// the tested router.
     fn follow(&mut self, actions: Vec<VrrpAction>) {
         for action in actions {
             match action {
@@ -163,7 +163,7 @@ proptest! {
             router.handle_time(now);
             kernel.follow(actions(&mut router));
         }
-        // One for each turn and one for each packet that it contradicts.
+        // At most one advert for each turn, and one for each packet that the router contradicts.
         prop_assert!(kernel.sent <= turns + steps.len() + 2, "{} sent", kernel.sent);
     }
 }

@@ -1,5 +1,6 @@
-//! A virtual router: the states of RFC 9568, section 6.4, with keepalived's fault state, and the
-//! transitions between them. The modules `backup` and `master` handle events in these states.
+//! Implements a VRRP router: the states of RFC 9568, section 6.4, with keepalived's fault state,
+//! and the transitions between them. The modules `backup` and `master` handle events in these
+//! states.
 
 use super::advert::{Advert, GROUP_V4, on_wire};
 use super::backup::Wait;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 /// Number of priority-zero adverts that are accepted in a burst.
 const STOP_BURST: u32 = 5;
-/// Interval of further ones: forged adverts move the addresses no faster than this.
+/// Interval of further ones. So forged adverts cannot move the addresses faster than this.
 const STOP_PAUSE: Duration = Duration::from_secs(1);
 
 /// A transition that a step requests; the sync group may execute it for all members.
@@ -33,15 +34,15 @@ pub(super) enum Transition {
 /// Last message of a master that releases its addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FinalAdvert {
-    /// An additional advert, unless this router was certainly the only master.
+    /// Another advert with the normal priority, unless this router was certainly the only master.
     Advert,
-    /// An advert with priority 0, because this machine was suspended. A normal advert would make a
-    /// worse master yield. If the master that it heard is gone, the others must not wait for this
-    /// one.
+    /// An advert with priority zero, because this machine was suspended. A normal advert could
+    /// make a master of lower priority yield. If the master whose advert arrived no longer exists,
+    /// the others must not wait for this router.
     Stop,
 }
 
-/// State machine of one virtual router. [`Router`](super::Router) drives it.
+/// State machine of one virtual router. [`Router`](super::Router) runs it.
 #[derive(Debug)]
 pub(super) struct VirtualRouter {
     pub state: VrrpState,
@@ -61,11 +62,11 @@ pub(super) struct VirtualRouter {
     rejected: Rejections,
     same_place: Option<(IpAddr, u8)>,
     pub last_turn: Time,
-    /// Limits how often priority-zero adverts are trusted.
+    /// Limits how often adverts with priority zero are trusted.
     pub stops: Pace,
     pub yielded: Option<u8>,
-    /// The router became master without an advert of its predecessor, so a better router may have
-    /// been there all the time.
+    /// The router became master without ever receiving an advert of the previous master, so that a
+    /// router with a higher priority may be master as well.
     unsure: bool,
     pub parting: FinalAdvert,
 }
@@ -110,13 +111,14 @@ impl VirtualRouter {
         unit * (256 - u32::from(self.priority(settings))) / 256
     }
 
-    /// Returns the master down interval: after this silence the master counts as lost.
+    /// Returns the master down interval: silence of this duration means that the master has
+    /// failed.
     pub(super) fn down_interval(&self, settings: &Settings, interval: Duration) -> Duration {
         interval * u32::from(settings.down_adverts) + self.skew(settings, interval)
     }
 
-    /// Returns for how long this master may have been silent before another router is
-    /// certainly master.
+    /// Returns how long this master may be silent until another router has certainly become
+    /// master.
     pub(super) fn own_down_interval(&self, settings: &Settings) -> Duration {
         self.down_interval(settings, own_interval(settings))
     }
@@ -132,7 +134,8 @@ impl VirtualRouter {
             if kept.state != VrrpState::Init {
                 return self.go_on(ctx, kept);
             }
-            // The previous process was stopped: only the order of an operator remains.
+            // The previous process was stopped as planned, so only the effect of an operator's
+            // hand-over remains.
             self.yielded = kept.yielded;
         }
         if ctx.settings.priority == OWNER && ctx.settings.starts_as_master {
@@ -146,7 +149,7 @@ impl VirtualRouter {
         self.wait.hold_back(held_back);
     }
 
-    /// Resumes where a killed or replaced process left off.
+    /// Continues where a killed or replaced process stopped.
     fn go_on(&mut self, ctx: &mut Context<'_>, kept: Resume) {
         self.yielded = kept.yielded;
         if self.can_resume_as_master(ctx, &kept) {
@@ -168,13 +171,13 @@ impl VirtualRouter {
         }
     }
 
-    /// Returns whether no other router can have become master yet.
+    /// Returns whether it is certain that no other router has become master yet.
     pub(super) fn can_resume_as_master(&self, ctx: &Context<'_>, kept: &Resume) -> bool {
         if kept.state != VrrpState::Master || !kept.holds {
             return false;
         }
         let mut patience = self.own_down_interval(ctx.settings);
-        // The others probe this machine's kernel, which still has the addresses.
+        // The other routers probe this machine's kernel, which still has the addresses.
         if let Some(probing) = ctx.settings.probing {
             patience = patience.max(probing.bound);
         }
@@ -229,14 +232,14 @@ impl VirtualRouter {
         let down = self.down_interval(ctx.settings, self.owner_interval);
         self.wait = Wait::begin(ctx.now, down, self.owner_interval);
         if matches!(why, Reason::Used { .. }) {
-            // Two routers that yield to each other must not take the addresses at the same time.
+            // Two routers that yield to each other must not become master at the same time.
             let step = self.own_down_interval(ctx.settings);
             self.wait.hold_back(step * self.place_among_sources());
         }
         self.enter(ctx, VrrpState::Backup, why);
     }
 
-    /// Returns a number below 8 that differs between most sources of adverts.
+    /// Returns a number below 8, which is different for most source addresses.
     fn place_among_sources(&self) -> u32 {
         let last = match self.source {
             Some(IpAddr::V4(source)) => source.octets().last().copied(),
@@ -254,8 +257,8 @@ impl VirtualRouter {
                 ctx.queue_required(VrrpAction::HandOver { instance, step });
                 self.yielded = self.owner.map(|(_, priority, _)| priority);
             }
-            // The better router may have been there unnoticed all the time. Another advert of this
-            // router makes it notify its neighbours again.
+            // A router of higher priority may have been master unnoticed all the time. Another
+            // advert makes that router notify its neighbours again.
             Reason::Preempted { .. }
                 if self.parting == FinalAdvert::Advert
                     && (ctx.settings.higher_prio_send_advert
@@ -316,7 +319,7 @@ impl VirtualRouter {
         });
     }
 
-    /// Sends an advert with our priority, or with zero during a hand-over.
+    /// Sends an advert with this router's priority, or with zero during a hand-over.
     pub(super) fn send_advert(&mut self, ctx: &mut Context<'_>) {
         let priority = self.announced_priority(ctx.settings);
         self.rule.sent(ctx.now, own_interval(ctx.settings));
@@ -432,8 +435,8 @@ impl VirtualRouter {
         self.notes.log_note(ctx, About::Dropped, words);
     }
 
-    /// Checks for another node with the same position: with equal `prefer` lines, no two nodes
-    /// share a position, and thereby a priority.
+    /// Checks whether another node has the same position: if the `prefer` lines are the same
+    /// everywhere, no two nodes share a position, and thus a priority.
     fn compare_places(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) {
         let ours = &ctx.settings.place;
         let ReceivedAdvert { from, priority, .. } = heard;
@@ -453,7 +456,7 @@ impl VirtualRouter {
         self.owner = Some((heard.from, heard.priority, now));
     }
 
-    /// Adopts the owner's interval (version 3).
+    /// Adopts the advert interval of the owner (version 3).
     pub(super) fn adopt_owner_interval(&mut self, settings: &Settings, heard: ReceivedAdvert) {
         if settings.version == VrrpVersion::V3 {
             self.owner_interval = heard.interval;
@@ -520,7 +523,7 @@ impl VirtualRouter {
     }
 }
 
-/// Returns our interval as it arrives at the other routers.
+/// Returns this router's advert interval, as rounded for adverts.
 pub(super) fn own_interval(settings: &Settings) -> Duration {
     on_wire(settings.version, settings.interval)
 }

@@ -1,5 +1,6 @@
-//! The master state: sends adverts, notifies neighbours, answers other routers that claim the
-//! addresses, yields to better routers, and hands over when an operator requests it.
+//! Implements the master state of a VRRP router: sends adverts, announces the addresses to
+//! neighbours, answers routers that also claim the addresses, yields to better routers, and hands
+//! over when an operator requests it.
 
 use super::context::Context;
 use super::defect::VrrpDefect;
@@ -13,27 +14,28 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Maximum number of responses to other adverts per interval.
+/// Maximum number of adverts per interval that are sent at once in response to other routers.
 const ANSWERS_PER_INTERVAL: u32 = 4;
-/// Number of announcements at the start of a contest, one interval apart.
+/// Number of announcements at the start of a contest (another router also claims the addresses),
+/// one interval apart.
 const CONTEST_BURST: u32 = 5;
-/// Number of intervals between later announcements of a contest.
+/// Pause between later announcements in a contest, in intervals.
 const CONTEST_INTERVALS: u32 = 10;
-/// Maximum time between later announcements of a contest.
+/// Maximum pause between later announcements in a contest.
 const CONTEST_PAUSE: Duration = Duration::from_secs(1);
-/// Number of immediate contests of foreign use of an address; later ones have pauses that double.
-/// An owner whose adverts we drop, and who drops ours, announces itself again after each of our
-/// announcements.
+/// Number of times that use of an address by another machine is contested at once; later times
+/// follow pauses that double. Otherwise two routers that drop each other's adverts would respond
+/// to each announcement with another.
 const FOREIGN_BURST: u32 = 2;
-/// Length of the first of these pauses, in intervals.
+/// Length of the first such pause, in intervals.
 const FOREIGN_INTERVALS: u32 = 4;
-/// Maximum length of these pauses.
+/// Maximum length of such a pause.
 const FOREIGN_PAUSE_MOST: Duration = Duration::from_secs(3_600);
-/// Time without foreign use after which the pauses start over.
+/// Time without use by other machines after which the pauses start again.
 const FOREIGN_CALM: Duration = Duration::from_secs(7_200);
-/// Number of times that deleted addresses are restored at once.
+/// Number of times that addresses deleted by another program are restored at once.
 const PUT_BACK_BURST: u32 = 5;
-/// Minimum time between later restorations.
+/// Minimum pause before each later restoration.
 const PUT_BACK_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
@@ -43,13 +45,14 @@ pub(super) struct Rule {
     /// After a suspension: listens until this instant before it sends adverts.
     listen_until: Option<Time>,
     again_at: Option<Time>,
-    /// Rate limit of contest announcements, with the time of the last and the next one.
+    /// Rate limit of announcements in contests; then the time of the last and of the next one.
     contests: Pace,
     contest_told: Option<Time>,
     contest_at: Option<Time>,
-    /// Time of the second block of announcements after a contest.
+    /// Time of the repeated announcements after a contest.
     contest_again_at: Option<Time>,
-    /// Number of contests due to foreign use, and the time of its last occurrence.
+    /// Number of contests because another machine used an address, and the time of the last such
+    /// use.
     foreign: u32,
     foreign_at: Option<Time>,
     refresh_at: Option<Time>,
@@ -108,7 +111,7 @@ impl Rule {
     }
 
     /// Returns when the last advert was sent and when the next one is due; `None` before the first
-    /// one, and while the router listens.
+    /// advert, and while the router only listens after a suspension.
     pub(super) fn paced(&self) -> Option<(Time, Time)> {
         let sent_at = self.sent_at.filter(|_| self.listen_until.is_none())?;
         Some((sent_at, self.advert_at))
@@ -118,7 +121,8 @@ impl Rule {
         self.sent_at.unwrap_or_default()
     }
 
-    /// Returns whether adverts carry priority zero, because the addresses are offered.
+    /// Returns whether the addresses are offered to other routers, so that adverts have priority
+    /// zero.
     pub(super) fn is_offered(&self) -> bool {
         matches!(self.hand, Some(Hand::Offered { .. }))
     }
@@ -127,8 +131,8 @@ impl Rule {
         self.hand.is_some()
     }
 
-    /// Records foreign use of an address. Returns the wait before the contest, unless one is
-    /// already waiting.
+    /// Records that another machine uses an address. Returns the pause before it is contested;
+    /// None if a contest is already scheduled.
     fn contests_foreign(&mut self, now: Time, interval: Duration) -> Option<Duration> {
         let before = self.foreign_at.replace(now);
         if before.is_some_and(|at| now.since(at) >= FOREIGN_CALM) {
@@ -147,7 +151,7 @@ impl Rule {
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
-        // While the router listens, no other timer counts.
+        // While the router listens after a suspension, no other timer counts.
         if self.listen_until.is_some() {
             return self.listen_until;
         }
@@ -193,7 +197,7 @@ impl VirtualRouter {
             return Some(Transition::Backup(Reason::HandOver { by: heard.from }));
         }
         let better = self.should_yield_to(ctx, heard);
-        // Packets that waited while this machine was suspended are old.
+        // Packets that waited while this machine was suspended may be outdated.
         let is_old = self.was_suspended(ctx);
         let listens = self.rule.listen_until.is_some();
         if (better && !ctx.broken(VrrpDefect::NeverGivesWay)) || is_old || listens {
@@ -239,7 +243,7 @@ impl VirtualRouter {
         }
     }
 
-    /// Returns whether this machine was suspended for so long that another one became
+    /// Returns whether this machine was suspended for so long that another router can have become
     /// master.
     fn was_suspended(&self, ctx: &Context<'_>) -> bool {
         if ctx.broken(VrrpDefect::IgnoresItsFreeze) {
@@ -263,7 +267,7 @@ impl VirtualRouter {
         }
     }
 
-    /// Reports two owners to the neighbours, with a limited rate.
+    /// Announces the addresses to the neighbours because there are two owners, at a limited rate.
     fn announce_contest(&mut self, ctx: &mut Context<'_>) {
         let pause = own_interval(ctx.settings);
         let free_at = self.rule.contest_told.map(|told| told.after(pause));
@@ -315,9 +319,10 @@ impl VirtualRouter {
         None
     }
 
-    /// Handles a long pause. Packets that had arrived were handled before, so no other router has
-    /// sent anything. If the others may have taken over and their adverts were lost, the router
-    /// listens first. Otherwise it must send at once, because they already probe its kernel.
+    /// Handles a long pause of this machine. Packets that had arrived were handled before, so no
+    /// other router has sent an advert. If another router may have become master and its adverts
+    /// were lost, the router listens first. Otherwise it must send an advert at once, because the
+    /// others already probe its kernel.
     fn handle_suspension(&mut self, ctx: &mut Context<'_>) {
         let gap = ctx.now.since(self.last_turn);
         let down = self.own_down_interval(ctx.settings);
@@ -335,8 +340,8 @@ impl VirtualRouter {
         }
     }
 
-    /// Resumes as master after a pause: the kernel may have lost the addresses, and neighbours may
-    /// have learnt other MACs.
+    /// Continues as master after a pause: adds the addresses to the kernel again, which may have
+    /// lost them, and announces them, because neighbours may have learnt another MAC.
     fn resume_announcing(&mut self, ctx: &mut Context<'_>) {
         let instance = ctx.at;
         ctx.queue_required(VrrpAction::Acquire { instance });
@@ -385,8 +390,8 @@ impl VirtualRouter {
         if self.inputs.yields_to_users() {
             return Some(Transition::Backup(Reason::Used { address }));
         }
-        // Not at once: the sender may be a better master whose advert is in transit, and neighbours
-        // must not receive our announcement after its own.
+        // Delayed, because the sender may be a better master whose advert is in transit, and
+        // neighbours must not receive this router's announcement after that master's.
         let soonest = own_interval(ctx.settings);
         if let Some(pause) = self.rule.contests_foreign(ctx.now, soonest) {
             self.contest_not_after(ctx.now.after(pause.max(soonest)));
@@ -394,7 +399,7 @@ impl VirtualRouter {
         None
     }
 
-    /// Restores a deleted address, now or when the rate limit allows.
+    /// Restores an address that another program deleted, now or when the rate limit allows.
     pub(super) fn restore_address(&mut self, ctx: &mut Context<'_>) {
         if !self.rule.put_back.allows(ctx.now) {
             let next = self.rule.put_back.next();
@@ -409,7 +414,7 @@ impl VirtualRouter {
         self.announce(ctx, ctx.settings.garp.repeat, Announce::Again);
     }
 
-    /// Starts a hand-over on an operator's order; returns false if one is in progress.
+    /// Starts a hand-over that an operator requested; returns false if one is in progress.
     pub(super) fn hand_over(&mut self, ctx: &mut Context<'_>, drain: Duration) -> bool {
         if self.rule.hand.is_some() {
             return false;
@@ -424,8 +429,8 @@ impl VirtualRouter {
         true
     }
 
-    /// Sends the offer half an interval after the last advert. An advert that overtakes the offer
-    /// would make the successor return the addresses.
+    /// Sends the offer (an advert with priority zero) half an interval after the last advert. If
+    /// that advert overtook the offer, the next master would give the addresses back.
     fn settle_hand_over(&mut self, ctx: &mut Context<'_>) {
         let calm = own_interval(ctx.settings) / 2;
         let until = self.rule.sent_at.map_or(ctx.now, |sent| sent.after(calm));
@@ -458,16 +463,16 @@ impl VirtualRouter {
         }
     }
 
-    /// Offers the addresses with priority-zero adverts, until another router takes them or the time
-    /// is over.
+    /// Offers the addresses by adverts with priority zero, until another router becomes master or
+    /// the time is over.
     fn offer(&mut self, ctx: &mut Context<'_>) {
         if ctx.broken(VrrpDefect::HandOverReleasesFirst) {
             let instance = ctx.at;
             ctx.queue_required(VrrpAction::Release { instance });
         }
         let interval = own_interval(ctx.settings);
-        // The slowest of them waits for a skew time of one interval, in version 2 of one second; an
-        // advert or two may be lost.
+        // The slowest router waits for a skew time of one interval, in version 2 of one second;
+        // one or two adverts may be lost.
         let until = ctx
             .now
             .after(interval * 3 + Duration::max(interval, skew_unit(ctx)));

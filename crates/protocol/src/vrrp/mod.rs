@@ -1,10 +1,10 @@
-//! The VRRP state machine, without IO: version 2 (RFC 3768, with PASS authentication as in
-//! keepalived) and version 3 (RFC 9568), over IPv4 and IPv6, multicast and unicast.
+//! Implements the VRRP state machine without IO: version 2 (RFC 3768, with PASS authentication as
+//! in keepalived) and version 3 (RFC 9568), over IPv4 and IPv6, multicast and unicast.
 //!
 //! [`Router`] holds all virtual routers of one machine with their sync groups. Its input is
 //! packets, the time, and the state of interfaces and tracked objects; its output is
-//! [`VrrpAction`]s and one deadline. [`advert`] is the packet, [`neighbour`] the announcements and
-//! probes to neighbours.
+//! [`VrrpAction`]s and one deadline. [`advert`] is the packet, [`neighbour`] the announcements
+//! and probes to neighbours.
 //!
 //! Invariants:
 //!
@@ -12,7 +12,8 @@
 //! - a router that stops releases its addresses before it sends the advert of priority zero, and
 //!   announces addresses only after it has acquired them; only a hand-over by an operator sends the
 //!   advert first, and releases the addresses when another router has them;
-//! - only a machine that was not delayed itself trusts the silence of the owner.
+//! - a machine that was itself delayed does not conclude from the owner's silence that the owner
+//!   is dead.
 
 mod action;
 pub mod advert;

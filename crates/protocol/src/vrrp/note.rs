@@ -1,4 +1,5 @@
-//! Log messages of a virtual router: each is logged once until it changes, and at a limited rate.
+//! Writes the log messages of a virtual router at a limited rate. The same text is repeated after
+//! ten minutes at the earliest, unless its topic has ended in between.
 
 use super::context::Context;
 use super::pace::Pace;
@@ -11,15 +12,15 @@ const NOTE_PAUSE: Duration = Duration::from_secs(10);
 /// Interval after which the same message is logged again.
 const SAID_AGAIN: Duration = Duration::from_secs(600);
 
-/// The topic of a note: a note is logged once until its text changes.
+/// Topic of a log message: the same text about a topic is not repeated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum About {
     Dropped,
-    /// Our own packets come back.
+    /// Packets that this router sent come back to it.
     Loop,
-    /// Another router claims to be the address owner.
+    /// Another router also claims to be the address owner (priority 255).
     TwoOwners,
-    /// An advert of lower priority, received as a backup.
+    /// A router in the backup state received an advert of lower priority.
     Discarded,
     /// The local machine was late or suspended.
     Late,
@@ -32,7 +33,7 @@ pub(super) enum About {
 
 const KINDS: usize = About::SamePlace as usize + 1;
 
-/// Last note of each topic.
+/// Last message about each topic.
 #[derive(Debug)]
 pub(super) struct Notes {
     said: [Option<(String, Time)>; KINDS],
@@ -49,7 +50,7 @@ impl Default for Notes {
 }
 
 impl Notes {
-    /// Logs a note, unless it repeats the last one of its topic.
+    /// Logs a message, unless it repeats the last one about its topic.
     pub(super) fn log_note(&mut self, ctx: &mut Context<'_>, about: About, words: String) {
         let Some(slot) = self.said.get_mut(about as usize) else {
             return;
@@ -65,7 +66,7 @@ impl Notes {
         ctx.queue_report(VrrpAction::Note { instance, words });
     }
 
-    /// Ends a topic: its next note is logged again.
+    /// Ends a topic, so that its next message is logged even if the text is the same.
     pub(super) fn end_topic(&mut self, about: About) {
         if let Some(slot) = self.said.get_mut(about as usize) {
             *slot = None;

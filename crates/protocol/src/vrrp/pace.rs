@@ -1,19 +1,19 @@
-//! Rate limits for notes, preemptions, and restored addresses. Nothing here ever delays the
-//! takeover of a silent owner's addresses.
+//! Limits the rate of log messages, of preemptions, and of restored addresses of a virtual
+//! router. Nothing here ever delays the takeover of a silent owner's addresses.
 
 use super::Time;
 use std::time::Duration;
 
-/// Number of preemptions within [`FLAP_WINDOW`] without damping.
+/// Number of preemptions within [`FLAP_WINDOW`] that need not wait.
 const FREE_PREEMPTIONS: u32 = 3;
-/// Time for which a preemption is remembered.
+/// Period in which preemptions are counted.
 const FLAP_WINDOW: Duration = Duration::from_secs(60);
 const FLAP_MEMORY: usize = 10;
-/// Wait of the first damped preemption; it doubles for each further one.
+/// Delay of the first preemption beyond the free ones; doubled for each further one.
 const FIRST_HOLD: Duration = Duration::from_secs(1);
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
-/// A rate limit: a burst, then one per interval.
+/// A rate limit: a number of events at once, then one per interval.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     burst: u32,
@@ -32,7 +32,7 @@ impl Pace {
         }
     }
 
-    /// Returns whether one more is allowed now, and counts it.
+    /// Returns whether one more event is allowed now, and counts it.
     pub(super) fn allows(&mut self, now: Time) -> bool {
         self.refill(now);
         if self.used >= self.burst {
@@ -65,7 +65,7 @@ impl Pace {
     }
 }
 
-/// Counts preemptions in a window: from the fourth on, each wait is twice as long.
+/// Delays frequent preemptions: from the fourth within the period on, each delay is twice as long.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Damper {
     times: [Option<Time>; FLAP_MEMORY],

@@ -1,5 +1,6 @@
-//! Adverts that a driver sends by itself while it waits in the middle of its turn: the next advert
-//! of a master, and the report to the router afterwards.
+//! Lets the driver of a VRRP router send due adverts while it waits for the kernel and cannot run
+//! the router: provides the next advert of a master, and records afterwards which adverts were
+//! sent.
 
 use super::machine::{VirtualRouter, own_interval};
 use super::{Counter, Instance, Router, Settings, Time, VrrpState};
@@ -13,15 +14,15 @@ pub struct NextAdvert {
     pub priority: u8,
     pub source: Option<IpAddr>,
     pub interval: Duration,
-    /// Silence after which another router takes over, at the earliest.
+    /// Time without adverts after which another router can become master at the earliest.
     pub patience: Duration,
     pub sent_at: Time,
     pub at: Time,
 }
 
 impl Router {
-    /// Returns the next advert of an instance; `None` if it is not master, or if it listens before
-    /// it sends.
+    /// Returns the next advert of a virtual router; `None` if it is not master, or only listens
+    /// after a suspension.
     pub fn next_advert(&self, of: Instance) -> Option<NextAdvert> {
         if self.has_successor() {
             return None;
@@ -39,8 +40,8 @@ impl Router {
         })
     }
 
-    /// Records that the driver has sent the next advert of an instance `count` times, the last time
-    /// at `last`. The instance was not silent, so it does not count as suspended.
+    /// Records that the driver has sent the next advert `count` times, the last time at `last`.
+    /// Thus the pause does not count as a suspension of the router.
     pub fn advertised(&mut self, last: Time, of: Instance, count: u64) {
         self.step(last, of, |machine, ctx| {
             if machine.state == VrrpState::Master {

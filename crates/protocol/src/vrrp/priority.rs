@@ -1,24 +1,27 @@
-//! The announced priority: the configured one with the weights of tracked objects, or a
-//! [`OwnershipLimits`] that the driver decides; and whether the router may preempt a live owner.
+//! Computes the priority that a virtual router announces: the configured one with the weights of
+//! tracked objects, or one in the [`OwnershipLimits`] that the driver decides; and whether the
+//! router may preempt a live owner.
 
 use super::Settings;
 
-/// Priority of an address owner.
+/// Priority of a router that owns the addresses (RFC 9568, 6.1).
 pub(super) const OWNER: u8 = 255;
 
 /// Limits on what a virtual router may announce and own, as decided by its driver. They
 /// replace the configured priority and [`Settings::preempt`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OwnershipLimits {
-    /// Announced instead of the configured priority; None: the configured one.
+    /// Priority to announce in place of the configured one; None: the configured one.
     pub priority: Option<u8>,
-    /// The addresses of a live owner are taken if it announces a priority below this. The owner's
-    /// priority must be below the router's own, too.
+    /// The router takes the addresses from a live owner that announces a priority below this, if
+    /// that is also below the router's own priority.
     pub takes_below: u8,
-    /// Priorities of owners whose addresses are taken as well, also after a hand-over to them.
+    /// Priorities of owners from which the router takes the addresses as well, even after a
+    /// hand-over to them.
     pub takes_also: Vec<u8>,
-    /// While another machine responds for an address, a router with [`Settings::probing`] takes
-    /// none. As master it then releases all of them, even to a machine whose adverts it rejects.
+    /// A router with [`Settings::probing`] does not take the addresses while another machine
+    /// responds for one of them. As master it releases all of them, even to a machine whose
+    /// adverts it rejects.
     pub yields_to_users: bool,
 }
 
@@ -29,7 +32,8 @@ pub(super) struct PriorityInputs {
     pub effective: Option<u8>,
     /// Limits that the driver decided; None: as configured.
     pub standing: Option<OwnershipLimits>,
-    /// Another machine also claims to be the address owner.
+    /// Another machine also claims to be the address owner, so this router announces a lower
+    /// priority.
     pub reduced: bool,
 }
 
@@ -59,7 +63,7 @@ impl PriorityInputs {
         }
     }
 
-    /// Returns whether another machine that responds for an address keeps all of them.
+    /// Returns whether all addresses are left to another machine that responds for one of them.
     pub(super) fn yields_to_users(&self) -> bool {
         let standing = self.standing.as_ref();
         standing.is_some_and(|standing| standing.yields_to_users)

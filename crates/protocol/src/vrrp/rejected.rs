@@ -1,10 +1,11 @@
-//! Senders of dropped packets with the reason, for the status.
+//! Lists the senders of dropped VRRP packets, with the reason, for the status output.
 
 use super::Time;
 use super::hearing::Dropped;
 use std::net::IpAddr;
 
-/// Maximum number of remembered senders; the one received longest ago is dropped.
+/// Maximum number of remembered senders. Beyond it, the one whose last packet is oldest is
+/// dropped.
 const SENDERS_MAX: usize = 8;
 
 /// Dropped packets of one sender.

@@ -1,4 +1,4 @@
-//! All virtual routers of one machine, with their sync groups, without IO.
+//! Runs all virtual routers of one machine, with their sync groups, without IO.
 
 use super::context::Context;
 #[cfg(test)]
@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Time after a stop for which the previous owner may still have connections.
+/// After a planned stop, the previous owner may still have client connections for this time.
 const STOPPED_A_MOMENT_AGO: Duration = Duration::from_secs(5);
 
 /// All virtual routers of one machine.
@@ -26,7 +26,7 @@ pub struct Router {
     pub(super) groups: Vec<GroupSettings>,
     pub(super) machines: Vec<VirtualRouter>,
     pub(super) member_of: Vec<Option<usize>>,
-    /// Members that wait to start until the rest of their group does.
+    /// Members that wait to start until all members of their group have been started.
     waiting: Vec<Option<(Time, Option<Resume>)>>,
     pub(super) group_states: Vec<VrrpState>,
     pub(super) actions: VecDeque<VrrpAction>,
@@ -96,7 +96,7 @@ impl Router {
             let Some((_, resume)) = self.waiting.get_mut(member.0).and_then(Option::take) else {
                 continue;
             };
-            // All of them continue as master, or none does.
+            // All members of a group continue as master, or none does.
             let resume = resume.filter(|kept| {
                 kept.state != VrrpState::Master || goes_on || !self.is_grouped(*member)
             });
@@ -181,8 +181,8 @@ impl Router {
         self.settle(now, at, want.flatten());
     }
 
-    /// Handles the deletion of an address (or route or rule) of the instance by another program. A
-    /// master restores and announces it, at a limited rate; otherwise nothing happens.
+    /// Handles that another program deleted an address (or route or rule) of a virtual router. A
+    /// master restores and announces it, at a limited rate; in other states nothing happens.
     pub fn handle_address_lost(&mut self, now: Time, at: Instance) {
         self.step(now, at, |machine, ctx| {
             if machine.state == VrrpState::Master {
@@ -191,7 +191,7 @@ impl Router {
         });
     }
 
-    /// Sets or clears the message about a fault of something that the instance needs.
+    /// Sets or clears the fault of something that the virtual router needs, with its message.
     pub fn set_fault(&mut self, now: Time, at: Instance, words: Option<String>) {
         let failed = words.is_some();
         self.step(now, at, |machine, _| machine.fault = words);
@@ -220,8 +220,8 @@ impl Router {
         });
     }
 
-    /// Sets what the router announces and takes; None: as configured. The addresses of a silent
-    /// owner are taken in any case.
+    /// Sets the limits on what the router announces and takes; None: as configured. The addresses
+    /// of a silent owner are taken in any case.
     pub fn set_standing(&mut self, now: Time, at: Instance, standing: Option<OwnershipLimits>) {
         self.update_priority(now, at, |machine| machine.inputs.standing = standing);
     }
@@ -237,7 +237,7 @@ impl Router {
             let before = machine.priority(ctx.settings);
             let yielded = machine.inputs.yields_to_users();
             change(machine);
-            // Finds out whether another machine uses the addresses already.
+            // The router must find out whether another machine uses the addresses already.
             if machine.state == VrrpState::Master && machine.inputs.yields_to_users() && !yielded {
                 let instance = ctx.at;
                 ctx.queue_report(VrrpAction::Probe { instance });
@@ -248,9 +248,9 @@ impl Router {
         });
     }
 
-    /// Grants the addresses by a lease: no other machine owns them, so a backup does not wait for
-    /// silence. An owner that stopped a moment ago, while this machine was not eligible, may still
-    /// have connections.
+    /// Grants the addresses by a lease: no other machine has them, so a router in the backup state
+    /// need not wait for silence. If the previous owner stopped a moment ago, it may still have
+    /// client connections.
     pub fn grant_lease(&mut self, now: Time, at: Instance) {
         self.step(now, at, |machine, _| {
             if machine.state == VrrpState::Backup {
@@ -264,7 +264,7 @@ impl Router {
         });
     }
 
-    /// Sets the source address of our adverts, as soon as it is known or when it changed.
+    /// Sets the source address of adverts, when it becomes known or changes.
     pub fn set_source(&mut self, now: Time, at: Instance, source: IpAddr) {
         self.step(now, at, |machine, ctx| {
             let changed = machine.source.replace(source) != Some(source);
@@ -290,17 +290,18 @@ impl Router {
         self.report_groups();
     }
 
-    /// Ends all activity, because a successor takes over (it was given `Router::kept`): nothing
-    /// is sent or released any more.
+    /// Ends all activity, because another process takes over with the stored state: from now on
+    /// nothing is sent or released.
     pub fn stop_for_successor(&mut self, _now: Time) {
         self.has_successor = true;
         self.actions.clear();
     }
 
-    /// Executes an operator's planned hand-over. Requests may finish for `drain`. Then adverts of
-    /// priority zero let another router take over, while the addresses stay here until its first
-    /// advert arrives. If no router takes over, they stay. All members of a group are handed over
-    /// together. Returns false if the instance is not master, or if a hand-over is in progress.
+    /// Executes a hand-over that an operator requested. Requests may finish for `drain`. Then
+    /// adverts with priority zero let another router become master, while this machine keeps the
+    /// addresses until that router's first advert arrives. If no router becomes master, this
+    /// machine keeps the addresses. All members of a group are handed over together. Returns false
+    /// if the router is not master, or a hand-over is in progress.
     pub fn hand_over(&mut self, now: Time, at: Instance, drain: Duration) -> bool {
         let mut begun = false;
         for member in self.members(at) {
@@ -324,7 +325,7 @@ impl Router {
         Some(self.machines.get(of.0)?.status(settings))
     }
 
-    /// Returns the state of an instance that outlives this process.
+    /// Returns the state of a virtual router for the process that replaces this one.
     pub fn instance_snapshot(&self, now: Time, of: Instance) -> Option<Resume> {
         Some(self.machines.get(of.0)?.resume_snapshot(now))
     }
@@ -337,7 +338,8 @@ impl Router {
         self.machines.get(of.0).map_or(VrrpState::Init, |m| m.state)
     }
 
-    /// Executes a step of one machine; None if it does not exist, or if a successor has taken over.
+    /// Executes a step of one virtual router; None if there is no such router, or another process
+    /// has taken over.
     pub(super) fn step<T>(
         &mut self,
         now: Time,

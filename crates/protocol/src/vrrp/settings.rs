@@ -1,4 +1,4 @@
-//! Settings of a virtual router.
+//! Defines the settings of a virtual router.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub enum AdvertTransport {
     Multicast(IpAddr),
     Unicast {
         peers: Vec<Peer>,
-        /// Adverts of other sources are dropped.
+        /// Adverts from other sources than the configured peers are dropped.
         check_source: bool,
     },
 }
@@ -42,12 +42,13 @@ pub enum AdvertTransport {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Probing {
     pub wait: Duration,
-    /// Maximum time without adverts before a takeover, although the owner's kernel still
-    /// responds to probes.
+    /// Maximum time without adverts before this router becomes master, even if the owner's kernel
+    /// still responds to probes.
     pub bound: Duration,
 }
 
-/// Announcements to neighbours. A block is `repeat` announcements of each address.
+/// Announcements to neighbours (gratuitous ARP, neighbour advertisements). A block has `repeat`
+/// announcements of each address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Garp {
     /// Delay of the second block; zero: none.
@@ -66,34 +67,35 @@ pub struct Settings {
     pub name: String,
     /// Virtual router id, 1 to 255.
     pub vrid: u8,
-    /// Protocol version that is sent; other versions are dropped.
+    /// Protocol version to send; adverts of other versions are dropped.
     pub version: VrrpVersion,
     /// Adverts use IPv6 (version 3).
     pub ipv6: bool,
     /// Configured priority, 1 to 255; 255 owns the addresses.
     pub priority: u8,
     pub interval: Duration,
-    /// Number of missing adverts that trigger a takeover; 3 in the RFC.
+    /// Number of consecutive missing adverts after which the owner counts as failed; 3 in the RFC.
     pub down_adverts: u8,
     /// Addresses in adverts, in order.
     pub addresses: Vec<IpAddr>,
-    /// Source of our adverts, which decides between equal priorities.
+    /// Source address of adverts, which decides between equal priorities.
     pub source: Option<IpAddr>,
     pub transport: AdvertTransport,
     pub authentication: Option<Authentication>,
     /// `state MASTER`: with priority 255 the router starts as master at once.
     pub starts_as_master: bool,
-    /// A better priority takes the addresses from a worse one.
+    /// A router with a better priority takes the addresses from an owner with a worse one.
     pub preempt: bool,
     /// Delay of a preemption after the start.
     pub preempt_delay: Duration,
-    /// Time after the start in which missing adverts cause no takeover.
+    /// Time after the start in which missing adverts do not make the router master.
     pub startup_delay: Duration,
-    /// Adverts with a lower priority are not answered with one of ours.
+    /// An advert with a lower priority is not answered with an advert of this router.
     pub lower_prio_no_advert: bool,
-    /// Adverts with a higher priority are answered before the addresses are released.
+    /// An advert with a higher priority is answered with a last advert before the addresses are
+    /// released.
     pub higher_prio_send_advert: bool,
-    /// The list of addresses is compared only when the owner changes.
+    /// The addresses in adverts are compared only when the owner changes.
     pub skip_check_addresses: bool,
     /// `old_unicast_checksum`: the version 3 checksum of keepalived up to 1.3.6; true sends it,
     /// None accepts it from others, false never accepts it.
@@ -103,8 +105,8 @@ pub struct Settings {
     pub garp: Garp,
     /// Probing of a silent owner; None: no probes.
     pub probing: Option<Probing>,
-    /// Priorities that only this router announces, according to its position in `prefer`. Another
-    /// router with one of them has a different list. Empty: unknown.
+    /// Priorities reserved for this router's position in `prefer`. Another router that announces
+    /// one of them has a different list. Empty: unknown.
     pub place: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! Time of the state machines.
+//! Defines the points in time that the VRRP state machine uses.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Snapshot of all counters of a process. The numbers that are sent are also remembered, so
-//! that a later message contains exactly the difference.
+//! Collects the values of all counters of this process at one moment, for the process that
+//! replaces it. The collected values are kept, so that a later message contains exactly what was
+//! counted since then.
 
 use super::tally::Sums;
 use crate::runtime::Runtime;
@@ -15,8 +16,8 @@ pub(super) struct Gathered {
     pub proxies: Vec<GatheredProxy>,
 }
 
-/// Sums of a proxy, or of a frontend and a backend with the same name, which share their
-/// state.
+/// Sums of the counters of a proxy, or of a frontend and a backend with the same name, which share
+/// their state.
 #[derive(Debug)]
 pub(super) struct GatheredProxy {
     pub state: Arc<ProxyState>,
@@ -55,8 +56,8 @@ impl Gathered {
         }
     }
 
-    /// Returns what was counted since the snapshot, including counters of objects that no
-    /// configuration contains any longer.
+    /// Returns what was counted since this snapshot, also by objects that no configuration
+    /// contains any longer.
     pub fn since(&self, runtime: Option<&Runtime>) -> Self {
         let process = runtime.map(|runtime| {
             let now = runtime.counters.tallies();
@@ -111,8 +112,8 @@ impl GatheredProxy {
     }
 }
 
-/// Returns what was counted between two snapshots. A sum that is lower than before was
-/// cleared in between, so all of it is new.
+/// Returns what was counted between two snapshots. A sum that has become lower was cleared in
+/// between, so all of it counts.
 fn difference(now: &Sums, then: &Sums) -> Sums {
     let mut rest = *now;
     for (n, then) in rest.iter_mut().zip(then) {

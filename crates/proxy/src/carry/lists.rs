@@ -1,6 +1,6 @@
-//! Passes runtime changes of ACLs and maps from one process to the next. Of the lists stored
-//! in case the process is killed, only short ones are included ([`Which::entries_max`]),
-//! because the search for differences takes time for each entry.
+//! Passes the changes that operators made to ACLs and maps at run time to the next process. The
+//! supervisor also stores them in case this process is killed, but only those of short lists
+//! ([`Which::entries_max`]), because the search for changes takes time for each entry.
 
 use super::tables::Which;
 use super::told::ListTold;

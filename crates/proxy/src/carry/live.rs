@@ -1,6 +1,7 @@
-//! Live state for a command that shows where a request would go. It contains what a successor
-//! would get, and also what a successor never gets: connections, queues, and entries of large
-//! tables requested by their keys. The exporting process continues unchanged.
+//! Exports the current state of the proxy for the command that shows where a request would go.
+//! The export contains all that a successor gets, and also what a successor never gets: numbers
+//! of connections and of queued requests, and entries of large tables, selected by key. The
+//! exporting process continues unchanged.
 
 use super::gather::Gathered;
 use super::tables::{self, Which};
@@ -13,18 +14,17 @@ use model::state::{HealthState, ServerState, now_ms};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Maximum number of keys of large tables for one command.
+/// Maximum number of keys of large tables that one command may request.
 pub const KEYS_MAX: usize = 256;
 
-/// Data that the importing process does not get.
+/// Data that was too much to export.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct LeftOut {
-    /// Tables too large to export for one request, with their numbers of entries.
+    /// Tables that were too large to export, with their numbers of entries.
     pub tables: Vec<(String, u32)>,
     /// Maps and lists, with their numbers of entries.
     pub lists: Vec<(String, u64)>,
-    /// Numbers of queued requests by backend and server; without a server for the backend's
-    /// queue.
+    /// Numbers of queued requests of each server and of each backend.
     pub waiting: Vec<QueuedRequests>,
 }
 
@@ -36,8 +36,8 @@ pub struct QueuedRequests {
     pub count: u32,
 }
 
-/// Exports the live state: small tables and lists completely, and these entries of large
-/// tables.
+/// Exports the current state: small tables and lists completely, and of large tables the entries
+/// with these keys.
 pub fn export_live(config: &Config, runtime: Option<&Runtime>, keys: &[AskedKey]) -> Vec<u8> {
     let gathered = Gathered::of(config, runtime);
     let most = Which::Small.entries_max();

@@ -1,16 +1,17 @@
-//! State that a process passes to its Evenkeel successor (`-sf`, `-x`, an upgrade of the
-//! binary, a restarted role): counters, rates and maxima; the states of servers, by the names
-//! of their proxies, servers and listeners; stick tables; and runtime changes of maps and
-//! lists. It is the same state that [`fn@model::control::install`] keeps within a process.
+//! Passes state from this process to the Evenkeel process that replaces it (`-sf`, `-x`, an
+//! upgrade of the binary, a restart): counters, rates and maxima; the states of servers,
+//! identified by the names of their proxies, servers and listeners; stick tables; and runtime
+//! changes of maps and lists. A reload within one process keeps the same state
+//! ([`fn@model::control::install`]).
 //!
-//! Momentary state is never included: connections, queues and slots belong to the process
-//! that has the sockets. Only a command that asks where a request would go gets it
-//! ([`live`]). Ages are sent instead of times. Field names ([`told`]) and numbers of counters
-//! ([`tally`]) never change, so that older and newer programs understand each other.
+//! Connections, queues and slots are never included: they belong to the process that has the
+//! sockets. Only a command that asks where a request would go gets their numbers ([`live`]). Ages
+//! are sent instead of times. Names of fields ([`told`]) and numbers of counters ([`tally`])
+//! never change, so that older and newer programs understand each other.
 //!
-//! The old process continues to count while it finishes its connections. At its end it sends
-//! the difference ([`Mark::rest`]), which the new process adds by the same [`import`]. The
-//! totals are then correct.
+//! The old process continues to count until its last connection ends. Then it sends what it has
+//! counted since the first message ([`Mark::rest`]), which the new process adds by the same
+//! [`import`]. So the totals are correct.
 
 mod gather;
 mod lists;
@@ -36,38 +37,38 @@ use told::{CarriedState, ProcessTold};
 use zeroize::Zeroizing;
 
 const HEAD: &[u8] = b"evenkeel state\n";
-/// Version of the format. New fields do not change it.
+/// Version of the format. A new field does not change the version.
 const VERSION: u16 = 2;
 
 const ADDED_WORDS_MAX: usize = 1024;
 
-/// An exported state, and the snapshot needed to export the later counts.
+/// An exported state, and the snapshot from which later counts can be exported.
 #[derive(Debug)]
 pub struct Exported {
     pub bytes: Zeroizing<Vec<u8>>,
     pub mark: Mark,
 }
 
-/// Snapshot of all counters at the time of an export.
+/// Values of all counters at the time of an export.
 #[derive(Debug)]
 pub struct Mark(Gathered);
 
 impl Mark {
-    /// Exports what was counted since, for [`import`]: counters and maxima, no states. Called
-    /// once, when the last connection has ended.
+    /// Exports what was counted since the first export, for [`import`]: counters and maxima, no
+    /// states. Called once, when the last connection has ended.
     pub fn rest(&self, runtime: Option<&Runtime>) -> Vec<u8> {
         let since = self.0.since(runtime);
         tell::export_state(&since, runtime, false, None, Receiver::Successor).to_vec()
     }
 }
 
-/// Exports everything that a successor can continue with, except for orders that contain
-/// keys. Counting continues; counts that are missing here are in [`Mark::rest`].
+/// Exports everything with which a successor can continue, except operators' commands that contain
+/// keys. Counting continues; later counts follow in [`Mark::rest`].
 pub fn export(config: &Config, runtime: Option<&Runtime>) -> Exported {
     export_to(Receiver::Successor, config, runtime)
 }
 
-/// Exports for the supervisor, which passes it to the next process: includes keys.
+/// Exports the state for the supervisor, which passes it to the next process: includes keys.
 pub fn export_to_supervisor(config: &Config, runtime: Option<&Runtime>) -> Exported {
     export_to(Receiver::Supervisor, config, runtime)
 }
@@ -80,8 +81,8 @@ fn export_to(to: Receiver, config: &Config, runtime: Option<&Runtime>) -> Export
     }
 }
 
-/// Exports for the supervisor, which stores it in case this process is killed: includes only
-/// small tables and lists.
+/// Exports the state for the supervisor, which stores it in case this process is killed: includes
+/// only small tables and lists.
 pub fn export_kept(config: &Config, runtime: Option<&Runtime>) -> Zeroizing<Vec<u8>> {
     let gathered = Gathered::of(config, runtime);
     let contents = Some((config, Which::Small));
@@ -100,11 +101,11 @@ pub enum CarryError {
 
 #[derive(Debug, Default)]
 pub struct Imported {
-    /// Number of proxies whose names are known here.
+    /// Number of imported proxies that the configuration contains.
     pub proxies: usize,
-    /// Number of servers whose names are known here.
+    /// Number of imported servers that the configuration contains.
     pub servers: usize,
-    /// Number of proxies, servers and listeners that the configuration no longer contains.
+    /// Number of imported proxies, servers and listeners that the configuration does not contain.
     pub unknown: usize,
     process: Option<ProcessTold>,
     elapsed_ms: u64,
@@ -119,9 +120,9 @@ impl Imported {
     }
 }
 
-/// Applies the operators' server changes of another process to a configuration whose states
-/// are not installed yet: adds and removes servers, and applies the orders that replace
-/// configured values. Returns each server that could not be added.
+/// Applies what operators changed in the servers of another process to a configuration whose
+/// states are not installed yet: adds and removes servers, and sets the values that replace
+/// configured ones. Returns each server that could not be added.
 pub fn import_servers(bytes: &[u8], config: &mut Config) -> Vec<Lost> {
     let Ok(told) = decode_state(bytes) else {
         return Vec::new();
@@ -143,9 +144,9 @@ pub fn import_servers(bytes: &[u8], config: &mut Config) -> Vec<Lost> {
     lost
 }
 
-/// Imports the state of another process, or its later counts: adds counters, and sets the
-/// states that it contains. The configuration must be installed; `runtime` is None before it
-/// serves. Nothing is imported from incomplete bytes.
+/// Imports the state of another process, or only what it counted later: adds counters, and sets
+/// states. The configuration must be installed; `runtime` is None before it serves. Incomplete
+/// bytes change nothing.
 ///
 /// # Errors
 /// - [`CarryError::Foreign`]: the bytes are not a state of this program.
@@ -176,8 +177,8 @@ fn decode_state(bytes: &[u8]) -> Result<CarriedState, CarryError> {
     Ok(told)
 }
 
-/// Returns the clock that all processes of the machine share, for measuring the time in
-/// transit.
+/// Returns the time by a clock that all processes of the machine share, to measure how long a
+/// state was in transit.
 fn monotonic_ms() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1000

@@ -1,5 +1,5 @@
-//! Table entries as packed numbers and bytes. Numbers are in groups of seven bits, the lowest
-//! first; bytes follow their length.
+//! Encodes stick table entries compactly: numbers in groups of seven bits, the lowest first; byte
+//! strings after their length.
 
 use super::CarryError;
 

@@ -1,6 +1,6 @@
 //! Passes stick table entries from one process to the next. A successor gets all entries. The
-//! supervisor, which stores them in case this process is killed, gets only small tables
-//! ([`KEPT_ENTRIES_MAX`]), because the export repeats every few seconds.
+//! supervisor, which stores entries in case this process is killed, gets only those of small
+//! tables ([`KEPT_ENTRIES_MAX`]), because that export repeats every few seconds.
 
 use super::CarryError;
 use super::packed::{Reader, Writer};
@@ -8,7 +8,7 @@ use model::tables::{DataType, HeldEntry, KeyType, RateParts, Shape, Table, Table
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Maximum number of entries in a table that is stored in case the process is killed.
+/// Maximum number of entries in a table that the supervisor stores in case this process is killed.
 const KEPT_ENTRIES_MAX: u32 = 10_000;
 /// Maximum size of all tables in transit, in bytes.
 pub(super) const BYTES_MAX: usize = 200 << 20;
@@ -38,7 +38,7 @@ fn key_number(key: KeyType) -> u64 {
     }
 }
 
-/// Exports the tables, and subtracts their size from the remaining room.
+/// Exports the tables, and subtracts their size from the bytes that are still allowed.
 pub(super) fn export_tables(
     tables: &Tables,
     which: Which,
@@ -129,7 +129,7 @@ pub(super) struct TableTold {
     /// For each type its index in [`DataType::ALL`], its number of elements and its period in
     /// milliseconds.
     data: Vec<(u64, u32, u32)>,
-    /// Packed, because there may be millions.
+    /// All entries as one packed byte string, because there may be millions.
     #[serde(with = "serde_bytes")]
     entries: Vec<u8>,
 }
@@ -150,7 +150,8 @@ impl TableTold {
         self.data.iter().map(known).collect()
     }
 
-    /// Checks that the table is complete, so that nothing of an incomplete one is imported.
+    /// Checks that the table can be decoded completely, so that an incomplete one is not imported
+    /// in part.
     pub fn check(&self) -> Result<(), CarryError> {
         match self.kinds() {
             Some(kinds) => self.each(&kinds, |_, _, _| {}),
@@ -189,8 +190,8 @@ impl TableTold {
         Ok(())
     }
 
-    /// Adds the entries to the table of the same name, as far as they fit; existing entries
-    /// remain. `holds`: includes the connections of the other process.
+    /// Adds the entries to the table of the same name, as long as there is space; existing entries
+    /// remain. `holds`: counts of open connections are imported, too.
     pub fn take(&self, tables: &Tables, elapsed_ms: u64, holds: bool) {
         let (Some(table), Some(kinds)) = (tables.live(&self.name), self.kinds()) else {
             return;
@@ -203,7 +204,6 @@ impl TableTold {
         }
         let elapsed_ms = u32::try_from(elapsed_ms).unwrap_or(u32::MAX);
         let most = make.key.bytes(make.length) as usize;
-        // `check` has already decoded it completely.
         let _ = self.each(&kinds, |key, left_ms, values| {
             let fits = if make.key.is_text() {
                 key.len() <= most

@@ -1,4 +1,5 @@
-//! Imports the state of another process into the state of this one.
+//! Applies the counters, server states, tables and lists received from the previous process to
+//! this process.
 
 use super::told::{
     CarriedState, CountedTold, ListenerTold, ProcessTold, ProxyTold, RateTold, ServerSettingsTold,
@@ -15,8 +16,8 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use tls::store::StoreOrder;
 
-/// Maximum accepted transit time: the clock belongs to this machine, but the bytes may
-/// contain anything.
+/// Longest time for which a state may have been in transit. Both processes use the same clock, but
+/// the bytes may contain anything.
 const ELAPSED_MAX_MS: u64 = 3600 * 1000;
 
 /// Maximum accepted rate in events per second, so that calculations cannot overflow.
@@ -36,7 +37,7 @@ pub(super) fn take(told: CarriedState, config: &Config, runtime: Option<&Runtime
             ..Imported::default()
         },
     };
-    // A frontend and a backend of one name share the state.
+    // A frontend and a backend with the same name share their state.
     let mut proxies: HashMap<&str, Vec<&Proxy>> = HashMap::new();
     for proxy in &config.proxies {
         proxies.entry(&proxy.name).or_default().push(proxy);
@@ -69,12 +70,13 @@ pub(super) fn process(told: &ProcessTold, runtime: &Runtime, elapsed_ms: u64) {
         elapsed_ms,
     );
     rate(told.session_rate, &runtime.session_rate, now_ms, elapsed_ms);
-    // A lower configured limit takes precedence over the order.
+    // If the configured limit is now lower than the one that the operator set, the configured one
+    // applies.
     if let Some(max) = told.connections_max.filter(|max| *max > 0) {
         let most = runtime.connections_max_of_file();
         runtime.connections_max.store(max.min(most), Relaxed);
     }
-    // The later counts of an ending process contain no orders.
+    // The later counts of an ending process contain no values set by operators.
     if told.orders != OperatorOverrides::default() {
         *lock(&runtime.orders) = told.orders.clone().in_effect(&runtime.config());
     }
@@ -122,7 +124,7 @@ impl Taker {
             self.listener(&listener, sides);
         }
         self.servers(told.servers, sides);
-        // Comes after the servers, so that their imported states do not count as a change now.
+        // Set after the states of the servers, so that these do not count as changes.
         if let Some(told) = told.states {
             state.frontend.maxconn_set.store(told.maxconn_set, Relaxed);
             state.frontend.paused.store(told.paused, Relaxed);
@@ -139,7 +141,8 @@ impl Taker {
     }
 
     fn listener(&mut self, told: &ListenerTold, sides: &[&Proxy]) {
-        // Only listeners in the configuration, because malformed bytes could create any number.
+        // Only listeners that the configuration has, because malformed bytes could otherwise
+        // create any number.
         let has = |proxy: &&&Proxy| proxy.binds.iter().any(|bind| bind.id == told.id);
         let Some(proxy) = sides.iter().find(has) else {
             self.imported.unknown += 1;
@@ -190,8 +193,7 @@ impl Taker {
         self.settings(told.set, server);
     }
 
-    /// Applies the settings that operators have made on a server, as far as its configuration
-    /// still allows them.
+    /// Applies what operators set on a server, if its configuration still allows that.
     fn settings(&self, told: ServerSettingsTold, server: &Server) {
         let state = &server.state;
         if server.options.check {
@@ -214,7 +216,8 @@ impl Taker {
                 told_beside: false,
             }));
             if told.unresolved {
-                // The file's address belongs to another name.
+                // The address in the file belongs to the host name in the file, not to the one
+                // that the operator set.
                 state.set_resolved(None, self.state_ms);
             }
         }
@@ -244,8 +247,8 @@ fn counted(told: &CountedTold, counters: &Counters) {
     counters.carry_highest_times(told.highest_times);
 }
 
-/// Seconds of the other process begin at other moments. The count of one is assigned to the
-/// second that contains its middle.
+/// Imports a rate. Seconds of the other process begin at other moments, so the events of one of
+/// its seconds are assigned to the second here that contains the middle of it.
 fn rate(told: RateTold, rate: &Rate, now_ms: u64, elapsed_ms: u64) {
     let phase_ms = now_ms % 1000;
     let told_phase_ms = told.phase_ms.min(999);

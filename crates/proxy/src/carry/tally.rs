@@ -1,9 +1,9 @@
-//! Permanent numbers of the counters, so that programs with different lists of counters
-//! understand each other.
+//! Assigns each counter a number that never changes, by which two versions of the program with
+//! different lists of counters understand each other.
 
 use model::state::{TALLIES, Tally};
 
-/// All sums of an object, in the order of [`Tally`].
+/// Values of all counters of an object, in the order of [`Tally`].
 pub(super) type Sums = [u64; TALLIES];
 
 /// Number of each counter. A new one gets the next number; none is ever reused.
@@ -52,7 +52,7 @@ const NUMBERS: [(u64, Tally); TALLIES] = [
     (42, Tally::Http2Streams),
 ];
 
-/// Returns the sums that are not 0, with their numbers.
+/// Returns the values other than 0, each with the permanent number of its counter.
 pub(super) fn numbered(sums: &Sums) -> Vec<(u64, u64)> {
     let all = NUMBERS
         .iter()
@@ -60,7 +60,7 @@ pub(super) fn numbered(sums: &Sums) -> Vec<(u64, u64)> {
     all.filter(|(_, n)| *n != 0).collect()
 }
 
-/// Returns the counter of a number; None if this program does not know it.
+/// Returns the counter with a permanent number; None if this program does not know it.
 pub(super) fn of_number(number: u64) -> Option<Tally> {
     let known = NUMBERS.iter().find(|(known, _)| *known == number);
     known.map(|(_, tally)| *tally)

@@ -1,4 +1,5 @@
-//! Exports the state of this process.
+//! Encodes the counters, server states, tables and lists of this process for the process that
+//! replaces it, for the supervisor, or for a command.
 
 use super::gather::{Gathered, GatheredProxy};
 use super::tables::{BYTES_MAX, TableTold, Which};
@@ -16,11 +17,10 @@ use reactor::Rate;
 use std::sync::atomic::Ordering::Relaxed;
 use zeroize::Zeroizing;
 
-/// Maximum size of tables and lists for a command, in bytes.
+/// Maximum size in bytes of the tables and lists that a command gets.
 const LIVE_BYTES_MAX: usize = 32 << 20;
 
-/// Exports everything, or (not `whole`) only sums: those counted after everything was
-/// exported.
+/// Exports all counters and states or, if not `whole`, only what was counted after that.
 pub(super) fn export_state(
     gathered: &Gathered,
     runtime: Option<&Runtime>,
@@ -41,13 +41,13 @@ pub(super) fn export_state(
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Receiver {
-    /// The supervisor, which keeps it in memory: it gets keys, too.
+    /// The supervisor, which keeps the export in memory only, and therefore gets keys, too.
     Supervisor,
     Successor,
 }
 
-/// Exports the state for a command: small tables and lists, and the entries `by_key` of the
-/// others.
+/// Exports the state for a command: small tables and lists completely, and of other tables the
+/// entries `by_key`.
 pub(super) fn export_live_state(
     gathered: &Gathered,
     runtime: Option<&Runtime>,
@@ -91,9 +91,9 @@ struct Teller {
     state_ms: u64,
     rate_ms: u64,
     whole: bool,
-    /// All listeners are paused by a signal or for another process. The supervisor tells the next
-    /// process whether it is paused, because the signal that ends the pause may come before it
-    /// serves.
+    /// All listeners are paused, by a signal or for another process. The supervisor tells the next
+    /// process separately whether it is paused, because the signal that ends the pause may arrive
+    /// before that process serves.
     is_elsewhere: bool,
 }
 
@@ -173,7 +173,7 @@ impl Teller {
         }
     }
 
-    /// Exports the maximum rate, and in a complete export also the current one.
+    /// Exports the maximum of a rate and, in a complete export, also the current rate.
     fn rate(&self, rate: &Rate) -> RateTold {
         let highest = rate.highest(self.rate_ms);
         let (previous, current) = rate.seconds(self.rate_ms);

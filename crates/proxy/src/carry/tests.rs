@@ -1,4 +1,5 @@
-//! Tests the transfer of state between two processes, both simulated here.
+//! Tests the transfer of counters and server states between two proxy processes, both simulated
+//! in the test.
 
 use super::*;
 use model::config::{Balance, Bind, BindAddress, Config, ProxyKind, ServerOptions};
@@ -39,7 +40,7 @@ fn server(config: &Config, n: usize) -> &Arc<ServerState> {
     &config.proxies[0].servers[n].state
 }
 
-/// Changes some of every kind of state.
+/// Changes every kind of state at least once.
 fn live(config: &Config) {
     let proxy = &config.proxies[0].state;
     proxy
@@ -146,7 +147,8 @@ fn later_counts_arrive_once_with_the_rest() {
         .current_shard()
         .add(Tally::BytesOut, 100);
     server(&new, 0).set_admin(AdminState::Ready, now_ms());
-    // The old one finishes; a server that a later file of it lost counts as well.
+    // The old process finishes its connections; a server that was removed by a later reload counts
+    // as well.
     server(&old, 0)
         .traffic
         .counters
@@ -181,7 +183,7 @@ fn later_counts_arrive_once_with_the_rest() {
         server(&new, 1).traffic.counters.read(Tally::ClientAborts),
         1
     );
-    // The rest says nothing of states: those are the new process's own by now.
+    // The later counts change no state: the states belong to the new process by then.
     assert!(server(&new, 0).usable());
     assert_eq!(proxy.frontend.maxconn_set.load(Relaxed), 77);
 }
@@ -413,7 +415,7 @@ proptest! {
         }
         let new = process(2);
         let _ = import(&bytes, &new, None);
-        // Whatever came, the states go on.
+        // Imports random bytes: whatever they contain, counting and states still work afterwards.
         let now = now_ms();
         for n in 0..2 {
             server(&new, n).take_check(CheckResult::new(CheckStatus::Layer4Error, 1), now);

@@ -1,5 +1,6 @@
-//! Data format of the state passed between processes. A missing field has its default, and an
-//! unknown field is skipped, so older and newer programs understand each other.
+//! Defines the format of the state that one proxy process passes to the next. A missing field has
+//! its default, and an unknown field is skipped, so older and newer programs understand each
+//! other.
 
 use super::tables::TableTold;
 use crate::orders::OperatorOverrides;
@@ -22,7 +23,7 @@ pub(super) struct CarriedState {
     pub proxies: Vec<ProxyTold>,
     pub tables: Vec<TableTold>,
     pub lists: Vec<ListTold>,
-    /// Orders for TLS files, which may contain keys: sent only to the supervisor.
+    /// Operators' commands about TLS files, which may contain keys: sent to the supervisor only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tls_orders: Vec<TlsOrderTold>,
     /// Data that only a command gets ([`super::live`]).
@@ -61,7 +62,7 @@ pub(super) struct ServerLive {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct CountedTold {
-    /// Sums by the numbers of [`super::tally`].
+    /// Values of the counters, by the permanent numbers of [`super::tally`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sums: Vec<(u64, u64)>,
     #[serde(skip_serializing_if = "is_default")]
@@ -105,7 +106,7 @@ pub(super) struct ProxyTold {
     pub backend_session_rate: RateTold,
     pub log_lines: u64,
     pub last_session_ago_s: Option<u64>,
-    /// States; None where only counters are sent.
+    /// States; None in a message that contains only counters.
     pub states: Option<ProxyStates>,
     pub listeners: Vec<ListenerTold>,
     pub servers: Vec<ServerTold>,
@@ -159,14 +160,14 @@ pub(super) struct ServerTold {
     pub kept: Option<KeptTold>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
-    /// True if an operator has stopped the checks, and those of the agent.
+    /// Flags: an operator has stopped the health checks, and those of the agent.
     #[serde(skip_serializing_if = "is_default")]
     pub stopped: Option<(bool, bool)>,
     #[serde(skip_serializing_if = "is_default")]
     pub set: ServerSettingsTold,
 }
 
-/// Settings of an operator in place of the file's, besides those in [`KeptTold`].
+/// Values that an operator set in place of those in the file, besides the ones in [`KeptTold`].
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct ServerSettingsTold {
@@ -177,7 +178,7 @@ pub(super) struct ServerSettingsTold {
     pub agent_send: Option<ByteBuf>,
     /// Host name (`set server … fqdn`).
     pub host: Option<String>,
-    /// True if `host` has no address yet.
+    /// The host name `host` has not been resolved yet.
     pub unresolved: bool,
 }
 
@@ -220,7 +221,7 @@ struct KeptFields {
     tls: Option<bool>,
 }
 
-/// A state of a newer program that is unknown here becomes the harmless one.
+/// An administrative state; one that only a newer program knows becomes a harmless known one.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "AdminState")]
 enum AdminNames {
@@ -230,7 +231,8 @@ enum AdminNames {
     Ready,
 }
 
-/// As for [`AdminNames`]; the checks will determine the health.
+/// A health; one that only a newer program knows becomes a known one, and the checks then
+/// determine it.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "HealthState")]
 enum HealthNames {
@@ -249,7 +251,7 @@ enum VerdictNames {
     Failed,
 }
 
-/// The last check and its age. A check with an unknown status is left out.
+/// The last check and its age. A check with an unknown status is omitted.
 mod last_check {
     use super::{CheckResult, CheckStatus, Deserialize, Serialize, Verdict, VerdictNames};
     use serde::{Deserializer, Serializer};
@@ -321,7 +323,7 @@ pub(super) struct TlsOrderTold {
     pub of_file: Option<[u8; 32]>,
 }
 
-/// Payload of an order, wiped when it is dropped.
+/// Payload of an operator's command, wiped from memory when it is dropped.
 mod payload {
     use super::{Arc, Deserialize, Serialize, Zeroizing};
     use serde::{Deserializer, Serializer};

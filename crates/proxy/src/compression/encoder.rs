@@ -1,9 +1,9 @@
-//! Encoder for one body: bytes in, bytes out.
+//! Compresses one body: plain bytes in, compressed bytes out.
 //!
-//! The output is raw deflate between a header and a trailer of our own. The library's state,
-//! which is most of the memory, can therefore be released while the output is not read
-//! ([`Encoder::park`]), and a new one continues later. If the limits allow none, the rest is
-//! sent as stored blocks: larger, but correct.
+//! The encoder writes the header and the trailer of the format itself, and raw deflate between
+//! them. The state of the deflate library, which is most of the memory, can therefore be released
+//! while the client does not read ([`Encoder::park`]), and a new state continues later. If the
+//! memory limit allows no state, the rest is sent as stored blocks: larger, but correct.
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use model::config::Algorithm;
@@ -16,16 +16,16 @@ const OUTPUT_MIN: usize = 1024;
 const STATES_KEPT: usize = 4;
 /// Maximum size of a stored block, bytes.
 const STORED_BYTES_MAX: usize = 65_535;
-/// Modulus of Adler-32. This many bytes fit into its sums before a reduction is necessary.
+/// Modulus of Adler-32. The sums of this many bytes cannot overflow before they are reduced.
 const ADLER_MODULUS: u32 = 65_521;
 const ADLER_RUN: usize = 5552;
 
-/// Part of the input whose output has to be complete.
+/// Selects the output that must be complete after a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flush {
-    /// The encoder decides; more input follows at once.
+    /// The encoder may hold output back, because more input follows at once.
     No,
-    /// All input so far, because the reader must not have to wait for more.
+    /// All input so far must be in the output, because the reader must not have to wait for more.
     All,
     End,
 }
@@ -51,7 +51,7 @@ pub struct Encoder {
     client: OfClient,
 }
 
-/// State of the library, counted against the limits of the process.
+/// State of the deflate library, counted against the memory limit of the process.
 #[derive(Debug)]
 struct EncoderState {
     compress: Compress,
@@ -59,7 +59,8 @@ struct EncoderState {
 }
 
 thread_local! {
-    /// States of bodies that have ended, with level and window size.
+    /// States of the deflate library that finished bodies no longer need, with level and window
+    /// size.
     static KEPT: RefCell<Vec<(u32, u8, Compress)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -68,7 +69,7 @@ pub fn release_kept() {
     drop(kept);
 }
 
-/// Failure of the library, which should not occur.
+/// The deflate library failed, which should not happen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EncoderBroke;
 
@@ -121,8 +122,8 @@ impl Encoder {
         true
     }
 
-    /// Releases the library's state while no output is read or no input arrives. The output that
-    /// it still holds comes with the next output.
+    /// Releases the state of the deflate library while no output is read or no input arrives.
+    /// Output that the state still holds is returned with the next output.
     pub fn park(&mut self) {
         if self.state.is_some() && !self.ended && self.deflate(&[], FlushCompress::Sync).is_err() {
             // The error is reported with the next input.
@@ -131,7 +132,8 @@ impl Encoder {
         self.give_back();
     }
 
-    /// Releases the library's state. A state whose body has ended is kept for reuse.
+    /// Releases the state of the deflate library. If the body has ended, the state is kept for
+    /// another body.
     fn give_back(&mut self) {
         let Some(mut state) = self.state.take() else {
             return;
@@ -143,7 +145,7 @@ impl Encoder {
         }
         state.compress.reset();
         let (level, bits) = (self.level, self.limits.window_bits);
-        // Freed if there is no list (the thread is ending) or the list is full.
+        // The state is freed if the thread is ending or the list of states is full.
         let _ = KEPT.try_with(|kept| {
             let mut kept = kept.borrow_mut();
             if kept.len() < STATES_KEPT {
@@ -157,8 +159,8 @@ impl Encoder {
         self.state.is_none()
     }
 
-    /// Compresses data and returns the output; nothing after the end. [`Encoder::recycle`] may
-    /// return the buffer.
+    /// Compresses data and returns the output; empty after the end of the body.
+    /// [`Encoder::recycle`] takes the buffer back.
     ///
     /// # Errors
     /// Fails if the compression library does, which should not occur.
@@ -217,7 +219,8 @@ impl Encoder {
             let has_room = self.output.len() < self.output.capacity();
             match status {
                 Status::StreamEnd => return Ok(()),
-                // With room left in the buffer, the requested output is complete.
+                // If there is space left in the buffer, the library has written all output that
+                // was requested.
                 Status::Ok | Status::BufError if rest.is_empty() && has_room => {
                     if how != FlushCompress::Finish {
                         return Ok(());
@@ -228,7 +231,7 @@ impl Encoder {
         }
     }
 
-    /// Appends stored blocks, which need no state.
+    /// Appends the data as stored blocks, which need no state of the library.
     fn store(&mut self, data: &[u8], end: bool) {
         for piece in data.chunks(STORED_BYTES_MAX) {
             let length = piece.len() as u16;
@@ -248,7 +251,7 @@ impl Encoder {
         }
         match self.check {
             Check::None => {}
-            // No name, no time; the operating system is Unix.
+            // The header of gzip: no file name, no time, and Unix as the operating system.
             Check::Gzip(_) => {
                 let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
                 self.output.extend_from_slice(&head);

@@ -1,4 +1,5 @@
-//! Tests what clients accept, which messages may be compressed, and the output.
+//! Tests the choice of the compression algorithm, which messages may be compressed, and the
+//! compressed output.
 
 use super::*;
 use flate2::{Decompress, FlushDecompress};
@@ -188,7 +189,7 @@ fn every_algorithm_round_trips_and_flush_delivers_all() {
 fn aborted_body_does_not_affect_the_next() {
     let client = OfClient::default();
     let limits = Arc::new(Limits::of_memory(usize::MAX));
-    // Incompressible: the output is as long as the input.
+    // Incompressible data: the output is about as long as the input.
     let noise: Vec<u8> = (0..400_000u32)
         .map(|n| (n.wrapping_mul(2_654_435_761).wrapping_add(n >> 3) >> 13) as u8)
         .collect();
@@ -230,7 +231,8 @@ fn parked_compressor_holds_no_state_and_resumes() {
                 assert!(encoder.is_parked());
                 assert_eq!(client.get(), 0);
             }
-            // Another compressor has the memory: the rest is sent uncompressed, and is correct.
+            // Another encoder uses the memory, so the rest is stored without compression, and can
+            // still be decoded.
             let other = Encoder::new(algorithm, 1, &limits, &client).unwrap();
             assert!(Encoder::new(algorithm, 1, &limits, &client).is_none());
             wire.extend(encoder.feed(&noise, flush, 0).unwrap());

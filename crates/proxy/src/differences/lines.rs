@@ -1,4 +1,4 @@
-//! Kinds of lines to which a difference from HAProxy applies.
+//! Recognizes the configuration lines to which a difference from HAProxy applies.
 
 use language::manual::Statement;
 
@@ -14,7 +14,7 @@ pub(super) fn is_server(line: &Statement) -> bool {
     line.starts_with_any(&[&["server"], &["default-server"], &["server-template"]])
 }
 
-/// Returns whether the line is a listener or a server with this option behind its address.
+/// Returns whether the line is a `bind` or `server` line with this option after the address.
 pub(super) fn has_option(line: &Statement, option: &str) -> bool {
     (is_bind(line) || is_server(line)) && line.words.iter().skip(2).any(|word| word == option)
 }
@@ -23,7 +23,7 @@ pub(super) fn is_table(line: &Statement) -> bool {
     line.starts_with_any(&[&["stick-table"], &["table"]])
 }
 
-/// Returns the size of a stick table in entries; None: it is not written as a number.
+/// Returns the size of a stick table in entries; None if the size is not a plain number.
 pub(super) fn table_size(line: &Statement) -> Option<u32> {
     let mut words = line.words.iter().skip_while(|word| *word != "size");
     words.nth(1)?.parse().ok()
@@ -58,7 +58,8 @@ pub(super) fn edits_lines(line: &Statement) -> bool {
     action.is_some_and(|action| ACTIONS.contains(&action) || action == "itarpit")
 }
 
-/// Returns whether the regular expression of such a rule has look-around or a back-reference.
+/// Returns whether the regular expression in a HAProxy 1.x rule has look-around or a
+/// back-reference.
 pub(super) fn backtracks(line: &Statement) -> bool {
     let signs = ["(?=", "(?!", "(?<", r"\1", r"\2"];
     let regex = line.words.get(1).map_or("", String::as_str);

@@ -1,4 +1,5 @@
-//! Tests the table of differences, and the lines to which they apply.
+//! Tests the table of differences from HAProxy, and the choice of configuration lines to which
+//! each applies.
 
 use super::*;
 use language::manual::{LoadedFiles, Statement};

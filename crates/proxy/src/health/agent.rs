@@ -1,5 +1,6 @@
-//! Agents: programs on the servers' hosts that report the servers' state. Parsing their one
-//! line needs no IO; a query is a connection, a text to send and that line.
+//! Queries the agent of a server (`agent-check`): a program on the server's host that reports the
+//! server's state in one line. The connection, the text sent and the reading of the line are
+//! here; parsing the line needs no IO.
 
 use model::config::{Proxy, Server, ServerAddress};
 use model::state::{AdminState, AgentResult, AgentVerdict, CheckStatus, WEIGHT_MAX};
@@ -18,14 +19,14 @@ pub(super) const INTER_MS: u32 = 2000;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct AgentResponse {
     pub admin: Option<AdminState>,
-    /// Weight in percent of the configured one.
+    /// Weight as a percentage of the configured one.
     pub percent: Option<u32>,
     pub maxconn: Option<u32>,
     /// The reported health: whether the server is up, and the agent's word for it.
     pub health: Option<(bool, &'static str)>,
-    /// Text behind `#`.
+    /// The text after `#`.
     pub description: String,
-    /// The first word that is not known.
+    /// The first unknown word.
     pub unknown: Option<String>,
 }
 
@@ -74,7 +75,7 @@ fn words(text: &str) -> String {
 }
 
 impl AgentResponse {
-    /// Returns the weight that the agent requests, from the configured one.
+    /// Returns the weight that the agent requests, calculated from the configured one.
     pub fn weight(&self, of_file: u32) -> Option<u32> {
         let percent = u64::from(self.percent?);
         let weight = u64::from(of_file) * percent / 100;
@@ -153,7 +154,7 @@ pub(super) async fn query_agent(
     };
     let line = match (asked, connected) {
         (Ok(Ok(bytes)), _) if bytes.is_empty() => failed(CheckStatus::Layer7Invalid, String::new()),
-        // HAProxy's words and status.
+        // The error has the wording and status of HAProxy.
         (Ok(Ok(bytes)), _) => read(&bytes).map_or_else(
             || {
                 let info = "Ignoring incomplete line from agent";

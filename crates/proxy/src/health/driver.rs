@@ -1,6 +1,6 @@
-//! Runs the checks that are due: one task for the schedule and one per running check, on the
-//! side thread. Results go to the server's state, messages to the logs. Only the newest
-//! configuration and those of running checks are kept alive.
+//! Runs the health and agent checks that are due, on the side thread: one task for the schedule
+//! and one for each running check. Results go to the state of the server, messages to the logs.
+//! Only the newest configuration, and those of running checks, are kept in memory.
 
 use super::agent;
 use super::outbox::alert;
@@ -24,13 +24,13 @@ pub type Notice = Arc<dyn Fn(&Config, &Proxy, Level, &str) + Send + Sync>;
 
 /// Interval at which the weights of servers in `slowstart` are raised.
 const WARM_UP_TICK: Duration = Duration::from_millis(500);
-/// Maximum wait of the schedule while nothing is due. Any change wakes it.
+/// Longest wait of the schedule if no check is due. Any change wakes the schedule earlier.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// The running checks; dropping it stops them.
 #[derive(Debug)]
 pub struct RunningChecks {
-    /// The health checks of servers, and those of agents.
+    /// The task of the health checks, and the task of the agent checks.
     parts: [(Arc<ChecksState>, AbortHandle); 2],
 }
 
@@ -125,7 +125,7 @@ impl ChecksState {
     }
 }
 
-/// Makes servers report errors of their traffic where `observe` is set.
+/// Registers, for servers with `observe`, where errors of their traffic are reported.
 fn observe(shared: &Arc<ChecksState>, config: &Config) {
     let observer: Arc<dyn TakesErrors> = Arc::<ChecksState>::clone(shared);
     for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
@@ -169,7 +169,7 @@ fn take_errors(shared: &ChecksState) {
 }
 
 async fn run(shared: Arc<ChecksState>) {
-    // Dropped with this task, which aborts the running checks.
+    // The running checks are aborted when this task is dropped.
     let mut running = JoinSet::new();
     let mut warm_at = Instant::now() + WARM_UP_TICK;
     loop {
@@ -220,7 +220,7 @@ impl Drop for Unfinished {
     }
 }
 
-/// Runs one check under the configuration that was the newest when it began.
+/// Runs one check under the configuration that was the newest when the check began.
 async fn check(shared: &ChecksState, run: CheckRun, place: super::plan::CheckedServer) {
     if shared.kind == ScheduledChecks::Agents {
         return ask_agent(shared, run, place).await;
@@ -237,14 +237,13 @@ async fn check(shared: &ChecksState, run: CheckRun, place: super::plan::CheckedS
     });
     let asked = target(server);
     let result = probe(&place, state.as_deref()).await;
-    // The server's name may have resolved to another address since. The result is then
-    // meaningless.
+    // The server may have got another address during the check; the result is then meaningless.
     let moved = asked != target(server);
     drop(place);
     if moved {
         return;
     }
-    // The newest configuration interprets the result, if it still has the check.
+    // The newest configuration decides what the result means, if it still has this check.
     let newest = shared.plan().find_server(run);
     let Some(newest) = newest else { return };
     let Some((proxy, server)) = newest.get() else {
@@ -277,7 +276,7 @@ async fn ask_agent(shared: &ChecksState, run: CheckRun, place: super::plan::Chec
     let line = match line {
         Ok(line) => line,
         Err(result) => {
-            // The query failed, which says nothing about the server.
+            // The query itself failed, so nothing is known about the server.
             server
                 .state
                 .take_agent(AgentVerdict::Nothing, result, now_ms());
@@ -342,7 +341,7 @@ pub(crate) fn tell_of_trackers(
     say: &mut dyn FnMut(&Proxy, Level, &str),
 ) {
     for proxy in &config.proxies {
-        // The last server comes first, as in HAProxy.
+        // HAProxy reports the last server first.
         for server in proxy.servers.iter().rev().filter(|s| s.tracks.is_some()) {
             let of = server.state.tracked();
             if !of.is_some_and(|of| Arc::ptr_eq(&of, &tracked.state)) {

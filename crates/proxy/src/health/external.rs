@@ -1,10 +1,10 @@
-//! External checks (`option external-check`): a program, which this process may not
-//! start. Another process runs it, over a connection that the supervisor supplies
-//! (`set_runner_connection`). This module makes the requests to that process.
+//! Requests the programs of `option external-check` from another process, because the proxy
+//! process may start none. The supervisor supplies the connection to that process
+//! (`set_runner_connection`).
 //!
-//! If the connection breaks, or that process only knows the program of an older version,
-//! another process is requested (`needs_runner`). Checks wait for it within their
-//! timeout.
+//! If the connection breaks, or if that process knows the program of an older configuration only,
+//! the supervisor is requested to start another one (`needs_runner`). Checks wait for it within
+//! their timeout.
 
 use super::probe::{Limits, check_of};
 use model::config::{BindAddress, HttpProtocol, Mode, Proxy, Server, ServerAddress};
@@ -27,9 +27,9 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 const NOT_USED: &str = "NOT_USED";
-/// Extra time for a result after the timeout of its program.
+/// Time allowed for the result of a program to arrive, in addition to the timeout of the program.
 const GRACE: Duration = Duration::from_secs(2);
-/// Maximum time for which a check waits for a process that runs its program.
+/// Longest wait of a check for the process that runs its program.
 const PROCESS_LIMIT: Duration = Duration::from_secs(5);
 const READ_BYTES: usize = 4_096;
 
@@ -49,13 +49,15 @@ enum RunnerLink {
 
 type PendingResults = Arc<Mutex<HashMap<u64, oneshot::Sender<ExternalEnd>>>>;
 
-/// A connection in use. It is closed when the last reference is dropped.
+/// The connection to the process that runs programs. It is closed when the last reference is
+/// dropped.
 struct RunnerConnection {
     requests: mpsc::Sender<Vec<u8>>,
     waiting: PendingResults,
 }
 
-/// Returns whether a check waits for a process that runs its program.
+/// Returns whether a check waits for a process that could run its program, so that the supervisor
+/// must start one.
 pub fn needs_runner() -> bool {
     WANTED.load(Relaxed)
 }
@@ -68,8 +70,8 @@ pub fn set_runner_connection(connection: OwnedFd) {
     BROUGHT.notify_waiters();
 }
 
-/// Returns the connection in use, opened on the Tokio runtime of this thread. If there is
-/// none, one is requested.
+/// Returns the current connection, opened on the Tokio runtime of this thread. If there is none,
+/// requests one from the supervisor.
 fn open() -> Option<Arc<RunnerConnection>> {
     let mut link = lock(&LINK);
     match std::mem::replace(&mut *link, RunnerLink::None) {
@@ -123,16 +125,16 @@ async fn carry(stream: UnixStream, mut requests: mpsc::Receiver<Vec<u8>>, waitin
             while let Some((body, taken)) = external_frame(&input).map_err(io::Error::other)? {
                 let result = ExternalResult::decode(body).map_err(io::Error::other)?;
                 if let Some(waits) = lock(&waiting).remove(&result.id) {
-                    // The check may have been abandoned.
+                    // Sending fails if the check was abandoned meanwhile.
                     let _ = waits.send(result.end);
                 }
                 input.drain(..taken);
             }
         }
     };
-    // Ends when the connection is no longer used; the other end then closes its half.
+    // Ends when no check uses the connection any longer; the other process then closes its side.
     let writing = tokio::spawn(write).abort_handle();
-    // Waiting checks then send their request to another process.
+    // When reading ends, the checks that wait for a result send their request to another process.
     let _ = read.await;
     writing.abort();
     lock(&waiting).clear();
@@ -152,8 +154,8 @@ async fn run(mut check: ExternalCheck) -> Option<ExternalEnd> {
     let by = Instant::now() + PROCESS_LIMIT;
     let limit = Duration::from_millis(check.timeout_ms.into()) + GRACE;
     loop {
-        // Created before the check for a connection, because it receives notifications from its
-        // creation on, even unpolled.
+        // Created before the connection is looked for, because a notification counts only from
+        // here on, even if it is not polled.
         let brought = BROUGHT.notified();
         let Some(open) = open() else {
             match timeout_at(by, brought).await {
@@ -184,7 +186,7 @@ async fn run(mut check: ExternalCheck) -> Option<ExternalEnd> {
 }
 
 pub(super) async fn probe(proxy: &Proxy, server: &Server) -> CheckResult {
-    // The semaphore is never closed.
+    // The semaphore is never closed, so this always gets a permit.
     let _place = PLACES.acquire().await;
     let began = Instant::now();
     let limit = Limits::of(proxy, server).program();
@@ -236,12 +238,13 @@ fn words_of(address: &SocketAddr) -> (String, String) {
     (address.ip().to_string(), address.port().to_string())
 }
 
-/// Returns the address and port of the server; external checks use no others.
+/// Returns the address and port of the server. External checks always get those of the server
+/// itself.
 fn address(server: &Server) -> (String, String) {
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
         ServerAddress::Inet(address) => words_of(address),
-        // HAProxy passes the offset in place of a port.
+        // HAProxy passes the port's offset in place of the port.
         ServerAddress::SamePort(ip, offset) => (ip.to_string(), offset.to_string()),
         ServerAddress::Unix(path) => (path.display().to_string(), NOT_USED.to_owned()),
         ServerAddress::Abstract(_) => (String::new(), NOT_USED.to_owned()),

@@ -1,5 +1,5 @@
-//! HTTP/2 in checks: one request on one stream. The response is returned in the form of
-//! HTTP/1. Only the checks judge it, and all other streams are ignored.
+//! Sends the request of a health check over HTTP/2 on one stream, and returns the response in the
+//! form of HTTP/1 for the evaluation. Other streams of the connection are ignored.
 
 use model::check::expect::ANSWER_MAX;
 use model::check::http::Request;
@@ -29,8 +29,8 @@ impl Http2 {
         }
     }
 
-    /// Sends a request without the header fields that only HTTP/1 uses. `secure`: the connection
-    /// uses TLS. A request that cannot be sent ends the response.
+    /// Sends the request, without the header fields that only HTTP/1 uses. `secure`: the
+    /// connection uses TLS. If the request cannot be sent, the response counts as ended.
     pub(super) fn send(&mut self, request: &Request, secure: bool, out: &mut Vec<u8>) {
         (self.stream, self.headed) = (None, false);
         self.answer.clear();
@@ -66,12 +66,12 @@ impl Http2 {
             .connection
             .send_headers(stream, fields.iter().copied(), body.is_empty());
         sent.is_ok()
-            // A body larger than the initial window of a server is not sent.
+            // A request body that does not fit into the server's initial window is not sent.
             && (body.is_empty()
                 || self.connection.send_data(stream, body, true).ok() == Some(body.len()))
     }
 
-    /// Processes input; no bytes mean the end of the input.
+    /// Processes bytes of the server; an empty slice means the end of the input.
     pub(super) fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         self.bytes += bytes.len();
         self.take_in(bytes);
@@ -79,7 +79,8 @@ impl Http2 {
         self.put_out(out);
     }
 
-    /// Takes the received part of the response, if any; an empty one at its end.
+    /// Takes the part of the response that has arrived since the last call; an empty one marks the
+    /// end.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         let answer = std::mem::take(&mut self.answer);
         (self.ended || !answer.is_empty()).then_some(answer)
@@ -112,7 +113,8 @@ impl Http2 {
                     self.ended |= end_stream;
                     let status = fields.iter().find(|(name, _)| *name == b":status");
                     let status = status.map_or(&b""[..], |(_, value)| value);
-                    // Trailers have no status, and interim responses (1xx) are not final.
+                    // Trailers have no status, and interim responses (1xx) are not the final
+                    // response.
                     if self.headed || status.is_empty() || status.starts_with(b"1") {
                         continue;
                     }

@@ -1,9 +1,9 @@
-//! A mail about a server, and the SMTP dialogue that delivers it, without a socket or a
-//! clock: lines in, lines out.
+//! Writes a mail about a server, and conducts the SMTP dialogue that delivers it, without a
+//! socket or a clock: lines of the mail server in, lines for it out.
 
 use std::mem;
 
-/// Maximum number of input bytes of a mail server that are kept; more is not SMTP.
+/// Maximum number of bytes of a mail server that are buffered; a longer line is not SMTP.
 const INPUT_MAX: usize = 4096;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,12 +13,12 @@ pub(super) struct Mail {
     pub(super) to: String,
     /// Date in the format of RFC 5322.
     pub(super) date: String,
-    /// Subject, which is also the whole text.
+    /// Subject of the mail, which is also the only line of its body.
     pub(super) text: String,
 }
 
-/// Cleans text for a line. A server's response may be part of it and must not become a line
-/// of its own.
+/// Makes a text safe for one line of a mail: part of it may come from a server, and must not
+/// become a line of its own.
 fn clean(text: &str) -> String {
     let text = text.trim_end_matches(['\r', '\n']);
     let shown = |c: char| if c.is_control() { ' ' } else { c };
@@ -30,7 +30,7 @@ impl Mail {
         let (from, to) = (clean(&self.from), clean(&self.to));
         let text = clean(&self.text);
         let text = text.strip_suffix('.').unwrap_or(&text);
-        // A second dot escapes a dot at the beginning of a line (RFC 5321, 4.5.2).
+        // A dot at the beginning of a line is doubled (RFC 5321, 4.5.2).
         let dot = if text.starts_with('.') { "." } else { "" };
         format!(
             "From: {from}\r\nTo: {to}\r\nDate: {}\r\nSubject: [HAProxy Alert] {text}\r\n\r\n\
@@ -51,7 +51,8 @@ pub(super) enum Then {
 
 #[derive(Debug)]
 pub(super) struct Delivery {
-    /// Lines still to be sent, each with the response code that must precede it.
+    /// Lines still to be sent, each with the response code of the mail server that must come
+    /// first.
     rest: std::vec::IntoIter<(u16, Vec<u8>)>,
     input: Vec<u8>,
 }
@@ -83,7 +84,7 @@ impl Delivery {
         while let Some(end) = memchr::memchr(b'\n', &self.input) {
             let rest = self.input.split_off(end + 1);
             let line = mem::replace(&mut self.input, rest);
-            // All lines of a response but the last have a dash behind the code.
+            // In a response of several lines, all but the last have a dash after the code.
             if line.get(3) == Some(&b'-') {
                 continue;
             }

@@ -1,6 +1,6 @@
-//! Runs health checks: when to check a server, and the interpretation of the results
-//! ([`model::check`]). The driver and `probe`, on the side thread, are the only parts with
-//! sockets and a clock. Results go to the server's state.
+//! Runs the health checks of servers: decides when each server is checked, and executes the
+//! checks that [`model::check`] describes. Only `driver` and `probe`, on the side thread, have
+//! sockets and a clock. Results go to the state of the server.
 
 mod agent;
 mod driver;

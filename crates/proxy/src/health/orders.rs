@@ -1,5 +1,5 @@
-//! Changes that an operator can make to a server by the statistics page or a socket, and the
-//! log messages about them, with HAProxy's wording, because scripts parse them.
+//! Executes an operator's changes of a server (state, health, weight) from the statistics page or
+//! a statistics socket, and logs them in HAProxy's wording, because scripts parse it.
 
 use super::report::state_name;
 use model::config::{Config, Proxy, Server};
@@ -32,7 +32,7 @@ fn tell_of_trackers(config: &Config, server: &Server) {
     });
 }
 
-/// Sets the health of a server in place of its checks (`set server … health`).
+/// Sets the health of a server, as if its checks had found that (`set server … health`).
 pub fn set_health(config: &Config, proxy: &Proxy, server: &Server, health: HealthState) {
     let change = server.state.set_health(health, now_ms());
     let line = change
@@ -42,7 +42,7 @@ pub fn set_health(config: &Config, proxy: &Proxy, server: &Server, health: Healt
     tell_of_trackers(config, server);
 }
 
-/// Sets the agent's state of a server (`set server … agent`): up or down.
+/// Sets the state that a server's agent would report (`set server … agent`): up or down.
 pub fn set_agent(config: &Config, proxy: &Proxy, server: &Server, up: bool, info: &'static str) {
     let (said, status) = if up {
         (AgentVerdict::Up, CheckStatus::Layer7Ok)
@@ -73,7 +73,8 @@ fn log_change(config: &Config, proxy: &Proxy, line: Option<BackendLogLine>, chan
     }
 }
 
-/// Formats what remains after a server goes down: `. 1 active and 0 backup servers left. …`.
+/// Formats the end of the message that a server went down:
+/// `. 1 active and 0 backup servers left. …`.
 fn left(server: &Server, change: &ServerChange) -> String {
     let (active, backup) = (change.lineup.active, change.lineup.backup);
     let on_backup = on_backup(change);
@@ -102,8 +103,8 @@ fn on_backup(change: &ServerChange) -> &'static str {
     if only { " Running on backup." } else { "" }
 }
 
-/// Returns the severity of a server going down: an alert, unless the server was already
-/// draining or stopping.
+/// Returns the severity of the message that a server went down: an alert, unless the server was
+/// already draining or stopping.
 fn down_severity(before: &ServerReport) -> Level {
     let stopping = before.admin == AdminReport::Drain || before.health == HealthState::Stopping;
     if stopping {

@@ -1,6 +1,6 @@
-//! Sends mails about servers (`email-alert`): one queue per mail server, on the side
-//! thread's runtime. The sender never waits; a mail that does not fit into its queue is
-//! dropped, and the drop is logged.
+//! Sends mails about servers (`email-alert`): one queue for each mail server, on the side thread.
+//! The caller never waits; a mail that does not fit into its queue is dropped, and the drop is
+//! logged.
 
 use super::mail::{Delivery, Mail, Then};
 use model::config::{Config, Mailer, Proxy, host_name};
@@ -29,7 +29,7 @@ const LEVEL: u8 = log::Level::Alert as u8;
 struct Letter {
     mail: Mail,
     timeout: Duration,
-    /// Configuration whose logs get a failed delivery.
+    /// Configuration under which a failed delivery is logged.
     config: Arc<Config>,
     proxy: Box<str>,
     mailer: Box<str>,
@@ -105,7 +105,8 @@ async fn deliver_all(address: SocketAddr, mut queue: Receiver<Letter>) {
         match timeout(IDLE, queue.recv()).await {
             Ok(Some(letter)) => deliver(address, letter).await,
             Ok(None) => return,
-            // Closes the queue. Mails that arrived meanwhile are still delivered.
+            // Nothing arrived for a while: the queue is closed, and mails that arrived at the last
+            // moment are still delivered.
             Err(_) => {
                 queue.close();
                 while let Ok(letter) = queue.try_recv() {

@@ -1,17 +1,17 @@
-//! Schedule of the checks across changes of the configuration. It owns no socket and reads
-//! no clock; times are milliseconds since its creation.
+//! Decides when each server is checked, also across changes of the configuration. The schedule
+//! owns no socket and reads no clock; times are milliseconds since its creation.
 //!
-//! A server is identified by the uid of its state, so a remaining server keeps its schedule
-//! whatever else changes. A change of the configuration has these effects:
+//! A server is identified by the uid of its state, so a server that remains in the configuration
+//! keeps its schedule whatever else changes. A change of the configuration has these effects:
 //!
-//! - a remaining server is checked when it was due, or after its new interval if that is
-//!   sooner. New settings thus apply within the shorter of both intervals, and a change
-//!   causes neither a burst nor a pause;
-//! - if the checks of a server go to another address now, a pending result of the old
-//!   address is ignored, and the new address is checked soon. Until then the server keeps
-//!   its state, both what an operator set and what the checks found, so that a change alone
-//!   brings no server up;
-//! - new servers are checked soon, spread as at the start; removed servers are not checked.
+//! - a remaining server is checked when it was due, or after its new interval if that is sooner.
+//!   So new settings apply within the shorter of both intervals, and a change causes neither a
+//!   burst nor a pause;
+//! - if the checks of a server go to another address, a pending result of the old address is
+//!   ignored, and the new address is checked soon. Until then the server keeps its state, so that a
+//!   change alone brings no server up;
+//! - new servers are checked soon, spread over time as after a start; removed servers are no
+//!   longer checked.
 
 use super::agent;
 use super::schedule::Schedule;
@@ -21,28 +21,28 @@ use model::state::ServerState;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// A server's position in the newest configuration, and the time of its next check.
+/// Position of a server in the newest configuration, and the time of its next check.
 #[derive(Debug)]
 struct Entry {
     proxy: ProxyIndex,
     server: ServerIndex,
     /// None while a check is running.
     due_ms: Option<u64>,
-    /// Generation of the current run; results of an older generation are ignored.
+    /// Number of the current run of the check; results of an earlier run are ignored.
     epoch: u32,
-    /// Address that the configuration gives for the checks, kept to notice changes.
+    /// Address to which the checks go under the current configuration, to notice a change.
     target: Option<CheckAddress>,
 }
 
-/// A check that is about to run, or is running.
+/// A run of a check, due or in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct CheckRun {
     uid: u32,
     epoch: u32,
 }
 
-/// A server within the configuration that described it when the run began. Holds the
-/// configuration, so it should be dropped soon.
+/// A server, with the configuration under which the run of its check began. This keeps the
+/// configuration in memory, so it should be dropped soon.
 #[derive(Clone, Debug)]
 pub(super) struct CheckedServer {
     pub(super) config: Arc<Config>,
@@ -72,8 +72,8 @@ pub(super) struct CheckSchedule {
     due: BTreeSet<(u64, u32)>,
     warming: Vec<Arc<ServerState>>,
     seed: u32,
-    /// Generation of the runs that the last change began. No earlier run has it, even if a uid is
-    /// assigned again.
+    /// Number for the runs that begin after the last change. No earlier run has it, even if a
+    /// server's uid is assigned again.
     epoch: u32,
 }
 
@@ -158,7 +158,8 @@ impl CheckSchedule {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Takes a check that is due. It counts as running until `CheckSchedule::again`.
+    /// Takes a check that is due. The check then counts as running until
+    /// [`CheckSchedule::schedule_next`].
     pub(super) fn begin(&mut self, now_ms: u64) -> Option<(CheckRun, CheckedServer)> {
         let (at, uid) = *self.due.first()?;
         if at > now_ms {
@@ -174,8 +175,8 @@ impl CheckSchedule {
         Some((run, self.find_server(run)?))
     }
 
-    /// Returns the server of a run in the newest configuration; None if the result of the run is
-    /// to be ignored.
+    /// Returns the server of a run in the newest configuration; None if the result of the run must
+    /// be ignored.
     pub(super) fn find_server(&self, run: CheckRun) -> Option<CheckedServer> {
         let entry = self.entries.get(&run.uid)?;
         (entry.epoch == run.epoch).then(|| CheckedServer {
@@ -214,7 +215,7 @@ impl CheckSchedule {
         }
     }
 
-    /// Returns servers that may be in `slowstart`.
+    /// Returns the servers whose weight may still be rising (`slowstart`).
     pub(super) fn warming(&self) -> &[Arc<ServerState>] {
         &self.warming
     }
@@ -235,9 +236,8 @@ impl CheckSchedule {
     }
 }
 
-/// Carries the schedule of a server over to its position in a new configuration. Also returns
-/// whether the server is to be checked soon, because it is new or its checks go to another
-/// address.
+/// Transfers the schedule of a server to its position in a new configuration. Also returns whether
+/// the server must be checked soon, because it is new or its checks go to another address.
 fn go_on(
     before: Option<Entry>,
     proxy: ProxyIndex,
@@ -294,7 +294,7 @@ fn schedule(config: &Config, server: &Server, asked: ScheduledChecks) -> Schedul
 }
 
 impl Schedule {
-    /// Returns the longest wait that the server's current phase allows.
+    /// Returns the longest possible wait until the next check in the server's current phase.
     fn longest_ms(&self, server: &Server) -> u64 {
         let interval = u64::from(self.interval_ms(server.state.check_phase()));
         interval + self.spread_ms(interval)
@@ -314,7 +314,7 @@ mod tests {
         Arc::new(config)
     }
 
-    /// Builds a backend of servers with these options behind their names.
+    /// Builds a backend section from the names of servers, each with its options.
     fn backend(servers: &[(&str, &str)]) -> String {
         let lines: String = servers
             .iter()
@@ -323,8 +323,8 @@ mod tests {
         format!("listen b\n bind 127.0.0.1:1\n{lines}")
     }
 
-    /// Runs all checks that are due before a time, each with duration zero. Returns which server
-    /// was checked when.
+    /// Runs all checks that are due before a time; each takes no time. Returns which server was
+    /// checked when.
     fn until(plan: &mut CheckSchedule, end_ms: u64) -> Vec<(String, u64)> {
         let mut seen = Vec::new();
         while let Some(at) = plan.next_ms().filter(|at| *at <= end_ms) {
@@ -410,13 +410,13 @@ mod tests {
         let (running, place) = plan.begin(10_000).unwrap();
         assert_eq!(Arc::strong_count(&place.config), 3);
         drop(place);
-        // The next check of the old address is running while the address changes.
+        // A check of the old address is still running when the address changes.
         let second = tree(
             &backend(&[("a", "127.0.0.1:81 check inter 10s")]),
             Some(&first),
         );
         plan.change(&second, 10_050);
-        // As for a new server, the first failed check is enough.
+        // The server is up, but the first failed check takes it down, as for a new server.
         assert_eq!(state.report(0).status_text(), "UP 1/3");
         assert!(
             plan.find_server(running).is_none(),

@@ -29,13 +29,13 @@ use tokio_rustls::TlsConnector;
 
 const READ_BYTES: usize = 4096;
 
-/// Timeouts of the two parts of a check. Without `timeout check` both together have `inter`.
-/// With it the connection has the lesser of `timeout connect` and `inter`, and the response
-/// has `timeout check`.
+/// Timeouts of a check. Without `timeout check`, connection and response together have `inter`.
+/// With it, the connection has the lower of `timeout connect` and `inter`, and the response has
+/// `timeout check`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Limits {
     connect: Duration,
-    /// None: the remaining part of `connect`.
+    /// Timeout for the response; None: what the connection has left of `connect`.
     answer: Option<Duration>,
 }
 
@@ -104,7 +104,7 @@ pub(super) async fn probe(place: &CheckedServer, state: Option<&str>) -> CheckRe
     }
 }
 
-/// Reason why a connection failed, and what is reported of it.
+/// Reason why a connection of a check failed, with what is reported about it.
 enum Unmade {
     TimedOut(CheckStatus),
     Failed(CheckStatus, String),
@@ -124,7 +124,7 @@ struct ProbeConnection {
     wire: BoxedWire,
     http2: Option<Http2>,
     secured: bool,
-    /// A PROXY header that is sent before the first bytes.
+    /// PROXY header to send before the first bytes of the check.
     first: Vec<u8>,
     linger: bool,
     _counted: Option<Counted>,
@@ -141,7 +141,7 @@ impl ProbeConnection {
         self.wire.write_all(&out).await
     }
 
-    /// Reads once; an empty result means the end of the input.
+    /// Reads once; an empty result means that the server has closed its side.
     async fn receive(&mut self, has_input: bool) -> io::Result<Vec<u8>> {
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
@@ -153,9 +153,10 @@ impl ProbeConnection {
         let mut bytes = vec![0; READ_BYTES];
         loop {
             let read = match self.wire.read(&mut bytes).await {
-                // Input that arrived before a reset can be sufficient for the check.
+                // If the server resets the connection, what arrived before may be sufficient for
+                // the check.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset && has_input => 0,
-                // Some servers close the connection without close_notify.
+                // Some servers close a TLS connection without close_notify.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
                 other => other?,
             };
@@ -174,7 +175,7 @@ impl ProbeConnection {
         }
     }
 
-    /// Closes the connection; by a reset unless it is to linger.
+    /// Closes the connection: by a reset, unless the step has `linger`.
     async fn close(mut self, until: Instant) {
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
@@ -296,7 +297,7 @@ impl Probe<'_> {
             _counted: None,
         };
         let protocol = if connect.default {
-            // Without a configured protocol, ALPN decides.
+            // If no protocol is configured, ALPN decides.
             connect
                 .protocol
                 .or(options.check_proto)
@@ -361,8 +362,7 @@ fn tls_of(server: &Server) -> Option<&Connector> {
         .map(|connector| &**connector)
 }
 
-/// Returns the protocols that a check offers by ALPN, without those that the check cannot
-/// use.
+/// Returns the protocols that a check offers by ALPN: the configured ones that the check can use.
 fn offered(
     server: &Server,
     connector: &Connector,
@@ -380,7 +380,7 @@ fn offered(
     alpn
 }
 
-/// Counts a TLS handshake of a check; None: it failed.
+/// Counts the TLS handshake of a check; None for a failed one.
 fn count(proxy: &Proxy, server: &Server, made: Option<&Secured>) {
     let tally = match made {
         Some(made) if made.resumed => Tally::TlsResumed,
@@ -540,12 +540,13 @@ fn tcp_socket(address: SocketAddr, proxy: &Proxy, server: &Server) -> io::Result
     Ok(socket)
 }
 
-/// Returns whether the check sends a PROXY header: `check-send-proxy`, or `send-proxy` if the
-/// check goes to the server's own address.
+/// Returns whether a check sends a PROXY header: with `check-send-proxy`, or with `send-proxy` if
+/// the check goes to the server's own address.
 fn announces(server: &Server) -> bool {
     let options = &server.options;
     let same_place = options.check_host.is_none() && options.check_port.is_none();
-    // A server added at run time does not inherit `send-proxy` for its checks, as in HAProxy.
+    // As in HAProxy, `send-proxy` of a server that was added at run time does not apply to its
+    // checks.
     let follows = same_place && server.added.is_none();
     options.check_send_proxy || (follows && options.send_proxy.is_some())
 }

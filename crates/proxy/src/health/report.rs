@@ -1,5 +1,5 @@
-//! Log messages about checks and about servers that go up or down, with HAProxy's wording,
-//! because scripts parse them.
+//! Formats the log messages about checks and about servers that go up or down, in HAProxy's
+//! wording, because scripts parse them.
 
 use super::outbox::INFO;
 use model::config::{Proxy, ProxyOption, Server};
@@ -24,11 +24,11 @@ pub enum Level {
 pub struct LogLine {
     pub level: Level,
     pub text: String,
-    /// Severity for `email-alert`, as a syslog number; None: not mailed.
+    /// Severity of the mail (`email-alert`), as a syslog number; None: no mail is sent.
     pub mail: Option<u8>,
 }
 
-/// Returns the messages about a finished check. `told`: its result differs from the last one.
+/// Returns the messages about a finished check. `told`: the result differs from the previous one.
 pub fn lines(
     proxy: &Proxy,
     server: &Server,
@@ -62,7 +62,7 @@ fn checked_lines(
         });
     }
     if change.happened() {
-        // If every check is logged, the message of the check has the reason already.
+        // If every check is logged, the message about the check already contains the reason.
         let reason = if log_checks { "" } else { reason };
         lines.push(state_line(proxy, server, change, reason, report));
     }
@@ -70,7 +70,7 @@ fn checked_lines(
     lines
 }
 
-/// Returns the messages about an agent's reply. `told`: it differs from the last one.
+/// Returns the messages about an agent's response. `told`: it differs from the previous one.
 pub fn agent_lines(
     proxy: &Proxy,
     server: &Server,
@@ -136,7 +136,7 @@ pub fn tracked_lines(
                 change.requeued,
                 server.state.queue.waiting.current()
             );
-            // A server that was already draining or stopping is no surprise.
+            // For a server that was already draining or stopping, the severity is lower.
             let level = if change.was_usable {
                 Level::Alert
             } else {
@@ -205,14 +205,14 @@ fn reason(result: &CheckResult) -> String {
     if !result.info.is_empty() {
         let _ = write!(text, ", info: \"{}\"", visible(&result.info));
     }
-    // Errors of the traffic took no time of a check.
+    // Errors that were observed in traffic have no check duration.
     if result.status != CheckStatus::Analyzed {
         let _ = write!(text, ", check duration: {}ms", result.duration_ms);
     }
     text
 }
 
-/// Replaces the control characters of a server's text in the way that logs show them.
+/// Replaces control characters in a text that came from a server, in the way of other log fields.
 fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return text.into();

@@ -1,4 +1,5 @@
-//! Calculates when to check next. Time and randomness are arguments.
+//! Calculates the time of a server's next check. The current time and the random number are
+//! arguments.
 
 use model::state::CheckPhase;
 
@@ -26,8 +27,8 @@ impl Schedule {
         own.unwrap_or(self.inter_ms).max(1)
     }
 
-    /// Returns the wait between the end of a check and the next one, milliseconds. `random`
-    /// shifts it by at most `spread` percent in either direction.
+    /// Returns the time from the end of a check to the next one, milliseconds. `random` shifts it
+    /// by at most `spread` percent in either direction.
     pub fn next_ms(&self, phase: CheckPhase, random: u32) -> u64 {
         let interval = u64::from(self.interval_ms(phase));
         let most = self.spread_ms(interval);
@@ -35,13 +36,13 @@ impl Schedule {
         (interval - most + move_by).max(1)
     }
 
-    /// Returns by how much an interval may be longer or shorter, milliseconds.
+    /// Returns by how much an interval may be longer or shorter than configured, milliseconds.
     pub(super) fn spread_ms(&self, interval_ms: u64) -> u64 {
         interval_ms * u64::from(self.spread.min(SPREAD_MAX)) / 100
     }
 
-    /// Returns the wait before the first check of the `n`-th of `total` servers. The checks of a
-    /// process are spread over the shortest of their intervals.
+    /// Returns the time until the first check of the `n`-th of `total` servers. The first checks
+    /// of a process are spread over the shortest interval of all servers.
     pub fn first_ms(shortest_ms: u32, spread_max_ms: Option<u32>, n: usize, total: usize) -> u64 {
         let over = spread_max_ms.map_or(shortest_ms, |max| max.min(shortest_ms));
         u64::from(over) * n as u64 / total.max(1) as u64

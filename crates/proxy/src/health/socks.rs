@@ -1,4 +1,4 @@
-//! Requests the connection of a check from a SOCKS4 proxy (`check-via-socks4`).
+//! Requests the connection of a health check from a SOCKS4 proxy (`check-via-socks4`).
 
 use model::config::target::CheckAddress;
 use protocol::socks4;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tls::side::BoxedWire;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// User ID in SOCKS4 requests; SOCKS proxies may be configured to expect it from HAProxy.
+/// User ID that is sent to SOCKS4 proxies, which may be configured to expect it from HAProxy.
 pub(crate) const USER: &str = "HAProxy";
 
 /// Sends the request. Err: the reason of the failure, with HAProxy's wording.

@@ -1,4 +1,4 @@
-//! Tests checks over loopback, against scripted servers.
+//! Tests health checks over loopback against scripted servers.
 
 use super::{Level, Notice, RunningChecks, start};
 use model::check::{CheckStep, Expect, HttpSend, Pattern, StatusRange, StepAction};
@@ -266,7 +266,7 @@ fn a_server_goes_down_after_fall_and_comes_up_after_rise() {
     *origin.manner.lock().unwrap() = OK;
     bed.until("up", |bed| bed.lines().len() == 3);
     assert!(bed.state(0).usable());
-    // Word for word those of haproxy 2.6.12.
+    // The messages equal those of haproxy 2.6.12, word by word.
     assert_eq!(
         bed.lines(),
         [
@@ -311,7 +311,7 @@ fn each_invalid_response_has_its_status() {
             Manner::Answer("HTTP/1.1 503 No\r\n\r\n"),
             CheckStatus::Layer7Status,
         ),
-        // 300 ms are over before its head is complete.
+        // The timeout of 300 ms ends before the head is complete.
         (
             Manner::Slow("HTTP/1.0 200 OK\r\nx: y\r\n\r\n", 30),
             CheckStatus::Layer7Timeout,
@@ -448,7 +448,7 @@ fn stopped_checks_and_maintenance_send_nothing() {
     let mut bed = bed(&[(origin.address, quick())], http(), &[]);
     bed.until_status(CheckStatus::Layer7Ok);
     let count = || origin.requests.lock().unwrap().len();
-    // A check in progress may still arrive, however late.
+    // A check that was in progress may still end, however late.
     let ended = |what: &str| {
         let before = count();
         lab::sleep_in_test(Duration::from_millis(300), "that nothing is asked");
@@ -492,7 +492,7 @@ fn reload_keeps_starts_and_ends_checks() {
     });
     let count = |origin: &TestOrigin| origin.requests.lock().unwrap().len();
     for n in 0..20 {
-        // The third one becomes another server, and back; the second stays.
+        // The address of the third server changes back and forth; that of the second stays.
         let third = [comes.address, goes.address][n % 2];
         let servers = [
             (stays.address, quick()),
@@ -507,7 +507,7 @@ fn reload_keeps_starts_and_ends_checks() {
         std::thread::sleep(Duration::from_millis(10));
     }
     bed.until("the new one was asked", |_| count(&comes) > 0);
-    // A check that was running at the last change may still arrive.
+    // A check that was running at the last change may still end.
     bed.until("the others are at rest", |_| {
         let before = (count(&goes), count(&comes));
         std::thread::sleep(Duration::from_millis(200));
@@ -518,7 +518,8 @@ fn reload_keeps_starts_and_ends_checks() {
         count(&stays) > before.0 + 2
     });
     assert_eq!((count(&goes), count(&comes)), (before.1, before.2));
-    // The newest tree is held here and by both plans, and by checks that run.
+    // The newest configuration is referenced by the test and by both schedules, and by running
+    // checks.
     bed.until("no check runs", |bed| Arc::strong_count(&bed.config) == 3);
     let told = bed.lines();
     assert!(told.iter().all(|line| !line.contains("UP")), "{told:#?}");

@@ -1,5 +1,5 @@
-//! Assigns sockets that another process opened for the same configuration to listeners, by
-//! their order.
+//! Assigns the sockets that another process opened for this configuration to the listeners, by
+//! their order in the configuration.
 
 use super::identity::{inode, prefixed};
 use super::open::Listening;
@@ -10,33 +10,34 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Reason why descriptors do not match a configuration.
+/// Reason why descriptors of another process do not match a configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AssignError {
     #[error("expected {wanted} listening sockets, got {given}")]
     Count { wanted: usize, given: usize },
     #[error("socket {place} cannot be used ({errno})")]
     Descriptor {
-        /// Index of the descriptor in the order.
+        /// Index of the descriptor among those passed.
         place: usize,
         errno: Errno,
     },
 }
 
-/// The listeners of a configuration, in the order in which their sockets are
-/// opened, handed over and assigned.
+/// Returns the listeners of a configuration, in the order in which their sockets are opened and
+/// passed to other processes.
 pub fn wanted(config: &Config) -> impl Iterator<Item = (ProxyIndex, u32)> + '_ {
     places(config).map(|(index, _, n, _)| (index, n))
 }
 
-/// Returns the `fd@` numbers among [`wanted`], in its order: the keeper of the sockets
-/// stores them for [`super::Inherited::add_tagged`].
+/// Returns, for each of [`wanted`], its `fd@` number if it has one. The process that keeps the
+/// sockets stores these numbers for [`super::Inherited::add_tagged`].
 pub fn tags(config: &Config) -> impl Iterator<Item = Option<RawFd>> + '_ {
     places(config).map(|(_, _, _, bind)| bind.address.inherited_number())
 }
 
-/// Returns the addresses on which two instances of the program would share the connections,
-/// or take them from each other: of sockets that this configuration names itself.
+/// Returns the addresses that two instances of the program must not use at the same time, because
+/// the kernel would distribute the connections over both, or one would take the address from the
+/// other. Only addresses that the configuration names count.
 pub fn addresses(config: &Config) -> impl Iterator<Item = String> + '_ {
     let prefix = config.global.unix_bind_prefix.as_deref();
     places(config).filter_map(move |(_, _, _, bind)| match &bind.address {
@@ -62,8 +63,8 @@ pub(super) fn places(
     })
 }
 
-/// Assigns sockets to the listeners of a configuration, in the order of [`wanted`], except
-/// for those at the indices `left_out`, which have none.
+/// Assigns the sockets of another process to the listeners of a configuration, in the order of
+/// [`wanted`]. The listeners at the indices `left_out` get none.
 ///
 /// # Errors
 /// Fails if the number of sockets differs from that of the listeners, or if fstat(2) fails for one.

@@ -1,4 +1,4 @@
-//! Finds the file that a Unix socket is bound to by asking the kernel. The name alone proves
+//! Finds the file to which a Unix socket is bound by a query to the kernel. The path alone proves
 //! nothing, since another socket may have been created there.
 
 use super::identity::inode;
@@ -21,8 +21,8 @@ const ATTRIBUTE_HEAD_BYTES: usize = 4;
 /// Size of the response buffer, ten times what a response needs.
 const ANSWER_BYTES: usize = 512;
 
-/// Returns whether the file at a path is that of the socket. If the kernel does not report that,
-/// any socket at the path counts, so that the socket stays in use.
+/// Returns whether the file at a path is that of the socket. If the kernel does not report the
+/// file, any socket at the path counts, so that a socket in use is never lost.
 pub(super) fn is_bound_to(fd: &OwnedFd, path: &Path) -> bool {
     let Ok(there) = rustix::fs::lstat(path) else {
         return false;
@@ -33,7 +33,7 @@ pub(super) fn is_bound_to(fd: &OwnedFd, path: &Path) -> bool {
     if let Ok(own) = open_file(fd).and_then(rustix::fs::fstat) {
         return (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino);
     }
-    // The response contains only the low half of the inode number. No other file can get the
+    // The kernel reports only the lower half of the inode number. No other file can have the same
     // number while the socket exists.
     file_inode(fd).map_or(true, |own| own == there.st_ino as u32)
 }
@@ -64,12 +64,12 @@ fn file_inode(fd: &OwnedFd) -> Result<u32, Errno> {
 fn question(socket: u32) -> Vec<u8> {
     const LENGTH: u32 = 40;
     let mut bytes = Vec::with_capacity(LENGTH as usize);
-    // The header: length, type, flags, sequence number, port ID.
+    // Header of the request: length, type, flags, sequence number, port ID.
     bytes.extend(LENGTH.to_ne_bytes());
     bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     bytes.extend(NLM_F_REQUEST.to_ne_bytes());
     bytes.extend([0; 8]);
-    // The family, any state, this inode, its file, any cookie.
+    // Content of the request: the family, any state, this inode, the file is wanted, any cookie.
     bytes.extend([AddressFamily::UNIX.as_raw() as u8, 0, 0, 0]);
     bytes.extend(u32::MAX.to_ne_bytes());
     bytes.extend(socket.to_ne_bytes());

@@ -1,6 +1,7 @@
-//! Identity of a listening socket by the kernel's information: the address, and the options
-//! that distinguish two listeners on one address. The identity does not depend on the process
-//! that opened the socket, so HAProxy's sockets are recognized like our own.
+//! Identifies a listening socket by what the kernel reports about it: the address, and the
+//! options that distinguish two listeners on one address. The identity does not depend on the
+//! process that opened the socket, so sockets inherited from HAProxy are recognized like those of
+//! Evenkeel.
 
 use super::options::{get_option, int_option, transparent};
 use model::config::{Bind, BindAddress};
@@ -21,7 +22,7 @@ const INTERFACE_BYTES: usize = 16;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum ListenAddress {
     Inet(SocketAddr),
-    /// Path under which clients find the socket.
+    /// Path at which clients find the socket.
     Unix(PathBuf),
     Abstract(Vec<u8>),
 }
@@ -57,11 +58,12 @@ impl SocketIdentity {
             SocketType::DGRAM => true,
             _ => return Err(Unrecognized::OtherKind),
         };
-        // A datagram socket receives once it is bound; a stream socket must listen.
+        // A datagram socket can receive once it is bound; a stream socket must listen.
         let listens = datagrams || sockopt::socket_acceptconn(fd)?;
         match sockopt::socket_domain(fd)? {
             AddressFamily::UNIX if listens => SocketIdentity::of_unix(fd, datagrams),
-            // The socket of a frontend that HAProxy has disabled only keeps its address.
+            // A frontend that was disabled in HAProxy has a socket that does not listen but keeps
+            // its address.
             AddressFamily::INET | AddressFamily::INET6 if listens || is_paused(fd) => {
                 SocketIdentity::of_inet(fd, datagrams)
             }
@@ -110,8 +112,8 @@ impl SocketIdentity {
         })
     }
 
-    /// Returns the identity that a configured listener will have; None where only the kernel
-    /// knows it (`fd@`, any port).
+    /// Returns the identity of the socket that a `bind` line needs; None if only the kernel knows
+    /// it (`fd@`, any port).
     pub fn wanted(bind: &Bind, prefix: Option<&Path>) -> Option<SocketIdentity> {
         match &bind.address {
             BindAddress::Inet(address) if address.port() == 0 => None,
@@ -145,8 +147,8 @@ impl SocketIdentity {
     }
 }
 
-/// Returns the path of a Unix listener. `unix-bind prefix` is text in front of the path, not
-/// a directory.
+/// Returns the path of a Unix listener. `unix-bind prefix` is text before the path, not a
+/// directory.
 pub(super) fn prefixed(prefix: Option<&Path>, path: &Path) -> PathBuf {
     let mut whole = prefix.map_or_else(Default::default, |p| p.as_os_str().to_owned());
     whole.push(path.as_os_str());
@@ -161,7 +163,7 @@ pub fn inode(fd: &OwnedFd) -> Result<u64, Errno> {
     rustix::fs::fstat(fd).map(|stat| stat.st_ino)
 }
 
-/// Returns whether a socket has an address and no peer.
+/// Returns whether a socket has a local address and no peer: a paused listener.
 fn is_paused(fd: &OwnedFd) -> bool {
     let address = rustix::net::getsockname(fd).map(inet_address);
     matches!(address, Ok(Ok(address)) if address.port() != 0)
@@ -185,8 +187,8 @@ pub(crate) fn interface(fd: &OwnedFd) -> Result<Option<Box<[u8]>>, Errno> {
     Ok((end > 0).then(|| name[..end].into()))
 }
 
-/// Returns whether a socket is in the network namespace of this process. If the kernel does
-/// not tell, the answer is yes.
+/// Returns whether a socket is in the network namespace of this process. If the kernel cannot
+/// report that, returns true.
 fn same_namespace(fd: &OwnedFd) -> bool {
     let cookie = |fd: &OwnedFd| {
         let mut bytes = [0; size_of::<u64>()];

@@ -1,10 +1,10 @@
-//! Listening sockets that this process inherited: from its parent, an earlier configuration,
-//! or another process. They are identified by what the kernel reports about them, not by
-//! names or order, and a configuration uses those that it needs.
+//! Holds the listening sockets that this process inherited: from its parent, from an earlier
+//! configuration, or from another process. Each is identified by what the kernel reports about
+//! it, not by name or order. A configuration uses the ones that it needs.
 //!
-//! Externally visible changes (the names of Unix sockets, options of sockets that other
-//! processes may still serve) are delayed until [`Inherited::settle`]. A configuration with
-//! one address that cannot be opened thus changes nothing.
+//! Changes that others can see (files of Unix sockets, options of sockets that another process
+//! may still use) are delayed until [`Inherited::settle`]. So a configuration with one address
+//! that cannot be opened changes nothing.
 
 use super::identity::{ListenAddress, SocketIdentity, Unrecognized};
 use super::names::{self, TemporarySocketFile};
@@ -40,11 +40,11 @@ pub struct Inherited {
 #[derive(Debug, Default)]
 struct Numbered {
     free: VecDeque<usize>,
-    /// The last descriptor taken, because several listeners may name the same number.
+    /// The descriptor that a listener has already got, for further listeners with the same number.
     taken: Option<Arc<OwnedFd>>,
 }
 
-/// A change that is applied only after everything was opened.
+/// A change that is applied only after all listeners were opened.
 #[derive(Debug)]
 enum PendingChange {
     /// A new Unix socket gets its name.
@@ -84,8 +84,8 @@ impl fmt::Display for SettleError {
 impl std::error::Error for SettleError {}
 
 impl Inherited {
-    /// Switches to a dry run, which only tests whether everything can be opened. The new sockets
-    /// do not listen, so no client connects to them, and no pending change is applied.
+    /// Switches to a dry run, which only tests whether all listeners can be opened. New sockets do
+    /// not listen, so no client can connect to them, and no pending change is applied.
     pub fn only_try(&mut self) {
         self.dry = true;
     }
@@ -135,8 +135,8 @@ impl Inherited {
 
     fn keep(&mut self, fd: OwnedFd, identity: &SocketIdentity) -> usize {
         if matches!(identity.place, ListenAddress::Inet(_)) {
-            // Another listener may have to be opened on an address that this one covers. If the
-            // option is refused, bind(2) will fail and report it.
+            // Allows another listener to be opened on an overlapping address. If the kernel
+            // refuses the option, bind(2) fails later and reports the reason.
             let _ = sockopt::set_socket_reuseport(&fd, true);
         }
         self.sockets.push(Some(fd));
@@ -210,7 +210,8 @@ impl Inherited {
         }
     }
 
-    /// Ignores listeners that could not be opened, so that the changes of all others are applied.
+    /// Accepts that some listeners could not be opened, so that the pending changes of all others
+    /// are applied.
     pub fn go_on_without(&mut self) {
         self.failed = false;
     }

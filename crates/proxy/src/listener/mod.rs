@@ -1,6 +1,6 @@
-//! Listeners: opened with the initial privileges ([`fn@open`]), or inherited by a
-//! successor. [`crate::accept`] accepts on every thread of the data plane. The number of
-//! descriptors does not depend on the number of threads: all threads poll the same ones.
+//! Opens the listening sockets with the initial privileges ([`fn@open`]), or reuses inherited
+//! ones. [`crate::accept`] then accepts connections on every thread. All threads poll the same
+//! descriptors, so their number does not depend on the number of threads.
 
 mod assign;
 mod file;

@@ -1,6 +1,6 @@
-//! Files of Unix sockets. A socket is bound under a temporary name and renamed, so that
-//! clients always find one, and with the right owner. The previous file is kept until all
-//! listeners are set up.
+//! Creates the files of listening Unix sockets. A socket is bound under a temporary name and then
+//! renamed, so that clients always find a socket with the right owner. The previous file is kept
+//! until all listeners are set up.
 
 use super::file::is_bound_to;
 use super::identity::ListenAddress;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const MODE_OF_NEW: u32 = 0o777;
 const MODE_BITS: u32 = 0o7777;
 
-/// Number of sockets that this process has bound under temporary names.
+/// Counter that makes the temporary names of this process unique.
 static BESIDE: AtomicU32 = AtomicU32::new(0);
 
 /// A socket's file that still has its temporary name. Dropping it removes the file.
@@ -29,7 +29,7 @@ pub(super) struct TemporarySocketFile {
     placed: bool,
 }
 
-/// A rename that can be reverted.
+/// A file that was renamed, so that the rename can be reverted.
 #[derive(Debug)]
 pub(super) struct Placed {
     path: PathBuf,
@@ -83,7 +83,7 @@ fn own(path: &Path, owner: BindOwner) -> Result<(), Errno> {
     }
 }
 
-/// Sets the owner and mode of a reused socket's file to those that a new one would have.
+/// Gives the file of a reused socket the owner and mode that a new socket's file would have.
 pub(super) fn own_again(path: &Path, owner: BindOwner) -> Result<(), Errno> {
     let file = rustix::fs::lstat(path)?;
     let folder = path
@@ -110,7 +110,8 @@ pub(super) fn own_again(path: &Path, owner: BindOwner) -> Result<(), Errno> {
     )
 }
 
-/// Returns the umask of the process. The system call would change it for a moment.
+/// Returns the umask of the process from `/proc`: the system call umask(2) would change it for a
+/// moment.
 fn umask() -> Option<u32> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let mask = status

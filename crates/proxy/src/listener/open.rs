@@ -1,4 +1,4 @@
-//! Opens listening sockets, or reuses inherited ones.
+//! Opens the listening sockets of a configuration, or reuses inherited ones.
 
 use super::assign::places;
 use super::identity::{ListenAddress, SocketIdentity, inode, prefixed};
@@ -24,8 +24,8 @@ pub struct Listening {
     pub proxy: ProxyIndex,
     /// Index in the frontend's `binds`.
     pub bind: u32,
-    /// Counts on all threads: connections if the listener has `maxconn`, everything with `option
-    /// socket-stats`.
+    /// State shared by all threads. Counts connections if the listener has `maxconn`, and
+    /// everything with `option socket-stats`.
     pub state: Arc<ListenerState>,
 }
 
@@ -36,9 +36,9 @@ impl Listening {
     }
 }
 
-/// Shuts down the TCP listeners of disabled or shut-down frontends, so that the kernel
-/// refuses their clients, and makes those of other frontends listen again. A listener for
-/// which that fails accepts nothing.
+/// Shuts down the TCP listeners of disabled or shut-down frontends, so that the kernel refuses
+/// their clients, and makes those of other frontends listen again. A listener for which this fails
+/// accepts nothing.
 ///
 /// Uses shutdown(2), because other processes may hold the same socket. A Unix socket could
 /// not listen again after that, so its clients wait.
@@ -100,7 +100,7 @@ impl fmt::Display for OpenStep {
     }
 }
 
-/// Opens every listener of a configuration, or uses its inherited socket. Returns both the
+/// Opens every listener of a configuration, or uses an inherited socket for it. Returns both the
 /// opened listeners and the failures.
 ///
 /// [`Inherited::settle`] applies the externally visible changes, for everything opened with
@@ -208,10 +208,10 @@ fn open_numbered(
 ) -> OpenResult<Arc<OwnedFd>> {
     let fd = take_numbered(number, inherited)?;
     if !sockopt::socket_acceptconn(&fd).map_err(at(OpenStep::Inherit))? {
-        // Listens only now: no client was served on this socket yet.
+        // The socket listens only from here on; no client was served on it before.
         rustix::net::listen(&fd, options.backlog).map_err(at(OpenStep::Listen))?;
     }
-    // The file of the socket, if any, belongs to another process.
+    // If the socket has a file, another process has set it up.
     let place = SocketIdentity::of(&fd).ok().map(|identity| identity.place);
     let place = place.filter(|place| matches!(place, ListenAddress::Inet(_)));
     inherited.set_later(fd.clone(), place, options, BindOwner::default(), span);
@@ -255,8 +255,8 @@ fn open_inet(
     Ok(fd)
 }
 
-/// Opens a datagram socket. The address is shared with an older process that still receives,
-/// as with listeners.
+/// Opens a datagram socket. An older process may share the address and still receive, as with
+/// listeners.
 fn open_udp(bind: &Bind, address: SocketAddr, options: &Options, dry: bool) -> OpenResult<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
@@ -267,8 +267,8 @@ fn open_udp(bind: &Bind, address: SocketAddr, options: &Options, dry: bool) -> O
     options::fixed(&fd, bind, address).map_err(at(OpenStep::Option))?;
     options.share_port(&fd);
     if dry {
-        // A bound socket would receive some of the datagrams of the processes that share the
-        // address.
+        // In a dry run the socket is not bound: it would receive datagrams meant for the processes
+        // that share the address.
         return Ok(fd);
     }
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn buffer_sizes_of_clients_are_those_of_the_listening_socket() {
         let fd = opened("tune.rcvbuf.client 30000\ntune.sndbuf.client 40000", "");
-        // The kernel reserves the same amount again for its bookkeeping.
+        // The kernel reports twice the size, for its own bookkeeping.
         assert_eq!(sockopt::socket_recv_buffer_size(&fd).unwrap(), 60_000);
         assert_eq!(sockopt::socket_send_buffer_size(&fd).unwrap(), 80_000);
     }

@@ -1,13 +1,13 @@
-//! The open listeners of a configuration. After a change the threads of the data plane find a
-//! listener by its socket, whatever its descriptor, address and position in the file are.
-//! This module opens nothing and accepts nothing.
+//! Holds the open listening sockets of a configuration. After a change of the configuration,
+//! threads find their listener by its socket, even if its descriptor, address or position in the
+//! file has changed. This module opens nothing and accepts nothing.
 
 use super::Listening;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Key of an accept loop: a socket, and the index among the listeners that share it (`bind
-/// fd@3` twice).
+/// Identifies an accept task: the socket, and the index among the listeners that use the same
+/// socket (`bind fd@3` twice).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct SocketKey {
     inode: u64,
@@ -22,8 +22,8 @@ pub(crate) struct OpenListeners {
 }
 
 impl OpenListeners {
-    /// Creates the set for these listeners. A socket that `before` contains keeps the descriptor
-    /// in use, and its new descriptor is closed.
+    /// Creates the set of these listeners. For a socket that `before` contains, the descriptor in
+    /// use stays and the new one is closed.
     pub(crate) fn following(listening: Vec<Listening>, before: &OpenListeners) -> OpenListeners {
         let mut sharing: HashMap<u64, u32> = HashMap::new();
         let mut open = OpenListeners::default();

@@ -1,5 +1,5 @@
-//! Socket options of listeners. [`fixed`] sets those that a socket must have before it is
-//! bound. [`Options`] are those that can also be changed on a listening socket.
+//! Sets the options of listening sockets. [`fixed`] sets those that a socket must have before it
+//! is bound; [`Options`] are those that can also be changed later.
 
 use model::config::{Bind, Config, KeepAlive, Proxy, ProxyOption};
 use nix::libc;
@@ -8,15 +8,15 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// Default length of the kernel's accept queue, without `backlog` and `maxconn`.
+/// Length of the kernel's accept queue if neither `backlog` nor `maxconn` is set.
 const BACKLOG_DEFAULT: i32 = 4096;
 const FAST_OPEN_QUEUE: i32 = 256;
-/// Socket option: the buffer sizes that were set explicitly, so that the kernel does not tune
+/// Socket option that marks buffer sizes as set by the program, so that the kernel does not adjust
 /// them.
 const SO_BUF_LOCK: i32 = 72;
 
-/// Options that can be changed on a listening socket. Accepted connections inherit most of
-/// them, which saves system calls for each.
+/// Options that can be changed on a listening socket. Accepted connections inherit most of them,
+/// so no system call per connection is needed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Options {
     pub backlog: i32,
@@ -54,8 +54,8 @@ impl Options {
         }
     }
 
-    /// Sets the options on a new TCP socket, before listen(2), because the window of the
-    /// handshake is fixed by then.
+    /// Sets the options on a new TCP socket before listen(2), because the window that the
+    /// handshake announces is fixed by then.
     pub fn set_on_new(&self, fd: &OwnedFd) -> Result<(), Errno> {
         sockopt::set_tcp_nodelay(fd, true)?;
         if self.keepalive {
@@ -100,14 +100,14 @@ impl Options {
             // Fails on a system without Fast Open, where there is nothing to disable.
             let _ = set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 0);
         }
-        // 0 selects the system-wide default.
+        // The value 0 selects the default of the system.
         set_unsent(fd, self.unsent_bytes.unwrap_or(0))?;
         self.free_buffer_sizes(fd);
         self.set_buffer_sizes(fd)
     }
 
-    /// Lets other sockets be bound to the address, unless `noreuseport` forbids it: an older Evenkeel
-    /// process, or HAProxy, may still accept there, and so may the listener that this one replaces.
+    /// Allows other sockets on the same address, unless `noreuseport` forbids it: an older
+    /// Evenkeel process, HAProxy, or the listener that this one replaces may still accept there.
     pub fn share_port(&self, fd: &OwnedFd) {
         // If the option is refused, bind(2) fails and reports it.
         let _ = sockopt::set_socket_reuseport(fd, !self.exclusive);
@@ -134,8 +134,8 @@ impl Options {
         Ok(())
     }
 
-    /// Returns configured buffer sizes to the system: the sizes of a new socket, and no lock.
-    /// Kernels before 5.15 keep the configured ones.
+    /// Lets the kernel choose buffer sizes again that were configured before: sets the size of a
+    /// new socket and removes the mark. Kernels before 5.15 keep the configured sizes.
     fn free_buffer_sizes(&self, fd: &OwnedFd) {
         if int_option(fd, libc::SOL_SOCKET, SO_BUF_LOCK).is_ok_and(|locked| locked != 0) {
             let _ = back_to_system(fd);
@@ -151,7 +151,7 @@ pub(crate) fn set_unsent(fd: &OwnedFd, bytes: u32) -> Result<(), Errno> {
 
 fn back_to_system(fd: &OwnedFd) -> Result<(), Errno> {
     let fresh = create(sockopt::socket_domain(fd)?)?;
-    // The kernel doubles the value that is set, for its bookkeeping.
+    // The kernel reports twice the size that is set, for its own bookkeeping.
     let receive = sockopt::socket_recv_buffer_size(&fresh)? / 2;
     let send = sockopt::socket_send_buffer_size(&fresh)? / 2;
     sockopt::set_socket_recv_buffer_size(fd, receive)?;
@@ -169,11 +169,11 @@ pub(super) fn create_for_datagrams(family: AddressFamily) -> Result<OwnedFd, Err
     rustix::net::socket_with(family, SocketType::DGRAM, flags, None)
 }
 
-/// Sets the options that a socket must have before it is bound. A listener with another value
-/// of one of these is a different listener.
+/// Sets the options that a socket must have before it is bound. A different value of one of them
+/// means a different listener.
 pub(super) fn fixed(fd: &OwnedFd, bind: &Bind, address: SocketAddr) -> Result<(), Errno> {
     sockopt::set_socket_reuseaddr(fd, true)?;
-    // Binds also to an address that this host does not have (yet).
+    // Allows an address that this machine does not have (yet).
     if address.is_ipv4() {
         let _ = sockopt::set_ip_freebind(fd, true);
     } else {
@@ -191,8 +191,8 @@ pub(super) fn fixed(fd: &OwnedFd, bind: &Bind, address: SocketAddr) -> Result<()
     Ok(())
 }
 
-/// Clears the options that are needed only for bind(2). HAProxy would take the listener for a
-/// different one and not take it over.
+/// Clears the options that only bind(2) needs. HAProxy would otherwise consider the socket a
+/// different listener and not use it.
 pub(super) fn unfix(fd: &OwnedFd, address: SocketAddr) {
     let _ = match address {
         SocketAddr::V4(_) => sockopt::set_ip_freebind(fd, false),

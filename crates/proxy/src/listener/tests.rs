@@ -1,4 +1,4 @@
-//! Tests that inherited sockets are recognized by the kernel's information.
+//! Tests that inherited listening sockets are recognized by what the kernel reports about them.
 
 use super::identity::{ListenAddress, SocketIdentity};
 use super::{Inherited, Listening, OpenStep, Unrecognized, assign, note_unopened, open, wanted};
@@ -302,7 +302,7 @@ fn earlier_names_are_restored_when_a_later_one_fails() {
         &config(&format!("bind unix@{path}\nbind unix@{other}")),
         &mut inherited,
     );
-    // Nothing can be renamed onto a folder.
+    // A socket's file cannot be renamed to the path of a directory.
     std::fs::create_dir(&other).unwrap();
     let errors = inherited.settle().unwrap_err();
     assert_eq!(errors.len(), 1);
@@ -323,7 +323,7 @@ fn an_inherited_number_is_found_again_by_its_tag() {
     }
     let first = opened(&config, &mut Inherited::default());
     assert_eq!(first[0].inode, first[1].inode);
-    // In another process the descriptor number has another meaning, or none.
+    // In another process the descriptor has another number, or none.
     for bind in &mut config.proxies[0].binds {
         bind.address = BindAddress::Fd(i32::MAX);
     }

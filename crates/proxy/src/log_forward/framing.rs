@@ -1,5 +1,5 @@
-//! Framing of syslog messages in a byte stream (RFC 6587): a length in front, or a newline
-//! behind. The first byte of each message determines which.
+//! Splits a byte stream into syslog messages (RFC 6587). The first byte of each message
+//! determines whether a length precedes it or a newline ends it.
 
 use std::ops::Range;
 
@@ -8,12 +8,12 @@ const DIGITS_MAX: usize = 8;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FramingResult {
     More,
-    /// Range of a message, and its total length with the framing.
+    /// Position of a message in the input, and the number of bytes that it uses with its framing.
     Message(Range<usize>, usize),
     Broken,
 }
 
-/// Parses the front of a connection's input. `newlines_only`: lengths are not recognized.
+/// Parses the first message of a connection's input. `newlines_only`: lengths are not recognized.
 pub fn next(bytes: &[u8], newlines_only: bool, message_max: usize) -> FramingResult {
     match bytes.first() {
         None => FramingResult::More,

@@ -3,7 +3,7 @@
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SyslogMessageFormat {
-    /// Text, with or without a priority in front.
+    /// Plain text, perhaps after a priority.
     #[default]
     Plain,
     /// RFC 3164.
@@ -12,7 +12,7 @@ pub enum SyslogMessageFormat {
     Ietf,
 }
 
-/// A parsed message; a missing part, or one given as `-`, is None.
+/// A parsed message. A field that is missing, or given as `-`, is None.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SyslogMessage<'a> {
     pub form: SyslogMessageFormat,
@@ -30,9 +30,9 @@ pub struct SyslogMessage<'a> {
 }
 
 const PRIORITY_DIGITS_MAX: usize = 3;
-/// Size in bytes of an RFC 3164 date, with the space behind it.
+/// Length of an RFC 3164 date and the space after it, bytes.
 const BSD_DATE_BYTES: usize = 16;
-/// Size in bytes of an RFC 5424 date up to its seconds.
+/// Length of an RFC 3339 date up to the seconds, as in RFC 5424, bytes.
 const IETF_DATE_BYTES: usize = 19;
 const MONTHS: [&[u8]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
@@ -91,7 +91,7 @@ fn priority(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((number, rest.strip_prefix(b">")?))
 }
 
-/// Returns a word, and the rest behind the following space.
+/// Splits a text at its first space; returns the word before and the rest after it.
 fn word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr::memchr(b' ', bytes).filter(|end| *end > 0)?;
     Some((&bytes[..end], &bytes[end + 1..]))
@@ -104,7 +104,7 @@ fn bsd(bytes: &[u8]) -> Option<SyslogMessage<'_>> {
     let shape = date.iter().zip(b"Mmm dd dd:dd:dd ");
     let mut shape = shape.skip(3).enumerate();
     let fits = shape.all(|(at, (byte, wanted))| match wanted {
-        // A day below ten may have a space in front.
+        // A day below ten may have a space in place of the first digit.
         b'd' => byte.is_ascii_digit() || (at == 1 && *byte == b' '),
         other => byte == other,
     });
@@ -137,7 +137,8 @@ fn tag(word: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     (!tag.is_empty()).then_some((tag, Some(pid).filter(|pid| !pid.is_empty())))
 }
 
-/// Parses `2003-10-11T22:14:15.003Z host app 12 ID47 - text`, the part behind the version.
+/// Parses the part of an RFC 5424 message after the version:
+/// `2003-10-11T22:14:15.003Z host app 12 ID47 - text`.
 fn ietf(bytes: &[u8]) -> Option<SyslogMessage<'_>> {
     let some = |word: &'static [u8; 1]| move |field: &&[u8]| *field != word;
     let (date, rest) = word(bytes)?;
@@ -178,8 +179,7 @@ fn is_ietf_date(date: &[u8]) -> bool {
             .all(|b| b.is_ascii_digit() || b".:+-Z".contains(b))
 }
 
-/// Returns the structured data, and the text behind it. A bracket within quotes does not end
-/// the data.
+/// Splits off the structured data. A bracket within quotes does not end the data.
 fn structured(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let split = |end: usize| {
         let (data, rest) = bytes.split_at_checked(end)?;
@@ -229,7 +229,7 @@ mod tests {
         )
     }
 
-    /// Messages, and their parsed form.
+    /// Messages, each with its parsed form.
     const ROWS: [(&str, &str); 24] = [
         (
             "<165>Aug  4 05:34:00 h p[10]: hello\n",

@@ -1,6 +1,6 @@
-//! `log-forward`: forwards received syslog messages to the targets of a section. `message`
-//! and `framing` parse without IO; `serving` has the sockets, on the side thread. Messages
-//! are sent like our own log lines: a full queue drops them.
+//! Forwards received syslog messages to the targets of a `log-forward` section. `message` and
+//! `framing` parse without IO; `serving` has the sockets, on the side thread. Messages are sent
+//! like log lines of the proxy itself: those for a full queue are dropped.
 
 mod framing;
 mod message;
@@ -19,7 +19,7 @@ use std::time::SystemTime;
 
 /// Host name in a format that requires one, if none is known.
 const NO_HOST: &[u8] = b"localhost";
-/// Size in bytes of an RFC 5424 date up to its day, and up to its seconds.
+/// Length of an RFC 5424 date up to the day, and up to the seconds, bytes.
 const DAY_BYTES: usize = 10;
 const SECONDS_BYTES: usize = 19;
 
@@ -67,7 +67,8 @@ fn host<'a>(
     }
 }
 
-/// Returns the format of the line for a target: the target's own, or that of the message.
+/// Returns the format in which a target gets the message: the format that the target sets,
+/// otherwise that of the message.
 fn form_of(target: &LogTarget, message: &SyslogMessage<'_>) -> SyslogFormat {
     match message.form {
         _ if target.format_said => target.format,
@@ -136,8 +137,8 @@ fn write(
     };
     out.extend_from_slice(message.text);
     out.truncate(target.length_max);
-    // A datagram needs no terminator. Elsewhere a newline would begin another line, which the
-    // sender could forge.
+    // A datagram needs no terminator. In other lines, a newline that the sender put in would begin
+    // another, forged message.
     if !matches!(
         target.address,
         LogTargetAddress::Udp(_) | LogTargetAddress::Unix(_)
@@ -181,8 +182,8 @@ fn append_bsd_date(out: &mut Vec<u8>, date: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// Appends `2003-10-11T22:14:15.003Z`. An RFC 3164 date has neither year nor zone; it
-/// gets the current year.
+/// Appends a date of RFC 5424. An RFC 3164 date has neither year nor zone, and gets the current
+/// year.
 fn ietf_date(out: &mut Vec<u8>, message: &SyslogMessage<'_>, now: SystemTime) {
     let bsd = |date: &[u8]| {
         let month = SyslogMessage::bsd_month(date)? + 1;

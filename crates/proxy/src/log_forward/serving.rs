@@ -1,5 +1,5 @@
-//! Serves the sockets of `log-forward` sections on the side thread, across changes of the
-//! configuration. A remaining socket (the same inode) is never closed, and each message is
+//! Receives the messages of `log-forward` sections on the side thread. A change of the
+//! configuration never closes a socket that remains (the same inode), and each message is
 //! forwarded under the newest configuration.
 
 use super::framing::{self, FramingResult};
@@ -37,7 +37,7 @@ pub struct LogSocket {
     pub tls: Option<Arc<Acceptor>>,
 }
 
-/// TLS settings of a socket, which a newer configuration replaces.
+/// TLS settings of a socket. A newer configuration replaces them.
 type Tls = Arc<Mutex<Option<Arc<Acceptor>>>>;
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ enum BoundSocket {
 }
 
 impl LogReceivers {
-    /// Creates a value without sockets; its tasks will run on this Tokio runtime.
+    /// Creates receivers without sockets; their tasks run on this Tokio runtime.
     pub fn new(runtime: &'static Runtime, handle: &Handle) -> LogReceivers {
         LogReceivers {
             runtime,
@@ -77,8 +77,8 @@ impl LogReceivers {
         }
     }
 
-    /// Replaces the sockets by those of the newest configuration. An error leaves everything
-    /// unchanged.
+    /// Replaces the sockets by those of the newest configuration. If that fails, everything stays
+    /// as it was.
     ///
     /// # Errors
     /// Fails if the kernel does not describe a socket, or if a new one cannot be made nonblocking
@@ -122,7 +122,8 @@ impl LogReceivers {
         Ok(())
     }
 
-    /// Applies `maxconn`. Connections accepted under an earlier limit do not count.
+    /// Applies `maxconn` of each section. Connections that were accepted under an earlier limit do
+    /// not count.
     fn limit(&self, config: &Config) {
         let mut places = lock(&self.places);
         let before = std::mem::take(&mut *places);
@@ -209,7 +210,8 @@ async fn datagrams(runtime: &'static Runtime, name: &str, socket: &BoundSocket) 
     }
 }
 
-/// Serves a connection as soon as a slot is free; until then no other is accepted.
+/// Serves an accepted connection as soon as a slot is free; until then no further connection is
+/// accepted.
 async fn admit<S>(
     runtime: &'static Runtime,
     name: &Arc<str>,

@@ -1,4 +1,4 @@
-//! Tests the messages that targets get, by the settings of the section and the target.
+//! Tests the forwarded syslog messages under different settings of the section and of the target.
 
 use super::*;
 use keyword::testing::load_text;

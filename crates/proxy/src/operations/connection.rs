@@ -1,7 +1,7 @@
-//! One connection of a statistics socket: command lines in, responses out. Without `prompt`
-//! the connection ends after one line, as scripts expect; with it the connection stays open.
-//! A line that ends in `<<` has a payload: the following lines up to an empty one. Any input
-//! may contain keys, so it is wiped when it is dropped.
+//! Serves one client of a statistics socket: command lines in, replies out. Without `prompt` the
+//! connection ends after one line, as scripts expect. A line that ends in `<<` is followed by a
+//! payload: all lines up to an empty one. Any input may contain keys, so it is wiped from memory
+//! after use.
 
 use super::command::{self, CommandAction, CommandReply, Context, Payload, Session};
 use super::places::{ConnectionPermit, Rest};
@@ -23,21 +23,21 @@ use zeroize::{Zeroize, Zeroizing};
 
 pub const LINE_MAX: usize = 16 * 1024;
 pub const PAYLOAD_MAX: usize = 4 << 20;
-/// Last word of a line that has a payload.
+/// Last word of a command line that is followed by a payload.
 const PAYLOAD_MARK: &str = "<<";
 pub const COMMANDS_MAX: usize = 1024;
-/// Command of a process that requests the listening sockets.
+/// Command by which another process requests the listening sockets.
 const HAND_OVER: &str = "_getsocks";
-/// Command of an Evenkeel process that also requests the state.
+/// Command by which another Evenkeel process also requests counters and server states.
 const TELL_STATE: &str = "_getstate";
-/// Inactivity timeout of a connection without `stats timeout`.
+/// Inactivity timeout of a connection if `stats timeout` is not set.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
-/// Poll interval for new lines of a ring.
+/// Interval at which new lines of a ring are looked for.
 const EVENTS_EVERY: Duration = Duration::from_millis(50);
-/// Number of bytes that the client must read within the timeout.
+/// Maximum number of bytes that one write sends; the client must read them within the timeout.
 const WRITE_BYTES: usize = 16 * 1024;
-/// Initial capacity for a word. No ticket key outgrows it, so no copy of one remains in freed
-/// memory.
+/// Initial capacity of a word's buffer. No ticket key is longer, so the buffer of a key is never
+/// reallocated, which would leave a copy in freed memory.
 const WORD_BYTES: usize = 128;
 
 /// Input that may contain keys; wiped when dropped.
@@ -48,8 +48,8 @@ const CUT: &[u8] = b"The payload does not end with an empty line; nothing was ch
 enum PayloadResult {
     Whole(Zeroizing<String>),
     TooLong,
-    /// The connection ended before an empty line. The last line may be incomplete, so the payload
-    /// is discarded.
+    /// The connection ended before the empty line that ends a payload. The last line may be
+    /// incomplete, so the payload is discarded.
     Cut,
 }
 
@@ -59,7 +59,7 @@ pub enum ConnectionEnd {
     /// The client sent nothing, or accepted nothing, until the timeout expired.
     Timeout,
     Failed,
-    /// Another connection needed the slot of this idle one.
+    /// Another connection got the slot of this idle one.
     Displaced,
 }
 
@@ -89,7 +89,7 @@ where
     } else {
         0
     };
-    // Ends when a reload removes the ring.
+    // Ends when a reload has removed the ring.
     while let Some((lines, end)) = ring::since(&follow.name, from) {
         from = end;
         let mut text = Vec::new();
@@ -123,7 +123,7 @@ where
     serve_at(stream, rights, context, &ConnectionPermit::alone()).await
 }
 
-/// Serves a connection that may have to give up its slot to another one.
+/// Serves a connection that may lose its slot to another one.
 pub(super) async fn serve_at<S>(
     stream: S,
     rights: impl Into<Rights>,
@@ -163,7 +163,8 @@ where
                 PayloadResult::Cut => return write(&mut stream, CUT, session.timeout).await,
             };
         }
-        // A request whose end a client has seen is finished for the operator, too.
+        // A request whose response the client has received must already be finished in the
+        // reports.
         context.runtime.turn().await;
         let last = commands.len();
         for (n, words) in commands.iter().enumerate() {
@@ -175,12 +176,12 @@ where
                 let peer = stream.stream.as_fd().try_clone_to_owned()?;
                 return hand_over(peer, rights, context).await;
             }
-            // A connection that may receive the sockets may receive the state, too. For others the
-            // command is unknown.
+            // A client that may get the listening sockets may get the counters and states, too.
+            // For other clients the command does not exist.
             if words == [TELL_STATE] && rights.expose_listeners {
                 return tell_state(&mut stream, session.timeout, context).await;
             }
-            // The payload belongs to the last command of the line.
+            // The payload belongs to the last command in the line.
             let payload = (n + 1 < last).then(|| session.payload.take()).flatten();
             let answer = run(context, &mut session, &words).await;
             session.payload = payload;
@@ -215,7 +216,7 @@ fn begin(rights: &Rights, context: &Context) -> Session {
     }
 }
 
-/// Reports the limit that the input exceeds; the connection then ends.
+/// Reports that the input exceeds a limit; the connection then ends.
 async fn refuse<S: AsyncWrite + Unpin>(
     stream: &mut At<'_, S>,
     session: &Session,
@@ -235,7 +236,7 @@ async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(
     }
     let listeners = context.runtime.listeners();
     let mut sockets: Vec<Arc<OwnedFd>> = listeners.into_iter().map(|one| one.fd).collect();
-    // Leaves out the sockets of a frontend that was shut down.
+    // Sockets of a frontend that was shut down are not passed on.
     sockets.retain(|fd| rustix::net::sockopt::socket_acceptconn(fd).unwrap_or(false));
     sockets.extend(context.shared.descriptors());
     let given = tokio::task::spawn_blocking(move || takeover::hand_over(&peer, &sockets));
@@ -251,8 +252,8 @@ fn silence(context: &Context) -> Duration {
     configured.map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()))
 }
 
-/// Sends the state that a successor continues with. The counts since then follow when the
-/// process ends.
+/// Sends the counters and states with which the successor continues. What is counted later follows
+/// when this process ends.
 async fn tell_state<S>(
     stream: &mut At<'_, S>,
     silent: Duration,
@@ -267,7 +268,7 @@ where
         let (heirs, runtime) = (&context.shared.heirs, context.runtime);
         heirs.answer(peer, &runtime.config(), runtime)
     };
-    // Fails only when the process ends.
+    // The task fails only when the process ends.
     let answer = tokio::task::spawn_blocking(work).await.unwrap_or_default();
     write(stream, &answer, silent).await
 }
@@ -281,12 +282,12 @@ pub fn orders() -> u64 {
     ORDERS.load(Ordering::Relaxed)
 }
 
-/// First words of commands that change something.
+/// First words of the commands that change something.
 const CHANGING: &[&str] = &[
     "add", "clear", "commit", "del", "disable", "enable", "new", "set", "shutdown",
 ];
 
-/// Returns whether a first word, which may be abbreviated, can be that of a changing command.
+/// Returns whether a first word, which may be abbreviated, can begin a changing command.
 fn may_change(word: &str) -> bool {
     !word.is_empty() && CHANGING.iter().any(|changing| changing.starts_with(word))
 }
@@ -296,7 +297,7 @@ enum Answer {
     Long(Box<dyn PieceSource>),
 }
 
-/// Runs a command; a report on many servers on a thread of its own.
+/// Runs a command. A report about many servers runs on a thread of its own.
 async fn run(context: &Context, session: &mut Session, words: &[&str]) -> Answer {
     let mut bare = false;
     let reply = match command::find(session, words) {
@@ -339,7 +340,7 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> Answer
     Answer::Text(ended(answer, ends_line, session))
 }
 
-/// Appends the end of a reply. `ends_line`: the text needs no line feed.
+/// Appends the end of a reply. `ends_line`: the text already ends with a line feed.
 fn ended(mut answer: String, ends_line: bool, session: &Session) -> String {
     if !ends_line {
         answer.push('\n');
@@ -355,8 +356,8 @@ fn nothing() -> CommandReply {
     CommandReply::report("")
 }
 
-/// Sends a long report. Each piece is produced, outside the side thread, when the client has
-/// read the one before. Returns whether the output is empty or ends with a line feed.
+/// Sends a long report. Each piece is produced on another thread when the client has read the
+/// previous one. Returns whether the output is empty or ends with a line feed.
 async fn write_long<S: AsyncWrite + Unpin>(
     stream: &mut At<'_, S>,
     mut source: Box<dyn PieceSource>,
@@ -384,7 +385,7 @@ async fn write_long<S: AsyncWrite + Unpin>(
     }
 }
 
-/// Creates a reply on a thread of its own. None only when the process ends.
+/// Produces a reply on another thread. None only when the process ends.
 async fn beside<T: Send + 'static>(
     context: &Context,
     session: &Session,
@@ -401,8 +402,8 @@ async fn beside<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.ok()
 }
 
-/// Reads the next line without its end. Inner None: the line is too long; outer None: the
-/// input has ended.
+/// Reads the next line without its end. The inner None means that the line is too long, the outer
+/// None that the input has ended.
 async fn read_line<S: AsyncRead + Unpin>(
     stream: &mut At<'_, S>,
     input: &mut Bytes,
@@ -457,7 +458,7 @@ async fn read_payload<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Appends input. If the buffer has to grow, the old one is wiped.
+/// Appends input. If the buffer has to grow, the memory of the old one is wiped.
 fn append(to: &mut Bytes, bytes: &[u8]) {
     if to.capacity() - to.len() < bytes.len() {
         let mut larger = Zeroizing::new(Vec::with_capacity(2 * (to.len() + bytes.len())));
@@ -472,7 +473,7 @@ fn text(mut line: Vec<u8>) -> Zeroizing<String> {
     string(line)
 }
 
-/// Converts bytes to text, with a copy only if they are not valid UTF-8.
+/// Converts bytes to text. They are copied only if they are not valid UTF-8.
 fn string(bytes: Vec<u8>) -> Zeroizing<String> {
     Zeroizing::new(String::from_utf8(bytes).unwrap_or_else(|error| {
         let mut bytes = error.into_bytes();
@@ -500,7 +501,7 @@ struct At<'p, S> {
 }
 
 impl<S: AsyncRead + Unpin> At<'_, S> {
-    /// Reads available input, unless another connection gets the slot first.
+    /// Reads available input, unless the slot goes to another connection first.
     async fn read(
         &mut self,
         into: &mut [u8],
@@ -511,7 +512,7 @@ impl<S: AsyncRead + Unpin> At<'_, S> {
     }
 }
 
-/// Waits for the client until the timeout expires or another connection wants the slot.
+/// Waits for the client until the timeout, or until another connection needs the slot.
 async fn waits<T>(
     place: &ConnectionPermit,
     silent: Duration,
@@ -520,7 +521,7 @@ async fn waits<T>(
 ) -> Result<T, ConnectionEnd> {
     place.mark_idle(wait);
     let (mut work, mut wanted) = (pin!(timeout(silent, work)), pin!(place.wanted()));
-    // Input of the client takes precedence.
+    // Input that has arrived takes precedence over the loss of the slot.
     let done = poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending => wanted.as_mut().poll(context).map(|()| None),
@@ -530,8 +531,8 @@ async fn waits<T>(
     Ok(done)
 }
 
-/// Splits a line into commands and their words. A backslash escapes the next character.
-/// Commands without words are ignored, but every line has at least one command.
+/// Splits a line into commands, and these into words. A backslash escapes the next character.
+/// Empty commands are ignored, but the result has at least one command.
 pub fn split(line: &str) -> Vec<Vec<String>> {
     let mut commands = vec![Vec::new()];
     let mut word: Option<String> = None;

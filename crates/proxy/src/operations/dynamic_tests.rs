@@ -1,4 +1,4 @@
-//! Tests adding and removing servers by commands, over reloads and from process to process.
+//! Tests the commands `add server` and `del server`, over reloads and restarts of the process.
 
 use super::command::Context;
 use super::tests::{ask, context};
@@ -109,10 +109,10 @@ fn a_server_is_added_in_maintenance_and_served_by_when_it_is_enabled() {
     let config = context.runtime.config();
     assert_eq!((before.version, config.version), (1, 2));
     let n = server(&config, "n").expect("n");
-    // Not as `default-server` says.
+    // `default-server` does not apply to an added server.
     assert_eq!((n.id, n.options.weight, n.options.inter_ms), (5, 9, 2000));
     assert!(n.state.in_maintenance() && n.state.checks_stopped() && !n.state.usable());
-    // The others are as they were.
+    // The other servers are unchanged.
     let (was, is) = (
         server(&before, "s1").unwrap(),
         server(&config, "s1").unwrap(),
@@ -127,7 +127,7 @@ fn a_server_is_added_in_maintenance_and_served_by_when_it_is_enabled() {
             .state
             .usable()
     );
-    // A name is not looked up.
+    // A host name is not resolved.
     assert_eq!(add(&context, "b/u name.invalid:80"), done);
     assert!(
         server(&context.runtime.config(), "u")
@@ -156,7 +156,7 @@ fn a_server_that_tracks_follows_one_of_the_file_only() {
     assert!(up());
     admin(&context, "disable server b/s2");
     assert!(!up());
-    // The maintenance of the one that it tracks is its own.
+    // A server's maintenance also counts if only the tracked server was put into it.
     assert_eq!(admin(&context, "del server b/t"), "Server deleted.\n\n");
 }
 
@@ -193,7 +193,7 @@ fn only_unreferenced_idle_servers_are_removed() {
     assert_eq!(admin(&context, "del server b/s4"), "Server deleted.\n\n");
     let config = context.runtime.config();
     assert!(server(&config, "s4").is_none() && s4.state.is_retired());
-    // The servers behind it have moved up, and are found at their new index.
+    // The servers after it have moved up by one, and are found at their new index.
     let n = server(&config, "n").unwrap();
     assert_eq!(
         config.proxies[0].place_of(n.state.uid),
@@ -220,7 +220,7 @@ fn added_servers_survive_the_process_and_a_reload() {
     assert!(server(&next, "s4").is_none());
     let n = server(&next, "n").expect("n");
     assert!(n.state.usable() && n.state.checks_stopped() && n.options.weight == 9);
-    // Another file: what is removed there is its own matter.
+    // With another file, removed servers do not count.
     let mut other = load_text(FILE).config.expect("the file is good");
     assert!(dynamic::keep(&mut other, &config).is_empty());
     model::control::install(&mut other, Some(&config), now_ms());
@@ -228,7 +228,7 @@ fn added_servers_survive_the_process_and_a_reload() {
     let kept = server(&other, "n").expect("n");
     let was = server(&config, "n").expect("n");
     assert!(Arc::ptr_eq(&kept.state, &was.state) && kept.state.usable());
-    // A file that has the server, or no such backend.
+    // A file that contains the server itself, or no such backend.
     let with = FILE.replace("server s4", "server n 127.0.0.1:99\n server s4");
     let mut other = load_text(&with).config.expect("the file is good");
     assert!(dynamic::keep(&mut other, &config).is_empty());
@@ -358,7 +358,7 @@ fn run_time_rates_hold_until_the_file_changes_them() {
         proxy.and_then(|proxy| proxy.cookie.as_ref().map(|cookie| cookie.dynamic))
     };
     let told = carry::export(&context.runtime.config(), Some(context.runtime)).bytes;
-    // The next process with the same file, and with another rate of connections.
+    // The next process has the same file, except for another connection rate.
     let next = |text: &str| {
         let mut next = load_text(text).config.expect("the file is valid");
         assert!(carry::import_servers(&told, &mut next).is_empty());
@@ -377,7 +377,7 @@ fn run_time_rates_hold_until_the_file_changes_them() {
     let other_file = file.replace("maxconnrate 50", "maxconnrate 60");
     let other = next(&other_file);
     assert_eq!(rates(&other.config()), (Some(8), Some(60), 2048));
-    // The process after it still knows which order holds.
+    // The process after the next one still knows which values operators have set.
     let told = carry::export(&other.config(), Some(other)).bytes;
     let mut third = load_text(&other_file).config.expect("the file is valid");
     assert!(carry::import_servers(&told, &mut third).is_empty());

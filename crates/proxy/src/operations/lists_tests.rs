@@ -1,4 +1,5 @@
-//! Tests commands about maps and ACLs: changes, versions, and what a new configuration keeps.
+//! Tests the commands about maps and ACLs: changes, versions, and what remains under a new
+//! configuration.
 
 use super::command::Context;
 use super::connection;
@@ -43,8 +44,8 @@ fn with_lists(folder: &Folder) -> String {
     )
 }
 
-/// Consecutive commands about a map M and a list L, and their responses: identical to those
-/// of HAProxy 2.6.12, except for the numbers behind 0x.
+/// Consecutive commands about a map M and a list L, and their replies: identical to those of
+/// HAProxy 2.6.12, except for the numbers after 0x.
 const LIST_COMMANDS: &[(&str, &str)] = &[
     ("show map M", "0x1 www.a.com be1\n0x2 www.b.com be2\n\n"),
     ("show acl L", "0x1 /admin\n0x2 /secret\n\n"),
@@ -123,7 +124,7 @@ const LIST_COMMANDS: &[(&str, &str)] = &[
         concat!("3.4.0-evenkeel-", env!("CARGO_PKG_VERSION"), "\n\n\n"),
     ),
     ("show acl L", "\n"),
-    // Versions; the answers are those of haproxy 2.6.
+    // Commands about versions; the replies are those of haproxy 2.6.
     ("prepare map M", "New version created: 1\n\n"),
     ("add map @1 M /c d", "\n"),
     ("show map @1 M", "0x1 /c d\n\n"),
@@ -195,7 +196,8 @@ fn list_changes_survive_a_changed_file() {
         list.display()
     );
     assert_eq!(ask(&first, StatsLevel::Admin, &commands), "\n\n");
-    // The map's file has another line now, which is joined; the list's has not.
+    // The file of the map has changed and is combined with the operators' changes; the file of the
+    // list has not changed.
     folder.write("m.map", "www.a.com be1\n");
     let mut second = load_text(&file.replace(" acl h", " acl more path_end -i .php\n acl h"))
         .config
@@ -216,10 +218,10 @@ fn list_changes_survive_a_changed_file() {
     assert!(second.lists.find_matches(at, "/x/y")[0].entry.is_some());
 }
 
-/// Number of entries of a map that does not fit into the buffers of a socket.
+/// Number of entries of a map whose output does not fit into the buffers of a socket.
 const ENTRIES: usize = 30_000;
 
-/// Begins to show a map, runs other commands, and returns the shown entries.
+/// Begins to show a map, runs other commands meanwhile, and returns the shown entries.
 fn shown_while(context: &Context, map: &str, commands: &str) -> Vec<String> {
     block_on(async {
         let (mut peer, ours) = UnixStream::pair().unwrap();
@@ -253,14 +255,14 @@ fn large_map_is_shown_in_pieces_of_one_version() {
          use_backend %[req.hdr(host),lower,map({map},app)]\n default_backend app\nbackend app\n mode http\n"
     );
     let context = context(&file);
-    // Changes behind the shown entries are visible, as with HAProxy.
+    // Changes to entries that are not shown yet become visible, as with HAProxy.
     let commands = format!("del map {map} key{ENTRIES};add map {map} new x\n");
     let shown = shown_while(&context, &map, &commands);
     let line = |n| format!("{n:#x} key{n} value{n}");
     let mut expected: Vec<String> = (1..ENTRIES).map(line).collect();
     expected.push(format!("{ENTRIES:#x} new x"));
     assert!(shown == expected, "{} entries", shown.len());
-    // Entries of another version are not mixed in.
+    // Entries of another version of the map are not mixed in.
     let prepared = ask(&context, StatsLevel::Admin, &format!("prepare map {map}"));
     assert!(prepared.contains(": 1\n"), "{prepared}");
     let commands = format!("add map @1 {map} other x;commit map @1 {map}\n");

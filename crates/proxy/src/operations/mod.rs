@@ -1,6 +1,6 @@
-//! Runtime operations: the statistics sockets and their commands. All of it runs on the side
-//! thread (a large report on a thread of its own). Commands change a state only through the
-//! state's own methods, and no stream ever waits for a command.
+//! Implements HAProxy's runtime API: the statistics sockets and their commands. All of it runs on
+//! the side thread (a large report on a thread of its own). Commands change a state only through
+//! the state's own methods, and no stream ever waits for a command.
 
 mod command;
 mod connection;

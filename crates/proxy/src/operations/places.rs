@@ -1,8 +1,8 @@
-//! Slots of operators' connections (`stats maxconn`). A connection that executes a command
-//! keeps its slot. If all slots are taken, the next connection gets that of an idle one:
-//! first of those that never sent a command, then of those between two commands, then of
-//! those that do not read their output. Within a group the one that is idle longest loses its
-//! slot. Silent connections thus cannot lock operators out.
+//! Limits the number of connections to the statistics sockets (`stats maxconn`). A connection
+//! that executes a command keeps its slot. If all slots are taken, a new connection gets the slot
+//! of an idle one: first of those that never sent a command, then of those between two commands,
+//! then of those that do not read their output; in each group, of the one that has been idle
+//! longest. So idle connections cannot lock operators out.
 
 use model::thread::lock;
 use std::collections::BTreeMap;
@@ -11,21 +11,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// Time without progress after which a reader counts as slow.
+/// Time without progress after which a client that has output to read counts as slow.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
-/// Interval at which a waiting connection looks for a slot.
+/// Interval at which a connection that waits for a slot looks for one.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Rest {
     Silent,
-    /// A command was executed, and another may follow.
+    /// A command was executed, and the connection waits for the next one.
     Between,
-    /// The client has to read output.
+    /// The connection waits for its client to read output.
     Reader,
 }
 
-/// Reason of an idle period, and its number.
+/// Why a connection is idle, and the number of its idle period.
 type Key = (Rest, u64);
 
 #[derive(Debug)]
@@ -39,15 +39,15 @@ pub(super) struct ConnectionSlots {
 struct SlotUsage {
     slots_max: usize,
     slots_used: usize,
-    /// Number of idle periods so far.
+    /// Number of idle periods so far, over all connections.
     idle_periods: u64,
     idle: BTreeMap<Key, (Instant, Arc<Notify>)>,
-    /// Idle period of the connection that was asked to leave. None once that connection has left
-    /// or executes a command.
+    /// Idle period of the connection that must give up its slot. None once that connection has
+    /// ended or executes a command.
     displaced: Option<Key>,
 }
 
-/// A slot, held for the lifetime of its connection.
+/// A slot, held as long as its connection lasts.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     places: Arc<ConnectionSlots>,
@@ -85,7 +85,8 @@ impl ConnectionSlots {
             if let Some(place) = self.try_take(Instant::now()) {
                 return place;
             }
-            // Also checks periodically, because a reader becomes slow by time alone.
+            // Also checked periodically, because a reader becomes slow by the passage of time
+            // alone.
             let _ = timeout(LOOK_EVERY, self.changed.notified()).await;
         }
     }
@@ -120,7 +121,7 @@ impl ConnectionSlots {
 }
 
 impl ConnectionPermit {
-    /// Returns a slot for a connection that does not compete with others.
+    /// Returns a slot that no other connection can take, for a connection outside the limit.
     pub(super) fn alone() -> ConnectionPermit {
         ConnectionPermit {
             places: ConnectionSlots::new(1),
@@ -129,7 +130,7 @@ impl ConnectionPermit {
         }
     }
 
-    /// Marks the connection as busy. A request to leave is withdrawn.
+    /// Marks the connection as executing a command. A request to give up its slot is withdrawn.
     pub(super) fn works(&self) {
         if let Some(rest) = lock(&self.idle_key).take() {
             lock(&self.places.taken).forget(rest);
@@ -152,12 +153,12 @@ impl ConnectionPermit {
         self.places.changed.notify_one();
     }
 
-    /// Waits until another connection wants the slot of this idle one.
+    /// Waits until another connection needs the slot of this idle one.
     pub(super) async fn wanted(&self) {
         loop {
             self.displacement.notified().await;
             let rest = *lock(&self.idle_key);
-            // The notification may be for an earlier idle period.
+            // The notification may be about an earlier idle period.
             if rest.is_some() && lock(&self.places.taken).displaced == rest {
                 return;
             }
@@ -206,7 +207,7 @@ mod tests {
         assert!(places.try_take(now).is_none());
         let who: Vec<bool> = all.iter().map(asked).collect();
         assert_eq!(who, [false, false, true]);
-        // The connection is busy after all, so the next one is asked.
+        // The connection executes a command again, so the next one must give up its slot.
         all[2].works();
         assert!(places.try_take(now).is_none());
         assert!(asked(&all[0]));

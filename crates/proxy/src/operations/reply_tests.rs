@@ -1,4 +1,5 @@
-//! Tests the severity of replies, and what the level `user` cannot see.
+//! Tests the severity of replies on a statistics socket, and what the access level `user` cannot
+//! see.
 
 use super::socket::Rights;
 use super::tests::{ask, block_on, context, talk, talk_with};

@@ -1,5 +1,5 @@
-//! Tests that secrets of a configuration are not shown below the level `admin`: a marker is
-//! placed wherever a secret is possible.
+//! Tests that no command below the access level `admin` shows a secret of the configuration: the
+//! test puts a marker wherever a secret is possible.
 
 use super::tests::{ask, context};
 use base64::Engine;
@@ -10,7 +10,8 @@ use model::config::StatsLevel;
 
 const MARKER: &str = "mArKer7Q";
 
-/// Places that serve: those that only a check reads are tested with the diagnostics.
+/// The configuration with the marker. Secrets that only a check reads are tested with the
+/// diagnostics.
 const FILE: &str = "\
 global
  setenv API_TOKEN mArKer7Q
@@ -154,7 +155,7 @@ fn no_command_below_admin_shows_a_secret_of_the_configuration() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
-    // The marker is where the test says, so an administrator sees it.
+    // The marker really is where the test assumes it, since an administrator sees it.
     let shown = ask(&context, StatsLevel::Admin, "show env API_TOKEN");
     assert!(shown.contains(MARKER), "{shown}");
     let shown = ask(&context, StatsLevel::Admin, "get var proc.secrecy_key");

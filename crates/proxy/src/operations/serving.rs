@@ -1,5 +1,5 @@
-//! Serves the statistics sockets across changes of the configuration. A socket that remains
-//! (the same inode) is never closed. A removed one ends with its accept loop, while its
+//! Accepts connections on the statistics sockets. A change of the configuration never closes a
+//! socket that remains (the same inode). A removed socket no longer accepts, while its
 //! connections finish.
 
 use super::command::Context;
@@ -22,23 +22,24 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-/// Maximum number of connections on all sockets without `stats maxconn`.
+/// Maximum number of connections on all sockets together if `stats maxconn` is not set.
 const CONNECTIONS_DEFAULT: u32 = 10;
 /// Upper limit for `stats maxconn`, because each connection may hold a report.
 const CONNECTIONS_MAX: u32 = 1000;
-/// Maximum number of concurrent connections of other processes' sockets (`LogReceivers::adopt`).
+/// Maximum number of simultaneous connections that other processes accepted and passed on
+/// ([`StatisticsSockets::adopt`]).
 const ADOPTED_MAX: usize = 100;
 /// Pause in accepting after descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A socket as commands show it.
+/// A statistics socket as commands list it.
 #[derive(Clone, Debug)]
 pub(super) struct SocketListing {
     pub(super) text: String,
     pub(super) rights: Rights,
 }
 
-/// State shared by all connections; commands see it.
+/// State that all connections share, and that commands read.
 #[derive(Debug)]
 pub(super) struct SocketsState {
     /// The active sockets, in configuration order.
@@ -79,15 +80,15 @@ impl SocketsState {
 #[derive(Debug)]
 struct Loop {
     inode: u64,
-    /// Descriptor for a process that takes the socket over.
+    /// Descriptor of the socket, for a process that requests the listening sockets.
     fd: Weak<OwnedFd>,
     task: AbortHandle,
     shown: Arc<Mutex<SocketListing>>,
 }
 
-/// The statistics sockets of the process. The accept loops run on the Tokio runtime that
-/// started them, for its lifetime, even after this value is dropped. All methods may be
-/// called on any thread.
+/// The statistics sockets of the process. Accept loops run on the Tokio runtime that started them
+/// as long as it exists, even after this value is dropped. All methods may be called on any
+/// thread.
 #[derive(Debug)]
 pub struct StatisticsSockets {
     context: Context,
@@ -121,9 +122,9 @@ pub fn start(
 }
 
 impl StatisticsSockets {
-    /// Replaces the sockets by those of the newest configuration. An active socket (the same
-    /// inode) keeps its descriptor and gets the new permissions. An error leaves everything
-    /// unchanged.
+    /// Replaces the sockets by those of the newest configuration. A socket that remains (the same
+    /// inode) keeps its descriptor and gets the new permissions. If this fails, everything stays
+    /// as it was.
     ///
     /// # Errors
     /// Fails if the kernel does not describe a socket, or if a new one cannot be duplicated, made
@@ -195,8 +196,8 @@ impl StatisticsSockets {
         self.context.shared.places.most()
     }
 
-    /// Serves a connection that another process accepted (the master's `@1`). It does not count
-    /// among those of the sockets.
+    /// Serves a connection that another process accepted (`@1` of the master socket). It does not
+    /// count against the limit of the sockets.
     ///
     /// # Errors
     /// Fails with `WouldBlock` if too many such connections exist, otherwise if the stream cannot
@@ -218,8 +219,8 @@ impl StatisticsSockets {
         Ok(())
     }
 
-    /// Sends the counts since then to the processes that took over. Call it once, after all
-    /// clients are served; it may take a moment.
+    /// Sends what was counted since the takeover to the processes that took over. Called once,
+    /// after the last client was served; may take a moment.
     pub fn send_counts_to_successors(&self) {
         self.context.shared.heirs.tell_rest(self.context.runtime);
     }
@@ -244,7 +245,7 @@ impl StatisticsSockets {
         let shown = Arc::new(Mutex::new(shown));
         let (context, now) = (self.context.clone(), Arc::clone(&shown));
         let task = self.handle.spawn(async move {
-            // Visible to other processes for as long as the socket is active.
+            // The descriptor can be passed to other processes as long as this loop runs.
             let _exposed = fd;
             loop {
                 // A separate task, so that an accepted connection is served even if this loop ends
@@ -259,7 +260,7 @@ impl StatisticsSockets {
                         tokio::spawn(admit(accepted, Arc::clone(&now), context.clone()))
                     }
                 };
-                // Fails only by a panic, which the panic hook has reported.
+                // The task fails only by a panic, which the panic hook has reported.
                 let _ = admitted.await;
             }
         });

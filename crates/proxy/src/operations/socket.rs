@@ -1,6 +1,5 @@
-//! Sockets of the side thread, opened with the initial privileges: statistics sockets,
-//! sockets for peers, and those of `log-forward` sections. `serving` uses the first, `peers`
-//! and `log_forward` the others.
+//! Opens the sockets of the side thread with the initial privileges: statistics sockets, and the
+//! listening sockets of `peers` and `log-forward` sections.
 
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
 use language::Span;
@@ -44,7 +43,7 @@ pub struct OperationsSocket {
 #[derive(Clone, Debug)]
 pub(super) enum Takes {
     Commands(Rights),
-    /// Connections of peers, which are served through a descriptor of their own.
+    /// Connections of peers; another module accepts them on a duplicate of the descriptor.
     Peers,
     /// Log messages of a `log-forward` section, in connections or datagrams.
     Messages {
@@ -105,7 +104,7 @@ impl Described<'_> {
     }
 }
 
-/// Returns all sockets, in the order in which their descriptors are handed over.
+/// Returns all sockets in the order in which their descriptors are passed to other processes.
 fn described(config: &Config) -> Vec<Described<'_>> {
     let stats = config.global.stats_sockets.iter().map(Described::Stats);
     let peers = config.peers.iter().filter(|peers| peers.runs());
@@ -121,7 +120,7 @@ fn described(config: &Config) -> Vec<Described<'_>> {
 #[derive(Debug, thiserror::Error)]
 #[error("{of}: {step} ({errno}) [{address}]")]
 pub struct OpenFailure {
-    /// Index among the sockets of [`open`].
+    /// Index of the socket in the result of [`open`].
     pub index: u32,
     /// Owner of the socket: `frontend GLOBAL`, `peers NAME`.
     pub of: Cow<'static, str>,
@@ -199,15 +198,15 @@ pub fn open_one(
     own(opened).map_err(failed)
 }
 
-/// Duplicates the descriptor, because two lines may name the same inherited one.
+/// Duplicates the descriptor, because two lines may name the same inherited descriptor.
 fn own(fd: Arc<OwnedFd>) -> Result<OwnedFd, (OpenStep, Errno)> {
     Arc::try_unwrap(fd).or_else(|shared| {
         rustix::io::fcntl_dupfd_cloexec(&shared, 0).map_err(|errno| (OpenStep::Inherit, errno))
     })
 }
 
-/// Assigns sockets that another process opened to the `stats socket`s and then the peers, in
-/// configuration order, except for those at the indices `left_out`.
+/// Assigns the sockets that another process opened to the `stats socket` lines and then to the
+/// peers, in configuration order. The lines at the indices `left_out` get none.
 ///
 /// # Errors
 /// Fails if the number of sockets differs from that of the configuration, or if fstat(2) or the

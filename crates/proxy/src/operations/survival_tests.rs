@@ -1,4 +1,4 @@
-//! Tests which operators' orders survive into the next process: one row for each command that
+//! Tests which changes by operators survive into the next process: one row for each command that
 //! changes something.
 
 use super::command::Context;
@@ -14,13 +14,13 @@ use model::config::StatsLevel;
 use model::state::now_ms;
 use std::sync::Arc;
 
-/// Effect of an order after the process has died.
+/// The remaining effect of a command when the next process serves.
 enum After {
-    /// The next process has the same output for this command.
+    /// The effect remains: both processes print the same for this command.
     Kept(&'static str),
-    /// The next process shows the configured value.
+    /// The effect is lost: the next process prints this configured value.
     Lost(&'static str),
-    /// A step, a message to the process, or a setting of the connection: nothing to keep.
+    /// The command sends a message or changes the connection only, so there is nothing to keep.
     Nothing,
 }
 use After::{Kept, Lost, Nothing};
@@ -29,12 +29,12 @@ const CERT: &str = "show ssl cert AT/a.pem";
 const LIST: &str = "show ssl crt-list AT/list";
 const TABLE: &str = "show table t data.gpc0 ge 0";
 const SERVERS: &str = "show servers state b";
-/// Pseudo command: the checks that operators have stopped.
+/// Not a real command: prints which checks operators have stopped.
 const STOPPED: &str = "stopped checks";
 const STAT: &str = "show stat b 7 -1 json";
 
-/// First words of a command, an example, and its effect afterwards. `AT` is the directory of
-/// the files.
+/// First words of a command, an example, and what remains of its effect. `AT` stands for the
+/// directory of the files.
 const ORDERS: &[(&str, &str, After)] = &[
     ("abort ssl ca-file", "", Nothing),
     ("abort ssl cert", "", Nothing),
@@ -158,7 +158,7 @@ const ORDERS: &[(&str, &str, After)] = &[
     ("operator", "", Nothing),
     ("prepare acl", "", Nothing),
     ("prepare map", "", Nothing),
-    // The key is written nowhere.
+    // The key is never written to disk.
     (
         "set dynamic-cookie-key",
         "set dynamic-cookie-key backend b k",
@@ -219,7 +219,7 @@ const ORDERS: &[(&str, &str, After)] = &[
     ("quit", "", Nothing),
 ];
 
-/// Commands whose examples revert an order, or whose effect no command shows.
+/// Commands whose examples undo an earlier one, or whose effect no command prints.
 const AS_BEFORE: &[&str] = &[
     "clear table",
     "del ssl ca-file",
@@ -337,7 +337,7 @@ impl RestartFixture {
         let command = command.replace("AT", &self.scratch.path().display().to_string());
         let told = ask(context, StatsLevel::Admin, &command);
         let is_stable = |line: &&str| {
-            // The rest is another one in each process.
+            // The remaining numbers differ in each process.
             let limits = ["Maxconn:", "SessRateLimit:"];
             command != "show info" || limits.iter().any(|name| line.starts_with(name))
         };
@@ -401,7 +401,7 @@ fn next_process_replays_stored_commands() {
             let next = bed.next(&context, &told);
             let expected = if is_kept { &ordered } else { &of_file };
             assert_eq!(&bed.shown(&next, probe), expected, "{name}");
-            // Once more: the process after it carries it out, too.
+            // The process after the next one applies the changes, too.
             let config = next.runtime.config();
             let told = carry::export_kept(&config, Some(next.runtime));
             assert_eq!(
@@ -435,7 +435,7 @@ fn renewed_file_counts_and_keys_go_to_the_supervisor_only() {
         name.display()
     );
     assert_eq!(crate::tls_orders::replaced_by_files(&config), [said]);
-    // The file was renewed after the order: the next process has what is in it.
+    // A file that was renewed after the command takes precedence in the next process.
     bed.scratch
         .write("a.pem", bundle(&bed.authority, "newest.com"))
         .unwrap();

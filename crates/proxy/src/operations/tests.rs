@@ -1,4 +1,4 @@
-//! Tests whole dialogues, over socket pairs and over a real socket.
+//! Tests complete dialogues on a statistics socket.
 
 use super::command::Context;
 use super::connection::{self, COMMANDS_MAX, LINE_MAX};
@@ -195,7 +195,7 @@ const COMMANDS: &[(&str, &str)] = &[
         "debug dev log hello",
         "This command is restricted to expert mode only.\n\n",
     ),
-    // Nothing is exposed.
+    // No listener has `expose-fd`, so no socket is sent.
     ("_getsocks", ""),
     ("clear counters;clear counters all", "\n\n"),
 ];
@@ -257,7 +257,7 @@ fn changes_have_their_effect() {
     };
     assert_eq!(column("www,FRONTEND,", 6).as_deref(), Some("3"));
     assert_eq!(column("app,s1,", 6).as_deref(), Some("9"));
-    // Addresses are for operators.
+    // Addresses are shown from the level operator upwards.
     assert_eq!(column("app,s1,", 73).as_deref(), Some(""));
 }
 
@@ -298,7 +298,7 @@ fn a_prompt_keeps_the_connection_until_quit() {
     assert_eq!(first, "\n> admin\n\n> ");
     assert!(rest.starts_with("Unknown command."), "{rest}");
     assert!(rest.ends_with("> \n> user\n\n> "), "{rest}");
-    // Without it one line ends the connection.
+    // Without `prompt`, one line ends the connection.
     let answer = block_on(talk(
         &context,
         StatsLevel::Admin,
@@ -481,7 +481,7 @@ fn a_socket_is_opened_with_its_mode_and_serves_as_many_as_it_may() {
     );
     block_on(async {
         start(context.runtime, sockets, &tokio::runtime::Handle::current()).unwrap();
-        // A silent connection gives the only slot to the next one.
+        // A silent connection loses the only slot to the next one.
         let mut silent = UnixStream::connect(&path).await.unwrap();
         let mut second = UnixStream::connect(&path).await.unwrap();
         second.write_all(b"show cli level\n").await.unwrap();
@@ -499,7 +499,7 @@ fn failed_change_keeps_the_connection_limit() {
     let limited = |most: u32| format!("global\n stats maxconn {most}\n{FILE}");
     let context = context(&limited(3));
     let unusable = || OperationsSocket {
-        // A regular file, which epoll refuses.
+        // A regular file, which epoll cannot watch.
         fd: std::fs::File::open("/proc/self/exe").unwrap().into(),
         unix: true,
         takes: super::socket::Takes::Commands(StatsLevel::Admin.into()),

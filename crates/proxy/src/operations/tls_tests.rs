@@ -1,5 +1,5 @@
-//! Tests commands about certificates: internal effects, and intentional differences from
-//! HAProxy. A scenario compares the sequence with HAProxy's.
+//! Tests the commands about certificates: their effects, and the intentional differences from
+//! HAProxy. A scenario test compares the same sequence of commands with HAProxy.
 
 use super::command::{Context, Payload};
 use super::connection::{self, PAYLOAD_MAX};
@@ -131,7 +131,7 @@ fn commit_reaches_servers_and_retires_their_connections() {
         let (way, plain_way) = ways();
         assert!(way != before_ways.0 && plain_way == before_ways.1, "{kind}");
     }
-    // A file that it does not use leaves it alone.
+    // A changed file does not affect a server that does not use it.
     let before = ways();
     bed.set("cert", "a.pem", &bundle(&bed.authority, "b.com"));
     bed.commit("cert", "a.pem");
@@ -174,7 +174,7 @@ fn a_transaction_is_about_one_certificate() {
     let bed = TlsFixture::new();
     let new = bundle(&bed.authority, "b.com");
     bed.set("cert", "a.pem", &new);
-    // HAProxy 2.6 puts it into the transaction of the other one.
+    // HAProxy 2.6 adds this file to the open transaction of the other one.
     let told = bed.set("cert", "client.pem", &new);
     let told = told.replace(&bed.scratch.path().display().to_string(), "");
     assert_eq!(

@@ -1,5 +1,6 @@
-//! Transfers the bytes of the peers protocol on the side thread: one task for the listening
-//! address, one for each peer that this process connects to, one for each connection.
+//! Exchanges stick table updates with the peers of a `peers` section, on the side thread: one
+//! task for the listening address, one for each peer to which this process connects, one for each
+//! connection.
 
 use model::config::Config;
 use model::shared_tables::{
@@ -27,16 +28,18 @@ use tokio::time::{sleep, timeout};
 
 /// Interval at which tables are checked for updates.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Shorter interval after an update, because HAProxy sends updates at once.
+/// Interval after an update was found, because further ones are likely and HAProxy sends updates
+/// at once.
 const LOOK_OFTEN: Duration = Duration::from_millis(2);
 const LIVELY: Duration = Duration::from_secs(1);
 /// Pause between two attempts to connect to a peer.
 const RECONNECT: Duration = Duration::from_secs(3);
-/// Time for which the second of two peers leaves the first attempt to the other.
+/// If two peers start together, the second by name waits this long for the connection of the
+/// first.
 const COURTESY: Duration = Duration::from_millis(50);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
-/// Number of bytes waiting for a peer at which no more updates are created.
+/// While this many bytes wait to be sent to a peer, no further updates are created.
 const OUTPUT_MAX: usize = 64 * 1024;
 const INPUT_BYTES: usize = 16 * 1024;
 /// Maximum number of concurrent connections from addresses that are no peers.
@@ -46,7 +49,7 @@ const STRANGERS_MAX: usize = 64;
 const KNOWN_MAX: usize = 256;
 const BACKLOG: u32 = 64;
 
-/// The running sections; dropping it ends them.
+/// The `peers` sections in service; dropping this ends them.
 pub struct Driver {
     sections: HashMap<Box<str>, (Arc<PeersState>, AbortHandle)>,
 }
@@ -61,8 +64,8 @@ pub fn start(config: &Config) -> Driver {
 }
 
 impl Driver {
-    /// Applies another configuration: unchanged sections are left alone, others restart,
-    /// with the entries of their tables.
+    /// Applies another configuration: unchanged sections continue, others restart with the entries
+    /// of their tables.
     pub fn change(&mut self, config: &Config) {
         let goes_on = |name: &str| {
             let same = |peers: &&model::config::Peers| *peers.name == *name && !peers.disabled;
@@ -73,7 +76,7 @@ impl Driver {
             let same = goes_on(name).zip(runs.as_ref());
             let stays = same.is_some_and(|(peers, section)| section.is_same(config, peers));
             if let (true, Some(peers), Some(section)) = (stays, goes_on(name), runs.as_mut()) {
-                // Not needed: the section already serves this socket.
+                // The section already serves this socket, so the new descriptor is closed.
                 drop(peers.socket.take());
                 section.renew_tls(peers);
             }
@@ -88,7 +91,7 @@ impl Driver {
             }
             let state = Arc::clone(&peers.state);
             let mut section = Section::new(config, peers, now_ms());
-            // A section that only changed has been synchronized already.
+            // A section of which only settings changed is synchronized already.
             let before = state.lock().as_ref().map(|before| before.resync);
             if before == Some(Resync::Done) {
                 section.resync = Resync::Done;
@@ -114,12 +117,12 @@ impl std::fmt::Debug for Driver {
     }
 }
 
-/// Calls a function with the section; does nothing once the section is removed.
+/// Calls a function with the state of a section; does nothing once the section is removed.
 fn with<T>(state: &PeersState, look: impl FnOnce(&mut Section) -> T) -> Option<T> {
     state.lock().as_mut().map(look)
 }
 
-/// Runs a whole section. Its tasks end with it.
+/// Runs one `peers` section. All tasks of the section end with it.
 async fn run(state: Arc<PeersState>, socket: Option<OwnedFd>) {
     let mut tasks = JoinSet::new();
     let found = with(&state, |section| (section.peers.len(), section.listens));
@@ -155,10 +158,10 @@ async fn listen(state: Arc<PeersState>, address: Option<SocketAddr>, socket: Opt
             Some(socket) => socket
                 .set_nonblocking(true)
                 .and_then(|()| TcpListener::from_std(socket)),
-            // Only used without a process that opened the sockets at the start.
+            // Opened here only if no process opened the sockets at the start.
             None => match address {
                 Some(address) => open(address),
-                // An inherited socket that was not supplied cannot be opened again.
+                // An inherited socket that was not supplied cannot be opened.
                 None => return,
             },
         };
@@ -213,7 +216,7 @@ async fn connect_always(state: Arc<PeersState>, peer: usize) {
     let Some((address, name, local)) = found.flatten() else {
         return;
     };
-    // If two peers start together, one of them goes first.
+    // If two peers start together, the first by name connects first.
     if *local > *name {
         sleep(COURTESY).await;
     }
@@ -272,7 +275,7 @@ async fn connect(
     connection.run().await;
 }
 
-/// A full synchronization, sent table by table.
+/// State of a full resynchronization that is being sent, table by table.
 struct Lesson {
     table: usize,
     shard: usize,
@@ -492,8 +495,8 @@ impl Connection {
         }
     }
 
-    /// Processes input. Messages that arrive together with the hello message are processed once
-    /// it is accepted.
+    /// Processes input. Messages that arrive together with the hello are processed after it was
+    /// accepted.
     fn input(&mut self, bytes: &[u8]) -> Result<(), PeersError> {
         let before = self.session.state();
         let events = self.session.handle(bytes, now_ms())?;
@@ -576,7 +579,8 @@ impl Connection {
                 && peer.connection.is_some()
             {
                 peer.counts[COLLISIONS] += 1;
-                // Both sides connected; only one of the connections remains.
+                // Both peers have connected to each other; only one of the two connections
+                // remains.
                 if !peer.established && local_first {
                     return Err(PeersStatus::TryAgain);
                 }

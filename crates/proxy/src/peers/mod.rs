@@ -1,7 +1,7 @@
-//! Peers: stick tables shared by several processes, with HAProxy's protocol
-//! ([`protocol::peers`]). [`model::shared_tables`] is the state that all connections of a
-//! `peers` section share. `driver` transfers the bytes on the side thread. The data plane
-//! does not know the protocol; it only marks updated entries in a table.
+//! Shares stick tables with other processes by HAProxy's peers protocol ([`protocol::peers`]).
+//! `driver` has the connections, on the side thread, and [`model::shared_tables`] the state that
+//! all connections of a `peers` section share. The threads that serve clients do not know the
+//! protocol; they only mark updated entries in a table.
 
 mod driver;
 mod report;

@@ -1,5 +1,5 @@
-//! `show peers` in HAProxy's format. Numbers that only distinguish objects replace the memory
-//! addresses, which would mean nothing here.
+//! Implements `show peers` in HAProxy's format. Where HAProxy prints memory addresses, which
+//! would mean nothing here, numbers distinguish the objects.
 
 use model::config::{Config, Peers};
 use model::shared_tables::{

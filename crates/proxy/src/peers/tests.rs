@@ -1,4 +1,4 @@
-//! Tests two peers in one process: the counts of one soon reach the other.
+//! Tests two peers in one process: what one counts in a stick table soon reaches the other.
 
 use super::{Driver, report, start};
 use keyword::testing::load_text;
@@ -26,7 +26,7 @@ fn config(name: &str, addresses: [SocketAddr; 2], old: Option<&Config>) -> Confi
     config_with(name, addresses, old, "")
 }
 
-/// Returns a configuration with `lines` in the section.
+/// Returns a configuration with these lines in its `peers` section.
 fn config_with(
     name: &str,
     addresses: [SocketAddr; 2],
@@ -118,7 +118,7 @@ fn counts_are_replicated_and_again_after_an_absence() {
             held.and_then(|held| held.get(DataType::Gpc0, 0)) == Some(9)
         })
         .await;
-        // The second one dies, and another one begins with nothing.
+        // The second process ends, and another one starts with empty tables.
         drop::<Driver>(second);
         count(table(&one, "t"), b"c", 1);
         let again = config("two", addresses, None);
@@ -167,7 +167,7 @@ fn peers_share_tables_over_mutual_tls() {
             known(table(&two, "t"), b"a") == Some([3, 3, 0, 3 << 33])
         })
         .await;
-        // Somebody who speaks no TLS is not greeted.
+        // A client without TLS gets no greeting.
         let mut stranger = TcpStream::connect(addresses[0]).await.expect("connected");
         let hello = b"HAProxyS 2.1\none\ntwo 1 1\n";
         stranger.write_all(hello).await.expect("sent");
@@ -259,12 +259,12 @@ fn data_sent_with_the_greeting_is_applied() {
             connected = TcpStream::connect(own).await;
         }
         let mut peer = connected.expect("it listens");
-        // A greeting, and the request for a lesson.
+        // The greeting of a peer, and its request for a full resynchronization.
         let sent = b"HAProxyS 2.1\none\ntwo 1 1\n\x00\x00";
         peer.write_all(sent).await.expect("it takes it");
         let mut answer = Vec::new();
         let finished = async {
-            // A lesson's end.
+            // Waits for the message that ends the resynchronization.
             while !answer
                 .windows(2)
                 .any(|two| two == b"\x00\x01" || two == b"\x00\x02")
@@ -276,7 +276,7 @@ fn data_sent_with_the_greeting_is_applied() {
     });
 }
 
-/// Returns a section of `one` to which the peer `two` has just connected.
+/// Returns the section of the peer `one`, to which the peer `two` has just connected.
 fn section(config: &Config) -> (Section, u64) {
     let peers = config.peers.first().expect("a section");
     let mut section = Section::new(config, peers, 0);
@@ -360,7 +360,7 @@ fn hanging_resync_does_not_block_updates_to_others() {
     assert!(!section.start_resync_if_due(0, 4_999));
     assert!(!section.start_resync_if_due(0, 5_000), "it was asked");
     assert_eq!(section.resync, Resync::Done, "and there is nobody else");
-    // A peer whose synchronizations fail is not asked forever.
+    // A peer whose resynchronizations fail again and again gets no further request for one.
     let mut section = Section::new(&config, config.peers.first().expect("one"), 0);
     let mut connection = connection;
     let mut asked = 0;

@@ -1,5 +1,6 @@
-//! `appsession` of HAProxy 1.x: application sessions, identified by the application's own
-//! cookie or URL parameter, and the server of each ([`model::state::AppSessions`]).
+//! Implements `appsession` of HAProxy 1.x: remembers the server of each session of an
+//! application, which the application's own cookie or URL parameter identifies
+//! ([`model::state::AppSessions`]).
 
 use http::message::{request_cookies, response_cookies};
 use model::config::{AppSession, Proxy, ServerIndex};
@@ -69,8 +70,8 @@ pub(super) fn bind_to_session_server(stream: &mut ProxyStream) {
     }
 }
 
-/// Stores the server of the session that a response begins, or continues with
-/// `request-learn`.
+/// Stores the server of the session that a response begins. With `request-learn`, sessions in
+/// requests are stored, too.
 pub(super) fn learn(stream: &mut ProxyStream) {
     let config = Arc::clone(&stream.config);
     let (Some(backend), Some(server)) = (stream.route.backend, stream.route.server) else {

@@ -1,4 +1,4 @@
-//! The persistence cookie (`cookie`): read from requests, set in responses.
+//! Reads the persistence cookie (`cookie`) from requests and sets it in responses.
 
 use super::dynamic;
 use super::line::{self, Edit, Edited};
@@ -12,8 +12,8 @@ use std::time::UNIX_EPOCH;
 
 /// Separator between the server's name and the value of the application's cookie.
 const PREFIX_END: u8 = b'~';
-/// Maximum number of cookies looked up per request. A client has only one, and each lookup
-/// may search all servers.
+/// Maximum number of cookies of a request that are looked up. A client has only one, and each
+/// lookup may search all servers.
 const JUDGED_MAX: u32 = 16;
 /// Separator between the value of a cookie and its dates.
 const DATES: u8 = b'|';
@@ -25,8 +25,8 @@ fn now_s() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// Processes the cookies of a request: finds the server that the client is bound to, and
-/// removes what the server must not see.
+/// Processes the cookies of a request: finds the server to which the client belongs, and removes
+/// what the server must not see.
 pub(super) fn process_request_cookies(stream: &mut ProxyStream) {
     let config = Arc::clone(&stream.config);
     let Some(backend) = stream.route.backend.map(|index| config.proxy(index)) else {
@@ -78,7 +78,7 @@ struct CookieScan<'l> {
     backend: &'l Proxy,
     cookie: &'l Cookie,
     known: &'l mut Persistence,
-    /// The server is already known, so further cookies are only removed.
+    /// The server is already found, so further cookies are only removed.
     settled: bool,
     now_s: u64,
     judged: u32,
@@ -104,8 +104,8 @@ impl CookieScan<'_> {
         }
     }
 
-    /// Returns the part of a value that names a server, and the number of bytes hidden from the
-    /// server.
+    /// Returns the part of a cookie's value that names a server, and how many bytes of the value
+    /// the server must not see.
     fn parts<'v>(&self, value: &'v [u8]) -> (&'v [u8], usize) {
         if self.cookie.mode == Some(CookieMode::Prefix) {
             return match memchr::memchr(PREFIX_END, value) {
@@ -167,7 +167,7 @@ impl CookieScan<'_> {
         }
     }
 
-    /// Passes the servers with this cookie value to a function, until it accepts one.
+    /// Passes the servers with this cookie value to a function until it accepts one of them.
     fn candidates(&self, id: &[u8], mut take: impl FnMut(ServerIndex, &Server) -> bool) {
         let servers = &self.backend.servers;
         for at in self.backend.cookie_places.of(servers, id) {
@@ -201,7 +201,8 @@ fn of_answer<'c>(
     Some((backend, backend.cookie.as_deref()?, server))
 }
 
-/// Returns a server's cookie value: configured, or derived from its address.
+/// Returns the cookie value of a server: the configured one, or one that is derived from the
+/// server's address.
 fn value_of<'v>(
     backend: &Proxy,
     cookie: &Cookie,
@@ -266,7 +267,7 @@ fn servers_own(
         from = at + 1;
         if line::set_by(line).is_none_or(|(name, _)| name != &*cookie.name) {
             if let Some(line) = line::without_blanks(line) {
-                // Shorter than before, so it fits.
+                // The new line is shorter, so it fits.
                 _ = fields.replace_value(at, &line);
             }
             continue;
@@ -286,7 +287,7 @@ fn servers_own(
             }
             _ => continue,
         };
-        // If the head is full, the server's own cookie remains.
+        // If the head is full, the server's own cookie stays.
         if fields.replace_value(at, &new).is_ok() {
             became = ResponseCookie::Rewritten;
         }
@@ -316,7 +317,8 @@ fn inserts(stream: &ProxyStream, cookie: &Cookie, known: &Persistence) -> Option
     (stale || unmade).then_some(ResponseCookie::Updated)
 }
 
-/// Attribute that makes a client forget its cookie, if its server has none.
+/// Attribute that makes the client delete the cookie, when the stream's server has no cookie
+/// value.
 const FORGET: &[u8] = b"; Expires=Thu, 01-Jan-1970 00:00:01 GMT";
 
 fn add(stream: &mut ProxyStream, cookie: &Cookie, known: &Persistence, value: Option<&[u8]>) {
@@ -342,7 +344,7 @@ fn add(stream: &mut ProxyStream, cookie: &Cookie, known: &Persistence, value: Op
     line.extend_from_slice(&cookie.attributes);
     let is_cacheable = || Cacheability::of(&stream.request, &stream.response).response;
     let is_marked = cookie.nocache && is_cacheable();
-    // A head that rules have filled to its limit lacks the cookie.
+    // If rules have filled the head to its limit, the cookie is left out.
     let added = stream.response.add(b"set-cookie", &line);
     if added.is_ok() && is_marked {
         let _ = stream.response.add(b"cache-control", b"private");

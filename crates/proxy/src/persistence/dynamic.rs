@@ -1,6 +1,6 @@
-//! Dynamic cookies (`cookie … dynamic`): a keyed hash of a server's address. All load
-//! balancers with the same key and servers calculate the same value, and clients learn no
-//! address.
+//! Calculates dynamic cookies (`cookie … dynamic`): a keyed hash of a server's address. All load
+//! balancers with the same key and servers calculate the same value, and a client cannot learn
+//! the address from it.
 
 use model::config::{Server, ServerAddress};
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +10,7 @@ pub(super) const DIGITS: usize = 16;
 /// Maximum number of key bytes used; longer keys are truncated.
 const KEY_MAX: usize = 1024;
 
-/// Returns the dynamic cookie of a server; None if the server has no address of its own.
+/// Returns the dynamic cookie of a server; None if the server has no IP address.
 pub(super) fn of(server: &Server, key: &[u8]) -> Option<[u8; DIGITS]> {
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {

@@ -1,4 +1,4 @@
-//! Edits the cookies in one `cookie` or `set-cookie` line, without IO.
+//! Edits single cookies in a `cookie` or `set-cookie` header field, without IO.
 
 use http::message::{pair_end, trim};
 
@@ -6,9 +6,9 @@ use http::message::{pair_end, trim};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Edit {
     Keep,
-    /// Remove the cookie and the attributes behind it.
+    /// Remove the cookie and the attributes that follow it.
     Delete,
-    /// Remove this many bytes in front of the value.
+    /// Remove this many bytes from the beginning of the value.
     Strip(usize),
 }
 
@@ -16,7 +16,7 @@ pub(super) enum Edit {
 pub(super) enum Edited {
     Same,
     Changed(Vec<u8>),
-    /// Nothing relevant is left of the line.
+    /// The line has no cookie left, so it must be removed.
     Gone,
 }
 
@@ -36,7 +36,7 @@ fn blanks(cookie: &[u8]) -> Option<(usize, usize)> {
     let equals = memchr::memchr(b'=', cookie)?;
     let before = equals - trim_end(&cookie[..equals]).len();
     let after = leading(&cookie[equals + 1..]);
-    // Blanks in front of a sign without a name belong to the line.
+    // Blanks before an equals sign without a name belong to the line.
     let before = if before == equals { 0 } else { before };
     (before + after > 0).then_some((before, after))
 }
@@ -46,7 +46,7 @@ fn trim_end(text: &[u8]) -> &[u8] {
     &text[..text.len() - text.iter().rev().take_while(blank).count()]
 }
 
-/// Appends a cookie without the blanks around its sign, and without this many bytes of its
+/// Appends a cookie without the blanks around its equals sign, and without this many bytes of its
 /// value.
 fn put(out: &mut Vec<u8>, cookie: &[u8], strip: usize) {
     let Some(equals) = memchr::memchr(b'=', cookie) else {
@@ -65,8 +65,8 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
     // Allocated at the first change.
     let mut out: Option<Vec<u8>> = None;
     let (mut at, mut deleted, mut kept, mut cookies) = (0, false, false, false);
-    // Whether the last cookie that was no attribute was deleted, and whether the last cookie or
-    // attribute was.
+    // The last cookie was deleted, not counting attributes; and the last cookie or
+    // attribute was deleted.
     let (mut drops_attributes, mut last_deleted) = (false, false);
     loop {
         let end = at + pair_end(&line[at..], b";,");
@@ -89,7 +89,7 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
         }
         let changes = edit != Edit::Keep || blanks(cookie).is_some();
         if changes && out.is_none() {
-            // The text in front of the cookie, without its delimiter.
+            // Copies the text before the cookie, without its delimiter.
             let mut copy = Vec::with_capacity(line.len());
             copy.extend_from_slice(&line[..at.saturating_sub(1)]);
             out = Some(copy);
@@ -97,7 +97,7 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
         if edit == Edit::Delete {
             (deleted, last_deleted) = (true, true);
             if let Some(out) = &mut out {
-                // Blanks in front of the delimiter are removed, too.
+                // Blanks before the delimiter are removed, too.
                 let kept = trim_end(out).len();
                 out.truncate(kept);
             }
@@ -136,7 +136,8 @@ pub(super) fn set_by(line: &[u8]) -> Option<(&[u8], &[u8])> {
     parts(&line[..pair_end(line, b";,")])
 }
 
-/// Returns the line without blanks around the sign of its cookie; None: it has none.
+/// Returns the line without the blanks around the equals sign of its cookie; None if there are
+/// none.
 pub(super) fn without_blanks(line: &[u8]) -> Option<Vec<u8>> {
     let end = pair_end(line, b";,");
     blanks(&line[..end])?;
@@ -146,7 +147,8 @@ pub(super) fn without_blanks(line: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Returns the line with `new` in place of its cookie's value, or in front of it.
+/// Returns the line with `new` as the value of its cookie or, with `keep_old`, before the old
+/// value.
 pub(super) fn with_value(line: &[u8], new: &[&[u8]], keep_old: bool) -> Vec<u8> {
     let end = pair_end(line, b";,");
     let mut out = Vec::with_capacity(line.len() + 64);

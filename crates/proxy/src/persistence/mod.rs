@@ -1,10 +1,11 @@
-//! Persistence: `use-server`, the persistence cookie, the RDP cookie, application sessions.
-//! Before load balancing it determines whether a stream is bound to a server, and it sets
-//! cookies in the response.
+//! Keeps a client on its server: `use-server`, the persistence cookie, the RDP cookie,
+//! application sessions. Before load balancing this module determines whether a stream belongs to
+//! a server, and in the response it sets cookies.
 //!
-//! A stream that is bound to a server is `direct`: it waits for that server if it is full,
-//! and is not balanced. A stream that is nevertheless sent elsewhere (the server is down, its
-//! queue is full, a retry) is no longer direct and gets a new cookie.
+//! A stream that belongs to a server is `direct`: it is not balanced, and it waits for that
+//! server if the server is full. A stream that is sent to another server after all (its own is
+//! down or its queue is full, or the request is retried) is no longer direct and gets a new
+//! cookie.
 //!
 //! This module takes no slot, waits for nothing and uses no socket.
 
@@ -18,13 +19,13 @@ use model::config::{PersistRuleKind, Proxy, ProxyOption, Server, ServerIndex, Se
 use model::transaction::trace::{Tie, TraceStep};
 use model::transaction::{PersistentServer, ProxyStream};
 
-/// Returns whether a server accepts a stream bound to it, even if the server is down.
+/// Returns whether a server accepts a stream that belongs to it, also if the server is down.
 fn takes(proxy: &Proxy, server: &Server, forced: bool) -> bool {
     forced || proxy.has(ProxyOption::Persist) || server.state.usable_for_persistence()
 }
 
-/// Applies `force-persist` and `ignore-persist` when a stream enters its backend, to the
-/// request as received.
+/// Applies `force-persist` and `ignore-persist` when a stream enters its backend, before rules of
+/// the backend change the request.
 pub fn enter(stream: &mut ProxyStream) {
     let Some(backend) = stream.backend().filter(|b| !b.persist_rules.is_empty()) else {
         return;
@@ -38,7 +39,7 @@ pub fn enter(stream: &mut ProxyStream) {
     }
 }
 
-/// Determines the server that a stream is bound to, before load balancing.
+/// Determines to which server a stream belongs, before load balancing.
 pub fn find_persistent_server(stream: &mut ProxyStream) {
     if !stream.backend().is_some_and(Proxy::persists) {
         return;
@@ -63,8 +64,8 @@ fn dispatch(stream: &mut ProxyStream) {
     }
 }
 
-/// Applies one kind of persistence to a stream, and records it as the reason if it binds the
-/// stream.
+/// Applies one kind of persistence. If it finds the server of the stream, records this kind as the
+/// reason.
 pub fn apply_persistence(stream: &mut ProxyStream, by: Tie, look: impl FnOnce(&mut ProxyStream)) {
     let was_direct = stream.route.is_direct();
     look(stream);
@@ -87,14 +88,15 @@ pub fn apply_persistence(stream: &mut ProxyStream, by: Tie, look: impl FnOnce(&m
     }
 }
 
-/// Returns the server that a stream is bound to, and whether to use it even if it is down.
+/// Returns the server to which a stream belongs, and whether the server is used even if it is
+/// down.
 pub fn server(stream: &ProxyStream) -> Option<(ServerIndex, bool)> {
     let known = stream.route.persistence.as_deref()?;
     known.server.map(|server| (server, stream.is_forced()))
 }
 
-/// Binds a stream to a server, unless the stream is already bound, persistence is ignored, or
-/// the server is down. Returns whether the stream is bound to it.
+/// Assigns a stream to a server, unless the stream already belongs to one, persistence is ignored,
+/// or the server is down. Returns whether the stream belongs to the server then.
 pub fn give(stream: &mut ProxyStream, index: ServerIndex) -> bool {
     let forced = match stream.route.persistence.as_deref() {
         Some(known) if known.server.is_some() || known.ignored => return false,
@@ -111,8 +113,8 @@ pub fn give(stream: &mut ProxyStream, index: ServerIndex) -> bool {
     takes
 }
 
-/// Processes the cookies that the server has set, and removes or rewrites the persistence
-/// cookie: after all rules but `http-after-response`.
+/// Processes the cookies that the server has set: removes or rewrites the persistence cookie.
+/// Called after all rules except `http-after-response`.
 pub fn process_response_cookies(stream: &mut ProxyStream) {
     let Some(backend) = stream.backend() else {
         return;
@@ -143,8 +145,8 @@ pub fn cookie_of(backend: &Proxy, server: &Server) -> Option<String> {
     Some(String::from_utf8_lossy(&value).into_owned())
 }
 
-/// Applies the first matching `use-server` whose server takes streams. As in HAProxy, a name that no
-/// server has ends the search: the server is chosen by load balancing.
+/// Applies the first matching `use-server` rule whose server accepts streams. As in HAProxy, a
+/// rule with a name that no server has ends the search: load balancing then chooses the server.
 fn use_server(stream: &mut ProxyStream) {
     let Some(backend) = stream.backend().filter(|b| !b.use_server.is_empty()) else {
         return;
@@ -181,7 +183,7 @@ fn use_server(stream: &mut ProxyStream) {
         }
     }
     if let Some((server, rule)) = found {
-        // Not affected by `ignore-persist`, because `use-server` comes before it.
+        // `ignore-persist` does not affect `use-server`, which comes first.
         stream.route.persistence_mut().server = Some(server);
         stream.decide_owner(PersistentServer {
             server,

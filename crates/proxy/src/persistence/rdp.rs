@@ -1,5 +1,6 @@
-//! `persist rdp-cookie`: the first packet of an RDP client names the server that redirected
-//! it (`msts=IP.PORT.0000`, with the numbers in that server's byte order).
+//! Implements `persist rdp-cookie`: the first packet of an RDP client names the server to which
+//! the client was redirected (`msts=IP.PORT.0000`; both numbers are read in little-endian byte
+//! order).
 
 use model::config::{ServerAddress, ServerIndex};
 use model::sample::rdp_cookie;

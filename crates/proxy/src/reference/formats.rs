@@ -1,4 +1,5 @@
-//! Log formats that options select, with each of their fields, and the flags of variables.
+//! Supplies the manual's entries about the log formats that options select, with the fields of
+//! each, and about the flags of log variables.
 
 use super::{kept, row};
 use language::keyword::Documented;

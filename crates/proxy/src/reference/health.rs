@@ -1,4 +1,5 @@
-//! Terms for servers in logs, statistics and `show stat`: results of checks, and states.
+//! Supplies the manual's entries about results of health checks and states of servers, as logs,
+//! statistics and `show stat` print them.
 
 use super::row;
 use language::keyword::Documented;

@@ -1,4 +1,5 @@
-//! Terms of ACLs: flags, matching methods, operators, and predefined ACLs.
+//! Supplies the manual's entries about ACLs: flags, matching methods, operators, and predefined
+//! ACLs.
 
 use super::{kept, row};
 use language::keyword::Documented;

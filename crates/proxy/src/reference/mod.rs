@@ -1,8 +1,7 @@
-//! Reference topics besides keywords: sections, termination states, results of checks and
-//! states of servers, flags and matching methods of ACLs, data types of stick tables, log
-//! formats, commands of the statistics socket. Each is a row of the manual, so that `evenkeel
-//! keyword` and the search find it. Rows for which the code has a table are created from
-//! that.
+//! Supplies the manual's entries that are not keywords: sections, termination states, results of
+//! checks, states of servers, flags and matching methods of ACLs, data types of stick tables, log
+//! formats, commands of the statistics socket. `evenkeel keyword` and the search of the manual
+//! find them. Where the code has a table of the same names, the entries are made from that table.
 
 mod formats;
 mod health;

@@ -1,6 +1,6 @@
-//! Search phrases of users, and the keywords that they mean.
+//! Maps phrases that users search for in the manual to the keywords that they mean.
 
-/// Words of a search, and the keywords shown first for it.
+/// Words that users search for, each with the keywords to show first.
 pub static PHRASES: &[(&str, &[&str])] = &[
     ("sticky", &["cookie", "stick on", "stick-table", "balance"]),
     (

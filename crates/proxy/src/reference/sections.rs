@@ -1,4 +1,5 @@
-//! The sections of a configuration file, each with its purpose.
+//! Supplies the manual's entries about the sections of a configuration file, each with its
+//! purpose.
 
 use super::row;
 use language::keyword::Documented;

@@ -1,5 +1,5 @@
-//! Termination states, the two or four letters of `%ts` and `%tsc`: how and where a stream
-//! ended.
+//! Supplies the manual's entries about termination states (`%ts`, `%tsc`), whose letters say how
+//! and where a stream ended.
 
 use super::row;
 use crate::termination::{COOKIES, STATES};
@@ -15,8 +15,8 @@ pub(super) fn documented() -> Vec<Documented> {
     pairs.map(of).collect()
 }
 
-/// Explains four letters of a log line (`sD--`, `--NI`, `SHVN`), with one row for each piece
-/// of information; empty if they are not such letters.
+/// Returns the manual's entries for four letters of a log line (`sD--`, `--NI`, `SHVN`), one for
+/// each statement that the letters make; empty if they are not such letters.
 pub fn letters(name: &str) -> Vec<Documented> {
     let (Some(pair), Some(third), Some(fourth)) = (name.get(..2), name.get(2..3), name.get(3..))
     else {

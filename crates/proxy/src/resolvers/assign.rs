@@ -1,6 +1,6 @@
-//! Assigns addresses to the servers that share a name, or hosts and ports to those of a
-//! service, without IO. A server keeps its assignment while the name still resolves to it, so
-//! that a change of one does not move the others.
+//! Assigns resolved addresses to the servers that share a host name, or hosts and ports to the
+//! servers of a service name, without IO. A server keeps its address as long as the name still
+//! resolves to it, so that a change of one address moves no other server.
 
 use model::config::{AddressFamily, Resolving};
 use protocol::dns::Service;
@@ -31,7 +31,7 @@ impl ResolvedServer<'_> {
     }
 }
 
-/// Returns the address of each server; None where none is left.
+/// Returns the address for each server; None if no address is left for it.
 pub(super) fn addresses(slots: &[ResolvedServer<'_>], found: &[IpAddr]) -> Vec<Option<IpAddr>> {
     let mut taken: HashSet<IpAddr> = HashSet::with_capacity(slots.len());
     let there: HashSet<IpAddr> = found.iter().copied().collect();
@@ -49,8 +49,8 @@ pub(super) fn addresses(slots: &[ResolvedServer<'_>], found: &[IpAddr]) -> Vec<O
             slot.takes(**ip) && (slot.resolving.same_address || !taken.contains(*ip))
         };
         let now = given.map(|ip| slot.rank(ip));
-        // The first of the best addresses. One that is equally good as the present one is no reason
-        // to move.
+        // The first of the best addresses. If the present address is equally good, the server
+        // keeps it.
         let better = found
             .iter()
             .filter(free)
@@ -68,8 +68,8 @@ pub(super) fn addresses(slots: &[ResolvedServer<'_>], found: &[IpAddr]) -> Vec<O
     given
 }
 
-/// Returns the service of each slot, as an index in `found`; `now` is the current host and
-/// port of each.
+/// Returns the service for each server, as an index in `found`. `now` is the current host and port
+/// of each server.
 pub(super) fn services(now: &[Option<(&str, u16)>], found: &[&Service]) -> Vec<Option<usize>> {
     let mut taken = vec![false; found.len()];
     let mut given: Vec<Option<usize>> = now
@@ -90,7 +90,8 @@ pub(super) fn services(now: &[Option<(&str, u16)>], found: &[&Service]) -> Vec<O
     given
 }
 
-/// Returns a server's weight for that of its SRV record. Only 0 becomes 0: no new clients.
+/// Converts the weight in an SRV record to the weight of a server. Only 0 becomes 0, which means
+/// no new clients.
 pub(super) fn weight(of_record: u16) -> u32 {
     u32::from(of_record).div_ceil(256)
 }

@@ -1,6 +1,5 @@
-//! Sends the DNS queries that are due: one task for the schedule, one for each query to a
-//! nameserver, on the side thread. The results are applied to the servers of the newest
-//! configuration.
+//! Sends the DNS queries that are due, on the side thread: one task for the schedule, and one for
+//! each query to a nameserver. Results are applied to the servers of the newest configuration.
 
 use super::exchange::Exchange;
 use super::follow;
@@ -17,15 +16,15 @@ use tokio::time::{Instant, timeout_at};
 
 /// Maximum number of concurrent queries; each has a socket.
 const EXCHANGES_MAX: usize = 512;
-/// Number of concurrent queries from which on names that only rules request wait. A client may
-/// choose names whose nameservers are silent, and these must not delay the names of our servers.
+/// While this many queries are pending, names that only rules request must wait. A client may
+/// choose names whose nameservers never respond, and these must not delay the names of servers.
 const EXCHANGES_OF_RULES_MAX: usize = EXCHANGES_MAX / 2;
 /// Maximum wait for a query to end before the schedule is checked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Maximum wait while nothing is due. Any change wakes the task.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// The name resolution; dropping it stops it.
+/// The running name resolution; dropping this stops it.
 #[derive(Debug)]
 pub struct Following {
     names: &'static NameResolver,
@@ -79,9 +78,9 @@ async fn run(names: &'static NameResolver, notice: Notice) {
         let next = names.plan().next_ms();
         let due = next.map(|ms| Instant::from_std(names.began) + Duration::from_millis(ms));
         let until = match due {
-            // A pending query ends and wakes this task.
+            // All slots are in use: the end of a pending query wakes this task.
             _ if exchanges.len() >= EXCHANGES_MAX => Instant::now() + IDLE,
-            // Names that are due may have to wait for others.
+            // A due name that only rules request may have to wait for other queries to end.
             Some(due) if exchanges.len() >= EXCHANGES_OF_RULES_MAX => {
                 due.max(Instant::now() + LOOK_AGAIN)
             }
@@ -128,7 +127,8 @@ fn send_query(
                 .plan()
                 .answered(&key, round, at, &outcome, events, now_ms);
             if let Some(next) = next {
-                // The task of the schedule has the sockets.
+                // The follow-up query is queued for the task of the schedule, which has the
+                // sockets.
                 names.plan().queue_follow_up(next);
             }
             if ended {

@@ -1,5 +1,6 @@
-//! One query to one nameserver: from a port of its own, so that only a host that sees the
-//! query can forge a response, over UDP and, if the response is truncated, over TCP.
+//! Sends one DNS query to one nameserver and receives the response: over UDP, and over TCP if the
+//! response is truncated. Each query has a source port of its own, so that only a host that sees
+//! the query can forge a response.
 
 use model::config::NameServer;
 use model::names::Events;
@@ -11,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
-/// Maximum number of unrelated datagrams that a query tolerates.
+/// Number of unrelated datagrams after which a query fails.
 const FOREIGN_MAX: u32 = 100;
 
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ impl Exchange {
                 events.unsent = true;
                 QueryOutcome::Unusable
             }
-            // Nobody listens at the address, which counts like a missing response.
+            // No nameserver listens at the address; this counts like a missing response.
             Ok(Err(Trouble::Closed)) => QueryOutcome::Silent,
         };
         (outcome, events)

@@ -1,6 +1,6 @@
-//! Applies DNS results to the servers that follow a name: another address, another host and
-//! port, or maintenance until there is an address. Logs these changes with HAProxy's wording,
-//! because scripts parse it.
+//! Applies DNS results to the servers that are configured by name: sets a new address, or a new
+//! host and port, or puts a server into maintenance until its name resolves. Logs these changes
+//! in HAProxy's wording, because scripts parse it.
 
 use super::assign::{self, ResolvedServer};
 use crate::health::{Level, Notice};
@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Effect {
     pub changed: bool,
-    /// The hosts of services changed, so their names have to be resolved.
+    /// The services have other hosts now, so the names of the hosts must be resolved.
     pub hosts_changed: bool,
 }
 
@@ -27,7 +27,7 @@ pub(super) fn apply(
     if found.status == ResolutionStatus::Unknown {
         return outcome;
     }
-    // The followers are in configuration order, so those of a backend are adjacent.
+    // The servers with this name are in configuration order, so those of a backend are adjacent.
     for group in found.followers.chunk_by(|one, other| one.0 == other.0) {
         let Some(proxy) = config.proxies.get(group[0].0.0 as usize) else {
             continue;
@@ -50,7 +50,7 @@ pub(super) fn apply(
     outcome
 }
 
-/// Servers of one backend, and the result being applied.
+/// The servers of one backend, to which a result is being applied.
 struct Applying<'a> {
     config: &'a Config,
     proxy: &'a Proxy,
@@ -67,7 +67,7 @@ fn address_of(server: &Server) -> Option<IpAddr> {
     }
 }
 
-/// Returns an address with the port of the server's line, or of its service.
+/// Returns an address with the port of the server line or, for a service, of the SRV record.
 fn with_port(server: &Server, ip: IpAddr) -> ServerAddress {
     let record = server.state.host().filter(|host| host.by_record);
     let port = match (&server.host, record) {
@@ -174,7 +174,8 @@ impl Applying<'_> {
         }
         let change = server.state.set_resolved(None, now_ms());
         self.outcome.changed = true;
-        // A server that an operator put into maintenance needs no message.
+        // The server is in maintenance because of an operator, so nothing changes that is worth a
+        // message.
         if before.admin == AdminReport::Maintenance {
             return;
         }
@@ -203,7 +204,7 @@ impl Applying<'_> {
         } else {
             ""
         };
-        // A server that was already draining or stopping is no surprise.
+        // For a server that was already draining or stopping, the severity is lower.
         let level = if change.was_usable {
             Level::Alert
         } else {

@@ -1,8 +1,8 @@
-//! Runtime resolution of host and service names (`resolvers` sections). The schedule of
-//! queries and the evaluation of responses need no IO ([`model::names`], [`assign`]). The
-//! driver on the side thread is the only part with sockets and a clock, and changes servers
-//! through the methods of their state. No thread of the data plane waits for it, except in a
-//! rule that resolves a name.
+//! Resolves host and service names while the proxy runs (`resolvers` sections). The schedule of
+//! queries and the evaluation of responses need no IO ([`model::names`], [`assign`]). Only the
+//! driver, on the side thread, has sockets and a clock, and it changes servers through the
+//! methods of their state. A thread that serves clients never waits for it; a rule that resolves
+//! a name suspends its own stream only.
 
 mod assign;
 mod driver;

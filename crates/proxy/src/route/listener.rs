@@ -1,4 +1,4 @@
-//! Finds the listener that receives a request.
+//! Finds the listener that would receive the request of a route query.
 
 use model::config::{BindAddress, Config, ListenerIndex, Mode, Proxy, ProxyIndex};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -12,7 +12,7 @@ pub struct ListenerCriteria {
     pub frontend: Option<String>,
 }
 
-/// Failure: no listener matches, or several do.
+/// Reason why no listener was found: none matches, or several do.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotThere {
     #[error("no frontend is named '{name}'; frontends: {there}")]
@@ -25,7 +25,7 @@ pub enum NotThere {
     },
     #[error("several frontends listen {at}: {there}")]
     Several { at: String, there: String },
-    /// The named frontend has no listener with the request's protocol.
+    /// The named frontend has listeners, but none for the protocol of the request.
     #[error("frontend {name} does not listen {how}; frontends: {there}")]
     Otherwise {
         name: String,
@@ -44,8 +44,8 @@ struct Candidate<'c> {
 }
 
 impl Candidate<'_> {
-    /// Returns whether the listener matches. A TLS request may also reach a listener that
-    /// forwards the bytes unchanged.
+    /// Returns whether the listener can receive the request. A TLS request may also reach a
+    /// listener in TCP mode that forwards the bytes unchanged.
     fn fits(&self, wanted: &ListenerCriteria) -> bool {
         if wanted.tls {
             self.tls || self.proxy.mode == Mode::Tcp
@@ -129,7 +129,8 @@ fn listed(some: &[&Candidate<'_>]) -> String {
     }
 }
 
-/// Finds the listener of a named frontend, which may have another port.
+/// Finds a listener of the frontend that the operator named; its port may differ from that of the
+/// request.
 fn named<'a, 'c>(
     all: &'a [Candidate<'c>],
     name: &str,
@@ -213,8 +214,8 @@ fn candidates(config: &Config) -> Vec<Candidate<'_>> {
     all
 }
 
-/// Returns the address that a client connects to; for a wildcard one an example address.
-/// None: a Unix socket.
+/// Returns the address to which the client connects. If the listener has a wildcard address,
+/// returns an example address; None for a Unix socket.
 fn destination(one: &Candidate<'_>, wanted: &ListenerCriteria) -> Option<SocketAddr> {
     let known = one.address.filter(|at| !at.ip().is_unspecified());
     let port = one.address.map_or(wanted.port, |at| at.port());

@@ -1,5 +1,6 @@
-//! Shows where a request would go, and why. The data plane serves the request on a private
-//! socket, by the same code as all others, and records its decisions. No server is contacted.
+//! Answers a route query (`evenkeel route`): shows to which server a request would go, and why.
+//! The request is served on a private socket by the same code as all others, and the decisions
+//! are recorded. No server is contacted.
 
 mod listener;
 
@@ -20,10 +21,10 @@ use std::time::Duration;
 use tls::certified;
 use tls::connector::{self, ClientSettings};
 
-/// Timeout for the reply. Only rules can delay it.
+/// Longest wait for the reply. Only rules can delay it.
 const REPLY_MAX: Duration = Duration::from_secs(3);
 const REPLY_BYTES_MAX: usize = 64 * 1024;
-/// Connection limit of the data plane that serves the request.
+/// Connection limit of the proxy that serves the traced request.
 const CONNECTIONS_MAX: u32 = 16;
 
 #[derive(Clone, Debug)]
@@ -44,21 +45,21 @@ pub struct RouteQuery {
 #[derive(Clone, Debug)]
 pub struct RouteTrace {
     pub trace: Trace,
-    /// Reply of the proxy, as far as it arrived within [`REPLY_MAX`].
+    /// The part of the reply that arrived within [`REPLY_MAX`].
     pub reply: Vec<u8>,
     pub certificate: Option<Vec<String>>,
     pub failure: Option<String>,
 }
 
-/// Prepares a loaded configuration for tracing. Servers have the state of their lines. Those
-/// with checks, or with an unresolved name, count as up.
+/// Prepares a loaded configuration for tracing. Servers have the state that the file gives them;
+/// servers with checks, or with an unresolved name, count as up.
 pub fn prepare(mut config: Config) -> Arc<Config> {
     install(&mut config);
     Arc::new(config)
 }
 
-/// Like `prepare`, with the state that another process exported (`TellLive`), where the names
-/// match. Returns the data that was too large to be included.
+/// Variant of [`prepare`] with the state that another process exported, where names match. Returns
+/// which data was too large to be included.
 ///
 /// # Errors
 /// The state is none.
@@ -66,7 +67,7 @@ pub fn prepare_live(
     mut config: Config,
     state: &[u8],
 ) -> Result<(Arc<Config>, LeftOut), CarryError> {
-    // A server cannot be added here if operators added it under other files.
+    // Adding a server fails if an operator added it under other files than those loaded here.
     let _ = carry::import_servers(state, &mut config);
     install(&mut config);
     let left_out = carry::import_live(state, &config)?;
@@ -85,11 +86,11 @@ fn install(config: &mut Config) {
     model::control::install(config, None, model::state::now_ms());
 }
 
-/// Held during a trace, because a process has the threads of one data plane.
+/// Held during a trace, because a process can run the threads of only one proxy at a time.
 static ASKING: Mutex<()> = Mutex::new(());
 
-/// Traces a request in a prepared configuration. This starts data plane threads, so a serving
-/// process cannot call it.
+/// Traces a request in a prepared configuration. This starts serving threads, so a process that
+/// serves clients must not call it.
 ///
 /// # Errors
 ///
@@ -115,7 +116,7 @@ pub fn trace_route(config: &Arc<Config>, question: &RouteQuery) -> io::Result<Ro
         let known = |[source, destination]: [SocketAddr; 2]| Header::tcp(source, destination);
         let mut header = Vec::new();
         ends.map_or(Header::Local, known).encode_text(&mut header);
-        // If the listener does not read the header, its reply shows that.
+        // If the listener refuses the PROXY header, its reply shows that.
         let _ = (&own).write_all(&header);
         ends = ends.map(|[_, destination]| [question.through, destination]);
     }

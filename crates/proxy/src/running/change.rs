@@ -1,7 +1,7 @@
-//! Installs another configuration in the running data plane. Expensive work happens on the
-//! caller's thread. Then the threads are notified and switch by themselves, a little in each
-//! turn (see [`crate::worker`]). Nothing that exists is closed, and a failed change has no
-//! effect.
+//! Installs another configuration in the running proxy. Expensive work happens on the caller's
+//! thread. Then the threads that serve clients are notified, and each switches a little in each
+//! turn of its event loop (see [`crate::worker`]). No connection is closed by this step, and a
+//! failed change has no effect.
 
 use super::{DataPlane, ServeOptions};
 use crate::dynamic;
@@ -18,16 +18,17 @@ use std::sync::atomic::Ordering;
 pub struct Changed {
     pub version: u64,
     /// Settings that differ in the new configuration but cannot change while the process runs.
-    /// They keep their values until it is restarted.
+    /// They keep their values until the process is restarted.
     pub not_changed: Vec<&'static str>,
-    /// Messages about operators' changes of lists, maps and TLS files, and what becomes of them.
+    /// Messages about lists, maps and TLS files that operators changed: which changes remain and
+    /// which are dropped.
     pub runtime_changes: Vec<String>,
 }
 
 impl DataPlane {
-    /// Installs this configuration. `listening` are its listeners; one that is already open (the
-    /// same inode) continues unchanged, and its new descriptor is closed. Call this on a thread
-    /// that may block.
+    /// Installs a configuration. `listening` are its open listeners; if one uses a socket that is
+    /// already in service (the same inode), that socket continues unchanged, and the new
+    /// descriptor is closed. Must be called on a thread that may block.
     ///
     /// # Errors
     /// Fails with `ResourceBusy` if the process is stopping, otherwise with the error of a thread
@@ -56,12 +57,13 @@ impl DataPlane {
         let outdated = model::control::adopt(&mut config, Some(&old), state::now_ms());
         balance::prepare(&config, Some(&old));
         admission::number(&mut config, &old);
-        // Closed first: from now on no connection to these servers is kept, so none is left after
+        // Done first: from here on no connection to these servers is kept, so none is left after
         // the threads have checked their pools.
         outdated.close_ways();
         let config = Arc::new(config);
         model::rules::set_up_process(&config);
-        // While the listeners are left to another process, that process decides.
+        // While another process accepts on the listeners, that process decides which frontends
+        // accept.
         if !runtime.ending.has_successor.load(Ordering::Relaxed) {
             listener::apply_frontend_states(&config, &listening);
         }
@@ -73,11 +75,11 @@ impl DataPlane {
         runtime.threads.store(threads, Ordering::Relaxed);
         {
             let _held = runtime.hold_lists();
-            // Includes changes by operators since the lists were copied above.
+            // Adds the changes that operators made since the lists were copied above.
             config.lists.adopt(&old.lists);
             runtime.publish(Arc::clone(&config), listening);
         }
-        // Notifies each stream of the older configuration; these are few by now.
+        // Wakes streams under the older configuration on removed servers. These are few by now.
         outdated.end(state::now_ms());
         dynamic::log_lost(&config, &lost);
         Ok(Changed {
@@ -87,20 +89,20 @@ impl DataPlane {
         })
     }
 
-    /// Returns the live configurations, the newest last.
+    /// Returns the configurations still in use, the newest last.
     pub fn versions(&self) -> Vec<crate::runtime::VersionReport> {
         self.runtime.versions()
     }
 
-    /// Frees the configurations that are no longer referenced, on the calling thread. Returns
-    /// their number.
+    /// Frees the configurations that nothing uses any longer, on the calling thread. Returns their
+    /// number.
     pub fn forget_unused(&self) -> usize {
         self.runtime.forget_unused()
     }
 }
 
-/// Returns the settings that differ and cannot change while the process runs. The data
-/// plane's own ones keep their old values in `new`.
+/// Returns the settings that differ and cannot change while the process runs. In `new`, those of
+/// the proxy get their old values.
 fn keep_fixed(old: &Global, new: &mut Global) -> Vec<&'static str> {
     let mut names: Vec<&'static str> = [
         ("chroot", old.chroot != new.chroot),

@@ -1,5 +1,5 @@
-//! The threads of the data plane, from start to end. `change` installs another configuration,
-//! `servers` a copy of the newest one that an operator has edited.
+//! Starts and stops the threads that serve clients. `change` installs another configuration;
+//! `servers` installs a copy of the newest one that an operator has edited.
 
 mod change;
 mod servers;
@@ -30,7 +30,7 @@ pub struct DataPlane {
 
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// Number of data plane threads, 1 to [`reactor::THREADS_MAX`].
+    /// Number of threads that serve clients, 1 to [`reactor::THREADS_MAX`].
     pub threads: usize,
     pub connections_max: u32,
 }
@@ -73,8 +73,8 @@ pub fn serve(
 }
 
 impl DataPlane {
-    /// Starts threads up to this number, and waits until each runs its event loop. If one fails,
-    /// those already started stay idle.
+    /// Starts further threads up to this number, and waits until each runs its event loop. If one
+    /// cannot start, those already started stay idle.
     fn start_threads(&self, threads: usize) -> io::Result<()> {
         let runtime = self.runtime;
         for thread in runtime.started_threads.load(Ordering::Relaxed)..threads {
@@ -84,7 +84,7 @@ impl DataPlane {
                 reactor::set_shard(thread);
                 reactor::run(thread, || {
                     worker::begin(runtime, thread);
-                    // Fails only if the start was abandoned.
+                    // Sending fails only if the start was abandoned.
                     let _ = ready.send(());
                 })
             })?;
@@ -109,7 +109,8 @@ impl DataPlane {
             .store(now_ms, Ordering::Relaxed);
         self.runtime.ending.stopping.store(true, Ordering::Release);
         vitals::rest(self.runtime);
-        // Waits for a change in progress, so that its threads are included.
+        // Waits for a configuration change in progress, so that threads that it starts are
+        // included.
         let _one = lock(&self.runtime.changing);
         // The sockets are closed with the last accept loop.
         *lock(&self.runtime.listening) = Arc::default();
@@ -119,22 +120,23 @@ impl DataPlane {
         }
     }
 
-    /// Leaves new connections to another process with the same listeners, or accepts them again.
-    /// Connections that have already woken this process are accepted.
+    /// Lets another process with the same listeners accept new connections (`leave`), or accepts
+    /// them again. Connections that have already woken this process are accepted here.
     pub fn leave_listeners(&self, leave: bool) {
         self.runtime
             .ending
             .has_successor
             .store(leave, Ordering::Relaxed);
         if !leave {
-            // Another process may have claimed the memory meanwhile.
+            // Another process may have claimed the shared memory meanwhile.
             vitals::claim(self.runtime);
-            // The end of the pause also enables frontends that an operator has disabled.
+            // Also enables frontends that an operator had disabled before the pause.
             self.runtime.apply_frontend_states();
         }
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
-            // Wakes the accept loops to leave the sockets. Otherwise the kernel would wake a
-            // sleeping loop, and no other process, for connections that the loop does not accept.
+            // Wakes the accept tasks, so that they stop listening. Otherwise the kernel would wake
+            // a sleeping task, and no other process, for connections that the task does not
+            // accept.
             reactor::wake_all(thread);
         }
     }
@@ -155,7 +157,7 @@ impl DataPlane {
     pub fn wait(&self) -> io::Result<()> {
         let mut result = Ok(());
         loop {
-            // A change may start more threads meanwhile.
+            // A configuration change may start more threads meanwhile.
             let Some(thread) = lock(&self.threads).pop() else {
                 return result;
             };

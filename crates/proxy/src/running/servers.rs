@@ -1,5 +1,5 @@
-//! Runtime changes of servers and limits: the newest configuration is replaced by an edited
-//! copy. Streams of the older one continue as after any other change.
+//! Changes servers and limits at run time: replaces the newest configuration by an edited copy.
+//! Streams under the older configuration continue as after any other change.
 
 use crate::dynamic::OrderRefusal;
 use crate::runtime::{Runtime, lock};
@@ -7,13 +7,13 @@ use model::config::{Config, ProxyIndex};
 use model::{balance, state};
 use std::sync::Arc;
 
-/// Number of live configurations at which further edits are refused. Long connections may
-/// keep each of them alive.
+/// Number of configurations in use from which on further edits are refused. A long connection may
+/// keep its configuration in use.
 const VERSIONS_MAX: usize = 4096;
 
 impl Runtime {
-    /// Edits a copy of the newest configuration and installs it. The edit returns the backend
-    /// whose servers it has changed. Call this on a thread that may block.
+    /// Edits a copy of the newest configuration and installs it. `edit` returns the backend whose
+    /// servers it has changed. Must be called on a thread that may block.
     ///
     /// # Errors
     ///

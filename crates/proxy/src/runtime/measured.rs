@@ -1,6 +1,6 @@
-//! Rates of the process over one second: bytes to clients, bytes of compression, CPU
-//! time. The side thread measures about once a second; readers get the last complete
-//! second.
+//! Measures rates of the process over one second: bytes to clients, bytes of compression, CPU
+//! time. The side thread measures about once a second; readers get the values of the last
+//! complete second.
 
 use super::{Runtime, lock};
 use model::state::Tally;
@@ -13,7 +13,7 @@ pub struct Measured {
     pub bytes_out: u64,
     pub compressed_in: u64,
     pub compressed_out: u64,
-    /// Percent of the threads' time that was idle.
+    /// Share of the threads' time in which they were idle, percent.
     pub idle_percent: u32,
 }
 
@@ -42,7 +42,7 @@ impl Samples {
         if passed_ms < MEASURE_MS {
             return;
         }
-        // `clear counters all` can make a total lower than before.
+        // A total can be lower than a second ago, because `clear counters all` has cleared it.
         let a_second = |at: usize| totals[at].saturating_sub(self.totals[at]) * 1000 / passed_ms;
         let used_ms_since = used_ms.saturating_sub(self.used_ms);
         let used = used_ms_since * 100 / (passed_ms * threads.max(1));

@@ -1,6 +1,7 @@
-//! State shared by the whole process: that of its streams ([`ProcessState`]), and the listeners of
-//! the newest configuration. `versions` keeps the live configurations. [`crate::running`]
-//! starts the threads and installs new configurations.
+//! Holds the state that all threads of the process share: the state for streams
+//! ([`ProcessState`]), and the listeners of the newest configuration. `versions` keeps the
+//! configurations still in use. [`crate::running`] starts the threads and installs new
+//! configurations.
 
 mod measured;
 mod seat;
@@ -29,12 +30,12 @@ use versions::Versions;
 #[derive(Debug)]
 pub struct Runtime {
     process: ProcessState,
-    /// Listeners of the newest configuration. Held while both are replaced, so that they change
-    /// together.
+    /// Listeners of the newest configuration. The lock is held while the configuration and its
+    /// listeners are replaced, so that they change together.
     pub(crate) listening: Mutex<Arc<OpenListeners>>,
-    /// Held while lists are edited, and while a new configuration is installed.
+    /// Locked while an operator edits lists, and while a new configuration is installed.
     lists: Mutex<()>,
-    /// Held while a configuration is replaced, so that there is one change at a time.
+    /// Locked while a configuration is replaced, so that there is one replacement at a time.
     pub(crate) changing: Mutex<()>,
     pub(crate) orders: Mutex<OperatorOverrides>,
     samples: Mutex<measured::Samples>,
@@ -42,10 +43,10 @@ pub struct Runtime {
     pub edited: tokio::sync::Notify,
     versions: Versions,
     followers: Vec<Mutex<Option<Waker>>>,
-    /// Number of threads ever started; those beyond `threads` are idle.
+    /// Number of threads ever started; those beyond the configured number are idle.
     pub(crate) started_threads: AtomicUsize,
     pub(crate) cpus: Vec<u32>,
-    /// Configured connection limit; an operator may have changed the effective one since.
+    /// Connection limit of the file; an operator may have set another one.
     connections_max_of_file: AtomicU32,
     pub(crate) vitals: VitalsMemory,
 }
@@ -64,7 +65,7 @@ thread_local! {
 
 pub(crate) fn begin(runtime: &'static Runtime) {
     RUNTIME.with(|cell| {
-        // A thread begins once; a second call has no effect.
+        // A thread begins once; a second call does nothing.
         let _ = cell.set(runtime);
     });
 }
@@ -109,7 +110,8 @@ impl Runtime {
         }))
     }
 
-    /// Returns the active listeners with their descriptors; none while the process is stopping.
+    /// Returns the listeners in service with their descriptors; none while the process is
+    /// stopping.
     pub fn listeners(&self) -> Vec<Listening> {
         let open = self.listening();
         open.iter()
@@ -121,8 +123,8 @@ impl Runtime {
         Arc::clone(&lock(&self.listening))
     }
 
-    /// Keeps the newest configuration from being replaced while its lists are edited. For threads
-    /// that may block.
+    /// Prevents the installation of a configuration while lists of the newest one are edited. For
+    /// threads that may block.
     pub(crate) fn hold_lists(&self) -> MutexGuard<'_, ()> {
         lock(&self.lists)
     }
@@ -153,27 +155,27 @@ impl Runtime {
         drop(before);
     }
 
-    /// Registers the waker of a thread for a newer configuration.
+    /// Registers the waker that is woken when a newer configuration is installed.
     pub(crate) fn follow(&self, thread: usize, waker: &Waker) {
         if let Some(follower) = self.followers.get(thread) {
             *lock(follower) = Some(waker.clone());
         }
     }
 
-    /// Waits until every thread has finished its current turn, so that a response that a client
-    /// has received is also counted. Does not wait for a thread that hangs.
+    /// Waits until every thread has finished the current turn of its event loop. What a client has
+    /// received is then also counted. Does not wait for a thread that hangs.
     pub(crate) async fn turn(&self) {
         let (under_way, mut ended) = tokio::sync::mpsc::channel::<()>(1);
         for thread in 0..self.started_threads.load(Ordering::Relaxed) {
             let under_way = under_way.clone();
-            // A thread that no longer accepts jobs is not waited for.
+            // A thread that refuses the job is not waited for.
             let _ = reactor::inject(thread, move || drop(under_way));
         }
         drop(under_way);
         let _ = tokio::time::timeout(TURN_MAX, ended.recv()).await;
     }
 
-    /// Returns the live configurations, the newest last.
+    /// Returns the configurations still in use, the newest last.
     pub fn versions(&self) -> Vec<VersionReport> {
         self.versions.report()
     }
@@ -182,14 +184,14 @@ impl Runtime {
         self.versions.has_unused()
     }
 
-    /// Frees the configurations that are no longer referenced, on the calling thread, which must
-    /// not be one that serves. Returns their number.
+    /// Frees the configurations that nothing uses any longer. The calling thread must not serve
+    /// clients. Returns their number.
     pub fn forget_unused(&self) -> usize {
         self.versions.forget_unused()
     }
 
-    /// Sets the configured connection limit. A limit that an operator has set remains if the
-    /// configured one is unchanged.
+    /// Sets the connection limit of the file. A limit that an operator has set stays if the file's
+    /// limit is unchanged.
     pub(crate) fn set_connections_max(&self, of_file: u32) {
         if self
             .connections_max_of_file
@@ -200,7 +202,7 @@ impl Runtime {
         }
     }
 
-    /// Returns the connection limit of the newest configuration and the system.
+    /// Returns the connection limit that the file and the system allow.
     pub fn connections_max_of_file(&self) -> u32 {
         self.connections_max_of_file.load(Ordering::Relaxed)
     }

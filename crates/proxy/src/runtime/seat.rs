@@ -1,5 +1,5 @@
-//! Connection slots of a client: one in the process, one in its frontend, and one at its
-//! listener if that has a `maxconn` of its own. All are taken or none, so the limits hold
+//! Counts a client connection against `maxconn`: of the process, of its frontend, and of its
+//! listener if that has a limit of its own. All counts are taken or none, so the limits hold
 //! exactly on any number of threads.
 
 use super::{Runtime, maxconn};
@@ -57,8 +57,8 @@ impl ClientPermit {
         })
     }
 
-    /// Takes the slots regardless of the limits, for a connection accepted when the accept loop
-    /// was asked to end.
+    /// Takes the slots regardless of the limits, for a connection that was still in the kernel's
+    /// queue when its listener stopped accepting.
     pub fn beyond_limits(runtime: &'static Runtime, frontend: &Proxy) -> ClientPermit {
         frontend.state.frontend.sessions.increment();
         runtime.connections.increment();

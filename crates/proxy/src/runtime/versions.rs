@@ -1,6 +1,6 @@
-//! The live configurations. The runtime keeps each of them until nothing else references it.
-//! The last reference, whose drop frees the whole configuration, is therefore never dropped
-//! on a thread that serves.
+//! Keeps every configuration that a stream or connection still uses, until the runtime has the
+//! last reference. So the drop of that reference, which frees the whole configuration, never
+//! happens on a thread that serves clients.
 
 use model::config::Config;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ struct Living {
     since: SystemTime,
 }
 
-/// All live configurations, the newest last.
+/// All configurations that are still in use, the newest last.
 #[derive(Debug, Default)]
 pub(super) struct Versions(Mutex<Vec<Living>>);
 
@@ -56,12 +56,12 @@ impl Versions {
         older.any(|living| Arc::strong_count(&living.config) == 1)
     }
 
-    /// Drops the configurations that are not referenced elsewhere; returns their number.
+    /// Drops the configurations that nothing else references; returns their number.
     pub(super) fn forget_unused(&self) -> usize {
         let mut unused = Vec::new();
         {
             let mut list = self.list();
-            // A configuration with this one reference only cannot gain another.
+            // If this is the only reference to a configuration, nothing can create another.
             let last = list.len().saturating_sub(1);
             let mut at = 0;
             list.retain(|living| {
@@ -73,7 +73,8 @@ impl Versions {
                 keeps
             });
         }
-        // Frees outside the lock, because freeing a large configuration takes time.
+        // The configurations are freed after the lock is released, because freeing a large one
+        // takes time.
         unused.len()
     }
 }

@@ -1,5 +1,5 @@
-//! The memory shared with the role that moves virtual addresses ([`crate::vitals`]), and the
-//! addresses that are about to be released intentionally.
+//! Holds the memory that the proxy shares with the process that moves virtual addresses
+//! ([`crate::vitals`]), and lists the addresses that are about to leave this machine as planned.
 
 use protocol::vitals::Vitals;
 use reactor::Instant;
@@ -10,20 +10,20 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 #[derive(Debug, Default)]
 pub(crate) struct VitalsMemory {
     pub(crate) memory: OnceLock<(Vitals<'static>, u64)>,
-    /// Number of times this process has claimed the memory; the table of slots is written again
-    /// after each.
+    /// Number of times that this process has claimed the shared memory. After each claim it must
+    /// write the table of slots again.
     pub(crate) claims: AtomicU64,
     pub(crate) draining: Draining,
 }
 
 impl VitalsMemory {
-    /// Returns the memory, and the number by which this process writes in it.
+    /// Returns the shared memory, and the number that identifies this process as its writer.
     pub(crate) fn memory(&self) -> Option<(Vitals<'static>, u64)> {
         self.memory.get().copied()
     }
 }
 
-/// Addresses that drain, with the start and end of each drain.
+/// Addresses whose connections are being drained, with the start and end of each drain.
 #[derive(Debug, Default)]
 pub(crate) struct Draining {
     /// Set while any address drains; otherwise a request checks only this.
@@ -31,11 +31,11 @@ pub(crate) struct Draining {
     list: Mutex<Vec<(IpAddr, Drain)>>,
 }
 
-/// Period in which the connections of an address can end.
+/// Period in which client connections to an address should end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Drain {
     pub since: Instant,
-    /// The address leaves this machine, and connections that are left are reset.
+    /// Time at which the address leaves this machine. Connections that still exist are then reset.
     pub until: Instant,
 }
 

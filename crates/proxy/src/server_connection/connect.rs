@@ -1,4 +1,4 @@
-//! Connects to a server.
+//! Opens connections to servers: source address, socket options, connect, PROXY header, TLS.
 
 use super::pool::pools;
 use super::secured::{ConnectionRequirements, Secured, forced_version, secure};
@@ -76,7 +76,7 @@ pub(super) fn target(
     }
 }
 
-/// Returns an address, or, if it is unspecified, the one that the client connected to.
+/// Returns the address or, if it is the wildcard, the address to which the client connected.
 fn or_destination(ip: IpAddr, stream: &ProxyStream) -> Result<IpAddr, ConnectFailure> {
     if ip.is_unspecified() {
         stream.destination().ip().ok_or(ConnectFailure::Unresolved)
@@ -102,8 +102,8 @@ pub(super) fn goes_by_client(server: &Server) -> bool {
 }
 
 impl ServerConnection {
-    /// Returns whether the connection leads to the same destination as a new one for this stream
-    /// would.
+    /// Returns whether an existing connection leads to the destination that a new connection for
+    /// this stream would have.
     pub fn leads_to(&self, server: &Server, stream: &ProxyStream) -> bool {
         if !ConnectionRequirements::of(server, stream).is_of(self.tls.as_ref(), &self.mark) {
             return false;
@@ -175,7 +175,7 @@ fn set_options(fd: &OwnedFd, server: &Server, tune: &Tune) -> io::Result<()> {
         crate::listener::set_unsent(fd, bytes)?;
     }
     if options.tcp_fast_open {
-        // The connection counts as established at once; the handshake waits for the first data.
+        // The connection counts as established at once; the handshake starts with the first data.
         setsockopt(fd, TcpFastOpenConnect, &true).map_err(io::Error::from)?;
     }
     Ok(())
@@ -204,7 +204,8 @@ pub async fn connect(
     let is_authenticated = stream.http && stream.request.has_connection_credentials();
     let private = forced.is_some() || is_authenticated || is_of_one_client(backend, server);
     let connector = server.traffic_tls().cloned();
-    // Streams that could share the connection wait for it, even while ALPN is undecided.
+    // Streams that may share the connection wait for it, also while ALPN has not decided on HTTP/2
+    // yet.
     let maybe_http2 = stream.http && may_speak_http2(protocol, connector.as_deref());
     let making = (maybe_http2 && shared && !private).then(|| pools().shared.making(&server.state));
     server
@@ -219,7 +220,8 @@ pub async fn connect(
         .counters
         .current_shard()
         .count(Tally::Connects);
-    // Read before the address, so that an older address is not taken for the newest one.
+    // The generation is read before the address, so that an old address never gets the newest
+    // generation.
     let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;
     let mark = Mark::of(server, stream).ok_or(ConnectFailure::Unresolved)?;
@@ -283,9 +285,9 @@ async fn wait_until_connected(
     }
 }
 
-/// Returns whether connections to a server stay with their client. A PROXY header describes
-/// one client, so other clients cannot use the connection, unless `http-reuse always` is set.
-/// The targets of `dispatch` and `option transparent` are not shared, either.
+/// Returns whether connections to a server carry streams of one client only. A PROXY header
+/// describes one client, unless `http-reuse always` permits others to use the connection.
+/// Connections of `dispatch` and `option transparent` are not shared, either.
 fn is_of_one_client(backend: &Proxy, server: &Server) -> bool {
     let told = server.options.send_proxy.is_some() && backend.reuse != ReuseMode::Always;
     told || backend.dispatch_server.is_some()
@@ -302,8 +304,8 @@ fn first_stream(
     Ok((PeerConnection::Http2(link), Some(mux)))
 }
 
-/// Sends what precedes the request: the request to a SOCKS proxy, then the PROXY header, if
-/// configured.
+/// Sends what a connection needs before the request: the request to a SOCKS proxy and the PROXY
+/// header, if configured.
 async fn announce(
     transport: &ConnectionTransport,
     stream: &ProxyStream,
@@ -360,7 +362,8 @@ async fn tunnel(
     }
 }
 
-/// Returns whether a connection may turn out to speak HTTP/2: by `proto`, otherwise by ALPN.
+/// Returns whether a connection may turn out to use HTTP/2: as `proto` says, otherwise if ALPN
+/// offers it.
 fn may_speak_http2(protocol: Option<HttpProtocol>, connector: Option<&Connector>) -> bool {
     let offers = |connector: &Connector| connector.alpn().iter().any(|name| name == b"h2");
     match protocol {
@@ -369,7 +372,8 @@ fn may_speak_http2(protocol: Option<HttpProtocol>, connector: Option<&Connector>
     }
 }
 
-/// Returns whether an established connection speaks HTTP/2: by `proto`, otherwise by ALPN.
+/// Returns whether an established connection uses HTTP/2: as `proto` says, otherwise as ALPN
+/// decided.
 fn speaks_http2(protocol: Option<HttpProtocol>, tls: Option<&Secured>) -> bool {
     match protocol {
         Some(protocol) => protocol == HttpProtocol::Http2,

@@ -1,6 +1,7 @@
-//! Properties besides TLS that distinguish a connection from others to the same server: the
-//! name of `pool-conn-name`, an address that depends on the client, a PROXY header, packet
-//! marks set by rules. A stream uses only a connection whose mark equals its own.
+//! Lists the properties, besides TLS, that distinguish a server connection from others to the
+//! same server: the name from `pool-conn-name`, an address that depends on the client, a PROXY
+//! header, packet marks set by rules. A stream uses only a connection with the same properties as
+//! it needs.
 
 use super::connect::{ConnectAddress, goes_by_client, target};
 use super::{proxy_header, source};
@@ -10,7 +11,7 @@ use model::transaction::{Packets, ProxyStream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Mark of a connection; most have none.
+/// Properties of a connection as bytes; most connections have none.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Mark(Option<Arc<[u8]>>);
 
@@ -19,8 +20,8 @@ impl Mark {
         self.0.is_none()
     }
 
-    /// Returns the mark of a new connection for a stream; None if the server has no address for
-    /// it.
+    /// Returns the properties of a new connection for a stream; None if the server has no address
+    /// for the stream.
     pub(super) fn of(server: &Server, stream: &ProxyStream) -> Option<Mark> {
         let options = &server.options;
         let by_client = goes_by_client(server);
@@ -64,8 +65,7 @@ impl Mark {
     }
 }
 
-/// Appends a part with its length, so that different lists of parts never produce the same
-/// bytes.
+/// Appends a property after its length, so that different properties never produce the same bytes.
 fn push(bytes: &mut Vec<u8>, tag: u8, part: &[u8]) {
     bytes.push(tag);
     bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -76,7 +76,7 @@ fn push_address(bytes: &mut Vec<u8>, tag: u8, address: SocketAddr) {
     push(bytes, tag, address.to_string().as_bytes());
 }
 
-/// Evaluates the name for a stream; empty without a value.
+/// Evaluates the name of the connection for a stream; empty if the expression has no value.
 fn name_of(name: &Expression, stream: &ProxyStream) -> Vec<u8> {
     let value = name.evaluate(stream);
     value.map_or_else(Vec::new, |value| value.into_text().into_owned())

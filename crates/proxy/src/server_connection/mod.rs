@@ -1,5 +1,5 @@
-//! Connections to servers: established by [`fn@connect`], kept idle per thread in [`Pools`],
-//! and reused. A server connection may carry many streams, one after the other, and with
+//! Manages connections to servers: [`fn@connect`] opens them, [`Pools`] keep idle ones per thread
+//! for later streams. A server connection may carry many streams, one after the other, and with
 //! HTTP/2 also at the same time ([`shared`]).
 
 mod connect;
@@ -27,7 +27,7 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// An open connection to a server, or one stream of it.
+/// An open connection to a server, or one HTTP/2 stream of a connection.
 pub struct ServerConnection {
     pub link: PeerConnection,
     pub mux: Option<ServerMux>,
@@ -35,11 +35,11 @@ pub struct ServerConnection {
     pub state: Arc<ServerState>,
     /// Bytes received and not consumed yet; None while there are none.
     pub input: Option<Buffer>,
-    /// Number of streams carried before this one.
+    /// Number of streams that the connection has carried before the current one.
     pub streams: u32,
     pub way: Way,
     pub mark: Mark,
-    /// The connection must not carry streams of other clients.
+    /// Only streams of the same client may use the connection.
     pub private: bool,
     pub authentication: Authentication,
 }
@@ -59,8 +59,8 @@ pub enum Authentication {
 
 impl ServerConnection {
     /// Reserves the connection for the client of the current stream, because its server
-    /// authenticates it. Streams of other clients that an HTTP/2 connection carries already
-    /// continue.
+    /// authenticates the connection. Streams of other clients that an HTTP/2 connection already
+    /// carries continue.
     pub fn bind_to_client(&mut self, authentication: Authentication) {
         self.private = true;
         self.authentication = authentication;
@@ -74,8 +74,8 @@ impl ServerConnection {
         self.mux.as_ref().is_some_and(|mux| mux.streams() > 1)
     }
 
-    /// Returns whether another stream can use the connection, as far as known without a system
-    /// call. Unexpected bytes, or a close, make it unusable.
+    /// Returns whether another stream can use the connection, without a system call: it has not
+    /// been closed, and no unexpected bytes were received.
     pub fn is_fit(&self) -> bool {
         self.way == self.state.way()
             && match (&self.link, &self.mux) {
@@ -88,7 +88,7 @@ impl ServerConnection {
             }
     }
 
-    /// Returns the connection for another stream; None if it cannot be used.
+    /// Prepares the connection for another stream; None if it cannot be used again.
     pub fn reuse(self) -> Option<ServerConnection> {
         let Some(mux) = &self.mux else {
             return Some(self);
@@ -103,7 +103,8 @@ impl ServerConnection {
         })
     }
 
-    /// Inspects the descriptor, to read addresses; None if it is closed.
+    /// Passes the descriptor to a function that reads its addresses; None if the connection is
+    /// closed.
     fn with_fd<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
         match (&self.link, &self.mux) {
             (PeerConnection::Http1(transport), _) => Some(look(transport.fd())),

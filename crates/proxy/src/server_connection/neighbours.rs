@@ -1,10 +1,11 @@
-//! Idle connections of other threads. A stream whose own thread has none asks the threads
-//! that have one to its server, one after the other, before it opens another.
+//! Moves idle server connections between threads. A stream whose own thread has no idle
+//! connection to its server requests one from the threads that have, one after the other, before
+//! it opens a new connection.
 //!
-//! Requests and connections are passed between the event loops. Only the owning thread
-//! accesses a pool, so nothing is locked, and a stream that finds a connection on its own
-//! thread pays nothing. If the stream ends before the connection arrives, the connection is
-//! kept by the receiving thread or its previous one.
+//! Requests and connections are passed between the event loops. Only the owning thread accesses a
+//! pool, so nothing is locked, and a stream that finds a connection on its own thread pays
+//! nothing. If the stream ends before the connection arrives, the receiving or the sending thread
+//! keeps the connection.
 
 use super::pool::Idle;
 use super::pool::pools;
@@ -23,25 +24,26 @@ use std::time::Duration;
 use tls::transport::{ConnectionTransport, Parts};
 use tokio::sync::oneshot;
 
-/// Maximum wait for other threads. Their turns last about a millisecond; the rest is for a
-/// machine that schedules other processes first.
+/// Longest wait for other threads. A turn of an event loop lasts about a millisecond; the rest is
+/// for machines on which other processes run first.
 const WAIT_MAX: Duration = Duration::from_millis(100);
 /// Number of buckets for counting marked connections; a power of two.
 const BUCKETS: usize = 1024;
 
-/// Number of idle connections with a mark, by hash of the mark. There are many marks (client
-/// addresses, names), so asking every thread for one that none has would waste time.
+/// Numbers of idle connections with special properties ([`Mark`]), by a hash of the properties.
+/// There are many different ones (client addresses, names), so requests to threads for a
+/// connection that none has would waste time.
 static MARKED: [AtomicU32; BUCKETS] = [const { AtomicU32::new(0) }; BUCKETS];
 
-/// Bit mask of threads whose response a stream awaited in vain. They get no requests until
-/// they have processed that one, so a blocked thread does not delay the others.
+/// Threads that did not respond in time, as bits. They get no further requests until they have
+/// processed the last one, so a blocked thread does not delay the others.
 static LATE: AtomicU64 = AtomicU64::new(0);
 
-/// Counts an idle connection with a mark, for the lifetime of this value.
+/// Counts an idle connection with special properties, as long as this value exists.
 pub(super) struct Marked(&'static AtomicU32);
 
 impl Marked {
-    /// Counts a connection; None if it has no mark.
+    /// Counts a connection; None if it has no special properties.
     pub(super) fn new(server: &ServerState, mark: &Mark) -> Option<Marked> {
         if mark.is_none() {
             return None;
@@ -64,7 +66,7 @@ fn bucket(server: &ServerState, mark: &Mark) -> Option<&'static AtomicU32> {
     MARKED.get(hasher.finish() as usize & (BUCKETS - 1))
 }
 
-/// Returns whether a thread may have an idle connection with this mark.
+/// Returns whether any thread may have an idle connection with these properties.
 fn exists(server: &ServerState, mark: &Mark) -> bool {
     let counted = |count: &AtomicU32| count.load(Ordering::Relaxed) > 0;
     mark.is_none() || bucket(server, mark).is_some_and(counted)
@@ -74,7 +76,7 @@ fn bit(thread: usize) -> u64 {
     1_u64.checked_shl(thread as u32).unwrap_or(0)
 }
 
-/// A connection that is being moved between two event loops and belongs to neither.
+/// A connection on its way from one event loop to another, which belongs to neither.
 pub(super) struct Travelling {
     parts: Parts,
     secured: Option<(ServerName<'static>, tls::Info)>,
@@ -88,7 +90,7 @@ impl Travelling {
     fn depart(idle: Idle) -> io::Result<Travelling> {
         Ok(Travelling {
             parts: idle.transport.into_parts()?,
-            // The log of the previous stream may still need the original.
+            // The log of the previous stream may still need the original data.
             secured: idle.tls.as_deref().map(Secured::duplicate),
             mark: idle.mark,
             streams: idle.streams,
@@ -159,7 +161,8 @@ pub(super) async fn request_idle_connection(
     if way.of_file(server.way) != way {
         return None;
     }
-    // Each thread begins with its successor, so that not all ask the same one.
+    // Each thread starts with the next higher one, so that not all send their requests to the same
+    // thread.
     let here = current_thread_data().thread() as u32;
     let mut left = threads.rotate_right(here);
     while left != 0 {
@@ -182,7 +185,7 @@ pub(super) async fn request_idle_connection(
     None
 }
 
-/// Sends a request; None if that thread accepts none.
+/// Sends a request to a thread; None if the thread accepts none.
 fn question(
     thread: usize,
     server: &Arc<ServerState>,

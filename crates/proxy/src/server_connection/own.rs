@@ -1,6 +1,6 @@
-//! Server connections reserved for the streams of one client: because of `http-reuse never`,
-//! a PROXY header of that client, an address that depends on it, or a server that
-//! authenticates the connection.
+//! Keeps server connections that only the streams of one client may use: because of
+//! `http-reuse never`, a PROXY header of that client, an address that depends on the client, or a
+//! server that authenticates the connection instead of each request.
 
 use super::{Authentication, ServerConnection};
 use model::config::{Proxy, Server, ServerIndex};
@@ -10,9 +10,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Connections reserved for a client, the most recently used at the end. A clone refers to
-/// the same list: the streams of a client's HTTP/2 connection share one. Most clients have
-/// none, which takes no memory.
+/// Connections reserved for one client, the most recently used at the end. Clones share one list,
+/// so that all streams of a client's HTTP/2 connection use it. Most clients have no reserved
+/// connection, which takes no memory.
 #[derive(Default)]
 pub struct PrivateConnections(Option<Rc<RefCell<Vec<ServerConnection>>>>);
 
@@ -34,7 +34,8 @@ impl PrivateConnections {
                 && own.way == own.way.of_file(server.way)
                 && own.leads_to(server, stream)
         };
-        // Another request of the same client must not come between a challenge and its response.
+        // No other request of the same client must be sent between a challenge and the
+        // credentials.
         let waits = |own: &ServerConnection| own.authentication == Authentication::Challenged;
         loop {
             let challenged = || kept.iter().rposition(|own| waits(own) && may_use(own));
@@ -47,8 +48,8 @@ impl PrivateConnections {
         }
     }
 
-    /// Keeps a connection for the client's next streams. Beyond `connections_max` the oldest is
-    /// closed, preferably one whose server does not wait for credentials.
+    /// Keeps a connection for the client's next streams. If there are more than `connections_max`,
+    /// closes the oldest, preferably one whose server does not wait for credentials.
     pub fn keep(&mut self, connection: ServerConnection, connections_max: u32) {
         let mut kept = self.0.get_or_insert_default().borrow_mut();
         kept.push(connection);

@@ -1,7 +1,7 @@
-//! Idle connections to servers, per thread. If the server closes a connection or sends
-//! unexpected data, that is noticed without a system call. Such a connection is never reused
-//! and is closed at once ([`watch`]), because a server that serves one connection at a time
-//! waits for that. A thread without an idle connection asks the others
+//! Keeps idle connections to servers, per thread. When the server closes one of them or sends
+//! unexpected data, the pool notices that without a system call, never reuses the connection, and
+//! closes it at once ([`watch`]), because a server that serves one connection at a time waits for
+//! that. A thread without an idle connection requests one from other threads
 //! ([`super::neighbours`]).
 
 use super::neighbours::{self, Marked};
@@ -41,8 +41,8 @@ pub(super) struct Idle {
     pub(super) marked: Option<Marked>,
 }
 
-/// Wakes [`watch`] for a server, on the thread of its pool. All idle connections of the pool
-/// share this waker, so that none needs memory or a task of its own.
+/// Waker of the idle connections to one server in a thread's pool: wakes [`watch`]. All these
+/// connections share it, so that none needs memory or a task of its own.
 struct Stirred {
     server_uid: u32,
 }
@@ -57,7 +57,7 @@ impl Wake for Stirred {
     }
 }
 
-/// Servers with events on their idle connections, each listed once.
+/// Servers whose idle connections had an event, each listed once.
 #[derive(Default)]
 struct StirredServers {
     uids: RefCell<Vec<u32>>,
@@ -101,7 +101,7 @@ struct Pool {
     server: Arc<ServerState>,
     waker: Waker,
     idle: Vec<Idle>,
-    /// Maximum number of connections in use at once, in the current second and in the previous
+    /// Highest number of connections in use at once: in the current second and in the previous
     /// one.
     peaks: [u32; 2],
 }
@@ -134,8 +134,8 @@ impl Pool {
         self.idle.push(idle);
     }
 
-    /// Drops the oldest connection if its server has closed it, and returns whether it did. The
-    /// other connections are then not too many, although no stream could use this one.
+    /// Drops the oldest connection if its server has closed it, and returns whether it did. Makes
+    /// sure that a connection that no stream can use does not count against the limit.
     fn drops_ended(&mut self) -> bool {
         let ended = |idle: &Idle| idle.transport.socket().has_peer_closed();
         let drops = self.idle.first().is_some_and(ended);
@@ -216,14 +216,14 @@ impl Pools {
         let pool = pools.get_mut(server.uid as usize)?.as_mut()?;
         let way = server.way();
         if way.of_file(described.way) != way {
-            // Pooled connections use the newest route to the server, but this stream uses another
-            // one.
+            // Pooled connections have the newest address and options of the server, but this
+            // stream uses older ones.
             return None;
         }
         Some(pool.find(wanted, streams_min)?.used_for(server, way))
     }
 
-    /// Takes a connection from another thread's pool; None if none can have one.
+    /// Takes a connection from another thread's pool; None if no thread has one for this stream.
     pub async fn take_from_neighbours(
         &self,
         described: &Server,
@@ -252,14 +252,15 @@ impl Pools {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(server.uid as usize).and_then(Option::as_mut);
         let Some(pool) = pool.filter(|pool| !pool.idle.is_empty()) else {
-            // A connection was announced but not kept.
+            // A stream announced that its connection would become idle, but the connection was not
+            // kept.
             server.has_idle(current_thread_data().thread(), false);
             return None;
         };
         pool.find(wanted, streams_min)
     }
 
-    /// Keeps an idle connection whose stream has not waited for it.
+    /// Keeps a connection that arrived from another thread after its stream had stopped waiting.
     pub(super) fn put_back(&self, server: &Arc<ServerState>, idle: Idle) {
         if current_thread_data().keeps_nothing() || idle.way != server.way() {
             return reset(&idle.transport);
@@ -334,8 +335,9 @@ impl Pools {
         let mut pool = self.pool(&state);
         let used = pool.server.traffic.sessions.current().saturating_add(1);
         pool.peaks[0] = pool.peaks[0].max(used);
-        // More connections than were recently in use at once will not be needed. Otherwise clients
-        // that send one request each would fill the process.
+        // If there are already as many idle connections as were recently in use at once, another
+        // one is not needed. Otherwise clients that send one request each would fill the process
+        // with idle connections.
         if pool.idle.len() >= pool.peaks[0].max(pool.peaks[1]) as usize && !pool.drops_ended() {
             return reset(&transport);
         }
@@ -350,8 +352,8 @@ impl Pools {
         });
     }
 
-    /// Closes the connection of this thread that has been idle longest, if a new one finds more
-    /// files in use than `tune.pool-high-fd-ratio` allows.
+    /// Closes this thread's longest idle connection if more files are open than
+    /// `tune.pool-high-fd-ratio` allows, to make room for a new connection.
     pub fn make_room(&self, new: &ConnectionTransport, high: Option<u32>) {
         if high.is_none() || !files_above(new, high) {
             return;
@@ -376,8 +378,8 @@ impl Pools {
     }
 
     /// Closes connections that have been idle for the purge delay, and those to servers that get
-    /// no streams any longer or have another route now; a few at a time. `second`: a new second
-    /// has begun.
+    /// no more streams or have another address or options now; a few at a time. `second`: a new
+    /// second has begun.
     async fn purge_idle(&self, second: bool) {
         self.shared.purge();
         let mut next = Some(0);
@@ -387,7 +389,7 @@ impl Pools {
         }
     }
 
-    /// Checks some of the pools; returns where to continue.
+    /// Checks some of the pools; returns the index at which to continue.
     fn look_at_some(&self, from: usize, second: bool) -> Option<usize> {
         let mut pools = self.by_server.borrow_mut();
         let mut left = CLOSED_AT_ONCE;
@@ -410,7 +412,8 @@ impl Pools {
         (end < pools.len()).then_some(end)
     }
 
-    /// Closes the idle connections to a server that the server has closed or sent data on.
+    /// Closes the idle connections that a server has closed or on which it has sent unexpected
+    /// data.
     fn close_spoiled(&self, server_uid: u32) {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(server_uid as usize).and_then(Option::as_mut);
@@ -427,7 +430,7 @@ impl Pools {
 }
 
 impl Pool {
-    /// Closes connections that must not be kept, up to a maximum number.
+    /// Closes connections that must not be kept, up to the number in `left`.
     fn purge(&mut self, left: &mut usize) {
         let now = reactor::now();
         let before = self.idle.len();
@@ -454,9 +457,9 @@ fn reset(transport: &ConnectionTransport) {
     let _ = transport.set_linger_zero();
 }
 
-/// Returns whether more than this percentage of the process's maximum number of files is in
-/// use. The system assigns the lowest free number, so the number of a new socket shows how
-/// many there are, or recently were.
+/// Returns whether the process has more than this percentage of its maximum number of files open.
+/// The system assigns the lowest free number, so the number of a new socket shows about how many
+/// files are open.
 fn files_above(socket: &ConnectionTransport, percent: Option<u32>) -> bool {
     let Some(percent) = percent else { return false };
     let number = u64::try_from(socket.fd().as_raw_fd()).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! The PROXY header at the beginning of a server connection: the client of the stream and, in
-//! version 2, details of the client's TLS.
+//! Builds the PROXY header at the beginning of a server connection: the addresses of the stream's
+//! client and, in version 2, details of the client's TLS.
 
 use model::config::{ProxyExtensions, Server};
 use model::transaction::{Endpoint, ProxyStream};
@@ -41,8 +41,8 @@ pub(super) fn of(stream: &ProxyStream, server: &Server, version: u8) -> Vec<u8> 
     bytes
 }
 
-/// Builds the TLV extensions. One that does not fit is left out: a client must not be able to
-/// make its stream fail by a long name.
+/// Builds the extensions (TLVs). An extension that does not fit is left out, because otherwise a
+/// client could make its stream fail by a long name.
 fn extensions(stream: &ProxyStream, wanted: ProxyExtensions) -> Tlvs {
     let mut tlvs = Tlvs::default();
     let info = stream.session.tls.as_deref();

@@ -1,5 +1,6 @@
-//! TLS on server connections: the handshake on an established connection, and the verified
-//! name, since the connection can be reused for that name only.
+//! Adds TLS to an established server connection: performs the handshake, and records which host
+//! name the certificate was verified for, since only streams that require this name may reuse the
+//! connection.
 
 use super::ConnectFailure;
 use super::mark::Mark;
@@ -20,7 +21,7 @@ use tls::{Connector, Info, counters};
 
 #[derive(Debug)]
 pub struct Secured {
-    /// Name that the certificate was verified for.
+    /// Host name for which the certificate was verified.
     name: ServerName<'static>,
     pub info: Rc<Info>,
 }
@@ -41,7 +42,7 @@ impl Secured {
 enum WantedName {
     Any,
     Name(ServerName<'static>),
-    /// The name is invalid, so no connection matches.
+    /// The stream needs an invalid name, so it cannot use any connection.
     Impossible,
 }
 
@@ -49,13 +50,13 @@ enum WantedName {
 #[derive(Clone, Debug)]
 pub struct ConnectionRequirements {
     name: WantedName,
-    /// Properties as one value; None if no connection matches.
+    /// The required properties in one value; None if no connection can have them.
     mark: Option<Mark>,
 }
 
-/// Returns the HTTP version that a stream's connection must speak regardless of other
-/// streams: for WebSockets, by `ws`. With `auto` they use HTTP/1 if ALPN offers a choice,
-/// because every server supports that.
+/// Returns the HTTP version that a WebSocket stream requires of its connection (`ws`); None for
+/// other streams. With `auto` that is HTTP/1 if ALPN offers a choice, because every server
+/// supports WebSockets over HTTP/1.
 #[inline]
 pub fn forced_version(server: &Server, stream: &ProxyStream) -> Option<HttpProtocol> {
     let options = &server.options;
@@ -91,8 +92,8 @@ fn forced_for(
 }
 
 impl ConnectionRequirements {
-    /// Returns the requirements of a stream. An invalid server name is reported when a connection
-    /// is made.
+    /// Returns the requirements of a stream. An invalid server name is reported later, when a
+    /// connection is opened.
     pub fn of(server: &Server, stream: &ProxyStream) -> ConnectionRequirements {
         let connector = server.traffic_tls();
         let by_name = server.options.pool_name.is_none() && server.options.tls.sni.is_some();
@@ -106,7 +107,7 @@ impl ConnectionRequirements {
         ConnectionRequirements { name, mark }
     }
 
-    /// Returns the required mark; None: no connection matches.
+    /// Returns the required properties; None if no connection can have them.
     pub(super) fn mark(&self) -> Option<&Mark> {
         self.mark.as_ref()
     }
@@ -121,7 +122,7 @@ impl ConnectionRequirements {
     }
 }
 
-/// Returns the name for a new connection: the value of `sni`, or none.
+/// Returns the host name to verify on a new connection: the value of `sni`, if configured.
 fn name_of(
     server: &Server,
     connector: &Connector,

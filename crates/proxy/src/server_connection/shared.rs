@@ -1,5 +1,5 @@
-//! HTTP/2 connections to servers, per thread. Each carries streams of many clients at once.
-//! An unused one is kept here under the same rules as an idle one in the pools.
+//! Shares HTTP/2 connections to servers among the streams of many clients, per thread. A
+//! connection without streams is kept under the same rules as an idle one in the pools.
 
 use super::pool::pools;
 use super::secured::{ConnectionRequirements, Secured};
@@ -19,8 +19,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// Maximum number of streams that wait for one connection being established. Further ones
-/// open another.
+/// Maximum number of streams that wait for the same connection while it is being established.
+/// Further streams open another.
 const WAITING_MAX: usize = 100;
 
 struct Entry {
@@ -41,13 +41,13 @@ struct Group {
 /// A connection that is being established, for the streams that want to share it.
 #[derive(Default)]
 struct Begun {
-    /// Result: true if established, false if failed, None while pending.
+    /// True: the connection is established. False: it failed. None: pending.
     made: Cell<Option<bool>>,
     waiting: RefCell<Vec<Waker>>,
 }
 
-/// Held by the stream that establishes a connection. Streams that wait for the connection
-/// continue when this is dropped.
+/// Held by the stream that establishes a connection. The streams that wait for the connection are
+/// woken when this is dropped.
 pub(super) struct Making {
     server: u32,
     begun: Rc<Begun>,
@@ -78,8 +78,8 @@ pub(super) struct SharedConnections {
 }
 
 impl SharedConnections {
-    /// Opens a stream on a connection to a server. An unused connection must have carried at
-    /// least this many streams; None: unused ones are excluded.
+    /// Opens a stream on a connection to a server. A connection without streams is used only if it
+    /// has carried at least this many streams; None excludes such connections.
     #[inline]
     pub(super) fn join(
         &self,
@@ -87,7 +87,7 @@ impl SharedConnections {
         wanted: &ConnectionRequirements,
         streams_min: Option<u32>,
     ) -> Option<ServerConnection> {
-        // Most servers have none, and their streams should not pay for the search.
+        // Most servers have no HTTP/2 connection, and their streams should not pay for a search.
         if self.has_group(&described.state) {
             self.find(described, wanted, streams_min)
         } else {
@@ -113,8 +113,8 @@ impl SharedConnections {
         let group = groups.get_mut(server.uid as usize)?.as_mut()?;
         let way = server.way();
         if way.of_file(described.way) != way {
-            // Kept connections use the newest route to the server, but this stream uses another
-            // one.
+            // Kept connections have the newest address and options of the server, but this stream
+            // uses older ones.
             return None;
         }
         let most = described.options.reuse_max;
@@ -203,7 +203,7 @@ impl SharedConnections {
         }))
     }
 
-    /// Registers that a connection to a server is being established for many streams.
+    /// Registers that a connection to a server is being established that many streams can share.
     pub(super) fn making(&self, server: &Arc<ServerState>) -> Making {
         let begun = Rc::<Begun>::default();
         self.group(server, |group| group.begun.push(Rc::clone(&begun)));
@@ -240,7 +240,7 @@ impl SharedConnections {
         });
     }
 
-    /// Excludes a connection from further streams of other clients.
+    /// Prevents streams of other clients from using a connection in future.
     pub(super) fn withdraw(&self, server: &ServerState, mux: &ServerMux) {
         let mut groups = self.by_server.borrow_mut();
         let Some(Some(group)) = groups.get_mut(server.uid as usize) else {
@@ -254,8 +254,8 @@ impl SharedConnections {
         }
     }
 
-    /// Releases a stream of a connection. A connection without streams is kept if the server's
-    /// options allow it.
+    /// Called when a stream of a connection ends. A connection without streams is kept if the
+    /// server's options allow it.
     pub(super) fn released(&self, state: &ServerState, mux: &ServerMux, options: &ServerOptions) {
         let mut groups = self.by_server.borrow_mut();
         let Some(Some(group)) = groups.get_mut(state.uid as usize) else {
@@ -291,7 +291,7 @@ impl SharedConnections {
     }
 
     /// Closes connections that have ended or have been idle for the purge delay, and those to
-    /// servers that get no streams any longer or have another route now.
+    /// servers that get no more streams or have another address or options now.
     pub(super) fn purge(&self) {
         for place in self.by_server.borrow_mut().iter_mut() {
             let Some(group) = place else { continue };

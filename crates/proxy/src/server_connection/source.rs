@@ -1,6 +1,6 @@
-//! Source address of a server connection: a local address, a port of a range, an interface,
-//! or the client's address (`usesrc`), which requires IP_TRANSPARENT and the routes of a
-//! transparent proxy.
+//! Sets the source address of a server connection: a local address, a port of a range, an
+//! interface, or the client's address (`usesrc`), which requires IP_TRANSPARENT and the routes of
+//! a transparent proxy.
 
 use model::config::{Borrowed, ConnectionSource, Proxy, Server};
 use model::transaction::{Endpoint, ProxyStream};
@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Counter for the first port to try in a range; shared by all ranges.
+/// Counter that selects the first port to try in a range; all ranges share it.
 static TURN: AtomicU32 = AtomicU32::new(0);
 
 pub(super) fn bind(
@@ -57,7 +57,7 @@ fn in_range(fd: &OwnedFd, address: SocketAddr, first: u16, last: u16) -> io::Res
     Err(Errno::ADDRNOTAVAIL.into())
 }
 
-/// Returns the foreign source address for a stream's connection (`usesrc`).
+/// Returns the source address that `usesrc` selects for a stream's connection.
 pub(super) fn borrowed(source: ConnectionSource<'_>, stream: &ProxyStream) -> Option<SocketAddr> {
     let inet = |endpoint| match endpoint {
         Endpoint::Inet(address) => Some(address),

@@ -1,4 +1,5 @@
-//! Actions of the statistics page (`stats admin`), submitted by its form.
+//! Executes the actions that an operator submits by the form of the statistics page
+//! (`stats admin`).
 
 use super::asked::{ActionStatus, decode};
 use crate::health::orders;
@@ -99,8 +100,8 @@ struct AdminForm {
     backend: Vec<u8>,
     action: Option<Vec<u8>>,
     servers: Vec<Vec<u8>>,
-    /// The form was submitted by the page and not by a script, so that ending sessions requires a
-    /// confirmation.
+    /// A person submitted the form on the page, so ending sessions requires a confirmation. Forms
+    /// of scripts do not.
     ask: bool,
 }
 
@@ -157,7 +158,7 @@ impl AdminForm {
             let value = decode(parts.next().unwrap_or_default());
             match name {
                 b"b" => form.backend = value,
-                // The value of a button precedes that of the list.
+                // If a button and the list both give an action, the button counts.
                 b"action" if !value.is_empty() && form.action.is_none() => {
                     form.action = Some(value)
                 }
@@ -205,7 +206,7 @@ fn apply(config: &Config, backend: &Proxy, action: AdminAction, names: &[Vec<u8>
             AdminAction::Agent(up) if server.state.has_agent() => {
                 orders::set_agent(config, backend, server, up, "changed from Web interface");
             }
-            // A server without a check or an agent has nothing to change.
+            // Only servers with a check or an agent have such a setting.
             AdminAction::Checks(_) | AdminAction::AgentChecks(_) | AdminAction::Agent(_) => {
                 continue;
             }
@@ -322,12 +323,12 @@ mod tests {
         };
         assert_eq!(asks("s=s2&s=nope&action=shutdown&b=b&ask=1"), ["s2"]);
         for body in [
-            // In the form that a script sends, and that the confirmation sends.
+            // The form as a script or the confirmation page sends it.
             "s=s2&action=shutdown&b=b",
             "s=s2&action=drain&b=b&ask=1",
             "s=nope&action=shutdown&b=b&ask=1",
             "action=shutdown&b=b&ask=1",
-            // A button takes precedence over the choice in the list.
+            // If a button and the list both give an action, the button counts.
             "s=s2&action=drain&action=shutdown&b=b&ask=1",
         ] {
             assert!(asks(body).is_empty(), "{body}");

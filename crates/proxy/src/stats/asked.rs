@@ -1,5 +1,5 @@
-//! Parameters of a statistics request: the words behind `stats uri` (`;csv`, `;up`,
-//! `;norefresh`, `?scope=…`), with HAProxy's syntax.
+//! Parses the parameters of a request for the statistics page, with HAProxy's syntax: the words
+//! after `stats uri` (`;csv`, `;up`, `;norefresh`, `?scope=…`).
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum StatisticsFormat {
@@ -18,7 +18,7 @@ pub enum StatisticsFormat {
 pub enum ActionStatus {
     Done,
     None,
-    /// Some of the changes were made.
+    /// Some of the requested changes were made.
     Part,
     Wrong,
     TooMany,
@@ -96,7 +96,7 @@ impl StatisticsQuery {
         }
     }
 
-    /// Returns the parameters that lead back to the same view of the page.
+    /// Returns the parameters by which a link shows the same view of the page again.
     pub fn words(&self) -> String {
         let mut words = String::new();
         for (on, word) in [

@@ -1,10 +1,11 @@
-//! `stats auth`: checks who may see the page, and from which sites its forms are accepted.
+//! Decides who may see the statistics page (`stats auth`), and from which web sites its forms are
+//! accepted.
 
 use model::config::StatsPage;
 use model::transaction::ProxyStream;
 use model::users::{Basic, same};
 
-/// Returns whether a request may see the page; without configured users every request may.
+/// Returns whether a request may see the page. If no users are configured, every request may.
 pub fn allowed(page: &StatsPage, stream: &ProxyStream) -> bool {
     page.users.is_empty() || Basic::of(stream).is_some_and(|given| has(page, &given))
 }
@@ -17,9 +18,9 @@ fn has(page: &StatsPage, given: &Basic) -> bool {
 }
 
 /// Returns whether a page of another site submitted this form in the name of a logged-in user
-/// (cross-site request forgery). Browsers report the origin by `Sec-Fetch-Site` (Fetch
-/// Metadata, section 2.3), but to addresses without TLS only by `Origin` (RFC 6454, section
-/// 7). Programs send neither.
+/// (cross-site request forgery). Browsers report the origin in `Sec-Fetch-Site` (Fetch Metadata,
+/// section 2.3), but to addresses without TLS only in `Origin` (RFC 6454, section 7). Programs
+/// other than browsers send neither.
 pub fn from_another_site(stream: &ProxyStream) -> bool {
     if let Some(site) = stream.request.get(b"sec-fetch-site") {
         return !matches!(site, b"same-origin" | b"none");
@@ -31,13 +32,14 @@ pub fn from_another_site(stream: &ProxyStream) -> bool {
         return true;
     };
     let place = without_port(&origin[at + 3..]);
-    // A proxy in front of this one may have changed one field and kept the other.
+    // A proxy between browser and this one may have changed one of the fields and kept the other.
     let asked = ["host", "x-forwarded-host"].map(|name| stream.request.get(name.as_bytes()));
     let mut asked = asked.into_iter().flatten().map(without_port);
     !asked.any(|host| host.eq_ignore_ascii_case(place))
 }
 
-/// Returns the host of an authority without its port, which may differ in front of a proxy.
+/// Returns the host of an authority without the port, which may differ if there is a proxy before
+/// this one.
 fn without_port(authority: &[u8]) -> &[u8] {
     let from = authority.iter().rposition(|b| *b == b']').unwrap_or(0);
     let colon = authority[from..].iter().position(|b| *b == b':');

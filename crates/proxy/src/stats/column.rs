@@ -1,5 +1,5 @@
-//! Columns of the statistics, in HAProxy's order, because scripts count them. Each is defined
-//! once: its name, its tags in the typed output and its meaning.
+//! Defines the columns of the statistics, in HAProxy's order, because scripts count them. Each
+//! column has one row with its name, its tags in the typed output and its meaning.
 
 /// Origin, nature and scope of a value, as the three letters of the typed output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -245,7 +245,7 @@ impl ColumnSet {
     }
 }
 
-/// The first column of the modules. The CSV has a dash in front of it.
+/// The first of HAProxy's columns for modules. In the CSV, a dash column precedes it.
 pub const FIRST_MODULE: Column = Column::SslSess;
 
 impl Column {

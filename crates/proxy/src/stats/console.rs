@@ -1,4 +1,5 @@
-//! The link to the web console, for the browser that asks for the page.
+//! Builds the link from the statistics page to the web console, with a host that the requesting
+//! browser can reach.
 
 use configuration::ConsoleAddress;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Output formats for programs: CSV, typed lines, JSON and its schema.
+//! Writes the statistics in the formats for programs: CSV, typed lines, JSON and its schema.
 
 use super::column::{ALL, COLUMNS, Column, ColumnSet, FIRST_MODULE, Tags};
 use super::piece::Piece;
@@ -11,12 +11,12 @@ pub enum Format {
     #[default]
     Csv,
     Typed,
-    /// One line per value, with its meaning.
+    /// Typed lines, each value with its meaning.
     TypedMeaning,
     Json,
 }
 
-/// Position in the output of all selected rows in a format.
+/// Position in the output of all selected rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RowsOutput {
     format: Format,
@@ -141,8 +141,8 @@ pub fn type_name(value: &ColumnValue<'_>) -> &'static str {
     }
 }
 
-/// Returns the tags of a value. A backend counts some things itself that elsewhere are states
-/// or rates.
+/// Returns the tags of a value. Some values that are states or rates of other objects are counters
+/// of a backend.
 fn tags(row: &Row<'_>, column: Column) -> Tags {
     match (&row.object, column) {
         (Object::Backend, Column::Act | Column::Bck | Column::Rate | Column::RateMax) => {
@@ -211,7 +211,7 @@ fn json_row(out: &mut String, row: &Row<'_>) {
     out.push(']');
 }
 
-/// Appends the common part of a field in rows and in `show info`, and ends the object.
+/// Appends a field of a row or of `show info`, and ends its JSON object.
 pub fn json_field(out: &mut String, place: usize, name: &str, tags: Tags, value: &ColumnValue<'_>) {
     let _ = write!(
         out,

@@ -1,6 +1,6 @@
-//! Fields of `show info` with HAProxy's names, order and types, and the process metrics for
-//! Prometheus. A field of a feature that does not exist here (memory pools, unstoppable jobs)
-//! has the value for that.
+//! Lists the fields of `show info` with HAProxy's names, order and types, and the metrics of the
+//! process for Prometheus. A field about something that Evenkeel does not have (memory pools,
+//! unstoppable jobs) has a constant value that says so.
 
 use super::column::Tags;
 use super::process::ProcessSnapshot;
@@ -20,11 +20,11 @@ pub struct InfoField {
     pub tags: Tags,
     pub value: ColumnValue<'static>,
     pub meaning: &'static str,
-    /// Metric with this value: its name without prefix, and its type.
+    /// Prometheus metric with the same value: its name without prefix, and its type.
     pub metric: Option<(&'static str, MetricType)>,
 }
 
-/// First position of fields that HAProxy does not have, beyond all of its own.
+/// Position of the first field that HAProxy does not have, after all of HAProxy's.
 const OWN_PLACE: usize = 1000;
 
 const MEBIBYTE: u64 = 1 << 20;

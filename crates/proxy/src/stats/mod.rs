@@ -1,7 +1,7 @@
-//! Statistics: the page, CSV, typed lines, JSON, and the page's actions.
+//! Serves the statistics: the page, CSV, typed lines, JSON, and the actions of the page's form.
 //!
-//! A report is as long as the configuration, so it is never complete in memory: it is produced
-//! in pieces while its client reads (see [`StatisticsReport`]).
+//! A report is as long as the configuration, so it is never complete in memory: it is produced in
+//! pieces while its client reads (see [`StatisticsReport`]).
 
 pub mod asked;
 pub mod column;
@@ -39,9 +39,9 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum StatisticsVerdict {
     No,
-    /// A password has to be verified first; then the check is repeated.
+    /// A password must be verified first. Then the function is called again.
     Wait(Wait),
-    /// This many bytes of the request body are needed; then the check is repeated.
+    /// This many bytes of the request body are needed first. Then the function is called again.
     NeedBody(usize),
     Ready(ProxyResponse),
     Report(Box<StatisticsReport>),
@@ -120,14 +120,14 @@ pub fn metrics(stream: &ProxyStream, query: &[u8]) -> Option<StatisticsReport> {
     })
 }
 
-/// Applies the `stats http-request` rules. Returns the verdict if they refuse the request.
+/// Applies the `stats http-request` rules. Returns a verdict if they refuse the request.
 fn refused(stream: &mut ProxyStream, page: &StatsPage) -> Option<StatisticsVerdict> {
     if page.http_request.is_empty() {
         return None;
     }
     Some(match rules::statistics(stream, &page.http_request) {
         MessageVerdict::Continue => {
-            // The page sets the termination state, not the rule.
+            // The log shows that the page was served, not that a rule refused.
             stream.outcome.termination = Termination::Local;
             return None;
         }
@@ -205,8 +205,8 @@ fn page_head(kind: &[u8]) -> Result<HttpMessage, MessageEditError> {
     Ok(head)
 }
 
-/// Keeps the page out of foreign frames, so that no other site can make users click on
-/// actions (clickjacking).
+/// Forbids other sites to show the page in a frame, where they could make users click on actions
+/// (clickjacking).
 const IN_NO_FRAME: &str = "; frame-ancestors 'self'";
 
 fn is_cut(stream: &ProxyStream) -> bool {
@@ -252,9 +252,8 @@ fn selection<'s>(
     }
 }
 
-/// A report for an HTTP client, with the position up to which it was produced. It keeps the
-/// version of the configuration that it began with, so a reload changes no row of it. First
-/// [`StatisticsReport::survey`] is called until it is complete, then
+/// A report for an HTTP client, with the position reached so far. It keeps its configuration, so a
+/// reload changes no row of it. [`StatisticsReport::survey`] is called until it is complete, then
 /// [`StatisticsReport::head`], then [`PieceSource::write`].
 #[derive(Debug)]
 pub struct StatisticsReport {
@@ -290,8 +289,8 @@ impl ReportOutput {
 }
 
 impl StatisticsReport {
-    /// Collects what the beginning of the report says about all rows, some rows at a time.
-    /// Returns false once that is complete. `scratch` is an empty buffer.
+    /// Collects from the rows what the beginning of the report needs, some rows at a time. Returns
+    /// false once all rows were seen. `scratch` is an empty buffer.
     pub fn survey(&mut self, scratch: &mut String) -> bool {
         self.with_view(|output, view| match output {
             ReportOutput::Page(page) => page.survey(&mut Piece::new(scratch), view),
@@ -299,7 +298,7 @@ impl StatisticsReport {
         })
     }
 
-    /// Creates the head of the response, without the length.
+    /// Creates the head of the response, without a length.
     ///
     /// # Errors
     /// Fails if the head does not fit into an [`HttpMessage`].

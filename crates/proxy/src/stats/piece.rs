@@ -1,5 +1,5 @@
-//! Pieces of a report. A report is never complete in memory: its source appends the next piece
-//! when the client has read the one before.
+//! Produces a long report in pieces, so that it is never complete in memory: the source of the
+//! report appends the next piece when the client has read the previous one.
 
 /// Size in bytes at which a piece ends. The last row may make it longer.
 const PIECE_BYTES: usize = 14 * 1024;
@@ -25,7 +25,7 @@ impl<'o> Piece<'o> {
         }
     }
 
-    /// As [`Piece::new`]; the piece also ends after this many bytes or steps.
+    /// Variant of [`Piece::new`] for a piece that ends after this many bytes or steps.
     #[cfg(test)]
     pub fn limited(out: &'o mut String, bytes_max: usize, steps_max: usize) -> Piece<'o> {
         Piece {
@@ -43,14 +43,14 @@ impl<'o> Piece<'o> {
     }
 }
 
-/// Source of a report. It owns what the report is about, and a position.
+/// Source of a report. It owns the data of the report, and the position reached.
 pub trait PieceSource: Send {
     /// Appends the next piece, which may be empty. Returns false if it is the last one; then the
     /// source is not called again.
     fn write(&mut self, piece: &mut Piece<'_>) -> bool;
 }
 
-/// A source that is a function: each call appends one row, or nothing, and returns whether more
+/// A source made of a function: each call appends one row or nothing, and returns whether more
 /// follows.
 pub struct RowSource<F>(pub F);
 
@@ -65,8 +65,8 @@ impl<F: FnMut(&mut String) -> bool + Send> PieceSource for RowSource<F> {
     }
 }
 
-/// Appends pieces until the text is about as long as one piece. Returns false if that was the
-/// end. For threads on which nothing else waits.
+/// Appends pieces until the text is about as long as one piece. Returns false at the end of the
+/// report. For threads on which no client waits.
 pub fn fill(source: &mut dyn PieceSource, out: &mut String) -> bool {
     while out.len() < PIECE_BYTES {
         if !source.write(&mut Piece::new(out)) {
@@ -76,7 +76,7 @@ pub fn fill(source: &mut dyn PieceSource, out: &mut String) -> bool {
     true
 }
 
-/// Returns the whole text of a report, from pieces of these sizes.
+/// Returns the whole text of a report, from pieces of at most these sizes.
 #[cfg(test)]
 pub fn whole(source: &mut dyn PieceSource, bytes_max: usize, steps_max: usize) -> String {
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Statistics of the process.
+//! Collects the numbers of the process for the statistics: limits, connections, TLS, resources.
 
 use super::row::Moment;
 use crate::runtime::{Measured, Runtime};
@@ -10,8 +10,8 @@ use rustix::process::{Resource, getrlimit};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
 
-/// Totals of the process that `clear counters all` does not reset. Cleared counts are added
-/// to the counters of the process.
+/// Totals of the process that `clear counters all` does not reset: what was cleared from the
+/// proxies' counters is added here.
 pub const CARRIED: [Tally; 2] = [Tally::Requests, Tally::BytesOut];
 
 /// Limits that the configuration or an operator has set.
@@ -86,7 +86,7 @@ pub struct Tls {
     pub resumed_percent: u64,
     /// Full handshakes with servers per second, without session resumption: current and maximum.
     pub server_keys: (u64, u64),
-    /// Lookups in the session store, and those that found nothing.
+    /// Lookups in the TLS session cache, and those that found nothing.
     pub lookups: (u64, u64),
 }
 
@@ -103,7 +103,7 @@ pub struct Resources {
     pub tasks: u32,
 }
 
-/// Services besides client connections.
+/// Numbers about services other than client connections.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Services {
     /// Connections with peers: established ones, and all.
@@ -114,7 +114,7 @@ pub struct Services {
     pub(crate) resolvers: Vec<model::names::SectionReport>,
 }
 
-/// Converts a configured text to one line, as the formats of a socket require.
+/// Converts a configured text to one line, as the formats of the statistics socket require.
 fn line(text: &str) -> String {
     let shown = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(shown).collect()

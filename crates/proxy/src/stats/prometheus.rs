@@ -1,6 +1,6 @@
-//! Statistics for Prometheus with the names, types and labels of HAProxy's exporter, so that
-//! dashboards made for it still work. The descriptions are our own, those of the columns.
-//! Only process metrics that exist here are included.
+//! Writes the statistics for Prometheus with the names, types and labels of HAProxy's exporter,
+//! so that dashboards made for it still work. The descriptions are those of the statistics'
+//! columns. Only process metrics that exist in Evenkeel are included.
 
 use super::column::{Column as C, ColumnSet};
 use super::information::{self, MetricType};
@@ -95,7 +95,7 @@ impl Query {
     }
 }
 
-/// Conversion of a column's value to metrics.
+/// Conversion of a column's value to a metric.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     Counter,
@@ -124,7 +124,7 @@ const B: u32 = 2;
 const S: u32 = 4;
 const L: u32 = 8;
 
-/// The objects that have metrics, in HAProxy's order.
+/// The kinds of objects with metrics, in HAProxy's order.
 const FAMILIES: [(u32, &str); 4] = [
     (F, "frontend"),
     (L, "listener"),
@@ -132,7 +132,8 @@ const FAMILIES: [(u32, &str); 4] = [
     (S, "server"),
 ];
 
-/// All proxy metrics, in HAProxy's order: the objects that have it, its name, column, type.
+/// All metrics of proxies in HAProxy's order: the kinds of objects that have the metric, its name,
+/// column, and conversion.
 static METRICS: &[(u32, &str, C, How)] = &[
     (B | S, "current_queue", C::Qcur, Gauge),
     (B | S, "max_queue", C::Qmax, Gauge),
@@ -239,7 +240,7 @@ static METRICS: &[(u32, &str, C, How)] = &[
 ];
 
 /// Position in the output of all selected metrics. The output is ordered by metric, and each
-/// metric has a line for every row, so the rows are walked over once for each metric.
+/// metric has a line for every object, so all objects are walked over once for each metric.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MetricsOutput {
     query: Query,
@@ -248,11 +249,12 @@ pub struct MetricsOutput {
     has_head: bool,
 }
 
-/// A part of the output that is written by at least one step.
+/// A part of the output that takes one or more steps to write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Section {
     Process,
-    /// A metric of [`METRICS`] for the objects of a family; for statuses, those of one class.
+    /// A metric of [`METRICS`] for one kind of object; if it counts statuses, for one class of
+    /// statuses.
     Metric {
         family: usize,
         metric: usize,
@@ -261,7 +263,7 @@ enum Section {
     Durations {
         family: usize,
     },
-    /// A metric of [`TABLES`], for the stick table with this index.
+    /// A metric of [`TABLES`] for the stick table with this index.
     Tables {
         metric: usize,
         table: usize,
@@ -272,7 +274,7 @@ enum Section {
 }
 
 impl Section {
-    /// The first metric of a family; behind the families, the first one of the stick tables.
+    /// Returns the first section of a kind of object; after all kinds, that of the stick tables.
     fn family(family: usize) -> Section {
         match FAMILIES.get(family) {
             Some(_) => Section::Metric {
@@ -318,7 +320,7 @@ impl MetricsOutput {
     }
 
     fn enter(&mut self, section: Section) {
-        // The classes of statuses are one metric.
+        // All classes of statuses are lines of one metric.
         let continues = matches!(section, Section::Metric { class, .. } if class > 0)
             || matches!(section, Section::Tables { table, .. } if table > 0);
         self.has_head &= continues;
@@ -431,8 +433,8 @@ impl MetricsOutput {
         });
     }
 
-    /// Appends the lines of the next row, and in front of the first lines the description of the
-    /// metric. Returns false at the end of the rows.
+    /// Appends the lines of the next object, and the description of the metric before its first
+    /// line. Returns false after the last object.
     fn row(
         &mut self,
         out: &mut String,
@@ -449,7 +451,7 @@ impl MetricsOutput {
         let no_maintenance = self.query.no_maintenance;
         let mut columns = ColumnSet::of(columns);
         if columns.has(C::CheckCode) {
-            // Says whether there is a check.
+            // The status column shows whether the server has a check.
             columns = columns.with(&[C::CheckStatus]);
         }
         if no_maintenance {
@@ -648,7 +650,7 @@ fn add(counts: &mut [usize], states: &[&'static str], found: Option<&str>) {
     }
 }
 
-/// Returns the rows of a backend's servers, with their states only.
+/// Calls a function with the rows of a backend's servers; they contain only the states.
 fn servers<'r, 'c>(
     backend: &'r Row<'c>,
     moment: &'r Moment,
@@ -659,7 +661,7 @@ fn servers<'r, 'c>(
     servers.map(move |server| row::server(proxy, server, moment, columns))
 }
 
-/// Returns the state in the form of the metrics: the first word of the statistics text.
+/// Returns the state of a server for the metrics: the first word of the text in the statistics.
 fn state_of<'r>(row: &'r Row<'_>) -> &'r str {
     let ColumnValue::Text(text) = row.get(C::Status) else {
         return "";
@@ -673,7 +675,8 @@ fn state_of<'r>(row: &'r Row<'_>) -> &'r str {
     }
 }
 
-/// Returns the result of the last check; a star in front marks one that is running now.
+/// Returns the result of the last check. In the statistics, a star precedes it while a check is
+/// running.
 fn check_of<'r>(row: &'r Row<'_>) -> Option<&'r str> {
     match row.get(C::CheckStatus) {
         ColumnValue::Text(text) => Some(text.trim_start_matches("* ")),
@@ -722,8 +725,8 @@ fn of_table(out: &mut String, name: &str, metric: usize, table: &Table) {
     );
 }
 
-/// Appends the counters of nameservers. The families are present even without a nameserver,
-/// so that a query for them finds their names.
+/// Appends the counters of nameservers. Without a nameserver the metrics are declared all the
+/// same, so that a query for them finds their names.
 fn of_resolvers(out: &mut String, sections: &[SectionReport]) {
     let names = Tallies::default().named().map(|(name, _)| name);
     for (at, word) in names.into_iter().enumerate() {

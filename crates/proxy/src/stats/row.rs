@@ -1,6 +1,7 @@
-//! Statistics of one frontend, listener, server or backend: a value for each column. They are
-//! read from atomics and, for a server, under its short lock; nothing is changed here. A
-//! [`RowCursor`] walks over the rows one by one, so that a report needs no list of them.
+//! Reads the statistics of one frontend, listener, server or backend: a value for each column.
+//! The values come from atomics and, for a server, from under its lock, which is held briefly;
+//! nothing is changed. A [`RowCursor`] produces the rows one by one, so that a report needs no
+//! list of them.
 
 use super::column::{Column, ColumnSet};
 use crate::persistence;
@@ -46,16 +47,16 @@ impl<'c> From<String> for ColumnValue<'c> {
     }
 }
 
-/// Time and settings of a report.
+/// Point in time and settings of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Moment {
     /// Time for states ([`model::state::now_ms`]).
     pub state_ms: u64,
-    /// Time for rates (`model::thread::ProcessSnapshot::now_ms`).
+    /// Time for rates (`model::thread::ProcessState::now_ms`).
     pub rate_ms: u64,
     /// Connection limit of the process, which applies to a frontend without `maxconn`.
     pub connections_max: u32,
-    /// Addresses, cookies and algorithms are included.
+    /// The report includes addresses, cookies and algorithms.
     pub legends: bool,
 }
 
@@ -72,7 +73,7 @@ pub enum Object<'c> {
 pub struct Row<'c> {
     pub proxy: &'c Proxy,
     pub object: Object<'c>,
-    /// Columns that are computed; the others are empty.
+    /// Columns that are computed for this row; the others are empty.
     columns: ColumnSet,
     /// Values of `columns`, in the order of the columns.
     values: Vec<ColumnValue<'c>>,
@@ -111,8 +112,8 @@ impl<'c> Row<'c> {
         }
     }
 
-    /// Returns whether a column is computed. Callers of [`Row::put`] ask first where a value
-    /// costs more than a read.
+    /// Returns whether a column is computed. Callers of [`Row::put`] ask this first if the value
+    /// is expensive.
     fn has(&self, column: Column) -> bool {
         self.columns.has(column)
     }
@@ -140,7 +141,7 @@ impl<'c> Row<'c> {
         }
     }
 
-    /// Returns the id of the server or listener, 0 for the sides of a proxy.
+    /// Returns the id of the server or listener; 0 for a frontend or backend.
     pub fn id(&self) -> u32 {
         match &self.object {
             Object::Frontend | Object::Backend => 0,
@@ -198,7 +199,7 @@ impl<'c> Row<'c> {
         self.put(Column::Lastsess, ColumnValue::S32(ago));
     }
 
-    /// Sets zeros for the HTTP/2 columns, and the counters of compression and the cache.
+    /// Sets the columns of HTTP/2 to zero, and sets the counters of compression and of the cache.
     fn absent(&mut self, counters: &Counters) {
         use Column as C;
         if self.columns.is_all() {
@@ -221,8 +222,8 @@ impl<'c> Row<'c> {
         }
     }
 
-    /// Sets the counters of HTTP/1 and HTTP/2, which are only in reports of all columns: some are
-    /// differences of others.
+    /// Sets the counters of HTTP/1 and HTTP/2. Only reports of all columns contain them, because
+    /// some are differences of others.
     fn http1(&mut self, open: u32, streams: u32, counters: &Counters, connections: Tally) {
         use Column as C;
         if !self.columns.is_all() {
@@ -235,7 +236,7 @@ impl<'c> Row<'c> {
             C::H1BytesIn,
             C::H1BytesOut,
         ];
-        // Bytes sent by servers count as input on the server side.
+        // For servers, the bytes that they send are the input.
         let bytes = match self.object {
             Object::Backend => [Tally::BytesOut, Tally::BytesIn],
             _ => [Tally::BytesIn, Tally::BytesOut],
@@ -574,8 +575,8 @@ pub fn algorithm(balance: &Balance) -> &'static str {
     balance.name()
 }
 
-/// Returns the total weights of the servers that currently share the load: the effective and
-/// the configured one.
+/// Returns the total weight of the servers that currently share the load, and the total of their
+/// configured weights.
 fn weights(proxy: &Proxy, moment: &Moment) -> (u32, u32) {
     let backups = proxy.state.active_usable() == 0;
     let share = |server: &&Server| server.state.usable() && server.state.backup() == backups;
@@ -645,16 +646,16 @@ fn backend<'c>(proxy: &'c Proxy, moment: &Moment, columns: ColumnSet) -> Row<'c>
 
 #[derive(Clone, Debug, Default)]
 pub struct Selection<'s> {
-    /// Selects proxies whose name contains this.
+    /// Selects the proxies whose names contain this text.
     pub scope: Option<&'s str>,
-    /// Selects these proxies (`stats scope`); empty selects all.
+    /// Selects these proxies (`stats scope`); an empty list selects all.
     pub allowed: &'s [Box<str>],
-    /// Name of the proxy that `.` in `allowed` stands for.
+    /// Name of the proxy for which `.` stands in `allowed`.
     pub own: &'s str,
     pub hide_down: bool,
     pub hide_maintenance: bool,
     pub proxy_id: Option<u32>,
-    /// Selected types: 1 frontends, 2 backends, 4 servers, 8 listeners; 0 is all.
+    /// Selects types of objects: 1 frontends, 2 backends, 4 servers, 8 listeners; 0 selects all.
     pub kinds: u32,
     pub object_id: Option<u32>,
 }
@@ -679,7 +680,8 @@ impl Selection<'_> {
         self.object_id.is_none_or(|wanted| wanted == id)
     }
 
-    /// Returns whether the state of a row's server is selected; true for other objects.
+    /// Returns whether the selection includes servers in this state; true for rows of other
+    /// objects.
     pub fn has_state(&self, row: &Row<'_>) -> bool {
         let Object::Server(server, report) = &row.object else {
             return true;
@@ -694,9 +696,9 @@ impl Selection<'_> {
     }
 }
 
-/// Position in the rows of a configuration, which are in HAProxy's order. It consists of
-/// indices into one version of the configuration, which never changes, so it is valid for as
-/// long as its owner keeps that version; the values are those of the time of each step.
+/// Position in the rows of a configuration, which are in HAProxy's order. The position is an
+/// index, so it is valid as long as its owner keeps the same configuration; the values of a row
+/// are read at the time of its step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RowCursor {
     proxy: usize,
@@ -711,7 +713,7 @@ impl RowCursor {
         config.proxies.get(self.proxy)
     }
 
-    /// Returns whether no row of the current proxy was passed yet.
+    /// Returns whether the position is at the first row of the current proxy.
     pub fn is_at_start(&self) -> bool {
         self.item == 0
     }
@@ -721,9 +723,8 @@ impl RowCursor {
         self.item = 0;
     }
 
-    /// Passes the row at this position to a function, if it exists and is selected, and moves to
-    /// the next position. Returns false at the end. The selection must be the same at every
-    /// step.
+    /// Passes the row at this position to a function, if the row exists and is selected, and moves
+    /// to the next position. Returns false at the end. Each step must get the same selection.
     pub fn step<'c>(
         &mut self,
         config: &'c Config,

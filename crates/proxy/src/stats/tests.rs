@@ -1,4 +1,4 @@
-//! Tests of whole reports, over a configuration with servers in every state.
+//! Tests complete statistics reports over a configuration with servers in every state.
 
 use super::asked::{ActionStatus, StatisticsQuery};
 use super::export::{self, Format};
@@ -121,7 +121,7 @@ fn process() -> ProcessSnapshot {
     process
 }
 
-/// Creates a report of everything. The page of the statistics has index 1.
+/// Creates a report of all objects. The proxy with the statistics page has index 1.
 fn report(config: Arc<Config>, query: StatisticsQuery) -> StatisticsReport {
     StatisticsReport {
         config,
@@ -290,7 +290,7 @@ fn page_shows_every_state_and_escapes_input() {
         ..StatisticsQuery::default()
     };
     let page = html(&asked, true, &stats_page());
-    // Neither the style nor the version is what this is about, and the script has a file.
+    // The test compares neither the style nor the version, and the script has a file of its own.
     let (before, rest) = page.split_once("<style>").unwrap();
     let (_, after) = rest.split_once("</style>").unwrap();
     let (after, _) = after.split_once("<script>").unwrap();
@@ -456,7 +456,7 @@ fn problems_are_listed_first_with_links() {
              <span><a href=\"#app/maintained\">app/maintained</a> <small>1h1m</small></span> </span></p>",
         ]
     );
-    // Rows that this view does not show are in another one.
+    // The link leads to a view that shows the rows hidden in this one.
     let asked = StatisticsQuery {
         up: true,
         ..StatisticsQuery::default()

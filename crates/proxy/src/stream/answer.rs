@@ -40,7 +40,7 @@ const INTERIM_MAX: u32 = 32;
 /// Source and destination of a response that is being relayed.
 pub struct Incoming<'c> {
     pub client: &'c PeerConnection,
-    /// Detects that the client disconnects while the response is awaited; None: not checked.
+    /// Detects that the client disconnects while the response is awaited; None: not detected.
     pub watched: Option<Watch<'c>>,
     pub server: &'c PeerConnection,
     pub input: &'c mut Option<Buffer>,
@@ -48,17 +48,18 @@ pub struct Incoming<'c> {
     pub keep: Keep,
     /// Time at which data was last sent to the server; `timeout server` counts from then.
     pub sent_at: &'c Cell<Instant>,
-    /// Set while the request can still be repeated. A response whose status `retry-on` lists is
-    /// then not sent to the client.
+    /// True while the request can still be repeated. A response with a status that `retry-on`
+    /// lists is then not sent to the client.
     pub again: &'c Cell<bool>,
 }
 
-/// Answers whether a client's connection may carry another request after this one.
+/// Decides whether a client's connection may carry another request after this one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
     Yes,
-    /// Another request may follow only to complete the challenge of a server that authenticates
-    /// the connection: the process is stopping, or the client's address is being removed.
+    /// The connection is about to end (the process is stopping, or the client's address leaves the
+    /// machine), but one more request may follow to answer the challenge of a server that
+    /// authenticates the connection.
     ForChallenge,
     No,
 }
@@ -81,7 +82,7 @@ pub struct Delivered {
     pub client_keeps: bool,
     /// The server's connection can carry another request.
     pub server_keeps: bool,
-    /// The connection is a tunnel from here on (101, or 2xx to CONNECT).
+    /// The connection is a tunnel from now on (after 101, or 2xx to CONNECT).
     pub tunnel: bool,
     /// Challenge of a server that authenticates the connection (connection-oriented
     /// authentication).
@@ -91,26 +92,26 @@ pub struct Delivered {
 /// Reason why a response was not delivered completely.
 #[derive(Debug)]
 pub enum Failure {
-    /// The server's response had a status that `retry-on` lists.
+    /// The response had a status for which `retry-on` repeats the request.
     Unwanted,
     /// The server closed the connection before the first byte of a response.
     ClosedEarly,
-    /// The server has not processed the request and will not. The request can be repeated,
-    /// whatever its method.
+    /// The server reports that it has not processed the request and will not. The request can be
+    /// repeated, whatever its method.
     Refused,
     /// The server closed the connection within the response head.
     Closed,
     /// `timeout server` expired before the response head was complete.
     Timeout,
-    /// The server's bytes are not a valid response, or the framing of the body is invalid and
-    /// nothing was forwarded yet.
+    /// The server's bytes are not a valid response, or the framing of its body is invalid. Nothing
+    /// was forwarded yet.
     Malformed,
     Interim,
     /// The request cannot be expressed as FastCGI parameters.
     Unsayable,
     /// The request has a body of unknown length, which cannot be sent to a FastCGI application.
     Unsized,
-    /// A rule rejected the response, and the client gets no other in its place.
+    /// A rule rejected the response, and the client gets no other response.
     Rejected,
     /// A rule denied the response; this reply is sent instead.
     Denied(Box<ProxyResponse>),
@@ -124,11 +125,11 @@ pub enum Failure {
     LateUpload(BodyFailure),
     /// Receiving or forwarding the response body failed.
     Body(BodyFailure),
-    /// The sessions of the server were shut down; with the progress of the exchange at that time.
+    /// The sessions of the server were shut down. How far the request had got is recorded, too.
     Shut(Shutdown, Progress),
 }
 
-/// Progress of an exchange at the time of its shutdown.
+/// Progress of an exchange when the sessions of its server were shut down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
     Sending,
@@ -138,8 +139,8 @@ pub enum Progress {
 }
 
 impl Failure {
-    /// Returns the termination state for the log and the status of the error page for the client;
-    /// None where a response had begun.
+    /// Returns the termination state for the log, and the status of the error page for the client;
+    /// no status if a response had begun.
     pub fn meaning(&self) -> (Termination, StreamPhase, Option<u16>) {
         match self {
             Failure::ClosedEarly | Failure::Closed | Failure::Refused | Failure::Unwanted => {
@@ -204,7 +205,7 @@ impl Failure {
         )
     }
 
-    /// Returns whether the client caused the failure, so that its connection is closed.
+    /// Returns whether the client caused the failure; its connection is then closed.
     pub fn is_clients(&self) -> bool {
         matches!(
             self,
@@ -243,7 +244,7 @@ pub async fn relay(stream: &mut ProxyStream, incoming: Incoming<'_>) -> Result<D
             PeerConnection::Http2(server) => next_head(stream, watched, server, sent_at).await,
         };
         let response = response.map_err(|failure| match failure {
-            // The client has received an interim response, so the request must not be repeated.
+            // The client has received an interim response, so the request cannot be repeated.
             Failure::ClosedEarly | Failure::Refused if interim > 0 => Failure::Closed,
             other => other,
         })?;
@@ -263,7 +264,8 @@ pub async fn relay(stream: &mut ProxyStream, incoming: Incoming<'_>) -> Result<D
     }
     stream.times.response = Some(reactor::now());
     stream.outcome.server_status = stream.response.status();
-    // Taken first, because rules may change the response but not its effect on the connection.
+    // Read first, because rules may change the response, but not what the server has done with the
+    // connection.
     let challenge = stream.response.connection_challenge();
     let keep = keep.after(challenge);
     tracking::answer(stream);
@@ -291,10 +293,10 @@ pub async fn relay(stream: &mut ProxyStream, incoming: Incoming<'_>) -> Result<D
     })
 }
 
-/// Announces to other threads that this thread will soon have an idle connection. A client
-/// that has its response may send its next request to another thread before this thread has
-/// put the connection into the pool. A thread that requests a connection is served once it is
-/// in the pool.
+/// Announces to other threads that this thread will soon have an idle connection. A client that
+/// has its response may send its next request to another thread before the connection is in this
+/// thread's pool. If that thread requests a connection, it gets this one as soon as it is in the
+/// pool.
 fn announce(stream: &ProxyStream, link: &PeerConnection) {
     if let Some(server) = stream.server()
         && matches!(link, PeerConnection::Http1(_))
@@ -307,8 +309,8 @@ fn announce(stream: &ProxyStream, link: &PeerConnection) {
     }
 }
 
-/// Sends a response that is ready to the client. Returns whether its whole body was read from
-/// the server.
+/// Sends a complete response head and then the body to the client. Returns whether the whole body
+/// was read from the server.
 async fn deliver(
     stream: &mut ProxyStream,
     client: &PeerConnection,
@@ -328,7 +330,7 @@ async fn deliver(
             .map(|()| true);
     }
     // Boxed because the future is large and rarely needed. An HTTP/2 client may send its next
-    // request as soon as it has the head: by then the server's connection is free.
+    // request as soon as it has the head; the server's connection should be free by then.
     let read_ms = stream.server_ms();
     let mut whole = true;
     if client.is_http2() {
@@ -352,8 +354,8 @@ struct Dressed {
     bodiless: bool,
 }
 
-/// Prepares the response head for the client: the framing of the body, chunked coding for
-/// HTTP/1, and the compression.
+/// Prepares the response head for the client: framing of the body, chunked coding for HTTP/1,
+/// compression.
 #[inline(always)]
 fn dress(
     stream: &mut ProxyStream,
@@ -402,8 +404,8 @@ async fn begin_tunnel(
     })
 }
 
-/// Applies the last response rules. Then sets the header fields that describe the framing of
-/// the body and whether the client's connection stays open.
+/// Applies the last response rules. Then sets the header fields about the length of the body and
+/// about keeping the client's connection open.
 #[inline(always)]
 fn frame(
     stream: &mut ProxyStream,
@@ -416,7 +418,7 @@ fn frame(
         rules::http_after_response(stream);
         response.body =
             shape::settle(stream, response.body).map_err(|shape::Interim| Failure::Rejected)?;
-        // HTTP/2 frames express both.
+        // The frames of HTTP/2 express both, so no header fields are needed.
         return Ok(ClientFraming {
             connection: ConnectionHeader::Absent,
             keep_alive: true,
@@ -425,8 +427,8 @@ fn frame(
         });
     }
     let version = stream.request.version();
-    // A head that rules have filled to its limit lacks the header fields added here. Closing the
-    // connection then tells the client the same.
+    // If rules have filled the head to its limit, the header fields added here are missing. The
+    // connection is then closed, which tells the client the same.
     let _ = http2::response_to_http1(&mut stream.response, response, facts);
     rules::http_after_response(stream);
     response.body =
@@ -436,7 +438,7 @@ fn frame(
         .any(|rules| stream.route.rare.has(rules));
     let closes_by_rule = has_rules && http1::take_close(&mut stream.response);
     let keep = keep && !closes_by_rule && !stream.begins_tunnel(stream.response.status());
-    // The connection options of the backend concern only the server's side.
+    // Connection options of the backend affect only the connection to the server.
     let closes = stream.frontend().has(ProxyOption::HttpClose);
     let mode = if closes {
         ConnectionMode::Close
@@ -506,7 +508,7 @@ fn check(
 /// Processes the cookies of a response: inserts or rewrites those for persistence, and
 /// applies `option checkcache`.
 fn check_cookies(stream: &mut ProxyStream) -> Result<(), Failure> {
-    // A cookie that is inserted here does not count.
+    // A persistence cookie that the proxy inserts does not count.
     let sets_cookie = stream.response.get(b"set-cookie").is_some();
     persistence::process_response_cookies(stream);
     persistence::answer(stream);
@@ -583,7 +585,8 @@ async fn read_head(
                 }
             }
         }
-        // Waits first: right after the request was sent, the response cannot have arrived.
+        // Waits before the first read: right after the request was sent, the response cannot have
+        // arrived.
         wait(server.readable(), watched, sent_at, server_ms).await?;
         let buffer = input.get_or_insert_with(Buffer::take);
         match server.read_into(buffer) {
@@ -632,7 +635,7 @@ async fn next_head(
             if parsed.upgrade == Some(Upgrade::Other)
                 && let Some(protocol) = http::websocket::protocol_of(&stream.request)
             {
-                // An HTTP/2 response does not name the protocol.
+                // An HTTP/2 response does not name the protocol of the upgrade.
                 let said = stream.response.set(b"upgrade", protocol);
                 said.map_err(|_| Failure::Malformed)?;
             }
@@ -648,8 +651,8 @@ async fn next_head(
     })
 }
 
-/// Waits until the server is readable. Fails when `timeout server`, which counts from the
-/// last data sent to the server, expires, or when the client disconnects and that matters.
+/// Waits until the server is readable. Fails when `timeout server`, counted from the last data
+/// sent to the server, expires; or when the client disconnects and `watched` is set.
 async fn wait<F: Future>(
     part: F,
     watched: Option<Watch<'_>>,
@@ -677,14 +680,14 @@ async fn wait<F: Future>(
         });
         match with_deadline(deadline, either).await {
             Ok(result) => return result,
-            // The request body was still being sent.
+            // The request body was still being sent, so the timeout starts again.
             Err(_) if sent_at.get() > since => {}
             Err(_) => return Err(Failure::Timeout),
         }
     }
 }
 
-/// Sends the response head unchanged. `end`: the response has no body.
+/// Sends the response head as it is. `end`: the response has no body.
 async fn send_head(
     stream: &mut ProxyStream,
     client: &PeerConnection,

@@ -1,4 +1,4 @@
-//! Chooses a stream's backend, and counts at the backend and its server.
+//! Chooses the backend of a stream, and updates the counters of the backend and of its server.
 
 use super::ProxyStream;
 use language::Span;
@@ -44,7 +44,7 @@ pub fn choose(stream: &mut ProxyStream) {
         let default = stream.frontend().default_backend.as_ref();
         default.is_some_and(|default| default.span == by)
     };
-    // A backend chosen by `default_backend` needs no note of its line.
+    // The line of `default_backend` is not recorded for a backend that it chose.
     let by = chosen.and_then(|(_, by)| by).filter(|by| !is_default(*by));
     let chosen = chosen.map(|(index, _)| index);
     if let Some(by) = by {
@@ -56,8 +56,9 @@ pub fn choose(stream: &mut ProxyStream) {
     }
 }
 
-/// Returns the backend of the first matching `use_backend`, and the line of that rule. As in HAProxy, a
-/// name that no backend has ends the search: the default applies.
+/// Returns the backend of the first matching `use_backend`, with the line of that rule. As in
+/// HAProxy, a rule with a name that no backend has ends the search, and the default backend is
+/// used.
 fn switched(stream: &ProxyStream) -> Option<(ProxyIndex, Option<Span>)> {
     let matches = |rule: &&SwitchRule| {
         let condition = rule.condition.as_ref();
@@ -84,7 +85,7 @@ fn switched(stream: &ProxyStream) -> Option<(ProxyIndex, Option<Span>)> {
     Some((index, Some(rule.span)))
 }
 
-/// Counts a stream that enters its backend. [`leave`] reverts it.
+/// Counts a stream that enters its backend; [`leave`] counts its end.
 pub fn enter(stream: &ProxyStream) {
     stream.identity.listed.note(&stream.route);
     if let Some(backend) = stream.backend() {
@@ -113,7 +114,7 @@ pub fn count_at_server(stream: &ProxyStream, tally: Tally) {
     count_at(stream, stream.route.server, tally);
 }
 
-/// Counts at a server, if there is one, and at the backend.
+/// Adds to a counter of a server, if there is one, and of the backend.
 pub fn count_at(stream: &ProxyStream, server: Option<ServerIndex>, tally: Tally) {
     let Some(backend) = stream.backend() else {
         return;

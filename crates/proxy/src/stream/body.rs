@@ -1,7 +1,8 @@
-//! Forwards a message body from one side to the other. The body is decoded by its framing and
-//! encoded again in our own form. At most one buffer of it is held. Either side may be an
-//! HTTP/2 stream, whose frames mark the end of a body. The bytes received are then checked
-//! against the length that the head announced, since the other side may have to rely on it.
+//! Forwards a message body from client to server or from server to client. The body is decoded by
+//! the framing of the receiving side and encoded again for the sending side; at most one buffer
+//! of it is in memory. Either side may be an HTTP/2 stream, whose frames mark the end of a body.
+//! Then the number of bytes received is checked against the length that the head announced, since
+//! the other side may have to rely on it.
 
 use super::meter::Counting;
 use super::splice;
@@ -19,17 +20,16 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Maximum size in bytes of a body that is copied behind its head and sent with it. Up to
-/// here a copy is cheaper than a second piece for the kernel to gather.
+/// Maximum size in bytes of a body that is copied into the buffer of the head, to send both
+/// together. Up to this size a copy is cheaper than a second buffer for the kernel.
 const COPY_MAX: usize = 8192;
 
-/// Number of chunks, and of bytes, whose decoding costs a task one unit
-/// (`reactor::charge`).
+/// Number of chunks whose decoding costs a task one unit of its budget (`reactor::charge_budget`).
 const CHUNKS_A_UNIT: usize = 4;
 const DECODED_A_UNIT: usize = 256;
-/// Number of bytes whose inspection, chunk by chunk, costs one unit.
+/// Number of bytes whose inspection, chunk by chunk, costs one unit of the budget.
 const PEEKED_A_UNIT: usize = 16;
-/// Number of bytes whose compression costs one unit.
+/// Number of bytes whose compression costs one unit of the budget.
 const ENCODED_A_UNIT: usize = 4;
 /// Time for which an encoder waits for the server or the client before it frees its memory.
 const PARK_AFTER: Duration = Duration::from_millis(250);
@@ -41,8 +41,8 @@ pub enum IncomingBody {
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
     UntilClose,
-    /// The body ends with the sender's HTTP/2 stream. The number of bytes still to come, if the
-    /// head announced a length.
+    /// The body ends with the sender's HTTP/2 stream. If the head announced a length: the number
+    /// of bytes still to come.
     Stream(Option<u64>),
 }
 
@@ -63,8 +63,8 @@ impl IncomingBody {
         matches!(self, IncomingBody::Done)
     }
 
-    /// Returns a copy to start the body again, as long as everything received of it is still in
-    /// the input buffer. None where that is not possible.
+    /// Returns the state of the body at its beginning, as long as the input buffer still has
+    /// everything received of it; otherwise None.
     pub fn restart(&self) -> Option<IncomingBody> {
         match self {
             IncomingBody::Done => Some(IncomingBody::Done),
@@ -74,14 +74,14 @@ impl IncomingBody {
         }
     }
 
-    /// Returns whether HTTP/1 needs chunks to forward this body in a request: the length is not
-    /// known in advance.
+    /// Returns whether a request with this body needs chunks in HTTP/1: the length is not known in
+    /// advance.
     pub fn needs_chunks(&self) -> bool {
         matches!(self, IncomingBody::Chunked(_) | IncomingBody::Stream(None))
     }
 
-    /// Decodes the front of `input` in place, so that it holds body data without framing, and
-    /// returns the number of bytes. The bytes behind them do not belong to the body.
+    /// Decodes the beginning of `input` in place, so that body data without framing is at the
+    /// front, and returns its length. The bytes after the body are left as they are.
     fn stage(&mut self, input: &mut Buffer) -> Result<Staged, BodyFailure> {
         match self {
             IncomingBody::Done => Ok(Staged {
@@ -95,8 +95,8 @@ impl IncomingBody {
             IncomingBody::Stream(left) => {
                 let data = input.len();
                 if let Some(left) = left {
-                    // Bytes beyond the announced length would be another request to an HTTP/1
-                    // server.
+                    // Bytes beyond the announced length would look like another request to an
+                    // HTTP/1 server.
                     *left = left
                         .checked_sub(data as u64)
                         .ok_or(BodyFailure::Malformed(0))?;
@@ -131,7 +131,7 @@ impl IncomingBody {
         }
     }
 
-    /// Ends the body after the sender ended its stream and all data was staged. Fails if the body
+    /// Ends the body after the sender ended its stream and all data was decoded. Fails if the body
     /// is incomplete.
     fn end(&mut self) -> Result<(), BodyFailure> {
         match std::mem::replace(self, IncomingBody::Done) {
@@ -140,7 +140,8 @@ impl IncomingBody {
         }
     }
 
-    /// Returns the part of the body at the front of the input of a link, without consuming it.
+    /// Returns the part of the body that is at the front of a connection's input, without
+    /// consuming it.
     pub fn peek(&self, from: &PeerConnection, input: &[u8]) -> Peeked {
         match self {
             IncomingBody::Done => Peeked {
@@ -164,7 +165,7 @@ impl IncomingBody {
                 let mut decoder = (**decoder).clone();
                 let (mut bytes, mut rest) = (Vec::new(), input);
                 reactor::charge_budget(input.len() / PEEKED_A_UNIT);
-                // Malformed framing is detected again, and answered, when the body is forwarded.
+                // Invalid framing is detected again when the body is forwarded, and reported then.
                 while let Ok(Chunk::Data(data)) = decoder.next(&mut rest) {
                     bytes.extend_from_slice(data);
                 }
@@ -191,7 +192,7 @@ impl IncomingBody {
     }
 }
 
-/// The decoded part of a body that was inspected ahead of time.
+/// The part of a body that was decoded for inspection before the body is forwarded.
 pub struct Peeked {
     pub bytes: Vec<u8>,
     /// The bytes are the whole body.
@@ -203,8 +204,8 @@ struct Staged {
     trailers: Option<Box<Fields>>,
 }
 
-/// Moves the data of all chunks in a buffer to its front, without the framing, followed by
-/// the bytes behind the body.
+/// Moves the data of all chunks in a buffer to its front, without the framing, followed by the
+/// bytes after the body.
 fn unchunk(decoder: &mut ChunkedDecoder, input: &mut Buffer) -> Result<usize, BodyFailure> {
     let bytes = input.filled_mut();
     let (mut taken, mut data, mut chunks) = (0, 0, 0);
@@ -216,7 +217,7 @@ fn unchunk(decoder: &mut ChunkedDecoder, input: &mut Buffer) -> Result<usize, Bo
             Ok(Chunk::Data(piece)) => (piece.len(), true),
             Ok(Chunk::NeedMore | Chunk::End) => (0, false),
             Err(_) => {
-                // The invalid bytes stay in the input, behind the decoded ones.
+                // The invalid bytes stay in the buffer, after the decoded ones.
                 let left = bytes.len() - taken;
                 bytes.copy_within(taken.., data);
                 input.truncate(data + left);
@@ -243,7 +244,7 @@ pub enum BodyFailure {
     ReadTimeout,
     /// The sender closed the connection or aborted within the body.
     Truncated,
-    /// The framing of the body is invalid, at this offset of the input.
+    /// The framing of the body is invalid at this offset of the input.
     Malformed(usize),
     /// The receiver accepted no data until its timeout expired.
     WriteTimeout,
@@ -262,7 +263,7 @@ impl From<WriteFailure> for BodyFailure {
 /// A copy of the body data that was sent, as long as it fits into a buffer.
 pub struct BodyCopy<'k> {
     pub bytes: &'k mut Vec<u8>,
-    /// Cleared when the body does not fit or has trailers.
+    /// Set to false if the body does not fit or has trailers.
     pub whole: &'k Cell<bool>,
     pub bytes_max: usize,
 }
@@ -309,7 +310,7 @@ pub struct Copy<'c> {
     pub write_ms: Option<u32>,
     /// Number of body bytes sent, without framing.
     pub bytes: &'c mut u64,
-    /// Counts the bytes immediately, while the transfer runs.
+    /// Counts the bytes at once, not at the end of the stream (`option contstats`).
     pub meter: Option<Counting<'c>>,
     /// Updated with the time of the last data sent.
     pub sent_at: Option<&'c Cell<Instant>>,
@@ -321,7 +322,8 @@ pub struct Copy<'c> {
     pub drops_trailers: bool,
 }
 
-/// Waits until the deadline. An encoder that is idle meanwhile frees its memory.
+/// Waits for a future until the deadline. If it takes long, an idle encoder frees its memory
+/// meanwhile.
 async fn patient<F: Future>(
     future: F,
     deadline: Option<Instant>,
@@ -370,11 +372,11 @@ impl Copy<'_> {
         }
     }
 
-    /// Sends the head, if it was not sent yet, and all body data received so far; in one write
-    /// where there is room.
+    /// Sends the head, if it was not sent yet, and all body data received so far, in one write if
+    /// possible.
     async fn send(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
         let (length, full, trailers) = self.stage()?;
-        // A body that filled the buffer to its end has more data waiting already.
+        // If the body filled the buffer to its end, more data is probably waiting.
         let more = full && !self.body.is_done();
         let data = self.input.as_ref().map_or(&[][..], Buffer::filled);
         let data = data.get(..length).unwrap_or_default();
@@ -386,8 +388,8 @@ impl Copy<'_> {
         }
         let flush = match self.body.is_done() {
             true => Flush::End,
-            // Flushes what is available, so that a receiver that waits for more does not wait for
-            // this, too.
+            // If no more data is waiting, the compressor flushes what it has, so that the receiver
+            // gets it at once.
             false if !full => Flush::All,
             false => Flush::No,
         };
@@ -400,7 +402,8 @@ impl Copy<'_> {
             }
             Some(encoding) => {
                 let coded = encoding.feed(data, flush)?;
-                // Frees the buffer, so that it is not held while the receiver accepts nothing.
+                // Frees the buffer before the write, so that it is not held while the receiver
+                // accepts nothing.
                 self.take(length);
                 self.send_coded(head, coded, trailers, more).await?
             }
@@ -428,7 +431,7 @@ impl Copy<'_> {
         let mut encoder = self.encoder.take();
         let parks = encoder.as_mut().map(|encoding| &mut *encoding.encoder);
         let write = self.write(head, &coded, trailers, more);
-        // The receiver's timeout covers only the write.
+        // The timeout of the receiver covers the write only.
         let written = patient(write, None, parks).await;
         let written = written.unwrap_or(Err(BodyFailure::WriteTimeout));
         let sent = coded.len();
@@ -439,8 +442,8 @@ impl Copy<'_> {
         written.map(|()| sent)
     }
 
-    /// Writes a piece of the body, framed for the receiver; with it the head, and the end of the
-    /// body if this is the last piece.
+    /// Writes a piece of the body with the framing for the receiver. The head precedes the first
+    /// piece; the end follows the last.
     async fn write(
         &self,
         head: &mut Vec<u8>,
@@ -491,7 +494,7 @@ impl Copy<'_> {
         }
     }
 
-    /// Stages the front of the input as body data. Returns the number of bytes, whether they fill
+    /// Decodes the front of the input as body data. Returns the number of bytes, whether they fill
     /// the buffer to its end, and the trailers if the body is complete.
     fn stage(&mut self) -> Result<(usize, bool, Option<Box<Fields>>), BodyFailure> {
         let Some(input) = self.input.as_mut() else {
@@ -509,7 +512,7 @@ impl Copy<'_> {
         Ok((staged.data, full, staged.trailers))
     }
 
-    /// Sends the end of a body if the sender marked it separately from the last data.
+    /// Sends the end of a body that the sender marked separately, after the last data.
     async fn send_end(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
         let trailers = self.from.trailers().filter(|_| !self.drops_trailers);
         if let Some(kept) = &mut self.kept {
@@ -544,8 +547,8 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Reads more input and returns its length. 0: the sender ended, and that is a valid end of
-    /// the body.
+    /// Reads more input and returns its length. 0 means that the sender has ended, which is a valid
+    /// end of this body.
     async fn fill(&mut self) -> Result<usize, BodyFailure> {
         loop {
             if self.input.as_ref().is_some_and(|input| input.is_empty()) {

@@ -1,4 +1,4 @@
-//! Keeps rejected messages for operators (`show errors`).
+//! Stores rejected messages of clients and servers for operators (`show errors`).
 
 use super::{Endpoint, ProxyStream};
 use http::http1::HttpParseError;

@@ -1,6 +1,5 @@
-//! The exchange with a server: sends the request and receives the response; concurrently if
-//! the request has a body. A response may begin, and even end, before the request is
-//! complete.
+//! Sends the request of a stream to its server and receives the response; both at the same time
+//! if the request has a body. A response may begin, and even end, before the request is complete.
 
 use super::answer::{self, Delivered, Failure, Keep, Progress};
 use super::body::{BodyFailure, Copy, Encoding, IncomingBody};
@@ -44,14 +43,16 @@ pub struct Outgoing<'r> {
 }
 
 impl Outgoing<'_> {
-    /// Returns the body state for sending the request again. Only an HTTP/2 server reports that
-    /// it has not processed a request, and an encoder cannot restart.
+    /// Returns the state of the body at its beginning, to send the request again. Used for HTTP/2
+    /// servers only, which report that they have not processed a request. None if an encoder
+    /// compresses the body, because it cannot restart.
     fn restart(&self, server: &PeerConnection) -> Option<IncomingBody> {
         let may = server.is_http2() && self.encoder.is_none();
         may.then(|| self.body.restart()).flatten()
     }
 
-    /// Prepares repeating the request. A body with an encoder cannot be repeated.
+    /// Prepares the request for being sent again. A body that an encoder compresses cannot be sent
+    /// again.
     fn replay(&self, stream: &ProxyStream, client: &PeerConnection) -> Replay {
         let replay = Replay::new(stream, client, &self.body);
         if self.encoder.is_some() {
@@ -79,7 +80,8 @@ pub async fn run(
     let mut replay = outgoing.replay(stream, &client.link);
     let delivered = loop {
         let reused = server.streams > 0;
-        // The response to an authentication challenge is valid only on the same connection.
+        // The credentials that answer an authentication challenge are valid on the same connection
+        // only.
         let repeatable = server.authentication != Authentication::Challenged;
         server.streams = server.streams.saturating_add(1);
         let mut uploaded = Uploaded::default();
@@ -134,8 +136,8 @@ pub async fn run(
     end(client, stream, outgoing, server, slot, delivered).await
 }
 
-/// Returns whether the same server gets the request again: it closed an idle connection, or
-/// reports that it has not processed the request.
+/// Returns whether the request is sent to the same server again: because the server closed an idle
+/// connection, or reports that it has not processed the request.
 fn should_resend_to_server<T>(
     stream: &ProxyStream,
     delivered: &Result<T, Failure>,
@@ -144,15 +146,16 @@ fn should_resend_to_server<T>(
 ) -> bool {
     match delivered {
         Err(Failure::ClosedEarly) => idle && is_harmless(stream),
-        // Any method may be repeated, as long as the whole request is still available.
+        // A request with any method may be repeated, because the server has not processed it, as
+        // long as all of the request is still available.
         Err(Failure::Refused) => whole && stream.route.retries < server::retries(stream),
         _ => false,
     }
 }
 
-/// Returns whether a server's close is passed on as a close of the client's connection. A
-/// client expects that a persistent connection may close and repeats the request; an error
-/// page would be final.
+/// Returns whether the client's connection is closed because the server closed its connection. A
+/// client expects that of a persistent connection and repeats the request, while an error page
+/// would be final.
 fn should_close_client<T>(client: &Client, delivered: &Result<T, Failure>) -> bool {
     let closed_early = matches!(delivered, Err(Failure::ClosedEarly));
     closed_early && client.streams > 0 && !client.link.is_http2()
@@ -190,7 +193,7 @@ async fn unserved(client: &mut Client, stream: &mut ProxyStream, outgoing: &Outg
     }
 }
 
-/// Bytes of a request body sent to the server, and how many of them are already counted.
+/// Number of body bytes sent to the server, and number of these that are already counted.
 #[derive(Default)]
 struct Uploaded {
     bytes: u64,
@@ -203,8 +206,8 @@ impl Uploaded {
         transfer.counted_in += self.counted;
     }
 
-    /// Called before these bytes go to a server once more: the client has sent them only once,
-    /// so the counters must not include them twice.
+    /// Subtracts the bytes of a body that is sent to a server again. The client sent them only
+    /// once, so the counters must not include them twice.
     fn subtract_from(&self, transfer: &mut Transfer) {
         transfer.bytes_in -= self.bytes;
         transfer.counted_in -= self.counted;
@@ -249,7 +252,8 @@ async fn once(
     };
     if outgoing.body.is_done() {
         if let PeerConnection::Http1(server) = &server.link {
-            // A write error shows when the response is read: one may have arrived already.
+            // A write error is not reported here: the server may have sent a response before,
+            // which is read next.
             let _ = write_all(server, &head, server_ms).await;
         }
         drop(head);
@@ -315,7 +319,7 @@ fn begin(
     )?)
 }
 
-/// Converts an upload failure that happens after a response has begun.
+/// Converts the failure of an upload into one that happened after the response had begun.
 fn late(times: &Times, failure: Failure) -> Failure {
     match failure {
         Failure::Upload(failure) if times.response.is_some() => Failure::LateUpload(failure),
@@ -349,8 +353,8 @@ fn tunnel_over_http2(stream: &ProxyStream, request: &Parsed) -> Option<Upgrade> 
     http::websocket::protocol_of(&stream.request).map(|_| upgrade)
 }
 
-/// Returns whether an HTTP/2 server supports extended CONNECT. The first SETTINGS frame
-/// reports that, and may still be awaited on a new connection.
+/// Returns whether an HTTP/2 server supports extended CONNECT. On a new connection, this waits for
+/// the server's first SETTINGS frame, which reports it.
 async fn takes_tunnels(server: &MuxStream) -> bool {
     let deadline = Some(reactor::now() + SETTINGS_TIMEOUT);
     let takes = reactor::with_deadline(deadline, server.takes_extended_connect()).await;
@@ -363,7 +367,7 @@ const SETTINGS_TIMEOUT: Duration = Duration::from_secs(2);
 fn ask(stream: &ProxyStream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
     let upgrade = tunnel_over_http2(stream, outgoing.request);
     let facts = stream.server_facts(upgrade);
-    // The stream of a requested tunnel stays open.
+    // The stream must stay open if a tunnel is requested.
     let tunnel = facts.connect || upgrade.is_some();
     let end = outgoing.body.is_done() && !tunnel;
     let expected = Expected {
@@ -380,9 +384,9 @@ fn ask(stream: &ProxyStream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Res
         })
 }
 
-/// Runs the upload concurrently with the response. A client failure ends both. If the
-/// response completes first, the upload continues where the server keeps its connection: the
-/// server may still be reading.
+/// Sends the request body while the response is received. A failure on the client's side ends
+/// both. If the response completes first and the server keeps its connection, the upload
+/// continues, because the server may still be reading.
 async fn both<U, A>(
     mut upload: Pin<&mut U>,
     mut answer: Pin<&mut A>,
@@ -429,7 +433,7 @@ where
 fn prepare_request(stream: &mut ProxyStream, outgoing: &Outgoing<'_>) {
     let request = outgoing.request;
     if matches!(outgoing.body, IncomingBody::Stream(None)) {
-        // A length that a rule has set does not match the body.
+        // A rule may have set a length that does not match the body.
         stream.request.remove(b"content-length");
     }
     forward::tell(stream);
@@ -442,7 +446,7 @@ fn prepare_request(stream: &mut ProxyStream, outgoing: &Outgoing<'_>) {
         mode => mode,
     };
     let header = http1::to_server(&stream.request, request, mode);
-    // A head that rules have filled to the last byte lacks this field; the framing does not
+    // If rules have filled the head to its limit, this field is missing; the framing does not
     // depend on it.
     let _ = header.add_to(&mut stream.request);
 }
@@ -495,15 +499,15 @@ async fn done(
     }
     let whole = outgoing.body.is_done();
     if let Some(backend) = stream.backend() {
-        // A PROXY header with a unique ID describes one stream only, so the connection must not be
-        // reused.
+        // A PROXY header with a unique ID describes one stream only, so that its connection cannot
+        // be reused.
         let told_once = stream.server().is_some_and(|server| {
             server.options.send_proxy == Some(2) && server.options.proxy_extensions.unique_id
         });
         let keeps = connection_mode(stream) == ConnectionMode::KeepAlive && !told_once;
-        // With HTTP/2 only the stream has ended.
+        // With HTTP/2, a failure ends only the stream, not the connection.
         if !told_once && server.link.is_http2() || delivered.server_keeps && whole && keeps {
-            // The target of `dispatch` is not shared between clients.
+            // A connection to the target of `dispatch` carries streams of one client only.
             let dispatched = backend
                 .dispatch_server
                 .is_some_and(|at| stream.route.server == Some(at));
@@ -533,8 +537,7 @@ async fn done(
     if whole { close(client) } else { Next::Linger }
 }
 
-/// Returns how many server connections a client may keep for itself
-/// (`max-session-srv-conns`).
+/// Returns how many server connections may be reserved for a client (`max-session-srv-conns`).
 fn own_connections_max(client: &Client, stream: &ProxyStream) -> u32 {
     let default = if client.link.is_http2() { 16 } else { 5 };
     stream.frontend().own_connections_max.unwrap_or(default)
@@ -608,9 +611,9 @@ async fn failed(
     }
 }
 
-/// Ends the client's connection within a response. Where the framing reveals that the
-/// response is incomplete, an orderly close lets the client read what arrived; otherwise only
-/// a reset does.
+/// Ends the client's connection in the middle of a response. If the framing shows that the
+/// response is incomplete, an orderly close lets the client read what has arrived; otherwise only
+/// a reset reveals it.
 fn broken_off(client: &Client, stream: &ProxyStream) -> Next {
     let framed = stream.response.get(b"content-length").is_some()
         || stream.response.get(b"transfer-encoding").is_some();

@@ -1,5 +1,5 @@
-//! Sends a request to a FastCGI application: its parameters with the names and rules of CGI
-//! 1.1 and those of HAProxy. Logs what the application writes to STDERR.
+//! Sends a request to a FastCGI application: its parameters have the names and rules of CGI/1.1
+//! and of HAProxy. Logs what the application writes to STDERR.
 
 use super::ProxyStream;
 use super::answer::Failure;
@@ -33,10 +33,10 @@ const HIDDEN: &[&[u8]] = &[
 #[derive(Debug)]
 pub(super) enum Unsayable {
     TooLong,
-    /// The path cannot be decoded, or contains what `path-info` forbids.
+    /// The path cannot be decoded, or contains characters that `path-info` forbids.
     Path,
-    /// The length of the body is unknown, and it exceeds a buffer. Applications read only as many
-    /// bytes as CONTENT_LENGTH says.
+    /// The length of the body was not announced, and the body does not fit into a buffer.
+    /// Applications need the length in CONTENT_LENGTH.
     Length,
 }
 
@@ -60,8 +60,8 @@ fn app(stream: &ProxyStream) -> Option<&FcgiApp> {
     stream.config.fcgi_apps.get(at)
 }
 
-/// Begins the request of a stream on a connection. `came`: the length of the body, if it has
-/// arrived completely and its length was not announced.
+/// Begins the request of a stream on a connection. `came`: length of a body that has arrived
+/// completely although its length was not announced.
 pub(super) fn begin(
     stream: &ProxyStream,
     transport: &ConnectionTransport,
@@ -233,7 +233,7 @@ fn auth_type(stream: &ProxyStream) -> &'static [u8] {
     }
 }
 
-/// The script of a request, and the part of the path behind it.
+/// The script that a request names, and the part of the path after it.
 struct Script {
     name: Vec<u8>,
     info: Vec<u8>,

@@ -1,4 +1,4 @@
-//! The end of a stream: times, counters, the log line.
+//! Completes a stream: records its times, updates counters, and writes the log line.
 
 use super::session::listener_state;
 use super::{ProxyStream, StreamPhase, Termination, backend};

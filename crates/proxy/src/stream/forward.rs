@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Adds the header fields to the request, after all rules.
+/// Adds the header fields about the origin of the request, after all rules.
 pub fn tell(stream: &mut ProxyStream) {
     let rare = stream.route.rare.has(Rare::TOLD);
     if rare {
@@ -34,8 +34,9 @@ fn tell_more(stream: &mut ProxyStream) {
     server::name_server(stream);
 }
 
-/// Removes header fields with names that applications do not expect (`option
-/// http-restrict-req-hdr-names`). False: the request is rejected because of one.
+/// Removes header fields whose names applications do not expect
+/// (`option http-restrict-req-hdr-names`). Returns false if the option rejects the request because
+/// of such a name.
 pub fn restrict_names(stream: &mut ProxyStream) -> bool {
     let policies = [
         stream.frontend().header_names,
@@ -52,9 +53,9 @@ pub fn restrict_names(stream: &mut ProxyStream) -> bool {
     true
 }
 
-/// Adds `X-Forwarded-For` (`option forwardfor`). The backend's setting names the header.
-/// Either side can exempt clients. A header that the client sent is used instead only if both
-/// sides set `if-none`.
+/// Adds `X-Forwarded-For` (`option forwardfor`). The backend's setting determines the name of the
+/// header. Frontend or backend can exempt clients. If both set `if-none`, a header that the client
+/// sent is left as it is.
 fn forward_for(stream: &mut ProxyStream) {
     let config = &stream.config;
     let backend = stream
@@ -78,7 +79,7 @@ fn forward_for(stream: &mut ProxyStream) {
 fn add_address(request: &mut HttpMessage, name: &[u8], ip: IpAddr) {
     let mut text = [0; ADDRESS_TEXT_MAX];
     let length = write_address(ip, &mut text);
-    // Fails only where rules have filled the head to its limit.
+    // Fails only if rules have filled the head to its limit.
     let _ = request.add(name, &text[..length]);
 }
 
@@ -139,15 +140,15 @@ fn original_to(stream: &mut ProxyStream) {
     add_address(&mut stream.request, &settings.header, ip);
 }
 
-/// Adds a value to the `Forwarded` header (`option forwarded` of the backend), behind those
-/// of other proxies.
+/// Adds a value to the `Forwarded` header (`option forwarded` of the backend), after the values of
+/// other proxies.
 fn forwarded(stream: &mut ProxyStream) {
     let Some(option) = stream.backend().and_then(|b| b.forwarded.clone()) else {
         return;
     };
     let value = forwarded_value(&option, stream);
     if !value.is_empty() {
-        // Fails only where rules have filled the head to its limit.
+        // Fails only if rules have filled the head to its limit.
         let _ = stream.request.add(b"forwarded", &value);
     }
 }

@@ -1,4 +1,5 @@
-//! Reads and parses the head of a request, and answers input that is not a valid request.
+//! Reads and parses the head of a client's request, and refuses input that is not a valid
+//! request.
 
 use super::session::{Client, head_deadline};
 use super::{ProxyStream, Session, StreamPhase, Termination, error_page, send};
@@ -71,8 +72,8 @@ pub async fn read(client: &mut Client, stream: &mut ProxyStream) -> Result<Parse
                     client.input = None;
                     return Err(HeadFailure::NotYet);
                 }
-                // Without `timeout http-request` the client's inactivity timeout applies, and
-                // restarts with each piece.
+                // Without `timeout http-request`, the inactivity timeout of the client applies,
+                // which starts again with each piece of input.
                 let deadline = deadline.or_else(|| after(client_ms));
                 let readable = client.link.readable();
                 with_deadline(deadline, readable)
@@ -80,8 +81,8 @@ pub async fn read(client: &mut Client, stream: &mut ProxyStream) -> Result<Parse
                     .map_err(|_| HeadFailure::Timeout)?;
             }
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                // A buffer is larger than the longest head. A full one therefore still has the rest
-                // of an earlier request in front, which can be removed.
+                // A buffer is larger than the longest head. If it is full, its front still
+                // contains consumed bytes of an earlier request, which can be removed.
                 if input.len() == input.capacity() {
                     return Err(HeadFailure::Closed);
                 }
@@ -93,7 +94,7 @@ pub async fn read(client: &mut Client, stream: &mut ProxyStream) -> Result<Parse
     }
 }
 
-/// Keeps the header names as received, for rules that match lines.
+/// Stores the header names as received, for rules of HAProxy 1.x that match lines.
 #[cold]
 fn keep_names(stream: &mut ProxyStream, head: &[u8]) {
     stream
@@ -104,8 +105,8 @@ fn keep_names(stream: &mut ProxyStream, head: &[u8]) {
         .read(head);
 }
 
-/// Returns whether a connection's first bytes, which are no HTTP/1 request, are the HTTP/2
-/// preface.
+/// Returns whether the first bytes of a connection, which are not an HTTP/1 request, are the
+/// HTTP/2 preface.
 fn begins_http2(session: &Session, bytes: &[u8]) -> bool {
     session.bind().protocol != Some(HttpProtocol::Http1)
         && !session.frontend().has(ProxyOption::DisableH2Upgrade)
@@ -116,7 +117,8 @@ pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: Head
     let frontend = stream.session.frontend().state.clone();
     count(stream);
     stream.outcome.phase = StreamPhase::Request;
-    // As in HAProxy, a slow client is no error: browsers open connections that they may not use.
+    // As in HAProxy, a timeout is not an error of the client: browsers open connections in
+    // advance.
     if !matches!(failure, HeadFailure::Timeout) {
         tracking::request_error(stream);
     }
@@ -156,7 +158,8 @@ pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: Head
         .counters
         .current_shard()
         .count(Tally::RequestErrors);
-    // The parser's partial result must not appear as a request in the log.
+    // Data that the parser has stored of an invalid request must not appear in the log as a
+    // request.
     stream.request.clear();
     let page = error_page(stream, status);
     send::send(client, stream, page, false).await;

@@ -1,6 +1,6 @@
-//! Holds a response while rules wait for its body (`http-response wait-for-body`) or for the
-//! result of an action. The body stays in the input buffer. Rules see a copy of at most the
-//! size of that buffer.
+//! Holds back a response while rules wait for its body (`http-response wait-for-body`) or for the
+//! result of an action. The body stays in the input buffer. Rules see a copy of at most the size
+//! of that buffer.
 
 use super::ProxyStream;
 use super::answer::Failure;
@@ -15,7 +15,7 @@ use std::pin::pin;
 
 pub(super) struct ResponseSource<'o> {
     pub server: &'o PeerConnection,
-    /// Detects that the client disconnects, if that matters.
+    /// Detects that the client disconnects, if that ends the wait.
     pub client: Option<Watch<'o>>,
     pub input: &'o mut Option<Buffer>,
     pub body: &'o IncomingBody,
@@ -42,7 +42,7 @@ pub(super) async fn wait(
     match held {
         MessageVerdict::NeedBody { bytes, time_ms } => {
             body(stream, origin, bytes, time_ms).await?;
-            // Marked complete, so that the rule does not wait again for more.
+            // Marks the body as complete, so that the rule does not wait again.
             stream.payloads.response_complete = true;
         }
         MessageVerdict::Wait(wait) => {

@@ -1,5 +1,5 @@
-//! `tcp-response content` rules in HTTP mode, which see a response before the HTTP rules do.
-//! They run when the server's connection is established. Rules that wait run again when the
+//! Runs `tcp-response content` rules in HTTP mode, before the `http-response` rules. They run
+//! when the connection to the server is established; rules that wait for data run again when the
 //! response head has arrived.
 
 use super::answer::Failure;
@@ -13,8 +13,8 @@ use mux::link::PeerConnection;
 use reactor;
 use reactor::after;
 
-/// Begins the inspection after the server's connection is established. None: the exchange is
-/// over, and the unused connection is available to another stream.
+/// Begins the inspection after the connection to the server was established. None: the rules ended
+/// the stream, and another stream can use the connection.
 pub fn begin(
     stream: &mut ProxyStream,
     client: &PeerConnection,
@@ -59,7 +59,7 @@ pub fn head(
     let late = inspection
         .until
         .is_some_and(|until| until <= reactor::now());
-    // A head that arrived after the inspect delay is hidden from the rules.
+    // A response head that arrived after the inspect delay is hidden from the rules.
     let hidden = late.then(|| std::mem::take(&mut stream.response));
     let gate = rules::tcp_response(stream).unwrap_or(Gate::Open);
     if let Some(head) = hidden {

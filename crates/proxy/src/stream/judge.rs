@@ -1,5 +1,5 @@
-//! Applies the rules of frontend and backend to a request, from its head to the choice of its
-//! backend. Rules may wait for the request body.
+//! Applies the rules of frontend and backend to a request, from its head to the choice of the
+//! backend. Rules may wait for the body of the request.
 
 use super::body::IncomingBody;
 use super::session::Client;
@@ -55,7 +55,8 @@ pub async fn rule(client: &mut Client, stream: &mut ProxyStream, body: &mut Inco
         persistence::enter(stream);
     }
     if tcp {
-        // The loader refuses this, but a dynamic backend name can still lead here.
+        // The loader refuses a backend of another mode, but a backend name computed for each
+        // request can still lead here.
         stream.outcome.termination = Termination::Internal;
         return Ruled::Answer(error_page(stream, 500));
     }
@@ -80,7 +81,8 @@ async fn side_rules(
         }
         show_body(client, stream, body);
         if expects_continue(&stream.request) {
-            // A rule that waits for the body sends 100 (Continue) also where the body came unasked.
+            // The body may have arrived without a request for it; a rule that waits for the body
+            // sends 100 (Continue) in any case.
             stream.payloads.request_complete = false;
         }
     }
@@ -130,7 +132,7 @@ async fn side_rules(
     statistics(client, stream, body, in_backend).await
 }
 
-/// Chooses the backend. A password may have to be verified for that.
+/// Chooses the backend. This may wait for the verification of a password.
 async fn choose_backend(client: &Client, stream: &mut ProxyStream) -> Option<Ruled> {
     loop {
         backend::choose(stream);
@@ -148,8 +150,8 @@ async fn choose_backend(client: &Client, stream: &mut ProxyStream) -> Option<Rul
     }
 }
 
-/// Applies the connection settings that rules have made, and sends the early (1xx) responses
-/// that they generated.
+/// Applies the settings that rules made for the client's connection, and sends the early responses
+/// (1xx) that they generated.
 async fn tell_early(client: &mut Client, stream: &mut ProxyStream) {
     send::mark_packets(stream, &client.link);
     let hints = match stream.rules.overrides.as_mut() {
@@ -215,7 +217,7 @@ pub fn without_body(client: &Client, stream: &mut ProxyStream) -> Ruled {
 /// Delays a client in the tarpit until the timeout expires or the client disconnects.
 async fn tarpit(client: &Client, stream: &mut ProxyStream) {
     stream.outcome.phase = StreamPhase::Tarpit;
-    // A trace does not wait.
+    // In a trace, nothing waits.
     if stream.session.is_traced() {
         return;
     }
@@ -227,11 +229,11 @@ async fn tarpit(client: &Client, stream: &mut ProxyStream) {
     stream.times.queued = Some(reactor::now());
 }
 
-/// Tarpit delay where no timeout is configured, milliseconds.
+/// Delay of the tarpit if no timeout is configured, milliseconds.
 const TARPIT_MS: u32 = 10_000;
 
-/// Waits until the given number of body bytes (or the whole body) has arrived, up to the size
-/// of one buffer, and shows them to the rules. The bytes stay in the input to be forwarded.
+/// Waits until this many bytes of the body (or all of it) have arrived, up to the size of one
+/// buffer, and shows them to the rules. The bytes stay in the input, so that they are forwarded.
 pub async fn wait_for_body(
     client: &mut Client,
     stream: &mut ProxyStream,
@@ -242,7 +244,7 @@ pub async fn wait_for_body(
     let timeouts = &stream.frontend().timeouts;
     let deadline = after(time_ms.or(timeouts.http_request_ms).or(timeouts.client_ms));
     if !body.is_done() && expects_continue(&stream.request) {
-        // The proxy sends 100 (Continue) itself, so the server is not asked again.
+        // The proxy has sent 100 (Continue) itself, so the server must not send another.
         let (bytes, sent) = say_continue(&client.link, timeouts.client_ms).await;
         if sent.is_err() {
             return false;
@@ -271,8 +273,8 @@ pub async fn wait_for_body(
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => input.compact(),
-            // The client has reset the stream: no server may get a part of a body that was to be
-            // complete.
+            // The client has reset the stream. A body that was to be complete must not reach a
+            // server in part.
             Ok(_) | Err(_) => {
                 stream
                     .outcome

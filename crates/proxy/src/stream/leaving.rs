@@ -1,8 +1,8 @@
-//! Closes idle client connections while the process stops, or while the address that they use
-//! is about to move. An immediate close could meet a request in transit, which then fails for
-//! the client. A connection therefore stays open for a moment: a request that arrives is
-//! served, and its response announces the close. Without a request the connection is closed.
-//! `close-spread-time` replaces that moment.
+//! Closes idle client connections while the process stops, or while the virtual address that they
+//! use is about to leave this machine. If a connection were closed at once, a request in transit
+//! would fail. The connection therefore stays open for a moment: a request that arrives is
+//! served, and its response announces the close. Without a request the connection is then closed.
+//! `close-spread-time` sets the length of that moment.
 
 use super::Session;
 use super::session::Client;
@@ -13,11 +13,10 @@ use model::thread::current_thread_data;
 use reactor::{self, Instant};
 use std::time::Duration;
 
-/// Time for which a connection without a request is kept. Longer than the pause that most
-/// active clients make between two requests, and short for an operator.
+/// Time for which a connection without a request stays open. Longer than the pause of most active
+/// clients between two requests, and short for an operator who waits.
 const SILENCE: Duration = Duration::from_secs(1);
-/// An odd number without a pattern: maps accept times that are close together to distant
-/// points in the window.
+/// Multiplier that distributes accept times which are close together over the whole window.
 const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 pub(super) fn should_close_idle(client: &Client) -> bool {
@@ -30,8 +29,8 @@ pub(super) fn should_close_idle(client: &Client) -> bool {
         && spread(client) != Some(CloseSpread::Never)
 }
 
-/// Returns the end of the wait for a request: the deadline of the shutdown or the
-/// connection's own, whichever is earlier.
+/// Returns the end of the wait for a request: the connection's own deadline, or the one for
+/// connections that must close, whichever is earlier.
 pub(super) fn sooner(client: &Client, own: Option<Instant>) -> Option<Instant> {
     let leaves = should_close_idle(client)
         .then(|| silent_until(client))
@@ -57,8 +56,8 @@ pub(super) fn is_last(client: &Client) -> bool {
     }
 }
 
-/// Returns when an HTTP/2 connection starts to close because the process stops. A request
-/// may be in transit, so its streams continue; `used`: it has streams, or had some.
+/// Returns when an HTTP/2 connection must start to close because the process stops. `used`: the
+/// connection has, or had, streams; a request may be in transit, so these continue.
 pub(crate) fn close_starts_at(session: &Session, used: bool) -> Option<Instant> {
     let since = leaves_since(session)?;
     if !used && session.frontend().has(ProxyOption::IdleCloseOnResponse) {
@@ -94,12 +93,12 @@ fn silent_until(client: &Client) -> Option<Instant> {
         Some(CloseSpread::Over(window_ms)) => since + share(client.session.accepted, window_ms),
         Some(CloseSpread::Never) => return None,
     };
-    // After the address has moved a request would be answered by a reset.
+    // After the address has left this machine, a request would get a reset.
     let last = drain(&client.session).map(|drain| drain.last_close());
     Some(last.map_or(own, |last| own.min(last)))
 }
 
-/// Returns a connection's own offset in the window; the same on every call.
+/// Returns how far into the window a connection is closed; the same on every call.
 fn share(accepted: Instant, window_ms: u32) -> Duration {
     let scattered = accepted.as_nanos().wrapping_mul(SCATTER) >> 32;
     Duration::from_millis((scattered * u64::from(window_ms)) >> 32)

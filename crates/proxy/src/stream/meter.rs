@@ -1,5 +1,6 @@
-//! `option contstats`: counts bytes while they are transferred. Without it they are counted
-//! when their stream ends, which is cheaper but late for a long download or tunnel.
+//! Implements `option contstats`: counts bytes while they are transferred. Without the option,
+//! bytes are counted when their stream ends, which is cheaper but late for a long download or
+//! tunnel.
 
 use super::ProxyStream;
 use model::config::{Config, ProxyIndex, ProxyOption, ServerIndex};

@@ -1,12 +1,12 @@
-//! Serves streams: one request and its response, or one tunnel. The state of a stream
-//! ([`model::transaction`]) is independent of connections; the HTTP version and the transport
+//! Serves streams: one request with its response, or one tunnel. The state of a stream
+//! ([`model::transaction`]) does not depend on connections; the HTTP version and the transport
 //! are not visible here.
 //!
-//! `session` is the client's connection. `request` is the life of one request in order:
-//! `head` reads it, `judge` runs its rules, and `backend`, `slot` and `server` lead to a
-//! connection, which `exchange` and `answer` use. `tcp` is a connection without HTTP. `body`
-//! and `tunnel` move bytes over a link: a connection, or an HTTP/2 stream. `finish` counts
-//! and logs.
+//! `session` is the client's connection. `request` is the life of one request in order: `head`
+//! reads it, `judge` runs its rules, and `backend`, `slot` and `server` find a server and connect
+//! to it; `exchange` and `answer` use that connection. `tcp` serves a connection without HTTP.
+//! `body` and `tunnel` move bytes between connections or HTTP/2 streams. `finish` counts and
+//! logs.
 
 mod answer;
 mod backend;

@@ -1,4 +1,4 @@
-//! A client's HTTP/2 connection. Each request becomes a stream with a task of its own.
+//! Serves a client's HTTP/2 connection. Each request becomes a stream with a task of its own.
 
 use super::{Endpoint, ProxyStream, Session, leaving, newest};
 use http::http1::FaultKind::{HeadTooLong, TooManyHeaders};
@@ -14,8 +14,8 @@ use std::rc::Rc;
 use std::time::Duration;
 use tls::transport::ConnectionTransport;
 
-/// Time between the announcement that a connection closes and the refusal of new streams:
-/// requests in transit are still served.
+/// Time from the announcement of the close to the refusal of new streams, in which requests in
+/// transit are still served.
 const NOTICE: Duration = Duration::from_secs(1);
 
 pub struct Request {
@@ -24,14 +24,13 @@ pub struct Request {
     pub stream: Box<ProxyStream>,
     /// Properties of the head, or the fault that is answered with an error.
     pub parsed: Result<Parsed, HttpParseError>,
-    /// Number of streams that the connection carried before.
+    /// Number of streams that the connection has carried before this one.
     pub before: u32,
 }
 
-/// Drives a client's HTTP/2 connection from its next byte on: `input` begins with the
-/// preface, or the part of it that has arrived. `begin` is called for each request and starts
-/// a task for it. Returns when all streams have ended and the connection only needs to be
-/// closed.
+/// Serves a client's HTTP/2 connection. `input` begins with the preface, or with the part of it
+/// that has arrived. `begin` is called for each request and starts a task for it. Returns when all
+/// streams have ended and only the connection is left to close.
 pub async fn serve(
     transport: &ConnectionTransport,
     input: Option<Buffer>,
@@ -95,8 +94,8 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                 self.refused(stream, 431);
                 RequestDecision::Answer(b"431")
             }
-            // The head is not a request in any version of HTTP. A separate stream answers and logs
-            // it, since HTTP/2 itself was not violated.
+            // The head is not a valid request in any HTTP version. A stream of its own answers and
+            // logs it, since the HTTP/2 protocol was not violated.
             Err(fault) if fault.kind.http2_status().is_some() => {
                 RequestDecision::Begin((stream, Err(fault)), None)
             }
@@ -126,7 +125,7 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
     fn idle_until(&self, view: &View) -> Option<Instant> {
         let timeouts = &self.session.frontend().timeouts;
         let (from, limit_ms) = if !view.has_input {
-            // Before the first byte it is unknown whether the client speaks HTTP at all.
+            // Before the first byte it is unknown whether the client uses HTTP at all.
             (self.session.ready, timeouts.client_ms)
         } else if view.carried == 0 {
             (self.session.ready, timeouts.http_request_ms)
@@ -138,8 +137,8 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
         Some(from + Duration::from_millis(u64::from(limit_ms)))
     }
 
-    /// Returns when to announce the end of the connection: the process stops, or the
-    /// configuration no longer contains the listener.
+    /// Returns when the end of the connection must be announced: because the process stops, or
+    /// because the configuration no longer contains the listener.
     fn leaves_at(&self, view: &View) -> Option<Instant> {
         if newest::is_left_behind(self.session) {
             return Some(reactor::now());

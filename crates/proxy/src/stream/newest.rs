@@ -1,5 +1,6 @@
-//! Decides what a newer configuration means for a client between two requests: its connection
-//! continues under it, ends after one more response, or ends at once.
+//! Decides whether a client's kept-alive connection may continue under a newer configuration: if
+//! its listener still exists and would admit the client again. Otherwise the client has to
+//! connect again.
 
 use super::Session;
 use model::config::Config;
@@ -7,18 +8,20 @@ use model::thread::current_thread_data;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Returns the newest configuration, if the session has an older one.
+/// Returns the newest configuration if the session still has an older one.
 fn newer(session: &Session) -> Option<Arc<Config>> {
     let thread = current_thread_data();
     (!thread.is_newest(&session.config)).then(|| thread.config())
 }
 
-/// Returns whether a newer configuration has the client's listener, and would admit the client.
+/// Returns whether there is a newer configuration that contains the client's listener and would
+/// admit the client.
 pub(super) fn can_continue(session: &Session) -> bool {
     newer(session).is_some_and(|newest| session.place_in(&newest).is_some())
 }
 
-/// Returns whether a newer configuration has no such listener.
+/// Returns whether there is a newer configuration that does not contain the client's listener, or
+/// would not admit the client.
 pub(super) fn is_left_behind(session: &Session) -> bool {
     newer(session).is_some_and(|newest| session.place_in(&newest).is_none())
 }

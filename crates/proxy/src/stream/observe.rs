@@ -1,5 +1,5 @@
-//! `observe`: counts a stream's errors for its server's health. The health checks decide on
-//! the consequences.
+//! Implements `observe`: counts errors of streams for the health of their server. The health
+//! checks decide on the consequences.
 
 use super::ProxyStream;
 use super::answer::Failure;

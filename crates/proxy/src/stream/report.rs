@@ -1,5 +1,5 @@
-//! Sends a statistics report. A report may be long, so each piece is produced only when the
-//! client has read the one before.
+//! Sends a statistics report to the client. A report may be long, so each piece is produced when
+//! the client has read the previous one.
 
 use super::send::{self, Completed, SendOutcome};
 use super::session::Client;
@@ -14,7 +14,7 @@ use reactor::yield_now;
 
 /// Initial size of the buffer for pieces, bytes. Few pieces are longer.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// Cost of a piece for the budget of the turn: it takes as long as some requests.
+/// Cost of a piece for the budget of the task: producing it takes as long as several requests.
 const PIECE_COST: usize = 4_096;
 const CHUNK_END: &[u8] = b"\r\n";
 /// End of the last chunk, and the end of the body.
@@ -67,7 +67,7 @@ pub(super) async fn send(
         sent
     };
     if sent.is_err() {
-        // The client must not take a part of the report for all of it.
+        // The client must not take a part of the report for the whole.
         client.link.abort_output();
     }
     send::outcome(stream, &sent, keeps)

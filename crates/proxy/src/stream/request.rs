@@ -1,5 +1,6 @@
 //! Serves one HTTP request: reads the head, applies the rules, chooses a server, relays the
-//! exchange, logs. This module defines the order; other modules implement the steps.
+//! request and the response, logs. This module defines the order; other modules implement the
+//! steps.
 
 use super::answer::Keep;
 use super::body::IncomingBody;
@@ -31,10 +32,10 @@ pub enum Next {
     /// No request has begun: the socket had no data after all.
     Again,
     Close,
-    /// The connection closes, but first the client's remaining input is read: unread
-    /// input would reset the connection and destroy the end of the response.
+    /// The connection closes after the client's remaining input was read: unread input would cause
+    /// a reset, which destroys the end of the response.
     Linger,
-    /// The client began HTTP/2 instead of a request. The preface is in the client's input.
+    /// The client uses HTTP/2. The preface is in the client's input.
     Http2,
 }
 
@@ -97,12 +98,14 @@ async fn proceed(
     let next = match head {
         Ok(request) => run(client, &mut stream, request).await,
         Err(HeadFailure::NotYet) => {
-            // A waiting connection holds no request.
+            // The stream is kept for reuse, because a connection that waits for a request needs
+            // none.
             current_thread_data().keep_stream(stream);
             return Next::Again;
         }
         Err(HeadFailure::Nothing) => {
-            // A connection without a request, or the end of a persistent one.
+            // The client closed or timed out before a request, on a new connection or a persistent
+            // one.
             let probe = stream.frontend().has(ProxyOption::HttpIgnoreProbes);
             if client.streams == 0 && !probe {
                 head::refuse(client, &mut stream, HeadFailure::Nothing).await;
@@ -113,7 +116,8 @@ async fn proceed(
             return Next::Close;
         }
         Err(HeadFailure::Http2) => {
-            // Content rules may have inspected this stream and left tracked entries.
+            // Content rules may have inspected this stream, and entries that they tracked are
+            // still held.
             stream.rules.tracked = None;
             current_thread_data().keep_stream(stream);
             return Next::Http2;
@@ -124,7 +128,7 @@ async fn proceed(
             Next::Linger
         }
     };
-    // Counts and logs before waiting for the client.
+    // Counts and logs the stream before the wait for the client.
     finish(stream);
     if client.input.as_ref().is_some_and(Buffer::is_empty) {
         client.input = None;
@@ -136,8 +140,8 @@ async fn proceed(
 }
 
 /// Serves one request of an HTTP/2 client. The valid head is in `stream`. The body and the
-/// response go through the client's link, which ends with the stream. Returns the number of
-/// the chosen server.
+/// response use the client's link, which ends with the stream. Returns the number of the chosen
+/// server.
 pub async fn serve_stream(
     mut client: Client,
     mut stream: Box<ProxyStream>,
@@ -162,8 +166,8 @@ pub(super) fn close(client: &Client) -> Next {
     }
 }
 
-/// Lets the client read a response that was sent before its whole request was read. Our side
-/// is closed, and further input is discarded for a moment.
+/// Lets the client read a response that was sent before all of its request was read: shuts down
+/// sending, and discards further input for a moment.
 async fn linger(client: &mut Client) {
     let _ = client.link.shutdown_write();
     let deadline = after(Some(LINGER_MS));
@@ -189,8 +193,8 @@ async fn linger(client: &mut Client) {
     client.input = None;
 }
 
-/// Returns the reply sent before anything is read (`monitor-net`, `mode health`); None for an
-/// ordinary connection.
+/// Returns the response that is sent before anything is read (`monitor-net`, `mode health`); None
+/// for other connections.
 pub(super) fn health(session: &Session) -> Option<&'static [u8]> {
     let frontend = session.frontend();
     let health = frontend.health.as_ref()?;
@@ -226,8 +230,8 @@ const LINGER_MS: u32 = 1000;
 
 const LINGER_BYTES: usize = 1 << 20;
 
-/// Returns whether the client's connection can be kept after a request. A stream does not
-/// decide on the end of an HTTP/2 connection.
+/// Returns whether the client's connection can be kept after a request. An HTTP/2 connection does
+/// not end with one of its streams.
 #[inline(always)]
 fn keeps(client: &Client, stream: &ProxyStream, request: &Parsed) -> Keep {
     let proxied = stream.frontend().has(ProxyOption::HttpUseProxyHeader);
@@ -328,11 +332,11 @@ async fn run(client: &mut Client, stream: &mut ProxyStream, request: Parsed) -> 
     }
 }
 
-/// Prefers a server unless another setting decides: the one that authenticates the client's
-/// connection, or, by `option prefer-last-server`, the one of the previous request while a
+/// Prefers a server, unless another setting decides: the one that has authenticated the client's
+/// connection, or with `option prefer-last-server` the one of the previous request, while a
 /// connection to it is open.
 fn prefer_last_server(client: &Client, stream: &mut ProxyStream) {
-    // A hash chooses the same server again, or another one on purpose.
+    // With a hash, the key decides on the server.
     let Some(backend) = stream.backend().filter(|b| !b.balance.is_by_key()) else {
         return;
     };
@@ -357,7 +361,7 @@ fn prefer_last_server(client: &Client, stream: &mut ProxyStream) {
     stream.route.preferred = at.filter(|at| slot::has_room(backend, *at));
 }
 
-/// Returns which connections this stream may reuse by `http-reuse`.
+/// Returns which connections this stream may reuse, according to `http-reuse`.
 fn reuse(stream: &ProxyStream, first: bool) -> Reuse {
     let Some(backend) = stream.backend() else {
         return Reuse::None;
@@ -373,8 +377,8 @@ fn reuse(stream: &ProxyStream, first: bool) -> Reuse {
     }
 }
 
-/// Sends a response generated by the proxy. A short rest of the request body is read first,
-/// so that the connection can be kept.
+/// Sends a response that the proxy generated. If the rest of the request body is short, it is read
+/// first, so that the connection can be kept.
 async fn finish_local(
     client: &mut Client,
     stream: &mut ProxyStream,

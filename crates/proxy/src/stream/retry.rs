@@ -1,5 +1,6 @@
-//! Repeats requests by `retry-on`. The data sent is kept as long as it fits into a buffer. A
-//! request that does not fit is never repeated, nor is one whose response has begun.
+//! Decides whether a failed request is sent again (`retry-on`), and keeps the bytes for that. A
+//! request that does not fit into one buffer is never repeated, nor is one whose response has
+//! begun.
 
 use super::answer::Failure;
 use super::body::{BodyCopy, IncomingBody};
@@ -15,9 +16,10 @@ use std::cell::Cell;
 /// Data needed to send a request again.
 pub struct Replay {
     pub bytes: Vec<u8>,
-    /// Set while `bytes` holds all data that was sent.
+    /// True while `bytes` contains all body data that was sent.
     pub whole: Cell<bool>,
-    /// The body state at its beginning; None for a chunked body, whose chunks are encoded again.
+    /// State of the body at its beginning; None for a chunked body, whose data was decoded and is
+    /// encoded again.
     begins: Option<IncomingBody>,
 }
 
@@ -47,7 +49,8 @@ impl Replay {
         }
     }
 
-    /// Returns the maximum number of body bytes to keep: what fits into a buffer behind the head.
+    /// Returns the maximum number of body bytes to keep: those that fit into a buffer after the
+    /// head.
     pub fn bytes_max(stream: &ProxyStream) -> usize {
         let tune = &stream.config.global.tune;
         tune.bufsize
@@ -55,8 +58,8 @@ impl Replay {
             .saturating_sub(stream.request.wire_len())
     }
 
-    /// Returns the flag that is set while the request can be repeated, and where to keep the body
-    /// data that is sent.
+    /// Returns the flag that tells whether the request can still be repeated, and the place for
+    /// the body data that is sent.
     pub fn parts(&mut self, stream: &ProxyStream) -> (&Cell<bool>, Option<BodyCopy<'_>>) {
         let Replay { bytes, whole, .. } = self;
         let whole = &*whole;
@@ -68,8 +71,8 @@ impl Replay {
         (whole, kept)
     }
 
-    /// Puts the sent body data back in front of the remaining input. False: the request cannot be
-    /// repeated.
+    /// Puts the body data that was sent before the remaining input again. Returns false if the
+    /// request cannot be repeated.
     pub fn rewind(&mut self, input: &mut Option<Buffer>, body: &mut IncomingBody) -> bool {
         if !self.whole.get() {
             return false;
@@ -117,9 +120,9 @@ pub async fn reconnect_for_retry(
     Some(another)
 }
 
-/// Gets another server connection for a request that the server has not processed. A server
-/// that is stopping closes its connections and accepts no new ones. The attempt is then
-/// retried, and redispatched, as for any failed connection.
+/// Gets another server connection for a request that the server has not processed. If the server
+/// is stopping, it accepts no new connection, so the attempt is retried and redispatched like any
+/// failed one.
 pub async fn anew(
     stream: &mut ProxyStream,
     slot: ServerSlot,

@@ -1,5 +1,5 @@
-//! The TLS handshake with a client, after its PROXY header and before the session rules:
-//! selects settings by the ClientHello, counts, and logs failures.
+//! Performs the TLS handshake with a client, after the PROXY header and before the session rules:
+//! selects settings by the ClientHello, counts handshakes, and logs failures.
 
 use super::session::Client;
 use model::log;
@@ -18,12 +18,12 @@ use tls::hello::Hello;
 use tls::keylog::Collector;
 use tls::{ClientHelloOffer, Info, sni};
 
-/// TLS 1.2 in the notation of a ClientHello, which TLS 1.3 uses too. Older versions are not
+/// Version number of TLS 1.2 in a ClientHello, which TLS 1.3 sends as well. Older versions are not
 /// supported.
 const OLDEST: (u8, u8) = (3, 3);
 
-/// Makes the client's connection a TLS connection if the listener requires it. False: the
-/// handshake failed, which was logged.
+/// Performs the TLS handshake with the client if the listener requires TLS. Returns false if it
+/// failed; the failure was logged.
 pub(super) async fn accept(client: &mut Client) -> bool {
     let Some(acceptor) = client.session.bind().tls.clone() else {
         return true;

@@ -1,5 +1,5 @@
-//! Selects and connects a server for HTTP and TCP streams: first a slot on the server, then
-//! the connection with its retries.
+//! Selects a server for a stream and connects to it, for HTTP and TCP: first a slot (the right to
+//! one session of the server), then the connection with its retries.
 
 use super::shutdown::{self, unless_shut};
 use super::slot::take_slot;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tls::Info;
 
-/// Connection attempts after the first, unless `retries` is set.
+/// Number of connection attempts after the first if `retries` is not set.
 const RETRIES_DEFAULT: u32 = 3;
 
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -33,17 +33,17 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reuse {
     None,
-    /// The connections reserved for its client.
+    /// Connections reserved for the client of the stream.
     Own,
-    /// The client's own, or an idle connection that has carried at least two streams.
+    /// Connections reserved for the client, and idle ones that have carried at least two streams.
     Proven,
-    /// The client's own, or any idle connection.
+    /// Connections reserved for the client, and any idle one.
     Any,
 }
 
 impl Reuse {
-    /// Returns how many streams an idle connection must have carried before it may be reused;
-    /// None: no idle one may be.
+    /// Returns how many streams an idle connection must have carried so that it may be reused;
+    /// None if no idle connection may be reused.
     fn streams_min(self) -> Option<u32> {
         match self {
             Reuse::None | Reuse::Own => None,
@@ -56,7 +56,7 @@ impl Reuse {
 /// Conditions under which a stream may obtain a server connection.
 pub struct Establish<'c> {
     pub reuse: Reuse,
-    /// HTTP/2 connections that currently carry streams of other clients may carry this one too.
+    /// The stream may share HTTP/2 connections that carry streams of other clients.
     pub shared: bool,
     pub own: Option<&'c mut PrivateConnections>,
 }
@@ -79,8 +79,8 @@ impl Establish<'_> {
         }
         let streams_min = self.reuse.streams_min();
         if forced_version(server, stream).is_some() {
-            // Pooled connections use the protocol of the other streams, not the one forced for this
-            // stream.
+            // Pooled connections use the configured protocol, but this stream requires another
+            // one.
             return None;
         }
         let pools = server_connection::pools();
@@ -110,19 +110,19 @@ impl Establish<'_> {
     }
 }
 
-/// Reason why a stream got no server; the stream's termination state says more.
+/// Reason why a stream got no server. The termination state of the stream gives details.
 #[derive(Debug)]
 pub enum Unserved {
     /// No server is available: 503.
     Unavailable,
-    /// The server has a `redir` prefix: this reply redirects the client.
+    /// The server has a `redir` prefix: this response redirects the client.
     Redirected(Box<ProxyResponse>),
-    /// The request cannot be sent as configured: the client gets this reply.
+    /// The request cannot be sent as configured: the client gets this response.
     Rejected(Box<ProxyResponse>),
 }
 
-/// [`establish`] for a client. None: the client disconnected meanwhile. An HTTP/2 stream that
-/// is reset while it is queued causes no connection to a server.
+/// Variant of [`establish`] that also watches the client. None: the client has disconnected. If an
+/// HTTP/2 stream is reset while it is queued, no connection to a server is opened.
 pub async fn establish_for(
     stream: &mut ProxyStream,
     link: &PeerConnection,
@@ -147,14 +147,14 @@ pub async fn establish(
     stream: &mut ProxyStream,
     mut how: Establish<'_>,
 ) -> Result<(ServerConnection, ServerSlot), Unserved> {
-    // Generated now, because the PROXY header may carry it.
+    // The unique ID is generated now, because the PROXY header may contain it.
     rules::unique_id(stream).map_err(Unserved::Rejected)?;
     let slot = take_slot(stream, None).await?;
     reach(stream, &mut how, slot).await
 }
 
-/// Gets a server again for a request that was already sent: another server, or a new
-/// connection to the same one. The attempt counts as a retry.
+/// Finds a server for a request that was already sent to one: another server, or the same one over
+/// a new connection. Counts as a retry.
 pub async fn connect_again(
     stream: &mut ProxyStream,
     mut slot: ServerSlot,
@@ -194,7 +194,7 @@ async fn redispatch(
     Ok((slot, true))
 }
 
-/// Returns how often a failed connection is retried; never if `retry-on` does not include
+/// Returns how often a failed connection attempt is repeated; never if `retry-on` does not contain
 /// `conn-failure`.
 fn connection_retries(stream: &ProxyStream) -> u32 {
     let only_once = |backend: &Proxy| stream.http && !backend.retry_on.has(RetryOn::CONN_FAILURE);
@@ -205,7 +205,7 @@ fn connection_retries(stream: &ProxyStream) -> u32 {
     }
 }
 
-/// Connects to the stream's server, or to others, with `retries`.
+/// Connects to the stream's server or, after failed attempts, to others.
 async fn reach(
     stream: &mut ProxyStream,
     how: &mut Establish<'_>,
@@ -274,8 +274,8 @@ async fn reach(
     }
 }
 
-/// Returns the pause before a server that refused a connection is tried again. Without it all
-/// retries would be over before the server is back.
+/// Returns the pause before another attempt to connect to a server that refused the connection.
+/// Without it, all attempts would be used up before the server is back.
 fn retry_pause(stream: &ProxyStream) -> Duration {
     let limit = stream.connect_ms();
     limit.map_or(RETRY_PAUSE, |ms| {
@@ -283,8 +283,8 @@ fn retry_pause(stream: &ProxyStream) -> Duration {
     })
 }
 
-/// Makes one attempt to connect. None: the server is no longer in the configuration, which
-/// cannot happen; for the caller of this function, its sessions were shut down.
+/// Makes one attempt to connect. None would mean that the server is not in the configuration,
+/// which does not happen; the caller treats it like a shutdown of the server's sessions.
 async fn attempt(
     stream: &mut ProxyStream,
     how: &mut Establish<'_>,
@@ -308,7 +308,8 @@ async fn attempt(
             own => own,
         };
         let Some(mut connection) = found else { break };
-        // The client does not repeat such a request, so check for a close that has just arrived.
+        // The client will not repeat this request, so a close that has just arrived must be
+        // detected before the request is sent.
         if !may_repeat && connection.link.has_ended() {
             continue;
         }
@@ -351,8 +352,8 @@ fn may_repeat(stream: &ProxyStream) -> bool {
     !has_body && exchange::is_idempotent(request.method())
 }
 
-/// Builds the redirect for a server with `redir`. Only for GET and HEAD, since a client may
-/// not repeat other methods elsewhere by itself.
+/// Builds the redirect for a server with `redir`. Only for GET and HEAD, since a client must not
+/// repeat other requests elsewhere on its own.
 fn redirected(stream: &mut ProxyStream) -> Option<ProxyResponse> {
     let prefix = stream.server()?.options.redirect_prefix.as_deref()?;
     if !stream.http || !matches!(stream.request.method(), b"GET" | b"HEAD") {
@@ -360,7 +361,7 @@ fn redirected(stream: &mut ProxyStream) -> Option<ProxyResponse> {
     }
     let path = stream.request.path_and_query();
     let location = match prefix {
-        // Two leading slashes would name another host.
+        // A location that begins with two slashes would name another host.
         b"" | b"/" => [b"/", without_slashes(path)].concat(),
         _ => [prefix, path].concat(),
     };
@@ -371,7 +372,8 @@ fn redirected(stream: &mut ProxyStream) -> Option<ProxyResponse> {
         set_cookie: None,
         clear_cookie: None,
     };
-    // A location too long for a head is not sent; the server handles the request itself.
+    // If the location is too long for a head, there is no redirect, and the server gets the
+    // request.
     redirect.respond(&mut head).ok()?;
     stream.outcome.end(Termination::Local, StreamPhase::Connect);
     Some(ProxyResponse {
@@ -398,7 +400,7 @@ fn failed(stream: &mut ProxyStream, failure: &ConnectFailure) -> Unserved {
     backend::count_at_server(stream, Tally::ConnectErrors);
     stream.outcome.phase = StreamPhase::Connect;
     if let ConnectFailure::Insecure(failure) = failure {
-        // For the log: `bc_err`, `ssl_bc_err`.
+        // Stored for the log (`bc_err`, `ssl_bc_err`).
         stream.links.server_tls = Some(Rc::new(Info::failed_with_server(failure)));
     }
     stream.outcome.termination = match failure {
@@ -439,9 +441,9 @@ fn out_of_resources(error: &std::io::Error) -> bool {
     )
 }
 
-/// Returns whether this retry goes to another server, if there is one. Normally the first
-/// retry does. A stream bound to its server by persistence or a hash waits for the retry that
-/// the number behind `option redispatch` selects.
+/// Returns whether this retry goes to another server, if there is one. Normally that is the first
+/// retry. A stream that persistence or a hash has assigned to a server stays there until the retry
+/// that `option redispatch` selects.
 fn redispatches(stream: &ProxyStream, retries: u32) -> bool {
     let Some(backend) = stream.backend() else {
         return false;
@@ -449,7 +451,7 @@ fn redispatches(stream: &ProxyStream, retries: u32) -> bool {
     let Some(interval) = backend.redispatch.filter(|interval| *interval != 0) else {
         return false;
     };
-    // `force-persist` tests this server.
+    // With `force-persist`, the operator wants to test exactly this server.
     let known = stream.route.persistence.as_deref();
     if known.is_some_and(|known| known.forced) {
         return false;
@@ -482,15 +484,15 @@ pub fn name_server(stream: &mut ProxyStream) {
     if let Some(name) = name
         && stream.request.set(&header, name.as_bytes()).is_err()
     {
-        // A head that rules have filled to its limit lacks this field. One that the client or an
-        // earlier attempt has set would name another server.
+        // Removed first: a field that the client or an earlier attempt has set names another
+        // server. If rules have filled the head to its limit, the field is missing then.
         stream.request.remove(&header);
         rules::count_rewrite_failure(stream);
     }
 }
 
-/// Opens another connection to the same server for a stream whose first one was stale. None:
-/// the connection failed.
+/// Opens another connection to the same server for a stream whose reused connection turned out to
+/// be closed. None: that failed.
 pub async fn reconnect(stream: &mut ProxyStream) -> Option<ServerConnection> {
     stream.route.retries += 1;
     backend::count_at_server(stream, Tally::Retries);

@@ -30,22 +30,22 @@ use std::task::Poll;
 use std::time::Duration;
 use tls::transport::ConnectionTransport;
 
-/// A client's connection, or one stream of its HTTP/2 connection for the lifetime of that
-/// stream.
+/// A client's connection, or for an HTTP/2 connection one of its streams.
 pub struct Client {
     pub link: PeerConnection,
     pub session: Rc<Session>,
     pub input: Option<Buffer>,
     pub streams: u32,
-    /// Time of the accept, or of the end of the previous stream. The times of the next stream
-    /// count from here.
+    /// Time of the accept, or of the end of the previous stream; the times of the next stream are
+    /// counted from here.
     pub idle_since: Instant,
     pub private_connections: PrivateConnections,
     /// Number of the server of the last stream.
     pub last_server: Option<u32>,
-    /// A rule requires a PROXY header first (`expect-proxy`).
+    /// A rule requires that the client first sends a PROXY header (`expect-proxy`).
     pub expects_proxy: bool,
-    /// A rule requires a NetScaler Client IP header first (`expect-netscaler-cip`).
+    /// A rule requires that the client first sends a NetScaler Client IP header
+    /// (`expect-netscaler-cip`).
     pub expects_netscaler: bool,
 }
 
@@ -75,7 +75,7 @@ impl Client {
     }
 }
 
-/// Counts a session for its lifetime.
+/// Counts a session as long as it exists.
 struct Counted(Option<ClientPermit>);
 
 /// Returns the counters of a listener if `option socket-stats` is set.
@@ -87,7 +87,8 @@ pub(super) fn listener_state(frontend: &Proxy, bind: u32) -> Option<Arc<Listener
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        // Releases the connection slot first, because an accept loop that waits for one checks now.
+        // The connection slot is released first, because an accept task that waits for one is
+        // woken now.
         self.0 = None;
         current_thread_data().session_ended();
     }
@@ -106,8 +107,8 @@ pub fn begin(
     admit(config, place, fd, ends, seat, None);
 }
 
-/// Begins a session that traces how a request would be routed. The decisions are recorded and
-/// no server is contacted. `ends` are the addresses of the client and its destination.
+/// Begins a session that shows to which server a request would go. The decisions are recorded and
+/// no server is contacted. `ends` are the addresses of the client and of its destination.
 pub fn rehearse(
     config: Arc<Config>,
     place: ListenerIndex,
@@ -182,8 +183,8 @@ fn admit(
     reactor::spawn(life(client, counted));
 }
 
-/// Counts a connection that the connection rules accepted in the rates that `maxsessrate` and
-/// `maxsslrate` limit. The limits must include clients that are slow to complete a handshake.
+/// Counts a connection in the rates that `maxsessrate` and `maxsslrate` limit, once the connection
+/// rules have accepted it. So the limits include clients that complete the handshake slowly.
 fn count_admission(session: &Session) {
     if super::request::health(session).is_some() {
         return;
@@ -201,8 +202,8 @@ fn life(client: Client, counted: Counted) -> impl Future<Output = ()> {
     // Dropped in this order: the descriptor is closed before the connection slot is released.
     let mut held = (client, counted);
     async move {
-        // Names both, because the block would not capture, and so drop at once, what it does not
-        // name.
+        // Both parts are named here, because the block would not capture, and so drop too early, a
+        // part that is not named.
         let (client, _counted) = &mut held;
         run(client).await;
     }
@@ -286,8 +287,8 @@ async fn run(client: &mut Client) {
     }
 }
 
-/// Resets the connection instead of closing it in order (`option nolinger`), once the peer's
-/// kernel has everything that was written. An earlier reset would truncate it.
+/// Resets the connection instead of closing it in order (`option nolinger`), once the client's
+/// kernel has received everything. An earlier reset would cut the response.
 pub(super) fn reset_when_delivered(link: &PeerConnection) {
     if let Some(socket) = link.transport()
         && unsent(socket) == 0
@@ -296,7 +297,7 @@ pub(super) fn reset_when_delivered(link: &PeerConnection) {
     }
 }
 
-/// Returns the number of bytes that the peer has not acknowledged.
+/// Returns the number of written bytes that the client's kernel has not acknowledged.
 fn unsent(socket: &ConnectionTransport) -> i32 {
     use nix::libc;
     use std::os::fd::AsRawFd;
@@ -325,7 +326,7 @@ pub(super) fn drop_silently(link: &PeerConnection, ttl: Option<u8>) {
     let (Some(ttl), Some(socket)) = (ttl, link.transport()) else {
         return link.close_silently();
     };
-    // One of the calls fails, because a socket has only one version of IP.
+    // Either of the two calls fails, because a socket is either IPv4 or IPv6.
     let _ = rustix::net::sockopt::set_ip_ttl(socket.socket().fd(), u32::from(ttl));
     let _ = rustix::net::sockopt::set_ipv6_unicast_hops(socket.socket().fd(), Some(ttl));
     let _ = socket.set_linger_zero();
@@ -421,15 +422,15 @@ pub(super) async fn http2(client: &mut Client) {
     pool_box(multiplexed::serve(transport, input.take(), session, begin)).await;
 }
 
-/// Event that ends the wait of an idle connection.
+/// Event that ends the wait for the next request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Coming {
     Request,
-    /// A newer configuration contains the listener.
+    /// A newer configuration is in service, and contains the listener.
     Configuration,
     /// The process started to stop, which shortens the wait.
     Leave,
-    /// A newer configuration might not admit the client.
+    /// A newer configuration is in service, under which the client might not be admitted.
     Close,
 }
 
@@ -453,8 +454,8 @@ async fn next_request(client: &Client, leaving: bool) -> Coming {
     .await
 }
 
-/// Returns how long a connection may wait for the first byte of a request. The time counts
-/// from the start of the wait; a change of the configuration does not restart it.
+/// Returns how long a connection may wait for the first byte of a request, counted from the start
+/// of the wait. A change of the configuration does not start it again.
 pub(super) fn idle_deadline(client: &Client) -> Option<Instant> {
     let timeouts = &client.session.frontend().timeouts;
     let (from, limit_ms) = if client.streams == 0 {
@@ -470,8 +471,8 @@ pub(super) fn idle_deadline(client: &Client) -> Option<Instant> {
     Some(from + Duration::from_millis(u64::from(limit_ms)))
 }
 
-/// Returns when the head of a request that begins now has to be complete (`timeout
-/// http-request`). For the first request the time counts from the connection.
+/// Returns when the head of a request that begins now must be complete (`timeout http-request`).
+/// For the first request, the time counts from the accept.
 pub(super) fn head_deadline(client: &Client) -> Option<Instant> {
     let limit_ms = client.session.frontend().timeouts.http_request_ms?;
     let from = if client.streams == 0 {
@@ -487,7 +488,8 @@ fn expects_header(client: &Client) -> bool {
     bind.preface != Default::default() || client.expects_proxy || client.expects_netscaler
 }
 
-/// Reads the headers that must come first and applies their addresses. A failure is logged.
+/// Reads the PROXY and NetScaler headers that the client must send first, and applies their
+/// addresses. A failure is logged.
 async fn preface(client: &mut Client) -> Result<(), PrefaceError> {
     if client.session.bind().preface.proxy || client.expects_proxy {
         let parse = |bytes: &[u8]| {
@@ -544,7 +546,8 @@ fn log_preface_error(client: &Client, error: PrefaceError, header: &str) {
     log::connection_failed(&client.session, &text, carried_nothing);
 }
 
-/// Reads one header; `parse` returns it with its length, or None while it is incomplete.
+/// Reads one such header. `parse` returns the header with its length, or None while it is
+/// incomplete.
 async fn first_header(
     client: &mut Client,
     parse: impl Fn(&[u8]) -> Result<Option<(Header, usize)>, PrefaceError>,
@@ -578,7 +581,7 @@ async fn first_header(
     }
 }
 
-/// Maximum wait for a PROXY header without `timeout client`, milliseconds.
+/// Maximum wait for a PROXY header if `timeout client` is not set, milliseconds.
 const PROXY_HEADER_MS: u32 = 5000;
 
 /// Replaces the addresses of the session by those of the header. A header without addresses

@@ -1,6 +1,6 @@
-//! Termination of streams whose server's sessions are shut down (`on-marked-down
-//! shutdown-sessions`, `on-marked-up shutdown-backup-sessions`, an operator). The
-//! shutdown wakes all tasks; until then a stream pays for one check of a number per poll.
+//! Ends streams whose server's sessions are shut down (`on-marked-down shutdown-sessions`,
+//! `on-marked-up shutdown-backup-sessions`, a command of an operator). The shutdown wakes all
+//! tasks; without a shutdown, a stream pays for one comparison of a number per poll.
 
 use super::Termination;
 use model::queue::ServerSlot;
@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-/// Runs a part of a stream unless the sessions of its server are shut down.
+/// Runs a future of a stream unless the sessions of the stream's server are shut down.
 ///
 /// The part is pinned by the caller: one that is given by value would be held,
 /// and copied, twice.

@@ -1,5 +1,5 @@
-//! Slots of servers. A slot is the right to one session on a server. This module finds the
-//! server that a stream is bound to, and waits in the queues.
+//! Acquires a slot for a stream: the right to one session of a server (`maxconn`). Finds the
+//! server to which the stream belongs, if any, and waits in the queues.
 
 use super::server::Unserved;
 use super::{ProxyStream, StreamPhase, Termination, backend};
@@ -14,7 +14,7 @@ use model::transaction::listing;
 use model::transaction::trace::{Tie, TraceStep};
 use reactor::{self, after, with_deadline};
 
-/// Finds the server that a stream is bound to: by a rule, then a cookie, then a stick table.
+/// Finds the server to which a stream belongs: by a rule, then a cookie, then a stick table.
 #[inline]
 pub fn find_own_server(stream: &mut ProxyStream) {
     if stream.route.rare.has(Rare::OWN_SERVER) {
@@ -56,7 +56,7 @@ pub async fn take_slot(
             backend::count_at(stream, None, Tally::ConnectErrors);
             return Err(Unserved::Unavailable);
         }
-        // No slot is ever released to a trace, so it does not wait.
+        // In a trace no slot is ever released, so it does not wait.
         Assignment::Wait(_) if stream.session.is_traced() => {
             note_wait(stream, own.is_some());
             stream
@@ -115,8 +115,8 @@ pub async fn take_slot(
     Ok(slot)
 }
 
-/// Records that a stream is queued: at one server, if the stream is bound to it or a hash
-/// chooses it.
+/// Records that a stream is queued: for one server if the stream belongs to it or a hash chose it,
+/// otherwise for any.
 fn note_wait(stream: &ProxyStream, is_own: bool) {
     let by_key =
         |backend: &Proxy| backend.balance.is_by_key() && balance::key_of(stream, backend).is_some();
@@ -124,14 +124,14 @@ fn note_wait(stream: &ProxyStream, is_own: bool) {
     stream.session.note(|| TraceStep::Waits { for_one });
 }
 
-/// Returns whether a server accepts new sessions, immediately or through its queue.
+/// Returns whether a server accepts new sessions, at once or through its queue.
 pub fn is_usable(backend: &Proxy, at: ServerIndex) -> bool {
     let server = backend.servers.get(at.0 as usize);
     server.is_some_and(|server| server.state.usable())
 }
 
-/// Returns whether a server has a free slot, or a queue no longer than `max-keep-alive-queue`
-/// allows. Without that setting the queue length is not limited.
+/// Returns whether a server has a free slot, or its queue is no longer than
+/// `max-keep-alive-queue`; without that setting, the length does not matter.
 pub fn has_room(backend: &Proxy, at: ServerIndex) -> bool {
     let server = backend.servers.get(at.0 as usize);
     server.is_some_and(|Server { state, .. }| {

@@ -1,9 +1,9 @@
 //! Forwards bodies and tunnels that nothing inspects from one socket to the other through a
-//! kernel pipe, without copying. Splicing pays for large pieces only. Data that arrives in
-//! small pieces is copied, until it arrives in large pieces again.
+//! kernel pipe, without copying. This pays for large pieces only; while data arrives in small
+//! pieces, it is copied instead.
 //!
-//! A pipe is held while it contains bytes: only transfers whose receivers accept nothing hold
-//! one across a wait.
+//! A transfer has a pipe only while the pipe contains bytes, so only transfers whose receivers
+//! accept nothing keep one while they wait.
 
 use super::body::{BodyFailure, Copy, IncomingBody};
 use mux::link::PeerConnection;
@@ -11,10 +11,10 @@ use reactor::after;
 use reactor::{Pipe, StreamSocket, with_deadline};
 use std::io::ErrorKind;
 
-/// Minimum size of a piece in bytes. Below it one copy costs less than the system call that
-/// finds that no more data is available.
+/// Minimum size of a spliced piece in bytes. A smaller piece costs less as a copy than by the
+/// system call that finds that no more data is available.
 pub(super) const PIECE_MIN: usize = 16 * 1024;
-/// Maximum size in bytes of a piece that goes through a pipe.
+/// Maximum size of a spliced piece in bytes.
 pub(super) const PIECE_MAX: usize = 256 * 1024;
 
 /// Returns the two sockets if both links are plain, so that bytes are forwarded unchanged.
@@ -33,8 +33,8 @@ fn wanted(body: &IncomingBody) -> usize {
     }
 }
 
-/// Returns whether the rest of a body can be spliced: nothing inspects it or inserts data,
-/// and it may be large. All data received so far has been sent.
+/// Returns whether the rest of a body can be spliced: nothing inspects it or inserts data, it may
+/// be large, and all data received so far was sent.
 pub(super) fn fits(copy: &Copy<'_>) -> bool {
     wanted(copy.body) >= PIECE_MIN
         && !copy.chunked
@@ -45,9 +45,9 @@ pub(super) fn fits(copy: &Copy<'_>) -> bool {
         && sockets(copy.from, copy.to).is_some()
 }
 
-/// Splices a body that [`fits`], to its end or for as long as it arrives in large pieces.
-/// False: it does not, and copying continues. The event that ended it is left to be read
-/// again.
+/// Splices a body for which [`fits`] is true, to its end or as long as it arrives in large pieces.
+/// Returns false if copying must continue. An event that ended the splicing (end, error) is left
+/// for the next read.
 pub(super) async fn run(copy: &mut Copy<'_>) -> Result<bool, BodyFailure> {
     let Some((from, to)) = sockets(copy.from, copy.to) else {
         return Ok(false);
@@ -65,7 +65,7 @@ pub(super) async fn run(copy: &mut Copy<'_>) -> Result<bool, BodyFailure> {
             return Ok(false);
         };
         let came = match pipe.fill_from(from, most) {
-            // A socket reports its end again to the next read.
+            // The next read gets the end of the input again.
             Ok(0) => return Ok(false),
             Ok(n) => n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,

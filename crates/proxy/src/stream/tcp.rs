@@ -1,5 +1,5 @@
-//! A client's connection in TCP mode, which carries one stream. Content rules inspect its
-//! first bytes, then a tunnel forwards them.
+//! Serves a client's connection in TCP mode, which carries one stream. Content rules inspect the
+//! first bytes, then a tunnel forwards all of them.
 
 use super::finish::finish;
 use super::server::{self, Establish};
@@ -48,14 +48,14 @@ pub async fn serve(client: &mut Client) {
     finish(stream);
 }
 
-/// Time for which content rules wait for more bytes in a trace, whose bytes all arrive at
-/// once. Milliseconds.
+/// Time for which content rules wait for more bytes in a trace, milliseconds. All bytes of a trace
+/// arrive at once.
 const ASKED_MS: u32 = 500;
 
 enum Judged {
     Tunnel,
     Over,
-    /// The connection speaks HTTP, in this version if one is given.
+    /// The connection turned out to use HTTP, in this version if one is given.
     Http(Option<HttpProtocol>),
 }
 
@@ -91,8 +91,8 @@ async fn judge(
     }
 }
 
-/// Runs the content rules of the frontend, or of the backend once it is chosen, and reads the
-/// data that they need. Any gate that is not open ends the stream, and has been logged.
+/// Runs the content rules of the frontend, or of the backend once it is chosen, and reads the data
+/// that they need. If the result is not "open", the stream has ended and was logged.
 async fn inspect(
     client: &mut Client,
     stream: &mut ProxyStream,
@@ -100,8 +100,8 @@ async fn inspect(
 ) -> Gate {
     let gate = run_content_rules(client, stream, input).await;
     if !matches!(gate, Gate::Open | Gate::SwitchToHttp(_)) {
-        // Counts bytes that are never forwarded, so that the connection does not count as empty
-        // (`option dontlognull`).
+        // Counts bytes that are never forwarded, so that the connection does not count as one
+        // without data (`option dontlognull`).
         stream.transfer.bytes_in += input.as_ref().map_or(0, |buffer| buffer.len() as u64);
     }
     gate
@@ -243,8 +243,8 @@ async fn next_event() {
     .await;
 }
 
-/// Applies the `tcp-response content` rules to what the server sends before the client gets
-/// it. Then forwards, if they accept it.
+/// Applies the `tcp-response content` rules to the first bytes of the server before the client
+/// gets them. Forwards the bytes if the rules accept them.
 async fn inspect_answer(
     stream: &mut ProxyStream,
     client: &PeerConnection,
@@ -302,7 +302,7 @@ async fn inspect_answer(
         }
         Gate::Reject | Gate::SilentDrop(_) => {
             stream.transfer.bytes_in += tunnel.up.bytes;
-            // Counts the server's bytes, although the client never got them.
+            // Counts bytes of the server that the client never got.
             stream.transfer.bytes_out += stream.payloads.response.len() as u64;
             super::inspect::refused(stream, gate);
             if let Gate::SilentDrop(ttl) = gate {
@@ -312,8 +312,8 @@ async fn inspect_answer(
     }
 }
 
-/// Reads the input that has arrived already. The kernel sends a reset on a close with unread
-/// input, and the client would not see an orderly end.
+/// Reads input that has arrived already. The kernel would send a reset if unread input were left
+/// at the close, and the client would not see an orderly end.
 fn discard_input(client: &PeerConnection, input: Option<Buffer>) {
     let mut buffer = input.unwrap_or_else(Buffer::take);
     // Ends at the latest when the buffer is full.

@@ -1,6 +1,7 @@
-//! Forwards bytes in both directions: TCP mode, and what follows an upgrade or CONNECT. Each
-//! direction has back pressure: nothing is read while the other side accepts nothing. Each
-//! direction ends by itself, so a half-closed connection stays usable.
+//! Forwards bytes between client and server in both directions: in TCP mode, and after an HTTP
+//! upgrade or CONNECT. Each direction has back pressure: nothing is read from a side while the
+//! other side accepts nothing. Each direction ends by itself, so a half-closed connection stays
+//! usable.
 
 use super::meter::Meter;
 use super::{ProxyStream, StreamPhase, Termination, backend, shutdown, splice};
@@ -19,7 +20,7 @@ pub struct Half {
     pub buffer: Option<Buffer>,
     /// Replaces the buffer while bytes are in the pipe.
     pipe: Option<Pipe>,
-    /// The last read was large, so further data goes through a pipe.
+    /// True if the last read was large, so that further data goes through a pipe.
     streaming: bool,
     pub ended: bool,
     shut: bool,
@@ -38,13 +39,14 @@ impl Half {
         }
     }
 
-    /// Returns whether the direction waits for its receiver.
+    /// Returns whether this direction waits for its receiver.
     fn is_stuck(&self) -> bool {
         let buffered = self.buffer.as_ref();
         self.pipe.is_some() || buffered.is_some_and(|buffer| !buffer.is_empty())
     }
 
-    /// Moves received bytes into a pipe. Returns false if none were moved: a read has the reason.
+    /// Moves received bytes into a pipe. Returns false if none were moved; a normal read then
+    /// finds the reason.
     fn fill(&mut self, from: &PeerConnection, to: &PeerConnection) -> io::Result<bool> {
         let Some((from, _)) = splice::sockets(from, to) else {
             return Ok(false);
@@ -73,7 +75,7 @@ impl Half {
         Ok(())
     }
 
-    /// Sends the contents of the buffer and the pipe; pending while the receiver has no room.
+    /// Sends the contents of the buffer and the pipe; pending while the receiver accepts nothing.
     fn poll_send(
         &mut self,
         to: &PeerConnection,
@@ -99,7 +101,7 @@ impl Half {
         }
     }
 
-    /// Returns whether the direction waits for its sender.
+    /// Returns whether this direction waits for its sender.
     fn is_hungry(&self) -> bool {
         !self.ended && !self.is_stuck()
     }
@@ -117,7 +119,7 @@ struct Moved {
     written: bool,
 }
 
-/// Forwards as much as possible without waiting.
+/// Forwards in one direction as much as possible without waiting.
 fn poll_half(
     half: &mut Half,
     from: &PeerConnection,
@@ -179,7 +181,8 @@ fn poll_half(
     }
 }
 
-/// Shuts down our sending to one side; returns false while there is no room even for that.
+/// Ends the sending to one side; returns false while there is no space even for the message that
+/// says so.
 fn poll_shut(to: &PeerConnection, context: &mut Context<'_>) -> bool {
     loop {
         match to.shutdown_write() {
@@ -193,10 +196,10 @@ fn poll_shut(to: &PeerConnection, context: &mut Context<'_>) -> bool {
     }
 }
 
-/// Inactivity timeout of one side.
+/// Inactivity timeout of one side of the tunnel.
 struct Limit {
     usual: Option<u32>,
-    /// Timeout after our sending to this side is shut down.
+    /// Timeout that applies after the sending to this side has ended.
     fin: Option<u32>,
     last_sent: Instant,
     last_accepted: Instant,
@@ -205,7 +208,7 @@ struct Limit {
 }
 
 impl Limit {
-    /// Restarts the timeout after this side sent or accepted data.
+    /// Restarts the timeout after this side has sent data (`gave`) or accepted data (`took`).
     fn moved(&mut self, gave: bool, took: bool) {
         if gave {
             self.last_sent = reactor::now();
@@ -215,8 +218,8 @@ impl Limit {
         }
     }
 
-    /// Returns when the timeout expires; None while neither data from this side nor room for data
-    /// is awaited.
+    /// Returns when the timeout expires. None while the tunnel waits for this side neither to send
+    /// nor to accept data.
     fn at(&self, give: bool, take: bool, shut: bool) -> Option<Instant> {
         let ms = self
             .fin
@@ -305,8 +308,8 @@ impl Tunnel {
         }
     }
 
-    /// Forwards what the client sends. Buffers what the server sends, up to the size of a buffer,
-    /// without forwarding it.
+    /// Forwards what the client sends. What the server sends is only buffered, up to the size of a
+    /// buffer, so that rules can inspect it.
     ///
     /// # Errors
     ///
@@ -329,7 +332,7 @@ impl Tunnel {
                 Ok(0) => self.down.ended = true,
                 Ok(_) => self.server.moved(true, false),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // The buffer is full, so the rules see only these bytes.
+                // The buffer is full, so the rules do not get more bytes.
                 Err(error) if error.kind() == io::ErrorKind::OutOfMemory => break,
                 Err(_) => return Err(Termination::ServerAbort),
             }
@@ -392,7 +395,7 @@ pub async fn carry(
     run(stream, client, server, slot, tunnel).await;
 }
 
-/// Runs an existing tunnel in the same way.
+/// Variant of [`Tunnel::carry`] for a tunnel that exists already.
 pub async fn run(
     stream: &mut ProxyStream,
     client: &PeerConnection,
@@ -406,7 +409,7 @@ pub async fn run(
         if let Some(why) = slot.shutdown() {
             break Err(shutdown::termination(why));
         }
-        // Forwards first, because only then the deadlines are known.
+        // Forwards once before the wait, because the deadlines are known only then.
         let first = poll_fn(|context| Poll::Ready(tunnel.poll(client, server, context))).await;
         if let Some(meter) = &meter {
             let (up, down) = (tunnel.up.bytes, tunnel.down.bytes);
@@ -445,7 +448,8 @@ pub async fn run(
     };
     stream.outcome.termination = termination;
     match termination {
-        // Resets the other side, so that it does not mistake the abort for an orderly close.
+        // Resets the connection to the other side, so that an abort does not look like an orderly
+        // end.
         Termination::ClientAbort => server.abort_output(),
         Termination::ServerAbort => backend::count_at_server(stream, Tally::ResponseErrors),
         _ => {}

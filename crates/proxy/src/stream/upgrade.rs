@@ -1,5 +1,5 @@
-//! Switches a connection from TCP to HTTP: by a content rule (`switch-mode`), or because the
-//! chosen backend is in HTTP mode. The existing stream becomes the first HTTP/1 request.
+//! Switches a client's connection from TCP to HTTP: by a content rule (`switch-mode`), or because
+//! the chosen backend is in HTTP mode. The existing stream becomes the first HTTP/1 request.
 //! HTTP/2 creates its own streams, so the existing one is discarded.
 
 use super::ProxyStream;
@@ -8,7 +8,7 @@ use super::session::{self, Client};
 use model::config::HttpProtocol;
 use model::thread::current_thread_data;
 
-/// Serves a connection as HTTP from here on. The bytes that the client has sent are in its
+/// Serves a connection as HTTP from now on. The bytes that the client has sent so far are in its
 /// input.
 pub async fn serve(
     client: &mut Client,

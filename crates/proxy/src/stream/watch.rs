@@ -1,4 +1,5 @@
-//! Watches for a client's disconnect while a stream waits for something else.
+//! Detects that a client disconnects while its stream waits for something else (a queue, a rule,
+//! a server).
 
 use super::{ProxyStream, StreamPhase, Termination};
 use model::config::ProxyOption;
@@ -8,23 +9,25 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-/// A client that is watched for its disconnect while a stream waits for a server.
+/// Detects that the client disconnects while its stream waits for something else.
 #[derive(Clone, Copy)]
 pub struct Watch<'c> {
     link: &'c PeerConnection,
-    /// Also reports a client that only closes its sending side (`option abortonclose`).
+    /// The client also counts as disconnected when it only ends its sending
+    /// (`option abortonclose`).
     half: bool,
 }
 
 impl<'c> Watch<'c> {
-    /// Watches an HTTP/2 stream regardless of the options: the client can reset it at any time.
+    /// Watches an HTTP/2 stream whatever the options say, because the client can reset it at any
+    /// time.
     pub fn of_stream(link: &'c PeerConnection) -> Option<Watch<'c>> {
         let half = false;
         link.is_http2().then_some(Watch { link, half })
     }
 
-    /// Watches the client if `option abortonclose` is set, and an HTTP/2 stream always: a client
-    /// that has reset its stream does not read a response.
+    /// Watches the client if `option abortonclose` is set, and an HTTP/2 stream in any case: a
+    /// client that has reset its stream does not read a response.
     pub fn of(stream: &ProxyStream, link: &'c PeerConnection) -> Option<Watch<'c>> {
         let half = stream
             .backend()
@@ -58,7 +61,7 @@ impl<'c> Watch<'c> {
     }
 }
 
-/// Runs a future; None when the watched client closes before it is done.
+/// Runs a future; returns None if the watched client disconnects first.
 ///
 /// The future is pinned by the caller: one that is given by value would be held,
 /// and copied, twice.
@@ -93,7 +96,7 @@ pub async fn await_rule(stream: &mut ProxyStream, link: &PeerConnection, wait: W
     }
 }
 
-/// Ends a stream whose client disconnected while a server was sought. No response is sent.
+/// Ends a stream whose client disconnected before a server was found. No response is sent.
 pub fn abandoned(stream: &mut ProxyStream) {
     stream.outcome.termination = Termination::ClientAbort;
     let queued = stream.times.queued.is_none();

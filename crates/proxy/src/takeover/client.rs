@@ -1,4 +1,5 @@
-//! The requesting side of a takeover: gets the listening sockets of another process.
+//! Fetches the listening sockets of another process (HAProxy or Evenkeel) over its statistics
+//! socket: the requesting side of a takeover.
 
 use super::wire::{self, REQUEST, ReceiverAction, SocketRecord, Taker, WireError};
 use language::reason;
@@ -14,21 +15,22 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Size of a name in the abstract namespace, which HAProxy pads with zeros, bytes.
+/// Length to which HAProxy pads a name in the abstract namespace with zeros, bytes.
 const ABSTRACT_BYTES: usize = 107;
 const READ_BYTES: usize = 64 * 1024;
-/// Maximum number of reads for one response, against a peer that sends byte by byte.
+/// Maximum number of reads for one response, in case the other process sends byte by byte.
 const READS_MAX: usize = 100_000;
-/// Bytes that HAProxy sends with the end of a socket pair.
+/// Bytes that HAProxy sends together with the end of a socket pair.
 const PAIR_HELLO: &[u8] = &[0, 0];
 
-/// Address of the process to take over from (`-x`).
+/// Where to find the process whose sockets are requested (`-x`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TakeoverSource {
     Path(PathBuf),
-    /// Name of its statistics socket in the abstract namespace, padded to full length.
+    /// The statistics socket of the process has this name in the abstract namespace, padded to the
+    /// full length.
     Abstract(Vec<u8>),
-    /// One end of a socket pair, over which the process accepts connections.
+    /// An end of a socket pair; the process accepts connections over the other end.
     Pair(RawFd),
 }
 
@@ -69,8 +71,8 @@ impl std::str::FromStr for TakeoverSource {
 #[derive(Debug)]
 pub struct TakenSocket {
     pub fd: OwnedFd,
-    /// Description sent by the other process. [`crate::listener::Inherited`] asks the kernel
-    /// instead, which is reliable.
+    /// Description of the socket by the other process. [`crate::listener::Inherited`] queries the
+    /// kernel instead, which is reliable.
     pub description: SocketRecord,
 }
 
@@ -83,7 +85,7 @@ pub enum TakeoverError {
     Failed(Errno),
     #[error("timeout waiting for the reply")]
     Timeout,
-    /// The other process sent no response: its socket lacks `expose-fd listeners`.
+    /// The other process closed without a response: its socket has no `expose-fd listeners`.
     #[error("it offers no sockets; `expose-fd listeners` may be missing there")]
     Refused,
     /// The connection ended before the response was complete.
@@ -91,7 +93,7 @@ pub enum TakeoverError {
     Ended,
     #[error("cannot read the reply: {0}")]
     Wire(#[from] WireError),
-    /// This process cannot open that many descriptors.
+    /// This process must not open so many descriptors.
     #[error("this process may not open that many files (`ulimit -n`)")]
     Descriptors,
     /// The connection is not a Unix socket, so it cannot carry descriptors.
@@ -124,7 +126,7 @@ pub(super) fn connect(source: &TakeoverSource, until: Instant) -> Result<OwnedFd
     let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
     let stream = rustix::net::socket_with(family, SocketType::STREAM, flags, None)
         .map_err(TakeoverError::Connect)?;
-    // Also limits the wait for a slot in the other process's queue.
+    // Limits the wait for a slot in the other process's queue as well.
     limit_waiting(&stream, until)?;
     rustix::net::connect(&stream, &address).map_err(|errno| match errno {
         Errno::AGAIN => TakeoverError::Timeout,
@@ -172,7 +174,7 @@ pub(super) fn limit_waiting(stream: impl AsFd, until: Instant) -> Result<(), Tak
     if left.is_zero() {
         return Err(TakeoverError::Timeout);
     }
-    // A timeout below the kernel's clock resolution would mean none at all.
+    // A timeout below the resolution of the kernel's clock would mean no timeout.
     let left = left.max(Duration::from_millis(1));
     for which in [Timeout::Recv, Timeout::Send] {
         sockopt::set_socket_timeout(&stream, which, Some(left)).map_err(TakeoverError::Failed)?;
@@ -206,7 +208,8 @@ pub(super) fn fetch_over(
         let before = descriptors.len();
         let read = match receive(stream, &mut bytes, &mut descriptors) {
             Err(TakeoverError::Failed(Errno::INTR)) => continue,
-            // A process that refuses may close before it reads the request, which causes a reset.
+            // A process that refuses may close before it has read the request, which causes a
+            // reset.
             Err(TakeoverError::Failed(Errno::CONNRESET)) => 0,
             other => other?,
         };
@@ -238,7 +241,7 @@ pub(super) fn fetch_over(
     Err(TakeoverError::Ended)
 }
 
-/// Reads once. Descriptors that do not fit are closed by the kernel, which reports that.
+/// Reads once. The kernel closes descriptors for which there is no space, and reports that.
 fn receive(
     stream: &OwnedFd,
     bytes: &mut [u8],

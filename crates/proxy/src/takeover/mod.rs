@@ -1,8 +1,7 @@
-//! Takeover of listening sockets from another process, and handing them over to one,
-//! compatible with HAProxy (`-x`, `expose-fd listeners`): either side may be HAProxy.
-//! [`wire`] is the protocol without IO, [`fetch`] requests, [`hand_over`] responds.
-//! [`crate::listener::Inherited`] decides which of the sockets are useful, by asking the
-//! kernel what they are.
+//! Passes listening sockets between two processes with HAProxy's protocol (`-x`,
+//! `expose-fd listeners`); the other process may be HAProxy. [`wire`] is the protocol without IO,
+//! [`fetch`] requests sockets, [`hand_over`] sends them. [`crate::listener::Inherited`] decides
+//! which of the received sockets are used, by querying the kernel about them.
 
 mod client;
 mod server;

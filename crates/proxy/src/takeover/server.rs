@@ -1,5 +1,5 @@
-//! The giving side of a takeover: responds to `_getsocks` on a statistics socket with
-//! `expose-fd listeners`.
+//! Sends the listening sockets of this process to a process that requests them with `_getsocks`
+//! on a statistics socket with `expose-fd listeners`.
 
 use super::client::{TakeoverError, send_with};
 use super::wire::{self, NUMBER_BYTES, PART_MAX, SocketRecord};
@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Timeout for the receiver to get everything. HAProxy, too, gives up after a second of
-/// silence, and the end of the process waits for this.
+/// Timeout for passing all sockets. HAProxy gives up after a second of silence, too, and the end
+/// of this process waits for it.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Passes sockets to the process at the other end of a connection. Blocks, so it must not be
@@ -37,7 +37,7 @@ pub fn hand_over(to: &OwnedFd, sockets: &[Arc<OwnedFd>]) -> Result<(), TakeoverE
         let descriptors: Vec<BorrowedFd<'_>> = part.iter().map(|fd| fd.as_fd()).collect();
         send(to, &wire::part(&records)?, &descriptors, until)?;
     }
-    // The receiver may have closed already, after it got everything.
+    // Fails if the receiver has already closed, after it got everything.
     let _ = rustix::net::shutdown(to, Shutdown::Write);
     Ok(())
 }
@@ -70,8 +70,8 @@ fn send(
     Ok(())
 }
 
-/// Waits until the receiver requests the next part. The value of the number does not matter,
-/// because the connection loses nothing.
+/// Waits until the receiver requests the next part. The number that it sends is not evaluated,
+/// because no part can be lost on the connection.
 fn receive_number(from: &OwnedFd, until: Instant) -> Result<(), TakeoverError> {
     let mut bytes = [0; NUMBER_BYTES];
     let mut received = 0;

@@ -1,10 +1,10 @@
-//! Passes counters and server states from one Evenkeel process to the next, over the
-//! statistics socket that also hands listeners over. HAProxy does not know the command and
-//! replies so; then no state is taken over.
+//! Passes counters and server states from one Evenkeel process to the next, over the statistics
+//! socket that also passes the listening sockets. If the other process is HAProxy, its reply is
+//! that the command is unknown, and no state is passed.
 //!
-//! The response is [`MARK`], the number of bytes and the bytes ([`crate::carry`] defines
-//! their meaning). The connection stays open. When the old process has finished its last
-//! connection, it sends the counts made since then in the same form, without the mark.
+//! The response is [`MARK`], the number of bytes, and the bytes ([`crate::carry`] defines their
+//! meaning). The connection stays open. When the last client connection of the old process has
+//! ended, the old process sends the counts made since then in the same form, without the mark.
 
 use super::client::{self, TakeoverError, TakeoverSource};
 use crate::carry::{self, Mark};
@@ -21,21 +21,22 @@ pub const REQUEST: &[u8] = b"_getstate\n";
 const MARK: &[u8] = b"evenkeel";
 const LENGTH_BYTES: usize = 8;
 const BYTES_MAX: usize = 1 << 28;
-/// Maximum number of processes that get the later counts: the most recent ones.
+/// Maximum number of processes that get the later counts; of more processes, only the last ones to
+/// request the state.
 const HEIRS_MAX: usize = 4;
-/// Timeout for one of them to receive these counts.
+/// Timeout for sending the later counts to one process.
 const REST_LIMIT: Duration = Duration::from_millis(500);
 const READ_BYTES: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub struct TakenState {
     pub bytes: Vec<u8>,
-    /// Connection for the later counts.
+    /// Connection over which the later counts will arrive.
     pub rest: OwnedFd,
 }
 
-/// Requests the state of a process; None if the process is not Evenkeel or does not permit
-/// it. `limit` is the timeout for all of it.
+/// Requests the counters and server states of a process; None if the process is not Evenkeel or
+/// does not permit it. `limit` is the timeout of the whole exchange.
 ///
 /// # Errors
 /// - [`TakeoverError::Connect`]: no connection is possible.
@@ -67,8 +68,8 @@ pub fn fetch(
     }))
 }
 
-/// Waits until the predecessor ends, however long that takes, and returns what it has counted
-/// since the first response.
+/// Waits until the previous process ends, however long that takes, and returns what it has counted
+/// since its first response.
 ///
 /// # Errors
 /// Fails with [`TakeoverError::Ended`] if the predecessor ends without sending it, or announces
@@ -87,7 +88,7 @@ fn read_part(from: BorrowedFd<'_>, until: Option<Instant>) -> Result<Vec<u8>, Ta
     }
     let mut bytes = Vec::new();
     while bytes.len() < length {
-        // Allocates memory only for bytes that arrive.
+        // Memory is allocated only for bytes that have arrived, whatever length was announced.
         let at = bytes.len();
         bytes.resize(length.min(at + READ_BYTES), 0);
         read_whole(from, &mut bytes[at..], until)?;
@@ -121,8 +122,8 @@ pub struct Heirs {
 }
 
 impl Heirs {
-    /// Returns the response for a process that requested the state. The connection is kept for
-    /// the later counts; the caller sends the response.
+    /// Returns the response for a process that requests the state; the caller sends it. The
+    /// connection is kept for the later counts.
     pub fn answer(&self, to: OwnedFd, config: &Config, runtime: &Runtime) -> Vec<u8> {
         let exported = carry::export(config, Some(runtime));
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,8 +136,8 @@ impl Heirs {
         answer
     }
 
-    /// Sends the later counts to all successors at the end of the process. One that does not read
-    /// delays it by at most [`REST_LIMIT`].
+    /// At the end of this process, sends the later counts to all processes that requested the
+    /// state. A process that does not read delays this by at most [`REST_LIMIT`].
     pub fn tell_rest(&self, runtime: &Runtime) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         for (to, mark) in std::mem::take(&mut *all) {

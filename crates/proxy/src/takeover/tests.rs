@@ -1,5 +1,5 @@
-//! Tests both sides of the takeover against each other, and each against a peer that violates
-//! the protocol.
+//! Tests both sides of the transfer of listening sockets against each other, and each against a
+//! process that violates the protocol.
 
 use super::client::{fetch_over, send_with};
 use super::wire::{self, SocketRecord, WireError};

@@ -64,12 +64,12 @@ pub fn part(records: &[SocketRecord]) -> Result<Vec<u8>, WireError> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReceiverAction {
     Wait,
-    /// Send this number, then wait for more input.
+    /// Send this number, then wait for the next part.
     Say([u8; NUMBER_BYTES]),
     Done,
 }
 
-/// Protocol state of the receiver.
+/// State of the process that receives sockets.
 #[derive(Debug, Default)]
 pub struct Taker {
     total: Option<usize>,
@@ -81,7 +81,7 @@ pub struct Taker {
 }
 
 impl Taker {
-    /// Processes bytes and the number of descriptors that came with them.
+    /// Processes received bytes, and the number of descriptors that arrived with them.
     ///
     /// # Errors
     /// Fails if the sender violates the protocol: [`WireError::TooMany`],
@@ -115,7 +115,7 @@ impl Taker {
         }
         self.bytes = rest.to_vec();
         if self.records.len() < self.descriptors {
-            // The rest is a part of one record.
+            // The remaining bytes are an incomplete record.
             return Ok(ReceiverAction::Wait);
         }
         if !self.bytes.is_empty() {

@@ -1,12 +1,12 @@
-//! Judges from a configuration and the states of its servers whether the services behind a
-//! virtual address can be served.
+//! Decides from a configuration and the states of its servers whether the services behind a
+//! virtual address can be served on this machine.
 
 use model::config::{BindAddress, Config, Proxy, ProxyIndex, Service, SwitchTarget};
 use protocol::vitals::Band;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Part of a frontend's streams that can be served.
+/// Share of a frontend's streams that can be served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum ServiceLevel {
     All,
@@ -14,8 +14,7 @@ enum ServiceLevel {
     Nothing,
 }
 
-/// Returns whether a listener accepts connections to an address because it listens on a
-/// wildcard.
+/// Returns whether a wildcard listener accepts connections to an address.
 fn takes_any(listener: SocketAddr, v6only: bool, address: IpAddr) -> bool {
     match listener.ip() {
         IpAddr::V4(ip) => ip.is_unspecified() && address.is_ipv4(),
@@ -23,8 +22,8 @@ fn takes_any(listener: SocketAddr, v6only: bool, address: IpAddr) -> bool {
     }
 }
 
-/// Returns the frontends that accept connections to addresses: those bound to one of them or,
-/// if there is none, those on wildcards.
+/// Returns the frontends that accept connections to these addresses: those bound to one of them
+/// or, if there are none, those bound to a wildcard.
 pub(super) fn frontends<'c>(config: &'c Config, addresses: &[IpAddr]) -> Vec<&'c Proxy> {
     let listens = |proxy: &&Proxy, wanted: &dyn Fn(SocketAddr, bool) -> bool| {
         let of = |bind: &model::config::Bind| match bind.address {
@@ -51,15 +50,15 @@ pub(super) fn frontends<'c>(config: &'c Config, addresses: &[IpAddr]) -> Vec<&'c
     all.filter(|proxy| listens(proxy, &any)).collect()
 }
 
-/// Returns the backends that a frontend's streams may reach by its lines; a `listen` section
-/// without such a line is its own backend.
+/// Returns the backends that a frontend's `use_backend` and `default_backend` lines name; a
+/// `listen` section without such a line is its own backend.
 fn backends(config: &Config, frontend: &Proxy) -> Vec<ProxyIndex> {
     let named = frontend
         .use_backend
         .iter()
         .filter_map(|rule| match &rule.target {
             SwitchTarget::Static(reference) => reference.index,
-            // A name built for each request may select any backend.
+            // A name that is computed for each request may select any backend.
             SwitchTarget::Dynamic(_) => None,
         });
     let mut all: Vec<ProxyIndex> = named.collect();
@@ -74,8 +73,8 @@ fn backends(config: &Config, frontend: &Proxy) -> Vec<ProxyIndex> {
     all
 }
 
-/// Returns whether a backend can serve streams: a server is usable, or it has none and
-/// replies by its rules.
+/// Returns whether a backend can serve streams: a server is usable, or the backend has no servers
+/// and responds by its rules.
 pub(super) fn is_served(backend: &Proxy) -> bool {
     !backend.disabled && (backend.servers.is_empty() || backend.state.usable_servers() > 0)
 }
@@ -85,7 +84,7 @@ pub(super) fn is_usable(config: &Config, frontend: &Proxy) -> bool {
 }
 
 fn served(config: &Config, frontend: &Proxy) -> ServiceLevel {
-    // An operator disabled the frontend, so it serves nothing.
+    // An operator has disabled the frontend, so no traffic is served.
     if frontend.state.frontend.paused.load(Relaxed) || frontend.state.is_shut_down() {
         return ServiceLevel::Nothing;
     }
@@ -102,8 +101,8 @@ fn served(config: &Config, frontend: &Proxy) -> ServiceLevel {
     }
 }
 
-/// Returns whether all usable servers of some backend of a service count as up only because their
-/// first checks have not ended.
+/// Returns whether some backend of a service has usable servers only because their first health
+/// checks have not ended.
 pub(super) fn is_untested(config: &Config, service: &Service) -> bool {
     let named = service.backends.iter();
     let named = named.filter_map(|name| config.backend(name));
@@ -120,7 +119,7 @@ pub(super) fn is_untested(config: &Config, service: &Service) -> bool {
     })
 }
 
-/// Returns the band of a service. Addresses without a listener lack nothing.
+/// Returns the band of a service. Addresses without a listener do not count as unavailable.
 pub(super) fn band(config: &Config, service: &Service) -> Band {
     let has_lost = |name: &&str| {
         let index = config.backend(name);

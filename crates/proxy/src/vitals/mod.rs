@@ -1,8 +1,8 @@
-//! The proxy's part in virtual addresses. Its threads write heartbeats. The side thread
-//! judges whether the services behind each address can be served ([`judge`], without IO).
-//! Connections are drained before an address is released intentionally. All of it is
-//! exchanged in one shared memory ([`protocol::vitals`]); the ownership of an address is
-//! decided elsewhere.
+//! Reports to the process that moves virtual addresses how well this proxy serves. The threads
+//! that serve clients write heartbeats. The side thread judges whether the services behind each
+//! address can be served ([`judge`], without IO). Before an address leaves this machine as
+//! planned, its client connections are drained. Both processes exchange all of this in one shared
+//! memory ([`protocol::vitals`]); which machine has an address is decided elsewhere.
 //!
 //! A request pays one atomic load for all of this.
 
@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Heartbeat interval of a thread, with a margin for a slow turn of its event loop.
+/// Interval of a thread's heartbeats, with a margin for a slow turn of its event loop.
 const BEAT: Duration = Duration::from_millis(BEAT_EVERY_MS * 4 / 5);
 
 /// Returns the milliseconds of the clock that also counts during a suspend.
@@ -37,9 +37,8 @@ pub(crate) fn now_ms() -> u64 {
     seconds * 1_000 + nanos / 1_000_000
 }
 
-/// Begins to use the heartbeat memory mapped at `words`, for as long as the process
-/// lives. Called again, it claims whatever memory is mapped there now: a supervisor that
-/// adopted this process has brought its own.
+/// Begins to use the shared memory mapped at `words`, until the process ends. If called again,
+/// claims the memory that is mapped there then: a new supervisor has brought its own.
 ///
 /// # Errors
 /// Fails if the memory is too short, or has the layout of another version.
@@ -52,7 +51,7 @@ pub fn share(runtime: &'static Runtime, words: &'static [AtomicU64]) -> Result<(
     }
     claim(runtime);
     for thread in 0..runtime.threads() {
-        // A thread that has ended sends no heartbeat, as it should.
+        // Fails for a thread that has ended, which must not send heartbeats.
         let _ = reactor::inject(thread, move || reactor::spawn(beat(runtime, thread)));
     }
     Ok(())
@@ -82,8 +81,8 @@ pub(crate) async fn beat(runtime: &'static Runtime, thread: usize) {
     }
 }
 
-/// Returns the period in which connections to an address drain, if the address is about to be
-/// released.
+/// Returns the period in which connections to an address are drained; None if the address is not
+/// about to leave this machine.
 pub(crate) fn drain_of(runtime: &Runtime, address: Option<IpAddr>) -> Option<Drain> {
     runtime.vitals.draining.of(address?)
 }

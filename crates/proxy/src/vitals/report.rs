@@ -1,4 +1,5 @@
-//! Report for operators on virtual addresses, from the shared memory, as a [`StatusReport`].
+//! Builds the report about virtual addresses for operators, a [`StatusReport`], from the shared
+//! memory.
 
 use super::now_ms;
 use crate::runtime::Runtime;
@@ -8,10 +9,11 @@ use protocol::vitals::{Band, STALE_AFTER_MS, SlotReport, SlotState};
 use protocol::vrrp::{COUNTERS, NUMBERS};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Columns of a page besides the state of an address.
+/// Columns of the report's table besides the state of the address.
 pub const COLUMNS: &[&str] = &["owner", "frontends served", "priority", "moves", "address"];
 
-/// Returns every virtual address of the newest configuration; none without an address role.
+/// Returns every virtual address of the newest configuration; none if no process moves virtual
+/// addresses.
 pub fn report(runtime: &Runtime) -> StatusReport {
     let config = runtime.config();
     let Some((vitals, _)) = runtime.vitals.memory() else {
@@ -33,11 +35,11 @@ pub fn report(runtime: &Runtime) -> StatusReport {
 }
 
 struct AddressStatus {
-    /// The last report of the address role; None if there is none, or it is more than a second
-    /// old.
+    /// Last report of the process that moves addresses; None if it is more than a second
+    /// old, or nothing was reported.
     last_report: Option<SlotReport>,
     band: Band,
-    /// Requests to the addresses finish before the addresses are released.
+    /// The addresses are about to leave this machine; requests in progress may finish first.
     draining: bool,
 }
 

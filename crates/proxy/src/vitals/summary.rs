@@ -1,5 +1,5 @@
-//! Summary of the service quality in a few numbers. They are read from existing counters and
-//! states, so serving costs nothing extra.
+//! Summarizes how well the proxy serves in a few numbers, read from existing counters and states,
+//! so that serving clients costs nothing extra.
 
 use super::judge;
 use crate::runtime::Runtime;
@@ -27,13 +27,13 @@ pub struct Summary {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FrontendSummary {
     pub name: String,
-    /// Addresses at which it accepts TCP connections, as seen from this machine. Addresses that
-    /// another machine owns lead there and are left out. If any of them accept HTTP without TLS,
+    /// Addresses at which the frontend accepts TCP connections from this machine. Addresses that
+    /// another machine has are left out. If the frontend accepts HTTP without TLS at some of them,
     /// only those are listed.
     pub listens: Vec<SocketAddr>,
     /// All listed addresses accept HTTP without TLS.
     pub http: bool,
-    /// At least some streams can be served.
+    /// The frontend can serve at least some streams.
     pub usable: bool,
 }
 
@@ -53,7 +53,7 @@ fn frontend(proxy: &Proxy, usable: bool, elsewhere: &[IpAddr]) -> FrontendSummar
         BindAddress::Inet(address) => Some((bind, address)),
         _ => None,
     });
-    // A synthetic request has no PROXY header, and no TLS.
+    // A synthetic request has no PROXY header and uses no TLS.
     let plain = |bind: &model::config::Bind| {
         bind.tls_words.is_none() && bind.preface == model::config::Preface::default()
     };
@@ -103,7 +103,7 @@ pub fn summary(runtime: &Runtime) -> Summary {
     all
 }
 
-/// Counts virtual addresses, and returns those that this machine does not own.
+/// Counts the virtual addresses, and returns those that another machine has.
 fn addresses(runtime: &Runtime, config: &Config, all: &mut Summary) -> Vec<IpAddr> {
     let vitals = runtime.vitals.memory().map(|(vitals, _)| vitals);
     let alive = |vitals: &Vitals<'_>| {

@@ -1,6 +1,7 @@
-//! A candidate version from the view of the address role. An address that must be taken over
-//! is better served by the previous version. The address role therefore requests a rollback
-//! and waits briefly for it. This module does not know how the rollback works.
+//! Announces that the proxy serves a candidate configuration, which may still be rolled back. If
+//! the process that moves virtual addresses must take an address over meanwhile, it requests the
+//! rollback, because the previous configuration serves the address more safely, and waits
+//! briefly. This module only transfers the announcement and the request.
 
 use super::now_ms;
 use crate::runtime::Runtime;
@@ -9,7 +10,8 @@ use protocol::vitals::{Vitals, low_half};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// A candidate version. Dropping it ends the trial.
+/// Announcement that a candidate configuration is being served. Dropping this ends the
+/// announcement.
 #[derive(Debug)]
 pub struct OnTrial {
     vitals: Vitals<'static>,
@@ -18,7 +20,8 @@ pub struct OnTrial {
 }
 
 impl OnTrial {
-    /// Announces a candidate version; None if there is no address role to see it.
+    /// Announces that a candidate configuration is being served. None if there is no shared memory
+    /// for it.
     pub fn begin(runtime: &Runtime) -> Option<OnTrial> {
         let (vitals, owner) = runtime.vitals.memory()?;
         let number = now_ms().max(1);
@@ -30,7 +33,8 @@ impl OnTrial {
         })
     }
 
-    /// Returns whether the rollback was requested; waits for the request at most `limit`.
+    /// Returns whether the rollback of the candidate was requested. Waits for the request at most
+    /// `limit`.
     pub fn wait(&self, limit: Duration) -> bool {
         let seen = self.vitals.rollback_requested();
         if seen != self.number
@@ -43,7 +47,7 @@ impl OnTrial {
 }
 
 impl OnTrial {
-    /// Ends the trial: from now on the address role sees no candidate.
+    /// Withdraws the announcement.
     pub fn end(&self) {
         if self.vitals.candidate_number() == self.number {
             self.vitals.set_candidate_number(self.owner, 0);
@@ -57,13 +61,13 @@ impl Drop for OnTrial {
     }
 }
 
-/// Sleeps until another process changes the word and wakes the waiting ones.
+/// Sleeps until another process changes the word and wakes those that wait for it.
 fn wait_for_change(word: &AtomicU64, seen: u64, limit: Duration) {
     let limit = libc::timespec {
         tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: limit.subsec_nanos().into(),
     };
-    // The kernel compares only the lower half.
+    // The kernel compares only the lower half of the word.
     #[allow(clippy::cast_possible_truncation)]
     let expected = seen as u32;
     // SAFETY: the word lives during the call, which only reads it, and so does the

@@ -1,5 +1,6 @@
-//! The side thread's part: judges the services, counts the running streams of addresses that
-//! are about to be released, and writes both to the shared memory.
+//! Runs on the side thread: judges the services behind virtual addresses, counts the running
+//! streams of addresses that are about to leave this machine, and writes both to the shared
+//! memory.
 
 use super::{judge, now_ms};
 use crate::runtime::{Runtime, VitalsMemory};
@@ -14,30 +15,30 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 const EVERY: Duration = Duration::from_millis(100);
-/// Interval of counting while an address is about to be released. The moment without running
-/// streams may be short.
+/// Interval of counting while an address is about to leave this machine. Short, because a moment
+/// without running streams may be short.
 const COUNT_EVERY: Duration = Duration::from_millis(5);
-/// Timeout for a thread to count.
+/// Longest wait for a thread's count.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Time after the start of a drain in which clients may be between two requests. They learn
-/// from a response, or by silence, that their connection ends ([`crate::stream`]).
+/// Time after the start of a drain in which a client may be between two requests. Clients learn
+/// from a response, or by a close after silence, that their connection ends ([`crate::stream`]).
 const SETTLING: Duration = Duration::from_millis(1_100);
 
-/// Time for which a removed service is still described. Its addresses may be handed over only
-/// now, and their connections still have to drain.
+/// Time for which a removed service keeps its slot. Its addresses may leave this machine only
+/// later, and their connections must still be drained.
 const REMOVED_FOR: Duration = Duration::from_secs(60);
 
-/// Services described to the role that moves addresses.
+/// Services that have a slot in the shared memory.
 #[derive(Default)]
 struct Described {
-    /// Services of the configuration in service, followed by removed ones.
+    /// Services of the newest configuration, followed by removed ones.
     services: Vec<Service>,
     version: Option<u64>,
     removed: Vec<Instant>,
 }
 
 impl Described {
-    /// Applies a configuration. Removed services remain for a while, and for as long as they
+    /// Applies a configuration. Removed services keep their slots for a while, and as long as they
     /// drain. Returns whether anything changed.
     fn follow(&mut self, config: &Config, now: Instant, drains: impl Fn(&str) -> bool) -> bool {
         let is_new = self.version != Some(config.version);
@@ -66,11 +67,11 @@ impl Described {
     }
 }
 
-/// Time after which a service counts as tested, because a check with a long `inter` may not
-/// have begun.
+/// Time after which a service counts as tested in any case, because a check with a long `inter`
+/// may not have run yet.
 const FIRST_CHECKS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Times since which the first health checks of services are pending, by name.
+/// For each service whose first health checks are pending: since when, by name.
 #[derive(Default)]
 struct Untested(BTreeMap<Box<str>, Instant>);
 
@@ -123,8 +124,8 @@ async fn run(runtime: &'static Runtime) {
         };
         let changed = described.follow(&config, Instant::now(), drains);
         if runtime.stopping() || !vitals.is_owner(owner) {
-            // The successor has described its own addresses. The remaining connections here end
-            // with their addresses.
+            // Another process writes the memory now. Connections here to its addresses end with
+            // the addresses.
             claims = None;
             lead(runtime, &described.services, vitals);
             sleep(EVERY).await;
@@ -138,12 +139,12 @@ async fn run(runtime: &'static Runtime) {
             vitals.describe(owner, names);
         }
         for (slot, service) in described.services.iter().enumerate() {
-            // Read first, so that the band includes a check that ends in between.
+            // Read before the band, so that the band includes a check that ends in between.
             let is_untested = untested.is_untested(&config, service);
             vitals.set_service(owner, slot, judge::band(&config, service), is_untested);
         }
         if describes {
-            // Written last, because a reader uses the first bands that it sees.
+            // Written last, because a reader uses the bands as soon as there are threads.
             vitals.set_threads(owner, runtime.threads());
             claims = now_claims;
         }
@@ -155,8 +156,8 @@ async fn run(runtime: &'static Runtime) {
     }
 }
 
-/// Starts to drain the connections of addresses that are about to be released. Returns these
-/// services with their slots.
+/// Starts to drain the connections of addresses that are about to leave this machine. Returns
+/// these services with their slots.
 fn lead<'c>(
     runtime: &'static Runtime,
     services: &'c [Service],
@@ -189,8 +190,8 @@ fn lead<'c>(
     wanted.map(|(slot, service, _)| (slot, service)).collect()
 }
 
-/// Drains the connections of addresses that are about to be released, and counts the running
-/// streams. Returns false if there are none.
+/// Drains the connections of addresses that are about to leave this machine, and counts their
+/// running streams. Returns false if there are no such addresses.
 async fn drain(
     runtime: &'static Runtime,
     config: &Config,
@@ -226,8 +227,8 @@ fn has_clients(config: &Config, service: &Service) -> bool {
         .any(|frontend| frontend.state.frontend.sessions.current() > 0)
 }
 
-/// Counts the clients' streams at addresses on all threads; None if a thread does not
-/// respond.
+/// Counts the running streams of clients at these addresses on all threads; None if a thread does
+/// not respond.
 async fn under_way(runtime: &Runtime, addresses: &[IpAddr]) -> Option<u64> {
     let mut all = 0;
     for thread in 0..runtime.threads() {

@@ -1,6 +1,6 @@
-//! Loads the same damaged files in HAProxy. A file that HAProxy rejects and Evenkeel accepts
-//! silently is a bug, unless the table contains a reason. Without HAProxy 2.6 on the machine
-//! the test reports that and passes.
+//! Loads the same damaged configuration files in HAProxy. A file that HAProxy rejects and
+//! Evenkeel accepts silently is a bug, unless the table contains a reason. Without HAProxy 2.6 on
+//! the machine, the test reports that and passes.
 
 use crate::corpus::{Sample, load_text, samples};
 use crate::mutation::gentle;
@@ -13,10 +13,11 @@ use std::process::{Command, Stdio};
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
 
-/// Number of mutants without `EVENKEEL_COMPARED`; each starts a process.
+/// Number of damaged files if `EVENKEEL_COMPARED` is not set; each starts a process.
 const COMPARED: u64 = 150;
 
-/// Messages of HAProxy for what Evenkeel accepts silently (a part of each), and the reason.
+/// Messages by which HAProxy rejects something that Evenkeel accepts silently (a part of each
+/// message), with the reason.
 const JUSTIFIED: &[(&str, &str)] = &[
     (
         "could not resolve address",
@@ -73,7 +74,7 @@ fn is_accepted(sample: &Sample) -> bool {
     refused.is_none() && load_text(&sample.name, &sample.text).diagnostics.errors() == 0
 }
 
-/// Returns whether there is a warning that the undamaged file does not have.
+/// Returns whether there is a warning that the undamaged file does not cause.
 fn warned_anew(sample: &Sample, loaded: &Loaded) -> bool {
     let warnings = |loaded: &Loaded| {
         let grave = loaded
@@ -100,7 +101,7 @@ fn refusal(path: &Path) -> Option<String> {
         .env_clear()
         .output();
     let output = run.expect("haproxy runs");
-    // 2 is a file in which nothing listens.
+    // Status 2 means that the file has no listener.
     if output.status.code() != Some(1) {
         return None;
     }

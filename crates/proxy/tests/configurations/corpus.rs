@@ -1,4 +1,4 @@
-//! The files to damage, and a function to load a text.
+//! Supplies the configuration files that the tests damage, and a function that loads a text.
 
 use configuration::outside::Outside;
 use configuration::{LoadOptions, Recording, SectionKeywords, Sections};
@@ -46,7 +46,7 @@ pub fn of_directory(directory: &Path) -> Vec<Sample> {
     paths.into_iter().map(read).collect()
 }
 
-/// Sections of other parts, which the proxy ignores.
+/// Sections of other parts of the platform, which the proxy ignores.
 const OTHERS: Sections = Sections {
     names: &[("config", ""), ("node", ""), ("virtual-ip", "")],
     ..Sections::NONE

@@ -1,7 +1,8 @@
-//! Positions at which the language accepts any word: only there may an unknown word pass
-//! silently. Each has a reason.
+//! Lists the positions at which the configuration language accepts any word, each with the
+//! reason. Only there may an unknown word be accepted silently.
 
-/// A keyword, its first and last free argument (or `MANY`), and the reason.
+/// A keyword, its first and last argument (or `MANY`) at which any word is accepted, and the
+/// reason.
 type Free = (&'static str, usize, usize, &'static str);
 
 /// All arguments up to the end of the line.
@@ -63,7 +64,7 @@ pub fn reason(words: &[String], at: usize) -> Option<&'static str> {
     })
 }
 
-/// Returns whether a position is behind the expression of an anonymous ACL in braces.
+/// Returns whether a position is inside braces (an anonymous ACL), after its expression.
 fn in_braces(words: &[String], at: usize) -> bool {
     let before = &words[..at.min(words.len())];
     let open = before

@@ -1,5 +1,6 @@
-//! Tests the messages about typical mistakes: every message in short form, some as a terminal
-//! shows them. A mistake is reported once, at its word, with the next step.
+//! Tests the messages about typical mistakes in a configuration: all of them in short form, some
+//! as a terminal shows them. A mistake is reported once, at its word, with the next step for the
+//! operator.
 
 use crate::corpus::load_text;
 use language::render::{self, RenderOptions};

@@ -1,5 +1,5 @@
-//! Damages configurations in every way, many times. Loading always ends in time, and its
-//! diagnostics are within the file and can be displayed in every form.
+//! Damages configuration files in many ways. Loading always ends in time, and its diagnostics are
+//! within the file and can be displayed in every form.
 
 use crate::corpus::{Sample, joined, lines, load_text, samples};
 use keyword::load::Loaded;
@@ -15,7 +15,7 @@ const MUTANTS: u64 = 1000;
 /// Maximum time for one mutant, even unoptimized on a busy machine.
 const TIME_MAX: Duration = Duration::from_secs(20);
 
-/// Words that have a meaning to some parser.
+/// Words that have a meaning somewhere in a configuration.
 const WORDS: &[&str] = &[
     "zzqx",
     "if",
@@ -170,7 +170,7 @@ fn loading_stops_after_many_mistakes() {
     assert!(begun.elapsed() < TIME_MAX, "took {:?}", begun.elapsed());
 }
 
-/// Returns what is wrong with the result of loading a text.
+/// Loads a text, and returns what is wrong with the result.
 fn examine(text: &[u8]) -> Option<String> {
     let loaded = load_text("mutant.cfg", text);
     let forms = [

@@ -1,5 +1,5 @@
-//! Tests the registry from its readers' view: every row has a description, and every reported
-//! code can be explained.
+//! Tests the completeness of the keyword registry: every row has a syntax line, a description and
+//! an example, and every code that is reported can be explained.
 
 use crate::corpus::{load_text, samples};
 use crate::mutation::gentle;

@@ -13,10 +13,10 @@ use std::path::Path;
 /// Number of mutants without `EVENKEEL_MUTANTS`.
 const MUTANTS: u64 = 300;
 
-/// Two trees are equal when their lines are, in whatever order hash maps have.
+/// Returns the lines of a loaded configuration, sorted: two configurations are equal if these are.
 fn tree(loaded: &Loaded) -> Vec<String> {
     let text = format!("{:#?}", loaded.config);
-    // Each state has a number of its own in the process.
+    // Each state has its own number in the process.
     let of_tree = |line: &&str| !line.trim_start().starts_with("uid: ");
     let lines = text.lines().filter(of_tree);
     let mut lines: Vec<String> = lines.map(str::to_owned).collect();
@@ -24,7 +24,7 @@ fn tree(loaded: &Loaded) -> Vec<String> {
     lines
 }
 
-/// Returns everything that descriptors are assigned to by their order alone.
+/// Returns everything in a configuration whose order decides which descriptor is assigned to it.
 fn order(loaded: &Loaded) -> Option<String> {
     let config = loaded.config.as_ref()?;
     let binds: Vec<_> = listener::wanted(config)
@@ -41,7 +41,8 @@ fn told(loaded: &Loaded) -> String {
     format!("{:?}", loaded.diagnostics)
 }
 
-/// Returns a difference between a load and its replay from encoded bytes.
+/// Returns a difference between a load and its repetition from the encoded recording; None if
+/// there is none.
 fn difference(loaded: &Loaded) -> Option<String> {
     let bytes = loaded.recording.encode();
     let decoded = match Recording::decode(&bytes) {

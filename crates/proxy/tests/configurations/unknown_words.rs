@@ -1,5 +1,6 @@
-//! Inserts an unknown word at every word boundary of every line. Each time a diagnostic must
-//! point at that line, unless the language accepts any word there ([`crate::free_text`]).
+//! Inserts an unknown word at every word boundary of every line of a configuration. Each time a
+//! diagnostic must point at that line, unless the language accepts any word there
+//! ([`crate::free_text`]).
 
 use crate::corpus::{Sample, joined, lines, load_text, samples};
 use crate::free_text;
@@ -111,7 +112,7 @@ fn boundaries(line: &str) -> Vec<(usize, usize)> {
     if inside {
         found.push((words + 1, line.len()));
     }
-    // A lone word in front of an empty line is no word of a line.
+    // A single word before an empty line has no effect.
     if words == 0 && !inside {
         Vec::new()
     } else {
@@ -145,7 +146,7 @@ fn answered(loaded: &Loaded, baseline: &[(u32, &'static str, String)], line: u32
             let known = |(at, code, message): &(u32, &'static str, String)| {
                 *at == line && *code == d.code.id && *message == d.message
             };
-            // A line of which words are ignored, or all, with a warning that says so.
+            // A line of which some or all words are ignored, with a warning that says so.
             let ignored = ["W0113", "W0120"].contains(&d.code.id);
             here && (d.severity == Severity::Error || ignored || !baseline.iter().any(known))
         })

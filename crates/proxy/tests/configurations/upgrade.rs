@@ -1,4 +1,4 @@
-//! Tests the upgrade of old configurations. HAProxy accepts the result, Evenkeel reports no
+//! Tests the upgrade of old configuration files. HAProxy accepts the result, Evenkeel reports no
 //! old syntax in it, and a second upgrade changes nothing.
 
 use configuration::LoadOptions;
@@ -22,7 +22,7 @@ fn loaded(text: &[u8]) -> Loaded {
     )
 }
 
-/// Returns the upgraded text, and the number of old forms left in it.
+/// Returns the upgraded text, and how many old forms are left in it.
 fn upgraded(text: &str) -> (String, usize) {
     let mut text = text.as_bytes().to_vec();
     for _ in 0..ROUNDS_MAX {
@@ -115,7 +115,7 @@ fn upgraded_old_files_are_accepted_by_haproxy() {
     }
 }
 
-/// Words that old files are made of, and what breaks lines.
+/// Generates texts from words of old files and from characters that break lines.
 fn any_text() -> impl Strategy<Value = String> {
     let line = prop::sample::select(vec![
         "listen a 127.0.0.1:1",

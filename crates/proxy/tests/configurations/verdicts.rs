@@ -1,4 +1,5 @@
-//! Tests the diagnostics of our own files without damage.
+//! Tests the diagnostics of the undamaged sample files: they load, and only features that do not
+//! exist are refused.
 
 use crate::corpus::{load_text, of_directory, own_directory};
 use language::render;

@@ -1,4 +1,5 @@
-//! Tests the warnings, and that a line can suppress each by its code.
+//! Tests the warnings about a configuration, and that a line can suppress each of them by its
+//! code.
 
 use crate::corpus::load_text;
 use configuration::LoadOptions;

@@ -1,4 +1,5 @@
-//! Tests addresses of every family, and the PROXY header on both sides.
+//! Tests listeners and servers with addresses of every family, and the PROXY header on both
+//! sides.
 
 use crate::bed::{Peer, ProxyFixture, ScriptedOrigin};
 use std::io::{Read, Write};
@@ -104,7 +105,7 @@ fn proxy_header_is_accepted_and_sent() {
     ));
     let line = "PROXY TCP4 192.0.2.1 192.0.2.2 1111 2222\r\n";
     let mut client = bed.client();
-    // In one piece with the request, cut at every byte, and binary.
+    // The header arrives in one piece with the request, cut at every byte, and in binary form.
     assert_eq!(client.ask(&format!("{line}{GET}")), format!("200 {line}"));
     let mut client = bed.client();
     client.dribble(line);
@@ -122,7 +123,7 @@ fn proxy_header_is_accepted_and_sent() {
     for _ in 0..4 {
         bed.end();
     }
-    // None, a wrong one, half of one: closed without a word.
+    // No header, a wrong one, half of one: the connection is closed without a response.
     for wrong in [
         "GET / HTTP/1.1\r\n\r\n",
         "PROXY TCP4 nonsense\r\n",
@@ -135,7 +136,7 @@ fn proxy_header_is_accepted_and_sent() {
     }
 }
 
-/// Creates a proxy without servers that returns the addresses it sees for a client.
+/// Creates a proxy without servers that responds with the addresses it sees for a client.
 fn telling(lines: &str) -> ProxyFixture {
     ProxyFixture::new(&format!(
         "frontend f\n bind 127.0.0.1:{{0}} accept-proxy\n{lines}\n \
@@ -163,7 +164,7 @@ fn connection_addresses_differ_from_those_of_the_proxy_header() {
         client.send(header);
         let text = client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         let seen = text.strip_prefix("200 ").unwrap();
-        // The port of an address that a rule sets is another matter.
+        // The port of the address that a rule sets is not compared.
         let (seen, _) = seen.rsplit_once(' ').unwrap();
         let (expected, _) = expected.rsplit_once(' ').unwrap();
         assert_eq!(seen, expected, "{lines}");

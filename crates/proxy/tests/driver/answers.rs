@@ -1,4 +1,4 @@
-//! Tests responses of every kind: without bodies, interim, upgrades, early, malformed.
+//! Tests forwarded responses of every kind: without bodies, interim, upgrades, early, malformed.
 
 use crate::bed::{ProxyFixture, ScriptedOrigin, pause, request_body, settle};
 
@@ -154,7 +154,7 @@ fn upload_continues_after_an_early_response() {
         client.send([b'x'; 10_000]);
         pause(2);
     }
-    // The client stays in sync.
+    // The next response on the connection is still assigned to the right request.
     assert_eq!(
         client.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n"),
         "200 early"
@@ -280,7 +280,7 @@ fn time_in_a_queue_is_logged_also_without_a_slot() {
         ("http", "timeout queue 100ms", "503 sQ", "<NOSRV>"),
         ("tcp", "timeout queue 100ms", "0 sQ", "<NOSRV>"),
         ("http", "option abortonclose", "0 CQ", "<NOSRV>"),
-        // The stream is bound to one server, and waits in its queue.
+        // The stream belongs to one server, and waits in that server's queue.
         (
             "http",
             "timeout queue 100ms\n use-server s if TRUE",

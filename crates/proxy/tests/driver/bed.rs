@@ -1,7 +1,6 @@
-//! The test bed: a data plane on free loopback ports, created from a configuration text, with
-//! scripted clients in front of it and scripted origins behind it. With `DRIVER_PEER=haproxy`
-//! in the environment the same scenarios run against HAProxy, to verify claims about its
-//! behaviour.
+//! Runs a proxy for tests: created from a configuration text on free loopback ports, with
+//! scripted clients and scripted origin servers. With `DRIVER_PEER=haproxy` in the environment
+//! the same tests run against HAProxy, to verify claims about its behaviour.
 
 pub use crate::clock::settle;
 pub use crate::peer::{Gate, Peer, ScriptedOrigin, request_body};
@@ -24,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Only one data plane runs in a process, because its threads have fixed numbers.
+/// Held while a proxy runs: a process can run only one, because its threads have fixed numbers.
 static ONE: Mutex<()> = Mutex::new(());
 /// Streams that ended, as logs show them.
 static ENDED: Mutex<Vec<StreamLog>> = Mutex::new(Vec::new());
@@ -144,8 +143,8 @@ impl ProxyFixture {
         *ENDED.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
     }
 
-    /// Delays the end of every stream while the guard is held, although its client has the whole
-    /// response.
+    /// Delays the end of every stream as long as the guard is held, although its client has the
+    /// whole response.
     pub fn hold_ends() -> impl Drop {
         ENDED.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -360,7 +359,7 @@ impl ProxyFixture {
         }
     }
 
-    /// Returns our own proxy, as opposed to HAProxy.
+    /// Returns Evenkeel's proxy; panics if the tests run against HAProxy.
     pub fn ours(&mut self) -> &mut Option<DataPlane> {
         match &mut self.system {
             System::Ours(running, ..) => running,
@@ -392,7 +391,7 @@ fn listen(address: &BindAddress) -> OwnedFd {
     let BindAddress::Inet(address) = address else {
         panic!("only addresses");
     };
-    // The port of a previous listener may still be open for a moment.
+    // The port of the previous listener may still be open for a moment.
     let at = Instant::now();
     loop {
         match TcpListener::bind(address) {
@@ -500,7 +499,7 @@ fn read_log(log: &UdpSocket) -> StreamLog {
         let mut bytes = [0; 4000];
         let n = log.recv(&mut bytes).expect("a log line");
         let line = String::from_utf8_lossy(&bytes[..n]).into_owned();
-        // Notices ("Proxy x started") have no mark.
+        // Notices ("Proxy x started") do not have the mark of a stream's line.
         let Some((_, fields)) = line.split_once("@ ") else {
             continue;
         };

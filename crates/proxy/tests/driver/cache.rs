@@ -1,4 +1,4 @@
-//! Tests responses from the cache, through sockets.
+//! Tests the delivery of responses from the HTTP cache, through sockets.
 
 use crate::bed::{ProxyFixture, ScriptedOrigin};
 

@@ -1,5 +1,5 @@
-//! Tests configuration changes under load: what remains, switches or ends, and that nothing
-//! of the older configuration is left behind.
+//! Tests configuration changes under load: which connections and listeners remain, switch or end,
+//! and that nothing of the older configuration is left behind.
 
 use crate::bed::{
     Gate, PATIENCE, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle, soon,
@@ -52,7 +52,7 @@ fn named(name: &'static str, slow_ms: u64) -> ScriptedOrigin {
     })
 }
 
-/// Creates the same origin, where "/slow…" waits for a gate.
+/// Variant of [`named`] in which "/slow…" waits for a gate.
 fn gated(name: &'static str, gate: &Gate) -> ScriptedOrigin {
     let gate = gate.clone();
     ScriptedOrigin::new(move |mut peer, _| {
@@ -90,7 +90,7 @@ fn next_request_uses_the_newest_configuration() {
     assert_eq!((changed.version, changed.not_changed.len()), (2, 0));
     assert_eq!(idle.ask(GET), "200 two");
     assert_eq!(silent.ask(GET), "200 two");
-    // In one segment; the reload happens between the two responses.
+    // Both requests arrive in one segment; the change is made between the two responses.
     idle.send(GET);
     idle.answer();
     bed.change(&says("three", ""));
@@ -197,7 +197,7 @@ fn removed_listener_refuses_and_its_connections_finish() {
     bed.change(&leads_to(&origin, ""));
     let address = ("127.0.0.1", bed.ports[1]);
     soon("refused", || TcpStream::connect(address).is_err());
-    // The current response promised to keep the connection; the next one closes it.
+    // The current response has announced that the connection stays open; the next one closes it.
     let answer = busy.answer();
     assert_eq!(answer.body, b"s: /slow");
     for client in [&mut idle, &mut busy] {
@@ -240,7 +240,7 @@ fn an_address_moves_from_one_frontend_to_another_without_being_closed() {
     }
     soon("moved", || bed.client().ask(GET) == "200 b");
     assert_eq!(bed.client_of(1).ask(GET), "200 a");
-    // The frontend no longer has that address.
+    // The frontend no longer has the address of this connection.
     kept.send(GET);
     assert!(kept.answer().head.contains("connection: close"));
 }
@@ -280,7 +280,8 @@ fn a_removed_server_finishes_what_it_has_and_gets_nothing_more() {
     assert_eq!(state.traffic.sessions.current(), 0);
     drop(before);
     assert_eq!(bed.versions(1).len(), 1);
-    // Nothing holds it: no pool, no queue, no line.
+    // The state of the removed server is no longer referenced by a pool, a queue or the load
+    // balancing.
     soon("forgotten", || Arc::strong_count(&state) == 1);
 }
 
@@ -307,7 +308,7 @@ fn idle_connections_to_a_server_that_moved_are_closed_and_not_used() {
     settle();
     assert_eq!(state.idle.count.load(Ordering::Relaxed), 0);
     assert_eq!(client.ask(GET), "200 new: /");
-    // An option that has nothing to do with connections closes none.
+    // A change of an option that does not concern connections closes none.
     soon("kept", || state.idle.count.load(Ordering::Relaxed) == 1);
     let connections = new.accepted();
     bed.change(&leads_to(&new, "weight 7"));
@@ -366,9 +367,9 @@ fn moved_listener_keeps_its_connections() {
     let mut first = bed.client_of(0);
     assert_eq!(first.ask(GET), "200 x");
     bed.change(&text(["{1}", "{0}"]));
-    // The other one is not full by it.
+    // The limit of the first listener does not affect the second one.
     assert_eq!(bed.client_of(1).ask(GET), "200 x");
-    // The existing listener accepts until it is closed.
+    // The first listener is full until its client leaves.
     let mut second = bed.client_of(0);
     second.send(GET);
     assert_eq!(second.end(100), "open");
@@ -412,7 +413,7 @@ fn limits_and_rates_of_a_frontend_follow_at_once() {
     if against_haproxy() {
         return;
     }
-    // The first connection is idle for as long as the machine is busy with others.
+    // The first connection may be idle for as long as the machine is busy with other tests.
     let says = |what, most| says(what, &format!(" timeout client 10m\n maxconn {most}\n"));
     let mut bed = ProxyFixture::new(&says("one", 1));
     let mut first = bed.client();
@@ -498,7 +499,8 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Maximum growth of live memory after 150 more changes, in bytes: the pools at their peak.
+/// Maximum growth of live memory by 150 further changes, in bytes: about the highest fill of the
+/// pools.
 const LIVING_MORE: usize = 256 * 1024;
 
 #[test]
@@ -604,7 +606,7 @@ fn idle_connections_hold_no_older_version_and_keep_their_timeout() {
     }
     bed.versions_become(&[(4, 300)]);
     assert_eq!(idle[0].ask(GET), "200 four");
-    // The changes give it no new time, however many there are.
+    // A configuration change does not restart the timeout, however many changes there are.
     while idle[1].end(300) != "FIN" {
         bed.change(&text("more"));
         assert!(at.elapsed() < PATIENCE, "it stays");
@@ -635,7 +637,7 @@ fn ten_thousand_servers_change_while_requests_go_on() {
     load.goes_on(100);
     load.end();
     assert_eq!(bed.versions(1).len(), 1);
-    // In round robin's order from where the older tree's line stood.
+    // Round robin continues at the position that it had under the older configuration.
     let chosen = bed.config().proxies[1]
         .servers
         .iter()
@@ -750,8 +752,8 @@ fn session_data_survives_a_reload() {
     bed.versions_become(&[(3, 1)]);
 }
 
-/// Tests that a kept-alive connection whose listener admits clients under other conditions must
-/// connect again, and that other changes leave it alone.
+/// Tests that a kept-alive connection must connect again if its listener has other conditions for
+/// clients now, and that other changes do not affect it.
 #[test]
 fn changed_admission_rules_end_idle_connections() {
     if against_haproxy() {
@@ -773,7 +775,7 @@ fn changed_admission_rules_end_idle_connections() {
     let session = |address: &str| format!(" tcp-request session reject if {{ src {address} }}\n");
     write("192.0.2.1\n", "192.0.2.1\n");
     let mut bed = ProxyFixture::new(&with(&rejects));
-    // Other rules and their files do not decide who is admitted.
+    // A change of other rules and their files does not affect who is admitted.
     let steps = [
         (true, "192.0.2.1\n", "192.0.2.9\n", with(&rejects)),
         (
@@ -828,7 +830,7 @@ fn changed_admission_rules_end_no_request() {
     bed.change(&format!("{}{reject}", leads_to(&origin, "")));
     gate.open();
     silent.send(get("/first"));
-    // The head of the running request's response had been decided before.
+    // The head of the running request's response was complete before the change.
     for (client, announces) in [(&mut busy, false), (&mut silent, true)] {
         let answer = client.answer();
         assert!(answer.body.starts_with(b"old: "), "{:?}", answer.body);

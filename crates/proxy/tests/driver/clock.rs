@@ -1,4 +1,4 @@
-//! Runs tests that depend on time on a busy machine, and waits until all pending events were
+//! Runs tests that depend on time also on a busy machine, and waits until all pending events were
 //! processed.
 
 use crate::bed::{PATIENCE, against_haproxy, pause, soon};
@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Maximum number of attempts for a test that is disturbed.
+/// Maximum number of attempts for a test that other load on the machine disturbs.
 const TRIES: u32 = 8;
 
-/// Runs a test that depends on time. HAProxy's own results count at once.
+/// Runs a test that depends on time, several times if necessary. Against HAProxy it runs once.
 pub fn undisturbed(test: impl Fn()) {
     lab::undisturbed(if against_haproxy() { 1 } else { TRIES }, test);
 }
@@ -20,9 +20,9 @@ fn threads() -> Vec<PathBuf> {
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
-/// Waits until every other thread of this process sleeps and none has run since the last
-/// check: then everything that was sent was processed as far as possible. The load of other
-/// tests on the machine does not matter.
+/// Waits until every other thread of this process sleeps and none has run since the previous look.
+/// By then everything that was sent has been processed as far as possible, whatever the load of
+/// the machine.
 pub fn settle() {
     pause(5);
     if against_haproxy() {
@@ -75,8 +75,8 @@ fn asleep() -> Option<HashMap<PathBuf, String>> {
     Some(all)
 }
 
-/// Waits until each data plane thread was put to sleep `n` more times: it has looked for work
-/// and found none. Use this where [`settle`] would wait forever because a full listener polls
+/// Waits until each serving thread was put to sleep `n` more times, so that it has looked for work
+/// and found none. For cases in which [`settle`] would wait forever, because a full listener polls
 /// for a free slot.
 pub fn turns(n: u64) {
     if against_haproxy() {

@@ -1,4 +1,4 @@
-//! Tests the compression of bodies.
+//! Tests the compression of bodies between client and server.
 
 use crate::bed::{ProxyFixture, ScriptedOrigin, request_body};
 use crate::peer2::{Peer2, PeerEvent};

@@ -1,5 +1,5 @@
-//! Tests faults: the error that the client gets, the termination state in the log, and the
-//! counters.
+//! Tests failing clients and servers: the error that the client gets, the termination state in
+//! the log, and the counters.
 
 use crate::bed::{Gate, ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle};
 

@@ -1,7 +1,7 @@
-//! Tests invalid frames of a client on a real socket: a table of frames with the reactions
-//! that RFC 9113 and RFC 7541 require. The state machine has its own tests. These check that
-//! the driver sends the reaction before it closes the connection, and does not close it for
-//! an error of one stream.
+//! Tests invalid HTTP/2 frames of a client on a real socket: a table of frames with the reactions
+//! that RFC 9113 and RFC 7541 require. The protocol's state machine has its own tests. These
+//! check that the reaction is sent before the connection is closed, and that an error of one
+//! stream does not close the connection.
 
 use crate::bed::{PATIENCE, ProxyFixture};
 use protocol::http2::ErrorCode;
@@ -103,7 +103,7 @@ fn told(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Option<String> {
         GOAWAY => Some(format!("goaway {}", code(&payload[4..]))),
         RST_STREAM => Some(format!("reset {stream} {}", code(payload))),
         PING if flags & 1 == 1 => Some("pong".to_owned()),
-        // First field of a response: 200 is in the static table of HPACK.
+        // 0x88 as the first field of a response is the 200 of HPACK's static table.
         HEADERS if payload[0] == 0x88 => Some(format!("answer {stream}")),
         HEADERS => Some(format!("refusal {stream}")),
         _ => None,

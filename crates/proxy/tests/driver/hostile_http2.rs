@@ -1,6 +1,6 @@
-//! Tests HTTP/2 floods through a socket, next to a well-behaved client. The connection ends
-//! with the right code, memory stays bounded, and all requests of the other client are
-//! answered.
+//! Tests HTTP/2 floods through a socket, next to a well-behaved client. The connection of the
+//! attacker ends with the right error code, memory stays bounded, and all requests of the other
+//! client are answered.
 
 use crate::bed::{Gate, ProxyFixture, ScriptedOrigin, against_haproxy, pause, soon};
 use crate::living::{self, apart, peak_during};
@@ -330,7 +330,8 @@ fn large_responses_without_a_window_use_bounded_memory() {
             let origin = origin(&Gate::default());
             let bed = ProxyFixture::new(&text(&origin));
             beside(&bed, || ());
-            // First without a stream window, then with a large one that the client does not read.
+            // First the streams have no window; then everything has a window, but the client does
+            // not read.
             for window in [0_u32, 0x7fff_ffff] {
                 let before = living::bytes();
                 let mut client = Raw::new(bed.client_of(2));

@@ -1,5 +1,5 @@
-//! Tests that waiting uses no CPU time: idle connections, and each way in which one side has
-//! ended, stalls or is silent.
+//! Tests that waiting uses no CPU time: with idle connections, and with connections of which one
+//! side has ended, stalls or is silent.
 
 use crate::bed::{Gate, PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy, pause};
 use crate::hostile_tls::{client_of, secure};

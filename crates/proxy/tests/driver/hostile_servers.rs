@@ -1,6 +1,6 @@
-//! Tests HTTP/2 servers that violate the protocol. Their clients get an error, or a response
-//! that is recognizably incomplete, and other clients are served. Also sends random frames in
-//! both roles to the whole proxy.
+//! Tests HTTP/2 servers that violate the protocol. Their clients get an error, or a response that
+//! is recognizably incomplete, and other clients are served. Also sends random frames to the
+//! whole proxy, as a client and as a server.
 
 use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy, pause};
 use crate::living::{self, apart};
@@ -703,7 +703,7 @@ fn random_frames_in_both_roles_break_nothing_and_leave_nothing() {
                 let mut raw = Raw::client(bed.client_of(port));
                 play(&mut raw, &mut random, true);
                 drop(raw);
-                // A hostile server needs a client that sends requests.
+                // A misbehaving server needs a client that sends requests.
                 let mut old = bed.client_of(1);
                 old.try_send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
                 old.half_close();

@@ -1,5 +1,5 @@
-//! Tests HTTP/2 with clients and servers: streams use the same rules, queues, logs and
-//! counters as HTTP/1 requests.
+//! Tests HTTP/2 with clients and servers: requests of HTTP/2 use the same rules, queues, logs and
+//! counters as those of HTTP/1.
 
 use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy, settle};
 use crate::peer2::{Peer2, PeerEvent, request};

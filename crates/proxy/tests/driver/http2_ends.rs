@@ -1,5 +1,5 @@
-//! Tests premature ends of HTTP/2 streams: codes of resets, termination states and statuses
-//! in logs, counters.
+//! Tests HTTP/2 streams that end too early: codes of resets, termination states and statuses in
+//! logs, counters.
 
 use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy, settle};
 use crate::http2::before;
@@ -226,7 +226,7 @@ fn option_ws_selects_the_http_version() {
     socket.send(WEB_SOCKET);
     assert!(socket.head().unwrap().starts_with("HTTP/1.1 101"));
     assert_eq!(socket.exactly(5), b"hello");
-    // Others go on as before.
+    // Other requests are served as before.
     assert_eq!(client.ask(plain), "200 two");
     assert_eq!(origin.accepted(), 2);
 }

@@ -1,5 +1,5 @@
-//! Tests limits of frontends and of the process. Those of servers and descriptors are in
-//! `overload`, the settings behind the limits in `settings`.
+//! Tests the connection and rate limits of frontends and of the process. Those of servers and
+//! descriptors are tested in `overload`, the settings of listeners in `settings`.
 
 use crate::bed::{ProxyFixture, ScriptedOrigin};
 use crate::clock::turns;

@@ -1,4 +1,4 @@
-//! Tests the driver from outside: raw clients, defective servers, and a data plane between
+//! Tests the running proxy from outside: raw clients and defective servers, with a proxy between
 //! them.
 
 mod addresses;

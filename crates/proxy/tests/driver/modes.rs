@@ -1,4 +1,5 @@
-//! Tests connection modes: what each side learns, and that both agree.
+//! Tests the modes of HTTP connections (keep-alive, close): which Connection header each side
+//! gets, and that both sides agree.
 
 use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle, soon};
 

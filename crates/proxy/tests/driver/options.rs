@@ -1,4 +1,4 @@
-//! Tests options of proxies and servers with effects visible from outside.
+//! Tests options of proxies and servers whose effects are visible to clients and servers.
 
 use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy, pause, request_body};
 use crate::clock::undisturbed;
@@ -104,7 +104,7 @@ fn checkcache_blocks_cacheable_responses_with_cookies() {
         assert_eq!(bed.end(), "200 --");
     }
     bed.counts("back/s", "dresp", "dresp=1");
-    // Two fixtures would wait for each other.
+    // Another fixture would wait until this one is dropped.
     drop(bed);
     // `nocache` marks the response first.
     let lines =
@@ -119,7 +119,7 @@ fn checkcache_blocks_cacheable_responses_with_cookies() {
 #[test]
 fn proxy_connection_header_applies_with_its_option() {
     if against_haproxy() {
-        // 2.6 reads the option and does nothing.
+        // HAProxy 2.6 reads the option and does nothing.
         return;
     }
     let origin = ScriptedOrigin::echo();
@@ -165,7 +165,7 @@ fn buffered_request_reaches_the_server_only_when_complete() {
         (bed.end(), bed.end()),
         ("200 --".to_owned(), "408 cR".to_owned())
     );
-    // HAProxy 2.6 sends no response to it; later versions do.
+    // HAProxy 2.6 sends nothing in reply; later versions answer, too.
     if !against_haproxy() {
         let mut gone = bed.client();
         gone.send(format!("{post}\r\nhe"));
@@ -245,7 +245,7 @@ fn error_log_format_applies_to_invalid_input_only() {
 fn independent_streams_times_both_directions_of_a_side() {
     undisturbed(|| {
         let origin = ScriptedOrigin::new(|mut peer, _| {
-            // Sends all the time, as a ticker does, and is never answered.
+            // The client sends all the time, as a ticker does, and is never answered.
             while peer.try_send("tick") {
                 pause(50);
             }
@@ -280,7 +280,7 @@ fn max_reuse_limits_requests_per_connection() {
         for _ in 0..6 {
             assert!(client.ask(GET).starts_with("200 "));
         }
-        // 2.6 does not count the requests that one client sends on a connection.
+        // HAProxy 2.6 does not count the requests that one client sends on a connection.
         let same = !against_haproxy() || options != "max-reuse 1";
         assert!(
             !same || origin.accepted() == connections,
@@ -295,7 +295,6 @@ fn idle_connections_to_servers_are_kept_as_the_share_of_files_allows() {
     if against_haproxy() {
         return;
     }
-    // Any process has more than no files open.
     for (tune, connections) in [("tune.pool-low-fd-ratio 100", 1), ("", 1)] {
         let origin = ScriptedOrigin::echo();
         let text = format!(

@@ -1,4 +1,5 @@
-//! Tests overload and shutdown: servers, descriptors, the process.
+//! Tests overload and shutdown: sessions of servers, exhausted descriptors, the stop of the
+//! process.
 
 use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle};
 use crate::clock::{turns, undisturbed};
@@ -93,7 +94,7 @@ fn a_soft_stop_ends_silent_sessions_and_lets_the_others_finish() {
         assert_eq!(busy.ends(), "FIN");
         running.wait().unwrap();
         assert!(at.elapsed() < PATIENCE);
-        // The last one to hold the listening socket has let it go.
+        // The process that held the listening socket last has closed it.
         assert!(std::net::TcpStream::connect(bed.client_address()).is_err());
     });
 }
@@ -123,7 +124,8 @@ fn process_without_descriptors_continues_to_serve() {
     ));
     assert!(bed.client().ask(GET).starts_with("200 "));
     bed.end();
-    // At the server connection: all descriptors are in use once the client is connected.
+    // The descriptors run out at the connection to the server: all others are taken once the
+    // client is connected.
     let mut client = bed.client();
     settle();
     let mut hog = Vec::new();
@@ -136,7 +138,8 @@ fn process_without_descriptors_continues_to_serve() {
     }
     assert!(client.ask(GET).starts_with("503 "));
     assert_eq!(bed.end(), "503 RC");
-    // At the accept: the client's own end takes the last one, and it waits.
+    // The descriptors run out at the accept: the client's own end takes the last one, and the
+    // client waits.
     hog.pop();
     let mut waits = bed.client();
     waits.send(GET);
@@ -230,8 +233,8 @@ fn close_spread_time_applies_at_a_soft_stop() {
     }
 }
 
-/// Clients whose connections wait in the kernel's queue, because the frontend is full, see
-/// them as established.
+/// Checks that clients whose connections wait in the kernel's queue, because the frontend is full,
+/// are served although a soft stop begins. These clients see their connections as established.
 #[test]
 fn pending_connections_are_served_after_a_soft_stop() {
     if against_haproxy() {

@@ -1,4 +1,4 @@
-//! The ends of connections: scripted clients and origins, which read and write raw bytes and
+//! Provides scripted clients and origin servers for tests, which read and write raw bytes and
 //! know nothing of the proxy between them.
 
 use crate::bed::PATIENCE;

@@ -1,5 +1,5 @@
-//! Scripted ends of HTTP/2 connections, of clients and origins: blocking, using the
-//! protocol's own state machine.
+//! Provides scripted HTTP/2 clients and origin servers for tests: blocking, using the protocol's
+//! state machine of Evenkeel.
 
 use crate::peer::Peer;
 use protocol::http2::{Connection, ErrorCode, Event, Http2Role, Options, StreamId};

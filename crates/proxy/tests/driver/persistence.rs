@@ -1,6 +1,6 @@
-//! Tests persistence: cookies, `use-server`, application sessions, RDP cookies; hashes;
-//! retries. The tables were recorded from HAProxy 2.6.12 (`DRIVER_PEER=haproxy` runs most of
-//! them there).
+//! Tests persistence of clients on servers (cookies, `use-server`, application sessions, RDP
+//! cookies), hashes and retries. The tables were recorded from HAProxy 2.6.12; with
+//! `DRIVER_PEER=haproxy` most of the tests run against HAProxy.
 
 use crate::bed::{Peer, ProxyFixture, ScriptedOrigin, against_haproxy};
 use std::sync::Arc;
@@ -147,7 +147,7 @@ const COOKIES: &[CookieCase] = &[
 fn a_persistence_cookie_is_read_and_set_as_haproxy_does() {
     for (line, cases) in COOKIES {
         let (bed, _origins) = two(&format!("{line}{SERVERS}"));
-        // All on one connection: each request finds its own server.
+        // All requests are on one connection, and each finds its own server.
         let mut client = bed.client();
         for (headers, want) in *cases {
             let got = ask(&mut client, headers);
@@ -292,7 +292,7 @@ fn a_key_is_found_in_the_body_of_a_form_and_keeps_its_server_on_a_ring() {
     }
 }
 
-/// Creates an origin whose consecutive connections behave as these words say.
+/// Creates an origin whose consecutive connections behave as the words in `acts` say.
 fn scripted(acts: &'static [&'static str]) -> (ScriptedOrigin, Arc<AtomicU64>) {
     let bodies = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&bodies);

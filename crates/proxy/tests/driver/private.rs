@@ -274,7 +274,7 @@ fn sign_in_stays_on_the_server_that_asked_for_it() {
         for http2 in [false, true] {
             println!("{balance}, HTTP/2 client {http2}");
             for n in 0..6 {
-                // Others move the position of the algorithm in between.
+                // Requests of other clients move the position of the algorithm in between.
                 let mut others = [HttpClient::new(&bed, false), HttpClient::new(&bed, false)];
                 let mut user = HttpClient::new(&bed, http2);
                 let name = format!("user{n}");
@@ -337,7 +337,7 @@ fn refusal_without_authentication_of_the_connection_binds_nobody() {
 #[test]
 fn credentials_without_a_challenge_bind_the_connection() {
     if against_haproxy() {
-        // There, only a response with status 401 or 407 binds one.
+        // In HAProxy, only a response with status 401 or 407 binds a connection to its client.
         return;
     }
     let http1 = authenticating(NTLM);
@@ -348,7 +348,7 @@ fn credentials_without_a_challenge_bind_the_connection() {
             origin.port
         ));
         for http2 in [false, true] {
-            // A connection of others is there already.
+            // A connection that serves other clients exists already.
             let mut other = HttpClient::new(&bed, http2);
             assert_eq!(other.get(&NTLM, None), "401 who are you?");
             let mut alice = HttpClient::new(&bed, http2);
@@ -447,7 +447,7 @@ fn response_to_a_challenge_is_not_sent_on_another_connection() {
     if against_haproxy() {
         return;
     }
-    // The server closes each connection when the response to its challenge arrives.
+    // The server closes each connection when it receives the response to its challenge.
     let origin = ScriptedOrigin::new(|mut peer, _| {
         let mut login = Login::default();
         while let Some(head) = peer.head() {

@@ -1,6 +1,6 @@
-//! Installs random configurations one after the other under random clients. A seed determines
-//! both; `DRIVER_SEED=N` repeats a run. Each response must fit a configuration in service
-//! between its request and its end, and none may fail.
+//! Installs random configurations one after the other while random clients send requests. A seed
+//! determines both; `DRIVER_SEED=N` repeats a run. Each response must fit a configuration that
+//! was in service between the request and its end, and no request may fail.
 
 use crate::bed::{
     PATIENCE, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, pause, request_body,
@@ -36,7 +36,7 @@ struct Model {
     main: Vec<usize>,
     /// Origins of the frontend `guest`, which exists only at times.
     guest: Option<Vec<usize>>,
-    /// `guest` does not exist for HTTP; existing clients stay on their configuration.
+    /// True if `guest` does not exist for HTTP; existing clients stay on their configuration.
     shuts_out: bool,
 }
 
@@ -106,7 +106,7 @@ fn servers(random: &mut Random, world: &ProxySimulation, origins: &[usize], dead
             3 => " minconn 1 maxconn 3".to_owned(),
             _ => String::new(),
         };
-        // A name that another version may have for another place.
+        // Another version may use the same name for another address.
         let mut name = if random.once_in(4) { at + 1 } else { *at };
         while taken.contains(&name) {
             name += 1;
@@ -202,7 +202,7 @@ fn exchange(
     let length = body.len();
     match random.below(5) {
         0 => {
-            // The change may come within the head or the body.
+            // The configuration change may come within the head or the body.
             let head =
                 format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
             let whole = format!("{head}{body}");
@@ -267,7 +267,7 @@ fn client(world: &ProxySimulation, port: u16, guest: bool, seed: u64) {
         let range = world.range(since);
         let gone = guest && range.iter().any(|model| model.guest.is_none());
         let Some((rest, answer)) = answer else {
-            // Only a closed listener may lose connections that were not accepted.
+            // Only a closed listener may lose connections that nobody had accepted.
             assert!(gone && fresh, "no answer; fresh {fresh}, guest {guest}");
             continue;
         };
@@ -279,7 +279,7 @@ fn client(world: &ProxySimulation, port: u16, guest: bool, seed: u64) {
             .head
             .split_once("x-version: ")
             .and_then(|(_, rest)| rest.split("\r\n").next()?.parse().ok());
-        // Through `guest` in TCP mode.
+        // The response came through `guest` in TCP mode.
         let Some(version) = version else {
             assert!(guest, "no version: {}", answer.head);
             continue;
@@ -350,7 +350,7 @@ fn run(seed: u64) {
     };
     let (text, model) = configuration(&mut random, &world, 1);
     world.models.lock().unwrap().push(model);
-    // No request is sent before the dead server is marked as down.
+    // No request is sent before the dead server is known to be down.
     let mut bed = ProxyFixture::with(&text, &options(&mut random));
     for server in bed.config().proxies.iter().flat_map(|proxy| &proxy.servers) {
         if server.options.check {
@@ -407,7 +407,7 @@ fn nothing_is_held(bed: &ProxyFixture, seed: u64) {
             let streams = state.backend.sessions.current() + state.backend.queue.waiting.current();
             state.frontend.sessions.current() + streams
         };
-        // Places are given back just after the configuration.
+        // The slots are released shortly after the configuration.
         let at = Instant::now();
         while now() > 0 && at.elapsed() < PATIENCE {
             pause(1);

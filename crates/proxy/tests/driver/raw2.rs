@@ -1,5 +1,5 @@
-//! HTTP/2 without a state machine: frames as bytes, in any order and form, for peers that
-//! violate the protocol.
+//! Provides HTTP/2 peers without a state machine for tests: frames as bytes, in any order and
+//! form, to violate the protocol.
 
 use crate::peer::Peer;
 use protocol::http2::hpack::Decoder;

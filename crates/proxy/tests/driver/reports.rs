@@ -1,4 +1,4 @@
-//! Tests long reports of the proxy: statistics and metrics, which are produced while their
+//! Tests long reports of the proxy (statistics and metrics), which are produced while their
 //! client reads.
 
 use crate::bed::{ProxyFixture, against_haproxy};
@@ -120,7 +120,7 @@ fn report_is_produced_only_as_its_client_reads() {
     assert!(whole.ends_with("]\n") && ended.bytes_out < whole.len() as u64 / 2);
 
     let mut client = Peer2::client(bed.client());
-    // The first request brings the settings of both sides.
+    // The first request transfers the settings of both sides.
     client.ask("/s;csv?scope=stats");
     let stream = client.get("/s;json");
     let ended = bed.ended(3).remove(2);
@@ -188,7 +188,8 @@ fn long_replies_of_commands_are_produced_only_as_their_client_reads() {
     peer.write_all(b"show stat\n").unwrap();
     let mut first = [0; 1];
     peer.read_exact(&mut first).unwrap();
-    // The reply has begun, and its end does not fit into the buffers of the socket.
+    // The response to this command has begun, and its end does not fit into the buffers of the
+    // socket.
     operator.ask(&format!("set server {last} weight 7"));
     let mut text = String::new();
     peer.read_to_string(&mut text).unwrap();

@@ -1,4 +1,4 @@
-//! Tests server connections: kept, shared, closed.
+//! Tests when server connections are kept, shared and closed.
 
 use crate::bed::{Gate, ProxyFixture, ScriptedOrigin, against_haproxy, settle};
 use crate::hostile_tls::secure;
@@ -86,7 +86,7 @@ fn closed_idle_connection_uses_no_slot() {
     }
     idle.open();
     settle();
-    // The first request has its own connection, which the next ones reuse.
+    // The first request of a client goes out on a new connection, and the next ones reuse it.
     let mut client = bed.client();
     for _ in 0..3 {
         client.ask(GET);
@@ -124,7 +124,7 @@ fn a_server_that_serves_one_connection_at_a_time_gets_the_end_of_an_idle_one_at_
         assert_eq!(bed.client().ask(GET), "200 x");
         settle();
         lets_end.send(()).unwrap();
-        // An orderly end, which no server logs as a failure.
+        // The proxy closes in an orderly way, which no server logs as a failure.
         assert_eq!(ended.recv().unwrap(), "FIN");
     }
     assert_eq!(origin.accepted(), REQUESTS);
@@ -203,13 +203,13 @@ fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
             "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
             false,
         ),
-        // Idempotent, but its body is gone.
+        // The request is idempotent, but its body is no longer available.
         (
             "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx",
             false,
         ),
     ] {
-        // The second request on each connection is swallowed.
+        // The server does not answer the second request on each connection.
         let origin = ScriptedOrigin::new(|mut peer, number| {
             peer.head();
             peer.try_send(format!(
@@ -251,7 +251,7 @@ fn request_on_a_closing_server_connection_is_retried_elsewhere() {
     let stopping = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\ns");
-        // The second request on the connection is swallowed.
+        // The server does not answer the second request on the connection.
         peer.head();
     });
     let other = ScriptedOrigin::echo();
@@ -262,7 +262,7 @@ fn request_on_a_closing_server_connection_is_retried_elsewhere() {
     ));
     let mut client = bed.client();
     assert_eq!(client.ask(GET), "200 s");
-    // Nobody listens there any more.
+    // Nothing listens on that port any longer.
     drop(stopping);
     assert_eq!(client.ask(GET), "200 0: GET /a ");
 }
@@ -320,10 +320,10 @@ fn connection_with_a_client_port_is_not_shared() {
     let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut first = bed.client();
     assert_eq!(first.ask(get), "200 0: GET / ");
-    // Another local port maps to another port of the server, where nothing listens.
+    // A request to another frontend port goes to another server port, on which nothing listens.
     let other = bed.client_of(1).ask(get);
     assert!(other.starts_with("503 "), "{other}");
-    // The client itself keeps it.
+    // The client keeps its own connection to the server.
     assert_eq!(first.ask(get), "200 0: GET / ");
 }
 
@@ -377,7 +377,7 @@ fn idle_connections_of_other_threads_are_reused_first() {
 #[test]
 fn connections_over_tls_move_between_threads_with_their_keys() {
     let origin = ScriptedOrigin::echo();
-    // Its listener on `{0}`.
+    // The TLS listener of `secured` is on `{0}`.
     let (_files, secured) = secure(&origin);
     let secured = secured
         .replace("{0}", "{3}")

@@ -1,4 +1,4 @@
-//! Tests rules with effects visible on sockets: rules that inspect servers' bytes, early
+//! Tests rules whose effects are visible on sockets: rules that inspect servers' bytes, early
 //! hints, lists changed by rules, priorities in queues.
 
 use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy};
@@ -417,7 +417,7 @@ fn monitor_uri_matches_every_form() {
 #[test]
 fn byte_rules_decide_as_early_as_possible() {
     let origin = ScriptedOrigin::echo();
-    // Longer than any test waits.
+    // The delay is longer than any test waits.
     let begin = " mode tcp\n tcp-request inspect-delay 1h\n";
     let accepts = "tcp-request content accept if { req.payload(0,0) -m sub good }";
     let text = format!("{begin} {accepts}\n tcp-request content reject\n");
@@ -526,7 +526,7 @@ fn rules_read_the_rates_of_proxies_and_servers() {
     let line = " http-response set-header rates \
                 %[fe_req_rate],%[fe_sess_rate],%[be_sess_rate(back)],%[srv_sess_rate(back/s)]";
     let bed = ProxyFixture::new(&origin.behind(line, ""));
-    // Each counts this request; a pause of more than a second would hide it.
+    // Each rule counts this request; a pause of more than a second would hide it.
     let has_all = (0..20).any(|_| {
         let mut client = bed.client();
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");

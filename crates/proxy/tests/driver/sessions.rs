@@ -1,5 +1,5 @@
-//! Tests listing and ending sessions through a statistics connection, which queries the data
-//! plane threads.
+//! Tests that an operator can list and end streams through a statistics connection, which queries
+//! the threads that serve them.
 
 use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy};
 use model::config::StatsLevel;
@@ -106,7 +106,7 @@ fn sessions_are_listed_with_their_ways_and_one_of_them_is_ended() {
     );
     let every = operator.ask("show sess all");
     assert_eq!(every.matches("\n  backend=").count(), 3, "{every}");
-    // The one that waits in the queue, then the one with the server, then the tunnel.
+    // The sessions in this order: waiting in the queue, being served, a tunnel.
     for (line, state) in [(queued_line, "KQ"), (line, "KH"), (tunnel_line, "K-")] {
         let command = format!("shutdown session {}", id(&line));
         assert_eq!(operator.ask(&command), "\n");
@@ -301,7 +301,7 @@ fn clients_of_a_disabled_frontend_are_refused() {
     for _ in 0..2 {
         assert_eq!(operator.ask("disable frontend www"), "\n");
         assert_eq!(refusal(&bed), Some(std::io::ErrorKind::ConnectionRefused));
-        // A later file leaves it disabled.
+        // A configuration change leaves the frontend disabled.
         bed.change(&format!("{text} # again\n"));
         assert_eq!(refusal(&bed), Some(std::io::ErrorKind::ConnectionRefused));
         assert_eq!(operator.ask("enable frontend www"), "\n");

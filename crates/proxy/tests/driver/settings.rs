@@ -1,5 +1,5 @@
-//! Tests limits of listeners, frontends and the process, and the distribution of connections
-//! over threads.
+//! Tests connection limits of listeners, frontends and the process, and the distribution of
+//! connections over threads.
 
 use crate::bed::{PATIENCE, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, pause, soon};
 use crate::clock::{turns, undisturbed};

@@ -1,4 +1,4 @@
-//! Tests sessions that end because their server's state changed, and what is counted and
+//! Tests sessions that end because the state of their server changed, and what is counted and
 //! logged before a stream ends.
 
 use crate::bed::{Gate, ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle, soon};

@@ -1,5 +1,5 @@
-//! Tests large bodies and tunnels whose bytes pass through a kernel pipe: they arrive
-//! complete, once and counted, and fail in the same ways as copied ones.
+//! Tests large bodies and tunnels whose bytes pass through a kernel pipe: the bytes arrive
+//! complete and once, are counted, and fail in the same ways as copied ones.
 
 use crate::bed::{
     Gate, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, request_body, settle, soon,
@@ -143,7 +143,7 @@ fn truncated_server_response_ends_the_response() {
         peer.send(head(2 * LENGTH));
         peer.send(pattern(LENGTH));
         if resets {
-            // Of the request's body nothing is read.
+            // The server reads nothing of the request's body.
             peer.reset();
         }
     });
@@ -207,7 +207,7 @@ fn timeouts_apply_within_a_large_body() {
     });
 }
 
-/// Sends the pattern from a thread of its own, and closes its side.
+/// Sends the pattern from a separate thread, and closes the sending side.
 fn sends(peer: &Peer) -> std::thread::JoinHandle<()> {
     let mut peer = Peer::new(peer.socket.try_clone().unwrap());
     std::thread::spawn(move || {

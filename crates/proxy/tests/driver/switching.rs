@@ -1,4 +1,4 @@
-//! Tests connections that begin as TCP and turn out to speak HTTP.
+//! Tests client connections that begin in TCP mode and are switched to HTTP.
 
 use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy};
 use crate::peer2::Peer2;

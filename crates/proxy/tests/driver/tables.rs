@@ -162,7 +162,7 @@ fn response_can_store_the_stick_key() {
 fn non_stick_server_gets_no_persistence() {
     let bed = sticky("stick on req.hdr(user)", "non-stick");
     let servers: Vec<String> = (0..4).map(|_| server_of(&bed, "User: a")).collect();
-    // The other server is used from its first response on.
+    // From the first response of the second server on, all requests go to it.
     assert_eq!(servers[2..], ["two", "two"]);
 }
 
@@ -188,7 +188,7 @@ fn reload_keeps_stick_tables() {
     assert_eq!(seen(&bed), "1");
     bed.change(&text("http_req_cnt", 100));
     assert_eq!(seen(&bed), "2");
-    // Another size and other data: entries go over.
+    // The new configuration has another size and other data; the entries are taken over.
     bed.change(&text("gpc0,http_req_cnt,conn_rate(10s)", 5000));
     assert_eq!(seen(&bed), "3");
     let operator = Operator::new(&mut bed);

@@ -310,7 +310,7 @@ fn disabled_listener_of_haproxy_is_taken_over() {
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
     let scene = TakeoverSetup::new();
-    // With one in the abstract name space haproxy 2.6 ends on the spot.
+    // HAProxy 2.6 exits at once if one of its sockets is in the abstract name space.
     let text = scene.text("haproxy");
     let lines = text.lines().filter(|line| !line.contains("abns@"));
     let text: String = lines.map(|line| format!("{line}\n")).collect();
@@ -377,7 +377,7 @@ fn haproxy_takes_over_every_listener_kind() {
         assert_eq!(all.len(), 1, "{port}");
         assert!(all.is_subset(&ours.inodes), "{port}");
     }
-    // Also when it was handed them, nothing of ours is closed by that.
+    // The handover has closed no socket: once our side ends, HAProxy answers on all of them.
     drop(ours);
     let haproxy = || scene.answers() == BTreeSet::from(["haproxy".to_owned()]);
     assert!(eventually(SOON, haproxy), "{:?}", scene.answers());

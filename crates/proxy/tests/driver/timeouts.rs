@@ -134,7 +134,7 @@ fn response_headers_and_body_pieces_have_a_timeout() {
             let mut client = bed.client();
             let at = Instant::now();
             client.send(format!("GET /{what} HTTP/1.1\r\nHost: h\r\n\r\n"));
-            // The client is kept: it did nothing wrong.
+            // The client's connection is kept, because the client made no mistake.
             assert_eq!(client.answer().status, 504);
             took(at, 150);
             assert_eq!(bed.end(), "504 sH", "{what}");
@@ -169,7 +169,7 @@ fn response_headers_and_body_pieces_have_a_timeout() {
 #[test]
 fn connect_timeout_applies() {
     undisturbed(|| {
-        // A listener whose queue is full: connections to it stay in the air.
+        // The queue of this listener is full, so connections to it stay incomplete.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         rustix::net::listen(&listener, 0).unwrap();
         let at = listener.local_addr().unwrap();
@@ -185,7 +185,7 @@ fn connect_timeout_applies() {
         let began = Instant::now();
         client.send(GET);
         assert_eq!(client.answer().status, 503);
-        // Two tries; the pause between them is for servers that refuse.
+        // Two attempts are made; the pause between them is only for servers that refuse.
         took(began, 120);
         assert_eq!(bed.end(), "503 sC");
         bed.counts("front", FRONT, "hrsp_5xx=1 req_tot=1");
@@ -198,7 +198,7 @@ fn queue_is_left_by_timeout_and_client_abort() {
     undisturbed(|| {
         let origin = ScriptedOrigin::new(|mut peer, _| {
             peer.head();
-            // Long after both who wait have left.
+            // This is long after both waiting clients have left.
             pause(1500);
             peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
         });

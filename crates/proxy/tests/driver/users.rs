@@ -1,4 +1,5 @@
-//! Tests user lists: which users are accepted, and the CPU time that rejected ones cost.
+//! Tests the authentication of clients by user lists: which users are accepted, and the CPU time
+//! that rejected ones cost.
 
 use crate::bed::{ProxyFixture, against_haproxy};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -58,7 +59,7 @@ fn correct_password_is_accepted_with_every_hash() {
     ));
     let names: Vec<String> = (0..HASHES.len()).map(|n| format!("u{n}")).collect();
     for name in names.iter().map(String::as_str).chain(["clear"]) {
-        // The second time it is known.
+        // The second request finds the password already verified.
         for _ in 0..2 {
             let right = format!("{name}:secret");
             for (path, wanted) in [("/auth", "202"), ("/group", "202"), ("/redirect", "302")] {
@@ -122,7 +123,7 @@ fn the_statistics_page_has_users_and_administrators_of_a_list() {
         let denied = bed.ask(&of_another);
         assert!(denied.contains("location: /s;st=DENY\r\n"), "{denied}");
         assert!(!csv().contains(",MAINT,"));
-        // The page asks for a confirmation before it kills; a script does not need one.
+        // The page asks for confirmation before it ends sessions; a script is not asked.
         let asked = bed.ask(&sent("root:secret", "s=a&action=shutdown&b=s&ask=1"));
         assert_eq!(status(&asked), "200");
         assert!(asked.contains("<h1>Kill 0 sessions?</h1>"), "{asked}");
@@ -141,7 +142,7 @@ fn the_statistics_page_has_users_and_administrators_of_a_list() {
 fn wrong_passwords_delay_no_other_user() {
     let _alone = alone();
     if against_haproxy() {
-        // There each of them stops its thread for seconds.
+        // In HAProxy each of these passwords stops its thread for seconds.
         return;
     }
     const GUESSES: usize = 100;
@@ -160,7 +161,8 @@ fn wrong_passwords_delay_no_other_user() {
             client
         })
         .collect();
-    // Neither those who need no password wait, nor those who were known.
+    // Clients that need no password do not wait, and neither do clients whose password was
+    // verified before.
     assert_eq!(status(&bed.ask(&request("/open", "slow:x"))), "200");
     assert_eq!(status(&bed.ask(&request("/", "good:secret"))), "201");
     let answers: Vec<u16> = guessing.iter_mut().map(|c| c.answer().status).collect();

@@ -1,5 +1,5 @@
-//! Tests the memory shared with the role that moves virtual addresses: heartbeats of threads,
-//! the judgement of services, and addresses that are about to be released.
+//! Tests the memory shared with the process that moves virtual addresses: heartbeats of threads,
+//! the judgement of services, and addresses that are about to leave the machine.
 
 use crate::bed::{PATIENCE, ScriptedOrigin, against_haproxy, alone};
 use configuration::LoadOptions;
@@ -100,7 +100,7 @@ fn ask(client: &mut TcpStream) -> String {
         .to_ascii_lowercase()
 }
 
-/// Checks that the judgement follows the states of the servers.
+/// Checks that the reported health follows the states of the servers.
 fn is_judged(memory: &Vitals<'_>, config: &Config) {
     wait_until("it beats and is judged", || {
         memory.band("www", now_ms()) == Some(Band::All)
@@ -170,8 +170,8 @@ fn clients_are_led_to_their_end(memory: &Vitals<'_>, here: SocketAddr, runtime: 
     wait_until("it goes on", || !drains());
 }
 
-/// Checks a drain during an upgrade: another process writes, and clients of this one are
-/// still connected.
+/// Checks a drain during an upgrade: another process writes the request, and clients of this one
+/// are still connected.
 fn those_of_a_process_that_is_followed_are_too(memory: &Vitals<'_>, here: SocketAddr) {
     let connect = || {
         let client = TcpStream::connect(here).expect("connected");

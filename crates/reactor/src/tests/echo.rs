@@ -1,4 +1,4 @@
-//! A server and a client over TCP, in the way the data plane uses them.
+//! Tests an echo server and its clients over TCP, used in the way the proxy uses sockets.
 
 use super::on_loop;
 use crate::{Buffer, Listener, StreamSocket, inject, load, spawn, stop, tasks, thread};

@@ -1,5 +1,5 @@
-//! Random schedules against a model. `REACTOR_SEED=n` replays one schedule, `REACTOR_SEEDS=n` runs
-//! that many.
+//! Tests random schedules of socket operations against a model. `REACTOR_SEED=n` replays one
+//! schedule, `REACTOR_SEEDS=n` runs that many.
 
 use super::descriptors;
 use super::sockets::{pair, tcp_pair};

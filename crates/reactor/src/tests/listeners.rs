@@ -1,4 +1,4 @@
-//! Tests of listeners: shared, paused, out of descriptors.
+//! Tests listening sockets: shared by threads, paused, without free descriptors.
 
 use super::threads::EventLoopThread;
 use super::{on_loop, turn};

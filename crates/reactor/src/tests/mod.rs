@@ -1,4 +1,4 @@
-//! Tests of the guarantees of the reactor with real sockets.
+//! Tests the guarantees of the event loop with real sockets.
 
 mod deadlines;
 mod echo;

@@ -1,4 +1,4 @@
-//! Tests of data that moves through kernel pipes.
+//! Tests transfers between sockets through kernel pipes.
 
 use super::on_loop;
 use super::sockets::{pair, tcp_pair};

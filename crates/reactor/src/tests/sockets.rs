@@ -1,4 +1,5 @@
-//! Tests of edges, short reads, closes and reuse of descriptors.
+//! Tests sockets on the event loop: edges of readiness, short reads, closes and reuse of
+//! descriptors.
 
 use super::{descriptors, on_loop, turn};
 use crate::{Assumed, StreamSocket, now, sleep, spawn, with_deadline};
@@ -22,7 +23,7 @@ pub(super) fn pair(assumed: Assumed) -> (StreamSocket, UnixStream) {
     )
 }
 
-/// Does the same over TCP.
+/// Returns a TCP socket on the event loop and its peer, which is not on it.
 pub(super) fn tcp_pair(assumed: Assumed) -> (StreamSocket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -241,7 +242,8 @@ fn an_event_of_a_former_descriptor_does_not_reach_its_successor() {
         let duplicate = ours.try_clone().unwrap();
         let number = ours.as_raw_fd();
         drop(StreamSocket::from_nonblocking(ours, Assumed::Nothing).unwrap());
-        // The slot is the same; the number too, unless a parallel test took it first.
+        // The new socket has the same slot, and the same descriptor number unless a parallel test
+        // took it first.
         let (other, _peer) = descriptors();
         let same_number = other.as_raw_fd() == number;
         let socket = StreamSocket::from_nonblocking(other, Assumed::Nothing).unwrap();

@@ -1,4 +1,4 @@
-//! Tests of spawning, wakes, panics and starvation.
+//! Tests tasks of the event loop: spawning, wakes, panics and starvation.
 
 use super::{ThreadIndex, on_loop, turn};
 use crate::{

@@ -1,4 +1,4 @@
-//! Wakes and jobs across threads.
+//! Tests wakes and jobs from one thread's event loop to another's.
 
 use super::{ThreadIndex, on_loop, turn};
 use crate::{

@@ -1,4 +1,4 @@
-//! Tests of the selection of certificates.
+//! Tests which certificate a listener presents for a ClientHello.
 
 use super::*;
 use crate::certified::tests::certified;

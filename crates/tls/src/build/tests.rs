@@ -1,4 +1,4 @@
-//! Tests with complete handshakes in memory. No socket is used.
+//! Tests TLS settings by complete handshakes in memory. No socket is used.
 
 use super::*;
 use crate::authorities::Authorities;
@@ -60,7 +60,7 @@ fn ends(server: &ServerSettings, shown: &Issued, client: ClientSettings) -> Peer
     }
 }
 
-/// Makes a handshake in memory. The error contains the verification results of both sides.
+/// Performs a handshake in memory. The error contains the verification results of both sides.
 fn shake(ends: &PeerConfigs, name: &str) -> Result<Done, (rustls::Error, Verified, Verified)> {
     let name = ends.connector.name(name.as_bytes()).expect("a name");
     let mut client = ClientConnection::new(ends.connector.config(), name).expect("a client");

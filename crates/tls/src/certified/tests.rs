@@ -1,4 +1,4 @@
-//! Tests of the consistency of certificate parts.
+//! Tests that certificate, chain, key and OCSP response are checked for consistency.
 
 use super::*;
 use crate::testing::{FAR, answer};

@@ -1,4 +1,4 @@
-//! Tests with matching and other OCSP responses.
+//! Tests which OCSP responses are accepted for a certificate.
 
 use super::*;
 use crate::certificate::Certificate;

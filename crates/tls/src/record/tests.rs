@@ -1,4 +1,4 @@
-//! Tests of records with the examples of RFC 8448, and with malformed records.
+//! Tests the encryption of TLS records with the examples of RFC 8448, and with malformed records.
 
 use super::*;
 use rustls::crypto::cipher::{AeadKey, Iv};

@@ -1,5 +1,6 @@
-//! TLS options of `bind` lines and crt-list lines, as written. The effective settings are computed
-//! from them at the end of loading, and again when an operator changes a certificate or a list.
+//! Holds the TLS options of `bind` lines and crt-list lines, as written. The effective settings
+//! are computed from them at the end of loading, and again when an operator changes a certificate
+//! or a list.
 
 use super::{TlsSide, Verify};
 use crate::ignore::IgnoredErrors;
@@ -39,7 +40,7 @@ pub enum CertificateSource {
 #[derive(Clone, Debug)]
 pub struct TicketKeys {
     pub path: PathBuf,
-    /// Digest of the content when the file was read.
+    /// Digest of the file's content when it was read.
     pub digest: Digest,
     /// The ticket keys: shared by all lines with this file, and changed by operators.
     pub ring: Arc<FileKeys>,
@@ -56,7 +57,7 @@ impl Eq for TicketKeys {}
 /// The TLS options of a `bind` line.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct BindTls {
-    /// `ssl`: without this option, all others are ignored.
+    /// `ssl`: without it, all other options are ignored.
     pub ssl: bool,
     /// The options that a crt-list line can override.
     pub line: TlsLine,

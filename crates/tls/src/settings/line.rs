@@ -1,7 +1,6 @@
-//! The effective TLS settings of a `bind` line, a crt-list line or a `server` line, with
+//! Computes the effective TLS settings of a `bind` line, a crt-list line or a `server` line, with
 //! the defaults of `global` applied: the input from which [`crate::build`] makes a rustls
-//! configuration. It contains only names and numbers; certificates are selected
-//! elsewhere.
+//! configuration. It contains only names and numbers; certificates are selected elsewhere.
 
 use super::TlsSide;
 use crate::authorities::Authorities;
@@ -19,8 +18,8 @@ pub struct Listed<T> {
     pub supported: Arc<[T]>,
 }
 
-/// Versions, ciphers, groups and signature algorithms of one side. None: the supported ones of
-/// rustls, in its order.
+/// Versions, ciphers, groups and signature algorithms of one side of a connection. None stands for
+/// those that rustls supports, in its order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Parameters {
     pub versions: SpokenVersions,

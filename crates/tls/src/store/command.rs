@@ -1,6 +1,6 @@
-//! Commands that change the store (`new`, `set`, `commit`, `abort`, `del ssl …`), with HAProxy's
-//! response texts. The kinds of files are named as in the commands: `cert`, `ca-file`, `crl-file`;
-//! the last two share their names.
+//! Executes the commands that change the certificate store (`new`, `set`, `commit`, `abort`,
+//! `del ssl …`), with HAProxy's response texts. The kinds of files are named as in the commands:
+//! `cert`, `ca-file`, `crl-file`; the last two share their names.
 
 use super::{Dependent, Store, StoreState, Transaction};
 use crate::authorities::Authorities;
@@ -24,8 +24,9 @@ const ENTRIES_MAX: usize = 1_000_000;
 #[error("{0}")]
 pub struct StoreError(pub String);
 
-/// Response to the operator. The store has one transaction of each kind, and applies it only if all
-/// users of the file can be prepared ([`Dependent::prepare`]).
+/// Response to the operator. Of each kind, the store has at most one change in preparation (a
+/// transaction), which is applied only if all lines that use the file accept it
+/// ([`Dependent::prepare`]).
 pub type StoreResponse = Result<String, StoreError>;
 
 pub(super) fn refuse<T>(words: impl Into<String>) -> Result<T, StoreError> {
@@ -36,7 +37,7 @@ fn other_transaction(name: &str, asked: &str, verb: &str) -> String {
     format!("The ongoing transaction is about '{name}' but you are trying to {verb} '{asked}'")
 }
 
-/// Part of a certificate that the extension of a name denotes.
+/// Part of a certificate that the extension of a file name stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum CertificatePart {
     Pem,
@@ -345,7 +346,8 @@ pub(super) fn check_room(entries: usize) -> Result<(), StoreError> {
     }
 }
 
-/// Adds an operator's payload as a part of a certificate. The error is a whole line or empty.
+/// Adds a payload from an operator as a part of a certificate. The error is a whole line, or
+/// empty.
 fn take_part(
     parts: &mut Parts,
     part: CertificatePart,
@@ -413,7 +415,7 @@ fn abort<T>(transaction: &mut Option<Transaction<T>>, name: &str) -> StoreRespon
     }
 }
 
-/// Creates an empty file. `taken`: the other kind of files has one of this name.
+/// Creates an empty file. `taken`: a file of the other kind already has this name.
 fn create<T>(
     all: &mut BTreeMap<Box<str>, Option<T>>,
     name: &str,
@@ -538,7 +540,7 @@ impl StoreState {
 
     fn published(&mut self, name: &str) -> StoreResponse {
         let lists = self.lists_with_file(name);
-        // A line that presents no certificate must be updated, too.
+        // A line that does not present the certificate at the moment must be updated, too.
         let uses = |one: &dyn Dependent| {
             let listed = lists.iter().any(|list| one.list_uses(list) > 0);
             (one.names_file(name) || listed).then(|| one.file_uses(name))

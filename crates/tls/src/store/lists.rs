@@ -1,5 +1,5 @@
-//! Crt-list lines that operators add and remove (`add`, `del ssl crt-list`). The files
-//! are never written.
+//! Adds and removes lines of crt-lists at run time (`add`, `del ssl crt-list`). The files are
+//! never written.
 
 use super::Store;
 use super::command::{StoreResponse, check_room, refuse};

@@ -1,6 +1,6 @@
-//! Certificates, CA files, CRL files and crt-lists of a configuration, by the names that
-//! operators use, and the changes that operators make. A change is prepared for all users
-//! of a file, then applied to all of them or to none. Handshakes never read the store.
+//! Stores the certificates, CA files, CRL files and crt-lists of a configuration, by the names
+//! that operators use, and the changes that operators make. A change is prepared for every line
+//! that uses the file, then applied to all of them or to none. Handshakes never read the store.
 
 mod command;
 mod lists;
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Location of a dependent in the configuration.
+/// Where a line that uses files of the store is in the configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ConfigLocation {
     /// Section, such as `Proxy 'www'`.
@@ -34,25 +34,26 @@ pub struct ConfigLocation {
 /// Second phase of a change: installs the prepared state. Cannot fail.
 pub type Prepared = Box<dyn FnOnce() + Send>;
 
-/// A user of files in the store, such as a listener. A change is applied in two phases: all
-/// dependents prepare, and only if none fails does each of them install its new state.
+/// A line of the configuration that uses files of the store, such as a `bind` line. A change is
+/// applied in two phases: all of them prepare, and only if none fails does each install its new
+/// state.
 pub trait Dependent: Send + Sync {
     /// Builds the new state from the store without using it yet.
     ///
     /// # Errors
     /// A message for the operator: the store lacks a file, or the files do not fit the settings.
     fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String>;
-    /// Number of times that it presents a certificate.
+    /// Returns how often the line presents a certificate.
     fn certificate_uses(&self, name: &str) -> usize;
-    /// Number of times that it uses a crt-list.
+    /// Returns how often the line uses a crt-list.
     fn list_uses(&self, name: &str) -> usize;
-    /// Returns whether it presents the first certificate of a list if no name matches.
+    /// Returns whether the line presents the first certificate of a crt-list if no name matches.
     fn is_default_for_list(&self, name: &str) -> bool {
         self.list_uses(name) > 0
     }
-    /// Number of its certificates that use a CA file or CRL file.
+    /// Returns how many of the line's certificates are used together with a CA file or CRL file.
     fn file_uses(&self, name: &str) -> usize;
-    /// Returns whether its line names a CA file or CRL file.
+    /// Returns whether the line names a CA file or CRL file.
     fn names_file(&self, name: &str) -> bool;
     fn place(&self) -> &ConfigLocation;
 }
@@ -210,7 +211,8 @@ impl Store {
         self.inner().ticket_keys.iter().rev().cloned().collect()
     }
 
-    /// Registers a dependent, which is notified of changes until it is dropped.
+    /// Registers a line that uses files of the store. It is notified of changes until it is
+    /// dropped.
     pub fn register_dependent(&self, dependent: Weak<dyn Dependent>) {
         self.inner().dependents.push(dependent);
     }
@@ -222,8 +224,8 @@ impl StoreState {
         self.dependents.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Lets the dependents for which `uses` returns a number prepare for a change, and then applies
-    /// it. Returns the sum of the uses. If one of them fails, nothing is applied.
+    /// Lets the lines for which `uses` returns a number prepare for a change, and then applies it.
+    /// Returns the sum of these numbers. If one of them fails, nothing is applied.
     fn publish(&mut self, uses: impl Fn(&dyn Dependent) -> Option<usize>) -> Result<usize, String> {
         let (mut prepared, mut count) = (Vec::new(), 0);
         for dependent in self.dependents() {

@@ -1,4 +1,4 @@
-//! Commands for OCSP responses (`set`, `show ssl ocsp-response`).
+//! Executes the commands about OCSP responses (`set`, `show ssl ocsp-response`).
 
 use super::Store;
 use super::command::{StoreError, StoreResponse, decoded, refuse};

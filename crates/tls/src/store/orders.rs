@@ -1,6 +1,6 @@
-//! Commands by which operators changed certificates and other files of the store. The next process
-//! repeats them, because the files themselves did not change. Commands contain private keys, which
-//! are kept in memory only and wiped when they are dropped.
+//! Records the commands by which operators changed certificates and other files of the
+//! certificate store. The next process repeats them, because the files themselves did not change.
+//! Commands contain private keys, which are kept in memory only and wiped when they are dropped.
 
 use super::command::{decoded, part};
 use super::lists::list_name;
@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Maximum number of stored orders. The next one limits the bytes of their payloads.
+/// Maximum number of stored commands. The next constant limits the bytes of their payloads.
 const ORDERS_MAX: usize = 10_000;
 const BYTES_MAX: usize = 16 << 20;
 
@@ -26,7 +26,7 @@ pub struct StoreOrder {
     pub payload: Option<Arc<Zeroizing<String>>>,
     /// Name of the certificate, file or list that the command changes.
     pub subject: Box<str>,
-    /// Digest of the subject as loaded; None if the subject had no file.
+    /// Digest of the file's content when it was loaded; None if there is no file.
     pub of_file: Option<[u8; 32]>,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Debug for StoreOrder {
 
 #[derive(Debug, Default)]
 pub(super) struct StoreOrders {
-    /// Orders that took effect, oldest first.
+    /// Commands that took effect, oldest first.
     effective: Vec<StoreOrder>,
     pending: Vec<StoreOrder>,
 }
@@ -56,7 +56,8 @@ impl StoreOrder {
         self.kind() == other.kind() && self.subject == other.subject
     }
 
-    /// Returns whether the order replaces the whole subject, and not one of its extra files.
+    /// Returns whether the command replaces the whole certificate or file, not only one of its
+    /// extra files.
     fn replaces_subject(&self) -> bool {
         self.words.get(3) == Some(&self.subject)
     }
@@ -69,7 +70,7 @@ impl StoreOrder {
 }
 
 impl Store {
-    /// Creates an order from the words of a command. The caller executes the command, then calls
+    /// Creates a record of a command from its words. The caller executes the command, then calls
     /// [`Store::ordered`].
     pub fn order(&self, words: &[&str], payload: Option<&str>) -> StoreOrder {
         let inner = self.inner();
@@ -109,13 +110,13 @@ impl Store {
         order
     }
 
-    /// Returns whether the file of the subject is the same as before the subject's first order. If
-    /// not, the new file takes precedence over the orders.
+    /// Returns whether the file is the same as before the first command about it. If not, the new
+    /// file takes precedence over the commands.
     pub fn is_subject_unchanged(&self, order: &StoreOrder) -> bool {
         self.inner().digest(order) == order.of_file
     }
 
-    /// Stores an order that was executed. Returns false if a limit is exceeded.
+    /// Stores a command that was executed. Returns false if a limit is exceeded.
     pub fn ordered(&self, order: StoreOrder) -> bool {
         let mut inner = self.inner();
         let orders = &mut inner.orders;
@@ -175,7 +176,7 @@ impl Store {
         has_room
     }
 
-    /// Returns the orders that took effect, oldest first.
+    /// Returns the commands that took effect, oldest first.
     pub fn orders(&self) -> Vec<StoreOrder> {
         self.inner().orders.effective.clone()
     }

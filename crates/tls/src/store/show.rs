@@ -1,4 +1,4 @@
-//! Output of the store for operators (`show ssl …`). It contains no key.
+//! Prints the content of the certificate store for operators (`show ssl …`), without keys.
 
 use super::command::{StoreError, StoreResponse};
 use super::{Store, StoreState, Transaction};

@@ -1,4 +1,4 @@
-//! Tests of changes by operators and their effect on handshakes.
+//! Tests changes of the certificate store by operators, and their effect on handshakes.
 
 use super::*;
 use crate::acceptor::Acceptor;

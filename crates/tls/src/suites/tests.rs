@@ -1,4 +1,4 @@
-//! Tests of cipher lists. The expected orders are those of `openssl ciphers`.
+//! Tests cipher lists. The expected orders are those of `openssl ciphers`.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! Tests with rustls' own record layer as the peer, and with peers that send illegal records.
+//! Tests TLS connections with rustls' own record layer as the peer, and with peers that send
+//! illegal records.
 
 use super::super::record::kind;
 use super::*;

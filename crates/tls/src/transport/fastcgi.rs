@@ -1,5 +1,5 @@
-//! FastCGI over a transport: FastCGI records on the connection, HTTP/1 for the reader and writer
-//! ([`protocol::fcgi`]).
+//! Speaks FastCGI to a server: FastCGI records on the connection, HTTP/1 for the stream that
+//! reads and writes ([`protocol::fcgi`]).
 
 use super::ConnectionTransport;
 use protocol::fcgi::{Connection, FcgiRequest};
@@ -9,8 +9,8 @@ use std::mem::MaybeUninit;
 use std::task::{Context, Poll};
 
 const READ_BYTES: usize = 16 * 1024;
-/// Maximum number of consecutive reads without data for the reader, such as errors of the
-/// application, before other tasks run.
+/// Maximum number of consecutive reads that yield nothing for the reader, such as messages on
+/// STDERR, before other tasks run.
 const READS_MAX: usize = 16;
 /// Number of received bytes that cost one unit of the task's budget.
 const BYTES_A_UNIT: usize = 256;
@@ -46,7 +46,8 @@ impl FastCgi {
         self.connection.borrow().outgoing().is_empty()
     }
 
-    /// Sends pending output as far as there is space. Returns whether all of it was sent.
+    /// Sends the queued output as far as the transport accepts it. Returns whether all of it was
+    /// sent.
     fn push(&self, transport: &ConnectionTransport, more: bool) -> io::Result<bool> {
         let mut connection = self.connection.borrow_mut();
         while !connection.outgoing().is_empty() {
@@ -98,7 +99,7 @@ impl FastCgi {
                 // SAFETY: the transport has filled the first `count` bytes.
                 *to = unsafe { from.assume_init() };
             }
-            // A fault is reported only after the data before it was read.
+            // An error is reported only after the reader has got the data before it.
             let _ = connection.receive(&bytes[..count]);
         }
         Err(io::ErrorKind::WouldBlock.into())

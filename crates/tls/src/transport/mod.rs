@@ -1,5 +1,5 @@
-//! The transport of a connection: a socket, or TLS over a socket, either with FastCGI on top.
-//! Streams use all of them in the same way.
+//! Gives a connection one interface for every transport: a socket, or TLS over a socket, either
+//! with FastCGI on top. Streams use all of them in the same way.
 
 mod fastcgi;
 
@@ -25,7 +25,7 @@ pub struct ConnectionTransport {
     fastcgi: Option<Box<FastCgi>>,
 }
 
-/// A connection that moves between the event loops of two threads.
+/// A connection on its way from one thread's event loop to another's.
 #[derive(Debug)]
 pub struct Parts {
     fd: OwnedFd,
@@ -141,7 +141,7 @@ impl ConnectionTransport {
         }
     }
 
-    /// Reads bytes of the peer, below FastCGI.
+    /// Reads bytes of the peer, before FastCGI interprets them.
     fn receive(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         match &self.tls {
             None => self.socket.try_read_uninit(buffer),
@@ -149,7 +149,7 @@ impl ConnectionTransport {
         }
     }
 
-    /// Writes bytes for the peer, below FastCGI.
+    /// Writes bytes for the peer, without FastCGI.
     fn write_below_fastcgi(&self, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
         match &self.tls {
             None => self.socket.try_write_vectored_before(pieces, more),
@@ -169,7 +169,7 @@ impl ConnectionTransport {
         }
     }
 
-    /// Reads with TLS or FastCGI. A separate function, because most connections have neither.
+    /// Reads with TLS or FastCGI. In a function of its own, because most connections have neither.
     #[inline(never)]
     fn open_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
         if buffer.spare_capacity().is_empty() {
@@ -190,7 +190,7 @@ impl ConnectionTransport {
         self.try_write_before(data, false)
     }
 
-    /// Does the same as [`Self::try_write`]. With `more`, other bytes follow at once.
+    /// Variant of [`Self::try_write`]. `more`: other bytes follow at once.
     ///
     /// # Errors
     /// See [`ConnectionTransport`].
@@ -201,7 +201,7 @@ impl ConnectionTransport {
         }
     }
 
-    /// Does the same as [`Self::try_write_before`] with several slices.
+    /// Variant of [`Self::try_write_before`] for several slices.
     ///
     /// # Errors
     /// See [`ConnectionTransport`].
@@ -237,7 +237,7 @@ impl ConnectionTransport {
         }
     }
 
-    /// Ready when all written bytes are in the kernel. A socket accepts no others, but TLS may hold
+    /// Ready when all written bytes are in the kernel. Without TLS that is always so; TLS may hold
     /// the rest of its records.
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(fastcgi) = &self.fastcgi {
@@ -318,7 +318,7 @@ impl ConnectionTransport {
         }
     }
 
-    /// Makes the close a reset (TCP). Unsent bytes are discarded.
+    /// Lets the later close send a reset (TCP). Unsent bytes are discarded.
     ///
     /// # Errors
     /// The system call `setsockopt` fails.

@@ -1,4 +1,5 @@
-//! Tests of verification. The expected numbers are those of HAProxy 2.6 for the same certificates.
+//! Tests the verification of certificates. The expected error numbers are those of HAProxy 2.6
+//! for the same certificates.
 
 use super::*;
 use crate::settings::{ClientAuth, Parameters, Verify};
@@ -63,7 +64,7 @@ fn all_ignored(strict: &ClientAuth) -> ClientAuth {
 }
 
 /// Checks that a chain is refused, and that with all errors ignored the numbers are these, which
-/// HAProxy 2.6 shows for such a client.
+/// HAProxy 2.6 reports for such a client.
 #[track_caller]
 fn refused_with(strict: &ClientAuth, shown: &[CertificateDer<'static>], numbers: [u8; 4]) {
     assert!(!ask(strict, shown).0, "it was believed");

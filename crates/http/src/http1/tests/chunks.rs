@@ -1,4 +1,4 @@
-//! Tests of chunked bodies, complete and split anywhere.
+//! Tests the decoder of chunked bodies, complete and split at any byte.
 
 use super::*;
 use proptest::prelude::*;

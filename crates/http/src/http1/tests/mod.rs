@@ -1,4 +1,4 @@
-//! Tests of the HTTP/1 parsers: tables of accepted and refused input, and properties of any input.
+//! Tests the HTTP/1 parsers: tables of accepted and refused input, and properties of any input.
 
 use crate::http1::*;
 use crate::message::HttpMessage;

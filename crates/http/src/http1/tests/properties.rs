@@ -1,5 +1,5 @@
-//! Properties for any input: no panic, no dependence on how the bytes arrived, and forwarded
-//! messages are parsed the same as here.
+//! Tests properties of the HTTP/1 parsers for any input: no panic, no dependence on how the bytes
+//! arrived, and a forwarded message is parsed by the receiver as it was parsed here.
 
 use super::requests::all_requests;
 use super::responses::all_responses;

@@ -1,5 +1,5 @@
-//! Tests of `option accept-invalid-http-request`: input that it additionally accepts, and input
-//! that it never accepts.
+//! Tests `option accept-invalid-http-request`: input that is accepted only with the option, and
+//! input that is never accepted.
 
 use super::*;
 

@@ -1,6 +1,7 @@
-//! Tests of requests, byte by byte. All were compared with haproxy 2.6.12; rows note where that is
-//! laxer. The head is shown as written with `|` for line ends, followed by the body, whether the
-//! connection stays open, and the number of remaining bytes.
+//! Tests the HTTP/1 request parser, byte by byte. All rows were compared with haproxy 2.6.12;
+//! rows note where that is laxer. The expected result shows the head as written with `|` for line
+//! ends, then the body, then whether the connection stays open, then the number of remaining
+//! bytes.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests of responses, compared with haproxy 2.6.12 as in [`super::requests`].
+//! Tests the HTTP/1 response parser, compared with haproxy 2.6.12 as in [`super::requests`].
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! Tests of the conversion of lists and messages: tables compared with haproxy 2.6.12 with `proto
-//! h2`, and properties for any list.
+//! Tests the conversion between field lists of HTTP/2 and messages: tables compared with haproxy
+//! 2.6.12 with `proto h2`, and properties for any list.
 //!
 //! Deliberately stricter than HAProxy: a `host` that differs from `:authority`, empty authorities
 //! and those with a user, `http2-settings`, extended CONNECT for `h2c`, a length without a body.

@@ -1,4 +1,4 @@
-//! Properties for any list and any message.
+//! Tests properties of the HTTP/2 conversion for any field list and any message.
 
 use super::*;
 use crate::http1::{ParseStatus, parse_request, parse_response};

@@ -1,4 +1,4 @@
-//! Tests of requests, one rule per line.
+//! Tests the conversion of HTTP/2 requests, one rule per line.
 
 use super::*;
 

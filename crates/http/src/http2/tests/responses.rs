@@ -1,4 +1,4 @@
-//! Tests of responses, one rule per line.
+//! Tests the conversion of HTTP/2 responses, one rule per line.
 
 use super::*;
 

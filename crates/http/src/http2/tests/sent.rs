@@ -1,4 +1,4 @@
-//! Tests of the fields that are sent for an HTTP/1 message.
+//! Tests the fields that are sent over HTTP/2 for an HTTP/1 message.
 
 use super::*;
 use crate::http1::{ParseStatus, parse_request, parse_response};

@@ -1,4 +1,4 @@
-//! The accepted and refused addresses are those of HAProxy 2.6.12.
+//! Tests addresses: the accepted and refused ones are those of HAProxy 2.6.12.
 
 use super::*;
 use std::net::Ipv4Addr;

@@ -1,8 +1,10 @@
-//! Compiled actions that change addresses; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that change a stream's addresses (`set-src`, `set-dst`);
+//! `crate::rules` builds and runs them.
 
 use crate::compiled::Expression;
 
-/// Change of an address, as rules, logs and servers see it.
+/// New source or destination address of a stream for rules, logs and servers; the connection
+/// itself is not affected.
 #[derive(Clone, Debug)]
 pub struct AddressChange {
     pub(crate) what: What,

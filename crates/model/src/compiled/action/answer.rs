@@ -1,4 +1,5 @@
-//! Compiled actions that send a response; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that respond in place of a server; `crate::rules` builds
+//! and runs them.
 
 use crate::compiled::{ErrorFile, Format, HttpErrorsSlot};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ pub struct ResponseTemplate {
 
 #[derive(Clone, Debug)]
 pub(crate) enum ResponseContent {
-    /// Error page of the proxy for the status.
+    /// The proxy's error page for the status.
     Page,
     Empty,
     Bytes(Arc<[u8]>),

@@ -1,4 +1,5 @@
-//! Compiled action that requests credentials; `crate::rules` builds and runs it.
+//! Defines the compiled form of the action that requests credentials from the client;
+//! `crate::rules` builds and runs it.
 
 /// Action `auth`: requests a user name and a password.
 #[derive(Clone, Debug)]

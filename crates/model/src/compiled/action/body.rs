@@ -1,4 +1,5 @@
-//! Compiled action that waits for a body; `crate::rules` builds and runs it.
+//! Defines the compiled form of the action that waits for a message body; `crate::rules` builds
+//! and runs it.
 
 /// Action `wait-for-body`: the longest wait and the number of bytes to wait for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,4 +1,5 @@
-//! Compiled action that captures values for logs; `crate::rules` builds and runs it.
+//! Defines the compiled form of the action that captures values for logs; `crate::rules` builds
+//! and runs it.
 
 use crate::compiled::Expression;
 
@@ -12,8 +13,9 @@ pub struct CaptureValue {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CaptureSlot {
-    /// Slot of a frontend that is known when the file is loaded.
+    /// Slot of a known frontend, by index.
     Own(usize),
-    /// Slot by number, in the frontend that accepted the stream.
+    /// Slot by number in the frontend that accepted the stream, which is not known when the file
+    /// is loaded.
     Numbered(usize),
 }

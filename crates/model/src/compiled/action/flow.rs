@@ -1,4 +1,5 @@
-//! Compiled actions that end rules or streams; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that end a list of rules or close a connection;
+//! `crate::rules` builds and runs them.
 
 use crate::setting::HttpProtocol;
 

@@ -1,4 +1,5 @@
-//! Compiled actions that change headers; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that change header fields; `crate::rules` builds and runs
+//! them.
 
 use crate::compiled::Format;
 use crate::sample::regular::Regular;

@@ -1,4 +1,4 @@
-//! Compiled action `early-hint`; `crate::rules` builds and runs it.
+//! Defines the compiled form of the action `early-hint`; `crate::rules` builds and runs it.
 
 use crate::compiled::Format;
 
@@ -7,7 +7,7 @@ use crate::compiled::Format;
 pub struct Hint {
     pub(crate) name: Box<[u8]>,
     pub(crate) format: Format,
-    /// Index in this list of the rule that begins the 103 response. Consecutive rules without a
-    /// condition of their own add to the response of the rule before them.
+    /// Index of the rule that begins the same 103 response. Consecutive `early-hint` rules without
+    /// a condition of their own add headers to the response of the preceding rule.
     pub(crate) begins: usize,
 }

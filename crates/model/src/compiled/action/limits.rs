@@ -1,4 +1,5 @@
-//! Compiled actions that change limits of a stream; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that change a timeout, the retries or the queue priority
+//! of a stream; `crate::rules` builds and runs them.
 
 use crate::compiled::Expression;
 

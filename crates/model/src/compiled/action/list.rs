@@ -1,4 +1,5 @@
-//! Compiled actions that change maps and lists; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that change maps and lists of patterns; `crate::rules`
+//! builds and runs them.
 
 use crate::compiled::Format;
 use std::sync::{Arc, OnceLock};
@@ -10,13 +11,13 @@ pub struct ListChange {
     pub(crate) is_map: bool,
     pub(crate) key: Format,
     pub(crate) change: ListOperation,
-    /// Index among the lists of the configuration, cached after the first lookup.
+    /// Index of the list in the configuration, cached after the first lookup.
     pub(crate) place: OnceLock<Option<usize>>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum ListOperation {
-    /// Adds the key: with this value to a map, without a value to a list of patterns.
+    /// Adds a key: with this value to a map, or without a value to a list of patterns.
     Put(Option<Format>),
     Take,
 }

@@ -1,5 +1,5 @@
-//! Compiled rules: conditions, and the actions that run if they are true. Each family of actions
-//! has a file.
+//! Defines the compiled form of rules: a condition, and the action that runs if it is true. Each
+//! family of actions has a file.
 
 pub(crate) mod address;
 pub(crate) mod answer;
@@ -58,11 +58,11 @@ pub(crate) enum RuleAction {
     Address(Box<address::AddressChange>),
     Table(Box<table::TableAction>),
     LogLevel(Option<u8>),
-    /// Logs the current state of the stream, under the name of this step.
+    /// Logs the current state of the stream, as the named step.
     Log(crate::setting::StreamLogStep),
     Resolve(Box<resolve::Resolve>),
     WaitForBody(body::WaitForBody),
-    /// Sets whether a failed rewrite is an error.
+    /// Sets whether a failed rewrite of the message is an error (`strict-mode`).
     StrictMode(bool),
     Cache(Box<cache::CacheAction>),
     Limits(Box<limits::LimitChange>),

@@ -1,4 +1,4 @@
-//! Compiled action `normalize-uri`; `crate::rules` builds and runs it.
+//! Defines the compiled form of the action `normalize-uri`; `crate::rules` builds and runs it.
 
 /// Normalizer of the target of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,4 +1,5 @@
-//! Compiled actions that mark packets; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that set the mark or the type of service of network
+//! packets; `crate::rules` builds and runs them.
 
 use crate::compiled::Expression;
 

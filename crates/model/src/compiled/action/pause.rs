@@ -1,4 +1,4 @@
-//! Compiled action `pause`; `crate::rules` builds and runs it.
+//! Defines the compiled form of the action `pause`; `crate::rules` builds and runs it.
 
 use crate::compiled::Expression;
 

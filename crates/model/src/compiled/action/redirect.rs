@@ -1,4 +1,4 @@
-//! Compiled redirects; `crate::rules` builds and runs them.
+//! Defines the compiled form of HTTP redirects; `crate::rules` builds and runs them.
 
 use crate::compiled::Format;
 use http::http1::RedirectCode;
@@ -16,12 +16,12 @@ pub struct Redirection {
     pub(crate) clear_cookie: Option<Box<[u8]>>,
 }
 
-/// Part of the location that the format makes.
+/// The part of the location that comes from the rule; the rest comes from the request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RedirectKind {
     Location,
-    /// Prefix, before the path of the request.
+    /// A prefix, followed by the path of the request.
     Prefix,
-    /// Scheme, before the host and the path of the request.
+    /// A scheme, followed by the host and the path of the request.
     Scheme,
 }

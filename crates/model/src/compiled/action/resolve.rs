@@ -1,4 +1,4 @@
-//! Compiled action `do-resolve`; `crate::rules` builds and runs it.
+//! Defines the compiled form of the action `do-resolve`; `crate::rules` builds and runs it.
 
 use crate::compiled::Expression;
 use crate::sample::VariableName;

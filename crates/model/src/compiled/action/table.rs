@@ -1,4 +1,5 @@
-//! Compiled actions on stick tables: tracking and counting; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that track and count in stick tables; `crate::rules`
+//! builds and runs them.
 
 use crate::compiled::Expression;
 use crate::tables::{DataType, Level, TablePlace};
@@ -11,15 +12,15 @@ pub enum TableAction {
         counter: u32,
         key: Expression,
         table: Arc<TablePlace>,
-        /// Level of the rule, which determines how long the tracking lasts.
+        /// Where the rule runs, which determines how long the tracking lasts.
         level: Level,
     },
     Change {
         counter: u32,
         kind: DataType,
-        /// Rate of that number, which counts the change, too.
+        /// Rate that belongs to the changed number, and must count the change, too.
         rate: Option<DataType>,
-        /// Index of the number, for data types that are arrays.
+        /// Index of the number if the data type is an array; otherwise 0.
         element: u32,
         /// Increment, or the new value.
         amount: Amount,

@@ -1,4 +1,5 @@
-//! Compiled actions that change the start line; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that change the start line of a message; `crate::rules`
+//! builds and runs them.
 
 use crate::compiled::Format;
 use crate::sample::regular::Regular;

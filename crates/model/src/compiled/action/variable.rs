@@ -1,4 +1,5 @@
-//! Compiled actions that change variables; `crate::rules` builds and runs them.
+//! Defines the compiled form of actions that change variables; `crate::rules` builds and runs
+//! them.
 
 use crate::compiled::{Expression, Format};
 use crate::sample::VariableName;

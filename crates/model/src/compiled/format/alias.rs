@@ -1,4 +1,4 @@
-//! Aliases of log formats: `%ci`, `%ST`, `%r`.
+//! Lists the aliases of log formats (`%ci`, `%ST`, `%r`) by name.
 
 pub(crate) struct Row {
     alias: Alias,
@@ -101,7 +101,7 @@ impl Alias {
     }
 
     fn row(self) -> &'static Row {
-        // The rows and the variants come from one macro, in the same order.
+        // The same macro creates the rows and the variants, so both are in the same order.
         &ROWS[self as usize]
     }
 

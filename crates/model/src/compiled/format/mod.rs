@@ -1,4 +1,5 @@
-//! Compiled formats: text with values of a stream inserted.
+//! Defines the compiled form of a format (`log-format` and similar ones): text in which values of
+//! a stream are inserted.
 
 mod alias;
 

@@ -1,4 +1,4 @@
-//! Delivery of log lines by a separate thread with a bounded queue. The thread never waits for a
+//! Delivers log lines on a separate thread with a bounded queue. The thread never waits for a log
 //! target: a line that the target does not accept at once is dropped and counted.
 
 mod target;

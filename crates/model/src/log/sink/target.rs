@@ -1,4 +1,4 @@
-//! Open target of log lines. No function here blocks.
+//! Writes to one log target: a file, descriptor, Unix or UDP socket. No function here blocks.
 
 use crate::config::LogTargetAddress;
 use crate::log::ring::{self, Ring};

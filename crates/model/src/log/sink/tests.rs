@@ -1,4 +1,4 @@
-//! Tests of targets on loopback and in directories: passed on, changed, broken.
+//! Tests log targets on loopback and in directories: passed to another process, changed, broken.
 
 use super::*;
 use std::net::UdpSocket;

@@ -1,6 +1,6 @@
-//! Addresses in lines. Like HAProxy's address parser, this one expands environment variables
-//! itself, regardless of quotes: `bind $HOST:80`, `bind fd@${fe}`. The comma-separated parts of a
-//! `bind` line are split before that.
+//! Parses addresses in configuration lines. Like HAProxy's address parser, this one expands
+//! environment variables itself, regardless of quotes: `bind $HOST:80`, `bind fd@${fe}`. The
+//! caller splits a comma-separated list of a `bind` line first.
 
 use super::ConfigDraft;
 use crate::codes;

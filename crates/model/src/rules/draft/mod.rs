@@ -1,5 +1,5 @@
-//! Draft of a configuration, as far as rules read and change it while lines are built: the sections
-//! parsed so far, and the names to look up when the file is complete.
+//! Holds a configuration while its lines are built, as far as rules need it: the sections parsed
+//! so far, and the names to look up when the file is complete.
 
 mod address;
 mod foreign;

@@ -1,5 +1,5 @@
-//! References to tables, userlists and groups of error pages, which may be defined later in the
-//! file. They are resolved when the file is complete.
+//! Records references to stick tables, userlists and groups of error pages, which may be defined
+//! later in the file, and resolves them when the file is complete.
 
 use super::{ConfigDraft, Section};
 use crate::config::{HttpErrorsSlot, UserlistSlot};

@@ -1,5 +1,5 @@
-//! File names of the configuration: the base of relative names (`default-path`), and the
-//! diagnostics for unreadable files.
+//! Completes relative file names in a configuration (`default-path`), and words the diagnostics
+//! for unreadable files.
 
 use super::ConfigDraft;
 use super::DefaultPath;

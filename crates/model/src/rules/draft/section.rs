@@ -1,4 +1,4 @@
-//! Sections of a configuration, as the loader tracks them.
+//! Tracks the section of the configuration file that is being read.
 
 use crate::config::{Proxy, ProxyIndex, ProxyKind};
 use crate::rules::AclTable;

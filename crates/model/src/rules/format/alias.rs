@@ -1,5 +1,5 @@
-//! Aliases of log formats: `%ci`, `%ST`, `%r`. Each is a row with its name and documentation, and
-//! appends its value without allocating.
+//! Implements the aliases of log formats: `%ci`, `%ST`, `%r`. Each is a row with its name and
+//! documentation, and appends its value without allocating.
 
 use super::text::{Encode, Put, decimal, hexadecimal};
 use crate::compiled::format::{Alias, ROWS};

@@ -1,5 +1,5 @@
-//! Items as JSON values (HAProxy 3.0's manual, section 8.2.6): `%{+json}[src]`. With `%{+json}o`,
-//! the whole line is one object of the items that have names.
+//! Writes items of a format as JSON values (HAProxy 3.0's manual, section 8.2.6):
+//! `%{+json}[src]`. With `%{+json}o`, the whole line is one object of the items that have names.
 
 use super::text::Put;
 use crate::compiled::format::{Alias, Cast, Flags, FormatItem, JsonMember};

@@ -1,6 +1,7 @@
-//! Formats: text with values of a stream inserted, for log lines, headers, targets, redirects and
-//! variables. A format is compiled to a list of pieces when a file is loaded. Evaluation appends to
-//! a buffer, looks up no names, and does not change the stream.
+//! Compiles and evaluates formats: text in which values of a stream are inserted, for log lines,
+//! headers, targets, redirects and variables. A format is compiled to a list of pieces when a
+//! file is loaded. Evaluation appends to a buffer, looks up no names, and does not change the
+//! stream.
 
 mod alias;
 mod built_in;

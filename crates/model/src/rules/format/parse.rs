@@ -1,4 +1,4 @@
-//! Parser of formats: text, `%%`, `%(name){flags}alias`, `%(name){flags}[expression]`.
+//! Parses formats: text, `%%`, `%(name){flags}alias`, `%(name){flags}[expression]`.
 
 use super::{Alias, Dialect, Flags, FormatItem, json};
 use crate::compiled::Expression;

@@ -1,4 +1,4 @@
-//! Tests of the output of formats, and of the diagnostics for invalid ones.
+//! Tests the output of formats, and the diagnostics for invalid ones.
 
 use super::*;
 use crate::config::{Capture, Server, ServerIndex};

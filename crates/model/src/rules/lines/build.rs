@@ -1,4 +1,5 @@
-//! Compiles lines with the old keywords to rules when a file is loaded.
+//! Compiles configuration lines with the keywords of HAProxy 1.x (`reqrep`, `rspidel`) to rules
+//! when a file is loaded.
 
 use super::LINE_RULES_MAX;
 use crate::compiled::Condition;

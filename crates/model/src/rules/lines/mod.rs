@@ -1,7 +1,7 @@
-//! Rules of HAProxy 1.x that treat a message as lines: `reqrep`, `rspidel` and similar ones. The
-//! first line is the start line, the others are `Name: value` with the name as received. They run
-//! after the `http-request` (or `http-response`) rules of their section, for every request of a
-//! connection. Filters run in the order of the file, then headers are added.
+//! Runs the rules of HAProxy 1.x that treat a message as lines: `reqrep`, `rspidel` and similar
+//! ones. The first line is the start line, the others are `Name: value` with the name as
+//! received. They run after the `http-request` (or `http-response`) rules of their section, for
+//! every request of a connection. Filters run in the order of the file, then headers are added.
 //!
 //! A message changes only through its own methods, so the result of a rule cannot break its
 //! framing. A rule that would do so is refused, and the client gets an error ([`put`]). Headers

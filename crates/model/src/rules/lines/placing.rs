@@ -1,6 +1,7 @@
-//! Warnings about deprecated rules, reported at the end of their section. The current
-//! form belongs where the rule runs, which is not always where its line is: `block` ran
-//! before all `http-request` rules, filters after them, and added headers after those.
+//! Warns about rules of HAProxy 1.x at the end of their section, with the current form and the
+//! place where it belongs. The current form belongs where the old rule ran, which is not always
+//! where its line is: `block` ran before all `http-request` rules, filters after them, and added
+//! headers after those.
 
 use super::today::{self, ModernForm, Old, Subject};
 use crate::codes;

@@ -1,7 +1,7 @@
-//! Conversion of messages to lines, and of changed lines back to messages. The result of a rule is
-//! parsed as strictly as data from the network. Invalid request lines, invalid headers and changed
-//! body framing are refused, because two sides that parse one message differently allow request
-//! smuggling.
+//! Converts messages to lines for the rules of HAProxy 1.x, and changed lines back to messages.
+//! The result of a rule is parsed as strictly as data from the network. Invalid request lines,
+//! invalid headers and changed body framing are refused, because two sides that parse one message
+//! differently allow request smuggling.
 
 use crate::rules::action::is_framing;
 use crate::transaction::ProxyStream;

@@ -1,6 +1,7 @@
-//! Current form of deprecated rules, for their warnings and for `evenkeel upgrade`. A pattern over
-//! whole lines is split if its shape shows the header, or the part of the request line, that it
-//! matches. Otherwise the rule has no exact current form, and its warning says what to do.
+//! Finds the current form of a deprecated rule, for its warning and for `evenkeel upgrade`. A
+//! pattern over whole lines is split if its shape shows which header, or which part of the
+//! request line, it matches. Otherwise the rule has no exact current form, and its warning says
+//! what to do.
 
 mod pattern;
 mod words;

@@ -1,6 +1,7 @@
-//! Preservation of run-time changes of lists when the configuration or the serving process is
-//! replaced. If the file of a list has changed, too, the changed keys override its lines. A message
-//! reports the differences beforehand, so that nothing is lost silently.
+//! Keeps the changes that operators made to lists and maps when the configuration or the serving
+//! process is replaced. If the file of a list has changed, too, the operators' changes take
+//! precedence for the keys concerned. A message reports the differences beforehand, so that
+//! nothing is lost silently.
 
 use super::entries::Entries;
 use super::{Entry, List, Lists};
@@ -11,10 +12,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Maximum number of lists that a message names; further ones are only counted.
 const NAMED_MAX: usize = 10;
-/// Hint how to load the files instead.
+/// Advice for operators who want the content of the files instead.
 const RESET: &str = "`evenkeel reload --reset-runtime` loads the file";
 
-/// Number of run-time changes to the keys of a list.
+/// Number of changes that were made at run time to the keys of a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Count {
     added: usize,
@@ -73,7 +74,7 @@ fn touched(list: &List) -> (HashSet<&[u8]>, Count) {
 /// Key, and the values of its entries in order.
 pub type KeyChange = (Box<[u8]>, Vec<Option<Box<[u8]>>>);
 
-/// Run-time changes to the list of a file.
+/// Changes that were made at run time to a list whose entries come from a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Changes {
     pub file: Arc<str>,
@@ -90,7 +91,7 @@ impl Changes {
         let (touched, _) = touched(list);
         let now = by_key(list.entries());
         let mut seen = HashSet::new();
-        // Added keys come in the order in which they were added, then removed ones.
+        // First the added keys, in the order in which they were added, then the removed ones.
         let keys = list.entries().chain(&list.base).map(|entry| &*entry.key);
         let keys = keys.filter(|key| touched.contains(key) && seen.insert(*key));
         let with_values = |key: &[u8]| {
@@ -106,7 +107,7 @@ impl Changes {
         })
     }
 
-    /// Returns the entries of a file with these changes applied.
+    /// Returns the entries of a file after these changes.
     fn over(&self, base: &[Entry]) -> Entries {
         let keys = self.keys.iter();
         let mut of_key: HashMap<&[u8], Option<&Vec<_>>> =
@@ -143,10 +144,10 @@ impl Lists {
         self.takes_files.store(true, Relaxed);
     }
 
-    /// Takes over the changes in the lists of an older configuration. May be repeated if the older
-    /// lists have changed since; unchanged lists then cost nothing.
+    /// Applies the changes that were made to the lists of an older configuration. May be repeated
+    /// if these lists have changed since; unchanged lists then cost nothing.
     pub fn adopt(&self, older: &Lists) {
-        // Two configurations may share their lists.
+        // The two configurations may share their lists.
         if std::ptr::eq(self, older) || self.takes_files.load(Relaxed) {
             return;
         }
@@ -175,12 +176,13 @@ impl Lists {
             } else {
                 match Changes::of(old) {
                     Some(changes) => Arc::new(changes.over(&list.base)),
-                    // The list was only made ready for rules, which changed nothing.
+                    // The list only has an index because rules may change it; it was not changed.
                     None => continue,
                 }
             };
             list.adopted = Some(Arc::clone(changed));
-            // Entries that a new user of the list cannot use are not applied.
+            // If a test or map that now uses the list cannot use an entry, none of the changes is
+            // applied.
             let _ = inner.replace(at, entries);
         }
     }

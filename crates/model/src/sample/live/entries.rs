@@ -1,5 +1,5 @@
-//! Entries of a list in order, indexed by number and by key. The cost of adding, changing and
-//! removing an entry does not depend on their number.
+//! Keeps the entries of a list or map in order, indexed by number and by key. The cost of adding,
+//! changing and removing an entry does not depend on their number.
 
 use super::{Entry, ListError, PatternPair, Which};
 use std::collections::{BTreeMap, HashMap};

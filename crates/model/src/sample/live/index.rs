@@ -1,6 +1,6 @@
-//! Compiled entries of the lists of one test or map. Entries are added and removed individually.
-//! For exact values, beginnings, ends and networks, the cost does not depend on the number of
-//! entries; other methods compare all entries, as they do everywhere.
+//! Indexes the entries of a list or map that can be added and removed one by one. For exact
+//! values, prefixes, suffixes and networks, the cost of a search does not depend on the number of
+//! entries; other methods compare all entries, as they do in compiled lists.
 
 use super::{Entry, How, ListError};
 use crate::sample::map::{filled, parse};
@@ -12,7 +12,7 @@ use prefix_trie::PrefixMap;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// List and entry number; determines which match wins.
+/// Number of the list and of the entry, by which one of several matches is chosen.
 pub(super) type Rank = (usize, u64);
 
 /// Entries with the same pattern; the first one wins.
@@ -28,10 +28,11 @@ pub(super) struct Index {
 #[derive(Debug)]
 enum Table {
     Exact(HashMap<Box<[u8]>, PatternEntries>),
-    /// Patterns that equal the beginning or the end, with the number of patterns of each length.
+    /// Patterns that are compared with the beginning or end of a value, and the number of patterns
+    /// of each length.
     Edge(HashMap<Box<[u8]>, PatternEntries>, BTreeMap<usize, usize>),
     Networks(Box<NetworkTable>),
-    /// Patterns that are compared one after the other.
+    /// Patterns that are compared one by one.
     Line(BTreeMap<Rank, (Patterns, Option<SampleValue<'static>>)>),
 }
 
@@ -39,11 +40,11 @@ enum Table {
 struct NetworkTable {
     v4: PrefixMap<(u32, u8), PatternEntries>,
     v6: PrefixMap<(u128, u8), PatternEntries>,
-    /// Networks whose masks have holes.
+    /// Networks whose mask bits are not consecutive.
     holes: BTreeMap<Rank, (MaskedNetwork, Option<SampleValue<'static>>)>,
 }
 
-/// Pattern of an entry, converted for its table.
+/// Pattern of an entry, in the form that its table needs.
 enum Key {
     Bytes(Box<[u8]>),
     Network(MaskedNetwork),
@@ -57,13 +58,13 @@ fn put(slot: &mut PatternEntries, place: Rank, value: Option<SampleValue<'static
     }
 }
 
-/// Removes an entry from a slot; returns whether the slot is empty.
+/// Removes an entry from the entries with the same pattern; returns whether none is left.
 fn take(slot: &mut PatternEntries, place: Rank) -> bool {
     slot.retain(|(other, _)| *other != place);
     slot.is_empty()
 }
 
-/// Removes an entry from a table; returns whether its key has no entries left.
+/// Removes an entry from a table; returns whether its pattern has no entry left.
 fn take_from(table: &mut HashMap<Box<[u8]>, PatternEntries>, key: &[u8], place: Rank) -> bool {
     let gone = table.get_mut(key).is_some_and(|slot| take(slot, place));
     if gone {

@@ -1,5 +1,6 @@
-//! Agent results of a server, and servers whose state follows another one (`track`). Agent and
-//! health checks count independently: a server is up if neither of them reports it down.
+//! Applies the results of a server's agent check, and keeps servers in the state of another one
+//! that they follow (`track`). Agent and health checks count independently: a server is up if
+//! neither of them reports it down.
 
 use super::control::ServerChange;
 use super::{AdminState, HealthState, ServerState};
@@ -20,7 +21,7 @@ pub enum AgentVerdict {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AgentResult {
-    /// Status in terms of a health check; None if the agent reported no health.
+    /// The result in terms of a health check; None if the agent reported no health.
     pub status: Option<CheckStatus>,
     pub info: Cow<'static, str>,
     pub duration_ms: u32,
@@ -53,7 +54,7 @@ pub(crate) struct AgentControl {
     pub stopped: bool,
     pub down: bool,
     pub last: Option<AgentResult>,
-    /// Host, port and text that an operator set in place of the file's.
+    /// Host, port and text of the agent check that an operator set in place of those in the file.
     pub address: Option<std::net::IpAddr>,
     pub port: Option<u16>,
     pub send: Option<Arc<[u8]>>,
@@ -67,7 +68,7 @@ pub(crate) struct Inherited {
     pub drain: bool,
 }
 
-/// Change of a server's state that was caused by the server that it tracks.
+/// A change of a server's state that the tracked server (`track`) caused.
 #[derive(Clone, Copy, Debug)]
 pub struct ByTracked {
     pub change: ServerChange,
@@ -75,7 +76,7 @@ pub struct ByTracked {
     pub was_maintained: bool,
 }
 
-/// Address of the agent of a server and the text that it is sent, where an operator set them.
+/// Address of the agent, and the text to send to it, as far as an operator set them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AgentSet {
     pub address: Option<std::net::IpAddr>,
@@ -181,7 +182,7 @@ impl ServerState {
             trackers.push(me);
             drop(trackers);
             self.inherit(other.told(), now_ms);
-            // The initial state is not a change that needs a log line.
+            // The state at the start is not a change that is logged.
             self.control().tracking.unlogged_change = None;
         } else {
             self.recompute_state(now_ms);
@@ -192,7 +193,7 @@ impl ServerState {
         self.control().tracking.server.clone()
     }
 
-    /// Returns the state that trackers inherit from this server.
+    /// Returns the state that servers which track this one inherit.
     fn told(&self) -> Inherited {
         let control = self.control();
         Inherited {
@@ -215,7 +216,7 @@ impl ServerState {
         let change = self.recompute_state(now_ms);
         let mut control = self.control();
         let told = match control.tracking.unlogged_change.take() {
-            // The previous change was not reported yet: merges both into one.
+            // An earlier change was not logged yet, so both become one.
             Some(before) => ByTracked {
                 change: ServerChange {
                     was_up: before.change.was_up,
@@ -246,7 +247,7 @@ impl ServerState {
         let told = self.told();
         for tracker in trackers {
             let follows = tracker.tracked();
-            // The tracker may follow another server by now.
+            // The other server may have been reconfigured to track another server meanwhile.
             if follows.is_some_and(|other| Arc::ptr_eq(&other, self)) {
                 tracker.inherit(told, now_ms);
             }
@@ -258,8 +259,8 @@ impl ServerState {
         self.control().tracking.unlogged_change.take()
     }
 
-    /// Counts a failed check after `error-limit` errors of the server's traffic. `how` determines
-    /// how much health the server loses.
+    /// Handles that traffic to the server had `error-limit` errors. `how` determines how far the
+    /// server's health falls.
     pub fn fail_by_traffic(
         self: &Arc<Self>,
         how: OnError,
@@ -305,7 +306,7 @@ impl ServerState {
     }
 }
 
-/// Receiver of the errors of servers' traffic. Called on serving threads.
+/// Receives reports about errors in traffic to servers. Called on threads that serve clients.
 pub trait TakesErrors: Send + Sync + std::fmt::Debug {
     /// Reports that the server with this uid had too many errors in a row; `what` was the last one.
     fn errors(&self, uid: u32, what: &'static str);

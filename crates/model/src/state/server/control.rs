@@ -1,4 +1,5 @@
-//! State of a server behind its lock, and the result of a change. `crate::control` changes it.
+//! Defines the part of a server's state that is behind its lock, and the result of a change.
+//! `crate::control` changes it.
 
 use super::{AdminState, HealthState, ServerState};
 use crate::state::CheckResult;
@@ -7,7 +8,7 @@ use crate::state::proxy::LineupChange;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// State that the atomics are derived from.
+/// The complete state of a server. The atomics contain what threads that serve clients need of it.
 #[derive(Debug)]
 pub(crate) struct ServerControl {
     pub lifecycle: Lifecycle,
@@ -20,7 +21,8 @@ pub(crate) struct ServerControl {
     pub location: Location,
     pub agent: super::agent::AgentControl,
     pub tracking: Tracking,
-    /// Last values that advanced the revision: flags, administrative state, health, weight.
+    /// Values at the last change of [`super::super::revision`]: flags, administrative state,
+    /// health, weight.
     pub last_published: Option<(u32, AdminState, HealthState, u32)>,
 }
 
@@ -29,9 +31,9 @@ pub(crate) struct ServerControl {
 pub(crate) struct Lifecycle {
     /// A file has configured the server; its backend counts it.
     pub configured: bool,
-    /// The backend counts the server as usable.
+    /// The backend counts the server among its usable ones.
     pub counted: bool,
-    /// The first file was applied; later events count as changes.
+    /// True once the first configuration file was applied. From then on, events count as changes.
     pub begun: bool,
     pub retired: bool,
 }
@@ -48,14 +50,16 @@ pub(crate) struct FileSettings {
 pub(crate) struct CheckState {
     pub enabled: bool,
     pub health: HealthState,
-    /// Down from 0 to rise - 1, up from rise to rise + fall - 1.
+    /// Position between down and up: a server is down from 0 to rise - 1, and up from rise to rise
+    /// + fall - 1.
     pub streak: u32,
     pub rise: u32,
     pub fall: u32,
     pub failures: u32,
     pub last: CheckResult,
     pub last_ms: Option<u64>,
-    /// See [`super::ServerState::check_set`].
+    /// Address and port of health checks that an operator set: see
+    /// [`super::ServerState::check_set`].
     pub target: (Option<std::net::IpAddr>, Option<u16>),
 }
 
@@ -78,14 +82,14 @@ pub(crate) struct Warmup {
     pub since_ms: Option<u64>,
 }
 
-/// Address of the server where it differs from the file's.
+/// Address of the server, if it differs from the one in the file.
 #[derive(Debug, Default)]
 pub(crate) struct Location {
     pub address: Option<SocketAddr>,
-    /// With an address: the port is that of each client's connection plus this offset.
+    /// If set: the port is that of each client's connection plus this offset.
     pub port_offset: Option<i32>,
     pub unresolved: bool,
-    /// The file has no resolved address.
+    /// The host name in the file was not resolved at the start.
     pub file_unresolved: bool,
     /// The host name is resolved at run time.
     pub follows: bool,
@@ -97,7 +101,7 @@ pub(crate) struct Location {
 pub(crate) struct Tracking {
     pub server: Option<Arc<ServerState>>,
     pub inherited: Option<super::agent::Inherited>,
-    /// Change by the tracked server that was not logged yet.
+    /// Change caused by the tracked server that is not logged yet.
     pub unlogged_change: Option<super::agent::ByTracked>,
 }
 
@@ -154,10 +158,10 @@ impl ServerChange {
     }
 }
 
-/// Origin of a server's state when a file is applied.
+/// Where the state of a server comes from when a file is applied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Adoption {
     Fresh,
-    /// The state of an earlier file, except for what the new file changes.
+    /// The state under an earlier file, with what the new file changes.
     Adopted,
 }

@@ -1,5 +1,5 @@
-//! Parts of a server's state, by subject. The data plane reads all of them without a lock, except
-//! for [`Followers`].
+//! Groups the state of a server by subject: traffic, idle connections, availability, limits.
+//! Threads that serve clients read all of it without a lock, except for [`Followers`].
 
 use super::{PERSISTENT, ServerState, TakesErrors, UP, USABLE, WEIGHT_SCALE};
 use crate::state::{Counters, LastTime};
@@ -80,7 +80,7 @@ pub(crate) struct Limits {
 pub struct InBalance {
     /// The server is in the list of changed servers.
     pub listed: AtomicBool,
-    /// The balance algorithm must be notified when a slot is released.
+    /// The load balancing wants to know when a slot is released.
     pub(crate) interest: AtomicBool,
     /// Index of the server in the newest configuration.
     pub(crate) index_hint: AtomicU32,
@@ -96,12 +96,13 @@ pub(crate) struct Reach {
 #[derive(Debug, Default)]
 pub(crate) struct ServerShutdown {
     pub(crate) retired: AtomicBool,
-    /// Number of times that the sessions of the server were shut down, above the bits of the last
-    /// [`super::Shutdown`]. Streams end when the value differs from their saved one.
+    /// Counts in its upper bits how often the sessions of the server were shut down; the lower
+    /// bits are the last [`super::Shutdown`]. A stream ends when the value differs from the one
+    /// that it stored.
     pub(crate) shutdowns: AtomicU32,
 }
 
-/// Receivers of the changes of a server.
+/// Objects that are notified of changes of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Followers {
     pub(crate) trackers: Mutex<Vec<Weak<ServerState>>>,

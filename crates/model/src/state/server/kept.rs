@@ -1,5 +1,5 @@
-//! State of a server that another process continues with. Times are ages, because the clocks of two
-//! processes have different origins. Only collected and applied here; `proxy::carry` transfers it.
+//! Collects the state of a server with which another process continues; `proxy::carry` transfers
+//! it. Times are ages, because the clocks of two processes have different origins.
 
 use super::{AdminState, HealthState, ServerState};
 use crate::state::CheckResult;
@@ -14,10 +14,10 @@ pub const COUNT_MAX: u32 = u32::MAX / 2;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kept {
     pub admin: AdminState,
-    /// `disabled` of the file under which the state was recorded.
+    /// The server had `disabled` in the file under which the state was recorded.
     pub file_disabled: bool,
     pub health: HealthState,
-    /// Position between down and fully up.
+    /// Position between down and fully up, as in [`super::report::ServerReport`].
     pub streak: u32,
     pub rise: u32,
     pub fall: u32,

@@ -1,4 +1,4 @@
-//! Reports of servers for statistics and logs.
+//! Reports the state of a server for statistics and logs.
 
 use super::{AdminState, AgentReport, HealthState, ServerState};
 use crate::state::CheckResult;
@@ -104,7 +104,7 @@ impl ServerReport {
 
 impl ServerState {
     pub fn report(&self, now_ms: u64) -> ServerReport {
-        // Read before this server's lock is taken.
+        // Read before the lock of this server is taken, to avoid a deadlock.
         let tracked = self.tracked().map(|other| {
             let report = other.report(now_ms);
             (format!("{}/{}", other.backend.name, other.name), report)

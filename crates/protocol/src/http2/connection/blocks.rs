@@ -1,6 +1,6 @@
-//! Header blocks: HEADERS and CONTINUATION, assembled if they arrive in pieces and decoded directly
-//! from the input otherwise. Every block is decoded, even an unwanted one, because the HPACK table
-//! must stay in sync.
+//! Decodes header blocks: HEADERS and CONTINUATION, assembled if they arrive in pieces and
+//! decoded directly from the input otherwise. Every block is decoded, even an unwanted one,
+//! because the HPACK table must stay in sync.
 
 use super::super::frame::{
     FLAG_END_HEADERS, FLAG_END_STREAM, FLAG_PADDED, FLAG_PRIORITY, HEADERS, Http2FrameHeader,
@@ -11,7 +11,7 @@ use super::Connection;
 use super::limits::Flood;
 use super::receive::{Absent, Reading, ReceiveStep, on_stream, take};
 
-/// Maximum memory for blocks that is kept from one block to the next, in bytes.
+/// Maximum memory that is kept for the next header block, in bytes.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ impl HeaderBlock {
     }
 }
 
-/// Position of a frame's piece of the block in its payload.
+/// Position of a frame's part of the header block in the frame's payload.
 struct Fragment {
     start: usize,
     end: usize,
@@ -284,8 +284,8 @@ impl Connection {
         }
         let trailers = stream.head_received;
         let interim = interim && !trailers;
-        // Trailers end a stream, an interim response never does, and a body with a declared length
-        // must come first.
+        // Trailers must end the stream, an interim response must not end it, and a body of
+        // declared length must precede trailers.
         let wrong = trailers && !end_stream
             || interim && end_stream
             || self_dependent
@@ -304,7 +304,7 @@ impl Connection {
     }
 }
 
-/// Returns whether a list with this first field is an interim response.
+/// Returns whether a field list with this first field is an interim response.
 pub(super) fn is_interim(first: Option<(&[u8], &[u8])>) -> bool {
     matches!(first, Some((b":status", [b'1', ..])))
 }

@@ -1,4 +1,5 @@
-//! Frames without content: SETTINGS, PING, WINDOW_UPDATE, RST_STREAM, PRIORITY and GOAWAY.
+//! Handles the received frames without content: SETTINGS, PING, WINDOW_UPDATE, RST_STREAM,
+//! PRIORITY and GOAWAY.
 
 use super::super::frame::{
     FLAG_ACK, GOAWAY, HEAD_BYTES, Http2FrameHeader, PING, PRIORITY, RST_STREAM, SETTINGS,
@@ -104,7 +105,7 @@ impl Connection {
             return self.stream_error(id, ErrorCode::FlowControlError);
         };
         stream.send_window = window;
-        // If we have ended the stream, no writer waits for the window.
+        // If this side has ended the stream, nothing waits for its window.
         Ok(if stream.we_ended {
             ReceiveStep::Again
         } else {
@@ -126,7 +127,7 @@ impl Connection {
 
     fn receive_goaway(&mut self, last: u32, code: ErrorCode) -> Result<ReceiveStep, Why> {
         self.charge(Flood::Settings)?;
-        // A second GOAWAY may only lower the last stream.
+        // A second GOAWAY can only lower the number of the last stream.
         let last = self.peer_last.map_or(last, |before| before.min(last));
         self.peer_last = Some(last);
         if self.options.role == Http2Role::Client {
@@ -170,7 +171,7 @@ impl Connection {
 
     fn settings_acknowledged(&mut self) -> Result<(), Why> {
         if self.acknowledged {
-            // We sent SETTINGS only once, so this acknowledges nothing.
+            // This side has sent SETTINGS only once, so a further acknowledgement is meaningless.
             return self.charge(Flood::Settings);
         }
         self.acknowledged = true;
@@ -186,14 +187,15 @@ impl Connection {
         let value = u32::from_be_bytes([a, b, c, d]);
         self.peer_next.take(self.options.role, id, value)?;
         if id == HEADER_TABLE_SIZE {
-            // One at a time: the encoder must announce the smallest of them.
+            // Applied one by one, because the encoder must announce the smallest of several table
+            // sizes.
             self.encoder
                 .set_table_bytes_max(value.min(TABLE_BYTES_DEFAULT) as usize);
         }
         Ok(())
     }
 
-    /// Applies the settings after the whole frame was read.
+    /// Applies the settings of a frame after all of it was read.
     pub(super) fn settings_end(&mut self) -> Result<ReceiveStep, Why> {
         let change = i64::from(self.peer_next.initial_window) - i64::from(self.peer.initial_window);
         if change != 0 {
@@ -215,7 +217,7 @@ impl Connection {
     }
 }
 
-/// Adds to a window, unless the result is too large.
+/// Adds to a window; None if the result is too large.
 fn widened(window: i32, bytes: u32) -> Option<i32> {
     i32::try_from(i64::from(window) + i64::from(bytes)).ok()
 }

@@ -1,5 +1,5 @@
-//! Received DATA, and the windows that it uses. Content is passed on as it arrives; contradictions
-//! of a whole frame are detected before its first byte is passed on.
+//! Handles received DATA, and the flow-control windows that it uses. Content is passed on as it
+//! arrives; contradictions of a whole frame are detected before its first byte is passed on.
 
 use super::super::frame::{DATA, FLAG_END_STREAM, FLAG_PADDED, Http2FrameHeader};
 use super::super::settings::{WINDOW_DEFAULT, WINDOW_MAX};
@@ -9,7 +9,7 @@ use super::Connection;
 use super::limits::Flood;
 use super::receive::{Absent, Reading, ReceiveStep, on_stream, take};
 
-/// DATA frames with less content than this, and no end, are tiny.
+/// DATA frames with less content than this, and without the end of the stream, count as tiny.
 const TINY_BYTES: u32 = 5;
 
 impl Connection {
@@ -66,15 +66,16 @@ impl Connection {
         }
     }
 
-    /// Discards a frame of which `read` bytes were read. Its part of the connection's window is
-    /// returned at once, not when the bytes have arrived, because the reaction must not depend on
+    /// Discards a frame of which `read` bytes were read. The connection's window is restored for
+    /// the whole frame at once, not as its bytes arrive, because the reaction must not depend on
     /// how the bytes were split.
     fn discard(&mut self, head: Http2FrameHeader, read: u32) {
         self.give_back(0, head.length);
         self.skip(head.length - read);
     }
 
-    /// Handles the content once the padding length is known, with the bytes of that length.
+    /// Begins to handle the content of a frame once its padding length `pad` is known. `pad_field`
+    /// is the number of bytes in which the frame contained that length.
     pub(super) fn begin_content(
         &mut self,
         head: Http2FrameHeader,
@@ -172,17 +173,17 @@ impl Connection {
         })
     }
 
-    /// Records that the stream's owner has consumed bytes of DATA: windows are returned, in
-    /// batches. The call is valid, and required, after the stream is gone, too.
+    /// Records that the owner of the stream has consumed bytes of DATA. Their windows are returned
+    /// to the peer in batches. Must also be called when the stream no longer exists.
     pub fn consumed(&mut self, stream: StreamId, bytes: u32) {
         if !self.failed {
             self.give_back(stream.0, bytes);
         }
     }
 
-    /// Grants the window for the rest of a body at once, for an owner that discards the data as it
-    /// arrives: a peer that has the whole response may no longer read window updates. Returns
-    /// false, and grants nothing, if the rest is longer than `bytes_max` or the peer has ended. A
+    /// Grants the window for the rest of a body at once, for an owner that discards the data: a
+    /// peer that has the complete response may no longer read window updates. Returns false, and
+    /// grants nothing, if the rest is longer than `bytes_max` or the peer has ended the stream. A
     /// body of unknown length gets `bytes_max`.
     pub fn grant_rest(&mut self, stream: StreamId, bytes_max: u32) -> bool {
         let Some(stream) = self.streams.get_mut(stream.0).filter(|one| !one.peer_ended) else {
@@ -201,10 +202,11 @@ impl Connection {
         true
     }
 
-    /// Returns windows: that of the stream and of the connection (stream 0: only the connection's).
+    /// Returns window to the peer: for the stream and the connection, or (stream 0) for the
+    /// connection only.
     pub(super) fn give_back(&mut self, stream: u32, bytes: u32) {
         let window = self.options.connection_window;
-        // Never more than was received, even if an owner counts wrongly.
+        // Never returns more than was received, even if an owner counts wrongly.
         let missing = (window as i32 - self.receive_window) as u32;
         self.unreturned = self.unreturned.saturating_add(bytes).min(missing);
         if self.unreturned >= window / 2 {
@@ -215,8 +217,8 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(stream) else {
             return;
         };
-        // HAProxy returns the window even after the end of an upload, and its clients rely on that
-        // to know that their data was accepted. No server waits for that.
+        // As HAProxy, a server returns the window even after the end of an upload, because clients
+        // use that to know that their data was accepted. Servers do not wait for that.
         let batch = match (stream.peer_ended, self.options.role) {
             (false, _) => (self.options.initial_window / 2).max(1),
             (true, Http2Role::Server) => 1,
@@ -232,8 +234,8 @@ impl Connection {
         }
     }
 
-    /// Returns the receive window of the peer's new stream. Before it knows our settings it may use
-    /// the RFC's initial window.
+    /// Returns the receive window of a new stream of the peer. Before the peer knows the settings
+    /// of this side, it may use the initial window of the RFC.
     pub(super) fn initial_receive_window(&self) -> i32 {
         let window = self.options.initial_window;
         if self.acknowledged {
@@ -243,7 +245,7 @@ impl Connection {
         }
     }
 
-    /// Applies our settings to the windows, because the peer has acknowledged them.
+    /// Applies the settings of this side to the windows, because the peer has acknowledged them.
     pub(super) fn acknowledge_windows(&mut self) {
         let less = WINDOW_DEFAULT.saturating_sub(self.options.initial_window) as i32;
         if less > 0 {

@@ -1,36 +1,36 @@
-//! Limits against floods. A connection that lives for months must not trip them, so none is a count
-//! of its lifetime: each is a level that rises with every such frame and falls with time and with
-//! useful work.
+//! Limits floods of frames. A connection that lives for months must not exceed a limit, so none
+//! is a count of its lifetime: each is a level that rises with every such frame and falls with
+//! time and with useful work.
 
 use super::super::Why;
 
-/// Rate limit of something that a peer may do.
+/// Rate limit of one kind of frame that a peer may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub burst: u32,
     pub per_second: u32,
-    /// Tokens for each piece of useful work: a stream that ended normally, or DATA with content.
-    /// For stream resets only streams that ended normally count, because DATA costs an attacker
-    /// nothing.
+    /// Additional frames allowed for each piece of useful work: a stream that ended normally, or
+    /// DATA with content. For stream resets only streams that ended normally count, because DATA
+    /// costs an attacker nothing.
     pub per_work: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Streams that the peer resets before we responded (CVE-2023-44487).
+    /// Streams that the peer resets before this side has responded (CVE-2023-44487).
     pub rapid_resets: Rate,
-    /// Burst of resets while no stream of the connection has ended normally, and the increase for
-    /// each stream that has, up to the full burst. So a client that reconnects for each burst of
-    /// resets gains little.
+    /// Burst of resets before any stream of the connection has ended normally, and the increase
+    /// for each stream that has, up to the full burst. So a client that reconnects for each burst
+    /// gains little.
     pub rapid_resets_first: (u32, u32),
-    /// Streams that we reset for the peer's errors (CVE-2025-8671).
+    /// Streams that this side resets because of the peer's errors (CVE-2025-8671).
     pub forced_resets: Rate,
     /// Streams opened above the announced limit.
     pub refused_streams: Rate,
-    /// Frames without content that end nothing (CVE-2019-9518).
+    /// Frames without content that do not end a stream (CVE-2019-9518).
     pub empty_frames: Rate,
-    /// DATA frames shorter than any reasonable one: even an empty gRPC message has 5 bytes. Work is
-    /// counted by the KiB.
+    /// DATA frames that are unreasonably short: even an empty gRPC message has 5 bytes. Each KiB
+    /// of received DATA allows more of them.
     pub tiny_data: Rate,
     /// SETTINGS with their acknowledgements (CVE-2019-9515), and GOAWAY.
     pub settings: Rate,
@@ -39,24 +39,24 @@ pub struct Limits {
     pub pings: Rate,
     /// PRIORITY frames (CVE-2019-9513).
     pub priorities: Rate,
-    /// WINDOW_UPDATE frames (CVE-2019-9511, CVE-2019-9517). Work
-    /// is counted by the KiB.
+    /// WINDOW_UPDATE frames (CVE-2019-9511, CVE-2019-9517). Each KiB of sent DATA allows more of
+    /// them.
     pub window_updates: Rate,
     pub unknown_frames: Rate,
     /// Frames on closed streams: a client may send much of a denied body until it learns of the
     /// denial.
     pub late_frames: Rate,
-    /// Header lists above the limit, each of which costs as much to decode as a valid one. A
+    /// Header lists above the size limit, each of which costs as much to decode as a valid one. A
     /// browser whose cookies exceed the limit sends one for each file of a page. Streams that end
-    /// normally compensate for them.
+    /// normally allow more of them.
     pub overlong_heads: Rate,
     /// CONTINUATION frames of one header block (CVE-2024-27316).
     pub continuations_max: u32,
     /// Maximum length of one header block on the wire, in bytes.
     pub header_block_bytes_max: usize,
-    /// Number of unsent output bytes from which `send_capacity` is 0.
+    /// Number of unsent output bytes from which on `send_capacity` returns 0.
     pub output_bytes_max: usize,
-    /// Maximum number of bytes of responses that the peer caused and does not read.
+    /// Maximum number of unsent bytes that are only reactions to the peer's frames.
     pub reply_bytes_max: usize,
 }
 
@@ -69,7 +69,7 @@ impl Default for Limits {
         };
         Limits {
             rapid_resets: rate(500, 100, 1),
-            // As many streams as are usually allowed at once, cancelled together.
+            // About as many streams as are usually allowed at once, cancelled together.
             rapid_resets_first: (100, 4),
             forced_resets: rate(100, 10, 1),
             refused_streams: rate(1_000, 100, 1),
@@ -144,12 +144,14 @@ impl Flood {
     }
 }
 
-/// Minimum length of DATA frames that count as bulk.
+/// Minimum length of DATA frames that count as bulk data.
 const BULK_BYTES_MIN: usize = 128;
-/// Number of bytes that count as another piece: some clients return windows every 4 KiB, twice.
+/// Number of bytes of bulk data that count as another piece of work: some clients return windows
+/// every 4 KiB, twice.
 const BULK_BYTES: usize = 1024;
 
-/// A level. All values are `u32` and may wrap: every connection has one for each kind of flood.
+/// Level of one kind of flood. All values are `u32` and may wrap, because every connection has one
+/// of these for each kind.
 #[derive(Clone, Copy, Debug, Default)]
 struct Meter {
     level: u32,
@@ -161,12 +163,12 @@ struct Meter {
 pub(super) struct Meters {
     meters: [Meter; FLOODS],
     now_ms: u32,
-    /// Amount of useful work: of any kind; of the kind that moves many bytes; streams that ended
-    /// normally.
+    /// Amount of useful work so far: of any kind; of the kind that moves many bytes; streams that
+    /// ended normally.
     work: u32,
     bulk: u32,
     ended: u32,
-    /// Number of streams that ended normally, without wrapping.
+    /// Number of streams that ended normally; stops at the maximum instead of wrapping.
     ended_ever: u32,
 }
 

@@ -1,6 +1,6 @@
-//! A connection in either role: interprets the peer's frames and produces the output. The
-//! connection never waits, allocates nothing for a request once it is warm, and answers every frame
-//! of a peer with a bounded amount of work and output.
+//! Implements an HTTP/2 connection as client or server: interprets the peer's frames and produces
+//! the output. The connection never waits, allocates nothing for a request once its buffers have
+//! grown, and answers every frame of a peer with a bounded amount of work and output.
 
 mod blocks;
 mod control;
@@ -22,21 +22,21 @@ pub use limits::{Limits, Rate};
 use output::Output;
 use receive::{Reading, ReceiveStep};
 
-/// Initial size of the HPACK table, and the largest that we use for sending, whatever the peer
-/// would accept.
+/// Initial size of the HPACK table, and the largest that this side uses for sending, whatever the
+/// peer accepts.
 const TABLE_BYTES_DEFAULT: u32 = 4096;
 
 #[derive(Clone, Debug)]
 pub struct Options {
     pub role: Http2Role,
-    /// Table size of our decoder: SETTINGS_HEADER_TABLE_SIZE.
+    /// Table size of the decoder: SETTINGS_HEADER_TABLE_SIZE.
     pub header_table_bytes: u32,
     /// Initial window of the peer's streams, at most 2^31-1.
     pub initial_window: u32,
     /// Window of the whole connection; at least 65,535.
     pub connection_window: u32,
-    /// Maximum number of streams that may be open at once: the peer's for a server, ours for a
-    /// client (which observes the peer's settings, too).
+    /// Maximum number of open streams: for a server, those of the peer; for a client, its own
+    /// (limited by the peer's settings, too).
     pub concurrent_streams_max: u32,
     /// Maximum length of received frames, 16,384 to 2^24-1. The peer chooses the maximum for sent
     /// frames, but never more than this.
@@ -76,18 +76,19 @@ impl Options {
 
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// All of the input was consumed, and nothing else happened.
+    /// All of the input was consumed, without an event for the owner.
     NeedMore,
-    /// Something happened that the owner need not know: call again. (The output may have grown.)
+    /// Something happened that does not concern the owner, who must call again. The output may
+    /// have grown.
     Progress,
-    /// A head or trailers. `fields` is overflowed if there were more than the options allow: a
-    /// server responds with 431.
+    /// The head of a message, or trailers. If `fields` is overflowed, the list was larger than the
+    /// options allow, and a server responds with 431.
     Headers {
-        /// The stream; for a server new unless `trailers`.
+        /// The stream. For a server it is a new one, unless `trailers` is set.
         stream: StreamId,
         /// The decoded fields, valid until the next call.
         fields: &'a FieldList,
-        /// The peer sends nothing more on this stream.
+        /// The peer sends nothing further on this stream.
         end_stream: bool,
         /// The list follows the body. A client's interim responses (`:status` 1xx) do not count as
         /// the head.
@@ -100,24 +101,24 @@ pub enum Event<'a> {
         data: &'a [u8],
         end_stream: bool,
     },
-    /// A stream is gone. From now on, calls with its number do nothing, except
+    /// A stream ended early. From now on, calls with its number have no effect, except
     /// [`Connection::consumed`].
     Reset {
         stream: StreamId,
-        /// Reason. `RefusedStream` with `ours` false: the peer did not process the request
-        /// (according to this frame or its GOAWAY), so it may be repeated.
+        /// Reason. `RefusedStream` with `ours` false: the peer reports, by this frame or by its
+        /// GOAWAY, that it has not processed the request, so the request may be repeated.
         code: ErrorCode,
-        /// We reset the stream because of what the peer sent; RST_STREAM is in the output.
+        /// This side reset the stream because of what the peer sent; RST_STREAM is in the output.
         ours: bool,
     },
-    /// More may be sent: on one stream, or (None) on every one.
+    /// More data can be sent now: on one stream, or (None) on every stream.
     Window {
         stream: Option<StreamId>,
     },
     /// The peer's settings have changed; windows may have grown.
     SettingsChanged,
-    /// The peer neither opens nor accepts more streams. Our streams above `last` are reset with
-    /// `RefusedStream`, by events that follow.
+    /// The peer neither opens nor accepts further streams. Streams of this side above `last` are
+    /// reset with `RefusedStream` by the events that follow.
     GoAway {
         /// Last stream that the peer has processed or will process.
         last: StreamId,
@@ -160,7 +161,7 @@ pub struct Connection {
     fields: FieldList,
 
     reading: Reading,
-    /// Partially received frame head or short payload.
+    /// Part of a frame head or of a short payload that has arrived so far.
     small: [u8; HEAD_BYTES],
     small_bytes: u8,
     block: HeaderBlock,
@@ -171,17 +172,17 @@ pub struct Connection {
 
     highest_peer: u32,
     next_own: u32,
-    /// Last stream in our GOAWAY: newer ones are ignored.
+    /// Last stream in the GOAWAY of this side: newer streams are ignored.
     accepted_last: Option<u32>,
     announced: bool,
     peer_last: Option<u32>,
-    /// Index at which the search for streams above it continues.
+    /// Index in the stream table at which the search for streams above the last one continues.
     sweep_from: Option<usize>,
     settled: bool,
     acknowledged: bool,
     ping_awaited: bool,
     failed: bool,
-    /// Reason why the connection must fail, found between two frames.
+    /// Reason why the connection must fail, which was found while no frame was being processed.
     doomed: Option<Why>,
 }
 
@@ -191,8 +192,8 @@ impl Connection {
         Connection::after_preface(options, 0)
     }
 
-    /// Creates a server connection for which this number of preface bytes has been verified
-    /// elsewhere.
+    /// Creates a server connection if the caller has already received and verified this many bytes
+    /// of the preface.
     pub fn after_preface(options: Options, preface_bytes: usize) -> Connection {
         let options = options.within_bounds();
         let seen = preface_bytes.min(PREFACE.len());
@@ -200,7 +201,8 @@ impl Connection {
             Http2Role::Server if seen < PREFACE.len() => Reading::Preface { seen },
             _ => Reading::Head,
         };
-        // Until the peer knows our settings, it may use the RFC's initial values.
+        // Until the peer knows the settings of this side, it may use the initial values of the
+        // RFC.
         let table_bytes = options.header_table_bytes.max(TABLE_BYTES_DEFAULT);
         let mut connection = Connection {
             peer: Settings::default(),
@@ -240,9 +242,9 @@ impl Connection {
         connection
     }
 
-    /// Handles bytes; returns the number of consumed bytes and the event. Unconsumed bytes must be
-    /// passed again until `NeedMore`, which has always consumed everything. `now_ms` may begin
-    /// anywhere and must never decrease.
+    /// Processes bytes; returns the number of consumed bytes and the event. Unconsumed bytes must
+    /// be passed again until the event is `NeedMore`, which means that everything was consumed.
+    /// `now_ms` may start anywhere and must never decrease.
     pub fn receive<'a>(&'a mut self, input: &'a [u8], now_ms: u64) -> (usize, Event<'a>) {
         self.meters.set_now(now_ms);
         let mut at = 0;
@@ -295,10 +297,10 @@ impl Connection {
         (at, event)
     }
 
-    /// Declares the length of the body on this stream. If the body has another length, the stream
-    /// is reset with PROTOCOL_ERROR. Returns false if the data received so far (or END_STREAM)
-    /// already contradicts; then the owner must reset the stream. A stream that is gone contradicts
-    /// nothing.
+    /// Declares the length of the body on a stream. If the body turns out to have another length,
+    /// the stream is reset with PROTOCOL_ERROR. Returns false if the data received so far (or
+    /// END_STREAM) already contradicts the length; the owner must then reset the stream. For a
+    /// stream that no longer exists, returns true.
     #[must_use]
     pub fn expect_length(&mut self, stream: StreamId, bytes: u64) -> bool {
         let Some(stream) = self.streams.get_mut(stream.0) else {
@@ -344,14 +346,15 @@ impl Connection {
         self.settled
     }
 
-    /// Returns whether the peer has acknowledged our SETTINGS. The owner limits the time that this
-    /// may take.
+    /// Returns whether the peer has acknowledged the SETTINGS of this side. The owner limits how
+    /// long this may take.
     pub fn is_acknowledged(&self) -> bool {
         self.acknowledged
     }
 
     /// Returns whether the connection has failed, or both sides are done: a GOAWAY with the last
-    /// stream was sent or received, and no stream is left. Write the output and close.
+    /// stream was sent or received, and no stream is open. The owner then writes the output and
+    /// closes the connection.
     pub fn is_closed(&self) -> bool {
         self.failed || (self.is_going_away() && self.streams.len() == 0)
     }

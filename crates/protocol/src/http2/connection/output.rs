@@ -1,5 +1,6 @@
-//! The output buffer: filled at its end and consumed from its beginning. It counts the
-//! bytes of responses that only the peer caused (acknowledgements, resets).
+//! Buffers the output of an HTTP/2 connection: filled at its end and consumed from its beginning.
+//! The bytes that are only a reaction to the peer's frames (acknowledgements, resets) are
+//! counted.
 
 use super::super::frame::{
     CONTINUATION, FLAG_END_HEADERS, FLAG_END_STREAM, GOAWAY, HEAD_BYTES, HEADERS, Http2FrameHeader,
@@ -14,10 +15,10 @@ const TAKEN_BYTES_MAX: usize = 16 * 1024;
 pub(super) struct Output {
     bytes: Vec<u8>,
     start: usize,
-    /// Number of bytes ever removed.
+    /// Total number of bytes removed so far.
     taken: u64,
-    /// Bytes of responses before and behind `mark`: once `mark` is written, those before it are no
-    /// longer counted.
+    /// Number of bytes that are only reactions to the peer, before and after the position `mark`.
+    /// Once the output up to `mark` was written, those before it no longer count.
     replies_before: usize,
     replies_behind: usize,
     mark: u64,
@@ -68,7 +69,8 @@ impl Output {
         tail.extend_from_slice(payload);
     }
 
-    /// Appends a frame that the peer caused; returns the number of such bytes that wait.
+    /// Appends a frame that is only a reaction to the peer; returns how many such bytes are
+    /// unsent.
     pub(super) fn reply(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> usize {
         self.frame(kind, flags, stream, payload);
         let written = self.taken + self.waiting() as u64;
@@ -143,7 +145,7 @@ impl Output {
     }
 }
 
-/// Inserts CONTINUATION heads into the block in `out` from `at` on.
+/// Inserts the heads of CONTINUATION frames into the header block that begins at `at` in `out`.
 fn split_block(out: &mut Vec<u8>, at: usize, stream: u32, frame_bytes_max: usize) {
     let rest = out.split_off(at);
     let mut pieces = rest.chunks(frame_bytes_max).peekable();

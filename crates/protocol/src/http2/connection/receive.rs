@@ -1,5 +1,5 @@
-//! Input: splits bytes that arrive in any pieces into frames. A frame whose head is invalid is
-//! refused here; the other modules interpret the payloads.
+//! Splits the input of an HTTP/2 connection, which arrives in any pieces, into frames. A frame
+//! whose head is invalid is refused here; the other modules interpret the payloads.
 
 use super::super::frame::{
     CONTINUATION, DATA, FLAG_ACK, GOAWAY, HEAD_BYTES, HEADERS, Http2FrameHeader, PING, PREFACE,
@@ -11,7 +11,7 @@ use super::Connection;
 use super::limits::Flood;
 
 /// Maximum number of frames without an event that one call processes. Then the owner gets a
-/// progress event, writes the output, and continues.
+/// progress event, so that it can write the output before it continues.
 const QUIET_FRAMES_MAX: u32 = 256;
 
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub(super) enum Reading {
         seen: usize,
     },
     Head,
-    /// A short payload, which must be complete.
+    /// A short payload, which must arrive completely before it is processed.
     Short(Http2FrameHeader),
     Settings {
         left: u32,
@@ -75,11 +75,11 @@ pub(super) enum ReceiveStep {
     Pong,
 }
 
-/// State of a stream that is not in the table.
+/// State of a stream that is not in the table of open streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absent {
     Idle,
-    /// The stream was opened after our GOAWAY and is ignored.
+    /// The stream was opened after the GOAWAY of this side, and is ignored.
     Ignored,
     Closed(StreamEnd),
 }
@@ -257,7 +257,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns whether the peer is the side that opens streams with this number.
+    /// Returns whether the peer opens the streams with this number (odd ones are the client's).
     pub(super) fn is_peers(&self, stream: u32) -> bool {
         (stream & 1 == 1) == (self.options.role == Http2Role::Server)
     }
@@ -293,7 +293,7 @@ impl Connection {
         }
     }
 
-    /// Handles a stream error of the peer: sends RST_STREAM and removes the stream.
+    /// Handles an error of the peer on a stream: sends RST_STREAM and removes the stream.
     pub(super) fn stream_error(
         &mut self,
         stream: u32,

@@ -1,4 +1,5 @@
-//! Output: what the owner of a stream, or of the connection, sends.
+//! Sends what the owner of an HTTP/2 stream or connection requests: headers, data, resets,
+//! shutdown, PING.
 
 use super::super::frame::{DATA, FLAG_END_STREAM, PING, PREFACE, SETTINGS};
 use super::super::settings::{
@@ -11,7 +12,7 @@ use super::blocks::is_interim;
 use super::limits::Flood;
 use super::{Connection, TABLE_BYTES_DEFAULT};
 
-/// Payload of our PING frames; at most one is outstanding.
+/// Payload of PING frames; only one PING is outstanding at a time.
 pub(super) const PING_PAYLOAD: &[u8] = b"evenkeel";
 
 /// Number of streams that a client opens before it knows the server's settings.
@@ -56,9 +57,9 @@ impl Connection {
         self.output.frame(SETTINGS, 0, 0, &payload);
     }
 
-    /// Widens the connection's window from the RFC's initial value. The update follows the
-    /// acknowledgement of the peer's first SETTINGS, because a simple peer expects only SETTINGS
-    /// until then.
+    /// Enlarges the window of the connection from the initial value of the RFC. The WINDOW_UPDATE
+    /// follows the acknowledgement of the peer's first SETTINGS, because a simple peer expects
+    /// only SETTINGS before that.
     pub(super) fn widen_connection(&mut self) {
         let more = self.options.connection_window - WINDOW_DEFAULT;
         if more > 0 {
@@ -66,8 +67,8 @@ impl Connection {
         }
     }
 
-    /// Opens a stream, as a client. Before another one is opened, its headers must be
-    /// sent or it must be reset, because stream numbers only increase on the wire.
+    /// Opens a stream, as a client. Its headers must be sent, or it must be reset, before another
+    /// stream is opened, because stream numbers must increase on the wire.
     ///
     /// # Errors
     /// Too many streams are open, the stream numbers are used up, the connection is
@@ -108,9 +109,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a field section: a head, an interim head, or trailers. The caller ensures
-    /// that pseudo-headers come first, that names are in lower case, and that few field
-    /// sections wait in the output, which is unbounded.
+    /// Sends a field section: a head, an interim head, or trailers. The caller ensures that
+    /// pseudo-headers come first and names are in lower case. The output has no limit for headers,
+    /// so the caller also ensures that few field sections wait in it.
     ///
     /// # Errors
     /// The stream or the connection has ended, or DATA precedes the headers.
@@ -125,7 +126,7 @@ impl Connection {
             return Err(SendError::Ended);
         }
         let mut fields = fields.peekable();
-        // An interim response is not a response yet: see `Limits::rapid_resets`.
+        // An interim response does not count as a response: see `Limits::rapid_resets`.
         entry.head_sent |= !is_interim(fields.peek().copied());
         entry.we_ended = end_stream;
         let frame_bytes_max = self.peer.frame_bytes_max.min(self.options.frame_bytes_max) as usize;
@@ -143,8 +144,8 @@ impl Connection {
     }
 
     /// Returns the number of DATA bytes that `send_data` would accept now: the minimum of the
-    /// stream's window, the connection's, and the room in the output. No event reports that the
-    /// output was written: the owner knows that, and wakes writers.
+    /// stream's window, the connection's window, and the space in the output. When output was
+    /// written, no event reports the new space; the owner must wake writers itself.
     pub fn send_capacity(&self, stream: StreamId) -> usize {
         let Some(stream) = self.streams.get(stream.0) else {
             return 0;
@@ -195,7 +196,7 @@ impl Connection {
         if taken == 0 && !end {
             return Ok(0);
         }
-        // Both windows are at least as wide as the number of bytes taken.
+        // The number of bytes is within both windows.
         entry.send_window -= taken as i32;
         self.send_window -= taken as i32;
         entry.we_ended = end;
@@ -223,9 +224,9 @@ impl Connection {
         Ok(taken)
     }
 
-    /// Ends a stream at once with RST_STREAM. Does nothing if the stream is gone. A code that
-    /// blames the peer counts among the resets that it forced, a refusal among the streams that it
-    /// opened above the limit.
+    /// Ends a stream at once with RST_STREAM. Does nothing if the stream no longer exists. A code
+    /// that blames the peer counts as a reset that the peer forced, and a refusal as a stream that
+    /// the peer opened above the limit.
     pub fn reset(&mut self, stream: StreamId, code: ErrorCode) {
         let Some(gone) = self.streams.remove(stream.0) else {
             return;
@@ -267,7 +268,7 @@ impl Connection {
     /// Counts a head that the owner refuses for its length. The connection fails when the
     /// peer sends such heads again and again.
     pub fn head_was_overlong(&mut self) {
-        // Counted twice, since the end of its own stream compensates for one.
+        // Counted twice, because the normal end of the same stream compensates for one.
         for _ in 0..2 {
             if let Err(why) = self.charge(Flood::OverlongHeads) {
                 self.doomed = Some(why);
@@ -295,7 +296,8 @@ impl Connection {
         self.output.go_away(last, code);
     }
 
-    /// Sends a PING: `Pong` follows. Does nothing while one is outstanding.
+    /// Sends a PING; the peer's response is the event `Pong`. Does nothing while a PING is
+    /// outstanding.
     pub fn ping(&mut self) {
         if !self.ping_awaited && !self.failed {
             self.ping_awaited = true;

@@ -1,4 +1,4 @@
-//! The HPACK decoder.
+//! Decodes HPACK header blocks.
 
 use super::super::fields::FieldList;
 use super::integer::Reader;
@@ -9,9 +9,10 @@ use super::{HpackError, TABLE_BYTES_DEFAULT, huffman, statics};
 #[derive(Clone, Debug)]
 pub struct Decoder {
     table: Table<()>,
-    /// Maximum table size that the peer may use now, in bytes.
+    /// Current maximum of the table size that the peer may use, in bytes.
     table_bytes_max: usize,
-    /// Our settings reduced the table size: the next block must begin with an update.
+    /// The settings of this side reduced the table size, so the next header block must begin with
+    /// an update of the size.
     update_due: bool,
 }
 
@@ -19,16 +20,16 @@ pub struct Decoder {
 /// (RFC 7541, section 4.2).
 const UPDATES_MAX: u32 = 2;
 
-/// Factors of the list's limit and of the block's length. A block that unpacks to more is a bomb. A
-/// block that is slightly too large is answered with 431; one that was built to cost time is not
-/// decoded to its end.
+/// A header block may unpack to this many times the limit of the list, or its own length. A list
+/// slightly above the limit is answered with 431; a block that was built to cost time (a bomb) is
+/// not decoded to its end.
 const UNPACKED_LIMITS: usize = 8;
 const UNPACKED_BLOCKS: usize = 16;
 
 impl Decoder {
-    /// Creates a decoder whose table the peer may grow to this number of bytes. Before the peer has
-    /// seen our settings, it assumes the protocol's 4096: a smaller limit is set with
-    /// [`Self::set_table_bytes_max`] once it has.
+    /// Creates a decoder whose table the peer may enlarge to this number of bytes. Until the peer
+    /// knows the settings of this side, it assumes 4096; a smaller limit is set by
+    /// [`Self::set_table_bytes_max`] once the peer has acknowledged it.
     pub fn new(table_bytes_max: usize) -> Self {
         Decoder {
             table: Table::new(TABLE_BYTES_DEFAULT),
@@ -43,9 +44,9 @@ impl Decoder {
         self.update_due = self.table.size_max() > bytes;
     }
 
-    /// Decodes one whole header block, and appends it to `out`. If `out` overflows, the rest is
-    /// decoded all the same, so that the dynamic table stays in sync. After an error the decoder
-    /// must not be used any more.
+    /// Decodes one whole header block, and appends the fields to `out`. If `out` overflows, the
+    /// rest of the block is decoded all the same, so that the dynamic table stays in sync. After
+    /// an error the decoder must not be used again.
     ///
     /// # Errors
     /// The block is invalid (RFC 7541).
@@ -55,8 +56,8 @@ impl Decoder {
         let mut budget = out.limit_bytes() * UNPACKED_LIMITS + block.len() * UNPACKED_BLOCKS;
         loop {
             if out.is_overflowed() {
-                // The list has overflowed, so indexed fields can be skipped: a bomb may consist of
-                // them.
+                // The list has overflowed, so indexed fields can be skipped, of which a bomb may
+                // consist.
                 reader.pass_indexed(statics::ENTRIES + self.table.len());
             }
             let Some(first) = reader.first() else { break };
@@ -64,7 +65,7 @@ impl Decoder {
                 0x80.. => self.indexed(reader.integer(7)?, out)?,
                 0x40.. => self.literal(&mut reader, 6, true, out)?,
                 0x20.. => return Err(HpackError::TableSizeMisplaced),
-                // Without indexing and never indexed are the same for a decoder.
+                // For a decoder, "without indexing" and "never indexed" are the same.
                 _ => self.literal(&mut reader, 4, false, out)?,
             };
             budget = budget.checked_sub(unpacked).ok_or(HpackError::Bomb)?;
@@ -107,7 +108,7 @@ impl Decoder {
     /// Handles a field from a table; returns its unpacked length.
     fn indexed(&mut self, index: usize, out: &mut FieldList) -> Result<usize, HpackError> {
         let (name, value) = self.entry(index)?;
-        // A field without room is not even copied.
+        // A field that does not fit is not even copied.
         out.push(name, value);
         Ok(if out.is_overflowed() {
             0

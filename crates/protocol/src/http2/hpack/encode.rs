@@ -1,8 +1,8 @@
-//! The HPACK encoder.
+//! Encodes HPACK header blocks.
 //!
 //! The encoder finds entries of its table with a hash table whose buckets have four slots each. A
-//! full bucket drops its oldest slot. A field may then be written in full once more than necessary,
-//! but no operation takes longer.
+//! full bucket drops its oldest slot. A field may then be written in full once more than
+//! necessary, but no operation takes longer.
 
 use super::super::fields::FIELD_OVERHEAD_BYTES;
 use super::indexing::Indexing;
@@ -12,7 +12,8 @@ use super::{TABLE_BYTES_DEFAULT, hash, huffman, integer, statics};
 /// Maximum size of an encoder's table in bytes, whatever the peer offers.
 pub const ENCODER_TABLE_BYTES_MAX: usize = 4096;
 
-/// Divisor of the table size: a larger entry would evict the rest, so it is not added.
+/// An entry larger than the table size divided by this is not added, because it would evict most
+/// of the others.
 const ENTRY_SHARE: usize = 4;
 
 const PLACES: usize = 64;
@@ -24,7 +25,7 @@ struct Hashes {
     field: u32,
 }
 
-/// Bucket of the hash table: numbers of entries, as [`Table::inserted`] counts.
+/// Bucket of the hash table: numbers of table entries, counted as by [`Table::inserted`].
 type Bucket = [u16; SLOTS];
 
 /// Encodes the header blocks of one direction of a connection, in order.
@@ -33,7 +34,8 @@ pub struct Encoder {
     table: Table<Hashes>,
     /// Empty until the first entry, so that an idle connection needs no memory.
     places: Vec<Bucket>,
-    /// Sizes to announce: the smallest since the last block, and the newest.
+    /// Table sizes that the next header block must announce: the smallest since the last block,
+    /// and the newest.
     pending: Option<(usize, usize)>,
     entry_share: usize,
 }
@@ -55,8 +57,8 @@ impl Encoder {
         }
     }
 
-    /// Applies the peer's SETTINGS_HEADER_TABLE_SIZE. The next block announces which part of that
-    /// is used.
+    /// Applies the peer's SETTINGS_HEADER_TABLE_SIZE. The next header block announces how much of
+    /// it this side uses.
     pub fn set_table_bytes_max(&mut self, bytes: usize) {
         let bytes = bytes.min(ENCODER_TABLE_BYTES_MAX);
         let smallest = match self.pending {
@@ -110,7 +112,7 @@ impl Encoder {
         literal(index, 4, flags, name, value, out);
     }
 
-    /// Returns the indices (the newest is 0) of the entries with a hash.
+    /// Returns the table indices (0 is the newest) of the entries that may have this hash.
     fn candidates(&self, hash: u32) -> impl Iterator<Item = usize> {
         let place = match self.places.get(hash as usize % PLACES) {
             Some(place) => &place[..],
@@ -158,7 +160,8 @@ impl Encoder {
         }
     }
 
-    /// Changes the limit of an entry: the RFC's examples fill a table with a few large entries.
+    /// Changes the maximum size of an entry, for the examples of the RFC, which fill a table with
+    /// a few large entries.
     #[cfg(test)]
     pub(super) fn share_table(&mut self, entry_share: usize) {
         self.entry_share = entry_share;
@@ -174,9 +177,9 @@ fn index_of(number: usize) -> usize {
     statics::ENTRIES + 1 + number
 }
 
-/// Appends a field with its value, and its name if no table has that. Strings that enter the table
-/// are Huffman-coded, since they are written once. For others, the coding costs both ends more time
-/// than the network needs for the difference.
+/// Appends a field with its value, and with its name if no table contains that. Strings that enter
+/// the table are Huffman-coded, since they are sent once. For other strings, coding would cost
+/// both ends more time than the network saves.
 fn literal(
     index: Option<usize>,
     bits: u32,
@@ -194,7 +197,7 @@ fn literal(
     string(value, pack, out);
 }
 
-/// Appends a string literal, Huffman-coded if that is wanted and shorter.
+/// Appends a string literal. With `pack`, it is Huffman-coded if that is shorter.
 pub(super) fn string(bytes: &[u8], pack: bool, out: &mut Vec<u8>) {
     const HUFFMAN: u8 = 0x80;
     let packed_len = if pack {

@@ -1,5 +1,6 @@
-//! Hash of names and values with which an encoder finds them. It need not resist attacks: a bucket
-//! has a fixed number of slots, so that a collision costs compression and never time.
+//! Computes the hash of names and values with which an HPACK encoder finds table entries. It need
+//! not resist attacks: a bucket has a fixed number of slots, so that a collision costs
+//! compression and never time.
 
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -13,7 +14,7 @@ pub(super) const fn of(bytes: &[u8]) -> u32 {
     onto(0, bytes)
 }
 
-/// Hashes bytes onto the hash of the preceding ones.
+/// Continues a hash of preceding bytes.
 pub(super) const fn onto(before: u32, bytes: &[u8]) -> u32 {
     let mut sum = fold(before as u64, bytes.len() as u64);
     let mut rest = bytes;
@@ -21,7 +22,7 @@ pub(super) const fn onto(before: u32, bytes: &[u8]) -> u32 {
         sum = fold(sum, u64::from_le_bytes(*chunk));
         rest = after;
     }
-    // The rest, read in overlapping halves if it is shorter than two words.
+    // The remaining bytes are read as two overlapping halves if they are fewer than two words.
     if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
         let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
         sum = fold(sum, (first as u64) << 32 | last as u64);

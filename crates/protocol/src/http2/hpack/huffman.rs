@@ -1,4 +1,4 @@
-//! The Huffman code of RFC 7541, appendix B.
+//! Implements the Huffman code of RFC 7541, appendix B.
 //!
 //! The code is canonical: a symbol's code follows from the lengths of all codes. So only the
 //! lengths are listed here, and every table is computed from them at compile time. Codes of up to
@@ -72,8 +72,8 @@ const CANONICAL: Canonical = {
     all
 };
 
-/// Indexed by the next ten bits: the symbol, and above it the length of its code; 0 if the code is
-/// longer.
+/// Indexed by the next ten bits: the symbol in the lower bits, the length of its code above; 0 if
+/// the code is longer than ten bits.
 static FAST: [u16; 1 << FAST_BITS] = {
     let mut table = [0; 1 << FAST_BITS];
     let mut symbol = 0;
@@ -129,7 +129,7 @@ fn long_symbol(buffer: u64) -> (usize, u32) {
     (EOS, BITS_MAX as u32)
 }
 
-/// Decodes a string and appends it to `out`. After an error, the appended bytes are unspecified.
+/// Decodes a string and appends it to `out`. After an error, the appended bytes are meaningless.
 pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     let start = out.len();
     out.resize(start + input.len() * 8 / BITS_MIN + 1, 0);
@@ -138,7 +138,8 @@ pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> 
     let (mut buffer, mut bits) = (0u64, 0u32);
     let mut rest = input;
     while let Some((chunk, after)) = rest.split_first_chunk::<4>() {
-        // Fewer bits than the longest code are left, so a word fits behind them.
+        // The buffer has fewer bits left than the longest code, so there is space for another
+        // word.
         buffer |= u64::from(u32::from_be_bytes(*chunk)) << (32 - bits);
         bits += 32;
         rest = after;
@@ -157,7 +158,7 @@ pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> 
         buffer |= u64::from(*byte) << (56 - bits);
         bits += 8;
     }
-    // The last bits, followed by ones, as in padding.
+    // The last bits are followed by ones, as padding must be.
     loop {
         let (symbol, used) = symbol(buffer | (u64::MAX >> bits));
         if used > bits {
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_code_is_that_of_the_rfc() {
-        // One of each family of lengths, as appendix B prints them.
+        // An example of each code length, as appendix B prints them.
         let table = [
             (b'0', 0x0, 5),
             (b' ', 0x14, 6),

@@ -1,17 +1,16 @@
-//! The indexing decision of the encoder: whether a field enters the dynamic table.
+//! Decides whether the HPACK encoder adds a header field to the dynamic table.
 //!
-//! All messages of a connection share one table. A repeated field is worth an entry; a
-//! field with a new value each time would only evict others. A secret must never be
-//! indexed: an attacker who can add fields could guess it from the sizes (RFC 7541,
-//! section 7.1).
+//! All messages of a connection share one table. A repeated field is worth an entry; a field with
+//! a new value each time would only evict others. A secret must never be indexed: an attacker who
+//! can add fields could guess it from the sizes (RFC 7541, section 7.1).
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Indexing {
-    /// From the table, and added to it if missing.
+    /// Use the dynamic table, and add the field if it is missing.
     Yes,
-    /// Literal, unless the static table contains it.
+    /// Write the field as a literal, unless the static table contains it.
     No,
-    /// Literal, and never indexed by any intermediary.
+    /// Write the field as a literal that no intermediary may ever index.
     Never,
 }
 
@@ -35,8 +34,9 @@ impl Indexing {
             | b"x-auth-token"
             | b"x-csrf-token" => Never,
             b"cookie" if value.len() < COOKIE_BYTES_MIN => Never,
-            // A connection to a server carries requests of many clients: their cookies would only
-            // evict each other, and one client could try to guess another's.
+            // A connection to a server carries requests of many clients. In the table, their
+            // cookies would only evict each other, and one client could try to guess another's
+            // cookie.
             b"cookie" => No,
             b":path" if value.len() > PATH_BYTES_MAX || value.contains(&b'?') => No,
             b"content-length"

@@ -1,14 +1,15 @@
-//! Integers with a prefix (RFC 7541, section 5.1), and the reader of a block.
+//! Encodes and decodes the integers of HPACK, which have a prefix (RFC 7541, section 5.1), and
+//! reads the bytes of a header block.
 
 use super::HpackError;
 
-/// Maximum useful integer: no string or table is longer.
+/// Maximum accepted integer: no string or table is longer.
 const VALUE_MAX: u32 = 1 << 28;
-/// Maximum number of bytes behind the prefix; `VALUE_MAX` needs five, and no encoder pads with
+/// Maximum number of bytes after the prefix; `VALUE_MAX` needs five, and encoders do not pad with
 /// zeros.
 const BYTES_MAX: u32 = 5;
 
-/// Unparsed rest of a header block.
+/// The rest of a header block that was not parsed yet.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -24,7 +25,7 @@ impl<'a> Reader<'a> {
         self.rest.first().copied()
     }
 
-    /// Skips one-byte fields that index an entry up to `most`.
+    /// Skips fields of one byte that refer to table entries up to the index `most`.
     pub(super) fn pass_indexed(&mut self, most: usize) {
         // Index 127 is the first one that needs more bytes.
         let last = 0x80 | most.min(126) as u8;
@@ -51,7 +52,7 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// Parses an integer whose first byte contains `bits` (1 to 8) of it.
+    /// Parses an integer whose first `bits` bits (1 to 8) are in the next byte.
     pub(super) fn integer(&mut self, bits: u32) -> Result<usize, HpackError> {
         let full = (1u32 << bits) - 1;
         let low = u32::from(self.byte()?) & full;

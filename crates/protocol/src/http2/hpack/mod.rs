@@ -1,8 +1,8 @@
-//! HPACK (RFC 7541): compression of header fields in both directions.
+//! Implements HPACK (RFC 7541), the compression of header fields, in both directions.
 //!
-//! A decoder accepts any bytes without a panic, with work that is bounded by the block's length and
-//! its list's limits. An encoder indexes what repeats and never what is secret; its choices are in
-//! `indexing`. Neither handles frames.
+//! A decoder accepts any bytes without a panic, with work that is bounded by the block's length
+//! and its list's limits. An encoder indexes what repeats and never what is secret; its choices
+//! are in `indexing`. Neither handles frames.
 
 mod decode;
 mod encode;
@@ -20,8 +20,8 @@ pub use indexing::Indexing;
 /// Initial size of the table before any SETTINGS (RFC 9113, section 6.5.2).
 pub const TABLE_BYTES_DEFAULT: usize = 4096;
 
-/// Reason why a block cannot be decoded. After any of these the connection is lost, because the
-/// tables of the two ends no longer agree.
+/// Reason why a header block cannot be decoded. The connection then has to end, because the tables
+/// of both ends no longer agree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum HpackError {
     Truncated,
@@ -31,9 +31,10 @@ pub enum HpackError {
     HuffmanEos,
     HuffmanPadding,
     TableSize,
-    /// A table size update follows a field, or is the third one.
+    /// An update of the table size follows a field, or is the third one in its block.
     TableSizeMisplaced,
-    /// The block lacks the update after our settings reduced the table size.
+    /// The settings of this side reduced the table size, and the block does not begin with the
+    /// update that this requires.
     TableSizeMissing,
     /// The block unpacks to far more than any limit allows: a bomb.
     Bomb,

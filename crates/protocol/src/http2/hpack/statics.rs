@@ -1,14 +1,15 @@
-//! The static table (RFC 7541, appendix A), and how an encoder finds a field in it.
+//! Holds the static table of HPACK (RFC 7541, appendix A), and finds a field in it for an
+//! encoder.
 
 use super::hash;
 
-/// Number of entries; the dynamic table's indices begin behind them.
+/// Number of entries. The indices of the dynamic table follow.
 pub(super) const ENTRIES: usize = 61;
 
 #[rustfmt::skip]
 static TABLE: [(&[u8], &[u8]); ENTRIES] = ROWS;
 
-/// The rows again, from which tables are computed at compile time.
+/// The entries as a constant, from which the hash tables are computed at compile time.
 #[rustfmt::skip]
 const ROWS: [(&[u8], &[u8]); ENTRIES] = [
     (b":authority", b""),
@@ -128,9 +129,10 @@ pub(super) fn name_index(name: &[u8], hash: u32) -> Option<usize> {
     None
 }
 
-/// Returns the index that has this value, too; `first` is the name's first index.
+/// Returns the index of the entry with this value as well; `first` is the first index with the
+/// name.
 pub(super) fn value_index(first: usize, value: &[u8]) -> Option<usize> {
-    /// Last index whose name another entry shares.
+    /// Entries up to this index may share their name with a neighbour.
     const LAST_SHARED: usize = 14;
     if first > LAST_SHARED {
         return (TABLE[first - 1].1 == value).then_some(first);

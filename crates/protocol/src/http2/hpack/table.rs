@@ -1,16 +1,16 @@
-//! The dynamic table (RFC 7541, section 2.3.2): entries are added at one end and evicted at the
-//! other.
+//! Implements the dynamic table of HPACK (RFC 7541, section 2.3.2): entries are added at one end
+//! and evicted at the other.
 //!
-//! The bytes of all entries are in one arena, in which they only move when its end is reached. So
-//! an entry needs no allocation once the arena has grown to the size of the table, and an idle
-//! table with few entries is small. `T` is what the owner stores with an entry.
+//! The bytes of all entries are in one block of memory, in which they only move when its end is
+//! reached. So an entry needs no allocation once the block has grown to the size of the table,
+//! and an idle table with few entries is small. `T` is what the owner stores with an entry.
 
 use super::super::fields::FIELD_OVERHEAD_BYTES;
 use std::collections::VecDeque;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry<T> {
-    /// Offset from the first byte that the arena ever held, modulo 2^32.
+    /// Number of bytes that were ever added before this entry, modulo 2^32.
     offset: u32,
     name_len: u32,
     value_len: u32,
@@ -27,7 +27,7 @@ impl<T> Entry<T> {
 #[derive(Clone, Debug)]
 pub(super) struct Table<T> {
     bytes: Vec<u8>,
-    /// Offset of the arena's first byte.
+    /// Number of bytes that were ever added before the first byte in the arena, modulo 2^32.
     base: u32,
     entries: VecDeque<Entry<T>>,
     size: usize,
@@ -103,7 +103,8 @@ impl<T: Copy> Table<T> {
         }
     }
 
-    /// Adds an entry; returns whether it was added. An entry larger than the table only empties it.
+    /// Adds an entry; returns whether it was added. An entry larger than the whole table empties
+    /// the table and is not added.
     pub(super) fn insert(&mut self, name: &[u8], value: &[u8], beside: T) -> bool {
         let len = name.len() + value.len();
         let size = len + FIELD_OVERHEAD_BYTES;
@@ -126,8 +127,8 @@ impl<T: Copy> Table<T> {
         true
     }
 
-    /// Makes room at the arena's end. If enough entries were evicted to pay for moving the rest,
-    /// the rest is moved; otherwise the arena grows.
+    /// Makes space at the end of the arena. If evicted entries have freed enough, the remaining
+    /// ones are moved to the front; otherwise the arena grows.
     fn make_room(&mut self, len: usize) {
         if self.bytes.len() + len <= self.bytes.capacity() {
             return;

@@ -1,5 +1,5 @@
-//! Tests the examples of RFC 7541 byte by byte, errors, properties, and interoperation with the h2
-//! crate.
+//! Tests HPACK: the examples of RFC 7541 byte by byte, errors, properties, and interoperation
+//! with the h2 crate.
 
 use super::super::FieldList;
 use super::*;
@@ -145,7 +145,7 @@ fn the_decoder_reads_the_examples_of_the_rfc() {
         for (n, wire) in wires.iter().enumerate() {
             let mut wire = hex(wire);
             if n == 0 && table_bytes == 256 {
-                // The examples assume that this size was agreed on.
+                // The examples assume that both sides have already agreed on this table size.
                 wire.splice(0..0, [0x3f, 0xe1, 0x01]);
             }
             let mut out = list();
@@ -265,7 +265,7 @@ fn encoder_announces_the_smallest_and_the_last_size() {
     };
     assert_eq!(begun(&[]), hex(""));
     assert_eq!(begun(&[4096]), hex(""));
-    // More than the encoder uses.
+    // The peer offers more than the encoder uses.
     assert_eq!(begun(&[1 << 20]), hex(""));
     assert_eq!(begun(&[0]), hex("20"));
     assert_eq!(begun(&[4096]), hex("3f e11f"));
@@ -307,7 +307,7 @@ fn a_block_of_references_to_one_large_entry_is_bounded() {
     let mut out = list();
     assert_eq!(decoder.decode(&[0xbe; 60_000], &mut out), Ok(()));
     assert!(out.is_overflowed() && out.content_bytes() <= 64 * 1024);
-    // After the overflow, an index must still be valid.
+    // After the list has overflowed, indices are still checked.
     let mut wrong = vec![0xbe; 60_000];
     wrong.push(0xbf);
     assert_eq!(decoder.decode(&wrong, &mut list()), Err(HpackError::Index));
@@ -435,7 +435,7 @@ proptest! {
     }
 }
 
-/// Interoperation with the h2 crate: frames are built manually around blocks.
+/// Tests with the h2 crate: frames around the header blocks are built manually.
 mod against_h2 {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};

@@ -1,5 +1,5 @@
-//! The IP authentication header (RFC 2402) with HMAC-MD5-96 (RFC 2403) before an advert of version
-//! 2 over IPv4, as in keepalived (`auth_type AH`).
+//! Seals and opens VRRP adverts of version 2 over IPv4 with the IP authentication header (RFC
+//! 2402) and HMAC-MD5-96 (RFC 2403), as in keepalived (`auth_type AH`).
 //!
 //! The digest covers the IP header, so this module handles whole IP packets, for a socket that
 //! sends headers unchanged (`IP_HDRINCL`). Fields that may change in transit count as zero in it,
@@ -12,13 +12,13 @@ use crate::vrrp::checksum::Sum;
 use md5::{Digest, Md5};
 use std::net::Ipv4Addr;
 
-/// Protocol number of the header in an IP header.
+/// Protocol number of the authentication header in an IP header.
 pub const AH: u8 = 51;
 pub const AH_BYTES: usize = 24;
 
 /// Length of an IP header without options, in bytes.
 const IP_BYTES: usize = 20;
-/// Offset of the destination in the IP header.
+/// Offset of the destination address in the IP header.
 const TO: usize = 16;
 /// Length of the truncated digest.
 const SUM_BYTES: usize = 12;
@@ -33,7 +33,8 @@ pub struct Envelope {
     pub from: Ipv4Addr,
     pub to: Ipv4Addr,
     pub ttl: u8,
-    /// Identification; not zero, because the kernel would replace it and the digest would be wrong.
+    /// Identification field. Must not be zero, because the kernel would replace a zero and make
+    /// the digest wrong.
     pub identification: u16,
 }
 
@@ -48,7 +49,7 @@ pub struct AuthenticatedAdvert<'a> {
 pub fn seal(key: &[u8; 16], envelope: &Envelope, sequence: u32, advert: &[u8]) -> Vec<u8> {
     let length = IP_BYTES + AH_BYTES + advert.len();
     let mut out = Vec::with_capacity(length);
-    // Version 4, five words; internet control.
+    // First bytes of an IP header: version 4, five words; internetwork control.
     out.extend([0x45, 0xc0]);
     // An IPv4 advert has at most BYTES_MAX.
     out.extend((length as u16).to_be_bytes());

@@ -1,4 +1,4 @@
-//! Decodes adverts.
+//! Decodes and checks VRRP adverts.
 
 use super::super::checksum::Sum;
 use super::{
@@ -14,12 +14,12 @@ use std::time::Duration;
 pub struct Expected<'a> {
     pub version: VrrpVersion,
     pub vrid: u8,
-    /// Our authentication. That of the authentication header was checked by [`super::ah::open`]
-    /// before the packet is passed here.
+    /// Required authentication. An authentication header was already checked by
+    /// [`super::ah::open`].
     pub authentication: Option<&'a Authentication>,
     pub from: IpAddr,
-    /// Possible destination addresses: the checksum of version 3 must match one of them.
-    /// With `old_unicast_checksum`, [`super::GROUP_V4`] is among them.
+    /// Possible destination addresses of the packet: the checksum of version 3 must match one of
+    /// them. With `old_unicast_checksum`, [`super::GROUP_V4`] is among them.
     pub to: &'a [IpAddr],
 }
 
@@ -28,9 +28,9 @@ pub fn router_id(bytes: &[u8]) -> Option<u8> {
     bytes.get(1).copied()
 }
 
-/// Decodes an advert from a packet without its IP header. The state machine checks TTL,
-/// source, interval and the list of addresses. The list may be empty, which the RFC does
-/// not allow: keepalived sends that if all of its addresses are excluded ones.
+/// Decodes an advert from a packet without its IP header. The caller checks TTL, source, interval
+/// and the list of addresses. Although the RFC does not allow it, the list may be empty:
+/// keepalived sends that if all of its addresses are excluded ones.
 ///
 /// # Errors
 /// The packet is malformed, or fails a check against `expected`.

@@ -1,4 +1,4 @@
-//! Encodes adverts.
+//! Encodes VRRP adverts.
 
 use super::super::checksum::Sum;
 use super::{
@@ -12,9 +12,9 @@ const CHECKSUM: std::ops::Range<usize> = 6..8;
 
 impl Advert {
     /// Encodes the packet without its IP header, with the addresses of the family of `from`. The
-    /// checksum of version 3 covers both ends; that of version 2 does not. With
-    /// `old_unicast_checksum` (keepalived up to 1.3.6), version 3 covers the group instead of the
-    /// peer: then `to` is [`super::GROUP_V4`].
+    /// checksum of version 3 covers `from` and `to`; that of version 2 does not. With
+    /// `old_unicast_checksum` (keepalived up to 1.3.6), version 3 covers the multicast group
+    /// instead of the peer: then `to` is [`super::GROUP_V4`].
     pub fn encode(&self, from: IpAddr, to: IpAddr) -> Vec<u8> {
         let named = self.addresses.iter();
         let named = named.filter(|a| a.is_ipv4() == from.is_ipv4());
@@ -25,7 +25,7 @@ impl Advert {
             VrrpVersion::V3 => centiseconds(self.interval).to_be_bytes(),
         };
         let first = self.version_number() << 4 | ADVERTISEMENT;
-        // At most ADDRESSES_MAX.
+        // The count fits into a byte: there are at most ADDRESSES_MAX addresses.
         out.extend([first, self.vrid, self.priority, named.len() as u8]);
         out.extend([upper, lower, 0, 0]);
         for address in named {

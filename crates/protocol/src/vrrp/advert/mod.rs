@@ -1,10 +1,10 @@
-//! VRRP advertisements of versions 2 and 3 (RFC 3768, section 5; RFC 9568, section 5), without the
-//! IP header; and the IP authentication header that keepalived can put before those of version 2
-//! ([`ah`]).
+//! Encodes and decodes VRRP adverts of versions 2 and 3 (RFC 3768, section 5; RFC 9568, section
+//! 5), without the IP header; and the IP authentication header that keepalived can put before
+//! those of version 2 ([`ah`]).
 //!
 //! The sender supplies source and destination, and the receiver supplies what it expects.
-//! [`fn@decode`] refuses everything but a well-formed advert of that version and that router, with
-//! a reason and the counter of keepalived's statistics.
+//! [`fn@decode`] refuses everything but a well-formed advert of that version and that router,
+//! with a reason and the counter of keepalived's statistics.
 
 pub mod ah;
 mod decode;
@@ -28,7 +28,7 @@ pub const TTL: u8 = 255;
 pub const ADDRESSES_MAX: usize = 255;
 /// Number of bytes before the addresses.
 pub const HEADER_BYTES: usize = 8;
-/// Number of authentication bytes behind the addresses (version 2).
+/// Number of authentication bytes after the addresses (version 2).
 pub const AUTHENTICATION_BYTES: usize = 8;
 pub const BYTES_MAX: usize = HEADER_BYTES + ADDRESSES_MAX * 16 + AUTHENTICATION_BYTES;
 

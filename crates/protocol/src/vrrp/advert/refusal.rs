@@ -1,4 +1,4 @@
-//! Reasons why a packet is refused.
+//! Defines the reasons why a VRRP packet is refused.
 
 use crate::vrrp::Counter;
 
@@ -18,7 +18,7 @@ pub enum AdvertError {
     AuthenticationUnknown { is: u8 },
     #[error("it has {}", authentication(*.is))]
     AuthenticationMismatch {
-        /// Number of the received type: 0 none, 1 a password, 2 the authentication header.
+        /// Authentication type in the packet: 0 none, 1 a password, 2 the authentication header.
         is: u8,
     },
     /// The password, or the digest of the authentication header, is wrong.

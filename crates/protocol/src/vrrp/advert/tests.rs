@@ -1,4 +1,4 @@
-//! Tests packets that keepalived 2.2.7 sent, and invalid ones.
+//! Tests VRRP packets that keepalived 2.2.7 sent, and invalid ones.
 
 use super::*;
 use crate::vrrp::Counter;
@@ -412,7 +412,7 @@ fn an_interval_of_zero_in_version_3_is_refused() {
         authentication: None,
     };
     let mut packet = advert.encode(from, GROUP_V4);
-    // The interval is one lower, so the checksum, its complement, is one higher.
+    // Lowering the interval by one raises the checksum, which is a complement, by one.
     packet[5] -= 1;
     packet[7] += 1;
     let expected = Expected {
@@ -520,7 +520,8 @@ fn a_packet_with_any_other_bit_or_key_is_not_authentic() {
     let packet = bytes(AUTHENTICATED[0].0);
     let failed = Err(AdvertError::AuthenticationFailed);
     assert_eq!(ah::open(b"secreT\0\0\0\0\0\0\0\0\0\0", &packet), failed);
-    // Bytes that a router may change: type of service, fragmentation, checksum of the header.
+    // Bytes that a router on the path may change: type of service, fragmentation, checksum of the
+    // IP header.
     let free = [1, 6, 7, 10, 11];
     for place in (0..packet.len()).filter(|p| !free.contains(p)) {
         let mut forged = packet.clone();

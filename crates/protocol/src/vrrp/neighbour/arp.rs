@@ -1,4 +1,4 @@
-//! ARP over Ethernet for IPv4 (RFC 826).
+//! Builds and reads ARP packets over Ethernet for IPv4 (RFC 826).
 
 use super::{BROADCAST, ETHERTYPE_ARP, Mac, Manner, frame};
 use std::net::Ipv4Addr;
@@ -30,7 +30,8 @@ pub fn reply(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     packet(REPLY, mac, address, BROADCAST, address)
 }
 
-/// Returns a request; with a sender of zeroes, a probe (RFC 5227, 2.1.1).
+/// Returns a request for the MAC of an address. With a sender of zeroes it is a probe (RFC 5227,
+/// 2.1.1).
 pub fn request(mac: Mac, sender: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
     packet(REQUEST, mac, sender, [0; 6], address)
 }
@@ -51,7 +52,7 @@ pub fn read(bytes: &[u8]) -> Option<(Ipv4Addr, Mac, Manner)> {
     let reply = operation == u16::from(REPLY);
     Some(match (sender.is_unspecified(), reply) {
         (true, false) => (target, mac, Manner::Probes),
-        // A reply without a sender.
+        // A reply without a sender address is not a claim.
         (true, true) => return None,
         (false, _) if sender == target => (sender, mac, Manner::Announces),
         (false, true) => (sender, mac, Manner::Answers),

@@ -1,4 +1,4 @@
-//! Claims of neighbours that an address belongs to a MAC.
+//! Reads from received ARP and neighbour discovery frames which MAC address claims an IP address.
 
 use super::{ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV6, Mac, arp, discovery};
 use std::net::IpAddr;
@@ -6,11 +6,11 @@ use std::net::IpAddr;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Manner {
     Answers,
-    /// Unsolicited, to all; in IPv6 also the reply to a probe without a source.
+    /// The host announces the address to all. In IPv6 also the reply to a probe without a source.
     Announces,
-    /// Request for another address, with this one as its source.
+    /// The host requests another address, with this one as its source.
     Uses,
-    /// Probe of a host that wants to use the address.
+    /// The host probes whether it may use the address.
     Probes,
 }
 
@@ -19,19 +19,20 @@ pub enum Manner {
 pub struct AddressClaim {
     pub address: IpAddr,
     pub mac: Mac,
-    /// Sender of the frame; it differs from `mac` if a host responds for another one.
+    /// MAC address that sent the frame. Differs from `mac` if a host responds for another one.
     pub sender: Mac,
     pub manner: Manner,
 }
 
 impl AddressClaim {
-    /// Returns whether the host has the address now: `Probes` only intends to.
+    /// Returns whether the host has the address now. With `Probes`, it only intends to use the
+    /// address.
     pub fn holds(&self) -> bool {
         self.manner != Manner::Probes
     }
 
-    /// Returns whether it is an address conflict (RFC 5227, 2.4) for the owner with these
-    /// MACs.
+    /// Returns whether the claim is an address conflict (RFC 5227, 2.4) for a machine with these
+    /// MAC addresses.
     pub fn is_conflict(&self, ours: &[Mac]) -> bool {
         self.holds() && !ours.contains(&self.mac)
     }

@@ -1,4 +1,4 @@
-//! Neighbour discovery over Ethernet (RFC 4861).
+//! Builds and reads neighbour discovery packets over Ethernet (RFC 4861).
 
 use super::super::checksum::Sum;
 use super::{ETHERTYPE_IPV6, Mac, Manner, frame};
@@ -27,8 +27,8 @@ const OVERRIDE: u8 = 0x20;
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// Returns an unsolicited advertisement to all nodes that replaces their cache entries. Its source
-/// is the address itself, as in keepalived.
+/// Returns an unsolicited advertisement to all nodes, which replaces their cache entries. Its
+/// source is the advertised address itself, as in keepalived.
 pub fn advertisement(mac: Mac, address: Ipv6Addr, router: bool) -> Vec<u8> {
     let flags = OVERRIDE | if router { ROUTER } else { 0 };
     let head = [ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
@@ -36,8 +36,8 @@ pub fn advertisement(mac: Mac, address: Ipv6Addr, router: bool) -> Vec<u8> {
     packet(mac, address, ALL_NODES, head, address, option)
 }
 
-/// Returns a solicitation to the nodes whose address ends like this one. From the unspecified
-/// address it is duplicate address detection, which contains no MAC.
+/// Returns a solicitation to the solicited-node multicast group of an address. From the
+/// unspecified address it is duplicate address detection, and contains no MAC.
 pub fn solicitation(mac: Mac, source: Option<Ipv6Addr>, address: Ipv6Addr) -> Vec<u8> {
     let [.., a, b, c] = address.octets();
     let end = u16::from_be_bytes([b, c]);
@@ -109,8 +109,9 @@ pub fn read(packet: &[u8], sender: Mac) -> Option<(Ipv6Addr, Mac, Manner)> {
             if solicited && to.is_multicast() {
                 return None;
             }
-            // Defences against duplicate address detection are unsolicited, so those to all nodes
-            // may be replies, too; the sender of the probe can tell.
+            // The defence against duplicate address detection is an unsolicited advertisement to
+            // all nodes. So such an advertisement may be a reply; only the sender of the probe can
+            // tell.
             let manner = if solicited {
                 Manner::Answers
             } else {
@@ -135,8 +136,8 @@ fn address(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
     Some(Ipv6Addr::from(*octets))
 }
 
-/// Returns the Ethernet address of the first option of this kind. The outer None: an option has no
-/// length or is truncated, which makes the whole message invalid.
+/// Returns the Ethernet address in the first option of this kind. The outer None: an option has no
+/// length or is truncated, so that the whole message is invalid.
 fn link_address(mut options: &[u8], kind: u8) -> Option<Option<Mac>> {
     let mut found = None;
     while let [is, units, ..] = *options {

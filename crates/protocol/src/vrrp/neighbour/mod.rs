@@ -1,5 +1,5 @@
-//! Announcements and probes to neighbours: ARP (RFC 826, 5227) and neighbour discovery (RFC 4861),
-//! as complete Ethernet frames and without IO.
+//! Builds announcements and probes to neighbours: ARP (RFC 826, 5227) and neighbour discovery
+//! (RFC 4861), as complete Ethernet frames and without IO.
 //!
 //! [`announce`] builds gratuitous ARPs and unsolicited neighbour advertisements, with the same
 //! bytes as keepalived. [`probe`] asks for the owner of an address. [`fn@claim`] returns what a
@@ -20,13 +20,13 @@ pub type Mac = [u8; 6];
 pub const BROADCAST: Mac = [0xff; 6];
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// Maximum number of bytes that [`fn@claim`] needs of a frame.
+/// [`fn@claim`] needs at most this many bytes of a frame.
 pub const FRAME_BYTES_MAX: usize = 1514;
 
 const ETHERNET_BYTES: usize = 14;
 
-/// Returns the announcement that an address is at this MAC, unsolicited and to all neighbours.
-/// `router`: this machine forwards packets (only IPv6 advertisements contain that).
+/// Returns the announcement to all neighbours that an address is at this MAC. `router`: this
+/// machine forwards packets, which only IPv6 advertisements report.
 pub fn announce(mac: Mac, address: IpAddr, router: bool) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => arp::gratuitous(mac, address),
@@ -36,8 +36,8 @@ pub fn announce(mac: Mac, address: IpAddr, router: bool) -> Vec<u8> {
 
 /// Returns the request for the owner of an address. Without a source of the same family it is a
 /// probe that changes no neighbour's table: ARP with a sender of zeroes (RFC 5227), or a
-/// solicitation from the unspecified address as in duplicate address detection (RFC 4862). Replies
-/// to the latter are sent to all nodes.
+/// solicitation from the unspecified address as in duplicate address detection (RFC 4862), to
+/// which replies go to all nodes.
 pub fn probe(mac: Mac, address: IpAddr, source: Option<IpAddr>) -> Vec<u8> {
     match (address, source) {
         (IpAddr::V4(address), Some(IpAddr::V4(source))) => arp::request(mac, source, address),

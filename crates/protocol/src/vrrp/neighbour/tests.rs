@@ -1,4 +1,4 @@
-//! Tests frames that keepalived 2.2.7 and Linux sent.
+//! Tests ARP and neighbour discovery frames that keepalived 2.2.7 and Linux sent.
 
 use super::*;
 use proptest::prelude::*;
@@ -67,7 +67,7 @@ fn the_form_of_a_reply_differs_in_its_operation_alone() {
     assert_eq!(reply, request);
 }
 
-/// Probes that a Linux host answered: the address, our source, the frame, its reply.
+/// Probes that a Linux host answered: the address, the source of the probe, the frame, the reply.
 const PROBES: [(&str, Option<&str>, &str, &str, Manner); 4] = [
     (
         "10.9.0.1",

@@ -1,10 +1,11 @@
-//! Tests the backup state: RFC 9568, 6.4.1 and 6.4.2, and keepalived's options.
+//! Tests the backup state of a VRRP router: RFC 9568, 6.4.1 and 6.4.2, and keepalived's options.
 
 use super::{RuleFixture, settings, version_2};
 use crate::vrrp::{Instance, Reason, Settings, VrrpState};
 use std::time::Duration;
 
-/// Returns the time in ms at which silence from the start makes it master.
+/// Returns the time from the start, in ms, after which a router that receives no advert becomes
+/// master.
 fn silent_after(settings: Settings) -> u64 {
     let mut desk = RuleFixture::new(settings);
     desk.until(60_000);
@@ -31,7 +32,7 @@ fn takeover_follows_the_down_interval_of_the_version() {
         (quick(version_2(), 2_000), 6_609),
         (quick(settings(), 10), 36),
         (quick(settings(), 250), 902),
-        // keepalived rounds to whole seconds in version 2, and never to zero.
+        // The rounding equals keepalived's: to whole seconds in version 2, and never to zero.
         (quick(version_2(), 100), 3_609),
         (with(254, settings()), 3_007),
         (with(1, settings()), 3_996),
@@ -82,7 +83,7 @@ fn options_that_delay_the_first_takeover_and_those_that_do_not() {
             },
             6_609,
         ),
-        // Without an owner nothing is preempted.
+        // If the addresses have no owner, there is nothing to preempt.
         (
             Settings {
                 preempt_delay: Duration::from_secs(9),
@@ -212,8 +213,9 @@ fn priority_zero_of_a_backup_is_ignored() {
 
 #[test]
 fn preempt_delay_begins_with_the_first_lower_advert_as_keepalived_counts() {
-    // keepalived 2.2.7: adverts with priority 50 each second, `preempt_delay 5`: the delay begins
-    // with the first one, the wait with the last one within it.
+    // As keepalived 2.2.7 with adverts of priority 50 each second and `preempt_delay 5`: the delay
+    // begins with the first advert, and the wait for the master-down timer with the last advert
+    // within the delay.
     let mut desk = RuleFixture::new(Settings {
         preempt_delay: Duration::from_secs(5),
         ..version_2()

@@ -1,5 +1,5 @@
-//! Tests rules that neither RFC has: late timers, probes, suspended machines, hand-overs,
-//! resumption, address conflicts, and addresses that other programs delete.
+//! Tests VRRP behaviour that neither RFC defines: late timers, probes, suspended machines,
+//! hand-overs, resumption, address conflicts, and addresses that other programs delete.
 
 use super::{RuleFixture, host, kept, packet, settings};
 use crate::vrrp::advert::GROUP_V4;
@@ -100,7 +100,7 @@ fn yielding_master_releases_an_address_in_use() {
     answer(&mut desk, false);
     assert_eq!(desk.state(0), VrrpState::Master);
     desk.did();
-    // The router probes at once for a machine that uses the addresses already.
+    // The router probes at once whether another machine already uses the addresses.
     yields(&mut desk, true);
     assert!(desk.did_what().contains(&"probe".to_owned()));
     answer(&mut desk, true);
@@ -313,7 +313,7 @@ fn killed_master_resumes_if_no_takeover_was_possible() {
     let cases = [
         (settings(), 3_609, VrrpState::Master),
         (settings(), 3_611, VrrpState::Backup),
-        // The others probe its kernel, which still responds.
+        // The other routers probe the kernel of this machine, which still responds.
         (probing(), 10_000, VrrpState::Master),
         (probing(), 10_001, VrrpState::Backup),
     ];
@@ -403,7 +403,8 @@ fn repeated_conflicts_are_defended_with_back_off() {
     assert!(ten <= 8, "{ten}");
     let hours = announced(&mut desk, 600_000, 4 * 3_600_000);
     assert!(hours <= 14, "{hours}");
-    // The other machine is gone. Its last use is still contested, and then nothing is sent.
+    // The other machine no longer uses the address. Its last use is still contested; after that,
+    // nothing is sent.
     desk.until(8 * 3_600_000);
     assert!(desk.did().iter().any(|what| what.contains("contested")));
     desk.until(12 * 3_600_000);
@@ -486,7 +487,8 @@ fn a_worse_band_is_announced_at_once_and_only_the_better_take_over() {
     desk.until(4_000);
     desk.give(|router, now| router.set_standing(now, Instance(0), Some(standing(0, 1, true))));
     assert_eq!(desk.did_what(), ["advert 140"]);
-    // Priority of the owner, our band, and whether we take over.
+    // Priority of the owner, band of this router's services, and whether this router becomes
+    // master.
     for (owner, band, takes) in [
         (140, 0, true),
         (140, 1, false),

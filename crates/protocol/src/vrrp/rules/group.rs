@@ -1,4 +1,4 @@
-//! Tests sync groups.
+//! Tests sync groups of VRRP routers.
 
 use super::{RuleFixture, settings};
 use crate::vrrp::{GroupSettings, Instance, Reason, Settings, VrrpState};

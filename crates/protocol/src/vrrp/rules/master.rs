@@ -1,4 +1,4 @@
-//! Tests the master state: RFC 9568, 6.4.3, and keepalived's options.
+//! Tests the master state of a VRRP router: RFC 9568, 6.4.3, and keepalived's options.
 
 use super::{RuleFixture, settings};
 use crate::vrrp::{Garp, Instance, Reason, Settings, VrrpState};
@@ -66,7 +66,8 @@ fn no_announcements_when_disabled() {
 
 #[test]
 fn higher_priority_or_equal_with_higher_address_wins() {
-    // Sender, priority, and whether the router yields; it is 10.9.0.5 with 100.
+    // Last byte of the sender's address, its priority, and whether the tested router (10.9.0.5,
+    // priority 100) yields.
     let cases = [
         (2, 101, true),
         (9, 101, true),
@@ -87,7 +88,8 @@ fn higher_priority_or_equal_with_higher_address_wins() {
         };
         assert_eq!(desk.state(0), expected, "{from} {priority}");
         if gives {
-            // Silence had made the router master, so it sends one more advert.
+            // The router had become master because of silence, so it sends one more advert before
+            // it yields.
             assert_eq!(desk.did_what(), ["advert 100", "release", "Backup"]);
         }
     }

@@ -1,5 +1,5 @@
-//! Tests rules of the RFCs and keepalived's options, one by one, in virtual time: input to a
-//! machine, and its actions with their times.
+//! Tests the rules of the VRRP RFCs and keepalived's options, one by one, in virtual time: input
+//! to a router, and its actions with their times.
 
 mod backup;
 mod beyond;
@@ -19,7 +19,8 @@ use std::time::Duration;
 /// Start of virtual time in ms.
 const BEGIN_MS: u64 = 1_000_000;
 
-/// A machine with its clock. It is 10.9.0.5 with priority 100 and an advert interval of one second.
+/// A machine with its clock and one or more virtual routers. It is 10.9.0.5 with priority 100 and
+/// an advert interval of one second.
 pub struct RuleFixture {
     pub router: Router,
     now_ns: u64,
@@ -50,7 +51,7 @@ pub fn packet(settings: &Settings, from: IpAddr, priority: u8) -> Vec<u8> {
 }
 
 impl RuleFixture {
-    /// Creates routers that are not started.
+    /// Creates virtual routers without starting them.
     pub fn idle(settings: Vec<Settings>, groups: Vec<GroupSettings>) -> RuleFixture {
         RuleFixture {
             router: Router::new(settings, groups),
@@ -67,8 +68,8 @@ impl RuleFixture {
         desk
     }
 
-    /// Returns a router at 3610 ms, just after it has become master; its actions until then are
-    /// dropped.
+    /// Returns a router that has just become master, 3610 ms after its start. Its actions until
+    /// then are dropped.
     pub fn master(settings: Settings) -> RuleFixture {
         let mut desk = RuleFixture::new(settings);
         desk.until(3_610);
@@ -85,7 +86,7 @@ impl RuleFixture {
         self.router.status(Instance(of)).unwrap().state
     }
 
-    /// Advances the time until `ms` after the start; every timer is on time.
+    /// Advances the time to `ms` after the start; every timer fires in time.
     pub fn until(&mut self, ms: u64) {
         let end = (BEGIN_MS + ms) * 1_000_000;
         for _ in 0..100_000 {
@@ -110,13 +111,13 @@ impl RuleFixture {
         self.now_ns = (BEGIN_MS + ms) * 1_000_000;
     }
 
-    /// Runs a turn at the current time, however late.
+    /// Runs a turn of the router at the current time, however late that is.
     pub fn wake(&mut self) {
         self.router.handle_time(self.now());
         self.take();
     }
 
-    /// Passes in an advert from 10.9.0.`from`.
+    /// Passes in an advert from the machine 10.9.0.`from`.
     pub fn hear(&mut self, from: u8, priority: u8) {
         self.hear_at(0, from, priority);
     }
@@ -140,7 +141,8 @@ impl RuleFixture {
         self.take();
     }
 
-    /// Returns the actions since the last call, each with its time in ms, without notes.
+    /// Returns the actions since the last call, each with its time in ms. Log messages are left
+    /// out.
     pub fn did(&mut self) -> Vec<String> {
         std::mem::take(&mut self.seen)
     }
@@ -161,7 +163,7 @@ impl RuleFixture {
         }
     }
 
-    /// Returns the notes that an input causes; other actions are dropped.
+    /// Returns the log messages that an input causes; other actions are dropped.
     pub fn notes(&mut self, order: impl FnOnce(&mut Router, Time)) -> Vec<String> {
         let now = self.now();
         order(&mut self.router, now);
@@ -209,14 +211,14 @@ fn words(action: &VrrpAction) -> Option<String> {
         VrrpAction::GroupEntered { group, to } => (*group, format!("group {to:?}")),
         VrrpAction::HeardLower { .. } | VrrpAction::Note { .. } => return None,
     };
-    // The number of instance 0 is omitted.
+    // The number of the virtual router is omitted if it is 0.
     Some(match at {
         0 => words,
         at => format!("{words} #{at}"),
     })
 }
 
-/// Returns the stored state of a process that was master `before` ago.
+/// Returns the stored state of a process that was master until `before` ago.
 pub fn kept(desk: &RuleFixture, before: Duration) -> Resume {
     let before = before.as_nanos() as u64;
     Resume {

@@ -1,4 +1,4 @@
-//! Tests packets that are dropped, counted, and reported once.
+//! Tests VRRP packets that are dropped, counted, and reported once.
 
 use super::{RuleFixture, host, packet, settings, version_2};
 use crate::vrrp::{AdvertTransport, Authentication, Counter, Instance, Peer, Settings, VrrpState};

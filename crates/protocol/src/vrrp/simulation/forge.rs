@@ -1,4 +1,5 @@
-//! Forged packets: those of an attacker without a key, and of a broken device.
+//! Forges VRRP packets for the simulation: those of an attacker without a key, and of a broken
+//! device.
 
 use super::plan::source;
 use super::scene::Input;

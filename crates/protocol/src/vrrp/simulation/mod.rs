@@ -1,9 +1,9 @@
-//! Simulated histories: two to four machines in virtual time, with a network that loses, delays,
+//! Simulates VRRP: two to four machines in virtual time, with a network that loses, delays,
 //! duplicates and reorders packets, partitions, processes that are suspended and killed, clocks
-//! that drift. A seed replays one history.
+//! that drift. A seed replays one such history.
 //!
-//! `VRRP_SEED=n cargo test -p evenkeel-protocol simulation` repeats the history `n`, `VRRP_SEEDS=n`
-//! runs this number of histories.
+//! `VRRP_SEED=n cargo test -p evenkeel-protocol simulation` repeats the history `n`,
+//! `VRRP_SEEDS=n` runs this number of histories.
 
 mod check;
 mod forge;
@@ -58,7 +58,7 @@ pub(super) fn plain_settings() -> Settings {
     }
 }
 
-/// Returns the standing of a node at a position in `prefer` whose frontends are all available (0),
+/// Returns the limits for a node at a position in `prefer` whose services are all available (0),
 /// partly (1) or not at all (2).
 pub(super) fn standing(place: u8, band: usize, preempt: bool) -> OwnershipLimits {
     let priorities = [220, 140, 60].map(|best: u8| best - 10 * place);

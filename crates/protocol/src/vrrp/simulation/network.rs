@@ -1,5 +1,5 @@
-//! The network between the machines: each direction of each pair can be cut; packets are lost,
-//! delayed, duplicated, and reordered.
+//! Simulates the network between the machines: each direction of each pair can be cut; packets
+//! are lost, delayed, duplicated, and reordered.
 
 use lab::Random;
 
@@ -8,13 +8,14 @@ pub const HOSTS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct VrrpSimulatedNetwork {
     cut: [[bool; HOSTS]; HOSTS],
-    /// The machine's own link is down: no other machine receives it, and no client reaches it.
+    /// The link of a machine is down: no other machine receives its packets, and no client reaches
+    /// it.
     pub isolated: [bool; HOSTS],
     /// Percentage of packets that are lost.
     pub loss: u64,
     /// Percentage of packets that are duplicated.
     pub double: u64,
-    /// Minimum delay of a packet, and the maximum addition to it.
+    /// Minimum delay of a packet, and the maximum random addition.
     pub delay_ns: u64,
     pub jitter_ns: u64,
     /// Time since which nothing is lost from one machine to another.
@@ -38,7 +39,7 @@ impl VrrpSimulatedNetwork {
         self.delay_ns + self.jitter_ns
     }
 
-    /// Returns whether packets get from one machine to another at all.
+    /// Returns whether any packets get from one machine to another.
     pub fn passes(&self, from: usize, to: usize) -> bool {
         !self.cut[from][to] && !self.isolated[from] && !self.isolated[to]
     }
@@ -49,7 +50,7 @@ impl VrrpSimulatedNetwork {
         (self.passes(from, to) && self.loss == 0).then(|| self.clean_since[from][to])
     }
 
-    /// Returns the same for both directions.
+    /// Variant of [`Self::clean_since`] for both directions.
     pub fn clean_both_since(&self, a: usize, b: usize) -> Option<u64> {
         Some(self.clean_since(a, b)?.max(self.clean_since(b, a)?))
     }
@@ -84,7 +85,7 @@ impl VrrpSimulatedNetwork {
         });
     }
 
-    /// Returns when a packet arrives, and possibly a duplicate.
+    /// Returns when a packet arrives (None: it is lost), and when a duplicate does.
     pub fn send(&self, random: &mut Random, from: usize, to: usize) -> [Option<u64>; 2] {
         if !self.passes(from, to) || random.percent(self.loss) {
             return [None, None];

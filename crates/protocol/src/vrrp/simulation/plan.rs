@@ -1,4 +1,4 @@
-//! Plan of a history: disturbances drawn from its seed, then a phase without them.
+//! Plans a simulated history of VRRP: faults drawn from the seed, then a phase without faults.
 
 use super::network::HOSTS;
 use super::plain_settings;
@@ -15,7 +15,7 @@ pub enum Disturbance {
     Cut(usize, usize),
     /// The machines are split into two sides that do not receive each other.
     Partition(u64),
-    /// No other machine receives this one, and no client reaches it.
+    /// No other machine receives the packets of this one, and no client reaches it.
     Isolate(usize),
     /// All cuts and losses end.
     Heal,
@@ -43,19 +43,19 @@ pub enum Disturbance {
     Forge(usize, u64),
 }
 
-/// A history before it is run.
+/// The seed's choice of settings and faults for a history, before it is run.
 #[derive(Clone, Debug)]
 pub struct VrrpSimulationPlan {
     pub hosts: usize,
     pub settings: Vec<Settings>,
     pub interval_ns: u64,
     pub steps: Vec<(u64, Disturbance)>,
-    /// Time at which all disturbances end, and end of the history.
+    /// Time at which all faults end, and time at which the history ends.
     pub healed_at: u64,
     pub ends_at: u64,
-    /// Time for which addresses outlive their process.
+    /// If set, the kernel removes the addresses when no process has renewed them for this time.
     pub lifetime_ns: Option<u64>,
-    /// Drift of each clock, in millionths too fast.
+    /// Deviation of each machine's clock, in millionths too fast.
     pub drift_ppm: [i64; HOSTS],
     pub delay_ns: u64,
     pub jitter_ns: u64,
@@ -157,7 +157,8 @@ fn draw_steps(
     let mut steps = Vec::new();
     let mut at = from;
     if random.percent(3) {
-        // A flapping machine: all of them flap, so that the best one is among them.
+        // For a machine that fails again and again: all of them do, so that the best one is among
+        // them.
         for _ in 0..14 {
             for failed in [true, false] {
                 steps.push((at, Disturbance::Fault(0, failed)));

@@ -1,5 +1,6 @@
-//! The scene that a checker sees: the machines with their kernels, the network, the neighbours'
-//! view, and the global time that no machine knows.
+//! Holds everything that the checkers of the VRRP simulation see: the machines with their
+//! kernels, the network, which machine the neighbours use, and the global time that no machine
+//! knows.
 
 use super::network::{HOSTS, VrrpSimulatedNetwork};
 use super::plan::VrrpSimulationPlan;
@@ -13,7 +14,7 @@ pub enum Input {
         ttl: u8,
         bytes: std::rc::Rc<Vec<u8>>,
     },
-    /// A claim of the address by a machine; None: by a third one.
+    /// A machine (None: one without a router) claims the address.
     Claim { by: Option<usize> },
 }
 
@@ -32,7 +33,7 @@ pub struct VrrpSimulatedHost {
     pub powered: bool,
     pub pause: Option<Pause>,
     pub inbox: Vec<Input>,
-    /// The kernel has the address, until `expires` unless renewed.
+    /// The kernel has the address, until `expires` unless the process renews it.
     pub has: bool,
     pub expires: Option<u64>,
     pub kept: Option<Resume>,
@@ -40,21 +41,21 @@ pub struct VrrpSimulatedHost {
     pub faulty: bool,
     pub priority: Option<u8>,
     pub band: usize,
-    /// Time since which it runs undisturbed.
+    /// Time since when the machine has run without a fault.
     pub steady_since: u64,
     /// Time at which its process was last killed.
     pub killed_at: u64,
-    /// The machine took over without having received anything from the previous owner.
+    /// The machine became master without having received anything from the previous owner.
     pub unsure: bool,
     pub master_since: u64,
     /// End of its last suspension.
     pub awake_since: u64,
-    /// End of its last long suspension, and the number of suspensions since an advert.
+    /// End of the last long suspension, and number of suspensions since the last received advert.
     pub slept_until: u64,
     pub pauses: u32,
-    /// Number of starts, so that orders for an earlier process are ignored.
+    /// Number of starts of the process, by which events for an earlier process are ignored.
     pub life: u32,
-    /// Time of the next wake-up; later orders replace earlier ones.
+    /// Time of the next wake-up of the process; a later order replaces an earlier one.
     pub wake: u64,
 }
 
@@ -85,17 +86,17 @@ impl VrrpSimulatedHost {
         }
     }
 
-    /// Returns whether its process runs and is not suspended.
+    /// Returns whether the process of the machine runs and is not suspended.
     pub fn awake(&self) -> bool {
         self.router.is_some() && self.powered && self.pause.is_none()
     }
 
-    /// Returns whether its process is master and its kernel has the address.
+    /// Returns whether the process of the machine is master and its kernel has the address.
     pub fn rules(&self) -> bool {
         self.awake() && self.state == VrrpState::Master && self.has
     }
 
-    /// Returns whether its kernel responds for the address.
+    /// Returns whether the kernel of the machine responds for the address.
     pub fn answers(&self) -> bool {
         self.has && self.powered && !self.pause.is_some_and(|pause| pause.suspended)
     }
@@ -105,16 +106,17 @@ impl VrrpSimulatedHost {
     }
 }
 
-/// Complete state of a history.
+/// Complete state of a simulated history.
 #[derive(Debug)]
 pub struct Scene {
     pub now: u64,
     pub plan: VrrpSimulationPlan,
     pub hosts: Vec<VrrpSimulatedHost>,
     pub network: VrrpSimulatedNetwork,
-    /// Machine that the neighbours believe has the address; None: a third machine.
+    /// Machine to which the neighbours send packets for the address; None: a machine without a
+    /// router.
     pub neighbours: Option<usize>,
-    /// The neighbours may be wrong, and no machine can know it.
+    /// The neighbours may use the wrong machine, and no machine can know that.
     pub unsure: bool,
     pub forged_until: u64,
 }
@@ -134,14 +136,14 @@ impl Scene {
         }
     }
 
-    /// Returns the time of a machine's clock: since its kernel started, and different on every
-    /// machine.
+    /// Returns the time on a machine's own clock, which counts from the start of its kernel, so
+    /// that every machine has a different time.
     pub fn local(&self, host: usize, at: u64) -> crate::vrrp::Time {
         let drift = (at as i64 / 1_000) * self.plan.drift_ppm[host] / 1_000;
         crate::vrrp::Time((at as i64 + drift + Self::born(host)) as u64)
     }
 
-    /// Returns the global time at which a machine's clock has this time, or a little later.
+    /// Returns the global time at which a machine's own clock shows this time, or a little later.
     pub fn global(&self, host: usize, local: crate::vrrp::Time) -> u64 {
         let passed = local.0 as i64 - Self::born(host);
         let slow = 1_000_000 + self.plan.drift_ppm[host];
@@ -156,13 +158,14 @@ impl Scene {
         (host as i64 + 1) * 77_000_000_000
     }
 
-    /// Returns whether a client reaches a machine that has the address.
+    /// Returns whether clients reach a machine that has the address.
     pub fn is_owned(&self) -> bool {
         let mut hosts = self.hosts.iter();
         hosts.any(|host| host.answers() && !self.network.isolated[host.place])
     }
 
-    /// Returns whether a machine runs undisturbed, can be received, and no packets are forged.
+    /// Returns whether a machine runs without a fault, its packets reach others, and no packets
+    /// are forged.
     pub fn is_healthy(&self, host: &VrrpSimulatedHost) -> bool {
         host.awake()
             && !host.faulty
@@ -170,8 +173,8 @@ impl Scene {
             && self.now >= self.forged_until
     }
 
-    /// Returns the slack of every check: the longest packet delay, clocks with half a percent of
-    /// drift, and the grain of a timer.
+    /// Returns the tolerance of every check: the longest packet delay, half a percent of clock
+    /// deviation, and the precision of a timer.
     pub fn slack(&self, of: u64) -> u64 {
         self.network.longest_ns() * 2 + of / 50 + 200_000
     }

@@ -1,4 +1,4 @@
-//! Runs a history: events in the order of a global time that no machine knows.
+//! Runs a simulated history of VRRP: events in the order of a global time that no machine knows.
 
 use super::check::{InvariantChecks, InvariantResult};
 use super::forge;
@@ -33,7 +33,7 @@ enum VrrpSimulationEvent {
     Heal,
 }
 
-/// Returns the standing of a machine in a health band; None if its plan has no bands.
+/// Returns the limits for a machine whose services are in a band; None if the plan has no bands.
 fn banded(host: usize, settings: &Settings, band: usize) -> Option<OwnershipLimits> {
     let has_bands = !settings.place.is_empty();
     has_bands.then(|| super::standing(host as u8, band, settings.preempt))
@@ -96,7 +96,7 @@ impl VrrpSimulation {
         Err(format!("more than {EVENTS} events"))
     }
 
-    /// Describes the plan and the recorded actions.
+    /// Describes the plan and the recorded actions, for the message of a failed test.
     pub fn told(&self) -> String {
         let plan = &self.scene.plan;
         let mut told = format!("at {} ns\n", self.scene.now);
@@ -352,8 +352,8 @@ impl VrrpSimulation {
         self.scene.hosts[host].state = to;
     }
 
-    /// Returns whether one of two masters leaves without the other learning that there were two:
-    /// the last advert is lost, or none is sent, as is keepalived's default.
+    /// Returns whether the end of one of two masters goes unnoticed by the other: its last advert
+    /// is lost, or it sends none, which is keepalived's default.
     fn goes_unheard(&self, host: usize, why: &Reason) -> bool {
         let says = match why {
             Reason::Preempted { .. } => {
@@ -464,7 +464,7 @@ impl VrrpSimulation {
             suspended,
         });
         let life = of.life;
-        // The neighbours of a suspended kernel may hear of others meanwhile.
+        // While a kernel is suspended, neighbours may learn that another machine has the address.
         if suspended && of.state == VrrpState::Master {
             self.scene.unsure = true;
         }
@@ -472,7 +472,7 @@ impl VrrpSimulation {
         self.push(now + length, VrrpSimulationEvent::Unpause(host, life));
     }
 
-    /// Schedules the expiry of addresses that no process renews any more.
+    /// Schedules the removal of addresses that no process renews any longer.
     fn end_of_life(&mut self, host: usize) {
         if let Some(at) = self.scene.hosts[host].expires {
             self.push(at.max(self.scene.now), VrrpSimulationEvent::Expire(host));
@@ -489,7 +489,8 @@ impl VrrpSimulation {
         of.router = None;
         of.state = VrrpState::Init;
         of.life += 1;
-        // A suspended kernel did not respond, so others may have taken over for good.
+        // While a kernel was suspended it did not respond, so another machine may have become the
+        // owner for good.
         let slept = of.pause.take().is_some_and(|pause| pause.suspended);
         of.killed_at = if slept { u64::MAX } else { now };
         self.end_of_life(host);
@@ -563,7 +564,7 @@ impl VrrpSimulation {
         );
     }
 
-    /// Gives an order to a process, if it can handle one.
+    /// Gives an operator's order to a process, if it can handle one now.
     fn order(
         &mut self,
         host: usize,
@@ -583,7 +584,7 @@ impl VrrpSimulation {
     fn fault(&mut self, host: usize, faulty: bool) -> InvariantResult {
         let now = self.scene.now;
         let of = &mut self.scene.hosts[host];
-        // A suspended process notices nothing.
+        // A suspended process does not notice that.
         if of.pause.is_some() {
             return Ok(());
         }
@@ -616,7 +617,7 @@ impl VrrpSimulation {
         self.scene.hosts[host].router = None;
         self.begin(host)?;
         let after = self.scene.hosts[host].state;
-        // A machine that was suspended a moment ago and still listens may not know that it is
+        // A machine that was suspended a moment ago and only listens may not know that it still is
         // master.
         let listens =
             awake_since > 0 && awake_since + self.scene.plan.interval_ns * 2 > self.scene.now;
@@ -656,7 +657,7 @@ impl VrrpSimulation {
             let input = forge::packet(&mut self.random, &settings);
             self.push(at, VrrpSimulationEvent::Arrive(host, input));
         }
-        // Forged adverts are accepted for a while, and so is the interval in them.
+        // A forged advert is trusted for a while, and so is the interval in it.
         let down = down_ns(&settings, self.scene.plan.interval_ns);
         self.scene.forged_until = self.scene.forged_until.max(at + down);
     }

@@ -1,4 +1,4 @@
-//! Tests checks over TLS, with servers in threads of the test.
+//! Tests health checks over TLS against servers in threads of the test.
 
 use super::*;
 use keyword::testing::backend;
@@ -33,7 +33,7 @@ fn origin() -> SocketAddr {
             let session = ServerConnection::new(Arc::clone(&config)).expect("a session");
             let mut stream = StreamOwned::new(session, stream);
             let mut bytes = [0; 4096];
-            // A check that only wants the handshake ends here.
+            // The connection of a check that only performs the handshake ends here.
             if matches!(stream.read(&mut bytes), Ok(n) if n > 0) {
                 let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n");
             }
@@ -80,13 +80,13 @@ fn checks_of_a_tls_server_use_tls() {
     assert_eq!(told(&check(&only_checks)).0, CheckStatus::Layer6Ok);
     let never = server("ssl verify none no-check-ssl");
     assert_eq!(told(&check(&never)).0, CheckStatus::Layer4Ok);
-    // Not to a check port of its own, unless configured.
+    // Checks that go to a port of their own use TLS only if that is configured.
     let own_port = server(&format!("ssl verify none port {}", address.port()));
     assert_eq!(told(&check(&own_port)).0, CheckStatus::Layer4Ok);
 }
 
-/// Runs `option ssl-hello-chk` against a server that sends `answer` after the first bytes
-/// and, with `waits`, waits for the end of the check.
+/// Runs `option ssl-hello-chk` against a server that sends `answer` after the first bytes. With
+/// `waits` the server then waits until the check ends.
 fn hello(answer: &'static [u8], waits: bool) -> (CheckStatus, String) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -105,7 +105,7 @@ fn hello(answer: &'static [u8], waits: bool) -> (CheckStatus, String) {
 
 #[test]
 fn hello_check_succeeds_only_with_tls_servers() {
-    // Each beside haproxy 2.6.12.
+    // Each result was compared with haproxy 2.6.12.
     let ok = (CheckStatus::Layer6Ok, String::new());
     let bad = (CheckStatus::Layer6Invalid, String::new());
     assert_eq!(hello(b"\x15\x03\x00\x00\x02\x02\x28", false), ok);

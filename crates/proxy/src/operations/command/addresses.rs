@@ -1,5 +1,5 @@
-//! `show virtual-ip`: the owners of the virtual addresses, as the address role last reported
-//! them.
+//! Implements `show virtual-ip`: which machine has each virtual address, as last reported by the
+//! process that moves the addresses.
 
 use super::{Context, Session};
 use crate::vitals;

@@ -1,4 +1,4 @@
-//! Commands about the agents of servers.
+//! Implements the commands about the agent checks of servers.
 
 use super::server::{port_behind, port_of, with};
 use super::{Context, Session};

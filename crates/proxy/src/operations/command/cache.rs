@@ -1,4 +1,4 @@
-//! `show cache`: the contents of the caches.
+//! Implements `show cache`: lists the contents of the HTTP caches.
 
 use super::{Context, Session};
 use std::fmt::Write;

@@ -1,4 +1,5 @@
-//! Commands that change a frontend, the process, counters or the connection.
+//! Implements the commands that change a frontend, the connection limit of the process, or the
+//! timeout of this connection, and those that clear counters.
 
 use super::{CommandReply, Context, Session, Severity, find_proxy};
 use crate::stats::process;
@@ -73,8 +74,8 @@ pub fn maxconn_frontend(context: &Context, _: &mut Session, words: &[&str]) -> S
     })
 }
 
-/// `set maxconn global`: 0 restores the value of the newest configuration, which no value may
-/// exceed.
+/// `set maxconn global`: 0 restores the limit of the newest configuration, which is also the
+/// highest value allowed.
 pub fn maxconn_global(context: &Context, _: &mut Session, words: &[&str]) -> String {
     let most = context.runtime.connections_max_of_file();
     let limit = match words.get(3).map(|word| word.parse::<u32>()) {
@@ -118,7 +119,7 @@ pub fn clear_counters(context: &Context, session: &mut Session, words: &[&str]) 
     let runtime = context.runtime;
     for proxy in &config.proxies {
         if all {
-            // The totals of the process continue, because exporters read them as counters.
+            // The totals of the process are not cleared, because exporters read them as counters.
             for tally in process::CARRIED {
                 let counted = proxy.state.frontend.counters.read(tally);
                 runtime.counters.current_shard().add(tally, counted);

@@ -1,6 +1,5 @@
-//! HAProxy's commands for developers: its modes, threads, tasks, libraries, profiles and
-//! traces. Profiles and traces that Evenkeel does not have cannot be enabled, and the
-//! commands report that.
+//! Implements HAProxy's commands for developers: modes, threads, tasks, libraries, profiles and
+//! traces. Evenkeel has no profiles and traces of this kind, and the commands report that.
 
 use super::{CommandReply, Context, Session, Severity};
 use keyword::load::one_variable;
@@ -53,7 +52,7 @@ pub fn threads(context: &Context, _: &mut Session, _: &[&str]) -> String {
     out
 }
 
-/// `show tasks`: the number of running tasks; there is no profile of them.
+/// `show tasks`: the number of running tasks, without a profile of them.
 pub fn tasks(context: &Context, _: &mut Session, _: &[&str]) -> String {
     let threads = context.runtime.threads();
     let tasks: usize = (0..threads).map(reactor::load).sum();
@@ -80,7 +79,8 @@ pub fn libraries(_: &Context, _: &mut Session, _: &[&str]) -> String {
         if info.dlpi_phdr.is_null() || info.dlpi_name.is_null() || found.len() >= LIBRARIES_MAX {
             return 0;
         }
-        // SAFETY: as above.
+        // SAFETY: the loader gives a valid object, whose headers and name live as long as it is
+        // loaded; neither pointer is null.
         let (headers, name) = unsafe {
             let count = usize::from(info.dlpi_phnum);
             let headers = std::slice::from_raw_parts(info.dlpi_phdr, count);
@@ -144,7 +144,7 @@ pub fn trace(_: &Context, _: &mut Session, words: &[&str]) -> String {
         _ => return NO_SOURCES.into(),
     };
     match source {
-        // `trace 0` stops all traces, and none is running.
+        // `trace 0` stops all traces, of which there are none.
         "0" if words.first() == Some(&"trace") => String::new(),
         _ => format!("No such trace source '{source}'.\n"),
     }

@@ -1,4 +1,4 @@
-//! `add server` and `del server`, with HAProxy's wording and conditions.
+//! Implements `add server` and `del server` with HAProxy's wording and conditions.
 
 use super::{CommandReply, Context, Session, Severity, find_backend};
 use crate::dynamic::{self, OrderRefusal};

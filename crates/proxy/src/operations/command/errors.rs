@@ -1,4 +1,5 @@
-//! `show errors`: the last invalid messages, byte by byte.
+//! Implements `show errors`: prints the last invalid request and response of each proxy, byte by
+//! byte.
 
 use super::{CommandReply, Context, Session, find_proxy};
 use model::log::clf_date;
@@ -83,8 +84,8 @@ fn tell(out: &mut String, capture: &Capture, response: bool) {
     dump(out, &capture.bytes);
 }
 
-/// Writes the bytes line by line, each with its offset, and with a `+` where the line
-/// continues.
+/// Writes the bytes in lines, each with its offset. A `+` marks a line that continues the previous
+/// one.
 fn dump(out: &mut String, bytes: &[u8]) {
     let (mut at, mut line_begins) = (0, true);
     while at < bytes.len() {

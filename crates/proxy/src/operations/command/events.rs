@@ -1,4 +1,5 @@
-//! `show events`: the lines in a ring, now or as they arrive.
+//! Implements `show events`: prints the log lines in a ring buffer, those present or also new
+//! ones as they arrive.
 
 use super::{CommandReply, Context, Session};
 use model::config::{Config, StatsLevel};
@@ -36,7 +37,7 @@ fn asked<'a>(words: &[&'a str]) -> Result<EventsArguments<'a>, String> {
     Ok(asked)
 }
 
-/// Returns the ring to follow if the command requests that and the ring exists.
+/// Returns the ring if the command requests to wait for new lines (`-w`) and the ring exists.
 pub fn follow(session: &Session, words: &[&str]) -> Option<Follow> {
     if !words.starts_with(&["show", "events"]) || session.level < StatsLevel::Operator {
         return None;
@@ -50,7 +51,7 @@ pub fn follow(session: &Session, words: &[&str]) -> Option<Follow> {
     })
 }
 
-/// `show events [<ring>] [-w] [-n]`, except for the cases of [`follow`].
+/// `show events [<ring>] [-w] [-n]`, unless [`follow`] handles the command.
 ///
 /// A ring that no `log` line names is not open yet and is empty.
 pub fn show(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
@@ -92,7 +93,7 @@ fn shown(config: &Config, words: &[&str]) -> Result<String, String> {
         return Err("No such event sink\n".into());
     };
     let mut out = String::new();
-    // Existing lines are ignored, and nothing is awaited.
+    // With `-n`, existing lines are left out.
     for line in lines.iter().filter(|_| !asked.newest) {
         out.push_str(&String::from_utf8_lossy(line));
         out.push('\n');

@@ -1,5 +1,5 @@
-//! `show info`: the process, with all fields of HAProxy under the same names, positions and
-//! types.
+//! Implements `show info`: reports about the process, with HAProxy's fields under the same names,
+//! positions and types.
 
 use super::{Context, Session};
 use crate::stats::export::{json_field, plain, type_name};

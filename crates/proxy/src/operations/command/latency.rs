@@ -1,4 +1,4 @@
-//! `show latency`: percentiles of the durations of recent requests.
+//! Implements `show latency`: prints percentiles of the durations of recent requests.
 
 use super::{CommandReply, Context, Session};
 use model::config::ProxyKind;

@@ -1,4 +1,5 @@
-//! Commands about ACLs and maps. A change affects the process only; no file is written.
+//! Implements the commands that show and change ACLs and maps. A change affects the running
+//! process only; no file is written.
 
 use super::{CommandReply, Context, LongReply, Session, Severity};
 use crate::stats::piece::RowSource;
@@ -39,7 +40,7 @@ fn named(
 
 const RANGE: &str = "Version number out of range.\n";
 
-/// Splits off the version in front of a list's name; returns it and the other words.
+/// Splits the version (`@3`) from the beginning of the arguments; returns it and the other words.
 fn version<'w, 'a>(
     words: &'w [&'a str],
 ) -> Result<(Option<u32>, std::borrow::Cow<'w, [&'a str]>), String> {
@@ -52,8 +53,8 @@ fn version<'w, 'a>(
     Ok((Some(number), rest.into()))
 }
 
-/// Returns an entry as a connection may see it. In a list of secrets only administrators see
-/// more than its number, and of others they alone see secret parameters of queries.
+/// Returns an entry as this connection may see it. Only administrators see more than the number of
+/// an entry in a list of secrets, and secret parameters of queries in other lists.
 fn visible<'e>(session: &Session, is_secret: bool, entry: &'e Entry) -> Cow<'e, Entry> {
     if session.level >= StatsLevel::Admin {
         return Cow::Borrowed(entry);
@@ -110,7 +111,8 @@ pub fn show(context: &Context, session: &Session, words: &[&str]) -> LongReply {
     let found = named(context, &words, words.get(2));
     let (config, at) = found.map_err(CommandReply::error)?;
     let is_secret = config.lists.is_secret(at);
-    // If another version is committed meanwhile, the output ends: its entries are others.
+    // If another version of the list is put into use meanwhile, the output ends, because its
+    // entries are different.
     let version = version.or_else(|| config.lists.current_version(at));
     let version = version.unwrap_or_default();
     let (session, mut last) = (session.clone(), 0);
@@ -243,8 +245,8 @@ fn edit(
     edit: Edit,
     missing: &str,
 ) -> String {
-    // Held so that a configuration being installed contains the change, or the change is made in
-    // the newer one.
+    // While this is held, no configuration is installed: so the change is made in the newest
+    // configuration, or before its lists are copied to the next one.
     let _held = context.runtime.hold_lists();
     let (config, at) = match named(context, words, words.get(2)) {
         Ok(found) => found,

@@ -1,5 +1,5 @@
-//! `show metrics`: the statistics in Prometheus format, as the exporter of a frontend sends
-//! them.
+//! Implements `show metrics`: prints the statistics in Prometheus format, as the exporter of a
+//! frontend sends them.
 
 use super::{CommandReply, Context, LongReply, Session};
 use crate::stats::piece::{Piece, PieceSource};

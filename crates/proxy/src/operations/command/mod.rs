@@ -1,5 +1,5 @@
-//! The commands: a table with their syntax, access level and implementation, and the list of
-//! HAProxy's commands that are not supported.
+//! Defines the commands of the statistics sockets: a table with the syntax, access level and
+//! function of each, and the list of HAProxy's commands that are not supported.
 
 mod addresses;
 mod agent;
@@ -65,8 +65,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Returns the value of a variable as this connection may see it; only administrators see
-    /// secret ones: by their names, or because rules use them as credentials.
+    /// Returns the value of a variable as this connection may see it. Only administrators see
+    /// secret ones: those with suspect names, and those that rules use as credentials.
     fn visible<'v>(
         &self,
         name: &str,
@@ -83,7 +83,8 @@ impl Session {
     }
 }
 
-/// Payload behind `<<`. It may contain keys, so it is wiped when dropped and never shown.
+/// Payload of a command (after `<<`). It may contain keys, so it is wiped when dropped and never
+/// shown.
 pub struct Payload(pub Zeroizing<String>);
 
 impl fmt::Debug for Payload {
@@ -104,39 +105,40 @@ type CommandFunction = fn(&Context, &mut Session, &[&str]) -> String;
 type Replies = fn(&Context, &mut Session, &[&str]) -> CommandReply;
 type ReportRun = fn(&Context, &Session, &[&str]) -> String;
 type ReportReplies = fn(&Context, &Session, &[&str]) -> CommandReply;
-/// A long report, which is produced while the client reads it; Err: a short reply instead of it.
+/// A long report, which is produced while the client reads it. Err: a short reply in place of the
+/// report.
 pub type LongReply = Result<Box<dyn PieceSource>, CommandReply>;
 type LongReports = fn(&Context, &Session, &[&str]) -> LongReply;
 
 /// Outcome of parsing a command line.
 pub enum CommandAction {
-    /// Run this function at once; the reply has this severity.
+    /// Run this function at once, and give the reply this severity.
     Now(CommandFunction, Option<Severity>),
     /// Run this function at once; its reply contains the severity.
     NowReply(Replies),
     /// Run this function at once; its reply contains the severity, and no empty line follows.
     Bare(Replies),
-    /// Run this function outside the side thread, since it reads much data; the reply has this
+    /// Run this function on another thread, since it reads much data, and give the reply this
     /// severity.
     Report(ReportRun, Option<Severity>),
-    /// Run this function outside the side thread; its reply contains the severity.
+    /// Run this function on another thread; its reply contains the severity.
     ReportReply(ReportReplies),
-    /// As above; the report may be long.
+    /// Run this function on another thread; its report may be long.
     LongReport(LongReports),
     Refuse(CommandReply),
 }
 
 #[derive(Clone, Copy)]
 enum Does {
-    /// A report, produced at once.
+    /// A report that is produced at once.
     Now(CommandFunction),
-    /// An informational message, produced at once.
+    /// An informational message that is produced at once.
     Inform(CommandFunction),
     /// A change that replies only with the reason of a failure.
     Change(CommandFunction),
     /// A command whose reply contains its severity.
     Says(Replies),
-    /// A command whose reply contains its severity and has no empty line behind it.
+    /// A command whose reply contains its severity and is not followed by an empty line.
     Bare(Replies),
     /// A report that reads much data.
     Report(ReportRun),
@@ -329,7 +331,7 @@ impl Row {
     }
 }
 
-/// Number of rows at the end of the table that every list of suggestions includes.
+/// Number of rows at the end of the table that are part of every list of suggestions.
 const ALWAYS: usize = 3;
 
 /// HAProxy's commands that Evenkeel does not support yet.
@@ -382,9 +384,9 @@ fn unknown(words: &[&str]) -> String {
     text
 }
 
-/// Finds the commands that may be meant. Each word selects those that contain it, those that
-/// begin with it, or else the one with the most similar name. Empty if no first word is
-/// similar.
+/// Finds the commands that an unknown line may mean. Each word of the line narrows the selection:
+/// to the commands that contain it, or that begin with it, or that are most similar. Empty if no
+/// first word is similar.
 fn nearest<'r>(own: &'r [Row], words: &[&str]) -> Vec<&'r Row> {
     if words.is_empty() {
         return Vec::new();

@@ -1,4 +1,5 @@
-//! Commands about the process: configuration versions, threads, descriptors.
+//! Implements the commands about the process: loaded configurations, threads, memory pools,
+//! descriptors.
 
 use super::{Context, Session};
 use model::log::clf_date;
@@ -10,7 +11,7 @@ use std::time::SystemTime;
 
 const DESCRIPTORS_MAX: u64 = 1 << 20;
 
-/// `show configuration`: the live versions, the newest last.
+/// `show configuration`: the configurations still in use, the newest last.
 pub fn configuration(context: &Context, _: &mut Session, _: &[&str]) -> String {
     let mut out = String::from("# version since age connections newest\n");
     let now = SystemTime::now();

@@ -1,5 +1,5 @@
-//! The reply of a command and its severity (`set severity-output`), by which programs
-//! distinguish errors from reports.
+//! Defines the reply to a command of a statistics socket, with its severity
+//! (`set severity-output`), by which programs distinguish errors from reports.
 
 use model::config::SeverityOutput;
 
@@ -8,7 +8,7 @@ use model::config::SeverityOutput;
 pub enum Severity {
     /// The command changed nothing because of an error.
     Error = 3,
-    /// The command succeeded, or there was nothing to do; the reply says which.
+    /// The command succeeded, or there was nothing to do; the text says which of both.
     Warning = 4,
     Notice = 5,
     Info = 6,
@@ -66,7 +66,7 @@ impl CommandReply {
     }
 }
 
-/// Converts a report, or the reason why there is none.
+/// Converts the result of a function: a report, or the reason why there is none.
 impl From<Result<String, String>> for CommandReply {
     fn from(result: Result<String, String>) -> CommandReply {
         match result {

@@ -1,4 +1,4 @@
-//! `show resolvers`: counters of the nameservers.
+//! Implements `show resolvers`: prints the counters of the nameservers.
 
 use super::{CommandReply, Context, Session};
 use std::fmt::Write;

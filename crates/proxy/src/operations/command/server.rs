@@ -1,4 +1,4 @@
-//! Commands that change one server.
+//! Implements the commands that change one server.
 
 use super::{CommandReply, Context, Session, Severity, agent, find_server};
 use crate::health::orders::{set_admin, set_health, set_weight as put_weight};
@@ -143,7 +143,7 @@ pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> CommandReply {
     }
 }
 
-/// Separates the description of a change that was made from the reason of a failure.
+/// Stores the description of a change in `done`, and passes on the reason of a failure.
 fn keep(result: Result<String, String>, done: &mut Option<String>) -> String {
     match result {
         Ok(text) => {
@@ -188,7 +188,7 @@ fn check_port(server: &Server, word: Option<&&str>) -> String {
     String::new()
 }
 
-/// Parses the port of `<ip> [port <port>]`.
+/// Parses the optional port after an address: `<ip> [port <port>]`.
 pub(super) fn port_behind(words: &[&str]) -> Result<Option<u16>, String> {
     match words.get(1..) {
         Some(["port", port]) => port_of(port).map(Some),

@@ -1,6 +1,6 @@
-//! Lists sessions and ends them. HAProxy calls a stream a session, so a connection that waits
-//! for its next request is not listed. The threads of the data plane are queried one after
-//! the other, some of their streams at a time.
+//! Implements `show sess`, `shutdown session` and `shutdown frontend`. HAProxy calls a stream a
+//! session, so a connection that waits for its next request is not listed. The threads are
+//! queried one after the other, and each lists some of its streams at a time.
 
 use super::{CommandReply, Context, LongReply, Session, find_proxy};
 use crate::stats::piece::RowSource;
@@ -14,23 +14,23 @@ use std::time::Duration;
 
 /// Maximum number of streams that a thread examines in one turn of its event loop.
 const LOOK_MAX: usize = 200;
-/// Timeout for the response of a thread, which may be busy but never blocked.
+/// Longest wait for the response of a thread. A thread may be busy, but it never blocks.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs a function on the event loop of a thread and returns its result; None if there is no
-/// such loop or the thread is too busy.
+/// Runs a function on the event loop of a thread and returns the result. None if that thread has
+/// no event loop or is too busy.
 pub(super) fn ask<T: Send + 'static>(
     thread: usize,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (give, take) = sync_channel(1);
-    // Sending fails if the requester has stopped waiting.
+    // Sending fails if the caller has stopped waiting.
     let job = move || _ = give.send(job());
     reactor::inject(thread, job).ok()?;
     take.recv_timeout(PATIENCE).ok()
 }
 
-/// Streams of all threads, some of one thread at a time.
+/// Walks over the streams of all threads, some of one thread at a time.
 #[derive(Default)]
 struct Streams {
     thread: usize,
@@ -61,7 +61,7 @@ impl Iterator for Streams {
     }
 }
 
-/// Parses a stream's number behind `0x`.
+/// Parses the number of a stream after `0x`.
 fn number(word: &str) -> Option<u64> {
     u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()
 }
@@ -134,7 +134,7 @@ fn mode(http: bool) -> &'static str {
     if http { "http" } else { "tcp" }
 }
 
-/// Formats one line per stream, with those of HAProxy's fields that are available here.
+/// Formats one line per stream, with the fields of HAProxy that Evenkeel has.
 fn line(out: &mut String, told: &StreamSummary) {
     let (family, source) = end(told.source);
     let backend = told.backend.as_ref().map_or("<NONE>", |(name, ..)| name);
@@ -181,8 +181,8 @@ fn detail(out: &mut String, told: &StreamSummary) {
     );
 }
 
-/// `shutdown frontend`: stops accepting for good; no later command but only a reload with
-/// this frontend reverts it.
+/// `shutdown frontend`: the frontend never accepts again. No later command reverts that, only a
+/// reload of a file with this frontend.
 pub fn shut_frontend_down(context: &Context, _: &mut Session, words: &[&str]) -> String {
     let config = context.runtime.config();
     let Some(name) = words.get(2) else {

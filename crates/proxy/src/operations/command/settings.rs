@@ -1,6 +1,6 @@
-//! Commands that change a configured value of the process or of a backend: rates and dynamic
-//! cookies. The change is made in a copy of the configuration. All but the keys remain in
-//! effect until the configured value changes ([`crate::orders`]).
+//! Implements the commands that replace a configured value of the process or of a backend: rate
+//! limits and dynamic cookies. The change is made in a copy of the configuration. All replaced
+//! values except keys stay in effect until the configured value changes ([`crate::orders`]).
 
 use super::{Context, Session, find_backend};
 use crate::dynamic::{self, OrderRefusal};
@@ -8,7 +8,7 @@ use crate::orders;
 use crate::runtime::lock;
 use model::config::{Config, Proxy};
 
-/// Help text of `set rate-limit`, in HAProxy's layout for readers.
+/// Help text of `set rate-limit`, laid out as HAProxy does.
 const RATES: &str = "'set rate-limit' only supports :\n   \
      - 'connections global' to limit connections per second (maxconnrate)\n   \
      - 'sessions global' to limit sessions per second (maxsessrate)\n   \
@@ -46,7 +46,7 @@ fn changed(result: Result<(), OrderRefusal>) -> String {
     }
 }
 
-/// Applies a change to the backend that a word names.
+/// Finds the backend that a word names and applies a change to it.
 fn with_backend(
     context: &Context,
     words: &[&str],

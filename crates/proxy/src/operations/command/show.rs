@@ -1,4 +1,5 @@
-//! `show …` commands that concern neither a server's state nor the process.
+//! Implements various `show` commands: version, backends, access level, sockets, environment,
+//! statistics, startup logs.
 
 use super::{CommandReply, Context, LongReply, Session, find_proxy};
 use crate::stats::export::{self, Format, RowsOutput};
@@ -54,8 +55,8 @@ pub fn sockets(context: &Context, _: &mut Session, _: &[&str]) -> String {
     text
 }
 
-/// `show env`: the variables of the configuration. Under a supervisor these are the ones that
-/// the files name.
+/// `show env`: the variables of the configuration. In a process that a supervisor started, these
+/// are only the ones that the files name.
 pub fn environment(context: &Context, session: &mut Session, words: &[&str]) -> CommandReply {
     let config = context.runtime.config();
     let line = |(name, value): (&str, &[u8])| {
@@ -76,7 +77,7 @@ pub fn schema(_: &Context, _: &mut Session, _: &[&str]) -> String {
     export::SCHEMA.to_owned()
 }
 
-/// Selection of rows for `show stat`: `<iid|name> <type> <sid>`.
+/// Rows that `show stat` selects: `<iid|name> <type> <sid>`.
 struct Bound {
     proxy_id: Option<u32>,
     kinds: u32,

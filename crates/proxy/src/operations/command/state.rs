@@ -1,4 +1,5 @@
-//! `show servers …`: one line per server, in the columns of state files.
+//! Implements `show servers …`: prints one line per server, in the columns of HAProxy's state
+//! files.
 
 use super::{CommandReply, Context, LongReply, Session, find_backend};
 use crate::stats::piece::RowSource;

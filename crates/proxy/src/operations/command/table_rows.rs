@@ -1,4 +1,5 @@
-//! Entries of a stick table as JSON for programs: those with the largest values of a column.
+//! Prints entries of a stick table as JSON for programs: those with the largest values of a
+//! column.
 
 use model::tables::{Cell, DataType, HeldEntry, Shape, Table};
 use serde_json::{Map, Value, json};
@@ -107,8 +108,8 @@ pub(super) fn json(table: &Arc<Table>, words: &[&str]) -> Result<String, String>
     Ok(format!("{all}\n"))
 }
 
-/// Returns the keys of the entries with the largest values, the largest first, and the number
-/// of matching entries. At most the requested number is kept in memory.
+/// Returns the keys of the entries with the largest values, the largest first, and how many
+/// entries match in total. No more than the requested number of keys is in memory.
 fn best(
     table: &Arc<Table>,
     by: Option<&Column>,

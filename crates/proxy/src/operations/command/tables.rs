@@ -1,4 +1,4 @@
-//! Commands that show and change stick tables.
+//! Implements the commands that show and change stick tables.
 
 use super::{CommandReply, Context, LongReply, Session, table_rows};
 use crate::stats::piece::RowSource;
@@ -53,7 +53,7 @@ impl EntryFilter {
     }
 }
 
-/// Selection of entries by the words behind a table's name.
+/// Entries that the words after the table's name select.
 enum Which {
     All,
     Key(Box<[u8]>),
@@ -190,8 +190,8 @@ pub fn peers(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     report.ok_or_else(|| "No such peers\n".to_owned()).into()
 }
 
-/// Number of keys that are stored while a table is listed, unless it would be walked through more
-/// often than [`WALKS_MAX`].
+/// Number of keys that are stored while a table is listed. More are stored if the table would
+/// otherwise be walked through more often than [`WALKS_MAX`].
 const KEYS_MAX: usize = 1 << 16;
 const WALKS_MAX: usize = 8;
 
@@ -201,9 +201,9 @@ struct SortedEntries {
     table: Arc<Table>,
     keys_max: usize,
     keys: std::vec::IntoIter<Box<[u8]>>,
-    /// The largest key so far; None at the beginning.
+    /// The largest key listed so far; None at the beginning.
     last: Option<Box<[u8]>>,
-    /// The table has larger keys than the stored ones.
+    /// The table contains keys beyond the stored ones.
     has_more: bool,
 }
 
@@ -220,7 +220,7 @@ impl SortedEntries {
 
     fn find_keys(&mut self) {
         let (table, last) = (&self.table, self.last.as_deref());
-        // The largest of the smallest keys is on top.
+        // A heap of the smallest keys found so far, of which the largest is on top.
         let mut smallest = BinaryHeap::new();
         let mut of_shard = Vec::new();
         self.has_more = false;
@@ -380,7 +380,8 @@ fn set_data(held: &HeldEntry, data: &[&str]) -> String {
     String::new()
 }
 
-/// Finds a data type and its array index. `gpc` is the first element of the array here.
+/// Finds a data type and its array index. The name `gpc` stands for the first element of the
+/// array.
 fn data_type(name: &str) -> Option<(DataType, u32)> {
     DataType::of_name(name).map(|kind| (kind, 0))
 }

@@ -1,6 +1,6 @@
-//! TLS ticket keys from files (`show tls-keys`, `set ssl tls-key`). HAProxy shows and
-//! accepts them at every level. A ticket key decrypts traffic of TLS 1.2, so these
-//! commands require the level `admin` here.
+//! Implements `show tls-keys` and `set ssl tls-key` for TLS ticket keys from files. HAProxy
+//! allows them at every access level. Here they require the level `admin`, because a ticket key
+//! decrypts traffic of TLS 1.2.
 
 use super::{CommandReply, Context, Session};
 use model::config::StatsLevel;
@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use tls::tickets::FileKeys;
 
-/// A file of ticket keys, with its number.
+/// A file of ticket keys, after its number and name.
 type Numbered = (usize, Box<str>, Arc<FileKeys>);
 
 fn all(context: &Context) -> Vec<Numbered> {

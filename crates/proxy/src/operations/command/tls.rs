@@ -1,7 +1,7 @@
-//! Certificates, CA files, CRL files and crt-lists (`… ssl cert`, `ca-file`, `crl-file`,
-//! `crt-list`, `ocsp-response`). The store executes the changes and words the responses;
-//! this module parses the commands. No file is written. The next process carries the commands
-//! out again ([`tls_orders::repeat`]).
+//! Implements the commands about certificates, CA files, CRL files and crt-lists (`… ssl cert`,
+//! `ca-file`, `crl-file`, `crt-list`, `ocsp-response`). This module parses a command; the
+//! certificate store executes the change and words the reply. No file is written. The next
+//! process repeats the commands ([`tls_orders::repeat`]).
 
 use super::{CommandReply, Context, Session, Severity, ticket_keys};
 use crate::tls_orders::{self, TlsFileKind, kind};
@@ -19,7 +19,7 @@ fn said(told: Result<String, StoreError>) -> CommandReply {
     }
 }
 
-/// Converts a report of the store, or the reason why there is none, to a reply.
+/// Converts a report of the certificate store, or the reason why there is none, to a reply.
 fn shown(told: Result<String, StoreError>) -> CommandReply {
     told.map_err(|refused| refused.0).into()
 }
@@ -30,7 +30,7 @@ fn outcome(
     words: &[&str],
     change: tls_orders::StoreChange,
 ) -> Result<String, StoreError> {
-    // Keeps the newest configuration from being replaced meanwhile.
+    // While this is held, no other configuration is installed.
     let _held = context.runtime.hold_lists();
     let payload = session.payload.as_ref().map(|payload| &***payload);
     tls_orders::recorded(&context.runtime.config(), words, payload, change)

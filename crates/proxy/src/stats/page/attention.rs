@@ -1,4 +1,5 @@
-//! The strip at the top of the page: items that need attention, with links to their rows.
+//! Writes the strip at the top of the statistics page: items that need the operator's attention,
+//! with links to their rows.
 
 use super::View;
 use super::state::Concern;
@@ -8,20 +9,21 @@ use crate::stats::row::{Object, Row};
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Maximum number of links per concern; the last one leads to the first item without a link.
+/// Maximum number of links for one reason; the last link leads to the first item that has none.
 const LINKS_MAX: usize = 12;
 
 #[derive(Debug)]
 struct Item {
     proxy: Box<str>,
-    /// Anchor of the row in the table.
+    /// Anchor of the row in the page.
     row: Box<str>,
     words: String,
-    /// The item is the whole proxy.
+    /// The item is a proxy as a whole, not one of its servers.
     is_whole: bool,
 }
 
-/// Items of one concern: all are counted, and those that may get a link are stored.
+/// Items that need attention for one reason. All are counted; those that may get a link are
+/// stored.
 #[derive(Debug, Default)]
 struct Items {
     count: usize,
@@ -147,7 +149,7 @@ fn list(out: &mut String, view: &View<'_>, concern: Concern, items: &Items) {
     out.push_str("</span></p>\n");
 }
 
-/// Returns the link to the page with every row; empty if this page hides none.
+/// Returns the link to the page with all rows; empty if the current page hides none.
 fn base(view: &View<'_>) -> String {
     if !view.query.up && !view.query.no_maintenance {
         return String::new();

@@ -1,4 +1,5 @@
-//! The page that asks for confirmation before sessions are killed. Works without a script.
+//! Writes the page on which an operator confirms that sessions are to be killed. The page needs
+//! no script.
 
 use super::text::escape;
 use super::{Html, head, link, policy};

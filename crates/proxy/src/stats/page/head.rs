@@ -1,4 +1,4 @@
-//! The upper part of the page: the program, the process, the legend and links.
+//! Writes the upper part of the statistics page: the program, the process, the legend and links.
 
 use super::View;
 use super::attention::Attention;
@@ -11,8 +11,8 @@ use std::fmt::Write;
 
 pub const STYLE: &str = include_str!("style.css");
 
-/// Switch that shows all columns on a narrow screen, where a row has only its most important
-/// numbers.
+/// Switch by which a user shows all columns on a narrow screen, where a row otherwise has only its
+/// most important numbers.
 const ALL_COLUMNS: &str =
     "<input type=\"checkbox\" id=\"all\" class=\"x\"><label for=\"all\">All columns</label>\n";
 
@@ -22,7 +22,8 @@ pub fn begin(out: &mut String) {
     out.push_str("<link rel=\"icon\" href=\"data:,\">\n");
 }
 
-/// Appends everything before the proxies; `widths` is the style of their columns.
+/// Appends everything that precedes the tables of the proxies; `widths` is the style of their
+/// columns.
 pub fn write(out: &mut String, view: &View<'_>, widths: &str, attention: &Attention) {
     begin(out);
     let body = refresh(out, view);
@@ -60,14 +61,14 @@ pub fn write(out: &mut String, view: &View<'_>, widths: &str, attention: &Attent
     options(out, view);
     legend(out);
     out.push_str("</header>\n<main>\n");
-    // In front of the column switch, which only affects tables of proxies.
+    // Placed before the switch for columns, which affects the tables of proxies only.
     let addresses = &view.process.addresses;
     addresses.html(out, "Virtual addresses", Service::KIND, vitals::COLUMNS);
     out.push_str(ALL_COLUMNS);
 }
 
-/// Appends the tag for the periodic refresh, and returns the first tag of the body. If the
-/// page has a script, the script refreshes and keeps the selected servers.
+/// Appends the tag for the periodic refresh, and returns the opening tag of the body. If the page
+/// has a script, the script refreshes the page instead and keeps the selected servers.
 fn refresh(out: &mut String, view: &View<'_>) -> String {
     let refresh_s = view.page.refresh_s;
     if refresh_s == 0 || view.query.no_refresh {
@@ -132,7 +133,7 @@ fn process(out: &mut String, view: &View<'_>) {
     let (used, max) = (p.resources.memory.1, p.resources.memory_max);
     item("bit rate", format_args!("{}", bits(p.measured.bytes_out)));
     item("idle", format_args!("{} %", p.measured.idle_percent));
-    // Not every allocator reports the value.
+    // Not every memory allocator reports this value.
     if used > 0 {
         let short = |n| bytes(n).unwrap_or_else(|| format!("{n} B"));
         match max {

@@ -1,10 +1,10 @@
-//! Columns of the tables. They are the same, and equally wide, for every proxy, so that the
-//! numbers of different proxies are aligned.
+//! Defines the columns of the tables on the statistics page. They are equally wide for every
+//! proxy, so that the numbers of different proxies are aligned.
 
 use std::fmt::Write;
 
 struct ColumnHeading {
-    /// Heading above this column and its neighbours.
+    /// Heading that this column shares with its neighbours.
     group: &'static str,
     label: &'static str,
     meaning: &'static str,
@@ -24,7 +24,7 @@ const fn placed(head: ColumnHeading, class: &'static str) -> ColumnHeading {
     ColumnHeading { class, ..head }
 }
 
-/// Number of columns for frontends and listeners; their tables have no others.
+/// Number of columns in the tables of frontends and listeners.
 pub const OF_CLIENTS: usize = 14;
 pub const ALL: usize = 31;
 /// Number of columns whose head spans both header rows: the name and the status.
@@ -65,7 +65,7 @@ const HEADS: [ColumnHeading; ALL] = [
     head("Balancing", "Thrtle", "Share of its weight while a server warms up"),
 ];
 
-/// Width of a digit. The unit of all widths is a tenth of a digit, with margin.
+/// Width of a digit. All widths are in tenths of a digit, including a margin.
 const DIGIT: usize = 11;
 /// Width of a letter in regular type.
 const LETTER: usize = 10;
@@ -77,7 +77,7 @@ const BOLD: usize = 12;
 const GAP: usize = 4;
 const PADDING: usize = 8;
 const CHECKBOX: usize = 36;
-/// Maximum width; longer texts are wrapped: the name, the status, the last check.
+/// Maximum width of the name, the status and the last check; longer texts are wrapped.
 const WIDTH_MAX: usize = 264;
 
 /// Required width of each column, in tenths of a digit.
@@ -87,7 +87,7 @@ pub struct Widths([usize; ALL]);
 impl Default for Widths {
     fn default() -> Widths {
         let mut widths = HEADS.each_ref().map(|head| head.label.len() * SMALL);
-        // The label is alone below the name of its group.
+        // This column has a heading of its own below the name of its group.
         widths[OF_CLIENTS - 1] = HEADS[OF_CLIENTS - 1].group.len() * SMALL;
         Widths(widths)
     }
@@ -100,8 +100,8 @@ impl Widths {
         }
     }
 
-    /// Returns the CSS rules for these widths: each column, and the share of the full table width
-    /// that a frontend's table has, with or without checkboxes.
+    /// Returns the CSS rules for these widths: of each column, and of a frontend's table in
+    /// relation to a full table, with or without checkboxes.
     pub fn style(&self, checkboxes: bool) -> String {
         let first = if checkboxes { CHECKBOX } else { 0 };
         let with_padding = self.0.map(|width| width + PADDING);
@@ -121,9 +121,8 @@ impl Widths {
     }
 }
 
-/// Appends the column definitions and heads of a table with this many columns. `checkbox`:
-/// the first column contains it. Without it the name also takes the space of the checkboxes
-/// in other tables.
+/// Appends the columns and headings of a table. `checkbox`: the content of an additional first
+/// column; without it, the name takes the space that checkboxes have in other tables.
 pub fn heads(out: &mut String, columns: usize, checkbox: Option<&str>, other_has: bool) {
     out.push_str("<colgroup>");
     if other_has {
@@ -217,7 +216,7 @@ impl<'o> Cells<'o> {
         }
     }
 
-    /// Leaves all remaining columns of a table of this size empty.
+    /// Leaves the remaining columns of a table with this many columns empty.
     pub fn end(&mut self, columns: usize) {
         self.skip(columns.saturating_sub(self.column));
     }

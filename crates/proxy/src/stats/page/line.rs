@@ -1,4 +1,5 @@
-//! One row of a table: a frontend, a listener, a server or a backend.
+//! Writes one row of a table on the statistics page: a frontend, a listener, a server or a
+//! backend.
 
 use super::View;
 use super::layout::{ALL, Cells, OF_CLIENTS, Widths};
@@ -113,7 +114,7 @@ impl PageRow<'_, '_> {
         out.push_str("</span>");
     }
 
-    /// Text shown by `stats show-legends`.
+    /// Formats the details that `stats show-legends` adds.
     fn legend(&self) -> String {
         match &self.row.object {
             Object::Frontend => String::new(),
@@ -148,7 +149,7 @@ impl PageRow<'_, '_> {
         cells.digits(n);
     }
 
-    /// Appends a limit; no limit is a dash.
+    /// Appends a cell with a limit; a dash stands for no limit.
     fn limit(&self, cells: &mut Cells<'_>, column: C) {
         if self.row.number(column) == 0 {
             text(cells, "-");
@@ -261,7 +262,7 @@ impl PageRow<'_, '_> {
         }
     }
 
-    /// Appends the details of the session total: the outcomes of the sessions.
+    /// Appends the details of the total number of sessions: how the sessions ended.
     fn total(&self, out: &mut String) {
         let row = self.row;
         let mut line = |text: &str, column: C| {
@@ -410,8 +411,8 @@ impl PageRow<'_, '_> {
     }
 }
 
-/// Returns whether nothing but the existence of a server is known: it has no check and no
-/// special state.
+/// Returns whether a server has no check and no special state, so that nothing is known about its
+/// health.
 fn is_plain(report: &ServerReport) -> bool {
     let is_ready = report.admin == AdminReport::Ready && report.health == HealthState::Up;
     is_ready && !report.checked

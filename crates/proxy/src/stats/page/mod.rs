@@ -1,4 +1,5 @@
-//! The statistics page: HAProxy's table per proxy with its columns and colours.
+//! Writes the statistics page as HTML: HAProxy's table for each proxy, with its columns and
+//! colours.
 
 mod attention;
 mod confirm;
@@ -71,10 +72,10 @@ fn link(page: &StatsPage, words: &str) -> String {
     link
 }
 
-/// Position in the output of a page. The output begins with what only all rows show: the
-/// widths of the columns, and the items that need attention. So the rows are walked over twice:
-/// [`survey`](PageOutput::survey) collects these and drops the rows,
-/// [`write`](PageOutput::write) produces them.
+/// Position in the output of a page. The page begins with data that depends on all rows: the
+/// widths of the columns, and the items that need attention. So all rows are walked over twice:
+/// [`survey`](PageOutput::survey) collects that data, [`write`](PageOutput::write) produces the
+/// rows.
 #[derive(Debug, Default)]
 pub struct PageOutput {
     rows: RowCursor,
@@ -144,7 +145,7 @@ impl PageOutput {
                 table::begin(out, view, proxy);
             }
             let form = table::has_form(view, proxy);
-            // The widths are sent already.
+            // The widths were already sent.
             let widths = &mut Widths::default();
             let give = |row: &Row<'_>| PageRow { view, row, form }.write(out, widths);
             let columns = ColumnSet::ALL;

@@ -1,4 +1,5 @@
-//! Presentation of a server's state: its colour, and whether it needs attention.
+//! Decides how the statistics page shows the state of a server: its colour, and whether it needs
+//! attention.
 
 use model::config::{Proxy, Server};
 use model::state::{AdminReport, HealthState, ServerReport};
@@ -25,7 +26,7 @@ pub fn class(server: &Server, report: &ServerReport) -> &'static str {
     }
 }
 
-/// Reason why an item needs attention; the most urgent comes first.
+/// Reasons why an item needs attention; the most urgent comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Concern {
     /// The server is down unintentionally.
@@ -52,7 +53,7 @@ impl Concern {
     }
 }
 
-/// Numbers of servers of a backend, in total and in service. Backup servers are counted
+/// Numbers of servers of a backend: all, and those in service. Backup servers are counted
 /// separately, because they serve only when no other server does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Census {
@@ -79,7 +80,8 @@ impl Census {
         census
     }
 
-    /// Returns the colour class and the text; None without servers.
+    /// Returns the colour class and the text of the backend's badge; None for a backend without
+    /// servers.
     pub fn badge(&self) -> Option<(&'static str, String)> {
         let (ready, all) = (self.active_ready, self.active);
         let spares = match (self.backup_ready, self.backup) {

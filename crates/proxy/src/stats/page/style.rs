@@ -1,10 +1,10 @@
-//! Tests of the style's colours for sufficient contrast (WCAG 2.2, 1.4.3).
+//! Tests that the colours of the statistics page have sufficient contrast (WCAG 2.2, 1.4.3).
 
 use super::head::STYLE;
 
 type Rgb = [f64; 3];
 
-/// Returns the custom properties of a theme; the dark one overrides some of the light one.
+/// Returns the colours of a theme; the dark theme overrides some of the light one.
 fn theme(dark: bool) -> impl Fn(&str) -> &'static str {
     let (light, rest) = STYLE
         .split_once("@media(prefers-color-scheme:dark)")

@@ -1,4 +1,4 @@
-//! The table of one proxy, with the actions on its servers.
+//! Writes the table of one proxy on the statistics page, with the actions on its servers.
 
 use super::View;
 use super::layout;
@@ -93,8 +93,8 @@ const BUTTONS: [(&str, &str); 3] = [
     ("maint", "Maintenance"),
 ];
 
-/// Appends the actions, which are visible while a server is selected if the browser supports
-/// that. `ask` requests a confirmation of actions that end sessions.
+/// Appends the actions, which browsers that support it show only while a server is selected. `ask`
+/// requests a confirmation of actions that end sessions.
 fn actions(out: &mut String, proxy: &Proxy) {
     out.push_str("<div class=\"act\"><span>Checked servers:</span>");
     for (word, text) in BUTTONS {

@@ -1,10 +1,10 @@
-//! Text of the page: escaping, grouped numbers, short durations.
+//! Formats text for the statistics page: escaped HTML, grouped numbers, short durations.
 
 pub use part::report::escape;
 use std::fmt::Write;
 
-/// Appends a number. The digits of a large one are in groups of three, without separators
-/// that a copy would contain.
+/// Appends a number. Large ones are shown in groups of three digits, but copied text contains no
+/// separators.
 pub fn number(out: &mut String, n: u64) {
     let mut digits = itoa(n);
     let mut rest: &str = digits.make();
@@ -18,7 +18,7 @@ pub fn number(out: &mut String, n: u64) {
     out.push_str(rest);
 }
 
-/// Formats bytes with a unit and three digits; None for a number that is as short without.
+/// Formats bytes with a unit and three digits; None if the plain number is as short.
 pub fn bytes(n: u64) -> Option<String> {
     const UNITS: [(u64, &str); 5] = [
         (1_000_000_000_000_000_000, "EB"),
@@ -45,7 +45,7 @@ pub fn tip(out: &mut String, text: &str, more: impl FnOnce(&mut String)) {
     out.push_str("</span></span>");
 }
 
-/// Digits of a number, without an allocation.
+/// Digits of a number, formatted without an allocation.
 struct Digits {
     n: u64,
     bytes: [u8; 20],

@@ -1,4 +1,5 @@
-//! Analysis of the shape of patterns over lines.
+//! Analyses the shape of a regular expression over whole lines: whether it matches one header, or
+//! one part of the request line.
 
 /// Regular expressions for the blanks before a value.
 const BLANKS: &[&str] = &[

@@ -1,4 +1,4 @@
-//! Words of a configuration in their written form.
+//! Writes words of a configuration with the quotes and escapes that they need.
 
 pub(super) fn join(words: &[&str]) -> String {
     let words: Vec<&str> = words.iter().copied().filter(|w| !w.is_empty()).collect();

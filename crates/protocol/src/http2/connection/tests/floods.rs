@@ -1,10 +1,10 @@
-//! Tests that every flood ends the connection with ENHANCE_YOUR_CALM (or as the RFC requires), with
-//! bounded memory and output, and that well-behaved clients never trip a limit.
+//! Tests that every flood of frames ends the connection with ENHANCE_YOUR_CALM (or as the RFC
+//! requires), with bounded memory and output, and that well-behaved clients never exceed a limit.
 
 use super::*;
 use ErrorCode::*;
 
-/// More rounds than any flood may last.
+/// Number of rounds within which every flood must end the connection.
 const ROUNDS_MAX: u32 = 50_000;
 
 /// Repeats `round` until the connection fails; returns the reason and the number of rounds.
@@ -93,7 +93,7 @@ fn repeated_oversized_heads_end_the_connection() {
     });
     assert_eq!(why, Why::OverlongHeads);
     assert!(rounds < Limits::default().overlong_heads.burst, "{rounds}");
-    // Not if as many other requests succeed.
+    // The connection continues if as many other requests succeed.
     let mut connection = server();
     for n in 0..500 {
         respond(&mut connection, 2 * n, "431");

@@ -1,4 +1,4 @@
-//! Tests flow control in both directions.
+//! Tests HTTP/2 flow control in both directions.
 
 use super::super::super::frame;
 use super::*;

@@ -1,5 +1,5 @@
-//! Tests against the h2 crate, as its server and as its client, over a pipe in memory: bodies,
-//! trailers, narrow windows, resets, shutdown.
+//! Tests HTTP/2 against the h2 crate, as its server and as its client, over a pipe in memory:
+//! bodies, trailers, narrow windows, resets, shutdown.
 
 use super::*;
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-/// Timeout that no test comes close to.
+/// Timeout, far longer than any of the tests takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 const BODY_BYTES: usize = 300_000;
 const PIECE_BYTES_MIN: usize = 1_000;
@@ -408,7 +408,7 @@ fn open_wanted(
     }
 }
 
-/// Acts as the owner of our client: opens streams for paths while the limit allows.
+/// Acts as the owner of a client: opens streams for paths while the limit allows.
 fn ask(
     wanted: &mut VecDeque<&'static str>,
     open: &mut BTreeMap<u32, Outgoing>,

@@ -1,4 +1,4 @@
-//! Tests of the connection, with helpers for frames as bytes and events as comparable values.
+//! Tests the HTTP/2 connection, with helpers for frames as bytes and events as comparable values.
 
 mod floods;
 mod flow;
@@ -17,7 +17,7 @@ use super::super::frame::{
 use super::super::{ErrorCode, Http2Role, SendError, StreamId, Why};
 use super::{Connection, Event, Limits, Options};
 
-/// An event without its borrow.
+/// An event with copied data, for comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum RecordedEvent {
     Headers {
@@ -122,7 +122,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&head.bytes(), payload].concat()
 }
 
-/// Returns a block of literals that change no table.
+/// Returns a header block of literals that add nothing to the dynamic table.
 fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in fields {
@@ -281,7 +281,7 @@ enum ExpectedReaction {
 fn check(start: impl Fn() -> Connection, cases: &[(&str, Vec<Vec<u8>>, ExpectedReaction)]) {
     for (name, frames, answer) in cases {
         let all = frames.concat();
-        // All at once, and byte by byte.
+        // The frames arrive all at once, and then byte by byte.
         for step in [all.len().max(1), 1] {
             let mut connection = start();
             let mut events = Vec::new();

@@ -1,4 +1,4 @@
-//! Tests both roles against each other.
+//! Tests the client side and the server side of the HTTP/2 implementation against each other.
 
 use super::super::super::OpenError;
 use super::*;

@@ -1,4 +1,5 @@
-//! Tests random bytes in random pieces: no panic, the same events, bounded memory.
+//! Tests random bytes in random pieces as input of an HTTP/2 connection: no panic, the same
+//! events however the bytes are split, bounded memory.
 
 use super::*;
 use proptest::prelude::*;
@@ -124,7 +125,7 @@ enum Deed {
         bytes: u32,
     },
     Ping,
-    /// So many output bytes reach the other side.
+    /// This many output bytes reach the other side.
     Carry {
         bytes: usize,
     },
@@ -147,7 +148,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 struct RandomEndpoint {
     connection: Connection,
     open: Vec<StreamId>,
-    /// DATA that was not consumed yet.
+    /// DATA that the owner has not consumed yet.
     held: Vec<(StreamId, u32)>,
 }
 

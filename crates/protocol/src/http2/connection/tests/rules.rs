@@ -1,5 +1,5 @@
-//! Tests what RFC 9113 forbids, and the required reactions: the list of the conformance suite
-//! h2spec, section by section, and what it leaves out.
+//! Tests violations of RFC 9113 by the peer, and the required reactions: the list of the
+//! conformance suite h2spec, section by section, and what it leaves out.
 
 use super::ExpectedReaction::{Connection as Conn, Fine, Stream};
 use super::*;

@@ -1,4 +1,4 @@
-//! Tests each type of frame: the form and the values of RFC 9113 section 6.
+//! Tests each type of HTTP/2 frame: the form and the values of RFC 9113 section 6.
 
 use super::ExpectedReaction::{Connection as Conn, Fine, Stream};
 use super::*;

@@ -1,6 +1,7 @@
-//! Checks a machine's conclusions. It must not count as silent an owner whose kernel responds, or
-//! whose silence was its own delay. It must not consider itself still master after it was suspended
-//! or dead while another one took over.
+//! Checks what a simulated VRRP machine concludes about others. It must not count an owner as
+//! silent whose kernel responds, or whose packets it missed because it was itself delayed. After
+//! it was suspended or dead while another machine took over, it must not consider itself still
+//! master.
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;
@@ -48,7 +49,7 @@ impl Belief {
         }
         let of = &scene.hosts[host];
         let interval = scene.plan.interval_ns;
-        // The machine may excuse itself twice in a row; the first time it must.
+        // The machine may excuse its own delay twice in a row; the first time it must.
         if of.pauses == 1 && scene.now - of.slept_until < interval - interval / 50 {
             return Err(format!(
                 "machine {host} stood still until {} ns ago, and believes that the owner is silent",
@@ -58,7 +59,8 @@ impl Belief {
         Ok(())
     }
 
-    /// Checks that a master that was suspended for long, and finds adverts of another one, yields.
+    /// Checks that a master that was suspended for long yields if it finds adverts of another
+    /// master.
     pub fn woke(&self, scene: &Scene, host: usize, slept: u64, heard: bool) -> InvariantResult {
         let down = super::super::plan::down_ns(&scene.plan.settings[host], scene.plan.interval_ns);
         let long = slept > down + scene.slack(down);
@@ -71,15 +73,15 @@ impl Belief {
     }
 }
 
-/// Checks that a machine that was dead for so long that another one took over does not continue as
-/// master.
+/// Checks that a process that was dead for so long that another machine became master does not
+/// continue as master.
 fn resumed(scene: &Scene, host: usize) -> InvariantResult {
     let killed_at = scene.hosts[host].killed_at;
     let interval = scene.plan.interval_ns;
     let calm = killed_at.min(scene.now).saturating_sub(interval * 5);
     for other in scene.hosts.iter().filter(|other| other.place != host) {
         let clean = scene.network.clean_both_since(host, other.place);
-        // A machine that preempts, and received that it may, sends no probe.
+        // A machine that may preempt, and has received an advert that shows this, needs no probe.
         if other.rules()
             && other.unsure
             && other.awake_since == 0

@@ -1,12 +1,12 @@
-//! Checks the result after a calm phase: one owner, the best one if it preempts, and the neighbours
-//! know it.
+//! Checks the result of a simulated VRRP history after a phase without faults: one owner, the
+//! best one if it preempts, and the neighbours know it.
 
 use super::super::plan::{Disturbance, source};
 use super::super::scene::Scene;
 use super::InvariantResult;
 use crate::vrrp::{Reason, VrrpAction};
 
-/// Number of preemptions of a machine that do not have to wait.
+/// Number of preemptions by a machine that are not delayed.
 const UNDAMPED: u32 = 2;
 
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl Convergence {
         });
         let priority = |host: usize| scene.hosts[host].status().map(|s| s.priority);
         match best {
-            // Equals do not preempt each other.
+            // A machine does not preempt an owner of equal priority.
             Some(best) if priority(best) == priority(owner) => Ok(()),
             best => Err(format!("machine {owner} owns it, and {best:?} is better")),
         }

@@ -1,5 +1,5 @@
-//! Checks that adverts per interval, announcements per second, and preemptions per minute are
-//! bounded, whatever arrives.
+//! Checks in the VRRP simulation that adverts per interval, announcements per second, and
+//! preemptions per minute are bounded, whatever arrives.
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;
@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 const ADVERTS: usize = 10;
 /// Maximum number of announcement blocks per second.
 const BLOCKS: usize = 40;
-/// Maximum number of notes in ten seconds.
+/// Maximum number of log messages in ten seconds.
 const NOTES: usize = 22;
 /// Maximum number of preemptions per minute.
 const PREEMPTIONS: usize = 10;

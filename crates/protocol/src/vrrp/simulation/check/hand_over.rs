@@ -1,4 +1,5 @@
-//! Checks that a planned hand-over never leaves the address without an owner.
+//! Checks in the VRRP simulation that a planned hand-over never leaves the address without an
+//! owner.
 
 use super::super::network::HOSTS;
 use super::super::plan::source;
@@ -8,7 +9,7 @@ use crate::vrrp::{HandOver, VrrpAction};
 
 #[derive(Default)]
 pub struct HandOvers {
-    /// Machines that offer the address and have not lost it.
+    /// Machines that offer the address to others and still have it.
     offers: [bool; HOSTS],
 }
 
@@ -32,7 +33,7 @@ impl HandOvers {
             return Ok(());
         }
         let others = scene.hosts.iter().filter(|other| other.place != host);
-        // The other machine may have been disturbed since its advert.
+        // The other machine may have had a fault since it sent its advert.
         let said = scene.now - scene.network.longest_ns().min(scene.now);
         let taken = others.clone().any(|other| other.answers())
             || others.clone().any(|other| {
@@ -48,7 +49,7 @@ impl HandOvers {
         }
     }
 
-    /// Checks that an offered address is present.
+    /// Checks that a machine that offers the address still has it.
     pub fn moment(&mut self, scene: &Scene) -> InvariantResult {
         for host in scene.hosts.iter().filter(|host| host.awake()) {
             if self.offers[host.place] && !host.has {

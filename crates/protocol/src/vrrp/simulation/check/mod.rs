@@ -1,5 +1,5 @@
-//! Properties that must hold in every history. Checkers see the whole scene and the actions of each
-//! machine; they share no code with the machines.
+//! Checks the properties that must hold in every simulated VRRP history. Checkers see the whole
+//! simulation and the actions of each machine; they share no code with the machines.
 
 mod belief;
 mod convergence;
@@ -27,7 +27,7 @@ pub struct InvariantChecks {
 }
 
 impl InvariantChecks {
-    /// Checks an action of a machine; the scene is that before it.
+    /// Checks an action of a machine. The scene is the state before the action.
     pub fn action(&mut self, scene: &Scene, host: usize, action: &VrrpAction) -> InvariantResult {
         self.belief.action(scene, host, action)?;
         self.convergence.action(scene, host, action);
@@ -38,12 +38,13 @@ impl InvariantChecks {
         Ok(())
     }
 
-    /// Checks a machine at the end of a suspension; `heard`: it had received adverts of masters.
+    /// Checks a machine when a suspension ends; `heard`: it has received adverts of other masters
+    /// by then.
     pub fn woke(&mut self, scene: &Scene, host: usize, slept: u64, heard: bool) -> InvariantResult {
         self.belief.woke(scene, host, slept, heard)
     }
 
-    /// Records that another kernel's reply reaches an awake process.
+    /// Records that a process that runs receives the reply of another machine's kernel.
     pub fn answered(&mut self, host: usize, now: u64) {
         self.belief.answered(host, now);
     }
@@ -56,7 +57,7 @@ impl InvariantChecks {
         self.unowned.moment(scene)
     }
 
-    /// Checks the scene at the end of the calm phase.
+    /// Checks the final state, after the phase without faults.
     pub fn end(&mut self, scene: &Scene) -> InvariantResult {
         self.convergence.end(scene)
     }

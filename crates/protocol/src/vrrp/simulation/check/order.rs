@@ -1,5 +1,6 @@
-//! Checks the order of actions: release before the final advert, acquisition before announcements.
-//! Only a master keeps the address, and a machine with a fault is never master.
+//! Checks the order of actions in the VRRP simulation: release before the final advert,
+//! acquisition before announcements. Only a master keeps the address, and a machine with a fault
+//! is never master.
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;

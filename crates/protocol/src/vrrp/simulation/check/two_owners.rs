@@ -1,5 +1,5 @@
-//! Checks that two machines own the address no longer than one advert interval after adverts pass
-//! both ways.
+//! Checks in the VRRP simulation that once adverts pass in both directions, two machines own the
+//! address for at most one more advert interval.
 
 use super::super::scene::Scene;
 use super::InvariantResult;
@@ -18,7 +18,7 @@ impl TwoOwners {
                     continue;
                 };
                 let interval = scene.plan.interval_ns;
-                // A machine that was suspended first listens for one interval and a half.
+                // A machine that was suspended may first listen for one and a half intervals.
                 let listens = |awake: u64| {
                     if awake == 0 {
                         0

@@ -1,6 +1,7 @@
-//! Checks how long an address is unowned while a healthy machine exists: at most the master-down
-//! interval plus the probe's wait. After its owner announced a stop, at most a skew time. After the
-//! death of a process whose kernel still responds, at most the probe's bound.
+//! Checks in the VRRP simulation how long an address is unowned while a healthy machine exists:
+//! at most the master-down interval plus the probe's wait. After its owner announced a stop: at
+//! most a skew time. After the death of a process whose kernel still responds: at most the
+//! probe's bound.
 
 use super::super::network::HOSTS;
 use super::super::plan::{down_ns, source};
@@ -10,18 +11,19 @@ use crate::vrrp::{VrrpAction, VrrpState};
 
 #[derive(Default)]
 pub struct Unowned {
-    /// Time since which each machine is healthy and no machine owns the address.
+    /// For each machine: time since when it has been healthy while no machine had the address.
     unowned: [Option<u64>; HOSTS],
-    /// Time since which each machine is healthy and receives no live master.
+    /// For each machine: time since when it has been healthy and has received nothing of a live
+    /// master.
     unruled: [Option<u64>; HOSTS],
-    /// Time until which the address must be owned after its owner stopped.
+    /// For each machine: latest time at which the address must be owned after the owner stopped.
     stopped: [Option<u64>; HOSTS],
     stops: u32,
-    /// Time of each machine's last advert before that.
+    /// For each machine: time of its last advert before it stopped.
     sent: [u64; HOSTS],
 }
 
-/// Number of stops in a history that are believed at once.
+/// Number of stops in a history that the machines trust at once.
 const STOPS_BELIEVED: u32 = 5;
 
 impl Unowned {
@@ -43,8 +45,8 @@ impl Unowned {
             return;
         }
         self.stops += 1;
-        // An advert that overtakes the stop, or is duplicated, revokes it. And after forged ones,
-        // stops are trusted only at a limited rate.
+        // An advert that overtakes the stop message, or a duplicate of one, revokes it; and after
+        // forged stop messages, machines trust them only at a limited rate.
         let revoked = self.sent[host] + scene.network.longest_ns() >= scene.now;
         if revoked || scene.forged_until > 0 {
             return;

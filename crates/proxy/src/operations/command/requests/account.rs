@@ -1,11 +1,13 @@
-//! A finished request in plain English: when each step happened, what was decided, and why.
+//! Tells the course of one finished request in plain English: when each step happened, what was
+//! decided, and why.
 
 use super::render::{client, date, letters, place, safe, server, why_backend, why_server};
 use model::history::{Entry, EntryText, HistoryEntry};
 use model::transaction::RuleMet;
 use std::fmt::Write;
 
-/// Lines of an account: the time in milliseconds after the first byte, and the text.
+/// Lines that tell the course of a request: the time in milliseconds after the first byte, and the
+/// text.
 #[derive(Default)]
 struct RequestTimeline {
     lines: Vec<(Option<u64>, String)>,

@@ -1,6 +1,6 @@
-//! Finished requests: `show requests` lists the newest ones, `show request` explains the
-//! decisions about one. The threads of the data plane are queried one after the other, some
-//! of their entries at a time.
+//! Implements `show requests`, which lists the newest finished requests, and `show request`,
+//! which explains the decisions about one. The threads are queried one after the other, and each
+//! returns some of its entries at a time.
 
 mod account;
 mod render;
@@ -16,16 +16,16 @@ use std::sync::Arc;
 /// Maximum number of entries that a thread examines in one turn of its event loop.
 const LOOK_MAX: usize = 200;
 
-/// Combined responses of the threads.
+/// The responses of all threads, combined.
 #[derive(Debug, Default)]
 struct MergedRequests {
-    /// Matching requests, each with a score of its match and its thread.
+    /// Matching requests: how well each matches, its thread, and the entry.
     requests: Vec<(u32, usize, HistoryEntry)>,
-    /// Number of requests that each thread has seen.
+    /// Number of requests that each thread has recorded so far.
     written: Vec<u64>,
-    /// Number of requests after `since` that are no longer kept.
+    /// Number of requests after `since` that were already overwritten.
     missed: u64,
-    /// End of the oldest request that any thread keeps, milliseconds since 1970.
+    /// End time of the oldest request that any thread still has, milliseconds since 1970.
     oldest_ms: Option<u64>,
     kept: u64,
 }
@@ -38,8 +38,8 @@ impl MergedRequests {
     }
 }
 
-/// Queries all threads for entries that match and are newer than `since`, about `max` of each
-/// thread at most.
+/// Collects from all threads the entries that match and are newer than `since`, about `max` from
+/// each thread.
 fn gather(
     since: impl Fn(usize) -> u64,
     max: usize,
@@ -96,7 +96,7 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let wanted = filter.clone();
     let fits = move |entry: &Entry| wanted.fits(entry).then_some(0);
     let mut found = gather(|thread| filter.since(thread), max, fits);
-    // The newest first; of requests at the same time those of one thread in their order.
+    // The newest come first; requests of the same time are in the order of their thread's numbers.
     let newest = |(_, thread, told): &(u32, usize, HistoryEntry)| {
         Reverse((told.entry.ended_ms(), *thread, told.entry.number))
     };

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 pub(super) fn date(ms: u64) -> String {
     let date = iso_date(UNIX_EPOCH + Duration::from_millis(ms));
-    // Leaves out the digits behind the milliseconds, which are always zero.
+    // Leaves out the digits after the milliseconds, which are always zero.
     match (date.get(..23), date.get(26..)) {
         (Some(date), Some(zone)) => format!("{date}{zone}"),
         _ => date,

@@ -1,4 +1,5 @@
-//! Tests of the two commands without traffic; those with traffic are in `evenkeel/tests/it/why.rs`.
+//! Tests `show requests` and `show request` without traffic; tests with traffic are in
+//! `evenkeel/tests/it/why.rs`.
 
 use super::super::super::tests::{ask, context};
 use super::render;
