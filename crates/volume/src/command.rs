@@ -1,5 +1,6 @@
-//! Creation and removal of a replica, for the commands of the same names. No role is asked: the
-//! lock of the backing store shows whether a role uses it.
+//! Creates and removes the replica of a volume on this node, for `evenkeel volume create` and
+//! `remove`. The commands send no message to the volume role: the lock of the backing store shows
+//! whether the role uses it.
 
 use crate::config::Spec;
 use crate::device::{self, Backing, DeviceError, LeftoverFiles, Snapshot, SnapshotError, snapshot};

@@ -1,4 +1,4 @@
-//! Configuration of volumes for the node that runs them.
+//! Configuration of the volumes of this node, as the volume role receives it.
 
 use crate::device::{self, Backing, LogicalVolume};
 use crate::link::dial::ReplicationLink;

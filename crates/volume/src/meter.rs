@@ -1,4 +1,5 @@
-//! I/O counters of a served volume. The volume's thread updates them, and reports read them.
+//! Counts the I/O of a served volume. The volume's thread updates the counters, and reports read
+//! them.
 
 use crate::disk::{Completion, Failure, Operation, Token};
 use crate::export::{ExportCounters, Tenure};

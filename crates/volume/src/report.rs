@@ -1,4 +1,4 @@
-//! Report of all volumes.
+//! Builds the report of all volumes of this node.
 
 use crate::config::{backing_words, size_words};
 use crate::export::{Presence, VolumeUser};

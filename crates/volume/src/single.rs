@@ -1,5 +1,5 @@
-//! Volume with one replica: its export and its disk on one thread with one epoll loop. If the
-//! target is open without direct I/O, I/O goes through the page cache.
+//! Serves a volume with one replica: its export and its disk on one thread with one epoll loop. If
+//! the backing store is open without direct I/O, operations go through the page cache.
 
 use crate::disk::{BackingFile, Completion, Disk, DiskError, Pool, Preference};
 use crate::export::{Export, ExportListener, KEYS, Tenure};

@@ -1,4 +1,5 @@
-//! Running or last verify of a volume, for operators.
+//! Keeps the result of the running or last verify of a volume, and adds it to the report for
+//! operators.
 
 use crate::replica::{BLOCK_BYTES, BlockFault, Blocks, Verify};
 use part::report::{Moment, NumberRow, Subject, Unit};

@@ -1,4 +1,4 @@
-//! Generic netlink messages of the kernel's nbd driver.
+//! Encodes and decodes the generic netlink messages that configure the kernel's nbd driver.
 //!
 //! Source: Linux, `include/uapi/linux/nbd-netlink.h`, `netlink.h` and `genetlink.h`. Numbers are
 //! in native byte order.

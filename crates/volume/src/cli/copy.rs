@@ -1,6 +1,6 @@
 //! `evenkeel copy`: copies a volume, a snapshot or a raw disk to a volume of another node. The
-//! volume role of this node connects to that of the other one; the command decides what is sent
-//! over that connection (`crate::copy`).
+//! volume roles of both nodes provide the connection; the command reads the source and decides what
+//! is sent ([`crate::copy`]).
 
 use super::progress::{ProgressDisplay, amount, per_second};
 use super::transfer::{Stopped, is_disk, of_volume, signals, watched};

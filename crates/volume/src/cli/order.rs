@@ -1,5 +1,5 @@
-//! Orders about a volume with two copies: hand it over, start with this copy, serve without the
-//! other one.
+//! Commands with which an operator changes a volume that has a copy on two nodes: hand it over to
+//! the other node, start it with the copy of this node, or serve it without the other copy.
 
 use super::{find, load_volume_report, section};
 use crate::command;

@@ -1,6 +1,6 @@
-//! Mark of a volume whose content a command replaces: stored before the first write, and removed
-//! when all data is on stable storage. A command that is killed leaves the mark, and only commands
-//! may open the volume then.
+//! Sets the mark "incomplete" on a volume whose content a command replaces: before the first write,
+//! until all data is on stable storage. A command that is killed leaves the mark, and then only
+//! commands may open the volume.
 
 use super::order::tell;
 use super::transfer::Stopped;

@@ -1,6 +1,6 @@
-//! `evenkeel volume resync`: compares the other copy as a whole and sends it the differences. It
-//! can also discard the copy of this node, which the other node refuses, in favour of the other
-//! one.
+//! `evenkeel volume resync`: compares the other node's copy completely and sends it the
+//! differences. The command can also discard the copy of this node in favour of the other one, if
+//! the other node refuses this copy.
 
 use super::order::{not_owner, tell};
 use super::progress::ProgressDisplay;

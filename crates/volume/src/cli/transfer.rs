@@ -1,5 +1,5 @@
-//! `evenkeel volume export` and `import`: copies a whole volume to a file or a stream, and a raw
-//! disk into a volume. Both are clients of the volume's socket, as QEMU is.
+//! `evenkeel volume export` and `import`: copy a whole volume to a file or a stream, and a raw disk
+//! into a volume. Both commands are NBD clients of the volume's socket, as QEMU is.
 
 use super::overwrite::Overwrite;
 use super::progress::{DRAW_EVERY, ProgressDisplay, amount};

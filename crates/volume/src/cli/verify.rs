@@ -1,6 +1,6 @@
 //! `evenkeel volume verify`: requests the comparison of both copies of a volume, shows the
-//! progress, and prints the differences. The role executes the comparison: if this command is
-//! killed, it continues, and `volume show` has its result.
+//! progress, and prints the differences. The volume role compares, so the comparison continues if
+//! this command is killed; `volume show` has its result.
 
 use super::order::tell;
 use super::progress::{DRAW_EVERY, ProgressDisplay, amount};

@@ -1,4 +1,4 @@
-//! The client's socket, and the NBD handshake.
+//! Connects the NBD client to a server, and performs the NBD handshake.
 
 use super::{Address, ClientError, Server};
 use protocol::nbd::client::{Dial, NbdExport, NbdNegotiationError};

@@ -1,4 +1,5 @@
-//! Chunks: units of a disk for comparison and transfer, with checksums and compression.
+//! Splits a disk into chunks, the units of comparison and transfer, and computes their checksums
+//! and compressed form.
 
 use crate::transfer::{DiskPiece, TransferError, TransferSource, is_zero};
 use aws_lc_rs::digest::{Context, SHA256, digest};

@@ -1,4 +1,4 @@
-//! Test helpers that create replicas on disk.
+//! Helpers of tests that create replicas of volumes on disk.
 
 use super::{Backing, create};
 use crate::layout::{Superblock, SyncState, VolumeId};

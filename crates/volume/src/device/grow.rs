@@ -1,4 +1,4 @@
-//! Growth of a replica. A replica never shrinks.
+//! Grows the backing store of a replica. A replica never shrinks.
 
 use super::{Backing, Device, DeviceError, LogicalVolume, OpenFile, zero};
 use crate::layout::{Metadata, MetadataChange, Superblock, metadata_bytes};

@@ -1,5 +1,6 @@
-//! Logical volumes, which LVM's own programs create, extend and remove. The caller needs the
-//! privileges for these programs. A role lacks them, and only opens existing logical volumes.
+//! Creates, extends and removes logical volumes with LVM's own programs. The caller needs the
+//! privileges for these programs. The volume role lacks them, and only opens existing logical
+//! volumes.
 //!
 //! Logical volumes of this program carry a tag. Others are never touched.
 

@@ -1,5 +1,5 @@
-//! Volume name and mark of an incomplete volume in the metadata: for a volume with one replica, no
-//! cluster record has them.
+//! Stores the name of a volume, and the mark of an incomplete volume, in the metadata of a replica.
+//! They are needed on the disk because the cluster has no record of a volume with one replica.
 
 use super::grow::places;
 use super::{Backing, Device, DeviceError, LogicalVolume};

@@ -1,4 +1,5 @@
-//! Signatures of foreign content on a disk, so that nothing is overwritten by accident.
+//! Recognises foreign content on a disk, such as a file system, so that no command overwrites it by
+//! accident.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Group commit, without I/O: one flush runs at a time. A request that the running flush covers
-//! shares it; other requests share the next flush.
+//! Group commit of disk flushes, without I/O: one flush runs at a time. A request whose writes the
+//! running flush covers shares that flush; other requests share the next one.
 
 use super::{Failure, Token};
 

@@ -1,5 +1,5 @@
-//! Buffer pool of a volume. The pages belong to one mapping, which the kernel can use for direct
-//! I/O, and whose size bounds the memory of a volume.
+//! Buffer pool of a volume's requests. The pages belong to one memory mapping, which the kernel can
+//! use for direct I/O, and whose size bounds the memory of a volume.
 
 use super::DiskError;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};

@@ -1,5 +1,5 @@
-//! io_uring engine, with the volume's memory and file registered where the kernel permits. A
-//! helper thread runs the steps for which io_uring has no operation.
+//! Executes disk operations with io_uring. The volume's memory and file are registered where the
+//! kernel permits. A helper thread runs the steps for which io_uring has no operation.
 
 use super::pool::{POOL_BYTES, PoolMemory};
 use super::step::{self, DiskStep, StepCompletion};

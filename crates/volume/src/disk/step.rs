@@ -1,5 +1,5 @@
-//! Unit of work of an engine: a part of an operation, as plain numbers that any thread may use,
-//! and its implementation with blocking system calls.
+//! Step of a disk operation: plain numbers that any thread may use, and the blocking system calls
+//! that execute the step. An operation on several extents has several steps.
 
 use super::{Extent, Failure};
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, fdatasync, seek};

@@ -1,6 +1,6 @@
-//! NBD client: its handshake, its requests in order of arrival, and its replies. The client
-//! reads from its socket only what it has space for, so a peer that does not read replies blocks
-//! only itself.
+//! Server side of one NBD client's connection: the handshake, the client's requests in order of
+//! arrival, and the replies. The server reads from the socket only what it has space for, so a
+//! client that does not read its replies blocks only itself.
 
 use super::ranges::Ranges;
 use super::request::{PendingRequest, RequestPiece, RequestSlot, Requests};

@@ -1,6 +1,6 @@
-//! Zero and discard operations of one client. Such an operation may span the whole volume and
-//! takes no buffer memory, so memory does not limit it. Only a few per client are submitted at a
-//! time, which lets other clients' requests run in between.
+//! Limits the zero and discard operations of one NBD client. Such an operation may span the whole
+//! volume and uses no buffer memory, so memory does not limit it. Only a few per client are
+//! submitted at a time, which lets other clients' requests run in between.
 
 use crate::disk::{Operation, Token};
 use std::collections::VecDeque;

@@ -1,4 +1,5 @@
-//! Requests in progress of one client: submitted pieces, and what is left.
+//! Tracks the requests in progress of one NBD client: the pieces that were submitted to the disk,
+//! and the remaining range.
 
 use protocol::nbd::{Errno, NbdCommand, NbdRequestHeader};
 

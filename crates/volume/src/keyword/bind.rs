@@ -1,4 +1,5 @@
-//! Line `bind` of a `volume` section: a TCP address, and the files for TLS.
+//! Parses the line `bind` of a `volume` section: a TCP address for NBD clients, and the files for
+//! TLS.
 
 use super::section::{ParsedSections, Spanned, Volume, once};
 use super::{VolumeLineBuilder, codes};

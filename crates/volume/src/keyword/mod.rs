@@ -1,4 +1,4 @@
-//! Section `volume`. Each keyword is one row of the table.
+//! Parses the section `volume`. Each keyword is one row of the table.
 //!
 //! The result contains the volumes of this node ([`Volumes`]). Volumes of other nodes are checked
 //! but not run here.

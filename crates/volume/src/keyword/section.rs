@@ -1,4 +1,4 @@
-//! Lines of a `volume` section.
+//! Parses the first line of a `volume` section, and the lines that have no file of their own.
 
 use super::bind;
 use super::defaults::Defaults;

@@ -1,5 +1,5 @@
-//! Slot of the ring: an envelope (magic number, format, length, checksum) that is the same in
-//! every format, around the head of a replica with its activity log.
+//! Encodes and decodes a slot of the metadata ring. The envelope (magic number, format, length,
+//! checksum) is the same in every format, and contains the head of a replica and its activity log.
 
 use super::bytes::{CHECKSUM_BYTES, Reader, seal, unseal};
 use super::{FORMAT, LOG_EXTENTS_MAX, MAGIC, SECTOR_BYTES, SLOT_BYTES};

@@ -1,4 +1,5 @@
-//! Metadata of one replica: the stored state, and the writes for a change.
+//! Plans the writes that change a replica's metadata on disk, and knows the state on disk after
+//! these writes.
 
 use super::page::{BitmapPage, PAGE_WORDS};
 use super::slot::{Fill, SlotContent, Superblock, SuperblockSlot, VolumeId};

@@ -1,6 +1,6 @@
-//! Establishes the replication connections. One thread listens for all volumes of a role. For each
-//! volume, the node whose name sorts first dials, on a thread of its own. Both block, with
-//! deadlines, and pass the connections to the volume's thread.
+//! Establishes the connections over which two nodes replicate their volumes. One thread listens for
+//! all volumes of the role. For each volume, the node whose name sorts first dials, on a thread of
+//! its own. Both block, with deadlines, and pass the connections to the volume's thread.
 
 use super::PORT;
 use super::greeting::{CopyGreeting, Greeting, GreetingError, Opening};

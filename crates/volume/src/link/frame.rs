@@ -1,6 +1,6 @@
-//! Replication frames: a header of 64 bytes, and a payload behind some headers. Numbers are
-//! little-endian. Header and payload each have a checksum (XXH3, 64 bits), so that corruption by a
-//! network card or a cable never reaches a disk.
+//! Encodes and decodes replication frames: a header of 64 bytes, which a payload follows in some
+//! kinds of frame. Numbers are little-endian. Header and payload each have a checksum (XXH3, 64
+//! bits), so that corruption by a network card or a cable never reaches a disk.
 
 use crate::disk::BUFFER_BYTES_MAX;
 use crate::replica::{BLOCK_BYTES, Blocks, Epoch, Generation, Incarnation, VolumeId};

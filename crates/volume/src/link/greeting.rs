@@ -1,6 +1,6 @@
-//! Greeting: the first message of both sides on a connection. It names the volume, the sender and
-//! the sender's replica. Both are exchanged on blocking sockets with a deadline, before the
-//! connection enters the volume's event loop.
+//! Encodes and exchanges the greetings of two nodes, the first message of each on a replication
+//! connection. A greeting names the volume, the sender and the sender's replica. They are exchanged
+//! on blocking sockets with a deadline, before the connection enters the volume's event loop.
 
 use super::frame::checksum;
 use crate::replica::VolumeId;

@@ -1,4 +1,5 @@
-//! Non-blocking connection in a volume's event loop, which sends and receives frames.
+//! Sends and receives replication frames on an established connection to the other node, without
+//! blocking, in a volume's event loop.
 
 use super::frame::{EXTRA_BYTES_MAX, FrameHeader, HEAD_BYTES, checksum};
 use crate::disk::{Account, Buffer, Pool};

@@ -1,5 +1,5 @@
-//! Adoption: an operator restarts a volume from this node's copy, because the cluster has no
-//! record of it or the recorded copies are lost. Never automatic.
+//! Restarts a volume from the copy of this node, by an operator's order: because the cluster has no
+//! record of the volume, or because the recorded copies are lost. Never automatic.
 
 use super::Mirror;
 use super::record::{ME, OTHER};

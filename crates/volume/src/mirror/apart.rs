@@ -1,5 +1,5 @@
-//! Local copy that is not part of the volume served by the other node. An operator may discard it;
-//! nothing else ever does.
+//! Explains why the copy of this node does not belong to the volume that the other node serves, and
+//! discards it if an operator orders that. Nothing else ever discards such a copy.
 
 use super::record::NodeNames;
 use super::{ME, Mirror, OTHER, durable};

@@ -1,4 +1,4 @@
-//! Test helpers: a mirrored volume for tests of the code around the replica.
+//! Helpers of tests: a mirrored volume with a disk and a connection to the other node.
 
 use super::admission::WriteAdmission;
 use super::mailbox::Mailbox;

@@ -1,5 +1,5 @@
-//! Client requests of both nodes: their state, where they are executed, and which of them wait for
-//! an owner.
+//! Tracks the requests of the clients of both nodes: the state of each, on which node it is
+//! executed, and which requests wait until a node owns the volume.
 
 use super::Data;
 use super::admission::Admission;

@@ -1,4 +1,4 @@
-//! Conversion between the replica's durable state and the on-disk metadata.
+//! Converts the durable state of a replica to the on-disk metadata and back.
 
 use super::record::NodeNames;
 use crate::layout;

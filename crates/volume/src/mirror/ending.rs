@@ -1,8 +1,9 @@
-//! Shutdown of a mirrored volume, and its timeouts.
+//! Shuts down a mirrored volume on this node, within timeouts.
 //!
-//! A client repeats a request if its connection closes before the reply. After a stop this node
-//! may not serve the volume again, so requests are completed first if possible. After a leave the
-//! next process serves it, so only requests that have begun are completed.
+//! A client repeats a request if its connection closes before the reply. After a stop, this node
+//! may not serve the volume again, so requests are completed first if possible. If the process only
+//! leaves for its successor, that process serves the volume, so only requests that have begun are
+//! completed.
 
 use super::Mirror;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Founding of a mirrored volume without a cluster record: decides which copy it starts with. Pure
-//! logic without I/O.
+//! Decides with which copy a mirrored volume starts that has no cluster record yet. Pure logic
+//! without I/O.
 //!
 //! A copy with data is never discarded in favour of an empty one. If both copies have data, only
 //! an operator may choose.

@@ -1,6 +1,6 @@
-//! End of the users of this node when the volume continues with another history, after an adoption
-//! or because this copy is discarded. A client's cache is of the previous history: what the client
-//! writes later would destroy the new one.
+//! Ends the use of a volume by the clients of this node when the volume continues with another
+//! history of writes: after an adoption, or because this node's copy is discarded. A client's cache
+//! is of the previous history, so its later writes would destroy the new one.
 //!
 //! The process of a guest counts as superseded and never writes again; the guest role kills it.
 //! The connections of all clients are closed, and their requests fail.

@@ -1,6 +1,7 @@
-//! Snapshot of this copy before a resync, which makes the copy inconsistent. The role takes it on
-//! a thread that may create files, and the store that begins the resync waits for it. The snapshot
-//! is removed when the copy is complete again. A failed snapshot never fails the resync.
+//! Takes a snapshot of this node's copy before a resync, which makes the copy inconsistent while it
+//! runs. The role takes the snapshot on a thread that may create files, and the metadata store that
+//! begins the resync waits for it. The snapshot is removed when the copy is complete again. A
+//! failed snapshot never fails the resync.
 
 use super::Mirror;
 use super::mailbox::{ClusterRequest, SnapshotAction};

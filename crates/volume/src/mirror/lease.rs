@@ -1,4 +1,4 @@
-//! Lease of a volume as reported by the cluster, and its meaning for the replica.
+//! Converts the cluster's reports about the lease of a volume to lease events of the replica.
 
 use super::admission::WriteAdmission;
 use super::adoption::Adoption;

@@ -1,4 +1,5 @@
-//! Local disk of a mirrored volume: operations of the replica, and metadata stores.
+//! Executes the disk operations and metadata stores that the replica of a mirrored volume orders,
+//! on the local disk.
 
 use super::record::NodeNames;
 use super::{Data, durable};

@@ -1,4 +1,5 @@
-//! The other node, as seen over the link.
+//! State of the other node of a mirrored volume: the connection to it, its user of the volume, and
+//! the facts that it last sent.
 
 use super::{Data, wire};
 use crate::disk::{Account, Pool};

@@ -1,5 +1,5 @@
-//! Encoding of a volume's record for the cluster. Nodes are stored by name, so that the record
-//! means the same on both nodes and after a configuration change.
+//! Encodes and decodes the record of a volume in the cluster. The record has nodes by name, so that
+//! it means the same on both nodes and after a configuration change.
 
 use super::admission::WriteAdmission;
 use crate::link::frame::checksum;

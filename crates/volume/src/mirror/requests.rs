@@ -1,4 +1,5 @@
-//! Path of a request from a client to the replica or to the other node, and back.
+//! Passes the request of an NBD client to the local replica or to the other node, and its reply
+//! back to the client.
 
 use super::clients::{self, RequestLocation, RequestOrigin};
 use super::{Data, Mirror, wire};

@@ -1,5 +1,5 @@
-//! Space for growth in the backing store. A separate thread prepares it, because the event loop
-//! never waits for a disk. The replica then decides when the volume grows.
+//! Prepares space in the backing store for the growth of a volume. A separate thread does that,
+//! because the event loop never waits for a disk. The replica then decides when the volume grows.
 
 use super::Mirror;
 use super::mailbox::MailboxMessage;

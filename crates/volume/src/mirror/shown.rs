@@ -1,4 +1,4 @@
-//! Status of a mirrored volume for operators.
+//! Publishes the status of a mirrored volume for operators.
 
 use super::{Apart, Mirror, boottime};
 use crate::overwrite::OverwriteMark;

@@ -1,6 +1,6 @@
-//! Use of the volume as a role of this node reports it: its guest only reads, writes here alone, or
-//! migrates and hands the volume over. The use determines which node should own the volume, and
-//! the clients of which node may write.
+//! Applies the use of a volume that another role of this node reports: the role only reads it, only
+//! clients of this node write, or the volume moves to the other node. The use determines which node
+//! should own the volume, and of which node the clients may write.
 
 use super::Mirror;
 use super::peer::number_of;

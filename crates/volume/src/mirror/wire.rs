@@ -1,4 +1,4 @@
-//! Conversion between replica messages and frames.
+//! Converts the replica's messages to replication frames and back.
 
 use super::Data;
 use crate::disk::Buffer;

@@ -1,5 +1,5 @@
-//! Failure of requests that have waited too long for an owner (`without-majority error`). The
-//! replica does the same with its own requests.
+//! Fails client requests that have waited too long for a node that owns the volume
+//! (`without-majority error`). The replica does the same with the requests that it has accepted.
 
 use super::Mirror;
 use crate::config::WithoutMajority;

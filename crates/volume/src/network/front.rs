@@ -1,7 +1,7 @@
-//! Start of a connection before its bytes are relayed to the volume. With TLS: the greeting of a
-//! server that requires TLS, `NBD_OPT_STARTTLS` and the handshake (the NBD project's
-//! `doc/proto.md`: TLS, mode FORCEDTLS). The volume also sends a greeting, which is not relayed
-//! because the client has already received one.
+//! Handles the start of an NBD client's TCP connection, until its bytes are relayed to the volume.
+//! With TLS: the greeting of a server that requires TLS, `NBD_OPT_STARTTLS` and the handshake (the
+//! NBD project's `doc/proto.md`: TLS, mode FORCEDTLS). The volume's socket sends another greeting,
+//! which is dropped because the client has already received one.
 
 use super::places::{CONNECTIONS_MAX, OF_ADDRESS_MAX};
 use crate::export::{CLIENTS_MAX, HANDSHAKE_MAX};

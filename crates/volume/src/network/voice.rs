@@ -1,4 +1,5 @@
-//! Rate limit of log lines about clients, which anybody who reaches the port can trigger.
+//! Limits the rate of log lines about NBD clients, which anybody who reaches the TCP port can
+//! trigger.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Local copy: its durable state, and the stores that update it.
+//! Durable state of the local copy of a volume, and the stores that update it on disk.
 
 use super::activity::{ActivityLog, Admission};
 use super::bitmap::DirtyBitmap;

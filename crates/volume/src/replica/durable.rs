@@ -1,5 +1,5 @@
-//! Durable state of a copy besides its data, and its changes. One [`DurableChange`] is stored at a
-//! time; actions that depend on it wait until it is stored.
+//! State of a copy that is stored on disk besides its data, and the changes to it. One
+//! [`DurableChange`] is stored at a time; actions that depend on it wait until it is stored.
 
 use super::geometry::{Extent, Geometry};
 use super::record::{CopyId, Epoch, Generation, Incarnation, NodeId};

@@ -1,11 +1,12 @@
-//! Online growth of a volume. Each node first zeroes the space behind the end of the volume. Then
+//! Online growth of a volume. Each node first zeroes the space after the end of the volume. Then
 //! the owner makes the other copy store the new size, stores it itself, and only then accepts
-//! requests for the new part. Each copy in the record therefore has at least the size that clients
+//! requests for the new range. Each copy in the record therefore has at least the size that clients
 //! know, whichever node is lost.
 //!
 //! If the other copy is not in the record, the owner grows alone: a copy adopts the owner's size
-//! when its resync begins. A larger copy was grown by an owner that was lost meanwhile, or was
-//! created larger. It shrinks, and the space behind its end is prepared again.
+//! when its resync begins. A copy that is larger than the owner's was grown by an owner that was
+//! lost meanwhile, or was created larger. It shrinks, and the space after its new end is zeroed
+//! again.
 
 use super::defect::ReplicaDefect;
 use super::exchange::ReplicaAction;

@@ -1,6 +1,6 @@
-//! Decision when two copies connect: they are equal, the owner's dirty bits show what the other
-//! copy lacks, a full comparison is needed, or the copy is refused. Diverged copies are both
-//! preserved.
+//! Decides how two copies continue when they connect: they are equal, the owner's dirty bits show
+//! what the other copy lacks, a full comparison is needed, or the copy is refused. If both copies
+//! have writes that the other one lacks, both are preserved.
 
 use super::durable::{CopyHeader, CopyState, VolumeId};
 use super::geometry::Extent;

@@ -1,4 +1,4 @@
-//! Local disk operations in progress, and the purpose of each.
+//! Tracks the disk operations of the replica that are in progress, and the purpose of each.
 
 use super::exchange::OperationId;
 

@@ -1,4 +1,5 @@
-//! The other copy from the owner's view: greeted, resynchronised, joined, in sync, lost.
+//! State of the other node's copy as the owner of the volume sees it: greeted, being
+//! resynchronised, joined, in sync, or lost.
 
 use super::defect::ReplicaDefect;
 use super::exchange::{Notice, ReplicaAction, Time};

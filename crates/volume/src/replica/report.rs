@@ -1,4 +1,4 @@
-//! Report of a replica's state for operators.
+//! Reports the state of a replica to operators.
 
 use super::other::PeerPhase;
 use super::record::{Epoch, Record};

@@ -1,5 +1,6 @@
-//! Requests in progress: from clients, the resync and the activity log. Each waits for its range,
-//! the activity log, the local disk and the other copy.
+//! Executes the requests in progress of a replica: those of clients, of the resync and of the
+//! activity log. Each waits for the lock of its block range, the activity log, the local disk and
+//! the other copy.
 
 use super::activity::Admission;
 use super::damage::RepairFailure;

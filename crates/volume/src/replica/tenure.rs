@@ -1,4 +1,5 @@
-//! Ownership of a node: its lease, its role, the current record and a pending proposal.
+//! Lease of this node for a volume: the replica's role under it (owner, follower, …), the current
+//! record and a proposal of a record whose outcome is unknown.
 
 use super::exchange::Time;
 use super::growth::Growth;

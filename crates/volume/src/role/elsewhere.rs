@@ -1,5 +1,6 @@
-//! Volumes whose data a storage system keeps. This node owns such a volume while it holds the
-//! lease and a local role uses the volume exclusively. No data passes through this role.
+//! Manages volumes in external storage, whose data no node keeps. This node owns such a volume
+//! while it holds the lease and a local role uses the volume exclusively. No data passes through
+//! this role.
 
 use crate::clock::boottime_ns;
 use crate::config::{ExternalVolume, size_words};

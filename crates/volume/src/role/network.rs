@@ -1,4 +1,4 @@
-//! TCP listeners of this node's volumes.
+//! Starts and stops the TCP listeners for NBD clients of this node's volumes.
 
 use super::socket;
 use crate::config::Volumes;

@@ -1,4 +1,4 @@
-//! Thread of a volume with two replicas.
+//! Runs a volume with two replicas, on the thread of that volume.
 
 use super::socket::SocketClaim;
 use super::worker::{PREFERRED_BYTES, ServeFailure, WorkerState};

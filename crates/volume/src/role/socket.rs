@@ -1,6 +1,6 @@
-//! Socket of a volume in the runtime directory. The serving thread holds a lock file, which the
-//! kernel releases when the process ends. The lock's owner may replace the socket of a killed
-//! process, and never replaces one in use.
+//! Creates the Unix socket of a volume in the runtime directory. The serving thread holds a lock
+//! file, which the kernel releases when the process ends. The lock's owner may replace the socket
+//! of a killed process, and never replaces one in use.
 //!
 //! The socket is in its own permanent directory, which only root reaches through the runtime
 //! directory. A program that received the directory's descriptor connects through it, as any user,

@@ -1,5 +1,5 @@
-//! Use of volumes by other roles of this node, and the notifications that they receive about the
-//! readiness of their volumes. This module changes no volume; [`crate::mirror`] implements a use.
+//! Tracks which roles of this node use which volumes, and notifies those roles when the readiness
+//! of a volume changes. This module changes no volume; [`crate::mirror`] implements a use.
 
 use super::worker::Worker;
 use super::{VolumeRole, lease_of};

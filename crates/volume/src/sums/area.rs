@@ -1,5 +1,5 @@
-//! Location of a replica's checksums. With files: behind the bitmap in the metadata file. On a
-//! device: the log at the end of the metadata space, and the pages at the end of the device.
+//! Locates and opens the checksums of a replica. With files: after the bitmap in the metadata file.
+//! On a device: the log at the end of the metadata space, and the pages at the end of the device.
 //!
 //! All functions here block.
 

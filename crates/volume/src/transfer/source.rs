@@ -1,4 +1,4 @@
-//! Source of a copy.
+//! Source of a copy of a whole disk: an NBD server, a file, a block device or a snapshot.
 
 use super::image::HEAD_BYTES;
 use super::{ALIGN_BYTES, DiskPiece, PIECE_BYTES, REQUESTS_MAX, STATUS_BYTES, TransferError};

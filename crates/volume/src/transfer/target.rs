@@ -1,4 +1,4 @@
-//! Target of a copy.
+//! Target of a copy of a whole disk: an NBD server, a new file or a stream.
 
 use super::{DiskPiece, PIECE_BYTES, REQUESTS_MAX, TransferError};
 use crate::client::{Client, NbdRequest};

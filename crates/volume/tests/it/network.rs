@@ -1,4 +1,4 @@
-//! Export over TCP, served by a thread of the test; and timeouts.
+//! Tests of an export over TCP, served by a thread of the test, and of its timeouts.
 
 use crate::disk::open;
 use crate::raw::{FLUSH, FUA, READ, Raw, WRITE, WRITE_ZEROES, head};

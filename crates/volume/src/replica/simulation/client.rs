@@ -1,5 +1,5 @@
-//! Simulated clients. They send requests to the presumed owner. If the node is not the owner, dies
-//! or is too slow, they repeat the request as another attempt.
+//! Simulated NBD clients. They send requests to the node that they presume to be the owner. If that
+//! node is not the owner, dies or is too slow, they repeat the request as another attempt.
 
 use super::AttemptNumbers;
 use super::check::Attempt;

@@ -1,5 +1,6 @@
-//! Simulated connection of both nodes, in order within a session like TCP. A cut delays messages
-//! until it heals or the connection is closed; then all messages in flight are lost.
+//! Simulated connection between both nodes, which delivers in order within a session, as TCP does.
+//! A cut delays messages until it heals or the connection is closed; then all messages in flight
+//! are lost.
 
 use super::AttemptNumbers;
 use crate::replica::{ReplicaMessage, Session};

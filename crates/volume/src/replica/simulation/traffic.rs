@@ -1,5 +1,5 @@
-//! Clients of a history, the replies that they received, and the check whether these are
-//! consistent.
+//! Clients of a simulated history, the replies that they received, and the check that these replies
+//! are consistent.
 
 use super::AttemptNumbers;
 use super::check::{Attempt, Checker};

@@ -1,4 +1,4 @@
-//! Machines, network, cluster and clients of one history, in virtual time.
+//! Machines, network, cluster and clients of one simulated history, in virtual time.
 
 mod faults;
 

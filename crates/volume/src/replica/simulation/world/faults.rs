@@ -1,4 +1,4 @@
-//! Faults of a history, their healing, and the final checks.
+//! Injects and heals the faults of a simulated history, and performs the final checks.
 
 use super::super::client::Want;
 use super::super::node::{GEOMETRY, SimulatedNode};
