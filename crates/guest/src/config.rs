@@ -1,4 +1,4 @@
-//! Configuration of guests, and of the nodes that run them, as the role receives it.
+//! Configuration of guests, and of the nodes that run them, as the guest role receives it.
 
 pub use image::hardware::{Bus, Firmware, Model, mac_words};
 

@@ -1,5 +1,6 @@
-//! Serial terminal of a guest for one operator at a time. QEMU accepts a single connection, and
-//! would queue the input of others for the next one.
+//! Relays the serial terminal of a guest to one operator at a time. QEMU accepts a single
+//! connection, and would deliver what a second operator types only after the first one has
+//! disconnected.
 
 use part::report::Opens;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};

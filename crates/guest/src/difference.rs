@@ -1,4 +1,4 @@
-//! Differences between the guests of two configuration versions, as text.
+//! Describes the differences between the guests of two configuration versions as text.
 
 use crate::config::{
     Boot, Check, Console, Disk, Firmware, Guest, Guests, Migrate, NodeSettings, PlacementRules,

@@ -1,6 +1,6 @@
-//! SPICE displays of guests. One operator at a time has the display of a guest, with one connection
-//! for each channel. The channels end together; if this relay ends one, the operator gets the
-//! reason.
+//! Relays SPICE displays of guests to operators. One operator at a time has the display of a guest,
+//! with one connection for each channel. The channels end together; if this relay ends one, the
+//! operator gets the reason.
 //!
 //! Clients can crash QEMU: a message that it does not expect ends it with a signal. The same
 //! happens if the client of the display channel disconnects, or is silent for long, before QEMU has

@@ -1,6 +1,5 @@
-//! QEMU Machine Protocol (QEMU manual, "QEMU Machine Protocol Specification") without I/O:
-//! received bytes are decoded to messages, and commands are encoded. A message is one line of
-//! JSON.
+//! Decodes and encodes the QEMU Machine Protocol (QEMU manual, "QEMU Machine Protocol
+//! Specification") without I/O. A message is one line of JSON.
 //!
 //! The module knows no commands: the sender of a command knows its result.
 

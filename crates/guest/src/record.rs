@@ -1,5 +1,5 @@
-//! Records of guests and nodes that the nodes write to the cluster under leases: at most 320 bytes
-//! each.
+//! Encodes the records of guests and nodes that the nodes write to the cluster under leases: at
+//! most 320 bytes each.
 
 use part::codec;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,5 @@
-//! Remote commands on guests: an operator gives a command at a node that does not run the guest.
-//! The guest's node runs the command or connects the serial terminal, and the two roles relay the
-//! bytes.
+//! Runs an operator's command about a guest on another node. The guest's node executes the command,
+//! or connects the guest's serial terminal, and the guest roles of both nodes relay the bytes.
 //!
 //! The operator's process polls its local role, so nothing waits for a reader that is gone.
 

@@ -1,4 +1,4 @@
-//! Configuration section of a guest as text, for a clone of another guest.
+//! Writes the configuration section of a guest as text, for a clone of another guest.
 
 use crate::config::{Boot, Console, Firmware, Guest, Migrate, Probe, STOP_MS};
 use image::size;

@@ -1,4 +1,5 @@
-//! Fencing with the real `ipmitool` and a simulated management controller (`ipmi_sim` of OpenIPMI).
+//! Tests fencing with the real `ipmitool` and a simulated management controller (`ipmi_sim` of
+//! OpenIPMI).
 
 use guest::agreement::Fenced;
 use guest::fence::nodes::Nodes;

@@ -1,4 +1,4 @@
-//! QEMU's machine protocol with the real QEMU.
+//! Tests our implementation of QEMU's machine protocol with the real QEMU.
 
 use guest::migration::CANCEL;
 use guest::qmp::{Qmp, QmpMessage};

@@ -1,4 +1,5 @@
-//! Guests without a cluster: each runs on this machine, unless an operator stopped it.
+//! Decides for guests on a machine without a cluster: each runs on this machine, unless an operator
+//! stopped it.
 
 use super::{Agreement, GuestDecision, LocalState, OperatorOrder, PendingOrder, gone, words};
 use crate::config::{Guest, Guests};

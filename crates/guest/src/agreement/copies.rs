@@ -1,5 +1,5 @@
-//! Guests whose volume has no copy on their node: they move to a node with a copy, and may return
-//! when both copies are complete.
+//! Moves guests whose volume has no copy on the node where they run to a node with a copy. A guest
+//! may return when both copies are complete.
 
 use super::{Agreement, AgreementDefect, GuestRecord, LocalState};
 use crate::config::Guests;

@@ -1,7 +1,8 @@
-//! Drain of a node, agreed with the other nodes. A node that would leave its guests without a node
-//! proposes its drain first, in its own record. Once the cluster has the proposal, the node decides
-//! from the records of the others. The cluster orders all records, so of two nodes that propose at
-//! the same time at least one sees the proposal of the other.
+//! Drains a node by agreement with the other nodes. If the drain could leave its guests without any
+//! node to run on, the node first proposes the drain in its own record in the cluster. Once the
+//! cluster has recorded the proposal, the node decides from the records of the others. The cluster
+//! orders all records, so of two nodes that propose at the same time at least one sees the proposal
+//! of the other.
 
 use super::{Agreement, AgreementDefect, RecordWrite, lease_of_node, names};
 use crate::config::Guests;

@@ -1,6 +1,6 @@
-//! Guests whose section is gone: their records are removed from the cluster, which keeps each
-//! lease that has a record. Only the holder of a lease can remove its record, so this node
-//! acquires the lease for that.
+//! Removes the records of guests whose section is gone from the cluster, which keeps each lease
+//! that has a record. Only the holder of a lease can remove its record, so this node acquires the
+//! lease for that.
 
 use super::{Agreement, ClusterRequests, OWN, RecordWrite, lease_of};
 use crate::config::Guests;

@@ -1,11 +1,13 @@
-//! Guests with disks on external storage. No epoch refuses a late write there, such as one in a
-//! network queue. The record of such a guest therefore says where its disks are open:
+//! Protects guests with disks on external storage, which does not check the epoch of a lease and
+//! therefore accepts a late write, such as one in a network queue. The record of such a guest says
+//! on which node its disks are open:
 //!
-//! - A node writes its name and boot number before it starts the guest, and waits until the
-//!   cluster has the record.
-//! - The node clears them when the guest has ended in order: then no write is in flight.
-//! - Another node takes over only when no write of the first can follow: the first is confirmed
-//!   off, was restarted since, or was reset by its watchdog.
+//! - A node writes its name and boot number before it starts the guest, and waits until the cluster
+//!   has the record.
+//! - The node clears them when the guest has shut down in an orderly way: then no write is in
+//!   flight.
+//! - Another node starts the guest only when no write of the recorded node can follow: that node is
+//!   confirmed off, was restarted since, or was reset by its watchdog.
 
 use super::{Agreement, AgreementDefect, Fenced, GuestRecord, LocalState, NodeRecord, lease_of};
 use crate::config::{Guest, Guests};

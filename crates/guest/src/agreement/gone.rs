@@ -1,5 +1,6 @@
-//! Guests without a section, and guests that became templates: each shuts down on its node, under
-//! the lease that it ran with. The lease is kept until the guest has left.
+//! Decides for guests that have no section any more, and for guests that became templates: each
+//! shuts down on the node where it runs, under the lease that it ran with. The lease is kept until
+//! the QEMU process has ended.
 
 use super::{Agreement, ClusterRequests, GuestDecision, LocalState, lease_of};
 use crate::config::{Guests, STOP_MS};

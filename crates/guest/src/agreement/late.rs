@@ -1,6 +1,6 @@
-//! Nodes that have not reported since this role started. All nodes start together after a power
-//! cut or with the first guests of a configuration, and a guest should start on the node that it
-//! prefers, not on the one that was a moment faster.
+//! Lets guests wait for nodes that have not reported since the role of this node started. All nodes
+//! start together after a power cut or with the first guests of a configuration, and a guest should
+//! start on the node that it prefers, not on the one that was a moment faster.
 
 use super::{AWAY_MS, Agreement, GuestRecord};
 use crate::config::Guests;

@@ -1,5 +1,5 @@
-//! Leases of guests that this node has held: released ones, and those of the previous role that
-//! are still valid.
+//! Leases of guests that this node releases, and those that the previous guest role process held
+//! and that are still valid.
 
 use super::{Agreement, LocalState, OWN, PREFIX};
 use std::collections::{BTreeMap, BTreeSet};

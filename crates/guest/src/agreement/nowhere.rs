@@ -1,4 +1,5 @@
-//! Guests that should run but run on no node that responds.
+//! Detects guests that should run, but run on no node that reports, for longer than a start or a
+//! migration takes.
 
 use super::{Agreement, LocalState};
 use crate::config::Guests;

@@ -1,4 +1,5 @@
-//! Orders of operators until the cluster has recorded them: accepted and obsolete ones.
+//! Accepts the orders of operators about guests, keeps them until the cluster has recorded them,
+//! and discards obsolete ones.
 
 use super::{
     Agreement, AgreementDefect, GuestRecord, LocalState, OperatorOrder, PendingOrder, lease_of,

@@ -1,5 +1,6 @@
-//! Current use of this node's capacity: a guest that has to leave uses it until it has left. Also,
-//! a guest that has been healthy here for long clears the recorded failures of other nodes.
+//! Checks whether this node has memory and CPUs for a guest now: a guest that has to leave uses
+//! them until it has left. Also, a guest that has been healthy here for long clears the recorded
+//! failures of other nodes.
 
 use super::copies::NO_COPY;
 use super::{Agreement, AgreementDefect, GuestRecord, Guests, LocalState};

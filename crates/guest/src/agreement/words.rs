@@ -1,4 +1,4 @@
-//! Reasons for the location and state of guests, as text.
+//! Explains as text why a guest runs where it runs, or why it does not run.
 
 use super::{Agreement, GuestRecord};
 use crate::config::{Guest, Guests};

@@ -1,5 +1,5 @@
-//! Announcements of guests: when a guest starts to run here, the network learns the location of
-//! its addresses.
+//! Announces guests to the network: when a guest starts to run on this node, switches and hosts
+//! learn where its addresses are.
 //!
 //! Announcements are repeated with growing delays, as QEMU's `announce_self` does
 //! (`net/announce.c`). QEMU does not know the IP addresses of a guest. If the configuration has

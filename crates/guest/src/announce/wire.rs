@@ -1,4 +1,4 @@
-//! Sending of Ethernet frames on a bridge (packet(7)).
+//! Sends Ethernet frames on a bridge (packet(7)).
 
 use rustix::net::{
     AddressFamily, SendFlags, SocketFlags, SocketType, netdevice::name_to_index, socket_with,

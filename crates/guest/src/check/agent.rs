@@ -1,5 +1,5 @@
-//! Conversation with the QEMU guest agent (QEMU manual, "QEMU Guest Agent Protocol Reference"),
-//! without I/O: received bytes lead to bytes to be sent, or to the end.
+//! Exchanges one request and its reply with the QEMU guest agent (QEMU manual, "QEMU Guest Agent
+//! Protocol Reference"), without I/O: received bytes lead to bytes to be sent, or to the end.
 //!
 //! The channel may still contain replies to the commands of other clients. The conversation
 //! therefore starts with a numbered `guest-sync`, and everything before its reply is ignored.

@@ -1,4 +1,4 @@
-//! Attempt of a health check: a non-blocking socket in the role's epoll set.
+//! Makes one attempt of a guest's health check, on a non-blocking socket in the role's epoll set.
 
 use super::agent::{AgentCommand, AgentStep, Conversation};
 use super::echo::Echo;

@@ -1,4 +1,4 @@
-//! Encoding of echo requests and decoding of replies: ICMP (RFC 792) and ICMPv6 (RFC 4443, section
+//! Encodes echo requests and decodes their replies: ICMP (RFC 792) and ICMPv6 (RFC 4443, section
 //! 4).
 
 /// Types of an ICMP echo request and of its reply.

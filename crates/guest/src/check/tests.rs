@@ -1,4 +1,4 @@
-//! Checks of real sockets on this machine.
+//! Tests of health checks with real sockets on this machine.
 
 use super::attempt::CheckTarget;
 use super::health::HealthState;

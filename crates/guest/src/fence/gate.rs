@@ -1,5 +1,5 @@
-//! Delay of guests until the node on which they ran is off, as a pure state machine without a
-//! clock.
+//! Delays the start of a guest until the node on which it ran is off, as a pure state machine
+//! without a clock.
 //!
 //! A guest that this node starts may still run on the previous holder of its lease, if that node
 //! did not release the lease. If that node has a line `fence`, the guest waits until the cluster

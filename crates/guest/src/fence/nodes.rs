@@ -1,5 +1,5 @@
-//! Fencing of all other nodes, for the role: the nodes to be powered off, the running commands,
-//! and the results. Nothing here blocks.
+//! Fences all other nodes, for the guest role: which nodes are to be powered off, the running
+//! commands, and their results. Nothing here blocks.
 
 use super::power::{FenceOrder, Fencing, FencingOutcome, Method};
 use crate::record::Fenced;

@@ -1,5 +1,6 @@
-//! Power-off of one node, as a pure state machine: its methods are tried in order, twice each,
-//! until one of them confirms that the node is off. The module reads no clock and starts nothing.
+//! Powers one node off, as a pure state machine: its fencing methods are tried in order, twice
+//! each, until one of them confirms that the node is off. The module reads no clock and starts
+//! nothing.
 //!
 //! A method has powered the node off only when its status says so. A method that refuses to power
 //! off is queried for its status once, because controllers also refuse if the node is off already.

@@ -1,6 +1,6 @@
-//! Detection of nodes whose machine does not respond at all. A node whose lease has ended may only
-//! be busy: its kernel still answers connection attempts. A node is fenced at once only if none of
-//! its addresses answers, and otherwise when the leases of its guests have ended as well.
+//! Detects nodes that do not respond at all. A node whose lease has ended may only be busy: its
+//! kernel still answers connection attempts. A node is fenced at once only if none of its addresses
+//! answers, and otherwise when the leases of its guests have ended as well.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

@@ -1,4 +1,4 @@
-//! Line `check` of a `guest` section.
+//! Parses the line `check` of a `guest` section.
 
 use super::GuestLineBuilder;
 use super::codes;

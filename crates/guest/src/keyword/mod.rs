@@ -1,5 +1,5 @@
-//! Section `guest`, and the lines of the section `node` that concern guests. Each keyword is a
-//! row.
+//! Parses the section `guest`, and the lines of the section `node` that concern guests. Each
+//! keyword is a row of a table.
 //!
 //! The result is all guests ([`Guests`]) on each node, since each node computes the placement of
 //! every guest. Outside of a cluster, the result is the guests of this machine.

@@ -1,5 +1,5 @@
-//! Checks of the nodes of guests: the nodes of `prefer`, whether a guest has room on one of them,
-//! and whether they can be powered off.
+//! Checks on which nodes the configured guests can run: that the nodes of `prefer` exist, that a
+//! guest has room on one of them, and that they can be powered off.
 
 use super::codes;
 use super::node::NodeSection;

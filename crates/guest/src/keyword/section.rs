@@ -1,4 +1,4 @@
-//! Section `guest`: its first line, and the lines for placement and start order.
+//! Parses the section `guest`: its first line, and the lines for placement and start order.
 
 use super::check::Check;
 use super::machine::Nic;

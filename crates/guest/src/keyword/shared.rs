@@ -1,5 +1,5 @@
-//! Checks for resources that guests must not share: volumes, MAC addresses and IP addresses. Also
-//! checks whether their nodes have copies of their volumes.
+//! Checks resources that two guests must not share: volumes, MAC addresses and IP addresses. Also
+//! checks whether the nodes of a guest have copies of its volumes.
 
 use super::codes;
 use super::section::GuestSection;

@@ -1,5 +1,5 @@
-//! Checks of references to other guests: guests that do not exist, that wait for each other, or
-//! that can never be placed together.
+//! Checks the references of a guest to other guests: to guests that do not exist, that wait for
+//! each other, or that can never be placed together.
 
 use super::codes;
 use super::section::{GuestSection, Others};

@@ -1,4 +1,4 @@
-//! Helpers for lines of several families: times and sizes within bounds.
+//! Parses times and sizes within bounds, for lines of several keywords.
 
 use super::codes;
 use image::size::{self, MIB};

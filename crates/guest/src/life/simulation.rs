@@ -1,5 +1,5 @@
-//! Simulates life cycles of a guest whose QEMU fails, hangs and ends. `GUEST_SEED=n` replays one
-//! seed.
+//! Simulates life cycles of a guest whose QEMU process fails, hangs and ends. `GUEST_SEED=n`
+//! replays one seed.
 
 use super::{
     DesiredState, FAILURES_MAX, GuestStatus, Input, Life, LifecycleDefect, PAUSE_MAX_MS,

@@ -1,4 +1,4 @@
-//! Source side of a migration: the node that the guest leaves.
+//! Source side of a live migration: the state machine of the node that the guest leaves.
 
 use super::{MigrationDefect, MigrationMessage, Progress};
 use crate::defect::InjectedDefect;

@@ -1,4 +1,4 @@
-//! Target side of a migration: the node to which the guest comes.
+//! Target side of a live migration: the state machine of the node to which the guest moves.
 
 use super::{MigrationDefect, MigrationMessage, Progress};
 use crate::defect::InjectedDefect;

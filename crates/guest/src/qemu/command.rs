@@ -1,5 +1,5 @@
-//! Command line of QEMU for a guest (QEMU manual, "System Emulation", "Invocation"). The line is
-//! the same on each node, so that a guest can be migrated between them.
+//! Builds the command line of QEMU for a guest (QEMU manual, "System Emulation", "Invocation"). The
+//! line is the same on each node, so that a guest can be migrated between them.
 //!
 //! - QEMU reads no configuration of its own and creates no device that is not named here.
 //! - The guest starts paused, and stays paused after a shutdown or a failure, so that the role sees

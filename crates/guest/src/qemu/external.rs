@@ -1,5 +1,6 @@
-//! Disks on external storage. QEMU opens them with its own drivers (package qemu-block-extra) as
-//! raw images and bypasses the page cache, since another node reads the image after a migration.
+//! Describes disks on external storage for QEMU's command line. QEMU opens them with its own
+//! drivers (package qemu-block-extra) as raw images and bypasses the page cache, since another node
+//! reads the image after a migration.
 
 use super::home::GuestDirectory;
 use crate::config::Disk;

@@ -1,5 +1,5 @@
-//! Seccomp filter for QEMU. QEMU runs in an empty network namespace, but sockets of some families
-//! belong to no network namespace.
+//! Installs a seccomp filter for QEMU. QEMU runs in an empty network namespace, but sockets of some
+//! families belong to no network namespace.
 
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,

@@ -1,5 +1,5 @@
-//! Directory of a guest on this node: its sockets, the end of its serial output, and the lock that
-//! its QEMU process holds as long as it lives.
+//! Manages the directory of a guest on this node: its sockets, the end of its serial output, and
+//! the lock that its QEMU process holds as long as it lives.
 //!
 //! QEMU inherits the lock, whose file contains the process ID. A role that finds the lock held
 //! therefore knows that QEMU runs and under which process ID, no matter what became of the role

@@ -1,5 +1,5 @@
-//! Connection to the QEMU monitor ([`crate::qmp`]). It never blocks. Commands sent before the
-//! greeting are queued until it arrives.
+//! Connection to the monitor socket of a guest's QEMU process ([`crate::qmp`]). It never blocks.
+//! Commands sent before QEMU's greeting are queued until it arrives.
 
 use crate::life::QemuStatus;
 use crate::qmp::{Qmp, QmpError, QmpMessage};

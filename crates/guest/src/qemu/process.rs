@@ -1,5 +1,5 @@
-//! QEMU process of a guest. It has a session of its own and survives the role. The next role finds
-//! it by its lock ([`super::home`]).
+//! Starts and observes the QEMU process of a guest. The process has a session of its own and
+//! survives the guest role. The next role process finds it by its lock ([`super::home`]).
 
 use super::command;
 use super::filter;

@@ -1,4 +1,4 @@
-//! Network cards of a guest on this node: TAP devices at a bridge (Linux,
+//! Creates the network cards of a guest on this node: TAP devices at a bridge (Linux,
 //! `Documentation/networking/tuntap.rst`). A device ceases to exist with the QEMU process that
 //! holds its descriptor.
 

@@ -1,6 +1,6 @@
-//! Unix user of a guest's QEMU process: a number that no account and no other guest on this node
-//! has. Code that escapes from a guest owns only `own/` in the guest's directory. It cannot
-//! signal, trace or connect to processes of root or of other guests.
+//! Chooses the Unix user of a guest's QEMU process: a number that no account and no other guest on
+//! this node has. Code that escapes from a guest owns only `own/` in the guest's directory. It
+//! cannot signal, trace or connect to processes of root or of other guests.
 //!
 //! QEMU starts as root with no rights other than to change its user. It opens the boot files and
 //! changes to this user before the guest's first instruction.

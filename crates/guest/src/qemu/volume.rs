@@ -1,6 +1,6 @@
-//! Disks that the volume role serves. QEMU connects to the socket of a volume through the
-//! descriptor of the socket's directory, because its user cannot enter the runtime directory. After
-//! a restart of the volume role QEMU reconnects in the same way.
+//! Describes disks for QEMU that the volume role serves. QEMU connects to the socket of a volume
+//! through the descriptor of the socket's directory, because its user cannot enter the runtime
+//! directory. After a restart of the volume role QEMU reconnects in the same way.
 
 use crate::config::Guest;
 use part::role::{VOLUME_SOCKET, volume_directory};

@@ -1,6 +1,6 @@
-//! Connections between the guest roles of two nodes: TLS 1.3 with the certificates of the cluster.
-//! A separate thread with bounded buffers relays each between the network and a local Unix socket,
-//! so the role's thread never waits for the network.
+//! Connects the guest roles of two nodes: TLS 1.3 with the certificates of the cluster. For each
+//! connection, a separate thread with bounded buffers relays between the network and a local Unix
+//! socket, so the role's thread never waits for the network.
 
 use super::door::{self, ConnectionSlot, ConnectionSlots};
 use crate::migration::{ConnectionPurpose, frame, take_frame};

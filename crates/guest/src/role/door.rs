@@ -1,6 +1,6 @@
-//! Admission of connections at the port of guest roles, before their certificate is known. A role
-//! dials from a privileged port, so other users of the nodes' machines cannot use up the slots of
-//! nodes. All other connections share a few slots; a newcomer replaces the oldest connection
+//! Limits the connections at the port of guest roles before their certificate is known. A guest
+//! role dials from a privileged port, so other users of the nodes' machines cannot use up the slots
+//! of nodes. All other connections share a few slots; a new connection replaces the oldest one
 //! without a certificate.
 
 use part::lock;

@@ -1,5 +1,5 @@
-//! Orders of an operator for another node: they are sent on a connection of [`super::carrier`],
-//! and the operator polls for the result.
+//! Sends an operator's order about a guest to another node, on a connection of [`super::carrier`].
+//! The operator's command polls for the result.
 
 use super::GuestRole;
 use super::carrier::OutgoingConnection;

@@ -1,4 +1,4 @@
-//! Fencing of other nodes, and the watchdog of this node, as part of the guest role.
+//! Fences other nodes, and feeds the watchdog of this node, as part of the guest role.
 
 use super::GuestRole;
 use super::carrier::PORT;

@@ -1,5 +1,5 @@
-//! A guest on this node: its life cycle, its QEMU process and its monitor. This module carries out
-//! the orders of [`crate::life`].
+//! Runs one guest on this node: its life cycle, its QEMU process and its monitor connection. This
+//! module carries out the orders of [`crate::life`].
 
 use crate::agreement::LocalState;
 use crate::announce::{self, AnnouncementSchedule};

@@ -1,4 +1,4 @@
-//! Live migrations of guests between two nodes: this module carries out the orders of
+//! Executes live migrations of guests between two nodes: this module carries out the orders of
 //! [`crate::migration`] on connections of [`super::carrier`].
 
 use super::carrier::{IncomingConnection, NodeConnections, OutgoingConnection};

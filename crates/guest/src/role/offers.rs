@@ -1,4 +1,4 @@
-//! Actions that an operator may take on guests now, for the report.
+//! Lists the actions that an operator may take on each guest now, for the report.
 
 use super::GuestRole;
 use crate::clock;

@@ -1,4 +1,4 @@
-//! Report about guests and their nodes.
+//! Builds the report about guests and their nodes.
 
 use super::machine::GuestMachine;
 use super::{GuestRole, offers, silence};

@@ -1,6 +1,6 @@
-//! Standstills of guests for snapshots ([`crate::standstill`]), carried out with QEMU and the
-//! guest agent. A file in the guest's directory marks that file systems may be frozen. It is
-//! written before they are, so that the successor of a killed role thaws them.
+//! Stops a guest's writes for snapshots ([`crate::standstill`]), with QEMU and the guest agent. A
+//! file in the guest's directory marks that file systems may be frozen. It is written before they
+//! are, so that the successor of a killed role process thaws them.
 
 use super::GuestRole;
 use super::machine::GuestMachine;

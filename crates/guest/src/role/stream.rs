@@ -1,5 +1,6 @@
-//! Streams to other nodes for operators of this one ([`crate::remote`]), and commands of this node
-//! for operators of others. Their bytes are sent on connections of [`super::carrier`].
+//! Relays the commands of operators between this node and others ([`crate::remote`]): those of this
+//! node's operators run on another node, those of other nodes' operators run here. Their bytes are
+//! sent on connections of [`super::carrier`].
 
 use super::GuestRole;
 use super::carrier::OutgoingConnection;

@@ -1,4 +1,4 @@
-//! Messages of a migration between the two nodes, on a non-blocking socket.
+//! Sends and receives the messages of a migration between the two nodes, on a non-blocking socket.
 
 use super::carrier::OutgoingConnection;
 use crate::migration::{MESSAGE_BYTES_MAX, MigrationMessage, frame, take_frame};

@@ -1,4 +1,4 @@
-//! Volumes used by the guests of this node, as the volume role reports them.
+//! Tracks the volumes that the guests of this node use, as the volume role reports them.
 
 use super::GuestRole;
 use super::machine::GuestMachine;

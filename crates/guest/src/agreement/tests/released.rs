@@ -1,4 +1,4 @@
-//! Tests that a lease that was released for another node is left to that node.
+//! Tests that this node does not request a lease again that it has released for another node.
 
 use super::super::{GuestRecord, NodeRecord, OWN, lease_of, lease_of_node};
 use super::{Agreement, Guests, LocalState, NODES, Random, agreement, guests};

@@ -1,4 +1,4 @@
-//! Tests capacity that a leaving guest still uses, guests in transit, and failures that are reset.
+//! Tests capacity that a leaving guest still uses, migrating guests, and failures that are reset.
 
 use super::super::nowhere::{IdleGuests, START_MS};
 use super::super::{GuestRecord, NodeRecord, OWN, lease_of, lease_of_node};

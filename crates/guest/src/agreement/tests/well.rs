@@ -1,4 +1,5 @@
-//! Expected nodes of guests, according to the records of the cluster.
+//! Computes on which nodes the guests of a simulation should run, according to the records of the
+//! cluster.
 
 use super::super::{GuestRecord, NodeRecord, OperatorOrder, lease_of, lease_of_node};
 use super::{AgreementSimulation, GUESTS, NODES, SETTLE_ROUNDS};
