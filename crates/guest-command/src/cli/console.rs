@@ -1,4 +1,4 @@
-//! Serial terminal of a guest: its last output, and a connection of this terminal to it.
+//! Shows the last output of a guest's serial terminal, and connects the operator's terminal to it.
 
 use super::far::{self, REST_MAX, REST_MIN};
 use super::screen::Screen;

@@ -1,4 +1,5 @@
-//! State of guests on other nodes, as those nodes report it: for `evenkeel guest list` and `show`.
+//! Requests the state of guests on other nodes from those nodes, for `evenkeel guest list` and
+//! `show`.
 
 use super::order;
 use guest::message::{GuestOrder, GuestResponse};

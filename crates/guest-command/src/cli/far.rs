@@ -1,5 +1,5 @@
-//! Commands about a guest that another node has to execute. The output comes back through the guest
-//! roles of both nodes.
+//! Runs a command about a guest on the node where the guest runs. The output comes back through the
+//! guest roles of both nodes.
 
 use super::{disks, find, order, tell_of};
 use crate::cli::load_guest_report;

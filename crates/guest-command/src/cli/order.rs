@@ -1,4 +1,5 @@
-//! Orders to the role, with their progress until they are executed.
+//! Sends an operator's orders about guests and nodes to the guest role, and shows the progress
+//! until they are executed.
 
 use super::{PART, elsewhere as far, find, load_guest_report};
 use clap::ArgMatches;

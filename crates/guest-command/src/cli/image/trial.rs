@@ -1,5 +1,6 @@
-//! Test boot: starts QEMU with the arguments that the guest will have, on a snapshot of its disks,
-//! and with an isolated network. The serial terminal is watched until it shows a login prompt.
+//! Boots an imported system as a test: starts QEMU with the arguments that the guest will have, on
+//! a snapshot of its disks, and with an isolated network. The serial terminal is watched until it
+//! shows a login prompt.
 
 use super::server::{Image, Server};
 use crate::cli::confine;

@@ -1,4 +1,4 @@
-//! Changes to the copy of a Xen guest.
+//! Changes the copy of a Xen guest's disks so that it boots as a guest of QEMU.
 
 use super::super::look::{self, MountableFileSystem};
 use super::super::{grub, server};
