@@ -1,6 +1,6 @@
-//! BIOS boot of a disk: a partition table (MBR), and GRUB between it and the first partition.
-//! GRUB's own installer needs a block device and a loop device for each partition. `grub-mkimage`
-//! needs neither, so only its two images have to be placed:
+//! Makes a disk bootable by a BIOS: writes a partition table (MBR), and GRUB between it and the
+//! first partition. GRUB's own installer needs a block device and a loop device for each partition.
+//! `grub-mkimage` needs neither, so only its two images have to be placed:
 //!
 //! - `boot.img` is the code of the first sector (440 bytes). It loads sector 1.
 //! - `core.img` begins at sector 1, and knows its own length.

@@ -1,5 +1,5 @@
-//! Detection of image formats by the first bytes and never by the name, and of other files that an
-//! image refers to: a backing file, a parent or extents. A hostile image refers to files of the
+//! Detects image formats by the first bytes and never by the name, and finds the other files that
+//! an image refers to: a backing file, a parent or extents. A hostile image refers to files of the
 //! host to have them copied into a guest.
 //!
 //! Layouts: QEMU's `docs/interop/qcow2.txt`; VMware's "Virtual Disk Format 5.0".

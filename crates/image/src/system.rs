@@ -1,5 +1,5 @@
-//! Adaptation of the files of a Linux system from another machine: each function maps the old text
-//! of a file to the new one.
+//! Adapts the files of a Linux system that comes from another machine: each function maps the old
+//! text of a file to the new one.
 
 use std::collections::BTreeMap;
 

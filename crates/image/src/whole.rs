@@ -1,6 +1,6 @@
-//! Detection of truncated disk images. QEMU reads zeroes beyond the end of a file, so an image
-//! from an interrupted download would silently be imported as a disk with holes. [`check`] follows
-//! the tables of a format and checks where their data ends.
+//! Detects truncated disk images. QEMU reads zeroes beyond the end of a file, so an image from an
+//! interrupted download would silently be imported as a disk with holes. [`check`] follows the
+//! tables of a format and checks where their data ends.
 //!
 //! Only tables are read, in pieces of bounded size, and each table once. A table beyond the end of
 //! the file means that the image is truncated. Any other inconsistency is left to QEMU, which
