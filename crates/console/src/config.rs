@@ -1,4 +1,4 @@
-//! The configuration of the console.
+//! Configuration of the console, as the console role receives it.
 
 use crate::user::{Scope, UserRole};
 use ::access::pam::System;

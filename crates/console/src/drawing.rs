@@ -1,5 +1,5 @@
-//! Live pages, each drawn once for all browsers with the same view. The events between two polls of
-//! the platform are the same for all of them, except for the CSRF token of their forms.
+//! Draws each live page once for all browsers with the same view. The events between two polls of
+//! the platform are the same for all of these browsers, except for the CSRF token of their forms.
 
 use crate::inquiry::{ProxyQuery, ProxyResponse};
 use crate::page::{self, ConsolePage, PageContext, PageQuery};

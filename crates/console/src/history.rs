@@ -1,4 +1,4 @@
-//! History of the traffic in the last hour and the last day, in bounded memory.
+//! Records the traffic of the last hour and the last day, in bounded memory.
 
 use crate::traffic::{TrafficRow, TrafficRowKind};
 use serde::{Deserialize, Serialize};

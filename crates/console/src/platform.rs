@@ -1,4 +1,5 @@
-//! State of the whole platform, as one of its machines knows it. The pages are drawn from it.
+//! State of the whole platform (all machines), as one of its machines knows it. The pages are drawn
+//! from it.
 
 use crate::history::History;
 use crate::look::MachineReport;

@@ -1,4 +1,4 @@
-//! Samples of machines with all kinds of problems, for tests and pictures.
+//! Sample states of machines with all kinds of problems, for tests and pictures.
 
 use crate::history::History;
 use crate::inquiry::{ProxyQuery, ProxyResponse, RequestFilter};

@@ -1,5 +1,6 @@
 //! Client of the control role for versions of the configuration and changes of them
-//! ([`part::versions`]). Each query uses a connection of its own, which the main thread hands over.
+//! ([`part::versions`]). Each query uses a connection of its own, which the main thread of the
+//! console role provides.
 
 use crate::platform::Platform;
 use crate::shared::ConsoleState;

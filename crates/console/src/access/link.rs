@@ -1,4 +1,5 @@
-//! Links that sign the administrator of the machine in, each valid once.
+//! Makes and verifies links that sign the administrator of the machine in to the console, each
+//! valid once.
 
 use ::access::session::random;
 use aws_lc_rs::digest;

@@ -1,5 +1,5 @@
-//! API tokens for programs. A token is random and shown once, when it is made; the file has only
-//! its SHA-256.
+//! API tokens by which programs authenticate. A token is random and shown once, when it is made;
+//! the configuration file has only its SHA-256.
 
 use crate::config::{Config, Token};
 use aws_lc_rs::{constant_time, digest, rand};

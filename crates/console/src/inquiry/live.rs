@@ -1,5 +1,5 @@
-//! Queries of live pages. Browsers with the same query share it, and it runs once per poll of the
-//! platform. The number of different queries is bounded.
+//! Runs the queries of live pages to the proxy. Browsers with the same query share it, and it runs
+//! once per poll of the platform. The number of different queries is bounded.
 
 use super::{ProxyQuery, ProxyResponse};
 use crate::platform::Platform;

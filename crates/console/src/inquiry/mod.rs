@@ -1,5 +1,6 @@
-//! Queries to the runtime API of a proxy beyond the regular poll: finished requests, and the
-//! entries of stick tables. Values without I/O: a query, its command, and its response.
+//! Queries of console pages to the runtime API of a proxy, beyond the regular poll: finished
+//! requests, and the entries of stick tables. Values without I/O: a query, its command, and its
+//! response.
 
 pub mod live;
 pub mod request;

@@ -1,4 +1,4 @@
-//! Finished requests, in the format of `show requests json` and `show request json`.
+//! Decodes finished HTTP requests from the output of `show requests json` and `show request json`.
 
 use serde::Deserialize;
 

@@ -1,5 +1,5 @@
-//! Prediction of the server to which a request would go, in the format of `evenkeel route --json`;
-//! and the running configuration files.
+//! Decodes the prediction of the server to which a request would go, from the output of `evenkeel
+//! route --json`; and finds the running configuration files.
 
 use super::QueryError;
 use part::versions::File;

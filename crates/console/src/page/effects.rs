@@ -1,4 +1,5 @@
-//! Predicted effects of the failure of each machine, a sentence each, from what the members report.
+//! Predicts what the failure of each machine would cause, a sentence for each, from the reports of
+//! all machines.
 
 use super::machine::explain_stale_data;
 use super::words::{clean, counted, list};

@@ -1,4 +1,4 @@
-//! Parts common to all pages: head, navigation and foot; and the pages without them.
+//! Draws the frame of all pages: head, navigation and foot; and the few pages without navigation.
 
 use super::machine::choices;
 use super::words::{clean, encode, moment, of_part, zone};

@@ -1,4 +1,4 @@
-//! Headings of machines, and notes on stale data.
+//! Draws the headings of machines, and notes on stale data.
 
 use super::words::{clean, encode};
 use super::{ConsolePage, PageContext, state};

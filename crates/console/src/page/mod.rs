@@ -1,4 +1,5 @@
-//! The pages: the state of a platform as HTML. Values in, markup out; no page does I/O.
+//! Draws the pages of the console: the state of a platform as HTML. Functions take values and
+//! return markup; no page does I/O.
 //!
 //! All texts come from files, from unprivileged processes or from the network. maud escapes them;
 //! nothing here is marked as already escaped.

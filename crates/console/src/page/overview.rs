@@ -1,4 +1,4 @@
-//! The first page: problems that need attention, which machine runs what, and the traffic.
+//! Draws the first page: problems that need attention, which machine runs what, and the traffic.
 
 use super::machine::{explain_stale_data, no_machine_text, several};
 use super::problems::{self, SharedProblem};

@@ -1,4 +1,5 @@
-//! The report of a part: an overview of all subjects on all machines, then each subject in detail.
+//! Draws the report of a part of the platform, such as volumes or guests: an overview of all
+//! subjects on all machines, then each subject in detail.
 
 use super::machine::{self, id, no_machine_text, several};
 use super::words::{binary, clean, count, moment, of_part, stamp};

@@ -1,5 +1,5 @@
-//! Picture of the machines as boxes with what runs on them, and the links between them. It is drawn
-//! twice, for a wide and for a narrow window; the style sheet shows one of them.
+//! Draws a picture of the machines as boxes with the links between them. There are two drawings,
+//! for a wide and for a narrow window; the style sheet shows one of them.
 
 mod boxes;
 

@@ -1,4 +1,4 @@
-//! Problems of all machines that need attention, without duplicates.
+//! Collects the problems of all machines that need attention, without duplicates.
 
 use super::ConsolePage;
 use super::effects::is_drained;

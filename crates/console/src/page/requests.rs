@@ -1,5 +1,5 @@
-//! The newest requests of a machine, one request with the decisions about it, and the last failed
-//! requests.
+//! Draws the newest HTTP requests of a machine, one request with the decisions about it, and the
+//! last failed requests.
 
 use super::frame::below;
 use super::machine::{no_machine_text, stale_data_note};

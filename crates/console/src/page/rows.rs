@@ -1,4 +1,4 @@
-//! Tables of frontends, backends and servers, with columns aligned across tables.
+//! Draws tables of frontends, backends and servers, with columns aligned across tables.
 
 use super::state::{self, quantity};
 use super::words::{clean, count, scaled};

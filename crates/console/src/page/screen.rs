@@ -1,4 +1,4 @@
-//! The page of a guest's display or terminal.
+//! Draws the page of a guest's display or terminal.
 
 use super::words::clean;
 use super::{ConsolePage, PageContext, frame};

@@ -1,4 +1,4 @@
-//! The traffic: per machine its frontends, and its backends with their servers.
+//! Draws the traffic page: per machine its frontends, and its backends with their servers.
 
 use super::machine::{self, id, no_machine_text};
 use super::rows::{ProxyGroup, RowContext, line, proxies, status, table};

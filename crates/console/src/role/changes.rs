@@ -1,4 +1,5 @@
-//! Changes among the members of a cluster as events: a member is away or back, another leader.
+//! Detects changes among the members of a cluster and records them as events: a member is away or
+//! back, another member is the leader.
 
 use super::members::{CLUSTER, MEMBER, cluster_of};
 use crate::look::MachineReport;

@@ -1,5 +1,5 @@
-//! Communication with the consoles of the other nodes. Each reports its state to the others, and
-//! executes for their operators the same actions as for its own.
+//! Connects the console with the consoles of the other nodes. Each reports its state to the others,
+//! and executes for the operators at other nodes the same actions as for its own.
 
 use crate::access::BY_LINK;
 use crate::inquiry::ProxyQuery;

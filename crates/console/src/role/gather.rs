@@ -1,4 +1,5 @@
-//! A poll of the machine: the queries that are sent, and their completion. A value without I/O.
+//! State of one poll of the machine: the queries that were sent to its processes, and the responses
+//! so far. A value without I/O.
 
 use crate::look::{MachineReport, has_proxy};
 use crate::platform::PATIENCE_MS;

@@ -1,4 +1,4 @@
-//! The machines of a platform as this one knows them: its own state, and the report of its cluster.
+//! Lists the machines of a platform from the local state and from the report of the cluster.
 
 use crate::look::MachineReport;
 use crate::platform::{MemberKind, PlatformMember};

@@ -1,5 +1,5 @@
-//! Client of the proxy's runtime API. The supervisor provides the connections. Commands run one at
-//! a time, on a thread of their own because a response may be slow.
+//! Sends commands to the proxy's runtime API. The supervisor provides the connections. Commands run
+//! one at a time, on a thread of their own because a response may be slow.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

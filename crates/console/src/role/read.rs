@@ -1,5 +1,5 @@
-//! Queries of the pages to the proxy's runtime API beyond the regular poll. They run on a thread of
-//! their own, so that a large response delays neither a poll nor an action.
+//! Sends the queries of pages to the proxy's runtime API, beyond the regular poll. They run on a
+//! thread of their own, so that a large response delays neither a poll nor an action.
 
 use super::operate::RuntimeApiClient;
 use crate::inquiry::ProxyQuery;

@@ -1,4 +1,4 @@
-//! Exchange of sign-ins between the consoles of all nodes. Attempts count at all of them together,
+//! Exchanges sign-ins between the consoles of all nodes. Attempts count at all consoles together,
 //! and a one-time code that was used at one is accepted at no other.
 
 use crate::shared::{ConsoleState, SignInReport};

@@ -1,4 +1,4 @@
-//! Actions that users send by forms.
+//! Handles the forms by which users send actions.
 
 use super::pages::{SEAL, TOLD};
 use super::sign_in::{is_own, to};

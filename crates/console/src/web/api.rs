@@ -1,4 +1,4 @@
-//! The API for programs: `/api/v1`, and metrics for Prometheus.
+//! Serves the API for programs: `/api/v1`, and metrics for Prometheus.
 
 use super::act::carry_out;
 use super::asks::AuthenticatedRequest;

@@ -1,4 +1,4 @@
-//! The API for the configuration: its versions and files, and changes of them.
+//! Serves the API for the configuration: its versions and files, and changes of them.
 
 use super::api::{as_json, refused};
 use super::asks::AuthenticatedRequest;

@@ -1,4 +1,4 @@
-//! Authentication of API requests, as an extractor for the handlers.
+//! Authenticates API requests, as an axum extractor for the handlers.
 
 use super::api::{as_json, refused};
 use super::bearer::{self, BearerError};

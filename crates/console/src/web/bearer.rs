@@ -1,4 +1,4 @@
-//! Verification of the tokens of programs, with a limit of attempts.
+//! Verifies the API tokens of programs, with a limit of attempts.
 
 use super::Common;
 use crate::access::token;

@@ -1,5 +1,5 @@
-//! Pages of the configuration: its files, and changes of them. The control role decides; a change
-//! needs the role `admin`, here and there.
+//! Serves the pages of the configuration: its files, and changes of them. The control role decides
+//! about a change, and requires the user role `admin`, as the console does.
 
 use super::act::redirect_with_outcome;
 use super::pages::to_sign_in;

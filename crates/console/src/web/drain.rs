@@ -1,6 +1,6 @@
-//! Bodies of requests whose response does not need them. A client may read the response only after it
-//! has sent its request, and HTTP/2 would reset the stream of a body that is dropped: some clients
-//! then discard the response. So the rest of a dropped body is read and discarded.
+//! Reads and discards the bodies of requests whose response does not need them. A client may read
+//! the response only after it has sent its request, and HTTP/2 would reset the stream of a body
+//! that is dropped: some clients then discard the response.
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::EXPECT;

@@ -1,5 +1,5 @@
-//! Queries to a proxy for a page or a program: to that of this machine through the main thread, to
-//! that of another one through its console.
+//! Sends the query of a page or a program to a proxy: to that of this machine through the main
+//! thread, to that of another machine through its console.
 
 use crate::inquiry::live::SharedQuery;
 use crate::inquiry::{ProxyQuery, ProxyResponse};

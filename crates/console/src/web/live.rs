@@ -1,5 +1,5 @@
-//! Live pages: the changed parts as server-sent events (WHATWG HTML, 9.2). Each poll of the
-//! platform with a difference leads to one event.
+//! Sends the changed fragments of live pages as server-sent events (WHATWG HTML, 9.2). Each poll of
+//! the platform with a difference leads to one event.
 
 use super::pages::PageRequest;
 use super::{Common, field, fields, inquire, signed_in};

@@ -1,4 +1,4 @@
-//! The HTTP server of the console: sign-in, pages and actions.
+//! HTTP server of the console: sign-in, pages and actions.
 
 mod act;
 mod api;

@@ -1,4 +1,5 @@
-//! Outcome of a version that a program proposed, for a program that waits for it.
+//! Waits for the outcome of a configuration version that a program proposed, for the response to
+//! that program.
 
 use super::api::as_json;
 use crate::shared::ConsoleState;

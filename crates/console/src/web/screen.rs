@@ -1,5 +1,5 @@
-//! Displays and terminals of guests: the page, and the connection between the browser and the part
-//! that runs the guest.
+//! Serves displays and terminals of guests: the page, and the connection between the browser and
+//! the role that runs the guest.
 
 use super::pages::to_sign_in;
 use super::sign_in::{is_own, to};

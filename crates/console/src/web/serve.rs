@@ -1,5 +1,5 @@
-//! The listener and its connections, with or without TLS. Limits per connection keep slow or
-//! numerous clients from affecting others.
+//! Listens for connections, with or without TLS, and serves them. Limits per connection keep slow
+//! or numerous clients from affecting others.
 
 use super::drain::drained;
 use super::places::ConnectionLimiter;

@@ -1,5 +1,5 @@
-//! Sign-in: by password, plus the one-time code of a second factor if the user has one; or by a
-//! link that works once.
+//! Signs users in: by password, plus the one-time code of a second factor if the user has one; or
+//! by a link that works once.
 
 use super::{Common, body, client, failure, field, fields, html, signed_in};
 use crate::access::{BY_LINK, COOKIE, DEVICE_COOKIE};

@@ -1,4 +1,5 @@
-//! The editor, the findings of a check, and the review of a change before its version is made.
+//! Draws the editor of a configuration file, the diagnostics of a check, and the review of a change
+//! before a version is made of it.
 
 use super::super::words::clean;
 use super::super::{ConsolePage, PageContext, frame};

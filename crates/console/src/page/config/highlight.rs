@@ -1,5 +1,5 @@
-//! Syntax highlighting of a configuration line: keyword, strings, masked secrets and comment. Words
-//! are split as the language does; nothing is checked.
+//! Highlights the syntax of a configuration line: keyword, strings, masked secrets and comment.
+//! Words are split as the configuration language does; nothing is checked.
 
 use maud::{Markup, html};
 use part::versions::COVER;

@@ -1,4 +1,4 @@
-//! Pages of the configuration: its versions and their progress, its files, and changes.
+//! Draws the pages of the configuration: its versions and their rollout, its files, and changes.
 
 mod difference;
 mod edit;

@@ -1,4 +1,4 @@
-//! Content and drawing of the box of a machine.
+//! Draws the box of a machine in the picture, with the volumes and guests on it.
 
 use super::PlacedBox;
 use crate::look::grade;
