@@ -1,5 +1,5 @@
-//! Sessions that have ended before their expiry, shared among all processes that accept their
-//! tokens.
+//! Remembers the sessions that ended before their expiry (a sign-out, a removed user), so that no
+//! process accepts their tokens again. All processes that accept the tokens share the list.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! Keys by which sign-in attempts are counted.
+//! Defines by which keys sign-in attempts are counted: the client's address, the user's name, or
+//! both.
 
 use crate::device;
 use crate::network::client_network;

@@ -1,5 +1,5 @@
-//! Rate limit for attempts at a password, a code or a token: a few at once, then at a fixed rate,
-//! in bounded memory.
+//! Limits the rate of attempts at a password, a code or a token: a few at once, then at a fixed
+//! rate, in bounded memory.
 
 pub use crate::key::Key;
 

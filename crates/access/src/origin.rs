@@ -1,4 +1,4 @@
-//! Check that a form came from a page of the same site.
+//! Checks that a submitted form came from a page of the same site.
 
 /// Returns whether a form came from a page of this site, as far as the browser reports its origin
 /// by the headers `Origin` and `Sec-Fetch-Site`. `host` is the requested authority.

@@ -1,6 +1,6 @@
-//! Passwords that the operating system checks (PAM). No role has the privilege to use PAM itself,
-//! so it uses Cyrus SASL's `saslauthd`, which every distribution has: one request over its Unix
-//! socket, one response.
+//! Verifies passwords of the operating system's users (PAM). No role has the privilege to use PAM
+//! itself, so it uses Cyrus SASL's `saslauthd`, which every distribution has: one request over its
+//! Unix socket, one response.
 
 use serde::{Deserialize, Serialize};
 use std::io;

@@ -1,5 +1,6 @@
-//! Sign-in data that the nodes of a cluster exchange. A client that has used up its attempts at one
-//! node has none at the others, and a one-time code is accepted once, at one of them.
+//! Exchanges sign-in data between the nodes of a cluster, so that attempts and one-time codes count
+//! at all nodes together: a client that has used up its attempts at one node has none at the
+//! others, and a one-time code is accepted only once.
 //!
 //! The transport is not part of this module: each part has its own connections between its roles.
 

@@ -1,4 +1,4 @@
-//! Verification of passwords and one-time codes, each within the limit of attempts.
+//! Verifies passwords and one-time codes, each within the limit of attempts.
 
 use crate::ldap::{DirectoryUser, LdapAvailability, LdapDirectory, TypedName};
 use crate::limiter::{Key, Limiter};

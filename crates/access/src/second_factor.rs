@@ -1,5 +1,5 @@
-//! A second factor: one-time codes of an app (TOTP, RFC 6238), with SHA-1, 30 seconds and six
-//! digits, which all apps support.
+//! Verifies the one-time codes of an app as a second factor (TOTP, RFC 6238), with SHA-1, 30
+//! seconds and six digits, which all apps support.
 
 use aws_lc_rs::{constant_time, hmac, rand};
 use data_encoding::BASE32_NOPAD as BASE32;

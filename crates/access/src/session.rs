@@ -1,6 +1,6 @@
-//! Sessions: a signed token in a cookie. A process remembers only the sessions that have ended, so
-//! that a session outlives the process, and a user who is removed from the list loses access at
-//! once.
+//! Sessions of signed-in users: a signed token in a cookie. A process remembers only the sessions
+//! that have ended, so that a session outlives the process, and a user who is removed from the list
+//! loses access at once.
 
 use crate::ended::{EndedSessions, Id, SessionEndBatch};
 use crate::user::{AuthorizedUser, SecondFactor, Users};

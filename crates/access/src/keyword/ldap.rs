@@ -1,4 +1,4 @@
-//! The line `users ldap`: a directory whose users may sign in.
+//! Parses the line `users ldap`: an LDAP directory whose users may sign in.
 
 use super::{Codes, DirectoryCodes};
 use crate::ldap::{DISTINGUISHED, Grouping, LdapDirectory, SHORT, Security, Server, TYPED, roots};

@@ -1,5 +1,6 @@
-//! Lines of a section that define who may sign in: users of a `userlist`, users of the operating
-//! system, and second factors. Each part has its own keywords for them, with its own codes.
+//! Parses the lines of a section that define who may sign in: users of a `userlist`, users of the
+//! operating system, and second factors. Each part of the platform (console, farm) has its own
+//! keywords and diagnostic codes for these lines.
 
 mod ldap;
 mod pam;

@@ -1,4 +1,4 @@
-//! The line `pam`: users of the operating system, whose passwords PAM checks.
+//! Parses the line `pam`: users of the operating system, whose passwords PAM checks.
 
 use super::{Codes, named};
 use crate::pam::System;

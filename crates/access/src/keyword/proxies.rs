@@ -1,4 +1,4 @@
-//! The line `trusted-proxy`, and the option `accept-proxy` of an address.
+//! Parses the line `trusted-proxy`, and the option `accept-proxy` of a listening address.
 
 use crate::network::IpPrefix;
 use crate::proxies::TrustedProxies;

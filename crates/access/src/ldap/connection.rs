@@ -1,5 +1,5 @@
-//! Connection to an LDAP server: one request at a time, with a limit for each message of the
-//! server.
+//! Client connection to an LDAP server: one request at a time, with a size limit for each message
+//! of the server.
 
 use super::{Security, Server};
 use protocol::ldap::request::{self, Search};

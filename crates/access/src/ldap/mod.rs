@@ -1,5 +1,6 @@
-//! Users of an LDAP directory, such as Active Directory or OpenLDAP. The directory has their names,
-//! groups and passwords. A name is searched for; then the password is verified by a bind.
+//! Authenticates users of an LDAP directory, such as Active Directory or OpenLDAP, which has their
+//! names, groups and passwords. The user's entry is searched by name; then the password is verified
+//! by a bind.
 //!
 //! No user data goes to a server before TLS has begun, unless the line has the option `plain`. An
 //! empty password goes to no server.

@@ -1,6 +1,6 @@
-//! Addresses of the servers of a directory. They are resolved when the configuration is loaded, and
-//! again while the role runs: after a power failure the nameserver may start later than this
-//! machine, and servers move.
+//! Resolves the host names of the servers of an LDAP directory. They are resolved when the
+//! configuration is loaded, and again while the role runs: after a power failure the nameserver may
+//! start later than this machine, and servers move.
 
 use super::Server;
 use part::lock;

@@ -1,4 +1,5 @@
-//! Tests with the users of a directory: OpenLDAP's `slapd`, and servers that misbehave.
+//! Tests the sign-in of users of an LDAP directory: with OpenLDAP's `slapd`, and with servers that
+//! misbehave.
 
 use super::*;
 use crate::limiter::Key;

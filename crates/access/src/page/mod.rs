@@ -1,5 +1,5 @@
-//! Pages for signing in, and the parts common to all pages: the head, the logo, the style. Values
-//! in, markup out.
+//! Draws the pages for signing in, and the elements common to all pages: the head, the logo, the
+//! style. Functions take values and return HTML.
 //!
 //! maud escapes all texts; nothing here is marked as already escaped.
 
