@@ -1,5 +1,6 @@
-//! Requests of the portals to the part that runs the guests: list the guests, and open a screen.
-//! The threads of the web server queue requests; the main thread of the role sends them.
+//! Sends the portals' requests to the role that runs the guests (virtual machines): to list them,
+//! and to open a display or terminal. The threads of the web server queue requests; the main thread
+//! of the farm role sends them.
 
 use part::channel::Received;
 use part::report::{BYTES_MAX, Opens, StatusReport, SubjectAction, SubjectState};

@@ -1,4 +1,4 @@
-//! Recent logons of a farm: what was decided, why, and how long it took.
+//! Records recent logons of a farm: which host was decided, why, and how long that took.
 
 use crate::user::UserId;
 use part::latency::Latency;

@@ -1,5 +1,6 @@
-//! Routing tokens: a client repeats its token in the clear before TLS, and is routed to the host of
-//! its session. A token is signed, so that no client can choose a host. A token authorises nothing.
+//! Makes and verifies routing tokens: a client repeats its token in the clear before TLS, and is
+//! routed to the host of its session. A token is signed, so that no client can choose a host. A
+//! token authorises nothing.
 
 use crate::collection::{self, CollectionId};
 use crate::user::{ID_BYTES, UserId};

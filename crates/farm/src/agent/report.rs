@@ -1,6 +1,6 @@
-//! Reply of an agent. The farm connects, sends one line (`check`, or `notice TEXT`) and reads the
-//! reply: a line with the words of HAProxy's agent check, then, from our own agent, the sessions of
-//! the host.
+//! Encodes and decodes the reply of a host agent. The farm connects, sends one line (`check`, or
+//! `notice TEXT`) and reads the reply: a line with the words of HAProxy's agent check, then, from
+//! our own agent, the sessions of the host.
 //!
 //! ```text
 //! up 75%

@@ -1,5 +1,6 @@
-//! Agent for xrdp: a small server that sends the sessions of this machine to farms, and to HAProxy,
-//! and shows notices in them. The agent decides nothing, and responds only to configured addresses.
+//! Host agent for xrdp: a small server that sends the sessions of this machine to farms, and to
+//! HAProxy, and shows notices in them. The agent decides nothing, and responds only to configured
+//! addresses.
 
 use super::notice::{self, Notices};
 use super::report;

@@ -1,6 +1,6 @@
-//! Sessions of xrdp on this machine, from `/proc`. Each session has a display server (Xvnc or Xorg)
-//! that a process of `xrdp-sesman` started for its user. A session is active while a process of
-//! xrdp has a connection to its display or its channels.
+//! Finds the sessions of xrdp on this machine, in `/proc`. Each session has a display server (Xvnc
+//! or Xorg) that a process of `xrdp-sesman` started for its user. A session is active while a
+//! process of xrdp has a connection to its display or its channels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

@@ -1,5 +1,5 @@
-//! Messages between the directories of a farm. The sender is a node of the cluster; its messages
-//! are still checked against bounds.
+//! Encodes the messages between the directories of a farm on several nodes. The sender is a node of
+//! the cluster; its messages are still checked against bounds.
 
 use crate::collection::{Assignee, CollectionId};
 use crate::directory::{

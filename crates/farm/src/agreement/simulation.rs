@@ -1,6 +1,7 @@
 //! Simulated histories of two nodes, by seed: logons, connections, hosts that hang, drains, reloads
 //! of one node before the other, and crashes with and without the saved state. The network loses,
-//! duplicates, delays and partitions. A checker judges each decision and finds planted defects.
+//! duplicates, delays and partitions. A checker judges each decision, and has to find deliberate
+//! defects.
 
 use super::*;
 use crate::collection::{Assignee, CollectionId};

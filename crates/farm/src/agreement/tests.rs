@@ -1,4 +1,4 @@
-//! Tests of single exchanges between two nodes.
+//! Tests of single message exchanges between the directories of two nodes.
 
 use super::*;
 use crate::collection::{Assignee, CollectionId};

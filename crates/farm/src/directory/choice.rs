@@ -1,4 +1,4 @@
-//! Choice of a host for a user without a session.
+//! Chooses a host for a user without a session.
 
 use super::agents::AgentState;
 use crate::config::Balance;

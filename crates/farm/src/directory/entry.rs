@@ -1,4 +1,4 @@
-//! Directory entry of one user.
+//! Entry of a user in the directory: the host that the user has, as a record of the store.
 
 use crate::collection::Assignee;
 use crate::token::NameId;

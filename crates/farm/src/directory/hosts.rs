@@ -1,7 +1,7 @@
-//! Hosts of a directory: those of the local configuration, and those that only other nodes'
-//! configurations have, as during a reload of one node after the other. The latter accept no new
-//! users here, and keep their sessions. A host that no configuration has any more is kept in the
-//! same way as long as it has sessions.
+//! Session hosts that the directory knows: those of the local configuration, and those that only
+//! other nodes' configurations have, as during a reload of one node after the other. The latter
+//! accept no new users here, and keep their sessions. A host that no configuration has any more is
+//! kept in the same way as long as it has sessions.
 
 use super::{
     Counts, Directory, DirectoryId, Entry, HostState, PENDING_MS, Presence, SHORT_MS, Settings,

@@ -1,5 +1,5 @@
-//! Authentication of gateway clients: by Basic, by NTLMv2, or by a cookie that follows within the
-//! tunnel.
+//! Authenticates clients of the gateway: by Basic, by NTLMv2, or by a cookie that the client sends
+//! later within the tunnel.
 
 use super::Gateway;
 use super::visitor::{AuthenticationState, Visitor};

@@ -1,7 +1,7 @@
-//! Pairs the two requests of a client without WebSockets: an endless response (RDG_OUT_DATA) and an
-//! endless request (RDG_IN_DATA). Both have the same connection identifier, and may arrive in
-//! either order. On a cluster both arrive at one node, since one node has the gateway's address at
-//! a time.
+//! Joins the two HTTP requests of a gateway client without WebSockets: an endless response
+//! (RDG_OUT_DATA) and an endless request (RDG_IN_DATA). Both have the same connection identifier,
+//! and may arrive in either order. On a cluster both arrive at one node, since one node has the
+//! gateway's address at a time.
 
 use super::stream::{Reader, Writer};
 use super::visitor::Visitor;

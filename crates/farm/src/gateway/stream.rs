@@ -1,4 +1,5 @@
-//! Both directions of a tunnel, in WebSocket messages or in the bodies of two requests.
+//! Carries both directions of a gateway tunnel, in WebSocket messages or in the bodies of two HTTP
+//! requests.
 
 use crate::body::ResponseBody;
 use futures_util::stream::{SplitSink, SplitStream};

@@ -1,5 +1,5 @@
-//! Determines the targets that a user may use: the farm by its name and its addresses, and the
-//! hosts of the farm.
+//! Determines which targets a user of the gateway may connect to: the farm by its name and its
+//! addresses, and the hosts of the farm.
 
 use crate::config::Farm;
 use std::net::{IpAddr, SocketAddr};

@@ -1,5 +1,6 @@
-//! One tunnel: the packets up to the connection with a host, then the data of both sides. Each
-//! phase has a timeout. The host's connection ends with the client's, and the other way round.
+//! Serves one tunnel of the gateway: the packets until the connection with a host exists, then the
+//! data of both sides. Each phase has a timeout. The host's connection ends with the client's, and
+//! the other way round.
 
 use super::Gateway;
 use super::authentication::{refuse, user};

@@ -1,4 +1,4 @@
-//! Errors of `farm` sections beyond single lines.
+//! Checks a whole `farm` section for errors that no single line shows.
 
 use super::section::{Bind, Farm, FarmSectionDraft};
 use super::{codes, collections, entrance, gateway};

@@ -1,4 +1,4 @@
-//! The section `farm`: its first line, and the lines for its address and its hosts.
+//! Parses the section `farm`: its first line, and the lines for its address and its hosts.
 
 use super::agents;
 use super::gateway::Gateway;

@@ -1,5 +1,5 @@
-//! One connection to another node, from the greetings to its end. Reading and writing are
-//! independent: neither waits for the other.
+//! Serves one connection to the farm role of another node, from the greetings to its end. Reading
+//! and writing are independent: neither waits for the other.
 
 use super::LinkState;
 use super::frame::{self, FarmLinkError, LinkFrame};

@@ -1,5 +1,5 @@
-//! Displays and terminals of guests: who may open them, their pages, and the connection of the
-//! browser to the part that runs the guests.
+//! Serves displays and terminals of guests (virtual machines) in the portal: who may open them,
+//! their pages, and the connection of the browser to the role that runs the guests.
 
 use super::{Portal, PortalConfiguration, PortalResponse, page, reply, sign_in};
 use crate::body::ResponseBody;

@@ -1,5 +1,5 @@
-//! A `.rdp` file: how a client connects, and what it starts. The signature has the format of
-//! `rdpsign.exe`.
+//! Writes `.rdp` files, which tell an RDP client how to connect and what to start. The signature
+//! has the format of `rdpsign.exe`.
 
 use crate::config::App;
 use crate::signature::Signer;

@@ -1,4 +1,4 @@
-//! Tests of requests and their responses.
+//! Tests of HTTP requests to the portal and their responses.
 
 mod guests;
 mod sign_in;

@@ -1,4 +1,5 @@
-//! Serves one client up to the decision where it goes. Each phase has a timeout.
+//! Serves one RDP client until the farm has decided to which host the client goes. Each phase has a
+//! timeout.
 
 use super::places::ConnectionSlot;
 use super::{ask, relay};

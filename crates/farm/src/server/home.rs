@@ -1,6 +1,6 @@
-//! Local addresses at which clients have connected. A connection ends soon after its address has
-//! left the machine, as a virtual address does after its drain. Its client would receive nothing
-//! more from here, and has to connect to the new owner.
+//! Ends the connections at a local address soon after this machine has lost the address, as it
+//! loses a virtual address after a drain. A client at that address would receive nothing more from
+//! here, and has to connect to the address's new owner.
 
 use part::lock;
 use std::collections::BTreeMap;

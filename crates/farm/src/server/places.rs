@@ -1,7 +1,7 @@
-//! Connection limits: of all clients, and of each client address until it is routed. An IPv6
-//! address counts by its network of 64 bits. The address of a trusted proxy has no limit of its
-//! own: its clients have theirs. At a limit, the oldest client without a valid request makes room
-//! for a new one. So neither one address nor a crowd of them locks others out.
+//! Limits the connections of a farm: of all clients, and of each client address until it is routed.
+//! An IPv6 address counts by its network of 64 bits. The address of a trusted proxy has no limit of
+//! its own: its clients have theirs. At a limit, the oldest client without a valid request makes
+//! room for a new one. So neither one address nor a crowd of them locks others out.
 
 use super::home::Home;
 use access::network::client_network;

@@ -1,4 +1,4 @@
-//! Host agents of a farm: the polls that are due, their results, and their display for operators.
+//! Schedules the polls of a farm's host agents, applies their results, and shows them to operators.
 
 use super::{FarmState, FarmStateInner};
 use crate::agent::report::AgentReply;

@@ -1,5 +1,6 @@
-//! Disconnection of users by operators. This node closes its own connections, and the other nodes
-//! close theirs. The session stays at its host. The directory handles such an end like any other.
+//! Disconnects users by an operator's order. This node closes its own connections, and the other
+//! nodes close theirs. The session continues on its host. The directory handles such an end like
+//! any other.
 
 use super::{FarmState, FarmStateInner};
 use crate::directory::Entry;

@@ -1,4 +1,5 @@
-//! State of a farm for the next role: the hosts of the users, and the hosts that operators drained.
+//! Saves the state of a farm for the next process of the role: the hosts of the users, and the
+//! hosts that operators drained.
 
 use super::FarmState;
 use crate::collection::{Assignee, CollectionId};

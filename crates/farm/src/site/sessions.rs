@@ -1,4 +1,4 @@
-//! Users of a farm and their sessions, for operators and for each user.
+//! Lists the users of a farm and their sessions, for operators and for each user.
 
 use super::agents::seen_word;
 use super::{FarmState, FarmStateInner};

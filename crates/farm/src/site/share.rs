@@ -1,5 +1,5 @@
-//! State that a farm shares with the other nodes. The link carries the messages, and the agreement
-//! decides.
+//! Connects the state of a farm with the other nodes: asks the agreement ([`crate::agreement`]) for
+//! decisions and passes its messages to the link.
 
 use super::{FarmState, FarmStateInner};
 use crate::agreement::{AgreementMessage, FarStep, InvalidMessage, Logon, LogonOutcome};

@@ -1,4 +1,4 @@
-//! Farm status for operators: the report, and what one user got.
+//! Shows the status of a farm to operators: the report, and which host one user got.
 
 use super::glance::offers;
 use super::meeting::describe_reason;

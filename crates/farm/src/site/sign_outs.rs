@@ -1,4 +1,5 @@
-//! Sign-outs of the portal. The other nodes accept the same tokens, so they receive each sign-out.
+//! Applies sign-outs from the portal. The other nodes accept the same session tokens, so they
+//! receive each sign-out.
 
 use super::FarmState;
 use crate::agreement::AgreementMessage;

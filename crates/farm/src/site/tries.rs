@@ -1,5 +1,5 @@
-//! Failed sign-ins and used one-time codes of the portal and the gateway. The other nodes count the
-//! same failures, and refuse codes that were used here (RFC 6238, 5.2).
+//! Counts failed sign-ins and used one-time codes of the portal and the gateway. The other nodes
+//! count the same failures, and refuse codes that were used here (RFC 6238, 5.2).
 
 use super::{FarmState, MessageNotifier};
 use crate::agreement::AgreementMessage;

@@ -1,5 +1,5 @@
-//! Limits how many clients are handled at one time. Of a crowd of new clients, the first ones get
-//! their host before the last ones are read.
+//! Limits how many new RDP clients a farm handles at one time. If many clients connect at once, the
+//! first ones get their host before the last ones are read.
 
 use super::FarmState;
 use std::time::Duration;

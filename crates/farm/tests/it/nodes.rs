@@ -1,4 +1,4 @@
-//! Two nodes of a cluster: two roles with one directory, over loopback.
+//! Tests of two nodes of a cluster: two farm roles with one directory, over loopback.
 
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{farm, number, peer, program, subject, users, why};

@@ -1,5 +1,6 @@
-//! Tests of single reports, and simulated histories of two nodes that both poll, by seed. Sessions
-//! begin and end with and without the farm, reports are old, and both nodes lose all they knew.
+//! Tests of single agent reports, and simulated histories of two nodes that both poll, by seed.
+//! Sessions begin and end with and without the farm, reports are old, and both nodes lose all they
+//! knew.
 
 use super::super::tests::{farm, with_apps};
 use super::super::{Decision, DirectoryId, Why};
