@@ -1,5 +1,5 @@
-//! The files of noVNC, spice-html5 and xterm.js: the files read from each package, and the paths
-//! under which they are served.
+//! Table of the files of noVNC, spice-html5 and xterm.js that are read from the installed packages,
+//! and of the paths under which they are served.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
-//! A table with one row for each kind of object view that opens in a browser.
+//! Table of the kinds of guest views that open in a browser (VNC display, SPICE display, serial
+//! terminal), with the page and the limits of each.
 
 use crate::library::{Libraries, ScreenLibrary};
 use part::report::Opens;

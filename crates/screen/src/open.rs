@@ -1,4 +1,4 @@
-//! The views that are currently open, and their users.
+//! Tracks the guest displays and terminals that are open in browsers, and their users.
 
 use crate::kind::ScreenKind;
 use part::lock;

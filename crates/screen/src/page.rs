@@ -1,5 +1,5 @@
-//! The content of the page of a display or a terminal. A library draws it; the script of the page
-//! connects it.
+//! Draws the content of the page of a display or a terminal. A JavaScript library draws the
+//! display; the script of the page connects it.
 
 use crate::kind::ScreenKind;
 use maud::{Markup, html};

@@ -1,5 +1,5 @@
-//! The WebSocket of a page (RFC 6455), and the bytes that it carries between the browser and the
-//! part.
+//! Serves the WebSocket of a display or terminal (RFC 6455), and relays bytes between the browser
+//! and the role that runs the guest.
 
 use crate::standing::ENDED;
 use futures_util::{SinkExt, StreamExt};

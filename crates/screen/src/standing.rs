@@ -1,5 +1,5 @@
-//! The status of an open display or terminal, from the facts about its guest; explains why its
-//! connection has ended.
+//! Explains why the connection of an open display or terminal has ended, from facts about the guest
+//! before and after the end.
 
 use std::time::Duration;
 
