@@ -1,4 +1,4 @@
-//! State of one machine at a time, as the machine reports it.
+//! State of one machine at one moment, as the machine reports it.
 
 use crate::traffic::{Traffic, TrafficRow, TrafficRowKind};
 use part::report::{Event, Grade, StatusReport, Subject, span};

@@ -1,5 +1,5 @@
-//! Statistics of the proxy from its runtime API (`show info`, `show stat`, `show latency`, `show
-//! table`, `show servers state`: HAProxy's management guide, chapter 9).
+//! Decodes the statistics of the proxy from its runtime API (`show info`, `show stat`, `show
+//! latency`, `show table`, `show servers state`: HAProxy's management guide, chapter 9).
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
