@@ -1,4 +1,4 @@
-//! The servers of files alone, for measurements, and a client that measures TFTP.
+//! Runs the TFTP and HTTP servers alone, for measurements, and a client that measures TFTP.
 //!
 //! ```text
 //! fetch serve DIRECTORY TFTP-ADDRESS HTTP-ADDRESS

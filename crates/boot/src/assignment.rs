@@ -1,5 +1,5 @@
-//! Selects what a machine boots now, from its configuration line and from the progress of single
-//! boots.
+//! Selects what a machine boots now, from its configuration line and from the record of which
+//! machines have already had a single boot (`once`).
 
 use crate::config::{Image, LanConfig, UnknownMachinePolicy};
 use crate::mac::Mac;

@@ -1,4 +1,4 @@
-//! `evenkeel boot`: networks from which machines boot, the machines, and their requests.
+//! `evenkeel boot`: shows the networks from which machines boot, the machines, and their requests.
 
 mod image;
 mod power;

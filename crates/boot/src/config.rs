@@ -1,4 +1,4 @@
-//! Configuration of the networks from which machines boot, as the role gets it.
+//! Configuration of the networks from which machines boot, as the boot role receives it.
 
 use crate::aoe::frame::AoeAddress;
 use crate::mac::Mac;

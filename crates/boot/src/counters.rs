@@ -1,4 +1,5 @@
-//! Counters of fetches: a server's thread writes them, and any thread reads them.
+//! Counts the fetches of a TFTP or HTTP server: the server's thread writes the counters, and any
+//! thread reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,5 +1,5 @@
-//! History of the requests of each machine and their responses, for `evenkeel boot why`: bounded,
-//! the oldest entry is dropped first.
+//! Records the requests of each machine and their responses, for `evenkeel boot why`: bounded, the
+//! oldest entry is dropped first.
 
 use crate::mac::Mac;
 use part::report::Moment;

@@ -1,4 +1,4 @@
-//! MAC address of a network card.
+//! Parses and formats the MAC address of a network card.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,4 +1,5 @@
-//! Messages to the boot role, beyond those for every role. The supervisor forwards them as bytes.
+//! Messages to the boot role, in addition to those that every role receives. The supervisor
+//! forwards them as bytes.
 
 use crate::history::{BootHistoryEntry, LastBoot};
 use crate::keyword::NAME;

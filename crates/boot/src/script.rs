@@ -1,4 +1,5 @@
-//! Scripts of boot loaders, which boot the image that is assigned to a machine.
+//! Generates the scripts of boot loaders (iPXE, GRUB), which boot the image that is assigned to a
+//! machine.
 //!
 //! iPXE splits a line at spaces and has no quotes; GRUB has those of a shell.
 

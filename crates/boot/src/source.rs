@@ -1,4 +1,4 @@
-//! Opened [`FetchContent`]: its length and its bytes, for all servers. Opening never blocks: a
+//! Opens [`FetchContent`] for a server, and reads its length and its bytes. Opening never blocks: a
 //! FIFO, a directory or a device is refused.
 
 use crate::content::FetchContent;

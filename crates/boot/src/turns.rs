@@ -1,4 +1,5 @@
-//! Storage of the progress of single boots: a file that is replaced as a whole.
+//! Stores on disk which machines have already had their single boot (`once`), and the boots that
+//! operators ordered. The file is replaced as a whole.
 
 use crate::assignment::SingleBootProgress;
 use part::codec;

@@ -1,4 +1,5 @@
-//! Registers of a disk and its commands (ATA/ATAPI-6; AoE revision 11, section 3.1).
+//! Decodes ATA commands of a disk from AoE frames, and encodes its registers (ATA/ATAPI-6; AoE
+//! revision 11, section 3.1).
 
 use super::frame::SECTOR_BYTES;
 

@@ -1,4 +1,4 @@
-//! Running AoE target: threads that execute its requests, and one that keeps its disk reachable.
+//! Runs one AoE target: threads that execute its requests, and one that keeps its disk reachable.
 
 use super::frame::AoeAddress;
 use super::queue::{AoeClientRequest, Queue};

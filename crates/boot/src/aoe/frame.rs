@@ -1,4 +1,5 @@
-//! Header of an AoE frame, after the Ethernet header (AoE revision 11, section 2).
+//! Decodes and encodes the header of an AoE frame, after the Ethernet header (AoE revision 11,
+//! section 2).
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

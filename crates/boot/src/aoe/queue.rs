@@ -1,4 +1,4 @@
-//! Queue of one target's requests: those that wait, and those that run.
+//! Orders the requests to one AoE target: those that wait, and those that run.
 //!
 //! Requests run concurrently, except that two which touch the same bytes keep their order if one
 //! of them writes. A client repeats a request that got no reply. If the first copy could run

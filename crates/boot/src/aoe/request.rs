@@ -1,4 +1,4 @@
-//! Request to an AoE target, and its reply.
+//! Decodes a request to an AoE target, and builds its reply.
 
 use super::ata::{AtaCommand, AtaError, Registers, identity};
 use super::frame::{AoeAddress, AoeErrorCode, Header, SECTOR_BYTES, sectors_max};

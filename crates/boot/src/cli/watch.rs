@@ -1,4 +1,4 @@
-//! `evenkeel boot watch`: requests of machines, as they happen.
+//! `evenkeel boot watch`: shows the requests of machines as they happen.
 
 use super::{OfBoot, query_boot_role};
 use crate::history::BootHistoryEntry;

@@ -1,4 +1,5 @@
-//! Interface of a disk.
+//! Interface of a disk that machines use over the network, independent of its storage and of the
+//! protocol.
 
 use std::io;
 use thiserror::Error;

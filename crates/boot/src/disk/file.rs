@@ -1,4 +1,4 @@
-//! A disk whose bytes are those of a file or a block device.
+//! Stores a disk in a file or a block device.
 
 use super::device::{Disk, DiskError, write_zeroes};
 use part::lock;

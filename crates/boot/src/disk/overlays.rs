@@ -1,4 +1,5 @@
-//! Overlays of one disk: one for each machine that boots from it, created when the machine boots.
+//! Manages the overlays of one disk: one for each machine that boots from the disk, created when
+//! the machine boots.
 //!
 //! A thread of its own creates the files, so that no other thread needs write access to their
 //! directory. The code that decides that a machine boots only orders an overlay; the code that

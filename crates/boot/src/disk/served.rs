@@ -1,4 +1,4 @@
-//! Disk of a network, and the clients that have used it.
+//! Tracks which clients have used a disk, and ends their use when another user has had the disk.
 //!
 //! A client caches what it has read. If another user has had the volume of the disk since, the
 //! client must not continue: its requests fail until it boots again. A client that has not used

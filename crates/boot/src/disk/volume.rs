@@ -1,5 +1,5 @@
-//! Disk that is stored in a volume of this node, by NBD over the volume's Unix socket. Requests
-//! of several threads run concurrently.
+//! Stores a disk in a volume of this node, by NBD over the volume's Unix socket. Requests of
+//! several threads run concurrently.
 //!
 //! The volume is reserved for a while for a user whose connection ends. A later connection names
 //! the user as one that reconnects, so the volume refuses it if another user may have had the

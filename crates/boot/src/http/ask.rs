@@ -1,4 +1,5 @@
-//! Parses a request: the name in the path, and the part of a file (RFC 9110, section 14).
+//! Parses an HTTP request of a client: the name in the path, and the requested range of a file (RFC
+//! 9110, section 14).
 
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
-//! Body of a response: a text, or a part of a source in chunks. A chunk of a file that is in the
-//! page cache goes from there to the socket ([`super::passing`]); any other chunk is read by a
-//! thread that may wait for the disk.
+//! Produces the body of an HTTP response: a text, or a range of a file in chunks. A chunk of a file
+//! that is in the page cache goes from there to the socket ([`super::passing`]); any other chunk is
+//! read by a thread that may wait for the disk.
 
 use super::passing::{self, FileChunks, SharedFetchError};
 use crate::content::{ContentSource, FetchClient, FetchReport};

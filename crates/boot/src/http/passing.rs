@@ -1,4 +1,5 @@
-//! Zero-copy transfer of file chunks from the page cache to the socket (sendfile).
+//! Sends chunks of files from the page cache to the socket of an HTTP client without a copy
+//! (sendfile).
 //!
 //! hyper writes only bytes from memory. The body therefore gives it a placeholder with the length
 //! of the chunk and meaningless bytes, and the connection sends the chunk where hyper writes the

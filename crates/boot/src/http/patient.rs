@@ -1,4 +1,4 @@
-//! Connection with a write timeout, which reports when all data has been given to the system.
+//! Wraps a connection with a write timeout, and reports when all data has been given to the system.
 
 use super::body::UnsentContent;
 use super::passing::is_holder;

@@ -1,4 +1,4 @@
-//! Limits of connections, in total and per client address.
+//! Limits the HTTP connections, in total and per client address.
 
 use part::lock;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! HTTP server: the thread that serves all connections.
+//! Runs the HTTP server: the thread that serves all connections.
 
 use super::ask::{self, RequestedRange};
 use super::body::{Fetch, Payload, UnsentContent};

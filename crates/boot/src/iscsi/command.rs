@@ -1,4 +1,4 @@
-//! SCSI commands of a disk (SPC-4, SBC-3), without I/O.
+//! Parses SCSI commands of an initiator for a disk (SPC-4, SBC-3), without I/O.
 
 pub const COMMAND_BYTES: usize = 16;
 pub const BLOCK_BYTES: u64 = 512;

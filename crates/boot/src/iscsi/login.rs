@@ -1,4 +1,5 @@
-//! Login phase of an iSCSI connection (RFC 7143, sections 6.3 and 11.12).
+//! Handles the login phase of an iSCSI connection on the target's side (RFC 7143, sections 6.3 and
+//! 11.12).
 
 use super::pdu::{Header, IscsiError, IscsiResponseHeader, Pdu, opcode};
 use super::text::{self, Parameters};

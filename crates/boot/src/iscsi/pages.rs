@@ -1,4 +1,5 @@
-//! Description of a disk: INQUIRY with its pages, MODE SENSE, READ CAPACITY (SPC-4, SBC-3).
+//! Builds the description of a disk for initiators: INQUIRY with its pages, MODE SENSE, READ
+//! CAPACITY (SPC-4, SBC-3).
 
 use super::command::{
     BLOCK_BYTES, SAME_BLOCKS_MAX, ScsiSense, TRANSFER_BLOCKS_MAX, UNMAP_BLOCKS_MAX,

@@ -1,4 +1,5 @@
-//! iSCSI PDUs: a basic header segment of 48 bytes, and a data segment (RFC 7143, section 11).
+//! Encodes and decodes the basic header segment (48 bytes) of iSCSI PDUs, which a data segment
+//! follows (RFC 7143, section 11).
 
 use std::io::{self, Write};
 

@@ -1,5 +1,5 @@
-//! Full feature phase of an iSCSI session: PDUs of the initiator and their responses (RFC 7143,
-//! sections 4 and 11).
+//! Handles the full feature phase of an iSCSI session on the target's side: PDUs of the initiator
+//! and their responses (RFC 7143, sections 4 and 11).
 //!
 //! The session executes commands one after the other, in the order of their CmdSN; the data of a
 //! write may come between other commands. The session buffers nothing of a command but the

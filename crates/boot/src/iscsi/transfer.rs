@@ -1,4 +1,5 @@
-//! A command whose data the initiator sends: immediate, unsolicited, or after an R2T.
+//! Receives the data that the initiator sends for a SCSI command, such as a write: immediate,
+//! unsolicited, or after an R2T.
 
 use super::command::{
     BLOCK_BYTES, Blocks, ScsiCommand, ScsiSense, Stable, UNMAP_RANGES_MAX, ranges,

@@ -1,4 +1,4 @@
-//! Checks of `boot` sections, beyond single lines.
+//! Checks a whole `boot` section for errors that no single line shows.
 
 use super::section::{BootSectionDraft, Lan, MachineLine, Unknown};
 use super::{codes, disks, network, six};

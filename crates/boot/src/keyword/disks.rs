@@ -1,4 +1,4 @@
-//! Lines of a `boot` section for disks that machines use over the network.
+//! Parses the lines of a `boot` section for disks that machines use over the network.
 
 use super::machines::{too_many, unique};
 use super::section::{BootSectionDraft, DiskLine, DiskProtocol, Lan, Unknown, many, name};

@@ -1,5 +1,5 @@
-//! Checks for leases in use whose addresses the section has since given to a node, to another
-//! machine, or to no range.
+//! Warns about leases in use whose addresses a changed `boot` section gives to a node or to another
+//! machine, or has in no range any more.
 
 use super::check::named;
 use super::{codes, section};

@@ -1,4 +1,4 @@
-//! Lines of a `boot` section for images, and for the machines that boot them.
+//! Parses the lines of a `boot` section for images, and for the machines that boot them.
 
 use super::section::{
     BootSectionDraft, DiskProtocol, Disks, MachineLine, Unknown, ipv4, ipv6, many, name,

@@ -1,4 +1,4 @@
-//! The section `boot`. Each keyword is a row.
+//! Parses the section `boot`. Each keyword is a row of a table.
 
 mod check;
 pub mod codes;

@@ -1,6 +1,6 @@
-//! Checks for kept overlays of disks whose section or line has another name now. The leases and
-//! single boots of a renamed section continue, but a kept overlay belongs to the names of its
-//! section and its disk.
+//! Warns about kept overlays on this machine that no section uses any more, because the section or
+//! the line of their disk was renamed. The leases and single boots of a renamed section continue,
+//! but a kept overlay belongs to the names of its section and its disk.
 
 use super::codes;
 use super::section::Lan;

@@ -1,4 +1,4 @@
-//! The section `boot`: its first line, and the lines for its network.
+//! Parses the section `boot`: its first line, and the lines for its network.
 
 use super::{BootLineBuilder, codes};
 use crate::aoe::frame::AoeAddress;

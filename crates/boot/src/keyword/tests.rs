@@ -1,4 +1,4 @@
-//! Tests the result of `boot` sections, and the diagnostics of wrong ones.
+//! Tests of `boot` sections: the resulting configuration, and the diagnostics of wrong ones.
 
 use super::*;
 use configuration::{LoadOptions, Recording, SectionKeywords};

@@ -1,5 +1,5 @@
-//! Addresses of this host, and a descriptor that becomes readable when they change
-//! (rtnetlink(7)).
+//! Lists the addresses of this host, and provides a descriptor that becomes readable when they
+//! change (rtnetlink(7)).
 
 use configuration::outside::Outside;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,5 +1,5 @@
 //! Packet socket of an interface (packet(7)): sends IPv4 with UDP to the MAC address of a machine
-//! without an address, and sends and receives ARP (RFC 826, 5227).
+//! that has no address yet, and sends and receives ARP (RFC 826, 5227).
 
 use super::packet;
 use crate::mac::Mac;

@@ -1,4 +1,5 @@
-//! IPv6 addresses of an interface with their lifetimes, and the one that machines can rely on.
+//! Reads the IPv6 addresses of an interface with their lifetimes, and chooses the one that machines
+//! can rely on.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};

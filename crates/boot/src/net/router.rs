@@ -1,6 +1,6 @@
-//! Answers router solicitations of IPv6 (RFC 4861): this node is no router. Without a response
-//! iPXE waits 16 seconds for one before it boots. Where a section has IPv6, the same socket
-//! advertises that addresses come from DHCPv6 ([`crate::dhcp6::advert`]).
+//! Answers IPv6 router solicitations of machines (RFC 4861) with "this node is no router". Without
+//! a response iPXE waits 16 seconds for one before it boots. Where a section has IPv6, the same
+//! socket advertises that addresses come from DHCPv6 ([`crate::dhcp6::advert`]).
 //!
 //! The response is unicast to the machine that sent the solicitation. Its router lifetime is
 //! zero, so no machine takes this node for a router, and another router of the network is not

@@ -1,5 +1,5 @@
-//! UDP over IPv6 at one interface, and the MAC addresses of the senders, which their IPv6
-//! addresses do not always contain.
+//! UDP sockets over IPv6 at one interface. They also report the MAC addresses of the senders, which
+//! their IPv6 addresses do not always contain.
 
 use super::packet;
 use super::udp::at_interface;

@@ -1,4 +1,4 @@
-//! TCP listeners at one interface.
+//! Opens TCP listeners at one interface.
 
 use super::udp::at_interface;
 use rustix::net::sockopt::set_socket_reuseaddr;

@@ -1,4 +1,4 @@
-//! UDP sockets of DHCP at one interface.
+//! Opens the UDP sockets of DHCP at one interface.
 
 use crate::mac::Mac;
 use rustix::net::sockopt::set_socket_broadcast;

@@ -1,5 +1,5 @@
-//! Client connections of a portal: their limits, the disks that they use, and how they are
-//! closed.
+//! Tracks the client connections of a portal (iSCSI and NBD): their limits, the disks that they
+//! use, and how they are closed.
 
 use crate::disk::DiskUser;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! iSCSI connection: reads PDUs, and passes them to the login and to the session.
+//! Serves one iSCSI connection: reads PDUs, and passes them to the login and to the session.
 
 use super::keeper::MonitoredDisk;
 use super::stream::PortalConnection;

@@ -1,4 +1,5 @@
-//! Keeps a disk reachable for the connections that use it.
+//! Keeps a disk open and reachable for the connections that use it: reopens the disk after a
+//! failure.
 
 use crate::disk::served::replaced;
 use crate::disk::{BootCounts, Disk, DiskUser, OverlayDisk, Overlays, ServedDisk, Storage};

@@ -1,4 +1,4 @@
-//! NBD connection: the handshake, and requests one after the other.
+//! Serves one NBD connection: the handshake, and requests one after the other.
 
 use super::iscsi::UsedDisk;
 use super::keeper::MonitoredDisk;

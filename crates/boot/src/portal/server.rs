@@ -1,4 +1,5 @@
-//! Portal of one network: a thread that accepts connections at the interface, and the disks.
+//! Runs the portal of one network (iSCSI and NBD): a thread that accepts connections at the
+//! interface, and the disks.
 
 use super::clients::{Clients, DiskUse, Initiator};
 use super::iscsi::{self, Targets, UsedDisk};

@@ -1,4 +1,4 @@
-//! Byte stream of a connection, with its timeouts.
+//! Reads and writes the byte stream of an iSCSI or NBD connection, with timeouts.
 
 use crate::counters::Counting;
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_keepintvl};

@@ -1,4 +1,4 @@
-//! Admission of this node: whether it may respond with the version that it serves
+//! Decides whether this node may respond to clients with the configuration version that it serves
 //! ([`Admission`]).
 //!
 //! A removed member does not respond at all. A member whose version no majority has confirmed

@@ -1,6 +1,6 @@
-//! Machines that other nodes serve, for operators: each machine's address and its node, the
-//! responses of other nodes, and what machines booted there. No address assignment depends on
-//! this module.
+//! Shows operators the machines that other nodes serve: each machine's address and its node, the
+//! responses of other nodes, and what machines booted there. No address assignment depends on this
+//! module.
 
 use super::{HeldPart, NetworkState};
 use crate::dhcp::desk::DhcpServer;

@@ -1,5 +1,5 @@
-//! Older copies of this node's files, such as a restored backup: the cluster records the
-//! generations of the files, and what the files say counts only if they are not older.
+//! Detects that the files of this node are an older copy, such as a restored backup: the cluster
+//! records the generations of the files, and the content of an older file is dropped.
 
 use super::{Generations, NetworkState};
 

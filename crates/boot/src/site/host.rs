@@ -1,5 +1,5 @@
-//! Addresses of nodes, which no machine gets: those of this host, those that other nodes report,
-//! and those in the configuration.
+//! Tracks the addresses of nodes, which no machine gets: those of this host, those that other nodes
+//! report, and those in the configuration.
 
 use super::NetworkState;
 use crate::config::MachineConfig;

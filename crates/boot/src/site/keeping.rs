@@ -1,5 +1,5 @@
-//! Storage of the leases of one range: what is on disk, and which parts of the range this node
-//! knows.
+//! Stores the leases of one address range on disk, and knows for which parts of the range this node
+//! knows all leases.
 
 use super::HeldPart;
 use crate::dhcp::pool::{AddressKnowledge, Holder, HolderChange, Pool, end_of};

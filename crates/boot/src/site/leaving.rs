@@ -1,4 +1,5 @@
-//! Moves a network's lease files: a network leaves its files for others.
+//! Moves the lease files of a network to another directory: closes them, and opens the files in the
+//! new directory.
 
 use super::NetworkState;
 use crate::assignment::SingleBootProgress;

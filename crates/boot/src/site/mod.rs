@@ -1,5 +1,5 @@
-//! State of one network that its servers (DHCP, TFTP and HTTP, each on a thread) share, behind
-//! one lock.
+//! State of one network that its servers (DHCP, TFTP and HTTP, each on a thread) share, behind one
+//! lock.
 
 mod admission;
 mod elsewhere;

@@ -1,4 +1,5 @@
-//! Sharing of leases: copies of this network's leases at other nodes, and of theirs at this node.
+//! Shares leases with the other nodes: sends them copies of this network's leases, and keeps copies
+//! of theirs at this node.
 
 use super::{
     HeldPart, Knowledge, MovedPart, NetworkState, NodeLeaseStatus, PartAdoption, PreviousRanges,

@@ -1,4 +1,5 @@
-//! Files that machines fetch: loaders, scripts that are generated for them, and files of images.
+//! Finds the files that machines fetch by name: boot loaders, scripts that are generated for the
+//! machine, and files of images.
 
 use super::{MachineFacts, NetworkState, SharedNetworkState};
 use crate::assignment::{BootTarget, assigned};

@@ -1,4 +1,4 @@
-//! Status of a network for operators.
+//! Shows the status of a network to operators.
 
 use super::NetworkState;
 use super::shelf::OWN_DISK;

@@ -1,4 +1,4 @@
-//! IPv6 of one network: the decisions about DHCPv6 messages, and the leases of the range.
+//! IPv6 of one network: decides about DHCPv6 messages, and has the leases of the range.
 
 use super::keeping::{LeaseStore, PoolConfig};
 use super::{HeldPart, NetworkState, PartAdoption};

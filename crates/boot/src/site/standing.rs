@@ -1,4 +1,5 @@
-//! Status of this node in a network of a cluster.
+//! Parts of the address ranges that this node may assign from, as the cluster has granted them, and
+//! the node's knowledge of the leases in each part.
 
 use crate::dhcp::desk::ClusterNodeAddresses;
 use crate::dhcp::moves::LeaseSources;

@@ -1,4 +1,5 @@
-//! TFTP packets (RFC 1350, with options by RFC 2347, 2348, 2349 and 7440), without I/O.
+//! Parses and encodes TFTP packets (RFC 1350, with options by RFC 2347, 2348, 2349 and 7440),
+//! without I/O.
 
 use std::fmt::Write as _;
 

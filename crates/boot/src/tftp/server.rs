@@ -1,5 +1,5 @@
-//! TFTP server: the thread that serves all networks. One epoll waits for requests, packets of
-//! transfers and orders; the thread reads files, and sends.
+//! Runs the TFTP server: the thread that serves all networks. One epoll waits for requests, packets
+//! of transfers and orders; the thread reads files, and sends.
 
 use super::packet::{
     HEAD_BYTES, REQUEST_MAX, Request, TftpErrorCode, TftpMode, TftpPacket, data_head,

@@ -1,5 +1,5 @@
-//! Tests transfers in virtual time, with a client of RFC 7440 behind a link that loses, duplicates
-//! and delays packets by a seed. Also tests single packets.
+//! Tests of TFTP transfers in virtual time, with a client of RFC 7440 behind a link that loses,
+//! duplicates and delays packets by a seed; and of single packets.
 
 use super::packet::{Options, TftpPacket};
 use super::transfer::{DuePackets, Transfer, TransferError, TransferResult, TransferTerms};

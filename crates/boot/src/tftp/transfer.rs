@@ -1,5 +1,5 @@
-//! Transfer to one client, without I/O: packets and the time come in, and what is due to be sent
-//! comes out. The transfer never reads a file: it returns which blocks are due.
+//! Transfers one file to one TFTP client, without I/O: takes packets and the time, and returns
+//! which packets are due. The transfer never reads a file: it names the blocks that are due.
 //!
 //! Only a new ACK and the passing of time cause packets, so a duplicated packet does not
 //! duplicate others (RFC 1123, 4.2.3.1). With a window, a repeated ACK means that the first block

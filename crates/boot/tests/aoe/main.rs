@@ -1,5 +1,5 @@
-//! Disks over Ethernet with real clients: aoetools, and a diskless machine whose firmware (iPXE)
-//! boots one.
+//! Tests of disks over Ethernet with real clients: aoetools, and a diskless machine whose firmware
+//! (iPXE) boots one.
 
 use boot::aoe::Server;
 use boot::aoe::frame::AoeAddress;

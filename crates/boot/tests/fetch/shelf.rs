@@ -1,4 +1,4 @@
-//! Content source with the files of a directory, which records the end of each fetch.
+//! Content source of the tests: serves the files of a directory, and records the end of each fetch.
 
 use boot::content::{ContentSource, FetchClient, FetchContent, FetchReport, MissingContent};
 use lab::{ScratchDirectory, eventually};

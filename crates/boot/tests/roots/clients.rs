@@ -1,4 +1,4 @@
-//! Clients read and write a disk by iSCSI and NBD.
+//! Tests that clients read and write a disk by iSCSI and NBD.
 
 use super::{BYTES, RootDiskFixture, TARGET, iscsi};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Disks by iSCSI and NBD with real clients: libiscsi, QEMU and libnbd.
+//! Tests of disks by iSCSI and NBD with real clients: libiscsi, QEMU and libnbd.
 
 mod clients;
 mod hostile;

@@ -1,4 +1,4 @@
-//! Firmware (OVMF) in QEMU that boots over IPv6, up to its loader's script.
+//! Tests firmware (OVMF) in QEMU that boots over IPv6, up to its loader's script.
 
 use crate::site::{Ipv6NetworkFixture, ip, with_range};
 use boot::config::{Image, LanConfig, MachineConfig, UnknownMachinePolicy};

@@ -1,4 +1,4 @@
-//! The boot role over IPv6 with real clients, a real relay and, on request, real firmware.
+//! Tests of the boot role over IPv6 with real clients, a real relay and, on request, real firmware.
 
 mod firmware;
 mod site;

@@ -1,4 +1,4 @@
-//! A node with the boot role, and clients on a switch with it.
+//! Fixture of these tests: a node with the boot role, and clients on a switch with it.
 
 use boot::config::{
     AddressSource, BootConfig, ClientParameters, Image, Ipv6Config, Ipv6Network, LanConfig,

@@ -1,5 +1,6 @@
-//! File system of the root. `mke2fs` reads a directory in the order of names. Values from the clock
-//! and the build (the ctime and atime of inodes) are replaced.
+//! Makes the file system (ext4) of a diskless machine's root. `mke2fs` reads a directory in the
+//! order of names. Values from the clock and the build (the ctime and atime of inodes) are
+//! replaced.
 
 use command::build::run::{Runner, program};
 use command::stopped::Stopped;

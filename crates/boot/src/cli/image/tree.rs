@@ -1,4 +1,5 @@
-//! Contents of the root: the packages, and the settings of a machine that boots over the network.
+//! Fills the root directory of an image: the packages, and the settings of a machine that boots
+//! over the network.
 
 use super::{BootImageArguments, KEYRING};
 use ::image::system::version_key;

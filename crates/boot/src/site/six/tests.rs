@@ -1,5 +1,5 @@
-//! Tests a network over IPv6: which packets belong to it, and what is on disk before a machine gets
-//! its response.
+//! Tests of a network over IPv6: which packets belong to it, and that a lease is on disk before a
+//! machine gets its response.
 
 use super::*;
 use crate::config::{Ipv6Config as Config, LanConfig, UnknownMachinePolicy};
