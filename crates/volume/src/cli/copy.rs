@@ -259,7 +259,7 @@ impl Copy {
             run: self.run,
             socket: meeting.number(),
         };
-        // The role may be restarted in a moment.
+        // A copy that has begun is resumed when the role has restarted.
         let again = self.sending.has_begun;
         let told = order::tell(&self.instance, &message);
         told.map_err(|words| CopyError::Refused { words, again })?;

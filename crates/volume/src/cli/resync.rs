@@ -87,7 +87,7 @@ pub fn resync(matches: &ArgMatches) -> Result<String, String> {
     follow(matches, &name, &other, before)
 }
 
-/// Checks that the valid copy is the one that the operator names.
+/// Checks that the operator names the node whose copy is complete.
 fn from(source: &str, subject: &Subject, names: (&str, &str, &str)) -> Result<(), String> {
     let (name, me, other) = names;
     let is_owner = subject.value(OWNER_HERE) == Some(1);

@@ -26,7 +26,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 
-/// Timeout for the role to start, and to report anything while it restarts.
+/// Timeout for the role to start, and for its next report while it restarts.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 pub(super) fn command() -> Command {
@@ -120,7 +120,7 @@ fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Verify
     }
 }
 
-/// Sends the order. Returns when the previous verify started.
+/// Sends the order to verify. Returns when the previous verify started.
 fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), String> {
     let (instance, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;
@@ -174,7 +174,7 @@ enum VerifyStatus {
 }
 
 impl Watch {
-    /// Polls the report of the volume. Returns None if nothing is known at the moment.
+    /// Polls the report of the volume. Returns None if the report has no state of it at the moment.
     fn look(
         &mut self,
         report: Result<Subject, String>,

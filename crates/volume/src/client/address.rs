@@ -14,7 +14,7 @@ pub struct Address {
     pub export: String,
 }
 
-/// Endpoint on which a server listens.
+/// Address at which an NBD server listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Server {
     Unix(PathBuf),

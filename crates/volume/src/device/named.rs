@@ -6,8 +6,8 @@ use super::{Backing, Device, DeviceError, LogicalVolume};
 use crate::layout::Metadata;
 use crate::overwrite::OverwriteMark;
 
-/// Checks that the replica belongs to the volume with this name. Replicas of versions that stored
-/// no name match any volume.
+/// Checks that the replica belongs to the volume with this name. A replica without a stored name,
+/// from an earlier version, matches any volume.
 ///
 /// # Errors
 /// The replica belongs to another volume.

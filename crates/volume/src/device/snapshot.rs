@@ -30,13 +30,13 @@ pub struct Stamp(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SnapshotReason {
     Manual,
-    /// The volume's schedule took the snapshot, and removes it when it is due.
+    /// The volume's schedule. The schedule also removes the snapshot when it is due.
     Scheduled,
     /// The replica was about to be resynchronised. The snapshot is removed after the resync.
     BeforeResync,
     /// The replica's data was discarded in favour of the other replica.
     Discarded,
-    /// The snapshot is part of a snapshot of all disks of a guest.
+    /// The snapshot of all disks of a guest at one moment.
     Guest(Label),
 }
 
@@ -262,8 +262,8 @@ fn file_name(name: &str, stamp: Stamp, kind: SnapshotReason) -> String {
     format!("{name}@{stamp}{}{ENDING}", kind.suffix())
 }
 
-/// Takes a snapshot, which is durable when this returns. An incomplete volume has none, except that
-/// from before a resync or of discarded data.
+/// Takes a snapshot, which is durable when this function returns. Refuses an incomplete volume,
+/// unless the reason is a resync or the discarding of the replica's data.
 ///
 /// # Errors
 /// The backing store does not support snapshots, or the volume does not exist or is incomplete.
@@ -278,7 +278,7 @@ pub fn take(
         kind,
         SnapshotReason::BeforeResync | SnapshotReason::Discarded
     );
-    // A mark is stored before the first write, and removed after the last one.
+    // A command stores its mark before its first write, and removes it after the last one.
     let check = || {
         if takes_any {
             Ok(())

@@ -99,16 +99,16 @@ pub enum Operation {
         offset: u64,
         /// Data to write. Others may read it meanwhile.
         buffer: Rc<Buffer>,
-        /// The operation ends only when the data is on stable storage.
+        /// FUA: the operation ends only when the data is on stable storage.
         fua: bool,
     },
-    /// Makes all writes durable that had ended before.
+    /// Makes all writes durable that had ended before this flush began.
     Flush,
     Zero {
         offset: u64,
         length: u64,
         allocate: bool,
-        /// Fails instead of writing zeroes.
+        /// If true, the operation fails instead of writing zeroes.
         fast: bool,
     },
     /// Frees the space of a range, if possible. The content of the range is undefined afterwards.
@@ -177,9 +177,9 @@ pub struct Disk {
     engine: Engine,
     first: u64,
     cached: Option<Cached>,
-    /// Completions of operations that bypassed the engine.
+    /// Completions of operations that the page cache completed at once.
     at_once: Vec<Completion>,
-    /// Operations by slot. The slot identifies an operation in the engine.
+    /// Operations in progress by slot. The slot identifies an operation in the engine.
     under_way: Vec<Option<PendingDiskOperation>>,
     free: Vec<u32>,
     waiting: VecDeque<PendingDiskOperation>,
@@ -214,12 +214,12 @@ impl Disk {
         })
     }
 
-    /// Switches to the page cache. The target must be open without direct I/O.
+    /// Switches to the page cache. The caller has opened the target without direct I/O.
     pub fn use_cache(&mut self, target: &BackingFile) {
         self.cached = Some(Cached::new(&target.file));
     }
 
-    /// Returns whether an operation has ended without making a descriptor readable. The caller
+    /// Returns whether an operation has ended although no descriptor became readable. The caller
     /// then has to call [`Disk::completions`] without waiting.
     pub fn has_ended(&self) -> bool {
         !self.at_once.is_empty()

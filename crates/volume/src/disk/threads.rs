@@ -28,7 +28,7 @@ struct StepQueue {
     stops: bool,
 }
 
-/// Owner's handle. After a drop each thread exits when its current step ends.
+/// Handle of the threads. After it is dropped, each thread exits when its current step ends.
 pub(super) struct DiskThreads {
     shared: Arc<ThreadPoolState>,
     /// Number of steps whose end was not reported yet.

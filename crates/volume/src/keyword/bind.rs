@@ -127,7 +127,8 @@ fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     }
 }
 
-/// Requires the client CAs along with TLS: otherwise nothing authenticates a client.
+/// Reads the files for TLS. Requires the CAs of clients, because nothing else authenticates a
+/// client.
 fn files(
     args: &Args<'_>,
     address: &Spanned<SocketAddr>,

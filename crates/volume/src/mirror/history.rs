@@ -39,8 +39,9 @@ impl Mirror {
         }
     }
 
-    /// Returns whether the other node serves a history that this node knows. Before the cluster
-    /// has reported its lease, the node may have adopted an older copy.
+    /// Returns whether the other node serves a history that this node knows. Before the cluster has
+    /// reported the lease, the other node may have adopted an older copy, which this node does not
+    /// know.
     pub(super) fn knows_served_history(&self) -> bool {
         let Some((epoch, joins)) = self.peer.served_history() else {
             return false;
@@ -87,7 +88,8 @@ mod tests {
         bed::learn(alpha, "beta", 0, &record);
     }
 
-    /// The guest role reports its use, and whether a process of guest a has the volume open.
+    /// Reports, as the guest role, the use of the volume, and whether a process of guest a has it
+    /// open.
     fn use_by_guest(alpha: &mut Mirror, used: VolumeUse, is_open: bool) {
         let user = "guest/a".to_owned();
         alpha.outside.tenure.grant(Some(Grant {
@@ -128,7 +130,8 @@ mod tests {
         use_by_guest(&mut alpha, VolumeUse::HandsOver, true);
         assert!(alpha.is_superseded(), "its migration keeps its memory");
 
-        // Another user is not concerned, also if the guest role has not reported the end.
+        // Another user is not affected, even if the guest role has not reported the end of the
+        // first one.
         alpha.outside.tenure.grant(None);
         alpha.outside.mailbox.set_use(None);
         alpha.apply_use_change();

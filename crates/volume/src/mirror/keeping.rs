@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 #[derive(Debug)]
 pub(super) struct ResyncSnapshot {
-    /// The backing store may support snapshots.
+    /// True unless the backing store is known not to support snapshots.
     can: bool,
     has: bool,
     waits: Option<(u64, DurableChange)>,
@@ -37,7 +37,7 @@ fn begins_resync(before: &layout::Superblock, change: &DurableChange) -> bool {
 }
 
 impl Mirror {
-    /// Stores a change. If the change begins a resync, takes a snapshot first.
+    /// Stores a change of the metadata. If the change begins a resync, a snapshot is taken first.
     pub(super) fn store(&mut self, number: u64, change: DurableChange) {
         if self.keeping.can && begins_resync(self.local.head(), &change) {
             self.keeping.waits = Some((number, change));

@@ -22,8 +22,8 @@ use wire::{GreetingConnection, HandshakeError, NodeConnection, TimedStream};
 /// slot.
 const GREETED_MAX: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 4096;
-/// Time for a refused client to read the reason, and limit of bytes that it may send meanwhile.
-/// Unread bytes would reset the connection and lose the reason.
+/// Time for which a refused client may read the reason, and limit of the bytes that it may send in
+/// that time. Closing with unread bytes would reset the connection and lose the reason.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 64 << 10;
 
@@ -94,7 +94,8 @@ pub struct TlsClient {
     flags: u32,
 }
 
-/// Runs the handshake before TLS, and starts TLS. None: the client disconnected.
+/// Serves the client until TLS may start, and performs the TLS handshake. None: the client
+/// disconnected.
 ///
 /// # Errors
 /// The client was refused. The connection was closed after the client had time to read the reason.

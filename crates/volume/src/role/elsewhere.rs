@@ -39,7 +39,7 @@ impl ExternalVolumeState {
         self.see();
     }
 
-    /// Lease rank of this node. Zero means that it only watches the lease.
+    /// Lease rank of this node. Zero: the node only watches the lease.
     pub(super) fn rank(&self) -> u32 {
         match self.used {
             Some(VolumeUse::Alone) => USED_HERE,
@@ -52,7 +52,7 @@ impl ExternalVolumeState {
         !self.spec.has_lease() || self.lease.as_ref().is_some_and(held)
     }
 
-    /// Node that holds the lease according to this node's knowledge; empty if none does.
+    /// Node that holds the lease, as far as this node knows; empty if none does.
     fn owner(&self) -> &str {
         if self.spec.has_lease() {
             self.lease.as_ref().map_or("", |lease| &lease.holder)
@@ -61,7 +61,7 @@ impl ExternalVolumeState {
         }
     }
 
-    /// Checks that the volume is ready for a use.
+    /// Checks that the volume is ready for this use.
     ///
     /// # Errors
     /// The reason, as text.

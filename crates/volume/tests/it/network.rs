@@ -171,7 +171,7 @@ fn no_request_that_was_received_waits_for_the_next_one() {
             requests.extend(head(0, WRITE, cookie, cookie * 512, 512));
             requests.resize(requests.len() + 512, 1);
         }
-        // The data ends with a header behind a payload, so every receive call gets its full
+        // The data ends with a header after a payload, so every receive call gets its full
         // length.
         requests.extend(head(0, FLUSH, 1000, 0, 0));
         client.stream.write_all(&requests).unwrap();

@@ -6,7 +6,7 @@ use super::AttemptNumbers;
 use crate::replica::{ReplicaMessage, Session};
 use std::collections::VecDeque;
 
-/// Item that a side receives.
+/// Item that one side of the connection receives.
 #[derive(Clone, Debug)]
 pub enum Item {
     Connected,
@@ -22,7 +22,7 @@ pub struct SimulatedNetwork {
     queues: [VecDeque<Item>; 2],
     /// Arrival time of the last message, by receiver.
     arrives: [u64; 2],
-    /// True if nothing arrives, by receiver.
+    /// True if a cut holds back everything, by receiver.
     pub cut: [bool; 2],
 }
 
