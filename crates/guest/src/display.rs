@@ -27,9 +27,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Timeout for a client to send its complete link message, then its ticket, and on the display
-/// channel its first message. Also the timeout for QEMU to end a channel.
+/// channel its first message. Also the timeout for QEMU to close a channel.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Maximum time for which a client waits for a display session that ends.
+/// Maximum time for which a client waits for the end of another client's display session.
 const END_LIMIT: Duration = Duration::from_secs(2);
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -59,8 +59,8 @@ impl Displays {
         });
         let begun = match begun {
             Ok(begun) => begun,
-            // The message takes the place of the server's reply, which the display page
-            // understands. The operator may be gone.
+            // The message is sent instead of the server's reply, and the display page understands
+            // it. The operator may have left.
             Err(ChannelEnd::Says(words)) => {
                 return drop((&*operator).write_all(format!("{words}\r\n").as_bytes()));
             }
@@ -82,7 +82,8 @@ impl Displays {
         drop(taken);
     }
 
-    /// Returns whether a client could acquire the display, now or once the session has ended.
+    /// Returns whether a client could acquire the display now, or as soon as the current session
+    /// has ended.
     fn is_free(&self, guest: &str) -> bool {
         lock(&self.all)
             .get(guest)
@@ -220,8 +221,8 @@ struct RelayState {
 }
 
 impl Channel<'_> {
-    /// Relays from the operator to the guest. `take` acquires the channel once the ticket has
-    /// arrived.
+    /// Relays from the operator to the guest. `take` acquires the channel once the operator's
+    /// ticket has arrived.
     fn to_guest<'d>(
         &self,
         link: &[u8],
@@ -232,9 +233,9 @@ impl Channel<'_> {
         if let Err(ChannelEnd::Says(words)) = over {
             self.say(words, taken.is_some());
         }
-        // The operator's page ends at once.
+        // The operator's page sees the end at once.
         let _ = self.operator.shutdown(Shutdown::Both);
-        // A channel without a part in the session must not end it: the session may belong to
+        // A channel that has not joined the session must not end it: the session may belong to
         // another operator.
         let is_part = self.number == MAIN || lock(&self.state).is_accepted;
         if let Some(taken) = taken.as_ref().filter(|_| is_part) {
@@ -272,8 +273,8 @@ impl Channel<'_> {
         self.pass_messages()
     }
 
-    /// Reports the reason of the end to the operator, after the remaining bytes of the guest. QEMU
-    /// ends the channel when its client does.
+    /// Sends the reason of the end to the operator, after the guest's remaining bytes. QEMU ends
+    /// the channel when its client does.
     fn say(&self, words: String, has_ticket: bool) {
         let mut state = lock(&self.state);
         state.words = Some(words);
@@ -309,7 +310,8 @@ impl Channel<'_> {
                 state.has_answered = sent.has_begun();
             });
             if operator.write_all(bytes).is_err() {
-                // The other direction notices the shutdown. The guest may still have to answer.
+                // The thread of the other direction notices the shutdown. The guest may still have
+                // to answer.
                 let _ = operator.shutdown(Shutdown::Both);
             }
         }

@@ -9,7 +9,7 @@ use crate::config::Guests;
 use crate::placement::PlacementResult;
 use crate::record::NodeRecord;
 
-/// Requested drain state of this node that the cluster has not recorded yet.
+/// Drain state that this node has requested, and that the cluster has not recorded yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum DrainRequest {
     Fill,
@@ -120,7 +120,8 @@ impl Agreement {
         }
         let is_refused = match self.others_take(guests, now_ns) {
             OtherNode::TakesGuests => false,
-            // The last of them by name takes the guests. The others wait until it has decided.
+            // Of the nodes that propose a drain, the last one by name accepts guests for now. The
+            // others wait until it has decided.
             OtherNode::Proposes if !self.proposes_last(guests, now_ns) => return,
             OtherNode::Proposes => true,
             OtherNode::TakesNone => self.has_no_guests_to_move(guests, now_ns).is_err(),
@@ -150,8 +151,8 @@ impl Agreement {
         })
     }
 
-    /// Returns the best state of the other nodes. A node without others drains like one of which
-    /// the others take guests.
+    /// Returns the best state among the other nodes. A node without others drains as if another one
+    /// accepted its guests.
     fn others_take(&self, guests: &Guests, now_ns: u64) -> OtherNode {
         let states: Vec<OtherNode> = self
             .other_nodes(guests, now_ns)

@@ -17,8 +17,8 @@ pub(super) struct RecordRemoval {
 
 impl Agreement {
     /// Removes what is left of a guest whose section is gone; to be called again until nothing is
-    /// left. `found`: parts of the guest existed. Returns whether anything existed, once nothing
-    /// is left.
+    /// left. `found`: files of the guest existed on this node. Returns None while something is
+    /// left, then whether anything existed.
     ///
     /// # Errors
     /// Reason why it cannot be removed, as text.
@@ -128,7 +128,7 @@ mod tests {
         agreement.apply_leases(vec![lease(b"")]);
         assert_eq!(agreement.erase(&guests, "mail", false, NOW), Ok(Some(true)));
         assert!(!told(&mut agreement, &guests, NOW).leases.contains(&wanted));
-        // A second removal finds nothing.
+        // A second removal finds nothing to remove.
         assert_eq!(
             agreement.erase(&guests, "mail", false, NOW),
             Ok(Some(false))

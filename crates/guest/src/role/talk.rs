@@ -23,7 +23,7 @@ pub(super) struct MigrationConnection {
 }
 
 impl MigrationConnection {
-    /// Creates the connection on a socket whose other end is relayed to the other node.
+    /// Creates the connection on a socket whose other end a thread relays to the other node.
     pub(super) fn new(
         socket: UnixStream,
         line: OutgoingConnection,
