@@ -116,7 +116,7 @@ fn fetch(
                         continue;
                     }
                 } else if since == 0 {
-                    // What was sent behind a lost block.
+                    // A block that was sent after a lost one.
                     continue;
                 }
                 since = 0;

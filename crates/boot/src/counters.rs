@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     pub open: u64,
-    /// Fetches that are complete at the client.
+    /// Number of fetches that the client has received completely.
     pub done: u64,
     pub failed: u64,
     /// Requests and connections that were refused, among them those for unknown names.
@@ -29,7 +29,7 @@ pub struct Counting {
 pub enum FetchOutcome {
     Done,
     Failed,
-    /// The client only requested the file's properties.
+    /// The client requested only the file's properties, such as by HEAD.
     Asked,
 }
 

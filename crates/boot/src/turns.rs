@@ -11,7 +11,7 @@ use std::path::Path;
 
 const BYTES_MAX: u64 = 32 << 20;
 
-/// Reads the file; without one nothing has been booted.
+/// Reads the file. If there is no file, no machine has had its single boot.
 ///
 /// # Errors
 ///
@@ -37,8 +37,9 @@ pub fn read(path: &Path) -> io::Result<SingleBootProgress> {
     })
 }
 
-/// Reads the file, and adds the boots that the files of other sections in its directory record: a
-/// machine whose line moved to another section, or whose section was renamed, has had its turn.
+/// Reads the file, and adds the single boots in the files of other sections in its directory: if a
+/// machine's line moved to another section, or its section was renamed, the machine has had its
+/// single boot.
 ///
 /// # Errors
 ///

@@ -10,8 +10,7 @@ const ZEROES: &[u8] = &[0; 64 << 10];
 /// Disk that several threads use at once. Only [`Disk::reach`] opens it; requests fail while it is
 /// unreachable.
 pub trait Disk: Send + Sync {
-    /// Connects to the disk or opens it, if it is not reachable. The other functions never do
-    /// this themselves.
+    /// Connects to the disk or opens it, if it is not reachable. No other function does that.
     ///
     /// # Errors
     ///
@@ -59,7 +58,7 @@ pub trait Disk: Send + Sync {
     }
 
     /// Returns whether another user may have changed the disk since it was first reached. The disk
-    /// is never reachable again then, and each request fails.
+    /// then never becomes reachable again, and each request fails.
     fn is_superseded(&self) -> bool {
         false
     }
@@ -82,7 +81,7 @@ pub trait Disk: Send + Sync {
         Ok((u128::from(size) << 64 | 1).to_le_bytes())
     }
 
-    /// Closes the disk: running requests of other threads end soon, and no further one begins.
+    /// Closes the disk: running requests of other threads end soon, and no other request begins.
     fn close(&self);
 }
 

@@ -20,8 +20,8 @@ pub(super) struct OverlayFlusher {
 }
 
 impl OverlayFlusher {
-    /// Syncs the file, and then writes the marks that `take` returns, with their offset: those of
-    /// blocks that are in the file.
+    /// Syncs the file, and then writes the marks that `take` returns with their offset. These are
+    /// marks of blocks that are in the file.
     pub(super) fn flush(
         &self,
         file: &File,

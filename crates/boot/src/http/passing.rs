@@ -14,15 +14,15 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// Longest chunk, bytes: about what the system buffers for a fast client, so that most chunks
-/// take one or two calls.
+/// Maximum length of a chunk, bytes: about what the kernel buffers for a fast client, so that most
+/// chunks take one or two calls.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
 /// Memory of all placeholders. The bytes are never read, so the system allocates no memory for
 /// them.
 static HOLDER: LazyLock<Bytes> = LazyLock::new(|| vec![0; CHUNK_BYTES].into());
 
-/// Reason for which a fetch is broken.
+/// Reason why a fetch is broken.
 pub(super) type SharedFetchError = Arc<Mutex<Option<String>>>;
 
 /// Chunks of a connection for which hyper has placeholders.
@@ -41,7 +41,7 @@ pub(super) fn is_holder(bytes: &[u8]) -> bool {
 }
 
 impl FileChunks {
-    /// Queues a chunk of a file, at most [`CHUNK_BYTES`] long, and returns its placeholder.
+    /// Queues a chunk of a file, at most [`CHUNK_BYTES`] long, and returns the placeholder for it.
     pub(super) fn push(
         &self,
         file: OpenFile,

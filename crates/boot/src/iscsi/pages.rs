@@ -74,7 +74,7 @@ fn standard(peripheral: u8) -> Vec<u8> {
     data
 }
 
-/// Both designators are the same at every node that serves the disk.
+/// Returns the designators of the disk, which are the same at every node that serves it.
 fn designators(name: &str) -> Vec<u8> {
     let number =
         (fnv1a(name.bytes()) & 0x0fff_ffff_ffff_ffff | 0x3000_0000_0000_0000).to_be_bytes();

@@ -42,7 +42,7 @@ pub struct Pdu {
     pub data: Vec<u8>,
 }
 
-/// Reason for which a connection is closed.
+/// Reason why a connection is closed.
 #[derive(Debug, thiserror::Error)]
 pub enum IscsiError {
     #[error("the initiator breaks the protocol: {0}")]

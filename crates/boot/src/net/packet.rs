@@ -42,7 +42,7 @@ pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, &[u32])]) -> io::Result<()
         program.push(step(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, *at));
         let values = &values[..values.len().min(VALUES_MAX)];
         for (index, value) in values.iter().enumerate() {
-            // Jumps over the remaining values and the refusal.
+            // Jumps over the remaining values and the instruction that drops the frame.
             let over = u8::try_from(values.len() - index).unwrap_or(u8::MAX);
             program.push(step(
                 libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,

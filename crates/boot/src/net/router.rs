@@ -41,7 +41,7 @@ pub struct RouterSocket {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RouterSolicitation {
     pub from: SocketAddrV6,
-    /// MAC address of the machine; None: the packet has none.
+    /// MAC address of the machine; None: the packet does not contain it.
     pub mac: Option<Mac>,
 }
 
@@ -91,7 +91,8 @@ impl RouterSocket {
             let Some(Ok(from)) = from.map(SocketAddrV6::try_from) else {
                 continue;
             };
-            // Only a neighbour has such an address, or none, and no router forwards it.
+            // Only a neighbour sends from a link-local or unspecified address, and no router
+            // forwards it.
             let address = from.ip();
             if !(address.is_unicast_link_local() || address.is_unspecified()) {
                 continue;
@@ -153,7 +154,7 @@ fn asker(packet: &[u8]) -> Option<Mac> {
 }
 
 fn only_solicitations(socket: BorrowedFd<'_>) -> io::Result<()> {
-    // A set bit blocks a type.
+    // A set bit in the filter blocks a type.
     let mut blocked = [u32::MAX; 8];
     blocked[usize::from(SOLICITATION >> 5)] &= !(1 << (SOLICITATION & 31));
     // SAFETY: the filter is readable for its size, and only read during the call.

@@ -85,7 +85,7 @@ impl SenderMacs {
     /// The system's: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<SenderMacs> {
         let socket = packet::open()?;
-        // IPv6 with UDP, to the port of DHCPv6.
+        // Accepts IPv6 with UDP, to the port of DHCPv6.
         packet::filter(&socket, &[(6, 1, &[17]), (42, 2, &[SERVER.into()])])?;
         packet::bind(&socket, interface, IPV6)?;
         Ok(SenderMacs {

@@ -179,7 +179,7 @@ impl Client {
         self.host.spawn(command).unwrap()
     }
 
-    /// Starts a dhclient that keeps running.
+    /// Starts dhclient in the background.
     pub fn stays(&self) -> LabProcess {
         let _ = fs::remove_file(self.scratch.path().join("told"));
         self.scratch.write("leases", "").unwrap();

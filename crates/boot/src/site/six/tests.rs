@@ -43,7 +43,7 @@ fn here(site: &mut NetworkState, last: Ipv6Addr) {
     site.set_node_address6(Some(Dhcpv6ServerIdentity::new(last, card)), 0);
 }
 
-/// A SOLICIT, and a REQUEST for an address.
+/// Builds a SOLICIT, and a REQUEST for an address.
 fn packet(kind: u8, address: Option<Ipv6Addr>) -> Vec<u8> {
     let mut bytes = vec![kind, 1, 2, 3];
     put(&mut bytes, 1, &[0, 4, 7, 7]);
