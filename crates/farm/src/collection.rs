@@ -10,8 +10,8 @@ use std::fmt;
 
 pub const ID_BYTES: usize = 8;
 
-/// Identifier of a collection: the beginning of the SHA-256 of its hosts' names. After a reload
-/// that changes the hosts of an app, the app is in another collection.
+/// Identifier of a collection: the beginning of the SHA-256 of its hosts' names. If a reload
+/// changes the hosts of a program, the program is in another collection.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct CollectionId(#[serde(with = "serde_bytes")] pub [u8; ID_BYTES]);
 

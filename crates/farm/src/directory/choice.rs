@@ -92,7 +92,7 @@ impl HostState {
     }
 }
 
-/// Free capacity of a host: the greater, the better.
+/// Free capacity of a host; the host with the greatest one is chosen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     pub(super) count: u64,

@@ -26,7 +26,7 @@ const WAITING_MAX: usize = 4;
 
 type TunnelWebSocket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// Reason why a direction has ended.
+/// Reason why one direction of a tunnel has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Over {
     Ended,

@@ -15,8 +15,8 @@ pub(super) enum TunnelTarget {
 }
 
 impl TunnelTarget {
-    /// Finds the first of these names that a user of the farm may use. `here` is the local address
-    /// of the client's connection to the gateway. Returns None if there is none.
+    /// Returns the target for the first of these names that a user of the farm may use. `here` is
+    /// the local address of the client's connection to the gateway. Returns None if there is none.
     pub(super) fn find(
         farm: &Farm,
         here: IpAddr,

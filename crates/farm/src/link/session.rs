@@ -100,7 +100,7 @@ impl Session<'_> {
                     self.reconcile();
                 }
                 LinkFrame::Farm { from, to, message } => {
-                    // A message to a previous directory is not for its successor.
+                    // A message to a previous directory of this farm is not for its successor.
                     if let Some(site) = self.site_of(from).filter(|site| site.origin() == to) {
                         let handled = site.handle(self.node, from, message);
                         handled.map_err(|error| FarmLinkError::refused(error.to_string()))?;

@@ -81,8 +81,7 @@ async fn handle_connection(
     }
 }
 
-/// Reads the first packet of a client. A client with an incomplete packet gives its permit back
-/// while it is waited for.
+/// Reads the first packet of a client. While the packet is incomplete, the client has no permit.
 async fn read_request<S: AsyncRead + Unpin, T>(
     stream: &mut S,
     turn: Option<T>,

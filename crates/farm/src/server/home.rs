@@ -21,7 +21,7 @@ pub(super) struct Homes(Mutex<BTreeMap<IpAddr, LocalAddressEntry>>);
 
 #[derive(Debug)]
 struct LocalAddressEntry {
-    /// Dropped when the address is gone.
+    /// Dropped when the machine has lost the address, which ends the connections.
     sender: watch::Sender<()>,
     missing: u32,
 }

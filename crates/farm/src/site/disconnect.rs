@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Disconnected {
     pub own: usize,
-    /// Connections that other nodes carry, as far as is known.
+    /// Number of connections that other nodes carry, as far as this node knows.
     pub far: u64,
     pub asked: Vec<String>,
 }

@@ -24,7 +24,7 @@ pub struct Routed {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Meeting {
     Route(Routed),
-    /// The connection continues here over TLS until the client has sent its user name.
+    /// The client stays connected to the farm over TLS until it has sent its user name.
     Ask {
         requested: u32,
         collection: CollectionId,

@@ -79,7 +79,8 @@ fn peers() -> [Peer; 2] {
     [peer(b'1'), peer(b'2')]
 }
 
-/// Returns the letter of the host to which a user is routed, with the connection.
+/// Connects as a user. Returns the letter of the host to which the farm routes the user, with the
+/// connection.
 fn comes(at: SocketAddr, name: &str) -> (TcpStream, u8) {
     let redirection = logs_on(at, Person::named(name)).expect("a redirection");
     let (mut stream, confirm) = negotiates(at, &request(token(&redirection), SSL));
@@ -114,7 +115,7 @@ fn after_a_total_loss_a_user_comes_to_the_session_of_which_an_agent_knows() {
         ),
     ];
     let (farm, at) = with_agents(&peers, &agents.each_ref());
-    // The directory is empty, and the first logon comes at once.
+    // The directory is empty, and the first logon comes before any report.
     let mut role = role(&farm, None);
     let (stream, letter) = comes(at, "anna");
     assert_eq!(letter, b'2');
@@ -132,7 +133,7 @@ fn after_a_total_loss_a_user_comes_to_the_session_of_which_an_agent_knows() {
         asked.agent
     );
     assert_eq!(agents[1].hears("check"), "check\n");
-    // The session is over.
+    // The session has ended.
     drop(stream);
     agents[1].says("up\nsessions 0\n");
     let is_gone = |role: &mut FarmRole| users(role).sessions.is_empty();
@@ -184,7 +185,7 @@ fn words_of_haproxy_act_on_a_host_and_notices_are_sent_while_it_is_drained() {
     agents[1].says("up maxconn:0\n");
     shows(&role, "ts2", "it has as many sessions as its agent allows");
     assert_eq!(state(&role, "ts2"), "full");
-    // Without its line the host has no agent.
+    // If its line is removed, the host has no agent.
     farm.agents.hosts.clear();
     role.change(&payload(&farm)).expect("good lines");
     let subject = subject(&role);

@@ -68,7 +68,7 @@ fn guesser_behind_a_proxy_keeps_no_other_client_out() {
     stream
         .write_all(b"PROXY TCP4 198.51.100.9 127.0.0.1 1 2\r\n")
         .expect("it reads");
-    // At most a TLS alert.
+    // The client receives at most a TLS alert.
     let mut answer: Vec<u8> = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert!(!answer.starts_with(&[22]), "{answer:?}");
