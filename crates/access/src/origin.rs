@@ -10,8 +10,8 @@ pub fn is_same_origin(origin: Option<&str>, fetch_site: Option<&str>, host: Opti
     matches!((origin, host), (Some((_, origin)), Some(host)) if origin == host)
 }
 
-/// Returns the value of the `Origin` headers of a request. Each is None if it is not text. Several
-/// headers, or one that is not text, become an empty value, which matches no site.
+/// Returns the value of the `Origin` headers of a request, None without one. Several headers, or
+/// one that is not text, become an empty value, which matches no site.
 pub fn said<'h>(mut headers: impl Iterator<Item = Option<&'h str>>) -> Option<&'h str> {
     let first = headers.next()?;
     let is_only = headers.next().is_none();

@@ -10,7 +10,7 @@ const NETWORKS_MAX: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub struct ProxyCodes {
     pub no_proxies: &'static Code,
-    /// A network that trusts every client.
+    /// Code for a network that contains all addresses, so that every client would be trusted.
     pub everybody: &'static Code,
 }
 

@@ -233,7 +233,7 @@ fn the_next_server_is_asked_when_one_does_not_answer() {
     );
     directory.servers = vec![nowhere, closed];
     let without = list(directory.clone());
-    // An attempt that no server judged never counts.
+    // An attempt whose password no server verified never counts.
     for _ in 0..9 {
         assert_eq!(
             tried(&desk, &without, 2, "anna", "quince"),
@@ -305,7 +305,7 @@ fn a_server_that_finds_a_user_and_judges_no_password_is_followed_by_another_one(
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let user = [entry(2, "Anna"), outcome(2, 0x65, 0)].concat();
-    // The server closes the connection at the bind of the user.
+    // The server closes the connection when the user's bind arrives.
     let (bad, serve) = scripted(vec![outcome(1, 0x61, 0), user]);
     let mut directory = of(&slapd);
     directory.servers = [bad.servers, directory.servers].concat();
