@@ -439,8 +439,8 @@ pub fn platform() -> Platform {
     }
 }
 
-/// Publishes the typed statuses of all reports, and replaces their texts by noise: whatever is
-/// decided must stay the same.
+/// Publishes the typed statuses of all reports, and replaces their texts by noise: no decision may
+/// change by that.
 pub fn with_noise(mut platform: Platform) -> Platform {
     for member in &mut platform.members {
         let look = member.look.as_mut().map(Arc::make_mut);

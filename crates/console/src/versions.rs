@@ -21,7 +21,7 @@ use tokio::time::timeout;
 const LIMIT: Duration = Duration::from_secs(60);
 const LOOK_LIMIT: Duration = Duration::from_secs(3);
 const SHOWN_MAX: u32 = 100;
-/// Part that reports the cluster, and thereby that there is a control role.
+/// Part of the platform that reports the cluster. Its report proves that there is a control role.
 const CLUSTER: &str = "cluster";
 
 /// Sends a query to the control role.
@@ -143,7 +143,7 @@ mod tests {
         )
     }
 
-    /// Sends a query while a peer responds with these bytes. None: there is no peer.
+    /// Sends a query to a peer that responds with these bytes. None: there is no peer.
     fn asked(answer: Option<Vec<u8>>) -> Result<VersionsResponse, String> {
         let shared = shared();
         let asker = Arc::clone(&shared);
@@ -190,8 +190,9 @@ mod tests {
         }
     }
 
-    /// Checks for a deadlock: the threads of the pages and of the role each lock the platform and
-    /// the versions for a moment, but never hold one while they wait for the other.
+    /// Tests that there is no deadlock: the threads of the pages and of the role each lock the
+    /// platform and the versions for a moment, but never hold one lock while they wait for the
+    /// other.
     #[test]
     fn a_look_at_the_platform_never_waits_for_one_who_keeps_the_versions() {
         let shared = shared();

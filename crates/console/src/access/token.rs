@@ -8,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 /// Prefix of every token, so that scanners for leaked secrets find it.
 const PREFIX: &str = "evk_";
-/// Maximum length of a presented token, bytes. Longer ones are not hashed.
+/// Maximum length of the text that a program presents as its token, bytes. Longer texts are not
+/// hashed.
 const TEXT_MAX: usize = 128;
 
 /// Makes a random token of 256 bits.

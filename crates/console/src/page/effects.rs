@@ -202,7 +202,8 @@ fn running(member: &PlatformMember) -> Vec<&str> {
     guests.map(|guest| guest.name.as_str()).collect()
 }
 
-/// Describes what happens to the guests of a machine, and to its volumes that others have in full.
+/// Describes what would happen to the guests of a machine, and to its volumes that other machines
+/// have completely.
 fn describe_guests_and_volumes(
     platform: &Platform,
     member: &PlatformMember,
@@ -252,7 +253,8 @@ fn describe_guests_and_volumes(
     words
 }
 
-/// Describes what a machine holds and runs, according to its last report. None if nothing.
+/// Describes which volumes a machine has and which guests it runs, according to its last report.
+/// None if it has and runs nothing.
 fn describe_load(member: &PlatformMember) -> Option<String> {
     if explain_stale_data(member).is_some() {
         return Some("What it holds and runs".to_owned());
@@ -326,7 +328,7 @@ mod tests {
             of(&broken, 0).starts_with("No node would serve. Nothing could be decided: 1 of 3")
         );
         assert!(of(&broken, 0).contains("Guests and volumes would wait until a majority is back."));
-        // The text of the cluster part is only a part of the sentence.
+        // The text of the cluster report is only a part of the sentence.
         let mut told = sample::platform();
         told.members[0].if_it_fails = "the address moves to beta".to_owned();
         assert_eq!(

@@ -57,7 +57,8 @@ fn glance(shown: &PageContext<'_>, all: &[OfMember<'_>]) -> Markup {
             names.push(name);
         }
     }
-    // A subject whose name differs on each machine, such as a process, cannot be compared.
+    // If the name of a subject differs on each machine, as that of a process does, the machines
+    // cannot be compared.
     let is_on = |name: &(&str, &str), reports: &[&StatusReport]| {
         let (kind, name) = *name;
         find(reports, kind, name).is_some()

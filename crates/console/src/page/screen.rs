@@ -8,7 +8,8 @@ use maud::{Markup, html};
 use screen::kind::ScreenKind;
 use screen::page::{self, SCRIPT_PATH};
 
-/// Draws the document for a display of an object of a part. `path` is the path of the page itself.
+/// Draws the document for a guest's display or terminal, or for such an object of another part of
+/// the platform. `path` is the path of the page itself.
 pub fn document(
     platform: &Platform,
     viewer: &Viewer,

@@ -73,8 +73,8 @@ fn run(came: &Receiver<RuntimeApiCommand>) {
     }
 }
 
-/// Reads the whole response within the time limit. A limit per read would not suffice, because a
-/// proxy that sends a byte now and then also hangs.
+/// Reads the whole response within the timeout. A timeout for each read would not suffice, because
+/// a proxy that sends a byte now and then also hangs.
 fn answer(
     mut connection: UnixStream,
     command: &[u8],

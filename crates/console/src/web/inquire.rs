@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub(super) const NEEDS: UserRole = UserRole::Operator;
-/// Additional time for the transport of a response beyond the timeout of the query.
+/// Additional time for the transfer of a response, beyond the timeout of the query itself.
 const WAY: Duration = Duration::from_secs(1);
 
 pub(super) fn number(text: &str) -> Option<u64> {

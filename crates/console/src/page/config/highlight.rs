@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 use part::versions::COVER;
 
-/// A part of a line.
+/// Part of a line for highlighting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum HighlightKind {
     /// The first word, if it begins a section.
