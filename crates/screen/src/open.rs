@@ -129,7 +129,8 @@ impl OpenScreens {
             .iter()
             .find(|one| kind.is_for_one && one.matches_view(kind, object));
         match holder {
-            // The part knows whether these connections belong to one page.
+            // The part of the platform at the other end knows whether these connections belong to
+            // one page.
             Some(one) if one.by == by && one.connections < kind.connections => return None,
             Some(one) => return Some(kind.opens.in_use(&one.by)),
             None => {}
