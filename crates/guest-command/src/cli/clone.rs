@@ -132,11 +132,11 @@ fn sections(report: &StatusReport, name: &str, from: &Guest, new: &str, disks: &
     text
 }
 
-/// Source of the old guest's disks at one moment.
+/// Source of the clone's disks, all as of one moment.
 enum From {
     /// Snapshots; true if they were taken for this clone.
     Moment(Moment, bool),
-    /// The volumes themselves, to which nothing can write meanwhile.
+    /// The volumes themselves, to which nothing can write during the copy.
     Volumes,
 }
 
@@ -201,8 +201,8 @@ fn create_empty(disk: &Disk) -> Result<bool, String> {
     }
 }
 
-/// Returns whether this node's copy, one of two, is a file of zeroes only. The volume itself does
-/// not record which parts were ever written.
+/// Returns whether this node's copy of a volume with two is a file of zeroes only. The volume
+/// itself does not record which blocks were ever written.
 fn reads_as_zeroes(disk: &Disk) -> bool {
     let (Backing::File(directory), Some(_)) = (&disk.spec.backing, &disk.spec.pair) else {
         return false;

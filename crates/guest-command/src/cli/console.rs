@@ -121,7 +121,7 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         std::thread::sleep(LOOK_EVERY);
-        // The file was truncated.
+        // The role has truncated the file.
         if file.metadata().is_ok_and(|metadata| metadata.len() < place) {
             place = 0;
             if file.seek(SeekFrom::Start(0)).is_err() {
@@ -158,7 +158,8 @@ impl Drop for Raw {
 
 /// Serial terminal of a guest: on this node, or through the role.
 enum Terminal<'i> {
-    /// This process owns the connection until the file is closed.
+    /// The guest runs on this node. This process has the terminal to itself until the file is
+    /// closed.
     Here(UnixStream, File),
     There(far::RemoteOutputStream<'i>),
 }

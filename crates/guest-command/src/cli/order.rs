@@ -185,7 +185,7 @@ fn has_complete_volumes(
     Ok(())
 }
 
-/// Returns whether an earlier version marked the guest, because its disks were being restored.
+/// Returns whether an earlier version marked the guest because its disks were being restored.
 fn is_restoring(subject: &Subject) -> bool {
     GuestReport::of(subject).stop_order == StopOrder::UntilRestored
 }
@@ -232,7 +232,7 @@ fn watch<T>(
     }
 }
 
-/// Wait of a command: until a deadline, and as long as something changes.
+/// Decides how long a command waits: until a deadline, and as long as something changes.
 struct Patience {
     until: Instant,
     last: String,

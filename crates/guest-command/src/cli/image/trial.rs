@@ -163,7 +163,7 @@ impl Trial<'_> {
             arrives: false,
         };
         let mut arguments = arguments(&start);
-        // `-S` would wait for an order to continue, which never comes.
+        // With `-S` the guest would wait for an order to continue, which never comes.
         arguments.retain(|one| one != "-S");
         // An isolated network interface, since systems wait for one.
         let card = [
