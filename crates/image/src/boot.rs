@@ -12,7 +12,7 @@ use std::fmt::Write;
 pub const SECTOR_BYTES: u64 = 512;
 /// Offset of the first partition, bytes, as partitioning tools have chosen it since 2009.
 pub const FIRST_BYTES: u64 = 1 << 20;
-/// Size of the code in the first sector, before the disk signature, bytes.
+/// Length of the code in the first sector, which the disk signature follows, bytes.
 const CODE_BYTES: usize = 440;
 const TABLE: usize = 446;
 const PARTITIONS_MAX: usize = 4;

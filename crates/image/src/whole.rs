@@ -51,12 +51,12 @@ pub enum WholeError {
     Io(#[from] io::Error),
 }
 
-/// Image within a part of a file.
+/// Image that occupies a range of a file.
 struct Image<R> {
     file: R,
     offset: u64,
     length: u64,
-    /// End of the data so far, bytes (exclusive).
+    /// End of the data found so far, bytes (exclusive).
     needs: u64,
     read: u64,
 }
@@ -396,7 +396,7 @@ impl<R: Read + Seek> Image<R> {
         })
     }
 
-    /// A raw disk says only by its contents how long it is.
+    /// Checks a raw disk, whose length only its contents show.
     fn raw(&mut self) -> Result<(), WholeError> {
         if !self.length.is_multiple_of(SECTOR) {
             return Err(WholeError::Sector(self.length));
@@ -488,7 +488,8 @@ fn cd_end(descriptor: &[u8]) -> u64 {
     }
 }
 
-/// Bytes of a cluster up to its last allocated part, of which there are 32.
+/// Returns the number of bytes of a cluster up to its last allocated subcluster, of which there are
+/// 32.
 fn extended_bytes(bitmap: u64, cluster: u64) -> u64 {
     let allocated = bitmap as u32;
     (cluster / 32) * u64::from(32 - allocated.leading_zeros())
@@ -533,7 +534,7 @@ mod tests {
         ("vhdx", "-o subformat=fixed"),
     ];
 
-    /// The disk that QEMU finds in an image; None: it refuses the image.
+    /// Returns the disk that QEMU finds in an image; None: QEMU refuses the image.
     fn disk_of(driver: &str, path: &Path, to: &Path) -> Option<Vec<u8>> {
         let mut convert = Command::new("qemu-img");
         convert.args(["convert", "-f", driver, "-O", "raw"]);
@@ -583,7 +584,7 @@ mod tests {
         for cut in places.into_iter().chain(near_end) {
             let cut = cut.min(length - 1);
             match look(&bytes[..cut]) {
-                // A VHD of a fixed size that has lost its footer is a raw disk, and judged as one.
+                // A VHD of a fixed size without its footer is a raw disk, and is checked as one.
                 (Format::Raw, _) => assert_eq!(options, "-o subformat=fixed"),
                 (_, Err(_)) => refused += 1,
                 (_, Ok(())) => {
