@@ -49,7 +49,7 @@ pub struct Claims {
     pub farm: NameId,
     pub user: UserId,
     pub collection: CollectionId,
-    /// Host of the user when the token was created; None: the directory decides, as for a logon.
+    /// Host of the user when the token was created; None: the directory decides as for a logon.
     pub host: Option<NameId>,
     pub expires_s: u32,
 }
@@ -107,7 +107,7 @@ impl Key {
         [PREFIX, URL_SAFE_NO_PAD.encode(bytes).as_bytes(), END].concat()
     }
 
-    /// Parses a token without its end.
+    /// Parses a token without its terminator.
     ///
     /// # Errors
     /// Returns why the token is refused.

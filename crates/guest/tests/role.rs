@@ -247,7 +247,7 @@ fn a_qemu_whose_lock_or_directory_was_removed_ends_before_another_one_starts() {
         assert!(words.contains(&&*lost), "{words:?}");
         before = after;
     }
-    // Also while the runtime directory itself is missing.
+    // The same while the runtime directory itself is missing.
     std::fs::remove_dir_all(site.scratch.path()).unwrap();
     site.again(&payload);
     assert!(!is_alive(before), "another node may have started the guest");

@@ -19,8 +19,8 @@ const PARTITIONS_MAX: usize = 4;
 /// CHS address of a partition for which CHS cannot express the address.
 const NO_CYLINDER: [u8; 3] = [0xfe, 0xff, 0xff];
 
-/// Modules within `core.img` that find the partition with GRUB's directory. The module of its file
-/// system is needed as well.
+/// Modules within `core.img` that find the partition with GRUB's directory. The module for the
+/// partition's file system is needed as well.
 pub const MODULES: [&str; 4] = ["biosdisk", "part_msdos", "part_gpt", "search_fs_uuid"];
 
 /// Reason why GRUB cannot be placed, or partitions get no table.

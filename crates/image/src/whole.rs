@@ -340,7 +340,7 @@ impl<R: Read + Seek> Image<R> {
         self.table(table, blocks, 4, |image, _, entry| {
             let at = be32(entry, 0);
             if at != 0xffff_ffff {
-                // The footer is behind the last block.
+                // The footer is after the last block.
                 image.need(at.saturating_mul(SECTOR), bitmap + block + SECTOR);
             }
             Ok(())

@@ -122,8 +122,8 @@ pub enum TransferResult {
 pub struct Transfer {
     terms: TransferTerms,
     size: u64,
-    /// Number of the last block, which is shorter than the others, and empty if the length is a
-    /// multiple of the block size.
+    /// Number of the last block, which is shorter than all other blocks, and empty if the length is
+    /// a multiple of the block size.
     last: u64,
     /// True if an ACK has arrived, which proves that the client requested the file.
     is_heard: bool,

@@ -213,7 +213,7 @@ impl ConsoleRole {
         let runtime = runtime.map_err(|error| language::reason(&error))?;
         let thread = thread::Builder::new().name("console/http".to_owned());
         let thread = thread.spawn(move || {
-            // Also set after a panic.
+            // Set even after a panic.
             let _ended = SetWhenDropped(ended);
             let router = web::router(Arc::clone(&shared));
             let versions = versions::keep(Arc::clone(&shared));

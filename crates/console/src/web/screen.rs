@@ -136,7 +136,7 @@ async fn page(
     {
         return failure(status, &words);
     }
-    // The display of the guest may meanwhile be of another kind.
+    // The guest's display may be of another kind by now.
     let instead = kind.replacement_kind(opens(&shared, &action).into_iter());
     let path = uri
         .path()

@@ -129,7 +129,7 @@ pub(super) async fn sign_in(
     match proved.await {
         Ok(user) => first(&shared, &user, next),
         Err(why) => {
-            // Without the name: a user may have typed the password there.
+            // The name is not logged: a user may have typed the password into its field.
             tracing::info!(client = ?from, reason = ?why, "sign-in refused");
             let page = |words: &str| pages::sign_in_as(BRAND, &name, Some(words), next);
             show_failed_attempt(why, "The name or the password is wrong.", page)
@@ -200,7 +200,7 @@ async fn second(
     }
 }
 
-/// Shows the form for another attempt, with the waiting time if there is one.
+/// Shows the sign-in form for another attempt, with the time to wait if there is one.
 fn show_failed_attempt(why: SignInError, wrong: &str, page: impl Fn(&str) -> Markup) -> Response {
     match why {
         SignInError::Wrong | SignInError::NoTry => html(StatusCode::FORBIDDEN, page(wrong)),

@@ -669,7 +669,7 @@ fn the_list_says_what_cannot_be_started_now_and_to_whom() {
     assert_eq!(claims.unwrap().collection, collection);
 }
 
-/// Reports the control role's news to the node of a portal.
+/// Reports the membership, as the control role does, to the node of a portal.
 fn report(bed: &PortalFixture, membership: &mut Membership, news: &MemberNews) {
     let now_ns = Moment::now().boottime_ms * 1_000_000;
     membership.apply_report(news, now_ns);

@@ -95,7 +95,7 @@ async fn read_request<S: AsyncRead + Unpin, T>(
     Ok((reads.await?, None))
 }
 
-/// Reads one packet and nothing behind it.
+/// Reads one packet, and no byte after it.
 pub(super) async fn read_packet<S: AsyncRead + Unpin>(
     stream: &mut S,
     bytes_max: usize,

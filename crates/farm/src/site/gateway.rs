@@ -35,7 +35,7 @@ pub struct GatewayCounters {
     pub expired: u64,
 }
 
-/// Gateway state behind the lock of a site.
+/// Gateway state of a farm, protected by the lock of the site.
 #[derive(Debug, Default)]
 pub(super) struct GatewayState {
     pub(super) counters: GatewayCounters,

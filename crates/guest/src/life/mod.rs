@@ -723,7 +723,7 @@ impl Life {
         let pressed = match ending.pressed {
             None if is_over => return self.kill(),
             None => return None,
-            // A quitting QEMU closes the disk images in order, unlike one that is killed.
+            // A QEMU process that quits closes the disk images properly, unlike one that is killed.
             Some(_) if is_over => return self.quit(now),
             Some(pressed) => pressed,
         };

@@ -256,7 +256,7 @@ fn move_owner(
     let until = Instant::now() + HAND_OVER_LIMIT;
     loop {
         std::thread::sleep(LOOK_EVERY);
-        // The role may be restarted meanwhile.
+        // The role may restart while this command waits.
         let result = load_volume_report(matches)
             .and_then(|(_, report)| ended(&report, name, refused_before));
         let silence = match result {

@@ -183,7 +183,7 @@ pub fn copy(
     Ok(shown.summary(&progress))
 }
 
-/// Runs a function on a thread, shows the progress, and handles signals meanwhile.
+/// Runs a function on a thread. While the function runs, shows the progress and handles signals.
 pub(super) fn watched<T: Send + 'static>(
     what: &str,
     progress: &Progress,
@@ -292,7 +292,7 @@ fn export_to(
     copy(&format!("exporting {name}"), source, target, signals)
 }
 
-/// Opens a volume as a source, and warns if clients may change it meanwhile.
+/// Opens a volume as a source, and warns if clients may change the volume during the copy.
 pub fn of_volume(matches: &ArgMatches, name: &str, what: &str) -> Result<TransferSource, Stopped> {
     let volume = served(matches, name)?;
     if let Some(has) = volume.users.words() {
@@ -352,7 +352,8 @@ fn is_whole(from: &str) -> Result<(), String> {
         .map_err(|error| format!("{from}: {error}; `--raw` imports it as it is"))
 }
 
-/// Warns at the end of a command that wrote to a volume if others may have used it meanwhile.
+/// Warns at the end of a command that wrote to a volume if other clients may have used the volume
+/// in that time.
 pub fn warn_of_others(matches: &ArgMatches, name: &str, before: &Users) {
     // A volume that is not served now reports no clients.
     let now = served(matches, name).map(|volume| volume.users);

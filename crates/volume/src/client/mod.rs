@@ -151,8 +151,9 @@ impl Client {
         Client::open(address, None, Arc::default())
     }
 
-    /// Connects to a volume of this program as a named user. After a lost connection the client
-    /// ends with an error if another user may have had the volume meanwhile.
+    /// Connects to a volume of this program as a named user. If the connection breaks and another
+    /// user may have had the volume before the client has reconnected, the client ends with an
+    /// error.
     ///
     /// # Errors
     /// The server cannot be reached, or does not offer the export.
@@ -288,7 +289,8 @@ impl Client {
             match Connection::open(&self.again, false, self.limit) {
                 Ok((connection, mut offer)) => {
                     self.reopened += 1;
-                    // A larger size is accepted: the volume may have grown meanwhile.
+                    // A larger size is accepted: the volume may have grown since the last
+                    // connection.
                     if offer.size < self.offer.size {
                         let (before, now) = (self.offer.size, offer.size);
                         let address = self.address.clone();

@@ -368,8 +368,8 @@ fn unnamed(directory: &Path, name: &str) -> Result<(OpenFile, OpenFile, OwnedFd)
     Ok((place, data, unnamed))
 }
 
-/// Checks whether a volume supports snapshots. For a file, tries a clone and leaves nothing
-/// behind.
+/// Checks whether a volume supports snapshots. For a volume in a file, tries to make a clone, which
+/// is removed at once.
 ///
 /// # Errors
 /// Snapshots are not supported, with the reason.
@@ -463,7 +463,7 @@ pub fn list(backing: &Backing, name: &str) -> Result<Vec<Snapshot>, DeviceError>
         let Some((stamp, kind)) = file.to_str().and_then(|file| parse(file, name)) else {
             continue;
         };
-        // Skips a snapshot that was removed meanwhile.
+        // Skips a snapshot that was removed after the directory was read.
         if let Ok(stat) = entry.metadata()
             && found.len() < SNAPSHOTS_MAX
             && stat.is_file()

@@ -97,7 +97,7 @@ pub enum Operation {
     },
     Write {
         offset: u64,
-        /// Data to write. Others may read it meanwhile.
+        /// Data to write. Other code may read the buffer during the write.
         buffer: Rc<Buffer>,
         /// FUA: the operation ends only when the data is on stable storage.
         fua: bool,

@@ -95,7 +95,7 @@ impl Session {
         self.wire.has_input() && !self.starves
     }
 
-    /// Returns whether the session waits for buffer memory. It reads nothing meanwhile.
+    /// Returns whether the session waits for buffer memory. While it waits, it reads nothing.
     pub fn starves(&self) -> bool {
         self.starves
     }

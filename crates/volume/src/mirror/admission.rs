@@ -290,7 +290,7 @@ mod tests {
                     0 | 1 => MarkChange::Set(mark(u16::from(step) + 1)),
                     2 => MarkChange::Clear(mark(1)),
                     3 => {
-                        // Another owner's admission, recorded meanwhile.
+                        // Before that, the cluster has recorded the admission of another owner.
                         recorded = admission.last(&recorded).next("beta".to_owned(), 3);
                         expected = recorded.overwrite;
                         admission = Admission::default();

@@ -444,7 +444,7 @@ mod tests {
     #[test]
     fn user_ends_that_lost_the_volume_while_the_nodes_were_apart() {
         let mut both = Connected::new();
-        // Beta has had the user of alpha, another one meanwhile, and none now.
+        // Beta has had the same user as alpha, then another one, and has none now.
         both.reserve(SHARED_USER);
         both.report(0, 1);
         assert_eq!(both.ends(), 1);

@@ -522,7 +522,8 @@ impl Mirror {
             };
         }
         if self.lease.adopts.is_some() && self.no_adoption().is_some() {
-            // The other node has connected meanwhile. The next renewal delivers the record.
+            // The other node has connected since the decision. The next renewal delivers the
+            // record.
             self.lease.adopts = None;
             return;
         }

@@ -322,8 +322,8 @@ fn a_client_has_short_ranges_at_the_disk_together() {
     let result = Ok(OperationOutput::Done);
     export.handle_completion(Completion { token, result });
     assert_eq!(drain(&epoll, &mut export), 1);
-    // A disconnected client leaves nothing behind. A process that another test starts may inherit
-    // its connection until it executes its program.
+    // The export keeps nothing of a disconnected client. A process that another test starts may
+    // inherit the client's connection until it executes its program.
     clients.clear();
     let is_gone = || {
         drain(&epoll, &mut export);

@@ -40,7 +40,7 @@ fn step(boottime_ms: u64, answered: &str) -> BootHistoryEntry {
     }
 }
 
-/// A node, and its copies of the leases of the other one.
+/// Node of a cluster, with its copies of the other node's leases.
 struct LeaseNodeFixture {
     site: NetworkState,
     copies: SharedCopies,

@@ -93,7 +93,7 @@ fn only_neighbours_and_relays_of_the_network_are_answered() {
     assert!(is_answered(&mut site, &twice, far));
     let unsaid = relayed(Ipv6Addr::UNSPECIFIED, &solicit);
     assert!(!is_answered(&mut site, &unsaid, far));
-    // A node whose machines are behind a relay.
+    // A node that serves only machines behind a relay.
     here(&mut site, far);
     assert_eq!(site.advertises(), None);
     assert!(!is_answered(&mut site, &solicit, NEIGHBOUR));

@@ -106,7 +106,7 @@ fn a_password_that_is_right_forgives_wrong_ones_only_with_the_code() {
     let mut bed = with_codes();
     let keys = [Key::For("anna".to_owned())];
     lock(&bed.shared.authentication.limiter).count(&keys, now_ms());
-    // At time 0 the waiting time of a failure counted now is far from over.
+    // Queried for time 0, at which a failure that was counted now still blocks.
     let none_left = |bed: &ConsoleFixture| {
         let limiter = lock(&bed.shared.authentication.limiter);
         limiter.wait(&keys, 0).is_some()

@@ -146,7 +146,7 @@ fn drained_of(count: usize, seed: u64, defect: Option<AgreementDefect>) -> Resul
         match random.below(4) {
             0 if !ordered[at] => {
                 ordered[at] = true;
-                // The node already knows that the others are drained.
+                // The node already knows that the other nodes are drained.
                 let _ = cluster.drain(at);
             }
             1 => cluster.commit(&mut random),

@@ -167,7 +167,7 @@ impl Checker {
                 add(&mut after, possible);
             } else if is_open && !possible.has(value) {
                 if seen.len() > 1 {
-                    // The write took effect before one that has returned meanwhile.
+                    // The write took effect before another one that has returned since.
                     let mut other = possible.clone();
                     other.done.push(value);
                     other.done.sort_unstable();

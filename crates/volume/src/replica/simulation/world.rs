@@ -702,7 +702,7 @@ impl ReplicaSimulation {
     }
 
     fn send(&mut self, op: usize) -> Result<(), String> {
-        // Another attempt has completed the operation meanwhile.
+        // Another attempt of the client has completed the operation already.
         if self.traffic.ops[op].done {
             return Ok(());
         }
