@@ -187,7 +187,7 @@ mod tests {
         ("theirs ours data", Some(false), None, THERE),
         ("theirs ours data", None, None, None),
         ("theirs ours data", Some(true), COMPLETE, None),
-        // Both copies are new.
+        // Both copies are new and empty.
         ("both", Some(false), None, NEW),
         ("mine", Some(false), None, NEW),
         ("theirs", Some(false), None, NEW),

@@ -319,7 +319,7 @@ impl Disk {
             }
             PendingOperation::Store(change) => match random.below(3) {
                 0 => self.kept.apply(self.geometry, &change),
-                // Only the dirty bits are stored; the crash comes before head and log.
+                // The crash comes after the dirty bits were stored, and before head and log.
                 1 => {
                     let (head, hot) = (self.kept.head, self.kept.hot.clone());
                     self.kept.apply(

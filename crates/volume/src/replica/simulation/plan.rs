@@ -22,7 +22,7 @@ pub enum PlannedFault {
     /// The node reaches neither the other node nor the cluster, for this time.
     Isolate(usize, u64),
     Drop,
-    /// Operations of the node's disk that begin within this time end only after it.
+    /// Stalls the node's disk: operations that begin in this time do not end before it is over.
     Stall(usize, u64),
     BadBlock(usize, u64, u64),
     DeadDisk(usize, u64),
