@@ -112,7 +112,7 @@ fn a_controller_that_is_unreachable_or_never_responds_is_a_failure_in_words() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     refused(&proof::of(&ipmi(port, password.clone())));
-    // Then the next method is used.
+    // After the failure, the next method is used.
     let off = PowerControl::Exec(vec!["/bin/true".to_owned()]);
     let (fenced, words) = fence(vec![ipmi(port, password), off]);
     assert_eq!(fenced, Fenced::Off);

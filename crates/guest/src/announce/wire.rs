@@ -20,7 +20,7 @@ fn open() -> io::Result<OwnedFd> {
 /// Sends complete frames on an interface without blocking.
 ///
 /// # Errors
-/// The system's: there is no such interface, it is down, or its queue is full.
+/// A system call fails: there is no such interface, it is down, or its queue is full.
 pub(super) fn send(interface: &str, frames: &[Vec<u8>]) -> io::Result<()> {
     let index = index(interface)?;
     let socket = open()?;

@@ -464,7 +464,7 @@ fn a_qemu_that_waits_for_its_disks_is_stopped_and_goes_on_with_the_guest_as_it_w
     assert_eq!(life.deadline(DesiredState::Freeze), Some(310));
     assert_eq!(life.next(DesiredState::Freeze, 310), Some(QemuOrder::Halt));
     assert_eq!(life.deadline(DesiredState::Freeze), Some(510));
-    // Nothing is due if the guest should stay as it is.
+    // No order is due if the guest should stay as it is.
     assert_eq!(life.deadline(DesiredState::Hold), None);
     life.apply_input(Input::Obeyed(QemuOrder::Halt), 311);
     assert!(!life.may_run() && life.is_there());

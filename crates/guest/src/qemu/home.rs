@@ -83,7 +83,7 @@ impl GuestDirectory {
     /// Returns the directories of all other guests.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn others(&self) -> io::Result<Vec<GuestDirectory>> {
         let runtime = self.0.parent().unwrap_or(Path::new("/"));
         let all = GuestDirectory::guests(runtime)?.into_iter();
@@ -98,7 +98,7 @@ impl GuestDirectory {
     /// Creates the directory, which only its owner can list.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn make(&self) -> io::Result<()> {
         let mut builder = fs::DirBuilder::new();
         match builder.mode(PASSED_THROUGH).create(&self.0) {
@@ -117,7 +117,7 @@ impl GuestDirectory {
     /// this process.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn make_own(&self, user: Option<QemuUser>) -> io::Result<()> {
         let own = self.own();
         match fs::remove_dir_all(&own) {
@@ -145,7 +145,7 @@ impl GuestDirectory {
     /// Acquires the lock, or returns the process ID of its holder.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn lock(&self) -> io::Result<Lock> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let path = self.0.join(LOCK);
@@ -243,7 +243,7 @@ impl GuestDirectory {
     /// Truncates the serial output to its last part, if it is long.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn cut_log(&self) -> io::Result<()> {
         let path = self.log();
         let file = fs::OpenOptions::new()
@@ -294,7 +294,7 @@ impl GuestDirectory {
 /// Changes the owner of a file or directory to the user of a guest.
 ///
 /// # Errors
-/// The system's.
+/// A system call fails.
 pub fn give(path: &Path, user: Option<QemuUser>) -> io::Result<()> {
     user.map_or(Ok(()), |user| {
         chown(path, Some(user.number()), Some(user.number()))

@@ -150,7 +150,7 @@ impl QemuProcess {
     /// itself. The ID in the lock is needed if the role was killed before it could store one.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn find(home: &GuestDirectory) -> io::Result<Option<QemuProcess>> {
         let Lock::Held { pid: in_lock } = home.lock()? else {
             return Ok(None);
@@ -165,8 +165,8 @@ impl QemuProcess {
         };
         let all = [written.map(|(number, _)| number), in_lock];
         let number = all.into_iter().flatten().find(is_its);
-        // Both files may be empty, because the file system was full, or because QEMU has emptied
-        // them.
+        // The lock file and the file with the stored process ID may both be empty, because the file
+        // system was full, or because QEMU has emptied its lock file.
         let number = match number {
             None => holder(home)?,
             number => number,
@@ -194,7 +194,7 @@ impl QemuProcess {
     /// monitor is unreachable. Only the holder of the lock may call this.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn find_stray(home: &GuestDirectory) -> io::Result<Option<QemuProcess>> {
         let mark = command::mark(home);
         for number in marked(&mark)? {

@@ -75,7 +75,7 @@ impl NodeConnections {
     /// Creates the state without connections and without trusted nodes.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn new() -> io::Result<NodeConnections> {
         let (sender, came) = sync_channel(CAME_MAX);
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;

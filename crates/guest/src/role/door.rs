@@ -137,7 +137,7 @@ fn one_more(count: &AtomicUsize, most: usize) -> bool {
 /// Connects from a privileged port, or from another one if none is free.
 ///
 /// # Errors
-/// The system's.
+/// A system call fails.
 pub fn dial(at: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
     let first = crate::clock::boottime_ns() as u16;
     for number in 0..TRIES {

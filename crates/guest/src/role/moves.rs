@@ -38,7 +38,7 @@ const REFUSED_AFTER_MS: u64 = 3_000;
 /// Time for which a request is held while another guest is about to free the capacity,
 /// milliseconds. Shorter than the timeout of the request's source.
 const ROOM_AFTER_MS: u64 = 80_000;
-/// One less than the maximum number of requests that are held.
+/// Limit of held requests, less one.
 const ASKED_MAX: usize = 31;
 const DEPARTURES_MAX: usize = 2;
 
