@@ -270,7 +270,7 @@ fn one(
     new: &Disk,
 ) -> Result<String, String> {
     let name = &new.volume;
-    // Both copies begin empty, and writes go to both.
+    // Both copies of the volume are empty at first, and the data is written to both.
     if let Some(snapshot) = snapshot.filter(|_| new.spec.pair.is_none()) {
         match command::create_from(name, &new.spec, snapshot) {
             Ok(_) => {
