@@ -22,7 +22,7 @@ pub struct PageView {
     pub ask: Option<ProxyQuery>,
 }
 
-/// All live pages that some browser follows.
+/// All live pages that at least one browser follows.
 #[derive(Debug)]
 pub struct LivePages {
     /// Placeholder in a drawing for the CSRF token of each viewer. It is random, so no content can
