@@ -52,7 +52,7 @@ struct Half {
     groups: Option<Vec<String>>,
 }
 
-/// State that is saved for the next process.
+/// State of the sessions that is saved for the next process.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct SavedSessions {
     #[serde(with = "serde_bytes")]

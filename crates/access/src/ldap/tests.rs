@@ -221,7 +221,7 @@ fn the_next_server_is_asked_when_one_does_not_answer() {
     directory.servers = vec![nowhere.clone(), closed.clone(), silent, good];
     let (desk, with) = (desk(), list(directory.clone()));
     assert!(tried(&desk, &with, 1, "anna", "quince").is_ok());
-    // All three are reported, and tried last from now on.
+    // All three servers are reported, and tried after others from now on.
     let told = desk.standing().failed_servers();
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(told.iter().any(|one| one.ends_with("no answer within 2 s")));
