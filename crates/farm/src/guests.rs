@@ -46,7 +46,7 @@ pub struct Guest {
     pub offers: Vec<(Opens, PartMessage)>,
 }
 
-/// All guests with something to open, or why they are not known.
+/// All guests whose display or terminal can be opened, or the reason why they are not known.
 pub type GuestList = Result<Arc<Vec<Guest>>, String>;
 
 /// Requests of the portals, and the state that they share.

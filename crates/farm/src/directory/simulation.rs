@@ -309,7 +309,7 @@ impl DirectorySimulation {
     /// Checks that the counters of the hosts match the users.
     fn counts(&self) -> Result<(), String> {
         for (name, state) in self.directory.hosts() {
-            // Each user counts once.
+            // A user with several sessions at a host counts once.
             let mut here: BTreeMap<UserId, Presence> = BTreeMap::new();
             for (id, entry) in self
                 .directory

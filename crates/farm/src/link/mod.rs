@@ -229,7 +229,8 @@ async fn dials(known: &TrustedNodesReceiver, node: &str, shared: &LinkState) {
             }
             Err(broken) => broken.into(),
         };
-        // Reported before the lock is released, so before the next connection can start.
+        // The end is reported before the lock is released, and so before the next connection can
+        // start.
         report_broken_connection(shared, node, &broken);
         drop(own);
         pause.wait_before_redial(broken.of_link()).await;
@@ -290,7 +291,7 @@ async fn serve(shared: &LinkState, node: &str, stream: AcceptedConnection) {
     };
     lock(&shared.cut).remove(node);
     let broken = session::run(shared, node, stream).await;
-    // Reported before the lock is released, so before the next connection can start.
+    // The end is reported before the lock is released, and so before the next connection can start.
     report_broken_connection(shared, node, &broken);
     drop(own);
 }

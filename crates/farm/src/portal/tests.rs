@@ -339,7 +339,8 @@ fn a_file_has_the_gateway_and_a_cookie_for_it_where_there_is_one() {
     let user = bed.portal.site.cookie_user(&line("gatewayaccesstoken:s:"));
     assert_eq!(user, Err(crate::cookie::CookieError::Forged));
     assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 303);
-    // Both stay invalid when the old password is set again, but new ones are valid.
+    // The gateway's cookie and the browser's session stay invalid when the old password is set
+    // again, but new ones are valid.
     for listed in &mut farm.users.users {
         listed.account.password = Password::Clear(b"secret".to_vec());
     }

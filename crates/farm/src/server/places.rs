@@ -115,7 +115,8 @@ impl SlotUsage {
     }
 
     /// Evicts the oldest unrouted client of an address, or of the address with the most of them.
-    /// Clients that have sent nothing go first. Returns None if there is no unrouted client.
+    /// Clients that have sent nothing are evicted first. Returns None if there is no unrouted
+    /// client.
     fn make_room(&mut self, of: Option<IpAddr>) -> Option<()> {
         let of = of.map(client_network);
         let oldest = |kind: fn(&UnroutedClients) -> &Clients| {

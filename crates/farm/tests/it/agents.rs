@@ -62,7 +62,7 @@ impl Hand {
     }
 }
 
-/// Makes a farm of two hosts with these agents.
+/// Creates a farm of two hosts with these agents.
 fn with_agents(peers: &[Peer; 2], agents: &[&Hand; 2]) -> (Farm, SocketAddr) {
     let (mut farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
     for (number, agent) in agents.iter().enumerate() {

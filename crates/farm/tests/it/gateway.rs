@@ -381,7 +381,7 @@ fn two_requests_find_each_other_in_either_order() {
         assert_eq!(pair.reaches("ts1", host.address.port()), 0);
         pair.meets_a_host();
         assert_eq!(pair.asks(&framed(0x10, &[0; 4])), framed(0x11, &[0; 4]));
-        // Both requests end.
+        // Both requests of the pair end.
         assert_eq!(pair.receive().expect("the last chunk").len(), 0);
         assert_eq!(pair.input.head().status, 200);
         // The client disconnects without closing the channel.

@@ -514,7 +514,7 @@ impl AgentSimulation {
         }
     }
 
-    /// Both nodes poll all agents.
+    /// Polls all agents from both nodes.
     fn round(&mut self, delay_ms: u64) {
         for node in 0..2 {
             for host in HOSTS {
