@@ -181,7 +181,7 @@ mod tests {
             refused.contains("its display is in use by anna:"),
             "{refused}"
         );
-        // All of them occupy one slot of the user.
+        // All of the display's connections occupy one slot of the user.
         let guests = (1..OF_USER_MAX).map(|at| screens.take_slot(spice, &at.to_string(), "anna"));
         let guests: Result<Vec<_>, _> = guests.collect();
         assert_eq!(
