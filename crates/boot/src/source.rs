@@ -169,8 +169,8 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// The system's; `WouldBlock` where the socket accepts none now, `UnexpectedEof` where the
-    /// file ends before.
+    /// A system call fails. The error is `WouldBlock` if the socket accepts no data now,
+    /// `UnexpectedEof` if the file ends before.
     pub fn send(&self, socket: impl AsFd, at: u64, length: usize) -> io::Result<usize> {
         let mut at = at;
         match rustix::fs::sendfile(socket, &*self.file, Some(&mut at), length)? {

@@ -15,8 +15,8 @@ const BYTES_MAX: u64 = 32 << 20;
 ///
 /// # Errors
 ///
-/// The system's, or the file has another format: treating it as empty would boot installers
-/// again.
+/// A system call fails, or the file has another format. If it counted as empty, installers would
+/// boot again.
 pub fn read(path: &Path) -> io::Result<SingleBootProgress> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -68,7 +68,7 @@ fn digest(bytes: &[u8]) -> u64 {
 ///
 /// # Errors
 ///
-/// The system's; the previous file then remains.
+/// A system call fails. The previous file then remains.
 pub fn write(path: &Path, turns: &SingleBootProgress) -> io::Result<()> {
     let beside = path.with_extension("turns.new");
     let mut options = OpenOptions::new();

@@ -100,7 +100,8 @@ pub fn identity(name: &str, sectors: u64) -> [u8; SECTOR_BYTES] {
     (words[60], words[61]) = halves(short);
     // Versions of the standard: ATA-4 to ATA-6.
     words[80] = 0x0070;
-    // Write cache, flush commands and 48-bit addresses: first as supported, then as enabled.
+    // Words of the identification: write cache, flush commands and 48-bit addresses; first as
+    // supported, then as enabled.
     (words[82], words[83], words[84]) = (0x0020, 0x7400, 0x4000);
     (words[85], words[86], words[87]) = (0x0020, 0x3400, 0x4000);
     let sectors = sectors.min((1 << 48) - 1).to_le_bytes();

@@ -27,7 +27,7 @@ pub trait FrameSender: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     fn send(&self, to: Mac, frame: &[u8]) -> io::Result<()>;
 }
 

@@ -25,7 +25,7 @@ impl AoeSocket {
     ///
     /// # Errors
     ///
-    /// The system's: there is no such interface, or the permission is missing.
+    /// A system call fails: there is no such interface, or the permission is missing.
     pub fn open(interface: &str, index: u32) -> io::Result<AoeSocket> {
         let socket = packet::open()?;
         set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;

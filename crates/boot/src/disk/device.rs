@@ -28,21 +28,21 @@ pub trait Disk: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk fails.
     fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError>;
 
     /// Writes all of `bytes` at an offset.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk fails.
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
 
     /// Makes a range read as zeroes, and releases its space where the disk can.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk fails.
     fn zero(&self, offset: u64, length: u64) -> Result<(), DiskError> {
         write_zeroes(self, offset, length)
     }

@@ -124,7 +124,7 @@ impl Overlay {
     ///
     /// # Errors
     ///
-    /// The file exists, or the system's.
+    /// The file exists, or a system call fails.
     pub fn create(
         directory: impl AsFd,
         name: &str,
@@ -158,7 +158,7 @@ impl Overlay {
     ///
     /// # Errors
     ///
-    /// There is no such file, it is of another run or in use, or the system's.
+    /// There is no such file, it is of another run or in use, or a system call fails.
     pub fn open(
         directory: impl AsFd,
         name: &str,

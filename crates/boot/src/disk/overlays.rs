@@ -103,7 +103,7 @@ impl Overlays {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn start(
         plan: OverlayConfig,
         confine: fn(&Path) -> io::Result<()>,

@@ -63,8 +63,8 @@ impl FileChunks {
     ///
     /// # Errors
     ///
-    /// The system's; `WouldBlock` where the socket accepts none now, `UnexpectedEof` where the
-    /// file was truncated.
+    /// A system call fails. The error is `WouldBlock` if the socket accepts no data now,
+    /// `UnexpectedEof` if the file was truncated.
     pub(super) fn send(&self, socket: impl AsFd, length: usize) -> io::Result<usize> {
         let mut all = lock(&self.0);
         let Some(chunk) = all.front_mut() else {

@@ -163,7 +163,7 @@ impl IscsiResponseHeader {
     ///
     /// # Errors
     ///
-    /// The connection's.
+    /// The connection fails.
     pub fn write(mut self, data: &[u8], out: &mut dyn Write) -> io::Result<()> {
         let length = u32::try_from(data.len()).unwrap_or(0).to_be_bytes();
         self.0[5..8].copy_from_slice(&length[1..]);

@@ -21,7 +21,7 @@ impl AddressMonitor {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn watch() -> Result<AddressMonitor, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let kind = SocketType::RAW;

@@ -44,7 +44,7 @@ pub struct Received<'b> {
 ///
 /// # Errors
 ///
-/// The system's.
+/// A system call fails.
 pub fn prepare(socket: &UdpSocket) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the option is readable for its size, and only read during the call.

@@ -34,7 +34,7 @@ impl PacketSockets {
     ///
     /// # Errors
     ///
-    /// The system's: there is no such interface, or the permission is missing.
+    /// A system call fails: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<PacketSockets> {
         let socket = packet::open()?;
         // The filter is set before the socket is bound: only replies, since a network is full of
@@ -53,7 +53,7 @@ impl PacketSockets {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn send_udp(
         &self,
         from: SocketAddrV4,
@@ -70,7 +70,7 @@ impl PacketSockets {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn send_arp_probe(&self, own: Mac, address: Ipv4Addr) -> io::Result<()> {
         let mut packet = [0; ARP_BYTES];
         // Hardware and protocol type, their lengths, and the opcode of a request.
@@ -85,7 +85,7 @@ impl PacketSockets {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn wake(&self, mac: Mac) -> io::Result<()> {
         let mut packet = vec![0xff; 6];
         (0..16).for_each(|_| packet.extend(mac.0));

@@ -38,7 +38,7 @@ impl Ipv6Lifetime {
 ///
 /// # Errors
 ///
-/// The system's: it has no IPv6, or no such table.
+/// A system call fails: the system has no IPv6, or no such table.
 pub fn open_table() -> io::Result<File> {
     File::open(TABLE)
 }
@@ -47,7 +47,7 @@ pub fn open_table() -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// The system's.
+/// A system call fails.
 pub fn of_interface(mut table: &File, interface: &str) -> io::Result<Vec<Ipv6Lifetime>> {
     table.rewind()?;
     let mut text = String::new();

@@ -29,7 +29,7 @@ impl LocalRequestSocket {
     ///
     /// # Errors
     ///
-    /// The system's: there is no such interface, or the permission is missing.
+    /// A system call fails: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<LocalRequestSocket> {
         let socket = packet::open()?;
         attach(&socket, &[])?;
@@ -45,7 +45,7 @@ impl LocalRequestSocket {
     ///
     /// # Errors
     ///
-    /// The system's: the previous addresses stay.
+    /// A system call fails. The previous addresses stay.
     pub fn set(&mut self, addresses: Vec<Ipv4Addr>) -> io::Result<()> {
         if self.addresses != addresses {
             attach(&self.socket, &addresses)?;

@@ -57,7 +57,8 @@ impl RouterSocket {
     ///
     /// # Errors
     ///
-    /// The system's: there is no IPv6 on this machine or interface, or the permission is missing.
+    /// A system call fails: there is no IPv6 on this machine or interface, or the permission is
+    /// missing.
     pub fn open(interface: &str, index: u32) -> io::Result<RouterSocket> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(
@@ -109,7 +110,7 @@ impl RouterSocket {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn answer(&self, to: SocketAddrV6) -> io::Result<()> {
         // The kernel adds the checksum. Hop limit, flags, lifetime and timers are zero.
         let packet = [ADVERTISEMENT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -120,7 +121,7 @@ impl RouterSocket {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn advertise(&self, to: Option<SocketAddrV6>, packet: &[u8]) -> io::Result<()> {
         let all = SocketAddrV6::new(MACHINES, 0, 0, self.interface);
         self.send(to.unwrap_or(all), packet)

@@ -18,7 +18,7 @@ pub const PROXY: u16 = 4011;
 ///
 /// # Errors
 ///
-/// The system's: the port is taken, or there is no such interface.
+/// A system call fails: the port is taken, or there is no such interface.
 pub fn open(interface: &str, port: u16) -> io::Result<UdpSocket> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;

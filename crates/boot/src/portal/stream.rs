@@ -31,7 +31,7 @@ impl PortalConnection {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn new(stream: TcpStream, counting: Arc<Counting>) -> io::Result<PortalConnection> {
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
@@ -58,7 +58,7 @@ impl PortalConnection {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn clear_deadline(&mut self) -> io::Result<()> {
         self.start_deadline = None;
         self.reader.get_ref().set_read_timeout(Some(PATIENCE))

@@ -649,7 +649,7 @@ mod tests {
         assert_eq!(tells(false, 3_600), ConfirmationDecision::Now);
         // A node that receives the part from this one would not know of the lease.
         assert_eq!(tells(true, 3_600), ConfirmationDecision::Later);
-        // Such a node would assume that the lease ends earlier.
+        // A node that receives the part would assume that the lease ends earlier.
         assert_eq!(tells(false, 3_599), ConfirmationDecision::Later);
         assert_eq!(tells(false, 7_200), ConfirmationDecision::Now);
     }

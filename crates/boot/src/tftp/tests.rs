@@ -332,7 +332,7 @@ fn a_file_arrives_whole_over_any_link_and_with_bounded_packets() {
             assert!(run.is_done && run.got == file, "seed {seed}");
             whole += 1;
         }
-        // Each block twice, and a window at each silence.
+        // Each block may be sent twice, and a window at each silence of the client.
         let most = 2 * run.blocks + window * (run.silences + 5);
         assert!(run.data <= most, "seed {seed}: {} packets", run.data);
     }
