@@ -1,4 +1,4 @@
-//! Status of a volume, as its thread reports it.
+//! Status of a volume on this node, as the volume's thread reports it.
 
 use crate::config::{Schedule, Spec};
 use crate::device::{Device, Stamp};

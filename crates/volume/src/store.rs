@@ -1,4 +1,4 @@
-//! Non-blocking stores of metadata changes. Executes the writes planned by [`crate::layout`] phase
+//! Stores metadata changes without blocking: executes the writes planned by [`crate::layout`] phase
 //! by phase, one change at a time.
 
 use crate::disk::{

@@ -1,5 +1,5 @@
-//! Receiving end of a copy, a client of the target volume. It reads the volume's content, requests
-//! the differing chunks, and finally reads everything again.
+//! Receives a copy from another node, as a client of the target volume: reads the volume's content,
+//! requests the differing chunks, and finally reads everything again.
 
 use super::chunk::{self, CHUNK_BYTES, ChunkRun, DiskChecksum, OFFER_CHUNKS_MAX, Sum};
 use super::frame::CopyFrame;

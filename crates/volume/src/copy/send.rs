@@ -1,6 +1,6 @@
-//! Sending end of a copy. One thread reads the source, one computes and offers checksums, and the
-//! calling thread sends the requested chunks. Offered chunks stay in memory until then, so their
-//! content matches the offer even if the source changes.
+//! Sends a copy to another node. One thread reads the source, one computes and offers checksums,
+//! and the calling thread sends the requested chunks. Offered chunks stay in memory until then, so
+//! their content matches the offer even if the source changes.
 
 use super::chunk::{self, Batch, CHUNK_BYTES, ChunkCompressor, ChunkRun, DiskChecksum, Sum};
 use super::frame::CopyFrame;

@@ -1,5 +1,6 @@
-//! Snapshots of a replica in a file: reflink clones (`FICLONE`), which share blocks with the
-//! original until either changes. A thin logical volume uses LVM snapshots.
+//! Takes, lists and removes snapshots of a replica. In a file they are reflink clones (`FICLONE`),
+//! which share blocks with the original until either changes. A thin logical volume uses LVM
+//! snapshots.
 //!
 //! The kernel takes the snapshot at one instant: it waits for writes in flight and blocks new
 //! ones. The snapshot contains every write acknowledged before, from any process, and no write

@@ -1,5 +1,5 @@
-//! Fast path for a disk that is used through the page cache: operations that complete at once
-//! bypass the engine, which would cost more than the operation.
+//! Executes disk operations that complete at once through the page cache, without the engine, which
+//! would cost more than the operation.
 //!
 //! A write to the page cache may block when the kernel throttles dirty pages. After a write that
 //! blocked, the engine does the writes for a while, so that reads do not wait for them.

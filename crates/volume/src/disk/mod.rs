@@ -1,6 +1,6 @@
-//! I/O operations on the backing store of a replica, by io_uring, or by a few threads where the
-//! kernel refuses io_uring. Each operation starts with a token and ends with a completion. No call
-//! blocks.
+//! Executes I/O operations on the backing store of a replica, by io_uring, or by a few threads
+//! where the kernel refuses io_uring. Each operation starts with a token and ends with a
+//! completion. No call blocks.
 //!
 //! Flushes that wait while one runs share the next one. After a failed flush every later one fails
 //! until `Disk::reset_flush_failure`: the kernel reports a write-back error once, and may have

@@ -1,6 +1,6 @@
-//! NBD export of a volume. The export converts requests to operations for the owner of the disk,
-//! and sends replies when they complete. Several clients are served at a time, each with limits.
-//! They affect each other only through the disk, where each has a bounded share.
+//! Serves a volume to NBD clients. The export converts requests to operations for the owner of the
+//! disk, and sends replies when they complete. Several clients are served at a time, each with
+//! limits. They affect each other only through the disk, where each has a bounded share.
 //!
 //! A client's requests may be executed in any order and concurrently, as NBD permits. A client
 //! with two requests in flight for the same blocks cannot rely on their order. A flush covers all

@@ -39,9 +39,9 @@ impl Mirror {
         }
     }
 
-    /// Returns whether the other node serves a history that this node knows. Before the cluster has
-    /// reported the lease, the other node may have adopted an older copy, which this node does not
-    /// know.
+    /// Returns whether this node knows the history that the other node serves: the cluster has
+    /// reported the epoch, or the other node has named the same history. Otherwise the other node
+    /// may serve an older copy that an operator has adopted.
     pub(super) fn knows_served_history(&self) -> bool {
         let Some((epoch, joins)) = self.peer.served_history() else {
             return false;

@@ -1,4 +1,4 @@
-//! Shutdown of the role. All volumes stop concurrently, and the role forwards their requests to
+//! Stops the volume role. All volumes stop concurrently, and the role forwards their requests to
 //! the cluster until they have stopped. The deadlines below bound the wait.
 
 use super::VolumeRole;

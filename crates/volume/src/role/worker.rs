@@ -1,5 +1,5 @@
-//! Thread of a volume. It opens the backing store, serves the volume, and retries failures until
-//! it is stopped.
+//! Runs the thread of a volume, which opens the backing store, serves the volume, and retries
+//! failures until it is stopped.
 
 use super::keeper;
 use super::socket::{self, SocketClaim};

@@ -1,5 +1,5 @@
-//! Non-blocking I/O of checksum pages and the log. One store runs at a time, and each of its steps
-//! is durable before the next one.
+//! Reads and stores checksum pages and the log without blocking. One store runs at a time, and each
+//! of its steps is durable before the next one.
 
 use super::area::Area;
 use super::keeper::Store;
