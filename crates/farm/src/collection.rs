@@ -1,6 +1,6 @@
-//! Collections: the sets of hosts on which the desktop and the programs of a farm run. Programs
-//! with the same hosts are in one collection, since a user has one session at a host for all of
-//! them.
+//! Collections: the sets of session hosts on which the desktop and the programs of a farm run.
+//! Programs with the same hosts are in one collection, since a user has one session at a host for
+//! all of them.
 
 use crate::user::UserId;
 use aws_lc_rs::digest::{SHA256, digest};

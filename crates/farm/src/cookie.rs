@@ -1,6 +1,6 @@
-//! Cookies for the gateway, which a `.rdp` file of the portal contains as `gatewayaccesstoken`.
-//! Unlike a routing token, a cookie authenticates its user at the gateway until it expires. At a
-//! host it has no meaning.
+//! Issues and verifies cookies for the gateway, which a `.rdp` file of the portal contains as
+//! `gatewayaccesstoken`. Unlike a routing token, a cookie authenticates its user at the gateway
+//! until it expires. At a host it has no meaning.
 
 use crate::token::{Key, NameId};
 use base64::Engine;

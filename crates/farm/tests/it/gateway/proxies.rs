@@ -1,5 +1,5 @@
-//! A proxy in front of the gateway: the PROXY protocol and `X-Forwarded-For`, which are accepted
-//! from trusted addresses only.
+//! Tests of a proxy in front of the gateway: the PROXY protocol and `X-Forwarded-For`, which are
+//! accepted from trusted addresses only.
 
 use super::*;
 use access::network::IpPrefix;
