@@ -92,7 +92,7 @@ fn closed(why: &str, next: &str) -> Response {
     )
 }
 
-/// Explains why links do not work at this console. None if they do.
+/// Explains why sign-in links do not work at this console. None if they do.
 fn why_no_link(shared: &ConsoleState) -> Option<Response> {
     let why = shared.why_closed()?;
     let is_removed = shared.admission() == Admission::Removed;
