@@ -1,6 +1,6 @@
-//! Known browsers: those in which a user has signed in before. Failed attempts of strangers
-//! elsewhere do not block them. The cookie does not contain the name of the user; it is valid only
-//! for the user who signed in.
+//! Recognises known browsers: those in which a user has signed in before. Failed attempts of
+//! strangers elsewhere do not block them. The browser keeps a cookie that does not contain the name
+//! of the user, and that is valid only for the user who signed in.
 
 use aws_lc_rs::{hmac, rand};
 use base64::Engine;

@@ -1,5 +1,5 @@
-//! Sessions that have ended before their expiry, shared among all processes that accept their
-//! tokens.
+//! Remembers the sessions that ended before their expiry (a sign-out, a removed user), so that no
+//! process accepts their tokens again. All processes that accept the tokens share the list.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -7,30 +7,30 @@ use std::collections::BTreeMap;
 const ENDED_MAX: usize = 4_096;
 const OF_USER_MAX: usize = 16;
 
-/// Identifier of a session, or of a user all of whose sessions have ended.
+/// Identifier of a session; or of a user, which stands for all sessions of that user.
 pub type Id = [u8; 16];
 
-/// The sessions that have ended before their expiry. The list is bounded. With too many entries of
-/// a user, all sessions of the user that expire no later than the first of these count as ended;
-/// with too many entries in total, all sessions of everybody that expire no later. So an ended
+/// Sessions that have ended before their expiry. The list is bounded. If a user has too many
+/// entries, all sessions of the user that expire no later than the earliest of these entries count
+/// as ended; if there are too many entries in total, the same applies to all users. So an ended
 /// session is never accepted again. Two processes that receive the same ends reach the same state,
 /// in any order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct EndedSessions {
     named: BTreeMap<Id, SessionEnd>,
-    /// Sessions that expire no later than this have ended.
+    /// All sessions that expire no later than this have ended.
     before: u64,
     last: u64,
 }
 
-/// The end of a session, or of all sessions of a user.
+/// Early end of a session, or of all sessions of a user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct SessionEnd {
     /// Original expiry, seconds since 1970.
     until: u64,
     /// Sequence number of this end in this process.
     number: u64,
-    /// User of the session. None if the entry is a user.
+    /// User of the session; None if the entry stands for all sessions of a user.
     of: Option<Id>,
 }
 
@@ -80,7 +80,7 @@ impl EndedSessions {
         if until <= now || has_ended {
             return;
         }
-        // Sessions of a user all of whose sessions have ended need no entry.
+        // If all sessions of a user have ended, a single session of that user needs no entry.
         self.named
             .retain(|_, end| end.until > now && (end.of != Some(id) || end.until > until));
         self.last += 1;
@@ -136,8 +136,8 @@ impl EndedSessions {
         self.last
     }
 
-    /// Returns at most `max` ends after the change with number `told`, and the number up to which
-    /// they reach.
+    /// Returns at most `max` ends after the change with the number `told`, and the number of the
+    /// last change that they include.
     pub fn after(&self, told: u64, max: usize) -> (SessionEndBatch, u64) {
         let mut news: Vec<_> = self
             .named

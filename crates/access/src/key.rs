@@ -1,25 +1,26 @@
-//! Keys by which sign-in attempts are counted.
+//! Defines by which keys sign-in attempts are counted: the client's address, the user's name, or
+//! both.
 
 use crate::device;
 use crate::network::client_network;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// Time after which a used attempt is available again, milliseconds.
+/// Time after which one used attempt is available again, milliseconds.
 pub(crate) const BACK_MS: u64 = 10_000;
-/// Same for one-time codes, of which there are few: with the correct password, guessing one takes
-/// years.
+/// The same time for one-time codes, of which there are few: an attacker with the correct password
+/// still needs years to guess one.
 pub(crate) const CODE_BACK_MS: u64 = 300_000;
 
-/// Subject whose attempts are counted together.
+/// Key under which attempts are counted together.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Key {
     /// A client at an address; for IPv6, in its /64 network.
     From(IpAddr),
-    /// Counts the attempts for a user from all addresses.
+    /// Attempts for a user from all addresses.
     For(String),
-    /// Attempts for a user from an address: the part of the failures of the address that this user
-    /// may reset.
+    /// Attempts for a user from an address: of the failures that count for the address, those that
+    /// this user may reset.
     At(IpAddr, String),
     Device(device::Id),
     Code(String),
@@ -48,8 +49,8 @@ impl Key {
         ]
     }
 
-    /// Returns whether the address means a different machine on each node: a loopback or link-local
-    /// address.
+    /// Returns whether the address of this key is another machine on each node: a loopback or
+    /// link-local address.
     pub(crate) fn is_local_to_node(&self) -> bool {
         let (Key::From(address) | Key::At(address, _) | Key::Token(address)) = self else {
             return false;

@@ -1,5 +1,5 @@
-//! Rate limit for attempts at a password, a code or a token: a few at once, then at a fixed rate,
-//! in bounded memory.
+//! Limits the rate of attempts at a password, a code or a token: a few at once, then at a fixed
+//! rate, in bounded memory.
 
 pub use crate::key::Key;
 
@@ -7,13 +7,13 @@ use crate::peers::{AttemptChange, Peers};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Number of attempts at once.
+/// Number of attempts that a key allows in immediate succession.
 const TRIES: u64 = 5;
 const ENTRIES_MAX: usize = 4_096;
 
-/// Limits the failed attempts of each key: several at once, then one after each recovery time of
-/// the key. An attempt that counts for several keys needs one left for all of them. Under a flood
-/// of keys, those with the fewest and oldest failures are dropped.
+/// Limits the failed attempts of each key: several in immediate succession, then one more after
+/// each recovery time of the key. An attempt that counts for several keys needs an attempt left for
+/// all of them. In a flood of keys, those with the fewest and oldest failures are dropped.
 #[derive(Debug, Default)]
 pub struct Limiter {
     /// Time at which all attempts of a key are available again, milliseconds. Keys without failures
@@ -44,8 +44,8 @@ impl Limiter {
         (wait > 0).then_some(wait)
     }
 
-    /// Returns whether all of these keys would have an attempt left if `count` of the failures were
-    /// undone.
+    /// Returns whether all of these keys would have an attempt left if `count` of their failures
+    /// were undone.
     pub(crate) fn has_without(&self, keys: &[Key], count: u64, now: u64) -> bool {
         let has = |key: &Key| {
             let until = self.until.get(key).copied().unwrap_or_default();
@@ -63,17 +63,17 @@ impl Limiter {
         self.change(keys, AttemptChange::Returned, now);
     }
 
-    /// Undoes an attempt that was counted and has succeeded, and resets the failures of the
-    /// user, including those for the user's name among the failures of the address. The other
-    /// failures of the address stay: otherwise everybody with an account could guess passwords of
-    /// others without limit.
+    /// Undoes an attempt that was counted as failed and has succeeded. Also resets the failures of
+    /// the user, including those for this user among the failures of the address. Other failures of
+    /// the address stay: otherwise everybody with an account could guess the passwords of others
+    /// without limit.
     pub fn record_success(&mut self, keys: &[Key], now: u64) {
         self.undo_attempt(keys, now);
         self.reset(keys, now);
     }
 
-    /// Resets the failures of users who have authenticated with something that was not counted as
-    /// an attempt.
+    /// Resets the failures of users who have authenticated by other means, which do not count as
+    /// attempts.
     pub fn reset(&mut self, keys: &[Key], now: u64) {
         let own: Vec<Key> = keys
             .iter()
@@ -122,7 +122,7 @@ impl Limiter {
                 }
             }
             AttemptChange::Left(key, left_ms) => {
-                // No key can have used more than all attempts.
+                // No key can have used more than all of its attempts.
                 let left_ms = (*left_ms).min(TRIES * key.recovery_ms());
                 let until = self.entry(key, now);
                 *until = (*until).max(now.saturating_add(left_ms));
@@ -196,7 +196,7 @@ mod tests {
         let home: IpAddr = [192, 0, 2, 1].into();
         let eve = Key::of_stranger(home, "eve");
         let mut guesses = 0;
-        // One guess at another user after each sign-in of the own account.
+        // After each sign-in with the own account, one guess at the password of another user.
         for number in 0..100 {
             let guess = Key::of_stranger(home, &format!("user{number}"));
             guesses += u64::from(fail(&mut limiter, &guess, 1_000).is_none());

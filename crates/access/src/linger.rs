@@ -1,5 +1,6 @@
-//! Lingering close of a connection: closing with unread input would cause a reset, which can
-//! discard the last response.
+//! Closes a connection only after its unread input was read and discarded, for two seconds at most
+//! (lingering close): closing with unread input would cause a reset, which can discard the last
+//! response.
 
 use std::io;
 use std::pin::Pin;
@@ -8,16 +9,18 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Time that the client has to close, and the limit of its input that is dropped.
+/// Time that the client has to close the connection after the shutdown, and limit of its input that
+/// is discarded.
 const LIMIT: Duration = Duration::from_secs(2);
 const BYTES_MAX: usize = 16 << 20;
 const READ_BYTES: usize = 4 << 10;
 
-/// Connection that lingers at its end.
+/// Connection that is closed only after its input was read and discarded.
 #[derive(Debug)]
 pub struct Linger<S> {
     stream: S,
-    /// Set at the shutdown: the time until which input is dropped, and its remaining bytes.
+    /// Set at the shutdown: the end of the time in which input is discarded, and the number of
+    /// bytes that may still be discarded.
     ends: Option<(Pin<Box<Sleep>>, usize)>,
 }
 

@@ -1,5 +1,5 @@
-//! Networks of clients: those that configuration lines name, and the one by which limits count a
-//! client.
+//! IP networks of clients: prefixes that configuration lines name, and the network by which rate
+//! limits count a client.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Check that a form came from a page of the same site.
+//! Checks that a submitted form came from a page of the same site.
 
 /// Returns whether a form came from a page of this site, as far as the browser reports its origin
 /// by the headers `Origin` and `Sec-Fetch-Site`. `host` is the requested authority.
@@ -10,8 +10,8 @@ pub fn is_same_origin(origin: Option<&str>, fetch_site: Option<&str>, host: Opti
     matches!((origin, host), (Some((_, origin)), Some(host)) if origin == host)
 }
 
-/// Returns the value of the `Origin` headers of a request. Each is None if it is not text. Several
-/// headers, or one that is not text, become an empty value, which matches no site.
+/// Returns the value of the `Origin` headers of a request, None without one. Several headers, or
+/// one that is not text, become an empty value, which matches no site.
 pub fn said<'h>(mut headers: impl Iterator<Item = Option<&'h str>>) -> Option<&'h str> {
     let first = headers.next()?;
     let is_only = headers.next().is_none();

@@ -1,6 +1,6 @@
-//! Passwords that the operating system checks (PAM). No role has the privilege to use PAM itself,
-//! so it uses Cyrus SASL's `saslauthd`, which every distribution has: one request over its Unix
-//! socket, one response.
+//! Verifies passwords of the operating system's users (PAM). No role has the privilege to use PAM
+//! itself, so it uses Cyrus SASL's `saslauthd`, which every distribution has: one request over its
+//! Unix socket, one response.
 
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -18,7 +18,7 @@ pub const SERVICE: &str = "evenkeel";
 /// slow.
 const LIMIT: Duration = Duration::from_secs(15);
 const ANSWER_MAX: usize = 1_024;
-/// A name that no user has. It is sent in place of a name that is not in the list.
+/// Name that no user has. If a name is not in the list of users, this one is sent instead.
 pub const NOBODY: &str = "evenkeel-no-such-user";
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ impl System {
         let length = usize::from(stream.read_u16().await?);
         let mut answer = vec![0; length.min(ANSWER_MAX)];
         stream.read_exact(&mut answer).await?;
-        // A reason may follow.
+        // A reason may follow the two letters.
         match answer.get(..2) {
             Some(b"OK") if matches!(answer.get(2), None | Some(b' ')) => Ok(true),
             Some(b"NO") => Ok(false),

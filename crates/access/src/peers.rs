@@ -1,5 +1,6 @@
-//! Sign-in data that the nodes of a cluster exchange. A client that has used up its attempts at one
-//! node has none at the others, and a one-time code is accepted once, at one of them.
+//! Exchanges sign-in data between the nodes of a cluster, so that attempts and one-time codes count
+//! at all nodes together: a client that has used up its attempts at one node has none at the
+//! others, and a one-time code is accepted only once.
 //!
 //! The transport is not part of this module: each part has its own connections between its roles.
 
@@ -11,24 +12,25 @@ use std::pin::Pin;
 const NAME_MAX: usize = 256;
 pub const CHANGES_MAX: usize = 500;
 
-/// A change of the available attempts. It has durations instead of times, because the clocks of two
-/// nodes differ.
+/// Change of the attempts that a key has left. It has durations instead of times, because the
+/// clocks of two nodes differ.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum AttemptChange {
-    /// An attempt has failed, or has begun: it counts as failed until it succeeds.
+    /// An attempt has failed, or has begun and counts as failed until it succeeds.
     Failed(Key),
-    /// An attempt that was counted has not failed.
+    /// An attempt that was counted as failed has succeeded.
     Returned(Key),
     Reset(Key),
-    /// For a node that connects: the time until all attempts are available again, milliseconds.
+    /// For a node that has just connected: the time until all attempts of a key are available
+    /// again, milliseconds.
     Left(Key, u64),
-    /// For a node that connects: the last time step whose code a user has used.
+    /// For a node that has just connected: the last time step of which a user has used the code.
     Code(String, u64),
 }
 
 impl AttemptChange {
-    /// Returns whether another node must not apply the change, because its key means something else
-    /// there.
+    /// Returns whether the change must not be sent to other nodes, because its key has another
+    /// meaning there.
     pub(crate) fn is_change_local_to_node(&self) -> bool {
         match self {
             AttemptChange::Failed(key)

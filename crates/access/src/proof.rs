@@ -1,4 +1,4 @@
-//! Verification of passwords and one-time codes, each within the limit of attempts.
+//! Verifies passwords and one-time codes, each within the limit of attempts.
 
 use crate::ldap::{DirectoryUser, LdapAvailability, LdapDirectory, TypedName};
 use crate::limiter::{Key, Limiter};
@@ -15,14 +15,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
-/// Checks whether a password is that of an account. May block.
+/// Function that returns whether a password is that of an account. May block.
 pub type Verify = fn(&Account, &[u8]) -> bool;
 
 /// Number of passwords of the operating system that are verified at a time. `saslauthd` has five
 /// threads, and PAM delays each wrong password by some seconds.
 const ASKED_AT_ONE_TIME: usize = 3;
-/// Number of passwords that a directory verifies at a time: fewer than the attempts of an address,
-/// because each counts as failed until it succeeds, and an office shares one address.
+/// Number of passwords that a directory verifies at a time. Lower than the number of attempts of an
+/// address, because each counts as failed until it succeeds, and an office shares one address.
 const BOUND_AT_ONE_TIME: usize = 4;
 const JUDGES: usize = 2;
 const TURN_LIMIT: Duration = Duration::from_secs(15);
@@ -33,8 +33,7 @@ const PASSWORD_MAX: usize = 512;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SignInError {
     Wrong,
-    /// No user can have this password, for example because it is empty. It did not count as an
-    /// attempt.
+    /// No user can have this password, for example because it is empty. The attempt does not count.
     NoTry,
     /// Too many attempts. Seconds until the next one.
     TooOften(u64),
@@ -49,7 +48,8 @@ impl SignInError {
     }
 }
 
-/// Origin of an attempt: its address, and the devices that it claims.
+/// Where an attempt comes from: the client's address, and the cookies of known browsers that it
+/// sends.
 pub struct SignInOrigin<'h> {
     from: IpAddr,
     devices: Vec<&'h str>,
@@ -108,10 +108,11 @@ impl<'h> SignInOrigin<'h> {
 struct Verifying {
     /// Passwords of a list. One at a time, so that a failure counts before the next attempt.
     own: PasswordConcurrency,
-    /// Passwords that the operating system checks. Each counts as a failure until the response
-    /// arrives.
+    /// Passwords that the operating system verifies. Each attempt counts as failed until the
+    /// response arrives.
     of_system: PasswordConcurrency,
-    /// Passwords that a directory checks. Each counts as a failure until the response arrives.
+    /// Passwords that a directory verifies. Each attempt counts as failed until the response
+    /// arrives.
     of_directory: PasswordConcurrency,
 }
 
@@ -119,7 +120,7 @@ struct Verifying {
 #[derive(Debug)]
 struct PasswordConcurrency {
     unknown_clients: Semaphore,
-    /// For known browsers, so that strangers do not delay them.
+    /// For known browsers, so that attempts of strangers do not delay them.
     known_browsers: Semaphore,
 }
 
@@ -163,8 +164,8 @@ impl Drop for PendingAttempt<'_> {
 pub struct Authenticator {
     pub sessions: Mutex<Sessions>,
     pub limiter: Mutex<Limiter>,
-    /// Attempts whose outcome is not known yet. They count as failed. A client that would have an
-    /// attempt left without them waits for their outcome.
+    /// Number of attempts of each key whose outcome is not known yet. They count as failed. A
+    /// client that would have an attempt left without them waits for their outcome.
     pending: Mutex<HashMap<Key, u64>>,
     settled: Notify,
     verifying: Verifying,
@@ -212,7 +213,7 @@ impl Authenticator {
         }
     }
 
-    /// Notes that a code was used at another node. Returns whether it was not used here.
+    /// Records that a code was used at another node. Returns false if it was used here before.
     pub fn record_remote_code(&self, user: &str, step: u64) -> bool {
         lock(&self.sessions).claim_code(user, step, now_s())
     }
@@ -261,14 +262,14 @@ impl Authenticator {
         let Ok(_turn) = turns.acquire().await else {
             return Err(SignInError::Wrong);
         };
-        // Counted before the response, so that a client that does not wait for it has still used an
-        // attempt.
+        // Counted before the response arrives: a client that does not wait for the response has
+        // still used an attempt.
         let _pending = self.begin_attempt(&keys).await?;
         let verified = self
             .verify_password(users, user.as_ref(), account, password)
             .await;
         let is_right = verified.inspect_err(|_| {
-            // A password that no server could verify does not count as a guess.
+            // If no server could verify the password, the attempt does not count as a guess.
             lock(&self.limiter).undo_attempt(&keys, now_ms());
         })?;
         // An account with an empty password has no password.
@@ -319,12 +320,13 @@ impl Authenticator {
         let Ok(Ok(_turn)) = turn else {
             return Err(SignInError::Unavailable);
         };
-        // If no server responded to a request meanwhile, that result holds for all that wait.
+        // If no server has responded to another request in the meantime, that result holds for all
+        // requests that wait.
         if self.standing.had_no_server_since(came) {
             return Err(SignInError::Unavailable);
         }
         self.probe_silent_servers(directory);
-        // Counted before the response, so that a client that does not wait for it has still used an
+        // Counted before the response arrives: a client that does not wait for it has still used an
         // attempt. A directory locks an account after too many wrong passwords.
         let _pending = self.begin_attempt(&keys).await?;
         let (is_right, found) = self
@@ -372,14 +374,15 @@ impl Authenticator {
                 let is_counted = unfound.has_answer;
                 unavailable(if is_counted { &[] } else { keys }, &unfound.words)
             })?;
-            // A directory may find one user by several names: their attempts count together.
+            // A directory may find one user by several names: the attempts of all these names count
+            // together.
             let other = found.as_ref().filter(|found| found.name != asked.short);
             let other = other.filter(|_| !is_known);
             if let Some(key) = other.map(|found| Key::For(found.name.clone()))
                 && !keys.contains(&key)
             {
                 let counted = self.count_attempt(std::slice::from_ref(&key));
-                // The attempt was no guess at a password.
+                // The attempt was no guess at a password, so it is undone.
                 counted.inspect_err(|_| lock(&self.limiter).undo_attempt(keys, now_ms()))?;
                 keys.push(key);
             }
@@ -472,7 +475,7 @@ impl Authenticator {
         let name = name.map_or(pam::NOBODY, |user| &user.account.name);
         match users.system().verify(name, password).await {
             Ok(is_right) => Ok(is_right && is_of_system),
-            // The query only served to take the same time.
+            // The operating system was queried only so that the duration is the same.
             Err(_) if user.is_some() && !is_of_system => Ok(false),
             Err(words) => {
                 self.standing.log(&words);
@@ -501,7 +504,7 @@ impl Authenticator {
             Some(id) => Key::CodeOf(id),
             None => Key::Code(name.clone()),
         };
-        // Counted before anything is awaited, so that a client that does not wait has still used an
+        // Counted before anything is awaited: a client that does not wait has still used an
         // attempt.
         self.count_attempt(std::slice::from_ref(&key))?;
         let step = lock(&self.sessions).use_code(name, secret, typed, now_s());

@@ -1,6 +1,6 @@
-//! Reverse proxies in front of a part, and the addresses of the clients behind them: from the PROXY
-//! protocol at the start of a connection, or from `X-Forwarded-For` in a request. Anybody can send
-//! both, so they are accepted only from the addresses in the lines `trusted-proxy`.
+//! Finds the address of a client behind a trusted reverse proxy: from the PROXY protocol at the
+//! start of a connection, or from `X-Forwarded-For` in a request. Anybody can send both, so they
+//! are accepted only from the addresses in the lines `trusted-proxy`.
 
 use crate::network::IpPrefix;
 use protocol::proxy_protocol::{Header, Progress, parse};
@@ -14,8 +14,8 @@ use tokio::time::timeout;
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
 /// Maximum length of a header, bytes. HAProxy's own headers have fewer than 600.
 const HEADER_BYTES_MAX: usize = 4 << 10;
-/// Maximum number of addresses in `X-Forwarded-For` that are read, from the right. Each is a proxy
-/// in a chain.
+/// Maximum number of addresses in `X-Forwarded-For` that are read, starting from the right. Each is
+/// a proxy of a chain.
 const HOPS_MAX: usize = 16;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -62,8 +62,8 @@ impl TrustedProxies {
     }
 }
 
-/// Reads the address in an entry of `X-Forwarded-For`. Proxies write it bare, in brackets or with a
-/// port.
+/// Parses the address in an entry of `X-Forwarded-For`. Proxies write it without brackets, in
+/// brackets, or with a port.
 fn hop_address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let with_port = || text.parse::<SocketAddr>().ok().map(|at| at.ip());

@@ -1,5 +1,5 @@
-//! A second factor: one-time codes of an app (TOTP, RFC 6238), with SHA-1, 30 seconds and six
-//! digits, which all apps support.
+//! Verifies the one-time codes of an app as a second factor (TOTP, RFC 6238), with SHA-1, 30
+//! seconds and six digits, which all apps support.
 
 use aws_lc_rs::{constant_time, hmac, rand};
 use data_encoding::BASE32_NOPAD as BASE32;
@@ -23,9 +23,10 @@ const SECRET_NEW: usize = 20;
 pub enum SecondFactor {
     #[default]
     None,
-    /// No second factor although the configuration requires one: the user cannot sign in.
+    /// The configuration requires a second factor and the user has none, so the user cannot sign
+    /// in.
     Missing,
-    /// An app that shows codes for this secret.
+    /// App that shows codes derived from this secret.
     Codes(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
@@ -87,8 +88,8 @@ pub fn code(secret: &[u8], step: u64) -> String {
     format!("{:0DIGITS$}", number % 10_u32.pow(DIGITS as u32))
 }
 
-/// Returns the time step of a typed code, near the current time and after the `last` step that was
-/// used. None if the code is wrong, too old, or used.
+/// Returns the time step of a typed code. The step has to be near the current time, and after
+/// `last`, the last one that was used. None if the code is wrong, too old, or used.
 pub fn step_of(secret: &[u8], typed: &str, now_s: u64, last: Option<u64>) -> Option<u64> {
     let typed: Vec<u8> = typed
         .bytes()

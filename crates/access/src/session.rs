@@ -1,6 +1,6 @@
-//! Sessions: a signed token in a cookie. A process remembers only the sessions that have ended, so
-//! that a session outlives the process, and a user who is removed from the list loses access at
-//! once.
+//! Sessions of signed-in users: a signed token in a cookie. A process remembers only the sessions
+//! that have ended, so that a session outlives the process, and a user who is removed from the list
+//! loses access at once.
 
 use crate::ended::{EndedSessions, Id, SessionEndBatch};
 use crate::user::{AuthorizedUser, SecondFactor, Users};
@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex};
 
 pub const LASTS_S: u64 = 12 * 3_600;
 pub const HALF_S: u64 = 300;
-/// Maximum number of users whose credentials are remembered. For further users an old session
-/// becomes valid again if the old password returns.
+/// Maximum number of users whose credentials are remembered. For users beyond it, an old session
+/// becomes valid again if the old password is set again.
 const PROOFS_MAX: usize = 4_096;
-/// Maximum number of users whose last codes are remembered, and the maximum lead of another node's
-/// clock, in steps of 30 s.
+/// Maximum number of users whose last used code is remembered; and maximum number of time steps (30
+/// s) by which another node's clock may be fast.
 const CODES_MAX: usize = 65_536;
 const STEPS_AHEAD_MAX: u64 = 4;
 /// Maximum length of a token, and of the groups in it, bytes.
@@ -42,7 +42,7 @@ struct SessionClaims {
     groups: Option<Vec<String>>,
 }
 
-/// Proof of a correct password while the one-time code is missing.
+/// Proof that the password was correct, while the one-time code is missing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Half {
     user: String,
@@ -52,7 +52,7 @@ struct Half {
     groups: Option<Vec<String>>,
 }
 
-/// State that is saved for the next process.
+/// State of the sessions that is saved for the next process.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct SavedSessions {
     #[serde(with = "serde_bytes")]
@@ -62,7 +62,8 @@ pub struct SavedSessions {
     ended_users: BTreeMap<Id, Id>,
     #[serde(default)]
     ended_before: u64,
-    /// Last step whose code each user has used, kept as long as the code would be accepted.
+    /// Last time step whose code each user has used. Kept as long as codes of that step would be
+    /// accepted.
     #[serde(default)]
     codes: BTreeMap<String, u64>,
     /// Digests of the credentials of the listed users, by digests of their names.
@@ -149,8 +150,8 @@ fn password_of(users: &dyn Users, user: &Option<AuthorizedUser>) -> [u8; 8] {
     out
 }
 
-/// Finds a user by name: in the list, or, with the groups of the sign-in, in the directory. None if
-/// the user may not sign in.
+/// Finds a user by name: in the list, or in the directory, with the groups that the user had at the
+/// sign-in. None if the user may not sign in.
 fn user_of(users: &dyn Users, name: &str, groups: Option<&[String]>) -> Option<AuthorizedUser> {
     let Some(groups) = groups else {
         let (account, second) = users.find(name)?;
@@ -170,8 +171,8 @@ fn user_of(users: &dyn Users, name: &str, groups: Option<&[String]>) -> Option<A
     })
 }
 
-/// Returns the groups that the token of a user must contain. None for a listed user, whose groups
-/// are in the list.
+/// Returns the groups that the token of a user must contain. None for a user of the list, where the
+/// groups are.
 fn groups_of(account: &Account) -> Result<Option<Vec<String>>, String> {
     if account.password != Password::Directory {
         return Ok(None);
@@ -313,8 +314,8 @@ impl Sessions {
         })
     }
 
-    /// Returns the expiry of a new session: later than that of any ended session of the same
-    /// second, which would otherwise cover the new one.
+    /// Returns the expiry of a new session: later than that of all sessions that ended in the same
+    /// second, whose end would otherwise include the new one.
     fn session_expiry(&self, names: &[Id], now: u64) -> u64 {
         let ended = lock(&self.ended);
         let last = names.iter().map(|name| ended.last_of(name)).max();
@@ -394,8 +395,8 @@ impl Sessions {
         self.claim_code(user, step, now).then_some(step)
     }
 
-    /// Notes that a code of this time step was used at this or at another node. Returns whether
-    /// that is new: no code of this or a later step was used here.
+    /// Records that a code of this time step was used at this or at another node. Returns whether
+    /// it was new: no code of this or a later step was used here before.
     pub fn claim_code(&mut self, user: &str, step: u64, now: u64) -> bool {
         let codes = &mut self.codes;
         // Codes of earlier steps are not accepted anyway. A step far ahead is not stored, because
@@ -460,7 +461,7 @@ impl Sessions {
         })
     }
 
-    /// Returns a seal which proves that this process, or a previous one, wrote a text.
+    /// Returns a seal: a signature which proves that this process, or a previous one, wrote a text.
     pub fn seal(&self, words: &str) -> String {
         let tag = hmac::sign(&self.key, &[b"told", words.as_bytes()].concat());
         BASE64.encode(&tag.as_ref()[..16])

@@ -1,4 +1,4 @@
-//! Users who may sign in.
+//! Users of a section who may sign in, with their second factors.
 
 use crate::ldap::LdapDirectory;
 use crate::pam::System;

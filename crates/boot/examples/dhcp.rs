@@ -1,4 +1,4 @@
-//! The servers of one network alone, for measurements of DHCP.
+//! Runs the boot role with one network and nothing else, for measurements of DHCP.
 //!
 //! ```text
 //! dhcp INTERFACE DIRECTORY MACHINES

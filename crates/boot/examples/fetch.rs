@@ -1,4 +1,4 @@
-//! The servers of files alone, for measurements, and a client that measures TFTP.
+//! Runs the TFTP and HTTP servers alone, for measurements, and a client that measures TFTP.
 //!
 //! ```text
 //! fetch serve DIRECTORY TFTP-ADDRESS HTTP-ADDRESS
@@ -116,7 +116,7 @@ fn fetch(
                         continue;
                     }
                 } else if since == 0 {
-                    // What was sent behind a lost block.
+                    // A block that was sent after a lost one.
                     continue;
                 }
                 since = 0;

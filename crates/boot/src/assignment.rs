@@ -1,5 +1,5 @@
-//! Selects what a machine boots now, from its configuration line and from the progress of single
-//! boots.
+//! Selects what a machine boots now, from its configuration line and from the record of which
+//! machines have already had a single boot (`once`).
 
 use crate::config::{Image, LanConfig, UnknownMachinePolicy};
 use crate::mac::Mac;
@@ -8,19 +8,20 @@ use std::collections::BTreeMap;
 
 const TURNS_MAX: usize = 65_536;
 
-/// Progress of single boots, and ordered boots.
+/// Record of the single boots of all machines, and of the boots that operators ordered.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct SingleBootProgress {
-    /// Image of a line with `once` that a machine has fetched.
+    /// Image of a machine's line with `once`, if the machine has fetched that image completely.
     done: BTreeMap<Mac, String>,
     /// Image that a machine boots next, by an operator's order.
     next: BTreeMap<Mac, String>,
-    /// Number of writes, over all starts: an older copy of the file has a smaller one.
+    /// Number of times that the file was written, over all starts of the role: an older copy of the
+    /// file has a smaller number.
     #[serde(rename = "g")]
     pub generation: u32,
-    /// True if the progress is unknown, or cannot be stored. A line with `once` then boots the
-    /// disk, which does the least harm.
+    /// True if it is not known which machines had their single boot, or if that cannot be stored. A
+    /// line with `once` then boots the local disk, which does the least harm.
     #[serde(skip)]
     pub is_uncertain: bool,
 }
@@ -29,13 +30,13 @@ pub struct SingleBootProgress {
 pub enum BootTarget<'l> {
     Image(&'l str, &'l Image),
     Menu,
-    /// Nothing until the configuration has a line for the machine.
+    /// The machine boots nothing until the configuration has a line for it.
     Enlist,
     Nothing(&'static str),
 }
 
 impl SingleBootProgress {
-    /// Adds the finished boots of machines without one of their own.
+    /// Adds the single boots of another record, for machines that have none in this one.
     pub fn add_done(&mut self, other: SingleBootProgress) {
         for (mac, image) in other.done {
             if self.done.len() < TURNS_MAX {
@@ -62,7 +63,8 @@ impl SingleBootProgress {
         self.done.insert(mac, image.to_owned()).as_deref() != Some(image)
     }
 
-    /// Orders the next boot of a machine; afterwards its line applies again.
+    /// Orders the next boot of a machine; after it the machine's line applies again. Without an
+    /// image the single boot of the line is repeated.
     ///
     /// # Errors
     ///
@@ -70,7 +72,7 @@ impl SingleBootProgress {
     pub fn order(&mut self, lan: &LanConfig, mac: Mac, image: Option<&str>) -> Result<(), String> {
         match image {
             None => {
-                // The boot of the line restarts.
+                // The single boot of the line is repeated.
                 self.next.remove(&mac);
                 self.done.remove(&mac);
             }
@@ -110,7 +112,7 @@ impl SingleBootProgress {
         self.done.get(&mac).is_some_and(|done| done == image)
     }
 
-    /// Returns whether these turns equal those on disk.
+    /// Returns whether this record equals the one on disk.
     pub fn is_as_kept(&self, kept: &SingleBootProgress) -> bool {
         (&self.done, &self.next, self.generation) == (&kept.done, &kept.next, kept.generation)
     }
@@ -128,7 +130,7 @@ impl SingleBootProgress {
 pub fn assigned<'l>(lan: &'l LanConfig, turns: &SingleBootProgress, mac: Mac) -> BootTarget<'l> {
     let image = |name: &str| match lan.images.get_key_value(name) {
         Some((name, image)) => BootTarget::Image(name, image),
-        // No valid configuration has this; a role may have it for a moment.
+        // No valid configuration lacks the image, but a role may have such a state for a moment.
         None => BootTarget::Nothing("its image is not in the file"),
     };
     if let Some(next) = turns.next.get(&mac) {

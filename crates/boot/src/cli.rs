@@ -1,4 +1,4 @@
-//! `evenkeel boot`: networks from which machines boot, the machines, and their requests.
+//! `evenkeel boot`: shows the networks from which machines boot, the machines, and their requests.
 
 mod image;
 mod power;
@@ -145,7 +145,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     end(done)
 }
 
-/// Returns the networks; for a single one also its counters.
+/// Returns the status of the networks; for a single network also its counters.
 fn show(matches: &ArgMatches) -> Result<String, String> {
     let mut text = sections(matches, PART, "NETWORK")?;
     let name = matches.get_one::<String>("NETWORK");
@@ -194,7 +194,7 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     if matches.get_flag("json") {
         return json(&all);
     }
-    // The latest requests come first.
+    // Machines with the latest requests come first.
     all.machines
         .sort_by_key(|one| std::cmp::Reverse(one.last.as_ref().map(|step| step.at.boottime_ms)));
     let shown = if matches.get_flag("all") {

@@ -1,4 +1,4 @@
-//! Configuration of the networks from which machines boot, as the role gets it.
+//! Configuration of the networks from which machines boot, as the boot role receives it.
 
 use crate::aoe::frame::AoeAddress;
 use crate::mac::Mac;
@@ -53,7 +53,7 @@ impl BootConfig {
 pub struct LanConfig {
     /// Interface where the clients are, or the relays to them.
     pub interface: String,
-    /// Network of the clients, where it differs from the interface's: clients behind a relay.
+    /// Network of the clients, if it is not the interface's own: the clients are behind a relay.
     pub network: Option<Ipv4Network>,
     pub gives: AddressSource,
     pub lease_s: u32,
@@ -70,11 +70,12 @@ pub struct LanConfig {
     /// IPv6 of the network; None: no responses over IPv6.
     #[serde(default)]
     pub six: Option<Ipv6Config>,
-    /// Addresses of nodes by other sections, such as a `virtual-ip`: no machine gets one.
+    /// Addresses that other sections give to nodes, such as a `virtual-ip`: no machine gets one of
+    /// them.
     #[serde(default)]
     pub of_nodes: BTreeSet<IpAddr>,
-    /// Addresses that other sections name for machines, such as a `host` of a farm: a machine
-    /// gets one of them only by its own line, or keeps its lease.
+    /// Addresses that other sections name for machines, such as a `host` of a farm. A machine gets
+    /// such an address only if its own line says so, or if it has a lease of it.
     #[serde(default)]
     pub of_others: BTreeSet<IpAddr>,
     /// IPv6 addresses of `virtual-ip` sections: they move between nodes, so machines do not get
@@ -83,8 +84,8 @@ pub struct LanConfig {
     pub virtual_addresses: BTreeSet<IpAddr>,
 }
 
-/// TCP ports of a network. The serialised form is flattened: payloads of earlier versions have
-/// the ports beside the other fields of [`LanConfig`].
+/// TCP ports of the servers of a network. Payloads of earlier versions have the ports as fields of
+/// [`LanConfig`], so the serialised form is flattened.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LanPorts {
     #[serde(rename = "http_port")]
@@ -189,7 +190,7 @@ impl Ipv4Network {
 
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AddressSource {
-    /// Another DHCP server: this one only says what to boot.
+    /// Another DHCP server assigns the addresses: this one only tells machines what to boot.
     Other,
     /// Only configured machines get addresses, from this server.
     Fixed,
@@ -210,7 +211,7 @@ pub struct ClientParameters {
     pub dns: Vec<Ipv4Addr>,
     pub domain: Option<String>,
     pub ntp: Vec<Ipv4Addr>,
-    /// Address of the file server, where it is not the node that responds.
+    /// Address of the file server, if it is not the node that responds to the machine.
     pub server: Option<Ipv4Addr>,
 }
 
@@ -275,7 +276,7 @@ pub struct DiskConfig {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Overlay {
     pub directory: PathBuf,
-    /// Size limit of an overlay, which holds the changes of one machine, bytes.
+    /// Maximum size of an overlay, which has the changes of one machine, bytes.
     pub bytes_max: u64,
     /// True if overlays are kept; otherwise they are dropped when their machine boots again.
     #[serde(default)]
@@ -286,7 +287,7 @@ pub struct Overlay {
 pub enum StorageConfig {
     /// A volume with this name, on the node that serves it.
     Volume(String),
-    /// A file or a block device of each node.
+    /// A file or a block device, on each node its own.
     File { path: PathBuf, is_read_only: bool },
 }
 
@@ -296,7 +297,7 @@ pub struct MachineConfig {
     /// Fixed address; None: an address of the range.
     pub address: Option<Ipv4Addr>,
     pub image: String,
-    /// True if the machine boots the image once, and its disk from then on.
+    /// True if the machine boots the image once, and its local disk from then on.
     pub once: bool,
     #[serde(default)]
     pub power: Option<PowerControl>,
@@ -309,15 +310,15 @@ pub enum UnknownMachinePolicy {
     /// The machines get an address, and a menu of the images.
     Menu,
     Image(String),
-    /// The machines get an address, report facts about themselves, and wait for a line in the
-    /// configuration.
+    /// The machines get an address, report facts about themselves, and wait until the configuration
+    /// has a line for them.
     Enlist,
 }
 
 #[cfg(test)]
 impl LanConfig {
-    /// Returns a network whose section has an interface and no other line, with an image that is
-    /// the local disk.
+    /// Returns a network whose section has only the line `interface`, and an image that is the
+    /// local disk.
     pub fn plain(interface: &str) -> LanConfig {
         LanConfig {
             interface: interface.to_owned(),
@@ -346,7 +347,7 @@ mod tests {
     use part::codec;
     use serde::de::IgnoredAny;
 
-    /// Network as earlier versions with only one port serialised it.
+    /// Network in the serialised form of earlier versions, which had only one port.
     #[derive(Serialize)]
     struct EarlierLan {
         interface: String,

@@ -1,4 +1,5 @@
-//! Counters of fetches: a server's thread writes them, and any thread reads them.
+//! Counts the fetches of a TFTP or HTTP server: the server's thread writes the counters, and any
+//! thread reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     pub open: u64,
-    /// Fetches that are complete at the client.
+    /// Number of fetches that the client has received completely.
     pub done: u64,
     pub failed: u64,
     /// Requests and connections that were refused, among them those for unknown names.
@@ -28,7 +29,7 @@ pub struct Counting {
 pub enum FetchOutcome {
     Done,
     Failed,
-    /// The client only requested the file's properties.
+    /// The client requested only the file's properties, such as by HEAD.
     Asked,
 }
 

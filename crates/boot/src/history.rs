@@ -1,5 +1,5 @@
-//! History of the requests of each machine and their responses, for `evenkeel boot why`: bounded,
-//! the oldest entry is dropped first.
+//! Records the requests of each machine and their responses, for `evenkeel boot why`: bounded, the
+//! oldest entry is dropped first.
 
 use crate::mac::Mac;
 use part::report::Moment;
@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 const MACHINES_MAX: usize = 4_096;
 const STEPS_MAX: usize = 64;
-/// Limit of steps of all machines, for an operator who watches.
+/// Limit of remembered requests of all machines together, for an operator who watches.
 const RECENT_MAX: usize = 1_024;
 
 /// Request of a machine, with its response.
@@ -40,7 +40,8 @@ pub struct LastBoot {
 struct MachineHistory {
     steps: VecDeque<BootHistoryEntry>,
     booted: Option<(String, Moment)>,
-    /// Number of the machine's last step among all steps: the lowest is forgotten first.
+    /// Number of the machine's last request among those of all machines: the machine with the
+    /// lowest one is forgotten first.
     last: u64,
 }
 
@@ -48,7 +49,8 @@ struct MachineHistory {
 #[derive(Clone, Debug, Default)]
 pub struct History {
     machines: HashMap<Mac, MachineHistory>,
-    /// Newest steps of all machines, with every repetition; the last one has `number`.
+    /// Newest requests of all machines, with every repetition; the last one has the number
+    /// `number`.
     recent: VecDeque<(Mac, BootHistoryEntry)>,
     number: u64,
 }
@@ -65,7 +67,7 @@ impl History {
         }
         let machine = self.machines.entry(mac).or_default();
         machine.last = self.number;
-        // Repetitions are one step, with the time of the last.
+        // Repetitions of a request are one entry, with the time of the last.
         if let Some(before) = machine.steps.back_mut()
             && (&before.asked, &before.answered, &before.why)
                 == (&step.asked, &step.answered, &step.why)
@@ -80,7 +82,7 @@ impl History {
         machine.steps.push_back(step);
     }
 
-    /// Records which image a machine boots. Its step must be added before.
+    /// Records which image a machine boots. The machine's request must be added before.
     pub fn boots(&mut self, mac: Mac, image: &str, at: Moment) {
         if let Some(machine) = self.machines.get_mut(&mac) {
             machine.booted = Some((image.to_owned(), at));
@@ -92,8 +94,8 @@ impl History {
         booted.map(|(image, at)| (image.as_str(), *at))
     }
 
-    /// Returns at most `most` machines with a step after a number, the oldest first, and the
-    /// number of the last of these.
+    /// Returns at most `most` machines that have sent a request after this number, the oldest
+    /// first, and the number of the last of these requests.
     pub fn changed(&self, number: u64, most: usize) -> (u64, Vec<Mac>) {
         if number >= self.number {
             return (self.number, Vec::new());
@@ -108,7 +110,8 @@ impl History {
         (last, changed.into_iter().map(|(_, mac)| mac).collect())
     }
 
-    /// Forgets the quarter that was silent longest, so that a flood costs little for each packet.
+    /// Forgets the quarter of the machines that has been silent longest, so that a flood costs
+    /// little for each packet.
     fn forget(&mut self) {
         let mut lasts: Vec<u64> = self.machines.values().map(|machine| machine.last).collect();
         lasts.sort_unstable();
@@ -116,7 +119,7 @@ impl History {
         self.machines.retain(|_, machine| machine.last > limit);
     }
 
-    /// Returns the steps of a machine, the newest last.
+    /// Returns the requests of a machine, the newest last.
     pub fn of(&self, mac: Mac) -> Vec<BootHistoryEntry> {
         let machine = self.machines.get(&mac);
         machine.map_or_else(Vec::new, |machine| machine.steps.iter().cloned().collect())
@@ -126,8 +129,8 @@ impl History {
         self.number
     }
 
-    /// Returns the steps of all machines after a number, the newest last, and how many of them
-    /// are forgotten. A number beyond the newest is of another history, and counts as none.
+    /// Returns the requests of all machines after this number, the newest last, and how many of
+    /// them are forgotten. A number beyond the newest is from another process, and counts as none.
     pub fn since(&self, number: u64) -> (u64, impl Iterator<Item = &(Mac, BootHistoryEntry)>) {
         let number = if number > self.number { 0 } else { number };
         let new = usize::try_from(self.number - number).unwrap_or(usize::MAX);
@@ -181,7 +184,7 @@ mod tests {
             ..step("b")
         };
         history.add(mac(1), answered.clone());
-        // For example beside another server, for which the next packet is.
+        // For example, another DHCP server answers the next packet.
         history.add(mac(1), step("c"));
         assert_eq!(history.answered_of(mac(1)), Some(&answered));
     }

@@ -1,4 +1,4 @@
-//! Boot loaders that machines load first: the one that fits the firmware, and its file in the
+//! Selects the boot loader that a machine's firmware loads first, and its file in the
 //! distribution's packages.
 
 /// Boot loader, as a file of a package.

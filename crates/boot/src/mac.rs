@@ -1,4 +1,4 @@
-//! MAC address of a network card.
+//! Parses and formats the MAC address of a network card.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -15,7 +15,7 @@ pub struct Mac(pub [u8; 6]);
 pub struct MacParseError;
 
 impl Mac {
-    /// Returns whether a card can have the address: it is neither zero nor a group address.
+    /// Returns whether a network card can have the address: it is neither zero nor a group address.
     pub fn is_of_a_card(self) -> bool {
         self.0[0] & 1 == 0 && self.0 != [0; 6]
     }
@@ -67,7 +67,7 @@ impl FromStr for Mac {
 /// Computes a short hash of a MAC address, for lists of many machines. Two addresses may have the
 /// same hash.
 pub fn mark(mac: Mac) -> u32 {
-    // FNV-1a: any hash serves that is the same on all nodes.
+    // FNV-1a: any hash is suitable that is the same on all nodes.
     mac.0.iter().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })

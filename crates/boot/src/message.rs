@@ -1,4 +1,5 @@
-//! Messages to the boot role, beyond those for every role. The supervisor forwards them as bytes.
+//! Messages to the boot role, in addition to those that every role receives. The supervisor
+//! forwards them as bytes.
 
 use crate::history::{BootHistoryEntry, LastBoot};
 use crate::keyword::NAME;
@@ -18,7 +19,7 @@ pub enum OperatorRequest {
         /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
-        /// Name of the image; empty: the boot of the machine's line restarts.
+        /// Name of the image; empty: the single boot of the machine's line is repeated.
         #[serde(with = "Name")]
         image: String,
     },
@@ -47,7 +48,8 @@ pub enum OperatorRequest {
     /// Queries the requests of all machines since the last query. The response is
     /// [`RecentRequestsResponse`].
     Watch {
-        /// Numbers in the previous response, by network; empty: only later requests are returned.
+        /// Numbers in the previous response, by network; empty: the response has only requests that
+        /// come after this query.
         after: BTreeMap<String, u64>,
     },
 }
@@ -77,24 +79,24 @@ impl OperatorResponse {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct PowerControlResponse {
-    /// Reason for which the machine is unknown; empty: it is known.
+    /// Reason why the machine is unknown; empty: it is known.
     pub trouble: String,
-    /// Power control of the machine; None: its line has none.
+    /// Power control of the machine; None: the machine's line has none.
     pub control: Option<PowerControl>,
 }
 
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct MachineHistoryResponse {
-    /// Reason for which there is nothing to show; empty: there is something.
+    /// Reason why there is nothing to show; empty: there is something.
     pub trouble: String,
     /// Machine, as far as it is known: `node7 (52:54:00:00:00:07) in lan`.
     pub who: String,
     pub next: String,
     pub address: String,
     pub booted: Option<LastBoot>,
-    /// Later response of another node to the machine, and that node; None: this node answered
-    /// last.
+    /// Response of another node to the machine that is later than the last one of this node, and
+    /// that node; None: this node responded last.
     pub elsewhere: Option<(BootHistoryEntry, String)>,
     /// Name of this node; empty: outside of a cluster.
     pub me: String,
@@ -107,10 +109,10 @@ pub struct MachineHistoryResponse {
 pub struct MachineListResponse {
     /// Machines, those with the latest requests first.
     pub machines: Vec<BootMachineStatus>,
-    /// Number of further machines that did not fit.
+    /// Number of machines that did not fit into the response.
     pub more: u64,
     pub me: String,
-    /// Reason for which this node does not respond as usual; empty: it does.
+    /// Reason why this node does not respond to machines as usual; empty: it does.
     pub notice: String,
 }
 
@@ -119,9 +121,10 @@ pub struct MachineListResponse {
 pub struct RecentRequestsResponse {
     pub after: BTreeMap<String, u64>,
     pub missed: u64,
-    /// Steps, with their network and the machine as text, those of a network the newest last.
+    /// Requests with their network and the machine as text; those of a network in order, the newest
+    /// last.
     pub steps: Vec<(String, String, BootHistoryEntry)>,
-    /// Machines of the steps, in the same order; empty from an older version.
+    /// Machines of the requests, in the same order; empty from a role of an earlier version.
     pub machines: Vec<SteppedMachine>,
 }
 
@@ -150,10 +153,10 @@ pub struct BootMachineStatus {
     #[serde(default)]
     pub booted: Option<LastBoot>,
     pub last: Option<BootHistoryEntry>,
-    /// Node that answered that request, if it is another one; empty: this node, or none.
+    /// Node that responded to that request, if it is another one; empty: this node, or none.
     #[serde(default)]
     pub last_node: String,
-    /// Facts that the machine reported about itself, while it waits for a line.
+    /// Facts that the machine has reported about itself while the configuration has no line for it.
     pub facts: Vec<(String, String)>,
     /// Power control of the machine, without secrets; empty: not configured.
     #[serde(default)]

@@ -1,4 +1,5 @@
-//! Scripts of boot loaders, which boot the image that is assigned to a machine.
+//! Generates the scripts of boot loaders (iPXE, GRUB), which boot the image that is assigned to a
+//! machine.
 //!
 //! iPXE splits a line at spaces and has no quotes; GRUB has those of a shell.
 
@@ -12,14 +13,16 @@ const MENU_MS: u32 = 30_000;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FetchServers {
-    /// Address of the node to which the machine sent its request, then those of the others.
+    /// Addresses of the nodes: first the one to which the machine sent its request, then the
+    /// others.
     pub addresses: Vec<IpAddr>,
     pub port: u16,
     pub disks: Option<IpAddr>,
 }
 
-/// Stall timeout of a fetch after which the machine tries another node, milliseconds. A node
-/// without power ends no connection, and iPXE waits for its bytes forever.
+/// Timeout of a fetch without progress, after which the machine tries another node, milliseconds. A
+/// node that has lost power does not close its connections, and iPXE would wait for its bytes
+/// forever.
 const STALL_MS: u32 = 5_000;
 
 const INITIATORS: &str = "iqn.2026-01.org.evenkeel:machine";
@@ -64,7 +67,8 @@ impl Script {
         let _ = writeln!(self.0, "{line}");
     }
 
-    /// The other nodes follow at once, and any node after a pause: such machines are unattended.
+    /// Appends the commands after a failure: the other nodes are tried at once, and after a pause
+    /// any node, because such machines are unattended.
     fn again(mut self, mac: Mac, servers: &FetchServers) -> Vec<u8> {
         let (own, others) = match servers.addresses.split_first() {
             Some((own, others)) => (Some(own), others),
@@ -76,7 +80,7 @@ impl Script {
         };
         self.line(":failed");
         if !others.is_empty() {
-            // The variable outlives the script: where all nodes fail, the machine pauses.
+            // The variable outlives the script: if all nodes have failed, the machine pauses.
             self.line("isset ${retried} && goto pause ||");
             self.line("set retried yes");
             self.line("echo This failed. The other node is tried.");
@@ -138,7 +142,8 @@ pub fn of_image(
                     script.line(&format!("set initiator-iqn {INITIATORS}.{}", mac.dashed()));
                     script.line(&format!("sanboot {uri} || goto failed"));
                 }
-                // No valid configuration has this; a role may have it for a moment.
+                // No valid configuration lacks the image, but a role may have such a state for a
+                // moment.
                 None => script.line("goto failed"),
             }
         }
@@ -195,8 +200,8 @@ fn uri(lan: &LanConfig, image: &Image, servers: &FetchServers) -> Option<String>
     }
 }
 
-/// Returns the kernel command line: what the root by NBD needs, unless configured, and the
-/// configured words.
+/// Returns the kernel command line: the words for a root by NBD, unless they are configured, and
+/// the configured words.
 fn kernel_words(lan: &LanConfig, image: &Image, servers: &FetchServers) -> Vec<String> {
     let Image::Kernel { append, nbd, .. } = image else {
         return Vec::new();
@@ -270,8 +275,8 @@ fn enlist(section: &str, mac: Mac, servers: &FetchServers) -> Vec<u8> {
     script.again(mac, servers)
 }
 
-/// Facts that a new machine may report about itself. The first ones are settings of iPXE; the
-/// last three are for a script in an image.
+/// Names of the facts that a new machine may report about itself. The first ones are settings of
+/// iPXE; the last three are for a script in an image.
 pub const FACTS: [&str; 12] = [
     "manufacturer",
     "product",

@@ -1,4 +1,4 @@
-//! Opened [`FetchContent`]: its length and its bytes, for all servers. Opening never blocks: a
+//! Opens [`FetchContent`] for a server, and reads its length and its bytes. Opening never blocks: a
 //! FIFO, a directory or a device is refused.
 
 use crate::content::FetchContent;
@@ -17,14 +17,14 @@ const FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
-/// Opened content. A clone reads from the same file.
+/// Opened content. A clone reads from the same open file.
 #[derive(Clone, Debug)]
 pub enum OpenContent {
     Bytes(Arc<[u8]>),
     File(OpenFile),
 }
 
-/// Open regular file, with its properties at that time.
+/// Open regular file, with its properties when it was opened.
 #[derive(Clone, Debug)]
 pub struct OpenFile {
     file: Arc<File>,
@@ -35,7 +35,7 @@ pub struct OpenFile {
     pub inode: u64,
 }
 
-/// Reason for which a content cannot be opened.
+/// Reason why a content cannot be opened.
 #[derive(Debug, Error)]
 pub enum ContentOpenError {
     #[error("cannot open the file: {}", language::reason(.0))]
@@ -44,7 +44,7 @@ pub enum ContentOpenError {
     NotAFile,
 }
 
-/// Reason for which bytes of a source cannot be read.
+/// Reason why bytes of a source cannot be read.
 #[derive(Debug, Error)]
 pub enum SourceReadError {
     #[error("cannot read the file: {}", language::reason(.0))]
@@ -112,8 +112,8 @@ impl OpenContent {
         }
     }
 
-    /// Fills `buffer` with the bytes from `at` if that needs no disk access. Returns whether it
-    /// did.
+    /// Fills `buffer` with the bytes from `at`, if that needs no disk access. Returns whether it
+    /// has.
     pub fn read_at_once(&self, at: u64, buffer: &mut [u8]) -> bool {
         let file = match self {
             OpenContent::Bytes(_) => return self.read(at, buffer).is_ok(),
@@ -126,12 +126,12 @@ impl OpenContent {
     }
 }
 
-/// cachestat(2), Linux 6.5: the number is the same on all architectures that Linux has since.
+/// Number of the system call cachestat(2), Linux 6.5, which is the same on all architectures.
 const CACHESTAT: libc::c_long = 451;
 
 impl OpenFile {
-    /// Returns whether `length` bytes from `at` can be read without disk access. False, too,
-    /// where the kernel does not report it.
+    /// Returns whether `length` bytes from `at` can be read without disk access. False also if the
+    /// kernel does not report that.
     pub fn is_in_memory(&self, at: u64, length: u64) -> bool {
         // SAFETY: it only returns a number.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
@@ -157,7 +157,8 @@ impl OpenFile {
         if asked != 0 || pages[0] <= last / page - at / page {
             return false;
         }
-        // A page that is being read counts as well. The last one is read last.
+        // A page that is being read counts as cached, too. The last page is read last, so it proves
+        // that all others are there.
         let mut byte = [0];
         let mut into = [IoSliceMut::new(&mut byte)];
         rustix::io::preadv2(&*self.file, &mut into, last, ReadWriteFlags::NOWAIT) == Ok(1)
@@ -168,8 +169,8 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// The system's; `WouldBlock` where the socket accepts none now, `UnexpectedEof` where the
-    /// file ends before.
+    /// A system call fails. The error is `WouldBlock` if the socket accepts no data now,
+    /// `UnexpectedEof` if the file ends before.
     pub fn send(&self, socket: impl AsFd, at: u64, length: usize) -> io::Result<usize> {
         let mut at = at;
         match rustix::fs::sendfile(socket, &*self.file, Some(&mut at), length)? {

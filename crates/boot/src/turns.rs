@@ -1,4 +1,5 @@
-//! Storage of the progress of single boots: a file that is replaced as a whole.
+//! Stores on disk which machines have already had their single boot (`once`), and the boots that
+//! operators ordered. The file is replaced as a whole.
 
 use crate::assignment::SingleBootProgress;
 use part::codec;
@@ -10,12 +11,12 @@ use std::path::Path;
 
 const BYTES_MAX: u64 = 32 << 20;
 
-/// Reads the file; without one nothing has been booted.
+/// Reads the file. If there is no file, no machine has had its single boot.
 ///
 /// # Errors
 ///
-/// The system's, or the file has another format: treating it as empty would boot installers
-/// again.
+/// A system call fails, or the file has another format. If it counted as empty, installers would
+/// boot again.
 pub fn read(path: &Path) -> io::Result<SingleBootProgress> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -36,8 +37,9 @@ pub fn read(path: &Path) -> io::Result<SingleBootProgress> {
     })
 }
 
-/// Reads the file, and adds the boots that the files of other sections in its directory record: a
-/// machine whose line moved to another section, or whose section was renamed, has had its turn.
+/// Reads the file, and adds the single boots in the files of other sections in its directory: if a
+/// machine's line moved to another section, or its section was renamed, the machine has had its
+/// single boot.
 ///
 /// # Errors
 ///
@@ -66,7 +68,7 @@ fn digest(bytes: &[u8]) -> u64 {
 ///
 /// # Errors
 ///
-/// The system's; the previous file then remains.
+/// A system call fails. The previous file then remains.
 pub fn write(path: &Path, turns: &SingleBootProgress) -> io::Result<()> {
     let beside = path.with_extension("turns.new");
     let mut options = OpenOptions::new();

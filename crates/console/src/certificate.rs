@@ -1,4 +1,4 @@
-//! The TLS certificate of the console: read from a file, or self-signed.
+//! Provides the TLS certificate of the console: read from a file, or self-signed.
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::ServerConfig;

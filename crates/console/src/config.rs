@@ -1,4 +1,4 @@
-//! The configuration of the console.
+//! Configuration of the console, as the console role receives it.
 
 use crate::user::{Scope, UserRole};
 use ::access::pam::System;
@@ -39,7 +39,8 @@ pub enum Security {
     Own,
     /// TLS with this certificate, its issuers and its key, PEM.
     Certificate(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// No TLS: only this machine can connect, such as a reverse proxy that terminates TLS.
+    /// No TLS: connections are accepted only from this machine, such as from a reverse proxy that
+    /// terminates TLS.
     Plain,
 }
 

@@ -1,5 +1,5 @@
-//! Live pages, each drawn once for all browsers with the same view. The events between two polls of
-//! the platform are the same for all of them, except for the CSRF token of their forms.
+//! Draws each live page once for all browsers with the same view. The events between two polls of
+//! the platform are the same for all of these browsers, except for the CSRF token of their forms.
 
 use crate::inquiry::{ProxyQuery, ProxyResponse};
 use crate::page::{self, ConsolePage, PageContext, PageQuery};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
-/// A page with the settings that decide what it shows.
+/// A page, with the settings that determine its content.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct PageView {
     pub page: ConsolePage,
@@ -22,31 +22,32 @@ pub struct PageView {
     pub ask: Option<ProxyQuery>,
 }
 
-/// All live pages that some browser follows.
+/// All live pages that at least one browser follows.
 #[derive(Debug)]
 pub struct LivePages {
-    /// Placeholder for the CSRF token of the viewer. It is random, so no content can contain it.
+    /// Placeholder in a drawing for the CSRF token of each viewer. It is random, so no content can
+    /// contain it.
     mark: String,
     known: Mutex<BTreeMap<PageView, Weak<Mutex<DrawnPage>>>>,
 }
 
-/// A live page as one browser follows it.
+/// Position of one browser in the events of a live page.
 #[derive(Debug)]
 pub struct PageFollower {
     view: PageView,
     drawing: Arc<Mutex<DrawnPage>>,
-    /// Number of the drawing that the browser has. 0: none.
+    /// Number of the drawing that the browser has; 0: none.
     has: u64,
 }
 
-/// A page as it was drawn last.
+/// Last drawing of a page.
 #[derive(Debug, Default)]
 struct DrawnPage {
     /// Platform and proxy response from which the page was drawn.
     of: Option<PageData>,
     number: u64,
     pieces: BTreeMap<&'static str, String>,
-    /// Event that turns the previous drawing into this one.
+    /// Event that changes the previous drawing into this one.
     step: String,
 }
 
@@ -58,7 +59,7 @@ pub struct PageData {
 }
 
 impl PageData {
-    /// Returns whether both are the same poll of the platform and the same response.
+    /// Returns whether both have the same poll of the platform and the same response of the proxy.
     fn is(&self, other: &PageData) -> bool {
         let answers = match (&self.answer, &other.answer) {
             (None, None) => true,
@@ -96,7 +97,8 @@ impl LivePages {
         }
     }
 
-    /// Returns the next event of a page (WHATWG HTML, 9.2): what changed since the last event.
+    /// Returns the next event of a page (WHATWG HTML, 9.2): the changes since the last event of
+    /// this browser.
     pub fn next(&self, following: &mut PageFollower, seen: &PageData, viewer: &Viewer) -> String {
         // The role of a user may change while the page is open.
         if following.view.role != viewer.role {
@@ -221,7 +223,7 @@ mod tests {
         let broken = seen(sample::broken());
         let step = drawings.next(&mut one, &broken, &anna);
         assert!(step != NOTHING && step != first);
-        // A browser that missed some events gets the whole page, and one with another role a
+        // A browser that has missed events gets the whole page, and a viewer with another role a
         // different page.
         let mut late = drawings.follow(view(UserRole::Operator));
         let whole = drawings.next(&mut late, &broken, &anna);

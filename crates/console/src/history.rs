@@ -1,4 +1,4 @@
-//! History of the traffic in the last hour and the last day, in bounded memory.
+//! Records the traffic of the last hour and the last day, in bounded memory.
 
 use crate::traffic::{TrafficRow, TrafficRowKind};
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ fn key(row: &TrafficRow) -> String {
 
 impl History {
     /// Adds the rows of a poll. The time is in seconds of any clock that never goes back. An
-    /// interval without a poll stays empty and repeats no value.
+    /// interval without a poll has an empty sample; no value is repeated.
     pub fn add_rows(&mut self, rows: &[TrafficRow], now_s: u64) {
         self.looked_s = self.looked_s.max(now_s);
         for ring in 0..STEPS_S.len() {
@@ -108,7 +108,8 @@ impl History {
                 .all(|s| *s == TrafficSample::default())
         };
         let known: BTreeSet<String> = rows.iter().map(key).collect();
-        // A row that was removed from the files stays as long as it has a sample that is not zero.
+        // A row that the configuration no longer has stays as long as one of its samples is not
+        // zero.
         self.lines
             .retain(|key, line| known.contains(key) || !is_empty(line));
     }
@@ -120,8 +121,8 @@ impl History {
         line.map_or_else(Vec::new, samples)
     }
 
-    /// Returns the seconds that each sample of a row covers. The oldest one may have begun late,
-    /// and the newest one is not over.
+    /// Returns the number of seconds that each sample of a row covers. The oldest interval may have
+    /// begun late, and the newest one is not over.
     pub fn seconds(&self, row: &TrafficRow, period: Period) -> Vec<u64> {
         let Some(line) = self.lines.get(&key(row)) else {
             return Vec::new();
@@ -199,8 +200,8 @@ mod tests {
     fn a_partial_step_is_weighted_by_its_duration() {
         let rows = &Traffic::read(ANSWER).rows[..1];
         let mut history = History::default();
-        // The polls cover ten seconds of the first interval of five minutes, all of the second, and
-        // two minutes of the third.
+        // The polls cover ten seconds of the first five-minute interval, all of the second, and two
+        // minutes of the third.
         for at in (1_000_190..=1_000_620).step_by(10) {
             history.add_rows(rows, at);
         }

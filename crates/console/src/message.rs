@@ -1,4 +1,4 @@
-//! Messages to the console role, beyond those for every role.
+//! Messages to the console role, in addition to those that every role receives.
 
 use crate::keyword::NAME;
 use part::role::PartMessage;

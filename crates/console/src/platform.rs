@@ -1,4 +1,5 @@
-//! State of the whole platform, as one of its machines knows it. The pages are drawn from it.
+//! State of the whole platform (all machines), as one of its machines knows it. The pages are drawn
+//! from it.
 
 use crate::history::History;
 use crate::look::MachineReport;
@@ -7,16 +8,18 @@ use part::versions::{self, Versions};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Interval at which a machine polls itself and each other one while no user watches, milliseconds.
+/// Interval at which a machine polls itself, and queries each other machine, while no user watches,
+/// milliseconds.
 pub const UNSEEN_MS: u64 = 5_000;
 /// Timeout of a poll, and of the response of another machine, milliseconds.
 pub const PATIENCE_MS: u64 = 3_000;
 
-/// State of all machines as one of them knows it, with the history. Pages are drawn from this
+/// State of all machines as one of them knows it, with the history. The pages are drawn from this
 /// value.
 #[derive(Clone, Debug, Default)]
 pub struct Platform {
-    /// The machines, the drawing one first. Without a cluster there is no other.
+    /// The machines; the one that draws the page is the first. Without a cluster there is only this
+    /// one.
     pub members: Vec<PlatformMember>,
     pub history: Arc<History>,
     /// Configuration versions of the cluster. None if there is no cluster, or if it does not
@@ -31,12 +34,13 @@ pub struct PlatformMember {
     /// State according to the cluster; without a cluster, according to the machine itself.
     pub state: SubjectState,
     pub why: String,
-    /// Last state that the machine reported itself. None if it has not reported yet or does not
-    /// respond.
+    /// Last state that the machine has reported itself. None if it has not reported yet, or does
+    /// not respond.
     pub look: Option<Arc<MachineReport>>,
     pub age_ms: u64,
     pub silent: Option<String>,
-    /// Predicted effect of its failure, according to the cluster. Empty if not known.
+    /// Predicted effect of the machine's failure, according to the cluster. Empty if it is not
+    /// known.
     pub if_it_fails: String,
 }
 

@@ -1,4 +1,4 @@
-//! Samples of machines with all kinds of problems, for tests and pictures.
+//! Sample states of machines with all kinds of problems, for tests and pictures.
 
 use crate::history::History;
 use crate::inquiry::{ProxyQuery, ProxyResponse, RequestFilter};
@@ -439,8 +439,8 @@ pub fn platform() -> Platform {
     }
 }
 
-/// Publishes the typed statuses of all reports, and replaces their texts by noise: whatever is
-/// decided must stay the same.
+/// Publishes the typed statuses of all reports, and replaces their texts by noise: no decision may
+/// change by that.
 pub fn with_noise(mut platform: Platform) -> Platform {
     for member in &mut platform.members {
         let look = member.look.as_mut().map(Arc::make_mut);

@@ -48,7 +48,7 @@ impl Default for Manual {
     }
 }
 
-/// Returns CLOCK_BOOTTIME in nanoseconds: it also counts while suspended.
+/// Returns CLOCK_BOOTTIME in nanoseconds, which also counts while the machine is suspended.
 fn now_ns() -> u64 {
     Moment::now().boottime_ms.saturating_mul(1_000_000)
 }
@@ -119,8 +119,8 @@ impl OperatorAction {
         }
     }
 
-    /// Returns the text of the event for this action. An offer that opens something has a noun for
-    /// its word.
+    /// Returns the text of the event for this action. For an action that opens something, the offer
+    /// has a noun instead of a verb.
     pub fn done(&self) -> String {
         match self {
             OperatorAction::Offer { word, .. } if word == "screen" => "display opened".to_owned(),
@@ -131,7 +131,8 @@ impl OperatorAction {
         }
     }
 
-    /// Returns the command of the runtime API for this action. None if a part executes it.
+    /// Returns the command of the runtime API for this action. None if another role executes the
+    /// action.
     pub fn command(&self) -> Option<String> {
         match self {
             OperatorAction::Server {
@@ -192,14 +193,14 @@ impl OperatorAction {
     }
 }
 
-/// An order of a user with the role for it.
+/// Order of a user whose role permits it.
 pub struct UserOrder {
     pub by: Viewer,
     pub action: OperatorAction,
-    /// Connection that the part is to use, if the offer opens something.
+    /// Connection that the executing role uses, if the offer opens a display or terminal.
     pub connection: Option<OwnedFd>,
-    /// True if the order becomes an event. A further connection to something that is already open
-    /// does not.
+    /// True if the order becomes an event. A further connection to a display or terminal that is
+    /// already open does not.
     pub is_noted: bool,
     pub reply: oneshot::Sender<Result<String, String>>,
 }
@@ -210,9 +211,9 @@ pub struct RemoteNodeState {
     pub silent: Option<String>,
 }
 
-/// An order or a query for another node.
+/// Order or query for another node.
 pub struct RemoteRequest {
-    /// The user who gives it. The role here is the upper limit there.
+    /// User who sends it. At the other node, the user has at most this role.
     pub by: Viewer,
     pub wanted: RemoteRequestKind,
     pub reply: oneshot::Sender<Result<String, String>>,
@@ -224,7 +225,7 @@ pub enum RemoteRequestKind {
     Ask(ProxyQuery),
 }
 
-/// A query to the proxy of this node.
+/// Query for the proxy of this node.
 pub struct LocalProxyQuery {
     pub ask: ProxyQuery,
     /// Receiver of the response of the runtime API, or of the reason why there is none.
@@ -272,7 +273,7 @@ impl RemoteNodes {
     }
 }
 
-/// Counts who watches the pages.
+/// Counts the users who watch the pages.
 #[derive(Debug, Default)]
 pub struct Watchers {
     live: AtomicUsize,
@@ -440,7 +441,7 @@ impl ConsoleState {
         std::mem::take(&mut lock(&self.todo).connections)
     }
 
-    /// Notes that a user watches. If none did for a while, the platform is polled at once.
+    /// Records that a user watches. If no user did for a while, the platform is polled at once.
     pub fn record_viewer(&self) {
         if self.watchers.record_request() {
             self.watchers.watch_begun.notify_waiters();
@@ -464,7 +465,7 @@ impl ConsoleState {
 }
 
 impl Watchers {
-    /// Notes a request for a page. Returns whether no user watched before.
+    /// Records a request for a page. Returns whether no user had watched before.
     fn record_request(&self) -> bool {
         let before = self.last_ms.swap(now_ms(), Ordering::Relaxed);
         now_ms() > before + SEEN_MS && self.live.load(Ordering::Relaxed) == 0

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum UserRole {
     #[default]
     Viewer,
-    /// May take servers out of service and put them back, and move what runs.
+    /// May take servers out of service and put them back, and move guests and other objects.
     Operator,
     Admin,
 }
@@ -25,7 +25,7 @@ impl UserRole {
     }
 }
 
-/// Scope of a token: the upper limit of what it may do.
+/// Scope of a token: the maximum of what a program may do with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {

@@ -1,5 +1,6 @@
 //! Client of the control role for versions of the configuration and changes of them
-//! ([`part::versions`]). Each query uses a connection of its own, which the main thread hands over.
+//! ([`part::versions`]). Each query uses a connection of its own, which the main thread of the
+//! console role provides.
 
 use crate::platform::Platform;
 use crate::shared::ConsoleState;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 const LIMIT: Duration = Duration::from_secs(60);
 const LOOK_LIMIT: Duration = Duration::from_secs(3);
 const SHOWN_MAX: u32 = 100;
-/// Part that reports the cluster, and thereby that there is a control role.
+/// Part of the platform that reports the cluster. Its report proves that there is a control role.
 const CLUSTER: &str = "cluster";
 
 /// Sends a query to the control role.
@@ -142,7 +143,7 @@ mod tests {
         )
     }
 
-    /// Sends a query while a peer responds with these bytes. None: there is no peer.
+    /// Sends a query to a peer that responds with these bytes. None: there is no peer.
     fn asked(answer: Option<Vec<u8>>) -> Result<VersionsResponse, String> {
         let shared = shared();
         let asker = Arc::clone(&shared);
@@ -189,8 +190,9 @@ mod tests {
         }
     }
 
-    /// Checks for a deadlock: the threads of the pages and of the role each lock the platform and
-    /// the versions for a moment, but never hold one while they wait for the other.
+    /// Tests that there is no deadlock: the threads of the pages and of the role each lock the
+    /// platform and the versions for a moment, but never hold one lock while they wait for the
+    /// other.
     #[test]
     fn a_platform_snapshot_never_waits_for_the_versions() {
         let shared = shared();

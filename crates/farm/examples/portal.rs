@@ -110,7 +110,7 @@ fn screens_of(visitor: &Visitor) -> [(&'static str, String); 2] {
     ]
 }
 
-/// Returns the session to which a tile leads.
+/// Returns the session of a user on a host, to which the user's tile on the page leads.
 fn stay(host: &str, is: How) -> [Stay; 1] {
     [Stay {
         host: host.to_owned(),

@@ -1,4 +1,4 @@
-//! Certificate of a listening address.
+//! Reads the TLS certificate of a listening address.
 
 use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
 use protocol::ntlm::channel_hash;

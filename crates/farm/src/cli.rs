@@ -1,4 +1,5 @@
-//! `evenkeel farm`: remote desktops, their hosts and users, and what each user got.
+//! `evenkeel farm`: shows remote desktops, their hosts and users, and which host each user got; and
+//! sends the operators' orders about them.
 
 mod agent;
 

@@ -1,6 +1,6 @@
-//! Collections: the sets of hosts on which the desktop and the programs of a farm run. Programs
-//! with the same hosts are in one collection, since a user has one session at a host for all of
-//! them.
+//! Collections: the sets of session hosts on which the desktop and the programs of a farm run.
+//! Programs with the same hosts are in one collection, since a user has one session at a host for
+//! all of them.
 
 use crate::user::UserId;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -10,8 +10,8 @@ use std::fmt;
 
 pub const ID_BYTES: usize = 8;
 
-/// Identifier of a collection: the beginning of the SHA-256 of its hosts' names. After a reload
-/// that changes the hosts of an app, the app is in another collection.
+/// Identifier of a collection: the beginning of the SHA-256 of its hosts' names. If a reload
+/// changes the hosts of a program, the program is in another collection.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct CollectionId(#[serde(with = "serde_bytes")] pub [u8; ID_BYTES]);
 

@@ -24,7 +24,7 @@ pub struct Farms {
 /// Session hosts behind one name.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Farm {
-    /// Host name for clients; empty: clients reconnect to the address that they used before.
+    /// Host name for RDP clients; empty: a client reconnects to the address that it used before.
     pub name: String,
     pub binds: Vec<Bind>,
     pub hosts: BTreeMap<String, SessionHost>,
@@ -52,7 +52,7 @@ impl Farm {
         [&self.binds, &self.web]
     }
 
-    /// Returns the collection for something on these hosts; without hosts, that of all hosts.
+    /// Returns the collection of these hosts; of all hosts if the set is empty.
     pub fn collection(&self, hosts: &BTreeSet<String>) -> CollectionId {
         if hosts.is_empty() || self.hosts.keys().eq(hosts) {
             CollectionId::ALL
@@ -148,9 +148,9 @@ pub struct Portal {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Desktop {
     pub title: String,
-    /// Groups whose users may start it; empty: all users.
+    /// Groups whose users may start the desktop; empty: all users.
     pub groups: Vec<String>,
-    /// Hosts that have it; empty: all hosts of the farm.
+    /// Hosts that have the desktop; empty: all hosts of the farm.
     #[serde(default)]
     pub hosts: BTreeSet<String>,
 }
@@ -166,9 +166,9 @@ pub struct App {
     /// Icon, PNG; empty: the portal draws one.
     #[serde(with = "serde_bytes")]
     pub icon: Vec<u8>,
-    /// Groups whose users may start it; empty: all users.
+    /// Groups whose users may start the program; empty: all users.
     pub groups: Vec<String>,
-    /// Hosts that have it; empty: all hosts of the farm.
+    /// Hosts that have the program; empty: all hosts of the farm.
     #[serde(default)]
     pub hosts: BTreeSet<String>,
 }
@@ -176,9 +176,9 @@ pub struct App {
 /// Rule that allows some users to open displays and terminals of guests.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Consoles {
-    /// Names of the guests; empty: all guests.
+    /// Names of the guests to which the rule applies; empty: all guests.
     pub guests: Vec<String>,
-    /// Groups whose users may open them; at least one.
+    /// Groups whose users may open the displays and terminals; at least one.
     pub groups: Vec<String>,
 }
 
@@ -197,17 +197,17 @@ pub struct Bind {
 pub struct SessionHost {
     pub address: SocketAddr,
     pub weight: u32,
-    /// The host gets no new users.
+    /// True if the host gets no new users.
     pub drained: bool,
 }
 
 /// Algorithm that chooses the host of a user without a session.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Balance {
-    /// Counts sessions, including disconnected ones, and pending logons.
+    /// Counts sessions, including disconnected ones, and logons that have not connected yet.
     #[default]
     Load,
-    /// Counts connections and pending logons.
+    /// Counts connections, and logons that have not connected yet.
     Leastconn,
 }
 
@@ -245,7 +245,8 @@ impl Default for Check {
 /// Times for which sessions belong to their hosts.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sessions {
-    /// Time after the end of the last connection, milliseconds.
+    /// Time for which a session belongs to its host after the last connection has ended,
+    /// milliseconds.
     pub keep_ms: u64,
     /// Time for which a host is down before its sessions count as lost, milliseconds.
     pub lost_after_ms: u64,

@@ -1,6 +1,6 @@
-//! Cookies for the gateway, which a `.rdp` file of the portal contains as `gatewayaccesstoken`.
-//! Unlike a routing token, a cookie authenticates its user at the gateway until it expires. At a
-//! host it has no meaning.
+//! Issues and verifies cookies for the gateway, which a `.rdp` file of the portal contains as
+//! `gatewayaccesstoken`. Unlike a routing token, a cookie authenticates its user at the gateway
+//! until it expires. At a host it has no meaning.
 
 use crate::token::{Key, NameId};
 use base64::Engine;
@@ -42,8 +42,8 @@ impl CookieError {
 
 pub const PROOF_BYTES: usize = 8;
 
-/// Creates the cookie of a user. `proof` is the digest of the user's current credentials. After a
-/// change of the password or second factor the cookie is invalid.
+/// Creates the gateway cookie of a user. `proof` is the digest of the user's current credentials:
+/// if the password or second factor changes, the cookie becomes invalid.
 pub fn issue(
     key: &Key,
     farm: NameId,

@@ -1,4 +1,4 @@
-//! Differences between two configurations, for messages.
+//! Describes the differences between two configurations, for messages.
 
 use crate::config::{Farm, Farms, Portal};
 use part::codec;

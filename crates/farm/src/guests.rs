@@ -1,5 +1,6 @@
-//! Requests of the portals to the part that runs the guests: list the guests, and open a screen.
-//! The threads of the web server queue requests; the main thread of the role sends them.
+//! Sends the portals' requests to the role that runs the guests (virtual machines): to list them,
+//! and to open a display or terminal. The threads of the web server queue requests; the main thread
+//! of the farm role sends them.
 
 use part::channel::Received;
 use part::report::{BYTES_MAX, Opens, StatusReport, SubjectAction, SubjectState};
@@ -27,7 +28,7 @@ const REPORT_LIMIT: Duration = Duration::from_secs(3);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const ASKS_MAX: usize = 64;
 
-/// The part that runs the guests, as the program provides it.
+/// The part of the platform that runs the guests, as the program provides it.
 #[derive(Clone, Copy)]
 pub struct GuestProvider {
     pub part: &'static str,
@@ -45,7 +46,7 @@ pub struct Guest {
     pub offers: Vec<(Opens, PartMessage)>,
 }
 
-/// All guests with something to open, or why they are not known.
+/// All guests whose display or terminal can be opened, or the reason why they are not known.
 pub type GuestList = Result<Arc<Vec<Guest>>, String>;
 
 /// Requests of the portals, and the state that they share.
@@ -53,7 +54,7 @@ pub struct Guests {
     asks: Mutex<Vec<GuestRequest>>,
     wake: OwnedFd,
     keeps: AtomicBool,
-    /// Last report of the part, and the time of its arrival.
+    /// Last report of the guest role, and the time at which it arrived.
     known: watch::Sender<Option<(Instant, GuestList)>>,
     pub libraries: Libraries,
     pub screens: Arc<Screens>,
@@ -96,7 +97,7 @@ impl Guest {
             });
             Guest {
                 name: subject.name,
-                // Only the other node knows the details.
+                // If another node runs the guest, only that node knows the details.
                 state: Some(subject.state).filter(|_| guest.state != GuestState::Elsewhere),
                 on: guest.node,
                 offers: opens.collect(),
@@ -138,7 +139,7 @@ impl Guests {
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    /// Makes the role save its state for the next process at once.
+    /// Makes the role save its state at once, for the next process.
     pub fn request_save(&self) {
         self.keeps.store(true, Ordering::Release);
         self.signal_wake();
@@ -218,8 +219,8 @@ impl Asker {
         Asker {
             source,
             guests,
-            // A number of its own for each process: the supervisor may still answer requests of a
-            // previous role.
+            // Numbers differ between processes: the supervisor may still respond to requests of a
+            // previous role process.
             number: u64::from(std::process::id()) << 32,
             report: None,
             opening: BTreeMap::new(),
@@ -240,7 +241,8 @@ impl Asker {
     pub fn move_queued_requests(&mut self) {
         // The value of the counter is not needed.
         let _ = rustix::io::read(&self.guests.wake, &mut [0; 8]);
-        // They may never get a response: a supervisor that has restarted answers no earlier ones.
+        // Some requests never get a response: a supervisor that has restarted does not know earlier
+        // ones.
         self.opening.retain(|_, reply| !reply.is_closed());
         let asks = std::mem::take(&mut *lock(&self.guests.asks));
         for ask in asks {

@@ -1,4 +1,4 @@
-//! Recent logons of a farm: what was decided, why, and how long it took.
+//! Records recent logons of a farm: which host was decided, why, and how long that took.
 
 use crate::user::UserId;
 use part::latency::Latency;
@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 const STEPS_MAX: usize = 2_000;
-/// Window of the latency statistics: a decision counts for one to two windows.
+/// Window of the latency statistics. A decision counts in its own window and the next one.
 const WINDOW: Duration = Duration::from_secs(3_600);
 const SHOWN_MAX: usize = 50;
 /// Limit of similar steps. Older ones are merged into one step with a count, so that a client that
-/// repeats something displaces no other steps.
+/// repeats an action displaces no other steps.
 const ALIKE_MAX: usize = 8;
 
 /// An action of a client, and its result.
@@ -33,7 +33,7 @@ pub struct HistoryStep {
 struct HistoryEntry {
     user: UserId,
     step: HistoryStep,
-    /// Sequence number, if it happened at this node.
+    /// Sequence number, if the step happened at this node.
     number: Option<u64>,
     /// Number of merged steps, and the time of the first one.
     times: u64,
@@ -130,7 +130,8 @@ impl History {
         self.steps.iter().any(|one| one.user == user)
     }
 
-    /// Returns up to `count` local steps after the one with this number, with their numbers.
+    /// Returns up to `count` steps of this node after the step with this number, with their
+    /// numbers.
     pub fn behind(&self, number: u64, count: usize) -> Vec<(u64, UserId, HistoryStep)> {
         let own = self.steps.iter();
         let own = own.filter_map(|one| Some((one.number?, one.user, &one.step)));
@@ -199,7 +200,7 @@ mod tests {
             history.add(user, step("other", number * 20));
         }
         let why: Vec<String> = history.of(user).into_iter().map(|one| one.why).collect();
-        // The newest of each kind as they came, the older ones merged into one line.
+        // The newest steps of each kind in their order, and the older ones merged into one line.
         assert_eq!(why.len(), 1 + 2 * ALIKE_MAX);
         assert_eq!(why[0], "first");
         assert_eq!(why[1], "one (2993 times in 59 s)");

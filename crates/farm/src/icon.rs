@@ -1,4 +1,5 @@
-//! Icons of the desktop and of programs: PNG files, drawn icons, and both converted to `.ico`.
+//! Provides icons of the desktop and of programs: reads PNG files, draws icons, and converts both
+//! to `.ico`.
 
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};

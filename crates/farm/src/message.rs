@@ -57,7 +57,7 @@ pub enum SessionState {
     Connected,
     Disconnected,
     Pending,
-    /// The connection has ended, and the host's agent reports no session.
+    /// The connection has ended, and the agent of the host reports no session.
     #[serde(rename = "no session seen")]
     Unseen,
     #[default]
@@ -77,7 +77,7 @@ impl SessionState {
     }
 }
 
-/// A user with a session, or on the way to one.
+/// User who has a session on a host, or was sent to it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Session {
@@ -90,7 +90,7 @@ pub struct Session {
     pub from: Vec<String>,
     /// Nodes that carry connections of the user; empty on a node alone.
     pub nodes: Vec<String>,
-    /// Time since the user got this host, milliseconds.
+    /// Time since the user was assigned to this host, milliseconds.
     pub since_ms: u64,
     /// Time for which the user keeps the host without a connection, milliseconds; None while there
     /// is one.
@@ -109,7 +109,7 @@ pub struct UserHistoryResponse {
     pub farms: Vec<AskedFarm>,
 }
 
-/// Result of a farm for a user: assigned hosts and recent steps.
+/// Report of a farm about a user: assigned hosts and recent steps.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct AskedFarm {

@@ -39,7 +39,7 @@ const GONE_MAX: usize = 64;
 const SHOWN_BYTES: usize = 40_000;
 
 /// Drops all privileges, once all addresses are open and before a second thread starts. The process
-/// may keep one group: that of the socket which checks passwords.
+/// may keep one group: that of saslauthd's socket.
 pub type Confine = fn(Option<u32>) -> Result<(), String>;
 
 /// Functions and channels that the program provides to the role.
@@ -85,7 +85,7 @@ struct Doors {
     web: Vec<Arc<FarmListener>>,
 }
 
-/// Farms with their listening addresses.
+/// Farms with their listening addresses, opened.
 type OpenedFarms = Vec<(String, Farm, Doors)>;
 
 impl Doors {
@@ -103,8 +103,8 @@ struct SavedRoleState {
     portals: BTreeMap<String, session::SavedSessions>,
 }
 
-/// Decodes the state of the previous role. An unreadable state is reported and replaced by an empty
-/// one.
+/// Decodes the saved state of the previous role process. An unreadable state is reported, and
+/// counts as empty.
 fn read_state(kept: Option<&[u8]>) -> SavedRoleState {
     let state = kept.map(codec::decode::<SavedRoleState>).transpose();
     state.ok().flatten().unwrap_or_else(|| {
@@ -615,9 +615,9 @@ impl RunningFarm {
     }
 }
 
-/// Returns the state for a new farm: that of a farm that has left the configuration and has the same
-/// hosts, because its section was renamed. The sign-ins are those of a former farm of this name, or
-/// of that one.
+/// Returns the saved state for a new farm. If a farm with the same hosts has left the
+/// configuration, its section was renamed, and the new farm continues its state. The sign-ins are
+/// those of an earlier farm of the same name, or of the renamed one.
 fn continued(
     name: &str,
     farm: &Farm,

@@ -1,5 +1,5 @@
-//! Signatures of `.rdp` files: detached PKCS#7 (CMS, RFC 5652) without attributes, as `rdpsign.exe`
-//! creates them. The module encodes only the necessary subset of DER.
+//! Signs `.rdp` files: detached PKCS#7 (CMS, RFC 5652) without attributes, as `rdpsign.exe` creates
+//! it. The module encodes only the necessary subset of DER.
 
 use rustls::SignatureScheme;
 use rustls::pki_types::pem::PemObject;

@@ -1,5 +1,6 @@
-//! Routing tokens: a client repeats its token in the clear before TLS, and is routed to the host of
-//! its session. A token is signed, so that no client can choose a host. A token authorises nothing.
+//! Makes and verifies routing tokens: a client repeats its token in the clear before TLS, and is
+//! routed to the host of its session. A token is signed, so that no client can choose a host. A
+//! token authorises nothing.
 
 use crate::collection::{self, CollectionId};
 use crate::user::{ID_BYTES, UserId};
@@ -48,7 +49,7 @@ pub struct Claims {
     pub farm: NameId,
     pub user: UserId,
     pub collection: CollectionId,
-    /// Host of the user when the token was created; None: the directory decides, as for a logon.
+    /// Host of the user when the token was created; None: the directory decides as for a logon.
     pub host: Option<NameId>,
     pub expires_s: u32,
 }
@@ -106,7 +107,7 @@ impl Key {
         [PREFIX, URL_SAFE_NO_PAD.encode(bytes).as_bytes(), END].concat()
     }
 
-    /// Parses a token without its end.
+    /// Parses a token without its terminator.
     ///
     /// # Errors
     /// Returns why the token is refused.

@@ -1,4 +1,5 @@
-//! Users of sessions.
+//! Identifies the user of a session, whatever the form of the name: `Anna`, `EXAMPLE\anna` and
+//! `anna@example.org` are one user.
 
 use access::user::List;
 use aws_lc_rs::digest::{SHA256, digest};

@@ -1,5 +1,5 @@
-//! `evenkeel guest`: guests, and orders about them; `evenkeel node`: a node for maintenance.
-//! Messages go to the role through the running supervisor; a console is connected by the command.
+//! `evenkeel guest`: shows guests and sends orders about them to the guest role, through the
+//! running supervisor. `evenkeel node`: drains a node for maintenance.
 
 mod clone;
 mod console;

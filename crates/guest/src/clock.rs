@@ -1,4 +1,4 @@
-//! Clocks of the guest role.
+//! Reads the clocks of the guest role.
 
 use rustix::time::{ClockId, clock_gettime};
 

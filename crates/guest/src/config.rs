@@ -1,4 +1,4 @@
-//! Configuration of guests, and of the nodes that run them, as the role receives it.
+//! Configuration of guests, and of the nodes that run them, as the guest role receives it.
 
 pub use image::hardware::{Bus, Firmware, Model, mac_words};
 
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// Default time that a guest has to shut down before it is ended, milliseconds.
+/// Default time that a guest has to shut down before its process is ended, milliseconds.
 pub const STOP_MS: u64 = 120_000;
 
 /// All guests, templates and nodes of the configuration.
@@ -45,7 +45,7 @@ pub struct NodeSettings {
     pub fences: Vec<PowerControl>,
     /// Watchdog device. It resets the machine if this program stops feeding it.
     pub watchdog: Option<PathBuf>,
-    /// Capacity for guests; None: all that the machine has.
+    /// Capacity for guests; None: the whole machine, less a reserve.
     pub room: Option<Room>,
 }
 
@@ -72,7 +72,7 @@ pub struct Guest {
     pub firmware: Firmware,
     #[serde(default)]
     pub user_data: Option<String>,
-    /// Display, or none beside the serial terminal.
+    /// Display; [`Console::Serial`]: only the serial terminal.
     pub console: Console,
     pub check: Option<Check>,
     pub migrate: Migrate,
@@ -107,8 +107,8 @@ impl Guest {
         }
     }
 
-    /// Returns whether the guest writes to a disk on external storage, which refuses no late
-    /// write.
+    /// Returns whether the guest writes to a disk on external storage, which does not refuse late
+    /// writes.
     pub fn is_external(&self) -> bool {
         let mut disks = self.disks.iter();
         disks.any(|disk| disk.external.is_some() && !disk.read_only)
@@ -216,7 +216,7 @@ pub struct Check {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Probe {
     Tcp {
-        /// Address to connect to; the first one of the guest's cards where the line has none.
+        /// Address to connect to. Without one in the line, the first address of the guest's cards.
         at: IpAddr,
         port: u16,
     },

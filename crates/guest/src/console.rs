@@ -1,5 +1,6 @@
-//! Serial terminal of a guest for one operator at a time. QEMU accepts a single connection, and
-//! would queue the input of others for the next one.
+//! Relays the serial terminal of a guest to one operator at a time. QEMU accepts a single
+//! connection, and would deliver what a second operator types only after the first one has
+//! disconnected.
 
 use part::report::Opens;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
@@ -14,8 +15,8 @@ use std::thread;
 const FILE: &str = "console";
 const WHO_BYTES_MAX: u64 = 200;
 
-/// Locks the terminal of the guest with this directory for an operator. Dropping the returned file
-/// releases the lock.
+/// Locks the serial terminal of the guest with this directory for an operator, called `who`.
+/// Dropping the returned file releases the lock.
 ///
 /// # Errors
 /// The name of the current operator as text, or an error of the system.
@@ -29,7 +30,7 @@ pub fn take(directory: &Path, who: &str) -> Result<File, String> {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut has = String::new();
-            // The operator may not have written the name yet.
+            // The operator that has the lock may not have written its name yet.
             let _ = Read::by_ref(&mut file)
                 .take(WHO_BYTES_MAX)
                 .read_to_string(&mut has);
@@ -45,7 +46,7 @@ pub fn take(directory: &Path, who: &str) -> Result<File, String> {
 
 pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
     let copy = |mut from: &UnixStream, mut to: &UnixStream| {
-        // The reason of the end does not matter.
+        // Why the relay ended does not matter.
         let _ = io::copy(&mut from, &mut to);
         end([operator, terminal]);
     };

@@ -1,5 +1,5 @@
-//! Deliberate defects, which the simulations have to find. Outside of tests none is active, and
-//! the compiler removes every check.
+//! Lists deliberate defects of the guest role, each of which a simulation has to find. Outside of
+//! tests none is active, and the compiler removes every check.
 
 use std::marker::PhantomData;
 

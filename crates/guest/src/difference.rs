@@ -1,4 +1,4 @@
-//! Differences between the guests of two configuration versions, as text.
+//! Describes the differences between the guests of two configuration versions as text.
 
 use crate::config::{
     Boot, Check, Console, Disk, Firmware, Guest, Guests, Migrate, NodeSettings, PlacementRules,
@@ -59,7 +59,8 @@ pub(crate) fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<Strin
     lines
 }
 
-/// Returns the guests that lose a disk to this guest, which starts only once they have closed it.
+/// Returns the guests that lose a disk to this guest, which starts only when they have closed the
+/// disk.
 fn waits(before: &Guests, name: &str, guest: &Guest) -> Vec<String> {
     let has = |guest: &Guest, volume: &str| {
         let mut disks = guest.disks.iter();
@@ -96,7 +97,7 @@ fn joined(words: impl IntoIterator<Item = String>) -> String {
     }
 }
 
-/// Returns the changes that take effect at the next start.
+/// Returns the changes that take effect at the next start of the guest.
 fn machine(before: &Guest, now: &Guest) -> Vec<String> {
     let both = [before, now];
     let [memory, memory_now] = both.map(|guest| size::words(guest.memory_bytes));

@@ -1,6 +1,6 @@
-//! SPICE displays of guests. One operator at a time has the display of a guest, with one connection
-//! for each channel. The channels end together; if this relay ends one, the operator gets the
-//! reason.
+//! Relays SPICE displays of guests to operators. One operator at a time has the display of a guest,
+//! with one connection for each channel. The channels end together; if this relay ends one, the
+//! operator gets the reason.
 //!
 //! Clients can crash QEMU: a message that it does not expect ends it with a signal. The same
 //! happens if the client of the display channel disconnects, or is silent for long, before QEMU has
@@ -27,9 +27,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Timeout for a client to send its complete link message, then its ticket, and on the display
-/// channel its first message. Also the timeout for QEMU to end a channel.
+/// channel its first message. Also the timeout for QEMU to close a channel.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Maximum time for which a client waits for a display session that ends.
+/// Maximum time for which a client waits for the end of another client's display session.
 const END_LIMIT: Duration = Duration::from_secs(2);
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -59,8 +59,8 @@ impl Displays {
         });
         let begun = match begun {
             Ok(begun) => begun,
-            // The message takes the place of the server's reply, which the display page
-            // understands. The operator may be gone.
+            // The message is sent instead of the server's reply, and the display page understands
+            // it. The operator may have left.
             Err(ChannelEnd::Says(words)) => {
                 return drop((&*operator).write_all(format!("{words}\r\n").as_bytes()));
             }
@@ -82,7 +82,8 @@ impl Displays {
         drop(taken);
     }
 
-    /// Returns whether a client could acquire the display, now or once the session has ended.
+    /// Returns whether a client could acquire the display now, or as soon as the current session
+    /// has ended.
     fn is_free(&self, guest: &str) -> bool {
         lock(&self.all)
             .get(guest)
@@ -221,8 +222,8 @@ struct RelayState {
 }
 
 impl Channel<'_> {
-    /// Relays from the operator to the guest. `take` acquires the channel once the ticket has
-    /// arrived.
+    /// Relays from the operator to the guest. `take` acquires the channel once the operator's
+    /// ticket has arrived.
     fn to_guest<'d>(
         &self,
         link: &[u8],
@@ -233,9 +234,9 @@ impl Channel<'_> {
         if let Err(ChannelEnd::Says(words)) = over {
             self.say(words, taken.is_some());
         }
-        // The operator's page ends at once.
+        // The operator's page sees the end at once.
         let _ = self.operator.shutdown(Shutdown::Both);
-        // A channel without a part in the session must not end it: the session may belong to
+        // A channel that has not joined the session must not end it: the session may belong to
         // another operator.
         let is_part = self.number == MAIN || lock(&self.state).is_accepted;
         if let Some(taken) = taken.as_ref().filter(|_| is_part) {
@@ -273,8 +274,8 @@ impl Channel<'_> {
         self.pass_messages()
     }
 
-    /// Reports the reason of the end to the operator, after the remaining bytes of the guest. QEMU
-    /// ends the channel when its client does.
+    /// Sends the reason of the end to the operator, after the guest's remaining bytes. QEMU ends
+    /// the channel when its client does.
     fn say(&self, words: String, has_ticket: bool) {
         let mut state = lock(&self.state);
         state.words = Some(words);
@@ -310,7 +311,8 @@ impl Channel<'_> {
                 state.has_answered = sent.has_begun();
             });
             if operator.write_all(bytes).is_err() {
-                // The other direction notices the shutdown. The guest may still have to answer.
+                // The thread of the other direction notices the shutdown. The guest may still have
+                // to answer.
                 let _ = operator.shutdown(Shutdown::Both);
             }
         }

@@ -8,7 +8,7 @@ use part::role::PartMessage;
 use part::role::bounded::{Name, Words};
 use serde::{Deserialize, Serialize};
 
-/// Order of an operator. The answer is [`GuestResponse`].
+/// Order of an operator. The response is [`GuestResponse`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum GuestOrder {
     Start {
@@ -38,11 +38,12 @@ pub enum GuestOrder {
     },
     Drain {
         drained: bool,
-        /// Guests that cannot be migrated are shut down.
+        /// True if guests that cannot be migrated are shut down.
         #[serde(default)]
         shuts_down: bool,
     },
-    /// Requests the status of a guest as text; a refusal says why the guest has not moved.
+    /// Requests the status of a guest as text. A refusal contains the reason why the guest has not
+    /// moved.
     How {
         #[serde(with = "Name")]
         name: String,
@@ -65,36 +66,39 @@ pub enum GuestOrder {
         order: Box<GuestOrder>,
     },
     Sent {
-        /// Number from the answer to the order ([`GuestResponse::waits`]).
+        /// Number from the response to the order ([`GuestResponse::waits`]).
         number: u64,
     },
-    /// Permits the start of a guest that an earlier version marked while it restored its disks.
+    /// Permits the start of a guest that an earlier version marked while it restored the guest's
+    /// disks.
     EndRestore {
         #[serde(with = "Name")]
         name: String,
     },
 }
 
-/// Request for the fencing methods of a node. The answer is [`Fences`].
+/// Request for the fencing methods of a node. The response is [`Fences`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct FencesRequest {
     #[serde(with = "Name")]
     pub node: String,
 }
 
-/// Fencing methods of a node with all options. Only for the user that runs this program.
+/// Fencing methods of a node with all options, including passwords. Only for the user that runs
+/// this program.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Fences(pub Option<Vec<PowerControl>>);
 
 const ASK_FENCES: u16 = 2;
-/// Request for the configuration of a guest. The answer is [`GuestConfiguration`].
+/// Request for the configuration of a guest. The response is [`GuestConfiguration`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct GuestConfigurationRequest {
     #[serde(with = "Name")]
     pub name: String,
 }
 
-/// Configuration of a guest, with its data for cloud-init: for the user that runs this program.
+/// Configuration of a guest, with its data for cloud-init. Only for the user that runs this
+/// program.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct GuestConfiguration {
     pub served: Option<Guest>,
@@ -116,7 +120,8 @@ impl GuestConfigurationRequest {
 
 const ASK_STAND: u16 = 3;
 
-/// Step of a standstill, for snapshots of all disks of a guest. The answer is [`StandstillStatus`].
+/// Step of a standstill of a guest, for snapshots of all its disks. The response is
+/// [`StandstillStatus`].
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stand {
     /// Quiesce and pause the guest.
@@ -130,7 +135,7 @@ pub enum Stand {
 pub struct StandstillRequest {
     #[serde(with = "Name")]
     pub name: String,
-    /// Number of the standstill, drawn by the command that requests it.
+    /// Number of the standstill, which the command that requests it has drawn.
     pub number: u64,
     pub step: Stand,
 }
@@ -196,7 +201,7 @@ impl FencesRequest {
 /// [`RefusalReason`].
 pub(crate) const BEING_REMOVED: &str = "the cluster has not removed its record yet";
 
-/// Reason of a refusal, where a command decides by it.
+/// Reason of a refusal, as a value by which a command decides.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RefusalReason {
     BeingRemoved,
@@ -208,13 +213,13 @@ pub enum RefusalReason {
 /// Response to an order of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct GuestResponse {
-    /// The order is being carried out.
+    /// True if the order is being executed.
     pub good: bool,
-    /// Reason of a refusal, or the requested text, or the parts of a removed guest that still
-    /// existed.
+    /// Reason of a refusal, or the requested text, or what still existed of a removed guest.
     #[serde(with = "Words")]
     pub words: String,
-    /// Number with which to request the result of an order sent to another node; zero: not sent.
+    /// Number by which the result of an order is requested that was sent to another node; zero: it
+    /// was not sent.
     #[serde(default)]
     pub waits: u64,
     /// Requested report, or the last known one; empty: none.

@@ -1,17 +1,16 @@
-//! QEMU Machine Protocol (QEMU manual, "QEMU Machine Protocol Specification") without I/O:
-//! received bytes are decoded to messages, and commands are encoded. A message is one line of
-//! JSON.
+//! Decodes and encodes the QEMU Machine Protocol (QEMU manual, "QEMU Machine Protocol
+//! Specification") without I/O. A message is one line of JSON.
 //!
 //! The module knows no commands: the sender of a command knows its result.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-/// Maximum length of a line, bytes. The longest replies to the commands used here have some
-/// kilobytes.
+/// Maximum length of a line, bytes. The longest replies to the commands that this program sends
+/// have some kilobytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// Reason why the peer is not QEMU, or not a supported one.
+/// Reason why the other end of the connection is not QEMU, or no supported version.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum QmpError {
     #[error("QEMU sent a line of more than {LINE_BYTES_MAX} bytes")]
@@ -34,7 +33,7 @@ pub enum QmpMessage {
         value: Value,
     },
     Refused {
-        /// Number of the command; None: QEMU could not parse the command.
+        /// Number of the command that failed; None: QEMU could not parse the command.
         id: Option<u64>,
         /// Error class, such as `GenericError` or `CommandNotFound`.
         class: String,

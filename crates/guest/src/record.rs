@@ -1,5 +1,5 @@
-//! Records of guests and nodes that the nodes write to the cluster under leases: at most 320 bytes
-//! each.
+//! Encodes the records of guests and nodes that the nodes write to the cluster under leases: at
+//! most 320 bytes each.
 
 use part::codec;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,8 @@ pub struct GuestRecord {
     pub to: String,
     pub failed: BTreeMap<String, String>,
     pub up: bool,
-    /// Node that may have disks on external storage open, and its boot number; empty: none.
+    /// Node that may have the guest's disks on external storage open, and the number of its boot;
+    /// empty: none.
     pub opened: String,
 }
 
@@ -28,14 +29,15 @@ pub struct GuestRecord {
 #[serde(default)]
 pub struct NodeRecord {
     pub drained: bool,
-    /// The node is drained next, unless no other node takes its guests.
+    /// True if the node proposes its drain, and drains unless no other node accepts its guests.
     pub wants_drain: bool,
     pub refused_drains: u32,
     pub memory_bytes: u64,
     pub cpus: u32,
-    /// The node stopped in order and without guests, so it need not be fenced.
+    /// True if the node stopped in an orderly way and without guests, so that it need not be
+    /// fenced.
     pub leaves: bool,
-    /// Result of its fencing, written by the node that fenced it.
+    /// Result of the fencing of this node, which the fencing node has written.
     pub fenced: Fenced,
     pub boot: u32,
     pub watched: bool,
@@ -51,8 +53,8 @@ pub enum Fenced {
 }
 
 impl GuestRecord {
-    /// Decodes a record. An empty one is the default: no node has held the guest yet. None: the
-    /// record of another program.
+    /// Decodes the record of a guest. An empty record is the default: no node has had the guest
+    /// yet. None: the record of another program.
     pub fn decode(bytes: &[u8]) -> Option<GuestRecord> {
         match bytes {
             [] => Some(GuestRecord::default()),
@@ -74,7 +76,8 @@ impl GuestRecord {
 }
 
 impl NodeRecord {
-    /// Decodes a record; None: there is none yet, or it belongs to another program.
+    /// Decodes the record of a node; None: there is none yet, or it is the record of another
+    /// program.
     pub fn decode(bytes: &[u8]) -> Option<NodeRecord> {
         codec::decode(bytes).ok()
     }
@@ -144,7 +147,8 @@ mod tests {
             ),
         ] {
             assert_eq!(cut(text), short);
-            // As it is compared with what a node read.
+            // A reason is cut again when it is compared with a record, so a cut reason must stay
+            // the same.
             assert_eq!(cut(short), short);
             assert!(cut(text).len() <= WHY_BYTES_MAX);
         }

@@ -1,6 +1,5 @@
-//! Remote commands on guests: an operator gives a command at a node that does not run the guest.
-//! The guest's node runs the command or connects the serial terminal, and the two roles relay the
-//! bytes.
+//! Runs an operator's command about a guest on another node. The guest's node executes the command,
+//! or connects the guest's serial terminal, and the guest roles of both nodes relay the bytes.
 //!
 //! The operator's process polls its local role, so nothing waits for a reader that is gone.
 
@@ -10,7 +9,7 @@ use part::role::PartMessage;
 use part::role::bounded::{Label, Name, Words};
 use serde::{Deserialize, Serialize};
 
-/// Maximum length of one piece in either direction, bytes.
+/// Maximum length of one piece of data in either direction, bytes.
 pub const PIECE_BYTES_MAX: usize = 32 << 10;
 const ASK_STREAM: u16 = 5;
 const ASK_OPEN: u16 = 6;
@@ -18,7 +17,7 @@ const ASK_OPEN: u16 = 6;
 /// Command that another node runs, with its output relayed.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum RemoteCommand {
-    /// Serial terminal: the bytes as they are.
+    /// Serial terminal, whose bytes are relayed unchanged.
     Console {
         #[serde(with = "Name")]
         name: String,
@@ -66,7 +65,7 @@ pub enum RemoteCommand {
         #[serde(default)]
         replaces: bool,
     },
-    /// Display: the bytes of RFB, or of a SPICE channel, as they are.
+    /// Display: the bytes of RFB, or of a SPICE channel, unchanged.
     Display {
         #[serde(with = "Name")]
         name: String,
@@ -74,16 +73,16 @@ pub enum RemoteCommand {
         /// node.
         #[serde(default, with = "Name")]
         who: String,
-        /// Protocol that the operator's page speaks; `None`: sent by an older role that does not
-        /// know this field.
+        /// Protocol that the operator's page speaks; `None`: sent by a role of an earlier version,
+        /// which does not know this field.
         #[serde(default)]
         what: Option<Opens>,
     },
 }
 
 impl RemoteCommand {
-    /// Returns the command-line arguments; empty for a variant that is no command. A `--` stands
-    /// before the names, so a name is never parsed as an option.
+    /// Returns the arguments for this program's command line; empty for a variant that is no
+    /// command. A `--` precedes the names, so that a name is never parsed as an option.
     pub fn arguments(&self) -> Vec<String> {
         let (options, names): (Vec<String>, Vec<&String>) = match self {
             RemoteCommand::Console { .. } | RemoteCommand::Display { .. } => return Vec::new(),
@@ -150,7 +149,8 @@ pub enum Output {
     Ended(u8),
 }
 
-/// Request to the local role about a stream of another node. The answer is [`StreamResponse`].
+/// Request to the local guest role about a stream to another node. The response is
+/// [`StreamResponse`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum StreamRequest {
     Begin {
@@ -178,13 +178,13 @@ pub struct StreamResponse {
     pub bytes: Vec<u8>,
     pub taken: usize,
     pub is_over: bool,
-    /// Reason why there is no stream or no further output; empty: the stream ended in order.
+    /// Reason why there is no stream or no further output; empty: the stream has ended normally.
     #[serde(with = "Words")]
     pub words: String,
 }
 
-/// Request to connect the descriptor sent along with the display or serial terminal of a guest on
-/// any node. The answer is `message::GuestResponse`.
+/// Request to connect the descriptor that comes with it to the display or serial terminal of a
+/// guest on any node. The response is `message::GuestResponse`.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct OpenRequest {
     #[serde(with = "Name")]

@@ -1,4 +1,4 @@
-//! Configuration section of a guest as text, for a clone of another guest.
+//! Writes the configuration section of a guest as text, for a clone of another guest.
 
 use crate::config::{Boot, Console, Firmware, Guest, Migrate, Probe, STOP_MS};
 use image::size;
@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 /// Returns the section of a clone under another name. The clone gets MAC addresses of its own.
-/// Settings that have to differ and cannot be derived are comments. `volume` maps the name of a
-/// volume to that of the clone's volume; read-only ones stay the same.
+/// Settings that have to differ from the original and cannot be derived are comments. `volume` maps
+/// the name of a volume to that of the clone's volume; read-only volumes stay the same.
 pub fn copied(name: &str, guest: &Guest, volume: impl Fn(&str) -> String) -> String {
     let mut text = format!("guest {}\n", word(name));
     let mut line = |words: &str| {
@@ -91,13 +91,14 @@ fn of_boot(guest: &Guest) -> Vec<String> {
     lines
 }
 
-/// Words of a kernel's command line that give it an address (`ip=192.0.2.25::…`, `ifname=…`).
+/// Beginnings of words on a kernel's command line that give the guest an address
+/// (`ip=192.0.2.25::…`, `ifname=…`).
 const ADDRESSED: [&str; 4] = ["ip=", "ipv6=", "ifname=", "address="];
 
 fn without_addresses(append: &str) -> (String, Vec<String>) {
     let is_own = |word: &&str| {
         let value = ADDRESSED.iter().find_map(|name| word.strip_prefix(name));
-        // `ip=dhcp` and `ip=eth0:dhcp` are of no guest alone.
+        // `ip=dhcp` and `ip=eth0:dhcp` are valid for several guests.
         let is_address = |part: &str| {
             let part = part.split('/').next().unwrap_or_default();
             part.parse::<Ipv4Addr>().is_ok()
@@ -115,7 +116,8 @@ fn without_addresses(append: &str) -> (String, Vec<String>) {
     (kept.join(" "), dropped.iter().map(shown).collect())
 }
 
-/// Returns whether a value has an IPv6 address, as dracut writes it (`[2001:db8::1]`) or alone.
+/// Returns whether a value contains an IPv6 address, as dracut writes it (`[2001:db8::1]`) or
+/// without brackets.
 fn has_ipv6(value: &str) -> bool {
     let inner = value
         .split(['[', ']'])

@@ -17,8 +17,8 @@ use crate::check::agent::AgentCommand;
 pub const AGENT_MAX_MS: u64 = 3_000;
 pub const FREEZE_MAX_MS: u64 = 10_000;
 pub const PAUSE_MAX_MS: u64 = 5_000;
-/// Time for which the successor of a killed role tries to thaw file systems, milliseconds. An
-/// agent that froze some responds within that time.
+/// Time for which the successor of a killed role process tries to thaw file systems, milliseconds.
+/// An agent that has frozen some responds within that time.
 pub const LEFT_MAX_MS: u64 = 30_000;
 pub const STAND_MAX_MS: u64 = 10_000;
 
@@ -34,7 +34,7 @@ pub enum GuestRunState {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum StandstillPhase {
-    /// The agent freezes the file systems, since this time, milliseconds.
+    /// The agent has been freezing the file systems since this time, milliseconds.
     Freezes(u64),
     Pauses(u64),
     Stands(u64),
@@ -45,17 +45,17 @@ enum StandstillPhase {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum FreezeState {
     Loose,
-    /// A request to the agent was made, and the agent has not responded yet.
+    /// A request was sent to the agent, which has not responded yet.
     Asked,
-    /// The agent has received the order to freeze, so file systems may be frozen.
+    /// The order to freeze was sent to an agent that responds, so file systems may be frozen.
     Told,
     Frozen,
 }
 
-/// Standstill of one guest: freeze, pause, snapshots, resume. The caller applies the state of the
-/// guest ([`Standstill::turn`]), keeps it paused while [`Standstill::must_pause`] is true, and
-/// sends the commands to the agent, until [`Standstill::is_over`]. Each step has a timeout after
-/// which the guest resumes.
+/// Standstill of one guest: freeze, pause, snapshots, resume. The caller reports the state of the
+/// guest to [`Standstill::turn`], keeps the guest paused while [`Standstill::must_pause`] is true,
+/// and sends the commands to the agent, until [`Standstill::is_over`]. Each step has a timeout
+/// after which the guest resumes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Standstill {
     number: u64,
@@ -64,7 +64,7 @@ pub struct Standstill {
     files: FreezeState,
     not_frozen: String,
     was_frozen: bool,
-    /// Start time of the role that found the standstill of its predecessor, milliseconds.
+    /// Start time of the role process that found the standstill of its predecessor, milliseconds.
     left_since: Option<u64>,
     broken: Option<String>,
     paused_at: Option<u64>,
@@ -111,8 +111,8 @@ impl Standstill {
         }
     }
 
-    /// Takes over the standstill of a previous role. File systems may be frozen; nothing else is
-    /// known.
+    /// Continues the standstill of a previous role process. File systems may be frozen; nothing
+    /// else is known.
     pub fn left(now: u64) -> Standstill {
         let mut left = Standstill::begin(0, false, now);
         left.files = FreezeState::Told;
@@ -161,7 +161,7 @@ impl Standstill {
         }
     }
 
-    /// Records that the agent has responded: a request may take effect from now on.
+    /// Records that the agent has responded, so that a request may have an effect from now on.
     pub fn record_agent_response(&mut self, now: u64) {
         if self.files == FreezeState::Asked {
             self.files = FreezeState::Told;
@@ -213,7 +213,7 @@ impl Standstill {
         if let Some(no) = no {
             self.abort_standstill(no);
         }
-        // Without an agent nothing was frozen, and no agent ever confirms that.
+        // An agent that never responded has frozen nothing, and confirms nothing.
         if self
             .left_since
             .is_some_and(|since| now >= since.saturating_add(LEFT_MAX_MS))
@@ -284,7 +284,7 @@ impl Standstill {
         }
     }
 
-    /// Lets the guest resume at once. The standstill then counts as broken.
+    /// Lets the guest resume at once. The standstill then counts as failed.
     pub fn abort_standstill(&mut self, why: &str) {
         if matches!(self.phase, StandstillPhase::GoesOn | StandstillPhase::Over) {
             return;
@@ -321,7 +321,8 @@ impl Standstill {
         self.goes_on_at.filter(|_| is_thawing)
     }
 
-    /// Returns for how long the guest was paused and its file systems were frozen, milliseconds.
+    /// Returns for how long the guest was paused, and for how long its file systems were frozen,
+    /// milliseconds.
     pub fn lasted(&self) -> (u64, u64) {
         (self.stood_ms, self.frozen_ms)
     }
@@ -450,7 +451,7 @@ mod tests {
             Standstill::left(0).next_agent_command(GuestRunState::Runs),
             Some(AgentCommand::Thaw)
         );
-        // Without an agent the attempt to thaw ends after a time.
+        // If no agent responds, the attempt to thaw ends after a time.
         let mut left = Standstill::left(0);
         left.record_command_result(AgentCommand::Thaw, Err("no agent".to_owned()), 10);
         left.turn(GuestRunState::Runs, None, LEFT_MAX_MS - 1);
@@ -522,8 +523,8 @@ mod tests {
     }
 
     proptest! {
-            /// After any sequence of events the standstill ends in time, and nothing stays frozen
-            /// that the agent thaws.
+            /// Tests that the standstill ends in time after any sequence of events, and that
+            /// nothing stays frozen if the agent can thaw it.
             #[test]
             fn a_guest_is_never_paused_beyond_its_limits(
                 steps in proptest::collection::vec((0u8..8, 0u64..4_000), 0..60),

@@ -1,4 +1,5 @@
-//! Fencing with the real `ipmitool` and a simulated management controller (`ipmi_sim` of OpenIPMI).
+//! Tests fencing with the real `ipmitool` and a simulated management controller (`ipmi_sim` of
+//! OpenIPMI).
 
 use guest::agreement::Fenced;
 use guest::fence::nodes::Nodes;
@@ -111,7 +112,7 @@ fn an_unreachable_controller_is_reported() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     refused(&proof::of(&ipmi(port, password.clone())));
-    // Then the next method is used.
+    // After the failure, the next method is used.
     let off = PowerControl::Exec(vec!["/bin/true".to_owned()]);
     let (fenced, words) = fence(vec![ipmi(port, password), off]);
     assert_eq!(fenced, Fenced::Off);

@@ -1,4 +1,4 @@
-//! QEMU's machine protocol with the real QEMU.
+//! Tests our implementation of QEMU's machine protocol with the real QEMU.
 
 use guest::migration::CANCEL;
 use guest::qmp::{Qmp, QmpMessage};
@@ -30,7 +30,7 @@ impl Qemu {
         }
     }
 
-    /// Waits for a message. Others are kept.
+    /// Waits for a message. Other messages are kept.
     fn hears(&mut self, is: impl Fn(&QmpMessage) -> bool) -> QmpMessage {
         loop {
             if let Some(at) = self.said.iter().position(&is) {
@@ -82,7 +82,7 @@ fn qemu_is_greeted_asked_started_and_ended() {
         matches!(greeting, QmpMessage::Greeting { version: [major, ..] } if major >= 4),
         "{greeting:?}"
     );
-    // Nothing else is accepted before.
+    // QEMU accepts no other command before.
     let early = qemu.asks("query-status", json!({}));
     assert!(
         matches!(&early, QmpMessage::Refused { class, .. } if class == "CommandNotFound"),
@@ -111,8 +111,8 @@ fn qemu_is_greeted_asked_started_and_ended() {
     assert!(qemu.child.wait().unwrap().success());
 }
 
-/// A cancellation that comes at the moment in which QEMU pauses the guest: without the second
-/// command of [`CANCEL`], every third one never ends.
+/// Tests a cancellation at the moment in which QEMU pauses the guest: without the second command of
+/// [`CANCEL`], every third one hangs.
 #[test]
 fn a_migration_that_is_cancelled_while_qemu_pauses_the_guest_ends() {
     lab::skip_unless_installed!("qemu-system-x86_64");

@@ -51,7 +51,7 @@ impl RoleFixture {
         RoleFixture { scratch, role }
     }
 
-    /// The role is killed, and the next one begins.
+    /// Kills the role, and starts the next one.
     fn again(&mut self, payload: &[u8]) {
         let kept = self.role.kept();
         self.role = begin(
@@ -164,7 +164,7 @@ fn status(pid: u64, field: &str) -> String {
     line.unwrap().trim_start_matches(':').trim().to_owned()
 }
 
-/// Whether a process of this user, in the directory of its guest, can connect to a socket.
+/// Returns whether a process of this user, in the directory of its guest, can connect to a socket.
 fn connects(user: u32, home: &Path, socket: &Path) -> bool {
     let socket = socket.to_owned();
     let mut command = Command::new("true");
@@ -182,7 +182,7 @@ fn the_qemu_of_a_guest_is_a_user_of_its_own_and_reaches_nothing_of_others() {
     lab::skip_unless_root!();
     let payload = payload(&[("mail", guest(60_000)), ("web", guest(60_000))]);
     let mut site = RoleFixture::new(&payload);
-    // As the supervisor has it.
+    // The same path as the supervisor passes.
     let runtime = site.scratch.path().to_owned();
     std::fs::set_permissions(&runtime, Permissions::from_mode(0o700)).unwrap();
     let pids = [site.runs("mail"), site.runs("web")];
@@ -213,7 +213,7 @@ fn the_qemu_of_a_guest_is_a_user_of_its_own_and_reaches_nothing_of_others() {
     for socket in ["monitor.sock", "../guest-web/monitor.sock"] {
         assert!(!connects(users[0], &home, Path::new(socket)), "{socket}");
     }
-    // The next start finds the same directory and user.
+    // The next start uses the same directory and user.
     kill(pids[0]);
     let process = |site: &RoleFixture| site.subject("mail").and_then(|one| one.value("process"));
     site.until("ended", |site| process(site) == Some(0));
@@ -247,7 +247,7 @@ fn a_qemu_whose_lock_or_directory_was_removed_ends_before_another_one_starts() {
         assert!(words.contains(&&*lost), "{words:?}");
         before = after;
     }
-    // Also while the runtime directory itself is missing.
+    // The same while the runtime directory itself is missing.
     std::fs::remove_dir_all(site.scratch.path()).unwrap();
     site.again(&payload);
     assert!(!is_alive(before), "another node may have started the guest");
@@ -286,8 +286,8 @@ fn a_qemu_that_does_not_respond_is_reported_until_it_does() {
     assert_eq!(site.runs("mail"), pid);
 }
 
-/// Keeps the main thread of a process from running until it is dropped. The process does not
-/// count as stopped by a signal, which the role would end.
+/// Suspends the main thread of a process until it is dropped. The process does not count as stopped
+/// by a signal, which the role would end.
 struct SuspendedThread(libc::pid_t);
 
 impl SuspendedThread {
@@ -329,7 +329,7 @@ fn is_alive(pid: u64) -> bool {
 #[test]
 fn a_stopped_guest_stays_so_for_the_next_role_until_it_is_started() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    // No system hears the power button.
+    // The guest has no operating system, so it ignores the power button.
     let payload = payload(&[("mail", guest(1))]);
     let mut site = RoleFixture::new(&payload);
     site.runs("mail");
@@ -376,7 +376,8 @@ impl RoleFixture {
     fn stop_gone(&mut self) {
         let name = "mail".to_owned();
         let answer = self.role.order(&GuestOrder::Stop { name, kills: true });
-        // The power button, pressed when the section went, may have ended the guest already.
+        // The power button, which was pressed when the section was removed, may have ended the
+        // guest already.
         let is_gone = self.subject("mail").is_none();
         assert!(answer.good || is_gone, "{}", answer.words);
     }
@@ -409,7 +410,8 @@ fn a_fake_qemu_is_not_a_guest() {
     assert!(why.contains("ended with exit code 0"), "{why}");
 }
 
-/// The guest has no system: something on this machine has to respond in its place.
+/// Returns a guest with a check. It has no operating system, so something on this machine has to
+/// respond instead.
 fn checked(at: SocketAddr, restarts: bool) -> Guest {
     Guest {
         check: Some(Check {
@@ -482,7 +484,7 @@ fn a_guest_without_section_keeps_its_last_stop_timeout() {
         site.subject("mail")
             .is_some_and(|one| one.value(RUNNING) == Some(1))
     });
-    // The time to shut down counts without a start.
+    // A changed shutdown time takes effect without a restart of the guest.
     site.role
         .change(&payload(&[("mail", guest(300_000))]))
         .unwrap();
@@ -503,7 +505,7 @@ fn a_guest_without_section_keeps_its_last_stop_timeout() {
     assert!(left.is_some_and(|left| left > 120), "{words}");
 }
 
-/// A disk on a volume, which is reported to be ready.
+/// Returns a guest with a disk on a volume that is reported as ready.
 fn with_disk(volume: &str) -> Guest {
     let disk = guest::config::Disk {
         volume: volume.to_owned(),
@@ -517,7 +519,7 @@ fn with_disk(volume: &str) -> Guest {
     }
 }
 
-/// Serves a volume under the name that a guest uses, as the volume role does.
+/// Serves a volume under the user name of a guest, as the volume role does.
 struct VolumeServer(std::process::Child);
 
 impl VolumeServer {
@@ -537,7 +539,7 @@ impl VolumeServer {
             .spawn()
             .unwrap();
         assert!(eventually(PATIENCE, || socket.exists()), "qemu-nbd listens");
-        // QEMU is another user.
+        // QEMU runs as another user.
         std::fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
         VolumeServer(child)
     }
@@ -551,8 +553,8 @@ impl Drop for VolumeServer {
 }
 
 impl RoleFixture {
-    /// The volume role reports that these are ready. Returns the users that the role wants for
-    /// them.
+    /// Reports, as the volume role, that the volumes are ready. Returns the users that the guest
+    /// role wants for them.
     fn ready(&mut self) -> Vec<(String, String)> {
         self.role.turn();
         let Some(used) = self.role.take_outbox().volumes else {
@@ -579,7 +581,7 @@ fn pair(volume: &str, user: &str) -> (String, String) {
 fn a_guest_waits_until_the_previous_user_of_its_disk_ends() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("qemu-nbd");
-    // Renamed, and moved to another guest that stays.
+    // The guest is renamed, or the volume moves to another guest that stays.
     let renamed = [("new", with_disk("mail"))];
     let moved = [("new", with_disk("mail")), ("old", guest(60_000))];
     for then in [&renamed[..], &moved[..]] {
@@ -602,7 +604,7 @@ fn a_guest_waits_until_the_previous_user_of_its_disk_ends() {
             new.why.contains("guest old has volume mail open"),
             "{new:?}"
         );
-        // A role that begins now knows it, too.
+        // A role process that starts now also knows that.
         site.again(&payload(then));
         assert_eq!(site.ready(), [pair("mail", "guest/old")]);
         assert_eq!(site.subject("new").unwrap().value("process"), Some(0));

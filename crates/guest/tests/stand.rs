@@ -44,7 +44,8 @@ fn begin(runtime: &Path, kept: Option<&[u8]>) -> GuestRole {
     GuestRole::new(place, &payload(), kept).unwrap()
 }
 
-/// What the agent was told, in turn, and whether it refuses to freeze, or to thaw.
+/// Simulated agent: the commands that it received in order, and whether it refuses to freeze, or to
+/// thaw.
 #[derive(Clone, Default)]
 struct Agent {
     told: Arc<Mutex<Vec<String>>>,
@@ -53,7 +54,7 @@ struct Agent {
 }
 
 impl Agent {
-    /// Takes the place of the socket of QEMU.
+    /// Listens at the socket that QEMU would create for the agent.
     fn listen(&self, path: &Path) {
         std::fs::remove_file(path).unwrap();
         let listener = UnixListener::bind(path).unwrap();
@@ -106,7 +107,7 @@ struct StandstillFixture {
 }
 
 impl StandstillFixture {
-    /// With a guest that runs, and an agent.
+    /// Creates a fixture with a guest that runs, and an agent.
     fn new(refuses: bool) -> StandstillFixture {
         let scratch = ScratchDirectory::new().unwrap();
         let role = begin(scratch.path(), None);
@@ -271,7 +272,7 @@ fn a_guest_goes_on_when_the_role_is_killed_or_stopped_and_the_next_one_thaws_it(
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = StandstillFixture::new(false);
     site.stands(1);
-    // Killed.
+    // The role is killed.
     let kept = site.role.kept();
     site.role = begin(site.scratch.path(), Some(&kept));
     site.thawed();
@@ -279,7 +280,7 @@ fn a_guest_goes_on_when_the_role_is_killed_or_stopped_and_the_next_one_thaws_it(
     let end = site.ask(1, Stand::End);
     assert_eq!(end.state, StandstillProgress::Refused);
     assert_eq!(end.words, "the guest role was restarted meanwhile");
-    // Stopped in good order: when it has ended, nothing is left to be done.
+    // The role is stopped in an orderly way: when it has ended, nothing is left to be done.
     site.stands(2);
     site.role.end();
     assert_eq!(site.agent.told(), [FREEZE, THAW, FREEZE, THAW]);

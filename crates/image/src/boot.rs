@@ -1,6 +1,6 @@
-//! BIOS boot of a disk: a partition table (MBR), and GRUB between it and the first partition.
-//! GRUB's own installer needs a block device and a loop device for each partition. `grub-mkimage`
-//! needs neither, so only its two images have to be placed:
+//! Makes a disk bootable by a BIOS: writes a partition table (MBR), and GRUB between it and the
+//! first partition. GRUB's own installer needs a block device and a loop device for each partition.
+//! `grub-mkimage` needs neither, so only its two images have to be placed:
 //!
 //! - `boot.img` is the code of the first sector (440 bytes). It loads sector 1.
 //! - `core.img` begins at sector 1, and knows its own length.
@@ -12,15 +12,15 @@ use std::fmt::Write;
 pub const SECTOR_BYTES: u64 = 512;
 /// Offset of the first partition, bytes, as partitioning tools have chosen it since 2009.
 pub const FIRST_BYTES: u64 = 1 << 20;
-/// Size of the code in the first sector, before the disk signature, bytes.
+/// Length of the code in the first sector, which the disk signature follows, bytes.
 const CODE_BYTES: usize = 440;
 const TABLE: usize = 446;
 const PARTITIONS_MAX: usize = 4;
 /// CHS address of a partition for which CHS cannot express the address.
 const NO_CYLINDER: [u8; 3] = [0xfe, 0xff, 0xff];
 
-/// Modules within `core.img` that find the partition with GRUB's directory. The module of its file
-/// system is needed as well.
+/// Modules within `core.img` that find the partition with GRUB's directory. The module for the
+/// partition's file system is needed as well.
 pub const MODULES: [&str; 4] = ["biosdisk", "part_msdos", "part_gpt", "search_fs_uuid"];
 
 /// Reason why GRUB cannot be placed, or partitions get no table.

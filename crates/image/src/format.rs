@@ -1,12 +1,12 @@
-//! Detection of image formats by the first bytes and never by the name, and of other files that an
-//! image refers to: a backing file, a parent or extents. A hostile image refers to files of the
+//! Detects image formats by the first bytes and never by the name, and finds the other files that
+//! an image refers to: a backing file, a parent or extents. A hostile image refers to files of the
 //! host to have them copied into a guest.
 //!
 //! Layouts: QEMU's `docs/interop/qcow2.txt`; VMware's "Virtual Disk Format 5.0".
 
 use std::fmt;
 
-/// Size of the start of an image that has to be given, bytes.
+/// Length of the start of an image that callers have to pass, bytes.
 pub const HEAD_BYTES: usize = 1 << 20;
 const NAME_MAX: usize = 1023;
 const NAMES_MAX: usize = 64;
@@ -100,7 +100,7 @@ pub fn detect(head: &[u8]) -> Format {
     }
 }
 
-/// Detects the format from the first and last 512 bytes: a fixed-size VHD has no header.
+/// Detects the format from the first 512 bytes and the last 512: a fixed-size VHD has no header.
 pub fn detect_image(head: &[u8], tail: &[u8]) -> Format {
     match detect(head) {
         Format::Raw if tail.starts_with(VHD_FOOTER) => Format::Driver("vpc"),
@@ -111,15 +111,14 @@ pub fn detect_image(head: &[u8], tail: &[u8]) -> Format {
     }
 }
 
-/// Refuses a file without any sign of the format that its name says. A fixed-size VHD has its only
-/// sign at its end, which a truncated file lacks first, and a failed download may consist of
-/// zeroes.
+/// Refuses a file whose content shows no sign of the format in its name. A fixed-size VHD has its
+/// only sign at the end, which a truncated file lacks, and a failed download may consist of zeroes.
 ///
 /// # Errors
 /// The content does not match the name.
 pub fn check_name(name: &str, format: Format) -> Result<(), FormatError> {
     let lower = name.to_ascii_lowercase();
-    // The extents of a disk of VMware without a header of their own.
+    // Files with the extents of a VMware disk have no header of their own.
     let is_flat = lower.ends_with("-flat.vmdk");
     let named = match lower.rsplit_once('.').map_or("", |(_, end)| end) {
         "qcow2" => "qcow2",
@@ -143,7 +142,7 @@ pub fn flat_extents(head: &[u8]) -> Vec<(String, u64)> {
         return Vec::new();
     }
     let text = String::from_utf8_lossy(head);
-    // Access, sectors, kind, file, and the sector at which they begin there.
+    // Fields of the line: access, sectors, kind, file, and the first sector in the file.
     let of_line = |line: &str| {
         let (before, rest) = line.split_once('"')?;
         let (name, after) = rest.split_once('"')?;
@@ -228,8 +227,8 @@ fn of_vmdk(head: &[u8]) -> Result<Vec<String>, FormatError> {
         return Ok(Vec::new());
     }
     if !head.starts_with(b"KDMV") {
-        // The last section of a descriptor follows the extents: without it some of them may be
-        // missing.
+        // The last section of a descriptor follows the extents. If it is missing, some extents may
+        // be missing, too.
         let is_whole = head.len() >= HEAD_BYTES || head.windows(4).any(|word| word == b"ddb.");
         return if is_whole {
             described(head, true)
@@ -394,7 +393,8 @@ mod tests {
             found(extents.as_bytes()),
             names(&["../b.vmdk", "/etc/shadow"])
         );
-        // The extents of a descriptor within the disk are not read, unless it has no capacity.
+        // Extents of a descriptor that is embedded in the disk are not read, unless the disk has no
+        // capacity.
         assert_eq!(found(&vmdk(8, extents)), names(&[]));
         assert_eq!(
             found(&vmdk(0, extents)),

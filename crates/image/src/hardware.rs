@@ -1,4 +1,5 @@
-//! Hardware of a guest, as far as a disk image or a machine of another hypervisor determines it.
+//! Hardware settings of a guest, as far as its disk image or its description for another hypervisor
+//! determines them.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
-//! Open virtual appliance (OVA): a tar archive with an OVF descriptor and disks (DMTF DSP0243).
-//! Nothing is unpacked: a disk is read from its position in the archive. Member names are only
-//! compared and never used as paths.
+//! Reads an open virtual appliance (OVA): a tar archive with an OVF descriptor and disks (DMTF
+//! DSP0243). Nothing is unpacked: a disk is read from its position in the archive. Member names are
+//! only compared and never used as paths.
 
 use crate::hardware::Firmware;
 use roxmltree::{Document, Node, ParsingOptions};

@@ -1,4 +1,4 @@
-//! Configuration sections `volume` and `guest` of a new guest, for an operator to paste.
+//! Writes the configuration sections `volume` and `guest` of a new guest, for an operator to paste.
 
 use crate::hardware::{Bus, Firmware, Model, mac_words};
 use crate::size::{MIB, words};

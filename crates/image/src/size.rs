@@ -1,4 +1,4 @@
-//! Memory sizes in the notation of the configuration, such as `4g`.
+//! Parses and formats memory sizes in the notation of the configuration, such as `4g`.
 
 /// Unit of a guest's memory size, bytes.
 pub const MIB: u64 = 1 << 20;

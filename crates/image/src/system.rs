@@ -1,5 +1,5 @@
-//! Adaptation of the files of a Linux system from another machine: each function maps the old text
-//! of a file to the new one.
+//! Adapts the files of a Linux system that comes from another machine: each function maps the old
+//! text of a file to the new one.
 
 use std::collections::BTreeMap;
 
@@ -77,7 +77,7 @@ pub fn inittab(text: &str) -> String {
         let is_rule = !line.trim_start().starts_with('#');
         let mut line = line.to_owned();
         if is_rule && OLD_TERMINALS.iter().any(|old| line.contains(old)) {
-            // A second one for the same terminal would fight with the first.
+            // Two logins on the same terminal would disturb each other.
             if has {
                 line = format!("#{line}");
             } else {
@@ -115,8 +115,8 @@ pub fn modules(text: &str) -> String {
         .fold(text.to_owned(), |text, driver| with_line(&text, driver))
 }
 
-/// Returns the part of a kernel's old command line that the new one keeps: neither its root nor
-/// its terminals.
+/// Returns the words of a kernel's old command line that the new one keeps: not those for the root
+/// and the terminals.
 pub fn command_line(old: &str) -> String {
     let is_kept = |word: &&str| {
         let name = word.split('=').next().unwrap_or_default();

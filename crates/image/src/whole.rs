@@ -1,6 +1,6 @@
-//! Detection of truncated disk images. QEMU reads zeroes beyond the end of a file, so an image
-//! from an interrupted download would silently be imported as a disk with holes. [`check`] follows
-//! the tables of a format and checks where their data ends.
+//! Detects truncated disk images. QEMU reads zeroes beyond the end of a file, so an image from an
+//! interrupted download would silently be imported as a disk with holes. [`check`] follows the
+//! tables of a format and checks where their data ends.
 //!
 //! Only tables are read, in pieces of bounded size, and each table once. A table beyond the end of
 //! the file means that the image is truncated. Any other inconsistency is left to QEMU, which
@@ -53,12 +53,12 @@ pub enum WholeError {
     Io(#[from] io::Error),
 }
 
-/// Image within a part of a file.
+/// Image that occupies a range of a file.
 struct Image<R> {
     file: R,
     offset: u64,
     length: u64,
-    /// End of the data so far, bytes (exclusive).
+    /// End of the data found so far, bytes (exclusive).
     needs: u64,
     read: u64,
 }
@@ -342,7 +342,7 @@ impl<R: Read + Seek> Image<R> {
         self.table(table, blocks, 4, |image, _, entry| {
             let at = be32(entry, 0);
             if at != 0xffff_ffff {
-                // The footer is behind the last block.
+                // The footer is after the last block.
                 image.need(at.saturating_mul(SECTOR), bitmap + block + SECTOR);
             }
             Ok(())
@@ -398,7 +398,7 @@ impl<R: Read + Seek> Image<R> {
         })
     }
 
-    /// A raw disk says only by its contents how long it is.
+    /// Checks a raw disk, whose length only its contents show.
     fn raw(&mut self) -> Result<(), WholeError> {
         if !self.length.is_multiple_of(SECTOR) {
             return Err(WholeError::Sector(self.length));
@@ -490,7 +490,8 @@ fn cd_end(descriptor: &[u8]) -> u64 {
     }
 }
 
-/// Bytes of a cluster up to its last allocated part, of which there are 32.
+/// Returns the number of bytes of a cluster up to its last allocated subcluster, of which there are
+/// 32.
 fn extended_bytes(bitmap: u64, cluster: u64) -> u64 {
     let allocated = bitmap as u32;
     (cluster / 32) * u64::from(32 - allocated.leading_zeros())
@@ -535,7 +536,7 @@ mod tests {
         ("vhdx", "-o subformat=fixed"),
     ];
 
-    /// The disk that QEMU finds in an image; None: it refuses the image.
+    /// Returns the disk that QEMU finds in an image; None: QEMU refuses the image.
     fn disk_of(driver: &str, path: &Path, to: &Path) -> Option<Vec<u8>> {
         let mut convert = Command::new("qemu-img");
         convert.args(["convert", "-f", driver, "-O", "raw"]);
@@ -585,7 +586,7 @@ mod tests {
         for cut in places.into_iter().chain(near_end) {
             let cut = cut.min(length - 1);
             match look(&bytes[..cut]) {
-                // A VHD of a fixed size that has lost its footer is a raw disk, and judged as one.
+                // A VHD of a fixed size without its footer is a raw disk, and is checked as one.
                 (Format::Raw, _) => assert_eq!(options, "-o subformat=fixed"),
                 (_, Err(_)) => refused += 1,
                 (_, Ok(())) => {

@@ -1,4 +1,4 @@
-//! State of one machine at a time, as the machine reports it.
+//! State of one machine at one moment, as the machine reports it.
 
 use crate::traffic::{Traffic, TrafficRow, TrafficRowKind};
 use part::report::{Event, Grade, StatusReport, Subject, span};
@@ -9,7 +9,7 @@ use std::time::Instant;
 const CHANGES_MAX: usize = 500;
 /// Number of servers of a backend whose failure reasons are shown.
 const REASONS_MAX: usize = 3;
-/// Part with the processes, and its subject for itself.
+/// Part of the platform that reports the processes, and its subject for the supervisor itself.
 const SUPERVISOR: &str = "supervisor";
 const CLUSTER: &str = "cluster";
 const FOLLOWED: [&str; 2] = ["member", CLUSTER];
@@ -24,9 +24,9 @@ pub struct MachineReport {
     /// Statistics of the proxy. None if there is no proxy, or if it does not respond.
     pub traffic: Option<Traffic>,
     pub silent: Option<String>,
-    /// Reports on the processes, and of each part besides the proxy.
+    /// Reports of the supervisor about the processes, and of each part except the proxy.
     pub reports: Vec<StatusReport>,
-    /// Observed changes, each with its subject; the newest last.
+    /// Changes that polls have detected, each with its subject; the newest last.
     pub changes: VecDeque<(String, Event)>,
 }
 
@@ -100,8 +100,8 @@ impl MachineReport {
         rows.filter(|row| grade(&row.status) == Grade::Busy).count()
     }
 
-    /// Returns the reported events and the observed changes, each with its subject; the newest
-    /// first.
+    /// Returns the events in the reports and the changes that polls have detected, each with its
+    /// subject; the newest first.
     pub fn events(&self) -> Vec<(String, &Event)> {
         let seen = self.changes.iter().map(|(of, event)| (of.clone(), event));
         let mut all: Vec<_> = seen.collect();
@@ -110,7 +110,7 @@ impl MachineReport {
         all
     }
 
-    /// Copies the changes that earlier polls observed, and adds those since then.
+    /// Copies the changes that earlier polls have detected, and adds those since then.
     pub fn merge_changes(&mut self, before: &MachineReport) {
         self.changes.clone_from(&before.changes);
         self.keep_reported_events(before);
@@ -120,8 +120,8 @@ impl MachineReport {
         self.add_status_changes(before);
     }
 
-    /// Keeps the events that no report has any longer: a part drops its events when it ends or has
-    /// too many.
+    /// Keeps the events that no report contains any more: a part drops its events when its process
+    /// ends or it has too many.
     fn keep_reported_events(&mut self, before: &MachineReport) {
         let now: BTreeSet<_> = self
             .reported()
@@ -153,7 +153,7 @@ impl MachineReport {
         let (Some(old), Some(new)) = (&before.traffic, &self.traffic) else {
             return;
         };
-        // All reports have the same time, and there is always one from the supervisor.
+        // All reports were made at the same time, and there is always one from the supervisor.
         let at = self.reports.first().map(|report| report.at);
         let id = |row: &TrafficRow| (row.kind, row.proxy.clone(), row.name.clone());
         let old = old.rows.iter().map(|row| (id(row), status(row)));
@@ -190,7 +190,7 @@ pub fn has_proxy(reports: &[StatusReport]) -> bool {
     known.is_none_or(|report| report.find("role", "proxy").is_some())
 }
 
-/// Returns the status of a row without the count while it fails or recovers, as in UP 1/3.
+/// Returns the status of a row without the count of checks, as in UP 1/3.
 fn status(row: &TrafficRow) -> String {
     match grade(&row.status) {
         Grade::Unknown => row.status.clone(),
@@ -212,8 +212,8 @@ fn find_state_changes(before: &MachineReport, now: &MachineReport) -> Vec<(Strin
             continue;
         };
         for subject in &report.subjects {
-            // The role tracks these itself, also across polls to which the cluster part did not
-            // respond.
+            // The console role tracks these itself, even across polls to which the cluster part did
+            // not respond.
             if report.part == CLUSTER && FOLLOWED.contains(&subject.kind.as_str()) {
                 continue;
             }
@@ -423,7 +423,7 @@ mod tests {
         assert!(again.changes.is_empty());
         let mut anew = with(good, "8", &[event(3, "started")]);
         anew.merge_changes(&again);
-        // The report has its own event for the new process.
+        // The report contains an event for the new process itself.
         assert_eq!(told(&anew), ["started", "screen", "moved"]);
         let mut reloaded = with(good, "9", &[event(3, "started")]);
         reloaded.merge_changes(&anew);

@@ -1,4 +1,4 @@
-//! A sample of a machine with problems, for tests and pictures.
+//! Sample state of a machine with problems, for tests and pictures.
 
 use crate::look::MachineReport;
 use crate::traffic::Traffic;

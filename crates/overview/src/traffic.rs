@@ -1,5 +1,5 @@
-//! Statistics of the proxy from its runtime API (`show info`, `show stat`, `show latency`, `show
-//! table`, `show servers state`: HAProxy's management guide, chapter 9).
+//! Decodes the statistics of the proxy from its runtime API (`show info`, `show stat`, `show
+//! latency`, `show table`, `show servers state`: HAProxy's management guide, chapter 9).
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +45,7 @@ pub struct TrafficRow {
     pub failed: Option<u64>,
     /// Result of the last health check or of the agent.
     pub check: String,
-    /// Settings that an order can change, by name. Those known to be as in the configuration are
+    /// Settings that a command at run time can change, by name. Those known to be as configured are
     /// left out.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
@@ -107,7 +107,7 @@ impl Traffic {
             .filter(|row| row.kind == TrafficRowKind::Frontend)
     }
 
-    /// Returns the settings of the whole proxy that an order can change, by name.
+    /// Returns the settings of the whole proxy that a command at run time can change, by name.
     pub fn settings(&self) -> BTreeMap<String, String> {
         let rates = [
             ("limit of connections per second", "ConnRateLimit"),
@@ -169,8 +169,8 @@ fn read(text: &str) -> Traffic {
             traffic.rows.push(row);
         }
     }
-    // A frontend without a limit has that of the process, which may depend on the machine, so that
-    // one is left out.
+    // A frontend without a limit has that of the process. It may depend on the machine, so it is
+    // left out.
     let default = ["Maxconn", "Hard_maxconn"].map(|fact| traffic.facts.get(fact).cloned());
     for row in &mut traffic.rows {
         let limit = row.settings.get(LIMIT).cloned();
@@ -243,8 +243,8 @@ impl ServerLine<'_> {
         number.unwrap_or_default()
     }
 
-    /// Returns the settings that an order can change. `is_follower`: the server has the state of
-    /// another one (`track`).
+    /// Returns the settings of the server that a command at run time can change. `is_follower`: the
+    /// server has the state of another one (`track`).
     fn settings(&self, is_follower: bool) -> BTreeMap<String, String> {
         let mut settings = BTreeMap::new();
         let mut set = |name: &str, value: Option<String>| {
@@ -253,7 +253,8 @@ impl ServerLine<'_> {
         let [checks, agent] = ["srv_check_state", "srv_agent_state"].map(|name| self.number(name));
         let has_agent = agent & ENABLED > 0;
         let weight = self.word("srv_uweight");
-        // An agent sets the weight, too, so the weight is no evidence of an order.
+        // An agent sets the weight, too, so the weight does not prove that an operator has changed
+        // it.
         let weight =
             weight.filter(|weight| !has_agent && self.word("srv_iweight") != Some(*weight));
         set("weight", weight.map(str::to_owned));
@@ -266,7 +267,7 @@ impl ServerLine<'_> {
             (is_unchecked && is_down).then(|| "down".to_owned()),
         );
         set("host name", self.word("srv_fqdn").map(str::to_owned));
-        // Addresses of host names are left out, because machines may resolve a name differently.
+        // Addresses from host names are left out, because machines may resolve a name differently.
         let is_literal = self.word("srv_fqdn").is_none() && self.word("srvrecord").is_none();
         let address = self.word("srv_addr").filter(|_| is_literal);
         let port = self.word("srv_port").unwrap_or_default();
@@ -449,7 +450,8 @@ srv_agent_state srv_fqdn srv_port srvrecord srv_use_ssl
             of("server app/two"),
             "TLS on, address [2001:db8::2]:80, health checking stopped"
         );
-        // The agent may have set the weight and reported the server down, so neither is an order.
+        // The agent may have set the weight and reported the server as down, so neither is an
+        // operator's change.
         assert_eq!(of("server app/three"), "TLS off, host name web.example.org");
     }
 }

@@ -1,5 +1,5 @@
-//! The files of noVNC, spice-html5 and xterm.js: the files read from each package, and the paths
-//! under which they are served.
+//! Table of the files of noVNC, spice-html5 and xterm.js that are read from the installed packages,
+//! and of the paths under which they are served.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,8 +16,8 @@ const DEPTH_MAX: usize = 6;
 
 const OF_NOVNC: [&str; 2] = ["core", "vendor"];
 
-/// The path of the style sheet of xterm.js relative to its modules, in the package on which the
-/// package of the modules depends.
+/// Path of the style sheet of xterm.js, relative to the modules. It is in another package, on which
+/// that of the modules depends.
 const STYLE: &str = "../../javascript/xterm/xterm.css";
 const MAIN: &str = "public/Terminal";
 /// The code around the modules of xterm.js, which are Node.js modules: a browser has no `require`.
@@ -68,7 +68,7 @@ pub(super) fn terminal(directory: &Path) -> StaticFiles {
     let mut has_main = false;
     for (path, bytes) in &all {
         let path = path.trim_start_matches('/').trim_end_matches(".js");
-        // Any other name could break the string literal that contains it.
+        // Any other character in the name could end the string literal that contains it.
         let is_plain = |one: char| one.is_ascii_alphanumeric() || "/_-".contains(one);
         if !path.chars().all(is_plain) || path.starts_with("addons/") {
             continue;
@@ -203,7 +203,7 @@ mod tests {
         },
         "#);
         assert_eq!(&*files["xterm/xterm.css"], b"javascript/xterm/xterm.css");
-        // Another version has other files.
+        // Another version of the package has other files.
         let other = having(&["lib/xterm.js"]);
         assert!(terminal(other.path()).is_empty());
     }

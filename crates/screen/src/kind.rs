@@ -1,4 +1,5 @@
-//! A table with one row for each kind of object view that opens in a browser.
+//! Table of the kinds of guest views that open in a browser (VNC display, SPICE display, serial
+//! terminal), with the page and the limits of each.
 
 use crate::library::{Libraries, ScreenLibrary};
 use part::report::Opens;
@@ -12,10 +13,10 @@ pub struct ScreenKind {
     /// Maximum connections of one open view.
     pub connections: usize,
     pub noun: &'static str,
-    /// The same noun, at the beginning of a sentence.
+    /// The noun with a capital letter, for the beginning of a sentence.
     pub title: &'static str,
     pub hint: &'static str,
-    /// The button that sends a key that the browser or the page itself uses.
+    /// Button that sends a key to the guest which the browser or the page would otherwise handle.
     pub key: &'static str,
     pub library: ScreenLibrary,
 }

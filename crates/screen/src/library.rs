@@ -1,4 +1,5 @@
-//! JavaScript libraries that draw a display or a terminal, from packages of the distribution.
+//! Reads the JavaScript libraries that draw a display or a terminal, from packages of the
+//! distribution.
 
 use crate::files::{StaticFiles, modules, spice, terminal};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The views that are currently open, and their users.
+//! Tracks the guest displays and terminals that are open in browsers, and their users.
 
 use crate::kind::ScreenKind;
 use part::lock;
@@ -129,7 +129,8 @@ impl OpenScreens {
             .iter()
             .find(|one| kind.is_for_one && one.matches_view(kind, object));
         match holder {
-            // The part knows whether these connections belong to one page.
+            // The part of the platform at the other end knows whether these connections belong to
+            // one page.
             Some(one) if one.by == by && one.connections < kind.connections => return None,
             Some(one) => return Some(kind.opens.in_use(&one.by)),
             None => {}
@@ -180,7 +181,7 @@ mod tests {
             refused.contains("its display is in use by anna:"),
             "{refused}"
         );
-        // All of them occupy one slot of the user.
+        // All of the display's connections occupy one slot of the user.
         let guests = (1..OF_USER_MAX).map(|at| screens.take_slot(spice, &at.to_string(), "anna"));
         let guests: Result<Vec<_>, _> = guests.collect();
         assert_eq!(

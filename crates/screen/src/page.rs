@@ -1,5 +1,5 @@
-//! The content of the page of a display or a terminal. A library draws it; the script of the page
-//! connects it.
+//! Draws the content of the page of a display or a terminal. A JavaScript library draws the
+//! display; the script of the page connects it.
 
 use crate::kind::ScreenKind;
 use maud::{Markup, html};
@@ -25,8 +25,8 @@ pub fn content(kind: &ScreenKind, title: &str, path: &str, otherwise: &Markup) -
     }
 }
 
-/// Returns the content for a missing library. `process` is the role to restart after the library
-/// was installed.
+/// Returns the content if the JavaScript library is missing. `process` is the role to restart after
+/// the library was installed.
 pub fn missing(kind: &ScreenKind, process: &str, otherwise: &Markup) -> Markup {
     let library = &kind.library;
     html! {

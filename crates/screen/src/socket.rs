@@ -1,5 +1,5 @@
-//! The WebSocket of a page (RFC 6455), and the bytes that it carries between the browser and the
-//! part.
+//! Serves the WebSocket of a display or terminal (RFC 6455), and relays bytes between the browser
+//! and the role that runs the guest.
 
 use crate::standing::ENDED;
 use futures_util::{SinkExt, StreamExt};
@@ -26,9 +26,9 @@ pub const VERSION: &str = "13";
 pub const BROKEN: &str =
     "The connection was broken: the program was restarted, or the network failed.";
 
-/// The reason for closing the views of a user who signs out.
+/// Close reason for the views of a user who has signed out.
 pub const SIGNED_OUT: &str = "Signed out.";
-/// The response to a request without a session: the page was opened by a user who was signed in.
+/// Response to a request without a session, from a page that a user had opened while signed in.
 pub const SIGN_IN: &str = "Signed out. Sign in first.";
 
 const PIECE_BYTES: usize = 32 << 10;
@@ -38,18 +38,18 @@ const WAITING_BYTES_MAX: usize = 4 * PIECE_BYTES;
 const SEND_LIMIT: Duration = Duration::from_secs(30);
 /// Maximum length of the close reason in bytes (RFC 6455, section 5.5).
 const REASON_BYTES_MAX: usize = 123;
-/// Maximum time to find out why a connection has ended.
+/// Maximum time for finding out why a connection has ended.
 const KNOWN_LIMIT: Duration = Duration::from_secs(4);
 /// Interval of the checks whether the browser still responds and its user still has access. The
 /// script of the page considers the connection lost when it receives nothing for five times as
 /// long.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Time after which a browser that sends nothing, or accepts nothing, is considered gone. Data sent
-/// earlier precedes the ping that the browser responds to.
+/// Time without data from a browser, or without data accepted by it, after which it counts as gone.
+/// Data that was sent before the ping has to be delivered before the browser responds.
 const SILENT_MAX: Duration = Duration::from_secs(10);
 /// The slowest supported link to a browser, in bytes per second.
 const SLOWEST: usize = 16 << 10;
-/// Maximum time to deliver sent data, in seconds: more than the system's buffer needs.
+/// Maximum time for delivering data that was sent, seconds: more than the kernel's buffer needs.
 const SENT_MAX_S: usize = 60;
 
 pub type ScreenWebSocket = WebSocketStream<TokioIo<Upgraded>>;
@@ -66,12 +66,12 @@ pub struct UpgradeHandshake {
     upgrade: OnUpgrade,
 }
 
-/// Keeps a view open; dropped when the connection ends.
+/// Access of a user to an open view; dropped when the connection ends.
 pub trait ScreenGuard: Send {
     /// Returns the reason why the user has lost access; `None` when access continues.
     fn why_not(&self) -> Option<&'static str>;
 
-    /// Waits until the reason why the part has ended the connection is known.
+    /// Waits until it is known why the guest's end of the connection was closed.
     fn why_ended(self) -> impl Future<Output = String> + Send;
 }
 
@@ -174,8 +174,8 @@ async fn forward_while<S>(
     let mut looks = interval(look_every);
     // `sent` is the number of bytes sent since `heard`.
     let (mut heard, mut sent) = (Instant::now(), 0);
-    // `None` when the part has ended the connection. The part ends all connections of a display
-    // when one of them ends, so the cause of the first end is checked first.
+    // `None`: the part has ended the connection. The part ends all connections of a display when
+    // one of them ends, so the cause of the first end is checked first.
     let why = loop {
         tokio::select! {
             read = from.read(&mut piece) => {
@@ -191,8 +191,8 @@ async fn forward_while<S>(
                 if !send(&mut browser, Message::Binary(bytes.into()), silent_max).await {
                     return;
                 }
-                // The browser was not read meanwhile, and accepting the data at last shows that it
-                // still responds.
+                // The browser's data was not read in the meantime. That it finally accepts data
+                // shows that it still responds.
                 if began.elapsed() >= look_every {
                     heard = Instant::now();
                 }
@@ -399,7 +399,7 @@ mod tests {
         block_on(async {
             let signed_out = Arc::default();
             let (mut browser, end, _carries) = carried(&signed_out, KNOWN_LIMIT * 2).await;
-            // The guard has just been checked, and the next check is not due soon.
+            // The guard was checked just now, and the next check is not due soon.
             let sign = browser.next().await.unwrap().unwrap();
             assert_eq!(sign, Message::Text(Utf8Bytes::default()));
             signed_out.store(true, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! The status of an open display or terminal, from the facts about its guest; explains why its
-//! connection has ended.
+//! Explains why the connection of an open display or terminal has ended, from facts about the guest
+//! before and after the end.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ pub const ENDED: &str = "The connection to the guest has ended.";
 /// Maximum time for which a migrating guest may be on no node.
 pub const NOWHERE_MAX: Duration = Duration::from_secs(2);
 
-/// The known facts about a view at one time.
+/// Facts that are known about a view at one time.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ScreenStatus {
     /// The node of the guest; empty when unknown.

@@ -121,7 +121,7 @@ fn find_volume<'r>(report: &'r StatusReport, name: &str) -> Result<&'r Subject, 
     })
 }
 
-/// Returns the section of a volume, from these files or from the running instance.
+/// Returns the section of a volume, from the given files or from the running instance.
 pub fn section(matches: &ArgMatches, name: &str) -> Result<(Spec, Option<Instance>), String> {
     if let Some(from) = matches.try_get_many::<PathBuf>("FROM").ok().flatten() {
         let from: Vec<PathBuf> = from.cloned().collect();
@@ -221,8 +221,8 @@ fn connects(name: &str) -> String {
     }
 }
 
-/// Waits until a role serves a new volume, and returns its socket: a serving role greets its
-/// clients.
+/// Waits until the volume role serves a new volume, and returns the volume's socket. The role
+/// serves as soon as it sends a greeting to clients.
 pub fn served(name: &str) -> io::Result<PathBuf> {
     let runtime = directory::path();
     let socket = socket_path(&runtime, name);
@@ -245,7 +245,7 @@ pub fn served(name: &str) -> io::Result<PathBuf> {
     Ok(socket)
 }
 
-/// Waits until clients can use a new volume: one with two copies has a socket earlier.
+/// Waits until clients can use a new volume. A volume with two copies has its socket before that.
 pub fn is_usable(matches: &ArgMatches, name: &str) -> bool {
     let until = Instant::now() + SERVED_LIMIT;
     loop {
@@ -274,7 +274,8 @@ fn detach(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!("volume {name} is no longer /dev/nbd{number}\n"))
 }
 
-/// Enlarges the backing storage of a volume that is to grow, if its role cannot.
+/// Enlarges the logical volume of a volume that is to grow, for which the volume role lacks the
+/// privileges. Other backing stores need no command.
 fn grow(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (spec, _) = section(matches, &name)?;

@@ -1,4 +1,4 @@
-//! Clock of leases.
+//! Reads CLOCK_BOOTTIME, the clock by which leases of volumes expire.
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -1,5 +1,6 @@
-//! Creation and removal of a replica, for the commands of the same names. No role is asked: the
-//! lock of the backing store shows whether a role uses it.
+//! Creates and removes the replica of a volume on this node, for `evenkeel volume create` and
+//! `remove`. The commands send no message to the volume role: the lock of the backing store shows
+//! whether the role uses it.
 
 use crate::config::Spec;
 use crate::device::{self, Backing, DeviceError, LeftoverFiles, Snapshot, SnapshotError, snapshot};
@@ -19,7 +20,7 @@ pub enum CommandError {
     Random(rustix::io::Errno),
 }
 
-/// Open replica that can be removed or renamed. No role uses it.
+/// Open replica that no role uses, and that a command can remove or rename.
 #[derive(Debug)]
 pub struct Removable {
     device: device::Device,
@@ -55,7 +56,8 @@ pub fn create_from(name: &str, spec: &Spec, snapshot: &Snapshot) -> Result<Volum
         return Err(SnapshotError::NotAFile(snapshot.path.clone()).into());
     };
     let (id, head) = founded(spec)?;
-    // The lock held here prevents others from opening the replica before it has the data.
+    // The lock that this process holds prevents others from opening the replica before it has the
+    // data.
     let (device, _) = device::create(&spec.backing, name, head, false, &mut |_| {})?;
     if let Err(error) = snapshot::fill(&device.data.file, snapshot, directory) {
         device::remove(device, &spec.backing, name)?;
@@ -68,7 +70,7 @@ fn founded(spec: &Spec) -> Result<(VolumeId, Superblock), CommandError> {
     let mut bytes = [0; 32];
     getrandom(&mut bytes, GetRandomFlags::empty()).map_err(CommandError::Random)?;
     let id = VolumeId(std::array::from_fn(|at| bytes[at]));
-    // One of two replicas stays blank until both have connected.
+    // A replica of a volume with two stays blank until both nodes have connected.
     let is_pair = spec.pair.is_some();
     let history = u64::from_ne_bytes(std::array::from_fn(|at| bytes[16 + at])) | 1;
     let head = Superblock {
@@ -95,8 +97,8 @@ fn founded(spec: &Spec) -> Result<(VolumeId, Superblock), CommandError> {
     Ok((id, head))
 }
 
-/// Advice for a volume with a data file but unusable metadata: the file is the raw disk. `other`
-/// is the node with the other replica, if there is one.
+/// Advice for a volume whose data file is present but whose metadata is unusable: the data file is
+/// the raw disk. `other` is the node with the other replica, if there is one.
 pub fn rescue(
     error: &DeviceError,
     name: &str,
@@ -136,8 +138,8 @@ pub fn rescue(
     })
 }
 
-/// Opens volume files for removal that [`open`] refused as damaged or incomplete. `None`: the
-/// error was another one, or there are no files.
+/// Opens, for removal, volume files that [`open`] refused as damaged or incomplete. `None`:
+/// [`open`] failed for another reason, or there are no files.
 ///
 /// # Errors
 /// The files are in use, or a system call fails.

@@ -1,4 +1,4 @@
-//! Configuration of volumes for the node that runs them.
+//! Configuration of the volumes of this node, as the volume role receives it.
 
 use crate::device::{self, Backing, LogicalVolume};
 use crate::link::dial::ReplicationLink;
@@ -26,7 +26,8 @@ impl Volumes {
         let names = self.0.keys().chain(self.1.keys());
         let names = names.map(|name| Resource::new(ResourceKind::Volume, name));
         let local = self.0.values().filter_map(|spec| match &spec.backing {
-            // The directory has separate files for each volume, whose name is listed above.
+            // Volumes in one directory have separate files, and the names of the volumes are in the
+            // list.
             Backing::File(_) => None,
             Backing::Device(_) | Backing::Lvm(_) => Some(spec.backing.path()),
         });
@@ -86,7 +87,7 @@ pub struct Spec {
     pub bind: Option<Bind>,
 }
 
-/// State of the volume role for its next process.
+/// State that a process of the volume role saves for its successor.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct KeptState {
     pub users: BTreeMap<String, String>,
@@ -98,7 +99,8 @@ impl KeptState {
         part::codec::encode(&(&self.users, &self.waiting))
     }
 
-    /// Decodes a state. The earlier format has the users alone; an unreadable state is empty.
+    /// Decodes a saved state. The format of earlier versions has the users alone; an unreadable
+    /// state counts as empty.
     pub fn decode(bytes: &[u8]) -> KeptState {
         let users = || {
             (
@@ -116,7 +118,7 @@ impl KeptState {
 pub enum WithoutMajority {
     #[default]
     Freeze,
-    /// Requests fail, some time after the end of the lease.
+    /// Requests fail, some time after this node's lease has ended.
     Error,
 }
 
@@ -179,14 +181,14 @@ impl Spec {
         self.pair.is_some() || self.verify.is_some()
     }
 
-    /// Returns whether a running volume can continue with this configuration: it is the same, or
-    /// names one node instead of two.
+    /// Returns whether a running volume can continue with this configuration instead of `before`:
+    /// the same, or with one node instead of two.
     pub fn continues(&self, before: &Spec) -> bool {
         let leaves =
             |pair: &ReplicaPair| self.pair.is_none() && self.node.as_ref() == Some(&pair.me);
         let copies = |spec: &Spec| {
             let pair = spec.pair.clone();
-            // The rate can change while the volume is served.
+            // Only the resync rate can change while the volume is served.
             pair.map(|pair| ReplicaPair {
                 resync_rate: RESYNC_RATE,
                 ..pair
@@ -383,7 +385,7 @@ fn elsewhere_difference(
     gone.chain(there).collect()
 }
 
-/// Difference of two `bind` lines; does not show the content of their files.
+/// Describes the difference of two `bind` lines, without the content of their certificate files.
 fn bind_difference(name: &str, before: Option<&Bind>, now: Option<&Bind>) -> Option<String> {
     let words = |bind: Option<&Bind>| bind.map_or("none".to_owned(), Bind::to_string);
     let (from, to) = (words(before), words(now));

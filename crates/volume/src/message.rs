@@ -14,7 +14,8 @@ pub enum VolumeOrder {
         #[serde(with = "Name")]
         name: String,
     },
-    /// Serves although the local replica lost power and the other one is not reachable.
+    /// Serves although the local replica lost power with unflushed writes, and the other replica is
+    /// not reachable.
     ServeAlone {
         #[serde(with = "Name")]
         name: String,
@@ -70,10 +71,11 @@ pub enum VolumeOrder {
         #[serde(with = "Name")]
         name: String,
         mark: u64,
-        /// The command has ended: removes the mark.
+        /// True if the command has ended; removes the mark.
         is_done: bool,
     },
-    /// Removes the mark of an incomplete volume: its content is used as it is.
+    /// Removes the mark of an incomplete volume by an operator's order: the content is used as it
+    /// is.
     Accept {
         #[serde(with = "Name")]
         name: String,

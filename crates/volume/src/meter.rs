@@ -1,4 +1,5 @@
-//! I/O counters of a served volume. The volume's thread updates them, and reports read them.
+//! Counts the I/O of a served volume. The volume's thread updates the counters, and reports read
+//! them.
 
 use crate::disk::{Completion, Failure, Operation, Token};
 use crate::export::{ExportCounters, Tenure};
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Length of a latency window. Percentiles cover one to two windows.
+/// Length of a latency window. A percentile covers the current window and the previous one.
 const WINDOW: Duration = Duration::from_secs(30);
 const EVENTS_MAX: usize = 16;
 /// Interval at which repeated errors of the same kind are recorded, milliseconds.
@@ -20,7 +21,7 @@ const EVENT_AGAIN_MS: u64 = 60_000;
 pub enum OperationKind {
     Read,
     Write,
-    /// Flush. One flush of the disk may cover several of the clients.
+    /// Flush. One flush of the disk may cover several flush requests of clients.
     Flush,
     Trim,
 }
@@ -128,8 +129,8 @@ impl Meter {
 }
 
 impl Numbers {
-    /// Records that a kind of operation has started or stopped failing. A disk with intermittent
-    /// errors is recorded once per minute.
+    /// Records that a kind of operation has started to fail, or works again. A disk with
+    /// intermittent errors is recorded once per minute.
     fn note(&mut self, kind: OperationKind, failure: Option<Failure>) {
         let mut of_kind = self.events.iter().rev().filter(|(of, ..)| *of == kind);
         let is_known = match (failure, of_kind.next()) {
@@ -210,8 +211,8 @@ impl Stopwatch {
                         numbers.note(kind, None);
                     }
                 }
-                // Not a disk error: the client uses another request for what the backing store
-                // does not support, and a refused request says nothing about the disk.
+                // Not a disk error: a client uses another request if the backing store does not
+                // support one, and a refused request says nothing about the disk.
                 Err(Failure::NotFast | Failure::Io(Errno::OPNOTSUPP | Errno::SHUTDOWN)) => {}
                 Err(failure) => {
                     count.errors += 1;

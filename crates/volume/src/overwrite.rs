@@ -4,11 +4,11 @@
 
 use std::num::NonZeroU64;
 
-/// Bits of the begin (seconds) and of the random part in the number of a mark.
+/// Number of bits of the start time (seconds) and of the random bits in the number of a mark.
 const SECONDS_BITS: u32 = 40;
 const RANDOM_BITS: u32 = 16;
 
-/// Command that replaces the content of a volume.
+/// Kind of command that replaces the content of a volume.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OverwriteKind {
     VolumeRestore = 1,
@@ -44,8 +44,8 @@ impl OverwriteKind {
     }
 }
 
-/// Mark of one run of a command. The number contains the kind (8 bits), the begin (40 bits) and
-/// random bits that distinguish runs (16 bits).
+/// Mark that one run of a command sets. The number contains the kind of command (8 bits), the start
+/// time (40 bits) and random bits that distinguish runs (16 bits).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OverwriteMark(NonZeroU64);
 
@@ -68,13 +68,13 @@ impl OverwriteMark {
         self.0.get()
     }
 
-    /// Command; None if a newer version has set the mark.
+    /// Kind of the command; None if a newer version of the program has set the mark.
     pub fn kind(self) -> Option<OverwriteKind> {
         let number = self.number() >> (SECONDS_BITS + RANDOM_BITS);
         KINDS.into_iter().find(|kind| *kind as u64 == number)
     }
 
-    /// Begin of the command, seconds since 1970.
+    /// Start of the command, seconds since 1970.
     pub fn begun_seconds(self) -> u64 {
         self.number() >> RANDOM_BITS & ((1 << SECONDS_BITS) - 1)
     }
@@ -84,12 +84,13 @@ impl OverwriteMark {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MarkChange {
     Set(OverwriteMark),
-    /// Removes this mark. Another one stays.
+    /// Removes this mark. A different mark stays.
     Clear(OverwriteMark),
 }
 
 impl MarkChange {
-    /// Mark of the volume after the change; None if the change does not apply to it any more.
+    /// Mark of the volume after the change; None if the change does not apply to the current mark
+    /// `before`.
     pub fn applied(self, before: Option<OverwriteMark>) -> Option<Option<OverwriteMark>> {
         match self {
             MarkChange::Set(mark) => (before != Some(mark)).then_some(Some(mark)),

@@ -1,4 +1,4 @@
-//! Report of all volumes.
+//! Builds the report of all volumes of this node.
 
 use crate::config::{backing_words, size_words};
 use crate::export::{Presence, VolumeUser};
@@ -45,13 +45,13 @@ pub const READ_ONLY: &str = "read only";
 /// Fact with the node whose clients alone may write; absent if clients of both nodes may.
 pub const ONLY_CLIENTS_OF: &str = "only clients of";
 pub const USED_BY: &str = "used by";
-/// Fact: why the change of the served version waits.
+/// Fact with the reason why a changed configuration of the volume is not applied yet.
 pub const CHANGE: &str = "change waits";
 pub const USER: &str = "user";
 pub const INCOMPLETE: &str = "incomplete";
 const MARKED: &str = "marked as incomplete";
 pub const SIZE: &str = "size bytes";
-/// State of a replica that is not part of the volume served by the other node.
+/// State of a replica that does not belong to the volume which the other node serves.
 pub const REFUSED: &str = crate::status::REFUSED;
 pub const WRITTEN_HERE: &str = "written here only";
 /// Number of bytes that the other replica may lack.
@@ -275,12 +275,12 @@ pub fn of(volumes: impl Iterator<Item = VolumeStatus>) -> StatusReport {
     }
 }
 
-/// Time for which a volume with two replicas counts as failing after a failed operation.
+/// Time for which a volume with two replicas counts as failing after an operation has failed.
 const FAILS_FOR: Duration = Duration::from_secs(10);
 
 fn troubles(volume: &VolumeStatus, counts: &[(&OperationNames, Count)]) -> Vec<String> {
-    // A healthy volume with two replicas needs no action, and may be unused on this node for a
-    // long time, so old errors are not shown.
+    // A healthy volume with two replicas needs no action, and clients may not use it on this node
+    // for a long time, so old errors are not shown.
     let is_so = |count: &Count| {
         volume.mirror.is_none() || count.failed.is_some_and(|at| at.elapsed() < FAILS_FOR)
     };
@@ -365,7 +365,7 @@ fn subject(volume: VolumeStatus) -> Subject {
     subject.events.extend(volume.meter.events());
     subject.events.sort_by_key(|event| event.at.boottime_ms);
     let subject = checked(facts(subject, &volume), &sums).publish(&status(&volume));
-    // Clients of a following replica are clients of the volume, too.
+    // A client connected to a node that follows is a client of the volume, too.
     let is_open = volume.served.is_some();
     let open = |number: u64| if is_open { number } else { 0 };
     let size = size_of(&volume);

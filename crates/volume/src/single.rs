@@ -1,5 +1,5 @@
-//! Volume with one replica: its export and its disk on one thread with one epoll loop. If the
-//! target is open without direct I/O, I/O goes through the page cache.
+//! Serves a volume with one replica: its export and its disk on one thread with one epoll loop. If
+//! the backing store is open without direct I/O, operations go through the page cache.
 
 use crate::disk::{BackingFile, Completion, Disk, DiskError, Pool, Preference};
 use crate::export::{Export, ExportListener, KEYS, Tenure};
@@ -54,7 +54,7 @@ pub struct VolumeChanges {
     pub check: Option<bool>,
     /// Rate for building and checking checksums, bytes per second.
     pub rate: Option<u64>,
-    /// Makes the volume end with [`ServeError::Reopens`].
+    /// Ends the serving with [`ServeError::Reopens`].
     pub reopens: bool,
     /// New mark of an incomplete volume, which is stored; `Some(None)` if it was removed.
     pub overwrite: Option<Option<OverwriteMark>>,
@@ -90,8 +90,8 @@ impl Single {
         Single::checked(target, export, listeners, prefers, None)
     }
 
-    /// Exports like [`Single::new`], with checksums. They are built at a rate (bytes per second)
-    /// and report to the tally.
+    /// Exports like [`Single::new`], with checksums. Missing ones are built at `rate` bytes per
+    /// second, and the tally receives their status.
     ///
     /// # Errors
     /// The disk cannot be used, or the listeners cannot be added to epoll.
@@ -135,7 +135,8 @@ impl Single {
         self.meter = meter;
     }
 
-    /// Connects the volume to its tenure. `changed` is called when the user changes.
+    /// Connects the volume to its tenure, which decides which user may open it. `changed` is called
+    /// when the user changes.
     pub fn attach_tenure(&mut self, tenure: Arc<Tenure>, changed: Arc<dyn Fn() + Send + Sync>) {
         self.export.attach_tenure(tenure);
         self.user_changed = Some(changed);
@@ -254,8 +255,8 @@ impl Single {
         }
     }
 
-    /// Passes operations to the disk and completions back, until there are none or other work has
-    /// waited long enough. Operations in progress wake the loop again.
+    /// Passes operations to the disk and completions to the clients, until there are none or other
+    /// work has waited long enough. Operations in progress wake the loop again.
     fn turn(&mut self, completions: &mut Vec<Completion>, now: Instant) {
         self.export.handle_time(now);
         for _ in 0..ROUNDS_MAX {

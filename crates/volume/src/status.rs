@@ -1,4 +1,4 @@
-//! Status of a volume, as its thread reports it.
+//! Status of a volume on this node, as the volume's thread reports it.
 
 use crate::config::{Schedule, Spec};
 use crate::device::{Device, Stamp};
@@ -16,7 +16,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-/// Name of the state of a replica that is not part of the volume.
+/// Name of the state of a replica that does not belong to the volume which the other node serves.
 pub(crate) const REFUSED: &str = "refused";
 
 const EVENTS_MAX: usize = 16;
@@ -31,17 +31,17 @@ pub enum LocalVolumeState {
     Alone,
     /// Clients can use the volume, and the other replica is being resynchronised.
     Resync,
-    /// The other node serves the volume, and this replica is up to date.
+    /// The other node serves the volume, and this node's replica is up to date.
     Following,
-    /// The other node serves the volume, and this replica is being resynchronised.
+    /// The other node serves the volume, and this node's replica is being resynchronised.
     Filling,
-    /// The other node serves a volume that does not include this replica.
+    /// The other node serves a volume to which this node's replica does not belong.
     Refused,
     /// Requests wait, because no node may serve the volume now.
     Frozen,
     /// The backing store contains no volume yet.
     NotCreated,
-    /// Another process uses the backing store, or a stopping volume of this name does.
+    /// Another process uses the backing store, or a volume with this name is still stopping.
     InUse,
     Failed,
     Stopping,
@@ -148,7 +148,7 @@ impl VolumeStatus {
         })
     }
 
-    /// Overwrite that has not been completed: a command runs, or was interrupted.
+    /// Overwrite of the volume that is not completed: the command still runs, or was interrupted.
     pub fn overwrite(&self) -> Option<OverwriteStatus> {
         let mirrored = self.mirror.as_ref().and_then(|shown| shown.overwrite);
         let holder = self.meter.tenure.holder();
@@ -187,7 +187,7 @@ impl VolumeStatus {
     }
 }
 /// Replaces NAME in a message by the volume's name. [`crate::replica`] and [`crate::mirror`] write
-/// NAME because they do not know the name.
+/// NAME because they do not know the volume's name.
 pub(crate) fn named(words: &str, name: &str) -> String {
     words.replace(" NAME", &format!(" {name}"))
 }

@@ -1,4 +1,4 @@
-//! Non-blocking stores of metadata changes. Executes the writes planned by [`crate::layout`] phase
+//! Stores metadata changes without blocking: executes the writes planned by [`crate::layout`] phase
 //! by phase, one change at a time.
 
 use crate::disk::{
@@ -15,7 +15,7 @@ const WRITES_MAX: usize = 16;
 struct PhaseProgress {
     writes: VecDeque<Write>,
     under_way: usize,
-    /// A flush ends the phase. A single write uses FUA instead.
+    /// True if a flush ends the phase. A single write uses FUA instead.
     flushes: bool,
 }
 
@@ -68,12 +68,12 @@ impl Store {
         self.writing.is_some() || !self.phases.is_empty()
     }
 
-    /// Starts to store a change. The previous one must have ended; the caller merges further
-    /// changes.
+    /// Starts to store a change. The previous change must be stored; the caller merges further
+    /// changes until then.
     pub fn store(&mut self, change: &MetadataChange) {
         assert!(!self.is_busy(), "one change at a time");
         if self.failed.take().is_some() {
-            // All metadata is rewritten, so data lost by the failed flush does not matter.
+            // All metadata is written again, so data that the failed flush lost does not matter.
             self.disk.reset_flush_failure();
             self.metadata.failed();
         }
@@ -106,7 +106,8 @@ impl Store {
         Some(self.failed.map_or(Ok(()), Err))
     }
 
-    /// Returns true if the store waits for the disk or is complete.
+    /// Starts the next steps of the store. Returns true if the store waits for the disk or is
+    /// complete.
     fn continues(&mut self) -> bool {
         let Some(writing) = &mut self.writing else {
             return true;

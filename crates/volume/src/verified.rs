@@ -1,4 +1,5 @@
-//! Running or last verify of a volume, for operators.
+//! Keeps the result of the running or last verify of a volume, and adds it to the report for
+//! operators.
 
 use crate::replica::{BLOCK_BYTES, BlockFault, Blocks, Verify};
 use part::report::{Moment, NumberRow, Subject, Unit};
@@ -8,7 +9,7 @@ pub const VERIFY: &str = "verify";
 /// Fact with the differing ranges, one per line.
 pub const DIFFERENCES: &str = "differences";
 pub const RUNNING: &str = "verify running";
-/// Number with the start of the last verify, milliseconds since 1970.
+/// Number with the start time of the last verify, milliseconds since 1970.
 pub const BEGAN: &str = "verify begin";
 pub const DONE: &str = "verified bytes";
 /// Number of differing or unreadable bytes.
@@ -24,7 +25,8 @@ pub struct VerifyRecord {
     pub verify: Verify,
     pub began: Moment,
     pub ended: Option<Moment>,
-    /// The thread that ran the verify has ended; a new thread counts from the beginning.
+    /// True if the thread that ran the verify has ended; a new thread counts verifies from the
+    /// beginning.
     is_closed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The line `users ldap`: a directory whose users may sign in.
+//! Parses the line `users ldap`: an LDAP directory whose users may sign in.
 
 use super::{Codes, DirectoryCodes};
 use crate::ldap::{DISTINGUISHED, Grouping, LdapDirectory, SHORT, Security, Server, TYPED, roots};
@@ -70,7 +70,8 @@ impl Ldap {
     /// Returns a description of the error.
     pub fn read(args: &mut Args<'_>, codes: &Codes) -> Result<Ldap, Diagnostic> {
         Ldap::line(args, codes).map_err(|told| match &told.help {
-            // The help of the keyword has an example for a userlist, so it is replaced.
+            // The keyword's help has an example for a userlist, which does not apply here, so it is
+            // replaced.
             Some(help) if help.starts_with("for example ") => told.help(FORM),
             _ => told,
         })
@@ -177,7 +178,8 @@ impl Ldap {
         Ok(())
     }
 
-    /// Makes the directory. `named` are the groups that other lines of the section name.
+    /// Builds the configuration of the directory. `named` are the groups that other lines of the
+    /// section name.
     pub fn directory(
         &self,
         named: &[&Spanned<String>],
@@ -227,8 +229,8 @@ impl Ldap {
     ) -> Server {
         let addresses: Vec<IpAddr> = match server.name.parse() {
             Ok(address) => vec![address],
-            // Sorted, so that a nameserver that rotates its addresses does not change the
-            // configuration.
+            // Sorted, so that the configuration stays the same if a nameserver rotates its
+            // addresses.
             Err(_) => BTreeSet::from_iter(context.outside.addresses(&server.name).iter().copied())
                 .into_iter()
                 .collect(),
@@ -299,7 +301,7 @@ fn password(
         line.unwrap_or_default().trim_ascii_end().to_vec()
     });
     let why = match password {
-        // With an empty password the search would be anonymous, not by the account.
+        // With an empty password the search would be anonymous instead of with the account.
         Ok(password) if password.is_empty() => "has no password in its first line",
         Ok(password) => return Some(password),
         Err(_) => "cannot be read",

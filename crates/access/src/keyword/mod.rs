@@ -1,5 +1,6 @@
-//! Lines of a section that define who may sign in: users of a `userlist`, users of the operating
-//! system, and second factors. Each part has its own keywords for them, with its own codes.
+//! Parses the lines of a section that define who may sign in: users of a `userlist`, users of the
+//! operating system, and second factors. Each part of the platform (console, farm) has its own
+//! keywords and diagnostic codes for these lines.
 
 mod ldap;
 mod pam;
@@ -17,7 +18,7 @@ use language::arguments::{Args, Built};
 use language::{Code, ConfigWord, Diagnostic, Span, Spanned, suggest};
 use std::fmt;
 
-/// Diagnostic codes of a part for these lines.
+/// Diagnostic codes that a part of the platform uses for these lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Codes {
     pub value: &'static Code,
@@ -27,7 +28,7 @@ pub struct Codes {
     pub no_pam_users: &'static Code,
 }
 
-/// Diagnostic codes of a part for the files and servers of a directory.
+/// Diagnostic codes that a part of the platform uses for the files and servers of a directory.
 #[derive(Clone, Copy, Debug)]
 pub struct DirectoryCodes {
     pub file: &'static Code,
@@ -55,7 +56,7 @@ impl Codes {
     }
 }
 
-/// Known sources of users in a section, for messages: "userlist 'a' has", "userlist 'a' and the
+/// Sources of users in a section, as text for messages: "userlist 'a' has", "userlist 'a' and the
 /// lines `pam` have".
 #[derive(Clone, Debug)]
 pub struct UserSources {

@@ -1,4 +1,4 @@
-//! The line `pam`: users of the operating system, whose passwords PAM checks.
+//! Parses the line `pam`: users of the operating system, whose passwords PAM checks.
 
 use super::{Codes, named};
 use crate::pam::System;
@@ -13,7 +13,7 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 const SERVICE_MAX: usize = 64;
 const USERS_MAX: usize = 10_000;
 
-/// The lines read so far.
+/// Lines `pam` that were read so far.
 #[derive(Debug, Default)]
 pub struct Pam {
     users: Vec<Spanned<String>>,
@@ -44,7 +44,7 @@ fn service(pam: &mut Pam, args: &mut Args<'_>, codes: &Codes) -> Built {
     if let Some(first) = &pam.service {
         return Err(codes.duplicate_setting(first.span, span, "'pam service'"));
     }
-    // The name must be that of a file in /etc/pam.d, so it must not contain a path.
+    // The name of the service is that of a file in /etc/pam.d, so it must not contain a path.
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let name = word.str();
     if name.len() > SERVICE_MAX || name.starts_with('.') || !name.chars().all(fits) {

@@ -1,4 +1,4 @@
-//! The line `trusted-proxy`, and the option `accept-proxy` of an address.
+//! Parses the line `trusted-proxy`, and the option `accept-proxy` of a listening address.
 
 use crate::network::IpPrefix;
 use crate::proxies::TrustedProxies;
@@ -10,7 +10,7 @@ const NETWORKS_MAX: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub struct ProxyCodes {
     pub no_proxies: &'static Code,
-    /// A network that trusts every client.
+    /// Code for a network that contains all addresses, so that every client would be trusted.
     pub everybody: &'static Code,
 }
 

@@ -1,4 +1,4 @@
-//! The line `second-factor user`.
+//! Parses the line `second-factor user`.
 
 use super::{Codes, UserSources, named, read_keyword};
 use crate::second_factor;

@@ -1,5 +1,5 @@
-//! Connection to an LDAP server: one request at a time, with a limit for each message of the
-//! server.
+//! Client connection to an LDAP server: one request at a time, with a size limit for each message
+//! of the server.
 
 use super::{Security, Server};
 use protocol::ldap::request::{self, Search};
@@ -80,7 +80,7 @@ impl Connection {
         let mut bytes = [0; READ_BYTES];
         loop {
             if let Some((id, reply)) = self.replies.take().map_err(|error| error.to_string())? {
-                // With message ID 0 a server announces that it ends the connection.
+                // A server sends message ID 0 to announce that it ends the connection.
                 return if id == self.last {
                     Ok(reply)
                 } else {
@@ -145,7 +145,7 @@ impl Connection {
     }
 
     pub(super) async fn close(mut self) {
-        // If the request cannot be sent, the server notices the end of the connection anyway.
+        // If the request cannot be sent, the server notices the closed connection anyway.
         let _ = self.send(request::unbind).await;
     }
 }

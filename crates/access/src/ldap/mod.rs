@@ -1,5 +1,6 @@
-//! Users of an LDAP directory, such as Active Directory or OpenLDAP. The directory has their names,
-//! groups and passwords. A name is searched for; then the password is verified by a bind.
+//! Authenticates users of an LDAP directory, such as Active Directory or OpenLDAP, which has their
+//! names, groups and passwords. The user's entry is searched by name; then the password is verified
+//! by a bind.
 //!
 //! No user data goes to a server before TLS has begun, unless the line has the option `plain`. An
 //! empty password goes to no server.
@@ -28,9 +29,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(15);
 const GROUPS_MAX: u32 = 1_000;
-/// Requests no attribute (RFC 4511 section 4.5.1.8): the distinguished name of a group is enough.
+/// Attribute list of a search that requests no attribute (RFC 4511 section 4.5.1.8): the
+/// distinguished name of a group is enough.
 const NONE: &str = "1.1";
-/// Placeholder in filters for the name of a user without its domain.
+/// Placeholder in a filter for the user's name without its domain.
 pub const SHORT: &str = "%u";
 /// Placeholder for the name as it was typed.
 pub const TYPED: &str = "%n";
@@ -64,7 +66,7 @@ pub enum Grouping {
     Filter(String),
 }
 
-/// A directory, and the conditions for its users to sign in.
+/// Directory, and the conditions under which its users may sign in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LdapDirectory {
     /// Servers. The next one is tried when one does not respond.
@@ -89,7 +91,7 @@ pub struct LdapDirectory {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DirectoryUser {
     distinguished: String,
-    /// Name according to the directory, in lower case and without a domain.
+    /// Name as the directory has it, in lower case and without a domain.
     pub name: String,
     pub groups: Vec<String>,
 }
@@ -97,7 +99,7 @@ pub struct DirectoryUser {
 /// Reason why no server could search for a user.
 #[derive(Debug)]
 pub struct Unfound {
-    /// True if a server was queried for the user but gave no result.
+    /// True if a server received the search for this user, but gave no result.
     pub has_answer: bool,
     pub words: String,
 }
@@ -105,14 +107,14 @@ pub struct Unfound {
 /// Reason why a server could not search for a user.
 enum Failed {
     Server(String),
-    /// The search for this user failed; one for another user may succeed. True if it timed out.
+    /// The search for this user failed, but one for another user may succeed. True if it timed out.
     Search(String, bool),
 }
 
 /// The directory has several entries for a name.
 struct Several;
 
-/// A connection to the server that found a user, for the verification of the password.
+/// Connection to the server that found a user, by which the user's password is verified.
 pub struct BindConnection {
     connection: Connection,
     server: Server,
@@ -287,8 +289,8 @@ impl LdapDirectory {
         })))
     }
 
-    /// Returns the distinguished names of the groups that a filter finds. `name` is that of the
-    /// user.
+    /// Returns the distinguished names of the groups that a filter finds. `name` is the user's
+    /// name.
     async fn groups(
         &self,
         connection: &mut Connection,
@@ -307,8 +309,8 @@ impl LdapDirectory {
         }
     }
 
-    /// Returns the groups that lines name, given the distinguished names of all groups of a user. A
-    /// line names a group by its distinguished name, or by the first value of that.
+    /// Returns the groups that configuration lines name, from the distinguished names of all groups
+    /// of a user. A line names a group by its distinguished name, or by the first value in that.
     fn of_lines(&self, groups: &[String]) -> Vec<String> {
         let lower: Vec<(String, String)> = groups
             .iter()
@@ -344,8 +346,8 @@ impl LdapDirectory {
         (&self.base, &self.filter, &self.grouping)
     }
 
-    /// Returns whether a password is that of a user. Without a user a bind is made, too, so that
-    /// the duration does not reveal whether the user exists.
+    /// Returns whether a password is that of a user. If there is no user, a bind is made, too, so
+    /// that the duration does not reveal whether the user exists.
     ///
     /// # Errors
     /// The server gave no result. It is tried last from now on.

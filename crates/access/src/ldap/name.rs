@@ -1,4 +1,5 @@
-//! Names as users type them.
+//! Normalises names of users as they type them: `EXAMPLE\Anna` and `anna@example.org` become
+//! `anna`.
 
 const NAME_MAX: usize = 128;
 

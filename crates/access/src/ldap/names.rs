@@ -1,6 +1,6 @@
-//! Addresses of the servers of a directory. They are resolved when the configuration is loaded, and
-//! again while the role runs: after a power failure the nameserver may start later than this
-//! machine, and servers move.
+//! Resolves the host names of the servers of an LDAP directory. They are resolved when the
+//! configuration is loaded, and again while the role runs: after a power failure the nameserver may
+//! start later than this machine, and servers move.
 
 use super::Server;
 use part::lock;
@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// Age at which an address is resolved again, and the pause after an attempt while no address is
-/// usable.
+/// Age at which an address is resolved again, and pause between attempts while no address works.
 const AGE_MAX: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_secs(3);
@@ -33,7 +32,7 @@ pub(super) struct ServerResolver {
 struct ResolvedName {
     loaded: Vec<SocketAddr>,
     addresses: Vec<SocketAddr>,
-    /// Time of the last attempt; at first that of the load.
+    /// Time of the last attempt; at first the time at which the configuration was loaded.
     tried: Option<Instant>,
     is_pending: bool,
 }
@@ -61,8 +60,8 @@ impl ServerResolver {
     }
 
     /// Returns the servers with their current addresses. Old addresses are resolved again in the
-    /// background; `has_none` means that no server responds, so this happens earlier. Waits only
-    /// while no server has an address at all.
+    /// background, earlier if no server responds (`has_none`). Waits only while no server has an
+    /// address at all.
     pub(super) async fn servers(
         self: &Arc<ServerResolver>,
         servers: &[Server],
@@ -144,7 +143,7 @@ impl ServerResolver {
         let names = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             let mut found = (names.resolve)(&name, port);
-            // Sorted, so that a nameserver that rotates its addresses does not change them here.
+            // Sorted, so that the addresses stay the same if a nameserver rotates them.
             found.sort();
             found.dedup();
             found.truncate(ADDRESSES_MAX);

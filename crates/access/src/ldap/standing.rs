@@ -1,5 +1,5 @@
-//! Availability of the servers of a directory. A server that did not respond is tried last until it
-//! responds again. It is probed in the background now and then.
+//! Tracks which servers of an LDAP directory respond. A server that did not respond is tried after
+//! all others until it responds again. It is probed in the background now and then.
 
 use super::Server;
 use super::names::{ServerResolver, resolve_by_system};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 const TRIED_EVERY: Duration = Duration::from_secs(30);
 
-/// Availability of the servers of a directory.
+/// Record of which servers of a directory respond.
 #[derive(Debug)]
 pub struct LdapAvailability {
     name: String,
@@ -47,7 +47,8 @@ impl LdapAvailability {
         self.names.servers(servers, has_none).await
     }
 
-    /// Returns the servers in the order of their use: those that did not respond are last.
+    /// Returns the servers in the order in which they are tried: those that did not respond come
+    /// last.
     pub(super) fn order<'s>(&self, servers: &'s [Server]) -> Vec<(&'s Server, SocketAddr)> {
         let mut all: Vec<(&Server, SocketAddr)> = addresses(servers).collect();
         let mut state = lock(&self.state);
@@ -107,12 +108,12 @@ impl LdapAvailability {
         lock(&self.state).none = Some(Instant::now());
     }
 
-    /// Returns whether no server responded at a time since `then`.
+    /// Returns whether at some time since `then` no server responded.
     pub fn had_no_server_since(&self, then: Instant) -> bool {
         lock(&self.state).none.is_some_and(|none| then <= none)
     }
 
-    /// Lists the servers that did not respond last, with the errors.
+    /// Lists the servers that did not respond to the last attempt, with the errors.
     pub fn failed_servers(&self) -> Vec<String> {
         let state = lock(&self.state);
         let all = state.silent.values();
@@ -163,7 +164,7 @@ mod tests {
             "LDAP server dc1 (192.0.2.1:636): no response within 2 s"
         );
         let later = Instant::now() + TRIED_EVERY;
-        // The probe includes servers that no sign-in would reach, and each only once.
+        // The probe includes servers that no sign-in would reach, each only once.
         assert_eq!(
             names(standing.servers_due_for_probe(&servers, later)),
             ["dc1", "dc2"]

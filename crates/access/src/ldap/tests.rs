@@ -1,4 +1,5 @@
-//! Tests with the users of a directory: OpenLDAP's `slapd`, and servers that misbehave.
+//! Tests the sign-in of users of an LDAP directory: with OpenLDAP's `slapd`, and with servers that
+//! misbehave.
 
 use super::*;
 use crate::limiter::Key;
@@ -220,7 +221,7 @@ fn the_next_server_is_queried_when_one_is_silent() {
     directory.servers = vec![nowhere.clone(), closed.clone(), silent, good];
     let (desk, with) = (desk(), list(directory.clone()));
     assert!(tried(&desk, &with, 1, "anna", "quince").is_ok());
-    // All three are reported, and tried last from now on.
+    // All three servers are reported, and tried after others from now on.
     let told = desk.standing().failed_servers();
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(
@@ -235,7 +236,7 @@ fn the_next_server_is_queried_when_one_is_silent() {
     );
     directory.servers = vec![nowhere, closed];
     let without = list(directory.clone());
-    // An attempt that no server judged never counts.
+    // An attempt whose password no server verified never counts.
     for _ in 0..9 {
         assert_eq!(
             tried(&desk, &without, 2, "anna", "quince"),
@@ -307,7 +308,7 @@ fn a_failed_bind_is_retried_at_the_next_server() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let user = [entry(2, "Anna"), outcome(2, 0x65, 0)].concat();
-    // The server closes the connection at the bind of the user.
+    // The server closes the connection when the user's bind arrives.
     let (bad, serve) = scripted(vec![outcome(1, 0x61, 0), user]);
     let mut directory = of(&slapd);
     directory.servers = [bad.servers, directory.servers].concat();

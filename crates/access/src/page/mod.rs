@@ -1,5 +1,5 @@
-//! Pages for signing in, and the parts common to all pages: the head, the logo, the style. Values
-//! in, markup out.
+//! Draws the pages for signing in, and the elements common to all pages: the head, the logo, the
+//! style. Functions take values and return HTML.
 //!
 //! maud escapes all texts; nothing here is marked as already escaped.
 
@@ -15,7 +15,7 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
 
 const NAME_BYTES_MAX: usize = 256;
 
-/// Removes control characters from a text, and those that change the direction of writing.
+/// Removes control characters from a text, and characters that change the direction of writing.
 pub fn clean(text: &str) -> Cow<'_, str> {
     visible(text)
 }
@@ -64,7 +64,7 @@ fn card(brand: &str, content: &Markup) -> Markup {
     }
 }
 
-/// Draws the sign-in form. `next` is the path to open afterwards.
+/// Draws the sign-in form. `next` is the path of the page to open after the sign-in.
 pub fn sign_in(brand: &str, wrong: Option<&str>, next: &str) -> Markup {
     sign_in_as(brand, "", wrong, next)
 }
@@ -90,7 +90,7 @@ pub fn sign_in_as(brand: &str, typed: &str, wrong: Option<&str>, next: &str) -> 
 }
 
 /// Draws the form for a one-time code. `half` proves that the password was correct; `next` is the
-/// path to open afterwards.
+/// path of the page to open after the sign-in.
 pub fn second_factor(brand: &str, wrong: Option<&str>, half: &str, next: &str) -> Markup {
     let content = html! {
         @if let Some(wrong) = wrong { p.wrong role="alert" { (clean(wrong)) } }

@@ -1,4 +1,5 @@
-//! Registers of a disk and its commands (ATA/ATAPI-6; AoE revision 11, section 3.1).
+//! Decodes ATA commands of a disk from AoE frames, and encodes its registers (ATA/ATAPI-6; AoE
+//! revision 11, section 3.1).
 
 use super::frame::SECTOR_BYTES;
 
@@ -97,9 +98,10 @@ pub fn identity(name: &str, sectors: u64) -> [u8; SECTOR_BYTES] {
         .unwrap_or(u32::MAX)
         .min(LBA28_MASK as u32);
     (words[60], words[61]) = halves(short);
-    // ATA-4 to ATA-6 are supported.
+    // Versions of the standard: ATA-4 to ATA-6.
     words[80] = 0x0070;
-    // Write cache, flush commands and 48-bit addresses: as supported, then as enabled.
+    // Words of the identification: write cache, flush commands and 48-bit addresses; first as
+    // supported, then as enabled.
     (words[82], words[83], words[84]) = (0x0020, 0x7400, 0x4000);
     (words[85], words[86], words[87]) = (0x0020, 0x3400, 0x4000);
     let sectors = sectors.min((1 << 48) - 1).to_le_bytes();
@@ -118,7 +120,8 @@ fn halves(value: u32) -> (u16, u16) {
     (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
 }
 
-/// The first letter of each pair is in the upper byte; the rest is spaces.
+/// Writes a text into words: the first letter of each pair is in the upper byte, and spaces fill
+/// the rest.
 fn text(words: &mut [u16], text: &str) {
     let mut letters = text.bytes().chain(std::iter::repeat(b' '));
     for word in words {

@@ -1,4 +1,4 @@
-//! Running AoE target: threads that execute its requests, and one that keeps its disk reachable.
+//! Runs one AoE target: threads that execute its requests, and one that keeps its disk reachable.
 
 use super::frame::AoeAddress;
 use super::queue::{AoeClientRequest, Queue};
@@ -22,16 +22,17 @@ const ALL: Mac = Mac([0xff; 6]);
 pub trait FrameSender: Send + Sync {
     fn mtu(&self) -> usize;
 
-    /// Sends a frame to a MAC address without blocking. A frame for which there is no room is
-    /// lost, and its client repeats the request.
+    /// Sends a frame to a MAC address without blocking. A frame for which the socket has no space
+    /// is lost, and its client repeats the request.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     fn send(&self, to: Mac, frame: &[u8]) -> io::Result<()>;
 }
 
-/// Current interface, shared by all targets of a network.
+/// Packet socket of the network's interface, shared by all AoE targets of the network; None while
+/// there is no interface.
 pub type SharedInterface = Arc<Mutex<Option<Arc<dyn FrameSender>>>>;
 
 /// Running AoE target. Dropping the value ends its threads.
@@ -50,7 +51,8 @@ pub struct AoeTargetConfig {
 }
 
 impl AoeTargetConfig {
-    /// None: the machine has no overlay, or the overlay does not exist yet.
+    /// Returns the disk that a machine uses. None: the disk has overlays, and the machine has none,
+    /// or its overlay does not exist yet.
     fn disk_of(&self, mac: Mac) -> Option<Arc<dyn Disk>> {
         let base = self.disk.of(DiskUser::Machine(mac));
         let Some(overlays) = &self.overlays else {
@@ -127,7 +129,7 @@ impl AoeTarget {
         self.shared.plan.target
     }
 
-    /// Queues a request; drops it if there is no room.
+    /// Queues a request; drops it if the queue is full.
     pub fn queue_request(&self, job: AoeClientRequest) {
         if lock(&self.shared.queue).queue.add(job) {
             self.shared.changed.notify_all();
@@ -178,7 +180,7 @@ impl AoeTargetState {
     fn keep(&self, confine: fn() -> io::Result<()>) {
         let mut is_confined = false;
         loop {
-            // A thread that has opened its file needs to open no other one.
+            // A thread that has opened its file needs to open no other file.
             if !is_confined && (!self.plan.is_file || self.is_here.load(Ordering::Relaxed)) {
                 if !self.confined(confine) {
                     return;
@@ -204,8 +206,9 @@ impl AoeTargetState {
         }
     }
 
-    /// When the disk becomes reachable, an announcement goes to all clients: those that used the
-    /// disk at another node need not wait until they repeat a request.
+    /// Records whether the disk is reachable. When it becomes reachable, an announcement goes to
+    /// all clients: those that used the disk at another node need not wait until they repeat a
+    /// request.
     fn note(&self, reached: Result<(), DiskError>) {
         match reached {
             Ok(()) => {
@@ -223,7 +226,8 @@ impl AoeTargetState {
     fn announce(&self) {
         if let Some(wire) = lock(&self.port).clone() {
             let frame = announcement(self.plan.target, &self.plan.name, wire.mtu());
-            // The announcement may be lost like any frame: clients repeat their requests.
+            // The announcement may be lost like any frame; then clients repeat their requests after
+            // a while.
             let _ = wire.send(ALL, &frame);
         }
     }

@@ -1,4 +1,5 @@
-//! Header of an AoE frame, after the Ethernet header (AoE revision 11, section 2).
+//! Decodes and encodes the header of an AoE frame, after the Ethernet header (AoE revision 11,
+//! section 2).
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -28,8 +29,8 @@ pub struct AoeAddress {
 }
 
 impl AoeAddress {
-    /// Returns whether a frame to `asked` is for this target: either number may be the broadcast
-    /// value.
+    /// Returns whether a frame to the address `asked` is for this target. The broadcast value of
+    /// either number matches every target.
     pub fn is_asked(self, asked: AoeAddress) -> bool {
         (asked.shelf == ALL_SHELVES || asked.shelf == self.shelf)
             && (asked.slot == ALL_SLOTS || asked.slot == self.slot)

@@ -1,4 +1,4 @@
-//! Disks over Ethernet: a server of AoE (ATA over Ethernet, revision 11), like vblade.
+//! Serves disks over Ethernet: a server of AoE (ATA over Ethernet, revision 11), like vblade.
 //!
 //! - [`frame`] is the header of every frame, [`ata`] the commands of a disk, and [`request`] a
 //!   request to one target and its reply, all without I/O.

@@ -1,4 +1,4 @@
-//! Queue of one target's requests: those that wait, and those that run.
+//! Orders the requests to one AoE target: those that wait, and those that run.
 //!
 //! Requests run concurrently, except that two which touch the same bytes keep their order if one
 //! of them writes. A client repeats a request that got no reply. If the first copy could run
@@ -9,7 +9,7 @@ use crate::mac::Mac;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Limit of requests that wait; the clients of further ones repeat them.
+/// Limit of waiting requests. Requests beyond it are dropped, and their clients repeat them.
 const WAITING_MAX: usize = 2 * WINDOW as usize;
 const BLOCK_BYTES: u64 = 4096;
 
@@ -44,7 +44,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Adds a request. False: the request is queued already, or there is no room.
+    /// Adds a request. False: the same request is queued already, or the queue is full.
     pub fn add(&mut self, job: AoeClientRequest) -> bool {
         let mut known = self.waiting.iter().chain(&self.running);
         if self.waiting.len() >= WAITING_MAX || known.any(|other| *other == job) {
@@ -54,7 +54,7 @@ impl Queue {
         true
     }
 
-    /// Starts the first request that does not have to wait for an earlier one.
+    /// Starts the first waiting request that does not have to wait for an earlier one.
     pub fn begin(&mut self) -> Option<AoeClientRequest> {
         let is_free = |at: &usize| {
             let mut before = self.waiting.range(..*at).chain(&self.running);

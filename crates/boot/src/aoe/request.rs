@@ -1,11 +1,11 @@
-//! Request to an AoE target, and its reply.
+//! Decodes a request to an AoE target, and builds its reply.
 
 use super::ata::{AtaCommand, AtaError, Registers, identity};
 use super::frame::{AoeAddress, AoeErrorCode, Header, SECTOR_BYTES, sectors_max};
 use crate::disk::{Disk, DiskError};
 use std::ops::Range;
 
-/// Buffer count of a target: requests that it accepts at once.
+/// Buffer count of a target: the number of requests that it accepts at once.
 pub const WINDOW: u16 = 64;
 const FIRMWARE: u16 = 1;
 const QUERY_BYTES: usize = 8;
@@ -35,8 +35,8 @@ impl Request {
             (Some(refusal), _) => AoeRequestCommand::Refused(refusal),
             (None, 0) => ata(body, mtu)?,
             (None, 1) => query(body)?,
-            // MAC mask lists and reservations are not supported: two nodes could not agree on
-            // them.
+            // MAC mask lists and reservations are not supported: two nodes that serve the disk
+            // could not agree on them.
             (None, _) => AoeRequestCommand::Refused(AoeErrorCode::UnknownCommand),
         };
         Some(Request { header, asked })
@@ -100,7 +100,8 @@ impl Request {
         self.header.reply(target, Some(refusal), &[])
     }
 
-    /// The config string is the disk's name from the configuration, which no client can change.
+    /// Responds to a query of the config string, which is the disk's name from the configuration,
+    /// and which no client can change.
     fn config(
         &self,
         command: u8,
@@ -114,7 +115,7 @@ impl Request {
             0 => {}
             1 if string == name => {}
             2 if name.starts_with(string) => {}
-            // Only the targets that pass a test reply to it.
+            // Tests of the config string: only targets that pass the test reply to it.
             1 | 2 => return None,
             3 => return Some(self.refused(target, AoeErrorCode::ConfigString)),
             _ => return Some(self.refused(target, AoeErrorCode::BadArgument)),

@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const LOOK: Duration = Duration::from_secs(2);
-/// Most frames that are received before the interface and the orders are checked.
+/// Maximum number of frames that are received before the interface and the orders are checked.
 const TURN: usize = 256;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,7 +33,7 @@ pub struct AoeDiskConfig {
 pub struct AoeDiskStatus {
     pub name: String,
     pub target: AoeAddress,
-    /// Reason for which this node does not serve the disk; None: it does.
+    /// Reason why this node does not serve the disk; None: it serves the disk.
     pub trouble: Option<String>,
     pub counters: Counters,
 }
@@ -103,7 +103,7 @@ impl Server {
             let is_new = |(name, _): &(String, AoeDiskConfig)| !table.bays.contains_key(name);
             disks.into_iter().filter(is_new).collect()
         };
-        // The old threads end before others use the same storage.
+        // The threads of removed targets end before new ones use the same storage.
         drop(gone);
         for (name, served) in new {
             let plan = AoeTargetConfig {
@@ -145,7 +145,7 @@ impl Server {
     }
 
     fn wake(&self) {
-        // The counter is full only if it is readable.
+        // The write fails only if the counter is full, and then the descriptor is readable already.
         let _: Result<usize, _> = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
     }
 }
@@ -182,7 +182,7 @@ fn run(table: &Mutex<Table>, port: &SharedInterface, wake: &OwnedFd) {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
             tv_nsec: i64::from(left.subsec_nanos()),
         };
-        // Interrupted or not: everything is checked again.
+        // Ignores the result, even an interruption: everything is checked again.
         let _ = poll(&mut watched, Some(&timeout));
         if rustix::io::read(wake, &mut [0; 8]).is_ok() {
             looks = Instant::now();
@@ -237,7 +237,7 @@ fn poll_interface(
 }
 
 fn index(interface: &str) -> Option<u32> {
-    // Any socket serves for the query.
+    // Any socket can be used for this query.
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
     name_to_index(&socket, interface).ok()
 }

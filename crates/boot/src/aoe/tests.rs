@@ -1,4 +1,4 @@
-//! AoE frames as bytes, disks, and the order of requests.
+//! Tests of the AoE server: frames as bytes, disks, and the order of requests.
 
 use super::bay::{AoeTarget, AoeTargetConfig, FrameSender};
 use super::frame::{AoeAddress, Header, sectors_max};
@@ -149,7 +149,7 @@ fn a_query_is_answered_with_the_window_the_sectors_and_the_name() {
         shelf: 1,
         slot: 0xff
     }));
-    // Tests of the config string: exact, and prefix.
+    // Tests of the config string: exact match, and match of a prefix.
     let test = |command: u8, string: &[u8]| {
         let length = [0, 0, 0, 0, 0, 0x10 | command, 0, string.len() as u8];
         served(&frame(1, &[&length, string]), &disk).map(|reply| (reply[0], reply[1]))
@@ -587,7 +587,7 @@ fn volume_that_had_another_user_is_superseded() {
         assert_eq!(refuse(&listener), "boot/machines/again");
         assert!(matches!(reached.join().unwrap(), Err(DiskError::Failed(_))));
         assert!(disk.is_superseded());
-        // Machines that used it get errors, and it never connects again.
+        // Machines that used the superseded disk get errors, and the disk never connects again.
         assert_eq!(disk.size().unwrap(), 64 << 10);
         assert!(matches!(disk.reach(), Err(DiskError::Failed(_))));
         assert!(matches!(

@@ -25,7 +25,7 @@ impl AoeSocket {
     ///
     /// # Errors
     ///
-    /// The system's: there is no such interface, or the permission is missing.
+    /// A system call fails: there is no such interface, or the permission is missing.
     pub fn open(interface: &str, index: u32) -> io::Result<AoeSocket> {
         let socket = packet::open()?;
         set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;
@@ -47,8 +47,8 @@ impl AoeSocket {
         self.socket.as_fd()
     }
 
-    /// Receives the next frame to this machine or to all without blocking: its length and its
-    /// sender.
+    /// Receives the next frame that was sent to this machine or to all, without blocking. Returns
+    /// its length and its sender.
     pub fn receive(&self, frame: &mut [u8]) -> Option<(usize, Mac)> {
         loop {
             let mut from = packet::address(0, ETHER_TYPE, Mac([0; 6]));

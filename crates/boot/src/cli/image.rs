@@ -20,9 +20,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// The files of an image, in the order in which they appear.
+/// Files of an image, in the order in which they are created.
 const FILES: [&str; 3] = ["vmlinuz", "initrd", "root.img"];
-/// Space for unpacking the packages, in addition to the image, in bytes.
+/// Space for unpacking the packages, in addition to the size of the image, bytes.
 const ROOM: u64 = 4 << 30;
 /// Minimum and maximum size of a root, in bytes.
 const SIZES: (u64, u64) = (2 << 30, 1 << 40);
@@ -143,7 +143,7 @@ fn packages(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn say(words: &str) {
-    // Without a reader the build continues.
+    // If nobody reads the output, the build continues.
     let _ = writeln!(stderr(), "{words}");
 }
 
@@ -163,7 +163,8 @@ fn build(matches: &ArgMatches) -> Result<String, Stopped> {
     ])?;
     let directory = place(&wanted.directory)?;
     let runner = Runner::new()?;
-    // In the same file system as the result, so that files are only renamed at the end.
+    // The temporary directory is in the same file system as the result, so that files are only
+    // renamed at the end.
     let shop = Workshop::new(Some(&directory))?;
     shop.has_room(ROOM)?;
     shop.with_own_mounts()?;
@@ -201,7 +202,7 @@ fn build(matches: &ArgMatches) -> Result<String, Stopped> {
     Ok(text(&title, &directory, &sizes, &wanted))
 }
 
-/// Creates the directory of the image, and returns its absolute path.
+/// Creates the directory for the image, and returns its absolute path.
 fn place(directory: &Path) -> Result<PathBuf, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", directory.display());
     fs::create_dir_all(directory).map_err(failed)?;
@@ -221,8 +222,8 @@ fn place(directory: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// Returns the timestamp of all files, seconds since 1970: that of the caller, or of the release's
-/// index.
+/// Returns the timestamp of all files, seconds since 1970: the one that the caller gives, or that
+/// of the release's index.
 fn epoch(suite: &str, mirror: &str, shop: &Workshop, runner: &Runner) -> Result<u64, Stopped> {
     if let Some(given) = std::env::var_os("SOURCE_DATE_EPOCH") {
         let given = given.to_string_lossy().into_owned();

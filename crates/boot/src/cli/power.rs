@@ -1,6 +1,6 @@
 //! `evenkeel boot power`: switches a machine on or off with the power control in its configuration
-//! line. The role only provides that line, since it has no privilege to start programs. The command
-//! runs them with the privileges of its caller.
+//! line. The boot role only provides that line, since it has no privilege to start programs. The
+//! command runs them with the privileges of its caller.
 
 use super::{OfBoot, query_boot_role};
 use crate::message::PowerControlResponse;
@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 /// Time that a machine may take to switch on or off after the order.
 const CONFIRM_MAX: Duration = Duration::from_secs(30);
 const INTERVAL: Duration = Duration::from_millis(500);
-/// Time for which it is off before it is switched on again (IPMI 2.0, section 28.3: at least a
-/// second).
+/// Time for which the machine is off before it is switched on again (IPMI 2.0, section 28.3: at
+/// least a second).
 const OFF: Duration = Duration::from_secs(1);
 
 pub fn definition() -> Command {
@@ -77,7 +77,7 @@ fn done(control: &PowerControl, action: &str) -> Result<&'static str, String> {
         ("off", true) => switch(control, PowerAction::Off).map(|()| "off"),
         ("cycle", true) => {
             switch(control, PowerAction::Off)?;
-            // Without a reader the command continues.
+            // If nobody reads the output, the command continues.
             let _ = writeln!(stderr(), "off");
             thread::sleep(OFF);
             switch(control, PowerAction::On).map(|()| "on again")

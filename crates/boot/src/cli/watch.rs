@@ -1,4 +1,4 @@
-//! `evenkeel boot watch`: requests of machines, as they happen.
+//! `evenkeel boot watch`: shows the requests of machines as they happen.
 
 use super::{OfBoot, query_boot_role};
 use crate::history::BootHistoryEntry;
@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 const INTERVAL: Duration = Duration::from_millis(300);
-/// Consecutive polls without a response after which the command fails: a restarted role returns
-/// earlier.
+/// Number of consecutive polls without a response after which the command fails. A role that
+/// restarts responds earlier.
 const FAILURES_MAX: u32 = 30;
 
 /// Prints each step until standard output is closed.
@@ -91,8 +91,8 @@ struct WatchedMachine {
 }
 
 impl WatchedMachine {
-    /// Reads the text of an older role, which sends no more: `node7 (52:54:00:00:00:07)`, or the
-    /// MAC address alone.
+    /// Parses the text of a role of an earlier version, which sends nothing else: `node7
+    /// (52:54:00:00:00:07)`, or the MAC address alone.
     fn of_text(who: &str) -> WatchedMachine {
         let (name, mac) = who.split_once(" (").unwrap_or(("", who));
         WatchedMachine {
@@ -101,7 +101,8 @@ impl WatchedMachine {
         }
     }
 
-    /// Returns whether this is the requested machine, by name or MAC address; empty: all are.
+    /// Returns whether this is the requested machine, given by name or MAC address. An empty
+    /// request means all machines.
     fn is_named(&self, wanted: &str) -> bool {
         wanted.is_empty()
             || self.name.eq_ignore_ascii_case(wanted)

@@ -1,4 +1,5 @@
-//! Interface of a disk.
+//! Interface of a disk that machines use over the network, independent of its storage and of the
+//! protocol.
 
 use std::io;
 use thiserror::Error;
@@ -9,8 +10,7 @@ const ZEROES: &[u8] = &[0; 64 << 10];
 /// Disk that several threads use at once. Only [`Disk::reach`] opens it; requests fail while it is
 /// unreachable.
 pub trait Disk: Send + Sync {
-    /// Connects to the disk or opens it, if it is not reachable. The other functions never do
-    /// this themselves.
+    /// Connects to the disk or opens it, if it is not reachable. No other function does that.
     ///
     /// # Errors
     ///
@@ -28,21 +28,21 @@ pub trait Disk: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk fails.
     fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError>;
 
     /// Writes all of `bytes` at an offset.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk fails.
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
 
     /// Makes a range read as zeroes, and releases its space where the disk can.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk fails.
     fn zero(&self, offset: u64, length: u64) -> Result<(), DiskError> {
         write_zeroes(self, offset, length)
     }
@@ -58,7 +58,7 @@ pub trait Disk: Send + Sync {
     }
 
     /// Returns whether another user may have changed the disk since it was first reached. The disk
-    /// is never reachable again then, and each request fails.
+    /// then never becomes reachable again, and each request fails.
     fn is_superseded(&self) -> bool {
         false
     }
@@ -81,7 +81,7 @@ pub trait Disk: Send + Sync {
         Ok((u128::from(size) << 64 | 1).to_le_bytes())
     }
 
-    /// Closes the disk: running requests of other threads end soon, and no further one begins.
+    /// Closes the disk: running requests of other threads end soon, and no other request begins.
     fn close(&self);
 }
 

@@ -1,4 +1,4 @@
-//! A disk whose bytes are those of a file or a block device.
+//! Stores a disk in a file or a block device.
 
 use super::device::{Disk, DiskError, write_zeroes};
 use part::lock;
@@ -11,14 +11,14 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-/// Disk that is stored in a file or a block device. A file that is written has one user,
-/// whichever paths lead to it. Other disks, the volume role and other processes that lock files
-/// are refused, and this disk is unreachable while one of them has the file.
+/// Disk that is stored in a file or a block device. A writable file has one user at a time,
+/// whichever paths lead to it: while this disk has it, other disks, the volume role and other
+/// processes that lock files are refused, and while one of them has it, this disk is unreachable.
 #[derive(Debug)]
 pub struct FileDisk {
     path: PathBuf,
     is_read_only: bool,
-    /// Name of the disk in the configuration, such as `lan.system`: all that serve the disk share
+    /// Name of the disk in the configuration, such as `lan.system`: all servers of this disk share
     /// the file.
     user: String,
     opened: OnceLock<(Arc<File>, u64)>,
@@ -40,7 +40,7 @@ impl FileIdentity {
                 device: stat.st_dev,
                 inode: stat.st_ino,
             }),
-            // Every node of a device leads to the same bytes.
+            // All device nodes of a device lead to the same bytes.
             FileType::BlockDevice => Ok(FileIdentity {
                 is_device: true,
                 device: stat.st_rdev,
@@ -54,8 +54,8 @@ impl FileIdentity {
     }
 }
 
-/// Files that disks of this process write, each with its user. The lock of a file belongs to its
-/// descriptor, so the disks of one user share it.
+/// Files that disks of this process write, each with the disk's name. The kernel's lock belongs to
+/// the descriptor, so all users of the same disk share the descriptor.
 static WRITTEN: Mutex<BTreeMap<FileIdentity, (String, Weak<File>)>> = Mutex::new(BTreeMap::new());
 
 impl FileDisk {
@@ -87,7 +87,7 @@ impl FileDisk {
                 Err(self.busy(&format!("disk {user} has it open")))
             };
         }
-        // The kernel refuses a device that is mounted, or that the volume role has.
+        // The kernel refuses a device that is mounted, or that the volume role uses.
         let alone = if identity.is_device {
             OFlags::EXCL
         } else {

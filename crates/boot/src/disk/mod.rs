@@ -1,4 +1,4 @@
-//! Storage of the disks that machines use over the network, independent of the protocol.
+//! Stores the disks that machines use over the network, independent of the protocol.
 //!
 //! - [`device`] is the interface of a disk, and [`storage`] creates one.
 //! - [`mod@file`] is a file or a block device, [`volume`] a volume that this node serves.

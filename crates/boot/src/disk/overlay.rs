@@ -43,7 +43,7 @@ const KEPT_MAGIC: &[u8; 16] = b"evenkeel-kept-1\n";
 /// Lifetime and size limit of an overlay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// True if the changes outlive the run of the machine and of the node.
+    /// True if the changes outlive a restart of the machine and of the node.
     pub is_kept: bool,
     pub bytes_max: u64,
 }
@@ -74,7 +74,7 @@ pub struct Overlay {
     is_full: AtomicBool,
     /// Identifier of the disk's content to which the overlay belongs, once that is known.
     content: OnceLock<[u8; 16]>,
-    /// True if the disk has another content than the overlay's.
+    /// True if the disk now has other content than the content to which the overlay belongs.
     is_strange: AtomicBool,
 }
 
@@ -120,11 +120,11 @@ impl ChangedBlocks {
 }
 
 impl Overlay {
-    /// Creates an empty overlay in a directory. `run` identifies this run of the node.
+    /// Creates an empty overlay in a directory. `run` identifies the current boot of the node.
     ///
     /// # Errors
     ///
-    /// The file exists, or the system's.
+    /// The file exists, or a system call fails.
     pub fn create(
         directory: impl AsFd,
         name: &str,
@@ -153,12 +153,12 @@ impl Overlay {
         }
     }
 
-    /// Opens an overlay that a previous process has created. One that is not kept must be of this
-    /// run of the node.
+    /// Opens an overlay that a previous process has created. An overlay that is not kept must be
+    /// from the current boot of the node.
     ///
     /// # Errors
     ///
-    /// There is no such file, it is of another run or in use, or the system's.
+    /// There is no such file, it is of another run or in use, or a system call fails.
     pub fn open(
         directory: impl AsFd,
         name: &str,
@@ -167,7 +167,7 @@ impl Overlay {
     ) -> io::Result<Overlay> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = File::from(openat(directory, name, flags, Mode::empty())?);
-        // Earlier connections that are about to end may still hold the file.
+        // Earlier connections that are about to end may still have the file locked.
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let mut head = [0; 32];
         file.read_exact_at(&mut head, 0)?;
@@ -192,13 +192,14 @@ impl Overlay {
             file.write_all_at(&marks.bytes(0..marks.words.len()), MARKS_AT)?;
             file.write_all_at(&run, 16)?;
         } else if limits.is_kept {
-            // Every marked word may still be unflushed.
+            // All marks may be of blocks that are not flushed yet.
             marks.changed = 0..marks.words.len();
         }
         Ok(Overlay::of(file, limits, marks))
     }
 
-    /// The first content that the overlay sees becomes its own.
+    /// Returns whether the overlay belongs to this content of the disk. The first content that the
+    /// overlay sees becomes its own.
     fn is_of(&self, content: [u8; 16]) -> io::Result<bool> {
         if !self.limits.is_kept {
             return Ok(true);
@@ -261,7 +262,7 @@ impl Overlay {
         let Some(stable) = &self.stable else {
             return Ok(());
         };
-        // Marks of blocks that are in the file.
+        // Marks of blocks that are in the file already.
         let take = || {
             let mut marks = self.lock();
             let words = std::mem::take(&mut marks.changed);
@@ -341,13 +342,13 @@ impl OverlayDisk {
         }
     }
 
-    /// Reads a part that is not longer than [`TURN_BYTES`].
+    /// Reads a range that is not longer than [`TURN_BYTES`].
     fn read_part(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
         let marks = self.overlay.lock();
         let (mut at, end) = (offset, offset + bytes.len() as u64);
         while at < end {
             let is_changed = marks.has(at / BLOCK_BYTES);
-            // Extends the part while the blocks come from the same source.
+            // Extends the range while the next blocks come from the same source.
             let mut until = (at / BLOCK_BYTES + 1) * BLOCK_BYTES;
             while until < end && marks.has(until / BLOCK_BYTES) == is_changed {
                 until += BLOCK_BYTES;
@@ -365,7 +366,7 @@ impl OverlayDisk {
         Ok(())
     }
 
-    /// Writes a part that is not longer than [`TURN_BYTES`].
+    /// Writes a range that is not longer than [`TURN_BYTES`].
     fn write_part(&self, offset: u64, bytes: &[u8], size: u64) -> Result<(), DiskError> {
         let overlay = &self.overlay;
         let end = offset + bytes.len() as u64;
@@ -374,7 +375,7 @@ impl OverlayDisk {
         if marks.count + marks.new_ones(blocks.clone()) > overlay.limits.bytes_max / BLOCK_BYTES {
             return Err(overlay.full());
         }
-        // The rest of the first block and of the last one is copied from the disk.
+        // The rest of the first block and of the last one is copied from the base disk.
         for block in [blocks.start, blocks.end - 1] {
             let start = block * BLOCK_BYTES;
             let is_whole = start >= offset && start + BLOCK_BYTES <= end;
@@ -428,7 +429,7 @@ impl Disk for OverlayDisk {
         Ok(())
     }
 
-    /// Zeroes take the same space as other bytes.
+    /// Returns false: zeroes take the same space as other bytes.
     fn releases(&self) -> bool {
         false
     }
@@ -437,8 +438,8 @@ impl Disk for OverlayDisk {
         self.base.content()
     }
 
-    /// Flushes a kept overlay. Nothing of the others outlives this run of the node, so they need
-    /// no stable storage.
+    /// Flushes a kept overlay. Other overlays do not outlive a reboot of the node, so they need no
+    /// stable storage.
     fn flush(&self) -> Result<(), DiskError> {
         self.overlay.flush()
     }

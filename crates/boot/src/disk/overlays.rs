@@ -1,4 +1,5 @@
-//! Overlays of one disk: one for each machine that boots from it, created when the machine boots.
+//! Manages the overlays of one disk: one for each machine that boots from the disk, created when
+//! the machine boots.
 //!
 //! A thread of its own creates the files, so that no other thread needs write access to their
 //! directory. The code that decides that a machine boots only orders an overlay; the code that
@@ -21,12 +22,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub const OVERLAYS_MAX: usize = 256;
-/// Extensions of the file names, of normal and of kept overlays: a configuration without `keep`
-/// does not remove kept ones.
+/// Suffixes of the names of normal and of kept overlays. They differ, so that a configuration
+/// without `keep` does not remove kept overlays.
 const SUFFIX: &str = ".overlay";
-/// End of the name of a kept overlay: `SECTION.DISK.MAC.kept`.
+/// Suffix of the name of a kept overlay: `SECTION.DISK.MAC.kept`.
 pub const KEPT_SUFFIX: &str = ".kept";
-/// Retry interval for a file that earlier connections still hold, and the limit of the retries.
+/// Retry interval for a file that earlier connections still have locked, and the limit of the
+/// retries.
 const AGAIN: Duration = Duration::from_millis(50);
 const AGAIN_MAX: Duration = Duration::from_secs(10);
 const RUN: &str = "/proc/sys/kernel/random/boot_id";
@@ -65,7 +67,7 @@ struct OverlayState {
 }
 
 enum MachineOverlayState {
-    /// The overlay must be created, in place of an existing file.
+    /// The overlay must be created, and replaces an existing file.
     Ordered,
     /// The overlay must be created unless its file exists.
     Wanted,
@@ -77,7 +79,7 @@ enum MachineOverlayState {
 pub struct OverlayStatus {
     pub count: usize,
     pub bytes: u64,
-    /// Reason for which the last overlay could not be created.
+    /// Reason why the last overlay could not be created.
     pub trouble: Option<String>,
     pub unusable: Vec<String>,
 }
@@ -101,7 +103,7 @@ impl Overlays {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn start(
         plan: OverlayConfig,
         confine: fn(&Path) -> io::Result<()>,
@@ -256,7 +258,8 @@ impl SharedOverlays {
         }
     }
 
-    /// Creates an overlay: in place of an existing one, or only where none exists.
+    /// Creates the overlay of a machine. `replaces`: an existing overlay is replaced; otherwise it
+    /// stays.
     fn make(
         &self,
         directory: &OwnedFd,
@@ -311,7 +314,7 @@ impl SharedOverlays {
         }
     }
 
-    /// Opens a file, once earlier connections no longer hold it.
+    /// Opens an existing file, as soon as no earlier connection has it locked.
     fn open(&self, directory: &OwnedFd, name: &str) -> io::Result<Overlay> {
         let until = Instant::now() + AGAIN_MAX;
         loop {
@@ -333,8 +336,8 @@ impl SharedOverlays {
         }
     }
 
-    /// Takes over the files of the previous process, and removes those of another run of the node
-    /// that are not kept.
+    /// Adopts the overlay files of the previous process, and removes files from an earlier boot of
+    /// the node that are not kept.
     fn adopt_previous_files(&self, directory: &OwnedFd) {
         let Ok(entries) = fs::read_dir(&self.plan.directory) else {
             return;
@@ -355,7 +358,7 @@ impl SharedOverlays {
             }
             let has_room = state.machines.len() < OVERLAYS_MAX;
             match opened {
-                // An overlay that was ordered meanwhile is created again.
+                // An overlay that was ordered in the meantime is created again.
                 _ if matches!(state.machines.get(&mac), Some(MachineOverlayState::Ordered)) => {}
                 Ok(overlay) if has_room || state.machines.contains_key(&mac) => {
                     state
@@ -367,15 +370,16 @@ impl SharedOverlays {
                     state.machines.insert(mac, unusable(&name, &error));
                 }
                 _ => {
-                    // The file is useless; if the removal fails, the machine's next boot replaces
-                    // the file.
+                    // The file is useless. If it cannot be removed, the machine's next boot
+                    // replaces it.
                     let _ = unlinkat(directory, &name, AtFlags::empty());
                 }
             }
         }
     }
 
-    /// Waits for an order: a machine, and whether its existing overlay is replaced.
+    /// Waits for an order to create an overlay: the machine, and whether its existing overlay is
+    /// replaced.
     fn next(&self) -> Option<(Mac, bool)> {
         let mut state = lock(&self.state);
         loop {

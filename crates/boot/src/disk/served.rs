@@ -1,4 +1,4 @@
-//! Disk of a network, and the clients that have used it.
+//! Tracks which clients have used a disk, and ends their use when another user has had the disk.
 //!
 //! A client caches what it has read. If another user has had the volume of the disk since, the
 //! client must not continue: its requests fail until it boots again. A client that has not used
@@ -14,17 +14,18 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Limit of clients that are remembered. The client that was remembered first is forgotten.
+/// Limit of remembered clients. Above it the oldest one is forgotten.
 const CLIENTS_MAX: usize = 4096;
 const BOOTS_MAX: usize = 20_000;
-/// Time without requests after which a client counts as a new one, if its boots are not seen here.
+/// Time without requests after which a client counts as a new one, if this node has not seen its
+/// boots.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// User of a disk: a machine with any of its addresses, or a single address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum DiskUser {
     Machine(Mac),
-    /// An address that no configured machine has.
+    /// An address that belongs to no configured machine.
     Address(IpAddr),
 }
 
@@ -71,9 +72,9 @@ struct DiskClients {
     superseded: BTreeMap<DiskUser, SupersededClient>,
 }
 
-/// Client whose disk another user has had since.
+/// Client that has used a disk which another user has had since.
 struct SupersededClient {
-    /// Disk on which each request fails.
+    /// Superseded disk, on which each request fails.
     disk: Arc<dyn Disk>,
     boots: u64,
     last_request: Instant,
@@ -103,18 +104,19 @@ impl ServedDisk {
         }
     }
 
-    /// Returns the disk as clients get it that have not used it before.
+    /// Returns the disk for clients that have not used it before.
     pub fn current(&self) -> Arc<dyn Disk> {
         Arc::clone(&lock(&self.clients).disk)
     }
 
-    /// Returns the disk for a client. Each request of a client fails whose disk was superseded.
+    /// Returns the disk for a client. If the client's disk was superseded, each of its requests
+    /// fails.
     pub fn of(&self, user: DiskUser) -> Arc<dyn Disk> {
         let (boots, now) = (self.boots.of(user), Instant::now());
         let mut clients = lock(&self.clients);
         if let Some(superseded) = clients.superseded.get_mut(&user) {
             let is_quiet = now.saturating_duration_since(superseded.last_request) >= QUIET;
-            // A machine whose boots are seen here has not booted while it was silent.
+            // If this node sees the boots of a machine, a silent machine has not booted.
             let has_booted = superseded.boots == 0 && is_quiet;
             if boots == superseded.boots && !has_booted {
                 superseded.last_request = now;
@@ -129,8 +131,8 @@ impl ServedDisk {
         Arc::clone(&clients.disk)
     }
 
-    /// Replaces a disk that was superseded. Returns how many clients it had; None: the disk is
-    /// still the same.
+    /// Replaces the disk if it was superseded. Returns the number of clients that the old disk had;
+    /// None: the disk was not replaced.
     pub fn replace_superseded(&self) -> Option<usize> {
         let mut clients = lock(&self.clients);
         if !clients.disk.is_superseded() {
@@ -245,7 +247,7 @@ mod tests {
         // Another machine has cached nothing.
         let other = DiskUser::Machine(Mac([2, 0, 0, 0, 0, 8]));
         served.of(other).write(0, &[1]).unwrap();
-        // The boots of the machine are seen here, so only a boot ends the errors, not a silence.
+        // This node sees the boots of the machine, so only a boot ends the errors, not a silence.
         let quiet = Instant::now().checked_sub(QUIET).unwrap();
         let mut clients = lock(&served.clients);
         clients.superseded.get_mut(&MACHINE).unwrap().last_request = quiet;
@@ -254,7 +256,7 @@ mod tests {
         boots.count(Mac(mac));
         served.of(MACHINE).write(0, &[1]).unwrap();
         assert!(session.write(0, &[1]).is_err());
-        // The same again: the machine is a client of the second disk by now.
+        // The disk is superseded again: the machine is a client of the second disk by now.
         supersede(&all);
         assert_eq!(served.replace_superseded(), Some(2));
         assert!(served.of(MACHINE).write(0, &[1]).is_err());

@@ -1,9 +1,9 @@
-//! Flushes of a kept overlay to stable storage.
+//! Flushes a kept overlay to stable storage, so that it can be used after a power failure.
 //!
-//! After a power failure a mark counts only if it is in the second bitmap, and it is written
-//! there after its block is on disk. So a block has either its flushed content, or that of the
-//! base disk, and is never empty. Another process of the same run of the node uses the first
-//! bitmap, which loses nothing.
+//! The bitmap on disk marks the blocks that the overlay has. After a power failure only marks in
+//! the second bitmap count, and a mark is written there after its block is on disk. So a block has
+//! either its flushed content, or that of the base disk, and is never empty. A new process without
+//! a reboot of the node uses the first bitmap, so it loses nothing.
 
 use part::lock;
 use std::fs::File;
@@ -20,8 +20,8 @@ pub(super) struct OverlayFlusher {
 }
 
 impl OverlayFlusher {
-    /// Syncs the file, and then writes the marks that `take` returns, with their offset: those of
-    /// blocks that are in the file.
+    /// Syncs the file, and then writes the marks that `take` returns with their offset. These are
+    /// marks of blocks that are in the file.
     pub(super) fn flush(
         &self,
         file: &File,

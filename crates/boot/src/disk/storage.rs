@@ -1,4 +1,4 @@
-//! Storage of a disk, as the role gets it from the configuration.
+//! Storage of a disk as the configuration describes it: a volume, or a file or block device.
 
 use super::device::Disk;
 use super::file::FileDisk;
@@ -33,8 +33,8 @@ impl Storage {
         }
     }
 
-    /// Returns whether only an unconfined thread can open the storage, because it is a file that
-    /// may be written.
+    /// Returns whether the storage is a file or block device, which only an unconfined thread can
+    /// open.
     pub fn is_file(&self) -> bool {
         matches!(self, Storage::File { .. })
     }

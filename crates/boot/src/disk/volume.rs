@@ -1,5 +1,5 @@
-//! Disk that is stored in a volume of this node, by NBD over the volume's Unix socket. Requests
-//! of several threads run concurrently.
+//! Stores a disk in a volume of this node, by NBD over the volume's Unix socket. Requests of
+//! several threads run concurrently.
 //!
 //! The volume is reserved for a while for a user whose connection ends. A later connection names
 //! the user as one that reconnects, so the volume refuses it if another user may have had the
@@ -23,8 +23,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Longest silence of the server in the handshake. It must be shorter than the stop timeout of
-/// the role, which waits for it. Another attempt follows.
+/// Maximum silence of the server in the handshake. Shorter than the stop timeout of the role, which
+/// waits for the handshake. Another attempt follows.
 const HANDSHAKE_MAX: Duration = Duration::from_millis(1500);
 const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
 /// Largest block size of a server, bytes: the AoE queue separates changes at this granularity.
@@ -44,12 +44,12 @@ pub struct NbdDisk {
     socket: PathBuf,
     export: String,
     link: Mutex<NbdConnectionState>,
-    /// Held during a read-modify-write of a block, so that two such changes do not undo each
-    /// other.
+    /// Held while a part of a block is read, changed and written, so that two such changes do not
+    /// undo each other.
     partly: Mutex<()>,
 }
 
-/// Connection, and whether a new one may be made.
+/// Connection to the volume, and whether a new one may be opened.
 #[derive(Debug, Default)]
 struct NbdConnectionState {
     connection: Option<Arc<Connection>>,
@@ -67,7 +67,7 @@ struct Connection {
     came: Condvar,
 }
 
-/// Outstanding requests, by their cookies.
+/// Requests without a reply, by their cookies.
 #[derive(Debug, Default)]
 struct PendingRequests {
     next: u64,
@@ -77,9 +77,9 @@ struct PendingRequests {
 
 #[derive(Debug)]
 enum NbdReplyState {
-    /// The reply is outstanding; the field is the length of its data, bytes.
+    /// No reply yet; the number is the length of the expected data, bytes.
     Awaited(usize),
-    /// The reply has arrived: its data, or the error number.
+    /// The reply has arrived: the data, or the error number.
     Here(Result<Vec<u8>, u32>),
 }
 
@@ -177,7 +177,8 @@ fn is_refused(error: &io::Error) -> bool {
 }
 
 impl Connection {
-    /// Size of the disk, bytes. A partial block at the end cannot be changed, so it does not count.
+    /// Returns the usable size of the disk, bytes. A partial block at the end cannot be changed, so
+    /// it does not count.
     fn size(&self) -> u64 {
         let block = u64::from(self.offer.block_min.max(1));
         self.offer.size / block * block
@@ -195,7 +196,7 @@ impl Connection {
     }
 
     fn run(&self) {
-        // The reason is lost here; the next failed connection reports its own.
+        // The reason of the end is not needed here; the next attempt to connect reports its own.
         while self.read_reply().is_ok() {}
         self.end();
     }
@@ -297,7 +298,8 @@ impl Connection {
     }
 }
 
-/// Returns the part of `whole`, which begins at `start`, that is `length` bytes from `offset`.
+/// Returns the slice of `whole`, which begins at offset `start`, that has `length` bytes from
+/// `offset`.
 fn part(whole: &mut [u8], start: u64, offset: u64, length: usize) -> Result<&mut [u8], DiskError> {
     let from = usize::try_from(offset - start).unwrap_or(usize::MAX);
     let range = from..from.saturating_add(length);
@@ -319,7 +321,7 @@ impl Disk for NbdDisk {
             }
             link.first_size.is_some()
         };
-        // Only a name with a user can be refused to one that reconnects.
+        // Only an export name with a user can be refused to a client that reconnects.
         let reconnects = reconnects && self.export.contains('/');
         let mark = if reconnects { RECONNECTS } else { "" };
         let connected = self.connect(&format!("{}{mark}", self.export));
@@ -368,8 +370,8 @@ impl Disk for NbdDisk {
                 .send_request(NbdRequestKind::Write, offset, length(bytes), bytes)
                 .map(drop);
         }
-        // No machine changes the rest of such a block meanwhile: the AoE queue and the order of a
-        // connection prevent that.
+        // No machine changes the rest of such a block at the same time: the AoE queue and the order
+        // of a connection prevent that.
         let _alone = lock(&self.partly);
         let (start, mut blocks) = connection.blocks(offset, bytes.len())?;
         part(&mut blocks, start, offset, bytes.len())?.copy_from_slice(bytes);

@@ -1,4 +1,5 @@
-//! Parses a request: the name in the path, and the part of a file (RFC 9110, section 14).
+//! Parses an HTTP request of a client: the name in the path, and the requested range of a file (RFC
+//! 9110, section 14).
 
 use std::ops::Range;
 
@@ -27,7 +28,7 @@ fn digit(byte: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// Part of a file that a request selects.
+/// Range of a file that a request selects.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RequestedRange {
     Whole,
@@ -35,8 +36,8 @@ pub enum RequestedRange {
     Outside,
 }
 
-/// Returns the part of a file of `size` bytes that a `Range` header selects. A header with
-/// several ranges, another unit or an error is ignored, as RFC 9110 (14.2) allows.
+/// Returns the range of a file of `size` bytes that a `Range` header selects. A header with several
+/// ranges, another unit or an error is ignored, as RFC 9110 (14.2) allows.
 pub fn part(range: Option<&[u8]>, size: u64) -> RequestedRange {
     range
         .and_then(|range| wanted(range, size))
@@ -73,7 +74,7 @@ fn satisfied(bytes: Range<u64>) -> RequestedRange {
     }
 }
 
-/// Parses a number; one that is too large becomes the largest one.
+/// Parses a number; one that is too large becomes the maximum.
 fn number(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))

@@ -1,6 +1,6 @@
-//! Body of a response: a text, or a part of a source in chunks. A chunk of a file that is in the
-//! page cache goes from there to the socket ([`super::passing`]); any other chunk is read by a
-//! thread that may wait for the disk.
+//! Produces the body of an HTTP response: a text, or a range of a file in chunks. A chunk of a file
+//! that is in the page cache goes from there to the socket ([`super::passing`]); any other chunk is
+//! read by a thread that may wait for the disk.
 
 use super::passing::{self, FileChunks, SharedFetchError};
 use crate::content::{ContentSource, FetchClient, FetchReport};
@@ -16,17 +16,18 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Chunk size, bytes: a connection holds one chunk, and what the system buffers.
+/// Chunk size, bytes. A connection uses memory for one chunk, besides what the kernel buffers.
 const CHUNK_BYTES: u64 = 64 << 10;
 
-/// Running fetch. Dropped before it is complete, it is reported as broken.
+/// Running fetch. If it is dropped before it is complete, it is reported as broken.
 pub(super) struct Fetch {
     shelf: Arc<dyn ContentSource>,
     counting: Arc<Counting>,
     name: String,
     asker: FetchClient,
     bytes: u64,
-    /// True if this response includes the end of the file: otherwise its success is not reported.
+    /// True if this response includes the end of the file. Without the end, a success is not
+    /// reported.
     has_end: bool,
     broken: SharedFetchError,
     is_complete: bool,
@@ -73,7 +74,7 @@ impl Drop for Fetch {
     }
 }
 
-/// Fetches whose data was all given to the connection, but not yet to the system.
+/// Fetches whose data hyper has received completely, but the kernel has not.
 #[derive(Clone, Default)]
 pub(super) struct UnsentFetches(Arc<Mutex<Vec<Fetch>>>);
 
@@ -86,7 +87,7 @@ impl UnsentFetches {
     }
 }
 
-/// Fetches and file chunks of a connection that the system has not received yet.
+/// Fetches and file chunks of a connection that the kernel has not received yet.
 #[derive(Clone, Default)]
 pub(super) struct UnsentContent {
     pub(super) fetches: UnsentFetches,
@@ -99,7 +100,7 @@ pub(super) enum Payload {
     Part(Box<SourceBody>),
 }
 
-/// Part of a source that is being sent.
+/// Range of a source that is being sent.
 pub(super) struct SourceBody {
     source: OpenContent,
     rest: Range<u64>,

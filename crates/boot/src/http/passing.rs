@@ -1,4 +1,5 @@
-//! Zero-copy transfer of file chunks from the page cache to the socket (sendfile).
+//! Sends chunks of files from the page cache to the socket of an HTTP client without a copy
+//! (sendfile).
 //!
 //! hyper writes only bytes from memory. The body therefore gives it a placeholder with the length
 //! of the chunk and meaningless bytes, and the connection sends the chunk where hyper writes the
@@ -13,15 +14,15 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// Longest chunk, bytes: about what the system buffers for a fast client, so that most chunks
-/// take one or two calls.
+/// Maximum length of a chunk, bytes: about what the kernel buffers for a fast client, so that most
+/// chunks take one or two calls.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
 /// Memory of all placeholders. The bytes are never read, so the system allocates no memory for
 /// them.
 static HOLDER: LazyLock<Bytes> = LazyLock::new(|| vec![0; CHUNK_BYTES].into());
 
-/// Reason for which a fetch is broken.
+/// Reason why a fetch is broken.
 pub(super) type SharedFetchError = Arc<Mutex<Option<String>>>;
 
 /// Chunks of a connection for which hyper has placeholders.
@@ -40,7 +41,7 @@ pub(super) fn is_holder(bytes: &[u8]) -> bool {
 }
 
 impl FileChunks {
-    /// Queues a chunk of a file, at most [`CHUNK_BYTES`] long, and returns its placeholder.
+    /// Queues a chunk of a file, at most [`CHUNK_BYTES`] long, and returns the placeholder for it.
     pub(super) fn push(
         &self,
         file: OpenFile,
@@ -62,8 +63,8 @@ impl FileChunks {
     ///
     /// # Errors
     ///
-    /// The system's; `WouldBlock` where the socket accepts none now, `UnexpectedEof` where the
-    /// file was truncated.
+    /// A system call fails. The error is `WouldBlock` if the socket accepts no data now,
+    /// `UnexpectedEof` if the file was truncated.
     pub(super) fn send(&self, socket: impl AsFd, length: usize) -> io::Result<usize> {
         let mut all = lock(&self.0);
         let Some(chunk) = all.front_mut() else {

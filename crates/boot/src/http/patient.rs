@@ -1,4 +1,4 @@
-//! Connection with a write timeout, which reports when all data has been given to the system.
+//! Wraps a connection with a write timeout, and reports when all data has been given to the system.
 
 use super::body::UnsentContent;
 use super::passing::is_holder;
@@ -20,7 +20,7 @@ pub(super) struct TimeoutStream {
 }
 
 impl TimeoutStream {
-    /// Wraps a connection. `patience`: longest time in which the client may accept no data.
+    /// Wraps a connection. `patience`: maximum time for which the client may accept no data.
     pub(super) fn new(
         stream: TcpStream,
         patience: Duration,
@@ -49,7 +49,7 @@ impl TimeoutStream {
         }
     }
 
-    /// Applies the timeout to the result of a write: without progress the timer runs.
+    /// Applies the timeout to the result of a write: the timer runs while nothing is written.
     fn judge(
         &mut self,
         context: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! Limits of connections, in total and per client address.
+//! Limits the HTTP connections, in total and per client address.
 
 use part::lock;
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ impl ConnectionLimiter {
         })
     }
 
-    /// Takes a slot for a connection of an address. None: a limit is reached.
+    /// Acquires a slot for a connection from an address. None: a limit is reached.
     pub(super) fn take(self: &Arc<ConnectionLimiter>, of: IpAddr) -> Option<ConnectionSlot> {
         let mut taken = lock(&self.taken);
         let own = taken.of.get(&of).copied().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! HTTP server: the thread that serves all connections.
+//! Runs the HTTP server: the thread that serves all connections.
 
 use super::ask::{self, RequestedRange};
 use super::body::{Fetch, Payload, UnsentContent};
@@ -41,7 +41,7 @@ pub struct Limits {
     pub of_one: usize,
     /// Timeout for the head of a request, and for an idle connection.
     pub head: Duration,
-    /// Longest time in which a client may accept no data of a response.
+    /// Maximum time for which a client may accept no data of a response.
     pub patience: Duration,
 }
 
@@ -161,7 +161,7 @@ fn run(
                 .filter_map(|door| tokio::net::TcpListener::from_std(door).ok())
                 .map(|door| tokio::spawn(accept(door, Arc::clone(serving))).abort_handle())
                 .collect();
-            // A listener for which there was no descriptor is tried again.
+            // Tries again to accept at a listener for which there was no descriptor.
             let changed = if accepting.len() < doors.len() {
                 timeout(REST, changes.changed()).await.unwrap_or(Ok(()))
             } else {
@@ -215,7 +215,7 @@ async fn connection(stream: TcpStream, asker: FetchClient, serving: Arc<HttpServ
         let (serving, unsent) = (Arc::clone(&serving), unsent.clone());
         async move { Ok::<_, Infallible>(serving.respond(&request, asker, unsent).await) }
     });
-    // Errors are the client's, or have been reported by the fetch.
+    // Errors are the client's, or the fetch has reported them.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)

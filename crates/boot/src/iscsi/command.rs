@@ -1,4 +1,4 @@
-//! SCSI commands of a disk (SPC-4, SBC-3), without I/O.
+//! Parses SCSI commands of an initiator for a disk (SPC-4, SBC-3), without I/O.
 
 pub const COMMAND_BYTES: usize = 16;
 pub const BLOCK_BYTES: u64 = 512;
@@ -204,8 +204,8 @@ fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<ScsiRequest, ScsiSense> {
         0x2e | 0xae | 0x8e if flags & 0x04 == 0 => ScsiCommand::Write(blocks, Stable(true)),
         0x2f | 0xaf | 0x8f if flags & 0x06 == 0 => ScsiCommand::Verify(blocks),
         0x2f | 0xaf | 0x8f if flags & 0x06 == 2 => ScsiCommand::Compare(blocks),
-        // ANCHOR and the obsolete flags are not supported, and a count of zero would mean all of
-        // the disk.
+        // ANCHOR and the obsolete flags are not supported. A count of zero would mean the whole
+        // disk.
         0x41 | 0x93 if flags & 0x16 == 0 && blocks.count > 0 => ScsiCommand::Same(blocks),
         _ => return Err(ScsiSense::FIELD),
     };

@@ -1,4 +1,5 @@
-//! Login phase of an iSCSI connection (RFC 7143, sections 6.3 and 11.12).
+//! Handles the login phase of an iSCSI connection on the target's side (RFC 7143, sections 6.3 and
+//! 11.12).
 
 use super::pdu::{Header, IscsiError, IscsiResponseHeader, Pdu, opcode};
 use super::text::{self, Parameters};
@@ -8,7 +9,7 @@ const EXCHANGES_MAX: u32 = 16;
 /// Longest iSCSI name, bytes (RFC 7143, 4.2.7).
 const NAME_BYTES_MAX: usize = 223;
 pub const GROUP: u16 = 1;
-/// Command window of a session: commands that may be outstanding.
+/// Command window of a session: the number of commands that may be outstanding.
 pub const WINDOW: u32 = 32;
 const TRANSIT: u8 = 0x80;
 const CONTINUES: u8 = 0x40;
@@ -21,7 +22,8 @@ pub enum LoginRejectStatus {
     Authentication = 0x0201,
     Authorization = 0x0202,
     NotFound = 0x0203,
-    /// Target removed: the initiator's earlier disk is gone, and the machine has to boot again.
+    /// Target removed: the disk that the initiator used before is gone, and the machine has to boot
+    /// again.
     Removed = 0x0204,
     Version = 0x0205,
     /// Too many connections: a session has only one.

@@ -1,5 +1,5 @@
-//! iSCSI target for disks (RFC 7143): one connection per session, ErrorRecoveryLevel 0, no
-//! authentication and no digests.
+//! iSCSI target, which serves disks to initiators (RFC 7143): one connection per session,
+//! ErrorRecoveryLevel 0, no authentication and no digests.
 //!
 //! - [`pdu`] is the header of PDUs, [`text`] the keys of a negotiation.
 //! - [`login`] is the login phase of a connection, [`session`] the full feature phase: both take

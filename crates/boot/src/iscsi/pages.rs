@@ -1,4 +1,5 @@
-//! Description of a disk: INQUIRY with its pages, MODE SENSE, READ CAPACITY (SPC-4, SBC-3).
+//! Builds the description of a disk for initiators: INQUIRY with its pages, MODE SENSE, READ
+//! CAPACITY (SPC-4, SBC-3).
 
 use super::command::{
     BLOCK_BYTES, SAME_BLOCKS_MAX, ScsiSense, TRANSFER_BLOCKS_MAX, UNMAP_BLOCKS_MAX,
@@ -73,7 +74,7 @@ fn standard(peripheral: u8) -> Vec<u8> {
     data
 }
 
-/// Both designators are the same at every node that serves the disk.
+/// Returns the designators of the disk, which are the same at every node that serves it.
 fn designators(name: &str) -> Vec<u8> {
     let number =
         (fnv1a(name.bytes()) & 0x0fff_ffff_ffff_ffff | 0x3000_0000_0000_0000).to_be_bytes();

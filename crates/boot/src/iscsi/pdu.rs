@@ -1,4 +1,5 @@
-//! iSCSI PDUs: a basic header segment of 48 bytes, and a data segment (RFC 7143, section 11).
+//! Encodes and decodes the basic header segment (48 bytes) of iSCSI PDUs, which a data segment
+//! follows (RFC 7143, section 11).
 
 use std::io::{self, Write};
 
@@ -41,7 +42,7 @@ pub struct Pdu {
     pub data: Vec<u8>,
 }
 
-/// Reason for which a connection is closed.
+/// Reason why a connection is closed.
 #[derive(Debug, thiserror::Error)]
 pub enum IscsiError {
     #[error("the initiator breaks the protocol: {0}")]
@@ -162,7 +163,7 @@ impl IscsiResponseHeader {
     ///
     /// # Errors
     ///
-    /// The connection's.
+    /// The connection fails.
     pub fn write(mut self, data: &[u8], out: &mut dyn Write) -> io::Result<()> {
         let length = u32::try_from(data.len()).unwrap_or(0).to_be_bytes();
         self.0[5..8].copy_from_slice(&length[1..]);

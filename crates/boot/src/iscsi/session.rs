@@ -1,5 +1,5 @@
-//! Full feature phase of an iSCSI session: PDUs of the initiator and their responses (RFC 7143,
-//! sections 4 and 11).
+//! Handles the full feature phase of an iSCSI session on the target's side: PDUs of the initiator
+//! and their responses (RFC 7143, sections 4 and 11).
 //!
 //! The session executes commands one after the other, in the order of their CmdSN; the data of a
 //! write may come between other commands. The session buffers nothing of a command but the
@@ -28,7 +28,7 @@ const TRANSFERS_MAX: usize = WINDOW as usize;
 const VERIFY_BYTES: u64 = 256 << 10;
 
 pub struct SessionTarget<'u> {
-    /// Name of the target; empty: a discovery session.
+    /// Name of the target; empty in a discovery session.
     pub name: &'u str,
     /// Disk of the target; None in a discovery session.
     pub disk: Option<&'u dyn Disk>,
@@ -56,7 +56,7 @@ struct SequenceNumbers {
     tag: u32,
 }
 
-/// Result of a command without data of the initiator.
+/// Result of a command for which the initiator sends no data.
 enum ScsiCommandResult {
     Data(Vec<u8>),
     Read(Blocks),
@@ -112,7 +112,7 @@ impl Session {
         }
     }
 
-    /// On one connection, commands arrive in order.
+    /// Returns whether the command is the next one. On one connection, commands arrive in order.
     fn is_due(&mut self, header: &Header) -> bool {
         let is_next = header.word(24) == self.numbers.command;
         if header.is_immediate() {
@@ -142,8 +142,8 @@ impl Session {
 
     fn nop(&mut self, pdu: &Pdu, out: &mut dyn Write) -> Result<(), IscsiError> {
         if pdu.header.tag() == NO_TAG {
-            // The PDU responds to a ping of the target. The target sends none, because iPXE ends
-            // its session for one.
+            // The PDU is the response to a ping of the target. The target sends no ping, because
+            // iPXE would end its session.
             return Ok(());
         }
         let reply = IscsiResponseHeader::new(opcode::NOP_IN, FINAL).same(&pdu.header, 8..20);
@@ -326,7 +326,8 @@ impl Session {
         self.go_on(transfer, size / command::BLOCK_BYTES, disk, out)
     }
 
-    /// Waits for the data that is announced, requests more with an R2T, or ends the command.
+    /// Waits for the data that the initiator has announced, requests more with an R2T, or ends the
+    /// command.
     fn go_on(
         &mut self,
         mut transfer: Transfer,

@@ -1,4 +1,5 @@
-//! Tests PDUs as bytes: logins, commands with data in every form, and invalid PDUs of an initiator.
+//! Tests of the iSCSI target with PDUs as bytes: logins, commands with data in every form, and
+//! invalid PDUs of an initiator.
 
 use super::login::{LoggedInSession, Login, LoginRejectStatus};
 use super::pdu::{HEADER_BYTES, Header, IscsiError, Pdu, opcode};

@@ -1,4 +1,5 @@
-//! Text keys of a negotiation (RFC 7143, section 6): `key=value`, each terminated by a zero byte.
+//! Parses and writes the text keys of an iSCSI negotiation (RFC 7143, section 6): `key=value`, each
+//! terminated by a zero byte.
 
 use super::pdu::{DATA_BYTES_MAX, IscsiError};
 

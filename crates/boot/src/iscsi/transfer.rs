@@ -1,4 +1,5 @@
-//! A command whose data the initiator sends: immediate, unsolicited, or after an R2T.
+//! Receives the data that the initiator sends for a SCSI command, such as a write: immediate,
+//! unsolicited, or after an R2T.
 
 use super::command::{
     BLOCK_BYTES, Blocks, ScsiCommand, ScsiSense, Stable, UNMAP_RANGES_MAX, ranges,
@@ -9,7 +10,7 @@ use crate::disk::{Disk, DiskError};
 const PARAMETER_BYTES_MAX: u32 = 8 + 16 * UNMAP_RANGES_MAX;
 const SAME_AT_ONCE: u32 = 128;
 
-/// Running command with data of the initiator. Data goes to the disk as it arrives.
+/// Running command for which the initiator sends data. The data goes to the disk as it arrives.
 #[derive(Debug)]
 pub struct Transfer {
     pub tag: u32,
@@ -34,13 +35,13 @@ enum TransferKind {
     Compare(u64),
     Same(Blocks, Vec<u8>),
     Unmap(Vec<u8>),
-    /// The data is discarded: the command has failed.
+    /// The data is discarded, because the command has failed.
     Nothing,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Sequence {
-    /// Target transfer tag that the PDUs repeat; the reserved tag for unsolicited data.
+    /// Target transfer tag, which the PDUs with data repeat; the reserved tag for unsolicited data.
     tag: u32,
     number: u32,
     end: u32,
@@ -69,7 +70,8 @@ pub struct ReadyToTransfer {
 }
 
 impl Transfer {
-    /// Starts a command that takes `length` bytes. None: the command takes no data.
+    /// Starts a command for which the initiator sends `length` bytes. None: the command takes no
+    /// data.
     pub fn new(command: ScsiCommand, length: u32, tag: u32, expected: u32) -> Option<Transfer> {
         let kind = match command {
             ScsiCommand::Write(blocks, stable) => TransferKind::Write {
@@ -81,7 +83,7 @@ impl Transfer {
             ScsiCommand::Unmap => TransferKind::Unmap(Vec::new()),
             _ => return None,
         };
-        // A truncated parameter list would mean something else.
+        // A truncated parameter list would have another meaning.
         let failed = match kind {
             TransferKind::Same(..) if length != expected => Some(ScsiSense::FIELD),
             TransferKind::Unmap(_) if length > PARAMETER_BYTES_MAX || length > expected => {
@@ -218,7 +220,8 @@ impl Transfer {
         self.sequence.is_open
     }
 
-    /// Returns the data to request next, at most `burst` bytes. None: all data has arrived.
+    /// Returns the data to request next by an R2T, at most `burst` bytes. None: all data has
+    /// arrived.
     pub fn wanted(&mut self, tag: u32, burst: u32) -> Option<ReadyToTransfer> {
         if self.failed.is_some() || self.came >= self.length {
             return None;
@@ -240,7 +243,8 @@ impl Transfer {
         })
     }
 
-    /// Completes the command after all data has arrived, and returns how many bytes it requested.
+    /// Completes the command after all data has arrived. Returns the number of bytes that the
+    /// command takes.
     ///
     /// # Errors
     ///
@@ -273,7 +277,8 @@ impl Transfer {
     }
 }
 
-/// Returns the sense data of a failed write. None: the disk is unreachable.
+/// Returns the sense data of a failed write. None: the disk is unreachable, so the connection must
+/// be closed.
 pub fn sense_of_write(error: DiskError) -> Option<ScsiSense> {
     match error {
         DiskError::Away(_) => None,

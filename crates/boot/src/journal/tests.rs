@@ -1,4 +1,4 @@
-//! Tests leases on disks that are torn, full or missing.
+//! Tests of the lease file on disks that are torn, full or missing.
 
 use super::*;
 use crate::mac::Mac;
@@ -54,8 +54,8 @@ fn leases_and_what_is_unclear_are_there_after_a_restart_and_ended_ones_are_not()
         (address(4), Holder::Client(mac(4))),
     ];
     assert_eq!(known(scratch.path()), expected);
-    // Each start rewrites the file, without leases that have ended: the identifier, the generation
-    // and three addresses.
+    // Each start rewrites the file without the leases that have ended: the file has the identifier,
+    // the generation and three addresses.
     let text = fs::read_to_string(scratch.path().join("lan.leases")).unwrap();
     assert_eq!(text.lines().count(), 5);
 }
@@ -87,7 +87,7 @@ fn a_file_that_was_lost_or_damaged_is_another_one() {
 fn a_copy_of_the_locks_descriptor_does_not_keep_the_next_one_away() {
     let scratch = ScratchDirectory::new().unwrap();
     let journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
-    // A forked process has such a copy until it executes its program.
+    // A forked process has such a copy of the descriptor until it executes its program.
     let _copy = journal._lock.0.try_clone().unwrap();
     assert!(LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").is_err());
     drop(journal);
@@ -175,7 +175,7 @@ fn what_has_ended_is_left_out_before_the_file_is_much_larger_than_its_leases() {
     let mut journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     let all: Vec<HolderChange> = (0..65_536).map(lease).collect();
     journal.add(&all).unwrap();
-    // Changes without leases are not synced.
+    // Changes that are no leases are not synced.
     let ends: Vec<HolderChange> = (0..100)
         .map(|number| with(Holder::Nobody, number))
         .collect();
@@ -277,7 +277,7 @@ fn renamed_section_keeps_the_leases_of_its_range() {
     let expected = [1, 2].map(|number| (address(number), Holder::Client(mac(number))));
     assert_eq!((leases, journal.longest_s()), (expected.to_vec(), 600));
     assert_eq!(journal.damage(), None);
-    // Only a new section inherits: an ended lease does not come back.
+    // Only a new section inherits leases: an ended lease does not come back.
     journal.add(&[with(Holder::Nobody, 2)]).unwrap();
     drop(journal);
     assert_eq!(open().known().count(), 1);
@@ -296,7 +296,7 @@ fn generation_counts_synced_writes_and_older_file_can_be_dropped() {
     let older = fs::read(&path).unwrap();
     journal.add(&[lease(2), lease(3)]).unwrap();
     let store = journal.store();
-    // An end need not reach the disk, so its loss must not look like an older file.
+    // The end of a lease need not reach the disk, so its loss must not look like an older file.
     journal.add(&[with(Holder::Nobody, 3)]).unwrap();
     assert_eq!(journal.generation(), 2);
     drop(journal);
@@ -361,7 +361,7 @@ fn section_with_an_earlier_name_again_has_the_leases_of_the_time_between() {
     assert_eq!(lan.known().collect::<Vec<_>>(), expected);
     assert_eq!((lan.longest_s(), lan.damage()), (900, None));
     drop(lan);
-    // A lease that ends now does not come back, and the other name gets what is new.
+    // A lease that ends now does not come back, and new leases go to the file of the other name.
     let mut lan = open("lan");
     lan.add(&[with(Holder::Nobody, 1), lease(4)]).unwrap();
     drop(lan);

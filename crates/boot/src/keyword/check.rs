@@ -1,4 +1,4 @@
-//! Checks of `boot` sections, beyond single lines.
+//! Checks a whole `boot` section for errors that no single line shows.
 
 use super::section::{BootSectionDraft, Lan, MachineLine, Unknown};
 use super::{codes, disks, network, six};
@@ -115,7 +115,7 @@ fn images(lan: &Lan) -> Vec<Diagnostic> {
             _ => None,
         });
     let defined = |name: &str| lan.images.iter().any(|(other, ..)| other.value == name);
-    // A name whose line was refused is missing, and has its own error.
+    // If the line of a name was refused, the name is missing here, and the line has its own error.
     let is_told = lan
         .given
         .iter()
@@ -161,7 +161,7 @@ fn addresses(lan: &Lan, network: Option<Ipv4Network>) -> Vec<Diagnostic> {
     wrong
 }
 
-/// Checks for addresses of machines that the router, the file server or this node has.
+/// Reports addresses of machines that the router, the file server or this node has.
 fn taken(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     let interfaces = interfaces_here(context).unwrap_or_default();
     let own = interfaces.iter().flat_map(|one| &one.addresses);
@@ -183,8 +183,8 @@ fn taken(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     wrong.collect()
 }
 
-/// Returns the addresses that other sections name, those of virtual addresses in keepalived's
-/// files too.
+/// Returns the addresses that other sections name, including virtual addresses in keepalived's
+/// files.
 pub(super) fn named(exchange: &Exchange) -> impl Iterator<Item = NamedAddress> + '_ {
     exchange
         .addresses()
@@ -224,7 +224,7 @@ pub(super) fn of_nodes(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
     wrong.collect()
 }
 
-/// Removes the addresses of nodes from machines, where an accepted version assigns them.
+/// Removes the addresses of nodes from machines, if an accepted version assigns them.
 pub(super) fn without_those_of_nodes(exchange: &Exchange, lans: &mut [Lan]) {
     let named = named(exchange).filter(|one| one.is_of_a_node);
     let of_nodes: HashSet<IpAddr> = named.map(|one| one.address).collect();
@@ -247,7 +247,7 @@ fn crowded(lan: &Lan) -> Option<Diagnostic> {
     })
 }
 
-/// Checks for lines without effect where another server assigns the addresses.
+/// Reports lines that have no effect because another server assigns the addresses.
 fn beside_another(lan: &Lan) -> Vec<Diagnostic> {
     let Some(proxy) = lan.proxy else {
         return Vec::new();
@@ -281,7 +281,8 @@ fn same_network(draft: &BootSectionDraft) -> Vec<Diagnostic> {
     twice(keyed, &codes::INTERFACE_TWICE)
 }
 
-/// Returns the interfaces of this machine, if the file is for it and will run now.
+/// Returns the interfaces of this machine, if the configuration is for this machine and will run
+/// now.
 pub(super) fn interfaces_here(context: &Context) -> Option<Vec<Interface>> {
     let is_here = context.options.here && !context.outside.is_recorded();
     is_here.then(|| context.outside.interfaces())
@@ -321,7 +322,7 @@ fn power(context: &Context, machine: &MachineLine) -> Option<Diagnostic> {
     Some(told.label("`evenkeel boot power` fails on this node"))
 }
 
-/// Checks for a file server in the network that is neither this node nor a virtual address.
+/// Reports a file server in the network that is neither this node nor a virtual address.
 pub(super) fn server(context: &Context, exchange: &Exchange, lan: &Lan) -> Option<Diagnostic> {
     let server = lan.told.server.as_ref()?;
     let interfaces = interfaces_here(context)?;

@@ -1,4 +1,4 @@
-//! Diagnostic codes of `boot` sections.
+//! Codes of the diagnostics for `boot` sections.
 
 use language::arguments::ArgumentCodes;
 

@@ -1,4 +1,4 @@
-//! Lines of a `boot` section for disks that machines use over the network.
+//! Parses the lines of a `boot` section for disks that machines use over the network.
 
 use super::machines::{too_many, unique};
 use super::section::{BootSectionDraft, DiskLine, DiskProtocol, Lan, Unknown, many, name};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// Limit of disks of a section: each has threads of its own.
 const DISKS_MAX: usize = 64;
 const OVERLAY_BYTES: u64 = 8 << 30;
-/// The size of the largest disk.
+/// Maximum size of an overlay: that of the largest disk.
 const OVERLAY_BYTES_MAX: u64 = 1 << 40;
 const TARGETS: &str = "iqn.2026-01.org.evenkeel";
 const WRITTEN: &str = "written volume";
@@ -161,8 +161,8 @@ fn target(args: &mut Args<'_>) -> Result<Spanned<AoeAddress>, Diagnostic> {
     }
 }
 
-/// Registers references to the volumes of a section, which must exist once all parts have
-/// finished.
+/// Registers references to the volumes of a section. The volumes must exist once all parts of the
+/// platform have read their sections.
 pub(super) fn refer(exchange: &mut Exchange, lan: &Lan) {
     for disk in &lan.disks.all {
         if let StorageConfig::Volume(volume) = &disk.storage.value {
@@ -170,7 +170,7 @@ pub(super) fn refer(exchange: &mut Exchange, lan: &Lan) {
             let user = VolumeUser {
                 volume: volume.clone(),
                 part: "boot".to_owned(),
-                // All machines together are one user.
+                // All machines together are one user of the volume.
                 user: "network boot".to_owned(),
                 is_writer: is_written(exchange, disk),
             };
@@ -184,7 +184,8 @@ fn target_name(section: &str, disk: &str) -> String {
     format!("{TARGETS}:{section}.{disk}").to_ascii_lowercase()
 }
 
-/// Machines and the guest would destroy each other's data.
+/// Reports disks on a volume that a guest writes: machines and the guest would destroy each other's
+/// data.
 pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     let told = lan.disks.all.iter().filter_map(|disk| {
         let StorageConfig::Volume(volume) = &disk.storage.value else {
@@ -201,7 +202,7 @@ pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     told.collect()
 }
 
-/// Checks for files that store a volume: the volume role alone uses them.
+/// Reports files in which a volume is stored: only the volume role may use these files.
 pub(super) fn of_volumes(context: &Context, stored: &VolumeFiles, lan: &Lan) -> Vec<Diagnostic> {
     let disks = lan
         .disks
@@ -236,8 +237,8 @@ fn is_written(exchange: &Exchange, disk: &DiskLine) -> bool {
     disk.overlay.is_none() && !is_read_only
 }
 
-/// Returns the disks whose volume or file an earlier disk has, where at least one of the two is
-/// written: such storage may have only one user. Each comes with the earlier disk.
+/// Returns the disks on a volume or file that an earlier disk also uses, if at least one of the two
+/// is written: such storage may have only one user. Each is returned with the earlier disk.
 fn second_ones<'l>(
     context: &Context,
     exchange: &Exchange,
@@ -289,7 +290,7 @@ pub(super) fn of_one_storage(
         .collect()
 }
 
-/// Removes the second disks of a storage, where an accepted version has them.
+/// Removes all but the first disk of a volume or file, if an accepted version has several.
 pub(super) fn only_first(context: &Context, exchange: &Exchange, lans: &mut [Lan]) {
     let second = second_ones(context, exchange, lans);
     let second: Vec<Span> = second.iter().map(|(disk, _)| disk.name.span).collect();
@@ -300,8 +301,7 @@ pub(super) fn only_first(context: &Context, exchange: &Exchange, lans: &mut [Lan
     }
 }
 
-/// Checks for disks that several machines boot and write: each would destroy the data of the
-/// others.
+/// Reports disks that several machines boot and write: each would destroy the data of the others.
 pub(super) fn of_several(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     let boots = |image: &str, disk: &DiskLine| {
         let mut images = lan.images.iter();
@@ -423,7 +423,8 @@ fn unusable(lan: &Lan, (way, named): &(DiskProtocol, Spanned<String>)) -> Option
     })
 }
 
-/// A machine that boots from another node would see other changes.
+/// Reports kept overlays in a cluster with several nodes: a machine that boots from another node
+/// would see other changes.
 pub(super) fn kept_of_many(lan: &Lan) -> Vec<Diagnostic> {
     let is_kept = |disk: &&DiskLine| disk.overlay.as_ref().is_some_and(|one| one.is_kept);
     let told = lan.disks.all.iter().filter(is_kept).map(|disk| {

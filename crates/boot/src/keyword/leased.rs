@@ -1,5 +1,5 @@
-//! Checks for leases in use whose addresses the section has since given to a node, to another
-//! machine, or to no range.
+//! Warns about leases in use whose addresses a changed `boot` section gives to a node or to another
+//! machine, or has in no range any more.
 
 use super::check::named;
 use super::{codes, section};
@@ -13,8 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const NAMED_MAX: usize = 8;
 
-/// Returns warnings about leases on the disk of this machine, if the files are for it and will
-/// run now.
+/// Returns warnings about leases on the disk of this machine, if the configuration is for this
+/// machine and will run now.
 pub(super) fn superseded(
     context: &Context,
     exchange: &Exchange,
@@ -54,7 +54,8 @@ struct LeasedClients {
     longest_s: u32,
 }
 
-/// An unreadable file counts as empty: its directory is checked elsewhere.
+/// Reads the clients of leases. An unreadable file counts as empty: its directory is checked
+/// elsewhere.
 fn clients<A: Address + Into<IpAddr>>(lan: &section::Lan, name: &str) -> LeasedClients {
     let (all, longest_s) = journal::clients::<A>(&lan.leases, name).unwrap_or_default();
     let all = all.into_iter().map(|(address, mac)| (address.into(), mac));

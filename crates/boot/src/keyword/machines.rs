@@ -1,4 +1,4 @@
-//! Lines of a `boot` section for images, and for the machines that boot them.
+//! Parses the lines of a `boot` section for images, and for the machines that boot them.
 
 use super::section::{
     BootSectionDraft, DiskProtocol, Disks, MachineLine, Unknown, ipv4, ipv6, many, name,
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 const MACHINES_MAX: usize = 20_000;
 const IMAGES_MAX: usize = 256;
 const INITRDS_MAX: usize = 8;
-/// Longest kernel command line, bytes: old kernels silently truncate longer ones.
+/// Maximum length of a kernel command line, bytes: old kernels silently truncate longer ones.
 const APPEND_MAX: usize = 2_000;
 
 pub(super) fn too_many(span: Span, told: String) -> Diagnostic {

@@ -1,4 +1,4 @@
-//! The section `boot`. Each keyword is a row.
+//! Parses the section `boot`. Each keyword is a row of a table.
 
 mod check;
 pub mod codes;
@@ -177,7 +177,7 @@ fn places(context: &Context) -> (String, Vec<String>) {
         return (String::new(), Vec::new());
     };
     let known = context.nodes.known_nodes();
-    // Spelled as in the configuration, which all nodes read.
+    // The names are spelled as in the configuration, which all nodes read.
     let canonical = known.iter().find(|known| is_name_of(node, known));
     let me = canonical.unwrap_or(node).clone();
     let mut nodes = known.to_vec();
@@ -285,8 +285,8 @@ fn named(lan: &section::Lan, exchange: &Exchange, is_of_a_node: bool) -> BTreeSe
         .collect()
 }
 
-/// Returns the network of a section, as far as this machine knows it: that of its line, or that
-/// of the interface.
+/// Returns the network of a section, as far as this machine knows it: the network in the section's
+/// line, or that of the interface.
 fn network(context: &Context, lan: &section::Lan) -> Option<Ipv4Network> {
     if let Some(network) = &lan.network.network {
         return Some(network.value);

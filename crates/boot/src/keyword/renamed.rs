@@ -1,6 +1,6 @@
-//! Checks for kept overlays of disks whose section or line has another name now. The leases and
-//! single boots of a renamed section continue, but a kept overlay belongs to the names of its
-//! section and its disk.
+//! Warns about kept overlays on this machine that no section uses any more, because the section or
+//! the line of their disk was renamed. The leases and single boots of a renamed section continue,
+//! but a kept overlay belongs to the names of its section and its disk.
 
 use super::codes;
 use super::section::Lan;
@@ -11,8 +11,8 @@ use language::Diagnostic;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Returns warnings about kept overlays on this machine that belong to no section, if the files
-/// are for it and will run now.
+/// Returns warnings about kept overlays on this machine that no section uses, if the configuration
+/// is for this machine and will run now.
 pub(super) fn unused_overlays(context: &Context, lans: &[Lan]) -> Vec<Diagnostic> {
     if !context.options.here || context.outside.is_recorded() {
         return Vec::new();

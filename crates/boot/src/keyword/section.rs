@@ -1,4 +1,4 @@
-//! The section `boot`: its first line, and the lines for its network.
+//! Parses the section `boot`: its first line, and the lines for its network.
 
 use super::{BootLineBuilder, codes};
 use crate::aoe::frame::AoeAddress;
@@ -38,7 +38,7 @@ pub(super) struct Lan {
     pub(super) leases: PathBuf,
     pub(super) secure_boot: Option<Span>,
     pub(super) six: Ipv6Lines,
-    /// Keywords that were given, also in refused lines, with their position.
+    /// Keywords in the section, also in refused lines, with their position.
     pub(super) given: Vec<(&'static str, Span)>,
 }
 
@@ -125,7 +125,7 @@ pub(super) enum Unknown {
 }
 
 impl Lan {
-    /// Returns whether a keyword was given, also if its line was refused.
+    /// Returns whether a keyword is in the section, even if its line was refused.
     pub(super) fn has(&self, keyword: &str) -> bool {
         self.given.iter().any(|(known, _)| *known == keyword)
     }

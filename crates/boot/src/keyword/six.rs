@@ -1,4 +1,4 @@
-//! Lines of a `boot` section for IPv6, and their checks.
+//! Parses and checks the lines of a `boot` section for IPv6.
 
 use super::section::{BootSectionDraft, Ipv6Lines, Lan, Range6, ipv6, lease, once};
 use super::{BootLineBuilder, codes};

@@ -1,4 +1,4 @@
-//! Tests the result of `boot` sections, and the diagnostics of wrong ones.
+//! Tests of `boot` sections: the resulting configuration, and the diagnostics of wrong ones.
 
 use super::*;
 use configuration::{LoadOptions, Recording, SectionKeywords};
@@ -10,7 +10,7 @@ fn told(lines: &[&str]) -> String {
     told_with(lines, LoadOptions::default())
 }
 
-/// Loads the same configuration with the files of this machine.
+/// Loads the lines for this machine, whose files are checked then.
 fn told_here(lines: &[&str]) -> String {
     let options = LoadOptions {
         here: true,

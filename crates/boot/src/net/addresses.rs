@@ -1,5 +1,5 @@
-//! Addresses of this host, and a descriptor that becomes readable when they change
-//! (rtnetlink(7)).
+//! Lists the addresses of this host, and provides a descriptor that becomes readable when they
+//! change (rtnetlink(7)).
 
 use configuration::outside::Outside;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,7 +21,7 @@ impl AddressMonitor {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn watch() -> Result<AddressMonitor, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let kind = SocketType::RAW;
@@ -31,7 +31,7 @@ impl AddressMonitor {
         Ok(AddressMonitor(socket))
     }
 
-    /// Returns whether there was a change since the last call. [`of_host`] returns the current
+    /// Returns whether an address has changed since the last call. [`of_host`] returns the current
     /// addresses.
     pub fn any(&self) -> bool {
         let mut message = [0; 4_096];
@@ -39,7 +39,7 @@ impl AddressMonitor {
             match recv(&self.0, &mut message, RecvFlags::DONTWAIT) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return count > 0,
-                // Messages were lost (ENOBUFS): there was a change.
+                // The kernel has dropped messages (ENOBUFS), so an address may have changed.
                 Err(_) => return true,
             }
         }
@@ -53,8 +53,8 @@ impl AsFd for AddressMonitor {
     }
 }
 
-/// Returns the addresses of all interfaces of this host, without those of the loopback network.
-/// None if the system does not list them.
+/// Returns the addresses of all interfaces of this host, except those of the loopback network. None
+/// if the kernel does not list them.
 pub fn of_host() -> Option<BTreeSet<IpAddr>> {
     let interfaces = Outside::default().interfaces();
     let all = interfaces.iter().flat_map(|one| &one.addresses);

@@ -26,7 +26,7 @@ pub struct PacketBatch {
 struct PacketBuffer {
     bytes: [u8; BYTES],
     control: [u64; CONTROL],
-    /// Large enough for an IPv4 address, too.
+    /// Address of the sender; the structure is large enough for an IPv4 address, too.
     from: libc::sockaddr_in6,
     length: usize,
     control_length: usize,
@@ -36,7 +36,7 @@ struct PacketBuffer {
 pub struct Received<'b> {
     pub bytes: &'b [u8],
     pub from: SocketAddr,
-    /// Time that the packet has waited in the socket; zero where the system does not report it.
+    /// Time that the packet has waited in the socket; zero if the kernel does not report it.
     pub waited: Duration,
 }
 
@@ -44,7 +44,7 @@ pub struct Received<'b> {
 ///
 /// # Errors
 ///
-/// The system's.
+/// A system call fails.
 pub fn prepare(socket: &UdpSocket) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the option is readable for its size, and only read during the call.
@@ -60,7 +60,7 @@ pub fn prepare(socket: &UdpSocket) -> io::Result<()> {
     if set != 0 {
         return Err(io::Error::last_os_error());
     }
-    // Without permission the buffer stays smaller.
+    // Without the permission the buffer stays smaller.
     let _ = set_socket_recv_buffer_size_force(socket, WAITING_BYTES);
     Ok(())
 }
@@ -83,7 +83,7 @@ impl Default for PacketBatch {
 }
 
 impl PacketBatch {
-    /// Receives the waiting packets without blocking, at most a batch. Returns their number.
+    /// Receives the waiting packets without blocking, at most one batch. Returns their number.
     pub fn receive(&mut self, socket: &UdpSocket) -> usize {
         let mut parts: Vec<libc::iovec> = Vec::with_capacity(PACKETS);
         let mut heads: Vec<libc::mmsghdr> = Vec::with_capacity(PACKETS);

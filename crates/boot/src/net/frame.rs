@@ -1,5 +1,5 @@
 //! Packet socket of an interface (packet(7)): sends IPv4 with UDP to the MAC address of a machine
-//! without an address, and sends and receives ARP (RFC 826, 5227).
+//! that has no address yet, and sends and receives ARP (RFC 826, 5227).
 
 use super::packet;
 use crate::mac::Mac;
@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const WAKE: u16 = 0x0842;
-/// Limit of other packets that are read in search of an ARP reply.
+/// Maximum number of other packets that are read in search of an ARP reply.
 const OTHERS_MAX: usize = 4_096;
 const ARP_BYTES: usize = 28;
 
@@ -22,7 +22,7 @@ pub struct PacketSockets {
     interface: u32,
 }
 
-/// Sender of an ARP reply, who has an address.
+/// Sender of an ARP reply: the MAC address that has an IPv4 address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ArpSender {
     pub address: Ipv4Addr,
@@ -34,7 +34,7 @@ impl PacketSockets {
     ///
     /// # Errors
     ///
-    /// The system's: there is no such interface, or the permission is missing.
+    /// A system call fails: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<PacketSockets> {
         let socket = packet::open()?;
         // The filter is set before the socket is bound: only replies, since a network is full of
@@ -53,7 +53,7 @@ impl PacketSockets {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn send_udp(
         &self,
         from: SocketAddrV4,
@@ -65,12 +65,12 @@ impl PacketSockets {
         self.send(IPV4, mac, &packet)
     }
 
-    /// Sends an ARP probe for an address, as a machine without one does (RFC 5227, 2.1.1),
-    /// without blocking.
+    /// Sends an ARP probe for an address, as a machine that has no address yet does (RFC 5227,
+    /// 2.1.1), without blocking.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn send_arp_probe(&self, own: Mac, address: Ipv4Addr) -> io::Result<()> {
         let mut packet = [0; ARP_BYTES];
         // Hardware and protocol type, their lengths, and the opcode of a request.
@@ -85,15 +85,15 @@ impl PacketSockets {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn wake(&self, mac: Mac) -> io::Result<()> {
         let mut packet = vec![0xff; 6];
         (0..16).for_each(|_| packet.extend(mac.0));
         self.send(WAKE, Mac([0xff; 6]), &packet)
     }
 
-    /// Returns the next ARP reply. None: there is none, or there are too many other packets
-    /// before it.
+    /// Returns the next ARP reply. None: no reply has arrived, or too many other packets have
+    /// arrived before it.
     pub fn next_arp_reply(&self) -> Option<ArpSender> {
         for _ in 0..OTHERS_MAX {
             let mut packet = [0; ARP_BYTES];
@@ -146,7 +146,7 @@ fn udp(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
     pseudo.extend([0, 17]);
     pseudo.extend(udp_bytes.to_be_bytes());
     let sum = match checksum(pseudo.chunks(2).chain(datagram.chunks(2))) {
-        // A checksum of zero would mean that there is none.
+        // A checksum of zero would mean that the packet has none.
         0 => u16::MAX,
         sum => sum,
     };

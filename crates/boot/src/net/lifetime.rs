@@ -1,4 +1,5 @@
-//! IPv6 addresses of an interface with their lifetimes, and the one that machines can rely on.
+//! Reads the IPv6 addresses of an interface with their lifetimes, and chooses the one that machines
+//! can rely on.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -33,11 +34,11 @@ impl Ipv6Lifetime {
     }
 }
 
-/// Opens the table. A confined thread can read an open table, and open none.
+/// Opens the table. A confined thread can read an open table, but cannot open one.
 ///
 /// # Errors
 ///
-/// The system's: it has no IPv6, or no such table.
+/// A system call fails: the system has no IPv6, or no such table.
 pub fn open_table() -> io::Result<File> {
     File::open(TABLE)
 }
@@ -46,7 +47,7 @@ pub fn open_table() -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// The system's.
+/// A system call fails.
 pub fn of_interface(mut table: &File, interface: &str) -> io::Result<Vec<Ipv6Lifetime>> {
     table.rewind()?;
     let mut text = String::new();
@@ -69,10 +70,10 @@ fn parse(line: &str, interface: &str) -> Option<Ipv6Lifetime> {
     })
 }
 
-/// Chooses the address that machines get as that of this node: in the network before others,
-/// and the one least likely to expire or to move. A virtual address (`is_moving`) moves to the
-/// other node, a temporary or deprecated one (RFC 8981, RFC 4862) expires. Of equals, the smallest
-/// address is used, so that an additional address does not change it.
+/// Chooses the address of this node that machines get: preferably in the network, and the one least
+/// likely to expire or to move. A virtual address (`is_moving`) moves to the other node, a
+/// temporary or deprecated one (RFC 8981, RFC 4862) expires. Of equal ones, the smallest address is
+/// used, so that an additional address does not change it.
 pub fn choose(
     all: &[Ipv6Lifetime],
     is_in_network: impl Fn(Ipv6Addr) -> bool,
@@ -128,8 +129,8 @@ mod tests {
         assert_eq!(all.len(), 7);
         let is_in_network = |one: Ipv6Addr| one.segments()[..4] == [0xfd00, 0x20, 0, 0];
         let virtual_ip: Ipv6Addr = "fd00:20::105".parse().unwrap();
-        // In turn: permanent, dynamic, temporary, deprecated, virtual. A tentative address, and
-        // one of the link, are not used.
+        // In this order: permanent, dynamic, temporary, deprecated, virtual. A tentative address,
+        // and a link-local one, are not used.
         for expected in ["99", "2", "1", "dea", "105"] {
             let chosen = choose(&all, is_in_network, |one| one == virtual_ip);
             let expected: Ipv6Addr = format!("fd00:20::{expected}").parse().unwrap();

@@ -14,10 +14,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 const IPV4: u16 = 0x0800;
 const HEAD_BYTES: usize = 28;
 const PACKET_BYTES: usize = 2_048;
-/// Limit of packets that are read in search of one for this host.
+/// Maximum number of packets that are read in search of a request to this host.
 const OTHERS_MAX: usize = 64;
 
-/// Requests from local addresses at one interface.
+/// Packet socket for requests at one interface whose source is an address of this host.
 #[derive(Debug)]
 pub struct LocalRequestSocket {
     socket: OwnedFd,
@@ -29,7 +29,7 @@ impl LocalRequestSocket {
     ///
     /// # Errors
     ///
-    /// The system's: there is no such interface, or the permission is missing.
+    /// A system call fails: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<LocalRequestSocket> {
         let socket = packet::open()?;
         attach(&socket, &[])?;
@@ -40,12 +40,12 @@ impl LocalRequestSocket {
         })
     }
 
-    /// Sets the addresses of this host: requests from the first [`packet::VALUES_MAX`] are
+    /// Sets the addresses of this host. Requests from the first [`packet::VALUES_MAX`] of them are
     /// received.
     ///
     /// # Errors
     ///
-    /// The system's: the previous addresses stay.
+    /// A system call fails. The previous addresses stay.
     pub fn set(&mut self, addresses: Vec<Ipv4Addr>) -> io::Result<()> {
         if self.addresses != addresses {
             attach(&self.socket, &addresses)?;
@@ -161,8 +161,8 @@ mod tests {
             (LocalRequestSocket::open(index).unwrap(), udp)
         });
         own.set(vec![server, client]).unwrap();
-        // The kernel does not answer ARP of an own address either: the client knows the MAC
-        // address.
+        // The kernel does not reply to ARP requests from one of its own addresses: the client knows
+        // the MAC address already.
         let card = one.enter(|| super::super::udp::mac_of("eth0").unwrap());
         let mut command = std::process::Command::new("ip");
         let words = format!("neigh replace {server} lladdr {card} nud permanent dev eth0");
@@ -182,7 +182,7 @@ mod tests {
         });
         assert!(came, "nothing came");
         assert_eq!(found.as_deref(), Some(&b"renew"[..]));
-        // Packets that the UDP socket gets must not arrive twice.
+        // Packets that the UDP socket gets must not be received twice.
         let other = Ipv4Addr::new(10, 20, 0, 8);
         let mut bytes = [0; 16];
         let came = lab::eventually(Duration::from_secs(30), || {

@@ -12,7 +12,7 @@ pub const VALUES_MAX: usize = 200;
 ///
 /// # Errors
 ///
-/// The system's: the permission is missing.
+/// A system call fails: the permission is missing.
 pub fn open() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let kind = SocketType::DGRAM;
@@ -24,7 +24,7 @@ pub fn open() -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// The system's.
+/// A system call fails.
 pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, &[u32])]) -> io::Result<()> {
     let step = |code: u32, jt, jf, k| libc::sock_filter {
         code: code as u16,
@@ -42,7 +42,7 @@ pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, &[u32])]) -> io::Result<()
         program.push(step(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, *at));
         let values = &values[..values.len().min(VALUES_MAX)];
         for (index, value) in values.iter().enumerate() {
-            // Jumps over the remaining values and the refusal.
+            // Jumps over the remaining values and the instruction that drops the frame.
             let over = u8::try_from(values.len() - index).unwrap_or(u8::MAX);
             program.push(step(
                 libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
@@ -78,7 +78,7 @@ pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, &[u32])]) -> io::Result<()
 ///
 /// # Errors
 ///
-/// The system's: there is no such interface.
+/// A system call fails: there is no such interface.
 pub fn bind(socket: &impl AsFd, interface: u32, kind: u16) -> io::Result<()> {
     let to = address(interface, kind, Mac([0; 6]));
     // SAFETY: the address is readable for its size, and only read during the call.
@@ -99,7 +99,7 @@ pub fn bind(socket: &impl AsFd, interface: u32, kind: u16) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// The system's.
+/// A system call fails.
 pub fn send(
     socket: &impl AsFd,
     interface: u32,

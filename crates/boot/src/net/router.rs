@@ -1,6 +1,6 @@
-//! Answers router solicitations of IPv6 (RFC 4861): this node is no router. Without a response
-//! iPXE waits 16 seconds for one before it boots. Where a section has IPv6, the same socket
-//! advertises that addresses come from DHCPv6 ([`crate::dhcp6::advert`]).
+//! Answers IPv6 router solicitations of machines (RFC 4861) with "this node is no router". Without
+//! a response iPXE waits 16 seconds for one before it boots. Where a section has IPv6, the same
+//! socket advertises that addresses come from DHCPv6 ([`crate::dhcp6::advert`]).
 //!
 //! The response is unicast to the machine that sent the solicitation. Its router lifetime is
 //! zero, so no machine takes this node for a router, and another router of the network is not
@@ -41,7 +41,7 @@ pub struct RouterSocket {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RouterSolicitation {
     pub from: SocketAddrV6,
-    /// MAC address of the machine; None: the packet has none.
+    /// MAC address of the machine; None: the packet does not contain it.
     pub mac: Option<Mac>,
 }
 
@@ -57,7 +57,8 @@ impl RouterSocket {
     ///
     /// # Errors
     ///
-    /// The system's: there is no IPv6 on this machine or interface, or the permission is missing.
+    /// A system call fails: there is no IPv6 on this machine or interface, or the permission is
+    /// missing.
     pub fn open(interface: &str, index: u32) -> io::Result<RouterSocket> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(
@@ -91,7 +92,8 @@ impl RouterSocket {
             let Some(Ok(from)) = from.map(SocketAddrV6::try_from) else {
                 continue;
             };
-            // Only a neighbour has such an address, or none, and no router forwards it.
+            // Only a neighbour sends from a link-local or unspecified address, and no router
+            // forwards it.
             let address = from.ip();
             if !(address.is_unicast_link_local() || address.is_unspecified()) {
                 continue;
@@ -108,7 +110,7 @@ impl RouterSocket {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn answer(&self, to: SocketAddrV6) -> io::Result<()> {
         // The kernel adds the checksum. Hop limit, flags, lifetime and timers are zero.
         let packet = [ADVERTISEMENT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -119,7 +121,7 @@ impl RouterSocket {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn advertise(&self, to: Option<SocketAddrV6>, packet: &[u8]) -> io::Result<()> {
         let all = SocketAddrV6::new(MACHINES, 0, 0, self.interface);
         self.send(to.unwrap_or(all), packet)
@@ -153,7 +155,7 @@ fn asker(packet: &[u8]) -> Option<Mac> {
 }
 
 fn only_solicitations(socket: BorrowedFd<'_>) -> io::Result<()> {
-    // A set bit blocks a type.
+    // A set bit in the filter blocks a type.
     let mut blocked = [u32::MAX; 8];
     blocked[usize::from(SOLICITATION >> 5)] &= !(1 << (SOLICITATION & 31));
     // SAFETY: the filter is readable for its size, and only read during the call.

@@ -1,5 +1,5 @@
-//! UDP over IPv6 at one interface, and the MAC addresses of the senders, which their IPv6
-//! addresses do not always contain.
+//! UDP sockets over IPv6 at one interface. They also report the MAC addresses of the senders, which
+//! their IPv6 addresses do not always contain.
 
 use super::packet;
 use super::udp::at_interface;
@@ -28,7 +28,7 @@ const FRAMES_MAX: usize = 1_024;
 ///
 /// # Errors
 ///
-/// The system's: the port is taken, or there is no IPv6 on this machine.
+/// A system call fails: the port is taken, or there is no IPv6 on this machine.
 pub fn open(interface: &str, port: u16) -> io::Result<UdpSocket> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET6, SocketType::DGRAM, flags, None)?;
@@ -82,10 +82,10 @@ impl SenderMacs {
     ///
     /// # Errors
     ///
-    /// The system's: there is no such interface, or the permission is missing.
+    /// A system call fails: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<SenderMacs> {
         let socket = packet::open()?;
-        // IPv6 with UDP, to the port of DHCPv6.
+        // Accepts IPv6 with UDP, to the port of DHCPv6.
         packet::filter(&socket, &[(6, 1, &[17]), (42, 2, &[SERVER.into()])])?;
         packet::bind(&socket, interface, IPV6)?;
         Ok(SenderMacs {

@@ -1,4 +1,4 @@
-//! TCP listeners at one interface.
+//! Opens TCP listeners at one interface.
 
 use super::udp::at_interface;
 use rustix::net::sockopt::set_socket_reuseaddr;
@@ -12,7 +12,7 @@ const BACKLOG: i32 = 1_024;
 ///
 /// # Errors
 ///
-/// The system's: the port is taken, or there is no such interface.
+/// A system call fails: the port is taken, or there is no such interface.
 pub fn listen(interface: &str, port: u16) -> io::Result<TcpListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;

@@ -1,4 +1,4 @@
-//! UDP sockets of DHCP at one interface.
+//! Opens the UDP sockets of DHCP at one interface.
 
 use crate::mac::Mac;
 use rustix::net::sockopt::set_socket_broadcast;
@@ -13,11 +13,12 @@ pub const SERVER: u16 = 67;
 pub const CLIENT: u16 = 68;
 pub const PROXY: u16 = 4011;
 
-/// Opens a port at an interface exclusively: two programs would each get a part of the packets.
+/// Opens a port at an interface exclusively: otherwise two programs would each get some of the
+/// packets.
 ///
 /// # Errors
 ///
-/// The system's: the port is taken, or there is no such interface.
+/// A system call fails: the port is taken, or there is no such interface.
 pub fn open(interface: &str, port: u16) -> io::Result<UdpSocket> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
@@ -45,10 +46,10 @@ pub(super) fn at_interface(socket: &OwnedFd, interface: &str) -> io::Result<()> 
     }
 }
 
-/// Returns the MAC address of an interface. A socket queries the kernel, because `/sys` may be
-/// that of another network namespace.
+/// Returns the MAC address of an interface. The query uses a socket, because `/sys` may be that of
+/// another network namespace.
 pub fn mac_of(interface: &str) -> Option<Mac> {
-    // Any socket serves for the query.
+    // Any socket can be used for this query.
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None).ok()?;
     // SAFETY: this is plain data for which all zeroes are valid.

@@ -1,5 +1,5 @@
-//! Client connections of a portal: their limits, the disks that they use, and how they are
-//! closed.
+//! Tracks the client connections of a portal (iSCSI and NBD): their limits, the disks that they
+//! use, and how they are closed.
 
 use crate::disk::DiskUser;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ struct ConnectionTable {
 pub struct DiskUse {
     pub disk: String,
     pub user: DiskUser,
-    /// True if the disk has one user at a time: it is written, and is no overlay.
+    /// True if the disk has one user at a time: machines write the disk itself, not overlays.
     pub is_alone: bool,
 }
 
@@ -72,8 +72,8 @@ impl Clients {
         self.lock().other_user(wanted)
     }
 
-    /// Records that a connection uses a disk. An older connection with the same session ends (RFC
-    /// 7143, 6.3.5).
+    /// Records that a connection uses a disk. An older connection of the same iSCSI session ends
+    /// (RFC 7143, 6.3.5).
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl Clients {
     }
 
     pub fn retain(&self, may_use: impl Fn(IpAddr, &str) -> bool) {
-        // The lock is released first, because the callback may take other locks.
+        // The lock is released first, because the callback may acquire other locks.
         let all: Vec<(u64, IpAddr, String)> = {
             let all = self.lock();
             let using = all.connections.iter();
@@ -198,10 +198,11 @@ mod tests {
             Err(one)
         );
         assert_eq!(clients.count("system"), 1);
-        // The boot loader and the system of one machine may connect from different addresses.
+        // The boot loader and the operating system of one machine may connect from different
+        // addresses.
         let again = add(3);
         assert_eq!(clients.begin_use(again, wanted(one, true), None), Ok(()));
-        // An overlay, a read-only disk, or an open one.
+        // A disk with overlays, a read-only disk, or a disk with the option for all addresses.
         let shared = add(2);
         assert_eq!(
             clients.begin_use(shared, wanted(other, false), None),

@@ -1,4 +1,4 @@
-//! iSCSI connection: reads PDUs, and passes them to the login and to the session.
+//! Serves one iSCSI connection: reads PDUs, and passes them to the login and to the session.
 
 use super::keeper::MonitoredDisk;
 use super::stream::PortalConnection;
@@ -10,8 +10,8 @@ use crate::iscsi::{Login, LoginRejectStatus, Session};
 use std::io::Write;
 use std::sync::Arc;
 
-/// Disk that a connection uses: the object that keeps it reachable, and the disk as this client
-/// sees it.
+/// Disk that a connection uses: the object that keeps the disk reachable, and the disk with this
+/// client's changes.
 pub type UsedDisk = (Arc<MonitoredDisk>, Arc<dyn Disk>);
 
 /// Targets that a connection may use.
@@ -25,7 +25,7 @@ pub trait Targets {
 
     fn all(&self) -> Vec<(String, String)>;
 
-    /// Returns false where another machine has taken the disk meanwhile.
+    /// Records the use of a disk by a session. Returns false if another machine has the disk since.
     fn begins(&self, session: &LoggedInSession) -> bool;
 }
 
@@ -41,7 +41,7 @@ pub fn serve(
 ) -> Result<(), IscsiError> {
     let mut used = None;
     let established = log_in(stream, number, targets, &mut used);
-    // The response of a refused login must be sent, too.
+    // The response to a refused login must be sent, too.
     stream.flush()?;
     let established = established?;
     if !targets.begins(&established) {
@@ -59,7 +59,7 @@ pub fn serve(
     if let (Err(IscsiError::Away), Some((kept, _))) = (&ended, &used) {
         kept.is_lost();
     }
-    // Sends the last response, of a logout.
+    // Sends the last response, which is that to a logout.
     stream.flush()?;
     ended
 }

@@ -1,4 +1,5 @@
-//! Keeps a disk reachable for the connections that use it.
+//! Keeps a disk open and reachable for the connections that use it: reopens the disk after a
+//! failure.
 
 use crate::disk::served::replaced;
 use crate::disk::{BootCounts, Disk, DiskUser, OverlayDisk, Overlays, ServedDisk, Storage};
@@ -11,10 +12,10 @@ use std::time::{Duration, Instant};
 /// Interval at which an unreachable disk is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Longest wait for an overlay, which is created when the machine has its script.
+/// Maximum wait for an overlay, which is created when the machine fetches its script.
 const OVERLAY_MAX: Duration = Duration::from_secs(5);
 
-/// Disk that is kept reachable. Dropping the value ends its thread, and requests to the disk.
+/// Disk that is kept reachable. Dropping the value ends its thread, and the requests to the disk.
 pub struct MonitoredDisk {
     inner: Arc<DiskMonitorState>,
     thread: Option<JoinHandle<()>>,
@@ -72,7 +73,7 @@ impl MonitoredDisk {
         })
     }
 
-    /// Returns the disk as a machine sees it: with the machine's changes, where the disk has
+    /// Returns the disk as a machine sees it: with the changes of this machine, if the disk has
     /// overlays. None: the machine has no overlay, and has to boot again.
     pub fn disk_of(&self, user: DiskUser) -> Option<Arc<dyn Disk>> {
         let base = self.inner.disk.of(user);
@@ -96,7 +97,8 @@ impl MonitoredDisk {
         lock(&self.inner.state).trouble.clone()
     }
 
-    /// Reports that a request found the disk unreachable: it is tried again at once.
+    /// Reports that a request found the disk unreachable, so that the thread opens it again at
+    /// once.
     pub fn is_lost(&self) {
         let mut state = lock(&self.inner.state);
         state

@@ -1,5 +1,5 @@
-//! Disks of a network over TCP: an iSCSI target, and NBD exports, for the machines that boot from
-//! them.
+//! Serves the disks of a network over TCP: an iSCSI target, and NBD exports, for the machines that
+//! boot from them.
 //!
 //! - [`keeper`] keeps a disk reachable, and returns it as a machine sees it; [`clients`] tracks
 //!   the connections.

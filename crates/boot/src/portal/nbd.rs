@@ -1,4 +1,4 @@
-//! NBD connection: the handshake, and requests one after the other.
+//! Serves one NBD connection: the handshake, and requests one after the other.
 
 use super::iscsi::UsedDisk;
 use super::keeper::MonitoredDisk;
@@ -15,22 +15,22 @@ use std::time::{Duration, Instant};
 
 const PIECE_BYTES: usize = 256 << 10;
 const BLOCK_PREFERRED: u32 = 4096;
-/// Longest wait of a client for an unreachable disk before the handshake: `nbd-client -persist`
-/// ends when a handshake fails.
+/// Maximum time for which a client waits for an unreachable disk before the handshake: `nbd-client
+/// -persist` ends if a handshake fails.
 const WAITS_MAX: Duration = Duration::from_secs(60);
 
 /// Exports that a connection may use.
 pub trait Exports {
     fn all(&self) -> Vec<(String, Arc<MonitoredDisk>)>;
 
-    /// Returns a disk as this client sees it. None: the client may no longer use it.
+    /// Returns a disk with the changes of this client. None: the client may no longer use the disk.
     fn find(&self, name: &str, kept: &MonitoredDisk) -> Option<Arc<dyn Disk>>;
 
-    /// Records that the client uses a disk. Returns false where another machine has it.
+    /// Records that the client uses a disk. Returns false if another machine has it.
     fn begins(&self, name: &str, kept: &MonitoredDisk) -> bool;
 }
 
-/// Reason for which a connection is closed.
+/// Reason why a connection is closed.
 #[derive(Debug, thiserror::Error)]
 pub enum NbdCloseReason {
     #[error(transparent)]
@@ -51,7 +51,7 @@ pub enum NbdCloseReason {
 pub fn serve(stream: &mut PortalConnection, exports: &dyn Exports) -> Result<(), NbdCloseReason> {
     let all = exports.all();
     let until = Instant::now() + WAITS_MAX;
-    // A disk that stays unreachable is missing from the handshake.
+    // A disk that stays unreachable is not offered in the handshake.
     for (_, kept) in &all {
         kept.waits(until);
     }
@@ -161,7 +161,7 @@ fn transmit(
             }
             Ok(NbdCommand::Cache) => Ok(()),
             Ok(NbdCommand::Status { .. }) => {
-                // The disk does not report holes, so the whole range counts as allocated data.
+                // The disk does not report holes, so the whole range counts as allocated.
                 let all = Extent {
                     length: request.length,
                     hole: false,
@@ -190,7 +190,8 @@ fn stable(is_wanted: bool, disk: &dyn Disk) -> Result<(), DiskError> {
     if is_wanted { disk.flush() } else { Ok(()) }
 }
 
-/// Returns the NBD error number. None: the disk is unreachable, and the client has to reconnect.
+/// Returns the NBD error number for an error of the disk. None: the disk is unreachable, and the
+/// client has to reconnect.
 fn errno(error: &DiskError) -> Option<Errno> {
     match error {
         DiskError::Away(_) => None,
@@ -210,7 +211,7 @@ fn skip(stream: &mut PortalConnection, mut left: usize, buffer: &mut [u8]) -> io
     Ok(())
 }
 
-/// The payload after an error is read and discarded.
+/// Executes a write. After an error, the rest of the payload is read and discarded.
 fn write(
     stream: &mut PortalConnection,
     request: &NbdRequestHeader,
@@ -231,7 +232,8 @@ fn write(
     Ok(Ok(()))
 }
 
-/// A simple reply cannot report a failure after its data has begun: the connection then ends.
+/// Executes a read. A simple reply cannot report a failure after its data has begun: the connection
+/// then ends.
 fn read(
     stream: &mut PortalConnection,
     session: &Session,

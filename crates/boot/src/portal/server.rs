@@ -1,4 +1,5 @@
-//! Portal of one network: a thread that accepts connections at the interface, and the disks.
+//! Runs the portal of one network (iSCSI and NBD): a thread that accepts connections at the
+//! interface, and the disks.
 
 use super::clients::{Clients, DiskUse, Initiator};
 use super::iscsi::{self, Targets, UsedDisk};
@@ -25,17 +26,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const LOOK: Duration = Duration::from_secs(2);
-/// Most connections that are accepted before the interface and the orders are checked.
+/// Maximum number of connections that are accepted before the interface and the orders are checked.
 const TURN: usize = 64;
-/// Longest wait for connections at the end: shorter than the stop timeout of the role.
+/// Maximum wait for the end of the connections when the portal stops: shorter than the stop timeout
+/// of the role.
 const END_MAX: Duration = Duration::from_millis(1500);
 /// Pause of a listener when there are no descriptors left.
 const REST: Duration = Duration::from_millis(50);
-/// Status of a disk just after a change.
+/// Status of a disk immediately after a change of the configuration.
 const NOT_OPEN: &str = "its port is not open yet";
 const STACK_BYTES: usize = 256 << 10;
 
-/// Function that finds the machine at an address, if the machine may use a disk.
+/// Function that returns the machine at an address, if that machine may use a disk.
 pub type MachineFinder = Arc<dyn Fn(IpAddr, &str) -> Option<Mac> + Send + Sync>;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,7 +63,7 @@ pub struct PortalConfig {
 pub struct PortalDiskStatus {
     pub name: String,
     pub served: PortalDiskConfig,
-    /// Reason for which this node does not serve the disk; None: it does.
+    /// Reason why this node does not serve the disk; None: it serves the disk.
     pub trouble: Option<String>,
     pub clients: usize,
 }
@@ -243,7 +245,7 @@ impl Drop for Portal {
 
 impl PortalState {
     fn wake(&self) {
-        // The counter is full only if it is readable.
+        // The write fails only if the counter is full, and then the descriptor is readable already.
         let _: Result<usize, _> = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
@@ -306,7 +308,7 @@ impl PortalState {
     }
 }
 
-/// Connection of a client, with access to the disks that it may use.
+/// Connection of one client, with access to the disks that the client may use.
 struct ClientVisit<'s> {
     shared: &'s PortalState,
     protocol: Protocol,
@@ -329,7 +331,7 @@ impl ClientVisit<'_> {
         }
     }
 
-    /// Returns whether no other machine has a disk, and reports one that has.
+    /// Returns whether no other machine has the disk, and reports a machine that has it.
     fn is_free(&self, name: &str, kept: &MonitoredDisk) -> bool {
         let wanted = self.use_of(name, kept);
         match self.shared.clients.other_user(&wanted) {
@@ -350,7 +352,7 @@ impl ClientVisit<'_> {
         ));
     }
 
-    /// Records the use of a disk. Returns false where another machine has it.
+    /// Records the use of a disk. Returns false if another machine has it.
     fn begin_use(&self, name: &str, kept: &MonitoredDisk, initiator: Option<Initiator>) -> bool {
         let wanted = self.use_of(name, kept);
         let clients = &self.shared.clients;
@@ -430,7 +432,7 @@ impl Exports for ClientVisit<'_> {
 }
 
 impl Drop for ClientVisit<'_> {
-    /// Also runs after a panic of its thread.
+    /// Removes the connection, even after a panic of its thread.
     fn drop(&mut self) {
         self.shared.clients.remove(self.number);
     }
@@ -565,7 +567,7 @@ fn accept(shared: &Arc<PortalState>, protocol: Protocol, door: &PortalListener) 
 }
 
 fn index(interface: &str) -> Option<u32> {
-    // Any socket serves for the query.
+    // Any socket can be used for this query.
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
     name_to_index(&socket, interface).ok()
 }

@@ -1,4 +1,4 @@
-//! Byte stream of a connection, with its timeouts.
+//! Reads and writes the byte stream of an iSCSI or NBD connection, with timeouts.
 
 use crate::counters::Counting;
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_keepintvl};
@@ -7,14 +7,14 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longest silence of a client within a message, and longest time in which it may accept no data.
+/// Maximum silence of a client within a message, and maximum time for which it may accept no data.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// Longest silence of a client before its session has begun.
+/// Maximum silence of a client before its session has begun.
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
 const BEGIN_MAX: Duration = Duration::from_secs(15);
 const BUFFER_BYTES: usize = 64 << 10;
-/// TCP keep-alive detects a client that was switched off: the first probe follows after this
-/// time, up to 9 further ones at [`KEEP_INTERVAL`].
+/// Idle time before TCP keep-alive probes, which detect a client that was switched off. After the
+/// first probe, up to 9 more follow at [`KEEP_INTERVAL`].
 const KEEP_IDLE: Duration = Duration::from_secs(30);
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -31,7 +31,7 @@ impl PortalConnection {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn new(stream: TcpStream, counting: Arc<Counting>) -> io::Result<PortalConnection> {
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
@@ -49,7 +49,7 @@ impl PortalConnection {
         })
     }
 
-    /// Restarts the deadline after the client had to wait for this node.
+    /// Restarts the deadline after a time in which the client had to wait for this node.
     pub fn waited(&mut self) {
         self.start_deadline = Some(Instant::now() + BEGIN_MAX);
     }
@@ -58,7 +58,7 @@ impl PortalConnection {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn clear_deadline(&mut self) -> io::Result<()> {
         self.start_deadline = None;
         self.reader.get_ref().set_read_timeout(Some(PATIENCE))
@@ -70,7 +70,7 @@ impl PortalConnection {
     ///
     /// The connection ended, or the client was silent within a message.
     pub fn head(&mut self, bytes: &mut [u8]) -> io::Result<bool> {
-        // Responses are sent when no further request is buffered.
+        // Responses are sent as soon as no further request is buffered.
         if self.reader.buffer().len() < bytes.len() {
             self.writer.flush()?;
         }

@@ -1,4 +1,4 @@
-//! The scripts of iPXE with one node and with two.
+//! Tests of the scripts of iPXE with one node and with two.
 
 use super::*;
 use crate::config::{AddressSource, ClientParameters, LanPorts, UnknownMachinePolicy};

@@ -1,4 +1,4 @@
-//! Admission of this node: whether it may respond with the version that it serves
+//! Decides whether this node may respond to clients with the configuration version that it serves
 //! ([`Admission`]).
 //!
 //! A removed member does not respond at all. A member whose version no majority has confirmed
@@ -13,7 +13,7 @@ use crate::dhcp::reply::DhcpReplyType;
 use crate::mac::Mac;
 use part::role::Admission;
 
-/// Admission of this node, and the clients for which it stands in.
+/// Admission of this node, and the clients to which it responds because no other server does.
 #[derive(Default)]
 pub(super) struct AdmissionState {
     pub(super) admission: Admission,
@@ -21,8 +21,8 @@ pub(super) struct AdmissionState {
 }
 
 impl NetworkState {
-    /// Suppresses a refusal while this node may not act on its version: a current node may have
-    /// assigned the address.
+    /// Suppresses a refusal (NAK) while this node may not act on its version of the configuration:
+    /// a node with the current version may have assigned the address.
     pub(super) fn without_refusal(&self, decision: DhcpDecision) -> DhcpDecision {
         let verdict = decision.answer.as_ref().map(|answer| answer.verdict);
         if !self.is_reserve() || verdict != Some(DhcpReplyType::No) {
@@ -35,7 +35,7 @@ impl NetworkState {
     pub fn admit(&mut self, admission: Admission) {
         self.reserve.admission = admission;
         if admission.is_admitted() {
-            // Requests of clients that get responses prove nothing about other servers.
+            // If all clients get responses, their requests prove nothing about other servers.
             self.reserve.unanswered = UnansweredClients::default();
         }
     }
@@ -50,7 +50,7 @@ impl NetworkState {
         !self.reserve.admission.is_admitted()
     }
 
-    /// The reason is for operators. None: all clients get responses.
+    /// Explains to operators why only unanswered clients get responses; None: all clients get them.
     pub(super) fn why_reserve(&self) -> Option<String> {
         let words = || {
             format!(
@@ -69,7 +69,8 @@ impl NetworkState {
         self.why_closed().or_else(|| self.why_reserve())
     }
 
-    /// Records a message of a client. Returns why it gets no response; None: it may get one.
+    /// Records a message of a client. Returns why this node sends no response; None: it may
+    /// respond.
     pub(super) fn why_silent(
         &mut self,
         mac: Mac,
@@ -82,7 +83,7 @@ impl NetworkState {
         if !self.is_reserve() {
             return None;
         }
-        // Where another server assigns the addresses, all clients take its offers.
+        // If another server assigns the addresses, all clients accept the offers of that server.
         let takes_another = names_another && self.lan.gives != AddressSource::Other;
         let may_answer = self.reserve.unanswered.note(mac, takes_another, now_ms);
         let taken = "it takes the offer of another server";

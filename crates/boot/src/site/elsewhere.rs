@@ -1,6 +1,6 @@
-//! Machines that other nodes serve, for operators: each machine's address and its node, the
-//! responses of other nodes, and what machines booted there. No address assignment depends on
-//! this module.
+//! Shows operators the machines that other nodes serve: each machine's address and its node, the
+//! responses of other nodes, and what machines booted there. No address assignment depends on this
+//! module.
 
 use super::{HeldPart, NetworkState};
 use crate::dhcp::desk::DhcpServer;
@@ -16,14 +16,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const MACHINES_MAX: usize = 4_096;
 pub const ACTIVITIES_MAX: usize = 128;
-/// Characters of a step that are sent to other nodes.
+/// Maximum length of the text of a request or response that is sent to other nodes, characters.
 pub const WORDS_MAX: usize = 200;
-/// Longest delay of another node's report, milliseconds. Both nodes receive a broadcast; the
-/// report of the one that answers it comes at most so much later.
+/// Maximum delay of another node's report, milliseconds. Both nodes receive a broadcast, and the
+/// report of the node that responds to it arrives at most this much later.
 const REPORT_MS: u64 = 1_000;
 
-/// Latest activity of a node for a machine. Ages are in milliseconds, since clocks of nodes
-/// differ.
+/// Latest activity of a node for a machine. It contains ages in milliseconds, since the clocks of
+/// nodes differ.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct MachineActivity {
     pub mac: Mac,
@@ -46,7 +46,7 @@ struct RemoteActivity {
     node: String,
     last: Option<BootHistoryEntry>,
     booted: Option<(String, Moment)>,
-    /// Time of the node's report: the lowest is forgotten first.
+    /// Time of the node's report: the activity with the lowest one is forgotten first.
     heard_ms: u64,
 }
 
@@ -118,7 +118,7 @@ fn cut(words: &str) -> String {
 pub(super) struct LeaseCounts {
     pub(super) here: u64,
     by_others: BTreeMap<String, u64>,
-    /// True if no node has reported the leases of some part.
+    /// True if no node has reported the leases of some part of the range.
     lacks: bool,
 }
 
@@ -127,7 +127,8 @@ impl LeaseCounts {
         self.by_others.values().sum()
     }
 
-    /// Formats the numbers of leases by node. `me`: this node; empty: there is no other one.
+    /// Formats the numbers of leases by node. `me`: name of this node; empty: there is no other
+    /// node.
     pub(super) fn words(&self, me: &str) -> String {
         if me.is_empty() {
             return self.here.to_string();
@@ -147,7 +148,8 @@ fn clients<A: Address>(pool: &Pool<A>) -> impl Iterator<Item = Mac> {
     held.filter_map(|address| pool.client(address))
 }
 
-/// Returns the node of each client, too. `held`: the parts of this node.
+/// Returns the clients that have leases from other nodes, each with its node. `held`: the parts of
+/// the range that this node holds.
 fn clients_elsewhere<'c, A: Address>(
     copies: &'c LeaseCopies,
     held: &'c BTreeMap<usize, HeldPart>,
@@ -183,7 +185,8 @@ fn six(address: IpAddr) -> Option<Ipv6Addr> {
     }
 }
 
-/// An empty node: no node is known to hold the part.
+/// Chooses the address and node to show for a machine. An empty node means that no node is known to
+/// hold the part of the range.
 fn choose<A: Address>(
     pool: Option<&mut Pool<A>>,
     mac: Mac,
@@ -206,8 +209,8 @@ fn choose<A: Address>(
 }
 
 impl NetworkState {
-    /// Returns the activities of this node since a number of its history, to be sent to another
-    /// node, and the number of the last one.
+    /// Returns the activities of this node for machines, to be sent to another node: those after a
+    /// number of its history. Also returns the number of the last one.
     pub fn activities(&self, after: u64, now_ms: u64) -> (u64, Vec<MachineActivity>) {
         let (number, changed) = self.history.changed(after, ACTIVITIES_MAX);
         let age = |at: Moment| now_ms.saturating_sub(at.boottime_ms);
@@ -235,8 +238,8 @@ impl NetworkState {
     }
 
     /// Returns the IPv4 address that a machine has, is configured to get, or was offered, and the
-    /// node that assigned it. An empty node: the address is configured, or no node holds its
-    /// part.
+    /// node that assigned it. An empty node: the address is configured, or no node holds its part
+    /// of the range.
     pub(super) fn four_of(&mut self, mac: Mac) -> Option<(Ipv4Addr, String)> {
         let line = self.lan.machines.get(&mac);
         if let Some(address) = line.and_then(|machine| machine.address) {
@@ -301,8 +304,8 @@ impl NetworkState {
         there.is_some_and(|(step, _)| Some(step.at.boottime_ms) > here_ms)
     }
 
-    /// Returns the last request of a machine at any node, and the node that answered it; empty:
-    /// this one, or none.
+    /// Returns the last request of a machine at any node, and the node that responded; empty: this
+    /// node, or none.
     pub(super) fn last_step(&self, mac: Mac) -> Option<(&BootHistoryEntry, &str)> {
         let here = self.history.last_of(mac);
         let Some((there, node)) = self.seen.elsewhere.last(mac) else {
@@ -311,7 +314,7 @@ impl NetworkState {
         let answered = self.history.answered_of(mac);
         let later = answered.filter(|step| step.at.boottime_ms >= there.at.boottime_ms);
         let best = later.map_or((there, node), |step| (step, ""));
-        // Another node may have answered what this one ignored.
+        // Another node may have responded to a request that this one ignored.
         let is_new = |step: &&BootHistoryEntry| {
             step.answered.is_empty() && step.at.boottime_ms > best.0.at.boottime_ms + REPORT_MS
         };
@@ -336,8 +339,8 @@ impl NetworkState {
         there.chain(here).max_by_key(|one| one.at.boottime_ms)
     }
 
-    /// Returns the node that serves a machine: the one that assigned its address or, for a fixed
-    /// address, the last one that answered. Empty: outside of a cluster, or none.
+    /// Returns the node that serves a machine: the node that assigned its address or, for a fixed
+    /// address, the node that responded last. Empty: outside of a cluster, or none.
     pub(super) fn node_of(&mut self, mac: Mac) -> String {
         let by_lease = self
             .four_of(mac)

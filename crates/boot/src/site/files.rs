@@ -1,20 +1,21 @@
-//! Older copies of this node's files, such as a restored backup: the cluster records the
-//! generations of the files, and what the files say counts only if they are not older.
+//! Detects that the files of this node are an older copy, such as a restored backup: the cluster
+//! records the generations of the files, and the content of an older file is dropped.
 
 use super::{Generations, NetworkState};
 
-/// Age of this node's files, compared with the cluster's record of them.
+/// Result of the comparison of this node's files with the cluster's record of them.
 #[derive(Debug, Default)]
 pub(super) struct FileAge {
     pub(super) is_compared: bool,
-    /// Time at which files were found to be older, and dropped, and a description for operators.
+    /// Time at which files were found to be older than the record, and their content was dropped,
+    /// with a description for operators.
     pub(super) older: Option<(u64, String)>,
 }
 
 impl NetworkState {
-    /// Returns the generations that the cluster's record of this node's files is compared with:
-    /// until the first comparison those of the opened files, because an older copy may have
-    /// changed since.
+    /// Returns the generations of this node's files to be compared with the cluster's record. Until
+    /// the first comparison these are the generations of the files as they were opened: later
+    /// changes would make an older copy look newer.
     pub fn compared_generations(&self) -> Generations {
         let is_read = self.turns_status.stored.is_some();
         let turns = is_read.then_some(self.turns.generation);
@@ -35,13 +36,13 @@ impl NetworkState {
         self.files.is_compared = true;
     }
 
-    /// Drops the contents of files that are older than the cluster's record of them, as if they
-    /// had been lost: an address that was given since must not be given again, and no machine is
+    /// Drops the content of files that are older than the cluster's record of them, as if they had
+    /// been lost: an address that was assigned since must not be assigned again, and no machine is
     /// installed twice. `newest`: the recorded generations; None: the file is current. Returns a
     /// description for operators.
     pub fn forget_older(&mut self, newest: Generations, now_ms: u64) -> String {
         let [four, six, turns, copies] = newest;
-        // The copies may be of the same time as older leases.
+        // The copies of other nodes' leases may be as old as the leases.
         let recorded = copies.unwrap_or(0);
         self.parts.shares.copies().forget_older(recorded);
         let files = [four, six, turns].into_iter();
@@ -65,7 +66,7 @@ impl NetworkState {
             self.six.forget(newest);
             self.set_node_address6(here, now_ms);
         }
-        // The single boots may be of that time, too.
+        // The record of single boots may be as old.
         self.turns.generation = self.turns.generation.max(turns.unwrap_or(0));
         self.turns_status.opened = self.turns.generation;
         self.turns_status.is_unknown = true;
@@ -131,7 +132,8 @@ mod tests {
         site
     }
 
-    /// Lets the node hold the first part. `recorded`: generation of its leases by the record.
+    /// Lets the node hold the first part of the range. `recorded`: generation of its leases in the
+    /// cluster's record.
     fn hold(site: &mut NetworkState, recorded: u32) {
         let held = HeldPart {
             has_all_leases: true,
@@ -178,7 +180,8 @@ mod tests {
         assert_eq!(site.parts.keeping.generation(), Some(10));
         let pool = site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
         assert_eq!(pool.known().count(), 0);
-        // The machine may have had its single boot; that is stored with a newer generation.
+        // The machine may have had its single boot; that assumption is stored with a newer
+        // generation.
         assert!(!boots(&site));
         assert_eq!(generation_of_turns(&site), Some(5));
         let report = site.subject(&ServerStatus::default());
@@ -234,7 +237,8 @@ mod tests {
         assert_eq!(decide(&mut site, now_ms), ConfirmationDecision::Later);
         hold(&mut site, generation);
         assert_eq!(decide(&mut site, now_ms), ConfirmationDecision::Now);
-        // If the cluster does not record the generation, the client gets its lease after the limit.
+        // If the cluster does not record the generation, the client gets its lease after the time
+        // limit.
         hold(&mut site, 0);
         let change = crate::dhcp::pool::HolderChange {
             address: ADDRESS,
@@ -257,7 +261,7 @@ mod tests {
         let stored = site.unstored_turns().expect("the machine is done");
         assert!(stored.is_done(CLIENT, "install"));
         site.stored_turns(stored);
-        // A line that is added meanwhile, too: the section may be renamed.
+        // The same for a line that is added later: the section may have been renamed.
         let mut lan = site.lan().clone();
         let other = Mac([2, 0, 0, 0, 0, 2]);
         let machine = lan.machines[&CLIENT].clone();

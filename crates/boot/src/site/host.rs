@@ -1,5 +1,5 @@
-//! Addresses of nodes, which no machine gets: those of this host, those that other nodes report,
-//! and those in the configuration.
+//! Tracks the addresses of nodes, which no machine gets: those of this host, those that other nodes
+//! report, and those in the configuration.
 
 use super::NetworkState;
 use crate::config::MachineConfig;
@@ -28,8 +28,8 @@ impl NetworkState {
         self.change6(now_ms);
     }
 
-    /// Returns the addresses of this host that lie in the ranges, at most `max`, so that other
-    /// nodes exclude them.
+    /// Returns the addresses of this host that are in the ranges, at most `max`. Other nodes
+    /// exclude these addresses.
     pub fn own_of_host(&self, max: usize) -> Vec<IpAddr> {
         let is_given = |address: &&IpAddr| match address {
             IpAddr::V4(address) => self.range().is_some_and(|range| range.has(*address)),
@@ -40,7 +40,7 @@ impl NetworkState {
         own.copied().take(max).collect()
     }
 
-    /// Reports leases of addresses that are no longer for clients by this configuration: their
+    /// Reports leases of addresses that the configuration no longer permits for clients. Their
     /// clients use them until they are refused. `known`: addresses that were reported before.
     pub(super) fn report_superseded<A: Address + Into<IpAddr>>(
         &mut self,
@@ -71,7 +71,7 @@ impl NetworkState {
         }
     }
 
-    /// Explains who has an address that is not for clients; None: nobody.
+    /// Explains what has an address that clients must not get; None: nothing has it.
     fn new_owner(&self, address: IpAddr) -> Option<String> {
         let mut machines = self.lan.machines.iter();
         let has_it = |mac: &Mac, machine: &MachineConfig| match address {
@@ -88,7 +88,7 @@ impl NetworkState {
         Some(format!("it is the address of machine {} now", machine.name))
     }
 
-    /// Two hosts may use such an address.
+    /// Describes, for operators, leases of such addresses: two hosts may use them.
     pub(super) fn superseded_words(&self) -> Vec<String> {
         let four = self.desk.iter().flat_map(DhcpServer::superseded);
         let four = four.map(|(address, lease)| (IpAddr::V4(address), lease));

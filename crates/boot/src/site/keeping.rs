@@ -1,5 +1,5 @@
-//! Storage of the leases of one range: what is on disk, and which parts of the range this node
-//! knows.
+//! Stores the leases of one address range on disk, and knows for which parts of the range this node
+//! knows all leases.
 
 use super::HeldPart;
 use crate::dhcp::pool::{AddressKnowledge, Holder, HolderChange, Pool, end_of};
@@ -8,9 +8,9 @@ use crate::journal::LeaseJournal;
 use crate::mac::Mac;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// Longest time for which a client waits until the cluster has recorded the generation of its
-/// lease, milliseconds. Mostly that takes a fifth of it. Without a cluster that writes, leases are
-/// given all the same.
+/// Maximum time for which a client waits until the cluster has recorded the generation of its
+/// lease, milliseconds. Usually that takes a fifth of this time. If the cluster cannot write, the
+/// client gets the lease after this time.
 const RECORDED_MS: u64 = 500;
 
 /// Stored leases of one range.
@@ -22,16 +22,15 @@ pub(super) struct LeaseStore<A> {
     /// which its client waits, milliseconds.
     unrecorded: HashMap<A, (u32, u64)>,
     pub(super) trouble: Option<String>,
-    /// Parts from which this node has assigned addresses since it holds them, with a journal: it
-    /// knows which leases are unclear.
+    /// Parts of the range from which this node may assign addresses, if a journal is open: the node
+    /// has stored which leases of the part are unclear.
     taken: BTreeSet<usize>,
-    /// Reason for which the leases are still in the previous directory, not in the configured
-    /// one.
+    /// Reason why the leases are still in the previous directory instead of the configured one.
     pub(super) stays: Option<String>,
     /// Machines whose lease is not on disk: they get no response.
     unstored: HashSet<Mac>,
-    /// Lease time of this node, seconds; then the longest of the earlier leases, seconds, and the
-    /// time until which one may be in force, milliseconds.
+    /// Configured lease time, seconds. The next two fields: the longest of the leases from before,
+    /// seconds, and the time until which one may be valid, milliseconds.
     lease_s: u32,
     longer: (u32, u64),
 }
@@ -52,7 +51,7 @@ impl<A> Default for LeaseStore<A> {
     }
 }
 
-/// Function that returns, for a part that a node takes, what is known of each address.
+/// Function that returns what is known of each address of a part that this node receives.
 pub(super) type Fates<'a, A> = dyn Fn(&HeldPart) -> Box<dyn Fn(A) -> AddressKnowledge> + 'a;
 
 pub(super) struct PoolConfig<A> {
@@ -77,7 +76,7 @@ impl<A: Address> LeaseStore<A> {
         }
     }
 
-    /// Returns the contents for another journal in its place. None: there is no journal.
+    /// Closes the journal, and returns its content for another journal. None: there is no journal.
     pub(super) fn leave(&mut self) -> Option<String> {
         self.journal.take().map(|journal| journal.text())
     }
@@ -91,8 +90,8 @@ impl<A: Address> LeaseStore<A> {
         self.journal.is_some()
     }
 
-    /// Sets the lease time of new leases, and returns the longest lease that may be in force,
-    /// seconds. That length reaches the disk before a longer lease is given.
+    /// Sets the time of new leases, and returns the length of the longest lease that may be valid,
+    /// seconds. A longer lease is only given after that length is on disk.
     fn longest_s(&mut self, lease_s: u32, now_ms: u64) -> u32 {
         let before_s = std::mem::replace(&mut self.lease_s, lease_s);
         if self.longer.1 <= now_ms {
@@ -110,7 +109,8 @@ impl<A: Address> LeaseStore<A> {
         self.lease_s.max(self.longer.0)
     }
 
-    /// Other nodes may have given leases of this length, seconds, before this node takes a part.
+    /// Records that other nodes may have given leases of this length, seconds, before this node
+    /// received a part.
     pub(super) fn learn_longest(&mut self, pool: &mut Pool<A>, before_s: u32, now_ms: u64) {
         if before_s <= self.lease_s {
             return;
@@ -139,7 +139,7 @@ impl<A: Address> LeaseStore<A> {
     }
 
     /// Returns whether the cluster has recorded the lease of an address, or its client has waited
-    /// long enough for that. `recorded`: the generation that the cluster has.
+    /// long enough for that. `recorded`: the generation in the cluster's record.
     pub(super) fn is_recorded(&mut self, address: A, recorded: u32, now_ms: u64) -> bool {
         let is_waiting =
             |(generation, until_ms): &(u32, u64)| *generation > recorded && now_ms < *until_ms;
@@ -150,7 +150,7 @@ impl<A: Address> LeaseStore<A> {
         true
     }
 
-    /// Drops the leases of a journal that is older than the state of the cluster, as if it had
+    /// Drops the leases of a journal that is older than the cluster's record, as if the journal had
     /// been lost.
     pub(super) fn forget(&mut self, newest: u32) {
         self.taken.clear();
@@ -182,7 +182,7 @@ impl<A: Address> LeaseStore<A> {
         let is_kept = self.is_kept();
         let journal = self.journal.iter();
         let mut known: BTreeMap<A, Holder> = journal.flat_map(LeaseJournal::known).collect();
-        // What the previous pool knew and the disk does not: without a journal no client got a
+        // Knowledge of the previous pool that is not on disk: without a journal no client got a
         // lease, but unclear addresses stay unclear.
         let others = before.into_iter().flat_map(Pool::known);
         let is_unclear = |holder: &Holder| matches!(holder, Holder::Unclear(_) | Holder::Before(_));
@@ -204,7 +204,7 @@ impl<A: Address> LeaseStore<A> {
         pool
     }
 
-    /// Stores which addresses of the part are unclear.
+    /// Stores which addresses of a part are unclear when this node receives the part.
     fn take(
         &mut self,
         pool: &mut Pool<A>,
@@ -215,8 +215,8 @@ impl<A: Address> LeaseStore<A> {
     ) {
         self.learn_longest(pool, held.before_s, now_ms);
         if !held.had_former {
-            // The node that knows what is withheld from now on does not know what was withheld
-            // before.
+            // The node that knows which addresses are withheld from now on does not know those that
+            // were withheld before.
             pool.has_no_former(part);
         }
         pool.take_as(part, now_ms, fates(held));
@@ -236,7 +236,7 @@ impl<A: Address> LeaseStore<A> {
         self.taken.retain(|part| held.contains_key(part));
     }
 
-    /// Gives up a part: another node may hold it from now on.
+    /// Releases a part of the range: another node may hold it from now on.
     pub(super) fn give_up(&mut self, pool: Option<&mut Pool<A>>, part: usize) {
         if let Some(pool) = pool {
             pool.give_up(part);
@@ -244,7 +244,8 @@ impl<A: Address> LeaseStore<A> {
         self.taken.remove(&part);
     }
 
-    /// Without a pool, the next pool takes the parts.
+    /// Applies the parts that this node holds to the pool. If there is no pool, the next pool
+    /// receives them.
     pub(super) fn apply_held_parts(
         &mut self,
         mut pool: Option<&mut Pool<A>>,
@@ -265,8 +266,8 @@ impl<A: Address> LeaseStore<A> {
         }
     }
 
-    /// Writes the changes to disk for the next start. If that fails, machines whose lease is not
-    /// on disk may not get a response ([`LeaseStore::may_tell`]).
+    /// Writes the changes to disk for the next start. If that fails, machines whose lease is not on
+    /// disk get no response ([`LeaseStore::may_tell`]).
     pub(super) fn store(&mut self, changes: &[HolderChange<A>], now_ms: u64) {
         if changes.is_empty() && self.trouble.is_none() {
             return;
@@ -315,7 +316,7 @@ mod tests {
 
     const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const HOUR_MS: u64 = 3_600_000;
-    /// Margin by which this node prolongs a lease, milliseconds.
+    /// Time by which this node prolongs a lease as a margin, milliseconds.
     const PACKET_MS: u64 = 60_000;
 
     fn ip(last: u8) -> Ipv4Addr {
@@ -378,7 +379,8 @@ mod tests {
         let mut shorter = pool(&mut keeping, None, 600, 2 * HOUR_MS);
         assert!(is_taken(&mut shorter, 12 * HOUR_MS));
         assert!(!is_taken(&mut shorter, 16 * HOUR_MS));
-        // The longer leases have ended: a lease that is learned afterwards is a short one.
+        // The longer leases have ended, so a lease that is learned afterwards counts as a short
+        // one.
         let mut later = pool(&mut keeping, None, 600, 20 * HOUR_MS);
         assert!(is_taken(&mut later, 20 * HOUR_MS));
         assert!(!is_taken(&mut later, 21 * HOUR_MS));

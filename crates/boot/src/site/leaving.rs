@@ -1,4 +1,5 @@
-//! Moves a network's lease files: a network leaves its files for others.
+//! Moves the lease files of a network to another directory: closes them, and opens the files in the
+//! new directory.
 
 use super::NetworkState;
 use crate::assignment::SingleBootProgress;
@@ -23,12 +24,12 @@ pub struct EnteredFiles {
 
 impl NetworkState {
     /// Closes the files. The state in memory stays, and no client gets a lease until other files
-    /// are entered.
+    /// are opened.
     pub fn leave_files(&mut self) -> LeavingFiles {
         self.store();
         self.store6();
         let has_turns = self.has_turns();
-        // Without the turns each machine would boot its installer again.
+        // Without the record of single boots, each machine would boot its installer again.
         self.turns_status.is_unknown |= !has_turns;
         LeavingFiles {
             leases: self.parts.keeping.leave(),
@@ -37,7 +38,7 @@ impl NetworkState {
         }
     }
 
-    /// Sets the reason for which the leases stay in the previous directory; None: they are in the
+    /// Sets the reason why the leases stay in the previous directory; None: they are in the
     /// configured one.
     pub fn leases_stay(&mut self, why: Option<String>) {
         self.parts.keeping.stays = why;

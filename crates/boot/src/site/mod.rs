@@ -1,5 +1,5 @@
-//! State of one network that its servers (DHCP, TFTP and HTTP, each on a thread) share, behind
-//! one lock.
+//! State of one network that its servers (DHCP, TFTP and HTTP, each on a thread) share, behind one
+//! lock.
 
 mod admission;
 mod elsewhere;
@@ -53,7 +53,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const SERVER_MS: u64 = 600_000;
 const OTHERS_MAX: usize = 16;
 const NEW_MAX: usize = 1_024;
-/// Limit of addresses whose machine is remembered, for the steps of a fetch.
+/// Maximum number of addresses whose machine is remembered, to assign fetches to machines.
 const ADDRESSES_MAX: usize = 65_536;
 
 /// Time for which a machine counts as booting after a response, milliseconds.
@@ -74,8 +74,8 @@ impl SharedNetworkState {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Locks the network for this thread. The state stays usable after a panic of another thread:
-    /// nothing that is half changed matters more than responses.
+    /// Locks the network for this thread. The state can be used even after a panic of another
+    /// thread, because responses matter more than a half-applied change.
     pub fn lock(&self) -> MutexGuard<'_, NetworkState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,18 +104,19 @@ pub struct NetworkState {
     files: FileAge,
 }
 
-/// Status of the single boots. An image is booted once only while they are both known and stored.
+/// Knowledge about single boots. An image is booted once only while this knowledge is complete and
+/// can be stored.
 #[derive(Debug, Default)]
 struct SingleBootStatus {
-    /// Turns on disk. None: the file has not been read.
+    /// Record of single boots on disk. None: the file has not been read.
     stored: Option<SingleBootProgress>,
-    /// True if another node decided the turns before this one, which still has older ones.
+    /// True if another node has decided the single boots before this one, whose record is older.
     is_unknown: bool,
     has_failed: bool,
     opened: u32,
 }
 
-/// Parts of the range, and what this node holds of them.
+/// Division of the ranges among nodes, and the parts that this node holds.
 #[derive(Debug, Default)]
 pub struct RangeParts {
     pub count: u32,
@@ -132,13 +133,14 @@ struct NetworkObservations {
     servers: BTreeMap<Ipv4Addr, Moment>,
     new: BTreeMap<Mac, (Moment, MachineFacts)>,
     macs: HashMap<IpAddr, Mac>,
-    /// Complete files of an image that a machine has fetched: the image, and a bit for each file.
+    /// Files of an image that a machine has fetched completely: the image, and a bit for each file.
     fetched: HashMap<Mac, (String, u32)>,
     elsewhere: RemoteActivities,
 }
 
 impl NetworkObservations {
-    /// A server is known by clients' packets only, which anybody can forge.
+    /// Forgets servers that were silent for long. A server is known only by packets of clients,
+    /// which anybody can forge.
     fn forget_servers(&mut self) {
         let now = Moment::now().boottime_ms;
         self.servers
@@ -152,7 +154,7 @@ pub struct NetworkCounters {
     pub answers: u64,
     pub limited: u64,
     pub unreadable: u64,
-    /// Address conflicts: another host used an address that was not assigned to it.
+    /// Number of address conflicts: another host used an address that was not assigned to it.
     pub conflicts: u64,
 }
 
@@ -195,7 +197,7 @@ impl NetworkState {
         &self.turns
     }
 
-    /// Returns this node's addresses in the network, once its interface has one.
+    /// Returns this node's addresses in the network; None while its interface has none.
     pub fn here(&self) -> Option<&DhcpNodeAddresses> {
         self.desk.as_ref().map(DhcpServer::here)
     }
@@ -311,7 +313,7 @@ impl NetworkState {
                 .map(|here| DhcpNodeAddresses { nodes, ..here });
             let parts = &mut self.parts;
             parts.keeping.retain(&parts.standing.held);
-            // The pool takes the parts, too.
+            // Creating the pool also applies the parts to it.
             return self.set_node_address(here, now_ms);
         }
         let fates = self.parts.shares.fates(self.ranges());
@@ -323,9 +325,9 @@ impl NetworkState {
             .apply_held_parts(pool, &before.held, held, &fates, now_ms);
     }
 
-    /// Marks all single boots as done if another node leads, or led before: which machines have
-    /// had their turn is unknown, and a boot from disk does the least harm. The file of a node that
-    /// does not lead has them, too, because a renamed section continues with it.
+    /// Marks all single boots as done if another node leads, or led before: it is not known which
+    /// machines have had theirs, and a boot from disk does the least harm. The file of a node that
+    /// does not lead contains this, too, because a renamed section continues with the file.
     fn settle_turns(&mut self) {
         if self.turns_status.is_unknown && self.turns_status.stored.is_some() {
             self.turns.mark_all_done(&self.lan);
@@ -338,7 +340,7 @@ impl NetworkState {
         leads && self.turns_status.stored.is_some()
     }
 
-    /// Returns the other node that decides single boots, or a text that none has a majority;
+    /// Returns the other node that decides single boots, or a text that no node has a majority;
     /// None: this node decides.
     pub fn elsewhere(&self) -> Option<String> {
         let leader = self.parts.standing.leader.clone();
@@ -370,7 +372,7 @@ impl NetworkState {
         self.parts.standing.nodes.clone()
     }
 
-    /// Returns the servers from which machines fetch: this node first.
+    /// Returns the servers from which machines fetch; this node is the first one.
     fn servers(&mut self, asker: IpAddr) -> script::FetchServers {
         let mac = self.seen.macs.get(&asker).copied();
         let has_four = mac.is_none_or(|mac| self.address_of(mac).is_some());
@@ -383,7 +385,7 @@ impl NetworkState {
         let all = self.lan.tells.server.into_iter().chain(nodes);
         let all: Vec<Ipv4Addr> = all.collect();
         let own = self.here6().filter(|_| asker.is_ipv6());
-        // IPv4 where the machine has both: what systems find their root disk by may not support
+        // IPv4 if the machine has both: the system may search for its root disk without support for
         // IPv6.
         let disks = match own.filter(|_| !has_four) {
             Some(here) => Some(IpAddr::V6(here.address)),
@@ -482,12 +484,12 @@ impl NetworkState {
         Some((request, decision))
     }
 
-    /// Returns whether a request comes from this network: directly, or by a relay in it.
+    /// Returns whether a request comes from this network: directly, or through a relay in it.
     fn is_for_here(&self, route: &RelayRoute) -> bool {
         let link = route.link.or(route.relay);
         match (link, self.here()) {
             (Some(link), Some(here)) => here.network.has(link),
-            // A section for clients behind a relay serves no others.
+            // A section for clients behind a relay serves no other clients.
             (None, Some(here)) => here.network.has(here.address),
             (_, None) => false,
         }
@@ -521,7 +523,7 @@ impl NetworkState {
     /// Returns whether all leases that the next start needs are on disk.
     fn has_all_leases(&mut self) -> bool {
         let pool = self.desk.as_mut().and_then(DhcpServer::pool);
-        // Without the pool nothing of a part that was taken is on disk yet.
+        // Without the pool, nothing of a part that this node has received is on disk yet.
         let has_pool =
             pool.is_some() || !matches!(self.lan.gives, crate::config::AddressSource::Range { .. });
         let has_changes = pool.is_some_and(|pool| pool.has_changes());
@@ -576,7 +578,7 @@ impl NetworkState {
         is_conflict
     }
 
-    /// Returns whether a machine has just asked what to boot.
+    /// Returns whether a machine has just requested what to boot.
     pub fn boots_now(&self, mac: Mac, now_ms: u64) -> bool {
         let last = self.history.answered_of(mac);
         last.is_some_and(|step| now_ms.saturating_sub(step.at.boottime_ms) < BOOTS_MS)
@@ -600,7 +602,8 @@ impl NetworkState {
         self.expire6(now_ms);
     }
 
-    /// Orders the next boot of a machine; without an image the configured boot restarts.
+    /// Orders the next boot of a machine; without an image the single boot of the machine's line is
+    /// repeated.
     ///
     /// # Errors
     ///
@@ -611,7 +614,7 @@ impl NetworkState {
         Ok(())
     }
 
-    /// Sets the progress of single boots from before the start. Until then, nothing is booted
+    /// Sets the record of single boots that was read from disk. Before this call, nothing is booted
     /// once.
     pub fn read_turns(&mut self, turns: SingleBootProgress) {
         self.turns_status.stored = Some(turns.clone());
@@ -643,7 +646,7 @@ impl NetworkState {
         self.pass_turns();
     }
 
-    /// Records that the turns cannot be stored: nothing is booted once until they can.
+    /// Records that single boots cannot be stored: nothing is booted once until they can.
     pub fn cannot_keep_turns(&mut self) {
         self.turns_status.has_failed = true;
         self.pass_turns();
@@ -655,7 +658,8 @@ impl NetworkState {
 
     fn wake_writer(&self) {
         if let Some(wake) = &self.writer {
-            // The counter is full only if it is readable.
+            // The write fails only if the counter is full, and then the descriptor is readable
+            // already.
             let _: Result<usize, _> = rustix::io::write(&**wake, &1_u64.to_ne_bytes());
         }
     }
@@ -737,14 +741,14 @@ impl NetworkState {
         self.overlays = overlays;
     }
 
-    /// Returns the machine at an address if it may use a disk: it boots or booted an image with
+    /// Returns the machine at an address if it may use a disk: it boots or has booted an image with
     /// this disk.
     pub fn user_of(&mut self, address: IpAddr, disk: &str) -> Option<Mac> {
         let known = self.seen.macs.get(&address).copied();
         if let Some(mac) = known.filter(|mac| self.boots_from(*mac, disk)) {
             return Some(mac);
         }
-        // Since the start the machine may not have sent a request.
+        // The machine may not have sent a request since the role started.
         let lines = self.lan.machines.keys().copied();
         let all: Vec<Mac> = lines.filter(|mac| self.boots_from(*mac, disk)).collect();
         let mut all = all.into_iter();
@@ -757,7 +761,7 @@ impl NetworkState {
     fn boots_from(&self, mac: Mac, disk: &str) -> bool {
         let has = |image: Option<&Image>| image.and_then(Image::disk) == Some(disk);
         let line = self.lan.machines.get(&mac);
-        // Also while an operator has ordered another image for the next boot.
+        // The same while an operator has ordered another image for the next boot.
         let is_own = line.is_some_and(|machine| has(self.lan.images.get(&machine.image)));
         is_own
             || match assigned(&self.lan, &self.turns, mac) {

@@ -1,4 +1,5 @@
-//! Sharing of leases: copies of this network's leases at other nodes, and of theirs at this node.
+//! Shares leases with the other nodes: sends them copies of this network's leases, and keeps copies
+//! of theirs at this node.
 
 use super::{
     HeldPart, Knowledge, MovedPart, NetworkState, NodeLeaseStatus, PartAdoption, PreviousRanges,
@@ -14,24 +15,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Copies at this node, shared with the thread that writes them.
+/// Copies of other nodes' leases at this node, shared with the thread that writes them to disk.
 pub type SharedCopies = Arc<Mutex<LeaseCopies>>;
 
 pub fn lock(copies: &SharedCopies) -> MutexGuard<'_, LeaseCopies> {
     copies.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Copies of leases at this node and at the others.
+/// Copies of leases: those of other nodes at this node, and those of this node at the others.
 #[derive(Default)]
 pub(super) struct NetworkCopies {
     sharing: LeaseSharing,
     copies: SharedCopies,
-    /// Parts whose leases were adopted and may not be on disk yet, with the epoch.
+    /// Parts of the range whose leases were adopted and may not be on disk yet, with the epoch.
     adopting: BTreeMap<usize, u64>,
-    /// Parts whose adopted leases are on disk, with the epoch.
+    /// Parts of the range whose adopted leases are on disk, with the epoch.
     adopted: BTreeMap<usize, u64>,
     notifier: Option<MessageNotifier>,
-    /// Number of wake-ups of the thread that writes that only released responses.
+    /// Number of wake-ups of the writing thread that only released responses.
     rings: Arc<AtomicU64>,
 }
 
@@ -44,7 +45,8 @@ impl std::fmt::Debug for NetworkCopies {
     }
 }
 
-/// Includes the leases that were given in its name by previous ranges.
+/// Returns what the pool knows of the addresses of a part, including addresses that previous ranges
+/// assigned in the name of this part.
 fn of_part<A: Address + Into<IpAddr>>(
     pool: &Pool<A>,
     range: Range<A>,
@@ -65,7 +67,8 @@ impl NetworkCopies {
         lock(&self.copies)
     }
 
-    /// `ranges`: checksum of the ranges.
+    /// Returns what this node knows of each address of a part that it receives. `ranges`: checksum
+    /// of the ranges.
     pub(super) fn fates(
         &self,
         ranges: u64,
@@ -189,7 +192,7 @@ impl NetworkState {
         let (range, range6) = (self.range(), self.range6());
         let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         let pool6 = self.six.pool();
-        // Without a pool there is nothing to store.
+        // Without a pool for the range, nothing can be stored.
         if range.is_some() != pool.is_some() || range6.is_some() != pool6.is_some() {
             return;
         }
@@ -233,8 +236,8 @@ impl NetworkState {
         }
     }
 
-    /// Reports the parts that this node holds in place of `before` to the other nodes from now
-    /// on.
+    /// From now on, reports to the other nodes the parts that this node holds. `before`: the parts
+    /// that it held until now.
     pub(super) fn hold_shared(&mut self, before: &BTreeMap<usize, HeldPart>) {
         let NodeLeaseStatus { held, claims, .. } = &self.parts.standing;
         let shares = &mut self.parts.shares;
@@ -242,8 +245,8 @@ impl NetworkState {
         for part in 0..parts.max(held.len()) {
             let held = held.get(&part).map(|held| held.epoch);
             if held.is_some() && !before.contains_key(&part) {
-                // Leases that the node learns as it takes the part are sent, too, before another
-                // node counts as complete.
+                // Leases of which the node learns when it receives the part are sent, too, before
+                // another node counts as complete.
                 shares.sharing.drop_part(part);
             }
             match held.or(claims.get(&part).map(|(epoch, _)| *epoch)) {
@@ -272,7 +275,7 @@ impl NetworkState {
         shares.adopted.clear();
     }
 
-    /// Sends complete copies to nodes that need them, and continues without late nodes.
+    /// Sends complete copies to nodes that need them, and no longer waits for late nodes.
     pub fn send_copies(&mut self, now_ms: u64) {
         self.parts.shares.sharing.tick(now_ms);
         let missing = self.parts.shares.sharing.missing();
@@ -347,7 +350,7 @@ impl NetworkState {
         if !is_stored {
             return ConfirmationDecision::Never;
         }
-        // Confirmations since another node took the part over do not count.
+        // Confirmations from before another node received the part do not count.
         self.end_parts(now_ms);
         let Some(address) = address.filter(|_| self.is_shared()) else {
             return ConfirmationDecision::Now;
@@ -382,7 +385,7 @@ impl NetworkState {
             return ConfirmationDecision::Later;
         }
         if let Some([four, six, ..]) = self.parts.standing.recorded {
-            // An older copy of the file must not pass for the current one.
+            // An older copy of the file must not be mistaken for the current one.
             let is_recorded = match address {
                 IpAddr::V4(address) => self.parts.keeping.is_recorded(address, four, now_ms),
                 IpAddr::V6(address) => self.six.is_recorded(address, six, now_ms),
@@ -397,7 +400,8 @@ impl NetworkState {
         self.parts.shares.sharing.tells(address, part, &held.named)
     }
 
-    /// The address could not be assigned, or the client has a lease from another node.
+    /// Explains why no offer can be made: the address could not be assigned, or the client has a
+    /// lease from another node. None: an offer can be made.
     pub(super) fn cannot_offer(&self, mac: Mac, address: Option<IpAddr>) -> Option<String> {
         let address = address?;
         let is_ranged = match address {
@@ -420,7 +424,7 @@ impl NetworkState {
                 .or_else(|| self.six.trouble());
             trouble.filter(|_| !self.can_keep())
         };
-        // The client may have leases from both nodes, each from when the other one was
+        // The client may have leases from both nodes, each from a time when the other node was
         // unreachable.
         if self.leases_to(mac, address) {
             return trouble();
@@ -479,13 +483,14 @@ impl NetworkState {
         self.wake_writer();
     }
 
-    /// Returns and resets the number of wake-ups of the thread that writes that only released
+    /// Returns and resets the number of wake-ups of the writing thread that only released
     /// responses.
     pub fn rings(&self) -> u64 {
         self.parts.shares.rings.swap(0, Ordering::AcqRel)
     }
 
-    /// The names are for operators. None: no node has to know the leases.
+    /// Names the nodes that know the leases, for operators. None: no other node has to know the
+    /// leases.
     pub(super) fn known_to(&self) -> Option<Vec<String>> {
         let held = self.parts.standing.held.iter();
         let mut all =
@@ -500,7 +505,8 @@ impl NetworkState {
         )
     }
 
-    /// The reasons are for operators. `known`: the nodes that have the leases.
+    /// Explains, for operators, which nodes do not know the leases, and why. `known`: the nodes
+    /// that have the leases.
     pub(super) fn not_known_to(
         &self,
         known: &[String],
@@ -608,7 +614,7 @@ mod tests {
         let why =
             "it has 10.0.0.105 by node beta, which answers, or whose part comes here in a moment";
         assert_eq!(offered(&site, 100).as_deref(), Some(why));
-        // The lease was given here while beta was unreachable.
+        // This node gave the lease while beta was unreachable.
         let pool = site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
         pool.take(0, true, 0);
         let address = pool.offer(CLIENT, Some(ip(100)), 0).unwrap();
@@ -641,9 +647,9 @@ mod tests {
             site.decide_confirmation(CLIENT, Some(ip(100).into()), 0)
         };
         assert_eq!(tells(false, 3_600), ConfirmationDecision::Now);
-        // A node that takes the part from this one would not know of the lease.
+        // A node that receives the part from this one would not know of the lease.
         assert_eq!(tells(true, 3_600), ConfirmationDecision::Later);
-        // Such a node would assume that the lease ends earlier.
+        // A node that receives the part would assume that the lease ends earlier.
         assert_eq!(tells(false, 3_599), ConfirmationDecision::Later);
         assert_eq!(tells(false, 7_200), ConfirmationDecision::Now);
     }

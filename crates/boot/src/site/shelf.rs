@@ -1,4 +1,5 @@
-//! Files that machines fetch: loaders, scripts that are generated for them, and files of images.
+//! Finds the files that machines fetch by name: boot loaders, scripts that are generated for the
+//! machine, and files of images.
 
 use super::{MachineFacts, NetworkState, SharedNetworkState};
 use crate::assignment::{BootTarget, assigned};
@@ -15,11 +16,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Limit of facts of a machine, and of characters of one.
+/// Maximum number of facts of a machine, and maximum length of one, characters.
 const FACTS_MAX: usize = 16;
 const FACT_MAX: usize = 80;
 const FOLLOWED_MAX: usize = 16_384;
-/// Name of what a machine without an image boots, in messages.
+/// Name of the local disk as the boot target of a machine, in messages.
 pub(super) const OWN_DISK: &str = "its disk";
 
 /// Files of one network, as its file servers serve them.
@@ -103,7 +104,7 @@ fn files(image: &Image) -> Vec<(String, PathBuf)> {
 }
 
 impl NetworkState {
-    /// Returns an image that a machine may fetch: its own, or any of a menu.
+    /// Returns an image that a machine may fetch: the image assigned to it, or any image of a menu.
     fn image_for<'l>(&'l self, mac: Mac, name: &str) -> Result<&'l Image, MissingContent> {
         let lan: &LanConfig = &self.lan;
         let image = match assigned(lan, &self.turns, mac) {
@@ -111,8 +112,8 @@ impl NetworkState {
             BootTarget::Menu => lan.images.get(name),
             _ => None,
         };
-        // A machine may complete a download that it began, even if another image was assigned
-        // meanwhile.
+        // A machine may complete a download that it has begun, even if another image was assigned
+        // since.
         let begun = self
             .seen
             .fetched
@@ -172,7 +173,7 @@ impl NetworkState {
         }
     }
 
-    /// Counts a boot. Drops the earlier changes of a machine to its disk when it boots, unless the
+    /// Counts a boot. When a machine boots, its earlier changes to its disk are dropped, unless the
     /// configuration keeps them. Only the machine itself can cause that.
     fn renew(&self, mac: Mac, assigned: BootTarget<'_>, asker: &FetchClient) {
         if self.is_of(asker.address, mac) {
@@ -204,8 +205,7 @@ impl NetworkState {
             FetchReport::Broken(why) => (String::new(), why.clone()),
         };
         if !self.is_of(asker.address, mac) {
-            // The request comes from another address: it does not count as a sign that the
-            // machine boots.
+            // A request from another address does not count as a sign that the machine boots.
             let address = asker.address;
             let bytes = std::mem::take(&mut answered);
             why = format!(
@@ -233,7 +233,7 @@ impl NetworkState {
         }
     }
 
-    /// None: the fetch does not begin a boot.
+    /// Returns how a machine boots by this fetch, as text. None: the fetch does not start a boot.
     fn booted_by(&self, named: &RequestedFile<'_>) -> Option<String> {
         match named {
             RequestedFile::Script(mac) | RequestedFile::Grub(mac) => {
@@ -244,7 +244,7 @@ impl NetworkState {
                 }
             }
             RequestedFile::Choice(_, image) => Some((*image).to_owned()),
-            // The machine got its script from another node, or before the start.
+            // The machine got its script from another node, or before the role started.
             RequestedFile::File(mac, image, _) => {
                 let known = self.history.booted(*mac).map(|(image, _)| image);
                 (known != Some(*image)).then(|| (*image).to_owned())
@@ -253,7 +253,8 @@ impl NetworkState {
         }
     }
 
-    /// The node may be any one. No host can end the turn of another machine.
+    /// Returns whether a request for a machine's files comes from that machine, whichever node
+    /// assigned its address. No other host can end the single boot of a machine.
     fn is_of(&self, address: IpAddr, mac: Mac) -> bool {
         let is_unknown = self.lan.gives == AddressSource::Other && address.is_ipv4();
         let line = self.lan.machines.get(&mac);
@@ -265,7 +266,8 @@ impl NetworkState {
         is_known || self.is_copied(mac, address)
     }
 
-    /// With all files of an image, its single boot is done.
+    /// Records that a machine has fetched a file. With all files of an image, its single boot is
+    /// done.
     fn has_fetched(&mut self, mac: Mac, name: &str, file: &str) {
         let Some(image) = self.lan.images.get(name) else {
             return;
@@ -274,7 +276,8 @@ impl NetworkState {
         let Some(at) = files.iter().position(|(known, _)| known == file) else {
             return;
         };
-        // A program needs only one of its files: the other is for other firmware.
+        // Of the two files of a program, a machine needs only one: the other one is for other
+        // firmware.
         let all = match image {
             Image::Program { .. } => 1 << at,
             _ => (1_u32 << files.len()) - 1,

@@ -1,4 +1,4 @@
-//! Status of a network for operators.
+//! Shows the status of a network to operators.
 
 use super::NetworkState;
 use super::shelf::OWN_DISK;
@@ -17,7 +17,7 @@ use part::report::{Grade, Moment, NumberKind, NumberRow, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 
 const UNUSABLE_SHOWN: usize = 4;
-/// Time for which the overview says that older files were found, milliseconds.
+/// Time for which the overview reports that older files were found, milliseconds.
 const OLDER_MS: u64 = 3_600_000;
 pub const NETWORK: &str = "boot-network";
 
@@ -81,7 +81,7 @@ pub fn rows() -> Vec<NumberRow> {
 #[derive(Debug, Default)]
 pub struct ServerStatus {
     pub troubles: Vec<String>,
-    /// Reason for which leases cannot be sent to another node, by node.
+    /// Reason why leases cannot be sent to another node, by node.
     pub unlinked: BTreeMap<String, String>,
     pub tftp: Counters,
     pub http: Counters,
@@ -265,7 +265,7 @@ impl NetworkState {
         subject
     }
 
-    /// Lists the ranges of which a new machine gets no address from this node, and why.
+    /// Lists the ranges from which this node can give a new machine no address, and why.
     fn without_free(&self, [range, range6]: [Option<AddressCount>; 2]) -> Vec<String> {
         let kept = self.desk.as_ref().map_or(0, DhcpServer::kept);
         let range = range.map(|count| (count, kept, "range"));
@@ -387,8 +387,8 @@ impl NetworkState {
         }
     }
 
-    /// Returns the other node that decides what a machine boots: for a machine with `once` or
-    /// with a boot order.
+    /// Returns the other node that decides what a machine boots, if the machine has `once` or a
+    /// boot order.
     fn decided_by(&self, mac: Mac) -> Option<&str> {
         let standing = &self.parts.standing;
         let line = self.lan.machines.get(&mac);
@@ -425,7 +425,7 @@ impl NetworkState {
     }
 
     /// Returns the time of a machine's last request to any node, milliseconds of CLOCK_BOOTTIME;
-    /// zero: never.
+    /// zero: there was none.
     pub fn asked_ms(&self, mac: Mac) -> u64 {
         let last = self.last_step(mac);
         last.map_or(0, |(step, _)| step.at.boottime_ms)
@@ -467,7 +467,7 @@ fn of_overlays(disk: &str, look: &OverlayStatus) -> String {
         look.count,
         look.bytes >> 10
     );
-    // A line has no room for further names.
+    // A line of the report has no space for more names.
     let unusable = look.unusable.iter().take(UNUSABLE_SHOWN).cloned();
     let trouble: Vec<String> = unusable.chain(look.trouble.clone()).collect();
     if trouble.is_empty() {

@@ -1,4 +1,4 @@
-//! IPv6 of one network: the decisions about DHCPv6 messages, and the leases of the range.
+//! IPv6 of one network: decides about DHCPv6 messages, and has the leases of the range.
 
 use super::keeping::{LeaseStore, PoolConfig};
 use super::{HeldPart, NetworkState, PartAdoption};
@@ -49,7 +49,8 @@ impl Ipv6State {
         self.desk.as_ref().map_or(0, Dhcpv6Server::kept)
     }
 
-    /// `leader`: the node that decides the boots where that is another one.
+    /// Sets the record of single boots. `leader`: the other node that decides them, if this node
+    /// does not.
     pub(super) fn set_turns(
         &mut self,
         turns: &crate::assignment::SingleBootProgress,
@@ -250,8 +251,8 @@ impl NetworkState {
         }
     }
 
-    /// Decides the response to a DHCPv6 packet. `card`: the MAC address of its sender, where that
-    /// is known. None: the packet is invalid, or over the rate limit.
+    /// Decides the response to a DHCPv6 packet. `card`: the MAC address of the sender, if it is
+    /// known. None: the packet is invalid, or over the rate limit.
     pub fn decide6(
         &mut self,
         packet: &[u8],
@@ -274,7 +275,7 @@ impl NetworkState {
         }
         let here = &self.six.desk.as_ref()?.here().duid;
         let names_another = request.server.as_ref().is_some_and(|server| server != here);
-        // Release and Decline are for this node or for none.
+        // RELEASE and DECLINE are for this node or for none.
         let gives_back = matches!(
             request.kind,
             Dhcpv6MessageType::Release | Dhcpv6MessageType::Decline
@@ -312,8 +313,8 @@ impl NetworkState {
         Some((request, decision))
     }
 
-    /// Suppresses a refusal while this node may not act on its version: a current node may have
-    /// assigned the address.
+    /// Suppresses a refusal while this node may not act on its version of the configuration: a node
+    /// with the current version may have assigned the address.
     fn without_refusal6(&self, request: &Request, decision: Dhcpv6Decision) -> Dhcpv6Decision {
         let gives_none =
             |answer: &Dhcpv6Response| answer.grants.iter().all(|one| one.address.is_none());
@@ -331,14 +332,14 @@ impl NetworkState {
         Dhcpv6Decision::silent(format!("{why}; it is not refused: {reason}"))
     }
 
-    /// Returns whether a request comes from this network: directly from a neighbour, or by a
+    /// Returns whether a request comes from this network: directly from a neighbour, or through a
     /// relay in it.
     fn is_for_here6(&self, request: &Request, from: Ipv6Addr) -> bool {
         let Some(desk) = &self.six.desk else {
             return false;
         };
-        // The relay nearest to the client states the link, and a relay behind it may leave the
-        // field unspecified.
+        // The relay nearest to the client names the link, and further relays may leave the field
+        // unspecified.
         let mut links = request.hops.iter().rev().map(|hop| hop.link);
         let link = links.find(|link| !link.is_unspecified());
         match (link, request.hops.is_empty()) {

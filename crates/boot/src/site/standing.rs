@@ -1,4 +1,5 @@
-//! Status of this node in a network of a cluster.
+//! Parts of the address ranges that this node may assign from, as the cluster has granted them, and
+//! the node's knowledge of the leases in each part.
 
 use crate::dhcp::desk::ClusterNodeAddresses;
 use crate::dhcp::moves::LeaseSources;
@@ -6,44 +7,44 @@ use crate::dhcp::range::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
-/// Part that this node holds.
+/// Part of the address range that this node holds: only the holder assigns addresses of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HeldPart {
     pub has_all_leases: bool,
-    /// True if the node knows which machines have had their single boot: no other node has
-    /// decided that since.
+    /// True if the node knows which machines have had their single boot: no other node has decided
+    /// that since this node learned it.
     pub has_turns: bool,
-    /// End of the cluster lease, milliseconds of CLOCK_BOOTTIME.
+    /// End of the cluster's lease for the part, milliseconds of CLOCK_BOOTTIME.
     pub until_ms: u64,
     pub epoch: u64,
-    /// Nodes with every lease that the record names, or may soon name.
+    /// Nodes that have every lease of the part, according to the cluster's record now or soon.
     pub named: BTreeSet<String>,
-    /// Sources of the leases, unless each lease of the part is known or each is unknown.
+    /// Sources of the clients' leases, unless all leases of the part are known, or none.
     pub moved: Option<MovedPart>,
-    /// Addresses that were assigned in the name of this part by previous ranges.
+    /// Addresses that previous ranges assigned in the name of this part.
     pub past: PreviousRanges,
-    /// True if the record states that no client has got a lease yet.
+    /// True if the cluster's record says that no client has got a lease of the part yet.
     pub is_unheard: bool,
-    /// Longest lease by the record, seconds: no client gets a longer one.
+    /// Longest lease that the record permits, seconds: no client gets a longer one.
     pub longest_s: u32,
     /// Longest lease of the part that another node may have given, seconds.
     pub before_s: u32,
-    /// True if the record names a node that knows, or will know, what is withheld.
+    /// True if the record names a node that knows, or will know, which addresses are withheld.
     pub has_former: bool,
-    /// True if that was so when this node took the part: that node then also knows what was
-    /// withheld before.
+    /// True if the record named that node already when this node received the part: then that node
+    /// also knows which addresses were withheld before.
     pub had_former: bool,
-    /// True if that node is up.
+    /// True if the named node is up.
     pub is_former_there: bool,
 }
 
-/// Knowledge of a node about a part whose ranges have changed.
+/// Leases of a part whose ranges have changed, as far as this node knows them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MovedPart {
     pub four: LeaseSources,
     pub six: LeaseSources<Ipv6Addr>,
-    /// Late node that knows what is withheld of the part, and a checksum of its files. Zero:
-    /// none.
+    /// Late node that knows which addresses of the part are withheld, and a checksum of its files.
+    /// Zero: none.
     pub former: (u32, u32),
 }
 
@@ -54,36 +55,38 @@ pub struct PreviousRanges {
     pub six: Option<Span<Ipv6Addr>>,
 }
 
-/// Part whose leases this node adopts from its copy before it holds the part.
+/// Part whose leases this node adopts from its copy before it holds the part. The copy is of the
+/// leases of `node`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PartAdoption {
     pub node: String,
-    /// Epoch in which that node gave the leases.
+    /// Epoch in which `node` gave the leases.
     pub epoch: u64,
-    /// Epoch in which this node has the part.
+    /// Epoch in which this node receives the part.
     pub into: u64,
     pub longest_s: u32,
-    /// True if that node withholds, because of the previous holder, exactly what this node knows.
+    /// True if `node` withholds exactly the addresses of the previous holder that this node knows.
     pub knows_before: bool,
-    /// True if that node knew the leases that this node did not.
+    /// True if `node` knew the leases that this node did not know.
     pub is_left: bool,
 }
 
-/// Status of this node in the network.
+/// Status of this node with respect to the leases of a network.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodeLeaseStatus {
     pub held: BTreeMap<usize, HeldPart>,
-    /// Parts from which the node assigns no address yet, and whose earlier leases are all its
-    /// own: the epoch, and the addresses of previous ranges.
+    /// Parts from which this node assigns no address yet, and whose earlier leases were all given
+    /// by this node: the epoch, and the addresses of previous ranges.
     pub claims: BTreeMap<usize, (u64, PreviousRanges)>,
-    /// Parts that the node is to hold after it has adopted their leases.
+    /// Parts that this node will hold after it has adopted their leases.
     pub adopts: BTreeMap<usize, PartAdoption>,
-    /// Nodes for which this one waits: they have the addresses of a part by another range.
+    /// Nodes for which this node waits: by another configuration of the ranges, they hold addresses
+    /// of a part.
     pub awaited_nodes: BTreeSet<String>,
     pub nodes: ClusterNodeAddresses,
     /// Name of the leader; empty: none.
     pub leader: String,
-    /// Machines with a boot order, as the leader has written them.
+    /// Machines with a boot order, as the leader has recorded them.
     pub orders: Vec<u32>,
     /// True if another node decides single boots, or did so last.
     pub is_led_elsewhere: bool,
@@ -92,13 +95,13 @@ pub struct NodeLeaseStatus {
     pub recorded: Option<[u32; 4]>,
 }
 
-/// Knowledge of this node and the others about leases.
+/// Knowledge of this node and of the others about leases.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Knowledge {
-    /// Nodes that have every lease of a part that this node holds, and the epoch.
+    /// Nodes that have every lease of a part that this node holds, and the epoch, by part.
     pub in_step: BTreeMap<usize, (u64, BTreeSet<String>)>,
-    /// Parts of others of which this node has a complete copy by the same ranges: the holder, and
-    /// the epoch.
+    /// Parts of other nodes of which this node has a complete copy for the same ranges: the holder,
+    /// and the epoch.
     pub copies: BTreeMap<usize, (String, u64)>,
     pub adopted: BTreeMap<usize, u64>,
     pub linked: BTreeSet<String>,
@@ -110,7 +113,7 @@ pub struct Knowledge {
     pub longest_s: u32,
 }
 
-/// Numbers of writes of the files with the leases of IPv4, with those of IPv6, with the single
-/// boots, and with the copies of other nodes' leases. They only grow: an older copy of a file has a
-/// smaller number. None: the file is not open.
+/// Numbers of writes of four files: leases of IPv4, leases of IPv6, single boots, and copies of
+/// other nodes' leases. The numbers only grow, so an older copy of a file has a smaller number.
+/// None: the file is not open.
 pub type Generations = [Option<u32>; 4];

@@ -1,9 +1,10 @@
-//! TFTP packets (RFC 1350, with options by RFC 2347, 2348, 2349 and 7440), without I/O.
+//! Parses and encodes TFTP packets (RFC 1350, with options by RFC 2347, 2348, 2349 and 7440),
+//! without I/O.
 
 use std::fmt::Write as _;
 
 pub const NAME_MAX: usize = 255;
-/// Longest request, bytes: RFC 2347 allows 512, and some firmware pads.
+/// Maximum length of a request, bytes: RFC 2347 allows 512, and some firmware adds padding.
 pub const REQUEST_MAX: usize = 1_024;
 pub const HEAD_BYTES: usize = 4;
 /// Longest error message of a client that is kept, characters.
@@ -30,7 +31,7 @@ pub enum TftpErrorCode {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TftpMode {
     Octet,
-    /// Text of a terminal: LF as CR LF, CR as CR NUL.
+    /// Text in the format of a terminal: LF becomes CR LF, and CR becomes CR NUL.
     Netascii,
 }
 
@@ -154,7 +155,7 @@ fn request(mut bytes: &[u8]) -> Result<Request, TftpPacketError> {
 }
 
 impl Options {
-    /// Adds an option of a request: the first one of a name counts.
+    /// Adds an option of a request. If a name occurs several times, the first one counts.
     fn add(&mut self, name: &[u8], value: &[u8]) {
         let Some(value) = decimal(value) else {
             return;

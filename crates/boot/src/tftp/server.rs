@@ -1,5 +1,5 @@
-//! TFTP server: the thread that serves all networks. One epoll waits for requests, packets of
-//! transfers and orders; the thread reads files, and sends.
+//! Runs the TFTP server: the thread that serves all networks. One epoll waits for requests, packets
+//! of transfers and orders; the thread reads files, and sends.
 
 use super::packet::{
     HEAD_BYTES, REQUEST_MAX, Request, TftpErrorCode, TftpMode, TftpPacket, data_head,
@@ -27,11 +27,11 @@ use std::time::{Duration, Instant};
 
 pub const TRANSFERS_MAX: usize = 4_096;
 pub const OF_ONE_MAX: usize = 8;
-/// Longest text that is converted to netascii in memory, bytes.
+/// Maximum length of a text that is converted to netascii in memory, bytes.
 const NETASCII_MAX: u64 = 1 << 20;
-/// Bytes that are read from a file at a time; at least one block.
+/// Number of bytes that are read from a file at a time; at least one block.
 const READ_BYTES: usize = 128 << 10;
-/// Limit of requests, and of packets of one transfer, that are handled in a row.
+/// Maximum number of requests, or of packets of one transfer, that are handled in a row.
 const TURN: usize = 32;
 const TICK: Duration = Duration::from_millis(100);
 const EVENTS: usize = 256;
@@ -42,7 +42,7 @@ const FIRST: u64 = 1 << 32;
 #[derive(Debug)]
 pub struct TftpListener {
     pub socket: OwnedFd,
-    /// Interface to which its transfers are bound, too.
+    /// Interface of the listener, to which its transfers are bound, too.
     pub interface: Option<String>,
 }
 
@@ -61,7 +61,7 @@ struct TftpServerState {
 
 impl TftpServerState {
     fn wake(&self) {
-        // The counter is full only if it is readable.
+        // The write fails only if the counter is full, and then the descriptor is readable already.
         let _: Result<usize, Errno> = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 }
@@ -184,7 +184,8 @@ struct TftpServerThread {
     transfers: HashMap<u64, ActiveTransfer>,
     by_client: HashMap<SocketAddr, u64>,
     of_one: HashMap<IpAddr, Vec<u64>>,
-    /// Transfers whose clients may not exist, oldest first; some of them may have ended.
+    /// Transfers whose clients have sent no ACK, and may not exist; the oldest first. Some of these
+    /// transfers may have ended.
     unheard: VecDeque<u64>,
     next: u64,
     buffer: Vec<u8>,
@@ -331,7 +332,7 @@ impl TftpServerThread {
                 let words = "this server is read only";
                 return self.refuse(came, interface, TftpErrorCode::Access, words);
             }
-            // Late packets of a transfer: a response to them would cause further ones.
+            // Late packets of a transfer get no response, which would only cause further packets.
             Ok(TftpPacket::Ack(_) | TftpPacket::Error { .. } | TftpPacket::OfServer) => return,
             Err(malformed) => {
                 return self.refuse(

@@ -1,4 +1,4 @@
-//! Sockets of the TFTP server: a listener reports the local address and the interface of a
+//! UDP sockets of the TFTP server: a listener reports the local address and the interface of a
 //! request; a transfer has a port of its own and a single peer (RFC 1350, section 4).
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};

@@ -1,5 +1,5 @@
-//! Tests transfers in virtual time, with a client of RFC 7440 behind a link that loses, duplicates
-//! and delays packets by a seed. Also tests single packets.
+//! Tests of TFTP transfers in virtual time, with a client of RFC 7440 behind a link that loses,
+//! duplicates and delays packets by a seed; and of single packets.
 
 use super::packet::{Options, TftpPacket};
 use super::transfer::{DuePackets, Transfer, TransferError, TransferResult, TransferTerms};
@@ -32,9 +32,9 @@ struct Client {
     got: Vec<u8>,
     block_bytes: usize,
     window: u64,
-    /// Number of the next block.
+    /// Number of the block that the client expects next.
     expected: u64,
-    /// Blocks since the last ACK.
+    /// Number of blocks received since the last ACK.
     since: u64,
     is_agreed: bool,
     is_done: bool,
@@ -112,7 +112,8 @@ struct SimulatedTransferResult {
     got: Vec<u8>,
     is_done: bool,
     end: Option<TransferResult>,
-    /// DATA packets that the server sent, of so many blocks, with so many silences.
+    /// Number of DATA packets that the server has sent, number of blocks, and number of silences of
+    /// the client.
     data: u64,
     blocks: u64,
     silences: u64,
@@ -189,7 +190,7 @@ fn run(file: &[u8], options: Options, link: LinkConditions, seed: u64) -> Simula
     }
 }
 
-/// Lets the next thing happen; how many times the server was silent for too long.
+/// Processes the next event. Returns how many times the server was silent for too long.
 fn happen(
     world: &mut TftpSimulation,
     client: &mut Client,
@@ -331,7 +332,7 @@ fn a_file_arrives_whole_over_any_link_and_with_bounded_packets() {
             assert!(run.is_done && run.got == file, "seed {seed}");
             whole += 1;
         }
-        // Each block twice, and a window at each silence.
+        // Each block may be sent twice, and a window at each silence of the client.
         let most = 2 * run.blocks + window * (run.silences + 5);
         assert!(run.data <= most, "seed {seed}: {} packets", run.data);
     }
@@ -347,7 +348,7 @@ fn begun(size: u64, options: Options) -> (Transfer, Instant) {
     (Transfer::new(terms, size, now), now)
 }
 
-/// Sends all that is due; the numbers of blocks.
+/// Sends all packets that are due, and returns the numbers of their blocks.
 fn sent(transfer: &mut Transfer, now: Instant) -> Vec<u64> {
     let mut all = Vec::new();
     while let Some(due) = transfer.due() {
@@ -381,7 +382,7 @@ fn an_ack_within_a_window_resumes_there_and_a_repeated_one_once() {
     assert_eq!(ack(6), NONE);
     assert_eq!(ack(10), [11, 12, 13, 14]);
     assert_eq!(ack(10), NONE);
-    // Of the past, and of what was never sent.
+    // ACKs of blocks long ago, and of blocks that were never sent.
     for block in [9, 6, 0, 15, 16, 65_535] {
         assert_eq!(ack(block), NONE, "{block}");
     }
@@ -397,7 +398,7 @@ fn a_late_ack_of_what_is_being_sent_again_counts() {
     sent(&mut transfer, now);
     let late = transfer.deadline();
     transfer.handle_time(late);
-    // Nothing of it is sent again yet.
+    // The blocks are not sent again yet.
     transfer.handle(&TftpPacket::Ack(4), late);
     assert_eq!(sent(&mut transfer, late), [5, 6, 7, 8]);
 }
@@ -423,7 +424,7 @@ fn a_client_that_never_answers_gets_one_packet_three_times() {
     for options in [Options::default(), options(1468, 64)] {
         let (transfer, now) = begun(1 << 30, options);
         assert_eq!(silence(transfer, now), (3, Duration::from_secs(7)));
-        // Requests that are repeated under its address make no more.
+        // Repeated requests under the client's address cause no more packets.
         let (mut transfer, now) = begun(1 << 30, options);
         let mut packets = 0;
         for _ in 0..100 {
@@ -468,7 +469,7 @@ fn an_error_of_the_client_ends_it() {
         code: 0,
         words: "TFTP Aborted".to_owned(),
     };
-    // Firmware that only wants to know the length.
+    // Some firmware requests only the length.
     let size = Options {
         size: true,
         ..Options::default()
@@ -506,7 +507,7 @@ fn options_are_agreed_on_within_their_ranges() {
         (b"blksize\x0065464\0", 65_508, "\\x06blksize 65464"),
         (b"blksize\x0099999\0", 65_508, "\\x06blksize 65464"),
         (b"blksize\x001024\0", 1468, "\\x06blksize 1024"),
-        // Less than every network must carry.
+        // Less than the size that every network must carry.
         (b"blksize\x001468\0", 40, "\\x06blksize 512"),
         (b"blksize\x008\0", 1468, "\\x06blksize 8"),
         (b"blksize\x007\0", 1468, ""),

@@ -1,5 +1,5 @@
-//! Transfer to one client, without I/O: packets and the time come in, and what is due to be sent
-//! comes out. The transfer never reads a file: it returns which blocks are due.
+//! Transfers one file to one TFTP client, without I/O: takes packets and the time, and returns
+//! which packets are due. The transfer never reads a file: it names the blocks that are due.
 //!
 //! Only a new ACK and the passing of time cause packets, so a duplicated packet does not
 //! duplicate others (RFC 1123, 4.2.3.1). With a window, a repeated ACK means that the first block
@@ -20,14 +20,15 @@ const BLOCK_BYTES_MAX: u16 = 65_464;
 const WINDOW_MAX: u64 = 64;
 /// First retransmission timeout; it doubles each time.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Longest retransmission timeout, where the client does not request a longer one.
+/// Maximum retransmission timeout, unless the client requests a longer one.
 const BACK_OFF_MAX: Duration = Duration::from_secs(8);
 const TIMEOUT_S_MAX: u64 = 30;
-/// Most retransmissions of a packet: to a client that has sent an ACK, and to one that may not
-/// exist, because the source address of the request may be forged.
+/// Maximum number of retransmissions of a packet: to a client that has sent an ACK, and to one that
+/// may not exist, because the source address of the request may be forged.
 const AGAIN_MAX: u32 = 5;
 const AGAIN_UNHEARD_MAX: u32 = 2;
-/// Windows that ACKs may cause to be repeated beyond what the client has.
+/// Number of windows that may be sent again because of ACKs, beyond those that the client has
+/// received.
 const RESUMED_WINDOWS: u64 = 4;
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -96,7 +97,7 @@ pub enum DuePackets {
     Blocks(Range<u64>),
 }
 
-/// Reason for which a transfer ended before the client had everything.
+/// Reason why a transfer ended before the client had everything.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum TransferError {
     #[error("the client ended it with error {code}: {words}")]
@@ -115,14 +116,14 @@ pub enum TransferResult {
     Broken(TransferError),
 }
 
-/// Transfer of one file to one client, without I/O. The caller sends what is due and reports that
-/// ([`Transfer::sent`]), and passes in the packets of the client and the time.
+/// Transfer of one file to one client, without I/O. The caller sends the packets that are due and
+/// reports that ([`Transfer::sent`]), and passes the packets of the client and the time.
 #[derive(Clone, Debug)]
 pub struct Transfer {
     terms: TransferTerms,
     size: u64,
-    /// Number of the last block, which is shorter than the others, and empty if the length is a
-    /// multiple of the block size.
+    /// Number of the last block, which is shorter than all other blocks, and empty if the length is
+    /// a multiple of the block size.
     last: u64,
     /// True if an ACK has arrived, which proves that the client requested the file.
     is_heard: bool,
@@ -132,7 +133,7 @@ pub struct Transfer {
     /// Next block to send, and the block after the last one that was ever sent.
     next: u64,
     sent: u64,
-    /// A repeated ACK of an earlier block than this does not resume.
+    /// Block below which a repeated ACK does not cause a retransmission.
     resumed_until: u64,
     resent: u64,
     again: u32,
@@ -206,7 +207,7 @@ impl Transfer {
         if self.options_unconfirmed {
             return self.options_due.then_some(DuePackets::Options);
         }
-        // Before an ACK only a single block: the request may be forged.
+        // Before the first ACK only a single block is sent: the request may be forged.
         let window = if self.is_heard { self.terms.window } else { 1 };
         let behind = (self.confirmed + window).min(self.last) + 1;
         (self.next < behind).then_some(DuePackets::Blocks(self.next..behind))
@@ -259,7 +260,7 @@ impl Transfer {
         let behind = u64::from(block.wrapping_sub(Transfer::number(self.confirmed)));
         let confirmed = self.confirmed + behind;
         if confirmed >= self.sent {
-            // The ACK is old, or of a block that was not sent.
+            // The ACK is old, or of a block that was never sent.
             return;
         }
         if behind > 0 {
@@ -276,7 +277,7 @@ impl Transfer {
         }
     }
 
-    /// Resumes at the first block that the client does not have.
+    /// Continues at the first block that the client does not have.
     fn resume(&mut self) {
         let resent = self.resent + (self.next - 1 - self.confirmed);
         if resent <= self.confirmed + RESUMED_WINDOWS * self.terms.window {
@@ -291,7 +292,7 @@ impl Transfer {
         self.deadline = now + self.wait();
     }
 
-    /// Handles a repeated request. Returns whether the client has received nothing yet.
+    /// Handles a repetition of the request. Returns whether the client has received nothing yet.
     pub fn handle_again(&mut self) -> bool {
         let is_so = !self.is_heard && self.end.is_none();
         if is_so && self.again < AGAIN_UNHEARD_MAX {

@@ -1,5 +1,5 @@
-//! Disks over Ethernet with real clients: aoetools, and a diskless machine whose firmware (iPXE)
-//! boots one.
+//! Tests of disks over Ethernet with real clients: aoetools, and a diskless machine whose firmware
+//! (iPXE) boots one.
 
 use boot::aoe::Server;
 use boot::aoe::frame::AoeAddress;
@@ -11,13 +11,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Long, because the processor of the machine is emulated, beside other tests.
+/// Long, because the processor of the machine is emulated, and other tests run at the same time.
 const PATIENCE: Duration = Duration::from_secs(240);
 const IPXE: &str = "/usr/lib/ipxe/ipxe.lkrn";
 /// Text that the disk prints on the serial port.
 const WORDS: &[u8] = b"this disk came over Ethernet\r\n\0";
 /// Boot sector that reads the next sector to 0x7e00 by the BIOS, writes it to the sector after
-/// that, and prints what it reads from there.
+/// that, and prints the text that it reads from there.
 const BOOT_SECTOR: &[u8] = &[
     0xfa, // cli
     0x31, 0xc0, // xor ax, ax
@@ -107,7 +107,7 @@ impl Ether {
         ether
     }
 
-    /// Switches a machine on whose firmware boots the disk.
+    /// Switches on a machine whose firmware boots the disk.
     fn boot(&self, output: &Path) -> LabProcess {
         let script = "#!ipxe\nifopen net0\nsanboot aoe:e0.1\n";
         let script = self.scratch.write("script.ipxe", script).unwrap();

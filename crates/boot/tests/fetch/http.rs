@@ -189,7 +189,7 @@ fn a_range_is_served_where_the_file_is_still_the_same() {
         assert_eq!(header(&response, "content-length"), Some(&*length));
         assert!(response.ends_with(&format!("\r\n\r\n{body}")), "{response}");
     }
-    // A part of the middle is not the file.
+    // The middle of the file alone is not a complete fetch.
     assert!(
         !directory
             .ends()
@@ -244,7 +244,7 @@ fn what_cannot_be_served_is_said_in_words() {
         get("/file", &"A: b\r\n".repeat(1_000)),
     ] {
         let mut stream = connect(server);
-        // It may be closed before all is sent.
+        // The server may close the connection before everything is sent.
         let _ = stream.write_all(nonsense.as_bytes());
         let mut response = Vec::new();
         let _ = stream.read_to_end(&mut response);
@@ -267,7 +267,7 @@ fn a_slow_head_and_an_idle_connection_are_closed() {
         let mut stream = connect(server);
         stream.write_all(begun.as_bytes()).unwrap();
         let mut rest = Vec::new();
-        // It ends, and not by the timeout of this side.
+        // The server closes the connection, so this client's timeout does not end the wait.
         stream.read_to_end(&mut rest).unwrap();
     }
 }
@@ -343,7 +343,7 @@ fn a_file_that_is_truncated_while_it_is_sent_breaks_off_and_one_that_is_replaced
     kept.read_to_end(&mut rest).unwrap();
     assert!(bytes.ends_with(&rest) && rest.len() > 39_000_000);
     directory.wait_for("file", |end| *end == FetchReport::Whole(40_000_000));
-    // The other one has what its buffers hold: the file ends there.
+    // The other fetch gets the bytes that its buffers have: the file ends there.
     std::fs::write(directory.path("old"), "short").unwrap();
     let mut rest = Vec::new();
     let _ = cut.read_to_end(&mut rest);

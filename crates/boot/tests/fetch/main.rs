@@ -1,5 +1,5 @@
-//! Files by TFTP and HTTP: the real threads at ports of the test, with well-behaved and hostile
-//! clients.
+//! Tests of files by TFTP and HTTP: the real server threads at ports of the test, with well-behaved
+//! and hostile clients.
 
 mod http;
 mod shelf;

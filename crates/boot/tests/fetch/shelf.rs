@@ -1,4 +1,4 @@
-//! Content source with the files of a directory, which records the end of each fetch.
+//! Content source of the tests: serves the files of a directory, and records the end of each fetch.
 
 use boot::content::{ContentSource, FetchClient, FetchContent, FetchReport, MissingContent};
 use lab::{ScratchDirectory, eventually};
@@ -68,7 +68,7 @@ impl ContentSource for TestContentSource {
             return Ok(FetchContent::Made(query.as_bytes().into()));
         }
         let path = self.path(name);
-        // Exact names only: no other directory, and no other spelling.
+        // Only exact names are found: in no other directory, and in no other spelling.
         let is_one = Path::new(name).components().count() == 1 && !name.contains("..");
         if is_one && path.exists() {
             Ok(FetchContent::File(path))

@@ -95,7 +95,7 @@ fn tftp_gets_files_of_any_length() {
         assert_eq!(std::fs::read(got).unwrap(), bytes, "{length}");
         directory.wait_for("file", |end| *end == FetchReport::Whole(length as u64));
     }
-    // As a text, which both sides convert.
+    // Transferred in netascii mode, which both sides convert.
     let text = "first\nsecond\r\nthird\rend".repeat(100);
     directory.scratch.write("text", &text).unwrap();
     let args = ["-m", "ascii", "127.0.0.1", &port, "-c", "get", "text"];
@@ -218,7 +218,7 @@ fn a_client_that_is_heard_of_has_its_place_whatever_else_asks() {
     let mut one = Client::new(server);
     one.ask(server, &read("file", ""));
     assert_eq!(&one.ack(1)[..4], b"\0\x03\0\x02");
-    // Those that only ask take the other place from each other.
+    // Clients that have sent only a request displace each other.
     let silent: Vec<Client> = (0..5)
         .map(|_| {
             let mut client = Client::new(server);
@@ -253,20 +253,20 @@ fn one_address_has_few_transfers_and_a_new_request_of_a_port_replaces_its_own() 
     }
     let packet = Client::new(server).ask(server, &read("file", ""));
     assert_eq!(packet, b"\0\x05\0\0too many transfers\0");
-    // The same request again before an ACK: the same transfer, from the same port.
+    // The same request is repeated before an ACK: the same transfer responds, from the same port.
     let transfer = clients[0].server;
     let packet = clients[0].ask(server, &read("file", ""));
     assert_eq!(
         (&packet[..4], clients[0].server),
         (&b"\0\x03\0\x01"[..], transfer)
     );
-    // Another request: another transfer.
+    // A different request starts a different transfer.
     let packet = clients[0].ask(server, &read("other", ""));
     assert_eq!(&packet[..4], b"\0\x03\0\x01");
     assert_ne!(clients[0].server, transfer);
     directory.wait_for("file", is_broken("asked again"));
     assert_eq!(threads.counters().open, OF_ONE_MAX as u64);
-    // Their ports close: the transfers end without a wait for it.
+    // The clients' ports close: the transfers end without waiting for a timeout.
     drop(clients);
     assert!(eventually(LIMIT, || threads.counters().open == 0));
     let mut client = Client::new(server);
@@ -285,7 +285,7 @@ fn a_client_with_all_its_transfers_may_begin_another_behind_its_last_ack() {
             let packet = client.ask(server, &read("file", ""));
             assert_eq!(&packet[..4], [0, 3, 0, 1], "round {round}");
         }
-        // Nothing is waited for: the requests come right behind these.
+        // The new requests follow without a pause.
         for client in &clients {
             client.send(&[0, 4, 0, 1]);
         }
@@ -341,7 +341,7 @@ fn a_file_that_is_truncated_while_it_is_sent_ends_it_and_one_that_is_replaced_do
     for client in [&mut first, &mut second] {
         assert_eq!(client.ask(server, &read("file", ""))[4..], bytes[..512]);
     }
-    // A file that is replaced, as `mv` does: running transfers get the old one.
+    // A file is replaced, as `mv` does: running transfers send the old one.
     directory.noise("new", 100);
     std::fs::rename(directory.path("new"), directory.path("file")).unwrap();
     assert_eq!(first.ack(1)[4..], bytes[512..1024]);
@@ -441,7 +441,7 @@ fn on_a_network_a_block_never_needs_fragments_and_a_broadcast_is_not_answered() 
         socket: boot.udp_bind("0.0.0.0:69".parse().unwrap()).unwrap().into(),
         interface: Some(link.a.name().to_owned()),
     };
-    // The thread and its sockets are of the host in which it was started.
+    // The thread and its sockets belong to the network namespace in which it was started.
     let threads =
         boot.enter(|| Server::start(vec![listener], directory.clone(), TRANSFERS_MAX).unwrap());
     let socket = machine.udp_bind("0.0.0.0:0".parse().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Clients read and write a disk by iSCSI and NBD.
+//! Tests that clients read and write a disk by iSCSI and NBD.
 
 use super::{BYTES, RootDiskFixture, TARGET, iscsi};
 use std::fs;
@@ -33,7 +33,7 @@ fn libiscsi_finds_the_disk_and_what_it_is() {
         capacity.contains(&format!("Total size:{BYTES}")),
         "{capacity}"
     );
-    // No target has another name, and no other address may use the disk.
+    // A target with another name does not exist, and no other address may use the disk.
     let mut command = std::process::Command::new("iscsi-inq");
     command.arg(iscsi());
     assert!(node.stranger.run(command).is_err());
@@ -65,7 +65,7 @@ fn what_qemu_writes_by_one_protocol_it_reads_by_the_other() {
         let compare = ["compare", "-f", "raw", "-F", "raw", image, &from];
         let compared = node.run("qemu-img", &compare);
         assert!(compared.contains("identical"), "{compared}");
-        // Zeroes take no space, and the rest stays.
+        // Zeroes take no space, and the other data stays.
         let io = |command: &str| node.run("qemu-io", &["-f", "raw", "-c", command, &to]);
         io("write -z -u 1M 4M");
         io("discard 8M 1M");
@@ -127,7 +127,7 @@ fn both_protocols_are_served_over_ipv6_to_the_machine_alone() {
     assert!(inquiry.contains("Vendor:EVENKEEL"), "{inquiry}");
     let info = node.run("nbdinfo", &[nbd]);
     assert!(info.contains(&BYTES.to_string()), "{info}");
-    // What one client writes, another one reads, also over IPv4.
+    // Another client reads the data that one client has written, also over IPv4.
     node.run("qemu-io", &["-f", "raw", "-c", "write -P 7 512 1536", nbd]);
     for from in [&disk, &iscsi()] {
         let read = node.run("qemu-io", &["-f", "raw", "-c", "read -P 7 512 1536", from]);
@@ -148,7 +148,7 @@ fn the_tests_of_libiscsi_pass() {
     let node = RootDiskFixture::new("roots-libiscsi");
     let mut failed = Vec::new();
     for family in FAMILIES {
-        // Its exit code adds nothing to what it prints.
+        // The exit code says no more than the output.
         let line = format!(
             "iscsi-test-cu --dataloss -t {family} {} 2>&1; true",
             iscsi()
@@ -156,7 +156,7 @@ fn the_tests_of_libiscsi_pass() {
         let said = node.run("sh", &["-c", &line]);
         eprintln!("{said}");
         let mut counts = said.lines().filter(|line| line.contains("asserts"));
-        // Total, run, passed, failed.
+        // Numbers of tests: total, run, passed, failed.
         let is_passed = |line: &str| line.split_whitespace().nth(4) == Some("0");
         if !counts.next().is_some_and(is_passed) {
             failed.push(*family);

@@ -1,4 +1,4 @@
-//! Clients that violate the protocols.
+//! Tests of clients that violate iSCSI or NBD.
 
 use super::{RootDiskFixture, iscsi};
 use lab::eventually;

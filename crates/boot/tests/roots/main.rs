@@ -1,4 +1,4 @@
-//! Disks by iSCSI and NBD with real clients: libiscsi, QEMU and libnbd.
+//! Tests of disks by iSCSI and NBD with real clients: libiscsi, QEMU and libnbd.
 
 mod clients;
 mod hostile;
@@ -20,8 +20,8 @@ const MACHINE: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, 7)),
 ];
 
-/// A node that serves a file by both protocols to the addresses of one machine, that machine, and
-/// another one.
+/// Node that serves a file by iSCSI and NBD to the addresses of one machine, that machine, and
+/// another machine.
 struct RootDiskFixture {
     portal: Portal,
     node: LabHost,

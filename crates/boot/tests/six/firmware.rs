@@ -1,4 +1,4 @@
-//! Firmware (OVMF) in QEMU that boots over IPv6, up to its loader's script.
+//! Tests firmware (OVMF) in QEMU that boots over IPv6, up to its loader's script.
 
 use crate::site::{Ipv6NetworkFixture, ip, with_range};
 use boot::config::{Image, LanConfig, MachineConfig, UnknownMachinePolicy};
@@ -8,12 +8,12 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Long, because the processor of the machine is emulated, beside other tests, and its firmware
-/// tries IPv4, too.
+/// Long, because the processor of the machine is emulated, other tests run at the same time, and
+/// the firmware tries IPv4, too.
 const PATIENCE: Duration = Duration::from_secs(600);
 const CARD: Mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
 
-/// Switches a machine on whose firmware has no PXE over these versions of IP.
+/// Switches on a machine whose firmware does not support PXE over these versions of IP.
 fn boot(host: &LabHost, scratch: &ScratchDirectory, without: &[&str]) -> LabProcess {
     let variables = scratch.path().join("variables.fd");
     fs::copy("/usr/share/OVMF/OVMF_VARS.fd", &variables).unwrap();

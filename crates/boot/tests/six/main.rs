@@ -1,4 +1,4 @@
-//! The boot role over IPv6 with real clients, a real relay and, on request, real firmware.
+//! Tests of the boot role over IPv6 with real clients, a real relay and, on request, real firmware.
 
 mod firmware;
 mod site;
@@ -49,7 +49,7 @@ fn a_machine_of_the_file_has_its_own_address_and_learns_its_network_and_no_route
     six.machines.insert(one.card(), ip(0x60, 0x777));
     site.start(lan);
     assert_eq!(one.asks(), "fd00:60::777");
-    // The kernel has learned that the network is on-link, and of no router.
+    // The kernel has learned that the network is on-link, and knows no router.
     let routes = |words: &[&str]| one.host.ip(&[&["-6", "route", "show"], words].concat());
     let is_known = || {
         routes(&["proto", "kernel"])
@@ -60,7 +60,7 @@ fn a_machine_of_the_file_has_its_own_address_and_learns_its_network_and_no_route
     assert_eq!(routes(&["default"]).unwrap(), "");
     let made = one.at.addresses().unwrap();
     assert!(made.is_empty(), "none is made of the prefix: {made:?}");
-    // One without an address.
+    // The second client has no address yet.
     let two = site.client("two");
     let program = two.stays();
     site.why(

@@ -1,4 +1,4 @@
-//! A node with the boot role, and clients on a switch with it.
+//! Fixture of these tests: a node with the boot role, and clients on a switch with it.
 
 use boot::config::{
     AddressSource, BootConfig, ClientParameters, Image, Ipv6Config, Ipv6Network, LanConfig,
@@ -179,7 +179,7 @@ impl Client {
         self.host.spawn(command).unwrap()
     }
 
-    /// Starts a dhclient that keeps running.
+    /// Starts dhclient in the background.
     pub fn stays(&self) -> LabProcess {
         let _ = fs::remove_file(self.scratch.path().join("told"));
         self.scratch.write("leases", "").unwrap();

@@ -1,4 +1,5 @@
-//! Links that sign the administrator of the machine in, each valid once.
+//! Makes and verifies links that sign the administrator of the machine in to the console, each
+//! valid once.
 
 use ::access::session::random;
 use aws_lc_rs::digest;
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 pub const LINK_S: u64 = 600;
 const LINKS_MAX: usize = 16;
 
-/// The unused links of this console.
+/// Links of this console that were not used yet.
 #[derive(Debug, Default)]
 pub struct Links {
     /// Expiry time of each link, by the SHA-256 of its secret.
@@ -31,7 +32,7 @@ impl Links {
         let secret = BASE64.encode(random::<24>()?);
         self.until.retain(|_, until| *until > now);
         if self.until.len() >= LINKS_MAX {
-            // The link that expires first makes room.
+            // If there are too many links, the one that expires first is removed.
             let first = self.until.iter().min_by_key(|(_, until)| **until);
             let first = first.map(|(link, _)| *link);
             first.map(|link| self.until.remove(&link));

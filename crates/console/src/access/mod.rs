@@ -9,16 +9,17 @@ use crate::user::{UserRole, Viewer};
 use ::access::session::Sessions;
 use part::role::Admission;
 
-/// Name of the session cookie. Its prefix binds it to this host, to the path `/` and to TLS.
+/// Name of the session cookie. The prefix `__Host-` binds it to this host, to the path `/` and to
+/// TLS.
 pub const COOKIE: &str = "__Host-evenkeel";
 pub const DEVICE_COOKIE: &str = "__Host-evenkeel-device";
-/// User name of a session that a link began: the administrator of the machine, who is in no list of
-/// users.
+/// User name of a session that was started by a link: the administrator of the machine, who is in
+/// no list of users.
 pub const BY_LINK: &str = "administrator";
 
-/// Returns the user of a session token, with the current role. None if the session has ended, or if
-/// this node does not admit the user: while no majority has confirmed the version, only the
-/// administrator of the machine is admitted.
+/// Returns the user of a session token, with the user's current role. None if the session has
+/// ended, or if this node does not admit the user: while no majority has confirmed the
+/// configuration version, only the administrator of the machine is admitted.
 pub fn viewer(
     sessions: &Sessions,
     config: &Config,

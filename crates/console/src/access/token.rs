@@ -1,5 +1,5 @@
-//! API tokens for programs. A token is random and shown once, when it is made; the file has only
-//! its SHA-256.
+//! API tokens by which programs authenticate. A token is random and shown once, when it is made;
+//! the configuration file has only its SHA-256.
 
 use crate::config::{Config, Token};
 use aws_lc_rs::{constant_time, digest, rand};
@@ -8,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 /// Prefix of every token, so that scanners for leaked secrets find it.
 const PREFIX: &str = "evk_";
-/// Maximum length of a presented token, bytes. Longer ones are not hashed.
+/// Maximum length of the text that a program presents as its token, bytes. Longer texts are not
+/// hashed.
 const TEXT_MAX: usize = 128;
 
 /// Makes a random token of 256 bits.

@@ -1,5 +1,5 @@
-//! Queries of live pages. Browsers with the same query share it, and it runs once per poll of the
-//! platform. The number of different queries is bounded.
+//! Runs the queries of live pages to the proxy. Browsers with the same query share it, and it runs
+//! once per poll of the platform. The number of different queries is bounded.
 
 use super::{ProxyQuery, ProxyResponse};
 use crate::platform::Platform;
@@ -20,13 +20,13 @@ pub struct SharedQuery {
     /// Name of the machine to query. Empty: this machine.
     pub on: String,
     pub ask: ProxyQuery,
-    /// The last response, with the poll of the platform that it belongs to. The task that queries
-    /// holds the lock, so no query runs twice.
+    /// Last response, and the poll of the platform to which it belongs. The task that sends the
+    /// query holds the lock, so no query runs twice.
     pub last: tokio::sync::Mutex<Option<(Arc<Platform>, Arc<ProxyResponse>)>>,
 }
 
 impl SharedQueries {
-    /// Joins the pages with the same query. None if the limit of different queries is reached.
+    /// Joins the pages that have the same query. None if the limit of different queries is reached.
     pub fn follow(&self, on: &str, ask: &ProxyQuery) -> Option<Arc<SharedQuery>> {
         let mut known = lock(&self.known);
         known.retain(|_, one| one.strong_count() > 0);

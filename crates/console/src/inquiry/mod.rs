@@ -1,5 +1,6 @@
-//! Queries to the runtime API of a proxy beyond the regular poll: finished requests, and the
-//! entries of stick tables. Values without I/O: a query, its command, and its response.
+//! Queries of console pages to the runtime API of a proxy, beyond the regular poll: finished
+//! requests, and the entries of stick tables. Values without I/O: a query, its command, and its
+//! response.
 
 pub mod live;
 pub mod request;
@@ -17,17 +18,17 @@ use table::StickTableView;
 pub const BYTES_MAX: u64 = 4 << 20;
 /// Maximum length of the metrics of a proxy, bytes: about 6 kB per server.
 pub const METRICS_BYTES_MAX: u64 = 32 << 20;
-/// Scopes of the metrics that are requested from the proxy: all but the addresses, which report for
-/// themselves.
+/// Scopes of the metrics that are requested from the proxy: all except virtual addresses, which the
+/// address role reports itself.
 const METRICS: &str = "scope=global&scope=frontend&scope=listener&scope=backend&scope=server&scope=sticktable&scope=resolver";
 pub const PAGE: u16 = 60;
 pub const CARD: u16 = 5;
 const ENTRIES: usize = 200;
 pub const MOST: u16 = 500;
 const VALUE_MAX: usize = 200;
-/// Beginning of the proxy's message that it keeps no requests.
+/// Start of the proxy's message that it keeps no requests.
 const OFF: &str = "No requests are kept";
-/// Beginning of the proxy's message that it has no request of this number.
+/// Start of the proxy's message that it has no request with this number.
 const MISSING: &str = "No such ";
 
 /// A query to a proxy. It needs the role `operator`: the response contains clients and their
@@ -126,11 +127,11 @@ pub enum ProxyResponse {
     Request(Box<FinishedRequest>),
     Table(StickTableView),
     Route(Box<route::RouteReport>),
-    /// The files of the running configuration, with their secrets masked.
+    /// Files of the running configuration, with secrets masked.
     Files(Vec<File>),
-    /// The proxy keeps no requests. The message of the proxy.
+    /// The proxy keeps no requests. Contains the proxy's message.
     Off(String),
-    /// The proxy has no request or table of this name or number. The message of the proxy.
+    /// The proxy has no request or table with this name or number. Contains the proxy's message.
     Missing(String),
     Failed(String),
 }

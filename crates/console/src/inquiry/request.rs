@@ -1,4 +1,4 @@
-//! Finished requests, in the format of `show requests json` and `show request json`.
+//! Decodes finished HTTP requests from the output of `show requests json` and `show request json`.
 
 use serde::Deserialize;
 
@@ -84,7 +84,7 @@ pub struct AppliedRule {
     pub file: Option<String>,
     pub line: Option<u64>,
     pub rule: String,
-    /// Text of the line in the configuration that served the request.
+    /// Text of the configuration line that served the request.
     pub text: Option<String>,
     pub ends: bool,
 }
@@ -93,7 +93,7 @@ pub struct AppliedRule {
 #[serde(default)]
 pub struct FailedAttempt {
     pub server: String,
-    /// Time of the failure after the first byte, milliseconds.
+    /// Time from the first byte of the request to the failure, milliseconds.
     pub after_ms: u64,
     pub failure: String,
 }

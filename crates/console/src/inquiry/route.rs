@@ -1,5 +1,5 @@
-//! Prediction of the server to which a request would go, in the format of `evenkeel route --json`;
-//! and the running configuration files.
+//! Decodes the prediction of the server to which a request would go, from the output of `evenkeel
+//! route --json`; and finds the running configuration files.
 
 use super::QueryError;
 use part::versions::File;
@@ -9,7 +9,7 @@ pub const QUESTION_BYTES_MAX: usize = 48 << 10;
 const FIELDS_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
 
-/// A request to evaluate, as a user describes it. Empty fields are not set.
+/// Request to be evaluated, as a user describes it. Empty fields are not set.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DescribedRequest {
@@ -87,7 +87,7 @@ impl DescribedRequest {
     }
 }
 
-/// An order to the process that reads the running configuration, one JSON line.
+/// Order to the process that evaluates requests with the running configuration: one line of JSON.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RouteProcessCommand {
@@ -99,7 +99,8 @@ pub enum RouteProcessCommand {
 #[serde(untagged)]
 pub(super) enum ConfigFilesResponse {
     Fault(QueryError),
-    /// The files, those of the command line first, with secrets masked for the operator.
+    /// Files of the configuration, those of the command line first, with secrets masked for the
+    /// operator.
     Files(Vec<File>),
 }
 
@@ -153,14 +154,14 @@ pub struct EvaluatedLine {
     pub applies: bool,
     pub ends: bool,
     pub backend: Option<String>,
-    /// Reason why the line has no effect although its condition was met.
+    /// Reason why the line has no effect although its condition is met.
     pub fails: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ConditionTerm {
-    /// Name of the ACL, or the text of an anonymous one.
+    /// Name of the ACL, or the text of an anonymous ACL.
     pub term: String,
     pub met: bool,
     pub values: Vec<String>,
@@ -172,7 +173,7 @@ pub enum RouteDestination {
     Server {
         backend: String,
         server: String,
-        /// Address of the server. Empty if its name is not resolved.
+        /// Address of the server; empty if its name is not resolved.
         address: String,
         why: String,
     },
@@ -183,7 +184,7 @@ pub enum RouteDestination {
     },
     Queue {
         backend: String,
-        /// Server, if the request waits for this one.
+        /// Server for which the request waits, if it does.
         server: Option<String>,
         why: String,
     },
@@ -198,7 +199,7 @@ pub enum RouteDestination {
 pub struct Live {
     pub at: String,
     pub servers: Vec<Server>,
-    /// Notes on what else affects the choice, and on what is not known.
+    /// Notes about further influences on the choice, and about unknown values.
     pub notes: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! A stick table, in the format of `show table NAME json`.
+//! Decodes a stick table from the output of `show table NAME json`.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

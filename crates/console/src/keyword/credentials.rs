@@ -1,4 +1,4 @@
-//! The lines of a `console` section for second factors and tokens.
+//! Parses the lines of a `console` section for second factors and tokens.
 
 use super::section::{ConsoleSectionDraft, twice};
 use super::{ConsoleLineBuilder, codes};

@@ -1,4 +1,4 @@
-//! The section `console`. Each keyword is a row of a table.
+//! Parses the section `console`. Each keyword is a row of a table.
 
 mod codes;
 mod credentials;

@@ -1,4 +1,4 @@
-//! The lines of a `console` section.
+//! Parses the lines of a `console` section that have no file of their own.
 
 use super::credentials::Credentials;
 use super::{ConsoleLineBuilder, codes};

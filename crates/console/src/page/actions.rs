@@ -1,4 +1,4 @@
-//! Forms for the actions of an operator. Viewers see none of them.
+//! Draws the forms for the actions of an operator. Users with the role viewer see none of them.
 
 use super::machine::explain_stale_data;
 use super::words::{clean, encode};

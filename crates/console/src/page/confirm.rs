@@ -1,4 +1,4 @@
-//! Confirmation of a dangerous action.
+//! Draws the page on which an operator confirms a dangerous action.
 
 use super::ConsolePage;
 use super::frame::head;

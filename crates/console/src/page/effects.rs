@@ -1,4 +1,5 @@
-//! Predicted effects of the failure of each machine, a sentence each, from what the members report.
+//! Predicts what the failure of each machine would cause, a sentence for each, from the reports of
+//! all machines.
 
 use super::machine::explain_stale_data;
 use super::words::{clean, counted, list};
@@ -202,7 +203,8 @@ fn running(member: &PlatformMember) -> Vec<&str> {
     guests.map(|guest| guest.name.as_str()).collect()
 }
 
-/// Describes what happens to the guests of a machine, and to its volumes that others have in full.
+/// Describes what would happen to the guests of a machine, and to its volumes that other machines
+/// have completely.
 fn describe_guests_and_volumes(
     platform: &Platform,
     member: &PlatformMember,
@@ -252,7 +254,8 @@ fn describe_guests_and_volumes(
     words
 }
 
-/// Describes what a machine holds and runs, according to its last report. None if nothing.
+/// Describes which volumes a machine has and which guests it runs, according to its last report.
+/// None if it has and runs nothing.
 fn describe_load(member: &PlatformMember) -> Option<String> {
     if explain_stale_data(member).is_some() {
         return Some("Its addresses and guests".to_owned());
@@ -324,7 +327,7 @@ mod tests {
         assert_eq!(of(&broken, 1), "It is already away.");
         assert!(of(&broken, 0).starts_with("No node would serve. No majority: 1 of 3"));
         assert!(of(&broken, 0).contains("Guests and volumes would wait until a majority is back."));
-        // The text of the cluster part is only a part of the sentence.
+        // The text of the cluster report is only a part of the sentence.
         let mut told = sample::platform();
         told.members[0].if_it_fails = "the address moves to beta".to_owned();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Timeline of the events of all machines and parts, the newest first.
+//! Draws a timeline of the events of all machines and parts of the platform, the newest first.
 
 use super::words::{clean, date, moment, stamp};
 use super::{PageContext, machine};

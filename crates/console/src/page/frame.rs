@@ -1,4 +1,4 @@
-//! Parts common to all pages: head, navigation and foot; and the pages without them.
+//! Draws the frame of all pages: head, navigation and foot; and the few pages without navigation.
 
 use super::machine::choices;
 use super::words::{clean, encode, moment, of_part, zone};
@@ -8,7 +8,7 @@ use ::access::page::{self as shared, hidden, mark};
 use maud::{DOCTYPE, Markup, html};
 use part::report::Grade;
 
-/// Parts in the order of the navigation. Other parts follow them.
+/// Parts of the platform in the order of the navigation. Further parts follow these.
 const PARTS: [&str; 6] = [
     "address",
     "volume",
@@ -24,7 +24,7 @@ pub(super) fn head(title: &str, script: Option<&str>) -> Markup {
     shared::head(title, BRAND, script)
 }
 
-/// A document with the content between the top and the foot.
+/// Document with the content between the head of the page and its foot.
 struct PageDocument<'w> {
     title: &'w str,
     script: Option<&'w str>,
@@ -88,7 +88,7 @@ pub(super) fn document(
     )
 }
 
-/// Draws a document below a page, which is not updated live.
+/// Draws a document below a page in the navigation. The document is not updated live.
 pub(super) fn below(
     page: &ConsolePage,
     shown: &PageContext<'_>,
@@ -193,7 +193,7 @@ pub(super) fn entries(page: &ConsolePage, shown: &PageContext<'_>) -> Markup {
     }
 }
 
-/// Lists the parts that any machine reports, and whether each has something bad.
+/// Lists the parts of the platform that any machine reports, and whether each has a problem.
 fn parts(platform: &Platform) -> Vec<(&str, bool)> {
     let looks = platform
         .members

@@ -1,4 +1,4 @@
-//! Graphs of numbers over time: small ones next to a number, and large ones with scales.
+//! Draws graphs of numbers over time: small ones next to a number, and large ones with scales.
 
 use super::words::{count, moment, scaled};
 use crate::history::TrafficSample;

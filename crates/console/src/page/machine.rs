@@ -1,4 +1,4 @@
-//! Headings of machines, and notes on stale data.
+//! Draws the headings of machines, and notes on stale data.
 
 use super::words::{clean, encode};
 use super::{ConsolePage, PageContext, state};
@@ -6,9 +6,9 @@ use crate::platform::{MemberKind, PATIENCE_MS, PlatformMember, UNSEEN_MS};
 use maud::{Markup, html};
 use part::report::{Grade, span};
 
-/// Age from which data is marked as old, milliseconds. While no user watches, a machine polls
-/// itself, is queried by this one, and is shown, each every [`UNSEEN_MS`]. All three may take their
-/// time without a fault.
+/// Age from which data is marked as old, milliseconds. While no user watches, each of three steps
+/// happens every [`UNSEEN_MS`]: a machine polls itself, this one queries that machine, and this one
+/// shows the result. Each step may take its time without a fault.
 const OLD_MS: u64 = 3 * (UNSEEN_MS + PATIENCE_MS);
 
 /// Explains why the data of a machine may be out of date. None if it is fresh.

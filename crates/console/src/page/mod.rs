@@ -1,4 +1,5 @@
-//! The pages: the state of a platform as HTML. Values in, markup out; no page does I/O.
+//! Draws the pages of the console: the state of a platform as HTML. Functions take values and
+//! return markup; no page does I/O.
 //!
 //! All texts come from files, from unprivileged processes or from the network. maud escapes them;
 //! nothing here is marked as already escaped.
@@ -65,9 +66,9 @@ pub enum ConsolePage {
 pub struct PageContext<'s> {
     pub platform: &'s Platform,
     pub viewer: &'s Viewer,
-    /// Filter (`?q=`): only entries with these words are shown. Empty: all.
+    /// Filter (`?q=`): only entries that contain these words are shown. Empty: all entries.
     pub filter: &'s str,
-    /// Name of the only machine that is shown (`?on=`). None: all.
+    /// Name of the machine (`?on=`), if only one is shown. None: all machines are shown.
     pub member: Option<&'s str>,
     pub outcome: Option<&'s str>,
     pub page_query: Option<PageQuery<'s>>,
@@ -108,7 +109,7 @@ impl ConsolePage {
         }
     }
 
-    /// Returns the page of a path, ignoring a query string.
+    /// Returns the page that belongs to a path; the query string is ignored.
     pub fn of_path(path: &str) -> Option<ConsolePage> {
         let path = path.split(['?', '#']).next().unwrap_or_default();
         let name = |prefix: &str| {
@@ -127,7 +128,7 @@ impl ConsolePage {
         }
     }
 
-    /// Returns whether a path with a query string stays on this console. Browsers drop control
+    /// Returns whether a path with a query string leads to this console. Browsers drop control
     /// characters, and treat `//` and `\\` as the beginning of another host.
     pub fn is_here(path: &str) -> bool {
         let is_odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\';

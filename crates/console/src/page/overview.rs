@@ -1,4 +1,4 @@
-//! The first page: problems that need attention, which machine runs what, and the traffic.
+//! Draws the first page: problems that need attention, which machine runs what, and the traffic.
 
 use super::machine::{explain_stale_data, no_machine_text, several};
 use super::problems::{self, SharedProblem};
@@ -83,8 +83,8 @@ fn attention(shown: &PageContext<'_>) -> Markup {
     }
 }
 
-/// Lists the orders that are in effect on some machines only, a line each. An order at a socket or
-/// in the console changes the proxy of one machine.
+/// Lists the operators' orders that are in effect on some machines only, a line each. An order by
+/// the runtime API or the console changes the proxy of one machine.
 fn partial_orders(platform: &Platform) -> impl Iterator<Item = String> {
     let mut out: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let mut all: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
@@ -114,8 +114,8 @@ fn partial_orders(platform: &Platform) -> impl Iterator<Item = String> {
     })
 }
 
-/// Lists the settings that differ between machines with the same version, a line each: a command at
-/// a socket has changed them on some.
+/// Lists the settings that differ between machines with the same configuration version, a line
+/// each: a command of the runtime API has changed them on some machines.
 fn different_settings(platform: &Platform) -> impl Iterator<Item = String> {
     let members = platform.members.iter();
     let members = members
@@ -160,8 +160,8 @@ fn different_settings(platform: &Platform) -> impl Iterator<Item = String> {
         })
 }
 
-/// Returns whether all nodes serve the same version, as far as the machines report, and none is in
-/// progress.
+/// Returns whether all nodes serve the same version of the configuration, as far as the machines
+/// report, and no rollout is in progress.
 fn serves_one_version(platform: &Platform) -> bool {
     let reports = platform.members.iter().flat_map(|one| &one.look);
     let subjects = reports
@@ -184,8 +184,8 @@ fn serves_one_version(platform: &Platform) -> bool {
     served.len() <= 1
 }
 
-/// Counts the frontends, backends and servers that an operator has taken out of service. An object
-/// on several machines counts once.
+/// Counts the frontends, backends and servers that an operator has taken out of service. If one is
+/// on several machines, it counts once.
 fn taken_out(shown: &PageContext<'_>) -> usize {
     let traffic = looks(shown).filter_map(|look| look.traffic.as_ref());
     let rows = traffic.flat_map(|traffic| &traffic.rows);

@@ -1,4 +1,5 @@
-//! The report of a part: an overview of all subjects on all machines, then each subject in detail.
+//! Draws the report of a part of the platform, such as volumes or guests: an overview of all
+//! subjects on all machines, then each subject in detail.
 
 use super::machine::{self, id, no_machine_text, several};
 use super::words::{binary, clean, count, moment, of_part, stamp};
@@ -56,7 +57,8 @@ fn glance(shown: &PageContext<'_>, all: &[OfMember<'_>]) -> Markup {
             names.push(name);
         }
     }
-    // A subject whose name differs on each machine, such as a process, cannot be compared.
+    // If the name of a subject differs on each machine, as that of a process does, the machines
+    // cannot be compared.
     let is_on = |name: &(&str, &str), reports: &[&StatusReport]| {
         let (kind, name) = *name;
         find(reports, kind, name).is_some()

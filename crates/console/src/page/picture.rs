@@ -1,5 +1,5 @@
-//! Picture of the machines as boxes with what runs on them, and the links between them. It is drawn
-//! twice, for a wide and for a narrow window; the style sheet shows one of them.
+//! Draws a picture of the machines as boxes with the links between them. There are two drawings,
+//! for a wide and for a narrow window; the style sheet shows one of them.
 
 mod boxes;
 
@@ -131,8 +131,8 @@ fn wide(members: &[&PlatformMember]) -> Markup {
     svg("wide", WIDTH, y - BELOW + 1, &inner)
 }
 
-/// Draws one column. Links connect neighbours; the link of the first and the third runs beside
-/// them.
+/// Draws one column. Links connect neighbours; the link between the first and the third machine
+/// runs beside the boxes.
 fn narrow(members: &[&PlatformMember]) -> Markup {
     const WIDTH: usize = 360;
     const BELOW: usize = 40;
@@ -172,7 +172,7 @@ fn link(a: &PlatformMember, b: &PlatformMember) -> MachineLink {
 }
 
 fn seen(from: &PlatformMember, to: &PlatformMember) -> Option<MachineLink> {
-    // The last report of a machine that no longer responds does not describe the current link.
+    // If a machine no longer responds, its last report does not describe the current link.
     let look = from
         .look
         .as_ref()

@@ -1,4 +1,4 @@
-//! Problems of all machines that need attention, without duplicates.
+//! Collects the problems of all machines that need attention, without duplicates.
 
 use super::ConsolePage;
 use super::effects::is_drained;
@@ -10,7 +10,7 @@ use part::report::{Grade, StatusReport, Subject};
 use part::status::{GUEST_NODE, MEMBER, RouterReport, RouterState, VIRTUAL_IP};
 use std::collections::BTreeMap;
 
-/// Minimum age of ownership before two owners of an address are a conflict, milliseconds.
+/// Minimum time for which two machines own an address before that is a conflict, milliseconds.
 const SETTLED_MS: u64 = 4_000;
 
 /// A problem with the names of the machines that have it.
@@ -20,8 +20,8 @@ pub(super) struct SharedProblem<'p> {
     pub page: Option<ConsolePage>,
 }
 
-/// Lists all problems: first those of the machines themselves, then the others in the order of the
-/// machines.
+/// Lists all problems: first those of the machines themselves, then the other ones in the order of
+/// the machines.
 pub(super) fn all(platform: &Platform) -> Vec<SharedProblem<'_>> {
     let members = &platform.members;
     let away = |member: &&PlatformMember| {
@@ -85,8 +85,8 @@ fn drained(platform: &Platform) -> Vec<SharedProblem<'_>> {
     known.collect()
 }
 
-/// Lists the addresses that several machines hold. Each of them responds for the address, so
-/// clients reach one or the other.
+/// Lists the virtual addresses that several machines own. Each of these machines responds for the
+/// address, so a client reaches any of them.
 fn conflicts(platform: &Platform) -> Vec<SharedProblem<'_>> {
     let mut owners: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for member in platform
@@ -171,8 +171,8 @@ mod tests {
     use part::report::Moment;
     use std::sync::Arc;
 
-    /// Makes a platform on whose nodes the address `www` has had these states for the given
-    /// milliseconds.
+    /// Creates a platform on whose two nodes the address `www` has been in these states for this
+    /// many milliseconds.
     fn with(states: [(&str, u64); 2]) -> Platform {
         let mut platform = sample::platform();
         for (member, (state, for_ms)) in platform.members.iter_mut().zip(states) {

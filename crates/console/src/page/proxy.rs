@@ -1,5 +1,5 @@
-//! A frontend or backend with its traffic of a day, and its servers with their last health
-//! checks.
+//! Draws the page of a frontend or backend: its traffic of a day, and its servers with their last
+//! health checks.
 
 use super::graph::{LargeGraph, large};
 use super::machine::{self, no_machine_text};

@@ -1,5 +1,5 @@
-//! The newest requests of a machine, one request with the decisions about it, and the last failed
-//! requests.
+//! Draws the newest HTTP requests of a machine, one request with the decisions about it, and the
+//! last failed requests.
 
 use super::frame::below;
 use super::machine::{no_machine_text, stale_data_note};
@@ -20,8 +20,8 @@ const SHORT: usize = 64;
 const PATH: usize = 128;
 const LONG: usize = 4_000;
 const LINES_MAX: usize = 40;
-/// Maximum length of such a line, characters, and maximum number of sentences about the termination
-/// state.
+/// Maximum length of a text that has a line of its own, such as a failure, characters, and maximum
+/// number of sentences about the termination state.
 const LINE: usize = 300;
 const MEANINGS_MAX: usize = 8;
 const BAR: u64 = 1_000;

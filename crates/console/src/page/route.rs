@@ -1,4 +1,5 @@
-//! The page for the path of a request: the form, and the report with each evaluated line.
+//! Draws the page that predicts the path of a request: the form, and the report with each evaluated
+//! configuration line.
 
 use super::frame::below;
 use super::machine::{no_machine_text, stale_data_note};

@@ -1,4 +1,4 @@
-//! Tables of frontends, backends and servers, with columns aligned across tables.
+//! Draws tables of frontends, backends and servers, with columns aligned across tables.
 
 use super::state::{self, quantity};
 use super::words::{clean, count, scaled};
@@ -62,7 +62,7 @@ pub(super) struct RowContext<'p> {
     pub shown: &'p PageContext<'p>,
     pub page: &'p ConsolePage,
     pub member: &'p PlatformMember,
-    /// History of the drawing machine. None for any other machine.
+    /// History of the machine that draws the page. None for any other machine.
     pub history: Option<&'p History>,
     /// True if the last health check is shown for healthy servers, too.
     pub checks: bool,
@@ -253,7 +253,7 @@ pub(super) fn rate(place: &RowContext<'_>, row: &TrafficRow) -> Markup {
     }
 }
 
-/// Draws the same numbers in the line of a collapsed backend.
+/// Draws the numbers of a backend in the line that is visible while the backend is collapsed.
 pub(super) fn line(place: &RowContext<'_>, row: &TrafficRow) -> Markup {
     let ms = row.takes_ms.map(|ms| format!("{} ms", count(ms)));
     let some = |number: Option<u64>| number.map(short).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The page of a guest's display or terminal.
+//! Draws the page of a guest's display or terminal.
 
 use super::words::clean;
 use super::{ConsolePage, PageContext, frame};
@@ -8,7 +8,8 @@ use maud::{Markup, html};
 use screen::kind::ScreenKind;
 use screen::page::{self, SCRIPT_PATH};
 
-/// Draws the document for a display of an object of a part. `path` is the path of the page itself.
+/// Draws the document for a guest's display or terminal, or for such an object of another part of
+/// the platform. `path` is the path of the page itself.
 pub fn document(
     platform: &Platform,
     viewer: &Viewer,

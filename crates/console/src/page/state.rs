@@ -1,4 +1,4 @@
-//! States, each drawn as a word with a coloured shape, so that no state depends on the colour.
+//! Draws states as a word with a coloured shape, so that no state depends on the colour.
 
 use super::words::clean;
 use maud::{Markup, html};

@@ -1,4 +1,4 @@
-//! A stick table with the entries that have the largest values.
+//! Draws the page of a stick table with the entries that have the largest values.
 
 use super::actions::can_show_forms;
 use super::frame::below;

@@ -249,7 +249,7 @@ fn a_page_of_a_thousand_servers_is_bounded() {
         let html = document(&page, &PageContext::all(&platform, &operator)).into_string();
         assert!(html.len() < 400_000, "{page:?}: {} bytes", html.len());
     }
-    // A failed server is shown, however many others there are.
+    // A failed server is shown, however many other servers there are.
     let html = document(
         &ConsolePage::Traffic,
         &PageContext::all(&platform, &operator),

@@ -1,4 +1,4 @@
-//! The traffic: per machine its frontends, and its backends with their servers.
+//! Draws the traffic page: per machine its frontends, and its backends with their servers.
 
 use super::machine::{self, id, no_machine_text};
 use super::rows::{ProxyGroup, RowContext, line, proxies, status, table};
@@ -12,10 +12,11 @@ use part::report::Grade;
 use std::cmp::Reverse;
 
 const TABLE_MAX: usize = 40;
-/// Maximum number of servers on the whole page. A backend beyond them links to its own page.
+/// Maximum number of servers on the whole page. For further backends the page has only links to
+/// their own pages.
 const SERVERS_MAX: usize = 80;
 const BACKENDS_MAX: usize = 200;
-/// Number of servers up to which all backends of a machine are expanded.
+/// Number of servers up to which the page shows all backends of a machine expanded.
 const FEW: usize = 24;
 
 pub(super) fn of(shown: &PageContext<'_>) -> Markup {
@@ -119,7 +120,7 @@ fn backends_of(
     left: &mut usize,
 ) -> Markup {
     let shown = &backends[..backends.len().min(BACKENDS_MAX)];
-    // Backends with problems take precedence when not all of them fit.
+    // Backends with problems take precedence if not all backends fit.
     let wrong = shown.iter().filter(|one| one.proxy.is_wrong());
     let mut reserved: usize = wrong.map(|one| one.servers.len().min(TABLE_MAX)).sum();
     let is_few = number <= FEW || !place.shown.filter.is_empty();

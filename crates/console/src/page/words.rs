@@ -1,4 +1,4 @@
-//! Formatting of numbers, times and names.
+//! Formats numbers, times and names.
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};

@@ -1,11 +1,13 @@
-//! Changes among the members of a cluster as events: a member is away or back, another leader.
+//! Detects changes among the members of a cluster and records them as events: a member is away or
+//! back, another member is the leader.
 
 use super::members::{CLUSTER, MEMBER, cluster_of};
 use crate::look::MachineReport;
 use part::report::{Event, Moment, StatusReport, Subject, span};
 use part::status::{ClusterReport, MemberFault, MemberReach, MemberReport};
 
-/// Part with the processes, and its kind of subject for a role.
+/// Part of the platform that reports the processes, and the kind of subject by which it reports a
+/// role.
 const SUPERVISOR: &str = "supervisor";
 const ROLE: &str = "role";
 /// Time after the start of the control role before its report is used, milliseconds. Until then the
@@ -14,7 +16,8 @@ const SETTLES_MS: u64 = 10_000;
 const AWAY: &str = "away";
 const REACHABLE: &str = "reachable";
 
-/// Returns the report of the cluster, unless its role has only just begun to look for the others.
+/// Returns the report of the cluster, unless its role has started so recently that it may not have
+/// found the other members.
 pub fn settled(look: &MachineReport) -> Option<&StatusReport> {
     let report = cluster_of(look)?;
     let mut reports = look.reports.iter();
@@ -68,8 +71,8 @@ fn event(at: Moment, from: &str, to: &str, why: String) -> Event {
     }
 }
 
-/// Returns the state of a member in a word. The path to it is shown at its link, and the duration
-/// of its absence changes all the time; both are left out.
+/// Returns the state of a member as a word. Excluded are the path to the member, which is shown at
+/// its link, and the duration of its absence, which changes all the time.
 fn state(member: &Subject) -> &'static str {
     let member = MemberReport::of(member);
     match (member.reach, member.fault) {
@@ -83,13 +86,13 @@ fn state(member: &Subject) -> &'static str {
     }
 }
 
-/// Describes how long a member that is away has been silent. Empty if it was never heard.
+/// Describes for how long a member that is away has been silent. Empty if it was never connected.
 fn silence(member: &Subject, words: &str) -> String {
     let silent_ms = MemberReport::of(member).silent_ms;
     silent_ms.map_or_else(String::new, |ms| format!("{words} {}", span(ms)))
 }
 
-/// Explains that the previous leader is away. None if it is not.
+/// Explains that the previous leader is away. None if it is not away.
 fn leader_away(before: &StatusReport, now: &StatusReport) -> Option<String> {
     let leads = |member: &&Subject| MemberReport::of(member).is_leader;
     let name = &before.of_kind(MEMBER).find(leads)?.name;

@@ -1,5 +1,5 @@
-//! Communication with the consoles of the other nodes. Each reports its state to the others, and
-//! executes for their operators the same actions as for its own.
+//! Connects the console with the consoles of the other nodes. Each reports its state to the others,
+//! and executes for the operators at other nodes the same actions as for its own.
 
 use crate::access::BY_LINK;
 use crate::inquiry::ProxyQuery;
@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use wire::TrustedNodes;
 
 pub const PORT: u16 = 7446;
-/// Maximum length of a frame, bytes: that of a query, and that of the whole state of a node.
+/// Maximum length of a frame, bytes: of a query, and of the complete state of a node.
 const QUESTION_MAX: usize = 64 << 10;
 const REPLY_MAX: usize = 24 << 20;
 const DEPTH_MAX: usize = 64;
@@ -58,22 +58,23 @@ enum PeerConsoleRequest {
         by: String,
         #[serde(default)]
         token: Option<String>,
-        /// Role of the user at the querying console: the upper limit at this one. None from a
-        /// console of an older program.
+        /// Role of the user at the console that sends the query; at this console the user has at
+        /// most this role. None: sent by a console of an earlier version.
         #[serde(default)]
         role: Option<UserRole>,
         action: OperatorAction,
     },
-    /// Query your proxy. A console of an older program does not know this query and ends the
-    /// connection.
+    /// Requests a query of this node's proxy. A console of an earlier version does not know this
+    /// message and ends the connection.
     Read {
         by: String,
-        /// Role of the user at the querying console: the upper limit at this one.
+        /// Role of the user at the console that sends the query; at this console the user has at
+        /// most this role.
         role: UserRole,
         ask: ProxyQuery,
     },
-    /// Sign-in attempts at this console have failed or succeeded. A console of an older program
-    /// ends the connection at this and the next query, and counts on its own.
+    /// Sign-in attempts at the sending console have failed or succeeded. A console of an earlier
+    /// version ends the connection at this and the next message, and counts attempts on its own.
     Tries(Vec<AttemptChange>),
     UseCode {
         user: String,
@@ -87,7 +88,7 @@ enum PeerConsoleResponse {
     Done(Result<String, String>),
     Read(Result<String, String>),
     Counted,
-    /// True if the code had not been used there.
+    /// Response about a one-time code: true if it had not been used at the responding node.
     IsNew(bool),
 }
 
@@ -132,8 +133,8 @@ impl MachineReportMessage {
     }
 }
 
-/// Communicates with the other nodes that the cluster names. Restarts whenever the cluster reports
-/// a change of them.
+/// Connects to the other nodes that the cluster names. Restarts whenever the cluster reports a
+/// change of them.
 pub async fn run(mut trusted: TrustedNodesReceiver, shared: Arc<ConsoleState>) {
     loop {
         let now = trusted.borrow_and_update().clone();
@@ -254,8 +255,8 @@ async fn request_report(
     }
 }
 
-/// Reports sign-ins to a node, including all pending ones, because a query for the state comes
-/// between two reports.
+/// Reports sign-ins to a node, with all pending reports at once, because a query for the state is
+/// sent between two reports.
 async fn report(
     trusted: &TrustedNodes,
     node: &str,
@@ -268,7 +269,7 @@ async fn report(
         match sign_in {
             SignInReport::Tries(changes) => {
                 let question = PeerConsoleRequest::Tries(changes);
-                // A node without a connection gets all attempts once it has one.
+                // If there is no connection, the node gets all attempts when it connects.
                 let _ = exchange(trusted, node, connection, &question).await;
             }
             SignInReport::Code { user, step, is_new } => {
@@ -282,8 +283,8 @@ async fn report(
     }
 }
 
-/// Has an order executed by another node. An order that was sent may have been executed even if no
-/// response arrives.
+/// Lets another node execute an order. If no response arrives, the order may have been executed or
+/// not.
 async fn send(
     trusted: &TrustedNodes,
     node: &str,
@@ -366,7 +367,7 @@ async fn serve(guest: ConnectedClient, shared: &Arc<ConsoleState>) -> Result<(),
             within(IDLE, frame::read(&mut stream, QUESTION_MAX, DEPTH_MAX)).await?;
         let reply = match question {
             PeerConsoleRequest::Look => {
-                // A user at the other node watches this one, so it must poll at the short
+                // A user at the other node watches this one, so this node must poll at the short
                 // interval.
                 let platform = shared.platform.borrow().clone();
                 let look = platform.me().and_then(|me| me.look.as_deref());
@@ -407,8 +408,9 @@ async fn serve(guest: ConnectedClient, shared: &Arc<ConsoleState>) -> Result<(),
     }
 }
 
-/// Returns a user of another node with the role that applies here: at most what the file of this
-/// node says. A token that this node does not have, or that has expired, may only view.
+/// Returns a user of another node with the role that the user has here: at most the role that the
+/// configuration of this node gives. If this node does not have the token, or the token has
+/// expired, the user may only view.
 fn viewer(
     shared: &ConsoleState,
     by: String,
@@ -496,7 +498,7 @@ mod tests {
         runtime.enable_all().build().unwrap().block_on(future)
     }
 
-    /// Builds the knowledge of a node about both. `accepts`: the nodes whose certificates it
+    /// Builds the knowledge of a node about both nodes. `accepts`: the nodes whose certificates it
     /// accepts.
     fn trusted(
         authority: &Authority,
@@ -561,7 +563,7 @@ mod tests {
             silent(0),
             silent(1)
         );
-        // Beta still accepts alpha: its own connection ends at the other side.
+        // Beta still accepts alpha: alpha itself ends the connection.
         let revoked = trusted(&authority, &nodes, 0, &["alpha"]);
         let before = consoles[0].0.borrow().clone();
         let revoked = revoked.continue_from(before.as_deref());
@@ -632,7 +634,7 @@ mod tests {
             viewer(&shared, by.to_owned(), token.map(str::to_owned), at_most).role
         };
         let role = |by: &str, at_most| role_by(by, None, at_most);
-        // The token as configured on this node decides.
+        // The role and scope of the token in this node's configuration decide.
         for (token, expected) in [
             ("ci", UserRole::Operator),
             ("look", UserRole::Viewer),

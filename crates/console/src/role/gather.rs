@@ -1,4 +1,5 @@
-//! A poll of the machine: the queries that are sent, and their completion. A value without I/O.
+//! State of one poll of the machine: the queries that were sent to its processes, and the responses
+//! so far. A value without I/O.
 
 use crate::look::{MachineReport, has_proxy};
 use crate::platform::PATIENCE_MS;
@@ -11,7 +12,7 @@ use std::time::Instant;
 const LIMIT_MS: u64 = PATIENCE_MS;
 
 const PROXY: &str = "proxy";
-/// Status of a paused frontend, and of one that another process serves meanwhile.
+/// Status of a frontend that is paused, and of one that another process serves in the meantime.
 const PAUSED: &str = "PAUSED";
 const UPGRADED: &str = "OPEN (upgrade)";
 
@@ -39,7 +40,7 @@ pub struct PollProgress {
 }
 
 impl PollProgress {
-    /// Begins a poll with these queries and their numbers.
+    /// Begins a poll with these queries, each with its number.
     pub fn begin(questions: impl IntoIterator<Item = (u64, PollQuery)>, now: u64) -> PollProgress {
         PollProgress {
             open: questions.into_iter().collect(),
@@ -53,7 +54,7 @@ impl PollProgress {
         self.until
     }
 
-    /// Adds a response. Late ones and those without a query are ignored.
+    /// Adds a response. Responses that are late or belong to no query are ignored.
     pub fn add_response(&mut self, number: u64, answer: PollResponse) {
         let Some(ask) = self.open.remove(&number) else {
             return;
@@ -105,8 +106,8 @@ impl PollProgress {
     }
 }
 
-/// Returns the process of a new program that serves while the queried proxy is paused, according to
-/// the supervisor.
+/// Returns the process that serves while the queried proxy process is paused for an upgrade,
+/// according to the supervisor.
 fn successor(reports: &[StatusReport]) -> Option<u32> {
     let mut proxies = reports.iter().filter_map(|report| report.find(ROLE, PROXY));
     proxies.find_map(|role| RoleReport::of(role).successor)

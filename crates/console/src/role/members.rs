@@ -1,4 +1,4 @@
-//! The machines of a platform as this one knows them: its own state, and the report of its cluster.
+//! Lists the machines of a platform from the local state and from the report of the cluster.
 
 use crate::look::MachineReport;
 use crate::platform::{MemberKind, PlatformMember};
@@ -8,15 +8,17 @@ use part::status::{MemberKind as PublishedKind, MemberReach, MemberReport};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Part whose report lists the members, and its kind of subject for all of them.
+/// Part of the platform whose report lists the members, and the kind of its subject for the whole
+/// cluster.
 pub const CLUSTER: &str = "cluster";
 pub const MEMBER: &str = "member";
-/// Facts with the effect of a failure: the predicted one, and that of a failure that has happened.
+/// Facts about the effect of a member's failure: the predicted effect, and the effect of a failure
+/// that has happened.
 const IF_IT_FAILS: &str = "if it fails";
 const FAILED: &str = "failed";
 
-/// Returns the report of the cluster if it names the members. A control role that does not respond
-/// names none.
+/// Returns the report of the cluster if it lists the members. If the control role does not respond,
+/// no report does.
 pub fn cluster_of(look: &MachineReport) -> Option<&StatusReport> {
     let report = look.reports.iter().find(|report| report.part == CLUSTER)?;
     report.of_kind(MEMBER).next().map(|_| report)
@@ -27,7 +29,7 @@ pub fn has_silent_cluster(look: &MachineReport) -> bool {
 }
 
 /// Returns all machines, this one first, according to the report of the cluster, which may be older
-/// than the state. The reports of the other machines are added.
+/// than this machine's own state. Adds the reports of the other machines.
 pub fn of(
     look: Arc<MachineReport>,
     report: Option<&StatusReport>,

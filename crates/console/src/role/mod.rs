@@ -57,40 +57,42 @@ const REPLY_MAX: u64 = 16 << 10;
 const OPERATE_LIMIT: Duration = Duration::from_secs(3);
 const ACTING_MAX: usize = 16;
 
-/// The environment of the role: what the program provides to the console.
+/// Environment of the role: functions and messages that the program provides.
 #[derive(Clone, Copy)]
 pub struct ConsoleEnvironment {
     pub host: fn() -> String,
-    /// Returns the parts with a report, in the order of their display.
+    /// Returns the parts of the platform that have a report, in the order in which they are
+    /// displayed.
     pub parts: fn() -> Vec<&'static str>,
     /// Makes a message that gives the proxy a connection to its runtime API.
     pub operate: fn(Level) -> PartMessage,
-    /// Makes a message that starts a process which evaluates a request, with a connection for it.
+    /// Makes a message that starts a process which evaluates a request, and that gives the process
+    /// a connection.
     pub route: fn() -> PartMessage,
     /// Makes a message that gives the control role a connection for queries about versions.
     pub versions: fn() -> PartMessage,
     pub verify: Verify,
     pub manual: Manual,
-    /// Drops all privileges but the membership in a group. Called once the console listens, and
-    /// before there is a second thread.
+    /// Drops all privileges except membership in a group. Called when the console listens, before a
+    /// second thread exists.
     pub confine: fn(Option<u32>) -> Result<(), String>,
 }
 
-/// An action in progress: its connection to the proxy, and the waiting task.
+/// Action in progress: its connection to the proxy, and the task that waits for the result.
 struct RunningAction {
     connection: Option<UnixStream>,
     order: UserOrder,
 }
 
-/// A result from the other thread.
+/// Result from one of the other threads.
 enum RoleEvent {
     /// Statistics of the proxy for a poll, with the number of the query.
     Traffic(u64, Result<String, String>),
     Acted(UserOrder, Result<String, String>),
 }
 
-/// The part of the console role on its main thread: it polls the machine, executes orders, and
-/// saves the state. Pages and proxy queries are on other threads, which share [`ConsoleState`].
+/// Main thread's state of the console role: it polls the machine, executes orders, and saves the
+/// state. Pages and queries of the proxy are on other threads, which share [`ConsoleState`].
 pub struct ConsoleRole {
     place: ConsoleEnvironment,
     shared: Arc<ConsoleState>,
@@ -116,8 +118,8 @@ struct PollState {
     history: Arc<History>,
     last: Option<Arc<MachineReport>>,
     cluster: Option<StatusReport>,
-    /// Last report of the cluster after it had found its members. A previous console process may
-    /// have received it.
+    /// Last report of the cluster in which all members had been found. A previous process of the
+    /// console may have received it.
     settled: Option<StatusReport>,
     done: Vec<(String, Event)>,
 }
@@ -166,7 +168,7 @@ impl ConsoleRole {
         let (trusted, known) = watch::channel(None);
         let role = ConsoleRole {
             polls: PollState {
-                // The process ID keeps the numbers apart from those of a previous process, whose
+                // The process ID distinguishes the numbers from those of a previous process, whose
                 // responses the supervisor may still send.
                 number: u64::from(std::process::id()) << 32,
                 gather: None,
@@ -211,7 +213,7 @@ impl ConsoleRole {
         let runtime = runtime.map_err(|error| language::reason(&error))?;
         let thread = thread::Builder::new().name("console/http".to_owned());
         let thread = thread.spawn(move || {
-            // Also set after a panic.
+            // Set even after a panic.
             let _ended = SetWhenDropped(ended);
             let router = web::router(Arc::clone(&shared));
             let versions = versions::keep(Arc::clone(&shared));
@@ -272,7 +274,7 @@ impl ConsoleRole {
                 }
             };
             write_error(&format!("evenkeel: console: {words}{}\n", after.why()));
-            // Open pages end, or show the change.
+            // Pages that are open end, or show the change.
             self.polls.due = 0;
         }
     }
@@ -442,7 +444,7 @@ impl ConsoleRole {
         self.trusted.send_replace(Some(Arc::new(trusted)));
     }
 
-    /// Returns the pending queries to others, and clears them.
+    /// Returns the pending queries to other processes, and clears them.
     pub fn take_queries(&mut self) -> Vec<PartRequest> {
         std::mem::take(&mut self.asks)
     }
@@ -567,12 +569,13 @@ impl ConsoleRole {
         }
     }
 
-    /// Ends an action. A response without an error has a description of the outcome, or is empty.
+    /// Ends an action. A response that is no error contains a description of the outcome, or is
+    /// empty.
     fn finish_action(&mut self, order: UserOrder, answer: Result<String, String>) {
         let (what, word) = (order.action.object(), order.action.done());
         let asked = order.action.word().to_owned();
         let by = order.by.shown();
-        // The proxy responds only if it did not execute a command.
+        // The proxy sends a response only if it did not execute the command.
         let answer = match (answer, &order.action) {
             (Ok(said), action @ (OperatorAction::Server { .. } | OperatorAction::Entry { .. })) => {
                 action.outcome(&said).map(|()| String::new())
@@ -603,8 +606,8 @@ impl ConsoleRole {
         }
         // The waiting task may have ended.
         let _ = order.reply.send(outcome);
-        // Polls at once so that the pages show the effect, and saves the event so that it is not
-        // lost.
+        // Polls at once, so that the pages show the effect, and saves the state at once, so that
+        // the event is not lost.
         self.polls.due = 0;
         self.state_saver.due = 0;
     }

@@ -1,5 +1,5 @@
-//! Queries of the pages to the proxy's runtime API beyond the regular poll. They run on a thread of
-//! their own, so that a large response delays neither a poll nor an action.
+//! Sends the queries of pages to the proxy's runtime API, beyond the regular poll. They run on a
+//! thread of their own, so that a large response delays neither a poll nor an action.
 
 use super::operate::RuntimeApiClient;
 use crate::inquiry::ProxyQuery;
@@ -13,12 +13,13 @@ const WAITING_MAX: usize = 16;
 const LIMIT: Duration = Duration::from_secs(3);
 const ROUTE_LIMIT: Duration = Duration::from_secs(7);
 
-/// Threads for the queries, and the queries that have no connection yet.
+/// Threads that send queries to the proxy, and the queries whose connection is not ready yet.
 pub(super) struct ProxyReaders {
     operate: RuntimeApiClient,
-    /// Thread for requests to evaluate, which take longer.
+    /// Thread for predictions of a request's path, which take longer.
     routes: RuntimeApiClient,
-    /// Queries without a connection, by the numbers of the messages that request one.
+    /// Queries whose connection is not ready, by the number of the message that requests the
+    /// connection.
     waiting: BTreeMap<u64, (UnixStream, LocalProxyQuery)>,
 }
 
@@ -37,7 +38,7 @@ impl ProxyReaders {
 
     /// Registers a query until its connection is ready. None: no connection can be made.
     pub(super) fn wait(&mut self, reading: LocalProxyQuery, connection: Option<(u64, UnixStream)>) {
-        // Queries whose task has ended need no response.
+        // If the task that sent a query has ended, no response is needed.
         self.waiting.retain(|_, (_, one)| !one.reply.is_closed());
         match connection {
             Some((number, own)) if self.waiting.len() < WAITING_MAX => {

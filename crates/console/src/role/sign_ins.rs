@@ -1,4 +1,4 @@
-//! Exchange of sign-ins between the consoles of all nodes. Attempts count at all of them together,
+//! Exchanges sign-ins between the consoles of all nodes. Attempts count at all consoles together,
 //! and a one-time code that was used at one is accepted at no other.
 
 use crate::shared::{ConsoleState, SignInReport};
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 const LIMIT: Duration = Duration::from_millis(1_000);
 
-/// The consoles of the other nodes, for the authentication of this one.
+/// Consoles of the other nodes, as the authentication of this console uses them.
 pub(super) struct PeerConsoles(Weak<ConsoleState>);
 
 impl PeerConsoles {
@@ -35,8 +35,8 @@ impl Peers for PeerConsoles {
             return;
         };
         for node in lock(&shared.others).sign_ins() {
-            // A report for which the queue is full is dropped. Waiting would not help, and a node
-            // that reconnects gets all attempts.
+            // If the queue is full, the report is dropped. Waiting would not help, and a node that
+            // reconnects gets all attempts.
             let _ = node.try_send(SignInReport::Tries(changes.to_vec()));
         }
     }
@@ -58,7 +58,7 @@ impl Peers for PeerConsoles {
             let mut all_new = true;
             for response in responses {
                 let response = timeout_at(until, response).await;
-                // A node that does not respond is treated as one that is away.
+                // A node that does not respond counts as absent.
                 all_new &= !matches!(response, Ok(Ok(false)));
             }
             all_new

@@ -1,4 +1,4 @@
-//! State that one process of the role leaves to the next.
+//! Encodes the state that a process of the console role leaves to its successor.
 
 use crate::history::History;
 use ::access::session;

@@ -1,4 +1,4 @@
-//! Actions that users send by forms.
+//! Handles the forms by which users send actions.
 
 use super::pages::{SEAL, TOLD};
 use super::sign_in::{is_own, to};
@@ -80,8 +80,8 @@ fn action(form: &[(String, String)]) -> Result<OperatorAction, ActionRefusal> {
     }
 }
 
-/// Returns whether a word can be the name of an object. The check matters because the word becomes
-/// part of a command.
+/// Returns whether a word can be the name of an object. The word becomes part of a command, so it
+/// must not contain other characters.
 fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-:".contains(c);
     !name.is_empty() && name.len() <= NAME_MAX && name.chars().all(fits)
@@ -229,8 +229,8 @@ fn removal() -> SubjectAction {
     }
 }
 
-/// Redirects to the page of the form, with the outcome and its time, because the state may change
-/// afterwards.
+/// Redirects to the page of the form. The URL has the outcome and its time, because the state may
+/// have changed when the page is shown.
 pub(super) fn redirect_with_outcome(shared: &ConsoleState, path: &str, words: &str) -> Response {
     let words = format!("{}: {words}", page::time(now_ms()));
     let path = if ConsolePage::is_here(path) {

@@ -1,4 +1,4 @@
-//! The API for programs: `/api/v1`, and metrics for Prometheus.
+//! Serves the API for programs: `/api/v1`, and metrics for Prometheus.
 
 use super::act::carry_out;
 use super::asks::AuthenticatedRequest;
@@ -109,8 +109,8 @@ pub(super) async fn events(State(shared): State<Common>, _: AuthenticatedRequest
     ([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response()
 }
 
-/// `POST /api/v1/act`: the fields of a page's form. A session is not accepted, because a browser
-/// sends its cookie with forms of other sites, too.
+/// `POST /api/v1/act`: executes an action with the fields of a page's form. A session cookie is not
+/// accepted, because a browser sends it with forms of other sites, too.
 pub(super) async fn act(
     State(shared): State<Common>,
     asks: Result<AuthenticatedRequest, Response>,

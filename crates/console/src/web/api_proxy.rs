@@ -1,4 +1,4 @@
-//! The API for the proxy: requests, and the entries of stick tables.
+//! Serves the API for the proxy: requests, and the entries of stick tables.
 
 use super::act::{carry_out, is_table};
 use super::api::{as_json, refused};

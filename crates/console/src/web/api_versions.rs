@@ -1,4 +1,4 @@
-//! The API for the configuration: its versions and files, and changes of them.
+//! Serves the API for the configuration: its versions and files, and changes of them.
 
 use super::api::{as_json, refused};
 use super::asks::AuthenticatedRequest;
@@ -48,13 +48,14 @@ async fn asked(shared: &ConsoleState, question: &VersionsRequest) -> Result<Valu
     )
 }
 
-/// `GET /api/v1/versions`: the versions, the newest first, including the one in progress.
+/// `GET /api/v1/versions`: the versions of the configuration, the newest first, including one whose
+/// rollout is in progress.
 pub(super) async fn versions(State(shared): State<Common>, _: AuthenticatedRequest) -> Response {
     let max = VERSIONS_MAX;
     respond(asked(&shared, &VersionsRequest::Versions { max }).await)
 }
 
-/// `GET /api/v1/files`: the files of a version, by default of the accepted one.
+/// `GET /api/v1/files`: the files of a version, by default those of the accepted version.
 pub(super) async fn of_version(
     State(shared): State<Common>,
     _: AuthenticatedRequest,
@@ -137,7 +138,7 @@ fn wrong(words: String) -> PageError {
     (StatusCode::BAD_REQUEST, words)
 }
 
-/// `POST /api/v1/check`: checks whether this machine could serve a text.
+/// `POST /api/v1/check`: checks whether this machine could serve the configuration in the request.
 pub(super) async fn check(
     State(shared): State<Common>,
     asks: Result<AuthenticatedRequest, Response>,
@@ -149,7 +150,8 @@ pub(super) async fn check(
     changes(&shared, asks, request, question).await
 }
 
-/// `POST /api/v1/apply`: makes a version of a text, unless this machine could not serve it.
+/// `POST /api/v1/apply`: proposes a version with the configuration in the request, unless this
+/// machine could not serve it.
 pub(super) async fn apply(
     State(shared): State<Common>,
     asks: Result<AuthenticatedRequest, Response>,
@@ -186,8 +188,8 @@ async fn applied(
     }
 }
 
-/// Returns the findings of this machine's own check if it could not serve an edit. None if it
-/// could.
+/// Returns the diagnostics of this machine's own check if it could not serve an edited
+/// configuration. None if it could.
 async fn unservable(shared: &ConsoleState, edit: &Edit) -> Result<Option<Findings>, PageError> {
     let answer = ask(shared, &VersionsRequest::Check(edit.clone())).await;
     match answer.map_err(|words| (StatusCode::CONFLICT, words))? {
@@ -204,7 +206,8 @@ async fn unservable(shared: &ConsoleState, edit: &Edit) -> Result<Option<Finding
     }
 }
 
-/// `POST /api/v1/version`: confirms or cancels the version in progress, or returns to an older one.
+/// `POST /api/v1/version`: confirms or cancels the version whose rollout is in progress, or returns
+/// to an older version.
 pub(super) async fn act(
     State(shared): State<Common>,
     asks: Result<AuthenticatedRequest, Response>,

@@ -1,4 +1,4 @@
-//! Authentication of API requests, as an extractor for the handlers.
+//! Authenticates API requests, as an axum extractor for the handlers.
 
 use super::api::{as_json, refused};
 use super::bearer::{self, BearerError};
@@ -25,11 +25,11 @@ const BEARER: &str = "Bearer realm=\"evenkeel\"";
 const BAD_TOKEN: &str = "Bearer realm=\"evenkeel\", error=\"invalid_token\"";
 const NARROW_TOKEN: &str = "Bearer realm=\"evenkeel\", error=\"insufficient_scope\"";
 
-/// An authenticated request: by a token, by name and password, or by the session of a browser.
+/// Authenticated API request: by a token, by name and password, or by the session of a browser.
 pub(super) struct AuthenticatedRequest {
     pub(super) viewer: Viewer,
-    /// True if a session cookie authenticated it. A browser sends that with forms of other sites,
-    /// too.
+    /// True if a session cookie authenticated the request. A browser sends the cookie with forms of
+    /// other sites, too.
     pub(super) by_session: bool,
     scope: Option<Scope>,
 }
@@ -115,7 +115,8 @@ async fn authenticated(parts: &Parts, shared: &Common) -> Result<AuthenticatedRe
             scope: None,
         });
     };
-    // The credentials are not even checked, because they may have been revoked in a newer version.
+    // While the node does not admit listed users, credentials are not even checked, because a newer
+    // version may have revoked them.
     if let Some(why) = &why {
         return Err(closed(why));
     }

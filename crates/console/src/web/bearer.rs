@@ -1,4 +1,4 @@
-//! Verification of the tokens of programs, with a limit of attempts.
+//! Verifies the API tokens of programs, with a limit of attempts.
 
 use super::Common;
 use crate::access::token;
@@ -11,11 +11,11 @@ use std::net::IpAddr;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum BearerError {
-    /// Refused as a wrong password is: by the result or the limit of attempts.
+    /// The token is wrong, or refused by the limit of attempts, like a wrong password.
     Refused(SignInError),
-    /// The token has expired. Its name.
+    /// The token has expired. Contains its name.
     Expired(String),
-    /// The user of the token is no longer in a list. The name.
+    /// No list contains the user of the token any more. Contains the user's name.
     NoUser(String),
 }
 

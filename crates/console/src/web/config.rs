@@ -1,5 +1,5 @@
-//! Pages of the configuration: its files, and changes of them. The control role decides; a change
-//! needs the role `admin`, here and there.
+//! Serves the pages of the configuration: its files, and changes of them. The control role decides
+//! about a change, and requires the user role `admin`, as the console does.
 
 use super::act::redirect_with_outcome;
 use super::pages::to_sign_in;
@@ -28,7 +28,7 @@ pub(super) const FORM_BYTES_MAX: usize = 3 * QUESTION_BYTES_MAX;
 const MESSAGE_MAX: usize = 1_000;
 const CONFIRM_S_MAX: u64 = 86_400;
 
-/// Reason why there is no page, with its status.
+/// Reason why a page cannot be drawn, with the HTTP status.
 pub(super) type PageError = (StatusCode, String);
 
 fn conflict(words: String) -> PageError {
@@ -40,7 +40,7 @@ fn reject_unexpected<T>() -> Result<T, PageError> {
     Err(conflict(words))
 }
 
-/// Context that draws the pages of a platform for a viewer.
+/// Values from which the pages of a platform are drawn for a viewer.
 pub(super) struct Drawing {
     pub(super) platform: Arc<Platform>,
     pub(super) viewer: Viewer,
@@ -165,7 +165,7 @@ async fn file(
     Ok(config::file(&drawing.shown(), &viewed))
 }
 
-/// Shows the differences between two versions, by default from the preceding one.
+/// Shows the differences between two versions; by default to the version before.
 async fn difference(
     shared: &ConsoleState,
     drawing: &Drawing,
@@ -365,7 +365,7 @@ async fn check(shared: &ConsoleState, typed: &EditForm) -> Result<Findings, Page
     }
 }
 
-/// Returns the findings of a check, for the script of the editor.
+/// Returns the diagnostics of a check, for the script of the editor.
 async fn checked(shared: &ConsoleState, form: &[(String, String)]) -> Result<Markup, PageError> {
     // While a user types, the platform is polled often, so that a newly accepted version is
     // noticed soon.
@@ -382,7 +382,8 @@ async fn checked(shared: &ConsoleState, form: &[(String, String)]) -> Result<Mar
     ))
 }
 
-/// Returns the version that was accepted since the edited one, as last known.
+/// Returns the version that was accepted after the one that the user edits, as far as this console
+/// knows.
 fn newer(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersion> {
     let versions = lock(&shared.versions).clone()?;
     let accepted = versions.accepted.filter(|accepted| *accepted > typed.of)?;
@@ -395,7 +396,7 @@ fn newer(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersion> {
     })
 }
 
-/// Queries the version that was accepted since the edited one, with its differences.
+/// Requests the version that was accepted after the one that the user edits, with the differences.
 async fn meanwhile(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersion> {
     versions::refresh(shared).await;
     let newer = newer(shared, typed)?;
@@ -417,7 +418,7 @@ async fn edited(
     form: &[(String, String)],
 ) -> Result<Markup, PageError> {
     let mut typed = EditForm::of(form)?;
-    // A user who has merged the changes of a newer version continues from that one.
+    // A user who has merged the changes of a newer version continues with that version.
     if let Some(onto) = version(form, "onto")? {
         typed.of = onto;
     }

@@ -1,5 +1,5 @@
-//! Validation of parameters and fields against the description of the API. Unknown ones are refused
-//! by name.
+//! Checks the parameters and fields of API requests against the OpenAPI description. Unknown ones
+//! are refused by name.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
-//! Bodies of requests whose response does not need them. A client may read the response only after it
-//! has sent its request, and HTTP/2 would reset the stream of a body that is dropped: some clients
-//! then discard the response. So the rest of a dropped body is read and discarded.
+//! Reads and discards the bodies of requests whose response does not need them. A client may read
+//! the response only after it has sent its request, and HTTP/2 would reset the stream of a body
+//! that is dropped: some clients then discard the response.
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::EXPECT;
@@ -15,8 +15,8 @@ const BYTES_MAX: u64 = 1 << 20;
 const QUIET: Duration = Duration::from_millis(500);
 const TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Makes the body of a request one that is discarded when it is dropped. A client that waits for
-/// `100 Continue` sends no body after another response, and must not be asked for it.
+/// Wraps a request so that its body is discarded when it is dropped. A client that waits for `100
+/// Continue` sends no body after another response, so the body must not be requested.
 pub(super) fn drained(request: Request<Incoming>) -> Request<Body> {
     let waits = request.headers().contains_key(EXPECT) && request.version() < Version::HTTP_2;
     if waits {
@@ -92,7 +92,7 @@ mod tests {
     use std::convert::Infallible;
     use tokio::sync::mpsc;
 
-    /// A body whose pieces are sent by a test.
+    /// Body of a request, whose pieces the test sends.
     struct Pieces(mpsc::Receiver<Bytes>);
 
     impl HttpBody for Pieces {

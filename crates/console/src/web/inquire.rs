@@ -1,5 +1,5 @@
-//! Queries to a proxy for a page or a program: to that of this machine through the main thread, to
-//! that of another one through its console.
+//! Sends the query of a page or a program to a proxy: to that of this machine through the main
+//! thread, to that of another machine through its console.
 
 use crate::inquiry::live::SharedQuery;
 use crate::inquiry::{ProxyQuery, ProxyResponse};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub(super) const NEEDS: UserRole = UserRole::Operator;
-/// Additional time for the transport of a response beyond the timeout of the query.
+/// Additional time for the transfer of a response, beyond the timeout of the query itself.
 const WAY: Duration = Duration::from_secs(1);
 
 pub(super) fn number(text: &str) -> Option<u64> {

@@ -1,5 +1,5 @@
-//! Live pages: the changed parts as server-sent events (WHATWG HTML, 9.2). Each poll of the
-//! platform with a difference leads to one event.
+//! Sends the changed fragments of live pages as server-sent events (WHATWG HTML, 9.2). Each poll of
+//! the platform with a difference leads to one event.
 
 use super::pages::PageRequest;
 use super::{Common, field, fields, inquire, signed_in};
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const LIVE_MAX: usize = 200;
-/// Interval of a keep-alive message, so that both sides notice the end of the connection.
+/// Interval of keep-alive messages, by which both sides notice that the connection has broken.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 struct PageEventStream {
@@ -46,8 +46,8 @@ pub(super) async fn live(
     let Some(live) = Watchers::enter(&shared, LIVE_MAX) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    // A page that consists of the response alone is refused, so that it keeps its content instead
-    // of exceeding the limit of queries.
+    // A page that consists of a proxy response alone is refused if there are too many queries: the
+    // browser keeps its content.
     let inquiry = wanted.inquiry(&shared, &viewer);
     if inquiry.is_none() && wanted.needs_answer(&viewer) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();

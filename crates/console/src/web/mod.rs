@@ -1,4 +1,4 @@
-//! The HTTP server of the console: sign-in, pages and actions.
+//! HTTP server of the console: sign-in, pages and actions.
 
 mod act;
 mod api;
@@ -106,8 +106,8 @@ pub fn router(shared: Common) -> Router {
         .with_state(shared)
 }
 
-/// Counts the connection of a signed-in user for that user. For programs see [`asks`]. A request
-/// that a trusted proxy forwards counts for the client that the proxy names.
+/// Counts the connection of a signed-in user for that user. For programs [`asks`] does that. A
+/// request that a trusted proxy forwards counts for the client that the proxy names.
 async fn known(State(shared): State<Common>, mut request: Request<Body>) -> Request<Body> {
     let guest = request
         .extensions()

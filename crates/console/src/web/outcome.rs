@@ -1,4 +1,5 @@
-//! Outcome of a version that a program proposed, for a program that waits for it.
+//! Waits for the outcome of a configuration version that a program proposed, for the response to
+//! that program.
 
 use super::api::as_json;
 use crate::shared::ConsoleState;
@@ -31,7 +32,7 @@ pub(super) fn wait(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
-/// Waits until a version is decided or needs confirmation, and returns its outcome.
+/// Waits until a version is accepted, has failed or needs confirmation, and returns its outcome.
 pub(super) async fn of(shared: &ConsoleState, version: u64, wait: Duration) -> Response {
     let until = Instant::now() + wait;
     let mut last = None;

@@ -20,7 +20,7 @@ use part::lock;
 use std::sync::Arc;
 
 /// Fields of a query string: the outcome of the last action, and a seal which proves that the
-/// console wrote it. Without the seal a link from elsewhere could display any text.
+/// console wrote the outcome. Without the seal, a link on another site could display any text.
 pub(super) const TOLD: &str = "told";
 pub(super) const SEAL: &str = "seal";
 
@@ -50,7 +50,8 @@ impl PageRequest {
         })
     }
 
-    /// Joins the viewers with the same query. None if there is no query, or if there are too many.
+    /// Joins the viewers that have the same query. None if the page has no query, or if there are
+    /// too many.
     pub(super) fn inquiry(
         &self,
         shared: &ConsoleState,
@@ -199,7 +200,7 @@ pub(super) async fn page(
 }
 
 /// Returns whether no machine has an object, provided that all machines with a proxy have reported
-/// theirs.
+/// their objects.
 fn is_missing(platform: &Platform, has: impl Fn(&Traffic) -> bool) -> bool {
     let mut nodes = platform
         .members
@@ -232,7 +233,7 @@ async fn answered(
     let is_missing = match (&answer, ask) {
         (Some(ProxyResponse::Missing(_)), _) => true,
         (Some(ProxyResponse::Table(_)), _) => false,
-        // A viewer who may not send queries sees the heads of all tables.
+        // A viewer who may not send queries sees the names and sizes of all tables.
         (_, ProxyQuery::Table { name, .. }) => is_missing(&platform, |traffic| {
             traffic.tables.iter().any(|one| one.name == *name)
         }),

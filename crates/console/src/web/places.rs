@@ -28,7 +28,7 @@ pub(super) struct ConnectionLimiter {
 
 #[derive(Default)]
 struct All {
-    /// Connections by number, and thus the oldest first.
+    /// Open connections by number, so that the oldest comes first.
     taken: BTreeMap<u64, OpenConnection>,
     next: u64,
 }
@@ -39,7 +39,7 @@ struct OpenConnection {
     leave: Arc<Notify>,
 }
 
-/// Handle of a connection, to set its client and user.
+/// Handle by which the client and the user of a connection are set.
 #[derive(Clone, Default)]
 pub(super) struct ConnectionHandle {
     places: Weak<ConnectionLimiter>,
@@ -149,8 +149,9 @@ impl All {
     }
 
     /// Closes the oldest connection without a session: of the given address, or of the address with
-    /// the most of them. If all have sessions, closes the oldest connection of the user with the
-    /// most of them, among those with the lowest role. None if all belong to administrators.
+    /// the most of them. If all connections have sessions, closes the oldest one of the user with
+    /// the most connections, among the users with the lowest role. None if all belong to
+    /// administrators.
     fn make_room(&mut self, of: Option<IpAddr>) -> Option<()> {
         let is_meant = |one: &OpenConnection| of.is_none_or(|of| of == one.of);
         let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
@@ -209,7 +210,7 @@ impl All {
 }
 
 impl ConnectionSlot {
-    /// Completes when another connection has taken over the slot.
+    /// Returns when another connection has received the slot.
     pub(super) async fn wait_for_eviction(&self) {
         self.leave.notified().await;
     }

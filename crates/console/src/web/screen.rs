@@ -1,5 +1,5 @@
-//! Displays and terminals of guests: the page, and the connection between the browser and the part
-//! that runs the guest.
+//! Serves displays and terminals of guests: the page, and the connection between the browser and
+//! the role that runs the guest.
 
 use super::pages::to_sign_in;
 use super::sign_in::{is_own, to};
@@ -32,7 +32,8 @@ use tokio::time::{Instant, timeout};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Path parameters: the part, the kind and name of the subject, and the word of the offer.
+/// Path parameters: the part of the platform, kind and name of the subject, and the word of the
+/// offer.
 type ScreenPathParameters = Path<(String, String, String, String)>;
 
 pub(super) fn routes(mut router: Router<Common>) -> Router<Common> {
@@ -60,7 +61,7 @@ fn action(Path((part, kind, name, word)): ScreenPathParameters) -> OperatorActio
     }
 }
 
-/// Explains why a display cannot be opened now. `None` if it can.
+/// Explains why a display or terminal cannot be opened now; `None`: it can.
 fn why_not(
     shared: &ConsoleState,
     viewer: &Viewer,
@@ -135,7 +136,7 @@ async fn page(
     {
         return failure(status, &words);
     }
-    // The display of the guest may meanwhile be of another kind.
+    // The guest's display may be of another kind by now.
     let instead = kind.replacement_kind(opens(&shared, &action).into_iter());
     let path = uri
         .path()
@@ -160,8 +161,8 @@ async fn page(
     )
 }
 
-/// `GET /screen/…/socket`: transfers the bytes of the part in WebSocket messages. Without
-/// WebSocket, responds with the reason why there is no connection.
+/// `GET /screen/…/socket`: relays the bytes of the guest's display or terminal in WebSocket
+/// messages. A request without WebSocket gets the reason why no connection is possible.
 async fn socket(
     kind: &'static ScreenKind,
     State(shared): State<Common>,
@@ -223,7 +224,7 @@ async fn open(
     Ok((part, open))
 }
 
-/// Gives the part one end of a connection, and returns the other end.
+/// Gives one end of a connection to the role that runs the guest, and returns the other end.
 async fn connect(
     shared: &ConsoleState,
     viewer: &Viewer,
@@ -252,7 +253,7 @@ async fn connect(
 struct OpenScreen {
     shared: Arc<ConsoleState>,
     token: String,
-    /// Action that opened it, and the status of the guest at that time.
+    /// Action that opened the display or terminal, and the status of the guest at that time.
     action: OperatorAction,
     opened_status: ScreenStatus,
     seat: ScreenSlot,
@@ -283,7 +284,7 @@ impl ScreenGuard for OpenScreen {
             if let Some(why) = standing.why_ended(&now, since.elapsed()) {
                 return why;
             }
-            // The status is checked again even without news.
+            // The status is checked again even if no change was reported.
             if let Ok(Err(_)) = timeout(NOWHERE_MAX, news.changed()).await {
                 return ENDED.to_owned();
             }

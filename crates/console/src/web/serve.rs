@@ -1,5 +1,5 @@
-//! The listener and its connections, with or without TLS. Limits per connection keep slow or
-//! numerous clients from affecting others.
+//! Listens for connections, with or without TLS, and serves them. Limits per connection keep slow
+//! or numerous clients from affecting others.
 
 use super::drain::drained;
 use super::places::ConnectionLimiter;
@@ -32,7 +32,7 @@ const HEAD_BYTES_MAX: u32 = 16 << 10;
 const STREAMS_MAX: u32 = 64;
 const BACKLOG: i32 = 128;
 
-/// A listening socket with its protocol settings.
+/// Listening socket of the console, with its TLS and protocol settings.
 pub struct ConsoleListener {
     address: SocketAddr,
     listener: Arc<TcpListener>,
@@ -53,8 +53,9 @@ impl ConsoleListener {
         Ok(ConsoleListener::new(config, tls, Arc::new(listener)))
     }
 
-    /// Makes the listener of another configuration. At the same address it uses the same socket, so
-    /// no connection is refused meanwhile. After an error this listener still accepts connections.
+    /// Makes the listener of another configuration. If the address is the same, the socket is
+    /// reused, so no connection is refused in between. After an error this listener still accepts
+    /// connections.
     ///
     /// # Errors
     /// The reason why the console cannot listen.
@@ -84,9 +85,9 @@ impl ConsoleListener {
         }
     }
 
-    /// Opens a socket with the port of this one at another address. One address may include the
-    /// other, such as `:8600` and `127.0.0.1:8600`. Two such sockets cannot both listen, so this one
-    /// does not listen while the other one is opened, and listens again after an error.
+    /// Opens a socket with the same port at another address. One address may include the other,
+    /// such as `:8600` and `127.0.0.1:8600`. Two such sockets cannot both listen, so this one stops
+    /// listening while the other one is opened, and listens again after an error.
     fn listen_beside(&self, address: SocketAddr) -> Result<TcpListener, String> {
         if let Ok(opened) = listen_at(address) {
             return Ok(opened);
@@ -152,7 +153,7 @@ fn listener(address: SocketAddr) -> Result<TcpListener, rustix::io::Errno> {
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
 
-/// Accepts connections at the current listener, until it is replaced by none.
+/// Accepts connections at the current listener. Ends when there is no listener any more.
 pub async fn run(mut doors: watch::Receiver<Option<Arc<ConsoleListener>>>, router: Router) {
     let places = Arc::new(ConnectionLimiter::default());
     loop {
@@ -458,7 +459,7 @@ mod tests {
         };
         serve_and(&first, async |listeners| {
             let (stranger, proxy) = ([127, 0, 0, 3], [127, 0, 0, 2]);
-            // A client in the backlog, accepted after the change.
+            // A client that is still in the backlog, and is accepted after the change.
             let early = connect(stranger, first.address).await;
             let trusting = Config {
                 proxies: networks.clone().into(),

@@ -1,5 +1,5 @@
-//! Sign-in: by password, plus the one-time code of a second factor if the user has one; or by a
-//! link that works once.
+//! Signs users in: by password, plus the one-time code of a second factor if the user has one; or
+//! by a link that works once.
 
 use super::{Common, body, client, failure, field, fields, html, signed_in};
 use crate::access::{BY_LINK, COOKIE, DEVICE_COOKIE};
@@ -93,7 +93,7 @@ fn closed(why: &str, next: &str) -> Response {
     )
 }
 
-/// Explains why links do not work at this console. None if they do.
+/// Explains why sign-in links do not work at this console. None if they do.
 fn why_no_link(shared: &ConsoleState) -> Option<Response> {
     let why = shared.why_closed()?;
     let is_removed = shared.admission() == Admission::Removed;
@@ -133,7 +133,7 @@ pub(super) async fn sign_in(
     match proved.await {
         Ok(user) => first(&shared, &user, next),
         Err(why) => {
-            // Without the name: a user may have typed the password there.
+            // The name is not logged: a user may have typed the password into its field.
             tracing::info!(client = ?from, reason = ?why, "sign-in refused");
             let page = |words: &str| pages::sign_in_as(BRAND, &name, Some(words), next);
             show_failed_attempt(why, "The name or the password is wrong.", page)
@@ -204,7 +204,7 @@ async fn second(
     }
 }
 
-/// Shows the form for another attempt, with the waiting time if there is one.
+/// Shows the sign-in form for another attempt, with the time to wait if there is one.
 fn show_failed_attempt(why: SignInError, wrong: &str, page: impl Fn(&str) -> Markup) -> Response {
     match why {
         SignInError::Wrong | SignInError::NoTry => html(StatusCode::FORBIDDEN, page(wrong)),

@@ -1,5 +1,5 @@
-//! Status of the guest behind an open display or terminal, which explains why a connection has
-//! ended.
+//! Collects the facts about the guest of an open display or terminal, which explain why a
+//! connection has ended.
 
 use crate::platform::Platform;
 use crate::shared::OperatorAction;

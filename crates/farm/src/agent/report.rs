@@ -1,6 +1,6 @@
-//! Reply of an agent. The farm connects, sends one line (`check`, or `notice TEXT`) and reads the
-//! reply: a line with the words of HAProxy's agent check, then, from our own agent, the sessions of
-//! the host.
+//! Encodes and decodes the reply of a host agent. The farm connects, sends one line (`check`, or
+//! `notice TEXT`) and reads the reply: a line with the words of HAProxy's agent check, then, from
+//! our own agent, the sessions of the host.
 //!
 //! ```text
 //! up 75%
@@ -26,7 +26,7 @@ const SINCE_S_MAX: u64 = 10 * 365 * 86_400;
 pub enum Admin {
     Ready,
     Drain,
-    /// No new users, because of maintenance.
+    /// The host gets no new users, because of maintenance.
     Maintenance,
 }
 
@@ -47,14 +47,14 @@ impl Admin {
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AgentReply {
-    /// `ready`, `drain` or `maint`.
+    /// Administrative word of the reply: `ready`, `drain` or `maint`.
     pub admin: Option<Admin>,
-    /// `up`: true; `down`, `stopped`, `fail` or `failed`: false.
+    /// Word of the reply about health. `up`: true; `down`, `stopped`, `fail` or `failed`: false.
     pub is_up: Option<bool>,
     /// Percentage of the configured weight.
     pub percent: Option<u32>,
     pub maxconn: Option<u64>,
-    /// Text after `#`.
+    /// Text of the reply after `#`.
     pub description: String,
     pub unknown: Option<String>,
     /// Sessions of the host; None if the reply does not mention them.
@@ -167,13 +167,14 @@ impl AgentReply {
     }
 }
 
-/// A reply while it is received. Without sessions, only the end of the connection ends it.
+/// Reply while it is being received. If it has no list of sessions, only the end of the connection
+/// ends it.
 #[derive(Debug, Default)]
 pub struct Incoming {
     bytes: Vec<u8>,
     /// Start of the current, incomplete line.
     line: usize,
-    /// Number of announced sessions, and of lines after the announcement.
+    /// Number of sessions that the reply announces, and number of lines received since.
     count: Option<u64>,
     behind: u64,
 }
@@ -202,7 +203,8 @@ impl Incoming {
         self.count.is_some_and(|count| self.behind >= count)
     }
 
-    /// Returns whether one line has been received, which is all that an agent of HAProxy sends.
+    /// Returns whether a complete line has been received, which is all that a plain agent of
+    /// HAProxy sends.
     pub fn has_line(&self) -> bool {
         self.line > 0
     }
@@ -340,7 +342,7 @@ mod tests {
         let wrong = read("up\nsessions 1\nsession anna asleep\n");
         assert_eq!(wrong.unknown.as_deref(), Some("session anna asleep"));
         assert!(!wrong.sessions.unwrap().is_whole());
-        // Without their number it is not known whether these are all sessions.
+        // Without the announced number it is not known whether the list is complete.
         assert!(!sessions("up\nsession anna active\n").is_whole());
     }
 

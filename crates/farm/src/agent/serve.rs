@@ -1,5 +1,6 @@
-//! Agent for xrdp: a small server that sends the sessions of this machine to farms, and to HAProxy,
-//! and shows notices in them. The agent decides nothing, and responds only to configured addresses.
+//! Host agent for xrdp: a small server that sends the sessions of this machine to farms, and to
+//! HAProxy, and shows notices in them. The agent decides nothing, and responds only to configured
+//! addresses.
 
 use super::notice::{self, Notices};
 use super::report;
@@ -22,7 +23,7 @@ use tokio::time::timeout;
 
 pub const PORT: u16 = 9_707;
 const CONNECTIONS_MAX: usize = 32;
-/// Timeout for the line of a farm: HAProxy may send none.
+/// Timeout for the line that a farm sends. HAProxy may send none.
 const LINE_LIMIT: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(5);
 const LINE_BYTES_MAX: usize = 1_024;
@@ -52,8 +53,8 @@ struct AgentServerState {
 /// Times at which sessions became active or inactive.
 #[derive(Debug, Default)]
 struct Since {
-    /// True if a client is connected, and the time of the last change, milliseconds; None: before
-    /// the agent started.
+    /// Of each session: whether a client is connected, and the time of the last change,
+    /// milliseconds; None: it changed before the agent started.
     sessions: BTreeMap<(u32, u64), (bool, Option<u64>)>,
     has_looked: bool,
 }
@@ -109,7 +110,7 @@ impl Agent {
             }
             Ok::<_, io::Error>(())
         };
-        // The bytes received within the timeout are the line.
+        // If the line is incomplete at the timeout, the bytes received so far count as the line.
         timeout(LINE_LIMIT, reads).await.unwrap_or(Ok(()))?;
         let line = String::from_utf8_lossy(&line);
         let reply = self.reply(line.lines().next().unwrap_or_default());
@@ -175,7 +176,7 @@ async fn accepts(listener: TcpListener, options: Options) -> io::Result<Infallib
         if let (true, Ok(place)) = (is_allowed, place) {
             let agent = Arc::clone(&agent);
             tokio::spawn(async move {
-                // A farm whose connection broke polls again.
+                // If the connection broke, the farm polls again.
                 let _ = timeout(LIMIT, agent.serve(stream)).await;
                 drop(place);
             });
@@ -219,7 +220,7 @@ mod tests {
         };
         let expected = "up\nsessions 2\nsession user1 active\nsession user2 disconnected 5\n";
         assert_eq!(written(&found, &[None, Some(5)]), expected);
-        // A farm ends no session because of a report that does not name all sessions, or none.
+        // If a report does not name all sessions, a farm ends none because of it.
         let partial = SessionSearch {
             unknown: 1,
             ..found.clone()
@@ -256,7 +257,7 @@ mod tests {
             let at = listener.local_addr().unwrap();
             tokio::spawn(accepts(listener, options));
             let mut stream = TcpStream::connect(at).await.unwrap();
-            // The agent may have closed a connection that it does not answer.
+            // The agent may have closed the connection without a reply.
             let _ = stream.write_all(says).await;
             let mut answer = Vec::new();
             let _ = stream.read_to_end(&mut answer).await;

@@ -40,7 +40,8 @@ impl Program {
             Program::Zenity => command
                 .args(["--info", "--no-markup", "--title", TITLE])
                 .arg(format!("--text={text}")),
-            // The program accepts options anywhere, so the text is its input.
+            // The program accepts options anywhere among its arguments, so the text is its standard
+            // input.
             Program::Xmessage => command.args(["-center", "-title", TITLE, "-file", "-"]),
             Program::NotifySend => {
                 command.args(["--urgency=critical", "--expire-time=0", "--", TITLE, text])
@@ -108,7 +109,7 @@ fn start(program: Program, path: PathBuf, session: &Session, text: &str) -> io::
         rustix::process::getegid().as_raw(),
     );
     if session.owner != own {
-        // Supplementary groups are dropped: only those of the user would be right.
+        // Supplementary groups are dropped: the groups of the agent are not those of the user.
         command.uid(uid).gid(gid);
     }
     command
@@ -130,7 +131,7 @@ fn start(program: Program, path: PathBuf, session: &Session, text: &str) -> io::
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     if let Some(mut input) = child.stdin.take() {
-        // The text fits into the pipe, and the program may be gone.
+        // The text fits into the pipe. Ignores failures: the program may have ended.
         let _ = input.write_all(text.as_bytes());
     }
     Ok(child)
@@ -160,7 +161,7 @@ mod tests {
         }
     }
 
-    /// Returns the output of a program for a notice that looks like options.
+    /// Returns the output of a program that gets a notice which looks like options.
     fn shown(name: &str) -> String {
         let scratch = ScratchDirectory::new().unwrap();
         let said = scratch.path().join("said");

@@ -1,6 +1,6 @@
-//! Sessions of xrdp on this machine, from `/proc`. Each session has a display server (Xvnc or Xorg)
-//! that a process of `xrdp-sesman` started for its user. A session is active while a process of
-//! xrdp has a connection to its display or its channels.
+//! Finds the sessions of xrdp on this machine, in `/proc`. Each session has a display server (Xvnc
+//! or Xorg) that a process of `xrdp-sesman` started for its user. A session is active while a
+//! process of xrdp has a connection to its display or its channels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -27,7 +27,8 @@ pub type NameOf = fn(u32) -> Option<String>;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
-    /// Display number and start time of the display server: no other session has both.
+    /// Display number, and start time of the display server. Two sessions never have both in
+    /// common.
     pub key: (u32, u64),
     pub name: String,
     pub owner: (u32, u32),
@@ -40,10 +41,10 @@ pub struct Session {
 pub struct SessionSearch {
     pub is_served: bool,
     pub sessions: Vec<Session>,
-    /// Number of sessions whose display or user is not known. A report of the other ones is
-    /// incomplete.
+    /// Number of sessions whose display or user is not known. With such sessions, a report of the
+    /// others is incomplete.
     pub unknown: usize,
-    /// The processes of the machine cannot be listed, so nothing is known of sessions.
+    /// True if the processes of the machine cannot be listed, so that no session is known.
     pub is_blind: bool,
 }
 
@@ -79,7 +80,7 @@ pub fn find_sessions(proc: &Path, name_of: NameOf) -> SessionSearch {
     }
     let mut sessions = BTreeMap::new();
     for (display, claims) in claims {
-        // A process with a mount namespace of its own could show a forged socket.
+        // A process in its own mount namespace could show a forged socket.
         let mut views = managers
             .iter()
             .map(u32::to_string)
@@ -110,17 +111,17 @@ pub fn find_sessions(proc: &Path, name_of: NameOf) -> SessionSearch {
 /// Path and name prefix of the sockets of display servers.
 const X_SOCKETS: &str = "tmp/.X11-unix/X";
 
-/// Returns the owner of a display's socket as a process sees it. Returns None if there is none, or
-/// if access is denied.
+/// Returns the owner of a display's socket, as the process `pid` sees the file. None if there is no
+/// socket, or if access is denied.
 fn socket_owner(proc: &Path, pid: &str, display: u32) -> Option<u32> {
     let root = proc.join(pid).join("root");
     let socket = fs::symlink_metadata(root.join(format!("{X_SOCKETS}{display}"))).ok()?;
     Some(socket.uid())
 }
 
-/// Returns the process to which a display belongs: that of the owner of its socket. The session
-/// manager also starts programs of users, and such a program can claim the display of another user.
-/// Returns None if the owner is not known.
+/// Returns the process to which a display belongs: the one whose user owns the display's socket.
+/// The session manager also starts programs of users, and such a program can claim the display of
+/// another user. Returns None if the owner is not known.
 fn owned(claims: Vec<DisplayServerClaim>, socket: Option<u32>) -> Option<DisplayServerClaim> {
     let first = claims.first()?.owner.0;
     let owner = match socket {
@@ -160,7 +161,8 @@ struct DisplayServerClaim {
 }
 
 impl DisplayServerClaim {
-    /// Returns None if the user has no name, or if it cannot be determined now.
+    /// Returns the session. None if the user has no name, or if the session cannot be determined
+    /// now.
     fn session(self, name_of: NameOf) -> Option<Session> {
         Some(Session {
             key: (self.display, self.began),
@@ -284,8 +286,8 @@ mod tests {
             process(proc, pid, pid - 2, "Xvnc", uid, &line);
             process(proc, pid + 1, pid - 2, "xrdp-chansrv", uid, "xrdp-chansrv");
         }
-        // Processes that are not of xrdp: with another parent, of a user's own program of that
-        // name, and of an unknown user.
+        // Processes that do not belong to xrdp: with another parent, a user's own program of that
+        // name, and with an unknown user.
         process(proc, 90, 1, "Xorg", 2_001, "Xorg :0");
         process(proc, 91, 1, "xrdp-sesman", 2_001, "xrdp-sesman");
         process(proc, 92, 91, "Xvnc", 2_001, "Xvnc :77");
@@ -315,7 +317,8 @@ mod tests {
             .iter()
             .map(|one| (one.key.0, one.name.as_str(), one.is_active))
             .collect();
-        // Active by the socket of its channels, by the VNC port, and not at all.
+        // The first session is active by the socket of its channels, the second by the VNC port,
+        // and the third is not active.
         let expected = [(10, "bert", true), (11, "bert", false), (695, "anna", true)];
         assert_eq!(shown, expected);
         let anna = &found.sessions[2];
@@ -374,7 +377,8 @@ mod tests {
         assert_eq!(owner(&[2_001], Some(2_002)), None);
         assert_eq!(owner(&[2_001, 2_001], None), Some((2_001, 0)));
         assert_eq!(owner(&[2_001, 2_002], None), None);
-        // A socket of another user hides the session, and does not assign it to anybody.
+        // A socket that belongs to another user hides the session, and does not assign it to
+        // anybody.
         assert_eq!(of_display(10), (None, 1));
     }
 

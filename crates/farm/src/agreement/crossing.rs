@@ -23,7 +23,7 @@ struct CrossingSimulation {
     nodes: [Agreement; 2],
     /// Messages in flight to each node, with the time of arrival.
     packets: [VecDeque<(u64, AgreementMessage)>; 2],
-    /// Time at which a broken connection returns; None while it works.
+    /// Time at which a broken connection works again; None while it works.
     broken_until_ms: Option<u64>,
     tickets: [BTreeMap<u64, (u64, CollectionId)>; 2],
     /// Hosts of each user by collection, with the time until which they are valid.
@@ -170,7 +170,7 @@ impl CrossingSimulation {
         if !set.contains(&host) {
             return Err(format!("user{user} gets {host} and not one of {set:?}"));
         }
-        // Around the end of a logon one node may have forgotten it and the other one not.
+        // Around the end of a logon's timeout one node may have forgotten it and the other one not.
         self.hosts.retain(|_, (_, until_ms)| now_ms < *until_ms);
         let mut own = self.hosts.iter().filter(|((one, _), _)| *one == user);
         let there: BTreeSet<&String> = own

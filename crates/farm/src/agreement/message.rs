@@ -1,5 +1,5 @@
-//! Messages between the directories of a farm. The sender is a node of the cluster; its messages
-//! are still checked against bounds.
+//! Encodes the messages between the directories of a farm on several nodes. The sender is a node of
+//! the cluster; its messages are still checked against bounds.
 
 use crate::collection::{Assignee, CollectionId};
 use crate::directory::{
@@ -30,8 +30,8 @@ pub struct Record {
     pub collection: CollectionId,
     pub name: String,
     pub host: String,
-    /// Address of a host that the sender's configuration does not have: the receiver may not know
-    /// it either.
+    /// Address of a host that the sender's configuration does not have, so that the receiver may
+    /// not know it either.
     #[serde(default)]
     pub removed: Option<SocketAddr>,
     pub version: DecisionVersion,
@@ -40,7 +40,7 @@ pub struct Record {
     /// Time without a connection after which the entry expires, milliseconds.
     pub left_ms: u64,
     pub connections: u32,
-    /// A connection lasted as long as only one with a session does.
+    /// True if a connection has lasted so long that the user must have a session.
     #[serde(default)]
     pub is_proved: bool,
 }
@@ -88,14 +88,14 @@ impl From<Record> for directory::Record {
 /// A message to the directory of the same farm on another node.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum AgreementMessage {
-    /// First message of a connection: the sender's hosts and orders.
+    /// First message of a connection: the sender's hosts, and its orders of operators.
     Open {
         hosts: Vec<FarHost>,
         orders: BTreeMap<String, HostOrder>,
         key: KeyCheck,
     },
     Records(Vec<Record>),
-    /// Marks the end of everything that the sender knew when the connection began.
+    /// Marks the end of everything that the sender knew when the connection was established.
     Whole,
     /// Proposes a host for a user. The response is `Reply`, `Full` or `Busy`.
     Claim {
@@ -103,13 +103,13 @@ pub enum AgreementMessage {
         record: Record,
         over: Option<DecisionVersion>,
     },
-    /// Response to a claim: the decision that is valid now. It is that of the claim, or one that
-    /// the sender knew.
+    /// Response to a claim: the decision that is valid now. It is that of the claim, or another one
+    /// that the sender knew.
     Reply {
         number: u64,
         record: Record,
     },
-    /// Response to a claim: the sender has no room for the user.
+    /// Response to a claim: the sender's directory has no space for the user.
     Full {
         number: u64,
     },
@@ -144,13 +144,13 @@ pub enum AgreementMessage {
 pub struct FarStep {
     pub number: u64,
     pub user: UserId,
-    /// Age when the message was built, milliseconds.
+    /// Age of the step when the message was built, milliseconds.
     pub age_ms: u64,
-    /// The step. The receiver sets its own time.
+    /// The step, whose time the receiver sets by its own clock.
     pub step: HistoryStep,
 }
 
-/// A message of the directories' store, or one of the farm beside it.
+/// Message of the record store, or another message between the farms of two nodes.
 pub(super) enum ReceivedMessage {
     Store(MessageOf<UserDirectory>),
     Other,

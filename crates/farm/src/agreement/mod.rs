@@ -81,8 +81,8 @@ impl Agreement {
         self.replica.linked(node, origin, now_ms);
     }
 
-    /// Applies a report of a host's agent. It leaves out users of pending claims: the claim decides
-    /// about them.
+    /// Applies the report of a host's agent. Users with pending claims are left out: the claim
+    /// decides about them.
     pub fn reported(&mut self, host: &str, report: &AgentReply, times: Times) -> News {
         let (directory, is_claimed) = self.replica.split_claims();
         directory.reported(host, report, times, is_claimed)
@@ -126,12 +126,13 @@ impl Agreement {
         }
         match message.into_store() {
             ReceivedMessage::Store(message) => self.replica.handle(node, message, now_ms),
-            // Handled by the site, which has the connections.
+            // The site handles this message, because it has the connections.
             ReceivedMessage::Other => Ok(()),
         }
     }
 
-    /// Returns the connection state of each peer, and the check value of its token key.
+    /// Returns the state of the connection with each node, and the check value of that node's token
+    /// key.
     pub fn standings(&self) -> impl Iterator<Item = (&str, PeerStatus, KeyCheck)> {
         let statuses = self.replica.peer_statuses();
         statuses.map(|(node, status)| {

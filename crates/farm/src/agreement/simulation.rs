@@ -1,6 +1,7 @@
 //! Simulated histories of two nodes, by seed: logons, connections, hosts that hang, drains, reloads
 //! of one node before the other, and crashes with and without the saved state. The network loses,
-//! duplicates, delays and partitions. A checker judges each decision and finds planted defects.
+//! duplicates, delays and partitions. A checker judges each decision, and has to find deliberate
+//! defects.
 
 use super::*;
 use crate::collection::{Assignee, CollectionId};
@@ -17,11 +18,11 @@ use std::collections::VecDeque;
 const NODES: [&str; 2] = ["alpha", "beta"];
 const USERS: u64 = 30;
 const STEPS: u64 = 600;
-/// Silence after which a connection counts as broken, and the time of a new one.
+/// Silence after which a connection counts as broken, and time until a new one is established.
 const SILENT_MS: u64 = 1_000;
 const DIAL_MS: u64 = 200;
 const DELAY_MS: u64 = 40;
-/// Around the end of a session one node may have forgotten it and the other one not.
+/// Tolerance around the end of a session: one node may have forgotten it and the other one not.
 const MARGIN_MS: u64 = 8_000;
 
 struct Packet {
@@ -61,7 +62,7 @@ struct ExpectedUser {
 /// Results of both nodes' health checks.
 #[derive(Default)]
 struct SimulatedChecks {
-    /// Hosts that each node sees as down, with the time of its failure.
+    /// Hosts that each node sees as down, with the time at which each failed.
     down: [BTreeMap<String, u64>; 2],
     /// Times at which a node last saw each host come up.
     up_ms: BTreeMap<String, u64>,
@@ -86,7 +87,7 @@ struct AgreementSimulation {
     defect: Option<DirectoryDefect>,
 }
 
-/// Hosts of the programs: each user has one of these collections, or all hosts.
+/// Hosts of the programs: each user has one of these collections, or the one with all hosts.
 const SETS: [&[&str]; 2] = [&["ts1", "ts2"], &["ts2", "ts3"]];
 
 fn id(user: u64) -> Assignee {
@@ -400,7 +401,7 @@ impl AgreementSimulation {
 
     /// Returns whether the session of a user may have ended.
     fn is_over(&self, user: u64, known: &ExpectedUser) -> bool {
-        // A connection to another host dates from a time when the nodes were disconnected.
+        // The user's connection to another host is from a time when the nodes were disconnected.
         let of_it = |(one, _, host): &(u64, usize, String)| *one == user && *host == known.host;
         let is_connected = self.connections.iter().any(of_it);
         let keep_ms = self.farms[0].sessions.keep_ms;
@@ -411,7 +412,8 @@ impl AgreementSimulation {
     /// Returns whether the user may get another host than the known one.
     fn may_move(&self, at: usize, known: &ExpectedUser) -> bool {
         let has = |farm: &Farm| farm.hosts.contains_key(&known.host);
-        // The host is down for some node, or was when a claim began, or one node has removed it.
+        // The host is down according to some node, or was when a claim began, or one node has
+        // removed it.
         let is_down = self
             .checks
             .down
@@ -465,13 +467,14 @@ impl AgreementSimulation {
                 NODES[at]
             ));
         }
-        // Another node may still know the previous host.
+        // Another node may still have the previous host.
         let is_split = is_doubtful || known.as_ref().is_some_and(|known| known.is_split || !stays);
         let mut by = BTreeSet::from([at]);
         if is_agreed {
             by.insert(1 - at);
         }
-        // A session that no node knows any more gets its host again only by chance, as a new logon.
+        // If no node knows a session any more, it gets its host again only by chance, as a new
+        // logon.
         let is_back = |known: &ExpectedUser| stays && known.there && !known.by.is_empty();
         let there = known.as_ref().is_some_and(is_back);
         let known = match known {
@@ -565,7 +568,7 @@ impl AgreementSimulation {
     }
 
     fn start_later(&mut self, at: usize, before: Option<Agreement>) -> Result<(), String> {
-        // The history continues meanwhile, for up to some seconds.
+        // The history continues while the node is down, for up to some seconds.
         let ms = self.random.below(3_000);
         let until = self.now_ms + ms;
         while self.now_ms < until {
@@ -586,7 +589,7 @@ impl AgreementSimulation {
         match self.random.below(1_000) {
             0..200 => self.logs_on(at, user, false)?,
             200..300 => {
-                // Both logons at the same time.
+                // The user logs on at both nodes at the same time.
                 self.logs_on(0, user, false)?;
                 self.logs_on(1, user, false)?;
             }
@@ -692,7 +695,7 @@ impl AgreementSimulation {
                 node.agreement.directory.checked("ts9", Health::Up);
             }
         }
-        // A node without an entry for a user of this host may assign another one.
+        // A node that knows nothing of the users of this host may give them another host.
         let of_it = self.known.values_mut().filter(|known| known.host == "ts9");
         of_it.for_each(|known| known.is_split = true);
     }
@@ -740,7 +743,8 @@ impl AgreementSimulation {
                 return Err(format!("{id:?} differs: {one:?} and {two:?}"));
             }
         }
-        // An order for a host in no configuration may be forgotten at different times.
+        // The two nodes may forget an order for a host that no configuration has at different
+        // times.
         for host in self.farms[0].hosts.keys() {
             let order =
                 |node: &AgreementTestNode| node.agreement.directory.orders().get(host).copied();

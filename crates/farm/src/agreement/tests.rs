@@ -1,4 +1,4 @@
-//! Tests of single exchanges between two nodes.
+//! Tests of single message exchanges between the directories of two nodes.
 
 use super::*;
 use crate::collection::{Assignee, CollectionId};
@@ -73,7 +73,7 @@ fn resolved(agreement: &mut Agreement) -> Vec<(String, Why)> {
 #[test]
 fn simultaneous_logons_of_a_user_get_one_host() {
     let mut pair = pair();
-    // Drained so that each node would choose another host by itself.
+    // Hosts are drained so that each node alone would choose another host.
     pair[1].directory.drain("ts1", true, 0);
     for one in &mut pair {
         assert!(matches!(
@@ -96,7 +96,7 @@ fn a_known_user_is_routed_without_a_claim() {
     exchange(&mut pair, 1);
     assert_eq!(resolved(&mut pair[0])[0].0, "ts1");
     assert_eq!(host(pair[1].request(logon("anna"), 2)), "ts1");
-    // The load is that of both nodes.
+    // Both nodes know the users of both, so the load is the sum.
     pair[1].request(logon("bert"), 2);
     exchange(&mut pair, 2);
     assert_eq!(resolved(&mut pair[1])[0].0, "ts2");
@@ -122,7 +122,7 @@ fn simultaneous_logons_for_two_collections_get_one_host() {
         pair[1 - first].request(logon("anna"), 1);
         exchange(&mut pair, 1);
         let hosts = [0, 1].map(|at| resolved(&mut pair[at])[0].0.clone());
-        // Whichever claim comes first, the app is only on ts2.
+        // Whichever claim arrives first, the program runs only on ts2.
         assert_eq!(hosts[first], "ts2");
         let known = pair[0].directory.of_user(logon("anna").id.user);
         let known: BTreeSet<&str> = known.map(|(_, entry)| entry.host.as_str()).collect();
@@ -149,7 +149,7 @@ fn a_node_decides_alone_after_the_connection_is_lost() {
 fn a_peer_silent_on_a_claim_is_dropped_and_resynced() {
     let mut pair = pair();
     pair[0].request(logon("anna"), 100);
-    // The claim arrives, its answer does not.
+    // The claim arrives, but its response does not.
     let claim = pair[0].next_message("beta", [0; 8], 100).unwrap();
     pair[1].handle("alpha", claim, 100).unwrap();
     pair[0].tick(100 + CLAIM_MS);
@@ -218,11 +218,11 @@ fn a_host_that_one_node_does_not_have_yet_keeps_its_users() {
     exchange(&mut pair, 1);
     assert_eq!(resolved(&mut pair[0])[0].0, "ts3");
     assert_eq!(host(pair[1].request(logon("anna"), 2)), "ts3");
-    // The host accepts no new users here.
+    // The host accepts no new users at this node.
     pair[1].request(logon("bert"), 2);
     exchange(&mut pair, 2);
     assert_ne!(resolved(&mut pair[1])[0].0, "ts3");
-    // After the removal there, both nodes forget the host.
+    // After the host's removal at the other node, both nodes forget it.
     pair[0].directory.configure(&farm(Balance::Load, &[1, 1]));
     pair[0].reopen();
     exchange(&mut pair, 3);
@@ -325,7 +325,7 @@ fn unbounded_messages_are_refused() {
     assert_eq!(pair[0].directory.users().count(), 0);
 }
 
-/// During a reload of one node after the other.
+/// Tests an order during a reload of one node before the other.
 #[test]
 fn an_order_for_a_host_reaches_a_node_that_has_the_host_later() {
     let mut pair = pair();
@@ -342,7 +342,7 @@ fn an_order_for_a_host_reaches_a_node_that_has_the_host_later() {
     exchange(&mut pair, 3);
     let [ours, theirs] = pair.each_ref().map(|one| one.directory.orders());
     assert_eq!((ours.len(), ours), (1, theirs));
-    // The order for a removed host is forgotten with the host.
+    // The order for a removed host is forgotten together with the host.
     for one in &mut pair {
         one.directory.configure(&farm(Balance::Load, &[1, 1]));
         one.reopen();
@@ -354,7 +354,8 @@ fn an_order_for_a_host_reaches_a_node_that_has_the_host_later() {
     }
 }
 
-/// The node that knows the session learns only afterwards that no configuration has its host.
+/// Tests a session whose host no configuration has: the node that knows the session learns that
+/// only later.
 #[test]
 fn sessions_at_removed_hosts_reach_the_next_process() {
     let mut pair = pair();
@@ -408,13 +409,14 @@ fn simultaneous_logons_are_balanced_during_pending_claims() {
         assert!(counts[0].abs_diff(counts[1]) <= 41, "{counts:?}");
         assert!(one.directory.hosts().all(|(_, host)| host.claimed == 0));
     }
-    // No claim is left when the other node does not answer.
+    // No claim stays pending when the other node does not respond.
     pair[0].request(logon("zoe"), 2);
     pair[0].broke("beta", "reset", 2);
     assert!(pair[0].directory.hosts().all(|(_, host)| host.claimed == 0));
 }
 
-/// Anna was sent to ts1, which is down. Alpha claims ts2 for her, and beta has adopted that.
+/// Creates nodes after anna was sent to ts1, which has failed since. Alpha claims ts2 for her, and
+/// beta has adopted that.
 fn with_claim() -> [Agreement; 2] {
     let mut pair = pair();
     pair[0].request(logon("anna"), 1);
@@ -524,7 +526,7 @@ fn connections_to_removed_hosts_count_on_both_nodes() {
     exchange(&mut pair, 2);
     pair[0].broke("beta", "reset", 3);
     pair[1].broke("alpha", "reset", 3);
-    // Removed and added again at alpha, while beta knows the session.
+    // The host is removed and added again at alpha, while beta knows the session.
     pair[0].directory.set_far("beta", Vec::new());
     pair[0].directory.configure(&farm(Balance::Load, &[1, 1]));
     let entry = pair[0].directory.user(anna).unwrap();
@@ -567,8 +569,8 @@ fn a_restarted_node_learns_sessions_at_removed_hosts() {
     assert!(fresh.hosts().all(|(name, _)| name != "ts1"));
 }
 
-/// Bytes as the previous program sent them, before the directory used the store: it may run on the
-/// other node during an upgrade.
+/// Tests with bytes as the previous version sent them, before the directory used the record store:
+/// it may run on the other node during an upgrade.
 #[test]
 fn messages_are_those_of_previous_program() {
     let record = Record {
@@ -633,13 +635,13 @@ fn messages_are_those_of_previous_program() {
         let decoded: AgreementMessage = part::codec::decode(&bytes).unwrap();
         assert_eq!(decoded, message);
         assert_eq!(part::codec::encode(&message), bytes, "{message:?}");
-        // The same after the way through the store.
+        // The message is the same after it was converted for the store and back.
         if let ReceivedMessage::Store(stored) = message.clone().into_store() {
             let key = [0, 1, 2, 3, 4, 5, 6, 7];
             assert_eq!(AgreementMessage::of_store(stored, key), message);
         }
     }
-    // Fields that were added later are missing in messages of the first program.
+    // Messages of the first version lack fields that were added later.
     let old: AgreementMessage = part::codec::decode(&bytes_of(OLD)).unwrap();
     let mut pair = pair();
     pair[0].handle("beta", old, 1).unwrap();

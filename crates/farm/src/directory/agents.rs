@@ -23,9 +23,9 @@ use crate::user::UserId;
 use std::collections::BTreeMap;
 
 pub const SEEN_MAX: usize = 4_096;
-/// Consecutive reports without a session after which it has ended.
+/// Number of consecutive reports without a session after which the session has ended.
 const MISSING_MAX: u32 = 2;
-/// Tolerance of the start of a session's use, milliseconds: agents count seconds.
+/// Tolerance for the time since which a session is in use, milliseconds: agents count in seconds.
 const USED_SLACK_MS: u64 = 2_000;
 /// Time for which the end of a session is remembered, milliseconds: another node may still report
 /// the session.
@@ -41,9 +41,9 @@ pub struct AgentState {
     pub maxconn: Option<u64>,
     /// Number of sessions; None if the agent reports none.
     pub sessions: Option<u64>,
-    /// Number of sessions whose users are not assigned to this host in the directory.
+    /// Number of sessions on the host whose users the directory has not assigned to it.
     pub beyond: u64,
-    /// Number of active sessions whose users have no connection through any node.
+    /// Number of active sessions on the host whose users have no connection through any node.
     pub active_beyond: u64,
 }
 
@@ -65,14 +65,14 @@ impl AgentState {
     }
 }
 
-/// Relation of the agent's name of a user to the farm's name.
+/// Comparison of the agent's name for a user with the farm's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Naming {
-    /// Not known: there was a connection, and no report came while it lasted.
+    /// Not known: the user was connected, and no report arrived during that time.
     Expected,
-    /// Different: a report without the name came while there was a connection.
+    /// The names differ: a report without the farm's name arrived while the user was connected.
     Otherwise,
-    /// The same name as the farm's.
+    /// The agent uses the farm's name.
     Same,
 }
 
@@ -80,15 +80,17 @@ enum Naming {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReportedUser {
     pub is_active: bool,
-    /// Time for which `is_active` had been true or false when the report came, seconds.
+    /// Time for which `is_active` had not changed when the report arrived, seconds.
     pub since_s: Option<u64>,
-    /// Time of the last report with the user, or of the last connection, milliseconds.
+    /// Time of the last report that contained the user, or of the user's last connection,
+    /// milliseconds.
     pub at_ms: u64,
     naming: Naming,
     /// Time since which the agent reports a session that did not start through the farm,
     /// milliseconds.
     alone_ms: Option<u64>,
-    /// The last complete report contained the session, or no complete report has come since.
+    /// True if the last complete report contained the session, or if no complete report has arrived
+    /// since the session is known.
     is_named: bool,
     /// Number of consecutive complete reports without the session.
     missing: u32,
@@ -109,17 +111,17 @@ impl ReportedUser {
     }
 }
 
-/// Users that the agent of a host has reported.
+/// Users that the agents of hosts have reported, by user.
 pub(super) type AllSeen = BTreeMap<UserId, ReportedUser>;
 
-/// Changes caused by a report.
+/// Changes in the directory that a report has caused.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct News {
     pub known: Vec<UserId>,
     pub over: Vec<UserId>,
 }
 
-/// Times of a report, milliseconds.
+/// Times of a poll and its report, milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
     pub asked_ms: u64,
@@ -169,8 +171,9 @@ impl UserDirectory {
             self.confirms(host, session, times.now_ms);
             return false;
         }
-        // The directory has the user on the way to another host, or briefly connected there, since
-        // before the agent was polled. The session is here, so the entry moves.
+        // The directory has sent the user to another host, where the user was connected briefly or
+        // not at all since before the agent was polled. The session is on this host, so the entry
+        // is moved.
         let comes = |(id, entry): &(Assignee, &Entry)| {
             let is_short = entry.presence() == Presence::Left && !entry.is_proved;
             let is_before = entry.since_ms <= times.asked_ms;
@@ -261,11 +264,12 @@ impl UserDirectory {
                 _ => one.missing.saturating_add(1),
             };
             let is_asked_since = times.asked_ms > one.at_ms;
-            // One of them may be the session of this user under another name.
+            // One of these sessions may belong to this user under another name.
             let is_new = alone.iter().any(|(since_ms, _)| *since_ms >= one.at_ms);
             let is_used = alone.iter().any(|(_, since_ms)| *since_ms >= one.at_ms);
             let is_otherwise = match one.missing {
-                // A logon without a confirmed session has no name yet.
+                // For a logon without a confirmed session it is not known which name the agent
+                // uses.
                 0 => is_proved || is_new || is_used,
                 _ => !is_proved && is_new,
             };
@@ -287,7 +291,8 @@ impl UserDirectory {
         });
     }
 
-    /// Counts the reported sessions that the directory's counters of the host do not contain.
+    /// Counts the reported sessions of a host that are not among the directory's entries for the
+    /// host.
     fn counts_beyond(&mut self, host: &str, sessions: &Sessions) {
         let (mut here, mut active) = (0, 0);
         for (id, one) in by_user(sessions) {

@@ -1,4 +1,4 @@
-//! Choice of a host for a user without a session.
+//! Chooses a host for a user without a session.
 
 use super::agents::AgentState;
 use crate::config::Balance;
@@ -92,7 +92,7 @@ impl HostState {
     }
 }
 
-/// Free capacity of a host: the greater, the better.
+/// Free capacity of a host; the host with the greatest one is chosen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     pub(super) count: u64,

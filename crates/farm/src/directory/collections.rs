@@ -64,8 +64,8 @@ impl UserDirectory {
         all.map(|(id, entry)| (id.user, entry))
     }
 
-    /// Returns the session of a user in another collection that also serves this one. A session
-    /// with a connection comes first, then the oldest one.
+    /// Returns the session of a user in another collection whose host also serves this collection.
+    /// A session with a connection is preferred, then the oldest one.
     pub(super) fn session_elsewhere(&self, id: Assignee, now_ms: u64) -> Option<&Entry> {
         #[cfg(test)]
         if self.defect == Some(super::simulation::DirectoryDefect::LooksAtOneCollection) {
@@ -110,7 +110,7 @@ impl UserDirectory {
         self.leads(id, now_ms).is_some() || self.taking(id.collection) > 0
     }
 
-    /// Returns the host that a logon would get. Only times change.
+    /// Returns the host that a logon would get now. Changes only times in the directory.
     ///
     /// # Errors
     /// Returns why no host is available.
@@ -149,7 +149,7 @@ impl UserDirectory {
     }
 }
 
-/// Ranks a presence by how certain a session is.
+/// Ranks the state of a user by how certain it is that a session exists.
 fn rank(presence: Presence) -> u8 {
     match presence {
         Presence::Pending => 0,

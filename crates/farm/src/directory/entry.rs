@@ -1,4 +1,4 @@
-//! Directory entry of one user.
+//! Entry of a user in the directory: the host that the user has, as a record of the store.
 
 use crate::collection::Assignee;
 use crate::token::NameId;
@@ -7,18 +7,18 @@ use std::net::SocketAddr;
 
 const NAME_BYTES_MAX: usize = 128;
 
-/// Host of a user with a session, or on the way to one.
+/// Host of a user who has a session there, or has been sent there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Assignment {
     /// Display name; empty if only a token of the user was seen.
     pub name: String,
     pub host: String,
-    /// In a message: address of a host that the sender's configuration does not have. The receiver
-    /// may not know it either.
+    /// In a message: address of a host that the sender's configuration does not have, so that the
+    /// receiver may not know it either.
     pub removed: Option<SocketAddr>,
 }
 
-/// A user in the directory. The entry holds a connection for each of the user's connections.
+/// Entry of a user in the directory, with the user's connections.
 pub type Entry = record::Entry<Assignment>;
 
 impl Value for Assignment {

@@ -1,7 +1,7 @@
-//! Hosts of a directory: those of the local configuration, and those that only other nodes'
-//! configurations have, as during a reload of one node after the other. The latter accept no new
-//! users here, and keep their sessions. A host that no configuration has any more is kept in the
-//! same way as long as it has sessions.
+//! Session hosts that the directory knows: those of the local configuration, and those that only
+//! other nodes' configurations have, as during a reload of one node after the other. The latter
+//! accept no new users here, and keep their sessions. A host that no configuration has any more is
+//! kept in the same way as long as it has sessions.
 
 use super::{
     Counts, Directory, DirectoryId, Entry, HostState, PENDING_MS, Presence, SHORT_MS, Settings,
@@ -16,26 +16,26 @@ use std::net::SocketAddr;
 
 const REMOVED_MAX: usize = 64;
 
-/// A host of another node's configuration.
+/// A host that another node's configuration has.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct FarHost {
     pub name: String,
     pub address: SocketAddr,
 }
 
-/// Hosts and orders of a node, for the directories of other nodes.
+/// Hosts of a node, and operators' orders for hosts, as sent to the directories of other nodes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HostsOpening {
     pub hosts: Vec<FarHost>,
     pub orders: BTreeMap<String, HostOrder>,
 }
 
-/// Latest operator order for a host. Of two orders, the greater one wins on all nodes: the later
-/// one, even if the two nodes were not connected.
+/// Latest order of an operator for a host. Of two orders, the greater one wins on all nodes: the
+/// later one, even if the nodes were not connected.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct HostOrder {
-    /// Time of the order, milliseconds since 1970, by the clock of its node. It is above that of
-    /// the previous order that the node knew.
+    /// Time of the order by the clock of the node that accepted it, milliseconds since 1970. It is
+    /// later than that of the previous order that this node knew.
     #[serde(default)]
     pub at_ms: u64,
     /// Logical clock of the directory that accepted the order.
@@ -83,7 +83,8 @@ impl UserDirectory {
         before.unwrap_or_else(|| HostState::new(name))
     }
 
-    /// Replaces the hosts of the local configuration, and adds those that only other nodes have.
+    /// Replaces the hosts by those of the local configuration, and adds those that only other nodes
+    /// have.
     fn replace(&mut self, mut hosts: BTreeMap<String, HostState>) {
         for far in self.far.values().flatten() {
             if hosts.contains_key(&far.name) {
@@ -94,7 +95,7 @@ impl UserDirectory {
             (state.is_far, state.is_removed) = (true, false);
             hosts.insert(far.name.clone(), state);
         }
-        // A user who has never connected has no session to lose.
+        // A user who has never connected to the host has no session to lose.
         let is_gone = |entry: &Entry| {
             entry.presence() == Presence::Pending && !hosts.contains_key(&entry.host)
         };

@@ -78,9 +78,9 @@ pub struct Decision {
 pub enum Why {
     Connected,
     Session,
-    /// The user was connected only briefly: a session may or may not exist.
+    /// The user was connected only briefly: whether a session exists is not known.
     Tried,
-    /// Another logon of the user was sent there and has not connected yet.
+    /// Another logon of the user was sent to the host and has not connected yet.
     Pending,
     Redirected,
     /// The directory does not know the session; the token was made for this host.
@@ -100,7 +100,7 @@ pub enum NoHost {
     NoneTakes { down: usize, drained: usize },
     #[error("the token is for hosts of a previous configuration: download a new .rdp file")]
     NoCollection,
-    /// The directory is full: every known user has a connection.
+    /// The directory is full: every known user is connected.
     #[error("the directory is full: {USERS_MAX} users are connected")]
     Full,
     #[error("the host was removed")]
@@ -184,7 +184,7 @@ impl Directory for UserDirectory {
         }
         match entry.presence() {
             Presence::Connected(_) => false,
-            // A user who has never connected has no session to lose.
+            // A user who has never connected to the host has no session to lose.
             Presence::Pending => self
                 .hosts
                 .get(&entry.host)
@@ -218,7 +218,7 @@ impl Directory for UserDirectory {
                 };
                 (entry.host.clone(), why(entry), entry.version.used, left_ms)
             }
-            // Counts as used, since the session may be there.
+            // The host counts as used, since the session may be there.
             (None, Some(host)) => (host, Why::Token, true, self.table.keep_ms(false)),
             (None, None) => {
                 let (host, why) = self.choose(id.collection, has_lost)?;
@@ -273,8 +273,8 @@ impl Directory for UserDirectory {
     }
 
     fn admit(&mut self, record: &Record) -> bool {
-        // A user who has never connected has no session to lose. Such an entry is dropped with its
-        // host.
+        // A user who has never connected to a host has no session to lose. Such an entry is dropped
+        // together with the host.
         let used = record.version.used;
         if let Some(address) = record.removed.filter(|_| used) {
             self.know_removed(&record.host, address);

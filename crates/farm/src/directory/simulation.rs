@@ -8,19 +8,19 @@ use crate::user::{FarmUser, UserId};
 use lab::{Random, setting};
 use record::Defect;
 
-/// Users of a history, and steps of it.
+/// Number of users of a history, and number of its steps.
 const USERS: u64 = 40;
 const STEPS: u64 = 1_500;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum DirectoryDefect {
-    /// A defect of the record store.
+    /// Bug: a defect of the record store.
     Store(Defect),
-    /// A drained host accepts new users.
+    /// Bug: a drained host accepts new users.
     DrainedTakes,
-    /// Sessions in other collections are ignored.
+    /// Bug: sessions in other collections are ignored.
     LooksAtOneCollection,
-    /// A host outside the collection serves it, too.
+    /// Bug: a host outside the collection serves it, too.
     AnyHostServes,
 }
 
@@ -169,7 +169,7 @@ impl DirectorySimulation {
         self.drained.insert(host.to_owned());
     }
 
-    /// Forgets logons without a connection, and sessions that have ended.
+    /// Removes expected logons without a connection, and sessions that have ended.
     fn expires(&mut self) {
         self.directory.expire(self.now_ms);
         let (keep_ms, now_ms) = (self.farm.sessions.keep_ms, self.now_ms);
@@ -203,7 +203,8 @@ impl DirectorySimulation {
         collection == CollectionId::ALL || hosts.is_some_and(|hosts| hosts.contains(host))
     }
 
-    /// Returns the hosts of sessions in other collections that serve this one.
+    /// Returns the hosts of the user's sessions in other collections that also serve this
+    /// collection.
     fn elsewhere(&self, (user, collection): Who) -> BTreeSet<String> {
         let own = self.users.range((user, CollectionId::ALL)..);
         let own = own.take_while(|((one, _), _)| *one == user);
@@ -308,7 +309,7 @@ impl DirectorySimulation {
     /// Checks that the counters of the hosts match the users.
     fn counts(&self) -> Result<(), String> {
         for (name, state) in self.directory.hosts() {
-            // Each user counts once.
+            // A user with several sessions at a host counts once.
             let mut here: BTreeMap<UserId, Presence> = BTreeMap::new();
             for (id, entry) in self
                 .directory

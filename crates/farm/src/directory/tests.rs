@@ -302,7 +302,7 @@ fn only_users_with_sessions_return_to_a_removed_host() {
     directory.configure(&smaller);
     assert_eq!(directory.decide(&user("anna"), 1).unwrap().host, hosts[0]);
     assert_eq!(directory.decide(&user("bert"), 1).unwrap().host, hosts[1]);
-    // A user who was only on the way to the host has no session to lose.
+    // A user who was only sent to the host has no session to lose.
     assert_ne!(directory.decide(&user("dora"), 1).unwrap().host, hosts[0]);
     for number in 0..20 {
         let new = logs_on(&mut directory, &format!("user{number}"), 1);
@@ -368,7 +368,7 @@ fn arbitrary_names_are_bounded_and_evict_no_session() {
     }
     let connected = user("dora");
     logs_on(&mut directory, "dora", 0);
-    // Some end at once, others only log on, and all of them return later.
+    // Some sessions end at once, some users only log on, and all of them return later.
     for number in 0..2 * UNPROVED_MAX {
         let name = format!("invented{number}");
         let user = user(&name);
@@ -465,7 +465,7 @@ fn the_session_at_a_host_serves_each_collection_that_has_it() {
     let (one, two) = (of(&["ts1"]), of(&["ts2", "ts3"]));
     assert_eq!(directory.decide_in(&anna, two, 0).unwrap().host, "ts2");
     directory.connected(Assignee::new(anna.id, two), "ts2", 0);
-    // The desktop is on all hosts, so her session serves it, and counts once.
+    // The desktop is on all hosts, so anna's session serves it, and counts once.
     let desktop = directory.decide(&anna, 1).unwrap();
     assert_eq!(
         (desktop.host.as_str(), desktop.why),
@@ -480,7 +480,7 @@ fn the_session_at_a_host_serves_each_collection_that_has_it() {
         ..Counts::default()
     };
     assert_eq!(counts(&directory, "ts2"), connected);
-    // The host does not serve what is elsewhere, and the desktop stays where it was.
+    // The host does not have the other program, and the desktop stays where it was.
     assert_eq!(directory.decide_in(&anna, one, 2).unwrap().host, "ts1");
     directory.connected(Assignee::new(anna.id, one), "ts1", 2);
     directory.ended(anna.id, "ts2", 3);
@@ -520,7 +520,8 @@ fn a_session_serves_the_current_collection_of_its_host() {
     };
     assert_eq!(get(&mut directory, &anna, &["ts1", "ts2"]).unwrap(), "ts2");
     assert_eq!(get(&mut directory, &anna, &["ts3"]).unwrap(), "ts3");
-    // A token of an old collection: her session is still there; nobody else has one.
+    // A token of an old collection: anna's session is still at that host, and no other user has one
+    // there.
     assert_eq!(get(&mut directory, &anna, &["ts2", "ts3"]).unwrap(), "ts2");
     let refused = get(&mut directory, &user("bert"), &["ts2", "ts3"]);
     assert_eq!(refused, Err(NoHost::NoCollection));
@@ -543,7 +544,7 @@ fn the_later_of_two_orders_during_a_cut_wins() {
         nodes[1].take_orders(&orders[0]);
         let drains = |one: &UserDirectory| one.hosts().any(|(_, state)| state.is_ordered);
         assert!(!nodes.iter().any(drains), "{origins:?}");
-        // The second node's clock is behind, but it knows the order that it revokes.
+        // The second node's clock is slow, but the node knows the order that it revokes.
         assert!(nodes[1].drain("ts2", true, 1_000));
         let orders = nodes[1].orders().clone();
         assert!(nodes[0].take_orders(&orders));

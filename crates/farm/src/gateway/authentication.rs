@@ -1,5 +1,5 @@
-//! Authentication of gateway clients: by Basic, by NTLMv2, or by a cookie that follows within the
-//! tunnel.
+//! Authenticates clients of the gateway: by Basic, by NTLMv2, or by a cookie that the client sends
+//! later within the tunnel.
 
 use super::Gateway;
 use super::visitor::{AuthenticationState, Visitor};
@@ -25,10 +25,10 @@ const LETTERS_MAX: usize = MESSAGE_BYTES_MAX / 3 * 4 + 16;
 const EPOCH: u64 = 116_444_736_000_000_000;
 const SECOND_FACTOR: &str = "the user has a second factor, which the gateway cannot ask for: the portal's .rdp files let the user in";
 
-/// Identity of a client according to its headers.
+/// Result of the authentication of a client by its headers.
 pub(super) enum ClientIdentity {
     User(String),
-    /// Not known yet: the cookie in the tunnel names the user.
+    /// Not known yet: the cookie that the client sends in the tunnel names the user.
     Cookie,
     /// Not known: the client has to authenticate, with these challenges.
     Challenge(Vec<HeaderValue>),
@@ -118,7 +118,7 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> ClientIden
         directory: farm.users.directory.clone(),
     });
     let shown = found.as_ref().map_or(name, |user| &user.account.name);
-    // The password of a user who does not exist must not match the other one's, so the requested
+    // The password of a user who does not exist must not match that of the decoy, so the requested
     // name is used.
     let asked = gateway.site.with_farm(|farm| asked_name(&farm.users, name));
     let client = SignInOrigin::program(visitor.from());
@@ -129,7 +129,7 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> ClientIden
     match verified {
         Ok(user) => admit(gateway, visitor, &user),
         Err(refused) => {
-            // Only failures that the limiter counts go into the user's history. Others could
+            // Only failures that the limiter counts are added to the user's history. Others could
             // displace everything else.
             let (identity, why) = match refused {
                 SignInError::Wrong => {
@@ -166,7 +166,7 @@ pub(super) fn refuse(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str
     gateway.site.gateway_refuses(name, visitor.from(), why);
 }
 
-/// Refuses without a step in the output of `farm why`.
+/// Refuses without adding a step to the output of `farm why`.
 fn refuse_unnoted(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str) {
     gateway.site.count_gateway(|counters| &mut counters.unknown);
     gateway

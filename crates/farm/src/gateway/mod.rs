@@ -59,7 +59,7 @@ impl Gateway {
         }
     }
 
-    /// Removes expired halves periodically. Never returns.
+    /// Removes waiting halves of request pairs that have expired, periodically. Never returns.
     pub async fn expire(&self) {
         loop {
             tokio::time::sleep(EXPIRE).await;
@@ -203,7 +203,7 @@ impl Gateway {
             Paired::Waits => {}
             Paired::Refused => return plain(StatusCode::SERVICE_UNAVAILABLE),
         }
-        // The response ends the request, so it is sent when the tunnel has ended.
+        // The response ends the request, so it is sent only when the tunnel has ended.
         let _ = ended.await;
         plain(StatusCode::OK)
     }
@@ -218,7 +218,7 @@ impl Gateway {
                 user,
             };
             tunnel::serve(gateway, channel).await;
-            // The request may be gone already.
+            // The request may have ended already.
             let _ = whole.ended.send(());
         });
     }

@@ -1,7 +1,7 @@
-//! Pairs the two requests of a client without WebSockets: an endless response (RDG_OUT_DATA) and an
-//! endless request (RDG_IN_DATA). Both have the same connection identifier, and may arrive in
-//! either order. On a cluster both arrive at one node, since one node has the gateway's address at
-//! a time.
+//! Joins the two HTTP requests of a gateway client without WebSockets: an endless response
+//! (RDG_OUT_DATA) and an endless request (RDG_IN_DATA). Both have the same connection identifier,
+//! and may arrive in either order. On a cluster both arrive at one node, since one node has the
+//! gateway's address at a time.
 
 use super::stream::{Reader, Writer};
 use super::visitor::Visitor;
@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
-/// Timeout of the first request while it waits for the second one.
+/// Time for which the first request waits for the second one.
 const WAIT: Duration = Duration::from_secs(30);
-/// Limit of waiting halves, in total and of one address.
+/// Limit of waiting requests, in total and from one address.
 const WAITING_MAX: usize = 1_000;
 const OF_ADDRESS_MAX: usize = 100;
 pub(super) const NAME_MAX: usize = 64;
@@ -26,7 +26,7 @@ pub(super) type PairKey = (String, Option<String>);
 /// Request of a pair.
 pub(super) enum Half {
     Out(Writer),
-    /// With the sender that notifies the request of the tunnel's end.
+    /// The incoming request, with the sender by which it learns of the tunnel's end.
     In(Reader, oneshot::Sender<()>),
 }
 
@@ -45,11 +45,11 @@ struct UnpairedRequest {
     until: Instant,
 }
 
-/// Halves that wait for the other one.
+/// Requests that wait for the other request of their pair.
 #[derive(Default)]
 pub(super) struct Pairs(Mutex<BTreeMap<PairKey, UnpairedRequest>>);
 
-/// Result of adding a half.
+/// Result of adding a request.
 pub(super) enum Paired {
     Whole(Box<Whole>),
     Waits,
@@ -86,7 +86,7 @@ impl Pairs {
                     ended,
                 }));
             }
-            // The same half again means that the client has restarted. The old half ends.
+            // The same request a second time means that the client has restarted. The old one ends.
             (half, _) => half,
         };
         let from = client_network(visitor.from());

@@ -1,4 +1,5 @@
-//! Both directions of a tunnel, in WebSocket messages or in the bodies of two requests.
+//! Carries both directions of a gateway tunnel, in WebSocket messages or in the bodies of two HTTP
+//! requests.
 
 use crate::body::ResponseBody;
 use futures_util::stream::{SplitSink, SplitStream};
@@ -25,7 +26,7 @@ const WAITING_MAX: usize = 4;
 
 type TunnelWebSocket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// Reason why a direction has ended.
+/// Reason why one direction of a tunnel has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Over {
     Ended,

@@ -1,5 +1,5 @@
-//! Determines the targets that a user may use: the farm by its name and its addresses, and the
-//! hosts of the farm.
+//! Determines which targets a user of the gateway may connect to: the farm by its name and its
+//! addresses, and the hosts of the farm.
 
 use crate::config::Farm;
 use std::net::{IpAddr, SocketAddr};
@@ -15,8 +15,8 @@ pub(super) enum TunnelTarget {
 }
 
 impl TunnelTarget {
-    /// Finds the first of these names that a user of the farm may use. `here` is the local address
-    /// of the client's connection to the gateway. Returns None if there is none.
+    /// Returns the target for the first of these names that a user of the farm may use. `here` is
+    /// the local address of the client's connection to the gateway. Returns None if there is none.
     pub(super) fn find(
         farm: &Farm,
         here: IpAddr,

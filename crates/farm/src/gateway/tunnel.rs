@@ -1,5 +1,6 @@
-//! One tunnel: the packets up to the connection with a host, then the data of both sides. Each
-//! phase has a timeout. The host's connection ends with the client's, and the other way round.
+//! Serves one tunnel of the gateway: the packets until the connection with a host exists, then the
+//! data of both sides. Each phase has a timeout. The host's connection ends with the client's, and
+//! the other way round.
 
 use super::Gateway;
 use super::authentication::{refuse, user};
@@ -45,8 +46,8 @@ struct Begun<'g> {
     packets: Packets,
     /// The user; None if the cookie has to name it.
     user: Option<String>,
-    /// Tunnel to wake once this one is authorised. This tunnel then serves only to authenticate a
-    /// user again.
+    /// Notifier of the tunnel that waits for this one: this tunnel then serves only to authenticate
+    /// the user again.
     wakes: Option<Arc<Notify>>,
 }
 
@@ -362,7 +363,7 @@ struct TunnelTimeouts<'t> {
 }
 
 impl TunnelTimeouts<'_> {
-    /// Returns when a limit has passed.
+    /// Returns when a timeout has passed and the tunnel has to end.
     async fn run(&self, writer: &tokio::sync::Mutex<&mut Writer>) -> Result<(), Over> {
         let limits = || {
             let site = &self.gateway.site;
@@ -398,7 +399,7 @@ impl TunnelTimeouts<'_> {
         }
     }
 
-    /// Requests that the user authenticates again. Returns false if that did not happen.
+    /// Requests that the user authenticates again. Returns false if the user has not done so.
     async fn authenticated_again(
         &self,
         writer: &tokio::sync::Mutex<&mut Writer>,

@@ -17,7 +17,7 @@ pub(super) enum AuthenticationState {
 
 /// State of an HTTP connection.
 pub struct Visitor {
-    /// Peer of the connection: a client, or a proxy in front.
+    /// Address of the other end of the connection: a client, or a proxy in front of it.
     pub peer: IpAddr,
     pub here: IpAddr,
     /// Channel binding hashes of the certificate, by which NTLM identifies the connection.
@@ -52,7 +52,7 @@ impl Visitor {
         }
     }
 
-    /// Notes that the connection carries a tunnel to a host. From then on only the limit of all
+    /// Records that the connection carries a tunnel to a host. From then on only the limit of all
     /// connections counts it.
     pub(super) fn routed(&self) {
         lock(&self.place).routed();

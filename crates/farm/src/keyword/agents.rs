@@ -1,5 +1,5 @@
-//! The lines of a `farm` section for the agents of its hosts: options of `host`, and the notice of
-//! drained hosts.
+//! Parses the lines of a `farm` section for the agents of its hosts: options of `host`, and the
+//! notice of drained hosts.
 
 use super::section::{FarmSectionDraft, once};
 use super::settings::time;

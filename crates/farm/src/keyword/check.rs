@@ -1,4 +1,4 @@
-//! Errors of `farm` sections beyond single lines.
+//! Checks a whole `farm` section for errors that no single line shows.
 
 use super::section::{Bind, Farm, FarmSectionDraft};
 use super::{codes, collections, entrance, gateway};
@@ -54,7 +54,7 @@ fn missing(farm: &Farm) -> Vec<Diagnostic> {
             "add a line `host NAME ADDRESS` for each session host",
         ),
     ];
-    // For a refused line, its own error was reported already.
+    // If a line was refused, its own error was reported already.
     let missing = helps.into_iter().filter(|(keyword, _)| !farm.has(keyword));
     let told = |(keyword, help)| {
         let told = format!("farm section '{}' has no '{keyword}' line", farm.name.value);
@@ -71,7 +71,8 @@ fn hosts(farm: &Farm) -> Vec<Diagnostic> {
     twice(addresses)
 }
 
-/// Returns an error for each host whose address belongs to the farm itself.
+/// Returns an error for each host whose address belongs to the farm itself: connections would go in
+/// a circle.
 fn circles(farm: &Farm) -> Vec<Diagnostic> {
     let told = farm.hosts.iter().filter_map(|host| {
         let address = host.host.address;

@@ -1,4 +1,4 @@
-//! Error codes of `farm` sections.
+//! Codes of the diagnostics for `farm` sections.
 
 use access::keyword::{Codes, DirectoryCodes, ProxyCodes};
 use language::arguments::ArgumentCodes;

@@ -1,5 +1,5 @@
-//! The option `hosts` of the lines `desktop` and `app`: it limits the desktop or a program to some
-//! hosts.
+//! Parses the option `hosts` of the lines `desktop` and `app`, which limits the desktop or a
+//! program to some hosts.
 
 use super::codes;
 use super::section::{Farm, HOSTS_MAX};

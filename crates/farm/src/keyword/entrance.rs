@@ -83,8 +83,7 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
                     .all(|group| known_groups.contains(&group.value));
                 known_groups
             }),
-            // The missing userlist is reported already, and all further errors would follow from
-            // it.
+            // The missing userlist is reported already, and would cause all further errors.
             None => return Default::default(),
         },
         None => Default::default(),

@@ -1,4 +1,4 @@
-//! The lines of a `farm` section for its gateway: where it listens, and its address.
+//! Parses the lines of a `farm` section for its gateway: where it listens, and its address.
 
 use super::section::{Bind, Farm, FarmSectionDraft, binds, many, once};
 use super::settings::time;

@@ -1,4 +1,4 @@
-//! The section `farm`, with one row for each keyword.
+//! Parses the section `farm`, with one row for each keyword.
 
 mod agents;
 mod check;

@@ -1,5 +1,5 @@
-//! The lines of a `farm` section for its portal: its address, who signs in, and what they may
-//! start.
+//! Parses the lines of a `farm` section for its portal: its address, who signs in, and what they
+//! may start.
 
 use super::section::{FarmSectionDraft, many, name, once, path, taken};
 use super::{FarmLineBuilder, codes, collections};

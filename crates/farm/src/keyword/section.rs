@@ -1,4 +1,4 @@
-//! The section `farm`: its first line, and the lines for its address and its hosts.
+//! Parses the section `farm`: its first line, and the lines for its address and its hosts.
 
 use super::agents;
 use super::gateway::Gateway;
@@ -35,7 +35,7 @@ pub(super) struct Farm {
     given: Vec<(&'static str, Span)>,
 }
 
-/// Settings of optional lines, which begin with their defaults.
+/// Settings of optional lines, which have their defaults at first.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) balance: Balance,
@@ -67,7 +67,7 @@ impl Farm {
         found.map(|(_, span)| *span)
     }
 
-    /// Returns whether a keyword was given, even if its line was refused.
+    /// Returns whether a keyword is in the section, even if its line was refused.
     pub(super) fn has(&self, keyword: &str) -> bool {
         self.given.iter().any(|(known, _)| *known == keyword)
     }

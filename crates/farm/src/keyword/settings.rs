@@ -1,4 +1,4 @@
-//! The lines of a `farm` section that have defaults.
+//! Parses the lines of a `farm` section that have defaults.
 
 use super::FarmLineBuilder;
 use super::section::{FarmSectionDraft, once, path};

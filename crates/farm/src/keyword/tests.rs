@@ -56,7 +56,7 @@ fn load(text: String, options: LoadOptions) -> Loaded {
     load_with(&[&PART], text, options, None)
 }
 
-/// Loads a section together with the export of another part.
+/// Loads a section together with what another part of the platform exports.
 fn load_with(
     parts: &[&'static ConfigurationPart],
     text: String,
@@ -515,7 +515,8 @@ fn each_mistake_of_a_directory_is_told_at_its_line() {
     }
     let beside = [LDAP, "pam user root", PORTAL[0], PORTAL[1], PORTAL[3]];
     text.push_str(&with(&beside));
-    // The gateway alone requires NTLM and Basic; with a portal there are `.rdp` files.
+    // The gateway alone requires NTLM and Basic. With a portal, the cookies in its `.rdp` files
+    // suffice.
     text.push_str(&with(&[LDAP, GATEWAY, PORTAL[1]]));
     assert_eq!(
         with(&[LDAP, GATEWAY, PORTAL[1], PORTAL[0], PORTAL[3]]),

@@ -1,4 +1,4 @@
-//! Frames between two nodes.
+//! Encodes and decodes the frames that the farm roles of two nodes send each other.
 
 use crate::agreement::AgreementMessage;
 use crate::directory::DirectoryId;

@@ -43,7 +43,7 @@ struct LinkState {
     nodes: Mutex<Option<BTreeSet<String>>>,
     /// Connections that have to end, with the reason.
     cut: Mutex<BTreeMap<String, String>>,
-    /// Lock of each node, so that it has one connection at a time.
+    /// Lock of each node, so that there is one connection with it at a time.
     turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
     leaves: AtomicBool,
     /// Error of the listening socket, because of which other nodes cannot connect.
@@ -158,12 +158,13 @@ impl NodeLink {
         lock(&self.shared.trouble).clone()
     }
 
-    /// Closes all connections, with a message because of which the other nodes do not wait for this
+    /// Closes all connections, after a message which tells the other nodes not to wait for this
     /// one.
     pub fn leave(self) {
         self.shared.leaves.store(true, Ordering::Release);
         self.shared.ring();
-        // The other nodes close their connections. A node that does not is not waited for.
+        // The other nodes close their connections. If a node does not, this one does not wait for
+        // it.
         let _ = self.ended.recv_timeout(LEAVE);
     }
 }
@@ -228,7 +229,8 @@ async fn dials(known: &TrustedNodesReceiver, node: &str, shared: &LinkState) {
             }
             Err(broken) => broken.into(),
         };
-        // Reported before the lock is released, so before the next connection can start.
+        // The end is reported before the lock is released, and so before the next connection can
+        // start.
         report_broken_connection(shared, node, &broken);
         drop(own);
         pause.wait_before_redial(broken.of_link()).await;
@@ -262,7 +264,7 @@ async fn listens(known: &TrustedNodesReceiver, shared: &Arc<LinkState>) {
             drop(guest.slot);
             match answered {
                 Ok((stream, node)) => serve(&shared, &node, stream).await,
-                // Strangers, and connections that end.
+                // Ignores errors of unknown addresses, and ends of connections.
                 Err((None, _)) => {}
                 Err((Some(node), broken)) => {
                     report_broken_connection(&shared, &node, &broken.into())
@@ -289,7 +291,7 @@ async fn serve(shared: &LinkState, node: &str, stream: AcceptedConnection) {
     };
     lock(&shared.cut).remove(node);
     let broken = session::run(shared, node, stream).await;
-    // Reported before the lock is released, so before the next connection can start.
+    // The end is reported before the lock is released, and so before the next connection can start.
     report_broken_connection(shared, node, &broken);
     drop(own);
 }

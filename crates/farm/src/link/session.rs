@@ -1,5 +1,5 @@
-//! One connection to another node, from the greetings to its end. Reading and writing are
-//! independent: neither waits for the other.
+//! Serves one connection to the farm role of another node, from the greetings to its end. Reading
+//! and writing are independent: neither waits for the other.
 
 use super::LinkState;
 use super::frame::{self, FarmLinkError, LinkFrame};
@@ -100,7 +100,7 @@ impl Session<'_> {
                     self.reconcile();
                 }
                 LinkFrame::Farm { from, to, message } => {
-                    // A message to a previous directory is not for its successor.
+                    // A message to a previous directory of this farm is not for its successor.
                     if let Some(site) = self.site_of(from).filter(|site| site.origin() == to) {
                         let handled = site.handle(self.node, from, message);
                         handled.map_err(|error| FarmLinkError::refused(error.to_string()))?;

@@ -1,5 +1,5 @@
-//! Feed for Windows' "RemoteApp and Desktop Connections" ([MS-TSWP]): the desktop and programs of a
-//! user, as XML.
+//! Generates the feed for Windows' "RemoteApp and Desktop Connections" ([MS-TSWP]): the desktop and
+//! programs of a user, as XML.
 
 use super::offer::PublishedResource;
 use aws_lc_rs::digest::{SHA256, digest};

@@ -1,5 +1,5 @@
-//! Displays and terminals of guests: who may open them, their pages, and the connection of the
-//! browser to the part that runs the guests.
+//! Serves displays and terminals of guests (virtual machines) in the portal: who may open them,
+//! their pages, and the connection of the browser to the role that runs the guests.
 
 use super::{Portal, PortalConfiguration, PortalResponse, page, reply, sign_in};
 use crate::body::ResponseBody;
@@ -56,8 +56,8 @@ impl<'p> ScreenPath<'p> {
         })
     }
 
-    /// Returns the type that has replaced this one, since the guest's display may have changed its
-    /// protocol.
+    /// Returns the kind of display that has replaced this one, since the guest's display may have
+    /// changed its protocol.
     fn instead(self, all: &[Guest]) -> Option<&'static ScreenKind> {
         let guest = all.iter().find(|guest| guest.name == self.guest)?;
         let offered = guest.offers.iter().map(|(opens, _)| *opens);
@@ -95,8 +95,8 @@ impl Portal {
         Some(known.map(|all| all.iter().filter(mine).cloned().collect()))
     }
 
-    /// Handles the request for a display or a terminal. One for other users looks as if it did not
-    /// exist.
+    /// Handles the request for a display or a terminal. If the user may not open it, the response
+    /// is the same as if it did not exist.
     pub(super) async fn opens(
         self: &Arc<Portal>,
         facts: &PortalConfiguration,
@@ -154,8 +154,8 @@ impl Portal {
         reply
     }
 
-    /// Handles the WebSocket with the screen's bytes; without a WebSocket, returns why there are
-    /// none.
+    /// Handles the WebSocket with the bytes of a display or terminal. A request without WebSocket
+    /// gets the reason why a connection is not possible.
     async fn socket(
         self: &Arc<Portal>,
         visitor: &Visitor,
@@ -350,7 +350,7 @@ impl ScreenGuard for OpenScreen {
     async fn why_ended(self) -> String {
         let (portal, kind) = (Arc::clone(&self.portal), self.kind);
         let (guest, standing) = (self.guest.clone(), self.standing.clone());
-        // Dropped first: another user need not wait until the reason is known.
+        // The slot is released first: another user need not wait until the reason is known.
         drop(self);
         let since = Instant::now();
         loop {

@@ -152,8 +152,8 @@ impl Portal {
         Ok(())
     }
 
-    /// Returns the verifier of passwords. The gateway uses it, too, so that guessing at both is
-    /// limited as guessing at one.
+    /// Returns the authenticator that verifies passwords. The gateway uses it, too, so that
+    /// attempts at both count together.
     pub fn desk(&self) -> Arc<Authenticator> {
         Arc::clone(&self.desk)
     }
@@ -313,7 +313,8 @@ impl Portal {
             },
         };
         let offers = facts.offers(&account);
-        // An offer for other users looks as if it did not exist.
+        // If only other users may start the program, the response is the same as if it did not
+        // exist.
         let Some(offer) = offers.into_iter().find(|offer| offer.name() == name) else {
             return facts.failure(StatusCode::NOT_FOUND, "");
         };
@@ -358,7 +359,7 @@ impl Portal {
     ) -> PortalResponse {
         let account = match self.program(facts, from, &head.headers).await {
             Ok(account) => account,
-            // Programs sign in at that path, and come back with the cookie.
+            // Programs sign in at that path, and request the feed again with the cookie.
             Err(Asks::Nothing) => {
                 return reply::redirect_to_sign_in("/RDWeb/FeedLogin/WebFeedLogin.aspx");
             }

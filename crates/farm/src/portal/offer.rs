@@ -1,4 +1,4 @@
-//! Desktop and programs that a user may start.
+//! Lists the desktop and programs that a user may start from the portal.
 
 use crate::config::{App, Desktop, Portal};
 use crate::icon::{Drawn, draw, side_of};

@@ -1,4 +1,4 @@
-//! Pages of the portal. The functions turn values into markup; maud escapes all texts.
+//! Draws the pages of the portal. The functions turn values into markup; maud escapes all texts.
 
 use super::offer::PublishedResource;
 use crate::guests::Guest;
@@ -22,7 +22,7 @@ pub struct List<'l> {
     pub brand: &'l str,
     pub visitor: &'l Visitor,
     pub offers: &'l [PublishedResource<'l>],
-    /// Names of those that cannot be started now, because no host accepts users.
+    /// Names of the programs that cannot be started now, because no host accepts users.
     pub closed: &'l [&'l str],
     /// Guests that the user may open, or why they are not known; None if the user may open none.
     pub guests: Option<&'l Result<Vec<Guest>, String>>,

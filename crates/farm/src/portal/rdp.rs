@@ -1,5 +1,5 @@
-//! A `.rdp` file: how a client connects, and what it starts. The signature has the format of
-//! `rdpsign.exe`.
+//! Writes `.rdp` files, which tell an RDP client how to connect and what to start. The signature
+//! has the format of `rdpsign.exe`.
 
 use crate::config::App;
 use crate::signature::Signer;
@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 /// Header before the PKCS#7 of a signature: two numbers that `rdpsign.exe` always writes.
 const HEAD: [u8; 8] = [1, 0, 1, 0, 1, 0, 0, 0];
 
-/// Gateway usage: only where a direct connection cannot be made.
+/// Gateway usage: the gateway is used only if a direct connection is not possible.
 const GATEWAY_WHERE_NEEDED: u8 = 2;
-/// Gateway credentials: the cookie in the file.
+/// Gateway credentials: the client uses the cookie in the file.
 const GATEWAY_BY_COOKIE: u8 = 5;
 
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,8 @@ pub struct File<'f> {
     pub gateway: Option<(&'f str, &'f str)>,
 }
 
-/// A line: name, whether the value is a number, value. `SIGNED` has the name in a signature.
+/// Line of an `.rdp` file: name, whether the value is a number, value. `SIGNED` has the name that
+/// the signature uses.
 type RdpFileLine = (&'static str, bool, String);
 
 /// Lines that a signature covers, in its order, with their names there.

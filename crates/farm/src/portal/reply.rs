@@ -1,4 +1,4 @@
-//! Responses of the portal, with their security headers.
+//! Builds the HTTP responses of the portal, with their security headers.
 
 use super::PortalConfiguration;
 use crate::body::ResponseBody;

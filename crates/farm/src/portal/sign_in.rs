@@ -1,4 +1,5 @@
-//! Sign-in of a user: by a password, and by the code of a second factor if the user has one.
+//! Signs a user in to the portal: by a password, and by the code of a second factor if the user has
+//! one.
 
 use super::{DEVICE, Portal, PortalConfiguration, PortalResponse, SESSION, cookies, reply};
 use crate::user::asked_name;

@@ -1,4 +1,4 @@
-//! Tests of requests and their responses.
+//! Tests of HTTP requests to the portal and their responses.
 
 mod guests;
 mod sign_in;
@@ -181,7 +181,7 @@ impl PortalFixture {
         }
     }
 
-    /// Delivers the messages of the link to another node.
+    /// Delivers the messages of this node to another node, as the link does.
     fn says_to(&self, other: &PortalFixture) {
         while let Some(message) = self.portal.site.next_message("other") {
             let origin = self.portal.site.origin();
@@ -339,7 +339,8 @@ fn an_rdp_file_has_the_gateway_and_its_cookie() {
     let user = bed.portal.site.cookie_user(&line("gatewayaccesstoken:s:"));
     assert_eq!(user, Err(crate::cookie::CookieError::Forged));
     assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 303);
-    // Both stay invalid when the old password is set again; new ones are valid.
+    // The gateway's cookie and the browser's session stay invalid when the old password is set
+    // again, but new ones are valid.
     for listed in &mut farm.users.users {
         listed.account.password = Password::Clear(b"secret".to_vec());
     }
@@ -492,7 +493,7 @@ fn a_sign_out_is_saved_and_applies_on_both_nodes() {
     one.says_to(&other);
     let is_out = |bed: &PortalFixture| bed.get("/", &[("cookie", &anna)]).status == 303;
     assert!(is_out(&other));
-    // The next process has the sign-out from the file, or from the other node.
+    // The next process knows the sign-out from the saved state, or from the other node.
     let kept = codec::decode(&codec::encode(&one.portal.state_to_save())).unwrap();
     assert!(is_out(&PortalFixture::node(3, Some(kept))));
     let next = PortalFixture::node(4, None);
@@ -656,7 +657,7 @@ fn the_list_marks_programs_that_cannot_start_now() {
         .site
         .begins(&routed, HOME.parse().unwrap(), false);
     assert!(bed.portal.site.drain("ts2", true));
-    // Her session is there.
+    // Anna has a session at that host.
     assert_eq!([&anna, &bert].map(|cookie| count(cookie)), [0, 1]);
     // The file contains the collection, and so does its token.
     let file = bed.get("/start/calc.rdp", &[("cookie", &bert)]);
@@ -670,7 +671,7 @@ fn the_list_marks_programs_that_cannot_start_now() {
     assert_eq!(claims.unwrap().collection, collection);
 }
 
-/// Reports the control role's news to the node of a portal.
+/// Reports the membership, as the control role does, to the node of a portal.
 fn report(bed: &PortalFixture, membership: &mut Membership, news: &MemberNews) {
     let now_ns = Moment::now().boottime_ms * 1_000_000;
     membership.apply_report(news, now_ns);
@@ -688,7 +689,7 @@ fn a_returned_node_refuses_sign_ins_until_confirmed() {
     assert_eq!((refused.status, refused.cookies()), (503, String::new()));
     assert!(refused.text().contains("has just returned"), "{refused:?}");
     assert!(!refused.header(RETRY_AFTER).is_empty());
-    // A session that another node began.
+    // Another node has begun this session.
     let list = bed.get("/start/calc.rdp", &[("cookie", &anna)]);
     assert_eq!(list.status, 503);
     let feed = bed.program("/RDWeb/Feed/webfeed.aspx", "anna:quince", "");

@@ -1,6 +1,6 @@
-//! Handles a client without a token: requests its user name over TLS, and redirects it to this
-//! address with a token. The client sends its password together with the name: these bytes are
-//! wiped.
+//! Handles an RDP client without a token: receives the user's name from it over TLS, and redirects
+//! it to this address with a token. The client sends its password together with the name: these
+//! bytes are wiped.
 
 use super::client::ClientEnd;
 use super::places::ConnectionSlot;

@@ -37,8 +37,8 @@ pub(super) async fn run(site: Arc<FarmState>) {
         let mut checks = JoinSet::new();
         for (host, address) in hosts {
             let site = Arc::clone(&site);
-            // After a failure the next check sends a ClientHello as well, so a host that hangs
-            // there cannot pass with less.
+            // After a failure the next check sends a ClientHello, too, so that a host which hangs
+            // there does not pass.
             let hello = hello.as_ref().filter(|_| !reacted.contains_key(&address));
             let hello = hello.cloned();
             checks.spawn(async move {
@@ -64,8 +64,8 @@ async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Resu
     };
     let reacts = async {
         let mut byte = [0];
-        // A host that closes does not hang. Its access rules are a matter between it and its
-        // clients.
+        // A host that closes the connection does not hang. Which clients it accepts does not matter
+        // here.
         let _ = stream.write_all(hello).await;
         let _ = stream.read(&mut byte).await;
     };
@@ -182,7 +182,7 @@ mod tests {
                 "it responds to requests, then hangs: no response to the TLS ClientHello within 100 ms"
             );
         }
-        // Standard RDP Security begins without a ClientHello.
+        // Standard RDP Security starts without a ClientHello.
         assert_eq!(checked(0, None, LONG_MS), Ok(()));
     }
 

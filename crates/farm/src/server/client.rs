@@ -1,4 +1,5 @@
-//! Serves one client up to the decision where it goes. Each phase has a timeout.
+//! Serves one RDP client until the farm has decided to which host the client goes. Each phase has a
+//! timeout.
 
 use super::places::ConnectionSlot;
 use super::{ask, relay};
@@ -80,8 +81,7 @@ async fn handle_connection(
     }
 }
 
-/// Reads the first packet of a client. A client with an incomplete packet gives its permit back
-/// while it is waited for.
+/// Reads the first packet of a client. While the packet is incomplete, the client has no permit.
 async fn read_request<S: AsyncRead + Unpin, T>(
     stream: &mut S,
     turn: Option<T>,
@@ -95,7 +95,7 @@ async fn read_request<S: AsyncRead + Unpin, T>(
     Ok((reads.await?, None))
 }
 
-/// Reads one packet and nothing behind it.
+/// Reads one packet, and no byte after it.
 pub(super) async fn read_packet<S: AsyncRead + Unpin>(
     stream: &mut S,
     bytes_max: usize,

@@ -1,4 +1,4 @@
-//! Listening address of a farm: the socket, and TLS with its certificate.
+//! Opens the listening address of a farm: the socket, and TLS with its certificate.
 
 use crate::certificate;
 use crate::config::Bind;

@@ -1,6 +1,6 @@
-//! Local addresses at which clients have connected. A connection ends soon after its address has
-//! left the machine, as a virtual address does after its drain. Its client would receive nothing
-//! more from here, and has to connect to the new owner.
+//! Ends the connections at a local address soon after this machine has lost the address, as it
+//! loses a virtual address after a drain. A client at that address would receive nothing more from
+//! here, and has to connect to the address's new owner.
 
 use part::lock;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub(super) struct Homes(Mutex<BTreeMap<IpAddr, LocalAddressEntry>>);
 
 #[derive(Debug)]
 struct LocalAddressEntry {
-    /// Dropped when the address is gone.
+    /// Dropped when the machine has lost the address, which ends the connections.
     sender: watch::Sender<()>,
     missing: u32,
 }

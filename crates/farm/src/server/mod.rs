@@ -1,5 +1,5 @@
-//! Connections of one farm: a thread with the listening addresses, the clients and the health
-//! checks. The site decides about each client.
+//! Serves the connections of one farm on a thread: the listening addresses, the clients and the
+//! health checks. The farm's state ([`crate::site`]) decides about each client.
 
 mod agents;
 mod ask;

@@ -1,7 +1,7 @@
-//! Connection limits: of all clients, and of each client address until it is routed. An IPv6
-//! address counts by its network of 64 bits. The address of a trusted proxy has no limit of its
-//! own: its clients have theirs. At a limit, the oldest client without a valid request makes room
-//! for a new one. So neither one address nor a crowd of them locks others out.
+//! Limits the connections of a farm: of all clients, and of each client address until it is routed.
+//! An IPv6 address counts by its network of 64 bits. The address of a trusted proxy has no limit of
+//! its own: its clients have theirs. At a limit, the oldest client without a valid request makes
+//! room for a new one. So neither one address nor a crowd of them locks others out.
 
 use super::home::Home;
 use access::network::client_network;
@@ -19,7 +19,7 @@ const UNROUTED_MAX: usize = 200;
 /// The last eighth of all slots is reserved for addresses that have less than a sixteenth of them.
 const RESERVED_PART: usize = 8;
 const FEW_PART: usize = 16;
-/// Below this number of slots none is reserved: a small office may be behind one address.
+/// With fewer slots none is reserved: a small office may have a single address.
 const RESERVED_FROM: usize = 64;
 
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ struct UnroutedClients {
     spoken: Clients,
 }
 
-/// Clients, with the notifier that ends each of them.
+/// Clients by number, each with the notifier that ends its connection.
 type Clients = BTreeMap<u64, Arc<Notify>>;
 
 /// Slot of one connection; dropping it releases the slot.
@@ -60,7 +60,7 @@ pub(crate) struct ConnectionSlot {
 }
 
 impl ConnectionSlots {
-    /// Allocates a slot. Returns None if routed clients have all of them.
+    /// Reserves a slot. Returns None if all slots have routed clients.
     pub(super) fn take(
         places: &Arc<ConnectionSlots>,
         from: IpAddr,
@@ -115,7 +115,8 @@ impl SlotUsage {
     }
 
     /// Evicts the oldest unrouted client of an address, or of the address with the most of them.
-    /// Clients that have sent nothing go first. Returns None if there is no unrouted client.
+    /// Clients that have sent nothing are evicted first. Returns None if there is no unrouted
+    /// client.
     fn make_room(&mut self, of: Option<IpAddr>) -> Option<()> {
         let of = of.map(client_network);
         let oldest = |kind: fn(&UnroutedClients) -> &Clients| {
@@ -362,7 +363,8 @@ mod tests {
             place
         };
         let mut held: Vec<ConnectionSlot> = (0..UNROUTED_MAX).map(|_| proxied(1)).collect();
-        // More than one address may have, and no client of another address.
+        // All connections of the proxy may exceed the limit of one address, but no client of
+        // another address does.
         held.extend((2..=4).map(proxied));
         assert_eq!(left(&held), [] as [usize; 0]);
         held.push(proxied(1));
@@ -370,7 +372,7 @@ mod tests {
         held.remove(0);
         let direct = take_slot(&places, 1, false, 1_000).expect("a place");
         assert_eq!(left(&held), [0]);
-        // The proxy reuses its connection for a request of another client.
+        // The proxy uses its connection for a request of another client.
         held[1].spoke();
         held[1].move_to(address(2));
         assert_eq!(lock(&places.0).of[&address(2)].spoken.len(), 1);

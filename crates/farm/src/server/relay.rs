@@ -16,7 +16,7 @@ use tokio::time::timeout;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const END_LIMIT: Duration = Duration::from_secs(2);
-/// A connection counts as a session after this time, if the host has sent enough. A failed login,
+/// Time after which a connection counts as a session, if the host has sent enough. A failed login,
 /// or a screen that requests a name, ends earlier or sends less.
 const SESSION: Duration = Duration::from_secs(30);
 const SESSION_BYTES: u64 = 32 << 10;
@@ -57,7 +57,7 @@ pub(super) async fn route(
     mut place: ConnectionSlot,
 ) {
     place.routed();
-    // Lets the other clients of a crowd get their host before this one connects.
+    // If many clients connect at once, the others get their host before this one connects.
     tokio::task::yield_now().await;
     let (mut host, answer) = match reach(routed, &client, request).await {
         Ok(reached) => reached,
@@ -85,7 +85,8 @@ pub(super) async fn route(
     drop(begun);
 }
 
-/// Marks the connection as one with a session when it qualifies. Never returns.
+/// Records that the user has a session as soon as the connection has lasted long enough. Never
+/// returns.
 async fn proves(begun: &Begun<'_>, sent: &AtomicU64) {
     tokio::time::sleep(SESSION).await;
     while sent.load(Ordering::Relaxed) < SESSION_BYTES {
@@ -137,8 +138,8 @@ async fn reach(
     }
 }
 
-/// Returns when the client has disconnected. Before the host's response, a client has nothing to
-/// send.
+/// Returns when the client has disconnected. A client has nothing to send before the host's
+/// response.
 async fn gone(client: &TcpStream) {
     let mut byte = [0];
     loop {
@@ -160,7 +161,7 @@ async fn carry(client: &mut TcpStream, host: &mut TcpStream, sent: &AtomicU64) {
         sent.fetch_add(bytes, Ordering::Relaxed);
     });
     tokio::pin!(up, down);
-    // Data that is lost then has no receiver any more.
+    // Nobody is left to receive data that is lost then.
     let _ = tokio::select! {
         () = &mut up => timeout(END_LIMIT, down).await,
         () = &mut down => timeout(END_LIMIT, up).await,

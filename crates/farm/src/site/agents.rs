@@ -1,4 +1,4 @@
-//! Host agents of a farm: the polls that are due, their results, and their display for operators.
+//! Schedules the polls of a farm's host agents, applies their results, and shows them to operators.
 
 use super::{FarmState, FarmStateInner};
 use crate::agent::report::AgentReply;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 const CHECK: &str = "check";
-/// Users of one report that get a step in the history.
+/// Maximum number of users in one report that get a step in the history.
 const STEPS_MAX: usize = 20;
 
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub(super) struct AgentPolls {
     description: String,
 }
 
-/// An agent that has to be polled.
+/// Agent that has to be polled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ToAsk {
     pub host: String,
@@ -88,7 +88,7 @@ impl FarmState {
         self.ring();
     }
 
-    /// Sets whether all agents were polled once; true if there is none.
+    /// Records whether all agents have been polled at least once; true if there are none.
     fn set_all_polled(&self, has_all: bool) {
         if has_all {
             self.heard

@@ -1,4 +1,4 @@
-//! Collections of a farm for operators, where some programs do not run on all hosts.
+//! Shows the collections of a farm to operators, if some programs do not run on all hosts.
 
 use super::{FarmState, FarmStateInner};
 use crate::collection::CollectionId;

@@ -1,5 +1,6 @@
-//! Disconnection of users by operators. This node closes its own connections, and the other nodes
-//! close theirs. The session stays at its host. The directory handles such an end like any other.
+//! Disconnects users by an operator's order. This node closes its own connections, and the other
+//! nodes close theirs. The session continues on its host. The directory handles such an end like
+//! any other.
 
 use super::{FarmState, FarmStateInner};
 use crate::directory::Entry;
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Disconnected {
     pub own: usize,
-    /// Connections that other nodes carry, as far as is known.
+    /// Number of connections that other nodes carry, as far as this node knows.
     pub far: u64,
     pub asked: Vec<String>,
 }

@@ -35,7 +35,7 @@ pub struct GatewayCounters {
     pub expired: u64,
 }
 
-/// Gateway state behind the lock of a site.
+/// Gateway state of a farm, protected by the lock of the site.
 #[derive(Debug, Default)]
 pub(super) struct GatewayState {
     pub(super) counters: GatewayCounters,
@@ -44,8 +44,8 @@ pub(super) struct GatewayState {
     /// Client addresses of the connections from tunnels to the farm's own addresses, by the local
     /// address of the connection.
     arrivals: BTreeMap<SocketAddr, IpAddr>,
-    /// Tunnels that wait for their user to authenticate again: the user, and how to wake the
-    /// tunnel.
+    /// Tunnels that wait until their user has authenticated again: the user, and the notifier that
+    /// wakes the tunnel.
     waiting: BTreeMap<u64, (String, Arc<Notify>)>,
     pub(super) last_refused: Option<String>,
 }
@@ -188,8 +188,8 @@ impl FarmState {
     /// Creates the cookie in a `.rdp` file with which a user is admitted to the gateway without a
     /// password.
     pub fn gateway_cookie(&self, user: &str) -> String {
-        // A cookie that has been revoked may date from this second, so the new one is dated one
-        // second later.
+        // A revoked cookie may have been created in this second, so the new one is dated one second
+        // later.
         let first_s = self.all_ended_s(user).saturating_add(1);
         let inner = lock(&self.inner);
         let made_s = first_s.max(Moment::now().unix_ms / 1_000);

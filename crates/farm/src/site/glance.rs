@@ -1,5 +1,4 @@
-//! Summary of the users of each host, and the actions that operators have for a host, for the
-//! report.
+//! Lists the users of each host for the report, and the actions that operators have for a host.
 
 use super::{Client, FarmStateInner};
 use crate::directory::{Entry, HostState, Presence};

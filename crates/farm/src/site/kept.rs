@@ -1,4 +1,5 @@
-//! State of a farm for the next role: the hosts of the users, and the hosts that operators drained.
+//! Saves the state of a farm for the next process of the role: the hosts of the users, and the
+//! hosts that operators drained.
 
 use super::FarmState;
 use crate::collection::{Assignee, CollectionId};
@@ -27,16 +28,16 @@ pub struct SavedFarm {
     pub removed: BTreeMap<String, SocketAddr>,
     /// Latest order for each host. State files of older versions may lack it.
     pub orders: BTreeMap<String, HostOrder>,
-    /// Hosts of the configuration, and addresses for RDP: they tell a farm whose section was renamed
-    /// from another one. State files of older versions may lack them.
+    /// Hosts of the configuration, and addresses for RDP, by which a farm whose section was renamed
+    /// is recognised. State files of earlier versions may lack them.
     pub hosts: BTreeMap<String, SocketAddr>,
     pub binds: Vec<SocketAddr>,
 }
 
 impl SavedFarm {
-    /// Removes the state of the farm that this one continues under another name, and returns it with
-    /// the former name: a farm with the same session hosts. Among several, one with an address of
-    /// this farm comes first, then the one with the most hosts of this farm.
+    /// Removes the saved state of the farm that this one continues under another name, and returns
+    /// it with the earlier name: a farm with the same session hosts. Among several, one with an
+    /// address of this farm is preferred, then the one with the most hosts of this farm.
     pub fn take_renamed(
         saved: &mut BTreeMap<String, SavedFarm>,
         farm: &Farm,
@@ -60,7 +61,7 @@ impl SavedFarm {
     }
 }
 
-/// A saved user: identity, name, host, start and expiry in milliseconds of the boot clock, whether
+/// Saved user: identity, name, host, start and expiry in milliseconds of the boot clock, whether
 /// there was a session, and the collection.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct KeptUser(
@@ -131,7 +132,7 @@ impl FarmState {
         for (host, address) in &kept.removed {
             directory.know_removed(host, *address);
         }
-        // A host may have left the configuration together with the former name of the farm.
+        // A host may have left the configuration together with the earlier name of the farm.
         for KeptUser(_, _, host, ..) in &kept.users {
             if let Some(address) = kept.hosts.get(host) {
                 directory.know_removed(host, *address);
@@ -248,7 +249,8 @@ mod tests {
         assert_eq!(site.state_to_save(100).users.len(), USERS_MAX / 100);
     }
 
-    /// Bytes as the previous program saved them, before the directory used the store.
+    /// Tests with bytes as the previous version saved them, before the directory used the record
+    /// store.
     #[test]
     fn state_of_previous_program_is_restored() {
         const SAVED: &str = "87a7647261696e656491a3747331a575736572739197c4100102030405060708090a0b0c0d0e0f10a461\
@@ -260,7 +262,7 @@ mod tests {
         let bytes: Vec<u8> = (0..SAVED.len()).step_by(2).map(byte).collect();
         let mut kept: SavedFarm = codec::decode(&bytes).unwrap();
         assert_eq!(codec::encode(&kept), bytes);
-        // The time of the file is that of another boot.
+        // The times in the file are from an earlier boot.
         kept.users[0].4 = Moment::now().boottime_ms + 60_000;
         let site = FarmState::new("office", farm(Default::default(), &[1]), &[7; 32], None);
         site.restore(kept);

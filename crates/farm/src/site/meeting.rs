@@ -1,4 +1,5 @@
-//! Decides what happens to a client, by its unencrypted Connection Request and by its user name.
+//! Decides whether a new client is routed to a host or has to send its user name first, from its
+//! unencrypted Connection Request; and the host of a client by its user name.
 
 use super::{FarmState, FarmStateInner};
 use crate::collection::{Assignee, CollectionId};
@@ -23,7 +24,7 @@ pub struct Routed {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Meeting {
     Route(Routed),
-    /// The connection continues here over TLS until the client has sent its user name.
+    /// The client stays connected to the farm over TLS until it has sent its user name.
     Ask {
         requested: u32,
         collection: CollectionId,

@@ -52,7 +52,7 @@ pub struct FarmState {
     id: NameId,
     /// Notified when a message is due to another node; None on a node without others.
     bell: Option<MessageNotifier>,
-    /// Start of the farm, and whether all agents were polled since.
+    /// Time at which the farm started, and whether all agents have been polled since.
     began: Instant,
     heard: watch::Sender<bool>,
     turns: turn::PermitSemaphore,
@@ -92,7 +92,7 @@ struct SentSteps {
     since_ms: u64,
 }
 
-/// Errors of the farm's addresses and of its LDAP servers.
+/// Current errors: of the farm's addresses, and of its LDAP servers.
 #[derive(Debug, Default)]
 struct Troubles {
     rdp: Vec<String>,
@@ -136,8 +136,8 @@ struct HostChecks {
 }
 
 impl FarmState {
-    /// Creates a farm. `own` is the token key if the configuration has none. `shared` is None on a
-    /// node without others.
+    /// Creates a farm. `own` is the token key to use if the configuration has none. `shared` is
+    /// None on a node without other nodes.
     pub fn new(name: &str, farm: Farm, own: &[u8], shared: Option<SharingParameters>) -> FarmState {
         let mut agreement = match &shared {
             Some(shared) => Agreement::shared(shared.origin, Moment::now().boottime_ms),
@@ -281,7 +281,7 @@ impl FarmState {
         (number, ends)
     }
 
-    /// Notes that a connection has lasted as long as only one with a session does.
+    /// Records that a connection has lasted so long that the user must have a session.
     pub fn proves(&self, number: u64) {
         let mut inner = lock(&self.inner);
         if let Some(Client { user, host, .. }) = inner.clients.get(&number).cloned() {
@@ -363,7 +363,7 @@ impl FarmState {
         inner.agreement.directory.expire(now_ms);
     }
 
-    /// Drains a host, or ends that. Returns false if the host does not exist.
+    /// Drains a host, or ends its drain. Returns false if the host does not exist.
     pub fn drain(&self, host: &str, is_drained: bool) -> bool {
         let mut inner = lock(&self.inner);
         inner.has_changed = true;

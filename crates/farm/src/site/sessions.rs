@@ -1,4 +1,4 @@
-//! Users of a farm and their sessions, for operators and for each user.
+//! Lists the users of a farm and their sessions, for operators and for each user.
 
 use super::agents::seen_word;
 use super::{FarmState, FarmStateInner};
@@ -10,12 +10,12 @@ use part::lock;
 use part::report::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Session of a user at a host.
+/// Session of a user on a host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stay {
     pub host: String,
     pub is: How,
-    /// The session serves something that the user may start.
+    /// True if the host has something that the user may start, which then leads to this session.
     pub is_led: bool,
 }
 

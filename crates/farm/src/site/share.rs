@@ -1,5 +1,5 @@
-//! State that a farm shares with the other nodes. The link carries the messages, and the agreement
-//! decides.
+//! Connects the state of a farm with the other nodes: asks the agreement ([`crate::agreement`]) for
+//! decisions and passes its messages to the link.
 
 use super::{FarmState, FarmStateInner};
 use crate::agreement::{AgreementMessage, FarStep, InvalidMessage, Logon, LogonOutcome};
@@ -140,8 +140,8 @@ impl FarmState {
         self.with(|inner, now_ms| inner.agreement.broke(node, why, now_ms));
     }
 
-    /// Handles the message of a node that it is not part of this farm, or leaves it. The node is
-    /// not waited for.
+    /// Handles a node that is not part of this farm, or leaves it. Nothing waits for the node any
+    /// more.
     pub fn left(&self, node: &str, why: &str) {
         self.tries.drop_node(node);
         self.with(|inner, now_ms| inner.agreement.left(node, why, now_ms));
@@ -168,7 +168,7 @@ impl FarmState {
         })
     }
 
-    /// Releases all steps for sending, because this node shuts down.
+    /// Releases all steps of the history for sending, because this node shuts down.
     pub fn spread(&self) {
         let mut inner = lock(&self.inner);
         inner.told.upto = inner.history.last();
@@ -223,7 +223,7 @@ impl FarmState {
     }
 
     pub fn next_message(&self, node: &str) -> Option<AgreementMessage> {
-        // These go first, since a client waits for the response to its code.
+        // Messages about one-time codes are sent first, since a client waits for the response.
         if let Some(message) = self.tries.next_message(node) {
             return Some(message);
         }
@@ -231,7 +231,7 @@ impl FarmState {
         let now_ms = Moment::now().boottime_ms;
         let key = inner.key.check();
         let message = inner.agreement.next_message(node, key, now_ms);
-        // Sign-outs go before steps, which are only displayed.
+        // Sign-outs are sent before steps of the history, which are only displayed.
         message
             .or_else(|| self.next_sign_outs(node))
             .or_else(|| inner.next_steps(node, now_ms))
@@ -301,7 +301,7 @@ mod tests {
     use crate::history::HistoryStep;
     use std::net::{IpAddr, Ipv4Addr};
 
-    /// A farm with a connection to `beta`, which has received everything.
+    /// Creates a farm with a connection to `beta`, which has received all steps.
     fn linked() -> FarmState {
         let shared = SharingParameters {
             origin: DirectoryId(1),

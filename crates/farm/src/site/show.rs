@@ -1,4 +1,4 @@
-//! Farm status for operators: the report, and what one user got.
+//! Shows the status of a farm to operators: the report, and which host one user got.
 
 use super::glance::offers;
 use super::meeting::describe_reason;
@@ -248,8 +248,8 @@ impl FarmState {
         subject.children(hosts.into_iter().chain(collections).chain(nodes))
     }
 
-    /// Returns whether a user can start something on these hosts: there is a session, or one of
-    /// them accepts users.
+    /// Returns whether a user can start something on these hosts: the user has a session there, or
+    /// one of the hosts accepts users.
     pub fn is_open(&self, user: UserId, hosts: &BTreeSet<String>) -> bool {
         let inner = lock(&self.inner);
         let id = Assignee::new(user, inner.farm.collection(hosts));
@@ -257,7 +257,8 @@ impl FarmState {
         inner.agreement.directory.is_open(id, now_ms)
     }
 
-    /// Returns what a user got and would get now. Returns None if the farm has never seen the user.
+    /// Returns which hosts a user got, and would get now. Returns None if the farm has never seen
+    /// the user.
     pub fn why(&self, user: &FarmUser) -> Option<AskedFarm> {
         let inner = lock(&self.inner);
         let steps = inner.history.of(user.id);
@@ -452,7 +453,7 @@ impl FarmStateInner {
             .number("no session seen", unseen)
             .number("pending", state.counts.pending)
             .number("weight", state.weight.into());
-        // The checks do not know when the drain began.
+        // The health checks do not know when the drain began.
         subject.since = checks.since.filter(|_| word != "drained");
         subject.why = match (state.is_drained, state.is_ordered) {
             (_, true) if !checks.why.is_empty() => {

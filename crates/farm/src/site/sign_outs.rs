@@ -1,4 +1,5 @@
-//! Sign-outs of the portal. The other nodes accept the same tokens, so they receive each sign-out.
+//! Applies sign-outs from the portal. The other nodes accept the same session tokens, so they
+//! receive each sign-out.
 
 use super::FarmState;
 use crate::agreement::AgreementMessage;
@@ -28,8 +29,8 @@ impl FarmState {
         });
     }
 
-    /// Returns when all sessions of a user were ended because of a changed password, in seconds
-    /// since 1970; 0 if that is not known.
+    /// Returns the time at which all sessions of a user were ended because the password was
+    /// changed, seconds since 1970; 0 if no such time is known.
     pub(super) fn all_ended_s(&self, user: &str) -> u64 {
         let sign_outs = self.sign_outs.get();
         sign_outs.map_or(0, |one| sessions_ended_at(&lock(&one.ended), user))

@@ -1,5 +1,5 @@
-//! Failed sign-ins and used one-time codes of the portal and the gateway. The other nodes count the
-//! same failures, and refuse codes that were used here (RFC 6238, 5.2).
+//! Counts failed sign-ins and used one-time codes of the portal and the gateway. The other nodes
+//! count the same failures, and refuse codes that were used here (RFC 6238, 5.2).
 
 use super::{FarmState, MessageNotifier};
 use crate::agreement::AgreementMessage;
@@ -19,7 +19,7 @@ const WAITING_MAX: usize = 16_384;
 const CLAIMS_MAX: usize = 1_024;
 const CLAIM_LIMIT: Duration = Duration::from_millis(1_000);
 
-/// Failed sign-ins and codes that the desk of a farm and the link exchange.
+/// Failed sign-ins and used codes that the authenticator of a farm and the link exchange.
 pub(super) struct Tries {
     bell: Option<MessageNotifier>,
     desk: OnceLock<Weak<Authenticator>>,
@@ -35,7 +35,7 @@ struct AttemptState {
 
 #[derive(Default)]
 struct PendingMessages {
-    /// Claims and responses, sent first because a client waits for them.
+    /// Claims of codes and responses to claims, sent first because a client waits for them.
     first: VecDeque<AgreementMessage>,
     changes: VecDeque<AttemptChange>,
 }
@@ -72,8 +72,8 @@ impl Tries {
 
     /// Sends all failures that still count to a newly connected node.
     pub(super) fn linked(&self, node: &str) {
-        // Called before the lock is taken: the limiter is locked while it reports changes, so the
-        // opposite order could deadlock.
+        // Called before the lock is acquired: the limiter is locked while it reports changes, so
+        // the opposite order could deadlock.
         let left = self
             .desk()
             .map(|desk| desk.changes_for_new_node())
@@ -145,7 +145,7 @@ impl Tries {
 }
 
 impl AttemptState {
-    /// Records the response of a node to a claim, or that the node is not waited for.
+    /// Records the response of a node to the claim of a code, or that the node will not respond.
     fn record_claim_response(&mut self, number: u64, node: &str, is_new: bool) {
         let Some(claim) = self.claims.get_mut(&number) else {
             return;
@@ -207,7 +207,7 @@ impl Peers for Tries {
 }
 
 impl FarmState {
-    /// Shares the failed sign-ins at a desk with the other nodes.
+    /// Shares the failed sign-ins at an authenticator with the other nodes.
     pub fn shares_tries(&self, desk: &Arc<Authenticator>) {
         // Setting fails only the second time: a farm has one portal while it runs.
         let _ = self.tries.desk.set(Arc::downgrade(desk));
@@ -284,7 +284,7 @@ mod tests {
         assert!(uses(&alpha_desk, &typed, between));
         assert!(!uses(&alpha_desk, &typed, between));
         assert!(!uses(&beta_desk, &typed, between));
-        // Either node accepts the next code.
+        // Each of the two nodes accepts the next code.
         let next = code(&[7; 20], step(now_s()) + 1);
         assert!(uses(&beta_desk, &next, between));
         assert!(!uses(&alpha_desk, &next, between));
@@ -301,7 +301,7 @@ mod tests {
         beta.linked("alpha");
         carry(&alpha, &beta);
         assert!(!uses(&beta_desk, &typed, || carry(&alpha, &beta)));
-        // The end of the connection counts as a response.
+        // If the connection ends, that counts as a response.
         let next = code(&[7; 20], step(now_s()) + 1);
         assert!(uses(&alpha_desk, &next, || alpha.drop_node("beta")));
         assert!(lock(&alpha.inner).claims.is_empty());

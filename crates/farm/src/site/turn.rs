@@ -1,15 +1,15 @@
-//! Limits how many clients are handled at one time. Of a crowd of new clients, the first ones get
-//! their host before the last ones are read.
+//! Limits how many new RDP clients a farm handles at one time. If many clients connect at once, the
+//! first ones get their host before the last ones are read.
 
 use super::FarmState;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// Clients that are handled at one time: enough to keep the node busy while some wait for the other
-/// node.
+/// Number of clients that are handled at one time: enough to keep the node busy while some of them
+/// wait for the other node.
 const AT_ONE_TIME: usize = 8;
-/// Maximum time that a client waits for its turn, since the other node may hang.
+/// Maximum time for which a client waits for a permit, since the other node may hang.
 const WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// Permit of one client; dropping it admits the next client.

@@ -1,4 +1,5 @@
-//! Agents of hosts: their reports determine the hosts of users, and the farm sends them notices.
+//! Tests of host agents: their reports determine the hosts of users, and the farm sends them
+//! notices.
 
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{Peer, farm, number, payload, peer, role, state, subject, users, why};
@@ -62,7 +63,7 @@ impl Hand {
     }
 }
 
-/// Makes a farm of two hosts with these agents.
+/// Creates a farm of two hosts with these agents.
 fn with_agents(peers: &[Peer; 2], agents: &[&Hand; 2]) -> (Farm, SocketAddr) {
     let (mut farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
     for (number, agent) in agents.iter().enumerate() {
@@ -79,7 +80,8 @@ fn peers() -> [Peer; 2] {
     [peer(b'1'), peer(b'2')]
 }
 
-/// Returns the letter of the host to which a user is routed, with the connection.
+/// Connects as a user. Returns the letter of the host to which the farm routes the user, with the
+/// connection.
 fn comes(at: SocketAddr, name: &str) -> (TcpStream, u8) {
     let redirection = logs_on(at, Person::named(name)).expect("a redirection");
     let (mut stream, confirm) = negotiates(at, &request(token(&redirection), SSL));
@@ -114,7 +116,7 @@ fn agents_restore_sessions_after_a_total_loss() {
         ),
     ];
     let (farm, at) = with_agents(&peers, &agents.each_ref());
-    // The directory is empty, and the first logon comes at once.
+    // The directory is empty, and the first logon comes before any report.
     let mut role = role(&farm, None);
     let (stream, letter) = comes(at, "anna");
     assert_eq!(letter, b'2');
@@ -132,7 +134,7 @@ fn agents_restore_sessions_after_a_total_loss() {
         asked.agent
     );
     assert_eq!(agents[1].hears("check"), "check\n");
-    // The session is over.
+    // The session has ended.
     drop(stream);
     agents[1].says("up\nsessions 0\n");
     let is_gone = |role: &mut FarmRole| users(role).sessions.is_empty();
@@ -188,7 +190,7 @@ fn words_of_haproxy_act_on_a_host_and_notices_are_sent_while_it_is_drained() {
         "it has the maximum number of sessions that its agent allows",
     );
     assert_eq!(state(&role, "ts2"), "full");
-    // Without its line the host has no agent.
+    // If its line is removed, the host has no agent.
     farm.agents.hosts.clear();
     role.change(&payload(&farm)).expect("good lines");
     let subject = subject(&role);

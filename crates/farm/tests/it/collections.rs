@@ -1,4 +1,4 @@
-//! Programs that run on some hosts only.
+//! Tests of programs that run only on some hosts of a farm.
 
 use crate::client::{Person, SOON, logs_on, logs_on_with, negotiates, request, token};
 use crate::routes::comes;
@@ -18,7 +18,7 @@ fn set(hosts: &[&str]) -> BTreeSet<String> {
     hosts.iter().map(|host| (*host).to_owned()).collect()
 }
 
-/// Makes a farm with three hosts: Word is on ts1 only, the desktop on the others.
+/// Creates a farm with three hosts: Word is on ts1 only, the desktop on the others.
 fn office(peers: &[Peer; 3]) -> (Farm, SocketAddr) {
     let (mut farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
     farm.portal = Some(Portal {
@@ -77,7 +77,7 @@ fn a_program_is_started_on_its_hosts_only_also_by_an_old_file() {
     let redirection = logs_on_with(at, &expired, Person::named("dora")).expect("a redirection");
     assert_eq!(number(&role, "tokens refused"), 1);
     assert_eq!(comes(at, token(&redirection)).1, b'1');
-    // A former configuration had these hosts, and no user has a session there.
+    // An earlier configuration had these hosts, and no user has a session there.
     let former = request(ticket("anna", &["ts1", "ts3"], u32::MAX), SSL);
     let (_, refused) = negotiates(at, &former);
     let code = FAILED_SSL_REQUIRED;

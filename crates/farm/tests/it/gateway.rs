@@ -284,7 +284,7 @@ impl PairedTunnel {
             );
             client.sends(request.as_bytes());
         };
-        // As clients do: once without a body, to authenticate.
+        // The first request has no body and only authenticates, as clients do it.
         let head = input.gateway("RDG_IN_DATA", headers);
         assert_eq!(head.status, 200, "{head:?}");
         if !is_out_first {
@@ -381,7 +381,7 @@ fn two_requests_find_each_other_in_either_order() {
         assert_eq!(pair.reaches("ts1", host.address.port()), 0);
         pair.meets_a_host();
         assert_eq!(pair.asks(&framed(0x10, &[0; 4])), framed(0x11, &[0; 4]));
-        // Both requests end.
+        // Both requests of the pair end.
         assert_eq!(pair.receive().expect("the last chunk").len(), 0);
         assert_eq!(pair.input.head().status, 200);
         // The client disconnects without closing the channel.
@@ -417,7 +417,7 @@ fn a_cookie_lets_in_who_has_a_second_factor_and_a_password_does_not() {
     let mut pair = PairedTunnel::new(web, COOKIE_SCHEME, true);
     assert_eq!(pair.opens(2, Some(&cookie(&farm, "anna")))[10..14], [0; 4]);
     assert_eq!(pair.reaches("ts1", port), 0);
-    // Of an unknown user, forged, none, and from a client that cannot send one.
+    // Cookies of an unknown user, a forged cookie, no cookie, and a client that cannot send one.
     let denied = 0x8007_59f8_u32.to_le_bytes();
     for bad in [
         cookie(&farm, "cleo"),
@@ -591,7 +591,8 @@ fn a_websocket_may_be_cut_anywhere_and_a_wrong_one_ends() {
     let before = number(&role, "gateway malformed");
     let long = [b"\x0a\0\0\0\xff\xff\xff\x7f".as_slice(), &[0; 100]].concat();
     let hostile: [(u8, bool, &[u8]); 6] = [
-        // Without a mask, a text, an unknown kind, reserved bits, a fragment of nothing, a long packet.
+        // Invalid frames: without a mask, a text, an unknown kind, reserved bits, an empty
+        // fragment, a packet that is too long.
         (0x82, false, b"\x0d\0\0\0\x08\0\0\0"),
         (0x81, true, b"text"),
         (0x83, true, b""),

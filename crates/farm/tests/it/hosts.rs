@@ -1,4 +1,4 @@
-//! Hosts that do not respond.
+//! Tests of session hosts that do not respond.
 
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{
@@ -166,7 +166,7 @@ fn a_host_that_is_removed_stays_until_its_sessions_end() {
     let mut without = with.clone();
     without.hosts.remove("ts1");
     let mut role = role(&with, None);
-    // The first host by name: both are empty.
+    // Both hosts are empty, so the first one by name is chosen.
     let redirection = logs_on(at, Person::named("anna")).expect("a redirection");
     let (stream, confirm) = negotiates(at, &request(token(&redirection), SSL));
     confirm.expect("the host answers");
@@ -186,7 +186,8 @@ fn a_host_that_is_removed_stays_until_its_sessions_end() {
         host.why,
         "removed from all configurations; it stays until its sessions end"
     );
-    // New users do not get the host; she returns to it, also with the next role.
+    // New users do not get the host. The user with a session returns to it, also with the next role
+    // process.
     let bert = logs_on(at, Person::named("bert")).expect("a redirection");
     let (_bert, confirm) = negotiates(at, &request(token(&bert), SSL));
     confirm.expect("the host answers");
@@ -212,7 +213,7 @@ fn a_host_that_is_removed_stays_until_its_sessions_end() {
     );
     let hosts: Vec<_> = shown(&mut role).into_iter().map(|(_, host)| host).collect();
     assert_eq!(hosts.iter().filter(|host| *host == "ts1").count(), 1);
-    // The host is back in the configuration, and her session is still there.
+    // The host is back in the configuration, and the user's session is still there.
     role.change(&payload(&with)).expect("a change");
     assert!(shown(&mut role).contains(&anna[0]));
     assert!(state(&role, "ts1") != "drained");

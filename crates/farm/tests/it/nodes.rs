@@ -1,4 +1,4 @@
-//! Two nodes of a cluster: two roles with one directory, over loopback.
+//! Tests of two nodes of a cluster: two farm roles with one directory, over loopback.
 
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{farm, number, peer, program, subject, users, why};
@@ -128,7 +128,7 @@ fn comes(to: SocketAddr, redirection: &Redirection) -> (TcpStream, u8) {
     (stream, answer[0])
 }
 
-/// Returns the host, the state and the nodes of a user, as a role shows them.
+/// Returns the host, the state and the nodes of a user, as the role reports them.
 fn session(role: &mut FarmRole, user: &str) -> Option<(String, String, Vec<String>)> {
     let users = users(role).sessions;
     let found = users.into_iter().find(|one| one.user == user)?;
@@ -199,7 +199,7 @@ fn simultaneous_logons_at_both_nodes_get_one_host_each() {
     let peers = [peer(b'1'), peer(b'2')];
     let cluster = Cluster::new(2, &peers.each_ref().map(|peer| peer.address));
     let [mut alpha, mut beta] = cluster.both();
-    // Otherwise users could get the only host that a node knows to be up.
+    // Otherwise users could get the only host that a node knows as up so far.
     for role in [&alpha, &beta] {
         let are_up = || {
             let subject = subject(role);

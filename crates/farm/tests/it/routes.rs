@@ -1,4 +1,4 @@
-//! Users are routed to hosts, and return to them.
+//! Tests that users are routed to hosts, and return to their host.
 
 use crate::client::{
     Person, SOON, logs_on, logs_on_with, negotiates, packet, request, sends, token,

@@ -1,4 +1,4 @@
-//! A role with scripted hosts, over loopback.
+//! Fixture of these tests: a farm role with scripted hosts, over loopback.
 
 use crate::client::SOON;
 use configuration::Password;

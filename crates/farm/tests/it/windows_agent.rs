@@ -1,5 +1,5 @@
-//! The agent for Windows, a script: the properties that can be tested without Windows. If
-//! PowerShell is installed, its parser checks the script, too.
+//! Tests of the agent script for Windows, as far as that works without Windows. If PowerShell is
+//! installed, its parser checks the script, too.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

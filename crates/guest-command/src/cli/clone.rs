@@ -1,5 +1,6 @@
-//! `evenkeel guest clone`: creates a guest from another one. The new sections are printed until
-//! they are served; then the volumes of this node are filled.
+//! `evenkeel guest clone`: creates a guest from another one. The command prints the sections of the
+//! new guest until the running configuration contains them; then it copies the disks to the volumes
+//! of this node.
 
 use super::disks::{self, Disk, Moment};
 use super::image::place::can_be_named;
@@ -133,11 +134,11 @@ fn sections(report: &StatusReport, name: &str, from: &Guest, new: &str, disks: &
     text
 }
 
-/// Source of the old guest's disks at one moment.
+/// Source of the clone's disks, all as of one moment.
 enum From {
     /// Snapshots; true if they were taken for this clone.
     Moment(Moment, bool),
-    /// The volumes themselves, to which nothing can write meanwhile.
+    /// The volumes themselves, to which nothing can write during the copy.
     Volumes,
 }
 
@@ -202,8 +203,8 @@ fn create_empty(disk: &Disk) -> Result<bool, String> {
     }
 }
 
-/// Returns whether this node's copy, one of two, is a file of zeroes only. The volume itself does
-/// not record which parts were ever written.
+/// Returns whether this node's copy of a volume with two is a file of zeroes only. The volume
+/// itself does not record which blocks were ever written.
 fn reads_as_zeroes(disk: &Disk) -> bool {
     let (Backing::File(directory), Some(_)) = (&disk.spec.backing, &disk.spec.pair) else {
         return false;
@@ -271,7 +272,7 @@ fn one(
     new: &Disk,
 ) -> Result<String, String> {
     let name = &new.volume;
-    // Both copies begin empty, and writes go to both.
+    // Both copies of the volume are empty at first, and the data is written to both.
     if let Some(snapshot) = snapshot.filter(|_| new.spec.pair.is_none()) {
         match command::create_from(name, &new.spec, snapshot) {
             Ok(_) => {

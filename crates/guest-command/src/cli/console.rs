@@ -1,4 +1,4 @@
-//! Serial terminal of a guest: its last output, and a connection of this terminal to it.
+//! Shows the last output of a guest's serial terminal, and connects the operator's terminal to it.
 
 use super::far::{self, REST_MAX, REST_MIN};
 use super::screen::Screen;
@@ -121,7 +121,7 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         std::thread::sleep(LOOK_EVERY);
-        // The file was truncated.
+        // The role has truncated the file.
         if file.metadata().is_ok_and(|metadata| metadata.len() < place) {
             place = 0;
             if file.seek(SeekFrom::Start(0)).is_err() {
@@ -158,7 +158,8 @@ impl Drop for Raw {
 
 /// Serial terminal of a guest: on this node, or through the role.
 enum Terminal<'i> {
-    /// This process owns the connection until the file is closed.
+    /// The guest runs on this node. This process has the terminal to itself until the file is
+    /// closed.
     Here(UnixStream, File),
     There(far::RemoteOutputStream<'i>),
 }
@@ -263,8 +264,8 @@ fn relay_far(
             (false, true) => return Ok(CONSOLE_ENDED),
             (false, false) => {}
         }
-        // Input that the guest has not accepted yet stays queued, and further keys are not read
-        // meanwhile.
+        // Input that the guest has not accepted yet stays queued, and no further keys are read
+        // until it is accepted.
         let reads = listens && !ends && typed.is_empty();
         if reads && has_keys(rest) {
             rest = REST_MIN;

@@ -1,4 +1,4 @@
-//! The options of `evenkeel guest` and `evenkeel node`.
+//! Defines the options of `evenkeel guest` and `evenkeel node`.
 
 use clap::{Arg, Command};
 use command::options::{flag, process_id, serving_files};

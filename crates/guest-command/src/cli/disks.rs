@@ -1,5 +1,5 @@
-//! Disks of a guest, and the snapshots of all of them at one moment. Snapshots with the same time
-//! and the same label belong together.
+//! Finds the disks of a guest, and the snapshots of all of them that were taken at one moment:
+//! snapshots with the same time and the same label belong together.
 
 use super::tell_of;
 use clap::ArgMatches;

@@ -1,4 +1,5 @@
-//! State of guests on other nodes, as those nodes report it: for `evenkeel guest list` and `show`.
+//! Requests the state of guests on other nodes from those nodes, for `evenkeel guest list` and
+//! `show`.
 
 use super::order;
 use guest::message::{GuestOrder, GuestResponse};
@@ -28,8 +29,8 @@ struct RemoteGuestReport {
     trouble: String,
 }
 
-/// Completes this node's report about guests of other nodes, of one or of all of them. Returns the
-/// guests whose node reports nothing about them.
+/// Adds the reports of other nodes to this node's report, for one guest or for all. Returns the
+/// guests about which their own node reports nothing.
 pub(super) fn complete(
     instance: &Instance,
     report: &mut StatusReport,
@@ -39,7 +40,7 @@ pub(super) fn complete(
     let nodes = report.of_kind(GUEST).filter(is_named);
     let nodes: BTreeSet<String> = nodes.filter_map(other_node).collect();
     let seen = &*report;
-    // All nodes at the same time: silent ones take the time of one.
+    // All nodes are queried at the same time, so silent ones take the time of one.
     let shown: BTreeMap<String, RemoteGuestReport> = thread::scope(|scope| {
         let query = |node: String| {
             scope.spawn(move || {
@@ -64,7 +65,7 @@ pub(super) fn complete(
     silent
 }
 
-/// Returns the other node that has a guest; None: this one has it, or none.
+/// Returns the other node on which a guest is; None: it is on this node, or on none.
 fn other_node(subject: &Subject) -> Option<String> {
     let guest = GuestReport::of(subject);
     let is_elsewhere = guest.state == GuestState::Elsewhere && !guest.node.is_empty();
@@ -94,7 +95,7 @@ fn ask(instance: &Instance, report: &StatusReport, node: &str, name: &str) -> Re
     }
 }
 
-/// Replaces the local data about a guest by those of another node. Returns false if that node
+/// Replaces this node's data about a guest by those of the guest's node. Returns false if that node
 /// reports nothing although it should.
 fn take_over(own: &mut Subject, node: &str, shown: &RemoteGuestReport, now_ms: u64) -> bool {
     let report = shown.report.as_ref();

@@ -1,5 +1,5 @@
-//! Commands about a guest that another node has to execute. The output comes back through the guest
-//! roles of both nodes.
+//! Runs a command about a guest on the node where the guest runs. The output comes back through the
+//! guest roles of both nodes.
 
 use super::{disks, find, order, tell_of};
 use crate::cli::load_guest_report;
@@ -21,8 +21,8 @@ use supervisor::directory::Instance;
 pub(super) const REST_MIN: Duration = Duration::from_millis(10);
 pub(super) const REST_MAX: Duration = Duration::from_millis(100);
 
-/// Executes a command at another node, if that has the guest. Returns None if this node has to
-/// execute it.
+/// Executes a command on another node, if the guest is there. Returns None if this node has to
+/// execute the command.
 pub(super) fn instead(matches: &ArgMatches) -> Option<ExitCode> {
     let (command, matches) = matches.subcommand()?;
     let what = remote(command, matches)?;
@@ -71,8 +71,8 @@ fn remote(command: &str, matches: &ArgMatches) -> Option<RemoteCommand> {
     })
 }
 
-/// Returns the other node that has to execute the command. It is that of the guest. If the guest is
-/// down, it is one that has what this node lacks.
+/// Returns the other node that has to execute the command: the node of the guest. If the guest is
+/// down and this node lacks what the command needs, another node on which the guest may run.
 fn node(
     matches: &ArgMatches,
     instance: &Instance,

@@ -1,5 +1,5 @@
-//! Methods to put an operating system onto the volumes of a guest: an image of another hypervisor,
-//! a Xen guest, or Debian from its packages.
+//! Commands that put an operating system onto the volumes of a guest: from an image of another
+//! hypervisor, from a Xen guest, or Debian from its packages.
 
 mod create;
 pub mod definition;

@@ -1,5 +1,6 @@
-//! Steps of taking snapshots of all disks of a guest at one moment, independent of their execution.
-//! If a step fails, the snapshots so far are removed, and the guest continues.
+//! Orders the steps in which snapshots of all disks of a guest are taken at one moment, independent
+//! of their execution. If a step fails, the snapshots taken so far are removed, and the guest
+//! continues.
 
 use guest::message::{Stand, StandstillProgress, StandstillStatus};
 

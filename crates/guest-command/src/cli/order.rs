@@ -1,4 +1,5 @@
-//! Orders to the role, with their progress until they are executed.
+//! Sends an operator's orders about guests and nodes to the guest role, and shows the progress
+//! until they are executed.
 
 use super::{PART, elsewhere as far, find, load_guest_report};
 use clap::ArgMatches;
@@ -184,7 +185,7 @@ fn has_complete_volumes(
     Ok(())
 }
 
-/// Returns whether an earlier version marked the guest, because its disks were being restored.
+/// Returns whether an earlier version marked the guest because its disks were being restored.
 fn is_restoring(subject: &Subject) -> bool {
     GuestReport::of(subject).stop_order == StopOrder::UntilRestored
 }
@@ -231,7 +232,7 @@ fn watch<T>(
     }
 }
 
-/// Wait of a command: until a deadline, and as long as something changes.
+/// Decides how long a command waits: until a deadline, and as long as something changes.
 struct Patience {
     until: Instant,
     last: String,

@@ -1,4 +1,4 @@
-//! Serial output of a guest at the operator's terminal. The terminal may be stopped, or its
+//! Prints the serial output of a guest on the operator's terminal, which may be stopped, or whose
 //! connection may hang. QEMU waits until its output is read, and would block the guest.
 
 use part::lock;

@@ -1,4 +1,5 @@
-//! Guests without a cluster: each runs on this machine, unless an operator stopped it.
+//! Decides for guests on a machine without a cluster: each runs on this machine, unless an operator
+//! stopped it.
 
 use super::{Agreement, GuestDecision, LocalState, OperatorOrder, PendingOrder, gone, words};
 use crate::config::{Guest, Guests};
@@ -78,7 +79,7 @@ impl Agreement {
     }
 
     pub(super) fn order_alone(&mut self, name: &str, order: OperatorOrder) -> Result<(), String> {
-        // Only the record of a cluster can have the mark of an earlier version.
+        // Only the record of a guest in a cluster can have the mark of an earlier version.
         if order == OperatorOrder::EndRestore {
             return Ok(());
         }
@@ -87,7 +88,7 @@ impl Agreement {
         Ok(())
     }
 
-    /// Returns whether an earlier version marked the guest, because its disks were being restored.
+    /// Returns whether an earlier version marked the guest because its disks were being restored.
     pub fn is_restoring(&self, name: &str) -> bool {
         self.record_of(name).stopped == words::RESTORING
     }

@@ -1,12 +1,12 @@
-//! Guests whose volume has no copy on their node: they move to a node with a copy, and may return
-//! when both copies are complete.
+//! Moves guests whose volume has no copy on the node where they run to a node with a copy. A guest
+//! may return when both copies are complete.
 
 use super::{Agreement, AgreementDefect, GuestRecord, LocalState};
 use crate::config::Guests;
 use crate::placement::{self, PlacementResult};
 use crate::record::cut;
 
-/// Prefix of the recorded reason.
+/// Prefix of the reason in a guest's record that its volume has no copy on a node.
 pub(super) const NO_COPY: &str = "no copy of volume ";
 
 /// Returns why a guest is killed here instead of shut down, once the reason is recorded: a guest
@@ -87,7 +87,7 @@ mod tests {
         }
     }
 
-    /// Returns alpha's decision about its guest, and its records, while beta has the given state.
+    /// Returns alpha's decision about its guest, the reason, and the record that alpha writes.
     fn decide(
         local: &LocalState,
         record: &GuestRecord,
@@ -149,7 +149,7 @@ mod tests {
         let (wish, why, _) = decide(&superseded, &up, true);
         assert_eq!(wish, DesiredState::Kill);
         assert!(why.contains("another user has used volume data"), "{why}");
-        // No process could still write.
+        // The QEMU process has ended, so nothing can write to the disks.
         let ended = LocalState {
             is_there: false,
             ..superseded
@@ -176,7 +176,7 @@ mod tests {
             up: true,
             ..GuestRecord::default()
         };
-        // Nobody else can have it.
+        // No other node can run the guest.
         let (wish, _, written) = decide(&cut_off, &up, true);
         assert_eq!((wish, written), (DesiredState::Run, up.clone()));
         let (wish, _, written) = decide(&cut_off, &up, false);
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!((wish, &same), (DesiredState::Kill, &written));
         assert!(why.contains("no copy of volume data"), "{why}");
 
-        // At the node that has it then.
+        // The record and the decision at beta, which then has the guest.
         let beta = GuestRecord {
             failed: [("beta".to_owned(), "no copy of volume data".to_owned())].into(),
             ..up.clone()

@@ -3,41 +3,43 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]
 pub(crate) enum AgreementDefect {
-    /// A guest runs on although its node does not hold its lease.
+    /// Bug: a guest runs on although its node does not hold its lease.
     RunsWithoutLease,
-    /// A paused guest continues after it has run elsewhere.
+    /// Bug: a paused guest continues after it has run on another node.
     ContinuesStale,
-    /// A lease is given up before its guest has left.
+    /// Bug: a lease is released before its guest has left.
     ReleasesEarly,
-    /// An order is carried out after another node has had the guest.
+    /// Bug: an order is carried out after another node has had the guest.
     KeepsOrders,
-    /// The end of a move takes the place of an order that the cluster has not got.
+    /// Bug: the end of a migration overwrites an order that the cluster has not recorded yet.
     LosesOrders,
-    /// The target of a move that cannot take the guest is waited for.
+    /// Bug: the agreement waits for the target of a migration although the target cannot run the
+    /// guest.
     KeepsTarget,
-    /// A node remembers failures and shut-downs from before another node had the guest.
+    /// Bug: a node keeps failures and shutdowns from before another node had the guest.
     NeverForgives,
     PlacesStopped,
-    /// The lease of another node is not given back.
+    /// Bug: the lease of another node is not released when that node returns.
     NeverYields,
-    /// A node asks for a lease again that it has just given up for another one.
+    /// Bug: a node requests a lease again that it has just released for another node.
     TakesBack,
-    /// A restarted node does not request the leases that the cluster still records as its own.
+    /// Bug: a restarted node does not request the leases that the cluster still records as its own.
     LeavesItsOwn,
     TrustsSilence,
-    /// A guest starts before the cluster has that its disks are open here.
+    /// Bug: a guest starts before the cluster has recorded that its disks are open on this node.
     OpensAtOnce,
-    /// A killed QEMU counts as one that ended in order.
+    /// Bug: a killed QEMU process counts as one that closed its disks.
     ForgetsKilled,
-    /// A node opens disks while the cluster has it as off since an earlier failure.
+    /// Bug: a node opens disks although the cluster has recorded it as off since an earlier
+    /// failure.
     TrustsOldFencing,
-    /// The record that a copy was missing stays after the copy is back.
+    /// Bug: the record that a copy was missing stays after the copy is back.
     RemembersCopies,
-    /// The watchdog is fed although a guest has its disks open without its lease.
+    /// Bug: the watchdog is fed although a guest has its disks open without its lease.
     FeedsWithoutLease,
-    /// A guest that has left for another node is placed as any other.
+    /// Bug: a guest that has left for another node is placed like any other.
     TurnsBack,
-    /// A guest starts while another one that has to leave still uses its capacity.
+    /// Bug: a guest starts while another one that has to leave still uses its capacity.
     PromisesTwice,
     DrainsAtOnce,
 }

@@ -1,14 +1,15 @@
-//! Drain of a node, agreed with the other nodes. A node that would leave its guests without a node
-//! proposes its drain first, in its own record. Once the cluster has the proposal, the node decides
-//! from the records of the others. The cluster orders all records, so of two nodes that propose at
-//! the same time at least one sees the proposal of the other.
+//! Drains a node by agreement with the other nodes. If the drain could leave its guests without any
+//! node to run on, the node first proposes the drain in its own record in the cluster. Once the
+//! cluster has recorded the proposal, the node decides from the records of the others. The cluster
+//! orders all records, so of two nodes that propose at the same time at least one sees the proposal
+//! of the other.
 
 use super::{Agreement, AgreementDefect, RecordWrite, lease_of_node, names};
 use crate::config::Guests;
 use crate::placement::PlacementResult;
 use crate::record::NodeRecord;
 
-/// Requested drain state of this node that the cluster has not recorded yet.
+/// Drain state that this node has requested, and that the cluster has not recorded yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum DrainRequest {
     Fill,
@@ -119,7 +120,8 @@ impl Agreement {
         }
         let is_refused = match self.others_take(guests, now_ns) {
             OtherNode::TakesGuests => false,
-            // The last of them by name takes the guests. The others wait until it has decided.
+            // Of the nodes that propose a drain, the last one by name accepts guests for now. The
+            // others wait until it has decided.
             OtherNode::Proposes if !self.proposes_last(guests, now_ns) => return,
             OtherNode::Proposes => true,
             OtherNode::TakesNone => self.has_no_guests_to_move(guests, now_ns).is_err(),
@@ -149,8 +151,8 @@ impl Agreement {
         })
     }
 
-    /// Returns the best state of the other nodes. A node without others drains like one of which
-    /// the others take guests.
+    /// Returns the best state among the other nodes. A node without others drains as if another one
+    /// accepted its guests.
     fn others_take(&self, guests: &Guests, now_ns: u64) -> OtherNode {
         let states: Vec<OtherNode> = self
             .other_nodes(guests, now_ns)

@@ -1,6 +1,6 @@
-//! Guests whose section is gone: their records are removed from the cluster, which keeps each
-//! lease that has a record. Only the holder of a lease can remove its record, so this node
-//! acquires the lease for that.
+//! Removes the records of guests whose section is gone from the cluster, which keeps each lease
+//! that has a record. Only the holder of a lease can remove its record, so this node acquires the
+//! lease for that.
 
 use super::{Agreement, ClusterRequests, OWN, RecordWrite, lease_of};
 use crate::config::Guests;
@@ -17,8 +17,8 @@ pub(super) struct RecordRemoval {
 
 impl Agreement {
     /// Removes what is left of a guest whose section is gone; to be called again until nothing is
-    /// left. `found`: parts of the guest existed. Returns whether anything existed, once nothing
-    /// is left.
+    /// left. `found`: files of the guest existed on this node. Returns None while something is
+    /// left, then whether anything existed.
     ///
     /// # Errors
     /// Reason why it cannot be removed, as text.
@@ -128,7 +128,7 @@ mod tests {
         agreement.apply_leases(vec![lease(b"")]);
         assert_eq!(agreement.erase(&guests, "mail", false, NOW), Ok(Some(true)));
         assert!(!told(&mut agreement, &guests, NOW).leases.contains(&wanted));
-        // A second removal finds nothing.
+        // A second removal finds nothing to remove.
         assert_eq!(
             agreement.erase(&guests, "mail", false, NOW),
             Ok(Some(false))

@@ -1,11 +1,13 @@
-//! Guests with disks on external storage. No epoch refuses a late write there, such as one in a
-//! network queue. The record of such a guest therefore says where its disks are open:
+//! Protects guests with disks on external storage, which does not check the epoch of a lease and
+//! therefore accepts a late write, such as one in a network queue. The record of such a guest says
+//! on which node its disks are open:
 //!
-//! - A node writes its name and boot number before it starts the guest, and waits until the
-//!   cluster has the record.
-//! - The node clears them when the guest has ended in order: then no write is in flight.
-//! - Another node takes over only when no write of the first can follow: the first is confirmed
-//!   off, was restarted since, or was reset by its watchdog.
+//! - A node writes its name and boot number before it starts the guest, and waits until the cluster
+//!   has the record.
+//! - The node clears them when the guest has shut down in an orderly way: then no write is in
+//!   flight.
+//! - Another node starts the guest only when no write of the recorded node can follow: that node is
+//!   confirmed off, was restarted since, or was reset by its watchdog.
 
 use super::{Agreement, AgreementDefect, Fenced, GuestRecord, LocalState, NodeRecord, lease_of};
 use crate::config::{Guest, Guests};
@@ -13,11 +15,11 @@ use crate::fence::watchdog::TIMEOUT_S;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Time after the end of its lease by which the watchdog has certainly reset a node, milliseconds:
-/// twice the timeout of the device, since a reset takes time.
+/// Time after the end of a node's lease by which the node's watchdog has certainly reset it,
+/// milliseconds: twice the timeout of the device, since a reset takes time.
 pub const RESET_MS: u64 = 2 * TIMEOUT_S as u64 * 1000;
 
-/// Node and boot that may have the disks of a guest open.
+/// Node that may have the disks of a guest open, and the number of its boot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct DiskUser {
     node: String,
@@ -25,7 +27,7 @@ pub(super) struct DiskUser {
 }
 
 impl DiskUser {
-    /// Reads the field of a record; None: the disks are open nowhere.
+    /// Returns the node that a record names; None: no node has the disks open.
     pub(super) fn of(record: &GuestRecord) -> Option<DiskUser> {
         let (node, boot) = record.opened.split_once(' ')?;
         Some(DiskUser {
@@ -41,7 +43,7 @@ impl fmt::Display for DiskUser {
     }
 }
 
-/// Local knowledge about the disks of guests that is not in records.
+/// Knowledge of this node about the disks of guests that no record has.
 #[derive(Debug, Default)]
 pub(super) struct ExternalDiskState {
     /// Epoch of each held lease, and the time since which it is held, milliseconds.
@@ -112,8 +114,8 @@ impl Agreement {
         is_off || is_reset
     }
 
-    /// Returns the only node on which a guest may start, if it is tied to one. While the guest
-    /// runs there, it is not tied, because it ends in order before it moves.
+    /// Returns the only node on which a guest may start, if there is only one. None while the guest
+    /// runs there: it closes its disks before it moves.
     pub(super) fn tied_to(&self, name: &str, record: &GuestRecord, now_ns: u64) -> Option<String> {
         let opened = DiskUser::of(record)?;
         let is_led = opened.node == self.holder(name)
@@ -131,8 +133,8 @@ impl Agreement {
         is_open || self.is(AgreementDefect::OpensAtOnce)
     }
 
-    /// Returns where the disks of a guest are open, for its next record. `stays`: the guest is
-    /// placed here.
+    /// Returns the node on which the disks of a guest are open, for the next record. `stays`: the
+    /// guest is placed here.
     pub(super) fn opened(
         &self,
         name: &str,
@@ -164,8 +166,8 @@ impl Agreement {
         DiskUser::of(record).is_some_and(|opened| opened == self.own())
     }
 
-    /// Returns whether the cluster has the record that this node wrote since its boot, so that
-    /// results of an earlier fencing no longer count.
+    /// Returns whether the cluster has a record that this node has written since its boot, so that
+    /// the result of an earlier fencing no longer counts.
     fn is_written(&self, now_ns: u64) -> bool {
         let record = self.fate(&self.me);
         let is_new = |record: NodeRecord| {
@@ -180,8 +182,8 @@ impl Agreement {
         records.any(|record| DiskUser::of(&record).is_some_and(|opened| opened.node == node))
     }
 
-    /// Returns a guest whose disks this node has open without its lease, which prevents feeding
-    /// the watchdog.
+    /// Returns a guest whose disks this node has open without holding its lease. The watchdog is
+    /// not fed then.
     pub fn unprotected_guest(&self, guests: &Guests, now_ns: u64) -> Option<String> {
         let is_left = |name: &&String| {
             self.has_open(&self.record_of(name)) && self.held(name, now_ns).is_none()
@@ -241,8 +243,8 @@ impl Agreement {
         })
     }
 
-    /// Returns the next time at which a guest may start because a watchdog has reset its node,
-    /// milliseconds.
+    /// Returns the next time at which a guest may start because a watchdog has reset the node that
+    /// had its disks open, milliseconds.
     pub(super) fn reset_deadline(&self, now_ns: u64) -> Option<u64> {
         let now = now_ns / 1_000_000;
         let held = self.held_since.since.keys();

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub(super) struct FencingState {
     pub(super) gate: PreviousNodes,
     results: BTreeMap<String, Fenced>,
-    /// An orderly stop of this node without guests is in progress.
+    /// True while this node stops in an orderly way and without guests.
     leaves: bool,
 }
 
@@ -83,8 +83,9 @@ impl Agreement {
         self.fencing.gate.waits(name, &seen, was_up, now)
     }
 
-    /// Returns the nodes that this node has to fence, with their methods. This node must hold its
-    /// own lease and theirs, and they must not request their leases back.
+    /// Returns the nodes that this node has to fence, with their fencing methods. This node must
+    /// hold its own lease and the leases of these nodes, and they must not request their leases
+    /// back.
     pub fn to_fence(&self, guests: &Guests, now_ns: u64) -> BTreeMap<String, Vec<PowerControl>> {
         let own = self.leases.get(&lease_of_node(&self.me));
         if guests.me.is_empty() || own.is_none_or(|own| own.until_ns <= now_ns) {
@@ -108,7 +109,7 @@ impl Agreement {
         if node == self.me || !is_held || returns || self.fencing.results.contains_key(node) {
             return false;
         }
-        // A node that was never available has no record.
+        // A node that was never available has no record, and is not fenced.
         let Some(record) = self.node_record(node) else {
             return false;
         };
@@ -232,7 +233,8 @@ mod tests {
     }
 
     impl FencingFixture {
-        /// Beta ran the guest, and all of its leases are alpha's since.
+        /// Creates a fixture in which beta ran the guest, and alpha has held all of beta's leases
+        /// since.
         fn new(beta: &NodeRecord) -> FencingFixture {
             let room = Room {
                 memory_bytes: 8 << 30,
@@ -248,7 +250,7 @@ mod tests {
             site
         }
 
-        /// The holders of the leases of alpha, of beta and of the guest.
+        /// Reports the holders of the leases of alpha, of beta and of the guest.
         fn knows(&mut self, holders: [&str; 3], until_s: u64, beta: &NodeRecord) {
             let until = |holder: &str| if holder == "alpha" { until_s } else { 0 };
             let own = record(|_| {}).encode();
@@ -301,7 +303,7 @@ mod tests {
         site.agreement.set_fenced("beta", Fenced::Off);
         assert!(!site.fences(11));
         let (_, _, written) = site.decide(11);
-        // The record frees the leases of the node before they end.
+        // The record frees the leases of the fenced node before they end.
         assert_eq!(written[0].frees, "beta");
         let off = record(|one| one.fenced = Fenced::Off);
         assert_eq!(NodeRecord::decode(&written[0].value), Some(off.clone()));

@@ -1,5 +1,6 @@
-//! Guests without a section, and guests that became templates: each shuts down on its node, under
-//! the lease that it ran with. The lease is kept until the guest has left.
+//! Decides for guests that have no section any more, and for guests that became templates: each
+//! shuts down on the node where it runs, under the lease that it ran with. The lease is kept until
+//! the QEMU process has ended.
 
 use super::{Agreement, ClusterRequests, GuestDecision, LocalState, lease_of};
 use crate::config::{Guests, STOP_MS};
@@ -19,7 +20,8 @@ impl Agreement {
         };
         let mut decided = Vec::new();
         for (name, local) in locals.iter().filter(is_gone) {
-            // The target of a migration needs the lease while the old process still ends.
+            // The target of the migration needs the lease although the process here has not ended
+            // yet.
             let rank = self.mine.rank(name, local.has_moved);
             told.leases.push((lease_of(name), rank));
             decided.push((name.clone(), self.gone(guests, name, local, now_ns)));
@@ -59,7 +61,7 @@ impl Agreement {
             };
             return decided(wish, None, false);
         }
-        // The lease of the previous role has not expired yet.
+        // The lease that the previous role process held has not expired yet.
         let wish = if self.mine.may_go_on(name, local, now_ns) {
             DesiredState::Hold
         } else {
@@ -116,7 +118,8 @@ mod tests {
         }
     }
 
-    /// Reports the lease of guest mail, held by alpha for another second or by a node in the past.
+    /// Reports the lease of guest mail: alpha holds it for another second, or a node held it in the
+    /// past.
     fn learn(alpha: &mut Agreement, epoch: u64, holder: &str, is_held: bool) {
         alpha.apply_leases(vec![KnownLease {
             name: lease_of("mail"),
@@ -151,7 +154,7 @@ mod tests {
         let local = running(Some(7));
         assert_eq!(wish(&mut before, &local), SHUTS_DOWN);
         let mut alpha = Agreement::new("alpha", Room::default()).after(before.holds(NOW));
-        // Nothing is known yet; then the control role has restarted as well.
+        // No lease is known yet; then the control role is reported as restarted as well.
         let (decided, rank) = decide(&mut alpha, &local);
         let expected = (DesiredState::Hold, true, OWN);
         assert_eq!((decided.wish, decided.uses_volumes, rank), expected);
@@ -160,7 +163,7 @@ mod tests {
         learn(&mut alpha, 7, "alpha", true);
         let (decided, _) = decide(&mut alpha, &local);
         assert_eq!((decided.wish, decided.epoch), (SHUTS_DOWN, Some(7)));
-        // Without the lease it is paused, and keeps its volumes.
+        // Without the lease the guest is paused, and keeps its volumes.
         learn(&mut alpha, 7, "alpha", false);
         let mut late = Agreement::new("alpha", Room::default());
         let (decided, _) = decide(&mut late, &local);
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn migrated_guest_without_section_gets_the_lease_at_its_target() {
-        // The source releases the lease although its process still ends.
+        // The source releases the lease although its process has not ended yet.
         let mut alpha = Agreement::new("alpha", Room::default());
         learn(&mut alpha, 7, "alpha", true);
         let left = LocalState {

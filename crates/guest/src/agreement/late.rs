@@ -1,15 +1,16 @@
-//! Nodes that have not reported since this role started. All nodes start together after a power
-//! cut or with the first guests of a configuration, and a guest should start on the node that it
-//! prefers, not on the one that was a moment faster.
+//! Lets guests wait for nodes that have not reported since the role of this node started. All nodes
+//! start together after a power cut or with the first guests of a configuration, and a guest should
+//! start on the node that it prefers, not on the one that was a moment faster.
 
 use super::{AWAY_MS, Agreement, GuestRecord};
 use crate::config::Guests;
 use std::collections::BTreeSet;
 
-/// Nodes that have reported since this role started, and since when it waits for the others.
+/// Nodes that have reported since this role process started, and the time since which it waits for
+/// the other ones.
 #[derive(Debug, Default)]
 pub(super) struct LateNodes {
-    /// Time of the first report of the cluster, milliseconds.
+    /// Time of the cluster's first report, milliseconds.
     known_since: Option<u64>,
     reported: BTreeSet<String>,
     pub(super) is_awaited: bool,
@@ -27,8 +28,8 @@ impl LateNodes {
         Some(self.known_since?.saturating_add(AWAY_MS))
     }
 
-    /// Returns whether a node may only be late. A node that has reported before and is gone now has
-    /// failed: nothing waits for it.
+    /// Returns whether a node may only be late. A node that has reported before and does not now
+    /// has failed, and no guest waits for it.
     fn is_late(&self, node: &str, now: u64) -> bool {
         !self.reported.contains(node) && self.ends_at().is_some_and(|end| now < end)
     }
@@ -39,8 +40,8 @@ impl LateNodes {
 }
 
 impl Agreement {
-    /// Returns the late node for which a guest that runs nowhere waits: it prefers that node to all
-    /// available ones. `prefers`: the nodes that may run the guest, the best first.
+    /// Returns the late node for which a guest waits that runs on no node: the guest prefers that
+    /// node to all available ones. `prefers`: the nodes that may run the guest, the best first.
     pub(super) fn awaited_node<'p>(&self, prefers: &'p [String], now_ns: u64) -> Option<&'p str> {
         let is_usable = |node: &&String| {
             let is_available = self.is_there(node, now_ns) && !self.has_drained(node);
@@ -81,7 +82,7 @@ mod tests {
 
     const S: u64 = 1_000_000_000;
 
-    /// Alpha, with a guest that prefers beta.
+    /// Node alpha, with a guest that prefers beta.
     struct LateFixture {
         agreement: Agreement,
         guests: Guests,

@@ -1,5 +1,5 @@
-//! Leases of guests that this node has held: released ones, and those of the previous role that
-//! are still valid.
+//! Leases of guests that this node releases, and those that the previous guest role process held
+//! and that are still valid.
 
 use super::{Agreement, LocalState, OWN, PREFIX};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// End of each held lease, nanoseconds of CLOCK_BOOTTIME, by the name of its guest.
 pub type LeaseEnds = BTreeMap<String, u64>;
 
-/// Leases of guests that this node has held.
+/// Leases of guests that this node has released, and those that the previous role process held.
 #[derive(Debug, Default)]
 pub(super) struct LocalLeases {
     given_up: BTreeSet<String>,
@@ -19,8 +19,8 @@ impl LocalLeases {
         self.given_up.retain(|name| is_holder(name));
     }
 
-    /// Returns the rank with which this node requests a lease that it holds; zero releases the
-    /// lease.
+    /// Returns the rank with which this node requests the lease of a guest that it holds; zero
+    /// releases the lease.
     pub(super) fn rank(&mut self, name: &str, gives_up: bool) -> u32 {
         if !gives_up {
             return OWN;
@@ -34,9 +34,9 @@ impl LocalLeases {
         self.given_up.contains(name)
     }
 
-    /// Returns whether a guest that was found here may continue without news of its lease. The
-    /// lease granted to the previous role is still valid, since a lease is released only after its
-    /// guest has left.
+    /// Returns whether a guest that was found running may continue before the cluster has reported
+    /// its lease. The lease that the previous role process held is still valid, since a lease is
+    /// released only after its guest has left.
     pub(super) fn may_go_on(&self, name: &str, local: &LocalState, now_ns: u64) -> bool {
         let until = self.before.get(name).copied().unwrap_or_default();
         now_ns < until && local.epoch.is_some() && !local.has_moved

@@ -41,20 +41,20 @@ use defect::AgreementDefect;
 use part::role::{KnownLease, WantedLease};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rank of a node for its own lease, and for the lease of a guest.
+/// Rank with which a node requests its own lease, and the lease of a guest that it holds.
 const OWN: u32 = 100;
-/// Rank of a node for the lease of another node.
+/// Rank with which a node requests the lease of another node.
 const OTHERS: u32 = 1;
 const PREFIX: &str = "guest/";
 const NODES: &str = "guest/@";
-/// Time for which the target node of a guest may be gone, milliseconds.
+/// Time for which the target node of a guest's migration may be unavailable, milliseconds.
 const AWAY_MS: u64 = 5_000;
 /// Validity of a renewal of a node's own lease if nodes are fenced, milliseconds. Short, so that a
-/// failed node is noticed before the leases of its guests end: as short as a leader is trusted. A
-/// node that misses a renewal because it lacks CPU time still accepts a connection, and is not
-/// fenced for that.
+/// failed node is noticed before the leases of its guests end; a leader of the cluster is trusted
+/// for the same time. A node that misses a renewal because it lacks CPU time still accepts a
+/// connection, and is not fenced for that.
 pub const FENCED_VALID_MS: u64 = 500;
-/// Validity for a node that holds the lease of another one, milliseconds. It also sets the
+/// Validity of the lease of a node for another node that holds it, milliseconds. It also sets the
 /// interval of requests for that lease: a 14th of the validity.
 const FENCED_OTHERS_MS: u64 = 2_000;
 
@@ -67,26 +67,27 @@ pub struct LocalState {
     pub may_run: bool,
     /// Epoch of the lease in which the guest was started, or last allowed to run.
     pub epoch: Option<u64>,
-    /// The guest runs, and its check is healthy.
+    /// True if the guest runs, and its health check succeeds.
     pub is_up: bool,
     /// The guest shut down by itself.
     pub is_off: bool,
     /// Reason of the last failure, if the guest failed too often.
     pub failed: Option<String>,
-    /// The volumes are writable here, and only here.
+    /// True if the volumes are writable on this node, and only there.
     pub has_volumes: bool,
     /// Both copies of the mirrored volumes are complete, so the volumes could be handed over now.
     pub has_both_copies: bool,
-    /// Volume of which this node has no copy while the other node is its primary.
+    /// Volume of which this node has no copy, while the other node serves it.
     pub without_copy: Option<String>,
     /// Volume that another user has opened since this guest opened it.
     pub superseded: Option<String>,
-    /// The guest was migrated to another node; its remaining process never runs again.
+    /// True if the guest was migrated to another node; what is left of its process never runs
+    /// again.
     pub has_moved: bool,
-    /// The QEMU process is gone and did not close its disks in order: some of its writes may still
-    /// be in flight.
+    /// True if the QEMU process ended without closing its disks: some of its writes may still be in
+    /// flight.
     pub left_open: bool,
-    /// Time to shut down as last configured, milliseconds.
+    /// Time that the guest has to shut down, as it was configured last, milliseconds.
     pub stop_ms: Option<u64>,
 }
 
@@ -99,7 +100,8 @@ pub enum OperatorOrder {
     Move(String),
     /// The planned move is cancelled.
     Stay,
-    /// Removes the mark of an earlier version, with which a restore of the guest's disks began.
+    /// Removes the mark of an earlier version: a restore of the guest's disks has begun and not
+    /// ended.
     EndRestore,
 }
 
@@ -107,8 +109,8 @@ pub enum OperatorOrder {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct PendingOrder {
     order: OperatorOrder,
-    /// Epoch of the lease when the order was given, or of the last time since at which this node
-    /// held the lease.
+    /// Epoch of the lease when the order was given, or when this node last received the lease
+    /// again.
     epoch: u64,
 }
 
@@ -119,13 +121,14 @@ pub struct GuestDecision {
     /// Epoch of the lease with which the guest may run here.
     pub epoch: Option<u64>,
     pub uses_volumes: bool,
-    /// Earlier failures and shutdowns here are ignored: another node has held the lease since.
+    /// Earlier failures and shutdowns on this node no longer count: another node has held the lease
+    /// since.
     pub forgives: bool,
     pub goes_to: Option<String>,
-    /// Target of a move that did not take the guest.
+    /// Target of a migration that did not accept the guest.
     pub not_taken_by: Option<String>,
     pub waits_for_volumes: bool,
-    /// Reason why the guest is elsewhere or does not run, as text; empty if it runs here.
+    /// Reason why the guest runs on another node or not at all, as text; empty if it runs here.
     pub why: String,
 }
 
@@ -146,7 +149,7 @@ pub struct RecordWrite {
     /// Sequence number, higher than that of the previous record.
     pub number: u64,
     pub value: Vec<u8>,
-    /// Node that is confirmed off, so its leases become free together with this record; empty:
+    /// Node that is confirmed off, so that the record also ends the leases of that node; empty:
     /// none.
     pub frees: String,
 }
@@ -163,10 +166,10 @@ impl RecordWrite {
     }
 }
 
-/// The agreement of the nodes about guests, as seen by this node. The reports of the cluster go in
-/// by [`Agreement::apply_leases`]. [`Agreement::decide`] returns the desired state of each guest
-/// here and the requests to the cluster, which the caller sends. To be called after each change,
-/// and at [`Agreement::deadline_ms`].
+/// Agreement of the nodes about guests, from the view of this node. The caller passes the reports
+/// of the cluster to [`Agreement::apply_leases`]. [`Agreement::decide`] returns the desired state
+/// of each guest on this node and the requests to the cluster, which the caller sends. To be called
+/// after each change, and at [`Agreement::deadline_ms`].
 #[derive(Debug, Default)]
 pub struct Agreement {
     me: String,
@@ -176,7 +179,7 @@ pub struct Agreement {
     pending: BTreeMap<String, PendingOrder>,
     /// Leases of other nodes that this node releases.
     yields: BTreeSet<String>,
-    /// Guests that returned here because the target of their move did not take them.
+    /// Guests that returned to this node because the target of their migration did not accept them.
     targets_gone: BTreeSet<String>,
     drains: Option<drain::DrainRequest>,
     places: BTreeMap<String, PlacementResult>,
@@ -253,7 +256,8 @@ impl Agreement {
             .retain(|name| leases.get(name).is_some_and(|lease| lease.until_ns > 0));
     }
 
-    /// Releases a lease that another node has a better claim to.
+    /// Releases the lease of another node, which has returned and requests it. Ignores all other
+    /// leases.
     pub fn hand_over(&mut self, name: &str) {
         let is_others = name.starts_with(NODES) && name != lease_of_node(&self.me);
         if is_others && !self.is(AgreementDefect::NeverYields) {
@@ -272,8 +276,9 @@ impl Agreement {
             .unwrap_or_default()
     }
 
-    /// Returns whether a node holds its own lease, as far as this node knows. This node itself
-    /// also counts as long as it holds the lease of a guest: it was only late with a renewal.
+    /// Returns whether a node holds its own lease, as far as this node knows. This node itself also
+    /// counts as available while it holds the lease of a guest: then it was only late with a
+    /// renewal.
     fn is_there(&self, node: &str, now_ns: u64) -> bool {
         let lease = self.leases.get(&lease_of_node(node));
         lease.is_some_and(|lease| {
@@ -285,7 +290,7 @@ impl Agreement {
         })
     }
 
-    /// Returns whether a node has been gone for longer than one that is only busy.
+    /// Returns whether a node has been unavailable for longer than a busy node would be.
     fn is_away(&self, node: &str, now_ns: u64) -> bool {
         let since = self.gone_since(node).unwrap_or(0);
         let is_over = now_ns / 1_000_000 >= since.saturating_add(AWAY_MS);
@@ -340,9 +345,9 @@ impl Agreement {
                 continue;
             }
             let holder = self.holder(name);
-            // A guest that this node has given up does not run here, even if the cluster still
-            // reports this node as its holder. A lease that an earlier process of this node held
-            // is resumed: no other node requests it.
+            // A guest whose lease this node has released does not run here, even if the cluster
+            // still reports this node as the holder. A lease that an earlier process of this role
+            // held is resumed: no other node requests it.
             let is_given_up = holder == self.me
                 && self.held(name, now_ns).is_none()
                 && (self.mine.has_given_up(name) || self.is(AgreementDefect::LeavesItsOwn));
@@ -364,7 +369,7 @@ impl Agreement {
                 prefers.clear();
             }
             if prefers.contains(&record.to) {
-                // The guest has left: its target has the volumes and memory with which it left.
+                // The guest has left: its target has the guest's volumes and memory.
                 if !is_held && !self.is(AgreementDefect::TurnsBack) {
                     view.arrives.insert(name.clone(), record.to.clone());
                 }
@@ -492,7 +497,7 @@ impl Agreement {
             told.leases.push((lease_of(name), self.rank(name, local)));
             return decided;
         };
-        // Another node may have held the lease in between.
+        // Another node may have held the lease in between, so earlier failures no longer count.
         let is_stale = local
             .epoch
             .is_some_and(|epoch| lease.epoch > epoch.saturating_add(1));
@@ -542,7 +547,7 @@ impl Agreement {
         };
         GuestDecision {
             wish,
-            // A killed process belongs to the epoch in which it ran.
+            // A kill is for the process that was started in an earlier epoch.
             epoch: (wish != DesiredState::Kill).then_some(lease.epoch),
             uses_volumes: stays || local.is_there,
             forgives,
@@ -553,7 +558,8 @@ impl Agreement {
         }
     }
 
-    /// Returns why a guest that is not here has to wait for the fencing of a node, if it does.
+    /// Returns why a guest that does not run here yet has to wait until a node is fenced; None: it
+    /// does not wait.
     fn fencing_of(
         &mut self,
         name: &str,
@@ -591,7 +597,7 @@ impl Agreement {
     ) -> GuestDecision {
         let lease = self.leases.get(&lease_of(name));
         let other = lease.filter(|lease| !lease.holder.is_empty() && lease.holder != self.me);
-        // The lease was granted to another node since, so a process here is obsolete.
+        // The lease has been granted to another node since, so a process here is obsolete.
         let is_elsewhere =
             other.is_some_and(|lease| local.epoch.is_none_or(|epoch| lease.epoch > epoch));
         let wish = match local.is_there {
@@ -604,7 +610,7 @@ impl Agreement {
             {
                 DesiredState::Kill
             }
-            // The lease of the previous role has not expired yet.
+            // The lease that the previous role process held has not expired yet.
             true if other.is_none() && self.mine.may_go_on(name, local, now_ns) => {
                 DesiredState::Hold
             }
@@ -641,20 +647,20 @@ impl Agreement {
     /// Returns the rank with which this node requests the lease of a guest that it does not hold.
     fn rank(&self, name: &str, local: &LocalState) -> u32 {
         let is_placed = self.is_place_of(name);
-        // The record of a guest on no node is written under its lease.
+        // The record of a guest that runs on no node can only be written under the guest's lease.
         let pending = self.pending.get(name).map(|pending| &pending.order);
         let ordered = matches!(
             pending,
             Some(OperatorOrder::Start | OperatorOrder::EndRestore)
         );
-        // The lease of an earlier process of this node: only its holder can write to which node
-        // the guest goes.
+        // The lease of an earlier process of this role: only the holder can write to which node the
+        // guest moves.
         let is_own = self.holder(name) == self.me
             && !self.mine.has_given_up(name)
             && !self.is(AgreementDefect::LeavesItsOwn);
         let wants = self.is_known && (is_placed || ordered || is_own);
-        // A role that has just started keeps the leases of its predecessor. The remaining process
-        // of a migrated guest needs no lease.
+        // A role process that has just started keeps the leases of its predecessor. What is left of
+        // a migrated guest's process needs no lease.
         let is_left = local.is_there && !local.has_moved;
         if wants || is_left { OWN } else { 0 }
     }
@@ -667,15 +673,15 @@ impl Agreement {
         now_ns: u64,
     ) -> GuestRecord {
         let mut wanted = record.clone();
-        // The move is complete, or the target node is away.
+        // The migration is complete, or the target node is unavailable.
         let is_away = self.is_away(&wanted.to, now_ns) && !self.is(AgreementDefect::KeepsTarget);
-        // A guest whose disks were not closed in order stays on its node.
+        // A guest whose disks were not closed stays on its node.
         let is_tied = local.left_open && self.has_open(record);
         if wanted.to == self.me || self.targets_gone.contains(name) || is_away || is_tied {
             wanted.to.clear();
         }
         match self.pending.get(name).map(|pending| &pending.order) {
-            // Another node, with an earlier version, has begun a restore since the order.
+            // Another node, with an earlier version, has begun to restore disks since the order.
             Some(OperatorOrder::Start) if wanted.stopped == words::RESTORING => {}
             Some(OperatorOrder::Start) => {
                 wanted.stopped.clear();
@@ -696,7 +702,8 @@ impl Agreement {
             None if local.is_off => words::BY_ITSELF.clone_into(&mut wanted.stopped),
             None => {
                 if let Some(why) = &local.failed {
-                    // The reason is cut as in the record, because the two are compared.
+                    // The reason is cut as in the record, because the new record is compared with
+                    // the old one.
                     wanted
                         .failed
                         .insert(self.me.clone(), crate::record::cut(why));
@@ -728,13 +735,13 @@ impl Agreement {
         match self.places.get(name) {
             Some(PlacementResult::On(node)) => *node == self.me,
             Some(PlacementResult::Down(_)) => false,
-            // An order to start is pending that the record does not contain yet.
+            // An order to start the guest is pending that the record does not contain yet.
             None => true,
         }
     }
 
-    /// Returns the next time at which a held lease ends, so that guests are paused, or at which
-    /// another wait ends, such as that for fencing; milliseconds.
+    /// Returns the next time at which a held lease ends, so that guests are paused, or at which a
+    /// guest need not wait any longer, for instance for fencing; milliseconds.
     pub fn deadline_ms(&self, now_ns: u64) -> Option<u64> {
         let held = self.leases.values().filter(|lease| lease.until_ns > now_ns);
         let ends = held.map(|lease| lease.until_ns.div_ceil(1_000_000));

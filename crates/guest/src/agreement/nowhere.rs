@@ -1,13 +1,14 @@
-//! Guests that should run but run on no node that responds.
+//! Detects guests that should run, but run on no node that reports, for longer than a start or a
+//! migration takes.
 
 use super::{Agreement, LocalState};
 use crate::config::Guests;
 use std::collections::BTreeMap;
 
-/// Time for which a guest may run nowhere while it starts or moves, milliseconds.
+/// Time for which a guest may run on no node while it starts or moves, milliseconds.
 pub const START_MS: u64 = 30_000;
 
-/// Time since which each guest runs nowhere, milliseconds of the clock since boot.
+/// Time since which each guest has run on no node, milliseconds of the clock since boot.
 #[derive(Debug, Default)]
 pub struct IdleGuests(BTreeMap<String, u64>);
 
@@ -53,7 +54,7 @@ impl Agreement {
         if !self.is_known || is_elsewhere && self.is_there(holder, now_ns) {
             return false;
         }
-        // The guest for which this one waits is reported itself.
+        // If this guest waits for another one, only that one is reported.
         let guest = guests.guests.get(name);
         guest.is_some_and(|guest| self.waits_for(guest, guests, now_ns).is_none())
     }

@@ -1,4 +1,5 @@
-//! Orders of operators until the cluster has recorded them: accepted and obsolete ones.
+//! Accepts the orders of operators about guests, keeps them until the cluster has recorded them,
+//! and discards obsolete ones.
 
 use super::{
     Agreement, AgreementDefect, GuestRecord, LocalState, OperatorOrder, PendingOrder, lease_of,
@@ -96,9 +97,9 @@ impl Agreement {
         }
     }
 
-    /// Records that a move of a guest of this node begins, or has failed (`to` is None). An
-    /// operator's order that the cluster has not recorded yet is kept: the move may belong to an
-    /// earlier order, and a lost start would leave the earlier stop in effect.
+    /// Records that a migration of a guest of this node begins, or has failed (`to` is None). An
+    /// operator's order that the cluster has not recorded yet is kept: the migration may belong to
+    /// an earlier order, and if an order to start were lost, the earlier stop would stay in effect.
     ///
     /// # Errors
     /// As of [`Agreement::order`].
@@ -114,7 +115,7 @@ impl Agreement {
             (Some(OperatorOrder::Start | OperatorOrder::Stop | OperatorOrder::EndRestore), _) => {
                 true
             }
-            // An operator has ordered another target meanwhile.
+            // An operator has ordered another target since.
             (Some(OperatorOrder::Move(other)), Some(to)) => other != to,
             (Some(OperatorOrder::Move(_) | OperatorOrder::Stay) | None, _) => false,
         };
@@ -128,9 +129,9 @@ impl Agreement {
         self.order(guests, name, order, now_ns)
     }
 
-    /// Updates the pending order because this node holds the lease, perhaps after other nodes. An
-    /// order from before another node held the lease is obsolete, and a guest that has come to a
-    /// node has completed its move.
+    /// Updates the pending order of a guest whose lease this node holds. If another node has held
+    /// the lease since the order, the order is obsolete. A guest that has arrived at a node has
+    /// completed its migration.
     pub(super) fn resume(
         &mut self,
         name: &str,
@@ -153,8 +154,8 @@ impl Agreement {
         }
     }
 
-    /// Discards the pending order because another node holds the lease: carried out later, it
-    /// would surprise the operator.
+    /// Discards the pending order because another node holds the lease: if it were carried out
+    /// later, it would surprise the operator.
     pub(super) fn forget(&mut self, name: &str, record: &GuestRecord) {
         self.targets_gone.remove(name);
         let holder = self.holder(name);

@@ -1,5 +1,6 @@
-//! Current use of this node's capacity: a guest that has to leave uses it until it has left. Also,
-//! a guest that has been healthy here for long clears the recorded failures of other nodes.
+//! Checks whether this node has memory and CPUs for a guest now: a guest that has to leave uses
+//! them until it has left. Also, a guest that has been healthy here for long clears the recorded
+//! failures of other nodes.
 
 use super::copies::NO_COPY;
 use super::{Agreement, AgreementDefect, GuestRecord, Guests, LocalState};
@@ -14,11 +15,11 @@ pub(super) struct LocalGuests {
     well_since: BTreeMap<String, u64>,
 }
 
-/// Reason why a guest has to wait.
+/// Reason why a guest has to wait for capacity.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WaitReason {
     pub words: String,
-    /// The guest in the way is about to leave.
+    /// True if the guest that uses the capacity is about to leave.
     pub passes: bool,
 }
 
@@ -44,8 +45,8 @@ impl LocalGuests {
 }
 
 impl Agreement {
-    /// Checks that this node has capacity now for a guest that has to start or to arrive.
-    /// `coming`: other arriving guests.
+    /// Checks that this node has capacity now for a guest that has to start or to arrive. `coming`:
+    /// other guests that arrive here.
     ///
     /// # Errors
     /// Missing capacity, or a guest in the way.
@@ -163,8 +164,8 @@ impl Agreement {
         })
     }
 
-    /// Returns whether a node may run a guest although it failed there: all other nodes of the
-    /// guest are gone, and one of them has held its lease since.
+    /// Returns whether a node may run a guest although the guest failed there: all other nodes of
+    /// the guest are unavailable, and one of them has held the guest's lease since.
     pub(super) fn tries_again(
         &self,
         name: &str,

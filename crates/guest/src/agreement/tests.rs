@@ -25,18 +25,18 @@ use lab::{Random, setting};
 use part::role::KnownLease;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Histories in a test run; `AGREEMENT_SEEDS` sets another number.
+/// Number of simulated histories in a test run; `AGREEMENT_SEEDS` sets another number.
 const SEEDS: u64 = 15;
 const DEFECT_SEEDS: u64 = 200;
 const NODES: [&str; 2] = ["alpha", "beta"];
 const GUESTS: [&str; 3] = ["mail", "shop", "web"];
 /// Duration of a round, milliseconds.
 const ROUND_MS: u64 = 100;
-/// Validity of a renewal for its holder, and time until the lease may be granted to another node,
-/// milliseconds.
+/// Time for which the holder may use a renewal, and time after which the lease may be granted to
+/// another node, milliseconds.
 const USABLE_MS: u64 = 4_375;
 const QUARANTINE_MS: u64 = 5_625;
-/// Time for which a request is remembered, milliseconds.
+/// Time for which the cluster remembers a request for a lease, milliseconds.
 const WISH_MS: u64 = 2_000;
 /// Interval at which a record is sent again, milliseconds.
 const RECORD_AGAIN_MS: u64 = 500;
@@ -45,12 +45,12 @@ const CHAOS_ROUNDS: u64 = 250;
 const SETTLE_ROUNDS: u64 = 450;
 const REST_ROUNDS: u64 = 150;
 
-/// A lease, as the cluster has it.
+/// A lease in the cluster's state.
 #[derive(Clone, Debug, Default)]
 struct TestLease {
     epoch: u64,
     holder: Option<usize>,
-    /// Time at which the lease may be granted to another node than its holder.
+    /// Time from which on the lease may be granted to a node other than its holder.
     free_at: u64,
     number: u64,
     record: Vec<u8>,
@@ -75,7 +75,7 @@ struct SimulatedGuest {
     epoch: Option<u64>,
     qemu: Option<Qemu>,
     failures: u32,
-    /// QEMU did not end in order.
+    /// True if QEMU did not close its disks.
     left_open: bool,
     uses_volumes: bool,
     has_volumes: bool,
@@ -85,17 +85,18 @@ struct SimulatedGuest {
 struct SimulatedNode {
     is_powered: bool,
     is_connected: bool,
-    /// Rounds until its role runs again; zero: it does.
+    /// Number of rounds until the node's role runs again; zero: it runs.
     role_returns: u64,
     agreement: Agreement,
     wants: Vec<(String, u32)>,
     known: BTreeMap<String, TestLease>,
     renewed: BTreeMap<String, (u64, u64)>,
-    /// Epochs of an earlier life are never used again.
+    /// Last epoch of each lease that earlier processes of the role used, and that is never used
+    /// again.
     seen: BTreeMap<String, u64>,
     machines: BTreeMap<String, SimulatedGuest>,
     sent: BTreeMap<String, (RecordWrite, u64)>,
-    /// Guests that cannot start here.
+    /// Guests that cannot start on this node.
     broken: Vec<String>,
     storage: external::OfStorage,
     copies: copies::Copies,
@@ -105,7 +106,7 @@ struct SimulatedNode {
 struct Expected {
     may_stop: bool,
     may_start: bool,
-    /// The QEMU whose processors ran last.
+    /// The QEMU process whose virtual CPUs ran last.
     ran: u64,
 }
 
@@ -119,7 +120,7 @@ struct AgreementSimulation {
     now: u64,
     last_qemu: u64,
     is_quiet: bool,
-    /// Nothing may be started any more, and leases stay where they are.
+    /// True at the end of a history: nothing may be started, and leases stay where they are.
     rests: bool,
     epochs_at_rest: Vec<(u64, Option<usize>)>,
     trace: Vec<String>,
@@ -236,7 +237,8 @@ impl AgreementSimulation {
         self.never_twice()
     }
 
-    /// The cluster's role of a node: requests, renewals, releases, and what it learns.
+    /// Simulates the cluster's role on a node: requests, renewals and releases of leases, and the
+    /// reports to the guest role.
     fn cluster(&mut self, at: usize) {
         let seat = &mut self.seats[at];
         if !seat.is_connected {
@@ -502,7 +504,7 @@ impl AgreementSimulation {
         Ok(())
     }
 
-    /// A record is in flight and may be lost.
+    /// Sends a record, which may be lost on its way.
     fn write(&mut self, at: usize, written: RecordWrite) -> Result<(), String> {
         let seat = &mut self.seats[at];
         let name = written.name.clone();
@@ -541,7 +543,7 @@ impl AgreementSimulation {
         self.written(guest, at, &before, &after)
     }
 
-    /// Each change of a record has a cause.
+    /// Checks that each change of a record has a cause.
     fn written(
         &mut self,
         name: &str,
@@ -592,7 +594,7 @@ impl AgreementSimulation {
                 (false, true) => QemuStatus::ShutDown,
                 (false, false) => QemuStatus::Paused,
             };
-            // Nobody remembers that it was told to.
+            // No role process remembers that QEMU was ordered to shut down.
             if qemu.shuts_down_at.is_some() || qemu.orders.contains(&life::QemuOrder::PowerDown) {
                 self.expected.entry(name.clone()).or_default().may_stop = true;
             }
@@ -600,7 +602,7 @@ impl AgreementSimulation {
         }
     }
 
-    /// Volumes follow the node that uses them, where no other one does that can be reached.
+    /// Moves volumes to the node that uses them, unless another node that can be reached uses them.
     fn volumes(&mut self) {
         for name in GUESTS {
             let uses = |seat: &SimulatedNode| {
@@ -723,7 +725,7 @@ impl AgreementSimulation {
         self.note(format!("{order:?} {name} at {}: {done:?}", NODES[at]));
     }
 
-    /// Ends all faults, except that one node may stay as it is.
+    /// Ends all faults, except that one node may stay in its state.
     fn calm(&mut self) {
         let well = self.random.index(2);
         self.power_on(well);
@@ -783,8 +785,8 @@ fn guests_run_once_on_allowed_nodes_in_all_histories() {
 
 #[test]
 fn deliberate_defects_are_found() {
-    // Each with the seed from which on it is looked for. `AGREEMENT_DEFECT_SEEDS=n` looks for those again
-    // whose name `AGREEMENT_DEFECT` has.
+    // Each defect with the first seed to try. `AGREEMENT_DEFECT_SEEDS=n` searches again, for the
+    // defects whose name contains `AGREEMENT_DEFECT`.
     let again = setting("AGREEMENT_DEFECT_SEEDS");
     let named = std::env::var("AGREEMENT_DEFECT").unwrap_or_default();
     for (defect, from) in [

@@ -1,4 +1,4 @@
-//! Reasons for the location and state of guests, as text.
+//! Explains as text why a guest runs where it runs, or why it does not run.
 
 use super::{Agreement, GuestRecord};
 use crate::config::{Guest, Guests};
@@ -60,7 +60,7 @@ impl Agreement {
             && matches!(self.places.get(name), Some(PlacementResult::Down(why)) if why.lasts())
     }
 
-    /// Returns the guest for which another one waits. The record of a node that is gone does not
+    /// Returns the guest for which another guest waits. The record of a node that is gone does not
     /// count.
     pub(super) fn waits_for(&self, guest: &Guest, guests: &Guests, now_ns: u64) -> Option<String> {
         let missing = guest.order.after.iter().find(|other| {
@@ -79,7 +79,7 @@ impl Agreement {
         failed.map(|(node, why)| format!("{node}: {why}")).collect()
     }
 
-    /// Returns the status of a guest that runs on no node, as all nodes know it. None: unknown.
+    /// Returns the status of a guest that runs on no node, as all nodes know it; None: unknown.
     pub fn rests(&self, guests: &Guests, name: &str) -> Option<GuestStatus> {
         let record = self.record_of(name);
         let prefer = guests

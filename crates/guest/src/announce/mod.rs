@@ -1,5 +1,5 @@
-//! Announcements of guests: when a guest starts to run here, the network learns the location of
-//! its addresses.
+//! Announces guests to the network: when a guest starts to run on this node, switches and hosts
+//! learn where its addresses are.
 //!
 //! Announcements are repeated with growing delays, as QEMU's `announce_self` does
 //! (`net/announce.c`). QEMU does not know the IP addresses of a guest. If the configuration has
@@ -13,9 +13,9 @@ use crate::config::Nic;
 use protocol::vrrp::neighbour::{BROADCAST, announce, gratuitous_reply};
 use std::net::IpAddr;
 
-/// Delays between rounds as in QEMU, milliseconds.
+/// Delays between the rounds of announcements, as in QEMU, milliseconds.
 const PAUSES_MS: [u64; 4] = [50, 150, 250, 350];
-/// Pause after which a guest is announced again, milliseconds.
+/// Length of a pause after which a guest is announced again, milliseconds.
 const MOMENT_MS: u64 = 1_000;
 /// EtherType of RARP (RFC 903).
 const ETHERTYPE_RARP: u16 = 0x8035;
@@ -39,12 +39,12 @@ pub fn frames(nic: &Nic) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Returns a RARP request (RFC 903) for the card's own address. Nobody answers, but switches learn
+/// Returns a RARP request (RFC 903) for the card's own address. No host replies, but switches learn
 /// the port of the card.
 fn rarp(mac: [u8; 6]) -> Vec<u8> {
     let mut frame = [BROADCAST, mac].concat();
     frame.extend(ETHERTYPE_RARP.to_be_bytes());
-    // Ethernet, IPv4, their lengths; request reverse.
+    // Ethernet, IPv4, the lengths of their addresses; operation 3 (request reverse).
     frame.extend([0, 1, 0x08, 0x00, 6, 4, 0, 3]);
     for _ in ["sender", "target"] {
         frame.extend(mac);
@@ -70,7 +70,7 @@ impl AnnouncementSchedule {
 
     pub fn turn(&mut self, runs: bool, now: u64) -> bool {
         if !runs {
-            // The guest may run elsewhere.
+            // The guest may run on another node now.
             self.next = None;
             self.still_since.get_or_insert(now);
             return false;
@@ -93,7 +93,7 @@ impl AnnouncementSchedule {
     }
 }
 
-/// Sends announcements of the cards on their bridges.
+/// Sends announcements for all cards on their bridges.
 ///
 /// # Errors
 /// Reason why a card was not announced, after all were tried.
@@ -174,7 +174,8 @@ mod tests {
         assert_eq!(frames(&nic(&["192.0.2.25", "2001:db8::25"])).len(), 3);
     }
 
-    /// Returns the times of announcements if the role wakes at each deadline and at these times.
+    /// Returns the times of announcements, if the role wakes at each deadline and at the times of
+    /// these events.
     fn sent(rounds: &mut AnnouncementSchedule, events: &[(u64, bool)]) -> Vec<u64> {
         let mut sent = Vec::new();
         for (at, (now, runs)) in events.iter().enumerate() {
@@ -202,7 +203,7 @@ mod tests {
             rounds
         };
         assert_eq!(sent(&mut begun(), &[(100, false), (110, true)]), five(110));
-        // Found by another role while it runs: it was announced then.
+        // Another role process found the guest while it ran: it was announced before.
         let found = sent(
             &mut AnnouncementSchedule::default(),
             &[(100, false), (110, true)],

@@ -1,4 +1,4 @@
-//! Sending of Ethernet frames on a bridge (packet(7)).
+//! Sends Ethernet frames on a bridge (packet(7)).
 
 use rustix::net::{
     AddressFamily, SendFlags, SocketFlags, SocketType, netdevice::name_to_index, socket_with,
@@ -20,7 +20,7 @@ fn open() -> io::Result<OwnedFd> {
 /// Sends complete frames on an interface without blocking.
 ///
 /// # Errors
-/// The system's: there is no such interface, it is down, or its queue is full.
+/// A system call fails: there is no such interface, it is down, or its queue is full.
 pub(super) fn send(interface: &str, frames: &[Vec<u8>]) -> io::Result<()> {
     let index = index(interface)?;
     let socket = open()?;

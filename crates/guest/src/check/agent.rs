@@ -1,5 +1,5 @@
-//! Conversation with the QEMU guest agent (QEMU manual, "QEMU Guest Agent Protocol Reference"),
-//! without I/O: received bytes lead to bytes to be sent, or to the end.
+//! Exchanges one request and its reply with the QEMU guest agent (QEMU manual, "QEMU Guest Agent
+//! Protocol Reference"), without I/O: received bytes lead to bytes to be sent, or to the end.
 //!
 //! The channel may still contain replies to the commands of other clients. The conversation
 //! therefore starts with a numbered `guest-sync`, and everything before its reply is ignored.
@@ -83,7 +83,7 @@ impl Conversation {
 
     fn read(&mut self) -> AgentStep {
         let begun = std::mem::take(&mut self.begun);
-        // A line that cannot be parsed is the rest of another conversation.
+        // A line that cannot be parsed is the rest of a reply to another client.
         let Ok(reply) = serde_json::from_slice::<Value>(&begun) else {
             return AgentStep::Wait;
         };
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_fragmented_conversation_has_the_same_result() {
         let session = concat!(
-            // Replies of other conversations, the first one in part.
+            // Replies to other clients, the first one incomplete.
             "turn\": {}}\n",
             "{\"return\": {}}\n",
             "{\"return\": 41}\n",
@@ -159,7 +159,7 @@ mod tests {
             (AgentCommand::Thaw, "guest-fsfreeze-thaw"),
         ] {
             let (mut conversation, _) = Conversation::begin(command, 7);
-            // The reply to the sync of another one.
+            // The reply to another client's `guest-sync`.
             assert_eq!(conversation.take(b"{\"return\": 6}\n"), AgentStep::Wait);
             assert!(!conversation.is_synced());
             let line = format!("{{\"execute\":\"{word}\"}}\n").into_bytes();

@@ -1,4 +1,4 @@
-//! Attempt of a health check: a non-blocking socket in the role's epoll set.
+//! Makes one attempt of a guest's health check, on a non-blocking socket in the role's epoll set.
 
 use super::agent::{AgentCommand, AgentStep, Conversation};
 use super::echo::Echo;
@@ -19,7 +19,7 @@ use std::path::Path;
 const PIECE_BYTES: usize = 4 << 10;
 const PIECES_MAX: usize = 32;
 
-/// Location of the guest's agent and network.
+/// Sockets and network of a guest that its check uses.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckTarget<'a> {
     pub agent: &'a Path,
@@ -45,7 +45,7 @@ enum AttemptKind {
 }
 
 impl Attempt {
-    /// Starts an attempt. `number` differs from those of recent checks.
+    /// Starts an attempt. `number` has to differ from those of recent attempts.
     ///
     /// # Errors
     /// Reason of an immediate failure, as text.
@@ -57,8 +57,8 @@ impl Attempt {
         }
     }
 
-    /// Starts a command of the guest agent at a socket. `number` must be unique among
-    /// conversations.
+    /// Starts a command of the guest agent on its socket. `number` has to be unique among all
+    /// conversations with the agent.
     ///
     /// # Errors
     /// Reason of an immediate failure, as text.
@@ -180,7 +180,7 @@ fn ping(address: SocketAddr, number: u64) -> Result<Attempt, String> {
             (raw, true)
         }
     };
-    // A connected socket receives only packets of this source, and errors of its network.
+    // A connected socket receives only packets from this source, and the network's errors about it.
     connect(&socket, &address).map_err(reason)?;
     // The process ID is mixed in so that two roles use different identifiers.
     let id = (number >> 16) as u16 ^ std::process::id() as u16;

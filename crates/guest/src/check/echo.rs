@@ -1,4 +1,4 @@
-//! Encoding of echo requests and decoding of replies: ICMP (RFC 792) and ICMPv6 (RFC 4443, section
+//! Encodes echo requests and decodes their replies: ICMP (RFC 792) and ICMPv6 (RFC 4443, section
 //! 4).
 
 /// Types of an ICMP echo request and of its reply.
@@ -10,11 +10,11 @@ const REPLY_6: u8 = 129;
 /// Payload of a request, which its reply repeats.
 const DATA: [u8; 8] = *b"evenkeel";
 
-/// Echo request that a reply has to match.
+/// Echo request, with which a reply is compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Echo {
     pub is_ipv6: bool,
-    /// Identifier; None: the kernel chooses one, and delivers only replies with it.
+    /// Identifier; None: the kernel chooses one, and delivers only replies that have it.
     pub id: Option<u16>,
     pub sequence: u16,
 }
@@ -34,11 +34,11 @@ impl Echo {
         bytes
     }
 
-    /// Returns whether these bytes are the reply. `has_header`: they begin with an IPv4 header, as
-    /// those of a raw socket do.
+    /// Returns whether these bytes are the reply to the request. `has_header`: they begin with an
+    /// IPv4 header, as on a raw socket.
     pub fn is_reply(&self, bytes: &[u8], has_header: bool) -> bool {
         let bytes = if has_header && !self.is_ipv6 {
-            // RFC 791, section 3.1: its length in words of 32 bits.
+            // Length of the IPv4 header in words of 32 bits (RFC 791, section 3.1).
             let words = bytes.first().map_or(0, |first| usize::from(first & 0x0f));
             bytes.get(words.max(5) * 4..).unwrap_or_default()
         } else {

@@ -42,7 +42,7 @@ pub struct Health {
     pace: CheckTiming,
     state: HealthState,
     good: u32,
-    /// Failures in a row, without those of the grace period.
+    /// Failures in a row, except those in the grace period.
     bad: u32,
     started: u64,
     since: u64,
@@ -86,7 +86,8 @@ impl Health {
         &self.why
     }
 
-    /// Returns for how long the guest was up before it went down, milliseconds; zero: never.
+    /// Returns for how long the guest was up before it went down, milliseconds; zero: it was never
+    /// up.
     pub fn well_ms(&self) -> u64 {
         self.well_ms
     }
@@ -199,7 +200,7 @@ mod tests {
             (0, "++", "su"),
             (0, "+-++", "sssu"),
             (0, "---", "ssd"),
-            // A success restarts the count of failures, and the reverse.
+            // A success restarts the count of failures, and a failure that of successes.
             (0, "--+---", "sssssd"),
             (0, "+-+--+---", "ssssssssd"),
             (0, "++--+--+---", "suuuuuuuuud"),

@@ -25,7 +25,7 @@ pub struct Checker {
     check: Check,
     health: Health,
     attempt: Option<Attempt>,
-    /// Process ID of the checked QEMU; zero: none was seen.
+    /// Process ID of the QEMU process that is checked; zero: none was seen.
     process: i32,
     number: u64,
 }
@@ -38,8 +38,8 @@ pub enum CheckResult {
 }
 
 impl Checker {
-    /// Creates the check of a guest of unknown state. `now`: milliseconds, also the seed for the
-    /// numbers of attempts.
+    /// Creates the check of a guest whose state is unknown. `now`: milliseconds, which are also the
+    /// first number of an attempt.
     pub fn new(check: &Check, now: u64) -> Checker {
         Checker {
             check: check.clone(),
@@ -50,7 +50,7 @@ impl Checker {
         }
     }
 
-    /// Applies a changed line `check`. Another probe restarts the check.
+    /// Applies a changed line `check`. If the method has changed, the check restarts.
     pub fn set(&mut self, check: &Check, now: u64) {
         if self.check.probe != check.probe {
             *self = Checker {

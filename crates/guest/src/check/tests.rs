@@ -1,4 +1,4 @@
-//! Checks of real sockets on this machine.
+//! Tests of health checks with real sockets on this machine.
 
 use super::attempt::CheckTarget;
 use super::health::HealthState;
@@ -118,7 +118,7 @@ fn an_agent_that_responds_is_up_and_one_that_closes_is_down() {
         let ping = lines.next().unwrap().unwrap();
         assert_eq!(ping, "{\"execute\":\"guest-ping\"}");
         reply("{\"return\": {}}\n");
-        // The next one finds that nobody listens.
+        // The next attempt finds that nobody listens.
         let (stream, _) = listener.accept().unwrap();
         drop(stream);
     });

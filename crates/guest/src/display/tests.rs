@@ -4,8 +4,8 @@
 use super::*;
 use std::thread::ScopedJoinHandle;
 
-/// Returns the start of a client's stream: its link up to the channel, the rest of the link, its
-/// ticket, and its first message.
+/// Returns the first bytes of a client's stream: the link message up to the channel type, the rest
+/// of the link message, the ticket, and the first message.
 fn begins(capabilities: u8, way: u8, first: u8) -> [Vec<u8>; 4] {
     let link = b"REDQ\x02\0\0\0\x02\0\0\0\x16\0\0\0\x07\0\0\0\x02".to_vec();
     let behind = [
@@ -34,21 +34,21 @@ fn begins(capabilities: u8, way: u8, first: u8) -> [Vec<u8>; 4] {
     [link, behind.to_vec(), ticket, message]
 }
 
-/// The link of a channel, and its ticket.
+/// Returns the link message of a channel, and the ticket.
 fn channel_of(number: u8) -> [Vec<u8>; 2] {
     let [mut link, behind, ticket, _] = begins(0b1001, 1, 101);
     link[LINK_BYTES - 1] = number;
     [[link, behind].concat(), ticket]
 }
 
-/// Bytes of the guest before its first message, up to the result.
+/// Bytes that the guest sends before its first message, up to the result of the ticket.
 const REPLY: &[u8] = b"REDQ\x02\0\0\0\x02\0\0\0\x03\0\0\0abc";
 const ACCEPTED: &[u8] = &[0; 4];
 /// An empty message of the guest.
 const MESSAGE: &[u8] = &[103, 0, 0, 0, 0, 0];
 const WHO: &str = "anna";
 
-/// A channel that is passed: the ends of the operator and of the guest.
+/// A channel that is relayed: the ends of the operator and of the guest.
 struct OpenChannel<'s> {
     own: UnixStream,
     guest: UnixStream,
@@ -131,7 +131,7 @@ impl<'s> OpenChannel<'s> {
         self.guest.shutdown(Shutdown::Both).unwrap();
     }
 
-    /// The rest that the operator reads.
+    /// Reads the remaining bytes that the operator receives.
     fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         self.own.read_to_end(&mut rest).unwrap();
@@ -139,8 +139,8 @@ impl<'s> OpenChannel<'s> {
     }
 }
 
-/// Returns the bytes that the guest receives of a client that sends these bytes after its link and
-/// leaves. The stream ends when the guest has answered.
+/// Returns the bytes that the guest receives from a client that sends these bytes after its link
+/// message and leaves. The guest's stream ends when the guest has answered.
 fn came(parts: &[Vec<u8>; 4], sent: usize) -> Vec<u8> {
     let displays = Displays::default();
     let whole = parts.concat();
@@ -297,7 +297,7 @@ fn a_channel_that_the_guest_refuses_ends_no_other() {
         let [_, ticket] = channel_of(3);
         other.own.write_all(&ticket).unwrap();
         other.reads(&ticket);
-        // The message names another session.
+        // The guest's message names another session.
         other.guest.write_all(&[7, 0, 0, 0]).unwrap();
         other.guest.shutdown(Shutdown::Both).unwrap();
         assert_eq!(other.rest(), "\u{7}\0\0\0");
@@ -316,7 +316,7 @@ fn a_second_operator_learns_who_has_the_display() {
         let mut second = OpenChannel::new(scope, &displays, "bert");
         second.own.write_all(&link).unwrap();
         assert_eq!(second.rest(), format!("{expected}\r\n"));
-        // Two of a kind can end QEMU.
+        // Two channels of a type can crash QEMU.
         let inputs = OpenChannel::accepted(scope, &displays, 3, WHO);
         let mut second = OpenChannel::linked(scope, &displays, 3, WHO);
         second.own.write_all(&ticket).unwrap();
@@ -325,7 +325,7 @@ fn a_second_operator_learns_who_has_the_display() {
         main.own.shutdown(Shutdown::Both).unwrap();
         main.is_ended_by_the_guest();
         drop(inputs);
-        // The next one waits for the end of this one.
+        // The next client waits until this one's channel has ended.
         drop(OpenChannel::accepted(scope, &displays, MAIN, "bert"));
     });
 }

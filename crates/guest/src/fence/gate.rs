@@ -1,5 +1,5 @@
-//! Delay of guests until the node on which they ran is off, as a pure state machine without a
-//! clock.
+//! Delays the start of a guest until the node on which it ran is off, as a pure state machine
+//! without a clock.
 //!
 //! A guest that this node starts may still run on the previous holder of its lease, if that node
 //! did not release the lease. If that node has a line `fence`, the guest waits until the cluster
@@ -11,22 +11,22 @@ use std::collections::BTreeMap;
 
 /// Maximum time for which a guest waits for fencing, milliseconds.
 pub const WAIT_MAX_MS: u64 = 60_000;
-/// Time for which a guest waits for the lease of its previous node to end, milliseconds: that
-/// lease ends about when the guest's lease did.
+/// Time for which a guest waits until the lease of its previous node ends, milliseconds: that lease
+/// ends about when the lease of the guest did.
 pub const SETTLE_MS: u64 = 3_000;
 
 /// State of the lease of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeLeaseState {
     There,
-    /// The node does not hold its lease; this is its last record.
+    /// The node does not hold its lease. Contains the node's last record.
     Gone(NodeRecord),
     Unknown,
 }
 
 /// Nodes that may still run a guest, because they held its lease before and did not release it.
-/// [`PreviousNodes::waits`] decides how long the guest waits for the fencing of that node. All
-/// times are milliseconds of one clock.
+/// [`PreviousNodes::waits`] decides how long the guest waits until such a node is fenced. All times
+/// are milliseconds of one clock.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct PreviousNodes {
@@ -86,8 +86,8 @@ impl PreviousNodes {
         self.ran.get(guest).map(String::as_str)
     }
 
-    /// Returns why a guest whose lease is here does not start yet. `was_up`: the state in its
-    /// record when the lease came here.
+    /// Returns why a guest whose lease this node has does not start yet. `was_up`: the state in the
+    /// guest's record when this node received the lease.
     pub fn waits(
         &mut self,
         guest: &str,
@@ -98,7 +98,8 @@ impl PreviousNodes {
         let node = self.ran.get(guest)?;
         let taken = self.taken.entry(guest.to_owned()).or_insert((now, was_up));
         let record = match seen {
-            // The guest ended in order there, or the leases of guest and node are ending now.
+            // The guest has shut down on that node, or the leases of the guest and of the node are
+            // about to end.
             NodeLeaseState::There => {
                 let settles = taken.1 && now < taken.0.saturating_add(SETTLE_MS);
                 return settles.then(|| {
@@ -141,7 +142,8 @@ mod tests {
         })
     }
 
-    /// A guest ran on beta, and its lease came to alpha when beta was gone.
+    /// Creates the state after a guest ran on beta, and alpha received its lease when beta was
+    /// gone.
     fn lost() -> PreviousNodes {
         let mut gate = PreviousNodes::default();
         gate.record_holder("alpha", "mail", "beta");
@@ -202,7 +204,7 @@ mod tests {
             gate.waits("mail", &NodeLeaseState::There, true, 1000)
                 .is_some()
         );
-        // The record says meanwhile that the guest is down.
+        // In between, the record has changed: the guest is down.
         assert!(
             gate.waits("mail", &NodeLeaseState::There, false, 2000)
                 .is_some()

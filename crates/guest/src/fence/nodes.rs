@@ -1,5 +1,5 @@
-//! Fencing of all other nodes, for the role: the nodes to be powered off, the running commands,
-//! and the results. Nothing here blocks.
+//! Fences all other nodes, for the guest role: which nodes are to be powered off, the running
+//! commands, and their results. Nothing here blocks.
 
 use super::power::{FenceOrder, Fencing, FencingOutcome, Method};
 use crate::record::Fenced;
@@ -41,8 +41,8 @@ impl Nodes {
         &self.started
     }
 
-    /// Fences exactly these nodes. A node no longer among them has returned, or another node
-    /// fences it; its command is killed.
+    /// Fences exactly these nodes. If a node is no longer among them, it has returned, or another
+    /// node fences it; its command is killed.
     pub fn fence(&mut self, wanted: &BTreeMap<String, Vec<PowerControl>>, now: u64) {
         self.started
             .retain(|_, at| now < at.saturating_add(AGAIN_MS));
@@ -84,7 +84,7 @@ impl Nodes {
         self.by_name.contains_key(name)
     }
 
-    /// Returns whether a node was fenced recently and was available since, so that it is not
+    /// Returns whether a node was fenced recently and has been available since, so that it is not
     /// fenced again now.
     pub fn was_fenced_recently(&self, name: &str) -> bool {
         self.started.contains_key(name) && !self.runs(name)
@@ -218,7 +218,7 @@ mod tests {
 
     fn until_ended(nodes: &mut Nodes, wanted: &BTreeMap<String, Vec<PowerControl>>) -> Fenced {
         let mut all = Vec::new();
-        // The clock is the test's: two rounds, with the pause between them.
+        // The clock belongs to the test: two rounds of methods, with the pause between them.
         let mut now = 0;
         let done = || {
             nodes.fence(wanted, now);

@@ -1,5 +1,6 @@
-//! Power-off of one node, as a pure state machine: its methods are tried in order, twice each,
-//! until one of them confirms that the node is off. The module reads no clock and starts nothing.
+//! Powers one node off, as a pure state machine: its fencing methods are tried in order, twice
+//! each, until one of them confirms that the node is off. The module reads no clock and starts
+//! nothing.
 //!
 //! A method has powered the node off only when its status says so. A method that refuses to power
 //! off is queried for its status once, because controllers also refuse if the node is off already.
@@ -8,7 +9,7 @@ use part::power::ask::RESPONSE_MAX_MS;
 use part::power::control::{PowerAction, PowerCommandOutcome, PowerControl, short};
 use std::collections::BTreeMap;
 
-/// Time within which a node must be off after the order, milliseconds.
+/// Time within which a node must be off after the order to power it off, milliseconds.
 pub const CONFIRM_MAX_MS: u64 = 20_000;
 pub const ROUNDS: usize = 2;
 /// First and longest delay until a status of "on" is queried again, milliseconds. The delay grows
@@ -16,12 +17,13 @@ pub const ROUNDS: usize = 2;
 const ASK_AGAIN_MS: (u64, u64) = (100, 1_000);
 const ROUND_PAUSE_MS: u64 = 2_000;
 
-/// Fencing method, reduced to what the order of attempts needs.
+/// Fencing method, reduced to what determines the order of attempts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Method {
     /// Name for messages, such as `ipmi 10.99.0.11`.
     pub name: String,
-    /// The method can query the status. Otherwise a successful power-off is the confirmation.
+    /// True if the method can query the power status. Otherwise a successful power-off counts as
+    /// the confirmation.
     pub has_status: bool,
 }
 
@@ -51,9 +53,9 @@ pub enum FencingOutcome {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum FencingPhase {
-    /// The current method powers off at this time.
+    /// The next order of the current method is due at this time.
     Ready(u64),
-    /// A command runs since this time.
+    /// A command has been running since this time.
     Asked(PowerAction, u64),
     /// The status is queried at this time.
     Waits(u64),
@@ -373,8 +375,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever commands return, it ends in bounded time, and never claims "off" without a
-        /// confirmation.
+        /// Tests that fencing ends in bounded time whatever the commands return, and never reports
+        /// "off" without a confirmation.
         #[test]
         fn fencing_always_ends_and_never_invents_a_confirmation(
             statuses in prop::collection::vec(any::<bool>(), 1..8),
@@ -389,7 +391,7 @@ mod tests {
                 now = now.max(at);
                 while let Some(order) = fencing.next(now) {
                     let FenceOrder::Start { method, action } = order else { continue };
-                    // A None is a command that never ends.
+                    // None stands for a command that never ends.
                     let Some(result) = results.next().flatten() else { break };
                     confirmed |= match action {
                         PowerAction::Off | PowerAction::On => result == PowerCommandOutcome::Done && !statuses[method],

@@ -8,13 +8,13 @@ use std::path::Path;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FencingTestResult {
     pub name: String,
-    /// The method works, as far as a test without a power-off can tell.
+    /// True if the method works, as far as a test without a power-off can show.
     pub works: bool,
     pub words: String,
     pub by_hand: String,
 }
 
-/// Tries a method, for at most 20 s.
+/// Tries a fencing method, for at most 20 s.
 pub fn of(fence: &PowerControl) -> FencingTestResult {
     let (works, words) = match tried(fence) {
         Ok(words) => (true, words),

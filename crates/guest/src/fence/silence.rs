@@ -1,6 +1,6 @@
-//! Detection of nodes whose machine does not respond at all. A node whose lease has ended may only
-//! be busy: its kernel still answers connection attempts. A node is fenced at once only if none of
-//! its addresses answers, and otherwise when the leases of its guests have ended as well.
+//! Detects nodes that do not respond at all. A node whose lease has ended may only be busy: its
+//! kernel still answers connection attempts. A node is fenced at once only if none of its addresses
+//! answers, and otherwise when the leases of its guests have ended as well.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Time for which a gone node with a responding machine is not fenced, milliseconds: until the
+/// Time for which an unavailable node whose machine responds is not fenced, milliseconds: until the
 /// leases of its guests have ended.
 const SPARED_MS: u64 = 6_000;
 /// Timeout for the kernel of a node to answer a connection attempt.
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const AGAIN_MS: u64 = 500;
 const LOOK_MS: u64 = 20;
 
-/// Knowledge about the machines of nodes that are gone.
+/// Results of the probes of nodes that are unavailable.
 #[derive(Debug, Default)]
 pub struct SilentNodes {
     by_node: BTreeMap<String, ProbeState>,
@@ -39,8 +39,8 @@ impl SilentNodes {
         self.by_node.retain(|node, _| is_gone(node));
     }
 
-    /// Returns whether a node that is gone since `since` may be fenced. `at`: addresses of its
-    /// role.
+    /// Returns whether a node may be fenced that has been unavailable since `since`. `at`:
+    /// addresses of its guest role.
     pub fn allows(&mut self, node: &str, since: u64, at: &[IpAddr], port: u16, now: u64) -> bool {
         if now >= since.saturating_add(SPARED_MS) {
             return true;
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_machine_with_only_silent_addresses_is_fenced() {
-        // A listener whose queue is full drops what comes.
+        // A listener whose queue is full drops connection attempts.
         let here = IpAddr::from([127, 0, 0, 1]);
         let full = full_listener();
         let port = full.0.local_addr().unwrap().port();

@@ -18,9 +18,9 @@ pub const TIMEOUT_S: i32 = 10;
 /// Maximum interval between two feeds, milliseconds.
 pub const FEED_MS: u64 = 2_000;
 /// Interval at which a device that could not be opened is tried again, milliseconds: the previous
-/// role may still have it open.
+/// role process may still have it open.
 const AGAIN_MS: u64 = 1_000;
-/// Character that disarms the device when it is closed next.
+/// Character that disarms the device if it is written before the device is closed.
 const MAGIC: &[u8] = b"V";
 /// Device number of `/dev/watchdog`, an alias of `watchdog0`.
 const MISC: (u32, u32) = (10, 130);
@@ -28,9 +28,9 @@ const MISC: (u32, u32) = (10, 130);
 #[derive(Debug)]
 struct Device {
     fd: OwnedFd,
-    /// Timeout of the device in seconds, or the reason why it could not be set.
+    /// Timeout that the device has, in seconds, or the reason why it could not be set.
     timeout: Result<i32, String>,
-    /// The device cannot be disarmed (`nowayout`).
+    /// True if the device cannot be disarmed (`nowayout`).
     stays: bool,
 }
 
@@ -83,7 +83,7 @@ impl Watchdog {
                 Err(errno) => self.why = reason(errno),
             }
         }
-        // An early turn feeds as well, because the next turn may be late.
+        // The device is fed early, because the next turn may be late.
         if here.unsafe_guest.is_none() && self.is_due(FEED_MS / 2, now) {
             self.feed(now);
         }
@@ -109,7 +109,7 @@ impl Watchdog {
 
     fn disarm(&mut self, always: bool) {
         if let Some(device) = self.device.take_if(|device| always || !device.stays) {
-            // A device that cannot be disarmed resets the machine; nothing else can be tried.
+            // If the device cannot be disarmed, it resets the machine; nothing else can be tried.
             let _ = write(&device.fd, MAGIC);
             self.last = None;
         }
@@ -121,8 +121,8 @@ impl Watchdog {
         matches!(timeout, Some(Ok(..=TIMEOUT_S)))
     }
 
-    /// Disarms the device when the role ends in order without guests, because nobody feeds it
-    /// then.
+    /// Disarms the device when the role stops in an orderly way without guests, because nobody
+    /// feeds the device then.
     pub fn stop(&mut self, here: &LocalGuestState) {
         if !here.any {
             self.disarm(true);
@@ -217,7 +217,7 @@ mod tests {
     use lab::ScratchDirectory;
     use rustix::fs::{CWD, FileType, mknodat};
 
-    /// A FIFO instead of a device: what is written can be read.
+    /// FIFO instead of a device: the test reads what was written.
     struct Fake {
         scratch: ScratchDirectory,
         reader: OwnedFd,

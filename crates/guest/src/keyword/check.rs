@@ -1,4 +1,4 @@
-//! Line `check` of a `guest` section.
+//! Parses the line `check` of a `guest` section.
 
 use super::GuestLineBuilder;
 use super::codes;
@@ -18,7 +18,7 @@ const RISE: u32 = 2;
 /// Default time that a guest may take to start, milliseconds.
 const GRACE_MS: u64 = 60_000;
 
-/// Bounds of these times, milliseconds.
+/// Bounds of the times in the line, milliseconds.
 const TIMES_MS: RangeInclusive<u32> = 100..=3600 * 1000;
 const GRACES_MS: RangeInclusive<u32> = 0..=24 * 3600 * 1000;
 const COUNT_MAX: u32 = 1000;

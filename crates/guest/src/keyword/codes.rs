@@ -1,4 +1,4 @@
-//! Diagnostic codes for `guest` sections, and for the lines of `node` sections that concern
+//! Codes of the diagnostics for `guest` sections, and for the lines of `node` sections that concern
 //! guests.
 
 use language::arguments::ArgumentCodes;

@@ -1,4 +1,4 @@
-//! Lines of a `guest` section that define the virtual machine.
+//! Parses the lines of a `guest` section that define the virtual machine.
 
 use super::section::{ParsedSections, many, once};
 use super::words::memory as memory_size;

@@ -1,5 +1,5 @@
-//! Section `guest`, and the lines of the section `node` that concern guests. Each keyword is a
-//! row.
+//! Parses the section `guest`, and the lines of the section `node` that concern guests. Each
+//! keyword is a row of a table.
 //!
 //! The result is all guests ([`Guests`]) on each node, since each node computes the placement of
 //! every guest. Outside of a cluster, the result is the guests of this machine.
@@ -35,7 +35,7 @@ use together::GuestIndex;
 
 pub const NAME: &str = "guest";
 
-/// Time that the role may take to stop, milliseconds. Guests continue to run.
+/// Timeout of the role when it stops, milliseconds. Guests continue to run.
 const STOP_MS: u64 = 5_000;
 const USER_DATA_BYTES_MAX: u64 = 1 << 20;
 
@@ -53,7 +53,7 @@ pub static PART: ConfigurationPart = ConfigurationPart {
             "guest",
             "A virtual machine that runs on one node at a time, with volumes as its disks.",
         )],
-        // There is a section `console`, too.
+        // Another part has a section `console`, too.
         shared: &[("console", "guest")],
         by_node: &["guest"],
         lines_in: &[("node", &["fence", "room"])],
@@ -164,7 +164,7 @@ impl Tabled for ParsedSections {
             shared::refer(exchange, guest);
             let check = check::build(context, guest);
             let user_data = user_data(context, guest);
-            // Without a cluster nothing else says where a guest runs.
+            // Without a cluster, only the name in `prefer` says on which machine a guest runs.
             let is_here = |node: &Spanned<String>| context.nodes.is_local_node(&node.value);
             let is_run = !guests.me.is_empty()
                 || guest.prefer.is_empty()
@@ -187,7 +187,7 @@ impl Tabled for ParsedSections {
     }
 }
 
-/// Reports problems of sections beyond single lines.
+/// Reports problems that no single line of a section shows.
 fn wrong(draft: &ParsedSections, context: &Context, exchange: &Exchange) -> Vec<Diagnostic> {
     let mut wrong = Vec::new();
     let stored = VolumeFiles::of(exchange, context);
@@ -215,7 +215,7 @@ fn wrong(draft: &ParsedSections, context: &Context, exchange: &Exchange) -> Vec<
 }
 
 fn missing(guest: &GuestSection) -> Option<Diagnostic> {
-    // The error about a refused line is enough.
+    // The error about the refused line is enough.
     if guest.has("memory") {
         return None;
     }
@@ -322,7 +322,7 @@ fn build(context: &Context, guest: &GuestSection, memory_bytes: u64) -> config::
 
 fn user_data(context: &mut Context, guest: &GuestSection) -> Option<String> {
     let file = guest.user_data.as_ref()?;
-    // The file often contains passwords.
+    // Read as a secret, because the file often contains passwords.
     let found = context
         .outside
         .read_secret(&file.value, USER_DATA_BYTES_MAX);

@@ -1,4 +1,4 @@
-//! Lines of a `node` section that concern guests: fencing methods and capacity.
+//! Parses the lines of a `node` section that concern guests: fencing methods and capacity.
 
 use super::section::ParsedSections;
 use super::words::{memory, twice};

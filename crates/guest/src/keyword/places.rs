@@ -1,5 +1,5 @@
-//! Checks of the nodes of guests: the nodes of `prefer`, whether a guest has room on one of them,
-//! and whether they can be powered off.
+//! Checks on which nodes the configured guests can run: that the nodes of `prefer` exist, that a
+//! guest has room on one of them, and that they can be powered off.
 
 use super::codes;
 use super::node::NodeSection;
@@ -9,14 +9,14 @@ use configuration::{Context, is_name_of};
 use image::size;
 use language::{Diagnostic, Span, Spanned, suggest};
 
-/// Returns the name of a node in the cluster, or else that of its section.
+/// Returns the name of a node as the cluster has it, or else as its section has it.
 pub(super) fn canonical(context: &Context, name: &str) -> String {
     let mut known = context.nodes.known_nodes().iter();
     let known = known.find(|known| is_name_of(name, known));
     known.map_or(name, String::as_str).to_owned()
 }
 
-/// Returns the name of a section; the host name if the section has none.
+/// Returns the name in a `node` section; the host name if the section has none.
 pub(super) fn name_of(context: &Context, node: &NodeSection) -> String {
     let options = &context.options;
     let own = || options.node.as_ref().unwrap_or(&options.host);
@@ -26,7 +26,7 @@ pub(super) fn name_of(context: &Context, node: &NodeSection) -> String {
 pub(super) fn of_guest(context: &Context, guest: &GuestSection) -> Vec<Diagnostic> {
     let known = context.nodes.known_nodes();
     let name = &guest.name.value;
-    // A line that was refused names some.
+    // A line that was refused names nodes, so their absence is not reported.
     if guest.prefer.is_empty() && !known.is_empty() && !guest.has("prefer") {
         let told = format!("guest '{name}' does not say on which nodes it may run");
         let told = Diagnostic::error(&codes::NO_NODE, guest.name.span, told);
@@ -59,8 +59,8 @@ fn unknown(known: &[String], node: &Spanned<String>) -> Diagnostic {
     }
 }
 
-/// Returns where a guest has a second node in `prefer`, which requires a cluster, although there
-/// is none; None: nowhere.
+/// Returns the position of a second node in a guest's `prefer`, which requires a cluster, if there
+/// is no cluster; otherwise None.
 pub(super) fn without_cluster(context: &Context, guests: &[GuestSection]) -> Option<Span> {
     let is_cluster = !context.options.nodes.is_empty() || !context.options.version.is_empty();
     let mut second = guests.iter().filter_map(|guest| guest.prefer.get(1));
@@ -114,7 +114,7 @@ pub(super) fn of_room(
         guest.name.value
     );
     let takes = format!("takes {} and {cpus} processors", size::words(memory.value));
-    // Marks memory or CPUs: the one of which no node has enough.
+    // Reports memory or CPUs: the resource of which no node has enough.
     let lacks_memory = |(_, room): &(_, &Spanned<Room>)| {
         room.value
             .memory_bytes

@@ -1,4 +1,4 @@
-//! Section `guest`: its first line, and the lines for placement and start order.
+//! Parses the section `guest`: its first line, and the lines for placement and start order.
 
 use super::check::Check;
 use super::machine::Nic;
@@ -36,7 +36,7 @@ pub(super) struct GuestSection {
     pub(super) given: Vec<(&'static str, Span)>,
 }
 
-/// Settings whose position in the file is not needed.
+/// Settings whose position in the file need not be known.
 #[derive(Debug)]
 pub(super) struct Plain {
     pub(super) firmware: Firmware,
@@ -60,7 +60,7 @@ impl GuestSection {
         self.plain.template.is_some()
     }
 
-    /// Returns whether a keyword was given, even if its line was refused.
+    /// Returns whether a keyword is in the section, even if its line was refused.
     pub(super) fn has(&self, keyword: &str) -> bool {
         self.given.iter().any(|(known, _)| *known == keyword)
     }

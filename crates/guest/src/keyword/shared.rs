@@ -1,5 +1,5 @@
-//! Checks for resources that guests must not share: volumes, MAC addresses and IP addresses. Also
-//! checks whether their nodes have copies of their volumes.
+//! Checks resources that two guests must not share: volumes, MAC addresses and IP addresses. Also
+//! checks whether the nodes of a guest have copies of its volumes.
 
 use super::codes;
 use super::section::GuestSection;
@@ -17,7 +17,8 @@ use std::net::IpAddr;
 /// Export kind of volumes, which are the disks of guests; the value is the location of the volume.
 const VOLUME: &str = "volume";
 
-/// Returns duplicates: each further occurrence, with the guest and position of the first.
+/// Returns the duplicates of a resource: each further occurrence, with the guest and position of
+/// the first.
 fn repeated<'d, T: Eq + Hash + Copy>(
     all: impl Iterator<Item = (&'d GuestSection, T, Span)>,
 ) -> Vec<(T, Span, &'d str, Span)> {
@@ -34,7 +35,7 @@ fn repeated<'d, T: Eq + Hash + Copy>(
     found
 }
 
-/// Reports MAC addresses and IP addresses of two cards.
+/// Reports MAC addresses and IP addresses that two cards have.
 pub(super) fn addresses<'d>(guests: &'d [GuestSection]) -> Vec<Diagnostic> {
     let cards = || {
         let of = |guest: &'d GuestSection| {
@@ -69,7 +70,7 @@ pub(super) fn addresses<'d>(guests: &'d [GuestSection]) -> Vec<Diagnostic> {
     macs.chain(addresses).collect()
 }
 
-/// Reports cards with an address that nodes have by other sections.
+/// Reports cards with an address that other sections give to nodes.
 pub(super) fn of_nodes(exchange: &Exchange, guests: &[GuestSection]) -> Vec<Diagnostic> {
     let nodes = exchange.addresses().iter().filter(|one| one.is_of_a_node);
     let nodes = nodes.map(|one| (one.address, one.owner.clone()));
@@ -128,7 +129,7 @@ pub(super) fn volumes(guests: &[GuestSection]) -> Vec<Diagnostic> {
     found
 }
 
-/// Reports nodes of a guest without a copy of one of its volumes.
+/// Reports nodes on which a guest may run, but that have no copy of one of its volumes.
 pub(super) fn copies(exchange: &Exchange, guest: &GuestSection) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for disk in &guest.disks {
@@ -158,7 +159,8 @@ pub(super) fn copies(exchange: &Exchange, guest: &GuestSection) -> Vec<Diagnosti
     found
 }
 
-/// Reports writable disks of a template, and read-only disks of another guest.
+/// Reports volumes of a template that can be written, and read-only volumes that another guest
+/// would write.
 pub(super) fn frozen(exchange: &Exchange, guest: &GuestSection) -> Vec<Diagnostic> {
     let name = &guest.name.value;
     let wrong = |disk: &&Spanned<Disk>| {
@@ -199,7 +201,7 @@ pub(super) fn external(exchange: &Exchange, volume: &str) -> Option<External> {
     located(exchange, volume)?.external
 }
 
-/// Checks for boot files that store a volume: the volume role alone uses them.
+/// Reports boot files in which a volume is stored: only the volume role may use these files.
 pub(super) fn boot_files(
     context: &Context,
     stored: &VolumeFiles,
@@ -228,8 +230,8 @@ pub(super) fn boot_files(
 /// Export kind of volumes that a guest writes; the value is the guest's name.
 const WRITTEN: &str = "written volume";
 
-/// Exports references to the volumes of a guest. They must exist once all parts have finished, and
-/// nobody else may use those that the guest writes.
+/// Exports references to the volumes of a guest. The volumes must exist once all parts of the
+/// platform have read their sections, and no other section may use those that the guest writes.
 pub(super) fn refer(exchange: &mut Exchange, guest: &GuestSection) {
     for disk in &guest.disks {
         let user = VolumeUser {
@@ -252,7 +254,8 @@ pub(super) fn not_here(context: &Context, guest: &GuestSection) -> Vec<Diagnosti
     let mut prefers = guest.prefer.iter();
     let is_here =
         guest.prefer.is_empty() || prefers.any(|node| context.nodes.is_local_node(&node.value));
-    // For a version of the cluster, the role reports this on the node that starts the guest.
+    // If the cluster distributes the version, the role reports this on the node that starts the
+    // guest.
     let is_this_machine = options.here && options.node.is_none() && !context.outside.is_recorded();
     if !is_here || !is_this_machine || guest.is_template() {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! Checks of references to other guests: guests that do not exist, that wait for each other, or
-//! that can never be placed together.
+//! Checks the references of a guest to other guests: to guests that do not exist, that wait for
+//! each other, or that can never be placed together.
 
 use super::codes;
 use super::section::{GuestSection, Others};
@@ -87,7 +87,7 @@ impl<'d> GuestIndex<'d> {
     }
 
     fn contradictions(&self) -> Vec<Diagnostic> {
-        // Guests on one node have the number of the same one of them.
+        // All guests of a group that must share a node get the number of the same guest.
         let mut group: Vec<usize> = (0..self.guests.len()).collect();
         for (at, guest) in self.guests.iter().enumerate() {
             for (other, _) in self.known(at, &guest.others.beside) {

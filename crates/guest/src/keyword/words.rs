@@ -1,4 +1,4 @@
-//! Helpers for lines of several families: times and sizes within bounds.
+//! Parses times and sizes within bounds, for lines of several keywords.
 
 use super::codes;
 use image::size::{self, MIB};
@@ -15,7 +15,7 @@ pub(super) fn twice(first: Span, span: Span, keyword: &str) -> Diagnostic {
     told.with_label(first, "first given here")
 }
 
-/// Takes a time within bounds, milliseconds; a number without a unit is in milliseconds.
+/// Parses a time within bounds, milliseconds; a number without a unit is in milliseconds.
 pub(super) fn time_ms(
     args: &mut Args<'_>,
     bounds: RangeInclusive<u32>,
@@ -29,7 +29,7 @@ pub(super) fn time_ms(
     }
 }
 
-/// Takes a size of memory: a multiple of 1 MiB within bounds.
+/// Parses a memory size: a multiple of 1 MiB within bounds.
 pub(super) fn memory(args: &mut Args<'_>) -> Result<Spanned<u64>, Diagnostic> {
     let word = args.required("a size")?;
     let Some(bytes) = size::parse(word.str()) else {
@@ -42,7 +42,8 @@ pub(super) fn memory(args: &mut Args<'_>) -> Result<Spanned<u64>, Diagnostic> {
             args.keyword
         );
         let told = Diagnostic::error(&codes::VALUE, word.span, told);
-        // Two digits are meant as GiB, up to seven as MiB, and more as bytes.
+        // Without a unit, up to two digits are probably meant as GiB, up to seven as MiB, and more
+        // as bytes.
         let example = match text.len() {
             ..3 => format!("{text}g"),
             3..=7 => format!("{text}m"),

@@ -3,18 +3,18 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]
 pub(crate) enum LifecycleDefect {
-    /// A guest continues to run after its lease has ended.
+    /// Bug: a guest continues to run after its lease has ended.
     RunsWithoutLease,
-    /// The process of a QEMU that does not confirm a pause is not stopped.
+    /// Bug: the process of a QEMU that does not confirm a pause is not stopped by a signal.
     TrustsPause,
-    /// A process that is not seen to be stopped is not killed.
+    /// Bug: a process that was not seen to stop after the signal is not killed.
     TrustsHalt,
-    /// A stopped process is not continued.
+    /// Bug: a process that was stopped by a signal is never continued.
     StaysHalted,
-    /// A failed guest is restarted without a delay.
+    /// Bug: a failed guest is restarted without a delay.
     RestartsAtOnce,
-    /// A failed guest is restarted without end.
+    /// Bug: a failed guest is restarted without a limit.
     NeverGivesUp,
-    /// The restart of an unhealthy guest does not count as a failure.
+    /// Bug: the restart of an unhealthy guest does not count as a failure.
     ForgivesUnwell,
 }

@@ -26,8 +26,8 @@ use crate::defect::InjectedDefect;
 use defect::LifecycleDefect;
 use std::fmt;
 
-/// Deadline for a guest to be known as paused or stopped. Shorter than the 1.25 s after the end of
-/// the lease here at which another node may be granted the lease.
+/// Time within which a guest is known to be paused or stopped after its lease has ended here,
+/// milliseconds. Shorter than the 1.25 s after which another node may be granted the lease.
 pub const PAUSE_MAX_MS: u64 = 500;
 /// Time that QEMU has to confirm a pause before its process is stopped by a signal.
 pub const HALT_AFTER_MS: u64 = 300;
@@ -54,15 +54,15 @@ pub enum DesiredState {
     Run,
     /// The guest is not started now. A process that exists is left as it is.
     Hold,
-    /// The guest is migrated here: QEMU is started and waits for the incoming migration.
+    /// The guest migrates to this node: QEMU is started and waits for the incoming migration.
     Arrive,
     /// The guest is paused at once, because this node does not know whether the guest may run
     /// here.
     Freeze,
-    /// The guest is paused for a snapshot, as soon as QEMU has ended its disk requests. A slow
-    /// pause does not get it killed.
+    /// The guest is paused for a snapshot, as soon as QEMU has ended its disk requests. If the
+    /// pause takes long, the process is not killed.
     Stand,
-    /// The guest shuts down, and is ended when the time has passed.
+    /// The guest shuts down; its process is ended when the time has passed.
     ShutDown {
         within_ms: u64,
     },
@@ -90,23 +90,23 @@ pub enum QemuStatus {
 /// Event of the guest's QEMU process, or request of an operator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
-    /// A process of a previous role was found running.
+    /// A QEMU process that a previous role process started was found running.
     Found,
     Started,
     NotStarted(String),
     Says(QemuStatus),
-    /// [`QemuOrder::Continue`] or [`QemuOrder::Pause`] was carried out or refused by QEMU, or the
-    /// process was seen to be stopped (`QemuOrder::StopSignalState`).
+    /// QEMU has executed or refused [`QemuOrder::Continue`] or [`QemuOrder::Pause`], or the process
+    /// was seen to be stopped ([`QemuOrder::Halt`]).
     Obeyed(QemuOrder),
-    /// Kernel's view of the process: stopped (state T) or not.
+    /// View of the kernel: true if the process is stopped (state T).
     IsHalted(bool),
     Ended(String),
-    /// An operator restarts the guest after failures.
+    /// An operator restarts the guest after failures, which no longer count.
     Forgive,
     /// The guest runs but is unhealthy, and has to be restarted.
     Unwell {
         why: String,
-        /// Time for which the guest was healthy before, milliseconds; zero: never.
+        /// Time for which the guest was healthy before, milliseconds; zero: it was never healthy.
         well_ms: u64,
         within_ms: u64,
     },
@@ -150,12 +150,12 @@ pub enum GuestStatus {
 /// Reason for which a guest is paused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PauseReason {
-    /// The desired state does not let the guest run.
+    /// The desired state does not permit the guest to run.
     Wished,
     Disk,
     Moving,
     Snapshot,
-    /// A foreign signal has stopped the process.
+    /// A signal that this role has not sent has stopped the process.
     Stopped,
 }
 
@@ -179,28 +179,30 @@ enum ProcessState {
     None,
     /// A start was ordered and has not been confirmed or refused yet.
     Ordered,
-    /// The process exists but its monitor has not responded yet; start time, milliseconds.
+    /// The process exists but its monitor has not responded yet. Contains the start time,
+    /// milliseconds.
     Silent(u64),
     Speaks(QemuStatus),
 }
 
-/// Known state of the stop signal to the whole QEMU process.
+/// State of the signal that stops the whole QEMU process, as far as this role knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum StopSignalState {
     No,
     Ordered(u64),
     /// No thread of the process runs.
     Done,
-    /// No thread of the process runs, and this role has not ordered that.
+    /// No thread of the process runs, although this role has sent no stop signal.
     Foreign,
 }
 
-/// Orderly end of a process in progress.
+/// State of an orderly shutdown of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct ProcessShutdown {
     /// Time of the last press of the power button, milliseconds; None: QEMU was asked to quit.
     pressed: Option<u64>,
-    /// Time at which the process is told to quit, or killed if it was told already, milliseconds.
+    /// Time at which the process is ordered to quit, or killed if it was ordered before,
+    /// milliseconds.
     kill_at: u64,
 }
 
@@ -211,16 +213,16 @@ struct Restart {
     within_ms: u64,
 }
 
-/// Life cycle of one guest, from its desired state to orders for QEMU. Events go in by
-/// [`Life::apply_input`]. The caller executes each order of [`Life::next`], and calls it again
+/// Life cycle of one guest, from its desired state to orders for QEMU. The caller passes events to
+/// [`Life::apply_input`]. It executes each order of [`Life::next`], and calls that function again
 /// after each order, after each event, and at [`Life::deadline`]. All times are milliseconds of one
 /// clock.
 #[derive(Clone, Debug)]
 pub struct Life {
     process: ProcessState,
     ending: Option<ProcessShutdown>,
-    /// Time since which the time limit of the shutdown is suspended, because the guest is
-    /// paused without its lease; milliseconds.
+    /// Time since which the timeout of the shutdown is suspended, because the guest is paused
+    /// without its lease; milliseconds.
     ending_paused: Option<u64>,
     restart: Option<Restart>,
     freezing: Option<u64>,
@@ -377,7 +379,7 @@ impl Life {
     }
 
     fn mark_unhealthy(&mut self, why: String, restart: Restart) {
-        // A guest that is being ended anyway is not restarted.
+        // A guest that is shutting down anyway is not restarted.
         if self.runs() && self.ending.is_none() && self.restart.is_none() && !self.killed {
             self.why = why;
             self.restart = Some(restart);
@@ -385,7 +387,7 @@ impl Life {
     }
 
     fn apply_status(&mut self, status: QemuStatus, now: u64) {
-        // A migrated guest never runs again here, whatever QEMU reports late.
+        // A migrated guest never runs again here, even if QEMU reports something late.
         let is_final = ProcessState::Speaks(QemuStatus::Moved);
         if matches!(self.process, ProcessState::None | ProcessState::Ordered)
             || self.process == is_final
@@ -412,10 +414,12 @@ impl Life {
         self.halt = StopSignalState::No;
         self.continuing = false;
         self.continued = None;
-        // A guest whose incoming migration failed still runs on its source node: no failure here.
+        // A guest whose incoming migration failed still runs on its source node, so this is no
+        // failure of the guest.
         let moves = [QemuStatus::Moved, QemuStatus::Arriving].map(ProcessState::Speaks);
         if let Some(Restart { well_ms, .. }) = restart {
-            // The time counts for which the guest was healthy, not the time for which it ran.
+            // Only the time counts for which the guest was healthy, not all of the time for which
+            // it ran.
             self.runs_since = Some(now.saturating_sub(well_ms));
             let why = std::mem::take(&mut self.why);
             if self.is(LifecycleDefect::ForgivesUnwell) {
@@ -448,7 +452,7 @@ impl Life {
     }
 
     /// Returns the next order for the process, one at a time. To be called again after each order
-    /// was carried out and after each event.
+    /// was executed and after each event.
     pub fn next(&mut self, wish: DesiredState, now: u64) -> Option<QemuOrder> {
         if self.killed {
             return None;
@@ -469,23 +473,23 @@ impl Life {
                 let too_often = self.has_failed() && !self.is(LifecycleDefect::NeverGivesUp);
                 !self.is_off && !too_often && now >= self.not_before
             }
-            // The guest runs on at its source node, which hears of a failure and tries again
-            // later.
+            // The guest continues to run on its source node, which receives an error and tries
+            // again later.
             DesiredState::Arrive => self.failures == 0,
             _ => false,
         };
         if !may_start {
             return None;
         }
-        // Only an arriving guest starts after it has shut down here: it runs on the source node.
+        // Only an arriving guest starts although it has shut down here: it runs on the source node.
         self.is_off = false;
         self.process = ProcessState::Ordered;
         Some(QemuOrder::Start)
     }
 
     /// Returns the next order while the monitor has not responded yet. QEMU starts paused, so such
-    /// a guest does not run, unless the process was found by a role that does not know what its
-    /// predecessor ordered.
+    /// a guest does not run, unless a role process found it that does not know the orders of its
+    /// predecessor.
     fn while_silent(&mut self, wish: DesiredState, since: u64, now: u64) -> Option<QemuOrder> {
         match wish {
             DesiredState::Kill => return self.kill(),
@@ -533,7 +537,7 @@ impl Life {
             }
             DesiredState::Freeze => return self.halt(now, now),
             DesiredState::Hold | DesiredState::Arrive if self.halt == StopSignalState::Foreign => {}
-            // The process is left stopped, as it is.
+            // The process stays stopped.
             DesiredState::Hold | DesiredState::Arrive => return None,
             DesiredState::Run | DesiredState::Stand | DesiredState::ShutDown { .. } => {}
         }
@@ -562,7 +566,7 @@ impl Life {
             return self.kill();
         }
         if wish == DesiredState::Freeze && (self.may_run() || self.freezing.is_some()) {
-            // A press of the power button is repeated once the guest may run again.
+            // The power button is pressed again when the guest may run again.
             return self.freeze(now);
         }
         if let Some(ending) = self.ending {
@@ -607,8 +611,8 @@ impl Life {
         }
     }
 
-    /// Stops the time limit of a shutdown while the guest may not run: it cannot react to the power
-    /// button, nor write its data.
+    /// Suspends the timeout of a shutdown while the guest may not run: the guest cannot react to
+    /// the power button, nor write its data.
     fn pause_time_limit(&mut self, wish: DesiredState, now: u64) {
         if self.awaits_lease(wish) {
             self.ending_paused.get_or_insert(now);
@@ -672,7 +676,7 @@ impl Life {
                 self.freezing = Some(now);
                 Some(QemuOrder::Pause)
             }
-            // A guest that was being ended anyway is killed instead of stopped by a signal.
+            // A guest that was shutting down anyway is killed instead of stopped by a signal.
             Some(since) if self.ending.is_some_and(|ending| ending.pressed.is_none()) => {
                 let is_late = now >= since.saturating_add(PAUSE_MAX_MS);
                 is_late.then(|| self.kill()).flatten()
@@ -719,7 +723,7 @@ impl Life {
         let pressed = match ending.pressed {
             None if is_over => return self.kill(),
             None => return None,
-            // A quitting QEMU closes the disk images in order, unlike one that is killed.
+            // A QEMU process that quits closes the disk images properly, unlike one that is killed.
             Some(_) if is_over => return self.quit(now),
             Some(pressed) => pressed,
         };

@@ -1,5 +1,5 @@
-//! Simulates life cycles of a guest whose QEMU fails, hangs and ends. `GUEST_SEED=n` replays one
-//! seed.
+//! Simulates life cycles of a guest whose QEMU process fails, hangs and ends. `GUEST_SEED=n`
+//! replays one seed.
 
 use super::{
     DesiredState, FAILURES_MAX, GuestStatus, Input, Life, LifecycleDefect, PAUSE_MAX_MS,
@@ -19,9 +19,9 @@ struct Qemu {
     status: Option<QemuStatus>,
     /// QEMU hangs and reacts only to a kill.
     hangs: bool,
-    /// Orders that it has not obeyed yet.
+    /// Orders that QEMU has not executed yet.
     orders: Vec<QemuOrder>,
-    /// The process was sent the stop signal; false: a thread still runs in the kernel.
+    /// The stop signal was sent to the process; false: a thread still runs in the kernel.
     halted: Option<bool>,
     /// QEMU was asked to quit.
     ends: bool,
@@ -37,15 +37,15 @@ struct LifecycleSimulation {
     qemu: Qemu,
     wish: DesiredState,
     now: u64,
-    /// Since when it is to stand still.
+    /// Time since which the guest should be paused.
     frozen_since: Option<u64>,
-    /// Failures of starts in a row, and when the last was.
+    /// Number of failed starts in a row, and the time of the last one.
     failed: u32,
     failed_at: Option<u64>,
     runs_since: Option<u64>,
     /// Time for which the unhealthy guest was healthy before; None: no restart is pending.
     unwell: Option<u64>,
-    /// Since when that is so, and it may run.
+    /// Time since which the guest is unhealthy, and may run.
     unwell_since: Option<u64>,
     trace: Vec<String>,
 }
@@ -157,7 +157,8 @@ impl LifecycleSimulation {
     fn end(&mut self) {
         self.unwell_since = None;
         if let Some(well_ms) = self.unwell.take() {
-            // The time for which the guest was healthy counts, not the time for which it ran.
+            // Only the time counts for which the guest was healthy, not all of the time for which
+            // it ran.
             self.runs_since = Some(self.now.saturating_sub(well_ms));
             self.failure();
         }
@@ -182,7 +183,7 @@ impl LifecycleSimulation {
             2 => self.random.below(1_000),
             _ => self.random.below(15_000),
         };
-        // Time passes in steps that a role would wake up for.
+        // Time passes in steps at which a role would wake up.
         match self.random.below(13) {
             0..=5 => self.qemu_obeys(),
             6 => self.wishes(),
@@ -219,7 +220,7 @@ impl LifecycleSimulation {
         }
     }
 
-    /// Makes the check of the guest fail.
+    /// Makes the health check of the guest fail.
     fn is_unwell(&mut self) {
         let well_ms = self.random.below(self.now.min(2 * WELL_AFTER_MS));
         self.see(Input::Unwell {
@@ -227,7 +228,7 @@ impl LifecycleSimulation {
             well_ms,
             within_ms: UNWELL_MS,
         });
-        // A guest that is being ended is not restarted.
+        // A guest that is shutting down anyway is not restarted.
         if self.life.is_restarting() && self.unwell.is_none() {
             self.unwell = Some(well_ms);
         }
@@ -256,7 +257,7 @@ impl LifecycleSimulation {
             Some(QemuStatus::Paused | QemuStatus::DiskError)
         );
         let order = self.qemu.orders.remove(0);
-        // The reply comes before or behind the event.
+        // The reply comes before or after the event.
         let early = self.random.percent(50);
         if early {
             self.see(Input::Obeyed(order));
@@ -343,7 +344,7 @@ impl LifecycleSimulation {
         Ok(())
     }
 
-    /// Lets the time pass to each moment at which something is due before `until`.
+    /// Lets the time pass, and stops at each time before `until` at which something is due.
     fn wake(&mut self, until: u64) -> Result<(), String> {
         let end = self.now.max(until);
         while let Some(due) = self.life.deadline(self.wish).filter(|due| *due < end) {
@@ -431,7 +432,8 @@ fn a_guest_that_shuts_down_by_an_old_order_restarts() {
     life.apply_input(Input::Started, 0);
     life.apply_input(Input::Says(QemuStatus::Running), 0);
     assert_eq!(life.next(leaves, 1), Some(QemuOrder::PowerDown));
-    // The lease ends before the guest does; when it is back, the guest is to stay.
+    // The lease ends before the guest has shut down; when the lease is back, the guest should stay
+    // down.
     assert_eq!(life.next(DesiredState::Freeze, 2), Some(QemuOrder::Pause));
     life.apply_input(Input::Obeyed(QemuOrder::Pause), 3);
     life.apply_input(Input::Says(QemuStatus::Paused), 3);
@@ -462,13 +464,13 @@ fn a_qemu_waiting_for_disks_is_stopped_and_continued() {
     assert_eq!(life.deadline(DesiredState::Freeze), Some(310));
     assert_eq!(life.next(DesiredState::Freeze, 310), Some(QemuOrder::Halt));
     assert_eq!(life.deadline(DesiredState::Freeze), Some(510));
-    // Nothing is due where it is to stay as it is.
+    // No order is due if the guest should stay as it is.
     assert_eq!(life.deadline(DesiredState::Hold), None);
     life.apply_input(Input::Obeyed(QemuOrder::Halt), 311);
     assert!(!life.may_run() && life.is_there());
     assert_eq!(life.next(DesiredState::Freeze, 100_000), None);
     assert_eq!(life.next(DesiredState::Hold, 100_000), None);
-    // The lease is back: what was asked for first is done first.
+    // The lease is back: orders that were requested first are executed first.
     assert_eq!(
         life.next(DesiredState::Run, 100_001),
         Some(QemuOrder::Resume)
@@ -499,7 +501,7 @@ fn a_role_continues_or_kills_a_stopped_qemu() {
     let mut life = found();
     let now = START_MAX_MS * 2;
     assert_eq!(life.next(DesiredState::Run, now), Some(QemuOrder::Resume));
-    // The timeout of the monitor starts anew.
+    // The timeout of the monitor restarts.
     assert_eq!(life.next(DesiredState::Run, now + START_MAX_MS - 1), None);
     life.apply_input(Input::Says(QemuStatus::Running), now + 1);
     assert_eq!(life.next(DesiredState::Run, now + 1), None);

@@ -111,7 +111,7 @@ fn time_limit_of_a_shutdown_stands_still_without_the_lease() {
             assert_eq!(life.shown(now), shown);
         }
     }
-    // The guest runs again, and has the rest of its time.
+    // The guest runs again, and has the rest of its time to shut down.
     assert_eq!(life.next(shut_down, 101_000), Some(QemuOrder::Continue));
     life.apply_input(Input::Obeyed(QemuOrder::Continue), 101_000);
     life.apply_input(Input::Says(QemuStatus::Running), 101_000);

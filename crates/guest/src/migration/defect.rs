@@ -3,10 +3,10 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]
 pub(crate) enum MigrationDefect {
-    /// The target continues a guest without `Message::Done`.
+    /// Bug: the target lets a guest run without `MigrationMessage::Done`.
     TrustsTheStream,
-    /// The source lets the guest run without its lease.
+    /// Bug: the source lets the guest run without its lease.
     ReturnsWithoutLease,
-    /// The source lets the guest run while the target may write its volumes.
+    /// Bug: the source lets the guest run while the target may write its volumes.
     ReturnsWithoutVolumes,
 }

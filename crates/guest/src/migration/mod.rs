@@ -4,9 +4,10 @@
 //! - The source sends a request; the target starts a QEMU process that waits and listens.
 //! - The source copies the memory while the guest runs, until QEMU pauses it for the switchover.
 //! - The source hands the volumes over. The target opens them and reports when it has done so.
-//! - The source lets QEMU copy the rest. Then it sends `GuestOrder::Done` and releases the lease.
-//! - The target lets the guest run with the lease, and only after `GuestOrder::Done`: everything
-//!   that it received before may be older than what the source wrote later.
+//! - The source lets QEMU copy the rest. Then it sends [`MigrationMessage::Done`] and releases the
+//!   lease.
+//! - The target lets the guest run with the lease, and only after [`MigrationMessage::Done`]:
+//!   everything that it received before may be older than what the source wrote later.
 //!
 //! Until QEMU has completed the migration, every failure leaves the guest on the source. After
 //! that the guest belongs to the target; if it fails there, it is started again from its disks.
@@ -30,10 +31,10 @@ use serde::{Deserialize, Serialize};
 pub const MESSAGE_BYTES_MAX: usize = 256 << 10;
 
 /// Commands that cancel a migration in QEMU, each with its `state`, to be sent one right after the
-/// other. With `pause-before-switchover`, QEMU 7.2 hangs if it receives the first one while it
-/// pauses the guest: its thread sleeps until it may continue, and the cancellation wakes it only
-/// in `pre-switchover`. The second command wakes it in any case. If there is nothing to wake, QEMU
-/// refuses the second command, or the next migration discards it.
+/// other. With `pause-before-switchover`, QEMU 7.2 hangs if it receives the first command while it
+/// pauses the guest: its thread sleeps until it may continue, and the cancellation wakes it only in
+/// `pre-switchover`. The second command wakes it in any case. If no thread sleeps, QEMU refuses the
+/// second command, or the next migration discards it.
 pub const CANCEL: [(&str, Option<&str>); 2] = [
     ("migrate_cancel", None),
     ("migrate-continue", Some("cancelling")),
@@ -43,15 +44,15 @@ pub const CANCEL: [(&str, Option<&str>); 2] = [
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub enum ConnectionPurpose {
     Ask(Box<MigrationRequest>),
-    /// Start of QEMU's migration stream. Its bytes follow.
+    /// Start of QEMU's migration stream, whose bytes follow.
     Stream {
         #[serde(with = "Name")]
         guest: String,
         number: u64,
     },
-    /// Order of an operator at the other node. The answer is `message::GuestResponse`.
+    /// Order of an operator at the other node. The response is `message::GuestResponse`.
     Order(crate::message::GuestOrder),
-    /// Command of an operator at the other node. The bytes of its output follow.
+    /// Command of an operator at the other node. The command's output is the response.
     Remote(crate::remote::RemoteCommand),
 }
 
@@ -65,15 +66,15 @@ pub struct MigrationRequest {
     pub has_kvm: bool,
 }
 
-/// Message between the two roles.
+/// Message between the guest roles of source and target.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum MigrationMessage {
     Listening,
-    /// Either side: the migration has failed, with the reason.
+    /// From either side: the migration has failed, with the reason.
     Abort(#[serde(with = "Words")] String),
     Switch,
     Ready,
-    /// Source: QEMU has copied everything, and the guest never runs there again.
+    /// From the source: QEMU has copied everything, and the guest never runs on the source again.
     Done {
         /// Downtime of the guest so far, milliseconds.
         still_ms: u64,
@@ -121,8 +122,8 @@ pub fn take_frame<T: serde::de::DeserializeOwned>(came: &mut Vec<u8>) -> Result<
     Ok(Some(message))
 }
 
-/// Returns the first difference that prevents a migration between the settings with which the
-/// guest was started and those of the target.
+/// Compares the settings with which the guest was started with those of the target. Returns the
+/// first difference that prevents a migration.
 pub fn difference(source: &Guest, target: &Guest) -> Option<&'static str> {
     let differs = [
         ("memory", source.memory_bytes != target.memory_bytes),
@@ -141,8 +142,8 @@ pub fn difference(source: &Guest, target: &Guest) -> Option<&'static str> {
     first.map(|(what, _)| what)
 }
 
-/// Returns the properties of the network cards that the guest sees. The bridge may differ per
-/// host.
+/// Returns the properties of the network cards that the guest sees. The bridge may differ between
+/// nodes.
 fn hardware(guest: &Guest) -> Vec<([u8; 6], crate::config::Model)> {
     guest.nics.iter().map(|nic| (nic.mac, nic.model)).collect()
 }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 const SEEDS: u64 = 20_000;
 const STEPS: u64 = 300;
 
-/// The QEMU of a node.
+/// The QEMU process of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Qemu {
     None,
@@ -42,12 +42,12 @@ struct MigrationSimulation {
     disk: u64,
     lease: ResourceOwner,
     volumes: ResourceOwner,
-    /// The volumes are on their way to there.
+    /// Node to which the volumes are being handed over.
     wanted: ResourceOwner,
-    /// Messages on their way, to the target and to the source.
+    /// Messages in flight, to the target and to the source.
     wire: [VecDeque<MigrationMessage>; 2],
     is_cut: bool,
-    /// The source gives its lease up.
+    /// True if the source has released its lease.
     gave: bool,
     wrong: Option<String>,
     trace: Vec<String>,
@@ -113,7 +113,7 @@ impl MigrationSimulation {
         }
     }
 
-    /// QEMU lets a guest go on whose move it cancels.
+    /// Lets a guest run on after QEMU has cancelled its migration.
     fn goes_on(&mut self) {
         if self.qemu[0] == Qemu::Paused {
             if self.lease != ResourceOwner::Source || self.gave {
@@ -126,7 +126,7 @@ impl MigrationSimulation {
         self.qemu[0] = Qemu::Running;
     }
 
-    /// QEMU copies the rest: all of it, or all but the last word of the source.
+    /// Copies the rest as QEMU does: all of it, or all except the last write on the source.
     fn complete(&mut self) {
         let arrives = !self.is_cut && self.random.percent(80);
         let fails = self.is_cut || self.random.percent(20);
@@ -169,8 +169,7 @@ impl MigrationSimulation {
         }
     }
 
-    /// Simulates the rest of the roles, according to the agreement and the life cycles of the
-    /// guest.
+    /// Simulates the other parts of the guest roles: agreement and life cycles.
     fn lead(&mut self) {
         let here = source::SourceResources {
             has_lease: self.lease == ResourceOwner::Source && !self.gave,
@@ -187,7 +186,7 @@ impl MigrationSimulation {
         self.target_obeys(orders.unwrap_or_default());
         let moved = self.qemu[0] == Qemu::Completed;
         self.gave |= moved && self.lease == ResourceOwner::Source;
-        // Who uses the volumes alone.
+        // The node that alone uses the volumes.
         let takes = self
             .target
             .as_ref()
@@ -201,7 +200,7 @@ impl MigrationSimulation {
             (ResourceOwner::Source, false) => ResourceOwner::Source,
             (ResourceOwner::Nobody, _) => self.wanted,
         };
-        // A life pauses, and kills what another node has.
+        // A life cycle pauses the guest, and kills the process if another node has it.
         let may_run = matches!(self.qemu[0], Qemu::Running | Qemu::Copying);
         if self.lease == ResourceOwner::Target || (may_run && !here.has_lease) {
             self.qemu[0] = Qemu::None;
@@ -226,7 +225,7 @@ impl MigrationSimulation {
             .is_some_and(MigrationTarget::has_arrived);
         match self.qemu[1] {
             Qemu::Whole if arrived => self.qemu[1] = Qemu::Running,
-            // From its disks.
+            // The guest starts from its disks.
             Qemu::None => {
                 self.qemu[1] = Qemu::Running;
                 self.memory[1] = self.disk;
@@ -274,7 +273,7 @@ impl MigrationSimulation {
                 self.source_sees(source::Input::Lost("cut".to_owned()));
                 self.target_sees(target::Input::Lost("cut".to_owned()));
             }
-            // The lease ends, and the target gets it.
+            // The lease ends, and the target receives it.
             1 => {
                 self.note("lease lost".to_owned());
                 self.lease = ResourceOwner::Nobody;

@@ -1,12 +1,12 @@
-//! Source side of a migration: the node that the guest leaves.
+//! Source side of a live migration: the state machine of the node that the guest leaves.
 
 use super::{MigrationDefect, MigrationMessage, Progress};
 use crate::defect::InjectedDefect;
 
 /// Timeout for QEMU of the target to listen, milliseconds.
 const ASK_MAX_MS: u64 = 90_000;
-/// Minimum timeout for copying the memory, and the number of bytes per millisecond that extends it
-/// for a large memory.
+/// Minimum timeout for copying the memory, milliseconds, and the rate in bytes per millisecond by
+/// which a large memory extends it.
 const COPY_MAX_MS: u64 = 600_000;
 const COPY_BYTES_A_MS: u64 = 20_000;
 const SWITCH_MAX_MS: u64 = 30_000;
@@ -42,7 +42,7 @@ pub enum SourceOrder {
 /// Phase of a migration on its source. Asking: the target prepares the guest. Copying: the memory
 /// is copied while the guest runs. Switching: the guest is paused, and its volumes are handed over.
 /// Completing: the rest of the memory is copied. Returning: the volumes return to this node.
-/// Cancelling: QEMU was asked to cancel.
+/// Cancelling: QEMU was ordered to cancel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum SourcePhase {
     Asking,
@@ -70,7 +70,7 @@ pub enum Input {
     Stop(String),
 }
 
-/// Resources of the guest that this node holds.
+/// Resources of the guest that the source node holds now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SourceResources {
     pub has_lease: bool,
@@ -208,12 +208,12 @@ impl MigrationSource {
                 let still_ms = now.saturating_sub(self.still_since);
                 vec![SourceOrder::Send(MigrationMessage::Done { still_ms })]
             }
-            // The target was told that the migration failed, so the guest is started again from
+            // The target has received that the migration failed, so the guest is started again from
             // its disks.
             (Progress::Completed, _) => {
                 self.stay("QEMU completed the migration without an order".to_owned())
             }
-            // QEMU lets the guest run on by itself.
+            // QEMU has let the guest run again by itself.
             (Progress::Failed(words), _) => self.stay(words),
             (Progress::Gone, _) => self.stay("its QEMU ended".to_owned()),
         }
@@ -247,7 +247,7 @@ impl MigrationSource {
                 self.enter(SourcePhase::Returning, RETURN_MAX_MS, now);
                 vec![SourceOrder::Send(MigrationMessage::Abort(words))]
             }
-            // The result that QEMU reports decides.
+            // Only the result that QEMU reports decides.
             SourcePhase::Completing => {
                 self.why.get_or_insert(words);
                 Vec::new()
@@ -271,7 +271,8 @@ impl MigrationSource {
             {
                 vec![self.cancel(now)]
             }
-            // The guest stays paused. The role continues it once lease and volumes are here.
+            // The guest stays paused. The role continues it when this node has the lease and the
+            // volumes again.
             SourcePhase::Returning if now >= self.until => {
                 let lacks = if here.has_lease {
                     "its volumes have not returned"
@@ -294,7 +295,7 @@ impl MigrationSource {
                 let words = "its volumes were not switched to the target in time";
                 self.fail(words.to_owned(), now)
             }
-            // A target without a message of the source does not let the guest run, so the move can
+            // A target that has received no `Done` does not let the guest run, so the migration can
             // end here.
             SourcePhase::Completing | SourcePhase::Cancelling if now >= self.until => self
                 .end_late(&format!(
@@ -329,7 +330,7 @@ mod tests {
         has_volumes: false,
     };
 
-    /// Returns migrations in each phase that waits for an event.
+    /// Returns a migration in each phase that waits for an event.
     fn waiting() -> Vec<MigrationSource> {
         let asking = MigrationSource::new(1 << 30, 0);
         let mut copying = asking.clone();

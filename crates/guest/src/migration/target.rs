@@ -1,9 +1,9 @@
-//! Target side of a migration: the node to which the guest comes.
+//! Target side of a live migration: the state machine of the node to which the guest moves.
 
 use super::{MigrationDefect, MigrationMessage, Progress};
 use crate::defect::InjectedDefect;
 
-/// Timeouts for the lease after everything else has arrived, and for [`MigrationMessage::Done`]
+/// Timeout for the lease after everything else has arrived, and for [`MigrationMessage::Done`]
 /// after the lease; milliseconds.
 const LEASE_MAX_MS: u64 = 60_000;
 const DONE_MAX_MS: u64 = 10_000;
@@ -24,7 +24,7 @@ pub enum Input {
     Qemu(Progress),
 }
 
-/// Resources of the guest that this node holds.
+/// Resources of the guest that the target node holds now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TargetResources {
     pub has_lease: bool,
@@ -41,7 +41,7 @@ pub struct MigrationTarget {
     is_complete: bool,
     /// The source has confirmed that the guest never runs there again.
     is_done: bool,
-    /// Deadline for the missing resource, milliseconds.
+    /// Deadline for the resource that is missing, milliseconds.
     until: Option<u64>,
     failed: Option<String>,
     broken: InjectedDefect<MigrationDefect>,
@@ -101,7 +101,7 @@ impl MigrationTarget {
                 self.is_done = true;
                 vec![TargetOrder::Send(MigrationMessage::Taken)]
             }
-            // After `Done` a lost source no longer matters.
+            // After `Done` it does not matter if the source is lost.
             Input::Heard(MigrationMessage::Abort(words)) | Input::Lost(words)
                 if !self.is_done && !self.broken.is(&MigrationDefect::TrustsTheStream) =>
             {
@@ -125,7 +125,7 @@ impl MigrationTarget {
         }
         let waits = match (self.has_arrived(), here.has_lease) {
             (true, false) => Some((LEASE_MAX_MS, "the lease did not arrive in time")),
-            // The source has lost the lease, so it cannot let the guest run any more.
+            // The source has lost the lease, so it can no longer let the guest run.
             (false, true) => Some((DONE_MAX_MS, "the rest of the guest did not arrive in time")),
             _ if self.is_done && !self.is_complete => {
                 Some((LEASE_MAX_MS, "the rest of the guest did not arrive in time"))

@@ -3,16 +3,16 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]
 pub(crate) enum PlacementDefect {
-    /// The capacity of a node is offered in full to each guest.
+    /// Bug: the full capacity of a node is offered to each guest.
     PromisesTwice,
-    /// Names instead of priorities decide which guests run.
+    /// Bug: names instead of priorities decide which guests run.
     IgnoresPriority,
-    /// A guest returns to a better node without `fail-back yes`.
+    /// Bug: a guest returns to a better node without `fail-back yes`.
     FailsBack,
-    /// A drained node accepts guests.
+    /// Bug: a drained node accepts guests.
     FillsDrained,
-    /// Guests share a node despite `apart`.
+    /// Bug: guests share a node despite `apart`.
     IgnoresApart,
-    /// A guest that does not run takes the place of one of the same priority that does.
+    /// Bug: a guest that does not run replaces a running one of the same priority.
     StartsFirst,
 }

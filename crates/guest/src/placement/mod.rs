@@ -25,7 +25,7 @@ pub struct Room {
     pub cpus: u32,
 }
 
-/// Guest as described by the configuration.
+/// Requirements of a guest, from the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GuestSpec {
     pub name: String,
@@ -41,18 +41,18 @@ pub struct GuestSpec {
 pub struct AvailableNode {
     pub name: String,
     pub room: Room,
-    /// The node is drained: its guests leave and no new ones come.
+    /// True if the node is drained: its guests leave and no other guests come.
     pub is_drained: bool,
 }
 
-/// Input of the placement. Nodes with equal views compute equal placements.
+/// Input of the placement. Nodes with equal inputs compute equal placements.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
     /// Guests that should run, in any order, with unique names.
     pub guests: Vec<GuestSpec>,
     pub nodes: Vec<AvailableNode>,
     pub runs: BTreeMap<String, String>,
-    /// Target node of each guest in transit. Nothing turns such a guest back.
+    /// Target node of each migrating guest. The placement never turns such a guest back.
     pub arrives: BTreeMap<String, String>,
 }
 
@@ -66,9 +66,9 @@ pub enum PlacementResult {
 /// Reason why a guest cannot run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum UnplacedReason {
-    /// None of its nodes is available, or the available ones are drained.
+    /// None of the guest's nodes is available, or the available ones are drained.
     NoNode,
-    /// Reason for each available node, the best first.
+    /// Reason for each available node, in the order of the guest's preference.
     Unfit(Vec<(String, UnsuitableReason)>),
 }
 
@@ -77,16 +77,16 @@ pub enum UnplacedReason {
 pub enum UnsuitableReason {
     /// Anti-affinity: the named guest runs there and must not share a node with the guest.
     Apart(String),
-    /// Colocation: the first-named guest must share a node with the guest, but runs on the
+    /// Colocation: the guest must share a node with the first guest named, which runs on the
     /// second-named node.
     Beside(String, String),
-    /// Missing capacity beside guests of the same or a higher priority.
+    /// Missing capacity on the node, besides what guests of the same or a higher priority use.
     Full(Room),
 }
 
 impl UnplacedReason {
     /// Returns whether the reason persists until an operator changes something or other guests
-    /// leave. Nodes that are not available may only be late.
+    /// leave. If a node is not available, it may only be late.
     pub fn lasts(&self) -> bool {
         matches!(self, UnplacedReason::Unfit(_))
     }
@@ -237,7 +237,7 @@ pub(crate) fn place_with(
     places
 }
 
-/// Checks whether a guest can move to a node beside all guests that run there.
+/// Checks whether a guest can move to a node in addition to all guests that run there.
 ///
 /// # Errors
 /// Reason why the node is unsuitable.
@@ -250,7 +250,7 @@ pub fn suits(view: &View, guest: &GuestSpec, node: &str) -> Result<(), Unsuitabl
     let table = Table {
         view,
         defect: InjectedDefect::default(),
-        // Guests that must share its node follow the guest, so they do not count.
+        // Guests that must share a node with this guest move with it, so they do not count.
         placed: others
             .filter(|other| !guest.is_tied_to(other))
             .filter_map(|other| Some((&*other.name, place(other)?)))
@@ -293,8 +293,8 @@ impl<'v> Table<'v> {
         nodes.filter(takes).collect()
     }
 
-    /// Returns the node on which a running guest stays, or the better one to which it returns.
-    /// Running guests without a decision yet give way to a guest that stays.
+    /// Returns the node on which a running guest stays, or the better node to which it returns.
+    /// Running guests that are not placed yet give way to a guest that stays.
     fn stay(&self, guest: &GuestSpec) -> Option<String> {
         let here = self.view.runs.get(&guest.name)?;
         let nodes = self.nodes(guest);
@@ -331,8 +331,8 @@ impl<'v> Table<'v> {
         self.defect.is(&defect)
     }
 
-    /// Checks whether a node suits a guest. `spares`: running guests without a decision yet keep
-    /// their place.
+    /// Checks whether a node suits a guest. `spares`: running guests that are not placed yet keep
+    /// their capacity.
     fn fits(
         &self,
         guest: &GuestSpec,
@@ -480,7 +480,7 @@ mod tests {
             let places = place(&view);
             assert_eq!(places["mail"], PlacementResult::On("beta".to_owned()));
             assert_eq!(places["web"], PlacementResult::On("alpha".to_owned()));
-            // If that node is gone, another one has it.
+            // Without that node, the guest is placed on another one.
             view.nodes.pop();
             view.guests.pop();
             assert_eq!(
@@ -509,7 +509,7 @@ mod tests {
         mail.apart.insert("web".to_owned());
         let apart = UnsuitableReason::Apart("web".to_owned());
         assert_eq!(suits(&view, &mail, "beta"), Err(apart));
-        // A guest that must share the node follows.
+        // The guest that must share the node moves with it.
         mail.apart.clear();
         mail.beside.insert("web".to_owned());
         view.runs = [("web", "alpha"), ("mail", "alpha")]

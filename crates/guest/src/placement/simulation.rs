@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const SEEDS: u64 = 4000;
 const STEPS: u64 = 30;
-/// Rounds until nothing changes any more.
+/// Maximum number of rounds until the placement no longer changes.
 const ROUNDS_MAX: usize = 4;
 
 struct PlacementSimulation {
     random: Random,
     defect: Option<PlacementDefect>,
-    /// All nodes, and whether they are there.
+    /// All nodes, and whether each is available.
     nodes: Vec<(AvailableNode, bool)>,
     guests: Vec<GuestSpec>,
     runs: BTreeMap<String, String>,
@@ -26,7 +26,7 @@ fn names(random: &mut Random, all: &[String], least: usize) -> Vec<String> {
         let at = random.index(some.len());
         some.remove(at);
     }
-    // In any order.
+    // The order is random.
     let at = random.index(some.len());
     some.rotate_left(at);
     some
@@ -115,8 +115,8 @@ impl PlacementSimulation {
         }
     }
 
-    /// Does what is decided until nothing changes any more, and returns what is wrong with it. A
-    /// guest that returns to a better node may have to wait for one that leaves it.
+    /// Applies the placement until it no longer changes. Returns a violation, if there is one. A
+    /// guest that returns to a better node may have to wait for another guest to leave that node.
     fn settle(&mut self) -> Result<(), String> {
         let mut told = Vec::new();
         for _ in 0..ROUNDS_MAX {
@@ -124,7 +124,7 @@ impl PlacementSimulation {
             let places = place_with(&before, InjectedDefect::new(self.defect));
             sound(&before, &places)?;
             stable(&before, &places)?;
-            // The reasons may be others.
+            // The reasons may have changed.
             let settled = runs(&places) == self.runs;
             self.runs = runs(&places);
             if settled {
@@ -144,7 +144,8 @@ fn runs(places: &BTreeMap<String, PlacementResult>) -> BTreeMap<String, String> 
     places.iter().filter_map(on).collect()
 }
 
-/// Checks that each running guest may run where it does, and that each stopped one cannot run.
+/// Checks that each running guest may run on its node, and that no node suits a guest that does not
+/// run.
 fn sound(view: &View, places: &BTreeMap<String, PlacementResult>) -> Result<(), String> {
     let on = runs(places);
     let at = |name: &String| on.get(name);
@@ -184,7 +185,7 @@ fn sound(view: &View, places: &BTreeMap<String, PlacementResult>) -> Result<(), 
     Ok(())
 }
 
-/// Checks that a guest without room yields only to guests that take precedence.
+/// Checks that a guest that finds no room gives way only to guests that take precedence.
 fn yields(
     view: &View,
     places: &BTreeMap<String, PlacementResult>,
@@ -236,8 +237,8 @@ fn stable(view: &View, places: &BTreeMap<String, PlacementResult>) -> Result<(),
         if on.get(&guest.name) == Some(before) || node.is_drained {
             continue;
         }
-        // It gave way to somebody that is there now and was not, and comes before it; or that keeps
-        // it away by `apart` or `beside`.
+        // The guest gave way to a guest that was not there before, and that takes precedence, or
+        // that excludes this one by `apart` or `beside`.
         let is_new = |other: &&GuestSpec| {
             let is_there = on.get(&other.name) == Some(before);
             let comes_first = other.priority > guest.priority;

@@ -1,5 +1,5 @@
-//! Command line of QEMU for a guest (QEMU manual, "System Emulation", "Invocation"). The line is
-//! the same on each node, so that a guest can be migrated between them.
+//! Builds the command line of QEMU for a guest (QEMU manual, "System Emulation", "Invocation"). The
+//! line is the same on each node, so that a guest can be migrated between them.
 //!
 //! - QEMU reads no configuration of its own and creates no device that is not named here.
 //! - The guest starts paused, and stays paused after a shutdown or a failure, so that the role sees
@@ -17,12 +17,13 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 pub const PROGRAM: &str = "qemu-system-x86_64";
-/// Time for which a request waits for its volume while the volume role restarts, seconds.
+/// Time for which QEMU keeps a request that waits for its volume while the volume role restarts,
+/// seconds.
 const RECONNECT_SECONDS: u32 = 3600;
-/// CPU model that each server has supported since 2010, so that a guest can be migrated between
-/// any two: x86-64-v2 with AES, as other platforms choose.
+/// CPU model that each server has supported since 2010, so that a guest can migrate between any
+/// two: x86-64-v2 with AES, as other platforms choose.
 const PROCESSOR: &str = "qemu64,+aes,+pni,+popcnt,+sse4.1,+sse4.2,+ssse3,enforce=off";
-/// Possible paths of the OVMF firmware: its code, and its empty variables.
+/// Possible paths of the OVMF firmware: the code, and the template of its variables.
 const OVMF: &[[&str; 2]] = &[
     [
         "/usr/share/OVMF/OVMF_CODE_4M.fd",
@@ -134,8 +135,8 @@ fn machine(all: &mut Arguments, start: &StartParameters<'_>) {
     // The guest stays paused until the role continues it, also after a shutdown.
     all.flag("-S");
     all.set("-action", "shutdown=pause,panic=pause,watchdog=reset");
-    // QEMU's own filter would kill it when it changes its user. Afterwards it has no right to
-    // change its user again.
+    // QEMU's own filter would kill QEMU when it changes its user. After the change it has no right
+    // to change its user again.
     let elevates = match &start.user {
         Some((option, value)) => {
             all.set(option, value);
@@ -153,7 +154,7 @@ fn machine(all: &mut Arguments, start: &StartParameters<'_>) {
         all.set("-incoming", "defer");
     }
     if guest.firmware == Firmware::Uefi {
-        // QEMU opens the file again after a migration, so its path must be valid for the changed
+        // QEMU opens the file again after a migration, so the path must be valid for the changed
         // user.
         let variables = start.home.for_qemu(&start.home.variables());
         if let Some([code, _]) = ovmf() {
@@ -241,7 +242,7 @@ fn console(all: &mut Arguments, start: &StartParameters<'_>) {
     }
 }
 
-/// Returns the boot index of a device: disks in order, then network cards.
+/// Returns the boot index of a device: the disks in order, then the network cards.
 fn first(boot: &Boot, is_disk: bool, at: usize) -> Option<usize> {
     match (boot, is_disk) {
         (Boot::Network, true) => Some(at + 20),
@@ -268,7 +269,7 @@ fn a_disk(all: &mut Arguments, start: &StartParameters<'_>, at: usize, disk: &Di
 }
 
 const PORTS: usize = 6;
-/// Port of the first controller to which the boot CD is attached.
+/// Port of the first AHCI controller to which the boot CD is attached.
 const CD_PORT: usize = 5;
 
 /// Returns the AHCI controller and port of a disk by its index among all disks. None: the
@@ -297,7 +298,8 @@ fn controllers(guest: &Guest) -> Vec<Value> {
     all.collect()
 }
 
-/// Returns the disk device that the guest sees. Its error policy is the same on every bus.
+/// Returns the options of the disk device that the guest sees. The error policy is the same on
+/// every bus.
 fn device_of(guest: &Guest, at: usize, node: &str, disk: &Disk) -> Value {
     let mut device = json!({
         "driver": match disk.bus {
@@ -323,8 +325,8 @@ fn device_of(guest: &Guest, at: usize, node: &str, disk: &Disk) -> Value {
     device
 }
 
-/// Pauses the guest at a disk error, because a guest that sees one makes its file system
-/// read-only. The role continues the guest when the disk works again.
+/// Lets QEMU pause the guest at a disk error, because a guest that sees an error makes its file
+/// system read-only. The role continues the guest when the disk works again.
 fn stop_at_errors(device: &mut Value) {
     device["werror"] = "stop".into();
     device["rerror"] = "stop".into();
@@ -386,8 +388,8 @@ fn boot(all: &mut Arguments, start: &StartParameters<'_>) {
                 "file": {"driver": "file", "filename": path, "read-only": true},
             }),
         );
-        // The CD comes after a bootable disk, so an installation is not repeated after it has
-        // ended.
+        // The CD comes after a bootable disk in the boot order, so that an installation is not
+        // repeated after it has ended.
         let mut device = json!({
             "driver": "ide-cd", "drive": "iso", "id": "cd", "bus": format!("ide.{CD_PORT}"), "bootindex": 10,
         });
@@ -395,7 +397,7 @@ fn boot(all: &mut Arguments, start: &StartParameters<'_>) {
         all.json("-device", &device);
     }
     if start.guest.user_data.is_some() {
-        // QEMU opens the files only when the guest reads them.
+        // QEMU reads the files only when the guest reads the disk.
         a_seed(all, &start.home.for_qemu(&start.home.seed()));
     }
     if let Boot::Kernel {
@@ -435,7 +437,7 @@ mod tests {
     use std::io::Write;
     use std::process::{Command, Stdio};
 
-    /// A guest with a disk for each of these.
+    /// Returns a guest with these disks: the bus, and whether the disk is read-only.
     fn with_disks(boot: Boot, disks: &[(Bus, bool)]) -> Guest {
         let disk = |(at, (bus, read_only)): (usize, &(Bus, bool))| Disk {
             volume: format!("volume{at}"),
@@ -474,7 +476,7 @@ mod tests {
                 ] {
                     assert_eq!(device[name], value, "{bus:?} {name}");
                 }
-                // The block node does not depend on the bus.
+                // The name of the block node does not depend on the bus.
                 let node = of_volume("disk2", "web", Path::new("/s"), disk);
                 assert_eq!(node["discard"], "unmap", "{bus:?}");
                 assert_eq!(node["read-only"], read_only);

@@ -1,5 +1,6 @@
-//! Disks on external storage. QEMU opens them with its own drivers (package qemu-block-extra) as
-//! raw images and bypasses the page cache, since another node reads the image after a migration.
+//! Describes disks on external storage for QEMU's command line. QEMU opens them with its own
+//! drivers (package qemu-block-extra) as raw images and bypasses the page cache, since another node
+//! reads the image after a migration.
 
 use super::home::GuestDirectory;
 use crate::config::Disk;
@@ -101,7 +102,8 @@ pub(super) fn options(
     all
 }
 
-/// Returns the file or directory that QEMU reads to open a disk, if any.
+/// Returns the file or directory that QEMU reads to open a disk on external storage, if there is
+/// one.
 pub(crate) fn files(external: &External) -> Option<PathBuf> {
     let Storage::Rbd { conf, .. } = &external.storage else {
         return None;
@@ -111,8 +113,8 @@ pub(crate) fn files(external: &External) -> Option<PathBuf> {
     directory.exists().then(|| directory.to_owned())
 }
 
-/// Prepares a disk for a start. The driver has to be installed. The password is copied without its
-/// line break, which QEMU would take as a part of it.
+/// Prepares a disk for the start of QEMU: checks that the driver is installed, and copies the
+/// password without its line break, which QEMU would take as a part of it.
 pub(crate) fn prepare(at: usize, disk: &Disk, home: &GuestDirectory) -> Result<(), DiskError> {
     let Some(external) = &disk.external else {
         return Ok(());
@@ -124,7 +126,8 @@ pub(crate) fn prepare(at: usize, disk: &Disk, home: &GuestDirectory) -> Result<(
     };
     let module = format!("block-{driver}.so");
     let mut known = DRIVERS.iter().map(Path::new).filter(|path| path.exists());
-    // If drivers are not modules, they are built into QEMU, or QEMU reports that they are missing.
+    // If drivers are not modules on this system, they are built into QEMU, or QEMU reports that
+    // they are missing.
     let is_missing = known
         .clone()
         .any(|path| path.join("accel-tcg-x86_64.so").exists())

@@ -1,5 +1,5 @@
-//! Seccomp filter for QEMU. QEMU runs in an empty network namespace, but sockets of some families
-//! belong to no network namespace.
+//! Installs a seccomp filter for QEMU. QEMU runs in an empty network namespace, but sockets of some
+//! families belong to no network namespace.
 
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
@@ -31,7 +31,7 @@ pub(super) fn no_vsock() -> Result<BpfProgram, BackendError> {
     .try_into()
 }
 
-/// Runs in the child: applies the filter. The process can no longer gain privileges.
+/// Applies the filter, in the child process. The process can no longer gain privileges then.
 pub(super) fn apply(filter: &BpfProgram) -> io::Result<()> {
     match seccompiler::apply_filter(filter) {
         Ok(()) => Ok(()),

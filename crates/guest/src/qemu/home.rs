@@ -1,5 +1,5 @@
-//! Directory of a guest on this node: its sockets, the end of its serial output, and the lock that
-//! its QEMU process holds as long as it lives.
+//! Manages the directory of a guest on this node: its sockets, the end of its serial output, and
+//! the lock that its QEMU process holds as long as it lives.
 //!
 //! QEMU inherits the lock, whose file contains the process ID. A role that finds the lock held
 //! therefore knows that QEMU runs and under which process ID, no matter what became of the role
@@ -24,10 +24,10 @@ use std::path::{Path, PathBuf};
 /// serial output.
 const WORDS_BYTES_MAX: u64 = 16 << 10;
 const LOG_KEPT_BYTES: u64 = 256 << 10;
-/// Size of the serial output from which on it is truncated, bytes.
+/// Size of the serial output above which it is truncated, bytes.
 const LOG_BYTES_MAX: u64 = 1 << 20;
 const PREFIX: &str = "guest-";
-/// Mode of the directory: all users may enter it; its files have modes of their own.
+/// Mode of the directory: all users may enter it; the files in it have modes of their own.
 const PASSED_THROUGH: u32 = 0o711;
 pub const LOCK: &str = "lock";
 const PID_BYTES_MAX: usize = 16;
@@ -41,7 +41,7 @@ pub enum Lock {
     /// No QEMU process runs, and none is started while the descriptor is held.
     Free(OwnedFd),
     Held {
-        /// Process ID; None: the process has not written it yet.
+        /// ID of the QEMU process that holds the lock; None: the process has not written it yet.
         pid: Option<i32>,
     },
 }
@@ -68,9 +68,10 @@ impl GuestDirectory {
         Ok(all)
     }
 
-    /// Returns the names of running guests of an earlier process, except those of other instances.
+    /// Returns the names of guests whose QEMU process from an earlier role process still runs,
+    /// except the guests of other instances of the program.
     pub fn running(runtime: &Path, claimed: &BTreeSet<String>) -> Vec<String> {
-        // Without the directory there are none.
+        // Without the runtime directory there are no guests.
         let mut all = GuestDirectory::guests(runtime).unwrap_or_default();
         all.retain(|name| {
             let lock = || GuestDirectory::new(runtime, name).lock();
@@ -79,10 +80,10 @@ impl GuestDirectory {
         all
     }
 
-    /// Returns the directories of the other guests.
+    /// Returns the directories of all other guests.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn others(&self) -> io::Result<Vec<GuestDirectory>> {
         let runtime = self.0.parent().unwrap_or(Path::new("/"));
         let all = GuestDirectory::guests(runtime)?.into_iter();
@@ -97,12 +98,12 @@ impl GuestDirectory {
     /// Creates the directory, which only its owner can list.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn make(&self) -> io::Result<()> {
         let mut builder = fs::DirBuilder::new();
         match builder.mode(PASSED_THROUGH).create(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // The existing path must be a directory, not a symbolic link.
+                // The existing path must be a directory and no symbolic link.
                 if !fs::symlink_metadata(&self.0)?.is_dir() {
                     return Err(error);
                 }
@@ -116,7 +117,7 @@ impl GuestDirectory {
     /// this process.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn make_own(&self, user: Option<QemuUser>) -> io::Result<()> {
         let own = self.own();
         match fs::remove_dir_all(&own) {
@@ -127,7 +128,7 @@ impl GuestDirectory {
         give(&own, user)
     }
 
-    /// Removes the directory with all that is left of a guest, unless QEMU runs.
+    /// Removes the directory with everything that is left of a guest, unless QEMU runs.
     pub fn remove(&self) {
         if let Ok(Lock::Free(_lock)) = self.lock() {
             // Files that cannot be removed do no harm.
@@ -135,8 +136,8 @@ impl GuestDirectory {
         }
     }
 
-    /// Returns the path of the file with the name under which QEMU opens volumes, for a role that
-    /// adopts it.
+    /// Returns the path of the file with the user name under which QEMU opens volumes. A role that
+    /// adopts the process reads it.
     pub fn user(&self) -> PathBuf {
         self.0.join("user")
     }
@@ -144,7 +145,7 @@ impl GuestDirectory {
     /// Acquires the lock, or returns the process ID of its holder.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn lock(&self) -> io::Result<Lock> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let path = self.0.join(LOCK);
@@ -186,8 +187,8 @@ impl GuestDirectory {
         self.0.join("own")
     }
 
-    /// Returns the path of a file as QEMU has to open it after its change of the user. A QEMU
-    /// process of an earlier version runs as root in another directory and has no `own/`.
+    /// Returns the path by which QEMU has to open a file after it has changed its user. A QEMU
+    /// process of an earlier version runs as root in another directory, which has no `own/`.
     pub fn for_qemu(&self, path: &Path) -> PathBuf {
         let here = path.strip_prefix(&self.0).ok();
         let here = here.filter(|_| self.own().is_dir());
@@ -202,12 +203,12 @@ impl GuestDirectory {
         self.0.join("outgoing.sock")
     }
 
-    /// Returns the path of the end of the serial output.
+    /// Returns the path of the file with the end of the serial output.
     pub fn log(&self) -> PathBuf {
         self.0.join("serial.log")
     }
 
-    /// Returns the path of the file in which the starting role stored the process ID of QEMU.
+    /// Returns the path of the file in which the role that started QEMU stored its process ID.
     pub fn process(&self) -> PathBuf {
         self.0.join("process")
     }
@@ -221,8 +222,8 @@ impl GuestDirectory {
         self.path().join("frozen")
     }
 
-    /// Returns the path of the file that exists until QEMU has ended in order, if disks are on
-    /// external storage.
+    /// Returns the path of the file that exists until QEMU has closed its disks, if the guest has
+    /// disks on external storage.
     pub fn open(&self) -> PathBuf {
         self.0.join("open")
     }
@@ -239,10 +240,10 @@ impl GuestDirectory {
         self.0.join("seed")
     }
 
-    /// Truncates the serial output to its end, if it is long.
+    /// Truncates the serial output to its last part, if it is long.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn cut_log(&self) -> io::Result<()> {
         let path = self.log();
         let file = fs::OpenOptions::new()
@@ -256,7 +257,7 @@ impl GuestDirectory {
         }
         let mut kept = vec![0; LOG_KEPT_BYTES as usize];
         let count = file.read_at(&mut kept, length - LOG_KEPT_BYTES)?;
-        // QEMU appends, so output in the meantime is at the end.
+        // QEMU appends, so output that it writes in between is at the end of the file.
         file.set_len(0)?;
         let mut end = fs::OpenOptions::new().append(true).open(self.log())?;
         io::Write::write_all(&mut end, kept.get(..count).unwrap_or_default())
@@ -276,7 +277,7 @@ impl GuestDirectory {
         plain.take(400).collect()
     }
 
-    /// Reads the end only: QEMU may have written any amount, including holes.
+    /// Reads only the end of QEMU's own output, which may have any length, and holes.
     fn end_of_words(&self) -> io::Result<Vec<u8>> {
         let file = fs::OpenOptions::new()
             .read(true)
@@ -293,7 +294,7 @@ impl GuestDirectory {
 /// Changes the owner of a file or directory to the user of a guest.
 ///
 /// # Errors
-/// The system's.
+/// A system call fails.
 pub fn give(path: &Path, user: Option<QemuUser>) -> io::Result<()> {
     user.map_or(Ok(()), |user| {
         chown(path, Some(user.number()), Some(user.number()))
@@ -359,7 +360,7 @@ mod tests {
         let home = GuestDirectory::new(scratch.path(), "mail");
         home.make().unwrap();
         assert_eq!(home.last_output_lines(), "");
-        // Larger than memory, but sparse on the disk.
+        // Larger than the memory of this machine, but sparse on the disk.
         let file = fs::File::create(home.words()).unwrap();
         file.set_len(1 << 43).unwrap();
         assert_eq!(home.last_output_lines(), "");

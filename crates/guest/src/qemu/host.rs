@@ -1,4 +1,4 @@
-//! QEMU and virtualisation of this machine.
+//! Finds out which QEMU and which hardware virtualisation this machine has.
 
 use super::command::PROGRAM;
 use rustix::fs::{Access, access};

@@ -1,5 +1,5 @@
-//! Connection to the QEMU monitor ([`crate::qmp`]). It never blocks. Commands sent before the
-//! greeting are queued until it arrives.
+//! Connection to the monitor socket of a guest's QEMU process ([`crate::qmp`]). It never blocks.
+//! Commands sent before QEMU's greeting are queued until it arrives.
 
 use crate::life::QemuStatus;
 use crate::qmp::{Qmp, QmpError, QmpMessage};
@@ -14,7 +14,7 @@ use std::path::Path;
 
 const COMMANDS_MAX: usize = 64;
 const PIECE_BYTES: usize = 16 << 10;
-/// Maximum number of reads in one turn, so that a QEMU that sends without end does not starve the
+/// Maximum number of reads in one turn, so that a QEMU that sends endlessly does not starve the
 /// other guests.
 const PIECES_MAX: usize = 16;
 
@@ -43,7 +43,7 @@ pub enum CommandPurpose {
 /// Message of the monitor to the role.
 #[derive(Clone, PartialEq, Debug)]
 pub enum MonitorEvent {
-    /// Reply to a command: its value, or the error message of QEMU.
+    /// Reply to a command: the value, or the error message of QEMU.
     Reply(CommandPurpose, Result<Value, String>),
     Status(QemuStatus),
     Event(String, Map<String, Value>),
@@ -95,7 +95,7 @@ impl Monitor {
         PollFd::from_borrowed_fd(self.as_fd(), self.events())
     }
 
-    /// Sends a command, or queues it until the greeting.
+    /// Sends a command, or queues it until the greeting has arrived.
     ///
     /// # Errors
     /// The connection is no longer usable.
@@ -206,8 +206,8 @@ impl AsFd for Monitor {
     }
 }
 
-/// Returns the guest's state that an event reports; None: the event reports no state. A `RESUME`
-/// at the end of a migration corresponds to the result of `query-status` at that time.
+/// Returns the guest's state according to an event; None: the event reports no state. A `RESUME` at
+/// the end of a migration corresponds to the result of `query-status` at that time.
 fn status_of_event(name: &str, _: &Map<String, Value>) -> Option<QemuStatus> {
     Some(match name {
         "RESUME" => QemuStatus::Running,
@@ -232,7 +232,7 @@ pub fn status_of(value: &Value) -> Option<QemuStatus> {
     })
 }
 
-/// Checks that the path of a socket fits into an address of the kernel.
+/// Checks that the path of a socket fits into a socket address (`sun_path`).
 ///
 /// # Errors
 /// The path is longer than 107 bytes.

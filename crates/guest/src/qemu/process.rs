@@ -1,5 +1,5 @@
-//! QEMU process of a guest. It has a session of its own and survives the role. The next role finds
-//! it by its lock ([`super::home`]).
+//! Starts and observes the QEMU process of a guest. The process has a session of its own and
+//! survives the guest role. The next role process finds it by its lock ([`super::home`]).
 
 use super::command;
 use super::filter;
@@ -30,13 +30,13 @@ pub type Confine = fn(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd
 pub struct ProcessRights {
     /// Landlock ruleset; None: files are not restricted.
     pub files: Option<OwnedFd>,
-    /// QEMU changes its user by itself, and keeps the capabilities for that until then.
+    /// True if QEMU changes its user by itself, and keeps the capabilities for that until then.
     pub changes_user: bool,
     /// Maximum size of a file that QEMU may write, bytes; None: unlimited. QEMU's own output and
-    /// the guest's serial output are kept, and must not exhaust the machine's memory.
+    /// the guest's serial output are in memory, and must not exhaust the machine's memory.
     pub file_bytes_max: Option<u64>,
-    /// QEMU uses the network of this machine, because its disks are on network storage. Otherwise
-    /// it runs in an empty network namespace.
+    /// True if QEMU uses the network of this machine, because its disks are on network storage.
+    /// Otherwise QEMU runs in an empty network namespace.
     pub has_network: bool,
 }
 
@@ -48,7 +48,7 @@ const LAST_CAPABILITY: libc::c_ulong = 63;
 pub enum QemuExit {
     Exit(i32),
     Signal(i32),
-    /// The process was no child of this process, so its exit status is unknown.
+    /// QEMU was not a child of this process, so its exit status is unknown.
     Unknown,
 }
 
@@ -67,15 +67,16 @@ impl fmt::Display for QemuExit {
 pub struct QemuProcess {
     pid: Pid,
     pidfd: OwnedFd,
-    /// QEMU has agreed to quit and was not killed since.
+    /// True if QEMU has accepted an order to quit and was not killed since.
     pub quits: bool,
-    /// QEMU registers its guest as the user of its volumes, unlike earlier versions.
+    /// True if QEMU names its guest as the user when it opens volumes, unlike QEMU processes of
+    /// earlier versions.
     pub names_user: bool,
 }
 
 impl QemuProcess {
-    /// Starts QEMU with these arguments in the directory of its guest. It inherits the lock,
-    /// `kept` and no other descriptors.
+    /// Starts QEMU with these arguments in the directory of its guest. QEMU inherits the lock, the
+    /// descriptors `kept` and no others.
     ///
     /// # Errors
     /// An error of the system: the program is not installed, memory is short, or QEMU would share
@@ -120,7 +121,7 @@ impl QemuProcess {
                 filter::apply(&filter)
             });
         }
-        // The stored process ID of a previous process must not be taken for this one.
+        // The stored process ID of a previous QEMU process must not be taken for the new one.
         match fs::remove_file(home.process()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -135,21 +136,21 @@ impl QemuProcess {
             names_user: true,
         };
         if let Some(born) = born(process.id()) {
-            // If the file cannot be written, the process is found by its arguments.
+            // If the file cannot be written, a later role finds the process by its arguments.
             let _ = fs::write(home.process(), format!("{} {born}", process.id()));
         }
         Ok(process)
     }
 
-    /// Finds the QEMU process that a previous role has started. None if there is none, or if it
-    /// has not written its process ID yet.
+    /// Finds the QEMU process that a previous role process has started. None if there is none, or
+    /// if it has not written its process ID yet.
     ///
     /// QEMU can write to its lock and to its own arguments. The process ID that the role stored
     /// therefore takes precedence: QEMU must not pass another process of this machine off as
     /// itself. The ID in the lock is needed if the role was killed before it could store one.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn find(home: &GuestDirectory) -> io::Result<Option<QemuProcess>> {
         let Lock::Held { pid: in_lock } = home.lock()? else {
             return Ok(None);
@@ -164,7 +165,8 @@ impl QemuProcess {
         };
         let all = [written.map(|(number, _)| number), in_lock];
         let number = all.into_iter().flatten().find(is_its);
-        // Both files may be empty, because the file system was full or they were emptied.
+        // The lock file and the file with the stored process ID may both be empty, because the file
+        // system was full, or because QEMU has emptied its lock file.
         let number = match number {
             None => holder(home)?,
             number => number,
@@ -189,10 +191,10 @@ impl QemuProcess {
     }
 
     /// Finds a QEMU process of this guest whose lock file or directory was removed, so that its
-    /// monitor is unreachable. Only for the holder of the lock.
+    /// monitor is unreachable. Only the holder of the lock may call this.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn find_stray(home: &GuestDirectory) -> io::Result<Option<QemuProcess>> {
         let mark = command::mark(home);
         for number in marked(&mark)? {
@@ -262,7 +264,7 @@ impl QemuProcess {
         threads.peek().is_some() && threads.all(|is| is == Some(true))
     }
 
-    /// Returns how the process ended; None: it still runs. To be called when the descriptor is
+    /// Returns how the process has ended; None: it still runs. To be called when the descriptor is
     /// readable ([`AsFd`]).
     pub fn ended(&self) -> Option<QemuExit> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
@@ -335,7 +337,8 @@ fn born(pid: i32) -> Option<u64> {
     stat(&process, BEGAN)?.parse().ok()
 }
 
-/// Indexes of fields in `/proc/pid/stat` after the name (proc(5): fields 3 and 22).
+/// Indexes of fields in `/proc/pid/stat`, counted from the field after the program's name (proc(5):
+/// fields 3 and 22).
 const STATE: usize = 0;
 const BEGAN: usize = 19;
 
@@ -347,7 +350,7 @@ fn stat(directory: &Path, field: usize) -> Option<String> {
     fields.split(' ').nth(field).map(str::to_owned)
 }
 
-/// Runs in the child: starts a session and writes the process ID into the lock.
+/// Starts a session and writes the process ID into the lock file, in the child process.
 fn become_own(lock: RawFd) -> io::Result<()> {
     rustix::process::setsid()?;
     // A role ignores and blocks signals that QEMU must receive.
@@ -383,7 +386,7 @@ fn become_own(lock: RawFd) -> io::Result<()> {
 }
 
 /// Moves this thread into an empty network namespace. A process that is not root may not do that,
-/// so QEMU keeps the network of its user.
+/// so QEMU then keeps the network of its user.
 fn leave_network() -> io::Result<()> {
     // SAFETY: it takes flags only.
     match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
@@ -393,8 +396,8 @@ fn leave_network() -> io::Result<()> {
     }
 }
 
-/// Checks that QEMU can be started in an empty network namespace, with a thread that ends at once:
-/// a child could report only the number of an error.
+/// Checks that QEMU can be started in an empty network namespace, on a thread that ends at once.
+/// The child process itself could report only the number of an error.
 fn check_network() -> io::Result<()> {
     let refused = |error: &dyn fmt::Display| {
         io::Error::other(format!(
@@ -410,7 +413,7 @@ fn check_network() -> io::Result<()> {
     }
 }
 
-/// Runs in the child: gives up network, file access and capabilities.
+/// Gives up network, access to files and capabilities, in the child process.
 fn drop_privileges(rights: &ProcessRights) -> io::Result<()> {
     if !rights.has_network {
         leave_network()?;
@@ -441,8 +444,8 @@ fn drop_privileges(rights: &ProcessRights) -> io::Result<()> {
     } else {
         CapabilitySet::empty()
     };
-    // The bounding set limits what root would get at exec. Errors are ignored: without the right
-    // to drop capabilities there are none.
+    // The bounding set limits what root would get at exec. Errors are ignored: without the right to
+    // drop capabilities, there are none to drop.
     for number in (0..=LAST_CAPABILITY).filter(|number| left.bits() >> number & 1 == 0) {
         // SAFETY: it takes numbers only.
         unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) };
@@ -456,7 +459,7 @@ fn drop_privileges(rights: &ProcessRights) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs in the child: keeps a descriptor open across exec.
+/// Keeps a descriptor open across exec, in the child process.
 fn keep(fd: RawFd) -> io::Result<()> {
     // SAFETY: the descriptor is open as long as the child has it.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -515,7 +518,7 @@ mod tests {
         let own = start_with(false).unwrap();
         assert_ne!(network(&own.id().to_string()), network("self"));
         own.end().unwrap();
-        // Without the capability, as under a unit that removes it.
+        // Runs without the capability, as under a systemd unit that removes it.
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 let had = rustix::thread::capabilities(None).unwrap();
@@ -548,10 +551,11 @@ mod tests {
         std::fs::write(home.path().join("lock"), &lies).unwrap();
         let found = QemuProcess::find(&home).unwrap().unwrap();
         assert_eq!(found.id(), started.id());
-        // The role was killed before it stored the process ID: this process is not a QEMU of it.
+        // The role was killed before it stored the process ID. This process is not a QEMU that it
+        // started.
         std::fs::remove_file(home.process()).unwrap();
         assert!(QemuProcess::find(&home).unwrap().is_none());
-        // A process with the process ID of a previous one is no QEMU either.
+        // A process that now has the ID of a previous QEMU process is no QEMU, either.
         std::fs::write(home.process(), format!("{lies} 1")).unwrap();
         assert!(QemuProcess::find(&home).unwrap().is_none());
         started.kill();
@@ -651,7 +655,7 @@ mod tests {
         let scratch = ScratchDirectory::new().unwrap();
         let home = GuestDirectory::new(scratch.path(), "mail");
         home.make().unwrap();
-        // This process lives, and does not hold the lock.
+        // This process runs, but does not hold the lock.
         std::fs::write(home.path().join("lock"), std::process::id().to_string()).unwrap();
         assert!(QemuProcess::find(&home).unwrap().is_none());
     }

@@ -1,4 +1,4 @@
-//! Network cards of a guest on this node: TAP devices at a bridge (Linux,
+//! Creates the network cards of a guest on this node: TAP devices at a bridge (Linux,
 //! `Documentation/networking/tuntap.rst`). A device ceases to exist with the QEMU process that
 //! holds its descriptor.
 
@@ -54,7 +54,7 @@ impl Request {
         i32::from_ne_bytes([a, b, c, d])
     }
 
-    /// Sets an Ethernet address: a `struct sockaddr` with the hardware type as family.
+    /// Sets the field to an Ethernet address: a `struct sockaddr` with the hardware type as family.
     fn set_mac(&mut self, [a, b, c, d, e, f]: MacAddress) {
         let [low, high] = libc::ARPHRD_ETHER.to_ne_bytes();
         self.set(&[low, high, a, b, c, d, e, f]);
@@ -82,12 +82,13 @@ const TUNSETIFF: u64 = 0x4004_54ca;
 /// SIOCBRADDIF, of `linux/sockios.h`.
 const SIOCBRADDIF: u64 = 0x89a2;
 
-/// First byte of the MAC addresses of the host's side of cards. A bridge without an address of its
-/// own uses the lowest one of its ports.
+/// First byte of the MAC addresses of TAP devices, which is higher than that of any other port: a
+/// bridge without an address of its own uses the lowest one of its ports.
 const HIGHEST: u8 = 0xfe;
 
-/// Creates a card at its bridge, with the bridge's MTU. The kernel chooses the name, `vm0` and so
-/// on. The MAC address of the bridge, which is that of this node, stays the same.
+/// Creates a network card at its bridge, with the bridge's MTU. The kernel chooses the interface
+/// name: `vm0` and so on. The MAC address of the bridge, which is that of this node, stays the
+/// same.
 ///
 /// # Errors
 /// The step that the kernel refused.
@@ -124,7 +125,7 @@ pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
     card.set(&mtu.to_ne_bytes());
     control(socket, libc::SIOCSIFMTU, &mut card).map_err(failed("set the MTU of a TAP device"))?;
     let [_, b, c, d, e, f] = nic.mac;
-    // The card of the guest needs another address.
+    // The TAP device needs an address other than the guest's card.
     let first = if nic.mac[0] == HIGHEST {
         HIGHEST - 4
     } else {
@@ -138,7 +139,8 @@ pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
     let mut to = Request::new(bridge).ok_or_else(none)?;
     to.set(&index.to_ne_bytes());
     control(socket, SIOCBRADDIF, &mut to).map_err(failed("attach a TAP device"))?;
-    // A bridge that only guests use takes the address of its first card, and loses it with that.
+    // A bridge that only guests use gets the address of its first port, and loses it with that
+    // port.
     control(socket, libc::SIOCGIFHWADDR, &mut of_bridge).map_err(failed("look at the address"))?;
     if of_bridge.mac() != mac_before && mac_before != MacAddress::default() {
         of_bridge.set_mac(mac_before);
@@ -182,7 +184,7 @@ mod tests {
     fn cards_do_not_change_the_address_of_their_bridge() {
         lab::skip_unless_root!();
         lab::enter_own_network();
-        // At first without another port: a bridge that only guests use.
+        // At first the bridge has no other port: only guests use it.
         ip("link add br0 type bridge");
         ip("link set br0 up");
         let before = mac_of("br0");

@@ -1,6 +1,6 @@
-//! Unix user of a guest's QEMU process: a number that no account and no other guest on this node
-//! has. Code that escapes from a guest owns only `own/` in the guest's directory. It cannot
-//! signal, trace or connect to processes of root or of other guests.
+//! Chooses the Unix user of a guest's QEMU process: a number that no account and no other guest on
+//! this node has. Code that escapes from a guest owns only `own/` in the guest's directory. It
+//! cannot signal, trace or connect to processes of root or of other guests.
 //!
 //! QEMU starts as root with no rights other than to change its user. It opens the boot files and
 //! changes to this user before the guest's first instruction.
@@ -21,7 +21,7 @@ const NUMBERS: Range<u32> = 0x7000_0000..0x7100_0000;
 /// User IDs for a user namespace with only 65,536 users, as in a container.
 const FEW: Range<u32> = 60_706..61_184;
 
-/// User of a guest's QEMU process, and group with the same number.
+/// Unix user of a guest's QEMU process, and group with the same number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct QemuUser(u32);
 
@@ -63,7 +63,7 @@ impl QemuUser {
 
 fn free(home: &Path, numbers: &Range<u32>, taken: &BTreeSet<u32>) -> Option<u32> {
     let bytes = home.file_name().unwrap_or_default().as_encoded_bytes();
-    // FNV-1a: a name gets the same number in most cases.
+    // FNV-1a: in most cases a guest gets the same number again.
     let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     });
@@ -87,7 +87,8 @@ fn maps(map: &str, numbers: &Range<u32>) -> bool {
     })
 }
 
-/// Identity of the queried program file, and the result. An upgrade of QEMU replaces the file.
+/// Identity of the program file that was examined, and the result. An upgrade of QEMU replaces the
+/// file.
 type CachedUserSupport = ((u64, u64, i64), bool);
 static ASKED: Mutex<Option<CachedUserSupport>> = Mutex::new(None);
 
@@ -105,7 +106,7 @@ fn supports_run_with(program: &Path) -> bool {
     let mut command = Command::new(program);
     command.arg("--help").env_clear();
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
-    // A QEMU that cannot be started is reported when the guest starts.
+    // If QEMU cannot be started, that is reported when the guest starts.
     let Ok(output) = output else {
         return false;
     };
@@ -141,13 +142,14 @@ mod tests {
             let again = QemuUser::of_guest(&home).unwrap();
             assert_eq!(again, Some(user), "{name}");
         }
-        // Two with one number, as by a hand that copied a directory: the second gets another one.
+        // Two guests with one number, as after somebody has copied a directory: the second one gets
+        // another number.
         let [mail, web] = ["mail", "web"].map(|name| GuestDirectory::new(scratch.path(), name));
         let own = fs::metadata(mail.own()).unwrap().uid();
         std::os::unix::fs::chown(web.own(), Some(own), Some(own)).unwrap();
         let user = QemuUser::of_guest(&web).unwrap().unwrap();
         assert_ne!(user.number(), own);
-        // A directory of root is not taken for a user.
+        // A directory of root does not determine a user.
         std::os::unix::fs::chown(web.own(), Some(0), Some(0)).unwrap();
         let user = QemuUser::of_guest(&web).unwrap().unwrap();
         assert!(NUMBERS.contains(&user.number()) || FEW.contains(&user.number()));

@@ -1,6 +1,6 @@
-//! Disks that the volume role serves. QEMU connects to the socket of a volume through the
-//! descriptor of the socket's directory, because its user cannot enter the runtime directory. After
-//! a restart of the volume role QEMU reconnects in the same way.
+//! Describes disks for QEMU that the volume role serves. QEMU connects to the socket of a volume
+//! through the descriptor of the socket's directory, because its user cannot enter the runtime
+//! directory. After a restart of the volume role QEMU reconnects in the same way.
 
 use crate::config::Guest;
 use part::role::{VOLUME_SOCKET, volume_directory};
@@ -16,12 +16,12 @@ pub struct SocketError {
     error: io::Error,
 }
 
-/// Directories with the sockets of a guest's volumes, for each disk that has one.
+/// Directories with the sockets of a guest's volumes, one for each disk that is on a volume.
 #[derive(Debug, Default)]
 pub struct Sockets(Vec<Option<OwnedFd>>);
 
 impl Sockets {
-    /// Opens the directories.
+    /// Opens the directories of the volumes of a guest.
     ///
     /// # Errors
     /// A directory does not exist: its volume has not been served since this node started.

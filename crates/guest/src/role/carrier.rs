@@ -1,6 +1,6 @@
-//! Connections between the guest roles of two nodes: TLS 1.3 with the certificates of the cluster.
-//! A separate thread with bounded buffers relays each between the network and a local Unix socket,
-//! so the role's thread never waits for the network.
+//! Connects the guest roles of two nodes: TLS 1.3 with the certificates of the cluster. For each
+//! connection, a separate thread with bounded buffers relays between the network and a local Unix
+//! socket, so the role's thread never waits for the network.
 
 use super::door::{self, ConnectionSlot, ConnectionSlots};
 use crate::migration::{ConnectionPurpose, frame, take_frame};
@@ -23,8 +23,8 @@ use wire::{
 };
 
 pub const PORT: u16 = 7445;
-/// Socket buffer size at each end, bytes. With the kernel's default (megabytes), the last memory
-/// of a paused guest in migration would wait behind everything sent before.
+/// Socket buffer size at each end, bytes. With the kernel's default (megabytes), the last memory of
+/// a guest that is paused for its migration would wait for everything that was sent earlier.
 const KERNEL_BYTES: usize = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,7 +36,8 @@ pub struct IncomingConnection {
     /// Name of the node, from its certificate.
     pub from: String,
     pub hello: ConnectionPurpose,
-    /// Receives the socket to be connected with the peer. Dropping it closes the connection.
+    /// Sender for the socket that is to be connected with the other node. Dropping it closes the
+    /// connection.
     pub give: SyncSender<UnixStream>,
 }
 
@@ -48,7 +49,7 @@ pub struct OutgoingConnection {
 }
 
 impl OutgoingConnection {
-    /// Returns why the connection ended, as text; empty: no reason so far.
+    /// Returns why the connection ended, as text; empty: it has not ended, or no reason is known.
     pub fn trouble(&self) -> String {
         lock(&self.trouble).clone()
     }
@@ -74,7 +75,7 @@ impl NodeConnections {
     /// Creates the state without connections and without trusted nodes.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn new() -> io::Result<NodeConnections> {
         let (sender, came) = sync_channel(CAME_MAX);
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -87,7 +88,7 @@ impl NodeConnections {
         })
     }
 
-    /// Sets the trusted nodes. Connections with nodes that the cluster no longer accepts are
+    /// Sets the nodes that the cluster trusts. Connections with nodes that it no longer trusts are
     /// closed.
     pub fn trust(&mut self, trusted: TrustedNodes) {
         {
@@ -122,13 +123,13 @@ impl NodeConnections {
     }
 
     pub fn take_incoming(&mut self) -> Option<IncomingConnection> {
-        // An empty counter is no error.
+        // If the counter is zero already, the error does not matter.
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
         self.came.try_recv().ok()
     }
 
-    /// Connects a socket with the role of another node in a separate thread. The socket closes
-    /// with the connection.
+    /// Connects a socket with the guest role of another node, in a separate thread. The socket
+    /// closes with the connection.
     pub fn dial(
         &self,
         node: &str,
@@ -221,11 +222,12 @@ fn listen(known: &SharedTrust, sender: &SyncSender<IncomingConnection>, wake: &A
             };
             let (known, sender) = (Arc::clone(known), sender.clone());
             let wake = Arc::clone(wake);
-            // Without a thread the slot becomes free again.
+            // If no thread can be created, the slot becomes free again.
             let _ = thread::Builder::new()
                 .name("guest/line".to_owned())
                 .spawn(move || {
-                    // Failed connections of strangers and closed connections are not reported.
+                    // Failed connections of unknown clients and closed connections are not
+                    // reported.
                     let _ = receive(socket, place, &known, &sender, &wake);
                 });
         }

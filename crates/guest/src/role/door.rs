@@ -1,6 +1,6 @@
-//! Admission of connections at the port of guest roles, before their certificate is known. A role
-//! dials from a privileged port, so other users of the nodes' machines cannot use up the slots of
-//! nodes. All other connections share a few slots; a newcomer replaces the oldest connection
+//! Limits the connections at the port of guest roles before their certificate is known. A guest
+//! role dials from a privileged port, so other users of the nodes' machines cannot use up the slots
+//! of nodes. All other connections share a few slots; a new connection replaces the oldest one
 //! without a certificate.
 
 use part::lock;
@@ -18,15 +18,15 @@ use std::time::{Duration, Instant};
 /// Privileged source ports that no well-known service uses.
 const RESERVED: std::ops::RangeInclusive<u16> = 700..=1023;
 const TRIES: u16 = 16;
-/// Maximum number of connections from privileged ports of nodes.
+/// Maximum number of connections from privileged ports at addresses of nodes.
 const NODES_MAX: usize = 32;
-/// Maximum number of other connections without a certificate.
+/// Maximum number of all other connections without a certificate.
 const STRANGERS_MAX: usize = 16;
-/// Maximum number of other connections with a certificate: a node may connect from an address that
-/// the cluster does not name.
+/// Maximum number of all other connections with a certificate: a node may connect from an address
+/// that the cluster does not know.
 const KNOWN_MAX: usize = 32;
-/// Minimum time that each of them has to show a certificate, so that a flood costs no more than
-/// its connections.
+/// Minimum time that each of these connections has to present a certificate, so that a flood costs
+/// no more than its connections.
 const TURN: Duration = Duration::from_millis(40);
 
 #[derive(Debug, Default)]
@@ -103,8 +103,8 @@ impl ConnectionSlots {
 }
 
 impl ConnectionSlot {
-    /// Marks the connection as one with a node's certificate, which no newcomer replaces. False:
-    /// it was replaced already, or too many such connections exist.
+    /// Marks the connection as one with a node's certificate, which no new connection replaces.
+    /// False: the connection was replaced already, or too many such connections exist.
     pub fn is_known(&mut self) -> bool {
         let SlotKind::Stranger(number) = self.of else {
             return true;
@@ -137,7 +137,7 @@ fn one_more(count: &AtomicUsize, most: usize) -> bool {
 /// Connects from a privileged port, or from another one if none is free.
 ///
 /// # Errors
-/// The system's.
+/// A system call fails.
 pub fn dial(at: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
     let first = crate::clock::boottime_ns() as u16;
     for number in 0..TRIES {
@@ -217,7 +217,7 @@ mod tests {
             let place = door.enter(&its, at % 2 == 0).unwrap();
             all.push((own, its, place));
         }
-        // All had their turn.
+        // The minimum time of all connections is over.
         lock(&door.strangers)
             .all
             .iter_mut()
@@ -248,7 +248,7 @@ mod tests {
                 (own, its, place)
             })
             .collect();
-        // Their turn is not over for an hour.
+        // Their minimum time is not over for an hour.
         lock(&door.strangers)
             .all
             .iter_mut()
@@ -279,7 +279,7 @@ mod tests {
         let its = listener.accept().unwrap().0;
         assert!(door.enter(&its, true).is_none(), "all have theirs");
         assert!(door.enter(&its, false).is_some(), "it is a stranger");
-        // Nobody listens there.
+        // No listener is at the address any more.
         drop(listener);
         let refused = dial(at, Duration::from_secs(5)).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);

@@ -1,5 +1,5 @@
-//! Orders of an operator for another node: they are sent on a connection of [`super::carrier`],
-//! and the operator polls for the result.
+//! Sends an operator's order about a guest to another node, on a connection of [`super::carrier`].
+//! The operator's command polls for the result.
 
 use super::GuestRole;
 use super::carrier::OutgoingConnection;
@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::SyncSender;
 
 const ANSWER_MAX_MS: u64 = 10_000;
-/// Time for which an unclaimed result is kept, milliseconds.
+/// Time for which a result is kept that nobody requests, milliseconds.
 const KEPT_MS: u64 = 60_000;
 const ORDERS_MAX: usize = 64;
 
@@ -23,16 +23,17 @@ const SHOWN_MAX: usize = 256;
 pub(super) struct RemoteRequests {
     last: u64,
     orders: BTreeMap<u64, RemoteRequest>,
-    /// Last report of each other node, of one guest or of all, and its time, milliseconds.
+    /// Last report from each other node, about one guest or about all (empty name), and its time,
+    /// milliseconds.
     shown: BTreeMap<(String, String), (Vec<u8>, u64)>,
 }
 
 #[derive(Debug)]
 struct RemoteRequest {
     node: String,
-    /// Guest whose report is requested, or empty for all; None: another order.
+    /// Guest whose report is requested; empty for all guests; None: another order.
     asks: Option<String>,
-    /// Open connection; None: the order was answered.
+    /// Open connection; None: the other node has responded.
     waits: Option<PendingResponse>,
     answer: GuestResponse,
     at: u64,
@@ -200,7 +201,8 @@ impl GuestRole {
             return;
         }
         let answer = self.carry_out(order);
-        // An answer fits into the socket buffer; without an answer the other node reports that.
+        // A response fits into the socket buffer. If none is sent, the requesting node reports
+        // that.
         let _ = own.set_nonblocking(true);
         let _ = own.write_all(&frame(&answer));
     }

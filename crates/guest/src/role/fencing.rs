@@ -1,4 +1,4 @@
-//! Fencing of other nodes, and the watchdog of this node, as part of the guest role.
+//! Fences other nodes, and feeds the watchdog of this node, as part of the guest role.
 
 use super::GuestRole;
 use super::carrier::PORT;
@@ -54,7 +54,7 @@ impl GuestRole {
     }
 
     /// Skips the fencing of a node that fails again within 5 minutes. Its guests do not wait for
-    /// fencing, except those with disks on external storage.
+    /// the fencing, except those with disks on external storage.
     fn pass_over(&mut self) {
         let Fencing { nodes, wanted, .. } = &self.fencing;
         let rests = |name: &&String| {
@@ -109,7 +109,7 @@ impl GuestRole {
         nodes.into_iter().chain(watchdog).chain(silence)
     }
 
-    /// Prepares an orderly end of the role: a node without guests is not fenced and needs no
+    /// Prepares an orderly stop of the role: a node without guests is not fenced and needs no
     /// watchdog.
     pub(super) fn leave(&mut self) -> Option<RecordWrite> {
         let here = self.here();
@@ -155,8 +155,8 @@ impl GuestRole {
         subject.number(FENCING, number)
     }
 
-    /// Returns the state of a gone node as text, the result of its fencing, and whether it is
-    /// being fenced now.
+    /// Returns the state of a node that is gone as text, the result of its fencing, and whether it
+    /// is being fenced now.
     fn fencing_words(&self, name: &str) -> (Option<String>, Fenced, bool) {
         const SAFE: &str = "Its guests start elsewhere in any case: its leases have ended, and volumes refuse their \
              old epoch. Only those with disks of a storage system wait until it is confirmed off";

@@ -1,5 +1,5 @@
-//! A guest on this node: its life cycle, its QEMU process and its monitor. This module carries out
-//! the orders of [`crate::life`].
+//! Runs one guest on this node: its life cycle, its QEMU process and its monitor connection. This
+//! module carries out the orders of [`crate::life`].
 
 use crate::agreement::LocalState;
 use crate::announce::{self, AnnouncementSchedule};
@@ -40,7 +40,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 const LOG_LOOK_MS: u64 = 2_000;
 const HALT_LOOK_MS: u64 = 5;
 pub(super) const EVENTS_MAX: usize = 20;
-/// Maximum number of orders in one turn: more would be a bug of the life cycle.
+/// Maximum number of orders in one turn: more orders would be a bug of the life cycle.
 const ORDERS_MAX: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub struct GuestMachine {
     pub(super) due: PollTimes,
     pub(super) checker: Option<Checker>,
     rounds: AnnouncementSchedule,
-    /// Settings with which the guest was started; None: the stored settings cannot be read.
+    /// Settings with which the running guest was started; None: the stored settings cannot be read.
     pub(super) started_as: Option<Guest>,
     pub(super) epoch: Option<u64>,
     pub(super) shown: Option<(GuestStatus, Moment)>,
@@ -87,7 +87,7 @@ pub struct GuestMachine {
 }
 
 impl GuestMachine {
-    /// Creates a guest without known state. A running QEMU process of it is adopted.
+    /// Creates the state of a guest. A running QEMU process of the guest is adopted.
     pub(super) fn find(name: &str, place: &RoleEnvironment) -> GuestMachine {
         let home = GuestDirectory::new(&place.runtime, name);
         let mut machine = GuestMachine {
@@ -197,8 +197,8 @@ impl GuestMachine {
         self.process.is_none() && self.home.open().exists()
     }
 
-    /// Removes the directory of a guest without section or process. The mark of disks that were
-    /// not closed in order is kept.
+    /// Removes the directory of a guest that has no section and no process. If its disks were not
+    /// closed, the file that says so is kept.
     pub(super) fn forget(&self) {
         if !self.left_open() {
             self.home.remove();
@@ -218,13 +218,14 @@ impl GuestMachine {
         let path = self.home.path().join("epoch");
         let kept = match self.epoch {
             Some(epoch) => fs::write(path, epoch.to_string()),
-            // A guest whose migration is not complete: no role may continue it.
+            // The migration of this guest is not complete: a later role process must not continue
+            // it.
             None => fs::remove_file(path).or_else(|error| match error.kind() {
                 io::ErrorKind::NotFound => Ok(()),
                 _ => Err(error),
             }),
         };
-        // Without the epoch the next role ends the guest and starts it again.
+        // If the epoch is not stored, the next role process ends the guest and starts it again.
         if let Err(error) = kept {
             self.note(&format!("cannot write its epoch: {error}"));
         }
@@ -555,7 +556,7 @@ impl GuestMachine {
         let path = self.home.path().display().to_string();
         let started = match held {
             Err(error) => Err(StartError::Home(path, error)),
-            // A role that was killed a moment ago started the process.
+            // A role process that was killed a moment ago has started QEMU.
             Ok(Lock::Held { .. }) => {
                 return if self.take_over() {
                     Input::Found
@@ -584,15 +585,16 @@ impl GuestMachine {
         }
     }
 
-    /// Ends QEMU processes of this guest that lost their lock file but still write.
+    /// Kills QEMU processes of this guest that lost their lock file but still write.
     fn end_stray(&mut self) -> io::Result<()> {
         while let Some(stray) = QemuProcess::find_stray(&self.home)? {
             self.note(&format!(
                 "its QEMU, process {}, has lost its lock file: killed",
                 stray.id()
             ));
-            // The kill leaves the disks open, as any kill does. A directory that cannot be written
-            // does not prevent the kill, since the guest may run on another node already.
+            // The disks stay open after the kill, as after any kill. If the directory cannot be
+            // written, the process is killed nevertheless, since the guest may run on another node
+            // already.
             let marked = self.home.make();
             let marked = marked.and_then(|()| fs::write(self.home.open(), b""));
             stray.end()?;

@@ -51,25 +51,26 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Interval at which a record that the cluster does not have yet is sent again, milliseconds.
+/// Interval at which a record is sent again that the cluster does not have yet, milliseconds.
 const RECORD_AGAIN_MS: u64 = 500;
-/// Maximum number of turns until the states of all guests are stable.
+/// Maximum number of turns until the states of all guests no longer change.
 const TURNS_MAX: usize = 4;
-/// Memory reserved for the node itself if its section sets no capacity, bytes.
+/// Memory that guests do not get if the section of the node sets no capacity, bytes.
 const RESERVE_BYTES: u64 = 512 << 20;
 
 /// Environment variable that limits the bandwidth of a migration, bytes per second.
 #[cfg(feature = "test-seams")]
 const BANDWIDTH_VARIABLE: &str = "EVENKEEL_GUEST_MOVE_BANDWIDTH";
 
-/// Returns [`RoleEnvironment::move_bandwidth`] of the environment: tests limit it.
+/// Returns the value for [`RoleEnvironment::move_bandwidth`] from the environment variable, by
+/// which tests limit it.
 #[cfg(feature = "test-seams")]
 pub fn move_bandwidth() -> u64 {
     let limit = std::env::var(BANDWIDTH_VARIABLE).ok();
     limit.and_then(|limit| limit.parse().ok()).unwrap_or(0)
 }
 
-/// Returns [`RoleEnvironment::move_bandwidth`]: unlimited.
+/// Returns the value for [`RoleEnvironment::move_bandwidth`]: unlimited.
 #[cfg(not(feature = "test-seams"))]
 pub const fn move_bandwidth() -> u64 {
     0
@@ -86,20 +87,20 @@ pub struct RoleEnvironment {
     pub has_kvm: bool,
     /// Maximum bandwidth of a migration, bytes per second; zero: unlimited.
     pub move_bandwidth: u64,
-    /// Resources of other instances of the program on this machine, as lines. Their guests are not
-    /// touched.
+    /// Guests and other resources of other instances of this program on the machine, one per line.
+    /// This role does not touch these guests.
     pub claimed: BTreeSet<String>,
-    /// Path of this program, to run commands of operators at other nodes.
+    /// Path of this program, by which the role runs commands of operators at other nodes.
     pub commands: PathBuf,
 }
 
 /// Pending messages to the cluster and to the volume role.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RoleMessages {
-    /// All requested or watched leases, if they have changed.
+    /// All requested or watched leases; None if they have not changed.
     pub leases: Option<Vec<WantedLease>>,
     pub records: Vec<RecordWrite>,
-    /// Volumes in use, if they have changed.
+    /// Volumes in use; None if they have not changed.
     pub volumes: Option<UsedVolumes>,
 }
 
@@ -136,16 +137,16 @@ pub struct GuestRole {
 struct RoleOutbox {
     leases: Vec<WantedLease>,
     used: Vec<UsedVolume>,
-    /// Records that are not confirmed yet, each with the time at which it was sent.
+    /// Records that the cluster has not confirmed yet, each with the time at which it was sent.
     records: BTreeMap<String, (RecordWrite, u64)>,
     next: RoleMessages,
-    /// The recipients know nothing yet, so everything is sent.
+    /// True at the start and after the supervisor was replaced: everything is sent then.
     is_new: bool,
 }
 
 impl GuestRole {
-    /// Starts with the payload of a configuration version, and with the state of the previous
-    /// role.
+    /// Starts the role with the payload of a configuration version, and with the state of the
+    /// previous role process.
     ///
     /// # Errors
     /// Reason why the role cannot run, as text.
@@ -184,7 +185,7 @@ impl GuestRole {
         if role.guests.me.is_empty() {
             role.agreement.drain_alone(kept.drained);
             for name in kept.stopped {
-                // A guest whose section is gone cannot be stopped; that is no error.
+                // If the guest has no section, it cannot be stopped, which is no error.
                 let _ = role
                     .agreement
                     .order(&role.guests, &name, OperatorOrder::Stop, 0);
@@ -197,7 +198,7 @@ impl GuestRole {
 
     fn find(&mut self) {
         let mut names: BTreeSet<String> = self.guests.guests.keys().cloned().collect();
-        // Without the directory there are none.
+        // Without the runtime directory there are no other guests.
         let mut others = GuestDirectory::guests(&self.place.runtime).unwrap_or_default();
         others.retain(|name| !self.place.claimed.contains(&resource(name)));
         names.extend(others);
@@ -474,7 +475,7 @@ impl GuestRole {
     }
 
     fn stop(&mut self, name: &str, kills: bool) -> Result<(), String> {
-        // A guest without a section, or one that is stuck, can still be ended.
+        // A guest without a section, or one whose QEMU does not respond, can still be killed.
         let is_there = self
             .machines
             .get(name)
@@ -514,7 +515,7 @@ impl GuestRole {
                 "the section of guest '{name}' is still served: remove it from the files first"
             ));
         }
-        // The name becomes part of a path, so it must not leave the runtime directory.
+        // The name becomes a component of a path, which must not lead out of the runtime directory.
         if name.contains('/') || name.starts_with('.') || name.is_empty() {
             return Err(format!("'{name}' is not a guest name"));
         }
@@ -553,7 +554,7 @@ impl GuestRole {
             ));
         }
         let order = OperatorOrder::Move(node.to_owned());
-        // The order itself reports any other obstacle.
+        // Any other obstacle is reported when the order is given.
         if self.agreement.holder(name) == self.guests.me && node != self.guests.me {
             self.agreement
                 .suits(&self.guests, name, node, boottime_ns())?;

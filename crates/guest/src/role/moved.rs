@@ -1,4 +1,4 @@
-//! Migration events and replies of QEMU.
+//! Handles QEMU's events and replies about a migration.
 
 use super::machine::{EVENTS_MAX, GuestMachine};
 use crate::migration::Progress;

@@ -1,4 +1,4 @@
-//! Live migrations of guests between two nodes: this module carries out the orders of
+//! Executes live migrations of guests between two nodes: this module carries out the orders of
 //! [`crate::migration`] on connections of [`super::carrier`].
 
 use super::carrier::{IncomingConnection, NodeConnections, OutgoingConnection};
@@ -29,16 +29,16 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::SyncSender;
 
 pub(super) const LOOK_MS: u64 = 250;
-/// Delay after which a guest that could not be migrated is tried again, milliseconds.
+/// Delay after which the migration of a guest that could not migrate is tried again, milliseconds.
 const AGAIN_MS: u64 = 60_000;
 const TAKEN_MAX_MS: u64 = 5_000;
 /// Time for which the request of an incoming guest is held before it is refused, milliseconds: the
-/// news that permits it may be late.
+/// report that permits the migration may be late.
 const REFUSED_AFTER_MS: u64 = 3_000;
-/// Time for which a request is held whose capacity another guest is about to free, milliseconds.
-/// Shorter than the timeout of its source.
+/// Time for which a request is held while another guest is about to free the capacity,
+/// milliseconds. Shorter than the timeout of the request's source.
 const ROOM_AFTER_MS: u64 = 80_000;
-/// Maximum number of such requests that are held, less one.
+/// Limit of held requests, less one.
 const ASKED_MAX: usize = 31;
 const DEPARTURES_MAX: usize = 2;
 
@@ -49,7 +49,7 @@ pub(super) struct Migrations {
     arrivals: BTreeMap<String, IncomingMigration>,
     asked: Vec<QueuedMigrationRequest>,
     pub(super) stays: BTreeMap<String, FailedMigration>,
-    /// While the node is drained, guests that cannot be migrated are shut down.
+    /// True if guests that cannot migrate are shut down while the node is drained.
     pub(super) shuts_down: bool,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct OutgoingMigration {
     /// Socket to which QEMU connects; None once it has connected.
     listener: Option<UnixListener>,
     stream: Option<OutgoingConnection>,
-    /// Time at which the migration ended, and whether the target has confirmed it.
+    /// Time at which the migration ended. None while it is in progress.
     over: Option<u64>,
     is_taken: bool,
 }
@@ -126,7 +126,8 @@ impl GuestMachine {
     }
 }
 
-/// Returns the span of the events of a move. Both nodes know its number.
+/// Returns the trace span for the events of a migration. Both nodes know the number of the
+/// migration.
 fn move_span(guest: &str, number: u64) -> tracing::Span {
     tracing::error_span!("move", guest, op = trace::operation_of(number))
 }
@@ -256,8 +257,8 @@ impl GuestRole {
             };
         }
         let is_there = machine.life.is_there();
-        // A previous role started the process for an incoming migration: how much has arrived is
-        // unknown.
+        // A previous role process started this QEMU for an incoming migration: how much of the
+        // guest has arrived is unknown.
         if is_there && machine.epoch.is_none() && !self.guests.me.is_empty() {
             return DesiredState::Kill;
         }
@@ -267,8 +268,8 @@ impl GuestRole {
         }
     }
 
-    /// Returns whether a guest that has to leave runs here until then: it is migrated live, or
-    /// could not be migrated a moment ago.
+    /// Returns whether a guest that has to leave runs here until then: it migrates live, or could
+    /// not migrate a moment ago.
     fn goes_later(&self, name: &str) -> bool {
         let goes = self
             .decided
@@ -306,7 +307,7 @@ impl GuestRole {
         self.moves.arrivals.contains_key(name)
     }
 
-    /// Returns how a migrating guest uses its volumes here; None: as the agreement says.
+    /// Returns how a migrating guest uses its volumes on this node; None: as the agreement decides.
     pub(super) fn moving_use(&self, name: &str) -> Option<VolumeUse> {
         let leaves = self
             .moves
@@ -347,8 +348,8 @@ impl GuestRole {
         }
     }
 
-    /// Reports guests that the target did not take, so that the operator's command that waits for
-    /// the move ends.
+    /// Reports guests that the target did not accept, so that the operator's command that waits for
+    /// the migration ends.
     pub(super) fn see_not_taken(&mut self, now: u64) {
         for (name, one) in &self.decided {
             let (Some(to), Some(machine)) = (&one.not_taken_by, self.machines.get_mut(name)) else {
@@ -401,7 +402,8 @@ impl GuestRole {
                 .as_ref()
                 .and_then(|one| self.volume_stays(one));
             match stays {
-                // The guest would stay paused until the migration fails, or start on no node.
+                // Otherwise the guest would stay paused until the migration fails, or start on no
+                // node.
                 Some(why) => self.stay(&name, &to, why, now),
                 None if self.moves_live(&name) => self.begin(&name, to, now),
                 None => {}
@@ -453,13 +455,13 @@ impl GuestRole {
             .settle_move(&self.guests, name, Some(&to), boottime_ns());
     }
 
-    /// Records that a guest is not migrated: the command that waits for it ends, and the migration
-    /// is tried again later.
+    /// Records that a guest does not migrate: the command that waits for the migration ends, and
+    /// the migration is tried again later.
     fn stay(&mut self, name: &str, to: &str, why: String, now: u64) {
         if let Some(machine) = self.machines.get_mut(name) {
             self.moves.stay(machine, name, to, why, now);
         }
-        // Without the lease another node writes the record.
+        // Without the lease, another node writes the record.
         let _ = self
             .agreement
             .settle_move(&self.guests, name, None, boottime_ns());
@@ -487,7 +489,7 @@ impl GuestRole {
             has_lease: decided.as_ref().is_some_and(|one| one.epoch.is_some()),
             has_volumes: self.has_volumes(name, machine),
         };
-        // After the handover has begun, only the timeout of the migration limits it.
+        // After the hand-over has begun, only the timeout of the migration limits it.
         let stays = machine
             .started_as
             .as_ref()
@@ -537,8 +539,8 @@ impl GuestRole {
                 if departure.over.is_none() {
                     tracing::info!(to = departure.to, "guest moved");
                     machine.note(&format!("it has moved to {}", departure.to));
-                    // Releasing the lease does not wait for QEMU to report the same: QEMU may no
-                    // longer respond.
+                    // The lease is released without waiting until QEMU reports the end, too: QEMU
+                    // may no longer respond.
                     machine
                         .life
                         .apply_input(LifeInput::Says(QemuStatus::Moved), now);
@@ -637,14 +639,14 @@ impl GuestRole {
             machine.note(&format!("it comes from {from}"));
             machine.moved.clear();
             machine.arrives = true;
-            // The guest runs on the source node, so an earlier shutdown or failure here is
-            // obsolete.
+            // The guest runs on the source node, so an earlier shutdown or failure here no longer
+            // counts.
             machine.life.apply_input(LifeInput::Forgive, boottime_ms());
         }
         self.moves.arrivals.insert(ask.guest, arrival);
     }
 
-    /// Checks whether a guest may be migrated here.
+    /// Checks whether a guest may migrate to this node.
     ///
     /// # Errors
     /// Reason as text, and the time for which the request is held before it is refused,
@@ -808,7 +810,7 @@ impl GuestRole {
         }
     }
 
-    /// Lets guests run that a previous role has left paused for a migration.
+    /// Lets guests run that a previous role process has left paused for a migration.
     fn resolve(&mut self) {
         let left = self.machines.iter().filter(|(name, machine)| {
             let holds = self
@@ -838,7 +840,7 @@ mod tests {
     use part::role::{KnownLease, KnownLeases, LeaseNews};
     use std::sync::mpsc::sync_channel;
 
-    /// Creates the role of beta, which has no QEMU, while guest mail runs on alpha.
+    /// Creates the guest role of beta, without QEMU, while guest mail runs on alpha.
     fn beta(scratch: &lab::ScratchDirectory, mail: &Guest) -> GuestRole {
         let place = RoleEnvironment {
             runtime: scratch.path().to_owned(),

@@ -1,4 +1,4 @@
-//! Actions that an operator may take on guests now, for the report.
+//! Lists the actions that an operator may take on each guest now, for the report.
 
 use super::GuestRole;
 use crate::clock;
@@ -30,7 +30,7 @@ pub(super) fn of_guest(role: &GuestRole, name: &str) -> Vec<SubjectAction> {
                 "Start",
                 &GuestOrder::Start { name: owned() },
             )],
-            // Another node has it.
+            // Another node has the guest.
             false if is_free => Vec::new(),
             false => opening,
         };

@@ -1,4 +1,4 @@
-//! Report about guests and their nodes.
+//! Builds the report about guests and their nodes.
 
 use super::machine::GuestMachine;
 use super::{GuestRole, offers, silence};
@@ -18,7 +18,7 @@ use std::path::Path;
 pub const GUEST: &str = "guest";
 pub const NODE: &str = "guest node";
 /// Fact and number of a node that is gone: the state of its fencing. The number is 0 for none, 1
-/// in progress, 2 off confirmed, 3 failed.
+/// for in progress, 2 for confirmed off, 3 for failed.
 pub const FENCING: &str = "fencing";
 /// Name of the only node, without a cluster.
 pub const THIS_NODE: &str = "this node";
@@ -29,7 +29,8 @@ pub const REFUSED_DRAINS: &str = "refused drains";
 /// guest only if no other node is available.
 pub const FAILED_AT: &str = "failed at";
 pub const TEMPLATE: &str = "template";
-/// Fact: no node can run the guest, however long it waits. The subject's reason says why.
+/// Fact that no node can run the guest, and that waiting does not help. The subject's reason says
+/// why.
 pub const UNPLACED: &str = "placed";
 pub const ON: &str = "on";
 pub const RUNNING: &str = "running";
@@ -63,7 +64,7 @@ pub(super) fn of(role: &GuestRole) -> StatusReport {
     let templates = templates.filter(|(name, _)| !role.machines.contains_key(*name));
     subjects.extend(templates.map(|(name, guest)| {
         let mut subject = Subject::new(GUEST, name).label("guest");
-        // A guest that became a template may still shut down there.
+        // A guest that became a template may still shut down on its node.
         let holder = role.agreement.holder(name);
         let mut status = GuestReport::default();
         subject = if holder.is_empty() || holder == role.guests.me {
@@ -117,7 +118,7 @@ pub(super) fn of(role: &GuestRole) -> StatusReport {
     }
 }
 
-/// Returns the nodes and whether each is available. Without a cluster only this node counts,
+/// Returns the nodes and whether each is available. Without a cluster only this machine counts,
 /// whatever name guests use for it.
 fn nodes_of(me: &str, agreed: BTreeMap<String, bool>) -> BTreeMap<String, bool> {
     if me.is_empty() {
@@ -359,7 +360,7 @@ fn state(
             (published(shown).0, Grade::Bad)
         }
         Some(shown) if is_here => published(shown),
-        // An earlier status on this node does not matter.
+        // An earlier status on this node no longer counts.
         _ if elsewhere(role, name).0 == GuestState::Elsewhere => elsewhere(role, name),
         _ if rests.is_some() => rests
             .as_ref()
@@ -600,7 +601,7 @@ mod tests {
     use part::codec;
     use part::role::{KnownLease, KnownLeases, LeaseNews};
 
-    /// The role of alpha, with a guest that may run on both nodes.
+    /// Creates the guest role of alpha, with a guest that may run on both nodes.
     fn role(scratch: &lab::ScratchDirectory) -> GuestRole {
         let place = RoleEnvironment {
             runtime: scratch.path().to_owned(),
@@ -623,7 +624,7 @@ mod tests {
         GuestRole::new(place, &codec::encode(&guests), None).unwrap()
     }
 
-    /// Beta had the guest last, and has its own lease or not.
+    /// Reports that beta had the guest last. `beta`: the holder of beta's own lease.
     fn hear(role: &mut GuestRole, beta: &str) {
         let lease = |name: &str, holder: &str| KnownLease {
             name: name.to_owned(),
@@ -636,7 +637,7 @@ mod tests {
         };
         let known = vec![lease("guest/mail", "beta"), lease("guest/@beta", beta)];
         role.apply_lease_news(LeaseNews::Known(KnownLeases(known)));
-        // As if it had been so for long.
+        // As if the guest had run on no node for long.
         role.nowhere = IdleGuests::default();
         let long_ago = clock::boottime_ns().saturating_sub(60_000_000_000);
         let guests = role.guests.clone();
@@ -666,7 +667,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_a_cluster_has_no_node_that_is_away() {
-        // As a guest names the machine that it prefers.
+        // A guest may name the machine as its line `prefer` does.
         let agreed = || BTreeMap::from([("vm".to_owned(), false)]);
         let alone = nodes_of("", agreed());
         assert_eq!(alone, BTreeMap::from([(THIS_NODE.to_owned(), true)]));

@@ -1,6 +1,6 @@
-//! Standstills of guests for snapshots ([`crate::standstill`]), carried out with QEMU and the
-//! guest agent. A file in the guest's directory marks that file systems may be frozen. It is
-//! written before they are, so that the successor of a killed role thaws them.
+//! Stops a guest's writes for snapshots ([`crate::standstill`]), with QEMU and the guest agent. A
+//! file in the guest's directory marks that file systems may be frozen. It is written before they
+//! are, so that the successor of a killed role process thaws them.
 
 use super::GuestRole;
 use super::machine::GuestMachine;
@@ -15,8 +15,8 @@ use std::fs;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// Timeout for the agent to thaw file systems, and interval at which the request is repeated,
-/// milliseconds.
+/// Timeout for the agent to thaw file systems, and interval at which the request to thaw them is
+/// repeated, milliseconds.
 const THAW_MAX_MS: u64 = 5_000;
 const THAW_AGAIN_MS: u64 = 1_000;
 /// Maximum time for which an ending role waits for file systems to be thawed, and poll interval.
@@ -28,7 +28,7 @@ const END_LOOK: Duration = Duration::from_millis(20);
 pub(super) struct ActiveStandstill {
     value: Standstill,
     talk: Option<(AgentCommand, Attempt)>,
-    /// Deadline of the running request, or start time of the next one.
+    /// Deadline of the running request to the agent, or time at which the next one starts.
     due: u64,
     is_kept: bool,
 }
@@ -82,7 +82,7 @@ impl GuestMachine {
         }
     }
 
-    /// Resumes after a role that was killed during a standstill: the file systems are thawed.
+    /// Continues after a role process that was killed during a standstill: thaws the file systems.
     pub(super) fn resume_standing(&mut self, now: u64) {
         if self.home.frozen().exists() {
             self.note("its file systems may be frozen: thawing them");
@@ -90,7 +90,7 @@ impl GuestMachine {
         }
     }
 
-    /// Advances the standstill. `no`: reason why the guest must not be paused here.
+    /// Advances the standstill. `no`: reason why the guest must not be paused on this node.
     pub(super) fn stand(&mut self, no: Option<&str>, now: u64) {
         let here = self.here();
         let Some(mut standing) = self.standing.take() else {
@@ -101,7 +101,8 @@ impl GuestMachine {
         standing.value.turn(here, no, now);
         if standing.is_kept && !standing.value.may_be_frozen() {
             let removed = fs::remove_file(self.home.frozen());
-            // The next role would thaw file systems that are not frozen, which the agent ignores.
+            // The next role process would thaw file systems that are not frozen, which the agent
+            // ignores.
             if let Err(error) = removed {
                 self.note(&format!("cannot remove the file `frozen`: {error}"));
             }
@@ -187,7 +188,8 @@ impl GuestMachine {
         Some(attempt.watched())
     }
 
-    /// Returns whether the file systems stay frozen for longer than an agent needs to thaw them.
+    /// Returns whether the file systems have stayed frozen for longer than an agent needs to thaw
+    /// them.
     pub(super) fn stays_frozen(&self, now: u64) -> bool {
         let since = self
             .standing

@@ -1,5 +1,6 @@
-//! Streams to other nodes for operators of this one ([`crate::remote`]), and commands of this node
-//! for operators of others. Their bytes are sent on connections of [`super::carrier`].
+//! Relays the commands of operators between this node and others ([`crate::remote`]): those of this
+//! node's operators run on another node, those of other nodes' operators run here. Their bytes are
+//! sent on connections of [`super::carrier`].
 
 use super::GuestRole;
 use super::carrier::OutgoingConnection;
@@ -26,12 +27,12 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Time after which a stream that nobody polls is closed, milliseconds.
+/// Time after which a stream is closed that no command polls, milliseconds.
 const KEPT_MS: u64 = 10_000;
 const STREAMS_MAX: usize = 32;
 const COMMANDS_MAX: usize = 16;
-/// Maximum number of concurrent connections to displays and terminals: those that the consoles of
-/// two nodes may open, with four channels of a SPICE display.
+/// Maximum number of concurrent connections to displays and terminals: as many as the consoles of
+/// two nodes may open, with four channels for each SPICE display.
 const OPERATORS_MAX: usize = 256;
 
 #[derive(Debug, Default)]
@@ -251,8 +252,8 @@ impl GuestRole {
         Ok((socket?, taken))
     }
 
-    /// Connects to the display of a guest that runs here. `what`: the protocol that the operator
-    /// speaks; `None`: any. Also returns how the operator's connection begins.
+    /// Connects to the display of a guest that runs here. `what`: the protocol that the operator's
+    /// page speaks; `None`: any. Also returns how the operator's connection starts.
     fn display(
         &self,
         name: &str,
@@ -352,9 +353,9 @@ impl GuestRole {
 /// Start of an operator's connection to a display or terminal.
 enum OperatorConnection {
     AtOnce,
-    /// The connection holds this lock, which keeps others out.
+    /// The connection holds this lock, which excludes other operators.
     Has(File),
-    /// The connection is a SPICE channel: the name of the guest, and the user.
+    /// The connection is a SPICE channel. Contains the name of the guest, and the user.
     Spice(String, String),
 }
 
@@ -419,7 +420,8 @@ fn ended(mut to: &UnixStream, done: Result<u8, String>) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// Runs a command and sends its output. A command that changes disks continues without a reader.
+/// Runs a command and sends its output. A command that changes disks continues even if nobody reads
+/// the output.
 fn run(program: &Path, what: &RemoteCommand, to: &UnixStream) -> Result<u8, String> {
     let words = |error: io::Error| format!("{}: {error}", program.display());
     let mut child = Command::new(program)
@@ -460,7 +462,7 @@ fn wait_for_the_end_of(mut from: &UnixStream) {
     while from.read(&mut piece).is_ok_and(|count| count > 0) {}
 }
 
-/// Sends the output of a command. Without a reader the output is dropped.
+/// Sends the output of a command. If nobody reads it, the output is dropped.
 fn forward(mut from: impl Read, output: fn(Vec<u8>) -> Output, to: &Mutex<&UnixStream>) {
     let mut piece = vec![0; PIECE_BYTES_MAX];
     loop {

@@ -1,4 +1,4 @@
-//! Messages of a migration between the two nodes, on a non-blocking socket.
+//! Sends and receives the messages of a migration between the two nodes, on a non-blocking socket.
 
 use super::carrier::OutgoingConnection;
 use crate::migration::{MESSAGE_BYTES_MAX, MigrationMessage, frame, take_frame};
@@ -23,7 +23,7 @@ pub(super) struct MigrationConnection {
 }
 
 impl MigrationConnection {
-    /// Creates the connection on a socket whose other end is relayed to the other node.
+    /// Creates the connection on a socket whose other end a thread relays to the other node.
     pub(super) fn new(
         socket: UnixStream,
         line: OutgoingConnection,

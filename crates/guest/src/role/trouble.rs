@@ -1,4 +1,5 @@
-//! External faults of a guest: disk errors, and signals that stop its process.
+//! Records faults of a guest that come from outside of it: disk errors, and signals that stop its
+//! QEMU process.
 
 use super::machine::GuestMachine;
 use crate::life::Input;

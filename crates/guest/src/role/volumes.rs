@@ -1,4 +1,4 @@
-//! Volumes used by the guests of this node, as the volume role reports them.
+//! Tracks the volumes that the guests of this node use, as the volume role reports them.
 
 use super::GuestRole;
 use super::machine::GuestMachine;
@@ -7,16 +7,16 @@ use crate::config::{Disk, Guest, mac_words, user_of};
 use part::role::{UsedVolume, VolumeNews, VolumeState, VolumeUse};
 use std::collections::BTreeMap;
 
-/// Time for which a copy may be missing or incomplete, milliseconds: its disk may be mounted late,
-/// its role restarted, or little data be missing.
+/// Time for which a copy may be missing or incomplete without consequences, milliseconds: its disk
+/// may be mounted late, the volume role may restart, or little data may be missing.
 const GONE_MS: u64 = 10_000;
 
 /// Last report of the volume role.
 #[derive(Debug, Default)]
 pub(super) struct Volumes {
     states: BTreeMap<String, VolumeState>,
-    /// Volumes without a usable copy here while the other node is primary, and since when,
-    /// milliseconds.
+    /// Volumes without a usable copy on this node while the other node serves them, and the time
+    /// since which that is so, milliseconds.
     gone: BTreeMap<String, u64>,
 }
 
@@ -51,8 +51,8 @@ impl Volumes {
         since.is_some_and(|since| now >= since.saturating_add(GONE_MS))
     }
 
-    /// Returns the next time at which a copy has been missing for too long, milliseconds; None:
-    /// none is missing.
+    /// Returns the next time at which a copy has been missing for too long, milliseconds; None: no
+    /// copy is missing.
     pub(super) fn due(&self, now: u64) -> Option<u64> {
         let at = self
             .gone
@@ -68,8 +68,8 @@ impl GuestRole {
         self.turn();
     }
 
-    /// Returns the settings of a guest: those at its start while its QEMU process exists, which
-    /// keeps its disks until it ends; otherwise those of its section.
+    /// Returns the settings of a guest: while its QEMU process exists, the settings at its start,
+    /// because QEMU keeps these disks until it ends; otherwise those of its section.
     pub(super) fn described<'r>(
         &'r self,
         name: &str,
@@ -84,8 +84,8 @@ impl GuestRole {
         }
     }
 
-    /// Returns another guest of this node whose QEMU process still has something that this guest
-    /// needs, and what that is as text: an earlier configuration assigned it to that guest.
+    /// Returns another guest of this node whose QEMU process still uses something that this guest
+    /// needs, and what that is as text: an earlier configuration assigned it to the other guest.
     pub(super) fn kept_by(&self, name: &str) -> Option<(&str, String)> {
         let guest = self.guests.guests.get(name)?;
         let others = self
@@ -103,7 +103,7 @@ impl GuestRole {
         all.next()
     }
 
-    /// Returns all volumes that the guests of this node use, each once, with the guest that has
+    /// Returns all volumes that the guests of this node use, each once, with the guest that uses
     /// it. A guest that has the volume open takes precedence over one that does not.
     pub(super) fn used(&self) -> Vec<UsedVolume> {
         let mut used: Vec<UsedVolume> = Vec::new();
@@ -208,7 +208,7 @@ fn volume_of_both(one: &Guest, other: &Guest) -> Option<String> {
     Some(format!("volume {} open", both.volume))
 }
 
-/// Returns a MAC address that both guests use as started, but that the other guest's section no
+/// Returns a MAC address with which both guests were started, but that the other guest's section no
 /// longer has.
 fn address_of_both(one: &Guest, other: &Guest, section: Option<&Guest>) -> Option<String> {
     let has = |guest: &Guest, mac| guest.nics.iter().any(|nic| nic.mac == mac);

@@ -15,7 +15,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
-/// What goes into the buffers of the sockets, and what arrives without being read.
+/// Length of the stream, which fits into the buffers of the sockets, and limit of the bytes that
+/// arrive before anybody reads.
 const STREAM_BYTES: usize = 150_000;
 const ARRIVES_BYTES: usize = 30_000;
 
@@ -35,7 +36,7 @@ fn a_stream_that_ends_early_arrives_completely() {
     let [[alpha, beta], _] = trusted(61);
     let at = SocketAddr::new(beta.addresses["beta"][0], PORT);
     let listener = TcpListener::bind(at).unwrap();
-    // Most of the stream has not arrived.
+    // Most of the stream does not arrive yet.
     set_socket_recv_buffer_size(&listener, 4096).unwrap();
     let mut carrier = NodeConnections::new().unwrap();
     carrier.trust(alpha);
@@ -52,7 +53,7 @@ fn a_stream_that_ends_early_arrives_completely() {
     while tls.wants_write() {
         tls.write_tls(&mut socket).unwrap();
     }
-    // The rest of the handshake is late: nobody may have closed the connection meanwhile.
+    // The rest of the handshake is late: no side may have closed the connection in between.
     let mut watched = [PollFd::new(&qemu, PollFlags::empty())];
     let limit = Timespec {
         tv_sec: 1,
@@ -78,7 +79,7 @@ fn a_stream_that_ends_early_arrives_completely() {
         came.len()
     );
     drop(socket);
-    // Then it is over here, too.
+    // Then the connection ends on this side, too.
     assert_eq!(qemu.read(&mut [0; 1]).unwrap(), 0);
 }
 
@@ -106,7 +107,7 @@ fn a_stream_before_a_reset_arrives_completely() {
     while tls.wants_write() {
         tls.write_tls(&mut socket).unwrap();
     }
-    // With what the other node says at the end of its handshake unread.
+    // Closes while the last bytes of the other node's handshake are unread.
     drop(socket);
     let mut came = None;
     assert!(eventually(SOON, || {

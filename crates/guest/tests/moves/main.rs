@@ -54,7 +54,7 @@ fn payload(me: &str, guest: Guest) -> Vec<u8> {
     })
 }
 
-/// Believes each certificate: whose it is says [`TrustedNodes::node_of`].
+/// Accepts every certificate: [`TrustedNodes::node_of`] determines to which node it belongs.
 #[derive(Debug)]
 struct Anybody;
 
@@ -135,14 +135,14 @@ impl ClientCertVerifier for Anybody {
     }
 }
 
-/// What each node trusts, twice. Each has an address of its own.
+/// Trust of each node, two copies. Each node has an address of its own.
 fn trusted(network: u8) -> [[TrustedNodes; 2]; 2] {
     let made = NODES.map(|node| {
         let made = rcgen::generate_simple_self_signed(vec![node.to_owned()]).unwrap();
         let key = made.signing_key.serialize_der();
         (made.cert.der().to_vec(), key)
     });
-    // Other processes run these tests, too.
+    // Other processes may run these tests at the same time.
     let [.., high, low] = std::process::id().to_be_bytes();
     let address = |number: u8| IpAddr::from([127, high | 1, low, network * 4 + number]);
     let of = |index: usize| {
@@ -193,21 +193,22 @@ struct ClusterLease {
 struct MigrationFixture {
     scratch: Vec<ScratchDirectory>,
     roles: Vec<GuestRole>,
-    /// None: the role has begun, and has said nothing yet.
+    /// Leases that each role requests with their ranks; None: the role has started, and has
+    /// requested nothing yet.
     wants: [Option<BTreeMap<String, u32>>; 2],
     leases: BTreeMap<String, ClusterLease>,
     payloads: [Vec<u8>; 2],
     bandwidth: u64,
-    /// The role that does nothing at the moment.
+    /// The role that is suspended.
     stopped: Option<usize>,
-    /// The node that is gone: the other one may have its leases.
+    /// The node that is gone: the other one may get its leases.
     gone: Option<usize>,
     loses_records: bool,
-    /// How each node uses the volumes of the guest.
+    /// Use of the guest's volumes by each node.
     used: [UsedVolumes; 2],
-    /// Why no volume could be handed over at the moment.
+    /// Reason why no volume can be handed over at present.
     stays: Option<&'static str>,
-    /// For roles that begin later.
+    /// Trust for roles that start later.
     trusted: Option<[TrustedNodes; 2]>,
 }
 
@@ -218,8 +219,8 @@ impl MigrationFixture {
         site
     }
 
-    /// Waits for something of alpha's before beta does anything: on a busy machine beta could be
-    /// the first to want the guest.
+    /// Waits for an event on alpha before beta does anything: on a busy machine beta could be the
+    /// first to request the guest's lease.
     #[track_caller]
     fn until_alpha(&mut self, what: &str, is: impl Fn(&MigrationFixture) -> bool) {
         self.stopped = Some(1);
@@ -261,8 +262,8 @@ impl MigrationFixture {
         }
     }
 
-    /// Kills a role and starts its successor. The old threads and their connections continue in
-    /// this process, unread.
+    /// Kills a role and starts its successor. The old threads and their connections remain in this
+    /// process, and nobody reads from them.
     fn again(&mut self, index: usize) {
         let before = self.roles.remove(index);
         drop(before);
@@ -316,7 +317,7 @@ impl MigrationFixture {
                 is_inherited: false,
             });
             role.apply_lease_news(LeaseNews::Known(KnownLeases(known.collect())));
-            // A volume is where it is used alone.
+            // A volume is served by the node that uses it alone.
             let mut other = self.used[1 - index].volumes.iter();
             let is_theirs =
                 self.gone != Some(1 - index) && other.any(|one| one.r#use == VolumeUse::Alone);
@@ -337,12 +338,12 @@ impl MigrationFixture {
             let volumes = volumes.collect();
             role.apply_volume_news(VolumeNews { volumes });
         }
-        // A role that does nothing does not see that its guest has ended.
+        // A suspended role does not see that its guest has ended.
         let is_seen = self.stopped.is_none() || self.gone.is_none();
         assert!(!(is_seen && self.runs(0) && self.runs(1)), "it runs twice");
     }
 
-    /// Leases go to those who want them most.
+    /// Grants each lease to the node that requests it with the highest rank.
     fn grant(&mut self) {
         for name in self.wants.iter().flatten().flat_map(BTreeMap::keys) {
             let lease = self.leases.entry(name.clone()).or_default();
@@ -360,7 +361,7 @@ impl MigrationFixture {
                 let has_given = said(index).is_some_and(|rank| rank.unwrap_or(0) == 0);
                 has_given || gone == Some(index)
             };
-            // A node that returns asks for its own lease.
+            // A node that returns requests its own lease.
             let is_others = |holder: usize| {
                 let is_node = name.starts_with("guest/@") && gone.is_none();
                 is_node && !name.ends_with(NODES[holder])
@@ -371,7 +372,7 @@ impl MigrationFixture {
             {
                 lease.holder = None;
             }
-            // A node always holds its own lease.
+            // A node always gets its own lease.
             let best = [0, 1]
                 .into_iter()
                 .max_by_key(|index| (rank(*index), 1 - index));
@@ -423,7 +424,7 @@ impl MigrationFixture {
         assert!(answer.good, "{}", answer.words);
     }
 
-    /// Gives an order for another node, until that has answered.
+    /// Gives an order for another node, and polls until that node has responded.
     fn order_at(&mut self, index: usize, node: &str, order: GuestOrder) -> GuestResponse {
         let (node, order) = (node.to_owned(), Box::new(order));
         let mut answer = self.roles[index].order(&GuestOrder::At { node, order });
@@ -439,7 +440,7 @@ impl MigrationFixture {
         answer
     }
 
-    /// A node no longer accepts a certificate of the other one.
+    /// Makes a node distrust the other node's certificate.
     fn revoke(&mut self, index: usize) {
         let [alpha, beta] = self.trusted.take().expect("nobody has begun again");
         let mut now = if index == 0 { alpha } else { beta };
@@ -505,7 +506,7 @@ fn a_guest_moves_back_and_forth_without_a_restart() {
         );
     }
     let starts = |index| site.events(index).matches("started, as process").count();
-    // Once at first, and once for each time that it came.
+    // QEMU was started once at first, and once for each arrival.
     assert_eq!(
         (starts(0), starts(1)),
         (2, 2),
@@ -562,7 +563,7 @@ fn a_guest_whose_move_fails_continues_on_its_node() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = MigrationFixture::new(2, 200_000);
     let pid = site.process(0);
-    // The QEMU that waits for it is killed.
+    // The QEMU process that waits for the incoming migration is killed.
     site.order(0);
     site.until("copies", |site| site.subject(0).value("sent") > Some(0));
     assert_eq!(site.subject(0).state.word, "moving");
@@ -629,7 +630,8 @@ fn an_immovable_guest_of_a_drained_node_shuts_down_on_request() {
         why(site).contains("another configuration (memory)")
     });
     assert_eq!(site.process(0), pid);
-    // QEMU without a system hears no power button: it ends when its time is over.
+    // The guest has no operating system, so it ignores the power button: its process is ended after
+    // the timeout.
     assert!(site.roles[0].order(&drain(true)).good);
     site.until("starts there", |site| site.runs(1) && site.process(0) == 0);
 }
@@ -650,13 +652,13 @@ fn a_kill_during_a_move_leaves_one_instance() {
         let stays = site.subject(0).words(NOT_MOVED).is_some();
         is_at(site, 1) || (stays && is_at(site, 0))
     });
-    // The guest was never started from its disks.
+    // The guest was not started from its disks.
     let starts = site.events(1).matches("started, as process").count();
     let came = site.events(1).matches("it comes from alpha").count();
     assert_eq!(starts, came, "{}", site.events(1));
 }
 
-/// The guest is paused for the switch, and the other role says nothing.
+/// Returns a guest that is paused for the switchover, while the other role does not respond.
 fn paused_for_the_switch(network: u8) -> (MigrationFixture, u64) {
     let mut site = MigrationFixture::new(network, 600_000);
     let pid = site.process(0);
@@ -674,7 +676,7 @@ fn paused_for_the_switch(network: u8) -> (MigrationFixture, u64) {
 fn a_switching_guest_continues_if_its_role_is_killed() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let (mut site, pid) = paused_for_the_switch(5);
-    // The next role does not know where to move it.
+    // The next role process does not know the target of the migration.
     site.again(0);
     site.until("goes on", |site| site.runs(0));
     assert_eq!(site.process(0), pid);

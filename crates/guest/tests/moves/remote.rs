@@ -12,7 +12,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// What stands for this program at a node.
+/// Stand-in for this program at a node.
 fn program(site: &MigrationFixture, index: usize, script: &str) {
     let path = site.scratch[index].path().join("command");
     fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
@@ -31,7 +31,7 @@ impl MigrationFixture {
         self.roles[index].stream(&StreamRequest::Pass { number, bytes })
     }
 
-    /// Passes until it is over, or enough has come. Returns what came.
+    /// Polls until the stream has ended, or until the output suffices. Returns the output.
     #[track_caller]
     fn passes(&mut self, number: u64, enough: impl Fn(&[u8]) -> bool) -> (Vec<u8>, StreamResponse) {
         let (mut came, mut last) = (Vec::new(), StreamResponse::default());
@@ -76,7 +76,7 @@ fn a_command_runs_at_the_node_of_the_guest_and_its_output_comes_back() {
         Output::Err(b"trouble\n".to_vec()),
     ];
     assert_eq!(said, expected);
-    // Nobody is there to ask.
+    // No such node exists.
     let gamma = site.begin_at(1, "gamma", log(false));
     let (came, last) = site.passes(gamma.number, |_| false);
     assert!(came.is_empty(), "{came:?}");
@@ -144,12 +144,12 @@ fn the_serial_terminal_is_connected_from_another_node() {
     let name = "mail".to_owned();
     let who = "anna, at the web console".to_owned();
     let begun = site.begin_at(1, NODES[0], RemoteCommand::Console { name, who });
-    // The firmware prints nothing there: QEMU takes what is typed, as far as its device has room.
+    // The firmware prints nothing: QEMU accepts input as far as its device has space.
     let taken = site.pass(1, begun.number, b"x").taken;
     assert_eq!(taken, 1);
     let home = site.scratch[0].path().join("guest-mail/serial.sock");
     assert!(home.exists());
-    // Another operator learns who has it.
+    // Another operator gets the name of the current one.
     let home = site.scratch[0].path().join("guest-mail");
     let has = || console::take(&home, "").err().unwrap_or_default();
     let named = || has().contains("in use by anna, at the web console of node beta:");

@@ -16,7 +16,7 @@ fn start(login: Option<[&str; 2]>) -> IscsiTarget {
     IscsiTarget::start(Location::Here, address, login).unwrap()
 }
 
-/// A guest that counts on a target.
+/// Guest that increments a counter on an iSCSI disk.
 fn counting(target: &IscsiTarget, login: Option<&str>) -> Guest {
     let login = login.map(|user| Login {
         user: user.to_owned(),
@@ -45,7 +45,7 @@ fn counting(target: &IscsiTarget, login: Option<&str>) -> Guest {
     }
 }
 
-/// A guest that counts on a target, and runs on alpha.
+/// Starts such a guest on alpha.
 fn on_alpha(network: u8, bandwidth: u64) -> (IscsiTarget, MigrationFixture) {
     let target = start(None);
     let mut site = MigrationFixture::begin(network, bandwidth, &counting(&target, None));
@@ -56,7 +56,7 @@ fn on_alpha(network: u8, bandwidth: u64) -> (IscsiTarget, MigrationFixture) {
 }
 
 impl MigrationFixture {
-    /// On which node, and since which boot, the cluster has the disks as open.
+    /// Node, and its boot, on which the disks are open according to the cluster.
     fn opened(&self) -> String {
         let lease = self.leases.get("guest/mail");
         let record = lease.and_then(|lease| GuestRecord::decode(&lease.record));
@@ -76,7 +76,7 @@ fn a_storage_guest_starts_elsewhere_only_after_a_confirmed_stop() {
     let target = start(Some(["evenkeel", "twelve-bytes"]));
     fs::write(target.directory().join("password"), "twelve-bytes\n").unwrap();
     let mut site = MigrationFixture::begin(8, 0, &counting(&target, Some("evenkeel")));
-    // The cluster does not have yet that its disks are open.
+    // The cluster does not know yet that the disks are open.
     (site.loses_records, site.stopped) = (true, Some(1));
     for _ in 0..20 {
         site.turn();
@@ -88,7 +88,7 @@ fn a_storage_guest_starts_elsewhere_only_after_a_confirmed_stop() {
     });
     assert!(site.opened().starts_with("alpha "), "{}", site.opened());
     assert_eq!(target.guest_counters()[1], 1);
-    // Alpha does not respond any more, and its QEMU writes on.
+    // Alpha's role no longer responds, but its QEMU continues to write.
     (site.stopped, site.gone) = (Some(0), Some(0));
     site.until("is beta's", |site| {
         site.subject(1)
@@ -111,7 +111,7 @@ fn a_storage_guest_starts_elsewhere_only_after_a_confirmed_stop() {
         site.runs(1) && target.guest_counters()[1] == 2
     });
     assert!(site.opened().starts_with("beta "), "{}", site.opened());
-    // Alpha is there again, and beta is stopped in order: nothing has to be confirmed.
+    // Alpha is back, and beta is stopped in an orderly way: no confirmation is needed.
     site.again(0);
     (site.stopped, site.gone) = (None, None);
     let name = || "mail".to_owned();

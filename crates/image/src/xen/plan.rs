@@ -1,6 +1,6 @@
-//! Plan for the conversion of a Xen guest to QEMU: a list of steps, each with its reason and the
-//! program's action or the command for an operator. The plan is made from the configuration and
-//! the contents of the disks before anything is written.
+//! Plans the conversion of a Xen guest to QEMU: a list of steps, each with its reason and the
+//! program's action or the command for an operator. The plan is made from the configuration and the
+//! contents of the disks before anything is written.
 
 use super::domain::{Boot, Disk, XenDomain};
 use crate::hardware::{Bus, Firmware, Model};

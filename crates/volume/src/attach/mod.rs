@@ -1,6 +1,6 @@
-//! Attachment of a volume as a block device of this host: the kernel's nbd driver becomes a client
-//! of the volume's socket. The driver supports only simple replies, so the handshake negotiates no
-//! others.
+//! Attaches a volume to this host as a block device `/dev/nbdN`: the kernel's nbd driver becomes a
+//! client of the volume's Unix socket. The driver supports only simple replies, so the handshake
+//! negotiates no structured ones.
 //!
 //! Not tested against a kernel with the driver. Tests cover the messages (`netlink`) and the
 //! handshake.

@@ -1,4 +1,4 @@
-//! Generic netlink messages of the kernel's nbd driver.
+//! Encodes and decodes the generic netlink messages that configure the kernel's nbd driver.
 //!
 //! Source: Linux, `include/uapi/linux/nbd-netlink.h`, `netlink.h` and `genetlink.h`. Numbers are
 //! in native byte order.
@@ -44,16 +44,16 @@ pub struct NbdDeviceParameters<'a> {
     pub size_bytes: u64,
     pub block_bytes: u64,
     pub flags: u16,
-    /// Time for which requests wait for a new connection after a broken one, seconds.
+    /// Time for which the kernel keeps requests that wait for a new connection, seconds.
     pub wait_seconds: u64,
-    /// Content of `/sys/block/nbdN/backend`.
+    /// Text that the kernel shows in `/sys/block/nbdN/backend`.
     pub backend: &'a str,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NetlinkRequest<'a> {
     Family,
-    /// Creates a device with any free number.
+    /// Creates a device with any free number, with these parameters.
     Connect(NbdDeviceParameters<'a>),
     Reconnect(u32, NbdDeviceParameters<'a>),
     Disconnect(u32),
@@ -91,8 +91,8 @@ pub fn encode(ask: &NetlinkRequest<'_>, family: u16, sequence: u32) -> Vec<u8> {
     message.extend_from_slice(&family.to_ne_bytes());
     message.extend_from_slice(&(REQUEST | ACK).to_ne_bytes());
     message.extend_from_slice(&sequence.to_ne_bytes());
-    // Port 0, because the kernel knows the sender. Then the command and the version of both
-    // families.
+    // Netlink port 0, because the kernel knows the sender. Then the command, and the version, which
+    // is 1 in both families.
     message.extend_from_slice(&0_u32.to_ne_bytes());
     message.extend_from_slice(&[command, 1, 0, 0]);
     message.extend_from_slice(&body);
@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn requests_are_the_bytes_that_the_header_files_say() {
-        // Size, block size, flags, timeout, sockets { item { descriptor } }, backend.
+        // Attributes in this order: size, block size, flags, timeout, sockets { item { descriptor }
+        // }, backend.
         let device = "0c000200 0000000400000000 0c000300 0002000000000000 0c000500 6d08000000000000 \
                       0c000800 3c00000000000000 10000780 0c000180 08000100 07000000 \
                       09000a00 6d61696c00000000";

@@ -1,5 +1,5 @@
-//! Names of volumes in shell completions: the running instance is queried when the user presses the
-//! key.
+//! Adds the names of volumes to shell completion scripts. The script runs `evenkeel volume list`
+//! when the operator presses the completion key.
 
 use clap_complete::Shell;
 

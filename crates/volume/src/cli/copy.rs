@@ -1,6 +1,6 @@
 //! `evenkeel copy`: copies a volume, a snapshot or a raw disk to a volume of another node. The
-//! volume role of this node connects to that of the other one; the command decides what is sent
-//! over that connection (`crate::copy`).
+//! volume roles of both nodes provide the connection; the command reads the source and decides what
+//! is sent ([`crate::copy`]).
 
 use super::progress::{ProgressDisplay, amount, per_second};
 use super::transfer::{Stopped, is_disk, of_volume, signals, watched};
@@ -263,7 +263,7 @@ impl Copy {
             run: self.run,
             socket: meeting.number(),
         };
-        // The role may be restarted in a moment.
+        // A copy that has begun is resumed when the role has restarted.
         let again = self.sending.has_begun;
         let told = order::tell(&self.instance, &message);
         told.map_err(|words| CopyError::Refused { words, again })?;

@@ -1,4 +1,4 @@
-//! The options of `evenkeel volume`.
+//! Defines the options and subcommands of `evenkeel volume`.
 
 use ::command::options::{flag, path, process_id, serving_files};
 use clap::{Arg, ArgAction, Command};

@@ -1,5 +1,5 @@
-//! Orders about a volume with two copies: hand it over, start with this copy, serve without the
-//! other one.
+//! Commands with which an operator changes a volume that has a copy on two nodes: hand it over to
+//! the other node, start it with the copy of this node, or serve it without the other copy.
 
 use super::{find, load_volume_report, section};
 use crate::command;
@@ -159,7 +159,7 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
     if !with_clients {
         return Err(failure);
     }
-    // The volume stays here, and so do its clients.
+    // The hand-over failed, so the volume stays on this node, and its clients may write again.
     Err(match admit_clients(matches, &name, &before) {
         Ok(_) => failure,
         Err(error) => format!(
@@ -171,13 +171,15 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum HandOverResult {
     HandedOver,
-    /// This node continues to serve, because the other copy was lost or fell behind. The event as text.
+    /// This node continues to serve, because the other copy was lost or fell behind. Contains the
+    /// event as text.
     Refused(String),
-    /// The hand-over had no result within [`HAND_OVER_LIMIT`]. The reason for a missing report.
+    /// The hand-over had no result within [`HAND_OVER_LIMIT`]. Contains the reason if a report is
+    /// missing.
     InProgress(String),
 }
 
-/// Returns a node's name as in the file, for a word in any case.
+/// Returns a node's name as the configuration file writes it, for a name in any case.
 pub(super) fn node_named(subject: &Subject, word: &str) -> String {
     let copies = VolumeReport::of(subject).copies.unwrap_or_default();
     let mut nodes = [copies.local, copies.other].into_iter();
@@ -185,8 +187,8 @@ pub(super) fn node_named(subject: &Subject, word: &str) -> String {
     node.unwrap_or_else(|| word.to_owned())
 }
 
-/// Lets only clients of a node write, and waits until the cluster has recorded it. Returns the
-/// node's name as in the file.
+/// Lets only clients of a node write, and waits until the cluster has recorded that. Returns the
+/// node's name as the configuration file writes it.
 fn admit_clients(matches: &ArgMatches, name: &str, node: &str) -> Result<String, String> {
     let (instance, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;
@@ -256,7 +258,7 @@ fn move_owner(
     let until = Instant::now() + HAND_OVER_LIMIT;
     loop {
         std::thread::sleep(LOOK_EVERY);
-        // The role may be restarted meanwhile.
+        // The role may restart while this command waits.
         let result = load_volume_report(matches)
             .and_then(|(_, report)| ended(&report, name, refused_before));
         let silence = match result {
@@ -284,8 +286,8 @@ pub(super) fn not_owner(subject: &Subject, name: &str) -> String {
     }
 }
 
-/// Returns the result of a hand-over if it has ended: the other node serves when this copy follows
-/// it.
+/// Returns the result of a hand-over if it has ended. The other node serves as soon as the copy of
+/// this node follows it.
 fn ended(
     report: &StatusReport,
     name: &str,
@@ -322,8 +324,8 @@ pub fn adopt(matches: &ArgMatches) -> Result<String, String> {
     )
 }
 
-/// Renames a volume with one copy whose metadata contain another name. The role is not involved: it
-/// refuses to open such a volume.
+/// Renames a volume with one copy whose metadata contain another name. The volume role is not
+/// involved: it refuses to open such a volume.
 fn rename(matches: &ArgMatches, name: &str, backing: &Backing) -> Result<String, String> {
     let opened = command::open(name, backing).map_err(|error| error.to_string())?;
     let found = opened.name().filter(|found| *found != name);

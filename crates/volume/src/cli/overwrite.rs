@@ -1,6 +1,6 @@
-//! Mark of a volume whose content a command replaces: stored before the first write, and removed
-//! when all data is on stable storage. A command that is killed leaves the mark, and only commands
-//! may open the volume then.
+//! Sets the mark "incomplete" on a volume whose content a command replaces: before the first write,
+//! until all data is on stable storage. A command that is killed leaves the mark, and then only
+//! commands may open the volume.
 
 use super::order::tell;
 use super::transfer::Stopped;
@@ -20,7 +20,7 @@ const RECORD_MAX: Duration = Duration::from_secs(20);
 const RECORD_LOOK: Duration = Duration::from_millis(50);
 const OPEN_MAX: Duration = Duration::from_secs(2);
 
-/// Mark of a volume that this command overwrites.
+/// Mark that this command has set on the volume that it overwrites.
 pub struct Overwrite {
     name: String,
     mark: OverwriteMark,
@@ -38,13 +38,15 @@ fn overwriting(matches: &ArgMatches, name: &str) -> Result<Option<Overwriting>, 
     Ok(VolumeReport::of(find(&report, name)?).overwriting)
 }
 
-/// Returns whether a report shows this mark. An older role publishes no number.
+/// Returns whether a report shows this mark. A volume role of an earlier version publishes no
+/// number.
 fn is_mark(shown: &Overwriting, mark: OverwriteMark) -> bool {
     shown.mark == 0 || shown.mark == mark.number()
 }
 
 impl Overwrite {
-    /// Marks a volume that this command has open as its user. Returns when the mark is stored.
+    /// Marks a volume that this command has open as the volume's user. Returns when the mark is
+    /// stored.
     pub fn begin(
         matches: &ArgMatches,
         name: &str,
@@ -65,7 +67,8 @@ impl Overwrite {
         match begun.request(matches, false, is_stored) {
             Ok(()) => Ok(begun),
             Err(words) => {
-                // The cluster may still record the mark of the order.
+                // The order has failed here, but the cluster may still record its mark, so the mark
+                // is withdrawn.
                 let withdrawn = begun.send(matches, true);
                 let withdrawn = withdrawn.err().map_or(String::new(), |words| {
                     format!(". The mark was not withdrawn: {words}")
@@ -78,7 +81,7 @@ impl Overwrite {
         }
     }
 
-    /// Removes the mark. All data is on stable storage.
+    /// Removes the mark. The caller ensures that all data is on stable storage.
     pub fn end(self, matches: &ArgMatches) -> Result<(), String> {
         let Overwrite { name, mark } = &self;
         let is_removed =

@@ -1,5 +1,5 @@
-//! Progress of a copy: a bar on a terminal, otherwise a line now and then. The output goes to
-//! standard error, because standard output may carry the data.
+//! Shows the progress of a copy: as a bar on a terminal, otherwise as a line now and then. The
+//! output goes to standard error, because standard output may carry the data.
 
 use crate::transfer::Progress;
 use std::collections::VecDeque;

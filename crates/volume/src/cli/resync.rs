@@ -1,6 +1,6 @@
-//! `evenkeel volume resync`: compares the other copy as a whole and sends it the differences. It
-//! can also discard the copy of this node, which the other node refuses, in favour of the other
-//! one.
+//! `evenkeel volume resync`: compares the other node's copy completely and sends it the
+//! differences. The command can also discard the copy of this node in favour of the other one, if
+//! the other node refuses this copy.
 
 use super::order::{not_owner, tell};
 use super::progress::ProgressDisplay;
@@ -88,7 +88,7 @@ pub fn resync(matches: &ArgMatches) -> Result<String, String> {
     follow(matches, &name, &other, before)
 }
 
-/// Checks that the valid copy is the one that the operator names.
+/// Checks that the operator names the node whose copy is complete.
 fn from(source: &str, subject: &Subject, names: (&str, &str, &str)) -> Result<(), String> {
     let (name, me, other) = names;
     let is_owner = subject.value(OWNER_HERE) == Some(1);

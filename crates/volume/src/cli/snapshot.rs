@@ -18,8 +18,8 @@ use std::io::{Write, stderr};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-/// Number of waits for the next second, if the current one has a snapshot already, and the duration
-/// of each: together more than a second.
+/// Number of waits for the next second, if a snapshot of the current second exists already. All
+/// waits together last more than a second.
 const TRIES_MAX: u32 = 15;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,7 +47,7 @@ fn manual(matches: &ArgMatches, spec: &Spec, name: &str) -> Result<Snapshot, Str
     now(spec, name, SnapshotReason::Manual).map_err(|error| error.to_string())
 }
 
-/// Refuses an incomplete volume or copy, as far as a running instance knows.
+/// Refuses an incomplete volume or copy. Without a running instance, that cannot be checked.
 pub fn is_complete(matches: &ArgMatches, spec: &Spec, name: &str) -> Result<(), String> {
     let (_, instance) = section(matches, name)?;
     if instance.is_none() {
@@ -91,7 +91,7 @@ fn words_after_colon(why: &str) -> String {
     }
 }
 
-/// Takes a snapshot. If this second has one already, it is taken in the next second.
+/// Takes a snapshot. If a snapshot of the current second exists already, waits for the next second.
 pub(super) fn now(
     spec: &Spec,
     name: &str,
@@ -116,7 +116,7 @@ fn one(spec: &Spec, name: &str, stamp: &str) -> Result<Snapshot, String> {
 }
 
 pub(super) fn lines(matches: &ArgMatches, name: &str) -> String {
-    // A user without access to the snapshots sees the rest.
+    // A user who may not read the snapshots gets the rest of the list.
     let all = section(matches, name).and_then(|(spec, _)| {
         snapshot::list(&spec.backing, name).map_err(|error| error.to_string())
     });
@@ -132,8 +132,8 @@ pub(super) fn lines(matches: &ArgMatches, name: &str) -> String {
     all.unwrap_or_default().iter().map(line).collect()
 }
 
-/// Restores a volume from a snapshot, after taking a snapshot of its current state. An incomplete
-/// volume has none.
+/// Restores a volume from a snapshot, after taking a snapshot of its current state. No snapshot is
+/// taken of an incomplete volume.
 pub(super) fn restore(matches: &ArgMatches) -> ExitCode {
     let (name, stamp) = (word(matches, "NAME"), word(matches, "SNAPSHOT"));
     match prepare(matches, &name, &stamp) {

@@ -1,5 +1,5 @@
-//! `evenkeel volume export` and `import`: copies a whole volume to a file or a stream, and a raw
-//! disk into a volume. Both are clients of the volume's socket, as QEMU is.
+//! `evenkeel volume export` and `import`: copy a whole volume to a file or a stream, and a raw disk
+//! into a volume. Both commands are NBD clients of the volume's socket, as QEMU is.
 
 use super::overwrite::Overwrite;
 use super::progress::{DRAW_EVERY, ProgressDisplay, amount};
@@ -50,16 +50,16 @@ struct Volume {
     excluded: Option<String>,
 }
 
-/// Clients of a volume; with two copies, at both nodes.
+/// Clients of a volume; at both nodes if it has two copies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Users {
-    /// Node name, current clients, and total clients so far. Those of the other node are not known
-    /// while it is not connected.
+    /// Node name, current clients, and total clients so far. The numbers of the other node are
+    /// unknown while that node is not connected.
     here: (String, u64, u64),
     there: Option<(String, Option<(u64, u64)>)>,
 }
 
-/// Both ends of a copy into a volume, and the previous clients of the volume.
+/// Source and target of a copy into a volume, and the clients that the volume had before.
 pub struct CopyEndpoints {
     pub source: TransferSource,
     pub target: TransferTarget,
@@ -89,8 +89,8 @@ impl Users {
         clients_words(&counts)
     }
 
-    /// Returns a note for the operator at the end of a command that wrote the volume as its only
-    /// local client: the clients that it had before.
+    /// Returns a note for the operator about other clients of the volume during the command, which
+    /// should have been its only local client. `before`: the clients at the start.
     fn changed(&self, before: &Users, name: &str) -> Option<String> {
         let is_used = self.here.2 != before.here.2 + 1;
         let mut nodes: Vec<&str> = is_used.then_some(&*self.here.0).into_iter().collect();
@@ -184,7 +184,7 @@ pub fn copy(
     Ok(shown.summary(&progress))
 }
 
-/// Runs a function on a thread, shows the progress, and handles signals meanwhile.
+/// Runs a function on a thread. While the function runs, shows the progress and handles signals.
 pub(super) fn watched<T: Send + 'static>(
     what: &str,
     progress: &Progress,
@@ -196,7 +196,7 @@ pub(super) fn watched<T: Send + 'static>(
     let thread = std::thread::Builder::new().name("copy".to_owned());
     let thread = thread.spawn(move || {
         let result = run();
-        // Closing the pipe wakes the other thread.
+        // Closing the pipe wakes the thread that polls it.
         drop(end);
         result
     });
@@ -213,7 +213,7 @@ pub(super) fn watched<T: Send + 'static>(
         let signal = signal.and_then(|one| Signal::try_from(one.ssi_signo as i32).ok());
         if let Some(signal) = signal {
             shown.clear();
-            // The thread ends with this process.
+            // The process ends now, and the copying thread with it.
             return Err(Stopped::By(signal));
         }
         if has_ended {
@@ -293,7 +293,7 @@ fn export_to(
     copy(&format!("exporting {name}"), source, target, signals)
 }
 
-/// Opens a volume as a source, and warns if clients may change it meanwhile.
+/// Opens a volume as a source, and warns if clients may change the volume during the copy.
 pub fn of_volume(matches: &ArgMatches, name: &str, what: &str) -> Result<TransferSource, Stopped> {
     let volume = served(matches, name)?;
     if let Some(has) = volume.users.words() {
@@ -329,8 +329,8 @@ pub fn is_disk(
     }
 }
 
-/// Refuses a truncated file, as far as its contents show it, and one whose end shows that it is no
-/// raw disk.
+/// Refuses a truncated file, as far as its contents show that, and a file whose last bytes show
+/// that it is not a raw disk.
 fn is_whole(from: &str) -> Result<(), String> {
     let at = |error: std::io::Error| format!("{from}: {error}");
     let mut file = File::open(from).map_err(at)?;
@@ -353,7 +353,8 @@ fn is_whole(from: &str) -> Result<(), String> {
         .map_err(|error| format!("{from}: {error}; `--raw` imports it as it is"))
 }
 
-/// Warns at the end of a command that wrote to a volume if others may have used it meanwhile.
+/// Warns at the end of a command that wrote to a volume if other clients may have used the volume
+/// in that time.
 pub fn warn_of_others(matches: &ArgMatches, name: &str, before: &Users) {
     // A volume that is not served now reports no clients.
     let now = served(matches, name).map(|volume| volume.users);
@@ -388,14 +389,15 @@ pub fn import(matches: &ArgMatches) -> ExitCode {
 
 /// Reason why a volume does not contain the source.
 pub enum Unfilled {
-    /// The error came before anything was written.
+    /// The error occurred before anything was written.
     Before(Stopped),
-    /// The error came later, so the volume contains a part of the data.
+    /// The error occurred later, so the volume contains a part of the data.
     During(Stopped),
 }
 
 impl Unfilled {
-    /// Returns the same error, but after another volume was filled already.
+    /// Returns the same error for a volume that is filled after others (`others`: another one was
+    /// filled already, so data was written).
     pub fn behind(self, others: bool) -> Unfilled {
         match self {
             Unfilled::Before(error) if others => Unfilled::During(error),
@@ -417,7 +419,7 @@ impl From<Stopped> for Unfilled {
 }
 
 /// Writes a source into a volume without clients. Without `overwrites` the volume has to be empty.
-/// The volume is marked as incomplete meanwhile.
+/// The volume is marked as incomplete while the data is written.
 pub fn fill(
     matches: &ArgMatches,
     name: &str,
@@ -511,7 +513,7 @@ pub fn ends(matches: &ArgMatches, name: &str, from: &Snapshot) -> Result<CopyEnd
     })
 }
 
-/// Connects to a volume without clients that is large enough.
+/// Connects to a volume that has no clients and is large enough.
 fn free(
     matches: &ArgMatches,
     name: &str,
@@ -521,7 +523,7 @@ fn free(
     let mut volume = served(matches, name)?;
     let until = Instant::now() + LEAVE_MAX;
     while volume.users.words().is_some() && Instant::now() < until {
-        // The end of a client may not be noticed yet, and there is no event for it.
+        // The role may not have noticed the end of a client yet, and reports no event for it.
         std::thread::sleep(LEAVE_LOOK);
         volume = served(matches, name)?;
     }
@@ -546,10 +548,10 @@ fn free(
         )
         .into());
     }
-    // The volume is exclusive until this client has closed it.
+    // No other client can open the volume until this client has closed it.
     let node = &volume.users.here.0;
     let slash = if node.is_empty() { "" } else { "/" };
-    // Commands of two nodes are two users.
+    // Commands on two nodes count as two users.
     let export = format!("{name}/command/{node}{slash}{}", std::process::id());
     let address = Address {
         export,
@@ -609,7 +611,7 @@ mod tests {
         assert!(words(users(6, Some(9))).contains("volume mail at alpha meanwhile"));
         assert!(words(users(5, Some(10))).contains("volume mail at beta meanwhile"));
         assert!(words(users(7, Some(10))).contains("at alpha and beta meanwhile"));
-        // The other node was not connected all the time.
+        // The other node was not connected for the whole time, so its total is unknown.
         assert!(words(users(5, None)).contains("at beta meanwhile"));
     }
 

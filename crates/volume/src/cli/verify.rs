@@ -1,6 +1,6 @@
 //! `evenkeel volume verify`: requests the comparison of both copies of a volume, shows the
-//! progress, and prints the differences. The role executes the comparison: if this command is
-//! killed, it continues, and `volume show` has its result.
+//! progress, and prints the differences. The volume role compares, so the comparison continues if
+//! this command is killed; `volume show` has its result.
 
 use super::order::tell;
 use super::progress::{DRAW_EVERY, ProgressDisplay, amount};
@@ -26,7 +26,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 
-/// Timeout for the role to start, and to report anything while it restarts.
+/// Timeout for the role to start, and for its next report while it restarts.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 pub(super) fn command() -> Command {
@@ -123,7 +123,7 @@ fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Verify
     }
 }
 
-/// Sends the order. Returns when the previous verify started.
+/// Sends the order to verify. Returns when the previous verify started.
 fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), String> {
     let (instance, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;
@@ -177,7 +177,7 @@ enum VerifyStatus {
 }
 
 impl Watch {
-    /// Polls the report of the volume. Returns None if nothing is known at the moment.
+    /// Polls the report of the volume. Returns None if the report has no state of it at the moment.
     fn look(
         &mut self,
         report: Result<Subject, String>,

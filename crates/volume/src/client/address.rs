@@ -1,4 +1,5 @@
-//! Address of an NBD server and its export, as a URI (the NBD project's `doc/uri.md`).
+//! Parses the address of an NBD server and its export, given as a URI (the NBD project's
+//! `doc/uri.md`).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ pub struct Address {
     pub export: String,
 }
 
-/// Endpoint on which a server listens.
+/// Address at which an NBD server listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Server {
     Unix(PathBuf),

@@ -1,4 +1,4 @@
-//! The client's socket, and the NBD handshake.
+//! Connects the NBD client to a server, and performs the NBD handshake.
 
 use super::{Address, ClientError, Server};
 use protocol::nbd::client::{Dial, NbdExport, NbdNegotiationError};
@@ -34,7 +34,8 @@ pub(super) fn is_silence(error: &io::Error) -> bool {
     )
 }
 
-/// Names the timeout in the handshake: the kernel's error text would be misleading.
+/// Returns an error that names the handshake's timeout: the kernel's error text would be
+/// misleading.
 fn silent(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => {
@@ -156,7 +157,7 @@ impl Connection {
         }
     }
 
-    /// Receives the payload of a chunk. The caller has checked its length.
+    /// Receives the payload of a chunk. The caller has checked the length.
     pub(super) fn content(&mut self, length: u32) -> io::Result<Vec<u8>> {
         let mut content = vec![0; length as usize];
         self.receive(&mut content)?;

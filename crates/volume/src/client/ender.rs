@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
-/// Handle that shuts down all clients which were connected with it.
+/// Handle that shuts down all clients which were given this handle when they connected.
 #[derive(Debug, Default)]
 pub struct Ender(Mutex<ShutdownState>);
 

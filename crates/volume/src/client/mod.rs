@@ -28,13 +28,13 @@ use std::time::{Duration, Instant};
 
 pub const AWAY_MAX: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(50);
-/// Limit of consecutive connections that the server closes instead of replying; equals some
-/// seconds. A server that restarts refuses connections instead of closing them.
+/// Limit of consecutive connections that the server closes instead of replying. They take some
+/// seconds in total. A server that restarts refuses connections instead of closing them.
 const REOPENED_MAX: u32 = 40;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NbdRequest {
-    /// Offset and length, bytes, as in `Zeroes` and `Status`.
+    /// Offset and length, bytes; so in `Zeroes` and `Status`.
     Read(u64, u32),
     Write(u64, Vec<u8>),
     Zeroes(u64, u32),
@@ -46,9 +46,10 @@ pub enum NbdRequest {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NbdReply {
     Data(u64, Vec<u8>),
-    /// Length of a completed write, with its offset.
+    /// Offset and length of a completed write, bytes.
     Changed(u64, u64),
-    /// Extents from this offset on. They may end before the range or after it.
+    /// Extents from this offset on. The last one may end before or after the end of the requested
+    /// range.
     Extents(u64, Vec<Extent>),
     Flushed,
 }
@@ -90,7 +91,7 @@ pub enum ClientError {
         what: &'static str,
         offset: u64,
         errno: Errno,
-        /// Error message of the server with a colon in front; often empty.
+        /// Error message of the server, with a colon in front; often empty.
         words: String,
     },
 }
@@ -102,7 +103,7 @@ fn errno_words(errno: Errno) -> &'static str {
     }
 }
 
-/// Connects for a user that supports only simple replies, such as the kernel. Returns the
+/// Connects for a client that supports only simple replies, such as the kernel. Returns the
 /// connection, ready for requests.
 ///
 /// # Errors
@@ -116,7 +117,7 @@ pub fn plain(address: &Address) -> Result<(OwnedFd, NbdExport), ClientError> {
 struct SentRequest {
     ask: NbdRequest,
     data: Vec<u8>,
-    /// Ranges of the data that were received, from start to end. Adjacent ranges are merged.
+    /// Ranges of the read that were received, from start to end. Adjacent ranges are merged.
     filled: BTreeMap<usize, usize>,
     extents: Vec<Extent>,
     failed: Option<(Errno, String)>,
@@ -134,7 +135,8 @@ pub struct Client {
     next: u64,
     asked: BTreeMap<u64, SentRequest>,
     broken_since: Option<Instant>,
-    /// Connections opened since `broken_since`. The server has closed all but the last one.
+    /// Connections opened since `broken_since`. The server has closed all of them except the last
+    /// one.
     reopened: u32,
     ender: Arc<Ender>,
 }
@@ -149,8 +151,9 @@ impl Client {
         Client::open(address, None, Arc::default())
     }
 
-    /// Connects to a volume of this program as a named user. After a lost connection the client
-    /// ends with an error if another user may have had the volume meanwhile.
+    /// Connects to a volume of this program as a named user. If the connection breaks and another
+    /// user may have had the volume before the client has reconnected, the client ends with an
+    /// error.
     ///
     /// # Errors
     /// The server cannot be reached, or does not offer the export.
@@ -286,7 +289,8 @@ impl Client {
             match Connection::open(&self.again, false, self.limit) {
                 Ok((connection, mut offer)) => {
                     self.reopened += 1;
-                    // Accepts a larger size: the volume has grown meanwhile.
+                    // A larger size is accepted: the volume may have grown since the last
+                    // connection.
                     if offer.size < self.offer.size {
                         let (before, now) = (self.offer.size, offer.size);
                         let address = self.address.clone();
@@ -409,7 +413,7 @@ impl SentRequest {
             .and_then(|begin| usize::try_from(begin).ok());
         let end = begin.and_then(|begin| begin.checked_add(length as usize));
         let (begin, end) = begin.zip(end).ok_or_else(malformed)?;
-        // Checks the bounds before the part is recorded as received.
+        // Checks the bounds before the piece is recorded as received.
         self.data.get(begin..end).ok_or_else(malformed)?;
         self.fill(begin, end)?;
         self.data.get_mut(begin..end).ok_or_else(malformed)

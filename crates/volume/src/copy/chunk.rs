@@ -1,4 +1,5 @@
-//! Chunks: units of a disk for comparison and transfer, with checksums and compression.
+//! Splits a disk into chunks, the units of comparison and transfer, and computes their checksums
+//! and compressed form.
 
 use crate::transfer::{DiskPiece, TransferError, TransferSource, is_zero};
 use aws_lc_rs::digest::{Context, SHA256, digest};
@@ -46,7 +47,7 @@ pub fn count(size: u64) -> u64 {
     size.div_ceil(CHUNK_BYTES as u64)
 }
 
-/// Length of a chunk in a disk of this size, bytes; zero behind its end.
+/// Length of a chunk in a disk of this size, bytes; zero after the end of the disk.
 pub fn length(chunk: u64, size: u64) -> usize {
     let begin = chunk.saturating_mul(CHUNK_BYTES as u64);
     size.saturating_sub(begin).min(CHUNK_BYTES as u64) as usize
@@ -91,7 +92,7 @@ pub struct Batch {
     pub bytes: Vec<u8>,
 }
 
-/// Part of a disk in whole chunks. Parts follow each other without gaps.
+/// Run of whole chunks of a disk. Runs follow each other without gaps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ChunkRun {
     Data(Batch),
@@ -296,7 +297,7 @@ mod tests {
             panic!("{:?}", all[0]);
         };
         assert_eq!((first, count), (2, 78));
-        // The parts follow each other without gaps.
+        // The runs follow each other without gaps.
         for parts in all {
             let mut next = 0;
             for part in parts {

@@ -15,16 +15,16 @@ const CONTENT_BYTES_MAX: usize = CHUNK_BYTES + 8;
 pub enum CopyFrame {
     Begin {
         size: u64,
-        /// First chunk to copy; earlier chunks are on stable storage.
+        /// First chunk to be copied; all earlier ones are on the target's stable storage.
         from: u64,
         overwrites: bool,
     },
     Ready {
         size: u64,
-        /// Amount of possible data on the target, bytes.
+        /// Length of the target's allocated space, which may contain data, bytes.
         held: u64,
-        /// Offers are only compared, because the target contains data that must not be
-        /// overwritten.
+        /// Offers are only compared and nothing is written, because the target contains data that
+        /// must not be overwritten.
         compares: bool,
     },
     Offer {
@@ -141,7 +141,7 @@ impl CopyFrame {
         out[begin + 4..begin + HEAD_BYTES].copy_from_slice(&length.to_le_bytes());
     }
 
-    /// Reads exactly one frame, and no byte behind it.
+    /// Reads exactly one frame, and no byte after it.
     ///
     /// # Errors
     /// The connection fails, or the data is not a frame.
@@ -308,7 +308,7 @@ mod tests {
             let mut head = bytes(&frame)[..HEAD_BYTES].to_vec();
             for length in [u32::MAX, CONTENT_BYTES_MAX as u32 + 1] {
                 head[4..].copy_from_slice(&length.to_le_bytes());
-                // Without the length check, the read would wait for content that is missing.
+                // Without the length check, the read would wait for content that never comes.
                 let read = CopyFrame::read(&mut &head[..]);
                 assert!(matches!(read, Err(FrameError::Malformed)), "{frame:?}");
             }

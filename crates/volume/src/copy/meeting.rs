@@ -1,5 +1,5 @@
-//! Rendezvous of a command and its node's volume role: the command listens on a socket in the
-//! runtime directory, and sends the socket's number to the role.
+//! Connects a command with the volume role of its node: the command listens on a socket in the
+//! runtime directory, and sends the role the number in the socket's name.
 
 use crate::message::copy_socket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,5 +1,5 @@
-//! Receiving end of a copy, a client of the target volume. It reads the volume's content, requests
-//! the differing chunks, and finally reads everything again.
+//! Receives a copy from another node, as a client of the target volume: reads the volume's content,
+//! requests the differing chunks, and finally reads everything again.
 
 use super::chunk::{self, CHUNK_BYTES, ChunkRun, DiskChecksum, OFFER_CHUNKS_MAX, Sum};
 use super::frame::CopyFrame;
@@ -161,7 +161,8 @@ impl CopyReception<'_> {
         Ok(())
     }
 
-    /// End of the part of the volume that is changed for this many bytes of the source.
+    /// End of the range of the volume that is changed when the first `end` bytes of the source are
+    /// written.
     fn rounded(&self, end: u64) -> u64 {
         let offer = self.reads.offer();
         end.next_multiple_of(u64::from(offer.block_min))
@@ -333,8 +334,8 @@ impl CopyReception<'_> {
         Ok(())
     }
 
-    /// Handles the end of the offers. Returns whether all chunks were also received, not only
-    /// compared.
+    /// Handles the end of the offers. Returns whether all offered chunks were received, and not
+    /// only compared.
     fn end(&mut self) -> Result<bool, CopyError> {
         if self.next != chunk::count(self.size) || !self.wanted.is_empty() {
             return Err(CopyError::Protocol("an end of the copy before all data"));

@@ -1,6 +1,6 @@
-//! Sending end of a copy. One thread reads the source, one computes and offers checksums, and the
-//! calling thread sends the requested chunks. Offered chunks stay in memory until then, so their
-//! content matches the offer even if the source changes.
+//! Sends a copy to another node. One thread reads the source, one computes and offers checksums,
+//! and the calling thread sends the requested chunks. Offered chunks stay in memory until then, so
+//! their content matches the offer even if the source changes.
 
 use super::chunk::{self, Batch, CHUNK_BYTES, ChunkCompressor, ChunkRun, DiskChecksum, Sum};
 use super::frame::CopyFrame;
@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex};
 const READ_MAX: usize = 2;
 /// Maximum number of concurrent offers, 4 MiB each.
 const OFFERED_MAX: usize = 8;
-/// Maximum number of remembered resume points. Larger than the receiver can cause at a time.
+/// Maximum number of remembered points at which the copy can resume. Larger than the number that
+/// the receiver can cause at a time.
 const PLACES_MAX: usize = 4096;
 
 /// State of a copy across all of its connections.
@@ -30,8 +31,8 @@ pub struct CopyTransfer {
     pub packed: AtomicU64,
     /// Length of chunks that the target already had, data or zeroes, bytes.
     pub skipped: AtomicU64,
-    /// First chunk that may not be on stable storage of the target, and the checksum of the
-    /// earlier ones.
+    /// First chunk that may not be on stable storage of the target, and the checksum of the chunks
+    /// before it.
     from: (u64, DiskChecksum),
     pub overwrites: bool,
     pub has_begun: bool,
@@ -90,7 +91,7 @@ fn passes(
     };
     if compares {
         pass(source, frames, replies, sending, 0, true)?;
-        // The target contains only data of the source now, so overwriting loses nothing.
+        // The target contains only data of the source now, so the next connection may overwrite it.
         sending.overwrites = true;
     }
     sending.has_begun = true;
@@ -128,7 +129,7 @@ fn pass(
         let offerer = scope.spawn(move || offer(&parts, &offered, frames, whole, places));
         scope.spawn(move || {
             while ended.recv_timeout(ALIVE_EVERY) == Err(RecvTimeoutError::Timeout) {
-                // Ignores failures, which the other threads also notice.
+                // Ignores failures here: the other threads notice them, too.
                 let _ = frames.alive();
             }
         });

@@ -1,10 +1,10 @@
-//! Test helpers that create replicas on disk.
+//! Helpers of tests that create replicas of volumes on disk.
 
 use super::{Backing, create};
 use crate::layout::{Superblock, SyncState, VolumeId};
 use std::path::Path;
 
-/// Metadata of a replica that is in sync with this incarnation.
+/// Metadata of a replica that is in sync, with this incarnation of the volume.
 pub(crate) fn joined(size_bytes: u64, incarnation: u64) -> Superblock {
     Superblock {
         volume: Some(VolumeId([5; 16])),

@@ -1,4 +1,4 @@
-//! Growth of a replica. A replica never shrinks.
+//! Grows the backing store of a replica. A replica never shrinks.
 
 use super::{Backing, Device, DeviceError, LogicalVolume, OpenFile, zero};
 use crate::layout::{Metadata, MetadataChange, Superblock, metadata_bytes};
@@ -81,8 +81,8 @@ fn extend(
     };
     match backing {
         Backing::Device(_) | Backing::Lvm(_) => {
-            // On a device the metadata precedes the data, with space reserved for about twice the
-            // size.
+            // On a device the metadata precedes the data. At creation, space was reserved for the
+            // metadata of about twice the size.
             let has = data.size()?.saturating_sub(head.data_offset);
             if has < size_bytes && matches!(backing, Backing::Lvm(_)) {
                 return Err(DeviceError::NotExtended {
@@ -141,7 +141,7 @@ fn place(file: &Arc<std::fs::File>, path: PathBuf) -> Result<OpenFile, DeviceErr
     }
 }
 
-/// Returns the largest volume whose metadata fits. Doubles from a size that fits.
+/// Returns the largest size of a volume whose metadata fits. Doubles the size from one that fits.
 fn room_of(metadata_room: u64, size_bytes: u64) -> u64 {
     let fits = |size: &u64| metadata_bytes(*size).is_ok_and(|bytes| bytes <= metadata_room);
     let sizes = std::iter::successors(Some(size_bytes), |size| size.checked_mul(2));

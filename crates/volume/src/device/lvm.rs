@@ -1,5 +1,6 @@
-//! Logical volumes, which LVM's own programs create, extend and remove. The caller needs the
-//! privileges for these programs. A role lacks them, and only opens existing logical volumes.
+//! Creates, extends and removes logical volumes with LVM's own programs. The caller needs the
+//! privileges for these programs. The volume role lacks them, and only opens existing logical
+//! volumes.
 //!
 //! Logical volumes of this program carry a tag. Others are never touched.
 
@@ -59,7 +60,7 @@ struct LvsRow {
 }
 
 impl LogicalVolume {
-    /// Logical volume for a volume. `place` is `GROUP` or `GROUP/POOL`.
+    /// Returns the logical volume for a volume of this name. `place` is `GROUP` or `GROUP/POOL`.
     pub fn new(place: &str, volume: &str) -> Option<LogicalVolume> {
         let (group, pool) = match place.split_once('/') {
             Some((group, pool)) => (group, Some(pool)),
@@ -133,7 +134,8 @@ impl LogicalVolume {
         let (name, group) = (self.name(), self.group());
         let Some(pool) = &self.pool else {
             self.fits(free, bytes.next_multiple_of(extent))?;
-            // The caller overwrites old content right afterwards.
+            // LVM wipes the signatures of old content; the caller overwrites the rest right
+            // afterwards.
             let words = ["--yes", "--wipesignatures", "y", "--zero", "y"];
             let rest = ["--addtag", TAG, "--size", &size, "--name", &name, &group];
             run("lvcreate", &[&words[..], &rest].concat())?;
@@ -152,7 +154,7 @@ impl LogicalVolume {
         Ok(())
     }
 
-    /// Extends the logical volume to at least this size. Returns whether it was smaller.
+    /// Extends the logical volume to at least this size. Returns whether it was extended.
     ///
     /// # Errors
     /// This program did not create the logical volume, or there is not enough space. Nothing was
@@ -202,7 +204,7 @@ impl LogicalVolume {
         Ok(snapshot)
     }
 
-    /// `+` cannot occur in the name of a volume.
+    /// Name of the logical volume of a snapshot. `+` cannot occur in the name of a volume.
     fn snapshot_of(&self, stamp: Stamp, kind: SnapshotReason) -> LogicalVolume {
         let name = format!("{}+{stamp}{}", self.name(), kind.logical_suffix());
         LogicalVolume {

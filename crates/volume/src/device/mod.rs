@@ -1,6 +1,6 @@
-//! Backing store of a replica: a sparse file with a metadata file beside it, or a block device
-//! that begins with the metadata. One process at a time can open it. Errors are detected before
-//! anything is written.
+//! Creates and opens the backing store of a replica: a sparse file with a metadata file beside it,
+//! or a block device that begins with the metadata. One process at a time can open it. Errors are
+//! detected before anything is written.
 //!
 //! All functions here block. A role calls them at its start, not from its event loop.
 
@@ -46,8 +46,9 @@ const ALIGN_BYTES: u64 = 1 << 20;
 const ZERO_BYTES: u64 = 1 << 30;
 /// Length of the first metadata read, bytes: the ring of slots.
 const RING_BYTES: usize = 64 << 10;
-/// Timeout for a backing store in use. The lock of a killed process persists until the kernel has
-/// finished its I/O; only then is the backing store safe to open.
+/// Time to wait for a backing store that another process has locked. The lock of a killed process
+/// persists until the kernel has finished the I/O of that process; only then is the backing store
+/// safe to open.
 const CLAIM_MAX: Duration = Duration::from_secs(1);
 const CLAIM_PAUSE: Duration = Duration::from_millis(10);
 const SECTOR_BYTES: u32 = 512;
@@ -130,7 +131,7 @@ fn words(found: &[Signature]) -> String {
 #[derive(Clone, Debug)]
 pub struct Device {
     pub data: BackingFile,
-    /// Metadata, from the first byte on; never direct I/O.
+    /// Metadata file, or device, from the first byte of the metadata on; never direct I/O.
     pub metadata: BackingFile,
     pub sector_bytes: u32,
     pub is_direct: bool,
@@ -297,7 +298,8 @@ pub fn open(
     let head = &loaded.head;
     let (has, needs) = (data.size()?, head.data_offset + head.size_bytes);
     if has < needs {
-        // The truncated data is lost, even if the file grows again.
+        // The data that was cut off is lost, even if the file grows again. The replica therefore
+        // counts as incomplete.
         let without = match head.state {
             SyncState::Joined(1..) if head.promised > 0 => Some(SyncState::Joined(0)),
             SyncState::Syncing(1..) => Some(SyncState::Syncing(0)),
@@ -368,9 +370,9 @@ fn open_files(directory: &Path, name: &str) -> Result<(OpenFile, OpenFile), Devi
 }
 
 impl Device {
-    /// Switches the data to the page cache. Only a volume with one replica does so; its clients
-    /// flush data that must be durable. Two replicas need direct I/O, to observe the actual disk
-    /// content.
+    /// Switches the data to the page cache. Only a volume with one replica does so: its clients
+    /// flush data that must be durable. A volume with two replicas needs direct I/O, to read the
+    /// actual content of the disk.
     pub fn use_page_cache(&mut self) {
         let flags = fcntl_getfl(&self.data.file).map(|flags| flags - OFlags::DIRECT);
         let set = flags.and_then(|flags| fcntl_setfl(&self.data.file, flags));
@@ -501,8 +503,8 @@ fn fill_files(
     name: &str,
     head: Superblock,
 ) -> Result<Metadata, DeviceError> {
-    // The role polls for the replica, and may have opened the files meanwhile; it closes them at
-    // once.
+    // The volume role may have opened the new files while it polled for the replica; it closes them
+    // at once.
     for file in [data, metadata] {
         patiently(|| file.claim(FileType::RegularFile, "regular file"))?;
     }
@@ -547,8 +549,8 @@ fn open_device(path: &Path) -> Result<(OpenFile, OpenFile), DeviceError> {
     Ok((data, metadata))
 }
 
-/// Returns the offset of the data on a device, and the required device length. Reserves space for
-/// the bitmap of twice the size, and for checksums behind the data.
+/// Returns the offset of the data on a device, and the required length of the device. Reserves
+/// space for the bitmap of twice the size, and for checksums after the data.
 pub fn device_bytes(size_bytes: u64) -> (u64, u64) {
     let least = metadata_bytes(size_bytes).unwrap_or_default();
     let needs = metadata_bytes(size_bytes.saturating_mul(2)).unwrap_or(least);

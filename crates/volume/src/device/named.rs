@@ -1,13 +1,13 @@
-//! Volume name and mark of an incomplete volume in the metadata: for a volume with one replica, no
-//! cluster record has them.
+//! Stores the name of a volume, and the mark of an incomplete volume, in the metadata of a replica.
+//! They are needed on the disk because the cluster has no record of a volume with one replica.
 
 use super::grow::places;
 use super::{Backing, Device, DeviceError, LogicalVolume};
 use crate::layout::Metadata;
 use crate::overwrite::OverwriteMark;
 
-/// Checks that the replica belongs to the volume with this name. Replicas of versions that stored
-/// no name match any volume.
+/// Checks that the replica belongs to the volume with this name. A replica without a stored name,
+/// from an earlier version, matches any volume.
 ///
 /// # Errors
 /// The replica belongs to another volume.

@@ -1,4 +1,4 @@
-//! Removal of a replica.
+//! Removes a replica from its disk.
 
 use super::{Backing, Device, DeviceError, OpenFile, RING_BYTES, names, patiently};
 use rustix::fs::{AtFlags, FileType, OFlags, fsync, unlinkat};

@@ -1,4 +1,5 @@
-//! Signatures of foreign content on a disk, so that nothing is overwritten by accident.
+//! Recognises foreign content on a disk, such as a file system, so that no command overwrites it by
+//! accident.
 
 use std::fmt;
 
@@ -27,7 +28,8 @@ impl fmt::Display for Signature {
 enum SignaturePosition {
     Start(usize),
     End(usize),
-    /// Offset after the last multiple of the first number that is at least that far from the end.
+    /// Offset to add to the last multiple of the first number that is at least that far from the
+    /// end of the disk.
     EndAligned(u64, usize),
     /// Several offsets from the start: first, step, count.
     Steps(usize, usize, usize),
@@ -121,7 +123,7 @@ const TABLE: &[(&str, SignaturePosition, &[u8])] = &[
     ("a JFS file system", Start(32_768), b"JFS1"),
     ("a ReiserFS file system", Start(65_588), b"ReIsEr"),
     ("a Linux hibernation image", Start(4086), b"S1SUSPEND"),
-    // Last, because many of the formats above also have a boot sector.
+    // Last in the table, because many of the formats above also have a boot sector.
     (
         "a boot sector or partition table (MBR)",
         Start(510),

@@ -1,5 +1,6 @@
-//! Snapshots of a replica in a file: reflink clones (`FICLONE`), which share blocks with the
-//! original until either changes. A thin logical volume uses LVM snapshots.
+//! Takes, lists and removes snapshots of a replica. In a file they are reflink clones (`FICLONE`),
+//! which share blocks with the original until either changes. A thin logical volume uses LVM
+//! snapshots.
 //!
 //! The kernel takes the snapshot at one instant: it waits for writes in flight and blocks new
 //! ones. The snapshot contains every write acknowledged before, from any process, and no write
@@ -30,13 +31,13 @@ pub struct Stamp(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SnapshotReason {
     Manual,
-    /// The volume's schedule took the snapshot, and removes it when it is due.
+    /// The volume's schedule. The schedule also removes the snapshot when it is due.
     Scheduled,
     /// The replica was about to be resynchronised. The snapshot is removed after the resync.
     BeforeResync,
     /// The replica's data was discarded in favour of the other replica.
     Discarded,
-    /// The snapshot is part of a snapshot of all disks of a guest.
+    /// The snapshot of all disks of a guest at one moment.
     Guest(Label),
 }
 
@@ -263,8 +264,8 @@ fn file_name(name: &str, stamp: Stamp, kind: SnapshotReason) -> String {
     format!("{name}@{stamp}{}{ENDING}", kind.suffix())
 }
 
-/// Takes a snapshot, which is durable when this returns. An incomplete volume has none, except that
-/// from before a resync or of discarded data.
+/// Takes a snapshot, which is durable when this function returns. Refuses an incomplete volume,
+/// unless the reason is a resync or the discarding of the replica's data.
 ///
 /// # Errors
 /// The backing store does not support snapshots, or the volume does not exist or is incomplete.
@@ -279,7 +280,7 @@ pub fn take(
         kind,
         SnapshotReason::BeforeResync | SnapshotReason::Discarded
     );
-    // A mark is stored before the first write, and removed after the last one.
+    // A command stores its mark before its first write, and removes it after the last one.
     let check = || {
         if takes_any {
             Ok(())
@@ -369,8 +370,8 @@ fn unnamed(directory: &Path, name: &str) -> Result<(OpenFile, OpenFile, OwnedFd)
     Ok((place, data, unnamed))
 }
 
-/// Checks whether a volume supports snapshots. For a file, tries a clone and leaves nothing
-/// behind.
+/// Checks whether a volume supports snapshots. For a volume in a file, tries to make a clone, which
+/// is removed at once.
 ///
 /// # Errors
 /// Snapshots are not supported, with the reason.
@@ -464,7 +465,7 @@ pub fn list(backing: &Backing, name: &str) -> Result<Vec<Snapshot>, DeviceError>
         let Some((stamp, kind)) = file.to_str().and_then(|file| parse(file, name)) else {
             continue;
         };
-        // Skips a snapshot that was removed meanwhile.
+        // Skips a snapshot that was removed after the directory was read.
         if let Ok(stat) = entry.metadata()
             && found.len() < SNAPSHOTS_MAX
             && stat.is_file()

@@ -1,5 +1,5 @@
-//! Fast path for a disk that is used through the page cache: operations that complete at once
-//! bypass the engine, which would cost more than the operation.
+//! Executes disk operations that complete at once through the page cache, without the engine, which
+//! would cost more than the operation.
 //!
 //! A write to the page cache may block when the kernel throttles dirty pages. After a write that
 //! blocked, the engine does the writes for a while, so that reads do not wait for them.
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Cached {
     file: Arc<File>,
-    /// End of the time in which writes go to the engine, because they may block.
+    /// End of the time in which the engine does the writes, because they may block.
     blocks_until: Option<Instant>,
 }
 
@@ -30,8 +30,8 @@ impl Cached {
         }
     }
 
-    /// Runs a step that completes at once: a write, or a read from the page cache. Returns `None`
-    /// if the engine has to run the step.
+    /// Runs a step that completes at once: a write to the page cache, or a read from it. Returns
+    /// `None` if the engine has to run the step.
     ///
     /// # Safety
     /// As [`DiskStep::run`].
@@ -55,7 +55,7 @@ impl Cached {
     }
 
     /// Drops the cached pages after a failed flush. The page cache may contain data that the disk
-    /// did not accept, and reads would return that data until it is evicted.
+    /// did not accept, and reads would return that data until the kernel drops it.
     pub(super) fn forget(&self) {
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
     }

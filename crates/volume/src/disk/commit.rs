@@ -1,5 +1,5 @@
-//! Group commit, without I/O: one flush runs at a time. A request that the running flush covers
-//! shares it; other requests share the next flush.
+//! Group commit of disk flushes, without I/O: one flush runs at a time. A request whose writes the
+//! running flush covers shares that flush; other requests share the next one.
 
 use super::{Failure, Token};
 
@@ -9,9 +9,10 @@ pub(super) struct Commit {
     is_running: bool,
     running: Vec<Token>,
     waiting: Vec<Token>,
-    /// No operation ended since the last flush began, so that flush covers all changes.
+    /// True if no operation has ended since the last flush began, so that this flush covers all
+    /// changes.
     is_clean: bool,
-    /// Failure of a flush. Every flush fails until [`Commit::forgive`].
+    /// Failure of an earlier flush. Every further flush fails until [`Commit::forgive`].
     failed: Option<Failure>,
 }
 
@@ -24,7 +25,7 @@ impl Commit {
             self.is_clean = true;
         }
         let (running, waiting) = (&mut self.running, &mut self.waiting);
-        // A clean flush covers all operations that had ended before it began.
+        // A flush covers all operations that had ended before it began.
         let shares = if self.is_clean { running } else { waiting };
         shares.push(token);
         starts
@@ -50,7 +51,8 @@ impl Commit {
         self.failed = None;
     }
 
-    /// Returns one of the tokens for which the next flush has to start, if any waits.
+    /// Assigns the waiting requests to the next flush, which the caller has to start. Returns one
+    /// of their tokens; None if no request waits.
     pub(super) fn next(&mut self) -> Option<Token> {
         let first = *self.waiting.first()?;
         std::mem::swap(&mut self.running, &mut self.waiting);

@@ -1,6 +1,6 @@
-//! I/O operations on the backing store of a replica, by io_uring, or by a few threads where the
-//! kernel refuses io_uring. Each operation starts with a token and ends with a completion. No call
-//! blocks.
+//! Executes I/O operations on the backing store of a replica, by io_uring, or by a few threads
+//! where the kernel refuses io_uring. Each operation starts with a token and ends with a
+//! completion. No call blocks.
 //!
 //! Flushes that wait while one runs share the next one. After a failed flush every later one fails
 //! until `Disk::reset_flush_failure`: the kernel reports a write-back error once, and may have
@@ -97,18 +97,18 @@ pub enum Operation {
     },
     Write {
         offset: u64,
-        /// Data to write. Others may read it meanwhile.
+        /// Data to write. Other code may read the buffer during the write.
         buffer: Rc<Buffer>,
-        /// The operation ends only when the data is on stable storage.
+        /// FUA: the operation ends only when the data is on stable storage.
         fua: bool,
     },
-    /// Makes all writes durable that had ended before.
+    /// Makes all writes durable that had ended before this flush began.
     Flush,
     Zero {
         offset: u64,
         length: u64,
         allocate: bool,
-        /// Fails instead of writing zeroes.
+        /// If true, the operation fails instead of writing zeroes.
         fast: bool,
     },
     /// Frees the space of a range, if possible. The content of the range is undefined afterwards.
@@ -177,9 +177,9 @@ pub struct Disk {
     engine: Engine,
     first: u64,
     cached: Option<Cached>,
-    /// Completions of operations that bypassed the engine.
+    /// Completions of operations that the page cache completed at once.
     at_once: Vec<Completion>,
-    /// Operations by slot. The slot identifies an operation in the engine.
+    /// Operations in progress by slot. The slot identifies an operation in the engine.
     under_way: Vec<Option<PendingDiskOperation>>,
     free: Vec<u32>,
     waiting: VecDeque<PendingDiskOperation>,
@@ -214,12 +214,12 @@ impl Disk {
         })
     }
 
-    /// Switches to the page cache. The target must be open without direct I/O.
+    /// Switches to the page cache. The caller has opened the target without direct I/O.
     pub fn use_cache(&mut self, target: &BackingFile) {
         self.cached = Some(Cached::new(&target.file));
     }
 
-    /// Returns whether an operation has ended without making a descriptor readable. The caller
+    /// Returns whether an operation has ended although no descriptor became readable. The caller
     /// then has to call [`Disk::completions`] without waiting.
     pub fn has_ended(&self) -> bool {
         !self.at_once.is_empty()

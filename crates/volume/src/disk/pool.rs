@@ -1,5 +1,5 @@
-//! Buffer pool of a volume. The pages belong to one mapping, which the kernel can use for direct
-//! I/O, and whose size bounds the memory of a volume.
+//! Buffer pool of a volume's requests. The pages belong to one memory mapping, which the kernel can
+//! use for direct I/O, and whose size bounds the memory of a volume.
 
 use super::DiskError;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
@@ -23,7 +23,7 @@ const SHARED_BYTES: usize = POOL_BYTES - ACCOUNTS_MAX * ACCOUNT_BYTES_MIN;
 const PAGES_PER_WORD: usize = u64::BITS as usize;
 const WORDS: usize = POOL_BYTES / BUFFER_BYTES_MAX;
 
-/// Mapped memory. Each operation in flight on a part of it keeps a reference.
+/// Mapped memory. Each operation in flight on it keeps a reference.
 pub(super) struct PoolMemory {
     base: NonNull<u8>,
 }
@@ -83,7 +83,7 @@ struct Pages {
 struct PoolState {
     memory: Arc<PoolMemory>,
     pages: RefCell<Pages>,
-    /// Memory that all accounts together hold beyond [`ACCOUNT_BYTES_MIN`].
+    /// Memory that all accounts together use beyond [`ACCOUNT_BYTES_MIN`] each.
     beyond_bytes: Cell<usize>,
     returned: Cell<u64>,
 }
@@ -93,7 +93,7 @@ pub struct Pool {
     shared: Rc<PoolState>,
 }
 
-/// Part of the pool with one owner. Dropping it returns its pages.
+/// Range of the pool's memory with one owner. Dropping it returns its pages.
 pub struct Buffer {
     shared: Rc<PoolState>,
     held_bytes: Rc<Cell<usize>>,
@@ -194,7 +194,7 @@ fn beyond(held: usize) -> usize {
 }
 
 impl Pages {
-    /// First fit within a word, so that a buffer never spans two words.
+    /// Takes the first free pages within a word, so that a buffer never spans two words.
     fn take(&mut self, count: usize) -> Option<usize> {
         if self.free < count {
             return None;
@@ -224,7 +224,7 @@ impl Pages {
 fn run(mut bits: u64, count: usize) -> Option<usize> {
     let mut left = count - 1;
     let mut shift = 1;
-    // After each step a bit says that twice as many bits from it on are set.
+    // After each step a bit is set if twice as many free pages begin there.
     while left > 0 && bits != 0 {
         let by = shift.min(left);
         bits &= bits >> by;

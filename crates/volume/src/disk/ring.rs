@@ -1,5 +1,5 @@
-//! io_uring engine, with the volume's memory and file registered where the kernel permits. A
-//! helper thread runs the steps for which io_uring has no operation.
+//! Executes disk operations with io_uring. The volume's memory and file are registered where the
+//! kernel permits. A helper thread runs the steps for which io_uring has no operation.
 
 use super::pool::{POOL_BYTES, PoolMemory};
 use super::step::{self, DiskStep, StepCompletion};
@@ -35,7 +35,8 @@ impl Ring {
             DiskError::Engine(Errno::from_io_error(&error).unwrap_or(Errno::NOSYS))
         };
         let entries = OPERATIONS_MAX as u32;
-        // Without COOP_TASKRUN an idle thread is interrupted; kernels before 5.19 lack the flag.
+        // Without COOP_TASKRUN the kernel interrupts an idle thread; kernels before 5.19 lack the
+        // flag.
         let ring = IoUring::builder()
             .setup_coop_taskrun()
             .build(entries)
@@ -110,7 +111,8 @@ impl Ring {
     }
 
     pub(super) fn start(&mut self) {
-        // After an interruption or without memory the entries stay, and `reap` submits them again.
+        // After an interruption, or if the kernel has no memory, the entries stay in the queue, and
+        // `reap` submits them again.
         if self.pushed > 0
             && let Ok(taken) = self.ring.submit()
         {
@@ -137,7 +139,7 @@ impl Ring {
                 Err(_) => Err(Errno::from_raw_os_error(-entry.result())),
             };
             match (step, result) {
-                // The thread falls back to other system calls.
+                // io_uring refused the step, so the helper thread uses other system calls.
                 (DiskStep::Zero { .. } | DiskStep::Discard { .. }, Err(Errno::OPNOTSUPP)) => {
                     threads.push(slot, step);
                 }

@@ -1,5 +1,5 @@
-//! Unit of work of an engine: a part of an operation, as plain numbers that any thread may use,
-//! and its implementation with blocking system calls.
+//! Step of a disk operation: plain numbers that any thread may use, and the blocking system calls
+//! that execute the step. An operation on several extents has several steps.
 
 use super::{Extent, Failure};
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, fdatasync, seek};
@@ -15,7 +15,7 @@ const ZEROES_BYTES: usize = 64 << 10;
 struct Zeroes([u8; ZEROES_BYTES]);
 static ZEROES: Zeroes = Zeroes([0; ZEROES_BYTES]);
 
-/// Part of an operation. Offsets are relative to the file.
+/// Step of a disk operation. Offsets are relative to the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum DiskStep {
     Read {
@@ -95,7 +95,7 @@ impl DiskStep {
         }
     }
 
-    /// Reads from the page cache. Returns `None` if a part is not cached.
+    /// Reads from the page cache. Returns `None` if not all of the data is cached.
     ///
     /// # Safety
     /// As [`DiskStep::run`].
@@ -175,8 +175,8 @@ pub(super) fn hole_flags() -> FallocateFlags {
     FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE
 }
 
-/// Flags of `fallocate` that make zeroes. Returns `None` if the kernel may write zeroes, which is
-/// not fast.
+/// Flags of `fallocate` that zero a range. Returns `None` if a fast operation is required and the
+/// kernel might write the zeroes.
 pub(super) fn zero_flags(is_device: bool, allocate: bool, fast: bool) -> Option<FallocateFlags> {
     match (is_device, allocate, fast) {
         (true, true, true) => None,
@@ -244,7 +244,7 @@ pub(super) fn extents(
         let next = if is_hole {
             data
         } else {
-            // A hole that appeared meanwhile at this position counts as data.
+            // A hole that appeared at this position after the search counts as data.
             seek(file, SeekFrom::Hole(at))?.clamp(at, end)
         };
         let next = if next == at { end } else { next };

@@ -1,5 +1,5 @@
-//! Threads that run steps with blocking system calls: all steps without io_uring, otherwise those
-//! that io_uring lacks.
+//! Threads that execute steps of disk operations with blocking system calls: all steps if the
+//! kernel refuses io_uring, otherwise those for which io_uring has no operation.
 
 use super::pool::PoolMemory;
 use super::step::{self, DiskStep, StepCompletion};
@@ -28,7 +28,7 @@ struct StepQueue {
     stops: bool,
 }
 
-/// Owner's handle. After a drop each thread exits when its current step ends.
+/// Handle of the threads. After it is dropped, each thread exits when its current step ends.
 pub(super) struct DiskThreads {
     shared: Arc<ThreadPoolState>,
     /// Number of steps whose end was not reported yet.

@@ -1,6 +1,6 @@
-//! NBD client: its handshake, its requests in order of arrival, and its replies. The client
-//! reads from its socket only what it has space for, so a peer that does not read replies blocks
-//! only itself.
+//! Server side of one NBD client's connection: the handshake, the client's requests in order of
+//! arrival, and the replies. The server reads from the socket only what it has space for, so a
+//! client that does not read its replies blocks only itself.
 
 use super::ranges::Ranges;
 use super::request::{PendingRequest, RequestPiece, RequestSlot, Requests};
@@ -25,7 +25,7 @@ use std::time::Instant;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const RECEIVES_MAX: usize = 16;
 const INBOX_BYTES: usize = protocol::nbd::OPTION_BYTES_MAX as usize + 64;
-/// Receive size while request headers are expected, bytes.
+/// Length of a receive call while request headers are expected, bytes.
 const HEADS_BYTES: usize = 32 * REQUEST_BYTES;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +48,7 @@ impl From<NbdConnectionError> for CloseReason {
     }
 }
 
-/// Parts of the export that a client uses.
+/// Resources of the export that a client uses.
 pub(super) struct Port<'a> {
     pub(super) exports: &'a [Export],
     pub(super) pool: &'a Pool,
@@ -60,7 +60,7 @@ pub(super) struct Port<'a> {
     pub(super) grant: Option<&'a Grant>,
 }
 
-/// Interpretation of the next bytes received.
+/// Meaning of the next received bytes.
 enum ReceiveState {
     Options(Handshake),
     Head,
@@ -68,7 +68,7 @@ enum ReceiveState {
         slot: RequestSlot,
         part: Option<ReceiveBuffer>,
     },
-    /// Remaining payload of a refused write.
+    /// Payload of a refused write, which is skipped: the remaining length.
     Skip {
         left: u32,
     },
@@ -88,7 +88,7 @@ struct ReceiveBuffer {
 enum ClientWait {
     Input,
     Memory,
-    /// Completion of one of its requests, or transmission of replies.
+    /// Completion of one of the client's requests, or progress in sending replies.
     Room,
 }
 
@@ -153,7 +153,7 @@ impl Client {
         self.place.1
     }
 
-    /// Time of the connection; None once the client has chosen an export.
+    /// Start of the connection; None once the client has chosen an export.
     pub(super) fn in_handshake_since(&self) -> Option<Instant> {
         self.session.is_none().then_some(self.since)
     }
@@ -162,7 +162,7 @@ impl Client {
         (self.session.is_some(), self.has_written)
     }
 
-    /// User of the connection. None before the client has chosen an export.
+    /// User of the connection; None before the client has chosen an export.
     pub(super) fn tenant(&self) -> Option<ConnectionUser<'_>> {
         let session = self.session.as_ref()?;
         Some(match (&session.user, self.origin) {
@@ -200,11 +200,11 @@ impl Client {
         Ok(self.outbox.send(&mut self.socket.as_fd())?)
     }
 
-    /// Stops accepting requests. The connection closes after the current requests. A request
-    /// received only in part gets no reply, so the client repeats it elsewhere.
+    /// Stops accepting requests. The connection closes after the current requests. A partly
+    /// received request gets no reply, so the client repeats it on its next connection.
     pub(super) fn stop(&mut self) {
         match self.intake {
-            // Submitting the rest of the read needs only memory.
+            // Submitting the rest of a read needs only memory, which other completions return.
             ReceiveState::Reading { .. } => return,
             ReceiveState::Payload { slot, .. } => drop(self.requests.remove(slot)),
             _ => {}
@@ -222,7 +222,7 @@ impl Client {
             if received == Received::End {
                 return Err(CloseReason::Left);
             }
-            // Always, because epoll does not report data that was already received.
+            // Always called, because epoll does not report data that was already received.
             self.wants = self.consume(port)?;
             if received == Received::Short {
                 break;
@@ -341,7 +341,8 @@ impl Client {
                 self.intake = ReceiveState::Head;
             }
             Err(fault) => {
-                // The queued replies contain the error, if the protocol can express it.
+                // Ignores failures: the queued replies contain the error, if the protocol can
+                // express it.
                 let _ = self.outbox.send(&mut self.socket.as_fd());
                 return Err(fault.into());
             }
@@ -494,8 +495,8 @@ impl Client {
         None
     }
 
-    /// Submits a read to the disk, in pieces as memory permits. A reply that must be in order and
-    /// has several pieces gets one piece at a time, with no concurrent request.
+    /// Submits a read to the disk, in pieces as memory permits. If a reply has to be in order and
+    /// has several pieces, they are read one at a time, while no other request runs.
     fn read(&mut self, slot: RequestSlot, port: &mut Port<'_>) -> Option<ClientWait> {
         let is_alone = self.requests.len() == 1;
         let is_ordered = self.is_ordered(slot);
@@ -667,7 +668,8 @@ fn extents(found: &[crate::disk::Extent], one: bool) -> Vec<Extent> {
     extents.collect()
 }
 
-/// Stops at the first nonzero byte, so most data costs almost nothing.
+/// Returns whether all bytes are zero. Stops at the first nonzero byte, so most data costs almost
+/// nothing.
 fn is_zero(bytes: &[u8]) -> bool {
     let words = bytes.chunks_exact(size_of::<u128>());
     let rest = words.remainder();

@@ -1,6 +1,6 @@
-//! NBD export of a volume. The export converts requests to operations for the owner of the disk,
-//! and sends replies when they complete. Several clients are served at a time, each with limits.
-//! They affect each other only through the disk, where each has a bounded share.
+//! Serves a volume to NBD clients. The export converts requests to operations for the owner of the
+//! disk, and sends replies when they complete. Several clients are served at a time, each with
+//! limits. They affect each other only through the disk, where each has a bounded share.
 //!
 //! A client's requests may be executed in any order and concurrently, as NBD permits. A client
 //! with two requests in flight for the same blocks cannot rely on their order. A flush covers all
@@ -37,7 +37,8 @@ use std::time::{Duration, Instant};
 /// Maximum number of clients of one volume. Further connections are closed at once.
 pub const CLIENTS_MAX: usize = 15;
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// Time for which a client without an export keeps its slot when another client needs it.
+/// Minimum time for which a client that has not chosen an export keeps its slot when another client
+/// needs the slot.
 pub const HANDSHAKE_LEAST: Duration = Duration::from_millis(500);
 const ACCEPTS_MAX: usize = 8;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -73,9 +74,9 @@ pub struct ExportCounters {
     pub broken: u64,
 }
 
-/// Export with its listeners and clients. Events of epoll and completions of the disk go in.
-/// [`Export::settle`] returns the operations for the disk, and is called once at the end of each
-/// turn. A client that does not read its replies blocks only itself.
+/// Export with its listeners and clients. The caller passes events of epoll and completions of the
+/// disk. [`Export::settle`] returns the operations for the disk, and is called once at the end of
+/// each turn of the event loop. A client that does not read its replies blocks only itself.
 pub struct Export {
     epoll: Rc<OwnedFd>,
     listeners: Vec<ExportListener>,
@@ -105,7 +106,8 @@ struct CachedVolumeUser {
     reserved_until: Option<Instant>,
 }
 
-/// State when waiting clients last tried to continue.
+/// State at the last attempt of waiting clients to continue. A new attempt is useless until
+/// something has changed.
 #[derive(Default)]
 struct LastAttempt {
     returned: u64,
@@ -165,7 +167,7 @@ impl Export {
         self.update_user();
     }
 
-    /// Publishes the current user in the tenure. Returns whether the user has changed.
+    /// Publishes the current user in the tenure. Returns whether it is another user than before.
     pub fn show_holder(&mut self) -> bool {
         self.apply_grant();
         self.tenure.set_holder(self.user.holder.clone())
@@ -207,8 +209,8 @@ impl Export {
         };
     }
 
-    /// Sets the use of the volume on the other node. Another user that no role waits for cannot
-    /// open the volume or write to it then.
+    /// Sets the use of the volume on the other node. While another user has the volume there, and
+    /// no role waits for that user, clients of this node cannot open the volume or write to it.
     pub fn set_elsewhere(&mut self, elsewhere: OtherNodeUse) {
         self.elsewhere = elsewhere;
     }
@@ -234,8 +236,8 @@ impl Export {
         }
     }
 
-    /// Closes the connections of the current user, and ends its reservation: the volume has
-    /// another user.
+    /// Closes the connections of the current user, and ends its reservation, because another user
+    /// has the volume.
     pub fn end_user(&mut self) {
         self.tenure.forget_reservation();
         for place in 0..CLIENTS_MAX {
@@ -266,8 +268,9 @@ impl Export {
         self.clients.iter().flatten().count()
     }
 
-    /// Stops accepting connections and requests. Clients are closed after their current requests:
-    /// a client reconnects after a close, whereas it would pass an error on to its user.
+    /// Stops accepting connections and requests. Clients are closed after their current requests
+    /// instead of receiving errors: a client reconnects after a close, but would pass an error on
+    /// to its application.
     pub fn stop(&mut self) {
         self.stops = true;
         self.clients.iter_mut().flatten().for_each(Client::stop);
@@ -283,7 +286,7 @@ impl Export {
         self.clients.iter().flatten().any(Client::has_output)
     }
 
-    /// Time at which the caller has to call [`Export::handle_time`] and [`Export::settle`].
+    /// Time at which the caller has to call [`Export::handle_time`] and then [`Export::settle`].
     pub fn deadline(&self) -> Option<Instant> {
         let clients = self.clients.iter().flatten();
         let since = clients.filter_map(Client::in_handshake_since).min();
@@ -303,7 +306,8 @@ impl Export {
             .any(|client| client.starves() && has_memory || client.waits() && self.tried.has_sent)
     }
 
-    /// Closes clients that have chosen no export in time, and ends a pause of accepting.
+    /// Closes clients that have chosen no export in time, and accepts connections again after a
+    /// pause.
     pub fn handle_time(&mut self, now: Instant) {
         self.pause = self.pause.filter(|until| *until > now);
         for place in 0..CLIENTS_MAX {
@@ -312,7 +316,7 @@ impl Export {
                 .and_then(Client::in_handshake_since);
             if since.is_some_and(|since| now.saturating_duration_since(since) >= HANDSHAKE_MAX) {
                 self.counters.late += 1;
-                // A client without an export has no resources to release.
+                // A client that has chosen no export has no resources to release.
                 self.clients[place] = None;
             }
         }
@@ -454,8 +458,8 @@ impl Export {
         since.min()
     }
 
-    /// Slot of an idle client in the handshake, which a new client may take. After a very recent
-    /// connection, the new client waits briefly.
+    /// Slot of an idle client in the handshake, which a new client may get. If the idle client
+    /// connected very recently, the new client waits briefly.
     fn place_of_silent(&mut self, now: Instant) -> Option<usize> {
         let (since, place) = self.oldest_in_handshake()?;
         let until = since + HANDSHAKE_LEAST;
@@ -490,7 +494,8 @@ impl Export {
                 }
             };
             let Some(place) = place else {
-                // A connection left waiting would seem to hang until another client leaves.
+                // Without a slot the connection is closed: if it waited, it would seem to hang
+                // until another client leaves.
                 self.counters.refused += 1;
                 continue;
             };
@@ -536,8 +541,8 @@ impl Export {
     }
 }
 
-/// Origin of a connection. Connections of this process itself carry network clients
-/// ([`crate::network`]).
+/// Returns the origin of a connection: remote for TCP, and for connections from this process
+/// itself, which carry clients of the network ([`crate::network`]); otherwise local.
 fn origin(socket: &OwnedFd, listener: &ExportListener) -> ConnectionOrigin {
     let ExportListener::Unix(_) = listener else {
         return ConnectionOrigin::Remote;

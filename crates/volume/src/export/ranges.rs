@@ -1,6 +1,6 @@
-//! Zero and discard operations of one client. Such an operation may span the whole volume and
-//! takes no buffer memory, so memory does not limit it. Only a few per client are submitted at a
-//! time, which lets other clients' requests run in between.
+//! Limits the zero and discard operations of one NBD client. Such an operation may span the whole
+//! volume and uses no buffer memory, so memory does not limit it. Only a few per client are
+//! submitted at a time, which lets other clients' requests run in between.
 
 use crate::disk::{Operation, Token};
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ pub(super) struct Ranges {
     waiting: VecDeque<(Token, Operation)>,
 }
 
-/// Length of a range operation, bytes; None for other operations.
+/// Length of a zero or discard operation, bytes; None for other operations.
 fn bytes(operation: &Operation) -> Option<u64> {
     match operation {
         Operation::Zero { length, .. } | Operation::Discard { length, .. } => Some(*length),
@@ -23,7 +23,8 @@ fn bytes(operation: &Operation) -> Option<u64> {
 }
 
 impl Ranges {
-    /// Submits an operation, or queues a range operation until the previous ones have ended.
+    /// Submits an operation, or queues a zero or discard operation until the previous ones have
+    /// ended.
     pub(super) fn submit(
         &mut self,
         token: Token,

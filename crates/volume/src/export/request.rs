@@ -1,4 +1,5 @@
-//! Requests in progress of one client: submitted pieces, and what is left.
+//! Tracks the requests in progress of one NBD client: the pieces that were submitted to the disk,
+//! and the remaining range.
 
 use protocol::nbd::{Errno, NbdCommand, NbdRequestHeader};
 
@@ -10,19 +11,19 @@ pub(super) const SECTOR_BYTES: u64 = 512;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct RequestSlot(pub(super) u16);
 
-/// Request without a complete reply.
+/// Request whose reply is not complete.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
     pub(super) asked: NbdRequestHeader,
     pub(super) command: NbdCommand,
     pub(super) pieces: u32,
-    /// Number of bytes that were submitted. The request is fully submitted when this equals its
-    /// length.
+    /// Number of bytes that were submitted. The request is fully submitted when this number equals
+    /// its length.
     pub(super) started: u32,
     pub(super) error: Option<Errno>,
     pub(super) then_flush: bool,
     pub(super) replying: bool,
-    /// Length of an unfinished range operation ([`super::ranges`]), bytes.
+    /// Length of an unfinished zero or discard operation ([`super::ranges`]), bytes.
     pub(super) range: Option<u64>,
 }
 

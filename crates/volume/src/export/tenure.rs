@@ -20,10 +20,12 @@ use std::time::{Duration, Instant};
 /// delay (16 s).
 pub const RESERVED_FOR: Duration = Duration::from_secs(30);
 
-/// User whose clients at both nodes are one user of a volume: all machines of network boot.
+/// Name of a user whose clients may be connected to both nodes at the same time: all machines of
+/// network boot.
 pub const SHARED_USER: &str = "boot/machines";
 
-/// User of the previous process, and the time until which other users wait for it.
+/// User that was connected to the previous process of the role, and the time until which other
+/// users have to wait for it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reservation {
     user: String,
@@ -34,10 +36,11 @@ pub struct Reservation {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Grant {
     pub user: String,
-    /// The user has the volume open or is about to open it. Another user that opens the volume
-    /// first is not refused and gets it.
+    /// True if the user has the volume open or is about to open it. If another user opens the
+    /// volume first, that user gets it.
     pub is_open: bool,
-    /// The user's local clients do not name it, because an earlier version started them.
+    /// True if the user's local clients do not send its name, because an earlier version started
+    /// them.
     pub is_unnamed: bool,
 }
 
@@ -57,12 +60,12 @@ pub enum VolumeUser {
     Clients,
 }
 
-/// End of the user name of a client that reconnects, and that must not continue if another user may
-/// have had the volume meanwhile.
+/// Suffix of the user name that a client sends when it reconnects, if it must not continue when
+/// another user may have had the volume meanwhile.
 pub const RECONNECTS: &str = "/again";
 
-/// Beginning of the names of commands. They and [`SHARED_USER`] may end with [`RECONNECTS`].
-/// Others, such as guests, may have any name.
+/// Prefix of the user names of commands. They and [`SHARED_USER`] may have the suffix
+/// [`RECONNECTS`]. Other users, such as guests, may have any name.
 const COMMANDS: &str = "command/";
 
 /// Returns whether a user is a command, which may open an incomplete volume.
@@ -80,8 +83,8 @@ fn reconnects(name: &str) -> bool {
     user_of(name) != name
 }
 
-/// Returns whether a role waits for the user of the other node on behalf of this user, such as a
-/// guest. A command and [`SHARED_USER`] have no such role.
+/// Returns whether a role makes this user, such as a guest, wait until the user of the other node
+/// has closed the volume. A command and [`SHARED_USER`] have no such role.
 pub fn waits_in_role(user: &str) -> bool {
     user != SHARED_USER && !is_command(user)
 }
@@ -91,7 +94,7 @@ pub fn waits_in_role(user: &str) -> bool {
 pub enum OtherNodeUse {
     #[default]
     Free,
-    /// The node has not reported its user yet, or its last user may continue.
+    /// The other node has not reported its user yet, or its last user may reconnect.
     Unknown,
     Clients,
     Shared,
@@ -101,9 +104,9 @@ pub enum OtherNodeUse {
 /// Refusal to open a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum OpenRefusal {
-    /// Another user has, or may have had, the volume: the text for the client.
+    /// Another user has, or may have had, the volume. Contains the message for the client.
     Used(String),
-    /// The user of the other node is not known yet: the client connects again.
+    /// The user of the other node is not known yet, so the client has to connect again.
     Unknown,
     Incomplete(OverwriteStatus),
 }
@@ -167,7 +170,7 @@ pub fn overwrite_event(status: Option<OverwriteStatus>) -> String {
     )
 }
 
-/// Permission of the first write of a client.
+/// Result of checking the first write of a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum WritePermission {
     Granted,
@@ -189,9 +192,9 @@ pub fn user_words(user: &str) -> String {
     user.replacen('/', " ", 1)
 }
 
-/// The user of a volume, shared by the role and the volume's thread. The role writes the grant: the
-/// user that may open the volume next. The thread writes the holder: the user that has it open. A
-/// connected user keeps the volume, whatever is granted.
+/// User of a volume, shared by the role and the volume's thread. The role writes the grant: the
+/// user that may open the volume next. The thread writes the holder: the user that has the volume
+/// open. A connected user keeps the volume, whatever is granted.
 #[derive(Debug, Default)]
 pub struct Tenure {
     state: Mutex<(Option<Grant>, Option<VolumeUser>)>,
@@ -200,7 +203,7 @@ pub struct Tenure {
 }
 
 impl Tenure {
-    /// Sets the user that may open the volume next. A connected user keeps it.
+    /// Sets the user that may open the volume next. A connected user keeps the volume.
     ///
     /// Returns whether the grant has changed.
     pub fn grant(&self, grant: Option<Grant>) -> bool {
@@ -319,8 +322,8 @@ pub(super) fn holder<'c>(
         .or_else(|| grant.filter(|grant| grant.is_open).map(expected))
 }
 
-/// Checks that a client without a user name may open the volume. It may not write if the volume has
-/// a user, which is checked at its first write.
+/// Checks that a client without a user name may open the volume. If the volume has a named user,
+/// the client is refused at its first write.
 pub(super) fn may_open_unnamed(
     holder: Option<&VolumeUser>,
     overwrite: Option<OverwriteMark>,
@@ -331,7 +334,7 @@ pub(super) fn may_open_unnamed(
 
 /// Checks that a user may open the volume. The error names the current user.
 ///
-/// A user with a role gets the volume from it, which waits for the user of the other node. Only a
+/// If a role manages the user, the role has already waited for the user of the other node. Only a
 /// command may open an incomplete volume.
 pub(super) fn may_open(
     user: &str,

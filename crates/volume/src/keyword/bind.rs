@@ -1,4 +1,5 @@
-//! Line `bind` of a `volume` section: a TCP address, and the files for TLS.
+//! Parses the line `bind` of a `volume` section: a TCP address for NBD clients, and the files for
+//! TLS.
 
 use super::section::{ParsedSections, Spanned, Volume, once};
 use super::{VolumeLineBuilder, codes};
@@ -126,7 +127,8 @@ fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     }
 }
 
-/// Requires the client CAs along with TLS: otherwise nothing authenticates a client.
+/// Reads the files for TLS. Requires the CAs of clients, because nothing else authenticates a
+/// client.
 fn files(
     args: &Args<'_>,
     address: &Spanned<SocketAddr>,

@@ -1,4 +1,4 @@
-//! Diagnostic codes of `volume` sections.
+//! Codes of the diagnostics for `volume` sections.
 
 use language::arguments::ArgumentCodes;
 

@@ -1,4 +1,4 @@
-//! Section `volume-defaults`: settings that all volumes share.
+//! Parses the section `volume-defaults`: settings that all volumes share.
 
 use super::section::{ParsedSections, Spanned};
 use super::{VolumeLineBuilder, codes};

@@ -1,4 +1,5 @@
-//! Lines that are valid in `volume` sections and in `volume-defaults`.
+//! Parses the lines that are valid both in `volume` sections and in `volume-defaults`:
+//! `without-majority` and `verify`.
 
 use super::VolumeLineBuilder;
 use super::defaults::twice;

@@ -1,4 +1,4 @@
-//! `backing nfs`, `backing iscsi` and `backing rbd`: volumes in external storage, which is
+//! Parses `backing nfs`, `backing iscsi` and `backing rbd`: volumes in external storage, which is
 //! responsible for replication. QEMU receives these values as JSON, so that none can become an
 //! option. Addresses are numeric, because a takeover must not wait for a nameserver.
 

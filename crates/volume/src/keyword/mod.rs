@@ -1,4 +1,4 @@
-//! Section `volume`. Each keyword is one row of the table.
+//! Parses the section `volume`. Each keyword is one row of the table.
 //!
 //! The result contains the volumes of this node ([`Volumes`]). Volumes of other nodes are checked
 //! but not run here.
@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 
 pub const NAME: &str = "volume";
 
-/// Time for requests in progress at a stop, milliseconds.
+/// Timeout of requests in progress when the volume role stops, milliseconds.
 const STOP_MS: u64 = 10_000;
 
 /// Kind of reference with which sections of other roles name a volume.
@@ -71,7 +71,8 @@ pub static PART: ConfigurationPart = ConfigurationPart {
         role_input: |built, before| {
             let volumes = built.downcast_ref::<Volumes>()?;
             let count = volumes.0.len() + volumes.1.len();
-            // Volumes that this version takes from the node stay open while they are in use.
+            // If the new version takes volumes away from this node, they stay open while they are
+            // in use.
             (count > 0 || before.is_some()).then(|| given(volumes))
         },
         leftover_input: |built, rest| {
@@ -187,8 +188,8 @@ impl Tabled for ParsedSections {
             for told in external::of_volume(before, volume) {
                 context.report(told);
             }
-            // An accepted version may contain a second volume on an image; only the first one is
-            // served.
+            // An accepted version may have two volumes on one image in external storage; only the
+            // first one is served.
             let is_first = external::first_on_image(before, volume).is_none();
             let elsewhere = external::built(context, volume).filter(|_| is_first);
             if let Some(elsewhere) = elsewhere {
@@ -252,7 +253,7 @@ fn of_nodes(context: &Context, volume: &Volume) -> Option<Diagnostic> {
     let name = &volume.name.value;
     let known = context.nodes.known_nodes();
     match &volume.nodes[..] {
-        // A refused line has already named nodes.
+        // If a line was refused, it has already named nodes, so their absence is not reported.
         [] if known.is_empty() || volume.has_refused_nodes => None,
         [] => {
             let told = format!("volume '{name}' does not say on which node it is");
@@ -391,7 +392,7 @@ fn of_snapshots(volume: &Volume) -> Option<Diagnostic> {
 }
 
 fn missing(volume: &Volume, keyword: &'static str, is_missing: bool) -> Option<Diagnostic> {
-    // A refused line has its own diagnostic.
+    // A refused line has its own diagnostic, so its absence is not reported.
     if !is_missing || volume.once.iter().any(|(known, _)| *known == keyword) {
         return None;
     }

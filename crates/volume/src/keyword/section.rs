@@ -1,4 +1,4 @@
-//! Lines of a `volume` section.
+//! Parses the first line of a `volume` section, and the lines that have no file of their own.
 
 use super::bind;
 use super::defaults::Defaults;
@@ -20,7 +20,7 @@ const NAME_MAX: usize = 64;
 const PATH_BYTES_MAX: usize = 4095;
 /// Maximum length of a path component, bytes (`NAME_MAX`).
 const FILE_NAME_BYTES_MAX: usize = 255;
-/// Maximum length of the parts that a volume's file names add to its name, bytes:
+/// Maximum number of bytes that file names of a volume add to the volume's name:
 /// `/NAME@20261122T200000Z-guest-LABEL.snapshot`, with a label of 32 bytes.
 const FILE_ENDING_BYTES: usize = 66;
 
@@ -51,7 +51,8 @@ pub(super) struct Volume {
 }
 
 impl Volume {
-    /// Returns whether the volume is in external storage, or may be according to a refused line.
+    /// Returns whether the volume is in external storage, or would be if a refused line were
+    /// correct.
     pub(super) fn is_elsewhere(&self) -> bool {
         let mut once = self.once.iter();
         self.backing.is_none() && once.any(|(keyword, _)| *keyword == "backing")

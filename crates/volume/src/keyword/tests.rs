@@ -38,7 +38,7 @@ const GOOD: &str = "volume mail\n    size 40g\n    backing file /srv/volumes/\n"
 #[test]
 fn every_example_is_good_and_every_row_has_one() {
     for row in (PART.documented)() {
-        // External storage does not support the replica settings beside it.
+        // External storage supports none of the replica settings.
         let others = ["size 1g", "backing file /srv"];
         let word = row.name.split(' ').next().unwrap_or_default();
         let others = others.iter().filter(|line| !line.starts_with(word));
@@ -204,7 +204,7 @@ fn wrong_lines_are_refused_with_words() {
             "site.cfg:4:20: error[E0801]: 'snapshot every' expects `keep`\n",
         ),
     ] {
-        // The suggested fix follows in parentheses.
+        // The suggested fix follows the message in parentheses.
         let told = told(text);
         let same = told.lines().zip(expected.lines());
         let same = same.filter(|(told, expected)| told.starts_with(expected));

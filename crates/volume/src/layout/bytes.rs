@@ -1,5 +1,5 @@
-//! Parts of a record: a reader of its numbers (little-endian, one after the other, with bounds
-//! checks), and the checksum at its end.
+//! Decodes the little-endian numbers of an on-disk record with bounds checks, and appends and
+//! verifies the checksum at the end of the record.
 
 use twox_hash::XxHash3_64;
 

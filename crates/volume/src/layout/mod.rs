@@ -42,14 +42,15 @@ pub const MAGIC: [u8; 8] = *b"EVENKEEL";
 const SLOTS: u64 = 8;
 /// Length of a slot, bytes: fits a record with a full activity log.
 pub(crate) const SLOT_BYTES: usize = 8192;
-/// Unit of writes, bytes. A shorter record leaves the rest of the slot unchanged.
+/// Unit of metadata writes, bytes. A record that is shorter than the slot leaves the other sectors
+/// of the slot unchanged.
 const SECTOR_BYTES: usize = 4096;
 /// Offset of the bitmap, bytes.
 const BITMAP_OFFSET: u64 = SLOTS * SLOT_BYTES as u64;
 const PAGE_BYTES: usize = 4096;
 /// Extents per bitmap page, besides its header and checksum.
 const PAGE_EXTENTS: u32 = 31;
-/// Words of 64 blocks per extent.
+/// Number of words of dirty bits per extent; a word has the bits of 64 blocks.
 const EXTENT_WORDS: usize = EXTENT_BLOCKS as usize / 64;
 
 /// Reason why metadata cannot be used.

@@ -1,4 +1,4 @@
-//! Page of the dirty bitmap: the bits of some extents, with a checksum.
+//! Encodes and decodes a page of the dirty bitmap: the dirty bits of some extents, with a checksum.
 
 use super::bytes::{CHECKSUM_BYTES, Reader, seal, unseal};
 use super::slot::VolumeId;

@@ -1,5 +1,5 @@
-//! Slot of the ring: an envelope (magic number, format, length, checksum) that is the same in
-//! every format, around the head of a replica with its activity log.
+//! Encodes and decodes a slot of the metadata ring. The envelope (magic number, format, length,
+//! checksum) is the same in every format, and contains the head of a replica and its activity log.
 
 use super::bytes::{CHECKSUM_BYTES, Reader, seal, unseal};
 use super::{FORMAT, LOG_EXTENTS_MAX, MAGIC, SECTOR_BYTES, SLOT_BYTES};
@@ -12,7 +12,8 @@ const NAME_MAGIC: [u8; 8] = *b"EKname01";
 const IDENTITY_MAGIC: [u8; 8] = *b"EKcopy01";
 /// Magic number of the mark of an incomplete volume, which follows the name and the identity.
 const OVERWRITE_MAGIC: [u8; 8] = *b"EKpart01";
-/// Length of the record of that mark: magic number, number of the store, mark, checksum.
+/// Length of the mark of an incomplete volume in a slot: magic number, number of the store, mark,
+/// checksum.
 const OVERWRITE_BYTES: usize = 24 + CHECKSUM_BYTES;
 const NAME_BYTES_MAX: usize = 255;
 
@@ -31,21 +32,23 @@ impl fmt::Display for VolumeId {
     }
 }
 
-/// Completeness of a replica, by generations of the volume's record.
+/// Completeness of a replica. Generations count the changes of the volume's record in the cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SyncState {
     Joined(u64),
-    /// Incomplete. The source's dirty bits count from this generation.
+    /// Incomplete: a resync is in progress. The dirty bits of the resync source count from this
+    /// generation on.
     Syncing(u64),
 }
 
-/// Identity of one of two copies. The same files at another node are not that node's copy.
+/// Identity of one of two copies. If its files are moved to another node, they do not become that
+/// node's copy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CopyIdentity {
     pub node: String,
     /// Random number, drawn when the copy is created; never 0.
     pub copy: u64,
-    /// Number of the other copy that the dirty bits describe; 0 if unknown.
+    /// Number of the other copy, to which the dirty bits refer; 0 if unknown.
     pub tracked: u64,
 }
 
@@ -62,16 +65,16 @@ pub struct Superblock {
     pub promised: u64,
     pub incarnation: u64,
     pub state: SyncState,
-    /// Boot (Linux: `/proc/sys/kernel/random/boot_id`) in which the replica acknowledged writes
-    /// that may not be flushed.
+    /// Boot of the machine (Linux: `/proc/sys/kernel/random/boot_id`) in which the replica
+    /// acknowledged writes that may not be flushed.
     pub unflushed: Option<u128>,
     /// Numbers of the extents in the activity log, at most [`LOG_EXTENTS_MAX`].
     pub hot: Vec<u32>,
     /// Identity of the copy; None for a single replica, and in metadata that an earlier program
     /// wrote.
     pub identity: Option<CopyIdentity>,
-    /// Mark of a command that has not completed its overwrite of the volume. Earlier programs
-    /// ignore it, and remove it with their next store.
+    /// Mark of a command that has not completed its overwrite of the volume. Earlier versions of
+    /// the program ignore the mark, and lose it with their next store.
     pub overwrite: Option<OverwriteMark>,
 }
 
@@ -84,7 +87,7 @@ pub(super) struct SuperblockSlot {
     pub(super) name: Option<String>,
 }
 
-/// Last store that set or cleared all dirty bits.
+/// Last store that set or cleared all dirty bits at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Fill {
     /// Number of that store; pages of earlier stores are invalid.
@@ -112,7 +115,7 @@ impl SuperblockSlot {
         let mut bytes = Vec::with_capacity(SLOT_BYTES);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
-        // The length is filled in at the end.
+        // Placeholder of the length, which is filled in at the end.
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&self.number.to_le_bytes());
         let volume = head.volume.map_or([0; 16], |volume| volume.0);
@@ -148,7 +151,7 @@ impl SuperblockSlot {
         let length = (bytes.len() + CHECKSUM_BYTES) as u32;
         bytes[12..FRAME_BYTES].copy_from_slice(&length.to_le_bytes());
         seal(&mut bytes);
-        // Behind the record, where programs without support for names and identities do not look.
+        // After the record, where versions without support for names and identities do not read.
         let name = self.name.as_deref().map(|name| self.name_record(name));
         bytes.extend(name.unwrap_or_default());
         let identity = head.identity.as_ref();
@@ -189,8 +192,8 @@ impl SuperblockSlot {
         bytes
     }
 
-    /// Decodes the name at the start of `bytes`, which follow the record of the store with this
-    /// number. Also returns what is behind the name.
+    /// Decodes the volume's name at the start of `bytes`, which follow the record of the store with
+    /// this number. Also returns the bytes after the name.
     fn name_of(bytes: &[u8], number: u64) -> Option<(String, &[u8])> {
         let mut reader = Reader(bytes);
         if reader.array()? != NAME_MAGIC || reader.u64()? != number {
@@ -199,7 +202,7 @@ impl SuperblockSlot {
         sealed_name(bytes, reader)
     }
 
-    /// Decodes the identity at the start of `bytes` like the name.
+    /// Decodes the copy's identity at the start of `bytes`, like [`name_of`].
     fn identity_of(bytes: &[u8], number: u64) -> Option<(CopyIdentity, &[u8])> {
         let mut reader = Reader(bytes);
         if reader.array()? != IDENTITY_MAGIC || reader.u64()? != number {
@@ -310,8 +313,8 @@ impl SuperblockSlot {
     }
 }
 
-/// Decodes a name and the checksum of the record that it ends. The reader is at the length of the
-/// name. Also returns what is behind the record.
+/// Decodes a name, and verifies the checksum of the record that the name ends. `reader` is at the
+/// length of the name. Also returns the bytes after the record.
 fn sealed_name<'b>(record: &'b [u8], mut reader: Reader<'b>) -> Option<(String, &'b [u8])> {
     let length = reader.u32()? as usize;
     if length > NAME_BYTES_MAX {

@@ -1,4 +1,5 @@
-//! Metadata of one replica: the stored state, and the writes for a change.
+//! Plans the writes that change a replica's metadata on disk, and knows the state on disk after
+//! these writes.
 
 use super::page::{BitmapPage, PAGE_WORDS};
 use super::slot::{Fill, SlotContent, Superblock, SuperblockSlot, VolumeId};
@@ -16,17 +17,18 @@ pub struct Write {
     pub bytes: Vec<u8>,
 }
 
-/// Writes in any order. All of them are durable before the next phase begins.
+/// Writes that may be executed in any order. All of them are durable before the next phase begins.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WritePhase(pub Vec<Write>);
 
-/// Change that is stored atomically: the head becomes valid at the end, together with the log.
+/// Change that is stored atomically: the new head and activity log become valid together with the
+/// last write.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MetadataChange {
     pub head: Superblock,
-    /// Value that all dirty bits are set to before `bits` are stored.
+    /// Value that all dirty bits get before `bits` are stored.
     pub fill: Option<bool>,
-    /// Dirty bits of extents, 64 blocks per word.
+    /// Dirty bits of some extents, 64 blocks per word.
     pub bits: Vec<(u32, Vec<u64>)>,
 }
 
@@ -160,7 +162,7 @@ impl Metadata {
         self.plan(&change)
     }
 
-    /// Records that a planned write failed. The next change then writes every page.
+    /// Records that a planned write failed. The next change then writes all pages of the bitmap.
     pub fn failed(&mut self) {
         self.is_unknown = true;
     }
@@ -175,8 +177,9 @@ impl Metadata {
                 value,
             };
             self.words.fill(filled(value));
-            // Changed pages include the fill in their other bits, so the fill must be valid before
-            // them. Without changed pages it becomes valid with the head.
+            // A changed page also has bits that the fill has set, so the fill must be valid before
+            // the page is written. Without changed pages the fill becomes valid together with the
+            // head.
             if !change.bits.is_empty() || self.is_unknown {
                 self.slot.number += 1;
                 phases.push(WritePhase(vec![self.slot_write()]));
@@ -287,7 +290,7 @@ fn filled(value: bool) -> u64 {
     if value { u64::MAX } else { 0 }
 }
 
-/// Dirty bits of the volume's blocks, without those behind its end.
+/// Dirty bits of the volume's blocks, without the bits after the end of the volume.
 fn dirty(words: &[u64], size_bytes: u64) -> Vec<u64> {
     let blocks = size_bytes / super::BLOCK_BYTES;
     let count = blocks.div_ceil(64) as usize;

@@ -114,7 +114,7 @@ fn the_name_of_the_volume_is_kept_by_every_store_until_it_is_renamed() {
 fn metadata_without_a_name_stays_valid() {
     let (mut metadata, mut disk) = created();
     let before = load(&disk).head;
-    // Format of programs without names, followed by the leftover of another store.
+    // Format of versions without names, followed by the leftover of another store.
     let room = newest_number(&disk) % SLOTS * SLOT_BYTES as u64;
     let slot = &mut disk[room as usize..][..SLOT_BYTES];
     let length = u32::from_le_bytes(slot[12..16].try_into().unwrap()) as usize;
@@ -279,7 +279,7 @@ fn foreign_metadata_is_refused_with_a_message() {
     );
 }
 
-/// Returns whether the owner must treat the extent as dirty; hot extents are.
+/// Returns whether the owner must treat the extent as dirty. Hot extents count as dirty.
 fn is_suspect(loaded: &Loaded, extent: u32) -> bool {
     loaded.head.hot.contains(&extent) || loaded.dirty[extent as usize * 16] != 0
 }
@@ -318,7 +318,7 @@ proptest! {
             }
             let cut = cut.index(phases.len());
             phases[..cut].iter().for_each(|phase| apply(&mut disk, phase));
-            // In this phase each sector of 512 bytes may be written or lost.
+            // In the interrupted phase each sector of 512 bytes may be written or lost.
             for (which, write) in phases[cut].0.iter().enumerate() {
                 for (sector, bytes) in write.bytes.chunks(512).enumerate() {
                     if kept >> ((which * 16 + sector) % 64) & 1 == 1 {
@@ -402,7 +402,7 @@ fn identity_is_read_as_it_was_stored_and_is_unknown_to_earlier_programs() {
         }));
         let (_, found) = Metadata::load(&stored, None).unwrap();
         assert_eq!(found.head, next);
-        // An identity that is damaged, or of another store, is none.
+        // A damaged identity, or one of another store, is ignored.
         let mut damaged = stored.clone();
         for at in (0..stored.len() - 8).filter(|at| stored[*at..].starts_with(b"EKcopy01")) {
             damaged[at + 9] ^= 1;
@@ -462,7 +462,7 @@ fn mark_of_an_incomplete_volume_is_stored_behind_name_and_identity() {
             (set, &first.identity)
         );
         assert_eq!(stored_overwrite(&disk), set);
-        // Each further change stores it again.
+        // Each further change stores the mark again.
         let next = MetadataChange {
             head: Superblock {
                 promised: 9,
@@ -475,7 +475,7 @@ fn mark_of_an_incomplete_volume_is_stored_behind_name_and_identity() {
             apply(&mut disk, &phase);
             assert_eq!(stored_overwrite(&disk), set);
         }
-        // A damaged record is none: the rest of the slot is valid without it.
+        // A damaged mark is ignored: the rest of the slot is valid without it.
         let mut damaged = disk.clone();
         for at in (0..disk.len() - 8).filter(|at| disk[*at..].starts_with(b"EKpart01")) {
             damaged[at + 17] ^= 1;
@@ -492,13 +492,13 @@ fn mark_of_an_incomplete_volume_is_stored_behind_name_and_identity() {
     }
 }
 
-/// Step of a command that overwrites a volume, in the order in which they become durable.
+/// Steps of a command that overwrites a volume, in the order in which they become durable.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum OverwriteStep {
     SetMark,
-    /// A part of the new content.
+    /// Writes a block of the new content.
     Write(usize),
-    /// Store of the owner, such as for its activity log.
+    /// Store that the owner causes itself, such as for its activity log.
     OtherStore(u64),
     RemoveMark,
 }

@@ -1,6 +1,6 @@
-//! Establishes the replication connections. One thread listens for all volumes of a role. For each
-//! volume, the node whose name sorts first dials, on a thread of its own. Both block, with
-//! deadlines, and pass the connections to the volume's thread.
+//! Establishes the connections over which two nodes replicate their volumes. One thread listens for
+//! all volumes of the role. For each volume, the node whose name sorts first dials, on a thread of
+//! its own. Both block, with deadlines, and pass the connections to the volume's thread.
 
 use super::PORT;
 use super::greeting::{CopyGreeting, Greeting, GreetingError, Opening};
@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Replication link of the two nodes: addresses, port and encryption.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReplicationLink {
-    /// Addresses of both ends. Each machine finds its own end among its addresses. None: the
+    /// Addresses of both ends. Each machine recognises its own end by its own addresses. None: the
     /// addresses at which the cluster reaches the nodes.
     pub ends: Option<[IpAddr; 2]>,
     pub port: u16,
@@ -54,7 +54,8 @@ impl fmt::Display for ReplicationLink {
 }
 
 impl Default for ReplicationLink {
-    /// Link without a configuration: the cluster's addresses, the default port and TLS.
+    /// Returns the link to use without a configuration: the cluster's addresses, the default port
+    /// and TLS.
     fn default() -> ReplicationLink {
         ReplicationLink {
             ends: None,
@@ -88,7 +89,7 @@ impl ReplicationLink {
             }
     }
 
-    /// Returns whether the listener of this link also covers the addresses at which other nodes
+    /// Returns whether the listener of this link also listens at the addresses at which other nodes
     /// reach this one. A second listener must not be opened there: its bind would fail.
     pub(crate) fn covers(&self, port: u16, reached: &[IpAddr]) -> bool {
         let is_own_end = |ends: [IpAddr; 2]| {
@@ -400,8 +401,8 @@ fn welcome(
     Ok(())
 }
 
-/// A link without TLS authenticates its node by name only, and the cluster must still have that
-/// node.
+/// Checks that the cluster still has the node of a link without TLS, which authenticates the node
+/// by its name only.
 fn admitted(
     young: GreetingConnection,
     is_plain: bool,
@@ -414,7 +415,8 @@ fn admitted(
     }
 }
 
-/// Passes on the connection of a node that writes a whole volume. Refuses it without TLS.
+/// Passes the connection of a node that writes a whole volume to the receiver of such copies.
+/// Refuses a connection without TLS.
 fn copies(
     young: GreetingConnection,
     node: Option<String>,

@@ -1,6 +1,6 @@
-//! Replication frames: a header of 64 bytes, and a payload behind some headers. Numbers are
-//! little-endian. Header and payload each have a checksum (XXH3, 64 bits), so that corruption by a
-//! network card or a cable never reaches a disk.
+//! Encodes and decodes replication frames: a header of 64 bytes, which a payload follows in some
+//! kinds of frame. Numbers are little-endian. Header and payload each have a checksum (XXH3, 64
+//! bits), so that corruption by a network card or a cable never reaches a disk.
 
 use crate::disk::BUFFER_BYTES_MAX;
 use crate::replica::{BLOCK_BYTES, Blocks, Epoch, Generation, Incarnation, VolumeId};
@@ -20,13 +20,14 @@ const MAGIC: [u8; 4] = *b"EVL1";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum FrameKind {
-    /// Heartbeat. `number` is 1 if the sender serves the volume, `count` its clients, `first` the
-    /// total of its client connections, `epoch` the number of the user there, or 0.
+    /// Heartbeat. `number` is 1 if the sender serves the volume, `count` the number of its clients,
+    /// `first` the total of its client connections, `epoch` the number of the user connected to the
+    /// sender, or 0.
     Pulse = 1,
     Hello,
     /// `Welcome`, with an introduction.
     Welcome,
-    /// `Refused`; `epoch` is the promised one.
+    /// `Refused`; `epoch` is the epoch that the sender has promised.
     Refused,
     /// `Begin`; `first` is the incarnation, `number` the base.
     Begin,
@@ -99,10 +100,11 @@ const KINDS: [FrameKind; 29] = [
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum ForwardResult {
-    /// The request is complete. A read has its data behind the header.
+    /// The request is complete. The data of a read follows the header.
     Done = 1,
     Failed = 2,
-    /// The receiver is not the owner. The request was not executed, or will not be from now on.
+    /// The receiver is not the owner. The request was not executed, or was, but will not be
+    /// executed from now on.
     Moved = 3,
     Refused = 4,
 }
@@ -125,7 +127,7 @@ impl ForwardResult {
 pub enum BlockContent {
     #[default]
     None = 0,
-    /// The payload behind the header.
+    /// The payload after the header.
     Data = 1,
     Zero = 2,
     /// Zeroes; the space on the disk is freed.
@@ -192,7 +194,7 @@ impl FrameHeader {
         }
     }
 
-    /// Length of the blocks behind the header, bytes.
+    /// Length of the blocks' data after the header, bytes.
     pub fn data_bytes(&self) -> usize {
         match self.content {
             BlockContent::Data => self.count as usize * BLOCK_BYTES as usize,

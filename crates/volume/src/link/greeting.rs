@@ -1,6 +1,6 @@
-//! Greeting: the first message of both sides on a connection. It names the volume, the sender and
-//! the sender's replica. Both are exchanged on blocking sockets with a deadline, before the
-//! connection enters the volume's event loop.
+//! Encodes and exchanges the greetings of two nodes, the first message of each on a replication
+//! connection. A greeting names the volume, the sender and the sender's replica. They are exchanged
+//! on blocking sockets with a deadline, before the connection enters the volume's event loop.
 
 use super::frame::checksum;
 use crate::replica::VolumeId;
@@ -16,11 +16,10 @@ const GREETING_BYTES_MAX: usize = 1024;
 /// Magic number, length and checksum.
 const HEAD_BYTES: usize = 8 + 4 + 8;
 
-/// Properties of a replica that are sent before the handshake.
+/// Properties of a replica that its node sends before the replicas start their own handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ReplicaProperties {
-    /// Identifier of the replica's volume. None if the replica was created and never joined a
-    /// volume.
+    /// Identifier of the replica's volume. None if the replica never belonged to a volume.
     pub volume: Option<VolumeId>,
     pub size_bytes: u64,
 }
@@ -100,7 +99,7 @@ impl Greeting {
         write(MAGIC, &codec::encode(self), to)
     }
 
-    /// Reads exactly one greeting, and no byte behind it.
+    /// Reads exactly one greeting, and no byte after it.
     ///
     /// # Errors
     /// The network fails, or the data is not a greeting.
@@ -143,7 +142,7 @@ impl CopyGreeting {
 }
 
 impl Opening {
-    /// Reads exactly one greeting, and no byte behind it.
+    /// Reads exactly one greeting, and no byte after it.
     ///
     /// # Errors
     /// The network fails, or the data is not a greeting.

@@ -1,6 +1,6 @@
 //! Replication link between the two replicas of a volume.
 //!
-//! - [`frame`] is the wire format: headers with checksums, and payloads behind them.
+//! - [`frame`] is the wire format: headers with checksums, and payloads after them.
 //! - [`greeting`] is the first message of both sides: node names, volume and replica.
 //! - [`dial`] makes connections: one node listens for all its volumes, the other one dials.
 //! - [`Session`] sends and receives without blocking, in a volume's event loop.

@@ -1,4 +1,5 @@
-//! Non-blocking connection in a volume's event loop, which sends and receives frames.
+//! Sends and receives replication frames on an established connection to the other node, without
+//! blocking, in a volume's event loop.
 
 use super::frame::{EXTRA_BYTES_MAX, FrameHeader, HEAD_BYTES, checksum};
 use crate::disk::{Account, Buffer, Pool};
@@ -9,7 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use wire::{NodeConnection, NonblockingStream};
 
-/// Size of the receive buffer, bytes: several headers, or the longest value with its header.
+/// Size of the receive buffer, bytes: several headers, or the longest payload without blocks with
+/// its header.
 const INBOX_BYTES: usize = EXTRA_BYTES_MAX + HEAD_BYTES;
 const HEADS_BYTES: usize = 32 * HEAD_BYTES;
 const RECEIVES_MAX: usize = 32;
@@ -67,7 +69,7 @@ pub struct Session {
     inbox: Inbox,
     partial: Option<Partial>,
     outbox: Outbox,
-    /// The last frame had blocks, so the next one may have blocks too.
+    /// True if the last frame had blocks, so that the next one may have blocks too.
     has_data: bool,
     starves: bool,
 }
@@ -93,7 +95,7 @@ impl Session {
         self.wire.has_input() && !self.starves
     }
 
-    /// Returns whether the session waits for buffer memory. It reads nothing meanwhile.
+    /// Returns whether the session waits for buffer memory. While it waits, it reads nothing.
     pub fn starves(&self) -> bool {
         self.starves
     }
@@ -174,7 +176,7 @@ impl Session {
             return Ok(received);
         }
         let wanted = match self.inbox.bytes().first_chunk::<HEAD_BYTES>() {
-            // A value was received only partly.
+            // A payload without blocks was received only partly.
             Some(_) => INBOX_BYTES,
             None if self.has_data => HEAD_BYTES,
             None => HEADS_BYTES,

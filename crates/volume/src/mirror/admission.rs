@@ -19,9 +19,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct WriteAdmission {
     pub(super) count: u64,
-    /// Name of the admitted node; empty for both nodes.
+    /// Name of the node whose clients alone may write; empty for both nodes.
     pub(super) only: String,
-    /// [`super::peer::number_of`] the user that the node was admitted for; 0 if unknown.
+    /// [`super::peer::number_of`] the user for which the node was admitted; 0 if unknown.
     pub(super) user: u64,
     pub(super) overwrite: Option<OverwriteMark>,
     pub(super) marks: u64,
@@ -73,7 +73,7 @@ pub(super) struct Admission {
     wanted: Option<WriteAdmission>,
     proposed: Option<Instant>,
     reported: Option<u64>,
-    /// Number of the admission change that needs no log message.
+    /// Sequence number of the last admission change that needs no further log message.
     shown_admissions: u64,
 }
 
@@ -85,7 +85,8 @@ impl Admission {
         }
     }
 
-    /// Last change: the pending one, which the cluster may still record, or the recorded one.
+    /// The last change: the pending one, which the cluster may still record; without one the
+    /// recorded change.
     fn last(&self, recorded: &WriteAdmission) -> WriteAdmission {
         let pending = self.wanted.as_ref();
         let pending = pending.filter(|wanted| wanted.count > recorded.count);
@@ -107,8 +108,8 @@ impl Admission {
 }
 
 impl Mirror {
-    /// Starts to admit only clients of this node (empty: of both). `user` is the number of the
-    /// user that the node is admitted for, or 0.
+    /// Starts to admit only clients of this node (empty: clients of both). `user` is the number of
+    /// the user for which the node is admitted, or 0.
     pub(super) fn admit(&mut self, only: String, user: u64) {
         if self.replica.serves().is_some() {
             let last = self.clients.admission.last(&self.lease.recorded.clients);
@@ -136,8 +137,8 @@ impl Mirror {
         self.lease.recorded.clients.admits(node) && wanted.is_none_or(|wanted| wanted.admits(node))
     }
 
-    /// Refuses a request of a client that may not write, or lets it wait. Returns whether the
-    /// request must not be submitted.
+    /// Refuses a request of a client that may not write, or lets the request wait. Returns whether
+    /// the request must not be submitted.
     pub(super) fn is_refused(&mut self, id: RequestId) -> bool {
         let Some(asked) = self.clients.get(id) else {
             return true;
@@ -197,7 +198,7 @@ impl Mirror {
             return self.retry();
         }
         if self.lease.recorded.clients.count >= wanted.count {
-            // The cluster has recorded an earlier change meanwhile.
+            // The cluster has recorded an earlier change in between.
             let next = self.lease.recorded.clients.rebased(wanted);
             self.clients.admission.wanted = Some(next);
             return self.advance_admission(now);
@@ -276,8 +277,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a node requests and the cluster records late or never, numbers grow, and the
-        /// last request is in force at the end.
+        /// Whatever a node requests, and whichever requests the cluster records late or never:
+        /// sequence numbers grow, and the last request is in force at the end.
         #[test]
         fn last_requested_mark_is_recorded(steps in proptest::collection::vec(0_u8..6, 0..40)) {
             let mut recorded = WriteAdmission::default();
@@ -289,7 +290,7 @@ mod tests {
                     0 | 1 => MarkChange::Set(mark(u16::from(step) + 1)),
                     2 => MarkChange::Clear(mark(1)),
                     3 => {
-                        // Another owner's admission, recorded meanwhile.
+                        // Before that, the cluster has recorded the admission of another owner.
                         recorded = admission.last(&recorded).next("beta".to_owned(), 3);
                         expected = recorded.overwrite;
                         admission = Admission::default();

@@ -1,11 +1,11 @@
-//! Adoption: an operator restarts a volume from this node's copy, because the cluster has no
-//! record of it or the recorded copies are lost. Never automatic.
+//! Restarts a volume from the copy of this node, by an operator's order: because the cluster has no
+//! record of the volume, or because the recorded copies are lost. Never automatic.
 
 use super::Mirror;
 use super::record::{ME, OTHER};
 use crate::replica::{Epoch, Incarnation, Record, belongs};
 
-/// Operator's statement that this copy is the volume's content.
+/// Operator's order to continue the volume with the copy of this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Adoption {
     /// Last epoch known to be granted when the operator decided. A later grant to the other node
@@ -129,8 +129,8 @@ impl Mirror {
         self.retry_founding();
     }
 
-    /// Drops an order that was given before the other node connected with data. The operator has
-    /// to repeat the order.
+    /// Drops an order that was given before the other node connected with a copy that has data. The
+    /// operator has to repeat the order.
     pub(super) fn drop_adoption(&mut self) {
         let waits = self.lease.adopts.is_some_and(|one| one.begins.is_none());
         if waits && self.lease.record.is_some() {
@@ -158,8 +158,8 @@ mod tests {
     use std::time::Instant;
     use wire::NodeConnection;
 
-    /// Facts in the notation of [`ROWS`], and the expected messages: why adoption is refused, and
-    /// what is lost.
+    /// Row of [`ROWS`]: the facts, why adoption is refused (None: it is not), and the message about
+    /// lost copies.
     type Row = (
         &'static str,
         Option<bool>,
@@ -173,8 +173,8 @@ mod tests {
     const COMPLETE: Option<&str> = Some("is complete");
     const NOTHING: Option<&str> = Some("nothing to adopt");
 
-    /// Recorded copies; whether this copy is of the recorded history (`ours`) and has `data`;
-    /// whether the other node is connected and has data.
+    /// Rows: which copies the record has; whether this copy is of the recorded history (`ours`) and
+    /// has `data`; whether the other node is connected and has data; the expected messages.
     #[rustfmt::skip]
     const ROWS: &[Row] = &[
         ("both ours data serves", Some(true), Some("serves"), None),
@@ -186,7 +186,7 @@ mod tests {
         ("theirs ours data", Some(false), None, THERE),
         ("theirs ours data", None, None, None),
         ("theirs ours data", Some(true), COMPLETE, None),
-        // Both copies are new.
+        // Both copies are new and empty.
         ("both", Some(false), None, NEW),
         ("mine", Some(false), None, NEW),
         ("theirs", Some(false), None, NEW),

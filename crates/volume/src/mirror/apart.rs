@@ -1,12 +1,13 @@
-//! Local copy that is not part of the volume served by the other node. An operator may discard it;
-//! nothing else ever does.
+//! Explains why the copy of this node does not belong to the volume that the other node serves, and
+//! discards it if an operator orders that. Nothing else ever discards such a copy.
 
 use super::record::NodeNames;
 use super::{ME, Mirror, OTHER, durable};
 use crate::layout;
 use crate::replica::{BLOCK_BYTES, EXTENT_BLOCKS, JoinRefusal, Record, VolumeId, belongs, refusal};
 
-/// Reason why a copy is not part of the volume, and the data that discarding it would lose.
+/// Reason why this node's copy does not belong to the volume, and the data that would be lost if it
+/// were discarded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Apart {
     pub words: String,
@@ -16,8 +17,8 @@ pub struct Apart {
     pub written_bytes: u64,
 }
 
-/// Determines the reason for a copy with this head. `theirs` is the volume that the other node has
-/// reported.
+/// Returns the reason why a copy with this head does not belong to the volume. `theirs` is the
+/// volume that the other node has reported.
 fn reason(
     head: &layout::Superblock,
     record: &Record,
@@ -122,7 +123,8 @@ impl Mirror {
         let Some(identity) = self.next_identity() else {
             return;
         };
-        // The record may have the same history, for instance after the cluster was restored.
+        // The record may have the same history as the copy, for instance after the cluster was
+        // restored.
         self.end_local_users("the copy is discarded");
         let before = self.local.head().clone();
         self.local.found(&layout::MetadataChange {
@@ -184,7 +186,8 @@ mod tests {
             ("alpha", Some(1), [false; 3]),
             ("beta", Some(1), [true; 3]),
             ("beta", None, [true; 3]),
-            // A disk of a former node is filled, unless the record means another copy.
+            // A disk of a node that is no longer configured may be filled, unless the record lists
+            // another copy.
             ("gamma", Some(1), [true, false, true]),
         ] {
             let mut head = head(volume, 9, 5);

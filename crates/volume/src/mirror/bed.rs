@@ -1,4 +1,4 @@
-//! Test helpers: a mirrored volume for tests of the code around the replica.
+//! Helpers of tests: a mirrored volume with a disk and a connection to the other node.
 
 use super::admission::WriteAdmission;
 use super::mailbox::Mailbox;
@@ -79,8 +79,8 @@ pub(super) fn mirror_in(directory: &Path, head: Superblock) -> Mirror {
     .unwrap()
 }
 
-/// Applies lease news from the cluster. This node holds the lease until `until_ns` (of the boot
-/// clock; zero: not held now), or held it.
+/// Applies a lease report of the cluster. This node holds the lease until `until_ns` of the boot
+/// clock; zero: it held the lease before.
 pub(super) fn learn(mirror: &mut Mirror, holder: &str, until_ns: u64, record: &Record) {
     let record = mirror
         .lease

@@ -1,5 +1,5 @@
-//! Client requests of both nodes: their state, where they are executed, and which of them wait for
-//! an owner.
+//! Tracks the requests of the clients of both nodes: the state of each, on which node it is
+//! executed, and which requests wait until a node owns the volume.
 
 use super::Data;
 use super::admission::Admission;
@@ -12,10 +12,11 @@ use std::time::Instant;
 
 /// Maximum number of blocks to zero in one step. Longer ranges are processed step by step.
 const ZERO_BLOCKS_MAX: u64 = 8192;
-/// Limit of requests forwarded by the other node, which never sends more.
+/// Limit of requests forwarded by the other node, which itself never sends more.
 pub(super) const FOREIGN_MAX: usize = 1024;
 
-/// Limit of forwarded request bytes beyond the first request. The other node has memory for that.
+/// Limit of the bytes of forwarded requests in progress, in addition to one request. The other node
+/// has memory for that.
 const ABROAD_BYTES_MAX: usize = ACCOUNT_BYTES_MIN;
 
 pub(super) fn tag(RequestId(id): RequestId) -> u32 {
@@ -25,7 +26,7 @@ pub(super) fn tag(RequestId(id): RequestId) -> u32 {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RequestOrigin {
     Here(Token),
-    /// Client of the other node, identified by that node's tag.
+    /// Client that is connected to the other node, identified by that node's tag.
     There(u32),
 }
 
@@ -48,7 +49,7 @@ pub(super) struct MirrorRequest {
 pub(super) struct Clients {
     open: HashMap<u64, MirrorRequest>,
     last: u64,
-    /// Requests of local clients up to this one belong to a discarded history.
+    /// Number of the last request of local clients that belongs to a discarded history.
     ended: u64,
     waiting: VecDeque<u64>,
     /// Requests whose remaining range has to be submitted to the replica.
@@ -62,7 +63,8 @@ pub(super) struct Clients {
     /// Highest sequence number of an admission in the cluster's record; None before the first
     /// report.
     pub(super) admissions_known: Option<u64>,
-    /// Number of the user at the stop of this process, which reconnects to the next one.
+    /// Number of the user that was connected when this process stopped, and that reconnects to the
+    /// next process.
     pub(super) user_at_stop: Option<u64>,
     pub(super) unowned_since: Option<Instant>,
 }
@@ -130,7 +132,7 @@ impl Clients {
         RequestId(self.last)
     }
 
-    /// Fails the current requests of local clients once they would be executed.
+    /// Marks the current requests of local clients to fail instead of being executed.
     pub(super) fn end_local_requests(&mut self) {
         self.ended = self.last;
     }

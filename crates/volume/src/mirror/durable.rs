@@ -1,4 +1,4 @@
-//! Conversion between the replica's durable state and the on-disk metadata.
+//! Converts the durable state of a replica to the on-disk metadata and back.
 
 use super::record::NodeNames;
 use crate::layout;
@@ -17,7 +17,7 @@ pub(super) fn loaded(loaded: &layout::Loaded, names: &NodeNames) -> Durable {
     }
 }
 
-/// Converts a head, without its activity log.
+/// Converts a head from the disk, without its activity log.
 pub(super) fn kept(head: &layout::Superblock, names: &NodeNames) -> CopyHeader {
     CopyHeader {
         volume: head.volume.map(|volume| VolumeId(volume.0)),
@@ -52,7 +52,8 @@ pub(super) fn draw_copy() -> Result<CopyId, rustix::io::Errno> {
     Ok(CopyId(u64::from_ne_bytes(bytes).max(1)))
 }
 
-/// Converts the identity of a copy with the identity `on`. The name of another node stays.
+/// Converts the identity of a copy for the disk. `on` is the identity on the disk now. If it names
+/// another node, that name is kept.
 fn identity(
     on: Option<&layout::CopyIdentity>,
     identity: CopyIdentity,
@@ -70,7 +71,7 @@ fn identity(
     })
 }
 
-/// Converts a head and its activity log, based on the copy's current head `on`.
+/// Converts a head and its activity log for the disk. `on` is the copy's head on the disk now.
 pub(super) fn head(
     on: &layout::Superblock,
     head: &CopyHeader,

@@ -1,15 +1,16 @@
-//! Shutdown of a mirrored volume, and its timeouts.
+//! Shuts down a mirrored volume on this node, within timeouts.
 //!
-//! A client repeats a request if its connection closes before the reply. After a stop this node
-//! may not serve the volume again, so requests are completed first if possible. After a leave the
-//! next process serves it, so only requests that have begun are completed.
+//! A client repeats a request if its connection closes before the reply. After a stop, this node
+//! may not serve the volume again, so requests are completed first if possible. If the process only
+//! leaves for its successor, that process serves the volume, so only requests that have begun are
+//! completed.
 
 use super::Mirror;
 use std::time::{Duration, Instant};
 
-/// Timeout of a stop, which includes the hand-over and requests in progress.
+/// Timeout of a stop. It includes the hand-over of the volume and the requests in progress.
 const STOP_MAX: Duration = Duration::from_secs(5);
-/// Timeout of a stop before a new process; this node's clients are not served meanwhile.
+/// Timeout of a stop if a new process follows; this node's clients are not served until then.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// Part of the timeout for storing checksums. Checksums that are not stored are rebuilt.
 const SUMS_STOP_MAX: Duration = Duration::from_secs(1);
@@ -40,16 +41,15 @@ impl Mirror {
         if hands_over || self.awaits_requests(ending.leaves) {
             return false;
         }
-        // Stops only the checksums here, because the owner may write to a following copy at any
-        // time.
+        // Stops only the checksums here: the owner may write to a following copy at any time.
         self.local.stop() || now >= ending.sums_until
     }
 
     /// Returns whether requests or queued replies are still in progress.
     ///
-    /// A leave does not wait for requests that need the next owner, because this process no longer
-    /// executes them. It waits for forwarded requests. If their replies are late, the other node
-    /// executes them before the clients' repeated requests, or never.
+    /// Before a new process, requests that need the next owner are not awaited, because this
+    /// process no longer executes them. Forwarded requests are awaited. If their replies are late,
+    /// the other node executes them before the clients' repeated requests, or never.
     fn awaits_requests(&self, leaves: bool) -> bool {
         if leaves {
             let are_under_way = self.replica.has_begun() || self.clients.has_abroad();
@@ -107,7 +107,7 @@ mod tests {
         mirror.handle_operation(Token(token), WRITE, Instant::now());
     }
 
-    /// Returns whether the shutdown waits for requests until they have ended.
+    /// Returns whether the shutdown waits for requests that have begun.
     fn awaits_what_has_begun(mirror: &mut Mirror) -> bool {
         let awaits = mirror.awaits_requests(true);
         awaits

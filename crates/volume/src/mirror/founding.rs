@@ -1,5 +1,5 @@
-//! Founding of a mirrored volume without a cluster record: decides which copy it starts with. Pure
-//! logic without I/O.
+//! Decides with which copy a mirrored volume starts that has no cluster record yet. Pure logic
+//! without I/O.
 //!
 //! A copy with data is never discarded in favour of an empty one. If both copies have data, only
 //! an operator may choose.
@@ -12,9 +12,9 @@ use crate::replica::VolumeId;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum FoundingAction {
     Waits,
-    /// Makes its empty copy the volume's first one.
+    /// Makes its own empty copy the first copy of the volume.
     Creates,
-    /// Records its copy, which has the volume's content.
+    /// Records its own copy, which has the volume's content.
     Records,
     /// Releases the lease, because the other node has the data.
     GivesWay,
@@ -24,7 +24,7 @@ pub(super) enum FoundingAction {
     Unreadable,
 }
 
-/// Decides the action. `theirs` is None until the other node has sent its facts.
+/// Decides what the lease holder does. `theirs` is None until the other node has sent its facts.
 pub(super) fn decide(
     mine: &ReplicaProperties,
     theirs: Option<&ReplicaProperties>,

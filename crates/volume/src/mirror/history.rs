@@ -1,6 +1,6 @@
-//! End of the users of this node when the volume continues with another history, after an adoption
-//! or because this copy is discarded. A client's cache is of the previous history: what the client
-//! writes later would destroy the new one.
+//! Ends the use of a volume by the clients of this node when the volume continues with another
+//! history of writes: after an adoption, or because this node's copy is discarded. A client's cache
+//! is of the previous history, so its later writes would destroy the new one.
 //!
 //! The process of a guest counts as superseded and never writes again; the guest role kills it.
 //! The connections of all clients are closed, and their requests fail.
@@ -39,8 +39,9 @@ impl Mirror {
         }
     }
 
-    /// Returns whether the other node serves a history that this node knows. Before the cluster
-    /// has reported its lease, the node may have adopted an older copy.
+    /// Returns whether this node knows the history that the other node serves: the cluster has
+    /// reported the epoch, or the other node has named the same history. Otherwise the other node
+    /// may serve an older copy that an operator has adopted.
     pub(super) fn knows_served_history(&self) -> bool {
         let Some((epoch, joins)) = self.peer.served_history() else {
             return false;
@@ -87,7 +88,8 @@ mod tests {
         bed::learn(alpha, "beta", 0, &record);
     }
 
-    /// The guest role reports its use, and whether a process of guest a has the volume open.
+    /// Reports, as the guest role, the use of the volume, and whether a process of guest a has it
+    /// open.
     fn use_by_guest(alpha: &mut Mirror, used: VolumeUse, is_open: bool) {
         let user = "guest/a".to_owned();
         alpha.outside.tenure.grant(Some(Grant {
@@ -128,7 +130,8 @@ mod tests {
         use_by_guest(&mut alpha, VolumeUse::HandsOver, true);
         assert!(alpha.is_superseded(), "its migration keeps its memory");
 
-        // Another user is not concerned, also if the guest role has not reported the end.
+        // Another user is not affected, even if the guest role has not reported the end of the
+        // first one.
         alpha.outside.tenure.grant(None);
         alpha.outside.mailbox.set_use(None);
         alpha.apply_use_change();

@@ -1,6 +1,7 @@
-//! Snapshot of this copy before a resync, which makes the copy inconsistent. The role takes it on
-//! a thread that may create files, and the store that begins the resync waits for it. The snapshot
-//! is removed when the copy is complete again. A failed snapshot never fails the resync.
+//! Takes a snapshot of this node's copy before a resync, which makes the copy inconsistent while it
+//! runs. The role takes the snapshot on a thread that may create files, and the metadata store that
+//! begins the resync waits for it. The snapshot is removed when the copy is complete again. A
+//! failed snapshot never fails the resync.
 
 use super::Mirror;
 use super::mailbox::{ClusterRequest, SnapshotAction};
@@ -12,7 +13,7 @@ use rustix::io::Errno;
 
 #[derive(Debug)]
 pub(super) struct ResyncSnapshot {
-    /// The backing store may support snapshots.
+    /// True unless the backing store is known not to support snapshots.
     can: bool,
     has: bool,
     waits: Option<(u64, DurableChange)>,
@@ -36,7 +37,7 @@ fn begins_resync(before: &layout::Superblock, change: &DurableChange) -> bool {
 }
 
 impl Mirror {
-    /// Stores a change. If the change begins a resync, takes a snapshot first.
+    /// Stores a change of the metadata. If the change begins a resync, a snapshot is taken first.
     pub(super) fn store(&mut self, number: u64, change: DurableChange) {
         if self.keeping.can && begins_resync(self.local.head(), &change) {
             self.keeping.waits = Some((number, change));

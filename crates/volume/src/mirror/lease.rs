@@ -1,4 +1,4 @@
-//! Lease of a volume as reported by the cluster, and its meaning for the replica.
+//! Converts the cluster's reports about the lease of a volume to lease events of the replica.
 
 use super::admission::WriteAdmission;
 use super::adoption::Adoption;
@@ -7,8 +7,8 @@ use super::record::NodeNames;
 use crate::replica::{Epoch, Generation, Incarnation, Record, Time};
 use part::role::KnownLease;
 
-/// Maximum number of grants that a copy may have missed while its node was cut off from the
-/// cluster. If a copy promised an epoch far in the future, it would refuse every owner.
+/// Maximum number of grants that a node may have missed while it was cut off from the cluster. An
+/// epoch further in the future is not believed: a copy that promised it would refuse every owner.
 const UNSEEN_MAX: u64 = 16;
 
 /// Lease event for the replica.
@@ -39,7 +39,7 @@ pub(super) struct Lease {
     pub(super) names: NodeNames,
     /// Last epoch that the replica must not use: a previous process had it, or it was released.
     used: Epoch,
-    /// Last epoch known to be granted to any node.
+    /// Last epoch that the cluster is known to have granted to any node.
     seen: Epoch,
     pub(super) reported: Option<Epoch>,
     granted: Option<Epoch>,
@@ -98,7 +98,7 @@ impl Lease {
         self.releasing.is_some()
     }
 
-    /// Epoch of the held lease if the volume has no record, or if its record is to be replaced.
+    /// Epoch of the held lease, if the volume has no record or its record is to be replaced.
     pub(super) fn unfounded(&self) -> Option<Epoch> {
         let is_unfounded = self.record.is_none() || self.adopts.is_some();
         let is_granted = self.granted.is_some() && self.granted == self.epoch;
@@ -173,7 +173,7 @@ impl Lease {
         let until = Time(lease.until_ns);
         if self.granted == Some(epoch) {
             news.push(News::Renewed(epoch, until));
-            // The record may have changed while the lease was briefly not held.
+            // The record may have changed while this node briefly did not hold the lease.
             let newer = |record: &Record| self.told_at.is_none_or(|at| record.generation > at);
             if let Some(record) = self.record.clone().filter(newer) {
                 self.told_at = Some(record.generation);

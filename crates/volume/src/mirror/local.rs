@@ -1,4 +1,5 @@
-//! Local disk of a mirrored volume: operations of the replica, and metadata stores.
+//! Executes the disk operations and metadata stores that the replica of a mirrored volume orders,
+//! on the local disk.
 
 use super::record::NodeNames;
 use super::{Data, durable};
@@ -21,7 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Number of a founding store. The replica's own numbers begin at one.
+/// Number of the store that founds a volume. The replica's own store numbers begin at one.
 pub(super) const FOUNDING: u64 = 0;
 /// Number of a store that changes only the mark of an incomplete volume.
 pub(super) const MARKING: u64 = u64::MAX;
@@ -38,7 +39,7 @@ pub(super) struct LocalDisk {
     names: NodeNames,
     store: Store,
     pool: Pool,
-    /// Account for resync reads and for data received from the other copy.
+    /// Account for buffers of resync reads, and of data received from the other copy.
     account: Account,
     reads: Vec<(Blocks, Buffer)>,
     starved: VecDeque<(OperationId, Blocks)>,
@@ -55,7 +56,8 @@ pub(super) struct LocalDisk {
     waits_since: Option<Instant>,
 }
 
-/// Checksums of a copy: their area, the build rate in bytes per second, and their counters.
+/// Checksums of a copy: their area, the rate at which they are built in bytes per second, and their
+/// counters.
 pub type Sums = (Area, u64, Arc<Tally>);
 
 impl LocalDisk {
@@ -116,7 +118,7 @@ impl LocalDisk {
         self.disk.uses_ring()
     }
 
-    /// Head that was stored last or is being stored, as the replica knows it.
+    /// Head that is being stored, otherwise the head that was stored last, as the replica knows it.
     pub(super) fn header(&self) -> CopyHeader {
         durable::kept(self.head(), &self.names)
     }
@@ -295,7 +297,7 @@ impl LocalDisk {
         {
             self.waits_since = None;
             if result.is_ok() {
-                // No operation addresses the new part before the size is stored.
+                // No operation addresses the added range before the new size is stored.
                 self.disk.resize(self.store.head().size_bytes);
             }
             ended.push(match result {
@@ -305,7 +307,8 @@ impl LocalDisk {
                     Input::StoreFailed(number)
                 }
             });
-            // After a founding store the replica restarts, and its earlier requests are void.
+            // The replica restarts after the store that founds a volume, and its earlier requests
+            // are void.
             let begins_again = result.is_ok() && number == FOUNDING;
             if let Some((number, change)) = self.next.take().filter(|_| !begins_again) {
                 self.store(number, change);
@@ -317,7 +320,7 @@ impl LocalDisk {
         self.disk.deadline()
     }
 
-    /// Starts to store the checksums. Returns true when that is complete or has failed.
+    /// Starts to store the checksums. Returns true when they are stored, or when that has failed.
     pub(super) fn stop(&mut self) -> bool {
         let has_ended = self.disk.stop();
         self.disk.start();

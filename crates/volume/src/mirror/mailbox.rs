@@ -15,8 +15,8 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
-/// Limit of queued messages. Above it new ones are dropped; all of them are repeated, such as a
-/// lease at its renewal or a connection at the next attempt.
+/// Limit of queued messages. Above it new messages are dropped: their senders repeat all of them,
+/// such as a lease at its renewal or a connection at the next attempt.
 const LETTERS_MAX: usize = 64;
 
 /// Message to a volume's thread.
@@ -29,12 +29,12 @@ pub enum MailboxMessage {
     Order(ReplicaOrder),
     /// The use of the volume on this node has changed ([`Mailbox::used`]).
     Use,
-    /// Admits only writes from clients of this node; empty: of both nodes.
+    /// Lets only clients of this node write; empty: clients of both nodes.
     Admit(String),
     Mark(MarkChange),
     Adopt,
     Discard,
-    /// Result of taking a snapshot (whether one exists) or of removing it.
+    /// Result of taking the snapshot (whether one exists now), or of removing it.
     Kept(SnapshotAction, Result<bool, String>),
     /// Configured size, bytes.
     Size(u64),
@@ -44,7 +44,7 @@ pub enum MailboxMessage {
     Prepared(Range<u64>, Result<(), String>),
 }
 
-/// Action for the snapshot from before a resync.
+/// Order about the snapshot that is taken before a resync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SnapshotAction {
     Take,
@@ -55,7 +55,7 @@ pub enum SnapshotAction {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ClusterRequest {
     Keep(SnapshotAction),
-    /// Lease rank of this node; zero if it does not want the lease.
+    /// Lease rank of this node; zero if this node does not want the lease.
     Rank(u32),
     Record {
         epoch: u64,
@@ -83,7 +83,7 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Adds an item that is not repeated, even beyond the limit.
+    /// Adds an item even beyond the limit, because its sender does not repeat it.
     pub fn put_once(&self, item: T) {
         lock(&self.items).push(item);
         self.wake();
@@ -143,7 +143,7 @@ impl Mailbox {
         &self.letters
     }
 
-    /// Sets the cluster's knowledge of the lease; None if the cluster knows none.
+    /// Sets the lease as the cluster reports it; None if the cluster has no such lease.
     pub fn set_lease(&self, lease: Option<KnownLease>) {
         *lock(&self.lease) = Some(lease);
         self.letters.put(MailboxMessage::Lease);

@@ -122,7 +122,7 @@ pub enum MirrorError {
     Reopens,
 }
 
-/// Connections of a volume's thread to its environment.
+/// Environment of a volume's thread: connections to the role and to the other node.
 #[derive(Clone)]
 pub struct MirrorEnvironment {
     pub mailbox: Arc<Mailbox>,
@@ -149,7 +149,7 @@ pub struct OpenCopy<'d> {
 #[derive(Clone, Debug)]
 pub struct MirrorSettings {
     pub me: String,
-    /// Name of the other node; empty for a single node.
+    /// Name of the other node; empty if the configuration names only this node.
     pub other: String,
     pub resync_rate: u64,
     pub without_majority: WithoutMajority,
@@ -230,7 +230,7 @@ impl Mirror {
         )?;
         export.attach_tenure(Arc::clone(&outside.tenure));
         export.set_overwrite(overwriting.stored);
-        // A process that was connected to the previous process of this role continues.
+        // A process that was connected to the previous process of the volume role continues.
         let clients = Clients::after_restart(outside.tenure.named_user());
         let head = local.header();
         let history = head.volume.map(|_| head.incarnation);
@@ -316,9 +316,9 @@ fn moment(time: Time) -> Instant {
         .unwrap_or(now)
 }
 
-/// Identifier of this machine's boot. If the kernel does not provide it, each process start counts
-/// as a boot; a copy may then falsely seem to have lost power. Must be called before a thread is
-/// confined.
+/// Identifier of this machine's boot. If the kernel does not provide one, each start of the process
+/// counts as a boot, so a copy may seem to have lost power although it has not. Must be called
+/// before a thread is confined.
 pub fn boot() -> u128 {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
     let hex = id.ok().map(|id| id.trim().replace('-', ""));

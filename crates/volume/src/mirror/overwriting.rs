@@ -41,8 +41,8 @@ impl Mirror {
         self.overwriting.wanted = Some((change, now + WANTED_FOR));
     }
 
-    /// Mark of the volume: that of the cluster's record, or of the local copy while the record is
-    /// not known.
+    /// Mark of the volume in the cluster's record; while the record is not known, the mark of the
+    /// local copy.
     pub(super) fn overwrite(&self) -> Option<OverwriteMark> {
         match &self.lease.record {
             Some(_) => self.lease.recorded.clients.overwrite,
@@ -61,7 +61,8 @@ impl Mirror {
             .is_some_and(|record| InSync::contains(record.in_sync, ME) && !self.is_another(record))
     }
 
-    /// Applies a requested change as the owner. Another node ignores it.
+    /// Applies a requested change of the mark if this node is the owner. Another node ignores the
+    /// request.
     pub(super) fn change_mark(&mut self, change: MarkChange) {
         if self.replica.serves().is_none() || self.lease.record.is_none() {
             return;
@@ -72,7 +73,8 @@ impl Mirror {
         }
     }
 
-    /// Continues a change of the mark, and applies the mark to the clients. Called in every turn.
+    /// Continues a change of the mark, and applies the mark to the clients. Called in every turn of
+    /// the event loop.
     pub(super) fn advance_overwrite(&mut self, now: Instant) {
         let mark = self.overwrite();
         // A removal stays requested, because the cluster may still record an earlier request.
@@ -115,7 +117,7 @@ impl Mirror {
     pub(super) fn overwrite_deadline(&self) -> Option<Instant> {
         let now = Instant::now();
         let until = self.overwriting.store_again_at.filter(|at| *at > now);
-        // The request has to reach an owner that may change.
+        // The request has to reach an owner, and the owner may change.
         let wanted = self.overwriting.wanted.map(|(_, until)| until);
         until.into_iter().chain(wanted).min()
     }
@@ -200,7 +202,7 @@ mod tests {
         let mut alpha = bed::mirror(&scratch, joined(bed::SIZE, 7));
         let both = InSync::Both(ME, OTHER);
         record(&mut alpha, both, 1, Some(mark()));
-        // A command may not rely on the mark before the copy has stored it.
+        // The mark counts only after the copy has stored it.
         assert_eq!(alpha.overwrite(), Some(mark()));
         assert_eq!(alpha.shown_overwrite(), None);
         let is_stored = |alpha: &mut Mirror| {
@@ -214,7 +216,7 @@ mod tests {
             words.contains("evenkeel volume accept mail --yes"),
             "{words}"
         );
-        // The removal is in force when it is recorded, and then stored.
+        // The removal takes effect when the cluster has recorded it, and is then stored.
         record(&mut alpha, both, 2, None);
         assert_eq!(alpha.shown_overwrite(), None);
         let is_removed = |alpha: &mut Mirror| {

@@ -1,4 +1,5 @@
-//! The other node, as seen over the link.
+//! State of the other node of a mirrored volume: the connection to it, its user of the volume, and
+//! the facts that it last sent.
 
 use super::{Data, wire};
 use crate::disk::{Account, Pool};
@@ -21,8 +22,8 @@ const PULSE: Duration = Duration::from_millis(500);
 const QUIET: Duration = Duration::from_millis(1250);
 /// Time without received data after which the connection is closed.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
-/// Tag of a heartbeat: the receiver's user lost the volume to another one while the nodes were not
-/// connected. Earlier versions ignore the tag.
+/// Tag of a heartbeat that reports: the user of the receiving node has lost the volume to another
+/// user while the nodes were not connected. Earlier versions ignore the tag.
 const SUPERSEDED: u32 = 1;
 
 /// Clients connected to a node.
@@ -31,20 +32,22 @@ pub struct Users {
     pub clients: u32,
     /// Total number of connections since the volume was opened on that node.
     pub accepted: u64,
-    /// The [`number`] of the user connected there; 0 if there is none, or if the node runs an
+    /// [`number`] of the user connected to the node; 0 if there is none, or if the node runs an
     /// earlier version.
     pub holder: u64,
 }
 
 impl Users {
-    /// Returns whether another user is connected there, or has a reservation.
+    /// Returns whether a user other than this one is connected to the node, or has a reservation
+    /// there.
     pub fn has_other(self, user: &str) -> bool {
         self.holder != 0 && self.holder != number_of(user)
     }
 }
 
-/// Number that identifies a user between two nodes; never 0 for a user with the volume. An
-/// expected user has 0. A user with a reservation counts, because it resumes on its node.
+/// Number that identifies a user between two nodes; never 0 for a user that has the volume. A user
+/// that is only expected has 0. A user with a reservation counts, because it reconnects to its
+/// node.
 pub(super) fn number(holder: &VolumeUser) -> u64 {
     let name = match holder {
         VolumeUser::User {
@@ -73,7 +76,7 @@ struct Connected {
     told_mark: Option<MarkChange>,
     /// The other node reports that the user of this node has lost the volume.
     has_superseded: bool,
-    /// Epoch in which the other node has called this copy.
+    /// Epoch in which the other node, as the owner, has greeted this copy.
     epoch: Option<Epoch>,
     joins: Option<Incarnation>,
 }
@@ -86,18 +89,21 @@ pub(super) struct Peer {
     /// Connection without TLS that waits until the current one is lost.
     pub(super) waiting: Option<(NodeConnection, Greeting)>,
     last: u64,
-    /// Named user of the other node when the connection broke, and the time of that.
+    /// Named user of the other node when the connection broke, and the time at which it broke.
     lost_user: Option<(u64, Instant)>,
-    /// Number of that user, if another one had the volume here before the next connection; or 0.
+    /// Number of the lost user, if another user had the volume on this node before the next
+    /// connection; otherwise 0.
     superseded: u64,
-    /// User that this node had told the other one when they were connected last; 0 for none.
+    /// Number of the user that this node had reported to the other one when they were connected
+    /// last; 0 for none.
     told_before: u64,
-    /// Time of the last data received, in this session or the previous one.
+    /// Time at which data was received last, in this session or the previous one.
     heard: Option<Instant>,
     is_silent: bool,
     /// Facts that the other node has sent, in this session or the previous one.
     pub(super) facts: Option<ReplicaProperties>,
-    /// A new history of the volume has begun since those facts, so they may be outdated.
+    /// True if a new history of the volume has begun since the facts were sent, so that they may be
+    /// outdated.
     pub(super) may_have_more: bool,
     pub(super) why_not: String,
     /// Change of the mark of an incomplete volume that this node requests from the owner.
@@ -187,27 +193,28 @@ impl Peer {
         Some((one.epoch?, one.joins))
     }
 
-    /// Clients of the node; None while unknown.
+    /// Clients of the other node; None while they are unknown.
     pub(super) fn users(&self) -> Option<Users> {
         self.connected.as_ref()?.users
     }
 
-    /// Returns whether another user had the volume there when the connection broke, and may
-    /// resume. The other node may be alive, and have lost only the connection or its volume role.
+    /// Returns whether another user had the volume on the other node when the connection broke, and
+    /// may continue. The other node may be alive, and have lost only the connection or its volume
+    /// role.
     pub(super) fn may_have_other(&self, user: &str, now: Instant) -> bool {
         self.lost_user
             .is_some_and(|(lost, at)| lost != number_of(user) && now < at + RESERVED_FOR)
     }
 
-    /// Number of the named user that had the volume there when the connection broke, and may
-    /// resume.
+    /// Number of the named user that had the volume on the other node when the connection broke,
+    /// and may continue there.
     pub(super) fn lost_user(&self, now: Instant) -> Option<u64> {
         let lost = self.lost_user.filter(|(_, at)| now < *at + RESERVED_FOR);
         lost.map(|(user, _)| user)
     }
 
-    /// Records that another user has the volume here, while the last user of the other node is
-    /// not connected. `own`: the number of the user here, or 0.
+    /// Records that a user has the volume on this node while the last user of the other node is not
+    /// connected. `own`: the number of this node's user, or 0.
     pub(super) fn watch_lost_user(&mut self, own: u64) {
         if let Some((lost, _)) = self.lost_user.filter(|_| self.connected.is_none())
             && own != 0
@@ -217,14 +224,15 @@ impl Peer {
         }
     }
 
-    /// Number of the other node's user that lost the volume to one of this node; or 0.
+    /// Number of the other node's user that has lost the volume to a user of this node; otherwise
+    /// 0.
     #[cfg(test)]
     pub(super) fn superseded(&self) -> u64 {
         self.superseded
     }
 
-    /// Returns whether this user of this node lost the volume to one of the other node. A later
-    /// user than the one that the other node knew did not.
+    /// Returns whether this user of this node has lost the volume to a user of the other node. A
+    /// user that came after the one that the other node knew has not.
     pub(super) fn has_superseded(&self, user: u64) -> bool {
         let is_known = self.told_before == 0 || self.told_before == user;
         is_known
@@ -314,8 +322,8 @@ impl Peer {
         all.into_iter().flatten().min()
     }
 
-    /// Returns whether the node is silent, if that has changed. A node that was never connected is
-    /// not silent.
+    /// Returns whether the node is silent, if that has changed since the last call. A node that was
+    /// never connected is not silent.
     pub(super) fn check_silence(&mut self, now: Instant) -> Option<bool> {
         let is_silent = self.heard.is_some_and(|at| now >= at + QUIET);
         let before = std::mem::replace(&mut self.is_silent, is_silent);
@@ -359,7 +367,7 @@ impl Peer {
         }
     }
 
-    /// Handles a heartbeat. Returns whether the other side has started or stopped serving, and
+    /// Handles a heartbeat. Returns whether the other node has started or stopped serving, and
     /// whether anything has changed.
     pub(super) fn handle_heartbeat(&mut self, head: &FrameHeader) -> (bool, bool) {
         let Some(one) = &mut self.connected else {
@@ -402,7 +410,7 @@ impl Peer {
             _ => own,
         };
         let received = one.session.receive(pool, &account, &mut self.came);
-        // Does not count silence while this side waits for memory and therefore does not read.
+        // Does not count as silence while this node waits for memory and therefore does not read.
         if self.came.len() > before || one.session.starves() {
             self.heard = Some(now);
         }

@@ -1,5 +1,5 @@
-//! Encoding of a volume's record for the cluster. Nodes are stored by name, so that the record
-//! means the same on both nodes and after a configuration change.
+//! Encodes and decodes the record of a volume in the cluster. The record has nodes by name, so that
+//! it means the same on both nodes and after a configuration change.
 
 use super::admission::WriteAdmission;
 use crate::link::frame::checksum;
@@ -9,7 +9,7 @@ use crate::replica::{
 };
 use part::role::SHORT_RECORD_BYTES_MAX;
 
-/// Version byte of a record without write admission, and of one with it.
+/// Version byte of a record without write admission, and of a record with it.
 const VERSION: u8 = 1;
 const WITH_CLIENTS: u8 = 2;
 /// Marker of a fork entry that contains the epoch; no real fork has this value. Versions without
@@ -23,18 +23,18 @@ const SAYS_USER: Incarnation = Incarnation(u64::MAX);
 /// entry, and a record that they have changed does not have that generation. Markers are even, and
 /// real forks odd.
 const SAYS_COPY: u64 = 0xc0b1;
-/// First 16 bits of the marker of a fork entry with the mark of an incomplete volume, or 0. The
-/// rest is the number of changes of the mark, and a zero bit: markers are even, and real forks odd.
-/// Versions without marks preserve the entry.
+/// First 16 bits of the marker of a fork entry that contains the mark of an incomplete volume, or
+/// 0. The rest is the number of changes of the mark, and a zero bit: markers are even, and real
+/// forks odd. Versions without marks preserve the entry.
 const SAYS_OVERWRITE: u64 = 0xc0b2;
 const STRANGER: NodeId = NodeId(2);
 
-/// Numbers of this node and the other one in the replica.
+/// Numbers of this node and of the other node within the replica.
 pub(super) const ME: NodeId = NodeId(0);
 pub(super) const OTHER: NodeId = NodeId(1);
 
-/// Names of the two nodes. The other name is empty if the configuration names one node for a
-/// volume that had two copies. It then stands for every other node in the record.
+/// Names of the two nodes. The other name is empty if the configuration names one node for a volume
+/// that had two copies. It then stands for every other node in the record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct NodeNames {
     pub(super) me: String,
@@ -206,7 +206,7 @@ pub fn nodes_with_complete_copy(record: &[u8]) -> Vec<&str> {
 }
 
 fn complete_nodes(bytes: &[u8]) -> Option<(Vec<&str>, &[u8])> {
-    // Follows the version, the incarnation and the generation.
+    // The count follows the version, the incarnation and the generation.
     let (count, mut rest) = bytes.get(17..)?.split_first()?;
     let mut nodes = Vec::new();
     for _ in 0..*count {
@@ -281,11 +281,11 @@ mod tests {
                 assert_eq!(beta.decode(&bytes), Some((record(there), clients)));
             }
         }
-        // The copy of a node that is no longer configured is not consulted.
+        // The copy of a node that is no longer configured is ignored.
         let bytes = alpha.encode(&record(InSync::Both(ME, OTHER)), &all());
         let (changed, _) = names("alpha", "gamma").decode(&bytes).unwrap();
         assert!(changed.in_sync.contains(ME) && !changed.in_sync.contains(OTHER));
-        // A complete copy of such a node is named only if no configured copy is complete.
+        // A complete copy of such a node is reported only if no configured copy is complete.
         let (nobody, beta_only) = (Vec::<String>::new(), vec!["beta".to_owned()]);
         assert_eq!(names("alpha", "gamma").complete_strangers(&bytes), nobody);
         let only_beta = alpha.encode(&record(InSync::One(OTHER)), &all());
@@ -338,7 +338,7 @@ mod tests {
         for clients in [
             marked(all(), 0, 1),
             marked(only("beta", 7), 3, u64::MAX),
-            // The mark was removed; its changes count on.
+            // The mark was removed; the number of its changes continues.
             marked(only("", 9), 4, 0),
         ] {
             let bytes = alpha.encode(&record, &clients);

@@ -1,4 +1,5 @@
-//! Path of a request from a client to the replica or to the other node, and back.
+//! Passes the request of an NBD client to the local replica or to the other node, and its reply
+//! back to the client.
 
 use super::clients::{self, RequestLocation, RequestOrigin};
 use super::{Data, Mirror, wire};
@@ -44,7 +45,7 @@ impl Mirror {
                 self.clients.open_here(token, request)
             }
             disk::Operation::Zero { fast: true, .. } => {
-                // Refuses fast zeroing, because the other copy's disk may be slow at it.
+                // Refuses NBD's fast zeroing, because the other copy's disk may be slow at it.
                 return self.complete(token, Err(Failure::NotFast));
             }
             disk::Operation::Zero {
@@ -230,20 +231,21 @@ impl Mirror {
             (Some(ForwardResult::Refused), None) => self.end(id, Err(Errno::SHUTDOWN)),
             _ => self.end(id, Err(Errno::IO)),
         }
-        // The replica was not involved, so nothing else continues a range.
+        // The request did not reach the replica, so nothing else submits the rest of its range.
         self.submit_ready_requests();
         if self.clients.has_waiting() && self.peer.serves() {
             self.retry();
         }
     }
 
-    /// Takes forwarded requests back after the connection broke. Requests that the other node has
-    /// executed are executed again, before any later request of their clients.
+    /// Returns forwarded requests to the local queue after the connection broke. Requests that the
+    /// other node has executed are executed again, before any later request of their clients.
     pub(super) fn reclaim_forwarded_requests(&mut self) {
         for id in self.clients.take_forwarded_requests() {
             self.clients.put(id, RequestLocation::Waiting);
         }
-        // Their replies cannot be delivered; the clients repeat the requests.
+        // The other node's requests are dropped: their replies cannot be delivered, and the clients
+        // repeat the requests.
         for id in self.clients.foreign() {
             self.clients.close(id);
         }
@@ -304,8 +306,8 @@ impl Mirror {
                 Err(_) => Err(Failure::Io(Errno::NOMEM)),
             };
         }
-        // Copies the data, because a client that is slow to take replies must not hold the link's
-        // memory. The client's own buffer is gone if a local read had begun before.
+        // Copies the data, because a client that reads its replies slowly must not keep the link's
+        // memory in use. The client's own buffer is gone if a local read had begun before.
         let own = self.local.withdraw(blocks);
         let own = own.filter(|own| own.len() == data.len());
         match (own, Rc::try_unwrap(data)) {

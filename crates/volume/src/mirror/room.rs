@@ -1,5 +1,5 @@
-//! Space for growth in the backing store. A separate thread prepares it, because the event loop
-//! never waits for a disk. The replica then decides when the volume grows.
+//! Prepares space in the backing store for the growth of a volume. A separate thread does that,
+//! because the event loop never waits for a disk. The replica then decides when the volume grows.
 
 use super::Mirror;
 use super::mailbox::MailboxMessage;
@@ -18,7 +18,7 @@ pub(super) struct Room {
     /// Largest size for which the checksums have space.
     size_max: u64,
     stored: u64,
-    /// End of the zeroed space behind the volume.
+    /// End of the zeroed space after the end of the volume.
     prepared: u64,
     told: u64,
     shown: u64,
@@ -100,11 +100,11 @@ impl Mirror {
         let room = &mut self.room;
         room.is_busy = false;
         self.shown.is_due = true;
-        // If the copy has shrunk meanwhile, more has to be prepared.
+        // If the copy has shrunk since the order, more space has to be prepared.
         if range.start == room.prepared {
             match result {
                 Ok(()) => room.prepared = range.end,
-                // The configuration may have changed meanwhile.
+                // The configured size may have changed since the order.
                 Err(words) if range.end == room.wanted => {
                     (self.outside.say)(format!("cannot grow: {words}"));
                     room.trouble = Some(words);

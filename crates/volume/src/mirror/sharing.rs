@@ -21,9 +21,9 @@ enum OtherNode {
     Unknown,
     /// The node is connected: the number of its user, or 0.
     Connected(u64),
-    /// The node is away, and the user with this number may continue there.
+    /// The node is not connected, and the user with this number may continue there.
     Lost(u64),
-    /// The node is away, and no user is awaited there.
+    /// The node is not connected, and no user is expected there.
     Away,
 }
 
@@ -42,8 +42,8 @@ impl OtherNode {
     }
 }
 
-/// Returns the node to be admitted for the shared user, empty for both nodes. None: the shared user
-/// does not have the volume alone, or the record needs no change.
+/// Returns the node to be admitted for the shared user; empty for both nodes. None: another user
+/// has the volume, or the record needs no change.
 fn next_admission(
     here: Option<&VolumeUser>,
     there: OtherNode,
@@ -58,8 +58,8 @@ fn next_admission(
     let only = match there {
         OtherNode::Connected(user) if user == number_of(SHARED_USER) => "",
         OtherNode::Lost(user) if user == number_of(SHARED_USER) && is_here => me,
-        // A process of the previous user may still exist on the other node, also where that node
-        // reports none: its reservation has an end, and an earlier version reports no users.
+        // A process of the previous user may still exist on the other node, even if that node
+        // reports no user: a reservation ends, and an earlier version reports no users.
         OtherNode::Connected(0) | OtherNode::Away if is_here => me,
         _ => return None,
     };
@@ -71,8 +71,8 @@ fn is_shared(user: &VolumeUser) -> bool {
     matches!(user, VolumeUser::User { name, .. } if name == SHARED_USER)
 }
 
-/// Returns whether clients of the other node may not write while this node, which serves, has a
-/// user. `there`: the number of the other node's user.
+/// Returns whether clients of the other node must not write, because this node serves and its user
+/// is another one. `there`: the number of the other node's user.
 fn conflicts(here: Option<&VolumeUser>, there: u64) -> bool {
     let own = here.map_or(0, number);
     match here {
@@ -96,8 +96,8 @@ impl Mirror {
         }
     }
 
-    /// User of the other node, for which that node was admitted last. It may continue there while
-    /// this process was not connected to that node yet.
+    /// User of the other node for which that node was admitted last. That user may still be there
+    /// until this process has connected to that node.
     fn recorded_user(&self, now: Instant) -> Option<u64> {
         let recorded = &self.lease.recorded.clients;
         let is_of_another = recorded.user != 0 && recorded.user != number_of(SHARED_USER);
@@ -115,8 +115,8 @@ impl Mirror {
         self.peer.watch_lost_user(own);
     }
 
-    /// Ends the connections of the user of this node if another user has, or has had, the volume
-    /// at the other node, which serves it. A process of a guest ends by itself.
+    /// Ends the connections of this node's user if another user has, or has had, the volume on the
+    /// other node, which serves the volume. The process of a guest is ended by its role instead.
     pub(super) fn yield_to_other_node(&mut self) {
         let other = self.peer.users().map_or(0, |users| users.holder);
         let is_other = self.peer.serves() && self.replica.serves().is_none();
@@ -127,13 +127,13 @@ impl Mirror {
         }
     }
 
-    /// Ends the connections of the user of this node if the cluster has admitted another user
-    /// meanwhile.
+    /// Ends the connections of this node's user if the cluster has recorded an admission of another
+    /// user since.
     pub(super) fn yield_to_recorded(&mut self) {
         let user = self.lease.recorded.clients.user;
         let count = self.lease.recorded.clients.admissions();
         let known = &mut self.clients.admissions_known;
-        // The process knows no earlier record at its start.
+        // The process knows no earlier record when it starts.
         let is_new = known.is_some_and(|known| count > known);
         *known = Some(known.unwrap_or(0).max(count));
         let own = self.yielding_user();
@@ -142,7 +142,7 @@ impl Mirror {
         }
     }
 
-    /// Number of the user of this node, if no role ends its process.
+    /// Number of this node's user, if no role ends the user's process.
     fn yielding_user(&self) -> Option<u64> {
         let holder = self.export.holder()?;
         let yields = match holder {
@@ -155,7 +155,7 @@ impl Mirror {
     fn end_user(&mut self, why: &str) {
         let user = self.export.holder().map(ToString::to_string);
         self.export.end_user();
-        // Later, they would overwrite what the other user writes.
+        // If they were executed later, they would overwrite the other user's writes.
         self.fail_waiting_requests();
         let user = user.unwrap_or_default();
         (self.outside.say)(format!("{why}: the connections of {user} here are closed"));
@@ -171,7 +171,7 @@ impl Mirror {
     }
 
     /// Returns whether a write of the other node's client must not be executed, because another
-    /// user of this node has the volume. Guests are kept apart by the write admission.
+    /// user has the volume on this node. Guests are kept apart by the write admission instead.
     pub(super) fn is_of_another_user(&self, origin: RequestOrigin) -> bool {
         let there = match origin {
             RequestOrigin::Here(_) => return false,
@@ -444,7 +444,7 @@ mod tests {
     #[test]
     fn a_user_that_lost_the_volume_during_a_partition_ends() {
         let mut both = Connected::new();
-        // Beta has had the user of alpha, another one meanwhile, and none now.
+        // Beta has had the same user as alpha, then another one, and has none now.
         both.reserve(SHARED_USER);
         both.report(0, 1);
         assert_eq!(both.ends(), 1);
@@ -462,7 +462,7 @@ mod tests {
         both.beta.read_exact(&mut bytes).unwrap();
         let head = FrameHeader::decode(&bytes).unwrap();
         assert_eq!((head.kind, head.tag), (FrameKind::Pulse, 1));
-        // The next user of beta is not meant.
+        // The next user of beta has lost nothing.
         both.report(0, 0);
         both.report(number_of(SHARED_USER), 0);
         assert_eq!(both.alpha.peer.superseded(), 0);

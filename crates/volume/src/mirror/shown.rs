@@ -1,4 +1,4 @@
-//! Status of a mirrored volume for operators.
+//! Publishes the status of a mirrored volume for operators.
 
 use super::{Apart, Mirror, boottime};
 use crate::overwrite::OverwriteMark;
@@ -38,25 +38,25 @@ pub struct MirrorStatus {
     /// stored it.
     pub overwrite: Option<OverwriteMark>,
     pub resync: ResyncStatus,
-    /// Set if this copy is not part of the volume that the other node serves.
+    /// Set if this node's copy does not belong to the volume that the other node serves.
     pub apart: Option<Apart>,
-    /// True if requests fail instead of waiting for an owner.
+    /// True if requests fail instead of waiting for a node that owns the volume.
     pub fails: bool,
     pub said: String,
-    /// Hand-overs that this node refused as the owner.
+    /// Number of hand-overs that this node refused as the owner.
     pub refused_hand_overs: u64,
     pub trouble: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AdmissionStatus {
-    /// Node whose clients alone may write; None: both nodes.
+    /// Node whose clients alone may write; None: clients of both nodes may.
     pub only: Option<String>,
     /// True if another user had the volume while a process of this node had it open.
     pub is_superseded: bool,
 }
 
-/// Resyncs of the other copy.
+/// Progress of the resync of the other copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ResyncStatus {
     /// Current rate, averaged over the last seconds, bytes per second.
@@ -71,7 +71,7 @@ pub struct SizeStatus {
     pub why: Option<String>,
 }
 
-/// Publishing state, and progress of the resync.
+/// Publishes the status of a volume, and measures the progress of the resync.
 #[derive(Debug, Default)]
 pub(super) struct StatusPublisher {
     patient_until: Option<Instant>,
@@ -97,7 +97,8 @@ impl StatusPublisher {
         self.at.map(|at| at + AGAIN).or(self.patient_until)
     }
 
-    /// Publishes again even if nothing has changed, because the configuration affects the meaning.
+    /// Publishes the status again even if nothing has changed, because the new configuration may
+    /// change its meaning.
     pub(super) fn file_changed(&mut self) {
         self.last = None;
         self.is_due = true;

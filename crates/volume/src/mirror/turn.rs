@@ -33,8 +33,8 @@ const RETRY: Duration = Duration::from_millis(1);
 
 impl Mirror {
     /// Serves until `stop` is readable or closed. `leaves` then says whether a new process follows.
-    /// In both cases the other copy becomes the owner if it can. A new process could not use this
-    /// lease, because it never serves in an epoch that it finds.
+    /// In both cases the other copy becomes the owner if it can. The new process could not continue
+    /// with this lease: a process never serves in an epoch that was granted before its start.
     ///
     /// # Errors
     /// Fails with [`MirrorError::Wait`] if epoll_ctl(2) or epoll_wait(2) fails, and with
@@ -45,7 +45,7 @@ impl Mirror {
         if let Some(dialer) = &self.outside.dialer {
             dialer.dial();
         }
-        // Reads messages from before the start.
+        // Reads reports that arrived before the start.
         self.apply_lease_report();
         self.apply_use_change();
         self.report_rank();
@@ -71,7 +71,7 @@ impl Mirror {
                     }
                     LETTERS_KEY => self.read_letters(now),
                     key if key >= KEYS => self.export.handle_event(key, event.flags, now),
-                    // Every turn polls the disk and the link anyway.
+                    // Every turn of the loop polls the disk and the link anyway.
                     _ => {}
                 }
             }
@@ -113,7 +113,7 @@ impl Mirror {
         if self.actions.capacity() < some.capacity() {
             self.actions = some;
         }
-        // Only now, because the messages of the current input have to be sent in order.
+        // Submitted only now, because the messages of the current input have to be sent first.
         self.submit_ready_requests();
     }
 
@@ -246,7 +246,8 @@ impl Mirror {
                 self.handle_operation(token, operation, now);
             }
             any |= self.advance_use(now);
-            // Flushes early, so that both copies work in parallel.
+            // Sends the messages before the local disk operations, so that both copies work in
+            // parallel.
             if any && let Err(error) = self.peer.flush() {
                 self.handle_connection_loss(error);
             }
@@ -319,9 +320,9 @@ impl Mirror {
         any
     }
 
-    /// Closes the connections of clients. The user of the volume keeps it: its process reconnects
-    /// to the next process of the role. Otherwise the other node, which becomes the owner now,
-    /// would grant the volume to another user meanwhile.
+    /// Closes the connections of clients. Their user keeps the volume: its process reconnects to
+    /// the next process of the role. Otherwise the other node, which becomes the owner now, would
+    /// grant the volume to another user.
     fn stop_export(&mut self) {
         let user = self.export.holder();
         let user = user.filter(|user| matches!(user, VolumeUser::User { .. }));
@@ -380,8 +381,8 @@ impl Mirror {
         }
     }
 
-    /// Accepts a connection of the other node. Without TLS the peer is not authenticated, so such
-    /// a connection waits while the current one lives, and replaces it only once that is lost. The
+    /// Accepts a connection of the other node. Without TLS the peer is not authenticated, so such a
+    /// connection waits while the current one lives, and replaces it only once that is lost. The
     /// real node closes its old connection before it reconnects, or is silent.
     fn take_connection(&mut self, wire: NodeConnection, theirs: Greeting, now: Instant) {
         if !wire.is_encrypted() && self.peer.is_live(now) {
@@ -407,7 +408,7 @@ impl Mirror {
             );
             self.apply_input(Input::Connected(session));
             if is_other {
-                // A refused or new copy does not have to wait for the next attempt.
+                // A refused or new copy is greeted at once instead of at the next attempt.
                 let everything = false;
                 self.apply_input(Input::Order(ReplicaOrder::Resync { everything }));
             }
@@ -468,7 +469,7 @@ impl Mirror {
                     other => tracing::info!(news = ?other, "lease changed"),
                 }
             }
-            // First, because a lease event executes waiting requests.
+            // Called first, because a lease event executes waiting requests.
             self.follow_history();
             for news in all {
                 self.apply_lease_event(news);
@@ -511,8 +512,8 @@ impl Mirror {
         }
     }
 
-    /// Founds the volume. This node holds the lease, and the cluster has no record or an operator
-    /// replaces it.
+    /// Founds the volume, which means to write its first record. This node holds the lease, and the
+    /// cluster has no record, or an operator replaces the record.
     fn found_volume(&mut self, epoch: Epoch) {
         if self.lease.adopts.is_some_and(|one| one.begins.is_some()) {
             return if self.local.is_storing() {
@@ -521,7 +522,8 @@ impl Mirror {
             };
         }
         if self.lease.adopts.is_some() && self.no_adoption().is_some() {
-            // The other node has connected meanwhile. The next renewal delivers the record.
+            // The other node has connected since the decision. The next renewal delivers the
+            // record.
             self.lease.adopts = None;
             return;
         }
@@ -552,8 +554,8 @@ impl Mirror {
         self.lease.founding = Some(founding);
     }
 
-    /// Stores this copy as the first of a volume, or of a new history that no other copy belongs
-    /// to.
+    /// Stores this copy as the first copy of a volume, or of a new history that no other copy
+    /// belongs to.
     fn create(&mut self, is_new: bool) {
         let mut bytes = [0; 16];
         if self.local.is_storing() || getrandom(&mut bytes, GetRandomFlags::empty()).is_err() {
@@ -632,7 +634,8 @@ impl Mirror {
             copies: copies.into_iter().collect(),
             forks: Vec::new(),
         };
-        // No node is admitted yet in a new history. The content of the copy stays incomplete.
+        // No node is admitted yet in a new history. If the copy is marked as incomplete, the mark
+        // goes into the record.
         let clients = WriteAdmission {
             overwrite: head.overwrite,
             ..WriteAdmission::default()
@@ -652,7 +655,7 @@ impl Mirror {
             Some(record) if !record.in_sync.contains(ME) || self.is_another(record) => 0,
             Some(record) => self.used_rank(self.replica.rank(boottime(), record)),
             None if self.lease.founding == Some(FoundingAction::Unreadable) => 0,
-            // Another node's copy never founds the volume without an order.
+            // A copy of another node's disk founds a volume only by an operator's order.
             None if self.foreign_words().is_some() => 0,
             // Without a record, a copy with data takes precedence.
             None => match self.facts().volume {

@@ -1,6 +1,6 @@
-//! Use of the volume as a role of this node reports it: its guest only reads, writes here alone, or
-//! migrates and hands the volume over. The use determines which node should own the volume, and
-//! the clients of which node may write.
+//! Applies the use of a volume that another role of this node reports: the role only reads it, only
+//! clients of this node write, or the volume moves to the other node. The use determines which node
+//! should own the volume, and of which node the clients may write.
 
 use super::Mirror;
 use super::peer::number_of;
@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 
 /// Rank of a copy that can serve at once ([`crate::replica::Replica::rank`]).
 const GOOD: u32 = 2;
-/// Rank of such a copy on the node with exclusive use of the volume.
+/// Rank of such a copy on the node that alone uses the volume.
 const USED_HERE: u32 = 4;
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Last use that a role of this node reported.
+/// Last use of the volume that a role of this node has reported.
 #[derive(Debug, Default)]
 pub(super) struct LocalUse {
     here: Option<VolumeUse>,
     handed_over: Option<Instant>,
 }
 
-/// User of this node whose process has the volume open, and whether another user had the volume
-/// since.
+/// User of this node whose process has the volume open, and whether another user has had the volume
+/// since then.
 #[derive(Debug, Default)]
 pub(super) struct OpenUser {
     /// User that this node was admitted for while its process had the volume open.
@@ -48,10 +48,10 @@ impl OpenUser {
         };
     }
 
-    /// Updates the state from the use of this node and the recorded write admission.
+    /// Updates this state from the use on this node and the recorded write admission.
     ///
     /// A user that hands over or closes the volume is no longer tracked. If no role reports a use,
-    /// the user's role is restarting, and the process may still exist.
+    /// the role is restarting, and the user's process may still exist.
     fn follow(
         &mut self,
         used: Option<VolumeUse>,
@@ -95,8 +95,8 @@ impl Mirror {
         granted.map(|grant| grant.user).or(tenure.named_user())
     }
 
-    /// Returns whether the user of this node is the one whose process is superseded. Later users
-    /// may write.
+    /// Returns whether the user of this node is the one whose process has outdated data. Later
+    /// users may write.
     pub(super) fn is_used_by_superseded(&self) -> bool {
         let admitted = self.clients.open_user.admitted.as_ref();
         let is_same = |user: String| Some(&user) == admitted;
@@ -128,10 +128,10 @@ impl Mirror {
         }
     }
 
-    /// Returns whether another user is still connected to the other node, whose clients may write
-    /// until it closes the volume. A migrating guest is one user on both nodes. Without a
-    /// connection, the last known user keeps the volume for a while, because that node may have
-    /// lost only its volume role. Clients without a user name are excluded at once.
+    /// Returns whether clients of another user on the other node may still write, until that user
+    /// closes the volume. A migrating guest is one user on both nodes. Without a connection, the
+    /// last known user keeps the volume for a while, because that node may have lost only its
+    /// volume role. Clients without a user name are excluded at once.
     pub(super) fn waits_for_user(&self) -> bool {
         if self.clients.used.here != Some(VolumeUse::Alone) {
             return false;
@@ -181,10 +181,11 @@ impl Mirror {
         }
     }
 
-    /// Carries out the use of this node as the owner. Returns whether an action was started.
+    /// Applies the reported use of this node as the owner: admits clients, or hands the volume
+    /// over. Returns whether an action was started.
     pub(super) fn advance_use(&mut self, now: Instant) -> bool {
         if self.clients.used.here == Some(VolumeUse::Alone) {
-            // A guest may migrate back at once.
+            // The guest may migrate back at once.
             self.replica.end_rest();
         }
         let names = &self.lease.names;
@@ -212,8 +213,8 @@ impl Mirror {
         if self.clients.used.here != Some(VolumeUse::HandsOver) || rests {
             return begins;
         }
-        // Hands over without waiting for the recorded write admission, which precedes the release:
-        // the guest is paused. If that record is lost, the next owner writes it.
+        // Hands over without waiting until the write admission is recorded, which happens before
+        // the release: the guest is paused. If that record is lost, the next owner writes it.
         self.clients.used.handed_over = Some(now);
         self.apply_input(Input::Order(ReplicaOrder::HandOver));
         true

@@ -1,4 +1,4 @@
-//! Conversion between replica messages and frames.
+//! Converts the replica's messages to replication frames and back.
 
 use super::Data;
 use crate::disk::Buffer;
@@ -118,8 +118,8 @@ pub(super) fn send_body(session: &mut Session, head: FrameHeader, body: WriteCon
     }
 }
 
-/// Encodes the change of a mark that the sender of a heartbeat requests. Earlier versions ignore
-/// the payload of a heartbeat.
+/// Adds the change of a mark that the sender requests to a heartbeat. Earlier versions ignore the
+/// payload of a heartbeat.
 pub(super) fn with_wanted_mark(head: FrameHeader, wanted: MarkChange) -> (FrameHeader, Vec<u8>) {
     let value = match wanted {
         MarkChange::Set(mark) => (true, mark.number()),

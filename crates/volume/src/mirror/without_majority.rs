@@ -1,5 +1,5 @@
-//! Failure of requests that have waited too long for an owner (`without-majority error`). The
-//! replica does the same with its own requests.
+//! Fails client requests that have waited too long for a node that owns the volume
+//! (`without-majority error`). The replica does the same with the requests that it has accepted.
 
 use super::Mirror;
 use crate::config::WithoutMajority;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Time from the end of the lease until requests fail. A member that restarts is back by then.
 const AFTER_LEASE: Duration = Duration::from_secs(10);
-/// Maximum remaining time of a lease that this node does not see.
+/// Maximum remaining time of a lease of which this node has no report.
 const LEASE_MAX: Duration = Duration::from_secs(5);
 
 /// Time from the end of the lease until requests fail, nanoseconds; None if they never fail.
@@ -41,8 +41,7 @@ impl Mirror {
         self.fails_at().filter(|_| waits)
     }
 
-    /// Tracks whether an owner is known. Fails waiting requests if none has been known for too
-    /// long.
+    /// Fails the waiting requests if no owner has been known for too long.
     pub(super) fn watch_owner(&mut self, now: Instant) {
         let is_owned = self.replica.serves().is_some() || self.peer.serves();
         let since = self.clients.unowned_since.filter(|_| !is_owned);

@@ -1,7 +1,7 @@
-//! Start of a connection before its bytes are relayed to the volume. With TLS: the greeting of a
-//! server that requires TLS, `NBD_OPT_STARTTLS` and the handshake (the NBD project's
-//! `doc/proto.md`: TLS, mode FORCEDTLS). The volume also sends a greeting, which is not relayed
-//! because the client has already received one.
+//! Handles the start of an NBD client's TCP connection, until its bytes are relayed to the volume.
+//! With TLS: the greeting of a server that requires TLS, `NBD_OPT_STARTTLS` and the handshake (the
+//! NBD project's `doc/proto.md`: TLS, mode FORCEDTLS). The volume's socket sends another greeting,
+//! which is dropped because the client has already received one.
 
 use super::places::{CONNECTIONS_MAX, OF_ADDRESS_MAX};
 use crate::export::{CLIENTS_MAX, HANDSHAKE_MAX};
@@ -22,8 +22,8 @@ use wire::{GreetingConnection, HandshakeError, NodeConnection, TimedStream};
 /// slot.
 const GREETED_MAX: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 4096;
-/// Time for a refused client to read the reason, and limit of bytes that it may send meanwhile.
-/// Unread bytes would reset the connection and lose the reason.
+/// Time for which a refused client may read the reason, and limit of the bytes that it may send in
+/// that time. Closing with unread bytes would reset the connection and lose the reason.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 64 << 10;
 
@@ -94,7 +94,8 @@ pub struct TlsClient {
     flags: u32,
 }
 
-/// Runs the handshake before TLS, and starts TLS. None: the client disconnected.
+/// Serves the client until TLS may start, and performs the TLS handshake. None: the client
+/// disconnected.
 ///
 /// # Errors
 /// The client was refused. The connection was closed after the client had time to read the reason.

@@ -31,7 +31,8 @@ pub struct Bind {
 }
 
 impl Bind {
-    /// Returns whether the two listeners conflict, so that both cannot be open.
+    /// Returns whether two listeners use the same address and port, so that they cannot be open at
+    /// the same time.
     pub fn meets(&self, other: &Bind) -> bool {
         let (one, two) = (self.address, other.address);
         let is_all = one.ip().is_unspecified() || two.ip().is_unspecified();

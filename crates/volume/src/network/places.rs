@@ -13,7 +13,8 @@ pub const HANDSHAKES_MAX: usize = 64;
 /// Maximum number of relayed connections per volume. Larger than the volume's number of client
 /// slots, because closing takes a moment.
 pub const CONNECTIONS_MAX: usize = 32;
-/// Time for which a handshake keeps its slot when another connection of its address needs one.
+/// Minimum time for which a connection in the handshake keeps its slot when another connection from
+/// its address needs one.
 const HANDSHAKE_LEAST: Duration = Duration::from_millis(500);
 /// Prefix length of an IPv6 network: one host may use all addresses in it.
 const NETWORK_BITS: u32 = 64;
@@ -93,8 +94,8 @@ impl Handshake {
     }
 }
 
-/// Index of the oldest handshake of the address with the most handshakes. Among several such
-/// addresses, the one with the oldest handshake.
+/// Index of the oldest handshake from the address that has the most handshakes. If several
+/// addresses have equally many, the one with the oldest handshake counts.
 fn greediest(all: &[Handshake]) -> usize {
     let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
     for one in all {

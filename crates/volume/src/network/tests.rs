@@ -1,4 +1,4 @@
-//! Table tests of the handshake before TLS.
+//! Tests of the NBD handshake before TLS, as a table of client messages and replies.
 
 use super::front::{FrontError, start_tls};
 use protocol::nbd::{GREETING, NbdConnectionError};
@@ -10,7 +10,7 @@ struct Peer {
     step: usize,
     at: usize,
     hears: Vec<u8>,
-    /// The peer stays silent after its last byte instead of disconnecting.
+    /// True if the peer stays silent after its last byte instead of disconnecting.
     stays: bool,
 }
 
@@ -117,7 +117,7 @@ fn before_tls_every_other_option_is_refused() {
         assert_eq!(ended.unwrap(), Some(3));
         assert_eq!(hears, [refusal, reply(5, 1, "")].concat());
     }
-    // The old option NBD_OPT_EXPORT_NAME has no error reply.
+    // The old option NBD_OPT_EXPORT_NAME has no error reply, so the connection is closed.
     let (ended, hears) = said(&[&FLAGS[..], &option(1, b"mail")].concat(), 99, true);
     assert!(matches!(ended, Err(FrontError::WithoutTls)), "{ended:?}");
     assert_eq!(hears, b"");

@@ -1,4 +1,5 @@
-//! Rate limit of log lines about clients, which anybody who reaches the port can trigger.
+//! Limits the rate of log lines about NBD clients, which anybody who reaches the TCP port can
+//! trigger.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ struct ThrottleState {
 }
 
 impl LogThrottle {
-    /// Returns the line to log, possibly with a count of suppressed lines. None: suppressed.
+    /// Returns the line to log, with the number of lines that were suppressed before it. None: the
+    /// line is suppressed.
     pub fn line(&self, line: &str, now: Instant) -> Option<String> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |since| now.saturating_duration_since(since) >= SPAN;

@@ -7,10 +7,10 @@ use super::geometry::Extent;
 /// State of an extent in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum ExtentState {
-    /// Waits for this store; no write is issued before.
+    /// Waits for the store with this number; no write is issued before.
     Storing(u64),
     Hot,
-    /// Waits for its last requests and a flush; no further request starts.
+    /// Leaves the log: waits for the last requests and a flush; no further request starts.
     Leaving,
 }
 
@@ -19,21 +19,21 @@ struct Entry {
     extent: Extent,
     state: ExtentState,
     pins: u32,
-    /// Completion number of its last write.
+    /// Completion number of the extent's last write. Completion numbers count the completed writes.
     written: u64,
     used: u64,
 }
 
-/// Result of admitting a request.
+/// Result of requesting extents for a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admission {
     Hot,
-    /// The request may start when this store is complete.
+    /// The request may start when the store with this number is complete.
     After(u64),
     Full,
 }
 
-/// Activity log; the extents are in ascending order.
+/// Activity log in memory; the extents are in ascending order.
 #[derive(Clone, Debug)]
 pub struct ActivityLog {
     capacity: usize,
@@ -85,9 +85,9 @@ impl ActivityLog {
         true
     }
 
-    /// Pins extents for a request, and adds them to the log with the store `number`. Appends
-    /// evicted extents to `left`. `any` permits eviction of extents with unstable writes, because
-    /// the other copy is away.
+    /// Pins extents for a request, and adds missing ones to the log, which the store `number` makes
+    /// durable. Appends evicted extents to `left`. `any` permits eviction of extents with unstable
+    /// writes, because the other copy is lost.
     pub fn admit(
         &mut self,
         extents: impl Iterator<Item = Extent> + Clone,
@@ -132,7 +132,8 @@ impl ActivityLog {
         after.map_or(Admission::Hot, Admission::After)
     }
 
-    /// Evicts extents that can leave now. Returns whether one needs a flush first.
+    /// Evicts the extents that wait to leave the log and can do so now. Returns whether one of them
+    /// needs a flush first.
     pub fn leave(&mut self, any: bool, left: &mut Vec<Extent>) -> bool {
         let stable = self.stable;
         let mut needs_flush = false;
@@ -182,7 +183,7 @@ impl ActivityLog {
         }
     }
 
-    /// Completion number that a flush starting now covers.
+    /// Number of the last completed write, all of which a flush that starts now covers.
     pub fn completed(&self) -> u64 {
         self.completed
     }
@@ -197,7 +198,7 @@ impl ActivityLog {
         entries.map(|entry| entry.extent)
     }
 
-    /// Removes the extents from `end` on, where the volume now ends.
+    /// Removes the extents from `end` on, because the volume now ends there.
     pub fn truncate(&mut self, end: u32) {
         self.entries.retain(|entry| entry.extent.0 < end);
     }

@@ -10,9 +10,10 @@ pub struct DirtyBitmap {
     geometry: Geometry,
     words: Vec<u64>,
     count: u64,
-    /// Extents that may have bits set on disk.
+    /// Extents whose dirty bits on disk may be set.
     stored: Vec<bool>,
-    /// Extents that were marked as a whole, in which many blocks may be equal.
+    /// Extents that were marked as a whole, although many of their blocks may be equal on both
+    /// copies.
     suspect: Vec<bool>,
 }
 
@@ -114,8 +115,8 @@ impl DirtyBitmap {
         self.count > 0 && blocks.iter().any(|block| self.is_set(block))
     }
 
-    /// Returns the next dirty blocks from `from` on: at most `most`, within one extent, possibly
-    /// with clean ones in between.
+    /// Returns the next dirty range at or after `from`: at most `most` blocks, within one extent,
+    /// possibly with clean blocks in between.
     pub fn next(&self, from: u64, most: u32) -> Option<Blocks> {
         let first = self.first_from(from)?;
         let size = u64::from(self.geometry.extent_blocks);
@@ -133,8 +134,8 @@ impl DirtyBitmap {
         self.suspect[extent.0 as usize]
     }
 
-    /// Returns the bits of an evicted extent (one per block, 64 per word) if those on disk may
-    /// differ.
+    /// Returns the bits of an evicted extent (one per block, 64 per word) if they may differ from
+    /// those on disk.
     pub fn to_store(&mut self, extent: Extent) -> Option<Vec<u64>> {
         let blocks = self.geometry.blocks_of(extent);
         let is_dirty = self.any(blocks);

@@ -1,4 +1,4 @@
-//! Local copy: its durable state, and the stores that update it.
+//! Durable state of the local copy of a volume, and the stores that update it on disk.
 
 use super::activity::{ActivityLog, Admission};
 use super::bitmap::DirtyBitmap;
@@ -11,21 +11,21 @@ use super::{Payload, Replica};
 
 #[derive(Clone, Debug)]
 pub struct LocalCopy {
-    /// Head values that change together, as of the next store.
+    /// Values of the head, which change together. The next store makes them durable.
     pub head: CopyHeader,
     pub log: ActivityLog,
     /// Blocks that the other copy may lack.
     pub dirty: DirtyBitmap,
-    /// Blocks that the backing store is prepared for: zeroes follow the end of the volume up to
-    /// there.
+    /// Number of blocks for which the backing store is prepared: the space from the end of the
+    /// volume up to there is zeroed.
     pub room: u64,
     /// Size in the last completed store, blocks.
     pub stored_blocks: u64,
-    /// The copy lost power with acknowledged writes that were not flushed.
+    /// True if the copy lost power with acknowledged writes that were not flushed.
     pub lacks: bool,
     pub faulty: bool,
     pub store_again_at: Option<Time>,
-    /// Evicted extents whose bits the next store contains.
+    /// Extents that left the activity log, and whose dirty bits the next store contains.
     left: Vec<Extent>,
     fill: Option<bool>,
     is_due: bool,
@@ -76,8 +76,8 @@ impl LocalCopy {
         true
     }
 
-    /// Resizes the volume. Returns the number of the store that makes it durable. After shrinking,
-    /// the space behind the end is not known to be zeroes.
+    /// Resizes the volume. Returns the number of the store that makes the size durable. After
+    /// shrinking, the space after the end does not count as zeroes.
     pub fn resize(&mut self, geometry: Geometry, keeps_room: bool) -> u64 {
         if geometry.blocks < self.head.blocks {
             let end = geometry.extents();
@@ -139,7 +139,8 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Handles a failed store: repeats it, and as the owner yields to the other copy.
+    /// Handles a failed store: schedules another attempt, and if this node is the owner, lets the
+    /// other copy take over.
     pub(super) fn store_failed(&mut self, number: u64) {
         if self
             .copy
@@ -177,7 +178,7 @@ impl<P: Payload> Replica<P> {
     }
 
     /// Returns whether an extent may leave the log before its writes are stable on the other copy.
-    /// Dirty bits are sufficient only once the record has this copy alone. Before that the other
+    /// Its dirty bits suffice only when the record lists this copy alone. Before that the other
     /// node may become the owner, and it knows only the log.
     fn leaves_unstable(&self) -> bool {
         let recorded = self.may_have_another();

@@ -27,14 +27,15 @@ use std::fmt;
 const KNOWN_MAX: usize = 1024;
 /// Maximum number of concurrent repairs. If more blocks are damaged, the disk has failed.
 const REPAIRS_MAX: usize = 128;
-/// Maximum number of restarts of a read after successful repairs. Beyond it the disk does not
-/// retain writes.
+/// Maximum number of restarts of a read after successful repairs. With more, the disk evidently
+/// does not keep what is written.
 const ROUNDS_MAX: u8 = 3;
 
 /// Reason why a damaged block was not repaired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RepairFailure {
-    /// The other copy is not connected, or does not receive writes yet.
+    /// The other copy is not connected, or is not yet far enough in its resync to receive all
+    /// writes.
     Away,
     Damaged,
     Unreadable,
@@ -68,11 +69,11 @@ impl<P: Payload> Replica<P> {
                 self.cannot_repair(*block, RepairFailure::Away);
             }
         } else if !has_failed && self.other.phase == PeerPhase::Mirrored {
-            // Repairs did not last, or too many blocks are damaged.
+            // Repairs had no lasting effect, or too many blocks are damaged.
             self.requests.slot_mut(place).local = RequestPartState::Failed;
             return self.local_failed();
         }
-        // Without data the read fails.
+        // Without valid data the read fails.
         self.requests.slot_mut(place).local = RequestPartState::Done;
         self.settle(place);
     }
@@ -119,7 +120,7 @@ impl<P: Payload> Replica<P> {
         let (blocks, is_written) = (slot.blocks, slot.remote == RequestPartState::Done);
         match result {
             DiskResult::Done | DiskResult::Data(_) => {
-                // The block was rewritten, or is no longer damaged.
+                // The block was rewritten in between, or is no longer damaged.
                 (slot.local, slot.remote) = (RequestPartState::Done, RequestPartState::Done);
                 self.forget_damage(blocks);
                 self.end_slot(place);

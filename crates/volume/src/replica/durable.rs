@@ -1,5 +1,5 @@
-//! Durable state of a copy besides its data, and its changes. One [`DurableChange`] is stored at a
-//! time; actions that depend on it wait until it is stored.
+//! State of a copy that is stored on disk besides its data, and the changes to it. One
+//! [`DurableChange`] is stored at a time; actions that depend on it wait until it is stored.
 
 use super::geometry::{Extent, Geometry};
 use super::record::{CopyId, Epoch, Generation, Incarnation, NodeId};
@@ -16,25 +16,25 @@ pub struct Boot(pub u128);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CopyState {
-    /// Complete: everything from the join at this generation, and all writes since.
+    /// Complete: the copy has everything since it joined at this generation of the record.
     Joined(Generation),
     /// Incomplete: a resync is in progress.
     Syncing {
         /// Generation at which the resync source had joined. The source's dirty bits count from
-        /// it.
+        /// this generation on.
         base: Generation,
     },
 }
 
-/// Identity of a copy. Files of another copy may be in its place: swapped, restored or copied to
-/// the wrong node.
+/// Identity of a copy. It detects files of another copy in this place: swapped, restored or copied
+/// to the wrong node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct CopyIdentity {
-    /// Node that the copy belongs to; None in metadata of an earlier program.
+    /// Node to which the copy belongs; None in metadata of an earlier version of the program.
     pub node: Option<NodeId>,
-    /// Number of the copy; None in metadata of an earlier program.
+    /// Random number of the copy; None in metadata of an earlier version of the program.
     pub copy: Option<CopyId>,
-    /// Copy that the dirty bits describe; None if it is unknown.
+    /// Other copy, to which the dirty bits refer; None if it is unknown.
     pub tracked: Option<CopyId>,
 }
 
@@ -50,12 +50,12 @@ pub struct CopyHeader {
     /// Identifier of the volume; None for a blank copy.
     pub volume: Option<VolumeId>,
     pub blocks: u64,
-    /// Promised epoch. No owner of an earlier epoch may write.
+    /// Promised epoch of the lease. No owner of an earlier epoch may write to this copy.
     pub promised: Epoch,
     pub incarnation: Incarnation,
     pub state: CopyState,
-    /// Boot in which the copy acknowledged writes that may not be flushed. After another boot the
-    /// copy may lack them.
+    /// Boot of the machine in which the copy acknowledged writes that may not be flushed. After
+    /// another boot the copy may lack these writes.
     pub unflushed: Option<Boot>,
     pub identity: CopyIdentity,
 }
@@ -69,20 +69,20 @@ pub struct Durable {
     pub dirty: Vec<u64>,
 }
 
-/// Change of the durable state, stored atomically. The order on disk: `fill`, then `bits`, then,
+/// Change of the durable state, stored atomically. Order of the writes: `fill`, then `bits`, then,
 /// after a flush, `head` and `hot` together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DurableChange {
     pub head: CopyHeader,
     pub hot: Vec<Extent>,
-    /// Value that all dirty bits are set to first.
+    /// Value that all dirty bits get first.
     pub fill: Option<bool>,
     /// Dirty bits of evicted extents, 64 blocks per word.
     pub bits: Vec<(Extent, Vec<u64>)>,
 }
 
 impl Durable {
-    /// State of a copy that was never part of a volume.
+    /// Returns the state of a copy that never belonged to a volume.
     pub fn blank(geometry: Geometry) -> Durable {
         Durable {
             head: CopyHeader {
@@ -101,7 +101,7 @@ impl Durable {
         }
     }
 
-    /// State of the copy of a new volume: its content is zeroes.
+    /// Returns the state of the first copy of a new volume, full of zeroes.
     pub fn created(geometry: Geometry, volume: VolumeId) -> Durable {
         let mut durable = Durable::blank(geometry);
         durable.head.volume = Some(volume);

@@ -87,16 +87,17 @@ pub enum DiskResult<P> {
     Damaged(Vec<u64>),
 }
 
-/// Order of an operator or of the guest's manager.
+/// Order of an operator, or of the role that manages the guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReplicaOrder {
-    /// Freezes requests, makes both copies clean and waits for [`ReplicaOrder::HandOver`] or
+    /// Freezes requests, stores both copies as clean, and waits for [`ReplicaOrder::HandOver`] or
     /// [`ReplicaOrder::Thaw`].
     Freeze,
     Thaw,
-    /// Makes both copies clean and releases the lease.
+    /// Stores both copies as clean and releases the lease.
     HandOver,
-    /// Serves although this copy lost power and the other one is not reachable.
+    /// Serves although this copy lost power with unflushed writes and the other one is not
+    /// reachable.
     ServeAlone,
     Verify {
         repairs: bool,
@@ -104,8 +105,8 @@ pub enum ReplicaOrder {
     StopVerify,
     /// Starts a resync of the other copy at once, despite earlier failures.
     Resync {
-        /// Compares all blocks, even if the copy is in sync. Until the end the copy does not count
-        /// as in sync.
+        /// Compares all blocks, even if the other copy is in sync. The other copy does not count as
+        /// in sync until the comparison has ended.
         everything: bool,
     },
 }
@@ -114,17 +115,17 @@ pub enum ReplicaOrder {
 pub enum Input<P> {
     Request(RequestId, Request<P>),
     Disk(OperationId, DiskResult<P>),
-    /// The disk is shorter than the volume; the data behind its end is lost.
+    /// The disk is shorter than the volume; the data after the end of the disk is lost.
     Short,
     Stored(u64),
     StoreFailed(u64),
     /// The other node has connected. This ends a previous session.
     Connected(Session),
     Lost(Session),
-    /// Tells whether the other node has sent nothing for longer than its heartbeat interval.
+    /// True if the other node has sent nothing for longer than its heartbeat interval.
     Silent(bool),
     Message(Session, ReplicaMessage<P>),
-    /// The lease was granted and is valid until this time. The record is that of the grant.
+    /// The lease was granted and is valid until this time. The record came with the grant.
     Granted {
         epoch: Epoch,
         until: Time,
@@ -136,7 +137,7 @@ pub enum Input<P> {
     },
     /// The lease is no longer held. A renewal may restore the same epoch.
     LeaseEnded,
-    /// This record is current, in the epoch of this node.
+    /// The cluster's current record, written in the epoch of this node's lease.
     Recorded(Record),
     /// The backing store has space for a volume of `to` blocks: the space from `from`, or from the
     /// end of the volume, was zeroed.
@@ -183,13 +184,14 @@ pub enum Notice {
     },
     /// The local disk failed, and the other copy becomes the owner.
     LocalFailed,
-    /// This copy's disk is older than the record that contains it.
+    /// This copy is older than the cluster's record, which lists it: its disk was reset to an
+    /// earlier state.
     Older,
     /// The disk of this copy was shorter than the volume.
     Cut,
     /// This copy is not in sync, so this node does not serve.
     NotInSync,
-    /// This copy lost power and the other one did not, so the other one becomes the owner.
+    /// This copy lost power and the other one did not, so the other node becomes the owner.
     GivesWay,
     /// This copy lost power, and the other one is not reachable.
     WaitsForOther(NodeId),

@@ -18,12 +18,13 @@ const OWN_REQUESTS_MAX: usize = 256;
 pub enum FollowerTask {
     #[default]
     None,
-    /// Waits for earlier operations of its disk to end.
+    /// Waits until the earlier operations of its own disk have ended.
     Draining,
     Promising(u64),
     Ready,
-    /// Stores that the copy is incomplete, with this store. `Marking`, `Joining` and `Settling`
-    /// store that it is not clean, has joined, or is clean.
+    /// Stores that the copy is incomplete, in the store with this number. The states `Marking`,
+    /// `Joining` and `Settling` store that it is not clean, that it has joined, or that it is
+    /// clean.
     Beginning(u64),
     Marking(u64),
     /// Flushes its disk before it joins at this generation.
@@ -33,7 +34,7 @@ pub enum FollowerTask {
     Growing(u64),
 }
 
-/// Follower's state with regard to the owner.
+/// State of this node as a follower of the owner.
 #[derive(Clone, Debug)]
 pub struct FollowerState<P> {
     pub(super) task: FollowerTask,
@@ -41,7 +42,7 @@ pub struct FollowerState<P> {
     number: u64,
     serial: u64,
     held: VecDeque<ReplicaMessage<P>>,
-    /// Write that tests whether a failed disk works again.
+    /// Tag of a write that tests whether a failed disk works again.
     tried: Option<u32>,
 }
 
@@ -79,15 +80,15 @@ impl<P: Payload> Replica<P> {
         }
         match self.following.task {
             FollowerTask::None | FollowerTask::Draining | FollowerTask::Promising(_) => {}
-            // No valid owner sends that much. Ending the session makes the owner time out and
-            // disconnect.
+            // No valid owner sends so many commands. The end of the session makes the owner time
+            // out and disconnect.
             _ if self.has_too_much() => self.following.end(),
             FollowerTask::Ready => self.execute_owner_message(message),
             _ => self.following.held.push_back(message),
         }
     }
 
-    /// Returns whether more is in progress or queued than a valid owner sends.
+    /// Returns whether more commands are in progress or queued than a valid owner sends.
     fn has_too_much(&self) -> bool {
         let most = OWN_REQUESTS_MAX + self.settings.bounds.requests;
         self.following.held.len() + self.operations.count() >= most
@@ -129,8 +130,8 @@ impl<P: Payload> Replica<P> {
         self.introduce();
     }
 
-    /// Returns whether the other node's copy is in the place of this node's one. A copy of a node
-    /// that is no longer named is filled like a new one.
+    /// Returns whether this node's disk has another node's copy. A copy of a node that the
+    /// configuration no longer names is filled like a new one.
     fn has_others_copy(&self) -> bool {
         self.is_foreign() && self.copy.head.identity.node == Some(self.settings.other)
     }
@@ -248,8 +249,8 @@ impl<P: Payload> Replica<P> {
 
     fn execute(&mut self, epoch: Epoch, tag: u32, command: FollowerCommand<P>) {
         let is_write = matches!(command, FollowerCommand::Write { .. });
-        // A copy in sync may serve after a loss of the owner, so it has to record that it has
-        // acknowledged writes.
+        // A copy in sync may serve after a loss of the owner. So it must have stored that it has
+        // unflushed writes before it acknowledges one.
         if is_write && joined(&self.copy.head).0 > 0 && self.copy.head.unflushed.is_none() {
             self.copy.head.unflushed = Some(self.settings.boot);
             self.following.task = FollowerTask::Marking(self.copy.store());

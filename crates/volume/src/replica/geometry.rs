@@ -21,7 +21,7 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Block after the last one.
+    /// Number of the block after the last one.
     pub fn end(self) -> u64 {
         self.first + u64::from(self.count)
     }

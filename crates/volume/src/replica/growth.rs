@@ -1,11 +1,12 @@
-//! Online growth of a volume. Each node first zeroes the space behind the end of the volume. Then
+//! Online growth of a volume. Each node first zeroes the space after the end of the volume. Then
 //! the owner makes the other copy store the new size, stores it itself, and only then accepts
-//! requests for the new part. Each copy in the record therefore has at least the size that clients
+//! requests for the new range. Each copy in the record therefore has at least the size that clients
 //! know, whichever node is lost.
 //!
 //! If the other copy is not in the record, the owner grows alone: a copy adopts the owner's size
-//! when its resync begins. A larger copy was grown by an owner that was lost meanwhile, or was
-//! created larger. It shrinks, and the space behind its end is prepared again.
+//! when its resync begins. A copy that is larger than the owner's was grown by an owner that was
+//! lost meanwhile, or was created larger. It shrinks, and the space after its new end is zeroed
+//! again.
 
 use super::defect::ReplicaDefect;
 use super::exchange::ReplicaAction;
@@ -29,9 +30,10 @@ pub struct Growth {
 }
 
 impl<P: Payload> Replica<P> {
-    /// Handles prepared space in the local backing store, more or less than before.
+    /// Handles a report that the local backing store has space for more or fewer blocks than
+    /// before.
     pub(super) fn has_room(&mut self, from: u64, to: u64) {
-        // The copy has shrunk meanwhile, so a part in between may not be zeroed.
+        // The copy has shrunk in the meantime, so the space between may not be zeroed.
         if from > self.copy.room {
             return;
         }
@@ -107,7 +109,8 @@ impl<P: Payload> Replica<P> {
         growth.is_some_and(|growth| growth.step == GrowthStep::Asking)
     }
 
-    /// Cancels a growth after a loss of the other copy, unless this copy is storing the new size.
+    /// Cancels a growth after a loss of the other copy, unless this copy is already storing the new
+    /// size.
     pub(super) fn give_up_growth(&mut self) {
         if self.waits_for_growth() {
             self.tenure.growth = None;
@@ -148,7 +151,8 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Adopts the owner's size at the start of a resync; the next store contains it.
+    /// Sets this copy to the owner's size at the start of a resync; the next store contains the
+    /// size.
     pub(super) fn take_size(&mut self, blocks: u64) {
         if blocks != self.copy.head.blocks {
             self.resize(blocks);

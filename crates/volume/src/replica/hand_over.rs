@@ -18,7 +18,7 @@ pub enum HandOverStep {
     Flushing,
     /// Waits until the other copy has stored that it is clean.
     Settling,
-    /// Stores that this copy is clean, with this store.
+    /// Stores that this copy is clean, in the store with this number.
     Storing(u64),
     Clean,
 }
@@ -30,7 +30,8 @@ pub struct HandOver {
 }
 
 impl<P: Payload> Replica<P> {
-    /// Starts a hand-over, or completes a frozen one.
+    /// Starts a hand-over, or completes one that was frozen. `releases`: the lease is released at
+    /// the end.
     pub(super) fn hand_over(&mut self, releases: bool) {
         let can = self.tenure.role == LeaseRole::Serving && self.other.phase == PeerPhase::Mirrored;
         if !can {

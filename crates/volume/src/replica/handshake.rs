@@ -1,6 +1,6 @@
-//! Decision when two copies connect: they are equal, the owner's dirty bits show what the other
-//! copy lacks, a full comparison is needed, or the copy is refused. Diverged copies are both
-//! preserved.
+//! Decides how two copies continue when they connect: they are equal, the owner's dirty bits show
+//! what the other copy lacks, a full comparison is needed, or the copy is refused. If both copies
+//! have writes that the other one lacks, both are preserved.
 
 use super::durable::{CopyHeader, CopyState, VolumeId};
 use super::geometry::Extent;
@@ -8,7 +8,7 @@ use super::record::{CopyId, Epoch, Generation, Incarnation, NodeId, Record};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Introduction of a copy to the owner.
+/// Introduction of a copy, which a follower sends to the owner.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Introduction {
     /// Identifier of the copy's volume; None for a blank copy.
@@ -17,27 +17,30 @@ pub struct Introduction {
     pub room: u64,
     pub incarnation: Incarnation,
     pub state: CopyState,
-    /// Extents that the copy wrote as an earlier owner, in which the copies may differ.
+    /// Extents in the copy's activity log from a time when its node was the owner: the copies may
+    /// differ there.
     pub hot: Vec<Extent>,
     /// The copy lost power and may lack acknowledged writes.
     pub lacks: bool,
-    /// The copy has acknowledged writes since its last clean state.
+    /// The copy has acknowledged writes since it was last stored as clean.
     pub unclean: bool,
-    /// Identity of the copy; None if its node runs an earlier program.
+    /// Identity of the copy; None if its node runs an earlier version of the program.
     #[serde(default)]
     pub copy: Option<CopyId>,
-    /// The copy belongs to another node, and refuses to be written. Its volume is [`NO_VOLUME`].
+    /// The copy belongs to another node, and refuses to be written. The introduction then has
+    /// [`NO_VOLUME`] as its volume.
     #[serde(default)]
     pub is_foreign: bool,
 }
 
-/// Volume in the introduction of a foreign copy, which owners of earlier programs refuse.
+/// Volume in the introduction of a copy that belongs to another node. Owners of earlier versions
+/// refuse this volume.
 pub const NO_VOLUME: VolumeId = VolumeId([0; 16]);
 
-/// Starting point of a resync.
+/// Range of blocks that a resync has to examine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resume {
-    /// The owner's dirty bits and both activity logs.
+    /// The owner's dirty bits, and the extents in both activity logs.
     Bits,
     Everything,
 }
@@ -80,7 +83,8 @@ pub enum JoinRefusal {
     OldEpoch { promised: Epoch },
 }
 
-/// Decides the starting point of a resync. `mine` is the owner's head, which is in sync.
+/// Decides which blocks a resync has to examine. `mine` is the head of the owner's copy, which is
+/// in sync.
 ///
 /// # Errors
 /// The copy does not belong to this volume's history.
@@ -98,7 +102,7 @@ pub fn decide(
     if theirs.volume.is_some() && theirs.volume != mine.volume {
         return Err(JoinRefusal::OtherVolume);
     }
-    // A larger copy adopts the owner's size: nothing behind that was acknowledged.
+    // A larger copy adopts the owner's size: no data beyond that size was acknowledged.
     let room = theirs.room.max(theirs.blocks);
     if room < mine.blocks {
         return Err(JoinRefusal::OtherSize {
@@ -123,8 +127,8 @@ pub fn decide(
         return Ok(Resume::Everything);
     }
     Ok(match theirs.state {
-        // At a later generation the copy has joined, and this node missed the confirmation. The
-        // bits count from an earlier time.
+        // The copy joined at a later generation, and this node missed the confirmation. The dirty
+        // bits count from an earlier time, so they suffice.
         CopyState::Joined(at) if at >= joined => Resume::Bits,
         CopyState::Syncing { base } if base == joined => Resume::Bits,
         _ => Resume::Everything,
@@ -142,7 +146,7 @@ fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Optio
         };
         return former.is_none_or(|fork| at > fork.at).then_some(diverged);
     }
-    // An unconfirmed join is at most one generation ahead.
+    // A join that was not confirmed is at most one generation ahead.
     let newer = JoinRefusal::Newer {
         known: record.generation.0,
         theirs: at.0,
@@ -150,7 +154,7 @@ fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Optio
     (at > record.generation.next()).then_some(newer)
 }
 
-/// Reason why the owner refuses a copy with this head; None if it does not.
+/// Reason why the owner refuses a copy with this head; None if it is accepted.
 pub fn refusal(record: &Record, head: &CopyHeader) -> Option<JoinRefusal> {
     foreign(record, head.incarnation, head.state)
 }
@@ -170,8 +174,8 @@ pub fn is_clean(mine: &CopyHeader, is_quiet: bool, record: &Record, theirs: &Int
         && theirs.state == mine.state
 }
 
-/// Returns whether this node's copy belongs to the recorded history, and is the copy that the
-/// record means if it lists the node.
+/// Returns whether this node's copy belongs to the recorded history, and, if the record lists this
+/// node, is the copy that the record lists.
 pub fn belongs(mine: &CopyHeader, record: &Record, me: NodeId) -> bool {
     let is_meant = !mine.identity.is_foreign(me) && record.can_mean(me, mine.identity.copy);
     is_meant && mine.volume.is_some() && mine.incarnation == record.incarnation
@@ -184,21 +188,21 @@ pub fn may_own(mine: &CopyHeader, record: &Record, me: NodeId) -> bool {
     belongs(mine, record, me) && is_joined
 }
 
-/// Returns whether a recorded copy is older than the record. Its disk was reset to an earlier
-/// state, so it may lack acknowledged writes.
+/// Returns whether a recorded copy is older than the record, because its disk was reset to an
+/// earlier state. It may lack acknowledged writes.
 pub fn is_older(mine: &CopyHeader, record: &Record) -> bool {
-    // Both copies stored the generation before a record with both was proposed, and each copy
+    // Before a record with both copies was proposed, both copies stored its generation, and each
     // stored the promise of its epoch.
     let is_both = record.in_sync.is_both();
     is_cut(mine) || mine.promised < record.epoch || is_both && joined(mine) < record.generation
 }
 
-/// Returns whether a copy lost the data behind the end of its disk.
+/// Returns whether a copy lost data because its disk became shorter.
 pub fn is_cut(mine: &CopyHeader) -> bool {
     mine.state == CopyState::Joined(Generation(0))
 }
 
-/// Generation at which the copy joined; zero if it did not.
+/// Generation at which the copy joined the volume; zero if it did not.
 pub fn joined(head: &CopyHeader) -> Generation {
     match head.state {
         CopyState::Joined(at) => at,
@@ -309,7 +313,7 @@ mod tests {
             decided(&small),
             Err(JoinRefusal::OtherSize { .. })
         ));
-        // A copy that can grow does, and a larger one shrinks.
+        // A copy that has the space grows, and a larger one shrinks.
         for (blocks, room) in [(63, 64), (70, 70)] {
             (small.blocks, small.room) = (blocks, room);
             assert_eq!(decided(&small), Ok(Resume::Everything));
@@ -381,7 +385,7 @@ mod tests {
         assert!(is_older(&mine, &record));
         record.generation = Generation(7);
         assert!(!is_older(&mine, &record));
-        // Every copy in a record has promised its epoch.
+        // Each copy in a record has promised the epoch of the record.
         record.epoch = Epoch(5);
         for in_sync in [record.in_sync, InSync::One(NodeId(0))] {
             record.in_sync = in_sync;

@@ -4,13 +4,13 @@
 
 use super::geometry::Blocks;
 
-/// Range that is held or waited for.
+/// Block range whose lock is held or requested.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     blocks: Blocks,
     exclusive: bool,
     slot: u32,
-    /// Number of earlier entries that it waits for.
+    /// Number of earlier entries for which this one waits.
     blockers: u32,
 }
 
@@ -26,9 +26,9 @@ pub struct IntervalLock {
 }
 
 impl IntervalLock {
-    /// Adds a range. Returns whether it is held at once. Otherwise [`IntervalLock::leave`] of the
-    /// last blocking entry returns its slot. Writes are exclusive; reads and resync copies are
-    /// shared.
+    /// Adds a range. Returns whether its lock is held at once. Otherwise [`IntervalLock::leave`]
+    /// returns its slot when the last blocking entry leaves. Writes are exclusive; reads and resync
+    /// copies are shared.
     pub fn enter(&mut self, slot: u32, blocks: Blocks, exclusive: bool) -> bool {
         let mut entry = Entry {
             blocks,

@@ -6,13 +6,13 @@ use super::geometry::Blocks;
 use super::handshake::Introduction;
 use super::record::{Epoch, Generation, Incarnation};
 
-/// Handle of a request's data.
+/// Data of a request, as the driver keeps it; cloning copies a reference.
 pub trait Payload: Clone {
     /// Checksum of the data, for comparing copies without sending them.
     fn checksum(&self) -> u64;
 }
 
-/// One connection of both nodes. The driver numbers sessions in ascending order.
+/// Number of a connection of both nodes. The driver numbers connections in ascending order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Session(pub u64);
 
@@ -33,11 +33,11 @@ pub enum FollowerCommand<P> {
         body: WriteContent<P>,
         fua: bool,
     },
-    /// Flushes all writes that were reported as done.
+    /// Makes all writes durable that were reported as done.
     Flush,
-    /// Compares blocks with this checksum; done if they are equal.
+    /// Compares blocks with this checksum; the result is `Done` if they are equal.
     Compare { blocks: Blocks, checksum: u64 },
-    /// Compares like `Compare`, for a verify: a read error does not count as a disk failure.
+    /// Compares like `Compare`, for a verify: a read error does not count as a failure of the disk.
     Verify { blocks: Blocks, checksum: u64 },
     /// Reads blocks that are damaged at the owner.
     Read { blocks: Blocks },
@@ -48,10 +48,11 @@ pub enum ReplicaMessage<P> {
     /// Greeting: the owner of this epoch calls the other copy.
     Hello {
         epoch: Epoch,
-        /// Number of the greeting; the response repeats it.
+        /// Number of the greeting, which the response repeats.
         number: u64,
     },
-    /// The copy has promised the epoch, and all its earlier operations have ended.
+    /// Response to `Hello`: the copy has promised the epoch, and all its earlier operations have
+    /// ended.
     Welcome {
         number: u64,
         introduction: Introduction,
@@ -64,7 +65,7 @@ pub enum ReplicaMessage<P> {
         epoch: Epoch,
         volume: VolumeId,
         incarnation: Incarnation,
-        /// Generation from which the owner's dirty bits count.
+        /// Generation from which the owner's dirty bits count on.
         base: Generation,
         /// Size of the volume, blocks; the copy adopts it.
         blocks: u64,
@@ -96,13 +97,13 @@ pub enum ReplicaMessage<P> {
     Failed {
         tag: u32,
     },
-    /// Both copies are equal: the copy has to flush and join.
+    /// Both copies are equal: the follower has to flush and to join the volume.
     Finish {
         epoch: Epoch,
         generation: Generation,
     },
     Finished,
-    /// All data is flushed and no write follows: the copy has to store that it is clean.
+    /// All data is flushed and no write follows: the follower has to store that its copy is clean.
     Settle {
         epoch: Epoch,
     },
@@ -110,8 +111,8 @@ pub enum ReplicaMessage<P> {
     Room {
         blocks: u64,
     },
-    /// The volume grows: the copy has to store its new size. No request addresses the new part
-    /// yet.
+    /// The volume grows: the follower has to store the new size. No request addresses the added
+    /// blocks yet.
     Grow {
         epoch: Epoch,
         blocks: u64,

@@ -1,4 +1,4 @@
-//! Local disk operations in progress, and the purpose of each.
+//! Tracks the disk operations of the replica that are in progress, and the purpose of each.
 
 use super::exchange::OperationId;
 
@@ -6,7 +6,7 @@ use super::exchange::OperationId;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OperationPurpose {
     Local(u32),
-    /// Command of the owner with its tag; `serial` identifies the owner's greeting.
+    /// Command of the owner, with its tag; `serial` is the number of the owner's greeting.
     Serve {
         serial: u64,
         tag: u32,
@@ -16,7 +16,7 @@ pub enum OperationPurpose {
         tag: u32,
         checksum: u64,
     },
-    /// Comparison for a verify. A disk error is reported as its result.
+    /// Comparison for a verify. An error of the disk is the result of the comparison.
     Verify {
         serial: u64,
         tag: u32,

@@ -1,4 +1,5 @@
-//! The other copy from the owner's view: greeted, resynchronised, joined, in sync, lost.
+//! State of the other node's copy as the owner of the volume sees it: greeted, being
+//! resynchronised, joined, in sync, or lost.
 
 use super::defect::ReplicaDefect;
 use super::exchange::{Notice, ReplicaAction, Time};
@@ -13,21 +14,21 @@ use std::collections::BTreeSet;
 /// Phase of the other copy.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum PeerPhase {
-    /// Not involved: not connected, refused, or lost.
+    /// Not connected, refused, or lost.
     #[default]
     Away,
     Greeting,
-    /// The owner stores that everything is dirty, with this store.
+    /// The owner stores that all blocks are dirty, in the store with this number.
     Storing(u64),
     Beginning,
     /// Resync in progress; the other copy also receives all writes.
     Syncing,
-    /// The other copy has everything, and acknowledgements need it from now on. Earlier requests
-    /// that did not need it are in progress.
+    /// The other copy has all data, and requests need it from now on. Earlier requests that did not
+    /// need it are still in progress.
     Joining,
     /// The other copy flushes, and stores that it has joined.
     Finishing,
-    /// The owner stores that both have joined, with this store.
+    /// The owner stores that both copies have joined, in the store with this number.
     Confirming(u64),
     Proposing,
     /// In sync and in the record.
@@ -45,16 +46,16 @@ pub struct PeerCopy {
     pub attempts: u32,
     pub cursor: u64,
     pub copies: u32,
-    /// Blocks that the resync skips, because they are damaged here.
+    /// Blocks that the resync skips, because they are damaged in this copy.
     pub skips: BTreeSet<u64>,
-    /// Time of the next copy, according to the rate.
+    /// Earliest time of the next resync copy, according to the resync rate.
     pub copy_at: Time,
     /// Identity of the other copy, as it introduced itself last.
     pub copy: Option<CopyId>,
     /// Space in the other copy's backing store, blocks.
     pub room: u64,
     pub refusal: Option<JoinRefusal>,
-    /// The other node sends nothing, so a new owner does not wait for it.
+    /// True if the other node sends nothing, so that a new owner does not wait for it.
     pub is_silent: bool,
 }
 
@@ -85,7 +86,7 @@ impl<P: Payload> Replica<P> {
         if self.other.attempts <= 1 {
             self.other.retry_at = Time(0);
         }
-        // Requests of the other node's clients wait for the first message to it.
+        // The other node's clients wait for this greeting, so it is sent soon.
         let soon = self.now.after(self.settings.bounds.retry_ns);
         self.other.retry_at = self.other.retry_at.min(soon);
         if matches!(self.tenure.role, LeaseRole::Greeting(_)) {
@@ -104,7 +105,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Closes the connection, because the other copy does not respond or cannot be used.
+    /// Ends the session with the other copy, because it does not respond or cannot be used.
     pub(super) fn drop_other(&mut self, why: Notice) {
         self.say(why);
         if let Some(session) = self.link.take() {
@@ -198,7 +199,8 @@ impl<P: Payload> Replica<P> {
             self.introduced(&theirs);
             return;
         }
-        // From now on the bits describe this copy. Another one gets everything.
+        // From now on the dirty bits refer to this copy. Another copy would have to be compared
+        // completely.
         self.copy.head.identity.tracked = theirs.copy;
         match resume {
             Resume::Bits => {
@@ -210,7 +212,7 @@ impl<P: Payload> Replica<P> {
                 }
                 self.begin();
             }
-            // Stored before the other copy relies on these bits.
+            // Stored before the other copy relies on the dirty bits.
             Resume::Everything => {
                 self.copy.fill(true);
                 let number = self.copy.store();
@@ -248,7 +250,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Stores the join of this copy after the other one has joined.
+    /// Stores that this copy has joined, after the other one has.
     fn finished(&mut self) {
         let generation = self.tenure.record.generation.next();
         self.copy.head.state = super::CopyState::Joined(generation);
@@ -257,8 +259,8 @@ impl<P: Payload> Replica<P> {
         self.other.phase = PeerPhase::Confirming(self.copy.store());
     }
 
-    /// Excludes the other copy. Blocks that it may lack, or may not have on stable storage, become
-    /// dirty.
+    /// Treats the other copy as lost. Blocks that it may lack, or may not have on stable storage,
+    /// become dirty.
     pub(super) fn lose_other(&mut self) {
         self.give_up_growth();
         let received = self.other.receives();
@@ -300,7 +302,7 @@ impl<P: Payload> Replica<P> {
     pub(super) fn advance_other(&mut self) {
         let stall = self.settings.bounds.other_stall_ns;
         if self.waits_for_other() && self.now >= self.other.since.after(stall) {
-            // A copy that stores slowly may respond later to another greeting.
+            // A copy that stores slowly may respond to another greeting later.
             self.drop_other(Notice::OtherLost);
         }
         if self.tenure.role != LeaseRole::Serving {

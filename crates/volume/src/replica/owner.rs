@@ -13,12 +13,12 @@ use super::requests::{RequestInitiator, RequestOperation};
 use super::tenure::{LeaseRole, Proposal, Tenure};
 use super::{Payload, Replica};
 
-/// Tag of the flush before the record has the other copy alone.
+/// Tag of the flush on the other copy before a record with that copy alone is proposed.
 pub(super) const YIELD_TAG: u32 = u32::MAX;
 
 impl<P: Payload> Replica<P> {
-    /// Lease rank of this node: 0 if it must not have the lease; higher is better. `record` is the
-    /// last known record.
+    /// Lease rank of this node: 0 if it must not get the lease; a higher rank is preferred.
+    /// `record` is the last known record.
     pub fn rank(&self, now: Time, record: &Record) -> u32 {
         let head = &self.copy.head;
         if self.is_foreign() || !record.can_mean(self.settings.me, head.identity.copy) {
@@ -36,8 +36,8 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Lets a node that released the lease request it again, if another owner is followed
-    /// meanwhile.
+    /// Lets a node that released the lease request it again before its rest is over, if it follows
+    /// another owner now.
     pub fn end_rest(&mut self) {
         if self.following.is_active() {
             self.tenure.rests_until = Time(0);
@@ -82,7 +82,7 @@ impl<P: Payload> Replica<P> {
                 self.release(if is_cut { Notice::Cut } else { Notice::Older });
                 return;
             }
-            // The other copy may differ anywhere.
+            // The other copy may differ in any block.
             self.copy.fill(true);
         }
         if self.is_drained() {
@@ -113,7 +113,8 @@ impl<P: Payload> Replica<P> {
     }
 
     pub(super) fn promise(&mut self) {
-        // The record can mean a copy whose identity was lost under an earlier program.
+        // An earlier version of the program may have lost the identity of the copy that the record
+        // lists.
         let recorded = self.tenure.record.copy_of(self.settings.me);
         self.identify(recorded.unwrap_or(self.settings.copy));
         self.copy.head.promised = self.tenure.epoch;
@@ -166,8 +167,8 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Lets the copy of an earlier program, whose identity was lost, become the one that the record
-    /// means.
+    /// Marks the copy whose identity an earlier version of the program lost as the one that the
+    /// record lists.
     pub fn expect_copy(&mut self, record: &Record) {
         let me = self.settings.me;
         if belongs(&self.copy.head, record, me)
@@ -177,7 +178,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Gives an identity to the copy of an earlier program. The caller stores it.
+    /// Gives an identity to a copy of an earlier version of the program. The caller stores it.
     pub(super) fn identify(&mut self, copy: CopyId) {
         let identity = &mut self.copy.head.identity;
         identity.node.get_or_insert(self.settings.me);
@@ -200,13 +201,13 @@ impl<P: Payload> Replica<P> {
         }
         let epoch = self.tenure.epoch;
         self.say(Notice::Serves { epoch, mirrored });
-        // The size may be larger than the one that the previous owner's clients knew.
+        // The size may be larger than the one that the clients of the previous owner knew.
         self.out
             .push(ReplicaAction::Resized(self.settings.geometry.blocks));
     }
 
-    /// Returns whether the record has another copy besides this one. That copy may belong to a
-    /// node that is no longer configured: it could serve if it were configured again.
+    /// Returns whether the record lists a copy besides this one. That copy may belong to a node
+    /// that is no longer configured: it could serve if it were configured again.
     pub(super) fn has_another(&self) -> bool {
         let in_sync = self.tenure.record.in_sync;
         if self.broken.is(ReplicaDefect::ForgetsStranger) {
@@ -216,8 +217,8 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Returns whether the record has another copy, or may have one because the outcome of a
-    /// proposal is unknown.
+    /// Returns whether the record lists a copy besides this one, or may list one because the
+    /// outcome of a proposal is unknown.
     pub(super) fn may_have_another(&self) -> bool {
         let proposed = self.tenure.proposal.as_ref();
         let proposed = proposed.filter(|_| !self.broken.is(ReplicaDefect::ForgetsProposal));
@@ -283,7 +284,7 @@ impl<P: Payload> Replica<P> {
         !serves && self.tenure.record.in_sync.is_both() && self.tenure.proposal.is_none()
     }
 
-    /// Deadline for a disk that does not become ready, after which it counts as failed.
+    /// Deadline of a disk that does not become ready. After that it counts as failed.
     fn gives_up_at(&self) -> Time {
         let bounds = &self.settings.bounds;
         (self.tenure.granted_at).after(bounds.local_stall_ns + bounds.greet_ns)
@@ -312,8 +313,9 @@ impl<P: Payload> Replica<P> {
         });
     }
 
-    /// Handles a disk that is shorter than the volume. If only this copy has the data, it
-    /// continues to return what is left; otherwise the other copy resynchronises it completely.
+    /// Handles a disk that is shorter than the volume. If no other copy has the data, this one
+    /// continues to return the rest of it; otherwise it is resynchronised completely from the other
+    /// copy.
     pub(super) fn shortened(&mut self) {
         if self.tenure.role == LeaseRole::Serving && self.other.phase != PeerPhase::Mirrored {
             return;
@@ -325,7 +327,8 @@ impl<P: Payload> Replica<P> {
         };
         self.copy.store();
         if self.tenure.role == LeaseRole::Idle {
-            // The owner reconnects, and then learns about the loss.
+            // The owner notices the end of the session and reconnects; then it learns about the
+            // loss.
             self.following.end();
         }
     }
@@ -337,7 +340,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Releases the lease. Pending requests are answered with `Moved`.
+    /// Releases the lease. Pending requests end with the result `Moved`.
     pub(super) fn release(&mut self, why: Notice) {
         self.say(why);
         self.out.push(ReplicaAction::Release(self.tenure.epoch));
@@ -365,7 +368,7 @@ impl<P: Payload> Replica<P> {
     }
 
     pub(super) fn advance_tenure(&mut self) {
-        // A copy that lacks writes cannot serve without the other one.
+        // A copy that lacks acknowledged writes cannot serve without the other one.
         let is_hopeless = self.other.is_silent && !self.copy.lacks;
         if let LeaseRole::Greeting(until) = self.tenure.role
             && (self.now >= until || is_hopeless)
@@ -388,16 +391,16 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Returns whether the other copy has to leave the record. Only possible when the outcome of
-    /// an earlier proposal is known.
+    /// Returns whether the record has to be changed to this copy alone. Only possible when the
+    /// outcome of an earlier proposal is known.
     fn must_be_alone(&self) -> bool {
         let recorded = self.has_another();
         let lost = self.other.phase != PeerPhase::Mirrored;
         recorded && lost && self.tenure.proposal.is_none()
     }
 
-    /// Flushes, then proposes the record with this copy alone: acknowledged data must not depend
-    /// on this machine's power supply alone.
+    /// Flushes the local disk, then proposes the record with this copy alone: acknowledged data
+    /// must not exist only in this machine's volatile cache.
     fn secure(&mut self) {
         if self.tenure.secures {
             return;
@@ -428,7 +431,7 @@ impl<P: Payload> Replica<P> {
         let own = match self.tenure.role {
             LeaseRole::Greeting(until) => Some(until),
             LeaseRole::Idle | LeaseRole::Serving | LeaseRole::Yielding => None,
-            // A deadline in the past without effect would fire again and again.
+            // A deadline in the past that changes nothing would fire again and again.
             _ => self.can_give_way().then(|| self.gives_up_at()),
         };
         proposal.into_iter().chain(own).min()
@@ -466,8 +469,8 @@ mod tests {
         (replica, actions)
     }
 
-    /// Returns whether the node is about to serve alone: it flushes its disk before the record
-    /// changes.
+    /// Returns whether the node is about to serve alone: it flushes its disk before it proposes the
+    /// record.
     fn alone(actions: &[ReplicaAction<Handle>]) -> bool {
         actions
             .iter()

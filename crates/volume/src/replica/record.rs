@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Number of a node that has, or had, a copy.
+/// Number that stands for a node that has, or had, a copy.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct NodeId(pub u16);
 
@@ -16,18 +16,19 @@ pub struct Epoch(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Generation(pub u64);
 
-/// One history of a volume's content. A new one starts when an operator decides between diverged
-/// copies, or serves a copy that may lack writes.
+/// Number of a history of a volume's content. A new history starts when an operator decides between
+/// diverged copies, or serves a copy that may lack writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
 
 pub const FORKS_MAX: usize = 16;
 
-/// Earlier incarnation, and the generation at which it was left.
+/// Earlier history of the volume's content, and the generation up to which it is part of the
+/// current one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HistoryFork {
     pub incarnation: Incarnation,
-    /// Last generation of it that the current incarnation contains.
+    /// Last generation of the earlier history that the current history contains.
     pub at: Generation,
 }
 
@@ -62,25 +63,27 @@ impl InSync {
     }
 }
 
-/// The cluster's knowledge of a volume's copies: which of them have every acknowledged write. Only
-/// the holder of the lease proposes the next record, with the next generation.
+/// Record of the cluster about the copies of a volume: which of them have every acknowledged write.
+/// Only the holder of the lease proposes the next record, with the next generation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub incarnation: Incarnation,
-    /// Generation, incremented by every change.
+    /// Generation, which every change increments.
     pub generation: Generation,
-    /// Epoch of the proposal, which each copy in the record has promised; 0 if unknown.
+    /// Epoch in which the record was proposed, and which each copy in the record has promised; 0 if
+    /// unknown.
     pub epoch: Epoch,
     pub in_sync: InSync,
-    /// Identities of the copies in `in_sync`, as far as they are known. Another copy at the node is
-    /// not the one that has every acknowledged write.
+    /// Identities of the copies in `in_sync`, as far as they are known. A copy with another
+    /// identity at such a node does not have every acknowledged write.
     pub copies: Vec<RecordedCopy>,
-    /// Earlier incarnations, the newest last; at most [`FORKS_MAX`].
+    /// Earlier histories, the newest last; at most [`FORKS_MAX`].
     pub forks: Vec<HistoryFork>,
 }
 
 impl Generation {
-    /// Returns the next generation. A record with the maximum is damaged and cannot be changed.
+    /// Returns the next generation. A record with the maximum generation is damaged and cannot be
+    /// changed.
     pub fn next(self) -> Generation {
         Generation(self.0.saturating_add(1))
     }
@@ -105,7 +108,8 @@ impl Record {
         copies.find(|one| one.node == node).map(|one| one.copy)
     }
 
-    /// Returns whether the copy at the node can be the recorded one. An unknown identity matches.
+    /// Returns whether the copy with this identity can be the recorded one at the node. An unknown
+    /// identity counts as equal.
     pub fn can_mean(&self, node: NodeId, copy: Option<CopyId>) -> bool {
         let known = copy.zip(self.copy_of(node));
         known.is_none_or(|(copy, recorded)| copy == recorded)

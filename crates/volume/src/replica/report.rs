@@ -1,4 +1,4 @@
-//! Report of a replica's state for operators.
+//! Reports the state of a replica to operators.
 
 use super::other::PeerPhase;
 use super::record::{Epoch, Record};
@@ -20,19 +20,20 @@ pub enum OtherState {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReplicaReport {
     pub serves: bool,
-    /// Latest known epoch: this node's own, or the promised one.
+    /// Latest known epoch: that of this node's lease, or the promised one.
     pub epoch: Epoch,
-    /// True if requests wait for the lease or for an agreement.
+    /// True if requests wait for the lease or for the cluster's decision about a record.
     pub frozen: bool,
     pub record: Option<Record>,
     pub other: OtherState,
     pub dirty_blocks: u64,
-    /// Number of blocks that a resync cannot copy, because they are damaged here and missing on
-    /// the other copy.
+    /// Number of blocks that a resync cannot copy, because they are damaged in this copy and
+    /// missing in the other one.
     pub damaged_blocks: u64,
     pub requests: usize,
     pub blocks: u64,
-    /// Space in the backing stores of this copy and, at the owner, of the other one, blocks.
+    /// Space in the backing store of this copy, and, on the owner, in that of the other copy,
+    /// blocks.
     pub room: [u64; 2],
     pub follows: bool,
     pub lacks: bool,
@@ -47,12 +48,13 @@ impl<P: Payload> Replica<P> {
         (self.tenure.role == LeaseRole::Serving).then_some(self.tenure.epoch)
     }
 
-    /// Returns whether requests are accepted, for execution now or when the lease is held again.
+    /// Returns whether requests are accepted, to be executed now or when this node has the lease
+    /// again.
     pub fn takes_requests(&self) -> bool {
         self.tenure.waits
     }
 
-    /// Returns whether client requests have begun, which this node can reply to without another
+    /// Returns whether client requests have begun to which this node can reply without another
     /// owner.
     pub fn has_begun(&self) -> bool {
         self.requests.clients > 0

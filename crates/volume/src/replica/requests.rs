@@ -1,5 +1,6 @@
-//! Requests in progress: from clients, the resync and the activity log. Each waits for its range,
-//! the activity log, the local disk and the other copy.
+//! Executes the requests in progress of a replica: those of clients, of the resync and of the
+//! activity log. Each waits for the lock of its block range, the activity log, the local disk and
+//! the other copy.
 
 use super::activity::Admission;
 use super::damage::RepairFailure;
@@ -38,13 +39,13 @@ pub enum RequestOperation<P> {
         fua: bool,
     },
     Flush,
-    /// Reads locally, and writes to the other copy if its blocks differ.
+    /// Resync copy: reads locally, and writes the blocks to the other copy if they differ there.
     Copy {
         compare: bool,
     },
-    /// Reads locally, and compares on the other copy.
+    /// Verify: reads locally, and compares on the other copy.
     Verify {
-        /// The request compares one block of a differing range.
+        /// True if the request compares a single block of a differing range.
         narrow: bool,
     },
     Repair,
@@ -71,11 +72,11 @@ enum RequestStage {
     Cold,
     Storing(u64),
     Running,
-    /// Waits for the end of earlier disk operations.
+    /// Waits until its earlier disk operations have ended; then it starts again or fails.
     Abandoned,
 }
 
-/// State of one copy's part of a request.
+/// State of a request on one of the copies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RequestPartState {
     Not,
@@ -83,7 +84,7 @@ pub enum RequestPartState {
     Done,
     /// The outcome is unknown, because the session was lost.
     Lost,
-    /// Completed in a session that was lost.
+    /// Completed, but in a session that was lost since.
     Past,
     Failed,
 }
@@ -97,16 +98,17 @@ pub struct ReplicaRequest<P> {
     pub(super) local: RequestPartState,
     pub(super) remote: RequestPartState,
     needs_other: bool,
-    /// The client has its reply, or the internal request is cancelled.
+    /// The client has received its reply, or the internal request is cancelled.
     pub(super) replied: bool,
-    /// The client received an error. A write that has begun is still settled like any other.
+    /// The client received an error. A write that has begun is still completed on both copies.
     failed: bool,
     pub(super) data: Option<P>,
     pub(super) sent_at: Time,
     arrived: u64,
-    /// Completion number that a flush covers, and whether it covers both copies.
+    /// For a flush: completion number of the last write that it covers, and whether it covers both
+    /// copies.
     covers: (u64, bool),
-    /// Number of times that its blocks were damaged and repaired.
+    /// Number of times that the blocks of this read were damaged and repaired.
     pub(super) rounds: u8,
 }
 
@@ -122,7 +124,7 @@ pub struct Requests<P> {
     arrivals: u64,
     flushing: bool,
     pub clients: usize,
-    /// Number of client requests that have begun and do not need the other copy.
+    /// Number of client requests in progress that do not need the other copy.
     pub loose: usize,
     pub abandoned: bool,
     pub checked_at: Time,
@@ -205,7 +207,8 @@ impl<P> Requests<P> {
         self.slots.iter().filter(is_open).count()
     }
 
-    /// Abandons all requests that have begun. They wait for the end of their disk operations.
+    /// Abandons all requests that have begun. They then wait until their disk operations have
+    /// ended.
     pub fn abandon(&mut self) {
         for slot in &mut self.slots {
             if !matches!(slot.stage, RequestStage::Free | RequestStage::Queued) {
@@ -275,7 +278,7 @@ impl<P: Payload> Replica<P> {
     }
 
     /// Starts a client request if its range is within the volume. Only an owner with a valid lease
-    /// knows the size.
+    /// knows the size of the volume.
     fn begin_request(&mut self, place: u32) {
         let slot = self.requests.slot(place);
         if self.settings.geometry.contains(slot.blocks) {
@@ -330,7 +333,8 @@ impl<P: Payload> Replica<P> {
             return self.run(place);
         }
         if !self.requests.cold.is_empty() {
-            // Waits behind other requests for the log, unless all extents are hot already.
+            // Waits until requests that came earlier have space in the log, unless all of its own
+            // extents are hot already.
             let extents = self.settings.geometry.extents_of(blocks);
             if self.copy.log.pin_hot(extents) {
                 return self.run(place);
@@ -364,7 +368,7 @@ impl<P: Payload> Replica<P> {
                 break;
             }
         }
-        // While the other copy is lost but in the record, no flush covers both copies.
+        // While the other copy is lost but still in the record, no flush covers both copies.
         let recorded = self.may_have_another();
         let helps = self.other.receives() || !recorded;
         if !self.requests.cold.is_empty() && self.leave_log() && helps && !self.requests.flushing {
@@ -401,7 +405,8 @@ impl<P: Payload> Replica<P> {
         let slot = self.requests.slot_mut(place);
         slot.stage = RequestStage::Running;
         if slot.failed && !self.broken.is(ReplicaDefect::ExecutesFailed) {
-            // The request was not counted in `loose`.
+            // The request was not counted in `loose`, which counts requests that do not need the
+            // other copy.
             slot.needs_other = true;
             return self.end_slot(place);
         }
@@ -480,7 +485,7 @@ impl<P: Payload> Replica<P> {
             }
             (work, DiskResult::Done) => {
                 slot.local = RequestPartState::Done;
-                // A failed disk counts as working if it completes a write while no other node is
+                // A disk counts as working again if it completes a write while no other node is
                 // about to become the owner.
                 if matches!(work, RequestOperation::Write { .. })
                     && self.tenure.role == LeaseRole::Serving
@@ -651,7 +656,7 @@ impl<P: Payload> Replica<P> {
             }
             RequestInitiator::Log => self.requests.flushing = false,
             RequestInitiator::Alone if is_flushed => self.propose_alone(),
-            // Without that flush this copy must not be alone in the record.
+            // Without that flush the record must not be changed to this copy alone.
             RequestInitiator::Alone => self.release(Notice::LocalFailed),
             RequestInitiator::Client(_)
             | RequestInitiator::Resync

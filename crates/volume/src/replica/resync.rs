@@ -11,8 +11,8 @@ use super::tenure::LeaseRole;
 use super::{Payload, Replica};
 
 impl<P: Payload> Replica<P> {
-    /// Executes an operator's order for a resync. A full comparison starts like a loss of the
-    /// other copy, which leaves the record first: a copy in doubt never serves.
+    /// Executes an operator's order for a resync. For a full comparison, the other copy first
+    /// leaves the record, as after a loss: a copy that may differ never serves.
     pub(super) fn order_resync(&mut self, everything: bool) {
         if everything && self.tenure.role == LeaseRole::Serving {
             self.drop_other(Notice::ResyncOrdered);
@@ -70,8 +70,8 @@ impl<P: Payload> Replica<P> {
         self.verifying.next_at = self.verifying.next_at.min(self.now);
     }
 
-    /// Returns the next blocks to copy. Blocks behind the cursor may be in progress; they are
-    /// checked again when nothing is.
+    /// Returns the next blocks to copy. Copies of blocks before the cursor may be in progress; the
+    /// search starts again at the first block when none is.
     fn next_dirty(&mut self) -> Option<Blocks> {
         let most = self.settings.bounds.resync_blocks;
         if let Some(blocks) = self.next_undamaged(self.other.cursor, most) {
@@ -102,8 +102,8 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Finishes the resync when no request is in progress that was or will be acknowledged without
-    /// the other copy. The final flush covers all others.
+    /// Ends the resync, unless a request is in progress that does not need the other copy. The
+    /// follower's last flush covers all other requests.
     fn finish(&mut self) {
         if self.requests.loose > 0 {
             return;
@@ -304,7 +304,8 @@ mod tests {
         let (mut replica, actions) = resyncing();
         replica.set_resync_rate(SLOW);
         let window = ReplicaLimits::default().resync_window as usize;
-        // The copies in progress and one more; the next ones wait for an hour or longer.
+        // The copies in progress and one more; the next ones wait for an hour or longer at this
+        // rate.
         assert_eq!(copy_all(&mut replica, &actions, Time(2)), window + 1);
         let tick = |replica: &mut Replica<Handle>, now| handle(replica, now, Input::Tick);
         assert!(tick(&mut replica, Time(SLOW / 2)).is_empty());
@@ -314,7 +315,7 @@ mod tests {
         assert_eq!(replica.report(Time(SLOW - 1)).dirty_blocks, 0);
     }
 
-    /// Invariant: while a client request is in progress, at most one copy is in progress. A client
+    /// Tests that a resync has at most one copy in progress while a client request is. A client
     /// request starts at once, whatever the resync has started.
     #[test]
     fn a_resync_yields_to_clients() {

@@ -9,21 +9,22 @@ use super::record::{CopyId, NodeId};
 pub struct ReplicaLimits {
     pub requests: usize,
     pub request_blocks: u32,
-    /// Time that a new owner waits for the other copy before it serves alone, unless the other
+    /// Time for which a new owner waits for the other copy before it serves alone, unless the other
     /// node is silent.
     pub greet_ns: u64,
-    /// Response timeout of the other copy, after which it counts as lost.
+    /// Timeout of the other copy's responses, after which that copy counts as lost.
     pub other_stall_ns: u64,
     /// Timeout of a local disk operation, after which the disk counts as failed if the other copy
-    /// is in sync. Without another copy, requests wait.
+    /// is in sync. Without another copy in sync, requests wait.
     pub local_stall_ns: u64,
     pub propose_ns: u64,
-    /// Delay before the next attempt after a loss or a refusal; doubled up to 64 times.
+    /// Delay before the next attempt to greet the other copy after a loss or a refusal; it doubles
+    /// up to 64 times this value.
     pub retry_ns: u64,
-    /// Time for which a node that released the lease does not request it.
+    /// Time for which a node that released the lease does not request it again.
     pub rest_ns: u64,
     pub resync_blocks: u32,
-    /// Maximum number of concurrent resync copies; one while client requests are in progress.
+    /// Maximum number of concurrent resync copies; only one while client requests are in progress.
     pub resync_window: u32,
     /// Minimum time per block of a resync: the inverse of its rate.
     pub resync_block_ns: u64,
@@ -56,13 +57,13 @@ impl Default for ReplicaLimits {
     }
 }
 
-/// Identity of the copy, and its limits.
+/// Settings of a replica: its identity, its limits and timeouts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
     pub me: NodeId,
     pub other: NodeId,
     pub boot: Boot,
-    /// Random identity for a copy of an earlier program, which has none.
+    /// Random identity to give to a copy of an earlier version of the program, which has none.
     pub copy: CopyId,
     pub geometry: Geometry,
     pub bounds: ReplicaLimits,

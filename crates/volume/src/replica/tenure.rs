@@ -1,23 +1,24 @@
-//! Ownership of a node: its lease, its role, the current record and a pending proposal.
+//! Lease of this node for a volume: the replica's role under it (owner, follower, …), the current
+//! record and a proposal of a record whose outcome is unknown.
 
 use super::exchange::Time;
 use super::growth::Growth;
 use super::hand_over::HandOver;
 use super::record::{Epoch, Generation, InSync, Incarnation, NodeId, Record};
 
-/// Role of a node with regard to its lease.
+/// Role of a node under its lease of the volume.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum LeaseRole {
     #[default]
     Idle,
     Draining,
     Promising(u64),
-    /// Waits for the other copy until this time.
+    /// Greets the other copy and waits for it until this time.
     Greeting(Time),
-    /// Waits for the record that has this copy alone.
+    /// Waits until the cluster has recorded this copy alone.
     Recording,
     Serving,
-    /// Waits for the record that has the other copy alone, because the local disk failed.
+    /// Waits until the cluster has recorded the other copy alone, because the local disk failed.
     Yielding,
 }
 
@@ -27,7 +28,7 @@ pub struct Proposal {
     pub at: Time,
 }
 
-/// Lease of this node, and the state that depends on it.
+/// Lease of this node for the volume, and the state that depends on the lease.
 #[derive(Clone, Debug)]
 pub struct Tenure {
     pub role: LeaseRole,
@@ -35,14 +36,15 @@ pub struct Tenure {
     pub granted_at: Time,
     pub until: Time,
     pub record: Record,
-    /// Proposal with an unknown outcome.
+    /// Proposal of a record whose outcome is unknown.
     pub proposal: Option<Proposal>,
-    /// Requests wait for the next lease, because no other node is known to have had it since.
+    /// Requests wait for the next lease, because no other node is known to have had the lease
+    /// since.
     pub waits: bool,
     pub alone: bool,
     pub rests_until: Time,
-    /// A flush is in progress that makes acknowledged data durable here, before this copy is alone
-    /// in the record.
+    /// A flush is in progress that makes acknowledged data durable on this disk before the record
+    /// lists this copy alone.
     pub secures: bool,
     pub hand_over: Option<HandOver>,
     pub growth: Option<Growth>,

@@ -27,7 +27,8 @@ pub enum BlockFault {
     Differs,
     UnreadableHere,
     UnreadableThere,
-    /// The blocks do not match their checksums on the owner's disk, or on that of the only copy.
+    /// The blocks do not match their checksums on the owner's disk, or on the disk of the only
+    /// copy.
     Damaged,
     DamagedThere,
 }
@@ -44,7 +45,7 @@ pub enum VerifyInterruption {
 /// Progress or result of a verify.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Verify {
-    /// Number of this verify within the process.
+    /// Number of this verify within the process, counted from the start of the process.
     pub number: u64,
     pub repairs: bool,
     pub done: u64,
@@ -54,7 +55,7 @@ pub struct Verify {
     pub unreadable: [u64; 2],
     /// True for a check of the only copy against its checksums.
     pub is_check: bool,
-    /// Number of blocks with wrong checksums at the owner, or in the only copy.
+    /// Number of blocks that do not match their checksums on the owner's disk, or in the only copy.
     pub damaged: u64,
     pub damaged_there: u64,
     pub repaired: u64,
@@ -265,7 +266,8 @@ impl<P: Payload> Replica<P> {
         self.end_slot(place);
     }
 
-    /// Handles the end of a request of the running verify. `repaired`: a copy received the blocks.
+    /// Handles the end of a request of the running verify. `repaired`: the blocks were written to a
+    /// copy.
     pub(super) fn verify_slot_ended(&mut self, blocks: Blocks, repaired: bool) {
         self.verifying.under_way = self.verifying.under_way.saturating_sub(1);
         if let Some(verify) = self.verifying.present().filter(|_| repaired) {

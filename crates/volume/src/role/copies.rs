@@ -29,7 +29,7 @@ use std::time::Duration;
 use wire::{NodeConnection, Relay, RelayPeer, TrustedNodes};
 
 const COPIES_MAX: usize = 4;
-/// Timeout for the end of the previous copy when its command reconnects.
+/// Time to wait for the end of the previous copy when the same command connects again.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -37,7 +37,8 @@ pub(super) struct CopyService {
     copies: Arc<Copies>,
     registry: Arc<Registry>,
     port: u16,
-    /// Listener for other nodes, if the replication listener does not cover it.
+    /// Listener for copies from other nodes, if the replication listener does not listen at the
+    /// right addresses.
     listening: Option<ReplicationListener>,
     dialled: Arc<AtomicUsize>,
 }
@@ -46,8 +47,8 @@ pub(super) struct CopyService {
 #[derive(Debug)]
 pub(super) struct Copies {
     volumes: Mutex<BTreeMap<String, Arc<WorkerState>>>,
-    /// Volumes being written: the identifier of the command, and the socket whose shutdown ends
-    /// the copy.
+    /// Volumes that are being written: the identifier of the command, and the socket whose shutdown
+    /// ends the copy.
     written: Mutex<BTreeMap<String, (u64, UnixStream)>>,
     ended: Condvar,
 }
@@ -78,7 +79,8 @@ impl CopyService {
         self.listen(links);
     }
 
-    /// Applies the configured volumes. `links` is the replication listener's link, if it listens.
+    /// Applies the configured volumes. `links` is the link of the replication listener, if that
+    /// listens.
     pub(super) fn change(&mut self, volumes: &Volumes, links: Option<&ReplicationLink>) {
         let mut pairs = volumes.0.values().filter_map(|spec| spec.pair.as_ref());
         self.port = pairs.next().map_or(PORT, |pair| pair.cable.port);
@@ -92,7 +94,7 @@ impl CopyService {
         *lock(&self.copies.volumes) = volumes.collect();
     }
 
-    /// Starts a listener for copies, unless the replication listener covers it. Does nothing
+    /// Starts a listener for copies, unless the replication listener accepts them. Does nothing
     /// without a certificate, because copies need TLS.
     fn listen(&mut self, links: Option<&ReplicationLink>) {
         let trusted = self.registry.trusted();
@@ -170,7 +172,8 @@ impl Drop for DropGuard {
     }
 }
 
-/// Error for a node without a connection. The command retries if the node is in the cluster.
+/// Error for a node to which there is no connection. The command tries again if the node belongs to
+/// the cluster.
 fn unreachable(trouble: &LinkFailure) -> CopyError {
     CopyError::Refused {
         words: trouble.to_string(),

@@ -1,5 +1,6 @@
-//! Volumes whose data a storage system keeps. This node owns such a volume while it holds the
-//! lease and a local role uses the volume exclusively. No data passes through this role.
+//! Manages volumes in external storage, whose data no node keeps. This node owns such a volume
+//! while it holds the lease and a local role uses the volume exclusively. No data passes through
+//! this role.
 
 use crate::clock::boottime_ns;
 use crate::config::{ExternalVolume, size_words};
@@ -38,7 +39,7 @@ impl ExternalVolumeState {
         self.see();
     }
 
-    /// Lease rank of this node. Zero means that it only watches the lease.
+    /// Lease rank of this node. Zero: the node only watches the lease.
     pub(super) fn rank(&self) -> u32 {
         match self.used {
             Some(VolumeUse::Alone) => USED_HERE,
@@ -51,7 +52,7 @@ impl ExternalVolumeState {
         !self.spec.has_lease() || self.lease.as_ref().is_some_and(held)
     }
 
-    /// Node that holds the lease according to this node's knowledge; empty if none does.
+    /// Node that holds the lease, as far as this node knows; empty if none does.
     fn owner(&self) -> &str {
         if self.spec.has_lease() {
             self.lease.as_ref().map_or("", |lease| &lease.holder)
@@ -60,7 +61,7 @@ impl ExternalVolumeState {
         }
     }
 
-    /// Checks that the volume is ready for a use.
+    /// Checks that the volume is ready for this use.
     ///
     /// # Errors
     /// The reason, as text.

@@ -1,5 +1,5 @@
-//! Snapshots of a replica before a resync. They run on their own thread: the volume's thread is
-//! not allowed to create files, and the file system may be slow.
+//! Takes and removes the snapshot of a replica around a resync. Both run on their own thread: the
+//! volume's thread is not allowed to create files, and the file system may be slow.
 
 use crate::device::{Backing, DeviceError, SnapshotError, SnapshotReason, Stamp, snapshot};
 use crate::mirror::mailbox::{Mailbox, MailboxMessage, SnapshotAction};

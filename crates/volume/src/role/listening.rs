@@ -1,4 +1,4 @@
-//! Thread that listens for the other node on behalf of all volumes.
+//! Thread that accepts replication connections of other nodes on behalf of all volumes.
 
 use crate::link::dial::{Registry, ReplicationLink, listen};
 use rustix::event::{EventfdFlags, eventfd};

@@ -54,7 +54,7 @@ pub struct VolumeRole {
     workers: BTreeMap<String, Worker>,
     elsewhere: BTreeMap<String, ExternalVolumeState>,
     ending: Vec<Worker>,
-    /// Deadline for all volumes to stop. None unless the role is stopping.
+    /// Deadline for all volumes to stop; None while the role is not stopping.
     stops_at: Option<Instant>,
     snapshots: BTreeMap<String, Snapshots>,
     usage: Usage,
@@ -68,7 +68,7 @@ pub struct VolumeRole {
     is_new: bool,
     former_users: BTreeMap<String, String>,
     former_specs: BTreeMap<String, Spec>,
-    /// End of the time in which the users of volumes report again after a start.
+    /// End of the time after a start in which the users of volumes report again.
     reports_until: Instant,
     changes_checked_at: Instant,
 }
@@ -88,7 +88,7 @@ pub struct RecordRequest {
 /// Requests of the volumes to the cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClusterRequests {
-    /// Ranks of all leases by name, if they have changed. Zero means that the lease is only
+    /// Ranks of all leases by name; None if they have not changed. Rank zero: the lease is only
     /// watched.
     pub leases: Option<Vec<(String, u32)>>,
     pub records: Vec<RecordRequest>,
@@ -319,8 +319,8 @@ impl VolumeRole {
             .collect()
     }
 
-    /// Loads the state of the previous process. Each volume is reserved for its user, which
-    /// reconnects by itself.
+    /// Loads the state of the previous process. Each volume is reserved for the user that it had,
+    /// which reconnects by itself.
     pub fn resume(&mut self, kept: &[u8]) {
         let state = KeptState::decode(kept);
         (self.former_users, self.former_specs) = (state.users, state.waiting);
@@ -331,7 +331,7 @@ impl VolumeRole {
         self.ties.wishes.as_fd()
     }
 
-    /// Reports all requests and states again, for a new supervisor.
+    /// Sends all requests and states again, for a supervisor that was restarted.
     pub fn resend_reports(&mut self) {
         self.is_new = true;
         self.usage.resend_notifications();
@@ -341,8 +341,8 @@ impl VolumeRole {
         let mut wishes = ClusterRequests::default();
         for (name, wish) in self.ties.wishes.take() {
             match wish {
-                // Also for a volume that is configured with one node, but whose replica is one of
-                // two.
+                // A volume that is configured with one node may still have one of two replicas, and
+                // then needs the lease.
                 ClusterRequest::Rank(rank) => {
                     let is_known = self.ranks.contains_key(&name);
                     if is_known || self.workers.contains_key(&name) {
@@ -401,7 +401,7 @@ impl VolumeRole {
     }
 
     pub fn trust(&mut self, trusted: TrustedNodes) {
-        // Connections with nodes that are no longer accepted end.
+        // Connections with nodes that the cluster no longer has end.
         let before = self.ties.registry.trusted();
         let trusted = Arc::new(trusted.continue_from(before.as_deref()));
         self.ties.registry.trust(Arc::clone(&trusted));
@@ -519,7 +519,8 @@ impl VolumeRole {
 
     fn listen(&mut self, volumes: &Volumes) {
         let mut pairs = volumes.0.values().filter_map(|spec| spec.pair.as_ref());
-        // The node whose name sorts first dials.
+        // Of the two nodes of a volume, the one whose name sorts first dials; the other one
+        // listens.
         let cable = pairs.find(|pair| pair.me > pair.other);
         let cable = cable.map(|pair| &pair.cable);
         if self.listening.as_ref().map(ReplicationListener::cable) != cable {

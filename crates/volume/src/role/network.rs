@@ -1,4 +1,4 @@
-//! TCP listeners of this node's volumes.
+//! Starts and stops the TCP listeners for NBD clients of this node's volumes.
 
 use super::socket;
 use crate::config::Volumes;
@@ -10,8 +10,8 @@ use std::path::Path;
 pub(super) struct VolumeListeners(BTreeMap<String, TcpListening>);
 
 impl VolumeListeners {
-    /// Applies a new configuration. Moves the listeners' part out of it, because the volumes'
-    /// threads do not need the keys. Open connections persist.
+    /// Applies a new configuration. Removes the listeners' settings from it, because the threads of
+    /// volumes do not need the keys. Open connections persist.
     pub(super) fn change(&mut self, volumes: &mut Volumes, runtime: &Path) {
         let of = |(name, spec): (&String, &mut crate::config::Spec)| {
             let bind = spec.bind.take()?;

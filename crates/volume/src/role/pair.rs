@@ -1,4 +1,4 @@
-//! Thread of a volume with two replicas.
+//! Runs a volume with two replicas, on the thread of that volume.
 
 use super::socket::SocketClaim;
 use super::worker::{PREFERRED_BYTES, ServeFailure, WorkerState};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-/// Dialer's thread, which ends when this value is dropped.
+/// Thread that dials the other node. The thread ends when this value is dropped.
 struct Dialing {
     dialer: Arc<Dialer>,
     thread: Option<JoinHandle<()>>,
@@ -74,7 +74,7 @@ impl WorkerState {
         let no_descriptor = || failed("no free file descriptor".to_owned());
         let mailbox = mailbox.ok_or_else(no_descriptor)?;
         let stop = self.stop.as_ref().ok_or_else(no_descriptor)?;
-        // The node whose name sorts first dials; the other one listens.
+        // Of the two nodes, the one whose name sorts first dials; the other one listens.
         let dialing = if !pair.other.is_empty() && pair.me < pair.other {
             Some(Dialing::start(pair, &mailbox, &self.ties.registry, &name))
         } else {

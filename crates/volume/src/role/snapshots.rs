@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 const RETRY: Duration = Duration::from_secs(60);
 const SERVED_LOOK: Duration = Duration::from_secs(5);
-/// Maximum sleep: the clock may be set while nothing is due.
+/// Maximum sleep of the thread: the clock may be changed while no snapshot is due.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// Snapshot thread, which ends when this value is dropped.
@@ -33,8 +33,8 @@ struct Keeper<S> {
 }
 
 impl Snapshots {
-    /// Starts the thread. `serves` returns whether the volume is served, so that its data is
-    /// valid.
+    /// Starts the thread. `serves` returns whether the volume is served, because only then its data
+    /// is valid.
     pub(super) fn start(
         name: &str,
         backing: &Backing,

@@ -1,6 +1,6 @@
-//! Socket of a volume in the runtime directory. The serving thread holds a lock file, which the
-//! kernel releases when the process ends. The lock's owner may replace the socket of a killed
-//! process, and never replaces one in use.
+//! Creates the Unix socket of a volume in the runtime directory. The serving thread holds a lock
+//! file, which the kernel releases when the process ends. The lock's owner may replace the socket
+//! of a killed process, and never replaces one in use.
 //!
 //! The socket is in its own permanent directory, which only root reaches through the runtime
 //! directory. A program that received the directory's descriptor connects through it, as any user,
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 const MODE: u32 = 0o666;
 const MODE_OF_DIRECTORY: u32 = 0o711;
 
-/// Exclusive right to a volume's socket.
+/// Lock on a volume's socket: the right to create and remove it.
 #[derive(Debug)]
 pub(super) struct SocketClaim {
     link: PathBuf,
@@ -68,7 +68,7 @@ impl SocketClaim {
 
     /// Removes the socket and its link. Clients can no longer connect.
     pub(super) fn remove(&self) {
-        // Usually there is no old socket.
+        // Usually there is no link of a previous process.
         let _ = unlink(&self.link);
         let _ = unlink(self.directory.join(VOLUME_SOCKET));
     }

@@ -1,4 +1,4 @@
-//! Shutdown of the role. All volumes stop concurrently, and the role forwards their requests to
+//! Stops the volume role. All volumes stop concurrently, and the role forwards their requests to
 //! the cluster until they have stopped. The deadlines below bound the wait.
 
 use super::VolumeRole;
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 /// Timeout for volumes to stop: slightly longer than the timeout of their requests.
 const STOP_MAX: Duration = Duration::from_secs(11);
-/// Timeout for volumes to stop before a new process replaces this one; their clients wait
-/// meanwhile. Slightly longer than a volume with two replicas waits, and shorter than the
-/// supervisor's timeout.
+/// Timeout for volumes to stop if a new process replaces this one; their clients wait until that
+/// serves. Slightly longer than the timeout of a volume with two replicas, and shorter than that of
+/// the supervisor.
 const LEAVE_MAX: Duration = Duration::from_millis(1500);
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
@@ -94,7 +94,7 @@ mod tests {
         role
     }
 
-    /// New rank of the lease that the cluster receives, if it has changed.
+    /// Rank of the lease that the cluster receives next, if it has changed.
     fn rank(role: &mut VolumeRole) -> Option<u32> {
         let leases = role.wishes().leases?;
         assert_eq!(leases.len(), 1);

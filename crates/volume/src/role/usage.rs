@@ -1,5 +1,5 @@
-//! Use of volumes by other roles of this node, and the notifications that they receive about the
-//! readiness of their volumes. This module changes no volume; [`crate::mirror`] implements a use.
+//! Tracks which roles of this node use which volumes, and notifies those roles when the readiness
+//! of a volume changes. This module changes no volume; [`crate::mirror`] implements a use.
 
 use super::worker::Worker;
 use super::{VolumeRole, lease_of};
@@ -21,8 +21,8 @@ const PARTS_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     parts: BTreeMap<String, Vec<UsedVolume>>,
-    /// Volumes that keep their old configuration until it is no longer in use, each with the
-    /// reason, and the pending configuration.
+    /// Volumes that keep their old configuration while it is in use, each with the reason, and the
+    /// new configuration that waits.
     held: (BTreeMap<String, String>, Vec<u8>),
     told: BTreeMap<String, VolumeNews>,
 }
@@ -43,7 +43,7 @@ impl Usage {
         })
     }
 
-    /// User that may open a volume next: the first one that writes.
+    /// User that may open a volume next: the first one that does not only read.
     pub(super) fn grant(&self, name: &str) -> Option<Grant> {
         let mut all = self.parts.values().flatten();
         let is_meant = |used: &&UsedVolume| {
@@ -56,7 +56,7 @@ impl Usage {
         })
     }
 
-    /// User of a role that uses the volume for more than reading, as text.
+    /// User of a role that does more than read the volume, as text.
     fn writer(&self, name: &str) -> Option<String> {
         let is_written = |used: &UsedVolume| used.name == name && used.r#use != VolumeUse::Reads;
         self.parts.iter().find_map(|(part, volumes)| {
@@ -106,7 +106,7 @@ impl VolumeRole {
         let UsedVolumes { part, volumes } = used;
         let usage = &mut self.usage;
         if usage.parts.len() < PARTS_MAX || usage.parts.contains_key(&part) {
-            // Notifies the role even if nothing has changed.
+            // The role is notified even if nothing has changed.
             usage.told.remove(&part);
             usage.parts.insert(part, volumes);
             self.reports_until = Instant::now();
@@ -115,8 +115,9 @@ impl VolumeRole {
         }
     }
 
-    /// Keeps the old configuration of volumes that the new one takes away while they are in use, on
-    /// this node or on the other one. A guest still has to write while it shuts down or moves.
+    /// Keeps the old configuration of volumes that the new configuration removes from this node
+    /// while they are in use, on this node or on the other one. A guest still has to write while it
+    /// shuts down or migrates.
     pub(super) fn hold(&mut self, payload: &[u8], volumes: &mut Volumes) {
         let mut held = BTreeMap::new();
         let former = self.former_specs.iter();
@@ -140,7 +141,7 @@ impl VolumeRole {
         self.usage.held = (held, payload.to_vec());
     }
 
-    /// Returns why a volume keeps its old configuration. None if the new one can be applied.
+    /// Returns why a volume keeps its old configuration; None if the new one can be applied.
     fn hold_reason(&self, name: &str, has: &Spec, then: Option<&Spec>) -> Option<String> {
         let leaves = then.is_none_or(|then| {
             then.backing != has.backing
@@ -166,8 +167,8 @@ impl VolumeRole {
         }
         let lease = lease_of(name);
         let lease = self.leases.iter().flatten().find(|one| one.name == lease);
-        // The other node could not write to both copies any longer, and this copy could not serve
-        // after it.
+        // Otherwise the other node could no longer write to both copies, and this copy could not
+        // serve after it.
         if let Some(other) = other.filter(|_| leaves_pair)
             && lease.is_some_and(|lease| lease.holder == other)
         {
@@ -192,7 +193,7 @@ impl VolumeRole {
             let why = self.hold_reason(name, &has, volumes.0.get(name))?;
             Some((name.clone(), why))
         };
-        // The reason may be another one by now.
+        // The reason may have changed since.
         let reasons: Option<BTreeMap<String, String>> = held.keys().map(reason).collect();
         if let Some(reasons) = reasons {
             self.usage.held.0 = reasons;
@@ -226,8 +227,8 @@ impl VolumeRole {
         self.rank_elsewhere();
     }
 
-    /// Returns whether a volume is ready for a use, or the reason why not. None: the volume is not
-    /// on this node.
+    /// Returns whether a volume is ready for a use, or the reason why it is not. None: this node
+    /// has no such volume.
     pub(super) fn is_ready(&self, name: &str, used: VolumeUse) -> Option<Result<(), String>> {
         let worker = self.workers.get(name);
         let elsewhere = || Some(self.elsewhere.get(name)?.is_ready(used));
@@ -280,8 +281,8 @@ impl VolumeRole {
         }
     }
 
-    /// Returns whether this node cannot serve a volume for lack of a usable replica, while the
-    /// other node serves it.
+    /// Returns whether this node cannot serve a volume because it has no usable replica, while the
+    /// other node serves the volume.
     fn is_gone(&self, name: &str) -> bool {
         let worker = self.workers.get(name);
         let other = worker.and_then(|worker| worker.with_status(other_of_gone));
@@ -291,7 +292,7 @@ impl VolumeRole {
     }
 }
 
-/// Other node of a volume whose local replica cannot be opened, is not part of the volume, or
+/// Other node of a volume, if the local replica cannot be opened, does not belong to the volume, or
 /// lacks data.
 fn other_of_gone(status: &VolumeStatus) -> Option<String> {
     let is_gone = matches!(
@@ -368,7 +369,7 @@ fn used_elsewhere(status: &VolumeStatus, other: &str) -> String {
 }
 
 /// Checks that the volume is complete, and that no other user has it open on this node. The error
-/// names the user.
+/// names that user.
 fn is_free(status: &VolumeStatus, used: &UsedVolume) -> Result<(), String> {
     let holder = status.meter.tenure.holder();
     if used.r#use == VolumeUse::Alone

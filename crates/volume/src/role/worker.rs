@@ -1,5 +1,5 @@
-//! Thread of a volume. It opens the backing store, serves the volume, and retries failures until
-//! it is stopped.
+//! Runs the thread of a volume, which opens the backing store, serves the volume, and retries
+//! failures until it is stopped.
 
 use super::keeper;
 use super::socket::{self, SocketClaim};
@@ -37,17 +37,17 @@ use std::time::{Duration, Instant};
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 const CREATED_LOOK: Duration = Duration::from_millis(500);
-/// Request size with the best performance, bytes.
+/// Request size that clients should prefer for the best performance, bytes.
 pub(super) const PREFERRED_BYTES: u32 = 4096;
 
-/// Operator's orders for a volume with one replica: check all data against the checksums, end the
-/// check, reopen.
+/// Numbers of an operator's orders for a volume with one replica: check all data against the
+/// checksums, end the check, reopen the volume.
 const CHECK: u8 = 1;
 const END_CHECK: u8 = 2;
 const REOPEN: u8 = 3;
 
-/// Drops the privileges that a thread does not need to serve a volume; keeps its backing store and
-/// the runtime directory. Returns an error message.
+/// Drops the privileges that a thread does not need to serve a volume; keeps access to the volume's
+/// backing store and the runtime directory. Returns an error message.
 pub type Confine = fn(runtime: &Path, backing: &Backing) -> Result<(), String>;
 
 #[derive(Clone, Debug)]
@@ -81,24 +81,25 @@ pub(super) struct WorkerState {
     status: Mutex<VolumeStatus>,
     wanted_bytes: AtomicU64,
     asked: AtomicU8,
-    /// Changes of the mark of an incomplete volume with one replica, oldest first.
+    /// Requested changes of the mark of an incomplete volume with one replica, the oldest first.
     mark_changes: Mutex<Vec<MarkChange>>,
     pub(super) is_single: AtomicBool,
     is_used: AtomicBool,
     pub(super) tenure: Arc<Tenure>,
-    /// The volume stops because a new process replaces this one.
+    /// True if the volume stops because a new process replaces this one.
     pub(super) leaves: AtomicBool,
-    /// Readable when the thread has to end. None if the system had no descriptor.
+    /// Descriptor that is readable when the thread has to end. None if the system had no
+    /// descriptor.
     pub(super) stop: Option<OwnedFd>,
     wake: Option<OwnedFd>,
 }
 
-/// State of a volume that is not served, and its reason.
+/// State of a volume that is not served, and the reason.
 pub(super) struct ServeFailure(pub(super) LocalVolumeState, pub(super) String);
 
 impl Worker {
     /// Starts the thread. `user` was connected to the volume in the previous process, and
-    /// reconnects.
+    /// reconnects to this one.
     pub(super) fn start(
         name: &str,
         spec: Spec,
@@ -193,8 +194,8 @@ impl Worker {
         self.ask(REOPEN);
     }
 
-    /// Changes the mark of an incomplete volume with one replica. The status shows the mark once it
-    /// is stored.
+    /// Changes the mark of an incomplete volume with one replica. The status shows the new mark
+    /// once it is stored.
     pub(super) fn change_mark(&self, change: MarkChange) {
         lock(&self.shared.mark_changes).push(change);
         signal(self.shared.wake.as_ref());
@@ -355,8 +356,8 @@ impl WorkerState {
                 let mut status = self.status();
                 (status.served, status.mirror) = (None, None);
                 let tenure = &status.meter.tenure;
-                // The clients of the user reconnect when the volume is served again: until then no other
-                // user may open it.
+                // The clients of this user reconnect when the volume is served again: until then no
+                // other user may open the volume.
                 if let Some(user) = tenure.named_user() {
                     tenure.reserve(user, Instant::now());
                 }
@@ -533,8 +534,8 @@ impl WorkerState {
         (area, rate, Arc::clone(&status.sums))
     }
 
-    /// Opens the checksums of one of two replicas. Places new ones at the end of the device if the
-    /// existing ones block the configured size.
+    /// Opens the checksums of a replica that is one of two. If the existing ones prevent the
+    /// configured size, places new ones at the end of the device.
     fn pair_sums(&self, device: &Device, head: &Superblock) -> Result<Option<Area>, ServeFailure> {
         let area = self.sums(device, head, true)?;
         if area
@@ -574,7 +575,7 @@ impl WorkerState {
         }
     }
 
-    /// Drops checksums that will not be updated with the data any more.
+    /// Drops checksums that will no longer be updated with the data.
     fn without_sums(&self, device: &Device, head: &Superblock) -> Result<(), ServeFailure> {
         let dropped = area::drop_sums(device, head);
         dropped.map_err(|error| ServeFailure(LocalVolumeState::Failed, error.to_string()))?;

@@ -73,8 +73,8 @@ impl Inbox {
         }
     }
 
-    /// Receives into `payload`, and up to `behind` following bytes into the inbox, which must be
-    /// empty. Also returns the received length of the payload.
+    /// Receives into `payload`, and up to `behind` bytes that follow the payload into the inbox,
+    /// which must be empty. Also returns the received length of the payload.
     ///
     /// # Errors
     /// The connection is broken.

@@ -1,5 +1,5 @@
-//! Location of a replica's checksums. With files: behind the bitmap in the metadata file. On a
-//! device: the log at the end of the metadata space, and the pages at the end of the device.
+//! Locates and opens the checksums of a replica. With files: after the bitmap in the metadata file.
+//! On a device: the log at the end of the metadata space, and the pages at the end of the device.
 //!
 //! All functions here block.
 
@@ -14,7 +14,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-/// Offset of the log in a metadata file, bytes: behind the bitmap of the largest volume.
+/// Offset of the log in a metadata file, bytes: after the bitmap of the largest volume.
 const FILE_OFFSET: u64 = 1 << 30;
 const LOG_BYTES: u64 = SLOTS * RECORD_BYTES as u64;
 const PAGE_BYTES: u64 = RECORD_BYTES as u64;
@@ -44,7 +44,7 @@ pub struct Area {
     pub(super) log: u64,
     pub(super) slot: ChecksumLogRecord,
     pub(super) blocks: u64,
-    /// Largest volume for which there is space, bytes.
+    /// Largest size of the volume for which there is space, bytes.
     pub size_max: u64,
 }
 
@@ -102,7 +102,7 @@ pub fn open(device: &Device, head: &Superblock) -> Result<Area, AreaError> {
 pub fn drop_sums(device: &Device, head: &Superblock) -> Result<(), AreaError> {
     let log = log_of(device, head);
     if device.data.is_device && metadata_bytes(head.size_bytes).is_ok_and(|bytes| bytes > log) {
-        // The bitmap has grown over the log.
+        // The bitmap has grown over the log, which destroyed it.
         return Ok(());
     }
     let ring = read(&device.metadata, log)?;
@@ -113,8 +113,8 @@ pub fn drop_sums(device: &Device, head: &Superblock) -> Result<(), AreaError> {
     write(&device.metadata, log, &[0; LOG_BYTES as usize])
 }
 
-/// Reopens the target as a separate open file. The kernel reports a write-back error once to each
-/// open file, and other code writes metadata, too.
+/// Opens the target again as a separate open file. The kernel reports a write-back error once to
+/// each open file, and other code also flushes the metadata.
 fn apart(target: &BackingFile) -> Result<BackingFile, AreaError> {
     let path = format!("/proc/self/fd/{}", target.file.as_raw_fd());
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -160,7 +160,7 @@ fn behind(device: &Device, head: &Superblock) -> Result<(u64, u64), AreaError> {
     Ok((offset, end))
 }
 
-/// Creates an empty log with a new draw. No checksum is known.
+/// Creates an empty log with a new random number (draw). No checksum is known then.
 fn begin(area: &mut Area) -> Result<(), AreaError> {
     let mut draw = [0; 8];
     getrandom(&mut draw, GetRandomFlags::empty()).map_err(io("draw a number for"))?;

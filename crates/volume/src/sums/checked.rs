@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use twox_hash::XxHash3_64;
 
-/// Length of one part of a long operation, blocks: half of the keeper's maximum.
+/// Length of one step of a long operation, blocks: half of the keeper's maximum.
 const PART_BLOCKS: u64 = 32 * PAGE_BLOCKS;
 const BUILD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -30,7 +30,7 @@ const BUILD_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Checked {
     data: Disk,
-    /// Failed completions of repairs, which need checksums.
+    /// Completions of repairs that failed because the disk has no checksums.
     refused: Vec<Completion>,
     sums: Option<Box<Summing>>,
 }
@@ -59,7 +59,7 @@ pub(super) struct Summing {
 #[derive(Debug)]
 pub(super) struct Builder {
     is_busy: bool,
-    /// Part whose read is incomplete, because there was no buffer memory.
+    /// Read of a checksum build that waits for buffer memory, with the checksums computed so far.
     starved: Option<(Id, Range<u64>, Vec<Sum>)>,
     next_at: Instant,
     pub(super) rate: u64,
@@ -142,14 +142,14 @@ impl Checked {
             || self.sums.as_deref().is_some_and(is_starved)
     }
 
-    /// Time at which the caller has to call [`Checked::completions`], without an earlier event.
+    /// Time at which the caller has to call [`Checked::completions`] if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let at_once = self.data.has_ended().then(Instant::now);
         at_once.or_else(|| self.sums.as_deref().and_then(Summing::deadline))
     }
 
-    /// Starts to store all checksums and to empty the log. Returns true when that is complete or
-    /// has failed.
+    /// Starts to store all checksums and to empty the log. Returns true when both are done, or when
+    /// that has failed.
     pub fn stop(&mut self) -> bool {
         let Some(sums) = &mut self.sums else {
             return true;
@@ -187,7 +187,7 @@ impl Checked {
             return;
         };
         if size / BLOCK_BYTES < sums.keeper.progress().1 {
-            // Nothing tracks changes of the blocks behind the new end.
+            // No log tracks changes of the blocks after the new end.
             sums.is_stale = true;
         } else if let Err(error) = self.grow(size) {
             self.report_error(&error);
@@ -238,7 +238,7 @@ impl Checked {
     /// of damaged blocks.
     pub fn repair(&mut self, token: Token, blocks: Range<u64>, buffer: Rc<Buffer>) {
         match &mut self.sums {
-            // Without checksums the original data is unknown.
+            // Without checksums it is not known which content is right.
             None => self.refused.push(Completion {
                 token,
                 result: Err(Failure::Damaged),
@@ -393,7 +393,7 @@ impl Summing {
                         result: Err(failure),
                     })
                 }
-                // A build has no job until it reads.
+                // A build has no job in `jobs` until it reads.
                 _ => self.build_later(),
             }
         }
@@ -574,7 +574,7 @@ impl Summing {
                 }
                 Err(Failure::Damaged)
             }
-            // A write has checksums; a read has none yet.
+            // A write has the checksums of its data; those of a read are computed now.
             Ok(output) if !sums.is_empty() => {
                 self.keeper.changed(id, Some(sums));
                 self.tally.overwritten(blocks);
@@ -591,7 +591,7 @@ impl Summing {
         }
     }
 
-    /// Processes the end of one part of a long operation. Returns the remaining part.
+    /// Processes the end of one step of a long operation. Returns the remaining range.
     fn part_ended(
         &mut self,
         id: Id,

@@ -1,4 +1,4 @@
-//! Purposes of the operations on the data.
+//! Purposes of the disk operations that the disk with checksums has in progress.
 
 use super::{BLOCK_BYTES, Sum};
 use crate::disk::{Buffer, Operation, Token};
@@ -8,15 +8,15 @@ use std::rc::Rc;
 /// Purpose of an operation on the data.
 #[derive(Debug)]
 pub(super) enum ChecksumJob {
-    /// Client operation that does not involve checksums.
+    /// Client operation that does not involve checksums, such as a flush.
     Plain(Token),
     Waits(Token, Range<u64>, Operation),
-    /// Running client operation. A write has the checksums of its blocks, a read has none.
+    /// Client operation in progress. A write has the checksums of its blocks, a read has none yet.
     Runs(Token, Range<u64>, Vec<Sum>),
     RepairWaits(Token, Range<u64>, Rc<Buffer>),
     Repairs(Token, Range<u64>),
     Part(Token, RemainingRange),
-    /// Read for a checksum build. The checksums of the first blocks are known.
+    /// Read that builds missing checksums. The checksums of the first blocks are computed already.
     Builds(Range<u64>, Vec<Sum>),
     ScrubWaits(Range<u64>),
     Scrubs(Range<u64>),
@@ -39,7 +39,7 @@ impl ChecksumJob {
     }
 }
 
-/// Remainder of an operation on a range of any length.
+/// Remaining range of an operation of any length.
 #[derive(Clone, Debug)]
 pub(super) enum RemainingRange {
     Zero {

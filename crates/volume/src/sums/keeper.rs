@@ -12,8 +12,8 @@ pub(super) const BUILD_BLOCKS: u64 = PAGE_BLOCKS / 8;
 
 const LOOK_MS: u64 = 1_000;
 
-/// Limits, in pages: `cached` in memory, `hot` in the log, and `batch` that leave the log in one
-/// store.
+/// Limits in pages of checksums: `cached` pages in memory, `hot` pages in the log, and `batch`
+/// pages that leave the log in one store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) cached: usize,
@@ -38,8 +38,8 @@ impl Default for Limits {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Id(pub(super) u64);
 
-/// Effect of a request on its blocks. A build reads them to compute missing checksums. A repair
-/// rewrites the data that the checksums belong to.
+/// Effect of a request on the blocks of data. A build reads them to compute missing checksums. A
+/// repair rewrites the data to which the known checksums belong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum BlockEffect {
     Read,
@@ -65,7 +65,7 @@ pub(super) enum KeeperAction {
     Build(Id, Range<u64>),
 }
 
-/// Update on disk. Each step is durable before the next one.
+/// Update of the checksums on disk. Each step is durable before the next one begins.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Store {
     /// Flush the data, in the same step as writing the pages.
@@ -74,7 +74,7 @@ pub(super) struct Store {
     pub(super) slot: ChecksumLogRecord,
 }
 
-/// State of a page with regard to the log.
+/// State of a page of checksums with regard to the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Heat {
     Cold,
@@ -127,7 +127,7 @@ enum Readiness {
     NoRoom,
 }
 
-/// Known checksums and the requests in progress.
+/// Keeper of a replica's checksums: the pages in memory, and the requests in progress.
 #[derive(Debug)]
 pub(super) struct Keeper {
     limits: Limits,
@@ -135,9 +135,10 @@ pub(super) struct Keeper {
     pages: BTreeMap<u32, ChecksumPage>,
     requests: VecDeque<Request>,
     stores: bool,
-    /// A store failed, so the content of the log is unknown.
+    /// True if a store failed, so that the content of the log is unknown.
     is_unsure: bool,
-    /// Pages to build, in addition to those from `slot.built` on. They stay hot until then.
+    /// Pages whose checksums have to be built, in addition to those from `slot.built` on. They stay
+    /// hot until they are built.
     pending: BTreeSet<u32>,
     building: Option<(u32, u64)>,
     pub(super) ends: bool,
@@ -148,8 +149,8 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Resumes from the log, for a replica with `blocks` blocks. The number is not smaller than
-    /// before.
+    /// Continues with the log of a previous process, for a replica with `blocks` blocks, which is
+    /// not less than at that time.
     pub(super) fn open(slot: ChecksumLogRecord, blocks: u64, limits: Limits) -> Keeper {
         let pending: BTreeSet<u32> = slot.hot.iter().copied().collect();
         let page = |index: &u32| {
@@ -248,7 +249,7 @@ impl Keeper {
     }
 
     fn next_part(&mut self) -> Range<u64> {
-        // Pages in the log come first, because other requests may need their slots.
+        // Pages in the log are built first, because other requests may need their slots in the log.
         let hot = self
             .pending
             .iter()
@@ -263,7 +264,8 @@ impl Keeper {
         first..(first + BUILD_BLOCKS).min(self.slot.blocks)
     }
 
-    /// Redirects a waiting build to a page in the log: there may be no slot for another page.
+    /// Redirects a waiting build to a page in the log: there may be no slot for a page outside of
+    /// it.
     fn redirect(&mut self) {
         let waits = |one: &Request| one.kind == BlockEffect::Build && !one.is_running;
         let Some(place) = self.requests.iter().position(waits) else {
@@ -287,12 +289,12 @@ impl Keeper {
             .is_some_and(|one| one.heat == Heat::Hot)
     }
 
-    /// Processes a page that was read; None if the read failed.
+    /// Processes a page of checksums that was read; None if the read failed.
     pub(super) fn loaded(&mut self, index: u32, bytes: Option<&[u8]>) {
         let sums = bytes.and_then(|bytes| decode_page(bytes, self.slot.draw, index));
         if sums.is_none() {
             if index < self.slot.built {
-                // The page was stored before, so it is damaged.
+                // The page was stored before, so it is damaged on the disk.
                 self.miss(index)
             } else {
                 self.restart(index)
@@ -304,8 +306,8 @@ impl Keeper {
         page.sums = Some(sums.unwrap_or_else(unknown));
     }
 
-    /// Ends a read. Returns the damaged blocks. `sums` are the checksums of the data read, None if
-    /// the read failed.
+    /// Ends a read. Returns the damaged blocks. `sums` are the checksums of the data that was read;
+    /// None if the read failed.
     pub(super) fn read(&mut self, id: Id, sums: Option<&[Sum]>) -> Vec<u64> {
         let Some(request) = self.end(id) else {
             return Vec::new();
@@ -318,7 +320,8 @@ impl Keeper {
         wrong.map(|(block, _)| block).collect()
     }
 
-    /// Ends a change. The blocks now have these checksums; None if their content is unknown.
+    /// Ends a change of data. The blocks now have these checksums; None if their content is
+    /// unknown.
     pub(super) fn changed(&mut self, id: Id, sums: Option<&[Sum]>) {
         let Some(request) = self.end(id) else {
             return;
@@ -399,7 +402,7 @@ impl Keeper {
         self.turn += 1;
         let mut wanted = BTreeSet::new();
         self.redirect();
-        // Limits the waiting requests to the pages that the log has slots for.
+        // Only so many requests may wait as the log has slots for their pages.
         let mut claimed = self
             .pending
             .iter()
@@ -488,7 +491,7 @@ impl Keeper {
         readiness
     }
 
-    /// Starts a request. Returns the number of queue positions to advance.
+    /// Starts a request if it may begin. Returns the number of queue positions to advance.
     fn begin(&mut self, place: usize, out: &mut Vec<KeeperAction>) -> usize {
         let request = &mut self.requests[place];
         let (id, blocks) = (request.id, request.blocks.clone());
@@ -596,8 +599,8 @@ impl Keeper {
         out.push(KeeperAction::Store(store));
     }
 
-    /// Pages that may leave the log, the least recently used first: idle pages, or a batch if
-    /// slots are needed.
+    /// Pages that may leave the log, the least recently used first: idle pages, or a batch if slots
+    /// are needed.
     fn leaving(&self, now_ms: u64, surplus: usize) -> Vec<u32> {
         let may_leave = |(index, page): &(&u32, &ChecksumPage)| {
             let is_idle = page.used_ms + self.limits.idle_ms <= now_ms || self.ends;

@@ -47,7 +47,7 @@ pub(super) struct ChecksumLogRecord {
     pub(super) draw: u64,
     pub(super) offset: u64,
     pub(super) blocks: u64,
-    /// Number of leading pages that were built.
+    /// Number of pages at the start whose checksums are built.
     pub(super) built: u32,
     /// Pages whose checksums are not trusted after a crash.
     pub(super) hot: Vec<u32>,

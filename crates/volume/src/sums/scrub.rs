@@ -1,4 +1,4 @@
-//! Scrub that reads and checks all data of a replica: `evenkeel volume verify` for a volume with
+//! Reads and checks all data of a replica (scrub), for `evenkeel volume verify` of a volume with
 //! one replica.
 
 use super::BLOCK_BYTES;

@@ -1,4 +1,5 @@
-//! Status of a replica's checksums. The volume's thread writes it, and reports read it.
+//! Status of a replica's checksums, for reports. The volume's thread writes it, and reports read
+//! it.
 
 use super::BLOCK_BYTES;
 use crate::replica::{BlockFault, Blocks, Verify, VerifyInterruption};

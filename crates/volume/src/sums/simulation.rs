@@ -32,24 +32,24 @@ const LIMITS: Limits = Limits {
 /// Deliberate bugs in the keeper. The simulation has to find each of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ChecksumDefect {
-    /// A write begins before its page is in the log.
+    /// Bug: a write begins before its page is in the log.
     WriteBeforeLog,
-    /// Checksums of hot pages are trusted after a crash.
+    /// Bug: checksums of hot pages are trusted after a crash.
     HotSumsBelieved,
-    /// A page leaves the log before its data is flushed.
+    /// Bug: a page leaves the log before its data is flushed.
     DataNotFlushed,
-    /// A page leaves the log before it is stored.
+    /// Bug: a page leaves the log before it is stored.
     PageNotStored,
-    /// A failed write keeps the old checksums.
+    /// Bug: a failed write keeps the old checksums.
     FailedWriteKeepsSums,
     OverlapsRun,
-    /// New checksums reuse the draw of dropped ones.
+    /// Bug: new checksums reuse the draw of dropped ones.
     DrawRepeated,
-    /// Data read is not verified.
+    /// Bug: data read is not verified.
     ReadNotChecked,
-    /// Blocks added by growth count as built.
+    /// Bug: blocks added by growth count as built.
     GrowthCountsAsBuilt,
-    /// A repair begins during a write of its block.
+    /// Bug: a repair begins during a write of its block.
     RepairOverlaps,
 }
 
@@ -76,14 +76,14 @@ pub(super) fn spoil(mut store: Store, defect: Option<ChecksumDefect>) -> Store {
     store
 }
 
-/// Content of a block on the disk.
+/// Content of a block on the simulated disk.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Cell {
     content: u64,
-    /// Content as written, if it has rotted.
+    /// Content as it was written, if the block has rotted.
     was: u64,
     is_rotten: bool,
-    /// The checksum was untrusted at some time since the block rotted.
+    /// True if the checksum was not trusted at some time since the block rotted.
     is_excused: bool,
 }
 
@@ -94,14 +94,14 @@ enum Work {
         kind: BlockEffect,
         blocks: Range<u64>,
         content: u64,
-        /// Data of a read, once it was executed on the disk.
+        /// Data that a read returned, once the disk has executed it.
         landed: Option<Vec<Cell>>,
         is_discard: bool,
     },
     Load(u32),
     Store(Store, u8),
     Build(Id, Range<u64>),
-    /// Content to write, and whether it was written.
+    /// Repair: blocks, the content to write, and whether it was written.
     Repair(Id, Range<u64>, Vec<u64>, bool),
 }
 
@@ -126,7 +126,7 @@ struct ChecksumSimulation {
     now_ms: u64,
     draw: u64,
     defect: Option<ChecksumDefect>,
-    /// Blocks whose checksums may be missing, because a read or change failed.
+    /// Blocks that may have no checksum, because a read or change failed.
     lacks: BTreeSet<u64>,
     /// Number of rotten blocks that reads have found.
     found: u64,
@@ -206,7 +206,7 @@ impl ChecksumSimulation {
             self.write_slot(&slot);
             slot
         });
-        // Rot under a hot page gets a checksum of the rotten data.
+        // A rotten block of a hot page gets a checksum of its rotten content.
         let mut hot = slot.hot.clone();
         let mut slot = slot;
         if self.defect == Some(ChecksumDefect::HotSumsBelieved) {
@@ -244,7 +244,7 @@ impl ChecksumSimulation {
         let pages = u64::from(pages_of(self.blocks));
         let page = self.random.below(pages) * PAGE_BLOCKS;
         let first = match self.random.below(3) {
-            // Crosses the end of a page.
+            // Begins in the page before, so that the range crosses the end of a page.
             0 if page > 0 => page - 1,
             1 => (self.blocks - USED).max(page),
             _ => page + self.random.below(USED),
@@ -281,8 +281,8 @@ impl ChecksumSimulation {
         Some(*block..block + 1)
     }
 
-    /// Repairs blocks with the other replica's content: the last content written here, or an older
-    /// one. The write happens only if the content matches the known checksums.
+    /// Repairs blocks with content of the other replica: the last content written here, or an older
+    /// one. The data is written only if it matches the known checksums.
     fn repair(&mut self, id: Id, blocks: Range<u64>) {
         let is_old = self.random.percent(20);
         let cells: Vec<Cell> = blocks.clone().map(|block| self.disk.cell(block)).collect();
@@ -510,7 +510,7 @@ impl ChecksumSimulation {
                 if let Some(keeper) = &mut self.keeper {
                     keeper.stored(!fails);
                     for id in if fails { keeper.give_up() } else { Vec::new() } {
-                        // A request that was not queued is a build.
+                        // A request that no client has sent is a build.
                         if self.asked.remove(&id).is_none() {
                             self.building = false;
                         }
@@ -602,7 +602,7 @@ impl ChecksumSimulation {
         let own = self.disk.cell(block).content;
         let mut others = self.disk.cells.values().map(|cell| cell.content);
         let other = others.find(|content| *content != own);
-        // The data of another block at this position is wrong, too.
+        // The content of another block at this position is wrong, too.
         let now = match other.filter(|_| self.random.percent(30)) {
             Some(other) => other,
             None => own ^ 1 << self.random.below(64),
@@ -645,7 +645,8 @@ impl ChecksumSimulation {
         Err(format!("it stands still: {:?}", self.keeper))
     }
 
-    /// Removes the checksum option, uses the volume, and adds the option again.
+    /// Runs without checksums for a while: removes the option, uses the volume, and adds the option
+    /// again.
     fn without(&mut self) {
         self.crash(false);
         self.disk.ring.fill(0);

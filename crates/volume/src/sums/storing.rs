@@ -1,5 +1,5 @@
-//! Non-blocking I/O of checksum pages and the log. One store runs at a time, and each of its steps
-//! is durable before the next one.
+//! Reads and stores checksum pages and the log without blocking. One store runs at a time, and each
+//! of its steps is durable before the next one.
 
 use super::area::Area;
 use super::keeper::Store;
@@ -18,7 +18,7 @@ type Loaded = (u32, Option<Vec<u8>>);
 
 #[derive(Debug)]
 enum StoreStep {
-    /// Flush of the data if required, and writes of pages.
+    /// Writes of pages, and the flush of the data if it is required.
     Pages,
     Flush,
     Slot,
@@ -79,7 +79,7 @@ impl Storing {
         self.disk.start();
     }
 
-    /// Starts a store. The caller flushes the data if required, and then calls
+    /// Starts a store. If the data has to be flushed, the caller does that, and then calls
     /// [`Storing::flushed`].
     pub(super) fn store(&mut self, store: Store) {
         // Everything that a failed flush may have lost is written again.
@@ -137,7 +137,7 @@ impl Storing {
                     let at = self.log + slot.place();
                     let bytes = slot.encode();
                     if !write(&mut self.disk, &self.pool, &self.account, at, &bytes, true) {
-                        // Retries from the previous step.
+                        // Tries again from the flush on.
                         change.step = StoreStep::Flush;
                         self.is_starved = true;
                         break;

@@ -5,7 +5,7 @@ use crate::layout::{MAGIC, SLOT_BYTES};
 use std::fmt;
 
 pub(super) const HEAD_BYTES: usize = 64 << 10;
-/// Number of positions where metadata of a volume may begin.
+/// Number of positions at which metadata of a volume of this program may begin.
 const SLOTS: usize = 8;
 
 /// Format that is not a raw disk.

@@ -40,9 +40,9 @@ pub enum DiskPiece {
 pub struct Progress {
     /// Size of the source, bytes.
     pub total: AtomicU64,
-    /// Completed part of the target, including zeroes, bytes.
+    /// Completed length of the target, including zeroes, bytes.
     pub done: AtomicU64,
-    /// Data in the completed part, bytes.
+    /// Length of the data within the completed length, bytes.
     pub data: AtomicU64,
 }
 
@@ -155,7 +155,7 @@ pub fn run(
 }
 
 impl DiskPiece {
-    /// Total length, and length of the data, bytes.
+    /// Returns the total length of a piece, and the length of its data, bytes.
     pub(crate) fn length(&self) -> (u64, u64) {
         match self {
             DiskPiece::Data(bytes) => (bytes.len() as u64, bytes.len() as u64),
@@ -196,7 +196,8 @@ fn split(
     Ok(())
 }
 
-/// Stops at the first nonzero byte, so most data costs almost nothing.
+/// Returns whether all bytes are zero. Stops at the first nonzero byte, so most data costs almost
+/// nothing.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<16>();
     words.iter().all(|word| *word == [0; 16]) && rest.iter().all(|byte| *byte == 0)

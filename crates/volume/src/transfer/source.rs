@@ -1,4 +1,4 @@
-//! Source of a copy.
+//! Source of a copy of a whole disk: an NBD server, a file, a block device or a snapshot.
 
 use super::image::HEAD_BYTES;
 use super::{ALIGN_BYTES, DiskPiece, PIECE_BYTES, REQUESTS_MAX, STATUS_BYTES, TransferError};
@@ -111,7 +111,7 @@ impl TransferSource {
         self.read_from(0, give)
     }
 
-    /// Reads the source from `begin` on, a multiple of 64 KiB or the end. May be called
+    /// Reads the source from `begin` on, which is a multiple of 64 KiB or the end. May be called
     /// repeatedly.
     pub(crate) fn read_from(
         &mut self,
@@ -260,12 +260,13 @@ struct Reading<'c> {
     client: &'c mut Client,
     size: u64,
     align: u64,
-    /// Known extents that were not requested yet: length, and whether they are zeroes.
+    /// Extents that the server has reported and that were not requested yet: length, and whether
+    /// they are zeroes.
     known: VecDeque<(u64, bool)>,
     known_to: u64,
     asked_to: u64,
     given_to: u64,
-    /// Received pieces that cannot be delivered yet, by offset.
+    /// Received pieces that wait for an earlier piece, by offset.
     early: BTreeMap<u64, DiskPiece>,
 }
 
@@ -289,7 +290,7 @@ impl<'c> Reading<'c> {
 
     fn run(mut self, give: &mut dyn FnMut(DiskPiece) -> bool) -> Result<(), TransferError> {
         while self.given_to < self.size {
-            // Early pieces count too, which bounds the memory.
+            // Pieces that wait count too, which bounds the memory.
             while self.client.under_way() + self.early.len() < REQUESTS_MAX
                 && self.asked_to < self.size
             {

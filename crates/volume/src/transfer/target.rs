@@ -1,4 +1,4 @@
-//! Target of a copy.
+//! Target of a copy of a whole disk: an NBD server, a new file or a stream.
 
 use super::{DiskPiece, PIECE_BYTES, REQUESTS_MAX, TransferError};
 use crate::client::{Client, NbdRequest};
@@ -32,7 +32,8 @@ pub enum TransferTarget {
     },
     Stream {
         file: File,
-        /// Skips zeroes: the stream is a regular file, and the write position is its end.
+        /// True if zeroes are skipped: the stream is a regular file, and the write position is its
+        /// end.
         skips: bool,
     },
 }
@@ -87,7 +88,7 @@ impl TransferTarget {
     pub(super) fn finish(self) -> Result<(), TransferError> {
         match self {
             TransferTarget::Server { mut client, at } => {
-                // Zeroes the part of the export behind a shorter source.
+                // Zeroes the rest of the export after a shorter source.
                 let begin = at.next_multiple_of(u64::from(client.offer().block_min));
                 let rest = client.offer().size.saturating_sub(begin);
                 to_server(&mut client, begin, DiskPiece::Zeroes(rest))?;

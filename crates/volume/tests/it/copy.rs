@@ -1,4 +1,4 @@
-//! Copies between nodes without the network: both ends of a stream, and a served volume.
+//! Tests of copies between nodes, without the network: both ends of a stream, and a served volume.
 
 use crate::served::VolumeServer;
 use lab::{Random, ScratchDirectory};
@@ -95,8 +95,9 @@ impl CopyFixture {
     }
 }
 
-/// Relays bytes until the end, or until the budget is spent; then closes the connection. Drops
-/// data for an end that is gone, as the link does, because its final message may still arrive.
+/// Relays bytes until the end, or until the budget is spent; then closes the connection. If one end
+/// is gone, its data is dropped, as the link does, because its final message may still arrive at
+/// the other end.
 fn carry(mut from: &UnixStream, mut to: &UnixStream, budget: Option<usize>) {
     let mut left = budget.unwrap_or(usize::MAX);
     let mut buffer = vec![0; 64 << 10];

@@ -1,4 +1,4 @@
-//! Creation, opening and refusal of replicas, in directories and on loop devices.
+//! Tests that replicas are created, opened and refused, in directories and on loop devices.
 
 use crate::disk::DiskFixture;
 use lab::{ScratchDirectory, skip_unless_root};

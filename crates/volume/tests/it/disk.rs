@@ -1,4 +1,4 @@
-//! Disk operations with each engine.
+//! Tests of disk operations with each engine: io_uring and threads.
 
 use lab::ScratchDirectory;
 use rustix::event::{PollFd, PollFlags, poll};

@@ -1,4 +1,4 @@
-//! Clients that violate the protocol or abuse it.
+//! Tests of NBD clients that violate the protocol or abuse it.
 
 use crate::raw::{FLUSH, FUA, READ, Raw, WRITE, head};
 use crate::served::VolumeServer;
@@ -97,12 +97,12 @@ fn long_requests_are_answered_in_pieces_or_in_order() {
         assert!(plain.read(4096, 32 << 20) == bytes);
 
         let mut structured = Raw::new(served.connect(), true);
-        // DF: one chunk.
+        // With the flag DF the reply is a single chunk.
         let cookie = structured.request(1 << 2, READ, 4096, 4 << 20);
         let chunk = structured.chunk();
         assert_eq!((chunk.is_last, chunk.cookie), (true, cookie));
         assert!(chunk.content[8..] == bytes[..4 << 20]);
-        // Replies in pieces, with other replies in between.
+        // A reply in several chunks, with other replies in between.
         let long = structured.request(0, READ, 4096, 32 << 20);
         let short = structured.request(0, READ, 4096, 4096);
         let mut read = vec![0; 32 << 20];

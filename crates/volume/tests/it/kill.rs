@@ -1,4 +1,4 @@
-//! Kills the serving process under load, and checks that flushed data survives.
+//! Tests that flushed data survives when the serving process is killed under load.
 
 use crate::raw::{FUA, Raw};
 use crate::served::VolumeServer;

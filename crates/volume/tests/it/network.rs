@@ -1,4 +1,4 @@
-//! Export over TCP, served by a thread of the test; and timeouts.
+//! Tests of an export over TCP, served by a thread of the test, and of its timeouts.
 
 use crate::disk::open;
 use crate::raw::{FLUSH, FUA, READ, Raw, WRITE, WRITE_ZEROES, head};
@@ -171,7 +171,7 @@ fn no_request_that_was_received_waits_for_the_next_one() {
             requests.extend(head(0, WRITE, cookie, cookie * 512, 512));
             requests.resize(requests.len() + 512, 1);
         }
-        // The data ends with a header behind a payload, so every receive call gets its full
+        // The data ends with a header after a payload, so every receive call gets its full
         // length.
         requests.extend(head(0, FLUSH, 1000, 0, 0));
         client.stream.write_all(&requests).unwrap();
@@ -322,8 +322,8 @@ fn a_client_has_short_ranges_at_the_disk_together() {
     let result = Ok(OperationOutput::Done);
     export.handle_completion(Completion { token, result });
     assert_eq!(drain(&epoll, &mut export), 1);
-    // A disconnected client leaves nothing behind. A process that another test starts may inherit
-    // its connection until it executes its program.
+    // The export keeps nothing of a disconnected client. A process that another test starts may
+    // inherit the client's connection until it executes its program.
     clients.clear();
     let is_gone = || {
         drain(&epoll, &mut export);

@@ -1,5 +1,5 @@
-//! Served volume in another process: this test binary, started with an environment variable that
-//! turns one of its tests into the server.
+//! Serves a volume in another process, for tests: this test binary, started with an environment
+//! variable that turns one of its tests into the server.
 
 use lab::ScratchDirectory;
 use protocol::nbd;

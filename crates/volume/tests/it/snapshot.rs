@@ -1,4 +1,4 @@
-//! Consistency of a snapshot under concurrent writes.
+//! Tests that a snapshot under concurrent writes is consistent.
 
 use lab::{ScratchDirectory, skip_unless_installed, skip_unless_root};
 use std::os::unix::fs::FileExt;

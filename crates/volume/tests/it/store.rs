@@ -1,4 +1,5 @@
-//! Metadata changes, stored with each engine and loaded again.
+//! Tests that metadata changes are stored with each engine (io_uring and threads), and loaded
+//! again.
 
 use lab::{Random, ScratchDirectory};
 use rustix::event::{PollFd, PollFlags, poll};

@@ -1,4 +1,4 @@
-//! Checksums on disk, with a served volume whose file is corrupted directly.
+//! Tests of checksums on disk: a volume is served while its file is corrupted directly.
 
 use crate::raw::{READ, Raw};
 use lab::ScratchDirectory;
@@ -36,7 +36,7 @@ struct ServingThread<'c> {
     thread: Option<JoinHandle<()>>,
     stop: Arc<OwnedFd>,
     wake: Arc<OwnedFd>,
-    /// Pending change: 1 starts a check of all data; a larger value is the new size.
+    /// Pending order: 1 starts a check of all data; a larger value is the new size.
     wanted: Arc<AtomicU64>,
     tally: Arc<Tally>,
 }
@@ -208,7 +208,7 @@ fn a_block_that_was_damaged_cannot_be_read_until_it_is_overwritten() {
         client.write(0, 503 * BLOCK, &vec![8; 2 * BLOCK as usize]);
         client.flush();
         assert_eq!(client.read(503 * BLOCK, 4096), vec![8; 4096]);
-        // Also while the block's page is in the log.
+        // Detected also while the checksums' page is in the log.
         copy.damage(504);
         assert_eq!(error_of(&mut client, 504), EIO);
         assert_eq!(error_of(&mut client, 503), 0);

@@ -1,4 +1,4 @@
-//! A volume has one user at a time, regardless of who connects.
+//! Tests that a volume has one user at a time, regardless of who connects.
 
 use crate::served::VolumeServer;
 use lab::eventually;

@@ -1,4 +1,4 @@
-//! Copies of whole disks: between files, this program's server and other NBD servers.
+//! Tests of copies of whole disks: between files, this program's server and other NBD servers.
 
 use crate::raw::option;
 use crate::served::{VolumeServer, run};
@@ -126,7 +126,7 @@ fn a_sparse_file_is_imported_and_exported_and_stays_sparse() {
             served.scratch.path().join("source"),
             served.scratch.path().join("back"),
         );
-        // Old data is overwritten, also behind the source and in its holes.
+        // Old data is overwritten, also after the end of the source and in its holes.
         run(
             "nbdcopy",
             &["--", "[", "nbdkit", "pattern", "64M", "]", &served.uri()],
@@ -200,8 +200,8 @@ fn servers_of_others_are_sources() {
     let expected = scratch.path().join("expected");
     let name = expected.to_str().unwrap();
     for words in [
-        // Extents of every length; no block status; no structured replies; large sectors; extents
-        // between sectors; slow; empty.
+        // Plugins of nbdkit: extents of every length; no block status; no structured replies; large
+        // sectors; extents between sectors; slow; empty.
         &["sparse-random", "64M", "seed=3"][..],
         &["--filter=noextents", "sparse-random", "64M", "seed=4"],
         &["--no-sr", "sparse-random", "64M", "seed=5"],
@@ -295,7 +295,7 @@ fn errors_of_servers_name_the_place_and_leave_no_file() {
         "error-pread-rate=100%",
     ];
     let other = ForeignNbdServer::nbdkit(&scratch, &words);
-    // Unallocated memory would be skipped, so this part has data and is read.
+    // nbdkit's memory that was never written would be skipped, so this range has data and is read.
     let mut client = connect(&other.uri());
     client
         .call(NbdRequest::Write(1 << 20, vec![1; 4096]))

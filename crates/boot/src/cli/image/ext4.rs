@@ -1,5 +1,6 @@
-//! File system of the root. `mke2fs` reads a directory in the order of names. Values from the clock
-//! and the build (the ctime and atime of inodes) are replaced.
+//! Makes the file system (ext4) of a diskless machine's root. `mke2fs` reads a directory in the
+//! order of names. Values from the clock and the build (the ctime and atime of inodes) are
+//! replaced.
 
 use command::build::run::{Runner, program};
 use command::stopped::Stopped;
@@ -56,7 +57,7 @@ impl Root<'_> {
         let mut make = self.program("mke2fs");
         let uuid = &self.uuid;
         make.args(["-q", "-F", "-t", "ext4", "-m", "0", "-U", uuid, "-E"]);
-        // The machines must not have to initialise inode tables at their first mount.
+        // Inode tables are initialised now, so that no machine has to do that at its first mount.
         make.arg(format!(
             "hash_seed={uuid},nodiscard,lazy_itable_init=0,lazy_journal_init=0"
         ));

@@ -1,4 +1,4 @@
-//! Tests the responses of a node whose version no majority has confirmed, and of a removed
+//! Tests of the responses of a node whose version no majority has confirmed, and of a removed
 //! member.
 
 use super::super::{NetworkContentSource, SharedNetworkState};
@@ -25,7 +25,7 @@ fn ip6(last: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, last)
 }
 
-/// A node at 10.0.0.2 whose version gives 10.0.0.50 to the machine.
+/// Creates a node at 10.0.0.2 whose version of the configuration gives 10.0.0.50 to the machine.
 fn site(admission: Admission) -> NetworkState {
     let machine = MachineConfig {
         name: "node7".to_owned(),
@@ -127,7 +127,7 @@ fn stale_node_leaves_a_client_of_another_server_alone() {
             let decision = ask(&mut site, REQUEST, 51, 3, start_s + 1);
             assert_eq!(verdict(&decision), None);
         }
-        // Also where it repeats its request to the other server.
+        // The same if the machine repeats its request to the other server.
         for at_s in 70..90 {
             let decision = ask(&mut site, REQUEST, 50, 3, at_s);
             assert_eq!(verdict(&decision), None, "{}", decision.why);
@@ -139,7 +139,8 @@ fn stale_node_leaves_a_client_of_another_server_alone() {
 fn stale_node_refuses_no_lease_of_a_current_node() {
     for admission in STALE {
         let mut site = site(admission);
-        // DHCPREQUESTs without a server identifier (renewal, INIT-REBOOT), and with this node's.
+        // DHCPREQUESTs without a server identifier (renewal, INIT-REBOOT), and with the identifier
+        // of this node.
         for (at_s, server) in [(0, 0), (4, 2), (12, 0), (16, 2), (30, 0)] {
             let decision = ask(&mut site, REQUEST, 51, server, at_s);
             assert_eq!(verdict(&decision), None, "{}", decision.why);
@@ -173,7 +174,7 @@ fn stale_node_has_scripts_only_for_clients_that_it_answered() {
     };
     let absent = shelf.find(&script, "", &asker).expect_err("no script");
     assert!(absent.0.contains("no majority"), "{absent}");
-    // By the clock that is used for fetches.
+    // Uses the clock by which fetches are recorded.
     let now_s = part::report::Moment::now().boottime_ms / 1_000;
     for at_s in [now_s, now_s + 4, now_s + 12] {
         discover(&mut shared.lock(), at_s);
@@ -185,7 +186,7 @@ fn stale_node_has_scripts_only_for_clients_that_it_answered() {
 
 #[test]
 fn stale_node_answers_over_ipv6_by_the_same_rule() {
-    /// A SOLICIT, or a REQUEST that names a server by its card.
+    /// Builds a SOLICIT, or a REQUEST that names a server by the server's MAC address.
     fn message(server: Option<u8>) -> Vec<u8> {
         let kind = if server.is_some() { 3 } else { 1 };
         let mut bytes = vec![kind, 1, 2, 3];

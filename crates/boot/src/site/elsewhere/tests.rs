@@ -1,4 +1,4 @@
-//! Tests what each of two nodes shows of the machines of both.
+//! Tests of the report of each of two nodes about the machines of both.
 
 use super::super::sharing::{SharedCopies, lock};
 use super::super::{NetworkContentSource, ServerStatus, SharedNetworkState};
@@ -40,7 +40,7 @@ fn step(boottime_ms: u64, answered: &str) -> BootHistoryEntry {
     }
 }
 
-/// A node, and its copies of the leases of the other one.
+/// Node of a cluster, with its copies of the other node's leases.
 struct LeaseNodeFixture {
     site: NetworkState,
     copies: SharedCopies,
@@ -48,7 +48,8 @@ struct LeaseNodeFixture {
 }
 
 impl LeaseNodeFixture {
-    /// The node that holds a part of a range. A machine of the file has an address.
+    /// Creates the node that holds a part of the range. A machine in the configuration has a fixed
+    /// address.
     fn new(part: usize) -> LeaseNodeFixture {
         let fixed = MachineConfig {
             name: "fixed".to_owned(),
@@ -86,7 +87,7 @@ impl LeaseNodeFixture {
         node
     }
 
-    /// Sets the parts that the node holds, each in an epoch.
+    /// Sets the parts of the range that the node holds, each in an epoch.
     fn holds(&mut self, number: usize, parts: &[(usize, u64)]) {
         let held = parts.iter().map(|(part, epoch)| {
             let held = HeldPart {
@@ -104,7 +105,7 @@ impl LeaseNodeFixture {
         self.site.apply_node_status(NODES[number], standing, 0);
     }
 
-    /// Gives a lease to a machine.
+    /// Assigns an address of the node's part to a machine.
     fn gives(&mut self, mac: Mac) -> Ipv4Addr {
         let pool = self.site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
         let address = pool.offer(mac, None, 0).unwrap();
@@ -121,7 +122,7 @@ impl LeaseNodeFixture {
     }
 }
 
-/// Two nodes, each with a part.
+/// Creates two nodes, each with one part of the range.
 fn pair() -> [LeaseNodeFixture; 2] {
     [LeaseNodeFixture::new(0), LeaseNodeFixture::new(1)]
 }
@@ -155,7 +156,7 @@ fn both_nodes_show_all_machines_with_their_addresses_and_nodes_and_count_each_le
             (first, "alpha"),
             (second, "beta"),
             (third, "beta"),
-            // Both nodes would respond, and neither has yet.
+            // Both nodes would respond, and neither has responded yet.
             (ip(50), ""),
         ];
         let wanted = wanted.map(|(address, node)| (address, node.to_owned()));
@@ -173,7 +174,7 @@ fn a_lease_of_a_part_that_has_moved_is_not_counted_at_the_node_that_gave_it() {
     let mut nodes = pair();
     let address = nodes[0].gives(mac(1));
     report(&mut nodes);
-    // Beta takes the part over, and gives a lease of it.
+    // Beta receives the part, and assigns an address of it.
     nodes[0].holds(0, &[]);
     let beta = &mut nodes[1];
     beta.holds(1, &[(0, 2), (1, 1)]);
@@ -184,8 +185,7 @@ fn a_lease_of_a_part_that_has_moved_is_not_counted_at_the_node_that_gave_it() {
     );
     beta.site.store();
     assert_eq!(beta.site.leased().words("beta"), "1 by beta");
-    // No node reports to alpha now, which still knows from before where the machine got its
-    // address.
+    // No node reports to alpha now, which still knows where the machine got its address before.
     let words = "0 by alpha, 0 by beta, others not known here";
     assert_eq!(nodes[0].site.leased().words("alpha"), words);
     let shown = nodes[0].shown(mac(1));
@@ -202,7 +202,7 @@ fn what_another_node_answered_is_shown_instead_of_what_was_left_unanswered_here(
     let alpha = &mut nodes[0].site;
     alpha.history.add(mac(50), step(5_000, "OFFER 10.0.0.50"));
     alpha.history.boots(mac(50), "rescue", at(6_000));
-    // No node answered this request.
+    // No node has responded to this request.
     alpha.history.add(mac(9), step(5_500, ""));
     let (number, activities) = alpha.activities(0, 7_000);
     assert_eq!((number, activities.len()), (2, 1));
@@ -219,7 +219,7 @@ fn what_another_node_answered_is_shown_instead_of_what_was_left_unanswered_here(
     let booted = (&*booted.image, booted.at, &*booted.node);
     assert_eq!(booted, ("rescue", at(96_000), "alpha"));
     assert_eq!(shown.node, "alpha");
-    // Later steps are this node's: first without a response, and then with one.
+    // This node sees later requests: first without a response, and then with one.
     let site = &mut beta.site;
     site.history.add(mac(50), step(99_000, ""));
     let last = beta.shown(mac(50)).last.unwrap();

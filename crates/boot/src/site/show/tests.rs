@@ -1,4 +1,4 @@
-//! Tests the report of a network whose addresses other hosts use.
+//! Tests of the report of a network whose addresses other hosts use.
 
 use super::*;
 use crate::config::{Ipv4Network, LanConfig, MachineConfig, UnknownMachinePolicy};
@@ -20,7 +20,8 @@ fn mac(number: u8) -> Mac {
     Mac([2, 0, 0, 0, 1, number])
 }
 
-/// A network with four addresses, of which the router has one. This node holds the first part.
+/// Creates a network with four addresses, one of which the router has. This node holds the first
+/// part of the range.
 fn site(scratch: &ScratchDirectory, machines: &[Mac], parts: u32) -> NetworkState {
     let machine = |mac: &Mac| {
         let machine = MachineConfig {
@@ -63,7 +64,7 @@ fn site(scratch: &ScratchDirectory, machines: &[Mac], parts: u32) -> NetworkStat
     site
 }
 
-/// Returns the reason of the response to a machine that looks for a server, and the offered
+/// Returns the reason of the response to a machine that sends a DHCPDISCOVER, and the offered
 /// address.
 fn discovers(site: &mut NetworkState, mac: Mac) -> (String, Option<Ipv4Addr>) {
     let mut packet = vec![1, 1, 6, 0];
@@ -76,7 +77,7 @@ fn discovers(site: &mut NetworkState, mac: Mac) -> (String, Option<Ipv4Addr>) {
     (decision.why, address)
 }
 
-/// Lets another machine respond to ARP for each address that new machines are offered.
+/// Lets another host reply to ARP requests for each address that new machines are offered.
 fn squat(site: &mut NetworkState) {
     for number in 0..9 {
         if let (_, Some(address)) = discovers(site, mac(number)) {

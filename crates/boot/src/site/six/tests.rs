@@ -1,5 +1,5 @@
-//! Tests a network over IPv6: which packets belong to it, and what is on disk before a machine gets
-//! its response.
+//! Tests of a network over IPv6: which packets belong to it, and that a lease is on disk before a
+//! machine gets its response.
 
 use super::*;
 use crate::config::{Ipv6Config as Config, LanConfig, UnknownMachinePolicy};
@@ -43,7 +43,7 @@ fn here(site: &mut NetworkState, last: Ipv6Addr) {
     site.set_node_address6(Some(Dhcpv6ServerIdentity::new(last, card)), 0);
 }
 
-/// A SOLICIT, and a REQUEST for an address.
+/// Builds a SOLICIT, and a REQUEST for an address.
 fn packet(kind: u8, address: Option<Ipv6Addr>) -> Vec<u8> {
     let mut bytes = vec![kind, 1, 2, 3];
     put(&mut bytes, 1, &[0, 4, 7, 7]);
@@ -93,7 +93,7 @@ fn only_neighbours_and_relays_of_the_network_are_answered() {
     assert!(is_answered(&mut site, &twice, far));
     let unsaid = relayed(Ipv6Addr::UNSPECIFIED, &solicit);
     assert!(!is_answered(&mut site, &unsaid, far));
-    // A node whose machines are behind a relay.
+    // A node that serves only machines behind a relay.
     here(&mut site, far);
     assert_eq!(site.advertises(), None);
     assert!(!is_answered(&mut site, &solicit, NEIGHBOUR));

@@ -1,4 +1,4 @@
-//! Differences between the files of two versions.
+//! Draws the differences between the files of two versions of the configuration.
 
 use super::super::words::clean;
 use maud::{Markup, html};

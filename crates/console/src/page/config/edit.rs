@@ -1,4 +1,5 @@
-//! The editor, the findings of a check, and the review of a change before its version is made.
+//! Draws the editor of a configuration file, the diagnostics of a check, and the review of a change
+//! before a version is made of it.
 
 use super::super::words::clean;
 use super::super::{ConsolePage, PageContext, frame};
@@ -10,7 +11,7 @@ use part::versions::{Difference, Finding, Findings};
 const FINDINGS_MAX: usize = 100;
 const ROWS: usize = 30;
 
-/// The state of an edit.
+/// State of an edit of a configuration file.
 #[derive(Clone, Copy)]
 pub struct EditState<'e> {
     pub of: u64,
@@ -19,7 +20,7 @@ pub struct EditState<'e> {
     pub message: &'e str,
     pub paths: &'e [String],
     pub wrong: Option<&'e str>,
-    /// Version that was accepted since the edited one, if any.
+    /// Version that was accepted since the version that the user edits; None: there is none.
     pub meanwhile: Option<&'e NewerVersion>,
 }
 
@@ -29,9 +30,9 @@ pub struct NewerVersion {
     pub accepted: u64,
     pub author: String,
     pub message: String,
-    /// Differences from the version that is edited. None if they are no longer known.
+    /// Differences between the edited version and the newer one; None if they are no longer known.
     pub differences: Option<Vec<Difference>>,
-    /// Text of the file in that version. None if it has no such text.
+    /// Text of the file in the newer version; None if that has no such text.
     pub text: Option<String>,
 }
 
@@ -95,8 +96,8 @@ pub fn editor(
     )
 }
 
-/// Explains which version was accepted meanwhile and how to continue. Nothing that was typed is
-/// lost.
+/// Explains which version was accepted during the edit, and how to continue. Nothing that the user
+/// has typed is lost.
 fn stale(editing: &EditState<'_>, meanwhile: &NewerVersion) -> Markup {
     let accepted = meanwhile.accepted;
     let all = meanwhile.differences.as_deref();

@@ -1,10 +1,10 @@
-//! Syntax highlighting of a configuration line: keyword, strings, masked secrets and comment. Words
-//! are split as the language does; nothing is checked.
+//! Highlights the syntax of a configuration line: keyword, strings, masked secrets and comment.
+//! Words are split as the configuration language does; nothing is checked.
 
 use maud::{Markup, html};
 use part::versions::COVER;
 
-/// A part of a line.
+/// Part of a line for highlighting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum HighlightKind {
     /// The first word, if it begins a section.

@@ -1,4 +1,4 @@
-//! Pages of the configuration: its versions and their progress, its files, and changes.
+//! Draws the pages of the configuration: its versions and their rollout, its files, and changes.
 
 mod difference;
 mod edit;
@@ -121,7 +121,7 @@ fn in_progress(
     }
 }
 
-/// Returns what the stage says beyond the name of its step: the node, or the remaining time.
+/// Returns details of a version's stage besides the name: the node, or the remaining time.
 fn more(version: &ConfigurationVersion) -> Option<&str> {
     let (_, more) = version.stage_words.split_once(['(', ','])?;
     Some(more.trim().trim_end_matches(')'))
@@ -248,7 +248,8 @@ pub fn files(shown: &PageContext<'_>, files: &VersionFiles) -> Markup {
     frame::below(&ConsolePage::Configuration, shown, &title, None, &content)
 }
 
-/// Draws the files that this machine serves: all, or the one with a path.
+/// Draws the files of the configuration version that this machine serves: all of them, or the file
+/// with a path.
 pub fn served_files(shown: &PageContext<'_>, files: &[File], path: &str) -> Option<Markup> {
     if path.is_empty() {
         let content = html! {

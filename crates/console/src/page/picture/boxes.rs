@@ -1,4 +1,4 @@
-//! Content and drawing of the box of a machine.
+//! Draws the box of a machine in the picture, with the volumes and guests on it.
 
 use super::PlacedBox;
 use crate::look::grade;
@@ -19,7 +19,7 @@ const THINGS_MAX: usize = 6;
 const CHAR_TENTHS: usize = 75;
 
 struct BoxLine {
-    /// State of the object. None for the heading of the lines that follow.
+    /// State of the object in the line. None for the heading of the lines that follow.
     grade: Option<Grade>,
     page: Option<ConsolePage>,
     name: String,
@@ -85,7 +85,7 @@ pub(super) fn content(member: &PlatformMember) -> MachineBox {
         add_subject_lines(member, part, kind, &mut lines);
     }
     if explain_stale_data(member).is_some() {
-        // The last known state is not the current one, so it has no colour.
+        // The last known state may not be the current one, so it has no colour.
         let below = lines.iter_mut().skip(notes);
         below
             .filter(|line| line.grade.is_some())
@@ -134,7 +134,7 @@ fn add_subject_lines(member: &PlatformMember, part: &str, kind: &str, lines: &mu
     let subjects: Vec<&Subject> = reports
         .filter(|report| report.part == part)
         .flat_map(|report| report.of_kind(kind))
-        // An object that is elsewhere appears in the box of that machine.
+        // An object that is on another machine is in the box of that machine.
         .filter(|one| one.kind != GUEST || GuestReport::of(one).state != GuestState::Elsewhere)
         .collect();
     if subjects.is_empty() {

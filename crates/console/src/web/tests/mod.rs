@@ -53,7 +53,7 @@ const PASSWORD: &str = "pear";
 
 pub(super) struct ConsoleFixture {
     pub(super) shared: Common,
-    /// Orders that the main thread got: the user, the role, and the action.
+    /// Orders that the stand-in for the main thread received: the user, the role, and the action.
     pub(super) ordered: Vec<(String, UserRole, String)>,
 }
 

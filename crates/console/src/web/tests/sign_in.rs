@@ -106,7 +106,7 @@ fn password_failures_are_reset_only_after_the_code() {
     let mut bed = with_codes();
     let keys = [Key::For("anna".to_owned())];
     lock(&bed.shared.authentication.limiter).count(&keys, now_ms());
-    // At time 0 the waiting time of a failure counted now is far from over.
+    // Queried for time 0, at which a failure that was counted now still blocks.
     let none_left = |bed: &ConsoleFixture| {
         let limiter = lock(&bed.shared.authentication.limiter);
         limiter.wait(&keys, 0).is_some()

@@ -1,5 +1,6 @@
-//! Tests of single reports, and simulated histories of two nodes that both poll, by seed. Sessions
-//! begin and end with and without the farm, reports are old, and both nodes lose all they knew.
+//! Tests of single agent reports, and simulated histories of two nodes that both poll, by seed.
+//! Sessions begin and end with and without the farm, reports are old, and both nodes lose all they
+//! knew.
 
 use super::super::tests::{farm, with_apps};
 use super::super::{Decision, DirectoryId, Why};
@@ -38,7 +39,7 @@ fn report(text: &str) -> AgentReply {
     AgentReply::read(text.as_bytes()).unwrap()
 }
 
-/// A report with all sessions of a host.
+/// Returns a report with all sessions of a host.
 fn naming(names: &[&str]) -> AgentReply {
     let all: Vec<_> = names.iter().map(|name| (*name, false, None)).collect();
     report(&crate::agent::report::write("up", &all, 0))
@@ -107,7 +108,7 @@ fn agent_sessions_belong_to_the_collections_of_their_hosts() {
 fn an_agent_session_prevents_a_second_host_in_its_collection() {
     let mut directory = UserDirectory::default();
     directory.configure(&with_apps(with_agents(&[1, 1]), &[&["ts2"]]));
-    // Sent to ts1, for the desktop; her session is at ts2.
+    // The user is sent to ts1 for the desktop, although the session is at ts2.
     assert_eq!(decides(&mut directory, "anna", 0).host, "ts1");
     let news = hears(&mut directory, "ts2", &naming(&["anna"]), 1);
     assert_eq!(news.known, [user("anna").id]);
@@ -121,7 +122,7 @@ fn a_session_that_is_no_longer_reported_is_over_after_two_reports() {
     let none = naming(&[]);
     assert_eq!(hears(&mut directory, "ts2", &none, 5_000).over, []);
     assert_eq!(decides(&mut directory, "anna", 5_001).host, "ts2");
-    // The new logon restarts the count of reports.
+    // The new logon restarts the count of reports without the session.
     assert_eq!(hears(&mut directory, "ts2", &none, 10_000).over, []);
     let over = [user("anna").id];
     assert_eq!(hears(&mut directory, "ts2", &none, 15_000).over, over);
@@ -158,7 +159,7 @@ fn connected_or_never_reported_sessions_are_not_ended() {
         let host = decides(&mut directory, name, 0).host;
         directory.connected(user(name).id.into(), &host, 0);
     }
-    // Anna has another name at the host, as with a principal name.
+    // The agent has another name for anna, as with a principal name.
     directory.ended(user("anna").id, "ts1", 1);
     for round in 1..5 {
         hears(&mut directory, "ts1", &none, round * 5_000);
@@ -188,7 +189,7 @@ fn a_session_between_two_reports_is_ended() {
     directory.connected(user("bert").id.into(), "ts1", 11_000);
     hears(&mut directory, "ts1", &report(OTHER_NAME), 15_000);
     directory.ended(user("bert").id, "ts1", 16_000);
-    // Again, and shorter.
+    // The same again, with a shorter time.
     directory.connected(user("bert").id.into(), "ts1", 17_000);
     directory.ended(user("bert").id, "ts1", 18_000);
     for round in 4..200 {
@@ -203,7 +204,7 @@ fn a_session_between_two_reports_is_ended() {
     assert!(known.is_none_or(|entry| entry.host == "ts1"));
 }
 
-/// The session of a user who logs on as `bert`.
+/// Report with a session under a name that the farm does not know.
 const OTHER_NAME: &str = "up\nsessions 1\nsession hbert active 3\n";
 
 #[test]
@@ -237,7 +238,7 @@ fn a_logon_without_a_session_ends_after_two_reports() {
 
 #[test]
 fn a_short_logon_with_a_different_name_stays() {
-    // The report with the session comes while the user is connected, or after that.
+    // The report with the session arrives while the user is connected, or later.
     for ended_ms in [14_000, 16_000] {
         let mut directory = directory(&[100, 1]);
         hears(&mut directory, "ts1", &naming(&[]), 5_000);
@@ -342,7 +343,7 @@ fn sessions_not_routed_by_the_farm_count() {
         farm.balance = balance;
         let mut directory = UserDirectory::default();
         directory.configure(&farm);
-        // One of them is of a user who has two, and one is not named.
+        // One session belongs to a user who has two, and one has no name.
         let text = "up\nsessions 4\nsession a active\nsession b active\nsession b disconnected\n";
         hears(&mut directory, "ts1", &report(text), 0);
         let hosts: Vec<String> = (0..first + 1)
@@ -376,7 +377,7 @@ const HOSTS: [&str; 3] = ["ts1", "ts2", "ts3"];
 const USERS: u64 = 12;
 const ROUND_MS: u64 = 5_000;
 
-/// A report that has been requested and has not arrived.
+/// Report that a node has requested and that has not arrived yet.
 struct PendingReport {
     node: usize,
     host: &'static str,
@@ -385,7 +386,7 @@ struct PendingReport {
     report: AgentReply,
 }
 
-/// A session, and the node that carries its connection.
+/// Session on a host, and the node that carries its connection.
 #[derive(Clone, Copy, Debug)]
 struct Session {
     host: &'static str,
@@ -513,7 +514,7 @@ impl AgentSimulation {
         }
     }
 
-    /// Both nodes poll all agents.
+    /// Polls all agents from both nodes.
     fn round(&mut self, delay_ms: u64) {
         for node in 0..2 {
             for host in HOSTS {
@@ -577,8 +578,8 @@ impl AgentSimulation {
                 self.disconnects(user);
                 self.sessions.remove(&user);
             }
-            // A session at the machine itself; the farm may be sending the user to another host
-            // meanwhile.
+            // A session that was started at the host itself; the farm may be sending the user to
+            // another host at the same time.
             70..75 if !self.is_known(user) => {
                 let host = self.random.pick(&HOSTS);
                 self.sessions.insert(user, Session { host, by: None });

@@ -1,5 +1,5 @@
-//! Tests of displays and terminals of guests: who sees and opens them. The test plays the part that
-//! runs the guests.
+//! Tests of displays and terminals of guests: who sees and opens them. The test takes the place of
+//! the role that runs the guests.
 
 use super::*;
 use crate::config::Consoles;
@@ -25,11 +25,11 @@ const SOURCE: GuestProvider = GuestProvider { part: "guest" };
 struct TestGuestPart {
     asker: RefCell<Asker>,
     report: RefCell<StatusReport>,
-    /// Reason why the part does not respond.
+    /// Reason why the guest role does not respond.
     silent: Cell<Option<&'static str>>,
-    /// Reason why the part opens nothing.
+    /// Reason why the guest role opens nothing.
     refuses: Cell<&'static str>,
-    /// Connections that the part was given to open a screen, with the message.
+    /// Connections that the guest role received to open a screen, each with the message.
     opened: RefCell<Vec<(PartMessage, OwnedFd)>>,
 }
 
@@ -190,7 +190,7 @@ fn farm_with(lines: Vec<Consoles>) -> Farm {
     farm
 }
 
-/// Returns the response to a request while the part responds.
+/// Returns the response to a request while the stand-in for the guest role responds.
 fn get(bed: &PortalFixture, part: &TestGuestPart, path: &str, headers: &[(&str, &str)]) -> Got {
     let headers = headers.iter();
     let request = Request::get(path).header("host", "desktop.example.org");

@@ -1,5 +1,5 @@
-//! A proxy in front of the gateway: the PROXY protocol and `X-Forwarded-For`, which are accepted
-//! from trusted addresses only.
+//! Tests of a proxy in front of the gateway: the PROXY protocol and `X-Forwarded-For`, which are
+//! accepted from trusted addresses only.
 
 use super::*;
 use access::network::IpPrefix;
@@ -68,7 +68,7 @@ fn a_guesser_behind_a_proxy_blocks_no_other_client() {
     stream
         .write_all(b"PROXY TCP4 198.51.100.9 127.0.0.1 1 2\r\n")
         .expect("it reads");
-    // At most a TLS alert.
+    // The client receives at most a TLS alert.
     let mut answer: Vec<u8> = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert!(!answer.starts_with(&[22]), "{answer:?}");

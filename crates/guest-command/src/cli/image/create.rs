@@ -32,7 +32,7 @@ const PACKAGES: &str =
     "linux-image-amd64,openssh-server,grub2-common,grub-pc-bin,qemu-guest-agent,ca-certificates";
 const ROOM: u64 = 4 << 30;
 const SIZE: u64 = 20 << 30;
-/// Names by the bus position would depend on the machine model.
+/// The names of network interfaces by bus position would depend on the machine model.
 const APPEND: &str = "net.ifnames=0";
 
 struct GuestImageArguments {

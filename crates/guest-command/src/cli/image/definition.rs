@@ -1,4 +1,4 @@
-//! The options of `evenkeel guest create` and `evenkeel guest import`.
+//! Defines the options of `evenkeel guest create` and `evenkeel guest import`.
 
 use clap::{Arg, ArgAction, Command, value_parser};
 use command::options::{flag, option, path};

@@ -1,5 +1,5 @@
-//! Inspects a disk: the partition table and file systems with `blkid` and `sfdisk`, and the system
-//! with read-only mounts.
+//! Inspects a disk that is imported: the partition table and file systems with `blkid` and
+//! `sfdisk`, and the installed system with read-only mounts.
 
 use ::image::system::{self, version_key};
 use ::image::xen::domain::Disk;

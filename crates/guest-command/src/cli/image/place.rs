@@ -1,5 +1,6 @@
-//! Destination of images: the volumes of a guest, or the named ones. Missing sections are printed
-//! for pasting, with the commands that follow: the operator's files are never edited.
+//! Determines where an image is copied to: the volumes of a guest, or named volumes. Missing
+//! sections are printed for pasting, with the commands that follow: the operator's files are never
+//! edited.
 
 use crate::cli::find;
 use ::image::section::{GuestDraft, VolumeLocation};

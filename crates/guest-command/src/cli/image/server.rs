@@ -37,7 +37,7 @@ pub struct Image {
     /// Node in QEMU's block graph.
     pub node: Value,
     pub files: Vec<PathBuf>,
-    /// Files that it writes are in the directory of the server.
+    /// True if QEMU writes to the image. Such files are in the directory of the server.
     pub writes: bool,
 }
 

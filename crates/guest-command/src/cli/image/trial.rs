@@ -1,5 +1,6 @@
-//! Test boot: starts QEMU with the arguments that the guest will have, on a snapshot of its disks,
-//! and with an isolated network. The serial terminal is watched until it shows a login prompt.
+//! Boots an imported system as a test: starts QEMU with the arguments that the guest will have, on
+//! a snapshot of its disks, and with an isolated network. The serial terminal is watched until it
+//! shows a login prompt.
 
 use super::server::{Image, Server};
 use crate::cli::confine;
@@ -162,7 +163,7 @@ impl Trial<'_> {
             arrives: false,
         };
         let mut arguments = arguments(&start);
-        // `-S` would wait for an order to continue, which never comes.
+        // With `-S` the guest would wait for an order to continue, which never comes.
         arguments.retain(|one| one != "-S");
         // An isolated network interface, since systems wait for one.
         let card = [

@@ -69,7 +69,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 }
 
 fn say(words: &str) {
-    // Without a reader the import continues.
+    // If nobody reads the output, the import continues.
     let _ = writeln!(stderr(), "{words}");
 }
 
@@ -153,7 +153,7 @@ fn heading(looked: &DetectedGuest, config: &Path) -> String {
         System::Windows(_) => "Windows".to_owned(),
         System::Unknown => "an unknown system".to_owned(),
     };
-    // Both texts are untrusted.
+    // The domain name and the title of the system are untrusted.
     let words = format!("{} ({title})", looked.domain.name);
     format!(
         "{}, as {} has it:",
@@ -221,7 +221,7 @@ fn look_at(domain: XenDomain, shop: &Workshop, runner: &Runner) -> Result<Detect
     })
 }
 
-/// Inspects a disk; one in another format is converted first.
+/// Inspects a disk; a disk in another format than raw is converted first.
 fn a_disk(
     disk: &Disk,
     index: usize,
@@ -273,7 +273,8 @@ fn a_disk(
     }
 }
 
-/// Opens a disk that nothing else uses: a block device exclusively, and no file of a loop device.
+/// Opens a disk that nothing else uses: a block device exclusively, and a file only if no loop
+/// device uses it.
 fn open(path: &Path) -> Result<File, String> {
     let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
     let is_device = metadata.file_type().is_block_device();

@@ -3,7 +3,7 @@
 use super::{AgreementDefect, AgreementSimulation, GUESTS, GuestRecord, NODES};
 use std::collections::BTreeSet;
 
-/// The volumes of a node, each with the name of its guest.
+/// Copies of volumes on a node, each by the name of its guest.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     gone: BTreeSet<&'static str>,
@@ -12,7 +12,8 @@ pub(super) struct Copies {
 }
 
 impl AgreementSimulation {
-    /// The seeds of other defects are of histories in which none goes.
+    /// Returns whether copies are removed in this history: the seeds of other defects are for
+    /// histories without missing copies.
     pub(super) fn copies_go(&self) -> bool {
         matches!(self.defect, None | Some(AgreementDefect::RemembersCopies))
     }
@@ -37,7 +38,7 @@ impl AgreementSimulation {
         self.seats[at].copies.gone.contains(name)
     }
 
-    /// Returns whether a guest with its volume here could be handed over.
+    /// Returns whether a guest with its volume on this node could be handed over.
     pub(super) fn has_both_copies(&self, at: usize, name: &str) -> bool {
         let other = &self.seats[1 - at];
         let uses = self.seats[at].machines.get(name);

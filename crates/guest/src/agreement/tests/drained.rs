@@ -13,7 +13,8 @@ const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
 const SEEDS: u64 = 50;
 const ROUNDS: u64 = 60;
 
-/// Nodes, and the records that the cluster has in their order. Each node knows a prefix of it.
+/// Nodes, and the records in the order in which the cluster has committed them. Each node knows a
+/// prefix of this order.
 struct Cluster {
     guests: Vec<Guests>,
     nodes: Vec<Agreement>,
@@ -24,7 +25,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Guest mail runs on the first node.
+    /// Creates a cluster in which guest mail runs on the first node.
     fn new(count: usize, defect: Option<AgreementDefect>) -> Cluster {
         let mut site = guests(&mut Random::new(1));
         site.guests.retain(|name, _| name == "mail");
@@ -70,7 +71,8 @@ impl Cluster {
         }
     }
 
-    /// Reports to a node what it knows, and sends the record that it writes.
+    /// Reports the records to a node as far as it knows them, and sends the record that the node
+    /// writes.
     fn turn(&mut self, at: usize) {
         let mut leases = BTreeMap::new();
         for record in &self.log[..self.known[at]] {
@@ -92,7 +94,7 @@ impl Cluster {
         self.sent.extend(told.records.into_iter().filter(is_own));
     }
 
-    /// Commits one of the sent records, unless a newer one replaced it.
+    /// Commits a record that was sent, unless a newer one has replaced it.
     fn commit(&mut self, random: &mut Random) {
         if self.sent.is_empty() {
             return;
@@ -130,7 +132,7 @@ impl Cluster {
     }
 }
 
-/// Drains all nodes in any order of messages. Returns how many are drained at the end.
+/// Drains all nodes, with messages in any order. Returns how many nodes are drained at the end.
 fn drained_of(count: usize, seed: u64, defect: Option<AgreementDefect>) -> Result<usize, String> {
     let mut random = Random::new(seed);
     let mut cluster = Cluster::new(count, defect);
@@ -144,7 +146,7 @@ fn drained_of(count: usize, seed: u64, defect: Option<AgreementDefect>) -> Resul
         match random.below(4) {
             0 if !ordered[at] => {
                 ordered[at] = true;
-                // The node already knows that the others are drained.
+                // The node already knows that the other nodes are drained.
                 let _ = cluster.drain(at);
             }
             1 => cluster.commit(&mut random),
@@ -201,10 +203,10 @@ fn second_drain_is_refused_with_reason_and_counted() {
         ),
         (1, 0)
     );
-    // The guest is still on its way from alpha.
+    // The guest is still migrating from alpha.
     let refused = cluster.drain(1).unwrap_err();
     assert!(refused.contains("mail would shut down"), "{refused}");
-    // With --shut-down it is drained, and alpha alone may be filled again.
+    // With --shut-down the node is drained, and alpha alone may accept guests again.
     let written = cluster.nodes[1]
         .drain(&cluster.guests[1], true, NOW_NS)
         .unwrap();

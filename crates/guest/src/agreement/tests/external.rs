@@ -14,9 +14,9 @@ use lab::Random;
 use part::power::control::PowerControl;
 use std::collections::BTreeSet;
 
-/// Reason of an orderly end of QEMU.
+/// Reason of an end of QEMU that closed all disks.
 pub(super) const QUIT: &str = "it quit";
-/// Time for which a node is cut off that has just opened disks, milliseconds: longer than the
+/// Time for which a node that has just opened disks is cut off, milliseconds: longer than the
 /// timeout of its watchdog.
 const CUT_MS: u64 = 40_000;
 
@@ -24,11 +24,11 @@ const CUT_MS: u64 = 40_000;
 #[derive(Debug, Default)]
 pub(super) struct OfStorage {
     pub(super) boot: u32,
-    /// Guests of which it may have writes on their way.
+    /// Guests whose writes to the storage may still be in flight from this node.
     pub(super) open: BTreeSet<String>,
     /// Time of the last feed of the watchdog; None: not armed.
     fed: Option<u64>,
-    /// Until when nobody connects the node again.
+    /// Time until which the node stays cut off.
     pub(super) cut_until: u64,
 }
 
@@ -40,7 +40,7 @@ impl OfStorage {
     }
 }
 
-/// Gives some guests a disk of a storage system, and some nodes a way to stop them.
+/// Gives some guests a disk on external storage, and some nodes a fencing method or a watchdog.
 pub(super) fn add(mut guests: Guests, random: &mut Random) -> Guests {
     for guest in guests.guests.values_mut() {
         if random.percent(50) {
@@ -89,7 +89,7 @@ impl AgreementSimulation {
             return Err(format!("the disks of {name} are open on both nodes"));
         }
         self.seats[at].storage.open.insert(name.to_owned());
-        // The worst moment.
+        // The node is cut off at the worst moment.
         if !self.is_quiet && self.random.once_in(4) {
             self.note(format!("{} is cut off", NODES[at]));
             let seat = &mut self.seats[at];
@@ -131,7 +131,7 @@ impl AgreementSimulation {
         self.note(format!("{} is confirmed off: {done:?}", NODES[1 - at]));
     }
 
-    /// The watchdog of a node: fed by its role, and a reset where it is not.
+    /// Simulates the watchdog of a node: its role feeds it; without that it resets the node.
     pub(super) fn watch(&mut self, at: usize) {
         let node = self.guests.nodes.get(NODES[at]);
         if node.is_none_or(|node| node.watchdog.is_none()) {
@@ -166,7 +166,7 @@ impl AgreementSimulation {
         }
     }
 
-    /// Returns whether a guest has to stay down, because the node with its disks open is not
+    /// Returns whether a guest has to stay down, because the node that has its disks open is not
     /// confirmed off.
     pub(super) fn is_stranded(&self, name: &str, takers: &[usize]) -> bool {
         let record = self.leases.get(&lease_of(name));

@@ -1,4 +1,4 @@
-//! Tests that a lease that was released for another node is left to that node.
+//! Tests that this node does not request a lease again that it has released for another node.
 
 use super::super::{GuestRecord, NodeRecord, OWN, lease_of, lease_of_node};
 use super::{Agreement, Guests, LocalState, NODES, Random, agreement, guests};
@@ -20,7 +20,8 @@ fn known(name: &str, epoch: u64, holder: &str, is_held: bool, record: Vec<u8>) -
     }
 }
 
-/// Reports the lease of a guest that moves to beta: whether alpha holds the lease, and its holder.
+/// Reports the lease of a guest that moves to beta: its epoch, whether alpha holds it, and its
+/// holder.
 fn learn(alpha: &mut Agreement, epoch: u64, is_held: bool, holder: &str) {
     let of_node = |node: &str| {
         let record = NodeRecord {
@@ -75,7 +76,7 @@ fn the_rest_of_a_moved_guest_requests_no_lease() {
     learn(&mut alpha, 7, true, "alpha");
     assert_eq!(rank(&mut alpha, &guests, &runs), OWN);
     assert_eq!(rank(&mut alpha, &guests, &has_moved), 0);
-    // The news that it is nobody's, or still its own, may come in between.
+    // In between, the cluster may report that no node holds the lease, or that alpha still does.
     for holder in ["alpha", "", "beta"] {
         learn(&mut alpha, 7, false, holder);
         assert_eq!(rank(&mut alpha, &guests, &has_moved), 0, "{holder}");
@@ -114,7 +115,7 @@ fn a_guest_continues_during_the_lease_of_the_previous_role() {
     };
     let begin = || agreement(0, 1, None).after(held.clone());
     let mut alpha = begin();
-    // Nothing is known yet; then that the control role has restarted as well.
+    // No lease is known yet; then the control role is reported as restarted as well.
     assert_eq!(wish(&mut alpha, &runs, NOW_NS), DesiredState::Hold);
     for holder in ["alpha", ""] {
         learn(&mut alpha, 7, false, holder);
@@ -126,7 +127,8 @@ fn a_guest_continues_during_the_lease_of_the_previous_role() {
         assert_eq!(alpha.deadline_ms(NOW_NS), Some(NOW_NS / 1_000_000 + 1));
         assert_eq!(wish(&mut alpha, &runs, NOW_NS + 1), DesiredState::Freeze);
     }
-    // Nothing starts by it, what has moved does not go on, and another node's word ends it.
+    // The remembered lease starts no guest, does not let a migrated one continue, and ends when
+    // another node is reported as the holder.
     assert_eq!(
         wish(&mut alpha, &LocalState::default(), NOW_NS),
         DesiredState::Hold
@@ -143,7 +145,7 @@ fn a_guest_continues_during_the_lease_of_the_previous_role() {
     assert_eq!(wish(&mut alpha, &has_moved, NOW_NS), DesiredState::Freeze);
     learn(&mut alpha, 8, false, "beta");
     assert_eq!(wish(&mut alpha, &runs, NOW_NS), DesiredState::Kill);
-    // Without the promise it stands still, as ever.
+    // Without a remembered lease the guest is paused as usual.
     assert_eq!(
         wish(&mut agreement(0, 1, None), &runs, NOW_NS),
         DesiredState::Freeze

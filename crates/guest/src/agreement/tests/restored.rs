@@ -1,5 +1,5 @@
-//! A guest that an earlier version marked, because a restore of its disks was interrupted, stays
-//! down.
+//! Tests that a guest stays down whose record an earlier version marked because a restore of the
+//! guest's disks was interrupted.
 
 use super::super::{GuestRecord, OperatorOrder, lease_of, lease_of_node, words};
 use super::{Agreement, Guests, NODES, Random, agreement, guests};
@@ -31,7 +31,7 @@ fn learn(alpha: &mut Agreement, epoch: u64, holder: &str, record: &GuestRecord) 
     ]);
 }
 
-/// Returns the record of guest mail that alpha writes, if it writes one.
+/// Returns the record of guest mail that alpha writes, or None if it writes none.
 fn written(alpha: &mut Agreement, guests: &Guests) -> Option<GuestRecord> {
     let (_, told) = alpha.decide(guests, &BTreeMap::new(), NOW_NS);
     let mut records = told.records.iter();
@@ -85,7 +85,7 @@ fn pending_start_does_not_end_a_restore_of_another_node() {
     learn(&mut alpha, 7, "", &with(words::BY_OPERATOR));
     let start = OperatorOrder::Start;
     alpha.order(&guests, "mail", start, NOW_NS).unwrap();
-    // The lease was at another node, which has begun a restore, and is free again.
+    // Another node has held the lease, has begun a restore, and has released the lease.
     learn(&mut alpha, 8, "alpha", &with(words::RESTORING));
     assert_eq!(written(&mut alpha, &guests), None);
     assert!(alpha.is_restoring("mail"));

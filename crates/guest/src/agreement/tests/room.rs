@@ -1,4 +1,4 @@
-//! Tests capacity that a leaving guest still uses, guests in transit, and failures that are reset.
+//! Tests capacity that a leaving guest still uses, migrating guests, and failures that are reset.
 
 use super::super::nowhere::{IdleGuests, START_MS};
 use super::super::{GuestRecord, NodeRecord, OWN, lease_of, lease_of_node};
@@ -22,7 +22,8 @@ struct TestNode {
 }
 
 impl TestNode {
-    /// A node with mail, which comes first, and web: each node has room for one of them.
+    /// Creates a node with the guests mail, which has the higher priority, and web: each node has
+    /// room for one of them.
     fn new(at: usize, defect: Option<AgreementDefect>) -> TestNode {
         let mut guests = guests(&mut Random::new(1));
         NODES[at].clone_into(&mut guests.me);
@@ -76,7 +77,7 @@ impl TestNode {
         self.lease(&lease_of(name), epoch, holder, record.encode());
     }
 
-    /// A guest runs here in an epoch.
+    /// Lets a guest run on this node in an epoch.
     fn runs(&mut self, name: &str, epoch: u64) {
         let local = LocalState {
             is_there: true,
@@ -239,16 +240,16 @@ fn a_guest_on_no_responding_node_is_reported_after_a_start() {
     };
     let mut alpha = TestNode::new(0, None);
     alpha.guests.guests.remove("web");
-    // The other node runs it.
+    // The other node runs the guest.
     alpha.guest("mail", 6, "beta", &GuestRecord::default());
     assert!(!look(&mut alpha, 0));
     assert!(!look(&mut alpha, START_MS));
-    // The node is gone. At first this counts as a start in progress.
+    // The node is gone. At first the guest counts as starting.
     alpha.present(&["alpha"]);
     assert!(!look(&mut alpha, 0));
     assert!(!look(&mut alpha, START_MS - 1));
     assert!(look(&mut alpha, 1));
-    // Here it waits for its volumes.
+    // This node holds the lease, and the guest waits for its volumes.
     alpha.guest("mail", 7, "alpha", &GuestRecord::default());
     assert!(look(&mut alpha, 0));
     // An operator stops it, and starts it again.
@@ -275,7 +276,7 @@ fn without_a_majority_orders_report_frozen_changes() {
         done.unwrap_err()
     };
     let away = OperatorOrder::Move("alpha".to_owned());
-    // All leases have ended: the cluster last knew it to be here.
+    // All leases have ended: the cluster last knew the guest to run here.
     for lease in beta.leases.values_mut() {
         lease.until_ns = 0;
     }
@@ -289,7 +290,7 @@ fn without_a_majority_orders_report_frozen_changes() {
     beta.decide("mail");
     let words = refused(&mut beta, away.clone());
     assert!(words.contains("has not confirmed"), "{words}");
-    // Another node has it.
+    // Another node has the guest.
     beta.guest("mail", 8, "alpha", &GuestRecord::default());
     beta.decide("mail");
     assert_eq!(
@@ -313,7 +314,7 @@ fn a_failed_node_retries_a_guest_when_the_other_is_gone() {
     assert_eq!(alpha.decide("mail").2, 0);
     alpha.present(&["alpha"]);
     assert_eq!(alpha.decide("mail").2, OWN);
-    // An operator may say so, too.
+    // An operator may order that, too.
     let start = alpha
         .agreement
         .order(&alpha.guests, "mail", OperatorOrder::Start, NOW_NS);

@@ -1,4 +1,5 @@
-//! Expected nodes of guests, according to the records of the cluster.
+//! Computes on which nodes the guests of a simulation should run, according to the records of the
+//! cluster.
 
 use super::super::{GuestRecord, NodeRecord, OperatorOrder, lease_of, lease_of_node};
 use super::{AgreementSimulation, GUESTS, NODES, SETTLE_ROUNDS};
@@ -70,7 +71,7 @@ impl AgreementSimulation {
         Ok(())
     }
 
-    /// While all is well, a guest goes where an operator moves it.
+    /// Checks that, without faults, a guest moves to the node that an operator orders.
     pub(super) fn moves(&mut self) -> Result<(), String> {
         let name = self.random.pick(&GUESTS).to_owned();
         let Some(at) = (0..2).find(|at| self.runs(*at, &name)) else {
@@ -91,8 +92,8 @@ impl AgreementSimulation {
         }
     }
 
-    /// While all is well, a guest that was stopped and started again runs, although a move of it
-    /// that began before comes to nothing meanwhile.
+    /// Checks that, without faults, a guest runs that was stopped and started again, even if a
+    /// migration that began before fails in between.
     pub(super) fn starts_again(&mut self) -> Result<(), String> {
         let name = self.random.pick(&GUESTS).to_owned();
         let Some(at) = (0..2).find(|at| self.runs(*at, &name)) else {
@@ -109,7 +110,7 @@ impl AgreementSimulation {
         let mut all = self.guests.clone();
         NODES[at].clone_into(&mut all.me);
         let now_ns = self.now * 1_000_000;
-        // Where its lease has gone, nothing of a move is left either.
+        // Where the lease has gone, no state of the migration is left either.
         let _ = self.seats[at]
             .agreement
             .settle_move(&all, &name, None, now_ns);

@@ -2,7 +2,7 @@
 
 use super::{DIRECTORY, MAIL, refused};
 
-/// Lines of a guest, and what is said of each.
+/// Lines of a `guest` section, and the diagnostics about them.
 const OF_GUESTS: &[(&str, &str)] = &[
     (
         "memory 40q",
@@ -101,7 +101,7 @@ const OF_GUESTS: &[(&str, &str)] = &[
 #[test]
 fn wrong_lines_of_a_guest_are_refused_with_words() {
     for (line, expected) in OF_GUESTS {
-        // The good lines that it replaces are left out.
+        // The valid lines with the same keyword are left out.
         let word = line.split(' ').next().unwrap();
         let other = MAIL
             .lines()
@@ -111,7 +111,7 @@ fn wrong_lines_of_a_guest_are_refused_with_words() {
     }
 }
 
-/// Lines of a node, and what is said of each.
+/// Lines of a `node` section, and the diagnostics about them.
 const OF_NODES: &[(&str, &str)] = &[
     ("fence", "error[E0841]: 'fence' is an incomplete keyword"),
     ("fence impi 10.0.0.1", "(did you mean 'fence ipmi'?)"),

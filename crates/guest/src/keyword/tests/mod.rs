@@ -18,7 +18,7 @@ language::codes! {
     NO_VOLUME = "E0001", "no volume of this name", "As the part of volumes has it.";
 }
 
-/// The sections `node` and `volume`, as far as guests need them.
+/// Stand-in for the sections `node` and `volume`, as far as guests need them.
 static OTHERS: ConfigurationPart = ConfigurationPart {
     name: "others",
     sections: Sections {
@@ -37,7 +37,7 @@ static OTHERS: ConfigurationPart = ConfigurationPart {
     run: None,
 };
 
-/// The heads of these sections, and the lines `on` of volumes; and the guests that they name.
+/// Header lines of these sections, the lines `on` of volumes, and the guests that these name.
 #[derive(Debug, Default)]
 struct Heads(
     Vec<(&'static str, String, Vec<String>)>,
@@ -52,7 +52,7 @@ impl PartDraft for Heads {
             "volume"
         };
         let name = head.words[1].text().into_owned();
-        // The stand-in has no line for it: a name says it.
+        // The stand-in has no line for a user, so the name of the volume contains it.
         if let Some(guest) = name.strip_prefix("of-") {
             self.1.push((guest.to_owned(), head.words[1].span));
         }
@@ -85,7 +85,7 @@ impl PartDraft for Heads {
         for (_, name, mut nodes) in self.0.into_iter().filter(|(kind, ..)| *kind == "volume") {
             let is_external = nodes.iter().any(|node| node == "external");
             nodes.retain(|node| node != "external");
-            // The stand-in has no other line: a name says it.
+            // The stand-in has no line for read-only volumes, so the name of the volume says that.
             let read_only = name.starts_with("frozen");
             let external = is_external.then(external);
             let located = Located {
@@ -99,7 +99,7 @@ impl PartDraft for Heads {
     }
 }
 
-/// The image of volumes with this word.
+/// Returns an image in external storage for volumes whose name has this word.
 fn external() -> External {
     External {
         storage: Storage::Nfs {
@@ -121,7 +121,7 @@ fn load(text: &str, options: LoadOptions) -> (Guests, String) {
     (loaded.take_part(&PART), told)
 }
 
-/// On the member `alpha` of a cluster of `alpha` and `beta`.
+/// Loads the text on the member `alpha` of a cluster of `alpha` and `beta`.
 fn on_alpha(text: &str) -> (Guests, String) {
     let options = LoadOptions {
         node: Some("alpha".to_owned()),
@@ -132,12 +132,12 @@ fn on_alpha(text: &str) -> (Guests, String) {
     load(text, options)
 }
 
-/// On one machine, without nodes.
+/// Loads the text on a single machine, without nodes.
 fn alone(text: &str) -> (Guests, String) {
     load(text, LoadOptions::default())
 }
 
-/// Nodes that can be powered off, and volumes of both.
+/// Sections of nodes that can be powered off, and of volumes on both.
 const SITE: &str = "\
 node alpha
     fence watchdog /dev/watchdog
@@ -164,7 +164,8 @@ guest directory
     disk directory
 ";
 
-/// Loads with the site on `alpha`; there is one diagnostic, with these words.
+/// Loads the text with these sections on `alpha`, and checks that it causes one diagnostic, with
+/// these words.
 #[track_caller]
 fn refused(text: &str, expected: &str) {
     let (_, told) = on_alpha(&format!("{SITE}{text}"));
@@ -207,7 +208,7 @@ fn every_example_is_good_and_every_row_has_one() {
     }
 }
 
-/// Every line that a section can have.
+/// All lines that a `guest` section can have.
 const ALL: &str = "\
 guest mail
     prefer alpha beta
@@ -429,7 +430,7 @@ fn a_line_may_be_for_one_node() {
     assert_eq!(told, "");
     let nics = &guests.guests["mail"].nics;
     assert_eq!((nics.len(), &*nics[0].bridge), (1, "br0"));
-    // A mistake for the other node is reported here, too.
+    // A mistake in a section for the other node is reported on this one, too.
     let text = text.replace("vmbr0", "vm/br0");
     refused(&text, "'vm/br0' is not the name of an interface");
 }
@@ -469,6 +470,6 @@ fn role_stays_for_guests_whose_sections_are_gone() {
         ..Guests::default()
     });
     let given = (run.role_input)(&none, Some(&before)).unwrap();
-    // Also at a second reload, while they still shut down.
+    // The guests also remain at a second reload, while they still shut down.
     assert!((run.role_input)(&none, Some(&given.payload)).is_some());
 }

@@ -29,7 +29,7 @@ fn where_there_are_nodes_a_guest_prefers_some_of_them() {
         let text = prefer(nodes).replace("disk mail", "boot iso /x");
         refused(&text, expected);
     }
-    // The name is the cluster's.
+    // The node has the name that it has in the cluster.
     let (guests, told) = on_alpha(&format!(
         "{SITE}{}",
         prefer("prefer beta.example.com alpha")
@@ -86,7 +86,7 @@ fn a_template_is_no_guest_and_nobody_writes_its_volumes() {
         &with("disk frozen", ""),
         "error[E0862]: volume 'frozen' is read-only, and guest 'mail' would write it",
     );
-    // A disk that is only read may be of either kind.
+    // A disk that the guest only reads may be read-only or writable.
     let both = with("disk frozen", "    template yes\n    disk directory ro\n");
     assert_eq!(on_alpha(&format!("{SITE}{both}")).1, "");
     let reads = with("disk mail", "    disk frozen ro\n");
@@ -114,7 +114,7 @@ fn the_section_of_a_copy_is_the_same_guest_with_volumes_and_cards_of_its_own() {
         (nic.mac, nic.addresses) = (old.nics[at].mac, old.nics[at].addresses.clone());
     }
     new.disks[0].volume = old.disks[0].volume.clone();
-    // Neither names a host of its own in the text, but for what comments say was left out.
+    // Neither section has a host name of its own in the text; comments name what was left out.
     let lines = text.lines().filter_map(|line| line.split('#').next());
     let text: String = lines.collect();
     assert!(
@@ -255,12 +255,12 @@ fn a_bridge_or_a_file_that_is_not_on_this_machine_is_warned_of() {
     for (line, start) in lines.iter().zip(starts) {
         assert!(line.starts_with(start), "{line}");
     }
-    // Another node's are not looked for here.
+    // The files of another node are not checked on this one.
     let other = text("prefer beta\n    ", "no-such-bridge", "/no/kernel");
     let nodes = "node alpha\nnode beta\n";
     assert_eq!(on("alpha", &format!("{nodes}{other}")), "");
     assert!(on("beta", &format!("{nodes}{other}")).contains("W0863"));
-    // The files of another machine are not checked either.
+    // The files of another machine are not checked, either.
     assert_eq!(alone(&text("", "no-such-bridge", "/no/kernel")).1, "");
 }
 
@@ -297,7 +297,7 @@ fn guests_of_nodes_that_cannot_be_powered_off_are_warned_of_together() {
         told.contains("warning[W0861]: guest 'mail': node 'beta' has no `fence`"),
         "{told}"
     );
-    // A guest of one node is not taken over.
+    // A guest with one node never starts on another one.
     let text = MAIL.replace("prefer alpha beta", "prefer beta");
     assert_eq!(on_alpha(&format!("{volumes}{text}")).1, "");
 }
@@ -314,7 +314,7 @@ fn outside_of_a_cluster_guests_of_several_nodes_wait_and_others_run_here() {
          `evenkeel config apply`, and run the members without `-f`)\n"
     );
     assert_eq!((&*guests.me, guests.guests.len()), ("alpha", 1));
-    // Each machine runs those that have its name.
+    // Without a cluster, each machine runs the guests whose `prefer` has its name.
     let nodes = "node alpha\nnode beta\n";
     let on = |node: &str| own.replace("guest x\n", &format!("guest {node}\n    prefer {node}\n"));
     let options = LoadOptions {
@@ -341,7 +341,7 @@ fn a_guest_on_storage_knows_its_image_and_needs_nodes_that_something_stops() {
     assert_eq!(told.lines().count(), 1, "{told}");
     let mail = &guests.guests["mail"];
     assert!(mail.is_external() && mail.disks[0].external == Some(super::external()));
-    // A guest that only reads is not external, and fenced nodes cause no warning.
+    // A guest that only reads does not count as external, and nodes with fencing cause no warning.
     let reads = text.replace("disk mail", "disk mail ro");
     let (guests, told) = on_alpha(&reads);
     assert!(

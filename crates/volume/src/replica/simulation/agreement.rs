@@ -14,7 +14,7 @@ const WISH_NS: u64 = 8_000_000;
 
 #[derive(Clone, Debug)]
 pub enum AgreementRequest {
-    /// Requests the lease with this rank. The node uses no epoch up to this one.
+    /// Requests the lease with this rank. The node must not get an epoch up to this one.
     Want(u32, Epoch),
     Renew(Epoch),
     Release(Epoch),
@@ -100,8 +100,8 @@ impl Agreement {
     }
 }
 
-/// Time for which a holder uses a renewal after sending the request, by its own clock,
-/// nanoseconds.
+/// Time for which a holder may use the lease after it has sent a renewal, nanoseconds of its own
+/// clock.
 pub fn usable_ns() -> u64 {
     VALID_NS - VALID_NS / DRIFT_DIVISOR
 }

@@ -8,7 +8,7 @@
 /// Attempt of a client. Each attempt writes a unique value.
 pub type Attempt = u32;
 
-/// One possible history of a block.
+/// Possible history of a block: the operations that have taken effect so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Possible {
     current: Attempt,
@@ -28,7 +28,7 @@ impl Possible {
         }
     }
 
-    /// Makes an open write take effect.
+    /// Lets an open write take effect.
     fn take(&mut self, value: Attempt) {
         self.set(value);
         if let Err(place) = self.done.binary_search(&value) {
@@ -43,7 +43,7 @@ impl Possible {
 
 #[derive(Clone, Debug)]
 struct BlockHistory {
-    /// Writes that have neither returned nor been decided.
+    /// Writes that have not returned, and whose outcome is not decided.
     open: Vec<Attempt>,
     possible: Vec<Possible>,
     /// Possible values since the last flush.
@@ -60,7 +60,7 @@ struct Times {
 
 /// Maximum number of possible histories of a block.
 const POSSIBLE_MAX: usize = 4_000;
-/// Number of histories above which they are distinguished only by current value and open writes.
+/// Number of histories above which those with the same current value and open writes are merged.
 const PRECISE_MAX: usize = 32;
 
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ pub struct Checker {
     blocks: Vec<BlockHistory>,
     times: Vec<Times>,
     events: u64,
-    /// Time of the last power loss of all machines that held data.
+    /// Time of the last power loss of all machines that had unflushed data.
     lost_at: u64,
 }
 
@@ -167,7 +167,7 @@ impl Checker {
                 add(&mut after, possible);
             } else if is_open && !possible.has(value) {
                 if seen.len() > 1 {
-                    // The write took effect before one that has returned meanwhile.
+                    // The write took effect before another one that has returned since.
                     let mut other = possible.clone();
                     other.done.push(value);
                     other.done.sort_unstable();
@@ -192,7 +192,7 @@ impl Checker {
         self.dedup(block as usize);
     }
 
-    /// Closes a write that is decided: it has taken effect, or never will.
+    /// Closes a write whose outcome is decided: it has taken effect, or never will.
     pub fn close(&mut self, attempt: Attempt, block: u64) {
         let now = self.now();
         let register = &mut self.blocks[block as usize];
@@ -237,8 +237,7 @@ impl Checker {
             if block.volatile.len() < 2 {
                 continue;
             }
-            // Values that were settled before the call of one of these are overwritten
-            // permanently.
+            // Values that were stored before one of these was called are overwritten permanently.
             let stable = block.volatile.iter().filter(is_stable);
             let last = stable.map(|value| times(value).called).max();
             let last = last.unwrap_or_default();

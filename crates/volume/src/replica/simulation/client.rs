@@ -1,12 +1,12 @@
-//! Simulated clients. They send requests to the presumed owner. If the node is not the owner, dies
-//! or is too slow, they repeat the request as another attempt.
+//! Simulated NBD clients. They send requests to the node that they presume to be the owner. If that
+//! node is not the owner, dies or is too slow, they repeat the request as another attempt.
 
 use super::AttemptNumbers;
 use super::check::Attempt;
 use crate::replica::{Blocks, Request, RequestId, WriteContent};
 use lab::Random;
 
-/// Operation that a client wants.
+/// Operation that a client performs.
 #[derive(Clone, Copy, Debug)]
 pub enum Want {
     Read(Blocks),
@@ -29,11 +29,11 @@ pub struct ClientOperation {
 pub struct SentAttempt {
     pub op: usize,
     pub node: usize,
-    /// Process that the attempt was sent to.
+    /// Process to which the attempt was sent.
     pub life: u64,
-    /// Event number of the call.
+    /// Number of the event at which the attempt was sent.
     pub called: u64,
-    /// The attempt has neither returned nor been decided.
+    /// True if the attempt has not returned, and its outcome is not decided.
     pub open: bool,
 }
 
@@ -61,7 +61,7 @@ impl ClientOperation {
     }
 }
 
-/// Draws an operation in the first `span` blocks, mostly in a few hot ones.
+/// Draws an operation within the first `span` blocks, mostly on a few frequently used ones.
 pub fn draw(random: &mut Random, reads: u64, flushes: u64, crowd: u64, span: u64) -> Want {
     if random.percent(flushes) {
         return Want::Flush;

@@ -11,12 +11,12 @@ use lab::Random;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// Operations that begin do not end before this time.
+    /// Time before which no operation that begins now ends.
     pub stalled_until: u64,
     /// Block that cannot be read or written.
     pub bad_block: Option<u64>,
     pub dead: bool,
-    /// Flushes report success without effect.
+    /// Simulated fault: flushes report success without effect.
     pub lies: bool,
 }
 
@@ -42,10 +42,10 @@ pub struct Disk {
     pub faults: Faults,
     sums: Option<Sums>,
     broken: InjectedDefect,
-    /// Repairs whose content matched when they began.
+    /// Repairs whose content matched the checksums when they began.
     fitted: Vec<u64>,
     pub repaired: u64,
-    /// Intact block that a read reported as damaged.
+    /// Block that a read reported as damaged although it is intact: a violation.
     pub false_alarm: Option<u64>,
 }
 
@@ -89,7 +89,7 @@ impl Disk {
         can
     }
 
-    /// Content of a block before it rotted; None if it has not.
+    /// Content that a block had before it rotted; None if it has not rotted.
     pub fn rotten(&self, block: u64) -> Option<u32> {
         let sums = self.sums.as_ref()?;
         is_rotten(self.image[block as usize]).then(|| sums.get(block))
@@ -109,7 +109,7 @@ impl Disk {
         })
     }
 
-    /// Marks the checksums of a starting write as untrusted after a crash.
+    /// Marks the checksums of a starting write as not trusted after a crash.
     fn heat(&mut self, operation: &Operation<AttemptNumbers>) {
         let (Operation::Write { blocks, body, .. }, Some(sums)) = (operation, &mut self.sums)
         else {
@@ -319,7 +319,7 @@ impl Disk {
             }
             PendingOperation::Store(change) => match random.below(3) {
                 0 => self.kept.apply(self.geometry, &change),
-                // Stores only the bits; head and log would follow them.
+                // The crash comes after the dirty bits were stored, and before head and log.
                 1 => {
                     let (head, hot) = (self.kept.head, self.kept.hot.clone());
                     self.kept.apply(
@@ -337,8 +337,8 @@ impl Disk {
         }
     }
 
-    /// Recomputes the checksums of blocks with unknown content from the disk. Rot in them would
-    /// count as valid, as after a crash.
+    /// Recomputes the checksums of blocks with unknown content from the disk. Rot in these blocks
+    /// then counts as valid, as after a crash.
     fn failed(&mut self, pending: &PendingOperation) {
         let (PendingOperation::Data(Operation::Write { blocks, .. }), Some(sums)) =
             (pending, &mut self.sums)
@@ -356,7 +356,7 @@ impl Disk {
         }
     }
 
-    /// Trusts checksums after a crash again, once their blocks are on stable storage.
+    /// Trusts checksums after a crash again as soon as their blocks are on stable storage.
     fn cool(&mut self, random: &mut Random) {
         let Some(mut sums) = self.sums.take() else {
             return;
@@ -372,7 +372,7 @@ impl Disk {
         self.image[block as usize] = value;
         if fua && !self.faults.lies {
             self.durable[block as usize] = value;
-            // Prevents an older cached value from overwriting this one.
+            // Prevents a value that was cached earlier from overwriting this one.
             let value = |entry: &mut (u64, u32)| {
                 if entry.0 == block {
                     entry.1 = value;

@@ -29,7 +29,7 @@ const HISTORIES: u64 = 10_000;
 const VERIFIES: u64 = 8;
 /// Number of histories with rot; each repair defect must be found within them.
 const ROT_HISTORIES: u64 = 1_500;
-/// Number of histories with misplaced disks.
+/// Number of histories in which disks are put into the wrong machine.
 const MISPLACED_HISTORIES: u64 = 2_000;
 /// Number of histories within which each defect must be found.
 const FOUND_WITHIN: u64 = 10_000;
@@ -60,7 +60,8 @@ fn history(seed: u64, defect: Option<ReplicaDefect>) -> Result<u64, String> {
         .map_err(|what| format!("{what}\n{}", world.told()))
 }
 
-/// Runs these seeds on all processors. Returns the first failure, or the sum of the results.
+/// Runs the histories of these seeds on all processors. Returns the first failure, or the sum of
+/// the results.
 fn first_failure(
     seeds: std::ops::Range<u64>,
     history: impl Fn(u64) -> Result<u64, String> + Sync,
@@ -235,8 +236,8 @@ fn history_of_a_liar(seed: u64, loses_power: bool) -> Result<u64, String> {
     ReplicaSimulation::new(plan, random, None, false).run()
 }
 
-/// Guarantee: nothing is lost until the machine with the lying disk loses power. Not guaranteed:
-/// after that, its copy lacks writes that no copy knows of, and only a full comparison detects it.
+/// Tests a disk that reports flushes without effect. Nothing is lost until its machine loses power.
+/// After that its copy lacks writes without any copy knowing, which only a full comparison detects.
 #[test]
 fn a_disk_that_lies_about_flushes_loses_nothing_until_its_power_is_lost() {
     for seed in 0..1_000 {

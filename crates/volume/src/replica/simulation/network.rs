@@ -1,11 +1,12 @@
-//! Simulated connection of both nodes, in order within a session like TCP. A cut delays messages
-//! until it heals or the connection is closed; then all messages in flight are lost.
+//! Simulated connection between both nodes, which delivers in order within a session, as TCP does.
+//! A cut delays messages until it heals or the connection is closed; then all messages in flight
+//! are lost.
 
 use super::AttemptNumbers;
 use crate::replica::{ReplicaMessage, Session};
 use std::collections::VecDeque;
 
-/// Item that a side receives.
+/// Item that one side of the connection receives.
 #[derive(Clone, Debug)]
 pub enum Item {
     Connected,
@@ -21,7 +22,7 @@ pub struct SimulatedNetwork {
     queues: [VecDeque<Item>; 2],
     /// Arrival time of the last message, by receiver.
     arrives: [u64; 2],
-    /// True if nothing arrives, by receiver.
+    /// True if a cut holds back everything, by receiver.
     pub cut: [bool; 2],
 }
 

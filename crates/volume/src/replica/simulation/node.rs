@@ -42,12 +42,12 @@ pub struct SimulatedNode {
     pub tick_at: Option<u64>,
     /// Lease of this process, and whether the replica knows it.
     pub granted: Option<(Epoch, Record, bool)>,
-    /// Epoch up to which none is used.
+    /// Last epoch that this process must not use.
     pub seen: Epoch,
-    /// The configuration names no other node.
+    /// True if the configuration names no other node.
     pub single: bool,
     pub wanted: u64,
-    /// End of the zeroed space behind the volume, as reported to the replica.
+    /// End of the zeroed space after the end of the volume, as reported to the replica.
     pub prepared: u64,
     /// Epoch in which the node served after the last event.
     pub served: Option<Epoch>,
@@ -81,7 +81,7 @@ impl SimulatedNode {
         Time(1_000_000 + shown as u64)
     }
 
-    /// Latest real time at which the node's clock shows `local`.
+    /// Latest real time at which the node's clock still shows `local`.
     pub fn real(&self, local: Time) -> u64 {
         let shown = local.0.saturating_sub(1_000_000) as i64;
         let since = shown * 1_000 / (1_000 + self.drift_ppm / 1_000);

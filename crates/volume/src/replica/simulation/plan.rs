@@ -15,14 +15,14 @@ pub enum PlannedFault {
     /// Both machines lose power, for different times.
     PowerOfBoth(u64, u64),
     Pause(usize, u64),
-    /// Cuts the direct link to these receivers.
+    /// Messages to these receivers are delayed on the link between the nodes, for this time.
     Cut([bool; 2], u64),
     /// Cuts these nodes off from the majority.
     Alone([bool; 2], u64),
-    /// The node reaches neither the other node nor the cluster.
+    /// The node reaches neither the other node nor the cluster, for this time.
     Isolate(usize, u64),
     Drop,
-    /// Disk operations take this long.
+    /// Stalls the node's disk: operations that begin in this time do not end before it is over.
     Stall(usize, u64),
     BadBlock(usize, u64, u64),
     DeadDisk(usize, u64),
@@ -31,18 +31,18 @@ pub enum PlannedFault {
     /// Both machines lose power, and this one gets a clone of the other's disk for this time.
     Duplicate(usize, u64),
     HandOver,
-    /// Starts a verify, or stops a running one.
+    /// Starts a verify; true: the verify repairs differences.
     Verify(bool),
     StopVerify,
     /// An operator orders a full comparison of the other copy.
     Resync,
-    /// Blocks of a copy rot; the number is that of the tries.
+    /// Blocks of a copy rot, with this number of tries to find a suitable block.
     Rot(usize, u64),
     /// The node loads a configuration with this size, blocks.
     Reload(usize, u64),
     /// The node's configuration names only this node for this time.
     Single(usize, u64),
-    /// Freezes, and after this time hands over or resumes.
+    /// Freezes requests, and after this time hands the volume over (true) or resumes.
     Freeze(u64, bool),
 }
 
@@ -56,22 +56,22 @@ pub struct SimulationPlan {
     pub clients: usize,
     pub depth: usize,
     pub think_ns: u64,
-    /// Clients leave a node that does not respond.
+    /// Clients move to another node if theirs does not respond.
     pub impatient: bool,
-    /// Number of hot blocks, which receive most requests.
+    /// Number of blocks that receive most requests.
     pub crowd: u64,
     /// Node whose disk reports flushes without effect.
     pub liar: Option<usize>,
-    /// Time after the end of the lease at which requests fail, nanoseconds.
+    /// Time from the end of the lease until requests fail, nanoseconds.
     pub fail_ns: Option<u64>,
-    /// Initial size, and that of a blank second copy, blocks.
+    /// Size of the volume, and size of the second copy if that is blank, blocks.
     pub blocks: [u64; 2],
     /// Both copies keep checksums, and blocks rot. True if everything is read before the final
     /// verify.
     pub rots: Option<bool>,
     /// The second copy is blank.
     pub blank: bool,
-    /// The second copy missed the beginning, or is outdated.
+    /// The second copy missed the beginning of the history, or is outdated.
     pub stale: bool,
     /// Percentages of requests.
     pub reads: u64,
@@ -173,7 +173,7 @@ impl SimulationPlan {
         }
     }
 
-    /// Puts disks into the wrong machine once.
+    /// Puts disks into the wrong machine at one time of the history.
     pub fn misplace(&mut self, random: &mut Random) {
         let at = random.between(4, self.healed_at / MS) * MS;
         let wait = random.between(30, 90) * MS;

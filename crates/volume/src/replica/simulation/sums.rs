@@ -4,12 +4,13 @@
 
 use lab::Random;
 
-/// Bit that marks a rotten block. No attempt has this bit; unknown content has all bits.
+/// Bit that marks a rotten block. The number of an attempt never has this bit; unknown content has
+/// all bits.
 const ROT: u32 = 1 << 31;
 
 #[derive(Clone, Debug)]
 pub struct Sums {
-    /// Content that each checksum belongs to: the last content written.
+    /// Content to which each checksum belongs: the last content written to the block.
     known: Vec<u32>,
     /// Checksums that are not trusted after a crash.
     hot: Vec<bool>,
@@ -56,7 +57,7 @@ impl Sums {
         self.hot[blocks].fill(false);
     }
 
-    /// Makes the checksums of unused blocks durable.
+    /// Makes the checksums of blocks that no operation uses durable.
     pub fn cool(&mut self, used: impl Fn(u64) -> bool, random: &mut Random) {
         for block in 0..self.hot.len() as u64 {
             if self.is_hot(block) && !used(block) && random.percent(50) {
@@ -65,9 +66,9 @@ impl Sums {
         }
     }
 
-    /// Simulates a crash: hot checksums are recomputed from the disk. Rot in a block that was
-    /// being overwritten would then count as valid. Detection is not guaranteed there, so such a
-    /// block gets its old content.
+    /// Simulates a crash: checksums that are not trusted are recomputed from the disk. Rot in a
+    /// block that was being overwritten would then count as valid. Detection is not guaranteed
+    /// there, so the model restores the block's old content.
     pub fn crash(&mut self, image: &mut [u32]) {
         for (block, content) in image.iter_mut().enumerate() {
             match is_rotten(*content) {

@@ -1,5 +1,5 @@
-//! Clients of a history, the replies that they received, and the check whether these are
-//! consistent.
+//! Clients of a simulated history, the replies that they received, and the check that these replies
+//! are consistent.
 
 use super::AttemptNumbers;
 use super::check::{Attempt, Checker};
@@ -33,7 +33,8 @@ pub struct Traffic {
     pub at: Vec<usize>,
     pub under_way: Vec<usize>,
     pub acknowledged: u64,
-    /// End of the highest acknowledged range. Clients know that the volume is at least that large.
+    /// End of the highest range of an acknowledged request. Clients know that the volume is at
+    /// least that large.
     reached: u64,
     open: Vec<Attempt>,
 }
@@ -113,7 +114,7 @@ impl Traffic {
         let op = self.ops[sent.op].clone();
         let is_current = op.attempt == attempt && !op.done;
         if !is_current {
-            // The client has changed nodes, but the outcome is still decided.
+            // The client has moved to another node, but the outcome of its attempt is decided.
             match outcome {
                 RequestOutcome::Moved => self.decide(attempt),
                 RequestOutcome::NotOwner => self.undo(attempt)?,
@@ -178,8 +179,8 @@ impl Traffic {
         Ok(Next::Done)
     }
 
-    /// Records that a node begins to serve: attempts sent to other nodes or earlier processes have
-    /// taken effect by now, or never will.
+    /// Records that a node begins to serve. Attempts that were sent to other nodes or to earlier
+    /// processes have taken effect by now, or never will.
     pub fn serves(&mut self, node: usize, life: u64) {
         for attempt in self.open.clone() {
             let sent = self.sent[attempt as usize];

@@ -1,4 +1,4 @@
-//! Machines, network, cluster and clients of one history, in virtual time.
+//! Machines, network, cluster and clients of one simulated history, in virtual time.
 
 mod faults;
 
@@ -19,7 +19,8 @@ use lab::Random;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-/// Maximum time in the calm phase until everything is in sync and answered, nanoseconds.
+/// Maximum time, in the calm phase at the end, until both copies are in sync and all requests are
+/// answered, nanoseconds.
 const CALM_NS: u64 = 2_000 * MS;
 /// Maximum number of events in a history.
 const EVENTS_MAX: u64 = 400_000;
@@ -43,7 +44,7 @@ enum ReplicaSimulationEvent {
     Hear(usize, u64, Box<Input<AttemptNumbers>>),
     Tick(usize, u64, u64),
     Agent(usize, u64),
-    /// A request of this process, sent at this time of its clock, arrives.
+    /// A request that a process sent to the cluster at this time of its clock arrives.
     AskArrives(usize, u64, Time, Box<AgreementRequest>),
     ReplyArrives(usize, u64, Time, Box<AgreementReply>),
     Client(usize),
@@ -59,7 +60,7 @@ enum ReplicaSimulationEvent {
     Both(usize),
     /// The disks go back into their machines.
     PutBack,
-    /// A process has zeroed the space behind the volume, from one block to another.
+    /// A process has zeroed the space after the end of the volume, from one block to another.
     Prepared(usize, u64, u64, u64),
     Order(ReplicaOrder),
     Heal,
@@ -77,14 +78,14 @@ pub struct ReplicaSimulation {
     nodes: [SimulatedNode; 2],
     network: SimulatedNetwork,
     agreement: Agreement,
-    /// Reachability of a majority from each node.
+    /// True for each node that reaches a majority of the cluster.
     reaches: [bool; 2],
     traffic: Traffic,
-    /// True for each copy that still has all of its acknowledged writes.
+    /// True for each copy that still has all writes that it ever acknowledged.
     intact: [bool; 2],
     /// Disks in the wrong machine.
     misplaced: Option<MisplacedDisks>,
-    /// Last epoch that began to serve.
+    /// Last epoch in which a node began to serve.
     decided: Epoch,
     told: Option<String>,
     steps: VecDeque<CalmStep>,
@@ -132,7 +133,7 @@ impl ReplicaSimulation {
         let mut kept = [(); 2].map(|()| Durable::created(first, VOLUME));
         let mut images = [vec![0; blocks], vec![0; blocks]];
         for image in &mut images {
-            // Space behind the end has unknown content.
+            // Space after the end of the volume has unknown content.
             image[plan.blocks[0] as usize..].fill(u32::MAX);
         }
         if plan.blank || plan.stale {
@@ -268,9 +269,9 @@ impl ReplicaSimulation {
         self.happen(event)
     }
 
-    /// Reports the silence of the other node or its end. Correctness must not depend on the time
-    /// of that report. Searches for defects disable it, because only a few histories expose some
-    /// defects.
+    /// Reports to a replica that the other node is silent, or no longer is. Correctness must not
+    /// depend on the time of that report. Searches for defects disable it, because only a few
+    /// histories expose some defects.
     fn tell_silence(&mut self, session: Session, node: usize, is: bool) -> Result<(), String> {
         if session.0 % 2 == 1 && self.broken.by.is_none() {
             self.handle(node, Input::Silent(is))
@@ -379,11 +380,11 @@ impl ReplicaSimulation {
         Ok(())
     }
 
-    /// Checks whether the node has begun to serve, which decides earlier attempts.
+    /// Checks whether a node has begun to serve, which decides the outcome of earlier attempts.
     fn served(&mut self, node: usize) {
         let serves = (self.nodes[node].replica.as_ref()).and_then(|replica| replica.serves());
         let before = std::mem::replace(&mut self.nodes[node].served, serves);
-        // A node may pause and resume within its epoch, which decides nothing.
+        // A node may stop and resume serving within its epoch, which decides nothing.
         let is_new = serves.is_some_and(|epoch| epoch > self.decided);
         if is_new && before != serves {
             self.decided = serves.unwrap_or_default();
@@ -397,7 +398,7 @@ impl ReplicaSimulation {
         }
     }
 
-    /// Checks that a tick had an effect: otherwise a driver would wake up again and again.
+    /// Checks that a tick changed something: otherwise a driver would wake up again and again.
     fn has_ticked(&self, node: usize) -> Result<(), String> {
         let now = self.nodes[node].local(self.now);
         let replica = self.nodes[node].replica.as_ref();
@@ -515,7 +516,7 @@ impl ReplicaSimulation {
         Ok(())
     }
 
-    /// Requests or renews the lease for a node's process.
+    /// Requests or renews the lease on behalf of a node's process.
     fn agent(&mut self, node: usize, life: u64) -> Result<(), String> {
         if self.nodes[node].life != life {
             return Ok(());
@@ -563,7 +564,7 @@ impl ReplicaSimulation {
             let loss = self.plan.cluster_loss;
             self.random.percent(loss)
         };
-        // Granting another process's request would waste the grant.
+        // A grant for the request of another process would be wasted.
         let is_stale = matches!(ask, AgreementRequest::Want(..)) && self.nodes[node].life != life;
         if !self.reaches[node] || is_lost || is_stale {
             return Ok(());
@@ -659,7 +660,8 @@ impl ReplicaSimulation {
                 "node {node} replied in {serves:?}, and {current:?} is current"
             ));
         }
-        // Each failure adds a possible history to the checker, so clients wait longer.
+        // Each failed request adds a possible history to the checker, so clients wait longer before
+        // they repeat.
         let patience = match (outcome, self.plan.fail_ns) {
             (RequestOutcome::Failed, Some(_)) => 8 * MS,
             _ => MS / 5,
@@ -700,7 +702,7 @@ impl ReplicaSimulation {
     }
 
     fn send(&mut self, op: usize) -> Result<(), String> {
-        // Another attempt has completed the operation meanwhile.
+        // Another attempt of the client has completed the operation already.
         if self.traffic.ops[op].done {
             return Ok(());
         }
@@ -725,7 +727,7 @@ impl ReplicaSimulation {
         Ok(())
     }
 
-    /// Moves a client away from a node that does not respond; its request stays there.
+    /// Moves a client away from a node that does not respond. Its request stays at that node.
     fn impatient(&mut self, op: usize, attempt: u32) -> Result<(), String> {
         let entry = &self.traffic.ops[op];
         if entry.done || entry.attempt != attempt {
@@ -752,7 +754,7 @@ impl ReplicaSimulation {
         Ok(())
     }
 
-    /// Ends the connection. The other side, or both, notice it a moment later.
+    /// Ends the connection. The other side, or both sides, notice that a moment later.
     fn disconnect(&mut self, session: Session, by: Option<usize>) {
         if self.network.session != Some(session) {
             return;

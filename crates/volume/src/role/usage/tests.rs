@@ -101,7 +101,7 @@ fn a_part_gets_the_volume_state_on_request_and_on_change() {
     is(&mut role, false, "`evenkeel volume create mail` creates it");
     create(directory.path());
     is(&mut role, true, "");
-    // A new supervisor has not received the states.
+    // A new supervisor does not know the states, so they are sent again.
     assert_eq!(one(&mut role), None);
     role.resend_reports();
     let ready = one(&mut role).unwrap();
@@ -145,7 +145,7 @@ fn a_used_volume_stays_unchanged_until_its_guest_ends() {
         assert!(role.usage.held.1 == now);
         role.change(&then).unwrap();
         assert!(!role.workers["mail"].spec().read_only);
-        // The next configuration, which lacks the volume too, also keeps it.
+        // The next configuration also lacks the volume, which is kept again.
         role.change(&then).unwrap();
         assert!(!role.workers["mail"].spec().read_only);
         let empty = UsedVolumes {
@@ -251,7 +251,7 @@ fn copy_leaves_its_pair_after_the_other_node_released_the_volume() {
         let words = role.report().subjects[0].words(CHANGE);
         let words = words.unwrap_or_default();
         assert!(words.starts_with("beta serves it"), "{words}");
-        // The next process keeps it, too, until it knows the leases.
+        // The next process keeps the old configuration, too, until it knows the leases.
         let state = role.kept();
         drop(role);
         let mut role = self::role(runtime.path());

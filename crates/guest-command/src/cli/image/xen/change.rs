@@ -1,4 +1,4 @@
-//! Changes to the copy of a Xen guest.
+//! Changes the copy of a Xen guest's disks so that it boots as a guest of QEMU.
 
 use super::super::look::{self, MountableFileSystem};
 use super::super::{grub, server};
@@ -22,9 +22,9 @@ use std::process::Command;
 /// Options of the new kernel's command line: network interfaces keep the names that they had under
 /// Xen.
 const APPEND: &str = "net.ifnames=0 biosdevname=0";
-/// File with settings of initramfs-tools, read after those of the system.
+/// File with settings of initramfs-tools, which is read after the system's own settings.
 const INITRAMFS: &str = "/etc/initramfs-tools/conf.d/zz-evenkeel";
-/// Capabilities of programs of the image: those over files.
+/// Capabilities that programs of the image get: only those that concern files.
 const CAPABILITIES: [&str; 5] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -249,7 +249,7 @@ fn files(inside: &Inside, looked: &DetectedGuest, linux: &Linux) -> Result<(), S
             inside.remove(&path)?;
         }
     }
-    // Systems with Upstart.
+    // Systems with Upstart instead of systemd have this file.
     if let Some(text) = inside.text("/etc/init/hvc0.conf") {
         inside.write(
             "/etc/init/ttyS0.conf",
@@ -297,8 +297,8 @@ fn initial_disk(
             tree.root
                 .write(modules, system::modules(&text).as_bytes())?;
             tree.root.directory("/etc/initramfs-tools/conf.d")?;
-            // The build host has other devices, so all drivers are included. The new machine cannot
-            // resume from the old swap.
+            // The host has other devices than the new machine, so all drivers are included. The new
+            // machine cannot resume from the old swap space.
             tree.root.write(INITRAMFS, b"MODULES=most\nRESUME=none\n")?;
             // The program does not replace a file that it did not create.
             if there(&&names[0]) {

@@ -1,5 +1,6 @@
-//! Host kernel that a Xen configuration names. The author of the configuration could name any file,
-//! and it is copied into the image. So it must be no link, and has to be a kernel.
+//! Checks the kernel file on this host that a Xen configuration names, before it is copied into the
+//! image. The author of the configuration could name any file, so it must be no link, and has to be
+//! a kernel.
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs::File;

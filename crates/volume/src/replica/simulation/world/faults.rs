@@ -1,4 +1,4 @@
-//! Faults of a history, their healing, and the final checks.
+//! Injects and heals the faults of a simulated history, and performs the final checks.
 
 use super::super::client::Want;
 use super::super::node::{GEOMETRY, SimulatedNode};
@@ -59,7 +59,7 @@ impl ReplicaSimulation {
                 self.after(wait, ReplicaSimulationEvent::Both(node));
             }
             PlannedFault::Reload(node, blocks) => {
-                // The configured size is never smaller than the copy.
+                // The configured size is never smaller than the current size of the copy.
                 self.nodes[node].wanted = blocks.max(self.nodes[node].wanted);
                 self.prepare(node);
             }
@@ -124,7 +124,7 @@ impl ReplicaSimulation {
             return Ok(());
         }
         if one.prepared != from {
-            // Restarts the preparation: the copy has shrunk, or another preparation was faster.
+            // Prepares again: the copy has shrunk, or another preparation has ended earlier.
             self.prepare(node);
             return Ok(());
         }
