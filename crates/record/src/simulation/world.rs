@@ -640,7 +640,11 @@ impl World {
             }
             836..845
                 if self.agreed_ms.is_some_and(|ms| self.now_ms > ms + 1_500)
-                    && self.nodes.iter().flatten().all(|node| node.tickets.is_empty()) =>
+                    && self
+                        .nodes
+                        .iter()
+                        .flatten()
+                        .all(|node| node.tickets.is_empty()) =>
             {
                 self.now_ms += self.random.below(2 * RETENTION.keep_ms);
                 self.network.keep_all(self.now_ms);
