@@ -242,23 +242,22 @@ fn expect(draft: &mut ExpectationsDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Row] = &[Row {
-    places: &["test"],
-    syntax: "expect [<method>] [<url> | <path>] [on <frontend>] [from <address>] [to <address>] [through <address>] \
-        [sni <name>] [header <header>]… [data <text>] { backend <name> | server [<backend>/]<name> | status <code> | location \
-        <url> | refused }…",
-    doc: "A request, and what these files make of it. `evenkeel check` and `evenkeel config apply` serve each such request by the \
-        code that serves all others, without contacting a server, and refuse the files if something else becomes of it.\n\n\
-        The listener is the one on the port of the URL (80, or 443 with https). A path needs `on <frontend>`; its host is \
-        `localhost`. Without either it is a connection: to a frontend with `mode http` a GET for `/`, to others nothing \
-        but the `data`, or a TLS client with `sni`.\n\n\
-        `backend`: a server of this backend gets the request. `server`: this server gets it. `status`: the proxy itself replies \
-        with this status; with `backend` besides, in that backend. `location`: it redirects there. `refused`: the request gets \
-        neither, because the connection is closed, no line chooses a backend, or no server of it can take the request.\n\n\
-        Each request meets the files as just started: all servers count as up unless their line says `disabled`, \
-        stick tables are empty. With `from` (192.0.2.10 by default) it comes from another client, with `to` it goes to another \
-        address, with `through` a listener with `accept-proxy` is told by another load balancer. `evenkeel route` asks the \
-        same and shows each line that was evaluated.",
-    example: "expect GET https://shop.example.org/cart from 198.51.100.7 backend app",
-    build: expect,
-}];
+pub(super) static LINES: &[Row] = language::rows! {
+    "expect [<method>] [<url> | <path>] [on <frontend>] [from <address>] [to <address>] [through <address>] [sni \
+          <name>] [header <header>]… [data <text>] { backend <name> | server [<backend>/]<name> | status <code> | location \
+          <url> | refused }…" &["test"],
+        expect,
+        "expect GET https://shop.example.org/cart from 198.51.100.7 backend app",
+        "A request, and what these files make of it. `evenkeel check` and `evenkeel config apply` serve each such \
+         request by the code that serves all others, without contacting a server, and refuse the files if something \
+         else becomes of it.\n\nThe listener is the one on the port of the URL (80, or 443 with https). A path needs \
+         `on <frontend>`; its host is `localhost`. Without either it is a connection: to a frontend with `mode http` a \
+         GET for `/`, to others nothing but the `data`, or a TLS client with `sni`.\n\n`backend`: a server of this \
+         backend gets the request. `server`: this server gets it. `status`: the proxy itself replies with this status; \
+         with `backend` besides, in that backend. `location`: it redirects there. `refused`: the request gets neither, \
+         because the connection is closed, no line chooses a backend, or no server of it can take the request.\n\nEach \
+         request meets the files as just started: all servers count as up unless their line says `disabled`, stick \
+         tables are empty. With `from` (192.0.2.10 by default) it comes from another client, with `to` it goes to \
+         another address, with `through` a listener with `accept-proxy` is told by another load balancer. `evenkeel \
+         route` asks the same and shows each line that was evaluated.";
+};

@@ -326,10 +326,7 @@ impl ServerState {
                 Verdict::Failed => {
                     // As in HAProxy, failed checks of a server that is already down do not count.
                     if checks.streak >= checks.rise {
-                        self.traffic
-                            .counters
-                            .current_shard()
-                            .count(Tally::CheckFailures);
+                        self.traffic.counters.count(Tally::CheckFailures);
                         checks.failures += 1;
                     }
                     if checks.streak > checks.rise {
@@ -477,7 +474,7 @@ impl ServerState {
             control.warmup.since_ms = None;
             // Caused by checks, an agent or an operator.
             if control.lifecycle.begun && !control.lifecycle.retired {
-                self.traffic.counters.current_shard().count(Tally::WentDown);
+                self.traffic.counters.count(Tally::WentDown);
             }
         }
     }
