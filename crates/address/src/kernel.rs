@@ -36,7 +36,9 @@ pub use rule::RuleSeen;
 pub use socket::ANSWER_WITHIN;
 pub use vmac::{IpvlanFlag, Vmac, VmacKind, VmacSpec};
 
+use rustix::io::Errno;
 use socket::NetlinkSocket;
+use std::net::IpAddr;
 
 /// Protocol number of addresses, routes and rules that Evenkeel adds (`RTPROT_KEEPALIVED`): `ip
 /// route` shows `proto keepalived`.
@@ -49,6 +51,27 @@ pub enum Ack {
     /// No change: the object to add existed already, or the object to remove did not
     /// exist.
     Already,
+}
+
+impl Ack {
+    /// Evaluates responses. These errors mean that the kernel changed nothing; with `NODEV` also a
+    /// missing interface.
+    fn of_all(
+        results: Vec<Result<(), KernelError>>,
+        unchanged: &[Errno],
+    ) -> Vec<Result<Ack, KernelError>> {
+        let ack = |result| match result {
+            Ok(()) => Ok(Ack::Done),
+            Err(KernelError::Refused { errno, .. }) if unchanged.contains(&errno) => {
+                Ok(Ack::Already)
+            }
+            Err(KernelError::NoInterface(_)) if unchanged.contains(&Errno::NODEV) => {
+                Ok(Ack::Already)
+            }
+            Err(error) => Err(error),
+        };
+        results.into_iter().map(ack).collect()
+    }
 }
 
 /// A connection to the kernel's rtnetlink. A request blocks until the reply, for [`ANSWER_WITHIN`]
@@ -74,6 +97,20 @@ impl Kernel {
             socket: NetlinkSocket::open(None)?,
             vmacs: vmac::Vmacs::default(),
         })
+    }
+}
+
+/// Checks that addresses of a route or a rule have its family.
+fn check_family(
+    addresses: impl IntoIterator<Item = Option<IpAddr>>,
+    ipv6: bool,
+    error: &'static str,
+) -> Result<(), KernelError> {
+    let mut addresses = addresses.into_iter().flatten();
+    if addresses.all(|address| address.is_ipv6() == ipv6) {
+        Ok(())
+    } else {
+        Err(KernelError::BadValue(error))
     }
 }
 

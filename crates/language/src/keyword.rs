@@ -23,6 +23,21 @@ pub struct Keyword<B: 'static> {
     pub build: B,
 }
 
+/// Defines the rows of a table of keywords, each with its syntax and places, builder, example and
+/// documentation.
+#[macro_export]
+macro_rules! rows {
+    ($($syntax:literal $places:expr, $build:expr, $example:literal, $doc:expr;)*) => {
+        &[$($crate::keyword::Keyword {
+            places: $places,
+            syntax: $syntax,
+            doc: $doc,
+            example: $example,
+            build: $build,
+        }),*]
+    };
+}
+
 /// Keyword metadata, without the type of its builder.
 #[derive(Clone, Copy, Debug)]
 pub struct Documented {

@@ -7,9 +7,10 @@ use super::tree::Tree;
 use super::{Finding, Wrong, scan};
 use std::collections::HashMap;
 
-/// A row is a struct literal of such a type.
+/// A row is a struct literal of such a type, or a row of the macro [`TABLE`].
 const ROW_ENDING: &str = "Row";
 const ROW: &str = "Keyword";
+const TABLE: &str = "rows";
 
 /// The folders of languages where a word means another thing in another place.
 const BY_PLACE: [&str; 5] = [
@@ -35,42 +36,99 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
         }
         let product = code.find("#[cfg(test)]").unwrap_or(code.len());
         for (at, word) in scan::words(&code[..product]) {
-            if !(word == ROW || word.ends_with(ROW_ENDING)) {
-                continue;
-            }
-            let Some(name_at) = row_name(code, at + word.len()) else {
-                continue;
-            };
-            let Some(text) = file.text[name_at..].split('"').nth(1) else {
-                continue;
-            };
-            let text = text.strip_prefix("[no] ").unwrap_or(text);
-            let name = text.split(['<', '[', '{', '(', '|']).next();
-            let name = name.unwrap_or(text).trim_end();
-            let line = file.line_of(name_at);
-            let here = format!("{}:{line}", file.path);
-            let places = language.and_then(|_| row_places(code, at + word.len()));
-            let key = (language.copied().unwrap_or_default(), word, name);
-            let same = rows.entry(key).or_default();
-            let meets = |(other, _): &&(Option<Vec<&str>>, String)| match (other, &places) {
-                (Some(other), Some(places)) => places.iter().any(|place| other.contains(place)),
-                _ => true,
-            };
-            if let Some((_, first)) = same.iter().find(meets) {
-                found.push(Finding {
-                    file: file.path.clone(),
-                    line,
-                    wrong: Wrong::KeywordTwice {
-                        name: name.to_owned(),
-                        first: first.clone(),
-                    },
-                });
+            let after = at + word.len();
+            let of_file = if word == TABLE {
+                table_rows(&file.text, code, at)
+            } else if word == ROW || word.ends_with(ROW_ENDING) {
+                let row =
+                    row_name(code, after).map(|name_at| (word, name_at, row_places(code, after)));
+                row.into_iter().collect()
             } else {
-                same.push((places, here));
+                continue;
+            };
+            for (kind, name_at, places) in of_file {
+                let Some(text) = file.text[name_at..].split('"').nth(1) else {
+                    continue;
+                };
+                let text = text.strip_prefix("[no] ").unwrap_or(text);
+                let name = text.split(['<', '[', '{', '(', '|']).next();
+                let name = name.unwrap_or(text).trim_end();
+                let line = file.line_of(name_at);
+                let here = format!("{}:{line}", file.path);
+                let places = language.and(places);
+                let key = (language.copied().unwrap_or_default(), kind, name);
+                let same = rows.entry(key).or_default();
+                let meets = |(other, _): &&(Option<Vec<&str>>, String)| match (other, &places) {
+                    (Some(other), Some(places)) => places.iter().any(|place| other.contains(place)),
+                    _ => true,
+                };
+                if let Some((_, first)) = same.iter().find(meets) {
+                    found.push(Finding {
+                        file: file.path.clone(),
+                        line,
+                        wrong: Wrong::KeywordTwice {
+                            name: name.to_owned(),
+                            first: first.clone(),
+                        },
+                    });
+                } else {
+                    same.push((places, here));
+                }
             }
         }
     }
     found
+}
+
+/// Returns the rows of a macro call at `at`: their type, the position of the syntax, and the places.
+fn table_rows<'t>(
+    text: &str,
+    code: &'t str,
+    at: usize,
+) -> Vec<(&'t str, usize, Option<Vec<&'t str>>)> {
+    let after = &code[at + TABLE.len()..];
+    let declared = code[..at].rfind("&[").map(|open| &code[open + 2..at]);
+    let kind = declared.and_then(|declared| scan::words(declared).next());
+    let (Some((_, kind)), Some(rest)) = (kind, after.strip_prefix('!')) else {
+        return Vec::new();
+    };
+    let open = code.len() - rest.trim_start().len();
+    let Some(end) = scan::matching_brace(code, open) else {
+        return Vec::new();
+    };
+    let mut rows = Vec::new();
+    let (mut start, mut depth) = (open + 1, 0_usize);
+    for (at, byte) in code.bytes().enumerate().take(end).skip(open + 1) {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b';' if depth == 0 => {
+                if let Some(name_at) = literal_at(text, start) {
+                    let row = code[start..at].trim_start();
+                    let list = row.strip_prefix("&[").and_then(|row| row.split_once(']'));
+                    let list = list.map_or_else(
+                        || row.split(',').next().unwrap_or_default(),
+                        |(list, _)| list,
+                    );
+                    let names = list.split(',').map(str::trim);
+                    let names = names.filter(|name| !name.is_empty()).collect();
+                    rows.push((kind, name_at, Some(names)));
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    rows
+}
+
+/// Returns the position of a string literal that follows, behind comments.
+fn literal_at(text: &str, start: usize) -> Option<usize> {
+    let mut rest = text[start..].trim_start();
+    while rest.starts_with("//") {
+        rest = rest.split_once('\n')?.1.trim_start();
+    }
+    rest.starts_with('"').then_some(text.len() - rest.len())
 }
 
 /// The words of the field `places` of the struct literal behind a type, where it is
@@ -129,6 +187,24 @@ mod tests {
             },
         };
         assert_eq!(found, [twice]);
+    }
+
+    #[test]
+    fn rows_of_a_table_are_checked_too() {
+        let file = "static A: &[LineRow] = language::rows! {\n\
+                    // A comment; with \"quotes\".\n\
+                    \"balance <algorithm>\" BACK, |a, b| { a; b }, \"balance\", \"Doc; of it.\";\n\
+                    \"[no] balance\" BACK, build, \"balance\", \"Doc.\";\n};";
+        let found = check(&Tree::of(&[("crates/keyword/src/family/a.rs", file)]));
+        let lines: Vec<usize> = found.iter().map(|f| f.line).collect();
+        assert_eq!(lines, [4]);
+        let file = "static A: &[Row] = language::rows! {\n\
+                    \"weight <n>\" &[SCRIPT, BFD], build, \"weight 1\", \"Doc.\";\n\
+                    \"weight <n>\" &[FILE], build, \"weight 1\", \"Doc.\";\n\
+                    \"weight <n>\" &[BFD], build, \"weight 1\", \"Doc.\";\n};";
+        let found = check(&Tree::of(&[("crates/address/src/dialect/a.rs", file)]));
+        let lines: Vec<usize> = found.iter().map(|f| f.line).collect();
+        assert_eq!(lines, [4]);
     }
 
     #[test]

@@ -197,9 +197,7 @@ impl Loader<'_> {
             Effect::None(why) => self.no_effect(node, why),
             Effect::Anyway(why) => {
                 let message = format!("'{}' is so in this program without it", node.name());
-                let code = &codes::SO_ANYWAY;
-                let told = Diagnostic::new(code, Severity::Diag, node.place(), message);
-                self.report(told.help(why));
+                self.so_anyway(node.place(), message, why);
             }
         }
     }
@@ -208,6 +206,12 @@ impl Loader<'_> {
     pub(super) fn no_effect(&mut self, node: &ConfigStatement, why: &str) {
         let message = format!("'{}' has no effect in this program", node.name());
         let told = Diagnostic::warning(&codes::NO_EFFECT, node.place(), message);
+        self.report(told.help(why));
+    }
+
+    /// Reports words that request the default behaviour.
+    pub(super) fn so_anyway(&mut self, span: Span, message: impl Into<String>, why: &str) {
+        let told = Diagnostic::new(&codes::SO_ANYWAY, Severity::Diag, span, message);
         self.report(told.help(why));
     }
 

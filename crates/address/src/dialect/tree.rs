@@ -1,6 +1,7 @@
 //! Groups lines into blocks. A block opens with a brace on its own line or on that of its words,
 //! and may be all on one line; `}` ends it anywhere.
 
+use super::family::draft::At;
 use super::keyword;
 use super::loader::Sink;
 use super::reader::Reader;
@@ -58,6 +59,17 @@ impl ConfigStatement {
         self.words.get(1)
     }
 
+    /// Returns the name of a block and its position; that of the keyword if the name is missing.
+    pub(super) fn named(&self) -> At<String> {
+        match self.argument() {
+            Some(word) => word.at(),
+            None => At {
+                value: String::new(),
+                span: self.place(),
+            },
+        }
+    }
+
     /// Returns the text of the second word.
     pub(super) fn text(&self) -> Option<String> {
         self.argument().map(|word| word.text.clone())
@@ -66,6 +78,11 @@ impl ConfigStatement {
     /// Returns the statements of the block; empty without one.
     pub(super) fn nodes(&self) -> &[ConfigStatement] {
         self.block.as_ref().map_or(&[], |b| &b.nodes)
+    }
+
+    /// Returns all words of the block.
+    pub(super) fn block_words(&self) -> impl Iterator<Item = &SourceWord> {
+        self.nodes().iter().flat_map(|line| &line.words)
     }
 }
 

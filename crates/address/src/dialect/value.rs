@@ -60,6 +60,11 @@ impl Loader<'_> {
         node.argument().and_then(|word| self.small(word, range))
     }
 
+    /// Checks the first word behind a keyword whose value has no effect.
+    pub(super) fn check(&mut self, node: &ConfigStatement, range: RangeInclusive<i64>) {
+        let _: Option<i64> = self.count(node, range);
+    }
+
     /// Parses the first word behind a keyword as whole seconds.
     pub(super) fn seconds(
         &mut self,
@@ -67,6 +72,15 @@ impl Loader<'_> {
         range: RangeInclusive<i64>,
     ) -> Option<Duration> {
         self.count(node, range).map(Duration::from_secs)
+    }
+
+    /// Parses the first word behind a keyword like [`Self::timer`].
+    pub(super) fn time(
+        &mut self,
+        node: &ConfigStatement,
+        range: RangeInclusive<u64>,
+    ) -> Option<Duration> {
+        self.timer(node.argument()?, range)
     }
 
     /// Parses the first word behind a keyword, and returns the value with its position.
@@ -173,6 +187,11 @@ impl Loader<'_> {
                 None
             }
         }
+    }
+
+    /// Parses the first word behind a keyword like [`Self::address`].
+    pub(super) fn first_address(&mut self, node: &ConfigStatement) -> Option<IpAddr> {
+        self.address(node.argument()?)
     }
 
     /// Parses an address with an optional prefix. `default` is the whole address space.

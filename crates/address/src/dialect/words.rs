@@ -1,5 +1,6 @@
 //! Splits a line into words and braces.
 
+use super::family::draft::At;
 use super::loader::Sink;
 use super::text::{Text, is_space};
 use crate::codes;
@@ -13,6 +14,16 @@ const WORDS_MAX: usize = 4096;
 pub(super) struct SourceWord {
     pub(super) text: String,
     pub(super) span: Span,
+}
+
+impl SourceWord {
+    /// Returns the text with its position.
+    pub(super) fn at(&self) -> At<String> {
+        At {
+            value: self.text.clone(),
+            span: self.span,
+        }
+    }
 }
 
 /// A word or a brace.

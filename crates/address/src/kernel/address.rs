@@ -3,9 +3,7 @@
 //! The kernel removes an address with a lifetime by itself unless it is renewed, so a killed role
 //! cannot leave one behind.
 
-use super::message::{
-    INET6, Incoming, NetlinkMessage, family, flag, ip, kind, number, octets, text, u32_at,
-};
+use super::message::{INET6, Incoming, NetlinkMessage, family, flag, kind, octets, text, u32_at};
 use super::{Ack, Kernel, KernelError, MADE_BY};
 use crate::config::{Address, Lifetime, Scope};
 use rustix::io::Errno;
@@ -204,9 +202,8 @@ impl AddressSeen {
     pub(super) fn read(message: &Incoming<'_>) -> Option<AddressSeen> {
         let body = message.body;
         let attributes = message.attributes(BODY);
-        let far = attributes.find(attribute::ADDRESS).and_then(ip);
-        let local = attributes.find(attribute::LOCAL).and_then(ip);
-        let address = local.or(far)?;
+        let far = attributes.address(attribute::ADDRESS);
+        let address = attributes.address(attribute::LOCAL).or(far)?;
         let short = u32::from(*body.get(2)?);
         let lives = attributes.find(attribute::CACHE_INFO);
         let seconds = |at| {
@@ -221,18 +218,10 @@ impl AddressSeen {
             peer: far.filter(|far| *far != address),
             scope: Scope(*body.get(3)?),
             label: attributes.find(attribute::LABEL).map(text),
-            flags: AddressFlags(
-                attributes
-                    .find(attribute::FLAGS)
-                    .and_then(number)
-                    .unwrap_or(short),
-            ),
+            flags: AddressFlags(attributes.number(attribute::FLAGS).unwrap_or(short)),
             valid_seconds: seconds(4),
             preferred_seconds: seconds(0),
-            made_by: attributes
-                .find(attribute::MADE_BY)
-                .and_then(|v| v.first().copied())
-                .unwrap_or(0),
+            made_by: attributes.made_by(attribute::MADE_BY),
         })
     }
 }
@@ -252,10 +241,8 @@ impl Kernel {
         let mut asks: Vec<_> = specs.iter().map(|s| s.addition(flag::EXCLUSIVE)).collect();
         let added = self.socket.batch("add an address", &mut asks);
         let there = |r: &Result<(), KernelError>| matches!(r, Err(error) if error.is(Errno::EXIST));
-        let mut again: Vec<_> = specs
-            .iter()
-            .zip(&added)
-            .filter(|(_, result)| there(result))
+        let existing = specs.iter().zip(&added).filter(|(_, result)| there(result));
+        let mut again: Vec<_> = existing
             .map(|(spec, _)| spec.addition(flag::REPLACE))
             .collect();
         let mut taken = self
@@ -322,15 +309,7 @@ impl Kernel {
             .collect();
         let mut removed = self.socket.batch("remove an address", &mut asks);
         removed.reverse();
-        let outcome = |result| match result {
-            Ok(()) => Ok(Ack::Done),
-            Err(KernelError::Refused {
-                errno: Errno::ADDRNOTAVAIL | Errno::NODEV,
-                ..
-            }) => Ok(Ack::Already),
-            Err(error) => Err(error),
-        };
-        removed.into_iter().map(outcome).collect()
+        Ack::of_all(removed, &[Errno::ADDRNOTAVAIL, Errno::NODEV])
     }
 
     /// Lists the addresses of all interfaces.
@@ -339,11 +318,7 @@ impl Kernel {
     /// As described at [`Kernel`].
     pub fn addresses(&mut self) -> Result<Vec<AddressSeen>, KernelError> {
         let ask = NetlinkMessage::new(kind::GET_ADDRESS, flag::REQUEST | flag::DUMP, &[0; BODY]);
-        let read = |m: &Incoming<'_>| {
-            (m.kind == kind::NEW_ADDRESS)
-                .then(|| AddressSeen::read(m))
-                .flatten()
-        };
+        let read = |m: &Incoming<'_>| m.read_as(kind::NEW_ADDRESS, AddressSeen::read);
         self.socket.dump("list addresses", ask, read)
     }
 }

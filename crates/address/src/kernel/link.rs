@@ -183,11 +183,7 @@ impl Kernel {
         let mut ask =
             NetlinkMessage::new(kind::GET_LINK, flag::REQUEST | flag::DUMP, &body(0, 0, 0));
         ask.u32(attribute::EXT_MASK, SKIP_STATISTICS);
-        let read = |m: &Incoming<'_>| {
-            (m.kind == kind::NEW_LINK)
-                .then(|| NetworkInterface::read(m))
-                .flatten()
-        };
+        let read = |m: &Incoming<'_>| m.read_as(kind::NEW_LINK, NetworkInterface::read);
         self.socket.dump("list interfaces", ask, read)
     }
 
@@ -220,17 +216,10 @@ impl Kernel {
         mut ask: NetlinkMessage,
     ) -> Result<Option<NetworkInterface>, KernelError> {
         ask.u32(attribute::EXT_MASK, SKIP_STATISTICS);
-        let read = |m: &Incoming<'_>| {
-            (m.kind == kind::NEW_LINK)
-                .then(|| NetworkInterface::read(m))
-                .flatten()
-        };
+        let read = |m: &Incoming<'_>| m.read_as(kind::NEW_LINK, NetworkInterface::read);
         match self.socket.get("look up an interface", ask, read) {
             Ok(link) => Ok(Some(link)),
-            Err(KernelError::Refused {
-                errno: Errno::NODEV,
-                ..
-            }) => Ok(None),
+            Err(error) if error.is(Errno::NODEV) => Ok(None),
             Err(error) => Err(error),
         }
     }

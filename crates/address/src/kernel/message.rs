@@ -107,6 +107,13 @@ impl NetlinkMessage {
         self.attribute(kind, &octets(value));
     }
 
+    /// Adds an attribute if it has a value.
+    pub fn optional<T>(&mut self, kind: u16, value: Option<T>, add: fn(&mut Self, u16, T)) {
+        if let Some(value) = value {
+            add(self, kind, value);
+        }
+    }
+
     pub fn nested(&mut self, kind: u16, inside: impl FnOnce(&mut NetlinkMessage)) {
         self.open(kind | NESTED, &[], inside);
     }
@@ -177,6 +184,20 @@ impl<'a> Incoming<'a> {
     pub fn attributes(&self, fixed: usize) -> Attributes<'a> {
         Attributes(self.body.get(fixed.next_multiple_of(4)..).unwrap_or(&[]))
     }
+
+    /// Parses a message of this kind.
+    pub fn read_as<T>(&self, kind: u16, read: fn(&Self) -> Option<T>) -> Option<T> {
+        if self.kind == kind { read(self) } else { None }
+    }
+
+    /// Returns whether a message that begins with its family is about IPv6; None: another family.
+    pub fn is_ipv6(&self) -> Option<bool> {
+        match *self.body.first()? {
+            INET => Some(false),
+            INET6 => Some(true),
+            _ => None,
+        }
+    }
 }
 
 /// Iterator over the messages of one datagram; a wrong length ends it.
@@ -219,6 +240,28 @@ impl<'a> Attributes<'a> {
     pub fn find(&self, wanted: u16) -> Option<&'a [u8]> {
         let mut all = *self;
         Iterator::find(&mut all, |(kind, _)| *kind == wanted).map(|(_, value)| value)
+    }
+
+    /// Returns the number in the first attribute of this type.
+    pub fn number(&self, kind: u16) -> Option<u32> {
+        self.find(kind).and_then(number)
+    }
+
+    /// Returns the address in the first attribute of this type.
+    pub fn address(&self, kind: u16) -> Option<IpAddr> {
+        self.find(kind).and_then(ip)
+    }
+
+    /// Returns a network whose prefix length is in the fixed body; None: all addresses.
+    pub fn network(&self, kind: u16, prefix: u8) -> Option<(IpAddr, u8)> {
+        let address = self.address(kind).filter(|_| prefix > 0)?;
+        Some((address, prefix))
+    }
+
+    /// Returns the number of the protocol that added an object; zero: unknown.
+    pub fn made_by(&self, kind: u16) -> u8 {
+        let value = self.find(kind).and_then(<[u8]>::first);
+        value.copied().unwrap_or(0)
     }
 }
 

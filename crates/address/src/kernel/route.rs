@@ -1,10 +1,9 @@
 //! Adds, removes and lists routes.
 
 use super::message::{
-    Attributes, INET, INET6, Incoming, NetlinkMessage, family, flag, ip, kind, number, octets,
-    u32_at,
+    Attributes, INET, INET6, Incoming, NetlinkMessage, family, flag, ip, kind, octets, u32_at,
 };
-use super::{Ack, Kernel, KernelError, MADE_BY};
+use super::{Ack, Kernel, KernelError, MADE_BY, check_family};
 use crate::config::{NextHop, Route, RouteKind};
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -107,9 +106,7 @@ impl ResolvedHop<'_> {
             }
             None => {}
         }
-        if let Some(realms) = self.hop.realms {
-            message.u32(attribute::REALMS, realms);
-        }
+        message.optional(attribute::REALMS, self.hop.realms, NetlinkMessage::u32);
     }
 
     fn flags(&self) -> u8 {
@@ -134,24 +131,19 @@ fn message(route: &Route, ways: &[ResolvedHop<'_>], kind: u16, flags: u16) -> Ne
         body[8..].copy_from_slice(&u32::from(way.flags()).to_ne_bytes());
     }
     let mut message = NetlinkMessage::new(kind, flag::REQUEST | flag::ACK | flags, &body);
-    if let Some((to, _)) = route.destination {
-        message.address(attribute::DESTINATION, to);
-    }
-    if let Some((from, _)) = route.from {
-        message.address(attribute::SOURCE, from);
-    }
-    if let Some(source) = route.source {
-        message.address(attribute::PREFERRED_SOURCE, source);
+    let addresses = [
+        (attribute::DESTINATION, route.destination.map(|(to, _)| to)),
+        (attribute::SOURCE, route.from.map(|(from, _)| from)),
+        (attribute::PREFERRED_SOURCE, route.source),
+    ];
+    for (kind, address) in addresses {
+        message.optional(kind, address, NetlinkMessage::address);
     }
     if table > 255 {
         message.u32(attribute::TABLE, table);
     }
-    if let Some(metric) = route.metric {
-        message.u32(attribute::METRIC, metric);
-    }
-    if let Some(preference) = route.preference {
-        message.u8(attribute::PREFERENCE, preference);
-    }
+    message.optional(attribute::METRIC, route.metric, NetlinkMessage::u32);
+    message.optional(attribute::PREFERENCE, route.preference, NetlinkMessage::u8);
     write_metrics(&mut message, route);
     write_ways(&mut message, ways, route.ipv6);
     message
@@ -181,9 +173,7 @@ fn write_metrics(message: &mut NetlinkMessage, route: &Route) {
 fn write_ways(message: &mut NetlinkMessage, ways: &[ResolvedHop<'_>], ipv6: bool) {
     if let [way] = ways {
         way.write(message, ipv6);
-        if let Some(index) = way.interface {
-            message.u32(attribute::OUTPUT, index);
-        }
+        message.optional(attribute::OUTPUT, way.interface, NetlinkMessage::u32);
     } else if !ways.is_empty() {
         message.open(attribute::MULTIPATH, &[], |inside| {
             for way in ways {
@@ -248,35 +238,26 @@ impl RouteSeen {
     /// Parses `RTM_NEWROUTE` and `RTM_DELROUTE`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<RouteSeen> {
         let body = message.body;
-        let ipv6 = match *body.first()? {
-            INET => false,
-            INET6 => true,
-            _ => return None,
-        };
+        let ipv6 = message.is_ipv6()?;
         if u32_at(body, 8)? & CLONED != 0 {
             return None;
         }
         let attributes = message.attributes(BODY);
-        let net = |which, length: u8| {
-            let address = attributes.find(which).and_then(ip);
-            address
-                .filter(|_| length > 0)
-                .map(|address| (address, length))
-        };
-        let number_of = |which| attributes.find(which).and_then(number);
         let mut ways = Vec::new();
         if let Some(several) = attributes.find(attribute::MULTIPATH) {
             read_ways(several, &mut ways);
-        } else if let Some(output) = number_of(attribute::OUTPUT) {
+        } else if let Some(output) = attributes.number(attribute::OUTPUT) {
             ways.push((gateway(attributes), output));
         }
         Some(RouteSeen {
             ipv6,
             kind: *body.get(7)?,
-            destination: net(attribute::DESTINATION, *body.get(1)?),
-            from: net(attribute::SOURCE, *body.get(2)?),
-            table: number_of(attribute::TABLE).unwrap_or(u32::from(*body.get(4)?)),
-            metric: number_of(attribute::METRIC).unwrap_or(0),
+            destination: attributes.network(attribute::DESTINATION, *body.get(1)?),
+            from: attributes.network(attribute::SOURCE, *body.get(2)?),
+            table: attributes
+                .number(attribute::TABLE)
+                .unwrap_or(u32::from(*body.get(4)?)),
+            metric: attributes.number(attribute::METRIC).unwrap_or(0),
             tos: *body.get(3)?,
             made_by: *body.get(5)?,
             ways,
@@ -285,15 +266,8 @@ impl RouteSeen {
 }
 
 fn gateway(attributes: Attributes<'_>) -> Option<IpAddr> {
-    let via = || {
-        attributes
-            .find(attribute::VIA)
-            .and_then(|v| ip(v.get(2..)?))
-    };
-    attributes
-        .find(attribute::GATEWAY)
-        .and_then(ip)
-        .or_else(via)
+    let via = || ip(attributes.find(attribute::VIA)?.get(2..)?);
+    attributes.address(attribute::GATEWAY).or_else(via)
 }
 
 fn read_ways(mut several: &[u8], ways: &mut Vec<(Option<IpAddr>, u32)>) {
@@ -388,19 +362,8 @@ impl Kernel {
             .map(|r| self.route_message(r, kind::DELETE_ROUTE, 0))
             .collect();
         let removed = self.send_those_made("remove a route", asks);
-        let outcome = |result| match result {
-            Ok(()) => Ok(Ack::Done),
-            // The interface or table may be gone, and the route with it.
-            Err(
-                KernelError::Refused {
-                    errno: Errno::SRCH | Errno::NODEV,
-                    ..
-                }
-                | KernelError::NoInterface(_),
-            ) => Ok(Ack::Already),
-            Err(error) => Err(error),
-        };
-        removed.into_iter().map(outcome).collect()
+        // The interface or table may be gone, and the route with it.
+        Ack::of_all(removed, &[Errno::SRCH, Errno::NODEV])
     }
 
     /// Lists the IPv4 and IPv6 routes of all tables.
@@ -422,20 +385,16 @@ impl Kernel {
         kind: u16,
         flags: u16,
     ) -> Result<NetlinkMessage, KernelError> {
-        let families = [
-            route.destination.map(|d| d.0),
-            route.from.map(|f| f.0),
+        let addresses = [
+            route.destination.map(|(to, _)| to),
+            route.from.map(|(from, _)| from),
             route.source,
         ];
-        if families
-            .into_iter()
-            .flatten()
-            .any(|a| a.is_ipv6() != route.ipv6)
-        {
-            return Err(KernelError::BadValue(
-                "a route has addresses of two families",
-            ));
-        }
+        check_family(
+            addresses,
+            route.ipv6,
+            "a route has addresses of two families",
+        )?;
         if route.hops.len() > MOST_HOPS {
             return Err(KernelError::BadValue("a route has too many next hops"));
         }

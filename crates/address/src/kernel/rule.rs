@@ -1,7 +1,7 @@
 //! Routing rules, which select the table for the route of a packet.
 
-use super::message::{INET, INET6, Incoming, NetlinkMessage, flag, ip, kind, number, text, u32_at};
-use super::{Ack, Kernel, KernelError, MADE_BY};
+use super::message::{INET, INET6, Incoming, NetlinkMessage, flag, kind, text, u32_at};
+use super::{Ack, Kernel, KernelError, MADE_BY, check_family};
 use crate::config::{Rule, RuleAction};
 use rustix::io::Errno;
 use std::net::IpAddr;
@@ -62,20 +62,20 @@ fn message(rule: &Rule, kind: u16, flags: u16) -> NetlinkMessage {
     let inverted = if rule.invert { INVERT } else { 0 };
     body[8..].copy_from_slice(&inverted.to_ne_bytes());
     let mut message = NetlinkMessage::new(kind, flag::REQUEST | flag::ACK | flags, &body);
-    if let Some((to, _)) = rule.to.filter(|(_, prefix)| *prefix > 0) {
-        message.address(attribute::TO, to);
+    for (kind, net) in [(attribute::TO, rule.to), (attribute::FROM, rule.from)] {
+        let net = net.filter(|(_, prefix)| *prefix > 0);
+        message.optional(kind, net.map(|(net, _)| net), NetlinkMessage::address);
     }
-    if let Some((from, _)) = rule.from.filter(|(_, prefix)| *prefix > 0) {
-        message.address(attribute::FROM, from);
-    }
-    for (which, name) in [
-        (attribute::INPUT, &rule.input),
-        (attribute::OUTPUT, &rule.output),
-    ] {
-        if let Some(name) = name {
-            message.string(which, name);
-        }
-    }
+    message.optional(
+        attribute::INPUT,
+        rule.input.as_deref(),
+        NetlinkMessage::string,
+    );
+    message.optional(
+        attribute::OUTPUT,
+        rule.output.as_deref(),
+        NetlinkMessage::string,
+    );
     if let Some((mark, mask)) = rule.mark {
         message.u32(attribute::MARK, mark);
         message.u32(attribute::MARK_MASK, mask);
@@ -94,35 +94,27 @@ fn message(rule: &Rule, kind: u16, flags: u16) -> NetlinkMessage {
         (attribute::SUPPRESS_PREFIX, rule.suppress_prefix),
         (attribute::SUPPRESS_GROUP, rule.suppress_group),
     ];
-    for (which, value) in numbers {
-        if let Some(value) = value {
-            message.u32(which, value);
-        }
+    for (kind, value) in numbers {
+        message.optional(kind, value, NetlinkMessage::u32);
     }
     if let Some((from, to)) = rule.uids {
         message.attribute(attribute::UIDS, &pair(from.to_ne_bytes(), to.to_ne_bytes()));
     }
-    write_packets(&mut message, rule);
-    message.u8(attribute::MADE_BY, rule.made_by.unwrap_or(MADE_BY));
-    message
-}
-
-fn write_packets(message: &mut NetlinkMessage, rule: &Rule) {
-    if let Some(protocol) = rule.protocol {
-        message.u8(attribute::PROTOCOL, protocol);
-    }
+    message.optional(attribute::PROTOCOL, rule.protocol, NetlinkMessage::u8);
     let ports = [
         (attribute::SOURCE_PORTS, rule.source_ports),
         (attribute::DESTINATION_PORTS, rule.destination_ports),
     ];
-    for (which, range) in ports {
+    for (kind, range) in ports {
         if let Some((from, to)) = range {
-            message.attribute(which, &pair(from.to_ne_bytes(), to.to_ne_bytes()));
+            message.attribute(kind, &pair(from.to_ne_bytes(), to.to_ne_bytes()));
         }
     }
     if let Some(tunnel) = rule.tunnel {
         message.attribute(attribute::TUNNEL, &tunnel.to_be_bytes());
     }
+    message.u8(attribute::MADE_BY, rule.made_by.unwrap_or(MADE_BY));
+    message
 }
 
 /// A rule as reported by the kernel: the fields that distinguish it from others.
@@ -148,10 +140,9 @@ impl RuleSeen {
     /// Returns whether this is the configured rule.
     pub fn is(&self, rule: &Rule) -> bool {
         let (number, table) = action(rule.action);
-        let target = if let RuleAction::Goto(to) = rule.action {
-            to
-        } else {
-            table
+        let target = match rule.action {
+            RuleAction::Goto(to) => to,
+            _ => table,
         };
         self.ipv6 == rule.ipv6
             && self.invert == rule.invert
@@ -168,37 +159,27 @@ impl RuleSeen {
     /// Parses `RTM_NEWRULE` and `RTM_DELRULE`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<RuleSeen> {
         let body = message.body;
-        let ipv6 = match *body.first()? {
-            INET => false,
-            INET6 => true,
-            _ => return None,
-        };
+        let ipv6 = message.is_ipv6()?;
         let attributes = message.attributes(BODY);
-        let net = |which, length: u8| {
-            let address = attributes.find(which).and_then(ip);
-            address
-                .filter(|_| length > 0)
-                .map(|address| (address, length))
-        };
-        let number_of = |which| attributes.find(which).and_then(number);
         let action = *body.get(7)?;
-        let table = number_of(attribute::TABLE).unwrap_or(u32::from(*body.get(4)?));
+        let table = attributes
+            .number(attribute::TABLE)
+            .unwrap_or(u32::from(*body.get(4)?));
         Some(RuleSeen {
             ipv6,
             invert: u32_at(body, 8)? & INVERT != 0,
-            preference: number_of(attribute::PREFERENCE).unwrap_or(0),
-            from: net(attribute::FROM, *body.get(2)?),
-            to: net(attribute::TO, *body.get(1)?),
+            preference: attributes.number(attribute::PREFERENCE).unwrap_or(0),
+            from: attributes.network(attribute::FROM, *body.get(2)?),
+            to: attributes.network(attribute::TO, *body.get(1)?),
             input: attributes.find(attribute::INPUT).map(text),
             output: attributes.find(attribute::OUTPUT).map(text),
-            mark: number_of(attribute::MARK)
-                .map(|m| (m, number_of(attribute::MARK_MASK).unwrap_or(u32::MAX))),
+            mark: attributes.number(attribute::MARK).map(|mark| {
+                let mask = attributes.number(attribute::MARK_MASK);
+                (mark, mask.unwrap_or(u32::MAX))
+            }),
             action,
-            target: number_of(attribute::GOTO).unwrap_or(table),
-            made_by: attributes
-                .find(attribute::MADE_BY)
-                .and_then(|v| v.first().copied())
-                .unwrap_or(0),
+            target: attributes.number(attribute::GOTO).unwrap_or(table),
+            made_by: attributes.made_by(attribute::MADE_BY),
         })
     }
 }
@@ -211,18 +192,7 @@ impl Kernel {
             .iter()
             .map(|rule| checked(rule, kind::NEW_RULE, how))
             .collect();
-        let outcome = |result| match result {
-            Ok(()) => Ok(Ack::Done),
-            Err(KernelError::Refused {
-                errno: Errno::EXIST,
-                ..
-            }) => Ok(Ack::Already),
-            Err(error) => Err(error),
-        };
-        self.send_those_made("add a rule", asks)
-            .into_iter()
-            .map(outcome)
-            .collect()
+        Ack::of_all(self.send_those_made("add a rule", asks), &[Errno::EXIST])
     }
 
     /// Removes rules in one batch; a rule that is already gone is no error.
@@ -231,18 +201,7 @@ impl Kernel {
             .iter()
             .map(|rule| checked(rule, kind::DELETE_RULE, 0))
             .collect();
-        let outcome = |result| match result {
-            Ok(()) => Ok(Ack::Done),
-            Err(KernelError::Refused {
-                errno: Errno::NOENT,
-                ..
-            }) => Ok(Ack::Already),
-            Err(error) => Err(error),
-        };
-        self.send_those_made("remove a rule", asks)
-            .into_iter()
-            .map(outcome)
-            .collect()
+        Ack::of_all(self.send_those_made("remove a rule", asks), &[Errno::NOENT])
     }
 
     /// Lists all IPv4 and IPv6 rules.
@@ -260,16 +219,8 @@ impl Kernel {
 }
 
 fn checked(rule: &Rule, kind: u16, flags: u16) -> Result<NetlinkMessage, KernelError> {
-    let families = [rule.from.map(|f| f.0), rule.to.map(|t| t.0)];
-    if families
-        .into_iter()
-        .flatten()
-        .any(|a| a.is_ipv6() != rule.ipv6)
-    {
-        return Err(KernelError::BadValue(
-            "a rule has addresses of two families",
-        ));
-    }
+    let addresses = [rule.from.map(|(from, _)| from), rule.to.map(|(to, _)| to)];
+    check_family(addresses, rule.ipv6, "a rule has addresses of two families")?;
     for name in [&rule.input, &rule.output].into_iter().flatten() {
         super::link::good_name(name)?;
     }

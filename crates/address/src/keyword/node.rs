@@ -84,21 +84,11 @@ fn hostname(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Row] = &[
-    Row {
-        places: &["node"],
-        syntax: "address <address> [<address>…]",
-        doc: "Fixed addresses of this machine, of either family. With `unicast`, other machines send their adverts \
-            there. A machine that has one of these addresses on an interface is this node, regardless of its name.",
-        example: "address 10.0.0.1 2001:db8::1",
-        build: address,
-    },
-    Row {
-        places: &["node"],
-        syntax: "hostname <name>",
-        doc: "The host name of the machine (`uname -n`), if it differs from the name of the section; with or without \
-            its domain.",
-        example: "hostname lb-1.example.com",
-        build: hostname,
-    },
-];
+pub(super) static LINES: &[Row] = language::rows! {
+    "address <address> [<address>…]" &["node"], address, "address 10.0.0.1 2001:db8::1",
+        "Fixed addresses of this machine, of either family. With `unicast`, other machines send their adverts there. A \
+         machine that has one of these addresses on an interface is this node, regardless of its name.";
+    "hostname <name>" &["node"], hostname, "hostname lb-1.example.com",
+        "The host name of the machine (`uname -n`), if it differs from the name of the section; with or without its \
+         domain.";
+};

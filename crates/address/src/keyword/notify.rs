@@ -166,54 +166,23 @@ fn slots(notify: &mut NotifyScripts) -> [&mut Option<Notify>; 5] {
     ]
 }
 
-pub(super) static LINES: &[Row] = &[
-    Row {
-        places: &["virtual-ip"],
-        syntax: "script-user <user> [<group>]",
-        doc: "The user as whom the programs of `notify` and `track script` of this section run, root without it. A \
-            program that runs as root must not be changeable by anybody else: neither its file nor any directory or \
-            link on the way to it, nor the script that it names as an interpreter. Such a program is refused, and not \
-            started if that changes later.",
-        example: "script-user nobody",
-        build: script_user,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "notify <program>",
-        doc: "Starts this program at each change of state, without a shell. The role never waits for it. It appends \
-            four arguments: the word `INSTANCE`, the section name, the new state (`MASTER`, `BACKUP`, `FAULT`, \
-            `STOP`) and the priority.",
-        example: "notify \"/bin/true changed\"",
-        build: any,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "notify master <program>",
-        doc: "Starts this program when this machine takes the addresses, with the arguments of `notify` after its own.",
-        example: "notify master /bin/true",
-        build: master,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "notify backup <program>",
-        doc: "Starts this program when another machine owns the addresses, with the arguments of `notify` after its \
-            own.",
-        example: "notify backup /bin/true",
-        build: backup,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "notify fault <program>",
-        doc: "Starts this program when this machine can no longer own the addresses: an interface is down, or \
-            something tracked failed. The arguments of `notify` follow its own.",
-        example: "notify fault /bin/true",
-        build: fault,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "notify stop <program>",
-        doc: "Starts this program when the role stops, with the arguments of `notify` after its own.",
-        example: "notify stop /bin/true",
-        build: stop,
-    },
-];
+pub(super) static LINES: &[Row] = language::rows! {
+    "script-user <user> [<group>]" &["virtual-ip"], script_user, "script-user nobody",
+        "The user as whom the programs of `notify` and `track script` of this section run, root without it. A program \
+         that runs as root must not be changeable by anybody else: neither its file nor any directory or link on the \
+         way to it, nor the script that it names as an interpreter. Such a program is refused, and not started if that \
+         changes later.";
+    "notify <program>" &["virtual-ip"], any, "notify \"/bin/true changed\"",
+        "Starts this program at each change of state, without a shell. The role never waits for it. It appends four \
+         arguments: the word `INSTANCE`, the section name, the new state (`MASTER`, `BACKUP`, `FAULT`, `STOP`) and the \
+         priority.";
+    "notify master <program>" &["virtual-ip"], master, "notify master /bin/true",
+        "Starts this program when this machine takes the addresses, with the arguments of `notify` after its own.";
+    "notify backup <program>" &["virtual-ip"], backup, "notify backup /bin/true",
+        "Starts this program when another machine owns the addresses, with the arguments of `notify` after its own.";
+    "notify fault <program>" &["virtual-ip"], fault, "notify fault /bin/true",
+        "Starts this program when this machine can no longer own the addresses: an interface is down, or something \
+         tracked failed. The arguments of `notify` follow its own.";
+    "notify stop <program>" &["virtual-ip"], stop, "notify stop /bin/true",
+        "Starts this program when the role stops, with the arguments of `notify` after its own.";
+};

@@ -115,39 +115,24 @@ fn preempt_delay(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Row] = &[
-    Row {
-        places: &["virtual-ip"],
-        syntax: "failover <time>",
-        doc: "Maximum time until another node takes over the addresses after their owner fails, from 50ms to 200s, by \
-            default 1s. The advert interval is a fifth of this time, at least 10 ms. After three missing \
-            adverts the standby probes the address, and takes it if nobody replies. While the owner's kernel still \
-            replies (it is busy, or its role was killed), the owner gets three times as long, at least one second. \
-            Each address has a lifetime of three times this time, at least two seconds, which the address role renews. \
-            If all processes are killed, the addresses expire after it.",
-        example: "failover 50ms",
-        build: failover,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "handover-drain <time>",
-        doc: "Time for connections to finish during a planned hand-over (a stop, `evenkeel address hand-over`, the \
-            return of a better node), by default 2s. The new owner gets the addresses and all new connections at \
-            once, and forwards older connections to the old owner, whose responses close them. A stop ends as soon as \
-            no request is in progress. Use the same value in all files. With 0, or on a kernel without nftables \
-            (which is logged), connections do not survive the hand-over.",
-        example: "handover-drain 5s",
-        build: handover_drain,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "preempt-delay <time>",
-        doc: "Additional delay before a returning machine takes the addresses from a less preferred one, by default \
-            0: it takes them when it has been healthy for two seconds.",
-        example: "preempt-delay 30s",
-        build: preempt_delay,
-    },
-];
+pub(super) static LINES: &[Row] = language::rows! {
+    "failover <time>" &["virtual-ip"], failover, "failover 50ms",
+        "Maximum time until another node takes over the addresses after their owner fails, from 50ms to 200s, by \
+         default 1s. The advert interval is a fifth of this time, at least 10 ms. After three missing adverts the \
+         standby probes the address, and takes it if nobody replies. While the owner's kernel still replies (it is \
+         busy, or its role was killed), the owner gets three times as long, at least one second. Each address has a \
+         lifetime of three times this time, at least two seconds, which the address role renews. If all processes are \
+         killed, the addresses expire after it.";
+    "handover-drain <time>" &["virtual-ip"], handover_drain, "handover-drain 5s",
+        "Time for connections to finish during a planned hand-over (a stop, `evenkeel address hand-over`, the return \
+         of a better node), by default 2s. The new owner gets the addresses and all new connections at once, and \
+         forwards older connections to the old owner, whose responses close them. A stop ends as soon as no request is \
+         in progress. Use the same value in all files. With 0, or on a kernel without nftables (which is logged), \
+         connections do not survive the hand-over.";
+    "preempt-delay <time>" &["virtual-ip"], preempt_delay, "preempt-delay 30s",
+        "Additional delay before a returning machine takes the addresses from a less preferred one, by default 0: it \
+         takes them when it has been healthy for two seconds.";
+};
 
 #[cfg(test)]
 mod tests {

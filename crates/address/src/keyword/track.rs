@@ -192,39 +192,23 @@ fn backend(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Row] = &[
-    Row {
-        places: &["virtual-ip"],
-        syntax: "track interface <interface>",
-        doc: "Releases the addresses while this interface is down, and does not take them: a router without its \
-            uplink is useless. The interface of the addresses themselves is always tracked.",
-        example: "track interface eth1",
-        build: interface,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "track script <program> [every <time>] [timeout <time>] [rise <n>] [fall <n>]",
-        doc: "Releases the addresses while this program fails: it exits with another code than 0, or does not end in \
-            time. It runs every 2s, without a shell; quote the program with its arguments. `fall` and `rise` set how \
-            many consecutive results change the state, by default one.",
-        example: "track script \"/bin/true --quick\" every 5s fall 2",
-        build: script,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "track ping <address> [every <time>] [timeout <time>] [rise <n>] [fall <n>]",
-        doc: "Releases the addresses while this address, for example a gateway, does not reply: by default after \
-            three unanswered pings in a row, one per second. If no machine of the file reaches it, none has the \
-            addresses, so choose a reliable target.",
-        example: "track ping 10.0.0.254 every 500ms",
-        build: ping,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "track backend <backend>",
-        doc: "A machine whose proxy has no usable server in this backend yields to one that has. By default, the \
-            backends of the frontends that are bound to the addresses count.",
-        example: "track backend app",
-        build: backend,
-    },
-];
+pub(super) static LINES: &[Row] = language::rows! {
+    "track interface <interface>" &["virtual-ip"], interface, "track interface eth1",
+        "Releases the addresses while this interface is down, and does not take them: a router without its uplink is \
+         useless. The interface of the addresses themselves is always tracked.";
+    "track script <program> [every <time>] [timeout <time>] [rise <n>] [fall <n>]" &["virtual-ip"],
+        script,
+        "track script \"/bin/true --quick\" every 5s fall 2",
+        "Releases the addresses while this program fails: it exits with another code than 0, or does not end in time. \
+         It runs every 2s, without a shell; quote the program with its arguments. `fall` and `rise` set how many \
+         consecutive results change the state, by default one.";
+    "track ping <address> [every <time>] [timeout <time>] [rise <n>] [fall <n>]" &["virtual-ip"],
+        ping,
+        "track ping 10.0.0.254 every 500ms",
+        "Releases the addresses while this address, for example a gateway, does not reply: by default after three \
+         unanswered pings in a row, one per second. If no machine of the file reaches it, none has the addresses, so \
+         choose a reliable target.";
+    "track backend <backend>" &["virtual-ip"], backend, "track backend app",
+        "A machine whose proxy has no usable server in this backend yields to one that has. By default, the backends \
+         of the frontends that are bound to the addresses count.";
+};

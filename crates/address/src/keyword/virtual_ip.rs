@@ -237,85 +237,41 @@ fn virtual_mac(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Row] = &[
-    Row {
-        places: &["virtual-ip"],
-        syntax: "address <address>[/<prefix>] [<address>[/<prefix>]…]",
-        doc: "Addresses that one machine owns at a time; all addresses of a section move together. Lines can be \
-            repeated, and families mixed. The default prefix length is that of the interface's network. A `bind` of \
-            the proxy can name the addresses on every machine: it listens there before the address arrives.",
-        example: "address 172.16.61.150/24\naddress 172.16.61.151 2001:db8::80/64",
-        build: address,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "interface <interface> [on <node>…]",
-        doc: "The interface for the addresses and their adverts. The default is the interface whose network contains \
-            the first address. `on` sets it for machines with another interface name. While the interface is down or \
-            missing, this machine cannot own the addresses.",
-        example: "interface eth0\ninterface ens3 on beta",
-        build: interface,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "prefer <node> [<node>…]",
-        doc: "The machines that may own the addresses, the most preferred first. Other machines never own them. A node is \
-            named by its `node` section or, without one, by its host name. The default is all nodes of the file, in \
-            their order. Without any nodes, all machines are equal, and the owner keeps the addresses. The VRRP \
-            priority depends on the position: 220, 210, 200… if all frontends of the addresses can be served, 140, \
-            130… if some cannot, and 60, 50… if none can.",
-        example: "prefer alpha beta",
-        build: prefer,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "nopreempt",
-        doc: "A machine that returns does not take the addresses from a less preferred one that is equally healthy; \
-            it waits until that one fails. This saves a move, but the addresses stay wherever they were last.",
-        example: "nopreempt",
-        build: nopreempt,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "lease",
-        doc: "Only the holder of the cluster's lease `address/NAME` owns the addresses, so that no partition gives \
-            them to two machines. The holder releases them when its lease ends by its own clock, even if other \
-            processes hang or links are cut. Without a majority nobody owns them. The best machine by `prefer` and \
-            the health of its frontends gets the lease, even if another one holds it. A machine outside of a cluster \
-            never owns them.",
-        example: "lease",
-        build: lease,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "vrid <1-255>",
-        doc: "The virtual router id, which must be unique on the network of its interface, also among other programs \
-            and routers. The default is derived from the section name, and stable as long as the name does not change.",
-        example: "vrid 51",
-        build: vrid,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "multicast [<group>]",
-        doc: "Sends adverts to a multicast group, by default 224.0.0.18 and ff02::12. This is the default.",
-        example: "multicast 224.0.0.18",
-        build: multicast,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "unicast",
-        doc: "Sends adverts to the address of each other node, from the `address` line of its `node` section. Use it \
-            on networks without multicast: most clouds, some switches.",
-        example: "unicast",
-        build: unicast,
-    },
-    Row {
-        places: &["virtual-ip"],
-        syntax: "virtual-mac",
-        doc: "Uses a virtual MAC address (00:00:5e:00:01 and the id) on an interface `vrrp.<id>`, so that neighbours \
-            need no update when the addresses move. Virtual machines and some switches allow only one MAC address per \
-            port. Without this line the MAC of the interface is used, and neighbours are notified.",
-        example: "virtual-mac",
-        build: virtual_mac,
-    },
-];
+pub(super) static LINES: &[Row] = language::rows! {
+    "address <address>[/<prefix>] [<address>[/<prefix>]…]" &["virtual-ip"], address,
+        "address 172.16.61.150/24\naddress 172.16.61.151 2001:db8::80/64",
+        "Addresses that one machine owns at a time; all addresses of a section move together. Lines can be repeated, \
+         and families mixed. The default prefix length is that of the interface's network. A `bind` of the proxy can \
+         name the addresses on every machine: it listens there before the address arrives.";
+    "interface <interface> [on <node>…]" &["virtual-ip"], interface,
+        "interface eth0\ninterface ens3 on beta",
+        "The interface for the addresses and their adverts. The default is the interface whose network contains the \
+         first address. `on` sets it for machines with another interface name. While the interface is down or missing, \
+         this machine cannot own the addresses.";
+    "prefer <node> [<node>…]" &["virtual-ip"], prefer, "prefer alpha beta",
+        "The machines that may own the addresses, the most preferred first. Other machines never own them. A node is \
+         named by its `node` section or, without one, by its host name. The default is all nodes of the file, in their \
+         order. Without any nodes, all machines are equal, and the owner keeps the addresses. The VRRP priority \
+         depends on the position: 220, 210, 200… if all frontends of the addresses can be served, 140, 130… if some \
+         cannot, and 60, 50… if none can.";
+    "nopreempt" &["virtual-ip"], nopreempt, "nopreempt",
+        "A machine that returns does not take the addresses from a less preferred one that is equally healthy; it \
+         waits until that one fails. This saves a move, but the addresses stay wherever they were last.";
+    "lease" &["virtual-ip"], lease, "lease",
+        "Only the holder of the cluster's lease `address/NAME` owns the addresses, so that no partition gives them to \
+         two machines. The holder releases them when its lease ends by its own clock, even if other processes hang or \
+         links are cut. Without a majority nobody owns them. The best machine by `prefer` and the health of its \
+         frontends gets the lease, even if another one holds it. A machine outside of a cluster never owns them.";
+    "vrid <1-255>" &["virtual-ip"], vrid, "vrid 51",
+        "The virtual router id, which must be unique on the network of its interface, also among other programs and \
+         routers. The default is derived from the section name, and stable as long as the name does not change.";
+    "multicast [<group>]" &["virtual-ip"], multicast, "multicast 224.0.0.18",
+        "Sends adverts to a multicast group, by default 224.0.0.18 and ff02::12. This is the default.";
+    "unicast" &["virtual-ip"], unicast, "unicast",
+        "Sends adverts to the address of each other node, from the `address` line of its `node` section. Use it on \
+         networks without multicast: most clouds, some switches.";
+    "virtual-mac" &["virtual-ip"], virtual_mac, "virtual-mac",
+        "Uses a virtual MAC address (00:00:5e:00:01 and the id) on an interface `vrrp.<id>`, so that neighbours need \
+         no update when the addresses move. Virtual machines and some switches allow only one MAC address per port. \
+         Without this line the MAC of the interface is used, and neighbours are notified.";
+};

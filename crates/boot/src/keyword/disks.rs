@@ -466,26 +466,28 @@ pub(super) fn not_here(lan: &Lan, is_missing: impl Fn(&Path) -> bool) -> Vec<Dia
     told.collect()
 }
 
-pub(super) static LINES: &[Keyword<BootLineBuilder>] = &[Keyword {
-    places: &["boot"],
-    syntax: "disk <name> { volume <volume> | file <path> [ro] } [aoe <shelf>.<slot>] [iscsi] [nbd] [open] [overlay <directory> [limit <size>] [keep]]",
-    doc: "A disk that machines of the network use, at most 64. `volume` is a `volume` section: a node with a copy of the \
-        volume serves the disk. `file` is a file or a block device of this node; with `ro` machines only read it. On a \
-        cluster, every node with the file serves it, so use `file` there only with `ro` and the same content, or write `on \
-        NODE disk …`. By `aoe` (ATA over Ethernet) it has this shelf (0 to 65534) and slot (0 to 254); AoE has no login, so \
-        every machine of the Ethernet network can use the disk. By `iscsi` (RFC 7143) it is a target of its own, \
-        `iqn.2026-01.org.evenkeel:NETWORK.DISK` in small letters, with logical unit 0; digests, authentication (CHAP) and several \
-        connections of a session are not supported. By `nbd` it is an export with its name, without TLS. `iscsi` and \
-        `nbd` are for the addresses of machines whose image names the disk, and with `open` for every address that \
-        reaches the node at the interface. A disk that is written has one machine at a time, unless it is `open`; a file has \
-        one disk, whichever paths lead to it. With `overlay`, the disk is only read, and each machine that boots it has a \
-        copy of its own of what it changes, in this directory of the node, up to `limit` bytes (8g by default, at most 1t) \
-        and for at most 256 machines. The copy is dropped when the machine boots again and when the node restarts, so it suits workers \
-        that keep nothing. With `keep`, it stays until `evenkeel boot drop`; that is for one node, not for a cluster. The disk has at most 1 TiB, and must not change while machines use it. A write is acknowledged when the volume or the kernel has it; it is on stable \
-        storage after a flush.",
-    example: "disk system volume node7-system iscsi",
-    build: disk,
-}];
+pub(super) static LINES: &[Keyword<BootLineBuilder>] = language::rows! {
+    "disk <name> { volume <volume> | file <path> [ro] } [aoe <shelf>.<slot>] [iscsi] [nbd] [open] [overlay <directory> \
+          [limit <size>] [keep]]" &["boot"],
+        disk,
+        "disk system volume node7-system iscsi",
+        "A disk that machines of the network use, at most 64. `volume` is a `volume` section: a node with a copy of \
+         the volume serves the disk. `file` is a file or a block device of this node; with `ro` machines only read it. \
+         On a cluster, every node with the file serves it, so use `file` there only with `ro` and the same content, or \
+         write `on NODE disk …`. By `aoe` (ATA over Ethernet) it has this shelf (0 to 65534) and slot (0 to 254); AoE \
+         has no login, so every machine of the Ethernet network can use the disk. By `iscsi` (RFC 7143) it is a target \
+         of its own, `iqn.2026-01.org.evenkeel:NETWORK.DISK` in small letters, with logical unit 0; digests, \
+         authentication (CHAP) and several connections of a session are not supported. By `nbd` it is an export with \
+         its name, without TLS. `iscsi` and `nbd` are for the addresses of machines whose image names the disk, and \
+         with `open` for every address that reaches the node at the interface. A disk that is written has one machine \
+         at a time, unless it is `open`; a file has one disk, whichever paths lead to it. With `overlay`, the disk is \
+         only read, and each machine that boots it has a copy of its own of what it changes, in this directory of the \
+         node, up to `limit` bytes (8g by default, at most 1t) and for at most 256 machines. The copy is dropped when \
+         the machine boots again and when the node restarts, so it suits workers that keep nothing. With `keep`, it \
+         stays until `evenkeel boot drop`; that is for one node, not for a cluster. The disk has at most 1 TiB, and \
+         must not change while machines use it. A write is acknowledged when the volume or the kernel has it; it is on \
+         stable storage after a flush.";
+};
 
 #[cfg(test)]
 mod tests {

@@ -230,48 +230,41 @@ fn unknown(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Keyword<BootLineBuilder>] = &[
-    Keyword {
-        places: &["boot"],
-        syntax: "image <name> { kernel <path> [initrd <path>]… [nbd <disk>] [append <word>…] | program [bios <path>] [uefi <path>] | disk | aoe <disk> | iscsi <disk> }",
-        doc: "Something that machines boot, by its name. `kernel` is a Linux kernel with its initial RAM disks, at most 8, in \
-            their order, and its command line. `program` is another boot loader or program of the firmware, such as a \
-            memory test or `wimboot`; a machine gets the file for its firmware. `disk` is the machine's own disk. `aoe` and \
-            `iscsi` are a disk of the section, which the machine uses over the network and boots as its own, by its boot \
-            sector (BIOS) or boot loader (UEFI); they need iPXE, so they do not go with `secure-boot`. With `iscsi`, iPXE \
-            leaves the address and the name of the target in the iBFT, where the operating system finds them. With `nbd`, \
-            the kernel gets a disk of the section as its root by NBD: `root=/dev/nbd0`, `nbdroot=` and `ip=dhcp`, as the \
-            initial RAM disk of Debian's package nbd-client reads them, before the words of `append`; a word that `append` \
-            has itself is left out. The files are read when a machine fetches them, so they may be replaced at any time; each node that answers needs them.",
-        example: "image rescue kernel /srv/boot/vmlinuz initrd /srv/boot/initrd append console=ttyS0",
-        build: image,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "machine <name> mac <address> [address <address>] [address6 <address>] image <image> [once] [power { ipmi <address> user <name> password-file <file> [cipher <number>] | exec <program> [<argument>…] | agent <agent> [<name>=<value>…] }]",
-        doc: "A machine, known by the MAC address of its card, with the image that it boots. With `address`, it always has \
-            this IP address, which may be within the range; without it, one of the range. `address6` is the same over IPv6, \
-            with `range6`. Every node knows it, so it boots \
-            and keeps its address whichever node is there. With `once`, it boots the image a single time, such as an \
-            installer, and its own disk from then on: when the image has been fetched as a whole, the node remembers it. A \
-            change of its image, or `evenkeel boot once`, begins again. `power`, last in the line, is by what `evenkeel boot \
-            power` switches the machine on and off, on the node where that command runs: its management controller by IPMI over \
-            LAN (`ipmitool -I lanplus`, with `cipher` as in `fence ipmi`), a program, or an agent of the package fence-agents. \
-            The program gets `on`, `off` or `status` behind its arguments, and its exit code is 0 for success or \"on\", and 2 for \
-            \"off\". A password in an option of an agent becomes part of the version and of its history; most agents have \
-            `password_script` for one in a file.",
-        example: "machine node7 mac 52:54:00:00:00:07 address 10.20.0.107 image rescue",
-        build: machine,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "unknown { ignore | menu | image <image> | enlist }",
-        doc: "What becomes of machines that the file does not name. `ignore`, the default, answers them nothing. `menu` gives \
-            them an address and shows the images on their screen, the disk first. `image` boots this image. `enlist` gives them \
-            an address, collects what they are, which `evenkeel boot enlist` shows with a `machine` line to copy, and lets \
-            them wait: as soon as the line is in the file, they boot its image. With iPXE, each of them is shown what it \
-            waits for.",
-        example: "unknown menu",
-        build: unknown,
-    },
-];
+pub(super) static LINES: &[Keyword<BootLineBuilder>] = language::rows! {
+    "image <name> { kernel <path> [initrd <path>]… [nbd <disk>] [append <word>…] | program [bios <path>] [uefi <path>] \
+          | disk | aoe <disk> | iscsi <disk> }" &["boot"],
+        image,
+        "image rescue kernel /srv/boot/vmlinuz initrd /srv/boot/initrd append console=ttyS0",
+        "Something that machines boot, by its name. `kernel` is a Linux kernel with its initial RAM disks, at most 8, \
+         in their order, and its command line. `program` is another boot loader or program of the firmware, such as a \
+         memory test or `wimboot`; a machine gets the file for its firmware. `disk` is the machine's own disk. `aoe` \
+         and `iscsi` are a disk of the section, which the machine uses over the network and boots as its own, by its \
+         boot sector (BIOS) or boot loader (UEFI); they need iPXE, so they do not go with `secure-boot`. With `iscsi`, \
+         iPXE leaves the address and the name of the target in the iBFT, where the operating system finds them. With \
+         `nbd`, the kernel gets a disk of the section as its root by NBD: `root=/dev/nbd0`, `nbdroot=` and `ip=dhcp`, \
+         as the initial RAM disk of Debian's package nbd-client reads them, before the words of `append`; a word that \
+         `append` has itself is left out. The files are read when a machine fetches them, so they may be replaced at \
+         any time; each node that answers needs them.";
+    "machine <name> mac <address> [address <address>] [address6 <address>] image <image> [once] [power { ipmi \
+          <address> user <name> password-file <file> [cipher <number>] | exec <program> [<argument>…] | agent <agent> \
+          [<name>=<value>…] }]" &["boot"],
+        machine,
+        "machine node7 mac 52:54:00:00:00:07 address 10.20.0.107 image rescue",
+        "A machine, known by the MAC address of its card, with the image that it boots. With `address`, it always has \
+         this IP address, which may be within the range; without it, one of the range. `address6` is the same over \
+         IPv6, with `range6`. Every node knows it, so it boots and keeps its address whichever node is there. With \
+         `once`, it boots the image a single time, such as an installer, and its own disk from then on: when the image \
+         has been fetched as a whole, the node remembers it. A change of its image, or `evenkeel boot once`, begins \
+         again. `power`, last in the line, is by what `evenkeel boot power` switches the machine on and off, on the \
+         node where that command runs: its management controller by IPMI over LAN (`ipmitool -I lanplus`, with \
+         `cipher` as in `fence ipmi`), a program, or an agent of the package fence-agents. The program gets `on`, \
+         `off` or `status` behind its arguments, and its exit code is 0 for success or \"on\", and 2 for \"off\". A \
+         password in an option of an agent becomes part of the version and of its history; most agents have \
+         `password_script` for one in a file.";
+    "unknown { ignore | menu | image <image> | enlist }" &["boot"], unknown, "unknown menu",
+        "What becomes of machines that the file does not name. `ignore`, the default, answers them nothing. `menu` \
+         gives them an address and shows the images on their screen, the disk first. `image` boots this image. \
+         `enlist` gives them an address, collects what they are, which `evenkeel boot enlist` shows with a `machine` \
+         line to copy, and lets them wait: as soon as the line is in the file, they boot its image. With iPXE, each of \
+         them is shown what it waits for.";
+};

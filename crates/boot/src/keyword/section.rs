@@ -449,118 +449,46 @@ fn secure_boot(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub(super) static LINES: &[Keyword<BootLineBuilder>] = &[
-    Keyword {
-        places: &["boot"],
-        syntax: "interface <name>",
-        doc: "The interface where the machines are: a card, a bridge or a VLAN of this node. Required. Where nodes have \
-            interfaces of different names, write a line for each node, such as `on alpha interface br0`. The node needs an \
-            IPv4 address there, which is the server's. The interface may come and go: it is used while it is there.",
-        example: "interface br0",
-        build: interface,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "network <address>/<prefix>",
-        doc: "The network of the machines. By default it is that of the interface's first IPv4 address. Write it if the \
-            machines are behind a DHCP relay (RFC 2131, 3046): relayed requests belong to the section with the network of \
-            the relay's address. With it, `check` finds addresses outside of the network on every machine.",
-        example: "network 10.20.0.0/24",
-        build: network,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "range <first> <last> [lease <time>]",
-        doc: "The addresses for machines without an `address` of their own, and how long such a machine may use one: 2 \
-            minutes to 24 days, `12h` by default. Addresses of `machine` lines, of the nodes, \
-            of `gateway` and of `server` are left out. The \
-            nodes of a cluster share the range: each gives addresses of its own part, so that no address is ever given \
-            twice, and a node takes over the part of one that is gone. Without `range` and `proxy`, only machines of the \
-            file get an address.",
-        example: "range 10.20.0.100 10.20.0.199 lease 12h",
-        build: range,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "proxy",
-        doc: "Another DHCP server gives the addresses, such as that of a router, and this one only says what to boot \
-            (proxyDHCP; ports 67 and 4011). Nothing has to be changed at the other server.",
-        example: "proxy",
-        build: proxy,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "gateway <address>",
-        doc: "The router of the network. The default is none.",
-        example: "gateway 10.20.0.1",
-        build: gateway,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "dns <address> [<address>…]",
-        doc: "The nameservers, at most 8. Those with an IPv6 address are for machines that ask over IPv6.",
-        example: "dns 10.20.0.1 10.20.0.2 fd00:20::1",
-        build: dns,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "domain <name>",
-        doc: "The domain of the machines.",
-        example: "domain example.org",
-        build: domain,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "ntp <address> [<address>…]",
-        doc: "The time servers, at most 8.",
-        example: "ntp 10.20.0.1",
-        build: ntp,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "server <address>",
-        doc: "The address from which machines fetch their files, such as a virtual address of the nodes. By default each node \
-            names its own address on the interface, and iPXE tries the other node if one does not answer.",
-        example: "server 10.20.0.5",
-        build: server,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "http-port <port>",
-        doc: "The TCP port from which machines fetch their files by HTTP; the default is 7447.",
-        example: "http-port 8069",
-        build: http_port,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "iscsi-port <port>",
-        doc: "The TCP port of disks by iSCSI; the default is 3260.",
-        example: "iscsi-port 3270",
-        build: iscsi_port,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "nbd-port <port>",
-        doc: "The TCP port of disks by NBD; the default is 10809.",
-        example: "nbd-port 10819",
-        build: nbd_port,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "leases <directory>",
-        doc: "The directory where the node keeps the leases of the range, so that a restart gives no address twice. It is \
-            created if it is missing, in a directory that is there. The default is /var/lib/evenkeel/boot. A client is only \
-            told of a lease that is on the disk. When a reload names another directory, the leases move there.",
-        example: "leases /srv/boot/leases",
-        build: leases,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "secure-boot { yes | no }",
-        doc: "With `yes`, UEFI machines get the distribution's signed `shim` and GRUB (packages shim-signed and \
-            grub-efi-amd64-signed), so that they boot with Secure Boot on; the kernel has to be signed as well. With `no`, \
-            the default, they get iPXE, which is faster, loads by HTTP and has menus.",
-        example: "secure-boot yes",
-        build: secure_boot,
-    },
-];
+pub(super) static LINES: &[Keyword<BootLineBuilder>] = language::rows! {
+    "interface <name>" &["boot"], interface, "interface br0",
+        "The interface where the machines are: a card, a bridge or a VLAN of this node. Required. Where nodes have \
+         interfaces of different names, write a line for each node, such as `on alpha interface br0`. The node needs \
+         an IPv4 address there, which is the server's. The interface may come and go: it is used while it is there.";
+    "network <address>/<prefix>" &["boot"], network, "network 10.20.0.0/24",
+        "The network of the machines. By default it is that of the interface's first IPv4 address. Write it if the \
+         machines are behind a DHCP relay (RFC 2131, 3046): relayed requests belong to the section with the network of \
+         the relay's address. With it, `check` finds addresses outside of the network on every machine.";
+    "range <first> <last> [lease <time>]" &["boot"], range,
+        "range 10.20.0.100 10.20.0.199 lease 12h",
+        "The addresses for machines without an `address` of their own, and how long such a machine may use one: 2 \
+         minutes to 24 days, `12h` by default. Addresses of `machine` lines, of the nodes, of `gateway` and of \
+         `server` are left out. The nodes of a cluster share the range: each gives addresses of its own part, so that \
+         no address is ever given twice, and a node takes over the part of one that is gone. Without `range` and \
+         `proxy`, only machines of the file get an address.";
+    "proxy" &["boot"], proxy, "proxy",
+        "Another DHCP server gives the addresses, such as that of a router, and this one only says what to boot \
+         (proxyDHCP; ports 67 and 4011). Nothing has to be changed at the other server.";
+    "gateway <address>" &["boot"], gateway, "gateway 10.20.0.1",
+        "The router of the network. The default is none.";
+    "dns <address> [<address>…]" &["boot"], dns, "dns 10.20.0.1 10.20.0.2 fd00:20::1",
+        "The nameservers, at most 8. Those with an IPv6 address are for machines that ask over IPv6.";
+    "domain <name>" &["boot"], domain, "domain example.org", "The domain of the machines.";
+    "ntp <address> [<address>…]" &["boot"], ntp, "ntp 10.20.0.1", "The time servers, at most 8.";
+    "server <address>" &["boot"], server, "server 10.20.0.5",
+        "The address from which machines fetch their files, such as a virtual address of the nodes. By default each \
+         node names its own address on the interface, and iPXE tries the other node if one does not answer.";
+    "http-port <port>" &["boot"], http_port, "http-port 8069",
+        "The TCP port from which machines fetch their files by HTTP; the default is 7447.";
+    "iscsi-port <port>" &["boot"], iscsi_port, "iscsi-port 3270",
+        "The TCP port of disks by iSCSI; the default is 3260.";
+    "nbd-port <port>" &["boot"], nbd_port, "nbd-port 10819",
+        "The TCP port of disks by NBD; the default is 10809.";
+    "leases <directory>" &["boot"], leases, "leases /srv/boot/leases",
+        "The directory where the node keeps the leases of the range, so that a restart gives no address twice. It is \
+         created if it is missing, in a directory that is there. The default is /var/lib/evenkeel/boot. A client is \
+         only told of a lease that is on the disk. When a reload names another directory, the leases move there.";
+    "secure-boot { yes | no }" &["boot"], secure_boot, "secure-boot yes",
+        "With `yes`, UEFI machines get the distribution's signed `shim` and GRUB (packages shim-signed and \
+         grub-efi-amd64-signed), so that they boot with Secure Boot on; the kernel has to be signed as well. With \
+         `no`, the default, they get iPXE, which is faster, loads by HTTP and has menus.";
+};

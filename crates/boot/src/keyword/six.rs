@@ -164,25 +164,16 @@ pub(super) fn not_here(lan: &Lan, interfaces: &[Interface]) -> Vec<Diagnostic> {
     wrong
 }
 
-pub(super) static LINES: &[Keyword<BootLineBuilder>] = &[
-    Keyword {
-        places: &["boot"],
-        syntax: "network6 <address>/<prefix>",
-        doc: "The IPv6 network of the machines, with a prefix from 32 to 120. With it, the node advertises that addresses come \
-            by DHCPv6 (RFC 4861: flags M and O, and no router), and answers machines over IPv6 as over IPv4: DHCPv6 (RFC \
-            8415), TFTP and HTTP. Without it, nothing is answered over IPv6. The node needs an address of the network on the \
-            interface, which is the server's. Requests of a relay belong to the section with the network of the relay's \
-            link address.",
-        example: "network6 fd00:20::/64",
-        build: network6,
-    },
-    Keyword {
-        places: &["boot"],
-        syntax: "range6 <first> <last> [lease <time>]",
-        doc: "The IPv6 addresses for machines without an `address6` of their own, at most 65,536, and how long such a machine \
-            may use one: 2 minutes to 24 days, `12h` by default. The nodes of a cluster share it as they share `range`. \
-            Without it, only machines with an `address6` get an IPv6 address.",
-        example: "range6 fd00:20::1000 fd00:20::1fff lease 12h",
-        build: range6,
-    },
-];
+pub(super) static LINES: &[Keyword<BootLineBuilder>] = language::rows! {
+    "network6 <address>/<prefix>" &["boot"], network6, "network6 fd00:20::/64",
+        "The IPv6 network of the machines, with a prefix from 32 to 120. With it, the node advertises that addresses \
+         come by DHCPv6 (RFC 4861: flags M and O, and no router), and answers machines over IPv6 as over IPv4: DHCPv6 \
+         (RFC 8415), TFTP and HTTP. Without it, nothing is answered over IPv6. The node needs an address of the \
+         network on the interface, which is the server's. Requests of a relay belong to the section with the network \
+         of the relay's link address.";
+    "range6 <first> <last> [lease <time>]" &["boot"], range6,
+        "range6 fd00:20::1000 fd00:20::1fff lease 12h",
+        "The IPv6 addresses for machines without an `address6` of their own, at most 65,536, and how long such a \
+         machine may use one: 2 minutes to 24 days, `12h` by default. The nodes of a cluster share it as they share \
+         `range`. Without it, only machines with an `address6` get an IPv6 address.";
+};

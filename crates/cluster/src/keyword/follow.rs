@@ -332,31 +332,26 @@ impl fmt::Display for Followed {
     }
 }
 
-pub(super) static LINES: &[Row] = &[
-    Row {
-        places: &["config"],
-        syntax: "follow git <url> [branch <name>] [as <directory>] [file <name>]… [every <time>] [signed-by <file>]",
-        doc: "Follows a branch of a git repository: each new revision becomes a version of the configuration, which \
-            is checked and judged like one that an operator applies, with the author and message of the commit. The \
-            leader polls the repository with the system's `git` every minute (`every`), and at `evenkeel config \
-            follow`. The files of the branch replace all files of the accepted version in the directory `as` \
-            (/etc/haproxy by default); files elsewhere stay. `file` names the configuration files, in order. The \
-            default is those of the accepted version in that directory, else `haproxy.cfg`, else all `*.cfg` at the \
-            top. Only fast-forwards are accepted: a branch that was rewritten or deleted is reported and changes \
-            nothing. A revision that a node cannot serve, or that makes service worse, is rolled back as a whole, \
-            reported, and not tried again; the next one is. `signed-by` requires a valid signature on every new \
-            commit, including merged ones (at the start, on the newest commit), by a key in that file: lines `name \
-            key` of `ssh-keygen` (ALLOWED SIGNERS), or armored public keys of gpg.",
-        example: "follow git ssh://git@git.example.com/lb.git branch main as /etc/haproxy file haproxy.cfg every 30s signed-by /etc/evenkeel/signers",
-        build: follow_git,
-    },
-    Row {
-        places: &["config"],
-        syntax: "follow hg <url> [branch <name>] [as <directory>] [file <name>]… [every <time>]",
-        doc: "Follows a branch of a Mercurial repository with the system's `hg`, like `follow git`. The default \
-            branch is `default`; a bookmark is possible, too. Signatures cannot be required, because Mercurial stores \
-            them in later changes.",
-        example: "follow hg https://hg.example.com/lb branch stable",
-        build: follow_hg,
-    },
-];
+pub(super) static LINES: &[Row] = language::rows! {
+    "follow git <url> [branch <name>] [as <directory>] [file <name>]… [every <time>] [signed-by <file>]" &["config"],
+        follow_git,
+        "follow git ssh://git@git.example.com/lb.git branch main as /etc/haproxy file haproxy.cfg every 30s signed-by \
+         /etc/evenkeel/signers",
+        "Follows a branch of a git repository: each new revision becomes a version of the configuration, which is \
+         checked and judged like one that an operator applies, with the author and message of the commit. The leader \
+         polls the repository with the system's `git` every minute (`every`), and at `evenkeel config follow`. The \
+         files of the branch replace all files of the accepted version in the directory `as` (/etc/haproxy by \
+         default); files elsewhere stay. `file` names the configuration files, in order. The default is those of the \
+         accepted version in that directory, else `haproxy.cfg`, else all `*.cfg` at the top. Only fast-forwards are \
+         accepted: a branch that was rewritten or deleted is reported and changes nothing. A revision that a node \
+         cannot serve, or that makes service worse, is rolled back as a whole, reported, and not tried again; the next \
+         one is. `signed-by` requires a valid signature on every new commit, including merged ones (at the start, on \
+         the newest commit), by a key in that file: lines `name key` of `ssh-keygen` (ALLOWED SIGNERS), or armored \
+         public keys of gpg.";
+    "follow hg <url> [branch <name>] [as <directory>] [file <name>]… [every <time>]" &["config"],
+        follow_hg,
+        "follow hg https://hg.example.com/lb branch stable",
+        "Follows a branch of a Mercurial repository with the system's `hg`, like `follow git`. The default branch is \
+         `default`; a bookmark is possible, too. Signatures cannot be required, because Mercurial stores them in later \
+         changes.";
+};

@@ -63,33 +63,16 @@ fn keep(draft: &mut ClusterSectionDraft, args: &mut Args<'_>) -> Built {
     once(args, value, &mut draft.keep)
 }
 
-pub(super) static LINES: &[Row] = &[
-    Row {
-        places: &["config"],
-        syntax: "judge <time>",
-        doc: "How long a change is judged, first on the node that owns the fewest addresses, then on the others, \
-            before it is accepted: up to 1h, by default 10s. If errors or server health get worse in that time, the \
-            change is rolled back. 0 disables judging. `evenkeel config apply --judge` and `--now` override it for \
-            one change.",
-        example: "judge 30s",
-        build: judge,
-    },
-    Row {
-        places: &["config"],
-        syntax: "confirm <time>",
-        doc: "Rolls back a change by an operator unless `evenkeel config confirm` is run within this time, from 10s \
-            to 24h. Use it for changes that may lock the operator out. By default no confirmation is needed, unless \
-            `evenkeel config apply --confirm-within` requires one. Followed revisions never need one.",
-        example: "confirm 5m",
-        build: confirm,
-    },
-    Row {
-        places: &["config"],
-        syntax: "keep <number>",
-        doc: "Number of kept versions, from 2 to 1000, by default 200. Older ones can neither be shown nor restored. \
-            Files shared by versions are stored once. The last accepted version of each followed repository is always \
-            kept.",
-        example: "keep 500",
-        build: keep,
-    },
-];
+pub(super) static LINES: &[Row] = language::rows! {
+    "judge <time>" &["config"], judge, "judge 30s",
+        "How long a change is judged, first on the node that owns the fewest addresses, then on the others, before it \
+         is accepted: up to 1h, by default 10s. If errors or server health get worse in that time, the change is \
+         rolled back. 0 disables judging. `evenkeel config apply --judge` and `--now` override it for one change.";
+    "confirm <time>" &["config"], confirm, "confirm 5m",
+        "Rolls back a change by an operator unless `evenkeel config confirm` is run within this time, from 10s to 24h. \
+         Use it for changes that may lock the operator out. By default no confirmation is needed, unless `evenkeel \
+         config apply --confirm-within` requires one. Followed revisions never need one.";
+    "keep <number>" &["config"], keep, "keep 500",
+        "Number of kept versions, from 2 to 1000, by default 200. Older ones can neither be shown nor restored. Files \
+         shared by versions are stored once. The last accepted version of each followed repository is always kept.";
+};

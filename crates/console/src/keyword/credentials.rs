@@ -173,26 +173,20 @@ impl Credentials {
     }
 }
 
-pub(super) static LINES: &[Keyword<ConsoleLineBuilder>] = &[
-    Keyword {
-        places: &["console"],
-        syntax: "second-factor (required for (viewer | operator | admin) | user <name> secret <base32>)",
-        doc: "The second factor of sign-in: codes of an app (TOTP, RFC 6238), each of which is accepted once. \
-            `evenkeel console second-factor NAME` makes the secret of a user, shows it as a QR code for the app, and \
-            prints the line `second-factor user`. With `required for` users of this role, and of those above it, need \
-            one: without it they cannot sign in. Programs of a user with a second factor use a `token`.",
-        example: "second-factor user anna secret GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
-        build: second_factor,
-    },
-    Keyword {
-        places: &["console"],
-        syntax: "token <name> user <user> scope (read | operate | configure) [expires <date>] hash <sha256>",
-        doc: "A token by which programs use `/api/v1` and `/metrics` for a user. It may do what the user's role \
-            allows, but `read` only looks, `operate` does what an operator may, and `configure` has no bound of its own. \
-            `expires` is its last day, in UTC. `evenkeel console token` makes one, shows it once, and prints the line: \
-            the file has only its SHA-256.",
-        example: "token ci user anna scope read expires 2030-12-31 hash \
-            ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-        build: token,
-    },
-];
+pub(super) static LINES: &[Keyword<ConsoleLineBuilder>] = language::rows! {
+    "second-factor (required for (viewer | operator | admin) | user <name> secret <base32>)" &["console"],
+        second_factor,
+        "second-factor user anna secret GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        "The second factor of sign-in: codes of an app (TOTP, RFC 6238), each of which is accepted once. `evenkeel \
+         console second-factor NAME` makes the secret of a user, shows it as a QR code for the app, and prints the \
+         line `second-factor user`. With `required for` users of this role, and of those above it, need one: without \
+         it they cannot sign in. Programs of a user with a second factor use a `token`.";
+    "token <name> user <user> scope (read | operate | configure) [expires <date>] hash <sha256>" &["console"],
+        token,
+        "token ci user anna scope read expires 2030-12-31 hash \
+         ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "A token by which programs use `/api/v1` and `/metrics` for a user. It may do what the user's role allows, but \
+         `read` only looks, `operate` does what an operator may, and `configure` has no bound of its own. `expires` is \
+         its last day, in UTC. `evenkeel console token` makes one, shows it once, and prints the line: the file has \
+         only its SHA-256.";
+};

@@ -225,57 +225,34 @@ fn role(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Keyword<ConsoleLineBuilder>] = &[
-    Keyword {
-        places: &["console"],
-        syntax: "bind [<address>]:<port> [crt <file> | plain] [accept-proxy]",
-        doc: "Where the console listens: an IP address and a port; without an address, all of this machine. A \
-            virtual address may be named before the machine has it. `crt` is a \
-            certificate with its issuers and its private key in PEM format; without it the console makes a \
-            certificate, which browsers ask about once. `plain` is without TLS, for a proxy of this machine in front: \
-            it is refused for addresses that other machines reach. With `accept-proxy` connections of the addresses in \
-            `trusted-proxy` begin with a PROXY header (version 1 or 2), which has the client's address; all others have to \
-            come without one. Without the line the console listens on port 8600 \
-            of all addresses.",
-        example: "bind 127.0.0.1:8600 plain",
-        build: bind,
-    },
-    Keyword {
-        places: &["console"],
-        syntax: "pam (user <name>... | group <name>... | service <name> | socket <path>)",
-        doc: "Users of the system, whose passwords the system checks (PAM): these, or the members of these groups in \
-            `/etc/group` at the time of the load. Users that only a directory knows are named by `pam user`. The console has \
-            no right to ask PAM, so it asks `saslauthd` of the package `sasl2-bin`, at `/run/saslauthd/mux` unless `socket` \
-            says otherwise, for the service `evenkeel` (`/etc/pam.d/evenkeel`, else `/etc/pam.d/other`) unless `service` \
-            names another one. Lines `role`, `second-factor` and `token` are for these users, too.",
-        example: "pam user root",
-        build: pam,
-    },
-    Keyword {
-        places: &["console"],
-        syntax: "role (viewer | operator | admin) (user | group) <name>...",
-        doc: "What users of the list of `users`, and of lines `pam`, may do, by their names or by their groups. A viewer sees everything; an \
-            operator also takes servers out and puts them back, and moves what runs; an admin may also do what \
-            ends something. Of several roles of a user the highest counts. Users without a role are viewers.",
-        example: "role operator group staff",
-        build: role,
-    },
-    Keyword {
-        places: &["console"],
-        syntax: "trusted-proxy <address>[/<bits>]...",
-        doc: "The proxies in front of the console, at most 64 addresses or networks. Requests from them are of the client that \
-            `X-Forwarded-For` names (`option forwardfor` of HAProxy): the rightmost address that is not a trusted proxy. With \
-            `bind ... accept-proxy` their connections have to begin with a PROXY header. Without the line all clients behind \
-            a proxy have its address, and share its limits.",
-        example: "trusted-proxy 127.0.0.1",
-        build: trusted_proxy,
-    },
-    Keyword {
-        places: &["console"],
-        syntax: "users <userlist>",
-        doc: "Who may sign in: the users of this `userlist`, with their passwords there. A user whom a reload removes is \
-            signed out. Without the line, and without `pam`, only `evenkeel console link` lets somebody in.",
-        example: "users operators",
-        build: users,
-    },
-];
+pub(super) static LINES: &[Keyword<ConsoleLineBuilder>] = language::rows! {
+    "bind [<address>]:<port> [crt <file> | plain] [accept-proxy]" &["console"], bind,
+        "bind 127.0.0.1:8600 plain",
+        "Where the console listens: an IP address and a port; without an address, all of this machine. A virtual \
+         address may be named before the machine has it. `crt` is a certificate with its issuers and its private key \
+         in PEM format; without it the console makes a certificate, which browsers ask about once. `plain` is without \
+         TLS, for a proxy of this machine in front: it is refused for addresses that other machines reach. With \
+         `accept-proxy` connections of the addresses in `trusted-proxy` begin with a PROXY header (version 1 or 2), \
+         which has the client's address; all others have to come without one. Without the line the console listens on \
+         port 8600 of all addresses.";
+    "pam (user <name>... | group <name>... | service <name> | socket <path>)" &["console"], pam,
+        "pam user root",
+        "Users of the system, whose passwords the system checks (PAM): these, or the members of these groups in \
+         `/etc/group` at the time of the load. Users that only a directory knows are named by `pam user`. The console \
+         has no right to ask PAM, so it asks `saslauthd` of the package `sasl2-bin`, at `/run/saslauthd/mux` unless \
+         `socket` says otherwise, for the service `evenkeel` (`/etc/pam.d/evenkeel`, else `/etc/pam.d/other`) unless \
+         `service` names another one. Lines `role`, `second-factor` and `token` are for these users, too.";
+    "role (viewer | operator | admin) (user | group) <name>..." &["console"], role,
+        "role operator group staff",
+        "What users of the list of `users`, and of lines `pam`, may do, by their names or by their groups. A viewer \
+         sees everything; an operator also takes servers out and puts them back, and moves what runs; an admin may \
+         also do what ends something. Of several roles of a user the highest counts. Users without a role are viewers.";
+    "trusted-proxy <address>[/<bits>]..." &["console"], trusted_proxy, "trusted-proxy 127.0.0.1",
+        "The proxies in front of the console, at most 64 addresses or networks. Requests from them are of the client \
+         that `X-Forwarded-For` names (`option forwardfor` of HAProxy): the rightmost address that is not a trusted \
+         proxy. With `bind ... accept-proxy` their connections have to begin with a PROXY header. Without the line all \
+         clients behind a proxy have its address, and share its limits.";
+    "users <userlist>" &["console"], users, "users operators",
+        "Who may sign in: the users of this `userlist`, with their passwords there. A user whom a reload removes is \
+         signed out. Without the line, and without `pam`, only `evenkeel console link` lets somebody in.";
+};

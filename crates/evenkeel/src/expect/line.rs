@@ -242,12 +242,13 @@ fn expect(draft: &mut ExpectationsDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Row] = &[Row {
-    places: &["test"],
-    syntax: "expect [<method>] [<url> | <path>] [on <frontend>] [from <address>] [to <address>] [through <address>] \
-        [sni <name>] [header <header>]… [data <text>] { backend <name> | server [<backend>/]<name> | status <code> | location \
-        <url> | refused }…",
-    doc: "A request and its expected outcome. `evenkeel check` and `evenkeel config apply` evaluate each \
+pub(super) static LINES: &[Row] = language::rows! {
+    "expect [<method>] [<url> | <path>] [on <frontend>] [from <address>] [to <address>] [through <address>] [sni \
+          <name>] [header <header>]… [data <text>] { backend <name> | server [<backend>/]<name> | status <code> | location \
+          <url> | refused }…" &["test"],
+        expect,
+        "expect GET https://shop.example.org/cart from 198.51.100.7 backend app",
+        "A request and its expected outcome. `evenkeel check` and `evenkeel config apply` evaluate each \
           such request with the code of the proxy, without contacting a server, and refuse the files if the \
           outcome differs.\n\n\
         The listener is the one on the port of the URL (80, or 443 with https). A path needs `on <frontend>`; its host is \
@@ -262,7 +263,5 @@ pub(super) static LINES: &[Row] = &[Row {
         `disabled`, and stick tables are empty. `from` sets the address of the client (192.0.2.10 by \
         default), `to` the address that it connects to, and `through` the load balancer that connects to a \
         listener with `accept-proxy`. `evenkeel route` evaluates the same request and shows each line that \
-        was evaluated.",
-    example: "expect GET https://shop.example.org/cart from 198.51.100.7 backend app",
-    build: expect,
-}];
+        was evaluated.";
+};

@@ -69,12 +69,10 @@ fn drain_notice(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Keyword<FarmLineBuilder>] = &[Keyword {
-    places: &["farm"],
-    syntax: "drain-notice <text>",
-    doc: "What users of a drained host are shown: by the agent of the host in each of its sessions, once, and in the list of \
-        the portal. It holds while the host is drained: by `evenkeel farm drain`, by `drain` in its line, or by its agent. At \
-        most 512 bytes.",
-    example: "drain-notice \"This host is restarted at 18:00. Save your work and sign out.\"",
-    build: drain_notice,
-}];
+pub(super) static LINES: &[Keyword<FarmLineBuilder>] = language::rows! {
+    "drain-notice <text>" &["farm"], drain_notice,
+        "drain-notice \"This host is restarted at 18:00. Save your work and sign out.\"",
+        "What users of a drained host are shown: by the agent of the host in each of its sessions, once, and in the \
+         list of the portal. It holds while the host is drained: by `evenkeel farm drain`, by `drain` in its line, or \
+         by its agent. At most 512 bytes.";
+};

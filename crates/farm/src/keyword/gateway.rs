@@ -98,25 +98,19 @@ pub(super) fn web_name(farm: &Farm) -> Option<(&str, Span)> {
     Some((&gateway.value.name, gateway.span))
 }
 
-pub(super) static LINES: &[Keyword<FarmLineBuilder>] = &[
-    Keyword {
-        places: &["farm"],
-        syntax: "web [<address>]:<port> crt <file> [accept-proxy]",
-        doc: "Where the farm listens for HTTPS: an IP address and a port, at most 8 lines. A virtual address may be named before \
-            the machine has it. `crt` is a certificate with its issuers and its private key in PEM format. The gateway and \
-            the portal are there. `accept-proxy` is as for `bind`. A port below 1024 can be added only by a restart.",
-        example: "web 192.0.2.10:443 crt /etc/evenkeel/desktop.pem",
-        build: web,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "gateway <address> [idle <time>] [session <time>]",
-        doc: "The gateway: clients that have only HTTPS reach the farm and its hosts through it (RD Gateway, [MS-TSGU] over \
-            WebSocket or over two requests). The address is the one that clients have, with the path that they ask for. It needs a line `web` and a line \
-            `users`: users authenticate by NTLMv2, which needs `insecure-password` in the `userlist`, by Basic, or by the \
-            cookie of a `.rdp` file. Any other host is refused. Without input for `idle` a tunnel ends; after `session` its \
-            user has to authenticate again, which clients do by themselves. Without them there is no such limit.",
-        example: "gateway https://desktop.example.org/remoteDesktopGateway/ idle 2h session 12h",
-        build: gateway,
-    },
-];
+pub(super) static LINES: &[Keyword<FarmLineBuilder>] = language::rows! {
+    "web [<address>]:<port> crt <file> [accept-proxy]" &["farm"], web,
+        "web 192.0.2.10:443 crt /etc/evenkeel/desktop.pem",
+        "Where the farm listens for HTTPS: an IP address and a port, at most 8 lines. A virtual address may be named \
+         before the machine has it. `crt` is a certificate with its issuers and its private key in PEM format. The \
+         gateway and the portal are there. `accept-proxy` is as for `bind`. A port below 1024 can be added only by a \
+         restart.";
+    "gateway <address> [idle <time>] [session <time>]" &["farm"], gateway,
+        "gateway https://desktop.example.org/remoteDesktopGateway/ idle 2h session 12h",
+        "The gateway: clients that have only HTTPS reach the farm and its hosts through it (RD Gateway, [MS-TSGU] over \
+         WebSocket or over two requests). The address is the one that clients have, with the path that they ask for. \
+         It needs a line `web` and a line `users`: users authenticate by NTLMv2, which needs `insecure-password` in \
+         the `userlist`, by Basic, or by the cookie of a `.rdp` file. Any other host is refused. Without input for \
+         `idle` a tunnel ends; after `session` its user has to authenticate again, which clients do by themselves. \
+         Without them there is no such limit.";
+};

@@ -277,89 +277,60 @@ fn sign(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub(super) static LINES: &[Keyword<FarmLineBuilder>] = &[
-    Keyword {
-        places: &["farm"],
-        syntax: "portal <url>",
-        doc: "The portal: users sign in with a browser, and start what they may by a signed `.rdp` file with a routing token. \
-            The address, `https://NAME/` or `https://NAME:PORT/`, is the one that browsers have. It also is the feed of Windows' \"RemoteApp and Desktop Connections\", \
-            at `/rdweb/feed/webfeed.aspx`. It needs a line `web`, a line `users` or `pam`, and a line `app`, `desktop` or `guest-consoles`.",
-        example: "portal https://desktop.example.org/",
-        build: portal,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "users (<userlist> | ldap <url>... base <dn> [bind-dn <dn> bind-password-file <file>] [filter <filter>] \
-            [group-attribute <name> | group-filter <filter>] [ca-file <file>] [plain]) [group:<name>...]",
-        doc: "Who may sign in at the portal and use the gateway: the users of this `userlist`, or those of a directory (Active \
-            Directory, OpenLDAP); with `group:` only those of these groups. Hosts authenticate users themselves, so the names \
-            should be the same there. A user whom a reload removes is signed out, and gets no new tunnel. Of a directory the \
-            servers are asked in their order, the next one after 2 seconds: `ldaps://NAME[:PORT]`, or `ldap://NAME[:PORT]` \
-            with StartTLS, or without TLS with `plain`. Their certificates have to be of their names, and signed by one of \
-            `ca-file`, or by one that the system trusts. The account `bind-dn` searches below `base` for the one entry of \
-            `filter`, where `%u` is the name without its domain and `%n` the name as it was typed; the default is \
-            `(|(sAMAccountName=%u)(uid=%u))`. The password is that with which a bind to this entry succeeds. Its groups are \
-            in `group-attribute` (`memberOf`), or are those that `group-filter` finds, where `%d` is the distinguished name \
-            of the user. Lines name a group by its common name or by its distinguished name. NTLM cannot use a directory: \
-            clients come into the gateway by Basic, or by files of the portal.",
-        example: "users operators group:staff",
-        build: users,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "pam (user <name>... | group <name>... | service <name> | socket <path>)",
-        doc: "Users of the system who may sign in at the portal and use the gateway, as in a `console` section: these, or the members of these \
-            groups in `/etc/group` at the time of the load. Their passwords are checked by `saslauthd`.",
-        example: "pam user root",
-        build: pam,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "second-factor (required | user <name> secret <base32>)",
-        doc: "The second factor of sign-in at the portal: codes of an app (TOTP, RFC 6238). `evenkeel console second-factor \
-            NAME` makes the secret of a user, and prints the line. With `required` users without one cannot sign in. A user \
-            with a second factor cannot use the feed, which knows passwords only, and comes into the gateway by files of the portal.",
-        example: "second-factor user anna secret GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
-        build: second_factor,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "desktop <title> [hosts <name>...] [groups <name>...]",
-        doc: "The full desktop in the list of the portal, by this title; with `groups` only for users of one of these groups of \
-            the `userlist`. With `hosts` it is only on these hosts, for clients without a `.rdp` file of the portal, too.",
-        example: "desktop \"Full desktop\"",
-        build: desktop,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "app <name> <title> path <program> [args <arguments>] [icon <file>] [hosts <name>...] \
-            [groups <name>...]",
-        doc: "A program in the list of the portal (RemoteApp), by this title. `path` is the name under which the hosts publish \
-            it, such as `||WINWORD`, or its path there; a host has to permit it. `icon` is a square PNG of 16, 32, 48, 64, 100 \
-            or 256 pixels and at most 64 KiB; without it the portal draws one. `hosts` are the hosts that have the program; \
-            without it all have it. A user has one session for all that is on the same hosts, and one that is at such a host \
-            already serves. With `groups` it is only for users of one of \
-            these groups of the `userlist`.",
-        example: "app word \"Word\" path \"||WINWORD\" groups staff",
-        build: app,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "guest-consoles [guests <guest>...] groups <name>...",
-        doc: "Users of these groups open the displays and the serial terminals of guests in the portal, in the browser, on \
-            whichever node a guest runs; with `guests` only of the guests that it names. A display gives the keyboard and the mouse, \
-            so users can do what can be done at the machine itself. They can neither start, stop nor move it. Without a line \
-            nobody opens any.",
-        example: "guest-consoles groups staff",
-        build: guest_consoles,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "sign crt <file>",
-        doc: "The certificate with its issuers and its private key, RSA or ECDSA in PEM format, that signs `.rdp` files. Windows \
-            shows its name, and warns of nothing if the machine trusts it. Without the line the certificate of the first `bind` \
-            line signs.",
-        example: "sign crt /etc/evenkeel/desktop.pem",
-        build: sign,
-    },
-];
+pub(super) static LINES: &[Keyword<FarmLineBuilder>] = language::rows! {
+    "portal <url>" &["farm"], portal, "portal https://desktop.example.org/",
+        "The portal: users sign in with a browser, and start what they may by a signed `.rdp` file with a routing \
+         token. The address, `https://NAME/` or `https://NAME:PORT/`, is the one that browsers have. It also is the \
+         feed of Windows' \"RemoteApp and Desktop Connections\", at `/rdweb/feed/webfeed.aspx`. It needs a line `web`, \
+         a line `users` or `pam`, and a line `app`, `desktop` or `guest-consoles`.";
+    "users (<userlist> | ldap <url>... base <dn> [bind-dn <dn> bind-password-file <file>] [filter <filter>] \
+          [group-attribute <name> | group-filter <filter>] [ca-file <file>] [plain]) [group:<name>...]" &["farm"],
+        users,
+        "users operators group:staff",
+        "Who may sign in at the portal and use the gateway: the users of this `userlist`, or those of a directory \
+         (Active Directory, OpenLDAP); with `group:` only those of these groups. Hosts authenticate users themselves, \
+         so the names should be the same there. A user whom a reload removes is signed out, and gets no new tunnel. Of \
+         a directory the servers are asked in their order, the next one after 2 seconds: `ldaps://NAME[:PORT]`, or \
+         `ldap://NAME[:PORT]` with StartTLS, or without TLS with `plain`. Their certificates have to be of their \
+         names, and signed by one of `ca-file`, or by one that the system trusts. The account `bind-dn` searches below \
+         `base` for the one entry of `filter`, where `%u` is the name without its domain and `%n` the name as it was \
+         typed; the default is `(|(sAMAccountName=%u)(uid=%u))`. The password is that with which a bind to this entry \
+         succeeds. Its groups are in `group-attribute` (`memberOf`), or are those that `group-filter` finds, where \
+         `%d` is the distinguished name of the user. Lines name a group by its common name or by its distinguished \
+         name. NTLM cannot use a directory: clients come into the gateway by Basic, or by files of the portal.";
+    "pam (user <name>... | group <name>... | service <name> | socket <path>)" &["farm"], pam,
+        "pam user root",
+        "Users of the system who may sign in at the portal and use the gateway, as in a `console` section: these, or \
+         the members of these groups in `/etc/group` at the time of the load. Their passwords are checked by \
+         `saslauthd`.";
+    "second-factor (required | user <name> secret <base32>)" &["farm"], second_factor,
+        "second-factor user anna secret GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        "The second factor of sign-in at the portal: codes of an app (TOTP, RFC 6238). `evenkeel console second-factor \
+         NAME` makes the secret of a user, and prints the line. With `required` users without one cannot sign in. A \
+         user with a second factor cannot use the feed, which knows passwords only, and comes into the gateway by \
+         files of the portal.";
+    "desktop <title> [hosts <name>...] [groups <name>...]" &["farm"], desktop,
+        "desktop \"Full desktop\"",
+        "The full desktop in the list of the portal, by this title; with `groups` only for users of one of these \
+         groups of the `userlist`. With `hosts` it is only on these hosts, for clients without a `.rdp` file of the \
+         portal, too.";
+    "app <name> <title> path <program> [args <arguments>] [icon <file>] [hosts <name>...] [groups <name>...]" &["farm"],
+        app,
+        "app word \"Word\" path \"||WINWORD\" groups staff",
+        "A program in the list of the portal (RemoteApp), by this title. `path` is the name under which the hosts \
+         publish it, such as `||WINWORD`, or its path there; a host has to permit it. `icon` is a square PNG of 16, \
+         32, 48, 64, 100 or 256 pixels and at most 64 KiB; without it the portal draws one. `hosts` are the hosts that \
+         have the program; without it all have it. A user has one session for all that is on the same hosts, and one \
+         that is at such a host already serves. With `groups` it is only for users of one of these groups of the \
+         `userlist`.";
+    "guest-consoles [guests <guest>...] groups <name>..." &["farm"], guest_consoles,
+        "guest-consoles groups staff",
+        "Users of these groups open the displays and the serial terminals of guests in the portal, in the browser, on \
+         whichever node a guest runs; with `guests` only of the guests that it names. A display gives the keyboard and \
+         the mouse, so users can do what can be done at the machine itself. They can neither start, stop nor move it. \
+         Without a line nobody opens any.";
+    "sign crt <file>" &["farm"], sign, "sign crt /etc/evenkeel/desktop.pem",
+        "The certificate with its issuers and its private key, RSA or ECDSA in PEM format, that signs `.rdp` files. \
+         Windows shows its name, and warns of nothing if the machine trusts it. Without the line the certificate of \
+         the first `bind` line signs.";
+};

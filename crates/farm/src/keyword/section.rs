@@ -301,46 +301,30 @@ fn reaches(args: &Args<'_>, word: &ConfigWord) -> Result<SocketAddr, Diagnostic>
     found.ok_or_else(|| args.unexpected_value(word, "not an IP address, with or without a port"))
 }
 
-pub(super) static LINES: &[Keyword<FarmLineBuilder>] = &[
-    Keyword {
-        places: &["farm"],
-        syntax: "name <name>",
-        doc: "The host name by which clients reach the farm. A redirected client connects to it again; without the line, it \
-            connects to what it connected to before. The certificate of `bind` has to have the name.",
-        example: "name desktop.example.org",
-        build: fqdn,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "bind [<address>]:<port> crt <file> [accept-proxy]",
-        doc: "Where clients connect: an IP address and a port, at most 8 lines. A virtual address may be named before the \
-            machine has it. `crt` is a certificate with its issuers and its private key in PEM format, for clients without a \
-            token: they say over TLS who they are. With `accept-proxy` connections of the addresses in `trusted-proxy` begin with a \
-            PROXY header (version 1 or 2), which has the client's address; all others have to come without one. A port below \
-            1024 can be added only by a restart.",
-        example: "bind 192.0.2.10:3389 crt /etc/evenkeel/desktop.pem",
-        build: bind,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "trusted-proxy <address>[/<bits>]...",
-        doc: "The proxies in front of the farm, at most 64 addresses or networks. Requests from them at a `web` address are of \
-            the client that `X-Forwarded-For` names (`option forwardfor` of HAProxy): the rightmost address that is not a \
-            trusted proxy. Connections from them at an address with `accept-proxy` have to begin with a PROXY header \
-            (`send-proxy` or `send-proxy-v2` of HAProxy). Without the line all clients behind a proxy have its address, and \
-            share its limits.",
-        example: "trusted-proxy 10.0.0.5 10.0.0.6",
-        build: trusted_proxy,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "host <name> <address>[:<port>] [weight <number>] [drain] [agent-port <port>] [agent-inter <time>]",
-        doc: "A session host. The default port is 3389. Users without a session are shared by `weight`, from 1 to 256; the \
-            default is 1. A host with `drain` gets nobody new; users with a session there come back to it. `agent-port` is the \
-            port of an agent on the host: the farm asks it every `agent-inter` (5s), and it says which users have a session \
-            there, and with the words of HAProxy's agents how much the host takes: `up`, `down`, `drain`, `maint`, `ready`, \
-            `NN%`, `maxconn:N`. `evenkeel farm agent` is one for xrdp.",
-        example: "host ts1 10.0.0.11:3389 weight 10",
-        build: host,
-    },
-];
+pub(super) static LINES: &[Keyword<FarmLineBuilder>] = language::rows! {
+    "name <name>" &["farm"], fqdn, "name desktop.example.org",
+        "The host name by which clients reach the farm. A redirected client connects to it again; without the line, it \
+         connects to what it connected to before. The certificate of `bind` has to have the name.";
+    "bind [<address>]:<port> crt <file> [accept-proxy]" &["farm"], bind,
+        "bind 192.0.2.10:3389 crt /etc/evenkeel/desktop.pem",
+        "Where clients connect: an IP address and a port, at most 8 lines. A virtual address may be named before the \
+         machine has it. `crt` is a certificate with its issuers and its private key in PEM format, for clients \
+         without a token: they say over TLS who they are. With `accept-proxy` connections of the addresses in \
+         `trusted-proxy` begin with a PROXY header (version 1 or 2), which has the client's address; all others have \
+         to come without one. A port below 1024 can be added only by a restart.";
+    "trusted-proxy <address>[/<bits>]..." &["farm"], trusted_proxy,
+        "trusted-proxy 10.0.0.5 10.0.0.6",
+        "The proxies in front of the farm, at most 64 addresses or networks. Requests from them at a `web` address are \
+         of the client that `X-Forwarded-For` names (`option forwardfor` of HAProxy): the rightmost address that is \
+         not a trusted proxy. Connections from them at an address with `accept-proxy` have to begin with a PROXY \
+         header (`send-proxy` or `send-proxy-v2` of HAProxy). Without the line all clients behind a proxy have its \
+         address, and share its limits.";
+    "host <name> <address>[:<port>] [weight <number>] [drain] [agent-port <port>] [agent-inter <time>]" &["farm"],
+        host,
+        "host ts1 10.0.0.11:3389 weight 10",
+        "A session host. The default port is 3389. Users without a session are shared by `weight`, from 1 to 256; the \
+         default is 1. A host with `drain` gets nobody new; users with a session there come back to it. `agent-port` \
+         is the port of an agent on the host: the farm asks it every `agent-inter` (5s), and it says which users have \
+         a session there, and with the words of HAProxy's agents how much the host takes: `up`, `down`, `drain`, \
+         `maint`, `ready`, `NN%`, `maxconn:N`. `evenkeel farm agent` is one for xrdp.";
+};

@@ -110,65 +110,32 @@ fn maxconn(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub(super) static LINES: &[Keyword<FarmLineBuilder>] = &[
-    Keyword {
-        places: &["farm"],
-        syntax: "balance (load | leastconn)",
-        doc: "How the host of a user without a session is chosen, by the weights of the hosts. With `load`, the default, \
-            sessions count, also those without a connection; with `leastconn` only users with a connection. Logons that were \
-            sent to a host and have not come yet count in both, so that many at once are shared evenly.",
-        example: "balance load",
-        build: balance,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "check [interval <time>] [timeout <time>] [fall <number>] [rise <number>]",
-        doc: "How hosts are checked: each is sent a request of RDP, and has to answer it in time, so a host that accepts \
-            connections and never answers is down. Every ten seconds one that selects TLS or NLA has to react to the hello \
-            of TLS behind it in the same time, too. It is down after `fall` failures and up after `rise` successes; a client \
-            whose host does not answer counts as a failure, too. The defaults are 2s, 2s, 3 and 2.",
-        example: "check interval 5s timeout 1s fall 3 rise 2",
-        build: check,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "keep-sessions <time>",
-        doc: "For how long a user without a connection keeps the host, from one minute to 24 days. It should be as long as the \
-            hosts keep disconnected sessions. The default is 24h.",
-        example: "keep-sessions 3d",
-        build: keep_sessions,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "lost-after <time>",
-        doc: "After this time, from one second to a day, sessions of a host that is down count as lost, and its users get \
-            another one. Before it they are sent to their own host only. The default is 1m.",
-        example: "lost-after 5m",
-        build: lost_after,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "token-key <file>",
-        doc: "A file with 32 to 1024 random bytes, the key by which routing tokens are signed. All nodes that serve the farm \
-            need the same. Without the line the node makes a key itself, and tokens of before are invalid once it is lost.",
-        example: "token-key /etc/evenkeel/farm.key",
-        build: token_key,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "token-lifetime <time>",
-        doc: "For how long a routing token is valid, from one minute to 24 days. A client that reconnects by itself uses its \
-            token again; one whose token has expired is redirected again. A token routes, and never authorises. The default \
-            is 12h.",
-        example: "token-lifetime 1d",
-        build: token_lifetime,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "maxconn <number>",
-        doc: "Connections at one time, from 1 to 100000; further ones are closed. An address may have 200 that are not routed \
-            yet. The default is 2000.",
-        example: "maxconn 500",
-        build: maxconn,
-    },
-];
+pub(super) static LINES: &[Keyword<FarmLineBuilder>] = language::rows! {
+    "balance (load | leastconn)" &["farm"], balance, "balance load",
+        "How the host of a user without a session is chosen, by the weights of the hosts. With `load`, the default, \
+         sessions count, also those without a connection; with `leastconn` only users with a connection. Logons that \
+         were sent to a host and have not come yet count in both, so that many at once are shared evenly.";
+    "check [interval <time>] [timeout <time>] [fall <number>] [rise <number>]" &["farm"], check,
+        "check interval 5s timeout 1s fall 3 rise 2",
+        "How hosts are checked: each is sent a request of RDP, and has to answer it in time, so a host that accepts \
+         connections and never answers is down. Every ten seconds one that selects TLS or NLA has to react to the \
+         hello of TLS behind it in the same time, too. It is down after `fall` failures and up after `rise` successes; \
+         a client whose host does not answer counts as a failure, too. The defaults are 2s, 2s, 3 and 2.";
+    "keep-sessions <time>" &["farm"], keep_sessions, "keep-sessions 3d",
+        "For how long a user without a connection keeps the host, from one minute to 24 days. It should be as long as \
+         the hosts keep disconnected sessions. The default is 24h.";
+    "lost-after <time>" &["farm"], lost_after, "lost-after 5m",
+        "After this time, from one second to a day, sessions of a host that is down count as lost, and its users get \
+         another one. Before it they are sent to their own host only. The default is 1m.";
+    "token-key <file>" &["farm"], token_key, "token-key /etc/evenkeel/farm.key",
+        "A file with 32 to 1024 random bytes, the key by which routing tokens are signed. All nodes that serve the \
+         farm need the same. Without the line the node makes a key itself, and tokens of before are invalid once it is \
+         lost.";
+    "token-lifetime <time>" &["farm"], token_lifetime, "token-lifetime 1d",
+        "For how long a routing token is valid, from one minute to 24 days. A client that reconnects by itself uses \
+         its token again; one whose token has expired is redirected again. A token routes, and never authorises. The \
+         default is 12h.";
+    "maxconn <number>" &["farm"], maxconn, "maxconn 500",
+        "Connections at one time, from 1 to 100000; further ones are closed. An address may have 200 that are not \
+         routed yet. The default is 2000.";
+};

@@ -125,15 +125,15 @@ pub(super) fn build(context: &mut Context, guest: &GuestSection) -> Option<confi
     })
 }
 
-pub(super) static LINES: &[Keyword<GuestLineBuilder>] = &[Keyword {
-    places: &["guest"],
-    syntax: "check { tcp <port> | ping | agent } [at <address>] [inter <time>] [timeout <time>] [fall <number>] \
-        [rise <number>] [grace <time>] [restart]",
-    doc: "Checks whether the guest works, from the node on which it runs: a connection to a port, an echo (ICMP), or the \
-        guest agent of QEMU. The address is the first `address` of the lines `nic`, or that of `at`. A check runs every \
-        `inter` (2s) and fails without a response within `timeout` (the same as `inter`); after `fall` failures in a row \
-        (3) the guest does not work, after `rise` successes (2) it does. Failures do not count for the time `grace` (60s) \
-        after its start. With `restart`, a guest that does not work is restarted; otherwise it is only reported.",
-    example: "check tcp 25 at 192.0.2.25 inter 2s fall 3 restart",
-    build: check,
-}];
+pub(super) static LINES: &[Keyword<GuestLineBuilder>] = language::rows! {
+    "check { tcp <port> | ping | agent } [at <address>] [inter <time>] [timeout <time>] [fall <number>] [rise \
+          <number>] [grace <time>] [restart]" &["guest"],
+        check,
+        "check tcp 25 at 192.0.2.25 inter 2s fall 3 restart",
+        "Checks whether the guest works, from the node on which it runs: a connection to a port, an echo (ICMP), or \
+         the guest agent of QEMU. The address is the first `address` of the lines `nic`, or that of `at`. A check runs \
+         every `inter` (2s) and fails without a response within `timeout` (the same as `inter`); after `fall` failures \
+         in a row (3) the guest does not work, after `rise` successes (2) it does. Failures do not count for the time \
+         `grace` (60s) after its start. With `restart`, a guest that does not work is restarted; otherwise it is only \
+         reported.";
+};

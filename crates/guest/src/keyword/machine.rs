@@ -230,79 +230,43 @@ fn user_data(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub(super) static LINES: &[Keyword<GuestLineBuilder>] = &[
-    Keyword {
-        places: &["guest"],
-        syntax: "memory <size>",
-        doc: "The memory of the guest, with one of the units `m`, `g` and `t` (powers of 1024): a multiple of 1 MiB, from 16m \
-            to 16t. Required. A node never promises more memory to its guests than it has, see `room`. A change takes effect \
-            at the next start of the guest.",
-        example: "memory 4g",
-        build: memory,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "cpus <number>",
-        doc: "The processors of the guest, from 1 to 255; the default is 1. A change takes effect at the next start of the \
-            guest.",
-        example: "cpus 2",
-        build: cpus,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "disk <volume> [ro] [bus { virtio | sata | ide }]",
-        doc: "A disk of the guest: the `volume` section of this name. Lines are disks in their order, at most 16. With `ro`, \
-            the guest cannot write it. The bus is `virtio` by default, for which Linux has a driver; `sata` is for systems without one: \
-            an AHCI controller, which `ide` is as well, since QEMU's machine `q35` has no older one. A volume belongs to one guest, unless all of its guests have `ro`.",
-        example: "disk mail",
-        build: disk,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "nic <bridge> [mac <address>] [address <address>]… [model { virtio | e1000 }]",
-        doc: "A network card of the guest at this bridge of the host, at most 8. Where nodes have bridges of different names, \
-            write a line for each node, such as `on alpha nic br0`. Without `mac`, the MAC address is derived from the name \
-            of the guest and the number of the card. `address` is an IP address that the guest has there: it is announced \
-            after the guest has moved, and checked by `check`; the guest itself gets it from its own configuration. The \
-            model is `virtio` by default; `e1000` is for systems without a driver for it.",
-        example: "nic br0 mac 52:54:00:12:34:56 address 192.0.2.25",
-        build: nic,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "boot { disk | network | iso <path> | kernel <path> [initrd <path>] [append <word>…] }",
-        doc: "What the guest boots from: its first disk, which is the default; the network (PXE) by its first card; the image \
-            of a CD; or a kernel with its initial RAM disk and command line. These files are read from the node on which the \
-            guest starts, so each node needs them.",
-        example: "boot iso /srv/iso/debian-12.iso",
-        build: boot,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "firmware { bios | uefi }",
-        doc: "The firmware of the guest: `bios` (SeaBIOS), which is the default, or `uefi` (OVMF). A system is installed for one \
-            of the two and does not start with the other.",
-        example: "firmware uefi",
-        build: firmware,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "console { vnc | spice | serial }",
-        doc: "The display of the guest: `vnc`, which is the default, or `spice`, each at a socket in the runtime directory \
-            and in the browser; `serial` means none. Each guest has a serial terminal too.",
-        example: "console serial",
-        build: console,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "user-data <file>",
-        doc: "Data for cloud-init in the guest (NoCloud): the content of this file, UTF-8 and at most 1 MiB. It is read at each \
-            load and belongs to the version, so other nodes do not need the file. A change takes effect at the next start of \
-            the guest.",
-        example: "user-data /etc/evenkeel/mail.yaml",
-        build: user_data,
-    },
-];
+pub(super) static LINES: &[Keyword<GuestLineBuilder>] = language::rows! {
+    "memory <size>" &["guest"], memory, "memory 4g",
+        "The memory of the guest, with one of the units `m`, `g` and `t` (powers of 1024): a multiple of 1 MiB, from \
+         16m to 16t. Required. A node never promises more memory to its guests than it has, see `room`. A change takes \
+         effect at the next start of the guest.";
+    "cpus <number>" &["guest"], cpus, "cpus 2",
+        "The processors of the guest, from 1 to 255; the default is 1. A change takes effect at the next start of the \
+         guest.";
+    "disk <volume> [ro] [bus { virtio | sata | ide }]" &["guest"], disk, "disk mail",
+        "A disk of the guest: the `volume` section of this name. Lines are disks in their order, at most 16. With \
+         `ro`, the guest cannot write it. The bus is `virtio` by default, for which Linux has a driver; `sata` is for \
+         systems without one: an AHCI controller, which `ide` is as well, since QEMU's machine `q35` has no older one. \
+         A volume belongs to one guest, unless all of its guests have `ro`.";
+    "nic <bridge> [mac <address>] [address <address>]… [model { virtio | e1000 }]" &["guest"], nic,
+        "nic br0 mac 52:54:00:12:34:56 address 192.0.2.25",
+        "A network card of the guest at this bridge of the host, at most 8. Where nodes have bridges of different \
+         names, write a line for each node, such as `on alpha nic br0`. Without `mac`, the MAC address is derived from \
+         the name of the guest and the number of the card. `address` is an IP address that the guest has there: it is \
+         announced after the guest has moved, and checked by `check`; the guest itself gets it from its own \
+         configuration. The model is `virtio` by default; `e1000` is for systems without a driver for it.";
+    "boot { disk | network | iso <path> | kernel <path> [initrd <path>] [append <word>…] }" &["guest"],
+        boot,
+        "boot iso /srv/iso/debian-12.iso",
+        "What the guest boots from: its first disk, which is the default; the network (PXE) by its first card; the \
+         image of a CD; or a kernel with its initial RAM disk and command line. These files are read from the node on \
+         which the guest starts, so each node needs them.";
+    "firmware { bios | uefi }" &["guest"], firmware, "firmware uefi",
+        "The firmware of the guest: `bios` (SeaBIOS), which is the default, or `uefi` (OVMF). A system is installed \
+         for one of the two and does not start with the other.";
+    "console { vnc | spice | serial }" &["guest"], console, "console serial",
+        "The display of the guest: `vnc`, which is the default, or `spice`, each at a socket in the runtime directory \
+         and in the browser; `serial` means none. Each guest has a serial terminal too.";
+    "user-data <file>" &["guest"], user_data, "user-data /etc/evenkeel/mail.yaml",
+        "Data for cloud-init in the guest (NoCloud): the content of this file, UTF-8 and at most 1 MiB. It is read at \
+         each load and belongs to the version, so other nodes do not need the file. A change takes effect at the next \
+         start of the guest.";
+};
 
 #[cfg(test)]
 mod tests {

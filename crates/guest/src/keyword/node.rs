@@ -94,53 +94,31 @@ fn room(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Keyword<GuestLineBuilder>] = &[
-    Keyword {
-        places: &["node"],
-        syntax: "fence ipmi <address> user <name> password-file <file> [cipher <number>]",
-        doc: "How the other nodes power this node off before they start its guests: by its management controller, IPMI over \
-            LAN (`ipmitool -I lanplus`). The file holds the password, and every other node needs it. `cipher` is the \
-            number of the cipher suite (17, or 3 for older controllers). Without it `ipmitool` asks the controller first, and \
-            waits for some seconds where that does not know the question. Several lines `fence` of a node are tried in their \
-            order until one succeeds.",
-        example: "fence ipmi 10.99.0.11 user admin password-file /etc/evenkeel/ipmi",
-        build: |draft, args| fence(draft, args, |args| line::ipmi(args, &codes::TWICE)),
-    },
-    Keyword {
-        places: &["node"],
-        syntax: "fence exec <program> [<argument>…]",
-        doc: "Powers this node off with a program, which another node runs without a shell. It has to end with exit code 0 only \
-            once the node is off.",
-        example: "fence exec /usr/local/sbin/off alpha",
-        build: |draft, args| {
-            fence(draft, args, |args| {
-                line::program(args).map(PowerControl::Exec)
-            })
-        },
-    },
-    Keyword {
-        places: &["node"],
-        syntax: "fence agent <agent> [<name>=<value>…]",
-        doc: "Powers this node off with an agent of the package fence-agents, which another node runs with these options and \
-            the action `off`. The manual page of the agent lists its options. A password in an option becomes part of the \
-            version and of its history; most agents have `password_script` for one in a file.",
-        example: "fence agent fence_apc ip=10.99.0.12 plug=3",
-        build: |draft, args| fence(draft, args, |args| line::agent(args, &codes::TWICE)),
-    },
-    Keyword {
-        places: &["node"],
-        syntax: "fence watchdog <device>",
-        doc: "A watchdog of this node, which resets it if the guest role does not feed it. So a node that hangs is down before \
-            its guests start elsewhere, without a path to power it off. It works together with other lines `fence`.",
-        example: "fence watchdog /dev/watchdog",
-        build: watchdog,
-    },
-    Keyword {
-        places: &["node"],
-        syntax: "room [memory <size>] [cpus <number>]",
-        doc: "What this node has for guests. Without `memory`, that is the memory of the machine less a reserve; without \
-            `cpus`, processors are not counted. A guest for which no node has room stays down and is reported.",
-        example: "room memory 56g cpus 12",
-        build: room,
-    },
-];
+pub(super) static LINES: &[Keyword<GuestLineBuilder>] = language::rows! {
+    "fence ipmi <address> user <name> password-file <file> [cipher <number>]" &["node"],
+        |draft, args| fence(draft, args, |args| line::ipmi(args, &codes::TWICE)),
+        "fence ipmi 10.99.0.11 user admin password-file /etc/evenkeel/ipmi",
+        "How the other nodes power this node off before they start its guests: by its management controller, IPMI over \
+         LAN (`ipmitool -I lanplus`). The file holds the password, and every other node needs it. `cipher` is the \
+         number of the cipher suite (17, or 3 for older controllers). Without it `ipmitool` asks the controller first, \
+         and waits for some seconds where that does not know the question. Several lines `fence` of a node are tried \
+         in their order until one succeeds.";
+    "fence exec <program> [<argument>…]" &["node"],
+        |draft, args| fence(draft, args, |args| { line::program(args).map(PowerControl::Exec) }),
+        "fence exec /usr/local/sbin/off alpha",
+        "Powers this node off with a program, which another node runs without a shell. It has to end with exit code 0 \
+         only once the node is off.";
+    "fence agent <agent> [<name>=<value>…]" &["node"],
+        |draft, args| fence(draft, args, |args| line::agent(args, &codes::TWICE)),
+        "fence agent fence_apc ip=10.99.0.12 plug=3",
+        "Powers this node off with an agent of the package fence-agents, which another node runs with these options \
+         and the action `off`. The manual page of the agent lists its options. A password in an option becomes part of \
+         the version and of its history; most agents have `password_script` for one in a file.";
+    "fence watchdog <device>" &["node"], watchdog, "fence watchdog /dev/watchdog",
+        "A watchdog of this node, which resets it if the guest role does not feed it. So a node that hangs is down \
+         before its guests start elsewhere, without a path to power it off. It works together with other lines \
+         `fence`.";
+    "room [memory <size>] [cpus <number>]" &["node"], room, "room memory 56g cpus 12",
+        "What this node has for guests. Without `memory`, that is the memory of the machine less a reserve; without \
+         `cpus`, processors are not counted. A guest for which no node has room stays down and is reported.";
+};

@@ -232,81 +232,37 @@ fn stop_timeout(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub(super) static LINES: &[Keyword<GuestLineBuilder>] = &[
-    Keyword {
-        places: &["guest"],
-        syntax: "prefer <node> [<node>…]",
-        doc: "The nodes on which the guest may run, the best first. Required if the file has `node` sections or belongs to a \
-            cluster; otherwise the machine that reads the file runs the guest. A guest that runs stays where it is while \
-            its node is there, unless `fail-back yes` moves it to a better one. Each volume of the guest needs a copy on \
-            each of these nodes. Guests of several nodes need a cluster.",
-        example: "prefer alpha beta",
-        build: prefer,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "start-order after <guest> [<guest>…]",
-        doc: "Starts the guest when these guests run and their checks succeed; a guest without a check counts as soon as it \
-            runs. One that is stopped or shut down is not waited for. It only orders starts: if one of them stops later, \
-            this guest continues.",
-        example: "start-order after directory",
-        build: start_order,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "priority <number>",
-        doc: "Which guests run where there is not room for all: those with the higher number, from -1000 to 1000. The \
-            default is 0. A guest is stopped for one of a higher priority only if no other node has room.",
-        example: "priority 10",
-        build: priority,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "beside <guest> [<guest>…]",
-        doc: "Runs the guest on the node of these guests, as far as they run. It needs a node in `prefer` that they have too.",
-        example: "beside directory",
-        build: beside,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "apart <guest> [<guest>…]",
-        doc: "Never runs the guest on the node of one of these guests: it stays down if no other node has room. Use it for \
-            guests that replace each other, such as two directory servers. One of the two sections is enough.",
-        example: "apart directory",
-        build: apart,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "fail-back { yes | no }",
-        doc: "With `yes`, the guest moves to a better node of `prefer` when that returns, as `migrate` says. With `no`, the \
-            default, it stays until its node is drained or fails.",
-        example: "fail-back yes",
-        build: fail_back,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "template { yes | no }",
-        doc: "With `yes`, the guest is a template: it never starts, and `evenkeel guest clone` makes other guests from it. \
-            Each of its disks without `ro` needs a volume with `read-only yes`, so that nobody changes what the guests began \
-            with. A guest that runs is shut down when it becomes a template. `evenkeel guest template` prints the lines. The \
-            default is `no`.",
-        example: "template yes",
-        build: template,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "migrate { live | cold | never }",
-        doc: "How the guest moves to another node while both are there. With `live`, the default, it moves while it runs; with \
-            `cold`, it shuts down and starts there; with `never`, it moves only if its node fails.",
-        example: "migrate cold",
-        build: migrate,
-    },
-    Keyword {
-        places: &["guest"],
-        syntax: "stop-timeout <time>",
-        doc: "How long the guest may take to shut down after it was asked to (ACPI power button) before it is ended, from 1s \
-            to 24h. The default is 120s; a time without a unit is in milliseconds.",
-        example: "stop-timeout 60s",
-        build: stop_timeout,
-    },
-];
+pub(super) static LINES: &[Keyword<GuestLineBuilder>] = language::rows! {
+    "prefer <node> [<node>…]" &["guest"], prefer, "prefer alpha beta",
+        "The nodes on which the guest may run, the best first. Required if the file has `node` sections or belongs to \
+         a cluster; otherwise the machine that reads the file runs the guest. A guest that runs stays where it is \
+         while its node is there, unless `fail-back yes` moves it to a better one. Each volume of the guest needs a \
+         copy on each of these nodes. Guests of several nodes need a cluster.";
+    "start-order after <guest> [<guest>…]" &["guest"], start_order, "start-order after directory",
+        "Starts the guest when these guests run and their checks succeed; a guest without a check counts as soon as it \
+         runs. One that is stopped or shut down is not waited for. It only orders starts: if one of them stops later, \
+         this guest continues.";
+    "priority <number>" &["guest"], priority, "priority 10",
+        "Which guests run where there is not room for all: those with the higher number, from -1000 to 1000. The \
+         default is 0. A guest is stopped for one of a higher priority only if no other node has room.";
+    "beside <guest> [<guest>…]" &["guest"], beside, "beside directory",
+        "Runs the guest on the node of these guests, as far as they run. It needs a node in `prefer` that they have \
+         too.";
+    "apart <guest> [<guest>…]" &["guest"], apart, "apart directory",
+        "Never runs the guest on the node of one of these guests: it stays down if no other node has room. Use it for \
+         guests that replace each other, such as two directory servers. One of the two sections is enough.";
+    "fail-back { yes | no }" &["guest"], fail_back, "fail-back yes",
+        "With `yes`, the guest moves to a better node of `prefer` when that returns, as `migrate` says. With `no`, the \
+         default, it stays until its node is drained or fails.";
+    "template { yes | no }" &["guest"], template, "template yes",
+        "With `yes`, the guest is a template: it never starts, and `evenkeel guest clone` makes other guests from it. \
+         Each of its disks without `ro` needs a volume with `read-only yes`, so that nobody changes what the guests \
+         began with. A guest that runs is shut down when it becomes a template. `evenkeel guest template` prints the \
+         lines. The default is `no`.";
+    "migrate { live | cold | never }" &["guest"], migrate, "migrate cold",
+        "How the guest moves to another node while both are there. With `live`, the default, it moves while it runs; \
+         with `cold`, it shuts down and starts there; with `never`, it moves only if its node fails.";
+    "stop-timeout <time>" &["guest"], stop_timeout, "stop-timeout 60s",
+        "How long the guest may take to shut down after it was asked to (ACPI power button) before it is ended, from \
+         1s to 24h. The default is 120s; a time without a unit is in milliseconds.";
+};

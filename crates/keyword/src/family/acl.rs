@@ -7,15 +7,14 @@ use model::compiled::AdmissionLine;
 use model::rules::draft::Section;
 use model::rules::{Test, check_acl_name, codes};
 
-pub static LINES: &[LineRow] = &[LineRow {
-    places: &["defaults", "frontend", "listen", "backend", "fcgi-app"],
-    syntax: "acl <name> <expression> [<flag>...] [<pattern>...]",
-    doc: "Defines a named test for conditions in this section: an expression and patterns, at least one of which must \
-        match. Several lines with the same name are alternatives. In a named `defaults` section, the ACL is for the \
-        rules of that section.",
-    example: "acl is_static path_beg -i /static/ /images/",
-    build: acl,
-}];
+pub static LINES: &[LineRow] = language::rows! {
+    "acl <name> <expression> [<flag>...] [<pattern>...]" &["defaults", "frontend", "listen", "backend", "fcgi-app"],
+        acl,
+        "acl is_static path_beg -i /static/ /images/",
+        "Defines a named test for conditions in this section: an expression and patterns, at least one of which must \
+         match. Several lines with the same name are alternatives. In a named `defaults` section, the ACL is for the \
+         rules of that section.";
+};
 
 fn acl(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = args.required("the name of an ACL")?;

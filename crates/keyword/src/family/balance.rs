@@ -10,7 +10,7 @@ use model::known;
 use model::rules::{Converters, Expression, Usage};
 use std::sync::Arc;
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "balance { roundrobin | static-rr | leastconn | first | source | random[(<draws>)] | uri [len <bytes>] [depth <directories>] [whole] [path-only] | url_param <name> [check_post] | hdr(<name>) [use_domain_only] | rdp-cookie[(<name>)] | hash <expression> | log-hash [<converters>] | sticky }" places::BACK,
         balance, "balance leastconn",
         "Selects the server for a stream that is not bound to one by persistence. `roundrobin` (the default) takes \

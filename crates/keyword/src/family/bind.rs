@@ -210,13 +210,12 @@ fn resolve(
     }
 }
 
-pub static LINES: &[LineRow] = &[LineRow {
-    places: &["frontend", "listen", "log-forward", "peers"],
-    syntax: "bind [<address>]:<port>[-<port>][, …] [<option> …]",
-    doc: "Defines an address on which the frontend accepts connections. A line may have several addresses, separated \
-        by commas, and a frontend several lines. `*` or an empty address is every IPv4 address, `[::]` every IPv6 \
-        address; a path is a Unix socket. An address that no interface has yet is bound anyway, so that a virtual \
-        address can arrive later.",
-    example: "bind 127.0.0.1:8080,127.0.0.1:8081 maxconn 100\nbind [::1]:8090-8092\nbind unix@/run/site.sock mode 660",
-    build: bind,
-}];
+pub static LINES: &[LineRow] = language::rows! {
+    "bind [<address>]:<port>[-<port>][, …] [<option> …]" &["frontend", "listen", "log-forward", "peers"],
+        bind,
+        "bind 127.0.0.1:8080,127.0.0.1:8081 maxconn 100\nbind [::1]:8090-8092\nbind unix@/run/site.sock mode 660",
+        "Defines an address on which the frontend accepts connections. A line may have several addresses, separated by \
+         commas, and a frontend several lines. `*` or an empty address is every IPv4 address, `[::]` every IPv6 \
+         address; a path is a Unix socket. An address that no interface has yet is bound anyway, so that a virtual \
+         address can arrive later.";
+};

@@ -229,7 +229,7 @@ fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub static OPTIONS: &[BindRow] = rows! {
+pub static OPTIONS: &[BindRow] = language::rows! {
     "accept-netscaler-cip <magic>" BIND, number, "bind :8080 accept-netscaler-cip 1",
         "Requires a NetScaler Client IP header with this magic number at the beginning of each connection, and uses \
          its addresses as those of the client. Connections without it are refused. With `accept-proxy`, the PROXY \

@@ -393,7 +393,7 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
     })
 }
 
-pub static OPTIONS: &[BindRow] = rows! {
+pub static OPTIONS: &[BindRow] = language::rows! {
     "allow-0rtt" BIND, line_word, "# bind :443 ssl crt /etc/ssl/site.pem allow-0rtt",
         "Accepts a request in the first packet of a resumed TLS 1.3 session (early data). The request is forwarded \
          when the handshake is complete, so a replayed packet has no effect. `ssl_fc_has_early` tests for early data.";

@@ -20,7 +20,7 @@ pub(crate) struct CacheDraft {
     object_max: Option<(u64, Span)>,
 }
 
-pub(super) static LINES: &[LineRow] = rows! {
+pub(super) static LINES: &[LineRow] = language::rows! {
     "total-max-size <megabytes>" PLACE, total, "total-max-size 64",
         "Maximum memory of the cache in megabytes, 1 to 4095. Required. The oldest entries are removed first.";
     "max-object-size <bytes>" PLACE, object, "max-object-size 100000",

@@ -7,7 +7,7 @@ use model::codes;
 use model::config::{Capture, CaptureCookie};
 use model::rules::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 
-pub(super) static LINES: &[LineRow] = rows! {
+pub(super) static LINES: &[LineRow] = language::rows! {
     "capture cookie <name> len <length>" places::FRONT_ONLY, cookie,
         "capture cookie ASPSESSION len 32",
         "Captures the first cookie whose name starts with <name>, from each request and each response, for the log \

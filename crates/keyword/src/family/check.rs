@@ -19,7 +19,7 @@ use model::config::{Check, CheckKind, MySqlUser};
 use model::rules::Format;
 use model::rules::draft::Section;
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "option httpchk [<uri> | <method> <uri> [<version>]]" places::BACK, httpchk,
         "option httpchk GET /health",
         "Uses HTTP requests as health checks of this backend; a response with status 200 to 399 is a success. Without \

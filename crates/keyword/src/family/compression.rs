@@ -19,7 +19,7 @@ const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::RawDeflate,
 ];
 
-pub(super) static LINES: &[LineRow] = rows! {
+pub(super) static LINES: &[LineRow] = language::rows! {
     "compression algo { gzip | deflate | raw-deflate | identity } …" places::ALL, algo,
         "compression algo gzip",
         "Compresses uncompressed responses of servers with an algorithm that the client accepts (`Accept-Encoding`). \

@@ -90,15 +90,12 @@ fn cpu_map(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub static LINES: &[LineRow] = &[LineRow {
-    places: GLOBAL,
-    syntax: "cpu-map [auto:]<group>[/<threads>] <processors> …",
-    doc: "Sets the processors on which threads run. Threads are numbered from 1 and selected by number, range, `all`, \
-        `odd` or `even`; processors are numbered from 0. With `auto:` each thread of the set gets one processor of \
-        the list. The group is always 1.",
-    example: "cpu-map auto:1/1-4 0-3",
-    build: cpu_map,
-}];
+pub static LINES: &[LineRow] = language::rows! {
+    "cpu-map [auto:]<group>[/<threads>] <processors> …" GLOBAL, cpu_map, "cpu-map auto:1/1-4 0-3",
+        "Sets the processors on which threads run. Threads are numbered from 1 and selected by number, range, `all`, \
+         `odd` or `even`; processors are numbered from 0. With `auto:` each thread of the set gets one processor of \
+         the list. The group is always 1.";
+};
 
 #[cfg(test)]
 mod tests {

@@ -131,14 +131,13 @@ fn load_one(loader: &mut Loader, crt: &ConfigWord, said: &LoadLine<'_>) -> Built
     loader.certificate_file(&stored, &path, &bytes, &said.related, crt.span)
 }
 
-pub static LINES: &[LineRow] = &[LineRow {
-    places: PLACE,
-    syntax: "load { crt <file> } [alias <name>] [key <file>] [ocsp <file>] [issuer <file>] [sctl <file>]",
-    doc: "Loads a certificate, with its private key from a separate file if `key` names one. `bind` lines and \
-        crt-lists refer to it as `@STORE/NAME`, where NAME is the alias, or the file as written here.",
-    example: "load crt site.crt key /etc/ssl/private/site.key alias site",
-    build: load,
-}];
+pub static LINES: &[LineRow] = language::rows! {
+    "load { crt <file> } [alias <name>] [key <file>] [ocsp <file>] [issuer <file>] [sctl <file>]" PLACE,
+        load,
+        "load crt site.crt key /etc/ssl/private/site.key alias site",
+        "Loads a certificate, with its private key from a separate file if `key` names one. `bind` lines and crt-lists \
+         refer to it as `@STORE/NAME`, where NAME is the alias, or the file as written here.";
+};
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use model::state::ServerState;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "dispatch <address>:<port>" BACK_ONLY, dispatch, "dispatch 127.0.0.1:8080",
         "Sends streams without persistence to this address, if there is no `balance` line. It was used for a second \
          load balancer behind the first, and for simple relays. Prefer a `server` line.";

@@ -33,7 +33,7 @@ fn word(args: &mut Args<'_>) -> Built {
     args.required("a value").map(|_| ())
 }
 
-pub static BINDS: &[BindRow] = rows! {
+pub static BINDS: &[BindRow] = language::rows! {
     "shards { <number> | by-thread | by-group }" BIND, shards, "bind :8080 shards by-thread",
         "In HAProxy, the number of sockets for the address. Evenkeel always uses one socket; any idle thread accepts \
          from it.";
@@ -61,7 +61,7 @@ fn nothing(_: &mut Loader, _: &mut ServerOptions, _: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub static SERVERS: &[ServerRow] = rows! {
+pub static SERVERS: &[ServerRow] = language::rows! {
     "no-sni-auto" SERVER, nothing, "server web1 192.0.2.11:8080 no-sni-auto",
         "Disables the automatic SNI of newer HAProxy versions. Evenkeel never adds one: `sni` sets the name.";
     "no-check-sni-auto" SERVER, nothing, "server web1 192.0.2.11:8080 no-check-sni-auto",

@@ -30,7 +30,7 @@ fn reset(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "setenv <name> <value>" GLOBAL, set, "setenv SITE www.example.com",
         "Sets an environment variable for the lines that follow, and replaces any earlier value.";
     "presetenv <name> <value>" GLOBAL, set, "presetenv PORT 8080",

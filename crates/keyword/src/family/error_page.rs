@@ -113,7 +113,7 @@ fn error_location(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.warn_of_surplus()
 }
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "errorfile <status> <file>" &["defaults", "frontend", "listen", "backend", "http-errors"],
         error_file, "errorfile 503 /dev/null",
         "The complete response, with status line and headers, that clients get instead of the proxy's own response \

@@ -16,72 +16,44 @@ const USAGE: Usage = Usage::BACK_HTTP_REQUEST;
 /// Maximum number of rules of one application.
 const RULES_MAX: usize = 256;
 
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: places::BACK_ONLY,
-        syntax: "use-fcgi-app <name>",
-        doc: "Servers of this backend with `proto fcgi` use the FastCGI settings of this `fcgi-app` section, for \
-            example for php-fpm. The backend needs `mode http`, and waits for the request body as with `option \
-            http-buffer-request`. Headers with other characters than letters, digits and `-` in their name are \
-            dropped, unless `option http-restrict-req-hdr-names` changes that.",
-        example: "use-fcgi-app php\nserver one 127.0.0.1:9000 proto fcgi",
-        build: use_app,
-    },
-    LineRow {
-        places: places::FCGI_APP,
-        syntax: "docroot <path>",
-        doc: "The directory of the scripts on the application's host. It is sent as DOCUMENT_ROOT, and precedes the \
-            script name in SCRIPT_FILENAME. Required.",
-        example: "docroot /var/www/app",
-        build: |loader, args| {
+pub static LINES: &[LineRow] = language::rows! {
+    "use-fcgi-app <name>" places::BACK_ONLY, use_app,
+        "use-fcgi-app php\nserver one 127.0.0.1:9000 proto fcgi",
+        "Servers of this backend with `proto fcgi` use the FastCGI settings of this `fcgi-app` section, for example \
+         for php-fpm. The backend needs `mode http`, and waits for the request body as with `option \
+         http-buffer-request`. Headers with other characters than letters, digits and `-` in their name are dropped, \
+         unless `option http-restrict-req-hdr-names` changes that.";
+    "docroot <path>" places::FCGI_APP,
+        |loader, args| {
             let path = args.required("<path>")?.bytes.clone().into();
             app(loader)?.docroot = Some(path);
             args.end()
         },
-    },
-    LineRow {
-        places: places::FCGI_APP,
-        syntax: "index <script-name>",
-        doc: "The script for a path that ends with a slash; it is appended to SCRIPT_NAME.",
-        example: "index index.php",
-        build: |loader, args| {
+        "docroot /var/www/app",
+        "The directory of the scripts on the application's host. It is sent as DOCUMENT_ROOT, and precedes the script \
+         name in SCRIPT_FILENAME. Required.";
+    "index <script-name>" places::FCGI_APP,
+        |loader, args| {
             let name = args.required("<script-name>")?.bytes.clone().into();
             app(loader)?.index = name;
             args.end()
         },
-    },
-    LineRow {
-        places: places::FCGI_APP,
-        syntax: "path-info <regex>",
-        doc: "Splits the decoded path: the first group of the expression is SCRIPT_NAME, the optional second one \
-            PATH_INFO. Without a match the whole path is SCRIPT_NAME. A path with a line feed or a null byte is \
-            refused.",
-        example: "path-info ^(/.+\\.php)(/.*)?$",
-        build: path_info,
-    },
-    LineRow {
-        places: places::FCGI_APP,
-        syntax: "set-param <name> <fmt> [ { if | unless } <condition> ]",
-        doc: "Sets a parameter, including default ones. If several lines set the same parameter, the last one that \
-            applies wins; an empty value sets nothing.",
-        example: "set-param REDIRECT_STATUS 200",
-        build: set_param,
-    },
-    LineRow {
-        places: places::FCGI_APP,
-        syntax: "pass-header <name> [ { if | unless } <condition> ]",
-        doc: "Passes a request header to the application that it would not get otherwise: Authorization, \
-            Proxy-Authorization, and hop-by-hop headers. All others are passed as HTTP_<NAME> anyway.",
-        example: "pass-header Authorization",
-        build: pass_header,
-    },
-    LineRow {
-        places: places::FCGI_APP,
-        syntax: "log-stderr { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] <facility> [ <level> [ <minlevel> ] ] }",
-        doc: "Logs what the application writes to STDERR, line by line, at most 8 kB per request. The arguments are \
-            those of `log`; `global` uses the targets of `global`. Without this line the output is dropped.",
-        example: "log-stderr 127.0.0.1:514 local0",
-        build: |loader, args| {
+        "index index.php",
+        "The script for a path that ends with a slash; it is appended to SCRIPT_NAME.";
+    "path-info <regex>" places::FCGI_APP, path_info, "path-info ^(/.+\\.php)(/.*)?$",
+        "Splits the decoded path: the first group of the expression is SCRIPT_NAME, the optional second one PATH_INFO. \
+         Without a match the whole path is SCRIPT_NAME. A path with a line feed or a null byte is refused.";
+    "set-param <name> <fmt> [ { if | unless } <condition> ]" places::FCGI_APP, set_param,
+        "set-param REDIRECT_STATUS 200",
+        "Sets a parameter, including default ones. If several lines set the same parameter, the last one that applies \
+         wins; an empty value sets nothing.";
+    "pass-header <name> [ { if | unless } <condition> ]" places::FCGI_APP, pass_header,
+        "pass-header Authorization",
+        "Passes a request header to the application that it would not get otherwise: Authorization, \
+         Proxy-Authorization, and hop-by-hop headers. All others are passed as HTTP_<NAME> anyway.";
+    "log-stderr { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] <facility> [ \
+          <level> [ <minlevel> ] ] }" places::FCGI_APP,
+        |loader, args| {
             if args.remaining_words().len() == 1 && args.take_if("global") {
                 app(loader)?.log_global = true;
                 return Ok(());
@@ -91,47 +63,33 @@ pub static LINES: &[LineRow] = &[
             app(loader)?.logs.push(target);
             Ok(())
         },
-    },
-    LineRow {
-        places: places::FCGI_APP,
-        syntax: "[no] option keep-conn",
-        doc: "Asks the application to keep connections open for further requests, which is the default. With `no`, it \
-            closes each connection after its response.",
-        example: "no option keep-conn",
-        build: |loader, args| {
+        "log-stderr 127.0.0.1:514 local0",
+        "Logs what the application writes to STDERR, line by line, at most 8 kB per request. The arguments are those \
+         of `log`; `global` uses the targets of `global`. Without this line the output is dropped.";
+    "[no] option keep-conn" places::FCGI_APP,
+        |loader, args| {
             app(loader)?.keep_connections = !args.negated;
             args.end()
         },
-    },
-    LineRow {
-        places: places::FCGI_APP,
-        syntax: "[no] option get-values",
-        doc: "In HAProxy, asks the application how many requests a connection may carry at a time. Evenkeel always \
-            sends one at a time, so the line has no effect.",
-        example: "option get-values",
-        build: |_, args| args.end(),
-    },
-    LineRow {
-        places: places::FCGI_APP,
-        syntax: "[no] option mpxs-conns",
-        doc: "In HAProxy, allows several requests at a time on one connection. Evenkeel sends one at a time, and \
-            `option keep-conn` keeps the connection for the next one; a warning reports this.",
-        example: "option mpxs-conns",
-        build: |loader, args| {
+        "no option keep-conn",
+        "Asks the application to keep connections open for further requests, which is the default. With `no`, it \
+         closes each connection after its response.";
+    "[no] option get-values" places::FCGI_APP, |_, args| args.end(), "option get-values",
+        "In HAProxy, asks the application how many requests a connection may carry at a time. Evenkeel always sends \
+         one at a time, so the line has no effect.";
+    "[no] option mpxs-conns" places::FCGI_APP,
+        |loader, args| {
             args.end()?;
             if !args.negated {
                 warn_of_multiplexing(loader, args);
             }
             Ok(())
         },
-    },
-    LineRow {
-        places: places::FCGI_APP,
-        syntax: "option max-reqs <reqs>",
-        doc: "The maximum number of requests at a time on a connection. Evenkeel always sends one; higher values \
-            cause a warning.",
-        example: "option max-reqs 1",
-        build: |loader, args| {
+        "option mpxs-conns",
+        "In HAProxy, allows several requests at a time on one connection. Evenkeel sends one at a time, and `option \
+         keep-conn` keeps the connection for the next one; a warning reports this.";
+    "option max-reqs <reqs>" places::FCGI_APP,
+        |loader, args| {
             let most = args.integer("<reqs>", 1..=i64::from(i32::MAX))?;
             args.end()?;
             if most > 1 {
@@ -139,8 +97,10 @@ pub static LINES: &[LineRow] = &[
             }
             Ok(())
         },
-    },
-];
+        "option max-reqs 1",
+        "The maximum number of requests at a time on a connection. Evenkeel always sends one; higher values cause a \
+         warning.";
+};
 
 fn warn_of_multiplexing(loader: &mut Loader, args: &Args<'_>) {
     let told = format!(

@@ -8,14 +8,12 @@ use language::{Diagnostic, suggest};
 use model::codes;
 use model::known;
 
-pub(super) static LINES: &[LineRow] = &[LineRow {
-    places: places::PROXIES,
-    syntax: "filter { compression | cache <name> | fcgi-app <name> }",
-    doc: "Declares a filter. `compression`, caches and `use-fcgi-app` do not need the line. Responses are always \
-        stored as the server sent them, and compressed afterwards.",
-    example: "compression algo gzip\nfilter compression",
-    build: filter,
-}];
+pub(super) static LINES: &[LineRow] = language::rows! {
+    "filter { compression | cache <name> | fcgi-app <name> }" places::PROXIES, filter,
+        "compression algo gzip\nfilter compression",
+        "Declares a filter. `compression`, caches and `use-fcgi-app` do not need the line. Responses are always stored \
+         as the server sent them, and compressed afterwards.";
+};
 
 fn filter(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a filter")?;

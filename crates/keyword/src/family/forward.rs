@@ -228,7 +228,7 @@ fn keep_alive(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static KEEP_ALIVES: &[LineRow] = rows! {
+pub(super) static KEEP_ALIVES: &[LineRow] = language::rows! {
     "clitcpka-cnt <count>" FRONT, keep_alive, "clitcpka-cnt 3",
         "Number of unanswered keep-alive packets after which a client connection is closed, with `option clitcpka`. \
          The default is the system setting.";
@@ -245,7 +245,7 @@ pub(super) static KEEP_ALIVES: &[LineRow] = rows! {
         "Interval between keep-alive packets to a server, with `option srvtcpka`, in whole seconds.";
 };
 
-pub(super) static LINES: &[LineRow] = rows! {
+pub(super) static LINES: &[LineRow] = language::rows! {
     "option forwardfor [except <network>] [header <name>] [if-none]" ALL, forwardfor,
         "option forwardfor except 127.0.0.0/8 header X-Client",
         "Adds the header `x-forwarded-for` (or another name) with the client's address to requests. `except` excludes \

@@ -382,7 +382,7 @@ fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.warn_of_surplus()
 }
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "expose-experimental-directives" GLOBAL, |_, args| args.end(),
         "expose-experimental-directives",
         "In HAProxy, enables experimental keywords. In Evenkeel all supported keywords are enabled, with or without \

@@ -111,25 +111,18 @@ fn error(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: ALL,
-        syntax: "errorfiles <name> [<status> ...]",
-        doc: "Uses the error pages of the `http-errors` section with this name: all of them, or those of the given \
-            statuses. Later `errorfile` and `http-error` lines can override them.",
-        example: "errorfiles site 403 404",
-        build: import,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "http-error { status <code> } [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
-        doc: "The response that clients get instead of the proxy's own response with this status: a body from the \
-            line or from a file, optionally a log format, with headers. `default-errorfiles` restores the page that \
-            applies without the lines of this proxy.",
-        example: "http-error status 503 content-type text/plain lf-string \"%[path] will be back soon\"",
-        build: error,
-    },
-];
+pub static LINES: &[LineRow] = language::rows! {
+    "errorfiles <name> [<status> ...]" ALL, import, "errorfiles site 403 404",
+        "Uses the error pages of the `http-errors` section with this name: all of them, or those of the given \
+         statuses. Later `errorfile` and `http-error` lines can override them.";
+    "http-error { status <code> } [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> \
+          | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*" ALL,
+        error,
+        "http-error status 503 content-type text/plain lf-string \"%[path] will be back soon\"",
+        "The response that clients get instead of the proxy's own response with this status: a body from the line or \
+         from a file, optionally a log format, with headers. `default-errorfiles` restores the page that applies \
+         without the lines of this proxy.";
+};
 
 #[cfg(test)]
 mod tests {

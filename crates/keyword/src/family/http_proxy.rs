@@ -87,15 +87,12 @@ pub(crate) fn finish(loader: &mut Loader) {
     }
 }
 
-pub(super) static LINES: &[LineRow] = &[LineRow {
-    places: ALL,
-    syntax: "[no] option http_proxy",
-    doc: "A backend without servers connects to the address and port in the URL of each request. The URL must contain \
-        an IP address: names are not resolved, and other requests get status 400. The server gets only the path. \
-        HAProxy has removed this option; it still works, with a warning that shows the current form.",
-    example: "option http_proxy",
-    build: http_proxy,
-}];
+pub(super) static LINES: &[LineRow] = language::rows! {
+    "[no] option http_proxy" ALL, http_proxy, "option http_proxy",
+        "A backend without servers connects to the address and port in the URL of each request. The URL must contain \
+         an IP address: names are not resolved, and other requests get status 400. The server gets only the path. \
+         HAProxy has removed this option; it still works, with a warning that shows the current form.";
+};
 
 #[cfg(test)]
 mod tests {

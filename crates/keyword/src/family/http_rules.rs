@@ -6,7 +6,7 @@ use crate::family::Loader;
 use language::Diagnostic;
 use model::rules::{HttpRule, RuleSet, action_codes, http_rule, warn_unreachable};
 
-pub(super) static LINES: &[LineRow] = rows! {
+pub(super) static LINES: &[LineRow] = language::rows! {
     "http-request <action> [options...] [ { if | unless } <condition> ]" places::ALL,
         |loader, args| http(loader, args, RuleSet::HttpRequest),
         "http-request set-header x-client %[src]",

@@ -143,7 +143,7 @@ fn independant_streams(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "redispatch" BACK, redispatch, "redispatch",
         "The name of `option redispatch` in HAProxy 1.x. It still works, with a warning that shows the current form.";
     "redisp" BACK, redispatch, "redisp",

@@ -42,12 +42,9 @@ fn network(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub(super) static LINES: &[LineRow] = &[LineRow {
-    places: FRONT,
-    syntax: "monitor-net <network>",
-    doc: "Connections from this network are health checks by another load balancer: in `mode http` they get `HTTP/1.0 \
-        200 OK` at once, in `mode tcp` they are closed. They are neither counted nor logged. HAProxy has removed this \
-        keyword; it still works, with a warning that shows the current form.",
-    example: "monitor-net 192.0.2.0/29",
-    build: network,
-}];
+pub(super) static LINES: &[LineRow] = language::rows! {
+    "monitor-net <network>" FRONT, network, "monitor-net 192.0.2.0/29",
+        "Connections from this network are health checks by another load balancer: in `mode http` they get `HTTP/1.0 \
+         200 OK` at once, in `mode tcp` they are closed. They are neither counted nor logged. HAProxy has removed this \
+         keyword; it still works, with a warning that shows the current form.";
+};

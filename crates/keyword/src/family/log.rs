@@ -61,26 +61,20 @@ const TAG_PLACES: &[&str] = &[
     "log-profile",
 ];
 
-pub(super) static LINES: &[LineRow] = &[
-    LineRow {
-        places: LOG_PLACES,
-        syntax: "log { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] [ profile <name> ] <facility> [ <level> [ <minlevel> ] ] }",
-        doc: "Sends log lines to a syslog server (UDP, port 514), a Unix socket such as /dev/log, or `stdout`, \
-            `stderr`, `fd@N`. In a proxy, `log global` uses the targets of `global`, and `no log` removes those of \
-            its defaults. `backend@NAME` distributes lines over the servers of a backend in `mode log`, according to \
-            its `balance`. `profile` names a `log-profile` section with the formats for this target. A slow target \
-            never slows traffic: lines that it does not accept are dropped and counted. A Unix socket is opened \
-            before `chroot`. If its daemon restarts, the socket is searched inside that directory, under the same \
-            path or the path relative to that directory. A reload opens it again.",
-        example: "log 127.0.0.1:514 len 2048 local0 info",
-        build: log,
-    },
-    LineRow {
-        places: TAG_PLACES,
-        syntax: "log-tag <tag>",
-        doc: "Program name in log lines; the default is `haproxy`. Proxies can have their own.",
-        example: "log-tag evenkeel",
-        build: |loader, args| {
+pub(super) static LINES: &[LineRow] = language::rows! {
+    "log { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] [ profile <name> ] \
+          <facility> [ <level> [ <minlevel> ] ] }" LOG_PLACES,
+        log,
+        "log 127.0.0.1:514 len 2048 local0 info",
+        "Sends log lines to a syslog server (UDP, port 514), a Unix socket such as /dev/log, or `stdout`, `stderr`, \
+         `fd@N`. In a proxy, `log global` uses the targets of `global`, and `no log` removes those of its defaults. \
+         `backend@NAME` distributes lines over the servers of a backend in `mode log`, according to its `balance`. \
+         `profile` names a `log-profile` section with the formats for this target. A slow target never slows traffic: \
+         lines that it does not accept are dropped and counted. A Unix socket is opened before `chroot`. If its daemon \
+         restarts, the socket is searched inside that directory, under the same path or the path relative to that \
+         directory. A reload opens it again.";
+    "log-tag <tag>" TAG_PLACES,
+        |loader, args| {
             let tag: Box<[u8]> = args.required("a tag")?.bytes.clone().into();
             args.warn_of_surplus()?;
             match loader.section {
@@ -94,42 +88,25 @@ pub(super) static LINES: &[LineRow] = &[
             }
             Ok(())
         },
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "log-format <fmt>",
-        doc: "Format of log lines: text with log variables (`%ci`, `%ST`) and expressions (`%[src]`). It replaces \
-            `option httplog` and `option tcplog`.",
-        example: "log-format \"%ci:%cp %{+Q}r %ST %Ta\"",
-        build: |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.log_format),
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "error-log-format <fmt>",
-        doc: "Format of log lines for connections that fail before their request (a PROXY header, a handshake) and for \
-              inputs that are no requests (`<BADREQ>`). Requests that fail have the ordinary format. The default is the \
-              ordinary format.",
-        example: "error-log-format \"%ci:%cp %tsc\"",
-        build: |loader, args| {
-            format(loader, args, Usage::LOG, |proxy| {
-                &mut proxy.error_log_format
-            })
-        },
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "log-format-sd <fmt>",
-        doc: "Structured data for log targets with `format rfc5424`, for collectors that read fields by name.",
-        example: "log-format-sd \"%{+Q,+E}o [id@1234 client=%ci]\"",
-        build: |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.log_format_sd),
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "option httplog [ clf ]",
-        doc: "Logs all details of a request: times, status, termination state, captures, request line. With `clf` the \
-            lines begin with the Common Log Format.",
-        example: "option httplog",
-        build: |loader, args| {
+        "log-tag evenkeel",
+        "Program name in log lines; the default is `haproxy`. Proxies can have their own.";
+    "log-format <fmt>" places::ALL,
+        |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.log_format),
+        "log-format \"%ci:%cp %{+Q}r %ST %Ta\"",
+        "Format of log lines: text with log variables (`%ci`, `%ST`) and expressions (`%[src]`). It replaces `option \
+         httplog` and `option tcplog`.";
+    "error-log-format <fmt>" places::ALL,
+        |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.error_log_format),
+        "error-log-format \"%ci:%cp %tsc\"",
+        "Format of log lines for connections that fail before their request (a PROXY header, a handshake) and for \
+         inputs that are no requests (`<BADREQ>`). Requests that fail have the ordinary format. The default is the \
+         ordinary format.";
+    "log-format-sd <fmt>" places::ALL,
+        |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.log_format_sd),
+        "log-format-sd \"%{+Q,+E}o [id@1234 client=%ci]\"",
+        "Structured data for log targets with `format rfc5424`, for collectors that read fields by name.";
+    "option httplog [ clf ]" places::ALL,
+        |loader, args| {
             let which = if args.take_if("clf") {
                 BuiltIn::Clf
             } else {
@@ -139,56 +116,42 @@ pub(super) static LINES: &[LineRow] = &[
             loader.proxy().log_format = Some(built_in(which));
             Ok(())
         },
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "option httpslog",
-        doc: "Logs the details of `option httplog`, followed by those of the client's TLS connection: errors, \
-            resumption, SNI, version and cipher.",
-        example: "option httpslog",
-        build: |loader, args| {
+        "option httplog",
+        "Logs all details of a request: times, status, termination state, captures, request line. With `clf` the lines \
+         begin with the Common Log Format.";
+    "option httpslog" places::ALL,
+        |loader, args| {
             args.end()?;
             loader.proxy().log_format = Some(built_in(BuiltIn::Https));
             Ok(())
         },
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "option tcplog",
-        doc: "Logs all details of a connection: times, bytes, termination state, connection counts.",
-        example: "option tcplog",
-        build: |loader, args| {
+        "option httpslog",
+        "Logs the details of `option httplog`, followed by those of the client's TLS connection: errors, resumption, \
+         SNI, version and cipher.";
+    "option tcplog" places::ALL,
+        |loader, args| {
             args.end()?;
             loader.proxy().log_format = Some(built_in(BuiltIn::Tcp));
             Ok(())
         },
-    },
-    LineRow {
-        places: places::FRONT,
-        syntax: "unique-id-format <fmt>",
-        doc: "Creates an id for each request, which logs show as `%ID` and `unique-id-header` sends to the server. \
-            Use a format that no other proxy generates.",
-        example: "unique-id-format %{+X}o%ci:%cp_%fi:%fp_%Ts_%rt:%pid",
-        build: |loader, args| {
-            format(loader, args, Usage::FRONT_HTTP_REQUEST, |proxy| {
-                &mut proxy.unique_id_format
-            })
-        },
-    },
-    LineRow {
-        places: places::FRONT,
-        syntax: "unique-id-header <name>",
-        doc: "Header that passes the id of `unique-id-format` to the server. It replaces a header of that name from \
-            the client.",
-        example: "unique-id-header x-unique-id",
-        build: |loader, args| {
+        "option tcplog",
+        "Logs all details of a connection: times, bytes, termination state, connection counts.";
+    "unique-id-format <fmt>" places::FRONT,
+        |loader, args| format(loader, args, Usage::FRONT_HTTP_REQUEST, |proxy| &mut proxy.unique_id_format),
+        "unique-id-format %{+X}o%ci:%cp_%fi:%fp_%Ts_%rt:%pid",
+        "Creates an id for each request, which logs show as `%ID` and `unique-id-header` sends to the server. Use a \
+         format that no other proxy generates.";
+    "unique-id-header <name>" places::FRONT,
+        |loader, args| {
             let name = args.required("a header name")?.bytes.to_ascii_lowercase();
             args.warn_of_surplus()?;
             loader.proxy().unique_id_header = Some(name.into());
             Ok(())
         },
-    },
-];
+        "unique-id-header x-unique-id",
+        "Header that passes the id of `unique-id-format` to the server. It replaces a header of that name from the \
+         client.";
+};
 
 fn format(
     loader: &mut Loader,

@@ -22,46 +22,31 @@ const HOSTS: [(&str, ForwardedHost); 4] = [
     ("append", ForwardedHost::Append),
 ];
 
-pub(super) static LINES: &[LineRow] = &[
-    LineRow {
-        places: PLACE,
-        syntax: "dgram-bind <address>[:<port>] [<option> …]",
-        doc: "Receives syslog messages as datagrams: on an address and port for UDP, or on the path of a Unix socket \
-            such as /dev/log. Messages longer than `tune.bufsize` are truncated.",
-        example: "log-forward collector\ndgram-bind 127.0.0.1:1514\nlog 192.0.2.9:514 local0",
-        build: |loader, args| sockets(loader, args, true),
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "[no] option dont-parse-log",
-        doc: "Forwards messages unchanged, without parsing them. Use it with targets of `format raw`, for senders \
-            with an unknown message format.",
-        example: "log-forward collector\ndgram-bind 127.0.0.1:1514\noption dont-parse-log\nlog 192.0.2.9:514 format raw local0",
-        build: |loader, args| {
+pub(super) static LINES: &[LineRow] = language::rows! {
+    "dgram-bind <address>[:<port>] [<option> …]" PLACE, |loader, args| sockets(loader, args, true),
+        "log-forward collector\ndgram-bind 127.0.0.1:1514\nlog 192.0.2.9:514 local0",
+        "Receives syslog messages as datagrams: on an address and port for UDP, or on the path of a Unix socket such \
+         as /dev/log. Messages longer than `tune.bufsize` are truncated.";
+    "[no] option dont-parse-log" PLACE,
+        |loader, args| {
             args.end()?;
             loader.log_forward().opaque = !(args.negated || args.reset);
             Ok(())
         },
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "[no] option assume-rfc6587-ntf",
-        doc: "Every TCP message ends with a newline. Otherwise a message that begins with a digit starts with its \
-            length, and one that begins with neither a digit nor `<` ends the connection.",
-        example: "log-forward collector\nbind 127.0.0.1:1514\noption assume-rfc6587-ntf\nlog 192.0.2.9:514 local0",
-        build: |loader, args| {
+        "log-forward collector\ndgram-bind 127.0.0.1:1514\noption dont-parse-log\nlog 192.0.2.9:514 format raw local0",
+        "Forwards messages unchanged, without parsing them. Use it with targets of `format raw`, for senders with an \
+         unknown message format.";
+    "[no] option assume-rfc6587-ntf" PLACE,
+        |loader, args| {
             args.end()?;
             loader.log_forward().newlines_only = !(args.negated || args.reset);
             Ok(())
         },
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "option host { replace | fill | keep | append }",
-        doc: "Sets the host of forwarded messages: the original one (`keep`, the default), the sender's address \
-            (`replace`), the sender's address if there is none (`fill`), or appended with a comma (`append`).",
-        example: "log-forward collector\ndgram-bind 127.0.0.1:1514\noption host fill\nlog 192.0.2.9:514 local0",
-        build: |loader, args| {
+        "log-forward collector\nbind 127.0.0.1:1514\noption assume-rfc6587-ntf\nlog 192.0.2.9:514 local0",
+        "Every TCP message ends with a newline. Otherwise a message that begins with a digit starts with its length, \
+         and one that begins with neither a digit nor `<` ends the connection.";
+    "option host { replace | fill | keep | append }" PLACE,
+        |loader, args| {
             let word = args.required("replace, fill, keep or append")?;
             let at = parse_choice_index(
                 args,
@@ -73,8 +58,10 @@ pub(super) static LINES: &[LineRow] = &[
             loader.log_forward().host = HOSTS[at].1;
             Ok(())
         },
-    },
-];
+        "log-forward collector\ndgram-bind 127.0.0.1:1514\noption host fill\nlog 192.0.2.9:514 local0",
+        "Sets the host of forwarded messages: the original one (`keep`, the default), the sender's address \
+         (`replace`), the sender's address if there is none (`fill`), or appended with a comma (`append`).";
+};
 
 pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
     let named = loader.parse_section_name(line, |loader| {

@@ -9,32 +9,23 @@ use model::rules::draft::Section;
 use model::rules::{Dialect, Format, Usage};
 use std::sync::Arc;
 
-pub(super) static LINES: &[LineRow] = &[
-    LineRow {
-        places: places::LOG_PROFILE,
-        syntax: "on <step> [drop] [format <fmt>] [sd <fmt>]",
-        doc: "Sets what the targets with this profile log at a step, instead of the proxy's `log-format` (or \
-            `error-log-format`) and `log-format-sd`; `drop` logs nothing. Steps are: `close`, the end of a stream; \
-            `error`, the end of a failed stream; `response` (`connect` in `mode tcp`), the start of a response with \
-            `option logasap`; `accept`, `request`, `connect` and `response`, if `log-steps` names them. `do-log` \
-            rules have the steps `tcp-req-conn`, `tcp-req-sess`, `tcp-req-cont`, `tcp-res-cont`, `http-req`, \
-            `http-res` and `http-after-res`. `any` is every step without a line of its own. `quic-init` never occurs. \
-            Without an `error` line, `close` applies.",
-        example: "log-profile errors\n    on error format \"%ci %ST %tsc\"\n    on any drop\nfrontend www\n    bind :80\n    log \
-              127.0.0.1:514 profile errors local0",
-        build: on,
-    },
-    LineRow {
-        places: places::FRONT,
-        syntax: "log-steps { all | <step>[,<step>…] }",
-        doc: "Sets the steps at which a stream is logged, with the data known so far: `accept`, `request` (headers \
-            received), `connect` (to a server), `response` (headers received) and `close`. By default a stream is \
-            logged once, at its end, or at the start of its response with `option logasap`. A `log-profile` sets a \
-            format for each step.",
-        example: "log-steps accept,close",
-        build: steps,
-    },
-];
+pub(super) static LINES: &[LineRow] = language::rows! {
+    "on <step> [drop] [format <fmt>] [sd <fmt>]" places::LOG_PROFILE, on,
+        "log-profile errors\n    on error format \"%ci %ST %tsc\"\n    on any drop\nfrontend www\n    bind \
+         :80\n    log 127.0.0.1:514 profile errors local0",
+        "Sets what the targets with this profile log at a step, instead of the proxy's `log-format` (or \
+         `error-log-format`) and `log-format-sd`; `drop` logs nothing. Steps are: `close`, the end of a stream; \
+         `error`, the end of a failed stream; `response` (`connect` in `mode tcp`), the start of a response with \
+         `option logasap`; `accept`, `request`, `connect` and `response`, if `log-steps` names them. `do-log` rules \
+         have the steps `tcp-req-conn`, `tcp-req-sess`, `tcp-req-cont`, `tcp-res-cont`, `http-req`, `http-res` and \
+         `http-after-res`. `any` is every step without a line of its own. `quic-init` never occurs. Without an `error` \
+         line, `close` applies.";
+    "log-steps { all | <step>[,<step>…] }" places::FRONT, steps, "log-steps accept,close",
+        "Sets the steps at which a stream is logged, with the data known so far: `accept`, `request` (headers \
+         received), `connect` (to a server), `response` (headers received) and `close`. By default a stream is logged \
+         once, at its end, or at the start of its response with `option logasap`. A `log-profile` sets a format for \
+         each step.";
+};
 
 fn steps(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("<step>[,<step>…]")?;

@@ -10,65 +10,39 @@ use model::rules::draft::Section;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: places::MAILERS,
-        syntax: "mailer <name> <address>:<port>",
-        doc: "A mail server (SMTP) for the alerts of the proxies that use this section. If there are several, each \
-            one gets every mail.",
-        example: "mailers ops\n    mailer smtp1 192.0.2.25:587",
-        build: mailer,
-    },
-    LineRow {
-        places: places::MAILERS,
-        syntax: "timeout mail <time>",
-        doc: "Timeout for delivering a mail, including the connection. The default is 10s.",
-        example: "mailers ops\n    timeout mail 20s\n    mailer smtp1 192.0.2.25:587",
-        build: timeout,
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "email-alert mailers <mailersect>",
-        doc: "Sends mail alerts about this proxy's servers to the mail servers of this section. `email-alert from` \
-            and `email-alert to` are required, too.",
-        example: "mailers ops\n    mailer smtp1 192.0.2.25:587\nbackend www\n    email-alert mailers ops\n    email-alert from \
-                  lb@example.com\n    email-alert to ops@example.com",
-        build: |loader, args| {
+pub static LINES: &[LineRow] = language::rows! {
+    "mailer <name> <address>:<port>" places::MAILERS, mailer,
+        "mailers ops\n    mailer smtp1 192.0.2.25:587",
+        "A mail server (SMTP) for the alerts of the proxies that use this section. If there are several, each one gets \
+         every mail.";
+    "timeout mail <time>" places::MAILERS, timeout,
+        "mailers ops\n    timeout mail 20s\n    mailer smtp1 192.0.2.25:587",
+        "Timeout for delivering a mail, including the connection. The default is 10s.";
+    "email-alert mailers <mailersect>" places::ALL,
+        |loader, args| {
             let word = args.required("<mailersect>")?;
             alert(loader).mailers_name = Some((word.text().into(), word.span));
             args.warn_of_surplus()
         },
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "email-alert from <emailaddr>",
-        doc: "Sender address of mail alerts. Without it none are sent.",
-        example: "email-alert from lb@example.com",
-        build: |loader, args| text(loader, args, |alert, text| alert.from = Some(text)),
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "email-alert to <emailaddr>",
-        doc: "Recipient address of mail alerts. Without it none are sent.",
-        example: "email-alert to ops@example.com",
-        build: |loader, args| text(loader, args, |alert, text| alert.to = Some(text)),
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "email-alert myhostname <hostname>",
-        doc: "Host name for the greeting of mail servers; the default is the system's host name.",
-        example: "email-alert myhostname lb.example.com",
-        build: |loader, args| text(loader, args, |alert, text| alert.host_name = Some(text)),
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "email-alert level <level>",
-        doc: "Minimum level of mail alerts: `alert`, the default, for servers that go down; `notice` also for servers \
-            that come up; `info` also for each line of `option log-health-checks`. `emerg` sends nothing.",
-        example: "email-alert level notice",
-        build: level,
-    },
-];
+        "mailers ops\n    mailer smtp1 192.0.2.25:587\nbackend www\n    email-alert mailers ops\n    email-alert from lb@example.com\n    email-alert to ops@example.com",
+        "Sends mail alerts about this proxy's servers to the mail servers of this section. `email-alert from` and \
+         `email-alert to` are required, too.";
+    "email-alert from <emailaddr>" places::ALL,
+        |loader, args| text(loader, args, |alert, text| alert.from = Some(text)),
+        "email-alert from lb@example.com",
+        "Sender address of mail alerts. Without it none are sent.";
+    "email-alert to <emailaddr>" places::ALL,
+        |loader, args| text(loader, args, |alert, text| alert.to = Some(text)),
+        "email-alert to ops@example.com",
+        "Recipient address of mail alerts. Without it none are sent.";
+    "email-alert myhostname <hostname>" places::ALL,
+        |loader, args| text(loader, args, |alert, text| alert.host_name = Some(text)),
+        "email-alert myhostname lb.example.com",
+        "Host name for the greeting of mail servers; the default is the system's host name.";
+    "email-alert level <level>" places::ALL, level, "email-alert level notice",
+        "Minimum level of mail alerts: `alert`, the default, for servers that go down; `notice` also for servers that \
+         come up; `info` also for each line of `option log-health-checks`. `emerg` sends nothing.";
+};
 
 const MAILERS_MAX: usize = 64;
 

@@ -1,20 +1,6 @@
 //! The keywords of the data plane, with one file for each family, and the registry that joins their
 //! tables. A row contains everything about a keyword: see [`language::keyword`].
 
-/// Defines the rows of a table, each with its syntax and places, builder, example and
-/// documentation.
-macro_rules! rows {
-    ($($syntax:literal $places:expr, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(language::keyword::Keyword {
-            places: $places,
-            syntax: $syntax,
-            doc: $doc,
-            example: $example,
-            build: $build,
-        }),*]
-    };
-}
-
 mod account;
 mod acl;
 pub mod balance;

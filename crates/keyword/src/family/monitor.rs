@@ -41,22 +41,13 @@ fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: FRONT,
-        syntax: "monitor-uri <uri>",
-        doc: "Responds to requests for exactly this URI with 200, or with 503 if a `monitor fail` condition is true. \
-            The requests are neither logged nor forwarded. A path also matches an absolute URL. Other load balancers \
-            use it to check this proxy.",
-        example: "monitor-uri /haproxy_test",
-        build: uri,
-    },
-    LineRow {
-        places: FRONT_ONLY,
-        syntax: "monitor fail { if | unless } <condition>",
-        doc: "If the condition is true, requests for `monitor-uri` get status 503, so that the load balancer that \
-            checks this proxy sends its traffic elsewhere. Any one of several lines is enough.",
-        example: "monitor fail if { nbsrv(sample) lt 1 }",
-        build: fail,
-    },
-];
+pub static LINES: &[LineRow] = language::rows! {
+    "monitor-uri <uri>" FRONT, uri, "monitor-uri /haproxy_test",
+        "Responds to requests for exactly this URI with 200, or with 503 if a `monitor fail` condition is true. The \
+         requests are neither logged nor forwarded. A path also matches an absolute URL. Other load balancers use it \
+         to check this proxy.";
+    "monitor fail { if | unless } <condition>" FRONT_ONLY, fail,
+        "monitor fail if { nbsrv(sample) lt 1 }",
+        "If the condition is true, requests for `monitor-uri` get status 503, so that the load balancer that checks \
+         this proxy sends its traffic elsewhere. Any one of several lines is enough.";
+};

@@ -206,7 +206,7 @@ flags! {
 }
 
 /// Rows of the other options.
-pub static SPECIAL: &[LineRow] = rows! {
+pub static SPECIAL: &[LineRow] = language::rows! {
     "[no] option nolinger" ALL, nolinger, "no option nolinger",
         "Closes connections with a reset, so that the system forgets them at once. Connections with unsent data are \
          closed normally. Even so, some clients lose data that they have received but not read. The option exists for \

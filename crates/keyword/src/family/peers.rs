@@ -15,26 +15,16 @@ const PLACE: &[&str] = &["peers"];
 /// Default number of updates sent in one batch.
 const BATCH_DEFAULT: u32 = 200;
 
-pub(super) static LINES: &[LineRow] = &[
-    LineRow {
-        places: PLACE,
-        syntax: "peer <name> <address>:<port> [<TLS option>...]",
-        doc: "A process that shares the tables of this section. The peer with the name of this process (the host \
-            name, or the name from `-L` or `localpeer`) is the local one: its address is where this process listens \
-            (also `fd@` with an inherited descriptor). The process connects to all others. All peers need the same \
-            lines. TLS options are those of `server`: `ssl verify none`.",
-        example: "peers mesh\npeer one 192.0.2.1:10000\npeer two 192.0.2.2:10000",
-        build: |loader, args| peer(loader, args, true),
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "table <name> type { ip | ipv6 | integer | string [len <length>] | binary [len <length>] } size <size> [expire <time>] [nopurge] \
-                 [srvkey { addr | name }] [write-to <table>] [store <data>[,<data>...]]",
-        doc: "A stick table that belongs to no proxy and is shared with the peers of the section. Rules refer to it \
-            with the section's name and a slash: `track-sc0 src table mesh/clients`. Otherwise it is like \
-            `stick-table`.",
-        example: "peers mesh\npeer one 192.0.2.1:10000\ntable clients type ip size 1m expire 10m store http_req_rate(10s)",
-        build: |loader, args| {
+pub(super) static LINES: &[LineRow] = language::rows! {
+    "peer <name> <address>:<port> [<TLS option>...]" PLACE, |loader, args| peer(loader, args, true),
+        "peers mesh\npeer one 192.0.2.1:10000\npeer two 192.0.2.2:10000",
+        "A process that shares the tables of this section. The peer with the name of this process (the host name, or \
+         the name from `-L` or `localpeer`) is the local one: its address is where this process listens (also `fd@` \
+         with an inherited descriptor). The process connects to all others. All peers need the same lines. TLS options \
+         are those of `server`: `ssl verify none`.";
+    "table <name> type { ip | ipv6 | integer | string [len <length>] | binary [len <length>] } size <size> [expire \
+          <time>] [nopurge] [srvkey { addr | name }] [write-to <table>] [store <data>[,<data>...]]" PLACE,
+        |loader, args| {
             let span = args.keyword_span();
             let name = args.required("<name>")?;
             let section = section(loader).name.clone();
@@ -46,42 +36,34 @@ pub(super) static LINES: &[LineRow] = &[
             }
             Ok(())
         },
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "default-bind [<option>...]",
-        doc: "TLS options for the address on which this process listens for its peers, whether `bind` or `peer` sets \
-            it: `ssl crt /etc/haproxy/node.pem ca-file /etc/haproxy/ca.pem verify required`.",
-        example: "peers mesh\n# default-bind ssl crt /etc/haproxy/node.pem\ndefault-bind\npeer one 192.0.2.1:10000",
-        build: bind_options,
-    },
-];
+        "peers mesh\npeer one 192.0.2.1:10000\ntable clients type ip size 1m expire 10m store http_req_rate(10s)",
+        "A stick table that belongs to no proxy and is shared with the peers of the section. Rules refer to it with \
+         the section's name and a slash: `track-sc0 src table mesh/clients`. Otherwise it is like `stick-table`.";
+    "default-bind [<option>...]" PLACE, bind_options,
+        "peers mesh\n# default-bind ssl crt /etc/haproxy/node.pem\ndefault-bind\npeer one 192.0.2.1:10000",
+        "TLS options for the address on which this process listens for its peers, whether `bind` or `peer` sets it: \
+         `ssl crt /etc/haproxy/node.pem ca-file /etc/haproxy/ca.pem verify required`.";
+};
 
-pub(super) static GLOBAL: &[LineRow] = &[
-    LineRow {
-        places: places::GLOBAL,
-        syntax: "localpeer <name>",
-        doc: "Name of this process among its peers, instead of the host name. `-L` on the command line takes \
-            precedence. It must appear before the `peers` sections.",
-        example: "localpeer one",
-        build: |loader, args| {
+pub(super) static GLOBAL: &[LineRow] = language::rows! {
+    "localpeer <name>" places::GLOBAL,
+        |loader, args| {
             let name = args.required("<name>")?;
             loader.config.global.local_peer = Some(name.text().into());
             args.end()
         },
-    },
-    LineRow {
-        places: places::GLOBAL,
-        syntax: "tune.peers.max-updates-at-once <number>",
-        doc: "Number of table updates sent to a peer at a time before other peers get their turn, at least 1. The \
-            default is 200.",
-        example: "tune.peers.max-updates-at-once 50",
-        build: |loader, args| {
+        "localpeer one",
+        "Name of this process among its peers, instead of the host name. `-L` on the command line takes precedence. It \
+         must appear before the `peers` sections.";
+    "tune.peers.max-updates-at-once <number>" places::GLOBAL,
+        |loader, args| {
             loader.config.global.peers_batch = Some(args.count("a number", 1..=1_000_000)?);
             args.end()
         },
-    },
-];
+        "tune.peers.max-updates-at-once 50",
+        "Number of table updates sent to a peer at a time before other peers get their turn, at least 1. The default \
+         is 200.";
+};
 
 /// Parses the options of `bind` and `default-bind`, which are kept for the section.
 fn bind_options(loader: &mut Loader, args: &mut Args<'_>) -> Built {

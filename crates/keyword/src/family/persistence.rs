@@ -16,7 +16,7 @@ use model::rules::{Condition, Format, Usage};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "cookie <name> [rewrite | insert | prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] [domain <domain>]* [maxidle <time>] [maxlife <time>] [dynamic] [attr <value>]*" BACK,
         cookie, "cookie SRV insert indirect nocache",
         "Binds each client to its server with a cookie, whose values come from the `cookie` options of `server` lines. \

@@ -20,23 +20,13 @@ fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.warn_of_surplus()
 }
 
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: GLOBAL,
-        syntax: "set-var <name> <expr>",
-        doc: "Sets a process variable (`proc.…`) to the value of an expression, at the start and at each reload. \
-            Lines can use the variables of earlier lines.",
-        example: "set-var proc.limit int(100)",
-        build: set,
-    },
-    LineRow {
-        places: GLOBAL,
-        syntax: "set-var-fmt <name> <fmt>",
-        doc: "Sets a process variable to the result of a log format; otherwise like `set-var`.",
-        example: "set-var-fmt proc.site \"%[env(SITE)] of %[hostname]\"",
-        build: set,
-    },
-];
+pub static LINES: &[LineRow] = language::rows! {
+    "set-var <name> <expr>" GLOBAL, set, "set-var proc.limit int(100)",
+        "Sets a process variable (`proc.…`) to the value of an expression, at the start and at each reload. Lines can \
+         use the variables of earlier lines.";
+    "set-var-fmt <name> <fmt>" GLOBAL, set, "set-var-fmt proc.site \"%[env(SITE)] of %[hostname]\"",
+        "Sets a process variable to the result of a log format; otherwise like `set-var`.";
+};
 
 #[cfg(test)]
 mod tests {

@@ -182,7 +182,7 @@ fn default_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "mode { tcp | http }" ALL, mode, "mode http",
         "Sets whether the proxy forwards bytes (`tcp`, the default) or parses requests and responses (`http`). HTTP \
          rules, cookies, statistics pages and most options need `mode http`. A frontend and its backends must have the \

@@ -21,87 +21,47 @@ const SERVERS_MAX: usize = 64;
 /// Maximum number of times that a query is sent.
 const RETRIES_MAX: i64 = 100;
 
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: PLACE,
-        syntax: "nameserver <name> [udp@|tcp@]<address>:<port>",
-        doc: "Defines a nameserver. All nameservers of a section are queried at once, and the first valid response is \
-            used. `tcp@` queries this one over TCP only. A response too large for a datagram is requested again over \
-            TCP automatically.",
-        example: "nameserver local 192.0.2.53:53",
-        build: nameserver,
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "parse-resolv-conf",
-        doc: "Adds the nameservers of this host's /etc/resolv.conf, as if each had a `nameserver` line. The file is \
-            read when the configuration is loaded.",
-        example: "parse-resolv-conf",
-        build: parse_resolv_conf,
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "hold { nx | obsolete | other | refused | timeout | valid } <time>",
-        doc: "Sets how long a previous valid response is kept after an error (30s for each kind), how long a record \
-            is kept that the latest response lacks (`obsolete`, 0), and how long rules use a response (`valid`, 10s).",
-        example: "hold nx 5s",
-        build: hold,
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "resolve_retries <count>",
-        doc: "Number of times a query is sent before it fails; the default is 3.",
-        example: "resolve_retries 5",
-        build: retries,
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "timeout resolve <time>",
-        doc: "Interval between resolutions of a name; the default is 1s.",
-        example: "timeout resolve 2s",
-        build: |loader, args| {
+pub static LINES: &[LineRow] = language::rows! {
+    "nameserver <name> [udp@|tcp@]<address>:<port>" PLACE, nameserver,
+        "nameserver local 192.0.2.53:53",
+        "Defines a nameserver. All nameservers of a section are queried at once, and the first valid response is used. \
+         `tcp@` queries this one over TCP only. A response too large for a datagram is requested again over TCP \
+         automatically.";
+    "parse-resolv-conf" PLACE, parse_resolv_conf, "parse-resolv-conf",
+        "Adds the nameservers of this host's /etc/resolv.conf, as if each had a `nameserver` line. The file is read \
+         when the configuration is loaded.";
+    "hold { nx | obsolete | other | refused | timeout | valid } <time>" PLACE, hold, "hold nx 5s",
+        "Sets how long a previous valid response is kept after an error (30s for each kind), how long a record is kept \
+         that the latest response lacks (`obsolete`, 0), and how long rules use a response (`valid`, 10s).";
+    "resolve_retries <count>" PLACE, retries, "resolve_retries 5",
+        "Number of times a query is sent before it fails; the default is 3.";
+    "timeout resolve <time>" PLACE,
+        |loader, args| {
             let time = time(args)?;
             set(loader, |section| section.resolve_ms = time)?;
             args.warn_of_surplus()
         },
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "timeout retry <time>",
-        doc: "Time to wait for a response before the query is sent again; the default is 1s.",
-        example: "timeout retry 500ms",
-        build: |loader, args| {
+        "timeout resolve 2s",
+        "Interval between resolutions of a name; the default is 1s.";
+    "timeout retry <time>" PLACE,
+        |loader, args| {
             let time = time(args)?;
             set(loader, |section| section.retry_ms = time)?;
             args.warn_of_surplus()
         },
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "accepted_payload_size <bytes>",
-        doc: "Maximum size of UDP responses, announced to nameservers; the default is 512. Larger responses use TCP.",
-        example: "accepted_payload_size 4096",
-        build: payload,
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "resolution_pool_size <count>",
-        doc: "In old HAProxy versions, the number of names to reserve memory for. No effect in newer versions and in \
-            Evenkeel.",
-        example: "resolution_pool_size 100",
-        build: pool_size,
-    },
-];
+        "timeout retry 500ms",
+        "Time to wait for a response before the query is sent again; the default is 1s.";
+    "accepted_payload_size <bytes>" PLACE, payload, "accepted_payload_size 4096",
+        "Maximum size of UDP responses, announced to nameservers; the default is 512. Larger responses use TCP.";
+    "resolution_pool_size <count>" PLACE, pool_size, "resolution_pool_size 100",
+        "In old HAProxy versions, the number of names to reserve memory for. No effect in newer versions and in \
+         Evenkeel.";
+};
 
 /// Lines of `global` for the HTTP client of scripts, which does not exist here.
-pub static GLOBAL: &[LineRow] = &[
-    LineRow {
-        places: places::GLOBAL,
-        syntax: "httpclient.resolvers.id <resolvers>",
-        doc: "In HAProxy, the `resolvers` section of the HTTP client for Lua. Evenkeel has no such client, but the \
-            section must exist.",
-        example: "httpclient.resolvers.id default",
-        build: |loader, args| {
+pub static GLOBAL: &[LineRow] = language::rows! {
+    "httpclient.resolvers.id <resolvers>" places::GLOBAL,
+        |loader, args| {
             let word = args.required("the name of a resolvers section")?;
             loader
                 .resolvers_wanted
@@ -109,14 +69,11 @@ pub static GLOBAL: &[LineRow] = &[
             no_client(loader, args);
             args.end()
         },
-    },
-    LineRow {
-        places: places::GLOBAL,
-        syntax: "httpclient.resolvers.prefer { ipv4 | ipv6 }",
-        doc: "In HAProxy, the address family that the HTTP client for Lua prefers. Evenkeel has no such client; no \
-            effect.",
-        example: "httpclient.resolvers.prefer ipv4",
-        build: |loader, args| {
+        "httpclient.resolvers.id default",
+        "In HAProxy, the `resolvers` section of the HTTP client for Lua. Evenkeel has no such client, but the section \
+         must exist.";
+    "httpclient.resolvers.prefer { ipv4 | ipv6 }" places::GLOBAL,
+        |loader, args| {
             let word = args.required("either ipv4 or ipv6")?;
             if !matches!(word.str(), "ipv4" | "ipv6") {
                 let told = "'httpclient.resolvers.prefer' expects either ipv4 or ipv6";
@@ -125,14 +82,10 @@ pub static GLOBAL: &[LineRow] = &[
             no_client(loader, args);
             args.end()
         },
-    },
-    LineRow {
-        places: places::GLOBAL,
-        syntax: "httpclient.resolvers.disabled { on | off }",
-        doc: "In HAProxy, disables name resolution for the HTTP client for Lua. Evenkeel has no such client; no \
-            effect.",
-        example: "httpclient.resolvers.disabled on",
-        build: |loader, args| {
+        "httpclient.resolvers.prefer ipv4",
+        "In HAProxy, the address family that the HTTP client for Lua prefers. Evenkeel has no such client; no effect.";
+    "httpclient.resolvers.disabled { on | off }" places::GLOBAL,
+        |loader, args| {
             let word = args.required("on or off")?;
             if !matches!(word.str(), "on" | "off") {
                 let told = "'httpclient.resolvers.disabled' expects on or off";
@@ -141,8 +94,9 @@ pub static GLOBAL: &[LineRow] = &[
             no_client(loader, args);
             args.end()
         },
-    },
-];
+        "httpclient.resolvers.disabled on",
+        "In HAProxy, disables name resolution for the HTTP client for Lua. Evenkeel has no such client; no effect.";
+};
 
 fn no_client(loader: &mut Loader, args: &Args<'_>) {
     let told = format!("'{}' has no effect", args.keyword);

@@ -8,27 +8,19 @@ use language::{Diagnostic, suggest};
 use model::codes;
 use model::config::RetryOn;
 
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: BACK,
-        syntax: "retry-on { none | conn-failure | empty-response | junk-response | response-timeout | 0rtt-rejected | \
-                 all-retryable-errors | <status> }…",
-        doc: "Sets after which failures a request is retried, within `retries`. `conn-failure`, the default, means \
-            that no connection was established. The others repeat requests that a server may already have processed, \
-            so the application must tolerate that. A request that does not fit into a buffer is not retried. \
-            Statuses: 401, 403, 404, 408, 421, 425, 429, 500 to 504.",
-        example: "retry-on conn-failure empty-response 503",
-        build: retry_on,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "http-send-name-header [<header>]",
-        doc: "Sends the name of the `server` line to the server in this header, and replaces a header of that name \
-            from the client.",
-        example: "http-send-name-header X-Server-Name",
-        build: name_header,
-    },
-];
+pub static LINES: &[LineRow] = language::rows! {
+    "retry-on { none | conn-failure | empty-response | junk-response | response-timeout | 0rtt-rejected | \
+          all-retryable-errors | <status> }…" BACK,
+        retry_on,
+        "retry-on conn-failure empty-response 503",
+        "Sets after which failures a request is retried, within `retries`. `conn-failure`, the default, means that no \
+         connection was established. The others repeat requests that a server may already have processed, so the \
+         application must tolerate that. A request that does not fit into a buffer is not retried. Statuses: 401, 403, \
+         404, 408, 421, 425, 429, 500 to 504.";
+    "http-send-name-header [<header>]" BACK, name_header, "http-send-name-header X-Server-Name",
+        "Sends the name of the `server` line to the server in this header, and replaces a header of that name from the \
+         client.";
+};
 
 const WORDS: [&str; 7] = [
     "none",

@@ -21,13 +21,9 @@ const SIZE_MIN: u64 = 1024;
 const SIZE_MAX: u32 = 1 << 30;
 const LINE_MAX: i64 = 65_535;
 
-pub(super) static LINES: &[LineRow] = &[
-    LineRow {
-        places: PLACE,
-        syntax: "size <bytes>",
-        doc: "Size of a ring in bytes; the default is 16384. When it is full, new lines overwrite the oldest ones.",
-        example: "size 1048576",
-        build: |loader, args| {
+pub(super) static LINES: &[LineRow] = language::rows! {
+    "size <bytes>" PLACE,
+        |loader, args| {
             let word = args.peek();
             let bytes = args.size_at_most("a number of bytes", SIZE_MAX.into())?;
             if let Some(word) = word.filter(|_| bytes < SIZE_MIN) {
@@ -38,26 +34,19 @@ pub(super) static LINES: &[LineRow] = &[
             loader.ring().size = bytes as usize;
             Ok(())
         },
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "maxlen <bytes>",
-        doc: "Maximum length of a line in a ring; the default is 1024 bytes. Longer lines are truncated.",
-        example: "maxlen 2048",
-        build: |loader, args| {
+        "size 1048576",
+        "Size of a ring in bytes; the default is 16384. When it is full, new lines overwrite the oldest ones.";
+    "maxlen <bytes>" PLACE,
+        |loader, args| {
             let bytes = args.integer("a number of bytes", 80..=LINE_MAX)?;
             args.end()?;
             loader.ring().line_max = bytes as usize;
             Ok(())
         },
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "format <format>",
-        doc: "Default format of lines in a ring, for `log` lines without a format: `local`, `rfc3164`, `rfc5424`, \
-            `iso`, `timed`, `short`, `priority` or `raw`.",
-        example: "format rfc5424",
-        build: |loader, args| {
+        "maxlen 2048",
+        "Maximum length of a line in a ring; the default is 1024 bytes. Longer lines are truncated.";
+    "format <format>" PLACE,
+        |loader, args| {
             let word = args.required("<format>")?;
             let at = parse_choice_index(args, word, "log format", &FORMATS.map(|(name, _)| name))?;
             args.end()?;
@@ -65,8 +54,10 @@ pub(super) static LINES: &[LineRow] = &[
             (ring.format, ring.format_said) = (FORMATS[at].1, true);
             Ok(())
         },
-    },
-];
+        "format rfc5424",
+        "Default format of lines in a ring, for `log` lines without a format: `local`, `rfc3164`, `rfc5424`, `iso`, \
+         `timed`, `short`, `priority` or `raw`.";
+};
 
 pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Option<usize> {
     let Some(name) = line.word(1) else {

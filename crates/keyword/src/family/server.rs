@@ -16,27 +16,20 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: &["listen", "backend", "peers", "ring"],
-        syntax: "server <name> <address>[:[+|-]<port>] [<option>…]",
-        doc: "A server of this backend. Without a port, the port of the client's connection is used; a signed port is \
-            added to it. The options of earlier `default-server` lines apply as well.",
-        example: "server web1 192.0.2.11:8080 check weight 10",
-        build: |loader, args| match loader.section {
+pub static LINES: &[LineRow] = language::rows! {
+    "server <name> <address>[:[+|-]<port>] [<option>…]" &["listen", "backend", "peers", "ring"],
+        |loader, args| match loader.section {
             model::rules::draft::Section::Ring(_) => super::ring::server(loader, args),
             _ => server(loader, args),
         },
-    },
-    LineRow {
-        places: &["defaults", "listen", "backend", "peers"],
-        syntax: "default-server [<option>…]",
-        doc: "Default options for the following `server` lines of this section. Several lines add up. In `defaults` \
-            they apply to all sections that use those defaults.",
-        example: "default-server check inter 5s fall 2",
-        build: default_server,
-    },
-];
+        "server web1 192.0.2.11:8080 check weight 10",
+        "A server of this backend. Without a port, the port of the client's connection is used; a signed port is added \
+         to it. The options of earlier `default-server` lines apply as well.";
+    "default-server [<option>…]" &["defaults", "listen", "backend", "peers"], default_server,
+        "default-server check inter 5s fall 2",
+        "Default options for the following `server` lines of this section. Several lines add up. In `defaults` they \
+         apply to all sections that use those defaults.";
+};
 
 fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if loader.section == model::rules::draft::Section::Peers {

@@ -47,7 +47,7 @@ fn file_name(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "server-state-base <directory>" GLOBAL, place, "server-state-base /var/lib/haproxy/states",
         "Base directory for relative names of state files. The default is the working directory of the process.";
     "server-state-file <file>" GLOBAL, place, "server-state-file /var/lib/haproxy/server-states",

@@ -8,15 +8,14 @@ use model::codes;
 
 const SERVERS_MAX: u32 = 100_000;
 
-pub static LINES: &[LineRow] = &[LineRow {
-    places: places::BACK_ONLY,
-    syntax: "server-template <prefix> { <num> | <low>-<high> } <host>[:[+|-]<port>] [<option>…]",
-    doc: "Defines several servers with the same name and options, numbered from 1 to `<num>` (or `<low>` to `<high>`) \
-        after the prefix. With `resolvers` each of them gets one of the addresses of the name, or one of the hosts \
-        and ports of a service such as `_http._tcp.example.com`. Surplus servers wait in maintenance.",
-    example: "server-template web 5 web.example.com:80 resolvers dns init-addr none",
-    build: server_template,
-}];
+pub static LINES: &[LineRow] = language::rows! {
+    "server-template <prefix> { <num> | <low>-<high> } <host>[:[+|-]<port>] [<option>…]" places::BACK_ONLY,
+        server_template,
+        "server-template web 5 web.example.com:80 resolvers dns init-addr none",
+        "Defines several servers with the same name and options, numbered from 1 to `<num>` (or `<low>` to `<high>`) \
+         after the prefix. With `resolvers` each of them gets one of the addresses of the name, or one of the hosts \
+         and ports of a service such as `_http._tcp.example.com`. Surplus servers wait in maintenance.";
+};
 
 fn server_template(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let expected = "<prefix> <nb | range> <addr>[:<port>]";

@@ -199,27 +199,19 @@ fn refuse_users_with_rules(page: &StatsPage, span: Span) -> Built {
 }
 
 /// Lines that are not valid in `defaults`.
-pub static OWN: &[LineRow] = &[
-    LineRow {
-        places: PROXIES,
-        syntax: "stats http-request { allow | deny | auth [realm <realm>] } [ { if | unless } <condition> ]",
-        doc: "Access rule for the statistics page: the first rule whose condition is true decides. `auth` asks for a \
-            user name and password, which a condition with `http_auth` verifies. Cannot be combined with `stats auth` \
-            and `stats realm`.",
-        example: "stats http-request auth unless { http_auth(staff) }",
-        build: http_request,
-    },
-    LineRow {
-        places: PROXIES,
-        syntax: "stats admin { if | unless } <condition>",
-        doc: "Allows changes of servers on the page while the condition is true: maintenance, drain, ready. Without \
-            the line nobody can change them. `if LOCALHOST` is a good start.",
-        example: "stats admin if LOCALHOST",
-        build: admin,
-    },
-];
+pub static OWN: &[LineRow] = language::rows! {
+    "stats http-request { allow | deny | auth [realm <realm>] } [ { if | unless } <condition> ]" PROXIES,
+        http_request,
+        "stats http-request auth unless { http_auth(staff) }",
+        "Access rule for the statistics page: the first rule whose condition is true decides. `auth` asks for a user \
+         name and password, which a condition with `http_auth` verifies. Cannot be combined with `stats auth` and \
+         `stats realm`.";
+    "stats admin { if | unless } <condition>" PROXIES, admin, "stats admin if LOCALHOST",
+        "Allows changes of servers on the page while the condition is true: maintenance, drain, ready. Without the \
+         line nobody can change them. `if LOCALHOST` is a good start.";
+};
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "stats enable" ALL, switch, "stats enable",
         "Enables the statistics page of this proxy with its defaults: all proxies, no password, the URI \
          /haproxy?stats. Every other `stats` line enables it, too.";

@@ -50,7 +50,7 @@ fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "stats socket <address> [level <level>] [expose-fd listeners] [<bind option> …]" GLOBAL, socket,
         "stats socket /run/evenkeel/admin.sock mode 660 level admin expose-fd listeners",
         "A socket for the runtime API, with which operators query and change the process (`show stat`, `disable \

@@ -8,7 +8,7 @@ use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::config::StatusCodes;
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "http-err-codes [+|-]<range>[,<range>…] …" GLOBAL, status_codes,
         "http-err-codes 400-499 -404 +501,505",
         "Statuses that `http_err_cnt` and `http_err_rate` of stick tables count as client errors; the default is 400 \

@@ -7,7 +7,7 @@ use crate::family::Loader;
 use model::config::StickRule;
 use model::rules::{Condition, Expression, Usage};
 
-pub(super) static LINES: &[LineRow] = rows! {
+pub(super) static LINES: &[LineRow] = language::rows! {
     "stick on <pattern> [table <table>] [{ if | unless } <condition>]" places::BACK_ONLY,
         |loader, args| rule(loader, args, true, true, false),
         "stick-table type ip size 1m expire 30m\nstick on src",

@@ -13,17 +13,17 @@ use model::tables::{
 };
 use std::sync::Arc;
 
-pub(super) static LINES: &[LineRow] = &[LineRow {
-    places: places::PROXIES,
-    syntax: "stick-table { type { ip | ipv6 | integer | string [len <length>] | binary [len <length>] } size <size> } [expire <time>] [nopurge] \
-             [peers <section>] [srvkey { addr | name }] [write-to <table>] [store <data>[,<data>...]]",
-    doc: "Stores data for up to <size> keys: addresses, users, paths. Rules update it (`track-sc0 src table NAME`) \
-        and read it (`src_conn_rate(NAME)`), and `stick` lines use it for persistence. An entry that is not used for \
-        `expire` is removed. If the table is full, the oldest entry is removed, unless `nopurge` refuses new ones. \
-        The table has the name of its proxy. `peers` shares it with other processes.",
-    example: "stick-table type ip size 1m expire 30s store conn_cur,http_req_rate(10s)",
-    build,
-}];
+pub(super) static LINES: &[LineRow] = language::rows! {
+    "stick-table { type { ip | ipv6 | integer | string [len <length>] | binary [len <length>] } size <size> } [expire \
+          <time>] [nopurge] [peers <section>] [srvkey { addr | name }] [write-to <table>] [store \
+          <data>[,<data>...]]" places::PROXIES,
+        build,
+        "stick-table type ip size 1m expire 30s store conn_cur,http_req_rate(10s)",
+        "Stores data for up to <size> keys: addresses, users, paths. Rules update it (`track-sc0 src table NAME`) and \
+         read it (`src_conn_rate(NAME)`), and `stick` lines use it for persistence. An entry that is not used for \
+         `expire` is removed. If the table is full, the oldest entry is removed, unless `nopurge` refuses new ones. \
+         The table has the name of its proxy. `peers` shares it with other processes.";
+};
 
 fn build(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let Section::Proxy(index, _) = loader.section else {
@@ -328,18 +328,17 @@ pub(super) fn named_or_own(
     Ok(loader.config.tables.place(&name))
 }
 
-pub(super) static TUNE: &[LineRow] = &[LineRow {
-    places: places::GLOBAL,
-    syntax: "tune.stick-counters <number>",
-    doc: "Number of counters that a connection or a request can track at the same time (`track-sc0`, `track-sc1` and \
-        so on), 0 to 12. The default is 3. Must appear before the rules that need more.",
-    example: "tune.stick-counters 6",
-    build: |loader, args| {
-        loader.config.global.tune.stick_counters =
-            args.count("a number", 0..=model::tables::tracked::COUNTERS_MAX)?;
-        args.end()
-    },
-}];
+pub(super) static TUNE: &[LineRow] = language::rows! {
+    "tune.stick-counters <number>" places::GLOBAL,
+        |loader, args| {
+            loader.config.global.tune.stick_counters =
+                args.count("a number", 0..=model::tables::tracked::COUNTERS_MAX)?;
+            args.end()
+        },
+        "tune.stick-counters 6",
+        "Number of counters that a connection or a request can track at the same time (`track-sc0`, `track-sc1` and so \
+         on), 0 to 12. The default is 3. Must appear before the rules that need more.";
+};
 
 #[cfg(test)]
 mod tests {

@@ -6,14 +6,12 @@ use language::{ConfigWord, Diagnostic};
 use model::config::{Reference, SwitchRule, SwitchTarget};
 use model::rules::{Condition, Format, Usage};
 
-pub static LINES: &[LineRow] = &[LineRow {
-    places: places::FRONT_ONLY,
-    syntax: "use_backend <backend> [{if | unless} <condition>]",
-    doc: "Selects the backend for streams that match the condition. The rules are evaluated in order, and the first \
-        match applies; if none matches, `default_backend` does.",
-    example: "use_backend static if { path_beg /static/ }",
-    build: use_backend,
-}];
+pub static LINES: &[LineRow] = language::rows! {
+    "use_backend <backend> [{if | unless} <condition>]" places::FRONT_ONLY, use_backend,
+        "use_backend static if { path_beg /static/ }",
+        "Selects the backend for streams that match the condition. The rules are evaluated in order, and the first \
+         match applies; if none matches, `default_backend` does.";
+};
 
 fn reference(word: &ConfigWord) -> Reference {
     Reference {

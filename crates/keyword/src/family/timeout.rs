@@ -107,7 +107,7 @@ pub(crate) fn missing_warning(span: Span, what: &str, missing: &[&str]) -> Diagn
     ))
 }
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "timeout client <timeout>" &["defaults", "frontend", "listen", "log-forward"], timeout,
         "timeout client 30s",
         "Maximum inactivity of a client that is expected to send or receive data. A bare number is in milliseconds. \

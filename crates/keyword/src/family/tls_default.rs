@@ -277,7 +277,7 @@ fn lifetime(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// Sections in which `crt-base` and `key-base` are valid.
 const BASES: &[&str] = &["crt-store", "global"];
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "ca-base <directory>" GLOBAL, directory, "ca-base /etc/ssl/certs",
         "Base directory for relative names of `ca-file`, `ca-verify-file` and `crl-file`.";
     "crt-base <directory>" BASES, directory, "crt-base /etc/ssl/private",

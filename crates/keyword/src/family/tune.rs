@@ -98,7 +98,7 @@ fn variables_field<'t>(tune: &'t mut Tune, keyword: &str) -> Option<&'t mut Opti
     })
 }
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "tune.bufsize <bytes>" GLOBAL, buffer, "tune.bufsize 32768",
         "Size of a buffer, which limits request and response headers. The default is 16384. A larger buffer allows \
          larger headers (cookies), and costs memory for each active connection.";

@@ -46,7 +46,7 @@ fn set(http2: &mut Http2, what: &str, number: u32) {
     }
 }
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "tune.h2.header-table-size <bytes>" GLOBAL, number, "tune.h2.header-table-size 8192",
         "Size of the dynamic header table (HPACK) that each HTTP/2 peer may use, 4096 to 65536. The default is 4096. A \
          larger one compresses headers better, and costs memory for each connection.";

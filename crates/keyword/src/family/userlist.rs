@@ -346,27 +346,18 @@ fn either(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     }
 }
 
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: PLACES,
-        syntax: "group <name> [users <user>,<user>,...]",
-        doc: "In `global`: the group of the process once its sockets are open; requires root at the start. In a \
-            `userlist`: a group of the list, with its members after `users`. Alternatively, `user` lines list their \
-            groups.",
-        example: "group root",
-        build: either,
-    },
-    LineRow {
-        places: PLACES,
-        syntax: "user <name> [password <hash> | insecure-password <password>] [groups <group>,<group>,...]",
-        doc: "In `global`: the user of the process once its sockets are open; requires root at the start. In a \
-            `userlist`: a user of the list. `password` is a crypt(3) hash: SHA-512 ($6$), SHA-256 ($5$), yescrypt \
-            ($y$), bcrypt ($2b$, $2a$, $2y$), or the old MD5 ($1$) and DES. `insecure-password` is the clear-text \
-            password. Hashes are verified outside the serving threads, and successful logins are cached.",
-        example: "user haproxy",
-        build: either,
-    },
-];
+pub static LINES: &[LineRow] = language::rows! {
+    "group <name> [users <user>,<user>,...]" PLACES, either, "group root",
+        "In `global`: the group of the process once its sockets are open; requires root at the start. In a `userlist`: \
+         a group of the list, with its members after `users`. Alternatively, `user` lines list their groups.";
+    "user <name> [password <hash> | insecure-password <password>] [groups <group>,<group>,...]" PLACES,
+        either,
+        "user haproxy",
+        "In `global`: the user of the process once its sockets are open; requires root at the start. In a `userlist`: \
+         a user of the list. `password` is a crypt(3) hash: SHA-512 ($6$), SHA-256 ($5$), yescrypt ($y$), bcrypt \
+         ($2b$, $2a$, $2y$), or the old MD5 ($1$) and DES. `insecure-password` is the clear-text password. Hashes are \
+         verified outside the serving threads, and successful logins are cached.";
+};
 
 #[cfg(test)]
 mod tests {

@@ -26,7 +26,7 @@ fn hardening(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "h1-accept-payload-with-any-method" GLOBAL, switch, "h1-accept-payload-with-any-method",
         "Accepts a body on GET, HEAD and DELETE requests of HTTP/1.0. Otherwise they are refused with 413, because \
          some intermediaries would mistake that body for another request.";

@@ -328,10 +328,7 @@ impl ServerState {
                     // As in HAProxy, failed checks of a server that is already down are not
                     // counted.
                     if checks.streak >= checks.rise {
-                        self.traffic
-                            .counters
-                            .current_shard()
-                            .count(Tally::CheckFailures);
+                        self.traffic.counters.count(Tally::CheckFailures);
                         checks.failures += 1;
                     }
                     if checks.streak > checks.rise {
@@ -481,7 +478,7 @@ impl ServerState {
             control.warmup.since_ms = None;
             // The change was caused by checks, an agent or an operator, not by loading or removal.
             if control.lifecycle.begun && !control.lifecycle.retired {
-                self.traffic.counters.current_shard().count(Tally::WentDown);
+                self.traffic.counters.count(Tally::WentDown);
             }
         }
     }

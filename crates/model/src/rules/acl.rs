@@ -14,6 +14,7 @@ use crate::compiled::{AdmissionLine, Expression};
 use crate::rules::draft::ConfigDraft;
 use crate::transaction::ProxyStream;
 use crate::transaction::trace::Term;
+use language::arguments::Built;
 use language::{ConfigWord, Diagnostic, Span};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -397,7 +398,7 @@ pub static PREDEFINED: &[(&str, &[&str])] = &[
 ///
 /// # Errors
 /// The word has a byte that is not allowed, or is `or`.
-pub fn check_name(word: &ConfigWord) -> Result<(), Diagnostic> {
+pub fn check_name(word: &ConfigWord) -> Built {
     let wrong = |message: String| Diagnostic::error(&codes::BAD_ACL_NAME, word.span, message);
     if let Some(bad) = word
         .bytes

@@ -7,6 +7,7 @@ use super::variables::{VariableName, VariableNameError};
 pub use crate::compiled::argument::{Argument, Arguments, MessageSide};
 use crate::rules::draft::{ConfigDraft, Section};
 pub use crate::sample::plain::unhex;
+use language::arguments::Built;
 use language::{Code, ConfigWord, Diagnostic, SourceMap, Span};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -286,7 +287,7 @@ pub fn build(
 }
 
 impl KeywordSignature<'_> {
-    fn check_count(&self, piece: &ArgumentText<'_>, raw: &[RawArgument]) -> Result<(), Diagnostic> {
+    fn check_count(&self, piece: &ArgumentText<'_>, raw: &[RawArgument]) -> Built {
         let none = self.kinds.is_empty();
         // `path()` has no argument, although its list contains an empty one.
         let extra = raw

@@ -8,12 +8,13 @@ use super::converter::{self, ConverterBuild};
 use super::fetch::{self, FetchBuild, Prepare};
 use super::matching::Method;
 use super::usage::{Needs, Usage};
-use super::value::{SampleValue, Type};
+use super::value::{Sample, SampleValue, Type};
 use crate::codes as load_codes;
 use crate::compiled::expression::{ConverterCall, Converters, Expression};
 use crate::config::UserlistSlot;
 use crate::rules::draft::ConfigDraft;
 use crate::transaction::ProxyStream;
+use language::arguments::Built;
 use language::keyword::{Keyword, KeywordLookup, Table};
 use language::{ConfigWord, Diagnostic, suggest};
 use std::ops::Range;
@@ -39,11 +40,7 @@ impl Converters {
     }
 
     /// Applies the converters in order; returns None if one of them returns no value.
-    pub fn apply<'a>(
-        &'a self,
-        value: SampleValue<'a>,
-        stream: &'a ProxyStream,
-    ) -> Option<SampleValue<'a>> {
+    pub fn apply<'a>(&'a self, value: SampleValue<'a>, stream: &'a ProxyStream) -> Sample<'a> {
         convert(&self.0, value, stream)
     }
 }
@@ -52,7 +49,7 @@ fn convert<'a>(
     steps: &'a [ConverterCall],
     mut value: SampleValue<'a>,
     stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+) -> Sample<'a> {
     for step in steps {
         let converter = &converter::row(step.converter).build;
         let input = value.cast(converter.input)?;
@@ -150,7 +147,7 @@ impl Expression {
         fetch::row(self.fetch).build.http
     }
 
-    pub fn evaluate<'a>(&'a self, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    pub fn evaluate<'a>(&'a self, stream: &'a ProxyStream) -> Sample<'a> {
         self.convert(
             (fetch::row(self.fetch).build.one)(&self.arguments, stream)?,
             stream,
@@ -202,16 +199,12 @@ impl Expression {
         }
     }
 
-    fn convert<'a>(
-        &'a self,
-        value: SampleValue<'a>,
-        stream: &'a ProxyStream,
-    ) -> Option<SampleValue<'a>> {
+    fn convert<'a>(&'a self, value: SampleValue<'a>, stream: &'a ProxyStream) -> Sample<'a> {
         convert(&self.converters, value, stream)
     }
 }
 
-fn whole(piece: &ArgumentText<'_>, end: usize) -> Result<(), Diagnostic> {
+fn whole(piece: &ArgumentText<'_>, end: usize) -> Built {
     let len = piece.bytes.len();
     if end == len {
         return Ok(());

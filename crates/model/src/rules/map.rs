@@ -5,7 +5,7 @@ use super::list_file::{Collected, ListFile};
 use super::live::{How, Live};
 use super::matching::Method;
 use super::shared::MapKey;
-use super::value::SampleValue;
+use super::value::{Sample, SampleValue};
 use super::{codes, pattern};
 use crate::compiled::map::Map;
 use crate::rules::draft::ConfigDraft;
@@ -92,7 +92,7 @@ impl Map {
         })
     }
 
-    pub fn find(&self, key: &SampleValue<'_>) -> Option<SampleValue<'_>> {
+    pub fn find(&self, key: &SampleValue<'_>) -> Sample<'_> {
         if self.live.is_changed() {
             return self.live.find(key)?.1;
         }
@@ -100,7 +100,7 @@ impl Map {
     }
 
     /// Returns the value of a key, with the groups of its regular expression inserted.
-    pub fn fill(&self, key: &SampleValue<'_>) -> Option<SampleValue<'static>> {
+    pub fn fill(&self, key: &SampleValue<'_>) -> Sample<'static> {
         if self.live.is_changed() {
             return self.live.fill(key);
         }

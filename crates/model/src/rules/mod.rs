@@ -53,7 +53,7 @@ pub use run::{
     unique_id,
 };
 pub use usage::{Needs, Usage};
-pub use value::{SampleValue, Type};
+pub use value::{Sample, SampleValue, Type};
 pub use variables::process_variable;
 pub use variables::{Scope, VariableName, Variables};
 

@@ -145,20 +145,10 @@ fn again(stream: &mut ProxyStream, at: usize) -> Option<Outcomes> {
 
 /// Counts a message that could not be changed as required (`failed rewrites` of the statistics).
 pub fn count_rewrite_failure(stream: &ProxyStream) {
-    stream
-        .frontend()
-        .state
-        .frontend
-        .counters
-        .current_shard()
-        .count(Tally::RewriteFailures);
+    let tally = Tally::RewriteFailures;
+    stream.frontend().state.frontend.counters.count(tally);
     if let Some(backend) = stream.backend() {
-        backend
-            .state
-            .backend
-            .counters
-            .current_shard()
-            .count(Tally::RewriteFailures);
+        backend.state.backend.counters.count(tally);
     }
 }
 

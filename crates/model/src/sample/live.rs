@@ -15,7 +15,7 @@ mod index;
 
 use super::map::{Gives, parse};
 use super::matching::Method;
-use super::value::{SampleValue, whole_integer};
+use super::value::{Sample, SampleValue, whole_integer};
 use crate::clock::revision;
 pub use carry::Changes;
 use entries::Entries;
@@ -84,7 +84,7 @@ impl Live {
     }
 
     /// Returns the number of the entry that a value matches, and the value of a map.
-    pub fn find(&self, value: &SampleValue<'_>) -> Option<(u64, Option<SampleValue<'static>>)> {
+    pub fn find(&self, value: &SampleValue<'_>) -> Option<(u64, Sample<'static>)> {
         let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
         let ((_, number), value) = overlay.as_ref()?.find(value)?;
         Some((number, value.cloned()))
@@ -108,7 +108,7 @@ impl Live {
     }
 
     /// Returns the value of a map, with the groups of the matching regular expression inserted.
-    pub fn fill(&self, value: &SampleValue<'_>) -> Option<SampleValue<'static>> {
+    pub fn fill(&self, value: &SampleValue<'_>) -> Sample<'static> {
         let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
         overlay.as_ref()?.fill(value)
     }

@@ -2,7 +2,7 @@
 
 use super::matching::Patterns;
 use super::regular::expand;
-use super::value::{SampleValue, whole_integer};
+use super::value::{Sample, SampleValue, whole_integer};
 use std::net::IpAddr;
 
 /// Type of the values of a map.
@@ -24,7 +24,7 @@ pub(crate) fn filled(
     at: usize,
     key: &SampleValue<'_>,
     template: &SampleValue<'_>,
-) -> Option<SampleValue<'static>> {
+) -> Sample<'static> {
     let regular = keys.regular(at)?;
     let text = key.with_text(|text| {
         let groups = regular.groups(text)?;
@@ -46,7 +46,7 @@ impl Gives {
 }
 
 /// Parses a value in a map file, or the default value of its converter.
-pub fn parse(gives: Gives, text: &[u8]) -> Option<SampleValue<'static>> {
+pub fn parse(gives: Gives, text: &[u8]) -> Sample<'static> {
     match gives {
         Gives::Text | Gives::Key | Gives::Template => Some(SampleValue::Str(text.to_vec().into())),
         // As in HAProxy, an empty text is 0.

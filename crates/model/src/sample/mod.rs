@@ -16,5 +16,5 @@ pub mod variables;
 pub use map::Gives;
 pub use matching::Method;
 pub use rdp::rdp_cookie;
-pub use value::{SampleValue, Type};
+pub use value::{Sample, SampleValue, Type};
 pub use variables::{Scope, VariableName, Variables};

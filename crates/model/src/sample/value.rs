@@ -4,6 +4,9 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Result of a fetch or converter; None: there is no value.
+pub type Sample<'a> = Option<SampleValue<'a>>;
+
 /// Typed value of a fetch or converter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SampleValue<'a> {
@@ -125,7 +128,7 @@ impl<'a> SampleValue<'a> {
 
     /// Casts the value to another type as HAProxy does implicitly. Returns None if there is no such
     /// cast, or if the value has no counterpart in that type.
-    pub fn cast(self, to: Type) -> Option<SampleValue<'a>> {
+    pub fn cast(self, to: Type) -> Sample<'a> {
         match to {
             Type::Any => Some(self),
             Type::Bool => self.truth().map(SampleValue::Bool),
@@ -294,7 +297,7 @@ mod tests {
     #[test]
     fn casts_are_those_of_haproxy() {
         let v4 = SampleValue::Ipv4(Ipv4Addr::new(127, 0, 0, 1));
-        let rows: &[(SampleValue<'_>, Type, Option<SampleValue<'_>>)] = &[
+        let rows: &[(SampleValue<'_>, Type, Sample<'_>)] = &[
             (
                 SampleValue::Bool(true),
                 Type::Str,

@@ -2,7 +2,7 @@
 //! lifetimes. Names are interned when a file is loaded, so that a lookup only compares numbers.
 //! This module evaluates nothing.
 
-use super::value::SampleValue;
+use super::value::{Sample, SampleValue};
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
@@ -198,7 +198,7 @@ impl Variables {
 /// copied.
 static PROCESS: RwLock<Variables> = RwLock::new(Variables::new());
 
-pub fn process_variable(name: VariableName) -> Option<SampleValue<'static>> {
+pub fn process_variable(name: VariableName) -> Sample<'static> {
     PROCESS
         .read()
         .unwrap_or_else(PoisonError::into_inner)

@@ -210,6 +210,12 @@ impl Counters {
         &shards[shard_here(shards.len())]
     }
 
+    /// Adds one to a tally of this thread.
+    #[inline]
+    pub fn count(&self, tally: Tally) {
+        self.current_shard().count(tally);
+    }
+
     fn all(&self) -> impl Iterator<Item = &Shard> {
         let own = self.shards.get().map_or(&[][..], |shards| shards);
         own.iter().chain(self.carried.get().map(|shard| &**shard))

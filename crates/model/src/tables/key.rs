@@ -1,6 +1,6 @@
 //! Converts keys of stick table entries to bytes according to the table's type.
 
-use crate::sample::{SampleValue, Type};
+use crate::sample::{Sample, SampleValue, Type};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,7 +128,7 @@ impl KeyType {
     }
 
     /// Parses a key that an operator entered; None if it is invalid.
-    pub fn parse(self, text: &str) -> Option<SampleValue<'_>> {
+    pub fn parse(self, text: &str) -> Sample<'_> {
         Some(match self {
             KeyType::Ip => match text.parse().ok()? {
                 IpAddr::V4(ip) => SampleValue::Ipv4(ip),

@@ -3,7 +3,7 @@
 //! variable lookups at once, and are applied before the next rule.
 
 use super::{ProxyStream, set_variable, unset_variable};
-use crate::sample::{SampleValue, Scope, VariableName};
+use crate::sample::{Sample, Scope, VariableName};
 use std::cell::Cell;
 use std::fmt;
 
@@ -13,7 +13,7 @@ const CHANGES_MAX: usize = 64;
 #[derive(Debug)]
 enum RuleAssignment {
     /// Sets a variable, or unsets it with None.
-    Variable(VariableName, Option<SampleValue<'static>>),
+    Variable(VariableName, Sample<'static>),
     /// Fills a slot of the captured headers of the request or of the response.
     Capture(Captured, usize, Vec<u8>),
 }
@@ -40,7 +40,7 @@ impl fmt::Debug for Assigned {
 }
 
 impl Assigned {
-    pub fn set(&self, name: VariableName, value: Option<SampleValue<'static>>) {
+    pub fn set(&self, name: VariableName, value: Sample<'static>) {
         self.note(RuleAssignment::Variable(name, value));
     }
 
@@ -67,7 +67,7 @@ impl Assigned {
     }
 
     /// Returns the pending value of a variable, or Some(None) if it will be unset.
-    pub fn get(&self, name: VariableName) -> Option<Option<SampleValue<'static>>> {
+    pub fn get(&self, name: VariableName) -> Option<Sample<'static>> {
         self.with(|changes| {
             changes.iter().find_map(|change| match change {
                 RuleAssignment::Variable(other, value) if *other == name => Some(value.clone()),

@@ -4,7 +4,7 @@
 use super::ProxyStream;
 use crate::config::VariablesMax;
 use crate::sample::variables::{set_process_variable, unset_process_variable};
-use crate::sample::{SampleValue, Scope, VariableName};
+use crate::sample::{Sample, SampleValue, Scope, VariableName};
 
 /// Returns the lowest limit for a scope. Each limit also includes the shorter-lived scopes.
 fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
@@ -48,7 +48,7 @@ pub fn set_of_session(
     stream: &ProxyStream,
     name: VariableName,
     value: SampleValue<'static>,
-) -> Option<SampleValue<'static>> {
+) -> Sample<'static> {
     let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
     match name.scope() {
         Scope::Process => set_process_variable(name, value, bytes_max),

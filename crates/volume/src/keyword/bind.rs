@@ -264,16 +264,14 @@ pub(super) fn shares_a_node(one: &Volume, two: &Volume) -> bool {
     one.nodes.is_empty() || two.nodes.is_empty() || one.nodes.iter().any(on)
 }
 
-pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = &[Keyword {
-    places: &["volume"],
-    syntax: "bind [<address>]:<port> [ssl crt <file> ca-file <file> verify required]",
-    doc: "Offers the volume over NBD at this TCP address too, on each node that runs it. With `ssl`, clients \
-        have to begin TLS (`NBD_OPT_STARTTLS`) before anything else, and to present a certificate. `crt` is the \
-        certificate of the volume with its issuers and its private key, `ca-file` has the CA certificates that verify \
-        those of clients, both in PEM format with absolute paths. Each client with a certificate of these CAs can read \
-        and write the volume: there is no other access control, so `verify required` cannot be left out. Without `ssl` only \
-        loopback addresses are accepted. Each volume needs an address or a port of its own. A reload that changes the \
-        files or the address has no effect on clients that are connected.",
-    example: "bind 127.0.0.1:10809",
-    build: bind,
-}];
+pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = language::rows! {
+    "bind [<address>]:<port> [ssl crt <file> ca-file <file> verify required]" &["volume"], bind,
+        "bind 127.0.0.1:10809",
+        "Offers the volume over NBD at this TCP address too, on each node that runs it. With `ssl`, clients have to \
+         begin TLS (`NBD_OPT_STARTTLS`) before anything else, and to present a certificate. `crt` is the certificate \
+         of the volume with its issuers and its private key, `ca-file` has the CA certificates that verify those of \
+         clients, both in PEM format with absolute paths. Each client with a certificate of these CAs can read and \
+         write the volume: there is no other access control, so `verify required` cannot be left out. Without `ssl` \
+         only loopback addresses are accepted. Each volume needs an address or a port of its own. A reload that \
+         changes the files or the address has no effect on clients that are connected.";
+};

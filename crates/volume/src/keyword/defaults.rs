@@ -135,29 +135,21 @@ fn resync_rate(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = &[
-    Keyword {
-        places: &["volume-defaults"],
-        syntax: "link { <network> | <address> <address> | nodes } [port <number>] [plain]",
-        doc: "Where the two nodes reach each other for their copies: a network with two addresses (/30 or /31, /126 or \
-            /127), the addresses themselves, or `nodes`, which means the addresses by which the cluster reaches the \
-            nodes, and is the default. Each node recognises its own. One connection for each volume, at TCP port 7444 \
-            of the node whose name comes last. Connections use TLS 1.3 with certificates of the cluster's CA on both \
-            sides, which nodes get and renew by themselves. With `plain` there is no TLS, and everybody who reaches \
-            that port can read and change data: only for a cable between both machines, where it saves CPU time.",
-        example: "link 10.99.0.0/30 plain",
-        build: link,
-    },
-    Keyword {
-        places: &["volume-defaults"],
-        syntax: "resync-rate <size>",
-        doc: "How many bytes a second a resync compares or copies at most, from 1m to 100g; the default is 200m. It \
-            is also the rate at which missing checksums (`verify yes`) are built. While \
-            client requests are in progress, at most one resync request is in progress.",
-        example: "resync-rate 100m",
-        build: resync_rate,
-    },
-];
+pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = language::rows! {
+    "link { <network> | <address> <address> | nodes } [port <number>] [plain]" &["volume-defaults"],
+        link,
+        "link 10.99.0.0/30 plain",
+        "Where the two nodes reach each other for their copies: a network with two addresses (/30 or /31, /126 or \
+         /127), the addresses themselves, or `nodes`, which means the addresses by which the cluster reaches the \
+         nodes, and is the default. Each node recognises its own. One connection for each volume, at TCP port 7444 of \
+         the node whose name comes last. Connections use TLS 1.3 with certificates of the cluster's CA on both sides, \
+         which nodes get and renew by themselves. With `plain` there is no TLS, and everybody who reaches that port \
+         can read and change data: only for a cable between both machines, where it saves CPU time.";
+    "resync-rate <size>" &["volume-defaults"], resync_rate, "resync-rate 100m",
+        "How many bytes a second a resync compares or copies at most, from 1m to 100g; the default is 200m. It is also \
+         the rate at which missing checksums (`verify yes`) are built. While client requests are in progress, at most \
+         one resync request is in progress.";
+};
 
 #[cfg(test)]
 mod tests {

@@ -235,36 +235,27 @@ pub(super) fn external(volume: &Volume) -> Option<External> {
     })
 }
 
-pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = &[
-    Keyword {
-        places: &["volume"],
-        syntax: "backing nfs <address>:<path>",
-        doc: "The volume is this file of an NFS server (version 3), a raw image. The storage keeps its copies: Evenkeel has \
-            none, and gives only the ownership. The QEMU of a guest opens the file itself (package qemu-block-extra), and \
-            nothing else can use it: there is no socket, snapshot, resync or check of the data. `on` names the nodes that may \
-            use it. `size` is optional: a guest sees so many bytes, and does not start if the file has fewer. QEMU has no \
-            privileges, so the export needs `insecure` (ports above 1023) and write access for root (`no_root_squash`) or for \
-            nobody. After a failure a guest starts elsewhere only when its node is confirmed off: see `fence`.",
-        example: "backing nfs 10.0.0.9:/srv/images/mail.img",
-        build: |draft, args| set(draft, args, nfs),
-    },
-    Keyword {
-        places: &["volume"],
-        syntax: "backing iscsi <address>[:<port>] <target> <lun> [user <name> password-file <file>]",
-        doc: "The volume is this logical unit of an iSCSI target, at port 3260 unless another one is given. `user` and \
-            `password-file` are for CHAP; the file is read on the node that starts the guest, without the end of its line. \
-            QEMU's name as an initiator is `iqn.2008-11.org.linux-kvm:` with the name of the guest. All else is as with \
-            `backing nfs`.",
-        example: "backing iscsi 10.0.0.9 iqn.2001-04.com.example:mail 1",
-        build: |draft, args| set(draft, args, iscsi),
-    },
-    Keyword {
-        places: &["volume"],
-        syntax: "backing rbd <pool>/<image> [conf <file>] [id <user>]",
-        doc: "The volume is this image of Ceph. `conf` is the configuration of Ceph's client, by default \
-            /etc/ceph/ceph.conf; QEMU can read that directory, where the keyring is. `id` is the user, without `client.`. All \
-            else is as with `backing nfs`.",
-        example: "backing rbd vms/mail id evenkeel",
-        build: |draft, args| set(draft, args, rbd),
-    },
-];
+pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = language::rows! {
+    "backing nfs <address>:<path>" &["volume"], |draft, args| set(draft, args, nfs),
+        "backing nfs 10.0.0.9:/srv/images/mail.img",
+        "The volume is this file of an NFS server (version 3), a raw image. The storage keeps its copies: Evenkeel has \
+         none, and gives only the ownership. The QEMU of a guest opens the file itself (package qemu-block-extra), and \
+         nothing else can use it: there is no socket, snapshot, resync or check of the data. `on` names the nodes that \
+         may use it. `size` is optional: a guest sees so many bytes, and does not start if the file has fewer. QEMU \
+         has no privileges, so the export needs `insecure` (ports above 1023) and write access for root \
+         (`no_root_squash`) or for nobody. After a failure a guest starts elsewhere only when its node is confirmed \
+         off: see `fence`.";
+    "backing iscsi <address>[:<port>] <target> <lun> [user <name> password-file <file>]" &["volume"],
+        |draft, args| set(draft, args, iscsi),
+        "backing iscsi 10.0.0.9 iqn.2001-04.com.example:mail 1",
+        "The volume is this logical unit of an iSCSI target, at port 3260 unless another one is given. `user` and \
+         `password-file` are for CHAP; the file is read on the node that starts the guest, without the end of its \
+         line. QEMU's name as an initiator is `iqn.2008-11.org.linux-kvm:` with the name of the guest. All else is as \
+         with `backing nfs`.";
+    "backing rbd <pool>/<image> [conf <file>] [id <user>]" &["volume"],
+        |draft, args| set(draft, args, rbd),
+        "backing rbd vms/mail id evenkeel",
+        "The volume is this image of Ceph. `conf` is the configuration of Ceph's client, by default \
+         /etc/ceph/ceph.conf; QEMU can read that directory, where the keyring is. `id` is the user, without `client.`. \
+         All else is as with `backing nfs`.";
+};

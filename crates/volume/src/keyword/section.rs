@@ -261,69 +261,36 @@ fn read_only(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = &[
-    Keyword {
-        places: &["volume"],
-        syntax: "size <size>",
-        doc: "The size of the volume, with one of the units `k`, `m`, `g` and `t` (powers of 1024): a multiple of 4 KiB, \
-            at most 16t. A larger size takes effect at the reload, for clients that connect after it. A smaller one is \
-            refused.",
-        example: "size 40g",
-        build: size,
-    },
-    Keyword {
-        places: &["volume"],
-        syntax: "on <node> [<node>]",
-        doc: "The node with the data, which runs the volume; or the two nodes with a copy each. With `backing nfs`, `iscsi` or \
-            `rbd`: the nodes that may use it, any number. Required if the file has \
-            `node` sections or belongs to a cluster; otherwise the machine that reads the file runs the volume. Two \
-            copies need a cluster with a third member, which holds no data. They reach each other as `link` in \
-            `volume-defaults` says. A second node can be added to a volume that has data: its copy gets it.",
-        example: "on alpha beta",
-        build: on,
-    },
-    Keyword {
-        places: &["volume"],
-        syntax: "backing file <directory>",
-        doc: "Stores the data in the sparse file `NAME.volume` of this directory, and its metadata in `NAME.metadata`. \
-            The directory has to exist, and none of these may be a symbolic link. A volume needs this or `backing device`.",
-        example: "backing file /srv/volumes",
-        build: |draft, args| backing(draft, args, Backing::File),
-    },
-    Keyword {
-        places: &["volume"],
-        syntax: "backing device <path>",
-        doc: "Stores the data on this block device, which begins with the metadata and is used by nothing else. It may \
-            not be a symbolic link. A volume needs this or `backing file`.",
-        example: "backing device /dev/sdb",
-        build: |draft, args| backing(draft, args, Backing::Device),
-    },
-    Keyword {
-        places: &["volume"],
-        syntax: "backing lvm <group>[/<pool>]",
-        doc: "Stores the data on the logical volume `volume-NAME` of this volume group, thin if a pool is named. \
-            `evenkeel volume create` makes it by `lvcreate`, `evenkeel volume grow` extends it by `lvextend`, and \
-            `evenkeel volume remove` removes it by `lvremove`: these need root. The role only opens it.",
-        example: "backing lvm vg0",
-        build: backing_lvm,
-    },
-    Keyword {
-        places: &["volume"],
-        syntax: "snapshot every <time> keep <number>",
-        doc: "Takes a snapshot at this interval while the volume is served, and removes the oldest scheduled ones beyond \
-            this number. A snapshot is the file `NAME@TIME-scheduled.snapshot` beside the data, which shares its blocks \
-            with the volume until either changes. It needs `backing file` on XFS or btrfs. `evenkeel volume show` lists \
-            snapshots, `restore` and `clone` use them.",
-        example: "snapshot every 1h keep 24",
-        build: snapshot,
-    },
-    Keyword {
-        places: &["volume"],
-        syntax: "read-only { yes | no }",
-        doc: "With `yes`, no client may write to the volume, at either node: requests that would change it fail. It is for the \
-            volumes of a guest with `template yes`, which are copied by `evenkeel guest clone`. Copies of the volume are kept \
-            equal as before. A change reopens the volume: clients connect again. The default is `no`.",
-        example: "read-only yes",
-        build: read_only,
-    },
-];
+pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = language::rows! {
+    "size <size>" &["volume"], size, "size 40g",
+        "The size of the volume, with one of the units `k`, `m`, `g` and `t` (powers of 1024): a multiple of 4 KiB, at \
+         most 16t. A larger size takes effect at the reload, for clients that connect after it. A smaller one is \
+         refused.";
+    "on <node> [<node>]" &["volume"], on, "on alpha beta",
+        "The node with the data, which runs the volume; or the two nodes with a copy each. With `backing nfs`, `iscsi` \
+         or `rbd`: the nodes that may use it, any number. Required if the file has `node` sections or belongs to a \
+         cluster; otherwise the machine that reads the file runs the volume. Two copies need a cluster with a third \
+         member, which holds no data. They reach each other as `link` in `volume-defaults` says. A second node can be \
+         added to a volume that has data: its copy gets it.";
+    "backing file <directory>" &["volume"], |draft, args| backing(draft, args, Backing::File),
+        "backing file /srv/volumes",
+        "Stores the data in the sparse file `NAME.volume` of this directory, and its metadata in `NAME.metadata`. The \
+         directory has to exist, and none of these may be a symbolic link. A volume needs this or `backing device`.";
+    "backing device <path>" &["volume"], |draft, args| backing(draft, args, Backing::Device),
+        "backing device /dev/sdb",
+        "Stores the data on this block device, which begins with the metadata and is used by nothing else. It may not \
+         be a symbolic link. A volume needs this or `backing file`.";
+    "backing lvm <group>[/<pool>]" &["volume"], backing_lvm, "backing lvm vg0",
+        "Stores the data on the logical volume `volume-NAME` of this volume group, thin if a pool is named. `evenkeel \
+         volume create` makes it by `lvcreate`, `evenkeel volume grow` extends it by `lvextend`, and `evenkeel volume \
+         remove` removes it by `lvremove`: these need root. The role only opens it.";
+    "snapshot every <time> keep <number>" &["volume"], snapshot, "snapshot every 1h keep 24",
+        "Takes a snapshot at this interval while the volume is served, and removes the oldest scheduled ones beyond \
+         this number. A snapshot is the file `NAME@TIME-scheduled.snapshot` beside the data, which shares its blocks \
+         with the volume until either changes. It needs `backing file` on XFS or btrfs. `evenkeel volume show` lists \
+         snapshots, `restore` and `clone` use them.";
+    "read-only { yes | no }" &["volume"], read_only, "read-only yes",
+        "With `yes`, no client may write to the volume, at either node: requests that would change it fail. It is for \
+         the volumes of a guest with `template yes`, which are copied by `evenkeel guest clone`. Copies of the volume \
+         are kept equal as before. A change reopens the volume: clients connect again. The default is `no`.";
+};

@@ -303,8 +303,9 @@ fn resolve(
             value: reference.weight.map_or(0, |w| w.value),
             reverse: reference.reverse.unwrap_or(false),
         };
-        let weight = without(l, no_weights, &reference.name, reference.span, weight);
-        tracked.interfaces.push((reference.name.clone(), weight));
+        let weight = without(l, no_weights, &reference.name, weight);
+        let name = reference.name.value.clone();
+        tracked.interfaces.push((name, weight));
     }
     let known = Rc::clone(&l.drafts.known);
     tracked.scripts = by_name(
@@ -338,20 +339,20 @@ fn by_name(
 ) -> Vec<(String, Option<Weight>)> {
     let mut all = Vec::new();
     for reference in references {
-        let Some(own) = known.get(&reference.name) else {
+        let Some(own) = known.get(&reference.name.value) else {
             let names: Vec<String> = known.keys().cloned().collect();
-            let (value, span) = (reference.name.clone(), reference.span);
-            unknown(l, &At { value, span }, kind, &names);
+            unknown(l, &reference.name, kind, &names);
             continue;
         };
         let weight = Weight {
             value: reference.weight.map_or(own.value, |w| w.value),
             reverse: reference.reverse.unwrap_or(own.reverse),
         };
-        let weight = without(l, no_weights, &reference.name, reference.span, weight);
+        let weight = without(l, no_weights, &reference.name, weight);
         let said = reference.weight.is_some() || reference.reverse.is_some();
         let same = weight == *own && !said;
-        all.push((reference.name.clone(), (!same).then_some(weight)));
+        let name = reference.name.value.clone();
+        all.push((name, (!same).then_some(weight)));
     }
     all
 }
@@ -359,8 +360,7 @@ fn by_name(
 fn without(
     l: &mut Loader<'_>,
     no_weights: Option<NoWeights>,
-    name: &str,
-    span: language::Span,
+    name: &At<String>,
     weight: Weight,
 ) -> Weight {
     let Some(why) = no_weights.filter(|_| weight.value != 0) else {
@@ -370,9 +370,11 @@ fn without(
         NoWeights::Group => "members of a sync group have weight 0",
         NoWeights::Owner => "priority 255 never changes",
     };
-    let message =
-        format!("the weight of '{name}' has no effect here: {because}, so its failure is a fault");
-    let told = Diagnostic::warning(&codes::WEIGHT_IGNORED, span, message);
+    let message = format!(
+        "the weight of '{}' has no effect here: {because}, so its failure is a fault",
+        name.value
+    );
+    let told = Diagnostic::warning(&codes::WEIGHT_IGNORED, name.span, message);
     l.report(match why {
         NoWeights::Group => {
             told.help("track it in the vrrp_sync_group, or add 'sync_group_tracking_weight' there")

@@ -62,121 +62,48 @@ const VIRTUAL: &[&str] = &["virtual_ipaddress", "virtual_ipaddress_excluded"];
 
 type Row = Keyword<Build>;
 
-pub(in crate::dialect) static OPTIONS: &[Row] = &[
-    Row {
-        places: ALL,
-        syntax: "dev <interface>",
-        doc: "The interface for the address; the default is that of the instance.",
-        example: "192.0.2.10/24 dev eth1",
-        build: |l, w, a| {
+pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
+    "dev <interface>" ALL,
+        |l, w, a| {
             let Some(word) = w.value(l) else { return };
             a.interface = Some(word.text.clone());
-            let (value, span) = (word.text.clone(), word.span);
-            l.drafts.interfaces.push((At { value, span }, "an address"));
+            l.drafts.require_interface(word.at(), "an address");
         },
-    },
-    Row {
-        places: ALL,
-        syntax: "brd <address>|+|-",
-        doc: "The broadcast address; `+` and `-` set or clear the host bits.",
-        example: "192.0.2.10/24 brd +",
-        build: broadcast,
-    },
-    Row {
-        places: ALL,
-        syntax: "broadcast <address>|+|-",
-        doc: "Long form of `brd`.",
-        example: "192.0.2.10/24 broadcast 192.0.2.255",
-        build: broadcast,
-    },
-    Row {
-        places: ALL,
-        syntax: "scope global|site|link|host|nowhere",
-        doc: "The scope of the address.",
-        example: "192.0.2.10/24 scope global",
-        build: |l, w, a| a.scope = w.value(l).and_then(|v| l.named_as(v, &SCOPE)).map(Scope),
-    },
-    Row {
-        places: ALL,
-        syntax: "label <name>",
-        doc: "A label for the address, as shown by ifconfig: the interface, a colon, and a suffix. IPv4 only.",
-        example: "192.0.2.10/24 dev eth0 label eth0:vip",
-        build: label,
-    },
-    Row {
-        places: ALL,
-        syntax: "peer <address>",
-        doc: "The other end of a point-to-point link.",
-        example: "192.0.2.10 peer 192.0.2.11",
-        build: |l, w, a| a.peer = w.value(l).and_then(|v| l.network(v)).map(|(peer, _)| peer),
-    },
-    Row {
-        places: ALL,
-        syntax: "home",
-        doc: "Marks an IPv6 address as the home address of Mobile IPv6.",
-        example: "2001:db8::10/64 home",
-        build: |_, _, a| a.home = true,
-    },
-    Row {
-        places: ALL,
-        syntax: "-nodad",
-        doc: "Disables duplicate address detection for this IPv6 address, which takes a second or more.",
-        example: "2001:db8::10/64 -nodad",
-        build: |_, _, a| a.no_dad = true,
-    },
-    Row {
-        places: ALL,
-        syntax: "mngtmpaddr",
-        doc: "Lets the kernel derive temporary IPv6 addresses from this one.",
-        example: "2001:db8::10/64 mngtmpaddr",
-        build: |_, _, a| a.manage_temporary = true,
-    },
-    Row {
-        places: ALL,
-        syntax: "noprefixroute",
-        doc: "Creates no route for the network of the address.",
-        example: "192.0.2.10/24 noprefixroute",
-        build: |_, _, a| a.no_prefix_route = true,
-    },
-    Row {
-        places: ALL,
-        syntax: "autojoin",
-        doc: "Lets the kernel join the multicast group of the address.",
-        example: "192.0.2.10/24 autojoin",
-        build: |_, _, a| a.auto_join = true,
-    },
-    Row {
-        places: ALL,
-        syntax: "preferred_lft <seconds>|forever",
-        doc: "Time for which new connections of this machine may use it as source address. 0, the default for a /128, \
-            never; `forever` always.",
-        example: "2001:db8::10/128 preferred_lft forever",
-        build: preferred,
-    },
-    Row {
-        places: VIRTUAL,
-        syntax: "no_track",
-        doc: "Ignores the removal of the address by other programs.",
-        example: "192.0.2.10/24 no_track",
-        build: |_, _, a| a.no_track = true,
-    },
-    Row {
-        places: &["virtual_ipaddress", "virtual_ipaddress_excluded"],
-        syntax: "use_vmac",
-        doc: "An address on another interface (`dev`) uses the MAC address of the virtual router there.",
-        example: "192.0.2.10/24 dev eth1 use_vmac",
-        build: |_, _, a| a.vmac = true,
-    },
-    Row {
-        places: &["static_ipaddress"],
-        syntax: "track_group <name>",
-        doc: "The instances of this group enter FAULT when the address is removed.",
-        example: "192.0.2.10/24 dev eth0",
-        build: |l, w, a| {
-            a.track_group = track_group(l, w);
-        },
-    },
-];
+        "192.0.2.10/24 dev eth1",
+        "The interface for the address; the default is that of the instance.";
+    "brd <address>|+|-" ALL, broadcast, "192.0.2.10/24 brd +",
+        "The broadcast address; `+` and `-` set or clear the host bits.";
+    "broadcast <address>|+|-" ALL, broadcast, "192.0.2.10/24 broadcast 192.0.2.255",
+        "Long form of `brd`.";
+    "scope global|site|link|host|nowhere" ALL,
+        |l, w, a| a.scope = w.value(l).and_then(|v| l.named_as(v, &SCOPE)).map(Scope),
+        "192.0.2.10/24 scope global", "The scope of the address.";
+    "label <name>" ALL, label, "192.0.2.10/24 dev eth0 label eth0:vip",
+        "A label for the address, as shown by ifconfig: the interface, a colon, and a suffix. IPv4 only.";
+    "peer <address>" ALL,
+        |l, w, a| a.peer = w.value(l).and_then(|v| l.network(v)).map(|(peer, _)| peer),
+        "192.0.2.10 peer 192.0.2.11", "The other end of a point-to-point link.";
+    "home" ALL, |_, _, a| a.home = true, "2001:db8::10/64 home",
+        "Marks an IPv6 address as the home address of Mobile IPv6.";
+    "-nodad" ALL, |_, _, a| a.no_dad = true, "2001:db8::10/64 -nodad",
+        "Disables duplicate address detection for this IPv6 address, which takes a second or more.";
+    "mngtmpaddr" ALL, |_, _, a| a.manage_temporary = true, "2001:db8::10/64 mngtmpaddr",
+        "Lets the kernel derive temporary IPv6 addresses from this one.";
+    "noprefixroute" ALL, |_, _, a| a.no_prefix_route = true, "192.0.2.10/24 noprefixroute",
+        "Creates no route for the network of the address.";
+    "autojoin" ALL, |_, _, a| a.auto_join = true, "192.0.2.10/24 autojoin",
+        "Lets the kernel join the multicast group of the address.";
+    "preferred_lft <seconds>|forever" ALL, preferred, "2001:db8::10/128 preferred_lft forever",
+        "Time for which new connections of this machine may use it as source address. 0, the default for a /128, \
+         never; `forever` always.";
+    "no_track" VIRTUAL, |_, _, a| a.no_track = true, "192.0.2.10/24 no_track",
+        "Ignores the removal of the address by other programs.";
+    "use_vmac" VIRTUAL, |_, _, a| a.vmac = true, "192.0.2.10/24 dev eth1 use_vmac",
+        "An address on another interface (`dev`) uses the MAC address of the virtual router there.";
+    "track_group <name>" &["static_ipaddress"], |l, w, a| a.track_group = track_group(l, w),
+        "192.0.2.10/24 dev eth0",
+        "The instances of this group enter FAULT when the address is removed.";
+};
 
 /// Parses the address of a line in the block `place`.
 pub(super) fn read(l: &mut Loader<'_>, line: &ConfigStatement, place: &str) -> Option<At<Address>> {
@@ -238,8 +165,7 @@ pub(super) fn unknown<B>(
 /// Parses the value of `track_group`, whose block may follow further down.
 pub(super) fn track_group(l: &mut Loader<'_>, words: &mut WordIterator<'_>) -> Option<String> {
     let word = words.value(l)?;
-    let (value, span) = (word.text.clone(), word.span);
-    l.drafts.track_group_uses.push(At { value, span });
+    l.drafts.track_group_uses.push(word.at());
     Some(word.text.clone())
 }
 

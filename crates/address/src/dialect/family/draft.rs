@@ -5,7 +5,9 @@ use crate::config::{
     Account, Address, BfdSession, Notify, NotifyScripts, Options, Peer, Route, Rule, Script, Start,
     TrackFile, TrackProcess, Vmac, Weight,
 };
+use crate::dialect::words::SourceWord;
 use language::Span;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -58,8 +60,7 @@ impl SpannedOptions {
 /// A reference to a tracked object.
 #[derive(Clone, Debug)]
 pub(in crate::dialect) struct Reference {
-    pub(in crate::dialect) name: String,
-    pub(in crate::dialect) span: Span,
+    pub(in crate::dialect) name: At<String>,
     pub(in crate::dialect) weight: Option<At<i32>>,
     pub(in crate::dialect) reverse: Option<bool>,
 }
@@ -243,10 +244,17 @@ pub(in crate::dialect) enum ReceivePolicy {
     Bytes(u32),
 }
 
+/// Stores a valid value.
+pub(in crate::dialect) fn set<T>(value: Option<T>, field: &mut T) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
 /// Stores a valid value in the last draft of its kind.
 pub(in crate::dialect) fn put<D, T>(
-    drafts: &mut [At<D>],
     value: Option<T>,
+    drafts: &mut [At<D>],
     field: impl FnOnce(&mut D) -> &mut T,
 ) {
     if let (Some(value), Some(last)) = (value, drafts.last_mut()) {
@@ -255,6 +263,26 @@ pub(in crate::dialect) fn put<D, T>(
 }
 
 impl Drafts {
+    /// Returns where a block of this kind with the same name is; otherwise records the name.
+    pub(in crate::dialect) fn name_taken(
+        &mut self,
+        kind: &'static str,
+        name: &SourceWord,
+    ) -> Option<Span> {
+        match self.named.entry((kind, name.text.clone())) {
+            Entry::Occupied(first) => Some(*first.get()),
+            Entry::Vacant(new) => {
+                new.insert(name.span);
+                None
+            }
+        }
+    }
+
+    /// Requires an interface that a line of this kind names.
+    pub(in crate::dialect) fn require_interface(&mut self, name: At<String>, of: &'static str) {
+        self.interfaces.push((name, of));
+    }
+
     pub(in crate::dialect) fn new(host: String) -> Drafts {
         Drafts {
             host,

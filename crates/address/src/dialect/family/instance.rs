@@ -16,237 +16,103 @@ const PASSWORD_BYTES: usize = 8;
 /// Maximum length of the key of `auth_type AH`, in bytes.
 const KEY_BYTES: usize = 16;
 
-pub(in crate::dialect) static ROWS: &[Row] = &[
-    Row {
-        places: &[TOP],
-        syntax: "vrrp_instance <name> { … }",
-        doc: "A virtual router: addresses that one of several machines owns. It needs an `interface`, a `virtual_router_id` and addresses in `virtual_ipaddress`.",
-        example: "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    priority 150\n    virtual_ipaddress {\n        192.0.2.10/24\n    }\n}",
-        build: block(1, 1, instance),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "state MASTER|BACKUP",
-        doc: "Initial state. `priority` decides which machine owns the addresses: MASTER only matters with priority \
-            255, which owns them at once. Without `priority`, MASTER means 255.",
-        example: "state BACKUP",
-        build: line(1, 1, state),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "interface <name>",
-        doc: "Interface for adverts and addresses. Only unicast instances can omit it.",
-        example: "interface eth0",
-        build: line(1, 1, interface),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "virtual_router_id <1-255>",
-        doc: "Number of the virtual router, the same on all its machines, and unique on the network.",
-        example: "virtual_router_id 51",
-        build: line(1, 1, vrid),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "priority <1-255>",
-        doc: "The highest priority owns the addresses. Give every machine a different one; 255 is for the machine to \
-            which the addresses belong. Default 100.",
-        example: "priority 150",
-        build: line(1, 1, |l, n| {
-            l.instance.priority = l.at(n, |l, w| l.small(w, 1..=255))
-        }),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "advert_int <seconds>",
-        doc: "Advert interval, the same on all machines: 1 to 255 whole seconds in version 2, 0.01 to 40.95 in \
-            version 3. After three missing adverts the addresses move.",
-        example: "version 3\nadvert_int 0.1",
-        build: line(1, 1, |l, n| {
-            let value = l.at(n, |l, w| l.timer(w, 10_000..=255_000_000));
-            option(l, value, |o| &mut o.advert_interval);
-        }),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "version 2|3",
-        doc: "VRRP version. 3 is required for IPv6 and for intervals below one second; it has no authentication. \
-            Default `vrrp_version`.",
-        example: "version 3",
-        build: line(1, 1, |l, n| {
-            let value = l.at(n, |l, w| l.small(w, 2..=3));
-            option(l, value, |o| &mut o.version);
-        }),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "down_timer_adverts <1-100>",
-        doc: "Number of missing adverts after which the addresses move. The protocol's value is 3; all machines need the \
-            same number.",
-        example: "down_timer_adverts 4",
-        build: line(1, 1, |l, n| {
-            let value = l.at(n, |l, w| l.small(w, 1..=100));
-            option(l, value, |o| &mut o.down_timer_adverts);
-        }),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "preempt",
-        doc: "A higher priority takes the addresses from a lower one. This is the default.",
-        example: "preempt",
-        build: line(0, 0, |l, n| preempt(l, n, true)),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "nopreempt",
-        doc: "A higher priority that returns does not take the addresses back. The state must be BACKUP, on all \
-            machines.",
-        example: "state BACKUP\nnopreempt",
-        build: line(0, 0, |l, n| preempt(l, n, false)),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "preempt_delay <seconds>",
-        doc: "Delay, 0 to 1000 s, before a higher priority takes the addresses. The state must be BACKUP.",
-        example: "preempt_delay 30",
-        build: line(1, 1, preempt_delay),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "accept",
-        doc: "Accepts packets to the addresses even if this machine is not their permanent owner. Default, except in \
-            strict mode.",
-        example: "accept",
-        build: line(0, 0, |l, n| accept(l, n, true)),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "no_accept",
-        doc: "Drops packets to the addresses themselves unless the priority is 255: the addresses are only for \
-            routing.",
-        example: "no_accept",
-        build: line(0, 0, |l, n| accept(l, n, false)),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "authentication { auth_type … auth_pass … }",
-        doc: "A password in every advert, version 2 only. Anyone on the network can read it, so it only protects \
-            against mistakes.",
-        example: "authentication {\n    auth_type PASS\n    auth_pass secret99\n}",
-        build: block(0, 0, authentication),
-    },
-    Row {
-        places: &[AUTHENTICATION],
-        syntax: "auth_type PASS|AH",
-        doc: "PASS sends the password in clear text; AH signs adverts with the IP authentication header, which few \
-            machines support.",
-        example: "auth_type PASS\nauth_pass secret99",
-        build: line(1, 1, auth_type),
-    },
-    Row {
-        places: &[AUTHENTICATION],
-        syntax: "auth_pass <password>",
-        doc: "The password, the same on all machines. An advert has room for eight bytes; the rest is not sent.",
-        example: "auth_type PASS\nauth_pass secret99",
-        build: line(1, 1, auth_pass),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "strict_mode [on|off]",
-        doc: "Follows the protocol exactly, see `vrrp_strict`, which is its default.",
-        example: "strict_mode off",
-        build: line(0, 1, |l, n| switch(l, n, |o| &mut o.strict)),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "use_vmac [<interface>] [<MAC>]",
-        doc: "Uses the MAC address of the virtual router on a separate interface (macvlan), so that neighbours need \
-            not learn another one when the addresses move.",
-        example: "use_vmac vrrp.51",
-        build: line(0, 2, use_vmac),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "use_vmac_addr",
-        doc: "Like `use_vmac`, for addresses on other interfaces.",
-        example: "use_vmac_addr",
-        build: line(0, 0, |l, n| l.instance.vmac_for_addresses = Some(n.place())),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "vmac_xmit_base",
-        doc: "With `use_vmac`, sends adverts on the physical interface instead of the virtual one.",
-        example: "use_vmac\nvmac_xmit_base",
-        build: line(0, 0, |l, n| {
-            l.instance.vmac_transmit_on_base = Some(n.place())
-        }),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "use_ipvlan [<interface>] [<address>] [bridge|private|vepa]",
-        doc: "Puts the addresses on an ipvlan interface, for networks that allow only one MAC address. IPv4 needs a \
-            separate address for it.",
-        example: "use_ipvlan ipv.51 192.0.2.51/24 bridge",
-        build: line(0, 3, use_ipvlan),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "native_ipv6",
-        doc: "Makes adverts IPv6. The addresses imply it; the keyword exists for old files.",
-        example: "native_ipv6\nvirtual_ipaddress {\n    fe80::10\n}",
-        build: line(0, 0, |l, n| l.instance.native_ipv6 = Some(n.place())),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "dont_track_primary",
-        doc: "Ignores faults of the interface itself.",
-        example: "dont_track_primary",
-        build: line(0, 0, |l, _| {
-            l.instance.options.values.ignore_interface_faults = true
-        }),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "promote_secondaries",
-        doc: "Configures the interface so that removing one address keeps the others of its network.",
-        example: "promote_secondaries",
-        build: line(0, 0, |l, _| {
-            l.instance.options.values.promote_secondaries = true
-        }),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "vrf <interface>",
-        doc: "With unicast and no interface: the VRF of the instance.",
-        example: "vrf blue",
-        build: line(1, 1, |l, n| l.instance.options.values.vrf = n.text()),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "kernel_rx_buf_size <bytes>",
-        doc: "Receive buffer of its socket.",
-        example: "kernel_rx_buf_size 65536",
-        build: line(1, 1, |l, n| {
-            l.instance.options.values.receive_buffer_bytes = l.count(n, 1..=i64::from(i32::MAX));
-        }),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "debug <0-4>",
-        doc: "No effect, as in keepalived.",
-        example: "debug 1",
-        build: line(1, 1, debug),
-    },
-];
+pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
+    "vrrp_instance <name> { … }" &[TOP], block(1, 1, instance),
+        "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    priority 150\n    virtual_ipaddress \
+         {\n        192.0.2.10/24\n    }\n}",
+        "A virtual router: addresses that one of several machines owns. It needs an `interface`, a `virtual_router_id` \
+         and addresses in `virtual_ipaddress`.";
+    "state MASTER|BACKUP" &[INSTANCE], line(1, 1, state), "state BACKUP",
+        "Initial state. `priority` decides which machine owns the addresses: MASTER only matters with priority 255, \
+         which owns them at once. Without `priority`, MASTER means 255.";
+    "interface <name>" &[INSTANCE], line(1, 1, interface), "interface eth0",
+        "Interface for adverts and addresses. Only unicast instances can omit it.";
+    "virtual_router_id <1-255>" &[INSTANCE], line(1, 1, vrid), "virtual_router_id 51",
+        "Number of the virtual router, the same on all its machines, and unique on the network.";
+    "priority <1-255>" &[INSTANCE],
+        line(1, 1, |l, n| l.instance.priority = l.at(n, |l, w| l.small(w, 1..=255))),
+        "priority 150",
+        "The highest priority owns the addresses. Give every machine a different one; 255 is for the machine to which \
+         the addresses belong. Default 100.";
+    "advert_int <seconds>" &[INSTANCE],
+        line(1, 1, |l, n| option(l, n, |l, w| l.timer(w, 10_000..=255_000_000), |o| &mut o.advert_interval)),
+        "version 3\nadvert_int 0.1",
+        "Advert interval, the same on all machines: 1 to 255 whole seconds in version 2, 0.01 to 40.95 in version 3. \
+         After three missing adverts the addresses move.";
+    "version 2|3" &[INSTANCE],
+        line(1, 1, |l, n| option(l, n, |l, w| l.small(w, 2..=3), |o| &mut o.version)),
+        "version 3",
+        "VRRP version. 3 is required for IPv6 and for intervals below one second; it has no authentication. Default \
+         `vrrp_version`.";
+    "down_timer_adverts <1-100>" &[INSTANCE],
+        line(1, 1, |l, n| option(l, n, |l, w| l.small(w, 1..=100), |o| &mut o.down_timer_adverts)),
+        "down_timer_adverts 4",
+        "Number of missing adverts after which the addresses move. The protocol's value is 3; all machines need the \
+         same number.";
+    "preempt" &[INSTANCE], line(0, 0, |l, n| preempt(l, n, true)), "preempt",
+        "A higher priority takes the addresses from a lower one. This is the default.";
+    "nopreempt" &[INSTANCE], line(0, 0, |l, n| preempt(l, n, false)), "state BACKUP\nnopreempt",
+        "A higher priority that returns does not take the addresses back. The state must be BACKUP, on all machines.";
+    "preempt_delay <seconds>" &[INSTANCE], line(1, 1, preempt_delay), "preempt_delay 30",
+        "Delay, 0 to 1000 s, before a higher priority takes the addresses. The state must be BACKUP.";
+    "accept" &[INSTANCE], line(0, 0, |l, n| accept(l, n, true)), "accept",
+        "Accepts packets to the addresses even if this machine is not their permanent owner. Default, except in strict \
+         mode.";
+    "no_accept" &[INSTANCE], line(0, 0, |l, n| accept(l, n, false)), "no_accept",
+        "Drops packets to the addresses themselves unless the priority is 255: the addresses are only for routing.";
+    "authentication { auth_type … auth_pass … }" &[INSTANCE], block(0, 0, authentication),
+        "authentication {\n    auth_type PASS\n    auth_pass secret99\n}",
+        "A password in every advert, version 2 only. Anyone on the network can read it, so it only protects against \
+         mistakes.";
+    "auth_type PASS|AH" &[AUTHENTICATION],
+        line(1, 1, |l, n| l.instance.auth_ah = l.at(n, |l, w| l.choice(w, &[("PASS", false), ("AH", true)]))),
+        "auth_type PASS\nauth_pass secret99",
+        "PASS sends the password in clear text; AH signs adverts with the IP authentication header, which few machines \
+         support.";
+    "auth_pass <password>" &[AUTHENTICATION],
+        line(1, 1, |l, n| l.instance.auth_pass = l.at(n, |_, w| Some(w.text.clone().into_bytes()))),
+        "auth_type PASS\nauth_pass secret99",
+        "The password, the same on all machines. An advert has room for eight bytes; the rest is not sent.";
+    "strict_mode [on|off]" &[INSTANCE], line(0, 1, |l, n| switch(l, n, |o| &mut o.strict)),
+        "strict_mode off", "Follows the protocol exactly, see `vrrp_strict`, which is its default.";
+    "use_vmac [<interface>] [<MAC>]" &[INSTANCE], line(0, 2, use_vmac), "use_vmac vrrp.51",
+        "Uses the MAC address of the virtual router on a separate interface (macvlan), so that neighbours need not \
+         learn another one when the addresses move.";
+    "use_vmac_addr" &[INSTANCE], line(0, 0, |l, n| l.instance.vmac_for_addresses = Some(n.place())),
+        "use_vmac_addr", "Like `use_vmac`, for addresses on other interfaces.";
+    "vmac_xmit_base" &[INSTANCE],
+        line(0, 0, |l, n| l.instance.vmac_transmit_on_base = Some(n.place())),
+        "use_vmac\nvmac_xmit_base",
+        "With `use_vmac`, sends adverts on the physical interface instead of the virtual one.";
+    "use_ipvlan [<interface>] [<address>] [bridge|private|vepa]" &[INSTANCE],
+        line(0, 3, use_ipvlan),
+        "use_ipvlan ipv.51 192.0.2.51/24 bridge",
+        "Puts the addresses on an ipvlan interface, for networks that allow only one MAC address. IPv4 needs a \
+         separate address for it.";
+    "native_ipv6" &[INSTANCE], line(0, 0, |l, n| l.instance.native_ipv6 = Some(n.place())),
+        "native_ipv6\nvirtual_ipaddress {\n    fe80::10\n}",
+        "Makes adverts IPv6. The addresses imply it; the keyword exists for old files.";
+    "dont_track_primary" &[INSTANCE],
+        line(0, 0, |l, _| l.instance.options.values.ignore_interface_faults = true),
+        "dont_track_primary", "Ignores faults of the interface itself.";
+    "promote_secondaries" &[INSTANCE],
+        line(0, 0, |l, _| l.instance.options.values.promote_secondaries = true),
+        "promote_secondaries",
+        "Configures the interface so that removing one address keeps the others of its network.";
+    "vrf <interface>" &[INSTANCE], line(1, 1, |l, n| l.instance.options.values.vrf = n.text()),
+        "vrf blue", "With unicast and no interface: the VRF of the instance.";
+    "kernel_rx_buf_size <bytes>" &[INSTANCE],
+        line(1, 1, |l, n| l.instance.options.values.receive_buffer_bytes = l.count(n, 1..=i64::from(i32::MAX))),
+        "kernel_rx_buf_size 65536", "Receive buffer of its socket.";
+    "debug <0-4>" &[INSTANCE], line(1, 1, |l, n| l.check(n, 0..=4)), "debug 1",
+        "No effect, as in keepalived.";
+};
 
 fn instance(l: &mut Loader<'_>, node: &ConfigStatement) {
-    let name = node.argument().cloned().unwrap_or_default();
+    let At { value: name, span } = node.named();
     l.instance = InstanceDraft {
-        name: name.text,
-        place: match node.argument() {
-            Some(name) => name.span,
-            None => node.place(),
-        },
+        name,
+        place: span,
         ..InstanceDraft::default()
     };
     l.children(INSTANCE, node);
@@ -284,12 +150,8 @@ fn interface(l: &mut Loader<'_>, node: &ConfigStatement) {
         l.instance.interface_told = true;
         return;
     };
-    let named = At {
-        value: word.text.clone(),
-        span: word.span,
-    };
-    l.instance.interface = Some(named.clone());
-    l.drafts.interfaces.push((named, "vrrp_instance"));
+    l.instance.interface = Some(word.at());
+    l.drafts.require_interface(word.at(), "vrrp_instance");
 }
 
 fn vrid(l: &mut Loader<'_>, node: &ConfigStatement) {
@@ -298,8 +160,13 @@ fn vrid(l: &mut Loader<'_>, node: &ConfigStatement) {
 }
 
 /// Sets a valid option of the instance, under the name of its keyword.
-fn option<T>(l: &mut Loader<'_>, value: Option<At<T>>, field: impl FnOnce(&mut Options) -> &mut T) {
-    if let Some(At { value, span }) = value {
+fn option<T>(
+    l: &mut Loader<'_>,
+    node: &ConfigStatement,
+    read: fn(&mut Loader<'_>, &SourceWord) -> Option<T>,
+    field: fn(&mut Options) -> &mut T,
+) {
+    if let Some(At { value, span }) = l.at(node, read) {
         let options = &mut l.instance.options;
         options.set(l.keyword, span, |o| *field(o) = value);
     }
@@ -327,8 +194,7 @@ fn preempt(l: &mut Loader<'_>, node: &ConfigStatement, value: bool) {
 }
 
 fn preempt_delay(l: &mut Loader<'_>, node: &ConfigStatement) {
-    let Some(word) = node.argument() else { return };
-    if let Some(value) = l.timer(word, 0..=1_000_000_000) {
+    if let Some(value) = l.time(node, 0..=1_000_000_000) {
         let options = &mut l.instance.options;
         options.set("preempt_delay", node.whole(), |o| o.preempt_delay = value);
     }
@@ -344,20 +210,11 @@ fn authentication(l: &mut Loader<'_>, node: &ConfigStatement) {
     l.children(AUTHENTICATION, node);
 }
 
-fn auth_type(l: &mut Loader<'_>, node: &ConfigStatement) {
-    l.instance.auth_ah = l.at(node, |l, w| l.choice(w, &[("PASS", false), ("AH", true)]));
-}
-
-fn auth_pass(l: &mut Loader<'_>, node: &ConfigStatement) {
-    l.instance.auth_pass = l.at(node, |_, w| Some(w.text.clone().into_bytes()));
-}
-
 /// Returns the part of a password that is sent, padded, and whether it was truncated.
 pub(in crate::dialect) fn password(bytes: &[u8]) -> ([u8; PASSWORD_BYTES], bool) {
     let mut sent = [0; PASSWORD_BYTES];
-    for (to, from) in sent.iter_mut().zip(bytes) {
-        *to = *from;
-    }
+    let length = bytes.len().min(PASSWORD_BYTES);
+    sent[..length].copy_from_slice(&bytes[..length]);
     (sent, bytes.len() > PASSWORD_BYTES)
 }
 
@@ -365,9 +222,7 @@ pub(in crate::dialect) fn password(bytes: &[u8]) -> ([u8; PASSWORD_BYTES], bool)
 pub(in crate::dialect) fn key(bytes: &[u8]) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
     // keepalived uses only eight bytes of the password here, too.
-    for (to, from) in key.iter_mut().zip(bytes.iter().take(PASSWORD_BYTES)) {
-        *to = *from;
-    }
+    key[..PASSWORD_BYTES].copy_from_slice(&password(bytes).0);
     key
 }
 
@@ -430,12 +285,6 @@ fn use_ipvlan(l: &mut Loader<'_>, node: &ConfigStatement) {
         }
     }
     l.instance.vmac = Some(vmac);
-}
-
-fn debug(l: &mut Loader<'_>, node: &ConfigStatement) {
-    if let Some(word) = node.argument() {
-        l.number(word, 0..=4);
-    }
 }
 
 #[cfg(test)]

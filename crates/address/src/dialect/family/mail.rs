@@ -10,82 +10,38 @@ const RECEIVERS_MAX: usize = 1000;
 /// Default port of a mail server.
 const PORT: u16 = 25;
 
-pub(in crate::dialect) static ROWS: &[Row] = &[
-    Row {
-        places: &[GLOBAL],
-        syntax: "notification_email { <address> … }",
-        doc: "Recipients of mails about changes, if `smtp_alert` enables them.",
-        example: "notification_email {\n    admin@example.com\n}\nsmtp_server 127.0.0.1",
-        build: block(0, 0, receivers),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "notification_email_from <address>",
-        doc: "Sender of the mails; the default is the user of the program at the host name.",
-        example: "notification_email_from keepalived@example.com",
-        build: line(1, 1, |l, n| l.drafts.mail.from = n.text()),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "smtp_server <host> [<port>]",
-        doc: "The mail server, by name or address; the default port is 25.",
-        example: "smtp_server 127.0.0.1 25",
-        build: line(1, 2, server),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "smtp_helo_name <name>",
-        doc: "The name for the greeting of the mail server; the default is the host name.",
-        example: "smtp_helo_name lb1.example.com",
-        build: line(1, 1, |l, n| l.drafts.mail.helo = n.text()),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "smtp_connect_timeout <seconds>",
-        doc: "Timeout for the mail server, by default 30 s.",
-        example: "smtp_connect_timeout 10",
-        build: line(1, 1, |l, n| {
-            l.drafts.mail.timeout = l.seconds(n, 1..=86_400)
+pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
+    "notification_email { <address> … }" &[GLOBAL], block(0, 0, receivers),
+        "notification_email {\n    admin@example.com\n}\nsmtp_server 127.0.0.1",
+        "Recipients of mails about changes, if `smtp_alert` enables them.";
+    "notification_email_from <address>" &[GLOBAL], line(1, 1, |l, n| l.drafts.mail.from = n.text()),
+        "notification_email_from keepalived@example.com",
+        "Sender of the mails; the default is the user of the program at the host name.";
+    "smtp_server <host> [<port>]" &[GLOBAL], line(1, 2, server), "smtp_server 127.0.0.1 25",
+        "The mail server, by name or address; the default port is 25.";
+    "smtp_helo_name <name>" &[GLOBAL], line(1, 1, |l, n| l.drafts.mail.helo = n.text()),
+        "smtp_helo_name lb1.example.com",
+        "The name for the greeting of the mail server; the default is the host name.";
+    "smtp_connect_timeout <seconds>" &[GLOBAL],
+        line(1, 1, |l, n| l.drafts.mail.timeout = l.seconds(n, 1..=86_400)),
+        "smtp_connect_timeout 10", "Timeout for the mail server, by default 30 s.";
+    "smtp_alert [on|off]" &[GLOBAL], line(0, 1, |l, n| l.drafts.defaults.smtp_alert = l.switch(n)),
+        "smtp_alert on", "Enables mails for all instances without a setting of their own.";
+    "smtp_alert_vrrp [on|off]" &[GLOBAL],
+        line(0, 1, |l, n| l.drafts.defaults.smtp_alert_vrrp = l.switch(n)),
+        "smtp_alert_vrrp on", "Like `smtp_alert`, for VRRP instances only.";
+    "no_email_faults" &[GLOBAL], line(0, 0, |l, _| l.config.global.no_mail_on_faults = true),
+        "no_email_faults", "Sends no mails about faults.";
+    "smtp_alert [on|off]" &[INSTANCE, GROUP],
+        line(0, 1, |l, n| match l.place {
+            GROUP => l.group.smtp_alert = l.switch(n),
+            _ => l.instance.options.values.smtp_alert = l.switch(n),
         }),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "smtp_alert [on|off]",
-        doc: "Enables mails for all instances without a setting of their own.",
-        example: "smtp_alert on",
-        build: line(0, 1, |l, n| l.drafts.defaults.smtp_alert = l.switch(n)),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "smtp_alert_vrrp [on|off]",
-        doc: "Like `smtp_alert`, for VRRP instances only.",
-        example: "smtp_alert_vrrp on",
-        build: line(0, 1, |l, n| l.drafts.defaults.smtp_alert_vrrp = l.switch(n)),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "no_email_faults",
-        doc: "Sends no mails about faults.",
-        example: "no_email_faults",
-        build: line(0, 0, |l, _| l.config.global.no_mail_on_faults = true),
-    },
-    Row {
-        places: &[INSTANCE, GROUP],
-        syntax: "smtp_alert [on|off]",
-        doc: "Sends mails to `notification_email` when the state changes.",
-        example: "smtp_alert",
-        build: line(0, 1, |l, n| {
-            let value = l.switch(n);
-            match l.place {
-                GROUP => l.group.smtp_alert = value,
-                _ => l.instance.options.values.smtp_alert = value,
-            }
-        }),
-    },
-];
+        "smtp_alert", "Sends mails to `notification_email` when the state changes.";
+};
 
 fn receivers(l: &mut Loader<'_>, node: &ConfigStatement) {
-    for word in node.nodes().iter().flat_map(|line| &line.words) {
+    for word in node.block_words() {
         if word
             .text
             .chars()

@@ -17,169 +17,79 @@ const WORDS_MAX: usize = 256;
 
 const BOTH: &[&str] = &[INSTANCE, GROUP];
 
-pub(in crate::dialect) static ROWS: &[Row] = &[
-    Row {
-        places: BOTH,
-        syntax: "notify_master <script> [<user> [<group>]]",
-        doc: "Runs when the instance becomes master. Quote a script together with its arguments; no shell is used.",
-        example: "notify_master \"/usr/bin/logger master\"",
-        build: line(1, 3, |l, n| set(l, n, |s| &mut s.master)),
-    },
-    Row {
-        places: BOTH,
-        syntax: "notify_backup <script> [<user> [<group>]]",
-        doc: "Runs when the instance becomes backup.",
-        example: "notify_backup \"/usr/bin/logger backup\"",
-        build: line(1, 3, |l, n| set(l, n, |s| &mut s.backup)),
-    },
-    Row {
-        places: BOTH,
-        syntax: "notify_fault <script> [<user> [<group>]]",
-        doc: "Runs when the instance enters FAULT: an interface or something else that is tracked failed.",
-        example: "notify_fault \"/usr/bin/logger fault\"",
-        build: line(1, 3, |l, n| set(l, n, |s| &mut s.fault)),
-    },
-    Row {
-        places: BOTH,
-        syntax: "notify_stop <script> [<user> [<group>]]",
-        doc: "Runs when the program stops.",
-        example: "notify_stop \"/usr/bin/logger stop\"",
-        build: line(1, 3, |l, n| set(l, n, |s| &mut s.stop)),
-    },
-    Row {
-        places: BOTH,
-        syntax: "notify_deleted [<script> [<user> [<group>]]]",
-        doc: "Reports DELETED instead of FAULT when a reload removes the instance, and runs the script.",
-        example: "notify_deleted",
-        build: line(0, 3, deleted),
-    },
-    Row {
-        places: BOTH,
-        syntax: "notify <script> [<user> [<group>]]",
-        doc: "Runs at every change, with four additional arguments: INSTANCE or GROUP, the name, the new state, the \
-            priority.",
-        example: "notify /usr/bin/logger",
-        build: line(1, 3, |l, n| set(l, n, |s| &mut s.any)),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "notify_master_rx_lower_pri <script> [<user> [<group>]]",
-        doc: "Runs when the master receives an advert with a lower priority: another machine has taken the addresses \
-            meanwhile.",
-        example: "notify_master_rx_lower_pri /usr/bin/logger",
-        build: line(1, 3, |l, n| set(l, n, |s| &mut s.lower_priority)),
-    },
-    Row {
-        places: BOTH,
-        syntax: "notify_priority_changes [on|off]",
-        doc: "Also writes changes of the priority to pipes. Default `vrrp_notify_priority_changes`.",
-        example: "notify_priority_changes on",
-        build: line(0, 1, |l, n| {
-            let value = l.switch(n);
-            match l.place {
-                GROUP => l.group.notify_priority_changes = value,
-                _ => l.instance.options.values.notify_priority_changes = value,
-            }
+pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
+    "notify_master <script> [<user> [<group>]]" BOTH,
+        line(1, 3, |l, n| set(l, n, |s| &mut s.master)),
+        "notify_master \"/usr/bin/logger master\"",
+        "Runs when the instance becomes master. Quote a script together with its arguments; no shell is used.";
+    "notify_backup <script> [<user> [<group>]]" BOTH,
+        line(1, 3, |l, n| set(l, n, |s| &mut s.backup)),
+        "notify_backup \"/usr/bin/logger backup\"", "Runs when the instance becomes backup.";
+    "notify_fault <script> [<user> [<group>]]" BOTH, line(1, 3, |l, n| set(l, n, |s| &mut s.fault)),
+        "notify_fault \"/usr/bin/logger fault\"",
+        "Runs when the instance enters FAULT: an interface or something else that is tracked failed.";
+    "notify_stop <script> [<user> [<group>]]" BOTH, line(1, 3, |l, n| set(l, n, |s| &mut s.stop)),
+        "notify_stop \"/usr/bin/logger stop\"", "Runs when the program stops.";
+    "notify_deleted [<script> [<user> [<group>]]]" BOTH, line(0, 3, deleted), "notify_deleted",
+        "Reports DELETED instead of FAULT when a reload removes the instance, and runs the script.";
+    "notify <script> [<user> [<group>]]" BOTH, line(1, 3, |l, n| set(l, n, |s| &mut s.any)),
+        "notify /usr/bin/logger",
+        "Runs at every change, with four additional arguments: INSTANCE or GROUP, the name, the new state, the \
+         priority.";
+    "notify_master_rx_lower_pri <script> [<user> [<group>]]" &[INSTANCE],
+        line(1, 3, |l, n| set(l, n, |s| &mut s.lower_priority)),
+        "notify_master_rx_lower_pri /usr/bin/logger",
+        "Runs when the master receives an advert with a lower priority: another machine has taken the addresses \
+         meanwhile.";
+    "notify_priority_changes [on|off]" BOTH,
+        line(0, 1, |l, n| match l.place {
+            GROUP => l.group.notify_priority_changes = l.switch(n),
+            _ => l.instance.options.values.notify_priority_changes = l.switch(n),
         }),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "vrrp_notify_priority_changes [on|off]",
-        doc: "Also writes changes of priorities to pipes.",
-        example: "vrrp_notify_priority_changes on",
-        build: line(0, 1, |l, n| {
-            l.config.global.notify_priority_changes = l.switch(n).unwrap_or(false);
-        }),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "notify_fifo <path> [<user> [<group>]]",
-        doc: "A named pipe that receives every change, in order: `INSTANCE \"VI_1\" MASTER 100`.",
-        example: "notify_fifo /run/keepalived.fifo",
-        build: line(1, 3, |l, n| fifo(l, n, 0)),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "notify_fifo_script <script> [<user> [<group>]]",
-        doc: "A script that is started once and reads the pipe, whose path is its last argument.",
-        example: "notify_fifo /run/keepalived.fifo\nnotify_fifo_script /usr/bin/logger",
-        build: line(1, 3, |l, n| fifo_script(l, n, 0)),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "vrrp_notify_fifo <path> [<user> [<group>]]",
-        doc: "Like `notify_fifo`, for VRRP changes only.",
-        example: "vrrp_notify_fifo /run/vrrp.fifo",
-        build: line(1, 3, |l, n| fifo(l, n, 1)),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "vrrp_notify_fifo_script <script> [<user> [<group>]]",
-        doc: "A script that is started once and reads the pipe of `vrrp_notify_fifo`.",
-        example: "vrrp_notify_fifo /run/vrrp.fifo\nvrrp_notify_fifo_script /usr/bin/logger",
-        build: line(1, 3, |l, n| fifo_script(l, n, 1)),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "script_user <user> [<group>]",
-        doc: "User of scripts without a user of their own: by default `keepalived_script` if that user exists, \
-            otherwise root.",
-        example: "script_user root",
-        build: line(1, 2, |l, n| {
-            l.config.global.script_user = account(l, n.arguments())
-        }),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "enable_script_security",
-        doc: "Does not run scripts as root if other users could change any part of their path.",
-        example: "enable_script_security",
-        build: line(0, 0, |l, _| l.config.global.script_security = true),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "startup_script <script> [<user> [<group>]]",
-        doc: "Runs once, before everything else.",
-        example: "startup_script /usr/bin/true",
-        build: line(1, 3, |l, n| {
-            l.drafts.defaults.startup = script(l, n, "startup script")
-        }),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "startup_script_timeout <1-1000>",
-        doc: "Maximum duration of the `startup_script` in seconds, by default 10.",
-        example: "startup_script_timeout 20",
-        build: line(1, 1, |l, n| {
-            l.drafts.defaults.startup_timeout = l.seconds(n, 1..=1000)
-        }),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "shutdown_script <script> [<user> [<group>]]",
-        doc: "Runs once, after everything else has stopped.",
-        example: "shutdown_script /usr/bin/true",
-        build: line(1, 3, |l, n| {
-            l.drafts.defaults.shutdown = script(l, n, "shutdown script")
-        }),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "shutdown_script_timeout <1-1000>",
-        doc: "Maximum duration of the `shutdown_script` in seconds, by default 10.",
-        example: "shutdown_script_timeout 20",
-        build: line(1, 1, |l, n| {
-            l.drafts.defaults.shutdown_timeout = l.seconds(n, 1..=1000)
-        }),
-    },
-    Row {
-        places: &[GLOBAL],
-        syntax: "fifo_write_vrrp_states_on_reload",
-        doc: "Writes all states to the pipes again after a reload.",
-        example: "fifo_write_vrrp_states_on_reload",
-        build: line(0, 0, |l, _| l.config.global.fifo_states_on_reload = true),
-    },
-];
+        "notify_priority_changes on",
+        "Also writes changes of the priority to pipes. Default `vrrp_notify_priority_changes`.";
+    "vrrp_notify_priority_changes [on|off]" &[GLOBAL],
+        line(0, 1, |l, n| l.config.global.notify_priority_changes = l.switch(n).unwrap_or(false)),
+        "vrrp_notify_priority_changes on", "Also writes changes of priorities to pipes.";
+    "notify_fifo <path> [<user> [<group>]]" &[GLOBAL], line(1, 3, |l, n| fifo(l, n, 0)),
+        "notify_fifo /run/keepalived.fifo",
+        "A named pipe that receives every change, in order: `INSTANCE \"VI_1\" MASTER 100`.";
+    "notify_fifo_script <script> [<user> [<group>]]" &[GLOBAL],
+        line(1, 3, |l, n| fifo_script(l, n, 0)),
+        "notify_fifo /run/keepalived.fifo\nnotify_fifo_script /usr/bin/logger",
+        "A script that is started once and reads the pipe, whose path is its last argument.";
+    "vrrp_notify_fifo <path> [<user> [<group>]]" &[GLOBAL], line(1, 3, |l, n| fifo(l, n, 1)),
+        "vrrp_notify_fifo /run/vrrp.fifo", "Like `notify_fifo`, for VRRP changes only.";
+    "vrrp_notify_fifo_script <script> [<user> [<group>]]" &[GLOBAL],
+        line(1, 3, |l, n| fifo_script(l, n, 1)),
+        "vrrp_notify_fifo /run/vrrp.fifo\nvrrp_notify_fifo_script /usr/bin/logger",
+        "A script that is started once and reads the pipe of `vrrp_notify_fifo`.";
+    "script_user <user> [<group>]" &[GLOBAL],
+        line(1, 2, |l, n| l.config.global.script_user = account(l, n.arguments())),
+        "script_user root",
+        "User of scripts without a user of their own: by default `keepalived_script` if that user exists, otherwise \
+         root.";
+    "enable_script_security" &[GLOBAL], line(0, 0, |l, _| l.config.global.script_security = true),
+        "enable_script_security",
+        "Does not run scripts as root if other users could change any part of their path.";
+    "startup_script <script> [<user> [<group>]]" &[GLOBAL],
+        line(1, 3, |l, n| l.drafts.defaults.startup = script(l, n, "startup script")),
+        "startup_script /usr/bin/true", "Runs once, before everything else.";
+    "startup_script_timeout <1-1000>" &[GLOBAL],
+        line(1, 1, |l, n| l.drafts.defaults.startup_timeout = l.seconds(n, 1..=1000)),
+        "startup_script_timeout 20",
+        "Maximum duration of the `startup_script` in seconds, by default 10.";
+    "shutdown_script <script> [<user> [<group>]]" &[GLOBAL],
+        line(1, 3, |l, n| l.drafts.defaults.shutdown = script(l, n, "shutdown script")),
+        "shutdown_script /usr/bin/true", "Runs once, after everything else has stopped.";
+    "shutdown_script_timeout <1-1000>" &[GLOBAL],
+        line(1, 1, |l, n| l.drafts.defaults.shutdown_timeout = l.seconds(n, 1..=1000)),
+        "shutdown_script_timeout 20",
+        "Maximum duration of the `shutdown_script` in seconds, by default 10.";
+    "fifo_write_vrrp_states_on_reload" &[GLOBAL],
+        line(0, 0, |l, _| l.config.global.fifo_states_on_reload = true),
+        "fifo_write_vrrp_states_on_reload", "Writes all states to the pipes again after a reload.";
+};
 
 /// Parses the script of a line and the account that runs it.
 pub(in crate::dialect) fn script(

@@ -43,77 +43,28 @@ type Row = Keyword<Build>;
 
 const ALL: &[&str] = &["virtual_routes", "static_routes"];
 
-const fn row(syntax: &'static str, doc: &'static str, example: &'static str, build: Build) -> Row {
-    Row {
-        places: ALL,
-        syntax,
-        doc,
-        example,
-        build,
-    }
-}
-
-pub(in crate::dialect) static OPTIONS: &[Row] = &[
-    row(
-        "to <network>",
-        "Destination network; the word `to` may be omitted.",
-        "to 198.51.100.0/24 via 192.0.2.1",
+pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
+    "to <network>" ALL,
         |l, w, d| {
             if let Some(word) = w.value(l) {
                 destination(l, word, d);
             }
         },
-    ),
-    row(
-        "src <address>",
-        "Preferred source address of this machine on the route.",
+        "to 198.51.100.0/24 via 192.0.2.1",
+        "Destination network; the word `to` may be omitted.";
+    "src <address>" ALL, |l, w, d| d.route.source = w.value(l).and_then(|v| l.address(v)),
         "198.51.100.0/24 via 192.0.2.1 src 192.0.2.10",
-        |l, w, d| {
-            d.route.source = w.value(l).and_then(|v| l.address(v));
-        },
-    ),
-    row(
-        "from <network>",
-        "Source network of the packets; IPv6 only.",
+        "Preferred source address of this machine on the route.";
+    "from <network>" ALL, |l, w, d| d.route.from = w.value(l).and_then(|v| network(l, v)),
         "2001:db8:1::/48 from 2001:db8::/32 via fe80::1 dev eth0",
-        |l, w, d| {
-            d.route.from = w.value(l).and_then(|v| network(l, v));
-        },
-    ),
-    row(
-        "via <address>",
-        "The gateway.",
-        "198.51.100.0/24 via 192.0.2.1",
-        via,
-    ),
-    row(
-        "gw <address>",
-        "Obsolete form of `via`.",
-        "198.51.100.0/24 gw 192.0.2.1",
-        via,
-    ),
-    row(
-        "or <address>",
-        "A second gateway. Obsolete: write `nexthop via … nexthop via …`.",
-        "198.51.100.0/24 via 192.0.2.1 or 192.0.2.2",
-        or,
-    ),
-    row(
-        "dev <interface>",
-        "Interface of the route.",
-        "198.51.100.0/24 dev eth0",
-        device,
-    ),
-    row(
-        "oif <interface>",
-        "Same as `dev`.",
-        "198.51.100.0/24 oif eth0",
-        device,
-    ),
-    row(
-        "nexthop { via <address> } [dev <interface>] [weight <1-256>] [onlink]",
-        "One of several paths; connections are distributed by weight.",
-        "198.51.100.0/24 nexthop via 192.0.2.1 weight 1 nexthop via 192.0.2.2 weight 2",
+        "Source network of the packets; IPv6 only.";
+    "via <address>" ALL, via, "198.51.100.0/24 via 192.0.2.1", "The gateway.";
+    "gw <address>" ALL, via, "198.51.100.0/24 gw 192.0.2.1", "Obsolete form of `via`.";
+    "or <address>" ALL, or, "198.51.100.0/24 via 192.0.2.1 or 192.0.2.2",
+        "A second gateway. Obsolete: write `nexthop via … nexthop via …`.";
+    "dev <interface>" ALL, device, "198.51.100.0/24 dev eth0", "Interface of the route.";
+    "oif <interface>" ALL, device, "198.51.100.0/24 oif eth0", "Same as `dev`.";
+    "nexthop { via <address> } [dev <interface>] [weight <1-256>] [onlink]" ALL,
         |_, _, d| {
             if !std::mem::replace(&mut d.nexthops, true) {
                 d.route.hops.clear();
@@ -125,236 +76,113 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
                 });
             }
         },
-    ),
-    row(
-        "weight <1-256>",
-        "Share of the connections for a path.",
-        "198.51.100.0/24 nexthop via 192.0.2.1 weight 5",
+        "198.51.100.0/24 nexthop via 192.0.2.1 weight 1 nexthop via 192.0.2.2 weight 2",
+        "One of several paths; connections are distributed by weight.";
+    "weight <1-256>" ALL,
         |l, w, d| {
             if let Some(value) = w.value(l).and_then(|v| l.small(v, 1..=256)) {
                 d.hop().weight = value;
             }
         },
-    ),
-    row(
-        "onlink",
-        "The gateway is directly reachable on the interface, regardless of its network.",
+        "198.51.100.0/24 nexthop via 192.0.2.1 weight 5",
+        "Share of the connections for a path.";
+    "onlink" ALL, |_, _, d| d.hop().on_link = true,
         "198.51.100.0/24 via 203.0.113.1 dev eth0 onlink",
-        |_, _, d| d.hop().on_link = true,
-    ),
-    row(
-        "scope <scope>",
-        "Scope of the destination: global, link, host, or a number.",
+        "The gateway is directly reachable on the interface, regardless of its network.";
+    "scope <scope>" ALL,
+        |l, w, d| d.route.scope = w.value(l).and_then(|v| l.named_as(v, &SCOPE)).map(Scope),
         "198.51.100.0/24 dev eth0 scope link",
-        |l, w, d| {
-            d.route.scope = w.value(l).and_then(|v| l.named_as(v, &SCOPE)).map(Scope);
-        },
-    ),
-    row(
-        "table <number or name>",
-        "Routing table for the route.",
-        "198.51.100.0/24 via 192.0.2.1 table 100",
-        |l, w, d| {
-            d.route.table = w.value(l).and_then(|v| l.named(v, &TABLE));
-        },
-    ),
-    row(
-        "protocol <number or name>",
-        "Originating routing protocol of the route.",
+        "Scope of the destination: global, link, host, or a number.";
+    "table <number or name>" ALL,
+        |l, w, d| d.route.table = w.value(l).and_then(|v| l.named(v, &TABLE)),
+        "198.51.100.0/24 via 192.0.2.1 table 100", "Routing table for the route.";
+    "protocol <number or name>" ALL,
+        |l, w, d| d.route.protocol = w.value(l).and_then(|v| l.named_as(v, &PROTOCOL)),
         "198.51.100.0/24 via 192.0.2.1 protocol static",
-        |l, w, d| {
-            d.route.protocol = w.value(l).and_then(|v| l.named_as(v, &PROTOCOL));
-        },
-    ),
-    row(
-        "metric <number>",
-        "Metric; the lowest one of several routes is used.",
-        "198.51.100.0/24 via 192.0.2.1 metric 10",
-        metric,
-    ),
-    row(
-        "priority <number>",
-        "Same as `metric`.",
-        "198.51.100.0/24 via 192.0.2.1 priority 10",
-        metric,
-    ),
-    row(
-        "preference <number>",
-        "Same as `metric`.",
-        "198.51.100.0/24 via 192.0.2.1 preference 10",
-        metric,
-    ),
-    row(
-        "tos <number or name>",
-        "Type of service.",
-        "198.51.100.0/24 via 192.0.2.1 tos 0x10",
-        tos,
-    ),
-    row(
-        "dsfield <number or name>",
-        "Same as `tos`.",
-        "198.51.100.0/24 via 192.0.2.1 dsfield 0x10",
-        tos,
-    ),
-    row(
-        "realms <number>",
-        "The realms of the route, `FROM/TO` or `TO`.",
-        "198.51.100.0/24 via 192.0.2.1 realms 1/2",
+        "Originating routing protocol of the route.";
+    "metric <number>" ALL, metric, "198.51.100.0/24 via 192.0.2.1 metric 10",
+        "Metric; the lowest one of several routes is used.";
+    "priority <number>" ALL, metric, "198.51.100.0/24 via 192.0.2.1 priority 10",
+        "Same as `metric`.";
+    "preference <number>" ALL, metric, "198.51.100.0/24 via 192.0.2.1 preference 10",
+        "Same as `metric`.";
+    "tos <number or name>" ALL, tos, "198.51.100.0/24 via 192.0.2.1 tos 0x10", "Type of service.";
+    "dsfield <number or name>" ALL, tos, "198.51.100.0/24 via 192.0.2.1 dsfield 0x10",
+        "Same as `tos`.";
+    "realms <number>" ALL,
         |l, w, d| {
             let realms = w.value(l).and_then(|v| realms(l, v));
             d.hop().realms = realms;
         },
-    ),
-    row(
-        "mtu [lock] <bytes>",
-        "Maximum packet size on the route; `lock` disables path MTU discovery.",
+        "198.51.100.0/24 via 192.0.2.1 realms 1/2",
+        "The realms of the route, `FROM/TO` or `TO`.";
+    "mtu [lock] <bytes>" ALL, |l, w, d| number(l, w, d, 2, 1),
         "198.51.100.0/24 via 192.0.2.1 mtu lock 1400",
-        |l, w, d| number(l, w, d, 2, 1),
-    ),
-    row(
-        "window [lock] <bytes>",
-        "Maximum window to advertise.",
-        "198.51.100.0/24 via 192.0.2.1 window 65535",
-        |l, w, d| number(l, w, d, 3, 1),
-    ),
+        "Maximum packet size on the route; `lock` disables path MTU discovery.";
+    "window [lock] <bytes>" ALL, |l, w, d| number(l, w, d, 3, 1),
+        "198.51.100.0/24 via 192.0.2.1 window 65535", "Maximum window to advertise.";
     // The kernel stores round-trip times in eighths and their variance in quarters of a
     // millisecond.
-    row(
-        "rtt [lock] <milliseconds>",
-        "Initial round-trip time estimate.",
-        "198.51.100.0/24 via 192.0.2.1 rtt 20",
-        |l, w, d| number(l, w, d, 4, 8),
-    ),
-    row(
-        "rttvar [lock] <milliseconds>",
-        "Initial variance of the round-trip time.",
-        "198.51.100.0/24 via 192.0.2.1 rttvar 5",
-        |l, w, d| number(l, w, d, 5, 4),
-    ),
-    row(
-        "ssthresh [lock] <number>",
-        "Slow start threshold.",
-        "198.51.100.0/24 via 192.0.2.1 ssthresh 100",
-        |l, w, d| number(l, w, d, 6, 1),
-    ),
-    row(
-        "cwnd [lock] <number>",
-        "Limit of the congestion window.",
-        "198.51.100.0/24 via 192.0.2.1 cwnd lock 100",
-        |l, w, d| number(l, w, d, 7, 1),
-    ),
-    row(
-        "advmss [lock] <bytes>",
-        "Maximum segment size to advertise.",
-        "198.51.100.0/24 via 192.0.2.1 advmss 1360",
-        |l, w, d| number(l, w, d, 8, 1),
-    ),
-    row(
-        "reordering [lock] <number>",
-        "Initial reordering metric.",
-        "198.51.100.0/24 via 192.0.2.1 reordering 5",
-        |l, w, d| number(l, w, d, 9, 1),
-    ),
-    row(
-        "hoplimit [lock] <1-255>",
-        "The hop limit of packets.",
-        "198.51.100.0/24 via 192.0.2.1 hoplimit 64",
-        |l, w, d| number(l, w, d, 10, 1),
-    ),
-    row(
-        "initcwnd [lock] <number>",
-        "Initial congestion window, in segments.",
-        "198.51.100.0/24 via 192.0.2.1 initcwnd 10",
-        |l, w, d| number(l, w, d, 11, 1),
-    ),
-    row(
-        "rto_min [lock] <milliseconds>",
-        "Minimum retransmission timeout.",
-        "198.51.100.0/24 via 192.0.2.1 rto_min 50",
-        |l, w, d| number(l, w, d, 13, 1),
-    ),
-    row(
-        "initrwnd [lock] <number>",
-        "Initial receive window, in segments.",
-        "198.51.100.0/24 via 192.0.2.1 initrwnd 10",
-        |l, w, d| number(l, w, d, 14, 1),
-    ),
-    row(
-        "quickack [lock] <0 or 1>",
-        "Sends acknowledgements at once.",
-        "198.51.100.0/24 via 192.0.2.1 quickack 1",
-        |l, w, d| number(l, w, d, 15, 1),
-    ),
-    row(
-        "fastopen_no_cookie [lock] <0 or 1>",
-        "TCP Fast Open without a cookie.",
-        "198.51.100.0/24 via 192.0.2.1 fastopen_no_cookie 1",
-        |l, w, d| number(l, w, d, 17, 1),
-    ),
-    row(
-        "features { ecn }",
-        "Features of the route; the only one is `ecn`.",
-        "198.51.100.0/24 via 192.0.2.1 features ecn",
+    "rtt [lock] <milliseconds>" ALL, |l, w, d| number(l, w, d, 4, 8),
+        "198.51.100.0/24 via 192.0.2.1 rtt 20", "Initial round-trip time estimate.";
+    "rttvar [lock] <milliseconds>" ALL, |l, w, d| number(l, w, d, 5, 4),
+        "198.51.100.0/24 via 192.0.2.1 rttvar 5", "Initial variance of the round-trip time.";
+    "ssthresh [lock] <number>" ALL, |l, w, d| number(l, w, d, 6, 1),
+        "198.51.100.0/24 via 192.0.2.1 ssthresh 100", "Slow start threshold.";
+    "cwnd [lock] <number>" ALL, |l, w, d| number(l, w, d, 7, 1),
+        "198.51.100.0/24 via 192.0.2.1 cwnd lock 100", "Limit of the congestion window.";
+    "advmss [lock] <bytes>" ALL, |l, w, d| number(l, w, d, 8, 1),
+        "198.51.100.0/24 via 192.0.2.1 advmss 1360", "Maximum segment size to advertise.";
+    "reordering [lock] <number>" ALL, |l, w, d| number(l, w, d, 9, 1),
+        "198.51.100.0/24 via 192.0.2.1 reordering 5", "Initial reordering metric.";
+    "hoplimit [lock] <1-255>" ALL, |l, w, d| number(l, w, d, 10, 1),
+        "198.51.100.0/24 via 192.0.2.1 hoplimit 64", "The hop limit of packets.";
+    "initcwnd [lock] <number>" ALL, |l, w, d| number(l, w, d, 11, 1),
+        "198.51.100.0/24 via 192.0.2.1 initcwnd 10", "Initial congestion window, in segments.";
+    "rto_min [lock] <milliseconds>" ALL, |l, w, d| number(l, w, d, 13, 1),
+        "198.51.100.0/24 via 192.0.2.1 rto_min 50", "Minimum retransmission timeout.";
+    "initrwnd [lock] <number>" ALL, |l, w, d| number(l, w, d, 14, 1),
+        "198.51.100.0/24 via 192.0.2.1 initrwnd 10", "Initial receive window, in segments.";
+    "quickack [lock] <0 or 1>" ALL, |l, w, d| number(l, w, d, 15, 1),
+        "198.51.100.0/24 via 192.0.2.1 quickack 1", "Sends acknowledgements at once.";
+    "fastopen_no_cookie [lock] <0 or 1>" ALL, |l, w, d| number(l, w, d, 17, 1),
+        "198.51.100.0/24 via 192.0.2.1 fastopen_no_cookie 1", "TCP Fast Open without a cookie.";
+    "features { ecn }" ALL,
         |l, w, d| {
             if let Some(bits) = w.value(l).and_then(|v| l.choice(v, &[("ecn", 1)])) {
                 d.route.metrics.push((12, bits, false));
             }
         },
-    ),
-    row(
-        "congctl <name>",
-        "The congestion control of connections on the route.",
-        "198.51.100.0/24 via 192.0.2.1 congctl cubic",
+        "198.51.100.0/24 via 192.0.2.1 features ecn",
+        "Features of the route; the only one is `ecn`.";
+    "congctl <name>" ALL,
         |l, w, d| {
             if w.peek().is_some_and(|v| v.text == "lock") {
                 w.next();
             }
             d.route.congestion = w.value(l).map(|v| v.text.clone());
         },
-    ),
-    row(
-        "pref low|medium|high",
-        "IPv6 router preference.",
-        "2001:db8:1::/48 via fe80::1 dev eth0 pref high",
+        "198.51.100.0/24 via 192.0.2.1 congctl cubic",
+        "The congestion control of connections on the route.";
+    "pref low|medium|high" ALL,
         |l, w, d| {
             let all = [("low", 3), ("medium", 0), ("high", 1)];
             d.route.preference = w.value(l).and_then(|v| l.choice(v, &all));
         },
-    ),
-    row(
-        "append",
-        "Adds the route after existing ones, not before them.",
-        "198.51.100.0/24 via 192.0.2.1 append",
-        |_, _, d| d.route.append = true,
-    ),
-    row(
-        "inet6",
-        "Makes the route IPv6, if its addresses do not.",
-        "inet6 default dev eth0",
-        |_, _, d| d.route.ipv6 = true,
-    ),
-    row(
-        "inet",
-        "Makes the route IPv4, if its addresses do not.",
-        "inet default dev eth0",
-        |_, _, d| d.route.ipv6 = false,
-    ),
-    row(
-        "no_track",
-        "Ignores the removal of the route by other programs.",
-        "198.51.100.0/24 via 192.0.2.1 no_track",
-        |_, _, d| d.route.no_track = true,
-    ),
-    Row {
-        places: &["static_routes"],
-        syntax: "track_group <name>",
-        doc: "The instances of this group enter FAULT when the route is removed.",
-        example: "198.51.100.0/24 via 192.0.2.1 dev eth0",
-        build: |l, w, d| {
-            d.route.track_group = track_group(l, w);
-        },
-    },
-];
+        "2001:db8:1::/48 via fe80::1 dev eth0 pref high",
+        "IPv6 router preference.";
+    "append" ALL, |_, _, d| d.route.append = true, "198.51.100.0/24 via 192.0.2.1 append",
+        "Adds the route after existing ones, not before them.";
+    "inet6" ALL, |_, _, d| d.route.ipv6 = true, "inet6 default dev eth0",
+        "Makes the route IPv6, if its addresses do not.";
+    "inet" ALL, |_, _, d| d.route.ipv6 = false, "inet default dev eth0",
+        "Makes the route IPv4, if its addresses do not.";
+    "no_track" ALL, |_, _, d| d.route.no_track = true, "198.51.100.0/24 via 192.0.2.1 no_track",
+        "Ignores the removal of the route by other programs.";
+    "track_group <name>" &["static_routes"], |l, w, d| d.route.track_group = track_group(l, w),
+        "198.51.100.0/24 via 192.0.2.1 dev eth0",
+        "The instances of this group enter FAULT when the route is removed.";
+};
 
 const KINDS: &[(&str, RouteKind)] = &[
     ("unicast", RouteKind::Unicast),
@@ -529,8 +357,7 @@ fn or(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RouteDraft) {
 
 fn device(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RouteDraft) {
     let Some(word) = words.value(l) else { return };
-    let (value, span) = (word.text.clone(), word.span);
-    l.drafts.interfaces.push((At { value, span }, "a route"));
+    l.drafts.require_interface(word.at(), "a route");
     let name = word.text.clone();
     if !d.nexthops {
         // A single interface behind `via … or …` applies to both hops.

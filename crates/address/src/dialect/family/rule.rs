@@ -26,258 +26,102 @@ type Row = Keyword<Build>;
 
 const ALL: &[&str] = &["virtual_rules", "static_rules"];
 
-const fn row(syntax: &'static str, doc: &'static str, example: &'static str, build: Build) -> Row {
-    Row {
-        places: ALL,
-        syntax,
-        doc,
-        example,
-        build,
-    }
-}
-
-pub(in crate::dialect) static OPTIONS: &[Row] = &[
-    row(
-        "not",
-        "Inverts the match of the rule.",
-        "not from 192.0.2.0/24 table 100 preference 100",
-        |_, _, d| d.rule.invert = true,
-    ),
-    row(
-        "from <network>",
-        "Source network; `all` matches every address.",
+pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
+    "not" ALL, |_, _, d| d.rule.invert = true, "not from 192.0.2.0/24 table 100 preference 100",
+        "Inverts the match of the rule.";
+    "from <network>" ALL, |l, w, d| d.rule.from = prefix(l, w),
         "from 192.0.2.0/24 table 100 preference 100",
-        |l, w, d| {
-            d.rule.from = prefix(l, w);
-        },
-    ),
-    row(
-        "to <network>",
-        "Destination network.",
-        "to 192.0.2.0/24 table 100 preference 100",
-        |l, w, d| {
-            d.rule.to = prefix(l, w);
-        },
-    ),
-    row(
-        "iif <interface>",
-        "Input interface.",
-        "iif eth0 table 100 preference 100",
-        input,
-    ),
-    row(
-        "dev <interface>",
-        "Same as `iif`.",
-        "dev eth0 table 100 preference 100",
-        input,
-    ),
-    row(
-        "oif <interface>",
-        "Output interface, for packets of this machine.",
-        "oif eth0 table 100 preference 100",
-        |l, w, d| {
-            d.rule.output = w.value(l).map(|v| v.text.clone());
-        },
-    ),
-    row(
-        "tos <number or name>",
-        "Type of service.",
-        "from all tos 0x10 table 100 preference 100",
-        tos,
-    ),
-    row(
-        "dsfield <number or name>",
-        "Same as `tos`.",
-        "from all dsfield 0x10 table 100 preference 100",
-        tos,
-    ),
-    row(
-        "fwmark <mark>[/<mask>]",
-        "Mark of the packets.",
-        "fwmark 3/7 table 100 preference 100",
-        mark,
-    ),
-    row(
-        "preference <number>",
+        "Source network; `all` matches every address.";
+    "to <network>" ALL, |l, w, d| d.rule.to = prefix(l, w),
+        "to 192.0.2.0/24 table 100 preference 100", "Destination network.";
+    "iif <interface>" ALL, input, "iif eth0 table 100 preference 100", "Input interface.";
+    "dev <interface>" ALL, input, "dev eth0 table 100 preference 100", "Same as `iif`.";
+    "oif <interface>" ALL, |l, w, d| d.rule.output = w.value(l).map(|v| v.text.clone()),
+        "oif eth0 table 100 preference 100", "Output interface, for packets of this machine.";
+    "tos <number or name>" ALL, tos, "from all tos 0x10 table 100 preference 100",
+        "Type of service.";
+    "dsfield <number or name>" ALL, tos, "from all dsfield 0x10 table 100 preference 100",
+        "Same as `tos`.";
+    "fwmark <mark>[/<mask>]" ALL, mark, "fwmark 3/7 table 100 preference 100",
+        "Mark of the packets.";
+    "preference <number>" ALL, preference, "from 192.0.2.0/24 table 100 preference 100",
         "Position of the rule; lower numbers are evaluated first. Without it the kernel chooses, which is rarely \
-         intended.",
-        "from 192.0.2.0/24 table 100 preference 100",
-        preference,
-    ),
-    row(
-        "priority <number>",
-        "Same as `preference`.",
-        "from 192.0.2.0/24 table 100 priority 100",
-        preference,
-    ),
-    row(
-        "order <number>",
-        "Same as `preference`.",
-        "from 192.0.2.0/24 table 100 order 100",
-        preference,
-    ),
-    row(
-        "pref <number>",
-        "Same as `preference`.",
-        "from 192.0.2.0/24 table 100 pref 100",
-        preference,
-    ),
-    row(
-        "table <number or name>",
-        "Routing table to look up.",
-        "from 192.0.2.0/24 table 100 preference 100",
-        table,
-    ),
-    row(
-        "lookup <number or name>",
-        "Same as `table`.",
-        "from 192.0.2.0/24 lookup main preference 100",
-        table,
-    ),
-    row(
-        "goto <preference>",
-        "Continues with the rule of this preference.",
-        "from 192.0.2.0/24 goto 200 preference 100",
+         intended.";
+    "priority <number>" ALL, preference, "from 192.0.2.0/24 table 100 priority 100",
+        "Same as `preference`.";
+    "order <number>" ALL, preference, "from 192.0.2.0/24 table 100 order 100",
+        "Same as `preference`.";
+    "pref <number>" ALL, preference, "from 192.0.2.0/24 table 100 pref 100",
+        "Same as `preference`.";
+    "table <number or name>" ALL, table, "from 192.0.2.0/24 table 100 preference 100",
+        "Routing table to look up.";
+    "lookup <number or name>" ALL, table, "from 192.0.2.0/24 lookup main preference 100",
+        "Same as `table`.";
+    "goto <preference>" ALL,
         |l, w, d| {
             let value = w.value(l).and_then(|v| l.small(v, 1..=i64::from(u32::MAX)));
             d.action = value.map(RuleAction::Goto);
         },
-    ),
-    row(
-        "nop",
-        "Does nothing.",
-        "from 192.0.2.0/24 nop preference 100",
-        |_, _, d| d.action = Some(RuleAction::Nop),
-    ),
-    row(
-        "blackhole",
-        "Drops the packets.",
-        "from 192.0.2.0/24 blackhole preference 100",
-        |_, _, d| d.action = Some(RuleAction::Blackhole),
-    ),
-    row(
-        "unreachable",
-        "Rejects the packets with \"network unreachable\".",
+        "from 192.0.2.0/24 goto 200 preference 100",
+        "Continues with the rule of this preference.";
+    "nop" ALL, |_, _, d| d.action = Some(RuleAction::Nop), "from 192.0.2.0/24 nop preference 100",
+        "Does nothing.";
+    "blackhole" ALL, |_, _, d| d.action = Some(RuleAction::Blackhole),
+        "from 192.0.2.0/24 blackhole preference 100", "Drops the packets.";
+    "unreachable" ALL, |_, _, d| d.action = Some(RuleAction::Unreachable),
         "from 192.0.2.0/24 unreachable preference 100",
-        |_, _, d| d.action = Some(RuleAction::Unreachable),
-    ),
-    row(
-        "prohibit",
-        "Rejects the packets with \"prohibited\".",
-        "from 192.0.2.0/24 prohibit preference 100",
-        |_, _, d| d.action = Some(RuleAction::Prohibit),
-    ),
-    row(
-        "l3mdev",
-        "Looks up the routing table of the packet's VRF.",
+        "Rejects the packets with \"network unreachable\".";
+    "prohibit" ALL, |_, _, d| d.action = Some(RuleAction::Prohibit),
+        "from 192.0.2.0/24 prohibit preference 100", "Rejects the packets with \"prohibited\".";
+    "l3mdev" ALL, |_, _, d| d.action = Some(RuleAction::L3mdev),
         "from 192.0.2.0/24 l3mdev preference 100",
-        |_, _, d| d.action = Some(RuleAction::L3mdev),
-    ),
-    row(
-        "realms <number>",
-        "Realms of the packets, `FROM/TO` or `TO`.",
+        "Looks up the routing table of the packet's VRF.";
+    "realms <number>" ALL, |l, w, d| d.rule.realms = w.value(l).and_then(|v| realms(l, v)),
         "from 192.0.2.0/24 table 100 realms 1/2 preference 100",
-        |l, w, d| {
-            d.rule.realms = w.value(l).and_then(|v| realms(l, v));
-        },
-    ),
-    row(
-        "suppress_prefixlength <number>",
-        "Ignores routes with a prefix of this length or shorter.",
+        "Realms of the packets, `FROM/TO` or `TO`.";
+    "suppress_prefixlength <number>" ALL,
+        |l, w, d| d.rule.suppress_prefix = w.value(l).and_then(|v| l.small(v, 0..=128)),
         "from all table main suppress_prefixlength 0 preference 100",
-        |l, w, d| {
-            d.rule.suppress_prefix = w.value(l).and_then(|v| l.small(v, 0..=128));
-        },
-    ),
-    row(
-        "suppress_ifgroup <group>",
-        "Ignores routes through interfaces of this group.",
+        "Ignores routes with a prefix of this length or shorter.";
+    "suppress_ifgroup <group>" ALL,
+        |l, w, d| d.rule.suppress_group = w.value(l).and_then(|v| l.named(v, &GROUP)),
         "from all table main suppress_ifgroup 1 preference 100",
-        |l, w, d| {
-            d.rule.suppress_group = w.value(l).and_then(|v| l.named(v, &GROUP));
-        },
-    ),
-    row(
-        "uidrange <from>-<to>",
-        "Users whose packets match.",
-        "from all uidrange 1000-1999 table 100 preference 100",
-        |l, w, d| {
-            d.rule.uids = w.value(l).and_then(|v| range(l, v, u32::MAX));
-        },
-    ),
-    row(
-        "ip_proto <number or name>",
-        "Protocol of the packets.",
-        "from all ip_proto udp table 100 preference 100",
-        ip_protocol,
-    ),
-    row(
-        "ipproto <number or name>",
-        "Same as `ip_proto`.",
-        "from all ipproto udp table 100 preference 100",
-        ip_protocol,
-    ),
-    row(
-        "sport <port>[-<port>]",
-        "Source ports.",
-        "from all ip_proto tcp sport 10-20 table 100 preference 100",
-        |l, w, d| {
-            d.rule.source_ports = w.value(l).and_then(|v| ports(l, v));
-        },
-    ),
-    row(
-        "dport <port>[-<port>]",
-        "Destination ports.",
-        "from all ip_proto tcp dport 80 table 100 preference 100",
-        |l, w, d| {
-            d.rule.destination_ports = w.value(l).and_then(|v| ports(l, v));
-        },
-    ),
-    row(
-        "tun_id <number>",
-        "Tunnel id of the packets.",
-        "from all tun_id 5 table 100 preference 100",
+        "Ignores routes through interfaces of this group.";
+    "uidrange <from>-<to>" ALL,
+        |l, w, d| d.rule.uids = w.value(l).and_then(|v| range(l, v, u32::MAX)),
+        "from all uidrange 1000-1999 table 100 preference 100", "Users whose packets match.";
+    "ip_proto <number or name>" ALL, ip_protocol, "from all ip_proto udp table 100 preference 100",
+        "Protocol of the packets.";
+    "ipproto <number or name>" ALL, ip_protocol, "from all ipproto udp table 100 preference 100",
+        "Same as `ip_proto`.";
+    "sport <port>[-<port>]" ALL,
+        |l, w, d| d.rule.source_ports = w.value(l).and_then(|v| ports(l, v)),
+        "from all ip_proto tcp sport 10-20 table 100 preference 100", "Source ports.";
+    "dport <port>[-<port>]" ALL,
+        |l, w, d| d.rule.destination_ports = w.value(l).and_then(|v| ports(l, v)),
+        "from all ip_proto tcp dport 80 table 100 preference 100", "Destination ports.";
+    "tun_id <number>" ALL,
         |l, w, d| {
             let value = w.value(l).and_then(|v| l.number(v, 0..=i64::MAX));
             d.rule.tunnel = value.and_then(|v| u64::try_from(v).ok());
         },
-    ),
-    row(
-        "protocol <number or name>",
-        "Originating routing protocol of the rule.",
+        "from all tun_id 5 table 100 preference 100",
+        "Tunnel id of the packets.";
+    "protocol <number or name>" ALL,
+        |l, w, d| d.rule.made_by = w.value(l).and_then(|v| l.named_as(v, &PROTOCOL)),
         "from 192.0.2.0/24 table 100 protocol 12 preference 100",
-        |l, w, d| {
-            d.rule.made_by = w.value(l).and_then(|v| l.named_as(v, &PROTOCOL));
-        },
-    ),
-    row(
-        "inet6",
-        "Makes the rule IPv6, if its addresses do not.",
-        "inet6 iif eth0 table 100 preference 100",
-        |_, _, d| d.family = Some(true),
-    ),
-    row(
-        "inet",
-        "Makes the rule IPv4, if its addresses do not.",
-        "inet iif eth0 table 100 preference 100",
-        |_, _, d| d.family = Some(false),
-    ),
-    row(
-        "no_track",
-        "Ignores the removal of the rule by other programs.",
+        "Originating routing protocol of the rule.";
+    "inet6" ALL, |_, _, d| d.family = Some(true), "inet6 iif eth0 table 100 preference 100",
+        "Makes the rule IPv6, if its addresses do not.";
+    "inet" ALL, |_, _, d| d.family = Some(false), "inet iif eth0 table 100 preference 100",
+        "Makes the rule IPv4, if its addresses do not.";
+    "no_track" ALL, |_, _, d| d.rule.no_track = true,
         "from 192.0.2.0/24 table 100 preference 100 no_track",
-        |_, _, d| d.rule.no_track = true,
-    ),
-    Row {
-        places: &["static_rules"],
-        syntax: "track_group <name>",
-        doc: "The instances of this group enter FAULT when the rule is removed.",
-        example: "from 192.0.2.0/24 table 100 preference 100",
-        build: |l, w, d| {
-            d.rule.track_group = track_group(l, w);
-        },
-    },
-];
+        "Ignores the removal of the rule by other programs.";
+    "track_group <name>" &["static_rules"], |l, w, d| d.rule.track_group = track_group(l, w),
+        "from 192.0.2.0/24 table 100 preference 100",
+        "The instances of this group enter FAULT when the rule is removed.";
+};
 
 /// Parses the rule of a line in the block `place`.
 pub(super) fn read(l: &mut Loader<'_>, line: &ConfigStatement, place: &str) -> Option<At<Rule>> {

@@ -15,233 +15,105 @@ use std::time::Duration;
 /// Maximum interval and timeout of a script in seconds: the microseconds must fit 32 bits.
 const SECONDS_MAX: i64 = 4294;
 
-pub(in crate::dialect) static ROWS: &[Row] = &[
-    Row {
-        places: &[TOP],
-        syntax: "vrrp_script <name> { script … }",
-        doc: "A script that runs at an interval. Instances refer to it in `track_script`: its failure is a fault, or \
-            with a weight changes their priority.",
-        example: "vrrp_script check {\n    script \"/usr/bin/pgrep haproxy\"\n    interval 2\n    fall 2\n}",
-        build: block(1, 1, script),
-    },
-    Row {
-        places: &[SCRIPT],
-        syntax: "script <script>",
-        doc: "The command; quote it together with its arguments. Exit status 0 is a success. No shell is used.",
-        example: "script \"/usr/bin/pgrep haproxy\"",
-        build: line(1, 64, command),
-    },
-    Row {
-        places: &[SCRIPT],
-        syntax: "interval <seconds>",
-        doc: "Interval between two runs, by default 1 s.",
-        example: "script /usr/bin/true\ninterval 2",
-        build: line(1, 1, |l, n| {
-            let value = l.seconds(n, 1..=SECONDS_MAX);
-            put(&mut l.drafts.scripts, value, |s| &mut s.interval);
+pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
+    "vrrp_script <name> { script … }" &[TOP], block(1, 1, script),
+        "vrrp_script check {\n    script \"/usr/bin/pgrep haproxy\"\n    interval 2\n    fall 2\n}",
+        "A script that runs at an interval. Instances refer to it in `track_script`: its failure is a fault, or with a \
+         weight changes their priority.";
+    "script <script>" &[SCRIPT], line(1, 64, command), "script \"/usr/bin/pgrep haproxy\"",
+        "The command; quote it together with its arguments. Exit status 0 is a success. No shell is used.";
+    "interval <seconds>" &[SCRIPT],
+        line(1, 1, |l, n| put(l.seconds(n, 1..=SECONDS_MAX), &mut l.drafts.scripts, |s| &mut s.interval)),
+        "script /usr/bin/true\ninterval 2", "Interval between two runs, by default 1 s.";
+    "timeout <seconds>" &[SCRIPT],
+        line(1, 1, |l, n| {
+            let time = l.seconds(n, 0..=SECONDS_MAX).filter(|time| !time.is_zero());
+            put(Some(time), &mut l.drafts.scripts, |s| &mut s.timeout);
         }),
-    },
-    Row {
-        places: &[SCRIPT],
-        syntax: "timeout <seconds>",
-        doc: "Maximum duration of a run; a longer one fails and is killed. The default is the interval.",
-        example: "script /usr/bin/true\ntimeout 5",
-        build: line(1, 1, |l, n| {
-            let value = l.seconds(n, 0..=SECONDS_MAX);
-            let value = value.filter(|v| *v > Duration::ZERO);
-            put(&mut l.drafts.scripts, Some(value), |s| &mut s.timeout);
+        "script /usr/bin/true\ntimeout 5",
+        "Maximum duration of a run; a longer one fails and is killed. The default is the interval.";
+    "rise <number>" &[SCRIPT],
+        line(1, 1, |l, n| put(l.count(n, 1..=i64::from(i32::MAX)), &mut l.drafts.scripts, |s| &mut s.rise)),
+        "script /usr/bin/true\nrise 3",
+        "Number of consecutive successful runs after which a failed script counts as up, by default 1.";
+    "fall <number>" &[SCRIPT],
+        line(1, 1, |l, n| put(l.count(n, 1..=i64::from(i32::MAX)), &mut l.drafts.scripts, |s| &mut s.fall)),
+        "script /usr/bin/true\nfall 3",
+        "Number of consecutive failed runs after which the script counts as down, by default 1.";
+    "user <user> [<group>]" &[SCRIPT],
+        line(1, 2, |l, n| put(Some(account(l, n.arguments())), &mut l.drafts.scripts, |s| &mut s.account)),
+        "script /usr/bin/true\nuser root",
+        "User that runs the script; the default is `script_user`.";
+    "init_fail" &[SCRIPT],
+        line(0, 0, |l, _| put(Some(true), &mut l.drafts.scripts, |s| &mut s.init_fail)),
+        "script /usr/bin/true\ninit_fail", "Counts as failed until its first success.";
+    "weight <-253..253> [reverse]" &[SCRIPT, BFD],
+        line(1, 2, |l, n| match l.place {
+            SCRIPT => put(weight(l, n, 253), &mut l.drafts.scripts, |s| &mut s.weight),
+            _ => put(weight(l, n, 253), &mut l.drafts.bfd, |s| &mut s.weight),
         }),
-    },
-    Row {
-        places: &[SCRIPT],
-        syntax: "rise <number>",
-        doc: "Number of consecutive successful runs after which a failed script counts as up, by default 1.",
-        example: "script /usr/bin/true\nrise 3",
-        build: line(1, 1, |l, n| {
-            let value = l.count(n, 1..=i64::from(i32::MAX));
-            put(&mut l.drafts.scripts, value, |s| &mut s.rise);
-        }),
-    },
-    Row {
-        places: &[SCRIPT],
-        syntax: "fall <number>",
-        doc: "Number of consecutive failed runs after which the script counts as down, by default 1.",
-        example: "script /usr/bin/true\nfall 3",
-        build: line(1, 1, |l, n| {
-            let value = l.count(n, 1..=i64::from(i32::MAX));
-            put(&mut l.drafts.scripts, value, |s| &mut s.fall);
-        }),
-    },
-    Row {
-        places: &[SCRIPT],
-        syntax: "user <user> [<group>]",
-        doc: "User that runs the script; the default is `script_user`.",
-        example: "script /usr/bin/true\nuser root",
-        build: line(1, 2, |l, n| {
-            let account = account(l, n.arguments());
-            put(&mut l.drafts.scripts, Some(account), |s| &mut s.account);
-        }),
-    },
-    Row {
-        places: &[SCRIPT],
-        syntax: "init_fail",
-        doc: "Counts as failed until its first success.",
-        example: "script /usr/bin/true\ninit_fail",
-        build: line(0, 0, |l, _| {
-            put(&mut l.drafts.scripts, Some(true), |s| &mut s.init_fail)
-        }),
-    },
-    Row {
-        places: &[SCRIPT, BFD],
-        syntax: "weight <-253..253> [reverse]",
-        doc: "0: a failure is a fault. A positive weight is added to the priority on success, a negative one on \
-            failure; `reverse` inverts that.",
-        example: "weight -20",
-        build: line(1, 2, |l, n| {
-            let found = weight(l, n, 253);
-            match l.place {
-                SCRIPT => put(&mut l.drafts.scripts, found, |s| &mut s.weight),
-                _ => put(&mut l.drafts.bfd, found, |s| &mut s.weight),
-            }
-        }),
-    },
-    Row {
-        places: &[TOP],
-        syntax: "track_file <name> { file … }",
-        doc: "A file with a number that instances track. It is read whenever it changes.",
-        example: "track_file maintenance {\n    file /run/maintenance\n    weight 1\n    init_file 0\n}",
-        build: block(1, 1, file),
-    },
-    Row {
-        places: &[TOP],
-        syntax: "vrrp_track_file <name> { file … }",
-        doc: "Old name of `track_file`.",
-        example: "vrrp_track_file maintenance {\n    file /run/maintenance\n}",
-        build: block(1, 1, file),
-    },
-    Row {
-        places: &[FILE],
-        syntax: "file <path>",
-        doc: "The file; its first line contains a number.",
-        example: "file /run/maintenance",
-        build: line(1, 1, |l, n| {
-            put(&mut l.drafts.files, n.text().map(PathBuf::from), |f| {
-                &mut f.path
-            });
-        }),
-    },
-    Row {
-        places: &[FILE],
-        syntax: "weight <number> [reverse]",
-        doc: "The number in the file, multiplied by this weight, is added to the priority. 0: every number except 0 \
-            is a fault. Default 1.",
-        example: "file /run/maintenance\nweight -1",
-        build: line(1, 2, |l, n| {
-            let found = weight(l, n, i64::from(i32::MAX));
-            put(&mut l.drafts.files, found, |f| &mut f.weight);
-        }),
-    },
-    Row {
-        places: &[FILE],
-        syntax: "init_file [<value>] [overwrite]",
-        doc: "Creates the file with this number (0) if it does not exist; `overwrite` always writes it.",
-        example: "file /run/maintenance\ninit_file 0 overwrite",
-        build: line(0, 2, init_file),
-    },
-    Row {
-        places: &[TOP],
-        syntax: "vrrp_track_process <name> { process … }",
-        doc: "Processes that instances track: whether enough of them run. The check starts no program.",
-        example: "vrrp_track_process haproxy {\n    process haproxy\n    quorum 1\n    weight 10\n}",
-        build: block(1, 1, process),
-    },
-    Row {
-        places: &[PROCESS],
-        syntax: "process <name> [<parameter> …]",
-        doc: "Name of the processes, compared exactly, and optionally their parameters.",
-        example: "process haproxy",
-        build: line(1, 256, |l, n| {
+        "weight -20",
+        "0: a failure is a fault. A positive weight is added to the priority on success, a negative one on failure; \
+         `reverse` inverts that.";
+    "track_file <name> { file … }" &[TOP], block(1, 1, file),
+        "track_file maintenance {\n    file /run/maintenance\n    weight 1\n    init_file 0\n}",
+        "A file with a number that instances track. It is read whenever it changes.";
+    "vrrp_track_file <name> { file … }" &[TOP], block(1, 1, file),
+        "vrrp_track_file maintenance {\n    file /run/maintenance\n}", "Old name of `track_file`.";
+    "file <path>" &[FILE],
+        line(1, 1, |l, n| put(n.text().map(PathBuf::from), &mut l.drafts.files, |f| &mut f.path)),
+        "file /run/maintenance", "The file; its first line contains a number.";
+    "weight <number> [reverse]" &[FILE],
+        line(1, 2, |l, n| put(weight(l, n, i64::from(i32::MAX)), &mut l.drafts.files, |f| &mut f.weight)),
+        "file /run/maintenance\nweight -1",
+        "The number in the file, multiplied by this weight, is added to the priority. 0: every number except 0 is a \
+         fault. Default 1.";
+    "init_file [<value>] [overwrite]" &[FILE], line(0, 2, init_file),
+        "file /run/maintenance\ninit_file 0 overwrite",
+        "Creates the file with this number (0) if it does not exist; `overwrite` always writes it.";
+    "vrrp_track_process <name> { process … }" &[TOP], block(1, 1, process),
+        "vrrp_track_process haproxy {\n    process haproxy\n    quorum 1\n    weight 10\n}",
+        "Processes that instances track: whether enough of them run. The check starts no program.";
+    "process <name> [<parameter> …]" &[PROCESS],
+        line(1, 256, |l, n| {
             let words = n.arguments().iter().map(|w| w.text.clone()).collect();
-            put(&mut l.drafts.processes, Some(words), |p| &mut p.words);
+            put(Some(words), &mut l.drafts.processes, |p| &mut p.words);
         }),
-    },
-    Row {
-        places: &[PROCESS],
-        syntax: "param_match initial|partial",
-        doc: "`partial`: the first parameters are equal. `initial`: in addition, the last one may be longer. Without \
-            parameters: the process has none.",
-        example: "process haproxy -W\nparam_match partial",
-        build: line(1, 1, |l, n| {
-            let all = [
-                ("initial", ParameterMatch::Initial),
-                ("partial", ParameterMatch::Partial),
-            ];
+        "process haproxy",
+        "Name of the processes, compared exactly, and optionally their parameters.";
+    "param_match initial|partial" &[PROCESS],
+        line(1, 1, |l, n| {
+            let all = [("initial", ParameterMatch::Initial), ("partial", ParameterMatch::Partial)];
             let found = n.argument().and_then(|w| l.choice(w, &all));
-            put(&mut l.drafts.processes, Some(found), |p| &mut p.parameters);
+            put(Some(found), &mut l.drafts.processes, |p| &mut p.parameters);
         }),
-    },
-    Row {
-        places: &[PROCESS],
-        syntax: "weight <-254..254> [reverse]",
-        doc: "0: too few processes are a fault. A positive weight is added while enough run, a negative one while \
-            not. Default 0, as in keepalived, whose manual says 1.",
-        example: "process haproxy\nweight 10",
-        build: line(1, 2, |l, n| {
-            let found = weight(l, n, 254);
-            put(&mut l.drafts.processes, found, |p| &mut p.weight);
-        }),
-    },
-    Row {
-        places: &[PROCESS],
-        syntax: "quorum <number>",
-        doc: "Number of processes that must run, by default 1.",
-        example: "process haproxy\nquorum 2",
-        build: line(1, 1, |l, n| {
-            let value = l.count(n, 1..=65535);
-            put(&mut l.drafts.processes, value, |p| &mut p.quorum);
-        }),
-    },
-    Row {
-        places: &[PROCESS],
-        syntax: "quorum_max <number>",
-        doc: "Maximum number of processes; with 0 none may run.",
-        example: "process haproxy\nquorum_max 4",
-        build: line(1, 1, |l, n| {
-            let value = l.count(n, 0..=65535);
-            put(&mut l.drafts.processes, Some(value), |p| &mut p.quorum_max);
-        }),
-    },
-    Row {
-        places: &[PROCESS],
-        syntax: "fork_delay <seconds>",
-        doc: "Time for which enough processes must run until they count.",
-        example: "process haproxy\nfork_delay 0.5",
-        build: line(1, 1, |l, n| delay(l, n, true, false)),
-    },
-    Row {
-        places: &[PROCESS],
-        syntax: "terminate_delay <seconds>",
-        doc: "Time for which too few processes must run until that counts, so that a restart is not a failure.",
-        example: "process haproxy\nterminate_delay 0.5",
-        build: line(1, 1, |l, n| delay(l, n, false, true)),
-    },
-    Row {
-        places: &[PROCESS],
-        syntax: "delay <seconds>",
-        doc: "Sets both `fork_delay` and `terminate_delay`.",
-        example: "process haproxy\ndelay 0.5",
-        build: line(1, 1, |l, n| delay(l, n, true, true)),
-    },
-    Row {
-        places: &[PROCESS],
-        syntax: "full_command",
-        doc: "Compares the whole command line instead of the process name.",
-        example: "process /usr/sbin/haproxy\nfull_command",
-        build: line(0, 0, |l, _| {
-            put(&mut l.drafts.processes, Some(true), |p| &mut p.full_command);
-        }),
-    },
-];
+        "process haproxy -W\nparam_match partial",
+        "`partial`: the first parameters are equal. `initial`: in addition, the last one may be longer. Without \
+         parameters: the process has none.";
+    "weight <-254..254> [reverse]" &[PROCESS],
+        line(1, 2, |l, n| put(weight(l, n, 254), &mut l.drafts.processes, |p| &mut p.weight)),
+        "process haproxy\nweight 10",
+        "0: too few processes are a fault. A positive weight is added while enough run, a negative one while not. \
+         Default 0, as in keepalived, whose manual says 1.";
+    "quorum <number>" &[PROCESS],
+        line(1, 1, |l, n| put(l.count(n, 1..=65535), &mut l.drafts.processes, |p| &mut p.quorum)),
+        "process haproxy\nquorum 2", "Number of processes that must run, by default 1.";
+    "quorum_max <number>" &[PROCESS],
+        line(1, 1, |l, n| put(Some(l.count(n, 0..=65535)), &mut l.drafts.processes, |p| &mut p.quorum_max)),
+        "process haproxy\nquorum_max 4", "Maximum number of processes; with 0 none may run.";
+    "fork_delay <seconds>" &[PROCESS], line(1, 1, |l, n| delay(l, n, true, false)),
+        "process haproxy\nfork_delay 0.5",
+        "Time for which enough processes must run until they count.";
+    "terminate_delay <seconds>" &[PROCESS], line(1, 1, |l, n| delay(l, n, false, true)),
+        "process haproxy\nterminate_delay 0.5",
+        "Time for which too few processes must run until that counts, so that a restart is not a failure.";
+    "delay <seconds>" &[PROCESS], line(1, 1, |l, n| delay(l, n, true, true)),
+        "process haproxy\ndelay 0.5", "Sets both `fork_delay` and `terminate_delay`.";
+    "full_command" &[PROCESS],
+        line(0, 0, |l, _| put(Some(true), &mut l.drafts.processes, |p| &mut p.full_command)),
+        "process /usr/sbin/haproxy\nfull_command",
+        "Compares the whole command line instead of the process name.";
+};
 
 /// Parses a weight and its optional direction.
 fn weight(l: &mut Loader<'_>, node: &ConfigStatement, most: i64) -> Option<Weight> {
@@ -253,23 +125,18 @@ fn weight(l: &mut Loader<'_>, node: &ConfigStatement, most: i64) -> Option<Weigh
     Some(Weight { value, reverse })
 }
 
-/// Returns the name of a block, and reports a duplicate.
-pub(super) fn named<T>(
+/// Parses a block with a name into a new draft, and reports a duplicate name. `None`: the block is
+/// ignored.
+pub(super) fn named_block<D: Clone>(
     l: &mut Loader<'_>,
     node: &ConfigStatement,
-    kind: &'static str,
-    value: impl FnOnce(String) -> T,
-) -> Option<At<T>> {
-    let Some(word) = node.argument() else {
-        return Some(At {
-            value: value(String::new()),
-            span: node.place(),
-        });
-    };
-    let name = (kind, word.text.clone());
-    let before = l.drafts.named.get(&name).copied();
-    l.drafts.named.entry(name).or_insert(word.span);
-    if let Some(before) = before {
+    place: &'static str,
+    new: impl FnOnce(String) -> D,
+    drafts: for<'l> fn(&'l mut Loader<'_>) -> &'l mut Vec<At<D>>,
+) -> Option<At<D>> {
+    if let Some(word) = node.argument()
+        && let Some(before) = l.drafts.name_taken(place, word)
+    {
         let message = format!("duplicate '{} {}'", node.name(), word.text);
         if l.options.as_keepalived {
             let told = Diagnostic::warning(&codes::LEFT_OUT, word.span, message);
@@ -283,32 +150,35 @@ pub(super) fn named<T>(
                 .with_label(before, "first defined here"),
         );
     }
-    Some(At {
-        value: value(word.text.clone()),
-        span: word.span,
-    })
+    let At { value, span } = node.named();
+    let value = new(value);
+    drafts(l).push(At { value, span });
+    l.children(place, node);
+    drafts(l).last().cloned()
 }
 
 fn script(l: &mut Loader<'_>, node: &ConfigStatement) {
-    let draft = named(l, node, "vrrp_script", |name| Script {
+    let new = |name| Script {
         name,
         interval: Duration::from_secs(1),
         rise: 1,
         fall: 1,
         ..Script::default()
-    });
-    let Some(draft) = draft else { return };
-    l.drafts.scripts.push(draft);
-    l.children(SCRIPT, node);
-    let Some(At { value, span }) = l.drafts.scripts.last().cloned() else {
-        return;
     };
-    if value.words.is_empty() {
-        missing(l, span, "vrrp_script", &value.name, "script");
+    if let Some(At { value, span }) = named_block(l, node, SCRIPT, new, |l| &mut l.drafts.scripts)
+        && value.words.is_empty()
+    {
+        missing(l, span, SCRIPT, &value.name, "script");
     }
 }
 
-fn missing(l: &mut Loader<'_>, span: language::Span, kind: &str, name: &str, what: &str) {
+pub(super) fn missing(
+    l: &mut Loader<'_>,
+    span: language::Span,
+    kind: &str,
+    name: &str,
+    what: &str,
+) {
     let message = format!("'{kind} {name}' has no '{what}'");
     l.error(&codes::MISSING_VALUE, span, message);
 }
@@ -318,7 +188,7 @@ fn command(l: &mut Loader<'_>, node: &ConfigStatement) {
     let Some(words) = split(l, word) else {
         // The error is already reported; the words prevent a second one about a missing script.
         let words = vec![word.text.clone()];
-        put(&mut l.drafts.scripts, Some(words), |s| &mut s.words);
+        put(Some(words), &mut l.drafts.scripts, |s| &mut s.words);
         return;
     };
     if let Some(extra) = node.arguments().get(1) {
@@ -337,17 +207,17 @@ fn command(l: &mut Loader<'_>, node: &ConfigStatement) {
     }
     let script = l.drafts.scripts.last().map(|at| at.value.name.clone());
     l.drafts.commands.push(UncheckedProgram {
-        what: "vrrp_script",
+        what: SCRIPT,
         script,
         program: words.first().cloned().unwrap_or_default(),
         account: None,
         span: word.span,
     });
-    put(&mut l.drafts.scripts, Some(words), |s| &mut s.words);
+    put(Some(words), &mut l.drafts.scripts, |s| &mut s.words);
 }
 
 fn file(l: &mut Loader<'_>, node: &ConfigStatement) {
-    let draft = named(l, node, "track_file", |name| TrackFile {
+    let new = |name| TrackFile {
         name,
         path: PathBuf::new(),
         weight: Weight {
@@ -355,51 +225,42 @@ fn file(l: &mut Loader<'_>, node: &ConfigStatement) {
             reverse: false,
         },
         init: None,
-    });
-    let Some(draft) = draft else { return };
-    l.drafts.files.push(draft);
-    l.children(FILE, node);
-    let Some(At { value, span }) = l.drafts.files.last().cloned() else {
-        return;
     };
-    if value.path.as_os_str().is_empty() {
-        missing(l, span, "track_file", &value.name, "file");
+    if let Some(At { value, span }) = named_block(l, node, FILE, new, |l| &mut l.drafts.files)
+        && value.path.as_os_str().is_empty()
+    {
+        missing(l, span, FILE, &value.name, "file");
     }
 }
 
 fn init_file(l: &mut Loader<'_>, node: &ConfigStatement) {
+    let range = i64::from(i32::MIN)..=i64::from(i32::MAX);
     let mut init = (0, false);
     for word in node.arguments() {
         match word.text.as_str() {
             "overwrite" => init.1 = true,
-            _ => {
-                init.0 = l
-                    .number(word, i64::from(i32::MIN)..=i64::from(i32::MAX))
-                    .unwrap_or(0)
-            }
+            _ => init.0 = l.number(word, range.clone()).unwrap_or(0),
         }
     }
-    put(&mut l.drafts.files, Some(Some(init)), |f| &mut f.init);
+    put(Some(Some(init)), &mut l.drafts.files, |f| &mut f.init);
 }
 
 fn process(l: &mut Loader<'_>, node: &ConfigStatement) {
-    let draft = named(l, node, "vrrp_track_process", |name| TrackProcess {
+    let new = |name| TrackProcess {
         name,
         quorum: 1,
         ..TrackProcess::default()
-    });
-    let Some(draft) = draft else { return };
-    l.drafts.processes.push(draft);
-    l.children(PROCESS, node);
-    let Some(at) = l.drafts.processes.last_mut() else {
+    };
+    let Some(block) = named_block(l, node, PROCESS, new, |l| &mut l.drafts.processes) else {
         return;
     };
-    if at.value.words.len() > 1 && at.value.parameters.is_none() {
-        at.value.parameters = Some(ParameterMatch::Exact);
+    let At { value, span } = block;
+    if value.words.len() > 1 && value.parameters.is_none() {
+        let exact = Some(ParameterMatch::Exact);
+        put(Some(exact), &mut l.drafts.processes, |p| &mut p.parameters);
     }
-    let At { value, span } = at.clone();
     if value.words.is_empty() {
-        missing(l, span, "vrrp_track_process", &value.name, "process");
+        missing(l, span, PROCESS, &value.name, "process");
     }
     if value
         .quorum_max
@@ -411,10 +272,9 @@ fn process(l: &mut Loader<'_>, node: &ConfigStatement) {
 }
 
 fn delay(l: &mut Loader<'_>, node: &ConfigStatement, fork: bool, terminate: bool) {
-    let value = node.argument();
-    let value = value.and_then(|word| l.timer(word, 0..=3_600_000_000));
+    let value = l.time(node, 0..=3_600_000_000);
     let processes = &mut l.drafts.processes;
-    put(processes, value.filter(|_| fork), |p| &mut p.fork_delay);
+    put(value.filter(|_| fork), processes, |p| &mut p.fork_delay);
     let value = value.filter(|_| terminate);
-    put(processes, value, |p| &mut p.terminate_delay);
+    put(value, processes, |p| &mut p.terminate_delay);
 }

@@ -8,124 +8,67 @@ use crate::config::InterfaceDelay;
 use crate::dialect::keyword::{Row, TOP, block};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::ConfigStatement;
-use language::{Diagnostic, Severity};
+use crate::dialect::words::SourceWord;
 
 /// Maximum number of addresses, routes or rules of a block.
 const LINES_MAX: usize = 65_536;
 /// Maximum delay of an interface, in microseconds.
 const DELAY_MAX_US: u64 = 255_000_000;
 
-pub(in crate::dialect) static ROWS: &[Row] = &[
-    Row {
-        places: &[INSTANCE],
-        syntax: "virtual_ipaddress { <address>[/<prefix>] [brd <address>] [dev <interface>] [scope <scope>] [label <label>] [peer <address>] [home] [-nodad] [mngtmpaddr] [noprefixroute] [autojoin] [no_track] [preferred_lft <seconds>|forever] [use_vmac] … }",
-        doc: "The virtual addresses, one per line, all of one family; adverts name them. Put those of the other \
-            family into `virtual_ipaddress_excluded`.",
-        example: "virtual_ipaddress {\n    192.0.2.10/24\n    192.0.2.11/24 label eth0:vip\n}",
-        build: block(0, 0, |l, n| {
-            lines(l, n, address::read, |l| &mut l.instance.addresses)
-        }),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "virtual_ipaddress_excluded { <address>[/<prefix>] … }",
-        doc: "Additional virtual addresses that adverts do not name: hundreds of them, or those of the other family.",
-        example: "virtual_ipaddress_excluded {\n    2001:db8::10/64\n}",
-        build: block(0, 0, |l, n| {
-            lines(l, n, address::read, |l| &mut l.instance.excluded)
-        }),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "virtual_routes { <network> via <address> dev <interface> … }",
-        doc: "Routes that only the owner has, in the syntax of `ip route add`.",
-        example: "virtual_routes {\n    198.51.100.0/24 via 192.0.2.1 dev eth0\n}",
-        build: block(0, 0, |l, n| {
-            lines(l, n, route::read, |l| &mut l.instance.routes)
-        }),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "virtual_rules { from <network> table <table> preference <number> … }",
-        doc: "Routing rules that only the owner has, in the syntax of `ip rule add`.",
-        example: "virtual_rules {\n    from 192.0.2.0/24 table 100 preference 100\n}",
-        build: block(0, 0, |l, n| {
-            lines(l, n, rule::read, |l| &mut l.instance.rules)
-        }),
-    },
-    Row {
-        places: &[TOP],
-        syntax: "static_ipaddress { <address>[/<prefix>] dev <interface> … }",
-        doc: "Static addresses of this machine. Those without `dev` are added to `default_interface`.",
-        example: "static_ipaddress {\n    192.0.2.1/24 dev eth0\n}",
-        build: block(0, 0, |l, n| {
-            lines(l, n, address::read, |l| &mut l.drafts.static_addresses)
-        }),
-    },
-    Row {
-        places: &[TOP],
-        syntax: "static_routes { <network> via <address> dev <interface> … }",
-        doc: "Static routes of this machine.",
-        example: "static_routes {\n    198.51.100.0/24 via 192.0.2.1 dev eth0\n}",
-        build: block(0, 0, |l, n| {
-            lines(l, n, route::read, |l| &mut l.drafts.static_routes)
-        }),
-    },
-    Row {
-        places: &[TOP],
-        syntax: "static_rules { from <network> table <table> preference <number> … }",
-        doc: "Static routing rules of this machine.",
-        example: "static_rules {\n    from 192.0.2.0/24 table 100 preference 100\n}",
-        build: block(0, 0, |l, n| {
-            lines(l, n, rule::read, |l| &mut l.drafts.static_rules)
-        }),
-    },
-    Row {
-        places: &[TOP],
-        syntax: "track_group <name> { group { <vrrp_instance> … } }",
-        doc: "Instances that enter FAULT when a static address, route or rule of this group is removed.",
-        example: "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    virtual_ipaddress {\n        192.0.2.10/24\n    }\n}\ntrack_group TG {\n    group {\n        VI_1\n    }\n}",
-        build: block(1, 1, |l, n| {
-            let name = n.argument().map_or(String::new(), |w| w.text.clone());
-            let span = n.argument().map_or(n.place(), |w| w.span);
-            let value = (name, Vec::new());
-            l.drafts.track_groups.push(At { value, span });
-            l.children(TRACK_GROUP, n);
-        }),
-    },
-    Row {
-        places: &[TRACK_GROUP],
-        syntax: "group { <vrrp_instance> … }",
-        doc: "The names of the instances.",
-        example: "group {\n}",
-        build: block(0, 0, |l, n| {
-            let words = n.nodes().iter().flat_map(|line| &line.words);
-            let words = words.map(|w| At {
-                value: w.text.clone(),
-                span: w.span,
-            });
+pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
+    "virtual_ipaddress { <address>[/<prefix>] [brd <address>] [dev <interface>] [scope <scope>] [label <label>] [peer \
+          <address>] [home] [-nodad] [mngtmpaddr] [noprefixroute] [autojoin] [no_track] [preferred_lft <seconds>|forever] \
+          [use_vmac] … }" &[INSTANCE],
+        block(0, 0, |l, n| lines(l, n, address::read, |l| &mut l.instance.addresses)),
+        "virtual_ipaddress {\n    192.0.2.10/24\n    192.0.2.11/24 label eth0:vip\n}",
+        "The virtual addresses, one per line, all of one family; adverts name them. Put those of the other family into \
+         `virtual_ipaddress_excluded`.";
+    "virtual_ipaddress_excluded { <address>[/<prefix>] … }" &[INSTANCE],
+        block(0, 0, |l, n| lines(l, n, address::read, |l| &mut l.instance.excluded)),
+        "virtual_ipaddress_excluded {\n    2001:db8::10/64\n}",
+        "Additional virtual addresses that adverts do not name: hundreds of them, or those of the other family.";
+    "virtual_routes { <network> via <address> dev <interface> … }" &[INSTANCE],
+        block(0, 0, |l, n| lines(l, n, route::read, |l| &mut l.instance.routes)),
+        "virtual_routes {\n    198.51.100.0/24 via 192.0.2.1 dev eth0\n}",
+        "Routes that only the owner has, in the syntax of `ip route add`.";
+    "virtual_rules { from <network> table <table> preference <number> … }" &[INSTANCE],
+        block(0, 0, |l, n| lines(l, n, rule::read, |l| &mut l.instance.rules)),
+        "virtual_rules {\n    from 192.0.2.0/24 table 100 preference 100\n}",
+        "Routing rules that only the owner has, in the syntax of `ip rule add`.";
+    "static_ipaddress { <address>[/<prefix>] dev <interface> … }" &[TOP],
+        block(0, 0, |l, n| lines(l, n, address::read, |l| &mut l.drafts.static_addresses)),
+        "static_ipaddress {\n    192.0.2.1/24 dev eth0\n}",
+        "Static addresses of this machine. Those without `dev` are added to `default_interface`.";
+    "static_routes { <network> via <address> dev <interface> … }" &[TOP],
+        block(0, 0, |l, n| lines(l, n, route::read, |l| &mut l.drafts.static_routes)),
+        "static_routes {\n    198.51.100.0/24 via 192.0.2.1 dev eth0\n}",
+        "Static routes of this machine.";
+    "static_rules { from <network> table <table> preference <number> … }" &[TOP],
+        block(0, 0, |l, n| lines(l, n, rule::read, |l| &mut l.drafts.static_rules)),
+        "static_rules {\n    from 192.0.2.0/24 table 100 preference 100\n}",
+        "Static routing rules of this machine.";
+    "track_group <name> { group { <vrrp_instance> … } }" &[TOP], block(1, 1, track_group),
+        "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    virtual_ipaddress \
+         {\n        192.0.2.10/24\n    }\n}\ntrack_group TG {\n    group {\n        VI_1\n    }\n}",
+        "Instances that enter FAULT when a static address, route or rule of this group is removed.";
+    "group { <vrrp_instance> … }" &[TRACK_GROUP],
+        block(0, 0, |l, n| {
             if let Some(group) = l.drafts.track_groups.last_mut() {
-                group.value.1.extend(words);
+                group.value.1.extend(n.block_words().map(SourceWord::at));
             }
         }),
-    },
-    Row {
-        places: &[TOP],
-        syntax: "interface_up_down_delays { <interface> <down seconds> [<up seconds>] … }",
-        doc: "Time for which an interface must be down, or up, before the change counts. The down delay must be \
-            shorter than the time for missing adverts; otherwise two machines own the addresses meanwhile.",
-        example: "interface_up_down_delays {\n    eth0 0.5 2\n}",
-        build: block(0, 0, delays),
-    },
-    Row {
-        places: &[TOP],
-        syntax: "linkbeat_interfaces { <interface> [MII|ETHTOOL|IOCTL] … }",
-        doc: "Interfaces whose carrier is polled, for drivers that do not report it. The kernel selects the method, \
-            so the second word has no effect.",
-        example: "linkbeat_interfaces {\n    eth0 ETHTOOL\n}",
-        build: block(0, 0, linkbeat),
-    },
-];
+        "group {\n}",
+        "The names of the instances.";
+    "interface_up_down_delays { <interface> <down seconds> [<up seconds>] … }" &[TOP],
+        block(0, 0, delays),
+        "interface_up_down_delays {\n    eth0 0.5 2\n}",
+        "Time for which an interface must be down, or up, before the change counts. The down delay must be shorter \
+         than the time for missing adverts; otherwise two machines own the addresses meanwhile.";
+    "linkbeat_interfaces { <interface> [MII|ETHTOOL|IOCTL] … }" &[TOP], block(0, 0, linkbeat),
+        "linkbeat_interfaces {\n    eth0 ETHTOOL\n}",
+        "Interfaces whose carrier is polled, for drivers that do not report it. The kernel selects the method, so the \
+         second word has no effect.";
+};
 
 /// Parses a line of a block.
 type Read<T> = fn(&mut Loader<'_>, &ConfigStatement, &str) -> Option<At<T>>;
@@ -140,6 +83,13 @@ fn lines<T>(
     let (name, lines) = (l.keyword, block.nodes().iter().take(LINES_MAX));
     let found: Vec<At<T>> = lines.filter_map(|line| read(l, line, name)).collect();
     list(l).extend(found);
+}
+
+fn track_group(l: &mut Loader<'_>, node: &ConfigStatement) {
+    let At { value: name, span } = node.named();
+    let value = (name, Vec::new());
+    l.drafts.track_groups.push(At { value, span });
+    l.children(TRACK_GROUP, node);
 }
 
 fn delays(l: &mut Loader<'_>, node: &ConfigStatement) {
@@ -159,10 +109,8 @@ fn delays(l: &mut Loader<'_>, node: &ConfigStatement) {
             Some(word) => l.timer(word, 0..=DELAY_MAX_US).unwrap_or(down),
             None => down,
         };
-        let (value, span) = (name.text.clone(), name.span);
         l.drafts
-            .interfaces
-            .push((At { value, span }, "interface_up_down_delays"));
+            .require_interface(name.at(), "interface_up_down_delays");
         l.drafts.delays.push(line.whole());
         l.config.interface_delays.push(InterfaceDelay {
             interface: name.text.clone(),
@@ -180,21 +128,12 @@ fn linkbeat(l: &mut Loader<'_>, node: &ConfigStatement) {
         if let Some(kind) = line.argument() {
             let kinds = [("MII", ()), ("ETHTOOL", ()), ("IOCTL", ())];
             if l.choice(kind, &kinds).is_some() {
-                l.report(
-                    Diagnostic::new(
-                        &codes::SO_ANYWAY,
-                        Severity::Diag,
-                        kind.span,
-                        format!("'{}' has no effect", kind.text),
-                    )
-                    .help("the kernel reads the carrier with the driver's own method"),
-                );
+                let message = format!("'{}' has no effect", kind.text);
+                let why = "the kernel reads the carrier with the driver's own method";
+                l.so_anyway(kind.span, message, why);
             }
         }
-        let (value, span) = (name.text.clone(), name.span);
-        l.drafts
-            .interfaces
-            .push((At { value, span }, "linkbeat_interfaces"));
+        l.drafts.require_interface(name.at(), "linkbeat_interfaces");
         l.config.polled_interfaces.push(name.text.clone());
     }
 }

@@ -11,58 +11,37 @@ use language::{Diagnostic, suggest};
 /// Maximum number of tracked objects of one kind.
 const TRACKED_MAX: usize = 10_000;
 
-pub(in crate::dialect) static ROWS: &[Row] = &[
-    Row {
-        places: &[INSTANCE, GROUP],
-        syntax: "track_interface { <name> [weight <-253..253>] [reverse] … }",
-        doc: "Interfaces whose failure is a fault of the instance. With a weight it only changes the priority: a \
-            positive weight is added while the interface is up, a negative one while it is down.",
-        example: "track_interface {\n    eth0\n    eth1 weight -10\n}",
-        build: block(0, 0, |l, n| {
+pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
+    "track_interface { <name> [weight <-253..253>] [reverse] … }" &[INSTANCE, GROUP],
+        block(0, 0, |l, n| {
             let found = references(l, n, 253);
-            let named = found.iter().map(|r| (at(r), "track_interface"));
-            l.drafts.interfaces.extend(named);
+            for one in &found {
+                l.drafts.require_interface(one.name.clone(), "track_interface");
+            }
             tracked(l).interfaces.extend(found);
         }),
-    },
-    Row {
-        places: &[INSTANCE, GROUP],
-        syntax: "track_script { <vrrp_script> [weight <-253..253>] [reverse|noreverse] … }",
-        doc: "Scripts whose failure is a fault or, with `weight`, changes the priority. The default weight is that of \
-            the `vrrp_script`.",
-        example: "track_script {\n    check weight 10\n}",
-        build: block(0, 0, |l, n| track(l, n, 253, |r| &mut r.scripts)),
-    },
-    Row {
-        places: &[INSTANCE, GROUP],
-        syntax: "track_file { <track_file> [weight <-254..254>] [reverse|noreverse] … }",
-        doc: "Files whose number, multiplied by the weight, is added to the priority. With weight 0 every number \
-            except 0 is a fault.",
-        example: "track_file {\n    maintenance weight 0\n}",
-        build: block(0, 0, |l, n| track(l, n, 254, |r| &mut r.files)),
-    },
-    Row {
-        places: &[INSTANCE, GROUP],
-        syntax: "track_process { <vrrp_track_process> [weight <-254..254>] [reverse|noreverse] … }",
-        doc: "Processes that must run, or with a weight change the priority.",
-        example: "track_process {\n    haproxy weight 20\n}",
-        build: block(0, 0, |l, n| track(l, n, 254, |r| &mut r.processes)),
-    },
-    Row {
-        places: &[INSTANCE, GROUP],
-        syntax: "track_bfd { <bfd_instance> [weight <-253..253>] [reverse|noreverse] … }",
-        doc: "BFD sessions whose failure is a fault or, with `weight`, changes the priority.",
-        example: "track_bfd {\n    peer weight -20\n}",
-        build: block(0, 0, |l, n| track(l, n, 253, |r| &mut r.bfd)),
-    },
-];
-
-fn at(reference: &Reference) -> At<String> {
-    At {
-        value: reference.name.clone(),
-        span: reference.span,
-    }
-}
+        "track_interface {\n    eth0\n    eth1 weight -10\n}",
+        "Interfaces whose failure is a fault of the instance. With a weight it only changes the priority: a positive \
+         weight is added while the interface is up, a negative one while it is down.";
+    "track_script { <vrrp_script> [weight <-253..253>] [reverse|noreverse] … }" &[INSTANCE, GROUP],
+        block(0, 0, |l, n| track(l, n, 253, |r| &mut r.scripts)),
+        "track_script {\n    check weight 10\n}",
+        "Scripts whose failure is a fault or, with `weight`, changes the priority. The default weight is that of the \
+         `vrrp_script`.";
+    "track_file { <track_file> [weight <-254..254>] [reverse|noreverse] … }" &[INSTANCE, GROUP],
+        block(0, 0, |l, n| track(l, n, 254, |r| &mut r.files)),
+        "track_file {\n    maintenance weight 0\n}",
+        "Files whose number, multiplied by the weight, is added to the priority. With weight 0 every number except 0 \
+         is a fault.";
+    "track_process { <vrrp_track_process> [weight <-254..254>] [reverse|noreverse] … }" &[INSTANCE, GROUP],
+        block(0, 0, |l, n| track(l, n, 254, |r| &mut r.processes)),
+        "track_process {\n    haproxy weight 20\n}",
+        "Processes that must run, or with a weight change the priority.";
+    "track_bfd { <bfd_instance> [weight <-253..253>] [reverse|noreverse] … }" &[INSTANCE, GROUP],
+        block(0, 0, |l, n| track(l, n, 253, |r| &mut r.bfd)),
+        "track_bfd {\n    peer weight -20\n}",
+        "BFD sessions whose failure is a fault or, with `weight`, changes the priority.";
+};
 
 /// Adds the lines of a block to the references of the instance or the group.
 fn track(
@@ -89,8 +68,7 @@ fn references(l: &mut Loader<'_>, node: &ConfigStatement, weight_max: i64) -> Ve
             continue;
         };
         let mut reference = Reference {
-            name: first.text.clone(),
-            span: first.span,
+            name: first.at(),
             weight: None,
             reverse: None,
         };

@@ -13,102 +13,52 @@ use language::{Diagnostic, suggest};
 /// Maximum number of peers of an instance.
 const PEERS_MAX: usize = 4096;
 
-pub(in crate::dialect) static ROWS: &[Row] = &[
-    Row {
-        places: &[INSTANCE],
-        syntax: "unicast_peer { <address> [min_ttl <0-255>] [max_ttl <0-255>] … }",
-        doc: "Sends adverts to these machines instead of a multicast group, for networks without multicast. List all \
-            other machines; this machine's own address does no harm.",
-        example: "unicast_peer {\n    192.0.2.2\n    192.0.2.3 min_ttl 250\n}",
-        build: block(0, 0, peers),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "unicast_src_ip <address>",
-        doc: "Source address of unicast adverts; the default is the first address of the interface.",
-        example: "unicast_peer {\n    192.0.2.2\n}\nunicast_src_ip 192.0.2.1",
-        build: line(1, 1, source),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "mcast_src_ip <address>",
-        doc: "Source address of multicast adverts; the default is the first address of the interface.",
-        example: "mcast_src_ip 192.0.2.1",
-        build: line(1, 1, source),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "mcast_dst_ip <group>",
-        doc: "Another multicast group for the adverts, the same on all machines. IPv6 groups must be link-local \
-            (`ff02:…`).",
-        example: "mcast_dst_ip 224.0.0.19",
-        build: line(1, 1, destination),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "track_src_ip",
-        doc: "A missing source address is a fault of the instance.",
-        example: "mcast_src_ip 192.0.2.1\ntrack_src_ip",
-        build: line(0, 0, |l, _| l.instance.options.values.track_source = true),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "check_unicast_src",
-        doc: "Only accepts adverts from the peers of `unicast_peer`.",
-        example: "unicast_peer {\n    192.0.2.2\n}\ncheck_unicast_src",
-        build: line(0, 0, |l, n| l.instance.check_source = Some(n.place())),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "unicast_fault_no_peer",
-        doc: "Without a peer the instance enters FAULT, instead of using multicast.",
-        example: "unicast_peer {\n    192.0.2.2\n}\nunicast_fault_no_peer",
-        build: line(0, 0, |l, _| {
-            l.instance.options.values.fault_without_peer = true
-        }),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "unicast_ttl <0-255>",
-        doc: "TTL or hop limit of unicast adverts, by default 255.",
-        example: "unicast_peer {\n    192.0.2.2\n}\nunicast_ttl 64",
-        build: line(1, 1, ttl),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "old_unicast_checksum [never]",
-        doc: "Uses the version 3 unicast checksum of keepalived 1.3.6 and earlier. By default an old peer is \
-            detected; `never` disables that.",
-        example: "old_unicast_checksum never",
-        build: line(0, 1, old_checksum),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "skip_check_adv_addr [on|off]",
-        doc: "Compares the addresses in adverts with the configured ones only when another machine begins to send. \
-            Default `vrrp_skip_check_adv_addr`.",
-        example: "skip_check_adv_addr on",
-        build: line(0, 1, |l, n| switch(l, n, |o| &mut o.skip_check_addresses)),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "lower_prio_no_advert [on|off]",
-        doc: "A master does not reply to an advert with a lower priority, as in the protocol. keepalived replies by \
-            default.",
-        example: "lower_prio_no_advert",
-        build: line(0, 1, |l, n| switch(l, n, |o| &mut o.lower_prio_no_advert)),
-    },
-    Row {
-        places: &[INSTANCE],
-        syntax: "higher_prio_send_advert [on|off]",
-        doc: "A master that receives a higher priority sends one more advert before it releases the addresses, so \
-            that the other machine announces them again.",
-        example: "higher_prio_send_advert",
-        build: line(0, 1, |l, n| {
-            switch(l, n, |o| &mut o.higher_prio_send_advert)
-        }),
-    },
-];
+pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
+    "unicast_peer { <address> [min_ttl <0-255>] [max_ttl <0-255>] … }" &[INSTANCE],
+        block(0, 0, peers),
+        "unicast_peer {\n    192.0.2.2\n    192.0.2.3 min_ttl 250\n}",
+        "Sends adverts to these machines instead of a multicast group, for networks without multicast. List all other \
+         machines; this machine's own address does no harm.";
+    "unicast_src_ip <address>" &[INSTANCE], line(1, 1, source),
+        "unicast_peer {\n    192.0.2.2\n}\nunicast_src_ip 192.0.2.1",
+        "Source address of unicast adverts; the default is the first address of the interface.";
+    "mcast_src_ip <address>" &[INSTANCE], line(1, 1, source), "mcast_src_ip 192.0.2.1",
+        "Source address of multicast adverts; the default is the first address of the interface.";
+    "mcast_dst_ip <group>" &[INSTANCE], line(1, 1, destination), "mcast_dst_ip 224.0.0.19",
+        "Another multicast group for the adverts, the same on all machines. IPv6 groups must be link-local (`ff02:…`).";
+    "track_src_ip" &[INSTANCE], line(0, 0, |l, _| l.instance.options.values.track_source = true),
+        "mcast_src_ip 192.0.2.1\ntrack_src_ip",
+        "A missing source address is a fault of the instance.";
+    "check_unicast_src" &[INSTANCE], line(0, 0, |l, n| l.instance.check_source = Some(n.place())),
+        "unicast_peer {\n    192.0.2.2\n}\ncheck_unicast_src",
+        "Only accepts adverts from the peers of `unicast_peer`.";
+    "unicast_fault_no_peer" &[INSTANCE],
+        line(0, 0, |l, _| l.instance.options.values.fault_without_peer = true),
+        "unicast_peer {\n    192.0.2.2\n}\nunicast_fault_no_peer",
+        "Without a peer the instance enters FAULT, instead of using multicast.";
+    "unicast_ttl <0-255>" &[INSTANCE], line(1, 1, ttl),
+        "unicast_peer {\n    192.0.2.2\n}\nunicast_ttl 64",
+        "TTL or hop limit of unicast adverts, by default 255.";
+    "old_unicast_checksum [never]" &[INSTANCE], line(0, 1, old_checksum),
+        "old_unicast_checksum never",
+        "Uses the version 3 unicast checksum of keepalived 1.3.6 and earlier. By default an old peer is detected; \
+         `never` disables that.";
+    "skip_check_adv_addr [on|off]" &[INSTANCE],
+        line(0, 1, |l, n| switch(l, n, |o| &mut o.skip_check_addresses)),
+        "skip_check_adv_addr on",
+        "Compares the addresses in adverts with the configured ones only when another machine begins to send. Default \
+         `vrrp_skip_check_adv_addr`.";
+    "lower_prio_no_advert [on|off]" &[INSTANCE],
+        line(0, 1, |l, n| switch(l, n, |o| &mut o.lower_prio_no_advert)),
+        "lower_prio_no_advert",
+        "A master does not reply to an advert with a lower priority, as in the protocol. keepalived replies by \
+         default.";
+    "higher_prio_send_advert [on|off]" &[INSTANCE],
+        line(0, 1, |l, n| switch(l, n, |o| &mut o.higher_prio_send_advert)),
+        "higher_prio_send_advert",
+        "A master that receives a higher priority sends one more advert before it releases the addresses, so that the \
+         other machine announces them again.";
+};
 
 fn peers(l: &mut Loader<'_>, node: &ConfigStatement) {
     let mut peers = Vec::new();

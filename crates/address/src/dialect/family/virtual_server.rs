@@ -16,23 +16,15 @@ const SERVERS_MAX: usize = 256;
 /// Maximum weight of a server.
 const WEIGHT_MAX: u64 = 256;
 
-pub(in crate::dialect) static ROWS: &[Row] = &[
-    Row {
-        places: &[TOP],
-        syntax: "virtual_server <address> [<port>] | fwmark <number> | group <name> { … }",
-        doc: "Balances connections in the kernel with IPVS. Evenkeel uses its proxy instead: the error shows an \
-            `listen` section for it, and what that section lacks; the option -P ignores it.",
-        example: "",
-        build: block(1, 2, virtual_server),
-    },
-    Row {
-        places: &[TOP],
-        syntax: "virtual_server_group <name> { … }",
-        doc: "Addresses of a `virtual_server`: several `bind` lines of a `listen` section.",
-        example: "",
-        build: block(1, 1, server_group),
-    },
-];
+pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
+    "virtual_server <address> [<port>] | fwmark <number> | group <name> { … }" &[TOP],
+        block(1, 2, virtual_server),
+        "",
+        "Balances connections in the kernel with IPVS. Evenkeel uses its proxy instead: the error shows an `listen` \
+         section for it, and what that section lacks; the option -P ignores it.";
+    "virtual_server_group <name> { … }" &[TOP], block(1, 1, server_group), "",
+        "Addresses of a `virtual_server`: several `bind` lines of a `listen` section.";
+};
 
 fn virtual_server(l: &mut Loader<'_>, node: &ConfigStatement) {
     if l.options.vrrp_only {

@@ -4,7 +4,7 @@
 
 use super::moment;
 use crate::config::{
-    Address, Authentication, Config, Instance as Configured, InstanceTransport, Notify, Start,
+    Address, Authentication, Config, Instance as Configured, InstanceTransport, Start,
 };
 use crate::role::clock;
 use crate::role::event_loop::AddressRole;
@@ -13,7 +13,7 @@ use crate::role::report::{state_number, state_word};
 use part::report::Subject;
 use protocol::vrrp::{Counter, Counters, Instance, VrrpState, VrrpStatus};
 use serde_json::{Map, Value, json as value};
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 fn yes(b: bool) -> &'static str {
     if b { "enabled" } else { "disabled" }
@@ -79,10 +79,10 @@ fn data_to(out: &mut String, role: &AddressRole) -> std::fmt::Result {
     writeln!(out, "------< Global definitions >------")?;
     writeln!(out, " Router ID = {}", global.router_id)?;
     if let Some(mail) = &global.mail {
+        let timeout = mail.timeout.as_secs();
         writeln!(out, " Smtp server = {}", mail.server)?;
         writeln!(out, " Smtp server port = {}", mail.port)?;
         writeln!(out, " Smtp HELO name = {}", mail.helo)?;
-        let timeout = mail.timeout.as_secs();
         writeln!(out, " Smtp server connection timeout = {timeout}")?;
         writeln!(out, " Email notification from = {}", mail.from)?;
         writeln!(out, " Email notification to:")?;
@@ -107,11 +107,8 @@ fn data_to(out: &mut String, role: &AddressRole) -> std::fmt::Result {
         writeln!(out, "------< VRRP Sync groups >------")?;
     }
     for (group, configured) in role.groups().zip(&config.groups) {
-        writeln!(
-            out,
-            " VRRP Sync Group = {}, {}",
-            group.name, group.state.word
-        )?;
+        let state = &group.state.word;
+        writeln!(out, " VRRP Sync Group = {}, {state}", group.name)?;
         writeln!(out, "   VRRP member instances :")?;
         for member in &configured.members {
             writeln!(out, "     {member}")?;
@@ -121,10 +118,9 @@ fn data_to(out: &mut String, role: &AddressRole) -> std::fmt::Result {
     scripts_to(out, config, &tracked)?;
     writeln!(out, "------< Interfaces >------")?;
     for tracked in tracked.iter().filter(|t| t.kind == "interface") {
-        let state = if tracked.state.word == "up" {
-            "UP, RUNNING"
-        } else {
-            "DOWN"
+        let state = match tracked.state.word.as_str() {
+            "up" => "UP, RUNNING",
+            _ => "DOWN",
         };
         writeln!(out, " Name = {}\n   State = {state}", tracked.name)?;
     }
@@ -151,12 +147,8 @@ fn instance_to(
         out,
         "   Number of interface and track script faults = {faults}"
     )?;
-    let (s, ms) = (since / 1000, since % 1000);
-    writeln!(
-        out,
-        "   Last transition = {s}.{ms:03}000 ({})",
-        moment(since)
-    )?;
+    let (s, ms, at) = (since / 1000, since % 1000, moment(since));
+    writeln!(out, "   Last transition = {s}.{ms:03}000 ({at})")?;
     if let Some((address, priority, _)) = status.owner {
         writeln!(out, "   Master router = {address}")?;
         writeln!(out, "   Master priority = {priority}")?;
@@ -194,56 +186,41 @@ fn instance_to(
 }
 
 fn timers_to(out: &mut String, c: &Configured, status: &VrrpStatus) -> std::fmt::Result {
-    let seconds = c.options.advert_interval.as_secs_f64();
-    let garp = &c.garp;
-    writeln!(out, "   Gratuitous ARP delay = {}", garp.delay.as_secs())?;
-    writeln!(out, "   Gratuitous ARP repeat = {}", garp.repeat)?;
-    writeln!(
-        out,
-        "   Gratuitous ARP refresh = {}",
-        garp.refresh.as_secs()
-    )?;
-    writeln!(
-        out,
-        "   Gratuitous ARP refresh repeat = {}",
-        garp.refresh_repeat
-    )?;
-    let lower = garp.lower_prio_delay.as_secs();
-    writeln!(out, "   Gratuitous ARP lower priority delay = {lower}")?;
-    let lower = garp.lower_prio_repeat;
-    writeln!(out, "   Gratuitous ARP lower priority repeat = {lower}")?;
-    writeln!(
-        out,
-        "   Down timer adverts = {}",
-        c.options.down_timer_adverts
-    )?;
-    writeln!(out, "   Virtual Router ID = {}", c.vrid)?;
-    writeln!(out, "   Priority = {}", c.priority)?;
-    writeln!(out, "   Effective priority = {}", status.priority)?;
-    if seconds >= 1.0 {
-        writeln!(out, "   Advert interval = {seconds} sec")?;
-    } else {
-        writeln!(
-            out,
-            "   Advert interval = {} milli-sec",
-            c.options.advert_interval.as_millis()
-        )?;
+    let (garp, options) = (&c.garp, &c.options);
+    let interval = match options.advert_interval.as_secs_f64() {
+        seconds if seconds >= 1.0 => format!("{seconds} sec"),
+        _ => format!("{} milli-sec", options.advert_interval.as_millis()),
+    };
+    let lines: [(&str, &dyn Display); 13] = [
+        ("Gratuitous ARP delay", &garp.delay.as_secs()),
+        ("Gratuitous ARP repeat", &garp.repeat),
+        ("Gratuitous ARP refresh", &garp.refresh.as_secs()),
+        ("Gratuitous ARP refresh repeat", &garp.refresh_repeat),
+        (
+            "Gratuitous ARP lower priority delay",
+            &garp.lower_prio_delay.as_secs(),
+        ),
+        (
+            "Gratuitous ARP lower priority repeat",
+            &garp.lower_prio_repeat,
+        ),
+        ("Down timer adverts", &options.down_timer_adverts),
+        ("Virtual Router ID", &c.vrid),
+        ("Priority", &c.priority),
+        ("Effective priority", &status.priority),
+        ("Advert interval", &interval),
+        ("Accept", &yes(options.accept)),
+        ("Preempt", &yes(options.preempt)),
+    ];
+    for (name, value) in lines {
+        writeln!(out, "   {name} = {value}")?;
     }
-    writeln!(out, "   Accept = {}", yes(c.options.accept))?;
-    writeln!(out, "   Preempt = {}", yes(c.options.preempt))?;
-    if c.options.preempt && !c.options.preempt_delay.is_zero() {
-        writeln!(
-            out,
-            "   Preempt delay = {} secs",
-            c.options.preempt_delay.as_secs_f64()
-        )?;
+    if options.preempt && !options.preempt_delay.is_zero() {
+        let seconds = options.preempt_delay.as_secs_f64();
+        writeln!(out, "   Preempt delay = {seconds} secs")?;
     }
-    writeln!(
-        out,
-        "   Promote_secondaries = {}",
-        yes(c.options.promote_secondaries)
-    )?;
-    Ok(())
+    let promotes = yes(options.promote_secondaries);
+    writeln!(out, "   Promote_secondaries = {promotes}")
 }
 
 fn authentication_to(out: &mut String, c: &Configured) -> std::fmt::Result {
@@ -280,18 +257,11 @@ fn tracked_to(out: &mut String, c: &Configured) -> std::fmt::Result {
 }
 
 fn notify_to(out: &mut String, c: &Configured) -> std::fmt::Result {
-    let smtp = if c.options.smtp_alert == Some(true) {
-        "yes"
-    } else {
-        "no"
-    };
-    writeln!(out, "   Using smtp notification = {smtp}")?;
-    let deleted = c.notify.reports_deleted;
-    writeln!(
-        out,
-        "   Notify deleted = {}",
-        if deleted { "Deleted" } else { "Fault" }
-    )?;
+    let (mails, deleted) = (c.options.smtp_alert == Some(true), c.notify.reports_deleted);
+    let mails = if mails { "yes" } else { "no" };
+    let deleted = if deleted { "Deleted" } else { "Fault" };
+    writeln!(out, "   Using smtp notification = {mails}")?;
+    writeln!(out, "   Notify deleted = {deleted}")?;
     for (title, script) in [
         ("Backup", &c.notify.backup),
         ("Master", &c.notify.master),
@@ -300,11 +270,8 @@ fn notify_to(out: &mut String, c: &Configured) -> std::fmt::Result {
         ("Generic", &c.notify.any),
     ] {
         if let Some(script) = script {
-            writeln!(
-                out,
-                "   {title} state transition script = {}",
-                quoted(script)
-            )?;
+            let script = words(&script.words);
+            writeln!(out, "   {title} state transition script = {script}")?;
         }
     }
     Ok(())
@@ -382,10 +349,6 @@ fn address_line(member: &VrrpInstance, address: &Address) -> String {
     )
 }
 
-fn quoted(script: &Notify) -> String {
-    words(&script.words)
-}
-
 fn words(words: &[String]) -> String {
     let quoted: Vec<String> = words.iter().map(|w| format!("'{w}'")).collect();
     quoted.join(" ")
@@ -444,7 +407,7 @@ fn lists(map: &mut Map<String, Value>, member: &VrrpInstance) {
         ("script", &c.notify.any),
     ] {
         if let Some(script) = script {
-            map.insert(key.to_owned(), quoted(script).into());
+            map.insert(key.to_owned(), words(&script.words).into());
         }
     }
     let mut list = |key: &str, all: Vec<String>| {

@@ -10,7 +10,7 @@ use model::codes;
 use model::config::{Check, CheckKind, Proxy, ProxyKind};
 use std::path::{Path, PathBuf};
 
-pub(in crate::family) static LINES: &[LineRow] = rows! {
+pub(in crate::family) static LINES: &[LineRow] = language::rows! {
     "external-check" GLOBAL, allow, "external-check",
         "Allows external checks, which run a program (`option external-check`). The serving processes never start a \
          program. A separate process does, as the `user` and in the `chroot` of this section, without capabilities. It \

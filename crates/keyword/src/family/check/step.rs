@@ -11,7 +11,7 @@ use model::config::{CheckLines, ProxyKind};
 use model::rules::draft::Section;
 use model::rules::{Dialect, Format, Usage, VariableChange};
 
-pub static LINES: &[LineRow] = rows! {
+pub static LINES: &[LineRow] = language::rows! {
     "tcp-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]" places::CHECKS,
         |loader, args| connect(loader, args, false),
         "tcp-check connect port 443 ssl sni www.example.com",

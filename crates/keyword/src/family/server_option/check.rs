@@ -11,7 +11,7 @@ use model::config::{HealthCheck, ServerAddress, ServerOptions};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-pub static OPTIONS: &[ServerRow] = rows! {
+pub static OPTIONS: &[ServerRow] = language::rows! {
     "check" places::SERVER, |_, options, _| set(&mut options.check, true),
         "server web1 192.0.2.11:8080 check",
         "Enables health checks for the server: by a connection, or as `option httpchk` and similar options define. \

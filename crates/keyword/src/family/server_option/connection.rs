@@ -11,7 +11,7 @@ use model::config::{HttpProtocol, ProxyExtensions, ServerOptions, WebSocketProto
 use model::rules::{Expression, Usage};
 use std::sync::Arc;
 
-pub static OPTIONS: &[ServerRow] = rows! {
+pub static OPTIONS: &[ServerRow] = language::rows! {
     "send-proxy" places::SERVER, |_, options, _| send_proxy(options, Some(1)),
         "server web1 192.0.2.11:8080 send-proxy",
         "Begins each connection to the server with a PROXY header version 1, which contains the client's address.";

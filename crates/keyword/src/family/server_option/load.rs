@@ -7,7 +7,7 @@ use language::Diagnostic;
 use language::value::TimeUnit::Milliseconds;
 use model::config::RingKey;
 
-pub static OPTIONS: &[ServerRow] = rows! {
+pub static OPTIONS: &[ServerRow] = language::rows! {
     "backup" places::SERVER, |_, options, _| set(&mut options.backup, true),
         "server web1 192.0.2.11:8080 backup",
         "Uses the server only when all other servers of its backend are down. Of several backup servers the first one \

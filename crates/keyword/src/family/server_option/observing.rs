@@ -19,7 +19,7 @@ const ERRORS_MAX: u32 = 1_000_000;
 /// Maximum number of bytes sent to an agent.
 const SEND_BYTES_MAX: usize = 16 << 10;
 
-pub static OPTIONS: &[ServerRow] = rows! {
+pub static OPTIONS: &[ServerRow] = language::rows! {
     "agent-check" places::SERVER, |_, options, _| set(&mut options.agent.check, true),
         "server web1 192.0.2.11:8080 check agent-check agent-port 9707",
         "Regularly asks an agent on the server's host for the server's state. The agent may send a weight, `up`, \

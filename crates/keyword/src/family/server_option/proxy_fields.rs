@@ -11,15 +11,13 @@ use std::sync::Arc;
 /// Name of the option, whose argument is in parentheses.
 pub(in crate::family) const NAME: &str = "set-proxy-v2-tlv-fmt";
 
-pub static OPTIONS: &[ServerRow] = &[ServerRow {
-    places: places::SERVER,
-    syntax: "set-proxy-v2-tlv-fmt(<type>) [<format>]",
-    doc: "Adds a field of this type, a number from 0 to 255 or `0x00` to `0xff`, to the header of `send-proxy-v2`. \
-        The log format creates its value for each connection; without one it is empty. `fc_pp_tlv` reads such a field \
-        at the receiver. Only streams with the same header share a connection.",
-    example: "server web1 192.0.2.11:8080 send-proxy-v2 set-proxy-v2-tlv-fmt(0xE1) %[src]",
-    build: set_field,
-}];
+pub static OPTIONS: &[ServerRow] = language::rows! {
+    "set-proxy-v2-tlv-fmt(<type>) [<format>]" places::SERVER, set_field,
+        "server web1 192.0.2.11:8080 send-proxy-v2 set-proxy-v2-tlv-fmt(0xE1) %[src]",
+        "Adds a field of this type, a number from 0 to 255 or `0x00` to `0xff`, to the header of `send-proxy-v2`. The \
+         log format creates its value for each connection; without one it is empty. `fc_pp_tlv` reads such a field at \
+         the receiver. Only streams with the same header share a connection.";
+};
 
 fn set_field(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let wrong = |args: &Args<'_>| {

@@ -9,7 +9,7 @@ use model::config::{
 };
 use model::rules::network::MaskedNetwork;
 
-pub static OPTIONS: &[ServerRow] = rows! {
+pub static OPTIONS: &[ServerRow] = language::rows! {
     "resolvers <section>" places::SERVER, section,
         "server web1 web.example.com:80 resolvers dns init-addr none",
         "Resolves the server's name continuously with the nameservers of this `resolvers` section, and updates the \

@@ -16,7 +16,7 @@ use tls::certified::Parts;
 use tls::connector::{ClientSettings, ServerLineFiles};
 use tls::store::{ConfigLocation, Dependent, Store};
 
-pub static OPTIONS: &[ServerRow] = rows! {
+pub static OPTIONS: &[ServerRow] = language::rows! {
     "ssl" places::SERVER,
         |_, options, _| {
             options.tls.ssl_said = true;

@@ -1,11 +1,10 @@
 //! Actions that change the addresses that rules, logs and servers see.
 
-use super::{ActionResult, ActionRow, Build, RuleAction, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::compiled::action::address::{AddressChange, What};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::value::{SampleValue, Type};
 use crate::transaction::{Endpoint, ProxyStream};
-use language::Diagnostic;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const PLACES: &[&str] = &[
@@ -15,35 +14,23 @@ const PLACES: &[&str] = &[
     places::REQUEST,
 ];
 
-macro_rules! rows {
-    ($($name:literal $what:expr, $example:literal, $doc:literal;)*) => {
-        &[$(ActionRow {
-            places: PLACES,
-            syntax: concat!($name, " <expr>"),
-            doc: $doc,
-            example: $example,
-            build: |loader, build| self::build(loader, build, $what),
-        }),*]
-    };
-}
-
-pub(super) static ROWS: &[ActionRow] = rows! {
-    "set-src" What::Source, "set-src src,ipmask(24)",
+pub(super) static ROWS: &[ActionRow] = language::rows! {
+    "set-src <expr>" PLACES, |loader, rule| build(loader, rule, What::Source),
+        "set-src src,ipmask(24)",
         "Changes the client's address for later rules, logs, `option forwardfor` and PROXY headers. Use it to \
          anonymise an address, or to read it from a header of a trusted proxy.";
-    "set-src-port" What::SourcePort, "set-src-port int(4000)",
+    "set-src-port <expr>" PLACES, |loader, rule| build(loader, rule, What::SourcePort),
+        "set-src-port int(4000)",
         "Changes the client's port. If the client has no address, it becomes 0.0.0.0.";
-    "set-dst" What::Destination, "set-dst dst,ipmask(24)",
+    "set-dst <expr>" PLACES, |loader, rule| build(loader, rule, What::Destination),
+        "set-dst dst,ipmask(24)",
         "Changes the destination address of the client's connection for rules, logs and PROXY headers.";
-    "set-dst-port" What::DestinationPort, "set-dst-port int(4000)",
+    "set-dst-port <expr>" PLACES, |loader, rule| build(loader, rule, What::DestinationPort),
+        "set-dst-port int(4000)",
         "Changes the destination port of the client's connection. It is used for servers without a port.";
 };
 
-fn build(
-    loader: &mut ConfigDraft,
-    build: &mut Build<'_, '_>,
-    what: What,
-) -> Result<RuleAction, Diagnostic> {
+fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>, what: What) -> BuiltAction {
     let expression = build.expression(loader)?;
     Ok(RuleAction::Address(Box::new(AddressChange {
         what,

@@ -1,7 +1,9 @@
 //! Actions that send a response in place of a server: `deny`, `tarpit`, `return`.
 
 use super::flow::{count_denied, count_denied_response};
-use super::{ActionResult, ActionRow, Build, MessageVerdict, RuleAction, RuleSet, codes, places};
+use super::{
+    ActionResult, ActionRow, Build, BuiltAction, MessageVerdict, RuleAction, RuleSet, codes, places,
+};
 use crate::codes as load_codes;
 use crate::compiled::action::answer::{Purpose, ResponseContent, ResponseTemplate};
 use crate::config::{ErrorFile, ErrorPage, HttpErrorsSlot};
@@ -17,7 +19,7 @@ use language::source::Text;
 use language::{ConfigWord, Diagnostic};
 use std::sync::Arc;
 
-pub(super) static ROWS: &[ActionRow] = rows! {
+pub(super) static ROWS: &[ActionRow] = language::rows! {
     "deny [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*" places::ANSWERING,
         |loader, build| self::build(loader, build, Purpose::Deny),
         "deny status 429 content-type text/plain string \"slow down\" if { src 192.0.2.0/24 }",
@@ -47,11 +49,7 @@ struct AnswerDraft<'l> {
     headers: Vec<(Box<[u8]>, Format)>,
 }
 
-fn build(
-    loader: &mut ConfigDraft,
-    build: &mut Build<'_, '_>,
-    purpose: Purpose,
-) -> Result<RuleAction, Diagnostic> {
+fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>, purpose: Purpose) -> BuiltAction {
     let draft = draft(loader, build)?;
     finish(loader, build, purpose, draft).map(|answer| RuleAction::Answer(Box::new(answer)))
 }

@@ -1,23 +1,22 @@
 //! Action that requests a user name and a password from the client.
 
-use super::{ActionResult, ActionRow, Build, MessageVerdict, RuleAction, codes, places};
+use super::{
+    ActionResult, ActionRow, Build, BuiltAction, MessageVerdict, RuleAction, codes, places,
+};
 use crate::compiled::action::auth::Challenge;
 use crate::rules::draft::ConfigDraft;
 use crate::transaction::{ProxyResponse, ProxyStream, StreamPhase, Termination, error_page};
 use crate::users;
-use language::Diagnostic;
 
-pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    places: &[places::REQUEST],
-    syntax: "auth [ realm <realm> ]",
-    doc: "Asks for a user name and password with status 401, or 407 for clients of a forward proxy (`option \
-        http-use-proxy-header`). Browsers show the realm; the default is the name of the proxy. Add `unless { \
-        http_auth(LIST) }`.",
-    example: "auth realm Staff\\ only unless { http_auth(staff) }",
-    build,
-}];
+pub(super) static ROWS: &[ActionRow] = language::rows! {
+    "auth [ realm <realm> ]" &[places::REQUEST], build,
+        "auth realm Staff\\ only unless { http_auth(staff) }",
+        "Asks for a user name and password with status 401, or 407 for clients of a forward proxy (`option \
+         http-use-proxy-header`). Browsers show the realm; the default is the name of the proxy. Add `unless { \
+         http_auth(LIST) }`.";
+};
 
-fn build(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn build(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let mut realm = None;
     if let Some(word) = build.option() {
         if !word.is("realm") {

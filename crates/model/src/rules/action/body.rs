@@ -1,23 +1,21 @@
 //! Action `wait-for-body`: waits for the body of a message, for rules that read it.
 
-use super::{ActionResult, ActionRow, Build, MessageVerdict, RuleAction, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, MessageVerdict, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::action::body::WaitForBody;
 use crate::rules::draft::ConfigDraft;
 use crate::transaction::ProxyStream;
-use language::Diagnostic;
 use language::value::{TimeUnit, milliseconds};
 
-pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    places: &[places::REQUEST, places::RESPONSE],
-    syntax: "wait-for-body { time <time> } [ at-least <bytes> ]",
-    doc: "Waits for the body of the message, so that later rules can inspect it: the whole body, or this many bytes, \
-        at most a full buffer. After the time, a request gets status 408, and a response is replaced by 504.",
-    example: "wait-for-body time 1s at-least 1k if METH_POST",
-    build,
-}];
+pub(super) static ROWS: &[ActionRow] = language::rows! {
+    "wait-for-body { time <time> } [ at-least <bytes> ]" &[places::REQUEST, places::RESPONSE],
+        build,
+        "wait-for-body time 1s at-least 1k if METH_POST",
+        "Waits for the body of the message, so that later rules can inspect it: the whole body, or this many bytes, at \
+         most a full buffer. After the time, a request gets status 408, and a response is replaced by 504.";
+};
 
-fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let mut wait = WaitForBody {
         time_ms: 0,
         bytes: None,

@@ -1,7 +1,7 @@
 //! Action `capture`: stores a value for logs in a capture slot. A line declares the slot, or the
 //! action allocates its own.
 
-use super::{ActionResult, ActionRow, Build, RuleAction, codes, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, codes, places};
 use crate::codes as load_codes;
 use crate::compiled::action::capture::{CaptureSlot, CaptureValue};
 use crate::config::{Capture, ProxyKind};
@@ -14,22 +14,15 @@ pub const CAPTURE_BYTES_MAX: i64 = 65_535;
 /// Maximum number of capture slots of a frontend, for requests and for responses each.
 pub const CAPTURE_SLOTS_MAX: usize = 1024;
 
-pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    places: &[
-        places::CONTENT,
-        places::REQUEST,
-        places::RESPONSE,
-        places::AFTER,
-    ],
-    syntax: "capture <expr> { len <length> | id <slot> }",
-    doc: "Captures a value for the log (`%hr`, `%hs`, `capture.req.hdr`). `len` creates a new slot after those \
-        declared above; `id` uses a slot from `declare capture`. Rules for responses, and those of backends, need \
-        `id`.",
-    example: "declare capture request len 64\ndeclare capture response len 64\ncapture src id 0",
-    build,
-}];
+pub(super) static ROWS: &[ActionRow] = language::rows! {
+    "capture <expr> { len <length> | id <slot> }" &[places::CONTENT, places::REQUEST, places::RESPONSE, places::AFTER],
+        build,
+        "declare capture request len 64\ndeclare capture response len 64\ncapture src id 0",
+        "Captures a value for the log (`%hr`, `%hs`, `capture.req.hdr`). `len` creates a new slot after those declared \
+         above; `id` uses a slot from `declare capture`. Rules for responses, and those of backends, need `id`.";
+};
 
-fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let expression = build.expression(loader)?;
     let response = build.set.is_response();
     let kind = loader.proxy().kind;

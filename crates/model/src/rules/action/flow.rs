@@ -1,113 +1,81 @@
 //! Actions that end rules or streams without a response.
 
-use super::{ActionResult, ActionRow, Build, Gate, MessageVerdict, RuleAction, places};
+use super::{
+    ActionResult, ActionRow, Build, BuiltAction, Gate, MessageVerdict, RuleAction, places,
+};
 use crate::codes as load_codes;
 use crate::compiled::action::flow::Flow;
 use crate::config::HttpProtocol;
 use crate::rules::draft::ConfigDraft;
 use crate::state::Tally;
 use crate::transaction::{ProxyStream, StreamPhase, Termination};
-use language::Diagnostic;
+use language::arguments::Built;
 
-pub(super) static ROWS: &[ActionRow] = &[
-    ActionRow {
-        places: places::TCP,
-        syntax: "accept",
-        doc: "Accepts the connection and skips the remaining rules of this list. Connections are accepted by default.",
-        example: "accept if { src 127.0.0.0/8 }",
-        build: |_, _| Ok(RuleAction::Flow(Flow::Accept)),
-    },
-    ActionRow {
-        places: places::HTTP,
-        syntax: "allow",
-        doc: "Allows the message and skips the remaining rules of this list. The list of the backend is separate.",
-        example: "allow if { src 127.0.0.0/8 }",
-        build: |_, _| Ok(RuleAction::Flow(Flow::Accept)),
-    },
-    ActionRow {
-        places: &[
-            places::CONNECTION,
-            places::SESSION,
-            places::CONTENT,
-            places::SERVER_CONTENT,
-            places::REQUEST,
-        ],
-        syntax: "reject",
-        doc: "Closes the client's connection without a response. This is cheapest before any data is read \
-            (`tcp-request connection`).",
-        example: "reject if { src 192.0.2.0/24 }",
-        build: reject,
-    },
-    ActionRow {
-        places: &[
-            places::CONNECTION,
-            places::SESSION,
-            places::CONTENT,
-            places::SERVER_CONTENT,
-            places::REQUEST,
-            places::RESPONSE,
-        ],
-        syntax: "silent-drop [ rst-ttl <ttl> ]",
-        doc: "Drops the client's connection without notifying the client, which keeps waiting. A stateful firewall on \
-            the path must drop it too, so use this against attackers only. With `rst-ttl` a reset is sent that \
-            crosses this number of routers minus one, from 1 to 255: enough for the own firewall, too few for the \
-            client.",
-        example: "silent-drop rst-ttl 2 if { src 192.0.2.0/24 }",
-        build: silent_drop,
-    },
-    ActionRow {
-        places: &[places::SERVER_CONTENT],
-        syntax: "close",
-        doc: "Closes the server's connection. The client still receives what the server has sent. Use it for \
-            protocols whose servers keep idle connections open for long.",
-        example: "close if { res.payload(0,3) -m str BYE }",
-        build: |_, _| Ok(RuleAction::Flow(Flow::CloseServer)),
-    },
-    ActionRow {
-        places: &[places::CONNECTION],
-        syntax: "expect-proxy { layer4 }",
-        doc: "Requires a PROXY header at the beginning of the connection, like `accept-proxy` on the `bind` line, but \
-            only if the condition is true: for example from the networks of other load balancers. Connections without \
-            it are closed.",
-        example: "expect-proxy layer4 if { src 192.0.2.0/24 }",
-        build: |_, build| {
+const CLIENT: &[&str] = &[
+    places::CONNECTION,
+    places::SESSION,
+    places::CONTENT,
+    places::SERVER_CONTENT,
+    places::REQUEST,
+];
+const CLIENT_OR_RESPONSE: &[&str] = &[
+    places::CONNECTION,
+    places::SESSION,
+    places::CONTENT,
+    places::SERVER_CONTENT,
+    places::REQUEST,
+    places::RESPONSE,
+];
+
+pub(super) static ROWS: &[ActionRow] = language::rows! {
+    "accept" places::TCP, |_, _| Ok(RuleAction::Flow(Flow::Accept)),
+        "accept if { src 127.0.0.0/8 }",
+        "Accepts the connection and skips the remaining rules of this list. Connections are accepted by default.";
+    "allow" places::HTTP, |_, _| Ok(RuleAction::Flow(Flow::Accept)), "allow if { src 127.0.0.0/8 }",
+        "Allows the message and skips the remaining rules of this list. The list of the backend is separate.";
+    "reject" CLIENT, reject, "reject if { src 192.0.2.0/24 }",
+        "Closes the client's connection without a response. This is cheapest before any data is read (`tcp-request \
+         connection`).";
+    "silent-drop [ rst-ttl <ttl> ]" CLIENT_OR_RESPONSE, silent_drop,
+        "silent-drop rst-ttl 2 if { src 192.0.2.0/24 }",
+        "Drops the client's connection without notifying the client, which keeps waiting. A stateful firewall on the \
+         path must drop it too, so use this against attackers only. With `rst-ttl` a reset is sent that crosses this \
+         number of routers minus one, from 1 to 255: enough for the own firewall, too few for the client.";
+    "close" &[places::SERVER_CONTENT], |_, _| Ok(RuleAction::Flow(Flow::CloseServer)),
+        "close if { res.payload(0,3) -m str BYE }",
+        "Closes the server's connection. The client still receives what the server has sent. Use it for protocols \
+         whose servers keep idle connections open for long.";
+    "expect-proxy { layer4 }" &[places::CONNECTION],
+        |_, build| {
             layer4(build)?;
             Ok(RuleAction::ExpectProxy)
         },
-    },
-    ActionRow {
-        places: &[places::CONNECTION],
-        syntax: "expect-netscaler-cip { layer4 }",
-        doc: "Requires a NetScaler Client IP header at the beginning of the connection, like `accept-netscaler-cip` \
-            on the `bind` line, whose magic number applies (0 without it), but only if the condition is true. \
-            Connections without it are closed.",
-        example: "expect-netscaler-cip layer4 if { src 192.0.2.0/24 }",
-        build: |_, build| {
+        "expect-proxy layer4 if { src 192.0.2.0/24 }",
+        "Requires a PROXY header at the beginning of the connection, like `accept-proxy` on the `bind` line, but only \
+         if the condition is true: for example from the networks of other load balancers. Connections without it are \
+         closed.";
+    "expect-netscaler-cip { layer4 }" &[places::CONNECTION],
+        |_, build| {
             layer4(build)?;
             Ok(RuleAction::ExpectNetScaler)
         },
-    },
-    ActionRow {
-        places: &[places::CONTENT],
-        syntax: "switch-mode { http } [ proto { h1 | h2 } ]",
-        doc: "Switches a stream of a TCP frontend to HTTP: the frontend's HTTP rules run, then an HTTP backend serves \
-            the requests. The HTTP version is detected from the first bytes, or set by `proto`. Later content rules \
-            are skipped. Without this rule, a TCP frontend switches to HTTP when it selects an HTTP backend.",
-        example: "switch-mode http if HTTP",
-        build: switch_mode,
-    },
-    ActionRow {
-        places: &[places::REQUEST],
-        syntax: "wait-for-handshake",
-        doc: "Waits for the end of the client's TLS handshake. Evenkeel always does: rules only see a request in \
-            early data (`allow-0rtt`) after the handshake, when a replay is impossible.",
-        example: "wait-for-handshake if { ssl_fc_has_early }",
-        build: |_, _| Ok(RuleAction::Pass),
-    },
-];
+        "expect-netscaler-cip layer4 if { src 192.0.2.0/24 }",
+        "Requires a NetScaler Client IP header at the beginning of the connection, like `accept-netscaler-cip` on the \
+         `bind` line, whose magic number applies (0 without it), but only if the condition is true. Connections \
+         without it are closed.";
+    "switch-mode { http } [ proto { h1 | h2 } ]" &[places::CONTENT], switch_mode,
+        "switch-mode http if HTTP",
+        "Switches a stream of a TCP frontend to HTTP: the frontend's HTTP rules run, then an HTTP backend serves the \
+         requests. The HTTP version is detected from the first bytes, or set by `proto`. Later content rules are \
+         skipped. Without this rule, a TCP frontend switches to HTTP when it selects an HTTP backend.";
+    "wait-for-handshake" &[places::REQUEST], |_, _| Ok(RuleAction::Pass),
+        "wait-for-handshake if { ssl_fc_has_early }",
+        "Waits for the end of the client's TLS handshake. Evenkeel always does: rules only see a request in early data \
+         (`allow-0rtt`) after the handshake, when a replay is impossible.";
+};
 
 /// Parses `layer4`, the only layer at which a header with addresses can be expected.
-fn layer4(build: &mut Build<'_, '_>) -> Result<(), Diagnostic> {
+fn layer4(build: &mut Build<'_, '_>) -> Built {
     let word = build.args.required("'layer4'")?;
     if word.is("layer4") {
         return Ok(());
@@ -120,10 +88,7 @@ fn layer4(build: &mut Build<'_, '_>) -> Result<(), Diagnostic> {
     Err(build.wrong(&load_codes::BAD_VALUE, word, message, "expected `layer4`"))
 }
 
-fn switch_mode(
-    loader: &mut ConfigDraft,
-    build: &mut Build<'_, '_>,
-) -> Result<RuleAction, Diagnostic> {
+fn switch_mode(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let kind = loader.proxy().kind;
     if !kind.is_frontend() && !loader.in_defaults() {
         let message = "'switch-mode' needs a frontend";
@@ -151,7 +116,7 @@ fn switch_mode(
     Ok(RuleAction::Flow(Flow::SwitchToHttp(protocol)))
 }
 
-fn reject(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn reject(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let message = build.set.place() == places::REQUEST;
     Ok(RuleAction::Flow(if message {
         Flow::RejectMessage
@@ -160,7 +125,7 @@ fn reject(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, 
     }))
 }
 
-fn silent_drop(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn silent_drop(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let ttl = if build.args.take_if("rst-ttl") {
         Some(build.args.count("a number of hops", 1..=255)? as u8)
     } else {
@@ -208,49 +173,23 @@ fn refused(stream: &mut ProxyStream) {
 
 /// Counts a refused request at the frontend, and at the backend once there is one.
 pub fn count_denied(stream: &ProxyStream) {
-    stream
-        .frontend()
-        .state
-        .frontend
-        .counters
-        .current_shard()
-        .count(Tally::DeniedRequests);
-    if let Some(backend) = stream
-        .backend()
-        .filter(|_| stream.route.backend != Some(stream.route.frontend))
+    let tally = Tally::DeniedRequests;
+    stream.frontend().state.frontend.counters.count(tally);
+    if let Some(backend) = stream.backend()
+        && stream.route.backend != Some(stream.route.frontend)
     {
-        backend
-            .state
-            .backend
-            .counters
-            .current_shard()
-            .count(Tally::DeniedRequests);
+        backend.state.backend.counters.count(tally);
     }
 }
 
 /// Counts a refused response at each proxy that it passed.
 pub fn count_denied_response(stream: &ProxyStream) {
-    stream
-        .frontend()
-        .state
-        .frontend
-        .counters
-        .current_shard()
-        .count(Tally::DeniedResponses);
+    let tally = Tally::DeniedResponses;
+    stream.frontend().state.frontend.counters.count(tally);
     if let Some(backend) = stream.backend() {
-        backend
-            .state
-            .backend
-            .counters
-            .current_shard()
-            .count(Tally::DeniedResponses);
+        backend.state.backend.counters.count(tally);
     }
     if let Some(server) = stream.server() {
-        server
-            .state
-            .traffic
-            .counters
-            .current_shard()
-            .count(Tally::DeniedResponses);
+        server.state.traffic.counters.count(tally);
     }
 }

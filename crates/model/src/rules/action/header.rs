@@ -1,7 +1,7 @@
 //! Actions that change headers.
 
 use super::answer::header_name;
-use super::{ActionResult, ActionRow, Build, RuleAction, codes, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, codes, places};
 use crate::codes as load_codes;
 use crate::compiled::action::header::{HeaderChange, HeaderOperation, NameMatch};
 use crate::rules::draft::ConfigDraft;
@@ -11,7 +11,7 @@ use crate::transaction::ProxyStream;
 use http::message::{HttpMessage, MessageEditError, split_values};
 use language::Diagnostic;
 
-pub(super) static ROWS: &[ActionRow] = rows! {
+pub(super) static ROWS: &[ActionRow] = language::rows! {
     "set-header <name> <fmt>" places::HTTP, |loader, build| with_format(loader, build, HeaderOperation::Set),
         "set-header x-client %[src]",
         "Replaces all headers with this name by one with the value of the log format. Use it for headers that clients \
@@ -67,7 +67,7 @@ fn with_format(
     loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
     change: fn(Format) -> HeaderOperation,
-) -> Result<RuleAction, Diagnostic> {
+) -> BuiltAction {
     let name = header_name(build)?;
     warn_framing(loader, build, &name);
     let format = build.format(loader, "<fmt>")?;
@@ -86,7 +86,7 @@ fn replace(
     loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
     change: fn(Regular, Format) -> HeaderOperation,
-) -> Result<RuleAction, Diagnostic> {
+) -> BuiltAction {
     let name = header_name(build)?;
     warn_framing(loader, build, &name);
     let regular = regex(loader, build)?;
@@ -94,7 +94,7 @@ fn replace(
     Ok(action(build, name, change(regular, format)))
 }
 
-fn delete(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn delete(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let word = build.args.peek();
     let by_regex = build
         .args

@@ -9,30 +9,29 @@ use http::message::{HttpMessage, HttpVersion};
 /// Maximum number of 103 responses for one request, since a client must read them all.
 pub const HINTS_MAX: usize = 16;
 
-pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    places: &[places::REQUEST],
-    syntax: "early-hint <name> <fmt>",
-    doc: "Sends a header to the client before the response, with status 103: for example a `link` to resources that \
-        it will need. Consecutive rules without conditions form one such response. HTTP/1.0 clients get none.",
-    example: "early-hint link \"</style.css>; rel=preload; as=style\"",
-    build: |loader, build| {
-        let name = header_name(build)?;
-        let format = build.format(loader, "<fmt>")?;
-        let rules = &loader.proxy().http_request;
-        let before = rules.last().and_then(|rule| match &rule.rule().action {
-            RuleAction::Hint(hint) => Some(hint.begins),
-            _ => None,
-        });
-        // A rule with its own condition begins a new 103 response.
-        let conditional = build.args.peek().is_some();
-        let begins = before.filter(|_| !conditional).unwrap_or(rules.len());
-        Ok(RuleAction::Hint(Box::new(Hint {
-            name,
-            format,
-            begins,
-        })))
-    },
-}];
+pub(super) static ROWS: &[ActionRow] = language::rows! {
+    "early-hint <name> <fmt>" &[places::REQUEST],
+        |loader, build| {
+            let name = header_name(build)?;
+            let format = build.format(loader, "<fmt>")?;
+            let rules = &loader.proxy().http_request;
+            let before = rules.last().and_then(|rule| match &rule.rule().action {
+                RuleAction::Hint(hint) => Some(hint.begins),
+                _ => None,
+            });
+            // A rule with its own condition begins a new 103 response.
+            let conditional = build.args.peek().is_some();
+            let begins = before.filter(|_| !conditional).unwrap_or(rules.len());
+            Ok(RuleAction::Hint(Box::new(Hint {
+                name,
+                format,
+                begins,
+            })))
+        },
+        "early-hint link \"</style.css>; rel=preload; as=style\"",
+        "Sends a header to the client before the response, with status 103: for example a `link` to resources that it \
+         will need. Consecutive rules without conditions form one such response. HTTP/1.0 clients get none.";
+};
 
 impl Hint {
     pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {

@@ -1,14 +1,14 @@
 //! Actions that override settings of the proxies for one stream: timeouts, number of retries, and
 //! priority in the queue.
 
-use super::{ActionResult, ActionRow, Build, RuleAction, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::Expression;
 use crate::compiled::action::limits::{LimitChange, Number, What};
 use crate::rules::draft::ConfigDraft;
 use crate::transaction::ProxyStream;
+use language::suggest;
 use language::value::{TimeUnit, milliseconds};
-use language::{Diagnostic, suggest};
 
 /// Bound of `set-priority-class`, in either direction.
 const CLASS_MAX: i64 = 2047;
@@ -28,7 +28,7 @@ const LIMITS: [(&str, What); 6] = [
 
 const CONTENT: &[&str] = &[places::CONTENT, places::REQUEST];
 
-pub(super) static ROWS: &[ActionRow] = rows! {
+pub(super) static ROWS: &[ActionRow] = language::rows! {
     "set-timeout { server | tunnel | client | connect | queue | tarpit } { <time> | <expr> }" &[places::REQUEST, places::RESPONSE],
         timeout, "set-timeout client 5m if { src 192.0.2.0/24 }",
         "Changes a timeout for this stream. An expression returns milliseconds; without a value, or with 0 or less, \
@@ -54,19 +54,11 @@ fn action(what: What, number: Number) -> RuleAction {
     RuleAction::Limits(Box::new(LimitChange { what, number }))
 }
 
-fn found(
-    loader: &mut ConfigDraft,
-    build: &mut Build<'_, '_>,
-    what: What,
-) -> Result<RuleAction, Diagnostic> {
+fn found(loader: &mut ConfigDraft, build: &mut Build<'_, '_>, what: What) -> BuiltAction {
     Ok(action(what, Number::Found(build.expression(loader)?)))
 }
 
-fn numbered(
-    loader: &mut ConfigDraft,
-    build: &mut Build<'_, '_>,
-    what: What,
-) -> Result<RuleAction, Diagnostic> {
+fn numbered(loader: &mut ConfigDraft, build: &mut Build<'_, '_>, what: What) -> BuiltAction {
     let fixed = build.args.peek().and_then(|word| word.str().parse().ok());
     let Some(number) = fixed else {
         return found(loader, build, what);
@@ -75,7 +67,7 @@ fn numbered(
     Ok(action(what, Number::Fixed(number)))
 }
 
-fn timeout(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn timeout(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let word = build.args.required("'server', 'tunnel' or 'client'")?;
     let Some((_, what)) = LIMITS.iter().find(|(name, _)| word.is(name)) else {
         let message = format!("unknown timeout '{}' of 'set-timeout'", word.text());

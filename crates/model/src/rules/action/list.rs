@@ -1,7 +1,7 @@
 //! Actions that change maps and lists of patterns while traffic flows. The files of the lists are
 //! never written.
 
-use super::{ActionResult, ActionRow, Build, RuleAction, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::action::list::{ListChange, ListOperation};
 use crate::rules::codes;
@@ -21,52 +21,40 @@ pub struct Changes {
 
 const REQUEST_AND_RESPONSE: &[&str] = &[places::REQUEST, places::RESPONSE];
 
-pub(super) static ROWS: &[ActionRow] = &[
-    ActionRow {
-        places: places::HTTP,
-        syntax: "set-map(<file>) <key fmt> <value fmt>",
-        doc: "Sets the value of a key in a map, or adds the key. The file name identifies the map, as in `map_…` \
-            converters. The change applies to all streams at once and lasts until the process ends; the file does not \
-            change.",
-        example: "http-request set-header x-user %[src,map_str(/dev/null,none)]\nset-map(/dev/null) %[src] %[dst]",
-        build: |loader, build| {
+pub(super) static ROWS: &[ActionRow] = language::rows! {
+    "set-map(<file>) <key fmt> <value fmt>" places::HTTP,
+        |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
             let value = build.format(loader, "<value fmt>")?;
             change(loader, build, true, key, ListOperation::Put(Some(value)))
         },
-    },
-    ActionRow {
-        places: places::HTTP,
-        syntax: "del-map(<file>) <key fmt>",
-        doc: "Removes a key from a map. See `set-map` for the file name.",
-        example: "http-request set-header x-user %[src,map_str(/dev/null,none)]\ndel-map(/dev/null) %[src]",
-        build: |loader, build| {
+        "http-request set-header x-user %[src,map_str(/dev/null,none)]\nset-map(/dev/null) %[src] %[dst]",
+        "Sets the value of a key in a map, or adds the key. The file name identifies the map, as in `map_…` \
+         converters. The change applies to all streams at once and lasts until the process ends; the file does not \
+         change.";
+    "del-map(<file>) <key fmt>" places::HTTP,
+        |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
             change(loader, build, true, key, ListOperation::Take)
         },
-    },
-    ActionRow {
-        places: REQUEST_AND_RESPONSE,
-        syntax: "add-acl(<file>) <key fmt>",
-        doc: "Adds a pattern to the list of a file that an ACL uses with `-f`, unless it is there. The change applies \
-            to all streams at once and lasts until the process ends; the file does not change.",
-        example: "acl listed src -f /dev/null\nadd-acl(/dev/null) %[src]",
-        build: |loader, build| {
+        "http-request set-header x-user %[src,map_str(/dev/null,none)]\ndel-map(/dev/null) %[src]",
+        "Removes a key from a map. See `set-map` for the file name.";
+    "add-acl(<file>) <key fmt>" REQUEST_AND_RESPONSE,
+        |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
             change(loader, build, false, key, ListOperation::Put(None))
         },
-    },
-    ActionRow {
-        places: REQUEST_AND_RESPONSE,
-        syntax: "del-acl(<file>) <key fmt>",
-        doc: "Removes a pattern from the list of a file. See `add-acl`.",
-        example: "acl listed src -f /dev/null\ndel-acl(/dev/null) %[src]",
-        build: |loader, build| {
+        "acl listed src -f /dev/null\nadd-acl(/dev/null) %[src]",
+        "Adds a pattern to the list of a file that an ACL uses with `-f`, unless it is there. The change applies to \
+         all streams at once and lasts until the process ends; the file does not change.";
+    "del-acl(<file>) <key fmt>" REQUEST_AND_RESPONSE,
+        |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
             change(loader, build, false, key, ListOperation::Take)
         },
-    },
-];
+        "acl listed src -f /dev/null\ndel-acl(/dev/null) %[src]",
+        "Removes a pattern from the list of a file. See `add-acl`.";
+};
 
 fn change(
     loader: &mut ConfigDraft,
@@ -74,7 +62,7 @@ fn change(
     is_map: bool,
     key: Format,
     change: ListOperation,
-) -> Result<RuleAction, Diagnostic> {
+) -> BuiltAction {
     let Some(file) = build.list.map(str::trim).filter(|file| !file.is_empty()) else {
         let message = format!("'{}' expects a file name in parentheses", build.word.text());
         return Err(build.wrong(

@@ -1,11 +1,11 @@
 //! Actions that change the log line or the evaluation of the rules themselves.
 
-use super::{ActionRow, Build, RuleAction, RuleSet, places};
+use super::{ActionRow, Build, BuiltAction, RuleAction, RuleSet, places};
 use crate::codes as load_codes;
 use crate::config::StreamLogStep;
 use crate::log::LEVEL_NAMES;
 use crate::rules::draft::ConfigDraft;
-use language::{Diagnostic, suggest};
+use language::suggest;
 
 const OF_STREAMS: &[&str] = &[
     places::CONTENT,
@@ -15,7 +15,7 @@ const OF_STREAMS: &[&str] = &[
     places::AFTER,
 ];
 
-pub(super) static ROWS: &[ActionRow] = rows! {
+pub(super) static ROWS: &[ActionRow] = language::rows! {
     "set-log-level { emerg | alert | crit | err | warning | notice | info | debug | silent }" OF_STREAMS,
         level, "set-log-level silent if { src 127.0.0.1 }",
         "Logs the stream at this level instead of `info`; `silent` does not log it. Use `silent` for health checks by \
@@ -41,7 +41,7 @@ fn step(set: RuleSet) -> StreamLogStep {
     }
 }
 
-fn level(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn level(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let word = build.args.required("<level>")?;
     if word.is("silent") {
         return Ok(RuleAction::LogLevel(None));
@@ -57,7 +57,7 @@ fn level(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, D
         .did_you_mean(word.span, near))
 }
 
-fn strict(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn strict(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let word = build.args.required("'on' or 'off'")?;
     match word.str() {
         "on" => Ok(RuleAction::StrictMode(true)),

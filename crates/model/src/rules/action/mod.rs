@@ -3,19 +3,6 @@
 //! file is loaded. Running an action changes the stream and determines whether the rules continue;
 //! it touches no socket.
 
-/// Creates the rows of a family, each with its syntax, places, builder, example and documentation.
-macro_rules! rows {
-    ($($syntax:literal $places:expr, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(crate::rules::action::ActionRow {
-            places: $places,
-            syntax: $syntax,
-            doc: $doc,
-            example: $example,
-            build: $build,
-        }),*]
-    };
-}
-
 mod address;
 mod answer;
 mod auth;
@@ -306,8 +293,8 @@ pub(super) struct Build<'b, 'l> {
     pub(super) usage: Usage,
 }
 
-pub(super) type ActionBuilder =
-    fn(&mut ConfigDraft, &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic>;
+pub(super) type BuiltAction = Result<RuleAction, Diagnostic>;
+pub(super) type ActionBuilder = fn(&mut ConfigDraft, &mut Build<'_, '_>) -> BuiltAction;
 pub(super) type ActionRow = Keyword<ActionBuilder>;
 
 impl<'l> Build<'_, 'l> {

@@ -1,13 +1,13 @@
 //! Action `normalize-uri`: brings equivalent targets into the same form, so that another spelling
 //! cannot bypass rules that check paths.
 
-use super::{ActionResult, ActionRow, Build, RuleAction, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::action::normalize::Normalizer;
 use crate::rules::draft::ConfigDraft;
 use crate::transaction::{MessageVerdict, ProxyStream, StreamPhase, Termination, error_page};
 use http::message::MessageEditError;
-use language::{Diagnostic, suggest};
+use language::suggest;
 
 const NAMES: [(&str, Normalizer); 8] = [
     ("fragment-encode", Normalizer::FragmentEncode),
@@ -26,17 +26,17 @@ const NAMES: [(&str, Normalizer); 8] = [
     ("query-sort-by-name", Normalizer::SortQuery),
 ];
 
-pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    places: &[places::REQUEST],
-    syntax: "normalize-uri { fragment-encode | fragment-strip | path-merge-slashes | path-strip-dot | path-strip-dotdot [ full ] \
-             | percent-decode-unreserved [ strict ] | percent-to-uppercase [ strict ] | query-sort-by-name }",
-    doc: "Normalises the target of the request, one aspect per rule. With `strict`, an invalid percent-encoding gets \
-        status 400. The server receives the changed target, so only use equivalences that the server shares.",
-    example: "normalize-uri path-strip-dotdot full",
-    build,
-}];
+pub(super) static ROWS: &[ActionRow] = language::rows! {
+    "normalize-uri { fragment-encode | fragment-strip | path-merge-slashes | path-strip-dot | path-strip-dotdot [ full \
+          ] | percent-decode-unreserved [ strict ] | percent-to-uppercase [ strict ] | query-sort-by-name \
+          }" &[places::REQUEST],
+        build,
+        "normalize-uri path-strip-dotdot full",
+        "Normalises the target of the request, one aspect per rule. With `strict`, an invalid percent-encoding gets \
+         status 400. The server receives the changed target, so only use equivalences that the server shares.";
+};
 
-fn build(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn build(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let word = build.args.required("<normalizer>")?;
     let Some((_, normalizer)) = NAMES.iter().find(|(name, _)| word.is(name)) else {
         let message = format!("unknown normalizer '{}'", word.text());

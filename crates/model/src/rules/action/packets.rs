@@ -1,7 +1,7 @@
 //! Actions on packets and scheduling: the mark that the kernel sets, the type of service, and the
 //! niceness of a stream among others.
 
-use super::{ActionResult, ActionRow, Build, RuleAction, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::action::packets::{Number, PacketChange, What};
 use crate::rules::draft::ConfigDraft;
@@ -24,7 +24,7 @@ const OF_STREAMS: &[&str] = &[
     places::RESPONSE,
 ];
 
-pub(super) static ROWS: &[ActionRow] = rows! {
+pub(super) static ROWS: &[ActionRow] = language::rows! {
     "set-mark <mark>" CLIENT, |loader, build| fixed(loader, build, What::Mark),
         "set-mark 20 if { src 192.0.2.0/24 }",
         "Sets the mark of further packets to the client, for the kernel's routing and filters. The process keeps the \
@@ -75,11 +75,7 @@ fn too_large(build: &Build<'_, '_>, word: &ConfigWord) -> Diagnostic {
     )
 }
 
-fn fixed(
-    loader: &mut ConfigDraft,
-    build: &mut Build<'_, '_>,
-    what: What,
-) -> Result<RuleAction, Diagnostic> {
+fn fixed(loader: &mut ConfigDraft, build: &mut Build<'_, '_>, what: What) -> BuiltAction {
     let word = build.args.required("a number")?;
     let Some(n) = number(word.str()) else {
         let message = format!("'{}' is not a number", word.text());
@@ -102,7 +98,7 @@ fn either(
     build: &mut Build<'_, '_>,
     what: What,
     to_server: bool,
-) -> Result<RuleAction, Diagnostic> {
+) -> BuiltAction {
     if let Some(word) = build.args.peek()
         && let Some(n) = number(word.str())
     {
@@ -126,7 +122,7 @@ fn note(loader: &mut ConfigDraft, build: &Build<'_, '_>, what: What) {
     }
 }
 
-fn nice(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn nice(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let word = build.args.required("a number")?;
     // As in HAProxy, a number out of range is clamped to the nearest bound.
     if word.str().parse::<i64>().is_err() {

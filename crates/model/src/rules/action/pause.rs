@@ -1,26 +1,22 @@
 //! Action `pause`: delays a request before its rules continue.
 
-use super::{ActionResult, ActionRow, Build, RuleAction, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::Expression;
 use crate::compiled::action::pause::Pause;
 use crate::rules::draft::ConfigDraft;
 use crate::transaction::{Applied, ProxyStream, Wait};
-use language::Diagnostic;
 use language::value::{TimeUnit, milliseconds};
 use std::time::Duration;
 
-pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    places: &[places::REQUEST],
-    syntax: "pause { <time> | <expr> }",
-    doc: "Delays the request, then evaluates the next rule. Use it to slow down clients with too many requests. An \
-        expression returns milliseconds; without a value there is no delay. The delay ends if the client disconnects. \
-        Each delayed request holds a connection, so use `silent-drop` against attackers.",
-    example: "pause 500ms if { src 192.0.2.0/24 }",
-    build,
-}];
+pub(super) static ROWS: &[ActionRow] = language::rows! {
+    "pause { <time> | <expr> }" &[places::REQUEST], build, "pause 500ms if { src 192.0.2.0/24 }",
+        "Delays the request, then evaluates the next rule. Use it to slow down clients with too many requests. An \
+         expression returns milliseconds; without a value there is no delay. The delay ends if the client disconnects. \
+         Each delayed request holds a connection, so use `silent-drop` against attackers.";
+};
 
-fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let word = build.args.required("a time or an expression")?;
     let pause = match milliseconds(&word.text(), TimeUnit::Milliseconds) {
         Ok(0) => {

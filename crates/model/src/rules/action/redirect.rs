@@ -1,6 +1,8 @@
 //! Redirects: the `redirect` action and the `redirect` keyword.
 
-use super::{ActionResult, ActionRow, Build, MessageVerdict, RuleAction, codes, places};
+use super::{
+    ActionResult, ActionRow, Build, BuiltAction, MessageVerdict, RuleAction, codes, places,
+};
 use crate::codes as load_codes;
 use crate::compiled::action::redirect::{RedirectKind, Redirection};
 use crate::rules::draft::ConfigDraft;
@@ -42,10 +44,7 @@ const WORDS: [&str; 9] = [
 
 /// Parses the words after `redirect` in an `http-request`, `http-response` or
 /// `http-after-response` rule.
-pub(super) fn build(
-    loader: &mut ConfigDraft,
-    build: &mut Build<'_, '_>,
-) -> Result<RuleAction, Diagnostic> {
+pub(super) fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     redirection(loader, build, |loader, build| {
         let word = build.args.required("<fmt>")?;
         Format::parse_as(loader, word, build.usage, Dialect::Text)
@@ -53,10 +52,7 @@ pub(super) fn build(
 }
 
 /// Parses the words of a `redirect` line, whose target is plain text.
-pub(super) fn build_line(
-    loader: &mut ConfigDraft,
-    build: &mut Build<'_, '_>,
-) -> Result<RuleAction, Diagnostic> {
+pub(super) fn build_line(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     redirection(loader, build, |loader, build| {
         let word = build.args.required("<text>")?;
         if word.bytes.windows(2).any(|pair| pair == b"%[") {
@@ -75,7 +71,7 @@ fn redirection(
     loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
     target_of: impl Fn(&mut ConfigDraft, &mut Build<'_, '_>) -> Result<Format, Diagnostic>,
-) -> Result<RuleAction, Diagnostic> {
+) -> BuiltAction {
     let mut redirection = Redirection {
         to: RedirectKind::Location,
         format: Format::constant(b""),

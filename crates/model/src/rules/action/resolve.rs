@@ -1,7 +1,7 @@
 //! Action `do-resolve`: resolves a host name that a request contains. The next rules of the stream
 //! wait for the address.
 
-use super::{ActionResult, ActionRow, Build, RuleAction, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::action::resolve::Resolve;
 use crate::config::AddressFamily;
@@ -11,20 +11,17 @@ use crate::rules::value::SampleValue;
 use crate::rules::variables::VariableName;
 use crate::thread;
 use crate::transaction::{Applied, ProxyStream, Wait};
-use language::Diagnostic;
 use std::net::IpAddr;
 
-pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    places: &[places::REQUEST, places::CONTENT],
-    syntax: "do-resolve(<var>,<resolvers>[,ipv4|,ipv6]) <expr>",
-    doc: "Resolves the host name that the expression returns with the nameservers of a `resolvers` section, and \
-        stores the address in the variable. The rules wait for it, within the timeouts of the section. If the name \
-        has no address, the variable does not change.",
-    example: "do-resolve(txn.ip,default,ipv4) req.hdr(host),lower",
-    build,
-}];
+pub(super) static ROWS: &[ActionRow] = language::rows! {
+    "do-resolve(<var>,<resolvers>[,ipv4|,ipv6]) <expr>" &[places::REQUEST, places::CONTENT], build,
+        "do-resolve(txn.ip,default,ipv4) req.hdr(host),lower",
+        "Resolves the host name that the expression returns with the nameservers of a `resolvers` section, and stores \
+         the address in the variable. The rules wait for it, within the timeouts of the section. If the name has no \
+         address, the variable does not change.";
+};
 
-fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let wrong = |build: &Build<'_, '_>, message: &str| {
         let label = "expected `do-resolve(<var>,<resolvers>[,ipv4|,ipv6])`";
         build.wrong(&load_codes::BAD_VALUE, build.word, message, label)

@@ -1,6 +1,6 @@
 //! Action `use-service`: the program itself generates the response.
 
-use super::{ActionResult, ActionRow, Build, RuleAction, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;
 use crate::rules::draft::ConfigDraft;
 use crate::transaction::{MessageVerdict, ProxyStream, StreamPhase, Termination};
@@ -10,17 +10,15 @@ const EXPORTER: &str = "prometheus-exporter";
 /// Prefix of the names of services written in Lua.
 const LUA: &str = "lua.";
 
-pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    places: &[places::REQUEST],
-    syntax: "use-service { prometheus-exporter }",
-    doc: "Responds to the request with a service. `prometheus-exporter` returns the statistics in Prometheus format, \
-        with HAProxy's metric names. The query `scope=frontend` (`global`, `listener`, `backend`, `server`, `*`) \
-        selects families, and `no-maint` omits servers in maintenance.",
-    example: "use-service prometheus-exporter if { path /metrics }",
-    build,
-}];
+pub(super) static ROWS: &[ActionRow] = language::rows! {
+    "use-service { prometheus-exporter }" &[places::REQUEST], build,
+        "use-service prometheus-exporter if { path /metrics }",
+        "Responds to the request with a service. `prometheus-exporter` returns the statistics in Prometheus format, \
+         with HAProxy's metric names. The query `scope=frontend` (`global`, `listener`, `backend`, `server`, `*`) \
+         selects families, and `no-maint` omits servers in maintenance.";
+};
 
-fn build(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn build(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let word = build.args.required("the name of a service")?;
     if word.is(EXPORTER) {
         return Ok(RuleAction::Metrics);

@@ -1,6 +1,6 @@
 //! Actions on stick tables: tracking of entries, and counters that rules change.
 
-use super::{ActionResult, ActionRow, Build, RuleAction, RuleSet, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, RuleSet, places};
 use crate::compiled::action::table::{Amount, TableAction};
 use crate::rules::Expression;
 use crate::rules::draft::ConfigDraft;
@@ -18,39 +18,31 @@ const TRACKING: &[&str] = &[
 ];
 
 macro_rules! track {
-    ($($name:literal = $counter:literal;)*) => {
+    ($before:literal, $doc:literal; $($name:literal = $counter:literal;)*) => {
         &[$(ActionRow {
             places: TRACKING,
             syntax: concat!($name, " <key> [table <table>]"),
-            doc: "Tracks the entry of a key in a table with this counter, for the connection (`tcp-request \
-                connection` and `session`) or for the stream. Events are counted in the entry from then on, and rules \
-                can read it (`sc_http_req_rate(0)`). A counter that already tracks an entry keeps it.",
-            example: concat!("stick-table type ip size 1m expire 30s store conn_cur\n", $name, " src"),
+            doc: $doc,
+            example: concat!($before, "stick-table type ip size 1m expire 30s store conn_cur\n", $name, " src"),
             build: |loader, build| track(loader, build, $counter),
         },)*]
     };
 }
 
 pub(super) static TRACK: &[ActionRow] = track! {
+    "",
+    "Tracks the entry of a key in a table with this counter, for the connection (`tcp-request connection` and \
+     `session`) or for the stream. Events are counted in the entry from then on, and rules can read it \
+     (`sc_http_req_rate(0)`). A counter that already tracks an entry keeps it.";
     "track-sc0" = 0;
     "track-sc1" = 1;
     "track-sc2" = 2;
 };
 
-macro_rules! track_more {
-    ($($name:literal = $counter:literal;)*) => {
-        &[$(ActionRow {
-            places: TRACKING,
-            syntax: concat!($name, " <key> [table <table>]"),
-            doc: "Tracks the entry of a key in a table with this counter, like `track-sc0`. For more than three \
-                counters, first set `tune.stick-counters` in `global`.",
-            example: concat!("global\ntune.stick-counters 12\nlisten more\nmode http\nstick-table type ip size 1m expire 30s store conn_cur\n", $name, " src"),
-            build: |loader, build| track(loader, build, $counter),
-        },)*]
-    };
-}
-
-pub(super) static TRACK_MORE: &[ActionRow] = track_more! {
+pub(super) static TRACK_MORE: &[ActionRow] = track! {
+    "global\ntune.stick-counters 12\nlisten more\nmode http\n",
+    "Tracks the entry of a key in a table with this counter, like `track-sc0`. For more than three counters, first \
+     set `tune.stick-counters` in `global`.";
     "track-sc3" = 3;
     "track-sc4" = 4;
     "track-sc5" = 5;
@@ -62,72 +54,54 @@ pub(super) static TRACK_MORE: &[ActionRow] = track_more! {
     "track-sc11" = 11;
 };
 
-pub(super) static CHANGE: &[ActionRow] = &[
-    ActionRow {
-        places: places::ALL,
-        syntax: "sc-inc-gpc0(<ctr>)",
-        doc: "Increments the first general purpose counter of the tracked entry, and its rate. No effect if the \
-            counter tracks no entry, or the table does not store it.",
-        example: "sc-inc-gpc0(0)",
-        build: |loader, build| increment(loader, build, DataType::Gpc0, DataType::Gpc0Rate),
-    },
-    ActionRow {
-        places: places::ALL,
-        syntax: "sc-inc-gpc1(<ctr>)",
-        doc: "Increments the second general purpose counter of the tracked entry, and its rate. No effect if the \
-            counter tracks no entry, or the table does not store it.",
-        example: "sc-inc-gpc1(0)",
-        build: |loader, build| increment(loader, build, DataType::Gpc1, DataType::Gpc1Rate),
-    },
-    ActionRow {
-        places: places::ALL,
-        syntax: "sc-inc-gpc(<idx>,<ctr>)",
-        doc: "Increments a general purpose counter (`gpc(<n>)` of the table, numbered from 0) of the tracked entry, \
-            and its rate.",
-        example: "sc-inc-gpc(1,0)",
-        build: |loader, build| {
+pub(super) static CHANGE: &[ActionRow] = language::rows! {
+    "sc-inc-gpc0(<ctr>)" places::ALL,
+        |loader, build| increment(loader, build, DataType::Gpc0, DataType::Gpc0Rate),
+        "sc-inc-gpc0(0)",
+        "Increments the first general purpose counter of the tracked entry, and its rate. No effect if the counter \
+         tracks no entry, or the table does not store it.";
+    "sc-inc-gpc1(<ctr>)" places::ALL,
+        |loader, build| increment(loader, build, DataType::Gpc1, DataType::Gpc1Rate),
+        "sc-inc-gpc1(0)",
+        "Increments the second general purpose counter of the tracked entry, and its rate. No effect if the counter \
+         tracks no entry, or the table does not store it.";
+    "sc-inc-gpc(<idx>,<ctr>)" places::ALL,
+        |loader, build| {
             let (element, counter) = element(loader, build)?;
             let (kind, rate) = (DataType::Gpc, Some(DataType::GpcRate));
             Ok(change(counter, kind, rate, element, Amount::Fixed(1)))
         },
-    },
-    ActionRow {
-        places: places::ALL,
-        syntax: "sc-add-gpc(<idx>,<ctr>) { <int> | <expr> }",
-        doc: "Adds a number or the value of an expression to a general purpose counter (`gpc(<n>)` of the table, \
-            numbered from 0) of the tracked entry, and to its rate.",
-        example: "sc-add-gpc(1,0) src_port",
-        build: |loader, build| {
+        "sc-inc-gpc(1,0)",
+        "Increments a general purpose counter (`gpc(<n>)` of the table, numbered from 0) of the tracked entry, and its \
+         rate.";
+    "sc-add-gpc(<idx>,<ctr>) { <int> | <expr> }" places::ALL,
+        |loader, build| {
             let (element, counter) = element(loader, build)?;
             let amount = amount(loader, build)?;
             let (kind, rate) = (DataType::Gpc, Some(DataType::GpcRate));
             Ok(change(counter, kind, rate, element, amount))
         },
-    },
-    ActionRow {
-        places: places::ALL,
-        syntax: "sc-set-gpt0(<ctr>) { <int> | <expr> }",
-        doc: "Sets the first general purpose tag of the tracked entry to a number or to the value of an expression.",
-        example: "sc-set-gpt0(0) 1337",
-        build: |loader, build| {
+        "sc-add-gpc(1,0) src_port",
+        "Adds a number or the value of an expression to a general purpose counter (`gpc(<n>)` of the table, numbered \
+         from 0) of the tracked entry, and to its rate.";
+    "sc-set-gpt0(<ctr>) { <int> | <expr> }" places::ALL,
+        |loader, build| {
             let counter = counter(loader, build)?;
             let amount = amount(loader, build)?;
             Ok(change(counter, DataType::Gpt0, None, 0, amount))
         },
-    },
-    ActionRow {
-        places: places::ALL,
-        syntax: "sc-set-gpt(<idx>,<ctr>) { <int> | <expr> }",
-        doc: "Sets a general purpose tag (`gpt(<n>)` of the table, numbered from 0) of the tracked entry to a number \
-            or to the value of an expression.",
-        example: "sc-set-gpt(2,0) 1337",
-        build: |loader, build| {
+        "sc-set-gpt0(0) 1337",
+        "Sets the first general purpose tag of the tracked entry to a number or to the value of an expression.";
+    "sc-set-gpt(<idx>,<ctr>) { <int> | <expr> }" places::ALL,
+        |loader, build| {
             let (element, counter) = element(loader, build)?;
             let amount = amount(loader, build)?;
             Ok(change(counter, DataType::Gpt, None, element, amount))
         },
-    },
-];
+        "sc-set-gpt(2,0) 1337",
+        "Sets a general purpose tag (`gpt(<n>)` of the table, numbered from 0) of the tracked entry to a number or to \
+         the value of an expression.";
+};
 
 fn change(
     counter: u32,
@@ -150,7 +124,7 @@ fn increment(
     build: &mut Build<'_, '_>,
     kind: DataType,
     rate: DataType,
-) -> Result<RuleAction, Diagnostic> {
+) -> BuiltAction {
     let counter = counter(loader, build)?;
     Ok(change(counter, kind, Some(rate), 0, Amount::Fixed(1)))
 }
@@ -213,11 +187,7 @@ fn amount(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<Amount,
     Expression::parse(loader, word, build.usage).map(Amount::Of)
 }
 
-fn track(
-    loader: &mut ConfigDraft,
-    build: &mut Build<'_, '_>,
-    counter: u32,
-) -> Result<RuleAction, Diagnostic> {
+fn track(loader: &mut ConfigDraft, build: &mut Build<'_, '_>, counter: u32) -> BuiltAction {
     let counter = checked(loader, build, counter)?;
     let key = build.expression(loader)?;
     let named = build.args.peek().is_some_and(|word| word.is("table"));

@@ -1,16 +1,15 @@
 //! Actions that change the start line: path, query, target, method, status.
 
 use super::header::{regex, substitute};
-use super::{ActionResult, ActionRow, Build, RuleAction, codes, places};
+use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, codes, places};
 use crate::compiled::action::target::{TargetChange, TargetOperation, TargetPart};
 use crate::rules::draft::ConfigDraft;
 use crate::transaction::ProxyStream;
 use http::message::MessageEditError;
-use language::Diagnostic;
 
 const REQUEST: &[&str] = &[places::REQUEST];
 
-pub(super) static ROWS: &[ActionRow] = rows! {
+pub(super) static ROWS: &[ActionRow] = language::rows! {
     "set-path <fmt>" REQUEST, |l, b| set(l, b, TargetPart::Path), "set-path /app%[path]",
         "Replaces the path of the request and keeps its query. A missing slash is added at the beginning.";
     "set-pathq <fmt>" REQUEST, |l, b| set(l, b, TargetPart::PathAndQuery), "set-pathq /app%[path]?from=%[src]",
@@ -37,22 +36,14 @@ fn change(change: TargetOperation) -> RuleAction {
     RuleAction::Target(Box::new(TargetChange(change)))
 }
 
-fn set(
-    loader: &mut ConfigDraft,
-    build: &mut Build<'_, '_>,
-    part: TargetPart,
-) -> Result<RuleAction, Diagnostic> {
+fn set(loader: &mut ConfigDraft, build: &mut Build<'_, '_>, part: TargetPart) -> BuiltAction {
     Ok(change(TargetOperation::Set(
         part,
         build.format(loader, "<fmt>")?,
     )))
 }
 
-fn replace(
-    loader: &mut ConfigDraft,
-    build: &mut Build<'_, '_>,
-    part: TargetPart,
-) -> Result<RuleAction, Diagnostic> {
+fn replace(loader: &mut ConfigDraft, build: &mut Build<'_, '_>, part: TargetPart) -> BuiltAction {
     let regular = regex(loader, build)?;
     Ok(change(TargetOperation::Replace(
         part,
@@ -61,7 +52,7 @@ fn replace(
     )))
 }
 
-fn status(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+fn status(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     let word = build.args.required("<status>")?;
     let Some(status) = word
         .str()

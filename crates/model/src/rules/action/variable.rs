@@ -8,7 +8,7 @@ use crate::rules::argument::variable_error_in;
 use crate::rules::draft::ConfigDraft;
 use crate::rules::format::{Dialect, Format};
 use crate::rules::usage::Usage;
-use crate::rules::value::SampleValue;
+use crate::rules::value::{Sample, SampleValue};
 use crate::rules::variables::{Scope, VariableName, process_variable};
 use crate::transaction::{Endpoint, ProxyStream, Session, of_check, set_variable, unset_variable};
 use language::arguments::Args;
@@ -29,43 +29,34 @@ const CONDITIONS: [(&str, SetWhen); 8] = [
     ("iflt", SetWhen::Less),
 ];
 
-pub(super) static ROWS: &[ActionRow] = &[
-    ActionRow {
-        places: places::ALL,
-        syntax: "set-var(<var>[,<cond>...]) <expr>",
-        doc: "Stores the value of an expression in a variable for later rules, log formats and logs. The name begins \
-            with its scope: `proc`, `sess`, `txn`, `req` or `res`. The variable is only set if all conditions are \
-            true (`ifexists`, `ifnotexists`, `ifempty`, `ifnotempty`, `ifset`, `ifnotset`, `ifgt`, `iflt`).",
-        example: "set-var(txn.client) src",
-        build: |loader, build| {
+pub(super) static ROWS: &[ActionRow] = language::rows! {
+    "set-var(<var>[,<cond>...]) <expr>" places::ALL,
+        |loader, build| {
             let (name, conditions) = names(build)?;
             let source = VariableSource::Expression(build.expression(loader)?);
             Ok(action(name, source, conditions))
         },
-    },
-    ActionRow {
-        places: places::ALL,
-        syntax: "set-var-fmt(<var>[,<cond>...]) <fmt>",
-        doc: "Stores the result of a log format in a variable. Otherwise like `set-var`.",
-        example: "set-var-fmt(txn.from) %[src]:%[src_port]",
-        build: |loader, build| {
+        "set-var(txn.client) src",
+        "Stores the value of an expression in a variable for later rules, log formats and logs. The name begins with \
+         its scope: `proc`, `sess`, `txn`, `req` or `res`. The variable is only set if all conditions are true \
+         (`ifexists`, `ifnotexists`, `ifempty`, `ifnotempty`, `ifset`, `ifnotset`, `ifgt`, `iflt`).";
+    "set-var-fmt(<var>[,<cond>...]) <fmt>" places::ALL,
+        |loader, build| {
             let (name, conditions) = names(build)?;
             let word = build.args.required("<fmt>")?;
             let format = Format::parse_as(loader, word, build.usage, Dialect::Text)?;
             Ok(action(name, VariableSource::Format(format), conditions))
         },
-    },
-    ActionRow {
-        places: places::ALL,
-        syntax: "unset-var(<var>)",
-        doc: "Deletes a variable; see `set-var` for the names.",
-        example: "unset-var(txn.client)",
-        build: |_, build| {
+        "set-var-fmt(txn.from) %[src]:%[src_port]",
+        "Stores the result of a log format in a variable. Otherwise like `set-var`.";
+    "unset-var(<var>)" places::ALL,
+        |_, build| {
             let (name, conditions) = names(build)?;
             Ok(action(name, VariableSource::Unset, conditions))
         },
-    },
-];
+        "unset-var(txn.client)",
+        "Deletes a variable; see `set-var` for the names.";
+};
 
 fn action(name: VariableName, source: VariableSource, conditions: Vec<SetWhen>) -> RuleAction {
     RuleAction::Variable(Box::new(VariableChange {
@@ -259,7 +250,7 @@ fn compare(stream: &ProxyStream, name: VariableName, new: &SampleValue<'_>) -> O
     }
 }
 
-fn get(stream: &ProxyStream, name: VariableName) -> Option<SampleValue<'static>> {
+fn get(stream: &ProxyStream, name: VariableName) -> Sample<'static> {
     match name.scope() {
         Scope::Process => process_variable(name),
         Scope::Session => stream.session.variables.borrow().get(name).cloned(),

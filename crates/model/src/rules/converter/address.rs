@@ -2,7 +2,7 @@
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments};
-use crate::rules::value::{SampleValue, Type, leading_integer};
+use crate::rules::value::{Sample, SampleValue, Type, leading_integer};
 use crate::transaction::ProxyStream;
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -19,11 +19,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Returns the port of a Host header; 0 without one.";
 };
 
-fn mask<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn mask<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let masked_v4 = |ip: std::net::Ipv4Addr| {
         let mask = u32::from(arguments.ipv4(0)?);
         Some(SampleValue::Ipv4((u32::from(ip) & mask).into()))
@@ -51,11 +47,7 @@ fn colon(text: &[u8]) -> Option<usize> {
         .then_some(colon)
 }
 
-fn host<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn host<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let end = colon(&text).unwrap_or(text.len());
     let mut host = match text {
@@ -71,11 +63,7 @@ fn host<'a>(
     Some(SampleValue::Str(host))
 }
 
-fn port<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn port<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     Some(SampleValue::Int(
         colon(&text).map_or(0, |at| leading_integer(&text[at + 1..])),

@@ -5,9 +5,10 @@ use crate::compiled::action::variable::SetWhen;
 use crate::rules::action::{set_variable_of_session, unset_variable_of_session};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::{Captured, ProxyStream};
-use language::{Diagnostic, Span, suggest};
+use language::arguments::Built;
+use language::{Span, suggest};
 
 const NAMES: [&str; 8] = [
     "ifexists",
@@ -39,19 +40,17 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
     "unset-var(<variable>)", same(Type::Any, unset).takes(&[ArgumentKind::Variable], 1),
         "acl example hdr(host),unset-var(txn.host) -m found",
         "Deletes a variable and passes the value on.";
-    "capture-req(<slot>)", same(Type::Str, capture_request).takes(&[ArgumentKind::Int], 1).prepare(check_slot),
+    "capture-req(<slot>)",
+        same(Type::Str, |a, v, s| keep(a, v, s, Captured::Request)).takes(&[ArgumentKind::Int], 1).prepare(check_slot),
         "acl example hdr(host),capture-req(0) -m found",
         "Stores the value in a request capture slot, created by `declare capture`, and passes it on.";
-    "capture-res(<slot>)", same(Type::Str, capture_response).takes(&[ArgumentKind::Int], 1).prepare(check_slot),
+    "capture-res(<slot>)",
+        same(Type::Str, |a, v, s| keep(a, v, s, Captured::Response)).takes(&[ArgumentKind::Int], 1).prepare(check_slot),
         "acl example res.hdr(content-type),capture-res(0) -m found",
         "Stores the value in a response capture slot, created by `declare capture`, and passes it on.";
 };
 
-fn check_conditions(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_conditions(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     for n in 1..arguments.list.len() {
         let name = String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).into_owned();
         if SetWhen::named(&name).is_none() {
@@ -62,11 +61,7 @@ fn check_conditions(
     Ok(())
 }
 
-fn set<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn set<'a>(arguments: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let name = arguments.variable(0)?;
     let holds = |n: usize| {
         let condition = std::str::from_utf8(arguments.text(n).unwrap_or(b""));
@@ -83,11 +78,7 @@ fn set<'a>(
     Some(value)
 }
 
-fn unset<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn unset<'a>(arguments: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let name = arguments.variable(0)?;
     if !unset_variable_of_session(stream, name) {
         stream.rules.assigned.set(name, None);
@@ -95,11 +86,7 @@ fn unset<'a>(
     Some(value)
 }
 
-fn check_slot(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_slot(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     match arguments.int(0) {
         Some(0..) => Ok(()),
         _ => Err(bad_argument(span, "slots are numbered from 0".into())),
@@ -111,7 +98,7 @@ fn keep<'a>(
     value: SampleValue<'a>,
     stream: &ProxyStream,
     whose: Captured,
-) -> Option<SampleValue<'a>> {
+) -> Sample<'a> {
     let captures = &stream.frontend().captures;
     let slots = match whose {
         Captured::Request => &captures.request,
@@ -127,20 +114,4 @@ fn keep<'a>(
             .capture(whose, slot, &text[..text.len().min(length_max)])
     });
     Some(value)
-}
-
-fn capture_request<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
-    keep(arguments, value, stream, Captured::Request)
-}
-
-fn capture_response<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
-    keep(arguments, value, stream, Captured::Response)
 }

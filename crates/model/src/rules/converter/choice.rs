@@ -5,10 +5,11 @@ use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::fetch::variable_value;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
@@ -32,11 +33,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Tests whether the value contains a control character.";
 };
 
-fn check_param(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_param(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     match arguments.text(1) {
         None | Some([_]) => Ok(()),
         Some(_) => Err(bad_argument(
@@ -46,11 +43,7 @@ fn check_param(
     }
 }
 
-fn param<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn param<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let wanted = arguments.text(0)?;
     let delimiter = match arguments.text(1) {
         Some([delimiter]) => *delimiter,
@@ -89,11 +82,7 @@ fn weight(parameters: &[u8]) -> u32 {
     number.map_or(1000, |n| (n.clamp(0.0, 1.0) * 1000.0) as u32)
 }
 
-fn language<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn language<'a>(arguments: &'a Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let known = arguments.text(0)?;
     let among = |name: &[u8]| {
         known
@@ -118,31 +107,19 @@ fn language<'a>(
     found.or_else(|| arguments.text(1)).map(SampleValue::text)
 }
 
-fn same<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn same<'a>(arguments: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let other = variable_value(arguments.variable(0)?, stream)?.into_bytes()?;
     let same = verify_slices_are_equal(&value.into_bytes()?, &other).is_ok();
     Some(SampleValue::Bool(same))
 }
 
-fn reverse<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn reverse<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let mut text = value.into_text().into_owned();
     text.reverse();
     Some(SampleValue::Str(Cow::Owned(text)))
 }
 
-fn reverse_domain<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn reverse_domain<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let name = text.strip_suffix(b".").unwrap_or(&text);
     let mut parts: Vec<&[u8]> = name.split(|b| *b == b'.').collect();
@@ -153,11 +130,7 @@ fn reverse_domain<'a>(
     Some(SampleValue::Str(Cow::Owned(parts.join(&b'.'))))
 }
 
-fn has_control<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn has_control<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let bytes = value.into_bytes()?;
     Some(SampleValue::Bool(bytes.iter().any(u8::is_ascii_control)))
 }

@@ -4,7 +4,7 @@ use super::key::{self, maybe_variable, secret};
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{
@@ -14,7 +14,8 @@ use aws_lc_rs::cipher::{
 use aws_lc_rs::iv::FixedLength;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 
 const TAG_BYTES: usize = 16;
@@ -64,7 +65,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Encrypts with AES-CBC; the initialization vector and the key are in Base64, or variables with Base64.";
 };
 
-fn check_bits(arguments: &Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_bits(arguments: &Arguments, span: Span) -> Built {
     match arguments.int(0) {
         Some(128 | 192 | 256) => Ok(()),
         _ => Err(bad_argument(
@@ -74,20 +75,12 @@ fn check_bits(arguments: &Arguments, span: Span) -> Result<(), Diagnostic> {
     }
 }
 
-fn prepare_gcm_dec(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn prepare_gcm_dec(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     check_bits(arguments, span)?;
     (1..arguments.list.len()).try_for_each(|n| key::prepare(arguments, n, span))
 }
 
-fn prepare_gcm_enc(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn prepare_gcm_enc(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     check_bits(arguments, span)?;
     key::prepare(arguments, 1, span)?;
     key::prepare(arguments, 2, span)?;
@@ -100,11 +93,7 @@ fn prepare_gcm_enc(
     (4..arguments.list.len()).try_for_each(|n| key::prepare(arguments, n, span))
 }
 
-fn prepare_cbc(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn prepare_cbc(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     check_bits(arguments, span)?;
     (1..arguments.list.len()).try_for_each(|n| key::prepare(arguments, n, span))
 }
@@ -133,11 +122,7 @@ fn proved_besides<'a>(
     }
 }
 
-fn gcm_dec<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn gcm_dec<'a>(arguments: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let (key, nonce) = gcm_key(arguments, stream)?;
     let mut bytes = value.into_bytes()?.into_owned();
     let tag = secret(arguments, 3, stream)?;
@@ -152,11 +137,7 @@ fn gcm_dec<'a>(
     Some(SampleValue::Bin(Cow::Owned(bytes)))
 }
 
-fn gcm_enc<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn gcm_enc<'a>(arguments: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let (key, nonce) = gcm_key(arguments, stream)?;
     let mut bytes = value.into_bytes()?.into_owned();
     let nonce = Nonce::assume_unique_for_key(nonce);
@@ -188,11 +169,7 @@ fn cbc_key(
     Some((key, FixedLength::from(&vector)))
 }
 
-fn cbc_dec<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn cbc_dec<'a>(arguments: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let (key, vector) = cbc_key(arguments, stream)?;
     let key = PaddedBlockDecryptingKey::cbc_pkcs7(key).ok()?;
     let mut bytes = value.into_bytes()?.into_owned();
@@ -204,11 +181,7 @@ fn cbc_dec<'a>(
     Some(SampleValue::Bin(Cow::Owned(bytes)))
 }
 
-fn cbc_enc<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn cbc_enc<'a>(arguments: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let (key, vector) = cbc_key(arguments, stream)?;
     let key = PaddedBlockEncryptingKey::cbc_pkcs7(key).ok()?;
     let mut bytes = value.into_bytes()?.into_owned();

@@ -5,10 +5,11 @@ use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::converter::key::{self, secret};
 use crate::rules::draft::ConfigDraft;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 use aws_lc_rs::digest::{self, Algorithm};
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use md5::{Digest, Md5};
 use std::borrow::Cow;
 
@@ -17,8 +18,11 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "The SHA-1 digest, 20 bytes. Do not rely on it for security.";
     "sha2[(<bits>)]", ConverterBuild::new(Type::Bin, Type::Bin, sha2).takes(&[ArgumentKind::Int], 0).prepare(check_bits), "acl known hdr(x-key),sha2(256),hex -m reg ^AB",
         "The SHA-2 digest of 224, 256, 384 or 512 bits; by default 256.";
-    "digest(<algorithm>)", ConverterBuild::new(Type::Bin, Type::Bin, apply_digest).takes(&[ArgumentKind::Text], 1).prepare(check_algorithm), "acl known path,digest(sha256),hex -m reg ^AB",
-        "A digest by the name of its algorithm: `md5`, `sha1`, `sha224`, `sha256`, `sha384`, `sha512`, `sha512-256`, `sha3-256`, `sha3-384` or `sha3-512`.";
+    "digest(<algorithm>)",
+        ConverterBuild::new(Type::Bin, Type::Bin, |a, v, _| bytes(chosen(a)?.of(&[&v.into_bytes()?]))).takes(&[ArgumentKind::Text], 1).prepare(check_algorithm),
+        "acl known path,digest(sha256),hex -m reg ^AB",
+        "A digest by the name of its algorithm: `md5`, `sha1`, `sha224`, `sha256`, `sha384`, `sha512`, `sha512-256`, \
+         `sha3-256`, `sha3-384` or `sha3-512`.";
     "hmac(<algorithm>,<key>)", ConverterBuild::new(Type::Bin, Type::Bin, apply_hmac).takes(&[ArgumentKind::Text, ArgumentKind::Text], 2).prepare(prepare_hmac), "acl signed path,hmac(sha256,Zm9vb2Zvb29mb29wZm9vbw==),hex -m found",
         "An HMAC of the value with a key, and an algorithm of `digest`. The key is in Base64, or a variable with \
          Base64.";
@@ -100,11 +104,7 @@ impl Hash {
     }
 }
 
-fn check_bits(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_bits(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     match arguments.int(0) {
         None | Some(224 | 256 | 384 | 512) => Ok(()),
         Some(_) => Err(bad_argument(
@@ -114,11 +114,7 @@ fn check_bits(
     }
 }
 
-fn check_algorithm(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_algorithm(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let name = arguments.text(0).unwrap_or(b"");
     let Some(place) = named(name) else {
         let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
@@ -135,16 +131,12 @@ fn check_algorithm(
     Ok(())
 }
 
-fn prepare_hmac(
-    loader: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn prepare_hmac(loader: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     check_algorithm(loader, arguments, span)?;
     key::prepare(arguments, 1, span)
 }
 
-fn bytes<'a>(bytes: Vec<u8>) -> Option<SampleValue<'a>> {
+fn bytes<'a>(bytes: Vec<u8>) -> Sample<'a> {
     Some(SampleValue::Bin(Cow::Owned(bytes)))
 }
 
@@ -153,19 +145,11 @@ fn chosen(arguments: &Arguments) -> Option<Hash> {
     NAMES.get(place).map(|(_, hash)| *hash)
 }
 
-fn sha1<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn sha1<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     bytes(Hash::Of(&digest::SHA1_FOR_LEGACY_USE_ONLY).of(&[&value.into_bytes()?]))
 }
 
-fn sha2<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn sha2<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let algorithm = match arguments.int(0) {
         Some(224) => &digest::SHA224,
         Some(384) => &digest::SHA384,
@@ -175,19 +159,11 @@ fn sha2<'a>(
     bytes(Hash::Of(algorithm).of(&[&value.into_bytes()?]))
 }
 
-fn apply_digest<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
-    bytes(chosen(arguments)?.of(&[&value.into_bytes()?]))
-}
-
 fn apply_hmac<'a>(
-    arguments: &'a Arguments,
+    arguments: &Arguments,
     value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+    stream: &ProxyStream,
+) -> Sample<'a> {
     let key = secret(arguments, 1, stream)?;
     bytes(chosen(arguments)?.hmac(&key, &value.into_bytes()?))
 }

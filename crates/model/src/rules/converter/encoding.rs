@@ -3,11 +3,12 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 
 const fn encodes(apply: super::Apply) -> ConverterBuild {
@@ -62,11 +63,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Returns the lower 32 bits of a number as four bytes, big-endian.";
 };
 
-fn url_dec<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn url_dec<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let in_form = arguments.int(0).unwrap_or(0) != 0;
     if memchr::memchr3(b'%', b'+', b'?', &text).is_none() {
@@ -95,11 +92,7 @@ pub fn url_decoded(text: &[u8], mut in_form: bool) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn check_query(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_query(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     match arguments.text(0) {
         None | Some(b"query") => Ok(()),
         Some(_) => Err(bad_argument(
@@ -109,11 +102,7 @@ fn check_query(
     }
 }
 
-fn url_enc<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn url_enc<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let kept = |b: &u8| b.is_ascii_alphanumeric() || b"-._~".contains(b);
     if text.iter().all(kept) {
@@ -139,26 +128,18 @@ fn push_hex(out: &mut Vec<u8>, byte: u8) {
     ]);
 }
 
-fn owned_text<'a>(text: String) -> Option<SampleValue<'a>> {
+fn owned_text<'a>(text: String) -> Sample<'a> {
     Some(SampleValue::Str(Cow::Owned(text.into_bytes())))
 }
 
-fn b64dec<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn b64dec<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     STANDARD
         .decode(value.into_text())
         .ok()
         .map(|bytes| SampleValue::Bin(Cow::Owned(bytes)))
 }
 
-fn ub64dec<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn ub64dec<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let padding = text.iter().rev().take_while(|b| **b == b'=').count();
     URL_SAFE_NO_PAD
@@ -167,22 +148,14 @@ fn ub64dec<'a>(
         .map(|bytes| SampleValue::Bin(Cow::Owned(bytes)))
 }
 
-fn hex<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn hex<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let bytes = value.into_bytes()?;
     let mut out = Vec::with_capacity(bytes.len() * 2);
     bytes.iter().for_each(|byte| push_hex(&mut out, *byte));
     Some(SampleValue::Str(Cow::Owned(out)))
 }
 
-fn hex2i<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn hex2i<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let mut n: u64 = 0;
     for byte in value.into_text().iter() {
         n = (n << 4) | u64::from(char::from(*byte).to_digit(16)?);
@@ -191,7 +164,7 @@ fn hex2i<'a>(
 }
 
 /// Checks that the chunk size is between 1 and `max` bytes.
-fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Result<(), Diagnostic> {
+fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Built {
     if arguments
         .int(1)
         .is_some_and(|size| !(1..=max).contains(&size))
@@ -207,19 +180,11 @@ fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Result<(), Diagno
     Ok(())
 }
 
-fn check_hex_chunk(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_hex_chunk(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     check_chunk(arguments, span, i32::MAX.into())
 }
 
-fn check_dec_chunk(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_dec_chunk(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     check_chunk(arguments, span, 8)
 }
 
@@ -228,7 +193,7 @@ fn chunked<'a>(
     arguments: &Arguments,
     value: SampleValue<'a>,
     write: fn(&mut Vec<u8>, &[u8]),
-) -> Option<SampleValue<'a>> {
+) -> Sample<'a> {
     let bytes = value.into_bytes()?;
     let size = arguments
         .int(1)
@@ -248,21 +213,13 @@ fn chunked<'a>(
     Some(SampleValue::Str(Cow::Owned(out)))
 }
 
-fn be2hex<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn be2hex<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     chunked(arguments, value, |out, chunk| {
         chunk.iter().for_each(|byte| push_hex(out, *byte))
     })
 }
 
-fn be2dec<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn be2dec<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     chunked(arguments, value, |out, chunk| {
         let n = chunk
             .iter()
@@ -271,11 +228,7 @@ fn be2dec<'a>(
     })
 }
 
-fn le2dec<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn le2dec<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     chunked(arguments, value, |out, chunk| {
         let n = chunk
             .iter()
@@ -285,21 +238,13 @@ fn le2dec<'a>(
     })
 }
 
-fn base2<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn base2<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let bytes = value.into_bytes()?;
     let bits = bytes.iter().map(|byte| format!("{byte:08b}"));
     owned_text(bits.collect())
 }
 
-fn htonl<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn htonl<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     Some(SampleValue::Bin(Cow::Owned(
         (value.integer()? as u32).to_be_bytes().to_vec(),
     )))

@@ -3,9 +3,10 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
@@ -44,7 +45,7 @@ const VERSIONS: [&[u8]; 6] = [
     b"FIXT.1.1",
 ];
 
-fn prepare(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let text = String::from_utf8_lossy(arguments.text(0).unwrap_or(b"")).into_owned();
     let named = NAMES
         .iter()
@@ -113,11 +114,7 @@ fn check(bytes: &[u8]) -> Option<()> {
     right.then_some(())
 }
 
-fn is_valid<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn is_valid<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let bytes = value.into_bytes()?;
     is_decided(&bytes).then(|| SampleValue::Bool(check(&bytes).is_some()))
 }
@@ -148,11 +145,7 @@ fn is_decided(bytes: &[u8]) -> bool {
     }
 }
 
-fn tag_value<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn tag_value<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let bytes = value.into_bytes()?;
     let wanted = arguments.int(0)?;
     let mut at = 0;

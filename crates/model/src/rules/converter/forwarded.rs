@@ -3,9 +3,10 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -32,11 +33,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 
 const FIELDS: [&[u8]; 4] = [b"for", b"by", b"host", b"proto"];
 
-fn check_field(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_field(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     match arguments.text(0) {
         Some(name) if FIELDS.contains(&name) => Ok(()),
         _ => Err(bad_argument(
@@ -165,11 +162,7 @@ fn host(text: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(fits) && port
 }
 
-fn is_valid<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn is_valid<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let mut seen = [false; FIELDS.len()];
     let valid = fields(&text, |name, value| {
@@ -191,11 +184,7 @@ fn is_valid<'a>(
     Some(SampleValue::Bool(valid))
 }
 
-fn field<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn field<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let wanted = arguments.text(0)?;
     let mut found = None;
@@ -208,11 +197,7 @@ fn field<'a>(
     found.map(|text| SampleValue::Str(Cow::Owned(text)))
 }
 
-fn node_name<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn node_name<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     Some(match node(&text)?.0 {
         NodeName::Address(address) => SampleValue::ip(address),
@@ -220,11 +205,7 @@ fn node_name<'a>(
     })
 }
 
-fn node_port<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn node_port<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let port = node(&text)?.1?;
     Some(match port_number(port) {

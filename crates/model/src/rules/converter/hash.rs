@@ -2,7 +2,7 @@
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments};
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::sample::hash::{CASTAGNOLI, avalanche, crc, crc32, djb2, sdbm, wt6};
 use crate::transaction::ProxyStream;
 use twox_hash::{XxHash3_64, XxHash32, XxHash64};
@@ -31,11 +31,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "The 64-bit XXH3 hash with a seed, by default 0. Numbers are signed, so half of the results are negative.";
 };
 
-fn mixed<'a>(
-    arguments: &Arguments,
-    value: SampleValue<'a>,
-    hash: fn(&[u8]) -> u32,
-) -> Option<SampleValue<'a>> {
+fn mixed<'a>(arguments: &Arguments, value: SampleValue<'a>, hash: fn(&[u8]) -> u32) -> Sample<'a> {
     let hash = hash(&value.into_bytes()?);
     let mix = arguments.int(0).unwrap_or(0) != 0;
     Some(SampleValue::Int(
@@ -43,33 +39,21 @@ fn mixed<'a>(
     ))
 }
 
-fn apply_xxh32<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn apply_xxh32<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let seed = arguments.int(0).unwrap_or(0) as u32;
     Some(SampleValue::Int(
         XxHash32::oneshot(seed, &value.into_bytes()?).into(),
     ))
 }
 
-fn apply_xxh64<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn apply_xxh64<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let seed = arguments.int(0).unwrap_or(0) as u64;
     Some(SampleValue::Int(
         XxHash64::oneshot(seed, &value.into_bytes()?) as i64,
     ))
 }
 
-fn apply_xxh3<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn apply_xxh3<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let seed = arguments.int(0).unwrap_or(0) as u64;
     Some(SampleValue::Int(
         XxHash3_64::oneshot_with_seed(seed, &value.into_bytes()?) as i64,

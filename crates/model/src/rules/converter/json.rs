@@ -3,9 +3,10 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
@@ -24,7 +25,7 @@ const SILENT: i64 = 2;
 /// Added to the decoding: accepts overlong encodings.
 const PERMISSIVE: i64 = 4;
 
-fn check(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let code = match arguments.text(0) {
         None | Some(b"" | b"ascii") => ASCII,
         Some(b"utf8") => UTF8,
@@ -83,11 +84,7 @@ fn push(out: &mut Vec<u8>, code: u16) {
     }
 }
 
-fn json<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn json<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let mut out = Vec::with_capacity(text.len());
     let code = arguments.int(0)?;

@@ -4,9 +4,10 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
@@ -232,7 +233,7 @@ fn unicode(text: &[u8]) -> Option<(char, &[u8])> {
 
 impl<'t> JsonMatch<'t> {
     /// Returns the value, converted to a number if requested.
-    pub(super) fn value(self, as_number: bool) -> Option<SampleValue<'t>> {
+    pub(super) fn value(self, as_number: bool) -> Sample<'t> {
         let text = self.0;
         match text.first()? {
             b'"' => {
@@ -258,7 +259,7 @@ impl<'t> JsonMatch<'t> {
     }
 }
 
-fn number<'a>(text: &[u8]) -> Option<SampleValue<'a>> {
+fn number<'a>(text: &[u8]) -> Sample<'a> {
     /// Smallest floating point number that exceeds the range of 64 bits.
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
     let text = std::str::from_utf8(text).ok()?;
@@ -271,7 +272,7 @@ fn number<'a>(text: &[u8]) -> Option<SampleValue<'a>> {
 
 /// Compiles the path and the output type in the arguments. The result is a list that begins with
 /// whether a number is requested, followed by the steps.
-pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Built {
     let as_number = match arguments.text(1) {
         None => false,
         Some(b"int") => true,
@@ -303,20 +304,16 @@ pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Result<(), Diagn
 }
 
 /// Looks a value up with arguments that [`compile`] created.
-pub(super) fn query<'t>(arguments: &Arguments, text: &'t [u8]) -> Option<SampleValue<'t>> {
+pub(super) fn query<'t>(arguments: &Arguments, text: &'t [u8]) -> Sample<'t> {
     let steps = (1..arguments.list.len()).filter_map(|n| arguments.text(n));
     find(text, steps)?.value(arguments.bool(0)?)
 }
 
-fn prepare(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     compile(arguments, span)
 }
 
-fn apply<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn apply<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     match value.into_text() {
         Cow::Borrowed(text) => query(arguments, text),
         Cow::Owned(text) => query(arguments, &text).map(SampleValue::into_owned),
@@ -327,7 +324,7 @@ fn apply<'a>(
 mod tests {
     use super::*;
 
-    fn look(text: &str, path: &str, as_number: bool) -> Option<SampleValue<'static>> {
+    fn look(text: &str, path: &str, as_number: bool) -> Sample<'static> {
         let steps = steps(path.as_bytes()).unwrap();
         find(text.as_bytes(), steps.iter().map(|step| &**step))?
             .value(as_number)
@@ -337,7 +334,7 @@ mod tests {
     #[test]
     fn values_are_found_by_their_path() {
         let text = r#" {"a":{"b":[1, {"c.d":"e\n\u00e4"} ,-2.5]},"t":true, "n":null,"s":"12"} "#;
-        let rows: &[(&str, bool, Option<SampleValue<'_>>)] = &[
+        let rows: &[(&str, bool, Sample<'_>)] = &[
             ("$.a.b[0]", false, Some(SampleValue::text(b"1"))),
             ("$.a.b[0]", true, Some(SampleValue::Int(1))),
             (

@@ -7,6 +7,7 @@ use crate::rules::variables::{VariableName, VariableNameError};
 use crate::transaction::ProxyStream;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use language::arguments::Built;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
@@ -28,7 +29,7 @@ pub(super) fn maybe_variable(
 }
 
 /// Converts the n-th argument to a variable, or decodes it from Base64.
-pub(super) fn prepare(arguments: &mut Arguments, n: usize, span: Span) -> Result<(), Diagnostic> {
+pub(super) fn prepare(arguments: &mut Arguments, n: usize, span: Span) -> Built {
     if maybe_variable(arguments, n, span)? {
         return Ok(());
     }

@@ -5,10 +5,11 @@ use crate::compiled::Map;
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::matching::Method;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::sample::map::{Gives, parse};
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 
 macro_rules! maps {
     ($($name:literal, $method:ident, $gives:ident, $example:literal, $doc:literal;)*) => {
@@ -145,7 +146,7 @@ fn prepare(
     span: Span,
     method: Method,
     gives: Gives,
-) -> Result<(), Diagnostic> {
+) -> Built {
     let name = String::from_utf8_lossy(arguments.text(0).unwrap_or(b"")).into_owned();
     let map = Map::read(loader, &name, span, method, gives)?;
     if let Some(default) = arguments.text(1) {
@@ -169,26 +170,18 @@ fn prepare(
     Ok(())
 }
 
-fn find<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn find<'a>(arguments: &'a Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let found = arguments.map(0)?.find(&value);
     found.or_else(|| default(arguments))
 }
 
-fn fill<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn fill<'a>(arguments: &'a Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let found = arguments.map(0)?.fill(&value);
     found.or_else(|| default(arguments))
 }
 
 /// Returns the default value, which is the argument after the file.
-fn default(arguments: &Arguments) -> Option<SampleValue<'_>> {
+fn default(arguments: &Arguments) -> Sample<'_> {
     match arguments.list.get(1)?.as_ref()? {
         Argument::Text(text) => Some(SampleValue::text(text)),
         Argument::Int(n) => Some(SampleValue::Int(*n)),

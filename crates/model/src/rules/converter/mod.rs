@@ -30,7 +30,7 @@ mod when;
 use super::argument::{ArgumentKind, Arguments};
 use super::fetch::Prepare;
 use super::numbered::{count, number_of, numbered};
-use super::value::{SampleValue, Type};
+use super::value::{Sample, SampleValue, Type};
 use crate::compiled::expression::ConverterId;
 use crate::known;
 use crate::transaction::ProxyStream;
@@ -39,8 +39,7 @@ use language::keyword::{Family, Keyword, Table};
 use std::sync::OnceLock;
 
 /// Function that converts a value.
-pub type Apply =
-    for<'a> fn(&'a Arguments, SampleValue<'a>, &'a ProxyStream) -> Option<SampleValue<'a>>;
+pub type Apply = for<'a> fn(&'a Arguments, SampleValue<'a>, &'a ProxyStream) -> Sample<'a>;
 
 /// Properties of a converter, besides its documentation.
 #[derive(Debug)]

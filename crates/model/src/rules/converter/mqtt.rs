@@ -4,9 +4,10 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
@@ -47,7 +48,7 @@ const OF_CONNACK: [i64; 16] = [
     17, 33, 36, 37, 39, 18, 34, 31, 40, 41, 42, 19, 26, 28, 21, 22,
 ];
 
-fn prepare(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let text =
         |n: usize| String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).to_ascii_lowercase();
     let packet = match &*text(0) {
@@ -249,11 +250,7 @@ impl<'t> Packet<'t> {
     }
 }
 
-fn is_valid<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn is_valid<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let bytes = value.into_bytes()?;
     let mut reader = Reader(&bytes);
     reader.byte()?;
@@ -263,11 +260,7 @@ fn is_valid<'a>(
     Some(SampleValue::Bool(Packet::parse(&bytes).is_some()))
 }
 
-fn field<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn field<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let bytes = value.into_bytes()?;
     let packet = Packet::parse(&bytes)?;
     if i64::from(packet.kind) != arguments.int(0)? {

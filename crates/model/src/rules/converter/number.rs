@@ -4,7 +4,7 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::fetch::variable_value;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 
 const fn two(apply: super::Apply) -> ConverterBuild {
@@ -65,7 +65,7 @@ macro_rules! calculation {
             arguments: &'a Arguments,
             value: SampleValue<'a>,
             stream: &'a ProxyStream,
-        ) -> Option<SampleValue<'a>> {
+        ) -> Sample<'a> {
             let ($left, $right) = (value.integer()?, operand(arguments, stream)?);
             Some(SampleValue::Int($result))
         }

@@ -3,9 +3,10 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 
 const fn build(apply: super::Apply) -> ConverterBuild {
@@ -54,7 +55,7 @@ const TYPES: [(&str, u64); 15] = [
 ];
 
 /// Replaces the arguments by the wire type (or -1) and the field numbers of the path.
-fn prepare(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let text = |n: usize| String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).into_owned();
     let path = text(0);
     let numbers: Option<Vec<i64>> = path.split('.').map(|part| part.parse().ok()).collect();
@@ -123,7 +124,7 @@ fn find(message: &[u8], number: i64) -> Option<(u64, &[u8])> {
     }
 }
 
-fn typed<'t>(name: &str, field: &'t [u8]) -> Option<SampleValue<'t>> {
+fn typed<'t>(name: &str, field: &'t [u8]) -> Sample<'t> {
     let eight = || field.try_into().map(u64::from_le_bytes).ok();
     let four = || field.try_into().map(u32::from_le_bytes).ok();
     let number = || varied(&mut { field });
@@ -144,7 +145,7 @@ fn typed<'t>(name: &str, field: &'t [u8]) -> Option<SampleValue<'t>> {
     }))
 }
 
-fn look<'t>(arguments: &Arguments, message: &'t [u8]) -> Option<SampleValue<'t>> {
+fn look<'t>(arguments: &Arguments, message: &'t [u8]) -> Sample<'t> {
     let (mut kind, mut field) = (TEXT, message);
     for n in 1..arguments.list.len() {
         if kind != TEXT {
@@ -162,22 +163,14 @@ fn look<'t>(arguments: &Arguments, message: &'t [u8]) -> Option<SampleValue<'t>>
     }
 }
 
-fn protobuf<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn protobuf<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     match value.into_bytes()? {
         Cow::Borrowed(bytes) => look(arguments, bytes),
         Cow::Owned(bytes) => look(arguments, &bytes).map(SampleValue::into_owned),
     }
 }
 
-fn ungrpc<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn ungrpc<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let bytes = value.into_bytes()?;
     let (head, rest) = bytes.split_at_checked(GRPC_HEAD_BYTES)?;
     let length = u32::from_be_bytes(head[1..].try_into().ok()?);

@@ -4,7 +4,7 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::config::Server;
 use crate::rules::argument::Arguments;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 use std::borrow::Cow;
 
@@ -17,7 +17,9 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Number of usable servers of the backend with this name.";
     "srv_queue", number(srv_queue), "acl crowded req.cook(SRVID),srv_queue gt 10",
         "Number of streams that wait for the server with this name, `server` or `backend/server`.";
-    "srv_is_up", ConverterBuild::new(Type::Str, Type::Bool, srv_is_up), "acl there req.cook(SRVID),srv_is_up",
+    "srv_is_up",
+        ConverterBuild::new(Type::Str, Type::Bool, |_, v, s| Some(SampleValue::Bool(server(v, s)?.state.is_up()))),
+        "acl there req.cook(SRVID),srv_is_up",
         "Tests whether the server with this name, `server` or `backend/server`, is up.";
     "fe_exists", ConverterBuild::new(Type::Str, Type::Bool, fe_exists), "acl known hdr(x-frontend),fe_exists",
         "Tests whether a frontend with this name exists.";
@@ -30,11 +32,7 @@ fn named(value: SampleValue<'_>) -> Option<String> {
     String::from_utf8(value.into_text().into_owned()).ok()
 }
 
-fn nbsrv<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn nbsrv<'a>(_: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let backend = stream.config.backend(&named(value)?)?;
     let usable = stream.config.proxy(backend).state.usable_servers();
     Some(SampleValue::Int(usable.into()))
@@ -52,39 +50,19 @@ fn server<'a>(value: SampleValue<'_>, stream: &'a ProxyStream) -> Option<&'a Ser
     backend.servers.iter().find(|server| *server.name == *name)
 }
 
-fn srv_queue<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn srv_queue<'a>(_: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let waiting = server(value, stream)?.state.queue.waiting.current();
     Some(SampleValue::Int(waiting.into()))
 }
 
-fn srv_is_up<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
-    Some(SampleValue::Bool(server(value, stream)?.state.is_up()))
-}
-
-fn fe_exists<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn fe_exists<'a>(_: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let name = named(value)?;
     let mut proxies = stream.config.iter().map(|(_, proxy)| proxy);
     let found = proxies.any(|proxy| proxy.kind.is_frontend() && *proxy.name == *name);
     Some(SampleValue::Bool(found))
 }
 
-fn x509<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn x509<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let number = value.integer()?;
     let name = match number {
         0 => Some("X509_V_OK"),

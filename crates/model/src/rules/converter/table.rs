@@ -2,7 +2,7 @@
 
 use super::{ConverterBuild, ConverterRow, PLACE};
 use crate::rules::argument::{ArgumentKind, Arguments};
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::tables::{DataType, HeldEntry, Table};
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn get(
     Some(find(table, value).map_or(0, |held| held.read(cell)))
 }
 
-fn number(table: Option<u64>) -> Option<SampleValue<'static>> {
+fn number(table: Option<u64>) -> Sample<'static> {
     table.map(SampleValue::count)
 }
 
@@ -37,7 +37,7 @@ fn change(
     table: Option<&Arc<Table>>,
     value: SampleValue<'_>,
     change: impl FnOnce(&HeldEntry) -> Option<u64>,
-) -> Option<SampleValue<'static>> {
+) -> Sample<'static> {
     let table = table?;
     let make = &table.make;
     let held = make.key.with(make.length, value, |key| table.get(key))??;
@@ -159,10 +159,10 @@ fn at(arguments: &Arguments) -> Option<u32> {
 }
 
 fn time<'a>(
-    arguments: &'a Arguments,
+    arguments: &Arguments,
     value: SampleValue<'a>,
     of: fn(&HeldEntry) -> u32,
-) -> Option<SampleValue<'a>> {
+) -> Sample<'a> {
     match find(arguments.table(0)?, value) {
         Some(held) => Some(SampleValue::count(of(&held))),
         None => arguments.int(1).map(SampleValue::Int),

@@ -5,9 +5,10 @@ use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::fetch::variable_value;
 use crate::rules::regular::substitute;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ fn changed<'a>(
     value: SampleValue<'a>,
     needs: fn(&u8) -> bool,
     change: fn(&mut [u8]),
-) -> Option<SampleValue<'a>> {
+) -> Sample<'a> {
     let text = value.into_text();
     Some(SampleValue::Str(if text.iter().any(needs) {
         let mut owned = text.into_owned();
@@ -82,11 +83,7 @@ fn changed<'a>(
     }))
 }
 
-fn length<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn length<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     Some(SampleValue::count(value.size()))
 }
 
@@ -102,11 +99,7 @@ fn part(text: Cow<'_, [u8]>, range: std::ops::Range<usize>) -> Cow<'_, [u8]> {
     }
 }
 
-fn check_bytes(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_bytes(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let negative = |n: usize| arguments.int(n).is_some_and(|n| n < 0);
     if negative(0) || negative(1) {
         return Err(bad_argument(
@@ -127,11 +120,7 @@ fn place(arguments: &Arguments, n: usize, stream: &ProxyStream) -> Option<usize>
     usize::try_from(number).ok()
 }
 
-fn bytes<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn bytes<'a>(arguments: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let text = value.into_bytes()?;
     let whole = arguments.list.get(1).is_none_or(Option::is_none);
     let length = if whole {
@@ -148,11 +137,7 @@ fn bytes<'a>(
     Some(SampleValue::Bin(part(text, range)))
 }
 
-fn check_part(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_part(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     if arguments.int(0) == Some(0) {
         return Err(bad_argument(
             span,
@@ -207,26 +192,18 @@ fn range(text: &[u8], arguments: &Arguments, words: bool) -> Option<std::ops::Ra
     }
 }
 
-fn cut<'a>(arguments: &Arguments, value: SampleValue<'a>, words: bool) -> Option<SampleValue<'a>> {
+fn cut<'a>(arguments: &Arguments, value: SampleValue<'a>, words: bool) -> Sample<'a> {
     let text = value.into_text();
     let range = range(&text, arguments, words)?;
     Some(SampleValue::Str(part(text, range)))
 }
 
-fn field<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn field<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     cut(arguments, value, false)
 }
 
 /// Converts the flags of `regsub` into a compiled expression, and whether all matches are replaced.
-fn prepare_regsub(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn prepare_regsub(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let flags = arguments.text(2).unwrap_or(b"").to_vec();
     if let Some(bad) = flags.iter().find(|flag| !b"gi".contains(flag)) {
         return Err(bad_argument(
@@ -252,22 +229,14 @@ fn prepare_regsub(
     Ok(())
 }
 
-fn regsub<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn regsub<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let all = arguments.bool(2).unwrap_or(false);
     let replaced = substitute(arguments.regex(0)?, &text, arguments.text(1)?, all);
     Some(SampleValue::Str(replaced.map_or(text, Cow::Owned)))
 }
 
-fn concat<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn concat<'a>(arguments: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let mut text = value.into_text().into_owned();
     text.extend_from_slice(arguments.text(0).unwrap_or(b""));
     if let Some(found) = arguments
@@ -280,11 +249,7 @@ fn concat<'a>(
     Some(SampleValue::Str(Cow::Owned(text)))
 }
 
-fn check_item(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_item(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     if arguments.variable(1).is_none() && arguments.text(2).is_none() {
         return Err(bad_argument(
             span,
@@ -294,11 +259,7 @@ fn check_item(
     Ok(())
 }
 
-fn add_item<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn add_item<'a>(arguments: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let mut text = value.into_text().into_owned();
     let found = arguments
         .variable(1)
@@ -316,11 +277,7 @@ fn add_item<'a>(
     Some(SampleValue::Str(Cow::Owned(text)))
 }
 
-fn ltrim<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn ltrim<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let trim = arguments.text(0)?;
     let start = text.iter().take_while(|b| trim.contains(b)).count();
@@ -328,41 +285,25 @@ fn ltrim<'a>(
     Some(SampleValue::Str(part(text, start..end)))
 }
 
-fn rtrim<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn rtrim<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let trim = arguments.text(0)?;
     let end = text.len() - text.iter().rev().take_while(|b| trim.contains(b)).count();
     Some(SampleValue::Str(part(text, 0..end)))
 }
 
-fn cut_crlf<'a>(
-    _: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn cut_crlf<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let text = value.into_text();
     let end = memchr::memchr2(b'\r', b'\n', &text).unwrap_or(text.len());
     Some(SampleValue::Str(part(text, 0..end)))
 }
 
-fn iif<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn iif<'a>(arguments: &'a Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let place = if value.truth()? { 0 } else { 1 };
     Some(SampleValue::text(arguments.text(place).unwrap_or(b"")))
 }
 
-fn strcmp<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn strcmp<'a>(arguments: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let other = variable_value(arguments.variable(0)?, stream)?;
     let text = value.into_text();
     let ordering = other.with_text(|other| text.as_ref().cmp(other));

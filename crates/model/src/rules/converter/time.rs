@@ -3,12 +3,13 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 use jiff::fmt::strtime::{self, BrokenDownTime, PosixCustom};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -49,11 +50,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 };
 
 /// Checks that the second argument is a unit of time.
-pub fn check_unit(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+pub fn check_unit(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     match arguments.text(1) {
         None | Some(b"s" | b"ms" | b"us") => Ok(()),
         Some(other) => Err(bad_argument(
@@ -67,11 +64,7 @@ pub fn check_unit(
 }
 
 /// Checks that the only argument is a unit of time.
-pub fn check_only_unit(
-    loader: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+pub fn check_only_unit(loader: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let unit = arguments.list.first().cloned().flatten();
     let mut behind = Arguments {
         list: vec![None, unit],
@@ -96,11 +89,7 @@ pub fn shift(time: i64, offset: i64) -> i64 {
     time.saturating_add(offset)
 }
 
-fn http_date<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn http_date<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     let time = shift(value.integer()?, arguments.int(0).unwrap_or(0));
     let us = i128::from(time) * i128::from(unit_us(arguments.text(1)));
     let zoned = at(i64::try_from(us.div_euclid(1_000_000)).ok()?, TimeZone::UTC)?;
@@ -121,7 +110,7 @@ fn at(seconds: i64, zone: TimeZone) -> Option<Zoned> {
 }
 
 /// Formats a time; conversions that strftime does not have stay unchanged.
-fn write<'a>(zoned: &Zoned, format: &[u8]) -> Option<SampleValue<'a>> {
+fn write<'a>(zoned: &Zoned, format: &[u8]) -> Sample<'a> {
     let format = std::str::from_utf8(format).ok()?;
     // `%c` and similar conversions behave as in the C locale.
     let config = strtime::Config::new()
@@ -134,11 +123,7 @@ fn write<'a>(zoned: &Zoned, format: &[u8]) -> Option<SampleValue<'a>> {
     Some(SampleValue::Str(Cow::Owned(out.into_bytes())))
 }
 
-fn in_zone<'a>(
-    arguments: &Arguments,
-    value: SampleValue<'a>,
-    zone: TimeZone,
-) -> Option<SampleValue<'a>> {
+fn in_zone<'a>(arguments: &Arguments, value: SampleValue<'a>, zone: TimeZone) -> Sample<'a> {
     let seconds = shift(value.integer()?, arguments.int(1).unwrap_or(0));
     write(&at(seconds, zone)?, arguments.text(0)?)
 }
@@ -180,7 +165,7 @@ fn fine<'a>(
     value: SampleValue<'a>,
     zone: TimeZone,
     parts: i64,
-) -> Option<SampleValue<'a>> {
+) -> Sample<'a> {
     let time = shift(value.integer()?, arguments.int(1).unwrap_or(0));
     let us = time.rem_euclid(parts) * (1_000_000 / parts);
     let digits = if parts == 1000 { 3 } else { 6 };

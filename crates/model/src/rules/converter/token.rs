@@ -6,13 +6,14 @@ use super::{ConverterBuild, ConverterRow, json_query, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::fetch::variable_value;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use language::arguments::Built;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
@@ -52,18 +53,14 @@ fn parts(token: &[u8]) -> Option<[&[u8]; 3]> {
     parts.next().is_none().then_some(three)
 }
 
-fn prepare_query(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn prepare_query(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     match arguments.text(0) {
         None => Ok(()),
         Some(_) => json_query::compile(arguments, span),
     }
 }
 
-fn decoded<'a>(arguments: &Arguments, value: SampleValue<'a>, n: usize) -> Option<SampleValue<'a>> {
+fn decoded<'a>(arguments: &Arguments, value: SampleValue<'a>, n: usize) -> Sample<'a> {
     let token = value.into_bytes()?;
     let json = URL_SAFE_NO_PAD.decode(parts(&token)?[n]).ok()?;
     if arguments.list.is_empty() {
@@ -73,11 +70,7 @@ fn decoded<'a>(arguments: &Arguments, value: SampleValue<'a>, n: usize) -> Optio
     }
 }
 
-fn payload<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    _: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn payload<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'a> {
     decoded(arguments, value, 1)
 }
 
@@ -106,11 +99,7 @@ fn algorithm(name: &[u8]) -> Option<Check> {
 
 /// Converts the name of the algorithm and the key to variables if they name one. A key that is a
 /// file is read.
-fn prepare_verify(
-    loader: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn prepare_verify(loader: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let of_variable = maybe_variable(arguments, 0, span)?;
     let name = arguments.text(0).unwrap_or(b"");
     let known = algorithm(name);
@@ -164,7 +153,7 @@ fn verify<'a>(
     arguments: &'a Arguments,
     value: SampleValue<'a>,
     stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+) -> Sample<'a> {
     let token = value.into_bytes()?;
     let named = |n: usize| -> Option<Cow<'a, [u8]>> {
         match arguments.variable(n) {

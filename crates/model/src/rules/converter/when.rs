@@ -7,10 +7,11 @@ use crate::log::is_error;
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::condition::TestResult;
 use crate::rules::draft::ConfigDraft;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::thread;
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::sync::Arc;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
@@ -33,11 +34,7 @@ const CONDITIONS: [&str; 7] = [
     "acl",
 ];
 
-fn prepare(
-    loader: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn prepare(loader: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let text = String::from_utf8_lossy(arguments.text(0).unwrap_or_default()).into_owned();
     let (turned, name) = match text.strip_prefix('!') {
         Some(name) => (true, name),
@@ -67,11 +64,7 @@ fn prepare(
     Ok(())
 }
 
-fn when<'a>(
-    arguments: &'a Arguments,
-    value: SampleValue<'a>,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn when<'a>(arguments: &Arguments, value: SampleValue<'a>, stream: &ProxyStream) -> Sample<'a> {
     let forwarded = stream.times.connected.is_some();
     let which = usize::try_from(arguments.int(0)?).ok()?;
     let holds = match *CONDITIONS.get(which)? {

@@ -1,14 +1,15 @@
 //! Fetch that evaluates named ACLs and returns the result as a value.
 
-use super::{FetchBuild, FetchRow};
+use super::{FetchBuild, FetchRow, boolean};
 use crate::compiled::Condition;
 use crate::rules::argument::{ARGUMENTS_MAX, Argument, ArgumentKind, Arguments};
 use crate::rules::codes;
 use crate::rules::condition::TestResult;
 use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, Type};
 use crate::transaction::ProxyStream;
+use language::arguments::Built;
 use language::{Diagnostic, Span, suggest};
 use std::sync::Arc;
 
@@ -22,11 +23,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          for a condition.";
 };
 
-fn prepare(
-    loader: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn prepare(loader: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let names: Vec<String> = (0..arguments.list.len())
         .filter_map(|n| arguments.text(n))
         .map(|name| String::from_utf8_lossy(name).into_owned())
@@ -45,10 +42,10 @@ fn prepare(
     }
 }
 
-fn acl<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn acl<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     match arguments.acls(0)?.run(stream) {
-        TestResult::Pass => Some(SampleValue::Bool(true)),
-        TestResult::Fail => Some(SampleValue::Bool(false)),
+        TestResult::Pass => boolean(true),
+        TestResult::Fail => boolean(false),
         TestResult::Miss => None,
     }
 }

@@ -1,9 +1,9 @@
 //! Fetches of captured values, which stay available until the end of the stream.
 
-use super::{FetchBuild, FetchRow, request};
+use super::{FetchBuild, FetchRow, boolean, request};
 use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 
 const fn of_request(one: super::One) -> FetchBuild {
@@ -26,31 +26,25 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         of_request(|_, s| Some(wire_version(request(s)?.version().number()))),
         "acl old capture.req.ver HTTP/1.0",
         "The HTTP version of the request, as `HTTP/1.0` or `HTTP/1.1`, also in rules for responses.";
-    "capture.res.hdr(<slot>)", FetchBuild::new(Type::Str, Needs::ResponseKept, response_header).http().takes(&[ArgumentKind::Int], 1),
+    "capture.res.hdr(<slot>)",
+        FetchBuild::new(Type::Str, Needs::ResponseKept, |a, s| slot(&s.log.captured_response, a)).http().takes(&[ArgumentKind::Int], 1),
         "acl seen capture.res.hdr(0) -m found",
         "The value of a response capture slot, from a `capture response header` line or a `capture` rule; the first \
          slot is 0.";
     "capture.res.ver", FetchBuild::new(Type::Str, Needs::RequestKept, response_version).http(), "acl old capture.res.ver HTTP/1.0",
         "The HTTP version of the response, as `HTTP/1.0` or `HTTP/1.1`.";
     "http_first_req",
-        FetchBuild::new(Type::Bool, Needs::RequestKept, |_, s| Some(SampleValue::Bool(s.times.first))).http(),
+        FetchBuild::new(Type::Bool, Needs::RequestKept, |_, s| boolean(s.times.first)).http(),
         "acl first http_first_req",
         "True for the first request of a client connection, when a login or a redirect to another server costs little.";
 };
 
-fn slot<'a>(slots: &'a [Option<Vec<u8>>], arguments: &Arguments) -> Option<SampleValue<'a>> {
+fn slot<'a>(slots: &'a [Option<Vec<u8>>], arguments: &Arguments) -> Sample<'a> {
     let n = usize::try_from(arguments.int(0)?).ok()?;
     slots.get(n)?.as_deref().map(SampleValue::text)
 }
 
-fn response_header<'a>(
-    arguments: &'a Arguments,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
-    slot(&stream.log.captured_response, arguments)
-}
-
-fn uri<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn uri<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let path = request(stream)?.path_and_query();
     (!path.is_empty()).then(|| SampleValue::text(path))
 }
@@ -63,7 +57,7 @@ fn wire_version<'a>(number: &str) -> SampleValue<'a> {
     })
 }
 
-fn response_version<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn response_version<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     stream.response.start()?;
     Some(wire_version(stream.response.version().number()))
 }

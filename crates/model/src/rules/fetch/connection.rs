@@ -1,12 +1,13 @@
 //! Fetches of the client's connection: its addresses and its listener.
 
-use super::{FetchBuild, FetchRow};
+use super::{FetchBuild, FetchRow, boolean, int, string};
 use crate::rules::argument::Arguments;
 use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::{Endpoint, ProxyStream};
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::net::IpAddr;
 use tls::FailureCodes;
 
@@ -66,42 +67,40 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "fc_rcvd_proxy", truth(fc_rcvd_proxy).prepare(ask_proxy_header), "acl proxied fc_rcvd_proxy",
         "True if the connection began with a PROXY header.";
     "fc_err",
-        number(|_, s| Some(SampleValue::Int(broken(s).connection.into()))), "acl failed fc_err gt 0",
+        number(|_, s| int(broken(s).connection)), "acl failed fc_err gt 0",
         "The number of the error that ended the client's connection before it became a stream, as in HAProxy (34 is a \
          failed TLS handshake). Rules always see 0, because such a connection has no stream.";
-    "fc_err_str", FetchBuild::new(Type::Str, Needs::Nothing, error_text), "acl good fc_err_str Success",
-        "The text of `fc_err`: `Success` for a working connection.";
+    "fc_err_str", FetchBuild::new(Type::Str, Needs::Nothing, |_, s| string(broken(s).words())),
+        "acl good fc_err_str Success", "The text of `fc_err`: `Success` for a working connection.";
     "fc_http_major", number(fc_http_major), "acl modern fc_http_major ge 2",
         "The major HTTP version of the client's connection: 1 or 2. Other connections have no value.";
     "so_id",
-        number(|_, s| Some(SampleValue::Int(s.session.listener()?.id.into()))),
+        number(|_, s| int(s.session.listener()?.id)),
         "acl first_listener so_id 1",
         "The id of the listener that accepted the connection (`id` on its `bind` line).";
     "so_name", FetchBuild::new(Type::Str, Needs::Nothing, so_name), "acl public so_name public",
         "The name of the listener that accepted the connection (`name` on its `bind` line), if it has one.";
 };
 
-fn ask_connection(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+fn ask_connection(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Built {
     loader.config.global.recording.connection = true;
     Ok(())
 }
 
-fn ip<'a>(endpoint: Endpoint) -> Option<SampleValue<'a>> {
+fn ip<'a>(endpoint: Endpoint) -> Sample<'a> {
     endpoint.ip().map(SampleValue::ip)
 }
 
-fn port<'a>(endpoint: Endpoint) -> Option<SampleValue<'a>> {
+fn port<'a>(endpoint: Endpoint) -> Sample<'a> {
     endpoint.port().map(|port| SampleValue::Int(port.into()))
 }
 
 /// Returns whether an address belongs to this host, that is, can be bound.
-fn is_local<'a>(endpoint: Endpoint) -> Option<SampleValue<'a>> {
+fn is_local<'a>(endpoint: Endpoint) -> Sample<'a> {
     let address = endpoint.ip()?;
     let loopback = address.is_loopback();
     let wildcard = address.is_unspecified();
-    Some(SampleValue::Bool(
-        loopback || (!wildcard && !is_multicast(address) && can_bind(address)),
-    ))
+    boolean(loopback || (!wildcard && !is_multicast(address) && can_bind(address)))
 }
 
 fn is_multicast(address: IpAddr) -> bool {
@@ -116,16 +115,12 @@ fn can_bind(address: IpAddr) -> bool {
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
-fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn fc_rcvd_proxy<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     stream.session.listener()?;
-    Some(SampleValue::Bool(stream.session.has_proxy_header()))
+    boolean(stream.session.has_proxy_header())
 }
 
-fn ask_proxy_header(
-    loader: &mut ConfigDraft,
-    _: &mut Arguments,
-    _: Span,
-) -> Result<(), Diagnostic> {
+fn ask_proxy_header(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Built {
     loader.config.global.recording.proxy_header = true;
     Ok(())
 }
@@ -137,11 +132,7 @@ fn broken(stream: &ProxyStream) -> FailureCodes {
     tls.and_then(|tls| tls.broken).unwrap_or_default()
 }
 
-fn error_text<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::text(broken(stream).words().as_bytes()))
-}
-
-fn fc_http_major<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn fc_http_major<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     use http::message::HttpVersion;
     if !stream.http {
         return None;
@@ -153,7 +144,7 @@ fn fc_http_major<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<Sample
     }))
 }
 
-fn so_name<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn so_name<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let name = stream.session.listener()?.name.as_bytes();
     (!name.is_empty()).then(|| SampleValue::text(name))
 }

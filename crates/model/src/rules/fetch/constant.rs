@@ -1,9 +1,9 @@
 //! Fetches of constants and variables, which do not read the stream's data.
 
-use super::{FetchBuild, FetchRow};
+use super::{FetchBuild, FetchRow, boolean};
 use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::rules::variables::{Scope, VariableName, process_variable};
 use crate::transaction::ProxyStream;
 use std::borrow::Cow;
@@ -13,10 +13,10 @@ const fn constant(output: Type, one: super::One, kinds: &'static [ArgumentKind])
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "always_true", constant(Type::Bool, |_, _| Some(SampleValue::Bool(true)), &[]), "acl all always_true",
+    "always_true", constant(Type::Bool, |_, _| boolean(true), &[]), "acl all always_true",
         "Always true. Use it to enable a rule temporarily.";
     "always_false",
-        constant(Type::Bool, |_, _| Some(SampleValue::Bool(false)), &[]), "acl nobody always_false",
+        constant(Type::Bool, |_, _| boolean(false), &[]), "acl nobody always_false",
         "Always false. Use it to disable a rule temporarily.";
     "bool(<boolean>)",
         constant(Type::Bool, |a, _| a.bool(0).map(SampleValue::Bool), &[ArgumentKind::Bool]), "acl on bool(true)",
@@ -32,8 +32,9 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         constant(Type::Ipv6, |a, _| a.ipv6(0).map(SampleValue::Ipv6), &[ArgumentKind::Ipv6]),
         "acl net ipv6(2001:db8::1) 2001:db8::/32",
         "An IPv6 address constant.";
-    "str(<text>)", FetchBuild::new(Type::Str, Needs::Nothing, text).takes(&[ArgumentKind::Text], 0), "acl same str(a) a",
-        "A text constant. Quote commas and parentheses in it separately.";
+    "str(<text>)",
+        FetchBuild::new(Type::Str, Needs::Nothing, |a, _| Some(SampleValue::text(a.text(0).unwrap_or(b"")))).takes(&[ArgumentKind::Text], 0),
+        "acl same str(a) a", "A text constant. Quote commas and parentheses in it separately.";
     "bin(<hexadecimal>)",
         constant(Type::Bin, |a, _| a.text(0).map(SampleValue::bytes), &[ArgumentKind::Hex]),
         "acl same bin(0a0d) -m bin 0a0d",
@@ -48,17 +49,13 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          there is no value.";
 };
 
-fn text<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::text(arguments.text(0).unwrap_or(b"")))
-}
-
-fn variable<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn variable<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     variable_value(arguments.variable(0)?, stream)
         .or_else(|| arguments.text(1).map(SampleValue::text))
 }
 
 /// Returns the value of a variable; those that outlive the stream are copied.
-pub fn variable_value(name: VariableName, stream: &ProxyStream) -> Option<SampleValue<'_>> {
+pub fn variable_value(name: VariableName, stream: &ProxyStream) -> Sample<'_> {
     match name.scope() {
         Scope::Process => process_variable(name),
         Scope::Session => stream.session.variables.borrow().get(name).cloned(),

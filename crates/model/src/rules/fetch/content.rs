@@ -5,9 +5,10 @@ use super::{FetchBuild, FetchRow, head, number, payload};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 
 const fn bytes(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Bin, needs, one)
@@ -71,7 +72,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          without a name that of the first field. Nothing is decoded.";
 };
 
-fn length<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn length<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     Some(SampleValue::count(payload(arguments, stream).len()))
 }
 
@@ -82,7 +83,7 @@ const HEAD_END_BYTES: usize = 1;
 
 /// Returns the size of the request. An HTTP head is measured as HAProxy does: by its content, not
 /// by the encoding of the protocol version.
-fn inspected<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn inspected<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let body = payload(arguments, stream).len();
     let request = &stream.request;
     if !stream.http || !request.is_request() {
@@ -96,7 +97,7 @@ fn inspected<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<Sa
 }
 
 /// Returns the size of the response; an HTTP head is measured as for requests.
-fn answered<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn answered<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let body = payload(arguments, stream).len();
     let response = &stream.response;
     if !stream.http || response.status() == 0 {
@@ -110,16 +111,12 @@ fn answered<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<Sam
     ))
 }
 
-fn ask_request_body(
-    loader: &mut ConfigDraft,
-    _: &mut Arguments,
-    _: Span,
-) -> Result<(), Diagnostic> {
+fn ask_request_body(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Built {
     loader.config.global.recording.request_body = true;
     Ok(())
 }
 
-fn ask_body(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+fn ask_body(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Built {
     loader.config.global.recording.answer_body = true;
     Ok(())
 }
@@ -137,7 +134,7 @@ fn raw<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> Option<&'a [u8]> {
     (!stream.http || !of_answer).then(|| payload(arguments, stream))
 }
 
-fn slice<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn slice<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let offset = usize::try_from(arguments.int(0)?).ok()?;
     let length = usize::try_from(arguments.int(1)?).ok()?;
     let all = raw(arguments, stream)?;
@@ -156,11 +153,7 @@ pub(in crate::rules) fn is_open_ended(arguments: &Arguments) -> bool {
     arguments.int(1) == Some(0)
 }
 
-fn check_slice(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_slice(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     match (arguments.int(0), arguments.int(1)) {
         (Some(0..), Some(0..)) => Ok(()),
         _ => Err(bad_argument(
@@ -174,11 +167,7 @@ const COUNT_BYTES_MAX: i64 = 8;
 
 /// Checks the arguments of `payload_lv`. The third argument becomes the offset of the value. A
 /// fourth one is added: whether the offset is relative to the end of the length field.
-fn check_counted(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_counted(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let bad = |message: &str| Err(bad_argument(span, message.into()));
     let (Some(offset), Some(length)) = (arguments.int(0), arguments.int(1)) else {
         return bad("expected an offset and a length");
@@ -210,7 +199,7 @@ fn check_counted(
     Ok(())
 }
 
-fn counted_slice<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn counted_slice<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let offset = usize::try_from(arguments.int(0)?).ok()?;
     let end = offset.checked_add(usize::try_from(arguments.int(1)?).ok()?)?;
     let all = raw(arguments, stream)?;
@@ -234,7 +223,7 @@ fn counted_slice<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Optio
         .map(SampleValue::bytes)
 }
 
-fn body<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn body<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     Some(SampleValue::bytes(payload(arguments, stream)))
 }
 
@@ -243,7 +232,7 @@ fn may_have_body(stream: &ProxyStream) -> bool {
     stream.request.method() != b"HEAD" && !matches!(stream.response.status(), 204 | 304)
 }
 
-fn body_size<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn body_size<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let there = payload(arguments, stream).len();
     if super::side_of(arguments, stream) == super::MessageSide::Response && !may_have_body(stream) {
         return Some(SampleValue::count(there));
@@ -258,10 +247,7 @@ fn body_size<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<Sa
     })
 }
 
-fn body_parameter<'a>(
-    arguments: &'a Arguments,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn body_parameter<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let body = payload(arguments, stream);
     body.split(|b| *b == b'&').find_map(|field| {
         let equals = memchr::memchr(b'=', field)?;

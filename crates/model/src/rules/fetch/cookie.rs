@@ -3,7 +3,7 @@
 use super::{FetchBuild, FetchRow, head, side_of};
 use crate::rules::argument::{ArgumentKind, Arguments, MessageSide};
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type, leading_integer};
+use crate::rules::value::{Sample, SampleValue, Type, leading_integer};
 use crate::transaction::ProxyStream;
 use http::message::HttpMessage;
 use std::borrow::Cow;
@@ -23,9 +23,11 @@ const fn counts(needs: Needs) -> FetchBuild {
 }
 
 const fn numbers(needs: Needs) -> FetchBuild {
-    FetchBuild::new(Type::Int, needs, number)
-        .http()
-        .takes(&[ArgumentKind::Text], 0)
+    FetchBuild::new(Type::Int, needs, |a, s| {
+        find(a, s).map(|text| SampleValue::Int(leading_integer(text)))
+    })
+    .http()
+    .takes(&[ArgumentKind::Text], 0)
 }
 
 const fn names(needs: Needs) -> FetchBuild {
@@ -96,12 +98,12 @@ fn find<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<&'a [u8
     found
 }
 
-fn value<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn value<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     find(arguments, stream).map(SampleValue::text)
 }
 
 fn each_value<'a>(
-    arguments: &'a Arguments,
+    arguments: &Arguments,
     stream: &'a ProxyStream,
     take: &mut dyn FnMut(SampleValue<'a>) -> bool,
 ) -> bool {
@@ -116,7 +118,7 @@ fn each_value<'a>(
     )
 }
 
-fn count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let message = head(arguments, stream)?;
     let mut count = 0_usize;
     visit(
@@ -131,11 +133,7 @@ fn count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<Sample
     Some(SampleValue::count(count))
 }
 
-fn number<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    find(arguments, stream).map(|text| SampleValue::Int(leading_integer(text)))
-}
-
-fn cookie_names<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn cookie_names<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let fields = head(arguments, stream)?.fields();
     let delimiter = arguments.text(0).unwrap_or(b",");
     let mut out = Vec::new();

@@ -1,13 +1,14 @@
 //! Fetches of distcc, which distributes compilations over hosts. A message is a sequence of tokens
 //! of four letters with a number each; some tokens are followed by that number of bytes.
 
-use super::{FetchBuild, FetchRow, payload};
+use super::{FetchBuild, FetchRow, int, payload};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 
 const fn token(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, Needs::Request, one)
@@ -17,7 +18,7 @@ const fn token(output: Type, one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "distcc_param(<token>[,<occurrence>])",
-        token(Type::Int, |a, s| Some(SampleValue::Int(find(a, s)?.0.into()))),
+        token(Type::Int, |a, s| int(find(a, s)?.0)),
         "acl big distcc_param(DOTI) gt 1000000",
         "The number of a token in a distcc message: a version, a count, or the number of bytes that follow it. \
          Occurrences are numbered from 1, the default.";
@@ -29,7 +30,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 const NAME_BYTES: usize = 4;
 const TOKEN_BYTES: usize = 12;
 
-fn check(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     if arguments
         .text(0)
         .is_none_or(|name| name.len() != NAME_BYTES)
@@ -86,7 +87,7 @@ fn find<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> Option<(u32, &'a 
     }
 }
 
-fn body<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn body<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let (length, behind) = find(arguments, stream)?;
     let length = usize::try_from(length).ok().filter(|_| {
         let name = arguments.text(0).unwrap_or_default();

@@ -1,12 +1,13 @@
 //! Fetches of a stream's two connections: TCP statistics, HTTP version, and HTTP/2 streams.
 
-use super::{FetchBuild, FetchRow, number};
+use super::{FetchBuild, FetchRow, boolean, int, number};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::{ConnectionSide, ProxyStream};
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use reactor::PacketFacts;
 
 const fn packets(one: super::One) -> FetchBuild {
@@ -54,7 +55,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The major HTTP version of the server connection: 1 or 2. No value before it is established, or for other \
          protocols.";
     "bc_reused",
-        server(Type::Bool, |_, s| Some(SampleValue::Bool(s.links.server_end()?.carried > 0))),
+        server(Type::Bool, |_, s| boolean(s.links.server_end()?.carried > 0)),
         "acl example bc_reused",
         "True if the server connection carried earlier requests.";
     "fc_nb_streams", client(Type::Int, |_, s| streams(s, ConnectionSide::Client)), "acl many fc_nb_streams gt 50",
@@ -77,9 +78,9 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The id of the client's HTTP/2 stream; 0 for other connections.";
     "bs.id", server(Type::Int, |_, s| id(s, ConnectionSide::Server)), "acl example bs.id 1",
         "The id of the server's HTTP/2 stream; 0 for other connections.";
-    "fs.aborted", client(Type::Bool, |_, s| Some(SampleValue::Bool(s.is_aborted_by(ConnectionSide::Client)))), "acl example fs.aborted",
+    "fs.aborted", client(Type::Bool, |_, s| boolean(s.is_aborted_by(ConnectionSide::Client))), "acl example fs.aborted",
         "True if the client aborted the stream. Useful in logs.";
-    "bs.aborted", server(Type::Bool, |_, s| Some(SampleValue::Bool(s.is_aborted_by(ConnectionSide::Server)))), "acl example bs.aborted",
+    "bs.aborted", server(Type::Bool, |_, s| boolean(s.is_aborted_by(ConnectionSide::Server))), "acl example bs.aborted",
         "True if the server aborted the stream. Useful in logs.";
     "fs.rst_code", client(Type::Int, |_, s| reset_code(s, ConnectionSide::Client)), "acl cancelled fs.rst_code 8",
         "The error code with which the client reset its HTTP/2 stream (8: cancelled); no value without a reset.";
@@ -87,46 +88,34 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The error code with which the server reset its HTTP/2 stream; no value without a reset.";
 };
 
-fn ask_client_socket(
-    loader: &mut ConfigDraft,
-    _: &mut Arguments,
-    _: Span,
-) -> Result<(), Diagnostic> {
+fn ask_client_socket(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Built {
     loader.config.global.recording.client_socket = true;
     Ok(())
 }
 
-fn ask_client(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+fn ask_client(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Built {
     loader.config.global.recording.client_end = true;
     Ok(())
 }
 
-fn ask_server(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+fn ask_server(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Built {
     loader.config.global.recording.server_end = true;
     Ok(())
 }
 
-fn check_unit(arguments: &Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_unit(arguments: &Arguments, span: Span) -> Built {
     match arguments.text(0) {
         None | Some(b"ms" | b"us") => Ok(()),
         Some(_) => Err(bad_argument(span, "the unit is `ms` or `us`".into())),
     }
 }
 
-fn client_time(
-    loader: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn client_time(loader: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     loader.config.global.recording.client_socket = true;
     check_unit(arguments, span)
 }
 
-fn server_time(
-    loader: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn server_time(loader: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     loader.config.global.recording.server_end = true;
     check_unit(arguments, span)
 }
@@ -139,18 +128,18 @@ fn server_packets(stream: &ProxyStream) -> Option<PacketFacts> {
     stream.links.server_end()?.socket?.packets()
 }
 
-fn unit<'a>(arguments: &Arguments, microseconds: u32) -> Option<SampleValue<'a>> {
+fn unit<'a>(arguments: &Arguments, microseconds: u32) -> Sample<'a> {
     count(match arguments.text(0) {
         Some(b"us") => microseconds,
         _ => microseconds / 1000,
     })
 }
 
-fn count<'a>(n: u32) -> Option<SampleValue<'a>> {
-    Some(SampleValue::Int(n.into()))
+fn count<'a>(n: u32) -> Sample<'a> {
+    int(n)
 }
 
-fn server_http<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn server_http<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     stream.links.server_end().filter(|_| stream.http)?;
     count(1 + u32::from(stream.links.watched(ConnectionSide::Server).is_some()))
 }
@@ -159,14 +148,14 @@ fn is_there(stream: &ProxyStream, end: ConnectionSide) -> bool {
     end == ConnectionSide::Client || stream.links.server_end().is_some()
 }
 
-fn streams<'a>(stream: &ProxyStream, end: ConnectionSide) -> Option<SampleValue<'a>> {
+fn streams<'a>(stream: &ProxyStream, end: ConnectionSide) -> Sample<'a> {
     match stream.links.watched(end) {
         Some(watched) => count(watched.streams()?),
         None => is_there(stream, end).then_some(SampleValue::Int(1)),
     }
 }
 
-fn streams_max<'a>(stream: &ProxyStream, end: ConnectionSide) -> Option<SampleValue<'a>> {
+fn streams_max<'a>(stream: &ProxyStream, end: ConnectionSide) -> Sample<'a> {
     let Some(watched) = stream.links.watched(end) else {
         return is_there(stream, end).then_some(SampleValue::Int(1));
     };
@@ -184,21 +173,21 @@ fn streams_max<'a>(stream: &ProxyStream, end: ConnectionSide) -> Option<SampleVa
     })
 }
 
-fn glitches<'a>(stream: &ProxyStream, end: ConnectionSide) -> Option<SampleValue<'a>> {
+fn glitches<'a>(stream: &ProxyStream, end: ConnectionSide) -> Sample<'a> {
     match stream.links.watched(end) {
         Some(watched) => count(watched.stream_faults()?),
         None => is_there(stream, end).then_some(SampleValue::Int(0)),
     }
 }
 
-fn id<'a>(stream: &ProxyStream, end: ConnectionSide) -> Option<SampleValue<'a>> {
+fn id<'a>(stream: &ProxyStream, end: ConnectionSide) -> Sample<'a> {
     match stream.links.watched(end) {
         Some(watched) => count(watched.id()),
         None => is_there(stream, end).then_some(SampleValue::Int(0)),
     }
 }
 
-fn reset_code<'a>(stream: &ProxyStream, end: ConnectionSide) -> Option<SampleValue<'a>> {
+fn reset_code<'a>(stream: &ProxyStream, end: ConnectionSide) -> Sample<'a> {
     count(stream.links.watched(end)?.reset_code()?)
 }
 

@@ -3,7 +3,7 @@
 use super::{FetchBuild, FetchRow, head};
 use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type, leading_integer, leading_ipv4};
+use crate::rules::value::{Sample, SampleValue, Type, leading_integer, leading_ipv4};
 use crate::transaction::ProxyStream;
 use std::borrow::Cow;
 
@@ -144,7 +144,7 @@ fn pick<'a>(arguments: &'a Arguments, stream: &'a ProxyStream, by_line: bool) ->
     }
 }
 
-fn line<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn line<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     pick(arguments, stream, true).map(SampleValue::text)
 }
 
@@ -188,7 +188,7 @@ fn each_line<'a>(
     })
 }
 
-fn count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let fields = head(arguments, stream)?.fields();
     Some(SampleValue::count(match arguments.text(0) {
         Some(name) => fields.count_values(name),
@@ -199,7 +199,7 @@ fn count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<Sample
     }))
 }
 
-fn line_count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn line_count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let fields = head(arguments, stream)?.fields();
     Some(SampleValue::count(match arguments.text(0) {
         Some(name) => fields.count(name),
@@ -209,7 +209,7 @@ fn line_count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<S
 
 /// Parses an address in a header: alone, IPv4 followed by a port, or IPv6 in brackets with an
 /// optional port (RFC 7239, 6).
-fn parse_address(text: &[u8]) -> Option<SampleValue<'static>> {
+fn parse_address(text: &[u8]) -> Sample<'static> {
     if let Some((address, length)) = leading_ipv4(text) {
         let port = std::str::from_utf8(text.get(length..)?).ok()?;
         if !port.is_empty() {
@@ -228,13 +228,13 @@ fn parse_address(text: &[u8]) -> Option<SampleValue<'static>> {
     address.parse().ok().map(SampleValue::Ipv6)
 }
 
-fn address<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn address<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     parse_address(pick(arguments, stream, false)?)
 }
 
 fn each_address<'a>(
-    arguments: &'a Arguments,
-    stream: &'a ProxyStream,
+    arguments: &Arguments,
+    stream: &ProxyStream,
     take: &mut dyn FnMut(SampleValue<'a>) -> bool,
 ) -> bool {
     visit(arguments, stream, false, &mut |text| {
@@ -242,13 +242,13 @@ fn each_address<'a>(
     })
 }
 
-fn number<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn number<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     pick(arguments, stream, false).map(|text| SampleValue::Int(leading_integer(text)))
 }
 
 fn each_number<'a>(
-    arguments: &'a Arguments,
-    stream: &'a ProxyStream,
+    arguments: &Arguments,
+    stream: &ProxyStream,
     take: &mut dyn FnMut(SampleValue<'a>) -> bool,
 ) -> bool {
     visit(arguments, stream, false, &mut |text| {
@@ -256,7 +256,7 @@ fn each_number<'a>(
     })
 }
 
-fn field_names<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn field_names<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let delimiter = arguments.text(0).unwrap_or(b",");
     let mut out = Vec::new();
     for (n, (name, _)) in head(arguments, stream)?.fields().iter().enumerate() {
@@ -285,7 +285,7 @@ fn put_number(mut number: usize, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
-fn packed_fields<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn packed_fields<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let mut out = Vec::new();
     for (name, line) in head(arguments, stream)?.fields().iter() {
         put_number(name.len(), &mut out);
@@ -297,7 +297,7 @@ fn packed_fields<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Optio
     Some(SampleValue::Bin(Cow::Owned(out)))
 }
 
-fn block<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn block<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let mut out = Vec::new();
     for (name, line) in head(arguments, stream)?.fields().iter() {
         out.extend(name.iter().map(u8::to_ascii_lowercase));

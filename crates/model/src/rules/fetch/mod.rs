@@ -50,25 +50,26 @@ use super::argument::{ArgumentKind, Arguments, MessageSide};
 use super::matching::Method;
 use super::numbered::{count, number_of, numbered};
 use super::usage::Needs;
-use super::value::{SampleValue, Type};
+use super::value::{Sample, SampleValue, Type};
 use crate::compiled::expression::FetchId;
 use crate::known;
 use crate::rules::draft::ConfigDraft;
 use crate::transaction::ProxyStream;
 use http::http1::{Limits, ParseStatus, Preface, http2_preface, parse_request};
 use http::message::HttpMessage;
+use language::Span;
+use language::arguments::Built;
 use language::keyword::{Documented, Family, Keyword, Table};
-use language::{Diagnostic, Span};
 use std::sync::OnceLock;
 
 /// Function that finds the single value of a fetch.
-pub type One = for<'a> fn(&'a Arguments, &'a ProxyStream) -> Option<SampleValue<'a>>;
+pub type One = for<'a> fn(&'a Arguments, &'a ProxyStream) -> Sample<'a>;
 /// Function that passes all values of a fetch to the visitor, until it takes one.
 pub type Each =
     for<'a> fn(&'a Arguments, &'a ProxyStream, &mut dyn FnMut(SampleValue<'a>) -> bool) -> bool;
 
 /// Checks arguments when a file is loaded, and converts them to the form that the keyword uses.
-pub type Prepare = fn(&mut ConfigDraft, &mut Arguments, Span) -> Result<(), Diagnostic>;
+pub type Prepare = fn(&mut ConfigDraft, &mut Arguments, Span) -> Built;
 
 /// Properties of a fetch, besides its documentation.
 #[derive(Debug)]
@@ -164,6 +165,18 @@ impl FetchBuild {
         self.waits = true;
         self
     }
+}
+
+fn int<'a>(number: impl Into<i64>) -> Sample<'a> {
+    Some(SampleValue::Int(number.into()))
+}
+
+fn boolean<'a>(value: bool) -> Sample<'a> {
+    Some(SampleValue::Bool(value))
+}
+
+fn string(text: &str) -> Sample<'_> {
+    Some(SampleValue::text(text.as_bytes()))
 }
 
 const fn number(needs: Needs, one: One) -> FetchBuild {

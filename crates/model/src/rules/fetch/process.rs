@@ -1,14 +1,15 @@
 //! Fetches of the process and the host: time, random numbers, environment, names.
 
-use super::{FetchBuild, FetchRow};
+use super::{FetchBuild, FetchRow, boolean, int};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
 use crate::rules::converter::time::{check_unit, shift, to_unit};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::thread;
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -23,10 +24,12 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "date[(<offset>[,<unit>])]", fetch(Type::Int, date).takes(&[ArgumentKind::Int, ArgumentKind::Text], 0).prepare(check_unit), "acl later date gt 1700000000",
         "The current time in seconds since 1970, plus an offset. The unit `ms` or `us` applies to both.";
     "date_us",
-        fetch(Type::Int, |_, _| Some(SampleValue::Int(since_epoch().subsec_micros().into()))),
+        fetch(Type::Int, |_, _| int(since_epoch().subsec_micros())),
         "acl odd_microsecond date_us,odd",
         "The microseconds of the current second.";
-    "env(<name>)", fetch(Type::Str, env).takes(&[ArgumentKind::Environment], 1), "acl test_host env(STAGE) test",
+    "env(<name>)",
+        fetch(Type::Str, |a, _| Some(SampleValue::Str(Cow::Borrowed(a.text(0)?)))).takes(&[ArgumentKind::Environment], 1),
+        "acl test_host env(STAGE) test",
         "The value of an environment variable of the process at the start.";
     "hostname", fetch(Type::Str, hostname), "acl first hostname web1",
         "The host name of this machine.";
@@ -39,7 +42,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "uptime", fetch(Type::Int, uptime), "acl young uptime lt 60",
         "Uptime of the process in seconds.";
     "pid",
-        fetch(Type::Int, |_, _| Some(SampleValue::Int(std::process::id().into()))), "acl known pid gt 0",
+        fetch(Type::Int, |_, _| int(std::process::id())), "acl known pid gt 0",
         "The id of the process.";
     "thread",
         fetch(Type::Int, |_, _| Some(SampleValue::count(thread::running()?.thread()))),
@@ -48,7 +51,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "tgroup", fetch(Type::Int, one), "acl first tgroup 1",
         "The number of the thread group, always 1.";
     "stopping",
-        fetch(Type::Bool, |_, _| Some(SampleValue::Bool(thread::running()?.process.stopping()))),
+        fetch(Type::Bool, |_, _| boolean(thread::running()?.process.stopping())),
         "acl example stopping",
         "True in a soft stop, when the process accepts no new connections.";
     "rand[(<range>)]", fetch(Type::Int, rand).takes(&[ArgumentKind::Int], 0), "acl one_percent rand(100) 0",
@@ -67,17 +70,13 @@ fn since_epoch() -> std::time::Duration {
         .unwrap_or_default()
 }
 
-fn date<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn date<'a>(arguments: &'a Arguments, _: &ProxyStream) -> Sample<'a> {
     let unit = arguments.text(1);
     let now = to_unit(since_epoch(), unit)?;
     Some(SampleValue::Int(shift(now, arguments.int(0).unwrap_or(0))))
 }
 
-fn env<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::Str(Cow::Borrowed(arguments.text(0)?)))
-}
-
-fn hostname<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn hostname<'a>(_: &Arguments, _: &'a ProxyStream) -> Sample<'a> {
     static NAME: OnceLock<Vec<u8>> = OnceLock::new();
     let name = NAME.get_or_init(|| {
         use std::os::unix::ffi::OsStringExt;
@@ -88,19 +87,19 @@ fn hostname<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>>
     Some(SampleValue::text(name))
 }
 
-fn act_conn<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn act_conn<'a>(_: &Arguments, _: &'a ProxyStream) -> Sample<'a> {
     let connections = &thread::running()?.process.connections;
-    Some(SampleValue::Int(connections.current().into()))
+    int(connections.current())
 }
 
-fn uptime<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn uptime<'a>(_: &Arguments, _: &'a ProxyStream) -> Sample<'a> {
     let started = thread::running()?.process.started;
     let since = reactor::now().saturating_duration_since(started);
     Some(SampleValue::count(since.as_secs()))
 }
 
-fn one<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::Int(1))
+fn one<'a>(_: &Arguments, _: &'a ProxyStream) -> Sample<'a> {
+    int(1)
 }
 
 /// Returns the next number of a small per-thread generator (splitmix64), seeded by the system.
@@ -115,7 +114,7 @@ fn random() -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-fn rand<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn rand<'a>(arguments: &'a Arguments, _: &ProxyStream) -> Sample<'a> {
     let number = random() >> 32;
     Some(match arguments.int(0) {
         Some(range) if range > 0 => {
@@ -125,11 +124,7 @@ fn rand<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<
     })
 }
 
-fn check_uuid(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_uuid(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     match arguments.int(0) {
         None | Some(4) => Ok(()),
         Some(other) => Err(bad_argument(
@@ -139,7 +134,7 @@ fn check_uuid(
     }
 }
 
-fn uuid<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn uuid<'a>(_: &Arguments, _: &'a ProxyStream) -> Sample<'a> {
     let (high, low) = (random(), random());
     let text = format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
@@ -152,7 +147,7 @@ fn uuid<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
     Some(SampleValue::Str(Cow::Owned(text.into_bytes())))
 }
 
-fn wait_end<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn wait_end<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     // Rules of a message run when its head has arrived, and wait for nothing more. Rules of
     // `tcp-response content` begin when the connection to the server is established.
     let awaits_server = stream.times.connected.is_some() && stream.response.start().is_none();

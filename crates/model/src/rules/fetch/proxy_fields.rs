@@ -5,9 +5,10 @@ use super::{FetchBuild, FetchRow};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use protocol::proxy_protocol::{kind, ssl_kind};
 
 const fn text(one: super::One, prepare: super::Prepare) -> FetchBuild {
@@ -57,12 +58,12 @@ fn ask(loader: &mut ConfigDraft, kind: u8) {
     }
 }
 
-fn ask_authority(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+fn ask_authority(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Built {
     ask(loader, kind::AUTHORITY);
     Ok(())
 }
 
-fn ask_unique_id(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+fn ask_unique_id(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Built {
     ask(loader, kind::UNIQUE_ID);
     Ok(())
 }
@@ -79,11 +80,7 @@ pub fn number(text: &[u8]) -> Option<u8> {
     }
 }
 
-fn check_type(
-    loader: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_type(loader: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     let text = arguments.text(0).unwrap_or_default();
     let named = NAMES.iter().find(|(name, _)| name.as_bytes() == text);
     let Some(kind) = named.map(|(_, kind)| *kind).or_else(|| number(text)) else {
@@ -96,7 +93,7 @@ fn check_type(
     Ok(())
 }
 
-fn field<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn field<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let kind = u8::try_from(arguments.int(0)?).ok()?;
     if !is_of_tls(kind) {
         return Some(SampleValue::text(stream.session.proxy_field(kind)?));

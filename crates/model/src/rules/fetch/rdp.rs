@@ -3,12 +3,14 @@
 use super::{FetchBuild, FetchRow, payload};
 use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::sample::rdp_cookie;
 use crate::transaction::ProxyStream;
 
-const COOKIE: FetchBuild =
-    FetchBuild::new(Type::Str, Needs::Request, cookie).takes(&[ArgumentKind::Text], 0);
+const COOKIE: FetchBuild = FetchBuild::new(Type::Str, Needs::Request, |a, s| {
+    rdp_cookie(payload(a, s), a.text(0)).map(SampleValue::text)
+})
+.takes(&[ArgumentKind::Text], 0);
 const COUNT: FetchBuild =
     FetchBuild::new(Type::Int, Needs::Request, count).takes(&[ArgumentKind::Text], 0);
 
@@ -28,11 +30,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The older name of `req.rdp_cookie_cnt` in ACLs.";
 };
 
-fn cookie<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    rdp_cookie(payload(arguments, stream), arguments.text(0)).map(SampleValue::text)
-}
-
-fn count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let found = rdp_cookie(payload(arguments, stream), arguments.text(0));
     Some(SampleValue::Int(i64::from(found.is_some())))
 }

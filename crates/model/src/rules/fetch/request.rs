@@ -1,15 +1,16 @@
 //! Fetches of a request's start line: method, target and its parts, version.
 
-use super::{FetchBuild, FetchRow, head, request, request_awaited};
+use super::{FetchBuild, FetchRow, boolean, head, int, request, request_awaited, string};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type, leading_integer};
+use crate::rules::value::{Sample, SampleValue, Type, leading_integer};
 use crate::sample::hash;
 use crate::transaction::ProxyStream;
 use http::http1::{Preface, http2_preface};
 use http::message::{TargetForm, parameters};
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -28,7 +29,8 @@ const URL_PARAMETER_ARGUMENTS: &[ArgumentKind] =
     &[ArgumentKind::Text, ArgumentKind::Text, ArgumentKind::Text];
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "method", FetchBuild::new(Type::Method, Needs::RequestKept, method).http(),
+    "method",
+        FetchBuild::new(Type::Method, Needs::RequestKept, |_, s| Some(SampleValue::Method(Cow::Borrowed(request(s)?.method())))).http(),
         "acl is_post method POST",
         "The method of the request, such as `GET`. It is available until the end of the stream, so rules for responses \
          and logs can use it.";
@@ -52,13 +54,13 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "base32", FetchBuild::new(Type::Int, Needs::Request, base32).http(),
         "acl even_half base32,even",
         "A 32-bit hash of `base`: a short key for counting or distributing URLs.";
-    "base32+src", FetchBuild::new(Type::Bin, Needs::Request, base32_source).http(),
+    "base32+src", FetchBuild::new(Type::Bin, Needs::Request, |_, s| Some(with_source(s, hashed(s, false)?))).http(),
         "acl known base32+src -m found",
         "The hash `base32` in four bytes, followed by the client's address in four or sixteen: a key for one client \
          and URL.";
     "url32", FetchBuild::new(Type::Int, Needs::Request, url32).http(), "acl odd_half url32,odd",
         "A 32-bit hash of the Host header, the path and the query string.";
-    "url32+src", FetchBuild::new(Type::Bin, Needs::Request, url32_source).http(),
+    "url32+src", FetchBuild::new(Type::Bin, Needs::Request, |_, s| Some(with_source(s, hashed(s, true)?))).http(),
         "acl known url32+src -m found",
         "The hash `url32` in four bytes, followed by the client's address in four or sixteen.";
     "url_ip", FetchBuild::new(Type::Address, Needs::Request, url_ip).http(),
@@ -102,24 +104,18 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The older name of `res.ver`.";
 };
 
-fn method<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::Method(Cow::Borrowed(
-        request(stream)?.method(),
-    )))
-}
-
-fn path<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn path<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let path = request(stream)?.path();
     (!path.is_empty()).then(|| SampleValue::text(path))
 }
 
-fn path_and_query<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn path_and_query<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let path = request(stream)?.path_and_query();
     (!path.is_empty()).then(|| SampleValue::text(path))
 }
 
 /// Joins the host and the path, with or without the query.
-fn joined(stream: &ProxyStream, with_query: bool) -> Option<SampleValue<'_>> {
+fn joined(stream: &ProxyStream, with_query: bool) -> Sample<'_> {
     let message = request(stream)?;
     let path = if with_query {
         message.path_and_query()
@@ -148,20 +144,12 @@ fn with_source(stream: &ProxyStream, hash: u32) -> SampleValue<'_> {
     SampleValue::Bin(Cow::Owned(bytes))
 }
 
-fn base32<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::Int(hashed(stream, false)?.into()))
+fn base32<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
+    int(hashed(stream, false)?)
 }
 
-fn base32_source<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(with_source(stream, hashed(stream, false)?))
-}
-
-fn url32<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::Int(hashed(stream, true)?.into()))
-}
-
-fn url32_source<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(with_source(stream, hashed(stream, true)?))
+fn url32<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
+    int(hashed(stream, true)?)
 }
 
 /// Returns the address and the port of an absolute URL.
@@ -192,12 +180,12 @@ fn url_address(stream: &ProxyStream) -> Option<(IpAddr, u16)> {
     Some((address.parse::<Ipv4Addr>().ok()?.into(), port))
 }
 
-fn url_ip<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn url_ip<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     Some(SampleValue::ip(url_address(stream)?.0))
 }
 
-fn url_port<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::Int(url_address(stream)?.1.into()))
+fn url_port<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
+    int(url_address(stream)?.1)
 }
 
 fn delimiter(arguments: &Arguments) -> u8 {
@@ -208,11 +196,7 @@ fn delimiter(arguments: &Arguments) -> u8 {
 }
 
 /// Converts the flag `i` to a boolean.
-fn check_url_parameter(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_url_parameter(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     match arguments.text(2) {
         None => return Ok(()),
         Some(b"i") => arguments.list[2] = Some(Argument::Bool(true)),
@@ -239,7 +223,7 @@ fn is_asked_for(arguments: &Arguments, name: &[u8]) -> bool {
     })
 }
 
-fn url_parameter<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn url_parameter<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let target = request(stream)?.target();
     parameters(target, delimiter(arguments))
         .find(|(name, _)| is_asked_for(arguments, name))
@@ -247,7 +231,7 @@ fn url_parameter<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Optio
 }
 
 fn url_parameters<'a>(
-    arguments: &'a Arguments,
+    arguments: &Arguments,
     stream: &'a ProxyStream,
     take: &mut dyn FnMut(SampleValue<'a>) -> bool,
 ) -> bool {
@@ -259,34 +243,29 @@ fn url_parameters<'a>(
         .any(|(_, value)| take(SampleValue::text(value)))
 }
 
-fn url_parameter_value<'a>(
-    arguments: &'a Arguments,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn url_parameter_value<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let value = url_parameter(arguments, stream)?;
     Some(value.with_text(|text| SampleValue::Int(leading_integer(text))))
 }
 
-fn version<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::text(
-        head(arguments, stream)?.version().number().as_bytes(),
-    ))
+fn version<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
+    string(head(arguments, stream)?.version().number())
 }
 
-fn is_http<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn is_http<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     if request(stream).is_some() {
-        return Some(SampleValue::Bool(true));
+        return boolean(true);
     }
     // The HTTP/2 preface looks like the head of a request and counts as HTTP.
     if !stream.http && http2_preface(&stream.payloads.request) == Preface::Yes {
-        return Some(SampleValue::Bool(true));
+        return boolean(true);
     }
     (!request_awaited(stream)).then_some(SampleValue::Bool(false))
 }
 
-fn status<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn status<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     match stream.status() {
         0 => None,
-        status => Some(SampleValue::Int(status.into())),
+        status => int(status),
     }
 }

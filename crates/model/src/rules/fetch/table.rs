@@ -1,15 +1,16 @@
 //! Fetches of stick tables: of the entry that a counter tracks (`sc…`), of the entry of the
 //! client's address (`src_…`), and of a table as a whole.
 
-use super::{FetchBuild, FetchRow, PLACE};
+use super::{FetchBuild, FetchRow, PLACE, boolean};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::tables::{DataType, HeldEntry, Table};
 use crate::tracking;
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use std::sync::Arc;
 
 #[derive(Clone, Copy)]
@@ -80,7 +81,7 @@ fn of_counter(
     table: Option<&Arc<Table>>,
     what: CounterQuery,
     element: Option<i64>,
-) -> Option<SampleValue<'static>> {
+) -> Sample<'static> {
     let counter = u32::try_from(counter?).ok()?;
     let element = u32::try_from(element?).ok()?;
     let value = tracking::with(stream, counter, |held| {
@@ -98,7 +99,7 @@ fn of_source(
     table: Option<&Arc<Table>>,
     what: CounterQuery,
     element: Option<i64>,
-) -> Option<SampleValue<'static>> {
+) -> Sample<'static> {
     let element = u32::try_from(element?).ok()?;
     let table = table?;
     let source = SampleValue::ip(stream.source().ip()?);
@@ -126,12 +127,7 @@ fn kind_of(what: CounterQuery) -> DataType {
 }
 
 /// Uses the section's own table if the argument names none.
-fn own_at(
-    loader: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-    at: usize,
-) -> Result<(), Diagnostic> {
+fn own_at(loader: &mut ConfigDraft, arguments: &mut Arguments, span: Span, at: usize) -> Built {
     if arguments.list.get(at).is_some_and(Option::is_some) {
         return Ok(());
     }
@@ -149,7 +145,7 @@ fn check_counter(
     arguments: &mut Arguments,
     span: Span,
     at: usize,
-) -> Result<(), Diagnostic> {
+) -> Built {
     let count = loader.config.global.tune.stick_counters;
     match arguments.int(at) {
         Some(counter) if !(0..i64::from(count)).contains(&counter) => Err(bad_argument(
@@ -319,19 +315,19 @@ fn is_tracked(
     stream: &ProxyStream,
     counter: Option<i64>,
     table: Option<&Arc<Table>>,
-) -> Option<SampleValue<'static>> {
+) -> Sample<'static> {
     let counter = u32::try_from(counter?).ok()?;
     let found = tracking::with(stream, counter, |held| {
         elsewhere(held, table, false, |found| found.is_some())
     });
-    Some(SampleValue::Bool(found.unwrap_or(false)))
+    boolean(found.unwrap_or(false))
 }
 
 fn trackers(
     stream: &ProxyStream,
     counter: Option<i64>,
     table: Option<&Arc<Table>>,
-) -> Option<SampleValue<'static>> {
+) -> Sample<'static> {
     let counter = u32::try_from(counter?).ok()?;
     let count = tracking::with(stream, counter, |own| {
         elsewhere(own, table, false, |found| match found {
@@ -342,7 +338,7 @@ fn trackers(
     Some(SampleValue::count(count))
 }
 
-fn key(stream: &ProxyStream, counter: Option<i64>) -> Option<SampleValue<'static>> {
+fn key(stream: &ProxyStream, counter: Option<i64>) -> Sample<'static> {
     let counter = u32::try_from(counter?).ok()?;
     tracking::with(stream, counter, |held| {
         let mut text = Vec::new();
@@ -356,7 +352,8 @@ fn key(stream: &ProxyStream, counter: Option<i64>) -> Option<SampleValue<'static
 }
 
 pub(super) static OF_TABLE: &[FetchRow] = rows! {
-    "table_avl[(<table>)]", number(table_avl).takes(&[ArgumentKind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
+    "table_avl[(<table>)]",
+        number(|a, _| Some(SampleValue::count(a.table(0)?.available()))).takes(&[ArgumentKind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
         "stick-table type ip size 1m expire 30s\nacl full table_avl lt 100",
         "Number of free entries of a table.";
     "table_cnt[(<table>)]", number(table_cnt).takes(&[ArgumentKind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
@@ -369,18 +366,11 @@ pub(super) static OF_TABLE: &[FetchRow] = rows! {
          value. Prefer `track-sc0`.";
 };
 
-fn table_avl<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::count(arguments.table(0)?.available()))
-}
-
-fn table_cnt<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn table_cnt<'a>(arguments: &'a Arguments, _: &ProxyStream) -> Sample<'a> {
     Some(SampleValue::count(arguments.table(0)?.used()))
 }
 
-fn update_connections<'a>(
-    arguments: &'a Arguments,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn update_connections<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let table = arguments.table(0)?;
     let source = SampleValue::ip(stream.source().ip()?);
     let held = table

@@ -2,10 +2,10 @@
 //! negotiated. Certificates are in `tls_certificate`, the client's offer in `tls_offer`, keys and
 //! random bytes in `tls_secret`.
 
-use super::{FetchBuild, FetchRow};
+use super::{FetchBuild, FetchRow, boolean, int, string};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 use tls::Info;
 
@@ -19,7 +19,7 @@ const fn back(output: Type, one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc",
-        front(Type::Bool, |_, s| Some(SampleValue::Bool(client(s).is_some()))), "acl encrypted ssl_fc",
+        front(Type::Bool, |_, s| boolean(client(s).is_some())), "acl encrypted ssl_fc",
         "True if the client's connection uses TLS, on a listener with `ssl`.";
     "ssl_fc_protocol", front(Type::Str, |_, s| protocol(client(s))), "acl newest ssl_fc_protocol TLSv1.3",
         "The TLS version of the client's connection: `TLSv1.2` or `TLSv1.3`.";
@@ -34,7 +34,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc_curve", front(Type::Str, |_, s| group(client(s))), "acl hybrid ssl_fc_curve X25519MLKEM768",
         "The group (elliptic curve) of the key exchange with the client, by IANA's name: `x25519`, `secp256r1`, \
          `X25519MLKEM768`.";
-    "ssl_fc_early_rcvd", front(Type::Bool, |_, s| Some(SampleValue::Bool(client(s)?.early_data))), "acl early ssl_fc_early_rcvd",
+    "ssl_fc_early_rcvd", front(Type::Bool, |_, s| boolean(client(s)?.early_data)), "acl early ssl_fc_early_rcvd",
         "True if the client sent early data, even after the handshake. See `allow-0rtt`.";
     "ssl_fc_alpn", front(Type::Str, |_, s| alpn(client(s))), "acl h2 ssl_fc_alpn h2",
         "The protocol negotiated with the client by ALPN (`alpn` on the `bind` line): `h2`, `http/1.1`. No value \
@@ -50,7 +50,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc_is_resumed", front(Type::Bool, |_, s| resumed(client(s))), "acl again ssl_fc_is_resumed",
         "True if the client's session was resumed with a short handshake.";
     "ssl_fc_has_early",
-        front(Type::Bool, |_, s| Some(SampleValue::Bool(client(s)?.early_data))),
+        front(Type::Bool, |_, s| boolean(client(s)?.early_data)),
         "acl replayed ssl_fc_has_early",
         "True if the request arrived as early data, before the end of the handshake, and could be a replay. See \
          `allow-0rtt`.";
@@ -61,7 +61,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The OpenSSL text of the error that ended the client's handshake, for `error-log-format`. No value without an \
          error.";
     "ssl_bc",
-        back(Type::Bool, |_, s| Some(SampleValue::Bool(server(s).is_some()))), "acl inner_tls ssl_bc",
+        back(Type::Bool, |_, s| boolean(server(s).is_some())), "acl inner_tls ssl_bc",
         "True if the server connection uses TLS.";
     "ssl_bc_protocol", back(Type::Str, |_, s| protocol(server(s))), "acl old_server ssl_bc_protocol TLSv1.2",
         "The TLS version of the server connection: `TLSv1.2` or `TLSv1.3`.";
@@ -73,7 +73,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The effective key size on the server connection, in bits.";
     "ssl_bc_curve", back(Type::Str, |_, s| group(server(s))), "acl example ssl_bc_curve X25519MLKEM768",
         "The group (elliptic curve) of the key exchange with the server, by IANA's name.";
-    "ssl_bc_sni", back(Type::Str, |_, s| Some(SampleValue::text(server(s)?.sni.as_deref()?.as_bytes()))), "acl example ssl_bc_sni app.example.com",
+    "ssl_bc_sni", back(Type::Str, |_, s| string(server(s)?.sni.as_deref()?)), "acl example ssl_bc_sni app.example.com",
         "The SNI sent to the server, from `sni` on its line. No value without it.";
     "ssl_bc_alpn", back(Type::Str, |_, s| alpn(server(s))), "acl inner_h2 ssl_bc_alpn h2",
         "The protocol negotiated with the server by ALPN (`alpn` on the `server` line).";
@@ -95,59 +95,59 @@ pub(super) fn server(stream: &ProxyStream) -> Option<&Info> {
     stream.links.server_tls.as_deref()
 }
 
-fn protocol(info: Option<&Info>) -> Option<SampleValue<'_>> {
-    Some(SampleValue::text(info?.version_name().as_bytes()))
+fn protocol(info: Option<&Info>) -> Sample<'_> {
+    string(info?.version_name())
 }
 
-fn cipher(info: Option<&Info>) -> Option<SampleValue<'_>> {
-    Some(SampleValue::text(info?.suite_name().as_bytes()))
+fn cipher(info: Option<&Info>) -> Sample<'_> {
+    string(info?.suite_name())
 }
 
-fn key_size(info: Option<&Info>) -> Option<SampleValue<'_>> {
-    Some(SampleValue::Int(info?.key_bits().into()))
+fn key_size(info: Option<&Info>) -> Sample<'_> {
+    int(info?.key_bits())
 }
 
-fn group(info: Option<&Info>) -> Option<SampleValue<'_>> {
-    Some(SampleValue::text(info?.group_name()?.as_bytes()))
+fn group(info: Option<&Info>) -> Sample<'_> {
+    string(info?.group_name()?)
 }
 
-fn alpn(info: Option<&Info>) -> Option<SampleValue<'_>> {
+fn alpn(info: Option<&Info>) -> Sample<'_> {
     info?.alpn.as_deref().map(SampleValue::text)
 }
 
-fn npn<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn npn<'a>(_: &Arguments, _: &'a ProxyStream) -> Sample<'a> {
     None
 }
 
-fn sni<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn sni<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let name = client(stream)?.sni.as_deref()?;
-    Some(SampleValue::text(name.as_bytes()))
+    string(name)
 }
 
-fn has_sni<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn has_sni<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let named = client(stream).is_some_and(|info| info.sni.is_some());
-    Some(SampleValue::Bool(named))
+    boolean(named)
 }
 
-fn has_certificate<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn has_certificate<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let info = client(stream)?;
     let shown = info.peer_certificate().is_some() && !info.resumed;
-    Some(SampleValue::Bool(shown))
+    boolean(shown)
 }
 
 /// Returns whether the session was resumed; false also without TLS, as in HAProxy.
-fn resumed(info: Option<&Info>) -> Option<SampleValue<'_>> {
-    Some(SampleValue::Bool(info.is_some_and(|info| info.resumed)))
+fn resumed(info: Option<&Info>) -> Sample<'_> {
+    boolean(info.is_some_and(|info| info.resumed))
 }
 
 /// Returns the TLS error of the connection. A connection whose TLS fails is closed, so no rule sees
 /// it any more; its log format does.
-fn error(info: Option<&Info>) -> Option<SampleValue<'_>> {
+fn error(info: Option<&Info>) -> Sample<'_> {
     let broken = info?.broken.unwrap_or_default();
-    Some(SampleValue::Int(broken.library().into()))
+    int(broken.library())
 }
 
-fn error_text(info: Option<&Info>) -> Option<SampleValue<'_>> {
+fn error_text(info: Option<&Info>) -> Sample<'_> {
     let text = info?.broken?.library_words()?;
     Some(SampleValue::Str(text.into_bytes().into()))
 }

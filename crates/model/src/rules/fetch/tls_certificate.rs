@@ -3,13 +3,14 @@
 //! raw certificate on demand.
 
 use super::tls::{client, server};
-use super::{FetchBuild, FetchRow};
+use super::{FetchBuild, FetchRow, boolean, int};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
 use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
-use language::{Diagnostic, Span};
+use language::Span;
+use language::arguments::Built;
 use rustls::pki_types::CertificateDer;
 use std::borrow::Cow;
 use tls::verify::Verified;
@@ -109,7 +110,7 @@ const fn verification(output: Type, one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_c_used",
-        verification(Type::Bool, |_, s| Some(SampleValue::Bool(client(s)?.peer_certificate().is_some()))),
+        verification(Type::Bool, |_, s| boolean(client(s)?.peer_certificate().is_some())),
         "acl certified ssl_c_used",
         "True if the TLS session has a client certificate, even from an earlier connection that was resumed.";
     "ssl_c_verify", verification(Type::Int, verify), "acl trusted ssl_c_verify 0",
@@ -140,79 +141,58 @@ fn text(text: Cow<'static, str>) -> SampleValue<'static> {
     })
 }
 
-fn version<'a, O: CertificateOwner>(
-    _: &'a Arguments,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
-    Some(SampleValue::Int(shown::<O>(stream)?.version().into()))
+fn version<'a, O: CertificateOwner>(_: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
+    int(shown::<O>(stream)?.version())
 }
 
-fn key_algorithm<'a, O: CertificateOwner>(
-    _: &'a Arguments,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn key_algorithm<'a, O: CertificateOwner>(_: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     shown::<O>(stream)?.key_algorithm().map(text)
 }
 
 fn signature_algorithm<'a, O: CertificateOwner>(
     _: &'a Arguments,
     stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+) -> Sample<'a> {
     shown::<O>(stream)?.signature_algorithm().map(text)
 }
 
-fn not_before<'a, O: CertificateOwner>(
-    _: &'a Arguments,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn not_before<'a, O: CertificateOwner>(_: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     shown::<O>(stream)?.not_before().map(SampleValue::text)
 }
 
-fn not_after<'a, O: CertificateOwner>(
-    _: &'a Arguments,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn not_after<'a, O: CertificateOwner>(_: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     shown::<O>(stream)?.not_after().map(SampleValue::text)
 }
 
-fn serial<'a, O: CertificateOwner>(
-    _: &'a Arguments,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn serial<'a, O: CertificateOwner>(_: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     Some(SampleValue::bytes(shown::<O>(stream)?.serial()))
 }
 
-fn sha1<'a, O: CertificateOwner>(
-    _: &'a Arguments,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn sha1<'a, O: CertificateOwner>(_: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
     let fingerprint = digest(&SHA1_FOR_LEGACY_USE_ONLY, O::certificate(stream)?);
     Some(SampleValue::Bin(Cow::Owned(fingerprint.as_ref().to_vec())))
 }
 
-fn der<'a, O: CertificateOwner>(
-    _: &'a Arguments,
-    stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+fn der<'a, O: CertificateOwner>(_: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     O::certificate(stream).map(SampleValue::bytes)
 }
 
 fn subject<'a, O: CertificateOwner>(
     arguments: &'a Arguments,
     stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+) -> Sample<'a> {
     name_of(arguments, shown::<O>(stream)?.subject)
 }
 
 fn issuer<'a, O: CertificateOwner>(
     arguments: &'a Arguments,
     stream: &'a ProxyStream,
-) -> Option<SampleValue<'a>> {
+) -> Sample<'a> {
     name_of(arguments, shown::<O>(stream)?.issuer)
 }
 
-fn name_of<'a>(arguments: &Arguments, name: CertificateName<'a>) -> Option<SampleValue<'a>> {
+fn name_of<'a>(arguments: &Arguments, name: CertificateName<'a>) -> Sample<'a> {
     if let Some(entry) = arguments.text(0) {
         let occurrence = arguments.int(1).unwrap_or(1);
         return name.entry(entry, occurrence).map(SampleValue::text);
@@ -224,11 +204,7 @@ fn name_of<'a>(arguments: &Arguments, name: CertificateName<'a>) -> Option<Sampl
     whole.map(|whole| SampleValue::Str(Cow::Owned(whole)))
 }
 
-fn check_format(
-    _: &mut ConfigDraft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn check_format(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {
     match arguments.text(2) {
         None | Some(b"rfc2253") => Ok(()),
         Some(other) => Err(bad_argument(
@@ -245,40 +221,40 @@ fn outcome(stream: &ProxyStream) -> Option<&Verified> {
     Some(&client(stream)?.verified)
 }
 
-fn verify<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn verify<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     // As in HAProxy, a failed handshake has no value.
     super::tls::client(stream).filter(|info| info.broken.is_none())?;
-    Some(SampleValue::Int(outcome(stream)?.verify_code().into()))
+    int(outcome(stream)?.verify_code())
 }
 
-fn own_error<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn own_error<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let code = outcome(stream)?.own.map_or(0, |failure| failure.code);
-    Some(SampleValue::Int(code.into()))
+    int(code)
 }
 
-fn authority_error<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn authority_error<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let code = outcome(stream)?.authority.map_or(0, |failure| failure.code);
-    Some(SampleValue::Int(code.into()))
+    int(code)
 }
 
-fn authority_depth<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn authority_depth<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let depth = outcome(stream)?
         .authority
         .map_or(0, |failure| failure.depth);
-    Some(SampleValue::Int(depth.into()))
+    int(depth)
 }
 
-fn chain(certificates: &[CertificateDer<'_>]) -> Option<SampleValue<'static>> {
+fn chain(certificates: &[CertificateDer<'_>]) -> Sample<'static> {
     let parts: Vec<&[u8]> = certificates.iter().map(AsRef::as_ref).collect();
     (!parts.is_empty()).then(|| SampleValue::Bin(Cow::Owned(parts.concat())))
 }
 
-fn client_chain<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn client_chain<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let info = client(stream).filter(|info| !info.resumed)?;
     chain(info.peer_certificates.as_deref()?.get(1..)?)
 }
 
-fn server_chain<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn server_chain<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let info = server(stream).filter(|info| !info.resumed)?;
     chain(info.peer_certificates.as_deref()?)
 }

@@ -4,7 +4,7 @@
 use super::{FetchBuild, FetchRow, MessageSide, number, payload, side_of};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 use std::borrow::Cow;
 use tls::hello::{Cursor, Hello};
@@ -13,9 +13,13 @@ const fn list(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Bin, Needs::Request, one).of_hello()
 }
 
-const NAME: FetchBuild = FetchBuild::new(Type::Str, Needs::Request, server_name)
-    .variants()
-    .of_hello();
+const NAME: FetchBuild = FetchBuild::new(Type::Str, Needs::Request, |a, s| {
+    client_hello(payload(a, s))?
+        .server_name()
+        .map(SampleValue::text)
+})
+.variants()
+.of_hello();
 const VERSION: FetchBuild = number(Needs::Request, version).versions().of_hello();
 const HELLO: FetchBuild = number(Needs::Request, hello_type).of_hello();
 const ANSWER: FetchBuild = number(Needs::Response, hello_type);
@@ -38,7 +42,9 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The older name of `req.ssl_ver`.";
     "req.ssl_alpn", FetchBuild::new(Type::Str, Needs::Request, protocol).of_hello(), "acl h2 req.ssl_alpn h2",
         "The first protocol that the ClientHello offers by ALPN: `h2`, `acme-tls/1`.";
-    "req.ssl_cipherlist", FetchBuild::new(Type::Bin, Needs::Request, cipher_list).of_hello(), "acl offers req.ssl_cipherlist -m found",
+    "req.ssl_cipherlist",
+        FetchBuild::new(Type::Bin, Needs::Request, |a, s| Some(SampleValue::bytes(client_hello(payload(a, s))?.ciphers))).of_hello(),
+        "acl offers req.ssl_cipherlist -m found",
         "The list of cipher suites in the ClientHello, two bytes each.";
     "req.ssl_st_ext", number(Needs::Request, ticket).of_hello(), "acl ticket req.ssl_st_ext 2",
         "The session ticket support of the ClientHello: 0 none, 1 it requests a ticket, 2 it sends one.";
@@ -102,7 +108,7 @@ pub(in crate::rules) fn hello_is_whole(arguments: &Arguments, stream: &ProxyStre
     }
 }
 
-fn hello_type<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn hello_type<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let bytes = payload(arguments, stream);
     let (kind, length, rest) = handshake(bytes)?;
     // The hello of a response may be truncated. That of a request is parsed, so it must be
@@ -111,31 +117,19 @@ fn hello_type<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<S
     whole.then_some(SampleValue::Int(kind.into()))
 }
 
-fn server_name<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    client_hello(payload(arguments, stream))?
-        .server_name()
-        .map(SampleValue::text)
-}
-
-fn version<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn version<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let (major, minor) = client_hello(payload(arguments, stream))?.version;
     Some(SampleValue::Int(
         (i64::from(major) << 16) + i64::from(minor),
     ))
 }
 
-fn protocol<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn protocol<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let hello = client_hello(payload(arguments, stream))?;
     hello.protocols().next().map(SampleValue::text)
 }
 
-fn cipher_list<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::bytes(
-        client_hello(payload(arguments, stream))?.ciphers,
-    ))
-}
-
-fn ticket<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn ticket<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let hello = client_hello(payload(arguments, stream))?;
     Some(SampleValue::Int(match hello.extension(35) {
         None => 0,
@@ -144,20 +138,20 @@ fn ticket<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<Sampl
     }))
 }
 
-fn curves<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn curves<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let hello = client_hello(payload(arguments, stream))?;
     // As in HAProxy, a hello without this extension has no value.
     hello.extension(10).map(|_| SampleValue::Bool(true))
 }
 
-fn listed<'a>(stream_bytes: &'a [u8], extension: u16) -> Option<SampleValue<'a>> {
+fn listed<'a>(stream_bytes: &'a [u8], extension: u16) -> Sample<'a> {
     let list = client_hello(stream_bytes)?
         .extension(extension)?
         .counted(2)?;
     (!list.0.is_empty()).then_some(SampleValue::bytes(list.0))
 }
 
-fn key_shares<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn key_shares<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let hello = client_hello(payload(arguments, stream))?;
     let mut shares = hello.extension(51)?.counted(2)?;
     let mut out = Vec::new();

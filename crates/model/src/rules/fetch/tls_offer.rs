@@ -3,10 +3,10 @@
 //! for them.
 
 use super::tls::client;
-use super::{FetchBuild, FetchRow};
+use super::{FetchBuild, FetchRow, int};
 use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 use std::borrow::Cow;
 use tls::{ClientHelloOffer, cipher_name};
@@ -21,7 +21,7 @@ const fn list(output: Type, one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc_protocol_hello_id",
-        of_offer(Type::Int, |_, s| Some(SampleValue::Int(offer(s)?.version.into()))),
+        of_offer(Type::Int, |_, s| int(offer(s)?.version)),
         "acl old ssl_fc_protocol_hello_id lt 771",
         "The version in the ClientHello: 769 is TLS 1.0, 771 is TLS 1.2 and also the value of TLS 1.3 clients. Needs \
          `tune.ssl.capture-buffer-size`.";
@@ -85,11 +85,11 @@ fn filtered<'a>(arguments: &Arguments, list: &'a [u8]) -> Cow<'a, [u8]> {
     Cow::Owned(kept.flatten().copied().collect())
 }
 
-fn bytes(list: Cow<'_, [u8]>) -> Option<SampleValue<'_>> {
+fn bytes(list: Cow<'_, [u8]>) -> Sample<'_> {
     (!list.is_empty()).then_some(SampleValue::Bin(list))
 }
 
-fn cipher_hex<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn cipher_hex<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     use std::fmt::Write;
     let list = filtered(arguments, &offer(stream)?.ciphers);
     let mut text = String::with_capacity(2 * list.len());
@@ -100,7 +100,7 @@ fn cipher_hex<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<S
     (!text.is_empty()).then(|| SampleValue::Str(Cow::Owned(text.into_bytes())))
 }
 
-fn cipher_names<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn cipher_names<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let list = filtered(arguments, &offer(stream)?.ciphers);
     let mut text = String::new();
     for pair in list.chunks_exact(2) {
@@ -116,7 +116,7 @@ fn cipher_names<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option
     (!text.is_empty()).then(|| SampleValue::Str(Cow::Owned(text.into_bytes())))
 }
 
-fn cipher_hash<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn cipher_hash<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     // As in HAProxy, the value is signed with the same bits.
     Some(SampleValue::Int(offer(stream)?.ciphers_hash.cast_signed()))
 }

@@ -7,7 +7,8 @@ use crate::rules::argument::Arguments;
 use crate::rules::codes;
 use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
+use language::arguments::Built;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use tls::{Clear, Info};
@@ -82,11 +83,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 };
 
 /// Warns about a fetch of keys if the configuration does not keep any.
-fn warn_without_log(
-    loader: &mut ConfigDraft,
-    _: &mut Arguments,
-    span: Span,
-) -> Result<(), Diagnostic> {
+fn warn_without_log(loader: &mut ConfigDraft, _: &mut Arguments, span: Span) -> Built {
     if !loader.config.global.tls.key_log {
         let message = "TLS session keys are not kept, so this never has a value";
         let warning = Diagnostic::warning(&codes::KEYS_NOT_KEPT, span, message);
@@ -102,17 +99,17 @@ fn warn_without_log(
 fn random<'a>(
     info: Option<&'a Info>,
     which: impl Fn(&'a Clear) -> &'a Option<[u8; 32]>,
-) -> Option<SampleValue<'a>> {
+) -> Sample<'a> {
     let found = which(info?.clear.as_deref()?).as_ref()?;
     Some(SampleValue::bytes(found))
 }
 
-fn session_id(info: Option<&Info>) -> Option<SampleValue<'_>> {
+fn session_id(info: Option<&Info>) -> Sample<'_> {
     let id = info?.clear.as_deref()?.session_id.as_deref()?;
     (!id.is_empty()).then_some(SampleValue::bytes(id))
 }
 
-fn master(info: Option<&Info>) -> Option<SampleValue<'_>> {
+fn master(info: Option<&Info>) -> Sample<'_> {
     info?
         .secrets
         .as_deref()?
@@ -120,7 +117,7 @@ fn master(info: Option<&Info>) -> Option<SampleValue<'_>> {
         .map(SampleValue::bytes)
 }
 
-fn secret<'a>(info: Option<&'a Info>, label: &str) -> Option<SampleValue<'a>> {
+fn secret<'a>(info: Option<&'a Info>, label: &str) -> Sample<'a> {
     use std::fmt::Write;
     let secret = info?.secrets.as_deref()?.get(label)?;
     let mut text = String::with_capacity(2 * secret.len());

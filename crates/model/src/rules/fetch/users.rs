@@ -1,9 +1,9 @@
 //! Fetches of the credentials in a request, and of their check against a userlist.
 
-use super::{FetchBuild, FetchRow, request};
+use super::{FetchBuild, FetchRow, boolean, request, string};
 use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type};
+use crate::rules::value::{Sample, SampleValue, Type};
 use crate::transaction::ProxyStream;
 use crate::users::{self, Basic};
 use http::message::HttpMessage;
@@ -39,22 +39,22 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The bearer token of the request's Authorization header, or of another header. It is not verified.";
 };
 
-fn is_user<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn is_user<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     request(stream)?;
     let list = arguments.userlist(0)?;
-    Some(SampleValue::Bool(users::verified(list, stream).is_some()))
+    boolean(users::verified(list, stream).is_some())
 }
 
-fn user_of_list<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn user_of_list<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     request(stream)?;
     let user = users::verified(arguments.userlist(0)?, stream)?;
-    Some(SampleValue::text(user.name.as_bytes()))
+    string(&user.name)
 }
 
 /// Passes the user's groups to an ACL.
 fn groups<'a>(
     arguments: &'a Arguments,
-    stream: &'a ProxyStream,
+    stream: &ProxyStream,
     take: &mut dyn FnMut(SampleValue<'a>) -> bool,
 ) -> bool {
     let user = request(stream)
@@ -71,12 +71,12 @@ fn owned<'a>(bytes: &[u8]) -> SampleValue<'a> {
     SampleValue::Str(Cow::Owned(bytes.to_vec()))
 }
 
-fn user<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn user<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     request(stream)?;
     Some(owned(Basic::of(stream)?.user()))
 }
 
-fn password<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn password<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     request(stream)?;
     Some(owned(Basic::of(stream)?.password()))
 }
@@ -90,7 +90,7 @@ fn token<'a>(
     users::bearer(request, header.unwrap_or_else(|| users::header(stream)))
 }
 
-fn scheme<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+fn scheme<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let request = request(stream)?;
     if token(arguments, stream, request).is_some() {
         return Some(SampleValue::text(b"Bearer"));

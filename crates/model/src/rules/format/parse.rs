@@ -5,6 +5,7 @@ use crate::compiled::Expression;
 use crate::compiled::format::{Cast, JsonMember};
 use crate::rules::action::codes;
 use crate::rules::argument::ArgumentText as Source;
+use language::arguments::Built;
 use language::{Diagnostic, suggest};
 
 pub const PIECES_MAX: usize = 4096;
@@ -101,7 +102,7 @@ impl Reader<'_, '_> {
     }
 
     /// Parses the text after a percent sign.
-    fn percent(&mut self, expression: ReadExpression<'_>) -> Result<(), Diagnostic> {
+    fn percent(&mut self, expression: ReadExpression<'_>) -> Built {
         let start = self.at - 1;
         if self.peek() == Some(b'%') {
             self.at += 1;
@@ -234,7 +235,7 @@ impl Reader<'_, '_> {
         name: ItemName,
         flags: Flags,
         expression: ReadExpression<'_>,
-    ) -> Result<(), Diagnostic> {
+    ) -> Built {
         let open = self.at;
         let (expression, end) = expression(open + 1)?;
         let blanks = self.source.bytes[end..]
@@ -258,7 +259,7 @@ impl Reader<'_, '_> {
     }
 
     /// Parses an alias such as `ci`, beginning at its first letter.
-    fn alias(&mut self, start: usize, item: ItemName, flags: Flags) -> Result<(), Diagnostic> {
+    fn alias(&mut self, start: usize, item: ItemName, flags: Flags) -> Built {
         let from = self.at;
         let length = self.source.bytes[from..]
             .iter()

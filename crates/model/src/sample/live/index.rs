@@ -7,7 +7,7 @@ use crate::sample::map::{filled, parse};
 use crate::sample::matching::{Method, Patterns};
 use crate::sample::network::MaskedNetwork;
 use crate::sample::plain;
-use crate::sample::value::SampleValue;
+use crate::sample::value::{Sample, SampleValue};
 use prefix_trie::PrefixMap;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub(super) type Rank = (usize, u64);
 
 /// Entries with the same pattern; the first one wins.
-type PatternEntries = Vec<(Rank, Option<SampleValue<'static>>)>;
+type PatternEntries = Vec<(Rank, Sample<'static>)>;
 
 /// Compiled entries, in a table for their matching method.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ enum Table {
     Edge(HashMap<Box<[u8]>, PatternEntries>, BTreeMap<usize, usize>),
     Networks(Box<NetworkTable>),
     /// Patterns that are compared one by one.
-    Line(BTreeMap<Rank, (Patterns, Option<SampleValue<'static>>)>),
+    Line(BTreeMap<Rank, (Patterns, Sample<'static>)>),
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ struct NetworkTable {
     v4: PrefixMap<(u32, u8), PatternEntries>,
     v6: PrefixMap<(u128, u8), PatternEntries>,
     /// Networks whose mask bits are not consecutive.
-    holes: BTreeMap<Rank, (MaskedNetwork, Option<SampleValue<'static>>)>,
+    holes: BTreeMap<Rank, (MaskedNetwork, Sample<'static>)>,
 }
 
 /// Pattern of an entry, in the form that its table needs.
@@ -51,7 +51,7 @@ enum Key {
     Patterns(Patterns),
 }
 
-fn put(slot: &mut PatternEntries, place: Rank, value: Option<SampleValue<'static>>) {
+fn put(slot: &mut PatternEntries, place: Rank, value: Sample<'static>) {
     match slot.binary_search_by_key(&place, |(place, _)| *place) {
         Ok(at) => slot[at].1 = value,
         Err(at) => slot.insert(at, (place, value)),
@@ -122,7 +122,7 @@ impl Index {
         made.ok_or(ListError::BadPattern)
     }
 
-    fn value(how: How, value: Option<&[u8]>) -> Result<Option<SampleValue<'static>>, ListError> {
+    fn value(how: How, value: Option<&[u8]>) -> Result<Sample<'static>, ListError> {
         let Some(gives) = how.gives else {
             return Ok(None);
         };
@@ -226,7 +226,7 @@ impl Index {
         }
     }
 
-    pub(super) fn fill(&self, value: &SampleValue<'_>) -> Option<SampleValue<'static>> {
+    pub(super) fn fill(&self, value: &SampleValue<'_>) -> Sample<'static> {
         let Table::Line(line) = &self.table else {
             return None;
         };
@@ -255,7 +255,7 @@ impl Index {
 }
 
 impl NetworkTable {
-    fn insert(&mut self, place: Rank, network: MaskedNetwork, value: Option<SampleValue<'static>>) {
+    fn insert(&mut self, place: Rank, network: MaskedNetwork, value: Sample<'static>) {
         match network {
             MaskedNetwork::V4(address, mask) if mask.leading_ones() == mask.count_ones() => {
                 let prefix = (address, mask.count_ones() as u8);
