@@ -27,4 +27,14 @@ pub enum Defect {
     LeavingIsKnown,
     /// A torn frame ends the journal without a check of its contents.
     ChecksumIgnored,
+    /// A client gets its response before the named nodes have the decision of an owned key.
+    NamesNotAwaited,
+    /// A client gets its response before nodes that may soon be named have the decision.
+    StepNotAwaited,
+    /// The record names a node as soon as its copy begins.
+    NamedTooEarly,
+    /// The numbers of messages restart with each copy.
+    NumberRestarts,
+    /// An incomplete copy counts.
+    HalfCopyCounts,
 }

@@ -7,7 +7,8 @@
 //! write counts the writes (generation): a copy of the file from before has a smaller number than
 //! the cluster has recorded.
 //!
-//! A write that is incomplete or damaged was never confirmed, and is dropped. The end of a later
+//! A write that may be lost repeats the number. A write that is incomplete or damaged was never
+//! confirmed, and is dropped. The end of a later
 //! write behind damage proves that records were lost: the journal then gets another number, as if
 //! the file had been lost, so that nobody counts on it.
 //!
@@ -15,7 +16,7 @@
 //! expires too early, whatever the clocks do.
 
 use crate::defect::Defect;
-use crate::directory::{Directory, RecordOf};
+use crate::directory::Directory;
 use crate::record::Record;
 use crate::record::{Key, Value};
 use crate::table::Entry;
@@ -33,14 +34,22 @@ pub(crate) const JOURNAL_BYTES_MAX: usize = 256 << 20;
 /// Number of superfluous frames after which the file is rewritten.
 const STALE_MAX: usize = 65_536;
 
+/// Entry of a journal. `N`: facts of the application about all records of the file.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum JournalEntry<K, V, N = ()> {
+    Put(Record<K, V>),
+    Gone(K),
+    /// Replaces the previous note.
+    Note(N),
+}
+
 #[derive(Serialize, Deserialize)]
-enum Frame<K, V> {
+enum Frame<K, V, N> {
     Head {
         format: u32,
         store: u64,
     },
-    Put(Record<K, V>),
-    Gone(K),
+    Entry(JournalEntry<K, V, N>),
     /// End of a write that has to be synced.
     Generation(u64),
 }
@@ -56,8 +65,9 @@ pub enum JournalDamage {
 }
 
 #[derive(Debug)]
-pub struct JournalContents<K, V> {
+pub struct JournalContents<K, V, N = ()> {
     pub records: BTreeMap<K, Record<K, V>>,
+    pub note: Option<N>,
     pub damage: JournalDamage,
 }
 
@@ -79,34 +89,46 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// Creates a journal without a file. `store`: random number that identifies it.
+    pub fn new(store: u64) -> Journal {
+        Journal {
+            store,
+            generation: 0,
+            frames: 0,
+            has_file: false,
+        }
+    }
+
+    /// Returns whether bytes are of a journal, and not of a file in another format.
+    pub fn is_in(bytes: &[u8]) -> bool {
+        bytes.windows(MAGIC.len()).any(|window| window == MAGIC)
+    }
+
     /// Reads a journal. `new_store`: random number that identifies the journal if there is none, or
     /// if records were lost.
-    pub fn read<K, V>(bytes: &[u8], new_store: u64) -> (Journal, JournalContents<K, V>)
+    pub fn read<K, V, N>(bytes: &[u8], new_store: u64) -> (Journal, JournalContents<K, V, N>)
     where
-        K: Key + DeserializeOwned,
-        V: Value + DeserializeOwned,
+        K: Copy + Ord + DeserializeOwned,
+        V: DeserializeOwned,
+        N: DeserializeOwned,
     {
         Journal::read_with(bytes, new_store, None)
     }
 
-    pub(crate) fn read_with<K, V>(
+    pub(crate) fn read_with<K, V, N>(
         bytes: &[u8],
         new_store: u64,
         defect: Option<Defect>,
-    ) -> (Journal, JournalContents<K, V>)
+    ) -> (Journal, JournalContents<K, V, N>)
     where
-        K: Key + DeserializeOwned,
-        V: Value + DeserializeOwned,
+        K: Copy + Ord + DeserializeOwned,
+        V: DeserializeOwned,
+        N: DeserializeOwned,
     {
-        let mut journal = Journal {
-            store: new_store,
-            generation: 0,
-            frames: 0,
-            has_file: false,
-        };
+        let mut journal = Journal::new(new_store);
         let whole = &bytes[..bytes.len().min(JOURNAL_BYTES_MAX)];
         let (mut frames, damaged_at) = read_frames(whole, defect != Some(Defect::ChecksumIgnored));
-        let is_end = |frame: &Frame<K, V>| matches!(frame, Frame::Generation(_));
+        let is_end = |frame: &Frame<K, V, N>| matches!(frame, Frame::Generation(_));
         let is_confirmed = |at: usize| frames[at..].iter().any(is_end);
         let mut damage = match damaged_at {
             None => JournalDamage::None,
@@ -125,7 +147,7 @@ impl Journal {
             }
         }
         journal.frames = frames.len();
-        let mut records = BTreeMap::new();
+        let (mut records, mut note) = (BTreeMap::new(), None);
         for frame in frames {
             match frame {
                 Frame::Head { format, store } if format == FORMAT && !journal.has_file => {
@@ -133,8 +155,13 @@ impl Journal {
                 }
                 // A newer program has written the file.
                 Frame::Head { .. } => damage = JournalDamage::Lost,
-                Frame::Put(record) => drop(records.insert(record.key, record)),
-                Frame::Gone(key) => drop(records.remove(&key)),
+                Frame::Entry(JournalEntry::Put(record)) => {
+                    records.insert(record.key, record);
+                }
+                Frame::Entry(JournalEntry::Gone(key)) => {
+                    records.remove(&key);
+                }
+                Frame::Entry(JournalEntry::Note(new)) => note = Some(new),
                 Frame::Generation(generation) => journal.generation = generation,
             }
         }
@@ -147,7 +174,12 @@ impl Journal {
         }
         // The next write replaces a file with damage.
         journal.has_file &= damage == JournalDamage::None;
-        (journal, JournalContents { records, damage })
+        let contents = JournalContents {
+            records,
+            note,
+            damage,
+        };
+        (journal, contents)
     }
 
     /// Returns the number that identifies the file. One that was lost and created again has another
@@ -161,12 +193,74 @@ impl Journal {
         self.generation
     }
 
-    /// Drops a copy of the file from before: the journal gets another number, and a generation after
-    /// the recorded one.
+    /// Continues without the file: the journal gets another number, and its next generation is after
+    /// a recorded one. An older copy of the file is dropped so, and a file of another format is
+    /// replaced.
     pub fn forget(&mut self, new_store: u64, newest: u64) {
         self.store = new_store;
-        self.generation = self.generation.max(newest);
+        self.raise_generation(newest);
         self.has_file = false;
+    }
+
+    /// Raises the generation to that of another file which counts the same writes.
+    pub fn raise_generation(&mut self, generation: u64) {
+        self.generation = self.generation.max(generation);
+    }
+
+    /// Returns whether a write of some entries has to replace the file: there is none, or the file
+    /// would have too many superfluous frames. `records`: number of records after the write.
+    pub fn needs_replacement(&self, entries: usize, records: usize) -> bool {
+        !self.has_file || self.frames + entries + 1 > records + STALE_MAX
+    }
+
+    /// Returns the bytes of entries that are appended to the file as the next generation.
+    pub fn append<K: Serialize, V: Serialize, N: Serialize>(
+        &mut self,
+        entries: impl IntoIterator<Item = JournalEntry<K, V, N>>,
+    ) -> Vec<u8> {
+        self.generation = self.generation.saturating_add(1);
+        self.append_unsynced(entries)
+    }
+
+    /// Returns the bytes of entries that may be lost: of records that have ended. They need no sync,
+    /// and end with the generation of the write before.
+    pub fn append_unsynced<K: Serialize, V: Serialize, N: Serialize>(
+        &mut self,
+        entries: impl IntoIterator<Item = JournalEntry<K, V, N>>,
+    ) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for entry in entries {
+            self.frames += 1;
+            put(&mut bytes, &Frame::Entry(entry));
+        }
+        self.frames += 1;
+        put(&mut bytes, &Frame::<K, V, N>::Generation(self.generation));
+        bytes
+    }
+
+    /// Returns the contents of a new file as the next generation. `entries`: everything.
+    pub fn replace<K: Serialize, V: Serialize, N: Serialize>(
+        &mut self,
+        entries: impl IntoIterator<Item = JournalEntry<K, V, N>>,
+    ) -> Vec<u8> {
+        self.generation = self.generation.saturating_add(1);
+        self.rewrite(entries)
+    }
+
+    /// Returns the contents of a new file that has everything of the old one, and no more.
+    pub fn rewrite<K: Serialize, V: Serialize, N: Serialize>(
+        &mut self,
+        entries: impl IntoIterator<Item = JournalEntry<K, V, N>>,
+    ) -> Vec<u8> {
+        (self.frames, self.has_file) = (1, true);
+        let head = Frame::<K, V, N>::Head {
+            format: FORMAT,
+            store: self.store,
+        };
+        let mut bytes = Vec::new();
+        put(&mut bytes, &head);
+        bytes.extend(self.append_unsynced(entries));
+        bytes
     }
 
     /// Returns the bytes for changed keys: [`crate::Table::take_changed`].
@@ -182,34 +276,15 @@ impl Journal {
         D::Value: Serialize,
     {
         let table = directory.table();
-        self.generation = self.generation.saturating_add(1);
-        let frames = self.frames + changed.len() + 1;
-        let mut bytes = Vec::new();
-        if self.has_file && frames <= table.len() + STALE_MAX {
-            self.frames = frames;
-            for key in changed {
-                match directory.record(*key, now_ms) {
-                    Some(record) => put::<D>(&mut bytes, &Frame::Put(record)),
-                    None => put::<D>(&mut bytes, &Frame::Gone(*key)),
-                }
-            }
-            put::<D>(&mut bytes, &Frame::Generation(self.generation));
-            return JournalWrite::Append(bytes);
-        }
-        let head = Frame::Head {
-            format: FORMAT,
-            store: self.store,
-        };
-        put::<D>(&mut bytes, &head);
-        for (key, _) in table.iter() {
+        let entry = |key: D::Key| -> JournalEntry<D::Key, D::Value> {
             let record = directory.record(key, now_ms);
-            record
-                .into_iter()
-                .for_each(|record| put::<D>(&mut bytes, &Frame::Put(record)));
+            record.map_or(JournalEntry::Gone(key), JournalEntry::Put)
+        };
+        if self.needs_replacement(changed.len(), table.len()) {
+            JournalWrite::Replace(self.replace(table.iter().map(|(key, _)| entry(key))))
+        } else {
+            JournalWrite::Append(self.append(changed.iter().map(|key| entry(*key))))
         }
-        put::<D>(&mut bytes, &Frame::Generation(self.generation));
-        (self.frames, self.has_file) = (table.len() + 2, true);
-        JournalWrite::Replace(bytes)
     }
 }
 
@@ -228,10 +303,12 @@ impl<K: Key, V: Value> Record<K, V> {
     }
 }
 
-fn read_frames<K, V>(bytes: &[u8], checks: bool) -> (Vec<Frame<K, V>>, Option<usize>)
+/// Reads all valid frames. Also returns how many are before the first damage.
+fn read_frames<K, V, N>(bytes: &[u8], checks: bool) -> (Vec<Frame<K, V, N>>, Option<usize>)
 where
     K: DeserializeOwned,
     V: DeserializeOwned,
+    N: DeserializeOwned,
 {
     let (mut frames, mut damaged_at) = (Vec::new(), None);
     let mut rest = bytes;
@@ -270,12 +347,7 @@ fn split_frame(bytes: &[u8], checks: bool) -> Option<(&[u8], &[u8])> {
     (!checks || checksum(*length, payload) == sum).then_some((payload, behind))
 }
 
-fn put<D: Directory>(bytes: &mut Vec<u8>, frame: &Frame<D::Key, D::Value>)
-where
-    D::Key: Serialize,
-    D::Value: Serialize,
-    RecordOf<D>: Serialize,
-{
+fn put<K: Serialize, V: Serialize, N: Serialize>(bytes: &mut Vec<u8>, frame: &Frame<K, V, N>) {
     // Memory takes everything, and the types of records serialise.
     let payload = rmp_serde::to_vec_named(frame).unwrap_or_default();
     let length = u32::try_from(payload.len())
@@ -301,9 +373,13 @@ mod tests {
         Journal::read(bytes, OTHER_STORE)
     }
 
+    fn gone(tenant: u8) -> JournalEntry<Lodging, Seat> {
+        JournalEntry::Gone(Lodging(tenant, 0))
+    }
+
     /// A file of three writes, with the length after each; each adds a tenant.
     fn written() -> (Pool, Journal, Vec<u8>, Vec<usize>) {
-        let (mut journal, _) = Journal::read::<Lodging, Seat>(&[], STORE);
+        let (mut journal, _) = Journal::read::<Lodging, Seat, ()>(&[], STORE);
         let mut pool = Pool::new(Origin(1));
         let (mut file, mut ends) = (Vec::new(), Vec::new());
         for tenant in 0..3 {
@@ -360,6 +436,55 @@ mod tests {
         };
         let (journal, _) = read(&bytes);
         assert_eq!((journal.store(), journal.generation()), (OTHER_STORE, 4));
+    }
+
+    #[test]
+    fn entries_that_may_be_lost_are_no_write() {
+        let (_, mut journal, file, _) = written();
+        let ended = journal.append_unsynced([gone(1)]);
+        assert_eq!(journal.generation(), 3);
+        let whole = [&file[..], &ended].concat();
+        for end in file.len()..whole.len() {
+            let (journal, contents) = read(&whole[..end]);
+            assert_ne!(contents.damage, JournalDamage::Lost, "{end}");
+            let found = (
+                contents.records.len(),
+                journal.generation(),
+                journal.store(),
+            );
+            assert_eq!(found, (3, 3, STORE), "{end}");
+        }
+        let (mut journal, contents) = read(&whole);
+        assert_eq!(
+            (contents.records.len(), contents.damage),
+            (2, JournalDamage::None)
+        );
+        // Once a later write is confirmed, damage of such an entry is a loss as any other.
+        let mut later = [&whole[..], &journal.append([gone(2)])].concat();
+        assert_eq!(read(&later).1.records.len(), 1);
+        later[file.len() + HEAD_BYTES] ^= 1;
+        assert_eq!(read(&later).1.damage, JournalDamage::Lost);
+    }
+
+    #[test]
+    fn newest_note_is_read_and_a_rewrite_keeps_the_generation() {
+        type Entry = JournalEntry<Lodging, Seat, String>;
+        let note = |text: &str| Entry::Note(text.to_owned());
+        let (mut journal, contents) = Journal::read::<Lodging, Seat, String>(&[], STORE);
+        assert_eq!(contents.note, None);
+        let mut file = journal.replace([note("one"), note("two")]);
+        file.extend(journal.append([note("three")]));
+        let read = |file: &[u8]| {
+            let (journal, contents) = Journal::read::<Lodging, Seat, String>(file, OTHER_STORE);
+            (journal.generation(), journal.store(), contents.note)
+        };
+        assert_eq!(read(&file), (2, STORE, Some("three".to_owned())));
+        let file = journal.rewrite([note("three")]);
+        assert_eq!(read(&file), (2, STORE, Some("three".to_owned())));
+        journal.raise_generation(9);
+        assert!(!journal.needs_replacement(1, 0) && journal.needs_replacement(STALE_MAX, 0));
+        let file = journal.replace([note("four")]);
+        assert_eq!(read(&file), (10, STORE, Some("four".to_owned())));
     }
 
     #[test]

@@ -8,12 +8,15 @@
 //! - [`Replica`] is a directory that agrees with those of other nodes. A known key is answered at
 //!   once. For an unknown key, the node proposes a value to all synchronised nodes (a claim), and
 //!   uses it when each has confirmed. A node without reachable nodes decides alone.
+//! - [`OwnedParts`] and [`OwnedCopies`] are for keys about which one node decides: the others confirm
+//!   that they have stored each decision.
 //! - [`Journal`] is the format of records on disk.
 
 mod defect;
 mod directory;
 mod journal;
 mod message;
+mod owned;
 mod record;
 mod replica;
 #[cfg(test)]
@@ -25,8 +28,12 @@ pub use defect::Defect;
 pub use directory::{
     Directory, EntryOf, GroupOf, MessageOf, PlaceOf, Proposal, RecordOf, StoreRefusal, TableOf,
 };
-pub use journal::{Journal, JournalContents, JournalDamage, JournalWrite};
+pub use journal::{Journal, JournalContents, JournalDamage, JournalEntry, JournalWrite};
 pub use message::{Message, RECORDS_MAX};
+pub use owned::{
+    CHANGES_MAX, Confirmation, ConfirmationDecision, CopyEffect, OwnedChange, OwnedContent,
+    OwnedCopies, OwnedCopy, OwnedCopyError, OwnedMessage, OwnedParts, PARTS_MAX,
+};
 pub use record::{CLOCK_MAX, InvalidMessage, Key, Record, Value};
 pub use replica::{
     BROKEN_MS, CLAIM_MS, OPENING_KEPT_MS, Outcome, PeerState, PeerStatus, Replica, START_MS,

@@ -69,6 +69,21 @@ impl<K, V> DerefMut for Record<K, V> {
     }
 }
 
+impl<K, V> Record<K, V> {
+    /// Creates the record of an owned key, which neither expires nor counts holds.
+    pub fn new(key: K, value: V, version: Version) -> Record<K, V> {
+        Record {
+            key,
+            value,
+            version,
+            age_ms: 0,
+            left_ms: 0,
+            holds: 0,
+            is_proved: false,
+        }
+    }
+}
+
 impl<K, V: Value> Record<K, V> {
     pub(crate) fn is_above(&self, other: &Record<K, V>) -> bool {
         (self.version, self.value.place()) > (other.version, other.value.place())

@@ -117,6 +117,7 @@ const HOUSE: &[(&str, Knows)] = &[
             "language",
             "nodes",
             "protocol",
+            "record",
             "part",
             "supervisor",
             "wire",

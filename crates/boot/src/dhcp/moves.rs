@@ -57,7 +57,8 @@ impl<A: Address> PartClaim<A> {
     pub fn past_with(
         &self,
         part: usize,
-        (range, parts): (Option<Range<A>>, u32),
+        range: Option<Range<A>>,
+        parts: u32,
         knows: bool,
     ) -> Option<PastAddresses<A>> {
         let given = self.gives(part).filter(|_| self.range != range);
@@ -267,7 +268,8 @@ impl<A: Address + 'static> LeaseSources<A> {
 /// Decides how a node takes a part by a range, once its own record with this range is written.
 /// `is_late`: the node has waited long enough for reports of leases of previous ranges.
 pub fn judge<A: Address>(
-    (part, range): (usize, Option<Range<A>>),
+    part: usize,
+    range: Option<Range<A>>,
     base: &PartBasis<A>,
     others: &[OtherPart<A>],
     is_late: bool,

@@ -17,6 +17,7 @@ pub use super::holder::{Holder, HolderChange};
 pub use super::range::{Address, Range};
 use super::uses::AddressUse;
 use crate::mac::{Mac, mark};
+pub use adopting::AdoptedKnowledge;
 pub use count::AddressCount;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -143,10 +144,12 @@ pub(crate) fn end_of(lease_ms: u64, now_ms: u64) -> u64 {
 
 impl<A: Address> Pool<A> {
     /// Creates the pool of a range of which no part is held yet. `known`: leases from before the
-    /// start, which begin again. `longest_s`: longest length of one of them, seconds.
+    /// start, which begin again. `lease_s`: length of new leases, and `longest_s`: longest one of
+    /// those, seconds.
     pub fn new(
         range: Range<A>,
-        (lease_s, longest_s): (u32, u32),
+        lease_s: u32,
+        longest_s: u32,
         reserved: HashSet<A>,
         known: impl IntoIterator<Item = (A, Holder)>,
         now_ms: u64,
@@ -174,7 +177,7 @@ impl<A: Address> Pool<A> {
                 pool.supersede(address, holder, until_ms);
                 continue;
             }
-            pool.know(address, (holder, None), until_ms, now_ms);
+            pool.know(address, holder, None, until_ms, now_ms);
         }
         pool.changes.clear();
         pool
@@ -379,7 +382,7 @@ impl<A: Address> Pool<A> {
                 }
                 AddressKnowledge::Is(holder) | AddressKnowledge::Also(holder) => {
                     self.end(address);
-                    self.learn(address, (holder, user), now_ms);
+                    self.learn(address, holder, user, now_ms);
                 }
             }
         }
@@ -406,23 +409,17 @@ impl<A: Address> Pool<A> {
 
     /// Records an address as leased or unclear, as another node knew it; the lease begins again.
     /// `user`: the client that had the address as far as this node knew.
-    fn learn(&mut self, address: A, (holder, user): (Holder, Option<Mac>), now_ms: u64) {
+    fn learn(&mut self, address: A, holder: Holder, user: Option<Mac>, now_ms: u64) {
         let until_ms = end_of(self.longest_ms, now_ms);
         if let Holder::Client(mac) = holder {
             // The client took another address, so the offer of this node is void.
             self.withdraw(mac);
         }
-        self.know(address, (holder, user), until_ms, now_ms);
+        self.know(address, holder, user, until_ms, now_ms);
     }
 
     /// Records an address that nobody has as leased or unclear.
-    fn know(
-        &mut self,
-        address: A,
-        (holder, user): (Holder, Option<Mac>),
-        until_ms: u64,
-        now_ms: u64,
-    ) {
+    fn know(&mut self, address: A, holder: Holder, user: Option<Mac>, until_ms: u64, now_ms: u64) {
         let new = match holder {
             Holder::Client(mac) if !self.by_mac.contains_key(&mac) => {
                 self.lease(mac, until_ms, now_ms)

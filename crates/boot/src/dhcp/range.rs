@@ -2,19 +2,22 @@
 
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// Most addresses of a range.
 pub const RANGE_MAX: u32 = 1 << 16;
 
 /// An IP address of either family.
-pub trait Address: Copy + Ord + Hash + Debug + Display + FromStr {
+pub trait Address: Copy + Ord + Hash + Debug + Display + FromStr + Into<IpAddr> {
     /// Returns the address as a number.
     fn bits(self) -> u128;
 
     /// Returns the address with a number; the last address, where the number is beyond it.
     fn of_bits(bits: u128) -> Self;
+
+    /// Returns the address if it is of this family.
+    fn of_ip(address: IpAddr) -> Option<Self>;
 }
 
 impl Address for Ipv4Addr {
@@ -25,6 +28,13 @@ impl Address for Ipv4Addr {
     fn of_bits(bits: u128) -> Ipv4Addr {
         Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX))
     }
+
+    fn of_ip(address: IpAddr) -> Option<Ipv4Addr> {
+        match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
+    }
 }
 
 impl Address for Ipv6Addr {
@@ -34,6 +44,13 @@ impl Address for Ipv6Addr {
 
     fn of_bits(bits: u128) -> Ipv6Addr {
         Ipv6Addr::from_bits(bits)
+    }
+
+    fn of_ip(address: IpAddr) -> Option<Ipv6Addr> {
+        match address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        }
     }
 }
 

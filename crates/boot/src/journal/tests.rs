@@ -54,10 +54,38 @@ fn leases_and_what_is_unclear_are_there_after_a_restart_and_ended_ones_are_not()
         (address(4), Holder::Client(mac(4))),
     ];
     assert_eq!(known(scratch.path()), expected);
-    // Each start rewrites the file without the leases that have ended: the file has the identifier,
-    // the generation and three addresses.
-    let text = fs::read_to_string(scratch.path().join("lan.leases")).unwrap();
-    assert_eq!(text.lines().count(), 5);
+    // A start does not change the file.
+    let file = || fs::read(scratch.path().join("lan.leases")).unwrap();
+    let before = file();
+    assert_eq!(known(scratch.path()), expected);
+    assert_eq!(file(), before);
+}
+
+#[test]
+fn file_of_an_earlier_version_is_read_once_and_replaced() {
+    let scratch = ScratchDirectory::new().unwrap();
+    let path = scratch.path().join("lan.leases");
+    let text = "store 7\nlease 900\n10.20.0.1 02:00:00:00:00:01\n10.20.0.2 ? 02:00:00:00:00:02\n\
+                10.20.0.3 before\n10.20.0.4 02:00:00:00:00:04\n10.20.0.4 -\n\
+                10.20.0.5 before 02:00:00:00:00:05\ngeneration 9\n10.20.0.6 02:00";
+    fs::write(&path, text).unwrap();
+    let expected = [
+        (address(1), Holder::Client(mac(1))),
+        (address(2), Holder::Unclear(Some(mac(2)))),
+        (address(3), Holder::Before(None)),
+        (address(5), Holder::Before(Some(mac(5)))),
+    ];
+    // The second time, the file has the current format.
+    for is_text in [true, false] {
+        assert_eq!(Journal::is_in(&fs::read(&path).unwrap()), !is_text);
+        let journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+        assert_eq!(journal.known().collect::<Vec<_>>(), expected);
+        let file = (journal.store(), journal.generation(), journal.longest_s());
+        assert_eq!((file, journal.damage()), ((7, 9, 900), None));
+    }
+    let mut journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    journal.add(&[lease(8)]).unwrap();
+    assert_eq!(journal.generation(), 10);
 }
 
 #[test]
@@ -71,16 +99,20 @@ fn a_file_that_was_lost_or_damaged_is_another_one() {
     let first = store();
     assert_eq!(store(), first);
     let path = scratch.path().join("lan.leases");
-    let damaged = fs::read_to_string(&path).unwrap() + "10.20.0.1 02:00\n";
+    let mut damaged = fs::read(&path).unwrap();
+    damaged[20] ^= 1;
     fs::write(&path, damaged).unwrap();
     let second = store();
     fs::write(&path, "").unwrap();
     let third = store();
+    // A file of an earlier version.
+    fs::write(&path, format!("store {third}\n10.20.0.1 02:00\n")).unwrap();
+    let fourth = store();
     fs::remove_file(&path).unwrap();
-    let all = [first, second, third, store()];
+    let all = [first, second, third, fourth, store()];
     assert!(all.iter().all(|one| *one > 0), "{all:?}");
     let different: std::collections::BTreeSet<u32> = all.into_iter().collect();
-    assert_eq!(different.len(), 4, "{all:?}");
+    assert_eq!(different.len(), 5, "{all:?}");
 }
 
 #[test]
@@ -95,13 +127,38 @@ fn a_copy_of_the_locks_descriptor_does_not_keep_the_next_one_away() {
 }
 
 #[test]
-fn a_file_torn_at_any_byte_has_each_lease_before_the_tear() {
+fn file_torn_at_any_byte_has_each_confirmed_lease_before_the_tear() {
     let scratch = ScratchDirectory::new().unwrap();
     let mut journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
-    journal.add(&[lease(1), lease(2)]).unwrap();
-    drop(journal);
     let path = scratch.path().join("lan.leases");
+    let mut ends = Vec::new();
+    for number in [1, 2] {
+        ends.push(fs::read(&path).unwrap().len());
+        journal.add(&[lease(number)]).unwrap();
+    }
+    let store = journal.store();
+    drop(journal);
     let whole = fs::read(&path).unwrap();
+    ends.push(whole.len());
+    for length in 0..=whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        let journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+        let writes = ends.iter().filter(|end| **end <= length).count();
+        let confirmed = writes.saturating_sub(1);
+        let leases = journal.known().count();
+        assert_eq!(leases, confirmed, "{length}");
+        assert_eq!(journal.generation() as usize, confirmed, "{length}");
+        assert!(writes == 0 || journal.store() == store, "{length}");
+        assert!(writes == 0 || journal.damage().is_none(), "{length}");
+    }
+}
+
+#[test]
+fn text_torn_at_any_byte_has_each_lease_before_the_tear() {
+    let scratch = ScratchDirectory::new().unwrap();
+    let path = scratch.path().join("lan.leases");
+    let whole =
+        b"store 7\n10.20.0.1 02:00:00:00:00:01\n10.20.0.2 02:00:00:00:00:02\ngeneration 1\n";
     for length in 0..=whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
         let lines = whole[..length]
@@ -181,10 +238,15 @@ fn what_has_ended_is_left_out_before_the_file_is_much_larger_than_its_leases() {
         .collect();
     for _ in 0..2_000 {
         journal.add(&ends).unwrap();
-        assert!(journal.lines <= journal.known.len() + STALE_MAX);
     }
     journal.add(&[lease(7)]).unwrap();
     drop(journal);
+    // Without a limit, the file would have 265,536 entries of 70 bytes at least.
+    let length = fs::metadata(scratch.path().join("lan.leases"))
+        .unwrap()
+        .len();
+    let most = 2 * 65_536 * 140;
+    assert!(length < most, "{length}");
     let known = known(scratch.path());
     assert_eq!(known.len(), 65_536 - 99);
     assert_eq!(known[0], (address(7), Holder::Client(mac(7))));
@@ -217,19 +279,29 @@ fn on_a_full_disk_a_lease_is_not_written_and_is_there_once_there_is_room() {
 }
 
 #[test]
-fn damaged_lines_are_told_and_the_file_as_it_was_is_kept() {
+fn damage_is_reported_and_the_damaged_file_is_kept() {
     let scratch = ScratchDirectory::new().unwrap();
     let path = scratch.path().join("lan.leases");
-    let text = b"10.20.0.1 02:00:00:00:00:01\n\0\0\n10.20.0.2 02:00:00\n10.20.0.3 02:00";
-    fs::write(&path, text).unwrap();
-    let journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
-    let words = journal.damage().expect("it is told");
-    // The last line is incomplete: no client got that lease.
-    assert!(words.starts_with("2 lines of "), "{words}");
+    let mut journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    journal.add(&[lease(1)]).unwrap();
+    let first = fs::read(&path).unwrap().len();
+    journal.add(&[lease(2)]).unwrap();
     drop(journal);
-    assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), text);
-    let journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
-    assert_eq!(journal.damage(), None, "it was written anew");
+    let mut damaged = fs::read(&path).unwrap();
+    damaged[first - 1] ^= 1;
+    let text = b"10.20.0.1 02:00:00:00:00:01\n\0\0\n10.20.0.2 02:00:00:00:00:02\n10.20.0.3 02:00";
+    for damaged in [&damaged[..], text] {
+        fs::write(&path, damaged).unwrap();
+        let journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+        let report = journal.damage().expect("it is reported");
+        let named = format!("{} is damaged: ", path.display());
+        assert!(report.starts_with(&named), "{report}");
+        assert_eq!(journal.known().count(), 2);
+        drop(journal);
+        assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), damaged);
+        let journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+        assert_eq!(journal.damage(), None, "it was replaced");
+    }
 }
 
 #[test]

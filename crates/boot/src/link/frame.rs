@@ -67,10 +67,11 @@ pub(super) async fn read<T: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dhcp::mirror::{CHANGES_MAX, LeaseCopyContent};
+    use crate::dhcp::mirror::LeaseCopyContent;
     use crate::dhcp::pool::{Holder, HolderChange};
     use crate::mac::Mac;
     use crate::site::{ACTIVITIES_MAX, AnsweredRequest, WORDS_MAX};
+    use record::CHANGES_MAX;
     use std::net::{IpAddr, Ipv6Addr};
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -99,7 +100,7 @@ mod tests {
                 part: 63,
                 epoch: u64::MAX,
                 number: u64::MAX,
-                said: LeaseCopyContent::Changes((0..count).map(change).collect()),
+                content: LeaseCopyContent::Changes((0..count).map(change).collect()),
             },
         }
     }
@@ -146,6 +147,70 @@ mod tests {
         let reads =
             matches!(heard, ReceiverMessage::Known { reads_activities, .. } if reads_activities);
         assert!(!reads && matches!(heard, ReceiverMessage::Known { part: 1, .. }));
+    }
+
+    #[test]
+    fn message_about_leases_has_the_bytes_of_earlier_versions() {
+        #[derive(Serialize)]
+        enum EarlierHolderMessage {
+            Told {
+                network: &'static str,
+                told: EarlierMessage,
+            },
+        }
+        #[derive(Serialize)]
+        struct EarlierMessage {
+            part: usize,
+            epoch: u64,
+            number: u64,
+            said: EarlierContent,
+        }
+        #[derive(Serialize)]
+        enum EarlierContent {
+            Begin(u64),
+            Changes([EarlierChange; 1]),
+            Whole,
+        }
+        #[derive(Serialize)]
+        struct EarlierChange {
+            address: IpAddr,
+            holder: Holder,
+        }
+        let (address, holder) = (IpAddr::from([10, 0, 0, 7]), Holder::Client(Mac([2; 6])));
+        let change = HolderChange { address, holder };
+        let earlier_change = EarlierChange { address, holder };
+        for (content, said) in [
+            (LeaseCopyContent::Begin(5), EarlierContent::Begin(5)),
+            (
+                LeaseCopyContent::Changes(vec![change]),
+                EarlierContent::Changes([earlier_change]),
+            ),
+            (LeaseCopyContent::Whole, EarlierContent::Whole),
+        ] {
+            let (part, epoch, number) = (1, 2, 3);
+            let earlier = EarlierHolderMessage::Told {
+                network: "lan",
+                told: EarlierMessage {
+                    part,
+                    epoch,
+                    number,
+                    said,
+                },
+            };
+            let message = HolderMessage::Told {
+                network: "lan".to_owned(),
+                told: LeaseCopyMessage {
+                    part,
+                    epoch,
+                    number,
+                    content,
+                },
+            };
+            let mut bytes = Vec::new();
+            let wrote = frame::write(&mut bytes, &earlier);
+            runtime().block_on(wrote).unwrap();
+            assert_eq!(encoded(&message), bytes);
+        }
     }
 
     #[test]

@@ -1,21 +1,13 @@
-//! Storage of the copies of a network: a thread that writes a file for each part.
-//!
-//! The first line has the holder, its epoch and the checksum of its ranges; further lines are as
-//! in a [`crate::journal`], also the number of writes. A file that ends within a line, or with an
-//! unreadable line, is not a valid copy.
+//! Storage of the copies of a network: a thread that writes a file for each part, as
+//! [`crate::journal::file`]. All files count the same writes. A damaged file is not a valid copy.
 
-use crate::dhcp::mirror::{
-    CopyEffect, LeaseCopy, LeaseCopyContent, LeaseCopyError, LeaseCopyMessage, PARTS_MAX,
-};
-use crate::dhcp::pool::HolderChange;
-use crate::journal::{COPY_ENDING, GENERATION, line, of_line};
+use crate::dhcp::mirror::{LeaseChange, LeaseCopy, LeaseCopyContent, LeaseCopyMessage};
+use crate::journal::file::{RecordFile, entries_of_copy, entry, new_store};
+use crate::journal::{COPY_ENDING, read_copy};
 use crate::site::{SharedCopies, lock_copies};
+use record::{CopyEffect, Journal, OwnedCopyError, PARTS_MAX};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
@@ -24,16 +16,12 @@ use std::thread;
 const WAITING_MAX: usize = 1_024;
 /// Limit of messages that are written together.
 const TOGETHER_MAX: usize = 256;
-/// Limit of bytes that are read from a file.
-const BYTES_MAX: u64 = 64 << 20;
-/// Number of lines after which a file is rewritten.
-const LINES_MAX: usize = 262_144;
 
 /// Message to store, and the function that is called when it is on disk, or refused.
 pub(super) struct LeaseCopyWrite {
     pub(super) node: String,
     pub(super) told: LeaseCopyMessage,
-    pub(super) done: Box<dyn FnOnce(Result<(), LeaseCopyError>) + Send>,
+    pub(super) done: Box<dyn FnOnce(Result<(), OwnedCopyError>) + Send>,
 }
 
 /// Handle of the thread. Dropping it ends the thread.
@@ -47,7 +35,7 @@ struct LeaseCopyFiles {
     directory: PathBuf,
     section: String,
     copies: SharedCopies,
-    open: BTreeMap<usize, (File, usize)>,
+    open: BTreeMap<usize, RecordFile>,
 }
 
 impl CopyWriter {
@@ -154,7 +142,7 @@ impl LeaseCopyFiles {
 
     fn restore(&self) {
         for part in 0..PARTS_MAX {
-            if let Some((copy, generation)) = read(&self.path(part)) {
+            if let Some((copy, generation)) = read_copy(&self.path(part)) {
                 let mut copies = lock_copies(&self.copies);
                 copies.restore(part, copy);
                 copies.read(generation);
@@ -168,63 +156,68 @@ impl LeaseCopyFiles {
 
     fn take(&mut self, jobs: Vec<LeaseCopyWrite>) {
         let mut taken = Vec::new();
-        let (mut anew, mut texts) = (BTreeSet::new(), BTreeMap::<usize, (String, usize)>::new());
+        let mut replaced = BTreeSet::new();
+        let mut appended = BTreeMap::<usize, Vec<LeaseChange>>::new();
         let mut copies = lock_copies(&self.copies);
         for job in jobs {
             let took = copies.take(&job.node, &job.told);
             let part = job.told.part;
             match &took {
                 Ok(CopyEffect::Whole) => {
-                    anew.insert(part);
+                    replaced.insert(part);
                 }
                 Ok(CopyEffect::Changes) => {
-                    let text = texts.entry(part).or_default();
-                    for change in changes(&job.told) {
-                        line(&mut text.0, change.address, change.holder);
-                        text.1 += 1;
-                    }
+                    let all = appended.entry(part).or_default();
+                    all.extend(changes(&job.told));
                 }
                 Ok(CopyEffect::Some) | Err(_) => {}
             }
             taken.push((took, job));
         }
-        let long = texts.iter().filter(|(part, (_, lines))| {
-            let open = self.open.get(part);
-            open.is_none_or(|(_, before)| before + lines > LINES_MAX)
-        });
-        anew.extend(long.map(|(part, _)| *part).collect::<Vec<_>>());
-        let whole: BTreeMap<usize, Option<LeaseCopy>> = anew
+        replaced.extend(appended.iter().filter_map(|(part, changes)| {
+            let records = copies.whole(*part).map_or(0, |copy| copy.known().len());
+            let file = self.open.get(part);
+            let can_append = file.map(|file| file.can_append(changes.len(), records));
+            (!matches!(can_append, Some(Ok(true)))).then_some(*part)
+        }));
+        let whole: BTreeMap<usize, Option<LeaseCopy>> = replaced
             .iter()
             .map(|part| (*part, copies.whole(*part).cloned()))
             .collect();
-        let generation = copies.generation().saturating_add(1);
+        appended.retain(|part, _| !whole.contains_key(part));
+        let before = copies.generation();
         drop(copies);
         let mut failed = BTreeSet::new();
         for (part, copy) in &whole {
+            let path = self.path(*part);
+            let file = self
+                .open
+                .entry(*part)
+                .or_insert_with(|| RecordFile::new(path, Journal::new(new_store().into())));
+            file.raise_generation(before);
             let written = copy
                 .as_ref()
-                .map(|copy| write_anew(&self.path(*part), copy, generation));
-            match written {
-                Some(Ok(file)) => {
-                    self.open.insert(*part, file);
-                }
-                Some(Err(_)) | None => {
-                    failed.insert(*part);
-                }
-            }
-        }
-        for (part, (text, lines)) in texts.iter().filter(|(part, _)| !whole.contains_key(part)) {
-            let text = format!("{text}{GENERATION}{generation}\n");
-            if self.append(*part, &text, *lines).is_err() {
+                .map(|copy| file.replace(entries_of_copy(copy)));
+            if !matches!(written, Some(Ok(()))) {
                 failed.insert(*part);
             }
         }
-        if whole
-            .keys()
-            .chain(texts.keys())
-            .any(|part| !failed.contains(part))
-        {
-            lock_copies(&self.copies).stored(generation);
+        for (part, changes) in &appended {
+            let epoch = lock_copies(&self.copies)
+                .whole(*part)
+                .map_or(0, |copy| copy.epoch);
+            let entries = changes.iter().map(|change| entry(*change, epoch));
+            let written = self.open.get_mut(part).map(|file| {
+                file.raise_generation(before);
+                file.append(entries, true)
+            });
+            if !matches!(written, Some(Ok(()))) {
+                failed.insert(*part);
+            }
+        }
+        let mut written = whole.keys().chain(appended.keys());
+        if written.any(|part| !failed.contains(part)) {
+            lock_copies(&self.copies).stored(before.saturating_add(1));
         }
         for part in &failed {
             // A copy that is not on disk must not be used: its holder has to send it again.
@@ -236,77 +229,20 @@ impl LeaseCopyFiles {
             match took {
                 Ok(CopyEffect::Whole | CopyEffect::Changes) if is_stored => (job.done)(Ok(())),
                 Ok(CopyEffect::Whole | CopyEffect::Changes) => {
-                    (job.done)(Err(LeaseCopyError::NotBegun))
+                    (job.done)(Err(OwnedCopyError::NotBegun))
                 }
                 Ok(CopyEffect::Some) => {}
                 Err(refused) => (job.done)(Err(refused)),
             }
         }
     }
-
-    fn append(&mut self, part: usize, text: &str, lines: usize) -> io::Result<()> {
-        let Some((file, count)) = self.open.get_mut(&part) else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        // Data in a file without a name would be lost at the next start.
-        if file.metadata()?.nlink() == 0 {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        *count += lines;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()
-    }
 }
 
-fn changes(told: &LeaseCopyMessage) -> &[HolderChange<IpAddr>] {
-    match &told.said {
+fn changes(message: &LeaseCopyMessage) -> &[LeaseChange] {
+    match &message.content {
         LeaseCopyContent::Changes(changes) => changes,
         LeaseCopyContent::Begin(_) | LeaseCopyContent::Whole => &[],
     }
-}
-
-fn write_anew(path: &Path, copy: &LeaseCopy, generation: u32) -> io::Result<(File, usize)> {
-    let mut text = String::new();
-    // Writes to memory cannot fail.
-    let _ = writeln!(text, "{} {} {}", copy.node, copy.epoch, copy.ranges);
-    for (address, holder) in copy.known() {
-        line(&mut text, address, holder);
-    }
-    let _ = writeln!(text, "{GENERATION}{generation}");
-    let beside = path.with_extension("new");
-    let mut file = OpenOptions::new();
-    let file = file.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = file.open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    if let Some(directory) = path.parent() {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok((file, copy.known().len()))
-}
-
-/// Reads a copy, and its generation; None: the file does not exist, or is damaged.
-fn read(path: &Path) -> Option<(LeaseCopy, u32)> {
-    let mut text = String::new();
-    let file = File::open(path).ok()?;
-    file.take(BYTES_MAX).read_to_string(&mut text).ok()?;
-    // An incomplete last line was not confirmed.
-    let whole = text.rfind('\n').map_or(0, |end| end + 1);
-    let mut lines = text[..whole].lines();
-    let (node, rest) = lines.next()?.split_once(' ')?;
-    let (epoch, ranges) = rest.split_once(' ')?;
-    let mut copy = LeaseCopy::new(node, epoch.parse().ok()?, ranges.parse().ok()?);
-    let mut generation = 0;
-    for one in lines {
-        if let Some(number) = one.strip_prefix(GENERATION) {
-            generation = number.parse().ok()?;
-            continue;
-        }
-        let (address, holder) = of_line(one)?;
-        copy.change(&[HolderChange { address, holder }]);
-    }
-    Some((copy, generation))
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 use super::BootNodeLinkState;
 use super::frame::{self, HolderMessage, ReceiverMessage};
 use super::keeper::LeaseCopyWrite;
-use crate::dhcp::mirror::LeaseCopyError;
 use nodes::NodeConnectionError;
 use nodes::frame::write;
 use part::report::Moment;
+use record::{Confirmation, OwnedCopyError};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,7 +78,12 @@ async fn receive_confirmations(
         let of = super::lock(linked).get(&network).cloned();
         if let Some((site, link)) = of {
             let mut site = site.lock();
-            site.confirmed(node, link, (part, epoch), number, now_ms());
+            let confirmation = Confirmation {
+                part,
+                epoch,
+                number,
+            };
+            site.confirmed(node, link, confirmation, now_ms());
         }
     }
 }
@@ -177,7 +182,7 @@ impl ReportedActivity {
 }
 
 /// Result of a message: a confirmation, or the reason for which the connection ends.
-type LeaseCopyResult = Result<ReceiverMessage, LeaseCopyError>;
+type LeaseCopyResult = Result<ReceiverMessage, OwnedCopyError>;
 
 /// Stores the leases that another node sends until the connection ends.
 pub(super) async fn receive_leases<S>(
@@ -267,7 +272,7 @@ async fn send_confirmations(
             match outcome {
                 Ok(known) => write(to, &known).await?,
                 // The part has another holder: no confirmation is expected.
-                Err(LeaseCopyError::Old) => {}
+                Err(OwnedCopyError::Old) => {}
                 Err(refused) => return Err(NodeConnectionError::Refused(refused.to_string())),
             }
             next = known.try_recv().ok();

@@ -30,13 +30,16 @@ mod known;
 mod moved;
 mod record;
 
+use crate::dhcp::pool::AdoptedKnowledge;
 use crate::dhcp::range::Range;
-use crate::site::{HeldPart, Knowledge, MovedPart, NodeLeaseStatus, PartAdoption, PreviousRanges};
+use crate::site::{
+    HeldPart, Knowledge, LeaseFiles, MovedPart, NodeLeaseStatus, PartAdoption, PreviousRanges,
+};
 use known::AWAIT_NS;
 use moved::Basis;
 use part::codec;
 use part::role::{KnownLease, WantedLease};
-use record::{LEFT, NodeLeaseRecord, OWN, PartRecord, Range6, UNHEARD, mark_of, mix, written6};
+use record::{FormerHolder, FormerKnowledge, NetworkRanges, NodeLeaseRecord, PartRecord, mark_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -75,10 +78,8 @@ struct AcquiredPart {
     before: u32,
     /// Longest lease that another node may have given, seconds.
     longest_s: u32,
-    /// See [`PartRecord::former`].
-    former: (u32, u32),
-    /// Further flags of a record about that node: [`record::ALL`], [`record::LEFT`].
-    knows: u8,
+    former: Option<FormerHolder>,
+    former_knowledge: FormerKnowledge,
 }
 
 impl AcquiredPart {
@@ -89,25 +90,24 @@ impl AcquiredPart {
         is_own.then(|| (self.epoch, record.pasts()))
     }
 
-    /// Returns the node that knows what is withheld because of this one, and a checksum of its
-    /// files. `is_stored`: whether what this node withholds since it took the part is also on its
-    /// own disk.
-    fn former(&self, is_stored: bool) -> (u32, u32) {
+    /// Returns the node that knows what is withheld because of this one. `is_stored`: whether what
+    /// this node withholds since it took the part is also on its own disk.
+    fn former(&self, is_stored: bool) -> Option<FormerHolder> {
         match &self.state {
-            AcquiredPartState::Settled(_, Some(moved)) if is_stored && moved.former != (0, 0) => {
-                moved.former
+            AcquiredPartState::Settled(_, Some(sources)) if is_stored => {
+                sources.former.or(self.former)
             }
             _ => self.former,
         }
     }
 
-    /// Returns the flag [`OWN`] if the leases of previous records are the node's own although its
-    /// record is not clear. `mine`: its record.
-    fn own_flags(&self, mine: Option<&PartRecord>) -> u8 {
+    /// Returns whether the leases of previous records are the node's own although its record is
+    /// not clear. `mine`: its record.
+    fn has_own_leases(&self, mine: Option<&PartRecord>) -> bool {
         match &self.state {
-            AcquiredPartState::Claims(Basis::Unknown | Basis::Left(_), _) => 0,
-            AcquiredPartState::Claims(..) => OWN,
-            AcquiredPartState::Settled(..) => mine.map_or(0, |record| record.past.2 & OWN),
+            AcquiredPartState::Claims(Basis::Unknown | Basis::Left(_), _) => false,
+            AcquiredPartState::Claims(..) => true,
+            AcquiredPartState::Settled(..) => mine.is_some_and(|record| record.has_own_leases),
         }
     }
 }
@@ -120,7 +120,15 @@ enum AcquiredPartState {
     Claims(Basis, Option<u64>),
     /// The node assigns addresses. The fields say whether it knows all leases, or where it knows
     /// them from.
-    Settled(bool, Option<MovedPart>),
+    Settled(bool, Option<LeaseSourcesOfPart>),
+}
+
+/// Sources of the leases of a part whose ranges have changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct LeaseSourcesOfPart {
+    moved: MovedPart,
+    /// Late node that knows what is withheld of the part.
+    former: Option<FormerHolder>,
 }
 
 /// Record to be written to the cluster.
@@ -155,14 +163,31 @@ impl OwnedParts {
     }
 }
 
+/// This node, as far as the records of its leases state it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalNode<'a> {
+    /// Addresses of the node in the network.
+    pub address: Option<Ipv4Addr>,
+    pub address6: Option<Ipv6Addr>,
+    /// Machines with a boot order, which count if the node leads.
+    pub orders: &'a [u32],
+    /// All that the node knows of leases is on its disk.
+    pub is_stored: bool,
+}
+
+impl LocalNode<'_> {
+    fn has_address(&self) -> bool {
+        self.address.is_some() || self.address6.is_some()
+    }
+}
+
 /// Cluster leases of one network, as this node sees them.
 #[derive(Clone, Debug)]
 pub struct ClusterLeases {
     network: String,
     me: String,
     nodes: Vec<String>,
-    range: (u32, u32, u32),
-    range6: Range6,
+    ranges: NetworkRanges,
     /// Longest lease of a client, nanoseconds.
     lease_ns: u64,
     known: BTreeMap<String, KnownLease>,
@@ -172,8 +197,7 @@ pub struct ClusterLeases {
     wrote: BTreeMap<usize, (u64, BTreeMap<u64, BTreeSet<u32>>)>,
     /// Complete copies at this node, by part: holder and epoch.
     copies: BTreeMap<usize, (String, u64)>,
-    /// Identifiers of the files with this node's leases of IPv4 and IPv6.
-    stores: (u32, u32),
+    files: LeaseFiles,
     /// Cluster leases that were handed over, and the time until which they are not wanted.
     resting: BTreeMap<String, u64>,
     /// Parts whose leases this node does not know: the holder, the epoch, and the time since
@@ -194,14 +218,13 @@ impl ClusterLeases {
             network: network.to_owned(),
             me: me.to_owned(),
             nodes,
-            range: (0, 0, 0),
-            range6: (0, 0, 0, 0),
+            ranges: NetworkRanges::default(),
             lease_ns: 0,
             known: BTreeMap::new(),
             owned: OwnedParts::default(),
             wrote: BTreeMap::new(),
             copies: BTreeMap::new(),
-            stores: (0, 0),
+            files: LeaseFiles::default(),
             resting: BTreeMap::new(),
             unknown: BTreeMap::new(),
             own: Vec::new(),
@@ -237,12 +260,9 @@ impl ClusterLeases {
     ) {
         let lease_ns = u64::from(lease_s).saturating_mul(1_000_000_000);
         self.lease_ns = self.lease_ns.max(lease_ns);
-        let range6 = written6(range6);
-        let range = range.map_or((0, 0, 0), |range| {
-            (range.first.to_bits(), range.last.to_bits(), range.parts)
-        });
-        if (self.range, self.range6) != (range, range6) {
-            (self.range, self.range6) = (range, range6);
+        let ranges = NetworkRanges::new(range, range6);
+        if self.ranges != ranges {
+            self.ranges = ranges;
             self.owned = OwnedParts::default();
         }
     }
@@ -353,13 +373,10 @@ impl ClusterLeases {
     }
 
     /// Evaluates the state: returns what this node is now, and the records to be written.
-    /// `address`, `six`: its addresses in the network. `orders`: machines with a boot order,
-    /// which count if the node leads. `is_stored`: all that it knows of leases is on its disk.
     pub fn evaluate_parts(
         &mut self,
-        (address, six): (Option<Ipv4Addr>, Option<Ipv6Addr>),
+        local: &LocalNode<'_>,
         knowledge: &Knowledge,
-        (orders, is_stored): (&[u32], bool),
         now_ns: u64,
     ) -> (NodeLeaseStatus, Vec<LeaseRecordWrite>) {
         if !self.known.is_empty() {
@@ -367,13 +384,12 @@ impl ClusterLeases {
         }
         self.resting.retain(|_, until| *until > now_ns);
         self.copies.clone_from(&knowledge.copies);
-        self.stores = knowledge.stores;
+        self.files = knowledge.files;
         let mut standing = NodeLeaseStatus::default();
         let mut written = Vec::new();
         for part in 0..usize::try_from(self.parts()).unwrap_or(1) {
             self.note_unknown(part, now_ns);
-            let lead = (orders, is_stored);
-            self.evaluate_part(part, (knowledge, lead), now_ns, &mut standing, &mut written);
+            self.evaluate_part(part, local, knowledge, now_ns, &mut standing, &mut written);
         }
         for node in &self.nodes {
             let Some(lease) = self.known.get(&self.node(node)) else {
@@ -391,11 +407,11 @@ impl ClusterLeases {
                 };
                 let address = there.map(|at| at.address);
                 all.extend(address.filter(|address| !address.is_unspecified()));
-            } else if (address.is_some() || six.is_some()) && lease.until_ns > now_ns {
+            } else if local.has_address() && lease.until_ns > now_ns {
                 standing.recorded = there.as_ref().map(|at| at.generations);
                 let at = NodeLeaseRecord {
-                    address: address.unwrap_or(Ipv4Addr::UNSPECIFIED),
-                    six,
+                    address: local.address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+                    six: local.address6,
                     epochs: self.epochs_of_others(),
                     own: self.own.clone(),
                     generations: Self::next_generations(there.as_ref(), knowledge),
@@ -411,7 +427,8 @@ impl ClusterLeases {
     fn evaluate_part(
         &mut self,
         part: usize,
-        (knowledge, (orders, is_stored)): (&Knowledge, (&[u32], bool)),
+        local: &LocalNode<'_>,
+        knowledge: &Knowledge,
         now_ns: u64,
         standing: &mut NodeLeaseStatus,
         written: &mut Vec<LeaseRecordWrite>,
@@ -441,43 +458,48 @@ impl ClusterLeases {
             Err(adopt) => return drop(standing.adopts.insert(part, adopt)),
         };
         if said {
-            self.settle(
-                part,
-                &mut taken,
-                knowledge,
-                (now_ns, &mut standing.awaited_nodes),
-            );
+            let awaited = self.settle(part, &mut taken, knowledge, now_ns);
+            standing.awaited_nodes.extend(awaited);
         }
-        if !self.is_waiting_for_leases(part, &taken, mine, (knowledge, now_ns)) {
+        if !self.is_waiting_for_leases(part, &taken, mine, knowledge, now_ns) {
             taken.previous_holder = None;
         }
         self.owned.taken.insert(part, taken.clone());
         let claim = mine.filter(|_| said).and_then(|record| taken.claim(record));
         standing.claims.extend(claim.map(|claim| (part, claim)));
-        let is_stored = self.owned.used.contains(&part) && is_stored;
-        let of = (part, record.as_ref(), &taken);
-        let wanted = self.build_part_record(of, knowledge, (orders, is_stored), now_ns);
+        let local = LocalNode {
+            is_stored: self.owned.used.contains(&part) && local.is_stored,
+            ..*local
+        };
+        let before = record.as_ref();
+        let wanted = self.build_part_record(part, before, &taken, &local, knowledge, now_ns);
         let wrote = self.write(part, &lease, record.as_ref(), &wanted, written);
         // The record comes first, so that the next holder knows of the leases.
-        if let (Some(record), AcquiredPartState::Settled(knows, moved)) =
+        if let (Some(record), AcquiredPartState::Settled(knows, sources)) =
             (record.filter(|_| said), &taken.state)
         {
-            let known = (*knows, moved.clone());
             let marks = record.named.iter().copied().chain(wrote).collect();
-            let held = self.held((&lease, &record), &taken, known, marks);
+            let held = HeldPart {
+                has_all_leases: *knows,
+                moved: sources.as_ref().map(|sources| sources.moved.clone()),
+                until_ms: lease.until_ns / 1_000_000,
+                ..self.held(&record, &taken, marks)
+            };
             standing.held.insert(part, held);
             self.owned.used.insert(part);
         }
     }
 
     /// Builds the record of a part that this node took so. `record`: the current one.
-    /// `is_stored`: what another node may have assigned is on disk, since this is not the call in
-    /// which this node took the part.
+    /// `local`: what another node may have assigned is stored only if this is not the call in which
+    /// this node took the part.
     fn build_part_record(
         &self,
-        (part, record, taken): (usize, Option<&PartRecord>, &AcquiredPart),
+        part: usize,
+        record: Option<&PartRecord>,
+        taken: &AcquiredPart,
+        local: &LocalNode<'_>,
         knowledge: &Knowledge,
-        (orders, is_stored): (&[u32], bool),
         now_ns: u64,
     ) -> PartRecord {
         let mine = record.filter(|record| self.is_mine(record));
@@ -494,23 +516,22 @@ impl ClusterLeases {
             .filter(|(of, _)| is_told && said && *of == taken.epoch);
         let in_step = in_step.into_iter().flat_map(|(_, nodes)| nodes);
         let in_step = in_step.map(|node| mark_of(node)).take(NAMED_MAX);
-        let clear = settled.is_some_and(|knows| knows || is_clear || is_stored);
-        let former = if self.have_ended(taken, now_ns) {
-            (0, 0)
+        let clear = settled.is_some_and(|knows| knows || is_clear || local.is_stored);
+        let have_ended = self.have_ended(taken, now_ns);
+        let former = if have_ended {
+            None
         } else {
             // Until then a restart has to judge again.
             self.former(taken, clear)
         };
-        let (first, last, flags) = self.past(part, record, (taken, clear), now_ns);
-        let knows = if former == (0, 0) { 0 } else { taken.knows };
+        let claimed = record.filter(|_| !have_ended);
         PartRecord {
             node: self.me.clone(),
             clear,
-            turns: taken.has_turns || had_turns || is_stored,
-            range: self.range,
-            range6: self.range6,
+            turns: taken.has_turns || had_turns || local.is_stored,
+            ranges: self.ranges,
             orders: match part {
-                0 => orders.iter().copied().take(ORDERS_MAX).collect(),
+                0 => local.orders.iter().copied().take(ORDERS_MAX).collect(),
                 _ => Vec::new(),
             },
             epoch: taken.epoch,
@@ -518,16 +539,19 @@ impl ClusterLeases {
                 Some(before) => [before].into(),
                 None => in_step.collect(),
             },
-            past: (first, last, flags | knows),
-            past6: self.past6(part, record, taken, now_ns),
-            stores: self.stores,
+            past: self.past(part, claimed, taken),
+            past6: self.past6(part, claimed, taken),
+            is_unheard: taken.previous_holder.is_some(),
+            has_own_leases: !clear && taken.has_own_leases(mine),
+            files: self.files,
             before: taken.previous_holder.map_or(0, |_| taken.before),
-            longest_s: if self.have_ended(taken, now_ns) {
+            longest_s: if have_ended {
                 knowledge.longest_s
             } else {
                 knowledge.longest_s.max(taken.longest_s)
             },
             former,
+            former_knowledge: former.map(|_| taken.former_knowledge).unwrap_or_default(),
         }
     }
 
@@ -538,11 +562,11 @@ impl ClusterLeases {
         part: usize,
         taken: &AcquiredPart,
         mine: Option<&PartRecord>,
-        (knowledge, now_ns): (&Knowledge, u64),
+        knowledge: &Knowledge,
+        now_ns: u64,
     ) -> bool {
         // After a record without the flag, clients may have got a lease.
-        let is_heard =
-            |record: &PartRecord| record.epoch == taken.epoch && record.past.2 & UNHEARD == 0;
+        let is_heard = |record: &PartRecord| record.epoch == taken.epoch && !record.is_unheard;
         if mine.is_some_and(is_heard) {
             return false;
         }
@@ -561,27 +585,19 @@ impl ClusterLeases {
     }
 
     /// Describes how this node holds a part with this record.
-    fn held(
-        &self,
-        (lease, record): (&KnownLease, &PartRecord),
-        taken: &AcquiredPart,
-        (knows, moved): (bool, Option<MovedPart>),
-        named: BTreeSet<u32>,
-    ) -> HeldPart {
+    fn held(&self, record: &PartRecord, taken: &AcquiredPart, named: BTreeSet<u32>) -> HeldPart {
         HeldPart {
-            has_all_leases: knows,
             has_turns: taken.has_turns,
-            until_ms: lease.until_ns / 1_000_000,
             epoch: taken.epoch,
             named: self.names(named),
-            moved,
             past: record.pasts(),
-            is_unheard: record.past.2 & UNHEARD > 0,
+            is_unheard: record.is_unheard,
             longest_s: record.longest_s,
             before_s: taken.longest_s,
             has_former: self.is_anothers(taken.former(true)),
             had_former: self.is_anothers(taken.former),
             is_former_there: self.is_there(taken.former(true)),
+            ..HeldPart::default()
         }
     }
 
@@ -619,14 +635,13 @@ impl ClusterLeases {
         let is_new = lease.record.is_empty();
         let own = record.filter(|record| self.is_own(record));
         let has_turns = is_new || own.is_some_and(|record| record.turns);
-        let own = own.filter(|record| record.clear || record.past.2 & OWN > 0);
+        let own = own.filter(|record| record.knows_own());
         let unheard = record
             .filter(|record| record.clear)
             .and_then(|record| match record {
                 // No client got a lease since.
                 record if record.node == self.me => {
-                    let is_unheard = record.past.2 & UNHEARD > 0;
-                    record.named.first().copied().filter(|_| is_unheard)
+                    record.named.first().copied().filter(|_| record.is_unheard)
                 }
                 record => Some(mark_of(&record.node)),
             });
@@ -634,7 +649,7 @@ impl ClusterLeases {
             if record.node == self.me {
                 record.before
             } else {
-                mix(record.stores)
+                record.files.checksum()
             }
         });
         let had_it = record.is_some_and(|record| self.had_it(record));
@@ -657,7 +672,8 @@ impl ClusterLeases {
             },
         };
         let knows = matches!(state, AcquiredPartState::Settled(true, _));
-        let former = record.map_or((0, 0), |record| self.former_of(record, &state, is_copied));
+        let former = record.and_then(|record| self.former_of(record, &state, is_copied));
+        let former_knowledge = record.map(|record| self.knowledge_of_former(record, &state));
         Ok(AcquiredPart {
             epoch: lease.epoch,
             at_ns: now_ns,
@@ -666,7 +682,7 @@ impl ClusterLeases {
             before,
             longest_s: others.map_or(0, |record| record.longest_s),
             former,
-            knows: record.map_or(0, |record| self.knows_of(record, &state)),
+            former_knowledge: former_knowledge.unwrap_or_default(),
             state,
         })
     }
@@ -742,8 +758,10 @@ impl ClusterLeases {
             epoch: record.epoch,
             into: lease.epoch,
             longest_s: record.longest_s,
-            knows_before: self.is_former(record),
-            is_left: record.past.2 & LEFT > 0,
+            knowledge: AdoptedKnowledge {
+                knows_before: self.is_former(record),
+                is_left: record.former_knowledge.is_complemented,
+            },
         })
     }
 }

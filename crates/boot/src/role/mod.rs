@@ -28,7 +28,7 @@ use crate::site::{
     Generations, HeldPart, NetworkState, NodeLeaseStatus, ServerStatus, SharedCopies,
     SharedNetworkState, rows,
 };
-use leases::ClusterLeases;
+use leases::{ClusterLeases, LocalNode};
 use part::codec;
 use part::report::{Moment, StatusReport};
 use part::role::{
@@ -226,9 +226,13 @@ impl NetworkServer {
         let is_stored = site.is_stored();
         let knowledge = site.knowledge(now / 1_000_000);
         leases.set_own(site.own_of_host(OWN_MAX));
-        let here = (address, six);
-        let (standing, written) =
-            leases.evaluate_parts(here, &knowledge, (&orders, is_stored), now);
+        let local = LocalNode {
+            address,
+            address6: six,
+            orders: &orders,
+            is_stored,
+        };
+        let (standing, written) = leases.evaluate_parts(&local, &knowledge, now);
         for one in written {
             // The same record is reported again until the cluster has it.
             if !records.contains(&one) {

@@ -114,23 +114,27 @@ fn enter(directory: &Path, section: &str, leaving: &LeavingFiles) -> io::Result<
     let leases = leaving
         .leases
         .as_ref()
-        .map(|text| journal(directory, section, text));
+        .map(|bytes| journal(directory, section, bytes));
     let name6 = name6(section);
     let leases6 = leaving
         .leases6
         .as_ref()
-        .map(|text| journal(directory, &name6, text));
+        .map(|bytes| journal(directory, &name6, bytes));
     Ok(EnteredFiles {
         leases: leases.transpose()?,
         leases6: leases6.transpose()?,
     })
 }
 
-/// Creates a journal from a text. An existing one is out of date.
-fn journal<A: Address>(directory: &Path, name: &str, text: &str) -> io::Result<LeaseJournal<A>> {
+/// Creates a journal with these contents. An existing one is out of date.
+fn journal<A: Address>(
+    directory: &Path,
+    name: &str,
+    contents: &[u8],
+) -> io::Result<LeaseJournal<A>> {
     // Another process may hold the journal's lock.
     drop(LeaseJournal::<A>::open(directory, name)?);
-    std::fs::write(directory.join(format!("{name}.leases")), text)?;
+    std::fs::write(directory.join(format!("{name}.leases")), contents)?;
     // Opening syncs what was written.
     LeaseJournal::open(directory, name)
 }

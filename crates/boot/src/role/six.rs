@@ -2,7 +2,6 @@
 
 use super::running::{WAITING_MAX, WAITING_MS};
 use crate::config::Ipv6Network;
-use crate::dhcp::mirror::ConfirmationDecision;
 use crate::dhcp6::advert::{self, AdvertDestination, AdvertSchedule};
 use crate::dhcp6::desk::Dhcpv6ServerIdentity;
 use crate::mac::Mac;
@@ -12,6 +11,7 @@ use crate::net::router::RouterSocket;
 use crate::net::six::{self, SenderMacs};
 use crate::site::{NetworkState, SharedNetworkState};
 use configuration::outside::Outside;
+use record::ConfirmationDecision;
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::fs::File;

@@ -5,7 +5,7 @@
 use super::{HeldPart, NetworkState};
 use crate::dhcp::desk::DhcpServer;
 use crate::dhcp::mirror::LeaseCopies;
-use crate::dhcp::pool::{Holder, Pool};
+use crate::dhcp::pool::Pool;
 use crate::dhcp::range::{Address, Range};
 use crate::history::{BootHistoryEntry, LastBoot};
 use crate::mac::Mac;
@@ -154,39 +154,21 @@ fn clients_elsewhere<'c, A: Address>(
     copies: &'c LeaseCopies,
     held: &'c BTreeMap<usize, HeldPart>,
     range: Option<Range<A>>,
-    is_its: fn(IpAddr) -> Option<A>,
 ) -> impl Iterator<Item = (&'c str, Mac)> {
     let others = copies
         .others()
         .filter(move |(part, _)| !held.contains_key(part));
     let all = others.flat_map(|(part, copy)| {
         let known = copy.known();
-        known.map(move |one| (part, copy.node.as_str(), one))
+        known.map(move |one| (part, copy.node.as_str(), *one))
     });
-    all.filter_map(move |(part, node, (address, holder))| {
-        let (Holder::Client(mac), Some(address)) = (holder, is_its(address)) else {
-            return None;
-        };
+    all.filter_map(move |(part, node, one)| {
+        let (mac, address) = (one.mac()?, A::of_ip(one.address)?);
         range?.is_of(address, part).then_some((node, mac))
     })
 }
 
-fn four(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    }
-}
-
-fn six(address: IpAddr) -> Option<Ipv6Addr> {
-    match address {
-        IpAddr::V6(address) => Some(address),
-        IpAddr::V4(_) => None,
-    }
-}
-
-/// Chooses the address and node to show for a machine. An empty node means that no node is known to
-/// hold the part of the range.
+/// An empty node: no node is known to hold the part.
 fn choose<A: Address>(
     pool: Option<&mut Pool<A>>,
     mac: Mac,
@@ -245,7 +227,7 @@ impl NetworkState {
         if let Some(address) = line.and_then(|machine| machine.address) {
             return Some((address, String::new()));
         }
-        let elsewhere = self.copied(self.range(), mac, four);
+        let elsewhere = self.copied(self.range(), mac);
         let is_newer = self.is_newer_elsewhere(mac);
         let me = self.parts.me.as_str();
         let pool = self.desk.as_mut().and_then(DhcpServer::pool);
@@ -258,7 +240,7 @@ impl NetworkState {
         if let Some(address) = lines.and_then(|lines| lines.get(&mac)) {
             return Some((*address, String::new()));
         }
-        let elsewhere = self.copied(self.range6(), mac, six);
+        let elsewhere = self.copied(self.range6(), mac);
         let is_newer = self.is_newer_elsewhere(mac);
         choose(
             self.six.pool(),
@@ -270,29 +252,20 @@ impl NetworkState {
     }
 
     /// Returns the address of a range that a machine has from another node, and that node.
-    fn copied<A: Address>(
-        &self,
-        range: Option<Range<A>>,
-        mac: Mac,
-        is_its: fn(IpAddr) -> Option<A>,
-    ) -> Option<(A, String)> {
+    fn copied<A: Address>(&self, range: Option<Range<A>>, mac: Mac) -> Option<(A, String)> {
         let (range, held) = (range?, &self.parts.standing.held);
         let copies = self.parts.shares.copies();
         let is_of = |part: usize, address: IpAddr| {
-            !held.contains_key(&part) && is_its(address).is_some_and(|one| range.is_of(one, part))
+            !held.contains_key(&part) && A::of_ip(address).is_some_and(|one| range.is_of(one, part))
         };
-        let (address, node) = copies.address_of(mac, is_of)?;
-        Some((is_its(address)?, node.to_owned()))
+        let (address, node) = copies.key_of(mac, is_of)?;
+        Some((A::of_ip(address)?, node.to_owned()))
     }
 
     pub(super) fn is_copied(&self, mac: Mac, address: IpAddr) -> bool {
         let has: Option<IpAddr> = match address {
-            IpAddr::V4(_) => self
-                .copied(self.range(), mac, four)
-                .map(|(one, _)| one.into()),
-            IpAddr::V6(_) => self
-                .copied(self.range6(), mac, six)
-                .map(|(one, _)| one.into()),
+            IpAddr::V4(_) => self.copied(self.range(), mac).map(|(one, _)| one.into()),
+            IpAddr::V6(_) => self.copied(self.range6(), mac).map(|(one, _)| one.into()),
         };
         has == Some(address)
     }
@@ -361,8 +334,8 @@ impl NetworkState {
         let mut all: BTreeSet<Mac> = self.seen.elsewhere.machines.keys().copied().collect();
         let (range, range6) = (self.range(), self.range6());
         let (copies, held) = (self.parts.shares.copies(), &self.parts.standing.held);
-        all.extend(clients_elsewhere(&copies, held, range, four).map(|(_, mac)| mac));
-        all.extend(clients_elsewhere(&copies, held, range6, six).map(|(_, mac)| mac));
+        all.extend(clients_elsewhere(&copies, held, range).map(|(_, mac)| mac));
+        all.extend(clients_elsewhere(&copies, held, range6).map(|(_, mac)| mac));
         drop(copies);
         if let Some(pool) = self.desk.as_mut().and_then(DhcpServer::pool) {
             all.extend(clients(pool));
@@ -380,7 +353,7 @@ impl NetworkState {
     }
 
     pub(super) fn leased(&mut self) -> LeaseCounts {
-        let elsewhere = self.leased_elsewhere(self.range(), four);
+        let elsewhere = self.leased_elsewhere(self.range());
         let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         LeaseCounts {
             here: pool.map_or(0, |pool| clients(pool).count() as u64),
@@ -389,7 +362,7 @@ impl NetworkState {
     }
 
     pub(super) fn leased6(&mut self) -> LeaseCounts {
-        let elsewhere = self.leased_elsewhere(self.range6(), six);
+        let elsewhere = self.leased_elsewhere(self.range6());
         LeaseCounts {
             here: self
                 .six
@@ -399,11 +372,7 @@ impl NetworkState {
         }
     }
 
-    fn leased_elsewhere<A: Address>(
-        &self,
-        range: Option<Range<A>>,
-        is_its: fn(IpAddr) -> Option<A>,
-    ) -> LeaseCounts {
+    fn leased_elsewhere<A: Address>(&self, range: Option<Range<A>>) -> LeaseCounts {
         let held = &self.parts.standing.held;
         let copies = self.parts.shares.copies();
         let count = usize::try_from(self.parts.count).unwrap_or(1);
@@ -417,7 +386,7 @@ impl NetworkState {
                 leased.by_others.entry(copy.node.clone()).or_default();
             }
         }
-        for (node, _) in clients_elsewhere(&copies, held, range, is_its) {
+        for (node, _) in clients_elsewhere(&copies, held, range) {
             *leased.by_others.entry(node.to_owned()).or_default() += 1;
         }
         leased

@@ -21,12 +21,15 @@ impl NetworkState {
         let turns = is_read.then_some(self.turns.generation);
         let copies = self.parts.shares.copies();
         if self.files.is_compared {
-            let leases = [self.parts.keeping.generation(), self.six.generation()];
+            let leases = [
+                self.parts.keeping.generation(),
+                self.six.keeping.generation(),
+            ];
             return [leases[0], leases[1], turns, Some(copies.generation())];
         }
         [
             self.parts.keeping.opened_generation(),
-            self.six.opened_generation(),
+            self.six.keeping.opened_generation(),
             turns.map(|_| self.turns_status.opened),
             Some(copies.opened_generation()),
         ]
@@ -90,13 +93,13 @@ mod tests {
     use crate::assignment::{BootTarget, SingleBootProgress, assigned};
     use crate::config::{AddressSource, Image, Ipv4Network, LanConfig, MachineConfig};
     use crate::dhcp::desk::{ClusterNodeAddresses, DhcpNodeAddresses, DhcpServer};
-    use crate::dhcp::mirror::ConfirmationDecision;
     use crate::dhcp::pool::{AddressClaimResult, ClientRequestState};
     use crate::journal::LeaseJournal;
     use crate::mac::Mac;
     use crate::site::{HeldPart, NodeLeaseStatus, ServerStatus};
     use lab::ScratchDirectory;
     use part::report::{Grade, Moment};
+    use record::ConfirmationDecision;
     use std::net::Ipv4Addr;
 
     const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);

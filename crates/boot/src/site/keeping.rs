@@ -77,8 +77,8 @@ impl<A: Address> LeaseStore<A> {
     }
 
     /// Closes the journal, and returns its content for another journal. None: there is no journal.
-    pub(super) fn leave(&mut self) -> Option<String> {
-        self.journal.take().map(|journal| journal.text())
+    pub(super) fn leave(&mut self) -> Option<Vec<u8>> {
+        self.journal.take().map(|journal| journal.contents())
     }
 
     pub(super) fn enter(&mut self, journal: LeaseJournal<A>) {
@@ -187,8 +187,9 @@ impl<A: Address> LeaseStore<A> {
         let others = before.into_iter().flat_map(Pool::known);
         let is_unclear = |holder: &Holder| matches!(holder, Holder::Unclear(_) | Holder::Before(_));
         known.extend(others.filter(|(_, holder)| !is_kept || is_unclear(holder)));
-        let lengths = (plan.lease_s, self.longest_s(plan.lease_s, now_ms));
-        let mut pool = Pool::new(plan.range, lengths, plan.reserved, known, now_ms);
+        let longest_s = self.longest_s(plan.lease_s, now_ms);
+        let (range, reserved) = (plan.range, plan.reserved);
+        let mut pool = Pool::new(range, plan.lease_s, longest_s, reserved, known, now_ms);
         pool.set_unoffered(plan.unoffered);
         if let Some(before) = before {
             pool.keep_ends(before, now_ms);
@@ -311,6 +312,7 @@ impl<A: Address> LeaseStore<A> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dhcp::pool::AdoptedKnowledge;
     use lab::ScratchDirectory;
     use std::net::Ipv4Addr;
 
@@ -399,7 +401,12 @@ mod tests {
         let mut keeping = start();
         let mut own = pool(&mut keeping, None, 600, 0);
         keeping.learn_longest(&mut own, 12 * 3_600, 0);
-        own.adopt(0, [(ip(7), Holder::Client(CLIENT))], (false, false), 0);
+        own.adopt(
+            0,
+            [(ip(7), Holder::Client(CLIENT))],
+            AdoptedKnowledge::default(),
+            0,
+        );
         let has = |pool: &mut Pool, now_ms| {
             pool.expire(now_ms);
             pool.of(CLIENT).is_some()

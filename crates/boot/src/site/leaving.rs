@@ -10,8 +10,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 #[derive(Debug, Default)]
 pub struct LeavingFiles {
     /// Leases of IPv4; None: they are in no file.
-    pub leases: Option<String>,
-    pub leases6: Option<String>,
+    pub leases: Option<Vec<u8>>,
+    pub leases6: Option<Vec<u8>>,
     pub turns: Option<SingleBootProgress>,
 }
 
@@ -33,7 +33,7 @@ impl NetworkState {
         self.turns_status.is_unknown |= !has_turns;
         LeavingFiles {
             leases: self.parts.keeping.leave(),
-            leases6: self.six.leave(),
+            leases6: self.six.keeping.leave(),
             turns: has_turns.then(|| self.turns.clone()),
         }
     }
@@ -49,7 +49,7 @@ impl NetworkState {
             self.parts.keeping.enter(journal);
         }
         if let Some(journal) = entering.leases6 {
-            self.six.enter(journal);
+            self.six.keeping.enter(journal);
         }
     }
 }

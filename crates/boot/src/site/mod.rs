@@ -19,7 +19,8 @@ pub use sharing::{MessageNotifier, SharedCopies, lock as lock_copies};
 pub use shelf::NetworkContentSource;
 pub use show::{NETWORK, ServerStatus, rows};
 pub use standing::{
-    Generations, HeldPart, Knowledge, MovedPart, NodeLeaseStatus, PartAdoption, PreviousRanges,
+    Generations, HeldPart, Knowledge, LeaseFiles, MovedPart, NodeLeaseStatus, PartAdoption,
+    PreviousRanges,
 };
 
 use crate::assignment::{BootTarget, SingleBootProgress, assigned};
@@ -28,7 +29,7 @@ use crate::dhcp::desk::{ClusterNodeAddresses, DhcpDecision, DhcpNodeAddresses, D
 use crate::dhcp::limit::ClientRateLimiter;
 use crate::dhcp::loads::Leader;
 use crate::dhcp::pool::Pool;
-use crate::dhcp::range::Range;
+use crate::dhcp::range::{Address, Range};
 use crate::dhcp::reply::DhcpReplyType;
 use crate::dhcp::request::{BootStage, DhcpMessageType, RelayRoute, Request};
 use crate::disk::{BootCounts, Overlays};
@@ -234,7 +235,12 @@ impl NetworkState {
             range,
             lease_s: self.lan.lease_s,
             reserved: self.reserved(&here),
-            unoffered: self.lan.of_others.iter().filter_map(four).collect(),
+            unoffered: self
+                .lan
+                .of_others
+                .iter()
+                .filter_map(|one| Ipv4Addr::of_ip(*one))
+                .collect(),
         });
         let fates = self.parts.shares.fates(self.ranges());
         let before = self.desk.as_mut().and_then(DhcpServer::pool);
@@ -244,7 +250,7 @@ impl NetworkState {
         let known: BTreeSet<Ipv4Addr> = known.map(|(address, _)| address).collect();
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, &fates, now_ms));
         let mut desk = DhcpServer::new(self.lan.clone(), here, pool);
-        desk.set_of_nodes(self.of_nodes().filter_map(|one| four(&one)).collect());
+        desk.set_of_nodes(self.of_nodes().filter_map(Ipv4Addr::of_ip).collect());
         let superseded = desk.superseded();
         self.desk = Some(desk.following(self.desk.take()));
         self.report_superseded(&known, superseded, now_ms);
@@ -256,7 +262,7 @@ impl NetworkState {
         let fixed = machines.filter_map(|machine| machine.address);
         let nodes = here.nodes.there.iter().chain(&here.nodes.gone).copied();
         let nodes = nodes.chain([here.address]);
-        let nodes = nodes.chain(self.of_nodes().filter_map(|one| four(&one)));
+        let nodes = nodes.chain(self.of_nodes().filter_map(Ipv4Addr::of_ip));
         let told = self
             .lan
             .tells
@@ -671,7 +677,7 @@ impl NetworkState {
             .keeping
             .trouble
             .clone()
-            .or_else(|| self.six.trouble());
+            .or_else(|| self.six.keeping.trouble.clone());
         self.history.add(
             mac,
             BootHistoryEntry {
@@ -774,13 +780,6 @@ impl NetworkState {
     /// Returns the address that a machine has from any node, or would get.
     pub fn address_of(&mut self, mac: Mac) -> Option<Ipv4Addr> {
         self.four_of(mac).map(|(address, _)| address)
-    }
-}
-
-fn four(address: &IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(*address),
-        IpAddr::V6(_) => None,
     }
 }
 

@@ -2,14 +2,16 @@
 //! of theirs at this node.
 
 use super::{
-    HeldPart, Knowledge, MovedPart, NetworkState, NodeLeaseStatus, PartAdoption, PreviousRanges,
+    HeldPart, Knowledge, LeaseFiles, MovedPart, NetworkState, NodeLeaseStatus, PartAdoption,
+    PreviousRanges,
 };
 use crate::dhcp::desk::DhcpServer;
-use crate::dhcp::mirror::{ConfirmationDecision, LeaseCopies, LeaseCopyMessage, LeaseSharing};
+use crate::dhcp::mirror::{LeaseChange, LeaseCopies, LeaseCopy, LeaseCopyMessage, LeaseSharing};
 use crate::dhcp::moves::{LeaseSources, mark_of_both};
 use crate::dhcp::pool::{AddressKnowledge, Holder, HolderChange, Pool};
 use crate::dhcp::range::{Address, Range, Span};
 use crate::mac::Mac;
+use record::{Confirmation, ConfirmationDecision};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,7 +54,7 @@ fn of_part<A: Address + Into<IpAddr>>(
     range: Range<A>,
     part: usize,
     past: Option<Span<A>>,
-) -> impl Iterator<Item = HolderChange<IpAddr>> {
+) -> impl Iterator<Item = LeaseChange> {
     let known = pool.known().filter(move |(one, _)| {
         range.part(*one) == part || past.is_some_and(|past| past.has(*one))
     });
@@ -60,6 +62,12 @@ fn of_part<A: Address + Into<IpAddr>>(
         address: address.into(),
         holder,
     })
+}
+
+/// Returns the holders of the addresses of one family in a copy.
+fn known_of<A: Address>(copy: &LeaseCopy) -> impl Iterator<Item = (A, Holder)> {
+    let known = copy.known();
+    known.filter_map(|one| Some((A::of_ip(one.address)?, one.holder)))
 }
 
 impl NetworkCopies {
@@ -73,29 +81,20 @@ impl NetworkCopies {
         &self,
         ranges: u64,
     ) -> impl Fn(&HeldPart) -> Box<dyn Fn(Ipv4Addr) -> AddressKnowledge> + use<> {
-        let four = |address| match address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        };
-        self.fates_of(ranges, |moved| &moved.four, four)
+        self.fates_of(ranges, |moved| &moved.four)
     }
 
     pub(super) fn fates6(
         &self,
         ranges: u64,
     ) -> impl Fn(&HeldPart) -> Box<dyn Fn(Ipv6Addr) -> AddressKnowledge> + use<> {
-        let six = |address| match address {
-            IpAddr::V6(address) => Some(address),
-            IpAddr::V4(_) => None,
-        };
-        self.fates_of(ranges, |moved| &moved.six, six)
+        self.fates_of(ranges, |moved| &moved.six)
     }
 
     fn fates_of<A: Address + 'static>(
         &self,
         ranges: u64,
         taking: fn(&MovedPart) -> &LeaseSources<A>,
-        is_its: fn(IpAddr) -> Option<A>,
     ) -> impl Fn(&HeldPart) -> Box<dyn Fn(A) -> AddressKnowledge> + use<A> {
         let copies = Arc::clone(&self.copies);
         move |held: &HeldPart| {
@@ -110,10 +109,8 @@ impl NetworkCopies {
             let copies = lock(&copies);
             taking(moved).fates(|part, node, epoch| {
                 let copy = copies.of(part, node, epoch);
-                let copy = copy.filter(|copy| copy.ranges == ranges)?;
-                let known = copy.known();
-                let known = known.filter_map(|(address, holder)| Some((is_its(address)?, holder)));
-                Some(known.collect())
+                let copy = copy.filter(|copy| copy.division == ranges)?;
+                Some(known_of(copy).collect())
             })
         }
     }
@@ -148,7 +145,7 @@ impl NetworkState {
         let locked = lock(&shares.copies);
         let parts = 0..usize::try_from(self.parts.count).unwrap_or(1);
         let copies = parts.filter_map(|part| {
-            let copy = locked.whole(part).filter(|copy| copy.ranges == ranges)?;
+            let copy = locked.whole(part).filter(|copy| copy.division == ranges)?;
             Some((part, (copy.node.clone(), copy.epoch)))
         });
         Knowledge {
@@ -156,10 +153,13 @@ impl NetworkState {
             copies: copies.collect(),
             adopted: shares.adopted.clone(),
             linked: shares.sharing.linked_nodes().cloned().collect(),
-            stores: (self.parts.keeping.number(), self.six.number()),
+            files: LeaseFiles {
+                four: self.parts.keeping.number(),
+                six: self.six.keeping.number(),
+            },
             generations: [
                 self.parts.keeping.generation(),
-                self.six.generation(),
+                self.six.keeping.generation(),
                 turns.map(|turns| turns.generation),
                 Some(locked.generation()),
             ],
@@ -172,7 +172,7 @@ impl NetworkState {
             self.lan.lease_s,
             self.lan.six.as_ref().map_or(0, |six| six.lease_s),
             self.parts.keeping.longest(),
-            self.six.longest(),
+            self.six.keeping.longest(),
         ];
         lengths.into_iter().max().unwrap_or(0)
     }
@@ -199,27 +199,17 @@ impl NetworkState {
         let shares = &mut self.parts.shares;
         let mut copies = lock(&shares.copies);
         let copy = copies.of(part, &adopt.node, adopt.epoch);
-        let Some(copy) = copy.filter(|copy| copy.ranges == ranges).cloned() else {
+        let Some(copy) = copy.filter(|copy| copy.division == ranges).cloned() else {
             return;
         };
         copies.hold(part, adopt.into);
         drop(copies);
-        let (mut four, mut six) = (
-            Vec::<(Ipv4Addr, Holder)>::new(),
-            Vec::<(Ipv6Addr, Holder)>::new(),
-        );
-        for (address, holder) in copy.known() {
-            match address {
-                IpAddr::V4(address) => four.push((address, holder)),
-                IpAddr::V6(address) => six.push((address, holder)),
-            }
-        }
         if let Some(pool) = pool {
             let keeping = &mut self.parts.keeping;
             keeping.learn_longest(pool, adopt.longest_s, now_ms);
-            pool.adopt(part, four, (adopt.knows_before, adopt.is_left), now_ms);
+            pool.adopt(part, known_of(&copy), adopt.knowledge, now_ms);
         }
-        self.six.adopt(part, six, adopt, now_ms);
+        self.six.adopt(part, known_of(&copy), adopt, now_ms);
         shares.adopting.insert(part, adopt.into);
         self.wake_writer();
     }
@@ -268,7 +258,7 @@ impl NetworkState {
         self.parts.standing.held.clear();
         self.parts.standing.claims.clear();
         self.parts.keeping.begin_anew();
-        self.six.begin_anew();
+        self.six.keeping.begin_anew();
         let shares = &mut self.parts.shares;
         shares.sharing.clear();
         shares.adopting.clear();
@@ -301,7 +291,7 @@ impl NetworkState {
             let six = range6.zip(pool6.as_deref());
             let six = six.map(|(range, pool)| of_part(pool, range, part, past.six));
             let known = four.into_iter().flatten().chain(six.into_iter().flatten());
-            let known: Vec<HolderChange<IpAddr>> = known.collect();
+            let known: Vec<LeaseChange> = known.collect();
             self.parts.shares.sharing.begin(part, ranges, &known);
         }
         self.ring();
@@ -321,7 +311,7 @@ impl NetworkState {
         let Some(range) = range.filter(|_| self.is_shared() && !changes.is_empty()) else {
             return;
         };
-        let mut parts: BTreeMap<usize, Vec<HolderChange<IpAddr>>> = BTreeMap::new();
+        let mut parts: BTreeMap<usize, Vec<LeaseChange>> = BTreeMap::new();
         // Addresses outside of the range do not concern other nodes.
         for change in changes.iter().filter(|one| range.has(one.address)) {
             let part = parts.entry(range.part(change.address)).or_default();
@@ -388,7 +378,7 @@ impl NetworkState {
             // An older copy of the file must not be mistaken for the current one.
             let is_recorded = match address {
                 IpAddr::V4(address) => self.parts.keeping.is_recorded(address, four, now_ms),
-                IpAddr::V6(address) => self.six.is_recorded(address, six, now_ms),
+                IpAddr::V6(address) => self.six.keeping.is_recorded(address, six, now_ms),
             };
             if !is_recorded {
                 return ConfirmationDecision::Later;
@@ -397,7 +387,8 @@ impl NetworkState {
         let Some(held) = self.parts.standing.held.get(&part) else {
             return ConfirmationDecision::Never;
         };
-        self.parts.shares.sharing.tells(address, part, &held.named)
+        let sharing = &mut self.parts.shares.sharing;
+        sharing.decide_confirmation(address, part, &held.named)
     }
 
     /// Explains why no offer can be made: the address could not be assigned, or the client has a
@@ -421,7 +412,7 @@ impl NetworkState {
                 .keeping
                 .trouble
                 .clone()
-                .or_else(|| self.six.trouble());
+                .or_else(|| self.six.keeping.trouble.clone());
             trouble.filter(|_| !self.can_keep())
         };
         // The client may have leases from both nodes, each from a time when the other node was
@@ -440,7 +431,7 @@ impl NetworkState {
             }
             _ => false,
         };
-        if let Some((has, node)) = copies.address_of(mac, is_its) {
+        if let Some((has, node)) = copies.key_of(mac, is_its) {
             return Some(format!(
                 "it has {has} by node {node}, which answers, or whose part comes here in a moment"
             ));
@@ -474,11 +465,9 @@ impl NetworkState {
         self.parts.shares.sharing.next(node)
     }
 
-    pub fn confirmed(&mut self, node: &str, link: u64, of: (usize, u64), number: u64, now_ms: u64) {
-        self.parts
-            .shares
-            .sharing
-            .confirmed(node, link, of, number, now_ms);
+    pub fn confirmed(&mut self, node: &str, link: u64, confirmation: Confirmation, now_ms: u64) {
+        let sharing = &mut self.parts.shares.sharing;
+        sharing.confirmed(node, link, confirmation, now_ms);
         self.parts.shares.rings.fetch_add(1, Ordering::AcqRel);
         self.wake_writer();
     }
@@ -537,7 +526,6 @@ mod tests {
     use super::*;
     use crate::config::{AddressSource, Ipv4Network, LanConfig};
     use crate::dhcp::desk::{ClusterNodeAddresses, DhcpNodeAddresses, DhcpServer};
-    use crate::dhcp::mirror::LeaseCopy;
     use crate::dhcp::pool::{AddressClaimResult, ClientRequestState};
     use crate::journal::LeaseJournal;
     use lab::ScratchDirectory;

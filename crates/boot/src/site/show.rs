@@ -219,7 +219,7 @@ impl NetworkState {
             .cloned()
             .chain(self.parts.keeping.trouble.clone())
             .chain(self.parts.keeping.stays.clone())
-            .chain(self.six.trouble());
+            .chain(self.six.keeping.trouble.clone());
         let mut troubles: Vec<String> = troubles.collect();
         if let Some(other) = other {
             troubles.push(format!(

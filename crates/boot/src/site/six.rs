@@ -5,7 +5,7 @@ use super::{HeldPart, NetworkState, PartAdoption};
 use crate::config::Ipv6Network;
 use crate::dhcp::loads::Leader;
 use crate::dhcp::pool::{Holder, Pool, Superseded};
-use crate::dhcp::range::Range;
+use crate::dhcp::range::{Address, Range};
 use crate::dhcp6::desk::{Dhcpv6Decision, Dhcpv6Server, Dhcpv6ServerIdentity};
 use crate::dhcp6::reply::{Dhcpv6Response, Dhcpv6ResponseType};
 use crate::dhcp6::request::{Dhcpv6MessageType, Request};
@@ -20,16 +20,12 @@ use std::net::{IpAddr, Ipv6Addr};
 pub(super) struct Ipv6State {
     /// None while the interface has no address, or the section has no IPv6.
     desk: Option<Dhcpv6Server>,
-    keeping: LeaseStore<Ipv6Addr>,
+    pub(super) keeping: LeaseStore<Ipv6Addr>,
     nodes: Vec<Ipv6Addr>,
     own: Vec<IpAddr>,
 }
 
 impl Ipv6State {
-    pub(super) fn begin_anew(&mut self) {
-        self.keeping.begin_anew();
-    }
-
     pub(super) fn superseded(&self) -> Vec<(Ipv6Addr, Superseded)> {
         self.desk
             .iter()
@@ -64,51 +60,19 @@ impl Ipv6State {
     pub(super) fn adopt(
         &mut self,
         part: usize,
-        known: Vec<(Ipv6Addr, Holder)>,
+        known: impl Iterator<Item = (Ipv6Addr, Holder)>,
         adopt: &PartAdoption,
         now_ms: u64,
     ) {
         if let Some(pool) = self.desk.as_mut().and_then(Dhcpv6Server::pool) {
             self.keeping.learn_longest(pool, adopt.longest_s, now_ms);
-            pool.adopt(part, known, (adopt.knows_before, adopt.is_left), now_ms);
+            pool.adopt(part, known, adopt.knowledge, now_ms);
         }
-    }
-
-    pub(super) fn longest(&self) -> u32 {
-        self.keeping.longest()
-    }
-
-    pub(super) fn leave(&mut self) -> Option<String> {
-        self.keeping.leave()
-    }
-
-    pub(super) fn enter(&mut self, journal: LeaseJournal<Ipv6Addr>) {
-        self.keeping.enter(journal);
-    }
-
-    pub(super) fn generation(&self) -> Option<u32> {
-        self.keeping.generation()
-    }
-
-    pub(super) fn opened_generation(&self) -> Option<u32> {
-        self.keeping.opened_generation()
-    }
-
-    pub(super) fn is_recorded(&mut self, address: Ipv6Addr, recorded: u32, now_ms: u64) -> bool {
-        self.keeping.is_recorded(address, recorded, now_ms)
     }
 
     pub(super) fn forget(&mut self, newest: u32) {
         self.keeping.forget(newest);
         self.desk = None;
-    }
-
-    pub(super) fn number(&self) -> u32 {
-        self.keeping.number()
-    }
-
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.keeping.trouble.clone()
     }
 }
 
@@ -150,12 +114,14 @@ impl NetworkState {
         self.six.nodes.clone_from(&self.parts.standing.nodes.six);
         self.six.own.clone_from(&self.parts.standing.nodes.own);
         let fixed = config.machines.values().copied();
-        let six = |address: IpAddr| match address {
-            IpAddr::V6(address) => Some(address),
-            IpAddr::V4(_) => None,
-        };
-        let of_nodes: HashSet<Ipv6Addr> = self.of_nodes().filter_map(six).collect();
-        let unoffered = self.lan.of_others.iter().copied().filter_map(six).collect();
+        let of_nodes: HashSet<Ipv6Addr> = self.of_nodes().filter_map(Ipv6Addr::of_ip).collect();
+        let unoffered = self
+            .lan
+            .of_others
+            .iter()
+            .copied()
+            .filter_map(Ipv6Addr::of_ip)
+            .collect();
         let nodes = self.six.nodes.iter().copied().chain([here.address]);
         let nodes = nodes.chain(of_nodes.iter().copied());
         let reserved: HashSet<Ipv6Addr> =

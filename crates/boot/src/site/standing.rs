@@ -3,6 +3,7 @@
 
 use crate::dhcp::desk::ClusterNodeAddresses;
 use crate::dhcp::moves::LeaseSources;
+use crate::dhcp::pool::AdoptedKnowledge;
 use crate::dhcp::range::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
@@ -43,9 +44,21 @@ pub struct HeldPart {
 pub struct MovedPart {
     pub four: LeaseSources,
     pub six: LeaseSources<Ipv6Addr>,
-    /// Late node that knows which addresses of the part are withheld, and a checksum of its files.
-    /// Zero: none.
-    pub former: (u32, u32),
+}
+
+/// Identifiers of the files with the leases of IPv4 and of IPv6. A file that was lost and created
+/// again has another one. Zero: no file yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LeaseFiles {
+    pub four: u32,
+    pub six: u32,
+}
+
+impl LeaseFiles {
+    /// Combines both identifiers to a checksum. Zero: unknown.
+    pub fn checksum(self) -> u32 {
+        self.four ^ self.six.rotate_left(16)
+    }
 }
 
 /// Addresses that were assigned by previous ranges.
@@ -65,10 +78,7 @@ pub struct PartAdoption {
     /// Epoch in which this node receives the part.
     pub into: u64,
     pub longest_s: u32,
-    /// True if `node` withholds exactly the addresses of the previous holder that this node knows.
-    pub knows_before: bool,
-    /// True if `node` knew the leases that this node did not know.
-    pub is_left: bool,
+    pub knowledge: AdoptedKnowledge,
 }
 
 /// Status of this node with respect to the leases of a network.
@@ -105,9 +115,7 @@ pub struct Knowledge {
     pub copies: BTreeMap<usize, (String, u64)>,
     pub adopted: BTreeMap<usize, u64>,
     pub linked: BTreeSet<String>,
-    /// Identifiers of the files with the leases of IPv4 and IPv6, which change after the files
-    /// were lost. Zero: none yet.
-    pub stores: (u32, u32),
+    pub files: LeaseFiles,
     /// Generations of the files of this node that are open.
     pub generations: Generations,
     pub longest_s: u32,

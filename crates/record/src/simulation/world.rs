@@ -124,7 +124,7 @@ impl World {
         pool.table_mut().set_defect(defect);
         let bytes = self.disks[at].contents();
         let (journal, contents) =
-            Journal::read_with::<Lodging, Seat>(&bytes, self.random.next(), defect);
+            Journal::read_with::<Lodging, Seat, ()>(&bytes, self.random.next(), defect);
         if self.is_durable {
             for (key, record) in contents.records {
                 pool.restore(key, record.into_entry(now_ms), now_ms);
@@ -548,7 +548,7 @@ impl World {
     fn check_disk(&mut self, at: usize, node: &Node) -> Result<(), String> {
         let defect = self.store_defect();
         let bytes = self.disks[at].contents();
-        let (journal, contents) = Journal::read_with::<Lodging, Seat>(&bytes, 0, defect);
+        let (journal, contents) = Journal::read_with::<Lodging, Seat, ()>(&bytes, 0, defect);
         if bytes.is_empty() {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! Tests the response to each kind of client in each state of its address, with the reason.
 
-use super::super::pool::Holder;
+use super::super::pool::{AdoptedKnowledge, Holder};
 use super::super::range::Range;
 use super::super::request::{BootStage, EchoedOptions, RelayRoute, RequestedAddresses};
 use super::*;
@@ -80,7 +80,7 @@ fn desk(unknown: UnknownMachinePolicy, gives: AddressSource) -> DhcpServer {
                 parts: 2,
             };
             let reserved = HashSet::from([ip(107)]);
-            let mut pool = Pool::new(range, (3_600, 0), reserved, [], 0);
+            let mut pool = Pool::new(range, 3_600, 0, reserved, [], 0);
             pool.take(0, true, 0);
             Some(pool)
         }
@@ -603,7 +603,7 @@ fn the_declines_of_both_nodes_are_an_eighth_of_the_range() {
         last: ip(255),
         parts: 2,
     };
-    let mut pool = Pool::new(range, (3_600, 0), HashSet::new(), [], 0);
+    let mut pool = Pool::new(range, 3_600, 0, HashSet::new(), [], 0);
     pool.take(0, true, 0);
     assert_eq!(pool.declines_max(), 16);
     pool.take(1, true, 0);
@@ -680,7 +680,7 @@ fn an_address_that_may_be_anothers_is_for_the_client_that_is_known_to_have_it_or
     pool.adopt(
         0,
         [103, 106].map(|last| (ip(last), Holder::Unclear(None))),
-        (false, false),
+        AdoptedKnowledge::default(),
         0,
     );
     pool.take(0, true, 0);

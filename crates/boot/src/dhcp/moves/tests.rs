@@ -35,7 +35,7 @@ fn claim(range: Range) -> PartClaim {
 fn moved(part: usize, from: Range, to: Range) -> PartClaim {
     PartClaim {
         range: Some(to),
-        past: claim(from).past_with(part, (Some(to), 2), true),
+        past: claim(from).past_with(part, Some(to), 2, true),
     }
 }
 
@@ -82,7 +82,7 @@ fn ranges() -> (Range, Range) {
 fn a_range_that_moves_withholds_nothing_where_the_other_nodes_leases_are_known() {
     let (old, new) = ranges();
     let base = PartBasis::Own(claim(old));
-    let at = |other: OtherPart| judge((0, Some(new)), &base, &[other], false);
+    let at = |other: OtherPart| judge(0, Some(new), &base, &[other], false);
     // The other node may still assign 125 to 149.
     assert_eq!(at(other(1, claim(old), copy())), PartDecision::Waits(1));
     assert_eq!(
@@ -103,7 +103,8 @@ fn a_range_that_moves_withholds_nothing_where_the_other_nodes_leases_are_known()
     );
     // The other node gets no address of this one: all of its addresses are new.
     let judged = judge(
-        (1, Some(new)),
+        1,
+        Some(new),
         &base,
         &[other(0, moved(0, old, new), LeaseKnowledge::NotYet)],
         false,
@@ -118,7 +119,7 @@ fn a_range_that_moves_withholds_nothing_where_the_other_nodes_leases_are_known()
 fn only_addresses_that_another_node_gave_are_withheld_where_its_leases_are_not_known() {
     let (old, new) = ranges();
     let base = PartBasis::Own(claim(old));
-    let late = |claim, knows| judge((0, Some(new)), &base, &[other(1, claim, knows)], true);
+    let late = |claim, knows| judge(0, Some(new), &base, &[other(1, claim, knows)], true);
     let withheld = [
         AddressKnowledge::Known,
         AddressKnowledge::Unclear,
@@ -148,13 +149,13 @@ fn only_addresses_that_another_node_gave_are_withheld_where_its_leases_are_not_k
     let judged = late(moved(1, old, new), lost);
     assert_eq!(fates(&judged, [124, 125, 149, 150]), withheld);
     let unknown = PartClaim {
-        past: claim(old).past_with(1, (Some(new), 2), false),
+        past: claim(old).past_with(1, Some(new), 2, false),
         ..claim(new)
     };
-    let judged = judge((0, Some(new)), &base, &[other(1, unknown, copy())], false);
+    let judged = judge(0, Some(new), &base, &[other(1, unknown, copy())], false);
     assert_eq!(fates(&judged, [124, 125, 149, 150]), withheld);
     // No leases are known of a part that this node did not hold.
-    let judged = judge((0, Some(new)), &PartBasis::Unknown, &[], false);
+    let judged = judge(0, Some(new), &PartBasis::Unknown, &[], false);
     assert_eq!(
         fates(&judged, [120, 130, 131, 159]),
         [AddressKnowledge::Unclear; 4]
@@ -167,16 +168,16 @@ fn a_range_that_comes_back_has_leases_of_before_it_left() {
     // Part 0 had 100 to 124, then 120 to 159, now 100 to 124 again.
     let past = moved(0, old, new);
     let base = PartBasis::Own(past);
-    let judged = judge((0, Some(old)), &base, &[], false);
+    let judged = judge(0, Some(old), &base, &[], false);
     assert_eq!(
         fates(&judged, [100, 119, 120, 124]),
         [AddressKnowledge::Known; 4]
     );
     let unknown = PartClaim {
-        past: claim(old).past_with(0, (Some(new), 2), false),
+        past: claim(old).past_with(0, Some(new), 2, false),
         ..past
     };
-    let judged = judge((0, Some(old)), &PartBasis::Own(unknown), &[], false);
+    let judged = judge(0, Some(old), &PartBasis::Own(unknown), &[], false);
     assert_eq!(
         fates(&judged, [100, 119, 120, 124]),
         [
@@ -193,7 +194,7 @@ fn what_two_may_have_given_is_known_from_both_and_a_part_that_is_gone_is_withhel
     let (old, new) = ranges();
     let base = PartBasis::Own(moved(0, range(140, 199), old));
     let others = [other(1, moved(1, old, new), copy())];
-    let judged = judge((0, Some(new)), &base, &others, false);
+    let judged = judge(0, Some(new), &base, &others, false);
     assert_eq!(
         fates(&judged, [131, 139, 140, 149]),
         [
@@ -204,7 +205,7 @@ fn what_two_may_have_given_is_known_from_both_and_a_part_that_is_gone_is_withhel
         ]
     );
     let three = Range { parts: 3, ..old };
-    let judged = judge((0, Some(new)), &PartBasis::Own(claim(three)), &[], false);
+    let judged = judge(0, Some(new), &PartBasis::Own(claim(three)), &[], false);
     // The third part had 134 to 149.
     assert_eq!(
         fates(&judged, [133, 134, 149, 150]),
@@ -222,7 +223,7 @@ fn what_another_node_withholds_because_of_this_one_is_this_ones_own() {
     let (old, new) = ranges();
     let base = PartBasis::Own(claim(old));
     let fate = |other: OtherPart, holder: Holder| {
-        let PartDecision::Takes(taking) = judge((0, Some(new)), &base, &[other], false) else {
+        let PartDecision::Takes(taking) = judge(0, Some(new), &base, &[other], false) else {
             panic!("it waits")
         };
         taking.fates(|_, _, _| Some([(ip(130), holder)].into()))(ip(130))
@@ -257,7 +258,7 @@ fn an_address_that_both_gave_is_withheld_unless_they_gave_it_to_the_same_client(
         (ip(101), client(2)),
         (ip(102), client(3)),
     ];
-    let mut pool = Pool::new(whole, (3_600, 3_600), HashSet::new(), own, 0);
+    let mut pool = Pool::new(whole, 3_600, 3_600, HashSet::new(), own, 0);
     pool.take_as(0, 0, |address| {
         AddressKnowledge::Also(match address.octets()[3] {
             101 => client(2),
@@ -292,26 +293,23 @@ fn the_past_of_a_part_grows_with_each_range_and_is_known_as_long_as_all_of_it_is
     let one = moved(0, old, new);
     let known = |span, is_known| Some(PastAddresses { span, is_known });
     assert_eq!(one.past, known(span(100, 124), true));
-    assert_eq!(one.past_with(0, (Some(new), 2), true), one.past);
-    assert_eq!(
-        one.past_with(0, (None, 2), true),
-        known(span(100, 159), true)
-    );
-    let unknown = one.past_with(0, (Some(new), 2), false);
+    assert_eq!(one.past_with(0, Some(new), 2, true), one.past);
+    assert_eq!(one.past_with(0, None, 2, true), known(span(100, 159), true));
+    let unknown = one.past_with(0, Some(new), 2, false);
     assert_eq!(unknown, known(span(100, 124), false));
     let later = PartClaim {
         past: unknown,
         ..one
     };
     assert_eq!(
-        later.past_with(0, (None, 2), true),
+        later.past_with(0, None, 2, true),
         known(span(100, 159), false)
     );
-    assert_eq!(claim(new).past_with(0, (Some(new), 2), true), None);
+    assert_eq!(claim(new).past_with(0, Some(new), 2, true), None);
     // One of three nodes is down.
     let three = claim(Range { parts: 3, ..old });
     assert_eq!(
-        three.past_with(1, (Some(new), 2), true),
+        three.past_with(1, Some(new), 2, true),
         known(span(117, 149), false)
     );
 }

@@ -4,16 +4,23 @@ use super::{Address, AddressUse, Holder, Pool};
 use crate::mac::Mac;
 use std::collections::BTreeMap;
 
+/// Knowledge of this node about what the previous holder of an adopted part withholds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AdoptedKnowledge {
+    /// That holder withholds, because of the holder before it, exactly what this node knows.
+    pub knows_before: bool,
+    /// That holder knew the leases that this node did not.
+    pub is_left: bool,
+}
+
 impl<A: Address> Pool<A> {
     /// Replaces the known leases of a part that this node does not hold; each lease begins again.
     /// A withheld address stays with the client that had it as far as this node knew.
-    /// `knows_before`: what the holder withholds because of the previous holder is exactly what
-    /// this node knew. `is_left`: that holder knew the leases that this node did not.
     pub fn adopt(
         &mut self,
         part: usize,
         known: impl IntoIterator<Item = (A, Holder)>,
-        (knows_before, is_left): (bool, bool),
+        knowledge: AdoptedKnowledge,
         now_ms: u64,
     ) {
         let range = self.range;
@@ -30,20 +37,18 @@ impl<A: Address> Pool<A> {
         gone.into_iter().for_each(|address| self.end(address));
         // A lease that the holder gave itself is newer than what this node knew.
         let is_before =
-            |(_, holder): &(A, Holder)| knows_before && matches!(holder, Holder::Before(_));
-        let (before, given): (Vec<_>, Vec<_>) = known.into_iter().partition(is_before);
+            |holder: Holder| knowledge.knows_before && matches!(holder, Holder::Before(_));
+        let (before, given): (Vec<_>, Vec<_>) = known
+            .into_iter()
+            .partition(|(_, holder)| is_before(*holder));
         for (address, holder) in given.into_iter().chain(before) {
             let (own, user) = was.get(&address).copied().unwrap_or((Holder::Nobody, None));
-            let both = (knows_before && is_left)
+            let both = (knowledge.knows_before && knowledge.is_left)
                 .then(|| of_both(holder, own))
                 .flatten();
-            let holder = if is_before(&(address, holder)) {
-                own
-            } else {
-                holder
-            };
+            let holder = if is_before(holder) { own } else { holder };
             if self.is_for_clients(address) {
-                self.learn(address, (both.unwrap_or(holder), user), now_ms);
+                self.learn(address, both.unwrap_or(holder), user, now_ms);
             }
         }
     }

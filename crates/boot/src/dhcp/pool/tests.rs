@@ -13,6 +13,13 @@ fn mac(last: u8) -> Mac {
     Mac([2, 0, 0, 0, 0, last])
 }
 
+fn knows(knows_before: bool, is_left: bool) -> AdoptedKnowledge {
+    AdoptedKnowledge {
+        knows_before,
+        is_left,
+    }
+}
+
 /// Builds a node that holds nothing, and knows these leases.
 fn node(known: &[(u8, u8)]) -> Pool {
     let range = Range {
@@ -22,7 +29,7 @@ fn node(known: &[(u8, u8)]) -> Pool {
     };
     let known = known.iter();
     let known = known.map(|(last, client)| (ip(*last), Holder::Client(mac(*client))));
-    Pool::new(range, (LEASE_S, 0), HashSet::new(), known, 0)
+    Pool::new(range, LEASE_S, 0, HashSet::new(), known, 0)
 }
 
 /// Returns the state of all addresses at one node.
@@ -47,7 +54,7 @@ fn a_node_that_gets_a_part_back_knows_what_was_withheld_because_of_it_and_nothin
         AddressClaimResult::Yes
     );
     assert!(beta.decline(ip(102), 1) && beta.decline(ip(107), 1));
-    alpha.adopt(0, copy(&beta), (true, false), 2);
+    alpha.adopt(0, copy(&beta), knows(true, false), 2);
     alpha.take(0, true, 2);
     let all: Vec<_> = (100..=107).map(|last| alpha.holder(ip(last))).collect();
     let client = |last| Holder::Client(mac(last));
@@ -74,9 +81,9 @@ fn what_a_node_did_not_know_is_the_clients_that_the_other_one_knew() {
     // and alpha gets it back.
     let mut alpha = node(&[(102, 9), (104, 5)]);
     for last in [100, 101, 105] {
-        alpha.know(ip(last), (Holder::Before(None), None), 1_000_000, 0);
+        alpha.know(ip(last), Holder::Before(None), None, 1_000_000, 0);
     }
-    alpha.know(ip(103), (Holder::Before(Some(mac(8))), None), 1_000_000, 0);
+    alpha.know(ip(103), Holder::Before(Some(mac(8))), None, 1_000_000, 0);
     let mut beta = node(&[(100, 1), (101, 2), (102, 3), (103, 4)]);
     beta.take_as(0, 0, |address| {
         if address == ip(104) {
@@ -92,7 +99,7 @@ fn what_a_node_did_not_know_is_the_clients_that_the_other_one_knew() {
         AddressClaimResult::Yes
     );
     assert!(beta.may_be_anothers(mac(9), ip(100)) && !beta.may_be_anothers(mac(1), ip(100)));
-    alpha.adopt(0, copy(&beta), (true, true), 2);
+    alpha.adopt(0, copy(&beta), knows(true, true), 2);
     let client = |number| Holder::Client(mac(number));
     let unclear = |number| Holder::Unclear(Some(mac(number)));
     // Alpha has assigned 102 since. The two disagree about 103. No node assigned 105.
@@ -107,7 +114,7 @@ fn what_a_node_did_not_know_is_the_clients_that_the_other_one_knew() {
     let of = |alpha: &Pool| [100, 101, 102, 103, 104, 105].map(|last| alpha.holder(ip(last)));
     assert_eq!(of(&alpha), holders);
     // The same exchange once more.
-    alpha.adopt(0, copy(&beta), (true, true), 2);
+    alpha.adopt(0, copy(&beta), knows(true, true), 2);
     assert_eq!(of(&alpha), holders);
 }
 
@@ -116,7 +123,7 @@ fn a_node_that_gets_a_part_of_another_one_believes_what_is_withheld() {
     let mut alpha = node(&[(100, 1)]);
     let mut beta = node(&[]);
     beta.take_as(0, 0, |_| AddressKnowledge::Before);
-    alpha.adopt(0, copy(&beta), (false, false), 1);
+    alpha.adopt(0, copy(&beta), knows(false, false), 1);
     alpha.take(0, true, 1);
     assert_eq!(alpha.offer(mac(9), None, 2), Err(OfferError::Full));
     // The client is still known.
@@ -140,7 +147,7 @@ fn what_no_node_knows_any_more_is_not_believed_to_be_known_by_another_one() {
             .all(|(_, holder)| *holder == Holder::Unclear(None))
     );
     let mut alpha = node(&[]);
-    alpha.adopt(0, copy(&beta), (true, false), 1);
+    alpha.adopt(0, copy(&beta), knows(true, false), 1);
     alpha.take(0, true, 1);
     assert_eq!(alpha.offer(mac(9), None, 2), Err(OfferError::Full));
 }
@@ -150,7 +157,7 @@ fn whose_a_withheld_address_is_outlives_a_restart() {
     let range = node(&[]).range;
     let mut beta = node(&[(100, 1)]);
     beta.take_as(0, 0, |_| AddressKnowledge::Before);
-    let mut next = Pool::new(range, (LEASE_S, 0), HashSet::new(), copy(&beta), 0);
+    let mut next = Pool::new(range, LEASE_S, 0, HashSet::new(), copy(&beta), 0);
     next.take(0, true, 0);
     assert!(!next.may_be_anothers(mac(1), ip(100)) && next.may_be_anothers(mac(2), ip(100)));
     assert_eq!(
@@ -164,7 +171,7 @@ fn whose_a_withheld_address_is_outlives_a_restart() {
 fn address_that_other_sections_name_stays_its_clients_and_is_offered_to_nobody_else() {
     let range = node(&[]).range;
     let known = [(ip(100), Holder::Client(mac(1)))];
-    let mut pool = Pool::new(range, (LEASE_S, 0), HashSet::new(), known, 0);
+    let mut pool = Pool::new(range, LEASE_S, 0, HashSet::new(), known, 0);
     pool.set_unoffered((100..=106).map(ip).collect());
     pool.take(0, true, 0);
     assert_eq!(

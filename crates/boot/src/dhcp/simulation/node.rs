@@ -4,9 +4,7 @@ mod backup;
 mod ways;
 
 use super::super::desk::DhcpServer;
-use super::super::mirror::{
-    ConfirmationDecision, CopyEffect, LeaseCopies, LeaseCopy, LeaseCopyMessage, LeaseSharing,
-};
+use super::super::mirror::{LeaseCopies, LeaseCopy, LeaseCopyMessage, LeaseSharing};
 use super::super::moves::{LeaseKnowledge, OtherPart, PartBasis, PartDecision, judge, mark_of};
 use super::super::pool::{AddressKnowledge, ClientRequestState, Holder, HolderChange, Pool};
 use super::super::range::Range;
@@ -20,6 +18,7 @@ use crate::config::LanConfig;
 use crate::mac::Mac;
 use backup::Backup;
 use lab::Random;
+use record::{Confirmation, ConfirmationDecision, CopyEffect};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use ways::Way;
@@ -208,8 +207,7 @@ impl SimulatedNode {
         } else {
             self.records.longest_s
         };
-        let lengths = (lease_s, longest_s);
-        let mut pool = Pool::new(range, lengths, HashSet::new(), known, now_ms);
+        let mut pool = Pool::new(range, lease_s, longest_s, HashSet::new(), known, now_ms);
         if let Some(before) = before.filter(|_| !self.has(InjectedDefect::LeaseShortened)) {
             pool.keep_ends(before, now_ms);
         }
@@ -370,7 +368,7 @@ impl SimulatedNode {
             let known = copy.known().filter_map(four);
             let known = known.map(|(address, holder)| (address, doubt(holder)));
             pool.adopt(part, known, knows, now_ms);
-            self.records.back += u64::from(knows.0);
+            self.records.back += u64::from(knows.knows_before);
         }
         pool.take(part, true, now_ms);
         self.settled(part, now_ms);
@@ -422,7 +420,7 @@ impl SimulatedNode {
             .collect();
         let believes_old =
             self.has(InjectedDefect::OldLeasesBelieved) && *base == PartBasis::Unknown;
-        match judge((part, self.range()), base, &others, is_late) {
+        match judge(part, self.range(), base, &others, is_late) {
             PartDecision::Waits(_) => {}
             PartDecision::Soon(_) => {
                 if let SimulatedPartState::Claims(_, since_ms) = &mut self.records.states[part] {
@@ -448,7 +446,7 @@ impl SimulatedNode {
                 let copies = &self.copies;
                 let fates = taking.fates(|part, node, epoch| {
                     let copy = copies.of(part, node, epoch);
-                    let copy = copy.filter(|copy| copy.ranges == ranges)?;
+                    let copy = copy.filter(|copy| copy.division == ranges)?;
                     Some(copy.known().filter_map(four).collect())
                 });
                 self.records.moved += u64::from(taking.copies() > 0);
@@ -479,7 +477,7 @@ impl SimulatedNode {
         let copy = self
             .copies
             .of(part, &record.node, record.epoch)
-            .filter(|copy| copy.ranges == mark_of(self.range()));
+            .filter(|copy| copy.division == mark_of(self.range()));
         let is_named = record.named.contains(&own);
         let knows = match copy.filter(|_| is_named) {
             _ if self.is_own(record) => LeaseKnowledge::Own,
@@ -624,9 +622,13 @@ impl SimulatedNode {
         true_ms: u64,
     ) {
         let now_ms = self.clock.at(true_ms);
-        let of = (told.part, told.epoch);
+        let confirmation = Confirmation {
+            part: told.part,
+            epoch: told.epoch,
+            number: told.number,
+        };
         self.sharing
-            .confirmed(&name(by), link, of, told.number, now_ms);
+            .confirmed(&name(by), link, confirmation, now_ms);
     }
 
     /// Gives up the parts whose grant has ended.
@@ -710,7 +712,8 @@ impl SimulatedNode {
             let tell = if self.has(InjectedDefect::ToldBeforeKnown) {
                 ConfirmationDecision::Now
             } else {
-                self.sharing.tells(address.into(), part, &named)
+                self.sharing
+                    .decide_confirmation(address.into(), part, &named)
             };
             match tell {
                 ConfirmationDecision::Now => now.push(reply),
@@ -829,9 +832,9 @@ fn offer_before(desk: &mut DhcpServer, request: &Request, now_ms: u64) {
     }
 }
 
-fn four((address, holder): (IpAddr, Holder)) -> Option<(Ipv4Addr, Holder)> {
-    match address {
-        IpAddr::V4(address) => Some((address, holder)),
+fn four(change: &HolderChange<IpAddr>) -> Option<(Ipv4Addr, Holder)> {
+    match change.address {
+        IpAddr::V4(address) => Some((address, change.holder)),
         IpAddr::V6(_) => None,
     }
 }

@@ -53,7 +53,7 @@ fn desk(unknown: UnknownMachinePolicy, parts: u32) -> Dhcpv6Server {
         last: ip(0x109),
         parts,
     };
-    let mut pool = Pool::new(range, (3_600, 0), HashSet::from([ip(0x107)]), [], 0);
+    let mut pool = Pool::new(range, 3_600, 0, HashSet::from([ip(0x107)]), [], 0);
     pool.take(0, true, 0);
     Dhcpv6Server::new(lan, six, here(), Some(pool))
 }
@@ -421,7 +421,7 @@ fn lease_of_an_address_that_others_have_now_ends_at_its_renewal() {
         let known = leases
             .iter()
             .map(|(one, mac)| (ip(*one), crate::dhcp::pool::Holder::Client(*mac)));
-        let mut pool = Pool::new(range, (3_600, 0), reserved, known, 0);
+        let mut pool = Pool::new(range, 3_600, 0, reserved, known, 0);
         pool.take(0, true, 0);
         let mut desk = Dhcpv6Server::new(old.lan, old.six, here(), Some(pool));
         desk.set_of_nodes(of_nodes);

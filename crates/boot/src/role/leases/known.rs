@@ -2,20 +2,17 @@
 //! another node if not.
 
 use super::moved::Basis;
-use super::record::{ALL, LEFT, NodeLeaseRecord, PartRecord, UNHEARD, mark_of, mix};
+use super::record::{FormerHolder, FormerKnowledge, NodeLeaseRecord, PartRecord, mark_of};
 use super::{AcquiredPart, AcquiredPartState, ClusterLeases, NEW_NS};
 use crate::site::{Generations, Knowledge};
 use part::codec;
 use part::role::KnownLease;
 use std::collections::BTreeSet;
 
-/// Returns the only node among these that knows what is withheld. Zero: none, or several.
-pub(super) fn only(formers: impl Iterator<Item = (u32, u32)>) -> (u32, u32) {
-    let formers: BTreeSet<_> = formers.filter(|former| *former != (0, 0)).collect();
-    match formers.len() {
-        1 => formers.first().copied().unwrap_or_default(),
-        _ => (0, 0),
-    }
+/// Returns the only node among these. None: there is none, or several.
+pub(super) fn only(formers: impl Iterator<Item = FormerHolder>) -> Option<FormerHolder> {
+    let formers: BTreeSet<FormerHolder> = formers.collect();
+    formers.first().copied().filter(|_| formers.len() == 1)
 }
 
 /// Time for which a node without the leases of a part leaves it to one that has them,
@@ -99,11 +96,11 @@ impl ClusterLeases {
     /// Returns whether this node knows all leases of a part, because it held the part before and
     /// no client has got another lease since.
     pub(super) fn had_it(&self, record: &PartRecord) -> bool {
-        let is_unheard = record.clear && record.past.2 & UNHEARD > 0;
-        is_unheard
+        record.clear
+            && record.is_unheard
             && self.has_ranges(record)
             && record.named.contains(&mark_of(&self.me))
-            && [0, mix(self.stores)].contains(&record.before)
+            && [0, self.files.checksum()].contains(&record.before)
     }
 
     /// Returns whether this node held a part before one that does not know the earlier leases,
@@ -116,26 +113,26 @@ impl ClusterLeases {
     /// Returns whether the addresses that a record withholds were assigned by this node, which
     /// still has its files of that time.
     pub(super) fn is_former(&self, record: &PartRecord) -> bool {
-        let files = mix(self.stores);
-        record.node != self.me && files != 0 && record.former == (mark_of(&self.me), files)
+        let former = record.former.filter(|_| record.node != self.me);
+        former.is_some() && former == self.as_former()
     }
 
-    /// Returns the node that knows what is withheld because this one has a part, and a checksum of
-    /// its files. `is_stored`: see [`AcquiredPart::former`]. The result may be this node itself:
+    /// Returns this node as the former holder of a part. None: its files are unknown.
+    fn as_former(&self) -> Option<FormerHolder> {
+        FormerHolder::new(&self.me, self.files)
+    }
+
+    /// Returns the node that knows what is withheld because this one has a part. `is_stored`: see [`AcquiredPart::former`]. The result may be this node itself:
     /// the node that withheld the addresses may still get the part back, as long as no client gets
     /// a lease.
-    pub(super) fn former(&self, taken: &AcquiredPart, is_stored: bool) -> (u32, u32) {
+    pub(super) fn former(&self, taken: &AcquiredPart, is_stored: bool) -> Option<FormerHolder> {
         let former = taken.former(is_stored);
-        if taken.previous_holder.is_some() || self.is_anothers(former) {
-            former
-        } else {
-            (0, 0)
-        }
+        former.filter(|_| taken.previous_holder.is_some() || self.is_anothers(former))
     }
 
     /// Returns whether the former holder is another node.
-    pub(super) fn is_anothers(&self, former: (u32, u32)) -> bool {
-        former != (0, 0) && former.0 != mark_of(&self.me)
+    pub(super) fn is_anothers(&self, former: Option<FormerHolder>) -> bool {
+        former.is_some_and(|former| !former.is(&self.me))
     }
 
     /// Returns whether the holder of a part knows what this node withheld, and is about to report
@@ -144,7 +141,8 @@ impl ClusterLeases {
         let Some(record) = self.record(part).filter(|record| self.had_it(record)) else {
             return false;
         };
-        record.former.0 == mark_of(&record.node) && !self.has_copy(part, &record)
+        let is_its = record.former.is_some_and(|former| former.is(&record.node));
+        is_its && !self.has_copy(part, &record)
     }
 
     /// Returns the node that held a part before it was taken by one that did not know its leases.
@@ -155,30 +153,31 @@ impl ClusterLeases {
         record: &PartRecord,
         state: &AcquiredPartState,
         is_copied: bool,
-    ) -> (u32, u32) {
+    ) -> Option<FormerHolder> {
         let is_same = self.has_ranges(record);
         // With addresses of another part, a third node may know what this node withholds.
-        let is_alone = !record.is_moved() || record.former == (0, 0) || self.is_former(record);
+        let is_alone = !record.is_moved() || record.former.is_none() || self.is_former(record);
         match state {
             // The node has what it withheld on its disk.
             _ if self.is_own(record) && is_same => record.former,
             _ if self.is_own(record) => self.only_former(),
-            _ if !is_same => (0, 0),
+            _ if !is_same => None,
             AcquiredPartState::Claims(Basis::Unknown | Basis::Left(_), _)
                 if record.knows_own() && record.node != self.me && is_alone =>
             {
-                (mark_of(&record.node), mix(record.stores))
+                Some(FormerHolder {
+                    node: mark_of(&record.node),
+                    files: record.files.checksum(),
+                })
             }
             // The copy has what the previous holder knew.
-            AcquiredPartState::Settled(true, None)
-                if is_copied && record.former.0 == mark_of(&record.node) =>
-            {
-                (0, 0)
+            AcquiredPartState::Settled(true, None) if is_copied => {
+                record.former.filter(|former| !former.is(&record.node))
             }
             // The copy lists what the previous holder withheld, or this node withholds what it
             // did.
             AcquiredPartState::Settled(true, None) => record.former,
-            _ => (0, 0),
+            _ => None,
         }
     }
 
@@ -187,7 +186,7 @@ impl ClusterLeases {
         let record = record.filter(|record| record.node != self.me && self.has_ranges(record));
         match record {
             Some(record) if record.clear && self.is_former(record) => {
-                Basis::Left(!record.is_moved() || record.past.2 & ALL > 0)
+                Basis::Left(!record.is_moved() || record.former_knowledge.had_all)
             }
             // The holder did not know yet what others assigned by previous ranges.
             Some(record) if !record.clear && record.knows_own() => Basis::Left(false),
@@ -197,34 +196,43 @@ impl ClusterLeases {
 
     /// Returns the node that knows what this one withholds, in any part: with other ranges,
     /// addresses move from one part to another.
-    fn only_former(&self) -> (u32, u32) {
+    fn only_former(&self) -> Option<FormerHolder> {
         // Includes parts that no longer exist.
         let records = self.known.values();
         let records = records.filter_map(|lease| codec::decode::<PartRecord>(&lease.record).ok());
         let formers = records.filter(|record| self.is_own(record));
-        let formers = formers.map(|record| record.former);
-        only(formers.filter(|former| self.is_anothers(*former)))
+        let formers = formers.filter(|record| self.is_anothers(record.former));
+        only(formers.filter_map(|record| record.former))
     }
 
-    /// Returns the flags that the record of a part states about the node that knows what is
-    /// withheld. `record`: the previous one.
-    pub(super) fn knows_of(&self, record: &PartRecord, state: &AcquiredPartState) -> u8 {
+    /// Returns the extent of what the former holder knows when this node takes a part so.
+    /// `record`: the previous one.
+    pub(super) fn knowledge_of_former(
+        &self,
+        record: &PartRecord,
+        state: &AcquiredPartState,
+    ) -> FormerKnowledge {
         match state {
-            AcquiredPartState::Claims(Basis::Left(_), _) => ALL | LEFT,
-            AcquiredPartState::Claims(Basis::Unknown, _) => ALL,
-            // The node withholds what it did, or what the previous holder did.
-            AcquiredPartState::Settled(..) if self.has_ranges(record) => {
-                record.past.2 & (ALL | LEFT)
+            AcquiredPartState::Claims(basis @ (Basis::Left(_) | Basis::Unknown), _) => {
+                FormerKnowledge {
+                    had_all: true,
+                    is_complemented: *basis != Basis::Unknown,
+                }
             }
-            AcquiredPartState::Claims(..) | AcquiredPartState::Settled(..) => 0,
+            // The node withholds what it did, or what the previous holder did.
+            AcquiredPartState::Settled(..) if self.has_ranges(record) => record.former_knowledge,
+            AcquiredPartState::Claims(..) | AcquiredPartState::Settled(..) => {
+                FormerKnowledge::default()
+            }
         }
     }
 
     /// Returns whether a node that knows what this one withholds is up: it holds a part, or was
     /// up after this node took its last one. The part of a failed node is taken, while the lease
     /// with its address remains its own.
-    pub(super) fn is_there(&self, former: (u32, u32)) -> bool {
-        let node = self.nodes.iter().find(|node| mark_of(node) == former.0);
+    pub(super) fn is_there(&self, former: Option<FormerHolder>) -> bool {
+        let is_it = |node: &&String| former.is_some_and(|former| former.is(node));
+        let node = self.nodes.iter().find(is_it);
         node.filter(|node| **node != self.me).is_some_and(|node| {
             let mut parts = 0..usize::try_from(self.parts()).unwrap_or(1);
             let holds = |part| {
@@ -322,7 +330,7 @@ impl ClusterLeases {
 
     /// Returns whether the ranges of a record are those of this node.
     fn has_ranges(&self, record: &PartRecord) -> bool {
-        (record.range, record.range6) == (self.range, self.range6)
+        record.ranges == self.ranges
     }
 
     /// Returns the record of a part, where it can be decoded.
@@ -343,8 +351,8 @@ impl ClusterLeases {
     /// Returns whether the lease files of this node are those that a record names.
     pub(super) fn has_store(&self, record: &PartRecord) -> bool {
         let is_same = |now: u32, then: u32| [0, now].contains(&then);
-        let has4 = self.range == (0, 0, 0) || is_same(self.stores.0, record.stores.0);
-        let has6 = self.range6.3 == 0 || is_same(self.stores.1, record.stores.1);
+        let has4 = self.ranges.four.is_none() || is_same(self.files.four, record.files.four);
+        let has6 = self.ranges.six.is_none() || is_same(self.files.six, record.files.six);
         has4 && has6
     }
 }

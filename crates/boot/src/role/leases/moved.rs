@@ -1,14 +1,11 @@
 //! Parts whose ranges have changed: what this node knows of their leases, and what it waits for.
 
 use super::known::only;
-use super::record::{
-    OWN, PartRecord, UNHEARD, mark_of, mix, range_of, range6_of, written_past, written_past6,
-};
-use super::{AcquiredPart, AcquiredPartState, ClusterLeases};
+use super::record::{FormerHolder, PartRecord, mark_of};
+use super::{AcquiredPart, AcquiredPartState, ClusterLeases, LeaseSourcesOfPart};
 use crate::dhcp::moves::{
     LeaseKnowledge, OtherPart, PartBasis, PartClaim, PartDecision, PastAddresses, judge,
 };
-use crate::dhcp::range::{Address, Range};
 use crate::site::{Knowledge, MovedPart};
 use part::codec;
 use std::collections::BTreeSet;
@@ -74,56 +71,38 @@ impl OtherPartRecords {
 }
 
 impl ClusterLeases {
-    /// Returns the encoded addresses of earlier leases.
+    /// Returns the addresses that previous ranges assigned in the name of a part. `record`: the
+    /// current one. None: all of its leases have ended.
     pub(super) fn past(
         &self,
         part: usize,
         record: Option<&PartRecord>,
-        (taken, clear): (&AcquiredPart, bool),
-        now_ns: u64,
-    ) -> (u32, u32, u8) {
-        let range = range_of(self.range);
-        let claim = record.filter(|_| !self.have_ended(taken, now_ns));
-        let claim = claim.map(|record| (record, record.claim()));
-        let past = self.past_of((part, range), claim, taken);
-        let (first, last, flags) = written_past(past);
-        let mine = record.filter(|record| self.is_mine(record));
-        let own = if clear { 0 } else { taken.own_flags(mine) };
-        let unheard = taken.previous_holder.map_or(0, |_| UNHEARD);
-        (first, last, flags | own | unheard)
+        taken: &AcquiredPart,
+    ) -> Option<PastAddresses> {
+        let (record, range) = (record?, self.ranges.four);
+        let knows = self.knows_past(record, record.claim().range != range, taken);
+        record.claim().past_with(part, range, self.parts(), knows)
     }
 
-    /// Returns the encoded IPv6 addresses of earlier leases.
+    /// Returns the same for IPv6.
     pub(super) fn past6(
         &self,
         part: usize,
         record: Option<&PartRecord>,
         taken: &AcquiredPart,
-        now_ns: u64,
-    ) -> (u64, u64, u64, u64, u8) {
-        let range = range6_of(self.range6);
-        let claim = record.filter(|_| !self.have_ended(taken, now_ns));
-        let claim = claim.map(|record| (record, record.claim6()));
-        written_past6(self.past_of((part, range), claim, taken))
+    ) -> Option<PastAddresses<Ipv6Addr>> {
+        let (record, range) = (record?, self.ranges.six);
+        let knows = self.knows_past(record, record.claim6().range != range, taken);
+        record.claim6().past_with(part, range, self.parts(), knows)
     }
 
-    /// Returns the addresses that were assigned by previous ranges. `range`: the current one.
-    /// `claim`: the record, and its claim to such addresses.
-    fn past_of<A: Address>(
-        &self,
-        (part, range): (usize, Option<Range<A>>),
-        claim: Option<(&PartRecord, PartClaim<A>)>,
-        taken: &AcquiredPart,
-    ) -> Option<PastAddresses<A>> {
-        let (record, claim) = claim?;
-        let is_moved = claim.range != range;
-        let knows = match &taken.state {
-            AcquiredPartState::Claims(Basis::Own(..), _) if is_moved => {
-                self.is_own(record) && (record.clear || record.past.2 & OWN > 0)
-            }
-            _ => !is_moved && self.is_own(record),
+    /// Returns whether this node knows the leases of a record. `is_moved`: by another range.
+    fn knows_past(&self, record: &PartRecord, is_moved: bool, taken: &AcquiredPart) -> bool {
+        let is_known = match &taken.state {
+            AcquiredPartState::Claims(Basis::Own(..), _) if is_moved => record.knows_own(),
+            _ => !is_moved,
         };
-        claim.past_with(part, (range, self.parts()), knows)
+        is_known && self.is_own(record)
     }
 
     /// Returns the records of the other parts; None: one of them cannot be decoded.
@@ -165,16 +144,16 @@ impl ClusterLeases {
     }
 
     /// Takes a part whose record with these ranges is written, as soon as no other node may
-    /// assign any of its addresses by other ranges.
+    /// assign any of its addresses by other ranges. Returns a node that may.
     pub(super) fn settle(
         &self,
         part: usize,
         taken: &mut AcquiredPart,
         knowledge: &Knowledge,
-        (now_ns, waits): (u64, &mut BTreeSet<String>),
-    ) {
+        now_ns: u64,
+    ) -> Option<String> {
         let AcquiredPartState::Claims(basis, since_ns) = &mut taken.state else {
-            return;
+            return None;
         };
         let is_known = *basis != Basis::Unknown;
         let others = self.others(part, knowledge);
@@ -187,12 +166,11 @@ impl ClusterLeases {
         let longest = others.records.iter().map(|(_, record)| record.longest_s);
         taken.longest_s = longest.fold(taken.longest_s, u32::max);
         let is_late = since_ns.is_some_and(|since| now_ns >= since + SOON_NS);
-        let (range, range6) = (range_of(self.range), range6_of(self.range6));
-        let four = judge((part, range), &basis.four(), &others.four, is_late);
-        let six = judge((part, range6), &basis.six(), &others.six, is_late);
+        let four = judge(part, self.ranges.four, &basis.four(), &others.four, is_late);
+        let six = judge(part, self.ranges.six, &basis.six(), &others.six, is_late);
         match (four, six) {
             (PartDecision::Waits(other), _) | (_, PartDecision::Waits(other)) => {
-                waits.extend(others.node(other))
+                return others.node(other);
             }
             (PartDecision::Soon(_), _) | (_, PartDecision::Soon(_)) => {
                 *since_ns = Some(since_ns.unwrap_or(now_ns));
@@ -201,41 +179,43 @@ impl ClusterLeases {
                 let knows = is_known && four.is_own() && six.is_own();
                 let late: BTreeSet<usize> = four.late().chain(six.late()).collect();
                 let former = self.former_of_late(&late, &others, taken.former);
-                if former == (0, 0) {
+                if former.is_none() {
                     four.give_up_late();
                     six.give_up_late();
                 }
-                let moved = MovedPart { four, six, former };
+                let moved = MovedPart { four, six };
+                let sources = LeaseSourcesOfPart { moved, former };
                 // Leases may have been given until now.
                 taken.at_ns = now_ns;
                 taken.state =
-                    AcquiredPartState::Settled(knows, (is_known && !knows).then_some(moved));
+                    AcquiredPartState::Settled(knows, (is_known && !knows).then_some(sources));
             }
         }
+        None
     }
 
     /// Returns the late node that knows the leases of these parts. That node gets the part when
     /// the two reach each other, like a previous holder: its leases and the later ones are then
-    /// together, and an address that was assigned meanwhile stays with its client. Zero: there is
+    /// together, and an address that was assigned meanwhile stays with its client. None: there is
     /// none, or a part has another one. `before`: the node for the addresses that are withheld
     /// already.
     fn former_of_late(
         &self,
         late: &BTreeSet<usize>,
         others: &OtherPartRecords,
-        before: (u32, u32),
-    ) -> (u32, u32) {
+        before: Option<FormerHolder>,
+    ) -> Option<FormerHolder> {
         let records = others
             .records
             .iter()
             .filter(|(part, _)| late.contains(part));
-        let formers = records.map(|(_, record)| match mix(record.stores) {
-            // The lease files are unknown, or lost.
-            files if files == 0 || record.node == self.me => None,
-            files => Some((mark_of(&record.node), files)),
+        // The lease files may be unknown, or lost.
+        let formers = records.map(|(_, record)| {
+            let former = FormerHolder::new(&record.node, record.files);
+            former.filter(|_| record.node != self.me)
         });
-        let before = Some(before).filter(|_| !late.is_empty());
-        let formers: Option<Vec<_>> = formers.chain(before.map(Some)).collect();
-        only(formers.unwrap_or_default().into_iter())
+        let formers: Option<Vec<FormerHolder>> = formers.collect();
+        let before = before.filter(|_| !late.is_empty());
+        only(formers?.into_iter().chain(before))
     }
 }

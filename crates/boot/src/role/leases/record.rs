@@ -1,36 +1,56 @@
 //! Records that nodes write under their cluster leases.
 
 use crate::dhcp::moves::{PartClaim, PastAddresses};
-use crate::dhcp::range::{Range, Span};
-use crate::site::PreviousRanges;
+use crate::dhcp::range::{Address, Range, Span};
+use crate::site::{LeaseFiles, PreviousRanges};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Flag in [`PartRecord::past`] and [`PartRecord::past6`]: there was another range, and every lease
-/// of it is known.
-pub(super) const PAST: u8 = 1;
-pub(super) const KNOWN: u8 = 2;
-/// Flag in [`PartRecord::past`]: no client has got a lease in this epoch, so the named node knows
-/// all earlier ones.
-pub(super) const UNHEARD: u8 = 8;
-/// Flag in the same field, in a record that is not clear: all leases that were given by the
-/// previous records are this node's own.
-pub(super) const OWN: u8 = 16;
-/// Flag in the same field, about [`PartRecord::former`]: that node had all of the part, and not
-/// only some of its addresses by another range.
-pub(super) const ALL: u8 = 32;
-/// Flag in the same field: the node that wrote the record knows the leases that the former node
-/// did not know.
-pub(super) const LEFT: u8 = 64;
+/// Ranges of a network with their parts, as all nodes compare them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct NetworkRanges {
+    pub(super) four: Option<Range>,
+    pub(super) six: Option<Range<Ipv6Addr>>,
+}
 
-/// Range of IPv6: the two halves of its first address, the number of addresses after that, and
-/// the number of parts.
-pub(super) type Range6 = (u64, u64, u32, u32);
+/// Node that knows what is withheld of a part: the previous holder of the part, or of some of its
+/// addresses by another range.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct FormerHolder {
+    /// Checksum of the node's name.
+    pub(super) node: u32,
+    /// Checksum of its lease files at that time.
+    pub(super) files: u32,
+}
+
+impl FormerHolder {
+    /// Identifies a node and its lease files. None: the files are unknown.
+    pub(super) fn new(node: &str, files: LeaseFiles) -> Option<FormerHolder> {
+        let files = files.checksum();
+        (files != 0).then(|| FormerHolder {
+            node: mark_of(node),
+            files,
+        })
+    }
+
+    pub(super) fn is(self, node: &str) -> bool {
+        self.node == mark_of(node)
+    }
+}
+
+/// Extent of what a [`FormerHolder`] knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct FormerKnowledge {
+    /// The former holder had all of the part, and not only some addresses by another range.
+    pub(super) had_all: bool,
+    /// The node that wrote the record knows the leases that the former holder did not know.
+    pub(super) is_complemented: bool,
+}
 
 /// Record under the lease of a part.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-#[serde(default)]
+#[serde(from = "EncodedPartRecord", into = "EncodedPartRecord")]
 pub(super) struct PartRecord {
     /// Node that assigns addresses of the part.
     pub(super) node: String,
@@ -39,87 +59,210 @@ pub(super) struct PartRecord {
     /// True if the node has stored which machines have had their single boot, as far as that can
     /// be known.
     pub(super) turns: bool,
-    /// First and last address of the range, and the number of parts.
-    pub(super) range: (u32, u32, u32),
-    /// Range of IPv6, as [`Range6`].
-    #[serde(rename = "x", skip_serializing_if = "is_none")]
-    pub(super) range6: Range6,
+    /// Ranges by which the node assigns addresses.
+    pub(super) ranges: NetworkRanges,
     /// Machines with a boot order, by [`crate::mac::mark`].
     pub(super) orders: Vec<u32>,
     /// Epoch in which the node assigns addresses.
     pub(super) epoch: u64,
     /// Checksums of the names of nodes that know every lease.
     pub(super) named: BTreeSet<u32>,
-    /// First and last address of those that were assigned by previous ranges, and the flags.
-    pub(super) past: (u32, u32, u8),
-    /// The same for IPv6: the halves of both addresses, and the flags.
-    #[serde(rename = "y", skip_serializing_if = "is_none")]
-    pub(super) past6: (u64, u64, u64, u64, u8),
-    /// Identifiers of the files with the leases of IPv4 and IPv6. Zero: none, or the record is of
-    /// an older version.
-    #[serde(rename = "s")]
-    pub(super) stores: (u32, u32),
+    /// Addresses that were assigned by previous ranges.
+    pub(super) past: Option<PastAddresses>,
+    pub(super) past6: Option<PastAddresses<Ipv6Addr>>,
+    /// No client has got a lease in this epoch, so the named node knows all earlier ones.
+    pub(super) is_unheard: bool,
+    /// In a record that is not clear: all leases by the previous records are this node's own.
+    pub(super) has_own_leases: bool,
+    /// Lease files of the node. Zero: none, or the record is of an older version.
+    pub(super) files: LeaseFiles,
     /// Checksum of the files of the named node, while no client has got a lease. Zero: unknown.
-    #[serde(rename = "t")]
     pub(super) before: u32,
     /// Longest lease that may be in force, seconds. Zero: unknown, from an older version.
-    #[serde(rename = "l")]
     pub(super) longest_s: u32,
-    /// Previous holder of the part, or of some of its addresses by another range, which knows
-    /// what is withheld because of that; checksums of its name and its files. Zero: none.
-    #[serde(rename = "f", skip_serializing_if = "is_none")]
-    pub(super) former: (u32, u32),
+    pub(super) former: Option<FormerHolder>,
+    pub(super) former_knowledge: FormerKnowledge,
 }
 
 impl PartRecord {
     /// Returns the claim to IPv4 addresses.
     pub(super) fn claim(&self) -> PartClaim {
-        let (first, last, flags) = self.past;
         PartClaim {
-            range: range_of(self.range),
-            past: past_of((first.into(), last.into()), flags),
-        }
-    }
-
-    /// Returns whether the node knows the leases that it gave itself.
-    pub(super) fn knows_own(&self) -> bool {
-        self.clear || self.past.2 & OWN > 0
-    }
-
-    /// Returns whether addresses were assigned by previous ranges.
-    pub(super) fn is_moved(&self) -> bool {
-        self.claim().past.is_some() || self.claim6().past.is_some()
-    }
-
-    /// Returns the addresses that were assigned by previous ranges.
-    pub(super) fn pasts(&self) -> PreviousRanges {
-        PreviousRanges {
-            four: self.claim().past.map(|past| past.span),
-            six: self.claim6().past.map(|past| past.span),
+            range: self.ranges.four,
+            past: self.past,
         }
     }
 
     /// Returns the claim to IPv6 addresses.
     pub(super) fn claim6(&self) -> PartClaim<Ipv6Addr> {
-        let (first, first_low, last, last_low, flags) = self.past6;
-        let ends = (address(first, first_low), address(last, last_low));
         PartClaim {
-            range: range6_of(self.range6),
-            past: past_of(ends, flags),
+            range: self.ranges.six,
+            past: self.past6,
+        }
+    }
+
+    /// Returns whether the node knows the leases that it gave itself.
+    pub(super) fn knows_own(&self) -> bool {
+        self.clear || self.has_own_leases
+    }
+
+    /// Returns whether addresses were assigned by previous ranges.
+    pub(super) fn is_moved(&self) -> bool {
+        self.past.is_some() || self.past6.is_some()
+    }
+
+    /// Returns the addresses that were assigned by previous ranges.
+    pub(super) fn pasts(&self) -> PreviousRanges {
+        PreviousRanges {
+            four: self.past.map(|past| past.span),
+            six: self.past6.map(|past| past.span),
+        }
+    }
+}
+
+/// Flags of [`EncodedPartRecord`]: `PAST` and `KNOWN` are about the addresses of previous ranges,
+/// and the others are fields of [`PartRecord`].
+const PAST: u8 = 1;
+const KNOWN: u8 = 2;
+const UNHEARD: u8 = 8;
+const OWN: u8 = 16;
+const FORMER_HAD_ALL: u8 = 32;
+const FORMER_COMPLEMENTED: u8 = 64;
+
+/// First and last address, and the flags.
+type EncodedPast = (u32, u32, u8);
+/// The halves of both addresses, and the flags.
+type EncodedPast6 = (u64, u64, u64, u64, u8);
+/// The halves of the first address, the number of addresses after that, and the number of parts.
+type EncodedRange6 = (u64, u64, u32, u32);
+
+/// Encoding of a [`PartRecord`]. The bytes are those of all earlier versions, and short: a record
+/// has little room.
+#[derive(Serialize, Deserialize, Clone, Default)]
+#[serde(default)]
+pub(super) struct EncodedPartRecord {
+    pub(super) node: String,
+    pub(super) clear: bool,
+    pub(super) turns: bool,
+    /// First and last address, and the number of parts.
+    pub(super) range: (u32, u32, u32),
+    #[serde(rename = "x", skip_serializing_if = "is_default")]
+    pub(super) range6: EncodedRange6,
+    pub(super) orders: Vec<u32>,
+    pub(super) epoch: u64,
+    pub(super) named: BTreeSet<u32>,
+    pub(super) past: EncodedPast,
+    #[serde(rename = "y", skip_serializing_if = "is_default")]
+    pub(super) past6: EncodedPast6,
+    #[serde(rename = "s")]
+    pub(super) files: (u32, u32),
+    #[serde(rename = "t")]
+    pub(super) before: u32,
+    #[serde(rename = "l")]
+    pub(super) longest_s: u32,
+    /// Checksums of the node's name and its files. Zero: none.
+    #[serde(rename = "f", skip_serializing_if = "is_default")]
+    pub(super) former: (u32, u32),
+}
+
+impl From<EncodedPartRecord> for PartRecord {
+    fn from(encoded: EncodedPartRecord) -> PartRecord {
+        let (first, last, flags) = encoded.past;
+        let (first6, first6_low, last6, last6_low, flags6) = encoded.past6;
+        let has = |flag: u8| flags & flag > 0;
+        PartRecord {
+            node: encoded.node,
+            clear: encoded.clear,
+            turns: encoded.turns,
+            ranges: NetworkRanges {
+                four: decode_range(encoded.range),
+                six: decode_range6(encoded.range6),
+            },
+            orders: encoded.orders,
+            epoch: encoded.epoch,
+            named: encoded.named,
+            past: decode_past(first.into(), last.into(), flags),
+            past6: decode_past(
+                address(first6, first6_low),
+                address(last6, last6_low),
+                flags6,
+            ),
+            is_unheard: has(UNHEARD),
+            has_own_leases: has(OWN),
+            files: LeaseFiles {
+                four: encoded.files.0,
+                six: encoded.files.1,
+            },
+            before: encoded.before,
+            longest_s: encoded.longest_s,
+            former: (encoded.former != (0, 0)).then_some(FormerHolder {
+                node: encoded.former.0,
+                files: encoded.former.1,
+            }),
+            former_knowledge: FormerKnowledge {
+                had_all: has(FORMER_HAD_ALL),
+                is_complemented: has(FORMER_COMPLEMENTED),
+            },
+        }
+    }
+}
+
+impl From<PartRecord> for EncodedPartRecord {
+    fn from(record: PartRecord) -> EncodedPartRecord {
+        let flags = [
+            (record.is_unheard, UNHEARD),
+            (record.has_own_leases, OWN),
+            (record.former_knowledge.had_all, FORMER_HAD_ALL),
+            (record.former_knowledge.is_complemented, FORMER_COMPLEMENTED),
+        ];
+        let set = flags.into_iter().filter(|(is_set, _)| *is_set);
+        let flags = set.fold(0, |all, (_, flag)| all | flag);
+        let (first, last, its_flags) = record.past.map_or((0, 0, 0), |past| {
+            let Span { first, last } = past.span;
+            (first.to_bits(), last.to_bits(), past_flags(past.is_known))
+        });
+        let range = record.ranges.four;
+        EncodedPartRecord {
+            node: record.node,
+            clear: record.clear,
+            turns: record.turns,
+            range: range.map_or((0, 0, 0), |range| {
+                (range.first.to_bits(), range.last.to_bits(), range.parts)
+            }),
+            range6: encode_range6(record.ranges.six),
+            orders: record.orders,
+            epoch: record.epoch,
+            named: record.named,
+            past: (first, last, flags | its_flags),
+            past6: record.past6.map_or((0, 0, 0, 0, 0), |past| {
+                let (first, first_low) = halves(past.span.first);
+                let (last, last_low) = halves(past.span.last);
+                (first, first_low, last, last_low, past_flags(past.is_known))
+            }),
+            files: (record.files.four, record.files.six),
+            before: record.before,
+            longest_s: record.longest_s,
+            former: record
+                .former
+                .map_or((0, 0), |former| (former.node, former.files)),
         }
     }
 }
 
 /// Returns whether a field has its default value and can be omitted.
-fn is_none<T: Default + PartialEq>(field: &T) -> bool {
+fn is_default<T: Default + PartialEq>(field: &T) -> bool {
     *field == T::default()
 }
 
-fn past_of<A>((first, last): (A, A), flags: u8) -> Option<PastAddresses<A>> {
+fn decode_past<A: Address>(first: A, last: A, flags: u8) -> Option<PastAddresses<A>> {
     (flags & PAST > 0).then_some(PastAddresses {
         span: Span { first, last },
         is_known: flags & KNOWN > 0,
     })
+}
+
+fn past_flags(is_known: bool) -> u8 {
+    PAST | if is_known { KNOWN } else { 0 }
 }
 
 fn address(high: u64, low: u64) -> Ipv6Addr {
@@ -133,27 +276,17 @@ fn halves(address: Ipv6Addr) -> (u64, u64) {
     (half(bits >> 64), half(bits))
 }
 
-/// Encodes the addresses that were assigned by previous ranges.
-pub(super) fn written_past(past: Option<PastAddresses>) -> (u32, u32, u8) {
-    past.map_or((0, 0, 0), |past| {
-        let Span { first, last } = past.span;
-        (first.to_bits(), last.to_bits(), flags_of(past.is_known))
+fn decode_range(encoded: (u32, u32, u32)) -> Option<Range> {
+    let (first, last, parts) = encoded;
+    (parts > 0).then(|| Range {
+        first: first.into(),
+        last: last.into(),
+        parts,
     })
 }
 
-/// Encodes the IPv6 addresses that were assigned by previous ranges.
-pub(super) fn written_past6(past: Option<PastAddresses<Ipv6Addr>>) -> (u64, u64, u64, u64, u8) {
-    past.map_or((0, 0, 0, 0, 0), |past| {
-        let (first, last) = (halves(past.span.first), halves(past.span.last));
-        (first.0, first.1, last.0, last.1, flags_of(past.is_known))
-    })
-}
-
-fn flags_of(is_known: bool) -> u8 {
-    PAST | if is_known { KNOWN } else { 0 }
-}
-
-pub(super) fn range6_of((high, low, beyond, parts): Range6) -> Option<Range<Ipv6Addr>> {
+fn decode_range6(encoded: EncodedRange6) -> Option<Range<Ipv6Addr>> {
+    let (high, low, beyond, parts) = encoded;
     let first = address(high, low);
     let last = first.to_bits().saturating_add(beyond.into());
     (parts > 0).then(|| Range {
@@ -163,25 +296,21 @@ pub(super) fn range6_of((high, low, beyond, parts): Range6) -> Option<Range<Ipv6
     })
 }
 
-/// Encodes a range of IPv6.
-pub(super) fn written6(range: Option<Range<Ipv6Addr>>) -> Range6 {
+fn encode_range6(range: Option<Range<Ipv6Addr>>) -> EncodedRange6 {
     range.map_or((0, 0, 0, 0), |range| {
         let (high, low) = halves(range.first);
         (high, low, range.len().saturating_sub(1), range.parts)
     })
 }
 
-pub(super) fn range_of((first, last, parts): (u32, u32, u32)) -> Option<Range> {
-    (parts > 0).then(|| Range {
-        first: first.into(),
-        last: last.into(),
-        parts,
-    })
-}
-
-/// Combines both identifiers of a node's lease files to a checksum. Zero: unknown.
-pub(super) fn mix(stores: (u32, u32)) -> u32 {
-    stores.0 ^ stores.1.rotate_left(16)
+impl NetworkRanges {
+    /// Creates the ranges as a record states them: a range has a limit of addresses.
+    pub(super) fn new(four: Option<Range>, six: Option<Range<Ipv6Addr>>) -> NetworkRanges {
+        NetworkRanges {
+            four,
+            six: decode_range6(encode_range6(six)),
+        }
+    }
 }
 
 /// Computes the checksum of a node's name (FNV-1a), equal on all nodes.
@@ -205,6 +334,6 @@ pub(super) struct NodeLeaseRecord {
     #[serde(rename = "o", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) own: Vec<IpAddr>,
     /// Generations of the node's files, as [`crate::site::Generations`]. Zero: none is recorded.
-    #[serde(rename = "g", default, skip_serializing_if = "is_none")]
+    #[serde(rename = "g", default, skip_serializing_if = "is_default")]
     pub(super) generations: [u32; 4],
 }

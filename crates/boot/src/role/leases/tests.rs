@@ -6,13 +6,45 @@ mod longest;
 mod lost;
 
 use super::moved::SOON_NS;
-use super::record::{KNOWN, PAST, written_past6};
+use super::record::{EncodedPartRecord, FormerHolder};
 use super::*;
 use crate::dhcp::moves::PastAddresses;
 use crate::dhcp::range::Span;
 use part::role::{RECORD_BYTES_MAX, SHORT_RECORD_BYTES_MAX};
 
 const SECOND: u64 = 1_000_000_000;
+/// A node without addresses, all of whose leases are on its disk.
+const STORED: LocalNode<'static> = LocalNode {
+    address: None,
+    address6: None,
+    orders: &[],
+    is_stored: true,
+};
+/// The same with a machine that has a boot order.
+const ORDERED: LocalNode<'static> = LocalNode {
+    orders: &[7],
+    ..STORED
+};
+
+const fn files(four: u32, six: u32) -> LeaseFiles {
+    LeaseFiles { four, six }
+}
+
+/// Identifies a node that knows what is withheld.
+fn former(node: &str, files: LeaseFiles) -> Option<FormerHolder> {
+    FormerHolder::new(node, files)
+}
+
+/// Addresses that were assigned by a previous range.
+fn past<A>(range: Range<A>, is_known: bool) -> Option<PastAddresses<A>> {
+    let Range { first, last, .. } = range;
+    let span = Span { first, last };
+    Some(PastAddresses { span, is_known })
+}
+
+fn only_four(range: Range) -> NetworkRanges {
+    NetworkRanges::new(Some(range), None)
+}
 
 fn nodes() -> Vec<String> {
     vec!["alpha".to_owned(), "beta".to_owned()]
@@ -38,8 +70,7 @@ fn turn(leases: &mut ClusterLeases) -> (NodeLeaseStatus, Vec<LeaseRecordWrite>) 
 }
 
 fn turn_at(leases: &mut ClusterLeases, now_ns: u64) -> (NodeLeaseStatus, Vec<LeaseRecordWrite>) {
-    let orders = (&[7][..], true);
-    leases.evaluate_parts((None, None), &Knowledge::default(), orders, now_ns)
+    leases.evaluate_parts(&ORDERED, &Knowledge::default(), now_ns)
 }
 
 fn lease(name: &str, epoch: u64, until_ns: u64, record: Vec<u8>) -> KnownLease {
@@ -77,7 +108,7 @@ fn held_by(holder: &str, name: &str, record: Vec<u8>) -> KnownLease {
 #[test]
 fn a_node_wants_its_own_part_most_and_watches_where_it_has_no_address() {
     let mut beta = leases("beta");
-    let of_beta = of_beta(beta.range, &[]);
+    let of_beta = of_beta(beta.ranges, &[]);
     beta.apply_known_leases(&[
         held_by("beta", "@beta", Vec::new()),
         held_by(
@@ -110,7 +141,7 @@ fn new_part_is_left_to_its_own_node_for_a_while() {
     assert_eq!(at(&mut beta, &free, SECOND + NEW_NS), (2, 3));
     // A part that a node has held before does not wait.
     let mut beta = leases("beta");
-    let record = of_beta(beta.range, &[]);
+    let record = of_beta(beta.ranges, &[]);
     let held = [own, held_by("", "0", record)];
     assert_eq!(at(&mut beta, &held, SECOND), (2, 3));
 }
@@ -120,7 +151,7 @@ fn a_node_that_has_just_begun_waits_until_it_has_heard_whose_the_parts_are() {
     let mut alpha = leases("alpha");
     assert_eq!(ranks(&alpha, true), [0, 0, 1, 0]);
     // Beta has the leases, and what it gives is unknown here.
-    let record = of_beta(alpha.range, &[]);
+    let record = of_beta(alpha.ranges, &[]);
     alpha.apply_known_leases(&[
         held_by("beta", "0", record.clone()),
         held_by("beta", "1", Vec::new()),
@@ -132,7 +163,7 @@ fn a_node_that_has_just_begun_waits_until_it_has_heard_whose_the_parts_are() {
     // A new part is beta's own at first.
     assert_eq!(ranks(&alpha, true), [0, 0, 1, 0]);
     // The node held the part itself.
-    let mut own: PartRecord = codec::decode(&of_beta(alpha.range, &[])).unwrap();
+    let mut own: PartRecord = codec::decode(&of_beta(alpha.ranges, &[])).unwrap();
     own.node = "alpha".to_owned();
     alpha.apply_known_leases(&[held_by("", "0", codec::encode(&own))]);
     assert_eq!(ranks(&alpha, true), [3, 0, 1, 0]);
@@ -142,8 +173,7 @@ fn a_node_that_has_just_begun_waits_until_it_has_heard_whose_the_parts_are() {
 fn a_part_is_used_only_when_its_record_names_this_node() {
     let mut alpha = leases("alpha");
     alpha.apply_known_leases(&[lease("0", 5, SECOND, Vec::new())]);
-    let (standing, written) =
-        alpha.evaluate_parts((None, None), &Knowledge::default(), (&[7], true), 0);
+    let (standing, written) = alpha.evaluate_parts(&ORDERED, &Knowledge::default(), 0);
     assert_eq!(standing.held, BTreeMap::new());
     let [write] = &written[..] else {
         panic!("{written:?}")
@@ -171,7 +201,7 @@ fn a_part_is_used_only_when_its_record_names_this_node() {
     // The cluster lease has ended.
     assert_eq!(
         alpha
-            .evaluate_parts((None, None), &Knowledge::default(), (&[7], true), SECOND)
+            .evaluate_parts(&ORDERED, &Knowledge::default(), SECOND)
             .0
             .held,
         BTreeMap::new()
@@ -181,21 +211,22 @@ fn a_part_is_used_only_when_its_record_names_this_node() {
 #[test]
 fn a_part_that_another_node_had_or_that_was_not_clear_has_leases_that_are_not_known() {
     let mut alpha = leases("alpha");
-    let by = |node: &str, range, clear| {
+    let by = |node: &str, ranges, clear| {
         let node = node.to_owned();
         codec::encode(&PartRecord {
             node,
             clear,
             turns: true,
-            range,
+            ranges,
             ..PartRecord::default()
         })
     };
+    let other = only_four(range(1, 2));
     let records = [
-        by("beta", alpha.range, true),
-        by("beta", (1, 2, 2), true),
-        by("alpha", alpha.range, false),
-        by("alpha", (1, 2, 2), false),
+        by("beta", alpha.ranges, true),
+        by("beta", other, true),
+        by("alpha", alpha.ranges, false),
+        by("alpha", other, false),
     ];
     for (epoch, record) in (5..).zip(records) {
         alpha.apply_known_leases(&[lease("0", epoch, 2 * AWAIT_NS, record)]);
@@ -211,12 +242,12 @@ fn a_part_that_another_node_had_or_that_was_not_clear_has_leases_that_are_not_kn
 }
 
 /// Builds a record of beta for part 0, whose leases these nodes know.
-fn of_beta(range: (u32, u32, u32), named: &[&str]) -> Vec<u8> {
+fn of_beta(ranges: NetworkRanges, named: &[&str]) -> Vec<u8> {
     codec::encode(&PartRecord {
         node: "beta".to_owned(),
         clear: true,
         turns: true,
-        range,
+        ranges,
         epoch: 4,
         named: named.iter().map(|node| mark_of(node)).collect(),
         ..PartRecord::default()
@@ -234,12 +265,12 @@ fn knowledge(epoch: u64) -> Knowledge {
 fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_epoch() {
     let turn = |named: &[&str], knowledge: &Knowledge, now_ns| {
         let mut alpha = leases("alpha");
-        let record = of_beta(alpha.range, named);
+        let record = of_beta(alpha.ranges, named);
         alpha.apply_known_leases(&[lease("0", 5, 2 * AWAIT_NS, record)]);
         // It may have tried before.
-        alpha.evaluate_parts((None, None), &self::knowledge(4), (&[], true), 0);
-        alpha.evaluate_parts((None, None), knowledge, (&[], true), 1);
-        alpha.evaluate_parts((None, None), knowledge, (&[], true), now_ns)
+        alpha.evaluate_parts(&STORED, &self::knowledge(4), 0);
+        alpha.evaluate_parts(&STORED, knowledge, 1);
+        alpha.evaluate_parts(&STORED, knowledge, now_ns)
     };
     let (standing, written) = turn(&["alpha"], &knowledge(4), 1);
     let adopt = PartAdoption {
@@ -247,8 +278,7 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
         epoch: 4,
         into: 5,
         longest_s: 0,
-        knows_before: false,
-        is_left: false,
+        knowledge: AdoptedKnowledge::default(),
     };
     assert_eq!(standing.adopts, [(0, adopt)].into());
     // Only after the leases are on disk: the record would hide that they are beta's.
@@ -281,13 +311,13 @@ fn taken_back() -> (ClusterLeases, PartRecord, Knowledge) {
         number,
         ..lease("0", 5, 9 * SECOND, record)
     };
-    alpha.apply_known_leases(&[part(3, of_beta(alpha.range, &["alpha"])), beta.clone()]);
+    alpha.apply_known_leases(&[part(3, of_beta(alpha.ranges, &["alpha"])), beta.clone()]);
     let knowledge = Knowledge {
         adopted: [(0, 5)].into(),
         linked: ["beta".to_owned()].into(),
         ..knowledge(4)
     };
-    let (_, written) = alpha.evaluate_parts((None, None), &knowledge, (&[], true), SECOND);
+    let (_, written) = alpha.evaluate_parts(&STORED, &knowledge, SECOND);
     alpha.apply_known_leases(&[part(4, written[0].value.clone()), beta]);
     let record = codec::decode(&written[0].value).unwrap();
     (alpha, record, knowledge)
@@ -296,11 +326,10 @@ fn taken_back() -> (ClusterLeases, PartRecord, Knowledge) {
 #[test]
 fn nobody_hears_of_a_lease_of_a_part_that_came_back_until_the_node_before_knows_all() {
     let (mut alpha, first, knowledge) = taken_back();
-    assert!(first.clear && first.past.2 & UNHEARD > 0);
+    assert!(first.clear && first.is_unheard);
     assert_eq!(first.named, [mark_of("beta")].into());
     let mut at = |knowledge: &Knowledge, now_ns| {
-        let (standing, written) =
-            alpha.evaluate_parts((None, None), knowledge, (&[], false), now_ns);
+        let (standing, written) = alpha.evaluate_parts(&LocalNode::default(), knowledge, now_ns);
         let next = written
             .first()
             .map(|one| codec::decode(&one.value).unwrap());
@@ -309,7 +338,7 @@ fn nobody_hears_of_a_lease_of_a_part_that_came_back_until_the_node_before_knows_
     assert_eq!(at(&knowledge, SECOND + UNHEARD_NS - 1), (true, None));
     let record = |named: &[&str]| PartRecord {
         named: named.iter().map(|node| mark_of(node)).collect(),
-        past: (0, 0, 0),
+        is_unheard: false,
         ..first.clone()
     };
     let knows = Knowledge {
@@ -321,10 +350,7 @@ fn nobody_hears_of_a_lease_of_a_part_that_came_back_until_the_node_before_knows_
     // Beta did not learn the leases in time, or cannot.
     let (mut alpha, ..) = taken_back();
     let written = |knowledge: &Knowledge, now_ns| {
-        let (_, written) =
-            alpha
-                .clone()
-                .evaluate_parts((None, None), knowledge, (&[], true), now_ns);
+        let (_, written) = alpha.clone().evaluate_parts(&STORED, knowledge, now_ns);
         written
             .first()
             .map(|one| codec::decode::<PartRecord>(&one.value).unwrap())
@@ -339,7 +365,7 @@ fn nobody_hears_of_a_lease_of_a_part_that_came_back_until_the_node_before_knows_
     // Once a record says that clients may have got leases, that stays so.
     let heard = codec::encode(&record(&[]));
     alpha.apply_known_leases(&[lease("0", 5, 9 * SECOND, heard)]);
-    let (standing, written) = alpha.evaluate_parts((None, None), &knowledge, (&[], true), SECOND);
+    let (standing, written) = alpha.evaluate_parts(&STORED, &knowledge, SECOND);
     assert!(!standing.held[&0].is_unheard && written.is_empty());
 }
 
@@ -367,7 +393,7 @@ fn a_node_whose_part_was_taken_back_for_a_moment_knows_its_leases() {
     assert_eq!(takes(&first, "gamma", same), (0, false));
     assert_eq!(takes(&first, "beta", Some(range(1, 11))), (0, false));
     let mut heard = first.clone();
-    heard.past = (0, 0, 0);
+    heard.is_unheard = false;
     assert_eq!(takes(&heard, "beta", same), (0, false));
     let mut unclear = first.clone();
     unclear.clear = false;
@@ -379,7 +405,7 @@ fn a_node_whose_part_was_taken_back_for_a_moment_knows_its_leases() {
         ..lease("@beta", 1, SECOND, Vec::new())
     };
     alpha.apply_known_leases(&[lease("0", 6, 9 * SECOND, codec::encode(&first)), beta]);
-    let (_, written) = alpha.evaluate_parts((None, None), &knowledge, (&[], true), 0);
+    let (_, written) = alpha.evaluate_parts(&STORED, &knowledge, 0);
     let next: PartRecord = codec::decode(&written[0].value).unwrap();
     assert_eq!(next, PartRecord { epoch: 6, ..first });
 }
@@ -388,13 +414,13 @@ fn a_node_whose_part_was_taken_back_for_a_moment_knows_its_leases() {
 fn a_node_wants_its_part_back_when_it_knows_the_leases() {
     let rank = |named: &[&str], knowledge: &Knowledge| {
         let mut alpha = leases("alpha");
-        let record = of_beta(alpha.range, named);
+        let record = of_beta(alpha.ranges, named);
         let held = KnownLease {
             holder: "beta".to_owned(),
             ..lease("0", 4, 0, record)
         };
         alpha.apply_known_leases(&[held]);
-        alpha.evaluate_parts((None, None), knowledge, (&[], true), 0);
+        alpha.evaluate_parts(&STORED, knowledge, 0);
         alpha.wants(true, AWAIT_NS)[0].rank
     };
     assert_eq!(rank(&["alpha"], &knowledge(4)), 3);
@@ -411,34 +437,34 @@ fn a_node_counts_as_named_from_when_it_is_written_until_a_record_without_it_is_t
         in_step: [(0, (5, nodes.clone()))].into(),
         ..Knowledge::default()
     };
-    alpha.apply_known_leases(&[lease("0", 5, SECOND, by_alpha(alpha.range, &[]))]);
-    let first = lease("0", 5, SECOND, by_alpha(alpha.range, &[]));
+    alpha.apply_known_leases(&[lease("0", 5, SECOND, by_alpha(alpha.ranges, &[]))]);
+    let first = lease("0", 5, SECOND, by_alpha(alpha.ranges, &[]));
     alpha.apply_known_leases(std::slice::from_ref(&first));
-    let (standing, written) = alpha.evaluate_parts((None, None), &knows(&beta), (&[], true), 0);
+    let (standing, written) = alpha.evaluate_parts(&STORED, &knows(&beta), 0);
     assert_eq!(named(&standing), beta);
     // The write is late, and may yet take effect.
     let none = BTreeSet::new();
-    let (standing, _) = alpha.evaluate_parts((None, None), &knows(&none), (&[], true), 0);
+    let (standing, _) = alpha.evaluate_parts(&STORED, &knows(&none), 0);
     assert_eq!(named(&standing), beta);
     alpha.apply_known_leases(&[KnownLease {
         number: written[0].number,
         record: written[0].value.clone(),
         ..first.clone()
     }]);
-    let (standing, written) = alpha.evaluate_parts((None, None), &knows(&none), (&[], true), 0);
+    let (standing, written) = alpha.evaluate_parts(&STORED, &knows(&none), 0);
     assert_eq!(named(&standing), beta);
     alpha.apply_known_leases(&[KnownLease {
         number: written[0].number,
         record: written[0].value.clone(),
         ..first
     }]);
-    let (standing, _) = alpha.evaluate_parts((None, None), &knows(&none), (&[], true), 0);
+    let (standing, _) = alpha.evaluate_parts(&STORED, &knows(&none), 0);
     assert_eq!(named(&standing), none);
 }
 
 #[test]
 fn a_record_has_room_for_all_of_it() {
-    let record = PartRecord {
+    let record = EncodedPartRecord {
         node: "n".repeat(63),
         clear: true,
         turns: true,
@@ -449,7 +475,7 @@ fn a_record_has_room_for_all_of_it() {
         named: (0..NAMED_MAX).map(|one| u32::MAX - one as u32).collect(),
         past: (u32::MAX, u32::MAX, u8::MAX),
         past6: (u64::MAX, u64::MAX, u64::MAX, u64::MAX, u8::MAX),
-        stores: (u32::MAX, u32::MAX),
+        files: (u32::MAX, u32::MAX),
         before: u32::MAX,
         longest_s: u32::MAX,
         former: (u32::MAX, u32::MAX),
@@ -457,7 +483,7 @@ fn a_record_has_room_for_all_of_it() {
     let bytes = codec::encode(&record).len();
     assert!(bytes <= RECORD_BYTES_MAX, "{bytes}");
     // An older version on another node reads the record, as long as it has no further orders.
-    let few = PartRecord {
+    let few = EncodedPartRecord {
         node: "n".repeat(20),
         orders: vec![u32::MAX; 4],
         named: [u32::MAX].into(),
@@ -468,17 +494,82 @@ fn a_record_has_room_for_all_of_it() {
 }
 
 #[test]
+fn record_has_the_bytes_of_earlier_versions() {
+    /// The record as earlier versions declared it.
+    #[derive(serde::Serialize)]
+    struct EarlierRecord {
+        node: &'static str,
+        clear: bool,
+        turns: bool,
+        range: (u32, u32, u32),
+        x: (u64, u64, u32, u32),
+        orders: [u32; 1],
+        epoch: u64,
+        named: [u32; 2],
+        past: (u32, u32, u8),
+        y: (u64, u64, u64, u64, u8),
+        s: (u32, u32),
+        t: u32,
+        l: u32,
+        f: (u32, u32),
+    }
+    let (four, six) = (range(1, 10), six(1, 10));
+    let high = u64::from(0xfd00_u16) << 48;
+    let low = 0xffff << 48;
+    for flags in [8, 16, 32, 64, 120] {
+        let earlier = EarlierRecord {
+            node: "beta",
+            clear: true,
+            turns: false,
+            range: (four.first.to_bits(), four.last.to_bits(), 2),
+            x: (high, low | 1, 9, 2),
+            orders: [5],
+            epoch: 4,
+            named: [1, 2],
+            past: (four.first.to_bits(), four.last.to_bits(), 3 | flags),
+            y: (high, low | 1, high, low | 10, 1),
+            s: (7, 8),
+            t: 9,
+            l: 3_600,
+            f: (mark_of("alpha"), 10),
+        };
+        let bytes = codec::encode(&earlier);
+        let record: PartRecord = codec::decode(&bytes).unwrap();
+        assert_eq!(codec::encode(&record), bytes);
+        assert_eq!(record.ranges, NetworkRanges::new(Some(four), Some(six)));
+        assert_eq!(record.past, past(four, true));
+        assert_eq!(record.past6, past(six, false));
+        let knowledge = record.former_knowledge;
+        let set = [
+            record.is_unheard,
+            record.has_own_leases,
+            knowledge.had_all,
+            knowledge.is_complemented,
+        ];
+        assert_eq!(set, [8, 16, 32, 64].map(|flag| flags & flag > 0));
+        assert_eq!((record.files, record.before), (files(7, 8), 9));
+        assert_eq!(record.former.unwrap().files, 10);
+    }
+    // The oldest version had no more than this.
+    let oldest = codec::encode(&PartRecord::default());
+    assert_eq!(
+        codec::decode::<PartRecord>(&oldest).unwrap(),
+        PartRecord::default()
+    );
+}
+
+#[test]
 fn a_lease_that_is_handed_over_is_not_used_and_not_wanted_for_a_while() {
     let mut alpha = leases("alpha");
     let beta_knows = Knowledge {
         in_step: [(1, (5, ["beta".to_owned()].into()))].into(),
         ..Knowledge::default()
     };
-    let record = by_alpha(alpha.range, &["beta"]);
+    let record = by_alpha(alpha.ranges, &["beta"]);
     alpha.apply_known_leases(&[lease("1", 5, 9 * SECOND, record)]);
     assert!(
         alpha
-            .evaluate_parts((None, None), &beta_knows, (&[], true), 0)
+            .evaluate_parts(&STORED, &beta_knows, 0)
             .0
             .held
             .contains_key(&1)
@@ -486,7 +577,7 @@ fn a_lease_that_is_handed_over_is_not_used_and_not_wanted_for_a_while() {
     alpha.hand_over("boot/lan/1", 0);
     assert_eq!(
         alpha
-            .evaluate_parts((None, None), &Knowledge::default(), (&[], true), 1)
+            .evaluate_parts(&STORED, &Knowledge::default(), 1)
             .0
             .held,
         BTreeMap::new()
@@ -507,12 +598,12 @@ fn a_lease_that_is_handed_over_is_not_used_and_not_wanted_for_a_while() {
 }
 
 /// Builds a record of alpha's in epoch 5, whose leases these nodes know.
-fn by_alpha(range: (u32, u32, u32), named: &[&str]) -> Vec<u8> {
+fn by_alpha(ranges: NetworkRanges, named: &[&str]) -> Vec<u8> {
     codec::encode(&PartRecord {
         node: "alpha".to_owned(),
         clear: true,
         turns: true,
-        range,
+        ranges,
         epoch: 5,
         named: named.iter().map(|node| mark_of(node)).collect(),
         ..PartRecord::default()
@@ -524,14 +615,14 @@ fn a_part_is_not_handed_over_to_a_node_that_may_not_know_its_leases() {
     let holds = |alpha: &ClusterLeases| alpha.wants(true, 1)[1].rank > 0;
     let begins = |named: &[&str], number, knows: &[&str]| {
         let mut alpha = leases("alpha");
-        let record = by_alpha(alpha.range, named);
+        let record = by_alpha(alpha.ranges, named);
         let nodes = knows.iter().map(|node| (*node).to_owned()).collect();
         let knowledge = Knowledge {
             in_step: [(1, (5, nodes))].into(),
             ..Knowledge::default()
         };
         alpha.apply_known_leases(&[lease("1", 5, 9 * SECOND, record.clone())]);
-        alpha.evaluate_parts((None, None), &knowledge, (&[], true), 0);
+        alpha.evaluate_parts(&STORED, &knowledge, 0);
         let now = lease("1", 5, 9 * SECOND, record);
         alpha.apply_known_leases(&[KnownLease { number, ..now }]);
         alpha.hand_over("boot/lan/1", 0);
@@ -565,9 +656,11 @@ fn the_other_node_is_where_its_record_says() {
         lease("@beta", 1, 0, at(3)),
         lease("@alpha", 1, SECOND, at(9)),
     ]);
-    let own = Ipv4Addr::new(10, 0, 0, 2);
-    let (standing, written) =
-        alpha.evaluate_parts((Some(own), None), &Knowledge::default(), (&[], true), 0);
+    let own = LocalNode {
+        address: Some(Ipv4Addr::new(10, 0, 0, 2)),
+        ..STORED
+    };
+    let (standing, written) = alpha.evaluate_parts(&own, &Knowledge::default(), 0);
     assert_eq!(standing.nodes.there, [Ipv4Addr::new(10, 0, 0, 3)]);
     assert_eq!(
         written
@@ -582,8 +675,7 @@ fn the_other_node_is_where_its_record_says() {
         ..lease("@beta", 1, 0, at(3))
     };
     alpha.apply_known_leases(&[ended]);
-    let (standing, _) =
-        alpha.evaluate_parts((Some(own), None), &Knowledge::default(), (&[], true), 0);
+    let (standing, _) = alpha.evaluate_parts(&own, &Knowledge::default(), 0);
     let gone = vec![Ipv4Addr::new(10, 0, 0, 3)];
     assert_eq!((standing.nodes.there, standing.nodes.gone), (vec![], gone));
 }
@@ -602,10 +694,14 @@ fn the_other_node_says_its_address_of_ipv6() {
         epochs,
     });
     alpha.apply_known_leases(&[lease("@beta", 1, 0, beta)]);
-    let (standing, _) = alpha.evaluate_parts((None, None), &Knowledge::default(), (&[], true), 0);
+    let (standing, _) = alpha.evaluate_parts(&STORED, &Knowledge::default(), 0);
     assert_eq!(standing.nodes.six, six.into_iter().collect::<Vec<_>>());
     // As it writes it itself, and as a node without IPv6 wrote it.
-    let own = (Some(Ipv4Addr::new(10, 0, 0, 2)), six);
+    let own = LocalNode {
+        address: Some(Ipv4Addr::new(10, 0, 0, 2)),
+        address6: six,
+        ..STORED
+    };
     let before = NodeLeaseRecord {
         own: Vec::new(),
         generations: Default::default(),
@@ -614,7 +710,7 @@ fn the_other_node_says_its_address_of_ipv6() {
         epochs: Vec::new(),
     };
     alpha.apply_known_leases(&[lease("@alpha", 1, SECOND, codec::encode(&before))]);
-    let (_, written) = alpha.evaluate_parts(own, &Knowledge::default(), (&[], true), 0);
+    let (_, written) = alpha.evaluate_parts(&own, &Knowledge::default(), 0);
     let at: NodeLeaseRecord = codec::decode(&written[0].value).unwrap();
     assert_eq!(at.six, six);
 }
@@ -637,7 +733,7 @@ impl LeasePairFixture {
             node: node.to_owned(),
             clear: true,
             turns: true,
-            range: leases("alpha").range,
+            ranges: leases("alpha").ranges,
             epoch: 4,
             ..PartRecord::default()
         };
@@ -684,9 +780,7 @@ impl LeasePairFixture {
             };
             self.alpha
                 .apply_known_leases(&[&known[..], &[there]].concat());
-            let (standing, written) =
-                self.alpha
-                    .evaluate_parts((None, None), knowledge, (&[], true), now_ns);
+            let (standing, written) = self.alpha.evaluate_parts(&STORED, knowledge, now_ns);
             let Some(write) = written.first() else {
                 return standing;
             };
@@ -722,23 +816,12 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
     );
     let record = pair.record(0);
     assert!(!record.clear && record.named.is_empty());
-    assert_eq!(
-        record.past,
-        (
-            range(1, 10).first.to_bits(),
-            range(1, 5).last.to_bits(),
-            PAST | KNOWN | OWN
-        )
-    );
+    assert_eq!(record.past, past(range(1, 5), true));
+    assert!(record.has_own_leases);
     // Beta has the range, too, and alpha does not know yet what it gave.
-    let new = (range(3, 14).first.to_bits(), range(3, 14).last.to_bits(), 2);
     pair.write(1, |record| {
-        record.range = new;
-        record.past = (
-            range(6, 10).first.to_bits(),
-            range(6, 10).last.to_bits(),
-            PAST | KNOWN,
-        );
+        record.ranges = only_four(range(3, 14));
+        record.past = past(range(6, 10), true);
     });
     let standing = pair.turn(&of_beta_known(), 1);
     assert_eq!((standing.held.len(), standing.awaited_nodes.len()), (0, 0));
@@ -756,11 +839,8 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
     assert!(!pair.record(0).clear && held[&0].has_turns);
     pair.turn(&of_beta_known(), 3);
     assert!(pair.record(0).clear);
-    let past = Span {
-        first: range(1, 5).first,
-        last: range(1, 5).last,
-    };
-    assert_eq!(held[&0].past.four, Some(past));
+    let given = past(range(1, 5), true).map(|past| past.span);
+    assert_eq!(held[&0].past.four, given);
     // The node never learns the leases.
     let held = late.turn(&of_beta_known(), 1 + SOON_NS).held;
     let moved = held[&0].moved.as_ref().unwrap();
@@ -773,15 +853,15 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
 fn what_was_given_by_ranges_of_before_is_forgotten_when_those_leases_have_ended() {
     let mut pair = LeasePairFixture::new();
     pair.turn(&of_beta_known(), 0);
-    pair.write(1, |record| record.range = (0, 0, 0));
+    pair.write(1, |record| record.ranges = NetworkRanges::default());
     pair.alpha.set_range(Some(range(101, 110)), None, 60);
     pair.turn(&of_beta_known(), SECOND);
-    assert!(pair.record(0).past.2 & PAST > 0 && pair.record(0).clear);
+    assert!(pair.record(0).past.is_some() && pair.record(0).clear);
     // The longest lease lasted an hour.
     pair.turn(&of_beta_known(), 3_700 * SECOND);
-    assert!(pair.record(0).past.2 & PAST > 0);
+    assert!(pair.record(0).past.is_some());
     pair.turn(&of_beta_known(), 4_300 * SECOND);
-    assert_eq!(pair.record(0).past, (0, 0, 0));
+    assert_eq!(pair.record(0).past, None);
 }
 
 fn six(first: u16, last: u16) -> Range<Ipv6Addr> {
@@ -797,7 +877,7 @@ fn six(first: u16, last: u16) -> Range<Ipv6Addr> {
 fn a_range_of_ipv6_that_changes_waits_for_what_the_other_node_gave_as_one_of_ipv4_does() {
     let mut pair = LeasePairFixture::new();
     for part in [0, 1] {
-        pair.write(part, |record| record.range6 = written6(Some(six(1, 10))));
+        pair.write(part, |record| record.ranges.six = Some(six(1, 10)));
     }
     let four = Some(range(1, 10));
     pair.alpha.set_range(four, Some(six(1, 10)), 3_600);
@@ -807,20 +887,13 @@ fn a_range_of_ipv6_that_changes_waits_for_what_the_other_node_gave_as_one_of_ipv
     let standing = pair.turn(&of_beta_known(), 0);
     let waits: BTreeSet<String> = ["beta".to_owned()].into();
     assert_eq!((standing.held.len(), standing.awaited_nodes), (0, waits));
-    let past = |first, last| {
-        let Range { first, last, .. } = six(first, last);
-        PastAddresses {
-            span: Span { first, last },
-            is_known: true,
-        }
-    };
     let record = pair.record(0);
-    assert_eq!(record.claim6().past, Some(past(1, 5)));
-    assert_eq!(record.claim().past, None);
+    assert_eq!(record.past6, past(six(1, 5), true));
+    assert_eq!(record.past, None);
     // Beta has the range, too.
     pair.write(1, |record| {
-        record.range6 = written6(Some(six(3, 14)));
-        record.past6 = written_past6(Some(past(6, 10)));
+        record.ranges.six = Some(six(3, 14));
+        record.past6 = past(six(6, 10), true);
     });
     let standing = pair.turn(&of_beta_known(), 1);
     assert_eq!((standing.held.len(), standing.awaited_nodes.len()), (0, 0));
@@ -829,7 +902,8 @@ fn a_range_of_ipv6_that_changes_waits_for_what_the_other_node_gave_as_one_of_ipv
     let moved = held[&0].moved.as_ref().unwrap();
     assert!(moved.four.is_own() && !moved.six.is_own());
     assert!(format!("{:?}", moved.six).contains(OF_BETA));
-    assert_eq!(held[&0].past.six, Some(past(1, 5).span));
+    let given = past(six(1, 5), true).map(|past| past.span);
+    assert_eq!(held[&0].past.six, given);
     // Nothing is unclear: a copy says who has which.
     let nobody = |_, _: &str, _| Some(BTreeMap::new());
     let fates = moved.six.fates(nobody);

@@ -131,7 +131,7 @@ fn leases_of_ipv6_and_what_was_booted_once_move_too() {
     let scratch = ScratchDirectory::new().unwrap();
     let leaving = LeavingFiles {
         leases: None,
-        leases6: Some("store 5\nlease 60\nfd00::1 02:00:00:00:00:01\n".to_owned()),
+        leases6: Some(b"store 5\nlease 60\nfd00::1 02:00:00:00:00:01\n".to_vec()),
         turns: Some(turns::read(Path::new("/nowhere/turns")).unwrap()),
     };
     let entering = enter(scratch.path(), "lan", &leaving).unwrap();

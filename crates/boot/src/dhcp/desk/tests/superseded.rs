@@ -17,7 +17,7 @@ fn desk_after(leases: &[(u8, Mac)], reserved: &[u8], last: u8) -> DhcpServer {
     let known = leases
         .iter()
         .map(|(one, mac)| (ip(*one), Holder::Client(*mac)));
-    let mut pool = Pool::new(range, (3_600, 0), reserved, known, 0);
+    let mut pool = Pool::new(range, 3_600, 0, reserved, known, 0);
     pool.take(0, true, 0);
     let here = DhcpNodeAddresses {
         address: SERVER,

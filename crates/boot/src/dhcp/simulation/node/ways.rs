@@ -3,6 +3,7 @@
 use super::SimulatedNode;
 use crate::dhcp::mirror::LeaseCopy;
 use crate::dhcp::moves::{PartBasis, PartClaim, mark_of};
+use crate::dhcp::pool::AdoptedKnowledge;
 use crate::dhcp::simulation::{InjectedDefect, PARTS, Record, name};
 use std::collections::BTreeSet;
 
@@ -10,9 +11,8 @@ use std::collections::BTreeSet;
 pub(super) enum Way {
     /// The node knows all leases.
     Known,
-    /// The node adopts a copy. The flags: the node knows what is withheld, and the other node
-    /// knew what this one did not.
-    Copied(LeaseCopy, (bool, bool)),
+    /// The node adopts a copy.
+    Copied(LeaseCopy, AdoptedKnowledge),
     /// The node has to wait for others.
     Claims(PartBasis),
 }
@@ -56,14 +56,18 @@ impl SimulatedNode {
                 .of(part, &before.node, before.epoch)
                 .filter(|_| is_named && is_clear)
         };
-        let is_its = |copy: &&LeaseCopy| is_same && copy.ranges == mark_of(range);
+        let is_its = |copy: &&LeaseCopy| is_same && copy.division == mark_of(range);
         let is_unheard = before.unheard && before.clear && is_same;
         let had_disk =
             before.before == self.disk.losses || self.has(InjectedDefect::EmptyDiskBelieved);
         match coming.or(copy).filter(is_its) {
             Some(copy) => {
                 let is_left = before.knows.1 && !self.has(InjectedDefect::LeftWithheld);
-                Way::Copied(copy.clone(), (self.is_former(before), is_left))
+                let knowledge = AdoptedKnowledge {
+                    knows_before: self.is_former(before),
+                    is_left,
+                };
+                Way::Copied(copy.clone(), knowledge)
             }
             None if is_unheard && had_disk && before.named.contains(&own) => Way::Known,
             None if is_same => Way::Claims(self.left(before)),
@@ -135,7 +139,7 @@ impl SimulatedNode {
         } else {
             *base != PartBasis::Unknown && self.is_own(before) && (before.clear || before.own)
         };
-        let past = before.claim.past_with(part, (range, PARTS as u32), knows);
+        let past = before.claim.past_with(part, range, PARTS as u32, knows);
         Record {
             node: name(self.number),
             epoch: before.epoch,
@@ -179,7 +183,7 @@ impl SimulatedNode {
     /// Returns true if the node knows what is withheld of a part with this record, and what was
     /// given since.
     pub(in super::super) fn knows_before(&self, part: usize, record: &Record) -> bool {
-        matches!(self.way(part, record), Way::Copied(_, (true, _)))
+        matches!(self.way(part, record), Way::Copied(_, known) if known.knows_before)
     }
 
     /// Returns true if no third node knows what is withheld by the node that had a part with

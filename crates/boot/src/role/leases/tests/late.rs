@@ -8,7 +8,7 @@ use crate::site::MovedPart;
 use std::collections::HashSet;
 
 /// The files of alpha and of beta.
-const STORES: [(u32, u32); 2] = [(7, 0), (8, 0)];
+const FILES: [LeaseFiles; 2] = [files(7, 0), files(8, 0)];
 
 fn ip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, last)
@@ -20,7 +20,7 @@ fn mac(last: u8) -> Mac {
 
 fn of_alpha() -> Knowledge {
     Knowledge {
-        stores: STORES[0],
+        files: FILES[0],
         ..Knowledge::default()
     }
 }
@@ -32,16 +32,15 @@ fn new_range() -> Range {
 
 /// Alpha has part 0 by another range, and beta part 1, whose earlier leases were not reported in
 /// time.
-fn late(stores: (u32, u32)) -> LeasePairFixture {
+fn late(files: LeaseFiles) -> LeasePairFixture {
     let mut pair = LeasePairFixture::new();
-    pair.write(0, |record| record.stores = STORES[0]);
-    pair.write(1, |record| record.stores = stores);
+    pair.write(0, |record| record.files = FILES[0]);
+    pair.write(1, |record| record.files = files);
     pair.turn(&of_alpha(), 0);
     pair.alpha.set_range(Some(new_range()), None, 3_600);
-    let span = range(6, 10);
     pair.write(1, |record| {
-        record.range = (new_range().first.to_bits(), new_range().last.to_bits(), 2);
-        record.past = (span.first.to_bits(), span.last.to_bits(), PAST | KNOWN);
+        record.ranges = only_four(new_range());
+        record.past = past(range(6, 10), true);
     });
     assert!(pair.turn(&of_alpha(), 0).held.is_empty());
     pair
@@ -51,23 +50,31 @@ fn moved(standing: &NodeLeaseStatus) -> &MovedPart {
     standing.held[&0].moved.as_ref().unwrap()
 }
 
+/// Returns the late node that knows what alpha withholds.
+fn former_of_late(pair: &LeasePairFixture) -> Option<FormerHolder> {
+    match &pair.alpha.owned.taken[&0].state {
+        AcquiredPartState::Settled(_, Some(sources)) => sources.former,
+        state => panic!("{state:?}"),
+    }
+}
+
 /// A pool of the new range with these leases.
 fn pool(known: &[(u8, u8)]) -> Pool {
     let known = known.iter();
     let known = known.map(|(last, client)| (ip(*last), Holder::Client(mac(*client))));
-    Pool::new(new_range(), (3_600, 0), HashSet::new(), known, 0)
+    Pool::new(new_range(), 3_600, 0, HashSet::new(), known, 0)
 }
 
 #[test]
 fn the_record_says_who_knows_what_comes_from_a_part_as_soon_as_the_disk_does() {
-    let beta = (mark_of("beta"), mix(STORES[1]));
-    let mut pair = late(STORES[1]);
+    let beta = former("beta", FILES[1]);
+    let mut pair = late(FILES[1]);
     let standing = pair.turn(&of_alpha(), SOON_NS);
-    assert_eq!(moved(&standing).former, beta);
+    assert_eq!(former_of_late(&pair), beta);
     let held = &standing.held[&0];
     assert!(held.has_former && !held.had_former);
     let record = pair.record(0);
-    assert_eq!((record.clear, record.former), (false, (0, 0)));
+    assert_eq!((record.clear, record.former), (false, None));
     // By the next turn, the withheld addresses are on disk.
     pair.turn(&of_alpha(), SOON_NS);
     let record = pair.record(0);
@@ -84,7 +91,7 @@ fn the_record_says_who_knows_what_comes_from_a_part_as_soon_as_the_disk_does() {
 
 #[test]
 fn a_restart_before_that_hears_the_other_node_or_waits_again() {
-    let mut pair = late(STORES[1]);
+    let mut pair = late(FILES[1]);
     let mut restarted = leases("alpha");
     restarted.set_range(Some(new_range()), None, 3_600);
     pair.alpha = restarted;
@@ -92,39 +99,39 @@ fn a_restart_before_that_hears_the_other_node_or_waits_again() {
     assert!(pair.turn(&of_alpha(), 9 * SOON_NS).held.is_empty());
     pair.write(1, |record| record.named = [mark_of("alpha")].into());
     let hears = Knowledge {
-        stores: STORES[0],
+        files: FILES[0],
         ..of_beta_known()
     };
     let standing = pair.turn(&hears, 9 * SOON_NS + 1);
-    assert_eq!(moved(&standing).former, (0, 0));
+    assert_eq!(former_of_late(&pair), None);
     assert!(format!("{:?}", moved(&standing).four).contains(OF_BETA));
-    assert_eq!(pair.record(0).former, (0, 0));
+    assert_eq!(pair.record(0).former, None);
 }
 
 #[test]
 fn nobody_is_waited_for_where_the_leases_are_lost_or_two_nodes_have_them() {
     let nobody = |pair: &mut LeasePairFixture| {
         let standing = pair.turn(&of_alpha(), SOON_NS);
-        assert_eq!(moved(&standing).former, (0, 0));
+        assert_eq!(former_of_late(pair), None);
         assert!(moved(&standing).four.late().next().is_none());
         let fates = moved(&standing).four.fates(|_, _, _| None);
         assert_eq!(fates(ip(7)), crate::dhcp::pool::AddressKnowledge::Unclear);
     };
     // A version that does not record the file of its leases, and files of alpha that are lost.
-    nobody(&mut late((0, 0)));
-    let mut lost = late(STORES[1]);
+    nobody(&mut late(files(0, 0)));
+    let mut lost = late(FILES[1]);
     lost.write(1, |record| record.node = "alpha".to_owned());
     nobody(&mut lost);
     // Gamma knows what alpha withheld before.
     let mut two = LeasePairFixture::new();
-    let gamma = (mark_of("gamma"), 9);
+    let gamma = former("gamma", files(9, 0));
     two.write(0, |record| {
-        (record.stores, record.former) = (STORES[0], gamma)
+        (record.files, record.former) = (FILES[0], gamma)
     });
-    two.write(1, |record| record.stores = STORES[1]);
+    two.write(1, |record| record.files = FILES[1]);
     two.turn(&of_alpha(), 0);
     two.alpha.set_range(Some(new_range()), None, 3_600);
-    let record = late(STORES[1]).record(1);
+    let record = late(FILES[1]).record(1);
     two.write(1, |of_beta| *of_beta = record);
     two.turn(&of_alpha(), 0);
     nobody(&mut two);
@@ -133,7 +140,7 @@ fn nobody_is_waited_for_where_the_leases_are_lost_or_two_nodes_have_them() {
 
 #[test]
 fn a_node_waits_in_vain_for_one_that_is_not_there() {
-    let mut pair = late(STORES[1]);
+    let mut pair = late(FILES[1]);
     let is_there = |pair: &mut LeasePairFixture, holder: &'static str| {
         pair.other = holder;
         pair.turn(&of_alpha(), SOON_NS).held[&0].is_former_there
@@ -152,7 +159,10 @@ fn a_node_waits_in_vain_for_one_that_is_not_there() {
 #[test]
 fn a_node_says_that_it_was_there_after_the_other_one_took_its_part() {
     let mut beta = leases("beta");
-    let own = (Some(Ipv4Addr::LOCALHOST), None);
+    let own = LocalNode {
+        address: Some(Ipv4Addr::LOCALHOST),
+        ..STORED
+    };
     let granted = KnownLease {
         holder: "beta".to_owned(),
         ..lease("@beta", 2, SECOND, Vec::new())
@@ -172,7 +182,7 @@ fn a_node_says_that_it_was_there_after_the_other_one_took_its_part() {
             ..granted.clone()
         };
         beta.apply_known_leases(&[part, there]);
-        let (_, written) = beta.evaluate_parts(own, &Knowledge::default(), (&[], true), 0);
+        let (_, written) = beta.evaluate_parts(&own, &Knowledge::default(), 0);
         let its = written.iter().find(|write| write.name.ends_with("@beta"));
         at.clone_from(&its.unwrap().value);
         assert_eq!(
@@ -192,13 +202,13 @@ fn adopt_by_beta(pair: &LeasePairFixture) -> PartAdoption {
         ..pair.record(0)
     };
     let knowledge = Knowledge {
-        stores: STORES[1],
+        files: FILES[1],
         copies: [(0, ("alpha".to_owned(), 4))].into(),
         ..Knowledge::default()
     };
     let held = lease("0", 4, 0, codec::encode(&named));
     beta.apply_known_leases(std::slice::from_ref(&held));
-    beta.evaluate_parts((None, None), &knowledge, (&[], true), SOON_NS);
+    beta.evaluate_parts(&STORED, &knowledge, SOON_NS);
     // More than alpha does, whose part it is.
     assert_eq!(beta.wants(true, SOON_NS)[0].rank, 4);
     beta.apply_known_leases(&[KnownLease {
@@ -207,7 +217,7 @@ fn adopt_by_beta(pair: &LeasePairFixture) -> PartAdoption {
         holder: "beta".to_owned(),
         ..held
     }]);
-    let (standing, _) = beta.evaluate_parts((None, None), &knowledge, (&[], true), SOON_NS);
+    let (standing, _) = beta.evaluate_parts(&STORED, &knowledge, SOON_NS);
     standing.adopts[&0].clone()
 }
 
@@ -215,7 +225,7 @@ fn adopt_by_beta(pair: &LeasePairFixture) -> PartAdoption {
 fn two_nodes_that_reach_each_other_again_know_whose_each_address_is() {
     // Alpha gave 4 and 5; beta gave 6, whose client sleeps, and 7. Nobody has 8.
     let (mut alpha, mut beta) = (pool(&[(4, 4), (5, 5)]), pool(&[(6, 6), (7, 7)]));
-    let mut pair = late(STORES[1]);
+    let mut pair = late(FILES[1]);
     let standing = pair.turn(&of_alpha(), SOON_NS);
     alpha.take_as(0, 0, moved(&standing).four.fates(|_, _, _| None));
     pair.turn(&of_alpha(), SOON_NS);
@@ -235,15 +245,14 @@ fn two_nodes_that_reach_each_other_again_know_whose_each_address_is() {
         AddressClaimResult::Yes
     );
     let adopt = adopt_by_beta(&pair);
-    assert!(adopt.knows_before);
-    let learns = |to: &mut Pool, from: &Pool, knows_before| {
+    assert!(adopt.knowledge.knows_before && !adopt.knowledge.is_left);
+    let learns = |to: &mut Pool, from: &Pool, knowledge| {
         let known: Vec<_> = from.known().collect();
-        to.adopt(0, known, (knows_before, false), 3);
+        to.adopt(0, known, knowledge, 3);
     };
-    assert!(!adopt.is_left);
-    learns(&mut beta, &alpha, adopt.knows_before);
+    learns(&mut beta, &alpha, adopt.knowledge);
     let once: Vec<_> = beta.known().collect();
-    learns(&mut beta, &alpha, adopt.knows_before);
+    learns(&mut beta, &alpha, adopt.knowledge);
     assert_eq!(beta.known().collect::<Vec<_>>(), once);
     let holders = [4, 5, 6].map(|last| (ip(last), Holder::Client(mac(last))));
     let all = holders.into_iter().chain([(ip(7), Holder::Client(mac(9)))]);
@@ -252,6 +261,6 @@ fn two_nodes_that_reach_each_other_again_know_whose_each_address_is() {
     // 3 and 8 are free.
     assert_eq!(beta.free(), 2);
     alpha.give_up(0);
-    learns(&mut alpha, &beta, false);
+    learns(&mut alpha, &beta, AdoptedKnowledge::default());
     assert_eq!(alpha.known().collect::<Vec<_>>(), once);
 }

@@ -8,15 +8,14 @@ const DAY_S: u32 = 86_400;
 /// long, and the record that it writes.
 fn taken(now_ns: u64, longest_s: u32) -> (ClusterLeases, NodeLeaseStatus, PartRecord) {
     let mut alpha = leases("alpha");
-    let mut of_beta: PartRecord = codec::decode(&of_beta(alpha.range, &[])).unwrap();
+    let mut of_beta: PartRecord = codec::decode(&of_beta(alpha.ranges, &[])).unwrap();
     of_beta.longest_s = DAY_S;
     let knowledge = Knowledge {
         longest_s,
         ..Knowledge::default()
     };
     let turn = |alpha: &mut ClusterLeases, at_ns| {
-        let (standing, written) =
-            alpha.evaluate_parts((None, None), &knowledge, (&[], true), at_ns);
+        let (standing, written) = alpha.evaluate_parts(&STORED, &knowledge, at_ns);
         let record = written.into_iter().find(|one| one.name == "boot/lan/0");
         let record = record.map(|one| codec::decode::<PartRecord>(&one.value).unwrap());
         (standing, record)
@@ -57,7 +56,7 @@ fn who_takes_a_part_hears_of_longer_leases_and_says_so_until_they_have_ended() {
 #[test]
 fn a_node_knows_itself_how_long_its_own_leases_are() {
     let mut alpha = leases("alpha");
-    let mut own: PartRecord = codec::decode(&by_alpha(alpha.range, &[])).unwrap();
+    let mut own: PartRecord = codec::decode(&by_alpha(alpha.ranges, &[])).unwrap();
     own.longest_s = DAY_S;
     let mut before_s = |own: &PartRecord| {
         alpha.owned.taken.clear();

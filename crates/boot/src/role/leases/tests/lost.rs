@@ -8,10 +8,10 @@ use super::*;
 fn a_node_leaves_a_part_to_one_that_knows_its_leases_for_a_while() {
     let mut alpha = leases("alpha");
     let heard = |alpha: &mut ClusterLeases, holder: &str, epoch: u64, now_ns: u64| {
-        let record = of_beta(alpha.range, &[]);
+        let record = of_beta(alpha.ranges, &[]);
         let held = held_by(holder, "0", record);
         alpha.apply_known_leases(&[KnownLease { epoch, ..held }]);
-        alpha.evaluate_parts((None, None), &Knowledge::default(), (&[], true), now_ns);
+        alpha.evaluate_parts(&STORED, &Knowledge::default(), now_ns);
         alpha.wants(true, now_ns)[0].rank
     };
     // Both have failed, and beta is not back yet.
@@ -29,41 +29,37 @@ fn a_node_leaves_a_part_to_one_that_knows_its_leases_for_a_while() {
         ..PartRecord::default()
     };
     alpha.apply_known_leases(&[held_by("", "0", codec::encode(&own))]);
-    alpha.evaluate_parts(
-        (None, None),
-        &Knowledge::default(),
-        (&[], true),
-        50 * SECOND,
-    );
+    alpha.evaluate_parts(&STORED, &Knowledge::default(), 50 * SECOND);
     assert_eq!(alpha.wants(true, 50 * SECOND)[0].rank, 1);
 }
 
 #[test]
 fn a_node_that_had_a_part_before_knows_its_leases_only_with_the_file_of_then() {
-    let mut record: PartRecord = codec::decode(&of_beta((0, 0, 0), &["alpha"])).unwrap();
-    (record.past.2, record.before) = (UNHEARD, mix((7, 9)));
-    let knows = |stores: (u32, u32)| {
+    let mut record: PartRecord =
+        codec::decode(&of_beta(NetworkRanges::default(), &["alpha"])).unwrap();
+    (record.is_unheard, record.before) = (true, files(7, 9).checksum());
+    let knows = |files: LeaseFiles| {
         let mut alpha = ClusterLeases::new("lan", "alpha", &nodes());
-        alpha.stores = stores;
+        alpha.files = files;
         alpha.had_it(&record)
     };
-    assert!(knows((7, 9)));
-    assert!(!knows((8, 9)) && !knows((7, 8)) && !knows((0, 0)));
+    assert!(knows(files(7, 9)));
+    assert!(!knows(files(8, 9)) && !knows(files(7, 8)) && !knows(files(0, 0)));
 }
 
 /// Knowledge of a node whose file of leases has this number.
 fn now_in(store: u32) -> Knowledge {
     Knowledge {
-        stores: (store, 0),
+        files: files(store, 0),
         ..Knowledge::default()
     }
 }
 
 /// Record of alpha's part, whose leases are in file 7.
 fn by_store_7_of(alpha: &ClusterLeases) -> Vec<u8> {
-    let record = by_alpha(alpha.range, &["beta"]);
+    let record = by_alpha(alpha.ranges, &["beta"]);
     let mut record: PartRecord = codec::decode(&record).unwrap();
-    record.stores = (7, 0);
+    record.files = files(7, 0);
     codec::encode(&record)
 }
 
@@ -75,8 +71,7 @@ fn a_node_whose_leases_are_lost_leaves_its_part_to_one_that_knows_them() {
         let lease = lease("0", epoch, now_ns + SECOND, record.clone());
         let holder = holder.to_owned();
         alpha.apply_known_leases(&[KnownLease { holder, ..lease }]);
-        let (standing, written) =
-            alpha.evaluate_parts((None, None), &now_in(store), (&[], true), now_ns);
+        let (standing, written) = alpha.evaluate_parts(&STORED, &now_in(store), now_ns);
         let is_used = standing.held.contains_key(&0) || !written.is_empty();
         (is_used, alpha.wants(true, now_ns)[0].rank)
     };
@@ -86,20 +81,19 @@ fn a_node_whose_leases_are_lost_leaves_its_part_to_one_that_knows_them() {
     for store in [0, 8] {
         let mut alpha = leases("alpha");
         alpha.apply_known_leases(&[lease("0", 5, SECOND, record.clone())]);
-        let (standing, written) =
-            alpha.evaluate_parts((None, None), &now_in(store), (&[], true), 0);
+        let (standing, written) = alpha.evaluate_parts(&STORED, &now_in(store), 0);
         assert_eq!((standing.held.len(), written), (0, Vec::new()), "{store}");
         assert_eq!(alpha.wants(true, 0)[0].rank, 0, "{store}");
         // Nobody else took the part.
         alpha.apply_known_leases(&[held_by("", "0", record.clone())]);
-        alpha.evaluate_parts((None, None), &now_in(store), (&[], true), SECOND);
+        alpha.evaluate_parts(&STORED, &now_in(store), SECOND);
         let at_ns = SECOND + AWAIT_COPY_NS;
-        alpha.evaluate_parts((None, None), &now_in(store), (&[], true), at_ns);
+        alpha.evaluate_parts(&STORED, &now_in(store), at_ns);
         assert_eq!(alpha.wants(true, at_ns - 1)[0].rank, 0, "{store}");
         assert_eq!(alpha.wants(true, at_ns)[0].rank, 1, "{store}");
         let granted = lease("0", 6, at_ns + SECOND, record.clone());
         alpha.apply_known_leases(std::slice::from_ref(&granted));
-        let (_, written) = alpha.evaluate_parts((None, None), &now_in(store), (&[], true), at_ns);
+        let (_, written) = alpha.evaluate_parts(&STORED, &now_in(store), at_ns);
         let number = written[0].number;
         let record = written[0].value.clone();
         alpha.apply_known_leases(&[KnownLease {
@@ -107,14 +101,14 @@ fn a_node_whose_leases_are_lost_leaves_its_part_to_one_that_knows_them() {
             record,
             ..granted
         }]);
-        let (standing, _) = alpha.evaluate_parts((None, None), &now_in(store), (&[], true), at_ns);
+        let (standing, _) = alpha.evaluate_parts(&STORED, &now_in(store), at_ns);
         assert!(!standing.held[&0].has_all_leases, "{store}");
     }
 }
 
 #[test]
 fn a_part_that_a_killed_process_had_wanted_is_left_to_the_node_that_knows_its_leases() {
-    let record = of_beta(leases("alpha").range, &[]);
+    let record = of_beta(leases("alpha").ranges, &[]);
     let looks = |node: &mut ClusterLeases, (holder, epoch): (&str, u64), now_ns: u64| {
         let until_ns = if holder == node.me {
             now_ns + SECOND
@@ -151,42 +145,42 @@ fn a_part_that_a_killed_process_had_wanted_is_left_to_the_node_that_knows_its_le
 #[test]
 fn a_record_of_a_version_without_the_number_of_a_file_is_this_nodes_own() {
     let mut alpha = leases("alpha");
-    let record = by_alpha(alpha.range, &[]);
+    let record = by_alpha(alpha.ranges, &[]);
     alpha.apply_known_leases(&[lease("0", 6, SECOND, record)]);
     let knowledge = Knowledge {
-        stores: (8, 9),
+        files: files(8, 9),
         ..Knowledge::default()
     };
-    let (_, written) = alpha.evaluate_parts((None, None), &knowledge, (&[], true), 0);
+    let (_, written) = alpha.evaluate_parts(&STORED, &knowledge, 0);
     let record: PartRecord = codec::decode(&written[0].value).unwrap();
     assert!(record.clear);
-    assert_eq!(record.stores, (8, 9));
+    assert_eq!(record.files, files(8, 9));
 }
 
 #[test]
 fn leases_of_ipv6_are_a_nodes_own_only_with_the_file_of_then_also_by_another_range() {
     let record = PartRecord {
-        range6: written6(Some(six(1, 10))),
-        stores: (7, 9),
-        ..codec::decode(&by_alpha(leases("alpha").range, &[])).unwrap()
+        ranges: NetworkRanges::new(Some(range(1, 10)), Some(six(1, 10))),
+        files: files(7, 9),
+        ..codec::decode(&by_alpha(leases("alpha").ranges, &[])).unwrap()
     };
-    let owns = |last: Option<u16>, stores: (u32, u32)| {
+    let owns = |last: Option<u16>, files: LeaseFiles| {
         let mut alpha = leases("alpha");
         let six = last.map(|last| six(1, last));
         alpha.set_range(Some(range(1, 10)), six, 3_600);
-        alpha.stores = stores;
+        alpha.files = files;
         alpha.is_own(&record)
     };
-    assert!(owns(Some(10), (7, 9)) && owns(Some(12), (7, 9)));
-    assert!(!owns(Some(10), (7, 8)) && !owns(Some(12), (7, 8)));
+    assert!(owns(Some(10), files(7, 9)) && owns(Some(12), files(7, 9)));
+    assert!(!owns(Some(10), files(7, 8)) && !owns(Some(12), files(7, 8)));
     // Without a range there are none.
-    assert!(owns(None, (7, 0)) && !owns(None, (8, 0)));
+    assert!(owns(None, files(7, 0)) && !owns(None, files(8, 0)));
 }
 
 #[test]
 fn a_range_that_changes_before_the_last_change_is_settled_leaves_all_leases_known() {
     let mut alpha = leases("alpha");
-    let mut held = lease("0", 5, SECOND, by_alpha(alpha.range, &[]));
+    let mut held = lease("0", 5, SECOND, by_alpha(alpha.ranges, &[]));
     for (first, last) in [(3, 12), (5, 14)] {
         alpha.set_range(Some(range(first, last)), None, 3_600);
         alpha.apply_known_leases(std::slice::from_ref(&held));
@@ -196,7 +190,8 @@ fn a_range_that_changes_before_the_last_change_is_settled_leaves_all_leases_know
         held.number = written[0].number;
     }
     let record: PartRecord = codec::decode(&held.record).unwrap();
-    assert!(!record.clear && record.past.2 & KNOWN > 0, "{record:?}");
+    let is_known = record.past.is_some_and(|past| past.is_known);
+    assert!(!record.clear && is_known, "{record:?}");
     alpha.apply_known_leases(&[held]);
     assert!(turn(&mut alpha).0.held[&0].has_all_leases);
 }
@@ -209,12 +204,8 @@ fn what_a_node_has_of_its_part_is_reported_before_it_gives_addresses_and_taken_o
     let mut knows = of_beta_known();
     knows.in_step = [(0, (4, ["beta".to_owned()].into()))].into();
     let standing = pair.turn(&knows, 0);
-    let past = Span {
-        first: range(1, 5).first,
-        last: range(1, 5).last,
-    };
     let pasts = PreviousRanges {
-        four: Some(past),
+        four: past(range(1, 5), true).map(|past| past.span),
         six: None,
     };
     assert_eq!(standing.claims, [(0, (4, pasts))].into());
@@ -235,9 +226,12 @@ fn what_a_node_has_of_its_part_is_reported_before_it_gives_addresses_and_taken_o
 #[test]
 fn older_copy_of_a_file_is_recognised_by_its_generation() {
     let mut alpha = leases("alpha");
-    let address = Some(Ipv4Addr::new(10, 0, 0, 2));
+    let local = LocalNode {
+        address: Some(Ipv4Addr::new(10, 0, 0, 2)),
+        ..STORED
+    };
     let of = |generation: u32| Knowledge {
-        stores: (7, 0),
+        files: files(7, 0),
         generations: [Some(generation), None, Some(1), Some(2)],
         ..Knowledge::default()
     };
@@ -246,8 +240,7 @@ fn older_copy_of_a_file_is_recognised_by_its_generation() {
         alpha.apply_known_leases(&[lease("@alpha", 1, SECOND, record.clone())]);
         assert!(alpha.has_node_lease(0) && !alpha.has_node_lease(SECOND));
         let older = alpha.newer_generations(of(generation).generations);
-        let here = (address, None);
-        let (status, written) = alpha.evaluate_parts(here, &of(generation), (&[], true), 0);
+        let (status, written) = alpha.evaluate_parts(&local, &of(generation), 0);
         let own = written.iter().find(|one| one.name == "boot/lan/@alpha");
         if let Some(own) = own {
             record.clone_from(&own.value);
@@ -267,8 +260,7 @@ fn older_copy_of_a_file_is_recognised_by_its_generation() {
     let mut alpha = leases("alpha");
     alpha.apply_known_leases(&[lease("@alpha", 1, SECOND, record.clone())]);
     assert_eq!(alpha.newer_generations([None; 4]), None);
-    let here = (address, None);
-    let (_, written) = alpha.evaluate_parts(here, &Knowledge::default(), (&[], true), 0);
+    let (_, written) = alpha.evaluate_parts(&local, &Knowledge::default(), 0);
     assert_eq!(written, []);
 }
 
@@ -278,7 +270,7 @@ fn node_that_drops_older_files_gives_up_the_parts_that_it_took() {
     let record = by_store_7_of(&alpha);
     alpha.apply_known_leases(&[lease("0", 5, SECOND, record)]);
     let evaluate = |alpha: &mut ClusterLeases, store: u32| {
-        let (status, written) = alpha.evaluate_parts((None, None), &now_in(store), (&[], true), 0);
+        let (status, written) = alpha.evaluate_parts(&STORED, &now_in(store), 0);
         (
             status.held.len(),
             written.len(),
@@ -308,10 +300,14 @@ fn node_without_an_ipv4_address_records_its_generations() {
     let six = Some("2001:db8::2".parse().unwrap());
     let mut alpha = leases("alpha");
     alpha.apply_known_leases(&[lease("@alpha", 1, SECOND, Vec::new())]);
-    let (_, written) = alpha.evaluate_parts((None, six), &Knowledge::default(), (&[], true), 0);
+    let local = LocalNode {
+        address6: six,
+        ..STORED
+    };
+    let (_, written) = alpha.evaluate_parts(&local, &Knowledge::default(), 0);
     let mut beta = leases("beta");
     beta.apply_known_leases(&[lease("@alpha", 1, 0, written[0].value.clone())]);
-    let (status, _) = beta.evaluate_parts((None, None), &Knowledge::default(), (&[], true), 0);
+    let (status, _) = beta.evaluate_parts(&STORED, &Knowledge::default(), 0);
     assert_eq!(status.nodes.six, six.into_iter().collect::<Vec<_>>());
     assert!(status.nodes.there.is_empty());
 }
@@ -325,7 +321,7 @@ fn node_that_is_left_alone_withholds_what_a_removed_node_gave() {
         parts: 1,
         ..range(1, 10)
     };
-    let record = by_alpha(alpha.range, &[]);
+    let record = by_alpha(alpha.ranges, &[]);
     alpha.set_range(Some(all), None, 3_600);
     let mut evaluate = |record: Vec<u8>| {
         alpha.apply_known_leases(&[lease("0", 5, u64::MAX, record)]);

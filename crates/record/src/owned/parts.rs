@@ -1,61 +1,81 @@
-//! Sender side at the holder of a part: the messages to each other node, and what each has
-//! confirmed.
+//! Sender at the owner of parts: the messages to each other node, and what each has confirmed.
 
-use super::{CHANGES_MAX, LeaseCopyContent, LeaseCopyMessage};
-use crate::dhcp::pool::{Holder, HolderChange};
+use super::{CHANGES_MAX, OwnedChange, OwnedContent, OwnedMessage};
+use crate::defect::Defect;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::IpAddr;
 
-/// Time that a node has to confirm before the holder continues without it, milliseconds.
+/// Time that a node has to confirm before the owner continues without it, milliseconds.
 const CONFIRM_MS: u64 = 200;
 /// Time for which a late node is not waited for, milliseconds.
 const REST_MS: u64 = 2_000;
 /// Limit of queued messages for a node. A node that is further behind gets a new copy.
 const QUEUE_MAX: usize = 4_096;
 
-/// Parts that this node holds, and how far the other nodes have copied them.
-#[derive(Debug, Default)]
-pub struct LeaseSharing {
-    parts: BTreeMap<usize, MirroredPart>,
+/// Parts that this node owns, and how far the other nodes have copied them.
+#[derive(Debug)]
+pub struct OwnedParts<C: OwnedChange> {
+    parts: BTreeMap<usize, OwnedPart<C>>,
     /// Connected nodes, and the number of each connection.
     linked: BTreeMap<String, u64>,
     links: u64,
-    /// Sequence number of all messages, of every part: a confirmation of another epoch or other
-    /// ranges does not confirm these.
+    /// Sequence number of all messages, of every part: a confirmation of another epoch or another
+    /// division does not confirm these.
     number: u64,
-    /// Leases whose clients may not have got a response: the part, and the number of the change.
-    pending: HashMap<IpAddr, (usize, u64)>,
+    /// Decisions whose clients may not have got a response: the part, and the number of the change.
+    pending: HashMap<C::Key, (usize, u64)>,
+    defect: Option<Defect>,
 }
 
-/// Decision whether a client may get the response of its lease.
+impl<C: OwnedChange> Default for OwnedParts<C> {
+    fn default() -> OwnedParts<C> {
+        OwnedParts {
+            parts: BTreeMap::new(),
+            linked: BTreeMap::new(),
+            links: 0,
+            number: 0,
+            pending: HashMap::new(),
+            defect: None,
+        }
+    }
+}
+
+/// Message that a node has stored everything of a part in an epoch up to a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Confirmation {
+    pub part: usize,
+    pub epoch: u64,
+    pub number: u64,
+}
+
+/// Decision whether a client may get the response for its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConfirmationDecision {
     Now,
-    /// Send the response after other nodes have confirmed the lease.
+    /// Send the response after other nodes have confirmed the decision.
     Later,
-    /// Send no response: this node no longer holds the part.
+    /// Send no response: this node no longer owns the part.
     Never,
 }
 
 #[derive(Debug)]
-struct MirroredPart {
+struct OwnedPart<C> {
     epoch: u64,
     /// Number of the last message.
     number: u64,
-    peers: BTreeMap<String, CopyPeer>,
+    peers: BTreeMap<String, CopyPeer<C>>,
 }
 
 /// Another node that receives a copy of a part.
-#[derive(Debug, Default)]
-struct CopyPeer {
-    queue: VecDeque<LeaseCopyMessage>,
+#[derive(Debug)]
+struct CopyPeer<C> {
+    queue: VecDeque<OwnedMessage<C>>,
     /// Number of the message that starts the copy, and of the last message for the node.
     first: u64,
     last: u64,
     /// Number up to which the node has confirmed everything; None: it does not have the complete
     /// part yet.
     confirmed: Option<u64>,
-    /// The holder waits for the node for all changes after this number; None: the holder does not
+    /// The owner waits for the node for all changes after this number; None: the owner does not
     /// wait.
     since: Option<u64>,
     /// Time since which confirmations are outstanding.
@@ -63,22 +83,32 @@ struct CopyPeer {
     rests_until_ms: u64,
 }
 
-impl CopyPeer {
+impl<C> CopyPeer<C> {
     fn has(&self, number: u64) -> bool {
         self.confirmed.is_some_and(|confirmed| confirmed >= number)
     }
 
-    /// Returns whether the record may name the node as one with all leases.
+    /// Returns whether the record may name the node as one that knows all.
     fn is_in_step(&self) -> bool {
         self.since.is_some_and(|since| self.has(since))
     }
 }
 
-impl LeaseSharing {
-    /// Records that this node holds a part in this epoch.
+impl<C: OwnedChange> OwnedParts<C> {
+    /// Plants a defect for a simulation.
+    #[cfg(any(test, feature = "defects"))]
+    pub fn set_defect(&mut self, defect: Option<Defect>) {
+        self.defect = defect;
+    }
+
+    fn has_defect(&self, defect: Defect) -> bool {
+        cfg!(any(test, feature = "defects")) && self.defect == Some(defect)
+    }
+
+    /// Records that this node owns a part in this epoch.
     pub fn hold(&mut self, part: usize, epoch: u64) {
         if self.parts.get(&part).map(|part| part.epoch) != Some(epoch) {
-            let new = MirroredPart {
+            let new = OwnedPart {
                 epoch,
                 number: 0,
                 peers: BTreeMap::new(),
@@ -88,19 +118,19 @@ impl LeaseSharing {
         }
     }
 
-    /// Drops a part that this node no longer holds.
+    /// Drops a part that this node no longer owns.
     pub fn drop_part(&mut self, part: usize) {
         self.parts.remove(&part);
         self.pending.retain(|_, (of, _)| *of != part);
     }
 
-    /// Drops all parts, after the division into parts has changed.
+    /// Drops all parts, after the division has changed.
     pub fn clear(&mut self) {
         self.parts.clear();
         self.pending.clear();
     }
 
-    /// Returns the epoch in which a part is held.
+    /// Returns the epoch in which a part is owned.
     pub fn epoch(&self, part: usize) -> Option<u64> {
         self.parts.get(&part).map(|part| part.epoch)
     }
@@ -136,7 +166,7 @@ impl LeaseSharing {
 
     /// Returns the parts of which connected nodes need a new copy.
     pub fn missing(&self) -> BTreeSet<usize> {
-        let lacks = |part: &MirroredPart| {
+        let lacks = |part: &OwnedPart<C>| {
             self.linked
                 .keys()
                 .any(|node| !part.peers.contains_key(node))
@@ -145,92 +175,98 @@ impl LeaseSharing {
         parts.map(|(number, _)| *number).collect()
     }
 
-    /// Queues the complete leases of a part for each node that needs a new copy. `ranges`:
-    /// checksum of the ranges.
-    pub fn begin(&mut self, part: usize, ranges: u64, known: &[HolderChange<IpAddr>]) {
+    /// Queues everything of a part for each node that needs a new copy. `division`: checksum of the
+    /// division of the keys.
+    pub fn begin(&mut self, part: usize, division: u64, known: &[C]) {
+        let restarts = self.has_defect(Defect::NumberRestarts);
         let Some(one) = self.parts.get_mut(&part) else {
             return;
         };
         // Confirmations of earlier messages must not count for this copy.
-        self.number += 1;
+        self.number = if restarts { 1 } else { self.number + 1 };
         one.number = self.number;
         let (epoch, number) = (one.epoch, one.number);
-        let told = |said| LeaseCopyMessage {
+        let message = |content| OwnedMessage {
             part,
             epoch,
             number,
-            said,
+            content,
         };
         for node in self.linked.keys() {
             if one.peers.contains_key(node) {
                 continue;
             }
             let all = known.chunks(CHANGES_MAX);
-            let all = all.map(|changes| told(LeaseCopyContent::Changes(changes.to_vec())));
-            let begin = std::iter::once(told(LeaseCopyContent::Begin(ranges)));
-            let queue = begin
-                .chain(all)
-                .chain([told(LeaseCopyContent::Whole)])
-                .collect();
+            let all = all.map(|changes| message(OwnedContent::Changes(changes.to_vec())));
+            let begin = std::iter::once(message(OwnedContent::Begin(division)));
+            let end = [message(OwnedContent::Whole)];
+            let queue = begin.chain(all).chain(end).collect();
             let peer = CopyPeer {
                 queue,
                 first: number,
                 last: number,
-                ..CopyPeer::default()
+                confirmed: None,
+                since: None,
+                behind_ms: None,
+                rests_until_ms: 0,
             };
             one.peers.insert(node.clone(), peer);
         }
     }
 
-    /// Queues changed leases of a part for the nodes.
-    pub fn change(&mut self, part: usize, changes: &[HolderChange<IpAddr>], now_ms: u64) {
+    /// Queues changes of a part for the nodes.
+    pub fn change(&mut self, part: usize, changes: &[C], now_ms: u64) {
         let Some(one) = self.parts.get_mut(&part) else {
             return;
         };
         for changes in changes.chunks(CHANGES_MAX) {
             self.number += 1;
             one.number = self.number;
-            let told = LeaseCopyMessage {
+            let message = OwnedMessage {
                 part,
                 epoch: one.epoch,
                 number: one.number,
-                said: LeaseCopyContent::Changes(changes.to_vec()),
+                content: OwnedContent::Changes(changes.to_vec()),
             };
             for peer in one.peers.values_mut() {
-                peer.queue.push_back(told.clone());
+                peer.queue.push_back(message.clone());
                 peer.last = one.number;
                 peer.behind_ms.get_or_insert(now_ms);
             }
             // A node that is this far behind gets a new copy.
             one.peers.retain(|_, peer| peer.queue.len() <= QUEUE_MAX);
             for change in changes {
-                match change.holder {
-                    Holder::Client(_) => self.pending.insert(change.address, (part, one.number)),
-                    Holder::Unclear(_) | Holder::Before(_) | Holder::Nobody => {
-                        self.pending.remove(&change.address)
-                    }
+                let key = change.key();
+                match change.group() {
+                    Some(_) => self.pending.insert(key, (part, one.number)),
+                    None => self.pending.remove(&key),
                 };
             }
         }
     }
 
     /// Removes and returns the next message to a node.
-    pub fn next(&mut self, node: &str) -> Option<LeaseCopyMessage> {
+    pub fn next(&mut self, node: &str) -> Option<OwnedMessage<C>> {
         let mut parts = self.parts.values_mut();
         parts.find_map(|part| part.peers.get_mut(node)?.queue.pop_front())
     }
 
-    /// Records that a node has all of a part in an epoch up to a number.
-    pub fn confirmed(&mut self, node: &str, link: u64, of: (usize, u64), number: u64, now_ms: u64) {
-        let part = self.parts.get_mut(&of.0);
-        let part = part.filter(|part| part.epoch == of.1 && number <= part.number);
+    /// Records what a node has stored.
+    pub fn confirmed(&mut self, node: &str, link: u64, confirmation: Confirmation, now_ms: u64) {
+        let Confirmation {
+            part,
+            epoch,
+            number,
+        } = confirmation;
+        let part = self.parts.get_mut(&part);
+        let part = part.filter(|part| part.epoch == epoch && number <= part.number);
         let peer = part.and_then(|part| part.peers.get_mut(node));
         let peer = peer.filter(|peer| number >= peer.first);
         if let Some(peer) = peer.filter(|_| self.linked.get(node) == Some(&link)) {
             peer.confirmed = peer.confirmed.max(Some(number));
             peer.behind_ms = (!peer.has(peer.last)).then_some(now_ms);
             if peer.since.is_none() && now_ms >= peer.rests_until_ms {
-                // Clients get an ACK for later changes only when the node has them; earlier
+                // Clients get responses for later changes only when the node has them; earlier
                 // changes the node has to confirm before the record names it.
                 peer.since = Some(peer.last);
             }
@@ -257,66 +293,47 @@ impl LeaseSharing {
         }
     }
 
-    /// Returns the nodes that have all leases of a part; without them no client gets a response.
+    /// Returns the nodes that have all of a part; without them no client gets a response.
     pub fn in_step(&self, part: usize) -> BTreeSet<String> {
+        let is_early = self.has_defect(Defect::NamedTooEarly);
         let peers = self.parts.get(&part).map(|part| part.peers.iter());
         let peers = peers.into_iter().flatten();
-        let in_step = peers.filter(|(_, peer)| peer.is_in_step());
+        let in_step = peers.filter(|(_, peer)| peer.is_in_step() || is_early);
         in_step.map(|(node, _)| node.clone()).collect()
     }
 
     /// Returns the nodes to which a part is sent: they may not have all of it yet.
-    #[cfg(test)]
-    pub(in crate::dhcp) fn told(&self, part: usize) -> BTreeSet<String> {
+    #[cfg(any(test, feature = "defects"))]
+    pub fn told(&self, part: usize) -> BTreeSet<String> {
         let peers = self.parts.get(&part).map(|part| part.peers.keys().cloned());
         peers.into_iter().flatten().collect()
     }
 
-    /// Decides whether a client may get the response for its address. `named`: nodes that the
-    /// record of the part names, or may soon name.
-    pub fn tells(
+    /// Decides whether a client may get the response for its key. `named`: nodes that the record of
+    /// the part names, or may soon name.
+    pub fn decide_confirmation(
         &mut self,
-        address: IpAddr,
+        key: C::Key,
         part: usize,
         named: &BTreeSet<String>,
     ) -> ConfirmationDecision {
         let Some(one) = self.parts.get(&part) else {
             return ConfirmationDecision::Never;
         };
-        // A node without a complete copy may lack leases that this node had on disk.
-        let pending = self.pending.get(&address);
+        // A node without a complete copy may lack decisions that this node had on disk.
+        let pending = self.pending.get(&key);
         let number = pending.map_or(0, |(_, number)| *number);
         let has = |node: &String| one.peers.get(node).is_some_and(|peer| peer.has(number));
-        let waits = |peer: &CopyPeer| {
+        let waits = |peer: &CopyPeer<C>| {
             peer.since
                 .is_some_and(|since| number > since && !peer.has(number))
         };
-        if !named.iter().all(has) || one.peers.values().any(waits) {
+        let is_named_known = named.iter().all(has) || self.has_defect(Defect::NamesNotAwaited);
+        let awaits = one.peers.values().any(waits) && !self.has_defect(Defect::StepNotAwaited);
+        if !is_named_known || awaits {
             return ConfirmationDecision::Later;
         }
-        self.pending.remove(&address);
+        self.pending.remove(&key);
         ConfirmationDecision::Now
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_confirmed_of_ranges_of_before_is_not_confirmed_of_these() {
-        let mut sharing = LeaseSharing::default();
-        let link = sharing.linked("beta");
-        sharing.hold(0, 7);
-        sharing.begin(0, 1, &[]);
-        let before = std::iter::from_fn(|| sharing.next("beta")).last().unwrap();
-        sharing.clear();
-        sharing.hold(0, 7);
-        sharing.begin(0, 2, &[]);
-        sharing.confirmed("beta", link, (0, 7), before.number, 0);
-        assert_eq!(sharing.in_step(0), BTreeSet::new());
-        let after = std::iter::from_fn(|| sharing.next("beta")).last().unwrap();
-        sharing.confirmed("beta", link, (0, 7), after.number, 0);
-        assert_eq!(sharing.in_step(0), ["beta".to_owned()].into());
     }
 }
