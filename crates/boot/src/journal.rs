@@ -580,21 +580,8 @@ fn write_anew<A: Address>(
     header: &JournalHeader,
     known: &BTreeMap<A, Holder>,
 ) -> io::Result<File> {
-    let text = text_of(header, known);
-    let beside = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    if let Some(directory) = path.parent() {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(file)
+    part::durable::write(path, text_of(header, known).as_bytes())?;
+    OpenOptions::new().append(true).open(path)
 }
 
 #[cfg(test)]

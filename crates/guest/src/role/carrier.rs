@@ -6,11 +6,11 @@ use super::door::{self, ConnectionSlot, ConnectionSlots};
 use crate::migration::{ConnectionPurpose, frame, take_frame};
 use part::lock;
 use part::voice::write_error;
-use rustix::event::{EventfdFlags, eventfd};
+use part::wake::WakeEvent;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -66,7 +66,7 @@ pub struct NodeConnections {
     trusted: SharedTrust,
     came: Receiver<IncomingConnection>,
     sender: SyncSender<IncomingConnection>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<WakeEvent>,
     listens: bool,
 }
 
@@ -77,12 +77,11 @@ impl NodeConnections {
     /// The system's.
     pub fn new() -> io::Result<NodeConnections> {
         let (sender, came) = sync_channel(CAME_MAX);
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(NodeConnections {
             trusted: SharedTrust::default(),
             came,
             sender,
-            wake: Arc::new(wake),
+            wake: Arc::new(WakeEvent::new()?),
             listens: false,
         })
     }
@@ -122,8 +121,7 @@ impl NodeConnections {
     }
 
     pub fn take_incoming(&mut self) -> Option<IncomingConnection> {
-        // An empty counter is no error.
-        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+        self.wake.reset();
         self.came.try_recv().ok()
     }
 
@@ -195,7 +193,7 @@ fn connect_to(
     young.into_connection().map_err(words)
 }
 
-fn listen(known: &SharedTrust, sender: &SyncSender<IncomingConnection>, wake: &Arc<OwnedFd>) {
+fn listen(known: &SharedTrust, sender: &SyncSender<IncomingConnection>, wake: &Arc<WakeEvent>) {
     let door = Arc::new(ConnectionSlots::default());
     let mut trouble = String::new();
     loop {
@@ -258,7 +256,7 @@ fn receive(
     mut place: ConnectionSlot,
     known: &SharedTrust,
     sender: &SyncSender<IncomingConnection>,
-    wake: &OwnedFd,
+    wake: &WakeEvent,
 ) -> Result<(), String> {
     let words = |error: io::Error| error.to_string();
     let trusted = lock(known).clone().ok_or("no certificate yet")?;
@@ -286,8 +284,7 @@ fn receive(
     let (give, given) = sync_channel(1);
     let one = IncomingConnection { from, hello, give };
     sender.try_send(one).map_err(|error| error.to_string())?;
-    // The eventfd counter is far from its maximum, so the write cannot block.
-    let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
+    wake.wake();
     let local = given
         .recv_timeout(PATIENCE)
         .map_err(|error| error.to_string())?;

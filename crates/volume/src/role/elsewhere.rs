@@ -1,9 +1,9 @@
 //! Volumes whose data a storage system keeps. This node owns such a volume while it holds the
 //! lease and a local role uses the volume exclusively. No data passes through this role.
 
-use crate::clock::boottime_ns;
 use crate::config::{ExternalVolume, size_words};
 use crate::report::{BACKING, NO_OWNER, OWNER, OWNER_HERE, REPLICATION, SERVING, SIZE, VOLUME};
+use part::clock::boottime_ns;
 use part::report::{Grade, Moment, Subject};
 use part::role::{KnownLease, VolumeUse};
 use part::status::{PublishedVolumeState, VolumeReport};
