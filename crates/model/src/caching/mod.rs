@@ -70,14 +70,8 @@ pub fn look_up(stream: &mut ProxyStream, name: &str) -> Option<ProxyResponse> {
 
 fn count(stream: &ProxyStream, tally: Tally) {
     match stream.backend() {
-        Some(backend) => backend.state.backend.counters.current_shard().count(tally),
-        None => stream
-            .frontend()
-            .state
-            .frontend
-            .counters
-            .current_shard()
-            .count(tally),
+        Some(backend) => backend.state.count_backend(tally),
+        None => stream.frontend().state.count_frontend(tally),
     }
 }
 

@@ -148,17 +148,9 @@ pub fn count_rewrite_failure(stream: &ProxyStream) {
     stream
         .frontend()
         .state
-        .frontend
-        .counters
-        .current_shard()
-        .count(Tally::RewriteFailures);
+        .count_frontend(Tally::RewriteFailures);
     if let Some(backend) = stream.backend() {
-        backend
-            .state
-            .backend
-            .counters
-            .current_shard()
-            .count(Tally::RewriteFailures);
+        backend.state.count_backend(Tally::RewriteFailures);
     }
 }
 

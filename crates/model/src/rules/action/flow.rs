@@ -211,20 +211,12 @@ pub fn count_denied(stream: &ProxyStream) {
     stream
         .frontend()
         .state
-        .frontend
-        .counters
-        .current_shard()
-        .count(Tally::DeniedRequests);
+        .count_frontend(Tally::DeniedRequests);
     if let Some(backend) = stream
         .backend()
         .filter(|_| stream.route.backend != Some(stream.route.frontend))
     {
-        backend
-            .state
-            .backend
-            .counters
-            .current_shard()
-            .count(Tally::DeniedRequests);
+        backend.state.count_backend(Tally::DeniedRequests);
     }
 }
 
@@ -233,24 +225,11 @@ pub fn count_denied_response(stream: &ProxyStream) {
     stream
         .frontend()
         .state
-        .frontend
-        .counters
-        .current_shard()
-        .count(Tally::DeniedResponses);
+        .count_frontend(Tally::DeniedResponses);
     if let Some(backend) = stream.backend() {
-        backend
-            .state
-            .backend
-            .counters
-            .current_shard()
-            .count(Tally::DeniedResponses);
+        backend.state.count_backend(Tally::DeniedResponses);
     }
     if let Some(server) = stream.server() {
-        server
-            .state
-            .traffic
-            .counters
-            .current_shard()
-            .count(Tally::DeniedResponses);
+        server.state.count(Tally::DeniedResponses);
     }
 }
