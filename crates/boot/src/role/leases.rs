@@ -35,6 +35,7 @@ use crate::site::{HeldPart, Knowledge, MovedPart, NodeLeaseStatus, PartAdoption,
 use known::AWAIT_NS;
 use moved::Basis;
 use part::codec;
+use part::control::LeaseRecord;
 use part::role::{KnownLease, WantedLease};
 use record::{LEFT, NodeLeaseRecord, OWN, PartRecord, Range6, UNHEARD, mark_of, mix, written6};
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,18 +122,6 @@ enum AcquiredPartState {
     /// The node assigns addresses. The fields say whether it knows all leases, or where it knows
     /// them from.
     Settled(bool, Option<MovedPart>),
-}
-
-/// Record to be written to the cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LeaseRecordWrite {
-    /// Name of the cluster lease.
-    pub name: String,
-    /// Epoch in which the lease is held.
-    pub epoch: u64,
-    /// Sequence number, higher than that of the previous record.
-    pub number: u64,
-    pub value: Vec<u8>,
 }
 
 /// Parts that this node holds by a lease of the cluster. A change of the ranges clears them.
@@ -361,7 +350,7 @@ impl ClusterLeases {
         knowledge: &Knowledge,
         (orders, is_stored): (&[u32], bool),
         now_ns: u64,
-    ) -> (NodeLeaseStatus, Vec<LeaseRecordWrite>) {
+    ) -> (NodeLeaseStatus, Vec<LeaseRecord>) {
         if !self.known.is_empty() {
             self.first_report_ns.get_or_insert(now_ns);
         }
@@ -401,7 +390,7 @@ impl ClusterLeases {
                     generations: Self::next_generations(there.as_ref(), knowledge),
                 };
                 if there.as_ref() != Some(&at) {
-                    written.push(next(lease, codec::encode(&at)));
+                    written.push(LeaseRecord::next(lease, codec::encode(&at)));
                 }
             }
         }
@@ -414,7 +403,7 @@ impl ClusterLeases {
         (knowledge, (orders, is_stored)): (&Knowledge, (&[u32], bool)),
         now_ns: u64,
         standing: &mut NodeLeaseStatus,
-        written: &mut Vec<LeaseRecordWrite>,
+        written: &mut Vec<LeaseRecord>,
     ) {
         let name = self.part(part);
         let Some(lease) = self.known.get(&name).cloned() else {
@@ -679,7 +668,7 @@ impl ClusterLeases {
         lease: &KnownLease,
         record: Option<&PartRecord>,
         wanted: &PartRecord,
-        written: &mut Vec<LeaseRecordWrite>,
+        written: &mut Vec<LeaseRecord>,
     ) -> BTreeSet<u32> {
         let wrote = self.wrote.entry(part).or_default();
         if wrote.0 != lease.epoch {
@@ -687,7 +676,7 @@ impl ClusterLeases {
         }
         wrote.1.retain(|number, _| *number > lease.number);
         if record != Some(wanted) {
-            let next = next(lease, codec::encode(wanted));
+            let next = LeaseRecord::next(lease, codec::encode(wanted));
             wrote
                 .1
                 .entry(next.number)
@@ -756,16 +745,6 @@ enum AdoptionProgress {
     Now(PartAdoption),
     /// The leases are on disk.
     Done,
-}
-
-/// Builds the next record of a lease that is held.
-fn next(lease: &KnownLease, value: Vec<u8>) -> LeaseRecordWrite {
-    LeaseRecordWrite {
-        name: lease.name.clone(),
-        epoch: lease.epoch,
-        number: lease.number.saturating_add(1),
-        value,
-    }
 }
 
 #[cfg(test)]

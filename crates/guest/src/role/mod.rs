@@ -23,7 +23,7 @@ mod volumes;
 
 use crate::agreement::{
     self, Agreement, ClusterRequests, GuestDecision, IdleGuests, LeaseEnds, LocalState,
-    OperatorOrder, RecordWrite,
+    OperatorOrder,
 };
 use crate::check::Checker;
 use crate::clock::{boot, boottime_ms, boottime_ns};
@@ -39,6 +39,7 @@ use crate::qemu::process::Confine;
 use machine::GuestMachine;
 use moves::Migrations;
 use part::codec;
+use part::control::LeaseRecord;
 use part::power::control::PowerControl;
 use part::report::StatusReport;
 use part::role::{LeaseNews, UsedVolume, UsedVolumes, WantedLease};
@@ -98,7 +99,7 @@ pub struct RoleEnvironment {
 pub struct RoleMessages {
     /// All requested or watched leases, if they have changed.
     pub leases: Option<Vec<WantedLease>>,
-    pub records: Vec<RecordWrite>,
+    pub records: Vec<LeaseRecord>,
     /// Volumes in use, if they have changed.
     pub volumes: Option<UsedVolumes>,
 }
@@ -137,7 +138,7 @@ struct RoleOutbox {
     leases: Vec<WantedLease>,
     used: Vec<UsedVolume>,
     /// Records that are not confirmed yet, each with the time at which it was sent.
-    records: BTreeMap<String, (RecordWrite, u64)>,
+    records: BTreeMap<String, (LeaseRecord, u64)>,
     next: RoleMessages,
     /// The recipients know nothing yet, so everything is sent.
     is_new: bool,
