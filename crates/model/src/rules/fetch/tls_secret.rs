@@ -121,13 +121,8 @@ fn master(info: Option<&Info>) -> Option<SampleValue<'_>> {
 }
 
 fn secret<'a>(info: Option<&'a Info>, label: &str) -> Option<SampleValue<'a>> {
-    use std::fmt::Write;
     let secret = info?.secrets.as_deref()?.get(label)?;
-    let mut text = String::with_capacity(2 * secret.len());
-    for byte in secret {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
+    let text = tls::describe::hex(secret, false);
     Some(SampleValue::Str(Cow::Owned(text.into_bytes())))
 }
 
