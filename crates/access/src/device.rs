@@ -2,7 +2,8 @@
 //! strangers elsewhere do not block them. The browser keeps a cookie that does not contain the name
 //! of the user, and that is valid only for the user who signed in.
 
-use aws_lc_rs::{hmac, rand};
+use crate::random::random;
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
@@ -21,10 +22,7 @@ fn signed(id: Id, until_s: u64, user: &str) -> Vec<u8> {
 /// # Errors
 /// The system has no random numbers.
 pub fn make(key: &hmac::Key, user: &str, now_s: u64) -> Result<String, String> {
-    let mut id = Id::default();
-    if rand::fill(&mut id).is_err() {
-        return Err("the system has no random numbers".to_owned());
-    }
+    let id: Id = random()?;
     let until_s = now_s.saturating_add(LASTS_S);
     let tag = hmac::sign(key, &signed(id, until_s, user));
     let says = [&id[..], &until_s.to_be_bytes()].concat();

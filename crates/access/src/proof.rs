@@ -7,11 +7,12 @@ use crate::session::Sessions;
 use crate::user::{AuthorizedUser, SecondFactor, Users};
 use crate::{device, pam, session};
 use configuration::{Account, Password};
+pub use part::clock::unix_ms as now_ms;
 use part::lock;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
@@ -53,11 +54,6 @@ impl SignInError {
 pub struct SignInOrigin<'h> {
     from: IpAddr,
     devices: Vec<&'h str>,
-}
-
-pub fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 pub fn now_s() -> u64 {

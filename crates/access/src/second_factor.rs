@@ -1,7 +1,8 @@
 //! Verifies the one-time codes of an app as a second factor (TOTP, RFC 6238), with SHA-1, 30
 //! seconds and six digits, which all apps support.
 
-use aws_lc_rs::{constant_time, hmac, rand};
+use crate::random::random;
+use aws_lc_rs::{constant_time, hmac};
 use data_encoding::BASE32_NOPAD as BASE32;
 use serde::{Deserialize, Serialize};
 
@@ -35,11 +36,7 @@ pub enum SecondFactor {
 /// # Errors
 /// The system has no random numbers.
 pub fn make() -> Result<Vec<u8>, String> {
-    let mut secret = vec![0; SECRET_NEW];
-    match rand::fill(&mut secret) {
-        Ok(()) => Ok(secret),
-        Err(_) => Err("the system has no random numbers".to_owned()),
-    }
+    Ok(random::<SECRET_NEW>()?.to_vec())
 }
 
 /// Reads a secret of 16 to 64 bytes in Base32 (RFC 4648). None if it is invalid.

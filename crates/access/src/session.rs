@@ -3,9 +3,10 @@
 //! loses access at once.
 
 use crate::ended::{EndedSessions, Id, SessionEndBatch};
+use crate::random::random;
 use crate::user::{AuthorizedUser, SecondFactor, Users};
 use crate::{device, second_factor};
-use aws_lc_rs::{digest, hmac, rand};
+use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use configuration::{Account, Password};
@@ -92,18 +93,6 @@ pub struct Sessions {
     ended: Arc<Mutex<EndedSessions>>,
     codes: BTreeMap<String, u64>,
     proofs: BTreeMap<Id, [u8; 8]>,
-}
-
-/// Returns random bytes.
-///
-/// # Errors
-/// The system has no random numbers.
-pub fn random<const N: usize>() -> Result<[u8; N], String> {
-    let mut bytes = [0; N];
-    match rand::fill(&mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(_) => Err("the system has no random numbers".to_owned()),
-    }
 }
 
 /// Returns a digest of the credentials of a listed user, by the name of the account.

@@ -8,7 +8,6 @@ use crate::history::LastBoot;
 use crate::keyword::NAME as PART;
 use crate::message::{
     BootMachineStatus, MachineHistoryResponse, MachineListResponse, OperatorRequest as OfBoot,
-    OperatorResponse,
 };
 use clap::{Arg, ArgMatches, Command};
 use command::instance;
@@ -171,12 +170,7 @@ fn query_boot_role<T: DeserializeOwned>(
 
 fn order(matches: &ArgMatches, message: &OfBoot) -> Result<String, String> {
     let instance = instance::selected(matches)?;
-    let answer: OperatorResponse = query_boot_role(&instance, message)?;
-    if answer.good {
-        Ok(format!("{}\n", answer.words))
-    } else {
-        Err(answer.words)
-    }
+    Ok(command::status::order(&instance, message.envelope())? + "\n")
 }
 
 fn machines(matches: &ArgMatches) -> Result<MachineListResponse, String> {

@@ -38,7 +38,6 @@ pub mod journal;
 pub mod keyword;
 pub mod link;
 pub mod loader;
-pub mod mac;
 pub mod message;
 pub mod net;
 pub mod portal;
@@ -48,3 +47,5 @@ pub mod site;
 pub mod source;
 pub mod tftp;
 pub mod turns;
+
+pub use image::mac;

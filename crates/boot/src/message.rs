@@ -6,7 +6,7 @@ use crate::keyword::NAME;
 use crate::mac::Mac;
 use part::power::control::PowerControl;
 use part::role::PartMessage;
-use part::role::bounded::{Name, long_words};
+use part::role::bounded::Name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Order or query of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum OperatorRequest {
-    /// Orders the image of a machine's next boot. The response is [`OperatorResponse`].
+    /// Orders the image of a machine's next boot. The response is [`OrderResponse`].
     Once {
         /// Name or MAC address of the machine.
         #[serde(with = "Name")]
@@ -23,12 +23,12 @@ pub enum OperatorRequest {
         #[serde(with = "Name")]
         image: String,
     },
-    /// Switches a machine on by Wake-on-LAN. The response is [`OperatorResponse`].
+    /// Switches a machine on by Wake-on-LAN. The response is [`OrderResponse`].
     Wake {
         #[serde(with = "Name")]
         machine: String,
     },
-    /// Drops the changes of a machine to its disk. The response is [`OperatorResponse`].
+    /// Drops the changes of a machine to its disk. The response is [`OrderResponse`].
     Drop {
         #[serde(with = "Name")]
         machine: String,
@@ -57,22 +57,6 @@ pub enum OperatorRequest {
 impl OperatorRequest {
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, 1, self)
-    }
-}
-
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-#[serde(default)]
-pub struct OperatorResponse {
-    pub good: bool,
-    #[serde(with = "long_words")]
-    pub words: String,
-}
-
-impl OperatorResponse {
-    pub fn of(done: Result<String, String>) -> OperatorResponse {
-        let good = done.is_ok();
-        let words = done.unwrap_or_else(|words| words);
-        OperatorResponse { good, words }
     }
 }
 

@@ -3,10 +3,10 @@
 
 use crate::assignment::SingleBootProgress;
 use part::codec;
+use part::durable;
 use part::fnv::fnv1a;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 const BYTES_MAX: u64 = 32 << 20;
@@ -70,19 +70,9 @@ fn digest(bytes: &[u8]) -> u64 {
 ///
 /// A system call fails. The previous file then remains.
 pub fn write(path: &Path, turns: &SingleBootProgress) -> io::Result<()> {
-    let beside = path.with_extension("turns.new");
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&beside)?;
     let bytes = codec::encode(turns);
-    file.write_all(&digest(&bytes).to_le_bytes())?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
+    let sum = digest(&bytes).to_le_bytes();
+    durable::write(path, &[&sum[..], &bytes].concat())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::{print, refuse};
 use clap::ArgMatches;
 use part::channel::{Channel, ChannelError, Received};
 use part::report::{BYTES_MAX, StatusReport};
-use part::role::{DecodeError, PartMessage, SupervisorMessage, VERSION};
+use part::role::{DecodeError, OrderResponse, PartMessage, SupervisorMessage, VERSION};
 use part::{codec, identity, memory, row};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
@@ -293,6 +293,19 @@ error.to_string()
         return Err(not_known(instance));
     };
     codec::decode(&bytes).map_err(|_| not_known(instance))
+}
+
+/// Sends an order to the role of a part. Returns the text of its result.
+///
+/// # Errors
+/// Returns why the order was refused, or why there is no response.
+pub fn order(instance: &Instance, message: PartMessage) -> Result<String, String> {
+    let response: OrderResponse = ask_part(instance, message)?;
+    if response.good {
+        Ok(response.words)
+    } else {
+        Err(response.words)
+    }
 }
 
 /// The state of a part in the form that the options name, or only of the section that an argument names.

@@ -1,44 +1,12 @@
-//! Provides the TLS certificate of the console: read from a file, or self-signed.
+//! The self-signed TLS certificate of the console, and fingerprints.
 
 use rcgen::{CertificateParams, DnType, KeyPair};
-use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::sync::Arc;
 
 /// Years of validity of a self-signed certificate, first and last. The period is long, so that a
 /// user has to accept the certificate only once in a browser.
 const YEARS: [i32; 2] = [2020, 2100];
-
-/// Reads a certificate with its issuers and its private key from PEM.
-///
-/// # Errors
-/// Describes what is wrong with the PEM text.
-pub fn read(pem: &[u8]) -> Result<Arc<ServerConfig>, String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let chain = chain.map_err(|error| format!("a certificate in it is malformed: {error}"))?;
-    if chain.is_empty() {
-        return Err("it has no certificate".to_owned());
-    }
-    let key = PrivateKeyDer::from_pem_slice(pem);
-    let key = key.map_err(|_| "it has no private key that can be read".to_owned())?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let config = config
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                "its private key is not that of its first certificate".to_owned()
-            }
-            error => error.to_string(),
-        });
-    let mut config = config?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
 
 /// Makes a self-signed certificate for these names and addresses. Returns it with its key as PEM.
 ///
@@ -75,6 +43,7 @@ pub fn der_fingerprint(certificate: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::access::certificate::read;
 
     #[test]
     fn one_that_is_made_can_be_read_and_others_are_refused() {

@@ -76,9 +76,7 @@ impl LivePages {
     /// # Errors
     /// The system has no random numbers.
     pub fn new() -> Result<LivePages, String> {
-        let mut bytes = [0; 16];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "there are no random numbers".to_owned())?;
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = data_encoding::HEXLOWER.encode(&::access::random::random::<16>()?);
         Ok(LivePages {
             mark: format!("token-{digits}"),
             known: Mutex::default(),

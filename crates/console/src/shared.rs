@@ -18,7 +18,7 @@ use part::lock;
 use part::report::{Moment, SubjectAction};
 use part::role::{Admission, MemberNews, Membership};
 use part::versions::Versions;
-use rustix::event::{EventfdFlags, eventfd};
+use part::wake::WakeEvent;
 use screen::library::Libraries;
 use screen::open::Screens;
 use serde::{Deserialize, Serialize};
@@ -306,7 +306,7 @@ pub struct ConsoleState {
     todo: Mutex<PendingWork>,
     pub inquiries: SharedQueries,
     pub versions: Mutex<Option<Arc<Versions>>>,
-    wake: OwnedFd,
+    wake: WakeEvent,
 }
 
 fn end_stale_sessions(sessions: &mut Sessions, config: &Config) {
@@ -341,7 +341,7 @@ impl ConsoleState {
             todo: Mutex::default(),
             inquiries: SharedQueries::default(),
             versions: Mutex::default(),
-            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            wake: WakeEvent::new()?,
         })
     }
 
@@ -450,8 +450,7 @@ impl ConsoleState {
     }
 
     pub fn wake(&self) {
-        // A full counter also wakes the thread, so the error can be ignored.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        self.wake.wake();
     }
 
     /// Returns a descriptor that is readable when the main thread has work.
@@ -460,7 +459,7 @@ impl ConsoleState {
     }
 
     pub fn reset_wakeup(&self) {
-        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+        self.wake.reset();
     }
 }
 

@@ -7,10 +7,9 @@ use crate::trusted::RoleCredentials;
 use boot::keyword::NAME;
 use boot::message::OperatorRequest;
 use boot::role::{BootEnvironment, BootRole};
-use cluster::command::{Epoch, LeaseRecord};
-use cluster::message::ControlMessage as OfCluster;
+use part::control::lease_messages;
 use part::report::StatusReport;
-use part::role::{LeaseNews, Manner, MemberNews, PartMessage, WantedLeases};
+use part::role::{LeaseNews, Manner, MemberNews, PartMessage};
 use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
 use part::work::{self, Work};
 use rustix::thread::CapabilitySet;
@@ -100,21 +99,7 @@ impl Work for Boots {
 
     fn take_messages(&mut self) -> Vec<PartMessage> {
         let says = self.0.take_messages();
-        let wants = says.leases.map(|leases| OfCluster::Wants {
-            part: NAME.to_owned(),
-            leases: WantedLeases(leases),
-        });
-        let records = says.records.into_iter().map(|record| {
-            OfCluster::Record(LeaseRecord {
-                name: record.name,
-                epoch: Epoch(record.epoch),
-                number: record.number,
-                value: record.value,
-                frees: String::new(),
-            })
-        });
-        let all = wants.into_iter().chain(records);
-        all.map(|message| message.envelope()).collect()
+        lease_messages(NAME, says.leases, says.records).collect()
     }
 
     fn stop(&mut self, _: Manner) {

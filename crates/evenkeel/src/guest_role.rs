@@ -5,8 +5,6 @@
 
 use crate::confinement;
 use crate::trusted::RoleCredentials;
-use cluster::command::{Epoch, LeaseRecord};
-use cluster::message::ControlMessage as OfCluster;
 use guest::keyword::NAME;
 use guest::message::{
     Fences, FencesRequest, GuestConfigurationRequest, GuestResponse, StandstillRequest,
@@ -15,8 +13,9 @@ use guest::qemu::host::{has_kvm, program};
 use guest::remote::{OpenRequest, StreamRequest};
 use guest::role::{GuestRole, RoleEnvironment};
 use part::codec;
+use part::control::lease_messages;
 use part::report::StatusReport;
-use part::role::{LeaseNews, Manner, PartMessage, VolumeNews, WantedLeases};
+use part::role::{LeaseNews, Manner, PartMessage, VolumeNews};
 use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
 use part::work::{self, Work};
 use std::io;
@@ -133,25 +132,10 @@ impl Work for Guests {
 
     fn take_messages(&mut self) -> Vec<PartMessage> {
         let says = self.0.take_outbox();
-        let wants = says.leases.map(|leases| OfCluster::Wants {
-            part: NAME.to_owned(),
-            leases: WantedLeases(leases),
-        });
-        let records = says.records.into_iter().map(|record| {
-            OfCluster::Record(LeaseRecord {
-                name: record.name,
-                epoch: Epoch(record.epoch),
-                number: record.number,
-                value: record.value,
-                frees: record.frees,
-            })
-        });
-        let all = wants.into_iter().chain(records);
         let volumes = says.volumes;
         let volumes = volumes.map(|used| used.envelope(volume::keyword::NAME));
-        all.map(|message| message.envelope())
-            .chain(volumes)
-            .collect()
+        let leases = lease_messages(NAME, says.leases, says.records);
+        leases.chain(volumes).collect()
     }
 }
 

@@ -5,11 +5,10 @@
 
 use crate::confinement::{self, Confinement};
 use crate::trusted::RoleCredentials;
-use cluster::command::{Epoch, LeaseRecord};
-use cluster::message::ControlMessage as OfCluster;
 use part::codec;
+use part::control::lease_messages;
 use part::report::StatusReport;
-use part::role::{LeaseNews, Manner, PartMessage, UsedVolumes, WantedLease, WantedLeases};
+use part::role::{LeaseNews, Manner, PartMessage, UsedVolumes, WantedLease};
 use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
 use part::work::{self, Work};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -136,26 +135,12 @@ impl Work for Volumes {
             watch: rank == 0,
             valid_ms: 0,
         };
-        let wants = wishes.leases.map(|leases| OfCluster::Wants {
-            part: volume::keyword::NAME.to_owned(),
-            leases: WantedLeases(leases.into_iter().map(lease).collect()),
-        });
-        let records = wishes.records.into_iter().map(|wish| {
-            OfCluster::Record(LeaseRecord {
-                name: wish.name,
-                epoch: Epoch(wish.epoch),
-                number: wish.number,
-                value: wish.value,
-                frees: String::new(),
-            })
-        });
-        let wishes = wants.into_iter().chain(records);
+        let leases = wishes.leases;
+        let leases = leases.map(|leases| leases.into_iter().map(lease).collect());
         let news = self.0.news().into_iter();
         let news = news.map(|(part, news)| news.envelope(&part));
-        wishes
-            .map(|message| message.envelope())
-            .chain(news)
-            .collect()
+        let leases = lease_messages(volume::keyword::NAME, leases, wishes.records);
+        leases.chain(news).collect()
     }
 }
 

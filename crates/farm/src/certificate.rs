@@ -2,37 +2,11 @@
 
 use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
 use protocol::ntlm::channel_hash;
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use std::sync::Arc;
 use tls::certificate::Certificate;
 use tls::describe::time;
-
-/// Reads a certificate with its issuers and its key, PEM.
-///
-/// # Errors
-/// Returns what is wrong with the certificate, as a message.
-pub fn read(pem: &[u8]) -> Result<Arc<ServerConfig>, String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let chain = chain.map_err(|error| format!("a certificate in it is malformed: {error}"))?;
-    if chain.is_empty() {
-        return Err("it has no certificate".to_owned());
-    }
-    let key = PrivateKeyDer::from_pem_slice(pem);
-    let key = key.map_err(|_| "it has no private key that can be read".to_owned())?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let config = config.with_no_client_auth().with_single_cert(chain, key);
-    config.map(Arc::new).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            "its private key is not that of its first certificate".to_owned()
-        }
-        error => error.to_string(),
-    })
-}
 
 /// Returns the channel binding hashes of the first certificate (`tls-server-end-point`, RFC 5929).
 /// They include a hash of each length, since the signature algorithm decides the length and is not

@@ -5,7 +5,7 @@ mod agent;
 
 use crate::keyword::NAME as PART;
 use crate::message::{
-    OperatorMessage as OfFarm, OrderResponse, Session, SessionState, Sessions, UserHistoryResponse,
+    OperatorMessage as OfFarm, Session, SessionState, Sessions, UserHistoryResponse,
 };
 use clap::{Arg, ArgMatches, Command};
 use command::instance;
@@ -187,31 +187,18 @@ fn json(all: &Sessions) -> Result<String, String> {
 }
 
 fn drain(matches: &ArgMatches, is_drained: bool) -> Result<String, String> {
-    let instance = instance::selected(matches)?;
     let host = word(matches, "HOST");
-    words(query_farm_role(
-        &instance,
-        &OfFarm::Drain { host, is_drained },
-    )?)
+    order(matches, &OfFarm::Drain { host, is_drained })
 }
 
 fn disconnect(matches: &ArgMatches) -> Result<String, String> {
-    let instance = instance::selected(matches)?;
-    let user = word(matches, "USER");
-    let host = matches.get_one::<String>("host").cloned();
-    let host = host.unwrap_or_default();
-    words(query_farm_role(
-        &instance,
-        &OfFarm::Disconnect { user, host },
-    )?)
+    let [user, host] = ["USER", "host"].map(|name| word(matches, name));
+    order(matches, &OfFarm::Disconnect { user, host })
 }
 
-fn words(answer: OrderResponse) -> Result<String, String> {
-    if answer.good {
-        Ok(format!("{}\n", answer.words))
-    } else {
-        Err(answer.words)
-    }
+fn order(matches: &ArgMatches, message: &OfFarm) -> Result<String, String> {
+    let instance = instance::selected(matches)?;
+    Ok(command::status::order(&instance, message.envelope())? + "\n")
 }
 
 fn why(matches: &ArgMatches) -> Result<String, String> {

@@ -6,9 +6,9 @@ use part::channel::Received;
 use part::report::{BYTES_MAX, Opens, StatusReport, SubjectAction, SubjectState};
 use part::role::{Level, OrderResponse, PartMessage, SupervisorMessage};
 use part::status::{GuestReport, GuestState};
+use part::wake::WakeEvent;
 use part::work::PartRequest;
 use part::{lock, memory};
-use rustix::event::{EventfdFlags, eventfd};
 use screen::library::Libraries;
 use screen::open::Screens;
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ pub type GuestList = Result<Arc<Vec<Guest>>, String>;
 /// Requests of the portals, and the state that they share.
 pub struct Guests {
     asks: Mutex<Vec<GuestRequest>>,
-    wake: OwnedFd,
+    wake: WakeEvent,
     keeps: AtomicBool,
     /// Last report of the guest role, and the time at which it arrived.
     known: watch::Sender<Option<(Instant, GuestList)>>,
@@ -115,7 +115,7 @@ impl Guests {
     pub fn new(libraries: Libraries) -> io::Result<Guests> {
         Ok(Guests {
             asks: Mutex::default(),
-            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            wake: WakeEvent::new()?,
             keeps: AtomicBool::new(false),
             known: watch::Sender::new(None),
             libraries,
@@ -130,19 +130,14 @@ impl Guests {
         }
         asks.push(ask);
         drop(asks);
-        self.signal_wake();
+        self.wake.wake();
         true
     }
 
-    fn signal_wake(&self) {
-        // A full counter wakes the role as well, so an error is ignored.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-    }
-
-    /// Makes the role save its state at once, for the next process.
+    /// Makes the role save its state for the next process at once.
     pub fn request_save(&self) {
         self.keeps.store(true, Ordering::Release);
-        self.signal_wake();
+        self.wake.wake();
     }
 
     /// Returns whether the state has to be saved at once, and resets the flag.
@@ -240,7 +235,7 @@ impl Asker {
     /// Moves queued requests to the outgoing ones, and drops those whose caller is gone.
     pub fn move_queued_requests(&mut self) {
         // The value of the counter is not needed.
-        let _ = rustix::io::read(&self.guests.wake, &mut [0; 8]);
+        self.guests.wake.reset();
         // Some requests never get a response: a supervisor that has restarted does not know earlier
         // ones.
         self.opening.retain(|_, reply| !reply.is_closed());

@@ -13,9 +13,9 @@ use crate::site::{FarmState, SavedFarm, SharingParameters, rows};
 use crate::user::FarmUser;
 use crate::web;
 use access::proof::Verify;
+use access::random::random;
 use access::session;
 use access::user::Users;
-use aws_lc_rs::rand;
 use part::channel::Received;
 use part::codec;
 use part::report::{Grade, Moment, StatusReport};
@@ -128,9 +128,7 @@ impl FarmRole {
         let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
         let mut state = read_state(kept);
         if state.key.len() != KEY_BYTES {
-            state.key = vec![0; KEY_BYTES];
-            rand::fill(&mut state.key)
-                .map_err(|_| "the system has no random numbers".to_owned())?;
+            state.key = random::<KEY_BYTES>()?.to_vec();
         }
         let (opened, closed) = open_all(farms.farms, &[]);
         // Another program may have taken an address since the last role. The other addresses are
@@ -203,10 +201,8 @@ impl FarmRole {
         let Some(link) = &self.link else {
             return Ok(None);
         };
-        let mut bytes = [0; 8];
-        rand::fill(&mut bytes).map_err(|_| "the system has no random numbers".to_owned())?;
         Ok(Some(SharingParameters {
-            origin: DirectoryId(u64::from_le_bytes(bytes)),
+            origin: DirectoryId(u64::from_le_bytes(random()?)),
             bell: link.message_notifier(),
         }))
     }
@@ -449,16 +445,11 @@ impl FarmRole {
             OperatorMessage::Sessions {} => codec::encode(&self.sessions()),
             OperatorMessage::Drain { host, is_drained } => {
                 let done = self.drain(host, *is_drained);
-                let good = done.is_ok();
-                let words = done.unwrap_or_else(|words| words);
                 self.save_state();
-                codec::encode(&OrderResponse { good, words })
+                codec::encode(&OrderResponse::of(done))
             }
             OperatorMessage::Disconnect { user, host } => {
-                let done = self.disconnect(user, host);
-                let good = done.is_ok();
-                let words = done.unwrap_or_else(|words| words);
-                codec::encode(&OrderResponse { good, words })
+                codec::encode(&OrderResponse::of(self.disconnect(user, host)))
             }
             OperatorMessage::Why { user } => codec::encode(&self.why(user)),
         }

@@ -71,7 +71,7 @@ impl Signer {
     /// # Errors
     /// Returns what is wrong with the certificate, as a message.
     pub fn read(pem: &[u8]) -> Result<Signer, String> {
-        crate::certificate::read(pem)?;
+        access::certificate::read(pem)?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let chain = chain.map_err(|error| error.to_string())?;
         let first = chain.first().ok_or("it has no certificate")?;

@@ -20,13 +20,12 @@ pub use definition::{guest, node};
 
 use clap::ArgMatches;
 use command::instance;
-use command::status::{ANSWER_LIMIT, ask, not_known, report};
+use command::status::report;
 use command::{Subcommand, end, word};
 use guest::keyword::NAME as PART;
 use guest::qemu::process::Confine;
 use guest::role::report::{FENCING, GUEST, NODE, ON};
 use part::report::{StatusReport, Subject};
-use part::role::{PartMessage, SupervisorMessage};
 use part::status::{GuestNodeReport, GuestNodeState};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -128,15 +127,6 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
     }
     let lines = report.subjects.iter().map(|one| report.lines_of(one));
     Ok(lines.collect::<String>() + &snapshot::lines(matches, &instance, &name))
-}
-
-fn tell_of(instance: &Instance, message: PartMessage) -> Result<Vec<u8>, String> {
-    let message = SupervisorMessage::Part(Box::new(message));
-    let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
-    match answer.message {
-        SupervisorMessage::Answer { bytes } => Ok(bytes),
-        _ => Err(not_known(instance)),
-    }
 }
 
 fn find<'r>(report: &'r StatusReport, name: &str) -> Result<&'r Subject, String> {

@@ -1,18 +1,6 @@
 //! Reads the clocks of the guest role.
 
-use rustix::time::{ClockId, clock_gettime};
-
-/// Returns CLOCK_BOOTTIME in nanoseconds, the clock of leases.
-pub fn boottime_ns() -> u64 {
-    let time = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let rest = u64::try_from(time.tv_nsec).unwrap_or_default();
-    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
-}
-
-pub fn boottime_ms() -> u64 {
-    boottime_ns() / 1_000_000
-}
+pub use part::clock::{boottime_ms, boottime_ns};
 
 /// Returns a number for the current boot of this machine; each boot has another one.
 pub fn boot() -> u32 {

@@ -1,6 +1,7 @@
 //! Configuration of guests, and of the nodes that run them, as the guest role receives it.
 
-pub use image::hardware::{Bus, Firmware, Model, mac_words};
+pub use image::hardware::{Bus, Firmware, Model};
+pub use image::mac::Mac;
 
 use configuration::External;
 use part::fnv::fnv1a;

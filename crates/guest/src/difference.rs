@@ -5,7 +5,9 @@ use crate::config::{
     Probe,
 };
 use image::size;
+use language::value::written_time;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 const NEXT_START: &str = ", takes effect at its next start";
 const SHUTS_DOWN: &str = ", shuts down where it runs, within";
@@ -17,7 +19,7 @@ pub(crate) fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<Strin
     let gone = before.guests.iter();
     let gone = gone.filter(|(name, _)| !now.guests.contains_key(*name));
     let gone = gone.map(|(name, guest)| {
-        let within = time_words(guest.stop_ms);
+        let within = written_time(Duration::from_millis(guest.stop_ms));
         format!("- guest {name}{SHUTS_DOWN} {within}")
     });
     let mut lines: Vec<String> = gone.collect();
@@ -135,7 +137,7 @@ fn operation(before: &Guest, now: &Guest) -> Vec<String> {
     let [check, check_now] =
         both.map(|guest| guest.check.as_ref().map_or("none".into(), check_words));
     let [migrate, migrate_now] = both.map(|guest| migrate_word(guest.migrate));
-    let [stop, stop_now] = both.map(|guest| time_words(guest.stop_ms));
+    let [stop, stop_now] = both.map(|guest| written_time(Duration::from_millis(guest.stop_ms)));
     let all = [
         change("prefer", &prefer, &prefer_now),
         if check == check_now {
@@ -231,14 +233,6 @@ fn check_words(check: &Check) -> String {
     }
 }
 
-fn time_words(ms: u64) -> String {
-    if ms.is_multiple_of(1000) {
-        format!("{}s", ms / 1000)
-    } else {
-        format!("{ms}ms")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,14 +293,14 @@ mod tests {
         assert_eq!(
             difference(Some(&before), Some(&now)),
             [
-                "- guest b, shuts down where it runs, within 120s",
+                "- guest b, shuts down where it runs, within 2m",
                 "~ guest a: memory 2g to 4g, takes effect at its next start",
                 "~ guest a: disks none to data (ro), takes effect at its next start",
                 "~ guest a: boot disk to network, takes effect at its next start",
                 "~ guest a: user-data changed, takes effect at its next start",
                 "~ guest a: prefer alpha beta to beta alpha",
                 "~ guest a: check none to agent",
-                "~ guest a: stop-timeout 120s to 60s",
+                "~ guest a: stop-timeout 2m to 1m",
                 "~ guest a: priority 0 to 5",
                 "+ guest c",
                 "~ node alpha: room none to memory 8g",

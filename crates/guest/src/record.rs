@@ -94,9 +94,8 @@ pub(crate) fn cut(text: &str) -> String {
     if text.len() <= WHY_BYTES_MAX {
         return text.to_owned();
     }
-    let mut ends = (0..=WHY_BYTES_MAX - REST.len()).rev();
-    let end = ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    let head = text.get(..end).unwrap_or_default();
+    let head = language::truncated(text, WHY_BYTES_MAX - REST.len());
+    let end = head.len();
     let is_whole = text.get(end..).is_some_and(|rest| rest.starts_with(' '));
     // A long word is cut within, because nothing would be left otherwise.
     let word = head.rfind(' ').filter(|at| !is_whole && *at >= end / 2);

@@ -52,8 +52,3 @@ pub enum Firmware {
     Bios,
     Uefi,
 }
-
-/// Returns a MAC address in the usual notation, such as `52:54:00:12:34:56`.
-pub fn mac_words(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
-}

@@ -14,6 +14,7 @@
 pub mod boot;
 pub mod format;
 pub mod hardware;
+pub mod mac;
 pub mod ova;
 pub mod section;
 pub mod size;

@@ -1,6 +1,7 @@
 //! Writes the configuration sections `volume` and `guest` of a new guest, for an operator to paste.
 
-use crate::hardware::{Bus, Firmware, Model, mac_words};
+use crate::hardware::{Bus, Firmware, Model};
+use crate::mac::Mac;
 use crate::size::{MIB, words};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -103,7 +104,7 @@ impl NetworkCard {
         };
         let mut line = format!("nic {bridge}");
         if let Some(mac) = self.mac {
-            let _ = write!(line, " mac {}", mac_words(mac));
+            let _ = write!(line, " mac {}", Mac(mac));
         }
         for address in &self.addresses {
             let _ = write!(line, " address {address}");

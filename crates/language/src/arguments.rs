@@ -239,6 +239,12 @@ impl<'l> Args<'l> {
         self.refused_value(code, span, format!("'{}': {what}", self.keyword))
     }
 
+    /// Returns the error for a keyword that the section has already.
+    pub fn duplicate_keyword(&self, code: &'static Code, first: Span) -> Diagnostic {
+        let told = format!("'{}' may appear only once in a section", self.keyword);
+        Diagnostic::error(code, self.line.span, told).duplicate_of(first)
+    }
+
     pub fn unexpected_value(&self, word: &ConfigWord, what: &str) -> Diagnostic {
         let mut text = word.text().to_string();
         if let Some((at, _)) = text.char_indices().nth(SHOWN_LETTERS) {

@@ -151,6 +151,18 @@ impl Diagnostic {
         self
     }
 
+    /// Sets the labels of a second line or value where one is permitted.
+    pub fn duplicate_of(self, first: Span) -> Self {
+        let told = self.label("a second one");
+        told.with_label(first, "first given here")
+    }
+
+    /// Sets the labels of a name that something else has.
+    pub fn name_taken_at(self, first: Span) -> Self {
+        let told = self.label("this name is taken");
+        told.with_label(first, "first used here")
+    }
+
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self

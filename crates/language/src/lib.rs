@@ -21,6 +21,7 @@ pub mod manual;
 pub mod outline;
 pub mod reader;
 pub mod render;
+pub mod section;
 pub mod source;
 pub mod suggest;
 pub mod token;

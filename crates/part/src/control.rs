@@ -2,7 +2,7 @@
 //! parts forward them as bytes ([`PartMessage`]).
 
 use crate::role::bounded::{Part, Words};
-use crate::role::{PartMessage, WantedLeases};
+use crate::role::{KnownLease, PartMessage, WantedLease, WantedLeases};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -84,6 +84,35 @@ pub struct LeaseRecord {
     /// represents the node itself, may set it (format 3). Empty: none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub frees: String,
+}
+
+impl LeaseRecord {
+    /// Returns the next record of a held lease, with the next sequence number.
+    pub fn next(lease: &KnownLease, value: Vec<u8>) -> LeaseRecord {
+        LeaseRecord {
+            name: lease.name.clone(),
+            epoch: Epoch(lease.epoch),
+            number: lease.number.saturating_add(1),
+            value,
+            frees: String::new(),
+        }
+    }
+}
+
+/// Returns the messages with which a part requests leases, if its requests have changed, and writes
+/// records.
+pub fn lease_messages(
+    part: &str,
+    leases: Option<Vec<WantedLease>>,
+    records: Vec<LeaseRecord>,
+) -> impl Iterator<Item = PartMessage> {
+    let wants = leases.map(|leases| ControlMessage::Wants {
+        part: part.to_owned(),
+        leases: WantedLeases(leases),
+    });
+    let records = records.into_iter().map(ControlMessage::Record);
+    let all = wants.into_iter().chain(records);
+    all.map(|message| message.envelope())
 }
 
 impl ControlMessage {

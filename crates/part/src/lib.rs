@@ -8,6 +8,7 @@
 pub mod before;
 pub mod channel;
 pub mod checks;
+pub mod clock;
 pub mod codec;
 pub mod control;
 pub mod daemon;
@@ -34,9 +35,11 @@ pub mod status;
 pub mod trace;
 pub mod versions;
 pub mod voice;
+pub mod wake;
 pub mod words;
 pub mod work;
 
+pub use language::truncated;
 pub use lock::lock;
 
 use std::os::fd::OwnedFd;

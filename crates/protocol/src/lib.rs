@@ -13,6 +13,7 @@ pub mod ntlm;
 pub mod peers;
 pub mod proxy_protocol;
 pub mod rdp;
+pub mod smtp;
 pub mod socks4;
 pub mod spice;
 pub mod tsgu;

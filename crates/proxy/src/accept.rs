@@ -387,12 +387,7 @@ fn begin(
     let runtime = runtime::of_thread();
     let frontend = target.frontend();
     let now_ms = current_thread_data().now_ms();
-    frontend
-        .state
-        .frontend
-        .counters
-        .current_shard()
-        .count(Tally::Connections);
+    frontend.state.count_frontend(Tally::Connections);
     frontend.state.frontend.connection_rate.count(now_ms);
     runtime.counters.current_shard().count(Tally::Connections);
     runtime.connection_rate.count(now_ms);

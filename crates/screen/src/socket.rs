@@ -11,6 +11,7 @@ use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use part::truncated;
 use std::future::Future;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -266,16 +267,10 @@ where
 {
     let frame = CloseFrame {
         code: CloseCode::Normal,
-        reason: Utf8Bytes::from(shortened(why)),
+        reason: Utf8Bytes::from(truncated(why, REASON_BYTES_MAX)),
     };
     // The browser may have disconnected.
     let _ = timeout(SILENT_MAX, browser.close(Some(frame))).await;
-}
-
-fn shortened(why: &str) -> &str {
-    let mut ends = (0..=REASON_BYTES_MAX.min(why.len())).rev();
-    let end = ends.find(|end| why.is_char_boundary(*end));
-    why.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -310,9 +305,12 @@ mod tests {
 
     #[test]
     fn a_reason_is_cut_between_letters() {
-        assert_eq!(shortened("gone"), "gone");
+        assert_eq!(truncated("gone", REASON_BYTES_MAX), "gone");
         let long = format!("{}é", "a".repeat(REASON_BYTES_MAX - 1));
-        assert_eq!(shortened(&long), &long[..REASON_BYTES_MAX - 1]);
+        assert_eq!(
+            truncated(&long, REASON_BYTES_MAX),
+            &long[..REASON_BYTES_MAX - 1]
+        );
     }
 
     /// A guard whose user has signed out when the flag is set.

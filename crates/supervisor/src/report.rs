@@ -9,7 +9,6 @@ use crate::tell;
 use part::report::{Grade, Moment, NumberRow, StatusReport, Subject};
 use part::spawn::{CHECKS, LOADER_ENTRY};
 use part::status::{ROLE, RoleReport, RoleState};
-use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant, SystemTime};
 
 pub const SUCCESSOR: &str = "successor";
@@ -26,12 +25,10 @@ fn unix_s() -> i64 {
 }
 
 fn ago(time: Duration) -> Moment {
-    let boottime = clock_gettime(ClockId::Boottime);
-    let boottime = Duration::try_from(boottime).unwrap_or_default();
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = Moment::now();
     Moment {
-        boottime_ms: ms(boottime.saturating_sub(time)),
-        unix_ms: ms(unix.unwrap_or_default().saturating_sub(time)),
+        boottime_ms: now.boottime_ms.saturating_sub(ms(time)),
+        unix_ms: now.unix_ms.saturating_sub(ms(time)),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::device::{self, Backing, LogicalVolume};
 use crate::link::dial::ReplicationLink;
 use crate::network::Bind;
 use configuration::External;
+pub use image::size::{parse as parse_size, words as size_words};
 use language::value::written_time;
 use part::role::{Resource, ResourceKind};
 use serde::{Deserialize, Serialize};
@@ -213,34 +214,6 @@ impl fmt::Display for Spec {
             None => Ok(()),
         }
     }
-}
-
-/// Formats a size in the configuration's notation: `40g`.
-pub fn size_words(bytes: u64) -> String {
-    let units = [(40, 't'), (30, 'g'), (20, 'm'), (10, 'k')];
-    let whole = |(shift, _): &(u32, char)| bytes > 0 && bytes.trailing_zeros() >= *shift;
-    match units.into_iter().find(whole) {
-        Some((shift, unit)) => format!("{}{unit}", bytes >> shift),
-        None => bytes.to_string(),
-    }
-}
-
-/// Parses a size: a number of bytes, or with a unit `k`, `m`, `g` or `t` (powers of 1024).
-pub fn parse_size(word: &str) -> Option<u64> {
-    let shift = match word.bytes().last()?.to_ascii_lowercase() {
-        b'k' => 10,
-        b'm' => 20,
-        b'g' => 30,
-        b't' => 40,
-        _ => 0,
-    };
-    let digits = match shift {
-        0 => word,
-        _ => word.get(..word.len() - 1)?,
-    };
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number: u64 = digits.parse().ok().filter(|_| plain)?;
-    number.checked_mul(1 << shift)
 }
 
 /// Formats a backing store in the configuration's notation: `file /srv/volumes`.

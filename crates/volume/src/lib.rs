@@ -26,7 +26,6 @@
 pub mod attach;
 pub mod cli;
 pub mod client;
-mod clock;
 pub mod command;
 pub mod config;
 pub mod copy;

@@ -3,11 +3,11 @@
 
 use crate::keyword::NAME;
 use part::role::PartMessage;
-use part::role::bounded::{Name, Words};
+use part::role::bounded::Name;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Operator's order for one volume. The response is [`VolumeResponse`].
+/// Operator's order for one volume. The response is [`part::role::OrderResponse`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum VolumeOrder {
     HandOver {
@@ -84,14 +84,6 @@ pub enum VolumeOrder {
 
 pub fn copy_socket(runtime: &Path, number: u64) -> PathBuf {
     runtime.join(format!("copy-{number:016x}.sock"))
-}
-
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct VolumeResponse {
-    /// True if the order is being executed.
-    pub good: bool,
-    #[serde(with = "Words")]
-    pub words: String,
 }
 
 impl VolumeOrder {

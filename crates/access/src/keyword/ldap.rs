@@ -1,6 +1,6 @@
 //! Parses the line `users ldap`: an LDAP directory whose users may sign in.
 
-use super::{Codes, DirectoryCodes};
+use super::{Codes, DirectoryCodes, absolute_file};
 use crate::ldap::{DISTINGUISHED, Grouping, LdapDirectory, SHORT, Security, Server, TYPED, roots};
 use configuration::Context;
 use configuration::outside::Outside;
@@ -115,7 +115,7 @@ impl Ldap {
         let is_second = match word.str() {
             "base" => self.base.replace(name(args)?).is_some(),
             "bind-dn" => self.account.replace(name(args)?).is_some(),
-            "bind-password-file" => self.password.replace(path(args)?).is_some(),
+            "bind-password-file" => self.password.replace(absolute_file(args)?).is_some(),
             "filter" => self
                 .filter
                 .replace(filter(args, &[SHORT, TYPED])?)
@@ -133,7 +133,7 @@ impl Ldap {
                 let filter = filter(args, &[DISTINGUISHED, SHORT, TYPED])?;
                 self.grouping.replace(Grouping::Filter(filter)).is_some()
             }
-            "ca-file" => self.authorities.replace(path(args)?).is_some(),
+            "ca-file" => self.authorities.replace(absolute_file(args)?).is_some(),
             "plain" => std::mem::replace(&mut self.plain, true),
             text => {
                 let group = text
@@ -358,16 +358,6 @@ fn name(args: &mut Args<'_>) -> Result<String, Diagnostic> {
         Ok(text.to_owned())
     } else {
         Err(args.unexpected_value(word, &format!("not {WHAT}")))
-    }
-}
-
-fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
-    let word = args.required("a file")?;
-    let path = PathBuf::from(word.str());
-    if path.is_absolute() {
-        Ok(Spanned::new(path, word.span))
-    } else {
-        Err(args.unexpected_value(word, "not an absolute path"))
     }
 }
 

@@ -3,11 +3,13 @@
 //! keywords and diagnostic codes for these lines.
 
 mod ldap;
+mod listening;
 mod pam;
 mod proxies;
 mod second_factor;
 
 pub use ldap::{Ldap, is_server};
+pub use listening::{absolute_file, listening_address};
 pub use pam::Pam;
 pub use proxies::{Proxies, ProxyCodes};
 pub use second_factor::Secrets;
@@ -38,8 +40,7 @@ pub struct DirectoryCodes {
 impl Codes {
     pub fn duplicate_setting(&self, first: Span, span: Span, what: &str) -> Diagnostic {
         let told = format!("{what} may appear only once");
-        let told = Diagnostic::error(self.twice, span, told).label("a second one");
-        told.with_label(first, "first given here")
+        Diagnostic::error(self.twice, span, told).duplicate_of(first)
     }
 
     pub fn unknown<'n>(

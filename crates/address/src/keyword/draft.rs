@@ -6,16 +6,9 @@ use crate::config::{NotifyScripts, Options, Script};
 use configuration::ConfiguredNode;
 use configuration::outside::SystemQuery;
 use language::arguments::Built;
-use language::{Diagnostic, Span};
+use language::{Diagnostic, Span, Spanned};
 use std::net::IpAddr;
 use std::time::Duration;
-
-/// A value with its position in the file.
-#[derive(Clone, Debug)]
-pub(super) struct Spanned<T> {
-    pub(super) value: T,
-    pub(super) span: Span,
-}
 
 #[derive(Debug)]
 pub(super) struct NodeDraft {
@@ -105,10 +98,8 @@ impl VirtualIp {
     pub(super) fn once(&mut self, what: &'static str, span: Span) -> Built {
         if let Some((_, first)) = self.once.iter().find(|(other, _)| *other == what) {
             let told = format!("{what} may appear only once in a section");
-            return Err(Diagnostic::error(&codes::TWICE, span, told)
-                .label("a second one")
-                .with_label(*first, "first given here")
-                .help("remove one of the two"));
+            let told = Diagnostic::error(&codes::TWICE, span, told).duplicate_of(*first);
+            return Err(told.help("remove one of the two"));
         }
         self.once.push((what, span));
         Ok(())

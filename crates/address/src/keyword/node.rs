@@ -1,9 +1,9 @@
 //! `node`: the machines of the configuration.
 
-use super::draft::{AddressConfigDraft, NodeDraft, Spanned};
+use super::draft::{AddressConfigDraft, NodeDraft};
 use super::{Row, codes};
 use language::arguments::{Args, Built, section_name};
-use language::{ConfigLine, ConfigWord, Diagnostic};
+use language::{ConfigLine, ConfigWord, Diagnostic, Spanned};
 
 const ADDRESSES_MAX: usize = 16;
 
@@ -33,9 +33,7 @@ pub(super) fn begin(draft: &mut AddressConfigDraft, head: &ConfigLine) -> Built 
             Some(name) => format!("duplicate 'node' section '{name}'"),
             None => "duplicate 'node' section without a name".to_owned(),
         };
-        return Err(Diagnostic::error(&codes::NAME, span, told)
-            .label("this name is taken")
-            .with_label(first.span, "first used here"));
+        return Err(Diagnostic::error(&codes::NAME, span, told).name_taken_at(first.span));
     }
     draft.nodes.push(NodeDraft {
         name,
@@ -76,10 +74,7 @@ fn hostname(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
             return Err(Diagnostic::error(&codes::TWICE, word.span, told)
                 .with_label(first.span, "first given here"));
         }
-        node.host_name = Some(Spanned {
-            value,
-            span: word.span,
-        });
+        node.host_name = Some(Spanned::new(value, word.span));
     }
     Ok(())
 }

@@ -1,14 +1,14 @@
 //! `notify`: programs that run on a change of state.
 
-use super::draft::{AddressConfigDraft, Spanned, VirtualIp};
+use super::draft::{AddressConfigDraft, VirtualIp};
 use super::track::{NOT_RUN, program};
 use super::{Row, codes};
 use crate::config::{Notify, NotifyScripts};
 use crate::dialect::{NoAccount, account_of};
 use crate::programs;
 use configuration::outside::{AccountKind, SystemQuery};
-use language::Diagnostic;
 use language::arguments::{Args, Built};
+use language::{Diagnostic, Spanned};
 use std::path::PathBuf;
 
 type NotifySlot = fn(&mut NotifyScripts) -> &mut Option<Notify>;
@@ -19,10 +19,10 @@ fn told(draft: &mut AddressConfigDraft, args: &mut Args<'_>, slot: NotifySlot) -
     let words = program(draft, args, word)?;
     args.end()?;
     let virtual_ip = draft.virtual_ip();
-    virtual_ip.programs.commands.push(Spanned {
-        value: words.clone(),
-        span: word.span,
-    });
+    virtual_ip
+        .programs
+        .commands
+        .push(Spanned::new(words.clone(), word.span));
     let slot = slot(&mut virtual_ip.programs.notify);
     if slot.is_some() {
         let told = format!("'{}' may appear only once in a section", args.keyword);
@@ -62,10 +62,7 @@ fn script_user(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     args.end()?;
     let virtual_ip = draft.virtual_ip();
     virtual_ip.once("'script-user'", word.span)?;
-    virtual_ip.programs.user = Some(Spanned {
-        value: (word.text().into_owned(), group),
-        span: word.span,
-    });
+    virtual_ip.programs.user = Some(Spanned::new((word.text().into_owned(), group), word.span));
     Ok(())
 }
 

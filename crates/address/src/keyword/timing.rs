@@ -1,11 +1,11 @@
 //! Timing: `failover` and the timers derived from it, and the delays around a move.
 
-use super::draft::{AddressConfigDraft, Spanned};
+use super::draft::AddressConfigDraft;
 use super::{Row, codes};
 use crate::config::Probing;
 use language::arguments::{Args, Built};
 use language::value::{TimeUnit, written_time};
-use language::{Diagnostic, Span};
+use language::{Diagnostic, Span, Spanned};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 

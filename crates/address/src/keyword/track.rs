@@ -1,6 +1,6 @@
 //! `track`: conditions without which a machine does not take the addresses.
 
-use super::draft::{AddressConfigDraft, Spanned};
+use super::draft::AddressConfigDraft;
 use super::node::checked_name;
 use super::timing::time_within;
 use super::virtual_ip::interface_name;
@@ -8,7 +8,7 @@ use super::{Row, codes};
 use crate::config::Script;
 use configuration::outside::SystemQuery;
 use language::arguments::{Args, Built};
-use language::{ConfigWord, Diagnostic};
+use language::{ConfigWord, Diagnostic, Spanned};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -130,10 +130,11 @@ fn script(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
         ..Script::default()
     };
     schedule(args, &mut script)?;
-    draft.virtual_ip().programs.commands.push(Spanned {
-        value: words,
-        span: word.span,
-    });
+    draft
+        .virtual_ip()
+        .programs
+        .commands
+        .push(Spanned::new(words, word.span));
     add(draft, word, script)
 }
 

@@ -1,11 +1,11 @@
 //! `virtual-ip`: addresses, their interface, and the machine that should have them.
 
-use super::draft::{Address, AddressConfigDraft, Interface, Spanned, TransportDraft, VirtualIp};
+use super::draft::{Address, AddressConfigDraft, Interface, TransportDraft, VirtualIp};
 use super::host::full;
 use super::node::checked_name;
 use super::{Row, codes};
 use language::arguments::{Args, Built};
-use language::{ConfigLine, Diagnostic};
+use language::{ConfigLine, Diagnostic, Spanned};
 use std::net::IpAddr;
 
 /// Maximum number of addresses of a section. An advert names the first
@@ -34,9 +34,7 @@ pub(super) fn begin(draft: &mut AddressConfigDraft, head: &ConfigLine) -> Built 
     args.end()?;
     if let Some(first) = draft.virtual_ips.iter().find(|other| other.name == name) {
         let told = format!("duplicate 'virtual-ip' section '{name}'");
-        return Err(Diagnostic::error(&codes::NAME, word.span, told)
-                .label("this name is taken")
-                .with_label(first.span, "first used here")
+        return Err(Diagnostic::error(&codes::NAME, word.span, told).name_taken_at(first.span)
                 .help("put addresses that move together into one section, others into a section with another name"));
     }
     if draft.virtual_ips.len() >= VIRTUAL_IPS_MAX {
@@ -112,10 +110,7 @@ pub(super) fn interface_name(args: &mut Args<'_>) -> Result<Spanned<String>, Dia
     if bad {
         return Err(args.unexpected_value(word, "not an interface name"));
     }
-    Ok(Spanned {
-        value: name.to_owned(),
-        span: word.span,
-    })
+    Ok(Spanned::new(name.to_owned(), word.span))
 }
 
 fn node_names(args: &mut Args<'_>) -> Result<Vec<Spanned<String>>, Diagnostic> {
@@ -132,10 +127,7 @@ fn node_names(args: &mut Args<'_>) -> Result<Vec<Spanned<String>>, Diagnostic> {
             let told = format!("at most {NODES_MAX} nodes can be named");
             return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told));
         }
-        names.push(Spanned {
-            value: name.to_owned(),
-            span: word.span,
-        });
+        names.push(Spanned::new(name.to_owned(), word.span));
         if args.peek().is_none() {
             return Ok(names);
         }

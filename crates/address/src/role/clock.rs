@@ -1,33 +1,25 @@
 //! The role's clock: CLOCK_BOOTTIME, which never decreases and includes suspend. The wall clock is
 //! for display only.
 
+pub use part::channel::timespec;
+pub use part::clock::unix_ms;
 use protocol::vrrp::Time;
 use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
-    timerfd_create, timerfd_settime,
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
 };
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-const NS_PER_SECOND: u64 = 1_000_000_000;
 const NS_PER_MS: u64 = 1_000_000;
 
 pub fn now() -> Time {
-    let t = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(t.tv_sec).unwrap_or(0);
-    let ns = u64::try_from(t.tv_nsec).unwrap_or(0);
-    Time(seconds.saturating_mul(NS_PER_SECOND).saturating_add(ns))
+    Time(part::clock::boottime_ns())
 }
 
 pub fn as_ms(time: Time) -> u64 {
     time.0 / NS_PER_MS
-}
-
-/// Returns the wall-clock time in milliseconds since 1970, for display.
-pub fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Returns the wall-clock time at which the role's clock showed `then`, for display.
@@ -68,12 +60,5 @@ impl Timer {
 impl AsFd for Timer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
-    }
-}
-
-pub fn timespec(wait: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(wait.subsec_nanos()),
     }
 }

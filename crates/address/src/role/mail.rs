@@ -2,17 +2,18 @@
 //! to the server; mail that cannot be delivered in time is dropped and logged.
 
 use crate::config::Mail;
+use jiff::Timestamp;
+use protocol::smtp::{self, Delivery, Then, clean};
 use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 const MAX_WAITING: usize = 64;
 
-const MAX_LINE_BYTES: u64 = 4096;
-
-const MAX_LINES: usize = 100;
+/// Size of a read, bytes.
+const READ_BYTES: usize = 1024;
 
 /// Maximum time for one mail, as a multiple of the connection timeout.
 const WHOLE: u32 = 3;
@@ -94,8 +95,9 @@ fn deliver(mail: &Mail, router: &str, letter: &Letter) -> Result<(), MailError> 
     Err(last)
 }
 
+/// Delivers a mail over a connection.
 fn speak(
-    stream: TcpStream,
+    mut stream: TcpStream,
     mail: &Mail,
     router: &str,
     letter: &Letter,
@@ -103,95 +105,51 @@ fn speak(
 ) -> Result<(), MailError> {
     stream.set_read_timeout(Some(mail.timeout))?;
     stream.set_write_timeout(Some(mail.timeout))?;
-    let mut talk = Talk {
-        reader: BufReader::new(stream),
-        end,
-    };
-    talk.expect(b'2')?;
-    talk.say(&format!("HELO {}", clean(&mail.helo)), b'2')?;
-    talk.say(&format!("MAIL FROM:<{}>", clean(&mail.from)), b'2')?;
-    for to in &mail.to {
-        talk.say(&format!("RCPT TO:<{}>", clean(to)), b'2')?;
-    }
-    talk.say("DATA", b'3')?;
-    let text = text(mail, router, letter);
-    talk.reader.get_mut().write_all(text.as_bytes())?;
-    talk.expect(b'2')?;
-    // The server has accepted the mail, so the result of QUIT changes nothing.
-    let _ = talk.say("QUIT", b'2');
-    Ok(())
-}
-
-struct Talk {
-    reader: BufReader<TcpStream>,
-    end: Instant,
-}
-
-impl Talk {
-    fn say(&mut self, line: &str, wanted: u8) -> Result<(), MailError> {
-        self.reader
-            .get_mut()
-            .write_all(format!("{line}\r\n").as_bytes())?;
-        self.expect(wanted)
-    }
-
-    /// Reads a reply, which may have several lines. Its first digit must be `wanted`.
-    fn expect(&mut self, wanted: u8) -> Result<(), MailError> {
-        for _ in 0..MAX_LINES {
-            if Instant::now() > self.end {
-                return Err(io::Error::from(io::ErrorKind::TimedOut).into());
-            }
-            let mut line = Vec::new();
-            (&mut self.reader)
-                .take(MAX_LINE_BYTES)
-                .read_until(b'\n', &mut line)?;
-            if line.get(3) == Some(&b'-') {
-                continue;
-            }
-            if line.first() == Some(&wanted) {
-                return Ok(());
-            }
-            let words = String::from_utf8_lossy(&line).trim_end().to_owned();
-            return Err(MailError::Refused(words));
+    let mut delivery = Delivery::of(&composed(mail, router, letter));
+    let mut bytes = [0; READ_BYTES];
+    loop {
+        if Instant::now() > end {
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
         }
-        Err(MailError::Refused("unterminated reply".to_owned()))
+        let read = match stream.read(&mut bytes) {
+            // The server has accepted the mail, so the result of QUIT changes nothing.
+            Ok(0) | Err(_) if delivery.is_accepted() => return Ok(()),
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            read => read?,
+        };
+        let mut then = delivery.received(&bytes[..read]);
+        while let Then::Send(say) = then {
+            stream.write_all(&say)?;
+            then = delivery.received(b"");
+        }
+        match then {
+            Then::Done => return Ok(()),
+            Then::Refused(line) => return Err(MailError::Refused(line)),
+            Then::Wait | Then::Send(_) => {}
+        }
     }
 }
 
-/// Removes control characters, so that a value cannot break a line.
-fn clean(word: &str) -> String {
-    word.chars().filter(|c| !c.is_control()).collect()
-}
-
-fn text(mail: &Mail, router: &str, letter: &Letter) -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let date = date(since.map_or(0, |d| d.as_secs()));
+fn composed(mail: &Mail, router: &str, letter: &Letter) -> smtp::Mail {
+    let date = date(SystemTime::now());
     let from = clean(&mail.from);
     let subject = clean(&format!("[{router}] {}", letter.subject));
     let to = clean(&mail.to.join(", "));
-    let mut text = format!(
-        "Date: {date}\r\nFrom: {from}\r\nSubject: {subject}\r\nX-Mailer: Keepalived\r\nTo: {to}\r\n\r\n"
-    );
-    for line in letter.body.lines() {
-        // A line with only a dot would end the mail.
-        if line.starts_with('.') {
-            text.push('.');
-        }
-        text.push_str(line);
-        text.push_str("\r\n");
+    smtp::Mail {
+        host_name: mail.helo.clone(),
+        from: mail.from.clone(),
+        to: mail.to.clone(),
+        headers: format!(
+            "Date: {date}\r\nFrom: {from}\r\nSubject: {subject}\r\nX-Mailer: Keepalived\r\nTo: {to}\r\n"
+        ),
+        body: letter.body.clone(),
     }
-    text.push_str("\r\n.\r\n");
-    text
 }
 
 /// Formats a date as `Fri, 20 Nov 2026 21:25:00 +0000`.
-fn date(unix: u64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    let (year, month, day) = super::render::civil(unix / 86_400);
-    let weekday = DAYS[usize::try_from(unix / 86_400 % 7).unwrap_or(0)];
-    let month = super::render::MONTHS[usize::from(month - 1) % 12];
-    let (h, m, s) = (unix / 3600 % 24, unix / 60 % 60, unix % 60);
-    format!("{weekday}, {day:02} {month} {year} {h:02}:{m:02}:{s:02} +0000")
+fn date(at: SystemTime) -> String {
+    let at = Timestamp::try_from(at).unwrap_or_default();
+    at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
 /// Returns keepalived's mail about a virtual router.
@@ -222,12 +180,15 @@ pub fn is_complete(mail: &Mail) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{BufRead, BufReader};
     use std::net::{IpAddr, Ipv4Addr, TcpListener};
+    use std::time::UNIX_EPOCH;
 
     #[test]
     fn a_date_is_written_as_mail_wants_it() {
-        assert_eq!(date(1_795_209_900), "Fri, 20 Nov 2026 21:25:00 +0000");
-        assert_eq!(date(0), "Thu, 01 Jan 1970 00:00:00 +0000");
+        let at = |seconds| date(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(1_795_209_900), "Fri, 20 Nov 2026 21:25:00 +0000");
+        assert_eq!(at(0), "Thu, 01 Jan 1970 00:00:00 +0000");
     }
 
     /// Starts a server that accepts a mail; its thread returns all that it received.

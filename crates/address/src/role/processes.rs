@@ -3,11 +3,11 @@
 //! [`PERIOD`] in any case.
 
 use super::clock;
-use super::runner::{hush, ring};
 use super::weight::TrackedState;
 use crate::config::{ParameterMatch, TrackProcess};
+use part::wake::WakeEvent;
 use protocol::vrrp::Time;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
 use std::io;
@@ -39,8 +39,8 @@ pub struct Processes {
 struct ProcessCounts {
     wanted: Vec<TrackProcess>,
     counts: Mutex<Vec<u32>>,
-    changed: OwnedFd,
-    stop: OwnedFd,
+    changed: WakeEvent,
+    stop: WakeEvent,
     stopped: AtomicBool,
 }
 
@@ -58,7 +58,6 @@ impl Processes {
     /// # Errors
     /// An eventfd or the thread cannot be created.
     pub fn watch(wanted: &[TrackProcess]) -> io::Result<Processes> {
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let counts = count(wanted);
         let states = wanted
             .iter()
@@ -72,8 +71,8 @@ impl Processes {
         let shared = Arc::new(ProcessCounts {
             wanted: wanted.to_vec(),
             counts: Mutex::new(counts),
-            changed: eventfd(0, flags)?,
-            stop: eventfd(0, flags)?,
+            changed: WakeEvent::new()?,
+            stop: WakeEvent::new()?,
             stopped: AtomicBool::new(false),
         });
         let inside = Arc::clone(&shared);
@@ -111,7 +110,7 @@ impl Processes {
     /// Reads new counts, and applies changes whose delay has expired. Returns true if a
     /// verdict changed.
     pub fn handle_time(&mut self, now: Time) -> bool {
-        hush(&self.shared.changed);
+        self.shared.changed.reset();
         let counts = self.shared.lock().clone();
         let mut changed = false;
         let all = self.shared.wanted.iter().zip(&mut self.states).zip(counts);
@@ -148,7 +147,7 @@ impl Processes {
 impl Drop for Processes {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
-        ring(&self.shared.stop);
+        self.shared.stop.wake();
     }
 }
 
@@ -172,7 +171,7 @@ impl ProcessCounts {
             let counts = count(&self.wanted);
             let changed = std::mem::replace(&mut *self.lock(), counts.clone()) != counts;
             if changed {
-                ring(&self.changed);
+                self.changed.wake();
             }
             self.wait(events.as_ref());
         }

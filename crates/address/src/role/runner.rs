@@ -6,7 +6,8 @@
 //! another: each one when its predecessor has ended, or after [`ORDER_WAIT`].
 
 use crate::config::Account;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use part::wake::WakeEvent;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::process::{
     Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, set_parent_process_death_signal,
@@ -75,8 +76,8 @@ pub struct Runner<T = Token> {
     outcomes: Receiver<(T, JobResult)>,
     waiting: Arc<AtomicUsize>,
     given_up: Arc<AtomicBool>,
-    job_came: Arc<OwnedFd>,
-    job_ended: Arc<OwnedFd>,
+    job_came: Arc<WakeEvent>,
+    job_ended: Arc<WakeEvent>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -98,9 +99,8 @@ impl<T: Clone + Send + 'static> Runner<T> {
     /// # Errors
     /// An eventfd or the thread cannot be created.
     pub fn with(null: File, together: bool) -> io::Result<Runner<T>> {
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let job_came = Arc::new(eventfd(0, flags)?);
-        let job_ended = Arc::new(eventfd(0, flags)?);
+        let job_came = Arc::new(WakeEvent::new()?);
+        let job_ended = Arc::new(WakeEvent::new()?);
         let (jobs, todo) = channel();
         let (done, outcomes) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -141,7 +141,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
             .jobs
             .as_ref()
             .is_some_and(|jobs| jobs.send(job).is_ok());
-        ring(&self.job_came);
+        self.job_came.wake();
         sent
     }
 
@@ -150,7 +150,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
     }
 
     pub fn ended(&self) -> Vec<(T, JobResult)> {
-        hush(&self.job_ended);
+        self.job_ended.reset();
         self.outcomes.try_iter().collect()
     }
 
@@ -158,7 +158,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
     pub fn kill_all(mut self) {
         self.given_up.store(true, Ordering::Release);
         self.jobs = None;
-        ring(&self.job_came);
+        self.job_came.wake();
         if let Some(thread) = self.thread.take() {
             // The panic hook has already printed a panic of the thread.
             let _ = thread.join();
@@ -169,7 +169,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
     /// ended; other running programs are left alone.
     pub fn finish(&mut self, wait: Duration) {
         self.jobs = None;
-        ring(&self.job_came);
+        self.job_came.wake();
         let end = Instant::now() + wait;
         let Some(thread) = self.thread.take() else {
             return;
@@ -178,18 +178,6 @@ impl<T: Clone + Send + 'static> Runner<T> {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-}
-
-/// Wakes the thread that polls the eventfd.
-pub fn ring(fd: &OwnedFd) {
-    // The write fails only if the counter is at its maximum, so the thread wakes anyway.
-    let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
-}
-
-/// Resets the eventfd.
-pub fn hush(fd: &OwnedFd) {
-    let mut count = [0; 8];
-    let _ = rustix::io::read(fd, &mut count);
 }
 
 struct RunningProgram<T> {
@@ -222,8 +210,8 @@ struct Inside<T> {
     given_up: Arc<AtomicBool>,
     todo: Receiver<ProgramJob<T>>,
     done: Sender<(T, JobResult)>,
-    came: Arc<OwnedFd>,
-    ended: Arc<OwnedFd>,
+    came: Arc<WakeEvent>,
+    ended: Arc<WakeEvent>,
     pending: Arc<AtomicUsize>,
     queues: HashMap<Option<String>, VecDeque<ProgramJob<T>>>,
     running: Vec<RunningProgram<T>>,
@@ -257,7 +245,7 @@ impl<T: Clone> Inside<T> {
 
     /// Accepts new jobs; returns whether these were the last ones.
     fn take_jobs(&mut self) -> bool {
-        hush(&self.came);
+        self.came.reset();
         loop {
             match self.todo.try_recv() {
                 Ok(job) => {
@@ -272,7 +260,7 @@ impl<T: Clone> Inside<T> {
 
     fn tell(&self, token: T, outcome: JobResult) {
         let _ = self.done.send((token, outcome));
-        ring(&self.ended);
+        self.ended.wake();
     }
 
     fn reap(&mut self) {

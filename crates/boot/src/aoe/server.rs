@@ -7,13 +7,14 @@ use super::request::Request;
 use super::wire::{AoeSocket, FRAME_BYTES_MAX};
 use crate::counters::Counters;
 use crate::disk::{BootCounts, Overlays, ServedDisk, Storage};
+use part::channel::timespec;
 use part::voice::write_error;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use part::wake::WakeEvent;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::netdevice::name_to_index;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -44,7 +45,7 @@ pub struct Server {
     boots: BootCounts,
     table: Arc<Mutex<Table>>,
     port: SharedInterface,
-    wake: Arc<OwnedFd>,
+    wake: Arc<WakeEvent>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -72,7 +73,7 @@ impl Server {
             boots,
             table: Arc::default(),
             port: Arc::default(),
-            wake: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
+            wake: Arc::new(WakeEvent::new()?),
             thread: None,
         })
     }
@@ -128,7 +129,7 @@ impl Server {
                 }
             })?);
         }
-        self.wake();
+        self.wake.wake();
         Ok(())
     }
 
@@ -143,17 +144,12 @@ impl Server {
             };
         table.bays.iter().map(status).collect()
     }
-
-    fn wake(&self) {
-        // The write fails only if the counter is full, and then the descriptor is readable already.
-        let _: Result<usize, _> = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
-    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         lock(&self.table).stop = true;
-        self.wake();
+        self.wake.wake();
         if let Some(thread) = self.thread.take() {
             // After a panic the thread replies to no frames, and its message has been printed.
             let _ = thread.join();
@@ -163,7 +159,7 @@ impl Drop for Server {
     }
 }
 
-fn run(table: &Mutex<Table>, port: &SharedInterface, wake: &OwnedFd) {
+fn run(table: &Mutex<Table>, port: &SharedInterface, wake: &WakeEvent) {
     let mut frame = vec![0; FRAME_BYTES_MAX];
     let mut looks = Instant::now();
     let mut wire: Option<Arc<AoeSocket>> = None;
@@ -178,13 +174,10 @@ fn run(table: &Mutex<Table>, port: &SharedInterface, wake: &OwnedFd) {
                 .map(|wire| PollFd::from_borrowed_fd(wire.wakes(), PollFlags::IN)),
         );
         let left = looks.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
-            tv_nsec: i64::from(left.subsec_nanos()),
-        };
-        // Ignores the result, even an interruption: everything is checked again.
+        let timeout = timespec(left);
+        // Interrupted or not: everything is checked again.
         let _ = poll(&mut watched, Some(&timeout));
-        if rustix::io::read(wake, &mut [0; 8]).is_ok() {
+        if wake.reset() {
             looks = Instant::now();
         }
         if let Some(wire) = &wire {

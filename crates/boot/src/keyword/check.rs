@@ -6,11 +6,11 @@ use crate::config::Ipv4Network;
 use crate::loader;
 use configuration::outside::{Interface, Runs};
 use configuration::{Context, Exchange, NamedAddress};
+use language::section::duplicates;
 use language::{Diagnostic, Span, Spanned, suggest};
 use part::power::control::PowerControl;
 use protocol::vitals::Service;
 use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
@@ -33,7 +33,7 @@ pub(super) fn wrong(draft: &BootSectionDraft, context: &Context) -> Vec<Diagnost
 
 fn missing(lan: &Lan) -> Option<Diagnostic> {
     // A refused line has its own error.
-    if lan.has("interface") {
+    if lan.given.has("interface") {
         return None;
     }
     let told = format!("boot section '{}' has no 'interface' line", lan.name.value);
@@ -41,52 +41,32 @@ fn missing(lan: &Lan) -> Option<Diagnostic> {
     Some(told.help("add `interface NAME`, such as `interface br0`"))
 }
 
-fn twice<K: Hash + Eq>(
-    all: impl Iterator<Item = (K, Span, String)>,
-    code: &'static language::Code,
-) -> Vec<Diagnostic> {
-    let mut seen: HashMap<K, Span> = HashMap::new();
-    let mut wrong = Vec::new();
-    for (key, span, told) in all {
-        match seen.get(&key) {
-            Some(first) => {
-                let told = Diagnostic::error(code, span, told).label("a second one");
-                wrong.push(told.with_label(*first, "first given here"));
-            }
-            None => {
-                seen.insert(key, span);
-            }
-        }
-    }
-    wrong
-}
-
 fn machines(lan: &Lan) -> Vec<Diagnostic> {
     let names = lan.machines.iter().map(|one| {
         let told = format!("duplicate machine '{}' in this section", one.name.value);
         (one.name.value.as_str(), one.name.span, told)
     });
-    let mut wrong = twice(names, &codes::NAME);
+    let mut wrong = duplicates(&codes::NAME, names);
     let macs = lan.machines.iter().map(|one| {
         let told = format!("a second machine has the MAC address {}", one.mac.value);
         (one.mac.value, one.mac.span, told)
     });
-    wrong.extend(twice(macs, &codes::MAC_TWICE));
+    wrong.extend(duplicates(&codes::MAC_TWICE, macs));
     let addresses = lan.machines.iter().filter_map(|one| {
         let address = one.address.as_ref()?;
         let told = format!("a second machine has the address {}", address.value);
         Some((address.value, address.span, told))
     });
-    wrong.extend(twice(addresses, &codes::ADDRESS_TWICE));
+    wrong.extend(duplicates(&codes::ADDRESS_TWICE, addresses));
     let addresses6 = lan.machines.iter().filter_map(|one| {
         let address = one.address6.as_ref()?;
         let told = format!("a second machine has the address {}", address.value);
         Some((address.value, address.span, told))
     });
-    wrong.extend(twice(addresses6, &codes::ADDRESS_TWICE));
+    wrong.extend(duplicates(&codes::ADDRESS_TWICE, addresses6));
     if ["range", "range6", "proxy"]
         .iter()
-        .any(|line| lan.has(line))
+        .any(|line| lan.given.has(line))
     {
         return wrong;
     }
@@ -257,7 +237,7 @@ fn beside_another(lan: &Lan) -> Vec<Diagnostic> {
         .given
         .iter()
         .filter(|(keyword, _)| useless.contains(keyword));
-    let lines = lines.map(|(keyword, span)| (format!("'{keyword}'"), *span));
+    let lines = lines.map(|(keyword, span)| (format!("'{keyword}'"), span));
     let addressed = lan.machines.iter().filter_map(|one| one.address.as_ref());
     let addressed = addressed.map(|address| ("an address of a machine".to_owned(), address.span));
     let wrong = lines.chain(addressed).map(|(what, span)| {
@@ -278,7 +258,7 @@ fn same_network(draft: &BootSectionDraft) -> Vec<Diagnostic> {
         );
         Some((interface.value.as_str(), interface.span, told))
     });
-    twice(keyed, &codes::INTERFACE_TWICE)
+    duplicates(&codes::INTERFACE_TWICE, keyed)
 }
 
 /// Returns the interfaces of this machine, if the configuration is for this machine and will run
@@ -344,11 +324,11 @@ pub(super) fn server(context: &Context, exchange: &Exchange, lan: &Lan) -> Optio
 }
 
 fn leases(context: &Context, lan: &Lan) -> Option<Diagnostic> {
-    let (_, span) = lan.given.iter().find(|(word, _)| *word == "leases")?;
+    let span = lan.given.first("leases")?;
     let path = lan.leases.as_path();
     let parent = path.parent().unwrap_or(path);
     let warned = |told: String| {
-        let told = Diagnostic::warning(&codes::NO_DIRECTORY, *span, told);
+        let told = Diagnostic::warning(&codes::NO_DIRECTORY, span, told);
         told.label("leases cannot be kept there on this node")
     };
     let outside = &context.outside;

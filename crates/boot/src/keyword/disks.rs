@@ -1,7 +1,7 @@
 //! Parses the lines of a `boot` section for disks that machines use over the network.
 
 use super::machines::{too_many, unique};
-use super::section::{BootSectionDraft, DiskLine, DiskProtocol, Lan, Unknown, many, name};
+use super::section::{BootSectionDraft, DiskLine, DiskProtocol, Lan, Unknown};
 use super::{BootLineBuilder, codes};
 use crate::aoe::frame::AoeAddress;
 use crate::config::{self, Image, Overlay, StorageConfig};
@@ -9,6 +9,7 @@ use configuration::outside::FileIdentity;
 use configuration::{Context, Exchange, Located, VolumeFiles, VolumeUser};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
+use language::section::{NamedSection, many};
 use language::{Diagnostic, Span, Spanned, suggest};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,8 @@ const VOLUME: &str = "volume";
 
 fn disk(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
-    let lan = many(draft, args, "disk")?;
-    let name = name("disk", args.required("the disk's name")?)?;
+    let lan = many(&mut draft.lans, args, "disk")?;
+    let name = Lan::KIND.object_name("disk", args.required("the disk's name")?)?;
     let mut same = lan.disks.all.iter();
     let first = same.find(|other| other.name.value == name.value);
     unique("disk", &name, first.map(|other| other.name.span))?;
@@ -118,12 +119,12 @@ fn alone(lan: &Lan, disk: &DiskLine) -> Built {
         && let Some(other) = all.find(|other| number(other) == Some(target.value))
     {
         let told = format!("a second disk has the number {}", target.value);
-        let told = Diagnostic::error(&codes::TARGET_TWICE, target.span, told).label("a second one");
         let first = other
             .target
             .as_ref()
             .map_or(other.name.span, |first| first.span);
-        return Err(told.with_label(first, "first given here"));
+        let code = &codes::TARGET_TWICE;
+        return Err(Diagnostic::error(code, target.span, told).duplicate_of(first));
     }
     let name = &disk.name;
     let is_alike = |other: &&DiskLine| other.name.value.eq_ignore_ascii_case(&name.value);
@@ -131,8 +132,8 @@ fn alone(lan: &Lan, disk: &DiskLine) -> Built {
         && let Some(other) = lan.disks.all.iter().filter(|one| one.iscsi).find(is_alike)
     {
         let told = "names of targets have no capital letters, so these two are the same";
-        let told = Diagnostic::error(&codes::TARGET_TWICE, name.span, told);
-        return Err(told.with_label(other.name.span, "first given here"));
+        let code = &codes::TARGET_TWICE;
+        return Err(Diagnostic::error(code, name.span, told).duplicate_of(other.name.span));
     }
     Ok(())
 }

@@ -27,10 +27,7 @@ pub(super) fn superseded(
     let of_nodes: HashMap<IpAddr, String> = of_nodes.map(|one| (one.address, one.owner)).collect();
     let all = lans.iter().flat_map(|lan| {
         let name = &lan.name.value;
-        let without_range = || Spanned {
-            value: None,
-            span: lan.name.span,
-        };
+        let without_range = || Spanned::new(None, lan.name.span);
         let four = lan.range.as_ref().map_or_else(without_range, |one| {
             let Spanned { value, span } = one;
             let value = Some((value.first.into(), value.last.into()));

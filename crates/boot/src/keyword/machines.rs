@@ -1,13 +1,14 @@
 //! Parses the lines of a `boot` section for images, and for the machines that boot them.
 
 use super::section::{
-    BootSectionDraft, DiskProtocol, Disks, MachineLine, Unknown, ipv4, ipv6, many, name,
+    BootSectionDraft, DiskProtocol, Disks, Lan, MachineLine, Unknown, ipv4, ipv6,
 };
 use super::{BootLineBuilder, codes};
 use crate::config::Image;
 use crate::mac::Mac;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
+use language::section::{NamedSection, many};
 use language::{Diagnostic, Span, Spanned};
 use part::power::control::PowerControl;
 use part::power::line;
@@ -26,14 +27,13 @@ pub(super) fn too_many(span: Span, told: String) -> Diagnostic {
 pub(super) fn unique(kind: &str, name: &Spanned<String>, first: Option<Span>) -> Built {
     let Some(first) = first else { return Ok(()) };
     let told = format!("duplicate {kind} '{}' in this section", name.value);
-    let told = Diagnostic::error(&codes::NAME, name.span, told).label("this name is taken");
-    Err(told.with_label(first, "first used here"))
+    Err(Diagnostic::error(&codes::NAME, name.span, told).name_taken_at(first))
 }
 
 fn image(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
-    let lan = many(draft, args, "image")?;
-    let name = name("image", args.required("the image's name")?)?;
+    let lan = many(&mut draft.lans, args, "image")?;
+    let name = Lan::KIND.object_name("image", args.required("the image's name")?)?;
     let same = |(other, ..): &&(Spanned<String>, _, _)| other.value == name.value;
     let first = lan.images.iter().find(same).map(|(other, ..)| other.span);
     unique("image", &name, first)?;
@@ -134,8 +134,8 @@ fn program(args: &mut Args<'_>) -> Result<(Vec<Spanned<PathBuf>>, Image), Diagno
 
 fn machine(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
-    let lan = many(draft, args, "machine")?;
-    let name = name("machine", args.required("the machine's name")?)?;
+    let lan = many(&mut draft.lans, args, "machine")?;
+    let name = Lan::KIND.object_name("machine", args.required("the machine's name")?)?;
     let (mut mac, mut address, mut image, mut once) = (None, None, None, false);
     let (mut address6, mut power) = (None, None);
     let known = ["mac", "address", "address6", "image", "once", "power"];
@@ -203,17 +203,10 @@ fn mac(args: &mut Args<'_>) -> Result<Spanned<Mac>, Diagnostic> {
 }
 
 fn unknown(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = many(draft, args, "unknown")?;
+    let lan = many(&mut draft.lans, args, "unknown")?;
     let span = args.line().span;
     if let Some(first) = &lan.unknown {
-        let told = Diagnostic::error(
-            &codes::TWICE,
-            span,
-            "'unknown' may appear only once in a section",
-        );
-        return Err(told
-            .label("a second one")
-            .with_label(first.span, "first given here"));
+        return Err(args.duplicate_keyword(&codes::TWICE, first.span));
     }
     let choices = ["menu", "ignore", "image", "enlist"].map(|word| (word, word));
     let (value, span) = match args.choice(&choices)? {

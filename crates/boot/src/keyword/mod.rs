@@ -24,6 +24,7 @@ use language::Code;
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use part::codec;
+use part::voice::counted;
 use section::BootSectionDraft;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,17 +57,12 @@ pub static PART: ConfigurationPart = ConfigurationPart {
         role_input: |built, _| {
             let boots = built.downcast_ref::<BootConfig>()?;
             let count = boots.lans.len();
-            let word = if count == 1 {
-                "boot network"
-            } else {
-                "boot networks"
-            };
             (count > 0).then(|| RoleInput {
                 payload: codec::encode(boots),
-                size: format!("{count} {word}"),
+                size: counted(count, "boot network", "boot networks"),
                 stop_ms: STOP_MS,
-                is_simultaneous: false,
                 resources: boots.resources(),
+                ..RoleInput::default()
             })
         },
         leftover_input: configuration::no_leftovers,

@@ -6,17 +6,17 @@ use crate::config::{
     Image, Ipv4Network, Ipv6Network, LEASE_S, LEASES, LanPorts, Overlay, StorageConfig,
 };
 use crate::mac::Mac;
-use language::arguments::{Args, Built, section_name};
+use language::arguments::{Args, Built};
 use language::keyword::Keyword;
+use language::section::{self, GivenLines, once};
 use language::value::TimeUnit;
-use language::{ConfigLine, ConfigWord, Diagnostic, Span, Spanned};
+use language::{ConfigLine, Diagnostic, Span, Spanned};
 use part::power::control::PowerControl;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 const SECTIONS_MAX: usize = 64;
-pub(super) const NAME_MAX: usize = 64;
 /// Longest interface name, bytes (IFNAMSIZ without the terminating zero).
 const INTERFACE_MAX: usize = 15;
 const SERVERS_MAX: usize = 8;
@@ -39,7 +39,7 @@ pub(super) struct Lan {
     pub(super) secure_boot: Option<Span>,
     pub(super) six: Ipv6Lines,
     /// Keywords in the section, also in refused lines, with their position.
-    pub(super) given: Vec<(&'static str, Span)>,
+    pub(super) given: GivenLines,
 }
 
 #[derive(Debug, Default)]
@@ -124,42 +124,15 @@ pub(super) enum Unknown {
     Enlist,
 }
 
-impl Lan {
-    /// Returns whether a keyword is in the section, even if its line was refused.
-    pub(super) fn has(&self, keyword: &str) -> bool {
-        self.given.iter().any(|(known, _)| *known == keyword)
-    }
-}
+language::named_section!(Lan, "boot", "the network's name", SECTIONS_MAX);
 
 #[derive(Debug, Default)]
 pub(super) struct BootSectionDraft {
     pub(super) lans: Vec<Lan>,
 }
 
-pub(super) fn name(kind: &str, word: &ConfigWord) -> Result<Spanned<String>, Diagnostic> {
-    let name = section_name(kind, word, &codes::NAME)?;
-    if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {
-        let told = format!("'{name}' cannot be the name of a {kind}");
-        let told = Diagnostic::error(&codes::NAME, word.span, told);
-        return Err(told.label("at most 64 letters, digits, `.`, `_` and `-`, and no `.` in front"));
-    }
-    Ok(Spanned::new(name.to_owned(), word.span))
-}
-
 pub(super) fn begin(draft: &mut BootSectionDraft, head: &ConfigLine) -> Built {
-    let mut args = Args::new(head, 1, "boot", "boot <name>", &codes::OF_ARGUMENTS);
-    let word = args.required("the network's name")?;
-    args.end()?;
-    let name = name("boot", word)?;
-    if let Some(first) = draft.lans.iter().find(|one| one.name.value == name.value) {
-        let told = format!("duplicate 'boot' section '{}'", name.value);
-        let told = Diagnostic::error(&codes::NAME, name.span, told).label("this name is taken");
-        return Err(told.with_label(first.name.span, "first used here"));
-    }
-    if draft.lans.len() >= SECTIONS_MAX {
-        let told = format!("more than {SECTIONS_MAX} boot sections");
-        return Err(Diagnostic::error(&codes::TOO_MANY, head.span, told));
-    }
+    let name = section::begin(&draft.lans, head)?;
     draft.lans.push(Lan {
         name,
         network: InterfaceLines::default(),
@@ -174,40 +147,9 @@ pub(super) fn begin(draft: &mut BootSectionDraft, head: &ConfigLine) -> Built {
         leases: LEASES.into(),
         secure_boot: None,
         six: Ipv6Lines::default(),
-        given: Vec::new(),
+        given: GivenLines::default(),
     });
     Ok(())
-}
-
-/// Returns the current section, for a keyword that may be repeated.
-pub(super) fn many<'d>(
-    draft: &'d mut BootSectionDraft,
-    args: &Args<'_>,
-    keyword: &'static str,
-) -> Result<&'d mut Lan, Diagnostic> {
-    let span = args.line().span;
-    let missing = || Diagnostic::error(&codes::MISSING, span, "no boot section has begun");
-    let lan = draft.lans.last_mut().ok_or_else(missing)?;
-    lan.given.push((keyword, span));
-    Ok(lan)
-}
-
-/// Returns the current section, for a keyword that may be given once.
-pub(super) fn once<'d>(
-    draft: &'d mut BootSectionDraft,
-    args: &Args<'_>,
-    keyword: &'static str,
-) -> Result<&'d mut Lan, Diagnostic> {
-    let lan = many(draft, args, keyword)?;
-    let span = args.line().span;
-    match lan.given.iter().find(|(known, _)| *known == keyword) {
-        Some((_, first)) if *first != span => {
-            let told = format!("'{keyword}' may appear only once in a section");
-            let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-            Err(told.with_label(*first, "first given here"))
-        }
-        _ => Ok(lan),
-    }
 }
 
 pub(super) fn ipv4(args: &mut Args<'_>) -> Result<Spanned<Ipv4Addr>, Diagnostic> {
@@ -279,7 +221,7 @@ fn several<T>(
 }
 
 fn interface(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = once(draft, args, "interface")?;
+    let lan = once(&mut draft.lans, args, "interface")?;
     let word = args.required("the name of an interface")?;
     let name = word.str();
     let is_name = (1..=INTERFACE_MAX).contains(&name.len()) && !matches!(name, "." | "..");
@@ -296,7 +238,7 @@ fn interface(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
 }
 
 fn network(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = once(draft, args, "network")?;
+    let lan = once(&mut draft.lans, args, "network")?;
     let word = args.required("a network")?;
     let read = |text: &str| {
         let (first, prefix) = text.split_once('/')?;
@@ -319,7 +261,7 @@ fn network(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
 
 fn range(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
-    let lan = once(draft, args, "range")?;
+    let lan = once(&mut draft.lans, args, "range")?;
     let first = ipv4(args)?;
     let last = ipv4(args)?;
     let lease_s = lease(args)?;
@@ -361,20 +303,20 @@ pub(super) fn lease(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
 
 fn proxy(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
-    let lan = once(draft, args, "proxy")?;
+    let lan = once(&mut draft.lans, args, "proxy")?;
     args.end()?;
     lan.proxy = Some(span);
     Ok(())
 }
 
 fn gateway(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = once(draft, args, "gateway")?;
+    let lan = once(&mut draft.lans, args, "gateway")?;
     lan.told.gateway = Some(ipv4(args)?);
     args.end()
 }
 
 fn dns(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = once(draft, args, "dns")?;
+    let lan = once(&mut draft.lans, args, "dns")?;
     for address in addresses(args)? {
         match address {
             IpAddr::V4(address) => lan.told.dns.push(address),
@@ -385,13 +327,13 @@ fn dns(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
 }
 
 fn ntp(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = once(draft, args, "ntp")?;
+    let lan = once(&mut draft.lans, args, "ntp")?;
     lan.told.ntp = servers(args)?;
     Ok(())
 }
 
 fn domain(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = once(draft, args, "domain")?;
+    let lan = once(&mut draft.lans, args, "domain")?;
     let word = args.required("a domain")?;
     let text = word.str();
     let is_label = |label: &str| {
@@ -407,25 +349,25 @@ fn domain(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
 }
 
 fn server(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = once(draft, args, "server")?;
+    let lan = once(&mut draft.lans, args, "server")?;
     lan.told.server = Some(ipv4(args)?);
     args.end()
 }
 
 fn http_port(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = once(draft, args, "http-port")?;
+    let lan = once(&mut draft.lans, args, "http-port")?;
     lan.ports.http = port(args)?;
     args.end()
 }
 
 fn iscsi_port(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = once(draft, args, "iscsi-port")?;
+    let lan = once(&mut draft.lans, args, "iscsi-port")?;
     lan.ports.iscsi = port(args)?;
     args.end()
 }
 
 fn nbd_port(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = once(draft, args, "nbd-port")?;
+    let lan = once(&mut draft.lans, args, "nbd-port")?;
     lan.ports.nbd = port(args)?;
     args.end()
 }
@@ -436,14 +378,14 @@ fn port(args: &mut Args<'_>) -> Result<u16, Diagnostic> {
 }
 
 fn leases(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = once(draft, args, "leases")?;
+    let lan = once(&mut draft.lans, args, "leases")?;
     lan.leases = args.absolute_path("a directory")?.value;
     args.end()
 }
 
 fn secure_boot(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
-    let lan = once(draft, args, "secure-boot")?;
+    let lan = once(&mut draft.lans, args, "secure-boot")?;
     let is = args.choice(&[("yes", true), ("no", false)])?;
     lan.secure_boot = is.then_some(span);
     args.end()

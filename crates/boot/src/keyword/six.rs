@@ -1,17 +1,18 @@
 //! Parses and checks the lines of a `boot` section for IPv6.
 
-use super::section::{BootSectionDraft, Ipv6Lines, Lan, Range6, ipv6, lease, once};
+use super::section::{BootSectionDraft, Ipv6Lines, Lan, Range6, ipv6, lease};
 use super::{BootLineBuilder, codes};
 use crate::config::{self, Ipv6Network};
 use crate::dhcp::range::RANGE_MAX;
 use configuration::outside::Interface;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
+use language::section::once;
 use language::{Diagnostic, Span, Spanned};
 use std::net::{IpAddr, Ipv6Addr};
 
 fn network6(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
-    let lan = once(draft, args, "network6")?;
+    let lan = once(&mut draft.lans, args, "network6")?;
     let word = args.required("a network")?;
     let read = |text: &str| {
         let (first, prefix) = text.split_once('/')?;
@@ -40,7 +41,7 @@ fn network6(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
 
 fn range6(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
-    let lan = once(draft, args, "range6")?;
+    let lan = once(&mut draft.lans, args, "range6")?;
     let first = ipv6(args)?;
     let last = ipv6(args)?;
     let lease_s = lease(args)?;
@@ -93,7 +94,7 @@ pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
     let Some(network) = &lan.six.network else {
         // A refused line has its own error.
         let first = addresses(lan).into_iter().next();
-        let first = first.filter(|_| !lan.has("network6"));
+        let first = first.filter(|_| !lan.given.has("network6"));
         wrong.extend(first.map(|(_, span)| {
             let told = "an IPv6 address in a section without 'network6'";
             let told = Diagnostic::error(&codes::OUTSIDE, span, told);

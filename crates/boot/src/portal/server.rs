@@ -13,14 +13,15 @@ use crate::iscsi::login::LoggedInSession;
 use crate::iscsi::pdu::IscsiError;
 use crate::mac::Mac;
 use crate::net::{six, tcp};
+use part::channel::timespec;
 use part::lock;
 use part::voice::write_error;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use part::wake::WakeEvent;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::netdevice::name_to_index;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -82,7 +83,7 @@ struct PortalState {
     clients: Clients,
     /// Counters of iSCSI and of NBD.
     counting: [Arc<Counting>; 2],
-    wake: OwnedFd,
+    wake: WakeEvent,
 }
 
 #[derive(Default)]
@@ -131,7 +132,7 @@ impl Portal {
             table: Mutex::default(),
             clients: Clients::default(),
             counting: Default::default(),
-            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            wake: WakeEvent::new()?,
         };
         Ok(Portal {
             shared: Arc::new(shared),
@@ -197,7 +198,7 @@ impl Portal {
                 }
             })?);
         }
-        self.shared.wake();
+        self.shared.wake.wake();
         Ok(())
     }
 
@@ -230,7 +231,7 @@ impl Portal {
 impl Drop for Portal {
     fn drop(&mut self) {
         lock(&self.shared.table).stop = true;
-        self.shared.wake();
+        self.shared.wake.wake();
         if let Some(thread) = self.thread.take() {
             // After a panic the thread's message has been printed.
             let _ = thread.join();
@@ -244,11 +245,6 @@ impl Drop for Portal {
 }
 
 impl PortalState {
-    fn wake(&self) {
-        // The write fails only if the counter is full, and then the descriptor is readable already.
-        let _: Result<usize, _> = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-    }
-
     fn is_open(&self, disk: &str) -> bool {
         let table = lock(&self.table);
         table
@@ -459,13 +455,10 @@ fn run(shared: &Arc<PortalState>) {
         let open = doors.iter().flatten().flatten();
         watched.extend(open.map(|door| PollFd::new(&door.listener, PollFlags::IN)));
         let left = looks.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
-            tv_nsec: i64::from(left.subsec_nanos()),
-        };
+        let timeout = timespec(left);
         // Interrupted or not: everything is checked again.
         let _ = poll(&mut watched, Some(&timeout));
-        if rustix::io::read(&shared.wake, &mut [0; 8]).is_ok() {
+        if shared.wake.reset() {
             looks = Instant::now();
         }
         for (protocol, door) in PROTOCOLS.into_iter().zip(&doors) {

@@ -38,6 +38,7 @@ use crate::site::{
 use known::AWAIT_NS;
 use moved::Basis;
 use part::codec;
+use part::control::LeaseRecord;
 use part::role::{KnownLease, WantedLease};
 use record::{FormerHolder, FormerKnowledge, NetworkRanges, NodeLeaseRecord, PartRecord, mark_of};
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,18 +130,6 @@ struct LeaseSourcesOfPart {
     moved: MovedPart,
     /// Late node that knows what is withheld of the part.
     former: Option<FormerHolder>,
-}
-
-/// Record to be written to the cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LeaseRecordWrite {
-    /// Name of the cluster lease.
-    pub name: String,
-    /// Epoch in which the lease is held.
-    pub epoch: u64,
-    /// Sequence number, higher than that of the previous record.
-    pub number: u64,
-    pub value: Vec<u8>,
 }
 
 /// Parts that this node holds by a lease of the cluster. A change of the ranges clears them.
@@ -378,7 +367,7 @@ impl ClusterLeases {
         local: &LocalNode<'_>,
         knowledge: &Knowledge,
         now_ns: u64,
-    ) -> (NodeLeaseStatus, Vec<LeaseRecordWrite>) {
+    ) -> (NodeLeaseStatus, Vec<LeaseRecord>) {
         if !self.known.is_empty() {
             self.first_report_ns.get_or_insert(now_ns);
         }
@@ -417,7 +406,7 @@ impl ClusterLeases {
                     generations: Self::next_generations(there.as_ref(), knowledge),
                 };
                 if there.as_ref() != Some(&at) {
-                    written.push(next(lease, codec::encode(&at)));
+                    written.push(LeaseRecord::next(lease, codec::encode(&at)));
                 }
             }
         }
@@ -431,7 +420,7 @@ impl ClusterLeases {
         knowledge: &Knowledge,
         now_ns: u64,
         standing: &mut NodeLeaseStatus,
-        written: &mut Vec<LeaseRecordWrite>,
+        written: &mut Vec<LeaseRecord>,
     ) {
         let name = self.part(part);
         let Some(lease) = self.known.get(&name).cloned() else {
@@ -695,7 +684,7 @@ impl ClusterLeases {
         lease: &KnownLease,
         record: Option<&PartRecord>,
         wanted: &PartRecord,
-        written: &mut Vec<LeaseRecordWrite>,
+        written: &mut Vec<LeaseRecord>,
     ) -> BTreeSet<u32> {
         let wrote = self.wrote.entry(part).or_default();
         if wrote.0 != lease.epoch {
@@ -703,7 +692,7 @@ impl ClusterLeases {
         }
         wrote.1.retain(|number, _| *number > lease.number);
         if record != Some(wanted) {
-            let next = next(lease, codec::encode(wanted));
+            let next = LeaseRecord::next(lease, codec::encode(wanted));
             wrote
                 .1
                 .entry(next.number)
@@ -774,16 +763,6 @@ enum AdoptionProgress {
     Now(PartAdoption),
     /// The leases are on disk.
     Done,
-}
-
-/// Builds the next record of a lease that is held.
-fn next(lease: &KnownLease, value: Vec<u8>) -> LeaseRecordWrite {
-    LeaseRecordWrite {
-        name: lease.name.clone(),
-        epoch: lease.epoch,
-        number: lease.number.saturating_add(1),
-        value,
-    }
 }
 
 #[cfg(test)]

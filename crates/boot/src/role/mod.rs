@@ -8,7 +8,6 @@ mod six;
 mod sockets;
 mod waiting;
 
-pub use leases::LeaseRecordWrite;
 pub use server::Server;
 
 use crate::aoe;
@@ -20,8 +19,8 @@ use crate::disk::{BootCounts, Storage};
 use crate::link::{BootNodeLink, CopyWriter, LinkedNetwork, remove_copies};
 use crate::mac::{Mac, mark};
 use crate::message::{
-    MachineHistoryResponse, MachineListResponse, OperatorRequest, OperatorResponse,
-    PowerControlResponse, RecentRequestsResponse, SteppedMachine,
+    MachineHistoryResponse, MachineListResponse, OperatorRequest, PowerControlResponse,
+    RecentRequestsResponse, SteppedMachine,
 };
 use crate::portal::{self, Portal};
 use crate::site::{
@@ -30,9 +29,11 @@ use crate::site::{
 };
 use leases::{ClusterLeases, LocalNode};
 use part::codec;
+use part::control::LeaseRecord;
 use part::report::{Moment, StatusReport};
 use part::role::{
-    Admission, LeaseNews, MemberNews, Membership, VOLUME_SOCKET, WantedLease, volume_directory,
+    Admission, LeaseNews, MemberNews, Membership, OrderResponse, VOLUME_SOCKET, WantedLease,
+    volume_directory,
 };
 use part::voice::write_error;
 use std::collections::BTreeMap;
@@ -104,7 +105,7 @@ pub struct ClusterMessages {
     /// All leases that are wanted or watched, if they have changed.
     pub leases: Option<Vec<WantedLease>>,
     /// Records to be written to the cluster.
-    pub records: Vec<LeaseRecordWrite>,
+    pub records: Vec<LeaseRecord>,
 }
 
 impl NetworkServer {
@@ -193,7 +194,7 @@ impl NetworkServer {
         &mut self,
         me: &str,
         place: BootEnvironment,
-        records: &mut Vec<LeaseRecordWrite>,
+        records: &mut Vec<LeaseRecord>,
     ) -> Vec<WantedLease> {
         let Some(leases) = &mut self.leases else {
             return Vec::new();
@@ -614,13 +615,13 @@ impl BootRole {
     pub fn order(&mut self, message: &OperatorRequest) -> Vec<u8> {
         match message {
             OperatorRequest::Once { machine, image } => {
-                codec::encode(&OperatorResponse::of(self.once(machine, image)))
+                codec::encode(&OrderResponse::of(self.once(machine, image)))
             }
             OperatorRequest::Wake { machine } => {
-                codec::encode(&OperatorResponse::of(self.wake(machine)))
+                codec::encode(&OrderResponse::of(self.wake(machine)))
             }
             OperatorRequest::Drop { machine } => {
-                codec::encode(&OperatorResponse::of(self.drop_changes(machine)))
+                codec::encode(&OrderResponse::of(self.drop_changes(machine)))
             }
             OperatorRequest::Power { machine } => codec::encode(&self.power(machine)),
             OperatorRequest::Why { machine } => codec::encode(&self.why(machine)),

@@ -11,9 +11,10 @@ use crate::content::{ContentSource, FetchClient, FetchProtocol, FetchReport};
 use crate::counters::{Counters, Counting, FetchOutcome};
 use crate::source::OpenContent;
 use part::lock;
+use part::wake::WakeEvent;
 use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use std::collections::{HashMap, VecDeque};
@@ -55,15 +56,8 @@ struct TftpServerCommands {
 #[derive(Debug)]
 struct TftpServerState {
     orders: Mutex<TftpServerCommands>,
-    wake: OwnedFd,
+    wake: WakeEvent,
     counting: Counting,
-}
-
-impl TftpServerState {
-    fn wake(&self) {
-        // The write fails only if the counter is full, and then the descriptor is readable already.
-        let _: Result<usize, Errno> = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-    }
 }
 
 /// TFTP server. Dropping the value stops it.
@@ -85,10 +79,9 @@ impl Server {
         shelf: Arc<dyn ContentSource>,
         transfers_max: usize,
     ) -> io::Result<Server> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(TftpServerState {
             orders: Mutex::default(),
-            wake,
+            wake: WakeEvent::new()?,
             counting: Counting::default(),
         });
         let mut serving = TftpServerThread::new(Arc::clone(&shared), shelf, transfers_max)?;
@@ -111,7 +104,7 @@ impl Server {
             socket::listen(listener.socket.as_fd())?;
         }
         lock(&self.shared.orders).listeners = Some(listeners);
-        self.shared.wake();
+        self.shared.wake.wake();
         Ok(())
     }
 
@@ -128,7 +121,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         lock(&self.shared.orders).stop = true;
-        self.shared.wake();
+        self.shared.wake.wake();
         if let Some(thread) = self.thread.take() {
             // The thread returns nothing, and a panic of it has been reported.
             let _ = thread.join();
@@ -266,8 +259,7 @@ impl TftpServerThread {
     }
 
     fn take_orders(&mut self) -> bool {
-        let mut number = [0; 8];
-        let _: Result<usize, Errno> = rustix::io::read(&self.shared.wake, &mut number);
+        self.shared.wake.reset();
         let orders = std::mem::take(&mut *lock(&self.shared.orders));
         if let Some(listeners) = orders.listeners {
             // The listeners were checked when the order was given.

@@ -1,11 +1,11 @@
 //! Keyword `follow`: repositories whose branch is the configuration.
 
 use super::settings::time_within;
-use super::{ClusterSectionDraft, Row, Spanned, codes};
+use super::{ClusterSectionDraft, Row, codes};
 use language::arguments::{Args, Built};
 use language::difference::{COVER, without_credentials};
 use language::value::written_time;
-use language::{ConfigWord, Diagnostic, Span, suggest};
+use language::{ConfigWord, Diagnostic, Span, Spanned, suggest};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -278,10 +278,7 @@ fn follow(draft: &mut ClusterSectionDraft, args: &mut Args<'_>, system: System) 
         let told = format!("at most {FOLLOWS_MAX} repositories can be followed");
         return Err(args.value_error(&codes::VALUE, span, &told));
     }
-    draft.follow.push(Spanned {
-        value: followed,
-        span,
-    });
+    draft.follow.push(Spanned::new(followed, span));
     Ok(())
 }
 

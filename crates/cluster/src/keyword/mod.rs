@@ -21,7 +21,7 @@ use configuration::{
 use language::arguments::{Args, ArgumentCodes, Built};
 use language::keyword::{Documented, Family, Keyword};
 use language::source::Text;
-use language::{Code, ConfigLine, Diagnostic, Environment, Facts, Span};
+use language::{Code, ConfigLine, Diagnostic, Environment, Facts, Span, Spanned};
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::time::Duration;
@@ -103,12 +103,6 @@ impl ConfigSection {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Spanned<T> {
-    value: T,
-    span: Span,
-}
-
 /// The lines parsed so far.
 #[derive(Debug, Default)]
 struct ClusterSectionDraft {
@@ -156,8 +150,7 @@ fn begin(draft: &mut ClusterSectionDraft, head: &ConfigLine) -> Built {
     if let Some(first) = draft.first {
         let told = "duplicate 'config' section";
         let told = Diagnostic::error(&codes::TWICE, word.span, told)
-            .label("a second one")
-            .with_label(first, "the first one")
+            .duplicate_of(first)
             .help("merge the two: the section applies to all nodes and files");
         draft.told.push(told);
     }

@@ -1,10 +1,10 @@
 //! Keywords `judge`, `keep`, `confirm`: the judging of changes, and the retained
 //! versions.
 
-use super::{ClusterSectionDraft, Row, Spanned, codes};
-use language::Diagnostic;
+use super::{ClusterSectionDraft, Row, codes};
 use language::arguments::{Args, Built};
 use language::value::{TimeUnit, written_time};
+use language::{Diagnostic, Spanned};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -43,8 +43,7 @@ fn once<T>(args: &mut Args<'_>, value: T, into: &mut Option<Spanned<T>>) -> Buil
     };
     let told = format!("'{}' may appear only once", args.keyword);
     Err(Diagnostic::error(&codes::TWICE, span, told)
-        .label("a second one")
-        .with_label(first, "first given here")
+        .duplicate_of(first)
         .help("remove one of the two"))
 }
 

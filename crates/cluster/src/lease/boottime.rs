@@ -14,10 +14,7 @@ impl Boottime {
     /// Returns the current time. Only drivers call this; values receive the time as a
     /// parameter.
     pub fn now() -> Boottime {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        let rest = u64::try_from(time.tv_nsec).unwrap_or(0);
-        Boottime(seconds.saturating_mul(1_000_000_000).saturating_add(rest))
+        Boottime(part::clock::boottime_ns())
     }
 
     #[must_use]

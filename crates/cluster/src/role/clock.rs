@@ -2,7 +2,7 @@
 
 use crate::lease::Boottime;
 use crate::wire::Timing;
-use std::time::{SystemTime, UNIX_EPOCH};
+use part::clock::unix_ms;
 
 /// Source of the time in the role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,12 +33,7 @@ impl Clock {
     }
 
     pub fn seconds(&self) -> fn() -> i64 {
-        || {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH);
-            since.map_or(0, |since| {
-                i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-            })
-        }
+        || i64::try_from(unix_ms() / 1_000).unwrap_or(i64::MAX)
     }
 
     /// Returns a number that is higher at each start of a member.
@@ -46,10 +41,7 @@ impl Clock {
         match self {
             // Milliseconds of the wall clock. Gossip recovers by itself if the clock is set
             // back.
-            Clock::System => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH);
-                since.map_or(0, super::shared::millis)
-            }
+            Clock::System => unix_ms(),
             #[cfg(test)]
             Clock::Runtime { start } => *start,
         }

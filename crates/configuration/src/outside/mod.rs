@@ -61,6 +61,19 @@ impl From<Unreadable> for io::Error {
     }
 }
 
+impl fmt::Display for Unreadable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Unreadable::TooLarge(max) => write!(out, "the file has more than {max} bytes"),
+            Unreadable::Unnameable => out.write_str("invalid file name"),
+            Unreadable::Refused(number) => {
+                let error = io::Error::from_raw_os_error(number);
+                out.write_str(&language::reason(&error))
+            }
+        }
+    }
+}
+
 /// A user or group of the system, looked up by its name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Account {

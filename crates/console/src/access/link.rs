@@ -1,7 +1,7 @@
 //! Makes and verifies links that sign the administrator of the machine in to the console, each
 //! valid once.
 
-use ::access::session::random;
+use ::access::random::random;
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;

@@ -2,7 +2,8 @@
 //! the configuration file has only its SHA-256.
 
 use crate::config::{Config, Token};
-use aws_lc_rs::{constant_time, digest, rand};
+use ::access::random::random;
+use aws_lc_rs::{constant_time, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
@@ -17,11 +18,7 @@ const TEXT_MAX: usize = 128;
 /// # Errors
 /// The system has no random numbers.
 pub fn make() -> Result<String, String> {
-    let mut bytes = [0; 32];
-    match rand::fill(&mut bytes) {
-        Ok(()) => Ok(format!("{PREFIX}{}", BASE64.encode(bytes))),
-        Err(_) => Err("the system has no random numbers".to_owned()),
-    }
+    Ok(format!("{PREFIX}{}", BASE64.encode(random::<32>()?)))
 }
 
 /// Returns the hash of a token's text. A token has 256 random bits, so it needs no slow hash.
@@ -32,7 +29,7 @@ pub fn hash(text: &str) -> [u8; 32] {
 }
 
 pub fn write(hash: &[u8; 32]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    data_encoding::HEXLOWER.encode(hash)
 }
 
 /// Reads a hash from the configuration. None if the text is not a SHA-256 in hexadecimal digits.

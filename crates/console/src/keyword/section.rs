@@ -2,16 +2,14 @@
 
 use super::credentials::Credentials;
 use super::{ConsoleLineBuilder, codes};
-use crate::certificate;
 use crate::user::UserRole;
-use ::access::keyword::{Pam, Proxies, named};
+use ::access::certificate;
+use ::access::keyword::{Pam, Proxies, absolute_file, listening_address, named};
 use configuration::Context;
-use configuration::outside::Unreadable;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::value::{Accepts, Address, AddressHost, Family, Port, SocketTransport, address};
-use language::{ConfigLine, ConfigWord, Diagnostic, Span, Spanned};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use language::{ConfigLine, Diagnostic, Span, Spanned};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 const FILE_BYTES_MAX: u64 = 256 << 10;
@@ -74,12 +72,12 @@ fn bind(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
         return Err(twice(first.span, span, "'bind'"));
     }
     let word = args.required("an address and a port")?;
-    let address = parsed(args, word)?;
+    let address = listening_address(args, word)?;
     let (mut file, mut plain, mut accepts_proxy) = (None, None, false);
     while let Some(word) = args.peek() {
         args.required("an option")?;
         match word.str() {
-            "crt" => file = Some(path(args)?),
+            "crt" => file = Some(absolute_file(args)?),
             "plain" => plain = Some(word.span),
             "accept-proxy" => {
                 accepts_proxy = true;
@@ -119,38 +117,6 @@ fn bind(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn parsed(args: &Args<'_>, word: &ConfigWord) -> Result<SocketAddr, Diagnostic> {
-    let found = address(word.str(), &Accepts::BIND);
-    let found =
-        found.map_err(|error| args.unexpected_value(word, &format!("no address: {error}")))?;
-    let Address {
-        transport: SocketTransport::Default,
-        port: Port::One(port),
-        ref host,
-        family,
-    } = found
-    else {
-        return Err(args.unexpected_value(word, "not an IP address and one port"));
-    };
-    let ip = match (host, family) {
-        (AddressHost::Any, Family::V4) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        (AddressHost::Any, _) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        (AddressHost::Ip(ip), _) => *ip,
-        _ => return Err(args.unexpected_value(word, "not an IP address and one port")),
-    };
-    Ok(SocketAddr::new(ip, port))
-}
-
-fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
-    let word = args.required("a file")?;
-    let value = PathBuf::from(word.str());
-    if value.is_absolute() {
-        Ok(Spanned::new(value, word.span))
-    } else {
-        Err(args.unexpected_value(word, "not an absolute path"))
-    }
-}
-
 pub(super) fn read_certificate(
     context: &mut Context,
     file: &Spanned<PathBuf>,
@@ -160,15 +126,7 @@ pub(super) fn read_certificate(
         Box::new(Diagnostic::error(&codes::CERTIFICATE, file.span, told).label(why))
     };
     let secret = context.outside.read_secret(&file.value, FILE_BYTES_MAX);
-    let secret = secret.map_err(|unreadable| {
-        told(match unreadable {
-            Unreadable::TooLarge(max) => format!("the file has more than {max} bytes"),
-            Unreadable::Unnameable => "invalid file name".to_owned(),
-            Unreadable::Refused(number) => {
-                language::reason(&std::io::Error::from_raw_os_error(number))
-            }
-        })
-    })?;
+    let secret = secret.map_err(|unreadable| told(unreadable.to_string()))?;
     let pem = secret.bytes().to_vec();
     certificate::read(&pem).map_err(told)?;
     Ok(pem)

@@ -29,6 +29,7 @@ use ::access::session::Sessions;
 use gather::{PollProgress, PollQuery, PollResponse};
 use operate::RuntimeApiClient;
 use part::channel::Received;
+use part::clock::boottime_ms;
 use part::report::{BYTES_MAX, Event, Grade, Moment, StatusReport, Subject};
 use part::role::{Admission, Level, MemberNews, OrderResponse, PartMessage, SupervisorMessage};
 use part::voice::write_error;
@@ -129,12 +130,6 @@ struct StateSaver {
     bytes: Vec<u8>,
     /// Time of the next save, milliseconds of the boot clock.
     due: u64,
-}
-
-fn now() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let time = Duration::try_from(time).unwrap_or_default();
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl ConsoleRole {
@@ -283,7 +278,7 @@ impl ConsoleRole {
     pub fn due(&self) -> Instant {
         let gathers = self.polls.gather.as_ref().map(PollProgress::until);
         let due = gathers.unwrap_or(self.polls.due).min(self.state_saver.due);
-        Instant::now() + Duration::from_millis(due.saturating_sub(now()))
+        Instant::now() + Duration::from_millis(due.saturating_sub(boottime_ms()))
     }
 
     /// Returns a descriptor that is readable when `ConsoleRole::do_pending_work` must be called earlier.
@@ -332,7 +327,7 @@ impl ConsoleRole {
     }
 
     fn advance_poll(&mut self) {
-        let now = now();
+        let now = boottime_ms();
         if self
             .polls
             .gather
@@ -670,7 +665,7 @@ impl ConsoleRole {
     }
 
     fn save_if_due(&mut self) {
-        let now = now();
+        let now = boottime_ms();
         let sessions = lock(&self.shared.authentication.sessions).saved_state();
         if now < self.state_saver.due && sessions == self.state_saver.state.sessions {
             return;
@@ -714,7 +709,7 @@ impl Drop for SetWhenDropped {
 
 fn moment() -> Moment {
     Moment {
-        boottime_ms: now(),
+        boottime_ms: boottime_ms(),
         unix_ms: crate::shared::now_ms(),
     }
 }

@@ -229,12 +229,7 @@ async fn display(headers: HeaderMap) -> Response {
 /// Serves a static file. It changes only with the program, so its digest is the entity tag.
 fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) -> Response {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    let tag: String = digest
-        .as_ref()
-        .iter()
-        .take(8)
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let tag = data_encoding::HEXLOWER.encode(&digest.as_ref()[..8]);
     let tag = format!("\"{tag}\"");
     let known = headers.get(IF_NONE_MATCH).map(HeaderValue::as_bytes);
     let caching = [(CACHE_CONTROL, "no-cache".to_owned()), (ETAG, tag.clone())];

@@ -3,18 +3,17 @@
 
 use super::drain::drained;
 use super::places::ConnectionLimiter;
-use crate::certificate;
 use crate::config::{Config, Security};
+use ::access::certificate;
 use ::access::linger::Linger;
+use ::access::listener;
 use ::access::proxies::{TrustedProxies, read_header};
 use axum::{Extension, Router};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustix::net::{
-    AddressFamily, Shutdown, SocketFlags, SocketType, bind, listen, socket_with, sockopt,
-};
+use rustix::net::{Shutdown, listen, sockopt};
 use rustls::ServerConfig;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -108,18 +107,22 @@ impl ConsoleListener {
 }
 
 fn tls(config: &Config, own: &[u8]) -> Result<Option<Arc<ServerConfig>>, String> {
-    match &config.security {
-        Security::Plain => Ok(None),
-        Security::Own => certificate::read(own).map(Some),
-        Security::Certificate(pem) => certificate::read(pem).map(Some),
-    }
+    let pem = match &config.security {
+        Security::Plain => return Ok(None),
+        Security::Own => own,
+        Security::Certificate(pem) => pem,
+    };
+    let mut tls = certificate::read(pem)?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Some(Arc::new(tls)))
 }
 
 fn listen_at(address: SocketAddr) -> Result<TcpListener, String> {
-    let listener = listener(address).or_else(|error| match address.ip().is_unspecified() {
+    let open = |address| listener::open(address, BACKLOG);
+    let listener = open(address).or_else(|error| match address.ip().is_unspecified() {
         // The machine has no IPv6.
         true if address.is_ipv6() && error != rustix::io::Errno::ADDRINUSE => {
-            listener((Ipv4Addr::UNSPECIFIED, address.port()).into())
+            open((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
         _ => Err(error),
     });
@@ -129,25 +132,6 @@ fn listen_at(address: SocketAddr) -> Result<TcpListener, String> {
 fn cannot_listen(address: SocketAddr, errno: rustix::io::Errno) -> String {
     let reason = language::reason(&errno.into());
     format!("the console cannot listen at {address}: {reason}")
-}
-
-fn listener(address: SocketAddr) -> Result<TcpListener, rustix::io::Errno> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
-        sockopt::set_ipv6_freebind(&socket, true)?;
-    } else {
-        sockopt::set_ip_freebind(&socket, true)?;
-    }
-    bind(&socket, &address)?;
-    listen(&socket, BACKLOG)?;
-    Ok(socket.into())
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -12,10 +12,11 @@ use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use part::channel::timespec;
 use part::voice::{Form, MessagePrinter};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use part::wake::WakeEvent;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -53,22 +54,20 @@ fn is_first_process() -> bool {
 }
 
 struct DataPlaneExit {
-    event: Arc<OwnedFd>,
+    event: Arc<WakeEvent>,
     result: std::thread::JoinHandle<io::Result<()>>,
 }
 
 /// Starts a thread that waits for the data plane, so that this one continues to handle signals.
 fn wait_for(serving: &ServingProcess) -> Result<DataPlaneExit, StartError> {
-    let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-        .map_err(|errno| StartError::Threads(errno.into()))?;
+    let event = WakeEvent::new().map_err(|errno| StartError::Threads(errno.into()))?;
     let event = Arc::new(event);
     let (signal, running) = (Arc::clone(&event), Arc::clone(&serving.running));
     let result = std::thread::Builder::new()
         .name("wait".into())
         .spawn(move || {
             let result = running.wait();
-            // The counter of an eventfd with only this writer cannot be full.
-            let _ = rustix::io::write(&*signal, &1u64.to_ne_bytes());
+            signal.wake();
             result
         })
         .map_err(StartError::Threads)?;
@@ -223,7 +222,7 @@ impl Stop {
 /// the end.
 fn wait(
     signals: &SignalFd,
-    end: &OwnedFd,
+    end: &WakeEvent,
     orders: &dyn OrderSource,
     left: Option<Duration>,
 ) -> Result<(bool, bool), StartError> {

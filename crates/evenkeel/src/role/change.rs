@@ -5,11 +5,11 @@
 use super::trial::RollbackVersion;
 use super::version::{Built, SupervisorInput, VersionError};
 use crate::process::{self, ServingProcess, SideThreadHandle};
+use part::wake::WakeEvent;
 use proxy::running::{Changed, DataPlane};
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -22,7 +22,7 @@ pub struct ReloadedVersion {
 
 pub struct PendingReload {
     version: u64,
-    event: Arc<OwnedFd>,
+    event: Arc<WakeEvent>,
     thread: JoinHandle<Result<ReloadedVersion, VersionError>>,
 }
 
@@ -35,7 +35,7 @@ impl PendingReload {
         side: &Arc<SideThreadHandle>,
     ) -> io::Result<PendingReload> {
         let version = given.take.version;
-        let event = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let event = Arc::new(WakeEvent::new()?);
         let (running, side, done) = (
             Arc::clone(&serving.running),
             Arc::clone(side),
@@ -51,7 +51,7 @@ impl PendingReload {
                     Ok((words, former))
                 });
                 // The channel is dropped when the thread ends, but the main thread must be woken.
-                let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
+                done.wake();
                 result.map(|(words, former)| ReloadedVersion {
                     given,
                     words,
@@ -74,8 +74,7 @@ impl PendingReload {
     }
 
     pub fn done(&self) -> bool {
-        let mut count = [0; 8];
-        self.thread.is_finished() || rustix::io::read(&*self.event, &mut count).is_ok()
+        self.thread.is_finished() || self.event.reset()
     }
 
     /// Returns the result; waits until there is one.

@@ -6,10 +6,10 @@ use super::change::install_version;
 use super::version::{Built, SupervisorInput, VersionError};
 use crate::process::{ServingProcess, SideThreadHandle};
 use part::lock;
+use part::wake::WakeEvent;
 use proxy::running::DataPlane;
 use proxy::vitals::OnTrial;
-use rustix::event::{EventfdFlags, eventfd};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -38,7 +38,7 @@ struct TrialState {
 /// A candidate version. Dropping it accepts the candidate.
 pub struct Trial {
     shared: Arc<TrialState>,
-    event: Option<Arc<OwnedFd>>,
+    event: Option<Arc<WakeEvent>>,
     seen: Option<Arc<OnTrial>>,
 }
 
@@ -114,9 +114,8 @@ fn watch(
     shared: &Arc<TrialState>,
     running: &Arc<DataPlane>,
     side: &Arc<SideThreadHandle>,
-) -> Option<Arc<OwnedFd>> {
-    let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
-    let event = Arc::new(event);
+) -> Option<Arc<WakeEvent>> {
+    let event = Arc::new(WakeEvent::new().ok()?);
     let (shared, running) = (Arc::clone(shared), Arc::clone(running));
     let (side, done) = (Arc::clone(side), Arc::clone(&event));
     let on_trial = Arc::clone(on_trial);
@@ -129,7 +128,7 @@ fn watch(
                 *lock(&shared.outcome) = Some(back);
                 // The address role is released before the result is reported.
                 on_trial.end();
-                let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
+                done.wake();
             }
             return;
         }

@@ -1,13 +1,14 @@
 //! Parses the lines of a `farm` section for the agents of its hosts: options of `host`, and the
 //! notice of drained hosts.
 
-use super::section::{FarmSectionDraft, once};
+use super::section::FarmSectionDraft;
 use super::settings::time;
 use super::{FarmLineBuilder, codes};
 use crate::agent::notice::NOTICE_BYTES_MAX;
 use crate::config::Agent;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
+use language::section::once;
 use language::{ConfigWord, Diagnostic, Span};
 use std::ops::RangeInclusive;
 
@@ -57,7 +58,7 @@ impl Options {
 }
 
 fn drain_notice(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "drain-notice")?;
+    let farm = once(&mut draft.farms, args, "drain-notice")?;
     let word = args.required("a text")?;
     args.end()?;
     let text = word.str().trim();

@@ -3,12 +3,10 @@
 use super::section::{Bind, Farm, FarmSectionDraft};
 use super::{codes, collections, entrance, gateway};
 use crate::certificate;
-use configuration::outside::Unreadable;
 use configuration::{Context, Exchange};
+use language::section::duplicates;
 use language::{Diagnostic, Span, Spanned};
 use protocol::vitals::Service;
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -36,10 +34,11 @@ pub(super) fn wrong(
     }
     let farms = draft.farms.iter();
     let binds = farms.flat_map(|farm| farm.binds.iter().chain(&farm.gateway.web));
-    wrong.extend(twice(binds.map(|bind| {
+    let binds = binds.map(|bind| {
         let told = format!("a second line has the address {}", bind.address.value);
         (bind.address.value, bind.address.span, told)
-    })));
+    });
+    wrong.extend(duplicates(&codes::TWICE, binds));
     wrong
 }
 
@@ -54,8 +53,10 @@ fn missing(farm: &Farm) -> Vec<Diagnostic> {
             "add a line `host NAME ADDRESS` for each session host",
         ),
     ];
-    // If a line was refused, its own error was reported already.
-    let missing = helps.into_iter().filter(|(keyword, _)| !farm.has(keyword));
+    // For a refused line, its own error was reported already.
+    let missing = helps
+        .into_iter()
+        .filter(|(keyword, _)| !farm.given.has(keyword));
     let told = |(keyword, help)| {
         let told = format!("farm section '{}' has no '{keyword}' line", farm.name.value);
         Diagnostic::error(&codes::MISSING, farm.name.span, told).help(help)
@@ -68,7 +69,7 @@ fn hosts(farm: &Farm) -> Vec<Diagnostic> {
         let told = format!("a second host has the address {}", host.host.address);
         (host.host.address, host.address, told)
     });
-    twice(addresses)
+    duplicates(&codes::TWICE, addresses)
 }
 
 /// Returns an error for each host whose address belongs to the farm itself: connections would go in
@@ -92,27 +93,10 @@ fn circles(farm: &Farm) -> Vec<Diagnostic> {
     told.collect()
 }
 
-fn twice<K: Hash + Eq>(all: impl Iterator<Item = (K, Span, String)>) -> Vec<Diagnostic> {
-    let mut seen: HashMap<K, Span> = HashMap::new();
-    let mut wrong = Vec::new();
-    for (key, span, told) in all {
-        match seen.get(&key) {
-            Some(first) => {
-                let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-                wrong.push(told.with_label(*first, "first given here"));
-            }
-            None => {
-                seen.insert(key, span);
-            }
-        }
-    }
-    wrong
-}
-
 /// Returns an error for a missing key on a cluster, where another node may have to read tokens that
 /// this one has signed.
 fn no_key(farm: &Farm) -> Option<Diagnostic> {
-    if farm.has("token-key") {
+    if farm.given.has("token-key") {
         return None;
     }
     let told = format!("farm section '{}' has no 'token-key' line", farm.name.value);
@@ -134,16 +118,7 @@ pub(super) fn read(
     context: &mut Context,
 ) -> Result<Vec<u8>, Diagnostic> {
     let secret = context.outside.read_secret(&file.value, FILE_BYTES_MAX);
-    let secret = secret.map_err(|error| {
-        let why = match error {
-            Unreadable::TooLarge(max) => format!("the file has more than {max} bytes"),
-            Unreadable::Unnameable => "invalid file name".to_owned(),
-            Unreadable::Refused(number) => {
-                language::reason(&std::io::Error::from_raw_os_error(number))
-            }
-        };
-        unreadable(keyword, file, &why)
-    })?;
+    let secret = secret.map_err(|error| unreadable(keyword, file, &error.to_string()))?;
     Ok(secret.bytes().to_vec())
 }
 
@@ -159,10 +134,11 @@ pub(super) fn certificate_of(
     bind: &Bind,
     context: &mut Context,
 ) -> Option<Vec<u8>> {
-    let pem = read("crt", &bind.file, context).and_then(|pem| match certificate::read(&pem) {
-        Ok(_) => Ok(pem),
-        Err(why) => Err(unreadable("crt", &bind.file, &why)),
-    });
+    let pem =
+        read("crt", &bind.file, context).and_then(|pem| match access::certificate::read(&pem) {
+            Ok(_) => Ok(pem),
+            Err(why) => Err(unreadable("crt", &bind.file, &why)),
+        });
     let pem = match pem {
         Ok(pem) => pem,
         Err(told) => {

@@ -22,9 +22,9 @@ pub(super) fn hosts(
     option: &ConfigWord,
 ) -> Result<Vec<Spanned<String>>, Diagnostic> {
     if let Some(first) = before.first() {
-        let told = Diagnostic::error(&codes::TWICE, option.span, "'hosts' twice in a line");
-        let told = told.label("a second one");
-        return Err(told.with_label(first.span, "the first one"));
+        let told = "'hosts' twice in a line";
+        let code = &codes::TWICE;
+        return Err(Diagnostic::error(code, option.span, told).duplicate_of(first.span));
     }
     let mut hosts: Vec<Spanned<String>> = Vec::new();
     while let Some(word) = next(args) {
@@ -34,8 +34,8 @@ pub(super) fn hosts(
         let host = named(word);
         if let Some(first) = hosts.iter().find(|one| one.value == host.value) {
             let told = format!("host '{}' twice in a line", host.value);
-            let told = Diagnostic::error(&codes::TWICE, host.span, told).label("a second one");
-            return Err(told.with_label(first.span, "the first one"));
+            let code = &codes::TWICE;
+            return Err(Diagnostic::error(code, host.span, told).duplicate_of(first.span));
         }
         hosts.push(host);
     }

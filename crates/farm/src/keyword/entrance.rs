@@ -20,12 +20,12 @@ const OF_BOTH: [&str; 3] = ["users", "pam", "second-factor"];
 
 /// Returns errors for lines that the portal needs, and for lines that need a portal.
 pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
-    let Some(span) = farm.place("portal") else {
-        let has_gateway = farm.has("gateway");
+    let Some(span) = farm.given.first("portal") else {
+        let has_gateway = farm.given.has("gateway");
         let of_both = OF_BOTH.into_iter().filter(|_| !has_gateway);
         let of_both = of_both.map(|word| (word, "'portal' or 'gateway'"));
         let lines = of_both.chain(OF_PORTAL.map(|word| (word, "'portal'")));
-        let lines = lines.filter_map(|(word, needs)| Some((word, needs, farm.place(word)?)));
+        let lines = lines.filter_map(|(word, needs)| Some((word, needs, farm.given.first(word)?)));
         let told = |(word, needs, span)| {
             let told = format!("'{word}' without a line {needs}");
             let told = Diagnostic::error(&codes::INCOMPLETE, span, told);
@@ -49,7 +49,7 @@ pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
     ];
     let missing = needs
         .into_iter()
-        .filter(|(words, _)| !words.iter().any(|word| farm.has(word)));
+        .filter(|(words, _)| !words.iter().any(|word| farm.given.has(word)));
     let told = |(words, help): (&[&str], &str)| {
         let words = words.join("' or '");
         let told = format!("'portal' without a line '{words}'");
@@ -145,12 +145,12 @@ fn one_user(users: &[AuthorizedUser], span: Span, context: &mut Context) {
 
 fn directory(farm: &Farm, ldap: &Ldap, context: &mut Context) -> Option<LdapDirectory> {
     let lines = &farm.portal;
-    if let Some(span) = farm.place("pam") {
+    if let Some(span) = farm.given.first("pam") {
         let told = "'pam' beside 'users ldap'";
         let told = Diagnostic::error(&codes::TWO_SOURCES, span, told);
         context.report(told.with_label(ldap.span, "the directory"));
     }
-    if let (Some(span), false) = (farm.place("gateway"), farm.has("portal")) {
+    if let (Some(span), false) = (farm.given.first("gateway"), farm.given.has("portal")) {
         let told = "clients that use NTLM, such as mstsc, cannot authenticate at the gateway";
         let told = Diagnostic::warning(&codes::ONLY_BASIC, span, told);
         let told = told.label("only clients that use Basic come in");

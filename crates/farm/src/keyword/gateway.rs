@@ -1,11 +1,12 @@
 //! Parses the lines of a `farm` section for its gateway: where it listens, and its address.
 
-use super::section::{Bind, Farm, FarmSectionDraft, binds, many, once};
+use super::section::{Bind, Farm, FarmSectionDraft, binds};
 use super::settings::time;
 use super::{FarmLineBuilder, codes};
 use crate::config::{self, GATEWAY_PATH};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
+use language::section::{many, once};
 use language::{Diagnostic, Span, Spanned};
 use std::ops::RangeInclusive;
 
@@ -19,12 +20,12 @@ pub(super) struct Gateway {
 }
 
 fn web(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = many(draft, args, "web")?;
+    let farm = many(&mut draft.farms, args, "web")?;
     binds(&mut farm.gateway.web, &mut farm.proxies, args)
 }
 
 fn gateway(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "gateway")?;
+    let farm = once(&mut draft.farms, args, "gateway")?;
     let word =
         args.required("an address such as https://desktop.example.org/remoteDesktopGateway/")?;
     let (name, port) = address(word.str()).map_err(|why| args.unexpected_value(word, why))?;
@@ -85,7 +86,7 @@ pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
         ),
     ];
     let helps = helps.into_iter();
-    let missing = helps.filter(|(keywords, _)| !keywords.iter().any(|one| farm.has(one)));
+    let missing = helps.filter(|(keywords, _)| !keywords.iter().any(|one| farm.given.has(one)));
     let told = |(keywords, help): (&[&str], &str)| {
         let told = format!("the gateway has no '{}' line", keywords.join("' or '"));
         Diagnostic::error(&codes::INCOMPLETE_GATEWAY, gateway.span, told).help(help)

@@ -22,6 +22,7 @@ use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use language::{Code, Span};
 use part::codec;
+use part::voice::counted;
 use section::FarmSectionDraft;
 use std::any::Any;
 
@@ -48,13 +49,11 @@ pub static PART: ConfigurationPart = ConfigurationPart {
         role_input: |built, _| {
             let farms = built.downcast_ref::<Farms>()?;
             let count = farms.farms.len();
-            let word = if count == 1 { "farm" } else { "farms" };
             (count > 0).then(|| RoleInput {
                 payload: codec::encode(farms),
-                size: format!("{count} {word}"),
+                size: counted(count, "farm", "farms"),
                 stop_ms: STOP_MS,
-                is_simultaneous: false,
-                resources: Vec::new(),
+                ..RoleInput::default()
             })
         },
         leftover_input: configuration::no_leftovers,

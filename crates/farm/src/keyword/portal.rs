@@ -1,11 +1,12 @@
 //! Parses the lines of a `farm` section for its portal: its address, who signs in, and what they
 //! may start.
 
-use super::section::{FarmSectionDraft, many, name, once, path, taken};
+use super::section::{Farm, FarmSectionDraft, taken};
 use super::{FarmLineBuilder, codes, collections};
-use access::keyword::{Ldap, Pam, Secrets, is_server, named};
+use access::keyword::{Ldap, Pam, Secrets, absolute_file, is_server, named};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
+use language::section::{NamedSection, many, once};
 use language::{ConfigWord, Diagnostic, Span, Spanned};
 use std::path::PathBuf;
 
@@ -70,7 +71,7 @@ impl Portal {
 }
 
 fn portal(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "portal")?;
+    let farm = once(&mut draft.farms, args, "portal")?;
     let word = args.required("an address such as https://desktop.example.org/")?;
     args.end()?;
     let authority = authority(word.str());
@@ -101,7 +102,7 @@ fn authority(text: &str) -> Option<String> {
 }
 
 fn users(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "users")?;
+    let farm = once(&mut draft.farms, args, "users")?;
     let word = args.required("the name of a `userlist`, or `ldap`")?;
     if word.is("ldap") && args.peek().is_some_and(is_server) {
         farm.portal.ldap = Some(Ldap::read(args, &codes::OF_ACCESS)?);
@@ -125,12 +126,12 @@ fn users(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
 }
 
 fn pam(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = many(draft, args, "pam")?;
+    let farm = many(&mut draft.farms, args, "pam")?;
     farm.portal.pam.line(args, &codes::OF_ACCESS)
 }
 
 fn second_factor(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = many(draft, args, "second-factor")?;
+    let farm = many(&mut draft.farms, args, "second-factor")?;
     let span = args.line().span;
     let word = args.required("`required` or `user`")?;
     match word.str() {
@@ -180,7 +181,7 @@ fn groups(args: &mut Args<'_>) -> Result<Vec<Spanned<String>>, Diagnostic> {
 }
 
 fn desktop(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "desktop")?;
+    let farm = once(&mut draft.farms, args, "desktop")?;
     let title = text(args, "a title")?;
     let mut desktop = Desktop {
         title,
@@ -199,9 +200,9 @@ fn desktop(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
 }
 
 fn app(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = many(draft, args, "app")?;
+    let farm = many(&mut draft.farms, args, "app")?;
     let word = args.required("a name")?;
-    let name = name("app", word)?;
+    let name = Farm::KIND.object_name("app", word)?;
     if name.value == DESKTOP {
         return Err(args.unexpected_value(word, "the name of the line `desktop`"));
     }
@@ -224,7 +225,7 @@ fn app(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     while let Some(option) = args.next() {
         match option.str() {
             "args" => app.args = text(args, "arguments")?,
-            "icon" => app.icon = Some(path(args)?),
+            "icon" => app.icon = Some(absolute_file(args)?),
             "groups" => app.groups = groups(args)?,
             "hosts" => app.hosts = collections::hosts(args, &app.hosts, option)?,
             _ => {
@@ -239,7 +240,7 @@ fn app(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
 }
 
 fn guest_consoles(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = many(draft, args, "guest-consoles")?;
+    let farm = many(&mut draft.farms, args, "guest-consoles")?;
     let word = args.required("`guests` or `groups`")?;
     let consoles = &farm.portal.consoles;
     bounded(
@@ -272,8 +273,8 @@ fn guests(args: &mut Args<'_>) -> Result<Vec<Spanned<String>>, Diagnostic> {
 }
 
 fn sign(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "sign")?;
-    farm.portal.signs = Some(path(args)?);
+    let farm = once(&mut draft.farms, args, "sign")?;
+    farm.portal.signs = Some(absolute_file(args)?);
     args.end()
 }
 

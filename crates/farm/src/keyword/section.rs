@@ -5,18 +5,17 @@ use super::gateway::Gateway;
 use super::portal::Portal;
 use super::{FarmLineBuilder, codes};
 use crate::config::{self, Agent, Balance, Check, LINK_PORT, PORT, SessionHost, Sessions};
-use access::keyword::Proxies;
-use language::arguments::{Args, Built, section_name};
+use access::keyword::{Proxies, absolute_file, listening_address};
+use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::value::{self, Accepts, Address, Family, Port, SocketTransport, address};
+use language::section::{self, GivenLines, NamedSection, many, once};
 use language::{ConfigLine, ConfigWord, Diagnostic, Span, Spanned};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 const SECTIONS_MAX: usize = 16;
 pub(super) const HOSTS_MAX: usize = 64;
 const BINDS_MAX: usize = 8;
-const NAME_MAX: usize = 64;
 /// Limit of the name of a farm, in bytes (RFC 1035).
 const FQDN_MAX: usize = 253;
 
@@ -31,8 +30,7 @@ pub(super) struct Farm {
     pub(super) portal: Portal,
     pub(super) gateway: Gateway,
     pub(super) proxies: Proxies,
-    /// Keywords that were given, also in refused lines, with their positions.
-    given: Vec<(&'static str, Span)>,
+    pub(super) given: GivenLines,
 }
 
 /// Settings of optional lines, which have their defaults at first.
@@ -61,51 +59,20 @@ pub(super) struct NamedHost {
     pub(super) agent: Option<Agent>,
 }
 
-impl Farm {
-    pub(super) fn place(&self, keyword: &str) -> Option<Span> {
-        let found = self.given.iter().find(|(known, _)| *known == keyword);
-        found.map(|(_, span)| *span)
-    }
-
-    /// Returns whether a keyword is in the section, even if its line was refused.
-    pub(super) fn has(&self, keyword: &str) -> bool {
-        self.given.iter().any(|(known, _)| *known == keyword)
-    }
-}
+language::named_section!(Farm, "farm", "the farm's name", SECTIONS_MAX);
 
 #[derive(Debug, Default)]
 pub(super) struct FarmSectionDraft {
     pub(super) farms: Vec<Farm>,
 }
 
-pub(super) fn name(kind: &str, word: &ConfigWord) -> Result<Spanned<String>, Diagnostic> {
-    let name = section_name(kind, word, &codes::NAME)?;
-    if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {
-        let told = format!("'{name}' cannot be the name of a {kind}");
-        let told = Diagnostic::error(&codes::NAME, word.span, told);
-        return Err(told.label("at most 64 letters, digits, `.`, `_` and `-`, and no `.` in front"));
-    }
-    Ok(Spanned::new(name.to_owned(), word.span))
-}
-
 pub(super) fn taken(name: &Spanned<String>, what: &str, first: Span) -> Diagnostic {
     let told = format!("duplicate {what} '{}'", name.value);
-    let told = Diagnostic::error(&codes::NAME, name.span, told).label("this name is taken");
-    told.with_label(first, "first used here")
+    Diagnostic::error(&codes::NAME, name.span, told).name_taken_at(first)
 }
 
 pub(super) fn begin(draft: &mut FarmSectionDraft, head: &ConfigLine) -> Built {
-    let mut args = Args::new(head, 1, "farm", "farm <name>", &codes::OF_ARGUMENTS);
-    let word = args.required("the farm's name")?;
-    args.end()?;
-    let name = name("farm", word)?;
-    if let Some(first) = draft.farms.iter().find(|one| one.name.value == name.value) {
-        return Err(taken(&name, "'farm' section", first.name.span));
-    }
-    if draft.farms.len() >= SECTIONS_MAX {
-        let told = format!("more than {SECTIONS_MAX} farm sections");
-        return Err(Diagnostic::error(&codes::TOO_MANY, head.span, told));
-    }
+    let name = section::begin(&draft.farms, head)?;
     draft.farms.push(Farm {
         name,
         fqdn: None,
@@ -123,42 +90,13 @@ pub(super) fn begin(draft: &mut FarmSectionDraft, head: &ConfigLine) -> Built {
         portal: Portal::default(),
         gateway: Gateway::default(),
         proxies: Proxies::default(),
-        given: Vec::new(),
+        given: GivenLines::default(),
     });
     Ok(())
 }
 
-pub(super) fn many<'d>(
-    draft: &'d mut FarmSectionDraft,
-    args: &Args<'_>,
-    keyword: &'static str,
-) -> Result<&'d mut Farm, Diagnostic> {
-    let span = args.line().span;
-    let missing = || Diagnostic::error(&codes::MISSING, span, "no farm section has begun");
-    let farm = draft.farms.last_mut().ok_or_else(missing)?;
-    farm.given.push((keyword, span));
-    Ok(farm)
-}
-
-pub(super) fn once<'d>(
-    draft: &'d mut FarmSectionDraft,
-    args: &Args<'_>,
-    keyword: &'static str,
-) -> Result<&'d mut Farm, Diagnostic> {
-    let farm = many(draft, args, keyword)?;
-    let span = args.line().span;
-    match farm.given.iter().find(|(known, _)| *known == keyword) {
-        Some((_, first)) if *first != span => {
-            let told = format!("'{keyword}' may appear only once in a section");
-            let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-            Err(told.with_label(*first, "first given here"))
-        }
-        _ => Ok(farm),
-    }
-}
-
 fn fqdn(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "name")?;
+    let farm = once(&mut draft.farms, args, "name")?;
     let word = args.required("a host name")?;
     args.end()?;
     let name = word.str();
@@ -175,18 +113,21 @@ fn fqdn(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
 }
 
 fn bind(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = many(draft, args, "bind")?;
+    let farm = many(&mut draft.farms, args, "bind")?;
     binds(&mut farm.binds, &mut farm.proxies, args)
 }
 
 pub(super) fn binds(binds: &mut Vec<Bind>, proxies: &mut Proxies, args: &mut Args<'_>) -> Built {
     let word = args.required("an address and a port")?;
-    let address = listens(args, word)?;
+    let address = listening_address(args, word)?;
+    if address.port() == LINK_PORT {
+        return Err(args.unexpected_value(word, "at the port of the link between the nodes"));
+    }
     let option = args.required("`crt FILE`")?;
     if !option.is("crt") {
         return Err(args.unexpected_value(option, "not `crt FILE`"));
     }
-    let file = path(args)?;
+    let file = absolute_file(args)?;
     let option = args.next();
     let accepts_proxy = option.is_some_and(|option| option.is("accept-proxy"));
     match option {
@@ -208,48 +149,13 @@ pub(super) fn binds(binds: &mut Vec<Bind>, proxies: &mut Proxies, args: &mut Arg
 }
 
 fn trusted_proxy(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = many(draft, args, "trusted-proxy")?;
+    let farm = many(&mut draft.farms, args, "trusted-proxy")?;
     farm.proxies.line(args)
 }
 
-fn listens(args: &Args<'_>, word: &ConfigWord) -> Result<SocketAddr, Diagnostic> {
-    let found = address(word.str(), &Accepts::BIND);
-    let found =
-        found.map_err(|error| args.unexpected_value(word, &format!("no address: {error}")))?;
-    let Address {
-        transport: SocketTransport::Default,
-        port: Port::One(port),
-        ref host,
-        family,
-    } = found
-    else {
-        return Err(args.unexpected_value(word, "not an IP address and one port"));
-    };
-    let ip = match (host, family) {
-        (value::AddressHost::Any, Family::V4) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        (value::AddressHost::Any, _) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        (value::AddressHost::Ip(ip), _) => *ip,
-        _ => return Err(args.unexpected_value(word, "not an IP address and one port")),
-    };
-    if port == LINK_PORT {
-        return Err(args.unexpected_value(word, "at the port of the link between the nodes"));
-    }
-    Ok(SocketAddr::new(ip, port))
-}
-
-pub(super) fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
-    let word = args.required("a file")?;
-    let file = PathBuf::from(word.str());
-    if file.is_absolute() {
-        Ok(Spanned::new(file, word.span))
-    } else {
-        Err(args.unexpected_value(word, "not an absolute path"))
-    }
-}
-
 fn host(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = many(draft, args, "host")?;
-    let name = name("host", args.required("a name")?)?;
+    let farm = many(&mut draft.farms, args, "host")?;
+    let name = Farm::KIND.object_name("host", args.required("a name")?)?;
     if let Some(first) = farm.hosts.iter().find(|one| one.name.value == name.value) {
         return Err(taken(&name, "host", first.name.span));
     }

@@ -1,11 +1,13 @@
 //! Parses the lines of a `farm` section that have defaults.
 
 use super::FarmLineBuilder;
-use super::section::{FarmSectionDraft, once, path};
+use super::section::FarmSectionDraft;
 use crate::config::Balance;
+use access::keyword::absolute_file;
 use language::Diagnostic;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
+use language::section::once;
 use language::value::TimeUnit;
 use std::ops::RangeInclusive;
 
@@ -49,7 +51,7 @@ fn written(ms: u32) -> String {
 }
 
 fn balance(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "balance")?;
+    let farm = once(&mut draft.farms, args, "balance")?;
     let word = args.required("`load` or `leastconn`")?;
     let all = [Balance::Load, Balance::Leastconn];
     let found = all.into_iter().find(|one| one.word() == word.str());
@@ -59,7 +61,7 @@ fn balance(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
 }
 
 fn check(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "check")?;
+    let farm = once(&mut draft.farms, args, "check")?;
     let check = &mut farm.settings.check;
     if args.peek().is_none() {
         args.required("`interval`, `timeout`, `fall` or `rise`")?;
@@ -81,31 +83,31 @@ fn check(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
 }
 
 fn keep_sessions(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "keep-sessions")?;
+    let farm = once(&mut draft.farms, args, "keep-sessions")?;
     farm.settings.sessions.keep_ms = time(args, &KEEP_MS)?;
     args.end()
 }
 
 fn lost_after(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "lost-after")?;
+    let farm = once(&mut draft.farms, args, "lost-after")?;
     farm.settings.sessions.lost_after_ms = time(args, &LOST_MS)?;
     args.end()
 }
 
 fn token_key(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "token-key")?;
-    farm.key = Some(path(args)?);
+    let farm = once(&mut draft.farms, args, "token-key")?;
+    farm.key = Some(absolute_file(args)?);
     args.end()
 }
 
 fn token_lifetime(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "token-lifetime")?;
+    let farm = once(&mut draft.farms, args, "token-lifetime")?;
     farm.settings.lifetime_ms = time(args, &KEEP_MS)?;
     args.end()
 }
 
 fn maxconn(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "maxconn")?;
+    let farm = once(&mut draft.farms, args, "maxconn")?;
     farm.settings.maxconn = args.count("a number of connections", MAXCONN)?;
     args.end()
 }

@@ -4,6 +4,7 @@
 use super::offer::PublishedResource;
 use aws_lc_rs::digest::{SHA256, digest};
 use std::fmt::Write;
+use tls::describe::hex;
 
 const TYPE: &str = "application/x-msts-radc+xml";
 const SPACE: &str = "http://schemas.microsoft.com/ts/2007/05/tswf";
@@ -109,12 +110,7 @@ fn resource(
 ) {
     let (name, title) = (escaped(offer.name()), escaped(offer.title()));
     let id = digest(&SHA256, format!("{authority}/{name}").as_bytes());
-    let id: String = id
-        .as_ref()
-        .iter()
-        .take(20)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let id = hex(&id.as_ref()[..20], false);
     let kind = if offer.app().is_some() {
         "RemoteApp"
     } else {

@@ -13,6 +13,7 @@ use hyper::header::{
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use maud::Markup;
+use tls::describe::hex;
 
 pub type PortalResponse = Response<ResponseBody>;
 
@@ -107,13 +108,7 @@ pub(super) fn too_often(seconds: u64) -> PortalResponse {
 /// Returns a static file of this program. It changes only with the program, so it can be cached.
 pub(super) fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) -> PortalResponse {
     let hash = digest(&SHA256, text.as_bytes());
-    let tag: String = hash
-        .as_ref()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let tag = format!("\"{tag}\"");
+    let tag = format!("\"{}\"", hex(&hash.as_ref()[..8], false));
     let is_known = headers
         .get(IF_NONE_MATCH)
         .is_some_and(|known| known.as_bytes() == tag.as_bytes());

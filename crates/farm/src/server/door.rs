@@ -2,7 +2,7 @@
 
 use crate::certificate;
 use crate::config::Bind;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+use access::listener;
 use rustls::ServerConfig;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -28,7 +28,7 @@ pub struct Secure {
 impl Secure {
     fn read(pem: &[u8]) -> Result<Secure, String> {
         Ok(Secure {
-            tls: certificate::read(pem)?,
+            tls: Arc::new(access::certificate::read(pem)?),
             channels: certificate::channels(pem),
         })
     }
@@ -42,7 +42,7 @@ impl FarmListener {
     pub fn open(bind: &Bind) -> Result<FarmListener, String> {
         let secure = Secure::read(&bind.pem)?;
         let address = bind.address;
-        let listener = listener(address).map_err(|errno| {
+        let listener = listener::open(address, BACKLOG).map_err(|errno| {
             let why = language::reason(&errno.into());
             format!("cannot listen at {address}: {why}")
         })?;
@@ -94,23 +94,4 @@ impl FarmListener {
     pub(super) fn secure(&self) -> Secure {
         self.secure.clone()
     }
-}
-
-fn listener(address: SocketAddr) -> Result<TcpListener, rustix::io::Errno> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
-        sockopt::set_ipv6_freebind(&socket, true)?;
-    } else {
-        sockopt::set_ip_freebind(&socket, true)?;
-    }
-    bind(&socket, &address)?;
-    listen(&socket, BACKLOG)?;
-    Ok(socket.into())
 }

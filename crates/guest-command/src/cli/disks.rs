@@ -1,12 +1,10 @@
 //! Finds the disks of a guest, and the snapshots of all of them that were taken at one moment:
 //! snapshots with the same time and the same label belong together.
 
-use super::tell_of;
 use clap::ArgMatches;
-use command::status::not_known;
+use command::status::ask_part;
 use guest::config::Guest;
 use guest::message::{GuestConfiguration, GuestConfigurationRequest};
-use part::codec;
 use std::collections::BTreeMap;
 use supervisor::directory::Instance;
 use volume::cli::section;
@@ -28,8 +26,7 @@ pub(super) struct Moment {
 
 pub(super) fn known(instance: &Instance, name: &str) -> Result<GuestConfiguration, String> {
     let name = name.to_owned();
-    let bytes = tell_of(instance, GuestConfigurationRequest { name }.envelope())?;
-    codec::decode(&bytes).map_err(|_| not_known(instance))
+    ask_part(instance, GuestConfigurationRequest { name }.envelope())
 }
 
 /// Returns the volumes that a guest writes. Volumes that it only reads are not included.

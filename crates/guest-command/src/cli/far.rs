@@ -1,15 +1,14 @@
 //! Runs a command about a guest on the node where the guest runs. The output comes back through the
 //! guest roles of both nodes.
 
-use super::{disks, find, order, tell_of};
+use super::{disks, find, order};
 use crate::cli::load_guest_report;
 use clap::ArgMatches;
-use command::status::not_known;
+use command::status::ask_part;
 use command::{refuse, word};
 use guest::migration::take_frame;
 use guest::remote::{Output, RemoteCommand, StreamRequest, StreamResponse};
 use guest::role::report::NODE;
-use part::codec;
 use part::report::StatusReport;
 use part::status::{GuestNodeReport, GuestNodeState, GuestReport};
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -178,8 +177,7 @@ impl Drop for RemoteOutputStream<'_> {
 }
 
 fn asked_of(instance: &Instance, ask: &StreamRequest) -> Result<StreamResponse, String> {
-    let bytes = tell_of(instance, ask.envelope())?;
-    codec::decode(&bytes).map_err(|_| not_known(instance))
+    ask_part(instance, ask.envelope())
 }
 
 fn run(instance: &Instance, node: &str, what: RemoteCommand) -> Result<u8, String> {

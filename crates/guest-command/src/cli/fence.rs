@@ -6,14 +6,13 @@ use super::{PART, order};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use command::instance;
 use command::options::{path, process_id, serving_files};
-use command::status::{ANSWER_LIMIT, ask, not_known};
+use command::status::ask_part;
 use command::{end, payload_of_files, print, refuse, word};
 use guest::config::Guests;
 use guest::fence::proof::{self, FencingTestResult};
 use guest::message::{Fences, FencesRequest};
 use part::codec;
 use part::power::control::PowerControl;
-use part::role::SupervisorMessage;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -124,14 +123,8 @@ fn fences(matches: &ArgMatches, node: &str) -> Result<Vec<PowerControl>, String>
 fn of_instance(matches: &ArgMatches, node: &str) -> Result<Vec<PowerControl>, String> {
     let instance = instance::selected(matches)?;
     let node_name = node.to_owned();
-    let message = SupervisorMessage::Part(Box::new(FencesRequest { node: node_name }.envelope()));
-    let answer = ask(&instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
-    let SupervisorMessage::Answer { bytes } = &answer.message else {
-        return Err(not_known(&instance));
-    };
-    let Ok(Fences(fences)) = codec::decode::<Fences>(bytes) else {
-        return Err(not_known(&instance));
-    };
+    let request = FencesRequest { node: node_name };
+    let Fences(fences) = ask_part(&instance, request.envelope())?;
     fences.ok_or_else(|| format!("the served configuration has no section for node '{node}'"))
 }
 

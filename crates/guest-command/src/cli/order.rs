@@ -3,14 +3,13 @@
 
 use super::{PART, elsewhere as far, find, load_guest_report};
 use clap::ArgMatches;
-use command::status::not_known;
+use command::status::ask_part;
 use command::stopped::signals;
 use command::word;
 use guest::message::{GuestOrder as OfGuest, GuestResponse};
 use guest::role::report::{self, GUEST, NODE, REFUSED_DRAINS, RUNNING, STOPPED, THIS_NODE};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::SignalFd;
-use part::codec;
 use part::report::{Grade, StatusReport, Subject};
 use part::status::{GuestNodeReport, GuestNodeState, GuestReport, GuestState, StopOrder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -70,8 +69,7 @@ pub(super) fn answer_within(
 }
 
 pub(super) fn query_order(instance: &Instance, message: &OfGuest) -> Result<GuestResponse, String> {
-    let bytes = super::tell_of(instance, message.envelope())?;
-    codec::decode(&bytes).map_err(|_| not_known(instance))
+    ask_part(instance, message.envelope())
 }
 
 fn here(report: &StatusReport) -> Option<&Subject> {

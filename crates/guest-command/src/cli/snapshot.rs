@@ -4,12 +4,11 @@
 
 use super::disks::{self, Disk, Moment};
 use super::moment::{self, SnapshotEnvironment};
-use super::{find, load_guest_report, order, tell_of};
+use super::{find, load_guest_report, order};
 use clap::ArgMatches;
-use command::status::not_known;
+use command::status::ask_part;
 use command::word;
 use guest::message::{Stand, StandstillProgress, StandstillRequest, StandstillStatus};
-use part::codec;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::fmt;
 use std::io::{Write, stderr};
@@ -207,8 +206,7 @@ impl SnapshotEnvironment for Real<'_> {
             number: self.number,
             step,
         };
-        let bytes = tell_of(self.instance, ask.envelope())?;
-        codec::decode(&bytes).map_err(|_| not_known(self.instance))
+        ask_part(self.instance, ask.envelope())
     }
 
     fn wait(&mut self) -> bool {

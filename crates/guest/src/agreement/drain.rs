@@ -4,7 +4,7 @@
 //! orders all records, so of two nodes that propose at the same time at least one sees the proposal
 //! of the other.
 
-use super::{Agreement, AgreementDefect, RecordWrite, lease_of_node, names};
+use super::{Agreement, AgreementDefect, LeaseRecord, lease_of_node, names};
 use crate::config::Guests;
 use crate::placement::PlacementResult;
 use crate::record::NodeRecord;
@@ -48,7 +48,7 @@ impl Agreement {
         guests: &Guests,
         shuts_down: bool,
         now_ns: u64,
-    ) -> Result<RecordWrite, String> {
+    ) -> Result<LeaseRecord, String> {
         let needs_others =
             !shuts_down && !self.own.drained && !self.is(AgreementDefect::DrainsAtOnce);
         if needs_others && self.others_take(guests, now_ns) == OtherNode::TakesNone {
@@ -66,11 +66,11 @@ impl Agreement {
     ///
     /// # Errors
     /// The record cannot be written now.
-    pub fn fill(&mut self, now_ns: u64) -> Result<RecordWrite, String> {
+    pub fn fill(&mut self, now_ns: u64) -> Result<LeaseRecord, String> {
         self.request_drain(DrainRequest::Fill, now_ns)
     }
 
-    fn request_drain(&mut self, request: DrainRequest, now_ns: u64) -> Result<RecordWrite, String> {
+    fn request_drain(&mut self, request: DrainRequest, now_ns: u64) -> Result<LeaseRecord, String> {
         let name = lease_of_node(&self.me);
         let lease = self
             .leases
@@ -84,7 +84,7 @@ impl Agreement {
         };
         // The record is written again until the cluster has it.
         self.drains = Some(request);
-        Ok(RecordWrite::next(lease, self.requested_record().encode()))
+        Ok(LeaseRecord::next(lease, self.requested_record().encode()))
     }
 
     pub(super) fn requested_record(&self) -> NodeRecord {

@@ -2,7 +2,7 @@
 //! that has a record. Only the holder of a lease can remove its record, so this node acquires the
 //! lease for that.
 
-use super::{Agreement, ClusterRequests, OWN, RecordWrite, lease_of};
+use super::{Agreement, ClusterRequests, LeaseRecord, OWN, lease_of};
 use crate::config::Guests;
 
 /// Time for which this node requests the lease after each request to remove the record,
@@ -62,7 +62,7 @@ impl Agreement {
             let held = held.filter(|lease| !lease.record.is_empty());
             erase.found |= held.is_some();
             told.records
-                .extend(held.map(|lease| RecordWrite::next(lease, Vec::new())));
+                .extend(held.map(|lease| LeaseRecord::next(lease, Vec::new())));
         }
         self.erases = erases;
     }

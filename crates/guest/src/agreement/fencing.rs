@@ -1,7 +1,7 @@
 //! Agreement of the nodes about fencing: the node that holds the lease of another node fences it,
 //! and writes the result under that lease, where every node reads it.
 
-use super::{Agreement, Fenced, NodeRecord, PREFIX, RecordWrite, lease_of_node, names};
+use super::{Agreement, Fenced, LeaseRecord, NodeRecord, PREFIX, lease_of_node, names};
 use crate::config::Guests;
 use crate::fence::gate::{NodeLeaseState, PreviousNodes};
 use part::power::control::PowerControl;
@@ -130,7 +130,7 @@ impl Agreement {
         self.node_record(node)
     }
 
-    pub(super) fn results(&self, now_ns: u64) -> Vec<RecordWrite> {
+    pub(super) fn results(&self, now_ns: u64) -> Vec<LeaseRecord> {
         let all = self.fencing.results.iter().filter_map(|(node, fenced)| {
             let lease = self.leases.get(&lease_of_node(node))?;
             let record = NodeRecord::decode(&lease.record)?;
@@ -141,7 +141,7 @@ impl Agreement {
                 fenced: *fenced,
                 ..record
             };
-            let mut written = RecordWrite::next(lease, record.encode());
+            let mut written = LeaseRecord::next(lease, record.encode());
             if *fenced == Fenced::Off {
                 written.frees.clone_from(node);
             }
@@ -150,7 +150,7 @@ impl Agreement {
         all.collect()
     }
 
-    pub fn leave(&mut self, now_ns: u64) -> Option<RecordWrite> {
+    pub fn leave(&mut self, now_ns: u64) -> Option<LeaseRecord> {
         let lease = self.leases.get(&lease_of_node(&self.me))?;
         if lease.until_ns <= now_ns {
             return None;
@@ -160,7 +160,7 @@ impl Agreement {
             leaves: true,
             ..self.own.clone()
         };
-        Some(RecordWrite::next(lease, record.encode()))
+        Some(LeaseRecord::next(lease, record.encode()))
     }
 
     pub fn gone_since(&self, node: &str) -> Option<u64> {
@@ -264,7 +264,7 @@ mod tests {
             self.agreement.apply_leases(all.collect());
         }
 
-        fn decide(&mut self, now_s: u64) -> (DesiredState, String, Vec<RecordWrite>) {
+        fn decide(&mut self, now_s: u64) -> (DesiredState, String, Vec<LeaseRecord>) {
             let locals = [(
                 "mail".to_owned(),
                 LocalState {

@@ -38,6 +38,7 @@ use crate::defect::InjectedDefect;
 use crate::life::DesiredState;
 use crate::placement::{self, PlacementResult, Room, View};
 use defect::AgreementDefect;
+use part::control::LeaseRecord;
 use part::role::{KnownLease, WantedLease};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -137,33 +138,7 @@ pub struct GuestDecision {
 pub struct ClusterRequests {
     /// Requested leases with their ranks; zero: the lease is only watched.
     pub leases: Vec<(String, u32)>,
-    pub records: Vec<RecordWrite>,
-}
-
-/// Record to be written under a lease.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RecordWrite {
-    pub name: String,
-    /// Epoch in which this node holds the lease.
-    pub epoch: u64,
-    /// Sequence number, higher than that of the previous record.
-    pub number: u64,
-    pub value: Vec<u8>,
-    /// Node that is confirmed off, so that the record also ends the leases of that node; empty:
-    /// none.
-    pub frees: String,
-}
-
-impl RecordWrite {
-    fn next(lease: &KnownLease, value: Vec<u8>) -> RecordWrite {
-        RecordWrite {
-            name: lease.name.clone(),
-            epoch: lease.epoch,
-            number: lease.number.saturating_add(1),
-            value,
-            frees: String::new(),
-        }
-    }
+    pub records: Vec<LeaseRecord>,
 }
 
 /// Agreement of the nodes about guests, from the view of this node. The caller passes the reports
@@ -476,7 +451,7 @@ impl Agreement {
         let wanted = self.requested_record();
         let is_known = NodeRecord::decode(&lease.record).as_ref() == Some(&wanted);
         if !is_known && !self.is_leaving() {
-            told.records.push(RecordWrite::next(lease, wanted.encode()));
+            told.records.push(LeaseRecord::next(lease, wanted.encode()));
         }
     }
 
@@ -517,7 +492,7 @@ impl Agreement {
         wanted.opened = self.opened(name, guest, &record, local, stays, now_ns);
         if wanted != record {
             told.records
-                .push(RecordWrite::next(&lease, wanted.encode()));
+                .push(LeaseRecord::next(&lease, wanted.encode()));
         } else {
             self.pending.remove(name);
         }

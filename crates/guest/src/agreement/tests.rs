@@ -16,7 +16,7 @@ mod room;
 mod well;
 
 use super::defect::AgreementDefect;
-use super::{Agreement, GuestRecord, LocalState, OperatorOrder, RecordWrite};
+use super::{Agreement, GuestRecord, LeaseRecord, LocalState, OperatorOrder};
 use crate::config::{self, Guests, Migrate};
 use crate::defect::InjectedDefect;
 use crate::life::{self, DesiredState, GuestStatus, Input, Life, QemuStatus};
@@ -95,7 +95,7 @@ struct SimulatedNode {
     /// again.
     seen: BTreeMap<String, u64>,
     machines: BTreeMap<String, SimulatedGuest>,
-    sent: BTreeMap<String, (RecordWrite, u64)>,
+    sent: BTreeMap<String, (LeaseRecord, u64)>,
     /// Guests that cannot start on this node.
     broken: Vec<String>,
     storage: external::OfStorage,
@@ -505,7 +505,7 @@ impl AgreementSimulation {
     }
 
     /// Sends a record, which may be lost on its way.
-    fn write(&mut self, at: usize, written: RecordWrite) -> Result<(), String> {
+    fn write(&mut self, at: usize, written: LeaseRecord) -> Result<(), String> {
         let seat = &mut self.seats[at];
         let name = written.name.clone();
         let sent = seat.sent.get(&name);
@@ -524,7 +524,7 @@ impl AgreementSimulation {
             return Ok(());
         }
         let lease = self.leases.entry(name.clone()).or_default();
-        let is_holder = lease.holder == Some(at) && lease.epoch == written.epoch;
+        let is_holder = lease.holder == Some(at) && lease.epoch == written.epoch.0;
         if !is_holder || written.number <= lease.number {
             return Ok(());
         }

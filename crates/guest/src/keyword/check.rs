@@ -2,12 +2,13 @@
 
 use super::GuestLineBuilder;
 use super::codes;
-use super::section::{GuestSection, ParsedSections, once};
+use super::section::{GuestSection, ParsedSections};
 use super::words::time_ms;
 use crate::config::{self, Probe};
 use configuration::Context;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
+use language::section::once;
 use language::{Diagnostic, Span};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -44,7 +45,7 @@ pub(super) struct Check {
 }
 
 fn check(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "check")?;
+    let guest = once(&mut draft.guests, args, "check")?;
     let choices = [
         ("tcp", Tried::Tcp(0)),
         ("ping", Tried::Ping),

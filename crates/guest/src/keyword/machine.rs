@@ -1,11 +1,12 @@
 //! Parses the lines of a `guest` section that define the virtual machine.
 
-use super::section::{ParsedSections, many, once};
+use super::section::ParsedSections;
 use super::words::memory as memory_size;
 use super::{GuestLineBuilder, codes};
-use crate::config::{Boot, Bus, Console, Disk, Firmware, Model};
+use crate::config::{Boot, Bus, Console, Disk, Firmware, Mac, Model};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
+use language::section::{many, once};
 use language::{ConfigWord, Diagnostic, Spanned};
 use std::net::IpAddr;
 
@@ -26,13 +27,13 @@ pub(super) struct Nic {
 }
 
 fn memory(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "memory")?;
+    let guest = once(&mut draft.guests, args, "memory")?;
     guest.memory = Some(memory_size(args)?);
     args.end()
 }
 
 fn cpus(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "cpus")?;
+    let guest = once(&mut draft.guests, args, "cpus")?;
     let span = args.peek().map_or(args.line().span, |word| word.span);
     let value = args.count("a number", 1..=CPUS_MAX)?;
     guest.cpus = Some(Spanned { value, span });
@@ -45,7 +46,7 @@ fn too_many(args: &Args<'_>, max: usize, what: &str) -> Diagnostic {
 }
 
 fn disk(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = many(draft, args, "disk")?;
+    let guest = many(&mut draft.guests, args, "disk")?;
     if guest.disks.len() >= DISKS_MAX {
         return Err(too_many(args, DISKS_MAX, "disks"));
     }
@@ -69,10 +70,7 @@ fn disk(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
         disk.bus = args.choice(&choices)?;
         Ok(())
     })?;
-    guest.disks.push(Spanned {
-        value: disk,
-        span: word.span,
-    });
+    guest.disks.push(Spanned::new(disk, word.span));
     Ok(())
 }
 
@@ -85,23 +83,11 @@ fn is_interface_name(word: &ConfigWord) -> bool {
         && bytes.iter().all(allowed)
 }
 
-fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let separator = if text.contains('-') { '-' } else { ':' };
-    let mut mac = [0; 6];
-    let mut pairs = text.split(separator);
-    for byte in &mut mac {
-        let pair = pairs.next()?;
-        let digits = pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
-        *byte = u8::from_str_radix(pair, 16).ok().filter(|_| digits)?;
-    }
-    pairs.next().is_none().then_some(mac)
-}
-
 fn mac(args: &mut Args<'_>) -> Result<Spanned<[u8; 6]>, Diagnostic> {
     let word = args.required("a MAC address")?;
-    let Some(value) = parse_mac(word.str()) else {
-        return Err(args.unexpected_value(word, "not a MAC address such as 52:54:00:12:34:56"));
-    };
+    let value: Result<Mac, _> = word.str().parse();
+    let Mac(value) = value
+        .map_err(|_| args.unexpected_value(word, "not a MAC address such as 52:54:00:12:34:56"))?;
     if value == [0; 6] {
         return Err(args.unexpected_value(word, "zero, which is no card's MAC address"));
     }
@@ -109,10 +95,7 @@ fn mac(args: &mut Args<'_>) -> Result<Spanned<[u8; 6]>, Diagnostic> {
         let told = "a multicast address, which no card can have: the first pair has to be even";
         return Err(args.unexpected_value(word, told));
     }
-    Ok(Spanned {
-        value,
-        span: word.span,
-    })
+    Ok(Spanned::new(value, word.span))
 }
 
 fn address(args: &mut Args<'_>) -> Result<Spanned<IpAddr>, Diagnostic> {
@@ -124,14 +107,11 @@ fn address(args: &mut Args<'_>) -> Result<Spanned<IpAddr>, Diagnostic> {
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
         return Err(args.unexpected_value(word, "not an address that a guest can have"));
     }
-    Ok(Spanned {
-        value: address,
-        span: word.span,
-    })
+    Ok(Spanned::new(address, word.span))
 }
 
 fn nic(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = many(draft, args, "nic")?;
+    let guest = many(&mut draft.guests, args, "nic")?;
     if guest.nics.len() >= NICS_MAX {
         return Err(too_many(args, NICS_MAX, "network cards"));
     }
@@ -141,10 +121,7 @@ fn nic(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
         return Err(args.unexpected_value(word, told));
     }
     let mut nic = Nic {
-        bridge: Spanned {
-            value: word.text().into_owned(),
-            span: word.span,
-        },
+        bridge: Spanned::new(word.text().into_owned(), word.span),
         mac: None,
         addresses: Vec::new(),
         model: Model::default(),
@@ -171,7 +148,7 @@ fn nic(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
 }
 
 fn boot(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "boot")?;
+    let guest = once(&mut draft.guests, args, "boot")?;
     let choices = ["disk", "network", "iso", "kernel"].map(|word| (word, word));
     let value = match args.choice(&choices)? {
         "disk" => Boot::Disk,
@@ -207,14 +184,14 @@ fn kernel(args: &mut Args<'_>) -> Result<Boot, Diagnostic> {
 }
 
 fn firmware(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "firmware")?;
+    let guest = once(&mut draft.guests, args, "firmware")?;
     let choices = [("bios", Firmware::Bios), ("uefi", Firmware::Uefi)];
     guest.plain.firmware = args.choice(&choices)?;
     args.end()
 }
 
 fn console(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "console")?;
+    let guest = once(&mut draft.guests, args, "console")?;
     let choices = [
         ("vnc", Console::Vnc),
         ("spice", Console::Spice),
@@ -225,7 +202,7 @@ fn console(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
 }
 
 fn user_data(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "user-data")?;
+    let guest = once(&mut draft.guests, args, "user-data")?;
     guest.user_data = Some(args.absolute_path("a file")?);
     args.end()
 }
@@ -267,25 +244,3 @@ pub(super) static LINES: &[Keyword<GuestLineBuilder>] = language::rows! {
          each load and belongs to the version, so other nodes do not need the file. A change takes effect at the next \
          start of the guest.";
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mac_address_is_six_pairs() {
-        let mac = [0x52, 0x54, 0, 0x12, 0x34, 0xab];
-        for (text, expected) in [
-            ("52:54:00:12:34:ab", Some(mac)),
-            ("52-54-00-12-34-AB", Some(mac)),
-            ("52:54:00:12:34", None),
-            ("52:54:00:12:34:ab:cd", None),
-            ("52:54:00:12:34:+b", None),
-            ("5254001234ab", None),
-            ("52:54:0:12:34:ab", None),
-            ("", None),
-        ] {
-            assert_eq!(parse_mac(text), expected, "{text}");
-        }
-    }
-}

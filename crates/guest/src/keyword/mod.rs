@@ -19,7 +19,6 @@ mod words;
 use crate::config::{self, Boot, Guests, Nic, PlacementRules, mac_of, resource};
 use crate::difference::difference;
 use crate::qemu::home::GuestDirectory;
-use configuration::outside::Unreadable;
 use configuration::{
     ConfigurationPart, Context, Exchange, Export, NamedAddress, ObjectKind, RoleInput,
     RoleInterface, SectionTable, Sections, Tabled, TabledDraft, VolumeFiles,
@@ -28,6 +27,7 @@ use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use language::{Code, Diagnostic, Spanned};
 use part::codec;
+use part::voice::counted;
 use section::{GuestSection, ParsedSections};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,13 +89,12 @@ pub static PART: ConfigurationPart = ConfigurationPart {
 
 fn given(guests: &Guests) -> RoleInput {
     let count = guests.guests.len() + guests.templates.len();
-    let word = if count == 1 { "guest" } else { "guests" };
     RoleInput {
         payload: codec::encode(guests),
-        size: format!("{count} {word}"),
+        size: counted(count, "guest", "guests"),
         stop_ms: STOP_MS,
-        is_simultaneous: false,
         resources: guests.resources(),
+        ..RoleInput::default()
     }
 }
 
@@ -216,7 +215,7 @@ fn wrong(draft: &ParsedSections, context: &Context, exchange: &Exchange) -> Vec<
 
 fn missing(guest: &GuestSection) -> Option<Diagnostic> {
     // The error about the refused line is enough.
-    if guest.has("memory") {
+    if guest.given.has("memory") {
         return None;
     }
     let told = format!("guest '{}' has no 'memory' line", guest.name.value);
@@ -226,7 +225,7 @@ fn missing(guest: &GuestSection) -> Option<Diagnostic> {
 
 fn nothing_to_boot(guest: &GuestSection) -> Option<Diagnostic> {
     let boot = guest.boot.as_ref();
-    if boot.is_none() && guest.has("boot") {
+    if boot.is_none() && guest.given.has("boot") {
         return None;
     }
     let (keyword, what, help) = match boot.map(|boot| &boot.value) {
@@ -238,7 +237,7 @@ fn nothing_to_boot(guest: &GuestSection) -> Option<Diagnostic> {
         Some(Boot::Network) => ("nic", "network card", "add `nic BRIDGE`"),
         Some(Boot::Iso(_) | Boot::Kernel { .. }) => return None,
     };
-    if guest.has(keyword) {
+    if guest.given.has(keyword) {
         return None;
     }
     let name = &guest.name.value;
@@ -329,7 +328,7 @@ fn user_data(context: &mut Context, guest: &GuestSection) -> Option<String> {
     let text = match found {
         Ok(bytes) => String::from_utf8(bytes.bytes().to_vec())
             .map_err(|_| "the file is not UTF-8".to_owned()),
-        Err(unreadable) => Err(reason(unreadable)),
+        Err(unreadable) => Err(unreadable.to_string()),
     };
     match text {
         Ok(text) => Some(text),
@@ -338,13 +337,5 @@ fn user_data(context: &mut Context, guest: &GuestSection) -> Option<String> {
             context.report(Diagnostic::error(&codes::USER_DATA, file.span, told).label(why));
             None
         }
-    }
-}
-
-fn reason(unreadable: Unreadable) -> String {
-    match unreadable {
-        Unreadable::TooLarge(max) => format!("the file has more than {max} bytes"),
-        Unreadable::Unnameable => "invalid file name".to_owned(),
-        Unreadable::Refused(number) => language::reason(&std::io::Error::from_raw_os_error(number)),
     }
 }

@@ -1,7 +1,7 @@
 //! Parses the lines of a `node` section that concern guests: fencing methods and capacity.
 
 use super::section::ParsedSections;
-use super::words::{memory, twice};
+use super::words::memory;
 use super::{GuestLineBuilder, codes};
 use crate::config::Room;
 use language::arguments::{Args, Built};
@@ -63,7 +63,7 @@ fn watchdog(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let node = section(draft, span)?;
     if let Some(first) = &node.watchdog {
-        return Err(twice(first.span, span, "fence watchdog"));
+        return Err(args.duplicate_keyword(&codes::TWICE, first.span));
     }
     node.has_refused_fence = true;
     let value = args.absolute_path("a device")?.value;
@@ -77,7 +77,7 @@ fn room(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let node = section(draft, span)?;
     if let Some(first) = &node.room {
-        return Err(twice(first.span, span, "room"));
+        return Err(args.duplicate_keyword(&codes::TWICE, first.span));
     }
     if args.peek().is_none() {
         args.required("`memory` or `cpus`")?;

@@ -27,7 +27,7 @@ pub(super) fn of_guest(context: &Context, guest: &GuestSection) -> Vec<Diagnosti
     let known = context.nodes.known_nodes();
     let name = &guest.name.value;
     // A line that was refused names nodes, so their absence is not reported.
-    if guest.prefer.is_empty() && !known.is_empty() && !guest.has("prefer") {
+    if guest.prefer.is_empty() && !known.is_empty() && !guest.given.has("prefer") {
         let told = format!("guest '{name}' does not say on which nodes it may run");
         let told = Diagnostic::error(&codes::NO_NODE, guest.name.span, told);
         let help = format!("add `prefer NODE`; nodes: {}", known.join(", "));

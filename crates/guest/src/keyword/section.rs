@@ -3,17 +3,17 @@
 use super::check::Check;
 use super::machine::Nic;
 use super::node::NodeSection;
-use super::words::{time_ms, twice};
+use super::words::time_ms;
 use super::{GuestLineBuilder, codes};
 use crate::config::{Boot, Console, Disk, Firmware, Migrate, STOP_MS};
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
+use language::section::{self, GivenLines, once};
 use language::{ConfigLine, Diagnostic, Span, Spanned};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 const SECTIONS_MAX: usize = 256;
-const NAME_MAX: usize = 64;
 const NODES_MAX: usize = 16;
 /// Highest priority; the lowest is its negative.
 const PRIORITY_MAX: i64 = 1000;
@@ -33,7 +33,7 @@ pub(super) struct GuestSection {
     pub(super) check: Option<Check>,
     pub(super) plain: Plain,
     pub(super) others: Others,
-    pub(super) given: Vec<(&'static str, Span)>,
+    pub(super) given: GivenLines,
 }
 
 /// Settings whose position in the file need not be known.
@@ -59,12 +59,9 @@ impl GuestSection {
     pub(super) fn is_template(&self) -> bool {
         self.plain.template.is_some()
     }
-
-    /// Returns whether a keyword is in the section, even if its line was refused.
-    pub(super) fn has(&self, keyword: &str) -> bool {
-        self.given.iter().any(|(known, _)| *known == keyword)
-    }
 }
+
+language::named_section!(GuestSection, "guest", "the guest's name", SECTIONS_MAX);
 
 #[derive(Debug, Default)]
 pub(super) struct ParsedSections {
@@ -73,30 +70,9 @@ pub(super) struct ParsedSections {
 }
 
 pub(super) fn begin(draft: &mut ParsedSections, head: &ConfigLine) -> Built {
-    let mut args = Args::new(head, 1, "guest", "guest <name>", &codes::OF_ARGUMENTS);
-    let word = args.required("the guest's name")?;
-    args.end()?;
-    let name = section_name("guest", word, &codes::NAME)?;
-    let refuse = |told: String| Diagnostic::error(&codes::NAME, word.span, told);
-    if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {
-        let told = format!("'{name}' cannot be the name of a guest");
-        let label = "at most 64 letters, digits, `.`, `_` and `-`, and no `.` in front";
-        return Err(refuse(told).label(label));
-    }
-    if let Some(first) = draft.guests.iter().find(|one| one.name.value == name) {
-        let told = refuse(format!("duplicate 'guest' section '{name}'"));
-        let told = told.label("this name is taken");
-        return Err(told.with_label(first.name.span, "first used here"));
-    }
-    if draft.guests.len() >= SECTIONS_MAX {
-        let told = format!("more than {SECTIONS_MAX} guest sections");
-        return Err(Diagnostic::error(&codes::TOO_MANY, head.span, told));
-    }
+    let name = section::begin(&draft.guests, head)?;
     draft.guests.push(GuestSection {
-        name: Spanned {
-            value: name.to_owned(),
-            span: word.span,
-        },
+        name,
         prefer: Vec::new(),
         memory: None,
         cpus: None,
@@ -115,51 +91,23 @@ pub(super) fn begin(draft: &mut ParsedSections, head: &ConfigLine) -> Built {
             template: None,
         },
         others: Others::default(),
-        given: Vec::new(),
+        given: GivenLines::default(),
     });
     Ok(())
 }
 
-/// Returns the current section, for a keyword that may be repeated.
-pub(super) fn many<'d>(
-    draft: &'d mut ParsedSections,
-    args: &Args<'_>,
-    keyword: &'static str,
-) -> Result<&'d mut GuestSection, Diagnostic> {
-    let span = args.line().span;
-    let missing = || Diagnostic::error(&codes::MISSING, span, "no guest section has begun");
-    let guest = draft.guests.last_mut().ok_or_else(missing)?;
-    guest.given.push((keyword, span));
-    Ok(guest)
-}
-
-/// Returns the current section, for a keyword that may occur once.
-pub(super) fn once<'d>(
-    draft: &'d mut ParsedSections,
-    args: &Args<'_>,
-    keyword: &'static str,
-) -> Result<&'d mut GuestSection, Diagnostic> {
-    let guest = many(draft, args, keyword)?;
-    match guest.given.iter().find(|(known, _)| *known == keyword) {
-        Some((_, first)) if *first != args.line().span => {
-            Err(twice(*first, args.line().span, keyword))
-        }
-        _ => Ok(guest),
-    }
-}
-
 fn prefer(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "prefer")?;
+    let guest = once(&mut draft.guests, args, "prefer")?;
     args.required("the name of a node")?;
     for word in &args.line().words[1..] {
         if guest.prefer.len() >= NODES_MAX {
             let told = format!("a guest has at most {NODES_MAX} nodes");
             return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told));
         }
-        guest.prefer.push(Spanned {
-            value: section_name("node", word, &codes::VALUE)?.to_owned(),
-            span: word.span,
-        });
+        guest.prefer.push(Spanned::new(
+            section_name("node", word, &codes::VALUE)?.to_owned(),
+            word.span,
+        ));
     }
     args.rest();
     Ok(())
@@ -168,33 +116,32 @@ fn prefer(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
 fn names(args: &mut Args<'_>) -> Result<Vec<Spanned<String>>, Diagnostic> {
     let first = args.required("the name of a guest")?;
     let rest = args.rest().iter();
-    let names = std::iter::once(first).chain(rest).map(|word| Spanned {
-        value: word.text().into_owned(),
-        span: word.span,
-    });
+    let names = std::iter::once(first)
+        .chain(rest)
+        .map(|word| Spanned::new(word.text().into_owned(), word.span));
     Ok(names.collect())
 }
 
 fn start_order(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "start-order after")?;
+    let guest = once(&mut draft.guests, args, "start-order after")?;
     guest.others.after = names(args)?;
     Ok(())
 }
 
 fn beside(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "beside")?;
+    let guest = once(&mut draft.guests, args, "beside")?;
     guest.others.beside = names(args)?;
     Ok(())
 }
 
 fn apart(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "apart")?;
+    let guest = once(&mut draft.guests, args, "apart")?;
     guest.others.apart = names(args)?;
     Ok(())
 }
 
 fn priority(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "priority")?;
+    let guest = once(&mut draft.guests, args, "priority")?;
     let priority = args.integer("a number", -PRIORITY_MAX..=PRIORITY_MAX)?;
     args.end()?;
     guest.plain.priority = i32::try_from(priority).unwrap_or_default();
@@ -202,21 +149,21 @@ fn priority(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
 }
 
 fn fail_back(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "fail-back")?;
+    let guest = once(&mut draft.guests, args, "fail-back")?;
     guest.plain.fails_back = args.choice(&[("yes", true), ("no", false)])?;
     args.end()
 }
 
 fn template(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
-    let guest = once(draft, args, "template")?;
+    let guest = once(&mut draft.guests, args, "template")?;
     let is = args.choice(&[("yes", true), ("no", false)])?;
     guest.plain.template = is.then_some(span);
     args.end()
 }
 
 fn migrate(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "migrate")?;
+    let guest = once(&mut draft.guests, args, "migrate")?;
     let choices = [
         ("live", Migrate::Live),
         ("cold", Migrate::Cold),
@@ -227,7 +174,7 @@ fn migrate(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
 }
 
 fn stop_timeout(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let guest = once(draft, args, "stop-timeout")?;
+    let guest = once(&mut draft.guests, args, "stop-timeout")?;
     guest.plain.stop_ms = time_ms(args, STOP_MS_RANGE, "not between 1s and 24h")?;
     args.end()
 }

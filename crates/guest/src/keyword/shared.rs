@@ -3,7 +3,7 @@
 
 use super::codes;
 use super::section::GuestSection;
-use crate::config::{Boot, Disk, mac_of, mac_words};
+use crate::config::{Boot, Disk, Mac, mac_of};
 use configuration::outside::Runs;
 use configuration::{
     Context, Exchange, Export, External, Located, VolumeFiles, VolumeUser, is_name_of,
@@ -53,10 +53,7 @@ pub(super) fn addresses<'d>(guests: &'d [GuestSection]) -> Vec<Diagnostic> {
         addresses.map(move |address| (guest, address.value, address.span))
     }));
     let macs = macs.into_iter().map(|(mac, span, first, at)| {
-        let told = format!(
-            "{} is the MAC address of guest '{first}' already",
-            mac_words(mac)
-        );
+        let told = format!("{} is the MAC address of guest '{first}' already", Mac(mac));
         let told = Diagnostic::error(&codes::MAC_TWICE, span, told);
         told.label("a second card with it")
             .with_label(at, "the first is here")

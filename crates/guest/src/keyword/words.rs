@@ -4,18 +4,12 @@ use super::codes;
 use image::size::{self, MIB};
 use language::arguments::Args;
 use language::value::TimeUnit;
-use language::{Diagnostic, Span, Spanned};
+use language::{Diagnostic, Spanned};
 use std::ops::RangeInclusive;
 
 const MEMORY_BYTES: RangeInclusive<u64> = 16 * MIB..=16 << 40;
 
-pub(super) fn twice(first: Span, span: Span, keyword: &str) -> Diagnostic {
-    let told = format!("'{keyword}' may appear only once in a section");
-    let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-    told.with_label(first, "first given here")
-}
-
-/// Parses a time within bounds, milliseconds; a number without a unit is in milliseconds.
+/// Takes a time within bounds, milliseconds; a number without a unit is in milliseconds.
 pub(super) fn time_ms(
     args: &mut Args<'_>,
     bounds: RangeInclusive<u32>,
@@ -57,8 +51,5 @@ pub(super) fn memory(args: &mut Args<'_>) -> Result<Spanned<u64>, Diagnostic> {
     if !MEMORY_BYTES.contains(&bytes) {
         return Err(args.unexpected_value(word, "not between 16m and 16t"));
     }
-    Ok(Spanned {
-        value: bytes,
-        span: word.span,
-    })
+    Ok(Spanned::new(bytes, word.span))
 }

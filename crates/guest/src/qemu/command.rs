@@ -9,7 +9,7 @@
 use super::external;
 use super::home::GuestDirectory;
 use super::volume::Sockets;
-use crate::config::{Boot, Bus, Console, Disk, Firmware, Guest, Model, Nic, mac_words, user_of};
+use crate::config::{Boot, Bus, Console, Disk, Firmware, Guest, Mac, Model, Nic, user_of};
 use part::fnv::fnv1a;
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
@@ -361,7 +361,7 @@ fn a_nic(all: &mut Arguments, guest: &Guest, at: usize, nic: &Nic, tap: RawFd) {
         "-netdev",
         &json!({"type": "tap", "id": id, "fd": tap.to_string()}),
     );
-    let mac = mac_words(nic.mac);
+    let mac = Mac(nic.mac).to_string();
     let mut device = json!({
         "driver": match nic.model {
             Model::Virtio => "virtio-net-pci",

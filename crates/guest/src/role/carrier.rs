@@ -6,11 +6,11 @@ use super::door::{self, ConnectionSlot, ConnectionSlots};
 use crate::migration::{ConnectionPurpose, frame, take_frame};
 use part::lock;
 use part::voice::write_error;
-use rustix::event::{EventfdFlags, eventfd};
+use part::wake::WakeEvent;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -67,7 +67,7 @@ pub struct NodeConnections {
     trusted: SharedTrust,
     came: Receiver<IncomingConnection>,
     sender: SyncSender<IncomingConnection>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<WakeEvent>,
     listens: bool,
 }
 
@@ -78,12 +78,11 @@ impl NodeConnections {
     /// A system call fails.
     pub fn new() -> io::Result<NodeConnections> {
         let (sender, came) = sync_channel(CAME_MAX);
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(NodeConnections {
             trusted: SharedTrust::default(),
             came,
             sender,
-            wake: Arc::new(wake),
+            wake: Arc::new(WakeEvent::new()?),
             listens: false,
         })
     }
@@ -124,7 +123,7 @@ impl NodeConnections {
 
     pub fn take_incoming(&mut self) -> Option<IncomingConnection> {
         // If the counter is zero already, the error does not matter.
-        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+        self.wake.reset();
         self.came.try_recv().ok()
     }
 
@@ -196,7 +195,7 @@ fn connect_to(
     young.into_connection().map_err(words)
 }
 
-fn listen(known: &SharedTrust, sender: &SyncSender<IncomingConnection>, wake: &Arc<OwnedFd>) {
+fn listen(known: &SharedTrust, sender: &SyncSender<IncomingConnection>, wake: &Arc<WakeEvent>) {
     let door = Arc::new(ConnectionSlots::default());
     let mut trouble = String::new();
     loop {
@@ -260,7 +259,7 @@ fn receive(
     mut place: ConnectionSlot,
     known: &SharedTrust,
     sender: &SyncSender<IncomingConnection>,
-    wake: &OwnedFd,
+    wake: &WakeEvent,
 ) -> Result<(), String> {
     let words = |error: io::Error| error.to_string();
     let trusted = lock(known).clone().ok_or("no certificate yet")?;
@@ -288,8 +287,7 @@ fn receive(
     let (give, given) = sync_channel(1);
     let one = IncomingConnection { from, hello, give };
     sender.try_send(one).map_err(|error| error.to_string())?;
-    // The eventfd counter is far from its maximum, so the write cannot block.
-    let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
+    wake.wake();
     let local = given
         .recv_timeout(PATIENCE)
         .map_err(|error| error.to_string())?;

@@ -4,12 +4,13 @@ use super::GuestRole;
 use super::carrier::PORT;
 use super::machine::GuestMachine;
 use super::report::FENCING;
-use crate::agreement::{Fenced, GuestDecision, RecordWrite};
+use crate::agreement::{Fenced, GuestDecision};
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::fence::nodes::Nodes;
 use crate::fence::silence::SilentNodes;
 use crate::fence::watchdog::{LocalGuestState, Watchdog};
 use crate::life::{DesiredState, GuestStatus};
+use part::control::LeaseRecord;
 use part::power::control::PowerControl;
 use part::report::{Grade, NumberRow, Subject};
 use part::status::GuestNodeState;
@@ -111,7 +112,7 @@ impl GuestRole {
 
     /// Prepares an orderly stop of the role: a node without guests is not fenced and needs no
     /// watchdog.
-    pub(super) fn leave(&mut self) -> Option<RecordWrite> {
+    pub(super) fn leave(&mut self) -> Option<LeaseRecord> {
         let here = self.here();
         self.fencing.watchdog.stop(&here);
         if here.any {

@@ -23,7 +23,7 @@ mod volumes;
 
 use crate::agreement::{
     self, Agreement, ClusterRequests, GuestDecision, IdleGuests, LeaseEnds, LocalState,
-    OperatorOrder, RecordWrite,
+    OperatorOrder,
 };
 use crate::check::Checker;
 use crate::clock::{boot, boottime_ms, boottime_ns};
@@ -39,6 +39,7 @@ use crate::qemu::process::Confine;
 use machine::GuestMachine;
 use moves::Migrations;
 use part::codec;
+use part::control::LeaseRecord;
 use part::power::control::PowerControl;
 use part::report::StatusReport;
 use part::role::{LeaseNews, UsedVolume, UsedVolumes, WantedLease};
@@ -99,7 +100,7 @@ pub struct RoleEnvironment {
 pub struct RoleMessages {
     /// All requested or watched leases; None if they have not changed.
     pub leases: Option<Vec<WantedLease>>,
-    pub records: Vec<RecordWrite>,
+    pub records: Vec<LeaseRecord>,
     /// Volumes in use; None if they have not changed.
     pub volumes: Option<UsedVolumes>,
 }
@@ -138,7 +139,7 @@ struct RoleOutbox {
     leases: Vec<WantedLease>,
     used: Vec<UsedVolume>,
     /// Records that the cluster has not confirmed yet, each with the time at which it was sent.
-    records: BTreeMap<String, (RecordWrite, u64)>,
+    records: BTreeMap<String, (LeaseRecord, u64)>,
     next: RoleMessages,
     /// True at the start and after the supervisor was replaced: everything is sent then.
     is_new: bool,

@@ -4,7 +4,7 @@ use super::machine::GuestMachine;
 use super::{GuestRole, offers, silence};
 use crate::check::health::HealthState;
 use crate::clock;
-use crate::config::{Guest, mac_words};
+use crate::config::{Guest, Mac};
 use crate::keyword::NAME;
 use crate::life::{GuestStatus, PauseReason};
 
@@ -409,7 +409,7 @@ fn facts(
         }
     });
     let nics = guest.nics.iter().map(|nic| {
-        let mac = mac_words(nic.mac);
+        let mac = Mac(nic.mac);
         let addresses = nic.addresses.iter().map(|one| format!(" {one}"));
         format!("{} {mac}{}", nic.bridge, addresses.collect::<String>())
     });

@@ -3,7 +3,7 @@
 use super::GuestRole;
 use super::machine::GuestMachine;
 use crate::clock::boottime_ms;
-use crate::config::{Disk, Guest, mac_words, user_of};
+use crate::config::{Disk, Guest, Mac, user_of};
 use part::role::{UsedVolume, VolumeNews, VolumeState, VolumeUse};
 use std::collections::BTreeMap;
 
@@ -215,7 +215,7 @@ fn address_of_both(one: &Guest, other: &Guest, section: Option<&Guest>) -> Optio
     let mut macs = one.nics.iter().map(|nic| nic.mac);
     let both =
         macs.find(|mac| has(other, *mac) && !section.is_some_and(|section| has(section, *mac)))?;
-    Some(format!("the address {}", mac_words(both)))
+    Some(format!("the address {}", Mac(both)))
 }
 
 pub(super) fn uses(guest: &Guest) -> impl Iterator<Item = UsedVolume> {

@@ -3,6 +3,7 @@
 
 use super::XenConfiguration;
 use crate::hardware::Model;
+use crate::mac::Mac;
 use language::render::visible;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -321,7 +322,10 @@ fn vif(item: &str, is_hvm: bool) -> Vif {
     for field in item.split(',') {
         let (name, value) = field.trim().split_once('=').unwrap_or((field.trim(), ""));
         match name.trim() {
-            "mac" => vif.mac = mac(value.trim()),
+            "mac" => {
+                let mac = value.trim().parse().ok();
+                vif.mac = mac.filter(|mac: &Mac| mac.is_of_a_card()).map(|mac| mac.0);
+            }
             "ip" => {
                 // The value may contain several addresses, each perhaps with a prefix length.
                 let words = value.split_whitespace();
@@ -340,17 +344,6 @@ fn vif(item: &str, is_hvm: bool) -> Vif {
 fn is_interface(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=15).contains(&name.len()) && name.bytes().all(fits)
-}
-
-fn mac(text: &str) -> Option<[u8; 6]> {
-    let mut mac = [0; 6];
-    let mut pairs = text.split([':', '-']);
-    for byte in &mut mac {
-        let pair = pairs.next().filter(|pair| pair.len() == 2)?;
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    let fits = pairs.next().is_none() && mac != [0; 6] && mac[0] & 1 == 0;
-    fits.then_some(mac)
 }
 
 #[cfg(test)]

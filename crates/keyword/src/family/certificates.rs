@@ -42,14 +42,6 @@ fn is_missing(error: Unreadable) -> bool {
     error == Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error())
 }
 
-fn reason(error: Unreadable) -> String {
-    match error {
-        Unreadable::TooLarge(max) => format!("it has more than {max} bytes"),
-        Unreadable::Refused(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
-        Unreadable::Unnameable => "invalid file name".to_owned(),
-    }
-}
-
 fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
@@ -262,7 +254,7 @@ impl Loader {
                     path.display()
                 )));
             }
-            Err(error) => return Err(none(reason(error))),
+            Err(error) => return Err(none(error.to_string())),
         };
         let found = Contents::parse(text.bytes()).map_err(CertError::from);
         let failed = |error| file_error(span, &error, name, &file);
@@ -433,7 +425,7 @@ impl Loader {
             .outside
             .read(&path, FILE_BYTES_MAX)
             .map_err(|error| {
-                let told = format!("'crt-list' : cannot open file '{name}' : {}", reason(error));
+                let told = format!("'crt-list' : cannot open file '{name}' : {}", error);
                 Diagnostic::error(&codes::UNREADABLE, word.span, told).label("named here")
             })?;
         let file = self
@@ -530,7 +522,7 @@ impl Loader {
 pub(crate) fn unreadable(span: Span, name: &str, error: Unreadable) -> Diagnostic {
     let told = format!(
         "unable to stat SSL certificate from file '{name}' : {}",
-        reason(error)
+        error
     );
     Diagnostic::error(&codes::UNREADABLE, span, told)
             .label("named here")

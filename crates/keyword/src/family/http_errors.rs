@@ -37,8 +37,7 @@ impl ErrorGroups {
                 word.span,
                 format!("http-errors section '{name}' already exists"),
             )
-            .label("this name is taken")
-            .with_label(*first, "first used here"));
+            .name_taken_at(*first));
         }
         let pages = Vec::new();
         groups.push((HttpErrors { name, pages }, word.span));

@@ -112,8 +112,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
     {
         let told = format!("peers section '{text}' declared twice");
         let told = Diagnostic::error(&load_codes::DUPLICATE_NAME, name.span, told)
-            .label("this name is taken")
-            .with_label(before.span, "first used here");
+            .name_taken_at(before.span);
         loader.report(told);
         return Section::Refused;
     }
@@ -143,9 +142,9 @@ pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) ->
     let text = name.text();
     if let Some(before) = section(loader).all.iter().find(|p| *p.name == *text) {
         let told = format!("peer '{text}' declared twice");
-        return Err(Diagnostic::error(&codes::PEERS_LINE, name.span, told)
-            .label("this name is taken")
-            .with_label(before.span, "first used here"));
+        return Err(
+            Diagnostic::error(&codes::PEERS_LINE, name.span, told).name_taken_at(before.span)
+        );
     }
     let is_local = *section(loader).local == *name.text();
     let inherited = args.peek().filter(|_| is_local).and_then(descriptor);

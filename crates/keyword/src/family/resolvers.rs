@@ -156,9 +156,9 @@ pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Result<(), Diagno
     let text = name.text();
     if let Some(first) = loader.config.resolvers.iter().find(|s| *s.name == *text) {
         let told = format!("resolvers '{text}' has same name as another resolvers section");
-        return Err(Diagnostic::error(&codes::DUPLICATE_NAME, name.span, told)
-            .label("this name is taken")
-            .with_label(first.span, "first used here"));
+        return Err(
+            Diagnostic::error(&codes::DUPLICATE_NAME, name.span, told).name_taken_at(first.span)
+        );
     }
     let section = Resolvers::new(&text, name.span);
     loader.config.resolvers.push(section);

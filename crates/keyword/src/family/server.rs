@@ -568,8 +568,7 @@ fn names_and_ids(servers: &[Server], told: &mut Vec<Diagnostic>) {
                         server.name
                     ),
                 )
-                .label("this name is taken")
-                .with_label(first, "first used here"),
+                .name_taken_at(first),
             );
         }
         if server.id == 0 {

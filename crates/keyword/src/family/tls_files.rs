@@ -36,14 +36,6 @@ fn unusable(args: &Args<'_>, word: &ConfigWord, path: &Path, why: impl fmt::Disp
     Diagnostic::error(&codes::TLS_FILE, word.span, message).label(why.to_string())
 }
 
-fn reason(unreadable: Unreadable) -> String {
-    match unreadable {
-        Unreadable::TooLarge(_) => "the file is too large".to_owned(),
-        Unreadable::Unnameable => "invalid file name".to_owned(),
-        Unreadable::Refused(number) => language::reason(&std::io::Error::from_raw_os_error(number)),
-    }
-}
-
 fn resolve_path(loader: &Loader, word: &ConfigWord, base: Option<&PathBuf>) -> PathBuf {
     let named = Path::new(std::ffi::OsStr::from_bytes(&word.bytes));
     match base {
@@ -78,7 +70,7 @@ pub(crate) fn authorities(
             unusable(args, word, &path, why)
         })?
     } else {
-        texts(loader, &path).map_err(|error| unusable(args, word, &path, reason(error)))?
+        texts(loader, &path).map_err(|error| unusable(args, word, &path, error))?
     };
     let made = Authorities::from_texts(texts.iter().map(|text| &text[..]));
     let it = Arc::new(made.map_err(|why| unusable(args, word, &path, why))?);
@@ -134,7 +126,7 @@ pub(crate) fn revocations(
         return Ok(NamedContent { name, content: it });
     }
     let text = loader.context.outside.read(&path, FILE_BYTES_MAX);
-    let text = text.map_err(|error| unusable(args, word, &path, reason(error)))?;
+    let text = text.map_err(|error| unusable(args, word, &path, error))?;
     let made = Revocations::from_pem(&text);
     let it = Arc::new(made.map_err(|why| unusable(args, word, &path, why))?);
     let kept = &mut loader.tls.files.revocations;
@@ -157,7 +149,7 @@ pub(crate) fn client_certificate(
     }
     let read = |loader: &mut Loader, path: &Path| {
         let secret = loader.context.outside.read_secret(path, FILE_BYTES_MAX);
-        secret.map_err(|error| unusable(args, word, path, reason(error)))
+        secret.map_err(|error| unusable(args, word, path, error))
     };
     let text = read(loader, &path)?;
     let contents = Contents::parse(text.bytes());

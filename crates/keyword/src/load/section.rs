@@ -192,8 +192,7 @@ impl Loader {
                         name.text()
                     ),
                 )
-                .label("this name is taken")
-                .with_label(first, "first used here"),
+                .name_taken_at(first),
             );
             return None;
         }
@@ -506,8 +505,7 @@ impl Loader {
                     old.name
                 ),
             )
-            .label("this name is taken")
-            .with_label(old.span, "first used here");
+            .name_taken_at(old.span);
             self.report(diagnostic);
         }
     }

@@ -70,8 +70,8 @@ pub fn look_up(stream: &mut ProxyStream, name: &str) -> Option<ProxyResponse> {
 
 fn count(stream: &ProxyStream, tally: Tally) {
     match stream.backend() {
-        Some(backend) => backend.state.backend.counters.count(tally),
-        None => stream.frontend().state.frontend.counters.count(tally),
+        Some(backend) => backend.state.count_backend(tally),
+        None => stream.frontend().state.count_frontend(tally),
     }
 }
 

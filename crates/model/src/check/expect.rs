@@ -3,6 +3,7 @@
 
 use super::http::{HttpCheckResponse, Unfinished};
 use super::scene::Scene;
+use super::unhex;
 use crate::compiled::Format;
 use crate::sample::regular::Regular;
 use crate::script::{
@@ -142,7 +143,9 @@ impl Expect {
         let found = match (&self.pattern, &want) {
             (_, Some(want)) => contains(bytes, want),
             (Pattern::Regex(regex), _) => regex.is_match(bytes),
-            (Pattern::BinaryRegex(regex), _) => regex.is_match(&hex(bytes)),
+            (Pattern::BinaryRegex(regex), _) => {
+                regex.is_match(tls::describe::hex(bytes, true).as_bytes())
+            }
             _ => false,
         };
         if !found && !ended && self.min_recv.is_none() {
@@ -328,26 +331,4 @@ pub(crate) fn with_quoted_comment(mut text: Vec<u8>, step: &CheckStep) -> Vec<u8
         text.push(b'\'');
     }
     text
-}
-
-fn hex(bytes: &[u8]) -> Vec<u8> {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digits = |byte: &u8| {
-        [
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 15)],
-        ]
-    };
-    bytes.iter().flat_map(digits).collect()
-}
-
-/// Converts hexadecimal digits to bytes. Returns None for an odd number of digits or another
-/// character.
-pub fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let pair = |pair: &[u8]| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    };
-    digits.chunks(2).map(pair).collect()
 }

@@ -10,9 +10,9 @@ pub mod play;
 mod protocol;
 pub mod scene;
 
+pub use crate::sample::plain::unhex;
 pub use crate::script::{
     CheckStep, Code, Connect, Dialogue, Expect, HttpField, HttpSend, Matcher, MessageStyle,
     Pattern, PortSource, ReportedText, STEPS_MAX, Script, Send, StatusRange, StepAction,
 };
 pub use expect::ANSWER_MAX;
-pub use expect::unhex;

@@ -2,10 +2,11 @@
 //! events, and the machine returns the next action until there is a verdict. The caller,
 //! `proxy::health`, has the socket and the clock.
 
-use super::expect::{ANSWER_MAX, INFO_MAX, Judged, ReceivedResponse, unhex, with_quoted_comment};
+use super::expect::{ANSWER_MAX, INFO_MAX, Judged, ReceivedResponse, with_quoted_comment};
 use super::hello::hello;
 use super::http::Request;
 use super::scene::{CheckVariables, Scene, Subject};
+use super::unhex;
 use crate::script::{CheckStep, Connect, MessageStyle, PortSource, Script, Send, StepAction};
 use crate::state::{CheckResult, CheckStatus};
 use std::time::{SystemTime, UNIX_EPOCH};

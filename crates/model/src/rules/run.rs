@@ -145,10 +145,12 @@ fn again(stream: &mut ProxyStream, at: usize) -> Option<Outcomes> {
 
 /// Counts a message that could not be changed as required (`failed rewrites` of the statistics).
 pub fn count_rewrite_failure(stream: &ProxyStream) {
-    let tally = Tally::RewriteFailures;
-    stream.frontend().state.frontend.counters.count(tally);
+    stream
+        .frontend()
+        .state
+        .count_frontend(Tally::RewriteFailures);
     if let Some(backend) = stream.backend() {
-        backend.state.backend.counters.count(tally);
+        backend.state.count_backend(Tally::RewriteFailures);
     }
 }
 

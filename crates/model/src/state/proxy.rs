@@ -3,7 +3,7 @@
 use super::listener::Listeners;
 use super::outages::Outages;
 use super::queue::Queue;
-use super::{Captures, Counters, LastTime, ListenerState};
+use super::{Captures, Counters, LastTime, ListenerState, Tally};
 use reactor::{Gauge, Rate};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -113,6 +113,16 @@ impl ProxyState {
             name: name.into(),
             ..Default::default()
         }
+    }
+
+    /// Counts an event of the frontend.
+    pub fn count_frontend(&self, tally: Tally) {
+        self.frontend.counters.current_shard().count(tally);
+    }
+
+    /// Counts an event of the backend.
+    pub fn count_backend(&self, tally: Tally) {
+        self.backend.counters.current_shard().count(tally);
     }
 
     /// `shutdown frontend`: closes the frontend until a later file contains it. Returns false if it

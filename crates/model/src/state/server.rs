@@ -18,8 +18,8 @@ pub use kept::Kept;
 pub use kept::{AGE_MAX_MS, COUNT_MAX};
 pub use report::{AdminReport, ServerReport};
 
-use super::ProxyState;
 use super::queue::Queue;
+use super::{ProxyState, Tally};
 use crate::setting::ServerAddress;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -148,6 +148,11 @@ impl Drop for ServerState {
 }
 
 impl ServerState {
+    /// Counts an event.
+    pub fn count(&self, tally: Tally) {
+        self.traffic.counters.current_shard().count(tally);
+    }
+
     /// Creates the state of a new server: up, ready, of weight 1 and without limits. The backend
     /// does not count it until [`ServerState::configure`].
     pub fn new(name: &str, backend: Arc<ProxyState>) -> Self {

@@ -15,16 +15,15 @@ pub use html::escape;
 pub use prometheus::escaped;
 pub use text::span;
 
+use crate::clock::{boottime_ms, unix_ms};
 use crate::codec::{self, InvalidEncoding};
 use crate::role::{Level, PartMessage, SupervisorMessage};
 use crate::{SharedFd, memory, words};
-use rustix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 use std::{mem, slice};
 
 pub const BYTES_MAX: usize = 16 << 20;
@@ -72,16 +71,9 @@ pub struct Moment {
 impl Moment {
     /// Reads the boot-time clock and the wall clock.
     pub fn now() -> Moment {
-        let boottime = clock_gettime(ClockId::Boottime);
-        let seconds = u64::try_from(boottime.tv_sec).unwrap_or_default();
-        let rest = u64::try_from(boottime.tv_nsec).unwrap_or_default();
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let unix = unix.unwrap_or_default().as_millis();
         Moment {
-            boottime_ms: seconds
-                .saturating_mul(1_000)
-                .saturating_add(rest / 1_000_000),
-            unix_ms: u64::try_from(unix).unwrap_or(u64::MAX),
+            boottime_ms: boottime_ms(),
+            unix_ms: unix_ms(),
         }
     }
 }

@@ -121,6 +121,13 @@ pub struct OrderResponse {
 }
 
 impl OrderResponse {
+    /// Creates the response from the result of an order.
+    pub fn of(done: Result<String, String>) -> OrderResponse {
+        let good = done.is_ok();
+        let (Ok(words) | Err(words)) = done;
+        OrderResponse { good, words }
+    }
+
     /// Reads the response of a part: the result, or the error.
     ///
     /// # Errors

@@ -316,16 +316,13 @@ impl Collected {
 /// Inserts a text at `end` and moves `end` behind it, if it fits there within the limit. What
 /// follows is cut.
 fn insert(to: &mut String, end: &mut usize, text: &str) {
-    let Some(mut room) = COLLECTED_MAX.checked_sub(text.len()) else {
+    let Some(room) = COLLECTED_MAX.checked_sub(text.len()) else {
         return;
     };
     if room < *end {
         return;
     }
-    while room < to.len() && !to.is_char_boundary(room) {
-        room -= 1;
-    }
-    to.truncate(room);
+    to.truncate(language::truncated(to, room).len());
     to.insert_str(*end, text);
     *end += text.len();
 }

@@ -2,9 +2,10 @@
 //! The caller never waits; a mail that does not fit into its queue is dropped, and the drop is
 //! logged.
 
-use super::mail::{Delivery, Mail, Then};
+use super::mail;
 use model::config::{Config, Mailer, Proxy, host_name};
 use model::log;
+use protocol::smtp::{Delivery, Mail, Then};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -56,16 +57,9 @@ pub fn alert(config: &Arc<Config>, proxy: &Proxy, level: u8, text: &str) {
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
-    let mail = Mail {
-        host_name: email
-            .host_name
-            .as_deref()
-            .map_or_else(host_name, str::to_owned),
-        from: from.to_string(),
-        to: to.to_string(),
-        date: date(),
-        text: text.to_owned(),
-    };
+    let own_name = email.host_name.as_deref();
+    let own_name = own_name.map_or_else(host_name, str::to_owned);
+    let mail = mail::of_text(own_name, from, to, &date(), text);
     for mailer in &mailers.servers {
         let letter = Letter {
             mail: mail.clone(),

@@ -387,8 +387,8 @@ fn count(proxy: &Proxy, server: &Server, made: Option<&Secured>) {
         Some(_) => Tally::TlsSessions,
         None => Tally::TlsFailed,
     };
-    server.state.traffic.counters.current_shard().count(tally);
-    proxy.state.backend.counters.current_shard().count(tally);
+    server.state.count(tally);
+    proxy.state.count_backend(tally);
 }
 
 struct Secured {

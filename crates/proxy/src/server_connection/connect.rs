@@ -208,20 +208,9 @@ pub async fn connect(
     // yet.
     let maybe_http2 = stream.http && may_speak_http2(protocol, connector.as_deref());
     let making = (maybe_http2 && shared && !private).then(|| pools().shared.making(&server.state));
-    server
-        .state
-        .traffic
-        .counters
-        .current_shard()
-        .count(Tally::Connects);
-    backend
-        .state
-        .backend
-        .counters
-        .current_shard()
-        .count(Tally::Connects);
-    // The generation is read before the address, so that an old address never gets the newest
-    // generation.
+    server.state.count(Tally::Connects);
+    backend.state.count_backend(Tally::Connects);
+    // Read before the address, so that an older address is not taken for the newest one.
     let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;
     let mark = Mark::of(server, stream).ok_or(ConnectFailure::Unresolved)?;

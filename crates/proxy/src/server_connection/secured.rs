@@ -169,9 +169,9 @@ pub(super) async fn secure(
         Ok(_) => Tally::TlsSessions,
         Err(_) => Tally::TlsFailed,
     };
-    server.state.traffic.counters.current_shard().count(tally);
+    server.state.count(tally);
     if let Some(backend) = stream.backend() {
-        backend.state.backend.counters.current_shard().count(tally);
+        backend.state.count_backend(tally);
     }
     let (session, info) = made.map_err(failed)?;
     if !info.resumed {

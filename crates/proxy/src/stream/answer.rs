@@ -528,18 +528,8 @@ fn check_cookies(stream: &mut ProxyStream) -> Result<(), Failure> {
 fn blocked(stream: &mut ProxyStream) -> ProxyResponse {
     let config = stream.config.clone();
     if let (Some(backend), Some(server)) = (stream.backend(), stream.server()) {
-        backend
-            .state
-            .backend
-            .counters
-            .current_shard()
-            .count(Tally::DeniedResponses);
-        server
-            .state
-            .traffic
-            .counters
-            .current_shard()
-            .count(Tally::DeniedResponses);
+        backend.state.count_backend(Tally::DeniedResponses);
+        server.state.count(Tally::DeniedResponses);
         let text = format!(
             "Blocked a cacheable response with a cookie from server {}/{}.",
             backend.name, server.name

@@ -90,12 +90,7 @@ pub fn enter(stream: &ProxyStream) {
     stream.identity.listed.note(&stream.route);
     if let Some(backend) = stream.backend() {
         backend.state.backend.sessions.increment();
-        backend
-            .state
-            .backend
-            .counters
-            .current_shard()
-            .count(Tally::Sessions);
+        backend.state.count_backend(Tally::Sessions);
         backend
             .state
             .backend
@@ -119,8 +114,8 @@ pub fn count_at(stream: &ProxyStream, server: Option<ServerIndex>, tally: Tally)
     let Some(backend) = stream.backend() else {
         return;
     };
-    backend.state.backend.counters.current_shard().count(tally);
+    backend.state.count_backend(tally);
     if let Some(server) = server.and_then(|index| backend.servers.get(index.0 as usize)) {
-        server.state.traffic.counters.current_shard().count(tally);
+        server.state.count(tally);
     }
 }

@@ -563,13 +563,7 @@ async fn failed(
         super::capture::request(stream, input.filled(), at);
     }
     if failure.is_requests() {
-        stream
-            .frontend()
-            .state
-            .frontend
-            .counters
-            .current_shard()
-            .count(Tally::RequestErrors);
+        stream.frontend().state.count_frontend(Tally::RequestErrors);
     }
     if failure.is_servers() {
         tracking::answer_failure(stream);
@@ -579,18 +573,10 @@ async fn failed(
             config
                 .proxy(backend)
                 .state
-                .backend
-                .counters
-                .current_shard()
-                .count(Tally::ResponseErrors);
+                .count_backend(Tally::ResponseErrors);
         }
         if let Some(server) = stream.server() {
-            server
-                .state
-                .traffic
-                .counters
-                .current_shard()
-                .count(Tally::ResponseErrors);
+            server.state.count(Tally::ResponseErrors);
         }
     }
     let page = match (failure, status) {

@@ -240,10 +240,7 @@ impl<B: FnMut(Request)> ConnectionHandler for ClientSide<'_, B> {
                 self.session
                     .frontend()
                     .state
-                    .frontend
-                    .counters
-                    .current_shard()
-                    .count(Tally::RequestErrors);
+                    .count_frontend(Tally::RequestErrors);
             }
             _ => {}
         }

@@ -35,12 +35,7 @@ pub(super) async fn accept(client: &mut Client) -> bool {
         Err(_) => Tally::TlsFailed,
     };
     let frontend = client.session.frontend();
-    frontend
-        .state
-        .frontend
-        .counters
-        .current_shard()
-        .count(tally);
+    frontend.state.count_frontend(tally);
     let listener = frontend.state.listener(client.session.bind().id);
     listener.counters.current_shard().count(tally);
     match shaken {

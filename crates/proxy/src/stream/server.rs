@@ -290,12 +290,7 @@ async fn attempt(
     how: &mut Establish<'_>,
 ) -> Option<Result<ServerConnection, ConnectFailure>> {
     let (backend, server) = (stream.backend()?, stream.server()?);
-    server
-        .state
-        .traffic
-        .counters
-        .current_shard()
-        .count(Tally::Sessions);
+    server.state.count(Tally::Sessions);
     server
         .state
         .traffic
@@ -313,18 +308,8 @@ async fn attempt(
         if !may_repeat && connection.link.has_ended() {
             continue;
         }
-        server
-            .state
-            .traffic
-            .counters
-            .current_shard()
-            .count(Tally::Reuses);
-        backend
-            .state
-            .backend
-            .counters
-            .current_shard()
-            .count(Tally::Reuses);
+        server.state.count(Tally::Reuses);
+        backend.state.count_backend(Tally::Reuses);
         if stream.http && stream.request.has_connection_credentials() && !connection.private {
             connection.bind_to_client(Authentication::Bound);
         }

@@ -156,12 +156,7 @@ fn admit(
         match gate {
             Gate::Open => {}
             gate => {
-                proxy
-                    .state
-                    .frontend
-                    .counters
-                    .current_shard()
-                    .count(Tally::DeniedConnections);
+                proxy.state.count_frontend(Tally::DeniedConnections);
                 refuse(&link, gate);
                 return;
             }
@@ -235,12 +230,7 @@ async fn run(client: &mut Client) {
     }
     if expects_header(client) && pool_box(preface(client)).await.is_err() {
         let frontend = client.session.frontend();
-        frontend
-            .state
-            .frontend
-            .counters
-            .current_shard()
-            .count(Tally::RequestErrors);
+        frontend.state.count_frontend(Tally::RequestErrors);
         client.link.abort_output();
         return;
     }
@@ -254,24 +244,14 @@ async fn run(client: &mut Client) {
             mark_packets(&client.link, &set);
         }
         if gate != Gate::Open {
-            frontend
-                .state
-                .frontend
-                .counters
-                .current_shard()
-                .count(Tally::DeniedSessions);
+            frontend.state.count_frontend(Tally::DeniedSessions);
             refuse(&client.link, gate);
             return;
         }
     }
     tracking::session_began(&client.session);
     let now_ms = current_thread_data().now_ms();
-    frontend
-        .state
-        .frontend
-        .counters
-        .current_shard()
-        .count(Tally::Sessions);
+    frontend.state.count_frontend(Tally::Sessions);
     frontend.state.frontend.session_rate.count(now_ms);
     if let Some(listener) = listener_state(frontend, client.session.bind) {
         listener.counters.current_shard().count(Tally::Sessions);
@@ -393,13 +373,7 @@ pub(super) async fn http2(client: &mut Client) {
     };
     let left = Rc::<Left>::default();
     let count = |session: &Session, tally| {
-        session
-            .frontend()
-            .state
-            .frontend
-            .counters
-            .current_shard()
-            .count(tally);
+        session.frontend().state.count_frontend(tally);
     };
     count(session, Tally::Http2Connections);
     let begin = |request: multiplexed::Request| {

@@ -181,12 +181,7 @@ async fn run_content_rules(
 fn refuse(client: &Client, stream: &mut ProxyStream, gate: Gate) {
     stream.outcome.end(Termination::Proxy, StreamPhase::Request);
     let frontend = stream.frontend();
-    frontend
-        .state
-        .frontend
-        .counters
-        .current_shard()
-        .count(Tally::DeniedRequests);
+    frontend.state.count_frontend(Tally::DeniedRequests);
     if let Gate::SilentDrop(ttl) = gate {
         drop_silently(&client.link, ttl);
     }

@@ -21,7 +21,6 @@ pub use watch::{Watching, start};
 
 use crate::runtime::{Drain, Runtime};
 use protocol::vitals::{BEAT_EVERY_MS, Vitals, VitalsError};
-use rustix::time::{ClockId, clock_gettime};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,13 +28,7 @@ use std::time::Duration;
 /// Interval of a thread's heartbeats, with a margin for a slow turn of its event loop.
 const BEAT: Duration = Duration::from_millis(BEAT_EVERY_MS * 4 / 5);
 
-/// Returns the milliseconds of the clock that also counts during a suspend.
-pub(crate) fn now_ms() -> u64 {
-    let time = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
-    seconds * 1_000 + nanos / 1_000_000
-}
+pub(crate) use part::clock::boottime_ms as now_ms;
 
 /// Begins to use the shared memory mapped at `words`, until the process ends. If called again,
 /// claims the memory that is mapped there then: a new supervisor has brought its own.

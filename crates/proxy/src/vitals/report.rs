@@ -7,7 +7,6 @@ use model::config::Service;
 use part::report::{Grade, Moment, NumberRow, StatusReport, Subject};
 use protocol::vitals::{Band, STALE_AFTER_MS, SlotReport, SlotState};
 use protocol::vrrp::{COUNTERS, NUMBERS};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Columns of the report's table besides the state of the address.
 pub const COLUMNS: &[&str] = &["owner", "frontends served", "priority", "moves", "address"];
@@ -44,10 +43,7 @@ struct AddressStatus {
 }
 
 fn of<'a>(now: u64, all: impl Iterator<Item = (&'a Service, AddressStatus)>) -> StatusReport {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-    let unix = unix.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    });
+    let unix = part::clock::unix_ms();
     let moment = |ms: u64| Moment {
         boottime_ms: ms,
         unix_ms: unix.saturating_sub(now.saturating_sub(ms)),

@@ -5,15 +5,13 @@ use super::{find, load_volume_report, section};
 use crate::command;
 use crate::config::backing_words;
 use crate::device::Backing;
-use crate::message::{VolumeOrder as OfVolume, VolumeResponse};
+use crate::message::VolumeOrder as OfVolume;
 use crate::report::{LAST, LINK, SERVING};
 use ::command::options::flag;
-use ::command::status::{ANSWER_LIMIT, ask, not_known};
+use ::command::status::order;
 use ::command::word;
 use clap::{Arg, ArgGroup, ArgMatches, Command};
-use part::codec;
 use part::report::{StatusReport, Subject};
-use part::role::SupervisorMessage;
 use part::status::{CompleteCopies, CopyNodes, PublishedVolumeState, VolumeReport};
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
@@ -99,16 +97,7 @@ pub fn commands() -> [Command; 6] {
 }
 
 pub(super) fn tell(instance: &Instance, message: &OfVolume) -> Result<(), String> {
-    let message = SupervisorMessage::Part(Box::new(message.envelope()));
-    let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
-    let SupervisorMessage::Answer { bytes } = &answer.message else {
-        return Err(not_known(instance));
-    };
-    match codec::decode::<VolumeResponse>(bytes) {
-        Ok(VolumeResponse { good: true, .. }) => Ok(()),
-        Ok(told) => Err(told.words),
-        Err(_) => Err(not_known(instance)),
-    }
+    order(instance, message.envelope()).map(drop)
 }
 
 pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {

@@ -12,7 +12,7 @@ use ::command::word;
 use clap::ArgMatches;
 use part::status::{Overwriting, VolumeReport};
 use rustix::rand::{GetRandomFlags, getrandom};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Timeout until the mark is stored or removed, and the poll interval. With two copies, a majority
 /// of the cluster has to record it.
@@ -54,8 +54,7 @@ impl Overwrite {
     ) -> Result<Overwrite, Stopped> {
         let mut bytes = [0; 2];
         getrandom(&mut bytes, GetRandomFlags::empty()).map_err(|errno| errno.to_string())?;
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let seconds = since.map_or(0, |since| since.as_secs());
+        let seconds = part::clock::unix_ms() / 1_000;
         let mark = OverwriteMark::new(kind, seconds, u16::from_ne_bytes(bytes));
         let begun = Overwrite {
             name: name.to_owned(),

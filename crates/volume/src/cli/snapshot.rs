@@ -16,7 +16,7 @@ use nix::sys::signalfd::SignalFd;
 use part::status::{CompleteCopies, VolumeReport};
 use std::io::{Write, stderr};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Number of waits for the next second, if a snapshot of the current second exists already. All
 /// waits together last more than a second.
@@ -99,9 +99,7 @@ pub(super) fn now(
 ) -> Result<Snapshot, SnapshotError> {
     let mut tries = 0;
     loop {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let stamp = Stamp(since.map_or(0, |since| since.as_secs()));
-        match snapshot::take(&spec.backing, name, stamp, kind) {
+        match snapshot::take(&spec.backing, name, Stamp::now(), kind) {
             Err(SnapshotError::Device(DeviceError::Exists(_))) if tries < TRIES_MAX => {
                 tries += 1;
                 std::thread::sleep(PAUSE);

@@ -8,6 +8,9 @@
 
 use super::{Backing, DeviceError, LogicalVolume, OpenFile, RING_BYTES, names};
 use crate::layout::stored_overwrite;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, fstat, fsync, ioctl_ficlone, linkat, openat, unlinkat,
 };
@@ -153,22 +156,19 @@ pub enum SnapshotError {
     Device(#[from] DeviceError),
 }
 
+/// Form of a stamp in names, UTC.
+const STAMP: &str = "%Y%m%dT%H%M%SZ";
+
 impl Stamp {
+    /// Returns the stamp of a snapshot that is taken now.
+    pub fn now() -> Stamp {
+        Stamp(part::clock::unix_ms() / 1_000)
+    }
+
     /// Parses the format that [`Stamp`] displays.
     pub fn parse(text: &str) -> Option<Stamp> {
-        let digits = |range: std::ops::Range<usize>| -> Option<i64> {
-            let part = text.get(range)?;
-            let plain = part.bytes().all(|byte| byte.is_ascii_digit());
-            plain.then(|| part.parse().ok())?
-        };
-        let marks = (text.get(8..9)?, text.get(15..)?);
-        if marks != ("T", "Z") {
-            return None;
-        }
-        let (year, month, day) = (digits(0..4)?, digits(4..6)?, digits(6..8)?);
-        let (hour, minute, second) = (digits(9..11)?, digits(11..13)?, digits(13..15)?);
-        let days = days_of(year, month, day);
-        let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+        let time = DateTime::strptime(STAMP, text).ok()?;
+        let seconds = Offset::UTC.to_timestamp(time).ok()?.as_second();
         let stamp = Stamp(u64::try_from(seconds).ok()?);
         // Rejects other notations of a time, such as April 31.
         (stamp.to_string() == text).then_some(stamp)
@@ -177,42 +177,10 @@ impl Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, second) = (self.0 / 86_400, self.0 % 86_400);
-        let (year, month, day) = date_of(i64::try_from(days).unwrap_or(0));
-        let (hour, minute) = (second / 3600, second / 60 % 60);
-        let second = second % 60;
-        write!(
-            f,
-            "{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z"
-        )
+        let seconds = i64::try_from(self.0).ok();
+        let time = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        write!(f, "{}", time.unwrap_or(Timestamp::MAX).strftime(STAMP))
     }
-}
-
-/// Days since 1970 of a Gregorian date (Howard Hinnant, `chrono`-compatible low-level date
-/// algorithms).
-fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-fn date_of(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }
 
 /// Backing store that supports snapshots.
@@ -565,8 +533,8 @@ mod tests {
             assert_eq!(Stamp::parse(text), Some(Stamp(seconds)));
         }
         for day in (0..60_000).step_by(7) {
-            let (year, month, date) = date_of(day);
-            assert_eq!(days_of(year, month, date), day);
+            let stamp = Stamp(day * 86_400);
+            assert_eq!(Stamp::parse(&stamp.to_string()), Some(stamp));
         }
         for text in [
             "",

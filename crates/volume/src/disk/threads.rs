@@ -5,11 +5,11 @@ use super::pool::PoolMemory;
 use super::step::{self, DiskStep, StepCompletion};
 use super::{BackingFile, DiskError, Failure};
 use part::lock;
-use rustix::event::{EventfdFlags, eventfd};
+use part::wake::WakeEvent;
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 struct ThreadPoolState {
@@ -19,7 +19,8 @@ struct ThreadPoolState {
     asked: Mutex<StepQueue>,
     changed: Condvar,
     ended: Mutex<Vec<StepCompletion>>,
-    wake: OwnedFd,
+    /// Readable when a step has ended.
+    wake: WakeEvent,
 }
 
 #[derive(Default)]
@@ -41,7 +42,7 @@ impl DiskThreads {
         memory: &Arc<PoolMemory>,
         count: usize,
     ) -> Result<DiskThreads, DiskError> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let wake = WakeEvent::new();
         let shared = Arc::new(ThreadPoolState {
             file: Arc::clone(&target.file),
             is_device: target.is_device,
@@ -82,7 +83,7 @@ impl DiskThreads {
         if ended.is_empty() {
             return;
         }
-        let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
+        self.shared.wake.reset();
         self.steps -= ended.len();
         out.append(&mut ended);
     }
@@ -119,7 +120,7 @@ impl ThreadPoolState {
             });
             // Written under the lock, so that the descriptor is readable exactly while the list
             // has entries.
-            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+            self.wake.wake();
         }
     }
 

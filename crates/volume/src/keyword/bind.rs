@@ -1,18 +1,18 @@
 //! Parses the line `bind` of a `volume` section: a TCP address for NBD clients, and the files for
 //! TLS.
 
-use super::section::{ParsedSections, Spanned, Volume, once};
+use super::section::{ParsedSections, Volume};
 use super::{VolumeLineBuilder, codes};
 use crate::network::Bind;
 use crate::network::certificates::{
     CertificateError, CertificateFile, Certificates, FILE_BYTES_MAX, Pem,
 };
-use configuration::outside::Unreadable;
 use configuration::{Context, is_name_of};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
+use language::section::once;
 use language::value::{Accepts, Address, AddressHost, Family, Port, SocketTransport, address};
-use language::{ConfigWord, Diagnostic, Span};
+use language::{ConfigWord, Diagnostic, Span, Spanned};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -51,12 +51,9 @@ fn refused(span: Span, told: impl Into<String>) -> Diagnostic {
 }
 
 fn bind(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let volume = once(draft, args, "bind")?;
+    let volume = once(&mut draft.volumes, args, "bind")?;
     let word = args.required("an address and a port")?;
-    let address = Spanned {
-        value: parsed(args, word)?,
-        span: word.span,
-    };
+    let address = Spanned::new(parsed(args, word)?, word.span);
     let options = options(args)?;
     args.end()?;
     let files = files(args, &address, options)?;
@@ -118,10 +115,7 @@ fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let value = PathBuf::from(word.str());
     if value.is_absolute() {
-        Ok(Spanned {
-            value,
-            span: word.span,
-        })
+        Ok(Spanned::new(value, word.span))
     } else {
         Err(args.unexpected_value(word, "not an absolute path"))
     }
@@ -184,7 +178,7 @@ pub(super) fn read(context: &mut Context, volume: &Volume) -> Option<Bind> {
     };
     let mut file = |of: &Spanned<PathBuf>, keyword| {
         let found = context.outside.read_secret(&of.value, FILE_BYTES_MAX);
-        let told = |error| unusable(of, keyword, &reason(error));
+        let told = |error| unusable(of, keyword, &error);
         found.map(Pem).map_err(|error| Box::new(told(error)))
     };
     let found = file(&files.own, "crt").and_then(|own| {
@@ -226,14 +220,6 @@ fn unusable(file: &Spanned<PathBuf>, keyword: &str, why: &dyn fmt::Display) -> D
 
 fn display(path: &Path) -> std::path::Display<'_> {
     path.display()
-}
-
-fn reason(unreadable: Unreadable) -> String {
-    match unreadable {
-        Unreadable::TooLarge(max) => format!("the file has more than {max} bytes"),
-        Unreadable::Unnameable => "invalid file name".to_owned(),
-        Unreadable::Refused(number) => language::reason(&std::io::Error::from_raw_os_error(number)),
-    }
 }
 
 pub(super) fn of_address(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {

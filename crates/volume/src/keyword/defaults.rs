@@ -1,13 +1,13 @@
 //! Parses the section `volume-defaults`: settings that all volumes share.
 
-use super::section::{ParsedSections, Spanned};
+use super::section::ParsedSections;
 use super::{VolumeLineBuilder, codes};
 use crate::config::{WithoutMajority, parse_size};
 use crate::link::PORT;
 use crate::link::dial::ReplicationLink;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{ConfigLine, Diagnostic, Span};
+use language::{ConfigLine, Diagnostic, Span, Spanned};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const RATE_MIN: u64 = 1 << 20;
@@ -29,23 +29,17 @@ pub(super) fn begin(draft: &mut ParsedSections, head: &ConfigLine) -> Built {
     args.end()?;
     if let Some(first) = draft.defaults.begun {
         let told = "duplicate 'volume-defaults' section";
-        let told = Diagnostic::error(&codes::TWICE, head.span, told).label("a second one");
-        return Err(told.with_label(first, "first given here"));
+        let code = &codes::TWICE;
+        return Err(Diagnostic::error(code, head.span, told).duplicate_of(first));
     }
     draft.defaults.begun = Some(head.span);
     Ok(())
 }
 
-pub(super) fn twice(first: Span, span: Span, keyword: &str) -> Diagnostic {
-    let told = format!("'{keyword}' may appear only once in a section");
-    let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-    told.with_label(first, "first given here")
-}
-
 fn link(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     if let Some(first) = &draft.defaults.link {
-        return Err(twice(first.span, span, "link"));
+        return Err(args.duplicate_keyword(&codes::TWICE, first.span));
     }
     let first = args.required("a network of two addresses, the two addresses, or `nodes`")?;
     let first_str = first.str();
@@ -122,7 +116,7 @@ fn ends(network: &str) -> Option<[IpAddr; 2]> {
 
 fn resync_rate(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     if let Some(first) = &draft.defaults.resync_rate {
-        return Err(twice(first.span, args.line().span, "resync-rate"));
+        return Err(args.duplicate_keyword(&codes::TWICE, first.span));
     }
     let word = args.required("bytes a second")?;
     args.end()?;

@@ -1,20 +1,21 @@
 //! Parses the lines that are valid both in `volume` sections and in `volume-defaults`:
 //! `without-majority` and `verify`.
 
-use super::VolumeLineBuilder;
-use super::defaults::twice;
-use super::section::{ParsedSections, Spanned, once};
+use super::section::ParsedSections;
+use super::{VolumeLineBuilder, codes};
 use crate::config::WithoutMajority;
+use language::Spanned;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
+use language::section::once;
 
 fn without_majority(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     if let (true, Some(first)) = (draft.in_defaults, &draft.defaults.without_majority) {
-        return Err(twice(first.span, span, "without-majority"));
+        return Err(args.duplicate_keyword(&codes::TWICE, first.span));
     }
     if !draft.in_defaults {
-        once(draft, args, "without-majority")?;
+        once(&mut draft.volumes, args, "without-majority")?;
     }
     let word = args.required("`freeze` or `error`")?;
     let known = [WithoutMajority::Freeze, WithoutMajority::Error];
@@ -32,10 +33,10 @@ fn without_majority(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
 fn verify(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     if let (true, Some(first)) = (draft.in_defaults, &draft.defaults.verify) {
-        return Err(twice(first.span, span, "verify"));
+        return Err(args.duplicate_keyword(&codes::TWICE, first.span));
     }
     if !draft.in_defaults {
-        once(draft, args, "verify")?;
+        once(&mut draft.volumes, args, "verify")?;
     }
     let word = args.required("`yes` or `no`")?;
     let value = match word.str() {

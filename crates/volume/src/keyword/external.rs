@@ -2,13 +2,14 @@
 //! responsible for replication. QEMU receives these values as JSON, so that none can become an
 //! option. Addresses are numeric, because a takeover must not wait for a nameserver.
 
-use super::section::{ParsedSections, Spanned, Volume, once};
+use super::section::{ParsedSections, Volume};
 use super::{VolumeLineBuilder, codes};
 use crate::config::ExternalVolume;
 use configuration::{Context, External, Login, Storage};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{ConfigWord, Diagnostic, Span};
+use language::section::once;
+use language::{ConfigWord, Diagnostic, Span, Spanned};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
@@ -26,7 +27,7 @@ fn set(
     args: &mut Args<'_>,
     read: fn(&mut Args<'_>) -> Result<Storage, Diagnostic>,
 ) -> Built {
-    let volume = once(draft, args, "backing")?;
+    let volume = once(&mut draft.volumes, args, "backing")?;
     let value = read(args)?;
     args.end()?;
     let span = args.line().span;
@@ -176,14 +177,14 @@ pub(super) fn of_volume(before: &[Volume], volume: &Volume) -> Vec<Diagnostic> {
     };
     let name = &volume.name.value;
     let lines = volume
-        .once
+        .given
         .iter()
         .filter(|(keyword, _)| OF_COPIES.contains(keyword));
     let mut found: Vec<Diagnostic> = lines
         .map(|(keyword, span)| {
             let told =
                 format!("volume '{name}' is kept by its storage, so '{keyword}' does not apply");
-            Diagnostic::error(&codes::EXTERNAL, *span, told)
+            Diagnostic::error(&codes::EXTERNAL, span, told)
                 .label("for copies that Evenkeel keeps")
                 .with_label(external.span, "the storage keeps this one")
                 .help("remove this line, and use what the storage has for it")

@@ -24,9 +24,10 @@ use configuration::{
 use defaults::Defaults;
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
-use language::{Code, Diagnostic, suggest};
+use language::{Code, Diagnostic, Spanned, suggest};
 use part::codec;
-use section::{ParsedSections, Spanned, Volume};
+use part::voice::counted;
+use section::{ParsedSections, Volume};
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -87,13 +88,12 @@ pub static PART: ConfigurationPart = ConfigurationPart {
 
 fn given(volumes: &Volumes) -> RoleInput {
     let count = volumes.0.len() + volumes.1.len();
-    let word = if count == 1 { "volume" } else { "volumes" };
     RoleInput {
         payload: codec::encode(volumes),
-        size: format!("{count} {word}"),
+        size: counted(count, "volume", "volumes"),
         stop_ms: STOP_MS,
-        is_simultaneous: false,
         resources: volumes.resources(),
+        ..RoleInput::default()
     }
 }
 
@@ -393,7 +393,7 @@ fn of_snapshots(volume: &Volume) -> Option<Diagnostic> {
 
 fn missing(volume: &Volume, keyword: &'static str, is_missing: bool) -> Option<Diagnostic> {
     // A refused line has its own diagnostic, so its absence is not reported.
-    if !is_missing || volume.once.iter().any(|(known, _)| *known == keyword) {
+    if !is_missing || volume.given.has(keyword) {
         return None;
     }
     let told = format!("volume '{}' has no '{keyword}' line", volume.name.value);

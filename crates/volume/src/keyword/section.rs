@@ -9,13 +9,12 @@ use crate::layout::{BLOCK_BYTES, VOLUME_BYTES_MAX};
 use configuration::Storage;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
+use language::section::{self, GivenLines, once};
 use language::value::TimeUnit;
-use language::{ConfigLine, Diagnostic, Span};
+use language::{ConfigLine, Diagnostic, Spanned};
 use std::path::{Component, Path, PathBuf};
 
 const SECTIONS_MAX: usize = 256;
-const NAME_MAX: usize = 64;
-
 /// Maximum length of a path, bytes (Linux: `PATH_MAX` without the terminating zero).
 const PATH_BYTES_MAX: usize = 4095;
 /// Maximum length of a path component, bytes (`NAME_MAX`).
@@ -27,12 +26,6 @@ const FILE_ENDING_BYTES: usize = 66;
 const SNAPSHOTS_KEPT_MAX: u32 = 1000;
 const SNAPSHOTS_EVERY_MIN: u64 = 60;
 const SNAPSHOTS_EVERY_MAX: u64 = 366 * 24 * 3600;
-
-#[derive(Clone, Debug)]
-pub(super) struct Spanned<T> {
-    pub(super) value: T,
-    pub(super) span: Span,
-}
 
 #[derive(Debug)]
 pub(super) struct Volume {
@@ -47,17 +40,18 @@ pub(super) struct Volume {
     pub(super) read_only: bool,
     pub(super) bind: Option<bind::BindLine>,
     pub(super) has_refused_nodes: bool,
-    pub(super) once: Vec<(&'static str, Span)>,
+    pub(super) given: GivenLines,
 }
 
 impl Volume {
     /// Returns whether the volume is in external storage, or would be if a refused line were
     /// correct.
     pub(super) fn is_elsewhere(&self) -> bool {
-        let mut once = self.once.iter();
-        self.backing.is_none() && once.any(|(keyword, _)| *keyword == "backing")
+        self.backing.is_none() && self.given.has("backing")
     }
 }
+
+language::named_section!(Volume, "volume", "the volume's name", SECTIONS_MAX);
 
 #[derive(Debug, Default)]
 pub(super) struct ParsedSections {
@@ -68,30 +62,9 @@ pub(super) struct ParsedSections {
 
 pub(super) fn begin(draft: &mut ParsedSections, head: &ConfigLine) -> Built {
     draft.in_defaults = false;
-    let mut args = Args::new(head, 1, "volume", "volume <name>", &codes::OF_ARGUMENTS);
-    let word = args.required("the volume's name")?;
-    args.end()?;
-    let name = section_name("volume", word, &codes::NAME)?;
-    let refuse = |told: String| Diagnostic::error(&codes::NAME, word.span, told);
-    if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {
-        let told = format!("'{name}' cannot be the name of a volume");
-        let label = "at most 64 letters, digits, `.`, `_` and `-`, and no `.` in front";
-        return Err(refuse(told).label(label));
-    }
-    if let Some(first) = draft.volumes.iter().find(|one| one.name.value == name) {
-        let told = refuse(format!("duplicate 'volume' section '{name}'"));
-        let told = told.label("this name is taken");
-        return Err(told.with_label(first.name.span, "first used here"));
-    }
-    if draft.volumes.len() >= SECTIONS_MAX {
-        let told = format!("more than {SECTIONS_MAX} volume sections");
-        return Err(Diagnostic::error(&codes::TOO_MANY, head.span, told));
-    }
+    let name = section::begin(&draft.volumes, head)?;
     draft.volumes.push(Volume {
-        name: Spanned {
-            value: name.to_owned(),
-            span: word.span,
-        },
+        name,
         size: None,
         nodes: Vec::new(),
         backing: None,
@@ -102,31 +75,13 @@ pub(super) fn begin(draft: &mut ParsedSections, head: &ConfigLine) -> Built {
         read_only: false,
         bind: None,
         has_refused_nodes: false,
-        once: Vec::new(),
+        given: GivenLines::default(),
     });
     Ok(())
 }
 
-/// Returns the current section for a keyword that may occur once.
-pub(super) fn once<'d>(
-    draft: &'d mut ParsedSections,
-    args: &Args<'_>,
-    keyword: &'static str,
-) -> Result<&'d mut Volume, Diagnostic> {
-    let span = args.line().span;
-    let missing = || Diagnostic::error(&codes::MISSING, span, "no volume section has begun");
-    let volume = draft.volumes.last_mut().ok_or_else(missing)?;
-    if let Some((_, first)) = volume.once.iter().find(|(known, _)| *known == keyword) {
-        let told = format!("'{keyword}' may appear only once in a section");
-        let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-        return Err(told.with_label(*first, "first given here"));
-    }
-    volume.once.push((keyword, span));
-    Ok(volume)
-}
-
 fn size(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let volume = once(draft, args, "size")?;
+    let volume = once(&mut draft.volumes, args, "size")?;
     let word = args.required("a size")?;
     args.end()?;
     let Some(bytes) = parse_size(word.str()) else {
@@ -146,22 +101,19 @@ fn size(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
         }
         return Err(args.unexpected_value(word, "not a multiple of 4 KiB"));
     }
-    volume.size = Some(Spanned {
-        value: bytes,
-        span: word.span,
-    });
+    volume.size = Some(Spanned::new(bytes, word.span));
     Ok(())
 }
 
 fn on(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let volume = once(draft, args, "on")?;
+    let volume = once(&mut draft.volumes, args, "on")?;
     volume.has_refused_nodes = true;
     args.required("the name of a node")?;
     for word in &args.line().words[1..] {
-        volume.nodes.push(Spanned {
-            value: section_name("node", word, &codes::VALUE)?.to_owned(),
-            span: word.span,
-        });
+        volume.nodes.push(Spanned::new(
+            section_name("node", word, &codes::VALUE)?.to_owned(),
+            word.span,
+        ));
     }
     args.rest();
     volume.has_refused_nodes = false;
@@ -169,7 +121,7 @@ fn on(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
 }
 
 fn backing(draft: &mut ParsedSections, args: &mut Args<'_>, make: fn(PathBuf) -> Backing) -> Built {
-    let volume = once(draft, args, "backing")?;
+    let volume = once(&mut draft.volumes, args, "backing")?;
     let word = args.required("a path")?;
     args.end()?;
     let path = Path::new(word.str());
@@ -200,15 +152,12 @@ fn backing(draft: &mut ParsedSections, args: &mut Args<'_>, make: fn(PathBuf) ->
             "longer than a path may be (4095 bytes with the names of files)",
         ));
     }
-    volume.backing = Some(Spanned {
-        value,
-        span: word.span,
-    });
+    volume.backing = Some(Spanned::new(value, word.span));
     Ok(())
 }
 
 fn backing_lvm(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let volume = once(draft, args, "backing")?;
+    let volume = once(&mut draft.volumes, args, "backing")?;
     let word = args.required("a volume group")?;
     args.end()?;
     let Some(logical) = LogicalVolume::new(word.str(), &volume.name.value) else {
@@ -216,15 +165,12 @@ fn backing_lvm(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
             args.unexpected_value(word, "not a volume group: write `GROUP` or `GROUP/POOL`")
         );
     };
-    volume.backing = Some(Spanned {
-        value: Backing::Lvm(logical),
-        span: word.span,
-    });
+    volume.backing = Some(Spanned::new(Backing::Lvm(logical), word.span));
     Ok(())
 }
 
 fn snapshot(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let volume = once(draft, args, "snapshot every")?;
+    let volume = once(&mut draft.volumes, args, "snapshot every")?;
     let (every, span) = args.time(TimeUnit::Seconds)?;
     let word = args.required("`keep`")?;
     if word.str() != "keep" {
@@ -251,7 +197,7 @@ fn snapshot(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
 }
 
 fn read_only(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
-    let volume = once(draft, args, "read-only")?;
+    let volume = once(&mut draft.volumes, args, "read-only")?;
     let word = args.required("`yes` or `no`")?;
     volume.read_only = match word.str() {
         "yes" => true,

@@ -9,10 +9,10 @@ use crate::replica::ReplicaOrder;
 use ::wire::NodeConnection;
 use part::lock;
 use part::role::{KnownLease, VolumeUse};
-use rustix::event::{EventfdFlags, eventfd};
+use part::wake::WakeEvent;
 use rustix::io::Errno;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Mutex;
 
 /// Limit of queued messages. Above it new messages are dropped: their senders repeat all of them,
@@ -68,7 +68,7 @@ pub enum ClusterRequest {
 #[derive(Debug)]
 pub struct Queue<T> {
     items: Mutex<Vec<T>>,
-    event: OwnedFd,
+    event: WakeEvent,
 }
 
 impl<T> Queue<T> {
@@ -79,7 +79,7 @@ impl<T> Queue<T> {
     pub fn new() -> Result<Queue<T>, Errno> {
         Ok(Queue {
             items: Mutex::default(),
-            event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            event: WakeEvent::new()?,
         })
     }
 
@@ -99,12 +99,11 @@ impl<T> Queue<T> {
     }
 
     pub fn wake(&self) {
-        // The write fails only if the descriptor is readable already.
-        let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
+        self.event.wake();
     }
 
     pub fn take(&self) -> Vec<T> {
-        let _ = rustix::io::read(&self.event, &mut [0; 8]);
+        self.event.reset();
         std::mem::take(&mut *lock(&self.items))
     }
 }

@@ -77,7 +77,6 @@ use record::{ME, NodeNames, OTHER};
 use room::Room;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -303,10 +302,7 @@ impl std::fmt::Debug for Mirror {
 }
 
 fn boottime() -> Time {
-    let now = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let ns = u64::try_from(now.tv_nsec).unwrap_or(0);
-    Time(seconds.saturating_mul(1_000_000_000).saturating_add(ns))
+    Time(part::clock::boottime_ns())
 }
 
 fn moment(time: Time) -> Instant {

@@ -8,7 +8,8 @@ use super::places::{Handshakes, RelaySlot};
 use super::voice::LogThrottle;
 use part::lock;
 use part::voice::write_error;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use part::wake::WakeEvent;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::listen;
 use rustix::time::Timespec;
 use rustls::ServerConfig;
@@ -47,7 +48,7 @@ struct Front {
 #[derive(Debug)]
 pub struct TcpListening {
     front: Arc<Front>,
-    stop: Option<Arc<OwnedFd>>,
+    stop: Option<Arc<WakeEvent>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -113,7 +114,7 @@ impl TcpListening {
 
     fn begin(&mut self) -> Result<(), String> {
         let no_thread = |error: io::Error| format!("cannot start a thread: {error}");
-        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| no_thread(errno.into()))?;
+        let stop = WakeEvent::new().map_err(|errno| no_thread(errno.into()))?;
         let stop = Arc::new(stop);
         let (own, front) = (Arc::clone(&stop), Arc::clone(&self.front));
         let builder = std::thread::Builder::new().name("volume/tcp".to_owned());
@@ -152,8 +153,7 @@ impl TcpListening {
 impl Drop for TcpListening {
     fn drop(&mut self) {
         if let Some(stop) = &self.stop {
-            // The write fails only if the descriptor is readable already.
-            let _ = rustix::io::write(&**stop, &1_u64.to_ne_bytes());
+            stop.wake();
         }
         if let Some(thread) = self.thread.take() {
             // The thread returns from its poll at once; after the join the address is free.

@@ -2,9 +2,9 @@
 //! while it holds the lease and a local role uses the volume exclusively. No data passes through
 //! this role.
 
-use crate::clock::boottime_ns;
 use crate::config::{ExternalVolume, size_words};
 use crate::report::{BACKING, NO_OWNER, OWNER, OWNER_HERE, REPLICATION, SERVING, SIZE, VOLUME};
+use part::clock::boottime_ns;
 use part::report::{Grade, Moment, Subject};
 use part::role::{KnownLease, VolumeUse};
 use part::status::{PublishedVolumeState, VolumeReport};

@@ -4,7 +4,6 @@
 use crate::device::{Backing, DeviceError, SnapshotError, SnapshotReason, Stamp, snapshot};
 use crate::mirror::mailbox::{Mailbox, MailboxMessage, SnapshotAction};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 pub(super) fn keep(name: &str, backing: &Backing, mailbox: &Arc<Mailbox>, what: SnapshotAction) {
     let (name, backing, own) = (name.to_owned(), backing.clone(), Arc::clone(mailbox));
@@ -34,9 +33,7 @@ fn take(backing: &Backing, name: &str) -> Result<bool, String> {
     {
         return Ok(true);
     }
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let stamp = Stamp(since.map_or(0, |since| since.as_secs()));
-    match snapshot::take(backing, name, stamp, SnapshotReason::BeforeResync) {
+    match snapshot::take(backing, name, Stamp::now(), SnapshotReason::BeforeResync) {
         Ok(_) | Err(SnapshotError::Device(DeviceError::Exists(_))) => Ok(true),
         // Most file systems do not support snapshots, as the manual says.
         Err(SnapshotError::NoClones(_) | SnapshotError::Backing(_)) => Ok(false),

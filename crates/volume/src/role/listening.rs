@@ -1,8 +1,8 @@
 //! Thread that accepts replication connections of other nodes on behalf of all volumes.
 
 use crate::link::dial::{Registry, ReplicationLink, listen};
-use rustix::event::{EventfdFlags, eventfd};
-use std::os::fd::{AsFd, OwnedFd};
+use part::wake::WakeEvent;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 #[derive(Debug)]
 pub(super) struct ReplicationListener {
     cable: ReplicationLink,
-    stop: Arc<OwnedFd>,
+    stop: Arc<WakeEvent>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -20,7 +20,7 @@ impl ReplicationListener {
         cable: &ReplicationLink,
         registry: &Arc<Registry>,
     ) -> Option<ReplicationListener> {
-        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).ok()?);
+        let stop = Arc::new(WakeEvent::new().ok()?);
         let (own, at, registry) = (stop.clone(), cable.clone(), registry.clone());
         let builder = std::thread::Builder::new().name("volume/link".to_owned());
         let thread = builder.spawn(move || listen(&at, &registry, own.as_fd()));
@@ -38,8 +38,7 @@ impl ReplicationListener {
 
 impl Drop for ReplicationListener {
     fn drop(&mut self) {
-        // The write fails only if the descriptor is readable already.
-        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        self.stop.wake();
         if let Some(thread) = self.thread.take() {
             // The thread returns from its poll at once.
             let _ = thread.join();

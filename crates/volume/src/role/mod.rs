@@ -19,7 +19,7 @@ pub use worker::{Confine, VolumeEnvironment};
 
 use crate::export::is_command;
 use crate::link::dial::{Registry, ReplicationLink};
-use crate::message::{VolumeOrder, VolumeResponse, copy_socket};
+use crate::message::{VolumeOrder, copy_socket};
 use crate::mirror::NO_CLUSTER;
 use crate::mirror::mailbox::{ClusterRequest, MailboxMessage, Queue};
 use crate::mirror::{self, MirrorStatus};
@@ -29,7 +29,7 @@ use copies::CopyService;
 use elsewhere::ExternalVolumeState;
 use listening::ReplicationListener;
 use network::VolumeListeners;
-use part::role::{KnownLease, LeaseNews};
+use part::role::{KnownLease, LeaseNews, OrderResponse};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -39,6 +39,7 @@ use crate::config::{ExternalVolume, KeptState, Spec, Volumes, shrinks};
 use crate::report;
 use crate::status::named;
 use part::codec;
+use part::control::{Epoch, LeaseRecord};
 use part::report::StatusReport;
 use snapshots::Snapshots;
 use std::collections::BTreeMap;
@@ -76,22 +77,13 @@ pub struct VolumeRole {
 const REPORTS_WITHIN: Duration = Duration::from_secs(30);
 const WAITS_LOOK: Duration = Duration::from_millis(500);
 
-/// Request to write a lease record.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RecordRequest {
-    pub name: String,
-    pub epoch: u64,
-    pub number: u64,
-    pub value: Vec<u8>,
-}
-
 /// Requests of the volumes to the cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClusterRequests {
     /// Ranks of all leases by name; None if they have not changed. Rank zero: the lease is only
     /// watched.
     pub leases: Option<Vec<(String, u32)>>,
-    pub records: Vec<RecordRequest>,
+    pub records: Vec<LeaseRecord>,
 }
 
 fn needless(message: &VolumeOrder, shown: Option<&MirrorStatus>) -> Option<String> {
@@ -359,11 +351,12 @@ impl VolumeRole {
                     epoch,
                     number,
                     value,
-                } => wishes.records.push(RecordRequest {
+                } => wishes.records.push(LeaseRecord {
                     name: lease_of(&name),
-                    epoch,
+                    epoch: Epoch(epoch),
                     number,
                     value,
+                    frees: String::new(),
                 }),
             }
         }
@@ -425,8 +418,11 @@ impl VolumeRole {
         }
     }
 
-    pub fn order(&self, message: &VolumeOrder) -> VolumeResponse {
-        let refused = |words: String| VolumeResponse { good: false, words };
+    pub fn order(&self, message: &VolumeOrder) -> OrderResponse {
+        OrderResponse::of(self.execute_order(message).map(|()| String::new()))
+    }
+
+    fn execute_order(&self, message: &VolumeOrder) -> Result<(), String> {
         let (name, letter) = match message {
             VolumeOrder::Copy {
                 node,
@@ -435,13 +431,7 @@ impl VolumeRole {
                 socket,
             } => {
                 let socket = copy_socket(&self.place.runtime, *socket);
-                return match self.copying.dial(&socket, node, volume, *run) {
-                    Ok(()) => VolumeResponse {
-                        good: true,
-                        words: String::new(),
-                    },
-                    Err(words) => refused(words),
-                };
+                return self.copying.dial(&socket, node, volume, *run);
             }
             VolumeOrder::HandOver { name } => {
                 (name, Some(MailboxMessage::Order(ReplicaOrder::HandOver)))
@@ -474,46 +464,31 @@ impl VolumeRole {
             }
         };
         if let Some(one) = self.elsewhere.get(name) {
-            return refused(one.refusal(name));
+            return Err(one.refusal(name));
         }
         let Some(worker) = self.workers.get(name) else {
-            return refused(format!("there is no volume '{name}' on this node"));
+            return Err(format!("there is no volume '{name}' on this node"));
         };
         if let VolumeOrder::Admit { node, .. } = message
             && !(node.is_empty() || worker.has_copy_at(node))
         {
-            return refused(format!("volume '{name}' has no copy on node '{node}'"));
+            return Err(format!("volume '{name}' has no copy on node '{node}'"));
         }
         if let VolumeOrder::Mark { .. } | VolumeOrder::Accept { .. } = message {
-            return match change_mark(message, worker) {
-                Ok(()) => VolumeResponse {
-                    good: true,
-                    words: String::new(),
-                },
-                Err(words) => refused(words),
-            };
+            return change_mark(message, worker);
         }
         let shown = worker.status().mirror;
         match worker.mailbox().filter(|_| worker.is_mirror()) {
             Some(mailbox) => {
                 if let Some(words) = needless(message, shown.as_ref()) {
-                    return refused(named(&words, name));
+                    return Err(named(&words, name));
                 }
                 if let Some(letter) = letter {
                     mailbox.letters().put(letter);
                 }
-                VolumeResponse {
-                    good: true,
-                    words: String::new(),
-                }
+                Ok(())
             }
-            None => match order_of_one(message, worker) {
-                Ok(()) => VolumeResponse {
-                    good: true,
-                    words: String::new(),
-                },
-                Err(words) => refused(words),
-            },
+            None => order_of_one(message, worker),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::status::SnapshotStatus;
 use part::voice::write_error;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 const RETRY: Duration = Duration::from_secs(60);
 const SERVED_LOOK: Duration = Duration::from_secs(5);
@@ -54,7 +54,7 @@ impl Snapshots {
         let thread = builder.spawn(move || {
             let mut wait = Duration::ZERO;
             while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-                wait = keeper.take_due_snapshot(now());
+                wait = keeper.take_due_snapshot(Stamp::now());
             }
         });
         if let Err(error) = thread {
@@ -77,11 +77,6 @@ impl Snapshots {
         let taken = self.taken.lock();
         taken.unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-fn now() -> Stamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Stamp(since.map_or(0, |since| since.as_secs()))
 }
 
 impl<S: Fn() -> bool> Keeper<S> {

@@ -22,11 +22,12 @@ use part::lock;
 use part::report::Moment;
 use part::role::VolumeUse;
 use part::voice::write_error;
+use part::wake::WakeEvent;
 use protocol::nbd;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::time::Timespec;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -90,8 +91,8 @@ pub(super) struct WorkerState {
     pub(super) leaves: AtomicBool,
     /// Descriptor that is readable when the thread has to end. None if the system had no
     /// descriptor.
-    pub(super) stop: Option<OwnedFd>,
-    wake: Option<OwnedFd>,
+    pub(super) stop: Option<WakeEvent>,
+    wake: Option<WakeEvent>,
 }
 
 /// State of a volume that is not served, and the reason.
@@ -107,7 +108,7 @@ impl Worker {
         ties: MirrorContext,
         user: Option<String>,
     ) -> Worker {
-        let event = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok();
+        let event = || WakeEvent::new().ok();
         let status = VolumeStatus {
             name: name.to_owned(),
             socket: socket::path(&place.runtime, name),
@@ -305,13 +306,10 @@ impl Worker {
     }
 }
 
-fn signal(event: Option<&OwnedFd>) {
-    // The write fails only if the descriptor is readable already.
-    let _ = event.map(|event| rustix::io::write(event, &1_u64.to_ne_bytes()));
-}
-
-fn is_signalled(event: Option<&OwnedFd>) -> bool {
-    event.is_some_and(|event| rustix::io::read(event, &mut [0; 8]).is_ok())
+fn signal(event: Option<&WakeEvent>) {
+    if let Some(event) = event {
+        event.wake();
+    }
 }
 
 impl WorkerState {
@@ -390,7 +388,7 @@ impl WorkerState {
         // Ignores errors: everything is checked again after any wake-up.
         let _ = poll(&mut watched, Timespec::try_from(pause).ok().as_ref());
         let stops = !watched[0].revents().is_empty();
-        is_signalled(self.wake.as_ref());
+        wake.reset();
         stops
     }
 
@@ -500,7 +498,7 @@ impl WorkerState {
             .zip(self.wake.as_ref())
             .ok_or_else(|| failed("no free file descriptor".to_owned()))?;
         let mut woken = || {
-            is_signalled(Some(wake));
+            wake.reset();
             let asked = self.asked.swap(0, Ordering::AcqRel);
             VolumeChanges {
                 overwrite: self.store_mark(&device, &mut layout, backing, name),

@@ -65,11 +65,11 @@ fn leases(me: &str) -> ClusterLeases {
 }
 
 /// Runs a turn of a node that knows nothing of others.
-fn turn(leases: &mut ClusterLeases) -> (NodeLeaseStatus, Vec<LeaseRecordWrite>) {
+fn turn(leases: &mut ClusterLeases) -> (NodeLeaseStatus, Vec<LeaseRecord>) {
     turn_at(leases, 0)
 }
 
-fn turn_at(leases: &mut ClusterLeases, now_ns: u64) -> (NodeLeaseStatus, Vec<LeaseRecordWrite>) {
+fn turn_at(leases: &mut ClusterLeases, now_ns: u64) -> (NodeLeaseStatus, Vec<LeaseRecord>) {
     leases.evaluate_parts(&ORDERED, &Knowledge::default(), now_ns)
 }
 
@@ -178,8 +178,8 @@ fn a_part_is_used_only_when_its_record_names_this_node() {
     let [write] = &written[..] else {
         panic!("{written:?}")
     };
-    assert_eq!((write.epoch, write.number), (5, 4));
-    let clear = |write: &LeaseRecordWrite| codec::decode::<PartRecord>(&write.value).unwrap().clear;
+    assert_eq!((write.epoch.0, write.number), (5, 4));
+    let clear = |write: &LeaseRecord| codec::decode::<PartRecord>(&write.value).unwrap().clear;
     assert!(!clear(write));
     alpha.apply_known_leases(&[lease("0", 5, SECOND, write.value.clone())]);
     let (standing, written) = turn(&mut alpha);
@@ -283,7 +283,7 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
     assert_eq!(standing.adopts, [(0, adopt)].into());
     // Only after the leases are on disk: the record would hide that they are beta's.
     assert_eq!(written, []);
-    let clear = |(_, written): (NodeLeaseStatus, Vec<LeaseRecordWrite>)| {
+    let clear = |(_, written): (NodeLeaseStatus, Vec<LeaseRecord>)| {
         let record: PartRecord = codec::decode(&written[0].value).unwrap();
         record.clear
     };

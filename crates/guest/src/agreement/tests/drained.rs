@@ -1,10 +1,11 @@
 //! Tests two nodes that are drained at the same moment: their guests keep a node.
 
-use super::super::{Agreement, AgreementDefect, GuestRecord, RecordWrite, lease_of, lease_of_node};
+use super::super::{Agreement, AgreementDefect, GuestRecord, LeaseRecord, lease_of, lease_of_node};
 use super::{Guests, Random, guests};
 use crate::defect::InjectedDefect;
 use crate::placement::Room;
 use crate::record::NodeRecord;
+use part::control::Epoch;
 use part::role::KnownLease;
 use std::collections::BTreeMap;
 
@@ -18,10 +19,10 @@ const ROUNDS: u64 = 60;
 struct Cluster {
     guests: Vec<Guests>,
     nodes: Vec<Agreement>,
-    log: Vec<RecordWrite>,
+    log: Vec<LeaseRecord>,
     known: Vec<usize>,
     /// Records that are on their way to the cluster.
-    sent: Vec<RecordWrite>,
+    sent: Vec<LeaseRecord>,
 }
 
 impl Cluster {
@@ -50,9 +51,9 @@ impl Cluster {
             cpus: 10,
             ..NodeRecord::default()
         };
-        let first = |name: String, value| RecordWrite {
+        let first = |name: String, value| LeaseRecord {
             name,
-            epoch: 1,
+            epoch: Epoch(1),
             number: 1,
             value,
             frees: String::new(),
@@ -60,7 +61,7 @@ impl Cluster {
         let records = names
             .iter()
             .map(|one| first(lease_of_node(one), record.encode()));
-        let mut log: Vec<RecordWrite> = records.collect();
+        let mut log: Vec<LeaseRecord> = records.collect();
         log.push(first(lease_of("mail"), GuestRecord::default().encode()));
         Cluster {
             guests: names.iter().map(of).collect(),
@@ -90,7 +91,7 @@ impl Cluster {
         }
         self.nodes[at].apply_leases(leases.into_values().collect());
         let (_, told) = self.nodes[at].decide(&self.guests[at], &BTreeMap::new(), NOW_NS);
-        let is_own = |one: &RecordWrite| one.name == lease_of_node(NAMES[at]);
+        let is_own = |one: &LeaseRecord| one.name == lease_of_node(NAMES[at]);
         self.sent.extend(told.records.into_iter().filter(is_own));
     }
 

@@ -173,23 +173,28 @@ fn refused(stream: &mut ProxyStream) {
 
 /// Counts a refused request at the frontend, and at the backend once there is one.
 pub fn count_denied(stream: &ProxyStream) {
-    let tally = Tally::DeniedRequests;
-    stream.frontend().state.frontend.counters.count(tally);
-    if let Some(backend) = stream.backend()
-        && stream.route.backend != Some(stream.route.frontend)
+    stream
+        .frontend()
+        .state
+        .count_frontend(Tally::DeniedRequests);
+    if let Some(backend) = stream
+        .backend()
+        .filter(|_| stream.route.backend != Some(stream.route.frontend))
     {
-        backend.state.backend.counters.count(tally);
+        backend.state.count_backend(Tally::DeniedRequests);
     }
 }
 
 /// Counts a refused response at each proxy that it passed.
 pub fn count_denied_response(stream: &ProxyStream) {
-    let tally = Tally::DeniedResponses;
-    stream.frontend().state.frontend.counters.count(tally);
+    stream
+        .frontend()
+        .state
+        .count_frontend(Tally::DeniedResponses);
     if let Some(backend) = stream.backend() {
-        backend.state.backend.counters.count(tally);
+        backend.state.count_backend(Tally::DeniedResponses);
     }
     if let Some(server) = stream.server() {
-        server.state.traffic.counters.count(tally);
+        server.state.count(Tally::DeniedResponses);
     }
 }

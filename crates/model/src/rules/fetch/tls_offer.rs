@@ -90,13 +90,8 @@ fn bytes(list: Cow<'_, [u8]>) -> Sample<'_> {
 }
 
 fn cipher_hex<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
-    use std::fmt::Write;
     let list = filtered(arguments, &offer(stream)?.ciphers);
-    let mut text = String::with_capacity(2 * list.len());
-    for byte in &*list {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02X}");
-    }
+    let text = tls::describe::hex(&list, true);
     (!text.is_empty()).then(|| SampleValue::Str(Cow::Owned(text.into_bytes())))
 }
 

@@ -118,13 +118,8 @@ fn master(info: Option<&Info>) -> Sample<'_> {
 }
 
 fn secret<'a>(info: Option<&'a Info>, label: &str) -> Sample<'a> {
-    use std::fmt::Write;
     let secret = info?.secrets.as_deref()?.get(label)?;
-    let mut text = String::with_capacity(2 * secret.len());
-    for byte in secret {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
+    let text = tls::describe::hex(secret, false);
     Some(SampleValue::Str(Cow::Owned(text.into_bytes())))
 }
 
