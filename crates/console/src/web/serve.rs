@@ -435,8 +435,8 @@ mod tests {
     fn a_listener_with_changed_options_keeps_its_port() {
         let first = plain([127, 0, 0, 1], free_port());
         let networks: Vec<::access::network::IpPrefix> = vec!["127.0.0.2".parse().unwrap()];
-        let own = certificate::make(vec!["a".to_owned()]).unwrap();
-        let renewed = certificate::make(vec!["a".to_owned()]).unwrap();
+        let own = crate::certificate::make(vec!["a".to_owned()]).unwrap();
+        let renewed = crate::certificate::make(vec!["a".to_owned()]).unwrap();
         let tls = |pem: &[u8]| Config {
             security: Security::Certificate(pem.to_vec()),
             ..first.clone()
@@ -461,7 +461,7 @@ mod tests {
             assert_eq!(response(of_proxy, header).await, "198.51.100.7");
             for pem in [&own, &renewed] {
                 change(&listeners, &tls(pem), &[]).unwrap();
-                let expected = certificate::fingerprint(pem);
+                let expected = crate::certificate::fingerprint(pem);
                 assert_eq!(shown_certificate(first.address).await, expected);
             }
             change(&listeners, &first, &[]).unwrap();
@@ -516,6 +516,6 @@ mod tests {
             let connection = client.connect(at).unwrap();
             connection.negotiated().certificates[0].clone()
         });
-        certificate::der_fingerprint(&shown.await.unwrap())
+        crate::certificate::der_fingerprint(&shown.await.unwrap())
     }
 }
