@@ -52,7 +52,7 @@ pub const MISSING_MAX: usize = 4096;
 #[derive(Default)]
 struct Metadata {
     vote: Option<Vote>,
-    /// Vote that is on disk but not granted yet.
+    /// Vote that is on disk but not granted yet. No later vote is queued.
     prepared: Option<Vote>,
     /// Vote that is queued last, and the number of different votes before it.
     queued: (Option<Vote>, u64),
@@ -81,6 +81,8 @@ impl Metadata {
     fn queue_vote(&mut self, vote: Vote) -> u64 {
         if self.queued.0 != Some(vote) {
             self.queued = (Some(vote), self.queued.1 + 1);
+            // The queued vote replaces the prepared one on the disk.
+            self.prepared = None;
         }
         self.queued.1
     }
@@ -189,6 +191,13 @@ impl Store {
         })
     }
 
+    /// Executes the writes that were requested since the last call. From the first call on, writes
+    /// on a store of [`Store::with_backend`] wait for the next one.
+    #[cfg(test)]
+    pub(crate) fn write_delayed(&self) {
+        self.executor.write_delayed();
+    }
+
     fn book(disk: &Disk) -> Result<Metadata, StoreError> {
         let begin = disk.begin()?;
         Ok(Metadata {
@@ -291,13 +300,17 @@ impl Store {
         let is_prepared = book.prepared == Some(vote);
         if !is_prepared {
             book.queue_vote(vote);
-            book.prepared = None;
+            drop(book);
+            self.write(vec![Op::Vote(vote)], true, 0, done);
+            return;
         }
+        // openraft takes a saved vote as proof that all earlier entries are on disk, too.
+        let has_all_entries = book.cache.last_flushed() == book.writes;
         drop(book);
-        if is_prepared {
-            done(Ok(()))
+        if has_all_entries {
+            done(Ok(()));
         } else {
-            self.write(vec![Op::Vote(vote)], true, 0, done)
+            self.sync(done);
         }
     }
 
@@ -308,13 +321,16 @@ impl Store {
     }
 
     /// Writes a vote that may be granted soon, so that [`Store::save_vote`] of it takes
-    /// no time. After a restart it counts as granted. It replaces the previous vote, and
-    /// its term must be newer.
+    /// no time. After a restart it counts as granted. Writes nothing unless its term is newer
+    /// than those of the granted vote and of every other vote that is queued.
     pub fn prepare_vote(&self, vote: Vote, done: Done) {
         let book = self.book.clone();
         let mut known = lock(&book);
         let term = |vote: Vote| vote.leader_id.term;
-        if known.prepared == Some(vote) || known.vote.map(term) >= Some(term(vote)) {
+        let other = known.queued.0.filter(|queued| *queued != vote);
+        if known.prepared == Some(vote)
+            || known.vote.map(term).max(other.map(term)) >= Some(term(vote))
+        {
             drop(known);
             return done(Ok(()));
         }
