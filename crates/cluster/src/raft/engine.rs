@@ -137,6 +137,7 @@ impl<R: AsyncRuntime> Engine<R> {
             MemberKind::Node => Sealing::Signs(me, signer.clone()),
             MemberKind::Arbiter => Sealing::Fetches(calls.clone()),
         };
+        ask::<R, _>(|done| store.purge_replaced(done)).await?;
         let replica = Replica::open(store.clone(), shared.clone(), sealing).await?;
         let links = Links {
             calls: calls.clone(),

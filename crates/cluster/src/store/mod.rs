@@ -387,9 +387,29 @@ impl Store {
         let mut book = lock(&self.book);
         book.cache.purge(to.index + 1);
         book.purged = book.purged.max(Some(to));
-        book.last = book.last.max(Some(to));
+        // A snapshot may replace uncommitted entries of a later term.
+        if book.last.is_none_or(|last| last.index <= to.index) {
+            book.last = Some(to);
+        }
         drop(book);
         self.write(vec![Op::Purge(to)], false, 0, done);
+    }
+
+    /// Removes the entries that the snapshot replaces. A crash between the write of a received
+    /// snapshot and its purge leaves a log that ends before the snapshot, or with another entry
+    /// at its index.
+    pub fn purge_replaced(&self, done: Done) {
+        let (last, snapshot) = {
+            let book = lock(&self.book);
+            let snapshot = book.snapshot.as_ref().and_then(|meta| meta.last_log_id);
+            (book.last, snapshot)
+        };
+        match snapshot {
+            Some(to) if last != Some(to) && last.is_none_or(|last| last.index <= to.index) => {
+                self.purge(to, done);
+            }
+            _ => done(Ok(())),
+        }
     }
 
     /// Returns entries of a range, up to this many bytes; at least one, if there is one.
