@@ -42,7 +42,7 @@ use redb::StorageBackend;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
 use std::time::Duration;
 use writer::{Executor, WriteJob};
@@ -66,8 +66,8 @@ struct Metadata {
     /// Chunks that arrived after the last snapshot, with the index of their entry: the
     /// snapshot does not name them, and they are kept.
     fresh: BTreeMap<Digest, u64>,
-    /// Chunks that arrived for a snapshot which is not complete yet.
-    incoming: BTreeSet<Digest>,
+    /// Chunks of snapshots that are being received or installed.
+    pins: Vec<Weak<BTreeSet<Digest>>>,
     starts: u64,
     lost: Option<String>,
     /// Number of requested writes of entries.
@@ -99,6 +99,7 @@ impl Metadata {
             }
             _ => true,
         });
+        self.pins.retain(|pin| pin.strong_count() > 0);
         for op in ops.iter_mut() {
             if let Op::Snapshot { meta, keep, .. } = op {
                 let index = meta.last_log_id.map_or(0, |id| id.index);
@@ -108,7 +109,9 @@ impl Metadata {
                         .filter(|(_, at)| **at > index)
                         .map(|(digest, _)| *digest),
                 );
-                keep.extend(self.incoming.iter().copied());
+                for pin in self.pins.iter().filter_map(Weak::upgrade) {
+                    keep.extend(pin.iter().copied());
+                }
             }
         }
     }
@@ -472,15 +475,17 @@ impl Store {
         self.write(vec![Op::Chunk { digest, bytes }], false, size, done);
     }
 
-    /// Stores a chunk that arrives before the snapshot which names it.
+    /// Stores a chunk that arrives before the snapshot which names it. The caller has pinned it.
     pub fn put_incoming(&self, digest: Digest, bytes: Vec<u8>, done: Done) {
-        lock(&self.book).incoming.insert(digest);
         self.write_chunk(digest, bytes, done);
     }
 
-    /// Deletes chunks received for a snapshot, unless a snapshot names them.
-    pub fn forget_incoming(&self) {
-        lock(&self.book).incoming.clear();
+    /// Keeps these chunks, which a snapshot names that is not installed yet, as long as the
+    /// returned value exists. A snapshot that was requested before may still delete them.
+    pub fn pin_chunks(&self, digests: BTreeSet<Digest>) -> Arc<BTreeSet<Digest>> {
+        let pin = Arc::new(digests);
+        lock(&self.book).pins.push(Arc::downgrade(&pin));
+        pin
     }
 
     pub fn chunk(

@@ -455,16 +455,24 @@ fn pieces_that_came_behind_a_snapshot_stay_and_others_go() {
     let (present, bytes) = piece(5);
     now(|done| store.put_chunk(present, bytes, 1, done)).unwrap();
     let (incoming, bytes) = piece(4);
+    let pin = store.pin_chunks(BTreeSet::from([incoming, present]));
     now(|done| store.put_incoming(incoming, bytes, done)).unwrap();
     let meta = SnapshotMeta {
         last_log_id: Some(id(1, 5)),
         last_membership: Membership::default(),
     };
     let keep = BTreeSet::from([piece(1).0]);
-    now(|done| store.save_snapshot(meta.clone(), vec![1], keep, done)).unwrap();
-    let all: BTreeSet<Digest> = (1..5).map(|byte| piece(byte).0).collect();
-    let missing = now(|done| store.missing(all, done)).unwrap();
+    now(|done| store.save_snapshot(meta.clone(), vec![1], keep.clone(), done)).unwrap();
+    let all: BTreeSet<Digest> = (1..6).map(|byte| piece(byte).0).collect();
+    let missing = now(|done| store.missing(all.clone(), done)).unwrap();
     assert_eq!(missing, [piece(2).0]);
+    drop(pin);
+    now(|done| store.save_snapshot(meta.clone(), vec![1], keep, done)).unwrap();
+    let missing: BTreeSet<Digest> = now(|done| store.missing(all, done))
+        .unwrap()
+        .into_iter()
+        .collect();
+    assert_eq!(missing, BTreeSet::from([piece(2).0, incoming, present]));
     // An older snapshot that was built meanwhile changes nothing.
     let older = SnapshotMeta {
         last_log_id: Some(id(1, 4)),
