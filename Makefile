@@ -85,6 +85,9 @@ test-long: toolchain test-parts ## run simulations with many more seeds, all fau
 	scripts/install-test-peers
 	CLUSTER_SEEDS=500 CLUSTER_SCENARIOS=50 LEASE_SEEDS=50000 ROLLOUT_SEEDS=3000 EVENKEEL_SEED=1 \
 		$(CARGO) test -p evenkeel-cluster --lib -- simul
+	CARGO_PROFILE_DEV_PACKAGE_OPENRAFT_DEBUG_ASSERTIONS=true CARGO_PROFILE_DEV_PACKAGE_VALIDIT_DEBUG_ASSERTIONS=true \
+		CARGO_TARGET_DIR=target/asserted CLUSTER_SEEDS=100 \
+		$(CARGO) test -p evenkeel-cluster --lib -- histories_hold
 	GUEST_SEEDS=100000 AGREEMENT_SEEDS=300 $(CARGO) test -p evenkeel-guest --lib -- simulation agreement
 	FARM_SEEDS=400 $(CARGO) test -p evenkeel-farm --lib -- simulation
 	$(CARGO) test -p evenkeel-cluster -p evenkeel-address -p evenkeel --tests -- --ignored

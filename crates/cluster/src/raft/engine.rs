@@ -137,6 +137,7 @@ impl<R: AsyncRuntime> Engine<R> {
             MemberKind::Node => Sealing::Signs(me, signer.clone()),
             MemberKind::Arbiter => Sealing::Fetches(calls.clone()),
         };
+        ask::<R, _>(|done| store.purge_replaced(done)).await?;
         let replica = Replica::open(store.clone(), shared.clone(), sealing).await?;
         let links = Links {
             calls: calls.clone(),
@@ -315,6 +316,9 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     async fn answer(&self, from: MemberId, request: Request<R>) -> RaftReply<R> {
+        if !request.is_well_formed() {
+            return RaftReply::Failed(Failure::Malformed);
+        }
         if let Some(refused) = self.inner.probation.refuses(from, &request) {
             return refused;
         }
@@ -357,10 +361,13 @@ impl<R: AsyncRuntime> Engine<R> {
     async fn append(
         &self,
         from: MemberId,
-        request: AppendEntriesRequest<Types<R>>,
+        mut request: AppendEntriesRequest<Types<R>>,
     ) -> RaftReply<R> {
         if request.vote.leader_id.voted_for != from {
             return RaftReply::Failed(Failure::Malformed);
+        }
+        if !self.is_node(from) {
+            limit_commit(&mut request);
         }
         let own = self.inner.store.vote();
         if own.is_none_or(|own| own <= request.vote) {
@@ -477,6 +484,12 @@ impl<R: AsyncRuntime> Engine<R> {
     pub(super) fn over(&self) -> bool {
         self.inner.stopped.load(Ordering::Relaxed)
     }
+}
+
+/// Lowers a commit index to the last entry that the message proves to be in the log.
+fn limit_commit<R: AsyncRuntime>(request: &mut AppendEntriesRequest<Types<R>>) {
+    let last = request.entries.last().map(|entry| entry.log_id);
+    request.leader_commit = request.leader_commit.min(last.or(request.prev_log_id));
 }
 
 /// Returns whether a vote is for the member itself without making it the leader.

@@ -2,13 +2,13 @@
 
 use crate::command::CommandResult;
 use crate::log::Proposed;
-use crate::log::{LogId, SnapshotMeta, Types, Vote};
+use crate::log::{Entry, LogId, SnapshotMeta, Types, Vote};
 use crate::member::{Digest, MemberId};
-use openraft::AsyncRuntime;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use openraft::{AsyncRuntime, EntryPayload};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -36,6 +36,64 @@ pub(super) enum Request<R: AsyncRuntime> {
         of: Option<Digest>,
         offset: u64,
     },
+}
+
+impl<R: AsyncRuntime> Request<R> {
+    /// Returns whether a member that follows the protocol could send this. openraft checks these
+    /// rules only with debug assertions.
+    pub(super) fn is_well_formed(&self) -> bool {
+        match self {
+            Request::Append(request) => request.vote.committed && are_log_ids_valid(request),
+            Request::Vote { request, .. } | Request::PreVote(request) => !request.vote.committed,
+            Request::Transfer(request) => request.from_leader().committed,
+            Request::Snapshot(SnapshotPart::Begin { vote, .. }) => vote.committed,
+            Request::Snapshot(_)
+            | Request::Lost(_)
+            | Request::Propose(_)
+            | Request::Confirm
+            | Request::Change(_)
+            | Request::Fetch { .. } => true,
+        }
+    }
+}
+
+/// Returns whether the entries follow the previous one without a gap, and whether terms neither
+/// decrease nor exceed the leader's.
+fn are_log_ids_valid<R: AsyncRuntime>(request: &AppendEntriesRequest<Types<R>>) -> bool {
+    let mut last = request.prev_log_id;
+    for entry in &request.entries {
+        let next = last.map_or(Some(0), |id| id.index.checked_add(1));
+        let term = last.map_or(0, |id| id.leader_id.term);
+        if next != Some(entry.log_id.index)
+            || entry.log_id.leader_id.term < term
+            || !is_membership_valid(entry)
+        {
+            return false;
+        }
+        last = Some(entry.log_id);
+    }
+    let commit = request.leader_commit;
+    let is_commit_in_order = match (commit, last) {
+        (Some(commit), Some(last)) => commit.index.cmp(&last.index) == commit.cmp(&last),
+        _ => true,
+    };
+    let is_of_the_term =
+        |id: Option<LogId>| id.is_none_or(|id| id.leader_id.term <= request.vote.leader_id.term);
+    is_commit_in_order && is_of_the_term(last) && is_of_the_term(commit)
+}
+
+/// Returns whether the membership of an entry, if any, has voters in one or two parts, none of
+/// them empty, and a node entry for each voter.
+fn is_membership_valid(entry: &Entry) -> bool {
+    let EntryPayload::Membership(membership) = &entry.payload else {
+        return true;
+    };
+    let parts = membership.get_joint_config();
+    let is_node = |voter: &MemberId| membership.get_node(voter).is_some();
+    (1..=2).contains(&parts.len())
+        && parts
+            .iter()
+            .all(|part| !part.is_empty() && part.iter().all(is_node))
 }
 
 #[derive(Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use crate::raft::message::{Failure, RaftReply, SnapshotPart};
 use crate::raft::replica::{IMAGE_BYTES_MAX, Image, Picture, Replica, SnapshotSeal};
 use crate::raft::store_io::ask;
 use crate::store::Store;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::SnapshotResponse;
 use openraft::{AsyncRuntime, Raft, Snapshot};
 use std::collections::BTreeSet;
@@ -25,8 +26,8 @@ struct Incoming {
     meta: SnapshotMeta,
     bytes: u64,
     image: Vec<u8>,
-    /// Chunks that the snapshot names, once the image is complete.
-    wanted: Option<BTreeSet<Digest>>,
+    /// Chunks that the snapshot names, once the image is complete. The store keeps them.
+    wanted: Option<Arc<BTreeSet<Digest>>>,
 }
 
 /// The incoming snapshot: at most one, the last that was begun.
@@ -57,7 +58,11 @@ impl Receiver {
                 // openraft stops with a panic on a snapshot from a later term than its sender's.
                 let is_later = (meta.last_log_id.as_ref())
                     .is_some_and(|last| last.leader_id.term > vote.leader_id.term);
-                if vote.leader_id.voted_for != from || bytes > IMAGE_BYTES_MAX || is_later {
+                if vote.leader_id.voted_for != from
+                    || bytes > IMAGE_BYTES_MAX
+                    || is_later
+                    || contradicts_commits(raft, &meta)
+                {
                     return RaftReply::Failed(Failure::Malformed);
                 }
                 if let Some(own) = store.vote()
@@ -65,7 +70,6 @@ impl Receiver {
                 {
                     return RaftReply::Installed(SnapshotResponse::new(own));
                 }
-                store.forget_incoming();
                 let reserve = usize::try_from(bytes).unwrap_or(RESERVE_BYTES_MAX);
                 *self.lock() = Some(Incoming {
                     from,
@@ -133,7 +137,7 @@ impl Receiver {
         cluster: &str,
         may_install: MayInstall<'_>,
     ) -> RaftReply<R> {
-        let wanted = {
+        let (wanted, is_pinned) = {
             let mut incoming = self.lock();
             let Some(incoming) = current(&mut incoming, from, of) else {
                 return RaftReply::Begin;
@@ -142,7 +146,7 @@ impl Receiver {
                 return RaftReply::Begin;
             }
             match &incoming.wanted {
-                Some(wanted) => wanted.clone(),
+                Some(wanted) => (wanted.clone(), true),
                 None => {
                     let seal = Image::seal(&incoming.image, &incoming.meta, cluster);
                     if !may_install(seal.as_ref()) {
@@ -151,11 +155,17 @@ impl Receiver {
                     let Ok(wanted) = Image::chunks(&incoming.image) else {
                         return RaftReply::Failed(Failure::Malformed);
                     };
+                    let wanted = store.pin_chunks(wanted);
                     incoming.wanted = Some(wanted.clone());
-                    wanted
+                    (wanted, false)
                 }
             }
         };
+        // A snapshot that was being written deletes chunks that it does not name.
+        if !is_pinned && ask::<R, _>(|done| store.sync(done)).await.is_err() {
+            return RaftReply::Failed(Failure::Stopped);
+        }
+        let wanted = (*wanted).clone();
         match ask::<R, _>(|done| store.missing(wanted, done)).await {
             Err(_) => return RaftReply::Failed(Failure::Stopped),
             Ok(missing) if !missing.is_empty() => return RaftReply::Missing(missing),
@@ -170,15 +180,44 @@ impl Receiver {
         let Some(Some(incoming)) = taken else {
             return RaftReply::Begin;
         };
+        if contradicts_commits(raft, &incoming.meta) {
+            return RaftReply::Failed(Failure::Malformed);
+        }
+        let Incoming {
+            vote,
+            meta,
+            image,
+            wanted: pinned,
+            ..
+        } = incoming;
         let snapshot = Snapshot {
-            meta: incoming.meta,
-            snapshot: Picture(Arc::new(incoming.image)),
+            meta,
+            snapshot: Picture(Arc::new(image)),
         };
-        match raft.install_full_snapshot(incoming.vote, snapshot).await {
-            Ok(response) => RaftReply::Installed(response),
-            Err(_) => RaftReply::Failed(Failure::Stopped),
+        let raft = raft.clone();
+        // The installation continues when the caller no longer waits for it.
+        let installing = R::spawn(async move {
+            let installed = raft.install_full_snapshot(vote, snapshot).await;
+            drop(pinned);
+            installed
+        });
+        match installing.await {
+            Ok(Ok(response)) => RaftReply::Installed(response),
+            Ok(Err(_)) | Err(_) => RaftReply::Failed(Failure::Stopped),
         }
     }
+}
+
+/// Returns whether a snapshot ends at a committed index with another entry: the member returned
+/// with another history. openraft stops with a panic on such a snapshot.
+fn contradicts_commits<R: AsyncRuntime>(
+    raft: &Raft<Types<R>, Replica<R>>,
+    meta: &SnapshotMeta,
+) -> bool {
+    let receiver = raft.metrics();
+    let committed = receiver.borrow_watched().local_committed;
+    meta.last_log_id > committed
+        && meta.last_log_id.map(|id| id.index) <= committed.map(|id| id.index)
 }
 
 fn current(incoming: &mut Option<Incoming>, from: MemberId, of: Digest) -> Option<&mut Incoming> {

@@ -301,7 +301,7 @@ impl<R: AsyncRuntime> Replica<R> {
         // Skipping an entry would make this member's state differ from the others', which
         // is worse than stopping.
         assert!(
-            self.applied.is_none_or(|last| last.index + 1 == id.index),
+            self.applied.map_or(0, |last| last.index + 1) == id.index,
             "entry {} does not follow the last stored entry",
             id.index
         );
@@ -442,7 +442,6 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
         })
         .await
         .map_err(|error| self.shared.halted_by(error))?;
-        self.store.forget_incoming();
         self.install_image(meta, &snapshot.0)
     }
 
@@ -499,7 +498,8 @@ impl<R: AsyncRuntime> Builder<R> {
                 let Some((meta, image)) = send::fetch::<R>(calls, node.id).await else {
                     continue;
                 };
-                let is_new = meta.last_log_id > here || self.shared.is_unsealed();
+                let is_new = meta.last_log_id > here
+                    || (meta.last_log_id == here && self.shared.is_unsealed());
                 let is_known = meta.last_log_id <= self.meta.last_log_id;
                 if is_new && is_known && self.is_sealed(&meta, &image) {
                     return Some((meta, image));
@@ -561,10 +561,17 @@ impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
         ask::<R, _>(|done| store.save_snapshot(saved, image, keep, done))
             .await
             .map_err(|error| self.shared.halted_by(error))?;
-        self.shared.unsealed.store(!sealed, Ordering::Relaxed);
+        // The store drops a snapshot that is older than the one that it has.
+        let stored = self.store.snapshot_meta().and_then(|meta| meta.last_log_id);
+        if meta.last_log_id >= stored {
+            self.shared.unsealed.store(!sealed, Ordering::Relaxed);
+        }
         Ok(Snapshot {
             meta,
             snapshot: picture,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

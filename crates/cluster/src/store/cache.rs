@@ -71,6 +71,11 @@ impl Cache {
         }
     }
 
+    /// Returns the number of the last write that is on disk.
+    pub(super) fn last_flushed(&self) -> u64 {
+        self.flushed
+    }
+
     /// Returns entries of a range that begins no earlier than [`Cache::first`], up to
     /// this many bytes; at least one, if there is one.
     pub(super) fn range(&self, range: Range<u64>, bytes_max: usize) -> Vec<Entry> {

@@ -42,7 +42,7 @@ use redb::StorageBackend;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
 use std::time::Duration;
 use writer::{Executor, WriteJob};
@@ -52,7 +52,7 @@ pub const MISSING_MAX: usize = 4096;
 #[derive(Default)]
 struct Metadata {
     vote: Option<Vote>,
-    /// Vote that is on disk but not granted yet.
+    /// Vote that is on disk but not granted yet. No later vote is queued.
     prepared: Option<Vote>,
     /// Vote that is queued last, and the number of different votes before it.
     queued: (Option<Vote>, u64),
@@ -66,8 +66,8 @@ struct Metadata {
     /// Chunks that arrived after the last snapshot, with the index of their entry: the
     /// snapshot does not name them, and they are kept.
     fresh: BTreeMap<Digest, u64>,
-    /// Chunks that arrived for a snapshot which is not complete yet.
-    incoming: BTreeSet<Digest>,
+    /// Chunks of snapshots that are being received or installed.
+    pins: Vec<Weak<BTreeSet<Digest>>>,
     starts: u64,
     lost: Option<String>,
     /// Number of requested writes of entries.
@@ -81,6 +81,8 @@ impl Metadata {
     fn queue_vote(&mut self, vote: Vote) -> u64 {
         if self.queued.0 != Some(vote) {
             self.queued = (Some(vote), self.queued.1 + 1);
+            // The queued vote replaces the prepared one on the disk.
+            self.prepared = None;
         }
         self.queued.1
     }
@@ -97,6 +99,7 @@ impl Metadata {
             }
             _ => true,
         });
+        self.pins.retain(|pin| pin.strong_count() > 0);
         for op in ops.iter_mut() {
             if let Op::Snapshot { meta, keep, .. } = op {
                 let index = meta.last_log_id.map_or(0, |id| id.index);
@@ -106,7 +109,9 @@ impl Metadata {
                         .filter(|(_, at)| **at > index)
                         .map(|(digest, _)| *digest),
                 );
-                keep.extend(self.incoming.iter().copied());
+                for pin in self.pins.iter().filter_map(Weak::upgrade) {
+                    keep.extend(pin.iter().copied());
+                }
             }
         }
     }
@@ -187,6 +192,13 @@ impl Store {
             executor: Arc::new(executor),
             promises: None,
         })
+    }
+
+    /// Executes the writes that were requested since the last call. From the first call on, writes
+    /// on a store of [`Store::with_backend`] wait for the next one.
+    #[cfg(test)]
+    pub(crate) fn write_delayed(&self) {
+        self.executor.write_delayed();
     }
 
     fn book(disk: &Disk) -> Result<Metadata, StoreError> {
@@ -291,13 +303,17 @@ impl Store {
         let is_prepared = book.prepared == Some(vote);
         if !is_prepared {
             book.queue_vote(vote);
-            book.prepared = None;
+            drop(book);
+            self.write(vec![Op::Vote(vote)], true, 0, done);
+            return;
         }
+        // openraft takes a saved vote as proof that all earlier entries are on disk, too.
+        let has_all_entries = book.cache.last_flushed() == book.writes;
         drop(book);
-        if is_prepared {
-            done(Ok(()))
+        if has_all_entries {
+            done(Ok(()));
         } else {
-            self.write(vec![Op::Vote(vote)], true, 0, done)
+            self.sync(done);
         }
     }
 
@@ -308,13 +324,16 @@ impl Store {
     }
 
     /// Writes a vote that may be granted soon, so that [`Store::save_vote`] of it takes
-    /// no time. After a restart it counts as granted. It replaces the previous vote, and
-    /// its term must be newer.
+    /// no time. After a restart it counts as granted. Writes nothing unless its term is newer
+    /// than those of the granted vote and of every other vote that is queued.
     pub fn prepare_vote(&self, vote: Vote, done: Done) {
         let book = self.book.clone();
         let mut known = lock(&book);
         let term = |vote: Vote| vote.leader_id.term;
-        if known.prepared == Some(vote) || known.vote.map(term) >= Some(term(vote)) {
+        let other = known.queued.0.filter(|queued| *queued != vote);
+        if known.prepared == Some(vote)
+            || known.vote.map(term).max(other.map(term)) >= Some(term(vote))
+        {
             drop(known);
             return done(Ok(()));
         }
@@ -371,9 +390,29 @@ impl Store {
         let mut book = lock(&self.book);
         book.cache.purge(to.index + 1);
         book.purged = book.purged.max(Some(to));
-        book.last = book.last.max(Some(to));
+        // A snapshot may replace uncommitted entries of a later term.
+        if book.last.is_none_or(|last| last.index <= to.index) {
+            book.last = Some(to);
+        }
         drop(book);
         self.write(vec![Op::Purge(to)], false, 0, done);
+    }
+
+    /// Removes the entries that the snapshot replaces. A crash between the write of a received
+    /// snapshot and its purge leaves a log that ends before the snapshot, or with another entry
+    /// at its index.
+    pub fn purge_replaced(&self, done: Done) {
+        let (last, snapshot) = {
+            let book = lock(&self.book);
+            let snapshot = book.snapshot.as_ref().and_then(|meta| meta.last_log_id);
+            (book.last, snapshot)
+        };
+        match snapshot {
+            Some(to) if last != Some(to) && last.is_none_or(|last| last.index <= to.index) => {
+                self.purge(to, done);
+            }
+            _ => done(Ok(())),
+        }
     }
 
     /// Returns entries of a range, up to this many bytes; at least one, if there is one.
@@ -436,15 +475,17 @@ impl Store {
         self.write(vec![Op::Chunk { digest, bytes }], false, size, done);
     }
 
-    /// Stores a chunk that arrives before the snapshot which names it.
+    /// Stores a chunk that arrives before the snapshot which names it. The caller has pinned it.
     pub fn put_incoming(&self, digest: Digest, bytes: Vec<u8>, done: Done) {
-        lock(&self.book).incoming.insert(digest);
         self.write_chunk(digest, bytes, done);
     }
 
-    /// Deletes chunks received for a snapshot, unless a snapshot names them.
-    pub fn forget_incoming(&self) {
-        lock(&self.book).incoming.clear();
+    /// Keeps these chunks, which a snapshot names that is not installed yet, as long as the
+    /// returned value exists. A snapshot that was requested before may still delete them.
+    pub fn pin_chunks(&self, digests: BTreeSet<Digest>) -> Arc<BTreeSet<Digest>> {
+        let pin = Arc::new(digests);
+        lock(&self.book).pins.push(Arc::downgrade(&pin));
+        pin
     }
 
     pub fn chunk(

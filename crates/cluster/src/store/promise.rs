@@ -14,7 +14,8 @@
 //!
 //! The order is: the store's fsync, then the promise, then the response that makes it a
 //! promise. So a healthy store is never behind its promise file, whatever crash comes in
-//! between. Before the log is truncated the promise is lowered and synced.
+//! between. Before the log is truncated, or a prepared vote is replaced by an older one, the promise
+//! is lowered and synced.
 //!
 //! A vote syncs the promise file. Entries do not: that would be a second fsync a write.
 //! They overwrite one of two slots in place, which a killed process does not undo; it is
@@ -94,7 +95,7 @@ impl Promise {
             match op {
                 Op::Append { id, .. } => self.last = Some(*id),
                 Op::Truncate { last, .. } => self.last = self.last.min(*last),
-                Op::Purge(to) => self.last = self.last.max(Some(*to)),
+                Op::Purge(to) => self.last = self.last_after_purge(*to),
                 Op::Snapshot { meta, .. } => self.last = self.last.max(meta.last_log_id),
                 Op::Vote(vote) => {
                     self.vote = Some(*vote);
@@ -109,6 +110,39 @@ impl Promise {
         }
         (*self != before, sync)
     }
+
+    /// A snapshot may replace uncommitted entries of a later term.
+    fn last_after_purge(&self, to: LogId) -> Option<LogId> {
+        self.last.filter(|last| last.index > to.index).or(Some(to))
+    }
+
+    /// Returns a promise that the store keeps before and after these changes.
+    fn lowered(&self, ops: &[Op]) -> Promise {
+        let mut lowered = self.clone();
+        for op in ops {
+            match op {
+                Op::Truncate { last, .. } => lowered.last = lowered.last.min(*last),
+                Op::Purge(to) => lowered.last = lowered.last.min(self.last_after_purge(*to)),
+                Op::Vote(vote) if self.vote.is_some_and(|promised| !is_kept(promised, *vote)) => {
+                    lowered.vote = vote_before(*vote);
+                }
+                _ => {}
+            }
+        }
+        lowered
+    }
+}
+
+/// Returns whether a store with this vote keeps the promised one.
+pub(super) fn is_kept(promised: Vote, vote: Vote) -> bool {
+    vote >= promised
+}
+
+/// Returns a vote that is older than any vote of the same term. A prepared vote that is not granted
+/// gives way to another one of its term, or of an earlier term.
+fn vote_before(vote: Vote) -> Option<Vote> {
+    let term = vote.leader_id.term.checked_sub(1)?;
+    Some(Vote::new(term, MemberId(0)))
 }
 
 #[derive(Debug)]
@@ -152,19 +186,14 @@ impl Keeper {
         &self.promise
     }
 
-    /// The log is about to be truncated: the promise is lowered first.
+    /// Lowers the promise before the store truncates its log or replaces a prepared vote.
     pub(super) fn before(&mut self, ops: &[Op]) -> io::Result<()> {
-        let lowest = ops.iter().filter_map(|op| match op {
-            Op::Truncate { last, .. } => Some(*last),
-            _ => None,
-        });
-        match lowest.min() {
-            Some(last) if last < self.promise.last => {
-                self.promise.last = last;
-                self.put(true)
-            }
-            _ => Ok(()),
+        let lowered = self.promise.lowered(ops);
+        if lowered == self.promise {
+            return Ok(());
         }
+        self.promise = lowered;
+        self.put(true)
     }
 
     pub(super) fn after(&mut self, ops: &[Op]) -> io::Result<()> {

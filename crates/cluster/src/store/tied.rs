@@ -240,7 +240,7 @@ impl Store {
         let vote: Option<Vote> = self.vote();
         let votes = match (promise.vote, vote) {
             (None, _) => true,
-            (Some(promised), Some(vote)) => vote >= promised,
+            (Some(promised), Some(vote)) => promise::is_kept(promised, vote),
             (Some(_), None) => false,
         };
         votes && self.end() >= promise.last && lock(&self.book).starts >= promise.starts

@@ -127,15 +127,29 @@ impl Executor {
 
     pub(super) fn write(&self, job: WriteJob) {
         match self {
-            Executor::Inline(writer) => writer
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .batch(vec![job]),
+            Executor::Inline(writer) => {
+                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(delayed) = writer.delayed.as_mut() {
+                    delayed.push(job);
+                    return;
+                }
+                writer.batch(vec![job]);
+            }
             Executor::Threads(threads) => {
                 if let Err(refused) = threads.write.push(job) {
                     (refused.done)(Err(StoreError::Ended));
                 }
             }
+        }
+    }
+
+    /// Delays the writes of the caller until the next call of this.
+    #[cfg(test)]
+    pub(super) fn write_delayed(&self) {
+        if let Executor::Inline(writer) = self {
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let jobs = writer.delayed.replace(Vec::new()).unwrap_or_default();
+            writer.batch(jobs);
         }
     }
 
@@ -245,6 +259,8 @@ pub(super) struct Writer {
     stuck: Option<Batch>,
     /// Jobs that arrived while a batch was refused, if the caller writes.
     behind: Option<Vec<WriteJob>>,
+    /// Requested jobs, if the caller writes later: only in simulations.
+    delayed: Option<Vec<WriteJob>>,
 }
 
 impl Writer {
@@ -260,6 +276,7 @@ impl Writer {
             failed: None,
             stuck: None,
             behind: None,
+            delayed: None,
         }
     }
 

@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 #![doc(html_logo_url = "https://raw.githubusercontent.com/databendlabs/openraft/main/assets/logo/openraft-mark.svg")]
 #![doc(html_favicon_url = "https://raw.githubusercontent.com/databendlabs/openraft/main/assets/logo/openraft-mark.svg")]
 #![doc = include_str!("lib_readme.md")]

@@ -31,6 +31,7 @@ pub struct Common {
     pub over: AtomicBool,
     pub defect: Option<RaftDefect>,
     pub trace: Option<Mutex<Vec<String>>>,
+    pub delays_writes: bool,
 }
 
 /// Returns the nanoseconds since the history began.
@@ -78,6 +79,15 @@ impl Stores {
                 store()?.renew(&at, &self.owner, loss)
             }
         }
+    }
+}
+
+/// Executes the writes of a store some time after they are requested, several at once.
+async fn write_later(store: Store, mut random: Random) {
+    loop {
+        store.write_delayed();
+        let delay_us = random.pick(&[100, 100, 1_000, 1_000, 5_000, 5_000, 20_000, 250_000]);
+        Members::sleep(Duration::from_micros(delay_us)).await;
     }
 }
 
@@ -192,8 +202,13 @@ impl RaftHost {
         common.note(|| format!("{id} begins"));
         let own_link = link.clone();
         let signer = test_keys::signer(id);
+        let delays = common.delays_writes.then(|| self.random.fork());
         let opening = process.spawn(async move {
-            Engine::open(id, kind, settings, stores.open()?, signer, link).await
+            let store = stores.open()?;
+            if let Some(random) = delays {
+                Members::spawn(write_later(store.clone(), random));
+            }
+            Engine::open(id, kind, settings, store, signer, link).await
         });
         // A power cut may come in the middle.
         let opened = Members::timeout(Duration::from_secs(2), opening).await;

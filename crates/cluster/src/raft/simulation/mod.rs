@@ -46,10 +46,11 @@ const FOUND_WITHIN: u64 = 60;
 /// was seen.
 fn history(seed: u64, defect: Option<RaftDefect>) -> Result<usize, String> {
     let mut random = Random::new(seed);
-    let plan = match defect {
+    let mut plan = match defect {
         Some(defect) => plan::provoke(&mut random, defect),
         None => plan::draw(&mut random),
     };
+    plan.delays_writes = defect.is_none() && seed % 3 == 2;
     let traced = setting("CLUSTER_SEED").is_some();
     let world = RaftSimulation::new(plan.clone(), random, defect, traced);
     let common = world.common();

@@ -70,6 +70,8 @@ pub struct SimulationPlan {
     /// When a process is killed, the others see its connections close at once.
     pub connections_die: bool,
     pub snapshot_entries: u64,
+    /// Stores write some time after the call, as a writer thread does.
+    pub delays_writes: bool,
 }
 
 pub fn draw(random: &mut Random) -> SimulationPlan {
@@ -107,6 +109,7 @@ pub fn draw(random: &mut Random) -> SimulationPlan {
         connections_die: random.percent(60),
         think_ms: random.pick(&[10, 40, 120]),
         snapshot_entries: random.pick(&[20, 60, 100_000]),
+        delays_writes: false,
     }
 }
 

@@ -44,6 +44,7 @@ fn pair(seed: u64) -> RaftSimulation {
         connections_die: true,
         think_ms: 0,
         snapshot_entries: 40,
+        delays_writes: false,
     };
     RaftSimulation::new(plan, Random::new(seed), None, false)
 }

@@ -56,6 +56,7 @@ impl RaftSimulation {
                 RaftHost::new(place, kind, &nodes, &mut random, plan.snapshot_entries)
             })
             .collect();
+        let delays_writes = plan.delays_writes;
         RaftSimulation {
             plan,
             random,
@@ -68,6 +69,7 @@ impl RaftSimulation {
                 over: AtomicBool::new(false),
                 defect,
                 trace: traced.then(|| Mutex::new(Vec::new())),
+                delays_writes,
             }),
             begins: Vec::new(),
             empties: Vec::new(),

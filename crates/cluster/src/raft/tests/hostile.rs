@@ -2,17 +2,19 @@
 
 use super::bed::{Hub, Tested, event, pair, told, until};
 use crate::command::{CommandBody, CommandResult};
-use crate::log::{Proposed, Signer};
+use crate::log::{Proposed, Signer, Types};
 use crate::member::MemberId;
 use crate::raft::forgery::{self, THIEF, TOKEN};
 use crate::raft::message::{Failure, MembershipChange, RaftReply, Request, SnapshotPart};
 use crate::raft::test_keys;
-use openraft::EntryPayload;
-use openraft::raft::AppendEntriesResponse;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest};
+use openraft::{EmptyNode, EntryPayload};
 use openraft_rt_tokio::TokioRuntime;
 use part::codec;
 
 type HostileRequest = Request<TokioRuntime>;
+type Append = AppendEntriesRequest<Types<TokioRuntime>>;
+type Payload = EntryPayload<Proposed, MemberId, EmptyNode>;
 
 async fn say(to: &Tested, request: HostileRequest) -> RaftReply<TokioRuntime> {
     let bytes = to.handle(THIEF, codec::encode(&request)).await;
@@ -203,6 +205,21 @@ async fn elected_arbiter_makes_no_voters_and_no_state() {
         .await;
         assert!(matches!(reply, RaftReply::Failed(_)), "{voters:?}");
     }
+    // All of nothing, an empty part, too many parts, and a voter that is no node.
+    let nodes = r#"{"1":{},"2":{},"3":{}}"#;
+    for (configs, nodes) in [
+        ("[]", nodes),
+        ("[[1,2,3],[]]", nodes),
+        ("[[1,2,3],[1,2,3],[1,2,3]]", nodes),
+        ("[[1,2,3]]", r#"{"1":{},"2":{}}"#),
+    ] {
+        let json = format!(r#"{{"configs":{configs},"nodes":{nodes}}}"#);
+        let request = forgery::append(term, end, vec![malformed_membership(&json)]);
+        assert!(
+            matches!(say(&b, request).await, RaftReply::Failed(_)),
+            "{json}"
+        );
+    }
     // An admission without a signature makes no member known.
     let stranger = super::bed::member(7, crate::member::MemberKind::Node);
     let admit = CommandBody::Admit {
@@ -297,4 +314,98 @@ async fn what_was_written_before_signatures_stays_valid_and_cannot_come_back() {
         b.propose(event("later")).await.unwrap(),
         CommandResult::Done
     );
+}
+
+fn is_malformed(reply: &RaftReply<TokioRuntime>) -> bool {
+    matches!(reply, RaftReply::Failed(Failure::Malformed))
+}
+
+/// Returns a membership that openraft would not make.
+fn malformed_membership(json: &str) -> Payload {
+    EntryPayload::Membership(serde_json::from_str(json).unwrap())
+}
+
+#[tokio::test]
+async fn entries_with_impossible_log_ids_are_refused() {
+    let hub = Hub::default();
+    let [_a, b, _c] = signed_pair(&hub).await;
+    let term = elected(&hub, &b).await;
+    let end = b.inner.store.ends().1.unwrap();
+    let blanks = || vec![EntryPayload::Blank; 3];
+    let cases: [(&str, &dyn Fn(&mut Append)); 8] = [
+        ("uncommitted vote", &|append| append.vote.committed = false),
+        ("gap", &|append| append.entries[0].log_id.index += 5),
+        ("gap between entries", &|append| {
+            append.entries.remove(1);
+        }),
+        ("repeated index", &|append| {
+            append.entries[1].log_id.index -= 1;
+        }),
+        ("first entry is not 0", &|append| append.prev_log_id = None),
+        ("later term than the leader's", &|append| {
+            append.entries[2].log_id = forgery::id(1 << 40, end.index + 3);
+        }),
+        ("terms decrease", &|append| {
+            append.entries[1].log_id = forgery::id(1, end.index + 2);
+        }),
+        ("commit index contradicts the log", &|append| {
+            append.leader_commit = Some(forgery::id(1, end.index + 1_000));
+        }),
+    ];
+    for (name, change) in cases {
+        let Request::Append(mut append) = forgery::append(term, Some(end), blanks()) else {
+            panic!("an append");
+        };
+        change(&mut append);
+        let reply = say(&b, Request::Append(append)).await;
+        assert!(is_malformed(&reply), "{name}");
+        assert_eq!(b.inner.store.ends().1, Some(end), "{name}");
+    }
+    // A message about earlier entries commits nothing behind them.
+    let Request::Append(mut append) = forgery::append(term, Some(end), Vec::new()) else {
+        panic!("an append");
+    };
+    append.leader_commit = Some(forgery::id(term, end.index + 1_000));
+    assert!(is_appended(&say(&b, Request::Append(append)).await));
+    let blank = forgery::append(term, Some(end), vec![EntryPayload::Blank]);
+    assert!(is_appended(&say(&b, blank).await));
+    until("B applied it", || {
+        b.raft_status().log.applied == Some(end.index + 1)
+    })
+    .await;
+    assert!(b.raft_status().halted.is_none());
+}
+
+#[tokio::test]
+async fn votes_of_the_wrong_kind_are_refused() {
+    let hub = Hub::default();
+    let [_a, b, _c] = signed_pair(&hub).await;
+    let term = b.raft_status().term + 1;
+    let Request::Vote { mut request, lost } = forgery::vote(term, false) else {
+        panic!("a vote");
+    };
+    request.vote.committed = true;
+    let reply = say(&b, Request::PreVote(request.clone())).await;
+    assert!(is_malformed(&reply));
+    let reply = say(&b, Request::Vote { request, lost }).await;
+    assert!(is_malformed(&reply));
+    let mut parts = forgery::snapshot(term, 10_000, &b.state());
+    if let Request::Snapshot(SnapshotPart::Begin { vote, .. }) = &mut parts[0] {
+        vote.committed = false;
+    }
+    assert!(is_malformed(&say(&b, parts.swap_remove(0)).await));
+    let vote = crate::log::Vote::new(term, THIEF);
+    let transfer = TransferLeaderRequest::new(vote, MemberId(2), b.inner.store.ends().1);
+    assert!(is_malformed(&say(&b, Request::Transfer(transfer)).await));
+}
+
+#[tokio::test]
+async fn snapshot_that_contradicts_committed_entries_is_refused() {
+    let hub = Hub::default();
+    let [_a, b, _c] = signed_pair(&hub).await;
+    let term = elected(&hub, &b).await;
+    // B has committed another entry at this index.
+    let begin = forgery::snapshot(term, 2, &b.state()).swap_remove(0);
+    assert!(is_malformed(&say(&b, begin).await));
+    assert!(b.raft_status().halted.is_none());
 }

@@ -7,11 +7,16 @@ mod disks;
 mod hostile;
 
 use crate::command::CommandResult;
+use crate::log::{Entry, LeaderId, LogId, Membership, SnapshotMeta};
 use crate::member::{MemberId, MemberKind};
 use crate::raft::message::Failure;
-use crate::raft::{EngineError, ProposeError, Settings};
+use crate::raft::replica::Image;
+use crate::raft::{EngineError, ProposeError, Settings, test_keys};
+use crate::state::ClusterState;
 use bed::{Hub, admit, event, found, memory, pair, told, until};
-use openraft::{ChangeMembers, EmptyNode};
+use openraft::entry::RaftEntry;
+use openraft::vote::RaftLeaderIdExt;
+use openraft::{ChangeMembers, EmptyNode, EntryPayload};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -297,6 +302,39 @@ async fn who_has_lost_all_others_goes_on_alone_when_told_to() {
     alone.propose(event("alone")).await.unwrap();
     assert_eq!(told(&alone, "by both"), 1);
     assert_eq!(alone.raft_status().voters, [MemberId(1)]);
+}
+
+#[tokio::test]
+async fn interrupted_installation_of_a_snapshot_is_completed() {
+    let hub = Hub::default();
+    let store = memory();
+    let id = |term, index| LogId::new(LeaderId::new_committed(term, MemberId(2)), index);
+    let blank = |index| Entry::new(id(5, index), EntryPayload::Blank);
+    let entries: Vec<Entry> = (0..9).map(blank).collect();
+    let (tell, told) = std::sync::mpsc::channel();
+    store.append(entries, Box::new(move |result| tell.send(result).unwrap()));
+    told.recv().unwrap().unwrap();
+    // The snapshot replaces entries that were never committed. The power was cut before the purge.
+    let meta = SnapshotMeta {
+        last_log_id: Some(id(4, 10)),
+        last_membership: Membership::default(),
+    };
+    let signer = test_keys::signer(MemberId(2));
+    let state = ClusterState::default();
+    let image = Image::forged(&state, &meta, MemberId(2), &*signer);
+    store.save_snapshot(
+        meta,
+        image,
+        BTreeSet::new(),
+        Box::new(|result| result.unwrap()),
+    );
+    let a = hub.start(1, MemberKind::Node, store.clone()).await;
+    until("the log ends with the snapshot", || {
+        let log = a.raft_status().log;
+        (log.last, log.applied) == (Some(10), Some(10))
+    })
+    .await;
+    assert_eq!(store.ends(), (Some(id(4, 10)), Some(id(4, 10))));
 }
 
 fn impatient() -> Settings {

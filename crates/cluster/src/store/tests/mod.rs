@@ -8,6 +8,7 @@ use crate::log::{Entry, LeaderId, LogId, Membership, Proposed, SnapshotMeta, Tic
 use crate::member::digest;
 use crate::member::{Digest, MemberId};
 use crate::store::cache::CACHE_BYTES_MAX;
+use crate::store::held::TestDisk;
 use crate::store::writer::COMMITTED_EVERY;
 use crate::store::{Store, StoreError};
 use faulty::Faulty;
@@ -17,7 +18,8 @@ use openraft::entry::RaftEntry;
 use openraft::vote::RaftLeaderIdExt;
 use part::codec;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 const ME: MemberId = MemberId(1);
 
@@ -449,17 +451,28 @@ fn pieces_that_came_behind_a_snapshot_stay_and_others_go() {
         let (digest, bytes) = piece(byte);
         now(|done| store.put_chunk(digest, bytes, index, done)).unwrap();
     }
+    // A snapshot that is received names a chunk that arrives, and one that is in the store.
+    let (present, bytes) = piece(5);
+    now(|done| store.put_chunk(present, bytes, 1, done)).unwrap();
     let (incoming, bytes) = piece(4);
+    let pin = store.pin_chunks(BTreeSet::from([incoming, present]));
     now(|done| store.put_incoming(incoming, bytes, done)).unwrap();
     let meta = SnapshotMeta {
         last_log_id: Some(id(1, 5)),
         last_membership: Membership::default(),
     };
     let keep = BTreeSet::from([piece(1).0]);
-    now(|done| store.save_snapshot(meta.clone(), vec![1], keep, done)).unwrap();
-    let all: BTreeSet<Digest> = (1..5).map(|byte| piece(byte).0).collect();
-    let missing = now(|done| store.missing(all, done)).unwrap();
+    now(|done| store.save_snapshot(meta.clone(), vec![1], keep.clone(), done)).unwrap();
+    let all: BTreeSet<Digest> = (1..6).map(|byte| piece(byte).0).collect();
+    let missing = now(|done| store.missing(all.clone(), done)).unwrap();
     assert_eq!(missing, [piece(2).0]);
+    drop(pin);
+    now(|done| store.save_snapshot(meta.clone(), vec![1], keep, done)).unwrap();
+    let missing: BTreeSet<Digest> = now(|done| store.missing(all, done))
+        .unwrap()
+        .into_iter()
+        .collect();
+    assert_eq!(missing, BTreeSet::from([piece(2).0, incoming, present]));
     // An older snapshot that was built meanwhile changes nothing.
     let older = SnapshotMeta {
         last_log_id: Some(id(1, 4)),
@@ -468,4 +481,72 @@ fn pieces_that_came_behind_a_snapshot_stay_and_others_go() {
     now(|done| store.save_snapshot(older, vec![2], BTreeSet::new(), done)).unwrap();
     let (meta, image) = now(|done| store.snapshot(done)).unwrap().unwrap();
     assert_eq!((meta.last_log_id, image), (Some(id(1, 5)), vec![1]));
+}
+
+/// Returns the result of an operation that takes a while, if there is one by now.
+fn soon(told: &Receiver<Result<(), StoreError>>) -> Option<Result<(), StoreError>> {
+    told.recv_timeout(Duration::from_millis(100)).ok()
+}
+
+#[test]
+fn vote_replaced_while_prepared_is_written_again() {
+    let disk = TestDisk::new();
+    let store = Store::with_slow_backend(disk.clone()).unwrap();
+    let [a, b, c] = [(5, 1), (6, 2), (5, 3)].map(|(term, of)| Vote::new(term, MemberId(of)));
+    now(|done| store.prepare_vote(a, done)).unwrap();
+    disk.hold(true);
+    // B requests a pre-vote, and its vote is on its way to the disk.
+    let (tell, prepared) = channel();
+    store.prepare_vote(b, Box::new(move |result| tell.send(result).unwrap()));
+    assert!(!store.has_written(a));
+    // A requests the vote.
+    let (tell, saved) = channel();
+    store.save_vote(a, Box::new(move |result| tell.send(result).unwrap()));
+    assert!(soon(&saved).is_none(), "the disk does not have the vote");
+    disk.hold(false);
+    prepared.recv().unwrap().unwrap();
+    saved.recv().unwrap().unwrap();
+    assert!(!store.has_written(b));
+    // Another candidate of the same term gets neither the vote nor a write.
+    now(|done| store.prepare_vote(c, done)).unwrap();
+    drop(store);
+    let store = Store::with_slow_backend(disk).unwrap();
+    assert_eq!(store.vote(), Some(a));
+}
+
+#[test]
+fn vote_of_an_older_or_equal_term_is_not_prepared() {
+    let disk = TestDisk::new();
+    let store = Store::with_slow_backend(disk.clone()).unwrap();
+    let [a, older, equal] =
+        [(6, 1), (5, 2), (6, 3)].map(|(term, of)| Vote::new(term, MemberId(of)));
+    now(|done| store.save_vote(Vote::new(4, ME), done)).unwrap();
+    now(|done| store.prepare_vote(a, done)).unwrap();
+    for vote in [older, equal] {
+        now(|done| store.prepare_vote(vote, done)).unwrap();
+        assert!(store.has_written(a) && !store.has_written(vote));
+    }
+    drop(store);
+    let store = Store::with_slow_backend(disk).unwrap();
+    assert_eq!(store.vote(), Some(a));
+}
+
+#[test]
+fn prepared_vote_is_saved_after_all_earlier_entries() {
+    let disk = TestDisk::new();
+    let store = Store::with_slow_backend(disk.clone()).unwrap();
+    let vote = Vote::new(5, MemberId(2));
+    now(|done| store.prepare_vote(vote, done)).unwrap();
+    disk.hold(true);
+    let (tell, appended) = channel();
+    store.append(
+        [entry(4, 0, 10)],
+        Box::new(move |result| tell.send(result).unwrap()),
+    );
+    let (tell, saved) = channel();
+    store.save_vote(vote, Box::new(move |result| tell.send(result).unwrap()));
+    assert!(soon(&saved).is_none(), "an entry is not on disk");
+    disk.hold(false);
+    appended.recv().unwrap().unwrap();
+    saved.recv().unwrap().unwrap();
 }

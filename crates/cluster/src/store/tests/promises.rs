@@ -2,14 +2,17 @@
 //! or replaced by an older store or by another member's, with and without its promise
 //! file.
 
+use super::faulty::Faulty;
 use super::{entry, id, now};
 use crate::command::VersionId;
-use crate::log::{LogId, Vote};
+use crate::log::{LogId, Membership, SnapshotMeta, Vote};
 use crate::member::MemberId;
 use crate::store::error::Loss;
 use crate::store::promise::SYNC_EVERY;
 use crate::store::tied::{OpenedStore, PromiseLocation};
 use crate::store::{Store, StoreOwner};
+use lab::Random;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -335,4 +338,79 @@ fn a_new_store_in_place_of_a_lost_one_keeps_starts_versions_and_the_reason() {
     now(|done| store.condemn(done)).unwrap();
     drop(store);
     assert!(matches!(lost(files.open(&me)), Loss::Older));
+}
+
+fn snapshot(store: &Store, at: LogId) {
+    let meta = SnapshotMeta {
+        last_log_id: Some(at),
+        last_membership: Membership::default(),
+    };
+    now(|done| store.save_snapshot(meta, vec![1], BTreeSet::new(), done)).unwrap();
+}
+
+#[test]
+fn snapshot_may_replace_entries_of_a_later_term() {
+    let (files, me) = (MemberFiles::new(), owner("a", 1));
+    let store = files.make(&me);
+    append(&store, 5, 0, 9);
+    snapshot(&store, id(4, 10));
+    // A crash before the purge.
+    drop(store);
+    let store = whole(files.open(&me));
+    assert_eq!(store.ends().1, Some(id(5, 8)));
+    now(|done| store.purge_replaced(done)).unwrap();
+    assert_eq!(store.ends(), (Some(id(4, 10)), Some(id(4, 10))));
+    now(|done| store.sync(done)).unwrap();
+    drop(store);
+    let store = whole(files.open(&me));
+    assert_eq!(store.ends().1, Some(id(4, 10)));
+    append(&store, 6, 11, 13);
+    drop(store);
+    let store = whole(files.open(&me));
+    assert_eq!(store.ends().1, Some(id(6, 12)));
+    // The log goes on behind the snapshot: nothing is replaced.
+    now(|done| store.purge_replaced(done)).unwrap();
+    assert_eq!(store.ends(), (Some(id(4, 10)), Some(id(6, 12))));
+}
+
+/// Prepares a vote and saves another one, with a power cut after each operation on either file.
+fn replace_prepared(prepared: Vote, saved: Vote) {
+    let me = owner("a", 1);
+    let place = |disk: &Faulty| {
+        let disk = disk.clone();
+        PromiseLocation::Backend(Box::new(move || Box::new(disk.clone())))
+    };
+    let mut random = Random::new(7);
+    for (cut, is_promise) in (0..30).flat_map(|cut| [(cut, false), (cut, true)]) {
+        let (disk, promise) = (Faulty::default(), Faulty::default());
+        let store = Store::with_backend(disk.clone()).unwrap();
+        let store = store.renew(&place(&promise), &me, None).unwrap();
+        vote(&store, 4);
+        now(|done| store.prepare_vote(prepared, done)).unwrap();
+        let cut_off = if is_promise { &promise } else { &disk };
+        cut_off.light_fuse(cut);
+        let result = now(|done| store.save_vote(saved, done));
+        drop(store);
+        let store = Store::with_backend(disk.after_power_loss(&mut random)).unwrap();
+        let promise = promise.after_power_loss(&mut random);
+        let store = whole(store.compare_with_promise(&place(&promise), &me).unwrap());
+        let found = store.vote();
+        if result.is_ok() {
+            assert_eq!(found, Some(saved));
+        } else {
+            assert!([Some(prepared), Some(saved)].contains(&found), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn prepared_vote_gives_way_to_another_candidate() {
+    let [a, b] = [1, 2].map(|of| Vote::new(5, MemberId(of)));
+    replace_prepared(b, a);
+}
+
+#[test]
+fn prepared_vote_gives_way_to_the_leader_of_an_earlier_term() {
+    let leader = Vote::new_committed(5, MemberId(1));
+    replace_prepared(Vote::new(6, MemberId(2)), leader);
 }

@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 //! Basic types and traits with optional feature support.
 //!
 //! This module provides foundational traits that adapt based on feature flags,

@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 //! Raft runtime configuration.
 
 use std::ops::Deref;
@@ -330,17 +331,6 @@ pub struct Config {
     #[cfg_attr(feature = "clap", clap(long, default_value = "1024"))]
     pub state_machine_channel_size: Option<u64>,
 
-    /// The capacity of the ring buffer used to track lifecycle latency per stage.
-    ///
-    /// Each of the 6 lifecycle stages (proposed, received, submitted, persisted,
-    /// committed, applied) maintains a fixed-capacity ring buffer of this size.
-    /// Only used when the `runtime-stats` feature is enabled.
-    ///
-    /// Defaults to 1024 if not specified.
-    #[since(version = "0.10.0")]
-    #[cfg_attr(feature = "clap", clap(long))]
-    pub log_stage_capacity: Option<u64>,
-
     /// Publish submitted logs to replication as soon as [`RaftLogStorage::append`] returns.
     ///
     /// Also yield message draining to ready notifications after at least one Raft message.
@@ -631,7 +621,6 @@ impl Default for Config {
             api_batch_linger_ms: DEFAULTS.api_batch_linger_ms,
             notification_channel_size: Some(DEFAULTS.notification_channel_size),
             state_machine_channel_size: Some(DEFAULTS.state_machine_channel_size),
-            log_stage_capacity: None,
             broadcast_submitted_on_append: None,
             enable_tick: DEFAULTS.enable_tick,
             enable_heartbeat: DEFAULTS.enable_heartbeat,
@@ -722,14 +711,6 @@ impl Config {
     /// Defaults to 1024 if not specified.
     pub(crate) fn state_machine_channel_size(&self) -> usize {
         self.state_machine_channel_size.unwrap_or(1024) as usize
-    }
-
-    /// Get the lifecycle latency ring buffer capacity per stage.
-    ///
-    /// Defaults to 1024 if not specified.
-    #[allow(dead_code)]
-    pub(crate) fn log_stage_capacity(&self) -> usize {
-        self.log_stage_capacity.unwrap_or(1024) as usize
     }
 
     /// Whether to publish submitted logs after each append; defaults to `false`.

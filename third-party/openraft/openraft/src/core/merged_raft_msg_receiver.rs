@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 //! Batching receiver for RaftMsg that merges consecutive ClientWrite messages.
 //!
 //! This module provides [`BatchRaftMsgReceiver`], a wrapper around an mpsc receiver

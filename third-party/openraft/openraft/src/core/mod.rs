@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 //! Core Raft runtime and orchestration.
 //!
 //! This module contains [`RaftCore`], the runtime that supports the Raft algorithm implementation

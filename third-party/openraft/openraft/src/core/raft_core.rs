@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Debug;
@@ -646,7 +647,6 @@ where
 
         let entry_count = payloads.len() as u64;
         let log_ids = lh.leader_append_entries(payloads)?;
-
 
         // Record write batch size to external metrics recorder
         if let Some(r) = &self.metrics_recorder {
@@ -1677,7 +1677,6 @@ where
     pub(crate) fn handle_install_full_snapshot_request(&mut self, req: InstallFullSnapshotRequest<C, SM>) {
         tracing::debug!("RAFT_event id={:<2}  input: {}", self.id, req);
 
-
         self.engine.handle_install_full_snapshot(req.vote, req.snapshot, req.tx);
     }
 
@@ -1685,7 +1684,6 @@ where
     ))]
     pub(crate) fn handle_api_msg(&mut self, msg: RaftMsg<C>) {
         tracing::debug!("RAFT_event id={:<2}  input: {}", self.id, msg);
-
 
         match msg {
             RaftMsg::AppendEntries { rpc, tx } => {
@@ -1900,7 +1898,6 @@ where
     ))]
     pub(crate) fn handle_notification(&mut self, notify: Notification<C>) -> Result<(), Fatal<C>> {
         tracing::debug!("RAFT_event id={:<2} notify: {}", self.id, notify);
-
 
         match notify {
             Notification::VoteResponse {
@@ -2345,7 +2342,6 @@ where
         // The `submit` state must be updated before calling `append()`,
         // because `append()` may call the callback before returning.
         self.engine.state.log_progress_mut().submit(io_id.clone());
-
 
         // Submit IO request, do not wait for the response.
         self.log_store.append(entries, callback).await.sto_write_logs()?;

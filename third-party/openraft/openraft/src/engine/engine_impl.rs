@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -900,8 +901,12 @@ where
             // `handle_install_full_snapshot()` purges the log ids at once, but its command may wait
             // behind others in the queue. The snapshot replaces these entries: they are neither
             // readable nor to be applied. Applying continues once the snapshot is submitted.
+            // Without such a snapshot, purged entries that are not applied are damage: the storage
+            // reports it when they are read.
             // See: https://github.com/databendlabs/openraft/issues/2116
-            if apply_submitted.next_index() < self.state.last_purged_log_id().next_index() {
+            let snapshot_progress = &self.state.io_state.snapshot;
+            let is_snapshot_queued = snapshot_progress.accepted() > snapshot_progress.submitted();
+            if is_snapshot_queued && apply_submitted.next_index() < self.state.last_purged_log_id().next_index() {
                 return None;
             }
 

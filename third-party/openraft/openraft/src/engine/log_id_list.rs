@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 use std::ops::RangeInclusive;
 
 use crate::LogId;
@@ -278,9 +279,9 @@ where CLID: RaftCommittedLeaderId
     pub(crate) fn purge(&mut self, upto: &LogId<CLID>) {
         let upto_index = upto.index();
 
-        // When installing snapshot it may need to purge across the `last_log_id`.
+        // When installing snapshot it may need to purge across the `last_log_id`, which may be of a
+        // later term: then it was never committed.
         if upto_index >= self.last().next_index() {
-            debug_assert!(Some(upto) > self.last());
             self.purged = Some(upto.clone());
             self.key_log_ids.clear();
             return;

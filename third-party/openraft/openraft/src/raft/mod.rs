@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 //! Public Raft interface and data types.
 //!
 //! [`Raft`] serves as the primary interface to a Raft node,
@@ -580,7 +581,6 @@ where
         let (io_submitted_tx, _io_submitted_rx) = C::watch_channel(default_io_id);
         let (committed_tx, _committed_rx) = C::watch_channel(None);
 
-
         let start = {
             let id = id.clone();
             let config = config.clone();
@@ -645,7 +645,6 @@ where
                         server: tx_server_metrics,
                         progress: tx_progress,
                     },
-
 
                     metrics_recorder: None,
 
@@ -780,7 +779,6 @@ where
     where T: OptionalSend + Clone + Default + 'static {
         self.inner.extensions.get::<T>()
     }
-
 
     /// Check if this node is currently the leader.
     ///

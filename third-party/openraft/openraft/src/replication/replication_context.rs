@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 //! This mod defines external command sent by application to Raft.
 
 use std::fmt;

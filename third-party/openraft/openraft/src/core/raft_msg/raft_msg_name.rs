@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 use openraft_macros::VariantName;
 use openraft_macros::since;
 
@@ -42,7 +43,6 @@ pub enum RaftMsgName {
     HandleTransferLeader,
     WithRaftState,
     ExternalCommand(ExternalCommandName),
-    GetRuntimeStats,
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+// Changed for Evenkeel: third-party/openraft/README.md lists the changes.
 use std::time::Duration;
 
 use maplit::btreeset;
@@ -193,6 +194,7 @@ fn test_entries_replaced_by_a_queued_snapshot_are_not_applied() -> anyhow::Resul
     // The snapshot is submitted: nothing is left to apply.
     eng.state.log_progress_mut().submit(LogIOId::new(curr_vote.to_committed(), Some(log_id(4, 1, 10))).to_io_id());
     eng.state.apply_progress_mut().submit(log_id(4, 1, 10));
+    eng.state.snapshot_progress_mut().submit(log_id(4, 1, 10));
     assert_eq!(None, eng.next_progress_driven_command());
 
     // An entry behind the snapshot is applied.
@@ -208,6 +210,31 @@ fn test_entries_replaced_by_a_queued_snapshot_are_not_applied() -> anyhow::Resul
             upto: log_id(4, 1, 11),
         }),
         apply
+    );
+
+    Ok(())
+}
+
+#[test]
+fn test_entries_purged_without_a_snapshot_are_not_hidden() -> anyhow::Result<()> {
+    // The log is submitted up to 8, committed up to 8, and applied up to 5. Entries up to 7 are
+    // purged, and no snapshot is queued: the storage must report the damage.
+
+    let mut eng = eng();
+    let vote = eng.state.vote_ref().to_committed();
+
+    eng.state.log_progress_mut().accept(LogIOId::new(vote.clone(), Some(log_id(4, 1, 8))).to_io_id());
+    eng.state.log_progress_mut().submit(LogIOId::new(vote, Some(log_id(4, 1, 8))).to_io_id());
+    eng.state.apply_progress_mut().submit(log_id(4, 1, 5));
+    eng.state.apply_progress_mut().accept(log_id(4, 1, 8));
+    eng.state.log_ids.purge(&log_id(4, 1, 7));
+
+    assert_eq!(
+        Some(Command::SaveCommittedAndApply {
+            already_applied: Some(log_id(4, 1, 5)),
+            upto: log_id(4, 1, 8),
+        }),
+        eng.next_progress_driven_command()
     );
 
     Ok(())
