@@ -122,7 +122,7 @@ mod tests {
             .find(|one| one.name == lease_of("mail"))
             .unwrap();
         assert_eq!(
-            (written.epoch, written.number, &*written.value),
+            (written.epoch.0, written.number, &*written.value),
             (7, 4, &b""[..])
         );
         agreement.apply_leases(vec![lease(b"")]);

@@ -292,7 +292,7 @@ impl MigrationFixture {
                     continue;
                 }
                 let lease = self.leases.entry(record.name).or_default();
-                if lease.holder == Some(index) && lease.epoch == record.epoch {
+                if lease.holder == Some(index) && lease.epoch == record.epoch.0 {
                     (lease.number, lease.record) = (record.number, record.value);
                 }
             }

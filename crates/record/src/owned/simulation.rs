@@ -237,8 +237,8 @@ impl World {
     }
 
     fn check_named(&self) -> Result<(), String> {
-        for at in 0..self.nodes.len() {
-            if self.nodes[at].is_some() && self.record.named.contains(NAMES[at]) {
+        for (at, node) in self.nodes.iter().enumerate() {
+            if node.is_some() && self.record.named.contains(NAMES[at]) {
                 let copy = self.copy_at(at).ok_or("a named node has no copy")?;
                 self.check(at, &known(copy))?;
             }
@@ -327,9 +327,9 @@ impl World {
             let known: Vec<Change> = known.collect();
             node.parts.begin(PART, self.record.division, &known);
         }
-        for other in 0..NAMES.len() {
+        for (other, name) in NAMES.iter().enumerate() {
             while self.random.percent(70)
-                && let Some(message) = node.parts.next(NAMES[other])
+                && let Some(message) = node.parts.next(name)
             {
                 let packet = Packet::Owner(message);
                 self.network

@@ -53,7 +53,7 @@ impl<'w> WordIterator<'w> {
 pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut WordIterator<'_>, &mut Address);
 
 /// Blocks that contain address lines.
-const ALL: &[&str] = &[
+const ADDRESSES: &[&str] = &[
     "virtual_ipaddress",
     "virtual_ipaddress_excluded",
     "static_ipaddress",
@@ -63,7 +63,7 @@ const VIRTUAL: &[&str] = &["virtual_ipaddress", "virtual_ipaddress_excluded"];
 type Row = Keyword<Build>;
 
 pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
-    "dev <interface>" ALL,
+    "dev <interface>" ADDRESSES,
         |l, w, a| {
             let Some(word) = w.value(l) else { return };
             a.interface = Some(word.text.clone());
@@ -71,29 +71,29 @@ pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
         },
         "192.0.2.10/24 dev eth1",
         "The interface for the address; the default is that of the instance.";
-    "brd <address>|+|-" ALL, broadcast, "192.0.2.10/24 brd +",
+    "brd <address>|+|-" ADDRESSES, broadcast, "192.0.2.10/24 brd +",
         "The broadcast address; `+` and `-` set or clear the host bits.";
-    "broadcast <address>|+|-" ALL, broadcast, "192.0.2.10/24 broadcast 192.0.2.255",
+    "broadcast <address>|+|-" ADDRESSES, broadcast, "192.0.2.10/24 broadcast 192.0.2.255",
         "Long form of `brd`.";
-    "scope global|site|link|host|nowhere" ALL,
+    "scope global|site|link|host|nowhere" ADDRESSES,
         |l, w, a| a.scope = w.value(l).and_then(|v| l.named_as(v, &SCOPE)).map(Scope),
         "192.0.2.10/24 scope global", "The scope of the address.";
-    "label <name>" ALL, label, "192.0.2.10/24 dev eth0 label eth0:vip",
+    "label <name>" ADDRESSES, label, "192.0.2.10/24 dev eth0 label eth0:vip",
         "A label for the address, as shown by ifconfig: the interface, a colon, and a suffix. IPv4 only.";
-    "peer <address>" ALL,
+    "peer <address>" ADDRESSES,
         |l, w, a| a.peer = w.value(l).and_then(|v| l.network(v)).map(|(peer, _)| peer),
         "192.0.2.10 peer 192.0.2.11", "The other end of a point-to-point link.";
-    "home" ALL, |_, _, a| a.home = true, "2001:db8::10/64 home",
+    "home" ADDRESSES, |_, _, a| a.home = true, "2001:db8::10/64 home",
         "Marks an IPv6 address as the home address of Mobile IPv6.";
-    "-nodad" ALL, |_, _, a| a.no_dad = true, "2001:db8::10/64 -nodad",
+    "-nodad" ADDRESSES, |_, _, a| a.no_dad = true, "2001:db8::10/64 -nodad",
         "Disables duplicate address detection for this IPv6 address, which takes a second or more.";
-    "mngtmpaddr" ALL, |_, _, a| a.manage_temporary = true, "2001:db8::10/64 mngtmpaddr",
+    "mngtmpaddr" ADDRESSES, |_, _, a| a.manage_temporary = true, "2001:db8::10/64 mngtmpaddr",
         "Lets the kernel derive temporary IPv6 addresses from this one.";
-    "noprefixroute" ALL, |_, _, a| a.no_prefix_route = true, "192.0.2.10/24 noprefixroute",
+    "noprefixroute" ADDRESSES, |_, _, a| a.no_prefix_route = true, "192.0.2.10/24 noprefixroute",
         "Creates no route for the network of the address.";
-    "autojoin" ALL, |_, _, a| a.auto_join = true, "192.0.2.10/24 autojoin",
+    "autojoin" ADDRESSES, |_, _, a| a.auto_join = true, "192.0.2.10/24 autojoin",
         "Lets the kernel join the multicast group of the address.";
-    "preferred_lft <seconds>|forever" ALL, preferred, "2001:db8::10/128 preferred_lft forever",
+    "preferred_lft <seconds>|forever" ADDRESSES, preferred, "2001:db8::10/128 preferred_lft forever",
         "Time for which new connections of this machine may use it as source address. 0, the default for a /128, \
          never; `forever` always.";
     "no_track" VIRTUAL, |_, _, a| a.no_track = true, "192.0.2.10/24 no_track",

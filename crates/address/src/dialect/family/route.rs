@@ -41,10 +41,10 @@ pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut WordIterator<'_>, &
 
 type Row = Keyword<Build>;
 
-const ALL: &[&str] = &["virtual_routes", "static_routes"];
+const ROUTES: &[&str] = &["virtual_routes", "static_routes"];
 
 pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
-    "to <network>" ALL,
+    "to <network>" ROUTES,
         |l, w, d| {
             if let Some(word) = w.value(l) {
                 destination(l, word, d);
@@ -52,19 +52,19 @@ pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
         },
         "to 198.51.100.0/24 via 192.0.2.1",
         "Destination network; the word `to` may be omitted.";
-    "src <address>" ALL, |l, w, d| d.route.source = w.value(l).and_then(|v| l.address(v)),
+    "src <address>" ROUTES, |l, w, d| d.route.source = w.value(l).and_then(|v| l.address(v)),
         "198.51.100.0/24 via 192.0.2.1 src 192.0.2.10",
         "Preferred source address of this machine on the route.";
-    "from <network>" ALL, |l, w, d| d.route.from = w.value(l).and_then(|v| network(l, v)),
+    "from <network>" ROUTES, |l, w, d| d.route.from = w.value(l).and_then(|v| network(l, v)),
         "2001:db8:1::/48 from 2001:db8::/32 via fe80::1 dev eth0",
         "Source network of the packets; IPv6 only.";
-    "via <address>" ALL, via, "198.51.100.0/24 via 192.0.2.1", "The gateway.";
-    "gw <address>" ALL, via, "198.51.100.0/24 gw 192.0.2.1", "Obsolete form of `via`.";
-    "or <address>" ALL, or, "198.51.100.0/24 via 192.0.2.1 or 192.0.2.2",
+    "via <address>" ROUTES, via, "198.51.100.0/24 via 192.0.2.1", "The gateway.";
+    "gw <address>" ROUTES, via, "198.51.100.0/24 gw 192.0.2.1", "Obsolete form of `via`.";
+    "or <address>" ROUTES, or, "198.51.100.0/24 via 192.0.2.1 or 192.0.2.2",
         "A second gateway. Obsolete: write `nexthop via … nexthop via …`.";
-    "dev <interface>" ALL, device, "198.51.100.0/24 dev eth0", "Interface of the route.";
-    "oif <interface>" ALL, device, "198.51.100.0/24 oif eth0", "Same as `dev`.";
-    "nexthop { via <address> } [dev <interface>] [weight <1-256>] [onlink]" ALL,
+    "dev <interface>" ROUTES, device, "198.51.100.0/24 dev eth0", "Interface of the route.";
+    "oif <interface>" ROUTES, device, "198.51.100.0/24 oif eth0", "Same as `dev`.";
+    "nexthop { via <address> } [dev <interface>] [weight <1-256>] [onlink]" ROUTES,
         |_, _, d| {
             if !std::mem::replace(&mut d.nexthops, true) {
                 d.route.hops.clear();
@@ -78,7 +78,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
         },
         "198.51.100.0/24 nexthop via 192.0.2.1 weight 1 nexthop via 192.0.2.2 weight 2",
         "One of several paths; connections are distributed by weight.";
-    "weight <1-256>" ALL,
+    "weight <1-256>" ROUTES,
         |l, w, d| {
             if let Some(value) = w.value(l).and_then(|v| l.small(v, 1..=256)) {
                 d.hop().weight = value;
@@ -86,68 +86,68 @@ pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
         },
         "198.51.100.0/24 nexthop via 192.0.2.1 weight 5",
         "Share of the connections for a path.";
-    "onlink" ALL, |_, _, d| d.hop().on_link = true,
+    "onlink" ROUTES, |_, _, d| d.hop().on_link = true,
         "198.51.100.0/24 via 203.0.113.1 dev eth0 onlink",
         "The gateway is directly reachable on the interface, regardless of its network.";
-    "scope <scope>" ALL,
+    "scope <scope>" ROUTES,
         |l, w, d| d.route.scope = w.value(l).and_then(|v| l.named_as(v, &SCOPE)).map(Scope),
         "198.51.100.0/24 dev eth0 scope link",
         "Scope of the destination: global, link, host, or a number.";
-    "table <number or name>" ALL,
+    "table <number or name>" ROUTES,
         |l, w, d| d.route.table = w.value(l).and_then(|v| l.named(v, &TABLE)),
         "198.51.100.0/24 via 192.0.2.1 table 100", "Routing table for the route.";
-    "protocol <number or name>" ALL,
+    "protocol <number or name>" ROUTES,
         |l, w, d| d.route.protocol = w.value(l).and_then(|v| l.named_as(v, &PROTOCOL)),
         "198.51.100.0/24 via 192.0.2.1 protocol static",
         "Originating routing protocol of the route.";
-    "metric <number>" ALL, metric, "198.51.100.0/24 via 192.0.2.1 metric 10",
+    "metric <number>" ROUTES, metric, "198.51.100.0/24 via 192.0.2.1 metric 10",
         "Metric; the lowest one of several routes is used.";
-    "priority <number>" ALL, metric, "198.51.100.0/24 via 192.0.2.1 priority 10",
+    "priority <number>" ROUTES, metric, "198.51.100.0/24 via 192.0.2.1 priority 10",
         "Same as `metric`.";
-    "preference <number>" ALL, metric, "198.51.100.0/24 via 192.0.2.1 preference 10",
+    "preference <number>" ROUTES, metric, "198.51.100.0/24 via 192.0.2.1 preference 10",
         "Same as `metric`.";
-    "tos <number or name>" ALL, tos, "198.51.100.0/24 via 192.0.2.1 tos 0x10", "Type of service.";
-    "dsfield <number or name>" ALL, tos, "198.51.100.0/24 via 192.0.2.1 dsfield 0x10",
+    "tos <number or name>" ROUTES, tos, "198.51.100.0/24 via 192.0.2.1 tos 0x10", "Type of service.";
+    "dsfield <number or name>" ROUTES, tos, "198.51.100.0/24 via 192.0.2.1 dsfield 0x10",
         "Same as `tos`.";
-    "realms <number>" ALL,
+    "realms <number>" ROUTES,
         |l, w, d| {
             let realms = w.value(l).and_then(|v| realms(l, v));
             d.hop().realms = realms;
         },
         "198.51.100.0/24 via 192.0.2.1 realms 1/2",
         "The realms of the route, `FROM/TO` or `TO`.";
-    "mtu [lock] <bytes>" ALL, |l, w, d| number(l, w, d, 2, 1),
+    "mtu [lock] <bytes>" ROUTES, |l, w, d| number(l, w, d, 2, 1),
         "198.51.100.0/24 via 192.0.2.1 mtu lock 1400",
         "Maximum packet size on the route; `lock` disables path MTU discovery.";
-    "window [lock] <bytes>" ALL, |l, w, d| number(l, w, d, 3, 1),
+    "window [lock] <bytes>" ROUTES, |l, w, d| number(l, w, d, 3, 1),
         "198.51.100.0/24 via 192.0.2.1 window 65535", "Maximum window to advertise.";
     // The kernel stores round-trip times in eighths and their variance in quarters of a
     // millisecond.
-    "rtt [lock] <milliseconds>" ALL, |l, w, d| number(l, w, d, 4, 8),
+    "rtt [lock] <milliseconds>" ROUTES, |l, w, d| number(l, w, d, 4, 8),
         "198.51.100.0/24 via 192.0.2.1 rtt 20", "Initial round-trip time estimate.";
-    "rttvar [lock] <milliseconds>" ALL, |l, w, d| number(l, w, d, 5, 4),
+    "rttvar [lock] <milliseconds>" ROUTES, |l, w, d| number(l, w, d, 5, 4),
         "198.51.100.0/24 via 192.0.2.1 rttvar 5", "Initial variance of the round-trip time.";
-    "ssthresh [lock] <number>" ALL, |l, w, d| number(l, w, d, 6, 1),
+    "ssthresh [lock] <number>" ROUTES, |l, w, d| number(l, w, d, 6, 1),
         "198.51.100.0/24 via 192.0.2.1 ssthresh 100", "Slow start threshold.";
-    "cwnd [lock] <number>" ALL, |l, w, d| number(l, w, d, 7, 1),
+    "cwnd [lock] <number>" ROUTES, |l, w, d| number(l, w, d, 7, 1),
         "198.51.100.0/24 via 192.0.2.1 cwnd lock 100", "Limit of the congestion window.";
-    "advmss [lock] <bytes>" ALL, |l, w, d| number(l, w, d, 8, 1),
+    "advmss [lock] <bytes>" ROUTES, |l, w, d| number(l, w, d, 8, 1),
         "198.51.100.0/24 via 192.0.2.1 advmss 1360", "Maximum segment size to advertise.";
-    "reordering [lock] <number>" ALL, |l, w, d| number(l, w, d, 9, 1),
+    "reordering [lock] <number>" ROUTES, |l, w, d| number(l, w, d, 9, 1),
         "198.51.100.0/24 via 192.0.2.1 reordering 5", "Initial reordering metric.";
-    "hoplimit [lock] <1-255>" ALL, |l, w, d| number(l, w, d, 10, 1),
+    "hoplimit [lock] <1-255>" ROUTES, |l, w, d| number(l, w, d, 10, 1),
         "198.51.100.0/24 via 192.0.2.1 hoplimit 64", "The hop limit of packets.";
-    "initcwnd [lock] <number>" ALL, |l, w, d| number(l, w, d, 11, 1),
+    "initcwnd [lock] <number>" ROUTES, |l, w, d| number(l, w, d, 11, 1),
         "198.51.100.0/24 via 192.0.2.1 initcwnd 10", "Initial congestion window, in segments.";
-    "rto_min [lock] <milliseconds>" ALL, |l, w, d| number(l, w, d, 13, 1),
+    "rto_min [lock] <milliseconds>" ROUTES, |l, w, d| number(l, w, d, 13, 1),
         "198.51.100.0/24 via 192.0.2.1 rto_min 50", "Minimum retransmission timeout.";
-    "initrwnd [lock] <number>" ALL, |l, w, d| number(l, w, d, 14, 1),
+    "initrwnd [lock] <number>" ROUTES, |l, w, d| number(l, w, d, 14, 1),
         "198.51.100.0/24 via 192.0.2.1 initrwnd 10", "Initial receive window, in segments.";
-    "quickack [lock] <0 or 1>" ALL, |l, w, d| number(l, w, d, 15, 1),
+    "quickack [lock] <0 or 1>" ROUTES, |l, w, d| number(l, w, d, 15, 1),
         "198.51.100.0/24 via 192.0.2.1 quickack 1", "Sends acknowledgements at once.";
-    "fastopen_no_cookie [lock] <0 or 1>" ALL, |l, w, d| number(l, w, d, 17, 1),
+    "fastopen_no_cookie [lock] <0 or 1>" ROUTES, |l, w, d| number(l, w, d, 17, 1),
         "198.51.100.0/24 via 192.0.2.1 fastopen_no_cookie 1", "TCP Fast Open without a cookie.";
-    "features { ecn }" ALL,
+    "features { ecn }" ROUTES,
         |l, w, d| {
             if let Some(bits) = w.value(l).and_then(|v| l.choice(v, &[("ecn", 1)])) {
                 d.route.metrics.push((12, bits, false));
@@ -155,7 +155,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
         },
         "198.51.100.0/24 via 192.0.2.1 features ecn",
         "Features of the route; the only one is `ecn`.";
-    "congctl <name>" ALL,
+    "congctl <name>" ROUTES,
         |l, w, d| {
             if w.peek().is_some_and(|v| v.text == "lock") {
                 w.next();
@@ -164,20 +164,20 @@ pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
         },
         "198.51.100.0/24 via 192.0.2.1 congctl cubic",
         "The congestion control of connections on the route.";
-    "pref low|medium|high" ALL,
+    "pref low|medium|high" ROUTES,
         |l, w, d| {
             let all = [("low", 3), ("medium", 0), ("high", 1)];
             d.route.preference = w.value(l).and_then(|v| l.choice(v, &all));
         },
         "2001:db8:1::/48 via fe80::1 dev eth0 pref high",
         "IPv6 router preference.";
-    "append" ALL, |_, _, d| d.route.append = true, "198.51.100.0/24 via 192.0.2.1 append",
+    "append" ROUTES, |_, _, d| d.route.append = true, "198.51.100.0/24 via 192.0.2.1 append",
         "Adds the route after existing ones, not before them.";
-    "inet6" ALL, |_, _, d| d.route.ipv6 = true, "inet6 default dev eth0",
+    "inet6" ROUTES, |_, _, d| d.route.ipv6 = true, "inet6 default dev eth0",
         "Makes the route IPv6, if its addresses do not.";
-    "inet" ALL, |_, _, d| d.route.ipv6 = false, "inet default dev eth0",
+    "inet" ROUTES, |_, _, d| d.route.ipv6 = false, "inet default dev eth0",
         "Makes the route IPv4, if its addresses do not.";
-    "no_track" ALL, |_, _, d| d.route.no_track = true, "198.51.100.0/24 via 192.0.2.1 no_track",
+    "no_track" ROUTES, |_, _, d| d.route.no_track = true, "198.51.100.0/24 via 192.0.2.1 no_track",
         "Ignores the removal of the route by other programs.";
     "track_group <name>" &["static_routes"], |l, w, d| d.route.track_group = track_group(l, w),
         "198.51.100.0/24 via 192.0.2.1 dev eth0",

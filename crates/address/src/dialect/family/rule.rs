@@ -24,98 +24,98 @@ pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut WordIterator<'_>, &
 
 type Row = Keyword<Build>;
 
-const ALL: &[&str] = &["virtual_rules", "static_rules"];
+const RULES: &[&str] = &["virtual_rules", "static_rules"];
 
 pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
-    "not" ALL, |_, _, d| d.rule.invert = true, "not from 192.0.2.0/24 table 100 preference 100",
+    "not" RULES, |_, _, d| d.rule.invert = true, "not from 192.0.2.0/24 table 100 preference 100",
         "Inverts the match of the rule.";
-    "from <network>" ALL, |l, w, d| d.rule.from = prefix(l, w),
+    "from <network>" RULES, |l, w, d| d.rule.from = prefix(l, w),
         "from 192.0.2.0/24 table 100 preference 100",
         "Source network; `all` matches every address.";
-    "to <network>" ALL, |l, w, d| d.rule.to = prefix(l, w),
+    "to <network>" RULES, |l, w, d| d.rule.to = prefix(l, w),
         "to 192.0.2.0/24 table 100 preference 100", "Destination network.";
-    "iif <interface>" ALL, input, "iif eth0 table 100 preference 100", "Input interface.";
-    "dev <interface>" ALL, input, "dev eth0 table 100 preference 100", "Same as `iif`.";
-    "oif <interface>" ALL, |l, w, d| d.rule.output = w.value(l).map(|v| v.text.clone()),
+    "iif <interface>" RULES, input, "iif eth0 table 100 preference 100", "Input interface.";
+    "dev <interface>" RULES, input, "dev eth0 table 100 preference 100", "Same as `iif`.";
+    "oif <interface>" RULES, |l, w, d| d.rule.output = w.value(l).map(|v| v.text.clone()),
         "oif eth0 table 100 preference 100", "Output interface, for packets of this machine.";
-    "tos <number or name>" ALL, tos, "from all tos 0x10 table 100 preference 100",
+    "tos <number or name>" RULES, tos, "from all tos 0x10 table 100 preference 100",
         "Type of service.";
-    "dsfield <number or name>" ALL, tos, "from all dsfield 0x10 table 100 preference 100",
+    "dsfield <number or name>" RULES, tos, "from all dsfield 0x10 table 100 preference 100",
         "Same as `tos`.";
-    "fwmark <mark>[/<mask>]" ALL, mark, "fwmark 3/7 table 100 preference 100",
+    "fwmark <mark>[/<mask>]" RULES, mark, "fwmark 3/7 table 100 preference 100",
         "Mark of the packets.";
-    "preference <number>" ALL, preference, "from 192.0.2.0/24 table 100 preference 100",
+    "preference <number>" RULES, preference, "from 192.0.2.0/24 table 100 preference 100",
         "Position of the rule; lower numbers are evaluated first. Without it the kernel chooses, which is rarely \
          intended.";
-    "priority <number>" ALL, preference, "from 192.0.2.0/24 table 100 priority 100",
+    "priority <number>" RULES, preference, "from 192.0.2.0/24 table 100 priority 100",
         "Same as `preference`.";
-    "order <number>" ALL, preference, "from 192.0.2.0/24 table 100 order 100",
+    "order <number>" RULES, preference, "from 192.0.2.0/24 table 100 order 100",
         "Same as `preference`.";
-    "pref <number>" ALL, preference, "from 192.0.2.0/24 table 100 pref 100",
+    "pref <number>" RULES, preference, "from 192.0.2.0/24 table 100 pref 100",
         "Same as `preference`.";
-    "table <number or name>" ALL, table, "from 192.0.2.0/24 table 100 preference 100",
+    "table <number or name>" RULES, table, "from 192.0.2.0/24 table 100 preference 100",
         "Routing table to look up.";
-    "lookup <number or name>" ALL, table, "from 192.0.2.0/24 lookup main preference 100",
+    "lookup <number or name>" RULES, table, "from 192.0.2.0/24 lookup main preference 100",
         "Same as `table`.";
-    "goto <preference>" ALL,
+    "goto <preference>" RULES,
         |l, w, d| {
             let value = w.value(l).and_then(|v| l.small(v, 1..=i64::from(u32::MAX)));
             d.action = value.map(RuleAction::Goto);
         },
         "from 192.0.2.0/24 goto 200 preference 100",
         "Continues with the rule of this preference.";
-    "nop" ALL, |_, _, d| d.action = Some(RuleAction::Nop), "from 192.0.2.0/24 nop preference 100",
+    "nop" RULES, |_, _, d| d.action = Some(RuleAction::Nop), "from 192.0.2.0/24 nop preference 100",
         "Does nothing.";
-    "blackhole" ALL, |_, _, d| d.action = Some(RuleAction::Blackhole),
+    "blackhole" RULES, |_, _, d| d.action = Some(RuleAction::Blackhole),
         "from 192.0.2.0/24 blackhole preference 100", "Drops the packets.";
-    "unreachable" ALL, |_, _, d| d.action = Some(RuleAction::Unreachable),
+    "unreachable" RULES, |_, _, d| d.action = Some(RuleAction::Unreachable),
         "from 192.0.2.0/24 unreachable preference 100",
         "Rejects the packets with \"network unreachable\".";
-    "prohibit" ALL, |_, _, d| d.action = Some(RuleAction::Prohibit),
+    "prohibit" RULES, |_, _, d| d.action = Some(RuleAction::Prohibit),
         "from 192.0.2.0/24 prohibit preference 100", "Rejects the packets with \"prohibited\".";
-    "l3mdev" ALL, |_, _, d| d.action = Some(RuleAction::L3mdev),
+    "l3mdev" RULES, |_, _, d| d.action = Some(RuleAction::L3mdev),
         "from 192.0.2.0/24 l3mdev preference 100",
         "Looks up the routing table of the packet's VRF.";
-    "realms <number>" ALL, |l, w, d| d.rule.realms = w.value(l).and_then(|v| realms(l, v)),
+    "realms <number>" RULES, |l, w, d| d.rule.realms = w.value(l).and_then(|v| realms(l, v)),
         "from 192.0.2.0/24 table 100 realms 1/2 preference 100",
         "Realms of the packets, `FROM/TO` or `TO`.";
-    "suppress_prefixlength <number>" ALL,
+    "suppress_prefixlength <number>" RULES,
         |l, w, d| d.rule.suppress_prefix = w.value(l).and_then(|v| l.small(v, 0..=128)),
         "from all table main suppress_prefixlength 0 preference 100",
         "Ignores routes with a prefix of this length or shorter.";
-    "suppress_ifgroup <group>" ALL,
+    "suppress_ifgroup <group>" RULES,
         |l, w, d| d.rule.suppress_group = w.value(l).and_then(|v| l.named(v, &GROUP)),
         "from all table main suppress_ifgroup 1 preference 100",
         "Ignores routes through interfaces of this group.";
-    "uidrange <from>-<to>" ALL,
+    "uidrange <from>-<to>" RULES,
         |l, w, d| d.rule.uids = w.value(l).and_then(|v| range(l, v, u32::MAX)),
         "from all uidrange 1000-1999 table 100 preference 100", "Users whose packets match.";
-    "ip_proto <number or name>" ALL, ip_protocol, "from all ip_proto udp table 100 preference 100",
+    "ip_proto <number or name>" RULES, ip_protocol, "from all ip_proto udp table 100 preference 100",
         "Protocol of the packets.";
-    "ipproto <number or name>" ALL, ip_protocol, "from all ipproto udp table 100 preference 100",
+    "ipproto <number or name>" RULES, ip_protocol, "from all ipproto udp table 100 preference 100",
         "Same as `ip_proto`.";
-    "sport <port>[-<port>]" ALL,
+    "sport <port>[-<port>]" RULES,
         |l, w, d| d.rule.source_ports = w.value(l).and_then(|v| ports(l, v)),
         "from all ip_proto tcp sport 10-20 table 100 preference 100", "Source ports.";
-    "dport <port>[-<port>]" ALL,
+    "dport <port>[-<port>]" RULES,
         |l, w, d| d.rule.destination_ports = w.value(l).and_then(|v| ports(l, v)),
         "from all ip_proto tcp dport 80 table 100 preference 100", "Destination ports.";
-    "tun_id <number>" ALL,
+    "tun_id <number>" RULES,
         |l, w, d| {
             let value = w.value(l).and_then(|v| l.number(v, 0..=i64::MAX));
             d.rule.tunnel = value.and_then(|v| u64::try_from(v).ok());
         },
         "from all tun_id 5 table 100 preference 100",
         "Tunnel id of the packets.";
-    "protocol <number or name>" ALL,
+    "protocol <number or name>" RULES,
         |l, w, d| d.rule.made_by = w.value(l).and_then(|v| l.named_as(v, &PROTOCOL)),
         "from 192.0.2.0/24 table 100 protocol 12 preference 100",
         "Originating routing protocol of the rule.";
-    "inet6" ALL, |_, _, d| d.family = Some(true), "inet6 iif eth0 table 100 preference 100",
+    "inet6" RULES, |_, _, d| d.family = Some(true), "inet6 iif eth0 table 100 preference 100",
         "Makes the rule IPv6, if its addresses do not.";
-    "inet" ALL, |_, _, d| d.family = Some(false), "inet iif eth0 table 100 preference 100",
+    "inet" RULES, |_, _, d| d.family = Some(false), "inet iif eth0 table 100 preference 100",
         "Makes the rule IPv4, if its addresses do not.";
-    "no_track" ALL, |_, _, d| d.rule.no_track = true,
+    "no_track" RULES, |_, _, d| d.rule.no_track = true,
         "from 192.0.2.0/24 table 100 preference 100 no_track",
         "Ignores the removal of the rule by other programs.";
     "track_group <name>" &["static_rules"], |l, w, d| d.rule.track_group = track_group(l, w),

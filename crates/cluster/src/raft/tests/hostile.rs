@@ -332,7 +332,8 @@ async fn entries_with_impossible_log_ids_are_refused() {
     let term = elected(&hub, &b).await;
     let end = b.inner.store.ends().1.unwrap();
     let blanks = || vec![EntryPayload::Blank; 3];
-    let cases: [(&str, &dyn Fn(&mut Append)); 8] = [
+    type Case<'a> = (&'a str, &'a dyn Fn(&mut Append));
+    let cases: [Case<'_>; 8] = [
         ("uncommitted vote", &|append| append.vote.committed = false),
         ("gap", &|append| append.entries[0].log_id.index += 5),
         ("gap between entries", &|append| {
