@@ -143,7 +143,7 @@ fn packages(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn say(words: &str) {
-    // If nobody reads the output, the build continues.
+    // The build continues if its output is unread.
     let _ = writeln!(stderr(), "{words}");
 }
 

@@ -273,7 +273,12 @@ fn on_a_full_disk_a_lease_is_not_written_and_is_there_once_there_is_room() {
     assert_eq!(journal.generation(), 1);
     disk.free_space().unwrap();
     journal.rewrite_after_error().unwrap();
-    assert_eq!(journal.generation(), 2);
+    // Writes that failed may have taken a number, and the one on the disk is the one reported.
+    let generation = journal.generation();
+    assert!(generation > 1);
+    drop(journal);
+    let journal = LeaseJournal::<Ipv4Addr>::open(&disk.path(), "lan").unwrap();
+    assert_eq!(journal.generation(), generation);
     drop(journal);
     assert_eq!(known(&disk.path()).len(), 999);
 }

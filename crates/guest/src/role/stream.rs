@@ -420,8 +420,8 @@ fn ended(mut to: &UnixStream, done: Result<u8, String>) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// Runs a command and sends its output. A command that changes disks continues even if nobody reads
-/// the output.
+/// Runs a command and sends its output. A command that changes disks continues even if
+/// the output is unread.
 fn run(program: &Path, what: &RemoteCommand, to: &UnixStream) -> Result<u8, String> {
     let words = |error: io::Error| format!("{}: {error}", program.display());
     let mut child = Command::new(program)
@@ -462,7 +462,7 @@ fn wait_for_the_end_of(mut from: &UnixStream) {
     while from.read(&mut piece).is_ok_and(|count| count > 0) {}
 }
 
-/// Sends the output of a command. If nobody reads it, the output is dropped.
+/// Sends the output of a command. Unread output is dropped.
 fn forward(mut from: impl Read, output: fn(Vec<u8>) -> Output, to: &Mutex<&UnixStream>) {
     let mut piece = vec![0; PIECE_BYTES_MAX];
     loop {

@@ -76,7 +76,7 @@ fn bit(thread: usize) -> u64 {
     1_u64.checked_shl(thread as u32).unwrap_or(0)
 }
 
-/// A connection on its way from one event loop to another, which belongs to neither.
+/// A connection that moves from one event loop to another, which belongs to neither.
 pub(super) struct Travelling {
     parts: Parts,
     secured: Option<(ServerName<'static>, tls::Info)>,

@@ -25,7 +25,7 @@ pub struct ConnectionTransport {
     fastcgi: Option<Box<FastCgi>>,
 }
 
-/// A connection on its way from one thread's event loop to another's.
+/// A connection that moves from one thread's event loop to another's.
 #[derive(Debug)]
 pub struct Parts {
     fd: OwnedFd,

@@ -1,3 +1,5 @@
+//! Tests of applied entries and of the snapshots that a replica builds.
+
 use super::*;
 use crate::raft::test_keys;
 use openraft::entry::RaftEntry;

@@ -267,13 +267,13 @@ fn forbidden_guests_are_hidden_and_stopped_ones_marked() {
             "/screen/old/socket",
             anna,
             409,
-            "There is no display of old now",
+            "old has no display now",
         ),
         (
             "/screen/erp/socket",
             anna,
             409,
-            "There is no display of erp now",
+            "erp has no display now",
         ),
         ("/terminal/erp/socket", anna, 200, ""),
         // The display of `desk` is one of SPICE.

@@ -69,7 +69,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 }
 
 fn say(words: &str) {
-    // If nobody reads the output, the import continues.
+    // The import continues if its output is unread.
     let _ = writeln!(stderr(), "{words}");
 }
 
