@@ -263,18 +263,8 @@ fn forbidden_guests_are_hidden_and_stopped_ones_marked() {
         ("/screen/other/socket", anna, 404, ""),
         ("/screen/mail", anna, 200, "Display of mail"),
         ("/screen/mail/socket", anna, 200, ""),
-        (
-            "/screen/old/socket",
-            anna,
-            409,
-            "old has no display now",
-        ),
-        (
-            "/screen/erp/socket",
-            anna,
-            409,
-            "erp has no display now",
-        ),
+        ("/screen/old/socket", anna, 409, "old has no display now"),
+        ("/screen/erp/socket", anna, 409, "erp has no display now"),
         ("/terminal/erp/socket", anna, 200, ""),
         // The display of `desk` is one of SPICE.
         ("/screen/desk", anna, 303, ""),
