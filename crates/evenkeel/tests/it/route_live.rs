@@ -236,7 +236,7 @@ fn sessions_decide_and_a_full_server_has_a_queue() {
         "/few",
         3,
         &[
-            "=> waits in the queue of backend few: every server",
+            "=> waits in the queue of backend few: every available server is full",
             "only is ",
             "1 of 1 sessions",
         ],
