@@ -37,7 +37,8 @@ boot lan
 \trange 10.60.0.120 10.60.0.129
 \ton alpha leases {alpha}
 \ton beta leases {beta}
-\tmachine node7 mac 52:54:00:00:00:07 address 10.60.0.107
+\timage rescue program uefi {loader}
+\tmachine node7 mac 52:54:00:00:00:07 address 10.60.0.107 image rescue
 ";
 
 /// Runs a command and checks its exit code.
@@ -210,10 +211,13 @@ fn apply(site: &VolumeSite, text: &str) {
     let issued = Authority::new("Test CA").unwrap().issue(&leaf).unwrap();
     let scratch = site.site.machine("alpha").scratch();
     let (crt, key) = (scratch.join("desktop.pem"), scratch.join("farm.key"));
+    let loader = scratch.join("loader.efi");
+    std::fs::write(&loader, b"MZ").unwrap();
     std::fs::write(&crt, issued.bundle()).unwrap();
     std::fs::write(&key, [7; 32]).unwrap();
     let mut text = text
         .replace("{crt}", &crt.display().to_string())
+        .replace("{loader}", &loader.display().to_string())
         .replace("{key}", &key.display().to_string());
     for node in ["alpha", "beta"] {
         let leases = site.site.machine(node).scratch().join("boot");
