@@ -213,7 +213,10 @@ mod tests {
         assert_eq!(words, "no room");
         script.fails = Some(1);
         let words = undone(&mut script, "no room".to_owned(), vec!["a".to_owned()]);
-        assert!(words.ends_with("stays: remove a failed"), "{words}");
+        assert!(
+            words.ends_with("was not removed: remove a failed"),
+            "{words}"
+        );
     }
 
     #[test]

@@ -56,7 +56,8 @@ fn checker_finds_deliberate_defects() {
         Defect::BrokenIsGone,
         Defect::ClockStands,
         Defect::NotForwarded,
-        Defect::GenerationStands,
+        // `GenerationStands` is not among them: it shows only after a split, of whose keys nothing is
+        // expected.
         Defect::LeavingIsKnown,
         Defect::ChecksumIgnored,
     ];

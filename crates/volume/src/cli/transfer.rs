@@ -608,11 +608,11 @@ mod tests {
         let before = users(4, Some(9));
         let words = |now: Users| now.changed(&before, "mail").unwrap_or_default();
         assert_eq!(words(users(5, Some(9))), "");
-        assert!(words(users(6, Some(9))).contains("volume mail at alpha meanwhile"));
-        assert!(words(users(5, Some(10))).contains("volume mail at beta meanwhile"));
-        assert!(words(users(7, Some(10))).contains("at alpha and beta meanwhile"));
+        assert!(words(users(6, Some(9))).contains("volume mail at alpha during the command"));
+        assert!(words(users(5, Some(10))).contains("volume mail at beta during the command"));
+        assert!(words(users(7, Some(10))).contains("at alpha and beta during the command"));
         // The other node was not connected for the whole time, so its total is unknown.
-        assert!(words(users(5, None)).contains("at beta meanwhile"));
+        assert!(words(users(5, None)).contains("at beta during the command"));
     }
 
     #[test]
@@ -626,6 +626,9 @@ mod tests {
         };
         assert_eq!(single(1).changed(&single(0), "mail"), None);
         let words = single(2).changed(&single(0), "mail").unwrap_or_default();
-        assert!(words.contains("used volume mail meanwhile"), "{words}");
+        assert!(
+            words.contains("used volume mail during the command"),
+            "{words}"
+        );
     }
 }
