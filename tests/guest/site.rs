@@ -248,8 +248,7 @@ impl GuestSite {
         let before = self.wrote(node);
         let writes = || self.is_running(node) && self.wrote(node) > before;
         assert!(eventually(PATIENCE, writes), "{}", self.tell());
-        let alone = || self.qemu(other(node)).is_none();
-        assert!(eventually(SOON, alone), "{}", self.tell());
+        assert!(self.qemu(other(node)).is_none(), "{}", self.tell());
     }
 
     /// Waits until a node shows the guest as its other node does.

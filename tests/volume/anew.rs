@@ -232,7 +232,14 @@ fn copies_swapped_between_nodes_are_refused_and_kept() {
         volumes.site.machine_mut(node).start();
     }
     for node in NODES {
-        says(&volumes, node, "instead of that of");
+        says(
+            &volumes,
+            node,
+            &format!(
+                "this is the copy of {} instead of that of {node}",
+                other(node)
+            ),
+        );
         volumes.becomes(node, "refused");
     }
     assert_eq!(volumes.owner(), None, "{}", volumes.tell());

@@ -186,15 +186,14 @@ fn request(question: &DescribedRequest) -> Result<Request, String> {
     asked.body = question.data.clone().into_bytes();
     asked.check_length()?;
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let end = |text: &str| {
-        match text {
+    let end = |text: &str| match text {
         "" => Ok(None),
         text => route::end(text).map(Some).ok_or_else(|| {
             format!(
-                "'{text}' is not an IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443"
+                "'{text}' is not an IP address, such as 192.0.2.1, 192.0.2.1:443 or \
+                 [2001:db8::1]:443"
             )
         }),
-    }
     };
     let [source, to]: [Option<RouteEndpoint>; 2] = [end(&question.source)?, end(&question.to)?];
     Ok(Request {

@@ -267,10 +267,14 @@ where
 {
     let frame = CloseFrame {
         code: CloseCode::Normal,
-        reason: Utf8Bytes::from(truncated(why, REASON_BYTES_MAX)),
+        reason: Utf8Bytes::from(shortened(why)),
     };
     // The browser may have disconnected.
     let _ = timeout(SILENT_MAX, browser.close(Some(frame))).await;
+}
+
+fn shortened(why: &str) -> &str {
+    truncated(why, REASON_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -305,12 +309,9 @@ mod tests {
 
     #[test]
     fn a_reason_is_cut_between_letters() {
-        assert_eq!(truncated("gone", REASON_BYTES_MAX), "gone");
+        assert_eq!(shortened("gone"), "gone");
         let long = format!("{}é", "a".repeat(REASON_BYTES_MAX - 1));
-        assert_eq!(
-            truncated(&long, REASON_BYTES_MAX),
-            &long[..REASON_BYTES_MAX - 1]
-        );
+        assert_eq!(shortened(&long), &long[..REASON_BYTES_MAX - 1]);
     }
 
     /// A guard whose user has signed out when the flag is set.

@@ -100,7 +100,7 @@ fn takes(bed: &VolumeFixture, xfs: &Xfs) -> String {
     bed.guest_is("mail", "running");
     bed.refuses(
         &["guest", "snapshot", "mail", "--name", "before"],
-        "a snapshot 'before' of",
+        &format!("a snapshot 'before' of {stamp} exists"),
     );
     let second = bed.good(&["guest", "snapshot", "mail"]);
     let line = format!("snapshot: {stamp} (before), mail 64m, mail-data 64m\n");

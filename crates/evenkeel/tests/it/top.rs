@@ -110,7 +110,7 @@ fn top_runs_until_a_key_and_follows_a_restart() {
     terminal.press("2");
     terminal.shows("web (frontend)");
     terminal.press("?");
-    terminal.shows("next page");
+    terminal.shows("next page, previous page");
     supervised.end(Signal::SIGTERM);
     terminal.shows("no running");
     terminal.press("x");

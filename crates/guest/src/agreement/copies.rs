@@ -187,7 +187,7 @@ mod tests {
         );
         let (wish, why, same) = decide(&cut_off, &written, false);
         assert_eq!((wish, &same), (DesiredState::Kill, &written));
-        assert!(why.contains("copy of volume data"), "{why}");
+        assert!(why.contains("no usable copy of volume data"), "{why}");
 
         // The record and the decision at beta, which then has the guest.
         let beta = GuestRecord {

@@ -27,6 +27,8 @@ enum SimulatedDefect {
 }
 
 const STEPS: u64 = 500;
+/// Number of histories without a defect, which all pass.
+const SEEDS: u64 = 60;
 
 fn history(seed: u64, defect: Option<SimulatedDefect>) -> Result<(), String> {
     let mut world = World::new(seed, defect);
@@ -39,7 +41,7 @@ fn history(seed: u64, defect: Option<SimulatedDefect>) -> Result<(), String> {
 
 #[test]
 fn nodes_give_each_key_one_value_and_agree_in_the_end() {
-    run_seeds("RECORD", 60, |seed| history(seed, None));
+    run_seeds("RECORD", SEEDS, |seed| history(seed, None));
 }
 
 #[test]
@@ -56,12 +58,16 @@ fn checker_finds_deliberate_defects() {
         Defect::BrokenIsGone,
         Defect::ClockStands,
         Defect::NotForwarded,
-        // `GenerationStands` is not among them: it shows only after a split, of whose keys nothing is
-        // expected.
+        Defect::GenerationStands,
         Defect::LeavingIsKnown,
         Defect::ChecksumIgnored,
     ];
     let mut all: Vec<SimulatedDefect> = store.map(SimulatedDefect::Store).into();
     all.push(SimulatedDefect::AnswersBeforeSync);
-    assert_found(&all, 150, |seed, defect| history(seed, Some(defect)));
+    // A history that fails by itself finds no defect.
+    let passes = |seed| seed < SEEDS || history(seed, None).is_ok();
+    assert_found(&all, 150, |seed, defect| {
+        let found = history(seed, Some(defect));
+        if passes(seed) { found } else { Ok(()) }
+    });
 }

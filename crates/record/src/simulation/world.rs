@@ -27,6 +27,8 @@ struct Node {
     replica: Replica<Pool>,
     journal: Journal,
     tickets: BTreeMap<u64, (Lodging, u64)>,
+    /// Places that requests got at once while an earlier request for the key waited.
+    overtaken: BTreeMap<Lodging, u8>,
     /// Records that a client or another node may have heard of.
     revealed: BTreeMap<Lodging, (u8, Version)>,
 }
@@ -41,8 +43,11 @@ struct Expected {
     last_ms: u64,
     is_used: bool,
     is_proved: bool,
-    /// All nodes were connected at the decision. Otherwise a node that returns may have an older
-    /// record, which expired elsewhere, and overrule it.
+    /// Version of the record at its author, and of the one that it replaced.
+    version: Version,
+    over: Option<Version>,
+    /// All nodes were connected at the decision. Otherwise a node that returns may have a record
+    /// that expired elsewhere, and overrule the decision.
     is_agreed: bool,
     /// The record was not certain at some time, so a later hold may not have found it.
     may_be_gone: bool,
@@ -148,6 +153,7 @@ impl World {
             replica,
             journal,
             tickets: BTreeMap::new(),
+            overtaken: BTreeMap::new(),
             revealed: BTreeMap::new(),
         });
         self.network.set_up(at, true, self.now_ms);
@@ -268,7 +274,9 @@ impl World {
         };
         match event {
             LinkEvent::Opened { at, other } => {
-                self.expected.retain(|_, known| known.is_agreed);
+                let mut expected = std::mem::take(&mut self.expected);
+                expected.retain(|key, known| known.is_agreed || !self.is_overruled(*key, known));
+                self.expected = expected;
                 let now_ms = self.local_ms(at);
                 let origin = origin(&self.nodes, other).unwrap_or_default();
                 if let Some(node) = &mut self.nodes[at] {
@@ -305,6 +313,13 @@ impl World {
         let mut decided = Vec::new();
         for (ticket, decision) in resolved {
             let (key, _) = node.tickets.remove(&ticket).ok_or("an unknown ticket")?;
+            if let (Some(first), Ok(place)) = (node.overtaken.remove(&key), &decision)
+                && first != *place
+            {
+                return Err(format!(
+                    "{key:?} gets {first}, then {place} by an earlier request"
+                ));
+            }
             decided.push((key, decision.ok()));
         }
         let limit_ms = SYNC_MS + CLAIM_MS * 4;
@@ -330,6 +345,24 @@ impl World {
         Ok(())
     }
 
+    fn version_at(&self, at: usize, key: Lodging) -> Option<Version> {
+        let node = self.nodes[at].as_ref()?;
+        let entry = node.replica.directory.table().get(key)?;
+        Some(entry.version)
+    }
+
+    /// Returns whether a node has a record that the author of a decision did not know: not the one
+    /// of the decision, and not the one that it replaced.
+    fn is_overruled(&self, key: Lodging, known: &Expected) -> bool {
+        let id = |version: Version| (version.clock, version.origin);
+        let is_own = |version: Version| {
+            let mut own = [Some(known.version), known.over].into_iter().flatten();
+            own.any(|one| id(one) == id(version))
+        };
+        let mut held = (0..self.nodes.len()).filter_map(|at| self.version_at(at, key));
+        held.any(|version| !is_own(version))
+    }
+
     /// Takes the records of nodes that have agreed for a while as what clients know.
     fn learn(&mut self) {
         let now_ms = self.local_ms(0);
@@ -353,6 +386,8 @@ impl World {
                 last_ms: (self.now_ms + left_ms).saturating_sub(retention_ms),
                 is_used: entry.version.used,
                 is_proved: entry.is_proved,
+                version: entry.version,
+                over: None,
                 is_agreed: true,
                 may_be_gone: false,
             };
@@ -426,6 +461,10 @@ impl World {
             last_ms: self.now_ms,
             is_used: false,
             is_proved: false,
+            version: self.version_at(at, key).unwrap_or_default(),
+            over: known
+                .filter(|known| self.is_certain(key, known))
+                .map(|known| known.version),
             is_agreed: self.is_agreed(),
             may_be_gone: false,
         };
@@ -480,6 +519,11 @@ impl World {
         };
         match node.replica.request(key, now_ms) {
             Outcome::Decided(decided) => {
+                if let Ok(place) = decided
+                    && node.tickets.values().any(|(waiting, _)| *waiting == key)
+                {
+                    node.overtaken.insert(key, place);
+                }
                 self.persist(at);
                 match decided {
                     Ok(place) => self.judge(at, key, place),
@@ -566,6 +610,13 @@ impl World {
         if is_older || is_kept == (contents.damage == JournalDamage::Lost) {
             return Err(format!("the journal is another one: {journal:?}"));
         }
+        let mut damaged = bytes;
+        let at = self.random.index(damaged.len().div_ceil(2));
+        damaged[at] ^= 1;
+        let (_, contents) = Journal::read_with::<Lodging, Seat, ()>(&damaged, 0, defect);
+        if contents.damage != JournalDamage::Lost {
+            return Err(format!("byte {at} is wrong: {:?}", contents.damage));
+        }
         Ok(())
     }
 
@@ -650,6 +701,15 @@ impl World {
                 self.network.keep_all(self.now_ms);
             }
             845..860 => self.run(2_000)?,
+            860..870 => {
+                // The place of a key is back before its replacement is decided.
+                if let Some(known) = self.expected.get(&key).copied() {
+                    self.set_down(known.place, true);
+                    self.request(at, key)?;
+                    self.set_down(known.place, false);
+                    self.request(at, key)?;
+                }
+            }
             _ => {}
         }
         let ms = match self.random.below(10) {
@@ -668,6 +728,9 @@ impl World {
             }
             let now_ms = self.local_ms(at);
             if is_down {
+                if let Some(node) = &mut self.nodes[at] {
+                    node.overtaken.retain(|_, one| *one != place);
+                }
                 self.down[at].insert(place);
             } else if self.down[at].remove(&place) {
                 self.up_ms.insert(place, self.now_ms);
