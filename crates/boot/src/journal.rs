@@ -1,5 +1,5 @@
-//! Journal of the leases of a range on disk, so that no address is assigned twice after a
-//! restart. Each change is appended to a file, and synced before the client gets its response.
+//! Journal of the leases of a range on disk, so that no address is assigned twice after a restart.
+//! Each change is appended to a file, and synced before the client gets its response.
 //!
 //! The file is a [`record::Journal`] ([`file`]); those of earlier versions are text ([`text`]). No
 //! client got a response for an incomplete write. The file has no times: a lease begins again at a
