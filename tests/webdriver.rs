@@ -57,7 +57,7 @@ impl Browser {
             "--disable-dev-shm-usage",
             "--disable-background-networking",
             "--no-first-run",
-            // A page that was left must not hold its stream of events.
+            // A page that was left must not keep its stream of events open.
             "--disable-features=BackForwardCache",
             "--ignore-certificate-errors",
             "--hide-scrollbars",
@@ -204,7 +204,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It ends the browser; chromedriver itself is killed with its value.
+        // The command ends the browser; chromedriver itself is killed when its value is dropped.
         let _ = self.command("DELETE", "", None);
     }
 }

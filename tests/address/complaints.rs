@@ -37,7 +37,7 @@ fn announcements(site: &Site, from: &crate::address::site::Node) -> usize {
 /// Returns whether the neighbours are then updated, so that the address is served.
 fn announced_after_a_partition(router: Router) -> bool {
     let site = Site::new("partition");
-    // The second one sends adverts so rarely that it always receives one first.
+    // The second router sends adverts so rarely that it always receives one first.
     let vrrp = Vrrp::new(3);
     let high = site
         .alpha
@@ -60,7 +60,7 @@ fn announced_after_a_partition(router: Router) -> bool {
     cut.heal().unwrap();
     assert!(site.owned_by(VIP, &["alpha"]), "{}", low.said());
     let told = || announcements(&site, alpha) > 0;
-    // Twenty intervals of the one who should say it.
+    // Twenty intervals of the router that should announce the address.
     intervals(&site, alpha, 20);
     told()
 }
@@ -192,7 +192,7 @@ fn address_expires_when_all_processes_are_killed() {
 fn an_address_stays_on_both_when_keepalived_is_killed() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("keepalived");
-    // Its second process may or may not notice that the first one is gone.
+    // The second process of keepalived may or may not notice that the first one is gone.
     let stays = (0..5).any(|_| !vanishes_after_sigkill(Router::Keepalived));
     assert!(stays);
 }
@@ -275,7 +275,8 @@ fn kept_from_a_frozen_master(router: Router) -> bool {
         high.said()
     );
     lab::sleep_in_test(Duration::from_secs(2), "nothing moves");
-    // It may send a final advert, so that the owner announces the address once more.
+    // The resumed master may send a final advert, so that the owner announces the address once
+    // more.
     let claims = |frame: &CapturedFrame| frame.payload()[2] != 0;
     one("beta") && !site.adverts(&site.alpha).iter().any(claims)
 }

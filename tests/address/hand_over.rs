@@ -98,7 +98,8 @@ impl Pair {
             shown.contains(&format!("{VIP}:80"))
         };
         assert!(eventually(SOON, listens), "{}", beta.said());
-        // Its proxy counts as healthy after a while: there is no hand-over to an unhealthy one.
+        // The proxy of beta counts as healthy after a while: no address is handed over to an
+        // unhealthy one.
         let is_well = || {
             let mut address = Command::new(binary());
             let pid = beta.process.pid().to_string();
@@ -138,7 +139,8 @@ impl Pair {
             });
             let kept_alive = scope.spawn(move || kept_alive_requests(site, over));
             let clients: Vec<_> = clients.chain([kept_alive]).collect();
-            // In the scope nothing panics before the clients know the end.
+            // Nothing may panic in the scope before the clients are stopped: the scope would wait
+            // for them forever.
             let asked = eventually(SOON, || {
                 self.origin.request_count() > u64::from(SLOW_CLIENTS)
             });
@@ -161,7 +163,7 @@ impl Pair {
         assert!(seen.misses().is_empty(), "{seen}\n{}", self.said());
         let turns = seen.responder_changes();
         let turns: Vec<&str> = turns.iter().map(|(_, who)| &**who).collect();
-        // A proxy of `alpha` that stood still with its machine was unfit meanwhile: the
+        // A proxy of `alpha` that was suspended with its machine was unhealthy meanwhile: the
         // address moved away and back by itself, and no request failed.
         if self.alpha.said().contains("all frontends are available") {
             assert_eq!(turns.last(), Some(&"beta"), "{seen}\n{}", self.said())

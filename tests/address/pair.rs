@@ -82,7 +82,7 @@ fn survives(site: &Site, start: impl Fn(&Node) -> Running) {
     }
     let shown = || format!("alpha: {}\nbeta: {}", alpha.said(), beta.said());
     assert!(eventually(SOON, || serves(site)), "{}", shown());
-    // The standby's proxy listens at addresses that its machine has not.
+    // The standby's proxy listens at addresses that its machine does not have.
     let listens = |node: &Node| {
         let mut command = Command::new("ss");
         command.args(["-H", "-l", "-t", "-n"]);
@@ -152,7 +152,7 @@ fn machine_without_servers_yields_to_one_that_serves() {
     let (alpha, beta) = (start(&site.alpha), start(&site.beta));
     assert!(site.owned_by(VIPS[0], &["alpha"]), "{}", alpha.said());
     assert!(eventually(SOON, || serves(&site)), "{}", alpha.said());
-    // Its link to the servers is cut; adverts and the client still pass.
+    // The link from alpha to the servers is cut; adverts and the client still pass.
     let servers = ["10.60.0.181", "10.60.0.182"].map(|server| {
         let filter = lab::PacketFilter::all().remote(server.parse().unwrap());
         site.alpha.host.block(&filter).unwrap()
@@ -170,7 +170,8 @@ fn machine_without_servers_yields_to_one_that_serves() {
     for vip in VIPS {
         assert!(site.owned_by(vip, &["alpha"]), "{}", alpha.said());
     }
-    // Equally ill, the owner keeps it: nothing would be won.
+    // If both machines are equally unhealthy, the owner keeps the address: a move would gain
+    // nothing.
     let all = site.nodes().map(|node| {
         ["10.60.0.181", "10.60.0.182"].map(|server| {
             let filter = lab::PacketFilter::all().remote(server.parse().unwrap());

@@ -284,7 +284,8 @@ fn later_address_of_this_host_is_not_leased() {
     site.start(RANGE);
     let client = site.client("client");
     let first = client.asks().unwrap();
-    // Its own address, too, and all others except one, on an interface of another network.
+    // All addresses except one, including that of the client, are on an interface of another
+    // network.
     let left = if first == "10.60.0.109" { 108 } else { 109 };
     for last in (100..=109).filter(|last| *last != left) {
         let address = format!("10.60.0.{last}/32");

@@ -173,7 +173,7 @@ fn a_node_dies_in_the_middle_of_a_loader_by_tftp() {
         return;
     };
     let mut scene = KillScenario::new("kills-tftp", &small(&image));
-    // Acknowledgements of 32 bytes each: of some blocks.
+    // The quota lets the acknowledgements of some blocks pass, at 32 bytes each.
     scene.loses("udp dport 32768-65535 quota over 1000 bytes counter drop");
     let machine = scene.boot(Firmware::Uefi);
     scene.has_lost();
@@ -193,7 +193,7 @@ fn a_node_dies_between_its_offer_and_its_ack() {
         nft.arg(rules);
         scene.pair.machine.host().run(nft).unwrap();
     };
-    // Its REQUEST is longer than its DISCOVER.
+    // The REQUEST of the machine is longer than its DISCOVER, so only the REQUEST is dropped.
     nft(
         "table bridge lost { chain out { type filter hook forward priority 0; udp dport 67 udp length > 412 drop; }; }",
     );
@@ -237,7 +237,8 @@ fn a_machine_whose_node_loses_its_power_in_the_middle_of_a_file_boots_from_the_o
 fn disk(scratch: &ScratchDirectory) -> String {
     let mut disk = vec![0; 16 << 20];
     disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);
-    // A partition of all of it, by which iPXE knows the geometry, and the mark of boot sectors.
+    // One partition over the whole disk, from which iPXE derives the geometry, and the boot
+    // signature.
     disk[446..462].copy_from_slice(&[
         0x80, 0, 2, 0, 0x83, 0x0f, 0x3f, 0x1f, 1, 0, 0, 0, 0xff, 0x7f, 0, 0,
     ]);

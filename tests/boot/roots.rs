@@ -48,8 +48,8 @@ const BOOT_SECTOR: &[u8] = &[
 fn disk() -> Vec<u8> {
     let mut disk = vec![0; 16 << 20];
     disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);
-    // A partition of all of it, by which iPXE knows the geometry (16 heads, 63 sectors), and the mark
-    // of boot sectors.
+    // One partition over the whole disk, from which iPXE derives the geometry (16 heads, 63
+    // sectors), and the boot signature.
     disk[446..462].copy_from_slice(&[
         0x80, 0, 2, 0, 0x83, 0x0f, 0x3f, 0x1f, 1, 0, 0, 0, 0xff, 0x7f, 0, 0,
     ]);
@@ -72,7 +72,7 @@ fn a_machine_with_bios_boots_a_disk_by_iscsi() {
     site.shows("system (iqn.2026-01.org.evenkeel:lan.system): served");
     let machine = site.machine.boot(MAC, Firmware::Bios).unwrap();
     machine.boots("by its boot sector");
-    // Its writes are in the file.
+    // The data that the machine wrote is in the file.
     let disk = fs::read(path).unwrap();
     assert_eq!(disk[1024..1536], disk[512..1024]);
     site.shows("served, 1 connection");
@@ -99,7 +99,7 @@ fn a_disk_with_an_overlay_is_as_it_was_at_each_boot() {
         for _ in 0..2 {
             let machine = site.machine.boot(MAC, Firmware::Bios).unwrap();
             machine.boots("by its boot sector");
-            // One block was changed, only in the overlay.
+            // A single block was changed, only in the overlay.
             site.shows("1 overlay with 4 KiB");
             assert!(fs::read(&path).unwrap() == content);
         }
@@ -216,7 +216,7 @@ fn a_volume_that_only_a_boot_section_names_is_served() {
     let Some(site) = BootSite::with("roots-volume", &before, &lines) else {
         return;
     };
-    // Nobody has created it yet.
+    // The volume has not been created yet.
     site.shows("system (iqn.2026-01.org.evenkeel:lan.system, NBD): not served here");
     site.command(&["volume", "create", "system"]);
     site.shows("system (iqn.2026-01.org.evenkeel:lan.system, NBD): served");
@@ -234,7 +234,7 @@ fn a_volume_that_only_a_boot_section_names_is_served() {
     let nbd = "nbd://10.20.0.2/system";
     let info = run("nbdinfo", &[nbd]);
     assert!(info.contains("export-size: 8388608"), "{info}");
-    // A part of a block of the volume, by one protocol, is there by the other one.
+    // A part of a block that is written by one protocol is read by the other one.
     let iscsi = "iscsi://10.20.0.2/iqn.2026-01.org.evenkeel:lan.system/0";
     run(
         "qemu-io",

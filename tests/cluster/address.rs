@@ -184,8 +184,8 @@ fn removed_member_owns_no_address() {
     wait_for(&site, "released by the kernel", || !site.beta.has(VIP));
     assert!(shows(&site.alpha, "FAULT"), "{}", site.tell());
     assert!(!site.alpha.has(VIP), "{}", site.tell());
-    // It knows of its removal after a restart without a link, also where its state directory cannot
-    // be used.
+    // The member knows of its removal after a restart without a link, even if its state directory
+    // cannot be used.
     let _cut = [site.cut("alpha", "beta"), site.cut("alpha", "arbiter")];
     for is_usable in [true, false] {
         site.alpha.kill();
@@ -229,7 +229,7 @@ fn leased_version(word: &str, failover: &str) -> String {
 fn moves_without_two_owners(site: &Site) {
     let until = Instant::now() + SOON;
     loop {
-        // In this order: alpha never gets it back meanwhile.
+        // Checked in this order, because alpha never gets the address back meanwhile.
         let beta = site.beta.has(VIP);
         let alpha = site.alpha.has(VIP);
         assert!(!(alpha && beta), "two owners\n{}", site.tell());
@@ -255,8 +255,8 @@ fn leased_address_has_one_owner_while_processes_are_frozen_or_killed() {
         moves_without_two_owners(&site);
         drop(frozen);
     }
-    // After the thaw it requests the lease as any other node. In this planned move the previous
-    // owner keeps the address for its connections, and does not reply for it.
+    // After the thaw, alpha requests the lease as any other node does. In this planned move, the
+    // previous owner keeps the address for its connections, and does not reply for it.
     wait_for(&site, "back at alpha", || only_alpha_has_it(&site));
     let dead = site.alpha.kill_at_once();
     moves_without_two_owners(&site);
@@ -271,7 +271,7 @@ fn wait_until_settled_at_alpha(site: &Site) {
             && shows(&site.alpha, "standing    current")
             && shows(&site.alpha, "all frontends are available")
     });
-    // Otherwise beta takes it from a member that cannot report any more.
+    // Otherwise beta takes the address from a member that can no longer report.
     let served = "servers up 2 of 2, virtual addresses 1";
     assert!(site.beta.tells_words(&[served]), "{}", site.tell());
 }
@@ -295,7 +295,7 @@ fn leased_address_stays_without_its_supervisor() {
     site.alpha.apply(&leased("300ms"), &["--now"]).well();
     wait_for(&site, "at alpha", || only_alpha_has_it(&site));
     wait_until_settled_at_alpha(&site);
-    // Longer than a silent supervisor is waited for, and a lease is valid.
+    // Longer than a silent supervisor is tolerated, and longer than a lease is valid.
     let supervisor = site.alpha.supervisor().unwrap();
     kill_process(supervisor, Signal::STOP).unwrap();
     stays_at_alpha(&site, Duration::from_secs(10));

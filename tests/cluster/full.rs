@@ -77,12 +77,13 @@ fn node_with_a_full_disk_keeps_leases_and_votes_again_later() {
     site.alpha.apply(&leased("two"), &["--now"]).well();
     let only_beta = |site: &Site| site.beta.has(LEASED) && !site.alpha.has(LEASED);
     assert!(eventually(SOON, || only_beta(&site)), "{}", site.tell());
-    // The worse case: the one with the full disk leads.
+    // The worse case: the member with the full disk leads.
     site.beta.command(&["cluster", "hand-over"]);
     let control = site.beta.control();
     let before = epoch(&site.alpha, "address/leased");
     disk.fill().unwrap();
-    // Not a version: one that is accepted without beta would move the address to alpha.
+    // No version is applied, because a version that is accepted without beta would move the address
+    // to alpha.
     let shown = || {
         site.alpha.command(&["cluster", "invite"]);
         shows_full(&site, "beta")
@@ -95,7 +96,7 @@ fn node_with_a_full_disk_keeps_leases_and_votes_again_later() {
     }
     assert_eq!(site.beta.control(), control, "{}", site.tell());
     assert_eq!(epoch(&site.alpha, "address/leased"), before);
-    // Another one leads, and what beta has is shown.
+    // Another member leads, and the state of beta is shown.
     let leads = |status: &Value| status["majority"] == true && status["leader"] != 2;
     assert!(site.alpha.tells(leads), "{}", site.tell());
     assert!(site.beta.tells_words(&FAILS), "{}", site.tell());
@@ -160,7 +161,7 @@ fn full_disks_of_two_members_freeze_changes_until_there_is_room() {
     });
     let said = site.alpha.apply(&configuration("two"), &["--now"]);
     assert!(!said.good, "{said:?}");
-    // It can be read everywhere.
+    // Status and configuration can be read on all members.
     for machine in site.machines() {
         assert!(machine.status().is_some(), "{}", site.tell());
     }

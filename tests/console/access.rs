@@ -88,7 +88,7 @@ fn a_code_signs_in_once_and_also_a_killed_console_knows_that() {
     let printed = make(&["second-factor", "olga"]);
     let secret = printed.trim_end().rsplit(' ').next().expect("a secret");
     add(&console, &printed);
-    // The session came without it.
+    // The earlier session, which began without a code, has ended.
     assert!(!console.sees(&before));
     let code = code(secret);
     let signed_in = give(&console, &half(&console), &code);
@@ -115,7 +115,7 @@ fn examples() -> Vec<String> {
     let text = DOCUMENTATION.replace("\\\n", " ");
     let blocks = text.split("```").skip(1).step_by(2);
     let lines = blocks.flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
-    // Those of versions take a member of a cluster.
+    // Examples about versions need a member of a cluster.
     let is_here = |line: &String| {
         !["/versions", "/apply"]
             .iter()
@@ -139,7 +139,7 @@ fn the_examples_with_curl_work_as_they_are_written() {
             .replace("\nglobal\n", "\nglobal\n    request-history 64\n")
             .replace("\nbackend app\n", &format!("\nbackend app\n{TABLE}"))
     });
-    // One that was kept.
+    // A request in the history.
     let kept = || {
         console.served_by();
         let all = console.api(ANNA, &["/api/v1/requests"]).json();
@@ -159,11 +159,11 @@ fn the_examples_with_curl_work_as_they_are_written() {
         shell.args(["-c", &line]).env("TOKEN", token);
         output(shell);
     }
-    // What the last one ordered was done, by the token.
+    // The order of the last example was executed, in the name of the token.
     assert!(eventually(SOON, || console.server("one") == "DRAIN"));
     let by = |event: &serde_json::Value| event["why"] == "by anna (token ci)";
     assert!(eventually(SOON, || console.events().iter().any(by)));
-    // Without its line it is none.
+    // Without its line in the configuration, the token is invalid.
     let bearer = format!("Authorization: Bearer {token}");
     assert_eq!(console.get(&["-H", &bearer, "/metrics"]).status, 200);
     console.reload(str::to_owned);
@@ -193,7 +193,7 @@ impl System {
         );
         let run = directory.path().join("run");
         std::fs::create_dir(&run).unwrap();
-        // As the package has it: for members of a group.
+        // As in the package, only members of a group may connect.
         let group = Some(Gid::from_raw(MEMBERS));
         chown(&run, None, group).unwrap();
         chmod(&run, Mode::from_raw_mode(0o710)).unwrap();
@@ -239,7 +239,7 @@ fn the_system_checks_passwords_of_its_users_by_saslauthd() {
     console.reload(|config| {
         config.replace(LAST, &format!("{LAST}{lines}    role operator user mira\n"))
     });
-    // The console that runs is no member of the group: it says that it cannot ask.
+    // The running console is not a member of the group, and reports that it cannot check passwords.
     let unable = console.try_to_sign_in("mira", "quince");
     assert_eq!(unable.status, 503, "{unable:?}");
     let first = console.role("console").expect("a console");
@@ -253,7 +253,7 @@ fn the_system_checks_passwords_of_its_users_by_saslauthd() {
     let signed_in = || console.try_to_sign_in("mira", "quince").status == 303;
     assert!(eventually(SOON, signed_in));
     assert_eq!(console.try_to_sign_in("mira", "pear").status, 403);
-    // Users of the list sign in as before, and programs by the password of the system.
+    // Users of the list sign in as before, and programs with the password of the system.
     assert_eq!(console.try_to_sign_in(OLGA[0], OLGA[1]).status, 303);
     assert_eq!(
         console

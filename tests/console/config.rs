@@ -87,7 +87,7 @@ fn a_mistake_stands_under_its_line_and_a_refused_version_quotes_no_secret() {
     let text = editor_text(&admin.page("/config/edit"));
     assert!(text.contains("user olga insecure-password ***"), "{text}");
 
-    // A mistake is shown under its line.
+    // A mistake is shown below its line.
     let wrong = text.replace("    default_backend app", "    defualt_backend app");
     let (status, body) = admin.send("/config/check", &wrong, &[]);
     assert_eq!(status, 200, "{body}");
@@ -115,7 +115,8 @@ fn a_mistake_stands_under_its_line_and_a_refused_version_quotes_no_secret() {
         admin.versions()
     );
 
-    // What the loader reported of it quotes no secret, at the pages and at the API.
+    // The loader's error message about the version quotes no secret, neither on the pages nor in
+    // the API.
     let said = console.api(OLGA, &["/api/v1/versions"]).body + &admin.versions();
     for secret in ["kiwi", "plum", "pear"] {
         assert!(!said.contains(secret), "{said}");
@@ -135,7 +136,7 @@ fn a_covered_secret_is_kept_where_its_line_is_and_refused_elsewhere() {
     let (_, body) = admin.send("/config/check", &covered, &[]);
     assert!(body.contains("this secret is masked"), "{body}");
 
-    // What stands for a secret is none of the text elsewhere either.
+    // The placeholder of a secret is refused in other lines, too.
     let literal = text.replace(
         "    default_backend app",
         "    http-request set-header x-a ***\n    default_backend app",
@@ -202,7 +203,7 @@ fn a_change_is_reviewed_tried_and_taken_back_without_scripts() {
     );
     assert_eq!(act("cancel").status, 409);
 
-    // The secrets are as they were: who had one signs in.
+    // The secrets are unchanged: olga can still sign in.
     console.sign_in(OLGA);
     history(&admin);
 }
@@ -240,7 +241,7 @@ fn a_change_takes_an_administrator_and_a_form_of_this_console() {
             console.get(&all).status
         };
         assert_eq!(post(&["-H", &olga]), 403, "{path}");
-        // Another token, and another site.
+        // The token of another session, and a request from another site.
         assert_eq!(post(&["-H", &anna.cookie]), 403, "{path}");
         let evil = ["-H", &anna.cookie, "-H", "Origin: https://evil.example"];
         assert_eq!(post(&evil), 403, "{path}");
@@ -334,7 +335,7 @@ fn a_program_changes_the_configuration_and_follows_what_becomes_of_it() {
     assert_eq!(done.json()["version"], 2);
     assert_eq!(done.json()["outcome"], "accepted", "{done:?}");
     assert_eq!(versions()["accepted"], 2, "{}", versions());
-    // What was based on the version before is refused, and says so.
+    // A change that is based on the previous version is refused, with the reason.
     let stale = send(ANNA, &fields, "/api/v1/apply");
     assert_eq!(stale.status, 409);
     assert!(
@@ -362,7 +363,7 @@ fn a_browser_shows_a_mistake_while_it_is_typed_and_follows_the_change() {
     browser.find("a[href='/config/edit']").click();
     browser.wait_for("document.querySelector('#findings .good')");
 
-    // Typed at the end: under its line, and marked beside it.
+    // A mistake that is typed at the end is shown below its line, and marked beside it.
     browser.run("const t = document.getElementById('text'); t.focus(); t.setSelectionRange(t.value.length, t.value.length);");
     browser
         .find("#text")
@@ -372,7 +373,7 @@ fn a_browser_shows_a_mistake_while_it_is_typed_and_follows_the_change() {
     browser.wait_for("document.querySelector('#gutter .bad')");
     browser.run("const t = document.getElementById('text'); t.value = t.value.replace('ballance', 'balance'); t.dispatchEvent(new Event('input'));");
     browser.wait_for("!document.querySelector('#findings li.bad') && document.querySelector('#findings .outcome')");
-    // The manual of the line with the cursor.
+    // The manual shows the keyword in the line with the cursor.
     browser.run("const t = document.getElementById('text'); t.focus(); const at = t.value.indexOf('balance'); t.setSelectionRange(at, at);");
     browser.wait_for("document.getElementById('manual').textContent.includes('balance')");
 
@@ -382,7 +383,8 @@ fn a_browser_shows_a_mistake_while_it_is_typed_and_follows_the_change() {
     browser.find("#message").type_text("one more backend");
     browser.run("document.getElementById('confirm').value = '300'");
     browser.find("button[value=apply]").click();
-    // It is watched without a reload until it waits, then accepted.
+    // The page follows the rollout without a reload, until it waits for confirmation and is
+    // accepted.
     browser.wait_for("document.querySelector('.steps .here')");
     browser.wait_for("document.querySelector('button[value=confirm]')");
     browser.find("button[value=confirm]").click();

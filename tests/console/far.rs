@@ -204,7 +204,7 @@ fn carry(mut stream: Box<dyn Stream>, sends: &Receiver<Vec<u8>>, comes: &Sender<
         match stream.read(&mut piece) {
             Ok(0) => return,
             Ok(count) => bytes.extend_from_slice(&piece[..count]),
-            // Nothing came for [`TURN`].
+            // No data arrived for [`TURN`].
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
             Err(_) => return,
         }
@@ -287,7 +287,7 @@ fn a_console_opens_what_runs_on_another_node_and_shows_its_requests() {
     let mut terminal = console.open(TERMINAL);
     terminal.send(b"echo typed-$((6 * 7))\r");
     terminal.reads("typed-42");
-    // One at a time, wherever they are.
+    // A terminal has one user at a time, on all nodes.
     let mut second = console.open(TERMINAL);
     second.reads("terminal is in use by ");
 

@@ -154,7 +154,7 @@ fn bytes_that_are_no_request_end_their_connection_only() {
             for bytes in &garbage {
                 let mut stream = TcpStream::connect(console.at).unwrap();
                 stream.set_read_timeout(Some(SOON)).unwrap();
-                // The console may close it under the client.
+                // The console may close the connection meanwhile.
                 let _ = stream.write_all(bytes);
                 let _ = stream.shutdown(std::net::Shutdown::Write);
                 let mut answer = Vec::new();
@@ -201,7 +201,7 @@ fn slow_clients_keep_nobody_waiting_and_are_closed() {
         for round in 0..15 {
             for (stream, rest) in &mut clients {
                 if let [byte, ..] = rest {
-                    // The console may have closed it.
+                    // The console may have closed the connection.
                     let _ = stream.write_all(&[*byte]);
                     *rest = &rest[1..];
                 }
@@ -231,9 +231,9 @@ fn a_flood_of_connections_is_over_when_it_ends() {
         let all: Vec<TcpStream> = (0..FLOOD)
             .map(|_| TcpStream::connect(console.at).unwrap())
             .collect();
-        // Nobody is kept out meanwhile, not even at the address of the crowd.
+        // Users can sign in meanwhile, even from the address of the flood.
         assert_eq!(console.try_to_sign_in(VERA[0], VERA[1]).status, 303);
-        // Those beyond the limit are closed, and so is what does not shake hands.
+        // Connections beyond the limit are closed, and so are connections without a TLS handshake.
         let mut last = all.last().unwrap();
         last.set_read_timeout(Some(SOON)).unwrap();
         let read = last.read(&mut [0; 1]);

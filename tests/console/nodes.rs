@@ -124,7 +124,7 @@ fn returned_member_lets_no_user_of_its_old_version_in() {
     site.alpha.apply(&text, &["--now"]).well();
     wait_for_vera(&site.alpha, "200", "");
     site.alpha.kill();
-    // vera leaves meanwhile.
+    // User vera is removed meanwhile.
     let without = text
         .replace("\tuser vera insecure-password plum\n", "")
         .replace("role admin user vera", "role admin user olga");
@@ -134,7 +134,8 @@ fn returned_member_lets_no_user_of_its_old_version_in() {
     let cut = [site.cut("alpha", "beta"), site.cut("alpha", "arbiter")];
     site.alpha.start();
     wait_for_vera(&site.alpha, "503", "no majority of the cluster");
-    // Its administrator comes in without the version.
+    // The administrator of alpha signs in with a link from the command line, which needs no
+    // version.
     let link = site.alpha.command(&["console", "link"]).well();
     let text = link.text();
     let (_, rest) = text.split_once("/once/").expect("a link");

@@ -43,7 +43,7 @@ fn has_event(console: &Console, server: &str, words: &[&str]) -> bool {
 fn a_password_signs_in_and_wrong_ones_are_refused_and_then_limited() {
     lab::skip_unless_installed!("curl");
     let console = Console::start();
-    // Nobody sees anything without a session.
+    // Without a session, nobody sees anything.
     for path in [
         "/",
         "/traffic",
@@ -86,11 +86,12 @@ fn a_password_signs_in_and_wrong_ones_are_refused_and_then_limited() {
         let wrong = console.try_to_sign_in(name, password);
         assert_eq!(wrong.status, 403, "{name}:{password}");
         assert_eq!(wrong.header("set-cookie"), "");
-        // Signing in well forgives the wrong tries of this address.
+        // A successful sign-in resets the failures of its address.
         assert_eq!(console.try_to_sign_in(OLGA[0], OLGA[1]).status, 303);
     }
-    // A right password is refused as well, once there were too many wrong ones: else it could
-    // be guessed. While that is tried, tries come back; so it is tried until there were none.
+    // After too many failures, a correct password is refused as well; otherwise it could be
+    // guessed. Attempts become available again over time, so the test repeats until there are none
+    // left.
     let mut tries = (0..TRIES_MAX).map(|_| {
         let wrong = console.try_to_sign_in(OLGA[0], "wrong");
         (wrong.status == 429).then(|| (wrong, console.try_to_sign_in(OLGA[0], OLGA[1])))
@@ -102,7 +103,7 @@ fn a_password_signs_in_and_wrong_ones_are_refused_and_then_limited() {
         assert!((1..=60).contains(&seconds), "{response:?}");
         assert_eq!(response.header("set-cookie"), "");
     }
-    // Who is signed in does not notice; and the next try is possible in the end.
+    // A signed-in user is not affected, and the next attempt succeeds in the end.
     assert!(console.sees(&cookie_of(cookie)));
     let again = || console.try_to_sign_in(OLGA[0], OLGA[1]).status == 303;
     assert!(eventually(SOON, again));
@@ -138,7 +139,7 @@ fn a_session_survives_a_killed_console_and_nothing_else_notices() {
     let failed = records.iter().find(|record| record.outcome != Ok(200));
     assert!(failed.is_none(), "{failed:?}");
     assert_eq!(console.role("proxy"), Some(proxy));
-    // The supervisor reports how the one before ended.
+    // The supervisor reports how the previous process ended.
     let why = format!("process {first} was killed by SIGKILL");
     let is_told = || {
         let events = console.events();
@@ -146,7 +147,7 @@ fn a_session_survives_a_killed_console_and_nothing_else_notices() {
         events.any(|one| one["of"] == "role console" && one["why"] == why.as_str())
     };
     assert!(eventually(SOON, is_told));
-    // The new one shows and does the same.
+    // The new process shows and does the same.
     wait_for_state(&console, "one", "UP");
     let csrf = console.get(&["-H", &kept, "/"]).csrf();
     let [flag, form] = drain("one", &csrf);
@@ -178,7 +179,7 @@ fn a_user_whom_a_reload_removes_is_out_at_once() {
     assert!(console.sees(&olga));
     assert_eq!(console.api(VERA, &["/api/v1/platform"]).status, 401);
     assert!(live.wait(SOON).is_some(), "a removed user watches on");
-    // Another password ends the sessions of its user, another role does not.
+    // Another password ends the sessions of its user; another role does not.
     console.reload(|config| {
         config.replace(
             "user olga insecure-password kiwi",
@@ -215,7 +216,7 @@ fn a_link_signs_in_once() {
         .strip_prefix(&console.url(""))
         .unwrap_or_else(|| panic!("{told}"));
     assert!(told.contains("certificate (SHA-256): "), "{told}");
-    // Programs that look at links do not use them up, nor do other sites.
+    // Programs that preview links do not use them up, and neither do other sites.
     for _ in 0..3 {
         let shown = console.get(&[path]);
         assert_eq!((shown.status, shown.header("set-cookie")), (200, ""));
@@ -270,7 +271,7 @@ fn a_form_of_another_site_changes_nothing() {
             .status,
         405
     );
-    // Nor does the API act for the cookie that a browser sends along.
+    // The API does not accept the cookie that a browser sends.
     assert_eq!(
         post(&console, &olga, &[&flag, &form], "/api/v1/act").status,
         401
@@ -279,7 +280,7 @@ fn a_form_of_another_site_changes_nothing() {
     assert_eq!(unsigned.status, 303);
     assert!(unsigned.header("location").starts_with("/sign-in"));
     assert!(console.sees(&olga));
-    // What was refused is not to come later either: it would come before this.
+    // A refused action is not executed later either: it would be executed before this one.
     let [flag, form] = drain("two", &csrf);
     let own = format!("Origin: {}", console.url(""));
     assert_eq!(
@@ -318,7 +319,7 @@ fn an_operator_acts_and_a_viewer_looks() {
         back.body.contains(told) && back.body.contains(what),
         "{back:?}"
     );
-    // Words that are not the console's are not shown.
+    // Text that the console did not write is not shown.
     let forged = console.get(&["-H", &olga, "/traffic?told=evil&seal=x"]);
     assert!(!forged.body.contains("evil"));
     wait_for_state(&console, "two", "DRAIN");
@@ -358,7 +359,7 @@ fn an_operator_acts_and_a_viewer_looks() {
     ];
     let missing = console.api(OLGA, &missing);
     assert_eq!(missing.status, 409, "{missing:?}");
-    // Nothing came of what the viewer wanted.
+    // The order of the viewer had no effect.
     assert_eq!(console.server("one"), "UP");
     assert_eq!(console.admin_state("one"), 0);
     assert!(!has_event(&console, "one", &["vera"]));
@@ -436,7 +437,7 @@ fn everything_of_the_api_is_refused_without_credentials_and_without_the_role() {
                 "{method} {path}: {without:?}"
             );
             let bearer = [&["-H", "Authorization: Bearer x"], words].concat();
-            // Wrong tokens are limited in the end.
+            // Attempts with wrong tokens are limited in the end.
             let status = console.get(&bearer).status;
             assert!([401, 429].contains(&status), "{method} {path}: {status}");
             let wrong = console.api(["vera", "wrong"], words);
@@ -481,7 +482,7 @@ fn metrics_and_the_platform_are_for_programs() {
     assert_eq!(me["problems"], serde_json::json!([]), "{platform}");
     let reports = me["reports"].as_array().expect("reports");
     assert!(reports.iter().any(|report| report["part"] == "supervisor"));
-    // A program may ask many times at once: it knows its password.
+    // A program may send many requests at once, because it knows its password.
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let ask = || console.api(VERA, &["/api/v1/platform"]).status;
         let threads: Vec<_> = (0..20).map(|_| scope.spawn(ask)).collect();

@@ -116,7 +116,7 @@ fn the_console_shows_where_a_request_would_go_with_the_state_of_the_proxy_and_ch
     let form = format!("/route?url=http://{}/shop", console.web);
     let page = console.get(&["-H", &olga, &form]).body;
     assert!(page.contains("server app/two"), "{page}");
-    // What was evaluated reached no server, and was not counted.
+    // The evaluated request reached no server, and was not counted.
     assert_eq!(console.served_by(), "two");
 }
 
@@ -135,7 +135,7 @@ fn the_files_that_are_served_are_shown_with_their_secrets_covered() {
     for [name, password] in [OLGA, VERA] {
         assert!(shown.contains(name) && !shown.contains(password), "{shown}");
     }
-    // What is served, and not what the file says now.
+    // The page shows the served configuration, not the current content of the file.
     console.write(|config| config.replace("\nbackend app\n", "\nbackend app # new\n"));
     assert!(!text().contains("# new"));
 }

@@ -64,7 +64,7 @@ pub fn connects(browser: &Browser) {
 pub fn picture(browser: &Browser, name: &str, width: u32, height: u32, scheme: &str) {
     if let Ok(path) = std::env::var("SCREEN_PICTURE") {
         browser.emulate(width, height, scheme);
-        // What is drawn on canvases follows in the next frames.
+        // The content of canvases is drawn in the next frames.
         browser.run_async(
             "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done(true)));",
         );
@@ -103,14 +103,14 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
     sign_in(&browser, &console.url("/part/guest"), OLGA);
     follow(&browser, SCREEN);
     connects(&browser);
-    // What the guest writes; drawing changes no element.
+    // The guest has drawn on the display, which changes no element of the page.
     let is_drawn = || browser.run(&format!("return {COLOURS} > 1")) == true;
     assert!(lab::eventually(SOON, is_drawn), "{}", browser.text());
     assert_eq!(
         browser.run("return document.getElementById('screen-keys').disabled"),
         false
     );
-    // The keyboard gets out.
+    // The key combination moves the focus out of the display.
     browser.run(
         "const keys = { key: 'Home', ctrlKey: true, altKey: true, bubbles: true };
          document.querySelector('#screen canvas').dispatchEvent(new KeyboardEvent('keydown', keys));",
@@ -121,7 +121,7 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
     refuses(&console, TERMINAL);
     uses_the_terminal(&browser, &console);
 
-    // The page is there again when the guest is.
+    // The page connects again when the guest is back.
     let connected = format!("{STATE}.startsWith('Connected')");
     browser.wait_for(&connected);
     for (order, is_there) in [("stop", false), ("start", true)] {
@@ -134,7 +134,8 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
         );
     }
 
-    // Both are in the events by whom; and the page says why, when the guest has gone.
+    // The events name the user of the display and of the terminal. The page shows the reason when
+    // the guest has stopped.
     let events = || format!("{:?}", console.events());
     assert!(
         lab::eventually(SOON, || events().matches("by olga").count() > 1),
@@ -218,7 +219,7 @@ impl Relayed {
             }
         }
         if !self.is_lost() {
-            // The other side may have closed it before.
+            // The other side may have closed the connection before.
             let _ = to.shutdown(Shutdown::Write);
         }
     }
@@ -259,7 +260,7 @@ fn a_page_whose_connection_is_lost_notices_it_and_connects_again() {
         browser.wait_for(&format!("{SHOWN}.includes('typed-42')"));
     };
     types();
-    // The server notices it, too: a terminal is for one at a time.
+    // The server detects the loss, too: a terminal has one user at a time.
     loses();
     types();
 }
@@ -277,11 +278,11 @@ fn uses_the_terminal(browser: &Browser, console: &Console) {
     browser.complaints();
     browser.open(&console.url("/part/guest"));
     follow(browser, TERMINAL);
-    // One at a time; the page names the other one.
+    // A terminal has one user at a time; the page names the other user.
     browser.wait_for(&format!(
         "{STATE}.includes('terminal is in use by process')"
     ));
-    // Nor is it said before that it is connected: what is typed would be lost.
+    // The page does not report a connection before that: typed text would be lost.
     browser.run(&format!(
         "window.said = [];
          const note = () => window.said.push({STATE});
@@ -295,7 +296,7 @@ fn uses_the_terminal(browser: &Browser, console: &Console) {
     held.wait().unwrap();
     browser.find("#screen-again").click();
     connects(browser);
-    // It has the focus.
+    // The terminal has the focus.
     browser.press(None, "echo typed-$((6 * 7))\n");
     browser.wait_for(&format!("{SHOWN}.includes('typed-42')"));
     browser.run(
@@ -317,7 +318,8 @@ fn uses_the_terminal(browser: &Browser, console: &Console) {
         "{second}"
     );
 
-    // It is as large as there is room, in both schemes, without what the policy forbids.
+    // The terminal uses the available space in both schemes, and does not violate the content
+    // security policy.
     for (name, width, height, scheme) in [
         ("terminal-narrow", 360, 780, "light"),
         ("terminal-light", 1400, 900, "light"),
@@ -335,7 +337,7 @@ fn uses_the_terminal(browser: &Browser, console: &Console) {
     let complaints = browser.complaints();
     assert!(!complaints.iter().any(forbidden), "{complaints:?}");
 
-    // The keyboard gets out.
+    // The key combination moves the focus out of the terminal.
     browser.press(Some(CONTROL), "]");
     browser.wait_for("document.activeElement.id === 'screen-keys'");
 }
@@ -377,7 +379,7 @@ fn refuses(console: &Console, page: &str) {
         let words = [&key[..], &["-H", cookie, "-H", origin, &socket]].concat();
         assert_eq!(console.get(&words).status, status, "{cookie} {origin}");
     }
-    // A display that there is none of, and files that are none.
+    // Paths of displays that do not exist, and of files that do or do not exist.
     for (path, status) in [
         ("/screen/guest/guest/web/screen/socket", 409),
         ("/screen/guest/guest/mail/stop/socket", 409),
@@ -393,7 +395,7 @@ fn refuses(console: &Console, page: &str) {
         assert_eq!(console.get(&["-H", olga, path]).status, status, "{path}");
     }
     assert_eq!(console.get(&["-H", vera, page]).status, 403);
-    // The form of actions opens nothing.
+    // The form for actions cannot open a display.
     let csrf = console.get(&["-H", olga, "/part/guest"]).csrf();
     let form = format!("csrf={csrf}&what=offer&part=guest&kind=guest&name=mail&word=screen&back=/");
     let told = console.get(&["-H", olga, "-d", &form, "/act"]);

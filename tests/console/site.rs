@@ -127,7 +127,7 @@ impl Prepared {
             config = config.replace(mark, &value);
         }
         let file = scratch.write("config", &config).unwrap();
-        // It has passwords.
+        // The configuration contains passwords.
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let scheme = match options {
             "plain" => "http",
@@ -369,7 +369,7 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        // It ends its roles only if it is asked to end.
+        // The supervisor ends its roles only on a signal that requests it.
         let _ = self.process.signal(Signal::TERM);
         let _ = self.process.wait(SOON);
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 /// Keywords that have no case yet, by the beginnings of `kind name`. A commit that adds a family
 /// removes its beginning here.
 static WITHOUT_CASES: &[&str] = &[
-    // The client would wait for ever; tests of the driver look at it.
+    // The client would wait forever; tests of the driver cover this action.
     "http-request action silent-drop",
     "http-response action silent-drop",
     "tcp-request connection action silent-drop",
@@ -21,22 +21,22 @@ static WITHOUT_CASES: &[&str] = &[
     "tcp-request connection action track-sc",
     "tcp-request session action track-sc",
     "tcp-request content action track-sc",
-    // It needs a name server; `names.rs` has one.
+    // The action needs a nameserver; `names.rs` has one.
     "http-request action do-resolve",
     "tcp-request content action do-resolve",
-    // What it tells are counters and times; `statistics.rs` looks at it.
+    // The output consists of counters and times; `statistics.rs` compares them.
     "http-request action use-service",
-    // Others of their kind show what the installed haproxy, which knows none of
-    // them, cannot: `cur_*_timeout` come after 2.9, `prio_*` after 3.0.
+    // The installed haproxy knows none of these (`cur_*_timeout` came after 2.9, `prio_*` after
+    // 3.0). Similar fetches that it knows have cases.
     "fetch cur_",
     "fetch prio_",
-    // These need a peer that resets its stream of HTTP/2, which no case is.
+    // No case has a peer that resets its HTTP/2 stream.
     "fetch fs.rst_code",
     "fetch bs.rst_code",
     // The same as `sc0_key`, which the installed haproxy does not know either.
     "fetch sc1_key",
     "fetch sc2_key",
-    // The installed haproxy has no log profiles, and is_htx of its own inside.
+    // The installed haproxy has no log profiles, and its is_htx shows its own internals.
     "http-after-response action do-log",
     "http-request action do-log",
     "http-response action do-log",
@@ -45,7 +45,7 @@ static WITHOUT_CASES: &[&str] = &[
     "tcp-request session action do-log",
     "tcp-response content action do-log",
     "fetch internal.strm.is_htx",
-    // Their families come with compression and caches.
+    // Cases will be part of the families for compression and caches.
     "fetch res.comp",
     "fetch res.cache",
 ];

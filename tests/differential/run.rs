@@ -43,7 +43,7 @@ impl Bed {
                 let text = std::fs::read_to_string(site.path(name)).unwrap();
                 scratch.write(name, text).unwrap();
             }
-            // An authority that signed none of them.
+            // A CA that signed none of the certificates.
             let text = std::fs::read_to_string(Site::new().path("ca.pem")).unwrap();
             scratch.write("other.pem", text).unwrap();
         }
@@ -84,17 +84,18 @@ impl Bed {
             family.defaults,
             self.address(0)
         );
-        // Behind the rule above and before the answer: in the backend.
+        // The rules are in the backend, so that they run after the rule above and before the
+        // response.
         for (n, sample) in family.samples.iter().enumerate() {
             if program == Program::Haproxy && sample.newer.is_some() {
-                // Lines count.
+                // The line numbers must be the same for both programs.
                 text += "#\n#\n";
                 continue;
             }
             let expression = sample.expression;
             let this = format!("if {{ var(txn.case) -m str {n} }}");
             let value = match sample.answer {
-                // What haproxy returns in place of an answer does not see it any more.
+                // haproxy does not apply response rules to a response that it generates itself.
                 Some(_) => "http-response set-header x-value",
                 None => "http-request return status 200 content-type text/plain lf-string",
             };
@@ -142,7 +143,8 @@ impl Bed {
                 panic!("{program:?}: {error}\n{}", lines_named(&config, &error))
             }
         };
-        // It listens at the first address before it does at the others: an answer shows all.
+        // The program listens at the first address before the others, but responds only when it
+        // listens at all of them.
         if self.family.samples.is_empty() {
             self.is_answered();
         }
@@ -159,8 +161,8 @@ impl Bed {
             Some(value) if old => Ok(value.to_owned()),
             _ => self.play(n, case),
         }));
-        // One that could not bind an address may have answered at the first one before, and
-        // says why when it ends.
+        // A program that could not bind an address may have responded at the first one, and prints
+        // the reason when it ends.
         if all.iter().all(Result::is_err) {
             peer.process().wait(PATIENCE);
         }
@@ -181,7 +183,7 @@ impl Bed {
         let request = format!("{request}X-Case: {n}\r\nConnection: close\r\n\r\n");
         let (port, said) = talk(self.address(0), request.as_bytes(), false, None)?;
         self.origin.take_requests();
-        // The head is compared by cases of `return`; here the value is.
+        // Cases of `return` compare the head; here only the value is compared.
         let shown = said.lines().find_map(|line| line.strip_prefix("x-value: "));
         let value = match said.split_once("\r\n\r\n") {
             _ if sample.answer.is_some() && shown.is_some() => shown.unwrap_or_default().to_owned(),
@@ -285,10 +287,10 @@ fn talk(
         .enumerate()
     {
         if n > 0 {
-            // Nothing depends on it that they arrive one by one.
+            // No result depends on the pieces arriving one by one.
             std::thread::sleep(BETWEEN_PIECES);
         }
-        // A program that refuses early resets: what it said counts.
+        // A program that refuses early resets the connection; its output before that counts.
         let _ = stream.write_all(piece);
     }
     if half_close {
@@ -361,7 +363,7 @@ fn without_moments(text: &str) -> String {
             let name = word.split_once('=').map(|(name, _)| name.to_owned());
             match name {
                 Some(name) if name == "exp" => *word = "exp=".to_owned(),
-                // Only whether any bytes were counted.
+                // Only whether any bytes were counted is compared.
                 Some(name) if name.contains("bytes_") && !word.contains("=0") => {
                     *word = format!("{name}=many");
                 }

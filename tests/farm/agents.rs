@@ -63,7 +63,7 @@ fn agents_restore_sessions_of_a_farm_without_state() {
     site.shows(&["farm", "list"], |text| {
         text.matches("0 sessions").count() == 2
     });
-    // Her session is at the host that would not be the first one.
+    // The session of anna is at the host that is not the first choice.
     site.ours(&["farm", "drain", "ts1"]);
     let first = site.client(&[]);
     site.has([[0, 0], [1, 0]]);
@@ -79,7 +79,7 @@ fn agents_restore_sessions_of_a_farm_without_state() {
     let why = site.ours(&["farm", "why", "anna"]);
     assert!(why.contains("known at ts2"), "{why}");
     assert!(!why.contains("ts1"), "{why}");
-    // A notice is in her session while its host is drained, once.
+    // The session shows a single notice while its host is drained.
     site.shows(&["farm", "sessions"], |text| text.contains(" active"));
     assert!(running(&site, 2, "xmessage").is_empty());
     site.ours(&["farm", "drain", "ts2"]);
@@ -105,7 +105,7 @@ fn a_session_that_its_user_has_ended_is_forgotten() {
     site.shows(&["farm", "sessions"], |text| text.contains(" active"));
     client.kill_tree();
     site.shows(&["farm", "sessions"], |text| text.contains("disconnected"));
-    // What the session runs.
+    // The program of the session ends, and the session with it.
     for pid in running(&site, 1, "sleep") {
         kill_process(pid, Signal::TERM).unwrap();
     }

@@ -105,7 +105,7 @@ fn sign_in(browser: &Browser, url: &str, [name, password]: [&str; 2]) {
 fn picture(browser: &Browser, name: &str, width: u32, height: u32, scheme: &str) {
     if let Ok(path) = std::env::var("SCREEN_PICTURE") {
         browser.emulate(width, height, scheme);
-        // What is drawn on canvases follows in the next frames.
+        // The content of canvases is drawn in the next frames.
         browser.run_async(
             "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done(true)));",
         );
@@ -144,7 +144,7 @@ fn group_members_use_a_guest_in_the_browser() {
     let (farm, _) = farm(console.scratch.path(), web, "ops");
     console.reload(|config| format!("{config}{farm}{}", guest(&image)));
     let guest = GuestCleanup(&console);
-    // There is none before it has started.
+    // There is no log before the guest has started.
     let log = || format!("{:?}", console.program(&["guest", "log", "mail"]).output());
     assert!(
         eventually(SOON, || log().contains("guest: ready")),
@@ -178,7 +178,7 @@ fn group_members_use_a_guest_in_the_browser() {
     picture(&browser, "portal-spice-narrow", 360, 780, "light");
     keeps_its_policy(&browser);
 
-    // The sign-in ends elsewhere: the page says so.
+    // The user signs out in another window, and the page reports that.
     browser.run(
         "const form = document.querySelector('form');
          fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)), redirect: 'manual' });",
@@ -252,7 +252,7 @@ fn a_portal_opens_what_runs_on_another_node() {
         "{}",
         site.tell()
     );
-    // It may have started at alpha before beta was there.
+    // A guest may have started at alpha before beta was connected.
     for name in ["mail", "desk"] {
         site.alpha.command(&["guest", "move", name, "beta"]);
     }

@@ -33,7 +33,7 @@ const SCREEN: &str = "screen";
 
 /// A farm of two hosts, and a machine for clients.
 pub struct Site {
-    // What works in the hosts goes before them.
+    // Declared before the hosts, so that the processes in them are dropped first.
     program: LabProcess,
     desktops: Vec<LabProcess>,
     _screen: LabProcess,
@@ -78,7 +78,8 @@ impl Site {
         let (node, client) = (host("node", 1), host("client", 2));
         let mut screen = Command::new("Xvfb");
         screen.args(["-displayfd", "1", "-screen", "0", "1024x768x24"]);
-        // Else it begins anew each time its last client goes, and turns away those that come then.
+        // Without -noreset, the X server restarts when its last client leaves, and refuses clients
+        // meanwhile.
         screen.args(["-nolisten", "tcp", "-noreset"]);
         let screen = spawn(&scratch, &client, screen, SCREEN);
         assert!(eventually(SOON, || display(&scratch).is_some()));
@@ -203,7 +204,8 @@ impl Site {
     }
 
     fn freerdp(&self, first: &str, options: &[&str]) -> LabProcess {
-        // What it says is in the file when it says it, also if it crashes when it is refused.
+        // Line-buffered, so that the file has each message even if the client crashes when it is
+        // refused.
         let mut command = Command::new("stdbuf");
         command.args(["-oL", "xfreerdp", first]);
         command.args(["/u:anna", "/p:secret", "/cert:ignore", "/log-level:DEBUG"]);
@@ -244,7 +246,7 @@ fn serve(scratch: &ScratchDirectory, node: &LabHost, config: &str) -> LabProcess
 /// Returns the display of the clients, once its server, which chooses a free one, runs.
 fn display(scratch: &ScratchDirectory) -> Option<String> {
     let said = fs::read_to_string(scratch.path().join(SCREEN)).ok()?;
-    // It may print warnings before.
+    // The X server may print warnings first.
     let is_number = |line: &&str| line.parse::<u32>().is_ok();
     let (whole, _) = said.rsplit_once('\n')?;
     let number = whole.lines().rfind(is_number)?;
@@ -385,7 +387,7 @@ fn xfreerdp_is_redirected_and_comes_back_to_its_session_after_a_cut() {
     // The cut.
     first.kill_tree();
     site.shows(&["farm", "sessions"], |text| text.contains("disconnected"));
-    // Another client of hers, with the name in another form.
+    // Another client of the same user, with the name in another form.
     let second = site.client(&["/d:EXAMPLE"]);
     site.has([[1, 1], [0, 0]]);
     let token = token(&site.read("xfreerdp"));

@@ -58,7 +58,7 @@ impl Fenced {
         let all = || NODES.into_iter().all(has_method);
         assert!(eventually(SOON, all), "{}", site.tell());
         NODES.into_iter().for_each(|node| site.is_there(node));
-        // Their leases are shorter when the longer ones have ended.
+        // The leases of the nodes are shorter once the longer ones have ended.
         let is_shorter = |status: &Value| {
             let leases = status["leases"].as_array().into_iter().flatten();
             let of_nodes = |lease: &&Value| {
@@ -150,7 +150,7 @@ impl Fenced {
         let list = self.site.machine(to).command(&["guest", "list"]).well();
         let words = format!("node {node}: fenced; fencing: off confirmed by ");
         assert!(list.text().contains(&words), "{}", list.text());
-        // It comes back, and nobody fences it again.
+        // The node returns, and is not fenced again.
         if let Some(controller) = self.controller(node) {
             assert!(!controller.is_on());
             controller.switch_on().unwrap();
@@ -173,7 +173,7 @@ fn a_node_without_power_is_fenced_and_its_guest_starts_on_the_other_one() {
         panic!("QEMU or the kernel for guests is not installed");
     };
     fenced.loses_power("alpha");
-    // The cluster has what was written, and not by the end of a lease.
+    // The guest was started because of the fencing, not because a lease ended.
     let said = fenced.site.machine("beta").said();
     let off = said.lines().position(|line| line.contains("off confirmed"));
     let started = said

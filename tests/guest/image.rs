@@ -83,7 +83,7 @@ impl Instance {
         shows("login: ");
         let socket = self.path(&format!("runtime/guest-{guest}/serial.sock"));
         let mut terminal = UnixStream::connect(socket).unwrap();
-        // QEMU waits for a reader that reads nothing, and its guest with it.
+        // Without a reader of the terminal, QEMU and its guest would block.
         let mut reads = terminal.try_clone().unwrap();
         std::thread::spawn(move || io::copy(&mut reads, &mut io::sink()));
         terminal.write_all(b"root\n").unwrap();
@@ -99,7 +99,7 @@ impl Instance {
 
     fn content(&self, volume: &str) -> Vec<u8> {
         let path = self.path("exported.raw");
-        // Of the volume before.
+        // The file belongs to the previous volume.
         let _ = fs::remove_file(&path);
         self.command(&["volume", "export", volume, &path.to_string_lossy()])
             .well();
@@ -110,7 +110,7 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.child);
-        // One that has ended already is as good.
+        // A process that has ended already is no error.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.child.wait();
     }
@@ -159,12 +159,12 @@ fn images_of_other_hypervisors_are_imported_and_hostile_ones_refused() {
          qemu-img create -q -f qcow2 -F raw -b $PWD/secret hostile.qcow2 1M",
     );
     let path = |name: &str| instance.path(name).display().to_string();
-    // Without a section, it is printed.
+    // The error message contains the missing section.
     let refused = instance.command(&["guest", "import", &path("disk.img"), "web"]);
     refused.refused(&["volume web\n    size 4m\n", "evenkeel volume create web"]);
     let too_large = instance.command(&["guest", "import", &path("disk.img"), "small"]);
     too_large.refused(&["4.0 MiB (4194304 bytes)", "'small' 1.0 MiB (1048576 bytes)"]);
-    // By its content: its name says nothing.
+    // The format is detected by the content, because the name does not show it.
     let plan = instance
         .command(&["guest", "import", &path("disk.img"), "mail", "--plan"])
         .well();
@@ -346,7 +346,7 @@ fn guests_of_xen_on_partitions_and_on_a_whole_disk_boot() {
         let nic = "nic xenbr0 mac 00:16:3e:01:02:03 address 192.0.2.25";
         assert!(done.err.contains(nic), "{}", done.err);
     }
-    // The originals are as they were.
+    // The original files are unchanged.
     shell(directory, "sha256sum --check --quiet sums");
     assert!(fs::read_dir(work).unwrap().next().is_none());
 }

@@ -25,7 +25,7 @@ fn a_guest_outlives_its_role_its_supervisor_and_crashes_of_itself() {
     let again = || site.process("alpha") == Some(pid);
     assert!(eventually(SOON, again), "{}", site.tell());
     site.runs_on("alpha");
-    // So is the volume role: requests wait for the next one.
+    // The volume role is killed, too: requests wait for the next one.
     kill_role(&site, "alpha", "volume-role");
     site.runs_on("alpha");
     assert_eq!(site.process("alpha"), Some(pid));
@@ -38,7 +38,7 @@ fn a_guest_outlives_its_role_its_supervisor_and_crashes_of_itself() {
         site.tell()
     );
     site.runs_on("alpha");
-    // QEMU itself is killed: it is started again here, with all that it wrote.
+    // QEMU itself is killed: the guest is started again on this node, with all that it wrote.
     let wrote = site.wrote("alpha");
     kill(Some(pid));
     let other = || site.process("alpha").is_some_and(|other| other != pid);
@@ -109,7 +109,7 @@ fn a_guest_whose_copy_is_gone_goes_to_the_other_one_and_may_come_back() {
     for words in ["no copy of volume mail", "no usable copy of volume mail"] {
         assert!(!shown.contains(words), "{shown}");
     }
-    // It cannot move back, and is not given up for that.
+    // The guest cannot move back, and continues to run on beta.
     let to_alpha = ["guest", "move", "mail", "alpha"];
     site.machine("alpha")
         .command(&to_alpha)
@@ -132,7 +132,7 @@ fn a_guest_goes_to_the_complete_copy_where_the_node_with_the_older_one_came_firs
     let Some(mut site) = GuestSite::new("guest-older-copy") else {
         panic!("QEMU or the kernel for guests is not installed");
     };
-    // What beta lacks then takes it half a minute and more.
+    // At this rate, beta needs half a minute or more to receive the blocks that it lacks.
     let text = site.configuration("volume-defaults\n\tresync-rate 1m\n");
     site.machine("alpha").apply(&text, &["--now"]).well();
     site.runs_on("alpha");
@@ -160,7 +160,7 @@ fn a_guest_goes_to_the_complete_copy_where_the_node_with_the_older_one_came_firs
     site.runs_on("alpha");
     let began = site.began("alpha").unwrap_or_default();
     assert!(began >= wrote, "{began} {wrote} {}", site.tell());
-    // And it may go to beta again.
+    // The guest may move to beta again.
     site.volumes.in_sync();
     let may = || !site.shown("alpha").contains("no copy of volume mail");
     assert!(eventually(SOON, may), "{}", site.tell());
@@ -206,7 +206,7 @@ fn an_operator_stops_starts_and_moves_a_guest() {
         "{}",
         site.tell()
     );
-    // It stays so, on each node.
+    // The guest stays stopped, on each node.
     site.machine("beta")
         .command(&["guest", "start", "nothing"])
         .refused(&["no guest 'nothing'"]);
@@ -255,11 +255,11 @@ fn a_guest_starts_on_the_other_node_when_its_node_loses_power() {
         "{}",
         site.tell()
     );
-    // It comes back, and takes nothing away.
+    // Alpha returns, and the guest stays on beta.
     let pid = site.process("beta");
     site.volumes.site.machine_mut("alpha").start();
     site.is_elsewhere("alpha");
-    // Each node shows it as its own does, and has its serial output.
+    // Each node shows the guest as its own node does, and has its serial output.
     let listed = site.machine("alpha").command(&["guest", "list"]).well().out;
     let line = listed.lines().find(|line| line.starts_with("mail "));
     let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();

@@ -53,7 +53,7 @@ fn moves(site: &GuestSite, from: &str) {
         .skip(last)
         .filter_map(|line| line.split("guest: wrote ").nth(1)?.trim().parse().ok())
         .collect();
-    // A line may be cut where the guest was paused: its end is at the other node.
+    // A line may be cut where the guest was paused: the end of the line is at the other node.
     let (last, first) = (left.last().unwrap(), came.first().unwrap());
     assert!(
         *first == last + 1 || *first == last + 2,
@@ -86,7 +86,7 @@ fn a_guest_moves_to_and_fro_and_goes_on_with_the_next_number() {
     for from in ["alpha", "beta", "alpha"] {
         moves(&site, from);
     }
-    // So it does when its node is drained.
+    // The guest moves, too, when its node is drained.
     let before = site.said("alpha").matches("begins with").count();
     site.machine("beta").command(&["node", "drain"]).well();
     site.runs_on("alpha");
@@ -115,11 +115,11 @@ fn a_guest_whose_move_fails_continues_on_its_node() {
             order.join().unwrap()
         })
     };
-    // The QEMU that waits for it is killed.
+    // The QEMU process that waits at the target is killed.
     ordered(&|| kill(site.process("beta"))).refused(&["has not moved to beta"]);
     assert_eq!(site.goes_on(site.wrote("alpha")), "alpha");
     assert_eq!(site.process("alpha"), Some(pid), "{}", site.tell());
-    // The role at the other node is.
+    // The role at the target is killed.
     let role = |node: &str| site.machine(node).role("guest-role");
     let killed = |node: &'static str| {
         kill(role(node).map(|pid| pid.as_raw_nonzero().get().unsigned_abs()));
@@ -127,7 +127,7 @@ fn a_guest_whose_move_fails_continues_on_its_node() {
     ordered(&|| killed("beta")).refused(&["has not moved to beta"]);
     assert_eq!(site.goes_on(site.wrote("alpha")), "alpha");
     assert_eq!(site.process("alpha"), Some(pid), "{}", site.tell());
-    // The direct way between the nodes is cut.
+    // The direct link between the nodes is cut.
     ordered(&|| {
         let cut = site.volumes.site.cut_direct();
         let stays = || site.status("alpha").has_failed_move;
@@ -160,7 +160,7 @@ fn a_guest_whose_source_role_is_killed_in_its_move_runs_at_exactly_one_node() {
         is_on_its_way(&site, "alpha");
         let role = site.machine("alpha").role("guest-role");
         kill(role.map(|pid| pid.as_raw_nonzero().get().unsigned_abs()));
-        // The record still says where it is to go: the next role begins again.
+        // The record still names the target: the next role begins the move again.
         let moved = || site.runs() == Some("beta");
         assert!(eventually(PATIENCE, moved), "{}", site.tell());
     });
@@ -180,7 +180,7 @@ fn a_node_is_drained_of_six_guests_and_filled_again_and_again() {
     let Some(site) = GuestSite::new("guest-drain") else {
         panic!("QEMU or the kernel for guests is not installed");
     };
-    // Nothing boots from it: they wait in their BIOS.
+    // Nothing boots from the empty image: the guests wait in their BIOS.
     let image = site.volumes.scratch().join("empty.iso");
     fs::write(&image, vec![0; 1 << 20]).unwrap();
     let section = |number: u32| {
@@ -234,7 +234,7 @@ fn a_guest_comes_when_the_one_that_gives_way_to_it_has_left_and_is_no_new_one() 
     let Some(site) = GuestSite::new("guest-way") else {
         panic!("QEMU or the kernel for guests is not installed");
     };
-    // It waits in its BIOS, and is ended.
+    // Guest web waits in its BIOS, so it ignores a shutdown and is killed.
     let image = site.volumes.scratch().join("empty.iso");
     fs::write(&image, vec![0; 1 << 20]).unwrap();
     let web = format!(
@@ -253,7 +253,7 @@ fn a_guest_comes_when_the_one_that_gives_way_to_it_has_left_and_is_no_new_one() 
         "{}",
         site.tell()
     );
-    // Nobody gives way to an operator's wish.
+    // No guest gives way to an order of an operator.
     let words = ["guest", "move", "mail", "beta"];
     let said = site.machine("alpha").command(&words);
     said.refused(&["web is on beta", "apart", "move or stop web first"]);

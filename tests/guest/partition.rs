@@ -88,7 +88,7 @@ impl Broken {
                 continue;
             }
             let (one, other) = (&site.machine(member).host, &machine.host);
-            // What the first one of these sends still passes.
+            // With `Cut::Hears`, packets that the member sends still pass.
             if cut != Cut::Hears {
                 self.faults.push(back.one_way(one, other).unwrap());
             }
@@ -113,7 +113,7 @@ fn pause(site: &GuestSite, node: &str, time: Duration) {
     let qemu = site.qemu(node);
     let signal = |signal| {
         let pid = qemu.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        // It may have ended, and be another one's.
+        // The process may have ended, and its ID may belong to another one.
         if site.qemu(node) == qemu {
             let _ = pid.map(|pid| kill_process(pid, signal));
         }
@@ -121,7 +121,7 @@ fn pause(site: &GuestSite, node: &str, time: Duration) {
     let frozen = site.machine(node).freeze();
     signal(Signal::STOP);
     sleep_in_test(time, "a node stands still");
-    // The worse order: nobody is there yet who pauses the guest.
+    // The worse order: no role runs yet that could pause the guest.
     signal(Signal::CONT);
     frozen.thaw();
 }
@@ -155,7 +155,7 @@ impl<'a> History<'a> {
             Step::Heal => self.broken.heal(),
             Step::Pause(node, ms) => pause(site, node, Duration::from_millis(ms)),
             Step::Move(by) => {
-                // It may be refused, and it may wait until all is connected again.
+                // The move may be refused, and may wait until all members are connected again.
                 let (seed, machine) = (self.seed, site.machine(by));
                 let to = if site.qemu("alpha").is_some() {
                     "beta"
@@ -168,7 +168,7 @@ impl<'a> History<'a> {
                 });
             }
             Step::Kill(node, role) => {
-                // It may be about to start again.
+                // The role may be about to restart.
                 let pid = site.machine(node).role(role);
                 kill(pid.map(|pid| pid.as_raw_nonzero().get().unsigned_abs()));
             }
@@ -182,7 +182,7 @@ impl<'a> History<'a> {
             for _ in 0..random.between(STEPS_MIN, STEPS_MAX) {
                 let step = Step::draw(&mut random);
                 self.take(step, scope);
-                // A move is met in its middle.
+                // The next step happens in the middle of a move.
                 let next_ms_max = match step {
                     Step::Move(_) => NEXT_MS_MAX / 4,
                     _ => NEXT_MS_MAX,
@@ -261,7 +261,7 @@ fn no_history_of_partitions_has_two_instances_that_write() {
         ));
         assert!(overlap <= OVERLAP_MAX, "{overlap}: {}", site.tell());
     }
-    // Nothing writes any more: the copies are equal to the last byte.
+    // Nothing writes any longer: the copies are equal to the last byte.
     let stop = ["guest", "stop", "mail"];
     site.machine("alpha").command(&stop).well();
     site.volumes.in_sync();

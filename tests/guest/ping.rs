@@ -54,7 +54,7 @@ impl Pinged {
         let text = site.configuration(&format!("\tnic br0 address {GUEST}\n"));
         let alpha = site.machine("alpha");
         alpha.apply(&text, &["--now"]).well();
-        // It gets the card when it starts.
+        // The guest gets the network card when it starts.
         alpha.command(&["guest", "stop", "mail"]).well();
         alpha.command(&["guest", "start", "mail"]).well();
         let pinged = Pinged {
@@ -145,7 +145,7 @@ impl Ping {
 fn ping(socket: &OwnedFd, stop: &AtomicBool, responses: &AtomicUsize) -> Duration {
     let (mut longest, mut last) = (Duration::ZERO, None::<Instant>);
     let mut next = Instant::now();
-    // It does not matter which of them a response is for.
+    // All requests have the same number, because a response to any of them counts.
     let echo = Echo {
         is_ipv6: false,
         id: Some(0x4576),
@@ -165,7 +165,7 @@ fn ping(socket: &OwnedFd, stop: &AtomicBool, responses: &AtomicUsize) -> Duratio
             }
         } else {
             let to = SocketAddr::from((GUEST, 0));
-            // Nobody may know its hardware address at the moment.
+            // The hardware address of the guest may be unknown at the moment.
             let _ = sendto(socket, &echo.request(), SendFlags::DONTWAIT, &to);
             next += INTERVAL;
         }

@@ -20,16 +20,16 @@ pub type Shown = BTreeMap<u64, String>;
 /// # Errors
 /// A number was shown by two starts, or the guest met an error.
 pub fn hear(shown: &mut Shown, console: &str) -> Result<(), String> {
-    // The last line may not be whole.
+    // The last line may be incomplete.
     let whole = console.rsplit_once('\n').map_or("", |(whole, _)| whole);
     let mut ends = false;
     for line in whole.lines() {
-        // A guest that shuts down takes its disk away from what still writes.
+        // A guest that shuts down detaches its disk while a program may still write.
         ends = (ends || line.contains("guest: power button")) && !line.contains("guest: begins");
         if line.contains("guest: cannot write") && !ends {
             return Err(format!("the guest met an error: {line}"));
         }
-        // Where a guest was paused in the middle of a line, its end is at the other node.
+        // If a guest was paused in the middle of a line, the end of the line is at the other node.
         let Some((number, boot)) = line.strip_prefix("guest: record ").and_then(record) else {
             continue;
         };
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn records_of_one_start_after_the_other_are_well() {
         let bytes = copy(&[(1, A), (2, A), (3, B), (4, B)]);
-        // What was cut in the middle counts for nothing.
+        // A line that was cut in the middle does not count.
         let console = "guest: record 1 aaaaaaaa\nguest: record 2 aaguest: begins with 2\nguest: record 3 bbbbbbbb\nguest: record 4 bb";
         let shown = shown(console);
         assert_eq!(shown.len(), 2);

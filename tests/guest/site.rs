@@ -77,7 +77,7 @@ impl GuestSite {
             image,
             words,
         };
-        // With both nodes it starts where its lease is granted first.
+        // With both nodes, the guest starts where its lease is granted first.
         let text = site.configuration("");
         let alone = text.replace("prefer alpha beta", "prefer alpha");
         site.volumes.site.alpha.apply(&alone, &["--now"]).well();
@@ -304,10 +304,10 @@ pub fn cut_power(site: &mut GuestSite, node: &str) {
     let pid = site.qemu(node);
     site.volumes.site.machine_mut(node).kill();
     kill(pid);
-    // What was in memory is gone with it.
+    // Files in memory are lost with the power.
     for entry in fs::read_dir(runtime).unwrap().flatten() {
         let path = entry.path();
-        // It is a directory, or something else.
+        // The entry may be a directory or another file.
         let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
     }
 }

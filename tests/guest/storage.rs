@@ -62,7 +62,7 @@ fn a_guest_on_storage_moves_and_waits_for_a_person_when_its_node_is_lost() {
     site.site.alpha.apply(&alone, &["--now"]).well();
     counts_on(&site, &target, "alpha", 1);
     site.site.alpha.apply(&text, &["--now"]).well();
-    // What is about copies of ours is refused.
+    // Commands about copies are refused, because an external storage system has the data.
     for words in [
         &["volume", "verify", "store"][..],
         &["volume", "snapshot", "store"],
@@ -73,11 +73,11 @@ fn a_guest_on_storage_moves_and_waits_for_a_person_when_its_node_is_lost() {
     let list = site.site.alpha.command(&["volume", "list"]).text();
     assert!(list.contains("owned here"), "{list}");
     let moved = ["guest", "move", "web", "beta"];
-    // Beta may not have said yet that it is there.
+    // Beta may not have reported its status yet.
     let moves = || site.site.alpha.command(&moved).good;
     assert!(eventually(PATIENCE, moves), "{}", tell(&site));
     counts_on(&site, &target, "beta", 1);
-    // It is alone: its node is gone, and nothing says that it is off.
+    // The guest is not started again: its node is gone, and nothing proves that the node is off.
     let pid = fact(&site, "beta", "process").and_then(|pid| pid.parse().ok());
     site.site.machine_mut("beta").kill();
     kill(pid);
@@ -95,7 +95,7 @@ fn a_guest_on_storage_moves_and_waits_for_a_person_when_its_node_is_lost() {
         .command(&["fence", "confirm", "beta", "--yes"])
         .well();
     counts_on(&site, &target, "alpha", 2);
-    // It comes back, and a drain needs no fencing.
+    // Beta returns, and a drain needs no fencing.
     site.site.machine_mut("beta").start();
     let moves = || {
         let command = ["guest", "move", "web", "beta"];

@@ -41,7 +41,7 @@ impl Console {
             return 0;
         };
         let length = file.metadata().map_or(0, |known| known.len());
-        // It was cut.
+        // The file was truncated if it is shorter than before.
         let from = if length < self.read {
             length
         } else {
@@ -147,7 +147,7 @@ fn ticks_of_both_consoles_at_once_are_an_overlap_and_a_turn_is_none() {
         overlap.see(ticks, LOOK);
     }
     assert_eq!(overlap.longest(), 3);
-    // Nothing is known of what came in a long time.
+    // A long time between two polls proves nothing.
     overlap.see([90, 90], LOOK_MAX * 2);
     assert_eq!(overlap.longest(), 3);
 }

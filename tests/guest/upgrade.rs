@@ -100,14 +100,14 @@ fn a_guest_goes_on_while_the_programs_of_both_nodes_are_replaced() {
         .well();
     upgrade(&site, "alpha", "alpha");
     upgrade(&site, "beta", "alpha");
-    // What the new programs make together.
+    // The new programs move the guest with each other.
     site.machine("beta")
         .command(&["guest", "move", "mail", "beta"])
         .well();
     site.runs_on("beta");
     upgrade(&site, "beta", "beta");
     assert!(site.process(other("beta")).is_none(), "{}", site.tell());
-    // One start wrote all of it.
+    // A single start of the guest wrote all records.
     let mut shown = Shown::new();
     for node in NODES {
         records::hear(&mut shown, &site.said(node)).unwrap();

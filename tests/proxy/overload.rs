@@ -104,7 +104,7 @@ fn five_thousand_slow_clients_delay_nobody() {
     }
     let each = own_bytes(&peer).saturating_sub(before) / SLOW_CLIENTS as u64;
     assert!(each <= SLOW_CLIENT_BYTES, "{each} bytes a slow client");
-    // All of them are still there, and are answered when they finish at last.
+    // All slow clients are still connected, and get a response when they finish.
     for mut client in slow.iter().step_by(500) {
         client.set_read_timeout(Some(SOON)).unwrap();
         client.write_all(b"\r\n\r\n").unwrap();
@@ -181,7 +181,7 @@ fn descriptor_exhaustion_causes_no_busy_loop() {
 fn unread_log_slows_nothing() {
     let scratch = lab::ScratchDirectory::new().unwrap();
     let path = scratch.path().join("log");
-    // Its queue is full after a few datagrams.
+    // The queue of the socket is full after a few datagrams.
     let _deaf = UnixDatagram::bind(&path).unwrap();
     let heard = Syslog::udp(Location::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
     let origin = OriginServer::start_local("web").unwrap();

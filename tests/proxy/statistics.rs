@@ -177,7 +177,7 @@ impl StatisticsProxy {
         }
         for path in ["/denied", "/moved", "/slow", "/broken", "/dead"] {
             probe.disconnect();
-            // Their termination is compared with the logs.
+            // The termination states of these requests are compared with the logs.
             let _ = probe.get(path);
         }
         for bytes in ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nhost:"] {
@@ -209,11 +209,11 @@ fn the_table_after_the_same_traffic_is_haproxys() {
     );
     let mut wrong = String::new();
     for (name, cells) in &theirs {
-        // Asking for the table is traffic, too, and its amount is chance.
+        // Requests for the table are traffic, too, and their number varies.
         let counted = !name.starts_with("statistics/");
         for (column, theirs) in cells.iter().filter(|_| counted) {
             let ours = ours[name].get(column).map_or("missing", String::as_str);
-            // A star: a check is under way just now.
+            // A star marks a check that is in progress.
             let [ours, theirs] = [ours, theirs].map(|cell| cell.trim_start_matches("* "));
             if ours != theirs {
                 wrong += &format!("{name} {column}: haproxy {theirs:?}, evenkeel {ours:?}\n");

@@ -53,7 +53,8 @@ impl Bed {
             .replace("@LOG@", &log.to_string())
             .replace("@ORIGIN@", &origin.address().to_string());
         let peer = evenkeel(Location::Here, &config, web).unwrap();
-        // It gets its name when the configuration is served, a moment after the first answer.
+        // The socket gets its name when the configuration is served, a moment after the first
+        // response.
         let socket = peer.directory().join("admin.sock");
         assert!(eventually(SOON, || socket.exists()));
         Bed {
@@ -90,7 +91,7 @@ impl Bed {
                 .collect::<Vec<_>>()
         };
         assert!(eventually(SOON, || lines().len() >= 4), "{:?}", lines());
-        // A syslog daemon writes them so, without their priority.
+        // A syslog daemon writes the lines like this, without the priority.
         let text = lines().into_iter().map(|line| {
             let rest = line
                 .split_once('>')

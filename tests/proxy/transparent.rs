@@ -89,7 +89,7 @@ fn shows(program: Program) {
     let empty = scratch.path().join("empty").display().to_string();
     let mut text = CONFIGURATION.replace("/var/empty", &empty);
     if program == Program::Haproxy {
-        // This needs all privileges of root.
+        // haproxy needs all privileges of root here.
         text = text.replace("    user nobody\n", "");
     }
     let path = scratch.write("proxy.cfg", text).unwrap();

@@ -86,7 +86,7 @@ fn an_incomplete_copy_can_continue_after_loss_of_the_complete_one() {
     volumes.site.machine_mut(there).stop();
     volumes.becomes(lost, "serving alone");
     write(&volumes, lost, 2);
-    // Its disk is replaced, and the copy on it created again.
+    // The disk of the lost node is replaced, and the copy on it created again.
     volumes.site.machine_mut(lost).stop();
     for file in files(&volumes, lost) {
         fs::remove_file(file).unwrap();
@@ -119,7 +119,7 @@ fn an_incomplete_copy_can_continue_after_loss_of_the_complete_one() {
     assert_eq!(volumes.owner(), None, "{}", volumes.tell());
     let words = [&*format!("adopt that one, on {there}")];
     volumes.site.machine(lost).command(&ADOPT).refused(&words);
-    // Nobody else has anything.
+    // No other copy has any data.
     volumes.site.machine(there).command(&ADOPT).well();
     assert_eq!(volumes.in_sync(), there);
     has(&volumes, 1);
@@ -198,7 +198,7 @@ fn files_of_another_volume_are_not_served() {
         .alpha
         .command(&discard)
         .refused(&["does not serve"]);
-    // Nothing was changed, so all is as before when they are in their places again.
+    // Nothing was changed, so all is as before once the files are swapped back.
     swap(&mut volumes);
     volumes.in_sync();
     has(&volumes, 1);

@@ -32,7 +32,7 @@ fn a_resync_does_not_stop_at_99_percent() {
         let cut = volumes.site.cut_direct();
         writers[here].gets_on(20);
         drop(cut);
-        // All the time clients write: that never holds up the end.
+        // Clients write all the time, which never delays the end.
         assert_eq!(volumes.in_sync(), owner);
     }
     volumes.holds(writers);
@@ -74,7 +74,7 @@ fn split_brain_is_not_resolved_by_discarding() {
     client.write(3, &[7; 4096], true).unwrap();
     volumes.site.machine_mut(there).stop();
     volumes.becomes(owner, "serving alone");
-    // A copy with a history of its own.
+    // The copy gets a history of its own.
     let file = volumes.file(there);
     fs::remove_file(&file).unwrap();
     fs::remove_file(file.with_extension("metadata")).unwrap();
@@ -91,7 +91,7 @@ fn split_brain_is_not_resolved_by_discarding() {
     volumes.site.machine_mut(there).start();
     volumes.becomes(there, "refused");
     client.write(4, &[8; 4096], true).unwrap();
-    // Nothing happens to either, and orders to the wrong node are refused.
+    // Neither copy changes, and orders to the wrong node are refused.
     let machine = |node| volumes.site.machine(node);
     let discard = ["volume", "resync", "mail", "--discard-mine"];
     let confirmed = ["volume", "resync", "mail", "--discard-mine", "--yes"];
@@ -99,7 +99,8 @@ fn split_brain_is_not_resolved_by_discarding() {
         .command(&confirmed)
         .refused(&["this node owns volume 'mail'"]);
     let resync = ["volume", "resync", "mail"];
-    // That copy knows from the cluster that it is refused, and the owner when it is connected.
+    // The refused copy learns of its refusal from the cluster, and the owner when the copies are
+    // connected.
     let connected = || {
         let said = machine(owner).command(&resync);
         let shown = machine(there).command(&discard);
@@ -119,7 +120,7 @@ fn split_brain_is_not_resolved_by_discarding() {
         "belongs to another volume",
     ]);
     assert_eq!(fs::read(&file).unwrap()[5 * 4096], 9);
-    // The explicit choice.
+    // The operator confirms the choice.
     machine(there).command(&confirmed).well();
     volumes.in_sync();
     let again = machine(there).command(&confirmed);
@@ -194,7 +195,7 @@ fn a_resync_does_not_starve_the_application() {
     let owner = volumes.in_sync();
     let writer = Writer::start(volumes.socket(owner), 0);
     writer.gets_on(20);
-    // It is compared as a whole, and the command ends when both are in sync.
+    // The whole volume is compared, and the command ends when both copies are in sync.
     let machine = volumes.site.machine(owner);
     let resync = ["volume", "resync", "mail", "--from", "here"];
     std::thread::scope(|scope| {

@@ -112,7 +112,7 @@ fn what_was_acknowledged_over_the_network_is_there_after_the_role_of_the_owner_i
     assert!(eventually(SOON, gets_on), "{}", tell());
     let role = volumes.site.machine(owner).role("evenkeel: volume");
     kill_process(role.expect("the role runs"), Signal::KILL).unwrap();
-    // Its connection ends. Perhaps it makes another one.
+    // The connection of the client ends. The client may open another one.
     client.wait().unwrap();
     let all = acknowledged(&output);
     volumes.in_sync();
@@ -123,7 +123,7 @@ fn what_was_acknowledged_over_the_network_is_there_after_the_role_of_the_owner_i
             assert_eq!(read, [pattern(*block); 4096], "{node}, block {block}");
         }
     }
-    // At the node that is not the owner, clients of the network read and write, too.
+    // Clients of the network read and write at the node that is not the owner, too.
     let node = other(volumes.in_sync());
     let mut command = qemu_io(&directory, node);
     let step = format!("read -P {} 0 4k", pattern(0));

@@ -45,7 +45,7 @@ fn the_last_volume_of_a_node_and_of_the_cluster_can_be_taken_away_and_come_back(
         writer.gets_on(20);
     }
     writer.stop();
-    // Nothing at all is refused, and changes nothing.
+    // An empty configuration is refused, and changes nothing.
     for text in ["", "global\n"] {
         let said = volumes.site.alpha.apply(text, &["--now"]);
         said.refused(&["nothing to run on any node", "stop the nodes"]);
@@ -107,7 +107,7 @@ fn a_first_proxy_that_dies_as_a_candidate_leaves_nothing_behind() {
         said.join().unwrap().refused(&["rolled back"]);
     });
     assert!(eventually(SOON, || proxy().is_none()), "{}", volumes.tell());
-    // It is not held against the next one.
+    // The failed candidate does not affect the next version.
     site.alpha
         .apply(&with_proxy(&alone(&volumes), "good"), &["--now"])
         .well();

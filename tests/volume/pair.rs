@@ -41,7 +41,7 @@ fn a_supervisor_that_is_stopped_leaves_the_volume_to_the_other_node() {
     writer.gets_on(50);
     let supervisor = volumes.site.machine(owner).supervisor().expect("it runs");
     kill_process(supervisor, Signal::STOP).unwrap();
-    // Its volume role goes on as the other copy.
+    // The owner's volume role continues as the other copy.
     let takes_over = || volumes.fact(survivor, "owner here").as_deref() == Some("1");
     assert!(eventually(SOON, takes_over), "{}", volumes.tell());
     writer.gets_on(50);
@@ -134,7 +134,7 @@ fn a_hand_over_moves_the_owner_under_load_and_no_client_notices() {
             volumes.tell()
         );
         writers.iter().for_each(|writer| writer.gets_on(20));
-        // Not at the node that does not serve.
+        // The command is refused at the node that is not the owner.
         let said = machine.command(&["volume", "hand-over", "mail"]);
         said.refused(&["does not serve volume 'mail'", other(owner)]);
     }
@@ -174,7 +174,7 @@ fn without_a_majority_requests_fail_if_the_file_says_so_and_go_on_by_themselves(
     let text = volumes.configuration("\twithout-majority error\n");
     volumes.site.alpha.apply(&text, &["--now"]).well();
     let owner = volumes.in_sync();
-    // Once with a client of the owner, once with one of the other node.
+    // Once with a client of the owner, and once with a client of the other node.
     for (node, lost) in [(owner, other(owner)), (other(owner), owner)] {
         let says = || volumes.fact(node, "without majority").as_deref() == Some("error");
         assert!(eventually(SOON, says), "{}", volumes.tell());
@@ -183,7 +183,7 @@ fn without_a_majority_requests_fail_if_the_file_says_so_and_go_on_by_themselves(
         volumes.site.machine_mut(lost).kill();
         volumes.site.arbiter.kill();
         fails(&mut client);
-        // From then on at once, reads too; and the state says why.
+        // From then on, reads fail at once, too, and the state shows the reason.
         assert_eq!(client.read(1).unwrap_err().raw_os_error(), Some(5));
         let says = || {
             volumes
@@ -198,7 +198,7 @@ fn without_a_majority_requests_fail_if_the_file_says_so_and_go_on_by_themselves(
         };
         assert!(eventually(SOON, &mut resumed), "{}", volumes.tell());
         volumes.becomes(node, "serving alone");
-        // The same client goes on. What became of a write that failed stays.
+        // The same client continues. The result of the failed write does not change.
         assert_eq!(client.read(1).unwrap(), [7; 4096]);
         let before = client.read(2).unwrap();
         assert!(before.iter().all(|byte| *byte == before[0]));
@@ -268,7 +268,7 @@ fn a_volume_with_two_copies_never_shrinks() {
     let volumes = VolumeSite::new("volume-changes");
     let writers = clients(&volumes);
     let (alpha, good) = (&volumes.site.alpha, volumes.configuration(""));
-    // It cannot be smaller, and goes on.
+    // The volume cannot become smaller, and stays in service.
     let smaller = alpha.apply(&volumes.sized("16m"), &["--now"]);
     smaller.refused(&["volume 'mail' has 32m and cannot shrink to 16m: write `size 32m`"]);
     writers.iter().for_each(|writer| writer.gets_on(20));
@@ -285,7 +285,7 @@ fn two_copies_with_data_of_their_own_are_both_kept_until_one_is_chosen() {
     let mut client = Client::connect(&volumes.socket(owner)).unwrap();
     client.write(3, &[7; 4096], true).unwrap();
     drop(client);
-    // The copy there becomes one of another volume: its identity changes.
+    // The copy at the other node becomes a copy of another volume: its identity changes.
     volumes.site.machine_mut(there).stop();
     let metadata = volumes.file(there).with_extension("metadata");
     let before = std::fs::read(&metadata).unwrap();
@@ -293,7 +293,7 @@ fn two_copies_with_data_of_their_own_are_both_kept_until_one_is_chosen() {
     assert!(other_volume > 0);
     std::fs::write(&metadata, vec![0; other_volume]).unwrap();
     volumes.site.machine_mut(there).start();
-    // Nothing that can be read: it is not touched, and the owner goes on.
+    // An unreadable copy is not touched, and the owner continues.
     volumes.becomes(there, "failed");
     volumes.becomes(owner, "serving alone");
     assert_eq!(std::fs::read(&metadata).unwrap(), vec![0; other_volume]);
@@ -326,7 +326,7 @@ fn a_new_authority_of_the_cluster_certifies_the_links_of_volumes() {
         let rotate = ["cluster", "rotate", "--authority"];
         volumes.site.beta.command(&rotate).well();
         writers.iter().for_each(|writer| writer.gets_on(50));
-        // The connections of before stay; the next ones have the new certificates.
+        // Existing connections stay; new ones use the new certificates.
         let owner = volumes.in_sync();
         let role = volumes.site.machine(other(owner)).role("volume-role");
         kill_process(role.expect("a role"), Signal::KILL).unwrap();

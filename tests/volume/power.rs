@@ -22,7 +22,7 @@ fn power_cuts_of_all_machines_lose_nothing_that_was_flushed() {
         let nodes = NODES.into_iter().zip(logs);
         let writers = nodes.map(|(node, log)| Writer::go_on(volumes.socket(node), log));
         let writers: Vec<Writer> = writers.collect();
-        // At times there is no owner yet, or a resync is under way.
+        // In some rounds there is no owner yet, or a resync is in progress.
         if random.percent(75) {
             writers.iter().for_each(|writer| writer.gets_on(20));
         }
@@ -35,7 +35,7 @@ fn power_cuts_of_all_machines_lose_nothing_that_was_flushed() {
         for name in machines {
             volumes.site.machine_mut(name).start();
         }
-        // One cut out of four follows another one before the copies are in sync.
+        // One power cut out of four follows another one before the copies are in sync.
         if random.percent(75) || cut == cuts {
             volumes.holds_what_was_flushed(&mut logs);
             let flushed: Vec<_> = logs.iter().map(Log::flushed).collect();

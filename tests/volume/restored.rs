@@ -66,7 +66,7 @@ fn a_restored_copy_that_alone_was_complete_serves_only_if_an_operator_says_so() 
     for node in [gone, there] {
         volumes.site.machine_mut(node).start();
     }
-    // The acknowledged write is on no disk any more, and neither copy hides that.
+    // The acknowledged write is no longer on any disk, and neither copy hides that.
     let told = || {
         volumes
             .shown(there)
@@ -85,7 +85,7 @@ fn a_restored_copy_that_alone_was_complete_serves_only_if_an_operator_says_so() 
     has(&volumes, 1);
     overwrite(&volumes, gone);
     has(&volumes, 2);
-    // It is a volume like any other again.
+    // The volume works like any other again.
     volumes.site.machine_mut(there).stop();
     volumes.becomes(gone, "serving alone");
     volumes.site.machine_mut(there).start();
@@ -105,7 +105,8 @@ fn a_restored_copy_is_filled_by_the_one_that_is_complete() {
     overwrite(&volumes, owner);
     volumes.site.machine_mut(there).start();
     volumes.in_sync();
-    // Both are complete, and both machines stop. The one that was restored comes first.
+    // Both copies are complete, and both machines stop. The machine with the restored copy starts
+    // first.
     for node in NODES {
         volumes.site.machine_mut(node).stop();
     }
@@ -169,11 +170,11 @@ fn a_copy_whose_disk_lost_its_end_is_filled_as_a_whole() {
     lab::skip_unless_root!();
     let mut volumes = with_a_late_block("volume-cut");
     let mut client = Client::connect(&volumes.socket("alpha")).unwrap();
-    // Of the owner, then of the other node.
+    // First the owner's disk loses its end, then that of the other node.
     for _ in 0..2 {
         let node = volumes.in_sync();
         set_length(&volumes, node, CUT_BYTES);
-        // The first request behind the end finds it; the other node takes over.
+        // The first request beyond the end detects the loss, and the other node takes over.
         assert_eq!(client.read(LATE).unwrap(), [5; 4096]);
         volumes.becomes(other(node), "serving alone");
         set_length(&volumes, node, SIZE);
@@ -194,7 +195,8 @@ fn a_copy_that_was_too_short_to_be_opened_is_filled_as_a_whole() {
     set_length(&volumes, there, CUT_BYTES);
     volumes.site.machine_mut(there).start();
     volumes.becomes(there, "failed");
-    // Both begin with the disk as long as it was; the short one comes first.
+    // Both machines start with disks of the original length; the one whose disk was short starts
+    // first.
     for node in NODES {
         volumes.site.machine_mut(node).stop();
     }

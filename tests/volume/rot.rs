@@ -99,7 +99,7 @@ fn disk_damage_is_repaired_and_hidden_from_clients() {
         .text();
     let counter = "evenkeel_volume_repaired_blocks_total{volume=\"mail\"} 2";
     assert!(metrics.contains(counter), "{metrics}");
-    // A verify finds it at both, and repairs it in the right direction when asked.
+    // A verify finds damage in both copies, and repairs it in the right direction on request.
     rot(&volumes, owner, QUIET + 2);
     rot(&volumes, there, QUIET + 3);
     let verify = ["volume", "verify", "mail"];
@@ -134,7 +134,7 @@ fn damage_that_the_other_copy_cannot_repair_is_an_error_and_never_wrong_data() {
     volumes.becomes(owner, "failing");
     let shown = volumes.shown(owner);
     assert!(shown.contains("the other copy is not connected"), "{shown}");
-    // What only this copy has, and is damaged: the other one stays without it.
+    // Only this copy has the new data, and its block is damaged: the other copy does not get it.
     write(&volumes, owner, QUIET + 1, 8);
     rot(&volumes, owner, QUIET + 1);
     volumes.site.machine_mut(there).start();
@@ -153,7 +153,7 @@ fn damage_that_the_other_copy_cannot_repair_is_an_error_and_never_wrong_data() {
         assert_eq!(read(&volumes, node, QUIET + 1).unwrap(), [9; 4096]);
         assert!(has(&volumes, node, QUIET + 1, 9));
     }
-    // Damaged in both.
+    // The block is damaged in both copies.
     NODES.iter().for_each(|node| rot(&volumes, node, QUIET));
     assert!(read(&volumes, owner, QUIET).is_err());
     let words = "they are damaged in the other copy, too";
@@ -179,14 +179,14 @@ fn a_pair_that_grows_or_is_filled_has_checksums_of_all_of_it() {
     assert!(eventually(SOON, has_grown), "{}", volumes.tell());
     let last = larger / 4096 - 1;
     write(&volumes, owner, last, 7);
-    // One block has been written, the other one never.
+    // The last block has been written, the one before it never.
     for (block, byte) in [(last, 7), (last - 1, 0)] {
         complete(&volumes, owner);
         rot(&volumes, owner, block);
         assert_eq!(read(&volumes, owner, block).unwrap(), [byte; 4096]);
         assert!(has(&volumes, owner, block, byte));
     }
-    // The other copy is created anew, filled, and becomes the owner's.
+    // The other copy is created again and filled, and its node becomes the owner.
     let machine = volumes.site.machine_mut(there);
     machine.stop();
     for extension in ["volume", "metadata"] {
@@ -205,7 +205,7 @@ fn a_pair_that_grows_or_is_filled_has_checksums_of_all_of_it() {
     rot(&volumes, there, last);
     assert_eq!(read(&volumes, owner, last).unwrap(), [7; 4096]);
     assert!(has(&volumes, there, last, 7));
-    // Without the line nothing is checked, and with it everything is built anew.
+    // Without the line VERIFY nothing is checked; with it, all checksums are computed again.
     let without = text.replace(VERIFY, "");
     volumes.site.alpha.apply(&without, &["--now"]).well();
     let is_off = || {

@@ -63,7 +63,7 @@ impl Part {
             part: "guest".to_owned(),
             volumes: used.map(volume).into_iter().collect(),
         };
-        // A role that is starting is told of it later.
+        // A role that is still starting gets the message later.
         self.ask(&SupervisorMessage::Part(Box::new(used.envelope("volume"))));
     }
 
@@ -123,7 +123,7 @@ fn a_volume_comes_to_the_node_that_uses_it_alone_and_only_its_clients_write() {
     assert_eq!(only.as_deref(), Some(there));
     assert_eq!(write(&volumes, other(there), 1), Err(Some(SHUTDOWN)));
     assert_eq!(write(&volumes, there, 2), Ok(()));
-    // Nobody uses it any longer: it stays as it is, and may be handed over.
+    // The volume has no user: it stays as it is, and may be handed over.
     part.uses(None);
     part.is_told("");
     let hand_over = ["volume", "hand-over", "mail"];
@@ -146,7 +146,7 @@ fn a_volume_that_both_nodes_use_alone_stays_where_it_is() {
         "guest, alone, not ready: {owner} serves it, and has not handed it over to this node yet"
     );
     second.is_told(&waits);
-    // A better node would have it after a renewal or two.
+    // A better node would get the lease after one or two renewals.
     sleep_in_test(Duration::from_secs(5), "the lease is renewed");
     assert_eq!(second.told(), waits);
     assert_eq!(first.told(), "guest, alone");
@@ -164,12 +164,13 @@ fn a_volume_moves_under_load_within_the_pause_of_a_migration_and_nothing_is_lost
     let mut target = Part::of(&volumes, other(from));
     target.uses(Some(Alone));
     let reader = Reader::start(volumes.socket(other(from)));
-    // The guest: what it had acknowledged at the source is there when it goes on at the target.
+    // The writer stands for the guest: data that is acknowledged at the source is there when the
+    // guest continues at the target.
     let mut log = Writer::start(volumes.socket(from), 0);
     let mut all = Vec::new();
     for _ in 0..10 {
         log.gets_on(200);
-        // One that was left behind, whose writes fail.
+        // A client that is left behind at the source: its writes fail.
         let stray = Writer::start(volumes.socket(from), 4096);
         stray.gets_on(20);
         let paused = log.stop();
@@ -186,7 +187,7 @@ fn a_volume_moves_under_load_within_the_pause_of_a_migration_and_nothing_is_lost
         assert_eq!(write(&volumes, from, 200), Err(Some(SHUTDOWN)));
         let stray = stray.stop();
         assert!(stray.acknowledged() > 0);
-        // The next round moves it back.
+        // The next round moves the guest back.
         source.uses(Some(Alone));
         std::mem::swap(&mut source, &mut target);
         from = other(from);
@@ -240,7 +241,7 @@ fn a_volume_whose_other_copy_is_away_stays_in_use_and_moves_when_that_is_back() 
     source.uses(Some(HandsOver));
     let words = format!("guest, hands over, not ready: {} is not", other(owner));
     assert!(eventually(SOON, || source.told().starts_with(&words)));
-    // Nobody is locked out before the other copy is there.
+    // Writes succeed while the other copy is away.
     assert_eq!(write(&volumes, owner, 1), Ok(()));
     volumes.site.machine_mut(other(owner)).start();
     source.is_told("guest, hands over");

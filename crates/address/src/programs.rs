@@ -18,7 +18,7 @@ const INTERPRETERS: &[&str] = &[
 /// Returns the first part of a program's path, or of the script that it runs, that a user other
 /// than root can change. Missing parts are ignored.
 pub fn changeable(words: &[String]) -> Option<PathBuf> {
-    // This program is running already.
+    // The program itself is already running.
     if words.first().is_some_and(|program| program == OWN) {
         return None;
     }

@@ -1,5 +1,5 @@
-//! Journal of the leases of a range on disk, so that no address is assigned twice after a
-//! restart. Each change is appended to a file, and synced before the client gets its response.
+//! Journal of the leases of a range on disk, so that no address is assigned twice after a restart.
+//! Each change is appended to a file, and synced before the client gets its response.
 //!
 //! The file is a [`record::Journal`] ([`file`]); those of earlier versions are text ([`text`]). No
 //! client got a response for an incomplete write. The file has no times: a lease begins again at a
@@ -32,7 +32,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Limit of bytes that are read at a start: far more than the largest range needs.
-const BYTES_MAX: u64 = 256 << 20;
+const BYTES_MAX: u64 = record::JOURNAL_BYTES_MAX as u64;
 /// File name extension of a journal.
 const ENDING: &str = "leases";
 /// File name extension of a copy of another node's part: see [`crate::link::CopyWriter`].
@@ -50,8 +50,6 @@ pub struct LeaseJournal<A = Ipv4Addr> {
     known: BTreeMap<A, Holder>,
     /// Longest lease that may be in force, seconds. Zero: unknown.
     longest_s: u32,
-    /// Number of synced writes, over all starts.
-    generation: u32,
     /// True if the file had damage at the start.
     is_damaged: bool,
     /// Lock against other processes, held as long as the journal is open.
@@ -108,7 +106,6 @@ impl<A: Address> LeaseJournal<A> {
                 }
             },
             longest_s: was.longest_s,
-            generation: was.generation,
             is_damaged: was.is_damaged,
             known: was.known,
             _lock: lock,
@@ -175,9 +172,7 @@ impl<A: Address> LeaseJournal<A> {
         // later. So it is no new generation, either.
         let is_synced = changes.iter().any(|one| one.holder != Holder::Nobody);
         let entries = changes.iter().map(|one| entry(wide(one), 0));
-        self.file.append(entries, is_synced)?;
-        self.generation = self.file.generation();
-        Ok(())
+        self.file.append(entries, is_synced)
     }
 
     /// Returns the contents for another file in place of this one.
@@ -194,7 +189,7 @@ impl<A: Address> LeaseJournal<A> {
     /// Returns the number of synced writes, over all starts: an older copy of the file has a
     /// smaller one.
     pub fn generation(&self) -> u32 {
-        self.generation
+        self.file.generation()
     }
 
     /// Drops the leases, because the file is an older copy. The file gets another number, as if
@@ -247,9 +242,7 @@ impl<A: Address> LeaseJournal<A> {
     ///
     /// The system's.
     pub fn rewrite_after_error(&mut self) -> io::Result<()> {
-        self.file.replace(entries(self.longest_s, &self.known))?;
-        self.generation = self.file.generation();
-        Ok(())
+        self.file.replace(entries(self.longest_s, &self.known))
     }
 }
 

@@ -59,7 +59,7 @@ impl Work for Guests {
             has_kvm: has_kvm(),
             move_bandwidth: guest::role::move_bandwidth(),
             claimed: directory::claimed_by_others(std::os::unix::process::parent_id()),
-            // This path is valid even if the file on disk was replaced since the start.
+            // `/proc/self/exe` is valid even if the file on disk was replaced since the start.
             commands: "/proc/self/exe".into(),
         };
         GuestRole::new(place, payload, state).map(Guests)

@@ -577,8 +577,8 @@ impl FarmRole {
         for mut asked in sites.filter_map(|site| site.why(user.as_ref()?)) {
             bytes += codec::encode(&asked).len();
             if bytes > SHOWN_BYTES {
-                // What the user would get now is more important than the history, so the history is
-                // dropped first.
+                // The host that the user would get now is more important than the history, so the
+                // history is dropped first.
                 asked.steps.clear();
             }
             farms.push(asked);

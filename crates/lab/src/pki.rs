@@ -176,7 +176,7 @@ impl Issued {
     pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
         let text = self.full_chain();
         let found = CertificateDer::pem_slice_iter(text.as_bytes());
-        // This is PEM that rcgen has just written.
+        // rcgen has just written the PEM text, so each item is valid.
         found.filter_map(Result::ok).collect()
     }
 

@@ -298,7 +298,7 @@ impl StreamSocket {
             if !core.has_operation_budget() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            // This loop ends, because each further round needs another signal.
+            // The loop ends, because each further round needs another signal.
             loop {
                 match operation(core) {
                     Ok(value) => {

@@ -1,5 +1,5 @@
-//! A table with the rules of its application, and the merge of the records of other nodes. The merge
-//! is commutative, associative and idempotent: of two records of one key, the greater version wins.
+//! A table with the rules of its application, and the merge of the records of other nodes. The
+//! merge is commutative, associative and idempotent: the greater version of a record wins.
 
 use crate::defect::Defect;
 use crate::message::Message;

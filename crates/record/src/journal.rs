@@ -1,16 +1,14 @@
-//! Format of records on disk, so that what a client was told survives a crash. The caller writes the
-//! bytes, and syncs them before a client or a node hears of the records in them.
+//! Format of records on disk, so that responses to clients stay valid after a crash. The caller
+//! writes the bytes, and syncs them before a client or a node receives the records in them.
 //!
 //! A journal is a sequence of frames: four bytes of magic, the length of the payload (u32, little
-//! endian), XXH3-64 of the payload with the length as seed, and the payload (MessagePack). The first frame identifies
-//! the file. The last frame of a
-//! write counts the writes (generation): a copy of the file from before has a smaller number than
-//! the cluster has recorded.
+//! endian), XXH3-64 of the payload with the length as seed, and the payload (MessagePack). The
+//! first frame identifies the file. The last frame of a write counts the writes (generation): an
+//! older copy of the file has a smaller number than the cluster has recorded.
 //!
 //! A write that may be lost repeats the number. A write that is incomplete or damaged was never
-//! confirmed, and is dropped. The end of a later
-//! write behind damage proves that records were lost: the journal then gets another number, as if
-//! the file had been lost, so that nobody counts on it.
+//! confirmed, and is dropped. The end of a later write behind damage proves that records were lost:
+//! the journal then gets another number, as if the file were lost, and no node relies on it.
 //!
 //! There are no absolute times. The retention of each record begins again at a start, so nothing
 //! expires too early, whatever the clocks do.
@@ -30,7 +28,7 @@ const HEAD_BYTES: usize = 16;
 const FORMAT: u32 = 1;
 const FRAME_BYTES_MAX: usize = 64 << 10;
 /// Limit of a journal, bytes. The rest of a longer file is ignored, and counts as damaged.
-pub(crate) const JOURNAL_BYTES_MAX: usize = 256 << 20;
+pub const JOURNAL_BYTES_MAX: usize = 256 << 20;
 /// Number of superfluous frames after which the file is rewritten.
 const STALE_MAX: usize = 65_536;
 

@@ -125,7 +125,7 @@ fn copy(to: &Path) {
 }
 
 fn end(pid: i32, signal: Signal) {
-    // It may have ended meanwhile.
+    // The process may have ended already.
     let _ = kill(Pid::from_raw(pid), signal);
 }
 

@@ -441,7 +441,7 @@ mod tests {
     fn what_came_before_a_reset_is_delivered_before_the_relay_says_so() {
         let (mut node, mut volume, ended) = relayed(RelayPeer::Node);
         node.write_all(&[7; 100 << 10]).unwrap();
-        // This data stays unread at its end, which resets the connection.
+        // The node never reads this data, so its close resets the connection.
         volume.write_all(&[1; 100]).unwrap();
         let mut watched = [PollFd::new(&node, PollFlags::IN)];
         poll(&mut watched, None).unwrap();

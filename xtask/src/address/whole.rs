@@ -115,7 +115,7 @@ impl Site {
         if !eventually(READY_TIMEOUT, stands) {
             return Err(site.not_ready("the first machine serves, the second stands by"));
         }
-        // What was missed while the pair came up counts for nobody.
+        // Failures while the pair started do not count.
         site.watch_anew()?;
         site.wait_for("alpha", "the first machine serves")?;
         Ok(site)
@@ -145,7 +145,7 @@ impl Site {
                     let outcome = probe.get("/slow").map(|answer| answer.status);
                     outcomes.push(outcome);
                     probe.disconnect();
-                    // One that fails at once is not asked for more in its time.
+                    // A request that fails at once is not repeated before its time is over.
                     if !matches!(outcome, Ok(200)) {
                         thread::sleep(SLOW.saturating_sub(begun.elapsed()));
                     }

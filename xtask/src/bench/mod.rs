@@ -77,7 +77,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left of it is in the folder for temporary files.
+        // If this fails, the files stay in the directory for temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

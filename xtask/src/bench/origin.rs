@@ -327,7 +327,8 @@ impl Connection {
                     .copy_within(request.bytes..self.request_bytes, 0);
                 self.request_bytes -= request.bytes;
                 self.sending = Some((request.answer, 0));
-                // Counted before it is sent: who has the answer finds it counted.
+                // Counted before it is sent, so that a client that has the response sees it
+                // counted.
                 if request.answer != REFUSED {
                     served.fetch_add(1, Ordering::Relaxed);
                 }
@@ -367,7 +368,7 @@ impl Request {
         let line = head.split(|&byte| byte == b'\r').next()?;
         let target = line.strip_prefix(b"GET /")?.strip_suffix(b" HTTP/1.1")?;
         let digits = if let Some(digits) = target.strip_prefix(b"bench/") {
-            // What the rules of the configuration add.
+            // The rules of the configuration add these headers.
             answer::header(head, b"x-bench").filter(|value| *value == b"rules")?;
             answer::header(head, b"x-forwarded-for")?;
             digits

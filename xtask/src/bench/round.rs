@@ -506,7 +506,7 @@ fn idle_of(bench: &Bench, served: &Served<'_>, counts: &[usize]) -> Result<Sampl
         lines: "",
         gzip: false,
     };
-    // What the first requests of a process cost is not the connections'.
+    // The warm-up keeps the cost of a process's first requests out of the measurement.
     let (connections, requests) = IDLE_WARM_UP;
     let mut warm_up = Generator::new(job.clone())?;
     warm_up.run(requests, connections)?;

@@ -23,7 +23,7 @@ pub struct Kind {
 
 /// A network with servers, and a machine.
 struct FirmwareNetwork {
-    // What works in the hosts goes before them.
+    // Declared before the hosts, so that the processes in them are dropped first.
     programs: Vec<LabProcess>,
     machine: Diskless,
     scratch: ScratchDirectory,

@@ -141,7 +141,7 @@ impl Kind {
 /// Removes the leases of a turn of Kea, and the files next to them.
 fn remove_leases() {
     for end in ["", ".1", ".2", ".completed", ".output", ".pid"] {
-        // Most of them are not there.
+        // Most of these files do not exist.
         let _ = fs::remove_file(format!("{KEA_LEASES}{end}"));
     }
 }
@@ -210,7 +210,7 @@ impl BootServer {
             .args(["-4", "-1", "-l", "eth0", "-x", "t"])
             .args(words);
         output(&mut command, &path)?;
-        // It fails where packets were lost, too.
+        // perfdhcp also fails if packets were lost, so its exit status is ignored.
         if self.client.spawn(command)?.wait(SOON).is_none() {
             return Err(self.not_ready("perfdhcp ends"));
         }
@@ -262,7 +262,7 @@ pub fn cpu_of(program: &LabProcess) -> Duration {
 fn cpu_of_process(pid: i32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    // The user's and the system's: fields 14 and 15.
+    // User time and system time: fields 14 and 15.
     let ticks = fields.split(' ').skip(11).take(2);
     let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second().max(1))

@@ -112,8 +112,8 @@ impl Storm {
         let (server, machines) = (lab.host("server")?, lab.host("machines")?);
         lan.attach(&server)?.address("10.20.0.1/15")?;
         lan.attach(&machines)?.address("10.20.0.2/15")?;
-        // One card has the addresses of all machines, and the server one neighbour: the table of
-        // neighbours is that of the whole computer.
+        // One network card has the addresses of all machines, so the server has one neighbour: the
+        // whole computer shares one neighbour table.
         machines.ip(&["route", "add", "local", "10.21.0.0/16", "dev", "lo"])?;
         server.ip(&["route", "add", "10.21.0.0/16", "via", "10.20.0.2"])?;
         let scratch = ScratchDirectory::new()?;
@@ -204,7 +204,7 @@ async fn tftp(number: u16) -> io::Result<u64> {
             let (count, from) = came?;
             let number = u16::from_be_bytes([packet[2], packet[3]]);
             match (packet[1], count) {
-                // The options: block 0.
+                // An acknowledgement of options counts as block 0.
                 (6, 4..) if expected == 0 => break (4, from),
                 (3, 4..) if expected > 0 && number == expected => break (count, from),
                 (5, _) => return Err(io::ErrorKind::NotFound.into()),

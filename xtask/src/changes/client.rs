@@ -137,8 +137,7 @@ impl Client {
         self.answer.clear();
         self.head_bytes = None;
         if self.phase == Phase::Idle {
-            // An end that is there already and was only not looked at yet is no
-            // request's failure.
+            // An end of the connection that was not read yet is not a failure of a request.
             if self.still_open() {
                 return self.send(turn);
             }
@@ -227,7 +226,7 @@ impl Client {
 
     /// Starts a request at once if one became due while another was in progress.
     fn catch_up(&mut self, turn: &mut Turn<'_>) {
-        // One call deep at most: a failure to connect counts down, too.
+        // At most one call deep, because a failure to connect decreases the count, too.
         if self.behind > 0 && matches!(self.phase, Phase::Off | Phase::Idle) {
             self.behind -= 1;
             let due = self.due + self.errand.interval;
@@ -249,7 +248,7 @@ impl Client {
             match result {
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => continue,
-                // Its answer is whole: how the connection ends does not matter.
+                // The response is complete: how the connection ends does not matter.
                 Ok((0, _)) | Err(_) if self.phase == Phase::Ending => return self.leave(),
                 Ok((0, _)) => return self.fail(RequestFailure::Closed, turn),
                 Err(errno) => return self.fail(kind(errno), turn),

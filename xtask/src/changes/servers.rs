@@ -71,7 +71,7 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
     let (mut without, mut with) = (Vec::new(), Vec::new());
     let mut changes = Changes::default();
     for _ in 0..rounds {
-        // What the last window left behind is not this one's.
+        // Effects of the last window must not count in this one.
         std::thread::sleep(BETWEEN);
         crowd.take_latencies_ms();
         changes.window(&site, &running, &crowd, window, false)?;

@@ -208,7 +208,7 @@ impl Soak<'_> {
         let clients: Vec<_> = clients.collect();
         std::thread::sleep(STEP / 4);
         for client in &clients {
-            // What is unread makes the close a reset.
+            // Unread data turns the close into a reset.
             let _ = client.shutdown(std::net::Shutdown::Read);
         }
     }

@@ -339,7 +339,7 @@ fn death(ensemble: &Ensemble) -> Result<Vec<f64>, Error> {
         }
         killed.store(true, Ordering::SeqCst);
         let both = || leads.seen().is_some() && writes.seen().is_some();
-        // Whether it came to that is seen below.
+        // The result is checked below.
         let _ = lab::eventually(DEATH_MAX, both);
         over.store(true, Ordering::SeqCst);
         begun
@@ -368,7 +368,7 @@ fn look(client: &mut dyn Client, dead: u64, killed: &AtomicBool, over: &AtomicBo
 fn attempt(client: &mut dyn Client, killed: &AtomicBool, over: &AtomicBool, writes: &First) {
     let text = text();
     while !over.load(Ordering::SeqCst) && writes.seen().is_none() {
-        // One that was begun before the death may be the dead one's.
+        // The leader may still acknowledge a write that begins before its death.
         if !killed.load(Ordering::SeqCst) {
             thread::yield_now();
         } else if client.write(&text, ATTEMPT) {

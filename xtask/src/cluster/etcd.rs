@@ -45,7 +45,7 @@ pub fn start(
             .args(["--heartbeat-interval", &heartbeat_ms.to_string()])
             .args(["--election-timeout", &election_ms.to_string()]);
         if tls {
-            // Certificates that each makes for itself: what is measured is the same.
+            // Each member makes its own certificates, which does not affect the measurement.
             command.arg("--peer-auto-tls");
         }
         Ok(Member {
@@ -103,7 +103,7 @@ impl Client for Asker {
         let begun = Instant::now();
         let done = self.rpc.call("etcdserverpb.KV/Put", &message, limit);
         if done.is_err() {
-            // One that is refused at once is not to be asked more than it can bear.
+            // The pause limits the load on a member that refuses writes at once.
             let rest = REFUSED_PAUSE.saturating_sub(begun.elapsed());
             std::thread::sleep(rest);
         }

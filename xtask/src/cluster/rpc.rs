@@ -21,7 +21,7 @@ const PREFIX_BYTES: usize = 5;
 pub struct Rpc {
     sender: SendRequest<Bytes>,
     address: SocketAddr,
-    // After what works in it.
+    // Declared after `sender`, so that the connection is dropped before the runtime.
     runtime: Runtime,
 }
 
@@ -82,7 +82,7 @@ impl Rpc {
         let sender = runtime.block_on(async {
             let stream = TcpStream::from_std(stream)?;
             let (sender, connection) = h2::client::handshake(stream).await?;
-            // Its end is seen by the next call.
+            // The next call detects the end of the connection.
             tokio::spawn(async move { drop(connection.await) });
             Ok::<_, RpcError>(sender)
         })?;

@@ -107,7 +107,7 @@ pub fn turn(xfreerdp: &Path, evenkeel: &Path) -> Result<Vec<Sample>, Error> {
 
 /// A host, the farm, and a machine for clients.
 struct DesktopFixture {
-    // What works in the hosts goes before them.
+    // Declared before the hosts, so that the processes in them are dropped first.
     program: LabProcess,
     _desktop: LabProcess,
     _screen: LabProcess,
@@ -189,7 +189,7 @@ impl DesktopFixture {
     /// Returns the display of the clients, once its server runs.
     fn display(&self) -> Option<String> {
         let said = self.read("screen");
-        // It may print warnings before.
+        // The X server may print warnings first.
         let (whole, _) = said.rsplit_once('\n')?;
         let number = whole.lines().rfind(|line| line.parse::<u32>().is_ok())?;
         Some(format!(":{number}"))
@@ -247,7 +247,7 @@ impl DesktopFixture {
             Way::WebSocket | Way::Both | Way::Restart => options.extend(by_gateway("http")),
             Way::Pair => options.extend(by_gateway("http,no-websockets")),
         }
-        // What the portal hands out has a token.
+        // Files from the portal contain a token.
         if matches!(way, Way::Token | Way::WebSocket | Way::Pair) {
             options.push(format!("/load-balance-info:{}", self.token()?));
         }

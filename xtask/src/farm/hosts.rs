@@ -32,7 +32,7 @@ impl Hosts {
             .build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::spawn(move || {
-            // Without it the numbers are only higher.
+            // If this fails, the measured times are only higher.
             let _ = super::yields();
             runtime.block_on(async {
                 for (number, listener) in (0_u8..).zip(listeners) {
@@ -40,7 +40,7 @@ impl Hosts {
                         tokio::spawn(accept(listener, number));
                     }
                 }
-                // It ends with the sender, too.
+                // The wait also ends when the sender is dropped.
                 let _ = stopped.await;
             });
         });

@@ -26,7 +26,7 @@ const FIRST_HOST: u8 = 101;
 const SOON: Duration = Duration::from_secs(60);
 
 pub struct FarmFixture {
-    // What works in the hosts goes before them.
+    // Declared before the hosts, so that the processes in them are dropped first.
     ensemble: Ensemble,
     program: PathBuf,
     clients: LabHost,
@@ -83,7 +83,7 @@ impl FarmFixture {
             let address = format!("10.62.0.{number}/24");
             farm.ip(&["address", "add", &address, "dev", "eth0"])?;
         }
-        // One card has the addresses of all clients, and a node one neighbour.
+        // One network card has the addresses of all clients, so a node has one neighbour.
         clients.ip(&["route", "add", "local", NETWORK, "dev", "lo"])?;
         for member in ensemble.members.iter().filter(|member| member.node) {
             member.host.route(NETWORK, &format!("10.62.0.{CLIENTS}"))?;
@@ -137,7 +137,7 @@ impl FarmFixture {
         let (seen, killed) = thread::scope(|scope| {
             let crowd = scope.spawn(|| self.clients.enter(|| crowd::logs_on(plan, half)));
             let member = doomed.and_then(|node| self.ensemble.members.get(node));
-            // Without a word the crowd has failed.
+            // No message means that the crowd has failed.
             let killed = member.filter(|_| comes.recv().is_ok()).map(|member| {
                 let now = Instant::now();
                 member.process.kill_tree();

@@ -74,7 +74,7 @@ pub(super) fn floors(tree: &Tree) -> BTreeMap<String, Floor> {
         };
         let mut module: Vec<String> = stem.split('/').map(str::to_owned).collect();
         module.pop_if(|last| matches!(last.as_str(), "mod" | "lib" | "main"));
-        // What the compiler takes, this does.
+        // syn parses every file that compiles.
         let Ok(syntax) = syn::parse_file(&file.text) else {
             continue;
         };
@@ -286,7 +286,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
             _ => return false,
         };
         let tokens = tokens.replace(' ', "");
-        // What tests of other crates use is behind a feature.
+        // Code for tests of other crates is behind the feature `testing`.
         tokens == "test"
             || tokens.starts_with("all(test")
             || tokens == "any(test,feature=\"testing\")"

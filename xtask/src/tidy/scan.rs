@@ -52,7 +52,7 @@ fn literal_end(bytes: &[u8], at: usize) -> usize {
         },
         _ => return at,
     };
-    // What does not end goes to the end of the file.
+    // An unterminated comment or literal extends to the end of the file.
     length.map_or(bytes.len(), |length| at + length)
 }
 

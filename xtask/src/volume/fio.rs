@@ -79,7 +79,7 @@ impl Target {
 }
 
 fn numbers(output: &str) -> Option<Numbers> {
-    // Its engines may print lines before it.
+    // The I/O engines of fio may print lines before the JSON.
     let json: Value = serde_json::from_str(output.get(output.find('{')?..)?).ok()?;
     let job = json.get("jobs")?.get(0)?;
     let (read, write) = (job.get("read")?, job.get("write")?);

@@ -70,7 +70,7 @@ impl Hand {
         let path = self.scratch.path().join("near");
         let took = write(stream, &path, Duration::from_secs(seconds.into()));
         let mut took = took.map_err(failed("writing", &path))?;
-        // It ends with the connection.
+        // The thread ends with the connection.
         let _ = other.join();
         took.sort_by(f64::total_cmp);
         let at = |percent: usize| took.get(took.len() * percent / 100).copied();

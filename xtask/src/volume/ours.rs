@@ -55,7 +55,7 @@ pub fn single(program: &Path) -> Result<Side, VolumeBenchError> {
 
 /// A volume with two copies, used at its owner.
 pub fn pair(program: &Path) -> Result<Side, VolumeBenchError> {
-    // One path for both nodes, where each has a directory of its own.
+    // Both nodes use the same path, and each mounts its own directory there.
     let (shared, files) = (ScratchDirectory::new()?, ScratchDirectory::new()?);
     let script = format!(
         "#!/bin/sh\nexec unshare -m sh -c '\nown=${{EVENKEEL_RUNTIME_DIRECTORY%/run}}/volumes\n\

@@ -151,7 +151,7 @@ impl Firewall {
         let request = "create the nftables table";
         let mut all = self.transaction(family, &refused, needed, true);
         let made = match socket.transaction(request, &mut all) {
-            // This kernel cannot duplicate packets, so reports are only dropped.
+            // The kernel cannot duplicate packets, so reports are only dropped.
             Err(error) if error.is(Errno::NOENT) && !self.quiet.is_empty() => {
                 let mut all = self.transaction(family, &refused, needed, false);
                 socket.transaction(request, &mut all)

@@ -393,7 +393,8 @@ impl AddressRole {
             return;
         };
         let name = member.config.name.clone();
-        // This node had not dropped the addresses yet and still has connections of its own.
+        // An entry of `lingers` shows that this node had not dropped the addresses yet and still
+        // has connections of its own.
         let mut lingers = self.hand_overs.lingers.iter();
         let lingered = lingers.position(|l| l.name == name);
         let lingered = lingered.map(|place| self.hand_overs.lingers.swap_remove(place));

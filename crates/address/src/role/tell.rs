@@ -217,7 +217,7 @@ impl AddressRole {
             member.history.push(event.clone());
         }
         if is_freed {
-            // It no longer owns the addresses because of its predecessor.
+            // Until now the instance owned the addresses only because its predecessor did.
             self.update_limits(now, at);
         }
         if same {

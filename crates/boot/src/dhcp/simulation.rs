@@ -658,7 +658,7 @@ impl DhcpSimulation {
         }
         if self.odds.steady > 0 && self.random.once_in(self.odds.steady) {
             self.lan.gives = gives(&mut self.random);
-            // One node may know a longer lease, and the other one may then take its leases over.
+            // One node may know a longer lease time when the other one takes its leases over.
             self.lan.lease_s = self.random.pick(&LEASES_S);
         }
         if self.random.once_in(20) {

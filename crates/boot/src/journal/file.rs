@@ -3,6 +3,7 @@
 
 use crate::dhcp::mirror::{LeaseChange, LeaseCopy};
 use crate::dhcp::pool::Holder;
+use part::durable;
 use record::{Journal, JournalContents, JournalEntry, Record, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::hash_map::RandomState;
@@ -10,7 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Facts about all leases of a file.
@@ -141,16 +142,17 @@ impl RecordFile {
         is_synced: bool,
     ) -> io::Result<()> {
         let mut file = self.file.take().ok_or(io::ErrorKind::NotFound)?;
+        let mut journal = self.journal;
         let bytes = if is_synced {
-            self.journal.append(entries)
+            journal.append(entries)
         } else {
-            self.journal.append_unsynced(entries)
+            journal.append_unsynced(entries)
         };
         file.write_all(&bytes)?;
         if is_synced {
             file.sync_data()?;
         }
-        self.file = Some(file);
+        (self.file, self.journal) = (Some(file), journal);
         Ok(())
     }
 
@@ -159,8 +161,9 @@ impl RecordFile {
     /// # Errors
     /// The system's.
     pub(crate) fn replace(&mut self, entries: impl Iterator<Item = FileEntry>) -> io::Result<()> {
-        let bytes = self.journal.replace(entries);
-        self.write(&bytes)
+        let mut journal = self.journal;
+        let bytes = journal.replace(entries);
+        self.write(journal, &bytes)
     }
 
     /// Replaces the file by one with the same contents, in the current format.
@@ -168,8 +171,9 @@ impl RecordFile {
     /// # Errors
     /// The system's.
     pub(crate) fn rewrite(&mut self, entries: impl Iterator<Item = FileEntry>) -> io::Result<()> {
-        let bytes = self.journal.rewrite(entries);
-        self.write(&bytes)
+        let mut journal = self.journal;
+        let bytes = journal.rewrite(entries);
+        self.write(journal, &bytes)
     }
 
     /// Returns the contents for a file in another directory. `entries`: everything.
@@ -178,17 +182,11 @@ impl RecordFile {
         journal.rewrite(entries)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, journal: Journal, bytes: &[u8]) -> io::Result<()> {
         self.file = None;
-        let beside = self.path.with_extension("new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &self.path)?;
-        sync_directory(&self.path)?;
-        self.file = Some(file);
+        durable::write(&self.path, bytes)?;
+        self.journal = journal;
+        self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
         Ok(())
     }
 }

@@ -211,6 +211,7 @@ fn a_directory_in_its_place_and_a_missing_directory_are_errors() {
     fs::create_dir(scratch.path().join("lan.leases")).unwrap();
     assert!(LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").is_err());
     assert!(LeaseJournal::<Ipv4Addr>::open(&scratch.path().join("nowhere"), "lan").is_err());
+    fs::remove_dir(scratch.path().join("lan.leases")).unwrap();
     fs::create_dir(scratch.path().join(".other.leases.new")).unwrap();
     assert!(LeaseJournal::<Ipv4Addr>::open(scratch.path(), "other").is_err());
 }

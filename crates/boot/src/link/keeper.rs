@@ -157,7 +157,7 @@ impl LeaseCopyFiles {
     fn take(&mut self, jobs: Vec<LeaseCopyWrite>) {
         let mut taken = Vec::new();
         let mut replaced = BTreeSet::new();
-        let mut appended = BTreeMap::<usize, Vec<LeaseChange>>::new();
+        let mut appended = BTreeMap::<usize, (u64, Vec<LeaseChange>)>::new();
         let mut copies = lock_copies(&self.copies);
         for job in jobs {
             let took = copies.take(&job.node, &job.told);
@@ -167,14 +167,15 @@ impl LeaseCopyFiles {
                     replaced.insert(part);
                 }
                 Ok(CopyEffect::Changes) => {
-                    let all = appended.entry(part).or_default();
+                    let (epoch, all) = appended.entry(part).or_default();
+                    *epoch = job.told.epoch;
                     all.extend(changes(&job.told));
                 }
                 Ok(CopyEffect::Some) | Err(_) => {}
             }
             taken.push((took, job));
         }
-        replaced.extend(appended.iter().filter_map(|(part, changes)| {
+        replaced.extend(appended.iter().filter_map(|(part, (_, changes))| {
             let records = copies.whole(*part).map_or(0, |copy| copy.known().len());
             let file = self.open.get(part);
             let can_append = file.map(|file| file.can_append(changes.len(), records));
@@ -202,11 +203,8 @@ impl LeaseCopyFiles {
                 failed.insert(*part);
             }
         }
-        for (part, changes) in &appended {
-            let epoch = lock_copies(&self.copies)
-                .whole(*part)
-                .map_or(0, |copy| copy.epoch);
-            let entries = changes.iter().map(|change| entry(*change, epoch));
+        for (part, (epoch, changes)) in &appended {
+            let entries = changes.iter().map(|change| entry(*change, *epoch));
             let written = self.open.get_mut(part).map(|file| {
                 file.raise_generation(before);
                 file.append(entries, true)

@@ -521,7 +521,7 @@ impl DhcpThread {
             let now = now_ms();
             for packet in self.batch.packets() {
                 if packet.waited > WAIT_MAX {
-                    // This program was stopped meanwhile; the sender has repeated its request, or
+                    // The program was suspended meanwhile: the sender has repeated its request or
                     // given up.
                     continue;
                 }

@@ -119,8 +119,8 @@ impl Ipv6Sockets {
         let mut outgoing = Vec::new();
         let mut of_all = site.lock();
         for packet in batch.packets() {
-            // This program was stopped meanwhile; the sender has repeated its request, or given
-            // up.
+            // A packet that waited longer is ignored: the program was suspended meanwhile, and the
+            // sender has repeated its request or given up.
             if packet.waited <= wait_max
                 && let SocketAddr::V6(from) = packet.from
             {

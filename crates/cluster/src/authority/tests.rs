@@ -156,7 +156,7 @@ fn removed_member_is_refused_despite_a_valid_certificate() {
     trust.removed.insert(gone.key().digest());
     let shown = &gone.chain()[0];
     assert_eq!(trust.judge(shown, MemberId(2)), Err(PeerRejection::Removed));
-    // Also if only its number is remembered.
+    // Without the removed keys, the highest member number shows that member 2 was removed.
     trust.removed.clear();
     trust.highest = MemberId(2);
     assert_eq!(trust.judge(shown, MemberId(2)), Err(PeerRejection::Removed));
@@ -173,7 +173,7 @@ fn new_key_of_a_member_needs_a_certificate_naming_the_old() {
         trust.judge(&stranger.chain()[0], MemberId(1)),
         Err(PeerRejection::Key)
     );
-    // Two changes of the key while a member was away.
+    // The key changed twice while a member was away.
     let second = MemberKey::generate().unwrap().digest();
     let before = [second, one.key().digest()];
     let third = MemberKey::generate().unwrap();
@@ -224,7 +224,7 @@ fn certificate_is_renewed_early_and_accepted_despite_wrong_clocks() {
         trust.judge(&seen, MemberId(2)),
         Ok(CertificateRelation::Member)
     );
-    // Not valid yet by a clock that lost its battery.
+    // A clock that lost its battery is before the start of the certificate.
     let future = now + DAY * 20_000;
     let key = MemberKey::generate().unwrap();
     let early = identity_with(&authority, 2, key, &[], future);
@@ -310,7 +310,8 @@ fn long_absent_member_returns_only_with_its_own_key() {
     assert!(one.is_issued_by(present.certificate()) && !one.is_issued_by(first.certificate()));
     let trust = state.trust();
     let now = TlsConfigs::new(&one, &trust).unwrap();
-    // It trusts the current CA through all CAs between, and is trusted by its key.
+    // The absent member trusts the current CA through all CAs between. The others trust the member
+    // by its key.
     for (client, server) in [(&knows_first, &now), (&now, &knows_first)] {
         handshake(client, server).unwrap();
     }
@@ -319,8 +320,8 @@ fn long_absent_member_returns_only_with_its_own_key() {
         trust.judge(&away.chain()[0], MemberId(2)),
         Ok(CertificateRelation::Member)
     );
-    // The stolen key of the former CA makes nobody trusted: neither a new member nor
-    // another key for the late one.
+    // The stolen key of the former CA makes nobody trusted: neither a new member nor another key
+    // for the absent one.
     for number in [2, 3] {
         let forged = identity(&first, number);
         assert!(!trust.believes_issuer_of(&forged.chain()[0]));
@@ -328,7 +329,7 @@ fn long_absent_member_returns_only_with_its_own_key() {
         assert!(handshake(&forged, &now).is_err());
         assert!(handshake(&now, &forged).is_err());
     }
-    // Once it is certified, its former certificate is worthless.
+    // Once the absent member has a new certificate, its former one is refused.
     state.succession.formers[0].late.clear();
     let now = TlsConfigs::new(&one, &state.trust()).unwrap();
     assert!(handshake(&knows_first, &now).is_err());
@@ -393,7 +394,7 @@ fn next_ca_is_due_long_before_the_current_one_expires() {
         authority.certificate(),
         days(AUTHORITY_VALID_DAYS - 740)
     ));
-    // What it signs until then is over before it is.
+    // Certificates that the CA signs until then expire before the CA.
     assert!(follow_up_due(
         authority.certificate(),
         days(AUTHORITY_VALID_DAYS - 720)
@@ -505,7 +506,7 @@ fn mistyped_token_differs_from_an_expired_one() {
         parse(&text.replacen("EK1-", "EK1-*", 1)),
         TokenError::Letter('*')
     );
-    // Each letter, changed into another one, and each cut.
+    // Each letter is changed, and the text is cut at each position.
     for at in 4..text.len() {
         let letter = text.as_bytes()[at];
         if letter == b'-' {
@@ -677,7 +678,7 @@ fn new_node_alone_can_decrypt_the_keys_sent_to_it() {
         .open(&sealed.content, |at| chunks.get(at).cloned())
         .unwrap();
     assert_eq!(**opened, *b"before it came");
-    // Another key, another member, another cluster, another epoch: none opens it.
+    // Another key, member, cluster or epoch decrypts none of the rings.
     let other = SealingKey::generate().unwrap();
     let take = |cluster, id, key| Rings::default().decrypt_keys(cluster, MemberId(id), key, &given);
     assert!(matches!(
@@ -803,11 +804,11 @@ fn secrets_on_disk_are_read_back_and_private_to_their_owner() {
     let next = disk::read_authority(at, CLUSTER, &following, &sealing)
         .unwrap()
         .unwrap();
-    // The former one's key is gone when only the next one is kept.
+    // The former CA's key is deleted when only the next one is stored.
     disk::write_authority_keys(at, &[next], &sealing).unwrap();
     let former = disk::read_authority(at, CLUSTER, &certificate, &sealing);
     assert!(former.unwrap().is_none());
-    // The authority's key alone is of no use.
+    // Without the sealing key, the stored CA key cannot be read.
     let other = SealingKey::generate().unwrap();
     let read = disk::read_authority(at, CLUSTER, &following, &other);
     assert!(read.unwrap().is_none());

@@ -452,12 +452,12 @@ mod tests {
             LeaseCommand::Pass { next, .. } => next.map(|next| (next.member.0, next.asked_ns)),
             other => panic!("{other:?}"),
         };
-        // The best one asked too long ago; each request is granted once.
+        // The best requester asked too long ago, and each request is granted once.
         let then = office.after_ns(WISH_NS);
         assert_eq!(pass(then), Some((2, 20)));
         assert_eq!(pass(then), Some((4, 40)));
         assert_eq!(pass(then), None);
-        // Who has it next has the time of a renewal, whatever was promised before.
+        // The next holder has the time of one renewal, whatever was promised before.
         let lease = held(5, 2);
         let asked = grantor.grant(Some(&lease), MemberId(4), &want("a", 0), then);
         let end = then.after_ns(quarantine_ns(VALID_MS));

@@ -346,7 +346,7 @@ mod tests {
             // The connection may have ended already.
             let _ = stream.write_all(&good);
             let mut said = Vec::new();
-            // What was not read any more may end it in a reset.
+            // Data that the server left unread may end the connection with a reset.
             let _ = stream.read_to_end(&mut said);
             let count = |words: &[u8]| said.windows(words.len()).filter(|w| *w == words).count();
             assert_eq!((count(b"Done"), count(b"Refused")), (1, 1));
@@ -371,7 +371,7 @@ mod tests {
                 let mut client = Client::connect(path).unwrap();
                 assert!(is_done(&asked(&mut client)));
             }
-            // Those that asked nothing for the longest time were ended.
+            // The connections without a request for the longest time were closed.
             assert!(matches!(asked(&mut kept[0]), Err(AskError::Ended)));
             drop(silent);
         });
@@ -394,12 +394,13 @@ mod tests {
         let request = request::framed(&Request::Status).unwrap();
         ours.write_all(&request).unwrap();
         let third = tokio::spawn(async move { places.wait_for_slot().await });
-        // The other one rests for less time, and goes in place of who has asked.
+        // The other connection has been idle for less time, but gives up its slot, because this
+        // client has sent a request.
         other.wanted().await;
         assert!(!serving.is_finished());
         drop(other);
         let third = third.await.unwrap();
-        // It keeps its place after the reply too.
+        // The client keeps its slot after the response, too.
         ours.write_all(&request).unwrap();
         ours.shutdown(std::net::Shutdown::Write).unwrap();
         serving.await.unwrap();
@@ -418,7 +419,7 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
-        // Often: what happens at the same moment has no order of its own.
+        // Repeated, because events at the same moment have no fixed order.
         for round in 0..100 {
             let asks = asks_when_its_place_is_wanted(round % 2 == 0);
             runtime.block_on(async { timeout(LIMIT, asks).await.unwrap() });

@@ -319,14 +319,14 @@ mod tests {
         // A node that is only cut off serves what it served.
         assert!(!behind(reported(true), 2, 0));
         assert!(!behind(silent, 2, 10) && !behind(silent, 2, 90_000));
-        // Its process ended: nobody knows what the next one serves.
+        // The process of beta ended: the version that its next process serves is unknown.
         assert!(!behind(PeerVersion::Ended, 2, 100_000));
         assert!(behind(PeerVersion::Ended, 2, 100_000 + BEHIND_AFTER_MS));
         assert!(!behind(reported(true), 2, 110_000));
-        // It returns with an older version, and is cut off.
+        // Beta returns with an older version, and is cut off.
         assert!(!behind(reported(false), 2, 120_000));
         assert!(behind(silent, 2, 120_000 + BEHIND_AFTER_MS));
-        // Another version is accepted, which the node had when it became silent.
+        // Another version is accepted, which beta had when it became silent.
         assert!(!behind(silent, 3, 130_000));
     }
 

@@ -295,7 +295,7 @@ impl ClusterStatus {
             );
         }
         if self.voters().any(|m| !m.lost.is_empty()) {
-            // What comes next, the notes say of each.
+            // The notes name the next step for each of these members.
             words.push("traffic and virtual addresses continue".to_owned());
             return words;
         }

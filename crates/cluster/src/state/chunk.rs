@@ -310,11 +310,11 @@ mod tests {
         }
         assert_eq!(state.chunks().count(), PENDING_CHUNKS_MAX);
         assert_eq!(state.take_dropped(), [digest(&0_usize.to_be_bytes())]);
-        // One that comes again is the newest.
+        // A chunk that is stored again becomes the newest.
         state.put(&1_usize.to_be_bytes());
         state.put(b"one more");
         assert_eq!(state.take_dropped(), [digest(&2_usize.to_be_bytes())]);
-        // And all go at some time.
+        // In the end, at most one chunk is left.
         let words = String::new;
         for _ in 0..PENDING_COMMANDS_MAX {
             state.must(A, CommandBody::Event { words: words() });

@@ -317,7 +317,7 @@ mod tests {
             })
         };
         state.must(A, grant("v", 0, A));
-        // It says so for its holder, whoever leads.
+        // The leader passes the lease on for the holder, whichever member leads.
         assert_eq!(
             state.refused(ARBITER, pass(1, B, Some(B.0))),
             CommandRefusal::Held { holder: A }
@@ -333,12 +333,12 @@ mod tests {
             asked_ns,
         };
         assert_eq!(state.lease("v"), Some(&is(2, Some(B), 2000, 77)));
-        // The same once more, late.
+        // A late repetition of the command is refused.
         assert_eq!(
             state.refused(ARBITER, pass(1, A, Some(A.0))),
             CommandRefusal::OldEpoch
         );
-        // Nobody waits, or somebody who cannot have it: it is free.
+        // The lease becomes free if nobody waits, or if the next holder is not a member.
         assert_eq!(state.say(ARBITER, pass(2, B, None)), CommandResult::Done);
         state.must(A, grant("v", 2, A));
         assert_eq!(state.lease("v"), Some(&is(3, Some(A), 3000, 0)));
@@ -375,7 +375,7 @@ mod tests {
         state.must(B, grant("volume/mail", 0, B));
         state.must(A, grant("guest/web", 0, A));
         state.must(A, grant(&of_b, 0, A));
-        // Neither without that lease, nor by another one, nor of itself, nor of somebody else.
+        // Refused: by another member, by another lease, for another node, and in an old epoch.
         assert_eq!(
             state.refused(B, frees(&of_b, 1, 1, &b)),
             CommandRefusal::Held { holder: A }
@@ -459,7 +459,7 @@ mod tests {
         let held = CommandRefusal::Held { holder: A };
         assert_eq!(state.refused(B, record(1, 2, b"x")), held);
         state.must(A, record(1, 3, b"mine"));
-        // Of the number two nobody heard what became of it, and it comes late.
+        // Record 2 arrives late, after record 3.
         assert_eq!(
             state.refused(A, record(1, 2, b"both")),
             CommandRefusal::Untimely

@@ -51,8 +51,8 @@ impl Queue {
         }
         let lazy = job.lazy;
         if lazy && let Some(last) = waiting.jobs.back_mut().filter(|last| last.lazy) {
-            // At most one deferrable job waits between two writes; others are merged into it.
-            // Their callers are not notified.
+            // At most one deferrable job waits between two writes. Others are merged into it, and
+            // their callers are not notified.
             last.ops.extend(job.ops);
             newest_committed(&mut last.ops);
         } else {

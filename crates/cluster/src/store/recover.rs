@@ -47,7 +47,7 @@ impl Store {
                 LogId::new(crate::log::LeaderId::new_committed(term, alone), index),
                 EntryPayload::Membership(membership),
             ),
-            // It has one member, who is among its nodes.
+            // Cannot fail: the only voter is among the nodes of the membership.
             Err(_) => return Err(StoreError::Ended),
         };
         let vote = Vote::new(term, alone);

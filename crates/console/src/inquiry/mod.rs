@@ -154,7 +154,7 @@ impl ProxyQuery {
 
     pub fn limit(&self) -> Duration {
         match self {
-            // These queries load the configuration files.
+            // Queries about routes and files load the configuration files.
             ProxyQuery::Route(_) | ProxyQuery::Files => Duration::from_secs(7),
             ProxyQuery::Requests { .. }
             | ProxyQuery::Request { .. }

@@ -243,7 +243,7 @@ fn a_token_is_of_a_user_until_the_end_of_a_day() {
 #[test]
 fn a_date_is_a_day_of_the_calendar() {
     assert_eq!(end_of("1970-01-01"), Some(86_400));
-    // This date is before 1970, so the token has expired.
+    // The date is before 1970, so the token has expired.
     assert_eq!(end_of("0001-01-01"), Some(0));
     for text in [
         "",

@@ -418,7 +418,7 @@ impl ConsoleRole {
             return;
         };
         if let Some(before) = &self.polls.settled {
-            let all = changes::between(before, &report, moment());
+            let all = changes::between(before, &report, Moment::now());
             if !all.is_empty() {
                 self.state_saver.due = self.state_saver.due.min(now + KEEP_CHANGES_MS);
             }
@@ -586,7 +586,7 @@ impl ConsoleRole {
             Err(words) => ("refused".to_owned(), format!("{asked}, by {by}: {words}")),
         };
         let event = Event {
-            at: moment(),
+            at: Moment::now(),
             from: String::new(),
             to,
             why,
@@ -621,7 +621,7 @@ impl ConsoleRole {
         subject.why = admission.why().to_owned();
         StatusReport {
             part: crate::keyword::NAME.to_owned(),
-            at: moment(),
+            at: Moment::now(),
             subjects: vec![subject],
             rows: vec![part::report::NumberRow::new(
                 "live",
@@ -704,13 +704,6 @@ struct SetWhenDropped(Arc<AtomicBool>);
 impl Drop for SetWhenDropped {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
-    }
-}
-
-fn moment() -> Moment {
-    Moment {
-        boottime_ms: boottime_ms(),
-        unix_ms: crate::shared::now_ms(),
     }
 }
 

@@ -160,7 +160,7 @@ impl Supervised {
 
     fn order_of_part(&mut self, ask: u64, message: &PartMessage) -> Option<RoleOrder> {
         if let Some(order) = order_of_control(message) {
-            // A supervisor that was stopped passes on what is outdated.
+            // A supervisor that was suspended forwards outdated orders.
             return Some(order).filter(|_| !self.is_direct());
         }
         let Some(message) = message.read() else {
@@ -255,7 +255,8 @@ impl OrderChannel for Supervised {
                     }
                 }
                 LinkEvent::Left { stays: true } => return Some(RoleOrder::Left),
-                // One that was only being tried leaves the addresses to the role beside it.
+                // A role that was only a candidate stops without releasing: the role that runs with
+                // it keeps the addresses.
                 LinkEvent::Left { stays: false } => {
                     let (release, stays) = (false, false);
                     return Some(RoleOrder::Stop { release, stays });
@@ -310,8 +311,8 @@ impl OrderChannel for Supervised {
                 let bytes = codec::encode(&handed);
                 self.send_response(&SupervisorMessage::Answer { bytes }, &[]);
             }
-            // The proxy learns it by the vitals, the log has it, and the end of the
-            // process is seen.
+            // No message is needed: the proxy reads the vitals, the log has the event, and the
+            // supervisor sees the end of the process.
             Notification::Draining { .. }
             | Notification::Dumped(_)
             | Notification::Changed { .. }

@@ -30,7 +30,7 @@ fn reload(instance: &Instance, matches: &ArgMatches) -> Result<ExitCode, String>
         as_json: false,
     };
     let fresh = matches.get_flag("reset-runtime");
-    // It has limits of its own for how long a change may take.
+    // No timeout: the supervisor has its own limits for the duration of a change.
     let received = ask(instance, &SupervisorMessage::Reload { look, fresh }, None);
     let received = received.map_err(|error| error.to_string())?;
     let SupervisorMessage::Reloaded { exit } = received.message else {

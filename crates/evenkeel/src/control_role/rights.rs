@@ -50,7 +50,7 @@ fn lock_memory() -> std::io::Result<()> {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,
     };
-    // What comes later is locked, too, when the capability for it is gone.
+    // Memory that is allocated after the capability is dropped is locked, too.
     // SAFETY: the limit is a whole structure that lives during the call.
     granted(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) })?;
     // Pages are locked only when they are first used, so memory usage does not grow.

@@ -114,7 +114,7 @@ impl Drop for DemoClients {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // Its panic was printed by the panic hook already.
+            // The panic hook has already printed a panic of the thread.
             let _ = thread.join();
         }
     }
@@ -157,7 +157,7 @@ fn client(
         next += pause;
         match next.checked_duration_since(Instant::now()) {
             Some(left) => std::thread::sleep(left),
-            // Behind the pace: it is not caught up with a burst.
+            // The client is behind its pace, and must not catch up with a burst.
             None => next = Instant::now(),
         }
     }

@@ -59,7 +59,7 @@ impl SampleServer {
         let running = self.lock().take();
         if let Some(running) = running {
             running.stopping.store(true, Ordering::Relaxed);
-            // Its panic was printed by the panic hook already.
+            // The panic hook has already printed a panic of the thread.
             let _ = running.thread.join();
         }
     }

@@ -409,7 +409,7 @@ impl Supervised {
                 former,
             }) => {
                 self.trial = former.map(|former| Trial::begin(former, serving, &self.side));
-                // This drops the descriptors of the previous version.
+                // Replacing `given` drops the descriptors of the previous version.
                 if self.given.is_some() {
                     self.given = Some(given);
                 }

@@ -561,7 +561,7 @@ fn reload_adds_and_removes_a_proxy_beside_addresses() {
             "{brought:?}"
         );
         assert!(listens() && proxies().len() == 1, "{:?}", proxies());
-        // Its version stays when the files are invalid, and the role is restarted when it dies.
+        // The proxy keeps its version when the files are invalid, and is restarted when it dies.
         bed.scratch
             .write("a.cfg", "frontend web\n bnid :1\n")
             .unwrap();

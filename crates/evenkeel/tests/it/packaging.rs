@@ -156,7 +156,7 @@ fn a_killed_supervisor_is_started_again_and_leaves_its_roles_alone() {
             ("RuntimeDirectory", "evenkeel"),
             ("RuntimeDirectoryMode", "0700"),
             ("RuntimeDirectoryPreserve", "yes"),
-            // One guest or role that runs out of memory must not stop the others.
+            // A guest or role that runs out of memory must not stop the others.
             ("OOMPolicy", "continue"),
         ] {
             assert_eq!(unit.all(key), [value], "{name}: {key}");
@@ -212,7 +212,7 @@ fn each_protection_of_a_platform_leaves_every_role_what_it_needs() {
                     .all(|one| value.split(' ').any(|family| family == *one))
             },
         ),
-        // These directives hide devices that roles need: KVM, disks of volumes, the watchdog.
+        // The directives below hide devices that roles need: KVM, disks of volumes, the watchdog.
         ("devices", "PrivateDevices", |value| value == "no"),
         ("devices", "ProtectClock", |value| value == "no"),
     ];

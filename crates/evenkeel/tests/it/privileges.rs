@@ -311,7 +311,7 @@ fn control_role_is_confined_and_responds() {
     assert_eq!(founded.code(), Some(0), "{}", founded.stderr);
     let arguments = ["run", "--state", "state"];
     let supervised = Supervised::start(evenkeel(), bench.scratch.path(), arguments);
-    // Its socket and its log are in the directories that it may write to.
+    // The socket and the log of the cluster are in the directories that the role may write to.
     let status = || run(evenkeel(), bench.scratch.path(), ["cluster", "status"]);
     assert!(
         eventually(PATIENCE, || status().stdout.contains("a is the leader")),

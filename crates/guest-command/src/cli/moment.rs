@@ -197,7 +197,8 @@ mod tests {
             let ends = script.steps.iter().filter(|step| *step == "End").count();
             assert_eq!(ends, 1, "{failed}: {:?}", script.steps);
         }
-        // It is not known whether the guest continues, but the snapshots are complete.
+        // If the last step fails, nobody knows whether the guest continues, but the snapshots are
+        // complete.
         let mut script = Script {
             fails: Some(7),
             ..Script::default()

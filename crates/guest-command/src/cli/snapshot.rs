@@ -12,7 +12,7 @@ use guest::message::{Stand, StandstillProgress, StandstillRequest, StandstillSta
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::fmt;
 use std::io::{Write, stderr};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 use volume::cli::overwrite::{self, Overwrite};
 use volume::cli::{snapshot as of_volume, transfer};
@@ -146,8 +146,7 @@ pub(super) fn of_all(
 
 fn second(disks: &[Disk]) -> Result<Stamp, String> {
     loop {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let stamp = Stamp(since.map_or(0, |since| since.as_secs()));
+        let stamp = Stamp::now();
         let mut is_free = true;
         for disk in disks {
             let all = snapshot::list(&disk.spec.backing, &disk.volume);

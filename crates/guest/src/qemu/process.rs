@@ -655,7 +655,7 @@ mod tests {
         let scratch = ScratchDirectory::new().unwrap();
         let home = GuestDirectory::new(scratch.path(), "mail");
         home.make().unwrap();
-        // This process runs, but does not hold the lock.
+        // The test process runs, but does not hold the lock.
         std::fs::write(home.path().join("lock"), std::process::id().to_string()).unwrap();
         assert!(QemuProcess::find(&home).unwrap().is_none());
     }

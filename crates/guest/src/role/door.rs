@@ -248,7 +248,7 @@ mod tests {
                 (own, its, place)
             })
             .collect();
-        // Their minimum time is not over for an hour.
+        // The minimum time of all connections begins an hour later.
         lock(&door.strangers)
             .all
             .iter_mut()
@@ -279,7 +279,7 @@ mod tests {
         let its = listener.accept().unwrap().0;
         assert!(door.enter(&its, true).is_none(), "all have theirs");
         assert!(door.enter(&its, false).is_some(), "it is a stranger");
-        // No listener is at the address any more.
+        // No listener is left at the address.
         drop(listener);
         let refused = dial(at, Duration::from_secs(5)).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);

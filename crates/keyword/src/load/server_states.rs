@@ -43,7 +43,7 @@ impl Loader {
         let global: Vec<(usize, Span)> = all
             .filter_map(|at| wants(StateSource::Global)(self, at))
             .collect();
-        // These paths are never relative to `default-path`.
+        // State files are never relative to `default-path`.
         let base = std::mem::replace(&mut self.base, DefaultPath::Current);
         for (at, span) in local {
             let proxy = &self.config.proxies[at];

@@ -274,7 +274,7 @@ fn text_of(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            // These characters have two bytes each, and some terminals interpret them.
+            // C1 control characters have two bytes each, and some terminals interpret them.
             match c {
                 '\u{80}'..='\u{9f}' => text.push_str("??"),
                 c => text.push(c),

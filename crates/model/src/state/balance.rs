@@ -39,8 +39,8 @@ impl SharedBalanceState {
         news.retain(|one| Arc::strong_count(&one.has_changes) > 1);
         for one in news.iter_mut() {
             if one.uids.len() >= one.most {
-                // This configuration is not in use, while another one resets the marks by which
-                // duplicates are avoided.
+                // The configuration of `one` is not in use. The one in use resets the marks that
+                // prevent duplicates, so duplicates are removed here.
                 one.uids.sort_unstable();
                 one.uids.dedup();
                 one.most = NEWS_MIN.max(2 * one.uids.len());

@@ -78,7 +78,7 @@ impl TraceControl {
 
     pub fn levels_of(&self, role: &str) -> LogLevels {
         let mut all: Vec<&TemporaryLevels> = self.temporary.iter().collect();
-        // Those of all roles come first.
+        // Levels of all roles come first, so that those of a single role replace them.
         all.sort_by_key(|one| one.role.is_some());
         all.into_iter()
             .filter(|one| one.role.as_deref().is_none_or(|of| of == role))

@@ -264,7 +264,7 @@ fn the_old_way_to_choose_an_export_has_no_error() {
         client.send(&option(1, b"other")),
         Err(NbdConnectionError::NoSuchExport)
     );
-    // This client wants the zeroes.
+    // The client does not set NO_ZEROES, so 124 bytes of padding follow.
     let mut handshake = Handshake::new(NbdTransport::Plain);
     let mut out = Vec::new();
     let bytes = [1_u32.to_be_bytes().to_vec(), option(1, b"data")].concat();

@@ -221,8 +221,8 @@ fn a_checksum_finds_a_change_of_any_bit() {
         bytes[bit / 8] ^= 1 << (bit % 8);
         match parse(&bytes) {
             Err(_) | Ok(Progress::Incomplete { .. }) => {}
-            // These bits turn the header into a local one, whose rest is ignored, or the checksum
-            // into an extension of another type.
+            // The changed bit turns the header into a local one, whose rest is ignored, or the
+            // checksum into an extension of another type.
             Ok(Progress::Complete { header, .. }) => assert!(
                 header == Header::Local || [13, 28].contains(&(bit / 8)),
                 "bit {bit} of byte {}: {header:?}",

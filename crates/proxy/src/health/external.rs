@@ -154,8 +154,8 @@ async fn run(mut check: ExternalCheck) -> Option<ExternalEnd> {
     let by = Instant::now() + PROCESS_LIMIT;
     let limit = Duration::from_millis(check.timeout_ms.into()) + GRACE;
     loop {
-        // Created before the connection is looked for, because a notification counts only from
-        // here on, even if it is not polled.
+        // Created before `open` looks for a connection: notifications from here on are received,
+        // even before the first poll.
         let brought = BROUGHT.notified();
         let Some(open) = open() else {
             match timeout_at(by, brought).await {

@@ -190,7 +190,7 @@ pub fn open_one(
     };
     let mut inherited = Inherited::default();
     let opened = open_alone(&Config::default(), &bind, &mut inherited).map_err(failed)?;
-    // This gives a Unix socket its name.
+    // A Unix socket gets its name here.
     if let Err(errors) = inherited.settle() {
         let first = errors.first().map(|error| (error.step, error.errno));
         return Err(failed(first.unwrap_or((OpenStep::Bind, Errno::INVAL))));

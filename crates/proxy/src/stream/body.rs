@@ -388,8 +388,8 @@ impl Copy<'_> {
         }
         let flush = match self.body.is_done() {
             true => Flush::End,
-            // If no more data is waiting, the compressor flushes what it has, so that the receiver
-            // gets it at once.
+            // No more data is waiting: the compressor flushes its buffer, so that the receiver gets
+            // the data at once.
             false if !full => Flush::All,
             false => Flush::No,
         };
@@ -571,8 +571,8 @@ impl Copy<'_> {
                 .map_err(|()| BodyFailure::WriteFailed)?;
             let input = self.input.get_or_insert_with(Buffer::take);
             match self.from.read_into(input) {
-                // A TLS connection that ends without close_notify may have been cut by an attacker.
-                // It must not pass for a complete body.
+                // A TLS connection that ends without close_notify may have been cut by an attacker,
+                // so the body does not count as complete.
                 Ok(0)
                     if matches!(
                         self.body,

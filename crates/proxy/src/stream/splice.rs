@@ -69,7 +69,7 @@ pub(super) async fn run(copy: &mut Copy<'_>) -> Result<bool, BodyFailure> {
             Ok(0) => return Ok(false),
             Ok(n) => n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-            // This socket does not support splicing.
+            // The socket does not support splicing.
             Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(false),
             // A socket reports an error only once, so it must be returned here.
             Err(_) => return Err(BodyFailure::Truncated),

@@ -25,7 +25,7 @@ fn every_row_has_a_syntax_line_two_sentences_and_an_example() {
             .filter(|part| part.trim().len() > 8)
             .count();
         let ends = row.doc.ends_with(['.', ')']);
-        // What a fetch, a converter or an alias gives is often said in a few words.
+        // The documentation of a fetch, a converter or an alias is often only a few words.
         let is_line = row.kind.ends_with("keyword")
             || row.kind.ends_with("option")
             || row.kind.ends_with("action");

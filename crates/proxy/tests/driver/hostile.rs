@@ -92,7 +92,7 @@ fn a_client_that_does_not_read_stalls_its_server_and_holds_little_memory() {
             let mut client = bed.client();
             client.send("GET /big HTTP/1.1\r\nHost: h\r\n\r\n");
             settle();
-            // The kernel may let a little more go when it acknowledges late.
+            // The kernel may accept a little more when acknowledgements are late.
             let mut stalled = 0;
             soon("the server stalls", || {
                 let before = std::mem::replace(&mut stalled, sent.load(Ordering::SeqCst));
@@ -210,11 +210,11 @@ fn five_thousand_slow_clients_do_not_block_a_normal_one() {
         client.send(&GET[..1 + n % (GET.len() - 1)]);
     }
     let mut good = bed.client();
-    // Each within the patience of a peer.
+    // Each request is served within the timeout of the client.
     for _ in 0..50 {
         assert!(good.ask(GET).starts_with("200 "));
     }
-    // These clients were only slow.
+    // The slow clients finish their requests and are served.
     for (n, client) in slow.iter_mut().enumerate().step_by(97) {
         assert!(
             client

@@ -378,8 +378,8 @@ fn stalled_http2_prefaces_use_little_memory_and_time_out() {
             let whole = raw2::preface();
             let mut begun = [&whole[..], &frame(SETTINGS, ACK, 0, b"")].concat();
             begun.extend(&frame(HEADERS, END_HEADERS, 1, &get("/"))[..20]);
-            // What has not been told from HTTP/1 yet has a buffer of its own; behind that
-            // one of 16 KiB at most, while its bytes wait to be looked at.
+            // A connection whose protocol is not known yet has a buffer of its own. Later it has a
+            // buffer of at most 16 KiB while bytes wait to be parsed.
             let bound = |sent: usize| if sent < 24 { 80_000 } else { 20_000 };
             for bytes in [
                 &whole[..10],
@@ -424,7 +424,7 @@ fn reset_streams_release_their_servers() {
     let mut client = Raw::client(bed.client());
     for n in 0..300 {
         client.send(headers(id(n), &get("/events"), true));
-        // The head has come.
+        // The head has arrived.
         while client.next().expect("a head").kind != DATA {}
         client.send(reset(id(n)));
     }

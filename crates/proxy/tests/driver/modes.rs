@@ -181,8 +181,8 @@ fn a_stream_that_ended_keeps_nothing_alive() {
         assert!(bed.client().ask(GET).starts_with("200 "));
     }
     settle();
-    // This thread, the runtime, the worker, its stand-in session, the accept loop;
-    // and the streams that are kept hold their configuration's, no session's.
+    // The holders are this thread, the runtime, the worker, its stand-in session and the accept
+    // loop. Idle streams hold the configuration, but no session.
     let held = bed.config_holders();
     for _ in 0..20 {
         assert!(bed.client().ask(GET).starts_with("200 "));

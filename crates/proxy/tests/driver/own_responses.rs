@@ -9,7 +9,7 @@ const BODY: &str = "<html>failed</html>\n";
 
 /// Response files: the head without its empty line, and the body.
 const FILES: &[(&str, &str)] = &[
-    // This file has the form in which Debian delivers it.
+    // Debian delivers its error files in this form.
     (
         "HTTP/1.0 502 Bad Gateway\r\nCache-Control: no-cache\r\nConnection: close\r\nContent-Type: text/html",
         BODY,

@@ -198,7 +198,7 @@ fn queue_is_left_by_timeout_and_client_abort() {
     undisturbed(|| {
         let origin = ScriptedOrigin::new(|mut peer, _| {
             peer.head();
-            // This is long after both waiting clients have left.
+            // The response is sent long after both waiting clients have left.
             pause(1500);
             peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
         });

@@ -59,7 +59,7 @@ async fn one_step_at_a_time<P: Read + Write + std::os::fd::AsFd>(
     let mut scratch = vec![0; 300_000];
     // In transit: bytes to the socket, the end of the stream, bytes to the peer.
     let (mut incoming, mut ended, mut outgoing) = (0_usize, false, 0_usize);
-    // Whether a turn has passed since the last change by the peer.
+    // True once the event loop has run since the last change by the peer.
     let mut told = true;
     for step in 0..200 {
         let place = format!("seed {seed} step {step}");

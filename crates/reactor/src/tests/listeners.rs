@@ -101,7 +101,7 @@ fn leaving_listener_passes_pending_connections_on() {
             let listener = Listener::from_fd(socket.try_clone().unwrap().into()).unwrap();
             let count = Arc::new(AtomicUsize::new(0));
             let _other = counting(&socket, &count);
-            // This event loop is awake, so either loop or both may have the edge.
+            // The event loop of the test is awake, so either loop or both may have the edge.
             let _first = TcpStream::connect(address).unwrap();
             turn().await;
             let _second = TcpStream::connect(address).unwrap();
@@ -119,7 +119,7 @@ fn edge_taken_by_a_leaving_loop_reaches_another() {
         let address = socket.local_addr().unwrap();
         let fd = socket.try_clone().unwrap();
         let (leave, mut left) = tokio::sync::mpsc::unbounded_channel::<()>();
-        // This listener is first in the kernel's list of waiters and never accepts.
+        // The first listener in the kernel's list of waiters never accepts.
         let lazy = EventLoopThread::new(move || {
             spawn(async move {
                 let listener = Listener::from_fd(fd.into()).unwrap();

@@ -200,7 +200,7 @@ fn jobs_that_a_loop_leaves_are_dropped_without_a_lock() {
     struct Talkative(usize, Waker);
     impl Drop for Talkative {
         fn drop(&mut self) {
-            // This call would hang if the inbox were locked.
+            // The call would hang if the inbox were locked.
             assert!(inject(self.0, || ()).is_err());
             self.1.wake_by_ref();
         }

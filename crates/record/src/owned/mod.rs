@@ -11,9 +11,9 @@
 //!
 //! A client gets its response only when each node that the record names, or may soon name, has
 //! stored the decision. So the owner waits for a node before the record names it, and continues
-//! without a node only when the record no longer names it. A copy belongs to one epoch of one owner,
-//! and to a division of the keys into parts: the node that takes the part compares both with the
-//! record.
+//! without a node only when the record no longer names it. A copy belongs to one epoch of one
+//! owner, and to a division of the keys into parts: the node that takes the part compares both with
+//! the record.
 
 mod copies;
 mod parts;

@@ -1,6 +1,6 @@
-//! Simulated histories of two or three nodes, by seed: requests, holds, places that go down, orders,
-//! partitions, kills of one node or of all, and disks that lose power. A checker judges each
-//! decision, and has to find deliberate defects.
+//! Simulated histories of two or three nodes, by seed: requests, holds, places that go down,
+//! orders, partitions, kills of one node or of all, and disks that lose power. A checker judges
+//! each decision, and has to find deliberate defects.
 //!
 //! Properties, each by its number in `docs/records.md`:
 //! 1. A key that is known gets its value again until the record expires or its place is down, also

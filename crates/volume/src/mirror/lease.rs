@@ -345,7 +345,7 @@ mod tests {
             assert_eq!(lease.apply_report(old), [News::Unfounded(Epoch(5))]);
         }
         assert_eq!(lease.unfounded(), Some(Epoch(5)));
-        // This copy starts the incarnation of the next record.
+        // The local copy starts the incarnation of the next record.
         lease.adopts.as_mut().unwrap().begins = Some(Incarnation(1));
         let new = known(&lease, 5, 300, Some(2));
         let granted = News::Granted(Epoch(5), Time(300), record(2));

@@ -100,7 +100,7 @@ fn addresses_that_we_add_look_as_those_that_ip_adds() {
             &["dev", "eth0", "proto", "18"],
         ];
         if pair.theirs.ip(&all.concat()).is_err() {
-            // This version of ip does not know `proto`.
+            // The installed version of ip does not know `proto`.
             pair.theirs
                 .ip(&all[..2]
                     .concat()

@@ -184,7 +184,8 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
     set_neighbour(&scene, vip, &scene.new);
     let mut early = scene.client.tcp_connect(at, PATIENCE).unwrap();
     assert_eq!(ask(&mut early).unwrap(), "new");
-    // This is true from the offer on.
+    // From the offer on, a packet that reaches the old owner first breaks no connection of the new
+    // one.
     send_to_old_owner_first(&scene, vip, &mut early);
     scene.old.enter(|| quiet.apply().unwrap());
     scene.old.enter(|| offer.remove_tables().unwrap());

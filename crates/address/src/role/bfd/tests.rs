@@ -146,7 +146,7 @@ fn what_came_through_too_many_routers_is_refused() {
     let mut ends = [(&pair.a, &mut a), (&pair.b, &mut b)];
     turns(&mut ends, |e| e[0].1.refused() >= 2);
     assert_ne!(ends[0].1.verdict("four"), TrackedState::Up);
-    // This many hops are now allowed.
+    // A TTL of 250 means five hops, which the session now permits.
     let mut wider = near;
     wider.max_hops = 5;
     let reopened = |old| Bfd::open(&[wider], old, clock::now()).0;

@@ -479,7 +479,7 @@ fn an_address_for_which_a_card_answers_is_given_to_nobody() {
         false,
         3,
     );
-    // The ARP reply came late: the client learns of it when it renews.
+    // The ARP reply was late: the client learns of the conflict when it renews.
     assert!(desk.in_use(second, FIXED, 4));
     let renews = RequestedAddresses {
         uses: Some(second),
@@ -526,13 +526,13 @@ fn what_a_card_says_unasked_ends_no_lease_and_takes_no_address() {
     let asks = |desk: &mut DhcpServer, kind, claims, now_ms| {
         desk.decide(&request(kind, STRANGER, claims), false, now_ms);
     };
-    // A reply to the probe of the offer, just after the client accepted that.
+    // The probe of the offer gets a reply just after the client accepted the offer.
     assert!(taken(None).in_use(ip(104), FIXED, 1_999));
     // Later, no probe is outstanding.
     assert!(!taken(None).in_use(ip(104), FIXED, 2_000));
     // Behind a relay no probe was sent.
     assert!(!taken(Some(ip(1))).in_use(ip(104), FIXED, 1));
-    // A client that renews its lease has the address, whatever ARP replies come afterwards.
+    // A client that renews its lease has the address, whatever ARP replies arrive afterwards.
     for claims in [
         claims(Some(104), None, None),
         claims(None, Some(104), None),
@@ -664,7 +664,7 @@ fn an_address_that_may_be_anothers_is_for_the_client_that_is_known_to_have_it_or
     pool.give_up(0);
     pool.take(0, false, 0);
     pool.take(1, false, 0);
-    // One client is known to have had the address before, and the other one says so.
+    // RANGED is known to have had the address before; STRANGER only claims that.
     assert_eq!(renews(&mut desk, STRANGER, 103), waits(103));
     desk.in_use(ip(103), STRANGER, 0);
     assert_eq!(renews(&mut desk, STRANGER, 103), waits(103));

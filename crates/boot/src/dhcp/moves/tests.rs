@@ -144,7 +144,7 @@ fn only_addresses_that_another_node_gave_are_withheld_where_its_leases_are_not_k
     taking.give_up_late();
     let judged = PartDecision::Takes(taking);
     assert_eq!(fates(&judged, [124, 125, 149, 150]), withheld);
-    // A copy that is lost by now, and one whose node does not know all leases itself.
+    // A copy that is lost by now, and a copy whose node does not know all leases itself.
     let lost = LeaseKnowledge::Copy("beta".to_owned(), 5);
     let judged = late(moved(1, old, new), lost);
     assert_eq!(fates(&judged, [124, 125, 149, 150]), withheld);

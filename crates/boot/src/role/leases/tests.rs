@@ -267,7 +267,7 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
         let mut alpha = leases("alpha");
         let record = of_beta(alpha.ranges, named);
         alpha.apply_known_leases(&[lease("0", 5, 2 * AWAIT_NS, record)]);
-        // It may have tried before.
+        // Alpha may have tried to adopt the part before.
         alpha.evaluate_parts(&STORED, &self::knowledge(4), 0);
         alpha.evaluate_parts(&STORED, knowledge, 1);
         alpha.evaluate_parts(&STORED, knowledge, now_ns)
@@ -696,7 +696,7 @@ fn the_other_node_says_its_address_of_ipv6() {
     alpha.apply_known_leases(&[lease("@beta", 1, 0, beta)]);
     let (standing, _) = alpha.evaluate_parts(&STORED, &Knowledge::default(), 0);
     assert_eq!(standing.nodes.six, six.into_iter().collect::<Vec<_>>());
-    // As it writes it itself, and as a node without IPv6 wrote it.
+    // As the node writes the record itself, and as a node without IPv6 wrote it.
     let own = LocalNode {
         address: Some(Ipv4Addr::new(10, 0, 0, 2)),
         address6: six,
@@ -835,7 +835,7 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
     let held = pair.turn(&of_beta_known(), 2).held;
     let moved = held[&0].moved.as_ref().unwrap();
     assert!(format!("{:?}", moved.four).contains(OF_BETA));
-    // What is unclear is on the disk by the next turn.
+    // By the next turn, the addresses with unclear holders are on disk.
     assert!(!pair.record(0).clear && held[&0].has_turns);
     pair.turn(&of_beta_known(), 3);
     assert!(pair.record(0).clear);
@@ -904,7 +904,7 @@ fn a_range_of_ipv6_that_changes_waits_for_what_the_other_node_gave_as_one_of_ipv
     assert!(format!("{:?}", moved.six).contains(OF_BETA));
     let given = past(six(1, 5), true).map(|past| past.span);
     assert_eq!(held[&0].past.six, given);
-    // Nothing is unclear: a copy says who has which.
+    // Nothing is unclear: a copy names the holder of each address.
     let nobody = |_, _: &str, _| Some(BTreeMap::new());
     let fates = moved.six.fates(nobody);
     assert!(

@@ -90,7 +90,7 @@ async fn a_branch_that_was_rewritten_is_refused_until_it_follows_again() {
         }
     );
     assert!(!again);
-    // One that was stripped, as another member sees it that never had it.
+    // A member that never had the stripped revision refuses the branch, too.
     repository.hg(&[
         "--config",
         "extensions.strip=",
@@ -219,7 +219,7 @@ async fn unrecoverable_mirror_is_cloned_again() {
     let second = repository.commit("two\n", "two");
     assert_eq!(told.take(&mut follower).await.revision.id, second);
     assert!(!mirror.join(".hg/store/journal").exists());
-    // An `hg init` that was interrupted: what is required is not all there.
+    // An interrupted `hg init`: a part of the repository is missing.
     std::fs::remove_dir_all(mirror.join(".hg/store")).unwrap();
     std::fs::create_dir(mirror.join(".hg/store")).unwrap();
     std::fs::remove_file(mirror.join("evenkeel.made")).unwrap();

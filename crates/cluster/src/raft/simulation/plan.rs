@@ -159,8 +159,8 @@ pub fn provoke(random: &mut Random, defect: RaftDefect) -> SimulationPlan {
             plan.readers = 2;
         }
         RaftDefect::AcknowledgesUnstored => {
-            // One node leads with the other one alone, whose disk is full; then the other one
-            // has the arbiter alone.
+            // The other node is the only follower of the leader, and its disk is full. Then the
+            // other node has only the arbiter.
             for one in [0, 1, 0] {
                 then(100, 300, Disturbance::DiskFull(one, 1_500));
                 then(10, 50, Disturbance::Kill(2, 1_000));

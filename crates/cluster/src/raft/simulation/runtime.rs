@@ -182,7 +182,7 @@ impl AsyncRuntime for Members {
         let slot: Weak<dyn TaskSlot> = Arc::downgrade(&(future.clone() as Arc<dyn TaskSlot>));
         {
             let mut inner = process.inner();
-            // Those that have ended need not be remembered.
+            // Tasks that have ended need no entry.
             if inner.tasks.len() % 256 == 255 {
                 inner.tasks.retain(|task| task.strong_count() > 0);
             }

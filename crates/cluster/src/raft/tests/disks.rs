@@ -115,12 +115,12 @@ async fn a_member_with_a_full_disk_follows_every_leader_and_elects_none() {
     until("A is refused", || a.raft_status().refused.is_some()).await;
     b.hand_over(Some(MemberId(2))).await.unwrap();
     b.propose(event("of another leader")).await.unwrap();
-    // It sends requests to the leader, including what it cannot store.
+    // A sends requests to the leader, even for entries that A cannot store.
     until("A knows the leader", || a.leader() == Some(MemberId(2))).await;
     a.propose(event("by A")).await.unwrap();
     let own = b.raft_status().matched.get(&MemberId(1)).copied().flatten();
     assert!(own < b.raft_status().log.last, "{own:?}");
-    // Its vote would be needed.
+    // Without B, a majority needs the vote of A.
     hub.kill(2).await;
     // Longer than several elections.
     tokio::time::sleep(Settings::default().election_max * 6).await;

@@ -16,7 +16,7 @@ impl ClusterStatus {
     pub(super) fn disagreement_words(&self) -> Vec<String> {
         let accepted = self.configuration.accepted;
         let me = self.members.iter().find(|member| member.id == self.me);
-        // Its own state has to be the newest for that.
+        // Only a member that sees a majority and has a complete log knows the newest version.
         if !self.majority || me.is_none_or(|me| !me.lost.is_empty()) {
             return Vec::new();
         }

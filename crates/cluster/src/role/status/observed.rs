@@ -187,7 +187,7 @@ mod tests {
         ] {
             assert!(words.contains(part), "{words}");
         }
-        // One of the others is only away: what is wrong is not known.
+        // The other member is only unreachable now, so the cause is not known.
         status.members[2].distrusted.clear();
         status.put_into_words();
         assert!(
@@ -195,7 +195,7 @@ mod tests {
             "{:?}",
             status.frozen
         );
-        // The side of the majority.
+        // The member is on the side of the majority.
         status.majority = true;
         status.put_into_words();
         let note = status

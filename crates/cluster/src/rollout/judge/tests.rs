@@ -121,7 +121,7 @@ fn unchanged_health_is_ok_only_after_the_window() {
 #[test]
 fn errors_are_worse_where_chance_does_not_explain_them() {
     for (before, after, worse) in [
-        // Few errors are none, however few requests there are.
+        // A few errors do not count, however few requests there are.
         (errors(0, 0), errors(1, 0), false),
         (errors(100, 0), errors(0, 0), false),
         (errors(10, 1), errors(10, 1), false),
@@ -130,14 +130,14 @@ fn errors_are_worse_where_chance_does_not_explain_them() {
         (errors(1000, 0), errors(1000, 1), false),
         (errors(1000, 50), errors(1000, 54), false),
         (errors(1000, 50), errors(500, 25), false),
-        // A share that rose is.
+        // A higher share of errors is worse.
         (errors(100, 0), errors(100, 5), true),
         (errors(100, 1), errors(100, 10), true),
         (errors(10, 0), errors(10, 3), true),
         (errors(1000, 50), errors(1000, 80), true),
         (errors(0, 0), errors(2, 2), true),
         (errors(5, 0), errors(1, 1), true),
-        // More errors than requests: connections that failed.
+        // More errors than requests means failed connections.
         (errors(100, 0), errors(0, 20), true),
     ] {
         let (_, finding) = judged(&[before; 30], &[after]);
@@ -157,7 +157,7 @@ fn unchanged_error_share_is_never_worse() {
 
 #[test]
 fn connections_that_fail_for_a_request_of_the_cluster_are_no_errors_of_clients() {
-    // The proxy counts each attempt for it.
+    // The proxy counts each attempt to connect for the probe.
     let retried = Second {
         answer: Probe::Silent,
         ..errors(0, 3)
@@ -192,7 +192,7 @@ fn probes_do_not_count_as_client_requests() {
         !findings.is_empty() && findings.iter().all(good),
         "{findings:?}"
     );
-    // Those of its clients count, and none is taken for one of the cluster's.
+    // Requests of clients count, and none is mistaken for a probe of the cluster.
     let words = "1000 requests, 0 failed";
     let (_, finding) = judged(&[WELL; 3], &[WELL]);
     assert!(matches!(finding, Finding::Good { words: said } if said.contains(words)));
@@ -205,7 +205,7 @@ fn clearly_worse_version_is_reported_early() {
     assert!(seconds <= 2, "{seconds} s");
     let words = "180 of 200 requests failed (90.0 %), 0 of 2900 before (0.0 %)";
     is_worse(&[WELL; 30], &[errors(100, 90)], words);
-    // Also where it begins late.
+    // Errors that begin late are worse, too.
     let late = [&[WELL; 7][..], &[errors(100, 90); 1]].concat();
     is_worse(&[WELL; 30], &late, "requests failed");
 }
@@ -224,8 +224,8 @@ fn servers_that_fall_and_stay_down_are_worse() {
     );
     is_worse(&[WELL; 5], &[with(0, 4)], "0 of 4 servers are up");
     is_good(&[WELL; 5], &[WELL, WELL, with(3, 4), WELL]);
-    // One that was taken out of the file is not missed, a new one that is down is new,
-    // and one that was down before may stay so.
+    // A server that was removed from the file is not missed. A new server may be down, and so may a
+    // server that was down before.
     is_good(&[WELL; 5], &[with(3, 3)]);
     is_good(&[WELL; 5], &[with(4, 5)]);
     is_good(&[with(3, 4); 5], &[with(3, 4)]);
@@ -256,7 +256,7 @@ fn probe_that_fails_now_is_worse() {
     is_good(&[WELL; 5], &[status(404)]);
     is_good(&[status(503); 5], &[status(502)]);
     is_good(&[WELL; 5], &[WELL, answers(Probe::Silent), WELL]);
-    // A past with a short failure in it is a good one, and one of failures is none.
+    // A past with one short failure counts as healthy, a past of repeated failures does not.
     let past = [&[WELL; 19][..], &[status(503)]].concat();
     is_worse(&past, &[status(503)], "www responds with 503");
     let past = [WELL, status(503), WELL, status(503)];
@@ -272,7 +272,7 @@ fn removed_or_new_frontend_is_not_worse() {
     let probes = || Probes::from([("new".to_owned(), Probe::Silent)]);
     assert_eq!(bench.take(Some(health()), probes()), None);
     let finding = bench.take(Some(health()), probes());
-    // No servers at all: those that were are not down, they are gone.
+    // The new version has no servers: the old servers are removed, not down.
     assert!(matches!(finding, Some(Finding::Good { .. })), "{finding:?}");
 }
 
@@ -291,7 +291,7 @@ fn stopped_or_restarted_proxy_is_worse() {
     let mut bench = JudgeFixture::default();
     bench.see(WELL);
     bench.judge.switched(bench.now_ms, 10_000);
-    // The switch itself may let counters restart, later nothing does.
+    // Counters may restart at the switch, but not later.
     bench.requests = 0;
     assert_eq!(bench.see(WELL), None);
     bench.requests = 0;

@@ -332,7 +332,7 @@ fn a_prepared_vote_counts_as_given_after_a_restart_and_is_given_without_another_
 
 #[test]
 fn what_is_agreed_on_goes_to_disk_with_some_of_the_entries_and_with_all_else() {
-    // That many entries in sequence, another write, and then a power cut.
+    // Appends that many entries in sequence, runs another write, and cuts the power.
     let mut random = Random::new(7);
     let mut on_disk = |entries: u64, then: &dyn Fn(&Store)| {
         let disk = Faulty::default();
@@ -397,7 +397,7 @@ fn a_damaged_file_is_an_error_in_words_and_never_a_panic() {
                     words.contains("evenkeel cluster join") || words.contains("disk"),
                     "{words}"
                 );
-                // redb may have mended it meanwhile: what it lacks is still lacking.
+                // redb may have repaired the file meanwhile, but the lost data is still missing.
                 assert!(
                     Store::with_backend(damaged).is_err(),
                     "seed {seed}: taken the second time"
@@ -495,7 +495,7 @@ fn vote_replaced_while_prepared_is_written_again() {
     let [a, b, c] = [(5, 1), (6, 2), (5, 3)].map(|(term, of)| Vote::new(term, MemberId(of)));
     now(|done| store.prepare_vote(a, done)).unwrap();
     disk.hold(true);
-    // B requests a pre-vote, and its vote is on its way to the disk.
+    // B requests a pre-vote while its own vote is being written.
     let (tell, prepared) = channel();
     store.prepare_vote(b, Box::new(move |result| tell.send(result).unwrap()));
     assert!(!store.has_written(a));

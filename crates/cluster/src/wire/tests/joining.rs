@@ -264,15 +264,15 @@ fn removed_member_gets_no_secret_and_signs_nothing() {
         let paper = Paper::new(&addresses[..1]);
         let token = Office::new(&paper, true).invite(MemberKind::Arbiter, addresses[0]);
         let newcomer = newcomer(MemberKind::Arbiter, addresses[1]);
-        // It has a certificate of the CA, and does not know the invitation.
+        // The removed member has a certificate of the CA, and does not know the invitation.
         let (removed, wire) = open(&paper, 1, Office::new(&paper, true)).await;
         let joined = join(&Tcp, &token, &newcomer).await;
         assert!(matches!(joined, Err(JoinError::Denied(Denied::Token))));
         assert_eq!(removed.members.lock().unwrap().len(), 1);
         wire.stop();
         drop((removed, wire));
-        // It knows the invitation but not the CA's key: it signs with its own key, as an
-        // arbiter in the path of a node could.
+        // Now the removed member knows the invitation, but not the CA's key. It signs with its own
+        // key, as an arbiter in the path of a node could.
         let address = free_addresses(1);
         let paper = Paper {
             members: paper

@@ -168,7 +168,7 @@ fn removed_member_is_informed_and_cannot_return() {
                 break;
             }
         }
-        // It keeps dialing, and both sides count the refusal.
+        // The removed member keeps dialing, and both sides count the refusals.
         until("it is refused again", || one.counted(|c| &c.refused) >= 6).await;
         assert_eq!(connections(&one, 2), 0);
         let call = two.call(

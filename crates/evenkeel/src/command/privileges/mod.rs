@@ -270,8 +270,8 @@ fn volume_role(volumes: &volume::config::Volumes, config: &Config) -> ProcessPri
     ProcessPrivileges {
         capabilities: Capabilities::Only(Vec::new()),
         no_new_privileges: kernel.no_new_privileges,
-        // Its threads are confined separately; the proxy's confinement shows whether the kernel
-        // can.
+        // The threads of the volume role are confined separately; the proxy's confinement shows
+        // whether the kernel supports that.
         access: Kernel::try_out(&Confinement::proxy(config, &own)).access,
         calls: kernel.calls(Calls::NotDeadly),
         writes: volumes
@@ -396,7 +396,7 @@ fn peers(config: &Config) -> Vec<String> {
                     add(format!("tcp@{}", server.address));
                 }
             }
-            // Its servers are listed with all others.
+            // The servers of a log backend are listed with all others.
             LogTargetAddress::Fd(_) | LogTargetAddress::Backend(_) => {}
         }
     }

@@ -343,7 +343,7 @@ fn sessions_not_routed_by_the_farm_count() {
         farm.balance = balance;
         let mut directory = UserDirectory::default();
         directory.configure(&farm);
-        // One session belongs to a user who has two, and one has no name.
+        // Two of the four sessions belong to the same user, and another one has no name.
         let text = "up\nsessions 4\nsession a active\nsession b active\nsession b disconnected\n";
         hears(&mut directory, "ts1", &report(text), 0);
         let hosts: Vec<String> = (0..first + 1)

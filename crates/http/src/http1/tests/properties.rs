@@ -70,7 +70,7 @@ fn every_prefix_of_an_accepted_request_is_incomplete() {
             let got = request(&input[..cut], &limits);
             assert_eq!(got, "Incomplete", "{}", input[..cut].escape_ascii());
         }
-        // One message object is reused, byte by byte.
+        // The same message object parses the input again with each further byte.
         let mut reused = HttpMessage::new();
         for end in 0..=parsed.consumed {
             let result = parse_request(&input[..end], &limits, &mut reused);

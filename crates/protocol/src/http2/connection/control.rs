@@ -171,7 +171,7 @@ impl Connection {
 
     fn settings_acknowledged(&mut self) -> Result<(), Why> {
         if self.acknowledged {
-            // This side has sent SETTINGS only once, so a further acknowledgement is meaningless.
+            // SETTINGS are sent only once, so a further acknowledgement is meaningless.
             return self.charge(Flood::Settings);
         }
         self.acknowledged = true;

@@ -87,7 +87,7 @@ pub struct Widths([usize; ALL]);
 impl Default for Widths {
     fn default() -> Widths {
         let mut widths = HEADS.each_ref().map(|head| head.label.len() * SMALL);
-        // This column has a heading of its own below the name of its group.
+        // The column `OF_CLIENTS` has a heading of its own below the name of its group.
         widths[OF_CLIENTS - 1] = HEADS[OF_CLIENTS - 1].group.len() * SMALL;
         Widths(widths)
     }

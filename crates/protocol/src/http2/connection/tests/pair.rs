@@ -131,7 +131,7 @@ fn a_shutdown_is_announced_and_ends_when_the_last_stream_does() {
     carry(&mut client, &mut server);
     server.announce_shutdown();
     server.announce_shutdown();
-    // One more request was in transit.
+    // Another request was in transit.
     let crossing = request(&mut client, true);
     let (seen, requests) = carry(&mut client, &mut server);
     assert_eq!(
