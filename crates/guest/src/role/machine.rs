@@ -446,6 +446,10 @@ impl GuestMachine {
             GuestStatus::Paused(PauseReason::Wished) if self.holds() => {
                 GuestStatus::Paused(PauseReason::Snapshot)
             }
+            // QEMU has not confirmed yet that the guest continues.
+            GuestStatus::Paused(PauseReason::Wished) if wish == DesiredState::Run => {
+                GuestStatus::Starting
+            }
             shown => shown,
         };
         let is_new = self
