@@ -92,11 +92,13 @@ impl Delivery {
             if line.get(3) == Some(&b'-') {
                 continue;
             }
-            return match self.rest.next() {
-                None => Then::Done,
-                Some((wanted, say)) if line.first() == Some(&wanted) => Then::Send(say.into()),
-                Some(_) => Then::Refused(clean(&String::from_utf8_lossy(&line))),
-            };
+            // A refused step stays: the content counts as accepted only after its reply.
+            let wanted = self.rest.as_slice().first().map(|(wanted, _)| wanted);
+            if wanted.is_some() && line.first() != wanted {
+                return Then::Refused(clean(&String::from_utf8_lossy(&line)));
+            }
+            let next = self.rest.next();
+            return next.map_or(Then::Done, |(_, say)| Then::Send(say.into()));
         }
         Then::Wait
     }
@@ -160,5 +162,29 @@ mod tests {
         assert_eq!(delivery.received(b"554 go away\r\n"), refused);
         let mut delivery = Delivery::of(&mail("x"));
         assert!(matches!(delivery.received(&[b'x'; 5000]), Then::Refused(_)));
+    }
+
+    #[test]
+    fn content_is_accepted_after_its_reply_and_not_when_it_is_refused() {
+        for (last, is_accepted) in [(&b"250 ok\r\n"[..], true), (b"554 spam\r\n", false)] {
+            let mut delivery = Delivery::of(&mail("x"));
+            let mut reply = &b"250 ok\r\n"[..];
+            let mut then = delivery.received(b"220 ready\r\n");
+            while let Then::Send(say) = &then
+                && !say.ends_with(b"\r\n.\r\n")
+            {
+                assert!(!delivery.is_accepted());
+                reply = if say.starts_with(b"DATA") {
+                    b"354 go on\r\n"
+                } else {
+                    b"250 ok\r\n"
+                };
+                then = delivery.received(reply);
+            }
+            assert_eq!(reply, b"354 go on\r\n");
+            assert!(matches!(then, Then::Send(_)) && !delivery.is_accepted());
+            delivery.received(last);
+            assert_eq!(delivery.is_accepted(), is_accepted);
+        }
     }
 }

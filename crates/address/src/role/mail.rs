@@ -106,17 +106,27 @@ fn speak(
     stream.set_read_timeout(Some(mail.timeout))?;
     stream.set_write_timeout(Some(mail.timeout))?;
     let mut delivery = Delivery::of(&composed(mail, router, letter));
+    match hand_over(&mut stream, &mut delivery, end) {
+        // The server has accepted the mail, so the result of QUIT changes nothing.
+        Err(MailError::Io(_)) if delivery.is_accepted() => Ok(()),
+        result => result,
+    }
+}
+
+fn hand_over(
+    stream: &mut TcpStream,
+    delivery: &mut Delivery,
+    end: Instant,
+) -> Result<(), MailError> {
     let mut bytes = [0; READ_BYTES];
     loop {
         if Instant::now() > end {
             return Err(io::Error::from(io::ErrorKind::TimedOut).into());
         }
-        let read = match stream.read(&mut bytes) {
-            // The server has accepted the mail, so the result of QUIT changes nothing.
-            Ok(0) | Err(_) if delivery.is_accepted() => return Ok(()),
-            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-            read => read?,
-        };
+        let read = stream.read(&mut bytes)?;
+        if read == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
         let mut then = delivery.received(&bytes[..read]);
         while let Then::Send(say) = then {
             stream.write_all(&say)?;
