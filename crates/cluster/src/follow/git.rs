@@ -249,9 +249,9 @@ impl Git<'_> {
         let (author, time, message) = (part(), part(), part());
         Ok(Revision {
             id: id.to_owned(),
-            author: super::shortened(author, MESSAGE_BYTES_MAX),
+            author: language::truncated(author, MESSAGE_BYTES_MAX).to_owned(),
             time_s: time.parse().unwrap_or_default(),
-            message: super::shortened(message.trim_end(), MESSAGE_BYTES_MAX),
+            message: language::truncated(message.trim_end(), MESSAGE_BYTES_MAX).to_owned(),
         })
     }
 

@@ -207,8 +207,8 @@ impl Mercurial<'_> {
         };
         Ok(Revision {
             id: id.to_owned(),
-            author: super::shortened(&logged.user, MESSAGE_BYTES_MAX),
-            message: super::shortened(logged.desc.trim_end(), MESSAGE_BYTES_MAX),
+            author: language::truncated(&logged.user, MESSAGE_BYTES_MAX).to_owned(),
+            message: language::truncated(logged.desc.trim_end(), MESSAGE_BYTES_MAX).to_owned(),
             time_s: logged.date.0 as i64,
         })
     }

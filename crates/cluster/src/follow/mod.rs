@@ -336,10 +336,6 @@ fn is_hash(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-fn shortened(text: &str, bytes_max: usize) -> String {
-    language::truncated(text, bytes_max).to_owned()
-}
-
 impl Past {
     pub fn of(state: &ClusterState, settings: &Followed) -> Past {
         let fate = |version: &crate::state::VersionRecord| match &version.stage {

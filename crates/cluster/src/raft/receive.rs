@@ -122,7 +122,7 @@ impl Receiver {
         if !wanted {
             return RaftReply::Begin;
         }
-        match ask::<R, _>(|done| store.put_incoming(digest, bytes, done)).await {
+        match ask::<R, _>(|done| store.write_chunk(digest, bytes, done)).await {
             Ok(()) => RaftReply::Next,
             Err(_) => RaftReply::Failed(Failure::Stopped),
         }

@@ -4,7 +4,7 @@ use crate::member::{MemberId, MemberKind};
 use crate::raft::error::EngineError;
 use openraft::{Config, SnapshotPolicy};
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 const PAYLOAD_ENTRIES_MAX: u64 = 128;
 const QUEUE_MAX: u64 = 1024;
@@ -41,11 +41,7 @@ pub struct Settings {
 }
 
 fn now_s() -> i64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .unwrap_or(0)
+    i64::try_from(part::clock::unix_ms() / 1_000).unwrap_or(i64::MAX)
 }
 
 impl Default for Settings {

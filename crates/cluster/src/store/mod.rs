@@ -390,10 +390,7 @@ impl Store {
         let mut book = lock(&self.book);
         book.cache.purge(to.index + 1);
         book.purged = book.purged.max(Some(to));
-        // A snapshot may replace uncommitted entries of a later term.
-        if book.last.is_none_or(|last| last.index <= to.index) {
-            book.last = Some(to);
-        }
+        book.last = promise::last_after_purge(book.last, to);
         drop(book);
         self.write(vec![Op::Purge(to)], false, 0, done);
     }
@@ -408,9 +405,7 @@ impl Store {
             (book.last, snapshot)
         };
         match snapshot {
-            Some(to) if last != Some(to) && last.is_none_or(|last| last.index <= to.index) => {
-                self.purge(to, done);
-            }
+            Some(to) if promise::last_after_purge(last, to) != last => self.purge(to, done),
             _ => done(Ok(())),
         }
     }
@@ -470,14 +465,10 @@ impl Store {
         self.write_chunk(digest, bytes, done);
     }
 
-    fn write_chunk(&self, digest: Digest, bytes: Vec<u8>, done: Done) {
+    /// Stores a chunk. If no snapshot names it yet, the caller has pinned it.
+    pub fn write_chunk(&self, digest: Digest, bytes: Vec<u8>, done: Done) {
         let size = bytes.len();
         self.write(vec![Op::Chunk { digest, bytes }], false, size, done);
-    }
-
-    /// Stores a chunk that arrives before the snapshot which names it. The caller has pinned it.
-    pub fn put_incoming(&self, digest: Digest, bytes: Vec<u8>, done: Done) {
-        self.write_chunk(digest, bytes, done);
     }
 
     /// Keeps these chunks, which a snapshot names that is not installed yet, as long as the

@@ -95,7 +95,7 @@ impl Promise {
             match op {
                 Op::Append { id, .. } => self.last = Some(*id),
                 Op::Truncate { last, .. } => self.last = self.last.min(*last),
-                Op::Purge(to) => self.last = self.last_after_purge(*to),
+                Op::Purge(to) => self.last = last_after_purge(self.last, *to),
                 Op::Snapshot { meta, .. } => self.last = self.last.max(meta.last_log_id),
                 Op::Vote(vote) => {
                     self.vote = Some(*vote);
@@ -111,18 +111,13 @@ impl Promise {
         (*self != before, sync)
     }
 
-    /// A snapshot may replace uncommitted entries of a later term.
-    fn last_after_purge(&self, to: LogId) -> Option<LogId> {
-        self.last.filter(|last| last.index > to.index).or(Some(to))
-    }
-
     /// Returns a promise that the store keeps before and after these changes.
     fn lowered(&self, ops: &[Op]) -> Promise {
         let mut lowered = self.clone();
         for op in ops {
             match op {
                 Op::Truncate { last, .. } => lowered.last = lowered.last.min(*last),
-                Op::Purge(to) => lowered.last = lowered.last.min(self.last_after_purge(*to)),
+                Op::Purge(to) => lowered.last = lowered.last.min(last_after_purge(self.last, *to)),
                 Op::Vote(vote) if self.vote.is_some_and(|promised| !is_kept(promised, *vote)) => {
                     lowered.vote = vote_before(*vote);
                 }
@@ -131,6 +126,12 @@ impl Promise {
         }
         lowered
     }
+}
+
+/// Returns the last entry after a purge. A snapshot may replace uncommitted entries of a later
+/// term.
+pub(super) fn last_after_purge(last: Option<LogId>, to: LogId) -> Option<LogId> {
+    last.filter(|last| last.index > to.index).or(Some(to))
 }
 
 /// Returns whether a store with this vote keeps the promised one.

@@ -129,6 +129,7 @@ impl Executor {
         match self {
             Executor::Inline(writer) => {
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                #[cfg(test)]
                 if let Some(delayed) = writer.delayed.as_mut() {
                     delayed.push(job);
                     return;
@@ -260,6 +261,7 @@ pub(super) struct Writer {
     /// Jobs that arrived while a batch was refused, if the caller writes.
     behind: Option<Vec<WriteJob>>,
     /// Requested jobs, if the caller writes later: only in simulations.
+    #[cfg(test)]
     delayed: Option<Vec<WriteJob>>,
 }
 
@@ -276,6 +278,7 @@ impl Writer {
             failed: None,
             stuck: None,
             behind: None,
+            #[cfg(test)]
             delayed: None,
         }
     }

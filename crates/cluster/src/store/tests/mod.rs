@@ -456,7 +456,7 @@ fn pieces_that_came_behind_a_snapshot_stay_and_others_go() {
     now(|done| store.put_chunk(present, bytes, 1, done)).unwrap();
     let (incoming, bytes) = piece(4);
     let pin = store.pin_chunks(BTreeSet::from([incoming, present]));
-    now(|done| store.put_incoming(incoming, bytes, done)).unwrap();
+    now(|done| store.write_chunk(incoming, bytes, done)).unwrap();
     let meta = SnapshotMeta {
         last_log_id: Some(id(1, 5)),
         last_membership: Membership::default(),
