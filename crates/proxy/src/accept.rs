@@ -389,7 +389,7 @@ fn begin(
     let now_ms = current_thread_data().now_ms();
     frontend.state.count_frontend(Tally::Connections);
     frontend.state.frontend.connection_rate.count(now_ms);
-    runtime.counters.current_shard().count(Tally::Connections);
+    runtime.counters.count(Tally::Connections);
     runtime.connection_rate.count(now_ms);
     let config = Arc::clone(&target.config);
     let hardened = config.global.tune.workarounds.reject_privileged_ports;

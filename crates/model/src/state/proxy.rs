@@ -117,12 +117,12 @@ impl ProxyState {
 
     /// Counts an event of the frontend.
     pub fn count_frontend(&self, tally: Tally) {
-        self.frontend.counters.current_shard().count(tally);
+        self.frontend.counters.count(tally);
     }
 
     /// Counts an event of the backend.
     pub fn count_backend(&self, tally: Tally) {
-        self.backend.counters.current_shard().count(tally);
+        self.backend.counters.count(tally);
     }
 
     /// `shutdown frontend`: closes the frontend until a later file contains it. Returns false if it

@@ -150,7 +150,7 @@ impl Drop for ServerState {
 impl ServerState {
     /// Counts an event.
     pub fn count(&self, tally: Tally) {
-        self.traffic.counters.current_shard().count(tally);
+        self.traffic.counters.count(tally);
     }
 
     /// Creates the state of a new server: up, ready, of weight 1 and without limits. The backend

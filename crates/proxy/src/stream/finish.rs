@@ -33,11 +33,7 @@ pub fn bad_request(mut stream: Box<ProxyStream>, status: u16) {
     stream.outcome.local_status = status;
     // The parser's partial result must not appear as a request in the log.
     stream.request.clear();
-    let frontend = &stream.frontend().state.frontend;
-    frontend
-        .counters
-        .current_shard()
-        .count(Tally::RequestErrors);
+    stream.frontend().state.count_frontend(Tally::RequestErrors);
     finish(stream);
 }
 

@@ -129,11 +129,7 @@ pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: Head
             // does.
             stream.outcome.local_status = if client.streams == 0 { 400 } else { 0 };
             // Counted whether or not the failure is logged.
-            frontend
-                .frontend
-                .counters
-                .current_shard()
-                .count(Tally::RequestErrors);
+            frontend.count_frontend(Tally::RequestErrors);
             return;
         }
         HeadFailure::Closed => {
@@ -153,11 +149,7 @@ pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: Head
             fault.kind.request_status()
         }
     };
-    frontend
-        .frontend
-        .counters
-        .current_shard()
-        .count(Tally::RequestErrors);
+    frontend.count_frontend(Tally::RequestErrors);
     // Data that the parser has stored of an invalid request must not appear in the log as a
     // request.
     stream.request.clear();
@@ -174,9 +166,5 @@ pub fn count(stream: &ProxyStream) {
         .frontend
         .request_rate
         .count(current_thread_data().now_ms());
-    state
-        .frontend
-        .counters
-        .current_shard()
-        .count(Tally::Requests);
+    state.count_frontend(Tally::Requests);
 }

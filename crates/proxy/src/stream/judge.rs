@@ -279,11 +279,7 @@ pub async fn wait_for_body(
                 stream
                     .outcome
                     .end(Termination::ClientAbort, StreamPhase::Request);
-                let frontend = &stream.frontend().state.frontend;
-                frontend
-                    .counters
-                    .current_shard()
-                    .count(Tally::RequestErrors);
+                stream.frontend().state.count_frontend(Tally::RequestErrors);
                 return false;
             }
         }

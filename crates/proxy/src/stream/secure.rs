@@ -37,7 +37,7 @@ pub(super) async fn accept(client: &mut Client) -> bool {
     let frontend = client.session.frontend();
     frontend.state.count_frontend(tally);
     let listener = frontend.state.listener(client.session.bind().id);
-    listener.counters.current_shard().count(tally);
+    listener.counters.count(tally);
     match shaken {
         Ok(resumed) => {
             if !resumed {

@@ -254,7 +254,7 @@ async fn run(client: &mut Client) {
     frontend.state.count_frontend(Tally::Sessions);
     frontend.state.frontend.session_rate.count(now_ms);
     if let Some(listener) = listener_state(frontend, client.session.bind) {
-        listener.counters.current_shard().count(Tally::Sessions);
+        listener.counters.count(Tally::Sessions);
     }
     match frontend.mode {
         // The loader refuses listeners in log mode.

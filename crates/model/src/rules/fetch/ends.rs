@@ -34,18 +34,18 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          value if the client does not use TCP.";
     "fc_rttvar[(<unit>)]", time(Needs::Nothing, client_time, |a, s| unit(a, client_packets(s)?.rtt_variance_us)), "acl shaky fc_rttvar gt 100",
         "The variance of the round-trip time to the client, in milliseconds or in the unit `ms` or `us`.";
-    "fc_unacked", packets(|_, s| count(client_packets(s)?.unacked)), "acl waits fc_unacked gt 10",
+    "fc_unacked", packets(|_, s| int(client_packets(s)?.unacked)), "acl waits fc_unacked gt 10",
         "Number of unacknowledged segments sent to the client.";
-    "fc_sacked", packets(|_, s| count(client_packets(s)?.sacked)), "acl gaps fc_sacked gt 0",
+    "fc_sacked", packets(|_, s| int(client_packets(s)?.sacked)), "acl gaps fc_sacked gt 0",
         "Number of segments that the client acknowledged out of order.";
-    "fc_retrans", packets(|_, s| count(client_packets(s)?.retransmitted)), "acl lossy fc_retrans gt 0",
+    "fc_retrans", packets(|_, s| int(client_packets(s)?.retransmitted)), "acl lossy fc_retrans gt 0",
         "Number of segments to the client that are being retransmitted.";
-    "fc_fackets", packets(|_, s| count(client_packets(s)?.fackets)), "acl gaps fc_fackets gt 0",
+    "fc_fackets", packets(|_, s| int(client_packets(s)?.fackets)), "acl gaps fc_fackets gt 0",
         "The kernel's count of segments up to the last one that was acknowledged out of order; current kernels leave \
          it 0.";
-    "fc_lost", packets(|_, s| count(client_packets(s)?.lost)), "acl lossy fc_lost gt 0",
+    "fc_lost", packets(|_, s| int(client_packets(s)?.lost)), "acl lossy fc_lost gt 0",
         "Number of segments to the client that the kernel considers lost.";
-    "fc_reordering", packets(|_, s| count(client_packets(s)?.reordering)), "acl mixed fc_reordering gt 3",
+    "fc_reordering", packets(|_, s| int(client_packets(s)?.reordering)), "acl mixed fc_reordering gt 3",
         "The kernel's reordering metric of the client's connection.";
     "bc_rtt[(<unit>)]", time(Needs::Server, server_time, |a, s| unit(a, server_packets(s)?.rtt_us)), "acl example bc_rtt -m found",
         "The round-trip time to the server as measured by the kernel, in milliseconds or in the unit `ms` or `us`.";
@@ -129,19 +129,15 @@ fn server_packets(stream: &ProxyStream) -> Option<PacketFacts> {
 }
 
 fn unit<'a>(arguments: &Arguments, microseconds: u32) -> Sample<'a> {
-    count(match arguments.text(0) {
+    int(match arguments.text(0) {
         Some(b"us") => microseconds,
         _ => microseconds / 1000,
     })
 }
 
-fn count<'a>(n: u32) -> Sample<'a> {
-    int(n)
-}
-
 fn server_http<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     stream.links.server_end().filter(|_| stream.http)?;
-    count(1 + u32::from(stream.links.watched(ConnectionSide::Server).is_some()))
+    int(1 + u32::from(stream.links.watched(ConnectionSide::Server).is_some()))
 }
 
 fn is_there(stream: &ProxyStream, end: ConnectionSide) -> bool {
@@ -150,7 +146,7 @@ fn is_there(stream: &ProxyStream, end: ConnectionSide) -> bool {
 
 fn streams<'a>(stream: &ProxyStream, end: ConnectionSide) -> Sample<'a> {
     match stream.links.watched(end) {
-        Some(watched) => count(watched.streams()?),
+        Some(watched) => int(watched.streams()?),
         None => is_there(stream, end).then_some(SampleValue::Int(1)),
     }
 }
@@ -167,7 +163,7 @@ fn streams_max<'a>(stream: &ProxyStream, end: ConnectionSide) -> Sample<'a> {
     let ours = side
         .concurrent_streams_max
         .unwrap_or(tuned.concurrent_streams_max);
-    count(match end {
+    int(match end {
         ConnectionSide::Client => ours,
         ConnectionSide::Server => ours.min(watched.streams_max_of_peer().unwrap_or(u32::MAX)),
     })
@@ -175,20 +171,20 @@ fn streams_max<'a>(stream: &ProxyStream, end: ConnectionSide) -> Sample<'a> {
 
 fn glitches<'a>(stream: &ProxyStream, end: ConnectionSide) -> Sample<'a> {
     match stream.links.watched(end) {
-        Some(watched) => count(watched.stream_faults()?),
+        Some(watched) => int(watched.stream_faults()?),
         None => is_there(stream, end).then_some(SampleValue::Int(0)),
     }
 }
 
 fn id<'a>(stream: &ProxyStream, end: ConnectionSide) -> Sample<'a> {
     match stream.links.watched(end) {
-        Some(watched) => count(watched.id()),
+        Some(watched) => int(watched.id()),
         None => is_there(stream, end).then_some(SampleValue::Int(0)),
     }
 }
 
 fn reset_code<'a>(stream: &ProxyStream, end: ConnectionSide) -> Sample<'a> {
-    count(stream.links.watched(end)?.reset_code()?)
+    int(stream.links.watched(end)?.reset_code()?)
 }
 
 #[cfg(test)]
