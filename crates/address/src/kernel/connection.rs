@@ -38,7 +38,7 @@ pub(super) fn of(address: IpAddr) -> Result<Vec<Connection>, KernelError> {
     let mut all = Vec::new();
     for family in families {
         let ask = question(*family, address);
-        let read = |m: &Incoming<'_>| (m.kind == BY_FAMILY).then(|| connection(m.body)).flatten();
+        let read = |m: &Incoming<'_>| m.read_as(BY_FAMILY, |m| connection(m.body));
         match socket.dump("list the connections of an address", ask, read) {
             Ok(some) => all.extend(some.into_iter().filter(|c| c.own.ip() == address)),
             // A kernel without IPv6 has no such table.

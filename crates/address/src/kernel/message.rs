@@ -186,7 +186,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// Parses a message of this kind.
-    pub fn read_as<T>(&self, kind: u16, read: fn(&Self) -> Option<T>) -> Option<T> {
+    pub fn read_as<T>(&self, kind: u16, read: impl Fn(&Self) -> Option<T>) -> Option<T> {
         if self.kind == kind { read(self) } else { None }
     }
 

@@ -270,7 +270,7 @@ impl NetlinkSocket {
                 *first = family;
             }
             let ask = NetlinkMessage::new(get, flag::REQUEST | flag::DUMP, &body);
-            let each = |m: &Incoming<'_>| (m.kind == new).then(|| read(m)).flatten();
+            let each = |m: &Incoming<'_>| m.read_as(new, &read);
             match self.dump(request, ask, each) {
                 Ok(some) => all.extend(some),
                 // A kernel without IPv6 has no such table.

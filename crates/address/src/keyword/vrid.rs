@@ -4,9 +4,7 @@
 /// The result must never change, because two versions of the program would not accept each other's
 /// adverts.
 pub(super) fn of_name(name: &str) -> u8 {
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = part::fnv::fnv1a_32(name.bytes());
     u8::try_from(hash % 255).unwrap_or(0) + 1
 }
 

@@ -63,10 +63,8 @@ impl QemuUser {
 
 fn free(home: &Path, numbers: &Range<u32>, taken: &BTreeSet<u32>) -> Option<u32> {
     let bytes = home.file_name().unwrap_or_default().as_encoded_bytes();
-    // FNV-1a: in most cases a guest gets the same number again.
-    let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
+    // In most cases a guest gets the same number again.
+    let hash = part::fnv::fnv1a_32(bytes.iter().copied());
     let count = numbers.end - numbers.start;
     let mut all = (0..count).map(|step| numbers.start + (hash % count + step) % count);
     all.find(|number| !taken.contains(number))

@@ -14,12 +14,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A value with its position in the file.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::dialect) struct At<T> {
-    pub(in crate::dialect) value: T,
-    pub(in crate::dialect) span: Span,
-}
+pub(in crate::dialect) use language::Spanned as At;
 
 /// Options, with the positions of those that are configured.
 #[derive(Clone, Debug, Default)]

@@ -315,9 +315,7 @@ impl NetworkRanges {
 
 /// Computes the checksum of a node's name (FNV-1a), equal on all nodes.
 pub(super) fn mark_of(node: &str) -> u32 {
-    node.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+    part::fnv::fnv1a_32(node.bytes())
 }
 
 /// Record under the lease of a node.
