@@ -9,6 +9,12 @@ use std::process::ExitCode;
 /// Signals that end a command. The last one is sent when the terminal is closed.
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
+/// Returns a signal that has arrived.
+pub fn arrived(signals: &SignalFd) -> Option<Signal> {
+    let signal = signals.read_signal().ok().flatten()?;
+    Signal::try_from(signal.ssi_signo as i32).ok()
+}
+
 /// Reason why a command is incomplete.
 pub enum Stopped {
     Failed(String),

@@ -95,11 +95,6 @@ impl Disk {
         self.synced.append(&mut torn);
     }
 
-    /// Loses the file.
-    pub fn lose_file(&mut self) {
-        *self = Disk::default();
-    }
-
     /// Returns the contents as the next process reads them.
     pub fn contents(&self) -> Vec<u8> {
         [self.synced.as_slice(), self.unsynced.as_slice()].concat()
@@ -210,11 +205,6 @@ impl<M: Clone> Network<M> {
     /// Cuts the connection of two nodes, or heals it. Nothing arrives, and nobody is told.
     pub fn set_cut(&mut self, at: usize, other: usize, is_cut: bool) {
         self.link(at, other).0.is_cut = is_cut;
-    }
-
-    pub fn is_cut(&self, at: usize, other: usize) -> bool {
-        let link = self.links.get(&(at.min(other), at.max(other)));
-        link.is_some_and(|link| link.is_cut)
     }
 
     /// Returns whether a node has an open connection to another one.

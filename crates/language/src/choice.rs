@@ -6,7 +6,7 @@ use crate::{Code, ConfigWord, Diagnostic, Span, suggest};
 use std::path::{Component, Path, PathBuf};
 
 /// A value with its position in the file.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Spanned<T> {
     pub value: T,
     pub span: Span,

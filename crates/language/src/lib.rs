@@ -98,4 +98,18 @@ mod tests {
             assert_eq!(without_numbers(other.to_owned()), other);
         }
     }
+
+    #[test]
+    fn text_is_truncated_between_characters() {
+        for (bytes_max, expected) in [
+            (0, ""),
+            (1, "a"),
+            (2, "a"),
+            (3, "aé"),
+            (4, "aéb"),
+            (9, "aéb"),
+        ] {
+            assert_eq!(truncated("aéb", bytes_max), expected, "{bytes_max}");
+        }
+    }
 }

@@ -28,7 +28,9 @@ pub use defect::Defect;
 pub use directory::{
     Directory, EntryOf, GroupOf, MessageOf, PlaceOf, Proposal, RecordOf, StoreRefusal, TableOf,
 };
-pub use journal::{JOURNAL_BYTES_MAX, Journal, JournalContents, JournalDamage, JournalEntry, JournalWrite};
+pub use journal::{
+    JOURNAL_BYTES_MAX, Journal, JournalContents, JournalDamage, JournalEntry, JournalWrite,
+};
 pub use message::{Message, RECORDS_MAX};
 pub use owned::{
     CHANGES_MAX, Confirmation, ConfirmationDecision, CopyEffect, OwnedChange, OwnedContent,

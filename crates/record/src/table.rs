@@ -191,10 +191,6 @@ impl<K: Key, V: Value> Table<K, V> {
         self.due.len()
     }
 
-    pub fn due_ms(&self) -> Option<u64> {
-        self.due.first().map(|(until_ms, _)| *until_ms)
-    }
-
     pub(crate) fn next_expired(&self, now_ms: u64) -> Option<K> {
         let first = self.due.first().filter(|(until_ms, _)| *until_ms <= now_ms);
         first.map(|(_, key)| *key)

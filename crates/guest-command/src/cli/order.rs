@@ -4,11 +4,11 @@
 use super::{PART, elsewhere as far, find, load_guest_report};
 use clap::ArgMatches;
 use command::status::ask_part;
-use command::stopped::signals;
+use command::stopped::{arrived, signals};
 use command::word;
 use guest::message::{GuestOrder as OfGuest, GuestResponse};
 use guest::role::report::{self, GUEST, NODE, REFUSED_DRAINS, RUNNING, STOPPED, THIS_NODE};
-use nix::sys::signal::{SigSet, Signal, raise};
+use nix::sys::signal::{SigSet, raise};
 use nix::sys::signalfd::SignalFd;
 use part::report::{Grade, StatusReport, Subject};
 use part::status::{GuestNodeReport, GuestNodeState, GuestReport, GuestState, StopOrder};
@@ -291,9 +291,7 @@ fn wait_for_next_poll(signals: &SignalFd) {
     let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
     // All conditions are checked again, whatever ended the wait.
     let _ = poll(&mut watched, Timespec::try_from(LOOK_EVERY).ok().as_ref());
-    let signal = signals.read_signal().ok().flatten();
-    let signal = signal.and_then(|one| Signal::try_from(one.ssi_signo as i32).ok());
-    if let Some(signal) = signal {
+    if let Some(signal) = arrived(signals) {
         // Without a terminal there is no reader.
         let _ = writeln!(
             stderr(),

@@ -425,7 +425,7 @@ impl Loader {
             .outside
             .read(&path, FILE_BYTES_MAX)
             .map_err(|error| {
-                let told = format!("'crt-list' : cannot open file '{name}' : {}", error);
+                let told = format!("'crt-list' : cannot open file '{name}' : {error}");
                 Diagnostic::error(&codes::UNREADABLE, word.span, told).label("named here")
             })?;
         let file = self

@@ -15,11 +15,11 @@ use crate::report::{ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, SIZE, clie
 use crate::transfer::{
     self, Image, Partial, Progress, TransferError, TransferSource, TransferTarget,
 };
+use ::command::stopped::arrived;
 use ::command::{refuse, word};
 use clap::ArgMatches;
 use image::format::{Format, check_name, detect_image};
 use image::whole;
-use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use part::channel::timespec;
 use part::report::Subject;
@@ -209,9 +209,7 @@ pub(super) fn watched<T: Send + 'static>(
         // All conditions are checked again, whatever ended the wait.
         let _ = poll(&mut watched, Some(&timespec(DRAW_EVERY)));
         let has_ended = !watched[1].revents().is_empty();
-        let signal = signals.read_signal().ok().flatten();
-        let signal = signal.and_then(|one| Signal::try_from(one.ssi_signo as i32).ok());
-        if let Some(signal) = signal {
+        if let Some(signal) = arrived(&signals) {
             shown.clear();
             // The process ends now, and the copying thread with it.
             return Err(Stopped::By(signal));

@@ -11,6 +11,7 @@ use crate::report::{CHECKED, SIZE};
 use crate::transfer::Progress;
 use crate::verified::{BEGAN, COMPLETE, DIFFERENCES, DONE, FOUND, REPAIRED, RUNNING, VERIFY};
 use ::command::options::flag;
+use ::command::stopped::arrived;
 use ::command::{print, refuse, word};
 use clap::{Arg, ArgMatches, Command};
 use nix::sys::signal::Signal;
@@ -161,8 +162,7 @@ fn signalled(signals: &SignalFd) -> Option<Signal> {
     let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
     // All conditions are checked again, whatever ended the wait.
     let _ = poll(&mut watched, Some(&timespec(DRAW_EVERY)));
-    let signal = signals.read_signal().ok().flatten()?;
-    Signal::try_from(signal.ssi_signo as i32).ok()
+    arrived(signals)
 }
 
 struct Watch {
