@@ -29,10 +29,6 @@ pub trait Value: Clone + PartialEq + Debug {
     /// Adds details that another record of the same key has, never its place.
     fn complete(&mut self, other: &Self);
 
-    fn is_incomplete(&self) -> bool {
-        false
-    }
-
     /// Checks the bounds of a received value.
     ///
     /// # Errors

@@ -15,7 +15,7 @@
   const Socket = WebSocket;
 
   const say = (words, bad) => {
-    // What a guest's node says begins as a part of a sentence.
+    // The message of a guest's node begins in lower case.
     state.textContent = words.charAt(0).toUpperCase() + words.slice(1);
     state.classList.toggle("bad", Boolean(bad));
   };
@@ -160,8 +160,8 @@
     spice: (library) => import(new URL("thirdparty/rsa.js", new URL(library, location.href))).then(pads),
   };
 
-  // What draws each kind: it takes the library and the connection that opens, and returns how the key is sent,
-  // how it gets the focus, and how it is removed.
+  // The display of each kind: takes the library and the connection that opens, and returns the functions that send
+  // a key, set the focus and remove the display.
   const kinds = {
     screen: ({ default: RFB }, { open, opened, refused }) => {
       const display = new RFB(place, open(new Socket(address.href)), { shared: true });
@@ -191,7 +191,7 @@
       screen.className = "spice";
       screen.id = "spice";
       place.append(screen);
-      // It opens the connections itself, one for each channel. The end of one of them ends the display, and the
+      // SPICE opens its connections itself, one for each channel. The end of one of them ends the display, and the
       // library is not told. A server that refuses a channel says why in place of the first message; later it does so
       // in a message of its own (SPICE_MSG_NOTIFY with an error), of which the library only writes to the console.
       window.WebSocket = class extends Socket {
@@ -314,7 +314,7 @@
         words = await response.text();
         status = response.status;
       } catch (error) {
-        // It is asked again.
+        // The next poll asks again.
       }
       if (own !== current) return;
       // Nothing is known against a connection: what ended the last one says more.

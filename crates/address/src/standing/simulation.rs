@@ -4,7 +4,8 @@
 
 use super::*;
 use crate::standing::plain;
-use lab::{Random, setting};
+use lab::Random;
+use lab::sim::{assert_found, run_seeds};
 use protocol::vrrp::{
     AdvertTransport, Garp, Instance as At, Reason, Resume, Router, Settings, Time, VrrpAction,
     VrrpState, VrrpVersion,
@@ -687,15 +688,7 @@ fn history(seed: u64, defect: Option<OmittedRule>) -> Result<(), String> {
 
 #[test]
 fn histories_keep_what_the_table_promises() {
-    let seeds = match setting("STANDING_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..setting("STANDING_SEEDS").unwrap_or(HISTORIES),
-    };
-    for seed in seeds {
-        if let Err(what) = history(seed, None) {
-            panic!("STANDING_SEED={seed}: {what}");
-        }
-    }
+    run_seeds("STANDING", HISTORIES, |seed| history(seed, None));
 }
 
 #[test]
@@ -708,8 +701,5 @@ fn left_out_rules_are_found() {
         OmittedRule::ResumesUnbound,
         OmittedRule::TrustsEndedProcesses,
     ];
-    for defect in all {
-        let found = (0..FOUND_WITHIN).any(|seed| history(seed, Some(defect)).is_err());
-        assert!(found, "nothing found {defect:?}");
-    }
+    assert_found(&all, FOUND_WITHIN, |seed, rule| history(seed, Some(rule)));
 }

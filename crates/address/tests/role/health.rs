@@ -48,7 +48,7 @@ impl Proxy {
             vitals.describe(OWNER, ["VI_1"]);
             while !ended.load(Ordering::Relaxed) {
                 if !stuck.load(Ordering::Relaxed) {
-                    vitals.write_thread_heartbeat(OWNER, 0, boot_ms());
+                    vitals.write_thread_heartbeat(OWNER, 0, part::clock::boottime_ms());
                 }
                 vitals.set_band(OWNER, 0, Band::of(band.load(Ordering::Relaxed) as u64));
                 vitals.set_candidate_number(OWNER, trial.load(Ordering::Relaxed));
@@ -73,11 +73,6 @@ impl Drop for Proxy {
             let _ = thread.join();
         }
     }
-}
-
-fn boot_ms() -> u64 {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    t.tv_sec as u64 * 1000 + t.tv_nsec as u64 / 1_000_000
 }
 
 fn preferring(place: u8) -> Config {

@@ -20,10 +20,11 @@ use crate::site::{NetworkState, SharedNetworkState};
 use crate::tftp;
 use crate::turns;
 use configuration::outside::Outside;
+use part::channel::timespec;
 use part::report::Moment;
 use part::voice::write_error;
 use record::ConfirmationDecision;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::netdevice::name_to_index;
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
@@ -212,10 +213,7 @@ impl DhcpThread {
         if let Some(due) = self.offers.due() {
             left = left.min(due.saturating_duration_since(Instant::now()));
         }
-        let timeout = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
-            tv_nsec: i64::from(left.subsec_nanos()),
-        };
+        let timeout = timespec(left);
         let mut watched: Vec<PollFd<'_>> = Vec::with_capacity(8);
         let changes = self.changes.as_ref();
         watched.extend(changes.map(|changes| PollFd::new(changes, PollFlags::IN)));

@@ -10,10 +10,10 @@ use super::transfer::{DuePackets, Transfer, TransferResult, TransferTerms};
 use crate::content::{ContentSource, FetchClient, FetchProtocol, FetchReport};
 use crate::counters::{Counters, Counting, FetchOutcome};
 use crate::source::OpenContent;
+use part::channel::timespec;
 use part::lock;
 use part::wake::WakeEvent;
 use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
@@ -231,10 +231,7 @@ impl TftpServerThread {
     fn run(&mut self) {
         let mut events = Vec::with_capacity(EVENTS);
         loop {
-            let tick = Timespec {
-                tv_sec: 0,
-                tv_nsec: TICK.subsec_nanos().into(),
-            };
+            let tick = timespec(TICK);
             let timeout = (!self.transfers.is_empty()).then_some(&tick);
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout) {

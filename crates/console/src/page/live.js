@@ -6,7 +6,7 @@
   const on = (name, then) => doc.addEventListener(name, then);
   let last, pressed = 0;
 
-  // What is open, and the scroll position, survive a form.
+  // Open elements and the scroll position survive a form.
   let kept = {};
   try { kept = sessionStorage; } catch (_) {}
   const restore = (within) => {
@@ -33,7 +33,7 @@
   const free = () => setTimeout(() => { pressed = 0; }, 300);
   on('pointerup', free);
   on('pointercancel', free);
-  // Whether a button or a marked text of an element is in use.
+  // True if a button or a selected text of an element is in use.
   const busy = (element) => {
     const active = doc.activeElement, marked = getSelection();
     return pressed || (element.contains(active) && active.matches('input,button')) ||
@@ -84,7 +84,7 @@
       restore(now);
       const at = doc.activeElement, had = element.contains(at);
       fill(element, now);
-      // Its place is gone.
+      // The parent element is gone.
       if (had && !at.isConnected) {
         element.tabIndex = -1;
         element.focus({ preventScroll: true });

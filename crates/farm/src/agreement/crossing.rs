@@ -9,7 +9,8 @@ use crate::directory::PENDING_MS;
 use crate::directory::simulation::DirectoryDefect;
 use crate::directory::tests::{farm, with_apps};
 use crate::user::FarmUser;
-use lab::{Random, setting};
+use lab::Random;
+use lab::sim::{assert_found, run_seeds};
 use record::{BROKEN_MS, Defect};
 use std::collections::VecDeque;
 
@@ -214,23 +215,16 @@ fn history(seed: u64, defect: Option<DirectoryDefect>) -> Result<(), String> {
 
 #[test]
 fn two_nodes_never_split_a_user_across_a_collection() {
-    if let Some(seed) = setting("FARM_SEED") {
-        return history(seed, None).unwrap();
-    }
-    for seed in 0..setting("FARM_SEEDS").unwrap_or(100) {
-        history(seed, None).unwrap();
-    }
+    run_seeds("FARM", 100, |seed| history(seed, None));
 }
 
 #[test]
 fn the_checker_finds_deliberate_defects_of_collections() {
-    for defect in [
+    let defects = [
         DirectoryDefect::Store(Defect::ClaimsCross),
         DirectoryDefect::LooksAtOneCollection,
         DirectoryDefect::AnyHostServes,
         DirectoryDefect::Store(Defect::AsksNobody),
-    ] {
-        let found = (0..30).find_map(|seed| history(seed, Some(defect)).err());
-        assert!(found.is_some(), "{defect:?}");
-    }
+    ];
+    assert_found(&defects, 30, |seed, defect| history(seed, Some(defect)));
 }

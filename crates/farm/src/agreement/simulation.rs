@@ -11,7 +11,8 @@ use crate::directory::tests::{farm, with_apps};
 use crate::directory::{DecisionVersion, Directory, Health, PENDING_MS, Presence};
 use crate::token::NameId;
 use crate::user::FarmUser;
-use lab::{Random, setting};
+use lab::Random;
+use lab::sim::{assert_found, run_seeds};
 use record::{CLAIM_MS, Defect, SYNC_MS};
 use std::collections::VecDeque;
 
@@ -785,22 +786,15 @@ fn history(seed: u64, defect: Option<DirectoryDefect>) -> Result<(), String> {
 
 #[test]
 fn two_nodes_route_each_user_to_one_host_and_converge() {
-    if let Some(seed) = setting("FARM_SEED") {
-        return history(seed, None).unwrap();
-    }
-    for seed in 0..setting("FARM_SEEDS").unwrap_or(30) {
-        history(seed, None).unwrap();
-    }
+    run_seeds("FARM", 30, |seed| history(seed, None));
 }
 
 #[test]
 fn the_checker_finds_deliberate_defects_of_two_nodes() {
-    for defect in [
+    let defects = [
         DirectoryDefect::Store(Defect::AsksNobody),
         DirectoryDefect::Store(Defect::LastMergeHolds),
         DirectoryDefect::Store(Defect::GoneStaysHeld),
-    ] {
-        let found = (0..30).find_map(|seed| history(seed, Some(defect)).err());
-        assert!(found.is_some(), "{defect:?}");
-    }
+    ];
+    assert_found(&defects, 30, |seed, defect| history(seed, Some(defect)));
 }

@@ -124,13 +124,8 @@ impl UserDirectory {
             return Ok(decision);
         }
         let proposal = self.propose(&logon, now_ms)?;
-        let host = &proposal.record.host;
-        let state = self.hosts.get(host).ok_or(NoHost::Removed)?;
-        Ok(Decision {
-            host: host.clone(),
-            address: state.address,
-            why: proposal.reason,
-        })
+        let decision = self.decision_at(&proposal.record.host, proposal.reason);
+        decision.ok_or(NoHost::Removed)
     }
 
     /// Adds a user to the counters of a host, or removes the user. A user counts once for all

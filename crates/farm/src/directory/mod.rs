@@ -256,12 +256,7 @@ impl Directory for UserDirectory {
 
     fn decision(&self, id: Assignee, reason: Option<&Why>) -> Option<Decision> {
         let entry = self.table.get(id)?;
-        let state = self.hosts.get(&entry.host)?;
-        Some(Decision {
-            host: entry.host.clone(),
-            address: state.address,
-            why: reason.copied().unwrap_or_else(|| why(entry)),
-        })
+        self.decision_at(&entry.host, reason.copied().unwrap_or_else(|| why(entry)))
     }
 
     fn has_place(&self, host: &str) -> bool {
@@ -342,6 +337,15 @@ impl Directory for UserDirectory {
 }
 
 impl UserDirectory {
+    fn decision_at(&self, host: &str, why: Why) -> Option<Decision> {
+        let state = self.hosts.get(host)?;
+        Some(Decision {
+            host: host.to_owned(),
+            address: state.address,
+            why,
+        })
+    }
+
     /// Creates a directory with this origin. A shared one tracks the changes that other nodes have
     /// to receive.
     pub fn of(origin: DirectoryId, is_shared: bool) -> UserDirectory {

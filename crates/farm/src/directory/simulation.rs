@@ -5,7 +5,8 @@
 use super::tests::{farm, with_apps};
 use super::*;
 use crate::user::{FarmUser, UserId};
-use lab::{Random, setting};
+use lab::Random;
+use lab::sim::{assert_found, run_seeds};
 use record::Defect;
 
 /// Number of users of a history, and number of its steps.
@@ -355,23 +356,16 @@ fn history(seed: u64, defect: Option<DirectoryDefect>) -> Result<(), String> {
 
 #[test]
 fn no_history_routes_a_user_to_a_second_host() {
-    if let Some(seed) = setting("FARM_SEED") {
-        return history(seed, None).unwrap();
-    }
-    for seed in 0..setting("FARM_SEEDS").unwrap_or(300) {
-        history(seed, None).unwrap();
-    }
+    run_seeds("FARM", 300, |seed| history(seed, None));
 }
 
 #[test]
 fn the_checker_finds_deliberate_defects() {
-    for defect in [
+    let defects = [
         DirectoryDefect::Store(Defect::ForgetsAtEnd),
         DirectoryDefect::DrainedTakes,
         DirectoryDefect::LooksAtOneCollection,
         DirectoryDefect::AnyHostServes,
-    ] {
-        let found = (0..20).find_map(|seed| history(seed, Some(defect)).err());
-        assert!(found.is_some(), "{defect:?}");
-    }
+    ];
+    assert_found(&defects, 20, |seed, defect| history(seed, Some(defect)));
 }

@@ -6,7 +6,8 @@ use super::{
     QUIT_MAX_MS, QemuOrder, QemuStatus, START_MAX_MS, WELL_AFTER_MS,
 };
 use crate::defect::InjectedDefect;
-use lab::{Random, setting};
+use lab::Random;
+use lab::sim::{assert_found, run_seeds};
 
 const SEEDS: u64 = 3_000;
 const STEPS: u64 = 400;
@@ -381,20 +382,12 @@ fn history(seed: u64, defect: Option<LifecycleDefect>) -> Result<(), String> {
 
 #[test]
 fn a_guest_never_runs_twice_or_on_a_forbidden_node() {
-    let seeds = match setting("GUEST_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..setting("GUEST_SEEDS").unwrap_or(SEEDS),
-    };
-    for seed in seeds {
-        if let Err(error) = history(seed, None) {
-            panic!("{error}");
-        }
-    }
+    run_seeds("GUEST", SEEDS, |seed| history(seed, None));
 }
 
 #[test]
 fn deliberate_defects_are_found() {
-    for defect in [
+    let defects = [
         LifecycleDefect::RunsWithoutLease,
         LifecycleDefect::TrustsPause,
         LifecycleDefect::TrustsHalt,
@@ -402,10 +395,8 @@ fn deliberate_defects_are_found() {
         LifecycleDefect::RestartsAtOnce,
         LifecycleDefect::NeverGivesUp,
         LifecycleDefect::ForgivesUnwell,
-    ] {
-        let found = (0..SEEDS).any(|seed| history(seed, Some(defect)).is_err());
-        assert!(found, "{defect:?} is not found");
-    }
+    ];
+    assert_found(&defects, SEEDS, |seed, defect| history(seed, Some(defect)));
 }
 
 #[test]

@@ -7,7 +7,8 @@
 use super::source::{self, MigrationSource};
 use super::target::{self, MigrationTarget};
 use super::{MigrationDefect, MigrationMessage, Progress};
-use lab::{Random, setting};
+use lab::Random;
+use lab::sim::{assert_found, run_seeds};
 use std::collections::VecDeque;
 
 const SEEDS: u64 = 20_000;
@@ -343,25 +344,15 @@ fn history(seed: u64, broken: Option<MigrationDefect>) -> Result<(), String> {
 
 #[test]
 fn a_moving_guest_is_never_duplicated_or_outdated() {
-    let seeds = match setting("MOVE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..setting("MOVE_SEEDS").unwrap_or(SEEDS),
-    };
-    for seed in seeds {
-        if let Err(error) = history(seed, None) {
-            panic!("{error}");
-        }
-    }
+    run_seeds("MOVE", SEEDS, |seed| history(seed, None));
 }
 
 #[test]
 fn deliberate_defects_are_found() {
-    for defect in [
+    let defects = [
         MigrationDefect::TrustsTheStream,
         MigrationDefect::ReturnsWithoutLease,
         MigrationDefect::ReturnsWithoutVolumes,
-    ] {
-        let found = (0..SEEDS).any(|seed| history(seed, Some(defect)).is_err());
-        assert!(found, "{defect:?} is not found");
-    }
+    ];
+    assert_found(&defects, SEEDS, |seed, defect| history(seed, Some(defect)));
 }

@@ -3,7 +3,8 @@
 
 use super::{AvailableNode, GuestSpec, PlacementDefect, PlacementResult, Room, View, place_with};
 use crate::defect::InjectedDefect;
-use lab::{Random, setting};
+use lab::Random;
+use lab::sim::{assert_found, run_seeds};
 use std::collections::{BTreeMap, BTreeSet};
 
 const SEEDS: u64 = 4000;
@@ -274,33 +275,20 @@ fn history(seed: u64, defect: Option<PlacementDefect>) -> Result<(), String> {
     Ok(())
 }
 
-fn seeds() -> std::ops::Range<u64> {
-    match setting("GUEST_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..setting("GUEST_SEEDS").unwrap_or(SEEDS),
-    }
-}
-
 #[test]
 fn no_history_places_or_moves_a_guest_wrongly() {
-    for seed in seeds() {
-        if let Err(error) = history(seed, None) {
-            panic!("{error}");
-        }
-    }
+    run_seeds("GUEST", SEEDS, |seed| history(seed, None));
 }
 
 #[test]
 fn deliberate_defects_are_found() {
-    for defect in [
+    let defects = [
         PlacementDefect::PromisesTwice,
         PlacementDefect::IgnoresPriority,
         PlacementDefect::FailsBack,
         PlacementDefect::FillsDrained,
         PlacementDefect::IgnoresApart,
         PlacementDefect::StartsFirst,
-    ] {
-        let found = (0..SEEDS).any(|seed| history(seed, Some(defect)).is_err());
-        assert!(found, "{defect:?} is not found");
-    }
+    ];
+    assert_found(&defects, SEEDS, |seed, defect| history(seed, Some(defect)));
 }

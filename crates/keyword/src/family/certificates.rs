@@ -520,10 +520,7 @@ impl Loader {
 }
 
 pub(crate) fn unreadable(span: Span, name: &str, error: Unreadable) -> Diagnostic {
-    let told = format!(
-        "unable to stat SSL certificate from file '{name}' : {}",
-        error
-    );
+    let told = format!("unable to stat SSL certificate from file '{name}' : {error}");
     Diagnostic::error(&codes::UNREADABLE, span, told)
             .label("named here")
             .note("a relative path is resolved against `crt-base` in `global`, otherwise against the working directory")

@@ -116,11 +116,13 @@ impl ProxyState {
     }
 
     /// Counts an event of the frontend.
+    #[inline]
     pub fn count_frontend(&self, tally: Tally) {
         self.frontend.counters.count(tally);
     }
 
     /// Counts an event of the backend.
+    #[inline]
     pub fn count_backend(&self, tally: Tally) {
         self.backend.counters.count(tally);
     }

@@ -149,6 +149,7 @@ impl Drop for ServerState {
 
 impl ServerState {
     /// Counts an event.
+    #[inline]
     pub fn count(&self, tally: Tally) {
         self.traffic.counters.count(tally);
     }

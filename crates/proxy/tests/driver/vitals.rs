@@ -73,11 +73,6 @@ impl Drop for SideThread {
     }
 }
 
-fn now_ms() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
-}
-
 fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is() {
@@ -103,20 +98,20 @@ fn ask(client: &mut TcpStream) -> String {
 /// Checks that the reported health follows the states of the servers.
 fn is_judged(memory: &Vitals<'_>, config: &Config) {
     wait_until("it beats and is judged", || {
-        memory.band("www", now_ms()) == Some(Band::All)
+        memory.band("www", part::clock::boottime_ms()) == Some(Band::All)
     });
     let app = config.proxy(config.backend("app").expect("there"));
     app.servers[0]
         .state
         .set_admin(state::AdminState::Maintenance, state::now_ms());
     wait_until("nothing is served", || {
-        memory.band("www", now_ms()) == Some(Band::None)
+        memory.band("www", part::clock::boottime_ms()) == Some(Band::None)
     });
     app.servers[0]
         .state
         .set_admin(state::AdminState::Ready, state::now_ms());
     wait_until("all is served", || {
-        memory.band("www", now_ms()) == Some(Band::All)
+        memory.band("www", part::clock::boottime_ms()) == Some(Band::All)
     });
 }
 
@@ -133,7 +128,7 @@ fn a_stuck_thread_is_seen(memory: &Vitals<'_>) {
     assert!(held.is_ok());
     wait_until("a stuck thread is seen", || {
         matches!(
-            memory.pulse(now_ms()),
+            memory.pulse(part::clock::boottime_ms()),
             Pulse::Stuck {
                 silent: 1,
                 threads: 1,
@@ -141,9 +136,14 @@ fn a_stuck_thread_is_seen(memory: &Vitals<'_>) {
             }
         )
     });
-    assert_eq!(memory.band("www", now_ms()), Some(Band::None));
+    assert_eq!(
+        memory.band("www", part::clock::boottime_ms()),
+        Some(Band::None)
+    );
     stuck.store(false, Ordering::Relaxed);
-    wait_until("it beats again", || memory.pulse(now_ms()) == Pulse::Beats);
+    wait_until("it beats again", || {
+        memory.pulse(part::clock::boottime_ms()) == Pulse::Beats
+    });
 }
 
 /// Checks that clients of a draining address finish, and that their connections are closed.
@@ -152,7 +152,7 @@ fn clients_are_led_to_their_end(memory: &Vitals<'_>, here: SocketAddr, runtime: 
     client.set_read_timeout(Some(PATIENCE)).expect("set");
     assert!(!ask(&mut client).contains("connection: close"));
     let slot = memory.find("www").expect("described");
-    memory.set_drain(slot, Some(now_ms() + 60_000));
+    memory.set_drain(slot, Some(part::clock::boottime_ms() + 60_000));
     wait_until("the wish is heard", || {
         memory.requests_in_progress(slot).is_some()
     });
@@ -185,7 +185,7 @@ fn those_of_a_process_that_is_followed_are_too(memory: &Vitals<'_>, here: Socket
     });
     memory.claim(1, 1);
     let slot = memory.find("www").expect("described");
-    memory.set_drain(slot, Some(now_ms() + 60_000));
+    memory.set_drain(slot, Some(part::clock::boottime_ms() + 60_000));
     wait_until("it is led to its end", || {
         ask(&mut client).contains("connection: close")
     });
@@ -226,7 +226,7 @@ fn heartbeats_service_levels_and_address_drain_work() {
     those_of_a_process_that_is_followed_are_too(&memory, here);
 
     running.soft_stop();
-    assert_eq!(memory.pulse(now_ms()), Pulse::NotBegun);
+    assert_eq!(memory.pulse(part::clock::boottime_ms()), Pulse::NotBegun);
     drop(side);
     running.wait().expect("ends");
 }

@@ -288,7 +288,7 @@ impl<D: Directory> Replica<D> {
         }
     }
 
-    fn attempt_again(&mut self, waiting: WaitingRequest<D>, now_ms: u64) {
+    pub(super) fn attempt_again(&mut self, waiting: WaitingRequest<D>, now_ms: u64) {
         if let Some(resolved) = self.attempt(waiting, now_ms) {
             self.resolved.push(resolved);
         }

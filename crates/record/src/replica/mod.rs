@@ -261,9 +261,7 @@ impl<D: Directory> Replica<D> {
 
     pub(crate) fn pump(&mut self, now_ms: u64) {
         for waiting in std::mem::take(&mut self.waiting) {
-            if let Some(resolved) = self.attempt(waiting, now_ms) {
-                self.resolved.push(resolved);
-            }
+            self.attempt_again(waiting, now_ms);
         }
     }
 

@@ -9,7 +9,8 @@ use crate::collection::CollectionId;
 use crate::config::{Agent, Balance, Farm};
 use crate::directory::Health;
 use crate::user::FarmUser;
-use lab::{Random, setting};
+use lab::Random;
+use lab::sim::run_seeds;
 
 fn user(name: &str) -> FarmUser {
     FarmUser::named(name).unwrap()
@@ -640,12 +641,7 @@ fn history(seed: u64) -> Result<(), String> {
 
 #[test]
 fn two_polling_nodes_know_all_sessions() {
-    if let Some(seed) = setting("FARM_SEED") {
-        return history(seed).unwrap();
-    }
-    for seed in 0..setting("FARM_SEEDS").unwrap_or(100) {
-        history(seed).unwrap();
-    }
+    run_seeds("FARM", 100, history);
 }
 
 #[test]

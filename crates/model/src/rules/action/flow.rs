@@ -18,14 +18,6 @@ const CLIENT: &[&str] = &[
     places::SERVER_CONTENT,
     places::REQUEST,
 ];
-const CLIENT_OR_RESPONSE: &[&str] = &[
-    places::CONNECTION,
-    places::SESSION,
-    places::CONTENT,
-    places::SERVER_CONTENT,
-    places::REQUEST,
-    places::RESPONSE,
-];
 
 pub(super) static ROWS: &[ActionRow] = language::rows! {
     "accept" places::TCP, |_, _| Ok(RuleAction::Flow(Flow::Accept)),
@@ -36,7 +28,7 @@ pub(super) static ROWS: &[ActionRow] = language::rows! {
     "reject" CLIENT, reject, "reject if { src 192.0.2.0/24 }",
         "Closes the client's connection without a response. This is cheapest before any data is read (`tcp-request \
          connection`).";
-    "silent-drop [ rst-ttl <ttl> ]" CLIENT_OR_RESPONSE, silent_drop,
+    "silent-drop [ rst-ttl <ttl> ]" super::packets::CLIENT, silent_drop,
         "silent-drop rst-ttl 2 if { src 192.0.2.0/24 }",
         "Drops the client's connection without notifying the client, which keeps waiting. A stateful firewall on the \
          path must drop it too, so use this against attackers only. With `rst-ttl` a reset is sent that crosses this \

@@ -8,7 +8,7 @@ use crate::rules::draft::ConfigDraft;
 use crate::transaction::{Packets, ProxyStream};
 use language::{ConfigWord, Diagnostic};
 
-const CLIENT: &[&str] = &[
+pub(super) const CLIENT: &[&str] = &[
     places::CONNECTION,
     places::SESSION,
     places::CONTENT,
