@@ -137,7 +137,7 @@ impl Receiver {
         cluster: &str,
         may_install: MayInstall<'_>,
     ) -> RaftReply<R> {
-        let (wanted, is_pinned) = {
+        let wanted = {
             let mut incoming = self.lock();
             let Some(incoming) = current(&mut incoming, from, of) else {
                 return RaftReply::Begin;
@@ -146,7 +146,7 @@ impl Receiver {
                 return RaftReply::Begin;
             }
             match &incoming.wanted {
-                Some(wanted) => (wanted.clone(), true),
+                Some(wanted) => wanted.clone(),
                 None => {
                     let seal = Image::seal(&incoming.image, &incoming.meta, cluster);
                     if !may_install(seal.as_ref()) {
@@ -157,12 +157,12 @@ impl Receiver {
                     };
                     let wanted = store.pin_chunks(wanted);
                     incoming.wanted = Some(wanted.clone());
-                    (wanted, false)
+                    wanted
                 }
             }
         };
-        // A snapshot that was being written deletes chunks that it does not name.
-        if !is_pinned && ask::<R, _>(|done| store.sync(done)).await.is_err() {
+        // A snapshot that was being written before the pins deletes chunks that it does not name.
+        if ask::<R, _>(|done| store.sync(done)).await.is_err() {
             return RaftReply::Failed(Failure::Stopped);
         }
         let wanted = (*wanted).clone();
