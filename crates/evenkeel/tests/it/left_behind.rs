@@ -35,6 +35,8 @@ impl Drop for Qemu {
 
 /// Kills the supervisor, with all roles or without them.
 fn kill_all(supervised: Supervised, with_roles: bool) -> Option<Supervised> {
+    // A supervisor that runs could restart a killed role before it is killed itself.
+    supervised.signal(Signal::SIGSTOP);
     for pid in supervised.children().into_iter().filter(|_| with_roles) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
