@@ -299,7 +299,7 @@ fn troubles(volume: &VolumeStatus, counts: &[(&OperationNames, Count)]) -> Vec<S
 }
 
 fn subject(volume: VolumeStatus) -> Subject {
-    let (mut word, mut grade) = volume.state.words();
+    let (mut word, mut grade) = crate::status::state_words(volume.state);
     let mut why = volume.why.clone();
     let counts: Vec<_> = WORDS
         .iter()
@@ -392,7 +392,7 @@ fn status(volume: &VolumeStatus) -> VolumeReport {
     let socket = volume.served.map(|_| volume.socket.display().to_string());
     let only = mirror.and_then(|shown| shown.admission.only.clone());
     VolumeReport {
-        state: volume.state.published(),
+        state: volume.state,
         backing: backing_words(&volume.spec.backing),
         external_storage: String::new(),
         copies,

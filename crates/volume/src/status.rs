@@ -10,7 +10,7 @@ use crate::overwrite::OverwriteMark;
 use crate::sums::Tally;
 use crate::verified::VerifyRecord;
 use part::report::{Event, Grade, Moment};
-use part::status::PublishedVolumeState;
+use part::status::VolumeServiceState;
 use rustix::fs::{FileType, fstat};
 use std::fs::File;
 use std::path::PathBuf;
@@ -21,72 +21,23 @@ pub(crate) const REFUSED: &str = "refused";
 
 const EVENTS_MAX: usize = 16;
 
-/// State of a volume on this node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LocalVolumeState {
-    Opening,
-    /// Clients can use the volume, and both replicas are up to date.
-    Serving,
-    /// Clients can use the volume, but only this node has all data.
-    Alone,
-    /// Clients can use the volume, and the other replica is being resynchronised.
-    Resync,
-    /// The other node serves the volume, and this node's replica is up to date.
-    Following,
-    /// The other node serves the volume, and this node's replica is being resynchronised.
-    Filling,
-    /// The other node serves a volume to which this node's replica does not belong.
-    Refused,
-    /// Requests wait, because no node may serve the volume now.
-    Frozen,
-    /// The backing store contains no volume yet.
-    NotCreated,
-    /// Another process uses the backing store, or a volume with this name is still stopping.
-    InUse,
-    Failed,
-    Stopping,
-}
-
-impl LocalVolumeState {
-    pub fn is_served(self) -> bool {
-        matches!(
-            self,
-            LocalVolumeState::Serving | LocalVolumeState::Alone | LocalVolumeState::Resync
-        )
-    }
-
-    pub fn published(self) -> PublishedVolumeState {
-        match self {
-            LocalVolumeState::Opening => PublishedVolumeState::Opening,
-            LocalVolumeState::Serving => PublishedVolumeState::Serving,
-            LocalVolumeState::Alone => PublishedVolumeState::Alone,
-            LocalVolumeState::Resync => PublishedVolumeState::Resync,
-            LocalVolumeState::Following => PublishedVolumeState::Following,
-            LocalVolumeState::Filling => PublishedVolumeState::Filling,
-            LocalVolumeState::Refused => PublishedVolumeState::Refused,
-            LocalVolumeState::Frozen => PublishedVolumeState::Frozen,
-            LocalVolumeState::NotCreated => PublishedVolumeState::NotCreated,
-            LocalVolumeState::InUse => PublishedVolumeState::InUse,
-            LocalVolumeState::Failed => PublishedVolumeState::Failed,
-            LocalVolumeState::Stopping => PublishedVolumeState::Stopping,
-        }
-    }
-
-    pub fn words(self) -> (&'static str, Grade) {
-        match self {
-            LocalVolumeState::Opening => ("opening", Grade::Busy),
-            LocalVolumeState::Serving => ("serving", Grade::Good),
-            LocalVolumeState::Alone => ("serving alone", Grade::Bad),
-            LocalVolumeState::Resync => ("resync", Grade::Busy),
-            LocalVolumeState::Following => ("copy", Grade::Good),
-            LocalVolumeState::Filling => ("filling", Grade::Busy),
-            LocalVolumeState::Refused => (REFUSED, Grade::Bad),
-            LocalVolumeState::Frozen => ("waiting", Grade::Bad),
-            LocalVolumeState::NotCreated => ("not created", Grade::Bad),
-            LocalVolumeState::InUse => ("in use", Grade::Bad),
-            LocalVolumeState::Failed => ("failed", Grade::Bad),
-            LocalVolumeState::Stopping => ("stopping", Grade::Busy),
-        }
+/// Returns the word for a state, and its grade.
+pub(crate) fn state_words(state: VolumeServiceState) -> (&'static str, Grade) {
+    match state {
+        VolumeServiceState::Opening => ("opening", Grade::Busy),
+        VolumeServiceState::Serving => ("serving", Grade::Good),
+        VolumeServiceState::Alone => ("serving alone", Grade::Bad),
+        VolumeServiceState::Resync => ("resync", Grade::Busy),
+        VolumeServiceState::Following => ("copy", Grade::Good),
+        VolumeServiceState::Filling => ("filling", Grade::Busy),
+        VolumeServiceState::Refused => (REFUSED, Grade::Bad),
+        VolumeServiceState::Frozen => ("waiting", Grade::Bad),
+        VolumeServiceState::NotCreated => ("not created", Grade::Bad),
+        VolumeServiceState::InUse => ("in use", Grade::Bad),
+        VolumeServiceState::Failed => ("failed", Grade::Bad),
+        VolumeServiceState::Stopping => ("stopping", Grade::Busy),
+        VolumeServiceState::External => ("external", Grade::Unknown),
+        VolumeServiceState::Unknown => ("unknown", Grade::Unknown),
     }
 }
 
@@ -115,7 +66,7 @@ pub struct VolumeStatus {
     pub name: String,
     pub spec: Spec,
     pub socket: PathBuf,
-    pub state: LocalVolumeState,
+    pub state: VolumeServiceState,
     pub since: Moment,
     pub why: String,
     /// Properties of the served volume; None if it is not served.
@@ -165,7 +116,7 @@ impl VolumeStatus {
     }
 
     /// Enters a state. Returns whether the state or its reason changed.
-    pub(crate) fn enter(&mut self, state: LocalVolumeState, why: String) -> bool {
+    pub(crate) fn enter(&mut self, state: VolumeServiceState, why: String) -> bool {
         let why = named(&why, &self.name);
         if (state, &why) == (self.state, &self.why) {
             return false;
@@ -174,8 +125,8 @@ impl VolumeStatus {
         if state != self.state {
             self.events.push(Event {
                 at,
-                from: self.state.words().0.to_owned(),
-                to: state.words().0.to_owned(),
+                from: state_words(self.state).0.to_owned(),
+                to: state_words(state).0.to_owned(),
                 why: why.clone(),
             });
             let surplus = self.events.len().saturating_sub(EVENTS_MAX);

@@ -348,7 +348,7 @@ impl ServingMachine for Supervised {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use address::role::{BAND, HERE};
+    use part::status::RouterState;
 
     #[test]
     fn machine_that_cannot_serve_is_reported() {
@@ -378,15 +378,16 @@ mod tests {
 
     #[test]
     fn addresses_are_reported_without_a_proxy() {
-        let address = |at: &str, word: &str| Subject::new("address", at).state(word, Grade::Good);
+        let address =
+            |at: &str, is_local| Subject::new("address", at).publish(&AddressReport { is_local });
         let desk = vec![
-            address("192.0.2.1/24", HERE),
-            address("192.0.2.2/24", "not here"),
+            address("192.0.2.1/24", true),
+            address("192.0.2.2/24", false),
         ];
         let report = StatusReport {
             subjects: vec![
                 Subject::new(VIRTUAL_IP, "desk").children(desk),
-                Subject::new("router", "one").children(vec![address("192.0.2.3/24", HERE)]),
+                Subject::new("router", "one").children(vec![address("192.0.2.3/24", true)]),
             ],
             ..StatusReport::silent("address", "")
         };
@@ -397,7 +398,19 @@ mod tests {
 
     #[test]
     fn virtual_routers_are_reported_with_fault_and_service() {
-        let www = |word: &str, grade| Subject::new(VIRTUAL_IP, "www").state(word, grade);
+        let www = |state| {
+            let status = RouterReport {
+                state,
+                has_unavailable_frontends: state == RouterState::Master,
+                ..RouterReport::default()
+            };
+            let grade = match state {
+                RouterState::Fault => Grade::Bad,
+                _ => Grade::Standby,
+            };
+            let router = Subject::new(VIRTUAL_IP, "www").state("", grade);
+            router.publish(&status)
+        };
         let of = |one: Subject| {
             let report = StatusReport {
                 subjects: vec![one],
@@ -406,17 +419,17 @@ mod tests {
             routing(&report)
         };
         let lines = vec!["no source address on eth0".to_owned()];
-        let fault = of(www("FAULT", Grade::Bad).lines(FAULT, lines.clone()));
+        let fault = of(www(RouterState::Fault).lines(FAULT, lines.clone()));
         assert_eq!(fault.routers[0].fault, "no source address on eth0");
         // An address that cannot be set beside others is no obstacle.
-        let some = of(www("BACKUP", Grade::Standby).lines(FAULT, lines));
+        let some = of(www(RouterState::Backup).lines(FAULT, lines));
         assert_eq!(some.routers[0].fault, "");
         let health = "no frontend is available: the proxy reports servers as down";
-        let down = www("MASTER", Grade::Good)
-            .fact(HEALTH, health)
-            .number(BAND, 2);
+        let down = www(RouterState::Master).fact(HEALTH, health);
         let owner =
-            of(down.children([Subject::new("address", "192.0.2.1/24").state(HERE, Grade::Good)]));
+            of(down
+                .children([Subject::new("address", "192.0.2.1/24")
+                    .publish(&AddressReport { is_local: true })]));
         let one = &owner.routers[0];
         assert_eq!(
             (one.is_owner, one.addresses, &*one.unavailable),

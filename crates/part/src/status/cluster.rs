@@ -1,6 +1,6 @@
 //! Status of a cluster and of its members, in the report of the control role.
 
-use crate::report::{Grade, Subject};
+use crate::report::Subject;
 use serde::{Deserialize, Serialize};
 
 /// Status of the cluster, of the subject of the kind `cluster`.
@@ -75,67 +75,13 @@ pub struct MemberReport {
 }
 
 impl ClusterReport {
-    /// Returns the status of a cluster. None: the report is of an older version, and its texts say
-    /// nothing more.
     pub fn of(subject: &Subject) -> ClusterReport {
-        subject.status().unwrap_or_else(|| ClusterReport {
-            leader: subject
-                .state
-                .word
-                .strip_suffix(" is the leader")
-                .unwrap_or_default()
-                .to_owned(),
-            has_majority: subject.state.grade != Grade::Bad,
-            version_in_progress: subject.words("in progress").map(|_| 0),
-        })
+        subject.status().unwrap_or_default()
     }
 }
 
 impl MemberReport {
     pub fn of(subject: &Subject) -> MemberReport {
-        subject.status().unwrap_or_else(|| of_texts(subject))
-    }
-}
-
-/// Reads the report of a version that published only texts.
-fn of_texts(subject: &Subject) -> MemberReport {
-    let word = subject.state.word.as_str();
-    let kind = subject.words("kind").unwrap_or_default();
-    let path = word.strip_prefix("reachable, ").unwrap_or_default();
-    let path = path.split(',').next().unwrap_or_default();
-    let relay = path.strip_prefix("through ").unwrap_or_default();
-    let is_bad = subject.state.grade == Grade::Bad;
-    let served = subject.words("serves").unwrap_or_default();
-    let serves_nothing = served.starts_with("nothing");
-    let served = served.strip_prefix("version ").unwrap_or_default();
-    let digits = served.split(' ').next().unwrap_or_default();
-    MemberReport {
-        kind: if kind.starts_with("arbiter") {
-            MemberKind::Arbiter
-        } else {
-            MemberKind::Node
-        },
-        is_leader: kind.ends_with(", leader"),
-        reach: match word {
-            _ if word.starts_with("this machine") => MemberReach::Local,
-            _ if is_bad && word.starts_with("away") => MemberReach::Away,
-            _ if !relay.is_empty() => MemberReach::Relayed,
-            _ if path == "direct link" => MemberReach::Direct,
-            _ => MemberReach::Unknown,
-        },
-        relay: relay.to_owned(),
-        rtt_us: None,
-        silent_ms: None,
-        fault: match word.rsplit(", ").next().unwrap_or_default() {
-            _ if !is_bad || word.starts_with("away") => MemberFault::None,
-            "its disk fails" => MemberFault::Disk,
-            "without a supervisor" => MemberFault::Supervisor,
-            "its files are missing" => MemberFault::Files,
-            "its certificate ends" => MemberFault::Certificate,
-            _ => MemberFault::Unknown,
-        },
-        served_version: digits.parse().ok(),
-        is_candidate: served.ends_with("(candidate)"),
-        serves_nothing,
+        subject.status().unwrap_or_default()
     }
 }

@@ -2,8 +2,8 @@
 //! commands and for pages that decide by them. Texts of a report are for people only.
 //!
 //! Processes and nodes of different versions exchange these values: fields are only added, with a
-//! default, and a state that this version does not know is `Unknown`. A type has a function
-//! `of(&Subject)` that also reads the report of an older version, which has only texts.
+//! default, and a state that this version does not know is `Unknown`. The function `of(&Subject)` of
+//! a type returns the default for a report without a status.
 //!
 //! [`Subject::publish`]: crate::report::Subject::publish
 
@@ -27,7 +27,7 @@ pub use cluster::{ClusterReport, MemberFault, MemberKind, MemberReach, MemberRep
 pub use guest::{GuestDisk, GuestNodeReport, GuestNodeState, GuestReport, GuestState, StopOrder};
 pub use role::{RoleReport, RoleState};
 pub use volume::{
-    CompleteCopies, CopyNodes, FoundFaults, Overwriting, PublishedVolumeState, VolumeReport,
+    CompleteCopies, CopyNodes, FoundFaults, Overwriting, VolumeReport, VolumeServiceState,
 };
 
 #[cfg(test)]

@@ -35,22 +35,6 @@ pub struct RoleReport {
 
 impl RoleReport {
     pub fn of(subject: &Subject) -> RoleReport {
-        subject.status().unwrap_or_else(|| {
-            let number = |name: &str| subject.words(name)?.parse().ok();
-            RoleReport {
-                state: match subject.state.word.as_str() {
-                    "not started" => RoleState::NotStarted,
-                    "starting" => RoleState::Starting,
-                    "running" | "unstable" => RoleState::Running,
-                    "paused" => RoleState::Paused,
-                    "stopping" => RoleState::Stopping,
-                    "restarting" => RoleState::Restarting,
-                    _ => RoleState::Unknown,
-                },
-                is_unstable: subject.state.word == "unstable",
-                process: number("process"),
-                successor: number("successor"),
-            }
-        })
+        subject.status().unwrap_or_default()
     }
 }

@@ -6,68 +6,6 @@ use crate::report::{Grade, Subject};
 use serde::Serialize;
 
 #[test]
-fn reports_of_older_versions_are_read_by_their_texts() {
-    let volume = Subject::new("volume", "mail")
-        .state("serving alone", Grade::Bad)
-        .fact("copies", "alpha beta")
-        .fact("owner", "alpha")
-        .fact("complete", "this copy")
-        .fact(
-            "last event",
-            "not handed over: the other copy is not connected",
-        )
-        .fact("incomplete", "evenkeel volume import was interrupted")
-        .number("owner here", 1);
-    let volume = VolumeReport::of(&volume);
-    assert_eq!(volume.state, PublishedVolumeState::Alone);
-    assert_eq!(volume.copies.unwrap().other, "beta");
-    assert_eq!(volume.complete, CompleteCopies::Local);
-    assert_eq!((volume.refused_hand_overs, volume.is_owner), (1, true));
-    assert!(!volume.overwriting.unwrap().is_running);
-
-    let guest = Subject::new("guest", "mail")
-        .state("shutting down", Grade::Busy)
-        .fact("on", "beta")
-        .fact("stopped", "until `guest start`")
-        .list("prefers", vec!["alpha".to_owned(), "beta".to_owned()])
-        .list(
-            "disks",
-            vec!["mail".to_owned(), "iso (read only)".to_owned()],
-        );
-    let guest = GuestReport::of(&guest);
-    assert_eq!(guest.state, GuestState::ShuttingDown);
-    assert_eq!(guest.stop_order, StopOrder::UntilStart);
-    assert_eq!(guest.prefers, ["alpha", "beta"]);
-    assert!(guest.disks[1].is_read_only && guest.disks[1].volume == "iso");
-
-    let member = Subject::new("member", "beta")
-        .state("reachable, through tie, 0.4 ms", Grade::Good)
-        .fact("kind", "node, leader")
-        .joined("serves", "version 7 (candidate)");
-    let member = MemberReport::of(&member);
-    assert_eq!(member.reach, MemberReach::Relayed);
-    assert_eq!(
-        (member.relay.as_str(), member.served_version),
-        ("tie", Some(7))
-    );
-    assert!(member.is_leader && member.is_candidate);
-    let away = Subject::new("member", "beta").state("away for 3 s", Grade::Bad);
-    assert_eq!(MemberReport::of(&away).reach, MemberReach::Away);
-
-    let router = Subject::new("virtual-ip", "www")
-        .state("BACKUP", Grade::Standby)
-        .fact("owner", "10.0.0.2")
-        .joined("with priority", "100")
-        .fact("lease", "moves to a healthier node");
-    let router = RouterReport::of(&router);
-    assert_eq!(router.state, RouterState::Backup);
-    assert_eq!(
-        (router.other_owner.as_str(), router.lease),
-        ("10.0.0.2", LeaseUse::Moves)
-    );
-}
-
-#[test]
 fn published_status_survives_noise() {
     let status = GuestReport {
         state: GuestState::Running,

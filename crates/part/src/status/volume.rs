@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// State of a volume on the reporting node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum PublishedVolumeState {
+pub enum VolumeServiceState {
     Opening,
     Serving,
     /// Clients can use the volume, but only this node has all data.
@@ -77,7 +77,7 @@ pub struct FoundFaults {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VolumeReport {
-    pub state: PublishedVolumeState,
+    pub state: VolumeServiceState,
     /// Storage of the volume, in the notation of the configuration.
     pub backing: String,
     /// Storage system that keeps the data of an external volume, in the notation of the
@@ -104,77 +104,18 @@ pub struct VolumeReport {
     pub found: FoundFaults,
 }
 
-impl VolumeReport {
-    pub fn of(subject: &Subject) -> VolumeReport {
-        subject.status().unwrap_or_else(|| of_texts(subject))
+impl VolumeServiceState {
+    /// Returns whether clients can use the volume on the reporting node.
+    pub fn is_served(self) -> bool {
+        matches!(
+            self,
+            VolumeServiceState::Serving | VolumeServiceState::Alone | VolumeServiceState::Resync
+        )
     }
 }
 
-/// Reads the report of a version that published only texts. The number of a command's mark is not
-/// among them: it is zero.
-fn of_texts(subject: &Subject) -> VolumeReport {
-    let words = |name: &str| subject.words(name).unwrap_or_default();
-    let is_one = |name: &str| subject.value(name) == Some(1);
-    let copies = subject.words("copies").map(|copies| {
-        let (local, other) = copies.split_once(' ').unwrap_or((&copies, ""));
-        CopyNodes {
-            local: local.to_owned(),
-            other: other.to_owned(),
-        }
-    });
-    let overwriting = subject.words("incomplete").map(|words| Overwriting {
-        mark: 0,
-        is_running: !words.ends_with("was interrupted"),
-    });
-    let replication = subject.words("replication");
-    let external_storage = replication.and(subject.words("backing"));
-    let verify = words("verify");
-    let owner = words("owner");
-    VolumeReport {
-        state: match subject.state.word.as_str() {
-            "opening" => PublishedVolumeState::Opening,
-            "serving" => PublishedVolumeState::Serving,
-            "serving alone" => PublishedVolumeState::Alone,
-            "resync" => PublishedVolumeState::Resync,
-            "copy" => PublishedVolumeState::Following,
-            "filling" => PublishedVolumeState::Filling,
-            "refused" => PublishedVolumeState::Refused,
-            "waiting" => PublishedVolumeState::Frozen,
-            "not created" => PublishedVolumeState::NotCreated,
-            "in use" => PublishedVolumeState::InUse,
-            "failed" => PublishedVolumeState::Failed,
-            "stopping" => PublishedVolumeState::Stopping,
-            "owned here" => PublishedVolumeState::Serving,
-            "owned elsewhere" | "not in use" => PublishedVolumeState::External,
-            _ => PublishedVolumeState::Unknown,
-        },
-        backing: words("backing"),
-        external_storage: external_storage.unwrap_or_default(),
-        copies,
-        owner: if owner == "none" {
-            String::new()
-        } else {
-            owner
-        },
-        is_owner: is_one("owner here"),
-        complete: match words("complete").as_str() {
-            "both copies" => CompleteCopies::Both,
-            "this copy" => CompleteCopies::Local,
-            "the other copy" => CompleteCopies::Other,
-            "no copy that the file names" => CompleteCopies::Neither,
-            _ => CompleteCopies::Unknown,
-        },
-        is_connected: is_one("connected"),
-        refused_hand_overs: u64::from(words("last event").starts_with("not handed over")),
-        only_clients_of: words("only clients of"),
-        is_read_only: subject.words("read only").is_some(),
-        socket: words("socket"),
-        has_deleted_files: subject.words("files").is_some(),
-        overwriting,
-        found: FoundFaults {
-            has_differences: verify.contains("differ"),
-            has_unreadable: verify.contains("cannot be read"),
-            has_damage: verify.contains("do not match their checksums"),
-        },
+impl VolumeReport {
+    pub fn of(subject: &Subject) -> VolumeReport {
+        subject.status().unwrap_or_default()
     }
 }

@@ -12,7 +12,7 @@ use ::command::status::order;
 use ::command::word;
 use clap::{Arg, ArgGroup, ArgMatches, Command};
 use part::report::{StatusReport, Subject};
-use part::status::{CompleteCopies, CopyNodes, PublishedVolumeState, VolumeReport};
+use part::status::{CompleteCopies, CopyNodes, VolumeReport, VolumeServiceState};
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 
@@ -287,7 +287,7 @@ fn ended(
     let other = volume.copies.unwrap_or_default().other;
     let follows = matches!(
         volume.state,
-        PublishedVolumeState::Following | PublishedVolumeState::Filling
+        VolumeServiceState::Following | VolumeServiceState::Filling
     );
     if follows && volume.owner == other {
         return Ok(Some(HandOverResult::HandedOver));

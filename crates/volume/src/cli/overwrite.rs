@@ -38,12 +38,6 @@ fn overwriting(matches: &ArgMatches, name: &str) -> Result<Option<Overwriting>, 
     Ok(VolumeReport::of(find(&report, name)?).overwriting)
 }
 
-/// Returns whether a report shows this mark. A volume role of an earlier version publishes no
-/// number.
-fn is_mark(shown: &Overwriting, mark: OverwriteMark) -> bool {
-    shown.mark == 0 || shown.mark == mark.number()
-}
-
 impl Overwrite {
     /// Marks a volume that this command has open as the volume's user. Returns when the mark is
     /// stored.
@@ -61,7 +55,7 @@ impl Overwrite {
             mark,
         };
         let is_stored = |shown: Option<Overwriting>| {
-            shown.is_some_and(|shown| shown.is_running && is_mark(&shown, mark))
+            shown.is_some_and(|shown| shown.is_running && shown.mark == mark.number())
         };
         match begun.request(matches, false, is_stored) {
             Ok(()) => Ok(begun),
@@ -84,7 +78,7 @@ impl Overwrite {
     pub fn end(self, matches: &ArgMatches) -> Result<(), String> {
         let Overwrite { name, mark } = &self;
         let is_removed =
-            |shown: Option<Overwriting>| shown.is_none_or(|shown| !is_mark(&shown, *mark));
+            |shown: Option<Overwriting>| shown.is_none_or(|shown| shown.mark != mark.number());
         self.request(matches, true, is_removed).map_err(|words| {
             format!(
                 "all data of volume '{name}' was written, but it is still marked as incomplete: {words}"

@@ -15,7 +15,7 @@ use ::command::options::flag;
 use ::command::word;
 use clap::{Arg, ArgMatches, Command};
 use part::report::Subject;
-use part::status::{CopyNodes, PublishedVolumeState, VolumeReport};
+use part::status::{CopyNodes, VolumeReport, VolumeServiceState};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use supervisor::directory::Instance;
@@ -167,7 +167,7 @@ fn discard(
     me: &str,
     other: &str,
 ) -> Result<String, String> {
-    if VolumeReport::of(subject).state != PublishedVolumeState::Refused {
+    if VolumeReport::of(subject).state != VolumeServiceState::Refused {
         return Err(match subject.value(OWNER_HERE) {
             Some(1) => format!(
                 "this node owns volume '{name}', so its copy is the valid one. If the copy of {other} is \
@@ -215,7 +215,7 @@ fn began(matches: &ArgMatches, name: &str) -> Result<(), String> {
         std::thread::sleep(LOOK_EVERY);
         let (_, report) = load_volume_report(matches)?;
         let subject = find(&report, name)?;
-        if VolumeReport::of(subject).state != PublishedVolumeState::Refused {
+        if VolumeReport::of(subject).state != VolumeServiceState::Refused {
             return Ok(());
         }
         if Instant::now() >= until {

@@ -13,8 +13,8 @@ use crate::link::PORT;
 use crate::link::dial::{CopyReceiver, LinkFailure, Registry, ReplicationLink, dial_copy};
 use crate::link::greeting::{CopyGreeting, GreetingError};
 use crate::report::clients_words;
-use crate::status::LocalVolumeState;
 use part::lock;
+use part::status::VolumeServiceState;
 use part::voice::write_error;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::BTreeMap;
@@ -223,8 +223,8 @@ impl Copies {
         };
         let status = shared.status();
         let colon = if status.why.is_empty() { "" } else { ": " };
-        if status.served.is_none() || status.state == LocalVolumeState::Frozen {
-            let (word, _) = status.state.words();
+        if status.served.is_none() || status.state == VolumeServiceState::Frozen {
+            let (word, _) = crate::status::state_words(status.state);
             let why = &status.why;
             let words = format!("volume '{name}' on {me} is not served ({word}{colon}{why})");
             return refuse(words, true);

@@ -7,7 +7,7 @@ use crate::report::{BACKING, NO_OWNER, OWNER, OWNER_HERE, REPLICATION, SERVING, 
 use part::clock::boottime_ns;
 use part::report::{Grade, Moment, Subject};
 use part::role::{KnownLease, VolumeUse};
-use part::status::{PublishedVolumeState, VolumeReport};
+use part::status::{VolumeReport, VolumeServiceState};
 
 const USED_HERE: u32 = 4;
 
@@ -133,9 +133,9 @@ impl ExternalVolumeState {
         subject.since = Some(since);
         let status = VolumeReport {
             state: match word {
-                OWNED => PublishedVolumeState::Serving,
-                WAITING => PublishedVolumeState::Frozen,
-                _ => PublishedVolumeState::External,
+                OWNED => VolumeServiceState::Serving,
+                WAITING => VolumeServiceState::Frozen,
+                _ => VolumeServiceState::External,
             },
             external_storage: storage.to_string(),
             owner: self.owner().to_owned(),

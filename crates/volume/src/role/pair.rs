@@ -10,10 +10,11 @@ use crate::link::dial::{Dialer, Registry};
 use crate::mirror::mailbox::{Mailbox, MailboxMessage};
 use crate::mirror::{self, Mirror, MirrorEnvironment, MirrorError, MirrorStatus, OpenCopy};
 use crate::replica::{BLOCK_BYTES, OtherState};
-use crate::status::{LocalVolumeState, ServedProperties, named};
+use crate::status::{ServedProperties, named};
 use crate::sums::area::Area;
 use crate::verified;
 use part::report::Moment;
+use part::status::VolumeServiceState;
 use part::voice::write_error;
 use protocol::nbd;
 use std::os::fd::AsFd;
@@ -64,7 +65,7 @@ impl WorkerState {
         pair: &ReplicaPair,
         area: Option<Area>,
     ) -> Result<(), ServeFailure> {
-        let failed = |words: String| ServeFailure(LocalVolumeState::Failed, words);
+        let failed = |words: String| ServeFailure(VolumeServiceState::Failed, words);
         let has = layout.head().size_bytes;
         let (name, backing) = {
             let status = self.status();
@@ -126,7 +127,7 @@ impl WorkerState {
         self.ties.registry.remove(&name);
         claim.remove();
         served.map_err(|error| match error {
-            MirrorError::Reopens => ServeFailure(LocalVolumeState::Opening, error.to_string()),
+            MirrorError::Reopens => ServeFailure(VolumeServiceState::Opening, error.to_string()),
             error => failed(error.to_string()),
         })
     }
@@ -157,7 +158,7 @@ impl WorkerState {
     fn shown(&self, shown: MirrorStatus) {
         let is_single = self.is_single.load(Ordering::Acquire);
         let (state, mut why) = state(&shown, is_single);
-        if shown.fails && state == LocalVolumeState::Frozen {
+        if shown.fails && state == VolumeServiceState::Frozen {
             why = format!("requests fail (`without-majority error`): {why}");
         }
         if let Some(trouble) = &shown.trouble {
@@ -206,31 +207,31 @@ fn damaged_words(shown: &MirrorStatus) -> String {
     }
 }
 
-fn state(shown: &MirrorStatus, is_single: bool) -> (LocalVolumeState, String) {
+fn state(shown: &MirrorStatus, is_single: bool) -> (VolumeServiceState, String) {
     let report = &shown.report;
     let other = &shown.other;
     if let Some(waits) = &shown.waits {
-        return (LocalVolumeState::Frozen, waits.clone());
+        return (VolumeServiceState::Frozen, waits.clone());
     }
     if report.serves {
         if report.frozen {
             let words = "the lease is not valid, because no majority of the cluster \
                          is reachable, or a hand-over is in progress";
-            return (LocalVolumeState::Frozen, words.to_owned());
+            return (VolumeServiceState::Frozen, words.to_owned());
         }
         return match (report.other, &shown.link) {
-            (OtherState::InSync, _) => (LocalVolumeState::Serving, String::new()),
-            (OtherState::Away, _) if is_single => (LocalVolumeState::Serving, String::new()),
+            (OtherState::InSync, _) => (VolumeServiceState::Serving, String::new()),
+            (OtherState::Away, _) if is_single => (VolumeServiceState::Serving, String::new()),
             (OtherState::Syncing | OtherState::Joining | OtherState::Preparing, _) => {
-                (LocalVolumeState::Resync, damaged_words(shown))
+                (VolumeServiceState::Resync, damaged_words(shown))
             }
             (OtherState::Away, Err(why)) => (
-                LocalVolumeState::Alone,
+                VolumeServiceState::Alone,
                 format!("{other} is not connected: {why}"),
             ),
             (OtherState::Away, Ok(())) => {
                 let words = format!("{other} is connected and not in sync: {}", shown.said);
-                (LocalVolumeState::Alone, words)
+                (VolumeServiceState::Alone, words)
             }
         };
     }
@@ -238,12 +239,12 @@ fn state(shown: &MirrorStatus, is_single: bool) -> (LocalVolumeState, String) {
     if is_single && !complete && shown.in_sync.is_some() {
         let words = "this copy is not complete, but the other one is: name both nodes in `on` until this \
                      one is complete. Nothing on it is changed";
-        return (LocalVolumeState::Frozen, words.to_owned());
+        return (VolumeServiceState::Frozen, words.to_owned());
     }
     if let Some(apart) = &shown.apart {
         let words = &apart.words;
         return (
-            LocalVolumeState::Refused,
+            VolumeServiceState::Refused,
             format!(
                 "{words}. It is kept and not used; `evenkeel volume resync NAME --discard-mine` replaces it \
                  by that of {other}"
@@ -251,9 +252,9 @@ fn state(shown: &MirrorStatus, is_single: bool) -> (LocalVolumeState, String) {
         );
     }
     match (report.follows, complete) {
-        (true, true) => (LocalVolumeState::Following, String::new()),
-        (true, false) => (LocalVolumeState::Filling, String::new()),
-        (false, _) => (LocalVolumeState::Frozen, waiting(shown, complete)),
+        (true, true) => (VolumeServiceState::Following, String::new()),
+        (true, false) => (VolumeServiceState::Filling, String::new()),
+        (false, _) => (VolumeServiceState::Frozen, waiting(shown, complete)),
     }
 }
 

@@ -8,10 +8,11 @@ use crate::export::{Grant, VolumeUser, user_words};
 use crate::mirror::MirrorStatus;
 use crate::replica::OtherState;
 use crate::report::USED_BY;
-use crate::status::{LocalVolumeState, VolumeStatus};
+use crate::status::VolumeStatus;
 use part::codec;
 use part::report::{StatusReport, Subject};
 use part::role::{UsedVolume, UsedVolumes, VolumeNews, VolumeState, VolumeUse};
+use part::status::VolumeServiceState;
 use part::voice::write_error;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -297,11 +298,11 @@ impl VolumeRole {
 fn other_of_gone(status: &VolumeStatus) -> Option<String> {
     let is_gone = matches!(
         status.state,
-        LocalVolumeState::NotCreated
-            | LocalVolumeState::Failed
-            | LocalVolumeState::Refused
-            | LocalVolumeState::Filling
-            | LocalVolumeState::Frozen
+        VolumeServiceState::NotCreated
+            | VolumeServiceState::Failed
+            | VolumeServiceState::Refused
+            | VolumeServiceState::Filling
+            | VolumeServiceState::Frozen
     );
     let pair = status.spec.pair.as_ref().filter(|_| is_gone)?;
     Some(pair.other.clone())
@@ -388,18 +389,18 @@ fn is_free(status: &VolumeStatus, used: &UsedVolume) -> Result<(), String> {
     }
 }
 
-fn is_readable(state: LocalVolumeState) -> bool {
+fn is_readable(state: VolumeServiceState) -> bool {
     state.is_served()
         || matches!(
             state,
-            LocalVolumeState::Following | LocalVolumeState::Filling
+            VolumeServiceState::Following | VolumeServiceState::Filling
         )
 }
 
 /// Reason of a state, or the state's name without one.
 fn why(status: &VolumeStatus) -> String {
     match &*status.why {
-        "" => format!("it is {}", status.state.words().0),
+        "" => format!("it is {}", crate::status::state_words(status.state).0),
         why => why.to_owned(),
     }
 }
@@ -417,15 +418,15 @@ fn is_alone(status: &VolumeStatus) -> Result<(), String> {
         _ if shown.admission.is_superseded => Err(format!(
             "another user has used it on {other} since this one opened it: the process here must end"
         )),
-        LocalVolumeState::Following | LocalVolumeState::Filling
+        VolumeServiceState::Following | VolumeServiceState::Filling
             if waits_for_user(status, shown) =>
         {
             Err(used_elsewhere(status, other))
         }
-        LocalVolumeState::Following => Err(format!(
+        VolumeServiceState::Following => Err(format!(
             "{other} serves it, and has not handed it over to this node yet"
         )),
-        LocalVolumeState::Filling => Err(format!(
+        VolumeServiceState::Filling => Err(format!(
             "{other} serves it, and this copy is not complete yet"
         )),
         state if !state.is_served() => Err(why(status)),

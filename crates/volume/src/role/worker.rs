@@ -14,13 +14,14 @@ use crate::link::greeting::{Greeting, ReplicaProperties};
 use crate::mirror::mailbox::{ClusterRequest, Mailbox, MailboxMessage, Queue, SnapshotAction};
 use crate::overwrite::{MarkChange, OverwriteMark};
 use crate::single::{ChangeSource, ServeError, Single, VolumeChanges};
-use crate::status::{LocalVolumeState, ServedProperties, VolumeStatus};
+use crate::status::{ServedProperties, VolumeStatus};
 use crate::sums::area::{self, Area, AreaError};
 use crate::sums::{BLOCK_BYTES, Tally};
 use crate::verified;
 use part::lock;
 use part::report::Moment;
 use part::role::VolumeUse;
+use part::status::VolumeServiceState;
 use part::voice::write_error;
 use part::wake::WakeEvent;
 use protocol::nbd;
@@ -96,7 +97,7 @@ pub(super) struct WorkerState {
 }
 
 /// State of a volume that is not served, and the reason.
-pub(super) struct ServeFailure(pub(super) LocalVolumeState, pub(super) String);
+pub(super) struct ServeFailure(pub(super) VolumeServiceState, pub(super) String);
 
 impl Worker {
     /// Starts the thread. `user` was connected to the volume in the previous process, and
@@ -112,7 +113,7 @@ impl Worker {
         let status = VolumeStatus {
             name: name.to_owned(),
             socket: socket::path(&place.runtime, name),
-            state: LocalVolumeState::Opening,
+            state: VolumeServiceState::Opening,
             since: Moment::now(),
             why: String::new(),
             served: None,
@@ -161,7 +162,7 @@ impl Worker {
         let thread = builder.spawn(move || span.in_scope(|| own.run_worker()));
         if let Err(error) = &thread {
             shared.enter(
-                LocalVolumeState::Failed,
+                VolumeServiceState::Failed,
                 format!("cannot start a thread: {error}"),
             );
         }
@@ -297,7 +298,8 @@ impl Worker {
     /// Stops the thread. `leaves`: a new process replaces this one.
     pub(super) fn stop(&self, leaves: bool) {
         self.shared.leaves.store(leaves, Ordering::Release);
-        self.shared.enter(LocalVolumeState::Stopping, String::new());
+        self.shared
+            .enter(VolumeServiceState::Stopping, String::new());
         signal(self.shared.stop.as_ref());
     }
 
@@ -317,20 +319,20 @@ impl WorkerState {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn enter(&self, state: LocalVolumeState, why: String) {
+    pub(super) fn enter(&self, state: VolumeServiceState, why: String) {
         let mut status = self.status();
         // A stopping volume keeps its state.
-        if status.state == LocalVolumeState::Stopping || !status.enter(state, why) {
+        if status.state == VolumeServiceState::Stopping || !status.enter(state, why) {
             return;
         }
-        let (word, _) = state.words();
+        let (word, _) = crate::status::state_words(state);
         let colon = if status.why.is_empty() { "" } else { ": " };
         let line = format!(
             "evenkeel: volume {}: {word}{colon}{}\n",
             status.name, status.why
         );
         drop(status);
-        if state != LocalVolumeState::Opening && state != LocalVolumeState::Stopping {
+        if state != VolumeServiceState::Opening && state != VolumeServiceState::Stopping {
             write_error(&line);
         }
         self.notify_user_change();
@@ -364,8 +366,8 @@ impl WorkerState {
             }
             self.enter(state, why);
             let pause = match state {
-                LocalVolumeState::NotCreated => retry.min(CREATED_LOOK),
-                LocalVolumeState::Opening => RETRY_FIRST,
+                VolumeServiceState::NotCreated => retry.min(CREATED_LOOK),
+                VolumeServiceState::Opening => RETRY_FIRST,
                 _ => retry,
             };
             if self.is_stopped_within(pause) {
@@ -397,7 +399,7 @@ impl WorkerState {
             let status = self.status();
             (status.name.clone(), status.spec.backing.clone())
         };
-        let failed = |words: String| ServeFailure(LocalVolumeState::Failed, words);
+        let failed = |words: String| ServeFailure(VolumeServiceState::Failed, words);
         let other = self
             .status()
             .spec
@@ -418,7 +420,7 @@ impl WorkerState {
         let claim = SocketClaim::take(&self.place.runtime, &name).map_err(|errno| match errno {
             Errno::WOULDBLOCK => {
                 let words = "another volume of this name is served, or is still stopping";
-                ServeFailure(LocalVolumeState::InUse, words.to_owned())
+                ServeFailure(VolumeServiceState::InUse, words.to_owned())
             }
             errno => failed(format!("cannot lock its socket: {errno}")),
         })?;
@@ -449,7 +451,7 @@ impl WorkerState {
         name: &str,
         backing: &Backing,
     ) -> Result<(), ServeFailure> {
-        let failed = |words: String| ServeFailure(LocalVolumeState::Failed, words);
+        let failed = |words: String| ServeFailure(VolumeServiceState::Failed, words);
         device::is_own(&layout, backing, name).map_err(|error| failed(error.to_string()))?;
         self.fit(&device, &mut layout, backing, name)?;
         let area = self.sums(&device, layout.head(), false)?;
@@ -491,7 +493,7 @@ impl WorkerState {
         let mark = layout.head().overwrite;
         single.set_overwrite(mark);
         self.status().overwrite = mark;
-        self.enter(LocalVolumeState::Serving, String::new());
+        self.enter(VolumeServiceState::Serving, String::new());
         let (stop, wake) = self
             .stop
             .as_ref()
@@ -515,7 +517,7 @@ impl WorkerState {
         let served = single.run_woken(stop.as_fd(), Some(waker));
         claim.remove();
         served.map_err(|error| match error {
-            ServeError::Reopens => ServeFailure(LocalVolumeState::Opening, String::new()),
+            ServeError::Reopens => ServeFailure(VolumeServiceState::Opening, String::new()),
             error => failed(error.to_string()),
         })
     }
@@ -556,7 +558,7 @@ impl WorkerState {
             self.without_sums(device, head)?;
             return Ok(None);
         }
-        let failed = |error: AreaError| ServeFailure(LocalVolumeState::Failed, error.to_string());
+        let failed = |error: AreaError| ServeFailure(VolumeServiceState::Failed, error.to_string());
         let tally = Arc::clone(&self.status().sums);
         match area::open(device, head) {
             Ok(area) => {
@@ -576,7 +578,7 @@ impl WorkerState {
     /// Drops checksums that will no longer be updated with the data.
     fn without_sums(&self, device: &Device, head: &Superblock) -> Result<(), ServeFailure> {
         let dropped = area::drop_sums(device, head);
-        dropped.map_err(|error| ServeFailure(LocalVolumeState::Failed, error.to_string()))?;
+        dropped.map_err(|error| ServeFailure(VolumeServiceState::Failed, error.to_string()))?;
         self.status().sums.open(false, false, None);
         Ok(())
     }
@@ -589,7 +591,7 @@ impl WorkerState {
         name: &str,
     ) -> Result<(), ServeFailure> {
         let (has, wanted) = (layout.head().size_bytes, self.wanted());
-        let failed = |words: String| ServeFailure(LocalVolumeState::Failed, words);
+        let failed = |words: String| ServeFailure(VolumeServiceState::Failed, words);
         if has > wanted {
             let (has, wanted) = (size_words(has), size_words(wanted));
             return Err(failed(format!(
@@ -660,7 +662,7 @@ impl WorkerState {
         if self.wanted() > size_max {
             let words =
                 "it grows when the volume role is restarted: its checksums are behind its data";
-            self.enter(LocalVolumeState::Serving, words.to_owned());
+            self.enter(VolumeServiceState::Serving, words.to_owned());
             return None;
         }
         match self.fit(device, layout, backing, name) {
@@ -669,12 +671,12 @@ impl WorkerState {
                 if let Some(served) = &mut self.status().served {
                     served.size_bytes = size;
                 }
-                self.enter(LocalVolumeState::Serving, String::new());
+                self.enter(VolumeServiceState::Serving, String::new());
                 Some(size)
             }
             // Continues with the current size.
             Err(ServeFailure(_, words)) => {
-                self.enter(LocalVolumeState::Serving, words);
+                self.enter(VolumeServiceState::Serving, words);
                 None
             }
         }
@@ -707,18 +709,18 @@ fn refused(error: &DeviceError, name: &str, backing: &Backing) -> ServeFailure {
     let create = format!("`evenkeel volume create {name}` creates it");
     match error {
         DeviceError::Missing(path) if path.extension().is_some_and(|end| end == "volume") => {
-            ServeFailure(LocalVolumeState::NotCreated, format!("{error}; {create}"))
+            ServeFailure(VolumeServiceState::NotCreated, format!("{error}; {create}"))
         }
         DeviceError::Missing(_) if matches!(backing, Backing::Lvm(_)) => {
-            ServeFailure(LocalVolumeState::NotCreated, format!("{error}; {create}"))
+            ServeFailure(VolumeServiceState::NotCreated, format!("{error}; {create}"))
         }
         DeviceError::Layout {
             source: LayoutError::NotOurs | LayoutError::Empty,
             ..
         } if matches!(backing, Backing::Device(_)) => {
-            ServeFailure(LocalVolumeState::NotCreated, format!("{error}; {create}"))
+            ServeFailure(VolumeServiceState::NotCreated, format!("{error}; {create}"))
         }
-        DeviceError::InUse(_) => ServeFailure(LocalVolumeState::InUse, error.to_string()),
-        error => ServeFailure(LocalVolumeState::Failed, error.to_string()),
+        DeviceError::InUse(_) => ServeFailure(VolumeServiceState::InUse, error.to_string()),
+        error => ServeFailure(VolumeServiceState::Failed, error.to_string()),
     }
 }
