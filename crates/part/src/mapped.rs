@@ -1,14 +1,15 @@
-//! Memory files that processes share, mapped as words that are read and written atomically
-//! ([`AtomicU64`]).
+//! Files that processes share, mapped as words that are read and written atomically
+//! ([`AtomicU64`]): sealed memory files, and private files of this user.
 
 use nix::libc;
-use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
+use rustix::fs::{FileType, Mode, SealFlags, Stat, fcntl_get_seals, fstat};
+use rustix::process::geteuid;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::AtomicU64;
 
-/// Maps the first `words` of a memory file for as long as the process lives. None if the
-/// file could shrink (a read beyond the end kills the process) or cannot be mapped.
+/// Maps the first `words` of a file for as long as the process lives. None if another user could
+/// shrink the file (a read beyond the end kills the process), or if it cannot be mapped.
 pub fn map(file: &OwnedFd, words: usize) -> Option<&'static [AtomicU64]> {
     if !keeps_its_length(file, words) {
         return None;
@@ -28,14 +29,14 @@ pub fn map(file: &OwnedFd, words: usize) -> Option<&'static [AtomicU64]> {
     if at == libc::MAP_FAILED {
         return None;
     }
-    // SAFETY: the mapping is aligned to pages, has room for all words and is never removed; the
-    // file cannot shrink. Other processes write to it, which atomics allow.
+    // SAFETY: the mapping is aligned to pages, has room for all words and is never removed; nobody
+    // but this program can shrink the file, which it never does. Other processes write to it, which atomics allow.
     Some(unsafe { std::slice::from_raw_parts(at.cast::<AtomicU64>(), words) })
 }
 
-/// Maps another memory file at the address of `words`, so that every user of `words` sees the new
-/// file from now on. Returns false if the file may shrink or cannot be mapped; the old mapping
-/// remains then.
+/// Maps another file at the address of `words`, so that every user of `words` sees the new file from
+/// now on. Returns false if another user could shrink the file, or if it cannot be mapped; the old
+/// mapping remains then.
 pub fn replace(words: &'static [AtomicU64], file: &OwnedFd) -> bool {
     if !keeps_its_length(file, words.len()) {
         return false;
@@ -52,10 +53,20 @@ pub fn replace(words: &'static [AtomicU64], file: &OwnedFd) -> bool {
 }
 
 fn keeps_its_length(file: &OwnedFd, words: usize) -> bool {
-    let size = fstat(file).ok().map(|data| usize::try_from(data.st_size));
-    let seals = fcntl_get_seals(file);
-    matches!(size, Some(Ok(size)) if size >= words * size_of::<AtomicU64>())
-        && seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
+    let Ok(data) = fstat(file) else {
+        return false;
+    };
+    let is_long =
+        usize::try_from(data.st_size).is_ok_and(|size| size >= words * size_of::<AtomicU64>());
+    let is_sealed = || fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
+    is_long && (is_private(&data) || is_sealed())
+}
+
+/// Returns whether a file belongs to this user and no other user may read or write it.
+pub fn is_private(data: &Stat) -> bool {
+    data.st_uid == geteuid().as_raw()
+        && FileType::from_raw_mode(data.st_mode) == FileType::RegularFile
+        && !Mode::from_raw_mode(data.st_mode).intersects(Mode::RWXG | Mode::RWXO)
 }
 
 #[cfg(test)]
@@ -106,5 +117,27 @@ mod tests {
     fn a_file_that_is_short_or_can_become_so_is_not_mapped() {
         assert!(map(&file(BYTES - 8, SealFlags::SHRINK), WORDS).is_none());
         assert!(map(&file(BYTES, SealFlags::GROW), WORDS).is_none());
+    }
+
+    #[test]
+    fn only_a_private_file_of_this_user_is_mapped_without_a_seal() {
+        let scratch = lab::ScratchDirectory::new().expect("a directory");
+        for (mode, bytes, is_mapped) in [
+            (0o600, BYTES, true),
+            (0o600, BYTES - 8, false),
+            (0o620, BYTES, false),
+            (0o604, BYTES, false),
+        ] {
+            let path = scratch.path().join(format!("{mode:o}-{bytes}"));
+            std::fs::write(&path, vec![0; bytes as usize]).expect("written");
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(&path, permissions).expect("its mode");
+            let file = std::fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&path);
+            let file = file.expect("open").into();
+            assert_eq!(map(&file, WORDS).is_some(), is_mapped, "{mode:o} {bytes}");
+        }
     }
 }

@@ -10,8 +10,7 @@ use language::reason;
 use part::role::Resource;
 use part::row;
 use rustix::fs::{
-    CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, chmod, flock, open,
-    renameat_with,
+    CWD, FlockOperation, Mode, OFlags, RenameFlags, chmod, flock, open, renameat_with,
 };
 use rustix::io::Errno;
 use rustix::net::{
@@ -239,14 +238,6 @@ fn check(directory: &Path) -> Result<(), DirectoryError> {
         return Err(DirectoryError::Owner(directory.into()));
     }
     Ok(())
-}
-
-/// Returns whether a file belongs to this user and no other user may read or write it.
-pub(crate) fn is_own_file(data: &Stat) -> bool {
-    let others = Mode::RWXG | Mode::RWXO;
-    data.st_uid == rustix::process::geteuid().as_raw()
-        && FileType::from_raw_mode(data.st_mode) == FileType::RegularFile
-        && !Mode::from_raw_mode(data.st_mode).intersects(others)
 }
 
 /// Returns whether a path gives the same contents each time; a pipe does not.

@@ -13,8 +13,8 @@ use crate::salt::SALT_BYTES;
 use crate::version::LoadedVersion;
 use aws_lc_rs::digest::{Context, SHA256};
 use language::reason;
-use part::memory;
 use part::role::{DecodeError, KEPT_BYTES_MAX, KeptSocket, SavedVersion, Take};
+use part::{mapped, memory};
 use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use std::fs::File;
@@ -126,7 +126,7 @@ pub fn read(socket: &Path) -> Result<Left, KeepError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = File::from(open(&path, flags, Mode::empty())?);
     let data = fstat(&file)?;
-    if !directory::is_own_file(&data) {
+    if !mapped::is_private(&data) {
         return Err(KeepError::NotOurs);
     }
     let mut bytes = Vec::new();

@@ -74,6 +74,7 @@ impl Supervisor {
             master.end();
         }
         self.tidy_up_as_keepalived(self.process.pid_path.as_deref());
+        self.forget_own_events();
         self.process.exit.unwrap_or(FAILED)
     }
 
@@ -94,6 +95,7 @@ impl Supervisor {
         if !self.claim() || !self.claim_member() {
             return;
         }
+        self.keep_own_events();
         for (what, left) in orphan::others(&self.command) {
             tell::left_alone(&mut self.voice, what, &left);
         }

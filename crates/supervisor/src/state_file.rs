@@ -1,7 +1,7 @@
 //! The state file of a role, which outlives it. The supervisor creates the file and never reads it.
 
 use crate::directory;
-use part::{SharedFd, memory};
+use part::{SharedFd, mapped, memory};
 use rustix::fs::{Mode, OFlags, fstat, open, rename};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,6 +9,9 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Name of the state that is the ring of the supervisor's trace events.
+pub const TRACE: &str = "trace";
 
 /// Maximum size of a state that is copied for a successor, in bytes.
 const STATE_BYTES_MAX: u64 = 2 << 20;
@@ -101,7 +104,7 @@ fn open_file(path: &Path) -> Result<OwnedFd, KeepError> {
     let flags =
         OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::RUSR | Mode::WUSR)?;
-    if directory::is_own_file(&fstat(&file)?) {
+    if mapped::is_private(&fstat(&file)?) {
         Ok(file)
     } else {
         Err(KeepError::NotOurs)

@@ -5,6 +5,8 @@
 use crate::between::Asks;
 use crate::slot::RunningRole;
 use crate::state::Supervisor;
+use crate::state_file::{Keep, TRACE};
+use language::reason;
 use part::SharedFd;
 use part::role::{HandedExtra, SupervisorMessage, TraceRequest, TraceResponse, TracedRole};
 use part::spawn::{ProcessExit, Started};
@@ -48,6 +50,29 @@ impl Supervisor {
         let loading = self.changing.loading.as_mut();
         if let Some(loading) = loading {
             Started::update_log_levels(&mut loading.process);
+        }
+    }
+
+    /// Continues the ring of the supervisor's events in a file that survives this process. Without
+    /// a runtime directory the ring stays in memory.
+    pub(super) fn keep_own_events(&mut self) {
+        let program = self.voice.form().program();
+        let keep = Keep::open(TRACE, program, &self.command.paths);
+        let kept = keep.map_err(|error| error.to_string()).and_then(|keep| {
+            let continued = trace::continue_in_file(Arc::clone(keep.file()));
+            continued.map_err(|error| reason(&error))
+        });
+        if let Err(error) = kept {
+            tracing::info!(error, "own events stay in memory");
+        }
+    }
+
+    /// Removes the file of [`Supervisor::keep_own_events`] at an orderly end.
+    pub(super) fn forget_own_events(&self) {
+        let program = self.voice.form().program();
+        if let Ok(path) = Keep::path_of(TRACE, program, &self.command.paths) {
+            // There may be no file.
+            let _ = std::fs::remove_file(path);
         }
     }
 

@@ -256,6 +256,8 @@ fn events_survive_the_supervisor() {
         let outcome = trace(&scratch, &["supervisor"]);
         outcome.stdout.contains("role adopted")
     }));
+    let of_first = |one: &Value| one["process"] == first.pid.as_raw();
+    assert!(events(&scratch, "supervisor").iter().any(of_first));
     // The adopted role has moved its events to the ring of the new supervisor.
     let moved = || {
         let outcome = trace(&scratch, &["proxy", "--json"]);
@@ -266,4 +268,12 @@ fn events_survive_the_supervisor() {
     assert!(eventually(PATIENCE, moved));
     let outcome = second.end(Signal::SIGTERM);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let mut left = std::fs::read_dir(scratch.path().join("runtime")).unwrap();
+    assert!(left.all(|entry| {
+        !entry
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .contains("trace")
+    }));
 }

@@ -1,11 +1,12 @@
 //! The rings and levels of the processes that this one starts, and of this process: the state of
 //! the supervisor, which [`crate::spawn`] passes to each process in two variables.
 
-use super::ring::{self, MappedRing};
+use super::ring::{self, MappedRing, RingContents};
 use super::{LogLevels, SUPERVISOR};
 use crate::SharedFd;
 use crate::lock;
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -142,6 +143,26 @@ pub fn own() -> (Option<MappedRing>, LogLevels) {
     let memory = control.ring_of(SUPERVISOR);
     let ring = memory.and_then(|memory| MappedRing::open(&memory));
     (ring, control.levels_of(SUPERVISOR))
+}
+
+/// Continues the ring of this supervisor in a private file, after the events that the file has of a
+/// supervisor that was killed.
+///
+/// # Errors
+/// The file cannot become a ring: the ring stays in memory.
+pub fn continue_in_file(file: SharedFd) -> io::Result<()> {
+    ring::prepare(&file)?;
+    let mut control = control();
+    let before = control.ring_of(SUPERVISOR);
+    let before = before.and_then(|memory| RingContents::read(&*memory).ok());
+    super::replace_ring(&file, true);
+    if let Some(ring) = MappedRing::open(&file) {
+        for one in before.into_iter().flat_map(|contents| contents.records) {
+            ring.writer.write(&one.record.encode());
+        }
+        control.keep_ring(SUPERVISOR, file);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! Every process records the events of its crates (`tracing::info!(volume = %name, "resync
 //! started")`) in a [`ring`] of shared memory, which the supervisor created. The ring survives the
-//! process, also one that was killed, and `evenkeel trace` and `evenkeel support` show it. If
+//! process, also one that was killed, and `evenkeel trace` and `evenkeel support` show it. The
+//! supervisor's own ring is a file in the runtime directory, for the next supervisor. If
 //! standard error is the journal, events also go there with their fields ([`journal`]); otherwise
 //! warnings and errors go to standard error.
 //!
@@ -24,8 +25,8 @@ mod ring;
 mod subscriber;
 
 pub use control::{
-    LEVELS_VARIABLE, RING_VARIABLE, TEMPORARY_MAX, TemporaryLevels, TraceControl, control, own,
-    take_inherited,
+    LEVELS_VARIABLE, RING_VARIABLE, TEMPORARY_MAX, TemporaryLevels, TraceControl, continue_in_file,
+    control, own, take_inherited,
 };
 pub use language::log_levels::{LogLevel, LogLevels, LogLevelsError};
 pub use record::{TraceRecord, TraceSpan, level_name};

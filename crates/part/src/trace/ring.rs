@@ -12,7 +12,10 @@
 use super::record::{RECORD_BYTES_MAX, TraceRecord};
 use crate::fnv::fnv1a;
 use crate::mapped;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate,
+    memfd_create,
+};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -45,6 +48,21 @@ pub fn create() -> io::Result<OwnedFd> {
     let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
     fcntl_add_seals(&file, seals)?;
     Ok(file)
+}
+
+/// Makes a file a ring, unless it is one.
+///
+/// # Errors
+/// The file cannot be written, or its file system is full.
+pub fn prepare(file: &OwnedFd) -> io::Result<()> {
+    if RingContents::read(file).is_ok() {
+        return Ok(());
+    }
+    // The blocks are allocated: a write to a mapped file on a full file system kills the process.
+    ftruncate(file, 0)?;
+    fallocate(file, FallocateFlags::empty(), 0, RING_BYTES as u64)?;
+    rustix::io::pwrite(file, &MAGIC.to_le_bytes(), 0)?;
+    Ok(())
 }
 
 /// The writing end of a ring.
@@ -290,6 +308,32 @@ mod tests {
         assert!(times.len() > 300, "{}", times.len());
         let first = 10_000 - times.len() as i64;
         assert_eq!(times, (first..10_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn file_becomes_a_ring_once_and_keeps_its_events() {
+        let scratch = lab::ScratchDirectory::new().expect("a directory");
+        for before in [&b""[..], b"not a ring", &[7; RING_BYTES + 1]] {
+            let path = scratch.path().join("ring");
+            std::fs::write(&path, before).expect("written");
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&path, permissions).expect("its mode");
+            let open = || {
+                let file = std::fs::OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(&path);
+                let file = OwnedFd::from(file.expect("open"));
+                prepare(&file).expect("a ring");
+                file
+            };
+            let (_, own) = ring();
+            own.write(&event(1, 10).encode());
+            let file = open();
+            assert!(own.continue_in(&file));
+            own.write(&event(2, 10).encode());
+            assert_eq!(times(&open()), [2]);
+        }
     }
 
     #[test]
