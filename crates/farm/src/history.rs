@@ -80,6 +80,14 @@ impl Default for History {
 
 impl History {
     pub fn add(&mut self, user: UserId, step: HistoryStep) {
+        tracing::debug!(
+            user = ?user,
+            client = step.from,
+            action = step.asked,
+            result = step.got,
+            reason = step.why,
+            "action of a client"
+        );
         self.last += 1;
         self.push(user, step, Some(self.last));
     }

@@ -121,6 +121,7 @@ impl VolumeStatus {
         if (state, &why) == (self.state, &self.why) {
             return false;
         }
+        tracing::info!(volume = self.name, ?state, reason = why, "state changed");
         let at = Moment::now();
         if state != self.state {
             self.events.push(Event {

@@ -212,6 +212,7 @@ impl NetworkState {
                 "{address} asked for it, which no node is known to have given it; {bytes}{why}"
             );
         }
+        tracing::debug!(%mac, file = name, by = via, bytes = answered, reason = why, "file fetched");
         self.history.add(
             mac,
             BootHistoryEntry {

@@ -63,6 +63,7 @@ pub fn between(before: &StatusReport, now: &StatusReport, at: Moment) -> Vec<(St
 }
 
 fn event(at: Moment, from: &str, to: &str, why: String) -> Event {
+    tracing::info!(from, to, reason = why, "state of the platform changed");
     Event {
         at,
         from: from.to_owned(),

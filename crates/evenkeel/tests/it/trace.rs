@@ -7,8 +7,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 const SECRET: &str = "S3CRET-of-anna";
@@ -235,6 +236,49 @@ fn events_of_a_killed_role_are_in_the_archive_without_secrets() {
     assert!(!leaks, "the archive has a secret");
     // An existing file is not replaced.
     assert_ne!(support().code(), Some(0));
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+}
+
+#[test]
+fn changing_command_is_an_event_without_its_values() {
+    let scratch = ScratchDirectory::new().unwrap();
+    let port = free_port().unwrap();
+    let socket = scratch.path().join("s");
+    let global = format!("    stats socket {} level admin\n", socket.display());
+    scratch
+        .write("a.cfg", file(&global, port, origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    assert!(eventually(PATIENCE, || socket.exists()));
+    for command in [
+        "disable server app/one".to_owned(),
+        "disable server app/two".to_owned(),
+        format!("experimental-mode on; set var proc.key str({SECRET})"),
+        "show info".to_owned(),
+    ] {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        writeln!(stream, "{command}").unwrap();
+        stream.read_to_string(&mut String::new()).unwrap();
+    }
+    let events = events(&scratch, "proxy");
+    let commands: Vec<&Value> = events
+        .iter()
+        .filter(|one| one["message"] == "command that changes something")
+        .map(|one| &one["fields"])
+        .collect();
+    let named = |command: &str, object: &str| {
+        let mut all = commands.iter();
+        all.find(|one| one["command"] == command && one["object"] == object)
+    };
+    let done = named("disable server", "app/one").expect("an event");
+    assert!(done.get("refused").is_none(), "{done}");
+    let refused = named("disable server", "app/two").expect("an event");
+    assert_eq!(refused["refused"], "No such server.");
+    assert!(named("set var", "proc.key").is_some(), "{commands:?}");
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    assert!(!format!("{events:?}").contains(SECRET));
     let outcome = supervised.end(Signal::SIGTERM);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
 }

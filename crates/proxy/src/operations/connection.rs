@@ -3,7 +3,7 @@
 //! payload: all lines up to an empty one. Any input may contain keys, so it is wiped from memory
 //! after use.
 
-use super::command::{self, CommandAction, CommandReply, Context, Payload, Session};
+use super::command::{self, CommandAction, CommandReply, Context, Payload, Session, Severity};
 use super::places::{ConnectionPermit, Rest};
 use super::socket::Rights;
 use crate::stats::piece::{self, PieceSource};
@@ -331,6 +331,7 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> Answer
     };
     if words.first().is_some_and(|word| may_change(word)) {
         ORDERS.fetch_add(1, Ordering::Relaxed);
+        record_change(words, &reply);
     }
     let answer = reply.shown(session.severity);
     if session.ended {
@@ -338,6 +339,22 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> Answer
     }
     let ends_line = bare || answer.is_empty() || answer.ends_with('\n');
     Answer::Text(ended(answer, ends_line, session))
+}
+
+/// Records a command that changes something. Of its arguments only the first one is recorded, which
+/// names an object: others may be secret.
+fn record_change(words: &[&str], reply: &CommandReply) {
+    let Some(length) = command::name_length(words) else {
+        return;
+    };
+    let (name, arguments) = words.split_at(length);
+    tracing::info!(
+        command = name.join(" "),
+        object = arguments.first(),
+        refused = (reply.severity == Some(Severity::Error) && !reply.text.is_empty())
+            .then(|| reply.text.trim_end()),
+        "command that changes something"
+    );
 }
 
 /// Appends the end of a reply. `ends_line`: the text already ends with a line feed.

@@ -219,6 +219,9 @@ impl Export {
     /// are disconnected.
     pub fn set_overwrite(&mut self, mark: Option<OverwriteMark>) {
         let was_complete = self.overwrite.is_none();
+        if self.overwrite != mark {
+            tracing::info!(?mark, "mark of an incomplete volume changed");
+        }
         self.overwrite = mark;
         if mark.is_none() || !was_complete {
             return;

@@ -229,6 +229,7 @@ impl LocalDisk {
     /// Starts to store the mark of an incomplete volume, or its removal. No store may be in
     /// progress.
     pub(super) fn store_mark(&mut self, mark: Option<OverwriteMark>) {
+        tracing::info!(?mark, "mark of an incomplete volume is stored");
         self.storing = Some(MARKING);
         self.store.store(&layout::MetadataChange {
             head: layout::Superblock {

@@ -341,8 +341,17 @@ fn begins_with(words: &[&str], name: &[&str]) -> bool {
     words.len() >= name.len() && words.iter().zip(name).all(|(word, name)| word == name)
 }
 
+/// Returns the number of words that are the name of a command. None: there is no such command.
+pub fn name_length(words: &[&str]) -> Option<usize> {
+    row_of(words).map(|row| row.words.len())
+}
+
+fn row_of(words: &[&str]) -> Option<&'static Row> {
+    COMMANDS.iter().find(|row| begins_with(words, row.words))
+}
+
 pub fn find(session: &Session, words: &[&str]) -> CommandAction {
-    if let Some(row) = COMMANDS.iter().find(|row| begins_with(words, row.words)) {
+    if let Some(row) = row_of(words) {
         if session.level < row.level {
             return CommandAction::Refuse(CommandReply::error("Permission denied\n"));
         }
