@@ -108,7 +108,7 @@ pub struct RecentRequestsResponse {
     /// Requests with their network and the machine as text; those of a network in order, the newest
     /// last.
     pub steps: Vec<(String, String, BootHistoryEntry)>,
-    /// Machines of the requests, in the same order; empty from a role of an earlier version.
+    /// Machines of the requests, in the same order.
     pub machines: Vec<SteppedMachine>,
 }
 

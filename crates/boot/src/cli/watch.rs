@@ -2,7 +2,7 @@
 
 use super::{OfBoot, query_boot_role};
 use crate::history::BootHistoryEntry;
-use crate::message::RecentRequestsResponse;
+use crate::message::{RecentRequestsResponse, SteppedMachine};
 use clap::ArgMatches;
 use command::instance;
 use command::word;
@@ -57,19 +57,12 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
             );
         }
         let mut out = io::stdout().lock();
-        for (at, (network, who, step)) in watched.steps.iter().enumerate() {
-            let of = match watched.machines.get(at) {
-                Some(of) => WatchedMachine {
-                    name: of.name.clone(),
-                    mac: of.mac.to_string(),
-                },
-                None => WatchedMachine::of_text(who),
-            };
-            if !of.is_named(&machine) {
+        for ((network, who, step), of) in watched.steps.iter().zip(&watched.machines) {
+            if !is_named(of, &machine) {
                 continue;
             }
             let line = if is_json {
-                json(network, &of, step)
+                json(network, of, step)
             } else {
                 text(network, who, step)
             };
@@ -84,30 +77,12 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
     }
 }
 
-struct WatchedMachine {
-    /// Name of the machine; empty: it is not configured.
-    name: String,
-    mac: String,
-}
-
-impl WatchedMachine {
-    /// Parses the text of a role of an earlier version, which sends nothing else: `node7
-    /// (52:54:00:00:00:07)`, or the MAC address alone.
-    fn of_text(who: &str) -> WatchedMachine {
-        let (name, mac) = who.split_once(" (").unwrap_or(("", who));
-        WatchedMachine {
-            name: name.to_owned(),
-            mac: mac.trim_end_matches(')').to_owned(),
-        }
-    }
-
-    /// Returns whether this is the requested machine, given by name or MAC address. An empty
-    /// request means all machines.
-    fn is_named(&self, wanted: &str) -> bool {
-        wanted.is_empty()
-            || self.name.eq_ignore_ascii_case(wanted)
-            || self.mac.eq_ignore_ascii_case(wanted)
-    }
+/// Returns whether a request by name or MAC address means this machine. An empty request means all
+/// machines.
+fn is_named(machine: &SteppedMachine, wanted: &str) -> bool {
+    wanted.is_empty()
+        || machine.name.eq_ignore_ascii_case(wanted)
+        || machine.mac.to_string().eq_ignore_ascii_case(wanted)
 }
 
 fn text(network: &str, who: &str, step: &BootHistoryEntry) -> String {
@@ -126,9 +101,9 @@ fn text(network: &str, who: &str, step: &BootHistoryEntry) -> String {
     format!("{at} {network} {who}: {} -> {answered}{why}", step.asked)
 }
 
-fn json(network: &str, of: &WatchedMachine, step: &BootHistoryEntry) -> String {
+fn json(network: &str, of: &SteppedMachine, step: &BootHistoryEntry) -> String {
     let value = serde_json::json!({
-        "unix_ms": step.at.unix_ms, "network": network, "name": of.name, "mac": of.mac,
+        "unix_ms": step.at.unix_ms, "network": network, "name": of.name, "mac": of.mac.to_string(),
         "asked": step.asked, "answered": step.answered, "why": step.why,
     });
     value.to_string()
@@ -158,21 +133,28 @@ mod tests {
         step.answered = "OFFER 10.20.0.107".to_owned();
         step.why = String::new();
         assert!(text("lan", who, &step).ends_with("-> OFFER 10.20.0.107"));
-        let line = json("lan", &WatchedMachine::of_text(who), &step);
+        let card = "52:54:00:00:00:07";
+        let machine = |name: &str| SteppedMachine {
+            name: name.to_owned(),
+            mac: card.parse().unwrap(),
+        };
+        let line = json("lan", &machine("node7"), &step);
         assert!(
             line.contains(r#""mac":"52:54:00:00:00:07""#) && line.contains(r#""name":"node7""#)
         );
-        let card = "52:54:00:00:00:07";
-        for (who, wanted, expected) in [
-            (who, "", true),
-            (who, "node7", true),
-            (who, card, true),
-            (card, card, true),
-            (who, "node", false),
-            (card, "52:54:00:00:00:08", false),
+        for (name, wanted, expected) in [
+            ("node7", "", true),
+            ("node7", "NODE7", true),
+            ("node7", card, true),
+            ("", card, true),
+            ("node7", "node", false),
+            ("", "52:54:00:00:00:08", false),
         ] {
-            let of = WatchedMachine::of_text(who);
-            assert_eq!(of.is_named(wanted), expected, "{who} {wanted}");
+            assert_eq!(
+                is_named(&machine(name), wanted),
+                expected,
+                "{name} {wanted}"
+            );
         }
     }
 }
