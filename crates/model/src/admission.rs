@@ -37,7 +37,8 @@ pub fn number(config: &mut Config, older: &Config) {
                 let is = |other: &&Bind| {
                     other.address == bind.address && has_same_options(config, bind, older, other)
                 };
-                // Several listeners of a proxy may have one address, on different interfaces.
+                // Prefers the listener at the same position, because several listeners of a proxy
+                // may have the same address on different interfaces.
                 let same = before.binds.get(index).filter(is);
                 same.or_else(|| before.binds.iter().find(is))
             });

@@ -1,6 +1,6 @@
-//! The model of the proxy: its configuration, the state of servers, rules, and the streams on
-//! which rules are evaluated. This crate opens no listener and transfers no data of streams. Each
-//! stream belongs to one of the threads that serve clients ([`thread`]); a separate thread
+//! Defines the model of the proxy: its configuration, the state of servers, rules, and the streams
+//! on which rules are evaluated. This crate opens no listener and transfers no data of streams.
+//! Each stream belongs to one of the threads that serve clients ([`thread`]); a separate thread
 //! delivers log lines.
 
 pub mod admission;

@@ -146,7 +146,8 @@ impl Section {
         peer.is_some_and(|peer| peer.connection == Some(connection))
     }
 
-    /// Assigns numbers to the changes in the tables, and drops the updates that all peers have.
+    /// Assigns numbers to the changes in the tables, and drops the updates that all peers have, and
+    /// the oldest beyond the limit.
     pub fn collect(&mut self) {
         for (at, shared) in self.tables.iter_mut().enumerate() {
             for key in shared.table.take_updated_keys(NEWS_MAX) {
@@ -240,8 +241,8 @@ impl Section {
         }
     }
 
-    /// Records that a peer sent an entry, and returns whether the peer is sending a
-    /// resynchronization, which gives it more time.
+    /// Records that a peer sent an entry. Returns whether the peer is sending a resynchronization;
+    /// the time limit is then extended.
     pub fn record_received_entry(&mut self, peer: usize, now: Milliseconds) -> bool {
         let is_taught = self.resync == Resync::Asked(peer);
         if is_taught {

@@ -48,8 +48,8 @@ impl AlgorithmState {
     }
 
     pub(super) fn build(&mut self, proxy: &Proxy, was: Positions) {
-        // Subscribed before the build, so that changes during the build are reported and applied
-        // afterwards.
+        // Subscribes to changes of the servers before the build, so that changes during the build
+        // are reported and applied afterwards.
         proxy
             .state
             .backend
@@ -197,8 +197,8 @@ impl AlgorithmState {
         }
         let step = LAP / u64::from(now.weight);
         let key = if was.weight == 0 || was.backup != now.backup {
-            // A new server starts in the middle of its first lap: neither first nor after all
-            // others.
+            // A server that is new, had the weight 0 or moved between active and backup starts in
+            // the middle of its first lap: neither first nor after all others.
             side.clock + step / 2
         } else {
             // The rest of the server's current lap is scaled to the new weight.
@@ -333,8 +333,9 @@ impl AlgorithmState {
             let server = &proxy.servers[at].state;
             let weight = self.known[at].weight.max(1);
             let (load, stored) = (load_of(server, weight), side.heap.key(at).0);
-            // Sessions that persistence assigned are missing from this heap, so the stored load
-            // may be too low.
+            // Reinserts the server with its current load and examines the first server again. The
+            // stored load may be too low, because sessions that persistence assigned do not update
+            // the heap.
             if load > stored && looks > 0 {
                 looks -= 1;
                 side.clock += 1;
@@ -542,7 +543,8 @@ impl AlgorithmState {
             return Choice::None;
         }
         let mut best: Option<(u64, u32)> = None;
-        // A random choice is repeated if it hits the server to avoid.
+        // Repeats a draw that hits the server to avoid. The loop ends after 2 * DRAWS_MAX draws in
+        // any case.
         let mut left = draws.clamp(1, DRAWS_MAX);
         for _ in 0..2 * DRAWS_MAX {
             if left == 0 {
@@ -581,7 +583,8 @@ fn load_of(server: &ServerState, weight: u32) -> u64 {
     sessions * LOAD / u64::from(weight)
 }
 
-/// Chooses exactly this server: a slot of it, or its queue.
+/// Takes a slot of the server at index `at`. Returns that server to wait for if it has no free slot
+/// or if `look` is false.
 fn one(proxy: &Proxy, at: u32, look: bool, take: Taker<'_>) -> Choice {
     if look && take(&proxy.servers[at as usize].state) == Take::Taken {
         Choice::Taken(ServerIndex(at))
@@ -624,7 +627,8 @@ fn among(
     }
     let mut last = None;
     for at in around.take(LOOKS_MAX).filter(fits) {
-        // A server often has several adjacent points.
+        // Skips a server that was just tried: a server often has several adjacent points on the
+        // ring.
         if last.replace(at) == Some(at) {
             continue;
         }

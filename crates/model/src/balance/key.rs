@@ -147,7 +147,7 @@ fn domain(host: &[u8]) -> &[u8] {
     let Some(last) = memchr::memrchr(b'.', host) else {
         return host;
     };
-    // As in HAProxy, the byte before that dot is skipped without a check.
+    // As in HAProxy, the byte before the last dot is skipped without a check.
     let before = &host[..last.saturating_sub(1)];
     let begin = memchr::memrchr(b'.', before).map_or(0, |at| at + 1);
     match &host[begin..last] {

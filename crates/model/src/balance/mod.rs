@@ -52,7 +52,7 @@ impl Proxy {
 /// Properties of a stream that needs a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
-    /// Server that failed before: only used if there is no other.
+    /// Server on which the previous attempt of the stream failed; chosen only if there is no other.
     pub avoid: Option<ServerIndex>,
     /// Hash key of the stream; None uses round robin.
     pub key: Option<u32>,
@@ -72,12 +72,13 @@ pub enum Take {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Choice {
     Taken(ServerIndex),
-    /// All servers are full: wait for this one, or for any.
+    /// No slot was taken. The stream must wait for this server, or for any server of the backend if
+    /// this is None.
     Full(Option<ServerIndex>),
     None,
 }
 
-/// Takes a slot of a server, or returns why there is none.
+/// Callback that tries to take a slot of a server and returns whether it succeeded, or why not.
 pub type Taker<'t> = &'t mut dyn FnMut(&Arc<ServerState>) -> Take;
 
 /// Chooses a server by the backend's algorithm. Backups are only used if no other server is usable.

@@ -48,8 +48,8 @@ pub(super) fn turns(weights: &[(u32, u32)]) -> Vec<u32> {
     turns
 }
 
-/// Divides the weights above 0 by their greatest common divisor, and scales them so that their sum
-/// is at most [`TURNS_MAX`].
+/// Divides the weights above 0 by their greatest common divisor, and scales them down if their sum
+/// exceeds [`TURNS_MAX`]. A scaled weight is at least 1.
 fn reduced(weights: &[(u32, u32)]) -> Vec<(u32, u64)> {
     let positive = || weights.iter().filter(|(_, weight)| *weight > 0);
     let common = positive().fold(0, |common, (_, weight)| divisor(common, u64::from(*weight)));
@@ -125,8 +125,8 @@ mod tests {
 
     #[test]
     fn addresses_hash_as_in_haproxy() {
-        // Recorded from haproxy 2.6.12 with `balance source`, weights 1, 2, 3:
-        // 127.0.0.1 and those after it went to 2, 0, 2, 1, 2, 1.
+        // Recorded from haproxy 2.6.12 with `balance source`, weights 1, 2, 3: the clients
+        // 127.0.0.1 to 127.0.0.6 went to the servers 2, 0, 2, 1, 2, 1.
         let table = table_of(&[1, 2, 3]);
         let of = |host: u8| {
             let hash = hash_of(std::net::IpAddr::from([127, 0, 0, host])) as usize;

@@ -40,7 +40,7 @@ impl Directives {
             if is(b"no-store") {
                 said.no_store = true;
             } else if is(b"no-cache") {
-                // With field names, the directive applies to these headers only.
+                // Ignores `no-cache` with field names here: it applies to these headers only.
                 said.no_cache |= value.is_none();
             } else if is(b"private") {
                 said.private |= value.is_none();

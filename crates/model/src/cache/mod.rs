@@ -25,7 +25,8 @@ pub struct Used {
     pub(crate) secondary: Secondary,
     pub hit: bool,
     pub(crate) storing: Option<Storing>,
-    /// The method may change the resource: a success removes its stored responses.
+    /// The method of the request may change the resource, so a response with a status from 200 to
+    /// 399 removes the stored responses for the key.
     pub(crate) unsafe_method: bool,
 }
 

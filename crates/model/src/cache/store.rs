@@ -87,8 +87,8 @@ impl Filling {
         }
     }
 
-    /// Reserves `more` bytes. Returns false if the responses being stored would exceed the size of
-    /// the cache.
+    /// Reserves `more` bytes, which stay reserved until this value is dropped. Returns false if the
+    /// responses being stored then exceed the size of the cache; true without a cache.
     pub fn take(&mut self, more: usize) -> bool {
         let Some(cache) = &self.cache else {
             return true;
@@ -151,8 +151,9 @@ impl Cache {
         None
     }
 
-    /// Stores an entry and replaces that for the same requests. Evicts the oldest entries to make
-    /// room.
+    /// Stores an entry, replaces the entry for the same requests, and evicts the oldest entries to
+    /// make room. Does nothing if the entry is larger than the cache, or if its key already has
+    /// `max-secondary-entries` other entries.
     pub(crate) fn insert(&self, key: Box<[u8]>, entry: Entry) {
         let bytes = entry.bytes() + key_bytes(&key);
         if bytes > self.settings.total_max {
@@ -166,7 +167,7 @@ impl Cache {
             replaced.extend(others.map(|(turn, _)| *turn));
             let most = self.settings.secondary_max.max(1);
             if entries.len() - replaced.len() >= most {
-                // At the limit of entries for a key, a later one is not stored.
+                // Refuses a further entry for a key that has the maximum number of entries.
                 return;
             }
         }

@@ -39,8 +39,8 @@ impl Secondary {
         }
     }
 
-    /// Reduces the properties of a request to those by which the response varies; they are stored
-    /// with the response.
+    /// Returns the properties that are stored with the response: the accepted codings, and
+    /// `Referer` and `Origin` only if the response varies by them.
     pub(crate) fn needed(&self, varies: &Varies) -> Self {
         let kept = |is: bool, text: &[u8]| if is { text.into() } else { Box::default() };
         Secondary {
@@ -113,7 +113,8 @@ pub(crate) struct Varies {
 }
 
 impl Varies {
-    /// Parses `Vary` of a response. Returns None if it must not be stored.
+    /// Parses `Vary` of a response. Returns None if the response must not be stored: it varies by
+    /// an unsupported header, or by any header if `managed` (`process-vary`) is false.
     pub fn of(response: &HttpMessage, managed: bool) -> Option<Self> {
         let mut varies = Varies::default();
         for name in response.fields().values(b"vary") {

@@ -20,8 +20,9 @@ const HOP: [&[u8]; 7] = [
     b"upgrade",
 ];
 
-/// `cache-use`: returns the response if the cache has it. The stream remembers the cache key in
-/// any case, so that the response can be stored later.
+/// `cache-use`: returns the response if the cache has it. Otherwise the stream remembers the cache
+/// key, so that the response can be stored later. A request that must bypass the cache (HTTP/1.0,
+/// `Authorization`, a body, `no-store`) leaves no key.
 pub fn look_up(stream: &mut ProxyStream, name: &str) -> Option<ProxyResponse> {
     let config = Arc::clone(&stream.config);
     let cache = config.caches.iter().find(|c| &*c.settings.name == name)?;
@@ -36,7 +37,7 @@ pub fn look_up(stream: &mut ProxyStream, name: &str) -> Option<ProxyResponse> {
         return None;
     }
     if has_body(request) {
-        // The response may depend on the body, which is not part of the key.
+        // Bypasses the cache: the response may depend on the body, which is not part of the key.
         return None;
     }
     let asked = Directives::of_request(request);
@@ -112,7 +113,8 @@ fn is_unmodified(request: &HttpMessage, entry: &Entry) -> bool {
     modified.unwrap_or(entry.came_at) <= since
 }
 
-/// `cache-store`: starts to store the response if that is allowed.
+/// `cache-store`: starts to store the response to a GET request if that is allowed. A successful
+/// response to a method that may change the resource removes the stored responses instead.
 pub fn begin(stream: &mut ProxyStream, name: &str) {
     let response = &stream.response;
     let Some(used) = stream.transfer.cache.as_mut() else {
@@ -173,10 +175,11 @@ fn storing(settings: &Settings, response: &HttpMessage, now_s: i64) -> Option<St
     let own = control::own_fields(response);
     let is_own = |name: &[u8]| own.iter().any(|field| field == name);
     if response.get(b"set-cookie").is_some() && !is_own(b"set-cookie") {
-        // Otherwise the cache would give the session cookie of one client to all clients.
+        // Refuses to store a response with `Set-Cookie`: the cache would give the session cookie of
+        // one client to all clients.
         return None;
     }
-    // The age of a response with an invalid `Age` is unknown.
+    // Refuses to store a response with an invalid `Age`, because its age is unknown.
     let age_s = response.get(b"age").map_or(Some(0), control::seconds)?;
     let explicit = directives.lifetime_s.or_else(|| {
         let expires = response.get(b"expires")?;

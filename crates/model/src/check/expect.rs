@@ -116,7 +116,8 @@ impl Expect {
         }
     }
 
-    /// Returns whether the bytes match, or None if more are needed.
+    /// Returns whether the bytes match the pattern, negation included. Returns None if more bytes
+    /// are needed, and an error message if the expected bytes cannot be built.
     fn found_in(
         &self,
         bytes: &[u8],
@@ -186,7 +187,8 @@ impl Expect {
                 let found = head.has_field(&name, value.as_ref(), *full);
                 (found != self.negated, false)
             }
-            // An empty body contains no expected text, so the pattern cannot match.
+            // Matches the pattern against the body. A body whose expected bytes cannot be built
+            // counts as a mismatch.
             _ => match self.found_in(&head.body, all, scene) {
                 None => return Judged::Wait,
                 Some(found) => (found == Ok(true), true),

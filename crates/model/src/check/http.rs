@@ -36,7 +36,7 @@ impl Request {
             let name = name.to_ascii_lowercase();
             let value = scene.text(value).into_owned();
             match &name[..] {
-                // The length and end of the body are determined here.
+                // Drops the configured framing headers: [`Request::write`] sets the length itself.
                 b"content-length" | b"transfer-encoding" => {}
                 b"connection" => closes = Some(value.eq_ignore_ascii_case(b"close")),
                 _ => fields.push((name, value)),
@@ -115,11 +115,12 @@ pub struct HttpCheckResponse {
 }
 
 impl HttpCheckResponse {
-    /// Parses the received bytes. `ended`: the data is complete.
+    /// Parses the received bytes. `ended`: no more bytes will be examined, because the server
+    /// closed the connection or [`ANSWER_MAX`] bytes have arrived.
     ///
     /// # Errors
-    /// `Wait` if the head is incomplete and the data is not. `Never` if the head is invalid or has
-    /// too many headers, or the data ended within the head.
+    /// `Wait` if the head is incomplete and `ended` is false. `Never` if the head is invalid or has
+    /// too many headers, or is incomplete and `ended` is true.
     pub fn parse(bytes: &[u8], ended: bool) -> Result<HttpCheckResponse, Unfinished> {
         let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];

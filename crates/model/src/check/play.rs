@@ -247,7 +247,7 @@ impl<'s> Play<'s> {
 
     fn verdict(&mut self) -> CheckResult {
         if let Some((at, result)) = self.passed.take() {
-            // The code is only reported if the response ended the script.
+            // Reports the status code only if the passed `expect` is the last step of the script.
             let last = at + 1 == self.script.steps.len();
             return CheckResult {
                 code: if last { result.code } else { 0 },

@@ -18,7 +18,8 @@ enum ParsedReply {
 }
 
 impl Dialogue {
-    /// Evaluates the received bytes. `ended`: the data is complete.
+    /// Evaluates the received bytes. `ended`: no more bytes will be examined, because the server
+    /// closed the connection or the maximum number of bytes has arrived.
     pub fn judge(self, bytes: &[u8], ended: bool) -> Judged {
         let message = match self {
             Dialogue::MySqlGreeting => mysql_greeting(bytes),
@@ -65,7 +66,8 @@ fn expect(pattern: Pattern, more: impl FnOnce(&mut Expect)) -> StepAction {
     StepAction::Expect(Box::new(expect))
 }
 
-/// Compiles a pattern of this file; tests cover all of them.
+/// Compiles a constant pattern of this file. Tests check that all compile; an invalid one would
+/// become an empty text.
 fn regex(text: &str) -> Pattern {
     match Regular::new(text.as_bytes(), false) {
         Ok(regex) => Pattern::Regex(regex),
@@ -334,7 +336,6 @@ fn ldap_bind(bytes: &[u8]) -> ParsedReply {
     }
 }
 
-/// SPOP frame types that the check uses.
 const SPOP_HAPROXY_HELLO: u8 = 1;
 const SPOP_AGENT_HELLO: u8 = 101;
 const SPOP_AGENT_DISCONNECT: u8 = 102;
@@ -357,8 +358,9 @@ const SPOP_CODES: [&str; 14] = [
 ];
 /// Flags of a SPOP frame that is a complete message.
 const SPOP_FINAL: [u8; 4] = [0, 0, 0, 1];
-/// Maximum frame size that the check offers, and the smallest value that it must accept, bytes.
+/// Maximum frame size that the check offers, bytes.
 const SPOP_FRAME_MAX: u64 = 16380;
+/// Smallest maximum frame size that the agent may report, bytes.
 const SPOP_FRAME_MIN: u64 = 256;
 
 fn spop() -> Vec<StepAction> {
@@ -390,7 +392,8 @@ fn spop() -> Vec<StepAction> {
     ]
 }
 
-/// Type of a SPOP value, in the lower four bits; the upper bits of a boolean are its value.
+/// SPOP boolean with the value true: the type 1 in the lower four bits, the value in the upper
+/// bits.
 const SPOP_TRUE: u8 = 0x11;
 const SPOP_U32: u8 = 3;
 const SPOP_TEXT: u8 = 8;

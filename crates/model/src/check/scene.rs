@@ -60,7 +60,7 @@ impl Scene<'_> {
     fn with<R>(&mut self, act: impl FnOnce(&mut ProxyStream) -> R) -> R {
         let subject = self.subject;
         let config = Arc::clone(&subject.config);
-        // No listener has this index, and none is looked up.
+        // Names a listener that does not exist. The check never looks a listener up.
         let place = ListenerIndex {
             frontend: subject.backend,
             bind: u32::MAX,

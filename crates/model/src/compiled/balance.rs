@@ -9,7 +9,7 @@ pub enum Balance {
     /// Smooth weighted round robin; weights may change at run time.
     #[default]
     RoundRobin,
-    /// Weighted round robin over a table that is built at the start.
+    /// Weighted round robin over a precomputed table.
     StaticRoundRobin,
     /// Fewest connections, relative to the weight.
     LeastConnections,

@@ -22,9 +22,9 @@ pub enum ErrorPage {
     Default,
 }
 
-/// Response in a file: status line, headers, an empty line, the body. Headers `connection` and
-/// `transfer-encoding` are removed, because the framing of a response is decided when it is sent to
-/// its client.
+/// Response in a file: status line, headers, an empty line, the body. Headers `connection`,
+/// `upgrade` and `transfer-encoding` are removed, because the framing of a response is decided when
+/// it is sent to its client.
 #[derive(Clone, Debug)]
 pub struct ErrorFile {
     /// Status line and headers. A `content-length` equals the length of the body.
@@ -43,8 +43,9 @@ impl ErrorFile {
     /// Parses the bytes of a file as a response.
     ///
     /// # Errors
-    /// A message for the operator: the head is incomplete, malformed or too long. The status is
-    /// that of an interim response. The body is in chunks, or the status allows none.
+    /// Returns a message for the operator if the head is incomplete, malformed or too long, if the
+    /// status is that of an interim response, if the body is in chunks, or if the status allows no
+    /// body.
     pub fn parse(bytes: &[u8]) -> Result<ParsedErrorFile, String> {
         let mut head = HttpMessage::default();
         let limits = Limits {
@@ -97,9 +98,9 @@ impl ErrorFile {
     }
 }
 
-/// Replaces the version of a status line by HAProxy's HTTP/1 version for it. Any
-/// `HTTP/<digit>.<digit>` is valid in an error file, because the version of a response is that of
-/// its client.
+/// Replaces the HTTP version of a status line, as HAProxy does: 0.x becomes 1.0, and 2.x to 9.x
+/// become 1.1. Any `HTTP/<digit>.<digit>` is valid in an error file, because the version of a
+/// response is that of its client.
 fn as_http1(bytes: &[u8]) -> Cow<'_, [u8]> {
     let minor = match bytes {
         [

@@ -27,8 +27,8 @@ impl HeaderNameList {
         self.0.push(b'\n');
     }
 
-    /// Returns the original spelling of a name and advances `from` past it. The search begins at
-    /// `from`, which is fast if all headers are read in order.
+    /// Returns the original spelling of a name. The search begins at `from`, which advances past a
+    /// name found there, which is fast if all headers are read in order.
     pub fn find(&self, name: &[u8], from: &mut usize) -> Option<&[u8]> {
         let behind = self.0.get(*from..).unwrap_or_default();
         if let Some((start, end)) = position(behind, name) {
@@ -36,7 +36,8 @@ impl HeaderNameList {
             *from = found.end + 1;
             return self.0.get(found);
         }
-        // A rule added or moved this header, so the search restarts at the first name.
+        // Restarts the search at the first name, without moving `from`: a rule added or moved this
+        // header.
         let (start, end) = position(&self.0, name)?;
         self.0.get(start..end)
     }

@@ -102,7 +102,7 @@ impl Check {
         self.script.steps.iter().any(connects)
     }
 
-    /// Returns whether every connection of the script has an explicit port.
+    /// Returns whether the script connects at least once, and always to an explicit port.
     pub fn has_ports(&self) -> bool {
         let mut connects = self
             .script

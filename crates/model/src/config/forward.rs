@@ -1,5 +1,5 @@
-//! Holds the settings of what a proxy adds to forwarded messages, such as the client's address,
-//! of the case of header names, and of TCP keep-alive.
+//! Holds settings for forwarded messages (`option forwarded`, treatment of header names) and for
+//! TCP keep-alive.
 
 use crate::compiled::Expression;
 

@@ -115,7 +115,8 @@ impl Config {
         self.clone()
     }
 
-    /// Returns the programs of external checks: command and PATH of each.
+    /// Returns the programs of external checks that enabled proxies with checked servers use:
+    /// command and PATH of each, without duplicates.
     pub fn check_programs(&self) -> Vec<(Box<str>, Box<str>)> {
         let mut programs = Vec::new();
         for proxy in self.proxies.iter().filter(|proxy| !proxy.disabled) {

@@ -173,7 +173,7 @@ pub struct Proxy {
     pub fcgi_app: Option<usize>,
     pub client_keep_alive: super::KeepAlive,
     pub server_keep_alive: super::KeepAlive,
-    // Keywords of HAProxy 1.x.
+    // The following fields belong to keywords of HAProxy 1.x.
     /// `req…`, `rsp…`, `block`; None without such a line.
     pub lines: Option<Box<crate::compiled::LineRuleSet>>,
     /// `monitor-net`, `mode health`; None without both.
@@ -188,7 +188,7 @@ pub struct Proxy {
     pub removed: Vec<Box<str>>,
 }
 
-/// Which connections get a response before any of their data is read.
+/// Connections that get a response before any of their data is read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Health {
     /// `monitor-net`: the connections from this network.
@@ -217,8 +217,9 @@ impl Proxy {
         self.options.has(option)
     }
 
-    /// Returns whether cookies, rules or tables can assign a stream of this backend to a server
-    /// before load balancing.
+    /// Returns whether cookies, `use-server`, `force-persist`, `ignore-persist`, `persist
+    /// rdp-cookie`, `appsession` or `dispatch` can affect the choice of a server before load
+    /// balancing. `stick` rules are not considered here.
     pub fn persists(&self) -> bool {
         self.cookie.is_some()
             || !self.use_server.is_empty()

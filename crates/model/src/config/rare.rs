@@ -7,7 +7,7 @@ use super::{HeaderNames, Observe, Proxy, ProxyOption};
 pub struct Rare(u32);
 
 impl Rare {
-    /// Persistence of any kind: cookies, `use-server`, `stick`.
+    /// Persistence of any kind: `stick` rules, or [`Proxy::persists`].
     pub const OWN_SERVER: Rare = Rare(1);
     /// `cookie`, `appsession`, `option checkcache`: response cookies are processed.
     pub const ANSWERED_COOKIES: Rare = Rare(1 << 1);
@@ -15,7 +15,8 @@ impl Rare {
     /// `retry-on` with a failure that is detected after the request was sent.
     pub const RETRY_AFTER_SENDING: Rare = Rare(1 << 3);
     pub const COMPRESSION: Rare = Rare(1 << 4);
-    /// Headers and settings for servers other than `option forwardfor`.
+    /// Something is added to or changed in forwarded requests: `option forwarded`, `option
+    /// originalto`, `http-send-name-header`, `option h1-case-adjust-bogus-server`.
     pub const TOLD: Rare = Rare(1 << 5);
     pub const HEADER_NAMES: Rare = Rare(1 << 6);
     /// `balance` by content of the body.

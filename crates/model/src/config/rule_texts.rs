@@ -7,8 +7,9 @@ use language::difference::{SecretUses, Vocabulary, mask_secrets, vocabulary};
 use std::fmt;
 use std::sync::OnceLock;
 
-/// Maximum length of a line, displayed or stored, bytes.
+/// Maximum length of a displayed line, bytes.
 const SHOWN_BYTES_MAX: usize = 512;
+/// Maximum length of a stored line, bytes. The rest of a longer line is dropped.
 const LINE_BYTES_MAX: usize = 2_048;
 /// Maximum length of all lines of a configuration, bytes.
 const BYTES_MAX: usize = 4 << 20;

@@ -170,8 +170,8 @@ pub fn succeed(
     }
 }
 
-/// Gives a proxy its state: that of the older proxy of the same name, or of the frontend or
-/// backend of the same name in this configuration.
+/// Gives a proxy its state: that of the older proxy of the same name, otherwise that of the
+/// frontend or backend of the same name in this configuration, otherwise a new one.
 fn give_state(
     proxy: &mut Proxy,
     known: Option<&Arc<ProxyState>>,
@@ -235,7 +235,7 @@ fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
     if !same_name {
         server.state.set_host(None);
     } else if server.is_followed() && described.is_followed() {
-        // The address in the state was resolved later than the one found at loading.
+        // Keeps the address in the state: it was resolved later than the address found at loading.
         return false;
     }
     described.address != server.address && server.state.address_override().is_some()
@@ -321,7 +321,8 @@ fn name_of(server: &Server) -> Option<&str> {
     server.options.pool_name.as_ref().map(|(text, _)| &**text)
 }
 
-/// The proxies and servers of the previous configuration with one name.
+/// State, listeners, settings and servers of the proxies in the previous configuration that have
+/// one name.
 struct PreviousObjects<'c> {
     state: &'c Arc<ProxyState>,
     binds: &'c [Bind],

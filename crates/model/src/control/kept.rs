@@ -29,8 +29,8 @@ impl ServerState {
                     HealthState::Up | HealthState::Stopping => kept.streak.clamp(rise, top),
                 };
             } else {
-                // The recorded rise and fall belong to another file. With values that no file has,
-                // the next configuration restarts the streak.
+                // The recorded rise and fall belong to another file. Sets values that no file has,
+                // so that `configure` below restarts the streak.
                 (control.checks.rise, control.checks.fall) = (u32::MAX, u32::MAX);
             }
             control.checks.enabled = kept.checked;

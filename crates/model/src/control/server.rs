@@ -149,7 +149,8 @@ impl ServerState {
             self.resume(saved.as_ref().clone(), server, now_ms);
         }
         if news {
-            // The server became a backup or ceased to be one, or its limits changed.
+            // Notifies load balancing and queues: the server is new, became a backup or ceased to
+            // be one, or its limits changed.
             self.changed();
             queue::flow(self);
         }
@@ -370,8 +371,8 @@ impl ServerState {
         }
     }
 
-    /// `disable health` and `enable health`: stops or resumes the checks. A stopped server keeps
-    /// its health. The setting persists under later files.
+    /// `disable health` and `enable health`: stops or resumes the checks. A server whose checks are
+    /// stopped keeps its health. The setting stays when a new configuration is installed.
     pub fn stop_checks(&self, stopped: bool) {
         self.availability.checks_stopped.store(stopped, Relaxed);
     }
@@ -476,7 +477,8 @@ impl ServerState {
         } else {
             control.outages.begin(now_ms);
             control.warmup.since_ms = None;
-            // The change was caused by checks, an agent or an operator, not by loading or removal.
+            // Counts the outage only if checks, an agent or an operator caused it, not loading or
+            // removal.
             if control.lifecycle.begun && !control.lifecycle.retired {
                 self.traffic.counters.count(Tally::WentDown);
             }

@@ -1,6 +1,5 @@
-//! Finds the recorded request that an operator names in `show request`: by its unique id, by the
-//! id from `show sess`, or by a log line, of which the client and date at the beginning are
-//! compared.
+//! Finds the recorded request that an operator names in `show request`: by its unique id, by the id
+//! from `show sess`, or by a log line that contains the unique id, or the client and the date.
 
 use super::{Entry, EntryText};
 use crate::log::{DateStyle, append_date};

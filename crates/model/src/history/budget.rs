@@ -1,7 +1,6 @@
 //! Limits how many requests a thread records in the history if no `request-history` line sets a
-//! number. A thread records bursts completely, and beyond them a limited rate of requests, higher
-//! for failed ones. A busy thread thus spends a fixed share of its time on the history, and its
-//! entries cover about a minute.
+//! number. A thread records bursts completely, and beyond them at most 10 ordinary and 200 failed
+//! requests per second, so that recording costs a busy thread little time.
 
 use crate::transaction::{ProxyStream, Termination};
 use reactor::Instant;
@@ -38,15 +37,16 @@ impl Limit {
     }
 }
 
-/// Limits of a thread. Recording a request takes at most 0.25 microseconds.
+/// Limits of a thread: one for ordinary and one for failed requests.
 #[derive(Debug)]
 pub(super) struct Budget {
     ordinary: Limit,
     failed: Limit,
 }
 
-/// Maximum bursts, in requests.
+/// Maximum burst of requests that did not fail.
 const ORDINARY_MAX: u32 = 128;
+/// Maximum burst of failed requests.
 const FAILED_MAX: u32 = 256;
 
 impl Budget {

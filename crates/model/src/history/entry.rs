@@ -63,15 +63,15 @@ impl RuleLocation {
 /// Durations as logs print them, milliseconds; None for a step that was not reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Spans {
-    /// `%TR`
+    /// `%TR`: time to receive the request.
     pub request: Option<u32>,
-    /// `%Tw`
+    /// `%Tw`: time in queues.
     pub queue: Option<u32>,
-    /// `%Tc`
+    /// `%Tc`: time to connect to the server.
     pub connect: Option<u32>,
-    /// `%Tr`
+    /// `%Tr`: time from the connection to the response headers.
     pub response: Option<u32>,
-    /// `%Ta`
+    /// `%Ta`: total active time of the stream.
     pub active: u32,
 }
 
@@ -108,9 +108,9 @@ pub struct Effort {
     pub retries: u32,
     /// The stream was sent to another server than the first one.
     pub redispatched: bool,
-    /// Number of requests that were ahead in the queue of the server.
+    /// Position of the request in the queue of the server, from 1; 0 if it did not wait.
     pub server_queue: u32,
-    /// Number of requests that were ahead in the queue of the backend.
+    /// Position of the request in the queue of the backend, from 1; 0 if it did not wait.
     pub backend_queue: u32,
 }
 
@@ -119,7 +119,7 @@ pub struct Effort {
 pub struct RequestRecord {
     /// Number of the entry on its thread, from 1.
     pub number: u64,
-    /// Version of the configuration that served it.
+    /// Number of the configuration that served the request.
     pub(super) version: u64,
     /// Id of the stream in the process, as in `show sess`.
     pub id: u64,
@@ -226,7 +226,8 @@ impl Texts<'_> {
     }
 }
 
-/// Cuts a text to at most `kept` bytes. Returns its beginning and the mark that it is cut.
+/// Cuts a text so that it has at most `kept` bytes with the mark for a cut text. Returns the
+/// beginning and the mark; the mark is empty if there is no room for it.
 fn cut(text: &[u8], kept: usize) -> (&[u8], &'static str) {
     const MARK: &str = "…";
     let Some(mut end) = kept.checked_sub(MARK.len()) else {

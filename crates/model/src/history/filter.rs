@@ -221,8 +221,8 @@ impl HistoryFilter {
     }
 }
 
-/// Returns whether a request ended with a status of 5xx, or was cut short by the client, the server
-/// or a lack of resources.
+/// Returns whether a request ended with a status of 5xx, or was cut short: by the client, the
+/// server, a lack of resources, an internal error or an operator.
 fn has_failed(entry: &Entry) -> bool {
     let first = entry.ended.letters.first();
     entry.ended.status / 100 == 5 || first.is_some_and(|letter| FAILED.contains(letter))

@@ -1,8 +1,8 @@
 //! Keeps the history of requests. Each thread keeps its last finished requests and TCP sessions
-//! with the decisions on each, as many as `request-history` configures. Without that line a
-//! thread keeps a few, within a time budget. Operators query them by the runtime API
-//! (`show request`, `show requests`), which reads the threads one after the other, some entries
-//! at a time.
+//! with the decisions on each, as many as `request-history` configures. Without that line a thread
+//! keeps at most 256 and records them at a limited rate. Operators query them by the runtime API
+//! (`show request`, `show requests`), which reads the threads one after the other, some entries at
+//! a time.
 //!
 //! A request is recorded without a lock: small numbers and bounded texts are appended to the
 //! memory that the thread wrote last. Access to memory that was unused for long would cost more

@@ -171,7 +171,8 @@ impl Ring {
         }
     }
 
-    /// Records a stream. At most `limit` entries stay in memory; 0 frees all.
+    /// Records a stream. The last `limit` entries and at most one group more stay in memory; a
+    /// limit of 0 frees all and records nothing.
     pub(super) fn keep(&mut self, stream: &ProxyStream, limit: usize) {
         if limit != self.limit {
             self.limit_to(limit);
@@ -189,7 +190,8 @@ impl Ring {
         if let Some(group) = self.groups.back_mut() {
             self.written += 1;
             let version = stream.config.version;
-            // Streams under different configurations end in any order.
+            // Adds the rule texts of the stream's configuration unless they are known. All known
+            // ones are compared, because streams under different configurations end in any order.
             if !self.texts.iter().rev().any(|(known, _)| *known == version) {
                 let texts = Arc::clone(&stream.config.rule_texts);
                 self.texts.push_back((version, texts));
@@ -261,7 +263,7 @@ impl Ring {
         fits: impl Fn(&Entry) -> Option<u32>,
     ) -> HistoryPage {
         let files: Arc<[Arc<str>]> = self.files.names.as_slice().into();
-        // A number beyond the last entry comes from an earlier process.
+        // Treats a number beyond the last entry as 0, because it comes from an earlier process.
         let since = if look.since <= self.written {
             look.since
         } else {

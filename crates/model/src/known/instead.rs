@@ -1,5 +1,5 @@
-//! Alternatives to HAProxy keywords that are not supported, with the reason. A name matches as a
-//! whole, or by its prefix if it ends with `*`.
+//! Names the alternative to a HAProxy keyword that is not supported, or the reason why there is
+//! none. A row matches the whole name, or a prefix if the row ends with `*`.
 
 const INSTEAD: &[(&str, &str)] = &[
     (

@@ -14,8 +14,8 @@ use std::sync::LazyLock;
 pub use instead::instead;
 pub use sections::SECTIONS;
 
-/// Returns all unsupported keywords, in groups. They are parsed at the first call, because a file
-/// without such a keyword does not need them.
+/// Returns all listed keywords, in groups. The list is parsed at the first call, because a file
+/// without an unsupported keyword does not need it.
 pub fn all() -> &'static [UnsupportedKeywords] {
     &KNOWN
 }
@@ -25,8 +25,8 @@ pub fn names(kind: &str) -> impl Iterator<Item = &'static str> {
     groups.flat_map(|group| group.names.iter().copied())
 }
 
-/// All groups of unsupported keywords. A name is in one group only, and that group lists all
-/// sections of the name.
+/// All groups of listed keywords. A name is in one group only, and that group lists all sections of
+/// the name.
 static KNOWN: LazyLock<Vec<UnsupportedKeywords>> =
     LazyLock::new(|| parse(include_str!("known.txt")));
 

@@ -90,7 +90,8 @@ pub fn targets(config: &Config) -> Vec<LogTargetAddress> {
 }
 
 /// `option logasap`: logs a stream when its response begins, instead of at its end. Values that
-/// still grow (time, bytes to the client) then have a plus sign.
+/// still grow (time, bytes to the client) then have a plus sign. With `log-steps`, logs the step
+/// `response` of an HTTP stream if it is listed, and ignores the option.
 pub fn stream_answered(stream: &mut ProxyStream) {
     let step = if stream.http {
         StreamLogStep::Response
@@ -178,7 +179,8 @@ pub fn stream_step(stream: &ProxyStream, step: StreamLogStep) {
         None => Level::Info as u8,
     };
     if !stream.frontend().logs.is_empty() {
-        // The rule may run while its caller uses the scratch buffer, so this needs its own.
+        // Formats the line in a new buffer, because the rule may run while its caller uses the
+        // scratch buffer.
         lines(stream, level, step, &mut Vec::new());
     }
 }
@@ -186,8 +188,8 @@ pub fn stream_step(stream: &ProxyStream, step: StreamLogStep) {
 fn lines(stream: &ProxyStream, level: u8, step: StreamLogStep, message: &mut Vec<u8>) {
     stream.log.step.set(Some(step));
     let frontend = stream.frontend();
-    // As in HAProxy, a request that failed has the ordinary line: its URI, status and termination
-    // state would be missed. Only an input that became no request is an error of the connection.
+    // Uses the error format only for input that became no request. As in HAProxy, a failed request
+    // gets the ordinary line, which has its URI, status and termination state.
     let failed = step == StreamLogStep::Error && stream.http && !stream.request.is_request();
     let format = frontend
         .error_log_format

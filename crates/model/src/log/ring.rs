@@ -35,7 +35,7 @@ struct LogBuffer {
     bytes: usize,
     /// Sequence number of the oldest stored line.
     first: u64,
-    /// Number of lines that servers lost.
+    /// Number of lines that were discarded before a server received them.
     lost: u64,
 }
 
@@ -172,7 +172,8 @@ impl Ring {
         line.len()
     }
 
-    /// Discards the oldest lines until the rest fits into the size of the ring.
+    /// Discards the oldest lines until the rest fits into the size of the ring. The newest line
+    /// always stays.
     fn make_room(&self, lines: &mut LogBuffer) {
         while lines.bytes > self.settings.size && lines.lines.len() > 1 {
             if let Some(oldest) = lines.lines.pop_front() {

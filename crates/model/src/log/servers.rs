@@ -20,7 +20,7 @@ fn nobody() -> ProxyStream {
         proxies: vec![Proxy::default()],
         ..Config::default()
     };
-    // No listener has this number, and none is looked up.
+    // Names a listener that does not exist. No listener of this stream is ever looked up.
     let place = ListenerIndex {
         frontend: ProxyIndex(0),
         bind: u32::MAX,
@@ -73,7 +73,7 @@ fn next(proxy: &Proxy, key: Option<u32>) -> Option<ServerIndex> {
         key,
         look: true,
     };
-    // A log line occupies no connection slot of the server.
+    // Reports every slot as taken, because a log line occupies no slot of the server.
     match balance::choose(proxy, &request, &mut |_| Take::Taken) {
         Choice::Taken(server) => Some(server),
         Choice::Full(_) | Choice::None => None,

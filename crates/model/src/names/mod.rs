@@ -45,8 +45,8 @@ impl NameResolver {
         self.began.elapsed().as_millis() as u64
     }
 
-    /// Resolves the address of a host, for a rule that waits for it; `None` if there is
-    /// none. It takes as long as the section's timeouts allow.
+    /// Resolves the address of a host, for a rule that waits for it; `None` if the host has no
+    /// address or a limit is reached. The call takes as long as the section's timeouts allow.
     pub async fn address(
         &self,
         section: &str,

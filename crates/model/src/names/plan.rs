@@ -16,7 +16,7 @@ const ASKERS_MAX: usize = 100_000;
 /// Time for which a name that only rules request is kept after the last request, milliseconds.
 const ASKED_MS: u64 = 60_000;
 
-/// A name of a section.
+/// A name to resolve, with its `resolvers` section and the kind of records.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
     pub section: Box<str>,
@@ -56,7 +56,7 @@ impl Tallies {
             ("valid", self.valid),
             ("update", self.update),
             ("cname", self.cname),
-            // An alias without an address is counted as a response without a record.
+            // Always 0: an alias without an address is counted as a response without a record.
             ("cname_error", 0),
             ("any_err", self.any_error),
             ("nx", self.nx),
@@ -64,7 +64,8 @@ impl Tallies {
             ("refused", self.refused),
             ("other", self.other),
             ("invalid", self.invalid),
-            // The system truncates a datagram that is too long; it is then counted as invalid.
+            // Always 0: the system truncates a datagram that is too long, which is counted as
+            // invalid.
             ("too_big", 0),
             ("truncated", self.truncated),
             ("outdated", self.outdated),
@@ -228,9 +229,10 @@ impl ResolutionSchedule {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Starts the next name that is due. Returns the query to send, or only the key if a timeout
-    /// ended the resolution. Without `rules_too`, names that only rules request must wait, because
-    /// clients can choose those.
+    /// Starts the next name that is due; None if no name is due. Returns the query to send, or only
+    /// the key if there is nothing to send, such as after a timeout that ended the resolution.
+    /// Without `rules_too`, names that only rules request must wait, because clients can choose
+    /// those.
     pub fn begin(&mut self, now_ms: u64, rules_too: bool) -> Option<(Key, Option<Due>)> {
         if let Some(due) = self.pending.pop() {
             return Some((due.key.clone(), Some(due)));
@@ -264,7 +266,8 @@ impl ResolutionSchedule {
         };
         self.due.remove(&(entry.due_ms, key.clone()));
         entry.due_ms = entry.resolution.due_ms();
-        // A name that only rules request is not resolved periodically.
+        // Stops the periodic resolution of a name that only rules request, and drops the name
+        // `ASKED_MS` after its last request.
         if ended && entry.followers.is_empty() {
             let asked_ms = entry.asked_ms.unwrap_or(0);
             if asked_ms + ASKED_MS <= now_ms {

@@ -2,10 +2,11 @@
 //! known so far. A state machine without socket or clock: the caller passes responses and the
 //! time, and gets the queries to send.
 //!
-//! All nameservers of the section are queried at once, and the first valid response ends the
-//! round. If all of them respond with an error, the other IP version is queried. If some do not
-//! respond, the query is repeated as often as the section allows. `hold` determines the effect of
-//! an error: within that time after the last valid response, the error changes nothing.
+//! All nameservers of the section are queried at once, and the first valid response ends the round.
+//! If no response is valid and at least one is an error, the other IP version is queried once. If
+//! no nameserver responds at all, the query is repeated as often as the section allows. `hold`
+//! determines the effect of an error: within that time after the last valid response, the error
+//! changes nothing.
 
 use crate::config::{AddressFamily, Resolvers};
 use protocol::dns::{
@@ -90,9 +91,9 @@ pub(crate) struct Resolution {
     pub status: ResolutionStatus,
     /// Time of the last valid response.
     pub last_valid_ms: Option<u64>,
-    /// Index of the nameserver that sent it.
+    /// Index of the nameserver that sent the last valid response.
     pub answered_by: usize,
-    /// Each with the time of the last response that contained it.
+    /// Known addresses, each with the time of the last response that contained it.
     pub addresses: Vec<(IpAddr, u64)>,
     pub services: Vec<(Service, u64)>,
     round: Option<Round>,
@@ -240,7 +241,7 @@ impl Resolution {
             return (Some(self.ask(section, now_ms)), false);
         }
         self.tries = self.tries.saturating_sub(1);
-        // A negative response is trusted at once.
+        // Repeats the query only after a timeout; an error response ends the resolution at once.
         if error == ResolutionStatus::Timeout && self.tries > 0 {
             self.switched = false;
             return (Some(self.ask(section, now_ms)), false);

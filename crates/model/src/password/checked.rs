@@ -25,7 +25,7 @@ pub struct PasswordCheck {
 pub struct Busy;
 
 /// Maximum number of different credentials that are verified for a stream: rules may change the
-/// header, and there are several lists.
+/// header, and there may be several userlists.
 pub(crate) const ANSWERS_MAX: usize = 16;
 
 #[derive(Debug, Default)]

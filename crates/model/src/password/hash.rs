@@ -1,5 +1,5 @@
-//! Verifies a password against a hash in the format of crypt(3). All supported kinds are slow by
-//! design, so no thread that serves clients may call this.
+//! Verifies a password against a hash in the format of crypt(3). A verification can take seconds,
+//! so no thread that serves clients may call it.
 
 use super::{des, md5};
 use configuration::outside::Secret;
@@ -92,7 +92,7 @@ impl Hash {
     }
 }
 
-/// Compares two texts in a time that only depends on the length of the given one.
+/// Compares two texts in a time that only depends on the length of `given`.
 pub fn same(secret: &[u8], given: &[u8]) -> bool {
     let mut difference = usize::from(secret.len() != given.len());
     for (at, byte) in given.iter().enumerate() {

@@ -71,8 +71,8 @@ impl ServerSlot {
         &self.server
     }
 
-    /// Returns why the sessions of the server were shut down since the slot was granted, if they
-    /// were.
+    /// Returns why the session of this slot must end: it was killed, or all sessions of the server
+    /// were shut down since the slot was granted. None if neither happened.
     pub fn shutdown(&self) -> Option<Shutdown> {
         if listing::is_killed(self.listed) {
             return Some(Shutdown::Killed);
@@ -80,7 +80,7 @@ impl ServerSlot {
         self.server.shutdown_since(self.mark)
     }
 
-    /// Creates a slot that was counted before.
+    /// Creates the slot for a session that the server has already counted.
     fn counted(server: &Arc<ServerState>) -> Self {
         ServerSlot {
             server: Arc::clone(server),
@@ -128,7 +128,7 @@ pub struct ServerPreference {
     /// waits for it if it is full, and uses another server if it is down or its queue is
     /// full.
     pub server: Option<ServerIndex>,
-    /// Server that failed before: only used if there is no other.
+    /// Server on which the previous attempt of the stream failed; chosen only if there is no other.
     pub avoid: Option<ServerIndex>,
     /// The persistent server is also used if it is down, and then without a queue, because no slots
     /// of a down server become free.
@@ -263,7 +263,7 @@ impl Asker<'_> {
         }
     }
 
-    /// Enters the queue of a server or of the backend. Returns None if that is full.
+    /// Enters the queue of a server or of the backend. Returns None if the queue is full.
     fn wait(&self, at: Option<ServerIndex>) -> Option<Placement> {
         let proxy = self.proxy();
         let server = match at {
@@ -480,8 +480,8 @@ pub fn flow(server: &Arc<ServerState>) -> u32 {
     }
 }
 
-/// Moves the streams that wait for a server that went down to the other servers. Returns their
-/// number.
+/// Moves the streams that wait for a server, which is down or removed, to the queue of its backend,
+/// where other servers can serve them. Returns the number of streams.
 pub fn redistribute(server: &Arc<ServerState>) -> u32 {
     fence(Ordering::SeqCst);
     if server.queue.waiting.current() == 0 {

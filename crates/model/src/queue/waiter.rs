@@ -39,7 +39,8 @@ impl Waiter {
                 .get(at.0 as usize)
                 .is_some_and(|s| Arc::ptr_eq(&s.state, server))
         };
-        // The index in the newest configuration is usually the same in this one.
+        // Tries the index in the newest configuration first, because it is usually the same in the
+        // configuration of this stream.
         let hint = ServerIndex(server.in_balance.index_hint.load(Relaxed));
         Some(hint)
             .filter(is)

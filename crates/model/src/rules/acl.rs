@@ -46,7 +46,8 @@ impl Test {
         patterned.versions = expression.gives_versions();
         let method = match (patterned.method, parsed.method) {
             (Some((method, _)), _) => method,
-            // A converter changes the type of the value, and with it the default matching method.
+            // Derives the matching method from the output type: a converter changes the type, and
+            // with it the default method.
             (None, Some(method)) => method,
             (None, None) => {
                 Method::usual(expression.output()).ok_or_else(|| method_needed(&expression))?

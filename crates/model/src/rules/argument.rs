@@ -43,7 +43,7 @@ impl<'w> ArgumentText<'w> {
         ArgumentText { bytes, span, exact }
     }
 
-    /// Creates a piece from text outside of any file (predefined ACLs of HAProxy).
+    /// Creates the text of words that are in no file, such as the predefined ACLs of HAProxy.
     pub fn built_in(bytes: &'w [u8]) -> Self {
         ArgumentText {
             bytes,
@@ -140,7 +140,7 @@ impl ArgumentKind {
 pub struct RawArgument {
     /// Bytes after quotes and escapes.
     pub bytes: Vec<u8>,
-    /// Range of the argument in its piece.
+    /// Range of the argument in its [`ArgumentText`].
     pub part: Range<usize>,
 }
 
@@ -289,7 +289,7 @@ pub fn build(
 impl KeywordSignature<'_> {
     fn check_count(&self, piece: &ArgumentText<'_>, raw: &[RawArgument]) -> Built {
         let none = self.kinds.is_empty();
-        // `path()` has no argument, although its list contains an empty one.
+        // Accepts `path()`, whose list contains one empty argument.
         let extra = raw
             .get(self.kinds.len())
             .filter(|extra| !(none && extra.bytes.is_empty()));
@@ -428,7 +428,7 @@ fn build_one(
         }
         ArgumentKind::Environment => {
             let place = piece.span(raw.part.clone());
-            // The variable is not set, so the fetch has no value.
+            // An unset variable becomes `false`, so that the fetch has no value.
             environment(loader, text, place).map_or(Argument::Bool(false), Argument::Text)
         }
         ArgumentKind::Userlist => {

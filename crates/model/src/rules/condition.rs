@@ -273,7 +273,8 @@ impl<'l> Parser<'_, 'l> {
             } else {
                 self.named(word, bytes)?
             };
-            // A test without any value here must not match because of the rest of its ACL.
+            // Replaces an ACL that never finds a value in this kind of rule by one that is never
+            // true.
             let never = self.warn_never(&acl, word, bytes == b"{");
             let acl = if never { Acl::never(acl.span) } else { acl };
             terms.push(Term {

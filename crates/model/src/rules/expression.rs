@@ -70,7 +70,7 @@ enum Misplaced {
 pub struct Parsed {
     pub expression: Expression,
     pub method: Option<Method>,
-    /// Offset after the last byte of the expression in its piece.
+    /// Offset after the last byte of the expression in its [`ArgumentText`].
     pub end: usize,
 }
 
@@ -107,8 +107,8 @@ impl Expression {
         Ok((parsed.expression, parsed.end))
     }
 
-    /// Parses the first word of an ACL. Its name may include a matching method, and its usage is
-    /// not known yet.
+    /// Parses the first word of an ACL, whose fetch name may include a matching method. Data that
+    /// `usage` lacks is no error here.
     pub(super) fn parse_test(
         loader: &mut ConfigDraft,
         word: &ConfigWord,
@@ -513,7 +513,8 @@ fn parse_converter(
     }
     let output = match (build.output, build.input) {
         (Type::Any, Type::Any) => input,
-        // A result computed from bytes has the same possible types as one computed from text.
+        // Treats a result computed from bytes like one computed from text: its possible types are
+        // the same.
         (Type::Any, Type::Bin) => Type::Str,
         // The input was already cast to this type.
         (Type::Any, cast) => cast,

@@ -20,7 +20,8 @@ pub struct Lookup {
 }
 
 impl ConfigDraft {
-    /// Reports names that do not exist.
+    /// Reports names that do not exist, and registers the servers that expressions name, which
+    /// operators cannot remove.
     pub fn check_lookups(&mut self) {
         for lookup in std::mem::take(&mut self.lookups) {
             if let Some(diagnostic) = check(&self.config, &lookup) {

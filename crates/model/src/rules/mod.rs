@@ -1,8 +1,8 @@
 //! Compiles and evaluates rules: samples, fetches, converters, conditions, formats, actions.
 //!
-//! An [`Expression`] finds a [`SampleValue`] in a stream, and a [`Condition`] compares values
-//! with patterns. Both are compiled when a file is loaded. Evaluation looks up no names, reads
-//! the stream and changes nothing.
+//! An [`Expression`] finds a [`SampleValue`] in a stream, and a [`Condition`] compares values with
+//! patterns. Both are compiled when a file is loaded. Evaluation looks up no names and only reads
+//! the stream, except for the fetches and converters that count in stick tables or set variables.
 
 pub mod argument;
 pub mod draft;

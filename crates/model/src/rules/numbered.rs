@@ -1,6 +1,5 @@
-//! Finds the row number of a fetch or converter in its table, at compile time of the program. A
-//! compiled expression stores numbers, because the functions in the rows take streams, and
-//! streams contain expressions.
+//! Numbers the rows of the tables of fetches and converters. A compiled expression stores these
+//! numbers, because the functions in the rows take streams, and streams contain expressions.
 
 use language::keyword::{Family, Keyword, Table};
 

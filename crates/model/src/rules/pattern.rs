@@ -54,7 +54,7 @@ impl Patterned {
                 "-n" => read.no_lookup = true,
                 "-M" => read.map = true,
                 "-f" => files.push(argument("the name of a file")?),
-                // The numbers of lists serve only HAProxy's run-time commands.
+                // Ignores the number of `-u`, which only commands of HAProxy use.
                 "-u" => {
                     argument("a number")?;
                 }
@@ -290,7 +290,8 @@ pub(super) fn compile(
     made.map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
 }
 
-/// Warns about expressions in an accepted version that only an earlier program could parse.
+/// Warns about expressions in an accepted configuration version that only an earlier version of
+/// Evenkeel could parse.
 fn warn_of_earlier(
     loader: &mut ConfigDraft,
     collected: &Collected,
@@ -360,7 +361,8 @@ fn networks(loader: &mut ConfigDraft, list: Listed, lookup: bool) -> Result<Patt
         if !may_be_name || !lookup {
             return wrong(place, text, "is not a valid IPv4 or IPv6 address");
         }
-        // A check of files from another host resolves no names and assumes that this one is valid.
+        // Skips a host name without resolving it: a check of files from another host assumes that
+        // the name is valid.
         if !loader.context.options.resolve_names {
             continue;
         }

@@ -20,11 +20,11 @@ enum Outcomes {
     /// The list ended, or a rule ended it.
     Passed,
     Verdict(MessageVerdict),
-    /// A rule needs something or waits; the evaluation then continues at this rule.
+    /// A rule needs something or waits. The evaluation then continues at the rule with this index.
     Suspended(MessageVerdict, u32),
     Gate(Gate),
-    /// More bytes are needed; the evaluation then continues at this rule. If a condition waits,
-    /// that is the first rule, so that the rules before it see the bytes, too.
+    /// More bytes are needed. The evaluation then continues at the rule with this index: the first
+    /// rule if a condition waits, so that the rules before it see the bytes, too.
     Wait(u32),
 }
 
@@ -165,7 +165,8 @@ fn broken(stream: &mut ProxyStream) -> ProxyResponse {
     error_page(stream, 500)
 }
 
-/// Creates a stream for the rules of a connection that carries none yet.
+/// Evaluates rules of a connection on a temporary stream, because the connection carries none yet.
+/// Returns the decision, and the settings that the rules changed.
 fn connection(
     session: &Rc<Session>,
     rules: fn(&Proxy) -> &[TcpRule],
@@ -239,7 +240,7 @@ pub fn tcp_content(stream: &mut ProxyStream, in_backend: bool) -> ContentVerdict
             stream.rules.resume = Some(List::Content.at(at));
             ContentVerdict::Wait(wait)
         }
-        // A client without HTTP cannot receive a response.
+        // Rejects the connection: a client without HTTP cannot receive a response.
         Outcomes::Verdict(MessageVerdict::Answer(_)) => ContentVerdict::Decided(Gate::Reject),
         Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Suspended(..) => {
             ContentVerdict::Decided(Gate::Open)
@@ -276,7 +277,8 @@ pub fn tcp_response(stream: &mut ProxyStream) -> Option<Gate> {
     }
 }
 
-/// Evaluates the rules of `http-request`, then those of `redirect`.
+/// Evaluates all rules for a request in the frontend or backend: `tcp-request content`, `block`,
+/// `http-request`, the line rules of HAProxy 1.x, then `redirect`.
 pub fn http_request(stream: &mut ProxyStream, in_backend: bool) -> MessageVerdict {
     let resume = stream.rules.resume.take();
     if resume.is_none() && !in_backend {
@@ -301,7 +303,7 @@ pub fn http_request(stream: &mut ProxyStream, in_backend: bool) -> MessageVerdic
     if resume.is_none() {
         stream.rules.lenient = false;
         if proxy.has(ProxyOption::HttpBufferRequest) && !stream.payloads.request_complete {
-            // The body is complete when this runs again.
+            // Requests the body first; the rules are evaluated once it is complete.
             return MessageVerdict::NeedBody {
                 bytes: config.global.tune.bufsize,
                 time_ms: None,

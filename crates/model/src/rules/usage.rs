@@ -92,7 +92,7 @@ impl Usage {
         self.0 & other.0 != 0
     }
 
-    /// Returns whether all moments process a response.
+    /// Returns whether the moments belong to the processing of a response, and none is earlier.
     pub fn is_response(self) -> bool {
         !self.meets(Self::range(Self::TCP_CONNECTION, Self::SERVER_SOURCE))
             && self.meets(Self::range(

@@ -31,9 +31,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 /// Maximum number of entries in a changed list.
 pub const ENTRIES_MAX: usize = 4 << 20;
 
-/// Limits on the entries, and on the bytes in keys and values, to which rules can extend a list.
-/// Clients may control what rules add. A longer file keeps its content.
+/// Maximum number of entries to which rules can extend a list. Clients may control what rules add.
+/// A longer file keeps its content.
 const RULE_ENTRIES_MAX: usize = 1 << 20;
+/// Maximum size of the keys and values to which rules can extend a list, bytes.
 const RULE_BYTES_MAX: usize = 64 << 20;
 
 /// Maximum number of prepared versions of a list.

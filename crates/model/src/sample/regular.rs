@@ -92,7 +92,8 @@ impl Regular {
     }
 
     /// Compiles an expression that PCRE2 refuses, as earlier versions of Evenkeel did, which used
-    /// the syntax of the linear engine. Returns None if that refuses the expression, too.
+    /// the syntax of the linear engine. Returns None if the linear engine refuses the expression,
+    /// too.
     pub fn of_earlier_program(pattern: &[u8], ignore_case: bool) -> Option<Self> {
         let regex = regex::bytes::RegexBuilder::new(std::str::from_utf8(pattern).ok()?)
             .unicode(false)
@@ -288,7 +289,8 @@ impl Regular {
 enum Engine<'r> {
     Linear(&'r regex::bytes::Regex),
     Backtracking(&'r Program),
-    /// The expression cannot match, because it requires UTF-8 and the text is not UTF-8.
+    /// The expression cannot match: it requires UTF-8 and the text is not UTF-8, or it is too large
+    /// for both engines.
     None,
 }
 

@@ -32,7 +32,7 @@ pub enum Pattern {
         name: Matcher,
         /// Comparison of values; None accepts any value.
         value: Option<Matcher>,
-        /// `fhdr`.
+        /// `fhdr`: the whole field is compared, and commas do not separate values.
         full: bool,
     },
     /// `string`: the bytes, or the body of an HTTP response, contain this.
@@ -79,7 +79,7 @@ pub struct Expect {
     pub timeout_status: Option<CheckStatus>,
     pub on_success: Option<ReportedText>,
     pub on_error: Option<ReportedText>,
-    /// `status-code`
+    /// `status-code`: source of the code that is reported.
     pub code: Option<Code>,
 }
 

@@ -1,5 +1,5 @@
-//! Parses `cpu-map`: the processors on which each of the threads that serve clients may run. The
-//! code that starts the threads applies the setting; nothing here accesses the system.
+//! Holds the settings of `cpu-map`: the processors on which each of the threads that serve clients
+//! may run. The code that starts the threads applies the setting; nothing here accesses the system.
 
 /// All processor numbers are below this.
 pub const CPUS_MAX: u32 = 1024;

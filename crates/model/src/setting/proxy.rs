@@ -93,7 +93,8 @@ pub enum ProxyOption {
     ServerTcpKeepAlive,
     HttpServerClose,
     HttpClose,
-    /// `option http-keep-alive` is set explicitly, which disables the two options above.
+    /// `option http-keep-alive` is set explicitly, which disables `option http-server-close` and
+    /// `option httpclose`.
     HttpKeepAlive,
     HttpPretendKeepAlive,
     HttpBufferRequest,
@@ -164,7 +165,7 @@ pub struct Reference {
 
 #[derive(Clone, Debug)]
 pub struct ForwardFor {
-    /// Header name, lower case: "x-forwarded-for".
+    /// Header name in lower case, such as `x-forwarded-for`.
     pub header: Box<[u8]>,
     pub except: Vec<(IpAddr, u8)>,
     pub if_none: bool,

@@ -1,7 +1,8 @@
 //! Implements a set of HTTP status codes, as in `http-err-codes` and `http-fail-codes`.
 
-/// The first and last status that a set can hold.
+/// First status that a set can hold.
 const FIRST: u16 = 100;
+/// Last status that a set can hold.
 const LAST: u16 = 599;
 const WORDS: usize = ((LAST - FIRST) as usize + 1).div_ceil(64);
 

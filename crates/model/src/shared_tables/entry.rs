@@ -88,9 +88,9 @@ pub fn fields(held: &HeldEntry) -> Vec<PeersElement> {
     fields
 }
 
-/// Applies an update of a peer: its values replace the local ones. During a full
-/// resynchronization, entries that were sent to a peer before are skipped, because the peer may
-/// return an old value, and the local one has changed since.
+/// Applies an update of a peer: its values replace the local ones, except for `conn_cur`. During a
+/// full resynchronization, entries that were sent to a peer before are skipped, because the peer
+/// may return an old value, and the local one has changed since.
 pub fn take(table: &Arc<Table>, write_to: Option<&Arc<Table>>, update: &Update, in_lesson: bool) {
     let key = key_in(table, &update.key);
     if in_lesson && table.find(&key).is_some_and(|held| held.was_sent_to_peer()) {

@@ -75,7 +75,8 @@ impl SharedBalanceState {
         }
     }
 
-    /// Takes some of the changes for the configuration with this flag.
+    /// Removes and returns the changes for the configuration with this flag, at most
+    /// [`NEWS_AT_ONCE`].
     pub(crate) fn take_changes(&self, bell: &Arc<AtomicBool>) -> Vec<u32> {
         let mut news = self.lock_changes();
         let Some(one) = news

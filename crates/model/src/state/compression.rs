@@ -1,5 +1,5 @@
 //! Enforces the limits of HTTP compression for the whole process: memory, bytes per second,
-//! level.
+//! processor time, level.
 
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
@@ -13,17 +13,18 @@ pub const ENCODER_BYTES: usize = 300 * 1024;
 /// Maximum number of encoders of a client's connection: with HTTP/2, about the number of streams
 /// that are usually busy at once.
 const OF_CLIENT_MAX: u32 = 32;
-/// By default the encoders may use this fraction (1/n) of the machine's memory, within the bounds
-/// that follow, in bytes.
+/// The encoders may by default use the machine's memory divided by this number.
 const MEMORY_PART: usize = 32;
+/// Lower bound of the default memory limit, bytes.
 const MEMORY_MIN: usize = 32 << 20;
+/// Upper bound of the default memory limit, bytes.
 const MEMORY_MAX: usize = 512 << 20;
 
 /// Number of encoders of a client's connection.
 pub type OfClient = Rc<Cell<u32>>;
 
 /// Returns the default memory limit of the encoders, in bytes: a fraction of the machine's memory
-/// or, if lower, of the address space limit of the process.
+/// or, if lower, of the address space limit of the process, within fixed bounds.
 fn memory_usual() -> usize {
     static USUAL: OnceLock<usize> = OnceLock::new();
     *USUAL.get_or_init(|| {
@@ -35,7 +36,8 @@ fn memory_usual() -> usize {
     })
 }
 
-/// `maxcomprate`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.windowsize`, and the current use.
+/// Limits of the compression (`maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`,
+/// `tune.zlib.windowsize`) and their current use.
 #[derive(Debug)]
 pub struct Limits {
     /// Maximum input of the encoders, bytes per second; 0 means no limit.

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Durations below this number of milliseconds have a bucket of their own.
 const EXACT: u64 = 8;
-/// Number of buckets for each power of two above that. A percentile is thus at most a quarter too
-/// high.
+/// Number of buckets for each power of two from [`EXACT`] on. A percentile is thus at most a
+/// quarter too high.
 const OF_OCTAVE: usize = 4;
-/// First power of two that is divided into buckets, and the number of powers: up to 17 minutes.
+/// Exponent of the first power of two that is divided into buckets.
 const FIRST: u32 = 3;
+/// Number of powers of two that are divided into buckets: up to 17 minutes.
 const OCTAVES: usize = 17;
 const BUCKETS: usize = EXACT as usize + OCTAVES * OF_OCTAVE;
 /// Number of samples at which all counts are halved, so that older samples lose weight.

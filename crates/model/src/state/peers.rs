@@ -71,7 +71,8 @@ pub struct Section {
     pub peers: Vec<Peer>,
     pub tables: Vec<SharedTable>,
     pub resync: Resync,
-    /// Time until which a full resynchronization may be requested from a peer.
+    /// Time at which the wait for a peer, or for its next entry, ends. Another peer is then asked
+    /// for the resynchronization, if one is connected.
     pub resync_until: Milliseconds,
     /// Latest end of the full resynchronization in progress.
     pub lesson_until: Milliseconds,

@@ -1,6 +1,6 @@
 //! Holds the state of one server: administrative state, health, weight, limits, connections. The
-//! side thread (checks, operators) changes it under a lock that threads which serve clients never
-//! take; these read it from atomics.
+//! side thread (checks, operators) changes it under a lock. Threads that serve clients read it from
+//! atomics, and take the lock only for data that is set at run time, such as another address.
 
 mod agent;
 mod control;
@@ -96,8 +96,9 @@ pub(crate) const PERSISTENT: u32 = 2;
 pub(crate) const UP: u32 = 4;
 pub(crate) const BACKUP: u32 = 8;
 pub(crate) const ADDRESS_SET: u32 = 16;
-/// TLS setting of an operator for the server; 0 means that none was made.
+/// Value of the TLS setting: an operator switched TLS on. 0 means that no operator set it.
 const TLS_ON: u8 = 1;
+/// Value of the TLS setting: an operator switched TLS off.
 const TLS_OFF: u8 = 2;
 
 /// Uids of removed servers, for reuse. Code that stores a uid must also hold a reference to the

@@ -181,8 +181,8 @@ fn read(cell: Cell, words: &[AtomicU32]) -> u64 {
     match (cell.shape, words) {
         (Shape::Number | Shape::Word, [word, ..]) => word.load(Relaxed).into(),
         (Shape::Long, [low, high, ..]) => {
-            // If the lower half overflows between the two reads, they do not fit together, and are
-            // repeated.
+            // Repeats the reads if the upper half changed between them, because the two halves then
+            // do not fit together.
             loop {
                 let before = high.load(Relaxed);
                 let sum = (u64::from(before) << 32) + u64::from(low.load(Relaxed));

@@ -78,7 +78,7 @@ impl<'w> Rate<'w> {
                 return 0;
             }
         }
-        // By rounding, a single event would vanish at once; it counts for a whole period.
+        // Counts a single event of the previous period as one: rounding would drop it at once.
         if previous <= 1 && current == 0 {
             return previous;
         }
@@ -86,7 +86,7 @@ impl<'w> Rate<'w> {
         current.saturating_add(left as u32)
     }
 
-    /// Sets the count of the current period.
+    /// Begins a period now with this count, and clears the count of the previous one.
     pub fn set(&self, now_ms: u32, count: u32) {
         self.began.store(now_ms, Relaxed);
         self.previous.store(0, Relaxed);

@@ -264,8 +264,8 @@ impl Table {
         let row_words = HEAD as u32 + key_words + make.layout.words();
         let size = make.size.clamp(1, SIZE_MAX);
         let count = if size <= ONE_SHARD_MAX { 1 } else { SHARDS };
-        // Keys are not distributed evenly, so each shard has space for a quarter more than its
-        // share.
+        // Gives each shard space for a quarter more than its share, because keys are not
+        // distributed evenly.
         let shard_size = match count {
             1 => size,
             _ => size.div_ceil(SHARDS as u32) / 4 * 5 + 64,
@@ -397,7 +397,7 @@ impl Table {
         self.note(key);
         let now = entry_time_now();
         if key.len() > self.make.key.bytes(self.make.length) as usize {
-            // A longer key would overwrite the data that follows it.
+            // Refuses a longer key, which would overwrite the data that follows it.
             return None;
         }
         let (at, hash) = self.hash(key);
@@ -417,7 +417,7 @@ impl Table {
         let full = self.used() >= self.make.size || index.used >= self.shard_size;
         let no_purge = self.no_purge.load(Relaxed);
         if full && (no_purge || !self.evict(shard, &mut index)) {
-            // Another shard may have an entry to evict. The lock of this shard is released first,
+            // Tries to evict an entry of another shard. The lock of this shard is released first,
             // because the other has its own.
             drop(index);
             if no_purge || !self.evict_elsewhere(at) {
@@ -582,7 +582,8 @@ impl Table {
         self.append(shard, index, slot);
     }
 
-    /// Removes the oldest entry without a holder.
+    /// Removes the oldest entry without a holder. Returns false if there is none among the
+    /// [`EVICTION_TRIES`] entries that are examined.
     fn evict(&self, shard: &Shard, index: &mut Index) -> bool {
         for _ in 0..EVICTION_TRIES {
             let slot = index.oldest;
@@ -757,8 +758,8 @@ impl Table {
                 let Some(state) = row.0.get(STATE) else {
                     continue;
                 };
-                // Cleared before the data is read, so that a change after the read causes another
-                // update.
+                // Clears the flag before the data is read, so that a change after the read causes
+                // another update.
                 if state.fetch_and(!IS_NEWS, AcqRel) & IS_USED == 0 {
                     continue;
                 }

@@ -146,7 +146,7 @@ impl Thread {
     }
 
     /// Returns whether the thread keeps no idle connections, because it no longer accepts
-    /// connections.
+    /// connections or the process is stopping.
     pub fn keeps_nothing(&self) -> bool {
         self.resting.get() || self.process.stopping()
     }

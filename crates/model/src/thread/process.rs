@@ -80,7 +80,7 @@ impl ProcessState {
         self.threads.load(Ordering::Relaxed)
     }
 
-    /// Returns the version of the newest configuration; a thread compares it for each request.
+    /// Returns the number of the newest configuration, which a thread compares for each request.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

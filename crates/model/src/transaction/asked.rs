@@ -1,5 +1,5 @@
-//! Tells which response the client expects for the request that it sent. Rules may have changed
-//! the request since.
+//! Determines which response the client expects for the request that it sent. Rules may have
+//! changed the request since.
 
 use super::ProxyStream;
 use http::http1::{RequestFacts, Upgrade};

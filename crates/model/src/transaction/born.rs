@@ -52,8 +52,8 @@ pub fn renew(used: &mut ProxyStream, number: u64, new: Rc<Session>, is_http: boo
     }
 }
 
-/// Creates a stream without a client, in which a health check evaluates its expressions. Works on
-/// any thread.
+/// Creates a stream without a client, for expressions outside of client streams, such as those of
+/// health checks. Works on any thread.
 pub fn of_check(session: Rc<Session>, http: bool) -> ProxyStream {
     let times = Times::begin(reactor::now(), std::time::SystemTime::now());
     blank(0, session, http, times)

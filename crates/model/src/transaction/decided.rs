@@ -1,8 +1,8 @@
 //! Records the decisions on a stream for the request history: rules that took effect, choices of
 //! backend and server, failed attempts. The record is bounded, and reused with the stream.
 //!
-//! A stream without rules costs nothing. [`super::trace`] records more (values, conditions that
-//! were not met), but only for a session that an operator traces.
+//! [`super::trace`] records more (values, conditions that were not met), but only for a session
+//! that an operator traces.
 
 use super::ProxyStream;
 use super::trace::Tie;

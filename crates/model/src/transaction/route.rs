@@ -18,9 +18,9 @@ pub struct Route {
     pub retries: u32,
     /// True if another server was used than the one chosen first.
     pub redispatched: bool,
-    /// Number of streams ahead in the server's queue on arrival.
+    /// Position of the stream in the server's queue on arrival, from 1; 0 if it did not wait.
     pub server_queue: u32,
-    /// Number of streams ahead in the backend's queue on arrival.
+    /// Position of the stream in the backend's queue on arrival, from 1; 0 if it did not wait.
     pub backend_queue: u32,
     /// Persistence state, in backends with persistence.
     pub persistence: Option<Box<Persistence>>,

@@ -219,7 +219,7 @@ impl Session {
 
 #[derive(Debug)]
 pub struct StreamIdentity {
-    /// Unique in the process (`%rt`, `uuid`-like fetches).
+    /// Number of the stream, unique in the process.
     pub id: u64,
     /// Value of `unique-id-format`, once generated.
     pub unique_id: OnceCell<Box<[u8]>>,

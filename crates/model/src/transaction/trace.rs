@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Maximum number of recorded steps of a session. Further steps are only counted, except for those
 /// that decide.
 const STEPS_MAX: usize = 10_000;
-/// Maximum number of recorded values of a term, and the maximum length of each in bytes.
+/// Maximum number of recorded values of a term.
 const VALUES_MAX: usize = 8;
+/// Maximum length of a recorded value, bytes.
 const VALUE_BYTES_MAX: usize = 160;
 
 #[derive(Clone, Default, PartialEq, Eq, Debug)]

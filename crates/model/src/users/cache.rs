@@ -50,7 +50,8 @@ impl Key {
 
 #[derive(Default)]
 struct Shard {
-    /// Time of the last use, counted in uses of this shard.
+    /// Keys of correct credentials, each with the time of the last use, counted in uses of this
+    /// shard.
     accepted: HashMap<Key, u64>,
     refused: VecDeque<Key>,
     uses: u64,

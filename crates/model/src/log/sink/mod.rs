@@ -48,7 +48,8 @@ struct QueuedLogLine {
     bytes: Vec<u8>,
 }
 
-/// Returns the number of lines dropped since the start, because the queue or a target was full.
+/// Returns the number of lines dropped since the start: the queue was full, a target did not accept
+/// the line, or a backend had no usable server.
 pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
@@ -288,7 +289,8 @@ fn start_once<T>(
     }
     let (sender, receiver) = sync_channel(QUEUE_MAX);
     start(receiver)?;
-    // If another thread was faster, the receiver ends with its only sender.
+    // If another thread has set the queue meanwhile, this sender is dropped, and so the new
+    // receiver ends.
     let _ = queue.set(sender);
     Ok(())
 }

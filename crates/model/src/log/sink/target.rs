@@ -29,7 +29,8 @@ impl LogOutput {
     /// Opens a target with the privileges and the root directory of the start.
     pub fn open(address: &LogTargetAddress) -> io::Result<LogOutput> {
         match address {
-            // Numbers above the standard streams that the process opened later are client sockets.
+            // Duplicates the descriptor that the process was started with: later, its number could
+            // belong to a client socket.
             LogTargetAddress::Fd(number) if *number > STANDARD_STREAM_MAX => {
                 // SAFETY: borrowed for this call only; a closed number gives EBADF.
                 let fd = unsafe { BorrowedFd::borrow_raw(*number) };

@@ -1,4 +1,4 @@
-//! Actions that change the addresses that rules, logs and servers see.
+//! Implements the actions that change the addresses that rules, logs and servers see.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::compiled::action::address::{AddressChange, What};

@@ -1,4 +1,4 @@
-//! Actions that send a response in place of a server: `deny`, `tarpit`, `return`.
+//! Implements the actions that send a response in place of a server: `deny`, `tarpit`, `return`.
 
 use super::flow::{count_denied, count_denied_response};
 use super::{

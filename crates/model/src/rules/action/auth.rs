@@ -1,4 +1,4 @@
-//! Action that requests a user name and a password from the client.
+//! Implements the action `auth`, which requests a user name and a password from the client.
 
 use super::{
     ActionResult, ActionRow, Build, BuiltAction, MessageVerdict, RuleAction, codes, places,
@@ -69,7 +69,7 @@ pub fn challenge(stream: &mut ProxyStream, realm: &[u8]) -> ProxyResponse {
     let mut reply = error_page(stream, status);
     match reply.head.set(header, &value) {
         Ok(()) => reply,
-        // The configured error page leaves no room for the header.
+        // Responds with 500, because the configured error page leaves no room for the header.
         Err(_) => error_page(stream, 500),
     }
 }

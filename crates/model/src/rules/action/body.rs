@@ -1,4 +1,5 @@
-//! Action `wait-for-body`: waits for the body of a message, for rules that read it.
+//! Implements the action `wait-for-body`, which waits for the body of a message, for rules that
+//! read it.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, MessageVerdict, RuleAction, places};
 use crate::codes as load_codes;

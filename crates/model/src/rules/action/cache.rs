@@ -1,4 +1,5 @@
-//! Actions that deliver responses from a cache and store them there.
+//! Implements the actions `cache-use` and `cache-store`, which deliver responses from a cache and
+//! store them there.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::caching;

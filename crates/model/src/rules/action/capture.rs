@@ -1,5 +1,5 @@
-//! Action `capture`: stores a value for logs in a capture slot. A line declares the slot, or the
-//! action allocates its own.
+//! Implements the action `capture`, which stores a value for logs in a capture slot. A line
+//! declares the slot, or the action allocates its own.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, codes, places};
 use crate::codes as load_codes;
@@ -100,7 +100,7 @@ impl CaptureValue {
         } else {
             &captures.request
         };
-        // A backend's rule may name a slot that this frontend does not have.
+        // Ignores a slot that this frontend does not have; a backend's rule may name one.
         let (Some(length_max), count) = (slots.get(slot).map(|s| s.length_max), slots.len()) else {
             return ActionResult::Next;
         };
@@ -145,7 +145,7 @@ fn cookie(stream: &mut ProxyStream, response: bool) {
     stream.rules.lines.get_or_insert_default().cookies[usize::from(response)] = Some(pair);
 }
 
-/// Captures the headers that `capture … header` lines name.
+/// Captures the headers that `capture … header` lines name, and the cookie of `capture cookie`.
 pub(in crate::rules) fn headers(stream: &mut ProxyStream, response: bool) {
     if stream.frontend().capture_cookie.is_some() {
         cookie(stream, response);

@@ -1,4 +1,4 @@
-//! Actions that end rules or streams without a response.
+//! Implements the actions that end rules or streams without a response.
 
 use super::{
     ActionResult, ActionRow, Build, BuiltAction, Gate, MessageVerdict, RuleAction, places,
@@ -156,7 +156,7 @@ impl Flow {
     }
 }
 
-/// Records that a request was refused without a response, so that nothing of it is timed.
+/// Ends and counts a request that was refused without a response, and clears its request time.
 fn refused(stream: &mut ProxyStream) {
     stream.outcome.end(Termination::Proxy, StreamPhase::Request);
     stream.times.request = None;

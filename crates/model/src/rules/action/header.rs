@@ -1,4 +1,4 @@
-//! Actions that change headers.
+//! Implements the actions that add, set, replace and delete headers of requests and responses.
 
 use super::answer::header_name;
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, codes, places};
@@ -145,8 +145,7 @@ fn delete(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     Ok(action(build, name, HeaderOperation::Remove(matching)))
 }
 
-/// Replaces bytes that would end a header line by spaces, so that no value from a client can add a
-/// header.
+/// Replaces NUL, CR and LF by spaces, so that no value from a client can add a header.
 pub(in crate::rules) fn harmless(value: &mut [u8]) {
     for byte in value.iter_mut().filter(|b| matches!(b, 0 | b'\r' | b'\n')) {
         *byte = b' ';
@@ -162,7 +161,8 @@ impl HeaderChange {
             HeaderOperation::Set(format) => {
                 let value = value(format, stream);
                 if &*self.name == b"host" && stream.request.is_target_composed() {
-                    // With HTTP/2, the target of the request changes together with the host.
+                    // Saves the request line for logs: with HTTP/2, the target of the request
+                    // changes together with the host.
                     stream.keep_received();
                 }
                 self.message(stream).set(&self.name, &value)

@@ -1,4 +1,5 @@
-//! Action `early-hint`: headers that the client receives before the response (RFC 8297).
+//! Implements the action `early-hint`, which adds headers that the client receives before the
+//! response (RFC 8297).
 
 use super::answer::header_name;
 use super::{ActionResult, ActionRow, RuleAction, places};

@@ -1,5 +1,5 @@
-//! Actions that override settings of the proxies for one stream: timeouts, number of retries, and
-//! priority in the queue.
+//! Implements the actions that override settings of the proxies for one stream: timeouts, number of
+//! retries, and priority in the queue.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;

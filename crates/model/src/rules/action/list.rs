@@ -1,5 +1,5 @@
-//! Actions that change maps and lists of patterns while traffic flows. The files of the lists are
-//! never written.
+//! Implements the actions that change maps and lists of patterns while traffic flows. The files of
+//! the lists are never written.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;

@@ -1,4 +1,4 @@
-//! Actions that change the log line or the evaluation of the rules themselves.
+//! Implements the actions that change the log line or the evaluation of the rules themselves.
 
 use super::{ActionRow, Build, BuiltAction, RuleAction, RuleSet, places};
 use crate::codes as load_codes;

@@ -1,7 +1,7 @@
-//! Actions: what rules do, with one file for each family. An action is a row (name, rules that may
-//! have it, syntax, documentation, example, builder) and a value that the builder creates when a
-//! file is loaded. Running an action changes the stream and determines whether the rules continue;
-//! it touches no socket.
+//! Parses and runs the actions of rules, with one file for each family of actions. An action is a
+//! row (name, rules that may have it, syntax, documentation, example, builder) and a value that the
+//! builder creates when a file is loaded. Running an action changes the stream and determines
+//! whether the rules continue; it touches no socket.
 
 mod address;
 mod answer;
@@ -126,7 +126,8 @@ impl RuleAction {
     }
 
     /// Returns whether the effect must not be repeated when the list of content rules restarts
-    /// after more bytes arrive. Such an action counts, sends a query elsewhere, or takes time.
+    /// after more bytes arrive. Such an action counts, logs, changes a list, resolves a name or
+    /// pauses.
     pub(super) fn happens_once(&self) -> bool {
         match self {
             RuleAction::Table(action) => action.counts(),
@@ -475,7 +476,7 @@ pub fn redirect_rule(
     }))
 }
 
-/// Warns about a rule that is never reached because of the one before it.
+/// Warns about a rule that is never reached because the preceding rule always ends the list.
 pub fn warn_unreachable(loader: &mut ConfigDraft, before: Option<&Rule>, rule: &Rule) {
     let Some(before) = before else { return };
     if before.condition.is_none() && before.action.is_final() {

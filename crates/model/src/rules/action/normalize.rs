@@ -1,5 +1,5 @@
-//! Action `normalize-uri`: brings equivalent targets into the same form, so that another spelling
-//! cannot bypass rules that check paths.
+//! Implements the action `normalize-uri`, which brings equivalent targets into the same form, so
+//! that another spelling cannot bypass rules that check paths.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;

@@ -1,5 +1,5 @@
-//! Actions on packets and scheduling: the mark that the kernel sets, the type of service, and the
-//! niceness of a stream among others.
+//! Implements the actions that set the mark and the type of service of packets, and parses the
+//! priority of a stream (`set-nice`).
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;

@@ -1,4 +1,4 @@
-//! Action `pause`: delays a request before its rules continue.
+//! Implements the action `pause`, which delays a request before its rules continue.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;

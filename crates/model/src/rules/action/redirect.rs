@@ -1,4 +1,5 @@
-//! Redirects: the `redirect` action and the `redirect` keyword.
+//! Implements redirects: the `redirect` action and the `redirect` keyword. Parses them and builds
+//! the redirect responses.
 
 use super::{
     ActionResult, ActionRow, Build, BuiltAction, MessageVerdict, RuleAction, codes, places,
@@ -187,7 +188,7 @@ impl Redirection {
         match self.to {
             RedirectKind::Location => {}
             RedirectKind::Prefix => {
-                // A prefix that is only a slash would make the path begin with two slashes.
+                // Drops a prefix that is only a slash, because the path already begins with one.
                 if out == b"/" {
                     out.clear();
                 }

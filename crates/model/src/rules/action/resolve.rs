@@ -1,5 +1,5 @@
-//! Action `do-resolve`: resolves a host name that a request contains. The next rules of the stream
-//! wait for the address.
+//! Implements the action `do-resolve`, which resolves a host name that a request contains. The next
+//! rules of the stream wait for the address.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;
@@ -42,7 +42,7 @@ fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
     };
     let variable = VariableName::parse(variable)
         .map_err(|error| variable_error_in(error, variable, build.word))?;
-    // The `resolvers` section may come after this line.
+    // Queues the check that the `resolvers` section exists, because it may come after this line.
     let wanted = (build.word.span, Box::from(section));
     loader.resolvers_wanted.push(wanted);
     Ok(RuleAction::Resolve(Box::new(Resolve {

@@ -1,4 +1,4 @@
-//! Action `use-service`: the program itself generates the response.
+//! Implements the action `use-service`: the program itself generates the response.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;

@@ -1,4 +1,4 @@
-//! Actions on stick tables: tracking of entries, and counters that rules change.
+//! Implements the actions on stick tables: they track entries and change counters.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, RuleSet, places};
 use crate::compiled::action::table::{Amount, TableAction};

@@ -1,4 +1,5 @@
-//! Actions that change the start line: path, query, target, method, status.
+//! Implements the actions that change the start line of a message: path, query, target, method,
+//! status.
 
 use super::header::{regex, substitute};
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, codes, places};

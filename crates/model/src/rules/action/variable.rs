@@ -1,4 +1,5 @@
-//! Actions that set and unset variables.
+//! Implements the actions that set and unset variables, also for health checks and the `global`
+//! section.
 
 use super::{ActionResult, ActionRow, Build, RuleAction, places};
 use crate::codes as load_codes;
@@ -204,7 +205,7 @@ pub fn set_up_process(config: &Arc<Config>) {
     if changes.is_empty() || config.proxies.is_empty() {
         return;
     }
-    // No listener has this number, and none is looked up.
+    // Names a listener that does not exist. No listener of this stream is ever looked up.
     let place = ListenerIndex {
         frontend: ProxyIndex(0),
         bind: u32::MAX,

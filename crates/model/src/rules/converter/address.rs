@@ -1,4 +1,4 @@
-//! Converters of addresses, and of hosts with ports.
+//! Implements the converters of addresses, and of hosts with ports.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments};

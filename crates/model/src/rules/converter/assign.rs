@@ -1,4 +1,5 @@
-//! Converters that store their input and return it unchanged: in variables, and in capture slots.
+//! Implements the converters that store their input and return it unchanged: in variables, and in
+//! capture slots.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::compiled::action::variable::SetWhen;

@@ -1,5 +1,5 @@
-//! Converters that select a part of a text by name, and those that compare: parameters, languages,
-//! secrets.
+//! Implements the converters that select a part of a text by name, and those that compare:
+//! parameters, languages, secrets.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};

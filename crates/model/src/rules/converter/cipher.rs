@@ -1,4 +1,5 @@
-//! Encryption and decryption with AES, for tokens that a site shares with its applications.
+//! Implements the converters for encryption and decryption with AES, for tokens that a site shares
+//! with its applications.
 
 use super::key::{self, maybe_variable, secret};
 use super::{ConverterBuild, ConverterRow, rows};

@@ -1,5 +1,5 @@
-//! Digests and message authentication codes: SHA-1, SHA-2, SHA-3 and MD5. SHA-1 and MD5 are for
-//! existing systems only; nothing new should rely on them.
+//! Implements the converters for digests and message authentication codes: SHA-1, SHA-2, SHA-3 and
+//! MD5. SHA-1 and MD5 are for existing systems only; nothing new should rely on them.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};

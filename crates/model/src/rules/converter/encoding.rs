@@ -1,4 +1,4 @@
-//! Converters between bytes and their encodings: URLs, base64, hexadecimal.
+//! Implements the converters between bytes and their encodings: URLs, base64, hexadecimal.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
@@ -72,8 +72,8 @@ fn url_dec<'a>(arguments: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -
     Some(SampleValue::Str(Cow::Owned(url_decoded(&text, in_form)?)))
 }
 
-/// Decodes percent signs in a URL or a part of one; returns None if two hexadecimal digits do not
-/// follow one. In a form, and after `?`, `+` is a blank.
+/// Decodes percent signs in a URL or a part of one; returns None if a percent sign is not followed
+/// by two hexadecimal digits. In a form, and after `?`, `+` is a blank.
 pub fn url_decoded(text: &[u8], mut in_form: bool) -> Option<Vec<u8>> {
     let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
     let mut out = Vec::with_capacity(text.len());
@@ -163,7 +163,7 @@ fn hex2i<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sample<'
     Some(SampleValue::Int(n as i64))
 }
 
-/// Checks that the chunk size is between 1 and `max` bytes.
+/// Checks that the chunk size is between 1 and `max` bytes, and that the last argument is 0 or 1.
 fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Built {
     if arguments
         .int(1)

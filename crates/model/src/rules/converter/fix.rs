@@ -1,4 +1,4 @@
-//! Converters for the first message of FIX (Financial Information eXchange).
+//! Implements the converters for the first message of FIX (Financial Information eXchange).
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};

@@ -1,4 +1,5 @@
-//! Converters for the header Forwarded (RFC 7239): validation, and access to its parts.
+//! Implements the converters for the header Forwarded (RFC 7239): validation, and access to its
+//! parts.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
@@ -69,8 +70,9 @@ fn value(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     }
 }
 
-/// Passes each field of a header to `look`, until it returns true or the header is malformed.
-/// Returns whether the whole header is well formed.
+/// Passes each field of a header to `look`, until `look` returns false or the header is malformed.
+/// Between two elements `look` gets an empty name and must return false to continue. Returns
+/// whether the whole header was read.
 fn fields<'t>(text: &'t [u8], mut look: impl FnMut(&'t [u8], Cow<'t, [u8]>) -> bool) -> bool {
     let blank = |text: &'t [u8]| text.trim_ascii_start();
     let mut rest = blank(text);
@@ -94,7 +96,7 @@ fn fields<'t>(text: &'t [u8], mut look: impl FnMut(&'t [u8], Cow<'t, [u8]>) -> b
     }
 }
 
-/// Node: its name, and its port if it has one.
+/// Name of a node: an address, or a text such as `unknown`.
 enum NodeName<'t> {
     Address(IpAddr),
     Text(&'t [u8]),

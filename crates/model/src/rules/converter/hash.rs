@@ -1,4 +1,5 @@
-//! Hashes for load distribution and for short keys. None of them is cryptographically secure.
+//! Implements the converters that hash values, for load distribution and for short keys. None of
+//! them is cryptographically secure.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments};

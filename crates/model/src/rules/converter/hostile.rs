@@ -1,5 +1,5 @@
-//! Tests that feed arbitrary bytes, as clients could send them, to the converters that parse
-//! protocols. Each converter must end, and must not return more than its input allows.
+//! Feeds arbitrary bytes, as clients could send them, to the converters that parse protocols. Each
+//! converter must end, and must not return more than its input allows.
 
 use crate::compiled::Expression;
 use crate::config::ProxyKind;

@@ -1,4 +1,4 @@
-//! Converter that escapes a text for use within JSON.
+//! Implements the converter that escapes a text for use within JSON.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
@@ -17,8 +17,9 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
          four hexadecimal digits; `utf8s` omits such bytes. `utf8p` and `utf8ps` also accept overlong encodings.";
 };
 
-/// Decoding of bytes into characters.
+/// Mode argument: each byte is a character.
 const ASCII: i64 = 0;
+/// Mode argument: the bytes are UTF-8.
 const UTF8: i64 = 1;
 /// Added to the decoding: omits invalid bytes instead of failing.
 const SILENT: i64 = 2;

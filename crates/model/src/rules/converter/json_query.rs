@@ -1,5 +1,5 @@
-//! Lookup of values in JSON without a parse tree. The text is read up to the requested value and no
-//! further, so errors after it have no effect.
+//! Implements the converter `json_query`: looks values up in JSON without a parse tree. The text is
+//! read up to the requested value and no further, so errors after it have no effect.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
@@ -23,9 +23,10 @@ const DEPTH_MAX: usize = 128;
 /// Maximum number of steps of a path.
 const STEPS_MAX: usize = 32;
 
-/// First byte of a compiled step, which gives the kind of the step. A path is compiled to texts in
-/// the argument list.
+/// First byte of a compiled step that selects the member with a key. A path is compiled to one text
+/// for each step.
 const KEY: u8 = b'.';
+/// First byte of a compiled step that selects the array element with an index.
 const INDEX: u8 = b'[';
 
 /// JSON text that begins with the value found; its first byte determines the type.

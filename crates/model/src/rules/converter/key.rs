@@ -1,5 +1,5 @@
-//! Keys and other cryptographic arguments: bytes in Base64 in the file, or a variable that holds
-//! them in Base64.
+//! Reads the keys and other cryptographic arguments of converters: bytes in Base64 in the file, or
+//! a variable that holds them in Base64.
 
 use crate::rules::argument::{Argument, Arguments, bad_argument, variable_error};
 use crate::rules::fetch::variable_value;

@@ -1,4 +1,4 @@
-//! Converters that look a value up in a file of keys and values.
+//! Implements the converters that look a value up in a file of keys and values.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::compiled::Map;

@@ -1,6 +1,7 @@
-//! Converters: functions that transform a value in an expression, with one file for each family.
-//! Each is a row: name, syntax, documentation, example, input and output type, and the function. A
-//! converter changes nothing but its value.
+//! Implements converters: functions that transform a value in an expression, with one file for each
+//! family. Each is a row: name, syntax, documentation, example, input and output type, and the
+//! function. Only converters of variables, captures and stick tables change anything but their
+//! value.
 
 mod address;
 mod assign;

@@ -1,5 +1,5 @@
-//! Converters for the first packets of MQTT (3.1, 3.1.1, 5.0): CONNECT of a client and CONNACK of a
-//! server.
+//! Implements the converters for the first packets of MQTT (3.1, 3.1.1, 5.0): CONNECT of a client
+//! and CONNACK of a server.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
@@ -157,7 +157,7 @@ impl<'t> Packet<'t> {
         let mut reader = Reader(bytes);
         let first = reader.byte()?;
         let length = usize::try_from(reader.varied()?).ok()?;
-        // Other packets may follow this one.
+        // Reads only the bytes of the first packet; others may follow.
         let mut body = Reader(reader.take(length)?);
         let mut packet = Packet {
             kind: first >> 4,
@@ -255,7 +255,7 @@ fn is_valid<'a>(_: &Arguments, value: SampleValue<'a>, _: &ProxyStream) -> Sampl
     let mut reader = Reader(&bytes);
     reader.byte()?;
     let length = usize::try_from(reader.varied()?).ok()?;
-    // An incomplete packet cannot be validated.
+    // Returns no value for an incomplete packet.
     reader.take(length)?;
     Some(SampleValue::Bool(Packet::parse(&bytes).is_some()))
 }

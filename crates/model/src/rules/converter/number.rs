@@ -1,5 +1,5 @@
-//! Converters of numbers and booleans. Sums and products saturate at the range of 64 bits instead
-//! of wrapping around.
+//! Implements the converters of numbers and booleans. Sums and products saturate at the range of 64
+//! bits instead of wrapping around.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments};

@@ -1,4 +1,4 @@
-//! Converters for fields of Protocol Buffers, alone or in a gRPC message.
+//! Implements the converters for fields of Protocol Buffers, alone or in a gRPC message.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};

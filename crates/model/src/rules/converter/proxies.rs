@@ -1,5 +1,5 @@
-//! Converters that look up a proxy or server by a name that is known only at run time. Also the
-//! names of certificate errors.
+//! Implements the converters that look up a proxy or server by a name that is known only at run
+//! time, and the converter that names certificate errors.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::config::Server;

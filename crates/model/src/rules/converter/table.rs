@@ -1,4 +1,5 @@
-//! Converters of stick tables: data of the entry with a key.
+//! Implements the converters of stick tables, which read or change the data of the entry with a
+//! key.
 
 use super::{ConverterBuild, ConverterRow, PLACE};
 use crate::rules::argument::{ArgumentKind, Arguments};
@@ -13,7 +14,8 @@ fn find(table: &Arc<Table>, value: SampleValue<'_>) -> Option<HeldEntry> {
         .flatten()
 }
 
-/// Returns a value of the key's entry; 0 if there is no entry.
+/// Returns a value of the key's entry; 0 if there is no entry, None if the table does not store the
+/// data type.
 fn get(
     table: Option<&Arc<Table>>,
     value: SampleValue<'_>,

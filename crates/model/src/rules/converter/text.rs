@@ -1,4 +1,4 @@
-//! Converters of text: case, parts, substitution.
+//! Implements the converters of text: case, parts, substitution.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};

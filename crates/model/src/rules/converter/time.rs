@@ -1,4 +1,4 @@
-//! Converters of times into text.
+//! Implements the converters of times into text.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
@@ -159,7 +159,7 @@ fn with_fraction(format: &[u8], us: i64, usual_digits: usize) -> Vec<u8> {
     out
 }
 
-/// Formats a time that is given in fractions of a second.
+/// Formats a time in units of 1/`parts` second, in the time zone `zone`.
 fn fine<'a>(
     arguments: &Arguments,
     value: SampleValue<'a>,

@@ -1,5 +1,5 @@
-//! Converters for JSON Web Tokens: their parts, and the verification of their signature. The claims
-//! are not checked; rules compare `exp`, `iss` and `aud`.
+//! Implements the converters for JSON Web Tokens: their parts, and the verification of their
+//! signature. The claims are not checked; rules compare `exp`, `iss` and `aud`.
 
 use super::key::maybe_variable;
 use super::{ConverterBuild, ConverterRow, json_query, rows};
@@ -123,8 +123,8 @@ fn prepare_verify(loader: &mut ConfigDraft, arguments: &mut Arguments, span: Spa
             arguments.list.push(Some(Argument::Text(key.into())));
             Ok(())
         }
-        // A variable may select an algorithm with a shared secret; the argument is then that
-        // secret.
+        // Accepts a key that is no file: a variable may select an algorithm with a shared secret,
+        // and the argument is then that secret.
         Err(_) if of_variable => Ok(()),
         Err(diagnostic) => Err(diagnostic),
     }
@@ -171,8 +171,9 @@ fn verify<'a>(
 }
 
 fn checked(token: &[u8], name: &[u8], secret: Option<Cow<'_, [u8]>>, public: Option<&[u8]>) -> i64 {
-    // If the algorithm comes from a variable, the client may have chosen it. A public key must not
-    // serve as a shared secret then, and neither must its path.
+    // Refuses an algorithm with a shared secret, or none, if the key is a public key from a file.
+    // An algorithm from a variable may be the choice of the client, and neither the public key nor
+    // its path may serve as the secret.
     let is_secrets = name == b"none" || matches!(algorithm(name), Some(Check::Hmac(_)));
     if public.is_some() && is_secrets {
         return WRONG;

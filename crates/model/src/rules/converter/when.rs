@@ -1,5 +1,5 @@
-//! Converter that returns its input only under a condition, for example for the log line of a
-//! failed stream only.
+//! Implements the converter that returns its input only under a condition, for example for the log
+//! line of a failed stream only.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::compiled::Condition;

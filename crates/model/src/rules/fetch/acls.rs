@@ -1,4 +1,4 @@
-//! Fetch that evaluates named ACLs and returns the result as a value.
+//! Implements the fetch that evaluates named ACLs and returns the result as a value.
 
 use super::{FetchBuild, FetchRow, boolean};
 use crate::compiled::Condition;

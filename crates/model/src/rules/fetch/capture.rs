@@ -1,4 +1,4 @@
-//! Fetches of captured values, which stay available until the end of the stream.
+//! Implements the fetches of captured values, which stay available until the end of the stream.
 
 use super::{FetchBuild, FetchRow, boolean, request};
 use crate::rules::argument::{ArgumentKind, Arguments};

@@ -1,4 +1,4 @@
-//! Fetches of the client's connection: its addresses and its listener.
+//! Implements the fetches of the client's connection: its addresses and its listener.
 
 use super::{FetchBuild, FetchRow, boolean, int, string};
 use crate::rules::argument::Arguments;

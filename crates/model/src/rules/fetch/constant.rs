@@ -1,4 +1,4 @@
-//! Fetches of constants and variables, which do not read the stream's data.
+//! Implements the fetches of constants and variables, which do not read the stream's data.
 
 use super::{FetchBuild, FetchRow, boolean};
 use crate::rules::argument::{ArgumentKind, Arguments};

@@ -1,5 +1,5 @@
-//! Fetches of bytes: the first ones of a TCP stream, or the part of a request's body that has been
-//! waited for.
+//! Implements the fetches of bytes: the first ones of a TCP stream, or the part of a request's body
+//! that has been waited for.
 
 use super::{FetchBuild, FetchRow, head, number, payload};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
@@ -76,9 +76,9 @@ fn length<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     Some(SampleValue::count(payload(arguments, stream).len()))
 }
 
-/// Sizes that HAProxy counts for a start line besides its words, and for the end of a head, in
-/// bytes.
+/// Size that HAProxy counts for a start line besides its words, in bytes.
 const START_LINE_BYTES: usize = 20;
+/// Size that HAProxy counts for the end of a head, in bytes.
 const HEAD_END_BYTES: usize = 1;
 
 /// Returns the size of the request. An HTTP head is measured as HAProxy does: by its content, not

@@ -1,4 +1,4 @@
-//! Fetches of cookies in requests and responses.
+//! Implements the fetches of cookies in requests and responses.
 
 use super::{FetchBuild, FetchRow, head, side_of};
 use crate::rules::argument::{ArgumentKind, Arguments, MessageSide};

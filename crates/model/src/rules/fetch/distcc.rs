@@ -1,5 +1,6 @@
-//! Fetches of distcc, which distributes compilations over hosts. A message is a sequence of tokens
-//! of four letters with a number each; some tokens are followed by that number of bytes.
+//! Implements the fetches of distcc, which distributes compilations over hosts. A message is a
+//! sequence of tokens of four letters with a number each; some tokens are followed by that number
+//! of bytes.
 
 use super::{FetchBuild, FetchRow, int, payload};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
@@ -26,8 +27,9 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The bytes that follow a token in a distcc message, once all have arrived.";
 };
 
-/// Length of the name of a token, and of the token with its hexadecimal number, in bytes.
+/// Length of the name of a token, in bytes.
 const NAME_BYTES: usize = 4;
+/// Length of a token with its hexadecimal number, in bytes.
 const TOKEN_BYTES: usize = 12;
 
 fn check(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {

@@ -1,4 +1,5 @@
-//! Fetches of a stream's two connections: TCP statistics, HTTP version, and HTTP/2 streams.
+//! Implements the fetches of a stream's two connections: TCP statistics, HTTP version, and HTTP/2
+//! streams.
 
 use super::{FetchBuild, FetchRow, boolean, int, number};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};

@@ -1,4 +1,4 @@
-//! Fetches of header fields in requests and responses.
+//! Implements the fetches of header fields in requests and responses.
 
 use super::{FetchBuild, FetchRow, head};
 use crate::rules::argument::{ArgumentKind, Arguments};

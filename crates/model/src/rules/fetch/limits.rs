@@ -1,5 +1,5 @@
-//! Fetches of the effective timeouts of a stream, set by its proxies and by rules, and of
-//! its position in queues.
+//! Implements the fetches of the effective timeouts of a stream, set by its proxies and by rules,
+//! and of its position in queues.
 
 use super::proxy::timeout;
 use super::{FetchRow, int, number};

@@ -1,6 +1,6 @@
-//! Sample fetches: the data that rules can read, with one file for each family. Each is a row:
-//! name, syntax, documentation, example, needs, output type, and the function that finds the value.
-//! A fetch reads the stream and changes nothing.
+//! Implements sample fetches: the data that rules can read, with one file for each family. Each is
+//! a row: name, syntax, documentation, example, needs, output type, and the function that finds the
+//! value. A fetch reads the stream; only some fetches of stick tables change counters.
 
 /// Creates the rows of a family; the syntax of a fetch without arguments is its name.
 macro_rules! rows {

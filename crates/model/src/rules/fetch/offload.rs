@@ -1,4 +1,4 @@
-//! Fetches of work done on behalf of a server: compression and caching.
+//! Implements the fetches of work done on behalf of a server: compression and caching.
 
 use super::{FetchBuild, FetchRow, boolean, string};
 use crate::rules::argument::Arguments;

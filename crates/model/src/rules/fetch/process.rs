@@ -1,4 +1,4 @@
-//! Fetches of the process and the host: time, random numbers, environment, names.
+//! Implements the fetches of the process and the host: time, random numbers, environment, names.
 
 use super::{FetchBuild, FetchRow, boolean, int};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};

@@ -1,4 +1,4 @@
-//! Fetches of frontends and backends: those of the stream, and their status.
+//! Implements the fetches of frontends and backends: those of the stream, and their status.
 
 use super::{FetchBuild, FetchRow, int, number, string};
 use crate::config::Proxy;
@@ -133,8 +133,8 @@ fn fe_conn<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> 
     int(state.sessions.current())
 }
 
-/// Returns the events of the last second. The rates of proxies and servers count by the clock of
-/// the data plane; outside it there are none.
+/// Returns the number of events in the last second. Returns 0 on a thread outside the data plane,
+/// because the rates of proxies and servers use the clock of the data plane.
 pub(super) fn per_second<'a>(rate: &Rate) -> Sample<'a> {
     let events = thread::running().map_or(0, |thread| rate.read(thread.now_ms()));
     Some(SampleValue::count(events))

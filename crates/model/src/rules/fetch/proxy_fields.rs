@@ -1,5 +1,5 @@
-//! Fetches of the fields in a client's PROXY header of version 2, besides addresses. A field is
-//! kept only if the configuration reads its type.
+//! Implements the fetches of the fields in a client's PROXY header of version 2, besides addresses.
+//! A field is kept only if the configuration reads its type.
 
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};

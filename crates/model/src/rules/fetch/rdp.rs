@@ -1,4 +1,4 @@
-//! Fetches of the cookie that an RDP client sends first.
+//! Implements the fetches of the cookie that an RDP client sends first.
 
 use super::{FetchBuild, FetchRow, payload};
 use crate::rules::argument::{ArgumentKind, Arguments};

@@ -1,4 +1,4 @@
-//! Fetches of a request's start line: method, target and its parts, version.
+//! Implements the fetches of a request's start line: method, target and its parts, version.
 
 use super::{FetchBuild, FetchRow, boolean, head, int, request, request_awaited, string};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};

@@ -1,4 +1,4 @@
-//! Fetches of servers: the one of the stream, and their status.
+//! Implements the fetches of servers: the one of the stream, and their status.
 
 use super::{FetchBuild, FetchRow, boolean, int, string};
 use crate::config::Server;

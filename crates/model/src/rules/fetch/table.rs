@@ -1,5 +1,5 @@
-//! Fetches of stick tables: of the entry that a counter tracks (`sc…`), of the entry of the
-//! client's address (`src_…`), and of a table as a whole.
+//! Implements the fetches of stick tables: of the entry that a counter tracks (`sc…`), of the entry
+//! of the client's address (`src_…`), and of a table as a whole.
 
 use super::{FetchBuild, FetchRow, PLACE, boolean};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
@@ -26,7 +26,8 @@ enum CounterQuery {
 
 use CounterQuery::{Clear, Get, Increment, Kilobytes};
 
-/// Runs an operation on an entry. Returns None if the table does not store the data type.
+/// Runs an operation on an entry. Returns None if the table does not store the data type; an
+/// increment then returns 0.
 fn ask(held: &HeldEntry, what: CounterQuery, element: u32) -> Option<u64> {
     match what {
         Get(kind) => held.get(kind, element),
@@ -48,7 +49,9 @@ fn ask(held: &HeldEntry, what: CounterQuery, element: u32) -> Option<u64> {
     }
 }
 
-/// Passes `look` the entry with the same key in another table. `make` creates a missing entry.
+/// Passes the entry to `look` that has the same key in another table, or `held` itself without
+/// another table. Passes None if the tables have different types of keys, or if the entry is
+/// missing and `make` is false.
 fn elsewhere<T>(
     held: &HeldEntry,
     table: Option<&Arc<Table>>,
@@ -74,7 +77,8 @@ fn changes(what: CounterQuery) -> bool {
     matches!(what, Increment(..) | Clear(_))
 }
 
-/// Returns the value of the entry that a counter tracks; 0 if the table has no entry.
+/// Returns the value of the entry that a counter tracks; 0 if the named table has no such entry.
+/// Returns None if the counter tracks nothing.
 fn of_counter(
     stream: &ProxyStream,
     counter: Option<i64>,

@@ -1,6 +1,6 @@
-//! Fetches of TLS sessions: the parameters that the client's and the server's connection
-//! negotiated. Certificates are in `tls_certificate`, the client's offer in `tls_offer`, keys and
-//! random bytes in `tls_secret`.
+//! Implements the fetches of TLS sessions: the parameters that the client's and the server's
+//! connection negotiated. Certificates are in `tls_certificate`, the client's offer in `tls_offer`,
+//! keys and random bytes in `tls_secret`.
 
 use super::{FetchBuild, FetchRow, boolean, int, string};
 use crate::rules::argument::Arguments;

@@ -1,6 +1,6 @@
-//! Fetches of certificates: the client's (`ssl_c_…`), the one presented to the client (`ssl_f_…`)
-//! and the server's (`ssl_s_…`); also the result of verifying the client's. Each fetch parses the
-//! raw certificate on demand.
+//! Implements the fetches of certificates: the client's (`ssl_c_…`), the one presented to the
+//! client (`ssl_f_…`) and the server's (`ssl_s_…`); also the result of verifying the client's. Each
+//! fetch parses the raw certificate on demand.
 
 use super::tls::{client, server};
 use super::{FetchBuild, FetchRow, boolean, int};

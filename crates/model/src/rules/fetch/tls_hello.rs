@@ -1,5 +1,5 @@
-//! Fetches of the unencrypted hello of a TLS client, parsed from the first bytes of a TCP stream.
-//! They allow TLS to be routed by server name without terminating it.
+//! Implements the fetches of the unencrypted hello of a TLS client, parsed from the first bytes of
+//! a TCP stream. Rules can so route TLS by server name without terminating it.
 
 use super::{FetchBuild, FetchRow, MessageSide, number, payload, side_of};
 use crate::rules::argument::Arguments;

@@ -1,6 +1,6 @@
-//! Fetches of a client's offer in the hello of TLS that is terminated here, used to distinguish
-//! kinds of clients (JA3). They have values only if `tune.ssl.capture-buffer-size` reserves room
-//! for them.
+//! Implements the fetches of a client's offer in the hello of TLS that is terminated here, used to
+//! distinguish kinds of clients (JA3). They have values only if `tune.ssl.capture-buffer-size`
+//! reserves room for them.
 
 use super::tls::client;
 use super::{FetchBuild, FetchRow, int};

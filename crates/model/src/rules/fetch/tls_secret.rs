@@ -1,5 +1,5 @@
-//! Fetches of the random bytes and keys of TLS, for operators who must decrypt their own captured
-//! traffic. Keys have values only if `tune.ssl.keylog` is on.
+//! Implements the fetches of the random bytes and keys of TLS, for operators who must decrypt their
+//! own captured traffic. Keys have values only if `tune.ssl.keylog` is on.
 
 use super::tls::{client, server};
 use super::{FetchBuild, FetchRow};

@@ -1,5 +1,5 @@
-//! Fetches of the progress of a stream: its times, bytes, status and termination. They have the
-//! values of log formats, for rules and for custom log lines.
+//! Implements the fetches of the progress of a stream: its times, bytes, status and termination.
+//! The fetches return the values of log formats, for rules and for custom log lines.
 
 use super::{FetchBuild, FetchRow, boolean, int, number, string};
 use crate::rules::argument::{ArgumentKind, Arguments};

@@ -1,4 +1,4 @@
-//! Fetches of the credentials in a request, and of their check against a userlist.
+//! Implements the fetches of the credentials in a request, and of their check against a userlist.
 
 use super::{FetchBuild, FetchRow, boolean, request, string};
 use crate::rules::argument::{ArgumentKind, Arguments};

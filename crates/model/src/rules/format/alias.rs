@@ -395,8 +395,8 @@ fn status(stream: &ProxyStream, put: &mut Put<'_>) {
     }
 }
 
-/// Appends the sign of a value that may still grow. As in HAProxy, `option logasap` alone decides
-/// it, also where the stream has ended.
+/// Appends a plus sign if the value may still grow: the stream has not ended or, as in HAProxy,
+/// `option logasap` is set, even if the stream has ended.
 fn open_ended(stream: &ProxyStream, put: &mut Put<'_>) {
     let is_early = stream.frontend().has(ProxyOption::LogAsap);
     if is_early || stream.times.ended.is_none() {

@@ -120,7 +120,7 @@ pub(super) fn verb(keyword: &str) -> (&str, bool) {
 /// Returns the only header whose lines a pattern can match: `^Name:…`. A request line has no colon
 /// before its first space, and a status line begins differently.
 pub(super) fn header_of(pattern: &[u8]) -> Option<Box<[u8]>> {
-    // A top-level alternative could begin differently.
+    // Returns None for a pattern with a top-level alternative, which could begin differently.
     if has_open_alternative(pattern) {
         return None;
     }
@@ -141,7 +141,7 @@ pub(super) fn header_of(pattern: &[u8]) -> Option<Box<[u8]>> {
             _ => return None,
         }
     }
-    // A quantifier after the colon may make it optional.
+    // Returns None if a quantifier after the colon makes the colon optional.
     let repeated = bytes
         .next()
         .is_some_and(|b| matches!(b, b'?' | b'*' | b'{'));

@@ -248,7 +248,7 @@ impl LineFilter {
             put::start_line(stream, response, &mut pass.line);
             if let Some(groups) = self.groups(&pass.line)? {
                 match &self.effect {
-                    // The start line cannot be removed from a message.
+                    // Ignores the deletion of the start line, which a message must have.
                     Effect::Delete => {}
                     Effect::Pass => pass.start_passed = true,
                     Effect::Replace(pieces) => {
@@ -273,7 +273,8 @@ impl LineFilter {
     ) -> Result<Option<Decision>, InvalidMessage> {
         let mut at = 0;
         let mut received = 0;
-        // A line that a rule moves to the end was already processed.
+        // Ends before the headers that a rule moves to the end, because they were already
+        // processed.
         let mut end = fields_count(stream, response);
         while self.next_line(stream, pass, response, &mut at, end, &mut received) {
             let Some(groups) = self.groups(&pass.line)? else {

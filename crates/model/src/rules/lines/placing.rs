@@ -89,7 +89,8 @@ impl ConfigDraft {
             self.context.sources.snippet(span).into_owned()
         });
         let whole = self.context.sources.snippet(line.span);
-        // An environment variable may have another value later.
+        // Leaves a line with an environment variable to the operator: the variable may have another
+        // value later.
         let variable = whole.contains('"') && whole.contains('$');
         let word = |at: usize| line.word(at).map_or("", |word| word.str());
         if variable || line.words.iter().any(|word| word.str().is_empty()) {

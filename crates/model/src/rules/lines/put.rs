@@ -88,7 +88,8 @@ fn request_line(stream: &mut ProxyStream, line: &[u8]) -> Result<(), InvalidMess
     }
     let target = line[first..last].trim_ascii();
     if method != stream.request.method() {
-        // Responses to these methods end differently from those to other methods.
+        // Refuses a change to or from HEAD or CONNECT: responses to these methods end differently
+        // from those to other methods.
         let special = |method: &[u8]| matches!(method, b"HEAD" | b"CONNECT");
         if special(method) || special(stream.request.method()) {
             return Err(InvalidMessage);
@@ -136,7 +137,8 @@ fn status_line(answer: &mut HttpMessage, line: &[u8]) -> Result<(), InvalidMessa
         .and_then(|digits| digits.parse().ok())
         .filter(|status| (100..1000).contains(status))
         .ok_or(InvalidMessage)?;
-    // Responses with these statuses have no body, or continue as another protocol.
+    // Refuses a change to or from a status whose response has no body or continues as another
+    // protocol.
     let special = |status: u16| status < 200 || matches!(status, 204 | 304);
     if status != answer.status() && (special(status) || special(answer.status())) {
         return Err(InvalidMessage);
@@ -211,7 +213,8 @@ pub(super) fn add_headers(
             continue;
         }
         let (name, value) = super::build::header(line).ok_or(InvalidMessage)?;
-        // A second host, or different framing of the body, would allow two readings of the message.
+        // Refuses a second host and different framing of the body, which would allow two readings
+        // of the message.
         if is_framing(name) || (!response && name.eq_ignore_ascii_case(b"host")) {
             return Err(InvalidMessage);
         }
@@ -231,7 +234,8 @@ fn host(
     value: &[u8],
 ) -> Result<Put, InvalidMessage> {
     if stream.request.is_target_composed() {
-        // With HTTP/2, the target of the request changes together with the host.
+        // Saves the request line for logs: with HTTP/2, the target of the request changes together
+        // with the host.
         stream.keep_received();
     }
     if !was_host {

@@ -162,7 +162,7 @@ fn cased(pattern: &str, ignore_case: bool) -> String {
 }
 
 fn replace(old: &Old<'_>, ignore_case: bool) -> Option<String> {
-    // `\xHH` has no equivalent in a format.
+    // Returns None for a replacement with `\xHH`, which has no equivalent in a format.
     if old.second.contains("\\x") {
         return None;
     }

@@ -182,7 +182,7 @@ impl ServerState {
             trackers.push(me);
             drop(trackers);
             self.inherit(other.told(), now_ms);
-            // The state at the start is not a change that is logged.
+            // Drops the change, because the state at the start is not logged.
             self.control().tracking.unlogged_change = None;
         } else {
             self.recompute_state(now_ms);
@@ -216,7 +216,7 @@ impl ServerState {
         let change = self.recompute_state(now_ms);
         let mut control = self.control();
         let told = match control.tracking.unlogged_change.take() {
-            // An earlier change was not logged yet, so both become one.
+            // Combines this change with an earlier one that was not logged yet.
             Some(before) => ByTracked {
                 change: ServerChange {
                     was_up: before.change.was_up,
@@ -241,13 +241,13 @@ impl ServerState {
             if trackers.is_empty() {
                 return;
             }
-            // In reverse order, as HAProxy does.
+            // Updates the trackers in reverse order, as HAProxy does.
             trackers.iter().rev().filter_map(Weak::upgrade).collect()
         };
         let told = self.told();
         for tracker in trackers {
             let follows = tracker.tracked();
-            // The other server may have been reconfigured to track another server meanwhile.
+            // Skips a server that was reconfigured to track another one meanwhile.
             if follows.is_some_and(|other| Arc::ptr_eq(&other, self)) {
                 tracker.inherit(told, now_ms);
             }

@@ -104,7 +104,7 @@ impl ServerReport {
 
 impl ServerState {
     pub fn report(&self, now_ms: u64) -> ServerReport {
-        // Read before the lock of this server is taken, to avoid a deadlock.
+        // Reads the tracked server before the lock of this server is taken, to avoid a deadlock.
         let tracked = self.tracked().map(|other| {
             let report = other.report(now_ms);
             (format!("{}/{}", other.backend.name, other.name), report)
