@@ -1,4 +1,4 @@
-//! Users and groups of the system by name.
+//! Looks up users and groups of the system by name.
 
 use crate::family::Loader;
 use configuration::outside::{Account, AccountKind};

@@ -1,4 +1,4 @@
-//! Keyword `acl`: named conditions of a section.
+//! Builds `acl` lines: named conditions of a section.
 
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
@@ -30,8 +30,8 @@ fn acl(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         .label("give the section a name, or put the line into the proxies"));
     }
     let words = args.rest();
-    // The name is declared even if the rest of the line is invalid, so that its uses are not
-    // reported as well.
+    // Declares the name even if the rest of the line is invalid, so that its uses are not reported
+    // as well.
     let uses = loader.config.lists.use_count();
     match Test::parse(loader, words, args.line().end(), None) {
         Ok(test) => {

@@ -1,4 +1,5 @@
-//! Keyword `balance` and its related keywords.
+//! Builds `balance`, `hash-type` and the related lines, which select the load-balancing algorithm
+//! of a backend.
 
 use super::value::parse_choice;
 use super::{Args, Built, LineRow, places};
@@ -195,7 +196,8 @@ fn hash_type(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         method: parse_choice(args, "map-based or consistent", &methods)?,
         ..HashType::default()
     };
-    // Without a function a ring is given well spread numbers.
+    // Enables `avalanche` for a hash ring without a function, so that the points of the ring are
+    // well distributed.
     kind.avalanche = kind.method == HashMethod::Consistent && args.peek().is_none();
     if args.peek().is_some() {
         let functions = [

@@ -1,5 +1,6 @@
-//! Keyword `bind`: the addresses on which a frontend listens. A line creates one listener per
-//! address and port. They share the options of the line, which are in [`super::bind_option`].
+//! Builds `bind` lines: the addresses on which a frontend listens. A line creates one listener per
+//! address and port. The listeners share the options of the line, which are in
+//! [`super::bind_option`].
 
 use super::{Args, Built, LineRow, registry};
 use crate::family::Loader;

@@ -1,4 +1,4 @@
-//! Options of `bind` lines, which `stats socket` lines take too.
+//! Builds the options of `bind` lines, which `stats socket` lines take too.
 
 use super::cpu_map::thread_set;
 use super::places::BIND;
@@ -106,13 +106,14 @@ fn owner(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Checks the sets of `process` and `thread`. All threads serve every listener.
+/// Checks the sets of `process` and `thread`, which have no effect: all threads serve every
+/// listener.
 fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     let word = args.required("a set of threads")?;
     let set = word.text();
     let known = |text: &str| text.split(',').all(|part| thread_set(part).is_some());
     let valid = match set.split_once('/') {
-        // A file written for several processes runs in one process.
+        // Accepts any set after `nbproc`: a file written for several processes runs in one process.
         _ if args.keyword == "process" && loader.old_processes => true,
         None => known(&set),
         Some((group, threads)) => known(group) && known(threads),

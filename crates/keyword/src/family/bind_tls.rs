@@ -1,5 +1,5 @@
-//! TLS options of `bind` lines and, in brackets, of crt-list lines. They are stored as
-//! words; the effective settings are computed at the end of loading.
+//! Builds the TLS options of `bind` lines and, in brackets, of crt-list lines. The options are
+//! stored as words; the effective settings are computed at the end of loading.
 
 use super::places::BIND;
 use super::{Args, BindRow, Built, registry, tls_files, tls_words};
@@ -19,7 +19,7 @@ use tls::{BindTls, CertificateSource, TicketKeys, TlsLine, Verify};
 
 /// Maximum size of a file of ticket keys, bytes.
 const TICKET_KEYS_BYTES_MAX: u64 = 64 << 10;
-/// Minimum number of keys in such a file: the last but one encrypts.
+/// Minimum number of keys in a file of ticket keys: the last but one encrypts.
 const TICKET_KEYS_MIN: usize = 3;
 
 /// Options that are valid in the brackets of a crt-list line.

@@ -1,4 +1,4 @@
-//! Section `cache`: size and lifetime of a cache.
+//! Builds `cache` sections: the size of a cache and the lifetime of its entries.
 
 use super::{Args, Built, LineRow};
 use crate::family::Loader;

@@ -1,4 +1,5 @@
-//! Slots for captured values: `capture request header`, `declare capture`.
+//! Builds the lines that declare slots for captured values: `capture request header`, `declare
+//! capture`.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;

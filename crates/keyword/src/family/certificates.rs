@@ -1,6 +1,6 @@
-//! Certificates named in lines: a file with its related files, a bundle, a directory, or a
-//! crt-list. Files are read into the store of the configuration. Problems are reported at the word
-//! that names the file.
+//! Loads the certificates that lines name: a file with its related files, a bundle, a directory, or
+//! a crt-list. Files are read into the store of the configuration. Problems are reported at the
+//! word that names the file.
 
 use super::Loader;
 use crate::family::bind_tls;
@@ -53,8 +53,8 @@ fn error_at(span: Span, message: String) -> Diagnostic {
 }
 
 impl Loader {
-    /// Returns the name of a file in the store: the word, prefixed with the base directory if it
-    /// is relative.
+    /// Returns the name of a file in the store: the text, prefixed with the base directory if the
+    /// name is relative and there is a base.
     pub(crate) fn resolve_name(&self, text: &[u8], base: Option<&PathBuf>) -> Box<str> {
         let named = Path::new(OsStr::from_bytes(text));
         match base {
@@ -68,8 +68,8 @@ impl Loader {
         self.path(&ConfigWord { bytes, span })
     }
 
-    /// Loads what a `crt` names: a file, the files of a bundle, a directory, or a certificate of a
-    /// `crt-store`. Names are those of the store.
+    /// Loads what a `crt` names (a file, the files of a bundle, a directory, or a certificate of a
+    /// `crt-store`) and returns the names in the store.
     pub(crate) fn certificates(
         &mut self,
         word: &ConfigWord,

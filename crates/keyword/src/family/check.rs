@@ -1,6 +1,6 @@
-//! Requests of health checks: the options that select a check (`option httpchk`, `option smtpchk`,
-//! …) and the settings of all `http-check` requests. The steps of check scripts are in separate
-//! files.
+//! Builds the lines for requests of health checks: the options that select a check (`option
+//! httpchk`, `option smtpchk`, …) and the settings of all `http-check` requests. The steps of check
+//! scripts are in separate files.
 
 mod connect;
 mod expect;

@@ -1,4 +1,4 @@
-//! Keywords `compression …`: compression of bodies, and its limits for the whole process.
+//! Builds `compression …` lines, and the limits of compression for the whole process.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow, places};

@@ -1,4 +1,4 @@
-//! Keyword `cpu-map`: parsed here, applied when the threads start.
+//! Parses `cpu-map` lines, which are applied when the threads start.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};

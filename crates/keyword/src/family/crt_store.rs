@@ -1,5 +1,5 @@
-//! Section `crt-store`: certificates that are loaded once, each from any files, and referred to as
-//! `@STORE/NAME`.
+//! Builds `crt-store` sections: certificates that are loaded once, each from any files, and
+//! referred to as `@STORE/NAME`.
 
 use super::{Args, Built, LineRow};
 use crate::family::Loader;

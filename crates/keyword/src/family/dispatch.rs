@@ -1,5 +1,5 @@
-//! Destinations without load balancing: `dispatch`, `transparent`. Also the reuse of a session's
-//! connections to servers.
+//! Builds the lines for destinations without load balancing (`dispatch`, `transparent`), and those
+//! that limit the connections a session keeps to servers.
 
 use super::places::{BACK, BACK_ONLY, FRONT};
 use super::server::unresolved_line;

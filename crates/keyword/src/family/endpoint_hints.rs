@@ -1,6 +1,6 @@
-//! Options of `bind` and `server` lines that tune the internals of HAProxy or disable features
-//! that do not exist here. Each is checked and accepted, and its documentation says why it has no
-//! effect.
+//! Accepts options of `bind` and `server` lines that tune the internals of HAProxy or disable
+//! features that do not exist here. Each is checked and accepted, and its documentation says why it
+//! has no effect.
 
 use super::places::{BIND, SERVER};
 use super::value::on_off;

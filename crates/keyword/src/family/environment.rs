@@ -1,5 +1,5 @@
-//! Keywords `setenv` and similar ones. They change the variables seen by the rest of the file, and
-//! nothing outside of the loader.
+//! Builds `setenv` and similar lines. The lines change the variables seen by the rest of the file,
+//! and nothing outside of the loader.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};

@@ -1,4 +1,4 @@
-//! Keywords `errorfile` and `errorloc…`: responses to clients in place of the proxy's own ones.
+//! Builds `errorfile` and `errorloc…` lines: responses to clients in place of the proxy's own ones.
 //! Files are read while loading, never later.
 
 use super::places::ALL;

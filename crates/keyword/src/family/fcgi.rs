@@ -1,4 +1,5 @@
-//! FastCGI applications: the section `fcgi-app`, and `use-fcgi-app` in backends.
+//! Builds the lines for FastCGI applications: the section `fcgi-app`, and `use-fcgi-app` in
+//! backends.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;

@@ -1,6 +1,6 @@
-//! Keyword `filter`: filters of message bodies. Compression and the cache need no such line. A
-//! line may state their order, which is fixed: the cache stores what the server sent, and the
-//! client gets it compressed.
+//! Checks `filter` lines, which name filters of message bodies. Compression and the cache need no
+//! such line. A line may state their order, which is fixed: the cache stores what the server sent,
+//! and the client gets it compressed.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;

@@ -1,6 +1,6 @@
-//! Options for header fields that are added for servers, and for the case of header names: `option
-//! forwardfor`, `originalto`, `forwarded`, `http-restrict-req-hdr-names`, `h1-case-adjust`; and
-//! the settings of TCP keep-alive packets.
+//! Builds the options for header fields that are added for servers, and for the case of header
+//! names: `option forwardfor`, `originalto`, `forwarded`, `http-restrict-req-hdr-names`,
+//! `h1-case-adjust`; and the settings of TCP keep-alive packets.
 
 use super::places::{ALL, BACK, FRONT, GLOBAL};
 use super::value::parse_choice;
@@ -200,8 +200,9 @@ fn case_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Maximum number of probes, and maximum times in seconds, that the kernel accepts.
+/// Maximum number of keep-alive probes that the kernel accepts.
 const PROBES_MAX: u32 = 127;
+/// Maximum time of a keep-alive setting that the kernel accepts, seconds.
 const SECONDS_MAX: u32 = 32_767;
 
 fn keep_alive(loader: &mut Loader, args: &mut Args<'_>) -> Built {

@@ -1,5 +1,5 @@
-//! Section `global`: user, limits and mode of the process. `maxconn` and `description` are with
-//! the keywords of that name for proxies.
+//! Builds the lines of `global` for the user, limits and mode of the process. `maxconn` and
+//! `description` are with the keywords of that name for proxies.
 
 use super::bind_option::octal;
 use super::places::GLOBAL;
@@ -275,7 +275,7 @@ fn rate(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn pipes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let most = limit(args, "a number of pipes")?;
     let global = &mut loader.config.global;
-    // A `nosplice` line stays in effect.
+    // Ignores `maxpipes` after `nosplice`, which stays in effect.
     if global.pipes_max != Some(0) {
         global.pipes_max = most;
     }
@@ -341,7 +341,7 @@ fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
     let options = &loader.context.options;
     let is_cluster = !options.version.is_empty() || !options.nodes.is_empty();
-    // A version that was accepted before this was refused is served.
+    // Serves the line in a configuration version that was accepted before this check existed.
     if is_cluster && !options.ignore_unresolved {
         let told = "'watch': the members of a cluster do not read changed files";
         return Err(

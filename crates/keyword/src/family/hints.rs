@@ -1,7 +1,7 @@
-//! Settings of HAProxy's internals: polling, splicing, memory pools, scheduling and sharding.
-//! Clients see no effect of them in HAProxy either. Each is checked and accepted, and its
-//! documentation says why it has no effect here. A line that limits something unlimited here
-//! causes one warning.
+//! Accepts settings of HAProxy's internals: polling, splicing, memory pools, scheduling and
+//! sharding. Clients see no effect of them in HAProxy either. Each is checked and accepted, and its
+//! documentation says why it has no effect here. A line that limits something unlimited here causes
+//! one warning.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};

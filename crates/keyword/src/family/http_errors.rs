@@ -1,6 +1,6 @@
-//! Groups of error pages: the section `http-errors`, `errorfiles`, which imports a group, and
-//! `http-error`, which defines a page. A group may follow the line that names it, so names are
-//! resolved when the whole file is known.
+//! Builds the lines for groups of error pages: the section `http-errors`, `errorfiles`, which
+//! imports a group, and `http-error`, which defines a page. A group may follow the line that names
+//! it, so names are resolved when the whole file is known.
 
 use super::error_page::status_of;
 use super::places::ALL;

@@ -1,5 +1,6 @@
-//! `option http_proxy` of HAProxy 1.x: a backend without servers that connects to the address in
-//! each request's URL. Current versions need four lines for that, from which this option is built.
+//! Builds `option http_proxy` of HAProxy 1.x: a backend without servers that connects to the
+//! address in each request's URL. Current versions need four lines for that, from which this option
+//! is built.
 
 use super::places::ALL;
 use super::{Args, Built, LineRow};

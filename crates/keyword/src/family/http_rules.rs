@@ -1,5 +1,5 @@
-//! Rules for HTTP messages: `http-request`, `http-response`, `http-after-response`. The effect of
-//! a rule is with its action.
+//! Builds the rules for HTTP messages: `http-request`, `http-response`, `http-after-response`. The
+//! effect of a rule is with its action.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
@@ -37,7 +37,7 @@ fn http(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Built {
     Ok(())
 }
 
-/// Rules in a `defaults` section are inherited by name, so the section must have a name.
+/// Refuses a rule in a `defaults` section without a name, because rules are inherited by name.
 pub(super) fn not_in_unnamed_defaults(loader: &mut Loader, args: &Args<'_>) -> Built {
     if !loader.in_defaults() || !loader.proxy().name.is_empty() {
         return Ok(());

@@ -1,6 +1,6 @@
-//! Syntax of HAProxy 1.x that current versions of HAProxy refuse. It is accepted here, with a
-//! warning that shows the current form. Keywords that belong to a family are in its file
-//! (`clitimeout` next to `timeout client`).
+//! Accepts syntax of HAProxy 1.x that current versions of HAProxy refuse, with a warning that shows
+//! the current form. Keywords that belong to a family are in its file (`clitimeout` next to
+//! `timeout client`).
 
 use super::places::{ALL, BACK};
 use super::{Args, Built, LineRow};

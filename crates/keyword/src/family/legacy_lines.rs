@@ -1,6 +1,6 @@
-//! `reqrep`, `rspidel`, `block` and similar keywords: the rules of HAProxy 1.x, which
-//! later versions refuse. They work here, each with a warning that shows the current
-//! form. [`model::rules::lines`] contains their effect on a message.
+//! Builds `reqrep`, `rspidel`, `block` and similar lines: the rules of HAProxy 1.x, which later
+//! versions refuse. Each works here, with a warning that shows the current form.
+//! [`model::rules::lines`] contains their effect on a message.
 
 use super::places::{FRONT_ONLY, PROXIES};
 use super::{Args, Built, LineRow};

@@ -1,4 +1,4 @@
-//! Loader state shared by the builders of keywords.
+//! Defines the state of a load, which the builders of keywords change.
 
 use super::{certificates, order, refused};
 use configuration::LoadOptions;

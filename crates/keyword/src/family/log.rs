@@ -1,5 +1,5 @@
-//! Log targets (`log`) and log formats (`log-format`, `option httplog`, `unique-id-format` and
-//! similar ones).
+//! Builds the lines for log targets (`log`) and log formats (`log-format`, `option httplog`,
+//! `unique-id-format` and similar ones).
 
 use super::server::{resolve, unresolved_line};
 use super::{Args, Built, LineRow, places};
@@ -17,8 +17,9 @@ use std::sync::Arc;
 const SYSLOG_PORT: u16 = 514;
 /// Default maximum length of a log line, bytes.
 const LENGTH_DEFAULT: usize = 1024;
-/// Maximum length of a line over TCP, and buffer size per TCP server, bytes.
+/// Maximum length of a line over TCP, bytes.
 const LINE_MAX: usize = 65_535;
+/// Buffer size per TCP server, bytes.
 const STREAM_BYTES: usize = 1 << 20;
 /// Maximum number of ranges of a `sample`.
 const RANGES_MAX: usize = 1024;
@@ -362,11 +363,11 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
             None if loader.context.options.resolve_names => {
                 return Err(unresolved_line(loader, word, "log", &name));
             }
-            // A load that only checks the file sends nothing.
+            // Uses a placeholder address, because a load that only checks the file sends nothing.
             None => IpAddr::V4(Ipv4Addr::LOCALHOST),
         },
         AddressHost::Ring(name) => {
-            // The section may follow later in the file.
+            // Names the ring only: its section may follow later in the file.
             return Ok(LogTargetAddress::Ring(Arc::new(Ring::new(
                 &name, word.span,
             ))));

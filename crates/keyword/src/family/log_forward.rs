@@ -1,5 +1,5 @@
-//! Section `log-forward`: sockets that receive log messages, and the targets to which they are
-//! forwarded.
+//! Builds `log-forward` sections: sockets that receive log messages, and the targets to which they
+//! are forwarded.
 
 use super::log::parse_choice_index;
 use super::value::limit;

@@ -1,4 +1,4 @@
-//! Sections `log-profile`: which events of a stream are logged, and in which format.
+//! Builds `log-profile` sections: which events of a stream are logged, and in which format.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;

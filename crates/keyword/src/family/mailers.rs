@@ -1,4 +1,5 @@
-//! Email alerts about servers: `mailers` sections and the `email-alert` lines of proxies.
+//! Builds the lines for email alerts about servers: `mailers` sections and the `email-alert` lines
+//! of proxies.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;

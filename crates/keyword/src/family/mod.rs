@@ -1,5 +1,5 @@
-//! The keywords of the data plane, with one file for each family, and the registry that joins their
-//! tables. A row contains everything about a keyword: see [`language::keyword`].
+//! Defines the keywords of the data plane, with one file for each family, and the registry that
+//! joins their tables. A row contains everything about a keyword: see [`language::keyword`].
 
 mod account;
 mod acl;

@@ -1,4 +1,4 @@
-//! Keywords `monitor-uri` and `monitor fail`: the request by which another load balancer checks
+//! Builds `monitor-uri` and `monitor fail`: the request by which another load balancer checks
 //! whether this frontend is available. The proxy itself responds.
 
 use super::places::{FRONT, FRONT_ONLY};

@@ -1,4 +1,4 @@
-//! Boolean `option …` keywords of proxies, the connection modes of HTTP (which exclude each
+//! Builds the boolean `option …` lines of proxies, the connection modes of HTTP (which exclude each
 //! other), and `option redispatch`. Options that select a log format or a check are with those
 //! families.
 

@@ -1,5 +1,6 @@
-//! Order of rules. The rules of a proxy run family by family, regardless of the order of their
-//! lines. A line after one of a later family misleads its reader, so HAProxy warns of it.
+//! Detects rules that do not run in the order of their lines. The rules of a proxy run family by
+//! family, regardless of the order of their lines. A line after one of a later family misleads its
+//! reader, so HAProxy warns of it.
 
 /// Rule families in the order in which they run. A keyword of several words belongs to the family
 /// with which it begins.

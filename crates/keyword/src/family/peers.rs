@@ -1,4 +1,5 @@
-//! Section `peers`: processes that share tables with this one, and tables that belong to no proxy.
+//! Builds `peers` sections: processes that share tables with this one, and tables that belong to no
+//! proxy.
 
 use super::stick_table::table;
 use super::{Args, Built, LineRow, places, stream_tls};
@@ -184,7 +185,8 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Diagn
             loader.report(told);
             Ok(SocketAddr::new(ip, 0))
         }
-        // No connection is made when files are only checked, or until the name resolves.
+        // Uses a placeholder address: no connection is made when files are only checked, or until
+        // the name resolves.
         ServerAddress::Unresolved => Ok(SocketAddr::from(([127, 0, 0, 1], 0))),
         _ => Err(Diagnostic::error(
             &codes::PEERS_LINE,

@@ -1,5 +1,5 @@
-//! Session persistence: the persistence cookie, `use-server`, the conditions of both, `persist
-//! rdp-cookie`, `appsession`.
+//! Builds the lines for session persistence: the persistence cookie, `use-server`, the conditions
+//! of both, `persist rdp-cookie`, `appsession`.
 
 use super::places::{BACK, BACK_ONLY};
 use super::value::parse_choice;
@@ -249,7 +249,8 @@ pub(crate) fn finish(loader: &mut Loader) {
         if proxy.use_server.is_empty() {
             continue;
         }
-        // Both servers and rules may be thousands. Of servers with one name the first counts.
+        // Indexes the servers by name, because both servers and rules may be thousands. Of servers
+        // with one name the first counts.
         let places = proxy.servers.iter().enumerate().rev();
         let places: HashMap<&str, usize> = places.map(|(at, s)| (&*s.name, at)).collect();
         for rule in &mut proxy.use_server {

@@ -1,5 +1,5 @@
-//! Sets of sections in which keywords are valid, named as the columns of the manual's proxy
-//! keyword matrix.
+//! Defines the sets of sections in which keywords are valid, named as the columns of the manual's
+//! proxy keyword matrix.
 
 pub const GLOBAL: &[&str] = &["global"];
 pub const ALL: &[&str] = &["defaults", "frontend", "listen", "backend"];

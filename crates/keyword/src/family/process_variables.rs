@@ -1,5 +1,5 @@
-//! Keywords `set-var` and `set-var-fmt` of `global`: process variables that have a value before
-//! the first connection.
+//! Builds `set-var` and `set-var-fmt` of `global`: process variables that have a value before the
+//! first connection.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};

@@ -1,5 +1,5 @@
-//! Basic settings of a proxy: `mode`, `maxconn`, `retries`, names and switches. References to
-//! other proxies are resolved when all are known.
+//! Builds the basic settings of a proxy: `mode`, `maxconn`, `retries`, names and switches.
+//! References to other proxies are resolved when all are known.
 
 use super::places::{ALL, BACK, FRONT, PROXIES};
 use super::value::{limit, parse_choice, unknown_choice_error};
@@ -10,8 +10,9 @@ use model::codes;
 use model::config::{Mode, Reference, ReuseMode};
 use model::rules::draft::Section;
 
-/// Supported values of `mode`, and further values that only HAProxy supports.
+/// Supported values of `mode`.
 const MODES: &[&str] = &["http", "tcp", "log"];
+/// Values of `mode` that only HAProxy supports.
 const MODES_NOT_BUILT: &[&str] = &["haterm", "peers", "spop", "syslog"];
 
 /// Refuses `rhttp@` (reverse HTTP): connections that a server opens to its proxy.
@@ -104,7 +105,7 @@ fn retries(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "a number of retries",
         i64::from(i32::MIN)..=i64::from(i32::MAX),
     )?;
-    // HAProxy accepts a negative number, too, and does not retry.
+    // Treats a negative number as no retries, as HAProxy does.
     loader.proxy().retries = Some(u32::try_from(retries).unwrap_or(0));
     args.end()
 }

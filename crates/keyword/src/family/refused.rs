@@ -1,5 +1,6 @@
-//! Refused lines. Settings missing because of them are not reported again: a refused `bind` is not
-//! followed by "has no 'bind'". The decision to refuse a line is made elsewhere.
+//! Records refused lines, so that settings missing because of them are not reported again: a
+//! refused `bind` is not followed by "has no 'bind'". The decision to refuse a line is made
+//! elsewhere.
 
 use super::Loader;
 use language::ConfigLine;

@@ -1,4 +1,4 @@
-//! `resolvers` sections: nameservers, and how long their responses are valid.
+//! Builds `resolvers` sections: nameservers, and how long their responses are valid.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
@@ -191,7 +191,7 @@ fn set(loader: &mut Loader, change: impl FnOnce(&mut Resolvers)) -> Built {
 
 fn time(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     let time = args.time_ms(TimeUnit::Milliseconds)?;
-    // A time of zero would repeat queries endlessly.
+    // Raises a time of 0 to 1, because 0 would repeat queries endlessly.
     Ok(time.max(1))
 }
 
@@ -236,7 +236,7 @@ fn add(
     Ok(())
 }
 
-/// Parses the address of a nameserver. True: queries use TCP.
+/// Parses the address of a nameserver. Also returns whether queries use TCP.
 fn address(loader: &mut Loader, word: &ConfigWord) -> Result<(SocketAddr, bool), Diagnostic> {
     let accepts = Accepts {
         port: PortRule::Mandatory,

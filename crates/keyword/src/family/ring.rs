@@ -1,4 +1,5 @@
-//! Section `ring`: a buffer in memory for log lines, and the servers to which they are sent.
+//! Builds `ring` sections: a buffer in memory for log lines, and the servers to which they are
+//! sent.
 
 use super::log::{FORMATS, parse_choice_index};
 use super::server::{resolve, unresolved_line};
@@ -17,8 +18,9 @@ const PLACE: &[&str] = &["ring"];
 const SYSLOG_PORT: u16 = 514;
 /// Minimum size of a ring, bytes.
 const SIZE_MIN: u64 = 1024;
-/// Maximum size of a ring, bytes; and of a line in it.
+/// Maximum size of a ring, bytes.
 const SIZE_MAX: u32 = 1 << 30;
+/// Maximum length of a line in a ring, bytes.
 const LINE_MAX: i64 = 65_535;
 
 pub(super) static LINES: &[LineRow] = language::rows! {
@@ -145,7 +147,7 @@ pub(super) fn stream_address(
     let ip = match address.host {
         AddressHost::Ip(ip) => Some(ip),
         AddressHost::Name(name) => match resolve(loader, &name, address.family) {
-            // A load that only checks the file sends nothing.
+            // Uses a placeholder address, because a load that only checks the file sends nothing.
             None if !loader.context.options.resolve_names => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             None => return Err(unresolved_line(loader, word, "server", &name)),
             found => found,

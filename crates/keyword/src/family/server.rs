@@ -1,4 +1,5 @@
-//! Keywords `server` and `default-server`. Their options are in `server_option`.
+//! Builds `server` and `default-server` lines, and completes the servers at the end of loading. The
+//! options are in `server_option`.
 
 use super::{Args, Built, LineRow, ServerBuilder, registry, server_option};
 use crate::family::Loader;
@@ -178,8 +179,8 @@ fn transport(word: &ConfigWord) -> (ConfigWord, bool) {
     (word.clone(), false)
 }
 
-/// Builds all options of a line. Each error is reported; the rest of its option is skipped as far
-/// as the builder came.
+/// Builds all options of a line. Reports each error, then continues with the words that the failed
+/// builder did not read.
 fn build_options(
     loader: &mut Loader,
     options: &mut ServerOptions,

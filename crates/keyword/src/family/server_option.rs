@@ -1,4 +1,4 @@
-//! Options of `server` and `default-server`, one file per topic.
+//! Builds the options of `server` and `default-server`, with one file per topic.
 
 pub(in crate::family) mod check;
 mod connection;

@@ -1,5 +1,6 @@
-//! Keywords for the files with server states of an earlier process: `load-server-state-from-file`
-//! and similar ones. The files are read at the end of loading, when the whole file is known.
+//! Builds the lines that name files with server states of an earlier process:
+//! `load-server-state-from-file` and similar ones. The files are read at the end of loading, when
+//! the whole file is known.
 
 use super::places::{BACK, GLOBAL};
 use super::value::parse_choice;

@@ -1,4 +1,4 @@
-//! Keyword `source` of backends and servers: the source address of connections to servers.
+//! Builds `source` of backends and servers: the source address of connections to servers.
 
 use super::{Args, Built};
 use crate::family::Loader;

@@ -1,4 +1,4 @@
-//! Keywords `stats …` of proxies: the statistics page. Any of these lines enables it. As in
+//! Builds `stats …` lines of proxies: the statistics page. Any of these lines enables it. As in
 //! HAProxy, a section with a line of its own inherits nothing about the page from `defaults`.
 
 use super::places::{ALL, PROXIES};

@@ -1,4 +1,5 @@
-//! Keywords `stats socket`, `stats maxconn` and `stats bind-process` of `global`.
+//! Builds `stats socket`, `stats maxconn` and `stats bind-process` of `global`: the sockets of the
+//! runtime API.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow, bind, legacy};

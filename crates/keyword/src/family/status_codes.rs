@@ -1,5 +1,5 @@
-//! Keywords `http-err-codes` and `http-fail-codes`: statuses that stick tables count as client
-//! errors and as server failures.
+//! Builds `http-err-codes` and `http-fail-codes`: statuses that stick tables count as client errors
+//! and as server failures.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};

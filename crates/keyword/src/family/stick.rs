@@ -1,5 +1,5 @@
-//! Keywords `stick on`, `stick match`, `stick store-request`, `stick store-response`: clients stay
-//! with the server stored in a table.
+//! Builds `stick on`, `stick match`, `stick store-request` and `stick store-response`: rules by
+//! which clients stay with the server stored in a table.
 
 use super::stick_table::named_or_own;
 use super::{Args, Built, LineRow, places};

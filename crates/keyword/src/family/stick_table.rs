@@ -1,4 +1,4 @@
-//! Keyword `stick-table`: the stick table of a proxy.
+//! Builds `stick-table` lines: the stick table of a proxy.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
@@ -181,7 +181,8 @@ fn data(args: &mut Args<'_>, word: &ConfigWord, all: &mut Vec<(DataType, u32, u3
     read
 }
 
-/// Arrays that replace single counters, as in HAProxy.
+/// Arrays that replace single counters, each with these counters and their names in messages, as in
+/// HAProxy.
 const EXCLUSIVE: [(DataType, &[DataType], &str); 3] = [
     (DataType::Gpc, &[DataType::Gpc0, DataType::Gpc1], "gpc[0/1]"),
     (

@@ -1,5 +1,5 @@
-//! TLS of servers and listeners outside of proxies: those of `peers`, `ring` and `log-forward`
-//! sections. They support only the TLS options of `server` and `bind`.
+//! Builds the TLS settings of servers and listeners outside of proxies: those of `peers`, `ring`
+//! and `log-forward` sections, which support only the TLS options of `server` and `bind`.
 
 use super::server_option::tls as server_tls;
 use super::{Args, Built, bind, registry};

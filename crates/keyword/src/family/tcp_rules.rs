@@ -1,5 +1,5 @@
-//! Rules for connections: `tcp-request connection`, `session` and `content`, `tcp-response
-//! content`, and the time to wait for content.
+//! Builds the rules for connections: `tcp-request connection`, `session` and `content`,
+//! `tcp-response content`, and the time to wait for content.
 
 use super::http_rules::not_in_unnamed_defaults;
 use super::{Args, Built, LineRow, places};

@@ -1,5 +1,5 @@
-//! `timeout …` of proxies, and the old names of three of them. Each sets one
-//! field of [`Timeouts`]; 0 is the same as none, as in HAProxy.
+//! Builds `timeout …` of proxies, and the old names of three timeouts. Each line sets one field of
+//! [`Timeouts`]; 0 is the same as none, as in HAProxy.
 
 use super::places::{ALL, BACK, FRONT};
 use super::{Args, Built, LineRow};

@@ -1,6 +1,5 @@
-//! TLS settings of `global`: their syntax is checked and they are stored. They take effect on
-//! `bind` and `server` lines with `ssl`. This module reads no certificates and does no
-//! cryptography.
+//! Checks and stores the TLS settings of `global`, which take effect on `bind` and `server` lines
+//! with `ssl`. This module reads no certificates and does no cryptography.
 
 use super::places::GLOBAL;
 use super::value::{on_off, parse_choice};

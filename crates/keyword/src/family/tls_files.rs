@@ -1,5 +1,5 @@
-//! Files named by lines with TLS: trusted CAs, CRLs, client certificates for servers. All
-//! are read through the loader, so that a recording contains them.
+//! Loads the files that lines with TLS name: trusted CAs, CRLs, client certificates for servers.
+//! All are read through the loader, so that a recording contains them.
 
 use super::Args;
 use crate::family::Loader;
@@ -173,7 +173,8 @@ pub(crate) fn client_certificate(
         }
     };
     let key = signing_key(&key).map_err(|why| unusable(args, word, &path, why))?;
-    // The check by rustls uses webpki, which cannot parse version 1 certificates.
+    // Compares the keys here, because the check of rustls uses webpki, which cannot parse version 1
+    // certificates.
     match contents
         .certificates
         .first()

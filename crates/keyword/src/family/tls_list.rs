@@ -1,5 +1,5 @@
-//! Lists of names in OpenSSL's spelling: translates them and reports unsupported ones. It sets
-//! nothing.
+//! Translates lists of names in OpenSSL's spelling, and reports unsupported names. The caller
+//! applies the result.
 
 use super::Args;
 use language::{ConfigWord, Diagnostic, suggest};

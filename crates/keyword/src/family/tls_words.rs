@@ -1,5 +1,5 @@
-//! TLS options with the same meaning on every kind of line: versions, lists of names, ALPN
-//! protocols. The callers decide which line accepts them.
+//! Builds the TLS options with the same meaning on every kind of line: versions, lists of names,
+//! ALPN protocols. The callers decide which line accepts them.
 
 use super::tls_default::version_named;
 use super::{Args, Built, tls_list};

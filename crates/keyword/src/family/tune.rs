@@ -1,5 +1,5 @@
-//! Keywords `tune.*`: sizes and limits of the data plane that rarely need a change. Those of TLS
-//! are in [`super::tls_default`].
+//! Builds `tune.*` lines: sizes and limits of the data plane that rarely need a change. The lines
+//! for TLS are in [`super::tls_default`].
 
 use super::places::GLOBAL;
 use super::value::parse_choice;

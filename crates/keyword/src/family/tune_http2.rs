@@ -1,4 +1,4 @@
-//! Keywords `tune.h2.*`: limits that HTTP/2 connections announce and tolerate. Those with `fe`
+//! Builds `tune.h2.*` lines: limits that HTTP/2 connections announce and tolerate. Those with `fe`
 //! apply to connections of clients, those with `be` to servers.
 
 use super::places::GLOBAL;

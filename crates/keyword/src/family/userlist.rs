@@ -1,5 +1,6 @@
-//! Section `userlist`: users, their passwords and groups, for `http_auth` and `http_auth_group`. A
-//! list may follow the line that names it, so names are resolved when the whole file is known.
+//! Builds `userlist` sections: users, their passwords and groups, for `http_auth` and
+//! `http_auth_group`. A list may follow the line that names it, so names are resolved when the
+//! whole file is known.
 
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
@@ -28,7 +29,7 @@ struct UserlistDraft {
     groups: Vec<(SpannedName, Vec<SpannedName>)>,
     /// Users, with the groups named in their lines.
     users: Vec<(SpannedName, Password, Vec<SpannedName>)>,
-    /// Positions of the names of groups and of users: lists may have tens of thousands.
+    /// Positions of the names of groups, to find duplicates: lists may have tens of thousands.
     group_spans: HashMap<Box<str>, Span>,
     user_spans: HashMap<Box<str>, Span>,
     /// An earlier list has the same name, so this one is ignored.

@@ -1,5 +1,5 @@
-//! Values used by keywords of several families: one of several words, `on` or `off`, a limit. The
-//! module sets nothing.
+//! Parses values that keywords of several families use: one of several words, `on` or `off`, a
+//! limit. The module sets nothing.
 
 use super::{Args, Built};
 use language::{ConfigWord, Diagnostic, suggest};
@@ -36,7 +36,7 @@ pub(super) fn on_off(args: &mut Args<'_>) -> Result<bool, Diagnostic> {
     parse_choice(args, "on or off", &[("off", false), ("on", true)])
 }
 
-/// Parses `log-proto`. True: the length of each message is sent before it.
+/// Parses `log-proto`. Returns whether the length of each message is sent before it.
 pub(super) fn octets_counted(args: &mut Args<'_>) -> Result<bool, Diagnostic> {
     let framings = [("legacy", false), ("octet-count", true)];
     parse_choice(args, "legacy or octet-count", &framings)

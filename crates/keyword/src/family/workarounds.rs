@@ -1,5 +1,5 @@
-//! Compatibility with old peers, and hardening against unusual clients: switches of `global` that
-//! change what is refused, announced or reported.
+//! Builds the switches of `global` for compatibility with old peers and hardening against unusual
+//! clients, which change what is refused, announced or reported.
 
 use super::places::GLOBAL;
 use super::value::on_off;

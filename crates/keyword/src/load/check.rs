@@ -1,5 +1,5 @@
-//! Checks of the whole file: missing settings, unreachable rules, settings without effect. They
-//! only report; nothing is changed.
+//! Checks the whole file for missing settings, unreachable rules and settings without effect. The
+//! checks only report; nothing is changed.
 
 use super::{Loader, codes};
 use crate::family::timeout;
@@ -118,7 +118,7 @@ impl Loader {
                         told.push(bound_twice(bind, *entry.get()));
                     }
                 }
-                // A floating address is not reported as missing.
+                // Skips virtual addresses, which another machine may have at the moment.
                 let foreign_ip = foreign_address(bind, own.as_deref());
                 if let Some(ip) = foreign_ip.filter(|ip| !self.config.is_virtual(*ip)) {
                     // A range of ports counts as one address.
@@ -224,7 +224,8 @@ fn unreachable_switches(proxy: &Proxy) -> Vec<Diagnostic> {
                 "this rule has no condition, so it applies to everything",
             )
     };
-    // If a dynamic name is not found, the default applies.
+    // Reports nothing if the name of the backend is dynamic: the default applies if it is not
+    // found.
     let dynamic = matches!(
         rules[always].target,
         model::config::SwitchTarget::Dynamic(_)

@@ -1,5 +1,5 @@
-//! Processing of one line: finds its keyword, checks its section, and lets its row build it.
-//! Unknown, unsupported and misplaced keywords are reported here.
+//! Processes one line: finds its keyword, checks its section, and lets its row build it. Unknown,
+//! unsupported and misplaced keywords are reported here.
 
 use super::{Loader, Section, codes, side};
 use crate::family::{Args, LineRow, registry};
@@ -135,7 +135,8 @@ impl Loader {
             let Some((char, what)) = (!quoted).then(|| find_lookalike(&text)).flatten() else {
                 continue;
             };
-            // The word is not quoted: it may be a secret that the character makes unrecognizable.
+            // Does not print the word, which may be a secret that the character makes
+            // unrecognizable.
             let message = format!("{what} in a word: U+{:04X}", u32::from(char));
             self.report(
                 Diagnostic::warning(&codes::LOOKALIKE_CHARACTER, word.span, message)

@@ -1,4 +1,5 @@
-//! End of loading for backends in `mode log` and the `log` lines that refer to them.
+//! Completes backends in `mode log` at the end of loading, and checks the `log` lines that refer to
+//! them.
 
 use super::{Loader, codes};
 use language::Diagnostic;
@@ -9,8 +10,9 @@ use model::config::{
 use model::rules::action_codes;
 use std::sync::Arc;
 
-/// Maximum length of a message to a TCP server, and buffer size per server, bytes.
+/// Maximum length of a message to a TCP server, bytes.
 const LINE_MAX: usize = 65_535;
+/// Buffer size per TCP server, bytes.
 const WAITING_BYTES: usize = 1 << 20;
 
 impl Loader {

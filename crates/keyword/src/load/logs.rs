@@ -1,5 +1,5 @@
-//! End of loading for logs: formats that do not fit the mode of their proxy, and formats without a
-//! target.
+//! Checks logs at the end of loading: formats that do not fit the mode of their proxy, and formats
+//! without a target. Assigns log profiles to targets.
 
 use super::{Loader, codes};
 use language::{Diagnostic, suggest};

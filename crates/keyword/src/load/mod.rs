@@ -152,7 +152,7 @@ fn startup_log_text(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> 
     text.into()
 }
 
-/// Parts of a load with the proxy alone.
+/// The proxy as a part of the configuration, in a load with the proxy alone.
 pub static PART: ConfigurationPart = part(|| crate::family::registry().documented());
 
 pub const fn part(documented: fn() -> Vec<language::Documented>) -> ConfigurationPart {
@@ -237,7 +237,7 @@ impl configuration::PartDraft for Loader {
                 }
                 _ => None,
             });
-            // The address of a name may change with the next DHCP lease.
+            // Omits servers with a host name, whose address may change with the next DHCP lease.
             let literal = proxy.servers.iter().filter(|server| server.host.is_none());
             let servers = literal.filter_map(|server| {
                 let address = match server.address {
@@ -263,7 +263,8 @@ impl configuration::PartDraft for Loader {
             loader.check_cache_names();
             loader.finish();
         });
-        // The value is known only in a replay, because the console is built after the proxy.
+        // Passes the address of the console to the pages. The address is known only in a replay,
+        // because the console is built after the proxy.
         let console = exchange
             .exports_of_kind(ConsoleAddress::KIND)
             .find_map(Export::value);

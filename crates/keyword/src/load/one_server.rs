@@ -61,7 +61,8 @@ pub fn build(config: &Config, backend: ProxyIndex, words: &[Box<str>]) -> Result
     Ok(built)
 }
 
-/// Returns a loader for a line that is added to a configuration, or is used beside it.
+/// Returns a loader for a single line outside of a file, with the global settings and certificates
+/// of a configuration. The loader cannot query the environment.
 pub(super) fn loader(config: &Config) -> Loader {
     let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
     loader.context.outside = Outside::recorded(Answers::default());

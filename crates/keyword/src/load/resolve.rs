@@ -1,4 +1,4 @@
-//! End of loading: assigns IDs, resolves names to indexes, applies settings of `global` to
+//! Completes a load: assigns IDs, resolves names to indexes, applies settings of `global` to
 //! proxies, and checks the file as a whole ([`super::check`]).
 
 use super::{Loader, codes};

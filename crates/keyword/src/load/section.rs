@@ -1,5 +1,5 @@
-//! Sections: the current position of the loader, and the effects of a section's first and last
-//! line.
+//! Begins and ends the sections of a file: checks the first line of each, and applies the effects
+//! of its end.
 
 use super::{Loader, codes};
 use configuration::Sections;
@@ -251,8 +251,7 @@ impl Loader {
         self.section = Section::None;
     }
 
-    /// Handles words after the name of a `defaults` or `backend`, which HAProxy ignores
-    /// silently.
+    /// Warns of words after the name of a `defaults` or `backend`, which HAProxy ignores silently.
     fn surplus_words(&mut self, line: &ConfigLine, from: usize) {
         if let Some(extra) = line.word(from) {
             let keyword = line.words[0].text();
@@ -410,7 +409,8 @@ impl Loader {
         Section::Proxy(index, kind)
     }
 
-    /// Checks whether a proxy may inherit the rules of a `defaults` section.
+    /// Records that a proxy inherits the rules of a `defaults` section, and reports rules that it
+    /// cannot inherit.
     fn inherit_rules(&mut self, base: usize, span: Span, kind: ProxyKind) {
         let defaults = &mut self.defaults[base];
         if !defaults.has_rules() {
@@ -459,7 +459,8 @@ impl Loader {
     pub(crate) fn server_name(&mut self, word: &ConfigWord) -> Box<str> {
         let text = word.text();
         let taken = |proxy: &Proxy, name: &str| proxy.servers.iter().any(|s| *s.name == *name);
-        // The comparison of each name with all before it would be quadratic.
+        // Looks for duplicates in old files only, because the comparison of each name with all
+        // earlier ones is quadratic.
         if !self.is_old_file() || !taken(self.proxy(), &text) {
             return text.into();
         }

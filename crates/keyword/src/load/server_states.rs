@@ -1,6 +1,6 @@
-//! Server states of an earlier process in files, in the format of `show servers state` (version
-//! 1). They are read once, at the end of loading. Problems are only warnings, because a start must
-//! not depend on these files.
+//! Reads server states of an earlier process from files, in the format of `show servers state`
+//! (version 1). The files are read once, at the end of loading. Problems are only warnings, because
+//! a start must not depend on these files.
 
 use super::{DefaultPath, Loader, codes};
 use language::{ConfigWord, Diagnostic, Span};
@@ -81,7 +81,8 @@ impl Loader {
         let shown = String::from_utf8_lossy(&path).into_owned();
         let word = ConfigWord { bytes: path, span };
         let resolved = self.path(&word);
-        // The state of an earlier process of this machine is not part of a configuration version.
+        // Marks the file as local: the state of an earlier process of this machine is not part of a
+        // configuration version.
         self.context.outside.mark_as_local(&resolved);
         self.state_files.insert(resolved);
         let bytes = match self.read_file(&word) {
@@ -199,7 +200,7 @@ fn parse_state(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
     let tls = on.filter(|on| options.tls.connector.is_some() && *on != options.tls.ssl);
     let warms = operational == 1 && since_ms < u64::from(options.slowstart_ms);
     if warms {
-        // As in HAProxy, the slow start begins again.
+        // Begins the slow start again, as HAProxy does.
         since_ms = 0;
     }
     let (rise, fall) = (options.rise.max(1), options.fall.max(1));

@@ -1,6 +1,6 @@
-//! Lines on the wrong side of a proxy. HAProxy ignores a line about servers in a `frontend`, and a
-//! line about clients in a `backend`, with a warning; some lines it refuses. These rules do not
-//! apply to `defaults` or to sections other than proxies.
+//! Decides about lines on the wrong side of a proxy. HAProxy ignores a line about servers in a
+//! `frontend`, and a line about clients in a `backend`, with a warning; some lines it refuses.
+//! These rules do not apply to `defaults` or to sections other than proxies.
 
 /// Keywords that HAProxy refuses on the wrong side instead of ignoring them.
 const REFUSED: &[&str] = &[

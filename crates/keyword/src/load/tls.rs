@@ -1,5 +1,5 @@
-//! End of loading for listeners with `ssl`: builds the certificate selection from the options of
-//! their lines.
+//! Completes listeners with `ssl` at the end of loading: builds the certificate selection from the
+//! options of their lines.
 
 use super::check::display;
 use super::{Loader, codes};

@@ -1,5 +1,5 @@
-//! Load balancing: chooses the server of a stream. The caller's [`Taker`] takes a slot of the
-//! chosen server in the same step, or reports that the server is full.
+//! Implements load balancing: chooses the server of a stream. The caller's [`Taker`] takes a slot
+//! of the chosen server in the same step, or reports that the server is full.
 //!
 //! Round robin and least connections cost O(log n) per choice. Servers are in a heap, and their
 //! changes (state, weight, a slot released by a full server) arrive as a list of servers to update.

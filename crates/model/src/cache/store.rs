@@ -15,9 +15,9 @@ const FIELD_BYTES: usize = 12;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     pub name: Box<str>,
-    /// `total-max-size`, bytes.
+    /// Maximum size of all stored responses, bytes (`total-max-size`).
     pub total_max: usize,
-    /// `max-object-size`, bytes.
+    /// Maximum size of one stored response, bytes (`max-object-size`).
     pub object_max: usize,
     pub age_max_s: u32,
     /// Stores one response per combination of the request headers in `Vary` (`process-vary`).

@@ -28,7 +28,7 @@ pub enum Next<'s> {
     Verdict(CheckResult),
 }
 
-/// One execution of a check script. The caller does the I/O that [`Play::next_step`] requests.
+/// Execution of a check script. The caller does the I/O that [`Play::next_step`] requests.
 pub struct Play<'s> {
     script: &'s Script,
     subject: Subject,

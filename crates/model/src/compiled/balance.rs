@@ -68,7 +68,7 @@ pub enum HashKey {
         domain_only: bool,
     },
     RdpCookie(Box<[u8]>),
-    /// `balance hash`.
+    /// `balance hash`: the value of an expression.
     Expression(Arc<Expression>),
     /// `balance log-hash`: a log message, through these converters.
     Message(Arc<Converters>),

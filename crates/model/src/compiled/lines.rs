@@ -67,7 +67,7 @@ pub(crate) struct Addition {
 pub struct LineState {
     pub request: HeaderNameList,
     pub response: HeaderNameList,
-    /// Backend that `reqsetbe` selected.
+    /// Backend that a `reqsetbe` rule selected; None before.
     pub switched: Option<ProxyIndex>,
     /// Cookies that `capture cookie` captured from the request and from the response.
     pub cookies: [Option<Vec<u8>>; 2],

@@ -16,9 +16,8 @@ pub struct FcgiApp {
     pub keep_connections: bool,
     /// `set-param`, in the order of the file.
     pub params: Vec<Arc<SetParam>>,
-    /// `pass-header`
     pub passed: Vec<Arc<PassHeader>>,
-    /// `log-stderr`
+    /// Targets for the standard error of the application (`log-stderr`).
     pub logs: Vec<LogTarget>,
     pub log_global: bool,
 }

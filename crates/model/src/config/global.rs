@@ -121,7 +121,7 @@ pub struct Tune {
     /// `tune.maxrewrite`, bytes of the buffer that are reserved for rewriting.
     pub maxrewrite: usize,
     pub stick_counters: u32,
-    /// `tune.http.maxhdr`.
+    /// Maximum number of headers of a message (`tune.http.maxhdr`).
     pub headers_max: usize,
     /// `tune.http.logurilen`, maximum length of a logged request line, bytes.
     pub log_uri_max: usize,
@@ -162,13 +162,13 @@ pub enum CloseSpread {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct VariablesMax {
     pub global: Option<usize>,
-    /// `proc.`
+    /// Variables of the scope `proc`.
     pub process: Option<usize>,
     /// `sess.` and all scopes with a shorter life.
     pub session: Option<usize>,
     /// `txn.` and all scopes with a shorter life.
     pub transaction: Option<usize>,
-    /// `req.` or `res.`
+    /// Variables of the scopes `req` and `res`.
     pub message: Option<usize>,
     pub check: Option<usize>,
 }
@@ -228,9 +228,7 @@ pub struct Global {
     pub maxconn: Option<u32>,
     /// `fd-hard-limit`: maximum number of file descriptors unless more are requested.
     pub files_hard_max: Option<u64>,
-    /// `thread-hard-limit`.
     pub threads_hard_max: Option<u16>,
-    /// `nbthread`.
     pub threads: Option<u16>,
     /// Maximum number of open descriptors (`ulimit-n`).
     pub files_max: Option<u64>,
@@ -253,7 +251,6 @@ pub struct Global {
     /// `node`; None uses the host name.
     pub node: Option<Box<str>>,
     pub local_peer: Option<Box<str>>,
-    /// `tune.peers.max-updates-at-once`
     pub peers_batch: Option<u32>,
     /// Version of the cluster's configuration, as shown to operators.
     pub version: Option<Box<str>>,
@@ -265,7 +262,7 @@ pub struct Global {
     pub stats_sockets: Vec<StatsSocket>,
     pub stats_timeout_ms: Option<u32>,
     pub stats_maxconn: Option<u32>,
-    /// `maxpipes`; 0 with `nosplice`.
+    /// Maximum number of pipes (`maxpipes`); 0 with `nosplice`.
     pub pipes_max: Option<u32>,
     /// `noreuseport`: no other process can listen on an address of this one.
     pub exclusive_ports: bool,
@@ -273,7 +270,7 @@ pub struct Global {
     pub watch: Option<WatchSettings>,
     pub grace_ms: Option<u32>,
     pub close_spread: Option<CloseSpread>,
-    /// `spread-checks`, percent.
+    /// Random variation of the check intervals, percent (`spread-checks`).
     pub spread_checks: u32,
     pub max_spread_checks_ms: Option<u32>,
     /// `maxconnrate`: maximum number of connections per second of the process.

@@ -58,7 +58,7 @@ pub enum PersistRuleKind {
     Ignore,
 }
 
-/// `force-persist` or `ignore-persist`.
+/// A `force-persist` or `ignore-persist` line.
 #[derive(Clone, Debug)]
 pub struct PersistRule {
     pub kind: PersistRuleKind,
@@ -192,7 +192,7 @@ impl Default for RetryOn {
     }
 }
 
-/// `appsession` of HAProxy 1.x.
+/// Persistence by the session of an application (`appsession` of HAProxy 1.x).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AppSession {
     /// Name of the application's cookie or parameter.

@@ -100,7 +100,7 @@ pub struct Proxy {
     pub use_backend: Vec<SwitchRule>,
     pub default_backend: Option<Reference>,
     pub forward_for: Option<ForwardFor>,
-    /// `errorfile`, `errorloc…`, by status.
+    /// Error pages of `errorfile`, `errorloc…` and similar lines, by status.
     pub errors: Vec<(u16, ErrorPage)>,
     pub monitor_uri: Option<Box<[u8]>>,
     pub monitor_fail: Vec<Condition>,
@@ -138,7 +138,7 @@ pub struct Proxy {
     pub rdp_persist: Option<Box<[u8]>>,
     pub app_session: Option<Arc<AppSession>>,
     pub hash: HashType,
-    /// `hash-balance-factor`; 0 is none.
+    /// `hash-balance-factor`, percent of the average load; 0 means no limit.
     pub hash_balance_factor: u32,
     pub hash_affinity: HashAffinity,
     pub retry_on: RetryOn,

@@ -22,7 +22,7 @@ impl Rare {
     /// `balance` by content of the body.
     pub const BALANCE_BY_BODY: Rare = Rare(1 << 7);
     pub const OBSERVED: Rare = Rare(1 << 8);
-    /// Response rules: `http-response`, `rsp…`.
+    /// The proxy has response rules: `http-response`, `rsp…`.
     pub const ANSWER_RULES: Rare = Rare(1 << 9);
     pub const AFTER_RULES: Rare = Rare(1 << 10);
 

@@ -19,7 +19,7 @@ pub struct ProxyExtensions {
     pub checksum: bool,
     /// Server name of the client's TLS handshake (SNI).
     pub authority: bool,
-    /// The stream's `unique-id-format`.
+    /// Unique ID of the stream (`unique-id-format`).
     pub unique_id: bool,
     pub tls: bool,
     /// With `tls`: the common name of the client's certificate.
@@ -59,7 +59,7 @@ pub struct ServerOptions {
     pub maxconn: u32,
     /// The address is a UDP address, for log messages only.
     pub datagrams: bool,
-    /// `log-proto octet-count`.
+    /// Each log line is preceded by its length (`log-proto octet-count`).
     pub log_counted: bool,
     /// `minconn`; 0 means `maxconn`.
     pub minconn: u32,
@@ -126,7 +126,6 @@ pub struct ServerOptions {
     pub observing: Observing,
     pub init_state: InitState,
 
-    /// `hash-key`
     pub ring_key: Option<RingKey>,
 }
 

@@ -24,7 +24,7 @@ pub enum EntryText {
     /// The path as it was received, without its query.
     Path,
     UniqueId,
-    /// Server that persistence selected.
+    /// Name of the server that persistence selected.
     Owner,
     /// Servers of the failed attempts.
     Try,
@@ -104,7 +104,7 @@ pub struct RequestOutcome {
 /// Retries and queueing before the stream got a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Effort {
-    /// Attempts after the first.
+    /// Number of attempts after the first one.
     pub retries: u32,
     /// The stream was sent to another server than the first one.
     pub redispatched: bool,

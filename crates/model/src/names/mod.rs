@@ -22,7 +22,7 @@ pub struct NameResolver {
     plan: Mutex<ResolutionSchedule>,
     /// Notifies the driver of changes to the plan.
     pub changed: Notify,
-    /// Origin of [`NameResolver::now_ms`].
+    /// Time at which [`NameResolver::now_ms`] is 0.
     pub began: Instant,
 }
 

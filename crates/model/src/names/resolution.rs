@@ -98,7 +98,7 @@ pub(crate) struct Resolution {
     pub services: Vec<(Service, u64)>,
     round: Option<Round>,
     rounds: u32,
-    /// Number of remaining attempts.
+    /// Number of times that the query may still be sent.
     tries: u32,
     switched: bool,
     next_ms: u64,

@@ -15,13 +15,13 @@ pub const PASSWORD_MAX: usize = 512;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum HashKind {
     Des,
-    /// `$1$`
+    /// MD5 crypt, prefix `$1$`.
     Md5,
-    /// `$5$`, `$6$`
+    /// SHA-256 and SHA-512 crypt, prefixes `$5$` and `$6$`.
     Sha,
-    /// `$2a$`, `$2b$`, `$2y$`
+    /// bcrypt, prefixes `$2a$`, `$2b$` and `$2y$`.
     Bcrypt,
-    /// `$y$`
+    /// yescrypt, with the prefix `$y$`.
     Yescrypt,
 }
 

@@ -387,7 +387,7 @@ fn storm(balance: Balance, servers: u32, threads: usize, rounds: u32) {
             let (config, check) = (&config, &check);
             scope.spawn(move || random_work(config, thread, rounds, check));
         }
-        // One server goes down and up; the others are always available.
+        // The second server goes down and up; the others are always available.
         scope.spawn(|| come_and_go(&config.proxies[0].servers[1].state, &served));
     });
     assert_eq!(over.load(Ordering::SeqCst), 0, "more sessions than maxconn");

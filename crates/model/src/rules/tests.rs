@@ -540,7 +540,7 @@ fn warnings_are_told_and_the_rule_works_on() {
             "{text}: {told:?}"
         );
     }
-    // One of the lines can match, so nothing is reported.
+    // At least one line of the ACL can match, so nothing is reported.
     let (_, told) = condition(&["a path /x", "a src 10.0.0.1"], "if a", response);
     assert!(told.is_empty(), "{told:?}");
 }

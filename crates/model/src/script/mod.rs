@@ -79,7 +79,7 @@ pub struct Connect {
 pub enum Send {
     Bytes(Box<[u8]>),
     Format(Format),
-    /// `send-binary-lf`: hexadecimal digits.
+    /// `send-binary-lf`: a format whose result is hexadecimal digits.
     HexFormat(Format),
     TlsHello,
     Http(HttpSend),

@@ -113,9 +113,7 @@ pub enum ProxyOption {
     HttpUseProxyHeader,
     IdleCloseOnResponse,
     CheckCache,
-    /// `option h1-case-adjust-bogus-client`
     H1CaseClient,
-    /// `option h1-case-adjust-bogus-server`
     H1CaseServer,
     DisableH2Upgrade,
     DropRequestTrailers,

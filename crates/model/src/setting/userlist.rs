@@ -22,7 +22,7 @@ pub struct UserAccount {
 #[derive(Clone, Debug, Default)]
 pub struct Userlist {
     pub name: Box<str>,
-    /// Users, sorted by name.
+    /// Users of the list, sorted by name.
     pub users: Vec<UserAccount>,
     pub groups: Vec<Box<str>>,
     /// Hash that is computed for an unknown user, so that the response time does not reveal which

@@ -149,7 +149,6 @@ impl Drop for ServerState {
 }
 
 impl ServerState {
-    /// Counts an event.
     #[inline]
     pub fn count(&self, tally: Tally) {
         self.traffic.counters.count(tally);

@@ -68,7 +68,7 @@ pub const SIZE_MAX: u32 = 1 << 30;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Make {
     pub key: KeyType,
-    /// `len` of the key.
+    /// Length of a key, bytes (`len`); for strings, the maximum.
     pub length: u32,
     /// Maximum number of entries (`size`).
     pub size: u32,

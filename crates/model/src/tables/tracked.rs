@@ -17,11 +17,11 @@ pub const COUNTERS_DEFAULT: u32 = 3;
 /// Kind of rule that started the tracking, which determines how long it lasts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Level {
-    /// `tcp-request connection` and `session`.
+    /// Rules of `tcp-request connection` and `session`.
     Session,
-    /// `tcp-request content` and `http-request`.
+    /// Rules of `tcp-request content` and `http-request`.
     Request,
-    /// `http-response`.
+    /// Rules of `http-response` lists.
     Response,
 }
 

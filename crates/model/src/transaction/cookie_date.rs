@@ -9,7 +9,7 @@ const DIGITS: usize = 5;
 const AHEAD_MAX_S: u64 = 24 * 3600;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// A date; never 0.
+/// Date in units of four seconds; never 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Date(u32);
 

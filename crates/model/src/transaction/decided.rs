@@ -18,7 +18,7 @@ pub const TRIES_MAX: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RuleMet {
     pub file: u32,
-    /// Line number; 0: unknown.
+    /// Line number in the file; 0 if unknown.
     pub line: u32,
     /// First words of the rule: the kind of rule, and the action.
     pub words: [&'static str; 2],

@@ -10,7 +10,7 @@ pub struct Route {
     /// Index of the backend, once chosen; in a `listen` section that of the frontend.
     pub backend: Option<ProxyIndex>,
     pub server: Option<ServerIndex>,
-    /// Preferred server (`option prefer-last-server`).
+    /// Server of the previous request, which is preferred (`option prefer-last-server`).
     pub preferred: Option<ServerIndex>,
     /// Rarely used features of the stream's proxies.
     pub rare: Rare,

@@ -82,7 +82,7 @@ pub enum Tie {
     RdpCookie,
     /// The session of an application.
     Application,
-    /// `dispatch`, or `option transparent`.
+    /// A `dispatch` or `option transparent` line.
     Dispatch,
 }
 

@@ -1,4 +1,4 @@
-//! Lines with certificates, as files have them.
+//! Tests `bind` and crt-list lines with certificates.
 
 use super::*;
 use crate::load::{Loaded, replay};

@@ -1,4 +1,4 @@
-//! Keywords `tcp-check connect` and `http-check connect`.
+//! Builds the check steps `tcp-check connect` and `http-check connect`.
 
 use super::{Comment, unknown_word};
 use crate::family::Loader;

@@ -1,4 +1,4 @@
-//! Keywords `tcp-check expect` and `http-check expect`.
+//! Builds the check steps `tcp-check expect` and `http-check expect`.
 
 use super::{Comment, unknown_word};
 use crate::family::Args;

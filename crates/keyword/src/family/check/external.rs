@@ -1,4 +1,4 @@
-//! External checks: `option external-check` and the lines that configure the program.
+//! Builds `option external-check` and the lines that configure the program of external checks.
 
 use super::super::places::GLOBAL;
 use super::super::{Args, Built, LineRow, places};

@@ -1,4 +1,4 @@
-//! Keyword `http-check send`.
+//! Builds the check step `http-check send`.
 
 use super::{Comment, FIELDS_MAX, text_of, unknown_word};
 use crate::family::Args;

@@ -1,4 +1,5 @@
-//! Steps of check scripts: lines of `tcp-check` and `http-check`, in the order of execution.
+//! Builds the steps of check scripts: lines of `tcp-check` and `http-check`, in the order of
+//! execution.
 
 use super::expect::binary;
 use super::{Comment, check_of, text_of};

@@ -1,4 +1,4 @@
-//! Server options for health checks.
+//! Builds the options of servers for health checks.
 
 use super::{port, set, time_above_zero};
 use crate::family::Loader;

@@ -1,4 +1,4 @@
-//! Server options for the connections to a server.
+//! Builds the options of servers for the connections to them.
 
 use super::{parse_choice, set};
 use crate::family::Loader;

@@ -1,4 +1,4 @@
-//! Server options for the load of a server: weight, limits, role, state.
+//! Builds the options of servers for their load: weight, limits, role, state.
 
 use super::{parse_choice, set};
 use crate::family::value::octets_counted;

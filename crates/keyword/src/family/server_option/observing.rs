@@ -1,5 +1,5 @@
-//! Server options for health by other means than the server's own checks: an agent, another
-//! server, the traffic.
+//! Builds the options of servers for health by other means than the server's own checks: an agent,
+//! another server, the traffic.
 
 use super::super::server::resolve;
 use super::super::{Args, Built, ServerRow, places};
@@ -130,7 +130,8 @@ fn init_state(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) 
     set(&mut options.init_state, parse_choice(args, &states)?)
 }
 
-/// Checks these options when all servers are known.
+/// Checks the options for agents, tracking and observed traffic when all servers are known, and
+/// resolves `track`.
 pub(crate) fn finish(loader: &mut Loader) {
     let mut told = Vec::new();
     let mut ends = Vec::new();
@@ -336,7 +337,7 @@ mod tests {
         assert_eq!(a.options.observing.on_error, OnError::MarkDown);
         assert_eq!(a.options.observing.error_limit, 3);
         assert_eq!(a.options.init_state, InitState::Down);
-        // Both lead to the one that is checked.
+        // Both servers track the server that is checked.
         assert_eq!(b.tracks.map(|t| t.1), Some(ServerIndex(0)));
         assert_eq!(c.tracks.map(|t| t.1), Some(ServerIndex(0)));
     }

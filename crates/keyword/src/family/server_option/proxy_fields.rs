@@ -1,4 +1,4 @@
-//! Option `set-proxy-v2-tlv-fmt`: custom TLVs of the PROXY header.
+//! Builds the server option `set-proxy-v2-tlv-fmt`: custom TLVs of the PROXY header.
 
 use crate::family::Loader;
 use crate::family::{Args, Built, ServerRow, places};

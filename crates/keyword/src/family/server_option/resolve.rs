@@ -1,4 +1,4 @@
-//! Options of servers with a host name: the resolvers, and the selection of addresses.
+//! Builds the options of servers with a host name: the resolvers, and the selection of addresses.
 
 use super::super::{Args, Built, ServerRow, places, resolvers};
 use crate::family::Loader;

@@ -1,4 +1,4 @@
-//! Server options for TLS.
+//! Builds the options of servers for TLS, and their TLS connectors at the end of loading.
 
 use super::{parse_choice, set};
 use crate::family::Loader;
@@ -326,7 +326,7 @@ struct ServerLine<'l> {
     span: language::Span,
 }
 
-/// Creates a connector. `speaks`: an error is reported.
+/// Creates the TLS connector of a line. `speaks`: the line uses TLS now, so an error is reported.
 fn connect_by(
     loader: &mut Loader,
     tls: &mut ServerTls,

@@ -1,4 +1,4 @@
-//! State files: what they give servers, and what is said of damaged ones. The
+//! Tests state files: the states that servers get, and the warnings about damaged files. The
 //! expectations are what haproxy 2.6 does with the same files.
 
 use super::super::{Loaded, load};

@@ -1,4 +1,4 @@
-//! Effects of lines in the model, whose own tests know no keywords.
+//! Tests the effects of lines in the model, whose own tests know no keywords.
 
 mod actions;
 mod check_play;

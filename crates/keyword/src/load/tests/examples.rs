@@ -1,4 +1,4 @@
-//! Every row's example, loaded where it is legal.
+//! Loads the example of every keyword row in each section where the keyword is legal.
 
 use super::{text, told};
 use crate::family::registry;

@@ -1,4 +1,4 @@
-//! Diagnostics about typical mistakes, one line each.
+//! Tests the diagnostics about typical mistakes, one line each.
 
 use super::{codes, text, told};
 

@@ -1,4 +1,4 @@
-//! Loading of whole files.
+//! Tests the loading of whole files.
 
 mod effects;
 mod examples;
@@ -21,7 +21,8 @@ use language::source::Text;
 use language::{ConfigLine, Environment, Facts};
 use std::any::Any;
 
-/// A part that only collects its lines, and warns of what it calls nonsense.
+/// A part of the configuration that collects its lines, and warns of lines with the keyword
+/// `nonsense`.
 static OTHERS: ConfigurationPart = ConfigurationPart {
     name: "others",
     sections: Sections {

@@ -1,4 +1,4 @@
-//! Lines that count on some nodes only.
+//! Tests lines that apply to some nodes only (`on NODE`).
 
 use super::{OTHERS, codes, load_as, load_both, told};
 use crate::load::{Loaded, PART, replay};
@@ -75,7 +75,7 @@ fn a_frontend_whose_binds_are_for_other_nodes_says_so() {
         format!("{label:?}").contains("for other nodes"),
         "{label:?}"
     );
-    // Without any such line it is the plain mistake.
+    // Without `on NODE` lines, the plain warning about a missing `bind` is given.
     let none = text
         .replace("on alpha bind", "# ")
         .replace("on beta,gamma bind", "# ");

@@ -1,4 +1,4 @@
-//! Files as they were written for HAProxy 1.x, and the stock file of today.
+//! Loads files as they were written for HAProxy 1.x, and the current stock file.
 
 use super::{codes, text, told};
 use model::config::{BindAddress, Mode, ProxyOption};

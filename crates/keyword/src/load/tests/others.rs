@@ -1,4 +1,4 @@
-//! Sections that other roles build.
+//! Tests sections that other parts of the configuration build.
 
 use super::{codes, load_both, text, told};
 use configuration::LoadOptions;

@@ -1,4 +1,4 @@
-//! Whatever a file holds, loading ends and says what is wrong.
+//! Tests that loading ends, and reports an error or succeeds, for random files.
 
 use super::text;
 use crate::family::registry;

@@ -1,4 +1,5 @@
-//! Loading again without what was there the first time.
+//! Tests that a recorded load can be repeated without the files and names that existed the first
+//! time.
 
 use super::{codes, told};
 use crate::load::{Loaded, load, replay};
@@ -357,7 +358,7 @@ fn version_that_an_earlier_program_accepted_is_served_with_warnings() {
     let config = accepted.config.unwrap_or_else(|| panic!("{all}"));
     // Each mistake is a warning; a file with a wrong line was reported twice.
     assert!(accepted.diagnostics.warnings() + 1 >= errors, "{all}");
-    // The role builds the same.
+    // The replay builds the same configuration.
     let replayed = replay(there_and_back(&accepted.recording));
     assert_eq!(tree(&replayed.config), tree(&Some(config)));
 }

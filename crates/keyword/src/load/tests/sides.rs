@@ -1,5 +1,4 @@
-//! Lines on the wrong side, prefixes, inheritance, environment, and what a file
-//! is told about its surroundings.
+//! Tests lines on the wrong side of a proxy, prefixes, inheritance, and the environment of a load.
 
 use super::{codes, text, told};
 use crate::load::load;
@@ -117,7 +116,7 @@ fn a_bind_line_makes_a_listener_for_each_address_and_port() {
 fn proxies_are_numbered_around_the_ids_of_the_file() {
     for (global, expected) in [
         ("", [1, 10, 3]),
-        // The sockets of operations have the first one.
+        // With a statistics socket, the first ID belongs to it.
         ("global\n    stats socket /x\n", [2, 10, 4]),
     ] {
         let loaded = text(&format!(

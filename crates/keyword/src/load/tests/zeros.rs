@@ -1,4 +1,4 @@
-//! Zero as a value: which lines HAProxy 2.6.12 accepts with 0.
+//! Tests zero as a value: which lines HAProxy 2.6.12 accepts with 0.
 
 use crate::testing::load_text;
 

@@ -4,7 +4,7 @@ use crate::compiled::Expression;
 
 #[derive(Clone, Debug)]
 pub enum Pause {
-    /// Constant, in milliseconds.
+    /// Constant length of the pause, in milliseconds.
     Fixed(u32),
     Found(Expression),
 }

@@ -44,7 +44,7 @@ struct AnswerDraft<'l> {
     new_words: bool,
     content_type: Option<Box<[u8]>>,
     content: Option<(&'l ConfigWord, ResponseContent)>,
-    /// Name after `errorfiles`.
+    /// Name of the group after `errorfiles`.
     group: Option<&'l ConfigWord>,
     headers: Vec<(Box<[u8]>, Format)>,
 }

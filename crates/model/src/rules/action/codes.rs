@@ -1,4 +1,4 @@
-//! Diagnostic codes for errors in rules, formats and log targets.
+//! Defines the diagnostic codes for errors in rules, formats and log targets.
 
 language::codes! {
     UNKNOWN_ACTION = "E0501", "unknown action",

@@ -374,7 +374,7 @@ fn table(set: RuleSet) -> &'static Table<ActionBuilder> {
             .map(|set| Table::new(set.kind(), FAMILIES, known::all))
             .collect()
     });
-    // One table exists for each set, in the order of the sets.
+    // The tables are in the order of the sets, one for each.
     &tables[set as usize]
 }
 

@@ -12,7 +12,7 @@ use words::{format_text, join, quoted};
 
 /// Parsed line of a deprecated rule.
 pub(super) struct Old<'l> {
-    /// Keyword, such as `reqirep`.
+    /// Keyword of the line, such as `reqirep`.
     pub(super) keyword: &'l str,
     /// Pattern, or the header to add.
     pub(super) first: &'l str,

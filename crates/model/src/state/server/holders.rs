@@ -31,7 +31,7 @@ pub struct Idle {
 pub(crate) struct ServerAvailability {
     /// Bits: usable, usable for persistent sessions, up, backup, address set.
     pub(crate) flags: AtomicU32,
-    /// See [`ServerState::rank`].
+    /// Rank of the server: see [`ServerState::rank`].
     pub(crate) rank: AtomicU64,
     /// `disable health`: see [`ServerState::stop_checks`].
     pub(crate) checks_stopped: AtomicBool,

@@ -1,4 +1,4 @@
-//! Words of `server` lines about TLS, with real files in a directory of the test.
+//! Tests the TLS options of `server` lines, with real files in a directory of the test.
 
 use crate::testing::{backend, codes_of, load_text};
 use lab::pki::{Authority, Leaf};

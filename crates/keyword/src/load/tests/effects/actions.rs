@@ -1,4 +1,4 @@
-//! Diagnostics about invalid rules, and accepted rules.
+//! Tests the diagnostics about invalid rules, and accepted rules.
 
 use crate::testing::{codes_of, load_text};
 

@@ -1,5 +1,5 @@
-//! Scripts as lines of a file, played against answers without a socket. What
-//! each comes to was taken from haproxy 2.6.12 on the same bytes.
+//! Tests check scripts as lines of a file, run against responses without a socket. The expected
+//! results were taken from haproxy 2.6.12 on the same bytes.
 
 use crate::testing::load_text;
 use model::check::expect::INFO_MAX;

@@ -1,4 +1,4 @@
-//! Replacements that the errors about refused keywords suggest.
+//! Tests the replacements that the errors about refused keywords suggest.
 
 use crate::testing::load_text;
 

@@ -1,4 +1,4 @@
-//! Log lines per target, and the servers that receive them.
+//! Tests the log lines per target, and the servers that receive them.
 
 use crate::testing::load_text;
 use model::config::StreamLogStep;
@@ -74,7 +74,8 @@ fn a_profile_says_what_its_target_gets_of_each_step() {
     let any = format!("{pid} - [a] proxy's\n");
     assert_eq!(made(0, StreamLogStep::HttpRequest), Some(any.clone()));
     assert_eq!(made(0, StreamLogStep::Response), Some(any));
-    // A failure that is not named is an end; what is not named at all is the proxy's.
+    // A failure that the profile does not name has the settings of `close`; a step that it does not
+    // name has those of the proxy.
     assert_eq!(made(1, StreamLogStep::Error).as_deref(), Some("q\n"));
     assert_eq!(made(1, StreamLogStep::HttpRequest), None);
     assert_eq!(

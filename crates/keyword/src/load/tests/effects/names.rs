@@ -1,4 +1,4 @@
-//! Name resolution: names that clients request (`do-resolve`) delay no name of a server.
+//! Tests that names which clients request (`do-resolve`) delay no name of a server.
 
 use crate::testing::load_text;
 use model::names::plan::{ASKED_MAX, Due, ResolutionSchedule};

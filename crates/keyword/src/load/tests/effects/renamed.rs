@@ -1,4 +1,4 @@
-//! Health that stays with a server under another name.
+//! Tests that a server keeps its health under another name.
 
 use crate::testing::load_text;
 use model::config::Config;

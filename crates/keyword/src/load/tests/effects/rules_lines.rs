@@ -1,4 +1,4 @@
-//! Rules about lines, on streams out of raw bytes.
+//! Tests the line rules of HAProxy 1.x on streams from raw bytes.
 
 use crate::testing::load_text;
 use http::message::HttpMessage;

@@ -1,4 +1,4 @@
-//! Whole lists of rules, on streams out of raw bytes.
+//! Tests whole lists of rules on streams from raw bytes.
 
 use crate::testing::load_text;
 use model::config::{Config, ProxyIndex};

@@ -1,4 +1,4 @@
-//! Examples of fetches and converters, in lines.
+//! Tests the documented examples of fetches and converters in lines.
 
 use crate::family::{Loader, registry};
 use configuration::LoadOptions;
@@ -34,7 +34,7 @@ fn every_example_of_a_fetch_and_a_converter_parses() {
         }
         let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
         loader.draft = sample::draft();
-        // Without it, keys never have a value, of which there is a warning.
+        // Enables the key log; otherwise the fetches of keys cause a warning.
         loader.config.global.tls.key_log = true;
         let line = sample::line(&mut loader, row.example);
         if let Err(error) = build(&mut loader, &line) {
