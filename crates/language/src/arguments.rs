@@ -84,7 +84,7 @@ pub struct Args<'l> {
     at: usize,
     pub keyword: &'static str,
     pub syntax: &'static str,
-    /// The example of its row, for help texts about a value; empty without an example.
+    /// Example of the keyword's row, for help texts about a value; empty without an example.
     pub example: &'static str,
     pub negated: bool,
     pub reset: bool,
@@ -205,7 +205,7 @@ impl<'l> Args<'l> {
     /// Takes the next word; an error reports `what` (`<timeout>`) as missing.
     ///
     /// # Errors
-    /// No word is left.
+    /// Fails if no word is left.
     pub fn required(&mut self, what: &str) -> Result<&'l ConfigWord, Diagnostic> {
         self.next().ok_or_else(|| {
             let told = format!("'{}' expects {what}", self.keyword);
@@ -407,7 +407,7 @@ impl<'l> Args<'l> {
     /// Checks that no word is left.
     ///
     /// # Errors
-    /// A word is left.
+    /// Fails if a word is left.
     pub fn end(&mut self) -> Built {
         let Some(extra) = self.next() else {
             return Ok(());

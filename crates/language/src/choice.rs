@@ -77,7 +77,7 @@ impl<'l> Args<'l> {
         Ok(())
     }
 
-    /// Takes an absolute path.
+    /// Takes a word that is an absolute path.
     ///
     /// # Errors
     /// The word is missing, or the path is relative or contains `.` or `..`.

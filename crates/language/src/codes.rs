@@ -37,7 +37,7 @@ underscore, followed by letters, digits and underscores. The only names with a d
 
 For a dollar sign itself write `\\$`, or use single quotes, where variables are not replaced.";
 
-    /// `${` without `}`.
+    /// `${` without the matching `}`.
     UNMATCHED_BRACE = "E0004", "unmatched brace in a variable",
 "After `\"${NAME` only `}`, a hyphen with a default value, or `[*]` is allowed. Other shell syntax is
 not supported: no `:-`, no `?`, no nested variable.
@@ -58,7 +58,7 @@ contain only the asterisk, and a default value follows them: `\"${NAME[*]-a b}\"
     server-template web 1-3 \"${HOSTS[0]}\"
 ```";
 
-    /// More than 64 words.
+    /// A line has more than 64 words.
     TOO_MANY_WORDS = "E0006", "too many words",
 "A line can have up to 64 words, including its keyword. Split long lists over several lines (an `acl` of the
 same name adds to the first), or put them in a file, as in `acl bad src -f /etc/bad.lst`. Only the

@@ -12,7 +12,7 @@ use std::ops::{Deref, DerefMut};
 pub enum Severity {
     /// Reported only on request (`-dD`).
     Diag,
-    /// For information (`.notice`).
+    /// Informs without a fault of the configuration (`.notice`).
     Notice,
     /// The file works, but probably not as intended.
     Warning,
@@ -98,9 +98,9 @@ pub struct Details {
     pub fix: Option<Fix>,
     /// Replacements at other positions that belong to the same fix.
     pub further_fixes: Vec<Fix>,
-    /// The behaviour in a previously accepted version that has the error: the version is served
-    /// with a warning, because an earlier program accepted it. `None` when no version with the
-    /// error is served.
+    /// The behaviour in a configuration version that was accepted earlier and has the error: the
+    /// version is served with a warning, because an earlier version of Evenkeel accepted it. `None`
+    /// when no configuration version with the error is served.
     pub once_accepted: Option<&'static str>,
 }
 
@@ -194,7 +194,8 @@ impl Diagnostic {
         self
     }
 
-    /// Turns an error that refuses only new versions into a warning.
+    /// Turns an error that refuses only new configuration versions into a warning. Other
+    /// diagnostics stay unchanged.
     pub fn downgrade_to_warning(&mut self) {
         let Some(applies) = self.once_accepted.take() else {
             return;
@@ -215,7 +216,7 @@ impl Diagnostic {
         self
     }
 
-    /// Sets the replacement; it comes with a help line.
+    /// Sets the replacement of the bytes in a span.
     pub fn fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
         self.fix = Some(Fix {
             span,
@@ -255,7 +256,8 @@ pub struct Diagnostics {
 
 impl Diagnostics {
     /// Adds a diagnostic, unless its line suppresses it: a warning (never an error) whose line has
-    /// the comment `# evenkeel: allow CODE[, CODE…]`.
+    /// the comment `# evenkeel: allow CODE[, CODE…]`. Beyond [`DIAGNOSTICS_MAX`] a diagnostic is
+    /// only counted, but an error replaces the last stored diagnostic that is no error.
     pub fn push(&mut self, sources: &SourceMap, mut diagnostic: Diagnostic) {
         if diagnostic.severity != Severity::Error
             && diagnostic

@@ -42,7 +42,7 @@ impl Environment {
         self.variables.insert(name.into(), value.into());
     }
 
-    /// Sets a variable unless it exists (`presetenv`); returns whether it did.
+    /// Sets a variable unless it exists (`presetenv`); returns whether the variable was set.
     pub fn set_if_absent(&mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> bool {
         match self.variables.entry(name.into()) {
             std::collections::btree_map::Entry::Vacant(vacant) => {

@@ -1,9 +1,8 @@
 //! Reads the configuration language: converts bytes to words and sections, and reports
 //! diagnostics about them.
 //!
-//! This crate knows no keyword. Crates that define keywords supply tables of [`Keyword`] rows,
-//! which this crate uses for reading, diagnostics, the formatter, completion and the reference
-//! manual.
+//! The crate knows no keyword. Crates that define keywords supply tables of [`Keyword`] rows, which
+//! this crate uses for reading, diagnostics, the formatter, completion and the reference manual.
 //!
 //! Reading never fails: it returns everything that could be read and a list of [`Diagnostic`]s,
 //! so that one run reports every error.

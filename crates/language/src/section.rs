@@ -1,4 +1,4 @@
-//! Sections with a name, and lines that such a section may contain only once.
+//! Parses sections with a name, and detects lines that such a section may contain only once.
 
 use crate::arguments::{Args, ArgumentCodes, section_name};
 use crate::{Code, ConfigLine, ConfigWord, Diagnostic, Span, Spanned};
@@ -24,7 +24,7 @@ pub struct SectionKind {
     pub too_many: &'static Code,
 }
 
-/// A section of such a kind.
+/// A section that has a name and a [`SectionKind`].
 pub trait NamedSection {
     const KIND: SectionKind;
 
@@ -89,7 +89,7 @@ pub fn begin<S: NamedSection>(
 /// Returns the current section, for a keyword that may be repeated.
 ///
 /// # Errors
-/// No section has begun.
+/// Fails if no section has begun.
 pub fn many<'d, S: NamedSection>(
     sections: &'d mut [S],
     args: &Args<'_>,

@@ -33,7 +33,7 @@ impl ConfigWord {
 /// A logical line with at least one word.
 #[derive(Clone, Debug)]
 pub struct ConfigLine {
-    /// The words, never empty.
+    /// The words of the line, never empty.
     pub words: Vec<ConfigWord>,
     pub span: Span,
     /// Unset variables that the line uses, each once: they expand to nothing, which may be the

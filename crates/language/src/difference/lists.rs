@@ -1,4 +1,5 @@
-//! Pattern and map files whose entries are secrets because of how the configuration uses them.
+//! Finds pattern and map files whose entries are secrets because of how the configuration uses
+//! them.
 //!
 //! A file is secret if its patterns or keys are compared with credentials (`req.hdr(authorization)
 //! -f clients.lst`), or if its values end where a credential is written (`set-header X-Api-Key
@@ -857,8 +858,9 @@ fn keys(expression: &str) -> Carriers {
 pub(super) struct Call<'t> {
     pub name: String,
     pub arguments: &'t str,
-    /// Position of the name, and of the end of the arguments.
+    /// Offset of the name in the expression.
     pub at: usize,
+    /// Offset of the end of the arguments.
     pub end: usize,
 }
 

@@ -88,7 +88,7 @@ static BUILD: OnceLock<fn() -> Vocabulary<'static>> = OnceLock::new();
 /// secret cause masking. `build` runs at the first use, because it takes milliseconds and most
 /// processes quote nothing.
 pub fn set_vocabulary(build: fn() -> Vocabulary<'static>) {
-    // The words of one program are always the same.
+    // Ignores a second call: the words of one program are always the same.
     let _ = BUILD.set(build);
 }
 
@@ -121,7 +121,7 @@ impl SourceMap {
     }
 }
 
-/// A version of a configuration.
+/// Texts of one configuration version.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Texts<'a> {
     pub files: &'a [(String, Vec<u8>)],
@@ -129,10 +129,10 @@ pub struct Texts<'a> {
     pub other: &'a [(String, Vec<u8>)],
 }
 
-/// The changes between two versions.
+/// Changes between two configuration versions.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Difference {
-    /// Changed sections, in the order of the new version; removed sections follow.
+    /// Changed sections, in the order of the new configuration version; removed sections follow.
     pub sections: Vec<SectionChange>,
     /// Changes of other texts, in the same order.
     pub texts: Vec<TextChange>,

@@ -31,10 +31,10 @@ pub(super) const KEYED: &[(&str, usize)] = &[
     ("aes_cbc_enc(", 1),
 ];
 
-/// Actions whose next word is the name of a header, followed by its value, and (`OF_TWO_VALUES`)
-/// actions with two values after the name.
+/// Actions whose next word is the name of a header, followed by one value.
 pub(super) const OF_HEADERS: &[&str] =
     &["set-header", "add-header", "hdr", "set-param", "early-hint"];
+/// Actions whose next word is the name of a header, followed by two values.
 pub(super) const OF_TWO_VALUES: &[&str] = &["replace-header", "replace-value"];
 /// Headers and options that contain credentials.
 const SIGNING_IN: &[&str] = &["cookie", "set-cookie"];
@@ -53,8 +53,7 @@ const WEAK: &[&str] = &[
 ];
 /// Whole words of the name of a header, a parameter or a variable whose value may be secret.
 const WEAK_WORDS: &[&str] = &["otp", "pin", "pw"];
-/// Functions in expressions whose argument is the name of a header, a parameter or a variable, and
-/// (`SECRET_SAMPLES`) functions whose result is always secret.
+/// Functions in expressions whose argument is the name of a header, a parameter or a variable.
 pub(super) const NAMING: &[&str] = &[
     "hdr(",
     "fhdr(",
@@ -65,6 +64,7 @@ pub(super) const NAMING: &[&str] = &[
     "var(",
     "env(",
 ];
+/// Functions in expressions whose result is always secret.
 pub(super) const SECRET_SAMPLES: &[&str] = &[
     "cook(",
     "http_auth_pass",
@@ -473,7 +473,7 @@ fn named(
     if known(SCHEMES) {
         return 1;
     }
-    // The secret is in the file.
+    // Masks no word before the name of a file, because the secret is in the file.
     if (at == 0 && OPEN.contains(&text)) || low.ends_with("-file") {
         return 0;
     }
@@ -482,7 +482,8 @@ fn named(
     if is_name || text.starts_with('/') {
         return 0;
     }
-    // A blank in place of the colon makes two words of a user and the password.
+    // Treats all following words as secret, because a blank in place of the colon separates a user
+    // and the password.
     if ALL_BEHIND.contains(&text) || (first == "stats" && text == "auth") {
         return usize::MAX;
     }
@@ -497,7 +498,7 @@ fn named(
     }
     let is_option = text == "set-cookie" && first != "set-cookie";
     let is_variable = (low.contains("set-var") || before == "set-var") && may_name_secret(&low);
-    // An unquoted value may have several words.
+    // Treats all following words as secret, because an unquoted value may have several words.
     if before != "hdr" && of_header(OF_HEADERS) {
         return usize::MAX;
     }
@@ -731,7 +732,8 @@ fn credentials(mut text: String) -> String {
     let mut low = text.to_ascii_lowercase();
     for scheme in SCHEMES {
         let is_word = |at: &usize| {
-            // Not `http_auth_bearer,…`, a sample.
+            // Excludes a longer name that ends with the scheme, such as the sample
+            // `http_auth_bearer,…`.
             let is_of_name = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
             let ends = low[at + scheme.len()..].starts_with([' ', ',']);
             ends && !low[..*at].ends_with(is_of_name)

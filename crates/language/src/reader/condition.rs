@@ -299,8 +299,8 @@ impl Parser<'_> {
         found
     }
 
-    /// Both sides are always parsed, so that an error in the second one is reported whatever the
-    /// first one is.
+    /// Evaluates alternatives joined by `||`. Both sides are always parsed, so that an error in the
+    /// second one is reported whatever the first one is.
     fn any(&mut self) -> Evaluated {
         let mut value = self.all()?;
         while self.consume_operator(b"||") {

@@ -85,7 +85,7 @@ impl HaproxyVersion {
         Some(version)
     }
 
-    /// Parses `3.0.2`, `1.1.1w`, `3.2.0-beta1`.
+    /// Parses a version of OpenSSL, such as `3.0.2`, `1.1.1w` or `3.2.0-beta1`.
     pub fn openssl(text: &str) -> Option<HaproxyVersion> {
         let (text, stage) = match text.split_once('-') {
             None => (text, RELEASED),

@@ -25,10 +25,10 @@ pub enum FaultKind {
     /// `[` in a variable that does not continue as `[*]`.
     #[error("truncated or invalid word expansion sequence")]
     VariableSplit,
-    /// More than [`WORDS_MAX`] words.
+    /// A line has more than [`WORDS_MAX`] words.
     #[error("too many words, truncating after word {WORDS_MAX}")]
     TooManyWords,
-    /// More than [`LINE_BYTES_MAX`] bytes.
+    /// A line has more than [`LINE_BYTES_MAX`] bytes.
     #[error("line too long, truncating after {LINE_BYTES_MAX} bytes")]
     TooLong,
     /// `\x00` or a variable with such a byte: the word ends there.

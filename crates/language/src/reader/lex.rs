@@ -163,8 +163,8 @@ impl<'a> Lexer<'a> {
         false
     }
 
-    /// A carriage return directly after a word ends the line; the text after it is lost, which is
-    /// never intended.
+    /// Ends the line at a carriage return directly after a word, and reports text after it, which
+    /// would be lost.
     fn carriage_return(&mut self) {
         if self.text.get(self.at) != Some(&b'\r') {
             return;
@@ -225,7 +225,8 @@ impl<'a> Lexer<'a> {
                 }
             }
         }
-        // A variable without its brace swallows the quote; that is a single error.
+        // Reports no unmatched quote after another error of the word: a variable without its brace
+        // swallows the quote.
         if let (Some((quote, opened)), true) = (word.quote, faults == self.faults.len()) {
             self.fault(FaultKind::Quote(quote), opened, self.at);
         }

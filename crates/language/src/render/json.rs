@@ -14,7 +14,7 @@ pub fn json(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> Strin
     escaped(&format!("{:#}\n", Value::Array(all)))
 }
 
-/// Returns the same objects, each on a separate line.
+/// Returns the diagnostics as JSON objects, each on a separate line.
 pub fn json_lines<'d>(
     sources: &'d SourceMap,
     diagnostics: &'d Diagnostics,
