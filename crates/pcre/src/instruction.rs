@@ -1,4 +1,4 @@
-//! Instructions of the backtracking machine.
+//! Defines the instructions of the backtracking machine.
 
 use super::set::{BYTE_MAX, Set};
 use super::tree::{Assertion, Greed};
@@ -106,10 +106,10 @@ pub(super) enum Instruction {
     Match,
 }
 
-/// The instruction at which matching continues after a failure within the group.
+/// Effect of a backtracking verb within the body of an atomic group or a look-around.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Barrier {
-    /// An atomic group: nothing stops a verb.
+    /// The effect extends beyond the body, as in an atomic group.
     None,
     Fails,
     /// Matching continues at an instruction: a negative assertion or a condition.

@@ -1,5 +1,6 @@
-//! PCRE2 regular expressions. A pattern is parsed into a tree, which is converted to a pattern for
-//! the linear engine (crate `regex`) or compiled to a program for the backtracking machine.
+//! Parses and matches PCRE2 regular expressions. A pattern is parsed into a tree, which is
+//! converted to a pattern for the linear engine (crate `regex`) or compiled to a program for the
+//! backtracking machine.
 
 mod instruction;
 mod linear;

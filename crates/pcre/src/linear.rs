@@ -58,7 +58,7 @@ impl Emitter {
             PatternNode::AnyByte if !self.utf => self.text("(?s-u:.)"),
             PatternNode::Assert(assertion) => self.assertion(*assertion)?,
             PatternNode::Group(number, node) => {
-                // Groups of a branch reset have the same number.
+                // Groups of a branch reset have the same number, which `regex` cannot express.
                 if *number != self.next_group {
                     return Err(NotRegular);
                 }
@@ -151,7 +151,7 @@ impl Emitter {
             set.ranges().to_vec()
         };
         match ranges.as_slice() {
-            // A class that matches nothing.
+            // An empty set matches nothing.
             [] => self.text("[^\\s\\S]"),
             [(0, BYTE_MAX)] if !self.utf => self.text("(?s-u:.)"),
             _ => {

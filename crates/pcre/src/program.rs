@@ -339,7 +339,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Compiles alternatives; those of a look-behind first go back.
+    /// Compiles alternatives; those of a look-behind first go back by their length.
     fn alternate(
         &mut self,
         list: &[PatternNode],
@@ -712,7 +712,7 @@ fn is_single(node: &PatternNode) -> bool {
     )
 }
 
-/// Returns whether a node contains `(*THEN)` outside of any further alternation.
+/// Returns whether a node contains `(*THEN)` outside of further alternations and look-arounds.
 fn has_then(node: &PatternNode) -> bool {
     match node {
         PatternNode::Verb(verb) => *verb == Verb::Then,

@@ -1,4 +1,4 @@
-//! Sets of characters: sorted ranges that do not touch.
+//! Holds sets of characters as sorted ranges that do not touch.
 
 use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
@@ -186,7 +186,6 @@ pub(super) fn property(name: &str) -> Option<Set> {
     if CATEGORIES.contains(&name.as_str()) {
         return unicode(&format!("gc={name}"));
     }
-    // PCRE2 has no long names of categories.
     if let Some((kind, value)) = name.split_once([':', '=']) {
         return match kind {
             "script" | "sc" => unicode(&format!("sc={value}")),
@@ -195,6 +194,7 @@ pub(super) fn property(name: &str) -> Option<Set> {
         };
     }
     unicode(&format!("scx={name}")).or_else(|| {
+        // PCRE2 has no long names of categories; `ascii` and `any` are no categories.
         let long_category = unicode(&format!("gc={name}")).is_some();
         (!long_category || matches!(&*name, "ascii" | "any")).then(|| unicode(&name))?
     })
@@ -211,7 +211,7 @@ fn unicode(query: &str) -> Option<Set> {
                     .collect::<Vec<_>>(),
             ))
         }
-        // The property of a single character.
+        // A property of a single character is parsed as a literal.
         regex_syntax::hir::HirKind::Literal(literal) => {
             let char = u32::from(std::str::from_utf8(&literal.0).ok()?.chars().next()?);
             Some(Set::from_ranges(&[(char, char)]))

@@ -92,8 +92,8 @@ impl StartBytes {
         }
     }
 
-    /// Returns whether the start bytes are complete, and PCRE2 would find them: after a verb it
-    /// finds only one character.
+    /// Returns whether the start bytes are complete and PCRE2 would find them: after a verb, PCRE2
+    /// finds only a single character.
     fn is_complete(&self) -> bool {
         let mut bytes = (0u8..=255).filter(|byte| self.bytes[usize::from(*byte)]);
         let first = bytes.next().unwrap_or(0);

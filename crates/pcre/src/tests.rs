@@ -4,7 +4,7 @@ use super::*;
 use std::fs;
 
 const CASES: &str = include_str!("cases.tsv");
-/// Maximum differences in a larger run of a hundred thousand cases; some are bugs of libpcre2.
+/// Maximum differences per hundred thousand cases of a larger run; some are bugs of libpcre2.
 const DIFFERENT_MAX: usize = 20;
 
 fn bytes(text: &str) -> Vec<u8> {
@@ -90,7 +90,7 @@ fn different(cases: &str) -> (Vec<String>, usize) {
         });
         match (program, expected) {
             (Err(_), "refused") => {}
-            // The only valid construct that is not supported.
+            // Accepts the error about the only valid construct that is not supported.
             (Err(error), _) if error.contains("not supported with (*UTF)") => {}
             (Err(error), _) => wrong.push(format!("{line}: refused: {error}")),
             (Ok(_), "refused") => wrong.push(format!("{line}: not refused")),
@@ -103,7 +103,7 @@ fn different(cases: &str) -> (Vec<String>, usize) {
                         wrong.push(format!("{line}: the linear engine finds {linear}"));
                     }
                 }
-                // libpcre2 rules some subjects out by their first bytes before it would give up.
+                // libpcre2 may rule a subject out by its first bytes, where this machine gives up.
                 None if expected == "none" => {}
                 None => wrong.push(format!("{line}: gave up")),
             },
@@ -195,8 +195,8 @@ fn brackets_hold_the_characters_of_pcre2() {
 #[test]
 fn hostile_subjects_take_bounded_steps() {
     let long = "a".repeat(16_000);
-    // Without references no instruction is tried twice at a position, so the search finds the match
-    // or rules it out.
+    // Without references the memo limits the number of tries, so the search finds the match or
+    // rules it out.
     for pattern in [
         "(?:a+)+$",
         "(a*)*b",

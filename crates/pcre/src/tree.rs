@@ -1,5 +1,5 @@
-//! A PCRE2 pattern as a tree. Case, modes and names are resolved, so no node depends on the options
-//! around it.
+//! Represents a PCRE2 pattern as a tree. Case, modes and names are resolved, so no node depends on
+//! the options around it.
 
 use super::set::Set;
 
@@ -39,7 +39,7 @@ pub enum PatternNode {
     Empty,
     Char(u32),
     Set(Set),
-    /// `\C`, also within UTF-8.
+    /// `\C`, which matches one byte also within UTF-8.
     AnyByte,
     Assert(Assertion),
     /// `\K`: the reported match starts here.
@@ -63,19 +63,19 @@ pub enum PatternNode {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Assertion {
-    /// `\A`.
+    /// `\A`, the start of the subject.
     SubjectStart,
-    /// `^`: does not match at the start of the text when that is not the start of a line.
+    /// `^`, which does not match at the start of the text when that is not the start of a line.
     LineOrSubjectStart,
-    /// `^` of `(?m)`.
+    /// `^` with `(?m)`, the start of a line.
     LineStart,
-    /// `\z`.
+    /// `\z`, the end of the subject.
     SubjectEnd,
-    /// `$` and `\Z`: also match before a newline that ends the subject.
+    /// `$` and `\Z`, which also match before a newline that ends the subject.
     FinalLineEnd,
-    /// `$` of `(?m)`.
+    /// `$` with `(?m)`, the end of a line.
     LineEnd,
-    /// `\G`.
+    /// `\G`, the start of the search.
     SearchStart,
     WordBoundary,
     NotWordBoundary,
@@ -116,7 +116,7 @@ pub struct Conditional {
 pub enum Condition {
     /// True when any of these groups is set.
     Groups(Vec<u32>),
-    /// True within a call of one of these groups, or of any.
+    /// True within a call of one of these groups; `None` means any group.
     Recursing(Option<Vec<u32>>),
     Look(LookAround),
     Always(bool),

@@ -1,5 +1,5 @@
-//! Backtracking machine for patterns that the linear engine cannot match. The stack is explicit, so
-//! that time and memory are bounded.
+//! Matches patterns that the linear engine cannot match, by backtracking. The stack is explicit and
+//! the steps are counted, so that memory and time are bounded.
 
 mod step;
 
@@ -23,7 +23,8 @@ pub struct LimitExceeded;
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
     pub not_line_start: bool,
-    /// Maximum steps, for patterns that can take more steps than the length of the text.
+    /// Maximum steps of a search without the memo; with the memo, at least four times as many are
+    /// allowed.
     pub steps_max: usize,
 }
 
@@ -88,7 +89,7 @@ struct BacktrackMachine<'m> {
     calls: Vec<Call>,
     steps: usize,
     steps_max: usize,
-    /// Number of words saved by calls.
+    /// Number of register values saved by calls; four of them count as one entry of the stack.
     saved: usize,
     visited: Vec<u64>,
     /// Memo bits set within atomic groups and look-arounds.
@@ -96,7 +97,8 @@ struct BacktrackMachine<'m> {
 }
 
 impl Program {
-    /// Returns the first match: the start and end of the whole match and of each group.
+    /// Returns the first match: the start and end of the whole match and of each group. Returns
+    /// `None` without a match, and for a text that is not UTF-8 if the pattern requires UTF-8.
     ///
     /// # Errors
     /// Fails if the search takes more steps or memory than its limits allow, or if calls of groups
@@ -199,7 +201,7 @@ impl BacktrackMachine<'_> {
             0xe0..=0xef => (3, byte & 0x0f),
             _ => (4, byte & 0x07),
         };
-        // An incomplete character, because `\C` may have split it.
+        // A character may be incomplete, because `\C` may have split it.
         let rest = self.text.get(position + 1..position + length)?;
         let char = rest
             .iter()
@@ -450,7 +452,7 @@ impl BacktrackMachine<'_> {
         position: usize,
     ) -> Result<usize, LimitExceeded> {
         let mut position = self.before(position).unwrap_or(low).max(low);
-        // The next instruction is often a byte.
+        // If the next instruction is a byte, goes back to a position at which this byte follows.
         if let Instruction::Byte(byte) = self.program.code[place as usize] {
             let from = position;
             while position > low && self.text.get(position) != Some(&byte) {
@@ -494,14 +496,14 @@ impl BacktrackMachine<'_> {
             }
             BacktrackVerb::Then(_) => FailureScope::Here,
         };
-        // A look-around or a call limits the effect of a verb.
+        // A negative look-around, a condition or a call limits the effect of a verb.
         while let Some(frame) = self.stack.pop() {
             match frame {
                 BacktrackFrame::Barrier {
                     resumes: Some(place),
                     position,
                 } => return Some(Ok((place, position))),
-                // A failing assertion stops only (*THEN).
+                // A positive look-around, which then fails, limits only the effect of `(*THEN)`.
                 BacktrackFrame::Barrier { resumes: None, .. }
                     if matches!(cut, BacktrackVerb::Then(_)) =>
                 {

@@ -16,7 +16,7 @@ enum StepResult {
 }
 
 impl BacktrackMachine<'_> {
-    /// Runs until a match (true) or a failure.
+    /// Executes instructions until a match (returns true) or a failure (returns false).
     pub(super) fn run(
         &mut self,
         place: InstructionIndex,
@@ -245,7 +245,8 @@ impl BacktrackMachine<'_> {
             }
             return Ok(StepResult::Next);
         }
-        // At positions where another repetition of the same kind was tried, all longer ones failed.
+        // If an earlier try of this repetition reached the same position, all longer repetitions
+        // from there have failed.
         let shares = greed == Greed::Greedy && max.is_none() && min <= 1;
         while count < most {
             match self.member_at(members, at.position) {

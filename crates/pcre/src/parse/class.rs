@@ -103,14 +103,14 @@ impl Parser<'_> {
         Ok(Set::from_ranges(&[(start, end)]))
     }
 
-    /// After a class within a class: returns whether a hyphen follows that is not the last member.
+    /// Returns whether a hyphen follows that is not the last member, after a class within a class.
     pub(super) fn dash_before_more(&self) -> bool {
         let rest = self.rest();
         rest.len() > 1 && rest[0] == b'-' && rest[1] != b']'
     }
 
-    /// At a hyphen after a character: if a range follows, moves past the hyphen and returns whether
-    /// the end of the range is quoted.
+    /// Returns whether the end of a range is quoted, and moves past the hyphen at this position;
+    /// returns `None` if the hyphen begins no range.
     pub(super) fn range_follows(&mut self) -> Option<bool> {
         let mut at = self.at + 1;
         let mut quoting = false;
@@ -137,7 +137,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses a set within a class, such as `\d` or `[:alpha:]`.
+    /// Parses a set within a class, such as `\d` or `[:alpha:]`; returns `None` for other contents.
     pub(super) fn class_set(&mut self) -> Parsed<Option<Set>> {
         match self.rest() {
             [b'\\', letter @ (b'p' | b'P'), ..] => {

@@ -140,7 +140,8 @@ impl Parser<'_> {
             b'r' => 0x0d,
             b't' => 0x09,
             b'0'..=b'7' => self.digits(u32::from(letter - b'0'), 8),
-            // The digit is neither octal nor a group reference in a class.
+            // In a class, the digit is neither octal nor a reference to a group, and matches
+            // itself.
             b'8' | b'9' => u32::from(letter),
             b'o' => match self.peek() {
                 Some(b'{') => self.braced_number(8)?,

@@ -530,7 +530,7 @@ impl Parser<'_> {
             }
             b"atomic" => self.atomic(),
             b"sr" | b"script_run" | b"asr" | b"atomic_script_run" if !self.settings.utf => {
-                // Bytes belong to no script.
+                // Checks no script, because bytes belong to none.
                 let node = self.alternatives()?;
                 self.close()?;
                 Ok(ParsedItem::Node(match name.first() {

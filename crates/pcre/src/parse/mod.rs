@@ -45,7 +45,7 @@ impl std::fmt::Display for SyntaxErrorReason {
     }
 }
 
-/// Options that `(?imsnxJU)` changes.
+/// The options of a pattern that `(?imsnxJU)` changes.
 #[derive(Clone, Copy)]
 struct Options {
     ignore_case: bool,
@@ -106,7 +106,7 @@ enum ParsedItem {
 
 type Parsed<T> = Result<T, SyntaxError>;
 
-/// Parses a pattern.
+/// Parses a pattern into a tree.
 ///
 /// # Errors
 /// Fails if the pattern violates PCRE2's syntax, uses an unsupported feature, or exceeds a limit.
@@ -613,7 +613,7 @@ fn crlf_or(single: Set) -> PatternNode {
 
 fn repeat(node: PatternNode, min: u32, max: Option<u32>, greed: Greed) -> PatternNode {
     let (min, max) = match node {
-        // An assertion does not move the position, so one iteration is enough.
+        // A look-around does not move the position, so one iteration is enough.
         PatternNode::Look(_) => (min.min(1), Some(max.map_or(1, |max| max.min(1)))),
         _ => (min, max),
     };
