@@ -31,6 +31,6 @@ pub enum Password {
 }
 
 impl Accounts {
-    /// Kind of these lists, under which they are exported and referred to.
+    /// Kind under which the lists are exported and referred to.
     pub const KIND: &'static str = "userlist";
 }

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 /// Address of the web console.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConsoleAddress {
-    /// The address on which it listens; an unspecified address means all addresses of the machine.
+    /// The address on which the console listens; an unspecified address means all addresses of the
+    /// machine.
     pub address: SocketAddr,
     pub tls: bool,
 }

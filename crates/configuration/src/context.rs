@@ -8,7 +8,7 @@ use crate::sections::{SectionKeywords, Sections};
 use language::render;
 use language::{Code, Diagnostic, Diagnostics, Environment, Severity, SourceMap, Span};
 
-/// Number of errors from which on no similar names are searched for.
+/// Number of errors after which similar names are no longer searched.
 const SUGGESTED_MAX: usize = 100;
 
 /// A load in progress: its files, options, and diagnostics so far.
@@ -40,14 +40,16 @@ impl Context {
         sections.flat_map(move |one| one.line_words_in(section))
     }
 
-    /// Returns whether this configuration was accepted earlier, perhaps by an older program with
-    /// fewer checks. The process that builds the configuration again knows this, too.
+    /// Returns whether this configuration was accepted earlier, perhaps by an earlier version of
+    /// Evenkeel with fewer checks. The result is the same in the process that builds the
+    /// configuration again.
     pub fn is_accepted(&self) -> bool {
         self.options.is_accepted() || self.outside.is_accepted()
     }
 
-    /// Stores a diagnostic. In a configuration that was accepted earlier, an error that refuses
-    /// only new configurations becomes a warning.
+    /// Stores a diagnostic, unless it is a hint and hints are not reported. In a configuration that
+    /// was accepted earlier, an error that refuses only new configuration versions becomes a
+    /// warning.
     pub fn report(&mut self, mut diagnostic: Diagnostic) {
         if diagnostic.severity == Severity::Diag && !self.options.diag {
             return;

@@ -45,7 +45,7 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
     Ok(files)
 }
 
-/// Variant of [`read_all`] that requires at least one file.
+/// Reads all files like [`read_all`], and requires at least one.
 ///
 /// # Errors
 /// A file or directory cannot be read, or there is no file.

@@ -2,7 +2,7 @@
 //! their sections belong to: passes each line to the part of its section, makes all queries of
 //! the load to the system, and records the load, so that it can be repeated in another process.
 //!
-//! This crate knows no process and no part of the platform, and only one keyword: `on`, which
+//! The crate knows no process and no part of the platform, and only one keyword: `on`, which
 //! precedes any other.
 
 mod accounts;

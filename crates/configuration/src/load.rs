@@ -66,7 +66,8 @@ pub fn load(
     let nodes = nodes::find(parts, &recording, &mut outside);
     let options = recording.options.clone();
     let mut read = read(parts, &recording, options, outside, nodes.clone());
-    // A replay does not repeat what the recorded load has already reported.
+    // A replay does not repeat the diagnostics of other nodes, which the recorded load has already
+    // reported.
     if !is_replay {
         check_other_nodes(parts, &recording, &nodes, &mut read.context);
     }
@@ -90,8 +91,9 @@ pub fn load(
     }
 }
 
-/// Repeats a load from its recording, with the same configurations and the same diagnostics. The
-/// system is not queried; a query that the recording does not answer is an error.
+/// Repeats a load from its recording, with the same configurations and the same diagnostics, except
+/// those of other nodes. The system is not queried; a query that the recording does not answer is
+/// an error.
 pub fn replay(parts: &[&'static ConfigurationPart], mut recording: Recording) -> Loaded {
     let answers = recording.take_answers();
     load(parts, recording, Outside::recorded(answers))
@@ -181,8 +183,8 @@ fn read(
     }
 }
 
-/// Reads the files again for each other node that their lines name. Errors in those lines are
-/// reported, but not files and addresses that are missing on this machine.
+/// Reads the files again for each other node that their lines name. Reports the diagnostics that
+/// are new for that node, but not those about files and addresses that are missing on this machine.
 fn check_other_nodes(
     parts: &[&'static ConfigurationPart],
     recording: &Recording,
@@ -221,7 +223,7 @@ fn check_other_nodes(
 enum Within {
     None,
     Part(usize),
-    /// In a section that belongs to none of the loaded parts, or whose name is misspelt.
+    /// The section belongs to none of the loaded parts, or its name is misspelt.
     Foreign,
 }
 
@@ -330,13 +332,13 @@ impl Reading<'_> {
         others.map(|(at, _)| at).collect()
     }
 
-    /// Handles a line before any section. If it looks like a misspelt section, the following lines
-    /// are not reported.
+    /// Reports a line before any section. If the line looks like a misspelt section, the following
+    /// lines are not reported.
     fn out_of_section(&mut self, line: &ConfigLine) {
         let word = &line.words[0];
         let near = suggest::nearest(&word.text(), self.context.words.names());
         let near = near.map(str::to_owned);
-        // The following lines would be reported for the same reason.
+        // Reports only the first line, because the following ones are wrong for the same reason.
         if near.is_none() && std::mem::replace(&mut self.out_of_section_told, true) {
             return;
         }

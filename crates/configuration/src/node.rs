@@ -80,7 +80,7 @@ pub struct Nodes {
     pub(crate) named: Vec<String>,
 }
 
-/// Where an object with a name is, exported to other parts of the platform.
+/// Location of a named object, which its part exports to other parts of the platform.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Located {
     /// The nodes that have the object; empty for the machine that reads the files.

@@ -36,14 +36,14 @@ fn is_node_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(allowed)
 }
 
-/// Returns whether a text may contain a line with `on`, or a section that applies to some nodes.
-/// Most texts contain none and are not read twice.
+/// Returns whether a text may contain a line with `on`, or a section that depends on the node. Most
+/// texts contain none and are not read twice.
 fn may_contain_node_lines(parts: &[&'static ConfigurationPart], text: &[u8]) -> bool {
     let of = |part: &&ConfigurationPart| part.sections.on_lists.iter().chain(part.sections.by_node);
     let words: Vec<&str> = parts.iter().flat_map(of).copied().chain([ON]).collect();
     text.split(|b| *b == b'\n').any(|line| {
         let line = line.trim_ascii_start();
-        // A word may be quoted, or expanded from variables.
+        // Counts a line whose first word may be quoted, or expanded from variables.
         words.iter().any(|word| line.starts_with(word.as_bytes()))
             || matches!(line.first(), Some(b'"' | b'\'' | b'\\' | b'$'))
     })
@@ -112,8 +112,8 @@ fn local_names(
     };
     let mut found = of_sections(&mut |_| false);
     if found.is_empty() && options.resolve_names {
-        // If a node has the machine's name, the machine is only that node, even if it has the
-        // addresses of another node.
+        // Compares addresses only if no name matches: a machine with the name of a node is only
+        // that node, even if the machine has the addresses of another one.
         found = of_sections(&mut |address| {
             let own = outside.own_addresses().unwrap_or_default();
             own.contains(address)
@@ -201,9 +201,9 @@ pub(crate) fn sources(recording: &Recording) -> (SourceMap, Vec<FileId>) {
 
 /// Result of evaluating a line with `on`.
 pub(crate) enum OnNode {
-    /// The line applies to this node. Without `on NODE`.
+    /// A line that applies to this node, without `on NODE`.
     Here(ConfigLine),
-    /// The line applies to other nodes only. Without `on NODE`.
+    /// A line that applies to other nodes only, without `on NODE`.
     NotHere(ConfigLine),
     Refused,
 }

@@ -10,7 +10,7 @@ pub struct LoadOptions {
     pub resolve_names: bool,
     /// A server whose name does not resolve starts in maintenance (`-dr`).
     pub ignore_unresolved: bool,
-    /// Reports hints, too (`-dD`).
+    /// Reports hints in addition to warnings (`-dD`).
     pub diag: bool,
     /// Verifies servers' certificates only if a line requires it (`-dV`).
     pub unverified_servers: bool,
@@ -23,7 +23,7 @@ pub struct LoadOptions {
     pub node: Option<String>,
     /// Nodes that exist in addition to those of `node` sections.
     pub nodes: Vec<String>,
-    /// Description of the cluster's configuration, for messages; empty for other files.
+    /// Description of the configuration version of a cluster, for messages; empty for other files.
     pub version: String,
 }
 

@@ -50,12 +50,12 @@ pub struct Rest<'r> {
     pub runtime: &'r Path,
     /// State that the last process with the same files stored for its successor.
     pub state: Option<&'r [u8]>,
-    /// Resources that other instances of the program on this machine use, as lines
+    /// Resources that other instances of Evenkeel on this machine use, as lines
     /// ([`RoleInput::resources`]).
     pub claimed: &'r BTreeSet<String>,
 }
 
-/// For parts whose process leaves nothing running.
+/// Returns no input, for parts whose process leaves nothing running.
 pub fn no_leftovers(_: &dyn Any, _: &Rest<'_>) -> Option<RoleInput> {
     None
 }
@@ -74,8 +74,8 @@ pub struct RoleInput {
     pub stop_ms: u64,
     /// All machines that share the configuration must change at the same time.
     pub is_simultaneous: bool,
-    /// The resources that no other instance of the program on this machine may use at the same
-    /// time, as lines of the runtime directory (`part::role::Resource::line`): `guest mail`.
+    /// The resources that no other instance of Evenkeel on this machine may use at the same time,
+    /// as lines of the runtime directory (`part::role::Resource::line`): `guest mail`.
     pub resources: Vec<String>,
 }
 
@@ -221,8 +221,8 @@ impl Exchange {
             .filter(move |export| export.kind == kind)
     }
 
-    /// Returns the exports that a replay needs. Exports of a name only were needed by this load
-    /// alone.
+    /// Returns the exports that a replay needs. Drops exports that consist of a name only, because
+    /// only this load needed them.
     pub(crate) fn needed_for_replay(self) -> Vec<Export> {
         let mut exports = self.exports;
         exports.retain(|export| !export.is_name());

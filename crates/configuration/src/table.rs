@@ -1,4 +1,4 @@
-//! Builds sections of which every line is a row of a keyword table.
+//! Builds sections whose lines are all described by rows of a keyword table.
 
 use crate::context::Context;
 use crate::node::ConfiguredNode;
@@ -85,7 +85,7 @@ pub trait Tabled: fmt::Debug + Sized + 'static {
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
 }
 
-/// Adds lines to such a configuration.
+/// Adds lines to a configuration that is built from sections of keyword rows.
 #[derive(Debug)]
 pub struct TabledDraft<D: 'static> {
     draft: D,
@@ -93,7 +93,7 @@ pub struct TabledDraft<D: 'static> {
 }
 
 impl<D: Tabled> TabledDraft<D> {
-    /// Starts with the configuration before any line.
+    /// Creates a draft from the configuration before any line.
     pub fn new(draft: D) -> Self {
         TabledDraft {
             draft,

@@ -71,9 +71,9 @@ impl VolumeUser {
 }
 
 /// Returns which changes of a configuration must wait for users of volumes under the previous one,
-/// one line each. If a volume is written, its user, storage or nodes change only when the previous
-/// user has released it. If both users belong to one part of the platform, that part compares
-/// them.
+/// one line each. A new user waits for a previous one if either of them writes, unless both belong
+/// to one part of the platform, which compares them itself. Other storage, and the removal of a
+/// volume, wait for every previous user.
 pub fn waiting_for_volumes(before: &[Export], now: &[Export]) -> Vec<String> {
     let (users, new_users) = (values::<VolumeUser>(before), values::<VolumeUser>(now));
     let of_volume = |volume: &str| -> Vec<&VolumeUser> {

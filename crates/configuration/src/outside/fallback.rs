@@ -86,8 +86,8 @@ pub struct Fallback {
 }
 
 impl Fallback {
-    /// Creates a fallback with results of earlier loads. All lookups together may take `patience`;
-    /// names after that count as unresolved.
+    /// Creates a fallback with results of earlier loads. All lookups without a result may together
+    /// take `patience`; names after that count as unresolved.
     pub fn new(found: EarlierAnswers, patience: Duration) -> Fallback {
         Fallback {
             is_of_accepted: true,
@@ -151,7 +151,7 @@ impl Fallback {
         }
         let (give, take) = std::sync::mpsc::channel();
         let (owned, begun) = (name.to_owned(), Instant::now());
-        // The lookup cannot be interrupted; one that takes too long ends with the process.
+        // A lookup cannot be interrupted; one that takes too long ends with the process.
         let thread = std::thread::Builder::new().spawn(move || give.send(look_up(&owned)));
         let found = match thread {
             Ok(_) => take.recv_timeout(*left).unwrap_or_else(|_| Arc::new([])),

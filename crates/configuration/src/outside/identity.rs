@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 pub struct FileIdentity {
     /// Path without `.` and `..`.
     path: PathBuf,
-    /// None: unknown on this machine, or in a replay.
+    /// Numbers of the file; `None` if they are unknown on this machine, or in a replay.
     numbers: Option<FileNumbers>,
 }
 
@@ -45,7 +45,8 @@ impl FileIdentity {
         }
     }
 
-    /// Returns whether two paths name the same file.
+    /// Returns whether two paths name the same file. The paths decide if the numbers of a file are
+    /// unknown.
     pub fn is_same(&self, other: &FileIdentity) -> bool {
         match (&self.numbers, &other.numbers) {
             (Some(one), Some(other)) => one == other,

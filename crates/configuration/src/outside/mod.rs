@@ -1,7 +1,7 @@
 //! Makes all queries of a load to its environment: files, host names, accounts, addresses of
-//! interfaces. They go either to the system, and the results are recorded, or only to the
-//! recording of an earlier load. Each query is made once per load, so the same file or name means
-//! the same in every line. This module does not know what the results mean.
+//! interfaces. The queries go either to the system or to prepared files, and the results are
+//! recorded, or only to the recording of an earlier load. Each query is made once per load, so the
+//! same file or name means the same in every line. This module does not know what the results mean.
 
 mod fallback;
 mod identity;
@@ -78,7 +78,7 @@ impl fmt::Display for Unreadable {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Account {
     Known(u32),
-    /// No such account exists; an account with a similar name, if there is one.
+    /// No such account exists. Contains the name of a similar account, if there is one.
     Unknown(Option<Box<str>>),
 }
 
@@ -99,8 +99,8 @@ pub enum SystemQuery {
     Host(String),
     Account(AccountKind, String),
     OwnAddresses,
-    /// The interface in whose network a virtual address is. With the name of the address's
-    /// section.
+    /// The interface in whose network a virtual address is, with the name of the section of the
+    /// address.
     InterfaceOf(IpAddr, String),
     /// A program that runs as root: only root must be able to change it.
     Unchangeable(PathBuf),

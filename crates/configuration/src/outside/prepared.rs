@@ -1,6 +1,6 @@
-//! Holds the files of a configuration that was prepared on another machine. Queries about files
-//! use only these, so that every machine with this configuration loads the same. This module
-//! opens no file.
+//! Holds the files of a configuration that was prepared on another machine. Queries about files use
+//! only these, except for files that belong to each machine, so that every machine with this
+//! configuration loads the same. The module opens no file.
 
 use super::{Entries, Secret, Unreadable};
 use language::source::Text;
@@ -91,8 +91,8 @@ impl Prepared {
     }
 
     pub(super) fn advice(&self, message: &str) -> Option<String> {
-        // Of a file and its related files (`x.pem`, `x.pem.key`), the longest name that the
-        // message contains.
+        // Takes the longest name that the message contains, because the name of a related file
+        // contains that of its file (`x.pem.key`, `x.pem`).
         let named = self.missed.iter().rev().map(|path| path.display());
         let named = named.map(|path| path.to_string());
         let missed = named

@@ -233,9 +233,9 @@ pub(super) fn write(recording: &Recording, out: &mut impl Write) -> io::Result<(
 
 pub(super) fn to_vec(recording: &Recording) -> Zeroizing<Vec<u8>> {
     let mut count = Count(0);
-    // Neither a counter nor a Vec fails.
+    // Ignores the result, because writing to a counter or a `Vec` never fails.
     let _ = write(recording, &mut count);
-    // Allocated with the full capacity, so that no old buffer with parts of a secret remains.
+    // Allocates the full capacity, so that no old buffer with parts of a secret remains.
     let mut bytes = Zeroizing::new(Vec::with_capacity(count.0 as usize));
     let _ = write(recording, &mut *bytes);
     bytes

@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 const MAGIC: &[u8; 8] = b"EVENKEEL";
 /// The PEM marker before any kind of private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
-/// The format version. Other versions are refused.
+/// Version of the format; recordings of another version are refused.
 const VERSION: u32 = 8;
 
 /// Maximum size of other files that may name variables (`lf-file`), in bytes.
@@ -67,7 +67,7 @@ pub struct Recording {
     /// The words that begin sections, in the program that did the load.
     pub words: SectionKeywords,
     pub imports: Vec<Export>,
-    /// The node for which it was loaded, once determined.
+    /// The nodes of the configuration, once determined.
     pub(crate) nodes: Option<Nodes>,
     answers: Answers,
 }
@@ -117,7 +117,7 @@ impl Export {
     }
 }
 
-/// Bytes of a recording that [`without_secrets`] needs.
+/// Number of first bytes of a recording that [`without_secrets`] needs.
 #[cfg(test)]
 const HEAD_BYTES: usize = MAGIC.len() + size_of::<u32>() + 1;
 
@@ -139,13 +139,14 @@ impl Recording {
         self.changed_inputs(other).is_empty()
     }
 
-    /// Returns the changed inputs other than the lines of the configuration, for messages: `file
-    /// /etc/a.pem`, `host name web1`. Empty if both lead to the same configuration.
+    /// Returns the changed inputs, for messages: `file /etc/a.pem`, `host name web1`. Changed lines
+    /// of the configuration are only named `configuration files`. Empty if both lead to the same
+    /// configuration.
     ///
     /// The comparison ignores the addresses of this host, which include changing virtual ones (they
     /// matter only through the node that they identify). It also ignores whether unresolved names
-    /// are accepted, as in a start but not in a reload, and the description of the version, which
-    /// is for messages.
+    /// are accepted, as in a start but not in a reload, and the description of the configuration
+    /// version, which is for messages.
     pub fn changed_inputs(&self, other: &Recording) -> Vec<String> {
         // All fields are named, so that a field that is added later cannot be forgotten.
         let Recording {
@@ -319,7 +320,8 @@ impl Recording {
     }
 
     /// Returns a hash of the content of all files: equal for the same files, and almost certainly
-    /// different for others. Ignores the paths in `except`.
+    /// different for others. Ignores the content of the files in `except`, unless they were read as
+    /// secrets.
     pub fn content(&self, except: &BTreeSet<PathBuf>) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (name, text) in &self.files {
@@ -419,7 +421,7 @@ impl Recording {
     /// file needs a buffered writer.
     ///
     /// # Errors
-    /// An error of the writer.
+    /// Fails if the writer fails.
     pub fn write_to(&self, out: &mut impl io::Write) -> io::Result<()> {
         form::write(self, out)
     }
@@ -427,7 +429,7 @@ impl Recording {
     /// Decodes the bytes of [`Recording::encode`], which may be hostile.
     ///
     /// # Errors
-    /// The bytes are invalid, or of another version.
+    /// The bytes are invalid, or of another version of the format.
     pub fn decode(bytes: &[u8]) -> Result<Recording, RecordingError> {
         form::recording(bytes)
     }

@@ -127,7 +127,7 @@ fn changed_inputs_are_named() {
 
 #[test]
 fn the_form_of_a_version_does_not_change() {
-    // A change of the format requires a new version.
+    // A change of the format requires a new version of the format.
     let bytes = full().encode();
     assert_eq!(bytes[..13], *b"EVENKEEL\x08\0\0\0\x01");
     let length = (bytes.len() as u64 - 21).to_le_bytes();
@@ -160,7 +160,7 @@ fn what_is_no_recording_is_refused_with_what_is_wrong() {
     newer[8] = 7;
     assert!(matches!(decode(&newer), RecordingError::Version(7)));
     assert!(matches!(decode(b"global\n"), RecordingError::NotOne));
-    // Four thousand million files in five bytes, and endlessly nested lists.
+    // Refuses four thousand million files in five bytes, and deeply nested lists.
     for body in [&b"\x9e\xdd\xff\xff\xff\xff"[..], &[0x91; 200]] {
         let length = (body.len() as u64).to_le_bytes();
         let greedy = [&bytes[..13], &length, body].concat();
@@ -179,7 +179,7 @@ fn what_a_secret_holds_is_neither_shown_nor_told_of_files_that_lines_name() {
     other.answers.secrets.clear();
     assert!(!other.has_secrets());
     assert_ne!(other, recording);
-    // A key in a file that was not read as a secret.
+    // A key counts as a secret even in a file that was not read as one.
     let key = Text::new(b"x\n-----BEGIN EC PRIVATE KEY-----\n".to_vec());
     other.answers.files.insert("/list".into(), Ok(key));
     assert!(other.has_secrets());
