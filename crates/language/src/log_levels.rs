@@ -148,12 +148,12 @@ impl LogLevels {
         Ok(levels)
     }
 
-    /// Parses the levels that another version of the program has sent: items that are not known
-    /// here have no effect.
+    /// Parses the levels that another version of Evenkeel has sent. Items that are not known here
+    /// have no effect.
     pub fn parse_known(text: &str) -> LogLevels {
         let mut levels = LogLevels::default();
         for written in crate::truncated(text, LEVELS_BYTES_MAX).split(',') {
-            // An item that this version does not know has no effect.
+            // Ignores an item that this version of Evenkeel does not know.
             let _ = levels.add(0, written.trim());
         }
         levels
@@ -192,7 +192,7 @@ impl LogLevels {
     }
 
     /// Returns the level of a target: the name of a crate, or a path that begins with it. Targets
-    /// that do not belong to this program are off.
+    /// that do not belong to Evenkeel are off.
     pub fn level_of(&self, target: &str) -> LogLevel {
         let name = target.split("::").next().unwrap_or_default();
         match self.targets.get(name) {

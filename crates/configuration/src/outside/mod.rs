@@ -159,7 +159,7 @@ pub struct Answers {
     pub own_files: BTreeSet<PathBuf>,
 }
 
-/// Where the queries of a load go: to the system, to a recording, or to prepared files.
+/// Destination of the queries of a load: the system, a recording, or prepared files.
 #[derive(Debug, Default)]
 pub struct Outside {
     answers: Answers,

@@ -64,7 +64,7 @@ pub struct Recording {
     pub environment: Environment,
     pub facts: Facts,
     pub options: LoadOptions,
-    /// The words that begin sections, in the program that did the load.
+    /// The words that begin sections, in the version of Evenkeel that did the load.
     pub words: SectionKeywords,
     pub imports: Vec<Export>,
     /// The nodes of the configuration, once determined.

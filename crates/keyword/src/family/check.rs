@@ -179,7 +179,8 @@ fn send_line(version: &[u8], fields: &[HeaderField<'_>], body: &[u8]) -> Option<
     Some((plain(version)?, line))
 }
 
-/// Parses the old form, with header fields and a body hidden at the end of the version.
+/// Parses the old form of a request, with header fields and a body hidden at the end of the HTTP
+/// version.
 fn hidden_fields(loader: &mut Loader, word: &ConfigWord, end: Span, request: &mut HttpSend) {
     let text = &word.bytes;
     let (version, rest) = match memchr::memmem::find(text, b"\r\n") {

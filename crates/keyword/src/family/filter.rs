@@ -19,7 +19,7 @@ fn filter(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a filter")?;
     match word.str() {
         "compression" | "comp-res" | "comp-req" => args.end(),
-        // As in HAProxy, this filter runs before these two.
+        // The filter runs before compression and caches, as in HAProxy.
         "fcgi-app" => {
             args.required("<name>")?;
             args.end()

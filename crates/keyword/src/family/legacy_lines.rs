@@ -1,5 +1,5 @@
 //! Builds `reqrep`, `rspidel`, `block` and similar lines: the rules of HAProxy 1.x, which later
-//! versions refuse. Each works here, with a warning that shows the current form.
+//! versions of HAProxy refuse. Each works here, with a warning that shows the current form.
 //! [`model::rules::lines`] contains their effect on a message.
 
 use super::places::{FRONT_ONLY, PROXIES};

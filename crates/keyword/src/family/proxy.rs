@@ -10,7 +10,7 @@ use model::codes;
 use model::config::{Mode, Reference, ReuseMode};
 use model::rules::draft::Section;
 
-/// Supported values of `mode`.
+/// Values of `mode` that Evenkeel supports.
 const MODES: &[&str] = &["http", "tcp", "log"];
 /// Values of `mode` that only HAProxy supports.
 const MODES_NOT_BUILT: &[&str] = &["haterm", "peers", "spop", "syslog"];
@@ -32,7 +32,7 @@ pub(super) fn not_reverse(word: &ConfigWord) -> Built {
         ))
 }
 
-/// Returns the error for a word that HAProxy supports here and this program does not.
+/// Returns the error for a word that HAProxy supports here and Evenkeel does not.
 pub(super) fn unsupported_word(word: &ConfigWord, what: &str) -> Diagnostic {
     Diagnostic::error(
         &codes::NOT_BUILT,

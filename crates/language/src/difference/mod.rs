@@ -80,7 +80,7 @@ impl<'a> Vocabulary<'a> {
     }
 }
 
-/// Builds the vocabulary of this program's keywords: see [`set_vocabulary`].
+/// Builds the vocabulary of the keywords of Evenkeel: see [`set_vocabulary`].
 static BUILD: OnceLock<fn() -> Vocabulary<'static>> = OnceLock::new();
 
 /// Sets the words that precede secrets, once, at the start of the program. Everything that quotes a
@@ -212,8 +212,8 @@ pub fn compute(old: Texts<'_>, new: Texts<'_>, vocabulary: &Vocabulary<'_>) -> D
     }
 }
 
-/// The key that identifies a section in the other version: kind, name, and the ordinal among the
-/// sections of that name.
+/// The key that identifies a section in the other configuration version: kind, name, and the
+/// ordinal among the sections of that name.
 type Key<'s> = (&'s [u8], &'s [u8], usize);
 
 fn keyed(sections: &[Section]) -> Vec<(Key<'_>, &Section)> {
@@ -262,7 +262,8 @@ fn section_change(section: &Section, change: SectionChangeKind) -> SectionChange
     }
 }
 
-/// Returns the changed lines in the order of the new version, followed by the removed ones.
+/// Returns the changed lines in the order of the new configuration version, followed by the removed
+/// ones.
 fn changed_lines(
     old: &[DiffLine],
     new: &[DiffLine],
@@ -317,7 +318,8 @@ fn pick_lines<'l>(lines: &'l [DiffLine], at: &[usize]) -> Vec<&'l DiffLine> {
     at.iter().map(|at| &lines[*at]).collect()
 }
 
-/// Returns the indices of lines that begin with the same word, in the old and the new version.
+/// Returns the indices of lines that begin with the same word, in the old and the new configuration
+/// version.
 fn groups(old: &[DiffLine], new: &[DiffLine]) -> Vec<(Vec<usize>, Vec<usize>)> {
     let mut found: HashMap<&[u8], usize> = HashMap::new();
     let mut groups: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();

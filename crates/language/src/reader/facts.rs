@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// Versions and features of the program, for `.if` and `-cc`.
+/// Versions and features of Evenkeel, for `.if` and `-cc`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Facts {
     /// The version of HAProxy whose language is supported: "2.6.12", "3.1-dev4".

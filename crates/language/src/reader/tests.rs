@@ -604,7 +604,7 @@ const CONDITIONS: &[(&str, Option<bool>)] = &[
     ("feature(OPENSSL)", Some(true)),
     ("feature(openssl)", Some(false)),
     ("feature()", Some(true)),
-    // Conditions of versions later than 2.6.
+    // Conditions of HAProxy versions later than 2.6.
     ("strstr(abc,b)", Some(true)),
     ("strstr(abc,)", Some(true)),
     ("strstr(abc,ca)", Some(false)),

@@ -18,7 +18,8 @@ fn divisor(a: u64, b: u64) -> u64 {
 pub(super) fn turns(weights: &[(u32, u32)]) -> Vec<u32> {
     let shares = reduced(weights);
     if shares.iter().all(|(_, share)| *share == 1) {
-        // Same result with equal weights, and a thousand times faster for many servers.
+        // Gives the same result with equal weights, and is a thousand times faster for many
+        // servers.
         return shares.iter().map(|(server, _)| *server).collect();
     }
     let total: u64 = shares.iter().map(|(_, share)| share).sum();

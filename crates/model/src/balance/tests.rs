@@ -210,7 +210,7 @@ fn source_keeps_a_client_at_its_server_and_tells_whom_to_wait_for() {
         avoid,
         look: true,
     };
-    // As in HAProxy 2.6.12 with three equal servers.
+    // The order is that of HAProxy 2.6.12 with three equal servers.
     let got: Vec<Choice> = (1..=6)
         .map(|host| choose(proxy, &of(host, None), &mut visit))
         .collect();

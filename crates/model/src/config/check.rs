@@ -34,7 +34,7 @@ pub enum CheckKind {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MySqlUser {
     pub name: Box<[u8]>,
-    /// `pre-41`: uses the login of versions before 4.1.
+    /// `pre-41`: uses the login of MySQL versions before 4.1.
     pub old: bool,
 }
 

@@ -87,9 +87,9 @@ pub struct StatsSocket {
 pub enum SeverityOutput {
     #[default]
     None,
-    /// As `[3]: ` before the reply.
+    /// Writes the level before a reply as `[3]: `.
     Number,
-    /// As `[err]: ` before the reply.
+    /// Writes the level before a reply as `[err]: `.
     String,
 }
 
@@ -139,7 +139,8 @@ pub struct Tune {
     pub http2: Http2,
     /// Unsent bytes above which the socket counts as not writable (`tune.notsent-lowat.client`).
     pub unsent_client: Option<u32>,
-    /// Like `unsent_client`, for servers (`tune.notsent-lowat.server`).
+    /// Unsent bytes above which the socket of a server counts as not writable
+    /// (`tune.notsent-lowat.server`).
     pub unsent_server: Option<u32>,
     /// `tune.http.cookielen`: maximum length of `capture cookie`, bytes.
     pub cookie_capture_max: usize,

@@ -1,4 +1,4 @@
-//! Defines the names and versions of the program.
+//! Defines the names and versions that Evenkeel reports.
 
 pub const PRODUCT: &str = "Evenkeel";
 pub const PRODUCT_VERSION: &str = env!("CARGO_PKG_VERSION");

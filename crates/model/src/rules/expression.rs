@@ -96,7 +96,7 @@ impl Expression {
     /// byte that is not part of it.
     ///
     /// # Errors
-    /// As [`Self::parse`], except that any text may follow.
+    /// Fails in the same cases as [`Self::parse`], except that any text may follow.
     pub fn parse_part(
         loader: &mut ConfigDraft,
         piece: &ArgumentText<'_>,

@@ -35,7 +35,7 @@ enum Patience {
     Now,
     /// Conditions may wait for more bytes.
     Waits,
-    /// Like [`Patience::Now`], for a list that may have waited before.
+    /// Has the effect of [`Patience::Now`], for a list that may have waited before.
     Ends,
 }
 

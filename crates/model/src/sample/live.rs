@@ -559,7 +559,7 @@ impl Lists {
     /// Removes a key, which need not exist. Called for rules.
     ///
     /// # Errors
-    /// As [`Self::edit`], except `NotFound`.
+    /// Fails in the same cases as [`Self::edit`], except for `NotFound`.
     pub fn take(&self, at: usize, key: &[u8]) -> Result<(), ListError> {
         match self.inner().edit(at, Edit::Delete(Which::Key(key.into()))) {
             Err(ListError::NotFound) => Ok(()),

@@ -14,7 +14,7 @@ pub struct Entry {
     pub(crate) end: u32,
 }
 
-/// Where a pattern was read, for diagnostics: in the configuration or in a file.
+/// Place at which a pattern was read, for diagnostics: in the configuration or in a file.
 #[derive(Clone, Debug)]
 pub enum PatternOrigin {
     Word(Span),

@@ -134,7 +134,7 @@ impl Regular {
     /// Compiles an expression of a HAProxy 1.x rule, which is matched with each line of a message.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// Fails in the same cases as [`Self::new`].
     pub fn of_line(pattern: &[u8], ignore_case: bool) -> Result<Self, RegularError> {
         let syntax = Syntax {
             ignore_case,
@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn global_substitution_restarts_behind_each_match() {
-        // Same results as `regsub` of HAProxy 2.6.12 with the flag g.
+        // The results are those of `regsub` of HAProxy 2.6.12 with the flag g.
         for (pattern, text, expected) in [
             (r"\b.", "xx", "XX"),
             ("(?=b)", "abab", "aXXbaXXb"),

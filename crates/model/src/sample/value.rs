@@ -28,7 +28,7 @@ pub enum Type {
     Any,
     Bool,
     Int,
-    /// IPv4 or IPv6 address.
+    /// An IPv4 or an IPv6 address.
     Address,
     Ipv4,
     Ipv6,

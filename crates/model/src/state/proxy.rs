@@ -84,7 +84,7 @@ pub struct BackendLife {
 pub struct BackendReport {
     /// Usable servers that are not backups (`act`).
     pub active: u32,
-    /// Usable backups (`bck`).
+    /// Number of usable backup servers (`bck`).
     pub backup: u32,
     /// Time at which the backend last went up or down (`lastchg` counts from it).
     pub last_change_ms: u64,

@@ -20,7 +20,7 @@ use std::time::SystemTime;
 struct Note {
     /// Slot in the thread's slab.
     place: u32,
-    /// None while the box waits for reuse.
+    /// Session of this entry; `None` while the entry waits for reuse.
     session: RefCell<Option<Rc<Session>>>,
     id: Cell<u64>,
     http: Cell<bool>,

@@ -51,7 +51,7 @@ impl Basic {
             return None;
         }
         let mut decoded = Zeroizing::new(STANDARD.decode(encoded).ok()?);
-        // Like a C string, the text ends at the first zero byte.
+        // The text ends at the first zero byte, like a C string.
         if let Some(end) = decoded.iter().position(|b| *b == 0) {
             decoded.truncate(end);
         }

@@ -321,7 +321,7 @@ struct ServerLine<'l> {
     /// Section with the line, for reports of the connector.
     owner: &'l str,
     name: &'l str,
-    /// Description for diagnostics.
+    /// Description of the option for diagnostics.
     what: &'l str,
     span: language::Span,
 }

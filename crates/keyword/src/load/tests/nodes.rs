@@ -204,7 +204,7 @@ fn sections_of_other_roles_come_without_the_lines_of_other_nodes() {
     let head = "virtual-ip www";
     assert_eq!(of("beta"), [head, "interface eth1", "address 192.0.2.1"]);
     assert_eq!(of("alpha"), [head, "interface eth0", "address 192.0.2.1"]);
-    // As another node reads them, they are built as well.
+    // Lines for another node are built as well, as that node reads them.
     let wrong = text.replace("on alpha interface", "on alpha nonsense");
     let loaded = load_as(&wrong, node("beta"));
     assert_eq!(codes(&loaded), ["E0104"]);

@@ -311,7 +311,7 @@ proptest! {
     }
 }
 
-/// Files that earlier programs accepted and this one refuses.
+/// Files that earlier versions of Evenkeel accepted and this one refuses.
 fn outdated(directory: &Path) -> String {
     let at = directory.display();
     format!(

@@ -53,7 +53,7 @@ fn zero_is_accepted_where_haproxy_accepts_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Lines that HAProxy accepts.
+/// Lines that HAProxy accepts, with the section of each group.
 const ACCEPTED: &[(&str, &[&str])] = &[
     (
         "global",
@@ -180,7 +180,7 @@ const ACCEPTED: &[(&str, &[&str])] = &[
     ("mailers", &["timeout mail 0"]),
 ];
 
-/// Lines that HAProxy refuses.
+/// Lines that HAProxy refuses, with the section of each group.
 const REFUSED: &[(&str, &[&str])] = &[
     (
         "global",

@@ -12,7 +12,7 @@ pub enum TableAction {
         counter: u32,
         key: Expression,
         table: Arc<TablePlace>,
-        /// Where the rule runs, which determines how long the tracking lasts.
+        /// Place at which the rule runs, which determines how long the tracking lasts.
         level: Level,
     },
     Change {

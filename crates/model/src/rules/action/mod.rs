@@ -436,7 +436,7 @@ pub fn http_rule(
 /// Parses a rule of `tcp-request` or `tcp-response`.
 ///
 /// # Errors
-/// As [`http_rule`].
+/// Fails in the same cases as [`http_rule`].
 pub fn tcp_rule(
     loader: &mut ConfigDraft,
     args: &mut Args<'_>,

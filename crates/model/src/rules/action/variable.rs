@@ -152,7 +152,7 @@ impl VariableChange {
     /// variable.
     ///
     /// # Errors
-    /// As [`Self::of_check`].
+    /// Fails in the same cases as [`Self::of_check`].
     pub fn of_process<'l>(
         loader: &mut ConfigDraft,
         args: &mut Args<'l>,

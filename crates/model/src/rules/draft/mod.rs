@@ -122,7 +122,7 @@ impl ConfigDraft {
     ///
     /// # Errors
     ///
-    /// The diagnostic from `diagnose`.
+    /// Fails with the diagnostic from `diagnose`.
     pub fn regular_or_earlier(
         &mut self,
         compiled: Result<Regular, RegularError>,
@@ -172,7 +172,7 @@ impl ConfigDraft {
         self.is_old(&self.context.diagnostics)
     }
 
-    /// Like [`ConfigDraft::is_old_file`], for the diagnostics of the whole load.
+    /// Returns the same as [`ConfigDraft::is_old_file`], for the diagnostics of the whole load.
     pub fn is_old(&self, told: &Diagnostics) -> bool {
         let is_legacy = |told: &Diagnostic| told.code.id == codes::LEGACY.id;
         self.old_rules.has_any() || told.iter().any(is_legacy)

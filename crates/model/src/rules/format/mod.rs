@@ -37,7 +37,7 @@ impl Format {
     /// the dialect: logs have their own.
     ///
     /// # Errors
-    /// As [`Self::parse_as`].
+    /// Fails in the same cases as [`Self::parse_as`].
     pub fn parse(
         loader: &mut ConfigDraft,
         word: &ConfigWord,

@@ -257,7 +257,7 @@ pub(super) fn header(text: &[u8]) -> Option<(&[u8], &[u8])> {
     valid.then(|| (name, text[colon + 1..].trim_ascii()))
 }
 
-/// Parses `reqadd` or `rspadd`.
+/// Parses a `reqadd` or `rspadd` line.
 ///
 /// # Errors
 /// The header is missing or malformed, the condition is invalid, or the section has too many rules.

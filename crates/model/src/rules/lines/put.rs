@@ -65,8 +65,8 @@ pub(super) fn start_line(stream: &ProxyStream, response: bool, line: &mut Vec<u8
     }
 }
 
-/// Replaces the first line. The version stays that of the sender, since a rule does not change what
-/// the sender can understand.
+/// Replaces the first line. The HTTP version stays that of the sender, since a rule does not change
+/// what the sender can understand.
 pub(super) fn replace_start(
     stream: &mut ProxyStream,
     response: bool,

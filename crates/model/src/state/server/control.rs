@@ -158,7 +158,7 @@ impl ServerChange {
     }
 }
 
-/// Where the state of a server comes from when a file is applied.
+/// Origin of the state of a server when a file is applied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Adoption {
     Fresh,

@@ -71,7 +71,7 @@ fn requests_are_seen_as_lines_and_rewritten_line_by_line() {
         ("reqrep ^GET\\ (.*) POST\\ \\1", format!("POST /a/b?c=d HTTP/1.1|{rest}")),
         ("reqrep ^get\\ (.*) POST\\ \\1", format!("GET /a/b?c=d HTTP/1.1|{rest}")),
         ("reqirep ^get\\ (.*) POST\\ \\1", format!("POST /a/b?c=d HTTP/1.1|{rest}")),
-        // The version stays.
+        // A rule does not change the version of HTTP.
         ("reqrep ^(.*)HTTP/1.1$ \\1HTTP/1.0", format!("GET /a/b?c=d HTTP/1.1|{rest}")),
         // Names are as they were received.
         ("reqdel ^X-List:", "GET /a/b?c=d HTTP/1.1|host: h|x-list: b|user-agent: curl/7|content-length: 3||".into()),

@@ -266,7 +266,7 @@ impl<'p> RequestPattern<'p> {
                 }
             }
             (false, _) => {
-                // Alternatives require parentheses.
+                // Encloses alternatives in parentheses, which they require.
                 let plain = !matches!(&method, Method::These(names) if names.len() > 1);
                 (Grouped::No, rest.strip_prefix(' ').filter(|_| plain)?)
             }
