@@ -1,6 +1,6 @@
 //! Implements protocols without IO. A protocol is a state machine that accepts bytes and the time
-//! and returns bytes and the next deadline. It owns no socket, reads no clock, and draws no
-//! random numbers; `clippy.toml` next to this crate's manifest refuses code that would.
+//! and returns bytes and the next deadline. It owns no socket, reads no clock, and gets random
+//! numbers only as a seed; `clippy.toml` next to this crate's manifest refuses code that would.
 
 pub mod bfd;
 pub mod dns;

@@ -1,5 +1,5 @@
-//! The NetScaler Client IP protocol: the IP and TCP headers of the client's first packet, in front
-//! of the data of a connection.
+//! Parses the header of the NetScaler Client IP protocol: the IP and TCP headers of the client's
+//! first packet, which a proxy sends before the data of a connection.
 //!
 //! ```text
 //! legacy:    magic (4)  length (4)                       IP header, TCP header

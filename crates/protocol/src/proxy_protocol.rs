@@ -31,8 +31,9 @@ pub const UNIX_PATH_BYTES: usize = 108;
 /// Content of a PROXY header, of either version.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Header {
-    /// The connection is the sender's own, for example of a health check: the addresses of the
-    /// real connection apply, and the rest of the header is ignored.
+    /// Version 2 only: the sender opened the connection for itself, for example for a health check.
+    /// The addresses of the connection that carries the header apply, and the addresses and
+    /// extensions in the header are skipped.
     Local,
     Proxied(Proxied),
 }

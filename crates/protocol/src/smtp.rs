@@ -1,8 +1,8 @@
-//! SMTP (RFC 5321): the dialogue of a client that delivers one mail.
+//! Implements the client's side of SMTP (RFC 5321) without IO: the dialogue that delivers one mail.
 
 use std::mem;
 
-/// Maximum number of input bytes of a mail server that are kept; more is not SMTP.
+/// Maximum number of unprocessed input bytes; a longer reply counts as a refusal.
 const INPUT_MAX: usize = 4096;
 
 /// A mail, with its envelope.
@@ -79,7 +79,7 @@ impl Delivery {
         self.rest.len() == 0
     }
 
-    /// Processes input of the mail server. Empty input processes the rest of an earlier one.
+    /// Processes input of the mail server. Empty input processes the rest of earlier input.
     pub fn received(&mut self, bytes: &[u8]) -> Then {
         self.input.extend_from_slice(bytes);
         if self.input.len() > INPUT_MAX {
@@ -88,7 +88,7 @@ impl Delivery {
         while let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
             let rest = self.input.split_off(end + 1);
             let line = mem::replace(&mut self.input, rest);
-            // All lines of a reply but the last have a dash behind the code.
+            // Skips all lines of a reply but the last: they have a dash after the code.
             if line.get(3) == Some(&b'-') {
                 continue;
             }

@@ -16,8 +16,8 @@ const HEADER_BYTES: usize = 16;
 const MESSAGE_BYTES: usize = 18;
 /// Maximum length of a link message in bytes: few clients have more than two words of capabilities.
 const MESSAGE_BYTES_MAX: usize = 1_024;
-/// Capability bits of a client: it selects its authentication method, and its messages have short
-/// headers.
+/// Capability bit: the client selects its authentication method. `SHORT_HEADERS`: its messages have
+/// short headers.
 const NAMES_ITS_WAY: u32 = 1 << 0;
 const SHORT_HEADERS: u32 = 1 << 3;
 /// Number of bytes after the link message: the authentication method, and a ticket encrypted with
@@ -109,7 +109,7 @@ pub struct SpiceOutputState {
     stage: SpiceOutputStage,
     /// First bytes of the part of the output that is arriving.
     header: [u8; HEADER_BYTES],
-    /// Number of bytes of this part that have arrived, and number that are missing.
+    /// Number of bytes of this part that have arrived; `missing` is the number still to come.
     came: usize,
     missing: u64,
     is_accepted: bool,

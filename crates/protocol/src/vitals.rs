@@ -1,7 +1,7 @@
-//! The memory in which the proxy and the address role see each other's state: the
-//! heartbeat of each serving thread, which frontends of each virtual address are
-//! available, and the state of the addresses. It is one memory file, created by the
-//! supervisor and mapped by both; no message is sent for any of it.
+//! Defines the memory in which the proxy and the address role see each other's state: the heartbeat
+//! of each serving thread, which frontends of each virtual address are available, and the state of
+//! the addresses. The supervisor creates one memory file, and both map it; no message is sent for
+//! any of it.
 //!
 //! The memory is [`BYTES`] long and consists of 64-bit words in native byte order:
 //!
@@ -202,7 +202,7 @@ impl<'m> Vitals<'m> {
         }
     }
 
-    // Methods for the proxy.
+    // The following methods are for the proxy.
 
     /// Makes this proxy the only writer: during an upgrade, two proxies have the memory. `owner`
     /// is a unique number other than zero (the process id).
@@ -265,7 +265,7 @@ impl<'m> Vitals<'m> {
         }
     }
 
-    /// Clears the heartbeats when the proxy ends, or while it is paused.
+    /// Clears the heartbeats of the threads when the proxy ends, or while it is paused.
     pub fn rest(&self, owner: u64) {
         if self.is_owner(owner) {
             for thread in 0..THREADS_MAX {
@@ -280,7 +280,7 @@ impl<'m> Vitals<'m> {
         self.get(ROLE_BEAT_AT)
     }
 
-    // Methods for the address role.
+    // The following methods are for the address role.
 
     pub fn write_role_heartbeat(&self, now_ms: u64) {
         self.put(ROLE_BEAT_AT, now_ms);
@@ -314,7 +314,7 @@ impl<'m> Vitals<'m> {
             begun |= beat != 0;
             let age = match beat {
                 0 => u64::MAX,
-                // A heartbeat from the future is invalid.
+                // Counts a heartbeat from the future as missing.
                 beat if beat > now_ms.saturating_add(STALE_AFTER_MS) => u64::MAX,
                 beat => now_ms.saturating_sub(beat),
             };

@@ -4,10 +4,11 @@
 //!
 //! Invariants:
 //!
-//! - a session that is not up sends at most one packet a second unprompted; one that is up at most
-//!   as many as its `min_tx` and its peer's `min_rx` allow;
-//! - an immediate response (to a poll or a change of state) is one packet for one received, so no
-//!   two sessions can flood each other;
+//! - the jitter of RFC 5880, 6.8.7 applies to unprompted packets: an interval is at least 75 % of
+//!   one second while the session is not up, and of the longer of its `min_tx` and its peer's
+//!   `min_rx` while it is up;
+//! - a poll causes one immediate packet, and so does each change of state, so no two sessions can
+//!   flood each other;
 //! - every queue has a bound.
 
 mod packet;

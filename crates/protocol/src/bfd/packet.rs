@@ -57,7 +57,7 @@ impl fmt::Display for BfdState {
     }
 }
 
-/// Reason why a session left the state Up.
+/// Reason of the last transition to Down or AdminDown; None once the session is up again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Diagnostic {
     None,
@@ -135,7 +135,8 @@ pub enum BfdPacketError {
     Ttl(u8),
 }
 
-/// A control packet. Durations are whole microseconds of 32 bits.
+/// A control packet. On the wire, durations are 32-bit numbers of microseconds; longer ones
+/// saturate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet {
     pub diagnostic: Diagnostic,
@@ -175,7 +176,7 @@ impl Packet {
             self.to,
             microseconds(self.min_tx),
             microseconds(self.min_rx),
-            // No echo packets are accepted.
+            // Minimum echo interval zero: this side accepts no echo packets.
             0,
         ];
         let mut out = [0; PACKET_BYTES];

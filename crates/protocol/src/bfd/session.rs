@@ -1,4 +1,5 @@
-//! Implements the state machine of one BFD session (RFC 5880, 6.8).
+//! Implements the state machine of one BFD session (RFC 5880, 6.8): decides from received packets
+//! and the time when to send a packet and when the session goes up or down. Does no IO.
 
 use super::packet::{BfdPacketError, BfdState, Diagnostic, PACKET_BYTES, Packet};
 use crate::vrrp::Time;
@@ -15,7 +16,7 @@ const CHANGES_MAX: usize = 16;
 pub struct Settings {
     pub min_tx: Duration,
     pub min_rx: Duration,
-    /// Sending interval while the session is not up; at least one second.
+    /// Sending interval while the session is not up; values below one second count as one second.
     pub idle_tx: Duration,
     pub multiplier: u8,
     /// The session sends nothing before it has received a packet.
@@ -31,12 +32,12 @@ pub enum Event {
     Entered {
         from: BfdState,
         to: BfdState,
-        /// Diagnostic for the transition to Down.
+        /// Diagnostic of the session after the transition; None if `to` is Up.
         why: Diagnostic,
     },
 }
 
-/// Values of the peer's last packet.
+/// Values of the peer's last packet, and the time of its arrival (`heard`).
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     discriminator: u32,
@@ -60,7 +61,8 @@ pub struct Session {
     diagnostic: Diagnostic,
     peer: Option<Peer>,
     polling: bool,
-    /// A packet must be sent now, because of a change or as the response to a poll.
+    /// The next [`Session::poll`] sends a packet, because the state changed or the sending interval
+    /// has elapsed. Responses to polls use `answer`.
     prompt: bool,
     answer: bool,
     sent: Option<Time>,
@@ -175,8 +177,8 @@ impl Session {
         self.state = to;
         self.diagnostic = why;
         self.prompt = true;
-        // The sending interval changes with the state Up. A poll informs the peer before this side
-        // uses the new interval.
+        // Begins a poll on entry to Up, which informs the peer of the new sending interval; every
+        // other transition ends the poll.
         self.polling = to == BfdState::Up;
         if self.changes.len() >= CHANGES_MAX {
             self.changes.pop_front();
@@ -219,7 +221,7 @@ impl Session {
         }
         if self.answer {
             self.answer = false;
-            // A separate immediate packet would contain the same.
+            // Drops an immediate packet that is due, too: the response contains the same values.
             self.prompt = false;
             return Some(self.send(true));
         }
@@ -251,7 +253,7 @@ impl Session {
         Event::Send(packet.encode())
     }
 
-    /// Stops the session for an operator: the peer is notified, and further packets are ignored.
+    /// Enters AdminDown for an operator: the peer is notified, and further packets change no state.
     pub fn stop(&mut self, now: Time) {
         self.now = now;
         if self.state != BfdState::AdminDown {
@@ -274,7 +276,8 @@ impl Session {
     fn reschedule(&mut self) {
         let wanted = match self.peer {
             None => !self.settings.passive,
-            // The peer accepts no packets, or only responses to its polls.
+            // Sends no periodic packets to a peer that accepts none (`min_rx` is zero). To a peer
+            // in demand mode, sends only polls while both sessions are up.
             Some(peer) if peer.min_rx.is_zero() => false,
             Some(peer)
                 if peer.demand && peer.state == BfdState::Up && self.state == BfdState::Up =>

@@ -1,9 +1,10 @@
-//! Encodes DNS queries and parses DNS responses.
+//! Encodes DNS queries for A, AAAA and SRV records, and parses the responses to them.
 
 use super::DnsName;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Minimum size of a response over UDP in bytes; see `PAYLOAD_MAX` for the maximum.
+/// Smallest response size over UDP that a query may announce, in bytes; `PAYLOAD_MAX` is the
+/// largest.
 pub const PAYLOAD_MIN: u16 = 512;
 pub const PAYLOAD_MAX: u16 = u16::MAX;
 const RECORDS_MAX: usize = 4096;
@@ -41,7 +42,6 @@ impl DnsRecordType {
     }
 }
 
-/// A single question of a query.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DnsQuestion {
     pub name: DnsName,
@@ -58,7 +58,7 @@ impl DnsQuestion {
         self.name.write(&mut out);
         out.extend_from_slice(&self.kind.number().to_be_bytes());
         out.extend_from_slice(&CLASS_INTERNET.to_be_bytes());
-        // The root's name, and no options in the pseudo-record.
+        // EDNS pseudo-record (RFC 6891): the root as its name, the payload size, and no options.
         out.push(0);
         out.extend_from_slice(&TYPE_OPTIONS.to_be_bytes());
         out.extend_from_slice(&payload_max.to_be_bytes());
@@ -69,14 +69,14 @@ impl DnsQuestion {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DnsResponseCode {
-    /// The server knows the name, which may have no records of this type.
+    /// Code 0: the server knows the name, which may have no records of this type.
     Fine,
     NoSuchName,
     Refused,
     Other(u8),
 }
 
-/// A host and port of a service.
+/// Value of an SRV record: host and port of a service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {
     pub host: DnsName,
@@ -85,11 +85,12 @@ pub struct Service {
     pub weight: u16,
     /// Priority; lower values come first.
     pub priority: u16,
-    /// Addresses of the host, if the response contains them.
+    /// Addresses of the host from the additional records of the response, at most 16; often empty.
     pub addresses: Vec<IpAddr>,
 }
 
-/// The useful content of a response.
+/// Status and records of a response. The lists are empty if the status is not `Fine` or the
+/// response is truncated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DnsResponse {
     pub status: DnsResponseCode,

@@ -31,7 +31,7 @@ fn fits(byte: u8) -> bool {
 }
 
 impl DnsName {
-    /// Parses a name as users write it; None if it is invalid in DNS.
+    /// Parses a name as users write it; None if it is not a valid host or service name.
     pub fn new(text: &str) -> Option<DnsName> {
         let text = text.strip_suffix('.').unwrap_or(text);
         let good =
@@ -57,8 +57,8 @@ impl DnsName {
     }
 
     /// Parses the name at an offset of a message; returns it with the offset after it. The inner
-    /// None means that the name contains bytes that no requested name has, so it cannot belong to
-    /// a response.
+    /// None stands for a name that no query contains: the root, or a name with other bytes than
+    /// letters, digits, `-` and `_`.
     pub(super) fn read(message: &[u8], at: usize) -> Option<(Option<DnsName>, usize)> {
         let mut text = String::new();
         let mut good = true;

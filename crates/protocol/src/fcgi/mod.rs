@@ -1,11 +1,12 @@
 //! Implements FastCGI 1.0 as a web server speaks it, with one request at a time on a connection:
 //! the parameters and the body of a request become records, and the records of the response
-//! become HTTP/1.1 ([`Connection`]). So a user of HTTP/1 needs FastCGI only for the start of a
-//! request.
+//! become HTTP/1.1 ([`Connection`]). So the code for HTTP/1 handles such a connection like any
+//! other, and only begins its requests in another way.
 //!
-//! The response of a CGI program has a head without a status line: `Status` sets the status,
-//! `Location` sets 302, otherwise the status is 200. The body ends with the request, so it is
-//! sent in chunks if its head has no length.
+//! The response of a CGI program has a head without a status line: `Status` sets the status;
+//! without it, `Location` sets 302, otherwise the status is 200. The body ends with the request.
+//! Without a length in its head it is sent in chunks, or with its length if it is complete before
+//! the head is read.
 
 mod params;
 mod response;
@@ -23,10 +24,10 @@ const REQUEST_ID: u16 = 1;
 const CONTENT_MAX: usize = 32 * 1024;
 /// Number of unsent bytes from which on no more of a request body is accepted.
 const WAITING_MAX: usize = 64 * 1024;
-/// Number of bytes of STDERR that are kept for each request.
+/// Number of bytes of STDERR that are kept for each request; further ones are dropped.
 pub const ERRORS_MAX: usize = 8 * 1024;
-/// Maximum length of a record about the application's capabilities; such records were not
-/// requested and are ignored.
+/// Maximum length of a management record (capabilities, unknown type) in bytes. Such records are
+/// ignored; a longer one is an error.
 const MANAGEMENT_MAX: usize = 1024;
 
 mod kind {
@@ -47,7 +48,6 @@ pub enum Length {
     Chunked,
 }
 
-/// Parameters of a new request.
 #[derive(Clone, Copy, Debug)]
 pub struct FcgiRequest<'r> {
     pub params: &'r Params,
@@ -62,7 +62,7 @@ pub struct FcgiRequest<'r> {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FcgiError {
-    /// A record has another version, or a content that its type does not allow.
+    /// A record has another version, an unexpected type or request id, or an invalid length.
     #[error("a malformed FastCGI record")]
     Record,
     /// The head of a response is longer than [`HEAD_BYTES_MAX`], or is invalid.
@@ -155,7 +155,7 @@ impl Connection {
     pub fn begin(&mut self, request: &FcgiRequest<'_>) {
         let keep = u8::from(request.keep);
         header(kind::BEGIN_REQUEST, HEADER_BYTES, &mut self.out);
-        // The application's role is that of a responder.
+        // BEGIN_REQUEST: role 1 (responder), and the flag that keeps the connection open.
         self.out.extend_from_slice(&[0, 1, keep, 0, 0, 0, 0, 0]);
         for content in request.params.records() {
             header(kind::PARAMS, content.len(), &mut self.out);
@@ -195,7 +195,7 @@ impl Connection {
     /// Accepts bytes of the request's body; returns their number, 0 while too many wait to be sent.
     ///
     /// # Errors
-    /// The body has invalid chunks.
+    /// The body has invalid chunks, or an earlier call returned an error.
     pub fn write(&mut self, data: &[u8]) -> Result<usize, FcgiError> {
         if let Some(fault) = self.fault {
             return Err(fault);
@@ -204,8 +204,8 @@ impl Connection {
         while taken < data.len() && self.outgoing().len() < WAITING_MAX {
             let rest = &data[taken..];
             taken += match self.stdin {
-                // The application has ended the response before the body was complete, so the rest
-                // is dropped.
+                // Drops the bytes: the body is complete, or the application has ended the response
+                // early.
                 Stdin::Done => rest.len(),
                 Stdin::Bytes(left) => {
                     let count = self.content(rest, left);
@@ -246,7 +246,8 @@ impl Connection {
         count
     }
 
-    /// Handles bytes of a chunked body; None: the body has ended.
+    /// Handles bytes of a chunked body; returns their number and the next state. None: the body has
+    /// ended.
     fn chunk(&mut self, state: Chunks, data: &[u8]) -> Result<(usize, Option<Chunks>), FcgiError> {
         let first = data.first().copied().unwrap_or_default();
         Ok(match state {
@@ -278,7 +279,7 @@ impl Connection {
                 (1, b'\n') => (1, Some(Chunks::Size(0, false))),
                 _ => return Err(FcgiError::Chunk),
             },
-            // FastCGI has no trailers.
+            // Skips trailers, which FastCGI cannot carry.
             Chunks::Trailer(bytes) => match first {
                 b'\n' if bytes == 0 => (1, None),
                 b'\n' => (1, Some(Chunks::Trailer(0))),
@@ -292,7 +293,8 @@ impl Connection {
     /// one read's worth is buffered.
     ///
     /// # Errors
-    /// The bytes are not records of a response; the connection is unusable then.
+    /// The bytes are not records of a valid response, or the application refused the request. The
+    /// connection is unusable then.
     pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), FcgiError> {
         while !bytes.is_empty() {
             let taken = self.receive_some(bytes).inspect_err(|fault| {
@@ -392,7 +394,8 @@ impl Connection {
         if status != Some(0) {
             return Err(FcgiError::Refused);
         }
-        // The rest of the request's body must not be taken for the next request.
+        // Allows no further request if the connection must close, or if a part of the request's
+        // body is unsent, which would be taken for the next request.
         self.spent |= !self.keep || self.stdin != Stdin::Done;
         self.stdin = Stdin::Done;
         self.busy = false;
@@ -418,7 +421,7 @@ impl Connection {
         self.fault
     }
 
-    /// Returns the STDERR of the request, up to [`ERRORS_MAX`] bytes, once.
+    /// Returns and clears the STDERR of the request, at most [`ERRORS_MAX`] bytes.
     pub fn take_errors(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.errors)
     }

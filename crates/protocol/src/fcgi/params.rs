@@ -16,8 +16,8 @@ pub struct Params {
 }
 
 impl Params {
-    /// Adds a pair. The name is converted to upper case, and all characters other than letters and
-    /// digits to `_`.
+    /// Adds a pair. The pieces of the name are joined, letters converted to upper case, and all
+    /// characters other than letters and digits to `_`.
     ///
     /// # Errors
     /// The pair is longer than a record.
@@ -54,7 +54,7 @@ impl Params {
     }
 }
 
-/// Appends a length in one byte, or in four.
+/// Appends a length in one byte, or in four bytes from 128 on.
 fn length(length: usize, out: &mut Vec<u8>) {
     match u8::try_from(length) {
         Ok(length) if length < 0x80 => out.push(length),

@@ -1,4 +1,5 @@
-//! Converts the output of a CGI program to an HTTP/1.1 response.
+//! Converts the output of a CGI program to an HTTP/1.1 response: adds the status line, the framing
+//! of the body, and the headers Date and Connection where they are missing.
 
 use super::FcgiError;
 
@@ -21,7 +22,8 @@ pub(super) struct Response {
     /// Offset in the head from which the search for its end continues.
     looked: usize,
     body: FcgiBodyFraming,
-    /// The head without its framing headers, until the reader gets it.
+    /// The converted head, until it is passed to the reader. `Content-Length` or
+    /// `Transfer-Encoding` is added only then if the program declared no length.
     pending: Option<Vec<u8>>,
     held: Vec<u8>,
     ready: Vec<u8>,
@@ -91,7 +93,7 @@ impl Response {
     /// Handles output of the application.
     ///
     /// # Errors
-    /// The response is invalid.
+    /// The head is invalid or too long.
     pub fn take(&mut self, data: &[u8]) -> Result<(), FcgiError> {
         match self.body {
             FcgiBodyFraming::Head => self.take_head(data),
@@ -114,7 +116,8 @@ impl Response {
         }
     }
 
-    /// Buffers body data while the head has not been passed to the reader.
+    /// Appends body data to the output, or buffers it while the head has not been passed to the
+    /// reader.
     fn hold(&mut self, data: &[u8]) {
         match self.pending {
             Some(_) => self.held.extend_from_slice(data),
@@ -209,10 +212,10 @@ impl Response {
         Ok(())
     }
 
-    /// Handles the end of the request.
+    /// Handles the end of the response: passes on a pending head, and ends a chunked body.
     ///
     /// # Errors
-    /// The response is incomplete.
+    /// The head is incomplete, or the body shorter than its declared length.
     pub fn end(&mut self) -> Result<(), FcgiError> {
         self.release(true);
         match self.body {
@@ -226,8 +229,8 @@ impl Response {
     }
 }
 
-/// Parses a head: appends its lines except those about framing or the status, and returns the
-/// values of these. `date` is cleared if the head already has a date.
+/// Parses a head: returns its status and length, and appends its other lines to `lines`, with one
+/// `Content-Length` and without `Transfer-Encoding`. `date` is cleared if the head has a date.
 fn read_head(
     head: &[u8],
     lines: &mut Vec<u8>,

@@ -1,4 +1,4 @@
-//! Holds the SETTINGS of one side of an HTTP/2 connection (RFC 9113 section 6.5.2, RFC 8441).
+//! Holds and validates the SETTINGS that a peer sends (RFC 9113 section 6.5.2, RFC 8441).
 
 use super::{Http2Role, Why};
 
@@ -52,8 +52,8 @@ impl Settings {
     pub(super) fn take(&mut self, role: Http2Role, id: u16, value: u32) -> Result<(), Why> {
         match id {
             HEADER_TABLE_SIZE => self.header_table_bytes = value,
-            // A server must not enable pushes; as a server, this side never pushes, whatever the
-            // client allows.
+            // Refuses an invalid value, and a server that enables pushes. A client may allow
+            // pushes, but this side never sends one.
             ENABLE_PUSH if value > 1 || (role == Http2Role::Client && value != 0) => {
                 return Err(Why::SettingValue);
             }
@@ -65,7 +65,7 @@ impl Settings {
             }
             MAX_FRAME_SIZE => self.frame_bytes_max = value,
             MAX_HEADER_LIST_SIZE => self.header_list_bytes_max = Some(value),
-            // RFC 8441, section 3: once enabled, it cannot be disabled.
+            // Refuses to disable extended CONNECT once it was enabled (RFC 8441, section 3).
             ENABLE_CONNECT_PROTOCOL if value > 1 || (value == 0 && self.connect_protocol) => {
                 return Err(Why::SettingValue);
             }

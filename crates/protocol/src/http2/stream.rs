@@ -9,7 +9,7 @@ const RESETS_REMEMBERED: usize = 1024;
 /// Number of remembered streams that ended in another way.
 const ENDED_REMEMBERED: usize = 32;
 const TABLE_PLACES_MIN: usize = 16;
-/// Value of a body without a declared length.
+/// Value of `expected` for a body without a declared length.
 pub(super) const ANY_LENGTH: u64 = u64::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -31,7 +31,7 @@ pub(super) fn head(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, BerError>
     let [tag, first, rest @ ..] = bytes else {
         return Ok(None);
     };
-    // No message contains a tag of several bytes.
+    // Refuses a tag of several bytes, which no message contains.
     if tag & 0x1f == 0x1f {
         return Err(BerError::Type);
     }
@@ -107,7 +107,7 @@ pub(super) fn value(tag: u8, inside: &[u8]) -> Vec<u8> {
 
 pub(super) fn number(tag: u8, number: u32) -> Vec<u8> {
     let digits = u64::from(number).to_be_bytes();
-    // A leading one bit would make the number negative.
+    // Keeps a zero byte in front of a leading one bit, which would make the number negative.
     let zeros = digits.iter().take_while(|digit| **digit == 0).count();
     let mut begins = zeros.min(digits.len() - 1);
     if digits[begins] >= 0x80 {

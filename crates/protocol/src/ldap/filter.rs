@@ -82,7 +82,7 @@ impl LdapFilter {
         }
     }
 
-    /// Returns the attributes that an entry must have with one of these values (equal, or by a
+    /// Returns the attributes that the filter compares with one of these values (equal, or by a
     /// rule), in the order of the text. Negated parts are left out.
     pub fn equal_to(&self, values: &[&str]) -> Vec<&str> {
         match self {

@@ -162,7 +162,7 @@ impl Dial {
         self.stage = stage;
         let mut data = Vec::new();
         let text = |data: &mut Vec<u8>, text: &str| {
-            // Names have a maximum length.
+            // The conversion cannot fail, because names have a maximum length.
             let length = u32::try_from(text.len()).unwrap_or(0);
             data.extend_from_slice(&length.to_be_bytes());
             data.extend_from_slice(text.as_bytes());

@@ -281,7 +281,7 @@ impl Handshake {
             refuse(out, asked.option, kind::UNKNOWN, "no such export");
             return NbdHandshakeStep::Read;
         };
-        // A request for information changes nothing, so it needs no permission.
+        // Asks the gate only before an export is opened: a request for information changes nothing.
         if asked.option == option::GO
             && let Some(gate) = gate
             && let Err(why) = (gate.admit)(user)
@@ -303,8 +303,7 @@ impl Handshake {
         if wanted.contains(&info::DESCRIPTION) {
             tell(info::DESCRIPTION, &[export.description.as_bytes()]);
         }
-        // The block sizes bind the client even if it did not request them, so they are sent in any
-        // case.
+        // Sends block sizes that bind the client even if it did not request them.
         if wanted.contains(&info::BLOCK_SIZE) || export.block_min > 1 {
             let (min, preferred) = (export.block_min, export.block_preferred);
             let sizes = [min, preferred, PAYLOAD_BYTES_MAX].map(u32::to_be_bytes);
@@ -340,7 +339,7 @@ impl Handshake {
         let Some((export, _)) = find(exports, gate, name) else {
             return refuse(out, asked.option, kind::UNKNOWN, "no such export");
         };
-        // A list without a query, or a query for the namespace `base:`, selects all contexts.
+        // Lists all contexts without a query, or for a query of the namespace `base:`.
         let meets =
             |query: &&[u8]| *query == ALLOCATION.as_bytes() || (!sets && *query == b"base:");
         if queries.iter().any(meets) || (!sets && queries.is_empty()) {

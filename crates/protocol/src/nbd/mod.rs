@@ -55,7 +55,8 @@ pub enum NbdConnectionError {
     /// `NBD_OPT_EXPORT_NAME` named an unknown export; that option has no reply for the error.
     #[error("the client asked for an NBD export that does not exist")]
     NoSuchExport,
-    /// `NBD_OPT_EXPORT_NAME` named an export that another user has open.
+    /// `NBD_OPT_EXPORT_NAME` named an export that the gate refuses because another user has it
+    /// open.
     #[error("the client asked for an NBD export that another user has open")]
     InUse,
     #[error("the NBD client does not use TLS")]

@@ -33,7 +33,7 @@ pub(super) mod kind {
     pub const ERROR: u16 = IS_ERROR | 1;
 }
 
-/// Flags of an extent in `base:allocation`.
+/// Flag of an unallocated extent in `base:allocation`; `ZERO`: the extent reads as zeroes.
 const HOLE: u32 = 1;
 pub(super) const ZERO: u32 = 1 << 1;
 
@@ -59,7 +59,6 @@ pub fn failed(session: &Session, cookie: u64, error: Errno, out: &mut Vec<u8>) {
         return simple(error as u32, cookie, out);
     }
     let words = error.words().as_bytes();
-    // Error messages are short.
     let length = u16::try_from(words.len()).unwrap_or(0);
     chunk(kind::ERROR, DONE, cookie, 6 + u32::from(length), out);
     out.extend_from_slice(&(error as u32).to_be_bytes());
@@ -90,8 +89,8 @@ pub fn hole(session: &Session, cookie: u64, piece: NbdReadChunk, out: &mut Vec<u
     session.structured
 }
 
-/// Appends the reply to a block status request. There must be at least one extent; equal neighbours
-/// must have been joined.
+/// Appends the reply to a block status request, with at most [`EXTENTS_MAX`] extents. There must be
+/// at least one extent; equal neighbours must have been joined.
 pub fn status(cookie: u64, extents: &[Extent], out: &mut Vec<u8>) {
     let extents = &extents[..extents.len().min(EXTENTS_MAX)];
     let length = u32::try_from(4 + extents.len() * 8).unwrap_or(4);

@@ -162,7 +162,7 @@ impl Session {
     /// Returns the validated command of a request.
     ///
     /// # Errors
-    /// The reason why it is refused; the connection continues behind its payload.
+    /// The reason why the request is refused. The connection continues after its payload.
     pub fn command(&self, request: &NbdRequestHeader) -> Result<NbdCommand, Errno> {
         let has = |flag: u16| request.flags & flag != 0;
         let (known, command) = match request.command {

@@ -5,7 +5,7 @@ use super::crypt::{hmac_md5, rc4, response_key, same};
 pub const MESSAGE_BYTES_MAX: usize = 8 << 10;
 
 const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
-/// Flags ([MS-NLMP] 2.2.2.5).
+/// Flags of all three messages ([MS-NLMP] 2.2.2.5).
 const UNICODE: u32 = 0x1;
 const REQUEST_TARGET: u32 = 0x4;
 const NTLM: u32 = 0x200;
@@ -20,7 +20,7 @@ const KEY_EXCHANGE: u32 = 0x4000_0000;
 const CHOSEN: u32 = 0x10 | 0x20 | 0x8000 | VERSION | 0x2000_0000 | KEY_EXCHANGE | 0x8000_0000;
 /// NTLM version of this server: revision 15, on a system 10.0.
 const OUR_VERSION: [u8; 8] = [10, 0, 0, 0, 0, 0, 0, 15];
-/// Attribute ids ([MS-NLMP] 2.2.2.1).
+/// Attributes in CHALLENGE and in responses ([MS-NLMP] 2.2.2.1).
 const AV_END: u16 = 0;
 const AV_COMPUTER: u16 = 1;
 const AV_DOMAIN: u16 = 2;
@@ -31,7 +31,8 @@ const AV_CHANNEL: u16 = 10;
 /// Flag: AUTHENTICATE has a message integrity code.
 const HAS_MIC: u32 = 0x2;
 const MIC: std::ops::Range<usize> = 72..88;
-/// Length of a response before its attributes: the proof, and the fixed part of the rest.
+/// Length of the proof at the start of a response; `RESPONSE_HEAD_BYTES` is that of the fixed part
+/// between the proof and the attributes.
 const PROOF_BYTES: usize = 16;
 const RESPONSE_HEAD_BYTES: usize = 28;
 

@@ -1,7 +1,7 @@
 //! Numbers texts of the peers protocol, which are sent once and then by number. Each side numbers
 //! the texts that it sends.
 
-/// Maximum number of a text; numbers start at 1.
+/// Maximum number that a peer may use for a text; this side uses one number less.
 pub(super) const NUMBERS: usize = 128;
 pub(super) const TEXT_BYTES_MAX: usize = 255;
 
@@ -18,7 +18,7 @@ impl Dictionary {
         if let Some(at) = self.texts.iter().position(known) {
             return (at as u64 + 1, false);
         }
-        // The oldest number is reused.
+        // Reuses the oldest number for a new text.
         let at = self.next % (NUMBERS - 1);
         self.next = at + 1;
         self.set(at as u64 + 1, text);

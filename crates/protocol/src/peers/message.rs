@@ -91,8 +91,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(PeersMessage<'_>, usize)>, Pe
     };
     let (content, taken) = if *kind >= TYPE_WITH_LENGTH {
         let Some((length, behind)) = integer::read(rest) else {
-            // A number that does not end within this many bytes is invalid, so waiting for more is
-            // useless.
+            // Refuses a length that does not end within this many bytes, because waiting for more
+            // is useless.
             return if rest.len() >= integer::BYTES_MAX {
                 Err(PeersError::Protocol)
             } else {

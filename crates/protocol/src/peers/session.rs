@@ -1,4 +1,5 @@
-//! Implements a connection between two peers that share stick tables, without IO.
+//! Implements one connection between two peers that share stick tables, without IO: the greeting,
+//! descriptions of tables, updates, acknowledgements, resynchronization and heartbeats.
 
 use super::dictionary::Dictionary;
 use super::message::{self, MESSAGE_BYTES_MAX, PeersControlMessage, PeersError, PeersMessage};
@@ -125,8 +126,7 @@ pub struct Session {
     state: PeersSessionState,
     tables: Vec<TableDescription>,
     theirs: Vec<Theirs>,
-    /// Index of the table to which received updates refer, and of the one to which sent updates
-    /// refer.
+    /// Index of the table to which received updates refer; `current_out` is that of sent updates.
     current_in: Option<usize>,
     current_out: Option<usize>,
     described: Vec<bool>,
@@ -230,7 +230,7 @@ impl Session {
     /// sent.
     ///
     /// # Errors
-    /// The peer violates the protocol.
+    /// The peer violates the protocol, refuses the session, or reports an error.
     pub fn handle(&mut self, bytes: &[u8], now: Milliseconds) -> Result<Vec<Event>, PeersError> {
         if self.state == PeersSessionState::Established {
             // The greeting as a whole has one timeout, however slowly it arrives.
@@ -283,7 +283,7 @@ impl Session {
         let input = self.input.get(from..).unwrap_or(&[]);
         let mut ends = input.iter().enumerate().filter(|(_, b)| **b == b'\n');
         let Some((end, _)) = ends.nth(2) else {
-            // An invalid first line is reported before the second line arrives.
+            // Refuses an invalid first line before the second line arrives.
             let fits = input
                 .iter()
                 .zip(PROTOCOL.as_bytes())

@@ -247,7 +247,7 @@ pub(super) fn encode(header: &Header, checksum: Checksum, out: &mut Vec<u8>) {
             out.extend_from_slice(paths.destination.wire());
         }
     }
-    // HAProxy sends the checksum before all others, too.
+    // Puts the checksum before all other extensions, as HAProxy does.
     let sum_at = out.len() + TLV_HEAD_BYTES;
     if checksum == Checksum::Crc32c {
         out.extend_from_slice(&[kind::CRC32C, 0, CHECKSUM_BYTES as u8]);

@@ -1,7 +1,7 @@
 //! Parses and writes version 1 of the PROXY header: one line of text.
 //!
-//! As strict as the specification: exactly one space between fields, no leading zeroes, CRLF.
-//! (HAProxy accepts leading zeroes; a sender that writes them could mean octal, so they are
+//! Parsing is as strict as the specification: exactly one space between fields, no leading zeroes,
+//! CRLF. (HAProxy accepts leading zeroes; a sender that writes them could mean octal, so they are
 //! refused here.)
 
 use super::{

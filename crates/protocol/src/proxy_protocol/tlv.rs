@@ -240,7 +240,7 @@ impl<'a> IntoIterator for &Ssl<'a> {
     }
 }
 
-/// TLS information to send. Its presence means that TLS was used.
+/// TLS information to send; `used` sets the flag that the client connected over TLS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SslFields<'a> {
     pub used: bool,

@@ -45,7 +45,7 @@ fn name(
     let text = if is_unicode {
         utf16(text)
     } else {
-        // Only ASCII is the same in all code pages.
+        // Refuses a name that is not ASCII, because only ASCII is the same in all code pages.
         text.is_ascii().then(|| {
             let end = text
                 .iter()

@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Parses a BER length in the definite form of at most two bytes.
+    /// Parses a BER length in the definite form, of at most three bytes.
     pub(super) fn ber_length(&mut self) -> Result<usize, RdpPacketError> {
         match self.u8()? {
             short @ 0..=0x7f => Ok(short.into()),
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
                 let low = self.u8()?;
                 Ok(usize::from(long & 0x3f) << 8 | usize::from(low))
             }
-            // The packet is a fragment, which no RDP client sends.
+            // Refuses a fragment of a packet, which no RDP client sends.
             _ => Err(self.invalid("length")),
         }
     }

@@ -7,7 +7,8 @@ use super::{gcc, mcs};
 
 /// Maximum length of `LoadBalanceInfo` in bytes: a client repeats it in a Connection Request.
 pub const LOAD_BALANCE_BYTES_MAX: usize = 200;
-/// Maximum length in bytes of an address or a name in UTF-16, with its terminator.
+/// Maximum length in bytes of an address in UTF-16, with its terminator; `NAME_BYTES_MAX` is that
+/// of a host name.
 const ADDRESS_BYTES_MAX: usize = 80;
 const NAME_BYTES_MAX: usize = 512;
 /// `PDUTYPE_SERVER_REDIR_PKT` with the version of the protocol.
@@ -18,7 +19,8 @@ const FLAGS: usize = 0x0400;
 const TARGET_NET_ADDRESS: u32 = 0x1;
 const LOAD_BALANCE_INFO: u32 = 0x2;
 const TARGET_FQDN: u32 = 0x100;
-/// Length of a share control header with its padding, and of the redirection header within it.
+/// Length of a share control header with its padding; `HEAD_BYTES` is that of the redirection
+/// header within it.
 const SHARE_BYTES: usize = 8;
 const HEAD_BYTES: usize = 12;
 /// Length of the padding at the end, which clients expect.

@@ -6,11 +6,11 @@ use super::tpkt;
 use super::{Pdu, RdpPacketError};
 
 const CODE: u8 = 0xe0;
-/// Type of `RDP_NEG_REQ`, and its length.
+/// Type of `RDP_NEG_REQ`; `NEGOTIATION_BYTES` is its length.
 const NEGOTIATION: u8 = 1;
 const NEGOTIATION_BYTES: usize = 8;
-/// Type of `RDP_NEG_CORRELATION_INFO`, its length, and the flag of the negotiation that announces
-/// it.
+/// Type of `RDP_NEG_CORRELATION_INFO`; `CORRELATION_BYTES` is its length, and `HAS_CORRELATION` the
+/// flag of the negotiation that announces it.
 const CORRELATION: u8 = 6;
 const CORRELATION_BYTES: usize = 36;
 const HAS_CORRELATION: u8 = 8;
@@ -62,8 +62,8 @@ impl ConnectionRequest {
     pub fn decode(packet: &[u8]) -> Result<ConnectionRequest, RdpPacketError> {
         let mut reader = tpkt::connection(packet, CODE, Pdu::ConnectionRequest)?;
         let rest = reader.rest();
-        // A correlation identifier may contain CR LF, and no token has one of these lengths
-        // together with this byte.
+        // Recognizes a negotiation without routing by its first byte and length, which no token has
+        // together. A correlation identifier may contain the CR LF that ends a token.
         let is_negotiation = rest.first() == Some(&NEGOTIATION)
             && [NEGOTIATION_BYTES, NEGOTIATION_BYTES + CORRELATION_BYTES].contains(&rest.len());
         let routing = if rest.is_empty() || is_negotiation {

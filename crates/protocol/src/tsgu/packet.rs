@@ -9,7 +9,7 @@ const HEAD_BYTES: usize = 8;
 const NAMES_MAX: usize = 16;
 /// Maximum length in bytes of a host name, and of the client's name.
 const NAME_BYTES_MAX: usize = 1_024;
-/// Field flags: the tunnel has a cookie; it re-authenticates.
+/// Field flag of a tunnel with a cookie; `FIELD_REAUTH` is that of one that re-authenticates.
 const FIELD_COOKIE: u16 = 0x1;
 const FIELD_REAUTH: u16 = 0x2;
 
@@ -34,7 +34,7 @@ pub enum Packet {
         machine: String,
     },
     ChannelCreate {
-        /// Names of the host; the first reachable one is used.
+        /// Names of the host, in the client's order.
         names: Vec<String>,
         port: u16,
     },
@@ -229,7 +229,7 @@ impl Packet {
             TsguPacketType::TUNNEL_AUTHORISE => {
                 let present = fields.u16()?;
                 let machine = fields.text(NAME_BYTES_MAX, "clientName")?;
-                // A statement of health, which was not requested.
+                // Skips a statement of health, which was not requested.
                 if present & 1 != 0 {
                     let length = fields.u16()?;
                     fields.take(length.into())?;

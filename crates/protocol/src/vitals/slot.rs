@@ -48,7 +48,8 @@ impl SlotState {
     }
 }
 
-/// Last word of the slot. Older versions of the process that moves addresses ignore it.
+/// Word that is 1 until the first health checks have ended, at the end of the slot. Older versions
+/// of the process that moves addresses ignore it.
 const UNTESTED: usize = SLOT_WORDS - 1;
 
 const _: () = assert!(COUNTERS_AT + COUNTERS_LEN <= UNTESTED);

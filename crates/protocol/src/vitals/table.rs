@@ -19,8 +19,9 @@ fn cut(name: &str) -> &str {
 }
 
 impl Vitals<'_> {
-    /// Proxy: sets the names of the virtual routers, in the order of their slots. If a virtual
-    /// router keeps its slot, the report of the other process about it stays.
+    /// Proxy: sets the names of the virtual routers, in the order of their slots, and clears slots
+    /// that get another name. If a virtual router keeps its slot, the report of the other process
+    /// about it stays.
     pub fn describe<'n>(&self, owner: u64, names: impl IntoIterator<Item = &'n str>) {
         if !self.is_owner(owner) {
             return;
@@ -75,8 +76,8 @@ impl Vitals<'_> {
             .filter(|name| !name.is_empty())
     }
 
-    /// Returns the slot of the virtual router with this name. The result is valid until
-    /// [`Vitals::table_version`] changes.
+    /// Returns the slot of the virtual router with this name; None also if the table is being
+    /// written. The result is valid until [`Vitals::table_version`] changes.
     pub fn find(&self, name: &str) -> Option<usize> {
         let wanted = cut(name);
         for _ in 0..READS_MAX {

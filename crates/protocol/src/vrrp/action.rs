@@ -45,8 +45,8 @@ pub enum Announce {
     Acquired,
     /// A repeated block of announcements.
     Again,
-    /// Another router also claimed the addresses: an advert of lower priority arrived, or a
-    /// partition ended.
+    /// Another router also claims the addresses, or may have done so while this machine was
+    /// suspended.
     Contested,
     Refresh,
 }
@@ -109,7 +109,7 @@ pub enum VrrpAction {
         to: IpAddr,
         bytes: Vec<u8>,
     },
-    /// Add the addresses, routes and rules of the router to the kernel. `Announce` follows.
+    /// Add the addresses, routes and rules of the router to the kernel.
     Acquire { instance: Instance },
     /// Remove the addresses, routes and rules of the router from the kernel.
     Release { instance: Instance },
@@ -139,30 +139,28 @@ pub enum VrrpAction {
         from: IpAddr,
         priority: u8,
     },
-    /// A message to log. The same message is not repeated until it changes, and the rate is
-    /// limited.
+    /// A message to log. The rate is limited, and the same message is repeated after ten minutes at
+    /// the earliest, unless its topic has ended in between.
     Note {
         instance: Instance,
-        /// Message for display: `Malformed`, `wrong password`, `another group with our id`…
         words: String,
     },
 }
 
-/// State of a virtual router for the process that replaces this one. The driver stores it after
-/// each turn that changed it, and as master three times per down interval. See
+/// State of a virtual router for the process that replaces this one. See
 /// [`super::Router::instance_snapshot`] and [`super::Router::start`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Resume {
     pub state: VrrpState,
     pub since: Time,
     /// Time of writing; for a master, the time of its last advert. If a killed master starts again
-    /// within its down interval, it continues as master.
+    /// within its down interval, or the bound of probes if that is longer, it continues as master.
     pub at: Time,
     /// The kernel may have the addresses.
     pub holds: bool,
     /// In the backup state: the owner of the addresses and its priority.
     pub owner: Option<(IpAddr, u8)>,
-    /// In the backup state: expiry of the master-down timer.
+    /// In the backup state: expiry of the master-down timer, or of the wait for a reply to a probe.
     pub master_down_at: Option<Time>,
     pub owner_interval: Duration,
     /// Priority of the owner to which an operator handed the addresses over. This router does not
@@ -179,7 +177,7 @@ pub struct VrrpStatus {
     pub priority: u8,
     /// Sender of the last advert, its priority, and the time of that advert.
     pub owner: Option<(IpAddr, u8, Time)>,
-    /// In the backup state: expiry of the master-down timer.
+    /// In the backup state: expiry of the master-down timer, or of the wait for a reply to a probe.
     pub master_down_at: Option<Time>,
     pub counters: Counters,
     /// Senders of dropped packets with the reason, the newest last.

@@ -73,13 +73,14 @@ impl Wait {
         self.down_at = self.down_at.min(time);
     }
 
-    /// Returns the expiry of the master-down timer or, if the owner is being probed, the end of
-    /// the maximum wait, as far as known.
+    /// Returns the expiry of the master-down timer or, while the owner is probed, the end of the
+    /// wait for a reply.
     pub(super) fn down_at(&self) -> Time {
         self.probe.map_or(self.down_at, |probe| probe.decide_at)
     }
 
-    /// Returns the time of the next decision, or of the next check for a delay.
+    /// Returns the time of the next decision, or of the next check for a delay; None while the
+    /// router is ready and waits for its group.
     pub(super) fn deadline(&self) -> Option<Time> {
         match (&self.ready, self.probe) {
             (Some(_), _) => None,
@@ -109,8 +110,8 @@ impl VirtualRouter {
             );
             self.notes.log_note(ctx, About::Discarded, words);
             self.wait.lower = Some((heard.from, heard.priority, ctx.now));
-            // The owner's kernel was probed because the owner was silent for so long. Now an
-            // advert shows that the owner is alive, with a lower priority.
+            // Becomes master at once if the owner's kernel was being probed: the owner was silent
+            // for a down interval, and now turns out to be alive with a lower priority.
             return self.wait.probe.take().map(|_| {
                 Transition::Master(Reason::Preempts {
                     owner: heard.from,
@@ -131,8 +132,9 @@ impl VirtualRouter {
         None
     }
 
-    /// Handles an advert with priority zero from the owner. Such adverts from other routers have
-    /// no effect.
+    /// Handles an advert with priority zero: this router becomes master after a skew time. Adverts
+    /// of other routers than a live owner have no effect, and further stops are accepted at a
+    /// limited rate only.
     fn receive_priority_zero(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) {
         if let Some((owner, _, at)) = self.owner
             && owner != heard.from

@@ -5,8 +5,8 @@ use super::defect::VrrpDefect;
 use super::{Instance, Settings, Time, VrrpAction};
 use std::collections::VecDeque;
 
-/// Maximum number of waiting actions. Beyond it, mere reports are dropped, but never actions that
-/// change a state, which are rare.
+/// Maximum number of waiting actions. Beyond it, adverts, announcements and reports are dropped,
+/// but never actions that change a state, which are rare.
 const PENDING_ACTIONS: usize = 4096;
 
 /// Inputs that are passed to every step of a machine.
@@ -35,7 +35,7 @@ impl Context<'_> {
         self.out.push_back(action);
     }
 
-    /// Queues a mere report, which may be dropped if the driver does not poll.
+    /// Queues an action that may be dropped if the driver does not poll.
     pub(super) fn queue_report(&mut self, action: VrrpAction) {
         if self.out.len() < PENDING_ACTIONS {
             self.out.push_back(action);

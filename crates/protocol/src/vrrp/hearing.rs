@@ -49,8 +49,8 @@ impl Dropped {
     }
 }
 
-/// Validates a packet. `known`: the sender has been validated before, so that its addresses are
-/// not compared again if the settings say so.
+/// Validates a packet. `known`: sender of the last valid advert, whose addresses are not compared
+/// again if `skip_check_addresses` is set.
 pub(super) fn validate_packet(
     settings: &Settings,
     source: Option<IpAddr>,
@@ -63,8 +63,8 @@ pub(super) fn validate_packet(
     let group = if from.is_ipv6() { GROUP_V6 } else { GROUP_V4 };
     let (first, second) = match &settings.transport {
         AdvertTransport::Multicast(group) => (*group, *group),
-        // The last attempt is the checksum of keepalived up to 1.3.6, which covers the multicast
-        // group.
+        // Accepts the checksum over this router's address, and unless that is disabled also that of
+        // keepalived up to 1.3.6, which covers the multicast group.
         AdvertTransport::Unicast { .. } if settings.old_unicast_checksum == Some(false) => {
             let ours = source.unwrap_or(group);
             (ours, ours)

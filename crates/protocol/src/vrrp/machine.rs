@@ -21,7 +21,8 @@ use std::time::Duration;
 
 /// Number of priority-zero adverts that are accepted in a burst.
 const STOP_BURST: u32 = 5;
-/// Interval of further ones. So forged adverts cannot move the addresses faster than this.
+/// Minimum interval of further priority-zero adverts, so that forged ones cannot move the addresses
+/// faster.
 const STOP_PAUSE: Duration = Duration::from_secs(1);
 
 /// A transition that a step requests; the sync group may execute it for all members.
@@ -31,14 +32,15 @@ pub(super) enum Transition {
     Backup(Reason),
 }
 
-/// Last message of a master that releases its addresses.
+/// Last advert of a master that yields to another router's advert.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FinalAdvert {
-    /// Another advert with the normal priority, unless this router was certainly the only master.
+    /// An advert with the normal priority before the release. Sent with `higher_prio_send_advert`,
+    /// or if another router may have been master all the time.
     Advert,
-    /// An advert with priority zero, because this machine was suspended. A normal advert could
-    /// make a master of lower priority yield. If the master whose advert arrived no longer exists,
-    /// the others must not wait for this router.
+    /// An advert with priority zero after the release, because this machine was suspended. A normal
+    /// advert could make a master of lower priority yield. If the master whose advert arrived no
+    /// longer exists, the others must not wait for this router.
     Stop,
 }
 
@@ -65,8 +67,8 @@ pub(super) struct VirtualRouter {
     /// Limits how often adverts with priority zero are trusted.
     pub stops: Pace,
     pub yielded: Option<u8>,
-    /// The router became master without ever receiving an advert of the previous master, so that a
-    /// router with a higher priority may be master as well.
+    /// The router became master for another reason than a stop or a preemption of the owner, so
+    /// that a router with a higher priority may be master as well.
     unsure: bool,
     pub parting: FinalAdvert,
 }
@@ -117,8 +119,8 @@ impl VirtualRouter {
         interval * u32::from(settings.down_adverts) + self.skew(settings, interval)
     }
 
-    /// Returns how long this master may be silent until another router has certainly become
-    /// master.
+    /// Returns the down interval by this router's own advert interval: after this silence, another
+    /// router may have become master.
     pub(super) fn own_down_interval(&self, settings: &Settings) -> Duration {
         self.down_interval(settings, own_interval(settings))
     }
@@ -171,13 +173,15 @@ impl VirtualRouter {
         }
     }
 
-    /// Returns whether it is certain that no other router has become master yet.
+    /// Returns whether a stored master state is so recent that no other router can have become
+    /// master yet.
     pub(super) fn can_resume_as_master(&self, ctx: &Context<'_>, kept: &Resume) -> bool {
         if kept.state != VrrpState::Master || !kept.holds {
             return false;
         }
         let mut patience = self.own_down_interval(ctx.settings);
-        // The other routers probe this machine's kernel, which still has the addresses.
+        // Allows the bound of probes if it is longer: the other routers probe this machine's
+        // kernel, which still has the addresses.
         if let Some(probing) = ctx.settings.probing {
             patience = patience.max(probing.bound);
         }
@@ -232,7 +236,8 @@ impl VirtualRouter {
         let down = self.down_interval(ctx.settings, self.owner_interval);
         self.wait = Wait::begin(ctx.now, down, self.owner_interval);
         if matches!(why, Reason::Used { .. }) {
-            // Two routers that yield to each other must not become master at the same time.
+            // Waits longer by a number of down intervals that depends on the source address, so
+            // that two routers that yield to each other do not become master at the same time.
             let step = self.own_down_interval(ctx.settings);
             self.wait.hold_back(step * self.place_among_sources());
         }
@@ -257,8 +262,8 @@ impl VirtualRouter {
                 ctx.queue_required(VrrpAction::HandOver { instance, step });
                 self.yielded = self.owner.map(|(_, priority, _)| priority);
             }
-            // A router of higher priority may have been master unnoticed all the time. Another
-            // advert makes that router notify its neighbours again.
+            // Sends one more advert, because a router of higher priority may have been master
+            // unnoticed all the time: the advert makes it announce its addresses again.
             Reason::Preempted { .. }
                 if self.parting == FinalAdvert::Advert
                     && (ctx.settings.higher_prio_send_advert

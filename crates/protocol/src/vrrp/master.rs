@@ -45,14 +45,15 @@ pub(super) struct Rule {
     /// After a suspension: listens until this instant before it sends adverts.
     listen_until: Option<Time>,
     again_at: Option<Time>,
-    /// Rate limit of announcements in contests; then the time of the last and of the next one.
+    /// Rate limit of announcements in contests. `contest_told` is the time of the last one,
+    /// `contest_at` that of the next one.
     contests: Pace,
     contest_told: Option<Time>,
     contest_at: Option<Time>,
     /// Time of the repeated announcements after a contest.
     contest_again_at: Option<Time>,
-    /// Number of contests because another machine used an address, and the time of the last such
-    /// use.
+    /// Number of contests because another machine used an address; `foreign_at` is the time of the
+    /// last such use.
     foreign: u32,
     foreign_at: Option<Time>,
     refresh_at: Option<Time>,
@@ -197,7 +198,8 @@ impl VirtualRouter {
             return Some(Transition::Backup(Reason::HandOver { by: heard.from }));
         }
         let better = self.should_yield_to(ctx, heard);
-        // Packets that waited while this machine was suspended may be outdated.
+        // Yields to any advert after a suspension: another router may be master, and packets that
+        // waited meanwhile may be outdated.
         let is_old = self.was_suspended(ctx);
         let listens = self.rule.listen_until.is_some();
         if (better && !ctx.broken(VrrpDefect::NeverGivesWay)) || is_old || listens {
@@ -253,7 +255,7 @@ impl VirtualRouter {
         gap > self.own_down_interval(ctx.settings)
     }
 
-    /// Sends an advert at once, at most [`ANSWERS_PER_INTERVAL`] times per interval.
+    /// Sends an advert at once, or as soon as [`ANSWERS_PER_INTERVAL`] per interval allow it.
     fn send_immediate_advert(&mut self, ctx: &mut Context<'_>) {
         if self.rule.listen_until.is_some() {
             return;
@@ -390,8 +392,8 @@ impl VirtualRouter {
         if self.inputs.yields_to_users() {
             return Some(Transition::Backup(Reason::Used { address }));
         }
-        // Delayed, because the sender may be a better master whose advert is in transit, and
-        // neighbours must not receive this router's announcement after that master's.
+        // Delays the announcement, because the sender may be a better master whose advert is in
+        // transit, and neighbours must not receive this router's announcement after that master's.
         let soonest = own_interval(ctx.settings);
         if let Some(pause) = self.rule.contests_foreign(ctx.now, soonest) {
             self.contest_not_after(ctx.now.after(pause.max(soonest)));
@@ -456,7 +458,8 @@ impl VirtualRouter {
                 self.rule.hand = None;
                 self.tell_hand(ctx, HandOver::Withdrawn);
                 self.send_advert(ctx);
-                // Neighbours that used the address meanwhile got no reply.
+                // Announces the addresses again: neighbours that used one meanwhile may have got no
+                // reply.
                 self.announce(ctx, ctx.settings.garp.repeat, Announce::Again);
             }
             _ => {}
@@ -471,8 +474,8 @@ impl VirtualRouter {
             ctx.queue_required(VrrpAction::Release { instance });
         }
         let interval = own_interval(ctx.settings);
-        // The slowest router waits for a skew time of one interval, in version 2 of one second;
-        // one or two adverts may be lost.
+        // Offers the addresses for three intervals, of which one or two adverts may be lost, and
+        // the longest skew time: one interval, in version 2 one second.
         let until = ctx
             .now
             .after(interval * 3 + Duration::max(interval, skew_unit(ctx)));

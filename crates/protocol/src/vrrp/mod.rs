@@ -8,7 +8,8 @@
 //!
 //! Invariants:
 //!
-//! - every wait has an end, every table a bound; no packet causes a panic;
+//! - every wait has an end, except for addresses that another machine uses (`yields_to_users`);
+//! - every table has a bound, and no packet causes a panic;
 //! - a router that stops releases its addresses before it sends the advert of priority zero, and
 //!   announces addresses only after it has acquired them; only a hand-over by an operator sends the
 //!   advert first, and releases the addresses when another router has them;

@@ -50,7 +50,8 @@ impl Default for Notes {
 }
 
 impl Notes {
-    /// Logs a message, unless it repeats the last one about its topic.
+    /// Logs a message within the rate limit, unless it repeats the last one about its topic within
+    /// [`SAID_AGAIN`].
     pub(super) fn log_note(&mut self, ctx: &mut Context<'_>, about: About, words: String) {
         let Some(slot) = self.said.get_mut(about as usize) else {
             return;

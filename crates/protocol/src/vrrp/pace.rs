@@ -1,5 +1,6 @@
-//! Limits the rate of log messages, of preemptions, and of restored addresses of a virtual
-//! router. Nothing here ever delays the takeover of a silent owner's addresses.
+//! Limits the rates of a virtual router: log messages, announcements in contests, restored
+//! addresses, accepted stops, and preemptions. Nothing here ever delays the takeover of a silent
+//! owner's addresses.
 
 use super::Time;
 use std::time::Duration;

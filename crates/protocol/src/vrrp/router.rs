@@ -1,4 +1,5 @@
-//! Runs all virtual routers of one machine, with their sync groups, without IO.
+//! Runs all virtual routers of one machine, with their sync groups, without IO: passes inputs to
+//! their state machines, and queues the resulting actions for the driver.
 
 use super::context::Context;
 #[cfg(test)]
@@ -64,8 +65,9 @@ impl Router {
         (&self.settings, &self.groups)
     }
 
-    /// Starts a router. Initial faults must be reported before with [`Router::set_fault`],
-    /// [`Router::set_priority`], [`Router::set_standing`] and [`Router::set_source`].
+    /// Starts a router. Its fault, priority, limits and source must be set before with
+    /// [`Router::set_fault`], [`Router::set_priority`], [`Router::set_standing`] and
+    /// [`Router::set_source`].
     ///
     /// With the stored state of a previous process, a master continues as master at once if that
     /// state is no older than its down interval. All others get a `Release` for leftovers in the
@@ -191,7 +193,8 @@ impl Router {
         });
     }
 
-    /// Sets or clears the fault of something that the virtual router needs, with its message.
+    /// Sets (`words`: the message) or clears (None) the fault of something that the virtual router
+    /// needs. While a member of a sync group has a fault, the whole group is in that state.
     pub fn set_fault(&mut self, now: Time, at: Instance, words: Option<String>) {
         let failed = words.is_some();
         self.step(now, at, |machine, _| machine.fault = words);
@@ -237,7 +240,8 @@ impl Router {
             let before = machine.priority(ctx.settings);
             let yielded = machine.inputs.yields_to_users();
             change(machine);
-            // The router must find out whether another machine uses the addresses already.
+            // Probes once when the master begins to yield: another machine may use the addresses
+            // already.
             if machine.state == VrrpState::Master && machine.inputs.yields_to_users() && !yielded {
                 let instance = ctx.at;
                 ctx.queue_report(VrrpAction::Probe { instance });
@@ -274,8 +278,8 @@ impl Router {
         });
     }
 
-    /// Executes a planned stop: the addresses are released, then an advert of priority zero is
-    /// sent. The other members of the group stop, too.
+    /// Executes a planned stop: a master releases the addresses, and then sends an advert of
+    /// priority zero. The other members of the group stop, too.
     pub fn stop(&mut self, now: Time, at: Instance) {
         for member in self.members(at) {
             self.step(now, member, VirtualRouter::enter_init);
@@ -300,8 +304,8 @@ impl Router {
     /// Executes a hand-over that an operator requested. Requests may finish for `drain`. Then
     /// adverts with priority zero let another router become master, while this machine keeps the
     /// addresses until that router's first advert arrives. If no router becomes master, this
-    /// machine keeps the addresses. All members of a group are handed over together. Returns false
-    /// if the router is not master, or a hand-over is in progress.
+    /// machine keeps the addresses. All members of a group are handed over together. Returns
+    /// whether a hand-over began: not if no member is master, or one is in progress.
     pub fn hand_over(&mut self, now: Time, at: Instance, drain: Duration) -> bool {
         let mut begun = false;
         for member in self.members(at) {

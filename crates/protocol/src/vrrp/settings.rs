@@ -1,4 +1,5 @@
-//! Defines the settings of a virtual router.
+//! Defines what is configured for a virtual router (VRRP version, priority, timing and transport of
+//! adverts, announcements) and for a sync group. Nothing here checks the values.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -47,17 +48,18 @@ pub struct Probing {
     pub bound: Duration,
 }
 
-/// Announcements to neighbours (gratuitous ARP, neighbour advertisements). A block has `repeat`
-/// announcements of each address.
+/// Announcements to neighbours (gratuitous ARP, neighbour advertisements), in blocks. A block has
+/// `repeat` announcements of each address; if another router claims the addresses,
+/// `lower_prio_repeat`; in a periodic repetition, `refresh_repeat`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Garp {
-    /// Delay of the second block; zero: none.
+    /// Delay of the second block after the router became master; zero: none.
     pub delay: Duration,
     pub repeat: u32,
-    /// Delay of the second block after an advert of lower priority.
+    /// Delay of the second block after an advert of another router; zero: none.
     pub lower_prio_delay: Duration,
     pub lower_prio_repeat: u32,
-    /// Interval of repeated announcements; zero: none.
+    /// Interval of periodic blocks; zero: none.
     pub refresh: Duration,
     pub refresh_repeat: u32,
 }
@@ -78,7 +80,7 @@ pub struct Settings {
     pub down_adverts: u8,
     /// Addresses in adverts, in order.
     pub addresses: Vec<IpAddr>,
-    /// Source address of adverts, which decides between equal priorities.
+    /// Source address of adverts, which decides between equal priorities; None until it is known.
     pub source: Option<IpAddr>,
     pub transport: AdvertTransport,
     pub authentication: Option<Authentication>,
@@ -86,19 +88,19 @@ pub struct Settings {
     pub starts_as_master: bool,
     /// A router with a better priority takes the addresses from an owner with a worse one.
     pub preempt: bool,
-    /// Delay of a preemption after the start.
+    /// Delay of a preemption after the first advert with a lower priority.
     pub preempt_delay: Duration,
-    /// Time after the start in which missing adverts do not make the router master.
+    /// Time that is added to the first wait for adverts after the start.
     pub startup_delay: Duration,
     /// An advert with a lower priority is not answered with an advert of this router.
     pub lower_prio_no_advert: bool,
-    /// An advert with a higher priority is answered with a last advert before the addresses are
-    /// released.
+    /// A last advert answers an advert with a higher priority, before the addresses are released.
+    /// Otherwise it is sent only if another router may have been master all the time.
     pub higher_prio_send_advert: bool,
     /// The addresses in adverts are compared only when the owner changes.
     pub skip_check_addresses: bool,
-    /// `old_unicast_checksum`: the version 3 checksum of keepalived up to 1.3.6; true sends it,
-    /// None accepts it from others, false never accepts it.
+    /// `old_unicast_checksum`: the version 3 checksum of keepalived up to 1.3.6. True sends it,
+    /// true and None accept it from others, false never accepts it.
     pub old_unicast_checksum: Option<bool>,
     /// Strict conformance: for example, an advert with different addresses is dropped.
     pub strict: bool,

@@ -64,7 +64,7 @@ impl HeaderBlock {
     }
 }
 
-/// Position of a frame's part of the header block in the frame's payload.
+/// Position of a header block fragment in the payload of its frame.
 struct Fragment {
     start: usize,
     end: usize,
@@ -72,8 +72,8 @@ struct Fragment {
 }
 
 impl Fragment {
-    /// Excludes padding and priority. The head's length was checked to include what its flags
-    /// promise.
+    /// Finds the fragment without padding and priority. The caller has checked that the frame is
+    /// long enough for the fields that its flags announce.
     fn of(head: Http2FrameHeader, payload: &[u8]) -> Result<Fragment, Why> {
         let mut fragment = Fragment {
             start: 0,
@@ -106,7 +106,8 @@ impl Fragment {
 impl Connection {
     pub(super) fn begin_block(&mut self, head: Http2FrameHeader) -> Result<(), Why> {
         on_stream(head)?;
-        // Clients open odd streams; servers would open even ones for pushes.
+        // Refuses even stream numbers: clients open odd streams, and only pushes of a server are
+        // even.
         if head.stream & 1 == 0 {
             return Err(Why::StreamParity);
         }

@@ -1,5 +1,5 @@
-//! Handles the received frames without content: SETTINGS, PING, WINDOW_UPDATE, RST_STREAM,
-//! PRIORITY and GOAWAY.
+//! Handles received frames that contain neither data nor headers: SETTINGS, PING, WINDOW_UPDATE,
+//! RST_STREAM, PRIORITY and GOAWAY.
 
 use super::super::frame::{
     FLAG_ACK, GOAWAY, HEAD_BYTES, Http2FrameHeader, PING, PRIORITY, RST_STREAM, SETTINGS,
@@ -22,7 +22,8 @@ impl Connection {
         let [a, b, c, d, ..] = payload;
         let word = u32::from_be_bytes([a, b, c, d]);
         match head.kind {
-            // Priorities are ignored, as RFC 9113 section 5.3.2 requires.
+            // Refuses a stream that depends on itself; other priorities are ignored (RFC 9113,
+            // 5.3.2).
             PRIORITY if word & WINDOW_MAX == head.stream => Err(Why::SelfDependency),
             PRIORITY => Ok(ReceiveStep::Again),
             RST_STREAM => self.peer_reset(head.stream, ErrorCode::from(word)),
@@ -43,7 +44,8 @@ impl Connection {
             self.begin_short(head, 5)?;
             return Ok(ReceiveStep::Again);
         }
-        // RST_STREAM may not be sent on a stream that is not open.
+        // Fails the whole connection, because RST_STREAM may not be sent on a stream that is not
+        // open.
         if self.streams.get(head.stream).is_none() {
             return Err(Why::FrameLength);
         }
@@ -105,7 +107,7 @@ impl Connection {
             return self.stream_error(id, ErrorCode::FlowControlError);
         };
         stream.send_window = window;
-        // If this side has ended the stream, nothing waits for its window.
+        // Reports no window if this side has ended the stream, because nothing waits for it.
         Ok(if stream.we_ended {
             ReceiveStep::Again
         } else {
@@ -171,7 +173,7 @@ impl Connection {
 
     fn settings_acknowledged(&mut self) -> Result<(), Why> {
         if self.acknowledged {
-            // SETTINGS are sent only once, so a further acknowledgement is meaningless.
+            // Counts a further acknowledgement as a flood, because SETTINGS are sent only once.
             return self.charge(Flood::Settings);
         }
         self.acknowledged = true;
@@ -187,15 +189,15 @@ impl Connection {
         let value = u32::from_be_bytes([a, b, c, d]);
         self.peer_next.take(self.options.role, id, value)?;
         if id == HEADER_TABLE_SIZE {
-            // Applied one by one, because the encoder must announce the smallest of several table
-            // sizes.
+            // Applies each table size at once, because the encoder must announce the smallest of
+            // several.
             self.encoder
                 .set_table_bytes_max(value.min(TABLE_BYTES_DEFAULT) as usize);
         }
         Ok(())
     }
 
-    /// Applies the settings of a frame after all of it was read.
+    /// Applies the settings of a frame after all of it was read, and acknowledges them.
     pub(super) fn settings_end(&mut self) -> Result<ReceiveStep, Why> {
         let change = i64::from(self.peer_next.initial_window) - i64::from(self.peer.initial_window);
         if change != 0 {

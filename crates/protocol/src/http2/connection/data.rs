@@ -1,5 +1,6 @@
 //! Handles received DATA, and the flow-control windows that it uses. Content is passed on as it
-//! arrives; contradictions of a whole frame are detected before its first byte is passed on.
+//! arrives. A frame with an invalid length or padding is refused before its first byte is passed
+//! on.
 
 use super::super::frame::{DATA, FLAG_END_STREAM, FLAG_PADDED, Http2FrameHeader};
 use super::super::settings::{WINDOW_DEFAULT, WINDOW_MAX};
@@ -9,7 +10,8 @@ use super::Connection;
 use super::limits::Flood;
 use super::receive::{Absent, Reading, ReceiveStep, on_stream, take};
 
-/// DATA frames with less content than this, and without the end of the stream, count as tiny.
+/// DATA frames with content of fewer bytes than this, and without the end of the stream, count as
+/// tiny; empty ones have their own limit.
 const TINY_BYTES: u32 = 5;
 
 impl Connection {
@@ -20,7 +22,8 @@ impl Connection {
         if padded && head.length == 0 {
             return Err(Why::FrameLength);
         }
-        // Unwanted data uses the connection's window, too.
+        // Charges the connection's window before the stream is known, because unwanted data uses
+        // it, too.
         let length = head.length as i32;
         if length > self.receive_window {
             return Err(Why::WindowExceeded);
@@ -146,7 +149,8 @@ impl Connection {
             }
         };
         let Some(stream) = self.streams.get_mut(id) else {
-            // The owner reset the stream in the middle of a frame.
+            // Drops the bytes and returns the connection's window, because the owner reset the
+            // stream in the middle of the frame.
             self.give_back(0, taken);
             return Ok(if complete {
                 ReceiveStep::Again
@@ -183,8 +187,8 @@ impl Connection {
 
     /// Grants the window for the rest of a body at once, for an owner that discards the data: a
     /// peer that has the complete response may no longer read window updates. Returns false, and
-    /// grants nothing, if the rest is longer than `bytes_max` or the peer has ended the stream. A
-    /// body of unknown length gets `bytes_max`.
+    /// grants nothing, if the stream no longer exists, the peer has ended it, or the rest is longer
+    /// than `bytes_max`. A body of unknown length gets `bytes_max`.
     pub fn grant_rest(&mut self, stream: StreamId, bytes_max: u32) -> bool {
         let Some(stream) = self.streams.get_mut(stream.0).filter(|one| !one.peer_ended) else {
             return false;
@@ -202,11 +206,11 @@ impl Connection {
         true
     }
 
-    /// Returns window to the peer: for the stream and the connection, or (stream 0) for the
-    /// connection only.
+    /// Counts bytes of window that may return to the peer, for the stream and the connection, or
+    /// (stream 0) for the connection only. Sends WINDOW_UPDATE once enough have accumulated.
     pub(super) fn give_back(&mut self, stream: u32, bytes: u32) {
         let window = self.options.connection_window;
-        // Never returns more than was received, even if an owner counts wrongly.
+        // Limits the window to the bytes received, even if an owner counts wrongly.
         let missing = (window as i32 - self.receive_window) as u32;
         self.unreturned = self.unreturned.saturating_add(bytes).min(missing);
         if self.unreturned >= window / 2 {
@@ -217,8 +221,9 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(stream) else {
             return;
         };
-        // As HAProxy, a server returns the window even after the end of an upload, because clients
-        // use that to know that their data was accepted. Servers do not wait for that.
+        // As HAProxy, a server returns the window at once even after the end of an upload, because
+        // clients use that to know that their data was accepted. A client returns none after the
+        // end of a response.
         let batch = match (stream.peer_ended, self.options.role) {
             (false, _) => (self.options.initial_window / 2).max(1),
             (true, Http2Role::Server) => 1,
@@ -245,7 +250,8 @@ impl Connection {
         }
     }
 
-    /// Applies the settings of this side to the windows, because the peer has acknowledged them.
+    /// Reduces the windows of open streams to the configured initial window, because the peer has
+    /// acknowledged it.
     pub(super) fn acknowledge_windows(&mut self) {
         let less = WINDOW_DEFAULT.saturating_sub(self.options.initial_window) as i32;
         if less > 0 {

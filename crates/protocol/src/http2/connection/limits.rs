@@ -10,8 +10,9 @@ pub struct Rate {
     pub burst: u32,
     pub per_second: u32,
     /// Additional frames allowed for each piece of useful work: a stream that ended normally, or
-    /// DATA with content. For stream resets only streams that ended normally count, because DATA
-    /// costs an attacker nothing.
+    /// DATA with content. For resets, refused streams and overlong heads only streams that ended
+    /// normally count, because DATA costs an attacker nothing. For window updates and tiny DATA,
+    /// each KiB of DATA counts.
     pub per_work: u32,
 }
 
@@ -150,8 +151,8 @@ const BULK_BYTES_MIN: usize = 128;
 /// every 4 KiB, twice.
 const BULK_BYTES: usize = 1024;
 
-/// Level of one kind of flood. All values are `u32` and may wrap, because every connection has one
-/// of these for each kind.
+/// Level of one kind of flood, in thousandths of a frame. All values are `u32` and may wrap,
+/// because every connection has such a meter for each kind.
 #[derive(Clone, Copy, Debug, Default)]
 struct Meter {
     level: u32,
@@ -163,8 +164,8 @@ struct Meter {
 pub(super) struct Meters {
     meters: [Meter; FLOODS],
     now_ms: u32,
-    /// Amount of useful work so far: of any kind; of the kind that moves many bytes; streams that
-    /// ended normally.
+    /// Pieces of useful work so far. `bulk` counts streams that ended and each KiB of long DATA
+    /// frames, `ended` only streams that ended normally.
     work: u32,
     bulk: u32,
     ended: u32,

@@ -90,8 +90,8 @@ pub enum Event<'a> {
         fields: &'a FieldList,
         /// The peer sends nothing further on this stream.
         end_stream: bool,
-        /// The list follows the body. A client's interim responses (`:status` 1xx) do not count as
-        /// the head.
+        /// The list follows the body. Interim responses (`:status` 1xx), which only a client
+        /// receives, do not count as the head.
         trailers: bool,
     },
     /// A piece of a body, without padding.

@@ -15,7 +15,7 @@ use super::{Connection, TABLE_BYTES_DEFAULT};
 /// Payload of PING frames; only one PING is outstanding at a time.
 pub(super) const PING_PAYLOAD: &[u8] = b"evenkeel";
 
-/// Number of streams that a client opens before it knows the server's settings.
+/// Maximum number of streams that a client opens before it knows the server's settings.
 const STREAMS_UNTOLD: u32 = 100;
 
 impl Connection {
@@ -45,7 +45,7 @@ impl Connection {
             ),
             (ENABLE_CONNECT_PROTOCOL, if client { 0 } else { connect }, 0),
         ];
-        // Settings equal to their initial value need not be sent.
+        // Omits settings that are equal to their initial value.
         let mut payload = Vec::with_capacity(6 * entries.len());
         for (id, value, _) in entries.iter().filter(|(_, value, untold)| value != untold) {
             payload.extend_from_slice(&id.to_be_bytes());
@@ -114,7 +114,7 @@ impl Connection {
     /// so the caller also ensures that few field sections wait in it.
     ///
     /// # Errors
-    /// The stream or the connection has ended, or DATA precedes the headers.
+    /// The stream no longer exists, or this side has ended it.
     pub fn send_headers<'f>(
         &mut self,
         stream: StreamId,
@@ -232,7 +232,7 @@ impl Connection {
             return;
         };
         if self.options.role == Http2Role::Client && !gone.head_sent {
-            // The peer never saw the stream.
+            // Sends nothing, because the peer never saw the stream.
             return;
         }
         self.closed.remember(
@@ -276,8 +276,8 @@ impl Connection {
         }
     }
 
-    /// Announces a shutdown while new streams are still accepted: GOAWAY with 2^31-1.
-    /// [`Connection::go_away`] follows one round trip later.
+    /// Announces a shutdown while new streams are still accepted: GOAWAY with 2^31-1. The owner
+    /// calls [`Connection::go_away`] about one round trip later.
     pub fn announce_shutdown(&mut self) {
         if !self.announced && self.accepted_last.is_none() && !self.failed {
             self.announced = true;

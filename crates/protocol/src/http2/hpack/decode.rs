@@ -1,4 +1,4 @@
-//! Decodes HPACK header blocks.
+//! Decodes HPACK header blocks into lists of fields, and keeps the dynamic table in sync.
 
 use super::super::fields::FieldList;
 use super::integer::Reader;
@@ -38,7 +38,7 @@ impl Decoder {
         }
     }
 
-    /// Sets the header table size that the peer has acknowledged.
+    /// Sets the maximum table size, after the peer has acknowledged it.
     pub fn set_table_bytes_max(&mut self, bytes: usize) {
         self.table_bytes_max = bytes;
         self.update_due = self.table.size_max() > bytes;
@@ -56,8 +56,8 @@ impl Decoder {
         let mut budget = out.limit_bytes() * UNPACKED_LIMITS + block.len() * UNPACKED_BLOCKS;
         loop {
             if out.is_overflowed() {
-                // The list has overflowed, so indexed fields can be skipped, of which a bomb may
-                // consist.
+                // Skips indexed fields once the list has overflowed, because a bomb may consist of
+                // them.
                 reader.pass_indexed(statics::ENTRIES + self.table.len());
             }
             let Some(first) = reader.first() else { break };
@@ -108,7 +108,7 @@ impl Decoder {
     /// Handles a field from a table; returns its unpacked length.
     fn indexed(&mut self, index: usize, out: &mut FieldList) -> Result<usize, HpackError> {
         let (name, value) = self.entry(index)?;
-        // A field that does not fit is not even copied.
+        // Ignores a field that does not fit, without a copy.
         out.push(name, value);
         Ok(if out.is_overflowed() {
             0

@@ -1,4 +1,4 @@
-//! Encodes HPACK header blocks.
+//! Encodes lists of fields as HPACK header blocks, and decides the use of the dynamic table.
 //!
 //! The encoder finds entries of its table with a hash table whose buckets have four slots each. A
 //! full bucket drops its oldest slot. A field may then be written in full once more than
@@ -70,7 +70,7 @@ impl Encoder {
         self.pending = Some((smallest, bytes));
     }
 
-    /// Begins a block at the end of `out`.
+    /// Begins a block at the end of `out`: announces changed table sizes.
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         const UPDATE: u8 = 0x20;
         if let Some((smallest, newest)) = self.pending.take() {

@@ -22,7 +22,7 @@ pub(super) const fn onto(before: u32, bytes: &[u8]) -> u32 {
         sum = fold(sum, u64::from_le_bytes(*chunk));
         rest = after;
     }
-    // The remaining bytes are read as two overlapping halves if they are fewer than two words.
+    // Reads four to seven remaining bytes as two words of four bytes that overlap.
     if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
         let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
         sum = fold(sum, (first as u64) << 32 | last as u64);

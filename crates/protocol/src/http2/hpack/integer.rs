@@ -5,8 +5,7 @@ use super::HpackError;
 
 /// Maximum accepted integer: no string or table is longer.
 const VALUE_MAX: u32 = 1 << 28;
-/// Maximum number of bytes after the prefix; `VALUE_MAX` needs five, and encoders do not pad with
-/// zeros.
+/// Maximum number of bytes after the prefix; `VALUE_MAX` needs four.
 const BYTES_MAX: u32 = 5;
 
 /// The rest of a header block that was not parsed yet.
@@ -75,7 +74,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends an integer behind the flags that share its first byte.
+/// Appends an integer, whose first byte also contains `flags`.
 pub(super) fn write(value: usize, bits: u32, flags: u8, out: &mut Vec<u8>) {
     let full = (1usize << bits) - 1;
     if value < full {

@@ -1,4 +1,5 @@
-//! Decodes and checks VRRP adverts.
+//! Decodes received VRRP adverts, and refuses those with another version, router id, authentication
+//! or checksum than expected.
 
 use super::super::checksum::Sum;
 use super::{

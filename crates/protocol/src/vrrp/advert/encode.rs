@@ -1,4 +1,4 @@
-//! Encodes VRRP adverts.
+//! Encodes VRRP adverts for sending, with their checksum and authentication data.
 
 use super::super::checksum::Sum;
 use super::{
@@ -63,7 +63,7 @@ impl Advert {
         }
     }
 
-    /// The authentication header precedes the packet, so the data is zeroes for it.
+    /// Returns the password, or zeroes: the authentication header precedes the packet.
     fn authentication_data(&self) -> [u8; AUTHENTICATION_BYTES] {
         match self.authentication {
             Some(Authentication::Pass(password)) => password,

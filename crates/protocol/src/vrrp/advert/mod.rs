@@ -2,8 +2,8 @@
 //! 5), without the IP header; and the IP authentication header that keepalived can put before
 //! those of version 2 ([`ah`]).
 //!
-//! The sender supplies source and destination, and the receiver supplies what it expects.
-//! [`fn@decode`] refuses everything but a well-formed advert of that version and that router,
+//! The sender supplies source and destination, and the receiver supplies the expected values.
+//! [`fn@decode`] refuses everything but a well-formed advert of the expected version and router,
 //! with a reason and the counter of keepalived's statistics.
 
 pub mod ah;

@@ -54,7 +54,7 @@ pub fn claim(frame: &[u8]) -> Option<AddressClaim> {
         }
         _ => return None,
     };
-    // No host has a multicast MAC address: such a claim is an attack.
+    // Refuses a multicast or zero MAC address, which no host has: such a claim is an attack.
     let to_a_group = mac[0] & 1 != 0 || mac == [0; 6];
     (!to_a_group).then_some(AddressClaim {
         address,

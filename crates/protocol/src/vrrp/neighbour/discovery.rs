@@ -105,7 +105,7 @@ pub fn read(packet: &[u8], sender: Mac) -> Option<(Ipv6Addr, Mac, Manner)> {
         ADVERTISEMENT => {
             let named = link_address(options, TARGET_ADDRESS)?;
             let solicited = head[4] & SOLICITED != 0;
-            // Solicited advertisements are never sent to all nodes.
+            // Refuses a solicited advertisement to a group, which no host sends.
             if solicited && to.is_multicast() {
                 return None;
             }
@@ -122,7 +122,7 @@ pub fn read(packet: &[u8], sender: Mac) -> Option<(Ipv6Addr, Mac, Manner)> {
         SOLICITATION => {
             let named = link_address(options, SOURCE_ADDRESS)?;
             if from.is_unspecified() {
-                // Duplicate address detection contains no MAC.
+                // Refuses a MAC in duplicate address detection, which contains none.
                 return named.is_none().then_some((target, sender, Manner::Probes));
             }
             Some((from, named.unwrap_or(sender), Manner::Uses))

@@ -73,7 +73,7 @@ pub(super) fn standing(place: u8, band: usize, preempt: bool) -> OwnershipLimits
     }
 }
 
-/// Runs one history; returns the violation and its position.
+/// Runs one history. The error is the violation with a description of the history.
 fn history(seed: u64, defect: Option<VrrpDefect>) -> Result<(), String> {
     let mut random = Random::new(seed);
     let plan = plan::draw(&mut random);

@@ -8,14 +8,14 @@ pub const HOSTS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct VrrpSimulatedNetwork {
     cut: [[bool; HOSTS]; HOSTS],
-    /// The link of a machine is down: no other machine receives its packets, and no client reaches
-    /// it.
+    /// The link of a machine is down: the machine and the others receive nothing from each other,
+    /// and no client reaches it.
     pub isolated: [bool; HOSTS],
     /// Percentage of packets that are lost.
     pub loss: u64,
     /// Percentage of packets that are duplicated.
     pub double: u64,
-    /// Minimum delay of a packet, and the maximum random addition.
+    /// Minimum delay of a packet; `jitter_ns` is the maximum random addition.
     pub delay_ns: u64,
     pub jitter_ns: u64,
     /// Time since which nothing is lost from one machine to another.
@@ -85,7 +85,7 @@ impl VrrpSimulatedNetwork {
         });
     }
 
-    /// Returns when a packet arrives (None: it is lost), and when a duplicate does.
+    /// Returns the delay of a packet (None: it is lost), and of its duplicate, if there is one.
     pub fn send(&self, random: &mut Random, from: usize, to: usize) -> [Option<u64>; 2] {
         if !self.passes(from, to) || random.percent(self.loss) {
             return [None, None];

@@ -15,7 +15,7 @@ pub enum Disturbance {
     Cut(usize, usize),
     /// The machines are split into two sides that do not receive each other.
     Partition(u64),
-    /// No other machine receives the packets of this one, and no client reaches it.
+    /// The machine and the others receive nothing from each other, and no client reaches it.
     Isolate(usize),
     /// All cuts and losses end.
     Heal,
@@ -50,7 +50,7 @@ pub struct VrrpSimulationPlan {
     pub settings: Vec<Settings>,
     pub interval_ns: u64,
     pub steps: Vec<(u64, Disturbance)>,
-    /// Time at which all faults end, and time at which the history ends.
+    /// Time at which all faults end; the history ends at `ends_at`.
     pub healed_at: u64,
     pub ends_at: u64,
     /// If set, the kernel removes the addresses when no process has renewed them for this time.
@@ -157,8 +157,8 @@ fn draw_steps(
     let mut steps = Vec::new();
     let mut at = from;
     if random.percent(3) {
-        // For a machine that fails again and again: all of them do, so that the best one is among
-        // them.
+        // Lets machine 0 fail and recover 14 times, and nothing else: its preemptions must be
+        // delayed more and more.
         for _ in 0..14 {
             for failed in [true, false] {
                 steps.push((at, Disturbance::Fault(0, failed)));

@@ -41,19 +41,20 @@ pub struct VrrpSimulatedHost {
     pub faulty: bool,
     pub priority: Option<u8>,
     pub band: usize,
-    /// Time since when the machine has run without a fault.
+    /// Time of the last start, change of the fault, or end of a suspension.
     pub steady_since: u64,
-    /// Time at which its process was last killed.
+    /// Time at which the process last ended; `u64::MAX` if its kernel was suspended then.
     pub killed_at: u64,
-    /// The machine became master without having received anything from the previous owner.
+    /// The machine became master for another reason than a stop or a preemption of the owner.
     pub unsure: bool,
     pub master_since: u64,
-    /// End of its last suspension.
+    /// End of the last suspension since the start of the process; 0: none.
     pub awake_since: u64,
-    /// End of the last long suspension, and number of suspensions since the last received advert.
+    /// End of the last suspension longer than 1.3 advert intervals. `pauses` counts such
+    /// suspensions since the last advert of at least this machine's priority.
     pub slept_until: u64,
     pub pauses: u32,
-    /// Number of starts of the process, by which events for an earlier process are ignored.
+    /// Number of ends of the process, by which events for an earlier process are ignored.
     pub life: u32,
     /// Time of the next wake-up of the process; a later order replaces an earlier one.
     pub wake: u64,
@@ -173,8 +174,8 @@ impl Scene {
             && self.now >= self.forged_until
     }
 
-    /// Returns the tolerance of every check: the longest packet delay, half a percent of clock
-    /// deviation, and the precision of a timer.
+    /// Returns the tolerance for a limit of `of` ns: twice the longest packet delay, 2 % for clocks
+    /// that drift, and 200 us for late timers.
     pub fn slack(&self, of: u64) -> u64 {
         self.network.longest_ns() * 2 + of / 50 + 200_000
     }

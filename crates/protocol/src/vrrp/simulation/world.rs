@@ -1,4 +1,5 @@
 //! Runs a simulated history of VRRP: events in the order of a global time that no machine knows.
+//! Checks the invariants after each event.
 
 use super::check::{InvariantChecks, InvariantResult};
 use super::forge;
@@ -211,7 +212,8 @@ impl VrrpSimulation {
         Ok(())
     }
 
-    /// Runs a turn of the driver: packets, replies, the time, actions.
+    /// Runs a turn of a machine's driver: passes waiting packets and claims and then the time to
+    /// the router, and performs the router's actions.
     fn turn(&mut self, host: usize, input: Option<Input>) -> InvariantResult {
         let now = self.scene.now;
         let local = self.scene.local(host, now);
@@ -342,7 +344,8 @@ impl VrrpSimulation {
             self.scene.hosts[host].master_since = now;
             self.scene.hosts[host].unsure =
                 !matches!(why, Reason::OwnerStopped { .. } | Reason::Preempts { .. });
-            // Neighbours just received this machine's announcement, so the previous master is irrelevant.
+            // Clears the doubt unless another machine has the address or no neighbour is reached:
+            // the neighbours just received this machine's announcement.
             let told = !self.scene.network.isolated[host];
             self.scene.unsure &= self.other_rules(host) || !told;
         }
@@ -464,7 +467,8 @@ impl VrrpSimulation {
             suspended,
         });
         let life = of.life;
-        // While a kernel is suspended, neighbours may learn that another machine has the address.
+        // Records the doubt: while a kernel is suspended, neighbours may learn that another machine
+        // has the address.
         if suspended && of.state == VrrpState::Master {
             self.scene.unsure = true;
         }
@@ -489,8 +493,8 @@ impl VrrpSimulation {
         of.router = None;
         of.state = VrrpState::Init;
         of.life += 1;
-        // While a kernel was suspended it did not respond, so another machine may have become the
-        // owner for good.
+        // Exempts the machine from the check of resumption: while its kernel was suspended, another
+        // machine may have become the owner.
         let slept = of.pause.take().is_some_and(|pause| pause.suspended);
         of.killed_at = if slept { u64::MAX } else { now };
         self.end_of_life(host);
@@ -584,7 +588,7 @@ impl VrrpSimulation {
     fn fault(&mut self, host: usize, faulty: bool) -> InvariantResult {
         let now = self.scene.now;
         let of = &mut self.scene.hosts[host];
-        // A suspended process does not notice that.
+        // Ignores the change, because a suspended process does not notice faults.
         if of.pause.is_some() {
             return Ok(());
         }
@@ -617,8 +621,8 @@ impl VrrpSimulation {
         self.scene.hosts[host].router = None;
         self.begin(host)?;
         let after = self.scene.hosts[host].state;
-        // A machine that was suspended a moment ago and only listens may not know that it still is
-        // master.
+        // Tolerates a change of state after a recent suspension: the machine only listens, and may
+        // not know that it still is master.
         let listens =
             awake_since > 0 && awake_since + self.scene.plan.interval_ns * 2 > self.scene.now;
         if before != VrrpState::Init && before != after && !listens {
@@ -630,7 +634,7 @@ impl VrrpSimulation {
     }
 
     fn foreign(&mut self, _from: usize) {
-        // A master that is awake receives the claim and can respond.
+        // Skips the fault unless a master is awake, receives the claim and can respond.
         let hears = |host: &VrrpSimulatedHost| {
             host.rules() && !self.scene.network.isolated[host.place] && self.scene.network.loss == 0
         };
@@ -657,7 +661,7 @@ impl VrrpSimulation {
             let input = forge::packet(&mut self.random, &settings);
             self.push(at, VrrpSimulationEvent::Arrive(host, input));
         }
-        // A forged advert is trusted for a while, and so is the interval in it.
+        // A forged advert is trusted for a down interval, so the checks pause for this time.
         let down = down_ns(&settings, self.scene.plan.interval_ns);
         self.scene.forged_until = self.scene.forged_until.max(at + down);
     }

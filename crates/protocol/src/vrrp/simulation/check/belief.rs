@@ -49,7 +49,8 @@ impl Belief {
         }
         let of = &scene.hosts[host];
         let interval = scene.plan.interval_ns;
-        // The machine may excuse its own delay twice in a row; the first time it must.
+        // After its first long suspension since the last advert, the machine must listen for an
+        // interval. Later suspensions need no such excuse.
         if of.pauses == 1 && scene.now - of.slept_until < interval - interval / 50 {
             return Err(format!(
                 "machine {host} stood still until {} ns ago, and believes that the owner is silent",
@@ -81,7 +82,8 @@ fn resumed(scene: &Scene, host: usize) -> InvariantResult {
     let calm = killed_at.min(scene.now).saturating_sub(interval * 5);
     for other in scene.hosts.iter().filter(|other| other.place != host) {
         let clean = scene.network.clean_both_since(host, other.place);
-        // A machine that may preempt, and has received an advert that shows this, needs no probe.
+        // Counts only a takeover after silence (`unsure`). A machine that preempts or follows a
+        // stop takes over without a probe, so the killed process cannot exclude it.
         if other.rules()
             && other.unsure
             && other.awake_since == 0

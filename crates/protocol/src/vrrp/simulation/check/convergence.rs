@@ -1,12 +1,13 @@
-//! Checks the result of a simulated VRRP history after a phase without faults: one owner, the
-//! best one if it preempts, and the neighbours know it.
+//! Checks the result of a simulated VRRP history after a phase without faults: one owner, which the
+//! neighbours know. With `preempt` the owner has the best priority, unless the history had a
+//! hand-over or more than two preemptions.
 
 use super::super::plan::{Disturbance, source};
 use super::super::scene::Scene;
 use super::InvariantResult;
 use crate::vrrp::{Reason, VrrpAction};
 
-/// Number of preemptions by a machine that are not delayed.
+/// Number of preemptions in a history, of all machines, before further ones may be delayed.
 const UNDAMPED: u32 = 2;
 
 #[derive(Default)]

@@ -1,5 +1,5 @@
-//! Checks in the VRRP simulation that adverts per interval, announcements per second, and
-//! preemptions per minute are bounded, whatever arrives.
+//! Checks in the VRRP simulation that each machine's adverts per interval, announcements per
+//! second, log messages in ten seconds, and preemptions per minute are bounded, whatever arrives.
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;
@@ -13,7 +13,7 @@ const ADVERTS: usize = 10;
 const BLOCKS: usize = 40;
 /// Maximum number of log messages in ten seconds.
 const NOTES: usize = 22;
-/// Maximum number of preemptions per minute.
+/// Maximum number of preemptions of a machine per minute.
 const PREEMPTIONS: usize = 10;
 
 #[derive(Default)]

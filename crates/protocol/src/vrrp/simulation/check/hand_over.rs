@@ -1,5 +1,5 @@
-//! Checks in the VRRP simulation that a planned hand-over never leaves the address without an
-//! owner.
+//! Checks in the VRRP simulation that a machine keeps the address while it offers it to others, and
+//! releases it only after another machine has it. Adverts that may be forged are exempt.
 
 use super::super::network::HOSTS;
 use super::super::plan::source;
@@ -33,7 +33,7 @@ impl HandOvers {
             return Ok(());
         }
         let others = scene.hosts.iter().filter(|other| other.place != host);
-        // The other machine may have had a fault since it sent its advert.
+        // Accepts a successor that had a fault or a suspension since it sent its advert.
         let said = scene.now - scene.network.longest_ns().min(scene.now);
         let taken = others.clone().any(|other| other.answers())
             || others.clone().any(|other| {

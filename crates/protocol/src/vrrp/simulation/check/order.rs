@@ -1,6 +1,7 @@
-//! Checks the order of actions in the VRRP simulation: release before the final advert,
-//! acquisition before announcements. Only a master keeps the address, and a machine with a fault
-//! is never master.
+//! Checks the order of actions in the VRRP simulation: release before an advert of priority zero,
+//! acquisition before announcements. Only a machine that offers a hand-over may send priority zero
+//! while it has the address. Only a master keeps the address, and a machine with a fault is never
+//! master.
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;

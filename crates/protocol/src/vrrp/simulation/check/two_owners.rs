@@ -1,5 +1,6 @@
-//! Checks in the VRRP simulation that once adverts pass in both directions, two machines own the
-//! address for at most one more advert interval.
+//! Checks in the VRRP simulation that two machines that receive each other's adverts own the
+//! address for at most one advert interval. After a suspension, one and a half intervals more are
+//! allowed.
 
 use super::super::scene::Scene;
 use super::InvariantResult;
@@ -18,7 +19,8 @@ impl TwoOwners {
                     continue;
                 };
                 let interval = scene.plan.interval_ns;
-                // A machine that was suspended may first listen for one and a half intervals.
+                // Allows one and a half intervals after a suspension, in which a machine may only
+                // listen.
                 let listens = |awake: u64| {
                     if awake == 0 {
                         0

@@ -1,7 +1,8 @@
-//! Checks in the VRRP simulation how long an address is unowned while a healthy machine exists:
-//! at most the master-down interval plus the probe's wait. After its owner announced a stop: at
-//! most a skew time. After the death of a process whose kernel still responds: at most the
-//! probe's bound.
+//! Checks in the VRRP simulation how long an address may be unowned while a machine is healthy: at
+//! most the down interval plus twice the wait for probes. A healthy machine that receives no master
+//! takes over after at most the longer of the down interval and the probes' bound, plus an interval
+//! and twice that wait. After the owner announced a stop: at most an advert interval, plus one
+//! second in version 2. [`Scene::slack`] is added to each limit.
 
 use super::super::network::HOSTS;
 use super::super::plan::{down_ns, source};
@@ -23,7 +24,8 @@ pub struct Unowned {
     sent: [u64; HOSTS],
 }
 
-/// Number of stops in a history that the machines trust at once.
+/// Number of stops in a history after which checks of stops end, because machines trust further
+/// ones only at a limited rate.
 const STOPS_BELIEVED: u32 = 5;
 
 impl Unowned {
@@ -45,8 +47,8 @@ impl Unowned {
             return;
         }
         self.stops += 1;
-        // An advert that overtakes the stop message, or a duplicate of one, revokes it; and after
-        // forged stop messages, machines trust them only at a limited rate.
+        // Ignores a stop that may be revoked by an advert that arrives after it, and all stops
+        // after forged packets, because machines then trust stops only at a limited rate.
         let revoked = self.sent[host] + scene.network.longest_ns() >= scene.now;
         if revoked || scene.forged_until > 0 {
             return;
