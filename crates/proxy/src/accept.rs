@@ -108,7 +108,8 @@ impl AcceptLoop {
         });
         let own = AcceptLoopGuard(Rc::clone(&started));
         reactor::spawn(async move {
-            // Without memory for it here, the other threads still accept.
+            // If there is no memory for the listener on this thread, the other threads still
+            // accept.
             if let Ok(listener) = Listener::from_shared(fd) {
                 accept(&own.0, listener).await;
             }
@@ -420,7 +421,7 @@ fn is_privileged(peer: &SocketAddrAny) -> bool {
     address.is_ok_and(|address| (1..1024).contains(&address.port()))
 }
 
-/// Finds a thread that has clearly less to do than this one. The kernel wakes a sleeping
+/// Finds a thread that has clearly less to do than this one, because the kernel wakes a sleeping
 /// thread for a connection without regard to its load.
 fn less_busy(runtime: &Runtime) -> Option<usize> {
     let threads = runtime.threads();

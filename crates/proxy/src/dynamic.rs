@@ -229,8 +229,9 @@ pub(crate) fn remove(config: &mut Config, backend: ProxyIndex, at: ServerIndex) 
     }
 }
 
-/// Adds the servers that operators added to the previous configuration to a new one, which does
-/// not serve yet. A server in the file takes precedence over an added one with the same name.
+/// Adds the servers that operators added to the previous configuration to a new one, which does not
+/// serve yet. A server in the file takes precedence over an added one with the same name. Returns
+/// each server that could not be added, with the reason.
 pub(crate) fn keep(config: &mut Config, old: &Config) -> Vec<Lost> {
     let mut lost = Vec::new();
     for before in old.proxies.iter().filter(|proxy| proxy.kind.is_backend()) {
@@ -245,7 +246,8 @@ pub(crate) fn keep(config: &mut Config, old: &Config) -> Vec<Lost> {
     lost
 }
 
-/// Adds a server again. Err: the reason why that is impossible.
+/// Adds a server again, unless the backend has one with this name. Returns the server with the
+/// reason if that is impossible.
 pub(crate) fn keep_one(
     config: &mut Config,
     backend: &str,

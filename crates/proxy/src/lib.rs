@@ -1,5 +1,5 @@
-//! The proxy: listeners, streams, rules, load balancing, queues, health checks, logs and
-//! statistics, and the manual's entries about them.
+//! Implements the proxy: listeners, streams, rules, load balancing, queues, health checks, logs and
+//! statistics, with the manual's entries about them.
 //!
 //! A request passes through: listener -> stream -> rules of the frontend -> backend -> queue and
 //! load balancing -> server connection -> response rules -> log. Protocol engines, rules and load

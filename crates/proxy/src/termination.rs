@@ -1,6 +1,6 @@
 //! Explains the termination state of a log line: the two or four letters of `%ts` and `%tsc`.
 
-/// Pairs of letters that logs print for `%ts`, with their meanings.
+/// Pairs of letters that logs print for `%ts`, or single first letters, with their meanings.
 pub static STATES: &[(&str, &str)] = &[
     (
         "--",

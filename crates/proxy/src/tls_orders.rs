@@ -74,7 +74,7 @@ pub fn repeat(config: &Config, orders: &[StoreOrder]) {
             _ => continue,
         };
         let payload = order.payload.as_ref().map(|payload| payload.as_str());
-        // The command may fail because it needs a second file whose content was dropped.
+        // Ignores a failure: the command may need a second file whose content was dropped.
         let _ = recorded(config, &words, payload, change);
     }
 }
@@ -137,7 +137,7 @@ pub fn set(config: &Config, words: &[&str], payload: Option<&str>) -> Result<Str
 pub fn commit(config: &Config, words: &[&str], _: Option<&str>) -> Result<String, StoreError> {
     let (kind, store) = (kind(words), &config.certificates);
     let Some(name) = words.get(3) else {
-        // HAProxy uses the same wording for a CRL file.
+        // Uses the wording for a CA file also for a CRL file, as HAProxy does.
         let what = match kind {
             TlsFileKind::Certificate => "cert",
             TlsFileKind::Authorities | TlsFileKind::Revocations => "ca-file",

@@ -105,7 +105,7 @@ async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &OpenListe
         older.truncate(older.len().saturating_sub(STREAMS_AT_ONCE));
         reactor::yield_now().await;
     }
-    // Idle clients find their listener in the newest configuration themselves when they are woken.
+    // Wakes idle clients, which find their listener in the newest configuration themselves.
     let mut next = Some(0);
     while let Some(at) = next.filter(|_| worker.thread.is_newest(config)) {
         next = reactor::wake_some(at, TASKS_AT_ONCE);

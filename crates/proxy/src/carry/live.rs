@@ -1,7 +1,7 @@
-//! Exports the current state of the proxy for the command that shows where a request would go.
-//! The export contains all that a successor gets, and also what a successor never gets: numbers
-//! of connections and of queued requests, and entries of large tables, selected by key. The
-//! exporting process continues unchanged.
+//! Exports the current state of the proxy for the command that shows where a request would go. The
+//! export contains the counters, server states, small tables and lists that a successor gets, and
+//! also what a successor never gets: numbers of connections and of queued requests. Of large tables
+//! it contains entries selected by key. The exporting process continues unchanged.
 
 use super::gather::Gathered;
 use super::tables::{self, Which};
@@ -22,7 +22,7 @@ pub const KEYS_MAX: usize = 256;
 pub struct LeftOut {
     /// Tables that were too large to export, with their numbers of entries.
     pub tables: Vec<(String, u32)>,
-    /// Maps and lists, with their numbers of entries.
+    /// Maps and lists that were too large to export, with their numbers of entries.
     pub lists: Vec<(String, u64)>,
     /// Numbers of queued requests of each server and of each backend.
     pub waiting: Vec<QueuedRequests>,
@@ -146,7 +146,7 @@ pub fn import_live(bytes: &[u8], config: &Config) -> Result<LeftOut, CarryError>
 }
 
 fn server(told: &ServerLive, state: &Arc<ServerState>) {
-    // A counter at its maximum could not count any further.
+    // Limits the value, because a counter at its maximum could not count any further.
     let most = u32::MAX / 2;
     state
         .traffic

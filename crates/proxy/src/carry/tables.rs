@@ -219,7 +219,8 @@ impl TableTold {
             }
             let Some(held) = table.get(key) else { return };
             for (kind, element, value) in values {
-                // The connections that hold the entry belong to the previous process.
+                // Leaves out counts of open connections unless `holds`: these connections belong to
+                // the previous process.
                 if *kind != DataType::ConnCur || holds {
                     self.set(&held, *kind, *element, value, elapsed_ms);
                 }

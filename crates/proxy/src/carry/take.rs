@@ -70,13 +70,13 @@ pub(super) fn process(told: &ProcessTold, runtime: &Runtime, elapsed_ms: u64) {
         elapsed_ms,
     );
     rate(told.session_rate, &runtime.session_rate, now_ms, elapsed_ms);
-    // If the configured limit is now lower than the one that the operator set, the configured one
-    // applies.
+    // Applies the limit that the operator set, but at most the configured one.
     if let Some(max) = told.connections_max.filter(|max| *max > 0) {
         let most = runtime.connections_max_of_file();
         runtime.connections_max.store(max.min(most), Relaxed);
     }
-    // The later counts of an ending process contain no values set by operators.
+    // Keeps the values set by operators if the message has none, as the later counts of an ending
+    // process do not.
     if told.orders != OperatorOverrides::default() {
         *lock(&runtime.orders) = told.orders.clone().in_effect(&runtime.config());
     }

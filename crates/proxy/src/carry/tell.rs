@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 /// Maximum size in bytes of the tables and lists that a command gets.
 const LIVE_BYTES_MAX: usize = 32 << 20;
 
-/// Exports all counters and states or, if not `whole`, only what was counted after that.
+/// Exports the counters of `gathered` with the maxima, and if `whole` also rates and states.
 pub(super) fn export_state(
     gathered: &Gathered,
     runtime: Option<&Runtime>,

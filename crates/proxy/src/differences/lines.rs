@@ -23,7 +23,7 @@ pub(super) fn is_table(line: &Statement) -> bool {
     line.starts_with_any(&[&["stick-table"], &["table"]])
 }
 
-/// Returns the size of a stick table in entries; None if the size is not a plain number.
+/// Returns the size of a stick table in entries; None if the size is missing or not a plain number.
 pub(super) fn table_size(line: &Statement) -> Option<u32> {
     let mut words = line.words.iter().skip_while(|word| *word != "size");
     words.nth(1)?.parse().ok()

@@ -66,7 +66,7 @@ impl Http2 {
             .connection
             .send_headers(stream, fields.iter().copied(), body.is_empty());
         sent.is_ok()
-            // A request body that does not fit into the server's initial window is not sent.
+            // Fails if the request body does not fit into the server's initial window at once.
             && (body.is_empty()
                 || self.connection.send_data(stream, body, true).ok() == Some(body.len()))
     }

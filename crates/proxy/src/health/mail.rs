@@ -1,4 +1,4 @@
-//! The content of a mail about a server.
+//! Builds the mail about a server in HAProxy's form (`email-alert`), without sending it.
 
 use protocol::smtp::{Mail, clean};
 

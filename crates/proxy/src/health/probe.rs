@@ -153,10 +153,11 @@ impl ProbeConnection {
         let mut bytes = vec![0; READ_BYTES];
         loop {
             let read = match self.wire.read(&mut bytes).await {
-                // If the server resets the connection, what arrived before may be sufficient for
-                // the check.
+                // Treats a reset as the end if input has arrived, because the input may be
+                // sufficient for the check.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset && has_input => 0,
-                // Some servers close a TLS connection without close_notify.
+                // Treats a TLS connection that ends without close_notify as ended, which some
+                // servers do.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
                 other => other?,
             };
@@ -490,7 +491,7 @@ async fn reach(
                 .connect(*address)
                 .await
                 .map_err(ConnectError::Remote)?;
-            // Both options only save a packet or two.
+            // Ignores failures, because both options only save a packet or two.
             let _ = stream.set_nodelay(true);
             if !linger {
                 let reset = Some(Duration::ZERO);
@@ -552,7 +553,7 @@ fn announces(server: &Server) -> bool {
 }
 
 /// Builds the PROXY header of a check. As in HAProxy, version 1 contains the addresses of the
-/// check's own connection, and version 2 uses the LOCAL command.
+/// check's own connection, and version 2 uses the LOCAL command unless a workaround forbids that.
 fn proxy_header(
     server: &Server,
     ends: Option<(SocketAddr, SocketAddr)>,

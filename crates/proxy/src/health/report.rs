@@ -62,7 +62,8 @@ fn checked_lines(
         });
     }
     if change.happened() {
-        // If every check is logged, the message about the check already contains the reason.
+        // Omits the reason if every check is logged, because the message about the check contains
+        // it.
         let reason = if log_checks { "" } else { reason };
         lines.push(state_line(proxy, server, change, reason, report));
     }
@@ -124,7 +125,7 @@ pub fn tracked_lines(
         });
     };
     match (told.was_maintained, report.tracked_maintenance) {
-        // The server's own maintenance takes precedence.
+        // Reports nothing if the server itself is in maintenance, which takes precedence.
         _ if server.state.in_maintenance() => {}
         (false, true) if change.was_up => {
             let text = format!(
@@ -136,7 +137,7 @@ pub fn tracked_lines(
                 change.requeued,
                 server.state.queue.waiting.current()
             );
-            // For a server that was already draining or stopping, the severity is lower.
+            // Lowers the severity for a server that was already draining or stopping.
             let level = if change.was_usable {
                 Level::Alert
             } else {
@@ -166,7 +167,7 @@ pub fn tracked_lines(
     lines
 }
 
-/// `Server b/s`, `Backup Server b/s`
+/// Returns the name of a server in messages, such as `Server b/s` or `Backup Server b/s`.
 pub(super) fn state_name(proxy: &Proxy, server: &Server) -> String {
     let kind = if server.options.backup {
         "Backup Server"
@@ -195,7 +196,7 @@ fn kind(server: &Server) -> &'static str {
     }
 }
 
-/// `, reason: …, code: …, info: "…", check duration: …ms`
+/// Formats the reason of a result: `, reason: …, code: …, info: "…", check duration: …ms`.
 fn reason(result: &CheckResult) -> String {
     let mut text = format!(", reason: {}", result.status.text());
     // Writing to a string cannot fail.
@@ -205,7 +206,7 @@ fn reason(result: &CheckResult) -> String {
     if !result.info.is_empty() {
         let _ = write!(text, ", info: \"{}\"", visible(&result.info));
     }
-    // Errors that were observed in traffic have no check duration.
+    // Omits the duration of errors that were observed in traffic, which have none.
     if result.status != CheckStatus::Analyzed {
         let _ = write!(text, ", check duration: {}ms", result.duration_ms);
     }

@@ -41,8 +41,9 @@ impl Schedule {
         interval_ms * u64::from(self.spread.min(SPREAD_MAX)) / 100
     }
 
-    /// Returns the time until the first check of the `n`-th of `total` servers. The first checks
-    /// of a process are spread over the shortest interval of all servers.
+    /// Returns the time until the first check of the `n`-th of `total` servers. The first checks of
+    /// a process are spread over the shortest interval of all servers, but at most over
+    /// `spread_max_ms`.
     pub fn first_ms(shortest_ms: u32, spread_max_ms: Option<u32>, n: usize, total: usize) -> u64 {
         let over = spread_max_ms.map_or(shortest_ms, |max| max.min(shortest_ms));
         u64::from(over) * n as u64 / total.max(1) as u64

@@ -15,7 +15,8 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;
 const UDIAG_SHOW_VFS: u32 = 2;
 const UNIX_DIAG_VFS: u16 = 1;
-/// Sizes in bytes of the two headers of a response, and of an attribute's header.
+/// Size in bytes of the two headers of a response; `ATTRIBUTE_HEAD_BYTES` is that of an attribute's
+/// header.
 const ANSWER_HEAD_BYTES: usize = 16 + 16;
 const ATTRIBUTE_HEAD_BYTES: usize = 4;
 /// Size of the response buffer, ten times what a response needs.
@@ -33,8 +34,8 @@ pub(super) fn is_bound_to(fd: &OwnedFd, path: &Path) -> bool {
     if let Ok(own) = open_file(fd).and_then(rustix::fs::fstat) {
         return (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino);
     }
-    // The kernel reports only the lower half of the inode number. No other file can have the same
-    // number while the socket exists.
+    // Compares the lower half of the inode number, which is all that the kernel reports. No other
+    // file can have the same number while the socket exists.
     file_inode(fd).map_or(true, |own| own == there.st_ino as u32)
 }
 

@@ -135,7 +135,8 @@ impl TemporarySocketFile {
     pub fn place(mut self) -> Result<Placed, Errno> {
         let before = with_suffix(&self.beside, ".bak");
         let _ = rustix::fs::unlink(&before);
-        // If there was no previous file, or it cannot be kept, the rename cannot be reverted.
+        // Keeps the previous file for `undo`. If there is none, or it cannot be kept, `undo`
+        // removes the new file.
         let kept = rustix::fs::link(&self.path, &before).is_ok();
         if let Err(errno) = rustix::fs::rename(&self.beside, &self.path) {
             if kept {

@@ -1,4 +1,5 @@
-//! Opens the listening sockets of a configuration, or reuses inherited ones.
+//! Opens the listening sockets of a configuration, or reuses inherited ones, and stops and resumes
+//! those of frontends that are paused.
 
 use super::assign::places;
 use super::identity::{ListenAddress, SocketIdentity, inode, prefixed};
@@ -24,8 +25,7 @@ pub struct Listening {
     pub proxy: ProxyIndex,
     /// Index in the frontend's `binds`.
     pub bind: u32,
-    /// State shared by all threads. Counts connections if the listener has `maxconn`, and
-    /// everything with `option socket-stats`.
+    /// State of the listener, shared by all threads.
     pub state: Arc<ListenerState>,
 }
 
@@ -157,7 +157,7 @@ fn open_one(
         && let Some(fd) = inherited.take(&wanted)
     {
         let fd = Arc::new(fd);
-        // A datagram socket has no TCP options.
+        // Leaves a datagram socket as it is, because these options are for TCP.
         if !bind.datagrams {
             inherited.set_later(fd.clone(), Some(wanted.place), options, owner, bind.span);
         }
@@ -178,7 +178,7 @@ fn open_one(
         BindAddress::Abstract(name) => {
             open_abstract(name, (!bind.datagrams).then_some(options.backlog))
         }
-        // Names are resolved while loading; this address was only checked.
+        // Fails for a name that was not resolved: the configuration was loaded only to be checked.
         BindAddress::Name(..) => Err((OpenStep::Bind, Errno::ADDRNOTAVAIL)),
         BindAddress::Fd(number) if bind.datagrams => {
             return take_numbered(*number, inherited);
@@ -211,7 +211,7 @@ fn open_numbered(
         // The socket listens only from here on; no client was served on it before.
         rustix::net::listen(&fd, options.backlog).map_err(at(OpenStep::Listen))?;
     }
-    // If the socket has a file, another process has set it up.
+    // Keeps the owner and mode of a socket's file, which another process has set up.
     let place = SocketIdentity::of(&fd).ok().map(|identity| identity.place);
     let place = place.filter(|place| matches!(place, ListenAddress::Inet(_)));
     inherited.set_later(fd.clone(), place, options, BindOwner::default(), span);

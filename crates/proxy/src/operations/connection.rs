@@ -181,7 +181,7 @@ where
             if words == [TELL_STATE] && rights.expose_listeners {
                 return tell_state(&mut stream, session.timeout, context).await;
             }
-            // The payload belongs to the last command in the line.
+            // Keeps the payload for the last command in the line, to which it belongs.
             let payload = (n + 1 < last).then(|| session.payload.take()).flatten();
             let answer = run(context, &mut session, &words).await;
             session.payload = payload;
@@ -236,7 +236,7 @@ async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(
     }
     let listeners = context.runtime.listeners();
     let mut sockets: Vec<Arc<OwnedFd>> = listeners.into_iter().map(|one| one.fd).collect();
-    // Sockets of a frontend that was shut down are not passed on.
+    // Leaves out the sockets of frontends that were shut down, which no longer listen.
     sockets.retain(|fd| rustix::net::sockopt::socket_acceptconn(fd).unwrap_or(false));
     sockets.extend(context.shared.descriptors());
     let given = tokio::task::spawn_blocking(move || takeover::hand_over(&peer, &sockets));
@@ -268,7 +268,7 @@ where
         let (heirs, runtime) = (&context.shared.heirs, context.runtime);
         heirs.answer(peer, &runtime.config(), runtime)
     };
-    // The task fails only when the process ends.
+    // Sends nothing if the task failed, which happens only when the process ends.
     let answer = tokio::task::spawn_blocking(work).await.unwrap_or_default();
     write(stream, &answer, silent).await
 }
@@ -386,7 +386,7 @@ async fn write_long<S: AsyncWrite + Unpin>(
             let more = piece::fill(&mut *source, &mut piece);
             (source, piece, more)
         };
-        // Fails only when the process ends.
+        // Closes the connection if the task failed, which happens only when the process ends.
         let made = tokio::task::spawn_blocking(work).await;
         let more;
         (source, piece, more) = made.map_err(|_| ConnectionEnd::Failed)?;
@@ -442,7 +442,7 @@ async fn read_line<S: AsyncRead + Unpin>(
         let room = bytes.len().min(LINE_MAX + 1 - searched);
         let read = stream.read(&mut bytes[..room], silent, wait).await?;
         if read == 0 {
-            // A last line without a line feed counts, too.
+            // Accepts a last line without a line feed, too, as HAProxy does.
             let line = std::mem::take(&mut **input);
             return Ok((!line.is_empty()).then(|| Some(text(line))));
         }

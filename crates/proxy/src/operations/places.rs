@@ -85,8 +85,7 @@ impl ConnectionSlots {
             if let Some(place) = self.try_take(Instant::now()) {
                 return place;
             }
-            // Also checked periodically, because a reader becomes slow by the passage of time
-            // alone.
+            // Looks periodically, too, because a reader becomes slow by the passage of time alone.
             let _ = timeout(LOOK_EVERY, self.changed.notified()).await;
         }
     }
@@ -158,7 +157,7 @@ impl ConnectionPermit {
         loop {
             self.displacement.notified().await;
             let rest = *lock(&self.idle_key);
-            // The notification may be about an earlier idle period.
+            // Ignores a notification about an earlier idle period.
             if rest.is_some() && lock(&self.places.taken).displaced == rest {
                 return;
             }

@@ -131,7 +131,7 @@ impl StatisticsSockets {
     /// nonblocking, or registered with the Tokio runtime.
     pub fn change(&self, sockets: Vec<OperationsSocket>) -> io::Result<()> {
         let mut loops = lock(&self.loops);
-        // All steps that may fail come first.
+        // Takes all steps that may fail first, so that a failure changes nothing.
         let mut wanted = Vec::with_capacity(sockets.len());
         let mut messages = Vec::new();
         for socket in sockets {
@@ -212,7 +212,7 @@ impl StatisticsSockets {
         let stream = UnixStream::from_std(stream)?;
         let context = self.context.clone();
         self.handle.spawn(async move {
-            // A client that disconnects is not worth a message.
+            // Ignores the result, because a client that disconnects is not worth a message.
             let _ = connection::serve(stream, rights, &context).await;
             drop(place);
         });
@@ -245,7 +245,8 @@ impl StatisticsSockets {
         let shown = Arc::new(Mutex::new(shown));
         let (context, now) = (self.context.clone(), Arc::clone(&shown));
         let task = self.handle.spawn(async move {
-            // The descriptor can be passed to other processes as long as this loop runs.
+            // Keeps the descriptor, which can be passed to other processes as long as this loop
+            // runs.
             let _exposed = fd;
             loop {
                 // A separate task, so that an accepted connection is served even if this loop ends
@@ -260,7 +261,8 @@ impl StatisticsSockets {
                         tokio::spawn(admit(accepted, Arc::clone(&now), context.clone()))
                     }
                 };
-                // The task fails only by a panic, which the panic hook has reported.
+                // Ignores the result: the task fails only by a panic, which the panic hook has
+                // reported.
                 let _ = admitted.await;
             }
         });
@@ -284,7 +286,7 @@ where
     let place = context.shared.places.take().await;
     let rights = lock(&shown).rights;
     tokio::spawn(async move {
-        // A client that disconnects is not worth a message.
+        // Ignores the result, because a client that disconnects is not worth a message.
         let _ = connection::serve_at(stream, rights, &context, &place).await;
     });
 }

@@ -122,7 +122,7 @@ fn described(config: &Config) -> Vec<Described<'_>> {
 pub struct OpenFailure {
     /// Index of the socket in the result of [`open`].
     pub index: u32,
-    /// Owner of the socket: `frontend GLOBAL`, `peers NAME`.
+    /// Owner of the socket: `frontend GLOBAL`, `peers NAME`, `log-forward NAME`, `stats socket`.
     pub of: Cow<'static, str>,
     pub span: Span,
     pub address: String,
@@ -130,8 +130,8 @@ pub struct OpenFailure {
     pub errno: Errno,
 }
 
-/// Opens every `stats socket` and the sockets for peers, or uses inherited ones. Returns both
-/// the opened sockets and the failures.
+/// Opens the sockets of `stats socket` lines and of `peers` and `log-forward` sections, or uses
+/// inherited ones. Returns both the opened sockets and the failures.
 ///
 /// [`Inherited::settle`] applies the externally visible changes.
 pub fn open(
@@ -190,7 +190,7 @@ pub fn open_one(
     };
     let mut inherited = Inherited::default();
     let opened = open_alone(&Config::default(), &bind, &mut inherited).map_err(failed)?;
-    // A Unix socket gets its name here.
+    // Gives a Unix socket its name.
     if let Err(errors) = inherited.settle() {
         let first = errors.first().map(|error| (error.step, error.errno));
         return Err(failed(first.unwrap_or((OpenStep::Bind, Errno::INVAL))));
@@ -198,15 +198,16 @@ pub fn open_one(
     own(opened).map_err(failed)
 }
 
-/// Duplicates the descriptor, because two lines may name the same inherited descriptor.
+/// Duplicates a shared descriptor, because two lines may name the same inherited descriptor.
 fn own(fd: Arc<OwnedFd>) -> Result<OwnedFd, (OpenStep, Errno)> {
     Arc::try_unwrap(fd).or_else(|shared| {
         rustix::io::fcntl_dupfd_cloexec(&shared, 0).map_err(|errno| (OpenStep::Inherit, errno))
     })
 }
 
-/// Assigns the sockets that another process opened to the `stats socket` lines and then to the
-/// peers, in configuration order. The lines at the indices `left_out` get none.
+/// Assigns the sockets that another process opened to the `stats socket` lines, then to the peers
+/// and the `log-forward` sections, in configuration order. The lines at the indices `left_out` get
+/// none.
 ///
 /// # Errors
 /// Fails if the number of sockets differs from that of the configuration, or if fstat(2) or the
@@ -232,7 +233,8 @@ pub fn assign(
     .collect()
 }
 
-/// Returns the `fd@` numbers of the `stats socket`s, in configuration order.
+/// Returns the `fd@` numbers of all sockets of the side thread, in the order of [`open`]; None for
+/// a socket with another address.
 pub fn tags(config: &Config) -> impl Iterator<Item = Option<RawFd>> + '_ {
     let sockets = described(config).into_iter();
     sockets.map(|socket| socket.bind().address.inherited_number())

@@ -76,7 +76,7 @@ impl Driver {
             let same = goes_on(name).zip(runs.as_ref());
             let stays = same.is_some_and(|(peers, section)| section.is_same(config, peers));
             if let (true, Some(peers), Some(section)) = (stays, goes_on(name), runs.as_mut()) {
-                // The section already serves this socket, so the new descriptor is closed.
+                // Closes the new descriptor, because the section already serves this socket.
                 drop(peers.socket.take());
                 section.renew_tls(peers);
             }
@@ -91,7 +91,8 @@ impl Driver {
             }
             let state = Arc::clone(&peers.state);
             let mut section = Section::new(config, peers, now_ms());
-            // A section of which only settings changed is synchronized already.
+            // Requests no resynchronization if only settings changed and the section was
+            // synchronized.
             let before = state.lock().as_ref().map(|before| before.resync);
             if before == Some(Resync::Done) {
                 section.resync = Resync::Done;
@@ -158,10 +159,11 @@ async fn listen(state: Arc<PeersState>, address: Option<SocketAddr>, socket: Opt
             Some(socket) => socket
                 .set_nonblocking(true)
                 .and_then(|()| TcpListener::from_std(socket)),
-            // Opened here only if no process opened the sockets at the start.
+            // Opens the address here only if no process opened the sockets at the start.
             None => match address {
                 Some(address) => open(address),
-                // An inherited socket that was not supplied cannot be opened.
+                // Ends the task, because an inherited socket that was not supplied cannot be
+                // opened.
                 None => return,
             },
         };
@@ -172,7 +174,7 @@ async fn listen(state: Arc<PeersState>, address: Option<SocketAddr>, socket: Opt
         loop {
             let (stream, from) = match listener.accept().await {
                 Ok(accepted) => accepted,
-                // Descriptors may have run out temporarily.
+                // Pauses, because descriptors may have run out temporarily.
                 Err(_) => {
                     sleep(LISTEN_AGAIN).await;
                     continue;
@@ -216,7 +218,7 @@ async fn connect_always(state: Arc<PeersState>, peer: usize) {
     let Some((address, name, local)) = found.flatten() else {
         return;
     };
-    // If two peers start together, the first by name connects first.
+    // Waits for the connection of a peer whose name comes first, if both start together.
     if *local > *name {
         sleep(COURTESY).await;
     }
@@ -257,7 +259,7 @@ async fn connect(
         return;
     };
     let begun = with(state, |section| {
-        // The peer may have connected by itself meanwhile.
+        // Ends this connection if the peer has connected by itself meanwhile.
         let free = section.peers.get(peer)?.connection.is_none();
         free.then(|| (section.connect(peer), section.descriptions()))
     });
@@ -399,7 +401,7 @@ impl Connection {
                     Poll::Pending => break,
                 }
             }
-            // TLS holds records that the socket has not accepted yet.
+            // Flushes, because TLS holds records that the socket has not accepted yet.
             match self.wire.as_mut().poll_flush(context) {
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
@@ -579,8 +581,8 @@ impl Connection {
                 && peer.connection.is_some()
             {
                 peer.counts[COLLISIONS] += 1;
-                // Both peers have connected to each other; only one of the two connections
-                // remains.
+                // Refuses the peer's connection if both peers have connected to each other and this
+                // process is first by name, so that one of the two connections remains.
                 if !peer.established && local_first {
                     return Err(PeersStatus::TryAgain);
                 }

@@ -22,7 +22,7 @@ pub fn report(config: &Config, name: Option<&str>) -> Option<String> {
             Some(section) => one(&mut out, at + 1, section, peers),
             None => {
                 let disabled = u8::from(peers.disabled);
-                // Writing to a string cannot fail.
+                // Ignores the result, because writing to a string cannot fail.
                 let _ = writeln!(out, "{:#x}: id={} disabled={disabled}", at + 1, peers.name);
             }
         }

@@ -63,7 +63,7 @@ fn edit_lines(fields: &mut Fields, mut visit: impl FnMut(&[u8], &[u8]) -> Edit) 
         from = at + 1;
         match line::edit(value, &mut visit) {
             Edited::Same => {}
-            // The line became shorter, so it fits.
+            // Ignores the result: the line became shorter, so it fits.
             Edited::Changed(value) => _ = fields.replace_value(at, &value),
             Edited::Gone => {
                 fields.remove_at(at);
@@ -267,7 +267,7 @@ fn servers_own(
         from = at + 1;
         if line::set_by(line).is_none_or(|(name, _)| name != &*cookie.name) {
             if let Some(line) = line::without_blanks(line) {
-                // The new line is shorter, so it fits.
+                // Ignores the result: the new line is shorter, so it fits.
                 _ = fields.replace_value(at, &line);
             }
             continue;
@@ -287,7 +287,7 @@ fn servers_own(
             }
             _ => continue,
         };
-        // If the head is full, the server's own cookie stays.
+        // Keeps the server's own cookie if the head is full.
         if fields.replace_value(at, &new).is_ok() {
             became = ResponseCookie::Rewritten;
         }
@@ -317,8 +317,7 @@ fn inserts(stream: &ProxyStream, cookie: &Cookie, known: &Persistence) -> Option
     (stale || unmade).then_some(ResponseCookie::Updated)
 }
 
-/// Attribute that makes the client delete the cookie, when the stream's server has no cookie
-/// value.
+/// Attribute that makes the client delete the cookie, for a server without a cookie value.
 const FORGET: &[u8] = b"; Expires=Thu, 01-Jan-1970 00:00:01 GMT";
 
 fn add(stream: &mut ProxyStream, cookie: &Cookie, known: &Persistence, value: Option<&[u8]>) {
@@ -344,7 +343,7 @@ fn add(stream: &mut ProxyStream, cookie: &Cookie, known: &Persistence, value: Op
     line.extend_from_slice(&cookie.attributes);
     let is_cacheable = || Cacheability::of(&stream.request, &stream.response).response;
     let is_marked = cookie.nocache && is_cacheable();
-    // If rules have filled the head to its limit, the cookie is left out.
+    // Leaves out the cookie if rules have filled the head to its limit.
     let added = stream.response.add(b"set-cookie", &line);
     if added.is_ok() && is_marked {
         let _ = stream.response.add(b"cache-control", b"private");

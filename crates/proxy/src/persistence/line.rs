@@ -36,7 +36,7 @@ fn blanks(cookie: &[u8]) -> Option<(usize, usize)> {
     let equals = memchr::memchr(b'=', cookie)?;
     let before = equals - trim_end(&cookie[..equals]).len();
     let after = leading(&cookie[equals + 1..]);
-    // Blanks before an equals sign without a name belong to the line.
+    // Keeps the blanks before an equals sign without a name, which belong to the line.
     let before = if before == equals { 0 } else { before };
     (before + after > 0).then_some((before, after))
 }
@@ -62,11 +62,11 @@ fn put(out: &mut Vec<u8>, cookie: &[u8], strip: usize) {
 /// Edits the cookies of a `cookie` line. `visit` gets the name and value of each cookie and
 /// returns the change; attributes (`$Path`) are skipped.
 pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> Edited {
-    // Allocated at the first change.
+    // Allocates the new line at the first change.
     let mut out: Option<Vec<u8>> = None;
     let (mut at, mut deleted, mut kept, mut cookies) = (0, false, false, false);
-    // The last cookie was deleted, not counting attributes; and the last cookie or
-    // attribute was deleted.
+    // `drops_attributes`: the last cookie was deleted, so its attributes are deleted, too.
+    // `last_deleted`: the last cookie or attribute was deleted.
     let (mut drops_attributes, mut last_deleted) = (false, false);
     loop {
         let end = at + pair_end(&line[at..], b";,");
@@ -97,7 +97,7 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
         if edit == Edit::Delete {
             (deleted, last_deleted) = (true, true);
             if let Some(out) = &mut out {
-                // Blanks before the delimiter are removed, too.
+                // Removes the blanks before the delimiter, too.
                 let kept = trim_end(out).len();
                 out.truncate(kept);
             }
@@ -163,7 +163,7 @@ pub(super) fn with_value(line: &[u8], new: &[&[u8]], keep_old: bool) -> Vec<u8> 
     if keep_old {
         out.extend_from_slice(value);
     }
-    // The blanks between the value and the delimiter remain.
+    // Keeps the blanks between the value and the delimiter.
     let blanks = end - trim_end(&line[..end]).len();
     out.extend_from_slice(&line[end - blanks..]);
     out

@@ -19,7 +19,8 @@ use model::config::{PersistRuleKind, Proxy, ProxyOption, Server, ServerIndex, Se
 use model::transaction::trace::{Tie, TraceStep};
 use model::transaction::{PersistentServer, ProxyStream};
 
-/// Returns whether a server accepts a stream that belongs to it, also if the server is down.
+/// Returns whether a server accepts a stream that belongs to it. A server that is down accepts one
+/// only with `force-persist` or `option persist`.
 fn takes(proxy: &Proxy, server: &Server, forced: bool) -> bool {
     forced || proxy.has(ProxyOption::Persist) || server.state.usable_for_persistence()
 }
@@ -39,7 +40,7 @@ pub fn enter(stream: &mut ProxyStream) {
     }
 }
 
-/// Determines to which server a stream belongs, before load balancing.
+/// Determines to which server a stream belongs. Called before load balancing.
 pub fn find_persistent_server(stream: &mut ProxyStream) {
     if !stream.backend().is_some_and(Proxy::persists) {
         return;
@@ -96,7 +97,8 @@ pub fn server(stream: &ProxyStream) -> Option<(ServerIndex, bool)> {
 }
 
 /// Assigns a stream to a server, unless the stream already belongs to one, persistence is ignored,
-/// or the server is down. Returns whether the stream belongs to the server then.
+/// or the server is down (and neither `force-persist` nor `option persist` applies). Returns
+/// whether the server was assigned.
 pub fn give(stream: &mut ProxyStream, index: ServerIndex) -> bool {
     let forced = match stream.route.persistence.as_deref() {
         Some(known) if known.server.is_some() || known.ignored => return false,
@@ -113,8 +115,8 @@ pub fn give(stream: &mut ProxyStream, index: ServerIndex) -> bool {
     takes
 }
 
-/// Processes the cookies that the server has set: removes or rewrites the persistence cookie.
-/// Called after all rules except `http-after-response`.
+/// Processes the cookies that the server has set: stores application sessions, and removes or
+/// rewrites the persistence cookie. Called after all rules except `http-after-response`.
 pub fn process_response_cookies(stream: &mut ProxyStream) {
     let Some(backend) = stream.backend() else {
         return;
@@ -183,7 +185,8 @@ fn use_server(stream: &mut ProxyStream) {
         }
     }
     if let Some((server, rule)) = found {
-        // `ignore-persist` does not affect `use-server`, which comes first.
+        // Applies the rule also with `ignore-persist`, which comes later and does not affect
+        // `use-server`.
         stream.route.persistence_mut().server = Some(server);
         stream.decide_owner(PersistentServer {
             server,

@@ -61,7 +61,7 @@ pub fn start(runtime: &'static Runtime, notice: Notice) -> Following {
 }
 
 async fn run(names: &'static NameResolver, notice: Notice) {
-    // Dropped with this task, which aborts the pending queries.
+    // Holds the pending queries, which are aborted when this task ends.
     let mut exchanges = JoinSet::new();
     loop {
         while exchanges.try_join_next().is_some() {}
@@ -71,16 +71,18 @@ async fn run(names: &'static NameResolver, notice: Notice) {
             let Some((key, due)) = begun else { break };
             match due {
                 Some(due) => send_query(names, &notice, due, &mut exchanges),
-                // The query ended without a response.
+                // Finishes a query that ended without a response.
                 None => finish_resolution(names, &notice, &key),
             }
         }
         let next = names.plan().next_ms();
         let due = next.map(|ms| Instant::from_std(names.began) + Duration::from_millis(ms));
         let until = match due {
-            // All slots are in use: the end of a pending query wakes this task.
+            // Waits for the end of a pending query, which wakes this task, because all slots are in
+            // use.
             _ if exchanges.len() >= EXCHANGES_MAX => Instant::now() + IDLE,
-            // A due name that only rules request may have to wait for other queries to end.
+            // Waits a little, because a due name that only rules request may have to wait for other
+            // queries to end.
             Some(due) if exchanges.len() >= EXCHANGES_OF_RULES_MAX => {
                 due.max(Instant::now() + LOOK_AGAIN)
             }
@@ -95,7 +97,8 @@ async fn run(names: &'static NameResolver, notice: Notice) {
 /// Returns a query ID that cannot be guessed.
 fn id() -> u16 {
     let mut bytes = [0; 2];
-    // Fails only if the system has no randomness at all; the source port is still unpredictable.
+    // Ignores a failure, which means that the system has no randomness at all; the source port is
+    // still unpredictable.
     let _ = rand::fill(&mut bytes);
     u16::from_be_bytes(bytes)
 }

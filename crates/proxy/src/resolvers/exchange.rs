@@ -40,7 +40,7 @@ impl Exchange {
                 events.unsent = true;
                 QueryOutcome::Unusable
             }
-            // No nameserver listens at the address; this counts like a missing response.
+            // Treats a closed connection, as when no nameserver listens, like a missing response.
             Ok(Err(Trouble::Closed)) => QueryOutcome::Silent,
         };
         (outcome, events)
@@ -69,7 +69,7 @@ impl Exchange {
         };
         let unreachable = |_: io::Error| Trouble::Unreachable;
         let socket = UdpSocket::bind(own).await.map_err(unreachable)?;
-        // The socket is connected, so the kernel accepts datagrams of the nameserver only.
+        // Connects the socket, so that the kernel accepts datagrams of the nameserver only.
         socket
             .connect(self.server.address)
             .await
@@ -92,7 +92,7 @@ impl Exchange {
             .await
             .map_err(|_| Trouble::Unreachable)?;
         let mut out = Vec::with_capacity(message.len() + 2);
-        // A query is never longer than 65535 bytes.
+        // Needs no check of the length: a query is never longer than 65535 bytes.
         out.extend_from_slice(&(message.len() as u16).to_be_bytes());
         out.extend_from_slice(message);
         let closed = |_: io::Error| Trouble::Closed;

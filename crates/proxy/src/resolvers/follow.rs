@@ -27,7 +27,8 @@ pub(super) fn apply(
     if found.status == ResolutionStatus::Unknown {
         return outcome;
     }
-    // The servers with this name are in configuration order, so those of a backend are adjacent.
+    // Splits the servers by backend: they are in configuration order, so those of a backend are
+    // adjacent.
     for group in found.followers.chunk_by(|one, other| one.0 == other.0) {
         let Some(proxy) = config.proxies.get(group[0].0.0 as usize) else {
             continue;
@@ -111,7 +112,7 @@ impl Applying<'_> {
             })
             .collect();
         let given = assign::addresses(&slots, &found.addresses);
-        // As in HAProxy, the second server that uses a result gets it from the cache.
+        // Names the cache as the source from the second server on, as HAProxy does.
         let mut by = found.by.as_str();
         for (server, given) in servers.iter().zip(given) {
             match given {
@@ -174,8 +175,8 @@ impl Applying<'_> {
         }
         let change = server.state.set_resolved(None, now_ms());
         self.outcome.changed = true;
-        // The server is in maintenance because of an operator, so nothing changes that is worth a
-        // message.
+        // Logs nothing if an operator put the server into maintenance, because nothing changes that
+        // is worth a message.
         if before.admin == AdminReport::Maintenance {
             return;
         }
@@ -204,7 +205,7 @@ impl Applying<'_> {
         } else {
             ""
         };
-        // For a server that was already draining or stopping, the severity is lower.
+        // Lowers the severity for a server that was already draining or stopping.
         let level = if change.was_usable {
             Level::Alert
         } else {
@@ -230,7 +231,7 @@ impl Applying<'_> {
             .map(|host| host.as_ref().map(|host| (&*host.text, host.port)))
             .collect();
         let mut services: Vec<&Service> = found.services.iter().collect();
-        // Services with the best priority come first, because there may be more than servers.
+        // Prefers the services with the best priority, because there may be more than servers.
         services.sort_by_key(|service| service.priority);
         let given = assign::services(&now, &services);
         for ((server, host), given) in servers.iter().zip(&hosts).zip(given) {

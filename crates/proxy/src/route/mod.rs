@@ -62,12 +62,13 @@ pub fn prepare(mut config: Config) -> Arc<Config> {
 /// which data was too large to be included.
 ///
 /// # Errors
-/// The state is none.
+/// The bytes are no state that [`carry`] exported, or are damaged.
 pub fn prepare_live(
     mut config: Config,
     state: &[u8],
 ) -> Result<(Arc<Config>, LeftOut), CarryError> {
-    // Adding a server fails if an operator added it under other files than those loaded here.
+    // Ignores a failure: a server cannot be added if an operator added it under other files than
+    // those loaded here.
     let _ = carry::import_servers(state, &mut config);
     install(&mut config);
     let left_out = carry::import_live(state, &config)?;
@@ -78,7 +79,8 @@ fn install(config: &mut Config) {
     for proxy in &mut config.proxies {
         for server in &mut proxy.servers {
             if server.address == ServerAddress::Unresolved {
-                // No connection to this address is ever made.
+                // Sets any address, so that the server counts as resolved; no connection to this
+                // address is made.
                 server.address = ServerAddress::Inet((Ipv4Addr::UNSPECIFIED, 0).into());
             }
         }
@@ -116,7 +118,7 @@ pub fn trace_route(config: &Arc<Config>, question: &RouteQuery) -> io::Result<Ro
         let known = |[source, destination]: [SocketAddr; 2]| Header::tcp(source, destination);
         let mut header = Vec::new();
         ends.map_or(Header::Local, known).encode_text(&mut header);
-        // If the listener refuses the PROXY header, its reply shows that.
+        // Ignores a failure: if the listener refuses the PROXY header, its reply shows that.
         let _ = (&own).write_all(&header);
         ends = ends.map(|[_, destination]| [question.through, destination]);
     }
@@ -157,7 +159,8 @@ fn talk(
         return answer;
     }
     answer.certificate = shown(&stream.conn);
-    // A missing certificate is reported only now.
+    // Sends the request even without a client certificate, because a listener reports a missing one
+    // only now.
     (answer.reply, answer.failure) = exchange(&mut stream, bytes);
     answer
 }
@@ -173,7 +176,7 @@ fn shown(connection: &ClientConnection) -> Option<Vec<String>> {
 }
 
 fn secure(name: &str) -> Result<ClientConnection, String> {
-    // Any certificate is accepted, because nothing secret is sent.
+    // Accepts any certificate, because nothing secret is sent.
     let settings = ClientSettings {
         alpn: vec![b"http/1.1".to_vec()],
         ..ClientSettings::default()
@@ -193,7 +196,8 @@ fn secure(name: &str) -> Result<ClientConnection, String> {
 /// incomplete.
 fn exchange(stream: &mut (impl Read + Write), bytes: &[u8]) -> (Vec<u8>, Option<String>) {
     let mut reply = Vec::new();
-    // A listener may close before it has read everything; its reply contains the reason.
+    // Ignores a failure: a listener may close before it has read everything, and its reply contains
+    // the reason.
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
     let mut piece = [0; 4096];
     while reply.len() < REPLY_BYTES_MAX && !ends(&reply) {

@@ -57,13 +57,13 @@ impl DataPlane {
         let outdated = model::control::adopt(&mut config, Some(&old), state::now_ms());
         balance::prepare(&config, Some(&old));
         admission::number(&mut config, &old);
-        // Done first: from here on no connection to these servers is kept, so none is left after
-        // the threads have checked their pools.
+        // Closes these servers to new connections first: none is kept from here on, so none is left
+        // after the threads have checked their pools.
         outdated.close_ways();
         let config = Arc::new(config);
         model::rules::set_up_process(&config);
-        // While another process accepts on the listeners, that process decides which frontends
-        // accept.
+        // Changes no listener while another process accepts on them, because that process decides
+        // which frontends accept.
         if !runtime.ending.has_successor.load(Ordering::Relaxed) {
             listener::apply_frontend_states(&config, &listening);
         }
@@ -79,7 +79,7 @@ impl DataPlane {
             config.lists.adopt(&old.lists);
             runtime.publish(Arc::clone(&config), listening);
         }
-        // Wakes streams under the older configuration on removed servers. These are few by now.
+        // Wakes streams under the older configuration on removed servers, which are few by now.
         outdated.end(state::now_ms());
         dynamic::log_lost(&config, &lost);
         Ok(Changed {
@@ -101,8 +101,8 @@ impl DataPlane {
     }
 }
 
-/// Returns the settings that differ and cannot change while the process runs. In `new`, those of
-/// the proxy get their old values.
+/// Returns the settings that differ and cannot change while the process runs. Limits the sizes in
+/// `new` to the existing buffers.
 fn keep_fixed(old: &Global, new: &mut Global) -> Vec<&'static str> {
     let mut names: Vec<&'static str> = [
         ("chroot", old.chroot != new.chroot),
@@ -117,7 +117,7 @@ fn keep_fixed(old: &Global, new: &mut Global) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))
     .collect();
-    // Existing buffers keep their size, and a head has to fit into one.
+    // Limits the size of a head, which has to fit into one of the existing buffers.
     let room = reactor::buffer_size();
     if new.tune.bufsize.saturating_sub(new.tune.maxrewrite) > room {
         names.push("tune.bufsize");

@@ -84,12 +84,12 @@ impl DataPlane {
                 reactor::set_shard(thread);
                 reactor::run(thread, || {
                     worker::begin(runtime, thread);
-                    // Sending fails only if the start was abandoned.
+                    // Ignores a failure, which means that the start was abandoned.
                     let _ = ready.send(());
                 })
             })?;
             if started.recv().is_err() {
-                // The thread ended before its event loop began; its result contains the reason.
+                // Returns the error of the thread, which ended before its event loop began.
                 let ended = handle.join().unwrap_or(Ok(()));
                 return Err(ended.err().unwrap_or_else(|| io::ErrorKind::Other.into()));
             }
@@ -112,10 +112,10 @@ impl DataPlane {
         // Waits for a configuration change in progress, so that threads that it starts are
         // included.
         let _one = lock(&self.runtime.changing);
-        // The sockets are closed with the last accept loop.
+        // Drops the sockets here; they are closed with the last accept loop.
         *lock(&self.runtime.listening) = Arc::default();
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
-            // Waiting tasks check whether the process is stopping.
+            // Wakes waiting tasks, which check then whether the process is stopping.
             reactor::wake_all(thread);
         }
     }
@@ -128,15 +128,16 @@ impl DataPlane {
             .has_successor
             .store(leave, Ordering::Relaxed);
         if !leave {
-            // Another process may have claimed the shared memory meanwhile.
+            // Claims the shared memory, which another process may have claimed meanwhile.
             vitals::claim(self.runtime);
-            // Also enables frontends that an operator had disabled before the pause.
+            // Applies the states of the frontends, because the other process may have changed the
+            // sockets.
             self.runtime.apply_frontend_states();
         }
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
-            // Wakes the accept tasks, so that they stop listening. Otherwise the kernel would wake
-            // a sleeping task, and no other process, for connections that the task does not
-            // accept.
+            // Wakes the accept tasks, so that they stop listening or listen again. Otherwise the
+            // kernel would wake a sleeping task, and no other process, for connections that the
+            // task does not accept.
             reactor::wake_all(thread);
         }
     }

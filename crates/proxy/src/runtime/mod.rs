@@ -65,7 +65,7 @@ thread_local! {
 
 pub(crate) fn begin(runtime: &'static Runtime) {
     RUNTIME.with(|cell| {
-        // A thread begins once; a second call does nothing.
+        // Ignores a second call, because a thread begins once.
         let _ = cell.set(runtime);
     });
 }
@@ -168,7 +168,7 @@ impl Runtime {
         let (under_way, mut ended) = tokio::sync::mpsc::channel::<()>(1);
         for thread in 0..self.started_threads.load(Ordering::Relaxed) {
             let under_way = under_way.clone();
-            // A thread that refuses the job is not waited for.
+            // Waits for no thread that refuses the job.
             let _ = reactor::inject(thread, move || drop(under_way));
         }
         drop(under_way);
@@ -248,7 +248,8 @@ pub(crate) fn keep_to(cpus: &[u32]) {
     {
         set.set(cpu);
     }
-    // Fails if the machine has none of the CPUs, which was reported at the start.
+    // Ignores a failure, which means that the machine has none of the CPUs; the start reported
+    // that.
     let _ = sched_setaffinity(None, &set);
 }
 

@@ -175,7 +175,8 @@ fn set_options(fd: &OwnedFd, server: &Server, tune: &Tune) -> io::Result<()> {
         crate::listener::set_unsent(fd, bytes)?;
     }
     if options.tcp_fast_open {
-        // The connection counts as established at once; the handshake starts with the first data.
+        // Makes the connection count as established at once; the handshake starts with the first
+        // data.
         setsockopt(fd, TcpFastOpenConnect, &true).map_err(io::Error::from)?;
     }
     Ok(())
@@ -200,17 +201,17 @@ pub async fn connect(
 ) -> Result<ServerConnection, ConnectFailure> {
     let forced = forced_version(server, stream);
     let protocol = forced.or(server.options.protocol);
-    // An authenticated connection must not carry streams of other clients.
+    // Reserves an authenticated connection, which must not carry streams of other clients.
     let is_authenticated = stream.http && stream.request.has_connection_credentials();
     let private = forced.is_some() || is_authenticated || is_of_one_client(backend, server);
     let connector = server.traffic_tls().cloned();
-    // Streams that may share the connection wait for it, also while ALPN has not decided on HTTP/2
-    // yet.
+    // Lets streams that may share the connection wait for it, also while ALPN has not decided on
+    // HTTP/2 yet.
     let maybe_http2 = stream.http && may_speak_http2(protocol, connector.as_deref());
     let making = (maybe_http2 && shared && !private).then(|| pools().shared.making(&server.state));
     server.state.count(Tally::Connects);
     backend.state.count_backend(Tally::Connects);
-    // Read before the address, so that an older address is not taken for the newest one.
+    // Reads `way` before the address, so that an older address is not taken for the newest one.
     let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;
     let mark = Mark::of(server, stream).ok_or(ConnectFailure::Unresolved)?;

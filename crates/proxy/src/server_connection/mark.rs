@@ -1,7 +1,6 @@
-//! Lists the properties, besides TLS, that distinguish a server connection from others to the
-//! same server: the name from `pool-conn-name`, an address that depends on the client, a PROXY
-//! header, packet marks set by rules. A stream uses only a connection with the same properties as
-//! it needs.
+//! Distinguishes server connections to the same server by properties other than TLS: the name from
+//! `pool-conn-name`, an address that depends on the client, the PROXY header, and packet marks set
+//! by rules. A stream uses only a connection with the same properties as it needs.
 
 use super::connect::{ConnectAddress, goes_by_client, target};
 use super::{proxy_header, source};
@@ -11,7 +10,8 @@ use model::transaction::{Packets, ProxyStream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Properties of a connection as bytes; most connections have none.
+/// Properties of a connection, encoded as bytes so that equal properties have equal bytes. None for
+/// most connections, which have no such property.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Mark(Option<Arc<[u8]>>);
 
@@ -20,8 +20,8 @@ impl Mark {
         self.0.is_none()
     }
 
-    /// Returns the properties of a new connection for a stream; None if the server has no address
-    /// for the stream.
+    /// Returns the properties that a stream needs; None if a server whose address depends on the
+    /// client has none for the stream.
     pub(super) fn of(server: &Server, stream: &ProxyStream) -> Option<Mark> {
         let options = &server.options;
         let by_client = goes_by_client(server);
@@ -56,7 +56,8 @@ impl Mark {
         if let Some(version) = options.send_proxy {
             push(&mut bytes, b'p', &proxy_header::of(stream, server, version));
         }
-        // The packets of a connection keep their mark and type of service until it is closed.
+        // Distinguishes the packets' mark and type of service, which a connection keeps until it is
+        // closed.
         if let Some(Packets { mark, tos }) = packets {
             push(&mut bytes, b'm', &mark.map_or([0; 4], u32::to_be_bytes));
             push(&mut bytes, b't', tos.as_slice());
@@ -65,7 +66,8 @@ impl Mark {
     }
 }
 
-/// Appends a property after its length, so that different properties never produce the same bytes.
+/// Appends the tag, the length and the bytes of a property. With the length, different properties
+/// never produce the same bytes.
 fn push(bytes: &mut Vec<u8>, tag: u8, part: &[u8]) {
     bytes.push(tag);
     bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());

@@ -90,7 +90,8 @@ impl Travelling {
     fn depart(idle: Idle) -> io::Result<Travelling> {
         Ok(Travelling {
             parts: idle.transport.into_parts()?,
-            // The log of the previous stream may still need the original data.
+            // Copies the TLS data, because the log of the previous stream may still need the
+            // original.
             secured: idle.tls.as_deref().map(Secured::duplicate),
             mark: idle.mark,
             streams: idle.streams,
@@ -161,8 +162,8 @@ pub(super) async fn request_idle_connection(
     if way.of_file(server.way) != way {
         return None;
     }
-    // Each thread starts with the next higher one, so that not all send their requests to the same
-    // thread.
+    // Starts with the next higher thread, so that not all threads send their requests to the same
+    // one.
     let here = current_thread_data().thread() as u32;
     let mut left = threads.rotate_right(here);
     while left != 0 {

@@ -34,8 +34,8 @@ impl PrivateConnections {
                 && own.way == own.way.of_file(server.way)
                 && own.leads_to(server, stream)
         };
-        // No other request of the same client must be sent between a challenge and the
-        // credentials.
+        // Leaves connections that wait for credentials to requests with credentials, because no
+        // other request of the client must be sent in between.
         let waits = |own: &ServerConnection| own.authentication == Authentication::Challenged;
         loop {
             let challenged = || kept.iter().rposition(|own| waits(own) && may_use(own));

@@ -26,7 +26,7 @@ use std::time::Duration;
 use tls::transport::ConnectionTransport;
 
 const PURGE_EVERY: Duration = Duration::from_secs(1);
-/// Maximum number of idle connections closed, and pools checked, in one step.
+/// Maximum number of idle connections closed in one step; `POOLS_AT_ONCE` is that of pools checked.
 const CLOSED_AT_ONCE: usize = 16;
 const POOLS_AT_ONCE: usize = 256;
 
@@ -134,8 +134,8 @@ impl Pool {
         self.idle.push(idle);
     }
 
-    /// Drops the oldest connection if its server has closed it, and returns whether it did. Makes
-    /// sure that a connection that no stream can use does not count against the limit.
+    /// Drops the oldest connection if its server has closed it, so that a connection that no stream
+    /// can use does not count against the limit. Returns whether it was dropped.
     fn drops_ended(&mut self) -> bool {
         let ended = |idle: &Idle| idle.transport.socket().has_peer_closed();
         let drops = self.idle.first().is_some_and(ended);
@@ -216,8 +216,8 @@ impl Pools {
         let pool = pools.get_mut(server.uid as usize)?.as_mut()?;
         let way = server.way();
         if way.of_file(described.way) != way {
-            // Pooled connections have the newest address and options of the server, but this
-            // stream uses older ones.
+            // Takes none if the stream uses an older address or older options: pooled connections
+            // have the newest ones.
             return None;
         }
         Some(pool.find(wanted, streams_min)?.used_for(server, way))
@@ -252,8 +252,8 @@ impl Pools {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(server.uid as usize).and_then(Option::as_mut);
         let Some(pool) = pool.filter(|pool| !pool.idle.is_empty()) else {
-            // A stream announced that its connection would become idle, but the connection was not
-            // kept.
+            // Withdraws the announcement of a stream that its connection would become idle, because
+            // the connection was not kept.
             server.has_idle(current_thread_data().thread(), false);
             return None;
         };
@@ -335,9 +335,9 @@ impl Pools {
         let mut pool = self.pool(&state);
         let used = pool.server.traffic.sessions.current().saturating_add(1);
         pool.peaks[0] = pool.peaks[0].max(used);
-        // If there are already as many idle connections as were recently in use at once, another
-        // one is not needed. Otherwise clients that send one request each would fill the process
-        // with idle connections.
+        // Closes the connection if there are already as many idle ones as were recently in use at
+        // once. Otherwise clients that send one request each would fill the process with idle
+        // connections.
         if pool.idle.len() >= pool.peaks[0].max(pool.peaks[1]) as usize && !pool.drops_ended() {
             return reset(&transport);
         }
@@ -363,7 +363,7 @@ impl Pools {
             .iter_mut()
             .flatten()
             .filter(|pool| !pool.idle.is_empty());
-        // The connection that has been idle longest is the first one in its pool.
+        // Compares the first connections only, because the first of a pool has been idle longest.
         if let Some(pool) = used.min_by_key(|pool| pool.idle.first().map(|idle| idle.since)) {
             pool.remove(0);
         }
@@ -404,7 +404,7 @@ impl Pools {
             if second {
                 pool.peaks = [pool.server.traffic.sessions.current(), pool.peaks[0]];
             }
-            // No connection to a removed server is ever kept.
+            // Drops the empty pool of a removed server, for which no connection is kept any more.
             if pool.idle.is_empty() && pool.server.is_retired() {
                 *place = None;
             }

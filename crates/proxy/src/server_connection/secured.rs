@@ -1,6 +1,5 @@
-//! Adds TLS to an established server connection: performs the handshake, and records which host
-//! name the certificate was verified for, since only streams that require this name may reuse the
-//! connection.
+//! Adds TLS to an established server connection: performs the handshake, and records the host name
+//! that was used for it, since only streams that require this name may reuse the connection.
 
 use super::ConnectFailure;
 use super::mark::Mark;
@@ -21,7 +20,7 @@ use tls::{Connector, Info, counters};
 
 #[derive(Debug)]
 pub struct Secured {
-    /// Host name for which the certificate was verified.
+    /// Host name of the handshake: the value of `sni`, or the placeholder for none.
     name: ServerName<'static>,
     pub info: Rc<Info>,
 }
@@ -122,7 +121,8 @@ impl ConnectionRequirements {
     }
 }
 
-/// Returns the host name to verify on a new connection: the value of `sni`, if configured.
+/// Returns the host name for the handshake of a new connection: the value of `sni`, otherwise a
+/// placeholder.
 fn name_of(
     server: &Server,
     connector: &Connector,

@@ -20,7 +20,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// Maximum number of streams that wait for the same connection while it is being established.
-/// Further streams open another.
+/// Further streams open another connection.
 const WAITING_MAX: usize = 100;
 
 struct Entry {
@@ -87,7 +87,8 @@ impl SharedConnections {
         wanted: &ConnectionRequirements,
         streams_min: Option<u32>,
     ) -> Option<ServerConnection> {
-        // Most servers have no HTTP/2 connection, and their streams should not pay for a search.
+        // Returns early, because most servers have no HTTP/2 connection, and their streams should
+        // not pay for a search.
         if self.has_group(&described.state) {
             self.find(described, wanted, streams_min)
         } else {
@@ -113,8 +114,8 @@ impl SharedConnections {
         let group = groups.get_mut(server.uid as usize)?.as_mut()?;
         let way = server.way();
         if way.of_file(described.way) != way {
-            // Kept connections have the newest address and options of the server, but this stream
-            // uses older ones.
+            // Uses none if the stream has an older address or older options: kept connections have
+            // the newest ones.
             return None;
         }
         let most = described.options.reuse_max;

@@ -57,7 +57,8 @@ fn in_range(fd: &OwnedFd, address: SocketAddr, first: u16, last: u16) -> io::Res
     Err(Errno::ADDRNOTAVAIL.into())
 }
 
-/// Returns the source address that `usesrc` selects for a stream's connection.
+/// Returns the source address that `usesrc` selects for a stream's connection; None if the stream
+/// has no such address.
 pub(super) fn borrowed(source: ConnectionSource<'_>, stream: &ProxyStream) -> Option<SocketAddr> {
     let inet = |endpoint| match endpoint {
         Endpoint::Inet(address) => Some(address),
@@ -73,7 +74,7 @@ pub(super) fn borrowed(source: ConnectionSource<'_>, stream: &ProxyStream) -> Op
             SocketAddr::new(ip, 0)
         }
     };
-    // An IPv4 client whose address is mapped into IPv6 counts as IPv4.
+    // Treats an IPv4 client whose address is mapped into IPv6 as an IPv4 client.
     let ip = address.ip().to_canonical();
     (!ip.is_unspecified()).then(|| SocketAddr::new(ip, address.port()))
 }

@@ -158,7 +158,7 @@ impl AdminForm {
             let value = decode(parts.next().unwrap_or_default());
             match name {
                 b"b" => form.backend = value,
-                // If a button and the list both give an action, the button counts.
+                // Keeps the first action, because a button counts if the list gives an action, too.
                 b"action" if !value.is_empty() && form.action.is_none() => {
                     form.action = Some(value)
                 }
@@ -206,7 +206,7 @@ fn apply(config: &Config, backend: &Proxy, action: AdminAction, names: &[Vec<u8>
             AdminAction::Agent(up) if server.state.has_agent() => {
                 orders::set_agent(config, backend, server, up, "changed from Web interface");
             }
-            // Only servers with a check or an agent have such a setting.
+            // Skips servers that have neither a check nor an agent, and thus no such setting.
             AdminAction::Checks(_) | AdminAction::AgentChecks(_) | AdminAction::Agent(_) => {
                 continue;
             }

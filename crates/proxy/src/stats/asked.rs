@@ -96,7 +96,8 @@ impl StatisticsQuery {
         }
     }
 
-    /// Returns the parameters by which a link shows the same view of the page again.
+    /// Returns the parameters by which a link shows the same view of the page again, without the
+    /// status of an action.
     pub fn words(&self) -> String {
         let mut words = String::new();
         for (on, word) in [

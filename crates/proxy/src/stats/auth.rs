@@ -11,7 +11,7 @@ pub fn allowed(page: &StatsPage, stream: &ProxyStream) -> bool {
 }
 
 fn has(page: &StatsPage, given: &Basic) -> bool {
-    // Checks every user, so that the duration reveals nothing about them.
+    // Compares with every user, so that the duration reveals nothing about them.
     page.users.iter().fold(false, |found, (name, secret)| {
         found | (same(name, given.user()) & same(secret, given.password()))
     })
@@ -32,7 +32,8 @@ pub fn from_another_site(stream: &ProxyStream) -> bool {
         return true;
     };
     let place = without_port(&origin[at + 3..]);
-    // A proxy between browser and this one may have changed one of the fields and kept the other.
+    // Accepts either field, because a proxy between the browser and this one may have changed one
+    // of them and kept the other.
     let asked = ["host", "x-forwarded-host"].map(|name| stream.request.get(name.as_bytes()));
     let mut asked = asked.into_iter().flatten().map(without_port);
     !asked.any(|host| host.eq_ignore_ascii_case(place))

@@ -245,7 +245,7 @@ impl ColumnSet {
     }
 }
 
-/// The first of HAProxy's columns for modules. In the CSV, a dash column precedes it.
+/// The first of HAProxy's columns for modules. In the CSV, a column named `-` precedes it.
 pub const FIRST_MODULE: Column = Column::SslSess;
 
 impl Column {

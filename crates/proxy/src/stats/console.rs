@@ -14,8 +14,8 @@ pub fn link(console: ConsoleAddress, host: &[u8]) -> Option<String> {
     let scheme = if tls { "https" } else { "http" };
     let ip = address.ip().to_canonical();
     if ip.is_unspecified() {
-        // The console listens on every address of the machine, including the one that the browser
-        // used.
+        // Uses the host of the request: the console listens on every address of the machine,
+        // including the one that the browser used.
         let host = plain_host(host)?;
         return Some(format!("{scheme}://{host}:{}/", address.port()));
     }

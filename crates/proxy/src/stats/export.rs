@@ -141,8 +141,8 @@ pub fn type_name(value: &ColumnValue<'_>) -> &'static str {
     }
 }
 
-/// Returns the tags of a value. Some values that are states or rates of other objects are counters
-/// of a backend.
+/// Returns the tags of a value. In the row of a backend, session rates and numbers of servers are
+/// gauges of the process.
 fn tags(row: &Row<'_>, column: Column) -> Tags {
     match (&row.object, column) {
         (Object::Backend, Column::Act | Column::Bck | Column::Rate | Column::RateMax) => {

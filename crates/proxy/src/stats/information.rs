@@ -1,6 +1,6 @@
 //! Lists the fields of `show info` with HAProxy's names, order and types, and the metrics of the
-//! process for Prometheus. A field about something that Evenkeel does not have (memory pools,
-//! unstoppable jobs) has a constant value that says so.
+//! process for Prometheus. A field about something that Evenkeel does not have, such as a run queue
+//! or unstoppable jobs, is constant.
 
 use super::column::Tags;
 use super::process::ProcessSnapshot;

@@ -127,7 +127,7 @@ fn refused(stream: &mut ProxyStream, page: &StatsPage) -> Option<StatisticsVerdi
     }
     Some(match rules::statistics(stream, &page.http_request) {
         MessageVerdict::Continue => {
-            // The log shows that the page was served, not that a rule refused.
+            // Records that the page was served, because no rule refused the request.
             stream.outcome.termination = Termination::Local;
             return None;
         }
@@ -321,7 +321,7 @@ impl StatisticsReport {
                 let policy = [policy, frames].concat();
                 head.add(b"content-security-policy", policy.as_bytes())?;
             }
-            // The page refreshes itself.
+            // Adds the header field for data only, because the page refreshes itself.
             let refreshes = view.page.refresh_s > 0 && !no_refresh;
             if refreshes && matches!(output, ReportOutput::Rows(_) | ReportOutput::Schema) {
                 head.add(b"refresh", view.page.refresh_s.to_string().as_bytes())?;

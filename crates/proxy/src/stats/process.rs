@@ -10,8 +10,8 @@ use rustix::process::{Resource, getrlimit};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
 
-/// Totals of the process that `clear counters all` does not reset: what was cleared from the
-/// proxies' counters is added here.
+/// Totals of the process that `clear counters all` does not reset: the values cleared from the
+/// proxies' counters are added to the counters of the process.
 pub const CARRIED: [Tally; 2] = [Tally::Requests, Tally::BytesOut];
 
 /// Limits that the configuration or an operator has set.
@@ -230,7 +230,7 @@ fn peers(config: &Config) -> (u32, u32) {
 
 #[cfg(target_env = "gnu")]
 fn memory() -> (u64, u64) {
-    // SAFETY: it only reads the counters of the allocator, under its own locks.
+    // SAFETY: the function only reads the counters of the allocator, under the allocator's locks.
     let info = unsafe { nix::libc::mallinfo2() };
     let (arena, mapped, used) = (info.arena, info.hblkhd, info.uordblks);
     ((arena + mapped) as u64, (used + mapped) as u64)

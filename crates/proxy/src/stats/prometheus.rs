@@ -1,6 +1,6 @@
-//! Writes the statistics for Prometheus with the names, types and labels of HAProxy's exporter,
-//! so that dashboards made for it still work. The descriptions are those of the statistics'
-//! columns. Only process metrics that exist in Evenkeel are included.
+//! Writes the statistics for Prometheus with the names, types and labels of HAProxy's exporter, so
+//! that dashboards made for it still work. The descriptions are those of the statistics' columns.
+//! Names that HAProxy's exporter does not have begin with `evenkeel_`.
 
 use super::column::{Column as C, ColumnSet};
 use super::information::{self, MetricType};
@@ -320,7 +320,8 @@ impl MetricsOutput {
     }
 
     fn enter(&mut self, section: Section) {
-        // All classes of statuses are lines of one metric.
+        // Keeps the head for the next class of statuses, or the next stick table, of the same
+        // metric.
         let continues = matches!(section, Section::Metric { class, .. } if class > 0)
             || matches!(section, Section::Tables { table, .. } if table > 0);
         self.has_head &= continues;
@@ -451,7 +452,7 @@ impl MetricsOutput {
         let no_maintenance = self.query.no_maintenance;
         let mut columns = ColumnSet::of(columns);
         if columns.has(C::CheckCode) {
-            // The status column shows whether the server has a check.
+            // Adds the status column, which shows whether the server has a check.
             columns = columns.with(&[C::CheckStatus]);
         }
         if no_maintenance {
@@ -482,7 +483,7 @@ fn head(out: &mut String, name: &str, meaning: &str, how: How) {
         Counter | Statuses => "counter",
         Gauge | Milliseconds | States(_) => "gauge",
     };
-    // Writing to a string cannot fail.
+    // Ignores the result, because writing to a string cannot fail.
     let _ = write!(
         out,
         "# HELP haproxy_{name} {meaning}\n# TYPE haproxy_{name} {kind}\n"
@@ -519,7 +520,7 @@ fn durations(out: &mut String, family_name: &str, row: &Row<'_>) {
     }
     let labels = labels(row);
     for (quantile, ms) in [("0.5", of.p50_ms), ("0.95", of.p95_ms), ("0.99", of.p99_ms)] {
-        // Writing to a string cannot fail.
+        // Ignores the result, because writing to a string cannot fail.
         let _ = writeln!(
             out,
             "evenkeel_{family_name}_request_duration_seconds{{{labels},quantile=\"{quantile}\"}} {}.{:03}",
@@ -628,7 +629,7 @@ fn metric_of(out: &mut String, name: &str, column: C, how: How, row: &Row<'_>, m
                 ms % 1000
             );
         }
-        // A check without a status code, which only connects, has code 0.
+        // Writes code 0 for a check without a status code, which only connects.
         _ if column == C::CheckCode && value == &ColumnValue::Empty => {
             if check_of(row).is_some() {
                 let _ = writeln!(out, "haproxy_{name}{{{labels}}} 0");
@@ -661,7 +662,8 @@ fn servers<'r, 'c>(
     servers.map(move |server| row::server(proxy, server, moment, columns))
 }
 
-/// Returns the state of a server for the metrics: the first word of the text in the statistics.
+/// Returns the state of an object for the metrics: the first word of the text in the statistics,
+/// but `UP` for `no check` and for an open frontend, and `DOWN` for `STOP`.
 fn state_of<'r>(row: &'r Row<'_>) -> &'r str {
     let ColumnValue::Text(text) = row.get(C::Status) else {
         return "";

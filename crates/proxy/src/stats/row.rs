@@ -81,7 +81,7 @@ pub struct Row<'c> {
 
 impl<'c> Row<'c> {
     fn new(proxy: &'c Proxy, object: Object<'c>, columns: ColumnSet) -> Self {
-        // The name is always present.
+        // Adds the name, which is always present.
         let columns = columns.with(&[Column::Svname]);
         let mut row = Row {
             proxy,
@@ -199,7 +199,8 @@ impl<'c> Row<'c> {
         self.put(Column::Lastsess, ColumnValue::S32(ago));
     }
 
-    /// Sets the columns of HTTP/2 to zero, and sets the counters of compression and of the cache.
+    /// Sets the columns of HTTP/2 to zero in a row of all columns, and sets the counters of
+    /// compression and of the cache.
     fn absent(&mut self, counters: &Counters) {
         use Column as C;
         if self.columns.is_all() {
@@ -236,7 +237,7 @@ impl<'c> Row<'c> {
             C::H1BytesIn,
             C::H1BytesOut,
         ];
-        // For servers, the bytes that they send are the input.
+        // Counts the bytes that servers send as the input of a backend.
         let bytes = match self.object {
             Object::Backend => [Tally::BytesOut, Tally::BytesIn],
             _ => [Tally::BytesIn, Tally::BytesOut],
@@ -248,7 +249,7 @@ impl<'c> Row<'c> {
         for (column, tally) in of.into_iter().zip(tallies) {
             self.put(column, if self.http() { counters.read(tally) } else { 0 });
         }
-        // Counters of HTTP/2 connections and streams.
+        // Separates HTTP/2 from the totals, which contain both versions.
         let of_http2 = [
             (
                 C::H1TotalConnections,

@@ -140,7 +140,7 @@ pub enum Progress {
 
 impl Failure {
     /// Returns the termination state for the log, and the status of the error page for the client;
-    /// no status if a response had begun.
+    /// None if the client gets no page, mostly because a response had begun.
     pub fn meaning(&self) -> (Termination, StreamPhase, Option<u16>) {
         match self {
             Failure::ClosedEarly | Failure::Closed | Failure::Refused | Failure::Unwanted => {
@@ -167,7 +167,7 @@ impl Failure {
             Failure::LateUpload(BodyFailure::Malformed(_)) => {
                 (Termination::Proxy, StreamPhase::Data, None)
             }
-            // A client that aborted gets no error page.
+            // Sends no error page to a client that aborted.
             Failure::GivenUp | Failure::Upload(_) | Failure::LateUpload(_) => {
                 (Termination::ClientAbort, StreamPhase::Data, None)
             }
@@ -244,7 +244,8 @@ pub async fn relay(stream: &mut ProxyStream, incoming: Incoming<'_>) -> Result<D
             PeerConnection::Http2(server) => next_head(stream, watched, server, sent_at).await,
         };
         let response = response.map_err(|failure| match failure {
-            // The client has received an interim response, so the request cannot be repeated.
+            // Reports a closed connection after an interim response: the client has received that,
+            // so the request cannot be repeated.
             Failure::ClosedEarly | Failure::Refused if interim > 0 => Failure::Closed,
             other => other,
         })?;
@@ -264,8 +265,8 @@ pub async fn relay(stream: &mut ProxyStream, incoming: Incoming<'_>) -> Result<D
     }
     stream.times.response = Some(reactor::now());
     stream.outcome.server_status = stream.response.status();
-    // Read first, because rules may change the response, but not what the server has done with the
-    // connection.
+    // Reads the challenge first, because rules may change the response, but not what the server has
+    // done with the connection.
     let challenge = stream.response.connection_challenge();
     let keep = keep.after(challenge);
     tracking::answer(stream);
@@ -329,8 +330,9 @@ async fn deliver(
             .await
             .map(|()| true);
     }
-    // Boxed because the future is large and rarely needed. An HTTP/2 client may send its next
-    // request as soon as it has the head; the server's connection should be free by then.
+    // Boxes the future, which is large and rarely needed. Reads the body before an HTTP/2 client
+    // gets the head: the client may send its next request at once, and the server's connection
+    // should be free by then.
     let read_ms = stream.server_ms();
     let mut whole = true;
     if client.is_http2() {
@@ -367,7 +369,8 @@ fn dress(
     let in_chunks = !client.is_http2();
     let encoder = compression::response(stream, response, in_chunks);
     let announced = match &encoder {
-        // Compression changes the length, and the new one is not known in advance.
+        // Uses chunks, because compression changes the length, and the new one is not known in
+        // advance.
         Some(_) if in_chunks => BodyLength::Chunked,
         _ => response.body,
     };
@@ -418,7 +421,7 @@ fn frame(
         rules::http_after_response(stream);
         response.body =
             shape::settle(stream, response.body).map_err(|shape::Interim| Failure::Rejected)?;
-        // The frames of HTTP/2 express both, so no header fields are needed.
+        // Adds no header fields, because the frames of HTTP/2 express both.
         return Ok(ClientFraming {
             connection: ConnectionHeader::Absent,
             keep_alive: true,
@@ -427,8 +430,8 @@ fn frame(
         });
     }
     let version = stream.request.version();
-    // If rules have filled the head to its limit, the header fields added here are missing. The
-    // connection is then closed, which tells the client the same.
+    // Ignores a head that rules have filled: the length of an empty body is then missing. The fields
+    // for the framing get additional space.
     let _ = http2::response_to_http1(&mut stream.response, response, facts);
     rules::http_after_response(stream);
     response.body =
@@ -438,7 +441,7 @@ fn frame(
         .any(|rules| stream.route.rare.has(rules));
     let closes_by_rule = has_rules && http1::take_close(&mut stream.response);
     let keep = keep && !closes_by_rule && !stream.begins_tunnel(stream.response.status());
-    // Connection options of the backend affect only the connection to the server.
+    // Ignores connection options of the backend, which affect only the connection to the server.
     let closes = stream.frontend().has(ProxyOption::HttpClose);
     let mode = if closes {
         ConnectionMode::Close
@@ -508,7 +511,7 @@ fn check(
 /// Processes the cookies of a response: inserts or rewrites those for persistence, and
 /// applies `option checkcache`.
 fn check_cookies(stream: &mut ProxyStream) -> Result<(), Failure> {
-    // A persistence cookie that the proxy inserts does not count.
+    // Looks before a persistence cookie is inserted, because that cookie does not count.
     let sets_cookie = stream.response.get(b"set-cookie").is_some();
     persistence::process_response_cookies(stream);
     persistence::answer(stream);
@@ -625,7 +628,7 @@ async fn next_head(
             if parsed.upgrade == Some(Upgrade::Other)
                 && let Some(protocol) = http::websocket::protocol_of(&stream.request)
             {
-                // An HTTP/2 response does not name the protocol of the upgrade.
+                // Adds the protocol of the upgrade, which an HTTP/2 response does not name.
                 let said = stream.response.set(b"upgrade", protocol);
                 said.map_err(|_| Failure::Malformed)?;
             }
@@ -670,7 +673,7 @@ async fn wait<F: Future>(
         });
         match with_deadline(deadline, either).await {
             Ok(result) => return result,
-            // The request body was still being sent, so the timeout starts again.
+            // Starts the timeout again, because the request body was still being sent.
             Err(_) if sent_at.get() > since => {}
             Err(_) => return Err(Failure::Timeout),
         }

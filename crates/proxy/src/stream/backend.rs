@@ -7,8 +7,8 @@ use model::state::Tally;
 use model::thread::current_thread_data;
 use model::transaction::trace::{Fate, TraceStep};
 
-/// Chooses the backend by `use_backend` and `default_backend`; a `listen` section is its own
-/// backend.
+/// Chooses the backend that a rule has set, otherwise the one of `use_backend` or
+/// `default_backend`. A `listen` section without any of these is its own backend.
 pub fn choose(stream: &mut ProxyStream) {
     let by_line = stream.rules.lines.as_ref().and_then(|lines| lines.switched);
     let before = stream.rules.overrides.as_ref().and_then(|set| set.backend);
@@ -44,7 +44,7 @@ pub fn choose(stream: &mut ProxyStream) {
         let default = stream.frontend().default_backend.as_ref();
         default.is_some_and(|default| default.span == by)
     };
-    // The line of `default_backend` is not recorded for a backend that it chose.
+    // Records no line for a backend that `default_backend` chose.
     let by = chosen.and_then(|(_, by)| by).filter(|by| !is_default(*by));
     let chosen = chosen.map(|(index, _)| index);
     if let Some(by) = by {

@@ -24,7 +24,8 @@ use std::time::Duration;
 /// together. Up to this size a copy is cheaper than a second buffer for the kernel.
 const COPY_MAX: usize = 8192;
 
-/// Number of chunks whose decoding costs a task one unit of its budget (`reactor::charge_budget`).
+/// Number of chunks whose decoding costs a task one unit of its budget (`reactor::charge_budget`);
+/// `DECODED_A_UNIT` is the number of bytes that cost another one.
 const CHUNKS_A_UNIT: usize = 4;
 const DECODED_A_UNIT: usize = 256;
 /// Number of bytes whose inspection, chunk by chunk, costs one unit of the budget.
@@ -63,8 +64,9 @@ impl IncomingBody {
         matches!(self, IncomingBody::Done)
     }
 
-    /// Returns the state of the body at its beginning, as long as the input buffer still has
-    /// everything received of it; otherwise None.
+    /// Returns a copy of the state, from which the body can be sent again as long as the input
+    /// buffer still has all that was received since. None for chunks, which are decoded in the
+    /// buffer, and for a body that ends with the connection.
     pub fn restart(&self) -> Option<IncomingBody> {
         match self {
             IncomingBody::Done => Some(IncomingBody::Done),
@@ -95,8 +97,8 @@ impl IncomingBody {
             IncomingBody::Stream(left) => {
                 let data = input.len();
                 if let Some(left) = left {
-                    // Bytes beyond the announced length would look like another request to an
-                    // HTTP/1 server.
+                    // Rejects bytes beyond the announced length, which would look like another
+                    // request to an HTTP/1 server.
                     *left = left
                         .checked_sub(data as u64)
                         .ok_or(BodyFailure::Malformed(0))?;
@@ -165,7 +167,8 @@ impl IncomingBody {
                 let mut decoder = (**decoder).clone();
                 let (mut bytes, mut rest) = (Vec::new(), input);
                 reactor::charge_budget(input.len() / PEEKED_A_UNIT);
-                // Invalid framing is detected again when the body is forwarded, and reported then.
+                // Ignores invalid framing, which is detected again, and reported, when the body is
+                // forwarded.
                 while let Ok(Chunk::Data(data)) = decoder.next(&mut rest) {
                     bytes.extend_from_slice(data);
                 }
@@ -217,7 +220,7 @@ fn unchunk(decoder: &mut ChunkedDecoder, input: &mut Buffer) -> Result<usize, Bo
             Ok(Chunk::Data(piece)) => (piece.len(), true),
             Ok(Chunk::NeedMore | Chunk::End) => (0, false),
             Err(_) => {
-                // The invalid bytes stay in the buffer, after the decoded ones.
+                // Leaves the invalid bytes in the buffer, after the decoded ones.
                 let left = bytes.len() - taken;
                 bytes.copy_within(taken.., data);
                 input.truncate(data + left);
@@ -290,7 +293,7 @@ impl Encoding<'_> {
                 self.bytes.made += coded.len() as u64;
                 Ok(coded)
             }
-            // An encoder failed, so the body cannot be completed in the coding that it began with.
+            // Fails, because the body cannot be completed in the coding that it began with.
             Err(EncoderBroke) => Err(BodyFailure::Truncated),
         }
     }
@@ -376,7 +379,7 @@ impl Copy<'_> {
     /// possible.
     async fn send(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
         let (length, full, trailers) = self.stage()?;
-        // If the body filled the buffer to its end, more data is probably waiting.
+        // Expects more data if the body filled the buffer to its end.
         let more = full && !self.body.is_done();
         let data = self.input.as_ref().map_or(&[][..], Buffer::filled);
         let data = data.get(..length).unwrap_or_default();
@@ -388,8 +391,8 @@ impl Copy<'_> {
         }
         let flush = match self.body.is_done() {
             true => Flush::End,
-            // No more data is waiting: the compressor flushes its buffer, so that the receiver gets
-            // the data at once.
+            // Flushes the compressor if no more data is waiting, so that the receiver gets the data
+            // at once.
             false if !full => Flush::All,
             false => Flush::No,
         };
@@ -431,7 +434,7 @@ impl Copy<'_> {
         let mut encoder = self.encoder.take();
         let parks = encoder.as_mut().map(|encoding| &mut *encoding.encoder);
         let write = self.write(head, &coded, trailers, more);
-        // The timeout of the receiver covers the write only.
+        // Needs no deadline here, because the write has the timeout of the receiver.
         let written = patient(write, None, parks).await;
         let written = written.unwrap_or(Err(BodyFailure::WriteTimeout));
         let sent = coded.len();
@@ -571,8 +574,8 @@ impl Copy<'_> {
                 .map_err(|()| BodyFailure::WriteFailed)?;
             let input = self.input.get_or_insert_with(Buffer::take);
             match self.from.read_into(input) {
-                // A TLS connection that ends without close_notify may have been cut by an attacker,
-                // so the body does not count as complete.
+                // Fails if a TLS connection ended without close_notify: an attacker may have cut
+                // it, so the body does not count as complete.
                 Ok(0)
                     if matches!(
                         self.body,

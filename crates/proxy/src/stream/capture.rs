@@ -9,8 +9,8 @@ pub fn position_of(fault: HttpParseError) -> usize {
     usize::try_from(fault.at).unwrap_or(usize::MAX)
 }
 
-/// Keeps an invalid request of a client: its head, or a piece of its body. `position` is the offset of
-/// the error.
+/// Keeps an invalid request of a client: its head, or a piece of its body. `position` is the offset
+/// of the error.
 pub fn request(stream: &ProxyStream, bytes: &[u8], position: usize) {
     let captures = &stream.frontend().state.captures;
     captures.keep(false, capture(stream, bytes, position));

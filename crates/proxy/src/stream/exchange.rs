@@ -80,8 +80,8 @@ pub async fn run(
     let mut replay = outgoing.replay(stream, &client.link);
     let delivered = loop {
         let reused = server.streams > 0;
-        // The credentials that answer an authentication challenge are valid on the same connection
-        // only.
+        // Does not repeat a request whose credentials answer an authentication challenge, because
+        // they are valid on the same connection only.
         let repeatable = server.authentication != Authentication::Challenged;
         server.streams = server.streams.saturating_add(1);
         let mut uploaded = Uploaded::default();
@@ -106,7 +106,7 @@ pub async fn run(
         {
             drop(server);
             uploaded.subtract_from(&mut stream.transfer);
-            // Boxed because the future is large and rarely needed.
+            // Boxes the future, which is large and rarely needed.
             match Box::pin(retry::reconnect_for_retry(stream, slot)).await {
                 Some(another) => (server, slot) = another,
                 None => return unserved(client, stream, &outgoing).await,
@@ -146,8 +146,8 @@ fn should_resend_to_server<T>(
 ) -> bool {
     match delivered {
         Err(Failure::ClosedEarly) => idle && is_harmless(stream),
-        // A request with any method may be repeated, because the server has not processed it, as
-        // long as all of the request is still available.
+        // Repeats a request with any method, because the server has not processed it, as long as
+        // all of the request is still available.
         Err(Failure::Refused) => whole && stream.route.retries < server::retries(stream),
         _ => false,
     }
@@ -178,7 +178,7 @@ async fn end(
             failed(client, stream, failure, keep).await
         }
     };
-    // A tunnel keeps its slot to the end.
+    // Releases the slot here, because a tunnel keeps it to the end.
     drop(slot);
     next
 }
@@ -252,8 +252,8 @@ async fn once(
     };
     if outgoing.body.is_done() {
         if let PeerConnection::Http1(server) = &server.link {
-            // A write error is not reported here: the server may have sent a response before,
-            // which is read next.
+            // Ignores a write error: the server may have sent a response before, which is read
+            // next.
             let _ = write_all(server, &head, server_ms).await;
         }
         drop(head);
@@ -367,7 +367,7 @@ const SETTINGS_TIMEOUT: Duration = Duration::from_secs(2);
 fn ask(stream: &ProxyStream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
     let upgrade = tunnel_over_http2(stream, outgoing.request);
     let facts = stream.server_facts(upgrade);
-    // The stream must stay open if a tunnel is requested.
+    // Keeps the stream open if a tunnel is requested.
     let tunnel = facts.connect || upgrade.is_some();
     let end = outgoing.body.is_done() && !tunnel;
     let expected = Expected {
@@ -378,7 +378,7 @@ fn ask(stream: &ProxyStream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Res
         .send_request(&stream.request, expected, end)
         .map_err(|error| match error.kind() {
             io::ErrorKind::ConnectionRefused => Failure::Refused,
-            // The request cannot be expressed in HTTP/2.
+            // Treats a request that cannot be expressed in HTTP/2 like an invalid response.
             io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Failure::Malformed,
             _ => Failure::ClosedEarly,
         })
@@ -403,7 +403,8 @@ where
             uploading = false;
             match result {
                 Ok(()) => {}
-                // The server may have responded early and closed its side.
+                // Waits for the response, because the server may have responded early and closed
+                // its side.
                 Err(BodyFailure::WriteFailed | BodyFailure::WriteTimeout) => {}
                 Err(failure) => return Poll::Ready(Err(Failure::Upload(failure))),
             }
@@ -422,7 +423,8 @@ where
         }
         match server {
             PeerConnection::Http1(_) => Poll::Pending,
-            // The server does not need the rest of the request (RFC 9113, section 8.1).
+            // Ends when an HTTP/2 server has reset the stream, because that server does not need
+            // the rest of the request (RFC 9113, section 8.1).
             PeerConnection::Http2(link) => link.poll_lost(context).map(|()| Ok(delivered)),
         }
     })
@@ -433,7 +435,7 @@ where
 fn prepare_request(stream: &mut ProxyStream, outgoing: &Outgoing<'_>) {
     let request = outgoing.request;
     if matches!(outgoing.body, IncomingBody::Stream(None)) {
-        // A rule may have set a length that does not match the body.
+        // Removes the length that a rule may have set, which need not match the body.
         stream.request.remove(b"content-length");
     }
     forward::tell(stream);
@@ -446,7 +448,7 @@ fn prepare_request(stream: &mut ProxyStream, outgoing: &Outgoing<'_>) {
         mode => mode,
     };
     let header = http1::to_server(&stream.request, request, mode);
-    // If rules have filled the head to its limit, this field is missing; the framing does not
+    // Ignores a full head: if rules have filled it, this field is missing; the framing does not
     // depend on it.
     let _ = header.add_to(&mut stream.request);
 }
@@ -499,15 +501,16 @@ async fn done(
     }
     let whole = outgoing.body.is_done();
     if let Some(backend) = stream.backend() {
-        // A PROXY header with a unique ID describes one stream only, so that its connection cannot
-        // be reused.
+        // Does not reuse a connection whose PROXY header has a unique ID, because the header
+        // describes one stream only.
         let told_once = stream.server().is_some_and(|server| {
             server.options.send_proxy == Some(2) && server.options.proxy_extensions.unique_id
         });
         let keeps = connection_mode(stream) == ConnectionMode::KeepAlive && !told_once;
-        // With HTTP/2, a failure ends only the stream, not the connection.
+        // Keeps an HTTP/2 connection also after a failure, which ends only the stream.
         if !told_once && server.link.is_http2() || delivered.server_keeps && whole && keeps {
-            // A connection to the target of `dispatch` carries streams of one client only.
+            // Reserves a connection to the target of `dispatch`, which carries streams of one
+            // client only.
             let dispatched = backend
                 .dispatch_server
                 .is_some_and(|at| stream.route.server == Some(at));
@@ -524,8 +527,8 @@ async fn done(
                 server_connection::pools().put(server, &described.options);
             }
         } else if whole {
-            // No more data follows. An orderly close would keep the port of each connection in
-            // TIME_WAIT for a minute.
+            // Closes the connection by a reset, because no more data follows. An orderly close
+            // would keep the port of each connection in TIME_WAIT for a minute.
             server.link.abort_output();
         } else if backend.has(ProxyOption::NoLinger) {
             reset_when_delivered(&server.link);
@@ -550,7 +553,7 @@ async fn failed(
     may_keep: bool,
 ) -> Next {
     let (termination, phase, status) = failure.meaning();
-    // A rule that replies in place of the server sets the termination state itself.
+    // Leaves the termination state to a rule that replies in place of the server.
     if !matches!(failure, Failure::Denied(_) | Failure::Rejected) {
         stream.outcome.end(termination, phase);
     }

@@ -61,7 +61,8 @@ fn app(stream: &ProxyStream) -> Option<&FcgiApp> {
 }
 
 /// Begins the request of a stream on a connection. `came`: length of a body that has arrived
-/// completely although its length was not announced.
+/// completely although its length was not announced. Fails if the request cannot be expressed as
+/// parameters, or the length of its body is unknown.
 pub(super) fn begin(
     stream: &ProxyStream,
     transport: &ConnectionTransport,
@@ -98,7 +99,8 @@ pub(super) fn begin(
     Ok(())
 }
 
-/// Returns the parameters set by `set-param` lines. The last line for a name applies.
+/// Returns the parameters set by `set-param` lines. The last line for a name applies; an empty
+/// value removes the parameter.
 fn set(stream: &ProxyStream, app: &FcgiApp) -> Vec<(Cow<'static, [u8]>, Vec<u8>)> {
     let mut all: Vec<(Cow<'static, [u8]>, Vec<u8>)> = Vec::new();
     for rule in &app.params {

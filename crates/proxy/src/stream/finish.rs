@@ -31,7 +31,7 @@ pub fn observe_ended(observer: fn(&ProxyStream)) {
 pub fn bad_request(mut stream: Box<ProxyStream>, status: u16) {
     stream.outcome.end(Termination::Proxy, StreamPhase::Request);
     stream.outcome.local_status = status;
-    // The parser's partial result must not appear as a request in the log.
+    // Removes the parser's partial result, which must not appear as a request in the log.
     stream.request.clear();
     stream.frontend().state.count_frontend(Tally::RequestErrors);
     finish(stream);
@@ -121,7 +121,7 @@ fn count(stream: &ProxyStream) {
         shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);
         if stream.http {
-            // HAProxy counts no request for a server that never responded.
+            // Counts no request for a server that never responded, as HAProxy does.
             if stream.times.response.is_some() {
                 shard.count(Tally::Requests);
             }

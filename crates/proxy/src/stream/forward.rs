@@ -9,7 +9,8 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Adds the header fields about the origin of the request, after all rules.
+/// Adds the header fields about the origin of the request and about the server, and sets the
+/// spelling of field names. Called after all rules.
 pub fn tell(stream: &mut ProxyStream) {
     let rare = stream.route.rare.has(Rare::TOLD);
     if rare {
@@ -54,8 +55,8 @@ pub fn restrict_names(stream: &mut ProxyStream) -> bool {
 }
 
 /// Adds `X-Forwarded-For` (`option forwardfor`). The backend's setting determines the name of the
-/// header. Frontend or backend can exempt clients. If both set `if-none`, a header that the client
-/// sent is left as it is.
+/// header. Frontend or backend can exempt clients. If every setting has `if-none`, a header that
+/// the client sent is left as it is.
 fn forward_for(stream: &mut ProxyStream) {
     let config = &stream.config;
     let backend = stream
@@ -79,7 +80,7 @@ fn forward_for(stream: &mut ProxyStream) {
 fn add_address(request: &mut HttpMessage, name: &[u8], ip: IpAddr) {
     let mut text = [0; ADDRESS_TEXT_MAX];
     let length = write_address(ip, &mut text);
-    // Fails only if rules have filled the head to its limit.
+    // Ignores a failure, which means that rules have filled the head to its limit.
     let _ = request.add(name, &text[..length]);
 }
 
@@ -91,7 +92,7 @@ const ADDRESS_TEXT_MAX: usize = 48;
 fn write_address(ip: IpAddr, text: &mut [u8; ADDRESS_TEXT_MAX]) -> usize {
     let IpAddr::V4(ip) = ip else {
         let mut cursor = std::io::Cursor::new(&mut text[..]);
-        // An address in text form always fits.
+        // Ignores the result, because an address in text form always fits.
         let _ = write!(cursor, "{ip}");
         return cursor.position() as usize;
     };
@@ -148,7 +149,7 @@ fn forwarded(stream: &mut ProxyStream) {
     };
     let value = forwarded_value(&option, stream);
     if !value.is_empty() {
-        // Fails only if rules have filled the head to its limit.
+        // Ignores a failure, which means that rules have filled the head to its limit.
         let _ = stream.request.add(b"forwarded", &value);
     }
 }
@@ -170,7 +171,7 @@ fn forwarded_value(option: &Arc<Forwarded>, stream: &ProxyStream) -> Vec<u8> {
                 .evaluate(stream)
                 .map(|value| value.into_text().into_owned()),
         };
-        // A host that cannot be quoted is left out.
+        // Leaves out a host that cannot be quoted.
         if let Some(host) = host.filter(|host| host.iter().all(|b| is_of_host(*b))) {
             begin(&mut out, b"host=\"");
             out.extend_from_slice(&host);

@@ -72,8 +72,8 @@ pub async fn read(client: &mut Client, stream: &mut ProxyStream) -> Result<Parse
                     client.input = None;
                     return Err(HeadFailure::NotYet);
                 }
-                // Without `timeout http-request`, the inactivity timeout of the client applies,
-                // which starts again with each piece of input.
+                // Applies the inactivity timeout of the client without `timeout http-request`; that
+                // timeout starts again with each piece of input.
                 let deadline = deadline.or_else(|| after(client_ms));
                 let readable = client.link.readable();
                 with_deadline(deadline, readable)
@@ -81,8 +81,8 @@ pub async fn read(client: &mut Client, stream: &mut ProxyStream) -> Result<Parse
                     .map_err(|_| HeadFailure::Timeout)?;
             }
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                // A buffer is larger than the longest head. If it is full, its front still
-                // contains consumed bytes of an earlier request, which can be removed.
+                // Removes consumed bytes of an earlier request, which the front of a full buffer
+                // still contains: a buffer is larger than the longest head.
                 if input.len() == input.capacity() {
                     return Err(HeadFailure::Closed);
                 }
@@ -105,8 +105,8 @@ fn keep_names(stream: &mut ProxyStream, head: &[u8]) {
         .read(head);
 }
 
-/// Returns whether the first bytes of a connection, which are not an HTTP/1 request, are the
-/// HTTP/2 preface.
+/// Returns whether the first bytes of a connection, which are not an HTTP/1 request, are the HTTP/2
+/// preface or its beginning, and HTTP/2 is permitted.
 fn begins_http2(session: &Session, bytes: &[u8]) -> bool {
     session.bind().protocol != Some(HttpProtocol::Http1)
         && !session.frontend().has(ProxyOption::DisableH2Upgrade)
@@ -117,7 +117,7 @@ pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: Head
     let frontend = stream.session.frontend().state.clone();
     count(stream);
     stream.outcome.phase = StreamPhase::Request;
-    // As in HAProxy, a timeout is not an error of the client: browsers open connections in
+    // Counts no error of the client for a timeout, as in HAProxy: browsers open connections in
     // advance.
     if !matches!(failure, HeadFailure::Timeout) {
         tracking::request_error(stream);
@@ -125,10 +125,10 @@ pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: Head
     let status = match failure {
         HeadFailure::Nothing | HeadFailure::NotYet | HeadFailure::Http2 => {
             stream.outcome.termination = Termination::ClientAbort;
-            // The client sent nothing, so no response is sent. The log shows 400, as HAProxy's
+            // Sends no response, because the client sent nothing. The log shows 400, as HAProxy's
             // does.
             stream.outcome.local_status = if client.streams == 0 { 400 } else { 0 };
-            // Counted whether or not the failure is logged.
+            // Counts the error whether or not the failure is logged.
             frontend.count_frontend(Tally::RequestErrors);
             return;
         }
@@ -150,8 +150,8 @@ pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: Head
         }
     };
     frontend.count_frontend(Tally::RequestErrors);
-    // Data that the parser has stored of an invalid request must not appear in the log as a
-    // request.
+    // Removes the data that the parser has stored of an invalid request, which must not appear in
+    // the log as a request.
     stream.request.clear();
     let page = error_page(stream, status);
     send::send(client, stream, page, false).await;

@@ -93,7 +93,7 @@ async fn body(
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => input.compact(),
-            // The fault is detected again, and reported, when the body is forwarded.
+            // Ends the wait: the fault is detected again, and reported, when the body is forwarded.
             Err(_) => return Ok(()),
         }
     }

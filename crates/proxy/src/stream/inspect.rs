@@ -14,7 +14,7 @@ use reactor;
 use reactor::after;
 
 /// Begins the inspection after the connection to the server was established. None: the rules ended
-/// the stream, and another stream can use the connection.
+/// the stream. The connection then waits in the pool if other streams may use it.
 pub fn begin(
     stream: &mut ProxyStream,
     client: &PeerConnection,
@@ -36,7 +36,7 @@ pub fn begin(
 /// Runs the rules before anything is sent. Returns false if they end the stream.
 fn judge(stream: &mut ProxyStream, client: &PeerConnection) -> bool {
     let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
-    // Without `tcp-response inspect-delay` the rules do not wait.
+    // Makes the rules wait for data only with `tcp-response inspect-delay`.
     stream.payloads.response_complete = delay_ms.is_none();
     match rules::tcp_response(stream) {
         Some(gate) => settle(stream, client, gate),
@@ -59,7 +59,7 @@ pub fn head(
     let late = inspection
         .until
         .is_some_and(|until| until <= reactor::now());
-    // A response head that arrived after the inspect delay is hidden from the rules.
+    // Hides a response head from the rules that arrived after the inspect delay.
     let hidden = late.then(|| std::mem::take(&mut stream.response));
     let gate = rules::tcp_response(stream).unwrap_or(Gate::Open);
     if let Some(head) = hidden {
@@ -80,7 +80,7 @@ fn settle(stream: &mut ProxyStream, client: &PeerConnection, gate: Gate) -> bool
             stream.rules.overrides_mut().closes_server = true;
             return true;
         }
-        // None of these rules switches to HTTP.
+        // Continues, because none of these rules switches to HTTP.
         Gate::SwitchToHttp(_) => return true,
         Gate::Reject | Gate::SilentDrop(_) => {}
     }

@@ -55,8 +55,8 @@ pub async fn rule(client: &mut Client, stream: &mut ProxyStream, body: &mut Inco
         persistence::enter(stream);
     }
     if tcp {
-        // The loader refuses a backend of another mode, but a backend name computed for each
-        // request can still lead here.
+        // Answers with an error: the loader refuses a backend of another mode, but a backend name
+        // computed for each request can still lead here.
         stream.outcome.termination = Termination::Internal;
         return Ruled::Answer(error_page(stream, 500));
     }
@@ -76,13 +76,13 @@ async fn side_rules(
     if stream.config.global.recording.request_body && !stream.payloads.request_complete {
         if client.link.is_http2() && !body.is_done() {
             let input = client.input.get_or_insert_with(Buffer::take);
-            // An error is detected again when the body is forwarded.
+            // Ignores an error, which is detected again when the body is forwarded.
             let _ = client.link.read_into(input);
         }
         show_body(client, stream, body);
         if expects_continue(&stream.request) {
-            // The body may have arrived without a request for it; a rule that waits for the body
-            // sends 100 (Continue) in any case.
+            // Marks the body as incomplete, although it may have arrived without a request for it:
+            // a rule that waits for the body sends 100 (Continue) in any case.
             stream.payloads.request_complete = false;
         }
     }
@@ -162,7 +162,7 @@ async fn tell_early(client: &mut Client, stream: &mut ProxyStream) {
     for (_, head) in hints {
         let (bytes, sent) = client.link.send_head(&head, false, limit).await;
         stream.transfer.bytes_out += bytes;
-        // A disconnected client is noticed when the final response is sent.
+        // Ends early for a disconnected client, which is noticed when the final response is sent.
         if sent.is_err() {
             return;
         }
@@ -206,9 +206,10 @@ async fn statistics(
 /// Returns the verdict for a request whose body did not arrive in time, or failed.
 pub fn without_body(client: &Client, stream: &mut ProxyStream) -> Ruled {
     match stream.outcome.termination {
-        // A client that has reset its HTTP/2 stream does not read a response.
+        // Sends nothing to a client that has reset its HTTP/2 stream, because that client reads no
+        // response.
         Termination::ClientAbort if client.link.is_http2() => Ruled::Close,
-        // A client that only closed its sending side may still read.
+        // Sends an error to a client that only closed its sending side, which may still read.
         Termination::ClientAbort => Ruled::Answer(error_page(stream, 400)),
         _ => Ruled::Answer(error_page(stream, 408)),
     }
@@ -217,14 +218,14 @@ pub fn without_body(client: &Client, stream: &mut ProxyStream) -> Ruled {
 /// Delays a client in the tarpit until the timeout expires or the client disconnects.
 async fn tarpit(client: &Client, stream: &mut ProxyStream) {
     stream.outcome.phase = StreamPhase::Tarpit;
-    // In a trace, nothing waits.
+    // Returns at once in a trace, where nothing waits.
     if stream.session.is_traced() {
         return;
     }
     let limit = after(stream.tarpit_ms().or(Some(TARPIT_MS)));
-    // Only a disconnect ends the delay early; received bytes do not.
+    // Ends the delay early only for a disconnect; received bytes do not end it.
     let _ = with_deadline(limit, poll_fn(|context| client.link.poll_gone(context))).await;
-    // The delay counts as queue time in the log.
+    // Records the delay as queue time for the log.
     stream.times.request = None;
     stream.times.queued = Some(reactor::now());
 }
@@ -234,6 +235,7 @@ const TARPIT_MS: u32 = 10_000;
 
 /// Waits until this many bytes of the body (or all of it) have arrived, up to the size of one
 /// buffer, and shows them to the rules. The bytes stay in the input, so that they are forwarded.
+/// Returns false if they did not arrive in time, or the client is gone.
 pub async fn wait_for_body(
     client: &mut Client,
     stream: &mut ProxyStream,
@@ -244,7 +246,8 @@ pub async fn wait_for_body(
     let timeouts = &stream.frontend().timeouts;
     let deadline = after(time_ms.or(timeouts.http_request_ms).or(timeouts.client_ms));
     if !body.is_done() && expects_continue(&stream.request) {
-        // The proxy has sent 100 (Continue) itself, so the server must not send another.
+        // Sends 100 (Continue) itself and removes `expect`, so that the server does not send
+        // another.
         let (bytes, sent) = say_continue(&client.link, timeouts.client_ms).await;
         if sent.is_err() {
             return false;
@@ -273,8 +276,8 @@ pub async fn wait_for_body(
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => input.compact(),
-            // The client has reset the stream. A body that was to be complete must not reach a
-            // server in part.
+            // Fails if the client has reset the stream, because a body that was to be complete must
+            // not reach a server in part.
             Ok(_) | Err(_) => {
                 stream
                     .outcome
@@ -302,7 +305,7 @@ async fn say_continue(
     limit: Option<u32>,
 ) -> (u64, Result<(), WriteFailure>) {
     let mut head = HttpMessage::default();
-    // The head always fits.
+    // Ignores the result, because the head always fits.
     let _ = head.begin_response(HttpVersion::Http11, 100, b"Continue");
     client.send_head(&head, false, limit).await
 }

@@ -56,8 +56,9 @@ pub(super) fn is_last(client: &Client) -> bool {
     }
 }
 
-/// Returns when an HTTP/2 connection must start to close because the process stops. `used`: the
-/// connection has, or had, streams; a request may be in transit, so these continue.
+/// Returns when an HTTP/2 connection must start to close, because the process stops or the address
+/// leaves. With `option idle-close-on-response`, a connection that never had a stream (`used` is
+/// false) does not start to close.
 pub(crate) fn close_starts_at(session: &Session, used: bool) -> Option<Instant> {
     let since = leaves_since(session)?;
     if !used && session.frontend().has(ProxyOption::IdleCloseOnResponse) {
@@ -93,7 +94,8 @@ fn silent_until(client: &Client) -> Option<Instant> {
         Some(CloseSpread::Over(window_ms)) => since + share(client.session.accepted, window_ms),
         Some(CloseSpread::Never) => return None,
     };
-    // After the address has left this machine, a request would get a reset.
+    // Closes before the address has left this machine, because a request would get a reset after
+    // that.
     let last = drain(&client.session).map(|drain| drain.last_close());
     Some(last.map_or(own, |last| own.min(last)))
 }

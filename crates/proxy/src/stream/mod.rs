@@ -1,6 +1,6 @@
 //! Serves streams: one request with its response, or one tunnel. The state of a stream
-//! ([`model::transaction`]) does not depend on connections; the HTTP version and the transport
-//! are not visible here.
+//! ([`model::transaction`]) does not depend on connections, HTTP versions and transports; the
+//! connections are handled here.
 //!
 //! `session` is the client's connection. `request` is the life of one request in order: `head`
 //! reads it, `judge` runs its rules, and `backend`, `slot` and `server` find a server and connect

@@ -81,7 +81,7 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                 let now = reactor::now();
                 stream.times.request = Some(now);
                 stream.transfer.bytes_in += stream.request.wire_len() as u64;
-                // The data after a request for a tunnel is not a body.
+                // Expects no length for a tunnel, because the data after its request is not a body.
                 let tunnel = parsed.upgrade.is_some() || stream.request.method() == b"CONNECT";
                 let length = if tunnel {
                     None
@@ -94,8 +94,8 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                 self.refused(stream, 431);
                 RequestDecision::Answer(b"431")
             }
-            // The head is not a valid request in any HTTP version. A stream of its own answers and
-            // logs it, since the HTTP/2 protocol was not violated.
+            // Begins a stream for a head that is not a valid request in any HTTP version. The
+            // stream answers and logs it, because the HTTP/2 protocol was not violated.
             Err(fault) if fault.kind.http2_status().is_some() => {
                 RequestDecision::Begin((stream, Err(fault)), None)
             }
@@ -125,7 +125,8 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
     fn idle_until(&self, view: &View) -> Option<Instant> {
         let timeouts = &self.session.frontend().timeouts;
         let (from, limit_ms) = if !view.has_input {
-            // Before the first byte it is unknown whether the client uses HTTP at all.
+            // Applies the inactivity timeout before the first byte, because it is unknown whether
+            // the client uses HTTP at all.
             (self.session.ready, timeouts.client_ms)
         } else if view.carried == 0 {
             (self.session.ready, timeouts.http_request_ms)
@@ -137,8 +138,8 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
         Some(from + Duration::from_millis(u64::from(limit_ms)))
     }
 
-    /// Returns when the end of the connection must be announced: because the process stops, or
-    /// because the configuration no longer contains the listener.
+    /// Returns when the end of the connection must be announced: because the process stops, the
+    /// address leaves, or the configuration no longer contains the listener.
     fn leaves_at(&self, view: &View) -> Option<Instant> {
         if newest::is_left_behind(self.session) {
             return Some(reactor::now());

@@ -67,7 +67,8 @@ pub(super) async fn send(
         sent
     };
     if sent.is_err() {
-        // The client must not take a part of the report for the whole.
+        // Aborts the connection, so that the client does not take a part of the report for the
+        // whole.
         client.link.abort_output();
     }
     send::outcome(stream, &sent, keeps)

@@ -98,14 +98,13 @@ async fn proceed(
     let next = match head {
         Ok(request) => run(client, &mut stream, request).await,
         Err(HeadFailure::NotYet) => {
-            // The stream is kept for reuse, because a connection that waits for a request needs
-            // none.
+            // Keeps the stream for reuse, because a connection that waits for a request needs none.
             current_thread_data().keep_stream(stream);
             return Next::Again;
         }
         Err(HeadFailure::Nothing) => {
-            // The client closed or timed out before a request, on a new connection or a persistent
-            // one.
+            // Logs the close only on a new connection: between the requests of a persistent one it
+            // is normal.
             let probe = stream.frontend().has(ProxyOption::HttpIgnoreProbes);
             if client.streams == 0 && !probe {
                 head::refuse(client, &mut stream, HeadFailure::Nothing).await;
@@ -116,8 +115,8 @@ async fn proceed(
             return Next::Close;
         }
         Err(HeadFailure::Http2) => {
-            // Content rules may have inspected this stream, and entries that they tracked are
-            // still held.
+            // Releases the entries that content rules tracked for this stream, because it is not
+            // used.
             stream.rules.tracked = None;
             current_thread_data().keep_stream(stream);
             return Next::Http2;
@@ -139,9 +138,9 @@ async fn proceed(
     next
 }
 
-/// Serves one request of an HTTP/2 client. The valid head is in `stream`. The body and the
-/// response use the client's link, which ends with the stream. Returns the number of the chosen
-/// server.
+/// Serves one request of an HTTP/2 client. The head is in `stream`, unless `request` is the fault
+/// for which it is refused. The body and the response use the client's link, which ends with the
+/// stream. Returns the number of the last server.
 pub async fn serve_stream(
     mut client: Client,
     mut stream: Box<ProxyStream>,
@@ -224,8 +223,8 @@ pub(super) async fn answer_health(client: &mut Client, answer: &[u8]) {
     }
 }
 
-/// Maximum time for discarding input after an early response, milliseconds; the next constant
-/// limits the bytes.
+/// Maximum time for discarding input after an early response, milliseconds; `LINGER_BYTES` limits
+/// the bytes.
 const LINGER_MS: u32 = 1000;
 
 const LINGER_BYTES: usize = 1 << 20;
@@ -336,7 +335,7 @@ async fn run(client: &mut Client, stream: &mut ProxyStream, request: Parsed) -> 
 /// connection, or with `option prefer-last-server` the one of the previous request, while a
 /// connection to it is open.
 fn prefer_last_server(client: &Client, stream: &mut ProxyStream) {
-    // With a hash, the key decides on the server.
+    // Prefers none with a hash, because the key decides on the server.
     let Some(backend) = stream.backend().filter(|b| !b.balance.is_by_key()) else {
         return;
     };
@@ -401,7 +400,7 @@ fn after_local(client: &Client, body: &IncomingBody, sent: SendOutcome) -> Next 
     }
 }
 
-/// Discards a body that has already arrived completely.
+/// Discards a body that has already arrived completely; otherwise returns false.
 fn discard(client: &mut Client, body: &mut IncomingBody) -> bool {
     let Some(input) = client.input.as_mut() else {
         return false;

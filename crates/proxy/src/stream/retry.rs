@@ -91,7 +91,7 @@ impl Replay {
                 });
                 Some(IncomingBody::Chunked(Box::default()))
             }
-            // The body is partly decoded from its chunks and partly not.
+            // Gives up, because the body is partly decoded from its chunks and partly not.
             None => None,
         };
         let Some(begins) = begins else {
@@ -150,7 +150,7 @@ pub fn should_retry(stream: &mut ProxyStream, failure: &Failure) -> bool {
         Failure::Malformed | Failure::Interim => RetryOn::JUNK_RESPONSE,
         _ => return false,
     };
-    // No part of a response was forwarded.
+    // Repeats the request only if no part of a response was forwarded.
     stream.times.response.is_none() && is_asked_for(stream, bits)
 }
 

@@ -81,8 +81,8 @@ async fn perform_handshake(client: &mut Client, acceptor: &Acceptor) -> Result<b
         shown = Some(Arc::clone(chosen.certified.certificate_to_present(now_s())));
         let mut config = chosen.config;
         if none_in_common(hello, &config.alpn_protocols) {
-            // Without a common protocol the handshake continues without ALPN, as with HAProxy;
-            // rustls would refuse it.
+            // Continues without ALPN if there is no common protocol, as HAProxy does; rustls would
+            // refuse the handshake.
             Arc::make_mut(&mut config).alpn_protocols.clear();
         }
         if tls.key_log {

@@ -67,7 +67,7 @@ pub async fn send(
     {
         stream.response = std::mem::take(&mut reply.head);
         match rules::http_response(stream) {
-            // A response rule has denied the cached response.
+            // Sends the reply of a response rule that has denied the cached response.
             MessageVerdict::Answer(other) => reply = *other,
             _ => reply.head = std::mem::take(&mut stream.response),
         }
@@ -142,13 +142,14 @@ pub(super) fn complete(
     may_keep: bool,
 ) -> Result<Completed, Interim> {
     let old_status = stream.response.status();
-    // An HTTP/1.0 response from a file closes the connection unless it says otherwise.
+    // Lets an HTTP/1.0 response from a file close the connection, unless the response says
+    // otherwise.
     let old = stream.response.version() == HttpVersion::Http10 && !client.link.is_http2();
     frame(&mut stream.response, old, body);
-    // As with HAProxy, no rules run on the response to an invalid request.
+    // Runs no rules on the response to an invalid request, as HAProxy does.
     if stream.request.is_request() {
         rules::http_after_response(stream);
-        // The rules may have changed the framing.
+        // Sets the framing again, because the rules may have changed it.
         stream.response.remove(b"transfer-encoding");
         frame(&mut stream.response, old, body);
     }
@@ -161,8 +162,8 @@ pub(super) fn complete(
     let closes_by_rule = http1::take_close(&mut stream.response);
     let keep = may_keep && ends && !closes_by_rule && !stream.begins_tunnel(status);
     if client.link.is_http2() || stream.switches(status) {
-        // An HTTP/2 connection does not end with a stream, and in a 101 response the `connection`
-        // field names the upgrade.
+        // Adds no field: an HTTP/2 connection does not end with a stream, and in a 101 response the
+        // `connection` field names the upgrade.
     } else if !keep {
         if !old {
             let _ = stream.response.set(b"connection", b"close");

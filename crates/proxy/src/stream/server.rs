@@ -79,8 +79,8 @@ impl Establish<'_> {
         }
         let streams_min = self.reuse.streams_min();
         if forced_version(server, stream).is_some() {
-            // Pooled connections use the configured protocol, but this stream requires another
-            // one.
+            // Takes none, because pooled connections use the configured protocol, but this stream
+            // requires another one.
             return None;
         }
         let pools = server_connection::pools();
@@ -147,7 +147,7 @@ pub async fn establish(
     stream: &mut ProxyStream,
     mut how: Establish<'_>,
 ) -> Result<(ServerConnection, ServerSlot), Unserved> {
-    // The unique ID is generated now, because the PROXY header may contain it.
+    // Generates the unique ID now, because the PROXY header may contain it.
     rules::unique_id(stream).map_err(Unserved::Rejected)?;
     let slot = take_slot(stream, None).await?;
     reach(stream, &mut how, slot).await
@@ -219,7 +219,7 @@ async fn reach(
             stream.decide_page(by);
             return Err(Unserved::Redirected(Box::new(page)));
         }
-        // A trace only needs the chosen server, not a connection.
+        // Ends a trace here, because it needs only the chosen server, not a connection.
         if stream.session.is_traced() {
             let at = stream
                 .server()
@@ -303,8 +303,8 @@ async fn attempt(
             own => own,
         };
         let Some(mut connection) = found else { break };
-        // The client will not repeat this request, so a close that has just arrived must be
-        // detected before the request is sent.
+        // Skips a connection whose close has just arrived, because this request will not be
+        // repeated.
         if !may_repeat && connection.link.has_ended() {
             continue;
         }
@@ -346,7 +346,8 @@ fn redirected(stream: &mut ProxyStream) -> Option<ProxyResponse> {
     }
     let path = stream.request.path_and_query();
     let location = match prefix {
-        // A location that begins with two slashes would name another host.
+        // Removes the first slashes, because a location that begins with two would name another
+        // host.
         b"" | b"/" => [b"/", without_slashes(path)].concat(),
         _ => [prefix, path].concat(),
     };
@@ -357,8 +358,7 @@ fn redirected(stream: &mut ProxyStream) -> Option<ProxyResponse> {
         set_cookie: None,
         clear_cookie: None,
     };
-    // If the location is too long for a head, there is no redirect, and the server gets the
-    // request.
+    // Leaves the request to the server if the location is too long for a head.
     redirect.respond(&mut head).ok()?;
     stream.outcome.end(Termination::Local, StreamPhase::Connect);
     Some(ProxyResponse {
@@ -385,7 +385,7 @@ fn failed(stream: &mut ProxyStream, failure: &ConnectFailure) -> Unserved {
     backend::count_at_server(stream, Tally::ConnectErrors);
     stream.outcome.phase = StreamPhase::Connect;
     if let ConnectFailure::Insecure(failure) = failure {
-        // Stored for the log (`bc_err`, `ssl_bc_err`).
+        // Stores the failure for the log (`bc_err`, `ssl_bc_err`).
         stream.links.server_tls = Some(Rc::new(Info::failed_with_server(failure)));
     }
     stream.outcome.termination = match failure {
@@ -426,9 +426,9 @@ fn out_of_resources(error: &std::io::Error) -> bool {
     )
 }
 
-/// Returns whether this retry goes to another server, if there is one. Normally that is the first
-/// retry. A stream that persistence or a hash has assigned to a server stays there until the retry
-/// that `option redispatch` selects.
+/// Returns whether this retry goes to another server, if there is one, as `option redispatch`
+/// permits. A stream that persistence or a hash has assigned to a server stays there until the
+/// retry that the option selects.
 fn redispatches(stream: &ProxyStream, retries: u32) -> bool {
     let Some(backend) = stream.backend() else {
         return false;
@@ -436,7 +436,7 @@ fn redispatches(stream: &ProxyStream, retries: u32) -> bool {
     let Some(interval) = backend.redispatch.filter(|interval| *interval != 0) else {
         return false;
     };
-    // With `force-persist`, the operator wants to test exactly this server.
+    // Stays with `force-persist`, because the operator wants to test exactly this server.
     let known = stream.route.persistence.as_deref();
     if known.is_some_and(|known| known.forced) {
         return false;
@@ -469,15 +469,16 @@ pub fn name_server(stream: &mut ProxyStream) {
     if let Some(name) = name
         && stream.request.set(&header, name.as_bytes()).is_err()
     {
-        // Removed first: a field that the client or an earlier attempt has set names another
-        // server. If rules have filled the head to its limit, the field is missing then.
+        // Removes the field, because the one that the client or an earlier attempt has set names
+        // another server. The field is then missing, because rules have filled the head to its
+        // limit.
         stream.request.remove(&header);
         rules::count_rewrite_failure(stream);
     }
 }
 
-/// Opens another connection to the same server for a stream whose reused connection turned out to
-/// be closed. None: that failed.
+/// Opens another connection to the same server for a stream whose connection turned out to be
+/// closed or unusable. None: that failed.
 pub async fn reconnect(stream: &mut ProxyStream) -> Option<ServerConnection> {
     stream.route.retries += 1;
     backend::count_at_server(stream, Tally::Retries);

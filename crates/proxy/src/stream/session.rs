@@ -1,6 +1,6 @@
-//! A client's connection, from accept through its streams to close. The state of an idle
-//! connection is defined here and kept small: a socket, a session, no buffer. The state of a
-//! request is boxed and exists only during the request.
+//! Serves a client's connection, from accept through its streams to close. The state of an idle
+//! connection is kept small: a socket, a session, no buffer. The state of a request is boxed and
+//! exists only during the request.
 
 use super::request::{self, Next};
 use super::{Endpoint, Session, leaving, multiplexed, newest, secure, tcp};
@@ -87,8 +87,8 @@ pub(super) fn listener_state(frontend: &Proxy, bind: u32) -> Option<Arc<Listener
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        // The connection slot is released first, because an accept task that waits for one is
-        // woken now.
+        // Releases the connection slot first, because an accept task that waits for one is woken
+        // now.
         self.0 = None;
         current_thread_data().session_ended();
     }
@@ -128,8 +128,8 @@ fn admit(
     seat: ClientPermit,
     trace: Option<Arc<Mutex<Trace>>>,
 ) {
-    // A client usually sends data right after it connects, so the socket is assumed to be
-    // readable.
+    // Assumes that the socket is readable, because a client usually sends data right after it
+    // connects.
     let Ok(socket) = StreamSocket::from_nonblocking(fd, reactor::Assumed::Both) else {
         return;
     };
@@ -194,11 +194,12 @@ fn count_admission(session: &Session) {
 /// Returns the future of a connection's task. A plain function around an async block, because
 /// an async function would store its arguments twice.
 fn life(client: Client, counted: Counted) -> impl Future<Output = ()> {
-    // Dropped in this order: the descriptor is closed before the connection slot is released.
+    // Determines the order of the drops: the descriptor is closed before the connection slot is
+    // released.
     let mut held = (client, counted);
     async move {
-        // Both parts are named here, because the block would not capture, and so drop too early, a
-        // part that is not named.
+        // Names both parts, because the block would not capture, and so drop too early, a part that
+        // is not named.
         let (client, _counted) = &mut held;
         run(client).await;
     }
@@ -257,7 +258,7 @@ async fn run(client: &mut Client) {
         listener.counters.count(Tally::Sessions);
     }
     match frontend.mode {
-        // The loader refuses listeners in log mode.
+        // Serves log mode like TCP, although the loader refuses listeners in log mode.
         Mode::Tcp | Mode::Log => pool_box(tcp::serve(client)).await,
         Mode::Http if speaks_http2(&client.session) => http2(client).await,
         Mode::Http => requests(client).await,
@@ -306,7 +307,7 @@ pub(super) fn drop_silently(link: &PeerConnection, ttl: Option<u8>) {
     let (Some(ttl), Some(socket)) = (ttl, link.transport()) else {
         return link.close_silently();
     };
-    // Either of the two calls fails, because a socket is either IPv4 or IPv6.
+    // Ignores the failure of one call: a socket is either IPv4 or IPv6.
     let _ = rustix::net::sockopt::set_ip_ttl(socket.socket().fd(), u32::from(ttl));
     let _ = rustix::net::sockopt::set_ipv6_unicast_hops(socket.socket().fd(), Some(ttl));
     let _ = socket.set_linger_zero();
@@ -402,7 +403,7 @@ enum Coming {
     Request,
     /// A newer configuration is in service, and contains the listener.
     Configuration,
-    /// The process started to stop, which shortens the wait.
+    /// The process started to stop, or the client's address to leave, which shortens the wait.
     Leave,
     /// A newer configuration is in service, under which the client might not be admitted.
     Close,
@@ -446,7 +447,7 @@ pub(super) fn idle_deadline(client: &Client) -> Option<Instant> {
 }
 
 /// Returns when the head of a request that begins now must be complete (`timeout http-request`).
-/// For the first request, the time counts from the accept.
+/// For the first request, the time counts from the moment when the transport was ready.
 pub(super) fn head_deadline(client: &Client) -> Option<Instant> {
     let limit_ms = client.session.frontend().timeouts.http_request_ms?;
     let from = if client.streams == 0 {
@@ -520,8 +521,8 @@ fn log_preface_error(client: &Client, error: PrefaceError, header: &str) {
     log::connection_failed(&client.session, &text, carried_nothing);
 }
 
-/// Reads one such header. `parse` returns the header with its length, or None while it is
-/// incomplete.
+/// Reads the PROXY or NetScaler header that the client must send first. `parse` returns the header
+/// with its length, or None while it is incomplete.
 async fn first_header(
     client: &mut Client,
     parse: impl Fn(&[u8]) -> Result<Option<(Header, usize)>, PrefaceError>,

@@ -51,7 +51,8 @@ pub(super) fn settle(stream: &mut ProxyStream, body: BodyLength) -> Result<BodyL
         }
         return Ok(BodyLength::None);
     }
-    // The server sent no body, because of the method that it received or the status that it sent.
+    // Announces an empty body: the server sent none, because of the method that it received or the
+    // status that it sent.
     if stream.request.method() == b"HEAD" || is_bodiless(stream.outcome.server_status) {
         let http2 = stream.request.version() == HttpVersion::Http2;
         say_empty(&mut stream.response, http2);
@@ -134,7 +135,7 @@ pub(super) async fn drain(
             return false;
         }
         if input.as_ref().is_some_and(Buffer::is_empty) {
-            // Frees the buffer while waiting.
+            // Frees the buffer during the wait.
             *input = None;
         }
         if with_deadline(after(read_ms), server.readable())

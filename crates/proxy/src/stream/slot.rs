@@ -56,7 +56,7 @@ pub async fn take_slot(
             backend::count_at(stream, None, Tally::ConnectErrors);
             return Err(Unserved::Unavailable);
         }
-        // In a trace no slot is ever released, so it does not wait.
+        // Refuses instead of waiting in a trace, because no slot is ever released.
         Assignment::Wait(_) if stream.session.is_traced() => {
             note_wait(stream, own.is_some());
             stream

@@ -65,13 +65,13 @@ pub(super) async fn run(copy: &mut Copy<'_>) -> Result<bool, BodyFailure> {
             return Ok(false);
         };
         let came = match pipe.fill_from(from, most) {
-            // The next read gets the end of the input again.
+            // Leaves the end of the input to the next read, which gets it again.
             Ok(0) => return Ok(false),
             Ok(n) => n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-            // The socket does not support splicing.
+            // Copies instead, because the socket does not support splicing.
             Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(false),
-            // A socket reports an error only once, so it must be returned here.
+            // Returns the error here, because a socket reports an error only once.
             Err(_) => return Err(BodyFailure::Truncated),
         };
         if let IncomingBody::Length(left) = copy.body {
@@ -93,7 +93,7 @@ pub(super) async fn run(copy: &mut Copy<'_>) -> Result<bool, BodyFailure> {
             }
         }
         if copy.body.is_done() {
-            // A connection with unread bytes is not reused.
+            // Looks for unread bytes, because a connection with some is not reused.
             from.check_readable();
             return Ok(true);
         }

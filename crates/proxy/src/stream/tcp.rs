@@ -92,7 +92,7 @@ async fn judge(
 }
 
 /// Runs the content rules of the frontend, or of the backend once it is chosen, and reads the data
-/// that they need. If the result is not "open", the stream has ended and was logged.
+/// that they need. Any result but open and the switch to HTTP ends the stream.
 async fn inspect(
     client: &mut Client,
     stream: &mut ProxyStream,
@@ -173,7 +173,7 @@ async fn run_content_rules(
             },
         }
     }
-    // The buffered data remains available for choosing the backend and the server.
+    // Keeps the buffered data for choosing the backend and the server.
     stream.payloads.request_complete = true;
     Gate::Open
 }

@@ -133,7 +133,7 @@ fn poll_half(
             Poll::Ready(Err(_)) => return Err(TunnelSide::To),
             Poll::Pending => return Ok(moved),
         }
-        // TLS may hold records that the socket did not accept.
+        // Flushes, because TLS may hold records that the socket did not accept.
         let flushed = match to.poll_flush(context) {
             Poll::Ready(Ok(())) => true,
             Poll::Ready(Err(_)) => return Err(TunnelSide::To),
@@ -332,7 +332,7 @@ impl Tunnel {
                 Ok(0) => self.down.ended = true,
                 Ok(_) => self.server.moved(true, false),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // The buffer is full, so the rules do not get more bytes.
+                // Stops reading when the buffer is full: the rules get no more bytes.
                 Err(error) if error.kind() == io::ErrorKind::OutOfMemory => break,
                 Err(_) => return Err(Termination::ServerAbort),
             }
@@ -395,7 +395,7 @@ pub async fn carry(
     run(stream, client, server, slot, tunnel).await;
 }
 
-/// Variant of [`Tunnel::carry`] for a tunnel that exists already.
+/// Variant of [`carry`] for a tunnel that exists already.
 pub async fn run(
     stream: &mut ProxyStream,
     client: &PeerConnection,
@@ -424,7 +424,7 @@ pub async fn run(
         if let Some(overdue) = deadlines.overdue() {
             break Err(overdue);
         }
-        // The poll above handles every reason for a wake-up.
+        // Handles nothing after a wake-up, because the poll above handles every reason for it.
         let mut woken = false;
         let woken = poll_fn(|_| {
             if std::mem::replace(&mut woken, true) {

@@ -20,7 +20,7 @@ pub async fn serve(
         current_thread_data().keep_stream(stream);
         return session::http2(client).await;
     }
-    // The received bytes are the head of a request now.
+    // Treats the received bytes as the head of a request from now on.
     stream.http = true;
     stream.payloads.renew_request();
     stream.rules.resume = None;

@@ -101,7 +101,7 @@ pub fn abandoned(stream: &mut ProxyStream) {
     stream.outcome.termination = Termination::ClientAbort;
     let queued = stream.times.queued.is_none();
     stream.outcome.phase = if queued {
-        // The time in the queue ends here.
+        // Records the end of the time in the queue.
         stream.times.queued = Some(reactor::now());
         StreamPhase::Queue
     } else {

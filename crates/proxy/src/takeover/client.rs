@@ -23,7 +23,7 @@ const READS_MAX: usize = 100_000;
 /// Bytes that HAProxy sends together with the end of a socket pair.
 const PAIR_HELLO: &[u8] = &[0, 0];
 
-/// Where to find the process whose sockets are requested (`-x`).
+/// Address of the process whose sockets are requested (`-x`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TakeoverSource {
     Path(PathBuf),
@@ -60,7 +60,7 @@ impl std::str::FromStr for TakeoverSource {
             name.resize(ABSTRACT_BYTES, 0);
             return Ok(TakeoverSource::Abstract(name));
         }
-        // As in HAProxy, anything else is a path.
+        // Takes anything else as a path, as HAProxy does.
         match text.strip_prefix("unix@").unwrap_or(text) {
             "" => Err(SourceError::BadName),
             path => Ok(TakeoverSource::Path(path.into())),
@@ -93,7 +93,7 @@ pub enum TakeoverError {
     Ended,
     #[error("cannot read the reply: {0}")]
     Wire(#[from] WireError),
-    /// This process must not open so many descriptors.
+    /// The limit of open descriptors of the requesting process was reached.
     #[error("this process may not open that many files (`ulimit -n`)")]
     Descriptors,
     /// The connection is not a Unix socket, so it cannot carry descriptors.
@@ -117,7 +117,7 @@ pub(super) fn connect(source: &TakeoverSource, until: Instant) -> Result<OwnedFd
         TakeoverSource::Path(path) => SocketAddrUnix::new(path),
         TakeoverSource::Abstract(name) => SocketAddrUnix::new_abstract_name(name),
         TakeoverSource::Pair(number) => {
-            // SAFETY: only borrowed for this call; a number that is not open
+            // SAFETY: the descriptor is only borrowed for this call; a number that is not open
             // gives EBADF.
             return through_pair(unsafe { BorrowedFd::borrow_raw(*number) });
         }
@@ -174,7 +174,8 @@ pub(super) fn limit_waiting(stream: impl AsFd, until: Instant) -> Result<(), Tak
     if left.is_zero() {
         return Err(TakeoverError::Timeout);
     }
-    // A timeout below the resolution of the kernel's clock would mean no timeout.
+    // Uses at least a millisecond, because a timeout below the resolution of the kernel's clock
+    // would mean no timeout.
     let left = left.max(Duration::from_millis(1));
     for which in [Timeout::Recv, Timeout::Send] {
         sockopt::set_socket_timeout(&stream, which, Some(left)).map_err(TakeoverError::Failed)?;
@@ -196,7 +197,8 @@ pub(super) fn fetch_over(
 ) -> Result<Vec<TakenSocket>, TakeoverError> {
     limit_waiting(stream, until)?;
     match send_with(stream.as_fd(), REQUEST, &[]) {
-        // The peer has already closed; what it sent before is still read.
+        // Continues if the peer has already closed, because what the peer sent before is still
+        // read.
         Ok(_) | Err(Errno::PIPE) => {}
         Err(errno) => return Err(failed(errno)),
     }
@@ -208,8 +210,8 @@ pub(super) fn fetch_over(
         let before = descriptors.len();
         let read = match receive(stream, &mut bytes, &mut descriptors) {
             Err(TakeoverError::Failed(Errno::INTR)) => continue,
-            // A process that refuses may close before it has read the request, which causes a
-            // reset.
+            // Treats a reset like an end: a process that refuses may close before it has read the
+            // request.
             Err(TakeoverError::Failed(Errno::CONNRESET)) => 0,
             other => other?,
         };

@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Timeout for passing all sockets. HAProxy gives up after a second of silence, too, and the end
-/// of this process waits for it.
+/// Timeout for passing all sockets, for which the end of this process waits. HAProxy gives up after
+/// a second of silence.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Passes sockets to the process at the other end of a connection. Blocks, so it must not be
@@ -37,14 +37,14 @@ pub fn hand_over(to: &OwnedFd, sockets: &[Arc<OwnedFd>]) -> Result<(), TakeoverE
         let descriptors: Vec<BorrowedFd<'_>> = part.iter().map(|fd| fd.as_fd()).collect();
         send(to, &wire::part(&records)?, &descriptors, until)?;
     }
-    // Fails if the receiver has already closed, after it got everything.
+    // Ignores a failure: the receiver may have closed already, after it got everything.
     let _ = rustix::net::shutdown(to, Shutdown::Write);
     Ok(())
 }
 
 fn record(fd: &OwnedFd) -> SocketRecord {
     SocketRecord {
-        // Unix sockets are not bound to an interface.
+        // Leaves the interface empty for Unix sockets, which are not bound to one.
         interface: interface(fd).ok().flatten().unwrap_or_default(),
         ..SocketRecord::default()
     }

@@ -88,7 +88,7 @@ fn read_part(from: BorrowedFd<'_>, until: Option<Instant>) -> Result<Vec<u8>, Ta
     }
     let mut bytes = Vec::new();
     while bytes.len() < length {
-        // Memory is allocated only for bytes that have arrived, whatever length was announced.
+        // Allocates memory only for bytes that have arrived, whatever length was announced.
         let at = bytes.len();
         bytes.resize(length.min(at + READ_BYTES), 0);
         read_whole(from, &mut bytes[at..], until)?;
@@ -142,7 +142,7 @@ impl Heirs {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         for (to, mark) in std::mem::take(&mut *all) {
             let told = part(&mark.rest(Some(runtime)));
-            // The successor may have ended; then no process continues the counters.
+            // Ignores a failure: if the successor has ended, no process continues the counters.
             let _ = send(&to, &told, Instant::now() + REST_LIMIT);
         }
     }

@@ -1,5 +1,5 @@
-//! HAProxy's protocol for the takeover of sockets, without IO: the bytes, and the number of
-//! descriptors that came with them.
+//! Implements HAProxy's protocol for the takeover of sockets, without IO: on the bytes, and the
+//! number of descriptors that came with them.
 //!
 //! The receiver sends `_getsocks` and a line feed. The response begins with the number of
 //! sockets, a 32-bit integer in native byte order. Parts of at most 252 descriptors follow.
@@ -41,7 +41,7 @@ pub enum WireError {
 }
 
 pub fn number(value: usize) -> [u8; NUMBER_BYTES] {
-    // Always at most SOCKETS_MAX.
+    // Saturates, although the value is always at most [`SOCKETS_MAX`].
     u32::try_from(value).unwrap_or(u32::MAX).to_ne_bytes()
 }
 
@@ -97,7 +97,8 @@ impl Taker {
             Some(total) => total,
             None => match self.begin()? {
                 Some(total) => total,
-                // The first descriptors come with the first part.
+                // Rejects descriptors before the number of sockets, because the first ones come
+                // with the first part.
                 None if self.descriptors > 0 => return Err(WireError::MoreDescriptors),
                 None => return Ok(ReceiverAction::Wait),
             },
@@ -115,7 +116,7 @@ impl Taker {
         }
         self.bytes = rest.to_vec();
         if self.records.len() < self.descriptors {
-            // The remaining bytes are an incomplete record.
+            // Waits for the rest of an incomplete record.
             return Ok(ReceiverAction::Wait);
         }
         if !self.bytes.is_empty() {

@@ -58,7 +58,7 @@ fn backends(config: &Config, frontend: &Proxy) -> Vec<ProxyIndex> {
         .iter()
         .filter_map(|rule| match &rule.target {
             SwitchTarget::Static(reference) => reference.index,
-            // A name that is computed for each request may select any backend.
+            // Leaves out a name that is computed for each request, because any backend may have it.
             SwitchTarget::Dynamic(_) => None,
         });
     let mut all: Vec<ProxyIndex> = named.collect();
@@ -84,7 +84,7 @@ pub(super) fn is_usable(config: &Config, frontend: &Proxy) -> bool {
 }
 
 fn served(config: &Config, frontend: &Proxy) -> ServiceLevel {
-    // An operator has disabled the frontend, so no traffic is served.
+    // Serves nothing if an operator has disabled the frontend.
     if frontend.state.frontend.paused.load(Relaxed) || frontend.state.is_shut_down() {
         return ServiceLevel::Nothing;
     }

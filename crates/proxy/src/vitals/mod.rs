@@ -44,7 +44,7 @@ pub fn share(runtime: &'static Runtime, words: &'static [AtomicU64]) -> Result<(
     }
     claim(runtime);
     for thread in 0..runtime.threads() {
-        // Fails for a thread that has ended, which must not send heartbeats.
+        // Ignores a failure for a thread that has ended, which must not send heartbeats.
         let _ = reactor::inject(thread, move || reactor::spawn(beat(runtime, thread)));
     }
     Ok(())

@@ -34,8 +34,8 @@ pub fn report(runtime: &Runtime) -> StatusReport {
 }
 
 struct AddressStatus {
-    /// Last report of the process that moves addresses; None if it is more than a second
-    /// old, or nothing was reported.
+    /// Last report of the process that moves addresses; None if that process has been silent for
+    /// more than a second, or its memory has no report.
     last_report: Option<SlotReport>,
     band: Band,
     /// The addresses are about to leave this machine; requests in progress may finish first.

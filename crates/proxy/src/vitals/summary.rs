@@ -53,7 +53,7 @@ fn frontend(proxy: &Proxy, usable: bool, elsewhere: &[IpAddr]) -> FrontendSummar
         BindAddress::Inet(address) => Some((bind, address)),
         _ => None,
     });
-    // A synthetic request has no PROXY header and uses no TLS.
+    // Excludes listeners with TLS or a PROXY header, which a synthetic request does not use.
     let plain = |bind: &model::config::Bind| {
         bind.tls_words.is_none() && bind.preface == model::config::Preface::default()
     };
@@ -103,7 +103,7 @@ pub fn summary(runtime: &Runtime) -> Summary {
     all
 }
 
-/// Counts the virtual addresses, and returns those that another machine has.
+/// Counts the virtual addresses, and returns those that this machine does not have.
 fn addresses(runtime: &Runtime, config: &Config, all: &mut Summary) -> Vec<IpAddr> {
     let vitals = runtime.vitals.memory().map(|(vitals, _)| vitals);
     let alive = |vitals: &Vitals<'_>| {

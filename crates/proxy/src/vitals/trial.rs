@@ -61,13 +61,14 @@ impl Drop for OnTrial {
     }
 }
 
-/// Sleeps until another process changes the word and wakes those that wait for it.
+/// Sleeps until another process changes the word and wakes those that wait for it, at most for
+/// `limit`.
 fn wait_for_change(word: &AtomicU64, seen: u64, limit: Duration) {
     let limit = libc::timespec {
         tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: limit.subsec_nanos().into(),
     };
-    // The kernel compares only the lower half of the word.
+    // Truncates the word, because the kernel compares only the lower half.
     #[allow(clippy::cast_possible_truncation)]
     let expected = seen as u32;
     // SAFETY: the word lives during the call, which only reads it, and so does the

@@ -124,8 +124,8 @@ async fn run(runtime: &'static Runtime) {
         };
         let changed = described.follow(&config, Instant::now(), drains);
         if runtime.stopping() || !vitals.is_owner(owner) {
-            // Another process writes the memory now. Connections here to its addresses end with
-            // the addresses.
+            // Writes nothing, because another process writes the memory now. Connections here to
+            // its addresses end with the addresses.
             claims = None;
             lead(runtime, &described.services, vitals);
             sleep(EVERY).await;
@@ -139,12 +139,14 @@ async fn run(runtime: &'static Runtime) {
             vitals.describe(owner, names);
         }
         for (slot, service) in described.services.iter().enumerate() {
-            // Read before the band, so that the band includes a check that ends in between.
+            // Reads the state of the checks before the band, so that the band includes a check that
+            // ends in between.
             let is_untested = untested.is_untested(&config, service);
             vitals.set_service(owner, slot, judge::band(&config, service), is_untested);
         }
         if describes {
-            // Written last, because a reader uses the bands as soon as there are threads.
+            // Writes the threads last, because a reader uses the bands as soon as there are
+            // threads.
             vitals.set_threads(owner, runtime.threads());
             claims = now_claims;
         }
@@ -205,7 +207,7 @@ async fn drain(
     };
     for (slot, service) in &wanted {
         let Some(streams) = under_way(runtime, &service.addresses).await else {
-            // A thread that is too busy to count certainly has running streams.
+            // Counts one stream for a thread that is too busy to count, which certainly has some.
             vitals.set_requests_in_progress(owner, *slot, 1);
             continue;
         };
@@ -235,7 +237,7 @@ async fn under_way(runtime: &Runtime, addresses: &[IpAddr]) -> Option<u64> {
         let (give, take) = tokio::sync::oneshot::channel();
         let addresses = addresses.to_vec();
         let count = move || {
-            // Sending fails if the requester has stopped waiting.
+            // Ignores a failure, which means that the requester has stopped waiting.
             let _ = give.send(listing::count_at(&addresses));
         };
         reactor::inject(thread, count).ok()?;

@@ -119,7 +119,8 @@ pub fn clear_counters(context: &Context, session: &mut Session, words: &[&str]) 
     let runtime = context.runtime;
     for proxy in &config.proxies {
         if all {
-            // The totals of the process are not cleared, because exporters read them as counters.
+            // Adds the cleared counts to the totals of the process, which must not fall because
+            // exporters read them as counters.
             for tally in process::CARRIED {
                 let counted = proxy.state.frontend.counters.read(tally);
                 runtime.counters.current_shard().add(tally, counted);

@@ -31,7 +31,8 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let now = clf_date(SystemTime::now());
     let mut out = format!("Total events captured on [{now}] : {}\n", captured());
     for proxy in &config.proxies {
-        // A frontend and a backend with the same name share their state.
+        // Prints requests for a frontend and responses for a backend only: both share their state
+        // if they have the same name.
         let (requests, responses) = (
             requests && proxy.kind.is_frontend(),
             responses && proxy.kind.is_backend(),

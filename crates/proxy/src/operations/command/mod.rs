@@ -295,7 +295,7 @@ static COMMANDS: &[Row] = &[
     row(&["quit"], "quit", "disconnect", User, Now(quit)),
 ];
 
-/// Returns a text with static lifetime; each one is created only once.
+/// Leaks a text, so that it has a static lifetime. The caller creates each text only once.
 pub(crate) fn kept(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }

@@ -70,7 +70,7 @@ fn set_dynamic(context: &Context, words: &[&str], on: bool) -> String {
         if lock(&context.runtime.orders).set_dynamic_cookie(proxy, on) {
             Ok(())
         } else {
-            // HAProxy reports nothing in this case, although nothing changes.
+            // Reports an error, which HAProxy does not, because nothing changes.
             Err(OrderRefusal("The backend has no 'cookie' line.\n".into()))
         }
     })

@@ -84,7 +84,7 @@ struct Bound {
     object_id: Option<u32>,
 }
 
-/// Parses the three words; None if there are none.
+/// Parses the three words. None if there are fewer, or the type or id is not a number.
 fn bound(config: &Config, words: &[&str]) -> Result<Option<Bound>, String> {
     let &[proxy, kinds, object, ..] = words else {
         return Ok(None);

@@ -240,7 +240,7 @@ fn check_host(server: &Server) -> String {
         .map_or_else(|| "-".to_owned(), |ip| ip.to_string())
 }
 
-/// Returns the bits of a check's state, and 16 for an agent.
+/// Returns 7 for a server with agent checks (configured, enabled, in progress), otherwise 0.
 fn agent_state(server: &Server) -> u32 {
     if server.options.agent.check {
         1 | 2 | 4

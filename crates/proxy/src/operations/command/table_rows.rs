@@ -149,7 +149,7 @@ fn entry(held: &HeldEntry, columns: &[Column]) -> Value {
     let (table, key) = (held.table(), held.key());
     let mut text = Vec::new();
     table.make.key.write(&key, &mut text);
-    // Returns whether the displayed key can be used as a command argument.
+    // The displayed key can be used as a command argument.
     let is_plain = match table.make.key {
         model::tables::KeyType::String => text == key,
         kind => kind.can_be_written(),

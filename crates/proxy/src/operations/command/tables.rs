@@ -380,8 +380,7 @@ fn set_data(held: &HeldEntry, data: &[&str]) -> String {
     String::new()
 }
 
-/// Finds a data type and its array index. The name `gpc` stands for the first element of the
-/// array.
+/// Finds a data type. Of an array, the first element is meant.
 fn data_type(name: &str) -> Option<(DataType, u32)> {
     DataType::of_name(name).map(|kind| (kind, 0))
 }

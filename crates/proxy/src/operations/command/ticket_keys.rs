@@ -1,6 +1,6 @@
-//! Implements `show tls-keys` and `set ssl tls-key` for TLS ticket keys from files. HAProxy
-//! allows them at every access level. Here they require the level `admin`, because a ticket key
-//! decrypts traffic of TLS 1.2.
+//! Implements `show tls-keys` for TLS ticket keys from files, and finds the file for `set ssl
+//! tls-key`. Keys are printed only at the level `admin`, because a ticket key decrypts traffic of
+//! TLS 1.2.
 
 use super::{CommandReply, Context, Session};
 use model::config::StatsLevel;

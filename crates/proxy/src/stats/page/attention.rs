@@ -9,7 +9,7 @@ use crate::stats::row::{Object, Row};
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Maximum number of links for one reason; the last link leads to the first item that has none.
+/// Maximum number of links for one reason. A further link leads to the first item that has none.
 const LINKS_MAX: usize = 12;
 
 #[derive(Debug)]
@@ -125,7 +125,7 @@ fn list(out: &mut String, view: &View<'_>, concern: Concern, items: &Items) {
         "<p class=\"alert {class}\"><b>{} {word}</b><span>",
         items.count
     );
-    // A proxy is more urgent than one of its servers.
+    // Lists proxies first, because a proxy is more urgent than one of its servers.
     let ordered = items.proxies.iter().chain(&items.servers);
     let hidden = items.count.saturating_sub(LINKS_MAX);
     for (at, item) in ordered.take(LINKS_MAX + 1).enumerate() {

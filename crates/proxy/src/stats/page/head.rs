@@ -61,7 +61,7 @@ pub fn write(out: &mut String, view: &View<'_>, widths: &str, attention: &Attent
     options(out, view);
     legend(out);
     out.push_str("</header>\n<main>\n");
-    // Placed before the switch for columns, which affects the tables of proxies only.
+    // Precedes the switch for columns, which affects the tables of proxies only.
     let addresses = &view.process.addresses;
     addresses.html(out, "Virtual addresses", Service::KIND, vitals::COLUMNS);
     out.push_str(ALL_COLUMNS);
@@ -74,7 +74,7 @@ fn refresh(out: &mut String, view: &View<'_>) -> String {
     if refresh_s == 0 || view.query.no_refresh {
         return "<body>".to_owned();
     }
-    // The URL must not repeat the action that was just performed.
+    // Leaves out the status of an action, which the refreshed page must not show again.
     let target = view.link(&view.query.words());
     let tag = format!("<meta http-equiv=\"refresh\" content=\"{refresh_s};url={target}\">");
     if view.admin {
@@ -133,7 +133,7 @@ fn process(out: &mut String, view: &View<'_>) {
     let (used, max) = (p.resources.memory.1, p.resources.memory_max);
     item("bit rate", format_args!("{}", bits(p.measured.bytes_out)));
     item("idle", format_args!("{} %", p.measured.idle_percent));
-    // Not every memory allocator reports this value.
+    // Shows the memory only if the memory allocator reports this value.
     if used > 0 {
         let short = |n| bytes(n).unwrap_or_else(|| format!("{n} B"));
         match max {

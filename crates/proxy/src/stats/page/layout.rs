@@ -87,7 +87,8 @@ pub struct Widths([usize; ALL]);
 impl Default for Widths {
     fn default() -> Widths {
         let mut widths = HEADS.each_ref().map(|head| head.label.len() * SMALL);
-        // The column `OF_CLIENTS` has a heading of its own below the name of its group.
+        // Makes room for the name of the group in the last column of a frontend's table, which is
+        // the only column of its group there.
         widths[OF_CLIENTS - 1] = HEADS[OF_CLIENTS - 1].group.len() * SMALL;
         Widths(widths)
     }
@@ -114,7 +115,7 @@ impl Widths {
         let mut style = format!(".f table{{width:{}.{:02}%}}", share / 100, share % 100);
         let named = (0..).map(|n: usize| n.to_string()).zip(with_padding);
         for (name, width) in [("k".to_owned(), first)].into_iter().chain(named) {
-            // Writing to a String cannot fail.
+            // Ignores the result, because writing to a String cannot fail.
             let _ = write!(style, ".w{name}{{width:{}.{}ch}}", width / 10, width % 10);
         }
         style

@@ -262,7 +262,8 @@ impl PageRow<'_, '_> {
         }
     }
 
-    /// Appends the details of the total number of sessions: how the sessions ended.
+    /// Appends the details of the total number of sessions: connections, HTTP responses by class,
+    /// errors and times.
     fn total(&self, out: &mut String) {
         let row = self.row;
         let mut line = |text: &str, column: C| {

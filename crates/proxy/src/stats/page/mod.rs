@@ -145,7 +145,7 @@ impl PageOutput {
                 table::begin(out, view, proxy);
             }
             let form = table::has_form(view, proxy);
-            // The widths were already sent.
+            // Collects no widths, because the style was already sent.
             let widths = &mut Widths::default();
             let give = |row: &Row<'_>| PageRow { view, row, form }.write(out, widths);
             let columns = ColumnSet::ALL;

@@ -86,15 +86,16 @@ fn title(out: &mut String, view: &View<'_>, proxy: &Proxy) {
     out.push_str("</div>");
 }
 
-/// The most frequent actions have a button; the others are in a list with the same name.
+/// Actions that also have a button, because they are the most frequent ones. The list of actions
+/// has the same form name.
 const BUTTONS: [(&str, &str); 3] = [
     ("ready", "Ready"),
     ("drain", "Drain"),
     ("maint", "Maintenance"),
 ];
 
-/// Appends the actions, which browsers that support it show only while a server is selected. `ask`
-/// requests a confirmation of actions that end sessions.
+/// Appends the actions, which browsers that support it show only while a server is selected. The
+/// form's field `ask` requests a confirmation of actions that end sessions.
 fn actions(out: &mut String, proxy: &Proxy) {
     out.push_str("<div class=\"act\"><span>Checked servers:</span>");
     for (word, text) in BUTTONS {

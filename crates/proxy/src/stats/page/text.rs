@@ -18,7 +18,7 @@ pub fn number(out: &mut String, n: u64) {
     out.push_str(rest);
 }
 
-/// Formats bytes with a unit and three digits; None if the plain number is as short.
+/// Formats bytes with a unit and three digits; None below one megabyte.
 pub fn bytes(n: u64) -> Option<String> {
     const UNITS: [(u64, &str); 5] = [
         (1_000_000_000_000_000_000, "EB"),
@@ -36,7 +36,7 @@ pub fn bytes(n: u64) -> Option<String> {
     })
 }
 
-/// Appends a text with a tooltip, which `more` escapes.
+/// Appends a text with a tooltip; `more` appends the tooltip's text, escaped.
 pub fn tip(out: &mut String, text: &str, more: impl FnOnce(&mut String)) {
     out.push_str("<span class=\"t\" tabindex=\"0\">");
     escape(out, text);
@@ -87,7 +87,7 @@ pub fn seconds(out: &mut String, s: u64) {
         .position(|(size, _)| s >= *size)
         .unwrap_or(units.len() - 1);
     let (size, unit) = units[first];
-    // Writing to a string cannot fail.
+    // Ignores the results, because writing to a string cannot fail.
     let _ = write!(out, "{}{unit}", s / size);
     if let Some((next, unit)) = units.get(first + 1)
         && s % size / next > 0

@@ -1,4 +1,4 @@
-//! Tells the course of one finished request in plain English: when each step happened, what was
+//! Writes the course of one finished request in plain English: when each step happened, what was
 //! decided, and why.
 
 use super::render::{client, date, letters, place, safe, server, why_backend, why_server};
@@ -6,7 +6,7 @@ use model::history::{Entry, EntryText, HistoryEntry};
 use model::transaction::RuleMet;
 use std::fmt::Write;
 
-/// Lines that tell the course of a request: the time in milliseconds after the first byte, and the
+/// Lines about the course of a request: the time in milliseconds after the first byte, and the
 /// text.
 #[derive(Default)]
 struct RequestTimeline {
@@ -22,7 +22,7 @@ impl RequestTimeline {
         self.at(None, what);
     }
 
-    /// Sorts the lines by time. A line without a time stays behind its predecessor.
+    /// Sorts the lines by time. A line without a time stays after its predecessor.
     fn order(&mut self) {
         let mut last = 0;
         let lines = std::mem::take(&mut self.lines).into_iter();
@@ -120,7 +120,7 @@ fn arrival(account: &mut RequestTimeline, entry: &Entry, moments: &Moments) {
         (true, None) if entry.text(EntryText::Method).is_empty() => {
             account.more("no complete request was received");
         }
-        // Time in the tarpit counts as queue time.
+        // Reports the request at the beginning, because time in the tarpit counts as queue time.
         (true, None) => account.at(Some(0), "request received"),
     }
 }
