@@ -106,7 +106,8 @@ impl Bytes {
         }
     }
 
-    /// Reads from a socket into the free space. Returns 0 at the end of the stream.
+    /// Reads from a socket into the free space. Returns 0 at the end of the stream, and the error
+    /// `OutOfMemory` if there is no free space.
     pub(super) fn read_from(&mut self, socket: &StreamSocket) -> io::Result<usize> {
         if self.spare().is_empty() {
             return Err(io::ErrorKind::OutOfMemory.into());

@@ -210,7 +210,8 @@ impl Certificate {
             while !list.is_empty() {
                 let extension = list.take(SEQUENCE)?.inside();
                 let id = Der(extension.0).take(OID)?.content;
-                // A repeated extension is ambiguous, so the certificate is rejected.
+                // Rejects a certificate with a repeated extension, which is ambiguous, or too many
+                // extensions.
                 if seen.contains(&id) || seen.len() == EXTENSIONS_MAX {
                     return None;
                 }
@@ -275,8 +276,8 @@ impl Certificate {
         self.is_self_issued() && ids_agree
     }
 
-    /// Returns whether it may sign certificates: according to its extensions or, if it is
-    /// older than those, as a root.
+    /// Returns whether the certificate may sign others, by its basic constraints and key usage. A
+    /// root without basic constraints needs a key usage or X.509 version 1.
     pub fn may_sign_certificates(&self, is_root: bool) -> bool {
         let usage = self.key_usage.map(|usage| usage & KEY_CERT_SIGN != 0);
         let basic = match self.basic {
@@ -324,7 +325,8 @@ fn purposes(mut value: Der<'_>) -> Option<Purposes> {
         match id.strip_prefix(&ID_KP[..]) {
             Some([1]) => found.server = true,
             Some([2]) => found.client = true,
-            // anyExtendedKeyUsage is not enough for OpenSSL either.
+            // Ignores other purposes, also anyExtendedKeyUsage, which is not enough for OpenSSL
+            // either.
             _ => {}
         }
     }

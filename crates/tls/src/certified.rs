@@ -178,7 +178,7 @@ pub fn keys_match(info: &Certificate, key: &dyn SigningKey) -> bool {
         inside.take(SEQUENCE)?;
         inside.next()?.bits()
     }
-    // A key without a public half cannot be compared, in OpenSSL either, so it is accepted.
+    // Accepts a key without a public half, which cannot be compared, as OpenSSL does.
     key.public_key()
         .is_none_or(|public| bits(&public) == bits(&info.key))
 }

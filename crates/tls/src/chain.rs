@@ -1,6 +1,7 @@
-//! Verifies certificate chains by OpenSSL's rules, in its order and with its error numbers. So
-//! the ignored errors (`ca-ignore-err`) and the values of rules and logs (`ssl_c_err`) equal
-//! those of HAProxy. This code decides only if webpki has refused a chain: see [`super::verify`].
+//! Verifies certificate chains by OpenSSL's rules, in its order and with its error numbers. So the
+//! ignored errors (`ca-ignore-err`) and the values of rules and logs (`ssl_c_err`) equal those of
+//! HAProxy. This code decides about chains that webpki has refused, and about the rules that webpki
+//! does not check: see [`super::verify`].
 
 use super::authorities::Authorities;
 use super::certificate::{
@@ -78,7 +79,7 @@ pub struct Stopped;
 
 struct Chain<'t> {
     certificates: Vec<Certificate>,
-    /// Number of its certificates that come from the trusted CAs.
+    /// Number of the chain's certificates that come from the trusted CAs.
     believed: usize,
     tell: &'t mut dyn FnMut(ChainError) -> bool,
 }
@@ -228,8 +229,8 @@ impl Chain<'_> {
             if depth > 1 && path_len.is_some_and(|most| below > most) {
                 codes.push(code::PATH_LENGTH_EXCEEDED);
             }
-            // webpki checks name constraints and this code does not, so such a
-            // certificate is refused here.
+            // Reports any name constraints as violated, because this code does not check them. A
+            // caller that asks after webpki, which checks them, ignores this error.
             if certificate.constrains_names {
                 codes.push(code::PERMITTED_VIOLATION);
             }
@@ -273,7 +274,7 @@ impl Chain<'_> {
             });
             of.truncate(SAME_NAME_MAX);
             let mut right = of.iter();
-            // OpenSSL's security level does not apply to the digest of a CRL.
+            // Accepts a weak digest, because OpenSSL's security level does not apply to CRLs.
             let signed = right.find(|list| {
                 matches!(
                     list.signed.verify(&issuer.key),
@@ -322,7 +323,7 @@ impl Chain<'_> {
         if !self.top().looks_self_signed() {
             match top {
                 0 => self.fail(0, code::UNABLE_TO_VERIFY_LEAF_SIGNATURE)?,
-                // Issuer certificate missing: the signature cannot be verified.
+                // Skips the topmost signature, which cannot be verified without the issuer.
                 _ => top -= 1,
             }
         }
@@ -361,7 +362,7 @@ fn issuer_among<'c>(
         candidate.subject == certificate.issuer && ids
     };
     let mut fitting: Vec<_> = candidates.filter(fits).collect();
-    // If there is only one candidate, its signature is verified later anyway.
+    // Returns a single candidate unverified; its signature is verified later.
     if let [] | [_] = fitting[..] {
         return fitting.pop();
     }
@@ -383,7 +384,7 @@ fn fits(certificate: &Certificate, purpose: Purpose, is_authority: bool) -> bool
         Purpose::Client => DIGITAL_SIGNATURE | KEY_AGREEMENT,
         Purpose::Server => DIGITAL_SIGNATURE | KEY_ENCIPHERMENT | KEY_AGREEMENT,
     };
-    // The permission of a CA to sign certificates is checked separately.
+    // Skips the key usage of a CA, whose permission to sign is checked separately.
     let usage = is_authority
         || certificate
             .key_usage

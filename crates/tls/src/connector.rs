@@ -92,6 +92,8 @@ impl PartialEq for Connector {
 }
 
 impl Connector {
+    /// Creates a connector with these settings, without a position and files.
+    ///
     /// # Errors
     /// As [`client_config`].
     pub fn new(settings: ClientSettings) -> Result<Connector, BuildError> {
@@ -104,8 +106,7 @@ impl Connector {
         })
     }
 
-    /// Returns a copy that is bound to its position in the file, and to the files of the
-    /// store that it uses.
+    /// Sets the position in the file, and the files of the store that the connector uses.
     pub fn at(self, place: ConfigLocation, files: ServerLineFiles) -> Connector {
         Connector {
             location: place,

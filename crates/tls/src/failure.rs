@@ -17,7 +17,8 @@ pub enum Failure {
     Refused(ClientHelloAlert),
     /// The connection limit `maxsslconn` is reached.
     TooMany,
-    /// The two sides have no common parameters, or one does not trust the other.
+    /// rustls refused the peer, or the peer sent an alert. With the result of the verification, and
+    /// the parameters negotiated so far.
     Tls(rustls::Error, Verified, Option<Agreed>),
 }
 

@@ -77,7 +77,7 @@ macro_rules! step {
                 }
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
-                // The data is written to the socket before the next wait.
+                // Marks the data as sent; `outgoing` is written to the socket before the next wait.
                 data.done();
                 Ok(HandshakeStep::Again)
             }
@@ -107,8 +107,8 @@ impl Party {
     }
 
     fn step(&mut self, moving: &mut Moving) -> Result<HandshakeStep, rustls::Error> {
-        // Stops before another record of the peer is decrypted: from here on, this crate decrypts
-        // the records.
+        // Stops before another record of the peer is decrypted, because this crate decrypts the
+        // records from here on.
         if !self.common().is_handshaking() && !self.common().wants_write() {
             return Ok(HandshakeStep::Done);
         }
@@ -484,8 +484,8 @@ async fn run_handshake(
     Ok((session, info))
 }
 
-/// Sends the alert for a missing required certificate in TLS 1.3 only. Earlier versions
-/// have no such alert, but rustls sends the new one regardless.
+/// Replaces the alert for a missing required certificate in TLS 1.2. rustls sends that alert in any
+/// version, but it exists only in TLS 1.3.
 fn send_missing_certificate_alert(
     error: &rustls::Error,
     agreed: Option<Agreed>,

@@ -62,7 +62,7 @@ impl<'b> Hello<'b> {
         let session_id = hello.counted(1)?.0;
         let ciphers = hello.counted(2)?.0;
         hello.counted(1)?;
-        // A ClientHello without extensions may end here.
+        // Accepts a ClientHello that ends without extensions.
         let extensions = if hello.0.is_empty() {
             Cursor(b"")
         } else {
@@ -96,7 +96,7 @@ impl<'b> Hello<'b> {
         loop {
             let kind = names.number(1)?;
             let name = names.counted(2)?;
-            // Type 0 is a host name; no other type was ever defined.
+            // Returns the first name of type 0, a host name; no other type was ever defined.
             if kind == 0 {
                 return Some(name.0);
             }
@@ -104,7 +104,7 @@ impl<'b> Hello<'b> {
     }
 
     /// Returns whether the ClientHello has no SNI, or exactly one host name. Anything else is
-    /// ambiguous, and OpenSSL ignores it, too.
+    /// ambiguous, and OpenSSL rejects it, too.
     pub fn has_unambiguous_host(&self) -> bool {
         let Some(mut content) = self.extension(0) else {
             return true;
@@ -171,8 +171,8 @@ pub fn assemble(bytes: &[u8]) -> Assembled<'_> {
     let mut cursor = Cursor(bytes);
     let mut message: Cow<'_, [u8]> = Cow::Borrowed(b"");
     for _ in 0..RECORDS_MAX {
-        // Bytes that cannot become a record are reported at once, so that a client of another
-        // protocol need not wait.
+        // Reports bytes that cannot become a record at once, so that a client of another protocol
+        // need not wait.
         let begins = [RECORD_HANDSHAKE, 3];
         if cursor.0.iter().zip(begins).any(|(is, must)| *is != must) {
             return Assembled::Foreign;

@@ -143,7 +143,7 @@ impl Info {
     /// Returns OpenSSL's name of the version.
     pub fn version_name(&self) -> &'static str {
         match self.version {
-            // Older versions occur only in logs of refused clients.
+            // Names older versions, too, which occur only in logs of refused clients.
             ProtocolVersion::SSLv3 => "SSLv3",
             ProtocolVersion::TLSv1_0 => "TLSv1",
             ProtocolVersion::TLSv1_1 => "TLSv1.1",
@@ -168,7 +168,7 @@ impl Info {
             Suite::TLS13_AES_128_GCM_SHA256
             | Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
             | Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 128,
-            // The remaining suites are AES with 256 bits and ChaCha20.
+            // Counts the remaining suites as 256 bits: they use AES with 256 bits or ChaCha20.
             _ => 256,
         }
     }

@@ -231,7 +231,7 @@ pub fn name(oid: &[u8]) -> Option<Cow<'static, str>> {
         if byte & 0x80 != 0 {
             continue;
         }
-        // The first two numbers are encoded as one.
+        // Splits the first number, in which the first two are encoded as one.
         let written = if text.is_empty() {
             let first = (number / 40).min(2);
             write!(text, "{first}.{}", number - first * 40)

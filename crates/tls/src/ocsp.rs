@@ -106,7 +106,7 @@ impl Response {
     /// Returns the CertID of a response, to find its certificate.
     ///
     /// # Errors
-    /// `Unparsable` or `Status`.
+    /// `Unparsable` if the response is malformed. `Status` if the responder returned an error.
     pub fn id_of(der: &[u8]) -> Result<Vec<u8>, OcspError> {
         Single::read(der).map(|one| one.id.to_vec())
     }
@@ -116,7 +116,7 @@ impl Response {
 pub fn certificate_id(about: &Subject<'_>) -> Vec<u8> {
     let hash = |bytes: &[u8]| digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
     let value = |tag: u8, bytes: &[u8]| {
-        // The length fits into one byte, because the whole is far below 128 bytes: two hashes and
+        // Encodes the length in one byte, because the whole is far below 128 bytes: two hashes and
         // a serial number of 21 bytes.
         let mut whole = vec![tag, bytes.len().min(0x7f) as u8];
         whole.extend(bytes);
@@ -155,7 +155,7 @@ impl<'a> Single<'a> {
         let mut data = inside(&mut Der(der), SEQUENCE)?;
         let mut data = inside(&mut data, SEQUENCE)?;
         data.take(CONTEXT_0);
-        // Skips responderID and producedAt.
+        // Skips the responder (responderID) and the time of the response (producedAt).
         data.next()?;
         data.take(GENERALIZED_TIME)?;
         let mut list = inside(&mut data, SEQUENCE)?;

@@ -123,7 +123,7 @@ fn block(text: &[u8], mut at: usize) -> Result<Option<(PemBlock<'_>, usize)>, Pe
                 };
                 return Ok(Some((block, behind)));
             }
-            // Headers of RFC 1421 end with an empty line.
+            // Skips the headers of RFC 1421, which end with an empty line.
             encrypted |= one.starts_with(b"Proc-Type:") && one.ends_with(b"ENCRYPTED");
             let between = one.is_empty() && (body == next || encrypted);
             if one.contains(&b':') || between {

@@ -16,7 +16,8 @@ use zeroize::Zeroize;
 pub(super) const CONTENT_MAX: usize = 16 * 1024;
 /// Length of the record header: type, version and length.
 pub(super) const HEADER: usize = 5;
-/// Maximum number of bytes by which encryption lengthens a record (RFC 8446).
+/// Maximum number of bytes by which encryption lengthens a record in TLS 1.3 (RFC 8446);
+/// `GROWTH_MAX_12` is that in TLS 1.2 (RFC 5246).
 const GROWTH_MAX_13: usize = 256;
 const GROWTH_MAX_12: usize = 2048;
 const TAG: usize = 16;
@@ -223,8 +224,8 @@ impl Protection {
         });
         let together = pieces.first();
         let sealed = if let Some(plain) = together.get(..length) {
-            // Usually the plaintext is encrypted directly from the caller's memory into the
-            // record.
+            // Encrypts the plaintext directly from the caller's memory into the record, if it is in
+            // one piece, as usual.
             let sealed = self
                 .key
                 .seal_out_of_place_scatter(nonce, aad, plain, content, inner, tail);
@@ -305,11 +306,12 @@ impl Protection {
             .map_err(|_| RecordError::BadMac)?;
         self.sequence = next;
         if self.form == RecordFormat::New && length > CONTENT_MAX + 1 {
-            // The length limit includes padding and the content type.
+            // Applies the length limit including padding and the content type.
             return Err(RecordError::Overflow);
         }
         let (kind, length) = if self.form == RecordFormat::New {
-            // Trailing zeros are padding; the last other byte is the content type.
+            // Finds the content type, the last byte that is not zero; the zeros after it are
+            // padding.
             let at = content.iter().rposition(|byte| *byte != 0);
             let at = at.ok_or(RecordError::Unexpected)?;
             (content[at], at)
@@ -325,14 +327,14 @@ impl Protection {
 
 impl Drop for Protection {
     fn drop(&mut self) {
-        // The key wipes itself when dropped.
+        // Wipes the initialization vector; the key wipes itself when dropped.
         self.iv.zeroize();
     }
 }
 
 impl std::fmt::Debug for Protection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Debug output must never contain the key.
+        // Leaves out the key, which debug output must never contain.
         f.debug_struct("Protection")
             .field("sequence", &self.sequence)
             .finish_non_exhaustive()

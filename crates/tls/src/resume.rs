@@ -55,8 +55,8 @@ pub fn set_limits(settings: &TlsDefaults) {
 /// same settings, under this configuration or another one.
 pub fn resumption(words: &BindTls, settings: &ServerSettings) -> Resumption {
     let client = &settings.client;
-    // A resumed session does not record which errors of the client's certificate were ignored.
-    // Rules that check these errors could be bypassed, so resumption is disabled.
+    // Disables resumption: a resumed session does not record which errors of the client's
+    // certificate were ignored, so rules that check these errors could be bypassed.
     if !client.ca_ignore_err.is_empty() || !client.crt_ignore_err.is_empty() {
         return Resumption {
             tickets: None,

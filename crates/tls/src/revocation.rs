@@ -25,8 +25,8 @@ pub struct Revoked {
     pub this_update_s: i64,
     /// Time of the next CRL (nextUpdate), if given.
     pub next_update_s: Option<i64>,
-    /// The CRL or one of its entries has an unknown critical extension, so it is unclear to which
-    /// certificates of the issuer it applies.
+    /// The CRL or one of its entries has a critical extension. No extension is evaluated here, so
+    /// it is unclear to which certificates of the issuer the CRL applies.
     pub critical_unknown: bool,
     serials: HashSet<Box<[u8]>>,
 }
@@ -92,7 +92,7 @@ impl Revoked {
             version: 1,
             revoked: Vec::new(),
         };
-        // The CRL was already parsed successfully, so this cannot fail.
+        // Ignores the result, because the CRL was already parsed successfully.
         let _ = text.read(&self.signed.message);
         text
     }
@@ -174,7 +174,7 @@ impl Revocations {
             let der = der.map_err(|_| NoRevocations::Malformed)?;
             made.lists
                 .push(Revoked::parse(&der).ok_or(NoRevocations::Malformed)?);
-            // A CRL that webpki rejects is evaluated by OpenSSL's rules only.
+            // Leaves a CRL that webpki rejects to OpenSSL's rules only.
             if let Ok(list) = OwnedCertRevocationList::from_der(&der) {
                 made.webpki.push(list.into());
             }
@@ -192,7 +192,7 @@ impl Revocations {
         self.lists.iter()
     }
 
-    /// Returns the CRLs in webpki's format. None if webpki rejects any of them.
+    /// Returns the CRLs in webpki's format. None if there are none, or webpki rejects any of them.
     pub fn webpki(&self) -> Option<&[CertRevocationList<'static>]> {
         let all = self.webpki.len() == self.lists.len() && !self.lists.is_empty();
         all.then_some(&self.webpki[..])

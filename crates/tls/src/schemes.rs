@@ -83,7 +83,7 @@ impl fmt::Debug for Restricted {
 
 impl SigningKey for Restricted {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        // The order of the configuration is the order of preference, as for OpenSSL's servers.
+        // Prefers the schemes in the order of the configuration, as OpenSSL's servers do.
         let mut both = self.schemes.iter().filter(|own| offered.contains(own));
         both.find_map(|scheme| self.key.choose_scheme(&[*scheme]))
     }

@@ -89,8 +89,8 @@ struct TlsSessionState {
     sealer: Protection,
     secrets: LaterKeys,
     incoming: Option<Bytes>,
-    /// Number of decrypted bytes at the front of `incoming`, and number of bytes that the record
-    /// has after them.
+    /// Number of decrypted bytes at the front of `incoming`; `tail` is the number of bytes that the
+    /// record has after them.
     plain: u32,
     tail: u32,
     outgoing: Option<Bytes>,
@@ -106,8 +106,8 @@ struct TlsSessionState {
     /// The write direction of the socket must be closed as soon as all output was written.
     shut_when_flushed: bool,
     records: Records,
-    /// Number of bytes sent since the last pause (not counted further than necessary), and time of
-    /// the last write.
+    /// Number of bytes sent since the last pause (not counted further than necessary); `sent_at_ms`
+    /// is the time of the last write.
     sent: u16,
     sent_at_ms: u32,
     _counted: Counted,
@@ -150,8 +150,8 @@ pub(super) struct Established {
 /// Copies bytes into memory without contents of the same length.
 fn copy(from: &[u8], to: &mut [MaybeUninit<u8>]) {
     assert_eq!(from.len(), to.len(), "copied between unequal lengths");
-    // SAFETY: both are valid for that many bytes and cannot overlap, since one
-    // is borrowed mutably.
+    // SAFETY: both slices are valid for that many bytes and cannot overlap, since one is borrowed
+    // mutably.
     unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr().cast(), from.len()) };
 }
 
@@ -215,13 +215,14 @@ impl Session {
             }
             inner.release();
             ready!(socket.poll_readable(context));
-            // After WouldBlock, the next round waits; other errors are recorded in `end`.
+            // Ignores the result: after WouldBlock, the next round waits; other errors are recorded
+            // in `end`.
             let _ = inner.fill(socket);
         }
     }
 
     pub fn poll_writable(&self, socket: &StreamSocket, context: &mut Context<'_>) -> Poll<()> {
-        // The next write reports an error.
+        // Ignores an error, because the next write reports it.
         let _ = ready!(self.poll_flush(socket, context));
         socket.poll_writable(context)
     }
@@ -276,7 +277,8 @@ impl Session {
             if socket.poll_readable(context).is_pending() {
                 break;
             }
-            // After WouldBlock, the next round waits; other errors are recorded in `end`.
+            // Ignores the result: after WouldBlock, the next round waits; other errors are recorded
+            // in `end`.
             let _ = inner.fill(socket);
         }
         match inner.end {
@@ -302,7 +304,7 @@ impl Session {
         inner.shut_when_flushed = true;
         match inner.flush(socket, false) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                // Nothing more can be sent, but the direction can still be closed.
+                // Closes the direction, which is possible although nothing more can be sent.
                 inner.shut_when_flushed = false;
                 socket.shutdown_write()
             }
@@ -464,8 +466,8 @@ impl TlsSessionState {
             match self.open_one() {
                 Ok(Some(true)) => return true,
                 Ok(Some(false)) => {
-                    // Responses to the peer are sent even if the caller never writes. The next
-                    // write reports an error.
+                    // Sends responses to the peer, even if the caller never writes. Ignores an
+                    // error, because the next write reports it.
                     if self.outgoing.is_some() {
                         let _ = self.flush(socket, false);
                     }
@@ -490,7 +492,7 @@ impl TlsSessionState {
         };
         let (kind, content, total) = self.opener.open(header, bytes.filled_mut())?;
         if kind != kind::HANDSHAKE && !self.joining.is_empty() {
-            // A fragmented handshake message must not be interleaved with other records.
+            // Rejects other records between the parts of a fragmented handshake message.
             return Err(RecordError::Unexpected);
         }
         if kind == kind::DATA && !content.is_empty() {
@@ -530,7 +532,7 @@ impl TlsSessionState {
         match (level, code) {
             (_, alert::CLOSE_NOTIFY) => {
                 self.end = ReadState::Closed;
-                // Bytes after close_notify are ignored.
+                // Drops the bytes after close_notify.
                 self.incoming = None;
             }
             (_, alert::USER_CANCELED) => {}
@@ -544,7 +546,7 @@ impl TlsSessionState {
         let mut at = 0;
         while let Some(&[kind, a, b, c]) = joined[at..].first_chunk::<4>() {
             let length = u32::from_be_bytes([0, a, b, c]) as usize;
-            // Checked by the header, so that no other message is ever collected.
+            // Checks the type by the header, so that no other message is ever collected.
             if length > longest(&self.secrets, kind).ok_or(RecordError::Unexpected)? {
                 return Err(RecordError::Decode);
             }
@@ -566,7 +568,7 @@ impl TlsSessionState {
         match (&mut self.secrets, kind) {
             (LaterKeys::Fixed(true), message::CLIENT_HELLO)
             | (LaterKeys::Fixed(false), message::HELLO_REQUEST) => {
-                // Renegotiation is refused. A client that keeps trying exceeds the limit of records
+                // Refuses renegotiation. A client that keeps trying exceeds the limit of records
                 // without data.
                 self.queue(kind::ALERT, &[alert::WARNING, alert::NO_RENEGOTIATION])
             }
@@ -574,7 +576,8 @@ impl TlsSessionState {
                 .handle_new_session_ticket(body)
                 .map_err(|_| RecordError::Decode),
             (LaterKeys::Server(_) | LaterKeys::Client(_), message::KEY_UPDATE) => {
-                // No record with the old keys may follow a key update.
+                // Rejects messages after a key update in the same record, because they have the old
+                // keys.
                 if !is_last {
                     return Err(RecordError::Unexpected);
                 }

@@ -72,7 +72,8 @@ impl<'c> CertificateFields<'c> {
         short_time(self.validity.inside().next()?)
     }
 
-    /// Returns the end of the validity. None in another century, which two digits cannot express.
+    /// Returns the end of the validity in the same format. None in another century, which two
+    /// digits cannot express.
     pub fn not_after(&self) -> Option<&'c [u8]> {
         let mut times = self.validity.inside();
         times.next()?;
@@ -87,7 +88,7 @@ fn algorithm(identifier: Element<'_>) -> Option<Cow<'static, str>> {
 fn short_time<'c>(time: Element<'c>) -> Option<&'c [u8]> {
     let text = match time.tag {
         UTC_TIME => time.content,
-        // Two digits can only express this century.
+        // Accepts this century only, because two digits can express no other.
         GENERALIZED_TIME => time.content.strip_prefix(b"20")?,
         _ => return None,
     };
@@ -198,7 +199,7 @@ fn characters(value: Element<'_>) -> Option<Vec<u8>> {
         UTF8_STRING | NUMERIC_STRING | PRINTABLE_STRING | IA5_STRING | VISIBLE_STRING => {
             Some(bytes.to_vec())
         }
-        // TeletexString is decoded as Latin-1, the common practice.
+        // Decodes TeletexString as Latin-1, as is common practice.
         T61_STRING => wide(1),
         BMP_STRING => wide(2),
         UNIVERSAL_STRING => wide(4),

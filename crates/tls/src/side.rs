@@ -88,7 +88,8 @@ where
             server_name: hello.server_name().map(str::as_bytes),
             schemes: hello.signature_schemes(),
             suites: hello.cipher_suites(),
-            // A client without TLS 1.3 gets a certificate that fits its suites.
+            // Detects TLS 1.3 by its suites. A client without TLS 1.3 gets a certificate that fits
+            // its suites.
             tls13: hello
                 .cipher_suites()
                 .iter()

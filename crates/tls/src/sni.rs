@@ -175,7 +175,7 @@ fn best<'e>(
 ) -> Option<&'e Entry> {
     let mut entries = entries.peekable();
     let first = entries.next()?;
-    // Most names have one certificate, which needs no further checks.
+    // Returns the only certificate without further checks; most names have one.
     if entries.peek().is_none() {
         return Some(first);
     }

@@ -210,7 +210,7 @@ impl CipherListState {
         let Some(level) = level.and_then(|text| text.parse::<u8>().ok()) else {
             return false;
         };
-        // All supported suites satisfy security levels up to 3.
+        // Keeps all suites up to level 3, because all supported ones satisfy it.
         let least = match level {
             0..=3 => 128,
             4 => 192,
@@ -244,7 +244,7 @@ pub fn ciphers(text: &str) -> Translation<CipherSuite> {
             .iter()
             .any(|part| TLS12[0].is_of(part).is_none() && !is_tls13(part))
         {
-            // Names that are removed anyway need not be known.
+            // Reports no unknown names that are removed anyway.
             if !matches!(operator, Some('!' | '-')) {
                 made.unknown.push(name.into());
             }

@@ -134,7 +134,7 @@ pub struct FileKeys {
 
 impl fmt::Debug for FileKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The output must never contain the keys.
+        // Leaves out the keys, which the output must never contain.
         f.debug_struct("FileKeys").finish_non_exhaustive()
     }
 }
@@ -175,7 +175,7 @@ impl FileKeys {
             if !matches!(bytes.len(), 48 | 80) {
                 return Err(bad);
             }
-            // All keys must have the length of the first, as in HAProxy.
+            // Requires the length of the first key, as HAProxy does.
             let first = masters.first().map(|first| first.secret.len() + NAME);
             if first.is_some_and(|length| length != bytes.len()) {
                 return Err(bad);

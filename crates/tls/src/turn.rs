@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 const STEPS_MAX: u32 = 4;
 
 struct Queue {
-    /// Start time of the current turn, and the number of handshakes that continued in it.
+    /// Start time of the current turn; `steps` is the number of handshakes that continued in it.
     turn: Instant,
     steps: u32,
     next: u64,
@@ -76,7 +76,7 @@ impl Future for Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            // The thread is ending if there is no queue.
+            // Ignores the error: the thread is ending if there is no queue.
             let _ = QUEUE.try_with(|queue| queue.borrow_mut().leave(number));
         }
     }

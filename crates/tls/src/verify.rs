@@ -95,7 +95,7 @@ fn readable(others: &[CertificateDer<'_>]) -> (Vec<Certificate>, Vec<Certificate
     (parsed, ders)
 }
 
-/// The trusted CAs and the ignored errors.
+/// Trusted CAs, CRLs, ignored errors and purpose of a verification.
 #[derive(Clone, Debug)]
 pub(super) struct Belief {
     pub authorities: Option<Arc<Authorities>>,
@@ -158,7 +158,7 @@ impl Belief {
             .map(|_| ())
     }
 
-    /// Verifies a chain, stores the outcome and returns whether it is trusted.
+    /// Verifies a chain and stores the outcome. Fails if the chain is not trusted.
     pub fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -202,12 +202,13 @@ impl Belief {
             self.passes(failure, outcome)
         };
         if chain::verify(question, &mut tell).is_err() {
-            // The error that a certificate cannot be parsed is never ignored.
+            // Refuses in any case, because the error that a certificate cannot be parsed is never
+            // ignored.
             outcome.refused.get_or_insert(UNKNOWN);
             return false;
         }
-        // OpenSSL's rules found no error. Then webpki is either known to be stricter than OpenSSL
-        // here, or it has found something that this code does not check.
+        // Accepts a chain without an error by OpenSSL's rules if webpki is known to be stricter
+        // here. Otherwise webpki has found something that this code does not check.
         if told == 0 && !is_stricter(strict) {
             return self.passes(UNKNOWN, outcome);
         }
@@ -242,8 +243,8 @@ fn check_openssl_rules(
     for between in path.intermediate_certificates() {
         way.push(Certificate::parse(&between.der()).ok_or(webpki::Error::UnknownIssuer)?);
     }
-    // Of a trust anchor, webpki has only the name and the key, which several certificates may
-    // have.
+    // Compares the keys of all CAs with the name of the trust anchor, because webpki has only the
+    // anchor's name and key, which several certificates may have.
     let anchor = path.anchor();
     let is_anchor = |certificate: &Certificate| {
         let key = Der(&certificate.key).take(SEQUENCE);
@@ -331,7 +332,8 @@ pub(super) fn handshake_signature(
     let key = SubjectPublicKeyInfoDer::from(&*parsed.key);
     let bad = || Error::InvalidCertificate(CertificateError::BadSignature);
     let key = RawPublicKeyEntity::try_from(&key).map_err(|_| bad())?;
-    // In TLS 1.3 the scheme determines the curve; in earlier versions any curve is allowed.
+    // Tries one algorithm in TLS 1.3, where the scheme determines the curve; in earlier versions
+    // any curve is allowed.
     let tried = if is_tls13 {
         &algorithms[..1]
     } else {

@@ -113,7 +113,8 @@ pub fn enabled_versions(
 ) -> Result<SpokenVersions, NoVersion> {
     let (min, max, off) = merged(line, defaults);
     let bounded = min.is_some() || max.is_some();
-    // As in HAProxy, a highest version below the default lowest version is also the lowest version.
+    // Uses a highest version below the default lowest version as the lowest one, too, as HAProxy
+    // does.
     let lowest = min.unwrap_or_else(|| max.map_or(TlsVersion::Tls12, |m| m.min(TlsVersion::Tls12)));
     let highest = max.unwrap_or(TlsVersion::Tls13);
     let is_on = |version: &TlsVersion| {
@@ -126,8 +127,8 @@ pub fn enabled_versions(
     if spoken.tls12 || spoken.tls13 {
         return Ok(spoken);
     }
-    // SSLv3 is not supported, nor is it by recent versions of HAProxy. If it is the only version,
-    // all count as disabled.
+    // Leaves out SSLv3, which is not supported, nor is it by recent versions of HAProxy. If it is
+    // the only version, all count as disabled.
     let old = ALL[1..].iter().rev().find(|version| is_on(version));
     Err(old.map_or(NoVersion::AllOff, |version| NoVersion::TooOld(*version)))
 }

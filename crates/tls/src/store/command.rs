@@ -62,7 +62,8 @@ pub(super) fn part<'n>(name: &'n str, inner: &'n StoreState) -> (&'n str, Certif
     let endings = ENDINGS.iter();
     let cut = endings.filter_map(|(ending, part)| Some((name.strip_suffix(ending)?, *part)));
     let found = cut.clone().find(|(stem, _)| known(stem));
-    // With `ssl-load-extra-del-ext` the parts of x.crt are x.key, x.ocsp and so on.
+    // Looks for x.crt, too, because with `ssl-load-extra-del-ext` its parts are x.key, x.ocsp and
+    // so on.
     let beside = || {
         cut.clone().find_map(|(stem, part)| {
             let with_ending = format!("{stem}.crt");
@@ -346,8 +347,8 @@ pub(super) fn check_room(entries: usize) -> Result<(), StoreError> {
     }
 }
 
-/// Adds a payload from an operator as a part of a certificate. The error is a whole line, or
-/// empty.
+/// Adds a payload from an operator as a part of a certificate. The caller's message follows the
+/// text of the error without a separator.
 fn take_part(
     parts: &mut Parts,
     part: CertificatePart,
@@ -357,8 +358,8 @@ fn take_part(
     let cert_error = |error: CertError| words_of(&error, name) + "\n";
     match part {
         CertificatePart::Pem => {
-            // A certificate without a key must not keep the key or the OCSP response of the
-            // previous certificate. The issuer is kept, because it is used only if it matches.
+            // Drops the key and the OCSP response of the previous certificate, which do not fit a
+            // new one. Keeps the issuer, because it is used only if it matches.
             let mut new = Parts {
                 issuer: parts.issuer.clone(),
                 ..Parts::default()
@@ -377,8 +378,7 @@ fn take_part(
             parts.key = Some(signing_key(&key).map_err(cert_error)?);
             Ok(())
         }
-        // The match of the issuer is checked at the commit, because the certificate may be set
-        // later.
+        // Leaves the match of the issuer to the commit, because the certificate may be set later.
         CertificatePart::Issuer => {
             let bad = || cert_error(CertError::BadIssuer);
             let found = Contents::parse(payload).map_err(|_| bad())?;
@@ -540,7 +540,7 @@ impl StoreState {
 
     fn published(&mut self, name: &str) -> StoreResponse {
         let lists = self.lists_with_file(name);
-        // A line that does not present the certificate at the moment must be updated, too.
+        // Updates a line, too, that does not present the certificate at the moment.
         let uses = |one: &dyn Dependent| {
             let listed = lists.iter().any(|list| one.list_uses(list) > 0);
             (one.names_file(name) || listed).then(|| one.file_uses(name))

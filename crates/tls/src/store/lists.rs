@@ -90,7 +90,7 @@ impl Store {
             return failed(format!("crt-list '{name}' does not exist!"));
         };
         let lines = list.lines;
-        // The files of a directory have no line numbers.
+        // Counts the lines of files only, because the files of a directory have no line numbers.
         list.lines += u32::from(!list.is_directory);
         list.entries.push(Entry {
             certificate: certificate.into(),
@@ -129,10 +129,11 @@ impl Store {
             Err(why) => return failed(why),
         };
         let certificate = list.entries[at].certificate.clone();
-        // The first certificate is the default for clients whose name matches none.
+        // Refuses to delete the first certificate while it is the default for clients whose name
+        // matches none.
         if at == 0 {
             let dependents = inner.dependents();
-            // The last `bind` line comes first, as in HAProxy's output.
+            // Lists the last `bind` line first, as HAProxy does.
             let users = dependents.iter().rev();
             let users = users.filter(|one| one.is_default_for_list(name));
             let places: String = users

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Where a line that uses files of the store is in the configuration.
+/// Place in the configuration of a line that uses files of the store.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ConfigLocation {
     /// Section, such as `Proxy 'www'`.
@@ -78,6 +78,8 @@ fn found<'m, T>(map: &'m BTreeMap<Box<str>, Option<T>>, name: &str) -> Result<&'
 }
 
 impl Stock {
+    /// Returns the certificate with this name.
+    ///
     /// # Errors
     /// The store has no such certificate, or it is still empty.
     pub fn certificate(&self, name: &str) -> Result<&Arc<Certified>, Missing> {
@@ -100,6 +102,8 @@ impl Stock {
         found(&self.revocations, name).map(Arc::clone)
     }
 
+    /// Returns the crt-list with this name.
+    ///
     /// # Errors
     /// The store has no such list.
     pub fn list(&self, name: &str) -> Result<&List, Missing> {
@@ -122,7 +126,8 @@ struct StoreState {
     authorities: Option<Transaction<Arc<Authorities>>>,
     revocations: Option<Transaction<Arc<Revocations>>>,
     dependents: Vec<Weak<dyn Dependent>>,
-    /// Files with ticket keys, in the order in which lines name them.
+    /// Keys of the files of `tls-ticket-keys`, by the name of the file. The files are in the order
+    /// in which lines first named them.
     ticket_keys: Vec<(Box<str>, Arc<FileKeys>)>,
     orders: orders::StoreOrders,
 }
@@ -194,7 +199,9 @@ impl Store {
         self.inner().stock.lists.insert(name.into(), list);
     }
 
-    /// Returns the keys of a file, which are shared by all lines that name it.
+    /// Returns the keys of a file, which all lines that name the file share. The first call for a
+    /// file stores `read`, the keys in the file; later calls return the stored keys and drop
+    /// `read`.
     pub fn ticket_keys_of(&self, name: &str, read: FileKeys) -> Arc<FileKeys> {
         let mut inner = self.inner();
         let known = inner.ticket_keys.iter().find(|(known, _)| **known == *name);

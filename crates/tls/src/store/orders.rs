@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Maximum number of stored commands. The next constant limits the bytes of their payloads.
+/// Maximum number of stored commands; `BYTES_MAX` limits the bytes of their payloads.
 const ORDERS_MAX: usize = 10_000;
 const BYTES_MAX: usize = 16 << 20;
 
@@ -76,7 +76,7 @@ impl Store {
         let inner = self.inner();
         let kind = words.get(2).copied().unwrap_or_default();
         let asked = words.get(3).copied().unwrap_or_default();
-        // Ticket keys and OCSP responses are passed as a word or as the payload.
+        // Takes ticket keys and OCSP responses from the payload or, without one, from a word.
         let (known, sent) = match kind {
             "tls-key" => (4, payload.or(words.get(4).copied())),
             "ocsp-response" => (3, payload.or(words.get(3).copied())),

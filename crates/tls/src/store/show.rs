@@ -70,7 +70,7 @@ impl Store {
             let Some(under_way) = &inner.certificate else {
                 return missing();
             };
-            // An incomplete certificate may not be usable.
+            // Makes the certificate only if its parts are complete and belong together.
             let whole = || Some(under_way.new.clone().certify().ok()?.0);
             if *under_way.name == *name {
                 let shown = parts(&under_way.new, whole().as_ref());
@@ -127,7 +127,7 @@ impl Store {
             |inner| &inner.authorities,
             "CA file",
         )?;
-        // The head of the file is written only if there is a certificate to show.
+        // Writes the head of the file only if there is a certificate to show.
         let mut out = String::new();
         for (at, authority) in found.iter().flat_map(|all| all.iter()).enumerate() {
             if index.is_none_or(|index| index == at + 1) {

@@ -65,7 +65,8 @@ impl FastCgi {
     pub fn finish_output(&self, transport: &ConnectionTransport) -> io::Result<()> {
         match self.push(transport, false) {
             Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
-            // After a failed write nothing more can be sent, but the direction can still be closed.
+            // Ignores a failed write: nothing more can be sent, but the direction can still be
+            // closed.
             Ok(true) | Err(_) => Ok(()),
         }
     }
@@ -99,7 +100,8 @@ impl FastCgi {
                 // SAFETY: the transport has filled the first `count` bytes.
                 *to = unsafe { from.assume_init() };
             }
-            // An error is reported only after the reader has got the data before it.
+            // Ignores an error, because `fault` reports it after the reader has got the data before
+            // it.
             let _ = connection.receive(&bytes[..count]);
         }
         Err(io::ErrorKind::WouldBlock.into())

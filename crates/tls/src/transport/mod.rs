@@ -237,8 +237,8 @@ impl ConnectionTransport {
         }
     }
 
-    /// Ready when all written bytes are in the kernel. Without TLS that is always so; TLS may hold
-    /// the rest of its records.
+    /// Ready when all written bytes are in the kernel. Without TLS and FastCGI that is always so;
+    /// TLS may hold the rest of its records, and FastCGI that of its own.
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(fastcgi) = &self.fastcgi {
             std::task::ready!(fastcgi.poll_flush(self, context))?;
