@@ -50,7 +50,7 @@ fn take(layout: Layout) -> NonNull<u8> {
     if let Ok(Some(memory)) = pooled {
         return memory;
     }
-    // SAFETY: the layout has a size.
+    // SAFETY: the size of the layout is not zero, as the callers ensure.
     NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
@@ -98,8 +98,8 @@ pub fn pool_box<F>(future: F) -> PoolBox<F> {
     } else {
         take(layout).cast::<F>()
     };
-    // SAFETY: the memory is new and has the right layout, or the size is zero and the pointer is
-    // aligned.
+    // SAFETY: nothing else uses the memory, and it has the right layout; or the size is zero and
+    // the pointer is aligned.
     unsafe { place.write(future) };
     PoolBox { future: place }
 }

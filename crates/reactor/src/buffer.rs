@@ -28,7 +28,7 @@ thread_local! {
 type BufferMemory = Box<[MaybeUninit<u8>]>;
 
 pub(super) fn release_pool() {
-    // The memory is freed after the borrow of the pool has ended.
+    // Frees the memory after the borrow of the pool has ended.
     let pooled = POOL.try_with(|pool| std::mem::take(&mut *pool.borrow_mut()));
     drop(pooled);
 }
@@ -57,7 +57,7 @@ impl Buffer {
         let size = buffer_size();
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
         let memory = match pooled {
-            // The sizes differ only after a change of the buffer size.
+            // Reuses memory of the right size only; sizes differ after a change of the buffer size.
             Some(memory) if memory.len() == size => memory,
             Some(_) | None => Box::new_uninit_slice(size),
         };
@@ -174,7 +174,8 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
         let most = POOLED_BYTES_MAX / memory.len().max(1);
-        // Without a pool (the thread is ending) or with a full one, the memory is freed.
+        // Frees the memory if the pool is full or does not exist (the thread is ending), or the
+        // size has changed.
         let _ = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if memory.len() == buffer_size() && pool.len() < most {

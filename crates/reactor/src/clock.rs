@@ -19,7 +19,7 @@ impl Instant {
     /// Reads the clock. On an event loop, [`super::now`] is cheaper and nearly always sufficient.
     pub fn now() -> Instant {
         let time = clock_gettime(ClockId::Monotonic);
-        // The kernel's monotonic clock is never negative.
+        // Drops the sign, because the kernel's monotonic clock is never negative.
         Instant((time.tv_sec as u64).wrapping_mul(1_000_000_000) + time.tv_nsec as u64)
     }
 

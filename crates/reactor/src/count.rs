@@ -153,7 +153,7 @@ impl Rate {
         let here = shard_here(shards.len());
         let (shard, shared) = (&shards[here], here + 1 == shards.len());
         let seen = shard.second.load(Relaxed);
-        // When several threads share a shard, the first one starts the second.
+        // Lets the first of several threads that share a shard start the second.
         let begins = seen != second
             && (!shared
                 || shard

@@ -58,7 +58,7 @@ struct TaskSlot {
     /// Absent when the slot is free and while the future is polled.
     future: Option<Task>,
     generation: u32,
-    /// `LIVE`, `QUEUED`.
+    /// Combination of `LIVE` and `QUEUED`.
     flags: u32,
 }
 
@@ -121,7 +121,7 @@ impl Tasks {
     }
 
     fn pop(&mut self, queue: RunQueue) -> Option<(u32, u32, Task)> {
-        // Indexes of ended tasks are ignored; each was pushed once.
+        // Skips the indexes of ended tasks; each was pushed once.
         while let Some(index) = self.queue(queue).pop_front() {
             if let Some(slot) = self.slots.get_mut(index as usize) {
                 slot.flags &= !QUEUED;
@@ -203,9 +203,9 @@ pub(super) fn with<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
     unsafe { core.as_ref() }.map(f)
 }
 
-/// Minimum and maximum number of other ready tasks for `has_many_ready_tasks`. Above the maximum, the data
-/// that the tasks hold meanwhile would evict each other from the caches (measured: 3 % less CPU per
-/// request with 64 connections, 4 % more with 1,000).
+/// Minimum and maximum number of other ready tasks for `has_many_ready_tasks`. Above the maximum,
+/// the data that the tasks hold meanwhile would evict each other from the caches (measured: 3 %
+/// less CPU per request with 64 connections, 4 % more with 1,000).
 const CROWD: std::ops::RangeInclusive<usize> = 4..=64;
 
 /// A task that has read more bytes than this writes at once: the data of many such tasks would
@@ -278,7 +278,7 @@ pub fn tasks() -> usize {
 /// # Panics
 /// Panics outside an event loop.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
-    // The future is boxed before anything is borrowed, and a refused one is dropped afterwards.
+    // Boxes the future before anything is borrowed; a refused one is dropped afterwards.
     let future: Task = Box::pin(future);
     let refused = with(|core| core.spawn(future));
     match refused {
@@ -318,7 +318,7 @@ pub fn wake_some(from: usize, most: usize) -> Option<usize> {
         let slots = tasks.slots.len();
         let end = slots.min(from.saturating_add(most));
         for index in from..end {
-            // Free slots are skipped without being queued.
+            // Skips free slots without queueing them.
             if tasks.slots[index].flags & LIVE != 0 {
                 tasks.push(index as u32);
             }
@@ -375,8 +375,8 @@ impl Drop for Installed<'_> {
     fn drop(&mut self) {
         self.core.stopping.set(true);
         self.core.inbox.close();
-        // Tasks are dropped while the event loop still exists, because their sockets and wakers
-        // need it. No task can be added any longer.
+        // Drops the tasks while the event loop still exists, because their sockets and wakers need
+        // it. No task can be added any longer.
         let slots = self.core.tasks.borrow().slots.len();
         for index in 0..slots {
             let future = self
@@ -402,7 +402,8 @@ fn catch_panic<R>(f: impl FnOnce() -> R) -> Option<R> {
         Ok(value) => Some(value),
         Err(payload) => {
             PANICS.fetch_add(1, Ordering::Relaxed);
-            // The drop of the payload could panic with a further payload, and so on.
+            // Forgets a second payload, because the drop of a payload could panic with a further
+            // payload, and so on.
             if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
                 std::mem::forget(second);
             }
@@ -506,8 +507,8 @@ impl Core {
                 .borrow_mut()
                 .set(index, self.earliest_deadline.get());
         } else {
-            // The future is dropped before its slot is freed: tasks woken by the drop must not find
-            // another task in the slot.
+            // Drops the future before its slot is freed, so that wakes caused by the drop do not
+            // find another task in the slot.
             catch_panic(|| drop(future));
             let mut tasks = self.tasks.borrow_mut();
             tasks.release(index);
@@ -567,7 +568,7 @@ impl Core {
         if marks & inbox::WAKE_ALL != 0 {
             let mut tasks = self.tasks.borrow_mut();
             for index in 0..tasks.slots.len() as u32 {
-                tasks.push(index); // `pop` ignores free ones
+                tasks.push(index); // `pop` ignores those of free slots
             }
         }
         if marks & inbox::LISTEN != 0 {
@@ -612,8 +613,8 @@ impl Core {
         }
         let next = self.wheel.borrow().next();
         let timeout = next.map(|at| {
-            // The timeout is late by the length of this turn at most, which saves reading the
-            // clock.
+            // Counts from the start of the turn, which saves reading the clock; the timeout is late
+            // by the length of this turn at most.
             let left = at.saturating_duration_since(self.now.get());
             Timespec {
                 tv_sec: left.as_secs() as i64,

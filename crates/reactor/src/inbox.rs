@@ -21,7 +21,8 @@ const JOBS_MAX: usize = 1024;
 
 pub(super) const STOP: u8 = 1;
 pub(super) const WAKE_ALL: u8 = 2;
-/// Checks every listener: another thread may have received the event for a waiting connection.
+/// Mark that makes the event loop check every listener, because another thread may have received
+/// the event for a waiting connection.
 pub(super) const LISTEN: u8 = 4;
 
 /// A closure that runs on another thread's event loop.
@@ -82,7 +83,8 @@ impl Inbox {
     pub(super) fn open(&self) -> io::Result<()> {
         if self.bell.get().is_none() {
             let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            // Another thread may have set its own first; either one works.
+            // Ignores a failure: another thread may have set its own eventfd first, and either one
+            // works.
             let _ = self.bell.set(bell);
         }
         let mut waiting = self.lock();
@@ -131,7 +133,7 @@ impl Inbox {
         if self.sleeping.swap(false, Ordering::SeqCst)
             && let Some(bell) = self.wake_descriptor()
         {
-            // The only possible error is a full counter, which means that the eventfd is already
+            // Ignores the only possible error, a full counter, because the eventfd is then already
             // signalled.
             let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
         }
@@ -140,7 +142,7 @@ impl Inbox {
     /// Sets one of the marks when an event loop runs on this index.
     pub(super) fn mark(&self, mark: u8) {
         {
-            // Set under the lock, so that no later event loop of this index receives the mark.
+            // Sets the mark under the lock, so that no later event loop of this index receives it.
             let waiting = self.lock();
             if !waiting.open {
                 return;
@@ -194,7 +196,7 @@ impl Inbox {
                 return;
             }
             if waiting.wakes.len() < WAKES_MAX {
-                // In a flood of wakes, most are for the same task as the one before.
+                // Skips a wake of the same task as before, which most wakes in a flood are.
                 if waiting.wakes.last() != Some(&id) {
                     waiting.wakes.push(id);
                 }

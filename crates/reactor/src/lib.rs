@@ -1,5 +1,5 @@
-//! The event loop of the data plane: one single-threaded executor per thread over edge-triggered
-//! epoll. All access to the sockets of the data plane uses it.
+//! Implements the event loop of the data plane: one single-threaded executor per thread over
+//! edge-triggered epoll. All access to the sockets of the data plane uses it.
 //!
 //! Invariants that callers need not check:
 //!

@@ -1,5 +1,5 @@
-//! A listening socket on an event loop. Several event loops may listen on one socket, each through
-//! its own [`Listener`].
+//! Implements a listening socket on an event loop. Several event loops may listen on one socket,
+//! each through its own [`Listener`].
 //!
 //! The socket is registered edge-triggered and exclusive: a new connection wakes one of the
 //! sleeping event loops, and that one accepts until no connection is left. No connection therefore
@@ -137,7 +137,7 @@ impl Listener {
         for _ in 0..ABORTED_MAX {
             match rustix::net::acceptfrom_with(self.fd(), flags) {
                 Ok(accepted) => return Ok(accepted),
-                // The error concerns one connection, not the listener.
+                // Skips an error that concerns one connection, not the listener.
                 Err(
                     error @ (Errno::CONNABORTED
                     | Errno::INTR
@@ -164,8 +164,9 @@ impl Listener {
                 return;
             };
             core.poller.release(key);
-            // Other threads may hold duplicates, so closing alone would not remove the socket from
-            // epoll. The call can only fail for a descriptor that is not registered.
+            // Removes the socket from epoll, because closing alone would not do that while other
+            // threads hold duplicates. The call can only fail for a descriptor that is not
+            // registered.
             let _ = core.poller.deregister(self.fd());
             if known.intersects(Readiness::READABLE) {
                 inbox::check_remote_listeners(core.thread());

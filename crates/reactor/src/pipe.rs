@@ -1,5 +1,5 @@
-//! Kernel pipes that move bytes from one socket to another without a copy (splice), for data that
-//! the proxy does not inspect.
+//! Moves bytes from one socket to another through kernel pipes, without a copy (splice), for data
+//! that the proxy does not inspect.
 //!
 //! A pipe is empty when it is taken and is filled only when it is empty. If filling would block,
 //! the source socket has no data; if draining would block, the target socket has no space. A pipe
@@ -73,7 +73,7 @@ impl Drop for PipeEnds {
 }
 
 pub(super) fn release_pool() {
-    // The pipes are closed after the borrow of the pool has ended.
+    // Closes the pipes after the borrow of the pool has ended.
     let pooled = POOL.try_with(|pool| pool.replace(Pool(Vec::new())));
     drop(pooled);
 }
@@ -165,8 +165,8 @@ impl Pipe {
         let n =
             socket.try_operation(false, |fd| splice(&ends.out, None, fd, None, bytes, flags))?;
         if n == 0 {
-            // The pipe contains bytes, so 0 is not the end of a stream. An error prevents an
-            // endless loop, whatever the cause.
+            // Fails, because the pipe contains bytes, so 0 is not the end of a stream. The error
+            // prevents an endless loop, whatever the cause.
             return Err(io::ErrorKind::WriteZero.into());
         }
         executor::charge_budget(n / CHEAPER / executor::BYTES_A_UNIT);
@@ -190,7 +190,7 @@ fn open() -> Option<PipeEnds> {
             if u64::from(number.unsigned_abs()).saturating_add(LEFT_DESCRIPTORS) > most {
                 return None;
             }
-            // The kernel may refuse; the pipe then has a smaller capacity.
+            // Ignores a refusal of the kernel; the pipe then has a smaller capacity.
             let _ = fcntl_setpipe_size(&ends.into, PIPE_BYTES);
             Some(ends)
         }
@@ -206,7 +206,7 @@ impl Drop for Pipe {
         let Some(ends) = self.ends.take().filter(|_| self.bytes == 0) else {
             return;
         };
-        // Without a pool (the thread is ending) or with a full one, the pipe is closed.
+        // Closes the pipe if the pool is full or does not exist (the thread is ending).
         let _ = POOL.try_with(|pool| pool.borrow_mut().return_pipe(ends));
     }
 }

@@ -1,5 +1,5 @@
-//! Epoll and the descriptors of one event loop: the readiness of each, and the tasks that wait for
-//! it.
+//! Manages epoll and the descriptors of one event loop: keeps the readiness of each, and the tasks
+//! that wait for it.
 //!
 //! Every descriptor is registered once, edge-triggered, and its readiness is stored here until a
 //! short or refused operation disproves it. The data of an event contains a slot and its
@@ -135,7 +135,8 @@ pub(super) struct Poller {
 impl Poller {
     pub(super) fn new(bell: BorrowedFd<'_>, first_generation: u32) -> io::Result<Poller> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        // Edge-triggered: every write is a separate event, and the counter need not be read.
+        // Registers the eventfd edge-triggered, so that every write is a separate event and the
+        // counter need not be read.
         let data = EventData::new_u64(u64::from(BELL));
         epoll::add(&epoll, bell, data, EventFlags::IN | EventFlags::ET)?;
         Ok(Poller {
@@ -176,7 +177,7 @@ impl Poller {
         }
         let index = descriptors.slots.len() as u32;
         if index == BELL {
-            // The kernel gives no process so many descriptors that this can happen.
+            // Fails, although the kernel gives no process so many descriptors.
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let generation = descriptors.first_generation;
@@ -274,8 +275,8 @@ impl Poller {
         };
         let mut result = wait(timeout);
         if result == Err(Errno::INTR) {
-            // The process may have been stopped for long. What arrived meanwhile was in time, so it
-            // is seen before deadlines are.
+            // Looks for events once more before deadlines fire: the process may have been stopped
+            // for long, and what arrived meanwhile was in time.
             result = wait(Some(&Timespec::default()));
         }
         match result {

@@ -1,4 +1,4 @@
-//! A connected stream socket on an event loop.
+//! Implements a connected stream socket on an event loop.
 //!
 //! The socket is registered once, and used only when epoll reports readiness: a `try_` function
 //! returns `WouldBlock` without a system call when the socket is known to be not ready. A short
@@ -133,7 +133,8 @@ impl StreamSocket {
             Err(Errno::INPROGRESS | Errno::INTR) => Assumed::Nothing,
             Err(error) => return Err(error.into()),
         };
-        // Registered after the connect: before it, the socket would be reported as hung up.
+        // Registers the socket after the connect, because before it, the socket would be reported
+        // as hung up.
         StreamSocket::from_nonblocking(fd, assumed)
     }
 
@@ -180,8 +181,8 @@ impl StreamSocket {
             let (filled, _) = rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT)?;
             let n = filled.0.len();
             core.charge_bytes(n);
-            // After 0 the socket stays readable: every later read also returns the end of the
-            // stream.
+            // Keeps the socket readable after 0, because every later read also returns the end of
+            // the stream.
             if n < length && n > 0 {
                 let trusted = core
                     .poller
@@ -298,7 +299,8 @@ impl StreamSocket {
             if !core.has_operation_budget() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            // The loop ends, because each further round needs another signal.
+            // Repeats after EINTR only; the loop ends, because each further round needs another
+            // signal.
             loop {
                 match operation(core) {
                     Ok(value) => {
@@ -337,12 +339,12 @@ impl StreamSocket {
                 Poll::Pending
             }
             Some(_) if !core.has_operation_budget() => {
-                // The task is queued again anyway, but the waker of an executor within the task
-                // needs a wake.
+                // Wakes the task, which is queued again anyway, because the waker of an executor
+                // within the task needs a wake.
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
-            // Without an event loop the operation returns the error.
+            // Is ready without an event loop, because the operation then returns the error.
             Some(_) | None => Poll::Ready(()),
         })
         .unwrap_or(Poll::Ready(()))
@@ -541,8 +543,8 @@ impl WeakSocket {
 
 impl Drop for StreamSocket {
     fn drop(&mut self) {
-        // Closing removes the descriptor from epoll, unless a duplicate keeps the socket open; then
-        // the generation drops its events.
+        // Releases the key, so that events are dropped if a duplicate keeps the socket open.
+        // Otherwise closing removes the descriptor from epoll.
         executor::with(|core| core.poller.release(self.key));
     }
 }

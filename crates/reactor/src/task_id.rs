@@ -17,7 +17,7 @@ pub(super) const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TaskId {
     pub(super) thread: u8,
-    /// Below 2^24.
+    /// Generation of the slot, below 2^24.
     pub(super) generation: u32,
     pub(super) index: u32,
 }

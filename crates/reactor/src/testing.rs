@@ -8,7 +8,8 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Thread indexes belong to the whole process, and tests run in parallel.
+/// Thread indexes in use, as bits. The indexes belong to the whole process, and tests run in
+/// parallel.
 static IN_USE: Mutex<u64> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
 

@@ -167,8 +167,8 @@ impl Wheel {
 
     fn link(&mut self, task: u32) {
         let deadline = self.entries[task as usize].deadline;
-        // The level is that of the highest bit in which the deadline differs from the current tick.
-        // The deadline is later than the current tick, so they differ.
+        // Takes the level of the highest bit in which the deadline differs from the current tick.
+        // Both differ, because the deadline is later.
         let difference = (self.elapsed ^ deadline) | 1;
         let number = (63 - difference.leading_zeros()) / SLOT_BITS;
         let slot = (deadline >> (SLOT_BITS * number)) as usize % SLOTS;
