@@ -370,9 +370,9 @@ impl StreamSocket {
         self.readiness().intersects(Readiness::READABLE)
     }
 
-    /// Checks with the kernel whether data is left to read, so that [`StreamSocket::is_readable`] is
-    /// exact. For a caller that read all the bytes it wanted and does not know whether they were
-    /// the last.
+    /// Checks with the kernel whether data is left to read, so that [`StreamSocket::is_readable`]
+    /// is exact. For a caller that read all the bytes it wanted and does not know whether they
+    /// were the last.
     pub fn check_readable(&self) {
         if !self.is_readable() {
             return;

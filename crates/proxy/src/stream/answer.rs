@@ -430,8 +430,8 @@ fn frame(
         });
     }
     let version = stream.request.version();
-    // Ignores a head that rules have filled: the length of an empty body is then missing. The fields
-    // for the framing get additional space.
+    // Ignores a head that rules have filled: the length of an empty body is then missing. The
+    // fields for the framing get additional space.
     let _ = http2::response_to_http1(&mut stream.response, response, facts);
     rules::http_after_response(stream);
     response.body =

@@ -71,8 +71,8 @@ impl<'w> TableRowsArguments<'w> {
     }
 }
 
-/// `show table <table> json [sort <column>] [has <text>] [max <number>]`: the entries with the largest
-/// values first.
+/// Executes `show table <table> json [sort <column>] [has <text>] [max <number>]`: the entries with
+/// the largest values first.
 pub(super) fn json(table: &Arc<Table>, words: &[&str]) -> Result<String, String> {
     let wanted = TableRowsArguments::read(words)?;
     let columns = columns(table);
