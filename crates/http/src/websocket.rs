@@ -96,8 +96,8 @@ pub(super) fn upgrade_response(
 
 fn new_key() -> [u8; 24] {
     let mut bytes = [0; KEY_BYTES];
-    // Without randomness a known key is used. The key only protects intermediate caches from
-    // requests that scripts compose, and there are none on this path.
+    // Uses a known key without randomness. The key only protects intermediate caches from requests
+    // that scripts compose, and there are none on this path.
     let _ = rand::fill(&mut bytes);
     let mut key = [b'='; 24];
     let _ = STANDARD.encode_slice(bytes, &mut key);

@@ -272,7 +272,7 @@ impl ChunkedDecoder {
 
     /// Consumes input up to the end of a trailer line. Returns false if the input ends before.
     fn trailer(&mut self, input: &mut &[u8]) -> Result<bool, HttpParseError> {
-        // The usual end without trailers needs no memory.
+        // Recognizes the usual end without trailers, which needs no memory.
         if self.trailers.is_none() {
             if let [b'\r', b'\n', rest @ ..] = *input {
                 *input = rest;
@@ -347,7 +347,7 @@ impl ChunkedDecoder {
 /// size is not 0.
 #[inline]
 fn usual_size(input: &[u8]) -> Option<(usize, usize)> {
-    /// Sufficient for every chunk that fits into a buffer.
+    /// Maximum length of a size with the CR after it, bytes: sufficient for chunks below 256 MiB.
     const DIGITS_MAX: usize = 8;
     let mut size = 0;
     for (at, byte) in input.iter().take(DIGITS_MAX).enumerate() {
@@ -399,7 +399,8 @@ pub struct ChunkHead {
 }
 
 impl ChunkHead {
-    /// A chunk of size 0 would end the body: use [`write_last_chunk`].
+    /// Creates the size line of a chunk. The size must not be 0, which would end the body: see
+    /// [`write_last_chunk`].
     pub fn new(size: u64) -> Self {
         let mut bytes = [0; 18];
         bytes[16..].copy_from_slice(b"\r\n");

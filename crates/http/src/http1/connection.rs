@@ -69,8 +69,8 @@ pub fn proxy_connection_keep_alive(request: &HttpMessage) -> Option<bool> {
     (options.close || options.keep_alive).then(|| options.is_keep_alive(request.version()))
 }
 
-/// Removes the options that must not be forwarded. `upgrade` indicates whether that option is
-/// forwarded.
+/// Removes the options that must not be forwarded, and reduces TE to `trailers`. `upgrade`
+/// indicates whether that option is forwarded.
 pub(super) fn remove_hop_options(
     fields: &mut Fields,
     noted: &Noted,
@@ -128,14 +128,14 @@ fn retain_options(fields: &mut Fields, stays: impl Fn(&[u8]) -> bool) {
         if left.is_empty() {
             fields.remove_at(index);
         } else {
-            // The rest is never longer than the original value.
+            // Ignores the result, because the rest is never longer than the original value.
             let _ = fields.replace_value(index, &left);
             from = index + 1;
         }
     }
 }
 
-/// A proxy can only promise `trailers` in TE.
+/// Reduces TE to `trailers`, the only value that a proxy can promise.
 fn clean_te(fields: &mut Fields) {
     let trailers = fields
         .values(b"te")
@@ -145,8 +145,8 @@ fn clean_te(fields: &mut Fields) {
         while let Some(next) = fields.position(b"te", first + 1) {
             fields.remove_at(next);
         }
-        // The kept value is one of several, so it is never longer than all of them together. If it
-        // is refused nevertheless, the header is removed.
+        // Replaces the first value. The kept value is never longer than all values together were.
+        // If it is refused nevertheless, the header is removed.
         if fields.replace_value(first, b"trailers").is_ok() {
             return;
         }
@@ -233,7 +233,7 @@ fn drop_h2c(fields: &mut Fields) {
     fields.remove(b"http2-settings");
     fields.remove(b"upgrade");
     if !left.is_empty() {
-        // The value is shorter than the removed one.
+        // Ignores the result, because the value is shorter than the removed one.
         let _ = fields.set(b"upgrade", &left);
     }
 }

@@ -68,7 +68,7 @@ pub struct ClientFraming {
 }
 
 impl ClientFraming {
-    /// Changes the head of a response accordingly.
+    /// Changes the head of a response to this framing.
     ///
     /// # Errors
     /// `Full` if the head with the new headers would exceed [`crate::message::MESSAGE_BYTES_MAX`].
@@ -77,7 +77,7 @@ impl ClientFraming {
             response.remove(b"transfer-encoding");
             response.remove(b"trailer");
         }
-        // The framing must not be missing, so a head that rules have filled gets additional space.
+        // Makes space in a head that rules have filled, because the framing must not be missing.
         if response.fields().free_bytes() < ROOM_BYTES {
             response.set_limit(response.wire_len() + ROOM_BYTES);
         }
@@ -116,8 +116,8 @@ pub fn to_client(
             chunk: false,
         };
     }
-    // A client of HTTP/1.1 gets the chunked body of an HTTP/1.0 response with chunks, but its
-    // length is doubtful, so the connection is closed.
+    // Closes the connection after the chunked body of an HTTP/1.0 response. A client of HTTP/1.1
+    // gets the body with chunks, but its length is doubtful.
     let doubtful = old_response && parsed.body == BodyLength::Chunked;
     let keep_alive =
         request_keeps && mode != ConnectionMode::Close && ends && !unchunk && !doubtful;

@@ -74,7 +74,7 @@ impl<'a> HeadLineReader<'a> {
                 Ok(None)
             }
             Err(fault) => {
-                // The first error is reported, however the bytes arrived.
+                // Reports the first error, however the bytes arrived.
                 check_partial(self)?;
                 Err(fault)
             }
@@ -150,8 +150,8 @@ fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
     };
     let mut differs = 0;
     for at in 0..N {
-        // Only its upper-case form also becomes a lower-case letter with this bit. Only CR also
-        // becomes a dash, but no line contains CR.
+        // Ignores the case. Besides a lower-case letter, only its upper-case form becomes that
+        // letter with this bit. Besides a dash, only CR becomes a dash, but no line contains CR.
         differs |= (name[at] | SMALL) ^ known[at];
     }
     differs == 0
@@ -164,10 +164,10 @@ impl Noted {
         }
     }
 
-    // Called in the loop over the fields of every head.
+    // Inlined, because the loop over the fields of every head calls this.
     #[inline(always)]
     fn of(&mut self, name: &[u8]) -> Option<&mut NameOccurrences> {
-        // The length is compared first, because nearly all names are none of these.
+        // Compares the length first, because nearly all names are none of these.
         let (seen, is) = match name.len() {
             2 => (&mut self.te, is(name, b"te")),
             4 => (&mut self.host, is(name, b"host")),
@@ -223,7 +223,7 @@ pub(super) fn parse_fields(
                 ));
             }
             if folded {
-                // Trimmed at the end, when no further fold can follow.
+                // Trims the values at the end, when no further fold can follow.
                 fields.trim_values();
             }
             return Ok(Section::Done);
@@ -240,7 +240,8 @@ pub(super) fn parse_fields(
         if let Some(seen) = noted.of(name) {
             seen.note(line.at);
         }
-        // Nearly all lines already have the form in which they are sent.
+        // Copies the line as it is, because nearly all lines already have the form in which they
+        // are sent.
         if line.whole.len() == line.bytes.len() + 2
             && line.bytes.len() == name.len() + 2 + value.len()
             && line.bytes[name.len()..].starts_with(b": ")
@@ -292,7 +293,7 @@ fn split_invalid_name<'a>(
     {
         return Err(fault);
     }
-    // A recipient that drops the odd bytes must not find a framing header.
+    // Refuses odd bytes within the name of a framing header, because a recipient may drop them.
     let mut token = name.to_vec();
     token.retain(|b| NAME_BYTES[*b as usize] != 0);
     if token.len() != name.len() && Noted::affects_framing(&token) {
@@ -316,7 +317,7 @@ fn append_folded_line(fields: &mut Fields, line: HeadLine<'_>) -> Result<(), Htt
     if Noted::affects_framing(name) {
         return Err(HttpParseError::new(FaultKind::FoldedFraming, line.at));
     }
-    // Trailing blanks are kept for now, because another fold may follow.
+    // Keeps trailing blanks for now, because another fold may follow.
     fields.extend_last(&[b"  ", line.bytes]);
     Ok(())
 }

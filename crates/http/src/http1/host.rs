@@ -37,7 +37,8 @@ pub(crate) fn check(
         if !relaxed {
             return Err(HttpParseError::new(FaultKind::HostMismatch, target_at));
         }
-        // The server must route by the same host that the rules saw.
+        // Sets Host to the host of the target, because the server must route by the host that the
+        // rules saw.
         if message.target_parts().form == TargetForm::Absolute && !wanted.is_empty() {
             let wanted = wanted.to_vec();
             message
@@ -80,7 +81,8 @@ fn scheme(message: &HttpMessage) -> Scheme {
     let parts = message.target_parts();
     let name = &target[..parts.scheme_end];
     if parts.form == TargetForm::Authority {
-        // Methods are case-sensitive: `connect` is another method, whose Host is kept.
+        // Compares with the case, because methods are case-sensitive: `connect` is another method,
+        // whose Host is kept.
         if message.method() == b"CONNECT" {
             Scheme::Connect
         } else {
@@ -104,7 +106,7 @@ fn without_user(authority: &[u8]) -> &[u8] {
 
 fn port_at(authority: &[u8]) -> Option<usize> {
     let colon = memchr::memrchr(b':', authority)?;
-    // The colons within `[::1]` do not separate a port.
+    // Ignores the colons within `[::1]`, which do not separate a port.
     match memchr::memrchr(b']', authority) {
         Some(bracket) if bracket > colon => None,
         _ => Some(colon),
@@ -148,7 +150,7 @@ fn is_default_port(port: &[u8], scheme: Scheme) -> bool {
 
 fn without_default_port(authority: &[u8], scheme: Scheme) -> &[u8] {
     match port_at(authority) {
-        // If removing this port leaves another one, the port is ambiguous.
+        // Keeps a port whose removal leaves another one, because that port is ambiguous.
         Some(at) if port_at(&authority[..at]).is_some() => authority,
         Some(at) if at + 1 == authority.len() || is_default_port(&authority[at + 1..], scheme) => {
             &authority[..at]
@@ -163,7 +165,7 @@ pub(crate) fn is_same_authority(authority: &[u8], host: &[u8], scheme: &[u8]) ->
     let scheme = match scheme {
         s if s.eq_ignore_ascii_case(b"http") => Scheme::Http,
         s if s.eq_ignore_ascii_case(b"https") => Scheme::Https,
-        // CONNECT has no scheme.
+        // Treats a request without a scheme as CONNECT, which has none.
         b"" => Scheme::Connect,
         _ => Scheme::Other,
     };
@@ -176,7 +178,8 @@ fn same(authority: &[u8], host: &[u8], scheme: Scheme) -> bool {
     }
     let authority_bare = without_default_port(authority, scheme);
     let host_bare = without_default_port(host, scheme);
-    // For CONNECT two different default ports are different hosts; `host:` has no port.
+    // Distinguishes the two default ports of CONNECT, which name different hosts; `host:` has no
+    // port.
     let both_name_one =
         authority_bare.len() + 1 < authority.len() && host_bare.len() + 1 < host.len();
     !(both_name_one && scheme == Scheme::Connect) && authority_bare.eq_ignore_ascii_case(host_bare)
@@ -204,9 +207,9 @@ fn drop_default_port(message: &mut HttpMessage, scheme: Scheme) {
     let named = without_user(authority);
     let user = authority.len() - named.len();
     let bare = user + without_default_port(named, scheme).len();
-    // A port without a host is kept: without it the target would have no authority.
+    // Keeps a port without a host, because without the port the target would have no authority.
     if bare < authority.len() && bare > user {
-        // The target only becomes shorter, so this is never refused.
+        // Ignores the result, because the target only becomes shorter.
         let _ = message.set_target_pieces(parts.authority_start + bare, &[], parts.path_start);
         drop_port_of_host(message, scheme);
     }

@@ -23,7 +23,7 @@ pub(crate) fn content_length(
         return Ok(None);
     }
     const NAME: &[u8] = b"content-length";
-    // The value is nearly always a single plain number, which is not changed.
+    // Leaves a single plain number unchanged, as the value nearly always is.
     if noted.content_length.count == 1
         && let Some(length) = fields.get(NAME).and_then(plain_number)
     {
@@ -88,7 +88,7 @@ fn keep_single_value(fields: &mut Fields, name: &[u8], count: u32, plain: &[u8])
         }
     }
     if fields.at(first).is_some_and(|(_, value)| value != plain) {
-        // The plain value is never longer than the original.
+        // Ignores the result, because the plain value is never longer than the original.
         let _ = fields.replace_value(first, plain);
     }
 }

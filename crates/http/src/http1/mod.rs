@@ -114,7 +114,8 @@ pub enum ParseStatus {
 pub(crate) fn prepare(message: &mut HttpMessage, limits: &Limits, bytes: usize) {
     message.clear();
     message.set_limit(limits.message_bytes);
-    // A colon may gain a space, and a bare line feed a carriage return.
+    // Reserves additional space, because a colon may gain a space, and a bare line feed a carriage
+    // return.
     const GROWTH: usize = 64;
     message
         .fields_mut()

@@ -1,6 +1,5 @@
 //! Builds the responses that the proxy generates itself: default error pages and redirects, with
-//! the same bytes as HAProxy 2.6. The Connection header is added elsewhere: see
-//! [`super::to_client`].
+//! the same bytes as HAProxy 2.6. The Connection header is added when the response is sent.
 
 use crate::message::{HttpMessage, HttpVersion, MessageEditError, reason_of};
 
@@ -64,8 +63,7 @@ const PAGES: &[ErrorPage] = &[
         "Internal Server Error",
         "An internal server error occurred.",
     ),
-    // The leading full stop is copied from HAProxy: clients that compare the page get the same
-    // bytes.
+    // Keeps HAProxy's leading full stop, so that clients that compare the page get the same bytes.
     page(
         501,
         "Not Implemented",
@@ -192,7 +190,7 @@ impl Redirect<'_> {
     /// contains a NUL, CR or LF. The message then has only a part of the head.
     pub fn respond(&self, message: &mut HttpMessage) -> Result<(), MessageEditError> {
         let status = self.code.status();
-        // Redirects use the newer reason phrase.
+        // Uses the newer reason phrase, as HAProxy does for redirects.
         let reason = if status == 302 {
             "Found"
         } else {

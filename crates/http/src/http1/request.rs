@@ -138,8 +138,8 @@ fn body_of(
             return Err(noted.transfer_encoding.fault(FaultKind::UnexpectedBody));
         }
         message.remove(b"content-length");
-        // HTTP/1.0 has no chunks. Recipients on the path may not have treated the body as chunked,
-        // so neither connection is reused (RFC 9112, section 6.1).
+        // Reuses neither connection after chunks in HTTP/1.0, which has none: recipients on the
+        // path may not have treated the body as chunked (RFC 9112, section 6.1).
         return Ok((BodyLength::Chunked, length.is_some() || old));
     }
     match length {
@@ -154,7 +154,7 @@ struct RequestLine<'a> {
     target: &'a [u8],
     target_at: usize,
     version: HttpVersion,
-    /// True for HTTP/0.9.
+    /// True for a request of HTTP/0.9.
     simple: bool,
 }
 
@@ -271,9 +271,9 @@ fn is_target_form_allowed(method: &[u8], target: &[u8]) -> bool {
     }
     match parts.form {
         TargetForm::Origin => true,
-        // RFC 9112, 3.2.4: only OPTIONS refers to the server as a whole.
+        // Allows `*` with OPTIONS only, which refers to the server as a whole (RFC 9112, 3.2.4).
         TargetForm::Asterisk => method == b"OPTIONS",
-        // An authority, optionally followed by a path.
+        // Requires an authority, optionally followed by a path.
         TargetForm::Absolute => {
             parts.authority_start < parts.path_start
                 && matches!(target.get(parts.path_start), None | Some(b'/'))

@@ -32,7 +32,7 @@ fn write_downgraded(request: &HttpMessage, chunked: bool, out: &mut Vec<u8>) {
                 _ => (b"/", path),
             }
         } else {
-            // A URL set by a rule is forwarded unchanged.
+            // Forwards a URL set by a rule unchanged.
             (b"", target)
         };
     out.reserve(request.wire_len() + CHUNKED.len());
@@ -55,7 +55,7 @@ fn write_downgraded(request: &HttpMessage, chunked: bool, out: &mut Vec<u8>) {
     request.adjust_cases(out, begin);
 }
 
-/// HTTP/1 has no other framing for a body of unknown length.
+/// Framing of a body of unknown length, for which HTTP/1 has no other.
 const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n";
 
 /// Prepares a response for an HTTP/1 client. A response without a body declares this, because

@@ -78,7 +78,7 @@ pub(super) fn check<'a>(field: LocatedField<'a>, of: Of) -> Result<&'a [u8], Htt
 
 fn is_lower(byte: u8) -> bool {
     let kept = NAME_BYTES[byte as usize];
-    // In the table 0 marks a byte that is not allowed.
+    // Excludes bytes that are not allowed, which the table marks by 0.
     kept == byte && kept != 0
 }
 

@@ -144,7 +144,8 @@ pub fn response(
     let status = match (message.status(), extended_connect) {
         (0, _) => return Err(Unsendable::Kind),
         (101, true) => 200,
-        // The request asked for no upgrade, or for one that only a 101 accepts.
+        // Reports an error, because the request asked for no upgrade, or for one that only a 101
+        // accepts.
         (101, false) | (200..300, true) => 502,
         (status, _) => status,
     };
@@ -177,8 +178,8 @@ pub fn trailers(fields: &Fields) -> impl Iterator<Item = HeaderPair<'_>> {
         .filter(|(name, _)| is_forwarded(name, false) && !is_forbidden_trailer(name))
 }
 
-/// Returns whether a header belongs to the upgrade handshake of HTTP/1, which RFC 8441
-/// does not use.
+/// Returns whether a header belongs to the upgrade handshake of HTTP/1, which RFC 8441 does not
+/// use, or is a length, which a tunnel does not have.
 fn is_http1_upgrade_header(name: &[u8]) -> bool {
     matches!(
         name,

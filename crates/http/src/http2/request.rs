@@ -98,7 +98,7 @@ pub fn request(
         }
     }
     cookies.join(list, &mut taken, message.fields_mut())?;
-    // The check is always strict, because an odd byte in an authority would move the path.
+    // Checks strictly in any case, because an odd byte in an authority would move the path.
     http1::check_host(message, &taken.noted, 0, false)?;
     let parsed = finish(message, &kind, end_stream, &taken)?;
     if message.wire_len() > limits.head_bytes {
@@ -121,7 +121,7 @@ fn kind_of<'a>(
     if method.is_empty() {
         return Err(fault(FaultKind::MethodMissing));
     }
-    // An HTTP/1 recipient must not mistake the request for HTTP/2's preface.
+    // Refuses `PRI`, too, so that no HTTP/1 recipient mistakes the request for HTTP/2's preface.
     if !method.iter().all(|b| NAME_BYTES[*b as usize] != 0) || method == b"PRI" {
         return Err(fault(FaultKind::MethodByte));
     }
@@ -149,7 +149,7 @@ fn kind_of<'a>(
     match pseudo.protocol {
         None => Ok((method, RequestForm::Plain { scheme, path })),
         Some(_) if !is_connect => Err(fault(FaultKind::PseudoHeader)),
-        // Rules could not see the requests within a tunnel of HTTP/2.
+        // Refuses a tunnel of HTTP/2, because rules could not see the requests within it.
         Some(protocol)
             if protocol.is_empty()
                 || protocol.eq_ignore_ascii_case(b"h2c")
@@ -179,7 +179,7 @@ fn is_scheme(scheme: &[u8]) -> bool {
 /// is its target.
 fn check_authority(pseudo: &Pseudo<'_>, kind: &RequestForm<'_>) -> Result<(), HttpParseError> {
     match (pseudo.authority, kind) {
-        // An authority with a port but no host is not sufficient.
+        // Refuses an authority with a port but no host, too.
         (Some(b"" | [b':', ..]), _) => Err(HttpParseError::new(FaultKind::AuthorityEmpty, 0)),
         (None, RequestForm::Plain { .. }) => Ok(()),
         (None, _) => Err(HttpParseError::new(FaultKind::PseudoMissing, 0)),

@@ -10,8 +10,8 @@ use crate::websocket;
 use protocol::http2::FieldList;
 
 /// Converts the field list of a response to a message. The reason is empty, because HTTP/2 has
-/// none. The success of a WebSocket's extended CONNECT becomes the 101 of HTTP/1. After a fault the
-/// message is unspecified.
+/// none. The success of an extended CONNECT becomes the 101 of HTTP/1. After a fault the message is
+/// unspecified.
 ///
 /// # Errors
 /// The list has overflowed, or the message exceeds the limits. The status is missing or malformed,

@@ -186,7 +186,7 @@ impl Fields {
             let value = trim(written);
             if value.len() != written.len() {
                 let value = value.to_vec();
-                // The value only becomes shorter.
+                // Ignores the result, because the value only becomes shorter.
                 let _ = self.replace_value(index, &value);
             }
         }
@@ -215,7 +215,7 @@ impl Fields {
     }
 
     fn is(&self, field: FieldRange, name: &[u8]) -> bool {
-        // Callers nearly always use the stored case.
+        // Compares with the stored case first, which callers nearly always use.
         field.name_len as usize == name.len()
             && (self.name_of(field) == name || self.name_of(field).eq_ignore_ascii_case(name))
     }

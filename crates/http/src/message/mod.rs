@@ -1,6 +1,6 @@
 //! Defines a single message type for every version of HTTP: a start line and an ordered list of
-//! header fields in one block of memory. HTTP/1 is parsed into it and written from it; it can
-//! also represent the pseudo-headers of HTTP/2 and 3.
+//! header fields in one block of memory. HTTP/1 is parsed into it and written from it, and the
+//! field lists of HTTP/2 are converted to it and from it.
 //!
 //! This module never reads or writes a socket and decides nothing about framing. A message
 //! contains nothing that could split its head when it is written.
@@ -87,7 +87,7 @@ pub struct HttpMessage {
     fields: Fields,
     kind: MessageKind,
     version: HttpVersion,
-    /// See [`HttpMessage::is_target_composed`].
+    /// Result of [`HttpMessage::is_target_composed`] for this message.
     composed: bool,
     cases: Option<Arc<HeaderCases>>,
 }

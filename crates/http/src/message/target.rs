@@ -8,7 +8,7 @@ use super::{HttpMessage, MessageKind, trim};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TargetForm {
     Origin,
-    /// `scheme://authority/path?query`
+    /// Whole URL, such as `scheme://authority/path?query`.
     Absolute,
     /// `*`, of OPTIONS for the whole server.
     Asterisk,
@@ -134,7 +134,8 @@ impl HttpMessage {
         });
         let at = self.fields.position(b"host", 0);
         if let Some(host) = host {
-            // A request whose target and host differ would reach another server than rules saw.
+            // Checks the space for `host` first: a request whose target and host differ would reach
+            // another server than rules saw.
             let longer = match at {
                 Some(at) => self.fields.growth_of_value(at, host),
                 None => line_len(b"host", host),
