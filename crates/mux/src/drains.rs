@@ -9,11 +9,11 @@ use std::time::Duration;
 
 /// Maximum number of drained streams of a connection. Further ones are reset.
 const STREAMS_MAX: usize = 8;
-/// Maximum length of a discarded body, bytes. Then its stream is reset.
+/// Maximum length of a discarded body, bytes. A stream with more is reset.
 pub(super) const BYTES_MAX: u32 = 1 << 20;
-/// A stream is reset when nothing has arrived for this time.
+/// Time without data after which a stream is reset.
 const QUIET: Duration = Duration::from_millis(500);
-/// Maximum time in which a body is discarded. Then its stream is reset.
+/// Maximum time in which a body is discarded. After that its stream is reset.
 const TIME_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]

@@ -19,8 +19,8 @@ use tls::transport::ConnectionTransport;
 const OUTPUT_PAUSE_BYTES: usize = 2 * OUTPUT_MAX_BYTES;
 /// Time without streams after which a connection frees its memory.
 const RELEASE_AFTER: Duration = Duration::from_secs(1);
-/// Time and number of bytes for reading after a GOAWAY: unread input would turn the close into a
-/// reset.
+/// Time for reading after a GOAWAY, and, as `LINGER_BYTES`, the number of bytes: unread input would
+/// turn the close into a reset.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
@@ -99,8 +99,8 @@ impl<'t> Driver<'t> {
     ) -> Driver<'t> {
         let is_client = shared.inner.borrow().connection.role() == Http2Role::Client;
         Driver {
-            // Only a client's connection counts as heard from the beginning, because a client sends
-            // first.
+            // Counts a server as heard from the beginning, because this side sends first. A client
+            // counts once its input has arrived.
             has_input: is_client || input.is_some(),
             shared,
             transport,
@@ -117,7 +117,7 @@ impl<'t> Driver<'t> {
         self.shared.inner.borrow_mut().lose_all_streams();
         self.input = None;
         let deadline = Some(reactor::now() + LINGER);
-        // Errors at the end have no further effect.
+        // Ignores errors, which have no further effect at the end.
         let _ = match end {
             CloseMode::Cut => self.transport.set_linger_zero(),
             CloseMode::Silent => {
@@ -130,7 +130,7 @@ impl<'t> Driver<'t> {
                 .unwrap_or(Ok(())),
         };
         self.input = None;
-        // Wait until the users of all streams have finished; each does its own counting.
+        // Waits until the users of all streams have finished; each does its own counting.
         poll_fn(|context| {
             self.shared.attach(context);
             match self.shared.inner.borrow().streams.open {
@@ -147,7 +147,7 @@ impl<'t> Driver<'t> {
         side: &mut S,
     ) -> Poll<CloseMode> {
         self.shared.attach(context);
-        // The loop ends, because each due plan is executed once.
+        // Repeats until nothing is due; the loop ends, because each due plan is executed once.
         loop {
             if let Some(end) = self.killed() {
                 return Poll::Ready(end);
@@ -221,7 +221,8 @@ impl<'t> Driver<'t> {
         context: &mut Context<'_>,
         side: &mut S,
     ) -> Poll<CloseMode> {
-        // Input processing is paused, and the pending output must not wait for its end.
+        // Writes while input processing is paused, because the pending output must not wait for its
+        // end.
         if self.paused && self.write(context).is_err() {
             return Poll::Ready(CloseMode::Cut);
         }
@@ -282,7 +283,7 @@ impl<'t> Driver<'t> {
                 }
             }
         }
-        // An idle connection holds no buffer.
+        // Frees the buffer, because an idle connection holds none.
         self.input = None;
         InputProgress::All
     }
@@ -312,7 +313,7 @@ impl<'t> Driver<'t> {
                 Err(error) => return Err(error),
             }
         }
-        // TLS may hold records that the socket did not accept.
+        // Flushes, because TLS may hold records that the socket did not accept.
         match self.transport.poll_flush(context) {
             Poll::Ready(Ok(())) => {
                 inner.blocked = false;
@@ -346,7 +347,7 @@ impl<'t> Driver<'t> {
         if self.ended || paused {
             return Poll::Pending;
         }
-        // A buffer is allocated only if there is something to read.
+        // Allocates a buffer only if there is something to read.
         loop {
             ready!(self.transport.poll_readable(context));
             let input = self.input.get_or_insert_with(Buffer::take);
@@ -361,8 +362,8 @@ impl<'t> Driver<'t> {
                     self.ended = true;
                     let mut inner = self.shared.inner.borrow_mut();
                     match read {
-                        // The peer has only closed its side, so the remaining output may still be
-                        // accepted.
+                        // Keeps the streams whose input is complete: the peer has only closed its
+                        // side, so the remaining output may still be accepted.
                         Ok(_) => inner.lose_incomplete_streams(),
                         Err(_) => inner.lose_all_streams(),
                     }

@@ -1,9 +1,7 @@
 //! Gives a proxied stream the same interface to its client and to its server for every version of
 //! HTTP: read, write, wait and abort through a [`PeerConnection`]. A stream has an HTTP/1
-//! connection to itself, but shares an HTTP/2 connection with others. Only this file, and the
-//! code that frames bodies, distinguishes the two.
-//!
-//! This module parses nothing and decides nothing.
+//! connection to itself, but shares an HTTP/2 connection with others. Callers distinguish the two
+//! only where the difference matters, such as the framing of bodies.
 
 mod write;
 
@@ -118,7 +116,9 @@ impl PeerConnection {
         }
     }
 
-    /// See [`ConnectionTransport::is_end_unauthenticated`].
+    /// Returns whether the end of the input is unauthenticated, as
+    /// [`ConnectionTransport::is_end_unauthenticated`] does. False for HTTP/2, which marks the end
+    /// itself.
     pub fn is_end_unauthenticated(&self) -> bool {
         match self {
             PeerConnection::Http1(transport) => transport.is_end_unauthenticated(),

@@ -70,7 +70,8 @@ pub(super) fn lost_stream_error(_: SendError) -> io::Error {
 pub fn expected_length(parsed: &Parsed, end: bool) -> Option<u64> {
     match parsed.body {
         BodyLength::Length(bytes) => Some(bytes),
-        // The response to a HEAD, or a 204: the stream may still end separately.
+        // Requires an empty body after the response to a HEAD, or a 204: the stream may still end
+        // separately.
         BodyLength::None if !end && !parsed.interim => Some(0),
         _ => None,
     }

@@ -22,7 +22,7 @@ fn take_block() -> ReceiveBlock {
 }
 
 fn return_block(block: ReceiveBlock) {
-    // The thread is ending if there is no pool; then the block is freed.
+    // Frees the block if the pool is full or does not exist (the thread is ending).
     let _ = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
         if pool.len() < POOLED_MAX {

@@ -164,7 +164,7 @@ impl ConnectionHandler for ServerSide {
     fn next_action(&mut self, view: &View) -> (Option<Instant>, Then) {
         let unused = view.open == 0 && (self.shared.handles.get() == 0 || view.closing);
         if unused {
-            // A reset, because an orderly close would occupy the port for a minute.
+            // Resets the connection, because an orderly close would occupy the port for a minute.
             return (Some(reactor::now()), Then::Cut);
         }
         if !view.closing && self.faults_max.is_some_and(|most| self.faults >= most) {
@@ -177,6 +177,6 @@ impl ConnectionHandler for ServerSide {
 
     fn note_action_done(&mut self, _: Then) {}
 
-    // Ignored: the streams report their own errors.
+    // Ignores the failure, because the streams report their own errors.
     fn note_failure(&mut self, _: &ConnectionError) {}
 }

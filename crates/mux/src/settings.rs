@@ -16,7 +16,7 @@ const WINDOW_MAX: u32 = (1 << 31) - 1;
 pub struct Http2 {
     pub header_table_bytes: u32,
     pub frame_bytes_max: u32,
-    /// `tune.h2.initial-window-size`, bytes.
+    /// Initial window of a stream, bytes (`tune.h2.initial-window-size`).
     pub initial_window: u32,
     pub concurrent_streams_max: u32,
     /// `tune.h2.fe.*`: settings for the connections of clients.

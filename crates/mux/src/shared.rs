@@ -26,7 +26,8 @@ pub(super) const OUTPUT_MAX_BYTES: usize = 64 * 1024;
 const MESSAGES_KEPT: usize = 16;
 const MESSAGE_BYTES_KEPT: usize = 8 * 1024;
 
-/// Cost of a frame for the driver (`reactor::charge_budget`), and of many frames without an event.
+/// Cost of a frame for the driver (`reactor::charge_budget`); `COST_OF_QUIET_FRAMES` is that of
+/// many frames without an event.
 const COST_OF_FRAME: usize = 2;
 const COST_OF_QUIET_FRAMES: usize = 512;
 /// Cost of a header block, in addition to its bytes at [`BLOCK_BYTES_A_UNIT`]. A request needs a
@@ -309,11 +310,13 @@ impl MuxState {
                         Some(discarded) => {
                             *discarded = discarded.saturating_add(bytes);
                             slot.received_end |= end_stream;
-                            // The stream has the window for its rest.
+                            // Returns the window of the connection only, because the stream has the
+                            // window for its rest.
                             self.connection.consumed(StreamId(0), bytes);
                         }
                     },
-                    // The user of the stream is gone, but the window is needed for other streams.
+                    // Returns the window, because the user of the stream is gone, but other streams
+                    // need it.
                     None => self.discard_data(stream, bytes, end_stream),
                 }
                 EventResult::More
@@ -427,11 +430,12 @@ impl MuxState {
             RequestDecision::Reset(code) => self.connection.reset(stream, code),
             RequestDecision::Answer(status) => {
                 let fields: [(&[u8], &[u8]); 2] = [(b":status", status), (b"content-length", b"0")];
-                // The stream may already be gone; then there is nothing to send.
+                // Ignores a failure: if the stream is already gone, there is nothing to send.
                 let _ = self
                     .connection
                     .send_headers(stream, fields.into_iter(), true);
-                // The client may still be sending, and a reset could make it discard the response.
+                // Drains the body, because the client may still be sending, and a reset could make
+                // it discard the response.
                 if !end && !self.drains.begin(stream, 0, reactor::now()) {
                     self.connection.reset(stream, ErrorCode::NoError);
                 }
@@ -511,7 +515,7 @@ impl MuxState {
             .any(|at| self.streams.slots[*at as usize].grant > 0)
             && !std::mem::replace(&mut self.late, true)
         {
-            // The granted writers were woken but have not run yet.
+            // Waits for the granted writers, which were woken but have not run yet.
             return true;
         }
         self.late = false;
@@ -519,7 +523,7 @@ impl MuxState {
             self.streams.slots[at as usize].grant = 0;
         }
         if self.connection.output().len() > OUTPUT_LOW_BYTES {
-            // Once the output is written, this function is called again.
+            // Grants nothing; this function is called again once the output is written.
             return false;
         }
         let mut room = self.connection.connection_capacity();

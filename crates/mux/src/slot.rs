@@ -122,7 +122,8 @@ impl StreamSlot {
         match &self.waker {
             Some(known) if known.will_wake(context.waker()) => {}
             known => {
-                // Another task is waiting now, so the previous one must check again.
+                // Wakes the previous task, which must check again, because another task is waiting
+                // now.
                 if let Some(known) = known.as_ref().filter(|_| self.interest != 0) {
                     known.wake_by_ref();
                 }

@@ -374,7 +374,7 @@ impl Drop for MuxStream {
         let id = StreamId(slot.id);
         let unread = slot.received.len();
         if unread > 0 {
-            // Other streams may use the connection's window again.
+            // Returns the window of the unread data to the connection, for other streams.
             connection.consumed(id, unread as u32);
         }
         let mut is_drained = false;
@@ -383,7 +383,8 @@ impl Drop for MuxStream {
             let discarded = slot.discarded.unwrap_or(0);
             let code = match connection.role() {
                 Http2Role::Client => Some(ErrorCode::Cancel),
-                // The response is complete, so the client need not send the rest.
+                // Drains the rest of the request after a complete response, because the client need
+                // not send it.
                 Http2Role::Server
                     if sent_end && inner.drains.begin(id, discarded, reactor::now()) =>
                 {
@@ -398,7 +399,8 @@ impl Drop for MuxStream {
             }
         }
         inner.free_slot(self.slot);
-        // The driver may have been waiting for this stream, and ends a drain that takes too long.
+        // Wakes the driver, which may have been waiting for this stream, and ends a drain that
+        // takes too long.
         if inner.streams.open == 0 || inner.has_waiters() || is_drained {
             drop(inner);
             self.shared.wake_driver();

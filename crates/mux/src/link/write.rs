@@ -82,7 +82,7 @@ pub async fn write_pieces<const N: usize>(
     IoSlice::advance_slices(&mut left, 0);
     while let [first, rest @ ..] = &*left {
         if rest.iter().all(|slice| slice.is_empty()) {
-            // For a single piece the kernel has a shorter code path.
+            // Uses the shorter code path of the kernel for a single piece.
             return write_before(socket, first, more, limit).await;
         }
         match socket.try_write_vectored_before(left, more) {
