@@ -8,7 +8,7 @@ const INPUT_MAX: usize = 4096;
 /// A mail, with its envelope.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mail {
-    /// Host name for HELO.
+    /// Host name that HELO announces.
     pub host_name: String,
     pub from: String,
     pub to: Vec<String>,

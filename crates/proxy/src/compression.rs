@@ -125,9 +125,9 @@ pub fn count(stream: &ProxyStream, tally: Tally, n: u64) {
 
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Coded {
-    /// Bytes before compression.
+    /// Number of bytes before compression.
     pub given: u64,
-    /// Bytes after compression.
+    /// Number of bytes after compression.
     pub made: u64,
 }
 

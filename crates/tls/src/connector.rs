@@ -26,7 +26,7 @@ const SESSION_NAMES_MAX: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub struct ClientSettings {
     pub parameters: Parameters,
-    /// `alpn`, the preferred first.
+    /// Protocols of `alpn`, the preferred first.
     pub alpn: Vec<Vec<u8>>,
     pub verify: bool,
     pub authorities: Option<Arc<Authorities>>,

@@ -50,7 +50,7 @@ enum RecordFormat {
     New,
     /// TLS 1.2 with AES-GCM: the record contains a part of the nonce before the content.
     Explicit,
-    /// TLS 1.2 with ChaCha20-Poly1305.
+    /// TLS 1.2 with ChaCha20-Poly1305, without such a part.
     Old,
 }
 

@@ -30,7 +30,7 @@ pub struct TlsSide {
 /// `ssl-load-extra-files`: which files are read together with a certificate file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExtraFiles {
-    /// `.rsa`, `.ecdsa`: bundles.
+    /// Files of a bundle: `.rsa`, `.ecdsa`.
     pub bundle: bool,
     pub sctl: bool,
     pub ocsp: bool,
@@ -65,13 +65,13 @@ pub struct TlsDefaults {
     /// after it.
     pub extra_files_without_extension: bool,
     pub skip_self_issued_ca: bool,
-    /// `maxsslconn`.
+    /// Maximum number of TLS connections (`maxsslconn`).
     pub connections_max: Option<u32>,
-    /// `maxsslrate`, connections per second.
+    /// Maximum number of TLS connections per second (`maxsslrate`).
     pub rate_max: Option<u32>,
-    /// `tune.ssl.default-dh-param`, bits.
+    /// Size of Diffie-Hellman parameters (`tune.ssl.default-dh-param`), bits.
     pub dh_bits: Option<u32>,
-    /// `tune.ssl.cachesize`, sessions.
+    /// Maximum number of cached sessions (`tune.ssl.cachesize`).
     pub cached_sessions_max: Option<u32>,
     pub session_lifetime_s: Option<u32>,
     /// Maximum content of the first records of a transfer, bytes (`tune.ssl.maxrecord`).
@@ -80,7 +80,7 @@ pub struct TlsDefaults {
     pub record_hard_max: Option<u32>,
     /// Maximum size of a captured ClientHello (`tune.ssl.capture-buffer-size`), bytes.
     pub capture_max: Option<u32>,
-    /// `tune.ssl.ssl-ctx-cache-size`, certificates.
+    /// Maximum number of generated certificates (`tune.ssl.ssl-ctx-cache-size`).
     pub generated_certificates_max: Option<u32>,
     pub key_log: bool,
 }

@@ -17,7 +17,7 @@ pub enum TlsVersion {
 pub struct TlsVersions {
     pub min: Option<TlsVersion>,
     pub max: Option<TlsVersion>,
-    /// `no-tlsv10` and similar options.
+    /// Versions disabled by `no-tlsv10` and similar options.
     pub off: Vec<TlsVersion>,
 }
 

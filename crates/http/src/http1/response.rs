@@ -17,7 +17,7 @@ pub struct RequestFacts {
     /// CONNECT: a success is a tunnel.
     pub connect: bool,
     pub upgrade: Option<Upgrade>,
-    /// The expected `Sec-WebSocket-Accept`.
+    /// The expected value of `Sec-WebSocket-Accept`.
     pub accept: Option<Accept>,
     /// True if the key was made by this proxy, so that the proxy must check the response to it: the
     /// client uses HTTP/2, which has no keys.

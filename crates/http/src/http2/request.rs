@@ -35,7 +35,7 @@ enum RequestForm<'a> {
         path: &'a [u8],
     },
     Connect,
-    /// Extended CONNECT (RFC 8441).
+    /// Extended CONNECT for a protocol (RFC 8441).
     Extended {
         scheme: &'a [u8],
         path: &'a [u8],

@@ -76,7 +76,7 @@ pub enum PeersValue {
     Number(u64),
     /// Milliseconds since the period began, events in it, and events in the previous one.
     Rate(u32, u32, u32),
-    /// Text; None: not set.
+    /// Text of the value; None: not set.
     Text(Option<String>),
 }
 

@@ -7,7 +7,7 @@ use super::{Pdu, RdpPacketError};
 /// it.
 pub const NAME_BYTES_MAX: usize = 510;
 const SEC_INFO_PKT: u16 = 0x40;
-/// Flag: texts are UTF-16.
+/// Flag which says that texts are UTF-16.
 const INFO_UNICODE: u32 = 0x10;
 
 pub(super) fn names(mut reader: Reader<'_>) -> Result<(String, String), RdpPacketError> {

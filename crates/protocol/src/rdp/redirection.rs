@@ -13,7 +13,7 @@ const ADDRESS_BYTES_MAX: usize = 80;
 const NAME_BYTES_MAX: usize = 512;
 /// `PDUTYPE_SERVER_REDIR_PKT` with the version of the protocol.
 const PDU_TYPE: usize = 0x1a;
-/// Security header flag `SEC_REDIRECTION_PKT`.
+/// Flag `SEC_REDIRECTION_PKT` of the security header.
 const FLAGS: usize = 0x0400;
 /// Flags of the fields that are present.
 const TARGET_NET_ADDRESS: u32 = 0x1;

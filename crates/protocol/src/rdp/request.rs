@@ -17,7 +17,7 @@ const HAS_CORRELATION: u8 = 8;
 const COOKIE: &[u8] = b"Cookie: mstshash=";
 const END: &[u8] = b"\r\n";
 
-/// Bit of `requestedProtocols`: TLS.
+/// Bit of `requestedProtocols` that stands for TLS.
 pub const SSL: u32 = 1;
 /// Bit of `requestedProtocols`: CredSSP, which is NLA.
 pub const HYBRID: u32 = 2;
@@ -41,7 +41,7 @@ pub enum Routing {
 /// Security protocols that a client supports (`RDP_NEG_REQ`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NegotiationRequest {
-    /// Flags such as [`RESTRICTED_ADMIN`].
+    /// Flags of the request, such as [`RESTRICTED_ADMIN`].
     pub flags: u8,
     /// Protocols such as [`SSL`]; zero: RDP's own encryption.
     pub protocols: u32,

@@ -19,11 +19,11 @@ pub struct CounterRow {
 /// Position of a counter in keepalived's dumps.
 #[derive(Clone, Copy, Debug)]
 pub struct DumpRow {
-    /// Key in `keepalived.json`.
+    /// Key of the counter in `keepalived.json`.
     pub key: &'static str,
     /// Group in `keepalived.stats`; None: on a line of its own.
     pub group: Option<&'static str>,
-    /// Label in `keepalived.stats`.
+    /// Label of the counter in `keepalived.stats`.
     pub label: &'static str,
 }
 

@@ -118,7 +118,7 @@ pub(super) struct ProxyTold {
 pub(super) struct ProxyStates {
     pub maxconn_set: u32,
     pub paused: bool,
-    /// `shutdown frontend`
+    /// An operator shut the frontend down (`shutdown frontend`).
     #[serde(skip_serializing_if = "is_default")]
     pub shut: bool,
     #[serde(with = "LifeFields")]

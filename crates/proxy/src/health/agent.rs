@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 const LINE_BYTES_MAX: usize = 16_384;
 const WORDS_BYTES_MAX: usize = 256;
-/// Default of `agent-inter`, milliseconds.
+/// Default value of `agent-inter`, milliseconds.
 pub(super) const INTER_MS: u32 = 2000;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -24,9 +24,9 @@ pub(super) struct AgentResponse {
     pub maxconn: Option<u32>,
     /// The reported health: whether the server is up, and the agent's word for it.
     pub health: Option<(bool, &'static str)>,
-    /// The text after `#`.
+    /// The text after `#` in the response.
     pub description: String,
-    /// The first unknown word.
+    /// The first unknown word of the response.
     pub unknown: Option<String>,
 }
 

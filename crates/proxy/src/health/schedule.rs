@@ -3,7 +3,7 @@
 
 use model::state::CheckPhase;
 
-/// Maximum of `spread-checks`, percent.
+/// Maximum value of `spread-checks`, percent.
 pub const SPREAD_MAX: u32 = 50;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,7 +13,7 @@ pub struct Schedule {
     pub fastinter_ms: Option<u32>,
     /// `downinter`, milliseconds; `inter` where the file gives none.
     pub downinter_ms: Option<u32>,
-    /// `spread-checks`, percent.
+    /// Random variation of the interval (`spread-checks`), percent.
     pub spread: u32,
 }
 

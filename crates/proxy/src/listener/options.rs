@@ -123,7 +123,7 @@ impl Options {
         set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, size)
     }
 
-    /// Sets `tune.rcvbuf.client` and `tune.sndbuf.client`.
+    /// Sets the buffer sizes of `tune.rcvbuf.client` and `tune.sndbuf.client`.
     fn set_buffer_sizes(&self, fd: &OwnedFd) -> Result<(), Errno> {
         if let Some(bytes) = self.receive_bytes {
             sockopt::set_socket_recv_buffer_size(fd, bytes as usize)?;

@@ -6,9 +6,9 @@ pub enum SyslogMessageFormat {
     /// Plain text, perhaps after a priority.
     #[default]
     Plain,
-    /// RFC 3164.
+    /// The BSD format of RFC 3164.
     Bsd,
-    /// RFC 5424.
+    /// The IETF format of RFC 5424.
     Ietf,
 }
 

@@ -6,10 +6,10 @@ pub enum StatisticsFormat {
     #[default]
     Page,
     Csv,
-    /// `;typed`
+    /// Typed lines, requested by `;typed`.
     Typed,
     Json,
-    /// `;json-schema`
+    /// Schema of the JSON, requested by `;json-schema`.
     Schema,
 }
 

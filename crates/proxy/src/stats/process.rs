@@ -17,15 +17,15 @@ pub const CARRIED: [Tally; 2] = [Tally::Requests, Tally::BytesOut];
 /// Limits that the configuration or an operator has set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
-    /// `maxconnrate`
+    /// Connections per second (`maxconnrate`); 0: no limit.
     pub connection_rate: u32,
-    /// `maxsessrate`
+    /// Sessions per second (`maxsessrate`); 0: no limit.
     pub session_rate: u32,
-    /// `maxsslconn`
+    /// TLS connections at a time (`maxsslconn`); 0: no limit.
     pub tls_connections: u32,
-    /// `maxsslrate`
+    /// TLS connections per second (`maxsslrate`); 0: no limit.
     pub tls_rate: u32,
-    /// `maxcomprate`, bytes per second.
+    /// Input of compression (`maxcomprate`), bytes per second; 0: no limit.
     pub compression_rate: u64,
 }
 

@@ -100,7 +100,7 @@ impl Query {
 enum How {
     Counter,
     Gauge,
-    /// Milliseconds, exported as seconds.
+    /// Milliseconds, which are exported as seconds.
     Milliseconds,
     /// One line for each possible state.
     States(&'static [&'static str]),
@@ -118,7 +118,7 @@ const OF_CHECK: &[&str] = &[
     "L7OK", "L7OKC", "L7STS", "PROCERR", "PROCTOUT", "PROCOK",
 ];
 
-// The bits of `Selection::kinds`.
+// The bits of `Selection::kinds` by the first letter of the object.
 const F: u32 = 1;
 const B: u32 = 2;
 const S: u32 = 4;

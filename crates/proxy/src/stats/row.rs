@@ -50,9 +50,9 @@ impl<'c> From<String> for ColumnValue<'c> {
 /// Point in time and settings of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Moment {
-    /// Time for states ([`model::state::now_ms`]).
+    /// Time for states, as [`model::state::now_ms`] returns it.
     pub state_ms: u64,
-    /// Time for rates (`model::thread::ProcessState::now_ms`).
+    /// Time for rates, as `model::thread::ProcessState::now_ms` returns it.
     pub rate_ms: u64,
     /// Connection limit of the process, which applies to a frontend without `maxconn`.
     pub connections_max: u32,

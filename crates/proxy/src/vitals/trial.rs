@@ -47,7 +47,7 @@ impl OnTrial {
 }
 
 impl OnTrial {
-    /// Withdraws the announcement.
+    /// Withdraws the announcement, unless another one has replaced it.
     pub fn end(&self) {
         if self.vitals.candidate_number() == self.number {
             self.vitals.set_candidate_number(self.owner, 0);

@@ -22,7 +22,7 @@ pub struct TlsLine {
     pub ca_verify_file: Option<Box<str>>,
     pub crl_file: Option<Box<str>>,
     pub no_ca_names: bool,
-    /// `allow-0rtt`
+    /// Early data is accepted (`allow-0rtt`).
     pub early_data: bool,
 }
 

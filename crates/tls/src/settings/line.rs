@@ -23,9 +23,9 @@ pub struct Listed<T> {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Parameters {
     pub versions: SpokenVersions,
-    /// Suites of TLS 1.2.
+    /// Cipher suites of TLS 1.2.
     pub ciphers: Option<Arc<[CipherSuite]>>,
-    /// Suites of TLS 1.3.
+    /// Cipher suites of TLS 1.3.
     pub ciphersuites: Option<Arc<[CipherSuite]>>,
     /// Groups of key exchange, the preferred first.
     pub curves: Option<Arc<[NamedGroup]>>,
@@ -97,7 +97,7 @@ pub struct ClientAuth {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ServerSettings {
     pub parameters: Parameters,
-    /// `alpn`, the preferred first.
+    /// Protocols of `alpn`, the preferred first.
     pub alpn: Vec<Vec<u8>>,
     pub client: ClientAuth,
     pub no_tickets: bool,

@@ -38,7 +38,7 @@ pub struct Limits {
     /// PING and responses to them (CVE-2019-9512). A gRPC client that measures its round trip sends
     /// one for every piece of DATA.
     pub pings: Rate,
-    /// PRIORITY frames (CVE-2019-9513).
+    /// Limit on PRIORITY frames (CVE-2019-9513).
     pub priorities: Rate,
     /// WINDOW_UPDATE frames (CVE-2019-9511, CVE-2019-9517). Each KiB of sent DATA allows more of
     /// them.

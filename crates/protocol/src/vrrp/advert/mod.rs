@@ -48,7 +48,7 @@ pub struct Advert {
     pub interval: Duration,
     /// Virtual addresses, [`ADDRESSES_MAX`] at most.
     pub addresses: Vec<IpAddr>,
-    /// Authentication (version 2 only).
+    /// Authentication data, in version 2 only.
     pub authentication: Option<Authentication>,
 }
 

@@ -6,7 +6,7 @@ use crate::vitals;
 use model::config::Service;
 use part::report::StatusReport;
 
-/// `show virtual-ip [<name>]`.
+/// Executes `show virtual-ip [<name>]` for an operator.
 pub fn show(context: &Context, _: &mut Session, words: &[&str]) -> String {
     let report = vitals::report(context.runtime);
     match words.get(2) {

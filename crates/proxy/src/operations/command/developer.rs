@@ -137,7 +137,7 @@ pub fn set_profiling(_: &Context, _: &mut Session, words: &[&str]) -> String {
 
 const NO_SOURCES: &str = "No trace sources are available: use 'strace' or 'perf' on the process.\n";
 
-/// `show trace [<source>]`, `trace`
+/// Executes `show trace [<source>]` and `trace`.
 pub fn trace(_: &Context, _: &mut Session, words: &[&str]) -> String {
     let source = match words {
         ["show", "trace", source, ..] | ["trace", source, ..] => *source,

@@ -88,7 +88,7 @@ pub fn show(_: &Context, _: &Session, words: &[&str]) -> LongReply {
     })))
 }
 
-/// `shutdown session <id>`.
+/// Executes `shutdown session <id>` for an operator.
 pub fn shut_down(_: &Context, _: &Session, words: &[&str]) -> String {
     let Some(id) = words.get(2).and_then(|word| number(word)) else {
         return "Session pointer expected (use 'show sess').\n".into();

@@ -28,7 +28,7 @@ pub(super) fn named(context: &Context, word: &str) -> Option<Numbered> {
     })
 }
 
-/// `show tls-keys [id|*]`
+/// Executes `show tls-keys [id|*]` for an operator.
 pub fn show(context: &Context, session: &mut Session, words: &[&str]) -> CommandReply {
     let Some(word) = words.get(2) else {
         let mut out = String::from("# id (file)\n");

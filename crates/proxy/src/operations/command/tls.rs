@@ -134,7 +134,7 @@ pub fn show_ocsp(context: &Context, _: &Session, words: &[&str]) -> CommandReply
     }
 }
 
-/// `show ssl providers`
+/// Executes `show ssl providers` for an operator.
 pub fn providers(_: &Context, _: &mut Session, _: &[&str]) -> String {
     "Loaded providers : \n\t- aws-lc\n".to_owned()
 }
