@@ -2,9 +2,9 @@
 //! with frames, windows and flood detection is `protocol::http2`, which does no IO; this crate
 //! transfers the bytes and wakes the streams. It evaluates no rules and interprets no headers.
 //!
-//! One task drives a connection: [`fn@serve`] for a client, or the task of a [`ServerMux`] for a
-//! server. The user of a [`MuxStream`] is another task on the same thread. Both share the state
-//! in [`shared`].
+//! Each connection is driven by one task: [`fn@serve`] for a client, or the task of a [`ServerMux`]
+//! for a server. The user of a [`MuxStream`] is another task on the same thread. Both share the
+//! state in [`shared`].
 
 mod client;
 mod drains;

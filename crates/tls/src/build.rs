@@ -91,7 +91,8 @@ pub fn server_config(
     config.ignore_client_order = !settings.prefer_client_ciphers;
     config.alpn_protocols.clone_from(&settings.alpn);
     config.max_early_data_size = settings.early_data_max;
-    // This crate protects the records after the handshake itself, see `session`.
+    // Lets this crate get the secrets, because it protects the records after the handshake itself,
+    // see `session`.
     config.enable_secret_extraction = true;
     config.session_storage = resumption.sessions;
     let tickets = resumption

@@ -286,7 +286,8 @@ pub fn client_config(settings: &ClientSettings) -> Result<ClientConfig, BuildErr
             SingleCertAndKey::from(schemes::restricted(certified, kept)),
         )),
     };
-    // This crate protects the records after the handshake itself, see `session`.
+    // Lets this crate get the secrets, because it protects the records after the handshake itself,
+    // see `session`.
     config.enable_secret_extraction = true;
     config.alpn_protocols.clone_from(&settings.alpn);
     config.resumption = match (settings.no_resumption, settings.no_tickets) {

@@ -1,14 +1,13 @@
 //! Parses HTTP/1 heads into an [`HttpMessage`], decodes and encodes chunked bodies, and decides
 //! on the `connection` header of each direction.
 //!
-//! This module does no IO, reads no clock and keeps no state between heads. Input that two
-//! recipients could interpret differently is either refused with an [`HttpParseError`] or
-//! rewritten in a form that has only one interpretation. HAProxy 2.6 determines what is accepted,
-//! except where it is less strict than is safe.
+//! The module does no IO, reads no clock and keeps no state between heads. Input that two
+//! recipients could interpret differently is either refused with an [`HttpParseError`] or rewritten
+//! in a form that has only one interpretation. HAProxy 2.6 determines what is accepted, except
+//! where it is less strict than is safe.
 //!
-//! This module does not use httparse, because errors need a position, folded lines and relaxed
-//! names need further checks, and two parsers could disagree. The tests require agreement with
-//! httparse.
+//! httparse is not used, because errors need a position, folded lines and relaxed names need
+//! further checks, and two parsers could disagree. The tests require agreement with httparse.
 
 mod cache;
 mod chunked;

@@ -2,7 +2,7 @@
 //! sent (`name: value\r\n`), so that unchanged fields are written with one copy. Names are in
 //! lower case.
 //!
-//! This module never parses a head and does not interpret headers. It stores no field that could
+//! The module never parses a head and does not interpret headers. It stores no field that could
 //! split a head: [`MessageEditError::Byte`].
 
 use super::trim::trim;

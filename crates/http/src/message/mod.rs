@@ -2,8 +2,8 @@
 //! header fields in one block of memory. HTTP/1 is parsed into it and written from it, and the
 //! field lists of HTTP/2 are converted to it and from it.
 //!
-//! This module never reads or writes a socket and decides nothing about framing. A message
-//! contains nothing that could split its head when it is written.
+//! The module never reads or writes a socket and decides nothing about framing. A message contains
+//! nothing that could split its head when it is written.
 
 mod authentication;
 mod cookie;

@@ -3,8 +3,9 @@
 //! name, list and message is bounded, and a pointer in a compressed name leads backwards only, so
 //! that none is followed forever.
 //!
-//! This is a parser of its own instead of a library: three record types need a page of code,
-//! while a library for all of DNS brings international names, URLs and random numbers with it.
+//! The parser is written here instead of taken from a library: three record types need a page of
+//! code, while a library for all of DNS brings international names, URLs and random numbers with
+//! it.
 
 mod message;
 mod name;

@@ -3,7 +3,7 @@
 //! interprets no header (except `:status`, to tell an interim response from a final one). Every
 //! queue and list has a bound, except for headers that the owner sends.
 //!
-//! This implementation exists for speed: with the `h2` crate, whose streams are futures with their
+//! The implementation exists for speed: with the `h2` crate, whose streams are futures with their
 //! own wakers and buffers, the proxy missed its target at 1 and 10 streams (measured). Tests use
 //! that crate as the peer.
 //!

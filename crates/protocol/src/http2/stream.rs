@@ -208,7 +208,7 @@ pub(super) enum StreamEnd {
     /// Both sides sent END_STREAM, or the peer did and this side reset the stream.
     Ended,
     ResetByPeer,
-    /// This side sent RST_STREAM, and the peer may not have received it yet.
+    /// RST_STREAM was sent by this side, and the peer may not have received it yet.
     ResetByUs,
     Unknown,
 }

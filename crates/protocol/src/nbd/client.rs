@@ -346,9 +346,9 @@ pub enum NbdReplyBody {
     Data(u32),
     /// A part of a read that is all zeroes: an offset and a length ([`hole`]).
     Hole,
-    /// This number of bytes with extents ([`extents`]).
+    /// Extents for this number of bytes ([`extents`]).
     Status(u32),
-    /// This number of bytes with an error ([`error`]).
+    /// Error for this number of bytes ([`error`]).
     Error(u32),
     /// Unknown content: this number of bytes to skip.
     Other(u32),

@@ -30,8 +30,8 @@ pub(super) struct AgentResponse {
     pub unknown: Option<String>,
 }
 
-/// Parses the line of an agent. None if the line does not end with CR or LF: a truncated `up 10%` must
-/// not take effect as `up`.
+/// Parses the line of an agent. None if the line does not end with CR or LF: a truncated `up 10%`
+/// must not take effect as `up`.
 pub(super) fn read(bytes: &[u8]) -> Option<AgentResponse> {
     let end = bytes.iter().position(|b| matches!(b, b'\r' | b'\n' | 0))?;
     if bytes[end] == 0 {

@@ -19,7 +19,7 @@ pub enum Level {
     Notice = 5,
 }
 
-/// One message for the logs of a backend.
+/// Message for the logs of a backend.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogLine {
     pub level: Level,

@@ -7,7 +7,7 @@
 //! down or its queue is full, or the request is retried) is no longer direct and gets a new
 //! cookie.
 //!
-//! This module takes no slot, waits for nothing and uses no socket.
+//! The module takes no slot, waits for nothing and uses no socket.
 
 mod app_session;
 mod cookie;

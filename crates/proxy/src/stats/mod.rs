@@ -41,7 +41,7 @@ pub enum StatisticsVerdict {
     No,
     /// A password must be verified first. Then the function is called again.
     Wait(Wait),
-    /// This many bytes of the request body are needed first. Then the function is called again.
+    /// The function needs this many bytes of the request body first. Then it is called again.
     NeedBody(usize),
     Ready(ProxyResponse),
     Report(Box<StatisticsReport>),

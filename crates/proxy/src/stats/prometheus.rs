@@ -102,7 +102,7 @@ enum How {
     Gauge,
     /// Milliseconds, which are exported as seconds.
     Milliseconds,
-    /// One line for each possible state.
+    /// A line for each possible state.
     States(&'static [&'static str]),
     /// Responses by the first digit of their status.
     Statuses,

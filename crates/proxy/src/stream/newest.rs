@@ -31,8 +31,8 @@ pub(super) fn must_connect_again(session: &Session) -> bool {
     newer(session).is_some_and(|newest| session.must_be_admitted_again(&newest))
 }
 
-/// Moves a session to a newer configuration, if the listener still exists in it. Streams in progress
-/// keep theirs. Returns whether there is a newer configuration.
+/// Moves a session to a newer configuration, if the listener still exists in it. Streams in
+/// progress keep theirs. Returns whether there is a newer configuration.
 pub(super) fn go_over(session: &mut Rc<Session>) -> bool {
     let Some(newest) = newer(session) else {
         return false;

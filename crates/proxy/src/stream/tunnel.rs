@@ -15,7 +15,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// One direction of a tunnel.
+/// A direction of a tunnel.
 pub struct Half {
     pub buffer: Option<Buffer>,
     /// Replaces the buffer while bytes are in the pipe.

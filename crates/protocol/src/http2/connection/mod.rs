@@ -108,7 +108,8 @@ pub enum Event<'a> {
         /// Reason. `RefusedStream` with `ours` false: the peer reports, by this frame or by its
         /// GOAWAY, that it has not processed the request, so the request may be repeated.
         code: ErrorCode,
-        /// This side reset the stream because of what the peer sent; RST_STREAM is in the output.
+        /// The stream was reset by this side because of what the peer sent; RST_STREAM is in the
+        /// output.
         ours: bool,
     },
     /// More data can be sent now: on one stream, or (None) on every stream.
@@ -142,7 +143,7 @@ pub struct Statistics {
     pub lists_overflowed: u64,
 }
 
-/// One HTTP/2 connection in either role. Received bytes go into [`Connection::receive`], and the
+/// An HTTP/2 connection in either role. Received bytes go into [`Connection::receive`], and the
 /// bytes to send are in [`Connection::output`]. The connection owns no socket and never blocks. The
 /// head of the module `http2` lists the duties of the owner.
 #[derive(Debug)]
