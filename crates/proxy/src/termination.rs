@@ -163,11 +163,11 @@ pub static COOKIES: &[(&str, &str)] = &[
     ),
     (
         "--E-",
-        "Third letter: the cookie is valid, but older than `maxidle` or `maxlife`; the request was balanced again.",
+        "Third letter: the cookie was last set before `maxidle`, so the request was balanced again.",
     ),
     (
         "--O-",
-        "Third letter: the cookie is valid, has no date, and was accepted as if it had just been set.",
+        "Third letter: the cookie was first set before `maxlife`, so the request was balanced again.",
     ),
     (
         "--U-",
@@ -209,6 +209,7 @@ pub fn meaning(letters: [u8; 4]) -> Vec<&'static str> {
         row.map(|(_, words)| *words)
     };
     let pair = of(STATES, &format!("{first}{second}"));
+    let pair = pair.or_else(|| of(STATES, &first.to_string()));
     let cookies = [format!("--{third}-"), format!("---{fourth}")];
     let set = cookies.iter().zip([third, fourth]);
     let set = set.filter(|(_, letter)| *letter != '-');
@@ -231,6 +232,10 @@ mod tests {
         assert_eq!(
             begins(b"--NI"),
             ["Normal end", "Third letter", "Fourth letter"]
+        );
+        assert_eq!(
+            begins(b"KDVN"),
+            ["First letter", "Third letter", "Fourth letter"]
         );
         assert!(begins(b"\xff\0zz").is_empty());
     }

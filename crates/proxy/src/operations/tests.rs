@@ -418,6 +418,31 @@ fn the_states_of_servers_are_in_the_columns_of_state_files() {
 }
 
 #[test]
+fn states_of_checks_and_agents_have_the_bits_of_haproxy() {
+    // Recorded from haproxy 2.6.12.
+    let context = context(
+        "backend b\n server a 127.0.0.1:1 agent-check agent-port 2\n server c 127.0.0.1:1 check\n \
+         server d 127.0.0.1:1\n",
+    );
+    let admin = |command: &str| ask(&context, StatsLevel::Admin, command);
+    let states = || {
+        let text = admin("show servers state b");
+        let rows = text.lines().skip(2).filter(|line| !line.is_empty());
+        rows.map(|row| {
+            let words: Vec<&str> = row.split(' ').collect();
+            format!("{} {}", words[13], words[14])
+        })
+        .collect::<Vec<_>>()
+    };
+    assert_eq!(states(), ["0 22", "6 0", "0 0"]);
+    admin("disable agent b/a");
+    for server in ["a", "c", "d"] {
+        admin(&format!("disable server b/{server}"));
+    }
+    assert_eq!(states(), ["0 18", "14 0", "0 0"]);
+}
+
+#[test]
 fn information_has_the_names_and_tags_of_haproxy() {
     let context = context(FILE);
     let typed = ask(&context, StatsLevel::User, "show info typed");

@@ -225,7 +225,8 @@ fn check_state(server: &Server, report: &ServerReport) -> u32 {
         (false, true) if server.options.check => 2,
         (false, _) => 0,
     };
-    checked | (if out { 8 } else { 0 })
+    let is_paused = out && (report.checked || server.options.disabled);
+    checked | (if is_paused { 8 } else { 0 })
 }
 
 /// Returns the host that checks go to, if it is not the server itself.
@@ -240,12 +241,12 @@ fn check_host(server: &Server) -> String {
         .map_or_else(|| "-".to_owned(), |ip| ip.to_string())
 }
 
-/// Returns 7 for a server with agent checks (configured, enabled, in progress), otherwise 0.
+/// Returns bits: 16 agent, 2 configured, 4 enabled.
 fn agent_state(server: &Server) -> u32 {
-    if server.options.agent.check {
-        1 | 2 | 4
-    } else {
-        0
+    match server.options.agent.check {
+        true if server.state.agent_stopped() => 16 | 2,
+        true => 16 | 2 | 4,
+        false => 0,
     }
 }
 
