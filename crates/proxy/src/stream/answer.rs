@@ -430,9 +430,10 @@ fn frame(
         });
     }
     let version = stream.request.version();
-    // Ignores a head that rules have filled: the length of an empty body is then missing. The
-    // fields for the framing get additional space.
-    let _ = http2::response_to_http1(&mut stream.response, response, facts);
+    // If rules have filled the head, the length of an empty body is missing, and only the end of the
+    // connection ends the response. The fields for the framing get additional space.
+    let has_length = http2::response_to_http1(&mut stream.response, response, facts).is_ok();
+    let keep = keep && has_length;
     rules::http_after_response(stream);
     response.body =
         shape::settle(stream, response.body).map_err(|shape::Interim| Failure::Rejected)?;
