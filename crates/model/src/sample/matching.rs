@@ -377,10 +377,20 @@ fn holds_part(text: &[u8], pattern: &[u8], delimiters: &[u8]) -> bool {
     if pattern.is_empty() {
         return false;
     }
-    memchr::memmem::find_iter(text, pattern).any(|at| {
-        (at == 0 || is_delimiter(&text[at - 1]))
-            && text.get(at + pattern.len()).is_none_or(is_delimiter)
-    })
+    // An occurrence may overlap the one before it: `a/a` in `xa/a/a`.
+    let mut from = 0;
+    while let Some(found) = text
+        .get(from..)
+        .and_then(|rest| memchr::memmem::find(rest, pattern))
+    {
+        let at = from + found;
+        let begins = at == 0 || is_delimiter(&text[at - 1]);
+        if begins && text.get(at + pattern.len()).is_none_or(is_delimiter) {
+            return true;
+        }
+        from = at + 1;
+    }
+    false
 }
 
 #[cfg(test)]
@@ -414,6 +424,8 @@ mod tests {
             (Method::Dir, "b", "/ab/c", false, false),
             (Method::Dir, "a/b", "/x/a/b?q", false, true),
             (Method::Dir, "b", "/a.b/c", false, false),
+            (Method::Dir, "a/a", "xa/a/a", false, true),
+            (Method::Dir, "a/a", "xa/a/ax", false, false),
             (Method::Dom, "b", "/a.b/c", false, true),
             (
                 Method::Dom,

@@ -88,7 +88,8 @@ impl<'w> Rate<'w> {
 
     /// Begins a period now with this count, and clears the count of the previous one.
     pub fn set(&self, now_ms: u32, count: u32) {
-        self.began.store(now_ms, Relaxed);
+        // 0 means that nothing was counted yet.
+        self.began.store(now_ms.max(1), Relaxed);
         self.previous.store(0, Relaxed);
         self.current.store(count, Relaxed);
     }
