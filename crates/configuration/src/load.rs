@@ -207,7 +207,7 @@ fn check_other_nodes(
                     && had.primary == told.primary
                     && had.message == told.message
             };
-            let missed = missing.iter().any(|path| told.message.contains(path));
+            let missed = missing.iter().any(|path| names(&told.message, path));
             !missed && !context.diagnostics.iter().any(same)
         };
         let new: Vec<Diagnostic> = other.diagnostics.iter().filter(is_new).cloned().collect();
@@ -216,6 +216,15 @@ fn check_other_nodes(
             context.diagnostics.push(&context.sources, told);
         }
     }
+}
+
+/// Returns whether a message names a path: as a whole, not as the start of a longer one.
+fn names(message: &str, path: &str) -> bool {
+    let ends = |at: usize| {
+        let next = message[at + path.len()..].chars().next();
+        next.is_none_or(|next| !next.is_alphanumeric() && !"/._-".contains(next))
+    };
+    message.match_indices(path).any(|(at, _)| ends(at))
 }
 
 /// The section of the current line.

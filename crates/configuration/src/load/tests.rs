@@ -211,3 +211,17 @@ fn a_section_that_depends_on_the_node_has_the_nodes_looked_for() {
     let (_, other, told) = read_as_alpha("node alpha\nthing\n");
     assert_eq!((&**other.last().unwrap(), &*told), ("nodes alpha,beta", ""));
 }
+
+#[test]
+fn message_names_a_path_only_as_a_whole() {
+    for (message, expected) in [
+        ("cannot read '/a/x': no such file", true),
+        ("/a/x", true),
+        ("/a/x, line 3", true),
+        ("cannot read '/a/x.pem'", false),
+        ("cannot read /a/xy and /a/x/y", false),
+        ("cannot read /a/xy and /a/x", true),
+    ] {
+        assert_eq!(super::names(message, "/a/x"), expected, "{message}");
+    }
+}

@@ -141,10 +141,7 @@ pub enum VrrpAction {
     },
     /// A message to log. The rate is limited, and the same message is repeated after ten minutes at
     /// the earliest, unless its topic has ended in between.
-    Note {
-        instance: Instance,
-        words: String,
-    },
+    Note { instance: Instance, words: String },
 }
 
 /// State of a virtual router for the process that replaces this one. See

@@ -392,7 +392,7 @@ fn take_part(
                 parts.ocsp = Some(der);
                 Ok(())
             }
-            None => Err("Error reading OCSP response in base64 format".to_owned()),
+            None => Err("Error reading OCSP response in base64 format\n".to_owned()),
         },
         CertificatePart::Sctl => {
             Err("signed certificate timestamps are not sent here\n".to_owned())
