@@ -521,6 +521,35 @@ fn protocol_violations_of_servers_are_detected() {
     bed.counts("back/s", "scur qcur", "");
 }
 
+/// Whatever a rule adds, an HTTP/1 client knows where a response without a body ends: by its length,
+/// or because the connection is closed.
+#[test]
+fn response_without_body_ends_for_an_http1_client_with_a_full_head() {
+    let origin = server(vec![answer("200", &[(b"a", b"b")], true)]);
+    let text = format!(
+        "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n\
+         backend back\n timeout connect 100ms\n http-response set-header a %[var(txn.pad)]\n \
+         http-response set-header pad %[var(txn.pad)]\n \
+         http-request set-var(txn.pad) req.hdr(pad)\n server s 127.0.0.1:{} proto h2\n",
+        origin.port
+    );
+    let bed = ProxyFixture::new(&text);
+    let mut without_length = 0;
+    for bytes in 8_100..8_250 {
+        let mut client = bed.client();
+        let pad = "p".repeat(bytes);
+        client.send(format!(
+            "GET /bad/0 HTTP/1.1\r\nHost: h\r\nPad: {pad}\r\n\r\n"
+        ));
+        let head = client.until("\r\n\r\n");
+        if head.starts_with("HTTP/1.1 200") && !head.contains("content-length: 0") {
+            without_length += 1;
+            assert_eq!(client.rest(), "", "{bytes}");
+        }
+    }
+    assert!(without_length > 0, "no head was full");
+}
+
 #[test]
 fn a_server_that_allows_no_streams_gets_none_and_its_clients_an_error() {
     if against_haproxy() {
