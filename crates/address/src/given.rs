@@ -1,7 +1,7 @@
 //! Input of the role from a configuration version, and the supervisor's view of it.
 
 use crate::config::{Config, Dialect, Instance};
-use configuration::RoleInput;
+use configuration::{ObjectCount, RoleInput};
 use part::role::{Resource, ResourceKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,14 +13,9 @@ pub fn given(config: &Config, before: Option<&[u8]>) -> RoleInput {
     let had = decode(before);
     let all = |one: &Instance| one.addresses.len() + one.excluded.len();
     let addresses: usize = config.instances.iter().map(all).sum();
-    let word = if addresses == 1 {
-        "address"
-    } else {
-        "addresses"
-    };
     RoleInput {
         payload: config.encode(),
-        size: format!("{addresses} virtual {word}"),
+        size: ObjectCount::new(addresses, "virtual address", "virtual addresses"),
         stop_ms: u64::try_from(longest_stop(config).as_millis()).unwrap_or(u64::MAX),
         is_simultaneous: had.is_some_and(|had| requires_joint_change(&had, config)),
         resources: resources(config),

@@ -32,7 +32,7 @@ pub use node::{ConfiguredNode, Located, NodeMatch, Nodes, is_name_of};
 pub use nodes::DOCUMENTED as ON_DOCUMENTED;
 pub use options::LoadOptions;
 pub use part::{
-    ConfigurationPart, Exchange, NamedAddress, ObjectKind, PartDraft, Rest, RoleInput,
+    ConfigurationPart, Exchange, NamedAddress, ObjectCount, ObjectKind, PartDraft, Rest, RoleInput,
     RoleInterface, no_leftovers,
 };
 pub use recording::{Export, Recording, RecordingError, without_secrets};

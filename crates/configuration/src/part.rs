@@ -68,8 +68,7 @@ pub type Difference = fn(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<Strin
 pub struct RoleInput {
     /// The configuration to run; only the process decodes it.
     pub payload: Vec<u8>,
-    /// The size of the configuration, for messages: `3 virtual addresses`.
-    pub size: String,
+    pub size: ObjectCount,
     /// Maximum duration of a planned stop, in milliseconds.
     pub stop_ms: u64,
     /// All machines that share the configuration must change at the same time.
@@ -77,6 +76,27 @@ pub struct RoleInput {
     /// The resources that no other instance of Evenkeel on this machine may use at the same time,
     /// as lines of the runtime directory (`part::role::Resource::line`): `guest mail`.
     pub resources: Vec<String>,
+}
+
+/// Number of configured objects of a part, printed as `3 virtual addresses`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ObjectCount {
+    pub number: usize,
+    /// The noun in the form that fits the number.
+    pub noun: &'static str,
+}
+
+impl ObjectCount {
+    pub fn new(number: usize, one: &'static str, many: &'static str) -> ObjectCount {
+        let noun = if number == 1 { one } else { many };
+        ObjectCount { number, noun }
+    }
+}
+
+impl fmt::Display for ObjectCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.number, self.noun)
+    }
 }
 
 /// A kind of object (such as a backend) that sections define and other sections may name.

@@ -520,7 +520,7 @@ console
                 .iter()
                 .find(|one| one.part.name == guest::keyword::NAME);
             let given = &guests.expect("it has guests").given;
-            assert_eq!(given.size, "2 guests");
+            assert_eq!(given.size.to_string(), "2 guests");
             let guests: guest::config::Guests =
                 part::codec::decode(&given.payload).expect("our own bytes");
             assert_eq!(guests.me, node);

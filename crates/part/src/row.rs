@@ -199,6 +199,12 @@ pub fn is_primary(part: &str) -> bool {
     rows.any(|row| row.part == part && matches!(row.life, Life::Serves(_)))
 }
 
+/// Returns whether the role of a part announces addresses of this machine.
+pub fn has_addresses(part: &str) -> bool {
+    let mut rows = all().iter().filter(|row| row.part == part);
+    rows.any(|row| row.sidecar().is_some_and(|sidecar| sidecar.shares_heartbeats))
+}
+
 pub fn sidecar_parts() -> impl Iterator<Item = &'static str> {
     let beside = all().iter().filter(|row| row.sidecar().is_some());
     beside.map(|row| row.part)

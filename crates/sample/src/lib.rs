@@ -1,7 +1,7 @@
 //! The smallest part: `counter` sections, and a role that counts.
 
 use configuration::{
-    ConfigurationPart, Context, Exchange, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
+    ConfigurationPart, Context, Exchange, ObjectCount, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
     TabledDraft,
 };
 use evenkeel::{Feature, Subcommand};
@@ -60,7 +60,7 @@ static PART: ConfigurationPart = ConfigurationPart {
             let counters = built.downcast_ref::<Counters>()?;
             (!counters.is_empty()).then(|| RoleInput {
                 payload: codec::encode(counters),
-                size: format!("{} counters", counters.len()),
+                size: ObjectCount::new(counters.len(), "counter", "counters"),
                 ..RoleInput::default()
             })
         },

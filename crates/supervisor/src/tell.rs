@@ -5,11 +5,11 @@ use crate::directory::Instance;
 use crate::keep::KeepError;
 use crate::orphan::AdoptError;
 use crate::slot::RunningRole;
-use crate::version::LoadedVersion;
+use crate::version::{LoadedVersion, PartSize};
 use nix::sys::signal::Signal;
 use part::before::{Before, PredecessorSignal};
 use part::identity;
-use part::role::VersionPlan;
+use part::row;
 use part::spawn::ProcessExit;
 use part::voice::{Form, Gravity, MessagePrinter, counted};
 use std::os::unix::process::ExitStatusExt;
@@ -50,36 +50,37 @@ pub fn serves(voice: &mut MessagePrinter, version: &LoadedVersion) {
 }
 
 fn serving(version: &LoadedVersion) -> String {
-    let size = size(version);
     if version.is_idle() {
         return "serving nothing: the version has nothing for this node".to_owned();
     }
-    if size.contains("address") {
-        format!("serving on {size}")
+    let all = version.sizes();
+    let has_addresses = |one: &PartSize<'_>| match one {
+        PartSize::Proxy { .. } => true,
+        PartSize::Sidecar(plan) => row::has_addresses(&plan.part),
+    };
+    let on = if all.iter().any(has_addresses) {
+        "on "
     } else {
-        format!("serving {size}")
-    }
+        ""
+    };
+    format!("serving {on}{}", join_sizes(&all))
 }
 
 /// Describes the size of a version: addresses, threads, and the objects of other parts.
 pub fn size(version: &LoadedVersion) -> String {
-    let plan = version.plan();
-    let proxy = (!version.is_without_proxy()).then(|| size_of_proxy(plan));
-    let parts = plan.parts.iter().map(|part| part.size.clone());
-    let mut all: Vec<String> = proxy.into_iter().chain(parts).collect();
-    // A sidecar role without any configured objects is not mentioned next to others.
-    if all.iter().any(|one| !one.starts_with("0 ")) {
-        all.retain(|one| !one.starts_with("0 "));
-    }
-    all.join("; ")
+    join_sizes(&version.sizes())
 }
 
-fn size_of_proxy(plan: &VersionPlan) -> String {
-    format!(
-        "{} with {}",
-        counted(plan.listeners as usize, "address", "addresses"),
-        counted(plan.settings.threads as usize, "thread", "threads"),
-    )
+fn join_sizes(all: &[PartSize<'_>]) -> String {
+    let words = all.iter().map(|one| match one {
+        PartSize::Proxy { listeners, threads } => format!(
+            "{} with {}",
+            counted(*listeners as usize, "address", "addresses"),
+            counted(*threads as usize, "thread", "threads"),
+        ),
+        PartSize::Sidecar(plan) => format!("{} {}", plan.objects, plan.noun),
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 pub fn reloading(voice: &mut MessagePrinter) {

@@ -4,7 +4,7 @@
 use crate::salt;
 use crate::slot::SidecarConfiguration;
 use part::SharedFd;
-use part::role::{SupervisorMessage, Take, VersionPlan};
+use part::role::{PartPlan, SupervisorMessage, Take, VersionPlan};
 use part::row;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -21,6 +21,22 @@ pub struct LoadedVersion {
     /// Payloads of the sidecar roles, in the order of the plan. Empty if unknown: payloads are not
     /// stored in a file because they may contain passwords.
     payloads: Vec<SharedFd>,
+}
+
+/// The size of one part of a version.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PartSize<'v> {
+    Proxy { listeners: u32, threads: u32 },
+    Sidecar(&'v PartPlan),
+}
+
+impl PartSize<'_> {
+    fn is_empty(&self) -> bool {
+        match self {
+            PartSize::Proxy { listeners, .. } => *listeners == 0,
+            PartSize::Sidecar(plan) => plan.objects == 0,
+        }
+    }
 }
 
 impl LoadedVersion {
@@ -79,6 +95,21 @@ impl LoadedVersion {
     /// Returns whether the version has nothing for a proxy.
     pub fn is_without_proxy(&self) -> bool {
         self.plan().without_proxy
+    }
+
+    /// Returns the sizes of the parts. A part without any object is only listed if all are empty.
+    pub fn sizes(&self) -> Vec<PartSize<'_>> {
+        let plan = self.plan();
+        let proxy = (!self.is_without_proxy()).then_some(PartSize::Proxy {
+            listeners: plan.listeners,
+            threads: plan.settings.threads,
+        });
+        let parts = plan.parts.iter().map(PartSize::Sidecar);
+        let mut all: Vec<PartSize<'_>> = proxy.into_iter().chain(parts).collect();
+        if !all.iter().all(PartSize::is_empty) {
+            all.retain(|one| !one.is_empty());
+        }
+        all
     }
 
     /// Returns whether the version has nothing for any role: a cluster member may serve nothing.
@@ -187,5 +218,40 @@ mod tests {
         };
         let packet = SupervisorMessage::TakeTrial(Box::new(trial)).encode(0, 0);
         assert!(packet.len() <= PACKET_BYTES_MAX, "{}", packet.len());
+    }
+
+    #[test]
+    fn empty_parts_are_listed_only_without_others() {
+        let part = |part: &str, objects| PartPlan {
+            part: part.to_owned(),
+            objects,
+            ..PartPlan::default()
+        };
+        let listed = |listeners, parts: &[PartPlan]| -> Vec<String> {
+            let plan = VersionPlan {
+                without_proxy: listeners == 0,
+                listeners,
+                parts: parts.to_vec(),
+                ..VersionPlan::default()
+            };
+            let take = Take {
+                plan,
+                ..Take::default()
+            };
+            let bundle = memory::create("test", b"a bundle").expect("memory");
+            let version = LoadedVersion::of(take, bundle, Vec::new());
+            let sizes = version.sizes();
+            let names = sizes.iter().map(|one| match one {
+                PartSize::Proxy { .. } => "proxy".to_owned(),
+                PartSize::Sidecar(plan) => plan.part.clone(),
+            });
+            names.collect()
+        };
+        let (ten, none) = (part("guest", 10), part("volume", 0));
+        assert_eq!(listed(0, &[ten.clone(), none.clone()]), ["guest"]);
+        assert_eq!(listed(2, &[none.clone()]), ["proxy"]);
+        assert_eq!(listed(2, &[ten]), ["proxy", "guest"]);
+        assert_eq!(listed(0, &[none]), ["volume"]);
+        assert!(listed(0, &[]).is_empty());
     }
 }

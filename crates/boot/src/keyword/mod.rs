@@ -17,14 +17,13 @@ use crate::config::{
 };
 use crate::difference::difference;
 use configuration::{
-    ConfigurationPart, Context, Exchange, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
+    ConfigurationPart, Context, Exchange, ObjectCount, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
     TabledDraft, VolumeFiles, is_name_of,
 };
 use language::Code;
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use part::codec;
-use part::voice::counted;
 use section::BootSectionDraft;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,7 +58,7 @@ pub static PART: ConfigurationPart = ConfigurationPart {
             let count = boots.lans.len();
             (count > 0).then(|| RoleInput {
                 payload: codec::encode(boots),
-                size: counted(count, "boot network", "boot networks"),
+                size: ObjectCount::new(count, "boot network", "boot networks"),
                 stop_ms: STOP_MS,
                 resources: boots.resources(),
                 ..RoleInput::default()

@@ -11,7 +11,7 @@ use crate::user::UserRole;
 use ::access::keyword::{UserSources, listed};
 use ::access::user::AuthorizedUser as Listed;
 use configuration::{
-    Account, ConfigurationPart, ConsoleAddress, Context, Exchange, Export, NamedAddress, RoleInput,
+    Account, ConfigurationPart, ConsoleAddress, Context, Exchange, Export, NamedAddress, ObjectCount, RoleInput,
     RoleInterface, SectionTable, Sections, Tabled, TabledDraft,
 };
 use language::arguments::ArgumentCodes;
@@ -50,7 +50,7 @@ pub static PART: ConfigurationPart = ConfigurationPart {
             let config = built.downcast_ref::<Option<Config>>()?.as_ref()?;
             Some(RoleInput {
                 payload: codec::encode(config),
-                size: "a console".to_owned(),
+                size: ObjectCount::new(1, "console", "consoles"),
                 stop_ms: STOP_MS,
                 is_simultaneous: false,
                 resources: Vec::new(),

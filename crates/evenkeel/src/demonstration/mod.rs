@@ -8,7 +8,7 @@ pub use role::ROLE;
 
 use configuration::outside::Runs;
 use configuration::{
-    ConfigurationPart, Context, Exchange, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
+    ConfigurationPart, Context, Exchange, ObjectCount, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
     TabledDraft,
 };
 use language::arguments::{Args, ArgumentCodes, Built};
@@ -63,7 +63,7 @@ pub static PART: ConfigurationPart = ConfigurationPart {
             let path = built.downcast_ref::<Option<PathBuf>>()?.as_ref()?;
             Some(RoleInput {
                 payload: codec::encode(path),
-                size: "the demonstration".to_owned(),
+                size: ObjectCount::new(1, "demonstration", "demonstrations"),
                 ..RoleInput::default()
             })
         },

@@ -323,7 +323,8 @@ fn plan_of(running: &RolePayload) -> PartPlan {
     let given = &running.given;
     PartPlan {
         part: running.part.name.to_owned(),
-        size: given.size.clone(),
+        objects: given.size.number as u64,
+        noun: given.size.noun.to_owned(),
         stop_ms: given.stop_ms,
         together: given.is_simultaneous,
     }

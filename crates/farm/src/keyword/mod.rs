@@ -15,14 +15,13 @@ mod tests;
 use crate::config::{Agents, Bind, Farm, Farms, Tokens};
 use crate::difference::difference;
 use configuration::{
-    ConfigurationPart, Context, Exchange, NamedAddress, RoleInput, RoleInterface, SectionTable,
+    ConfigurationPart, Context, Exchange, NamedAddress, ObjectCount, RoleInput, RoleInterface, SectionTable,
     Sections, Tabled, TabledDraft,
 };
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use language::{Code, Span};
 use part::codec;
-use part::voice::counted;
 use section::FarmSectionDraft;
 use std::any::Any;
 
@@ -51,7 +50,7 @@ pub static PART: ConfigurationPart = ConfigurationPart {
             let count = farms.farms.len();
             (count > 0).then(|| RoleInput {
                 payload: codec::encode(farms),
-                size: counted(count, "farm", "farms"),
+                size: ObjectCount::new(count, "farm", "farms"),
                 stop_ms: STOP_MS,
                 ..RoleInput::default()
             })

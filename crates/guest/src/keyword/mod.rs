@@ -20,14 +20,13 @@ use crate::config::{self, Boot, Guests, Nic, PlacementRules, mac_of, resource};
 use crate::difference::difference;
 use crate::qemu::home::GuestDirectory;
 use configuration::{
-    ConfigurationPart, Context, Exchange, Export, NamedAddress, ObjectKind, RoleInput,
+    ConfigurationPart, Context, Exchange, Export, NamedAddress, ObjectKind, ObjectCount, RoleInput,
     RoleInterface, SectionTable, Sections, Tabled, TabledDraft, VolumeFiles,
 };
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use language::{Code, Diagnostic, Spanned};
 use part::codec;
-use part::voice::counted;
 use section::{GuestSection, ParsedSections};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,7 +90,7 @@ fn given(guests: &Guests) -> RoleInput {
     let count = guests.guests.len() + guests.templates.len();
     RoleInput {
         payload: codec::encode(guests),
-        size: counted(count, "guest", "guests"),
+        size: ObjectCount::new(count, "guest", "guests"),
         stop_ms: STOP_MS,
         resources: guests.resources(),
         ..RoleInput::default()

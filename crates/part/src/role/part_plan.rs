@@ -3,7 +3,7 @@
 use super::bounded::{Part, text};
 use serde::{Deserialize, Serialize};
 
-const SIZE_BYTES_MAX: usize = 128;
+const NOUN_BYTES_MAX: usize = 128;
 
 /// The supervisor's view of a part of a version. The payload for the part's role travels next to
 /// it, undecoded.
@@ -12,9 +12,11 @@ const SIZE_BYTES_MAX: usize = 128;
 pub struct PartPlan {
     #[serde(with = "Part")]
     pub part: String,
-    /// Number of configured objects, for messages: `3 virtual addresses`.
-    #[serde(serialize_with = "text::<SIZE_BYTES_MAX, _>")]
-    pub size: String,
+    /// Number of configured objects.
+    pub objects: u64,
+    /// The noun for the objects, in the form that fits their number: `virtual addresses`.
+    #[serde(serialize_with = "text::<NOUN_BYTES_MAX, _>")]
+    pub noun: String,
     /// Maximum duration of a planned stop, milliseconds.
     pub stop_ms: u64,
     /// True if values that all machines must agree on (router ids, priorities, timers) differ from
@@ -30,7 +32,8 @@ mod tests {
     fn plan() -> PartPlan {
         PartPlan {
             part: "address".to_owned(),
-            size: "9 virtual addresses".to_owned(),
+            objects: 9,
+            noun: "virtual addresses".to_owned(),
             stop_ms: 2_000,
             together: true,
         }

@@ -57,7 +57,8 @@ fn plan() -> VersionPlan {
         without_proxy: true,
         parts: vec![PartPlan {
             part: "address".into(),
-            size: "9 virtual addresses".into(),
+            objects: 9,
+            noun: "virtual addresses".into(),
             stop_ms: 2_000,
             together: true,
         }],

@@ -18,7 +18,7 @@ use crate::config::{self, KeptState, RESYNC_RATE, ReplicaPair, Spec, Volumes};
 use crate::device::Backing;
 use configuration::outside::FileIdentity;
 use configuration::{
-    ConfigurationPart, Context, Exchange, Export, Located, NamedAddress, ObjectKind, RoleInput,
+    ConfigurationPart, Context, Exchange, Export, Located, NamedAddress, ObjectKind, ObjectCount, RoleInput,
     RoleInterface, SectionTable, Sections, Tabled, TabledDraft, VolumeStorage, is_name_of,
 };
 use defaults::Defaults;
@@ -26,7 +26,6 @@ use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use language::{Code, Diagnostic, Spanned, suggest};
 use part::codec;
-use part::voice::counted;
 use section::{ParsedSections, Volume};
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -90,7 +89,7 @@ fn given(volumes: &Volumes) -> RoleInput {
     let count = volumes.0.len() + volumes.1.len();
     RoleInput {
         payload: codec::encode(volumes),
-        size: counted(count, "volume", "volumes"),
+        size: ObjectCount::new(count, "volume", "volumes"),
         stop_ms: STOP_MS,
         resources: volumes.resources(),
         ..RoleInput::default()
