@@ -194,15 +194,24 @@ pub fn all() -> &'static [&'static RoleRow] {
     ROWS.get().map_or(&[], Vec::as_slice)
 }
 
-pub fn is_primary(part: &str) -> bool {
+/// Returns the part of the primary role; empty without a table.
+pub fn primary_part() -> &'static str {
     let mut rows = all().iter();
-    rows.any(|row| row.part == part && matches!(row.life, Life::Serves(_)))
+    let primary = rows.find(|row| matches!(row.life, Life::Serves(_)));
+    primary.map_or("", |row| row.part)
+}
+
+pub fn is_primary(part: &str) -> bool {
+    primary_part() == part
 }
 
 /// Returns whether the role of a part announces addresses of this machine.
 pub fn has_addresses(part: &str) -> bool {
     let mut rows = all().iter().filter(|row| row.part == part);
-    rows.any(|row| row.sidecar().is_some_and(|sidecar| sidecar.shares_heartbeats))
+    rows.any(|row| {
+        row.sidecar()
+            .is_some_and(|sidecar| sidecar.shares_heartbeats)
+    })
 }
 
 pub fn sidecar_parts() -> impl Iterator<Item = &'static str> {

@@ -60,7 +60,7 @@ static PART: ConfigurationPart = ConfigurationPart {
             let counters = built.downcast_ref::<Counters>()?;
             (!counters.is_empty()).then(|| RoleInput {
                 payload: codec::encode(counters),
-                size: ObjectCount::new(counters.len(), "counter", "counters"),
+                size: ObjectCount::new(counters.len(), "counters", "counters"),
                 ..RoleInput::default()
             })
         },

@@ -42,7 +42,8 @@ impl Supervisor {
                 if let AdoptError::Foreign(_, Some(process)) = error {
                     // The old role shares its addresses with the new one, and finishes its
                     // connections once the new one serves.
-                    self.service.foreign = Some(RunningRole::foreign(process.0));
+                    let foreign = RunningRole::foreign(process.0);
+                    self.service.draining.keep_foreign(foreign);
                 }
                 false
             }
@@ -121,7 +122,7 @@ impl Supervisor {
         self.slots.serving.send_adoption_socket();
         // The role listens on another socket from now on.
         directory::remove(&entry);
-        self.take_over();
+        self.carried.take_over(&mut self.slots.serving);
         self.report_ready();
     }
 

@@ -2,6 +2,7 @@
 //! from the process that a start takes over from, and later from the role, which sends them
 //! regularly so that they survive its death.
 
+use crate::slot::RoleSlot;
 use part::SharedFd;
 use part::before::Before;
 use part::memory::{self, STATE_BYTES_MAX};
@@ -65,6 +66,28 @@ impl Carried {
         descriptors.next().is_none()
     }
 
+    /// Stores the state that a role sent, if it is sealed memory of bounded size.
+    pub fn keep(&mut self, descriptors: Vec<OwnedFd>) {
+        let state = descriptors.into_iter().next();
+        if let Some(state) = state.filter(is_state) {
+            self.state = Some(Arc::new(state));
+        }
+    }
+
+    /// Ends the takeover when the first role serves: the previous processes may end, and their
+    /// final counts go to the role. Returns these processes, and which of them were signalled.
+    pub fn take_over(&mut self, primary: &mut RoleSlot) -> Option<(Before, Vec<u32>)> {
+        if let Some(rest) = self.rest.take() {
+            primary.add_state(rest);
+        }
+        let before = self.before.take()?;
+        let asked = before.signal_predecessors();
+        let pids = before.pids.iter();
+        let pids = pids.filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?));
+        self.children.extend(pids);
+        Some((before, asked))
+    }
+
     /// Adds all children that are not in `known` to those that are reaped: only a previous image of
     /// this process knew them.
     pub fn expect_others_than(&mut self, known: &[Pid]) {
@@ -91,4 +114,59 @@ impl Carried {
 /// Returns whether a descriptor that a role sent as its state may be forwarded.
 pub fn is_state(fd: &OwnedFd) -> bool {
     memory::check(fd, STATE_BYTES_MAX).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bed::bed;
+    use crate::slot::RunningRole;
+    use part::role::SupervisorMessage;
+    use part::row::RoleRow;
+    use part::spawn::LOADER_ENTRY;
+    use std::process::ExitCode;
+
+    static ROW: RoleRow = RoleRow::plain("test", LOADER_ENTRY, |_| ExitCode::SUCCESS, "tests");
+
+    fn file(bytes: &[u8]) -> OwnedFd {
+        memory::create("test", bytes).expect("memory")
+    }
+
+    #[test]
+    fn state_of_a_role_replaces_the_inherited_one() {
+        let mut carried = Carried::default();
+        assert!(carried.take(Vec::new()));
+        assert!(carried.take(vec![file(b"state"), file(b"rest")]));
+        assert!(!carried.take(vec![file(b"1"), file(b"2"), file(b"3")]));
+        let first = carried.state.clone().expect("a state");
+        carried.keep(Vec::new());
+        let unsealed = std::fs::File::open("/dev/zero").expect("a file");
+        carried.keep(vec![unsealed.into()]);
+        assert!(Arc::ptr_eq(
+            &first,
+            carried.state.as_ref().expect("a state")
+        ));
+        carried.keep(vec![file(b"new")]);
+        assert!(!Arc::ptr_eq(
+            &first,
+            carried.state.as_ref().expect("a state")
+        ));
+    }
+
+    #[test]
+    fn takeover_ends_once_and_sends_the_final_counts() {
+        let (process, mut theirs) = bed();
+        let mut slot = RoleSlot::of(&ROW);
+        slot.running = Some(RunningRole::adopted(process));
+        let mut carried = Carried::from(Before::default());
+        carried.rest = Some(Arc::new(file(b"rest")));
+        assert_eq!(
+            carried.take_over(&mut slot),
+            Some((Before::default(), Vec::new()))
+        );
+        assert_eq!(carried.take_over(&mut slot), None);
+        let received = theirs.channel.wait(None).expect("a message");
+        assert_eq!(received.message, SupervisorMessage::AddState);
+        assert!(theirs.channel.receive().expect("a channel").is_none());
+    }
 }

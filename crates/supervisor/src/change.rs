@@ -1,7 +1,9 @@
 //! A reload: a loader creates the new version, which is then handed to the roles.
 
 use crate::control::{Asker, RequestInterface};
-use crate::loading::{LoadError, LoaderResult};
+use crate::loading::{LoadError, LoaderResult, Loading};
+use crate::state::cluster::Verdict;
+use crate::state::upgrade::Upgrade;
 use crate::state::{Candidate, ReloadResult, Supervisor, TAKE_LIMIT};
 use crate::state_file::Keep;
 use crate::version::LoadedVersion;
@@ -33,24 +35,24 @@ impl Supervisor {
             arguments: arguments.map(|word| word.as_bytes().to_vec()).collect(),
             pid: std::process::id(),
             files_soft: self.process.files_soft,
-            look: (self.service.served || self.is_member()).then(|| look.unwrap_or(plain)),
+            look: (self.service.served || self.cluster.is_member()).then(|| look.unwrap_or(plain)),
             previous: self
                 .versions
                 .last_good
                 .as_ref()
                 .map(LoadedVersion::known_plan),
-            watched: self.changing.watcher.running,
+            watched: self.changing.watcher.is_automatic(),
             before: if self.service.served {
                 Before::default()
             } else {
                 self.carried.asked()
             },
-            set: self.set_to_load().is_some(),
+            set: self.cluster.set_to_load().is_some(),
             dry: false,
-            accepted: self.loads_accepted(),
-            found: self.found_path(),
+            accepted: self.cluster.loads_accepted(),
+            found: self.cluster.found_path(),
             states: self.state_paths(),
-            retries: self.cluster.retrying,
+            retries: self.cluster.retry.is_loading(),
             operation: self.changing.operation.clone(),
             parts_unknown: self
                 .versions
@@ -93,7 +95,11 @@ impl Supervisor {
         if !self.may_change() {
             return;
         }
-        let watched = self.ask_for_files();
+        let asked = self.changing.requests.is_asked();
+        if (self.changing.watcher).begin_if_due(asked, Instant::now()) {
+            self.changing.requests.ask(None);
+        }
+        let watched = self.changing.watcher.is_automatic();
         if self.changing.requests.begin().is_none() {
             return;
         }
@@ -110,7 +116,7 @@ impl Supervisor {
     }
 
     pub(super) fn begin_load(&mut self, program: &Path) {
-        let mut descriptors: Vec<SharedFd> = self.set_to_load().into_iter().collect();
+        let mut descriptors: Vec<SharedFd> = self.cluster.set_to_load().into_iter().collect();
         descriptors.extend(match (&self.versions.last_good, &self.versions.unsettled) {
             (Some(kept), _) => kept.whole(),
             (None, Some(unsettled)) => unsettled.sockets.clone(),
@@ -119,7 +125,8 @@ impl Supervisor {
         self.begin_operation();
         let load = self.load(self.changing.requests.running());
         tracing::info!(op = %load.operation, watched = load.watched, set = load.set, "change started");
-        match self.begin_loading(program, load, &descriptors) {
+        let masters = &self.command.masters;
+        match Loading::begin_with_masters(program, load, &descriptors, masters) {
             Ok(loading) => self.changing.loading = Some(loading),
             Err(error) => self.refuse_change(&error.to_string(), ""),
         }
@@ -127,14 +134,15 @@ impl Supervisor {
 
     /// Chooses the id of the next change in trace events: that of the cluster, if the change is its.
     pub(super) fn begin_operation(&mut self) {
-        let serving = self.cluster.serving.as_ref();
-        let operation = serving.map(|serving| serving.operation.clone());
-        let operation = operation.filter(|operation| !operation.is_empty());
+        let operation = self.cluster.operation().map(str::to_owned);
         self.changing.operation = operation.unwrap_or_else(trace::new_operation);
     }
 
     pub(super) fn change_loaded(&mut self, told: Result<LoaderResult, LoadError>) {
-        if self.retried_in_vain(&told) {
+        let has_version = told.as_ref().is_ok_and(|told| told.outcome.is_ok());
+        if self.cluster.retry.end_load() && !has_version {
+            // The version still lacks the same.
+            self.changing.requests.finish();
             return;
         }
         let told = match told {
@@ -155,7 +163,7 @@ impl Supervisor {
         self.write(&told.plain, false);
         self.settle_in(Some(&plan));
         let take = Take {
-            version: self.next_version(),
+            version: self.versions.next_number(),
             personality: self.command.personality,
             background: false,
             plan,
@@ -176,10 +184,11 @@ impl Supervisor {
         if let Err(error) = self.claim_version(version.plan()) {
             return self.refuse_change(&error.to_string(), &told.shown);
         }
-        if self.upgrades() {
+        let upgrade = self.changing.upgrade.as_ref();
+        if upgrade.is_some_and(Upgrade::is_loading) {
             return self.upgrade_loaded(version, told.shown);
         }
-        let trial = self.brings_trial();
+        let trial = self.versions.last_good.is_some() && self.cluster.loads_candidate();
         if trial && version.is_without_proxy() {
             return self.trial_without_proxy(version, &told.shown);
         }
@@ -209,7 +218,7 @@ impl Supervisor {
     fn end_without_plan(&mut self, why: NotLoaded, plain: &str, shown: &str) {
         self.settle_in(None);
         let unchanged = why.unchanged;
-        let news = self.not_loaded(why);
+        let news = self.changing.watcher.refuse(why, &mut self.voice);
         if unchanged || !news {
             self.changing.requests.finish();
             return;
@@ -221,7 +230,7 @@ impl Supervisor {
     fn hand_version(&mut self, version: &LoadedVersion) -> Result<(), String> {
         let message = self.trial_message(version);
         let descriptors = message.as_ref().map(|_| self.trial_descriptors(version));
-        let without_proxy = self.is_without_proxy();
+        let without_proxy = self.versions.is_without_proxy();
         match &mut self.slots.serving.running {
             Some(proxy) if let (Some(message), Some(all)) = (&message, &descriptors) => {
                 let given = serving::send_version_as(proxy, version.plan(), message, all);
@@ -249,7 +258,8 @@ impl Supervisor {
         let proxy = started.map_err(|error| error.to_string())?;
         tell::forked(&mut self.voice, proxy.process.number());
         self.slots.serving.running = Some(proxy);
-        self.send_heartbeat_memory();
+        self.pulses
+            .share_with(self.slots.serving.running.as_mut(), &mut self.voice);
         Ok(())
     }
 
@@ -260,7 +270,7 @@ impl Supervisor {
             .versions
             .candidate
             .as_ref()
-            .filter(|_| self.is_without_proxy());
+            .filter(|_| self.versions.is_without_proxy());
         let begun = candidate.filter(|candidate| !candidate.version.is_without_proxy());
         let number = begun.map(|candidate| candidate.version.take.version);
         if let Some(number) = number {
@@ -271,11 +281,12 @@ impl Supervisor {
 
     /// Makes the proxy finish its connections if the version has no listener any longer.
     pub(super) fn see_off_without_listeners(&mut self) {
-        if self.is_without_proxy()
+        if self.versions.is_without_proxy()
             && let Some(proxy) = self.slots.serving.running.take()
         {
             self.slots.serving.restart_at = None;
-            self.see_off(proxy);
+            let limit = self.versions.hard_stop_after_ms();
+            self.service.draining.drain(proxy, limit);
         }
     }
 
@@ -301,13 +312,13 @@ impl Supervisor {
             lines.push((Gravity::Warning, words.to_owned()));
         }
         if candidate.trial {
-            self.trial_begins(candidate.version);
+            self.cluster.begin_trial(candidate.version);
             return self.report_change(&lines, &candidate.shown);
         }
         // Dropping the previous version closes its descriptors.
         self.versions.last_good = Some(candidate.version);
         self.versions.unsettled = None;
-        self.version_brought(true);
+        self.cluster.end_change(true);
         self.keep_version();
         self.see_off_without_listeners();
         self.follow_version();
@@ -334,7 +345,7 @@ impl Supervisor {
     pub(super) fn refuse_change(&mut self, words: &str, shown: &str) {
         tracing::info!(op = %self.changing.operation, reason = words, "change refused");
         self.abandon_upgrade();
-        self.version_brought(false);
+        self.cluster.end_change(false);
         self.list_claims();
         let mut lines = Vec::new();
         if !words.is_empty() {
@@ -351,10 +362,12 @@ impl Supervisor {
     /// Aborts the reload in progress because no client waits for it, unless the role already has
     /// the version.
     pub(super) fn abort_loading(&mut self) {
-        if self.versions.candidate.is_some() || !self.upgrade_is_young() {
+        let upgrade = self.changing.upgrade.as_ref();
+        let has_role = upgrade.is_some_and(|upgrade| !upgrade.is_young());
+        if self.versions.candidate.is_some() || has_role {
             return;
         }
-        self.abandon_loading();
+        Loading::abandon(&mut self.changing.loading);
         self.abandon_upgrade();
         self.settle_in(None);
         self.changing.requests.finish();
@@ -386,14 +399,14 @@ impl Supervisor {
         let taken = ending == ReloadResult::Taken;
         match asker.at {
             RequestInterface::Master => {
-                let text = self.told(shown, lines, ending);
+                let text = tell::reload_text(&self.voice, shown, lines, taken);
                 if let Some(master) = &mut self.interfaces.master {
                     master.send_reload_result(asker.id, taken, &text);
                 }
             }
             RequestInterface::Cluster => {
                 let text = shown.to_owned() + &tell::as_text(lines);
-                self.answer_set(asker.id, taken, &text);
+                self.send_verdict(&Verdict::new(asker.id, taken, &text));
             }
             RequestInterface::Control => {
                 let text = shown.to_owned() + &tell::as_text(lines);

@@ -61,7 +61,7 @@ impl Supervisor {
     /// cluster.
     pub(super) fn claims(&self) -> Claims {
         Claims {
-            membership: match (self.is_member(), self.is_arbiter()) {
+            membership: match (self.cluster.is_member(), self.cluster.is_arbiter()) {
                 (_, true) => Membership::Arbiter,
                 (true, false) => Membership::Node,
                 (false, false) => Membership::None,

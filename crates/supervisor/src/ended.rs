@@ -67,9 +67,92 @@ impl PrimaryEnd {
     }
 }
 
+/// The facts about the end of a sidecar role.
+#[derive(Clone, Copy, Debug)]
+pub struct SidecarEnd {
+    pub was_asked_to_end: bool,
+    /// True if the role ended to make room for one of the new program.
+    pub leaves: bool,
+    /// True if the predecessor still works.
+    pub has_predecessor: bool,
+    /// True if a process of the role was ready before.
+    pub served: bool,
+    /// True if the version in service can be served only with the role.
+    pub decides: bool,
+    /// True if no role is restarted (`--dont-respawn`).
+    pub once: bool,
+}
+
+/// The reaction to the end of a sidecar role.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SidecarNext {
+    Released,
+    Replaced,
+    PredecessorContinues,
+    Exits,
+    Restarts,
+}
+
+impl SidecarEnd {
+    pub fn next(self) -> SidecarNext {
+        if self.was_asked_to_end {
+            SidecarNext::Released
+        } else if self.leaves {
+            SidecarNext::Replaced
+        } else if self.has_predecessor {
+            SidecarNext::PredecessorContinues
+        } else if self.once || (self.decides && !self.served) {
+            // Without an earlier success there is no version to continue with.
+            SidecarNext::Exits
+        } else {
+            SidecarNext::Restarts
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sidecar_ends_the_program_only_if_it_decides_and_never_served() {
+        let died = SidecarEnd {
+            was_asked_to_end: false,
+            leaves: false,
+            has_predecessor: false,
+            served: true,
+            decides: true,
+            once: false,
+        };
+        assert_eq!(died.next(), SidecarNext::Restarts);
+        let first = SidecarEnd {
+            served: false,
+            ..died
+        };
+        assert_eq!(first.next(), SidecarNext::Exits);
+        let other = SidecarEnd {
+            decides: false,
+            ..first
+        };
+        assert_eq!(other.next(), SidecarNext::Restarts);
+        let once = SidecarEnd { once: true, ..died };
+        assert_eq!(once.next(), SidecarNext::Exits);
+        let replaced = SidecarEnd {
+            has_predecessor: true,
+            ..once
+        };
+        assert_eq!(replaced.next(), SidecarNext::PredecessorContinues);
+        let leaves = SidecarEnd {
+            leaves: true,
+            ..replaced
+        };
+        assert_eq!(leaves.next(), SidecarNext::Replaced);
+        let asked = SidecarEnd {
+            was_asked_to_end: true,
+            ..leaves
+        };
+        assert_eq!(asked.next(), SidecarNext::Released);
+    }
     use std::process::ExitStatus;
 
     fn exited(code: i32) -> ProcessExit {

@@ -29,7 +29,8 @@ impl Supervisor {
         if let Some(ending) = turn.ending(running.map(|running| &running.process))
             && let Some(running) = self.slots[part].running.take()
         {
-            self.drop_questions(part);
+            let unanswered = self.between.requests.drop_part(part);
+            self.answer_unanswered(unanswered);
             match self.slots[part].row.life {
                 Life::Serves(_) => self.proxy_ended(&running, ending),
                 Life::Governs(_) => self.control_ended(&running, ending),

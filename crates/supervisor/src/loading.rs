@@ -1,12 +1,13 @@
 //! A running loader, as seen by the supervisor.
 
+use crate::master::{self, MasterSocket};
 use crate::pulse;
 use part::channel::{ChannelError, Received};
 use part::heart::{LOOK_EVERY_MS, LOOKS_MAX, PollTiming};
-use part::role::{Load, NotLoaded, SupervisorMessage, VersionPlan};
+use part::role::{Load, NotLoaded, Personality, SupervisorMessage, VersionPlan};
 use part::spawn::{self, StartFailure, Started, Why};
 use part::{SharedFd, memory};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -81,6 +82,25 @@ impl Loading {
         let process = spawn::start(program, entry, personality, variables, first)
             .map_err(LoadError::Process)?;
         Ok(Loading::of(process, limit()))
+    }
+
+    /// As [`Self::begin`], with the environment variables that HAProxy would set for a version that
+    /// is served.
+    pub fn begin_with_masters(
+        program: &Path,
+        load: Load,
+        descriptors: &[SharedFd],
+        masters: &[MasterSocket],
+    ) -> Result<Loading, LoadError> {
+        let sockets = OsString::from(master::shown(masters));
+        let worker = ("HAPROXY_MWORKER", OsStr::new("1"));
+        let both = [worker, ("HAPROXY_MASTER_CLI", &*sockets)];
+        let variables: &[(&str, &OsStr)] = match load.personality {
+            Personality::Own | Personality::Keepalived => &[],
+            Personality::Haproxy if sockets.is_empty() => &both[..1],
+            Personality::Haproxy => &both,
+        };
+        Loading::begin(program, load, descriptors, variables)
     }
 
     fn of(process: Started, limit: Duration) -> Loading {

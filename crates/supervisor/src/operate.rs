@@ -1,19 +1,16 @@
 //! The supervisor's side of the master socket, and notifications to the service manager.
 
 use crate::control::{Asker, RequestInterface};
+use crate::draining::DrainingRole;
 use crate::error::StartError;
-use crate::loading::{LoadError, Loading};
-use crate::master::{self, Master, SupervisorRequest, View, Worker};
+use crate::master::{Master, SupervisorRequest, View, Worker};
 use crate::slot::RunningRole;
-use crate::state::{DrainingRole, ReloadResult, Supervisor};
+use crate::state::Supervisor;
 use crate::version::LoadedVersion;
-use part::SharedFd;
 use part::identity;
-use part::role::{Load, Personality, SupervisorMessage};
+use part::role::SupervisorMessage;
 use part::row::Life;
-use part::voice::{Form, Gravity, MessagePrinter, counted, plain};
-use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use part::voice::{Form, counted};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,26 +32,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts a loader with the environment variables that HAProxy would set.
-    pub(super) fn begin_loading(
-        &self,
-        program: &Path,
-        load: Load,
-        descriptors: &[SharedFd],
-    ) -> Result<Loading, LoadError> {
-        let sockets = OsString::from(master::shown(&self.command.masters));
-        let worker = ("HAPROXY_MWORKER", OsStr::new("1"));
-        let both = [worker, ("HAPROXY_MASTER_CLI", &*sockets)];
-        let variables: &[(&str, &OsStr)] = match load.personality {
-            Personality::Own | Personality::Keepalived => &[],
-            Personality::Haproxy if sockets.is_empty() => &both[..1],
-            Personality::Haproxy => &both,
-        };
-        Loading::begin(program, load, descriptors, variables)
-    }
-
-    /// Returns the known proxy roles, the current one first.
-    pub(super) fn workers(&self) -> Vec<Worker> {
+    fn view(&self) -> View {
         let worker = |proxy: &RunningRole| Worker {
             pid: proxy.process.number(),
             since: proxy.born,
@@ -66,12 +44,6 @@ impl Supervisor {
             ..worker(&former.proxy)
         };
         let serves = self.slots.serving.running.iter().map(worker);
-        serves
-            .chain(self.service.formers.iter().map(former))
-            .collect()
-    }
-
-    fn view(&self) -> View {
         View {
             pid: std::process::id(),
             since: self.process.since,
@@ -83,7 +55,9 @@ impl Supervisor {
                 Form::Haproxy => identity::HAPROXY_VERSION,
                 Form::Own | Form::Keepalived => identity::VERSION,
             },
-            workers: self.workers(),
+            workers: serves
+                .chain(self.service.draining.iter().map(former))
+                .collect(),
         }
     }
 
@@ -127,11 +101,7 @@ impl Supervisor {
                         continue;
                     };
                     let message = SupervisorMessage::Part(Box::new((serves.operate)(level)));
-                    let formers = self
-                        .service
-                        .formers
-                        .iter_mut()
-                        .map(|former| &mut former.proxy);
+                    let formers = self.service.draining.iter_mut();
                     let mut known = self.slots.serving.running.iter_mut().chain(formers);
                     if let Some(proxy) = known.find(|proxy| proxy.process.number() == pid) {
                         let channel = &mut proxy.process.channel;
@@ -142,29 +112,6 @@ impl Supervisor {
                 }
             }
         }
-    }
-
-    pub(super) fn told(
-        &self,
-        shown: &str,
-        lines: &[(Gravity, String)],
-        end: ReloadResult,
-    ) -> String {
-        let mut voice: MessagePrinter = self.voice.clone();
-        voice.quiet = false;
-        voice.started();
-        voice.collect(plain(false));
-        for (gravity, line) in lines {
-            voice.log_message(*gravity, line);
-        }
-        if voice.form() == Form::Haproxy {
-            match end {
-                ReloadResult::Taken => voice.notice("Loading success."),
-                ReloadResult::Refused => voice.warning("Loading failure!"),
-            }
-        }
-        let said = voice.collected().map(|said| said.plain);
-        shown.to_owned() + &said.unwrap_or_default()
     }
 
     pub(super) fn status(&self) -> String {

@@ -58,6 +58,15 @@ impl Program {
 }
 
 impl Newer {
+    #[cfg(test)]
+    pub fn of_test(path: &str) -> Newer {
+        Newer {
+            path: path.into(),
+            whole: true,
+            file: (0, 0),
+        }
+    }
+
     /// Returns whether the file was replaced again, by one that was not tested.
     pub fn is_replaced(&self) -> bool {
         identity(&self.path) != Some(self.file)

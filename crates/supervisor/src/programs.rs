@@ -3,11 +3,13 @@
 //! knows the programs of the versions that exist when it starts, so a role requests another one
 //! after a reload.
 
+use crate::pulse::{is_stopped, report_frozen};
 use crate::slot::RunningRole;
 use crate::version::LoadedVersion;
 use part::checks;
+use part::heart::PollTiming;
 use part::role::{CheckProgram, PROGRAMS_MAX, RunPrograms, SupervisorMessage};
-use part::spawn::Started;
+use part::spawn::{CHECKS_ENTRY, Started};
 use part::voice::MessagePrinter;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::sync::Arc;
@@ -66,8 +68,29 @@ pub fn start_helper<'v>(
     }
 }
 
+/// Checks the helper processes of external checks: frozen ones are killed, and all of them if no
+/// version has such a check. The proxy requests a new one.
+pub fn check_helpers(
+    proxy: &mut RunningRole,
+    has_programs: bool,
+    look: PollTiming,
+    voice: &mut MessagePrinter,
+) {
+    proxy.helpers.retain_mut(|helper| {
+        let frozen = is_stopped(helper, look);
+        if let Some(why) = frozen {
+            report_frozen(voice, CHECKS_ENTRY.display_name, helper.number(), None, why);
+        }
+        let ends = frozen.is_some() || !has_programs;
+        if ends {
+            end(helper);
+        }
+        !ends && helper.process_exit().is_none()
+    });
+}
+
 /// Ends a helper process and its programs, each of which is a process group.
-pub fn end(process: &Started) {
+fn end(process: &Started) {
     // Stopped first, so that it starts no further program meanwhile.
     process.signal(Signal::STOP);
     for child in children(process.number()) {

@@ -5,7 +5,9 @@ use crate::directory;
 use crate::loading::Loading;
 use crate::slot::{RoleSlot, RunningRole};
 use crate::state::Supervisor;
+use crate::state::upgrade::Upgrade;
 use crate::tell;
+use crate::version::LoadedVersion;
 use part::report::{Grade, Moment, NumberRow, StatusReport, Subject};
 use part::spawn::{CHECKS, LOADER_ENTRY};
 use part::status::{ROLE, RoleReport, RoleState};
@@ -125,23 +127,64 @@ fn loader(loading: &Loading) -> Subject {
     subject.fact("process", loading.process.number().to_string())
 }
 
+/// Returns what needs attention: resources that the version in service lacks, removed files, and
+/// certificates that expire soon.
+fn attention(
+    kept: Option<&LoadedVersion>,
+    lost_files: Option<String>,
+    is_member: bool,
+) -> Vec<Subject> {
+    let mut subjects = Vec::new();
+    for missing in kept.iter().flat_map(|kept| &kept.plan().lacks.missing) {
+        let mut subject =
+            Subject::new(MISSING, &missing.what).state(missing.kind.state(), Grade::Bad);
+        subject.why.clone_from(&missing.why);
+        subjects.push(subject);
+    }
+    if let Some(words) = lost_files {
+        let directory = directory::path().display().to_string();
+        let mut subject = Subject::new(MISSING, &directory).state("removed", Grade::Bad);
+        subject.why = words;
+        subjects.push(subject);
+    }
+    let now_s = unix_s();
+    let ends = kept.iter().flat_map(|kept| &kept.plan().certificates);
+    for end in ends.filter(|end| end.is_due(now_s)) {
+        let mut subject =
+            Subject::new("certificate", &end.file).state(&end.words(now_s), Grade::Bad);
+        let command = if is_member {
+            "apply it with `evenkeel config apply FILE… -m MESSAGE`"
+        } else {
+            "load it with `evenkeel reload`"
+        };
+        subject.why = format!("renew the file, then {command}");
+        subjects.push(subject);
+    }
+    subjects
+}
+
 impl Supervisor {
     pub(super) fn report(&self) -> StatusReport {
         let mut subjects = vec![self.own_state()];
-        let failure = Some(&*self.cluster.failure).filter(|why| !why.is_empty());
+        let failure = Some(self.cluster.failure()).filter(|why| !why.is_empty());
         for slot in self.slots.all() {
             let paused = self.service.paused && slot.is_primary();
-            let successor = self.tried_process().filter(|_| slot.is_primary());
+            let upgrade = self.changing.upgrade.as_ref();
+            let successor = upgrade.and_then(Upgrade::serving);
+            let successor = successor.map(|role| role.process.number());
+            let successor = successor.filter(|_| slot.is_primary());
             subjects.extend(role(slot, paused, successor, failure));
         }
-        subjects.extend(self.attention());
+        let kept = self.versions.last_good.as_ref();
+        let lost_files = self.interfaces.entries.lost_files(&self.slots);
+        subjects.extend(attention(kept, lost_files, self.cluster.is_member()));
         let proxy = self.slots.serving.running.iter();
         for helper in proxy.flat_map(|proxy| &proxy.helpers) {
             let subject = Subject::new("process", CHECKS).state("running", Grade::Good);
             subjects.push(subject.fact("process", helper.number().to_string()));
         }
         subjects.extend(self.changing.loading.as_ref().map(loader));
-        for former in &self.service.formers {
+        for former in self.service.draining.iter() {
             let name = former.proxy.process.number().to_string();
             let mut subject = Subject::new("previous proxy", &name).state("finishing", Grade::Busy);
             if let Some(until) = former.until {
@@ -186,69 +229,32 @@ impl Supervisor {
         }
     }
 
-    /// Returns what needs attention: resources that the version in service lacks, and its
-    /// certificates that expire soon.
-    fn attention(&self) -> Vec<Subject> {
-        let mut subjects = Vec::new();
-        let kept = self.versions.last_good.iter();
-        for missing in kept.flat_map(|kept| &kept.plan().lacks.missing) {
-            let mut subject =
-                Subject::new(MISSING, &missing.what).state(missing.kind.state(), Grade::Bad);
-            subject.why.clone_from(&missing.why);
-            subjects.push(subject);
-        }
-        if let Some(words) = self.lost_files() {
-            let directory = directory::path().display().to_string();
-            let mut subject = Subject::new(MISSING, &directory).state("removed", Grade::Bad);
-            subject.why = words;
-            subjects.push(subject);
-        }
-        let now_s = unix_s();
-        let kept = self.versions.last_good.iter();
-        let ends = kept.flat_map(|kept| &kept.plan().certificates);
-        for end in ends.filter(|end| end.is_due(now_s)) {
-            let mut subject =
-                Subject::new("certificate", &end.file).state(&end.words(now_s), Grade::Bad);
-            subject.why = if self.is_member() {
-                "renew the file, then apply it with `evenkeel config apply FILE… -m MESSAGE`"
-                    .to_owned()
-            } else {
-                "renew the file, then load it with `evenkeel reload`".to_owned()
-            };
-            subjects.push(subject);
-        }
-        subjects
-    }
-
-    fn serves_a_version(&self) -> bool {
-        self.versions.last_good.is_some() && self.service.served && self.serves()
-    }
-
     fn own_state(&self) -> Subject {
-        let failure = &self.cluster.failure;
+        let failure = self.cluster.failure();
         let (word, grade) = match (self.service.stop.is_some(), self.service.served) {
             (true, _) => ("stopping", Grade::Busy),
             (false, false) if !failure.is_empty() => ("cannot serve", Grade::Bad),
-            (false, false) if self.is_arbiter() => ("running", Grade::Good),
+            (false, false) if self.cluster.is_arbiter() => ("running", Grade::Good),
             (false, false) => ("starting", Grade::Busy),
             (false, true) => ("running", Grade::Good),
         };
         let counts = self.changing.counts;
+        let serves = self.versions.last_good.is_some() && self.service.served && self.serves();
         let kept = self.versions.last_good.as_ref();
         let missing = kept.map_or(0, |kept| kept.plan().lacks.missing.len())
-            + usize::from(self.lost_files().is_some());
+            + usize::from(self.interfaces.entries.lost_files(&self.slots).is_some());
         let ends = kept.and_then(|kept| kept.plan().certificates.first());
         let ends_s = ends.map(|end| u64::try_from(end.until_s).unwrap_or_default());
         let mut subject = Subject::new("supervisor", &std::process::id().to_string())
             .state(word, grade)
             .number("changes", counts.asked)
             .number("failed", counts.failed)
-            .number(SERVES, u64::from(self.serves_a_version()))
+            .number(SERVES, u64::from(serves))
             .number(MISSING, missing as u64);
         if let Some(ends_s) = ends_s {
             subject = subject.number(CERTIFICATE_END, ends_s);
         }
-        subject.why.clone_from(failure);
+        failure.clone_into(&mut subject.why);
         subject.since = Some(ago(self.process.since.elapsed()));
         if let Some(version) = &self.versions.last_good {
             subject = subject.fact("serves", tell::size(version));

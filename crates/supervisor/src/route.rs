@@ -2,118 +2,67 @@
 //! without decoding them. A request gets a number of the supervisor; its response returns with the
 //! number of the sender.
 
-use crate::between::{Asks, HELD_MAX, PendingRequest, WAITING_MAX};
+use crate::between::{Asks, PendingRequest};
+use crate::command::Start;
 use crate::report;
 use crate::route_process;
+use crate::slot::RoleSlot;
 use crate::state::Supervisor;
 use crate::version::LoadedVersion;
 use part::SharedFd;
 use part::channel::Received;
-use part::role::{PartMessage, SupervisorMessage};
-use part::row::Life;
+use part::role::SupervisorMessage;
+use part::row::{self, Life};
 use std::sync::Arc;
 use std::time::Instant;
 
 impl Supervisor {
     pub(super) fn pass_on(&mut self, of: Asks, received: Received) {
-        let Received {
-            message,
-            ask,
-            descriptors,
-        } = received;
-        let name = match &message {
+        let name = match &received.message {
             SupervisorMessage::TellReport { part } => part,
             SupervisorMessage::Part(message) => &message.part,
             SupervisorMessage::GiveVersion => return self.give_version(of),
             SupervisorMessage::TraceEvents(request) => return self.trace_events(of, request),
             _ => return,
         };
-        if self.reads_own_report(of) && name == report::PART {
+        let rows = row::all();
+        if of.reads_own_report(rows) && name == report::PART {
             let (answer, file) = self.report().answer();
             return self.answer_to(of, &answer, &file);
         }
-        if name == route_process::PART && self.asks_for_routes(of) {
-            let question = Received {
-                message,
-                ask,
-                descriptors,
-            };
-            return self.begin_route(of, question);
+        if name == route_process::PART && of.may_request_routes(rows) {
+            return self.begin_route(of, received);
         }
-        let to = self.receiver(of, name, &message);
-        let Some(to) = to else {
+        let Some(to) = of.receiver(rows, name, &received.message) else {
             return self.answer_nothing(of, "that part does not accept this message", false);
         };
-        let descriptors: Vec<SharedFd> = descriptors.into_iter().map(Arc::new).collect();
+        let message = received.message;
+        let descriptors: Vec<SharedFd> = received.descriptors.into_iter().map(Arc::new).collect();
         if let SupervisorMessage::Part(one) = &message
             && one.holds
         {
-            self.hold(of, to, one);
+            self.between.stored.store(of, to, one);
         }
-        let asks = !matches!(of, Asks::Role(..)) || ask != 0;
-        if !asks {
-            if let Some(role) = self.slots[to].process() {
+        let slot = &mut self.slots[to];
+        if !of.waits() {
+            if let Some(role) = slot.process() {
                 // If this fails, the role has ended; the main loop notices that.
                 let _ = role.send_message(&message, &descriptors);
             }
             return;
         }
-        let number = self.between.next_number();
-        let room = self.between.open.len() < WAITING_MAX;
-        let role = self.slots[to].process().filter(|_| room);
-        if role.is_some_and(|role| role.send_numbered(number, &message, &descriptors)) {
-            self.between.wait(number, of, to)
+        let sent = self.between.requests.next_number().filter(|number| {
+            let role = slot.process();
+            role.is_some_and(|role| role.send_numbered(*number, &message, &descriptors))
+        });
+        if let Some(number) = sent {
+            self.between.requests.add(number, of, to, Instant::now());
         } else {
-            let (words, missing) = self.silence_of(to);
+            let cluster = self.command.cluster.as_ref();
+            let kept = self.versions.last_good.as_ref();
+            let (words, missing) = silence(slot, cluster, kept);
             self.answer_nothing(of, &words, missing);
         }
-    }
-
-    fn reads_reports(&self, of: Asks) -> bool {
-        match of {
-            Asks::Client(_) => true,
-            Asks::Role(part, _) => self.slots[part].row.reads_reports,
-            Asks::Route(..) => false,
-        }
-    }
-
-    /// Returns whether the sender may request the report of this process: the control role learns
-    /// from it whether the version is in service.
-    fn reads_own_report(&self, of: Asks) -> bool {
-        let governs = |part| matches!(self.slots[part].row.life, Life::Governs(_));
-        self.reads_reports(of) || matches!(of, Asks::Role(part, _) if governs(part))
-    }
-
-    fn asks_for_routes(&self, of: Asks) -> bool {
-        match of {
-            Asks::Role(part, _) => {
-                let says_to = self.slots[part].row.message_recipients;
-                says_to.contains(&route_process::PART)
-            }
-            Asks::Client(_) | Asks::Route(..) => false,
-        }
-    }
-
-    /// Returns the part of this name, if it may get the message.
-    pub(super) fn receiver(
-        &self,
-        of: Asks,
-        name: &str,
-        message: &SupervisorMessage,
-    ) -> Option<&'static str> {
-        let mut parts = self.slots.all().map(|slot| slot.row.part);
-        let to = parts.find(|to| *to == name)?;
-        let may = match of {
-            Asks::Client(_) => true,
-            Asks::Role(part, _) => {
-                let reports = matches!(message, SupervisorMessage::TellReport { .. });
-                let says_to = self.slots[part].row.message_recipients;
-                says_to.contains(&to) || (self.reads_reports(of) && reports)
-            }
-            // A route process requests the proxy's report.
-            Asks::Route(..) => matches!(self.slots[to].row.life, Life::Serves(_)),
-        };
-        may.then_some(to)
     }
 
     /// Sends a command the bundle of the version in service; a client of the same user could read
@@ -121,92 +70,50 @@ impl Supervisor {
     fn give_version(&mut self, of: Asks) {
         // The bundle may contain keys, which only the primary role may have.
         let Asks::Client(_) = of else { return };
-        let Some(bundle) = self.bundle() else {
+        let Some(version) = self.version_in_service() else {
             return self.answer_nothing(
                 of,
                 "nothing is served here yet: try again in a moment",
                 false,
             );
         };
-        self.answer_to(
-            of,
-            &SupervisorMessage::Answer { bytes: Vec::new() },
-            &[bundle],
-        );
+        let bundle = Arc::clone(version.bundle());
+        let answer = SupervisorMessage::Answer { bytes: Vec::new() };
+        self.answer_to(of, &answer, &[bundle]);
     }
 
-    pub(super) fn bundle(&self) -> Option<SharedFd> {
-        let version = self
-            .cluster
-            .trial_version()
-            .or(self.versions.last_good.as_ref());
-        version.map(|version| Arc::clone(version.bundle()))
-    }
-
-    /// Returns why a part does not respond, and whether the version in service configures it.
-    fn silence_of(&self, part: &str) -> (String, bool) {
-        let slot = &self.slots[part];
-        if matches!(slot.row.life, Life::Governs(_)) && self.command.cluster.is_none() {
-            return (
-                "this machine is not a member of a cluster".to_owned(),
-                false,
-            );
+    /// Starts a process that shows the route of a request.
+    fn begin_route(&mut self, of: Asks, received: Received) {
+        if !self.between.routes.has_room() {
+            let words = "other requests are being evaluated: try again in a moment";
+            return self.answer_nothing(of, words, true);
         }
-        let kept = self.versions.last_good.as_ref();
-        if slot.is_primary() && kept.is_some_and(LoadedVersion::is_without_proxy) {
-            let words = "the served configuration has no proxy".to_owned();
-            return (words, false);
-        }
-        let Some(beside) = slot.row.sidecar().filter(|_| slot.wanted.is_none()) else {
-            return (slot.silence(), true);
+        let Some(connection) = received.descriptors.into_iter().next() else {
+            return self.answer_nothing(of, "the request has no connection", true);
         };
-        let cluster = self.command.cluster.as_ref();
-        let serves = self.versions.last_good.is_some();
-        let words = match cluster {
-            Some(start) if start.arbiter => {
-                "this machine is an arbiter, which serves nothing: run the command on a node"
-            }
-            Some(_) if !serves => {
-                "this member serves no version yet: `evenkeel cluster status` says more"
-            }
-            None if !serves => "nothing is served here yet: try again in a moment",
-            _ => {
-                return (
-                    format!("the served configuration has no {}", beside.configured_noun),
-                    false,
-                );
-            }
+        let Some(version) = self.version_in_service() else {
+            return self.answer_nothing(of, "nothing is served here yet", true);
         };
-        (words.to_owned(), false)
-    }
-
-    /// Stores a message, to be sent again to a role that starts later.
-    pub(super) fn hold(&mut self, of: Asks, to: &'static str, message: &PartMessage) {
-        let from = match of {
-            Asks::Client(_) => "",
-            Asks::Role(part, _) => part,
-            // A message of a route process does not outlive that process.
-            Asks::Route(..) => return,
-        };
-        let held = &mut self.between.stored_messages;
-        let key = (from, to, message.kind);
-        if held.len() < HELD_MAX || held.contains_key(&key) {
-            held.insert(key, SupervisorMessage::Part(Box::new(message.clone())));
+        let descriptors = [Arc::new(connection), Arc::clone(version.bundle())];
+        let personality = self.command.personality;
+        let routes = &mut self.between.routes;
+        match routes.start(personality, &received.message, &descriptors) {
+            Ok(()) => self.answer_to(of, &SupervisorMessage::Answer { bytes: Vec::new() }, &[]),
+            Err(error) => {
+                self.voice.warning(&error);
+                self.answer_nothing(of, &error.to_string(), true);
+            }
         }
     }
 
-    pub(super) fn send_stored_messages(&mut self, part: &'static str) {
-        let of_part = self
-            .between
-            .stored_messages
-            .iter()
-            .filter(|((_, to, _), _)| *to == part);
-        let messages: Vec<SupervisorMessage> =
-            of_part.map(|(_, message)| message.clone()).collect();
-        if let Some(role) = self.slots[part].process() {
-            for message in messages {
-                // If this fails, the role has ended; the main loop notices that.
-                let _ = role.send_message(&message, &[]);
+    pub(super) fn poll_routes(&mut self) {
+        let events = (self.between.routes).poll(&mut self.voice, Instant::now());
+        for number in events.ended {
+            self.between.requests.drop_route(number);
+        }
+        for (number, received) in events.requests {
+            if matches!(received.message, SupervisorMessage::Part(_)) {
+                self.pass_on(Asks::Route(number, received.ask), received);
             }
         }
     }
@@ -214,16 +121,14 @@ impl Supervisor {
     /// Reports to the other roles that a part has released what it held, so that its messages no
     /// longer hold. Parts whose work continues after the program stops are excepted.
     pub(super) fn report_part_gone(&mut self, part: &'static str) {
-        let beside = self.slots[part].row.sidecar();
+        let row = self.slots[part].row;
+        let beside = row.sidecar();
         if self.service.stop.is_some() && beside.is_some_and(|row| row.continues_after_stop) {
             return;
         }
-        let says_to = self.slots[part].row.message_recipients;
-        let reaches = |to: &str| says_to.contains(&to);
-        self.between
-            .stored_messages
-            .retain(|(from, _, _), _| *from != part);
-        for slot in self.slots.all_mut().filter(|slot| reaches(slot.row.part)) {
+        self.between.stored.forget(part);
+        let reaches = |slot: &&mut RoleSlot| row.message_recipients.contains(&slot.row.part);
+        for slot in self.slots.all_mut().filter(reaches) {
             if let Some(role) = slot.process() {
                 let part = part.to_owned();
                 let _ = role.send_message(&SupervisorMessage::Gone { part }, &[]);
@@ -232,11 +137,10 @@ impl Supervisor {
     }
 
     pub(super) fn forward_response(&mut self, part: &'static str, received: Received) {
-        let this = |one: &PendingRequest| one.number == received.ask && one.to == part;
-        let asked = self.between.remove_requests(this);
-        let descriptors: Vec<SharedFd> = received.descriptors.into_iter().map(Arc::new).collect();
-        for question in asked {
-            self.answer_to(question.of, &received.message, &descriptors);
+        if let Some(of) = self.between.requests.end(received.ask, part) {
+            let descriptors: Vec<SharedFd> =
+                received.descriptors.into_iter().map(Arc::new).collect();
+            self.answer_to(of, &received.message, &descriptors);
         }
     }
 
@@ -257,7 +161,11 @@ impl Supervisor {
                     let _ = role.send_numbered(ask, message, descriptors);
                 }
             }
-            Asks::Route(process, ask) => self.answer_route(process, ask, message, descriptors),
+            Asks::Route(process, ask) => {
+                self.between
+                    .routes
+                    .answer(process, ask, message, descriptors);
+            }
         }
     }
 
@@ -266,22 +174,68 @@ impl Supervisor {
         self.answer_to(of, &SupervisorMessage::Nobody { words, missing }, &[]);
     }
 
-    pub(super) fn expire_requests(&mut self) {
-        let now = Instant::now();
-        self.drop_those(|question| question.until <= now);
-    }
-
-    pub(super) fn drop_questions(&mut self, part: &'static str) {
-        let hears = |of: Asks| !matches!(of, Asks::Role(role, _) if role == part);
-        self.between.open.retain(|question| hears(question.of));
-        self.drop_those(|question| question.to == part);
-    }
-
-    fn drop_those(&mut self, is: impl Fn(&PendingRequest) -> bool) {
-        for question in self.between.remove_requests(is) {
-            let what = self.slots[question.to].row.entry.display_name;
+    /// Responds to requests that their receivers did not respond to.
+    pub(super) fn answer_unanswered(&mut self, requests: Vec<PendingRequest>) {
+        for request in requests {
+            let what = self.slots[request.to].row.entry.display_name;
             let words = format!("the {what} did not respond");
-            self.answer_nothing(question.of, &words, true);
+            self.answer_nothing(request.of, &words, true);
+        }
+    }
+}
+
+/// Returns why a role does not respond, and whether the version in service configures it.
+fn silence(
+    slot: &RoleSlot,
+    cluster: Option<&Start>,
+    served: Option<&LoadedVersion>,
+) -> (String, bool) {
+    let words = match slot.row.life {
+        Life::Governs(_) if cluster.is_none() => "this machine is not a member of a cluster",
+        Life::Serves(_) if served.is_some_and(LoadedVersion::is_without_proxy) => {
+            "the served configuration has no proxy"
+        }
+        Life::Beside(beside) if slot.wanted.is_none() => match cluster {
+            Some(start) if start.arbiter => {
+                "this machine is an arbiter, which serves nothing: run the command on a node"
+            }
+            Some(_) if served.is_none() => {
+                "this member serves no version yet: `evenkeel cluster status` says more"
+            }
+            None if served.is_none() => "nothing is served here yet: try again in a moment",
+            _ => {
+                let things = beside.configured_noun;
+                return (format!("the served configuration has no {things}"), false);
+            }
+        },
+        _ => return (slot.silence(), true),
+    };
+    (words.to_owned(), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use part::row::RoleRow;
+    use part::spawn::LOADER_ENTRY;
+    use std::process::ExitCode;
+
+    static ROW: RoleRow = RoleRow::plain("test", LOADER_ENTRY, |_| ExitCode::SUCCESS, "tests");
+
+    #[test]
+    fn reason_without_a_version_depends_on_the_membership() {
+        let slot = RoleSlot::of(&ROW);
+        let start = |arbiter| Start {
+            directory: "/".into(),
+            arbiter,
+        };
+        for (cluster, expected) in [
+            (None, "nothing is served here yet"),
+            (Some(start(true)), "this machine is an arbiter"),
+            (Some(start(false)), "this member serves no version yet"),
+        ] {
+            let (words, missing) = silence(&slot, cluster.as_ref(), None);
+            assert!(words.starts_with(expected) && !missing, "{words}");
         }
     }
 }

@@ -8,13 +8,13 @@ use crate::error::StartError;
 use crate::loading::{LoadError, LoaderResult, Loading};
 use crate::master::Master;
 use crate::resumed::Resumed;
-use crate::route_process::RouteProcess;
 use crate::signals::Caught;
 use crate::slot::{RoleSlot, RunningRole};
 use crate::state::upgrade::Upgrade;
 use crate::state::{Supervisor, TAKE_LIMIT};
 use crate::stop::{FAILED, Stop};
-use crate::version::LoadedVersion;
+use crate::trace_levels::trace_end;
+use crate::version::{LoadedVersion, decider};
 use crate::{first, orphan, serving, tell};
 use nix::sys::signal::Signal;
 use part::channel::{Channel, Received, timespec};
@@ -22,12 +22,13 @@ use part::role::{SupervisorMessage, Take};
 use part::row;
 use part::spawn::{OWN_PROGRAM, ProcessExit};
 use part::trace;
-use part::voice::Form;
+use part::voice::{Form, write_unrecorded};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Supervisor {
@@ -44,31 +45,33 @@ impl Supervisor {
             for row in row::all() {
                 self.read_role_messages(row.part);
             }
-            self.look_at_cluster();
-            self.poll_draining_roles();
-            self.look_at_upgrade();
+            self.poll_cluster();
+            let counts = (self.service.draining).poll(Instant::now(), &mut self.voice);
+            for counts in counts {
+                self.slots.serving.add_state(Arc::new(counts));
+            }
+            self.poll_upgrade();
             self.end_when_all_have();
             self.handle_commands();
-            self.look_at_routes();
+            self.poll_routes();
             self.serve_master_clients();
             self.check_deadlines();
             self.tell_missing();
             self.check_entries(Instant::now());
             self.poll_heartbeats();
-            self.look_at_files();
+            let served = self.versions.last_good.as_ref().map(|kept| &kept.take);
+            (self.changing.watcher).poll(served, Instant::now(), &mut self.voice);
             self.carried.reap();
             self.begin_change();
             self.update_log_levels();
         }
         self.abandon_upgrade();
-        self.end_routes();
+        self.between.routes.end();
         // Sidecars end while the proxy still serves.
         self.end_parts();
         self.end_control();
         self.slots.serving.end();
-        for former in &mut self.service.formers {
-            former.proxy.process.kill_and_wait();
-        }
+        self.service.draining.kill_all();
         self.refuse_pending_changes();
         if let Some(master) = self.interfaces.master.take() {
             master.end();
@@ -102,13 +105,14 @@ impl Supervisor {
         if self.adopt() {
             return self.begin_as_member();
         }
-        if self.is_member() {
+        if self.cluster.is_member() {
             self.begin_as_member();
             return self.load_accepted();
         }
         self.begin_operation();
         tracing::info!(op = %self.changing.operation, "start from the files");
-        match self.begin_loading(Path::new(OWN_PROGRAM), self.load(&[]), &[]) {
+        let (own, load) = (Path::new(OWN_PROGRAM), self.load(&[]));
+        match Loading::begin_with_masters(own, load, &[], &self.command.masters) {
             Ok(loading) => self.changing.loading = Some(loading),
             Err(error) => self.fail(error),
         }
@@ -122,7 +126,7 @@ impl Supervisor {
             .last_good
             .as_ref()
             .is_some_and(LoadedVersion::is_idle);
-        is_idle || self.slots[self.decider(self.versions.last_good.as_ref())].is_ready()
+        is_idle || self.slots[decider(self.versions.last_good.as_ref())].is_ready()
     }
 
     fn wait(&self) -> Result<(), Errno> {
@@ -131,7 +135,7 @@ impl Supervisor {
             PollFlags::IN,
         )];
         watched.extend(self.slots.watched());
-        let formers = self.service.formers.iter();
+        let formers = self.service.draining.iter();
         watched.extend(formers.flat_map(|former| former.proxy.process.watched()));
         for process in self.changing.loading.iter().map(|loading| &loading.process) {
             watched.push(PollFd::new(&process.channel, process.channel.interest()));
@@ -140,7 +144,7 @@ impl Supervisor {
                 PollFlags::IN,
             ));
         }
-        watched.extend(self.cluster.watched());
+        watched.extend(self.cluster.check.watched());
         watched.extend(self.changing.upgrade.iter().flat_map(Upgrade::watched));
         watched.extend(
             self.interfaces
@@ -150,7 +154,7 @@ impl Supervisor {
         );
         watched.extend(self.interfaces.master.iter().flat_map(Master::watched));
         watched.extend(self.changing.watcher.watched());
-        watched.extend(self.between.routes.iter().flat_map(RouteProcess::watched));
+        watched.extend(self.between.routes.watched());
         let left = self
             .deadline()
             .map(|at| at.saturating_duration_since(Instant::now()));
@@ -170,7 +174,7 @@ impl Supervisor {
             self.interfaces.master.as_ref().and_then(Master::deadline),
             self.interfaces.notify.deadline(),
             self.service.stop.and_then(|stop| stop.until),
-            self.changing.watcher.retry_at,
+            self.changing.watcher.retry_at(),
             self.may_change()
                 .then(|| self.changing.watcher.due())
                 .flatten(),
@@ -178,19 +182,19 @@ impl Supervisor {
             self.cluster.deadline(),
             self.between.deadline(),
             self.pulses.deadline(),
-            self.interfaces.entries_due,
+            self.interfaces.entries.deadline(),
             trace::control().deadline(),
         ]
         .into_iter()
         .chain(self.slots.all().map(RoleSlot::deadline))
-        .chain(self.service.formers.iter().map(|former| former.until))
+        .chain(self.service.draining.iter().map(|former| former.until))
         .chain(self.channels().map(Channel::next_send_attempt))
         .flatten()
         .min()
     }
 
     fn channels(&self) -> impl Iterator<Item = &Channel> {
-        let formers = self.service.formers.iter().map(|former| &former.proxy);
+        let formers = self.service.draining.iter().map(|former| &former.proxy);
         let proxies = formers.chain(self.changing.upgrade.iter().filter_map(Upgrade::trial));
         let loading = self.changing.loading.iter().map(|loading| &loading.process);
         let processes = proxies.map(|proxy| &proxy.process).chain(loading);
@@ -202,7 +206,7 @@ impl Supervisor {
             .flat_map(ControlSocket::channels);
         let audible = audible.map(|process| &process.channel).chain(control);
         let audible = audible.chain(self.slots.channels());
-        audible.chain(self.cluster.channels())
+        audible.chain(self.cluster.check.channels())
     }
 
     pub(super) fn obey_signals(&mut self) {
@@ -233,7 +237,8 @@ impl Supervisor {
         } else {
             SupervisorMessage::Resume
         };
-        if let Some(tried) = self.tried() {
+        let upgrade = self.changing.upgrade.as_mut();
+        if let Some(tried) = upgrade.and_then(Upgrade::serving_mut) {
             // The old role stays paused.
             let _ = tried.send_message(&message);
         } else if let Some(proxy) = &mut self.slots.serving.running {
@@ -260,9 +265,9 @@ impl Supervisor {
             "stopping"
         });
         self.slots.serving.restart_at = None;
-        self.abandon_loading();
+        Loading::abandon(&mut self.changing.loading);
         self.stop_upgrade(&stop);
-        self.stop_formers(&stop);
+        self.service.draining.stop(&stop);
         self.quiet_control();
         self.refuse_pending_changes();
         // The supervisor must not hold the listeners open after the role has closed them.
@@ -306,10 +311,10 @@ impl Supervisor {
     }
 
     fn end_when_all_have(&mut self) {
-        if !self.slots.serving.lives() && self.service.formers.is_empty() {
+        if !self.slots.serving.lives() && self.service.draining.is_empty() {
             self.release_what_stayed();
         }
-        let all = !self.slots.all().any(RoleSlot::lives) && self.service.formers.is_empty();
+        let all = !self.slots.all().any(RoleSlot::lives) && self.service.draining.is_empty();
         if let Some(stop) = self
             .service
             .stop
@@ -341,16 +346,19 @@ impl Supervisor {
     fn first_loaded(&mut self, told: Result<LoaderResult, LoadError>) {
         let told = match told {
             Ok(told) => told,
-            Err(error) if self.is_member() => {
+            Err(error) if self.cluster.is_member() => {
                 return self.first_failed(&error.to_string(), "");
             }
             Err(error) => return self.fail(error),
         };
-        self.first_told(&told);
+        if self.cluster.is_member() {
+            write_unrecorded(&told.plain);
+            self.cluster.keep_output(&told.shown);
+        }
         // The loader has already printed the diagnostics.
         let plan = match told.outcome {
             Ok(plan) => plan,
-            Err(_) if self.is_member() => return self.first_failed("", &told.shown),
+            Err(_) if self.cluster.is_member() => return self.first_failed("", &told.shown),
             Err(why) => {
                 self.process.exit = Some(match self.voice.form() {
                     Form::Keepalived => tell::NOT_RUN,
@@ -362,7 +370,7 @@ impl Supervisor {
         };
         self.voice.quiet |= plan.quiet;
         let take = Take {
-            version: self.next_version(),
+            version: self.versions.next_number(),
             personality: self.command.personality,
             background: plan.daemon,
             plan,
@@ -383,7 +391,7 @@ impl Supervisor {
             return self.fail(LoadError::Message);
         };
         match self.begin_first(version) {
-            Err(error) if self.is_member() => self.first_failed(&error.to_string(), ""),
+            Err(error) if self.cluster.is_member() => self.first_failed(&error.to_string(), ""),
             Err(error) => self.fail(error),
             Ok(()) => {}
         }
@@ -449,7 +457,8 @@ impl Supervisor {
                 );
                 tell::forked(&mut self.voice, proxy.process.number());
                 self.slots.serving.running = Some(proxy);
-                self.send_heartbeat_memory();
+                self.pulses
+                    .share_with(self.slots.serving.running.as_mut(), &mut self.voice);
             }
             Err(error) if self.service.served => {
                 self.voice.alert(error);
@@ -462,13 +471,15 @@ impl Supervisor {
     pub(super) fn handle_proxy_message(&mut self, received: Received) {
         match received.message {
             SupervisorMessage::Ready { words, .. } => {
-                self.print_notice(&words);
+                if !words.is_empty() {
+                    self.voice.notice(&words);
+                }
                 self.proxy_ready();
             }
-            SupervisorMessage::Taken { words, .. } if self.is_going_back() => {
+            SupervisorMessage::Taken { words, .. } if self.cluster.is_rolling_back() => {
                 self.gone_back(&words)
             }
-            SupervisorMessage::Refused { words, .. } if self.is_going_back() => {
+            SupervisorMessage::Refused { words, .. } if self.cluster.is_rolling_back() => {
                 self.not_gone_back(&words)
             }
             SupervisorMessage::Taken { version, words } => self.change_taken(version, &words),
@@ -492,24 +503,24 @@ impl Supervisor {
                 }
             }
             SupervisorMessage::State { rest, asked } => {
-                self.keep_state(rest, received.descriptors);
+                // The rest belongs to the role that asked for the previous state, and the state of a
+                // paused role must not be given to a successor.
+                let upgrade = self.changing.upgrade.as_ref();
+                if !rest && upgrade.is_none_or(|upgrade| upgrade.serving().is_none()) {
+                    self.carried.keep(received.descriptors);
+                }
                 if asked {
-                    self.state_told(self.carried.state.clone());
+                    let state = self.carried.state.clone();
+                    self.try_upgrade(state.as_ref());
                 }
             }
             // A role of an older program does not know the request for its state.
             SupervisorMessage::Unknown { kind } if kind == SupervisorMessage::TellState.kind() => {
-                self.state_told(None);
+                self.try_upgrade(None);
             }
             // The role has printed the reason; its end is noticed separately.
             SupervisorMessage::Ended { .. } => {}
             other => self.not_understood(self.slots.serving.row.part, &other),
-        }
-    }
-
-    fn print_notice(&mut self, words: &str) {
-        if !words.is_empty() {
-            self.voice.notice(words);
         }
     }
 
@@ -521,13 +532,15 @@ impl Supervisor {
         if self.candidate_serves() {
             return;
         }
-        let before = self.take_over();
+        let before = self.carried.take_over(&mut self.slots.serving);
         self.follow_version();
         let status = self.status();
         if std::mem::replace(&mut self.service.served, true) {
             return self.interfaces.notify.status(&status);
         }
-        self.first_serves();
+        if let Some(shown) = self.cluster.first_serves() {
+            self.report_change(&[], &shown);
+        }
         self.interfaces.notify.ready(&status);
         if let Some(version) = &self.versions.last_good {
             tell::serves(&mut self.voice, version);
@@ -535,7 +548,8 @@ impl Supervisor {
         if let Some((before, asked)) = before {
             tell::took_over(&mut self.voice, &before, &asked);
         }
-        self.see_off_foreign();
+        let limit = self.versions.hard_stop_after_ms();
+        self.service.draining.drain_foreign(limit);
         self.report_ready();
     }
 
@@ -567,16 +581,17 @@ impl Supervisor {
     }
 
     pub(super) fn proxy_ended(&mut self, proxy: &RunningRole, ending: ProcessExit) {
-        self.trace_end(self.slots.serving.row.part, proxy, ending);
+        let is_stopping = self.service.stop.is_some();
+        trace_end(self.slots.serving.row.part, proxy, ending, is_stopping);
         // The signal that ended the role may also have been sent to the supervisor.
         self.obey_signals();
         if self.process.exit.is_some() {
             return;
         }
-        if self.is_without_proxy() {
+        if self.versions.is_without_proxy() {
             // The proxy was started for a change, which now fails, or for a candidate.
             self.change_failed(None, "the proxy ended before it served");
-            if self.cluster.trial.is_some() {
+            if self.cluster.trial_version().is_some() {
                 self.handle_proxy_rollback("the proxy died");
             }
             return;
@@ -593,7 +608,7 @@ impl Supervisor {
             was_asked_to_end: self.service.stop.is_some(),
             served: self.service.served,
             killed: self.service.killed_at_start,
-            member: self.is_member(),
+            member: self.cluster.is_member(),
         };
         match end.next() {
             Next::Nothing => {}
@@ -633,7 +648,7 @@ impl Supervisor {
     /// start another one. Its sockets are still open.
     fn restart_from_files(&mut self) {
         self.change_failed(None, "the proxy died while it loaded the change");
-        self.abandon_loading();
+        Loading::abandon(&mut self.changing.loading);
         self.refuse_pending_changes();
         self.service.served = false;
         self.settle_in(None);
@@ -641,7 +656,8 @@ impl Supervisor {
         self.begin_operation();
         tracing::info!(op = %self.changing.operation, "restart from the files");
         let load = self.load(&[]);
-        match self.begin_loading(Path::new(OWN_PROGRAM), load, &sockets.unwrap_or_default()) {
+        let (own, sockets) = (Path::new(OWN_PROGRAM), sockets.unwrap_or_default());
+        match Loading::begin_with_masters(own, load, &sockets, &self.command.masters) {
             Ok(loading) => self.changing.loading = Some(loading),
             Err(error) => self.fail(error),
         }
@@ -659,10 +675,6 @@ impl Supervisor {
             tell::ended(&mut self.voice, proxy.process.number(), killed, true);
         }
         self.forget_version();
-    }
-
-    pub(super) fn abandon_loading(&mut self) {
-        Loading::abandon(&mut self.changing.loading);
     }
 
     fn handle_commands(&mut self) {
@@ -689,7 +701,8 @@ impl Supervisor {
     fn check_deadlines(&mut self) {
         let now = Instant::now();
         self.interfaces.notify.look_at_clock(now);
-        self.expire_requests();
+        let expired = self.between.requests.expire(now);
+        self.answer_unanswered(expired);
         let loading = self.changing.loading.as_mut();
         if let Some(words) = loading.and_then(|loading| loading.report_slowness(now)) {
             self.voice.warning(words);

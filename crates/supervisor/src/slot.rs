@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use part::SharedFd;
 use part::channel::Channel;
 use part::role::{HandedRole, Manner, PartPlan, SupervisorMessage};
-use part::row::{self, Life, RoleRow};
+use part::row::{self, ControllerProperties, Life, RoleRow};
 use part::spawn::Started;
 use part::voice::MessagePrinter;
 use rustix::event::PollFd;
@@ -251,6 +251,15 @@ impl RoleSlot {
         }
     }
 
+    /// Sends the role the final counts of a predecessor.
+    pub fn add_state(&mut self, counts: SharedFd) {
+        if let Some(running) = &mut self.running {
+            // If this fails, only the last counts are lost.
+            let channel = &mut running.process.channel;
+            let _ = channel.send(&SupervisorMessage::AddState, &[counts]);
+        }
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
         let late = self
             .running
@@ -327,6 +336,22 @@ impl Default for Slots {
 }
 
 impl Slots {
+    /// Creates slots whose primary and control roles never run.
+    #[cfg(test)]
+    pub fn of_test(sidecar_slots: Vec<RoleSlot>) -> Slots {
+        static OTHER: RoleRow = RoleRow::plain(
+            "other",
+            part::spawn::LOADER_ENTRY,
+            |_| std::process::ExitCode::SUCCESS,
+            "tests",
+        );
+        Slots {
+            serving: RoleSlot::of(&OTHER),
+            sidecar_slots,
+            governing: RoleSlot::of(&OTHER),
+        }
+    }
+
     pub fn all(&self) -> impl Iterator<Item = &RoleSlot> {
         let first = iter::once(&self.serving).chain(&self.sidecar_slots);
         first.chain(iter::once(&self.governing))
@@ -339,6 +364,13 @@ impl Slots {
 
     pub fn sidecars(&self) -> impl Iterator<Item = &RoleSlot> {
         self.sidecar_slots.iter()
+    }
+
+    pub fn controller(&self) -> ControllerProperties {
+        match self.governing.row.life {
+            Life::Governs(governs) => governs,
+            _ => unreachable!("the control role has a slot"),
+        }
     }
 
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {

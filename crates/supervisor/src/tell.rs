@@ -11,7 +11,7 @@ use part::before::{Before, PredecessorSignal};
 use part::identity;
 use part::row;
 use part::spawn::ProcessExit;
-use part::voice::{Form, Gravity, MessagePrinter, counted};
+use part::voice::{Form, Gravity, MessagePrinter, counted, plain};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -134,6 +134,31 @@ pub fn taken(voice: &mut MessagePrinter, lines: &[(Gravity, String)]) {
     if form == Form::Haproxy {
         voice.notice("Loading success.");
     }
+}
+
+/// Returns the messages of a reload, for a client of the master socket.
+pub fn reload_text(
+    voice: &MessagePrinter,
+    shown: &str,
+    lines: &[(Gravity, String)],
+    is_taken: bool,
+) -> String {
+    let mut voice = voice.clone();
+    voice.quiet = false;
+    voice.started();
+    voice.collect(plain(false));
+    for (gravity, line) in lines {
+        voice.log_message(*gravity, line);
+    }
+    if voice.form() == Form::Haproxy {
+        if is_taken {
+            voice.notice("Loading success.");
+        } else {
+            voice.warning("Loading failure!");
+        }
+    }
+    let said = voice.collected().map(|said| said.plain);
+    shown.to_owned() + &said.unwrap_or_default()
 }
 
 pub fn refused(voice: &mut MessagePrinter) {

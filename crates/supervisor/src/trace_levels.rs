@@ -3,7 +3,7 @@
 //! back without the command that set them.
 
 use crate::between::Asks;
-use crate::slot::RunningRole;
+use crate::slot::{RunningRole, Slots};
 use crate::state::Supervisor;
 use crate::state_file::{Keep, TRACE};
 use language::reason;
@@ -22,10 +22,7 @@ pub(super) const LEVELS: &str = "trace levels";
 impl Supervisor {
     /// Determines the current levels and sends them to each process whose levels have changed.
     pub(super) fn update_log_levels(&mut self) {
-        let version = self
-            .cluster
-            .trial_version()
-            .or(self.versions.last_good.as_ref());
+        let version = self.version_in_service();
         let own = {
             let mut control = trace::control();
             control.expire(Instant::now());
@@ -38,8 +35,7 @@ impl Supervisor {
         trace::set_levels(own);
         let slots = self.slots.all_mut();
         let roles = slots.flat_map(|slot| slot.running.iter_mut().chain(&mut slot.predecessor));
-        let formers = self.service.formers.iter_mut();
-        let roles = roles.chain(formers.map(|former| &mut former.proxy));
+        let roles = roles.chain(self.service.draining.iter_mut());
         for role in roles {
             role.process.update_log_levels();
         }
@@ -76,18 +72,6 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn trace_end(&self, part: &str, role: &RunningRole, ending: ProcessExit) {
-        tracing::info!(
-            role = part,
-            process = role.process.number(),
-            status = %Ending(ending),
-            killed = role.killed,
-            stopping = self.service.stop.is_some(),
-            reason = role.last_words,
-            "role ended"
-        );
-    }
-
     /// Sends a command the rings of all roles, after it has set levels if the request has any.
     pub(super) fn trace_events(&mut self, of: Asks, request: &TraceRequest) {
         let Asks::Client(_) = of else { return };
@@ -107,60 +91,73 @@ impl Supervisor {
             });
             self.update_log_levels();
         }
-        let (response, rings) = self.traced_roles();
+        let (response, rings) = traced_roles(&self.slots);
         let response = SupervisorMessage::TracedRoles(Box::new(response));
         self.answer_to(of, &response, &rings);
     }
+}
 
-    fn traced_roles(&self) -> (TraceResponse, Vec<SharedFd>) {
-        let control = trace::control();
-        let now = Instant::now();
-        let mut response = TraceResponse::default();
-        let mut rings = Vec::new();
-        for (role, ring) in control.rings() {
-            let applies = |one: &&TemporaryLevels| one.role.as_deref().is_none_or(|of| of == role);
-            let until = control.temporary().iter().filter(applies);
-            let left = until
-                .map(|one| one.until.saturating_duration_since(now))
-                .min();
-            let slot = self.slots.all().find(|slot| slot.row.part == role);
-            response.roles.push(TracedRole {
-                role: role.to_owned(),
-                levels: control.levels_of(role).to_string(),
-                left_ms: left.map(milliseconds),
-                process: match role {
-                    SUPERVISOR => i32::try_from(std::process::id()).ok(),
-                    _ => slot.and_then(|slot| slot.pid()),
-                },
-            });
-            rings.push(Arc::clone(ring));
-        }
-        (response, rings)
-    }
+/// Traces the end of a process of a role.
+pub(super) fn trace_end(part: &str, role: &RunningRole, ending: ProcessExit, is_stopping: bool) {
+    tracing::info!(
+        role = part,
+        process = role.process.number(),
+        status = %Ending(ending),
+        killed = role.killed,
+        stopping = is_stopping,
+        reason = role.last_words,
+        "role ended"
+    );
+}
 
-    /// Returns the rings and the temporary levels for the next program image.
-    pub(super) fn trace_extras(&self) -> Vec<HandedExtra> {
-        let control = trace::control();
-        let now = Instant::now();
-        let temporary = control.temporary().iter();
-        let temporary: Vec<(Option<String>, String, u64)> = temporary
-            .map(|one| {
-                let left = one.until.saturating_duration_since(now);
-                (one.role.clone(), one.levels.to_string(), milliseconds(left))
-            })
-            .collect();
-        let levels = HandedExtra {
-            name: LEVELS.to_owned(),
-            descriptor: None,
-            bytes: codec::encode(&temporary),
-        };
-        let rings = control.rings().map(|(role, ring)| HandedExtra {
-            name: RING.to_owned(),
-            descriptor: Some(crate::handed::number(&**ring)),
-            bytes: role.as_bytes().to_vec(),
+fn traced_roles(slots: &Slots) -> (TraceResponse, Vec<SharedFd>) {
+    let control = trace::control();
+    let now = Instant::now();
+    let mut response = TraceResponse::default();
+    let mut rings = Vec::new();
+    for (role, ring) in control.rings() {
+        let applies = |one: &&TemporaryLevels| one.role.as_deref().is_none_or(|of| of == role);
+        let until = control.temporary().iter().filter(applies);
+        let left = until
+            .map(|one| one.until.saturating_duration_since(now))
+            .min();
+        let slot = slots.all().find(|slot| slot.row.part == role);
+        response.roles.push(TracedRole {
+            role: role.to_owned(),
+            levels: control.levels_of(role).to_string(),
+            left_ms: left.map(milliseconds),
+            process: match role {
+                SUPERVISOR => i32::try_from(std::process::id()).ok(),
+                _ => slot.and_then(|slot| slot.pid()),
+            },
         });
-        std::iter::once(levels).chain(rings).collect()
+        rings.push(Arc::clone(ring));
     }
+    (response, rings)
+}
+
+/// Returns the rings and the temporary levels for the next program image.
+pub(super) fn trace_extras() -> Vec<HandedExtra> {
+    let control = trace::control();
+    let now = Instant::now();
+    let temporary = control.temporary().iter();
+    let temporary: Vec<(Option<String>, String, u64)> = temporary
+        .map(|one| {
+            let left = one.until.saturating_duration_since(now);
+            (one.role.clone(), one.levels.to_string(), milliseconds(left))
+        })
+        .collect();
+    let levels = HandedExtra {
+        name: LEVELS.to_owned(),
+        descriptor: None,
+        bytes: codec::encode(&temporary),
+    };
+    let rings = control.rings().map(|(role, ring)| HandedExtra {
+        name: RING.to_owned(),
+        descriptor: Some(crate::handed::number(&**ring)),
+        bytes: role.as_bytes().to_vec(),
+    });
+    std::iter::once(levels).chain(rings).collect()
 }
 
 pub(super) fn resume_levels(bytes: &[u8]) {

@@ -23,6 +23,14 @@ pub struct LoadedVersion {
     payloads: Vec<SharedFd>,
 }
 
+/// Returns the part whose role decides whether a version can be served: the proxy, if the version
+/// has one.
+pub fn decider(version: Option<&LoadedVersion>) -> &'static str {
+    let alone = version.filter(|version| version.is_without_proxy());
+    let sidecar = alone.and_then(|version| row::sidecar_parts().find(|part| version.has(part)));
+    sidecar.unwrap_or_else(row::primary_part)
+}
+
 /// The size of one part of a version.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PartSize<'v> {

@@ -6,7 +6,7 @@
 //! that are removed and created again are all noticed.
 
 use crate::settle::Settle;
-use part::role::{Watch, WatchedDirectory};
+use part::role::{NotLoaded, Take, Watch, WatchedDirectory};
 use part::voice::MessagePrinter;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
@@ -43,15 +43,16 @@ const ITSELF: WatchFlags = WatchFlags::DELETE_SELF
 pub struct Watcher {
     inotify: Option<OwnedFd>,
     /// The version whose files are watched.
-    pub version: Option<u64>,
-    pub wanted: Option<Watch>,
+    version: Option<u64>,
+    wanted: Option<Watch>,
     places: HashMap<i32, WatchedDirectory>,
     /// Time at which missing directories are checked again.
-    pub retry_at: Option<Instant>,
+    retry_at: Option<Instant>,
     settle: Settle,
     /// Digest of the content that was refused last.
-    pub refused: Option<u64>,
-    pub running: bool,
+    refused: Option<u64>,
+    /// True if changed files are the only reason of the reload that began last.
+    is_automatic: bool,
     /// True if the result of the previous reload was discarded because files changed meanwhile.
     left: bool,
     /// True if the exhausted inotify limit was reported.
@@ -71,10 +72,60 @@ impl Watcher {
             .due(Duration::from_millis(watch.delay_ms.into()))
     }
 
-    /// Records the start of a reload; `asked`: a client requested it.
-    pub fn begin(&mut self, asked: bool) {
-        self.running = !asked;
+    /// Returns when missing directories are checked again.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    pub fn is_automatic(&self) -> bool {
+        self.is_automatic
+    }
+
+    /// Reads the events, and watches the files of the version in service.
+    pub fn poll(&mut self, served: Option<&Take>, now: Instant, voice: &mut MessagePrinter) {
+        if let Some(take) = served.filter(|take| self.version != Some(take.version)) {
+            self.version = Some(take.version);
+            self.refused = None;
+            self.arm(take.plan.watch.clone(), voice);
+        }
+        self.hear(now);
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.arm(self.wanted.clone(), voice);
+        }
+    }
+
+    /// Records the start of a reload if files have settled or a client asked for one. Returns
+    /// whether files are the only reason.
+    pub fn begin_if_due(&mut self, is_asked: bool, now: Instant) -> bool {
+        let is_due = self.due().is_some_and(|at| at <= now);
+        if is_due || is_asked {
+            self.begin(is_asked);
+        }
+        is_due && !is_asked
+    }
+
+    fn begin(&mut self, is_asked: bool) {
+        self.is_automatic = !is_asked;
         self.settle.begin();
+    }
+
+    /// Watches the files of a load that gave no version, until they are corrected. Returns whether
+    /// the failure has not been reported yet.
+    pub fn refuse(&mut self, why: NotLoaded, voice: &mut MessagePrinter) -> bool {
+        if let Some(before) = &self.wanted {
+            let mut watch = why.watch.unwrap_or_else(|| before.clone());
+            if !why.unchanged {
+                add(&mut watch, before);
+            }
+            self.arm(Some(watch), voice);
+        }
+        let refused = (!why.unchanged).then_some(why.content);
+        let before = std::mem::replace(&mut self.refused, refused);
+        if why.unchanged && before.is_some() {
+            voice.notice("the watched files have returned to the served content");
+            return true;
+        }
+        !self.is_automatic || before != refused
     }
 
     /// Returns whether the result of an automatic reload must be discarded, because files were
@@ -82,12 +133,12 @@ impl Watcher {
     /// settled. The second result is always used, even if files change all the time.
     pub fn reads_again(&mut self, now: Instant) -> bool {
         self.hear(now);
-        self.left = self.running && !self.left && self.settle.due(Duration::ZERO).is_some();
+        self.left = self.is_automatic && !self.left && self.settle.due(Duration::ZERO).is_some();
         self.left
     }
 
     /// Replaces the watched files; None watches nothing.
-    pub fn arm(&mut self, watch: Option<Watch>, voice: &mut MessagePrinter) {
+    fn arm(&mut self, watch: Option<Watch>, voice: &mut MessagePrinter) {
         self.retry_at = None;
         self.wanted = watch;
         let Some(watch) = &self.wanted else {
@@ -145,7 +196,7 @@ impl Watcher {
         }
     }
 
-    pub fn hear(&mut self, now: Instant) {
+    fn hear(&mut self, now: Instant) {
         let Some(inotify) = &self.inotify else {
             return;
         };
@@ -194,6 +245,28 @@ impl Watcher {
     }
 }
 
+/// Adds directories of an earlier list that are missing in the new one: a configuration file that
+/// cannot be parsed to its end names fewer files than before.
+fn add(watch: &mut Watch, before: &Watch) {
+    for directory in &before.directories {
+        let known = watch.directories.iter_mut();
+        let mut known = known.filter(|known| known.path == directory.path);
+        match known.next() {
+            None => watch.directories.push(directory.clone()),
+            Some(known) => {
+                for name in &directory.names {
+                    if !known.counts(name) {
+                        known.names.push(name.clone());
+                    }
+                }
+                known.every |= directory.every;
+            }
+        }
+    }
+    // The watch is bounded, however often files are refused.
+    watch.fit();
+}
+
 /// Merges two paths of the same directory, for which the kernel has one number.
 fn merge(places: &mut HashMap<i32, WatchedDirectory>, number: i32, directory: &WatchedDirectory) {
     match places.get_mut(&number) {
@@ -236,23 +309,106 @@ fn cannot_watch(path: &[u8], errno: Errno) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bed::voice;
     use lab::ScratchDirectory;
-    use part::voice::Form;
 
-    fn watcher(directory: &Path) -> Watcher {
+    fn watch(directory: &Path, names: &[&str]) -> Watch {
         let directory = WatchedDirectory {
             path: directory.as_os_str().as_bytes().to_vec(),
-            names: vec![b"page".to_vec()],
+            names: names.iter().map(|name| name.as_bytes().to_vec()).collect(),
             ..WatchedDirectory::default()
         };
-        let watch = Watch {
+        Watch {
             delay_ms: 500,
             directories: vec![directory],
             ..Watch::default()
+        }
+    }
+
+    fn take(version: u64, watch: Option<Watch>) -> Take {
+        let mut take = Take {
+            version,
+            ..Take::default()
         };
+        take.plan.watch = watch;
+        take
+    }
+
+    fn watcher(directory: &Path) -> Watcher {
         let mut watcher = Watcher::default();
-        watcher.arm(Some(watch), &mut MessagePrinter::new(Form::Own, true));
+        let take = take(1, Some(watch(directory, &["page"])));
+        watcher.poll(Some(&take), Instant::now(), &mut voice());
         watcher
+    }
+
+    #[test]
+    fn reload_is_due_once_for_settled_files() {
+        let scratch = ScratchDirectory::new().unwrap();
+        let mut watcher = watcher(scratch.path());
+        let first = take(1, Some(watch(scratch.path(), &["page"])));
+        // What changed before the watch began was not noticed, so the files are read once.
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        assert!(!watcher.begin_if_due(false, now));
+        assert!(watcher.begin_if_due(false, later));
+        assert!(watcher.is_automatic());
+        assert!(!watcher.begin_if_due(false, later));
+        scratch.write("page", "new").unwrap();
+        watcher.poll(Some(&first), now, &mut voice());
+        assert!(!watcher.begin_if_due(true, later), "a client asked");
+        assert!(!watcher.is_automatic());
+        assert!(!watcher.begin_if_due(false, later));
+        scratch.write("page", "newer").unwrap();
+        // A version that watches nothing ends the watch.
+        watcher.poll(Some(&take(2, None)), now, &mut voice());
+        assert!(!watcher.begin_if_due(false, later));
+        assert!(watcher.watched().is_none());
+    }
+
+    #[test]
+    fn refusal_is_reported_once_for_each_content() {
+        let scratch = ScratchDirectory::new().unwrap();
+        let mut watcher = watcher(scratch.path());
+        let refused = |content, unchanged| NotLoaded {
+            content,
+            unchanged,
+            ..NotLoaded::default()
+        };
+        let mut refuse = |is_asked, content, unchanged| {
+            watcher.begin(is_asked);
+            watcher.refuse(refused(content, unchanged), &mut voice())
+        };
+        assert!(refuse(false, 7, false));
+        assert!(!refuse(false, 7, false));
+        assert!(refuse(true, 7, false), "a client asked");
+        assert!(refuse(false, 8, false));
+        assert!(refuse(false, 0, true), "the files are those in service");
+        assert!(!refuse(false, 0, true));
+        assert!(refuse(true, 0, true), "a client asked");
+    }
+
+    #[test]
+    fn refused_files_are_watched_in_addition_to_the_served_ones() {
+        let scratch = ScratchDirectory::new().unwrap();
+        let mut watcher = watcher(scratch.path());
+        let other = watch(scratch.path(), &["other"]);
+        let why = NotLoaded {
+            watch: Some(other),
+            content: 7,
+            ..NotLoaded::default()
+        };
+        watcher.refuse(why, &mut voice());
+        let wanted = watcher.wanted.as_ref().expect("a watch");
+        let names = &wanted.directories[0].names;
+        assert_eq!(*names, [b"other".to_vec(), b"page".to_vec()]);
+        // Without a watch, a refused load starts none.
+        let mut idle = Watcher::default();
+        let why = NotLoaded {
+            watch: Some(watch(scratch.path(), &["other"])),
+            ..NotLoaded::default()
+        };
+        idle.refuse(why, &mut voice());
+        assert!(idle.watched().is_none());
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! A first version as a candidate: there is no previous version, so after a rollback nothing is
 //! served. Also the fate of any candidate when the control role, which decides on it, dies.
 
-use super::begin::AGAIN;
 use crate::state::Supervisor;
-use crate::state::cluster::First;
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -13,38 +11,12 @@ const COMPARED_BYTES: usize = 64 << 10;
 const NOBODY: u64 = 0;
 
 impl Supervisor {
-    /// Returns the state to which a rollback of a first version returns.
-    pub(super) fn before_first(&self) -> First {
-        First {
-            accepted: self.cluster.accepted.clone(),
-        }
-    }
-
-    /// Returns whether sidecars must wait: they apply a version when it is accepted, also a first
-    /// one.
-    pub(in super::super) fn holds_parts_back(&self) -> bool {
-        let serving = self.cluster.serving.as_ref();
-        let begins = !self.service.served && serving.is_some_and(|serving| serving.trial);
-        (begins || self.cluster.first.is_some()) && !self.is_without_proxy()
-    }
-
-    /// Accepts a first version; false if there is no such candidate.
-    pub(super) fn accept_first(&mut self) -> bool {
-        let first = self.cluster.first.take().is_some();
-        if first {
-            self.follow_version();
-        }
-        first
-    }
-
     pub(super) fn serve_nothing(&mut self) {
-        let Some(First { accepted }) = self.cluster.first.take() else {
+        if !self.cluster.end_first(Instant::now()) {
             return;
-        };
+        }
         self.give_parts_up();
         self.end_service();
-        self.cluster.load_at = accepted.is_some().then(|| Instant::now() + AGAIN);
-        self.cluster.accepted = accepted;
         self.voice
             .warning("the first version was not accepted: nothing is served");
         self.wait_for_version();
@@ -54,19 +26,11 @@ impl Supervisor {
     /// written to disk is accepted; any other one is rolled back, as the next control role
     /// would do.
     pub(super) fn settle_trial(&mut self) {
-        let set = match &self.cluster.trial {
-            Some(trial) if trial.until().is_none() => trial.set.clone(),
-            None if self.cluster.first.is_some() => match &self.cluster.accepted {
-                Some(set) => set.clone(),
-                None => return,
-            },
-            _ => return,
-        };
-        let Some(start) = &self.cluster.start else {
+        let (Some(set), Some(start)) = (self.cluster.undecided_set(), &self.cluster.start) else {
             return;
         };
-        let on_disk = (self.governs().read_accepted)(&start.directory);
-        if on_disk.is_ok_and(|on_disk| same(&set, on_disk.file) == Ok(true)) {
+        let on_disk = (self.slots.controller().read_accepted)(&start.directory);
+        if on_disk.is_ok_and(|on_disk| same(set, on_disk.file) == Ok(true)) {
             self.accept_trial(NOBODY)
         } else {
             self.begin_rollback()

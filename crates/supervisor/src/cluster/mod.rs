@@ -11,13 +11,12 @@
 mod asks;
 mod begin;
 mod first;
-mod missing;
 mod role;
 mod trial;
 
 use crate::slot::RunningRole;
 use crate::state::Supervisor;
-use crate::state::cluster::ControlRequest;
+use crate::state::cluster::{ChangeRequest, CheckRequest, ControlRequest, ServeRequest, Verdict};
 use part::SharedFd;
 use part::channel::Received;
 use part::role::{Manner, SupervisorMessage};
@@ -29,28 +28,25 @@ use std::time::{Duration, Instant};
 const END_LIMIT: Duration = Duration::from_secs(3);
 
 impl Supervisor {
-    pub(super) fn is_member(&self) -> bool {
-        self.cluster.is_member()
-    }
-
-    pub(super) fn look_at_cluster(&mut self) {
-        if !self.is_member() {
-            return self.look_for_missing(Instant::now());
-        }
-        self.look_at_check();
-        self.look_at_cluster_clock();
-        self.go_on_with_asks();
-    }
-
-    fn look_at_cluster_clock(&mut self) {
+    pub(super) fn poll_cluster(&mut self) {
         let now = Instant::now();
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if due(self.cluster.load_at) {
-            self.cluster.load_at = None;
-            self.load_accepted();
+        if self.cluster.is_member() {
+            if let Some(verdict) = self.cluster.check.poll() {
+                let (good, together) = (verdict.is_good, verdict.is_simultaneous);
+                tracing::info!(good, together, "version checked");
+                self.send_verdict(&verdict);
+            }
+            if self.cluster.is_load_due(now) {
+                self.load_accepted();
+            }
         }
-        self.look_for_missing(now);
-        self.look_at_going_back(now);
+        self.retry_missing(now);
+        if self.cluster.is_trial_late(now) {
+            self.kill_proxy();
+        }
+        if self.cluster.is_member() {
+            self.handle_control_requests();
+        }
     }
 
     pub(super) fn hear_control(&mut self, received: Received) {
@@ -58,22 +54,33 @@ impl Supervisor {
         match received.message {
             SupervisorMessage::Check | SupervisorMessage::Find => {
                 let as_json = matches!(received.message, SupervisorMessage::Find);
-                self.ask_with(received, |set| ControlRequest::Check { ask, set, as_json });
+                self.ask_with(received, |set| {
+                    ControlRequest::Check(CheckRequest { ask, set, as_json })
+                });
             }
             SupervisorMessage::Serve {
                 trial,
                 ref operation,
             } => {
                 let operation = operation.clone();
-                self.ask_with(received, |set| ControlRequest::Serve {
-                    ask,
-                    set,
-                    trial,
-                    operation,
+                self.ask_with(received, |set| {
+                    let request = ServeRequest {
+                        ask,
+                        set,
+                        trial,
+                        operation,
+                    };
+                    ControlRequest::Change(ChangeRequest::Serve(request))
                 });
             }
-            SupervisorMessage::Accept => self.queue_control_request(ControlRequest::Accept { ask }),
-            SupervisorMessage::Revert => self.queue_control_request(ControlRequest::Revert { ask }),
+            SupervisorMessage::Accept => {
+                let request = ChangeRequest::Accept { ask };
+                self.queue_control_request(ControlRequest::Change(request));
+            }
+            SupervisorMessage::Revert => {
+                let request = ChangeRequest::Revert { ask };
+                self.queue_control_request(ControlRequest::Change(request));
+            }
             SupervisorMessage::Ended { words } => {
                 self.voice.alert(format_args!("the control role: {words}"));
             }
@@ -84,20 +91,16 @@ impl Supervisor {
     fn ask_with(&mut self, received: Received, ask: impl FnOnce(SharedFd) -> ControlRequest) {
         match received.descriptors.into_iter().next() {
             Some(set) => self.queue_control_request(ask(Arc::new(set))),
-            None => self.answer_set(received.ask, false, "no version was given"),
-        }
-    }
-
-    fn send_to_control(&mut self, message: &SupervisorMessage) {
-        if let Some(role) = self.slots.governing.process() {
-            // If this fails, the role has ended; the main loop notices that.
-            role.send_message(message, &[]);
+            None => {
+                let verdict = Verdict::new(received.ask, false, "no version was given");
+                self.send_verdict(&verdict);
+            }
         }
     }
 
     pub(super) fn control_ended(&mut self, role: &RunningRole, ending: ProcessExit) {
         self.obey_signals();
-        self.drop_asks();
+        self.cluster.requests.clear();
         self.slots.governing.stop_until = None;
         if self.process.exit.is_some() || self.service.stop.is_some() {
             return;
@@ -117,18 +120,14 @@ impl Supervisor {
             ));
         }
         self.slots.governing.restart_at = Some(Instant::now() + wait);
-        let serving = self.cluster.serving.as_ref();
-        self.cluster.orphaned |= serving.is_some_and(|serving| serving.trial);
+        self.cluster.orphan_change();
         self.settle_trial();
     }
 
     /// Cancels pending actions for the control role, which continues to vote and to hold leases.
     pub(super) fn quiet_control(&mut self) {
         self.slots.governing.restart_at = None;
-        self.cluster.load_at = None;
-        self.cluster.retry_at = None;
-        self.drop_asks();
-        self.drop_check();
+        self.cluster.cancel_pending();
     }
 
     /// Makes the control role end, because the supervisor ends or executes another program.

@@ -1,16 +1,12 @@
 //! A candidate version, with the last good version for a rollback.
 
 use crate::state::Supervisor;
-use crate::state::cluster::Trial;
+use crate::state::cluster::{AcceptStep, RollbackStep, Verdict};
 use crate::version::LoadedVersion;
 use part::SharedFd;
 use part::role::{SupervisorMessage, TakeTrial};
 use part::voice::Gravity;
-use std::time::{Duration, Instant};
-
-/// Time for a proxy to roll back. The previous version is still compiled; a proxy that exceeds the
-/// timeout is replaced by one with the accepted version.
-const BACK_LIMIT: Duration = Duration::from_secs(5);
+use std::time::Instant;
 
 impl Supervisor {
     /// Returns the message by which a proxy starts to serve a candidate. None if there is no
@@ -23,7 +19,7 @@ impl Supervisor {
             .versions
             .last_good
             .as_ref()
-            .filter(|_| self.brings_trial())?;
+            .filter(|_| self.cluster.loads_candidate())?;
         Some(SupervisorMessage::TakeTrial(Box::new(TakeTrial {
             take: version.for_role(),
             former: former.for_role(),
@@ -42,7 +38,7 @@ impl Supervisor {
     /// continues.
     pub(in super::super) fn trial_without_proxy(&mut self, version: LoadedVersion, shown: &str) {
         let words = "it is applied when it is accepted".to_owned();
-        self.trial_begins(version);
+        self.cluster.begin_trial(version);
         self.report_change(&[(Gravity::Notice, words)], shown);
     }
 
@@ -54,25 +50,23 @@ impl Supervisor {
         self.kill_proxy();
     }
 
-    pub(in super::super) fn is_going_back(&self) -> bool {
-        let trial = self.cluster.trial.as_ref();
-        trial.is_some_and(|trial| trial.back_until.is_some())
-    }
-
     pub(super) fn accept_trial(&mut self, ask: u64) {
-        if self.accept_first() {
-            return self.answer_set(ask, true, "");
-        }
-        let Some(trial) = &mut self.cluster.trial else {
-            return self.answer_set(ask, false, "no candidate version is being tried");
+        let is_without_proxy = match self.cluster.accept(ask, Instant::now()) {
+            AcceptStep::First => {
+                self.follow_version();
+                return self.send_verdict(&Verdict::new(ask, true, ""));
+            }
+            AcceptStep::NoCandidate => {
+                let words = "no candidate version is being tried";
+                return self.send_verdict(&Verdict::new(ask, false, words));
+            }
+            AcceptStep::Trial { is_without_proxy } => is_without_proxy,
         };
-        trial.accepting = Some((ask, Instant::now() + BACK_LIMIT));
         // A proxy that was started for the candidate has no version to return to.
-        let is_first = self.versions.last_good.as_ref();
-        let is_first = is_first.is_some_and(LoadedVersion::is_without_proxy);
+        let is_first = self.versions.is_without_proxy();
         match &mut self.slots.serving.running {
             // If this fails, the role has ended; the main loop notices that.
-            Some(proxy) if !trial.version.is_without_proxy() && !is_first => {
+            Some(proxy) if !is_without_proxy && !is_first => {
                 let _ = proxy.send_message(&SupervisorMessage::Accept);
             }
             _ => self.trial_ended(),
@@ -80,116 +74,88 @@ impl Supervisor {
     }
 
     pub(in super::super) fn trial_ended(&mut self) {
-        let accepted = |trial: &mut Trial| trial.accepting.is_some();
-        let Some(trial) = self.cluster.trial.take_if(accepted) else {
+        let Some(accepted) = self.cluster.end_accept() else {
             return;
         };
         // Dropping the previous version closes its descriptors.
-        self.versions.last_good = Some(trial.version);
-        self.cluster.accepted = Some(trial.set);
+        self.versions.last_good = Some(accepted.version);
         self.versions.unsettled = None;
         self.keep_version();
         self.see_off_without_listeners();
         self.follow_version();
-        if let Some((ask, _)) = trial.accepting {
-            self.answer_set(ask, true, "");
-        }
-        for ask in trial.asks {
-            self.answer_set(ask, false, "it was accepted");
+        for verdict in &accepted.verdicts {
+            self.send_verdict(verdict);
         }
     }
 
     pub(super) fn revert_trial(&mut self, ask: u64) {
-        match &mut self.cluster.trial {
-            Some(trial) => {
-                trial.asks.push(ask);
-                self.begin_rollback();
-            }
-            None if self.cluster.first.is_some() => {
-                self.serve_nothing();
-                self.answer_set(ask, true, "");
-            }
-            None => self.answer_set(ask, true, "no candidate version is being tried"),
+        if self.cluster.wait_for_rollback(ask) {
+            return self.begin_rollback();
         }
+        let words = if self.cluster.has_first_candidate() {
+            self.serve_nothing();
+            ""
+        } else {
+            "no candidate version is being tried"
+        };
+        self.send_verdict(&Verdict::new(ask, true, words));
     }
 
     pub(super) fn begin_rollback(&mut self) {
-        if self.cluster.first.is_some() {
-            return self.serve_nothing();
+        match self.cluster.begin_rollback(Instant::now()) {
+            RollbackStep::Nothing => return,
+            RollbackStep::ServeNothing => return self.serve_nothing(),
+            RollbackStep::Ended(verdicts) => {
+                for verdict in &verdicts {
+                    self.send_verdict(verdict);
+                }
+                return;
+            }
+            RollbackStep::Proxy => {}
         }
-        let Some(trial) = &mut self.cluster.trial else {
-            return;
-        };
-        if trial.back_until.is_some() {
-            return;
-        }
-        trial.back_until = Some(Instant::now() + BACK_LIMIT);
-        if trial.version.is_without_proxy() {
-            // No role knows of the candidate yet.
-            return self.gone_back("");
-        }
-        if self.is_without_proxy() {
+        if self.versions.is_without_proxy() {
             // The proxy was started for the candidate.
             self.see_off_without_listeners();
             return self.gone_back("");
         }
         // Without a running proxy, the next one starts with the accepted version.
-        let told = self
-            .slots
-            .serving
-            .running
-            .as_mut()
-            .map(|proxy| proxy.send_message(&SupervisorMessage::Revert));
-        if told == Some(false) {
+        let proxy = self.slots.serving.running.as_mut();
+        if proxy.is_some_and(|proxy| !proxy.send_message(&SupervisorMessage::Revert)) {
             self.kill_proxy();
         }
     }
 
     pub(in super::super) fn gone_back(&mut self, words: &str) {
-        let Some(trial) = self.cluster.trial.take() else {
-            return;
-        };
-        self.answer_gone_back(trial.accepting, trial.asks, words);
-    }
-
-    /// Responds after a rollback: success to rollback requests, failure to a pending accept
-    /// request.
-    fn answer_gone_back(&mut self, accepting: Option<(u64, Instant)>, asks: Vec<u64>, words: &str) {
-        if let Some((ask, _)) = accepting {
-            self.answer_set(ask, false, words);
-        }
-        for ask in asks {
-            self.answer_set(ask, true, words);
+        for verdict in self.cluster.end_rollback(words).iter().flatten() {
+            self.send_verdict(verdict);
         }
     }
 
     /// Handles a proxy that rolled back by itself, or died with the candidate: the accepted version
     /// is served from now on.
     pub(in super::super) fn handle_proxy_rollback(&mut self, words: &str) {
-        if self.cluster.first.is_some() {
-            let words = words.to_owned();
-            self.send_to_control(&SupervisorMessage::WentBack { words });
-            return self.serve_nothing();
-        }
-        let Some(trial) = self.cluster.trial.take() else {
+        if !self.cluster.has_candidate() {
             return;
-        };
-        self.voice.warning(format_args!(
-            "the candidate version is rolled back: {words}; the accepted version is served again"
-        ));
-        let told = words.to_owned();
-        self.send_to_control(&SupervisorMessage::WentBack { words: told });
-        self.answer_gone_back(trial.accepting, trial.asks, words);
-    }
-
-    pub(super) fn look_at_going_back(&mut self, now: Instant) {
-        let until = self.cluster.trial.as_ref().and_then(Trial::until);
-        if until.is_some_and(|until| until <= now) {
-            self.kill_proxy();
+        }
+        let is_first = self.cluster.has_first_candidate();
+        if !is_first {
+            self.voice.warning(format_args!(
+                "the candidate version is rolled back: {words}; the accepted version is served again"
+            ));
+        }
+        if let Some(role) = self.slots.governing.process() {
+            let words = words.to_owned();
+            // If this fails, the role has ended; the main loop notices that.
+            role.send_message(&SupervisorMessage::WentBack { words }, &[]);
+        }
+        if is_first {
+            self.serve_nothing();
+        } else {
+            self.gone_back(words);
         }
     }
 
-    fn kill_proxy(&mut self) {
+    pub(super) fn kill_proxy(&mut self) {
         match &self.slots.serving.running {
             // The main loop notices the end of the process.
             Some(proxy) => proxy.process.kill(),

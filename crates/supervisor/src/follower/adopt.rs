@@ -4,21 +4,20 @@
 //! predecessor still works. Once the successor is ready, the predecessor ends and leaves everything
 //! in place. Otherwise the predecessor ends first.
 
-use super::{LEAVE_LIMIT, send_sidecar_version};
-use crate::handed::socket;
 use crate::orphan::{AdoptError, find_beside};
 use crate::program::is_of_another_program;
-use crate::resumed::{ResumeError, Resumed};
 use crate::slot::{RunningRole, SidecarConfiguration};
 use crate::state::Supervisor;
 use crate::state_file::Keep;
 use crate::tell;
-use part::role::HandedPart;
 use part::row;
 use part::spawn::Started;
-use rustix::process::{Pid, Signal};
-use std::sync::Arc;
-use std::time::Instant;
+use part::voice::MessagePrinter;
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+
+/// Time for a role of another program to end.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 impl Supervisor {
     /// Adopts the orphaned role of these files. Returns whether there is one. If its configuration
@@ -37,7 +36,7 @@ impl Supervisor {
                     "a running {what} with these files has no supervisor, but {error}"
                 ));
                 if let AdoptError::Foreign(_, Some(role)) = error {
-                    self.end_foreign(what, role.0, given.is_some());
+                    end_foreign(&mut self.voice, what, role.0, given.is_some());
                 }
                 return false;
             }
@@ -48,28 +47,30 @@ impl Supervisor {
             Some(listener) => found.process.set_survives_supervisor(Some(listener)),
             None => Ok(()),
         };
-        let options = self.command.options_of(part);
-        let given_it = told.and_then(|()| match given {
-            Some(given) => send_sidecar_version(&mut found, given, options),
+        let slot = &mut self.slots[part];
+        slot.served = true;
+        slot.running = Some(found);
+        let is_given = told.and_then(|()| match given {
+            Some(given) => slot.change_sidecar(&self.command, given),
             None => Ok(()),
         });
-        self.slots[part].served = true;
-        if self.beside(part).shares_heartbeats {
+        if slot.properties().shares_heartbeats {
             // The memory that proxy and role shared was lost with the previous supervisor.
-            self.send_heartbeat_memory();
-            let memory = self.pulses.file().filter(|_| !self.is_without_proxy());
-            found.process.share(memory);
+            self.pulses
+                .share_with(self.slots.serving.running.as_mut(), &mut self.voice);
+            let has_proxy = !self.versions.is_without_proxy();
+            if let Some(role) = &mut self.slots[part].running {
+                role.process.share(self.pulses.file().filter(|_| has_proxy));
+            }
         }
-        self.slots[part].running = Some(found);
         // Other roles may have sent messages before this one was found. A role that started while
         // they did not run has received none.
-        self.send_stored_messages(part);
-        match given_it {
-            Ok(()) => self.slots[part].taking = given.cloned(),
-            Err(error) => self.part_refused(part, &error.to_string()),
+        self.between.stored.send_to(&mut self.slots[part]);
+        if let Err(error) = is_given {
+            self.part_refused(part, &error.to_string());
         }
         self.write_role_pid(part);
-        if self.decides(part) {
+        if self.versions.decides(part) {
             self.proxy_ready();
         }
         let running = self.slots[part].running.as_ref();
@@ -77,23 +78,6 @@ impl Supervisor {
             self.replace_part(part);
         }
         true
-    }
-
-    /// Ends a role that does not support this program's messages, because two roles would do the
-    /// same work. If it has a successor, it is killed, so that its objects in the system stay for
-    /// the successor.
-    fn end_foreign(&mut self, what: &str, mut role: Started, is_followed: bool) {
-        let number = role.number();
-        let until = if is_followed {
-            Instant::now()
-        } else {
-            role.signal(Signal::TERM);
-            Instant::now() + LEAVE_LIMIT
-        };
-        role.wait_for_end(until);
-        self.voice.notice(format_args!(
-            "ended the {what} of another program (process {number})"
-        ));
     }
 
     /// Opens the sockets on which another supervisor would adopt the roles, and sends them.
@@ -127,66 +111,40 @@ impl Supervisor {
         let slot = &mut self.slots[part];
         slot.taking = None;
         slot.wanted = Some(given.clone());
-        if !self.beside(part).can_overlap {
-            return match &mut self.slots[part].running {
-                Some(role) => role.ask_to_leave(Instant::now() + LEAVE_LIMIT),
+        if !slot.properties().can_overlap {
+            return match slot.running {
+                Some(_) => slot.leave(),
                 None => self.start_part(part),
             };
         }
-        let renewed = self.slots[part].keep.as_ref().map(Keep::renew);
-        if let Some(Ok(keep)) = renewed {
-            self.slots[part].keep = Some(keep);
+        if let Some(Ok(keep)) = slot.keep.as_ref().map(Keep::renew) {
+            slot.keep = Some(keep);
         }
         self.prepare_part(part);
-        match self.new_role(part, &given) {
+        let slot = &mut self.slots[part];
+        match slot.start_sidecar(&self.command, &given, self.pulses.file()) {
             Ok(role) => {
-                let slot = &mut self.slots[part];
                 slot.predecessor = slot.running.replace(role);
                 self.write_role_pid(part);
             }
             Err(error) => self.part_refused(part, &error.to_string()),
         }
     }
+}
 
-    pub(in super::super) fn hand_parts_over(&self) -> Vec<HandedPart> {
-        let handed = self.slots.sidecars().map(|slot| HandedPart {
-            part: slot.row.part.to_owned(),
-            role: slot.running.as_ref().map(|role| role.handed(None)),
-            guard: (slot.guard.as_ref()).map(|(entry, fd)| socket(&**fd, entry.socket())),
-            keep: (slot.keep.as_ref()).map(|keep| socket(&**keep.file(), keep.path())),
-        });
-        handed.collect()
-    }
-
-    pub(in super::super) fn resume_part(
-        &mut self,
-        handed: &HandedPart,
-        left: &mut Resumed,
-    ) -> Result<(), ResumeError> {
-        let Some(part) = row::sidecar_parts().find(|one| *one == handed.part) else {
-            // The new program does not have the part any longer.
-            return Ok(());
-        };
-        let slot = &mut self.slots[part];
-        if let Some(role) = &handed.role {
-            slot.running = Some(left.role(role, slot.row.entry)?);
-            slot.served = true;
-        }
-        if let Some(guard) = &handed.guard {
-            let (entry, listener) = left.socket(guard)?;
-            slot.guard = Some((entry, Arc::new(listener)));
-        }
-        if let Some(keep) = &handed.keep {
-            slot.keep = Some(Keep::kept(keep.path(), left.take(keep.descriptor)?));
-        }
-        Ok(())
-    }
-
-    pub(in super::super) fn part_processes(&self) -> Vec<Pid> {
-        let running = self
-            .slots
-            .sidecars()
-            .filter_map(|slot| slot.running.as_ref());
-        running.map(|role| role.process.pid()).collect()
-    }
+/// Ends a role that does not support this program's messages, because two roles would do the
+/// same work. If it has a successor, it is killed, so that its objects in the system stay for
+/// the successor.
+fn end_foreign(voice: &mut MessagePrinter, what: &str, mut role: Started, is_followed: bool) {
+    let number = role.number();
+    let until = if is_followed {
+        Instant::now()
+    } else {
+        role.signal(Signal::TERM);
+        Instant::now() + END_LIMIT
+    };
+    role.wait_for_end(until);
+    voice.notice(format_args!(
+        "ended the {what} of another program (process {number})"
+    ));
 }

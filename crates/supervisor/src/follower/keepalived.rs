@@ -37,17 +37,14 @@ impl Supervisor {
         }
     }
 
-    fn remove_pid_files(&self, parent: Option<&Path>) {
+    pub(in super::super) fn tidy_up_as_keepalived(&self, pid_file: Option<&Path>) {
+        if self.voice.form() != Form::Keepalived {
+            return;
+        }
         let role = self.command.role_pid_file.as_ref();
-        for path in parent.into_iter().chain(role.map(|(_, path)| &**path)) {
+        for path in pid_file.into_iter().chain(role.map(|(_, path)| &**path)) {
             // Ignored: the file may have been removed already.
             let _ = std::fs::remove_file(path);
-        }
-    }
-
-    pub(in super::super) fn tidy_up_as_keepalived(&self, pid_file: Option<&Path>) {
-        if self.voice.form() == Form::Keepalived {
-            self.remove_pid_files(pid_file);
         }
     }
 }

@@ -9,13 +9,15 @@
 mod memory;
 pub mod sample;
 
-pub use memory::create;
-
+use crate::slot::{RoleSlot, RunningRole, Slots};
 use part::SharedFd;
-use part::heart::{Frozen, Heart, LOOK_EVERY_MS, PollTiming, ThreadState};
+use part::heart::{Frozen, Heart, LOOK_EVERY_MS, LOOKS_MAX, PollTiming, ThreadState};
+use part::mapped;
 use part::role::SupervisorMessage;
 use part::spawn::Started;
-use protocol::vitals::Vitals;
+use part::voice::MessagePrinter;
+use protocol::vitals::{Vitals, WORDS};
+use rustix::fs::fstat;
 use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_millis(LOOK_EVERY_MS);
@@ -36,9 +38,9 @@ struct Thread {
 pub struct Pulses {
     next: Option<Instant>,
     /// Heartbeat memory, which outlives images of the program.
-    pub file: Option<SharedFd>,
+    file: Option<SharedFd>,
     /// Inode number and mapping of the heartbeat memory.
-    pub memory: Option<(u64, Vitals<'static>)>,
+    memory: Option<(u64, Vitals<'static>)>,
     process: i32,
     threads: Vec<Thread>,
     side: Thread,
@@ -73,13 +75,93 @@ impl Pulses {
     }
 
     /// Resets what was observed about the proxy's threads.
-    pub fn begin_anew(&mut self) {
+    fn begin_anew(&mut self) {
         self.threads.clear();
         self.side = Thread::default();
     }
 
+    /// Resets what was observed about all processes.
+    pub fn restart(&mut self, slots: &mut Slots) {
+        self.begin_anew();
+        if let Some(proxy) = &mut slots.serving.running {
+            proxy.helpers.iter_mut().for_each(|one| one.heart.beats());
+        }
+        for (process, _) in slots.all_mut().filter_map(RoleSlot::beating) {
+            process.heart.beats();
+        }
+    }
+
+    /// Kills a frozen proxy. With `is_upgraded`, another role serves beside this one, which may be
+    /// paused.
+    pub fn check_proxy(
+        &mut self,
+        proxy: Option<&mut RunningRole>,
+        is_upgraded: bool,
+        look: PollTiming,
+        voice: &mut MessagePrinter,
+    ) {
+        self.map_vitals();
+        let Some(proxy) = proxy else {
+            return self.begin_anew();
+        };
+        let number = proxy.process.number();
+        let frozen = if !proxy.ready {
+            self.begin_anew();
+            is_stopped(&mut proxy.process, look).map(|why| (None, why))
+        } else if is_upgraded {
+            proxy.process.heart.beats();
+            self.begin_anew();
+            None
+        } else if let Some(why) = is_frozen(&mut proxy.process, look) {
+            Some((None, why))
+        } else {
+            // A signal stops all threads of a process, so the name of the first silent one is
+            // meaningless.
+            self.frozen_thread(number, look).map(|(name, why)| {
+                let named = Some(name).filter(|_| why != Frozen::Stopped);
+                (named, why)
+            })
+        };
+        if let Some((thread, why)) = frozen {
+            report_frozen(voice, "proxy", number, thread.as_deref(), why);
+            // The main loop notices the end of the process.
+            proxy.process.kill();
+            self.begin_anew();
+        }
+    }
+
+    /// Sends the proxy the heartbeat memory, which other roles read. Creates the memory if there is
+    /// none yet.
+    pub fn share_with(&mut self, proxy: Option<&mut RunningRole>, voice: &mut MessagePrinter) {
+        if self.file.is_none() {
+            let made = memory::create().map_err(|error| {
+                voice.warning(format_args!(
+                    "cannot create the heartbeat memory ({error}): virtual addresses do not follow the health of the \
+                     proxy, and a frozen proxy is not restarted"
+                ));
+            });
+            self.file = made.ok();
+        }
+        if let Some(proxy) = proxy {
+            proxy.process.share(self.file.as_ref());
+        }
+    }
+
+    fn map_vitals(&mut self) {
+        let Some(file) = &self.file else {
+            return;
+        };
+        let inode = fstat(file).map_or(0, |data| data.st_ino);
+        if self.memory.is_some_and(|(mapped, _)| mapped == inode) {
+            return;
+        }
+        // The memory is created once per program image, so it is mapped once.
+        let opened = mapped::map(file, WORDS).and_then(|words| Vitals::open(words).ok());
+        self.memory = opened.map(|vitals| (inode, vitals));
+    }
+
     /// Returns the name of the first frozen thread of a proxy.
-    pub fn frozen_thread(&mut self, process: i32, look: PollTiming) -> Option<(String, Frozen)> {
+    fn frozen_thread(&mut self, process: i32, look: PollTiming) -> Option<(String, Frozen)> {
         let (_, vitals) = self.memory?;
         if vitals.owner() != u64::try_from(process).unwrap_or(0) {
             // Another process owns the memory, or the proxy has not started to write.
@@ -131,8 +213,46 @@ pub fn is_stopped(process: &mut Started, look: PollTiming) -> Option<Frozen> {
     }
 }
 
+/// Kills a frozen role. A role that starts is only checked for a signal that stopped it.
+pub fn check_role(slot: &mut RoleSlot, look: PollTiming, voice: &mut MessagePrinter) {
+    let what = slot.row.entry.display_name;
+    let Some((role, runs)) = slot.beating() else {
+        return;
+    };
+    let frozen = if runs {
+        is_frozen(role, look)
+    } else {
+        is_stopped(role, look)
+    };
+    if let Some(why) = frozen {
+        report_frozen(voice, what, role.number(), None, why);
+        role.kill();
+    }
+}
+
+/// Reports what is frozen and where it waits; the location is read before the process is killed.
+pub fn report_frozen(
+    voice: &mut MessagePrinter,
+    role: &str,
+    process: i32,
+    thread: Option<&str>,
+    why: Frozen,
+) {
+    let place = match why {
+        Frozen::Sleeps => sample::place(process, thread),
+        Frozen::Stopped | Frozen::Loops | Frozen::Gone => None,
+    };
+    let place = place.map_or_else(String::new, |place| format!(" (in the kernel's {place})"));
+    let thread = thread.map_or_else(|| "main thread".to_owned(), |name| format!("thread {name}"));
+    let seconds = u64::from(LOOKS_MAX) * LOOK_EVERY_MS / 1_000;
+    voice.alert(format_args!(
+        "the {role} (process {process}) is frozen: its {thread} {why}{place} and has shown no activity for {seconds} s; \
+         the supervisor kills and restarts it"
+    ));
+}
+
 /// Returns whether the main loop of a role is frozen. Sends one ping, which any message answers.
-pub fn is_frozen(process: &mut Started, look: PollTiming) -> Option<Frozen> {
+fn is_frozen(process: &mut Started, look: PollTiming) -> Option<Frozen> {
     if process.is_channel_closed {
         return None;
     }
@@ -150,6 +270,9 @@ pub fn is_frozen(process: &mut Started, look: PollTiming) -> Option<Frozen> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bed::{Theirs, bed, voice};
+    use rustix::process::Signal;
+    use std::sync::Arc;
 
     #[test]
     fn poll_is_late_after_a_suspension() {
@@ -163,5 +286,52 @@ mod tests {
         let third = second + LOOK_EVERY + LATE + Duration::from_millis(1);
         assert_eq!(pulses.look(third), Some(PollTiming::Late));
         assert_eq!(pulses.look(third), None, "one look, however late");
+    }
+
+    fn stopped_proxy(ready: bool) -> (RunningRole, Theirs) {
+        let (process, theirs) = bed();
+        process.signal(Signal::STOP);
+        let mut proxy = RunningRole::adopted(process);
+        proxy.ready = ready;
+        (proxy, theirs)
+    }
+
+    #[test]
+    fn stopped_proxy_is_killed_after_some_polls() {
+        for ready in [false, true] {
+            let (mut proxy, _theirs) = stopped_proxy(ready);
+            let mut pulses = Pulses::default();
+            let mut polls = 0;
+            assert!(lab::eventually(Duration::from_secs(20), || {
+                polls += 1;
+                let look = PollTiming::InTime;
+                pulses.check_proxy(Some(&mut proxy), false, look, &mut voice());
+                proxy.process.process_exit().is_some()
+            }));
+            assert!(polls >= LOOKS_MAX, "{polls}");
+        }
+    }
+
+    #[test]
+    fn proxy_that_an_upgrade_pauses_is_not_killed() {
+        let (mut proxy, _theirs) = stopped_proxy(true);
+        let mut pulses = Pulses::default();
+        for _ in 0..3 * LOOKS_MAX {
+            let look = PollTiming::InTime;
+            pulses.check_proxy(Some(&mut proxy), true, look, &mut voice());
+        }
+        assert!(proxy.process.process_exit().is_none());
+    }
+
+    #[test]
+    fn heartbeat_memory_is_created_once() {
+        let mut pulses = Pulses::default();
+        pulses.check_proxy(None, false, PollTiming::InTime, &mut voice());
+        pulses.share_with(None, &mut voice());
+        let file = pulses.file().cloned().expect("memory");
+        pulses.share_with(None, &mut voice());
+        assert!(Arc::ptr_eq(&file, pulses.file().expect("memory")));
+        pulses.map_vitals();
+        assert!(pulses.memory.is_some());
     }
 }

@@ -12,6 +12,8 @@ use crate::carried::Carried;
 use crate::command::StartParameters;
 use crate::control::ControlSocket;
 use crate::directory::{Entry, Lock};
+use crate::draining::DrainingRoles;
+use crate::entry_status::EntryStatus;
 use crate::error::StartError;
 use crate::first::PidFile;
 use crate::limits;
@@ -22,9 +24,9 @@ use crate::program::Program;
 use crate::pulse::Pulses;
 use crate::requests::Requests;
 use crate::signals::Signals;
-use crate::slot::{RunningRole, Slots};
+use crate::slot::Slots;
 use crate::stop::{FAILED, Stop};
-use crate::version::LoadedVersion;
+use crate::version::{LoadedVersion, decider};
 use crate::watcher::Watcher;
 use cluster::Cluster;
 use part::SharedFd;
@@ -77,14 +79,7 @@ pub struct Doors {
     /// Master sockets; None until they are opened.
     pub master: Option<Master>,
     pub notify: Notify,
-    /// Time of the next check of the entries in the runtime directory.
-    pub entries_due: Option<Instant>,
-    /// Roles whose files in the runtime directory were removed: part and process.
-    pub roles_without_files: Vec<(&'static str, i32)>,
-    /// The entry was removed, and could not be restored yet.
-    pub is_entry_lost: bool,
-    /// The control role must restart, because its socket was removed.
-    pub is_control_socket_lost: bool,
+    pub entries: EntryStatus,
 }
 
 #[derive(Default)]
@@ -97,6 +92,27 @@ pub struct Versions {
 }
 
 impl Versions {
+    pub fn next_number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    pub fn is_without_proxy(&self) -> bool {
+        let kept = self.last_good.as_ref();
+        kept.is_some_and(LoadedVersion::is_without_proxy)
+    }
+
+    /// Returns whether the last good version can be served only with the role of this part.
+    pub fn decides(&self, part: &str) -> bool {
+        decider(self.last_good.as_ref()) == part
+    }
+
+    /// Returns whether the role of this part applies the change in progress, or refuses it.
+    pub fn decides_change(&self, part: &str) -> bool {
+        let candidate = self.candidate.as_ref();
+        candidate.is_some_and(|candidate| decider(Some(&candidate.version)) == part)
+    }
+
     /// Returns the time for connections to finish, as configured in the last good version.
     pub fn hard_stop_after_ms(&self) -> Option<u64> {
         self.last_good.as_ref()?.plan().hard_stop_after_ms
@@ -122,9 +138,7 @@ pub struct Service {
     pub stop: Option<Stop>,
     /// Number of roles that were killed before anything was served.
     pub killed_at_start: u32,
-    pub formers: Vec<DrainingRole>,
-    /// A role of another program, which finishes once a new role serves.
-    pub foreign: Option<RunningRole>,
+    pub draining: DrainingRoles,
 }
 
 /// A version that the role got and has not confirmed yet.
@@ -142,23 +156,6 @@ pub struct Unsettled {
     pub sockets: Vec<SharedFd>,
     /// Entry of the role's former supervisor; None once this one can be found.
     pub entry: Option<PathBuf>,
-}
-
-pub struct DrainingRole {
-    pub proxy: RunningRole,
-    /// Time at which the role is killed; None without a limit.
-    pub until: Option<Instant>,
-    pub sent_final_counts: bool,
-}
-
-impl DrainingRole {
-    pub fn new(proxy: RunningRole, until: Option<Instant>) -> DrainingRole {
-        DrainingRole {
-            proxy,
-            until,
-            sent_final_counts: false,
-        }
-    }
 }
 
 impl Supervisor {
@@ -202,8 +199,9 @@ impl Supervisor {
         self.process.exit = Some(FAILED);
     }
 
-    pub fn next_version(&mut self) -> u64 {
-        self.versions.last += 1;
-        self.versions.last
+    /// Returns the candidate, or the last good version if there is none.
+    pub fn version_in_service(&self) -> Option<&LoadedVersion> {
+        let candidate = self.cluster.trial_version();
+        candidate.or(self.versions.last_good.as_ref())
     }
 }

@@ -2,14 +2,11 @@
 //! newly installed program is tested, then this process executes it like at a start. The control
 //! role ends first; the nodes have a majority meanwhile.
 
-use super::QUIET_LIMIT;
 use super::hand_over::execute;
 use crate::state::Supervisor;
-use crate::state::upgrade::UpgradeStage;
 use part::voice::Gravity;
 use std::io;
 use std::path::Path;
-use std::time::Instant;
 
 impl Supervisor {
     pub(in super::super) fn reload_arbiter(&mut self) {
@@ -31,7 +28,7 @@ impl Supervisor {
         let Some(upgrade) = &mut self.changing.upgrade else {
             return;
         };
-        upgrade.stage = UpgradeStage::Executing(Instant::now() + QUIET_LIMIT);
+        upgrade.execute_when_quiet();
         let words = format!("{} runs now", upgrade.newer.path.display());
         self.report_change(&[(Gravity::Notice, words)], "");
     }

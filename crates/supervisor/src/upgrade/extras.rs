@@ -81,7 +81,7 @@ impl Supervisor {
             bytes: self.interfaces.notify.hand_over(),
         };
         let all = state.chain([counted, unsent]).chain(vitals).chain(master);
-        let all = all.chain(self.trace_extras());
+        let all = all.chain(trace_levels::trace_extras());
         all.take(EXTRAS_MAX).collect()
     }
 

@@ -5,11 +5,11 @@ use crate::control::{Asker, ControlSocket, RequestInterface};
 use crate::handed::{number, socket};
 use crate::master::Master;
 use crate::resumed::VARIABLE;
-use crate::state::{DrainingRole, Supervisor};
+use crate::state::Supervisor;
 use crate::version::LoadedVersion;
 use nix::unistd::execve;
 use part::memory;
-use part::role::{DiagnosticFormat, HandOver, HandedRole, Take};
+use part::role::{DiagnosticFormat, HandOver, Take};
 use part::row::Life;
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::ffi::{CString, NulError, OsString};
@@ -17,7 +17,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
-use std::time::Instant;
 
 impl Supervisor {
     /// Returns whether nothing is in progress that only this image could finish.
@@ -26,9 +25,9 @@ impl Supervisor {
         if !late && !self.interfaces.master.as_ref().is_none_or(Master::is_quiet) {
             return false;
         }
-        let mut formers = self.service.formers.iter();
+        let mut formers = self.service.draining.iter();
         let mut slots = self.slots.all();
-        (self.serves() || self.is_arbiter())
+        (self.serves() || self.cluster.is_arbiter())
             && self.changing.loading.is_none()
             && self.versions.candidate.is_none()
             && formers.all(|former| former.proxy.process.channel.is_quiet())
@@ -63,7 +62,6 @@ impl Supervisor {
     fn hand_over(&self) -> HandOver {
         let kept = self.versions.last_good.as_ref();
         let descriptors = kept.map(LoadedVersion::whole).unwrap_or_default();
-        let formers = self.service.formers.iter().map(former);
         HandOver {
             take: kept.map(known).unwrap_or_default(),
             descriptors: descriptors.iter().map(|fd| number(&**fd)).collect(),
@@ -72,10 +70,10 @@ impl Supervisor {
             quiet: self.voice.quiet,
             paused: self.service.paused,
             asked: self.changing.requests.is_asked(),
-            parts: self.hand_parts_over(),
+            parts: self.slots.hand_sidecars_over(),
             roles: (self.slots.serving.running.iter())
                 .map(|proxy| proxy.handed(None))
-                .chain(formers)
+                .chain(self.service.draining.hand_over())
                 .collect(),
             control: self.interfaces.control.as_ref().map(|control| {
                 let (fd, path) = control.socket();
@@ -138,11 +136,6 @@ fn asked_by(waiting: &[Asker], id: u64) -> Option<DiagnosticFormat> {
     waiting
         .find(|asker| asker.at == RequestInterface::Control && asker.id == id)
         .and_then(|asker| asker.look)
-}
-
-fn former(former: &DrainingRole) -> HandedRole {
-    let left = |until: Instant| until.saturating_duration_since(Instant::now());
-    former.proxy.handed(former.until.map(left))
 }
 
 fn keep_open(numbers: &[u32], open: bool) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use crate::carried::Carried;
 use crate::control::ControlSocket;
 use crate::resumed::{ResumeError, Resumed};
-use crate::state::{DrainingRole, Supervisor};
+use crate::state::Supervisor;
 use crate::tell;
 use crate::version::LoadedVersion;
 use rustix::process::Pid;
@@ -38,14 +38,14 @@ impl Supervisor {
         self.carried = Carried::default();
         for part in &value.parts {
             // A sidecar that cannot be restored sees the end of its supervisor.
-            let _ = self.resume_part(part, &mut left);
+            let _ = self.slots.resume_sidecar(part, &mut left);
         }
         self.resume_extras(&value.extras, &mut left);
         self.versions.last_good = Some(version);
         self.slots.serving.running = proxy;
-        self.service
-            .formers
-            .extend(roles.map(|(proxy, until)| DrainingRole::new(proxy, until)));
+        for (proxy, until) in roles {
+            self.service.draining.resume(proxy, until);
+        }
         self.slots.serving.guard = guard.map(|(entry, fd)| (entry, Arc::new(fd)));
         self.versions.last = value.versions;
         self.process.files_soft = value.files_soft;
@@ -67,15 +67,15 @@ impl Supervisor {
         if value.asked {
             self.changing.requests.ask(None);
         }
-        let roles = self.slots.serving.running.iter();
-        let roles = roles.chain(self.service.formers.iter().map(|former| &former.proxy));
-        let roles = roles.map(|proxy| proxy.process.pid());
-        let known: Vec<Pid> = roles.chain(self.part_processes()).collect();
+        let roles = self.slots.all().filter_map(|slot| slot.running.as_ref());
+        let roles = roles.chain(self.service.draining.iter().map(|one| &one.proxy));
+        let known: Vec<Pid> = roles.map(|role| role.process.pid()).collect();
         self.carried.expect_others_than(&known);
         self.keep_version();
         tell::resumed(&mut self.voice);
         // The previous image may have been a program that did not send the role the memory.
-        self.send_heartbeat_memory();
+        self.pulses
+            .share_with(self.slots.serving.running.as_mut(), &mut self.voice);
         self.replace_parts();
         Ok(())
     }
