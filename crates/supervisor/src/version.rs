@@ -257,7 +257,7 @@ mod tests {
         };
         let (ten, none) = (part("guest", 10), part("volume", 0));
         assert_eq!(listed(0, &[ten.clone(), none.clone()]), ["guest"]);
-        assert_eq!(listed(2, &[none.clone()]), ["proxy"]);
+        assert_eq!(listed(2, std::slice::from_ref(&none)), ["proxy"]);
         assert_eq!(listed(2, &[ten]), ["proxy", "guest"]);
         assert_eq!(listed(0, &[none]), ["volume"]);
         assert!(listed(0, &[]).is_empty());

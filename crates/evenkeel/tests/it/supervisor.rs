@@ -167,9 +167,10 @@ fn a_proxy_whose_supervisor_is_killed_serves_on() {
 #[test]
 fn second_instance_of_the_same_files_is_refused() {
     let (scratch, _port, supervised) = serving_one();
+    // Two sockets, their lists, the version, and the events.
     assert!(eventually(PATIENCE, || Supervised::left_behind(
         scratch.path()
-    ) == 5));
+    ) == 6));
     let second = run(evenkeel(), scratch.path(), ["run", "-f", "./a.cfg"]);
     assert_eq!(second.code(), Some(1));
     let words = format!("evenkeel reload --pid {}", supervised.pid);

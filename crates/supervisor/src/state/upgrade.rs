@@ -425,10 +425,12 @@ mod tests {
         let failed = failure(poll(&mut upgrade, now + SILENCE_LIMIT));
         assert!(failed.words.contains("respond"), "{}", failed.words);
         theirs.child.kill().expect("a signal");
+        let mut event = UpgradeEvent::Nothing;
         assert!(lab::eventually(Duration::from_secs(20), || {
-            poll(&mut upgrade, now) != UpgradeEvent::Nothing
+            event = poll(&mut upgrade, now);
+            event != UpgradeEvent::Nothing
         }));
-        let failed = failure(poll(&mut upgrade, now));
+        let failed = failure(event);
         assert!(failed.words.contains("SIGKILL"), "{}", failed.words);
     }
 

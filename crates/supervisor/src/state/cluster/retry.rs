@@ -95,10 +95,10 @@ mod tests {
         assert!(!retry.poll(true, true, after(10)), "once");
         assert!(retry.poll(true, true, after(15)));
         assert!(retry.poll(true, true, after(25)));
-        assert_eq!(retry.deadline(), Some(after(35)));
-        assert!(!retry.poll(false, true, after(35)));
-        assert!(!retry.poll(true, true, after(36)));
-        assert_eq!(retry.deadline(), Some(after(41)), "from the start again");
+        assert_eq!(retry.deadline(), Some(after(45)));
+        assert!(!retry.poll(false, true, after(45)));
+        assert!(!retry.poll(true, true, after(46)));
+        assert_eq!(retry.deadline(), Some(after(51)), "from the start again");
         retry.cancel();
         assert_eq!(retry.deadline(), None);
     }
