@@ -14,7 +14,7 @@ use openraft::{AsyncRuntime, Instant};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Largest pause between two attempts to hand over, as a multiple of [`Settings::election_max`].
+/// Largest pause between two attempts to hand over, as a multiple of `Settings::election_max`.
 const HAND_OVER_PAUSE_MAX: u32 = 8;
 /// Interval at which a node runs its duties.
 const LOOK: Duration = Duration::from_millis(500);

@@ -76,7 +76,7 @@ impl Drop for Drawn<'_> {
 
 enum Try {
     Answer(CommandResult),
-    /// This attempt did not make the change, and will not make it.
+    /// The change was not made by this attempt, and will not be.
     Not,
     /// The change may have been made.
     Perhaps,

@@ -1,7 +1,6 @@
 //! Keeps each member's certificate issued by the newest CA, and issues certificates to roles. The
-//! leader introduces
-//! are certified. Each step starts from committed state, so it continues after a crash of
-//! any member.
+//! leader introduces a new CA when one is due, and drops the old one when all reachable members are
+//! certified. Each step starts from committed state, so it continues after a crash of any member.
 
 use crate::authority::{
     Authority, AuthorityError, MemberKey, PartCredentials, Trust, disk, fingerprint, follow_up_due,
