@@ -169,9 +169,8 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     /// Makes the node with most of the log the leader in place of this arbiter, once that node has
-    /// the whole log. Each request
-    /// makes the node stand again, so the interval must leave time for the votes on a
-    /// slow machine.
+    /// the whole log. Each request makes the node stand again, so the interval must leave time for
+    /// the votes on a slow machine.
     async fn bring_up_and_hand_over(&self, attempts: &mut u32) {
         let Some(node) = self.best_other() else {
             return;
