@@ -1,4 +1,4 @@
-//! Memory files that processes share, mapped as words that are read and written atomically
+//! Maps memory files that processes share, as words that are read and written atomically
 //! ([`AtomicU64`]).
 
 use nix::libc;

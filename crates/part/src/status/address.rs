@@ -1,4 +1,4 @@
-//! Status of a virtual router and of its addresses, in the report of the address role.
+//! Defines the status of a virtual router and of its addresses, in the report of the address role.
 
 use crate::report::Subject;
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ impl AddressReport {
 
 /// Reads the report of a version that published only texts.
 fn of_texts(subject: &Subject) -> RouterReport {
-    // Only a router that sends adverts has a known priority.
+    // Uses the owner only with a priority: only a router that sends adverts has a known one.
     let owner = subject.words("with priority").and(subject.words("owner"));
     RouterReport {
         state: match subject.state.word.as_str() {

@@ -1,4 +1,4 @@
-//! Status of a guest and of a node for guests, in the report of the guest role.
+//! Defines the status of a guest and of a node for guests, in the report of the guest role.
 
 use crate::report::{Grade, Subject};
 use serde::{Deserialize, Serialize};
@@ -152,7 +152,7 @@ fn guest_of_texts(subject: &Subject) -> GuestReport {
             "failed" => GuestState::Failed,
             "elsewhere" => GuestState::Elsewhere,
             "template" => GuestState::Template,
-            // A state without a word is bad only if the guest is.
+            // Counts a healthy guest with an unknown state as running.
             _ if subject.state.grade == Grade::Good => GuestState::Running,
             _ => GuestState::Unknown,
         },

@@ -1,21 +1,4 @@
-//! Trace events of a process: which are recorded, and where they go.
-//!
-//! Every process records the events of its crates (`tracing::info!(volume = %name, "resync
-//! started")`) in a [`ring`] of shared memory, which the supervisor created. The ring survives the
-//! process, also one that was killed, and `evenkeel trace` and `evenkeel support` show it. If
-//! standard error is the journal, events also go there with their fields ([`journal`]); otherwise
-//! warnings and errors go to standard error.
-//!
-//! [`set_levels`] changes the levels at any time. An event whose level is off costs an atomic load:
-//! `tracing` caches the result for each place in the code, and a change of levels renews the cache.
-//!
-//! An event never blocks: a record that does not fit is cut, and one that the journal does not
-//! accept at once is dropped and counted.
-//!
-//! **Secrets.** A field has a name, an address, a number, a state or a reason; never a password, a
-//! key, a token, a cookie, a line of a configuration or the body of a message. A value that could
-//! contain one is masked before it becomes a field: by `language::difference::masked_value` for
-//! settings and URLs. Records are not searched for secrets later.
+//! Decides which trace events of a process are recorded, and where they go.
 
 mod control;
 pub mod journal;
@@ -79,6 +62,6 @@ pub fn new_operation() -> String {
 
 /// Returns the id of an operation that several nodes know by a number.
 pub fn operation_of(number: u64) -> String {
-    // The multiplier of Fibonacci hashing distributes consecutive numbers.
+    // Multiplies as in Fibonacci hashing, which distributes consecutive numbers.
     format!("{:06x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40)
 }

@@ -86,7 +86,6 @@ impl TransferSource {
                 let offer = *client.offer();
                 let wanted = (HEAD_BYTES as u64).next_multiple_of(u64::from(offer.block_min));
                 let length = wanted.min(offer.size);
-                // Reads at most one block.
                 let length = u32::try_from(length).unwrap_or(0);
                 if length == 0 {
                     return Ok(Vec::new());
