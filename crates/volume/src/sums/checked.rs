@@ -574,7 +574,7 @@ impl Summing {
                 }
                 Err(Failure::Damaged)
             }
-            // Records the checksums of a write. Those of a read are computed below.
+            // Records the checksums of the data that was written.
             Ok(output) if !sums.is_empty() => {
                 self.keeper.changed(id, Some(sums));
                 self.tally.overwritten(blocks);
