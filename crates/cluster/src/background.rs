@@ -1,4 +1,4 @@
-//! Work that takes long, on a thread of its own with ordinary priority.
+//! Runs work that takes long, on a thread of its own with ordinary priority.
 //!
 //! The thread of the control role has real-time priority and renews leases. A computation that
 //! grows with the configuration must not delay it.

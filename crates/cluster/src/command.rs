@@ -76,7 +76,7 @@ pub enum CommandBody {
         #[serde(with = "serde_bytes")]
         authority: Vec<u8>,
     },
-    /// Adds an invitation. It ends when it is used, or by [`CommandBody::Uninvite`].
+    /// Adds an invitation. It ends when it is used or expires, or by [`CommandBody::Uninvite`].
     Invite(Invitation),
     Uninvite {
         token: Digest,
@@ -133,8 +133,8 @@ pub enum CommandBody {
 }
 
 impl CommandBody {
-    /// Records a command that took effect, or was refused, with what an operator would ask for.
-    /// Frequent kinds, and those of contents, are details.
+    /// Writes a trace event about a command that was applied or refused, with the values that an
+    /// operator would look for. Frequent kinds, and those of contents, have the debug level.
     pub(crate) fn trace_applied(&self, index: u64, from: MemberId, result: &CommandResult) {
         let refused = match result {
             CommandResult::Refused(refusal) => Some(refusal.to_string()),
@@ -340,7 +340,7 @@ pub enum VersionOrigin {
         repository: String,
         revision: String,
     },
-    /// An older version once more.
+    /// The files of an older configuration version are applied again.
     RolledBack {
         to: VersionId,
     },
@@ -350,8 +350,8 @@ pub enum VersionOrigin {
 /// chunks of the files before it proposes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Proposal {
-    /// Version on which the author's change is based. Refused if another version is
-    /// accepted now.
+    /// Configuration version on which the author's change is based. The proposal is refused if
+    /// another one is the accepted version now.
     pub parent: Option<VersionId>,
     pub author: String,
     pub message: String,
@@ -521,7 +521,8 @@ pub enum CommandRefusal {
     Taken {
         what: TakenAttribute,
     },
-    /// A name has letters, digits, dots, hyphens and underscores, and is short.
+    /// A name is empty or too long, or has a character other than letters, digits, dots, hyphens
+    /// and underscores.
     Name,
     Digest,
     /// The key is not encrypted for this node, which joined meanwhile.

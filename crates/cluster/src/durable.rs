@@ -1,5 +1,6 @@
-//! Files without which a member cannot start. They are stored twice, each copy with its digest: if
-//! a disk returns other bytes than were written, that is noticed, and the other copy is read.
+//! Writes and reads the files without which a member cannot start. Each is stored twice, each copy
+//! with its digest: if a disk returns other bytes than were written, the reader notices and uses
+//! the other copy.
 
 pub use part::durable::{copy_of, replace, write};
 
@@ -43,8 +44,8 @@ pub struct DurableContent {
 /// is damaged or missing.
 ///
 /// # Errors
-/// If neither is intact, returns the error of the file: `NotFound`, or `InvalidData` if
-/// it does not match its digest.
+/// If neither is intact, returns the error of the file: `NotFound`, or `InvalidData` if it is too
+/// large or does not match its digest.
 pub fn read_either(path: &Path, bytes_max: u64) -> io::Result<DurableContent> {
     let error = match read_whole(path, bytes_max) {
         Ok(bytes) => {

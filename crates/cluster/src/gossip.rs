@@ -51,7 +51,8 @@ struct Topic {
     bytes: Option<Vec<u8>>,
 }
 
-/// Age of an entry: number of its member's starts, then changes since the start.
+/// Age of an entry. Compared in the order of the fields: incarnation and start of its member, then
+/// the number of changes since that start.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -214,7 +215,8 @@ impl Gossip {
             .filter_map(move |member| Some((*member, self.get(*member, topic)?)))
     }
 
-    /// Milliseconds since the last news of a member, from any member.
+    /// Returns the milliseconds since the last news of a member, from any member; None if there was
+    /// none.
     pub fn silent_ms(&self, member: MemberId, now_ms: u64) -> Option<u64> {
         if member == self.me {
             return Some(0);
@@ -329,8 +331,8 @@ fn take_change(known: &mut Entry, change: &EntryChange) -> bool {
             topics: BTreeMap::new(),
         }
     };
-    // A gap: the changes between were never received. The member will receive the whole
-    // entry.
+    // Refuses a change after a gap: the changes between were never received. The next exchange
+    // still reports the old age, so the member receives all changes since then.
     if change.after > merged.age.sequence {
         return false;
     }

@@ -24,11 +24,11 @@ pub struct MachineVerdict {
     pub together: bool,
 }
 
-/// The parts of a machine, as they report.
+/// Status of the roles of a machine, as they report it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Parts {
-    /// Summaries of the parts other than the proxy.
+    /// Summaries of the roles other than the proxy and the address role.
     #[serde(rename = "parts")]
     pub summaries: Vec<Summary>,
     pub routing: Routing,
@@ -84,7 +84,7 @@ pub enum News {
     WentBack {
         words: String,
     },
-    /// All leases that a part of the machine could use, or wants to know. Sent at the start and
+    /// All leases that a role of the machine could use, or wants to know. Sent at the start and
     /// after each change.
     WantsLeases {
         part: String,
@@ -93,12 +93,12 @@ pub enum News {
     Heartbeat {
         part: String,
     },
-    /// A part has opened a direct channel, and needs the known leases.
+    /// A role has opened a direct channel, and needs the known leases.
     Connected,
-    /// A part requests that the record of a lease is written. The response goes to
+    /// A role requests that the record of a lease is written. The response goes to
     /// [`ServingMachine::recorded`].
     Records {
-        /// The machine's number of the question.
+        /// Number that the machine gave to the request; the response repeats it.
         ask: u64,
         record: LeaseRecord,
     },
@@ -107,7 +107,7 @@ pub enum News {
     Reports {
         ask: u64,
     },
-    /// A part asks about versions over this connection ([`part::versions`]).
+    /// A role asks about configuration versions over this connection ([`part::versions`]).
     Versions {
         connection: OwnedFd,
     },
@@ -142,8 +142,8 @@ pub trait ServingMachine: Send + Sync + 'static {
     fn observe(&self) -> impl Future<Output = Option<Observed>> + Send {
         std::future::ready(None)
     }
-    /// Reports to each of these parts its leases, both held and not held. The parts are those that
-    /// named their leases to this role, also if they named none.
+    /// Reports to each of these roles its leases, both held and not held. The roles are those that
+    /// have sent [`News::WantsLeases`], even with an empty list.
     fn hold(
         &self,
         parts: BTreeSet<String>,
@@ -161,8 +161,8 @@ pub trait ServingMachine: Send + Sync + 'static {
     /// Asks the users of a lease to release it in good order, and not to request it for a
     /// moment, because another node could use it better.
     fn hand_over(&self, lease: String) -> impl Future<Output = ()> + Send;
-    /// Returns whether a part receives reports. While it does not, no lease is renewed
-    /// for it and it stops when its leases expire. Another machine can then continue.
+    /// Returns whether a role receives reports. While it does not, no lease is renewed for that
+    /// role, and the role stops when its leases expire. Another machine can then continue.
     fn can_report_to(&self, part: &str) -> bool {
         let _ = part;
         true
@@ -172,7 +172,7 @@ pub trait ServingMachine: Send + Sync + 'static {
     fn supervisor_gone_ms(&self) -> u64 {
         0
     }
-    /// Returns the parts of this machine that get a certificate of their own.
+    /// Returns the names of the roles of this machine that get a certificate of their own.
     fn certified(&self) -> Vec<&'static str> {
         Vec::new()
     }

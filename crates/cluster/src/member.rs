@@ -1,4 +1,5 @@
-//! The members of a cluster.
+//! Defines what all members of a cluster know of each member (number, kind, name, addresses, keys),
+//! and the SHA-256 [`Digest`].
 
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -141,7 +142,7 @@ mod tests {
         let text = serde_json::to_string(&digest).unwrap();
         assert_eq!(text, format!("\"{digest}\""));
         assert_eq!(serde_json::from_str::<Digest>(&text).unwrap(), digest);
-        // As it was written before, and as the key of a table.
+        // Older files contain a list of numbers, and a table has digests as keys.
         let numbers = serde_json::to_string(&digest.0).unwrap();
         assert_eq!(serde_json::from_str::<Digest>(&numbers).unwrap(), digest);
         let table = BTreeMap::from([(digest, 1)]);

@@ -1,4 +1,5 @@
-//! Messages to the control role ([`part::control`]), and its options.
+//! Defines the options with which the supervisor starts the control role; the messages to that role
+//! are those of [`part::control`].
 
 pub use part::control::{ControlMessage, HEARTBEAT_VALID, PART, Recorded};
 

@@ -21,7 +21,7 @@ pub const SOCKET: &str = "control.sock";
 /// Largest request, and largest reply: a set of files and a little.
 pub const REQUEST_BYTES_MAX: usize = (crate::file_set::SET_BYTES_MAX as usize) + (8 << 20);
 pub const LENGTH_BYTES: usize = 4;
-/// Longest time for writing one piece of a response to the client.
+/// Timeout of sending a request to the role.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Request of an operator to the role.
@@ -192,8 +192,8 @@ pub fn framed<T: Serialize>(value: &T) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Sends requests to the role of this machine, one after the other. After an error it is
-/// unusable: every later request fails at once.
+/// Sends requests to the role of this machine, one after the other. After an error of
+/// [`Client::done`], every later request fails at once.
 #[derive(Debug)]
 pub struct Client {
     stream: UnixStream,

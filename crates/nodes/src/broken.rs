@@ -1,4 +1,4 @@
-//! The reasons why a connection failed or ended.
+//! Describes why a connection failed or ended.
 
 use rustls::{AlertDescription, Error};
 use std::io;
@@ -39,7 +39,7 @@ fn describe_network_error(error: &io::Error) -> String {
         UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => {
             "it closed the connection".to_owned()
         }
-        // A blackhole route causes EINVAL.
+        // Counts EINVAL as a missing route, because a blackhole route causes it.
         InvalidInput if error.raw_os_error().is_some() => "no route to it".to_owned(),
         _ => language::reason(error),
     }

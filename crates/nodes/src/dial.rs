@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client};
 use wire::TrustedNodes;
 
-/// Initial and maximum pause before a node is dialled again.
+/// First pause before a node is dialled again.
 const REDIAL: Duration = Duration::from_millis(100);
 const REDIAL_MAX: Duration = Duration::from_secs(1);
 const REDIAL_OTHER: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ async fn connect(
         last = within(async {
             let stream = TcpStream::connect(at).await?;
             stream.set_nodelay(true)?;
-            // The certificate identifies the node, not an address.
+            // Uses no real address, because the certificate identifies the node.
             let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
             let connector = TlsConnector::from(Arc::clone(&trusted.client));
             connector.connect(name, RevocableSocket::new(stream)).await

@@ -1,4 +1,4 @@
-//! Frames: a length (four bytes, most significant first) and an encoded value.
+//! Reads and writes frames: a length (four bytes, most significant first) and an encoded value.
 
 use crate::NodeConnectionError;
 use part::codec;
@@ -18,7 +18,7 @@ pub async fn write(
     let bytes = codec::encode(value);
     let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge);
     let length = length.map_err(io::Error::from)?.to_be_bytes();
-    // Written in one call, because each write becomes a TLS record.
+    // Writes in one call, because each write becomes a TLS record.
     stream.write_all(&[&length[..], &bytes].concat()).await?;
     Ok(())
 }
@@ -38,7 +38,7 @@ pub async fn read<T: DeserializeOwned>(
             "a frame of {length} bytes"
         )));
     }
-    // Memory is allocated only as the announced bytes arrive.
+    // Allocates memory only as the announced bytes arrive.
     let mut bytes = Vec::new();
     let mut rest = stream.take(u64::try_from(length).unwrap_or(u64::MAX));
     rest.read_to_end(&mut bytes).await?;

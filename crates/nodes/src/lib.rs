@@ -1,5 +1,5 @@
-//! Connections between a role of one node and the same role of the other nodes: TLS 1.3 with the
-//! certificates of the cluster on both sides, a greeting, and frames with values.
+//! Connects a role of one node with the same role of the other nodes: TLS 1.3 with the certificates
+//! of the cluster on both sides, a greeting, and frames with values.
 //!
 //! - [`NodeProtocol`] is the port, the greeting and the version of the messages.
 //! - [`NodeChangeDetector`] reports when the nodes of the cluster have changed, so that connections restart.

@@ -57,7 +57,8 @@ pub async fn listen<S>(
         let Some(now) = now else {
             return;
         };
-        // The address may not be configured yet, or still be in use by a role that is ending.
+        // Retries, because the address may not be configured yet, or still be in use by a role that
+        // is ending.
         let listener = match bind(&now, port).await {
             Ok(listener) => listener,
             Err(error) => {
@@ -105,7 +106,7 @@ async fn bind(trusted: &TrustedNodes, port: u16) -> io::Result<TcpListener> {
     let Some(first) = own.first() else {
         return Err(io::ErrorKind::AddrNotAvailable.into());
     };
-    // The addresses in tests are loopback addresses, which are not the source of any route.
+    // Accepts loopback addresses, which tests use and which are not the source of any route.
     let mut mine = own.iter();
     let mine = mine.find(|one: &&IpAddr| one.is_loopback() || is_mine(**one));
     let at = SocketAddr::new(*mine.unwrap_or(&unspecified(*first)), port);

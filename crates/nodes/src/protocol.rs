@@ -1,4 +1,4 @@
-//! The parameters of a protocol that both sides know in advance.
+//! Defines the parameters of a protocol that both sides know in advance.
 
 use crate::NodeConnectionError;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The processes that a start replaces, as named on the command line; signalled last, to finish
-//! (`-sf`) or to end (`-st`).
+//! Signals the processes that a start replaces, as named on the command line, once the new process
+//! serves: to finish (`-sf`) or to end (`-st`).
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;

@@ -1,6 +1,6 @@
-//! One end of a channel: a SOCK_SEQPACKET socket that carries messages and descriptors. Sending
-//! never blocks: packets that the peer does not read yet wait in a bounded queue. The descriptors
-//! of a refused or incomplete message are closed.
+//! Sends and receives messages with descriptors over one end of a channel, a SOCK_SEQPACKET socket.
+//! Sending never blocks: packets that the peer does not read yet wait in a bounded queue. The
+//! descriptors of a refused or incomplete message are closed.
 
 use crate::SharedFd;
 use crate::role::{
@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 const OUTGOING_MAX: usize = 1_024;
 /// Maximum number of unknown messages that are skipped before the caller may serve other channels.
 const UNKNOWN_MAX: usize = 64;
-/// Shortest and longest pause before the next attempt to send while the kernel refuses further
-/// descriptors in flight.
+/// Shortest pause before the next attempt to send while the kernel refuses further descriptors in
+/// flight.
 const REST_MIN: Duration = Duration::from_millis(2);
 const REST_MAX: Duration = Duration::from_millis(100);
 
@@ -206,9 +206,9 @@ impl Channel {
                     return Ok(());
                 }
                 Err(Errno::INTR) => {}
-                // Descriptors in flight count against the sender until the peer receives them,
-                // which a stopped process never does. The socket stays writable meanwhile, so a
-                // timer decides when to try again.
+                // Pauses before the next attempt: descriptors in flight count against the sender
+                // until the peer receives them, which a stopped process never does. A timer decides
+                // when to try again, because the socket stays writable meanwhile.
                 Err(Errno::TOOMANYREFS) => {
                     let rest = self.rests.map_or(REST_MIN, |(_, rest)| rest * 2);
                     let rest = rest.min(REST_MAX);
@@ -287,7 +287,8 @@ impl Channel {
                         descriptors: partial.descriptors,
                     }));
                 }
-                // The descriptors of the message are closed at the end of this scope.
+                // Tells the sender, and closes the descriptors of the message at the end of this
+                // scope.
                 Decoded::Unknown(kind) => {
                     passed_over += 1;
                     self.send_numbered(partial.ask, &SupervisorMessage::Unknown { kind }, &[])?;
@@ -330,8 +331,8 @@ impl Channel {
                 &mut control,
                 RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
             ) {
-                // The peer closed the connection with messages unread. The kernel reports this
-                // once, before the data that the peer had sent itself.
+                // Ignores that the peer closed the connection with messages unread. The kernel
+                // reports this once, before the data that the peer had sent itself.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
                 other => break other?,
             }
@@ -342,7 +343,8 @@ impl Channel {
                 descriptors.extend(rights);
             }
         }
-        // The process has too few free descriptors: some of the received ones were lost.
+        // Refuses a truncated packet: the process has too few free descriptors, so some of the
+        // received ones were lost.
         if received
             .flags
             .intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC)

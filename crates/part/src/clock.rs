@@ -1,4 +1,4 @@
-//! Clocks.
+//! Reads the clocks of the machine.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::SystemTime;

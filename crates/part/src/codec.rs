@@ -1,5 +1,5 @@
-//! Encoding of values on disk and between members: MessagePack with field names. Unknown fields are
-//! ignored; an optional field has `#[serde(default)]`.
+//! Encodes and decodes values on disk and between members, as MessagePack with field names. Unknown
+//! fields are ignored; an optional field has `#[serde(default)]`.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,5 +1,5 @@
-//! Messages to the control role of a member, beyond those for every role. The supervisor and other
-//! parts forward them as bytes ([`PartMessage`]).
+//! Defines the messages to the control role of a member, beyond those for every role. The
+//! supervisor and other roles forward them as bytes ([`PartMessage`]).
 
 use crate::role::bounded::{Part, Words};
 use crate::role::{KnownLease, PartMessage, WantedLease, WantedLeases};

@@ -48,7 +48,7 @@ fn failed(step: &'static str) -> impl Fn(io::Error) -> DaemonError {
 /// # Errors
 /// A step failed, or the child did.
 pub fn fork_and_wait() -> Result<Fork, DaemonError> {
-    // Opened before chroot, and before the parent exits.
+    // Opens the null device before chroot, and before the parent exits.
     let null = OpenOptions::new()
         .read(true)
         .write(true)
@@ -94,7 +94,7 @@ impl Ready {
         rustix::stdio::dup2_stdin(self.null.as_fd()).map_err(refused)?;
         rustix::stdio::dup2_stdout(self.null.as_fd()).map_err(refused)?;
         rustix::stdio::dup2_stderr(self.null.as_fd()).map_err(refused)?;
-        // Ignored: the child continues if the parent was killed meanwhile.
+        // Ignores a failure: the child continues if the parent was killed meanwhile.
         let _ = rustix::io::write(&self.pipe, b"+");
         Ok(())
     }
@@ -109,8 +109,8 @@ impl Ready {
 pub fn open_pid_file(path: &Path) -> Result<File, DaemonError> {
     let there = std::fs::symlink_metadata(path).map(|found| found.file_type());
     if there.is_ok_and(|kind| !kind.is_char_device()) {
-        // Ignored: a user who may write the file but not its directory writes into the existing
-        // file.
+        // Ignores a failure: a user who may write the file but not its directory writes into the
+        // existing file.
         let _ = std::fs::remove_file(path);
     }
     OpenOptions::new()

@@ -1,4 +1,4 @@
-//! Files that are on disk when the write returns, complete or not at all.
+//! Writes files that are on disk when the write returns, complete or not at all.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -30,7 +30,7 @@ pub fn replace(path: &Path, permissions: Permissions, bytes: &[u8]) -> io::Resul
 }
 
 fn write_by(beside: &Path, path: &Path, permissions: Permissions, bytes: &[u8]) -> io::Result<()> {
-    // Removed so that nothing is written through a link that an earlier process left.
+    // Removes a leftover, so that nothing is written through a link that an earlier process left.
     match std::fs::remove_file(beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -47,7 +47,8 @@ fn write_by(beside: &Path, path: &Path, permissions: Permissions, bytes: &[u8]) 
         std::fs::rename(beside, path)
     };
     if let Err(error) = write_beside() {
-        // A full disk needs the space; the first error is more important than this one.
+        // Frees the space, which a full disk needs. A failure of that is less important than the
+        // first error.
         let _ = std::fs::remove_file(beside);
         return Err(error);
     }

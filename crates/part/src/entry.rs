@@ -1,4 +1,5 @@
-//! Start and end of a process that a supervisor started, common to all roles.
+//! Receives the first message of a process that a supervisor started, and ends such a process, in
+//! the way common to all roles.
 
 use crate::channel::{Channel, ChannelError, Received};
 use crate::guard::Guard;

@@ -1,6 +1,6 @@
-//! A version as a machine loads it: the files of the command line in order, and every
-//! file that they name, as plain bytes. The loader receives it in a sealed memory file.
-//! A node stores it on disk, and starts with it when it is alone.
+//! Encodes and decodes a configuration version as a machine loads it: the files of the command line
+//! in order, and every file that they name, as plain bytes. The loader receives it in a sealed
+//! memory file. A node stores it on disk, and starts with it when it is alone.
 
 use crate::codec::{self, InvalidEncoding};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use zeroize::Zeroize;
 pub const SET_BYTES_MAX: u64 = 64 << 20;
 pub const FILES_MAX: usize = 4096;
 
-/// Version of the configuration: versions are numbered consecutively from 1.
+/// Number of a configuration version: versions are numbered consecutively from 1.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -19,7 +19,8 @@ pub const FILES_MAX: usize = 4096;
 pub struct VersionId(pub u64);
 
 impl VersionId {
-    /// Returns the id of the operation that brings this version, in the trace events of all nodes.
+    /// Returns the id of the operation that brings this configuration version, in the trace events
+    /// of all nodes.
     pub fn operation(self) -> String {
         crate::trace::operation_of(self.0)
     }

@@ -1,5 +1,5 @@
-//! The hash FNV-1a: the same on every machine and in every version. An attacker can choose inputs
-//! with the same hash.
+//! Computes the hash FNV-1a, which is the same on every machine and in every version of the
+//! program. An attacker can choose inputs with the same hash.
 
 pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

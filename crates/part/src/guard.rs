@@ -1,6 +1,6 @@
-//! The guard: a role's behaviour when its supervisor dies. A role with a guard continues to serve
-//! and accepts a new supervisor at the guard's socket. A role without one (a candidate when the
-//! supervisor died) ends, because another role serves.
+//! Lets a role outlive its supervisor. A role with a guard continues to serve when its supervisor
+//! dies, and accepts a new supervisor at the guard's socket. A role without one (a candidate when
+//! the supervisor died) ends, because another role serves.
 //!
 //! Only root and the user of the start may connect. The guard does not read their messages; the
 //! channel does.
@@ -24,7 +24,7 @@ impl Guard {
     /// Creates the guard from the descriptors that the supervisor sent.
     pub fn new(uid: u32, descriptors: Vec<OwnedFd>) -> Guard {
         let listener = descriptors.into_iter().next();
-        // A blocking socket is dropped, because accept could block this thread.
+        // Drops a socket that stays blocking, because accept could block this thread.
         let listener = listener.filter(|fd| rustix::io::ioctl_fionbio(fd, true).is_ok());
         Guard { listener, uid }
     }
@@ -46,7 +46,7 @@ impl Guard {
     /// role has no other supervisor.
     pub fn accept_supervisor(&self, version: u64) -> Option<Channel> {
         for _ in 0..ACCEPTED_MAX {
-            // Peers that have disconnected or are not allowed are ignored.
+            // Ignores peers that have disconnected or are not allowed.
             if let Ok(mut channel) = self.accept()?
                 && channel
                     .send(&SupervisorMessage::Alone { version }, &[])
@@ -65,7 +65,8 @@ impl Guard {
                 None => return,
                 Some(Err(NotHeard)) => {}
                 Some(Ok(mut channel)) => {
-                    // Ignored: a peer that misses the message sees the end of the connection.
+                    // Ignores a failure: a peer that misses the message sees the end of the
+                    // connection.
                     let _ = channel.send(&SupervisorMessage::Supervised, &[]);
                 }
             }

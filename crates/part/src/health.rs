@@ -1,5 +1,5 @@
-//! Health of the traffic of a machine, which the proxy reports to the control role: a change of
-//! the configuration is judged by it.
+//! Defines the health of a machine's traffic, which the proxy reports to the control role. A change
+//! of the configuration is judged by it.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Version numbers of the program, as reported by the processes of all parts.
+//! Defines the version numbers of the program, as the processes of all roles report them.
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

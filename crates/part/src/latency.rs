@@ -1,4 +1,5 @@
-//! Histogram of recent latencies with bounded size, which gives quantiles and not only an average.
+//! Keeps a histogram of recent latencies with bounded size, which gives quantiles and not only an
+//! average.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,8 @@
-//! Infrastructure that the parts of Evenkeel (the proxy, the virtual addresses, the cluster) share
-//! as processes. Supervisor, loader, roles and commands exchange the messages of [`role`] over a
-//! [`channel`], with [`memory`] files for large contents. [`row`] describes the differences between
-//! roles, [`codec`] encodes values, [`report`] describes the state of a part.
+//! Provides the infrastructure that the roles of Evenkeel share as processes, such as the proxy,
+//! the virtual addresses and the cluster. Supervisor, loader, roles and commands exchange the
+//! messages of [`role`] over a [`channel`], with [`memory`] files for large contents. [`row`]
+//! describes the differences between roles, [`codec`] encodes values, [`report`] describes the
+//! state of a role.
 //!
 //! The crate has no knowledge of individual parts.
 

@@ -1,5 +1,5 @@
-//! A role's end of the channel to its supervisor, and the socket on which the next supervisor
-//! connects after the current one has died. One descriptor covers both.
+//! Connects a role to its supervisor: over the role's end of the channel, and at the socket on
+//! which the next supervisor connects after the current one has died. One descriptor covers both.
 
 use crate::SharedFd;
 use crate::channel::{Channel, ChannelError, Received};
@@ -12,7 +12,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Tags of the events in the epoll set.
+/// Tag of the channel's events in the epoll set.
 const CHANNEL: u64 = 0;
 const GUARD: u64 = 1;
 const SIGNALS: u64 = 2;
@@ -123,7 +123,7 @@ impl SupervisorConnection {
             let data = EventData::new_u64(GUARD);
             epoll::add(&self.set, listener, data, EventFlags::IN)?;
         }
-        // Assigning drops and closes the previous socket, which removes it from the epoll set.
+        // Drops and closes the previous socket, which removes it from the epoll set.
         self.guard = Some(guard);
         Ok(())
     }
@@ -141,7 +141,7 @@ impl SupervisorConnection {
                 EventFlags::IN
             };
             let data = EventData::new_u64(CHANNEL);
-            // If this fails, the packets are sent with the next message.
+            // Ignores a failure: the packets are then sent with the next message.
             let _ = epoll::modify(&self.set, channel, data, flags);
             self.writes = writes;
         }
@@ -157,7 +157,7 @@ impl SupervisorConnection {
             return guard.close_waiting();
         }
         if let Some(channel) = guard.accept_supervisor(self.version) {
-            // If the channel cannot be watched, it is dropped, and the process sees the end of its
+            // Ignores a failure: the channel is then dropped, and the process sees the end of its
             // connection.
             let _ = self.listen(channel);
         }
@@ -177,7 +177,7 @@ impl SupervisorConnection {
         loop {
             match self.receive()? {
                 Ok(None) => {
-                    // The supervisor is alive, so pending signals are dropped. A signal after its
+                    // Drops pending signals, because the supervisor is alive. A signal after its
                     // death is read once that death was noticed.
                     self.is_signalled();
                     self.watch_writing();
@@ -205,10 +205,10 @@ impl SupervisorConnection {
     fn obey(&mut self, received: Received) -> Option<Received> {
         match received.message {
             SupervisorMessage::Guard { uid } => {
-                // If the new socket cannot be watched, the previous one stays.
+                // Ignores a failure: the previous socket then stays.
                 let _ = self.watch_for_others(Guard::new(uid, received.descriptors));
             }
-            // The next supervisor requests the number of the version.
+            // Reports the number of the configuration version, which the next supervisor requests.
             SupervisorMessage::GiveVersion => self.ready(),
             SupervisorMessage::TellPulse => self.send_message(&SupervisorMessage::Pulse, &[]),
             SupervisorMessage::Unknown { .. } => {}
@@ -229,7 +229,7 @@ impl SupervisorConnection {
         descriptors: &[SharedFd],
     ) {
         if let Some(channel) = &mut self.channel {
-            // Ignored: the death of the supervisor is noticed at the next read.
+            // Ignores a failure: the death of the supervisor is noticed at the next read.
             let _ = channel.send_numbered(ask, message, descriptors);
         }
         self.watch_writing();

@@ -1,4 +1,4 @@
-//! A mutex lock that ignores poisoning.
+//! Locks mutexes, also poisoned ones.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,5 +1,5 @@
-//! Sealed memory files for bulk data between processes. A sealed file can neither grow, shrink nor
-//! change, so the reader only has to validate the contents.
+//! Creates and reads sealed memory files, for bulk data between processes. A sealed file can
+//! neither grow, shrink nor change, so the reader only has to validate the contents.
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
 use rustix::io::Errno;

@@ -1,5 +1,5 @@
-//! The table of roles: one row for each role, with its differences from the others. The supervisor
-//! implements their common behaviour.
+//! Defines the table of roles: one row for each role, with its differences from the others. The
+//! supervisor implements their common behaviour.
 
 use crate::channel::Channel;
 use crate::role::{Level, PartMessage};
@@ -186,7 +186,7 @@ pub fn set(mut rows: Vec<&'static RoleRow>) {
         Life::Beside(_) => 1,
         Life::Governs(_) => 2,
     });
-    // Ignored: a second call changes nothing.
+    // Ignores a second call, which changes nothing.
     let _ = ROWS.set(rows);
 }
 

@@ -134,8 +134,7 @@ pub struct Started {
     log_levels: Option<String>,
 }
 
-/// Shortest and longest interval of polling for the end of a process whose pidfd does not report
-/// it.
+/// Shortest interval of polling for the end of a process whose pidfd does not report it.
 const END_LOOK_MIN: Duration = Duration::from_millis(1);
 const END_LOOK_MAX: Duration = Duration::from_millis(100);
 /// Maximum number of messages that are read from an ending process between two polls of its end.
@@ -210,7 +209,7 @@ fn execute(
     }
     command.env(trace::LEVELS_VARIABLE, &levels);
     if entry.argument != LOADER {
-        // Standard input stays open for the loader, which may have to read a file from there.
+        // Closes standard input, except for the loader, which may have to read a file from there.
         command.stdin(Stdio::null());
     }
     // SAFETY: the child only calls fcntl(2), which is allowed between fork and exec; both descriptors
@@ -286,7 +285,7 @@ impl Started {
             levels: levels.clone(),
         };
         let ring: Vec<SharedFd> = ring.into_iter().collect();
-        // A message that cannot be sent is not repeated: the process has ended, or is too busy.
+        // Ignores a failure and does not repeat the message: the process has ended, or is too busy.
         let _ = self.send_message(&message, &ring);
         self.log_levels = Some(levels);
     }
@@ -305,8 +304,8 @@ impl Started {
     }
 
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
-        // A channel that the peer has closed is always ready, so only the end of the process is
-        // polled then.
+        // Polls only the end of the process once the peer has closed the channel, which is always
+        // ready then.
         let channel =
             (!self.is_channel_closed).then(|| PollFd::new(&self.channel, self.channel.interest()));
         let end = PollFd::from_borrowed_fd(self.exit_descriptor(), PollFlags::IN);
@@ -341,7 +340,8 @@ impl Started {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
             Ok(status) => status.map(|status| ProcessExit::Status(exit_status(&status))),
-            // The process is not a child of this one: only the fact that it ended is visible.
+            // Reports only the end: the process is not a child of this one, so its exit status is
+            // not visible.
             Err(_) => has_ended(&self.pidfd).then_some(ProcessExit::Unknown),
         }
     }
@@ -410,7 +410,7 @@ impl Started {
     /// reads it. A proxy without the memory counts as serving nothing; an address role without the
     /// memory knows of no proxy.
     pub fn share(&mut self, memory: Option<&SharedFd>) {
-        // If the message cannot be sent, the end of the process is about to be noticed.
+        // Ignores a failure: the end of the process is about to be noticed.
         let _ = self.send_message(
             &SupervisorMessage::Shared,
             memory.map_or(&[], std::slice::from_ref),
@@ -455,7 +455,7 @@ impl Started {
                 tv_nsec: wait.subsec_nanos().into(),
             };
             let mut watched: Vec<PollFd<'_>> = self.watched().collect();
-            // The loop polls the process again, also after an interruption.
+            // Ignores the result: the loop polls the process again, also after an interruption.
             let _ = poll(&mut watched, Some(&wait));
         }
     }
@@ -541,8 +541,8 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     if kind != rustix::net::SocketType::SEQPACKET {
         return Err(EntryError::ByHand);
     }
-    // The process was started through /proc/self/exe, so the system would otherwise show `exe` as
-    // its name.
+    // Names the process, which was started through /proc/self/exe: the system would otherwise show
+    // `exe`.
     let _ = rustix::thread::set_name(name);
     let (ring, levels) = trace::take_inherited(number);
     if word != LOADER {

@@ -1,8 +1,5 @@
-//! The file in which a role stores the state that its successor starts with, also after SIGKILL.
-//! The supervisor opens the file and never reads it.
-//!
-//! Format: eight bytes of length (little endian), then the state. The length is zero while a write
-//! is incomplete.
+//! Reads and writes the file in which a role stores the state that its successor starts with, also
+//! after SIGKILL. The supervisor opens the file and never reads it.
 
 use std::fs::File;
 use std::io;

@@ -1,6 +1,6 @@
-//! Versions of a cluster's configuration, as the control role shows them to another part, and
-//! changes that the part requests. No secret is transmitted: texts have their passwords covered,
-//! and an [`Edit`] may leave them covered.
+//! Defines the messages by which the control role shows a cluster's configuration versions to
+//! another role, and by which that role requests changes. No secret is transmitted: texts have
+//! their passwords covered, and an [`Edit`] may leave them covered.
 //!
 //! A part sends the control role one end of a socket pair ([`envelope`]), then a [`VersionsRequest`] over
 //! the other end. The control role sends one [`VersionsResponse`] back and closes the connection. Each frame

@@ -1,4 +1,4 @@
-//! Event that wakes a thread which polls.
+//! Wakes a thread that polls, by a descriptor.
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
@@ -19,7 +19,8 @@ impl WakeEvent {
     }
 
     pub fn wake(&self) {
-        // The write fails only if the counter is full, and then the event is readable.
+        // Ignores a failure: the write fails only if the counter is full, and then the event is
+        // readable.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 

@@ -1,8 +1,4 @@
-//! Texts that a process renders for people and sends to another process.
-//!
-//! No receiver may decide by such a text: states, reasons and outcomes travel as values beside the
-//! text. A debug build proves that: with the variable [`NOISE`], every text becomes noise before it
-//! is sent, and all decisions have to stay the same. Release builds do not have the variable.
+//! Renders the texts for people that a process sends to another one.
 
 use crate::fnv::fnv1a;
 use std::borrow::Cow;

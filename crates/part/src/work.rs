@@ -1,5 +1,5 @@
-//! The process of a single-threaded role that handles one event at a time. Its life cycle under the
-//! supervisor is the same for all such roles; a [`Work`] implements the rest.
+//! Runs the process of a single-threaded role that handles one event at a time. The life cycle
+//! under the supervisor is the same for all such roles; a [`Work`] implements the rest.
 
 use crate::SharedFd;
 use crate::channel::{Channel, Received, timespec};
@@ -123,8 +123,8 @@ struct RoleLoop<W> {
 
 pub fn main<W: Work>(mut channel: Channel) -> ExitCode {
     voice::limit_log();
-    // The supervisor blocks signals, because it reads them from a descriptor, and this process
-    // inherited the mask. The call cannot fail with a valid set.
+    // Unblocks all signals: the supervisor blocks them, because it reads them from a descriptor,
+    // and this process inherited the mask. The call cannot fail with a valid set.
     let _ = SigSet::empty().thread_set_mask();
     let first = |received: Received| match received.message {
         SupervisorMessage::Take(take) => {
@@ -190,7 +190,7 @@ impl<W: Work> RoleLoop<W> {
                 let mut watched = vec![PollFd::new(&self.link, PollFlags::IN)];
                 let wakes = self.work.wake_descriptor();
                 watched.extend(wakes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-                // The loop checks everything again, also after an interruption.
+                // Ignores the result: the loop checks everything again, also after an interruption.
                 let _ = poll(&mut watched, left.map(timespec).as_ref());
                 watched.get(1).is_some_and(|one| !one.revents().is_empty())
             };
@@ -296,7 +296,8 @@ impl<W: Work> RoleLoop<W> {
         changed
     }
 
-    /// Errors are ignored: without the file the next role starts from scratch.
+    /// Stores the state if it has changed. Ignores errors: without the file the next role starts
+    /// from scratch.
     fn store(&mut self) {
         let state = self.work.state();
         if let Some(file) = self.keep.as_ref().filter(|_| state != self.stored)

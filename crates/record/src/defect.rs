@@ -1,4 +1,5 @@
-//! Deliberate defects. A simulation that finds none of them would not find a real one either.
+//! Lists deliberate defects of the store, for simulations. A simulation that finds none of them
+//! would not find a real one either.
 
 /// A mistake that a maintainer could make, for [`crate::Table::set_defect`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

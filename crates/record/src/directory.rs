@@ -1,4 +1,4 @@
-//! A table with the rules of its application, and the merge of the records of other nodes. The
+//! Defines the rules of an application over a table, and merges the records of other nodes. The
 //! merge is commutative, associative and idempotent: the greater version of a record wins.
 
 use crate::defect::Defect;
@@ -211,7 +211,7 @@ pub trait Directory: Sized + Debug {
             },
         };
         self.enter(key, entry, now_ms);
-        // Other keys of the group may share the value.
+        // Marks the place as used, because other keys of the group may share the value.
         self.change_at(group, place, now_ms, |entry| entry.version.used = true);
     }
 
@@ -308,7 +308,8 @@ pub trait Directory: Sized + Debug {
             None => true,
         };
         if yields {
-            // An error means that there is no room. The other node still has the record.
+            // Ignores an error: there is no room or no such place, and the other node still has the
+            // record.
             let _ = self.adopt(record, Some(from), now_ms);
         } else {
             self.follow(record, from, now_ms);
@@ -372,7 +373,7 @@ pub trait Directory: Sized + Debug {
         let is_held = self.table().holds(key.group(), place) > 0;
         entry.version.used |= is_held;
         self.enter(key, entry, now_ms);
-        // Holds through this node are news for the sender, too.
+        // Sends the record to the sender, too, if this node has holds, which are news for it.
         self.table_mut().touch(key, from.filter(|_| !is_held));
         Ok(())
     }
@@ -403,7 +404,8 @@ pub trait Directory: Sized + Debug {
         };
         let is_shared = self.table().of_group(key.group()).any(is_shared);
         if !is_shared && self.elsewhere(key, now_ms).is_some() {
-            // The other node does not know this value, or considers its place unusable.
+            // Proposes a value instead: the other node does not know this one, or considers its
+            // place unusable.
             let proposal = self.propose_instead(record, now_ms).ok()?;
             self.adopt(&proposal.record, None, now_ms).ok()?;
             return self.record(key, now_ms);

@@ -1,5 +1,5 @@
-//! Format of records on disk, so that responses to clients stay valid after a crash. The caller
-//! writes the bytes, and syncs them before a client or a node receives the records in them.
+//! Encodes and decodes records on disk, so that responses to clients stay valid after a crash. The
+//! caller writes the bytes, and syncs them before a client or a node receives the records in them.
 //!
 //! A journal is a sequence of frames: four bytes of magic, the length of the payload (u32, little
 //! endian), XXH3-64 of the payload with the length as seed, and the payload (MessagePack). The
@@ -136,7 +136,7 @@ impl Journal {
                 JournalDamage::TornTail
             }
         };
-        // Frames after the last generation belong to a write that did not end.
+        // Drops frames after the last generation, which belong to a write that did not end.
         let confirmed = frames.iter().rposition(is_end).map_or(1, |at| at + 1);
         if frames.len() > confirmed {
             frames.truncate(confirmed);
@@ -151,7 +151,8 @@ impl Journal {
                 Frame::Head { format, store } if format == FORMAT && !journal.has_file => {
                     (journal.store, journal.has_file) = (store, true);
                 }
-                // A newer program has written the file.
+                // Counts the file as lost, because another program, such as a newer one, has
+                // written it.
                 Frame::Head { .. } => damage = JournalDamage::Lost,
                 Frame::Entry(JournalEntry::Put(record)) => {
                     records.insert(record.key, record);
@@ -170,7 +171,7 @@ impl Journal {
         if damage == JournalDamage::Lost {
             journal.store = new_store;
         }
-        // The next write replaces a file with damage.
+        // Replaces a file with damage at the next write.
         journal.has_file &= damage == JournalDamage::None;
         let contents = JournalContents {
             records,
@@ -319,7 +320,7 @@ where
             }
             None => {
                 damaged_at.get_or_insert(frames.len());
-                // Lengths behind a damaged frame cannot be trusted, so each position is tried.
+                // Tries each position, because lengths behind a damaged frame cannot be trusted.
                 let next = (1..rest.len()).find(|at| split_frame(&rest[*at..], true).is_some());
                 rest = next.map_or(&[], |at| &rest[at..]);
             }
@@ -346,7 +347,7 @@ fn split_frame(bytes: &[u8], checks: bool) -> Option<(&[u8], &[u8])> {
 }
 
 fn put<K: Serialize, V: Serialize, N: Serialize>(bytes: &mut Vec<u8>, frame: &Frame<K, V, N>) {
-    // Memory takes everything, and the types of records serialise.
+    // Ignores errors: memory takes everything, and the types of records serialise.
     let payload = rmp_serde::to_vec_named(frame).unwrap_or_default();
     let length = u32::try_from(payload.len())
         .unwrap_or(u32::MAX)

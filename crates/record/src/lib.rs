@@ -1,6 +1,6 @@
-//! Keyed records that every node of a group holds completely: hosts of users, owners of addresses.
-//! The contract is in `docs/records.md`. Everything here is a value: events and times are
-//! arguments, and the caller sends the messages, writes the bytes and knows the clock.
+//! Keeps keyed records that every node of a group holds completely: hosts of users, owners of
+//! addresses. The contract is in `docs/records.md`. Everything here is a value: events and times
+//! are arguments, and the caller sends the messages, writes the bytes and knows the clock.
 //!
 //! - [`Table`] holds the records of one node, each with a [`Version`] and an expiry time.
 //! - [`Directory`] is a table with the rules of its application: which value a key gets, and until

@@ -1,5 +1,5 @@
-//! Messages between the replicas of a directory. The sender is a node of the cluster; its messages
-//! are still checked against bounds.
+//! Defines the messages between the replicas of a directory. The sender is a node of the cluster;
+//! its messages are still checked against bounds.
 
 use crate::record::{InvalidMessage, Record, Value, check_version};
 use crate::version::Version;

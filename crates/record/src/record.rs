@@ -1,4 +1,5 @@
-//! The unit of the store: a key, its value and version, and the bounds that a received one keeps.
+//! Defines the unit of the store: a key, its value and version, and the bounds that a received one
+//! keeps.
 
 use crate::version::Version;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Records of one node.
+//! Keeps the records of one node.
 
 use crate::defect::Defect;
 use crate::record::{Key, Record, Value};

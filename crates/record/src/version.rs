@@ -1,4 +1,4 @@
-//! Versions of records.
+//! Defines and orders the versions of records.
 
 use serde::{Deserialize, Serialize};
 

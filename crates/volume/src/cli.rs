@@ -1,6 +1,6 @@
-//! `evenkeel volume`: shows volumes, creates one from its section, removes one, and copies whole
-//! ones (`transfer`). The state comes from the running supervisor. Creating and removing happens in
-//! the command, with the privileges of the caller.
+//! Implements `evenkeel volume`: shows, creates, grows, attaches and removes volumes. The
+//! submodules do the rest. The state comes from the running supervisor. Creating, growing and
+//! removing happens in the command, with the privileges of the caller.
 
 #![allow(
     clippy::missing_errors_doc,

@@ -56,8 +56,7 @@ pub fn create_from(name: &str, spec: &Spec, snapshot: &Snapshot) -> Result<Volum
         return Err(SnapshotError::NotAFile(snapshot.path.clone()).into());
     };
     let (id, head) = founded(spec)?;
-    // The lock that this process holds prevents others from opening the replica before it has the
-    // data.
+    // Keeps the replica locked until it has the data, so that no other process opens it before.
     let (device, _) = device::create(&spec.backing, name, head, false, &mut |_| {})?;
     if let Err(error) = snapshot::fill(&device.data.file, snapshot, directory) {
         device::remove(device, &spec.backing, name)?;
@@ -70,7 +69,7 @@ fn founded(spec: &Spec) -> Result<(VolumeId, Superblock), CommandError> {
     let mut bytes = [0; 32];
     getrandom(&mut bytes, GetRandomFlags::empty()).map_err(CommandError::Random)?;
     let id = VolumeId(std::array::from_fn(|at| bytes[at]));
-    // A replica of a volume with two stays blank until both nodes have connected.
+    // Leaves a replica of a pair blank until both nodes have connected.
     let is_pair = spec.pair.is_some();
     let history = u64::from_ne_bytes(std::array::from_fn(|at| bytes[16 + at])) | 1;
     let head = Superblock {
@@ -78,7 +77,8 @@ fn founded(spec: &Spec) -> Result<(VolumeId, Superblock), CommandError> {
         size_bytes: spec.size_bytes,
         data_offset: 0,
         promised: 0,
-        // Random, so that the cluster's record shows whether it refers to this volume.
+        // Uses a random number, so that the cluster's record shows whether it refers to this
+        // volume.
         incarnation: if is_pair { 0 } else { history },
         state: if is_pair {
             SyncState::Syncing(0)

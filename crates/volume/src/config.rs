@@ -1,4 +1,4 @@
-//! Configuration of the volumes of this node, as the volume role receives it.
+//! Defines the configuration of the volumes of this node, as the volume role receives it.
 
 use crate::device::{self, Backing, LogicalVolume};
 use crate::link::dial::ReplicationLink;
@@ -27,8 +27,8 @@ impl Volumes {
         let names = self.0.keys().chain(self.1.keys());
         let names = names.map(|name| Resource::new(ResourceKind::Volume, name));
         let local = self.0.values().filter_map(|spec| match &spec.backing {
-            // Volumes in one directory have separate files, and the names of the volumes are in the
-            // list.
+            // Omits the directory: the volumes in it have separate files, and their names are in
+            // the list.
             Backing::File(_) => None,
             Backing::Device(_) | Backing::Lvm(_) => Some(spec.backing.path()),
         });
@@ -189,14 +189,14 @@ impl Spec {
             |pair: &ReplicaPair| self.pair.is_none() && self.node.as_ref() == Some(&pair.me);
         let copies = |spec: &Spec| {
             let pair = spec.pair.clone();
-            // Only the resync rate can change while the volume is served.
+            // Ignores the resync rate: it may change while the volume is served.
             pair.map(|pair| ReplicaPair {
                 resync_rate: RESYNC_RATE,
                 ..pair
             })
         };
         let same = copies(self) == copies(before) || before.pair.as_ref().is_some_and(leaves);
-        // Clients learn only at connect time whether they may write.
+        // Requires the same access: clients learn only at connect time whether they may write.
         let writes = self.read_only == before.read_only;
         let verifies = self.verify.is_some() == before.verify.is_some();
         self.backing == before.backing && writes && verifies && same

@@ -1,5 +1,6 @@
-//! Volumes: a block device with a replica on each of two nodes. The node that holds the lease
-//! exports it. No acknowledged write is lost.
+//! Serves volumes: block devices with one replica, or with a replica on each of two nodes. The node
+//! that holds the lease exports the volume. With two replicas, no acknowledged write is lost when
+//! one node fails.
 //!
 //! - [`config`] is the configuration of volumes, and [`keyword`] parses it.
 //! - [`role`] runs the volumes of this node, each on its own thread. [`report`] shows their status

@@ -1,5 +1,5 @@
-//! Messages to the volume role, in addition to those for every role and the lease reports. The
-//! supervisor forwards them as bytes.
+//! Defines the orders to the volume role, in addition to the messages for every role and the lease
+//! reports. The supervisor forwards them as bytes.
 
 use crate::keyword::NAME;
 use part::role::PartMessage;

@@ -211,8 +211,9 @@ impl Stopwatch {
                         numbers.note(kind, None);
                     }
                 }
-                // Not a disk error: a client uses another request if the backing store does not
-                // support one, and a refused request says nothing about the disk.
+                // Ignores an error that is none of the disk: a client uses another request if the
+                // backing store does not support one, and a refused request says nothing about the
+                // disk.
                 Err(Failure::NotFast | Failure::Io(Errno::OPNOTSUPP | Errno::SHUTDOWN)) => {}
                 Err(failure) => {
                     count.errors += 1;

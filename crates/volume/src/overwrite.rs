@@ -1,10 +1,10 @@
-//! Mark of a volume whose content a command is replacing. The mark is stored before the first
-//! write and removed after the last flush. A volume that has it is incomplete: the command runs,
-//! or was interrupted, and the volume contains parts of two contents.
+//! Defines the mark of a volume whose content a command is replacing. The mark is stored before the
+//! first write and removed after the last flush. A volume that has it is incomplete: the command
+//! runs, or was interrupted, and the volume contains parts of two contents.
 
 use std::num::NonZeroU64;
 
-/// Number of bits of the start time (seconds) and of the random bits in the number of a mark.
+/// Number of bits of the start time, seconds, in the number of a mark.
 const SECONDS_BITS: u32 = 40;
 const RANDOM_BITS: u32 = 16;
 

@@ -279,8 +279,8 @@ pub fn of(volumes: impl Iterator<Item = VolumeStatus>) -> StatusReport {
 const FAILS_FOR: Duration = Duration::from_secs(10);
 
 fn troubles(volume: &VolumeStatus, counts: &[(&OperationNames, Count)]) -> Vec<String> {
-    // A healthy volume with two replicas needs no action, and clients may not use it on this node
-    // for a long time, so old errors are not shown.
+    // Omits old errors of a healthy volume with two replicas: no action is needed, and clients may
+    // not use the volume on this node for a long time.
     let is_so = |count: &Count| {
         volume.mirror.is_none() || count.failed.is_some_and(|at| at.elapsed() < FAILS_FOR)
     };
@@ -365,7 +365,7 @@ fn subject(volume: VolumeStatus) -> Subject {
     subject.events.extend(volume.meter.events());
     subject.events.sort_by_key(|event| event.at.boottime_ms);
     let subject = checked(facts(subject, &volume), &sums).publish(&status(&volume));
-    // A client connected to a node that follows is a client of the volume, too.
+    // Counts clients of a node that follows, too: they are clients of the volume.
     let is_open = volume.served.is_some();
     let open = |number: u64| if is_open { number } else { 0 };
     let size = size_of(&volume);

@@ -238,7 +238,7 @@ impl Single {
         if let Some(size) = wanted.size {
             match self.disk.grow(size) {
                 Ok(()) => self.export.grow(size),
-                // Clients do not see a size that the checksums cannot cover.
+                // Hides from clients a size that the checksums cannot cover.
                 Err(error) => self.disk.report_error(&error),
             }
         }

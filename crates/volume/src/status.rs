@@ -1,4 +1,4 @@
-//! Status of a volume on this node, as the volume's thread reports it.
+//! Defines the status of a volume on this node, as the volume's thread reports it.
 
 use crate::config::{Schedule, Spec};
 use crate::device::{Device, Stamp};
@@ -104,7 +104,8 @@ impl VolumeStatus {
         let mirrored = self.mirror.as_ref().and_then(|shown| shown.overwrite);
         let holder = self.meter.tenure.holder();
         let mut status = OverwriteStatus::new(mirrored.or(self.overwrite), holder.as_ref())?;
-        // Only commands can have an incomplete volume open.
+        // Counts any user of the other node as the command: only commands can have an incomplete
+        // volume open.
         let there = self.mirror.as_ref().and_then(|shown| shown.users);
         status.is_running |= there.is_some_and(|users| users.holder != 0);
         Some(status)

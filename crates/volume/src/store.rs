@@ -73,7 +73,8 @@ impl Store {
     pub fn store(&mut self, change: &MetadataChange) {
         assert!(!self.is_busy(), "one change at a time");
         if self.failed.take().is_some() {
-            // All metadata is written again, so data that the failed flush lost does not matter.
+            // Lets flushes succeed again: all metadata is written again, so data that the failed
+            // flush lost does not matter.
             self.disk.reset_flush_failure();
             self.metadata.failed();
         }

@@ -78,7 +78,7 @@ impl ConnectionRegistry {
         for entry in inner.all.values() {
             if present.accepts(&entry.proof).is_none() && !entry.is_cut.load(Ordering::Acquire) {
                 entry.is_cut.store(true, Ordering::Release);
-                // The shutdown fails only if the connection has already ended.
+                // Ignores a failure, because the connection has then ended already.
                 let _ = shutdown(&entry.socket, Shutdown::Both);
             }
         }
@@ -92,12 +92,12 @@ impl ConnectionRegistry {
         accepts: impl Fn(&IdentityProof) -> Option<String>,
     ) -> Option<(String, ConnectionPermission)> {
         let mut inner = self.lock();
-        // The state that the handshake started with may be out of date.
+        // Uses the current state, because that at the start of the handshake may be out of date.
         let node = match &inner.present {
             Some(present) => present.accepts(&proof)?,
             None => accepts(&proof)?,
         };
-        // Without a descriptor the connection could not be ended.
+        // Refuses the connection without a descriptor, with which it could be ended.
         let socket = socket.try_clone_to_owned().ok()?;
         inner.last += 1;
         let number = inner.last;

@@ -1,4 +1,4 @@
-//! Nonblocking byte streams.
+//! Defines nonblocking byte streams.
 
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};

@@ -1,4 +1,4 @@
-//! A nonblocking connection: a socket, with or without TLS.
+//! Sends and receives on a nonblocking connection: a socket, with or without TLS.
 
 use crate::{ConnectionPermission, NonblockingStream};
 use rustix::io::Errno;
@@ -115,7 +115,7 @@ fn decrypted(
         let mut at = 0;
         while at < slice.len() {
             match tls.reader().read(&mut slice[at..]) {
-                // The other side has closed the connection cleanly.
+                // Returns what was read, because the other side has closed the connection cleanly.
                 Ok(0) => return Ok(total),
                 Ok(count) => {
                     at += count;
@@ -126,7 +126,7 @@ fn decrypted(
                 Err(error) => return Err(errno(error)),
             }
             match tls.read_tls(&mut TlsSocket(socket)) {
-                // Data received before the end is returned first.
+                // Returns the data received before the end first.
                 Ok(0) => return Ok(total),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -138,7 +138,7 @@ fn decrypted(
                 }
                 Err(error) => return Err(errno(error)),
             }
-            // The record is damaged or does not belong to this connection.
+            // Fails if the record is damaged or does not belong to this connection.
             tls.process_new_packets().map_err(|_| Errno::BADMSG)?;
         }
     }

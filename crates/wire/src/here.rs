@@ -1,4 +1,4 @@
-//! The local addresses of this machine.
+//! Recognises the local addresses of this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
@@ -12,7 +12,7 @@ pub fn unspecified(of: IpAddr) -> IpAddr {
 /// Returns whether an address is local: the route to a local address starts at the address itself.
 /// A bind would not prove that, because a machine may allow binding foreign addresses.
 pub fn is_mine(address: IpAddr) -> bool {
-    // Nothing is sent, so the port does not matter.
+    // Uses any port, because nothing is sent.
     let way = UdpSocket::bind((unspecified(address), 0)).and_then(|socket| {
         socket.connect((address, 9))?;
         socket.local_addr()

@@ -1,5 +1,5 @@
-//! Connections between the roles of two nodes, and with clients on the network: plain TCP, or TLS
-//! with the certificates of the cluster.
+//! Provides connections between the roles of two nodes, and with clients on the network: plain TCP,
+//! or TLS with the certificates of the cluster.
 //!
 //! - [`TrustedNodes`] describes the nodes of the cluster.
 //! - [`GreetingConnection`] is a connection during the handshake and the greetings: it blocks, with a

@@ -229,7 +229,8 @@ impl Relay {
             }
             Ok(moved || sent > 0)
         });
-        // Data that the other side sent before may still arrive.
+        // Continues in the other direction, because data that the other side sent before may still
+        // arrive.
         self.is_deaf = carried.is_err();
         carried.unwrap_or_default()
     }
@@ -242,8 +243,8 @@ impl Relay {
         } else {
             self.back.drain(&mut self.stream.as_fd())
         };
-        // The data that the local stream sent earlier may not have been read yet. The network's
-        // data is read and discarded, because unread data would drop it at the close.
+        // Reads and discards the network's data, because unread data would drop at the close what
+        // the local stream sent earlier.
         self.is_refused |= drained.is_err();
         if self.is_refused {
             self.back.clear();
@@ -284,8 +285,8 @@ impl Relay {
         network.set(PollFlags::IN, self.back.wants());
         let has_output = !self.out.is_empty() || self.wire.has_output();
         network.set(PollFlags::OUT, has_output && !self.is_deaf);
-        // A client that closes its connection has disconnected, even while none of its data is
-        // accepted.
+        // Watches for the close by a client, which has then disconnected even while none of its
+        // data is accepted.
         let is_client = self.peer == RelayPeer::Client;
         network.set(PollFlags::RDHUP, is_client && self.lingers.is_none());
         local.set(PollFlags::IN, self.out.wants() && !is_left && !self.is_deaf);
@@ -293,7 +294,8 @@ impl Relay {
         let until = [self.leaves, self.lingers].into_iter().flatten().min();
         let left = until.map_or(PROBE, |at| at.saturating_duration_since(Instant::now()));
         let left = Timespec::try_from(left).ok();
-        // A side that has ended would cause immediate wake-ups unless its events are handled below.
+        // Leaves out a side without wanted events, which would cause immediate wake-ups once it has
+        // ended.
         let mut watched = Vec::with_capacity(2);
         if !local.is_empty() {
             watched.push(PollFd::new(&self.stream, local));
@@ -301,7 +303,7 @@ impl Relay {
         if is_client || !network.is_empty() {
             watched.push(PollFd::from_borrowed_fd(self.wire.as_fd(), network));
         }
-        // Everything is checked again, whether poll was interrupted or not.
+        // Checks everything again, whether poll was interrupted or not.
         let count = poll(&mut watched, left.as_ref());
         let seen = watched.last().map_or(PollFlags::empty(), PollFd::revents);
         let is_gone = match count {
@@ -321,7 +323,7 @@ fn enable_keepalive(wire: &NodeConnection, gone: Duration) {
     let socket = wire.as_fd();
     let probes = gone.as_secs().div_ceil(PROBE.as_secs()) as u32;
     let gone_ms = u32::try_from(gone.as_millis()).unwrap_or(u32::MAX);
-    // Without these options a broken connection is noticed later, by its silence.
+    // Ignores failures: without these options a broken connection is noticed later, by its silence.
     let _ = set_socket_keepalive(socket, true)
         .and_then(|()| set_tcp_keepidle(socket, PROBE))
         .and_then(|()| set_tcp_keepintvl(socket, PROBE))

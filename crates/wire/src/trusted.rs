@@ -1,4 +1,4 @@
-//! The cluster's description of its nodes: their addresses and their credentials.
+//! Describes the nodes of the cluster: their addresses and their credentials.
 
 use crate::bonds::{ConnectionPermission, ConnectionRegistry, NodeOf};
 use rustls::pki_types::CertificateDer;

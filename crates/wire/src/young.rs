@@ -1,5 +1,6 @@
-//! A new connection: the TLS handshake, and then the greetings that its user exchanges. It blocks,
-//! with a deadline; [`GreetingConnection::into_connection`] makes the connection that does not.
+//! Establishes a new connection: the TLS handshake, and then the greetings that its user exchanges.
+//! It blocks, with a deadline; [`GreetingConnection::into_connection`] makes the connection that
+//! does not.
 
 use crate::{ConnectionPermission, NodeConnection, TrustedNodes};
 use rustls::pki_types::ServerName;
@@ -117,7 +118,7 @@ impl GreetingConnection {
         timed: TimedStream,
         trusted: &TrustedNodes,
     ) -> Result<(GreetingConnection, String), HandshakeError> {
-        // The certificate identifies the node, not an address.
+        // Uses no real address, because the certificate identifies the node.
         let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
         let tls = ClientConnection::new(Arc::clone(&trusted.client), name)?;
         GreetingConnection::run_handshake(timed, tls.into())?.of_node(trusted)

@@ -40,7 +40,8 @@ const BACKDATED: Duration = Duration::from_secs(24 * 3600);
 const CLUSTER_NAME_BYTES_MAX: usize = 32;
 const PUBLIC_KEY_BYTES: usize = 32;
 const SERIAL_BYTES: usize = 16;
-/// Context of the signature of a certificate request, before its binding and its key.
+/// First bytes of the message that a certificate request signs. The SHA-256 of the binding and the
+/// public key follow.
 const REQUEST_CONTEXT: &[u8] = b"evenkeel certificate request 1\0";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -48,7 +49,8 @@ pub fn member_name(cluster: &str, member: MemberId) -> String {
     format!("member-{member}.{cluster}.evenkeel")
 }
 
-/// Returns the name that shows that a member had a key before.
+/// Returns the DNS name in a member's certificate that shows that the member had the key with this
+/// digest before.
 pub(super) fn predecessor_name(cluster: &str, member: MemberId, key: &Digest) -> String {
     let key = base32::encode(&key.0).to_ascii_lowercase();
     format!("was-{key}.{}", member_name(cluster, member))
@@ -91,8 +93,8 @@ pub fn is_issued_by(certificate: &[u8], authority: &[u8]) -> bool {
     der::is_signed_by(certificate, authority)
 }
 
-/// Returns whether so little validity of the CA with this certificate (DER) remains at
-/// the given time that the next CA must follow.
+/// Returns whether at most [`AUTHORITY_LEFT_DAYS`] of the validity of a CA's certificate (DER)
+/// remain at `now`, so that the next CA must follow. False if the certificate cannot be parsed.
 pub fn follow_up_due(authority: &[u8], now: SystemTime) -> bool {
     let Some(over_s) = der::over_at_s(authority) else {
         return false;
@@ -198,7 +200,7 @@ pub struct CertificateRequest {
 }
 
 impl CertificateRequest {
-    /// Verifies that the signature was made with its key, for this binding.
+    /// Verifies that the request is signed by its own public key, for this binding.
     ///
     /// # Errors
     /// Fails with [`AuthorityError::Key`] if the public key has another length, and with
@@ -387,14 +389,14 @@ fn check_cluster_name(name: &str) -> Result<(), AuthorityError> {
     }
 }
 
-/// Returns the certificate parameters of a CA. They depend only on the key: a CA is
-/// reconstructed from its key.
+/// Returns the certificate parameters of a CA, valid from now. The name depends only on the cluster
+/// and the key, so that a CA that is reconstructed from its key has the same name as issuer.
 fn authority_params(cluster: &str, key: &KeyPair) -> Result<CertificateParams, AuthorityError> {
     let of_key = sha256(&key.subject_public_key_info()).to_string();
     let short = of_key.get(..16).unwrap_or_default();
     let mut params = CertificateParams::default();
     params.distinguished_name = distinguished(&format!("evenkeel {cluster} {short}"));
-    // Path length: the CAs that followed this one, then a member.
+    // The path length allows for the CAs that followed this one, below it in a chain.
     let below = BasicConstraints::Constrained(FORMER_AUTHORITIES_MAX as u8);
     params.is_ca = IsCa::Ca(below);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -523,16 +525,16 @@ impl MemberIdentity {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.0.serialize_der()))
     }
 
-    /// Returns whether a new certificate is due: at `now`, less than a third of the
-    /// validity is left. Not due if the clock is before the start of the validity, since
-    /// nothing is known then.
+    /// Returns whether a new certificate is due: at `now`, less than a third of
+    /// [`MEMBER_VALID_DAYS`] is left. False if the certificate does not verify at that time for
+    /// another reason, for example because its validity has not begun.
     pub fn renewal_due(&self, now: SystemTime) -> bool {
         let left = DAY * MEMBER_VALID_DAYS as u32 / 3;
         super::tls::over_at(&self.chain, now + left)
     }
 
-    /// Returns the days until the certificate expires by this clock, 0 if it has expired.
-    /// `None` while more than [`SOON_DAYS`] are left: by then it was due for months.
+    /// Returns the days until the certificate expires by this clock, 0 if it has expired. `None`
+    /// while more than [`SOON_DAYS`] are left, because a renewal is not overdue by much then.
     pub fn ends_in_days(&self, now: SystemTime) -> Option<u64> {
         let is_over = |days: &u64| super::tls::over_at(&self.chain, now + DAY * *days as u32);
         Some(SOON_DAYS).filter(is_over)?;

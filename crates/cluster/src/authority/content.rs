@@ -1,5 +1,5 @@
-//! Contents as all members store them: chunks of AES-256-GCM, which only nodes can
-//! decrypt.
+//! Encrypts and decrypts contents (the files of configuration versions) and small secrets with
+//! content keys, by AES-256-GCM. All members store the chunks; only nodes can decrypt them.
 //!
 //! A chunk is a random number of its content, a random nonce, the ciphertext and its
 //! tag. The associated data are the epoch, the content's number and size, the chunk's
@@ -37,7 +37,7 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// Associated data of a chunk: its position in the content.
+/// Fields that the associated data of a chunk consist of.
 struct ChunkContext<'a> {
     epoch: Epoch,
     content: &'a [u8],
@@ -99,7 +99,7 @@ impl Rings {
         })
     }
 
-    /// Decrypts a content; requests its chunks one by one.
+    /// Decrypts a content. `chunk` returns the stored chunk with a digest, and is called in order.
     ///
     /// # Errors
     /// - [`AuthorityError::TooLarge`]: the content exceeds the largest size.
@@ -199,7 +199,7 @@ fn aead(key: &[u8; KEY_BYTES]) -> Result<LessSafeKey, AuthorityError> {
     Ok(LessSafeKey::new(key))
 }
 
-/// A fresh nonce, then ciphertext and tag.
+/// Encrypts bytes. Returns a fresh nonce, then ciphertext and tag.
 fn seal_with(
     key: &LessSafeKey,
     aad: Aad<Vec<u8>>,

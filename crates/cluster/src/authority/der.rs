@@ -1,6 +1,6 @@
-//! A minimal DER parser for certificates: issuer and expiry, which no linked library
-//! returns. Only certificates of this cluster are parsed: Ed25519, with names of one
-//! form.
+//! A minimal DER parser for the cluster's own certificates. Verifies an Ed25519 signature
+//! regardless of the validity period, and returns the expiry; no linked library offers either.
+//! Lengths above 65535 bytes are refused.
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use rustls::pki_types::CertificateDer;
@@ -12,7 +12,7 @@ const SEQUENCE: u8 = 0x30;
 const BIT_STRING: u8 = 0x03;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// The version of a certificate, which may be missing.
+/// DER tag of the version field of a certificate, which may be missing.
 const VERSION: u8 = 0xa0;
 /// Two-digit years from here on belong to the 20th century (RFC 5280, 4.1.2.5.1).
 const CENTURY: i64 = 50;
@@ -66,7 +66,7 @@ fn signed_by(certificate: &[u8], by: &[u8]) -> Option<bool> {
     let signed = tagged(outer.inside, SEQUENCE)?;
     let algorithm = tagged(signed.rest, SEQUENCE)?;
     let signature = tagged(algorithm.rest, BIT_STRING)?;
-    // The BIT STRING has no unused bits.
+    // The first byte of a BIT STRING is the number of unused bits, which must be 0.
     let signature = signature.inside.strip_prefix(&[0])?;
     Some(are_signed_by(signed.whole, signature, by))
 }
@@ -105,7 +105,7 @@ pub(super) fn over_at_s(certificate: &[u8]) -> Option<i64> {
     seconds(until.tag, text.strip_suffix('Z')?)
 }
 
-/// `YYMMDDhhmmss`, or with four digits of the year.
+/// Converts `YYMMDDhhmmss` (UTCTime) or `YYYYMMDDhhmmss` (GeneralizedTime) to seconds since 1970.
 fn seconds(tag: u8, text: &str) -> Option<i64> {
     let (year, rest) = match tag {
         UTC_TIME => {

@@ -1,7 +1,7 @@
-//! Secrets in the state directory: `member.pem`, `member.key`, `authority.pem`, and on
-//! nodes `sealing.key` and `authority.key`, which is encrypted for the former. A file
-//! is written under a temporary name, flushed and renamed: a power cut leaves the old
-//! file or the new one.
+//! Reads and writes a member's secrets in the state directory: `member.pem`, `member.key`,
+//! `authority.pem`, and on nodes `sealing.key` and `authority.key`, which is encrypted for the key
+//! in `sealing.key`. A file is written under a temporary name, flushed and renamed: a power cut
+//! leaves the old file or the new one.
 
 use super::ring::{SealingKey, X25519_BYTES, seal_to};
 use super::{Authority, AuthorityError, MemberIdentity, MemberKey};
@@ -95,7 +95,7 @@ pub fn write_sealing_key(directory: &Path, key: &SealingKey) -> Result<(), Autho
     write(&directory.join("sealing.key"), &pem(SEALING_KEY, &both))
 }
 
-/// Reads the key; None if there is none, as on an arbiter.
+/// Reads this node's decryption key; None if the file is missing, as on an arbiter.
 ///
 /// # Errors
 /// Fails if the file cannot be read, or if it does not contain a key pair.
@@ -116,12 +116,12 @@ pub fn read_sealing_key(directory: &Path) -> Result<Option<SealingKey>, Authorit
     }
 }
 
-/// Reads a node's decryption key, or creates a new one if it is missing or damaged: the
-/// other nodes then encrypt for the new key what was encrypted for the old one. Returns
-/// the key, and why it was created.
+/// Reads a node's decryption key, or creates a new one if it is missing or damaged: the other nodes
+/// then encrypt for the new key what was encrypted for the old one. Returns the key, and the reason
+/// if it was created.
 ///
 /// # Errors
-/// Fails if a file cannot be read or written, which is not the same as damaged.
+/// Fails if the existing file cannot be read, or if a new key cannot be generated or written.
 pub fn sealing_key_or_new(
     directory: &Path,
 ) -> Result<(SealingKey, Option<&'static str>), AuthorityError> {
@@ -139,8 +139,7 @@ pub fn sealing_key_or_new(
     Ok((key, Some(why)))
 }
 
-/// Writes the encrypted CA keys: one, or two during a replacement. All others are
-/// deleted.
+/// Writes the encrypted CA keys in place of all previous ones: one, or two during a replacement.
 ///
 /// # Errors
 /// Fails if a key cannot be encrypted, or if the file cannot be written.
@@ -157,7 +156,8 @@ pub fn write_authority_keys(
     write(&directory.join("authority.key"), &all)
 }
 
-/// Reads the CA with this certificate; None if its key is not here, as on an arbiter.
+/// Reads the CA with this certificate; None if the key of that CA is not in the file, or if there
+/// is no file, as on an arbiter.
 ///
 /// # Errors
 /// Fails if the file cannot be read or is invalid, or as [`Authority::from_parts`]. A key that was
@@ -174,7 +174,7 @@ pub fn read_authority(
     }
     for sealed in read_all(&at, SEALED_KEY)? {
         let key = match sealing.open(AUTHORITY_PURPOSE, &sealed) {
-            // Encrypted for a decryption key that was lost.
+            // Skips a key that was encrypted for a decryption key that this node lost.
             Err(AuthorityError::NotSealed) => continue,
             opened => opened?,
         };

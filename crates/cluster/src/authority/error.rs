@@ -1,11 +1,11 @@
-//! Errors of keys, certificates and contents.
+//! Defines [`AuthorityError`], the error of all operations with keys, certificates, tokens and
+//! encrypted contents.
 
 use crate::command::Epoch;
 use crate::member::{Digest, MemberId};
 use std::io;
 use std::path::PathBuf;
 
-/// Error of an operation with keys, certificates or contents.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     #[error(
@@ -21,7 +21,7 @@ pub enum AuthorityError {
     Key,
     #[error("the certificate request is not signed by its own key")]
     Unproven,
-    /// The bytes are not a valid certificate, or another CA issued it.
+    /// The certificate cannot be parsed, or it belongs to another key or another member.
     #[error("the certificate was not issued by this cluster's CA")]
     NotOurs,
     #[error("content key number {} is not on this machine", .0.0)]

@@ -14,9 +14,9 @@
 //! Of a previous CA, only known keys of members that were away since are trusted
 //! ([`Trust::late`]): its key can no longer create members.
 //!
-//! Nothing here depends on the wall clock. A certificate that has expired by the clock is
-//! accepted if the cluster knows its key, and this is logged. Clocks are wrong after a
-//! dead battery, and a cluster that does not start for that reason would be worse.
+//! No certificate is refused because of the wall clock. One that is valid at another time than now
+//! is accepted and counted ([`TlsConfigs::clocks_wrong`]). Clocks are wrong after a dead battery,
+//! and a cluster that does not start for that reason would be worse.
 
 mod certificate;
 pub mod content;

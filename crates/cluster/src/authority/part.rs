@@ -1,6 +1,6 @@
-//! Certificates of parts, which talk to the same part on another node by themselves: the CA
-//! of the cluster certifies a key of the part's own under a name that no member has,
-//! `PART.member-3.NAME.evenkeel`. The part never has the member's key.
+//! Issues certificates to roles that connect to the same role on other nodes without the control
+//! role. The CA of the cluster certifies a key of the role's own under a name that no member has,
+//! `ROLE.member-3.NAME.evenkeel`. The role never has the member's key.
 
 use super::certificate::{MemberKey, has_name, member_name};
 use super::tls::{Anchor, Verifier, provider, roots, verify_chain};
@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use zeroize::Zeroize;
 
-/// Kind of the message with credentials, above all kinds of the parts themselves.
+/// Kind of the message that carries credentials, above all kinds that roles define themselves.
 const KIND: u16 = 0x102;
 
 /// Credentials with which a part connects to the same part on other nodes: its

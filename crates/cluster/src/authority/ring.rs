@@ -1,6 +1,6 @@
-//! Content keys: a ring is a random key with an epoch, encrypted for every node by HPKE
-//! (X25519, HKDF-SHA-256, AES-256-GCM). A ciphertext names its epoch, so older rings
-//! remain usable for reading. The removal of a node leads to a new ring; a new node
+//! Creates, distributes and decrypts content keys. A ring is a random key with an epoch, encrypted
+//! for every node by HPKE (X25519, HKDF-SHA-256, AES-256-GCM). A ciphertext names its epoch, so
+//! older rings remain usable for reading. The removal of a node leads to a new ring; a new node
 //! receives all rings.
 
 use super::AuthorityError;

@@ -1,4 +1,4 @@
-//! Tests of the CA: what it signs, whom members trust, and what stays encrypted.
+//! Tests the CA: what it signs, whom members trust, and what stays encrypted.
 
 use super::certificate::sha256;
 use super::tls::over_at;

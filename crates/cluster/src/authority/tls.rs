@@ -217,8 +217,9 @@ pub(super) enum Anchor {
     },
 }
 
-/// Verifier of members' certificates. A client without a certificate passes: it has a
-/// token. A part has a certificate of its own kind.
+/// Verifies the certificate chain of a peer in a TLS 1.3 handshake. Between members, a client
+/// without a certificate passes: it joins with a token. Between roles, both sides need a
+/// certificate.
 #[derive(Debug)]
 pub(super) struct Verifier {
     anchor: Anchor,
@@ -328,7 +329,8 @@ impl ServerCertVerifier for Verifier {
 }
 
 impl ClientCertVerifier for Verifier {
-    /// Returns false: a client that joins with a token has no certificate yet.
+    /// Returns whether a client needs a certificate: only between roles, because a machine that
+    /// joins the cluster with a token has none yet.
     fn client_auth_mandatory(&self) -> bool {
         matches!(self.anchor, Anchor::Part { .. })
     }

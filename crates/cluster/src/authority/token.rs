@@ -45,7 +45,7 @@ pub struct Token {
     secret: [u8; SECRET_BYTES],
 }
 
-/// Why a text is no token.
+/// Reason why a token cannot be parsed or created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TokenError {
     #[error("invalid token: it must begin with {TOKEN_PREFIX}-")]
@@ -241,7 +241,7 @@ impl fmt::Display for Token {
     }
 }
 
-/// Omits the secret.
+/// Prints kind and addresses, and never the secret.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token({:?}, {:?})", self.kind, self.addresses)
@@ -314,7 +314,7 @@ pub(super) mod base32 {
             }
             held &= (1 << bits) - 1;
         }
-        // The remaining bits must be fewer than a letter has, and zero.
+        // Fails unless fewer than five bits remain and all of them are zero.
         if bits >= 5 || held != 0 {
             return Err(TokenError::Checksum);
         }

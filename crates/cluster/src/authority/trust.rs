@@ -65,7 +65,7 @@ impl Trust {
         late.map(|member| member.certificate).collect()
     }
 
-    /// Returns whether both sides trust the same certificates in a handshake.
+    /// Returns whether this trust and another one accept the same certificates in a handshake.
     pub(crate) fn believes_as(&self, other: &Trust) -> bool {
         self.authorities == other.authorities
             && self.former == other.former

@@ -1,4 +1,6 @@
-//! The decision about the newest revision of a branch: a value, without IO.
+//! Decides whether the newest revision of a followed branch is proposed, refused, or accepted
+//! already, and words the refusal for the operator. No I/O: the caller has read the branch and
+//! verified the signatures.
 
 use super::{FollowedVersion, ProposalResult, Revision};
 use crate::keyword::Followed;

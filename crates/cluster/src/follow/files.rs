@@ -27,7 +27,8 @@ pub(super) fn is_taken(path: &str) -> bool {
             .any(|part| part.starts_with('.') || part.is_empty())
 }
 
-/// Remaining space in a version.
+/// Number and size of the files of a version. Refuses a file that exceeds [`FILES_MAX`] or
+/// [`SET_BYTES_MAX`].
 #[derive(Debug, Default)]
 pub(super) struct SpaceLeft {
     files: usize,
@@ -78,7 +79,8 @@ pub(super) fn set(
         listings,
         ..FileSet::default()
     };
-    // Files of the command line first: in their previous order, then by name.
+    // Files of the command line come first, in the order of the accepted version; new ones follow
+    // in the order of `mains`.
     let places = accepted.into_iter().flat_map(|set| &set.files);
     let places = places.filter(|file| file.main).map(|file| &file.path);
     let mut order: Vec<&String> = Vec::new();
@@ -107,7 +109,9 @@ pub(super) fn set(
     Ok(set)
 }
 
-/// Returns the files of the repository that nodes load as their command line does.
+/// Returns the paths of the files that nodes load like files of their command line: those of the
+/// `follow` line, or else those of the accepted version that still exist, or else `haproxy.cfg`, or
+/// else all `.cfg` files at the top of the repository.
 fn mains(
     settings: &Followed,
     files: &[RepositoryFile],

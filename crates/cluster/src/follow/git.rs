@@ -109,7 +109,8 @@ impl Git<'_> {
         };
         let signature = match keys {
             None => None,
-            // None of these commits is accepted.
+            // Skips the verification: a rewritten branch is refused anyway, and the last accepted
+            // revision was verified before.
             Some(_) if !follows_last || last == Some(&*id) => Some(Signature::Good),
             Some(keys) => Some(self.signatures(last, &id, keys).await?),
         };
@@ -206,7 +207,8 @@ impl Git<'_> {
         match fetched {
             Ok(said) => said.well()?,
             Err(trouble @ Trouble::TooLarge { .. }) => {
-                // An oversized mirror is useless.
+                // Deletes a mirror that is too large, so that the next poll begins with an empty
+                // one.
                 let _ = std::fs::remove_dir_all(self.mirror);
                 return Err(trouble);
             }
@@ -255,8 +257,8 @@ impl Git<'_> {
         })
     }
 
-    /// Returns the signatures of all commits behind the last one, or else of the newest
-    /// commit alone. An unsigned commit must not come in under a signed merge.
+    /// Verifies the signatures of all commits since the last accepted revision, or of the newest
+    /// commit alone if none was accepted. An unsigned commit must not come in under a signed merge.
     async fn signatures(
         &self,
         last: Option<&str>,
@@ -340,7 +342,7 @@ impl Git<'_> {
         let file = self.mirror.join("evenkeel.signers");
         write(&file, keys).map_err(no_keys)?;
         let home = self.mirror.join("keys");
-        // Keys that are no longer accepted must be removed.
+        // Deletes the key ring first: keys that are no longer accepted must not remain.
         program::remove(&home).map_err(no_keys)?;
         let mut directory = std::fs::DirBuilder::new();
         directory.mode(0o700).create(&home).map_err(no_keys)?;
@@ -413,7 +415,8 @@ impl Git<'_> {
 /// Longest line that `cat-file --batch` puts before a content.
 const HEAD_BYTES_MAX: usize = 128;
 
-/// `100644 blob OBJECT SIZE\tPATH`; links and submodules are nothing to read.
+/// Parses an entry of `git ls-tree --long`, `100644 blob OBJECT SIZE\tPATH`. None for links and
+/// submodules, which are not read.
 fn entry_of(entry: &[u8]) -> Option<(String, u32, String, u64)> {
     let entry = std::str::from_utf8(entry).ok()?;
     let (head, path) = entry.split_once('\t')?;

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 const BRANCH_DEFAULT: &str = "default";
 /// File beside the mirror's repository that marks its creation as complete.
 const MADE: &str = "evenkeel.made";
-/// Longest wait for another process that writes to the mirror: at most one, of a member
-/// that led before.
+/// Longest wait for another `hg` process that writes to the mirror, in seconds. There is at most
+/// one, left from a previous leadership of this member.
 const LOCK_WAIT: &str = "ui.timeout=30";
 /// Error messages after which only a new mirror helps: a writer was interrupted and its
 /// transaction cannot be undone, or an unrelated process with its pid never releases the
@@ -128,7 +128,7 @@ impl Mercurial<'_> {
         if left() {
             self.begin_anew().await
         } else {
-            // The process that wrote it was still running, and has ended.
+            // The journal is gone: the process that wrote it has ended meanwhile.
             Ok(())
         }
     }
@@ -158,7 +158,7 @@ impl Mercurial<'_> {
         }
         let id = said.line();
         match is_hash(&id) {
-            // Output for a repository without any revision.
+            // An identifier of zeros means that the repository has no revision.
             true if id.bytes().all(|b| b == b'0') => Ok(None),
             true => Ok(Some(id)),
             false => Err(said.failed()),
@@ -166,7 +166,8 @@ impl Mercurial<'_> {
     }
 
     async fn has(&self, id: &str) -> Result<bool, Trouble> {
-        // The revision becomes part of an expression.
+        // Accepts full hashes only, because `hg` evaluates the argument of `--rev` as an
+        // expression.
         Ok(is_hash(id) && self.near(&["log", "--rev", id, "-T", "x"]).await?.good())
     }
 
@@ -184,7 +185,7 @@ impl Mercurial<'_> {
         let arguments = ["pull", "--quiet", "--rev", id, "--", url];
         let said = self.run(&arguments, true, WORDS_BYTES_MAX).await;
         if let Err(Trouble::TooLarge { .. }) = said {
-            // An oversized mirror is useless.
+            // Deletes a mirror that is too large, so that the next poll begins with an empty one.
             let _ = std::fs::remove_dir_all(self.mirror);
         }
         said
@@ -221,7 +222,7 @@ impl Mercurial<'_> {
         let Ok(listed) = listed else {
             return Err(said.failed());
         };
-        // The files are written to disk first, so their size is limited before.
+        // Refuses a revision that is too large before `hg archive` writes its files to disk.
         let mut room = SpaceLeft::default();
         for file in listed {
             if super::files::is_taken(&file.path) {

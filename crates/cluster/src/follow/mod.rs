@@ -2,10 +2,10 @@
 //! refuses it. The leading node polls ([`Follower::poll_repository`]); its proposals are treated
 //! like every other change.
 //!
-//! [`decide`] is a value: it maps knowledge of the branch and of the past to an action.
-//! [`git`] and [`mercurial`] run the system's programs in a mirror below the state
-//! directory, limited in time and size, without a shell, without hooks, and with none
-//! of the role's environment. Nothing of a repository is ever run.
+//! [`decide`] maps knowledge of the branch and of the past to an action, without I/O. [`git`] and
+//! [`mercurial`] run the system's programs in a mirror below the state directory, limited in time
+//! and size, without a shell, without hooks, and with none of the role's environment. Nothing of a
+//! repository is ever run.
 
 pub mod decide;
 
@@ -53,7 +53,7 @@ pub struct Revision {
 pub enum PollResult {
     Nothing,
     Propose(Box<ProposedRevision>),
-    /// No acceptable revision; reported once for each cause.
+    /// Nothing can be proposed. The caller reports the reason unless it was reported before.
     Refused(RevisionRefusal),
 }
 
@@ -94,7 +94,7 @@ pub struct FollowStatus {
     pub accepted: Option<String>,
     pub seen: Option<String>,
     pub trouble: Option<String>,
-    /// Number of polls since this member became leader.
+    /// Number of polls since this follower was created.
     pub looks: u64,
 }
 
@@ -105,8 +105,8 @@ pub struct FollowStatus {
 pub struct Follower {
     settings: Followed,
     mirror: PathBuf,
-    /// Results of revisions since this member became leader. The versions of the state
-    /// contain the same later, and more.
+    /// Results that [`Follower::judged`] received, the oldest first, at most [`REMEMBERED_MAX`].
+    /// The replicated state may not contain them yet.
     fates: VecDeque<(String, ProposalResult)>,
     standing: FollowStatus,
     /// Cause that was reported last, and its revision.
@@ -153,7 +153,7 @@ impl Follower {
             ),
         };
         if let ProposalResult::Bad { words } = &fate {
-            // The log reports the version itself.
+            // Marks the reason as reported, because the rollout has reported the refused version.
             let words = words.clone();
             self.told = Some((Some(revision.to_owned()), Trouble::Bad { words }));
         }
@@ -307,8 +307,8 @@ impl RepositoryPoll {
         }
     }
 
-    /// Returns the accepted keys: from the accepted version, otherwise from this node's
-    /// disk.
+    /// Returns the keys of `signed-by`: from the accepted version, or else from this node's disk.
+    /// None if no signatures are required.
     fn keys(&self) -> Result<Option<Vec<u8>>, Trouble> {
         let Some(path) = &self.settings.signed_by else {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! Programs of the system that access repositories: limited in time, output and disk
-//! usage; without a shell, without a terminal, and with an environment of their own.
+//! Runs the system's `git`, `hg` and `gpg` for followed repositories: limited in time, output and
+//! disk usage; without a shell, without a terminal, and with an environment of their own.
 
 use super::decide::Trouble;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -105,14 +105,13 @@ pub(super) fn remove(directory: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Process group of a program. Dropping it kills the group, unless the program has
-/// ended.
+/// Process group of a program. Dropping this value kills all processes that remain in it.
 struct Group(Option<Pid>);
 
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // The program may have ended by itself.
+            // The group may be empty already, so a failure is ignored.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
@@ -222,7 +221,7 @@ async fn all(from: impl AsyncRead + Unpin, bytes_max: usize) -> std::io::Result<
     Ok((out.len() <= bytes_max).then_some(out))
 }
 
-/// Reads to the end and keeps the last bytes.
+/// Reads to the end and keeps the last [`COMPLAINT_BYTES_MAX`] bytes.
 async fn last(mut from: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
     let mut kept: VecDeque<u8> = VecDeque::new();
     let mut piece = [0; 1024];

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Interval at which the role checks whether this member leads, and whether the files
-/// follow something else.
+/// Interval at which the loop checks whether this member leads, whether the `follow` lines have
+/// changed, and which polls are due.
 const TURN: Duration = Duration::from_secs(1);
 
 /// The interface of the polling loop to the role.
@@ -65,7 +65,7 @@ pub async fn run<C: Cluster>(cluster: &C, directory: PathBuf, wake: &Wake) {
     loop {
         let woken = tokio::time::timeout(TURN, wake.0.notified()).await.is_ok();
         let Some(section) = cluster.section() else {
-            // The next leader polls itself.
+            // Drops all followers: this member must not poll, and the next leader creates its own.
             watched.clear();
             continue;
         };

@@ -40,8 +40,7 @@ impl Blame {
         self.open.iter().any(Option::is_some)
     }
 
-    /// Adds the version before the last one: its text, or None if it did not have the
-    /// file.
+    /// Compares with the next older version: its text, or None if that version lacks the file.
     pub fn older(&mut self, version: VersionId, text: Option<&[u8]>) {
         let Some(text) = text else {
             self.open.fill(None);
@@ -58,8 +57,9 @@ impl Blame {
         self.text = text.to_vec();
     }
 
-    /// Returns the result. Lines without a version are attributed to the oldest one, or
-    /// to an older one if that `has_parent` which is no longer kept.
+    /// Returns the result. Lines that even the oldest compared version has are attributed to it;
+    /// with `has_parent` (a still older version existed and is no longer kept), they are marked as
+    /// possibly older.
     pub fn lines(&self, has_parent: bool) -> Vec<BlamedLine> {
         let all = self.versions.iter().zip(&self.open).enumerate();
         all.map(|(at, (version, open))| BlamedLine {

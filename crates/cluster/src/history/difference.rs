@@ -1,4 +1,5 @@
-//! The differences between two versions, file by file.
+//! Computes the differences between two configuration versions, file by file, and formats them like
+//! `diff -u`. Secrets appear only in their masked form.
 
 use super::mask::{FileMask, Mask, MaskedFile};
 use crate::file_set::{FileSet, SetFile};
@@ -186,8 +187,8 @@ pub(super) fn origins(old: &[&[u8]], new: &[&[u8]]) -> Vec<Option<usize>> {
     stood
 }
 
-/// Returns the hunks of a difference: computed from the texts, formatted from the
-/// visible texts.
+/// Returns the hunks of a difference. The difference is computed from the real texts and shown with
+/// the masked ones, so that a secret that changed appears as a changed line.
 fn pieces(old: &[u8], new: &[u8], old_seen: &[u8], new_seen: &[u8]) -> String {
     let texts = Texts {
         old: lines(old),

@@ -1,5 +1,5 @@
-//! Masking of a version's files. A secret is mentioned but never shown: neither its bytes
-//! nor a digest of them, which would allow guesses to be tested.
+//! Masks the files of a configuration version for display. A secret is mentioned but never shown:
+//! neither its bytes nor a digest of them, which would allow guesses to be tested.
 
 use crate::file_set::SetFile;
 use crate::member::Digest;
@@ -11,8 +11,7 @@ use std::borrow::Cow;
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const PEM: &[u8] = b"-----BEGIN ";
-/// Shortest word of a list that may be a key, and its shortest run of letters and
-/// digits.
+/// Shortest word of a list that may be a key, bytes.
 const KEY_BYTES_MIN: usize = 16;
 const KEY_RUN_BYTES_MIN: usize = 12;
 const DIGEST_DIGITS: usize = 16;
@@ -53,8 +52,8 @@ fn lists_keys(bytes: &[u8]) -> bool {
         .any(looks_like_key)
 }
 
-/// Returns whether single words of a file may be secret. In other files (pages, maps)
-/// secrets cannot be recognized.
+/// Returns whether a file is a configuration text, in which words after certain keywords may be
+/// secret. In other files (pages, maps) secrets cannot be recognized word by word.
 pub fn has_words(file: &SetFile) -> bool {
     file.main || file.path.ends_with(".cfg") || file.path.ends_with(".conf")
 }
@@ -80,8 +79,8 @@ pub struct FileMask<'v> {
 }
 
 impl<'v> Mask<'v> {
-    /// Creates the mask for the files of a configuration: how one file uses another decides whether
-    /// that one is a secret.
+    /// Creates the mask for the files of a configuration. The texts among them are searched for
+    /// uses of other files, because a list may be a secret only by its use.
     pub fn of<'f>(self, files: impl IntoIterator<Item = &'f SetFile>) -> FileMask<'v> {
         let files = files.into_iter().filter(|file| has_words(file));
         FileMask {
@@ -94,8 +93,9 @@ impl<'v> Mask<'v> {
 }
 
 impl<'v> FileMask<'v> {
-    /// Returns whether a file must not be shown. This includes lists whose use, or whose name such
-    /// as `tokens.map`, says that they are secrets.
+    /// Returns whether a file must not be shown: it is marked as secret, contains a private key, or
+    /// is a list that is secret by its use, its name (such as `tokens.map`) or a word that looks
+    /// like a key.
     pub fn is_secret(&self, file: &SetFile) -> bool {
         let is_list = !file.main && self.vocabulary.uses.has_use(&file.path);
         let is_named = !has_words(file) && self.vocabulary.uses.contains(&file.path);
@@ -107,7 +107,8 @@ impl<'v> FileMask<'v> {
         &self.vocabulary
     }
 
-    /// Returns the lines of the lists that are secret because of their use.
+    /// Returns the lines of a list that is secret because of its use; for any other file, a single
+    /// empty line.
     pub(super) fn secret_lines<'f>(&self, file: &'f SetFile) -> impl Iterator<Item = &'f [u8]> {
         let is_list = !file.main && self.vocabulary.uses.has_use(&file.path);
         let text: &[u8] = if is_list { &file.bytes } else { &[] };

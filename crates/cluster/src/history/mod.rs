@@ -1,9 +1,8 @@
-//! History of the configuration: changes between versions, the author of each line, the
-//! outcome of each version. Values only: requests to the control role and output are
-//! elsewhere.
+//! Shows configuration versions to operators: differences between two versions, the version that
+//! introduced each line, and files with masked secrets. Restores masked secrets in an edited copy,
+//! and removes secrets from reports. No I/O: requests to the control role and output are elsewhere.
 //!
-//! Neither the content of a secret file nor a password in a text is ever shown:
-//! [`Mask`].
+//! Neither the content of a secret file nor a password in a text is ever shown: [`Mask`].
 
 mod blame;
 mod difference;

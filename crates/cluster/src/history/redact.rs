@@ -1,5 +1,5 @@
-//! Removal of secrets from texts about a version: a loader's report may quote lines,
-//! and values from them.
+//! Removes secrets from texts about a configuration version: a loader's report may quote lines of
+//! its files, and values from them.
 
 use super::mask::{Mask, has_words};
 use crate::file_set::{FileSet, SetFile};

@@ -1,4 +1,4 @@
-//! Versions compared, and lines traced.
+//! Tests the comparison of versions, and the tracing of lines.
 
 use super::*;
 use crate::command::VersionId;

@@ -1,15 +1,16 @@
-//! Restores the secrets in an edited copy of a text that was shown without them.
+//! Restores masked secrets in an edited copy of a text, where the copy still shows that they belong
+//! to one original line.
 
 use super::difference::{lines, origins};
 use language::difference::{COVER, Vocabulary, mask_secrets};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Restores the secrets that an edited copy of `original` still has covered. Its lines end as those
-/// of the original do. What is still covered in a line that was changed, or could be one of several
-/// secrets, cannot be restored: `Err` has the numbers of these lines, from 1.
+/// Restores the secrets that an edited copy of `original` still has covered. The lines of the
+/// result end with CRLF if any line of the original does.
 ///
 /// # Errors
-/// Secrets that have to be written out.
+/// Returns the numbers, from 1, of the lines whose secrets must be written out: a covered line was
+/// changed, or could be one of several original lines.
 pub fn uncovered(
     original: &[u8],
     edited: &str,
@@ -102,7 +103,8 @@ impl<'t> Hidden<'t> {
     /// its position.
     fn line(&self, new: &[u8], same: Option<&'t [u8]>) -> Option<&'t [u8]> {
         match self.known.get(new) {
-            // The line has no secret, and neither has one that was moved.
+            // A line without a masked secret is the original line at its position, or an equal one
+            // that was moved.
             None => same.or_else(|| self.open.get(new).copied()),
             Some(known) if !known.is_ambiguous => Some(known.first),
             Some(known) => same.filter(|_| known.is_complete),
@@ -142,7 +144,7 @@ mod tests {
     fn masked_secret_of_a_changed_line_must_be_written() {
         let edited = "a\n  user z password ***\n  user y password NEW\n  user n password ***\n";
         assert_eq!(restored(TEXT, edited), Err(vec![2, 4]));
-        // Also where it would be none.
+        // A cover in a line that had no secret is refused, too.
         assert_eq!(restored(TEXT, "a\n  user x ***\n"), Err(vec![2]));
     }
 
@@ -169,7 +171,7 @@ mod tests {
         let text = "a\r\n  auth ONE\r\n";
         let shown = "a\r\n  auth ***\r\nb\r\n";
         assert_eq!(restored(text, shown).unwrap(), "a\r\n  auth ONE\r\nb\r\n");
-        // As a browser sends it.
+        // A browser ends lines with a carriage return.
         assert_eq!(restored("a\nb\n", "a\r\nc\r\n").unwrap(), "a\nc\n");
         assert_eq!(restored("a", "a").unwrap(), "a");
         assert_eq!(restored("", "").unwrap(), "");

@@ -1,4 +1,4 @@
-//! Codes of errors in a `config` section.
+//! Defines the codes of diagnostics about a `config` section.
 
 use language::arguments::ArgumentCodes;
 

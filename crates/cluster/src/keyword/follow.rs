@@ -1,4 +1,6 @@
-//! Keyword `follow`: repositories whose branch is the configuration.
+//! Parses the keyword `follow` of a `config` section: a branch of a git or Mercurial repository
+//! that provides the configuration. Refuses addresses that could run a command, and directories
+//! that overlap.
 
 use super::settings::time_within;
 use super::{ClusterSectionDraft, Row, codes};
@@ -199,7 +201,8 @@ fn within(args: &Args<'_>, word: &ConfigWord) -> Result<String, Diagnostic> {
     }
 }
 
-/// Refuses a user in an address of HTTP: mostly a token.
+/// Returns a diagnostic if an `http` or `https` address contains a user, which is mostly a token:
+/// an error, or a warning in a version that was accepted earlier.
 fn token(args: &Args<'_>, word: &ConfigWord, url: &str) -> Option<Diagnostic> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split('/').next().unwrap_or_default();
@@ -316,7 +319,7 @@ fn overlap(first: Span, second: &Spanned<Followed>) -> Diagnostic {
         .help("give each its own directory with `as <directory>`")
 }
 
-/// Formats the line for people: `git https://…, branch main, each 60s`.
+/// Formats the line for people: `git https://…, branch main, as /etc/haproxy, every …`.
 impl fmt::Display for Followed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.name())?;

@@ -1,5 +1,5 @@
-//! The section `config`: the way in which the configuration of a cluster changes. Each
-//! keyword is a row.
+//! Parses the section `config`, which sets how the configuration of a cluster changes. Each keyword
+//! is a row of a table.
 //!
 //! The section applies to the whole cluster. This module does not access the system:
 //! [`crate::follow`] polls the followed repositories.
@@ -71,7 +71,8 @@ impl Default for ConfigSection {
     }
 }
 
-/// The inputs of a parser that does not know the keywords; the caller supplies them.
+/// Inputs of a load that the caller supplies, because this crate does not know the keywords of
+/// other sections.
 #[derive(Clone, Debug)]
 pub struct Grammar {
     pub words: SectionKeywords,
@@ -80,7 +81,7 @@ pub struct Grammar {
 }
 
 impl ConfigSection {
-    /// Returns the files that the section names, which belong to a version as well.
+    /// Returns the key files that `signed-by` names. They belong to a version as well.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.follow
             .iter()

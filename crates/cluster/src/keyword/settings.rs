@@ -1,5 +1,5 @@
-//! Keywords `judge`, `keep`, `confirm`: the judging of changes, and the retained
-//! versions.
+//! Parses the keywords `judge`, `keep` and `confirm`: how long a change is judged, how many
+//! versions are kept, and within which time an operator must confirm.
 
 use super::{ClusterSectionDraft, Row, codes};
 use language::arguments::{Args, Built};
@@ -12,12 +12,12 @@ const JUDGE_MAX: Duration = Duration::from_secs(3_600);
 /// Shortest time for a confirmation: less does not suffice to examine a change.
 const CONFIRM_MIN: Duration = Duration::from_secs(10);
 const CONFIRM_MAX: Duration = Duration::from_secs(86_400);
-/// Fewer versions leave nothing to go back to.
+/// Minimum of `keep`: with fewer versions there is nothing to roll back to.
 const KEEP_MIN: u32 = 2;
-/// Bounded, because the log is read as a whole.
+/// Maximum of `keep`, because the log is read as a whole.
 const KEEP_MAX: u32 = 1_000;
 
-/// Takes a time within a range; a bare number counts seconds.
+/// Parses a time within a range; a bare number counts seconds.
 pub(super) fn time_within(
     args: &mut Args<'_>,
     range: RangeInclusive<Duration>,

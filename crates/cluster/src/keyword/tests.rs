@@ -1,4 +1,4 @@
-//! Tests of parsing a `config` section and of its error messages.
+//! Tests the parser of a `config` section, and its error messages.
 
 use super::*;
 use language::render;

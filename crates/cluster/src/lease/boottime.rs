@@ -1,4 +1,4 @@
-//! The clock of leases.
+//! Defines [`Boottime`], the time of leases.
 
 use serde::{Deserialize, Serialize};
 

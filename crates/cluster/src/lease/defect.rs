@@ -1,5 +1,5 @@
-//! Deliberate defects of leases, each of which the simulation must find. Outside of tests none is
-//! active, and the compiler removes the checks for them.
+//! Lists deliberate defects of leases, each of which the simulation must find. Outside of tests
+//! none is active, and the compiler removes the checks for them.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]

@@ -1,4 +1,5 @@
-//! The leader's side of leases: one value for each term in which a member leads.
+//! Decides for the leader which renewals of leases it may acknowledge and which grants it may
+//! propose: one [`Grantor`] for each term in which a member leads.
 
 use super::defect::{InjectedLeaseDefect, LeaseDefect};
 use super::{Boottime, Lease, LeaseRequest, Renewal, VALID_MS_MAX, VALID_MS_MIN, quarantine_ns};
@@ -133,7 +134,8 @@ impl Grantor {
             lease.holder == Some(received.from) && lease.epoch == received.renewal.epoch
         };
         let lease = lease.filter(holds).ok_or(NotRenewed::OldEpoch)?;
-        // According to the log the lease is not granted yet.
+        // Refuses while a grant to another epoch is proposed: the log may still grant the lease to
+        // another member.
         let open = |(after, _): &(Epoch, _)| *after >= lease.epoch;
         if self.granting.get(name).is_some_and(open)
             && !self.broken.is(LeaseDefect::AnswersWhileGranting)
@@ -182,8 +184,8 @@ impl Grantor {
             if lease.epoch > want.seen {
                 return Err(NotGranted::Granted(lease.epoch));
             }
-            // Processes of its machine may still rely on what the previous process had: with
-            // a shorter validity that would be forgotten too early.
+            // Makes a holder that requests a shorter validity wait until its previous, longer one
+            // has passed: processes of its machine may use the lease for that long.
             if want.valid_ms < lease.valid_ms && !self.broken.is(LeaseDefect::ShortensAtOnce) {
                 self.has_passed(lease, &want.name, now)?;
             }
@@ -193,7 +195,8 @@ impl Grantor {
         if self.better_waits(&want.name, from, want.rank, now) {
             return Err(NotGranted::BetterWaits);
         }
-        // The new holder has the time of one renewal to begin.
+        // Keeps the lease from other members for one quarantine, so that the new holder has time
+        // for its first renewal.
         let promise = self.promises.entry(want.name.clone()).or_default();
         *promise = now.after_ns(quarantine_ns(want.valid_ms)).max(*promise);
         let command = LeaseCommand::Grant {
@@ -252,7 +255,8 @@ impl Grantor {
         });
         if let Some((_, wish)) = next.filter(|_| !self.broken.is(LeaseDefect::PassesWithoutPromise))
         {
-            // The next holder has the time of one renewal, as after each grant.
+            // Keeps the lease from other members for one quarantine, as after each grant, so that
+            // the next holder has time for its first renewal.
             let promise = self.promises.entry(name.to_owned()).or_default();
             *promise = now.after_ns(quarantine_ns(wish.valid_ms)).max(*promise);
         }

@@ -1,4 +1,5 @@
-//! The holder's side of a lease.
+//! Decides for one lease on one member when to request, renew and release it, and whether it is
+//! held now.
 
 use super::defect::{InjectedLeaseDefect, LeaseDefect};
 use super::{Boottime, Lease, LeaseRequest, Renewal, usable_ns};
@@ -9,9 +10,9 @@ use std::collections::VecDeque;
 /// Largest number of unanswered renewals that are remembered; responses to older ones
 /// are ignored.
 const OPEN_MAX: usize = 8;
-/// Divisor of the validity after which a renewal is sent.
+/// A renewal is due after the usable validity divided by this.
 const RENEW_AT: u64 = 3;
-/// A request without a response is repeated after the validity divided by this.
+/// A request without a response is repeated after the usable validity divided by this.
 const AGAIN_AT: u64 = 12;
 
 /// A request of a holder to the leader.
@@ -43,8 +44,8 @@ struct Unanswered {
 /// The holder's side of one lease: requested, held until a time, or released.
 ///
 /// The caller checks [`Holder::held`] at each use, sends what [`Holder::due`] returns, and passes
-/// in responses and changes of the log. While it returns an epoch, no other
-/// member holds the lease. No I/O and no clock.
+/// in responses and changes of the log. While [`Holder::held`] returns an epoch, no other member
+/// holds the lease. No I/O and no clock.
 #[derive(Clone, Debug, Default)]
 pub struct Holder {
     me: MemberId,
@@ -60,9 +61,10 @@ pub struct Holder {
     granted: Option<(Epoch, u64)>,
     /// Epoch of a lease that the log granted to this member and that is not used.
     leftover: Option<Epoch>,
-    /// Expiry of the last acknowledged renewal.
+    /// Expiry of the last acknowledged renewal, or of the grant that responded to a request of this
+    /// process.
     until: Option<Boottime>,
-    /// Send time of the last acknowledged renewal.
+    /// Send time of the last acknowledged renewal, or of the request to which the grant responded.
     renewed_at: Option<Boottime>,
     asked_at: Option<Boottime>,
     /// This process has had no end of the lease yet and has not released it, and no other member
@@ -150,7 +152,8 @@ impl Holder {
                 self.stop();
                 self.granted = Some((lease.epoch, lease.valid_ms));
                 self.take_answer(lease);
-                // Without an end, the lease is held only after the first renewal.
+                // Keeps the end that a previous process reported if this grant has none: the lease
+                // is then held only after the first renewal.
                 self.inherits &= self.until.is_none();
             }
             self.leftover = None;
@@ -371,10 +374,11 @@ mod tests {
         holder.observe(Some(&passed(2, sent[1].0)));
         assert_eq!(holder.held(Boottime(end.0 - 1)), Some(Epoch(2)));
         assert_eq!(holder.held(end), None);
-        // The renewal is due before that.
+        // The renewal is due before the lease expires.
         assert!(holder.due_at().is_some_and(|due| due < end));
         assert!(matches!(holder.due(end), Some(HolderRequest::Renew(_))));
-        // Another epoch is another answer.
+        // The first grant cleared the remembered requests, so a later grant for one of them has no
+        // end.
         holder.observe(Some(&passed(4, sent[2].0)));
         assert_eq!(holder.held(sent[2]), None);
     }

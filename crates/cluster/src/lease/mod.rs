@@ -1,4 +1,5 @@
-//! Leases with epochs: a holder that stops before the next one may begin.
+//! Leases with epochs: the right of one member to use a resource for a time. A holder stops before
+//! the next one may begin.
 //!
 //! The log records the holder of a lease ([`crate::command::LeaseCommand`]), with an
 //! epoch that grows with every grant. The duration is agreed between the [`Holder`] and

@@ -1,4 +1,5 @@
-//! The content of a log entry: a command and the ticket that makes it idempotent.
+//! Defines the content of a log entry: a command, its author's signature, and the ticket that makes
+//! the command idempotent.
 //!
 //! A proposer without a response proposes the command again under the same ticket. The
 //! first one in the log counts, and the others get its result.
@@ -267,8 +268,8 @@ impl Sessions {
     pub fn answered(&mut self, ticket: &Ticket, answer: &CommandResult) {
         let session = self.0.entry(ticket.member).or_default();
         session.answers.insert(ticket.number, answer.clone());
-        // A correct proposer has at most this many outstanding proposals. Excess entries
-        // are dropped, and only that proposer is affected.
+        // A correct proposer has at most [`WAITING_MAX`] outstanding proposals. Results of more are
+        // dropped, the oldest first, which affects only that proposer.
         while session.answers.len() > WAITING_MAX
             && let Some((number, _)) = session.answers.pop_first()
         {

@@ -1,5 +1,5 @@
-//! Our types for openraft. The runtime is a parameter: Tokio's in the role, the simulated
-//! one in seeded simulations.
+//! Configures openraft for this crate: types of nodes, entries, votes and results. The asynchronous
+//! runtime is a parameter: Tokio's in the role, the simulated one in seeded simulations.
 
 use crate::command::CommandResult;
 use crate::log::Proposed;

@@ -1,5 +1,6 @@
-//! Duties of the engine beside openraft: starting elections when the leader is lost,
-//! elections and hand-overs of an arbiter, snapshots when the log is large.
+//! Runs the engine's duties beside openraft: starts an election when the leader is lost, lets an
+//! arbiter stand and hand over, takes a snapshot when the log is large or none is signed, and has
+//! the leader require signatures once all members support them.
 
 use crate::member::{MemberId, MemberKind};
 use crate::raft::election::ASK_AGAIN;
@@ -13,10 +14,9 @@ use openraft::{AsyncRuntime, Instant};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Largest pause between two attempts to hand over, as a multiple of the election
-/// timeout.
+/// Largest pause between two attempts to hand over, as a multiple of `Settings::election_max`.
 const HAND_OVER_PAUSE_MAX: u32 = 8;
-/// Interval at which a node checks the size of its log.
+/// Interval at which a node runs its duties.
 const LOOK: Duration = Duration::from_millis(500);
 /// Interval between two attempts to get a snapshot that a node signed.
 const SEAL_AGAIN: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 return;
             }
             if self.enough_lost(leader).await {
-                // The preceding messages may have changed the result.
+                // Checks again, because the leader may have been heard while the others responded.
                 if self.inner.election.lost_leader() == Some(leader)
                     && self.leader() == Some(leader)
                 {
@@ -55,7 +55,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Returns how many nodes precede this one as successors of a leader.
+    /// Returns how many voting nodes with lower numbers, other than the lost leader, stand for
+    /// election before this member, at most 8.
     fn rank(&self, leader: MemberId) -> u32 {
         let before = self
             .raft_status()
@@ -167,9 +168,9 @@ impl<R: AsyncRuntime> Engine<R> {
         Duration::from_millis(self.inner.config.new_rand_election_timeout::<R>())
     }
 
-    /// Makes a node with the whole log the leader in place of this arbiter. Each request
-    /// makes the node stand again, so the interval must leave time for the votes on a
-    /// slow machine.
+    /// Makes the node with most of the log the leader in place of this arbiter, once that node has
+    /// the whole log. Each request makes the node stand again, so the interval must leave time for
+    /// the votes on a slow machine.
     async fn bring_up_and_hand_over(&self, attempts: &mut u32) {
         let Some(node) = self.best_other() else {
             return;

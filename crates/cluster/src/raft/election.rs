@@ -1,4 +1,5 @@
-//! Rules for starting elections, as far as openraft leaves them open.
+//! Decides when a member stands for election and whom it may follow, as far as openraft leaves that
+//! open.
 //!
 //! In openraft, a follower that heard from a leader waits until the leader's lease has expired, and
 //! refuses its vote to others for as long. That is right while it is unknown whether the leader has
@@ -35,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Between two questions whether a leader is lost.
+/// Interval between two requests to the other voters whether they have lost the leader, too.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 struct LeaderContact<I> {
@@ -138,7 +139,8 @@ impl<R: AsyncRuntime> Election<R> {
         self.late().insert(member, WouldVote { asked, said, at });
     }
 
-    /// Returns the late pre-vote of a member to the same question. It can be used once.
+    /// Removes the late pre-vote of a member; returns it if it responds to the same request and is
+    /// younger than [`Settings::election_max`].
     pub(super) fn said_late(
         &self,
         member: MemberId,
@@ -174,15 +176,16 @@ impl<R: AsyncRuntime> Election<R> {
         self.lock().lost = Some((leader, R::Instant::now()));
     }
 
-    /// Returns the leader whose connection died and that was not heard since. A loss
-    /// older than all leases is ignored.
+    /// Returns the leader whose connection died and that was not heard since. A loss older than
+    /// four times [`Settings::election_max`] is ignored.
     pub(super) fn lost_leader(&self) -> Option<MemberId> {
         let (leader, at) = self.lock().lost?;
         (at.elapsed() < self.settings.election_max * 4).then_some(leader)
     }
 
-    /// Returns the delay after a loss before this member requests votes, as the `rank`-th
-    /// of the nodes that could.
+    /// Returns the delay after a loss before this member requests votes: for a node as the
+    /// `rank`-th candidate a quarter of a heartbeat for each rank, for an arbiter
+    /// [`Settings::election_max`].
     pub(super) fn stand_after(&self, rank: u32) -> Duration {
         match self.kind {
             MemberKind::Node => self.settings.heartbeat / 4 * rank,

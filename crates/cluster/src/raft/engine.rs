@@ -1,4 +1,5 @@
-//! The engine: a member's part in consensus.
+//! Runs consensus on a member: starts openraft on the member's store, handles the requests of other
+//! members, and reports the status.
 
 use crate::command::{CommandBody, CommandResult, VersionId};
 use crate::log::{Signer, Types, Vote};
@@ -197,7 +198,8 @@ impl<R: AsyncRuntime> Engine<R> {
         match self.inner.raft.initialize(first).await {
             Ok(()) => {}
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {
-                // Power may have been lost between the two steps.
+                // Continues if the state lacks this member: power may have been lost after the
+                // initialization and before the first command.
                 if self.state().members.contains_key(&self.inner.me) {
                     return Err(EngineError::Founded);
                 }
@@ -273,8 +275,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Returns the voters of the committed membership; during a change, both the old and
-    /// the new ones. Without a leader, entries in the log count as committed.
+    /// Returns the voters of the committed membership; during a change, those that are in both the
+    /// old and the new one. Without a leader, entries in the log count as committed.
     pub fn agreed_voters(&self) -> Vec<MemberId> {
         let receiver = self.inner.raft.metrics();
         agreed_voters(&receiver.borrow_watched())
@@ -296,7 +298,7 @@ impl<R: AsyncRuntime> Engine<R> {
         self.inner.store.accepted_before()
     }
 
-    /// Reads a chunk of a content.
+    /// Reads a chunk of a content; None if it is not stored.
     ///
     /// # Errors
     /// Fails if the store cannot be read, if the chunk is damaged, or if the store was closed.
@@ -378,8 +380,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
         let appended = self.inner.raft.append_entries(request);
         let response = if self.is_silent() {
-            // The disk takes some time to refuse the entries; the leader need not wait for
-            // that.
+            // Waits for at most [`REFUSED_LIMIT`] if this member is silent: its disk takes some
+            // time to refuse the entries, and the leader need not wait for that.
             match R::timeout(REFUSED_LIMIT, appended).await {
                 Ok(response) => response,
                 Err(_) => return RaftReply::Failed(Failure::Stopped),
@@ -410,7 +412,7 @@ impl<R: AsyncRuntime> Engine<R> {
         let store = &self.inner.store;
         let slow = self.inner.election.saves_slowly();
         if response.vote_granted && slow && !store.has_written(vote) {
-            // The candidate may soon lead.
+            // Restarts this member's wait for a leader, because the candidate may soon lead.
             self.inner.election.voted();
             let began = R::Instant::now();
             if ask::<R, _>(|done| store.prepare_vote(vote, done))
@@ -433,10 +435,10 @@ impl<R: AsyncRuntime> Engine<R> {
         if request.vote.leader_id.voted_for != from {
             return RaftReply::Failed(Failure::Malformed);
         }
-        // A leader hands over to nodes only, so nobody requested an arbiter to stand.
+        // Ignores the mark of a hand-over from an arbiter: a leader hands over to nodes only.
         request.leadership_transfer &= self.is_node(from);
-        // The leader's lease does not matter if the leader itself wants the candidate, or
-        // if this member saw its connection to that leader die.
+        // Votes in spite of the leader's lease if the leader itself requested the candidate to
+        // stand, or if this member saw its own connection to that leader die.
         if let Some(lost) = lost {
             request.leadership_transfer |=
                 self.inner.election.lost_leader() == Some(lost) && self.leader() == Some(lost);
@@ -461,8 +463,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Returns whether a candidate would get this member's vote because the leader is
-    /// lost.
+    /// Returns whether this member has lost the leader, too, and the candidate's term and log are
+    /// not behind its own.
     fn would_vote(&self, lost: &Lost) -> bool {
         let standing = self.raft_status();
         self.inner.election.lost_leader() == Some(lost.leader)
@@ -471,11 +473,11 @@ impl<R: AsyncRuntime> Engine<R> {
             && self.inner.store.ends().1 <= lost.last
     }
 
-    /// Stops the engine. Everything written is on disk on return.
+    /// Stops the engine and flushes the store. A failure of the flush is ignored.
     pub async fn stop(&self) {
         self.inner.stopped.store(true, Ordering::Relaxed);
         let store = &self.inner.store;
-        // The shutdown must not wait for a full disk.
+        // Lets writes to a full disk fail at once: the shutdown must not wait for them.
         store.set_waits_for_disk(false);
         let _ = self.inner.raft.shutdown().await;
         let _ = ask::<R, _>(|done| store.sync(done)).await;
@@ -492,7 +494,7 @@ fn limit_commit<R: AsyncRuntime>(request: &mut AppendEntriesRequest<Types<R>>) {
     request.leader_commit = request.leader_commit.min(last.or(request.prev_log_id));
 }
 
-/// Returns whether a vote is for the member itself without making it the leader.
+/// Returns whether a vote is not committed and is for this member.
 fn is_own(vote: &Vote, member: MemberId) -> bool {
     !vote.committed && vote.leader_id.voted_for == member
 }

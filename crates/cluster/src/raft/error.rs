@@ -1,4 +1,4 @@
-//! Errors of the engine.
+//! Defines the errors of requests to the engine and of proposals.
 
 use crate::member::MemberId;
 use crate::store::StoreError;

@@ -76,7 +76,8 @@ pub(super) fn invitation() -> CommandBody {
     })
 }
 
-/// Commands in a node's name, without its signature or with another one.
+/// Returns a command in four forms: in a node's name without a signature, the same with the thief's
+/// signature, the same with the thief's ticket, and in the thief's own name with a valid signature.
 pub(super) fn forged(cluster: &str, body: CommandBody, number: u64) -> Vec<Proposed> {
     let node = MemberId(1);
     let command = ClusterCommand::new(node, 0, body.clone());
@@ -101,7 +102,7 @@ pub(super) fn voters(members: &[u64]) -> EntryPayload<Proposed, MemberId, EmptyN
     EntryPayload::Membership(membership.expect("the voters are nodes"))
 }
 
-/// Returns the parts of a forged snapshot with another invitation, in order.
+/// Returns the parts of a forged snapshot, in order. The state in it has an additional invitation.
 pub(super) fn snapshot<R: AsyncRuntime>(
     term: u64,
     last: u64,
@@ -194,8 +195,8 @@ pub(super) fn draw<R: AsyncRuntime>(
             ]);
             vec![Request::Change(change)]
         }
-        // A ticket of the arbiter itself only makes the arbiter regard itself as an older
-        // copy.
+        // Omits proposals with the arbiter's own ticket: they only make the arbiter regard itself
+        // as an older copy.
         7 => forged(&state.cluster, invitation(), number)
             .into_iter()
             .filter(|proposed| proposed.ticket.member != THIEF)

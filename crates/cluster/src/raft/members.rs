@@ -103,7 +103,8 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     pub(super) async fn change_here(&self, change: MembershipChange) -> RaftReply<R> {
-        // Followers accept no other voters from an arbiter, but a node will lead soon.
+        // Refuses to change the voters on an arbiter: followers accept no such change from it. A
+        // node will lead soon, and the requester tries again.
         if self.inner.kind == MemberKind::Arbiter
             && !matches!(change, MembershipChange::HandOver(_))
         {
@@ -166,7 +167,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 (at <= metrics.local_committed, metrics.state.is_leader())
             };
             match (leading, committed) {
-                // The requester may have no other way to learn who the leader is.
+                // Names the leader, because the requester may have no other way to learn it.
                 (false, _) => return RaftReply::NotLeader(self.leader()),
                 (true, true) => return RaftReply::Changed,
                 (true, false) => R::sleep(PAUSE).await,

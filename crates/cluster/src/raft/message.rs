@@ -1,4 +1,5 @@
-//! Messages between engines.
+//! Defines the requests and replies between engines, and checks that a request follows the rules of
+//! Raft.
 
 use crate::command::CommandResult;
 use crate::log::Proposed;
@@ -57,8 +58,9 @@ impl<R: AsyncRuntime> Request<R> {
     }
 }
 
-/// Returns whether the entries follow the previous one without a gap, and whether terms neither
-/// decrease nor exceed the leader's.
+/// Returns whether the entries follow the previous one without a gap and have valid memberships,
+/// whether terms neither decrease nor exceed the leader's, and whether the commit index fits the
+/// last entry.
 fn are_log_ids_valid<R: AsyncRuntime>(request: &AppendEntriesRequest<Types<R>>) -> bool {
     let mut last = request.prev_log_id;
     for entry in &request.entries {
@@ -115,7 +117,8 @@ pub(super) enum RaftReply<R: AsyncRuntime> {
     Changed,
     /// The sender is not the leader; the leader that it knows, if any.
     NotLeader(Option<MemberId>),
-    /// The change was not made, and will not be.
+    /// The request was refused or has no result. With [`Failure::Stopped`] and
+    /// [`Failure::NoMajority`], a change may still be made.
     Failed(Failure),
 }
 
@@ -141,7 +144,8 @@ pub(super) enum Failure {
     Unfit(MemberId),
 }
 
-/// A candidate whose leader's connection died.
+/// Request of a candidate that saw its connection to the leader die: the lost leader, and the
+/// candidate's term and last log entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Lost {
     pub(super) leader: MemberId,

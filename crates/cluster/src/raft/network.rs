@@ -1,4 +1,5 @@
-//! The network of openraft, over the transport.
+//! Sends openraft's requests to other members over the transport, and converts the replies.
+//! Snapshots go through [`send`], and AppendEntries through [`Pipeline`].
 
 use crate::log::{Types, Vote};
 use crate::member::MemberId;
@@ -114,7 +115,8 @@ pub(super) fn answer<R: AsyncRuntime>(
             Err(RPCError::Unreachable(Unreachable::new(&Nonsense)))
         }
         Ok(reply) => Ok(reply),
-        // The member may have received it, so the next attempt need not wait.
+        // Reports a timeout as an error of the network, after which openraft repeats the request
+        // without a pause: the member may have received it.
         Err(error @ CallError::Timeout) => Err(RPCError::Network(NetworkError::new(&error))),
         Err(error) => Err(RPCError::Unreachable(Unreachable::new(&error))),
     }
@@ -188,7 +190,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for RaftConnection<R> {
             return Ok(said);
         }
         let (calls, election, to) = (self.calls.clone(), self.election.clone(), self.to);
-        // A member that saves its vote first waits for its disk.
+        // A member that saves its vote before it grants a pre-vote responds only after its disk.
         let limit = PRE_VOTE_LIMIT;
         let asked = R::spawn(async move {
             let began = R::Instant::now();
@@ -197,7 +199,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for RaftConnection<R> {
             let RaftReply::Vote(said) = said else {
                 return Err(nonsense());
             };
-            // openraft no longer waits for this response.
+            // Keeps a response that came after openraft's timeout, for the next identical request.
             if said.vote_granted && began.elapsed() >= option.hard_ttl() {
                 election.would_vote(to, rpc, said.clone());
             }

@@ -1,6 +1,5 @@
-//! Pipeline of AppendEntries messages to one member. A few messages are outstanding at
-//! once, so that new entries need not wait until the member has learned the latest
-//! commit index.
+//! Sends AppendEntries messages to one member, a few of them outstanding at once, so that new
+//! entries need not wait until the member has learned the latest commit index.
 //!
 //! A message that only carries the commit index is delayed and merged with the next
 //! entries, if those come soon. They do while a client writes one item after another.
@@ -141,7 +140,7 @@ where
     /// Accepts a message from openraft, and sends it now or merged with the next one.
     fn accept(&mut self, request: AppendEntriesRequest<Types<R>>) {
         if !request.entries.is_empty() {
-            // The entries carry a commit index that is at least that of the held message.
+            // Drops the held message: the entries carry a commit index that is at least as high.
             let held = self.held.take().is_some();
             let told_at = self.told_at.take();
             self.more_comes = held || told_at.is_some_and(|at| at.elapsed() < SOON);
@@ -156,7 +155,7 @@ where
         }
     }
 
-    /// Sends what was held for too long.
+    /// Sends the held message once its time is over, or if openraft has no more messages.
     fn let_go(&mut self, context: &mut Context<'_>) {
         let over = match &mut self.held {
             Some((_, until)) => self.drained || until.as_mut().poll(context).is_ready(),
@@ -237,7 +236,7 @@ where
             return Poll::Ready(None);
         }
         loop {
-            // Before any response is reported, so that the pipeline knows all messages that
+            // Accepts messages before any response is reported, so that the pipeline knows all that
             // openraft has handed over.
             self.fill(context);
             match self.flight.poll_next_unpin(context) {

@@ -76,7 +76,7 @@ impl Drop for Drawn<'_> {
 
 enum Try {
     Answer(CommandResult),
-    /// This member did not make the change.
+    /// The change was not made by this attempt, and will not be.
     Not,
     /// The change may have been made.
     Perhaps,
@@ -96,7 +96,8 @@ impl<R: AsyncRuntime> Engine<R> {
         let deadline = R::Instant::now() + self.inner.settings.propose_limit;
         let mut pause = PAUSE_MIN;
         let drawn = loop {
-            // The numbers of this member's starts are certain only after the probation.
+            // Refuses during the probation: the numbers of this member's starts are certain only
+            // afterwards.
             if self.inner.probation.is_on() {
                 return Err(ProposeError::NoLeader);
             }
@@ -124,7 +125,8 @@ impl<R: AsyncRuntime> Engine<R> {
                 .signed(drawn.ticket, command.clone(), required)
                 .map_err(ProposeError::Stopped)?;
             match self.try_once(&proposed, left.min(TRY_LIMIT)).await {
-                // The local state is behind, and may stay so while its disk is full.
+                // Signs from now on: the local state, which requires no signature yet, is behind
+                // and may stay so while its disk is full.
                 Try::Answer(CommandResult::Refused(CommandRefusal::Unsigned)) if !required => {
                     required = true
                 }
@@ -240,7 +242,7 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     pub(super) async fn propose_here(&self, proposed: Proposed, limit: Duration) -> RaftReply<R> {
-        // An arbiter leads only until a node can.
+        // Refuses on an arbiter, which leads only until a node can.
         if self.inner.kind == MemberKind::Arbiter {
             return RaftReply::NotLeader(None);
         }
@@ -249,8 +251,8 @@ impl<R: AsyncRuntime> Engine<R> {
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
                 RaftReply::NotLeader(to.leader_id)
             }
-            // The entry left the leader's log. Another member may still have it, and become
-            // leader.
+            // Reports an unknown result: the entry left the leader's log, and another member that
+            // still has it may become the leader.
             Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
                 RaftReply::Failed(Failure::NoMajority)
             }

@@ -1,4 +1,5 @@
-//! Receives a snapshot from the leader.
+//! Receives a snapshot from the leader in parts, checks that its author may be trusted, names the
+//! chunks that are missing, and installs the snapshot.
 
 use crate::log::{SnapshotMeta, Types, Vote};
 use crate::member::digest;
@@ -55,7 +56,8 @@ impl Receiver {
                 bytes,
                 digest,
             } => {
-                // openraft stops with a panic on a snapshot from a later term than its sender's.
+                // Refuses a snapshot from a later term than its sender's, on which openraft stops
+                // with a panic.
                 let is_later = (meta.last_log_id.as_ref())
                     .is_some_and(|last| last.leader_id.term > vote.leader_id.term);
                 if vote.leader_id.voted_for != from
@@ -161,7 +163,8 @@ impl Receiver {
                 }
             }
         };
-        // A snapshot that was being written before the pins deletes chunks that it does not name.
+        // Waits for all earlier writes: a snapshot that was being written before the pins deletes
+        // chunks that it does not name.
         if ask::<R, _>(|done| store.sync(done)).await.is_err() {
             return RaftReply::Failed(Failure::Stopped);
         }

@@ -1,4 +1,4 @@
-//! A member that lost its store becomes a voter again.
+//! Makes a member that lost its store a voter again.
 //!
 //! A voter's votes and acknowledgements count in majorities. A voter whose store was lost (see
 //! `store/promise.rs`) no longer has the entries that it acknowledged, and does not know for whom
@@ -97,7 +97,9 @@ impl Probation {
         *self.lock() != Gate::Over
     }
 
-    /// Returns the reply to a request that is refused on probation.
+    /// Returns the reply to a request that is refused on probation; None if the request may be
+    /// processed. While the gate is closed, remembers the sender of entries as the last known
+    /// leader.
     pub(super) fn refuses<R: AsyncRuntime>(
         &self,
         from: MemberId,
@@ -140,7 +142,8 @@ impl<R: AsyncRuntime> Engine<R> {
                     let asked = self.others().chain([led]).collect::<BTreeSet<_>>();
                     match self.leader() {
                         Some(leader) => self.ask_to_be_added(leader).await,
-                        // A removed member receives no entries.
+                        // Asks every member: a removed member receives no entries, so no leader
+                        // makes itself known.
                         None => {
                             for other in asked {
                                 self.ask_to_be_added(other).await;
@@ -181,7 +184,7 @@ impl<R: AsyncRuntime> Engine<R> {
             .ask_for(MembershipChange::Drop(self.inner.me), known)
             .await?;
         let (calls, request) = (&self.inner.calls, Request::<R>::Confirm);
-        // The same one: only then is it certain that it led when it said so.
+        // Asks the member that reported the removal: a confirmed read proves that it led then.
         match call(calls, leader, &request, CONFIRM_LIMIT).await {
             Ok(RaftReply::Confirmed(index)) => Some((index, leader)),
             _ => None,
@@ -207,7 +210,8 @@ impl<R: AsyncRuntime> Engine<R> {
 
     async fn ask_to_be_added(&self, leader: MemberId) {
         let asking = self.ask_for(MembershipChange::Add(self.inner.me), leader);
-        // The entries come while the leader still works on it.
+        // Stops waiting for the reply as soon as the entries that make this member a voter have
+        // arrived.
         let added = async {
             while !self.over() {
                 R::sleep(PAUSE).await;

@@ -1,5 +1,5 @@
-//! The committed state, in memory: the state machine, the tickets of proposals, and the
-//! membership. It applies committed entries; it decides nothing.
+//! Applies committed entries to the state in memory (the state machine, the tickets of proposals,
+//! the membership), and builds and installs snapshots. Decides nothing.
 
 use crate::command::{CommandBody, CommandRefusal, CommandResult};
 use crate::log::{Entry, LogId, Membership, SnapshotMeta, Types};
@@ -31,8 +31,8 @@ const TELL_ENTRIES_MAX: usize = 64;
 /// at one time.
 const FETCHES_MAX: usize = 10;
 const FETCH_PAUSE: Duration = Duration::from_millis(200);
-/// Bytes of the log from which an arbiter builds a snapshot itself, which only other
-/// arbiters would install.
+/// Bytes of the log from which on an arbiter builds a snapshot itself, without the signature of a
+/// node.
 const KEPT_BYTES_MAX: u64 = 256 << 20;
 /// Largest snapshot without its pieces, bytes.
 pub(super) const IMAGE_BYTES_MAX: u64 = 64 << 20;
@@ -158,7 +158,7 @@ pub(super) struct ReplicaState<R: AsyncRuntime> {
     live: Mutex<Live>,
     applied: WatchReceiverOf<Types<R>, u64>,
     unsealed: AtomicBool,
-    /// Behind a lock only because not every runtime's may be shared.
+    /// Sends the values of `applied`. Locked only because not every runtime's sender may be shared.
     tell: Mutex<WatchSenderOf<Types<R>, u64>>,
 }
 
@@ -215,8 +215,8 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         self.live().forged
     }
 
-    /// Returns whether others refuse to install the last snapshot from an arbiter,
-    /// because no node signed it.
+    /// Returns whether no node signed the last snapshot, so that other members refuse to install it
+    /// from an arbiter.
     pub(super) fn is_unsealed(&self) -> bool {
         self.unsealed.load(Ordering::Relaxed)
     }
@@ -230,7 +230,7 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         to_io(error)
     }
 
-    /// Stops the replica. The first reason is kept.
+    /// Records why consensus stops on this member. The first reason is kept.
     pub(super) fn halt(&self, why: EngineError) {
         self.live().halted.get_or_insert(why);
     }
@@ -298,8 +298,8 @@ impl<R: AsyncRuntime> Replica<R> {
 
     async fn apply_one(&mut self, entry: Entry) -> Result<CommandResult, io::Error> {
         let id = entry.log_id;
-        // Skipping an entry would make this member's state differ from the others', which
-        // is worse than stopping.
+        // Panics at a gap: skipping an entry would make this member's state differ from the
+        // others', which is worse than stopping.
         assert!(
             self.applied.map_or(0, |last| last.index + 1) == id.index,
             "entry {} does not follow the last stored entry",
@@ -324,8 +324,8 @@ impl<R: AsyncRuntime> Replica<R> {
     ) -> Result<CommandResult, io::Error> {
         let answer = {
             let mut live = self.shared.live();
-            // Checked first: neither the tickets of another member nor the state may depend
-            // on a stranger's entry.
+            // Refuses an entry without a valid author before anything else: neither the tickets of
+            // another member nor the state may depend on a stranger's entry.
             if let Err(refusal) = live.state.check_author(&proposed) {
                 let is_in_flight = live
                     .signed_since
@@ -360,7 +360,8 @@ impl<R: AsyncRuntime> Replica<R> {
             }
             live.sessions.answered(ticket, &answer);
             command.body.trace_applied(index, command.from, &answer);
-            // A snapshot names the chunks to keep; all others are found by that.
+            // Ignores the list of dropped chunks: with the next snapshot, the store deletes all
+            // chunks that the snapshot does not name.
             drop(live.state.take_dropped());
             if matches!(command.body, CommandBody::Remove { .. }) {
                 let live = &mut *live;
@@ -518,7 +519,7 @@ impl<R: AsyncRuntime> Builder<R> {
             && self.store.grown() < KEPT_BYTES_MAX
     }
 
-    /// Returns the existing snapshot: to openraft that is no progress.
+    /// Returns the existing snapshot, which is no progress to openraft, and marks it as not signed.
     async fn present(&self) -> Result<SnapshotOf<Types<R>, Picture>, io::Error> {
         self.shared.unsealed.store(true, Ordering::Relaxed);
         let store = &self.store;
@@ -561,7 +562,7 @@ impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
         ask::<R, _>(|done| store.save_snapshot(saved, image, keep, done))
             .await
             .map_err(|error| self.shared.halted_by(error))?;
-        // The store drops a snapshot that is older than the one that it has.
+        // Keeps the mark if the store dropped this snapshot because it has a newer one.
         let stored = self.store.snapshot_meta().and_then(|meta| meta.last_log_id);
         if meta.last_log_id >= stored {
             self.shared.unsealed.store(!sealed, Ordering::Relaxed);

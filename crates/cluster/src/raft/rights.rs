@@ -1,5 +1,5 @@
-//! Requests that each kind of member may send. An arbiter leads only until a node can, so its
-//! requests as a leader are restricted to what that takes.
+//! Decides which requests this member accepts from which kind of member. An arbiter leads only
+//! until a node can, so its requests as a leader are restricted to what that takes.
 //!
 //! A thief of an arbiter's keys can send any message in its name. These checks and
 //! `ClusterState::check_author` limit an arbiter to this:
@@ -32,7 +32,7 @@ impl<R: AsyncRuntime> Engine<R> {
     pub(super) fn is_node(&self, member: MemberId) -> bool {
         match self.inner.shared.kind_of(member) {
             Ok(kind) => kind == Some(MemberKind::Node),
-            // As listed by the member that admitted this one.
+            // Before this member has a log, the list from the member that admitted it counts.
             Err(Unfounded) => self.inner.settings.nodes.contains(&member),
         }
     }
@@ -62,7 +62,8 @@ impl<R: AsyncRuntime> Engine<R> {
             Request::Propose(proposed) => {
                 proposed.ticket.member != from
                     || proposed.command.from != from
-                    // A newer local state could require signatures, or know another key.
+                    // Refuses a wrong signature here. An unsigned proposal is left to the state,
+                    // which refuses it if signatures are required, and the proposer then signs.
                     || (proposed.is_signed() && self.state().check_author(proposed).is_err())
             }
             Request::Change(change) => !self.is_node(from) && !is_of_itself(from, *change),
@@ -88,7 +89,7 @@ impl<R: AsyncRuntime> Engine<R> {
             return false;
         }
         let own = self.inner.store.vote();
-        // Raft responds with its newer vote and appends nothing.
+        // Lets Raft respond with the newer vote of this member; nothing is appended.
         if own.is_some_and(|own| own > *vote) {
             return true;
         }
@@ -108,7 +109,7 @@ impl<R: AsyncRuntime> Engine<R> {
         if self.is_node(from) {
             return true;
         }
-        // A committed entry is never replaced.
+        // Refuses to replace a committed entry.
         let committed = {
             let receiver = self.inner.raft.metrics();
             let metrics = receiver.borrow_watched();
@@ -125,7 +126,7 @@ impl<R: AsyncRuntime> Engine<R> {
             let EntryPayload::Membership(membership) = &entry.payload else {
                 continue;
             };
-            // This member already has the entry.
+            // Skips an entry that this member already has.
             if Some(entry.log_id.index) <= committed.map(|id| id.index)
                 || self.has_membership(entry.log_id, membership).await
             {
@@ -213,7 +214,7 @@ impl<R: AsyncRuntime> Engine<R> {
             return true;
         }
         let state = self.state();
-        // Nodes sign their snapshots once signatures are required.
+        // Accepts any snapshot until signatures are required: nodes sign none before.
         if state.founded() && !state.requires_signatures() {
             return true;
         }

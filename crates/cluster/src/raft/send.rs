@@ -1,5 +1,6 @@
-//! Sends a snapshot to a member: the image in chunks, then only the content chunks that
-//! the member lacks, one at a time.
+//! Sends a snapshot to a member: the image in pieces, then only the content chunks that the member
+//! lacks, one at a time. Also fetches the image of a node's snapshot for an arbiter, and serves
+//! such requests.
 
 use crate::log::{SnapshotMeta, Types, Vote};
 use crate::member::digest;

@@ -1,4 +1,4 @@
-//! Times and sizes of the engine.
+//! Defines times and sizes of the engine, and converts them to a configuration of openraft.
 
 use crate::member::{MemberId, MemberKind};
 use crate::raft::error::EngineError;

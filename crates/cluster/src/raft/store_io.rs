@@ -57,8 +57,9 @@ impl<R: AsyncRuntime> Log<R> {
             .map_err(|error| self.failed(error))
     }
 
-    /// Lets openraft continue while a vote waits for a disk that refuses it: see
-    /// [`super::silent`].
+    /// Finishes saving a vote in the background, so that openraft can continue while the disk
+    /// refuses the vote. Until the vote is on disk it counts as unsaved ([`super::silent`]).
+    /// Consensus stops if saving fails.
     fn pass(&self, saving: impl Future<Output = Result<(), StoreError>> + Send + 'static) {
         let shared = self.shared.clone();
         shared.silence.passed();
@@ -109,7 +110,8 @@ impl<R: AsyncRuntime> RaftLogReader<Types<R>> for Log<R> {
             };
             let after = match (batch.first(), batch.last()) {
                 (Some(first), Some(last)) if first.log_id.index == next => last.log_id.index + 1,
-                // Entries to apply are committed, so a missing one means damage.
+                // Stops consensus at a gap: entries to apply are committed, so a missing one means
+                // damage.
                 _ => {
                     let hole = log.failed(log.store.hole(next));
                     return Some((vec![Err(hole)], (log, end)));
@@ -129,7 +131,8 @@ impl<R: AsyncRuntime> RaftLogReader<Types<R>> for Log<R> {
     ) -> Result<Vec<Entry>, io::Error> {
         let (start, end) = ends(&range);
         let mut all = self.read(start, end, usize::MAX).await?;
-        // Entries in memory may be written to disk while the disk is read.
+        // Reads until nothing follows, because entries in memory may go to the disk while the disk
+        // is read.
         while let Some(last) = all.last() {
             let next = last.log_id.index + 1;
             let more = self.read(next, end, usize::MAX).await?;
@@ -225,8 +228,7 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Log<R> {
         Ok(())
     }
 
-    // Both operations complete before any later write, and the later write reports their
-    // failure.
+    // Truncating and purging complete before any later write, which reports their failure.
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         self.store.truncate_after(last, Box::new(|_| ()));
         Ok(())

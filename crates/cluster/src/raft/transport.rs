@@ -1,4 +1,4 @@
-//! Interface through which the engine reaches other members. In the role the wire
+//! Defines the interface through which the engine reaches other members. In the role the wire
 //! implements it; in tests, channels and simulated links do.
 
 use crate::log::Vote;

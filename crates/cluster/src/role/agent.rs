@@ -48,8 +48,6 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
         worker.publish_state();
         let now_ms = worker.shared.now_ms();
         worker.keep_again(now_ms);
-        // A node that has not heard of a leader since its start serves the version that it
-        // accepted.
         let silence_ms = worker.shared.silence_ms();
         let state = worker.shared.engine.state();
         let unable_ms = worker.shared.unable_ms();
@@ -61,7 +59,7 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
             worker.work(task).await;
             continue;
         }
-        // Released while waiting, so that the next command need not copy the state.
+        // Releases the state while waiting, so that the next command need not copy it.
         drop(state);
         let wake = worker.agent.wake_at(now_ms).saturating_sub(now_ms);
         tokio::select! {
@@ -99,7 +97,8 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
                     Ok(set) => limited(self.shared.machine.check(set)).await,
                     Err(verdict) => verdict,
                 };
-                // Current health, because the choice of the canary depends on it.
+                // Reports the current health with the result, because the choice of the canary
+                // depends on it.
                 tracing::info!(
                     op = version.operation(),
                     version = version.0,
@@ -149,8 +148,8 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
                 let serving = self.shared.machine.serve(set.clone(), trial);
                 let served = timeout(MACHINE_LIMIT, serving).await;
                 if served.is_err() && trial {
-                    // The machine may still serve the version without anyone knowing: so it is
-                    // rolled back. The request itself remains.
+                    // Rolls back after a timeout, because the machine may still begin to serve the
+                    // version. The node's task remains.
                     let _ = timeout(REST, self.shared.machine.revert()).await;
                 }
                 let verdict = served.unwrap_or_else(|_| no_answer());
@@ -176,8 +175,8 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
     }
 
     async fn accept(&mut self, version: VersionId) {
-        // The disk comes first: if the process dies in between, the machine starts with
-        // this version.
+        // Writes the disk first: if the process dies in between, the machine starts with this
+        // version.
         let kept = match self.files(version).await {
             Ok(set) => {
                 self.keep(&set);
@@ -225,7 +224,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
     fn keep_again(&mut self, now_ms: u64) {
         let due = self.unkept.take_if(|(_, again_ms)| *again_ms <= now_ms);
         if let Some((set, again_ms)) = due {
-            // Remembered until it is saved, so that the end of the problem is logged.
+            // Keeps the entry during the attempt, so that the end of the problem is logged.
             self.unkept = Some((set.clone(), again_ms));
             self.keep(&set);
         }
@@ -256,8 +255,8 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
         self.agent.sampled(self.shared.now_ms(), health, probes);
     }
 
-    /// Returns the decrypted files of a version. Chunks may still be arriving at this
-    /// disk.
+    /// Returns the decrypted files of a version. Tries again for a few seconds, because chunks may
+    /// still be arriving at this disk.
     async fn files(&mut self, version: VersionId) -> Result<Arc<FileSet>, MachineVerdict> {
         if let Some(last) = self.last.as_ref().filter(|last| last.version == version) {
             return Ok(last.clone());
@@ -276,7 +275,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
             let decrypted = self.shared.keys.decrypt_content_keys(&state);
             let (engine, name) = (&self.shared.engine, &self.shared.who.name);
             let mut opened = self.shared.keys.file_set(engine, record, name).await;
-            // A key that cannot be decrypted matters only to the versions that need it.
+            // Reports the failure to decrypt content keys only if this version needs such a key.
             if let (Err(ContentError::Authority(AuthorityError::NoRing(_))), Err(error)) =
                 (&opened, decrypted)
             {

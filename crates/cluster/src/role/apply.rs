@@ -1,5 +1,5 @@
-//! A change from an operator's files to its outcome, reported line by line. Every node
-//! accepts it, independent of the leader, also if the leader changes meanwhile.
+//! Proposes a change from an operator's files, and reports it line by line until the outcome. Every
+//! node accepts such a request, and continues if the leader changes meanwhile.
 
 use crate::command::{
     CommandBody, CommandRefusal, CommandResult, Judging, Proposal, Reported, VersionId,
@@ -129,7 +129,7 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         self.propose_proposal(proposal, &prepared.chunks).await
     }
 
-    /// An older version once more.
+    /// Proposes the files of an older version once more, based on the accepted version.
     pub(super) async fn propose_again(
         &self,
         version: VersionId,
@@ -166,7 +166,7 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
                 Ok(CommandResult::Refused(CommandRefusal::Incomplete { .. })) => {}
                 Ok(CommandResult::Refused(refusal)) => return Err(NotApplied::Refused(refusal)),
                 Ok(_) => return Err(NotApplied::Strange),
-                // The version may have been committed before the leader was lost.
+                // Looks for the version, which may have been committed before the leader was lost.
                 Err(ProposeError::Unknown) => {
                     if let Some(version) = self.find(&proposal).await {
                         return Ok(version);
@@ -211,7 +211,7 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
                     Ok(CommandResult::Refused(refusal)) => {
                         return Err(NotApplied::Refused(refusal));
                     }
-                    // Missing chunks are sent again.
+                    // Ignores an unknown result: chunks that are missing are sent again.
                     Ok(_) | Err(ProposeError::Unknown) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -281,7 +281,8 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
     }
 }
 
-/// Without a result the command may have been committed nevertheless.
+/// Returns the reply for a change that was not applied. Without a result the command may have been
+/// committed nevertheless, and the reply is [`ControlReply::Unknown`].
 pub(super) fn not_applied(error: &NotApplied) -> ControlReply {
     let words = error.to_string();
     match error {

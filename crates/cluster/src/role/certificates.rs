@@ -1,7 +1,6 @@
-//! Certificates: each member keeps its own certificate of the newest CA. The leader
-//! introduces a new CA when one is due, and drops the old one when all reachable members
-//! are certified. Each step starts from committed state, so it continues after a crash of
-//! any member.
+//! Keeps each member's certificate issued by the newest CA, and issues certificates to roles. The
+//! leader introduces a new CA when one is due, and drops the old one when all reachable members are
+//! certified. Each step starts from committed state, so it continues after a crash of any member.
 
 use crate::authority::{
     Authority, AuthorityError, MemberKey, PartCredentials, Trust, disk, fingerprint, follow_up_due,
@@ -25,7 +24,7 @@ use tokio::time::Instant;
 const LOOK: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_secs(2);
 const LEAD_LOOK: Duration = Duration::from_millis(200);
-/// Interval at which unchanged certificates are sent to the parts again: a role or the supervisor
+/// Interval at which unchanged certificates are sent to the roles again: a role or the supervisor
 /// may have lost them when it was killed.
 const PARTS_AGAIN: Duration = Duration::from_secs(5);
 /// Duration for which an operator gets progress lines.
@@ -73,7 +72,8 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<Rol
         loop {
             tokio::select! {
                 () = moved(&mut changes) => {
-                    // Most committed entries do not concern certificates.
+                    // Continues to wait after other entries, because most do not concern
+                    // certificates.
                     if matters(&shared, &shared.engine.state()) != looked_at {
                         break;
                     }
@@ -162,8 +162,8 @@ struct IssuedCredentials {
     sent_at: Option<Instant>,
 }
 
-/// Issues certificates to the parts of a node whenever their contents have changed, and sends them
-/// repeatedly.
+/// Issues new certificates to the roles of a node when the trust in members or CAs has changed, and
+/// sends the certificates every [`PARTS_AGAIN`].
 async fn certify_parts<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     state: &ClusterState,
@@ -175,7 +175,7 @@ async fn certify_parts<M: ServingMachine, N: ConnectionFactory>(
         return;
     }
     if issued.trust.as_ref() != Some(&trust) {
-        // An arbiter has no key of the CA, and no such parts.
+        // Issues nothing on an arbiter, which has no key of the CA and no such roles.
         let Some(authority) = handler::authority(shared, &state.authority) else {
             return;
         };
@@ -252,7 +252,7 @@ async fn certify<M: ServingMachine, N: ConnectionFactory>(
 ) -> Result<(), Uncertified> {
     let newest = state.newest_authority();
     if !authorities.iter().any(|one| one == newest) {
-        // No current CA certifies this one.
+        // Waits while the newest CA is not trusted yet: no current CA certifies its key.
         return Ok(());
     }
     let identity = shared.wire.identity();
@@ -270,7 +270,7 @@ async fn certify<M: ServingMachine, N: ConnectionFactory>(
         (!same).then(|| identity.with_chain(&chain)).transpose()?
     };
     if let Some(identity) = shown {
-        // An operator may have replaced the key meanwhile.
+        // Drops the new certificate if an operator has replaced the key meanwhile.
         if shared.wire.identity().key().digest() != identity.key().digest() {
             return Ok(());
         }
@@ -303,7 +303,7 @@ pub(super) async fn lead<M: ServingMachine, N: ConnectionFactory>(
         return REST;
     }
     if exposed.is_some() && !state.no_authority_before().is_empty() {
-        // The status reports which member must return, or be removed.
+        // Waits for the members that hold up the next CA; the status names them.
         return REST;
     }
     if exposed.is_some_and(|epoch| shared.newest_ring() <= Some(epoch))
@@ -354,7 +354,8 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         Ok(())
     }
 
-    /// Returns the state once no new CA is being introduced, which takes moments.
+    /// Returns the state once no new CA is being introduced. Fails with the reason after `limit`,
+    /// or at once if all members that hold up the next CA are away.
     pub(super) async fn settled_authority(
         &self,
         limit: Duration,
@@ -367,7 +368,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
                 return Ok(state);
             }
             let late = state.no_authority_before();
-            // Reachable members are certified within moments.
             if !late.is_empty() && late.is_disjoint(&self.reachable()) {
                 return Err(held_back_words(&names_of(&state, late)));
             }

@@ -1,4 +1,4 @@
-//! Clocks of the role: the system's, or in simulations the runtime's.
+//! Provides the times of the role: from the system, or in simulations from the runtime.
 
 use crate::lease::Boottime;
 use crate::wire::Timing;
@@ -36,7 +36,8 @@ impl Clock {
         || i64::try_from(unix_ms() / 1_000).unwrap_or(i64::MAX)
     }
 
-    /// Returns a number that is higher at each start of a member.
+    /// Returns a number for this start of the member, which is above those of earlier starts unless
+    /// the clock was set back.
     pub fn incarnation(&self) -> u64 {
         match self {
             // Milliseconds of the wall clock. Gossip recovers by itself if the clock is set

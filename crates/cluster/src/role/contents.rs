@@ -1,5 +1,5 @@
-//! Versions from files and files from versions: encrypts proposals and decrypts served
-//! versions. Content in common with the parent version is referenced, not stored again.
+//! Encrypts the files of proposals and decrypts those of configuration versions, with the content
+//! keys of this node. Content in common with the parent version is referenced, not stored again.
 
 use crate::authority::{Authority, AuthorityError, Rings, SealingKey, disk, fingerprint};
 use crate::command::{EncryptedContent, Epoch, FileEntry, Ring, SealedAuthority, VersionOrigin};
@@ -36,7 +36,7 @@ pub struct Keys {
     me: MemberId,
     /// None on an arbiter.
     sealing: Option<SealingKey>,
-    /// Reason why the decryption key is new.
+    /// Reason why the decryption key is new; None: the stored key is used.
     renewed: Option<&'static str>,
     rings: Mutex<HeldRings>,
 }

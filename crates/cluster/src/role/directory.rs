@@ -1,10 +1,10 @@
-//! The state directory: the identity of this machine in its cluster, its keys, its log,
-//! and the last version that it accepted.
+//! Reads, writes and locks the state directory: the identity of this machine in its cluster, its
+//! keys, its log, and the last version that it accepted.
 //!
-//! Only its owner may access it (0700) and its files (0600). A file is written beside the
-//! old one, synced to disk and renamed, so after a power failure it is the old one or the
-//! new one. The file `member` is written last: without it the machine is not a member,
-//! and other files are left over from an incomplete setup.
+//! Only its owner may access it (0700) and its files (0600). A file is written beside the old one,
+//! synced to disk and renamed, so after a power failure it is the old one or the new one. The file
+//! `member` is written last: without it the machine is not a member, and other files are left over
+//! from an incomplete setup.
 
 use crate::durable;
 use crate::file_set::{FileSet, SET_BYTES_MAX};
@@ -147,8 +147,8 @@ pub struct Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A process that is being started has a copy of the descriptor until it executes
-        // its program.
+        // Unlocks explicitly, because a process that is being started has a copy of the descriptor
+        // until it executes its program.
         let _ = rustix::fs::flock(&self.descriptor, FlockOperation::Unlock);
     }
 }
@@ -220,7 +220,7 @@ impl StateDirectory {
         if !is_full.contains(&error.kind()) {
             return Err(failed(error));
         }
-        // An empty file often needs no block of its own.
+        // Creates an empty file on a full disk, which often needs no block of its own.
         std::fs::File::create(&path).map_err(failed)?;
         self.sync().map_err(failed)
     }
@@ -254,12 +254,13 @@ impl StateDirectory {
     /// Returns the path of the directory for writing.
     ///
     /// # Errors
-    /// The files are no longer those of this process: a setup first creates a lock file and writes
-    /// the identity of the member last.
+    /// Fails with [`DirectoryError::Replaced`] if the files are no longer those of this process: a
+    /// setup first creates a lock file and writes the identity of the member last.
     pub fn writable(&self) -> Result<&Path, DirectoryError> {
         let is_unchanged = match (self.lock_file, self.lock_file_now()) {
             (None, _) => true,
-            // The lock file was deleted. The identity is still there, so no other member was set up.
+            // Accepts a deleted lock file while the identity is there, because no other member was
+            // set up.
             (Some(_), None) => StateDirectory::is_of_a_member(&self.path),
             (before, now) => before == now,
         };
@@ -285,7 +286,8 @@ impl StateDirectory {
     fn check(&self) -> Result<(), DirectoryError> {
         let failed = |error| DirectoryError::Io(self.path.clone(), error);
         let me = rustix::process::geteuid().as_raw();
-        // The file may be on another disk, behind a link of the same user.
+        // Checks the link and its target: the directory may be on another disk, behind a link of
+        // the same user.
         let link = std::fs::symlink_metadata(&self.path).map_err(failed)?;
         let data = std::fs::metadata(&self.path).map_err(failed)?;
         if link.uid() != me || data.uid() != me {
@@ -310,7 +312,8 @@ impl StateDirectory {
         let failed = |errno: rustix::io::Errno| DirectoryError::Io(path.clone(), errno.into());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let opened = match rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR) {
-            // The store then reports what fails.
+            // Opens the lock file without write access on a read-only file system; the store
+            // reports the problem later.
             Err(rustix::io::Errno::ROFS) => {
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
                 rustix::fs::open(&path, flags, Mode::empty())
@@ -480,7 +483,8 @@ impl StateDirectory {
         let bytes = match self.either(ACCEPTED, ACCEPTED_BYTES_MAX) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Ok(None),
-            // A damaged identity stops the member; this file is written again.
+            // Distinguishes this damage from that of the identity, which stops the member: this
+            // file is written again.
             Err(DirectoryError::Malformed(path, why)) => {
                 return Err(DirectoryError::AcceptedDamaged(path, why));
             }
@@ -565,7 +569,7 @@ mod tests {
             moved: BTreeMap::from([(MemberId(1), vec![new])]),
             ..who()
         };
-        // Also behind the form that the file has.
+        // The addresses survive encoding as JSON.
         let text = serde_json::to_string(&who).unwrap();
         let who: LocalMember = serde_json::from_str(&text).unwrap();
         let members = || BTreeMap::from([(MemberId(1), who.members[0].clone())]);
@@ -726,7 +730,7 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         assert!(damage());
         assert_eq!(directory.accepted().unwrap(), Some(set));
-        // Nothing is made up where neither is left.
+        // Without the file, a damaged copy is no version.
         std::fs::write(durable::copy_of(&file), &whole[1..]).unwrap();
         assert_eq!(directory.accepted().unwrap(), None);
         std::fs::write(&file, b"").unwrap();

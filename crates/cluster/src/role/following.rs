@@ -1,5 +1,6 @@
-//! The `config` section of the accepted version: followed repositories and the number of
-//! kept versions. The leader reads the section, and has [`crate::follow`] poll.
+//! Reads the `config` section of the accepted version on the leader: has [`crate::follow`] poll the
+//! repositories and propose their revisions, sets the number of kept versions, and publishes the
+//! status in gossip.
 
 use crate::background::Background;
 use crate::command::{CommandBody, Judging, Limits, VersionId};

@@ -1,4 +1,5 @@
-//! Collects the facts for the status.
+//! Collects the facts about this member, the others and the cluster, and makes a [`ClusterStatus`]
+//! of them. Also makes the status of a member that cannot take part in its cluster.
 
 use crate::authority::fingerprint;
 use crate::follow;
@@ -32,7 +33,7 @@ pub(super) fn status<M: ServingMachine, N: ConnectionFactory>(
     let members: Vec<ClusterMember> = if state.founded() {
         state.members.values().cloned().collect()
     } else {
-        // The member has just joined, and has no log yet.
+        // Shows the members known at the start: this member has just joined, and has no log yet.
         shared.who.members.clone()
     };
     let stopped = standing.halted.as_ref().or(standing.refused.as_ref());
@@ -116,7 +117,7 @@ fn member<M: ServingMachine, N: ConnectionFactory>(
         cut_ms,
         program: Some(tale.program).filter(|program| !program.is_empty()),
         format: member.format,
-        // A member that lost its log knows no voters: all members that it knew count.
+        // Counts all known members as voters if this one lost its log and knows no voters.
         votes: shared.engine.agreed_voters().contains(&member.id)
             || (standing.voters.is_empty() && standing.lost.is_some()),
         serves: tale.serves,

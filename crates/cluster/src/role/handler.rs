@@ -1,4 +1,4 @@
-//! Requests from other members, and from joiners with a token.
+//! Handles requests of other members, and admits machines that join with a token.
 
 use crate::authority::{Authority, Token, disk};
 use crate::command::{CommandBody, CommandRefusal, CommandResult};
@@ -50,7 +50,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Handler for Answering<M, N> {
     fn signer(&self) -> Option<Signer> {
         let shared = self.0.upgrade()?;
         let state = shared.engine.state();
-        // The next CA signs as soon as it is committed.
+        // Prefers the newest CA, which signs as soon as it is committed.
         let signs = [state.newest_authority(), &state.authority];
         signs.into_iter().find_map(|certificate| {
             let authority = Arc::new(authority(&shared, certificate)?);
@@ -75,7 +75,8 @@ impl<M: ServingMachine, N: ConnectionFactory> Present<M, N> {
                 }
                 Vec::new()
             }
-            // Only nodes hold leases; an arbiter neither has one nor acts for a holder.
+            // Handles requests about leases from nodes only: an arbiter neither holds a lease nor
+            // acts for a holder, and gets an empty response.
             Service::Lease if self.is_node(from) => self.0.grants.answer(from, &bytes).await,
             Service::Lease => Vec::new(),
         }
@@ -89,7 +90,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Present<M, N> {
 
     fn grant(&self, from: MemberId, wish: RoleMessage) {
         match wish {
-            // An arbiter cannot remove members.
+            // Ignores the message of an arbiter, which cannot remove members.
             RoleMessage::Leaving(member) if self.is_node(from) => {
                 self.0.leaving().insert(member, Instant::now());
             }
@@ -140,7 +141,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Registrar for Present<M, N> {
         if let Some(token) = self.open_invitation(hint) {
             return Some(token);
         }
-        // The invitation may be committed and not known here yet.
+        // Catches up with the majority: the invitation may be committed and not known here yet.
         self.catch_up_for_strangers().await;
         self.open_invitation(hint)
     }
@@ -155,13 +156,13 @@ impl<M: ServingMachine, N: ConnectionFactory> Registrar for Present<M, N> {
     }
 
     async fn admit(&self, token: Digest, newcomer: ClusterMember) -> Result<Admitted, Denied> {
-        // A joiner asked for its invitation before, on this connection. If the invitation
-        // has not become known here since then, the majority is not asked again.
+        // Refuses a token that is unknown here, without another query to the majority: the joiner
+        // has asked for its invitation on this connection before.
         let known = self.0.engine.state().invitations.contains_key(&token);
         if !known {
             return Err(self.denied(&newcomer, Denied::Token));
         }
-        // The token may have been used meanwhile.
+        // Catches up with the majority, because the token may have been used meanwhile.
         if self.0.engine.confirm().await.is_err() {
             return Err(Denied::NoMajority);
         }
@@ -226,7 +227,7 @@ fn matching_name<'m>(
 
 impl<M: ServingMachine, N: ConnectionFactory> Present<M, N> {
     async fn admitted(&self, id: MemberId) -> Result<Admitted, Denied> {
-        // The result may be known before this member's state contains it.
+        // Catches up first: the result may be known before this member's state contains it.
         if self.0.engine.confirm().await.is_err() {
             return Err(Denied::Unable);
         }
@@ -260,12 +261,12 @@ impl<M: ServingMachine, N: ConnectionFactory> Present<M, N> {
             tokio::time::sleep_until(last + ASKED_FOR_STRANGERS_EVERY).await;
         }
         *asked = Some(Instant::now());
-        // Without a majority only the local state is available.
+        // Continues with the local state without a majority.
         let _ = self.0.engine.confirm().await;
     }
 
-    /// Logs a refused joiner for operators. A joiner with an unknown token leaves no
-    /// trace in the log, not even its name, because anyone can try any number of times.
+    /// Reports a refused joiner to operators: in the replicated events, or if its token is unknown
+    /// only on this member and without its name, because anyone can try any number of times.
     fn denied(&self, newcomer: &ClusterMember, why: Denied) -> Denied {
         if why == Denied::Token {
             let words = format!("a join request was refused: {why}");

@@ -1,5 +1,5 @@
-//! Tasks of the leader: the next step of a version, changes of voters, expired
-//! invitations, succession of CAs.
+//! Executes the tasks of the leader: proposes the next step of a version in progress, adds and
+//! removes voters, ends expired invitations, and replaces the CA.
 
 use crate::command::CommandBody;
 use crate::machine::ServingMachine;
@@ -47,7 +47,8 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<Rol
                 "leader changed"
             );
         }
-        // With an older state the leader would remove voters that are members.
+        // Does nothing until the state is complete: with an older one the leader would remove
+        // voters that are members.
         if !standing.is_settled {
             office = None;
             continue;
@@ -109,8 +110,9 @@ async fn expire<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N
     }
 }
 
-/// Makes every member a voter, and removes all other voters. One change at a time, in
-/// the background: a new member gets the log first.
+/// Makes every reachable member a voter that is not leaving, and removes all other voters. If this
+/// member itself must go, hands over leadership instead. One change at a time, in the background: a
+/// new member gets the log first.
 fn take_part<M: ServingMachine, N: ConnectionFactory>(
     shared: &Arc<RoleState<M, N>>,
     standing: &RaftStatus,

@@ -1,4 +1,4 @@
-//! The process that joins consensus, wire, machine and operators: the control role.
+//! The control role: the process of a member that connects consensus, wire, machine and operators.
 //!
 //! The role never serves traffic: it requests that from its `machine::ServingMachine`, which
 //! continues when this role dies. With an unusable store or without a majority, the
@@ -70,7 +70,7 @@ const NEWS_MAX: usize = 16;
 /// Pause before the role ends when its disk stopped consensus or its store cannot be
 /// opened. The next role then tries again.
 const STORE_REST: Duration = Duration::from_secs(15);
-/// Time for a predecessor to release the state directory, and how often that is checked.
+/// Longest wait for a predecessor to release the state directory.
 const PREDECESSOR_MAX: Duration = Duration::from_secs(6);
 const PREDECESSOR_POLL: Duration = Duration::from_millis(50);
 const STORE_LOOK: Duration = Duration::from_secs(1);
@@ -91,7 +91,7 @@ pub fn removed_words(kind: MemberKind) -> &'static str {
     }
 }
 
-/// Returns the report to the parts of a removed member, before any other one.
+/// Returns the report to the roles of a removed member, before any other one.
 pub fn removed_news() -> MemberNews {
     MemberNews {
         version: VersionStanding::Removed,
@@ -245,7 +245,7 @@ pub(crate) async fn run_with<M: ServingMachine, N: ConnectionFactory>(
     ));
     if let Some(words) = unreadable {
         shared.note(words.clone());
-        // Reported until the agent has written the file again.
+        // Reports the damage in the status until the agent has written the file again.
         shared.serving().unkept = words;
     }
     let listen = shared.who.listen.clone();
@@ -313,12 +313,13 @@ async fn live<M: ServingMachine, N: ConnectionFactory>(
     }
     answer_operators(shared, &mut tasks, socket, requests);
     let versions = texts.map(|texts| Arc::new(versions::Answering::new(shared.clone(), texts)));
-    // Polled across all news: its pause ends however many come meanwhile.
+    // Created once for the whole loop, so that its pause ends however many messages arrive
+    // meanwhile.
     let mut stopped = pin!(stopped_by_its_disk(shared));
     loop {
         let news = tokio::select! {
             news = shared.machine.news() => news,
-            // The supervisor starts another role, which opens the store again.
+            // Ends this role. The supervisor starts another one, which opens the store again.
             () = &mut stopped => break,
         };
         match news {
@@ -356,7 +357,7 @@ async fn live<M: ServingMachine, N: ConnectionFactory>(
     let _ = tokio::time::timeout(RELEASE_LIMIT, leases_ended.join_next()).await;
     leases_ended.shutdown().await;
     if shared.raft_status().leading {
-        // An orderly hand-over spares the others from detecting the loss.
+        // Hands leadership over, which spares the others from detecting the loss.
         let handing = shared.engine.hand_over(None);
         let _ = tokio::time::timeout(HAND_OVER_LIMIT, handing).await;
     }
@@ -400,7 +401,7 @@ fn answer_operators<M: ServingMachine, N: ConnectionFactory>(
     }
 }
 
-/// Ends some time after consensus has stopped.
+/// Completes [`STORE_REST`] after consensus has stopped.
 async fn stopped_by_its_disk<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) {
     while shared.raft_status().halted.is_none() {
         tokio::time::sleep(STORE_LOOK).await;
@@ -430,7 +431,7 @@ async fn serve_without<M: ServingMachine>(
     }
     let mut status = match &who {
         Some(who) => gather::broken(who, &options.program, serving, &why),
-        // Not even the name of the cluster is known.
+        // Shows only the reason: not even the name of the cluster is known.
         None => ClusterStatus {
             frozen: vec![format!(
                 "this member cannot take part in its cluster: {why}"
@@ -481,7 +482,7 @@ async fn serve_without<M: ServingMachine>(
             }
         }
     };
-    // After this time a new role tries again.
+    // Ends the role after this time, so that a new one tries again.
     let _ = tokio::time::timeout(STORE_REST, told).await;
     tasks.shutdown().await;
     Ok(())

@@ -1,7 +1,6 @@
-//! A limited number of client slots. A working client keeps its slot; an idle client
-//! loses it to the next one that connects, the one that has been idle longest first. One
-//! idle client at a time is asked to leave. If it has started to work meanwhile it stays,
-//! and the next one is asked.
+//! Limits the number of clients by slots. A working client keeps its slot; an idle client loses it
+//! to the next one that connects, the one that has been idle longest first. One idle client at a
+//! time is asked to leave. If it has started to work meanwhile it stays, and the next one is asked.
 
 use futures_util::FutureExt;
 use part::lock;
@@ -86,7 +85,7 @@ impl ClientSlot {
             return;
         };
         if self.places.taken().end_idle(rest) {
-            // Otherwise a pending notification would end the next idle time.
+            // Consumes a pending notification, which would otherwise end the next idle time.
             let _ = self.wanted.notified().now_or_never();
             self.places.0.changed.notify_one();
         }
@@ -181,7 +180,8 @@ mod tests {
         first.works();
         assert!(next.as_mut().now_or_never().is_none());
         assert!(second.wanted().now_or_never().is_some());
-        // Another rest wakes who waits; one has been asked, and that is enough.
+        // A client that becomes idle again wakes the waiting task, which asks nobody while another
+        // client is asked.
         first.rests();
         assert!(next.as_mut().now_or_never().is_none());
         assert!(first.wanted().now_or_never().is_none());

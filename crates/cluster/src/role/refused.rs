@@ -1,6 +1,5 @@
-//! Reaction to a disk that refuses writes: this member informs the others, and hands
-//! leadership over. It is a silent voter meanwhile, and continues by itself
-//! (`raft/silent.rs`).
+//! Reacts to a disk that refuses writes: informs the others by an event, and hands leadership over.
+//! This member is a silent voter meanwhile, and continues by itself (`raft/silent.rs`).
 
 use crate::command::CommandBody;
 use crate::machine::ServingMachine;

@@ -1,4 +1,4 @@
-//! The removal of this member from its cluster, recorded on its own disk.
+//! Records the removal of this member from its cluster on the member's own disk.
 //!
 //! A removed member learns of its removal from another member. After a restart without a link to
 //! one, only the mark in its state directory keeps it from serving as a member. A majority that
@@ -35,8 +35,8 @@ impl RemovalMark {
         }
     }
 
-    /// Writes or clears the mark if it is out of date. Called before the removal is
-    /// reported to the parts of the machine.
+    /// Writes or clears the mark if it is out of date. Called before the removal is reported to the
+    /// roles of the machine.
     pub(super) fn update<M: ServingMachine, N: ConnectionFactory>(
         &mut self,
         shared: &RoleState<M, N>,

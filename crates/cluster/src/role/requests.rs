@@ -1,4 +1,4 @@
-//! Execution of operators' requests.
+//! Executes the requests of operators. Without a majority, refuses those that change anything.
 
 use crate::authority::{MemberKey, PREDECESSORS_MAX, Token};
 use crate::command::{CommandBody, CommandResult, Decision, Invitation, RolloutStep, VersionId};
@@ -113,7 +113,7 @@ fn json<T: serde::Serialize>(value: &T) -> RequestResult {
 }
 
 impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
-    /// Refuses at once a request that needs the lost majority, and says what to do.
+    /// Refuses a request if there is no majority within [`MAJORITY_LIMIT`], and says what to do.
     pub(super) async fn needs_majority(&self) -> Result<(), String> {
         let deadline = Instant::now() + MAJORITY_LIMIT;
         loop {
@@ -126,8 +126,7 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
                 .iter()
                 .filter(|m| m.votes && m.reach.is_there());
             let needs = status.members.iter().filter(|m| m.votes).count() / 2 + 1;
-            // After its start, or after the loss of its leader, a member waits before it
-            // refuses.
+            // Refuses at once if too few voters are reachable, unless the role has just started.
             let hopeless = there.count() < needs && self.began.elapsed() > MAJORITY_LIMIT;
             if hopeless || Instant::now() >= deadline {
                 let words = status.frozen.join("\n");
@@ -143,7 +142,8 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
                 "this is an arbiter, which cannot invite members: run this on a node".to_owned(),
             );
         }
-        // A CA that is about to be dropped must not certify new members.
+        // Waits for the end of a CA replacement: a CA that is about to be dropped must not certify
+        // new members.
         let state = self.settled_authority(AUTHORITY_LIMIT).await?;
         let Some(authority) = handler::authority(self, &state.authority) else {
             return Err(
@@ -266,7 +266,8 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         ))
     }
 
-    /// Prevents that other members add the leaving one again, and that it is the leader.
+    /// Prevents that the leader adds the leaving member again. If the leaving member leads, this
+    /// one becomes the leader first.
     async fn lead_without(&self, member: &ClusterMember) -> Result<(), String> {
         let deadline = Instant::now() + HAND_OVER_LIMIT;
         loop {
@@ -301,7 +302,8 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         }
     }
 
-    /// Creates a content key for the current nodes. Another node may be first.
+    /// Creates a content key for the current nodes. A key that another node creates meanwhile
+    /// counts, too.
     pub(super) async fn new_ring(&self) -> Result<(), String> {
         let before = self.newest_ring();
         let confirmed = self.engine.confirm().await;
@@ -369,7 +371,7 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         let renewed = self.wire.renew(key).await;
         let identity = renewed.map_err(|error| error.to_string())?;
         let digest = identity.key().digest();
-        // On disk first: others accept the new key as the successor of the former one.
+        // Writes the disk first: others accept the new key as the successor of the former one.
         self.store_identity(&identity)
             .map_err(|error| error.to_string())?;
         let shown = self.wire.set_identity(Arc::new(identity));
@@ -381,7 +383,8 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         };
         self.agreed(CommandBody::Announce(announced)).await?;
         if kind == MemberKind::Arbiter {
-            // An arbiter never has a content key, not even while it creates one.
+            // Creates no content key on an arbiter, which must never have one, not even while it
+            // creates it.
             return done("created a new key and certificate for this arbiter");
         }
         replies.progress("created a new key and certificate for this member".to_owned());

@@ -1,5 +1,5 @@
-//! Setup of a member: creates a cluster, joins one, or continues alone after the loss of
-//! the others. The role does not run meanwhile.
+//! Sets up a member: creates a cluster, joins one, changes addresses, or continues alone after the
+//! loss of the others. Opens the store of a member. The role does not run meanwhile.
 
 use crate::authority::{
     Authority, AuthorityError, MemberIdentity, MemberKey, Rings, SealingKey, Token, TokenError,
@@ -216,8 +216,7 @@ pub fn join(
     limit: Duration,
 ) -> Result<LocalMember, SetupError> {
     let (directory, _lock) = free(place)?;
-    // Created now: if the store is missing later, it was lost, with the votes that it
-    // held.
+    // Creates the store now: if it is missing later, it was lost, with the votes that it held.
     drop(Store::open(&directory.file(STORE))?);
     runtime()?.block_on(async {
         let joining = join_on(&directory, place, token, kind, &Tcp);
@@ -381,7 +380,7 @@ pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
         ..who.clone()
     };
     directory.write_who(&alone)?;
-    // Other members may have reported a removal that is void now.
+    // Clears the mark of a removal that other members reported: the report is void now.
     directory.clear_removed()?;
     let doubtful = match (recovered.agreed, recovered.last) {
         (Some(agreed), Some(last)) if last > agreed => format!(
@@ -452,7 +451,8 @@ fn renew(
     Store::open(path)?.renew(&PromiseLocation::Path(promise), owner, Some(loss))
 }
 
-/// A crash in between leaves a store that is missing: lost once more.
+/// Renames the store that lost data. A crash before a new store exists leaves a missing store,
+/// which counts as lost again.
 fn set_aside(directory: &StateDirectory) -> io::Result<()> {
     let kept = std::fs::rename(directory.file(STORE), directory.file(STORE_LOST));
     match kept {

@@ -1,4 +1,5 @@
-//! State shared by the tasks of the role.
+//! Defines [`RoleState`], which the tasks of the role share, and the status that a member publishes
+//! about itself.
 
 use crate::authority::{AuthorityError, MemberIdentity, disk};
 use crate::command::{CommandBody, Epoch, FORMAT, VersionId};
@@ -58,7 +59,7 @@ pub struct MemberSelfStatus {
     pub on_trial: bool,
     /// Health of the traffic; None where nothing serves.
     pub health: Option<Health>,
-    /// Status of the parts other than the proxy, and its virtual routers.
+    /// Status of the roles other than the proxy, and the member's virtual routers.
     #[serde(flatten)]
     pub parts: Parts,
     pub sees: BTreeMap<MemberId, Reach>,
@@ -174,7 +175,8 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         clock: super::Clock,
     ) -> RoleState<M, N> {
         let mut gossip = Gossip::new(who.id, clock.incarnation());
-        // A member that lost its log still receives gossip about the others.
+        // Accepts gossip about the members known at the start, because a member that lost its log
+        // knows no others.
         gossip.belong(who.members.iter().map(|member| member.id));
         let kept = directory.small(invitations::FILE).unwrap_or_default();
         let invitations = Mutex::new(Invitations::load(&kept, clock.unix_s()));
@@ -307,7 +309,7 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
     pub(super) fn is_removed(&self) -> bool {
         let state = self.engine.state();
         let told = self.removed.load(Ordering::Relaxed) && !self.has_majority();
-        // A state that has not assigned this member's number yet is older than its
+        // Ignores a state that has not assigned this member's number yet: it is older than the
         // admission.
         let was_one = state.last_member >= self.me();
         told || (was_one && !state.members.contains_key(&self.me()))
@@ -340,8 +342,8 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         })
     }
 
-    /// Proposes a command whose refusal does not matter, because the caller checks the
-    /// state again.
+    /// Proposes a command; returns whether it took effect. The caller need not handle a failure,
+    /// because it checks the state again.
     pub(super) async fn try_to(&self, body: CommandBody) -> bool {
         let answer = self.engine.propose(body).await;
         !matches!(
@@ -365,7 +367,8 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         self.disk_stuck_ms().max(self.machine.supervisor_gone_ms())
     }
 
-    /// Returns how long a member has been unable to do so, according to that member.
+    /// Returns how long a member has been unable to check, store and serve a version, by its own
+    /// report.
     pub(super) fn unable_ms_of(&self, member: MemberId) -> u64 {
         if member == self.me() {
             self.unable_ms()

@@ -1,5 +1,5 @@
-//! The operators' socket: its permissions and limits. A client may keep its connection
-//! and send one request after the other. A slow, silent or endless client delays only
+//! Serves the operators' socket to root and this user, within limits. A client may keep its
+//! connection and send one request after the other. A slow, silent or endless client delays only
 //! itself, and an idle client leaves its slot to a working one.
 
 use crate::request::{self, ControlReply, LENGTH_BYTES, REQUEST_BYTES_MAX, Request};

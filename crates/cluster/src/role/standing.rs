@@ -1,5 +1,5 @@
-//! Reports to all parts whether this node serves the accepted version, and which other nodes do
-//! not ([`MemberNews`]).
+//! Reports to all roles whether this node serves the accepted version, and which other nodes do not
+//! ([`MemberNews`]).
 
 use crate::command::{Reported, VersionId};
 use crate::machine::ServingMachine;
@@ -23,7 +23,8 @@ const BEHIND_AFTER_MS: u64 = 3_000;
 /// Knowledge of whether another node serves the accepted version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum PeerVersion {
-    /// The node reports it now. `has_served`: it reported before that it served the version.
+    /// The node is reachable and reports whether it serves the version. `has_served`: in the log it
+    /// reported before that it served the version.
     Reported {
         serves: bool,
         has_served: bool,
@@ -171,7 +172,8 @@ fn facts<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) -> R
     let others = state.nodes().filter(|node| node.id != shared.me());
     let others = others.map(|node| {
         let status = shared.status_of_member(node.id);
-        // The last message of an unreachable node may be older than its report in the log.
+        // Ignores the last message of an unreachable node, which may be older than its report in
+        // the log.
         let status = status.filter(|_| is_reachable(node.id));
         let has_served = has_served(&state, node.id);
         let version = match status {

@@ -1,6 +1,5 @@
-//! Synthetic requests to the frontends of a candidate version. A request is small, the
-//! response is read up to its status, no redirect is followed, and nothing exceeds its
-//! timeout.
+//! Sends synthetic requests to the frontends of a candidate version. A request is small, the
+//! response is read up to its status, no redirect is followed, and nothing exceeds its timeout.
 
 use crate::machine::FrontendHealth;
 use futures_util::future::join_all;
@@ -58,7 +57,7 @@ fn local_address(listen: &str) -> Option<SocketAddr> {
     match place.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => place.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => place.set_ip(Ipv6Addr::LOCALHOST.into()),
-        // Only a local address can be bound, even if no connection follows.
+        // Skips an address of another machine: only a local address can be bound.
         ip => drop(std::net::UdpSocket::bind((ip, 0)).ok()?),
     }
     Some(place)

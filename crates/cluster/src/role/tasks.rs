@@ -1,5 +1,6 @@
-//! Background tasks of every member: confirms that a majority follows the leader,
-//! gossips, and keeps certificates and content keys up to date.
+//! Runs the background tasks of every member: confirms that a majority follows the leader, gossips
+//! the member's status, handles events of the wire, and keeps trust, member list and content keys
+//! consistent with the state.
 
 use crate::authority::{PeerRejection, Trust};
 use crate::command::{CommandBody, FORMAT};
@@ -79,7 +80,7 @@ async fn exchange<M: ServingMachine, N: ConnectionFactory>(
     let Ok(answer) = answer else {
         return;
     };
-    // Invalid gossip has no effect; the next round is in a second.
+    // Ignores invalid gossip; the next round is in a second.
     let now_ms = shared.now_ms();
     let more = shared.gossip().merge_response(&answer, now_ms);
     if let Ok(Some(more)) = more {
@@ -100,7 +101,7 @@ pub(super) fn local_status<M: ServingMachine, N: ConnectionFactory>(
         cannot_serve: serving.cannot_serve(),
         missing: serving.missing(),
         on_trial: serving.on_trial,
-        // There are many frontends, and other members do not need them.
+        // Omits the frontends: there are many, and other members do not need them.
         health: serving.health.map(|health| crate::machine::Health {
             frontends: Vec::new(),
             ..health
@@ -252,7 +253,7 @@ pub(super) async fn keep_up<M: ServingMachine, N: ConnectionFactory>(shared: Arc
             announce(&shared).await;
             give_keys(&shared, &mut lacking, &mut unsealable).await;
         }
-        // Released while waiting, so that the next command need not copy the state.
+        // Releases the state while waiting, so that the next command need not copy it.
         drop(state);
         tokio::time::sleep(DUTY_REST).await;
         tokio::select! {

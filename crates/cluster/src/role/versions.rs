@@ -1,6 +1,6 @@
-//! Serves versions without their secrets to another part of this machine, and applies
-//! the changes that it requests ([`part::versions`]). Long operations run on a thread
-//! with ordinary priority.
+//! Serves configuration versions without their secrets to another role of this machine, and applies
+//! the changes that it requests ([`part::versions`]). Long operations run on a thread with ordinary
+//! priority.
 
 use crate::background::Background;
 use crate::command::{CommandBody, Judging, VersionId, VersionOrigin};
@@ -37,7 +37,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Largest number of concurrent requests; the connections of others are closed.
+/// Largest number of requests that are handled at once; others wait.
 const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
 const EVENTS_MAX: usize = 100;
@@ -48,8 +48,8 @@ const BLAME_MAX: usize = 100;
 const WORDS_BYTES_MAX: usize = 2 << 10;
 const REVISION_DIGITS: usize = 12;
 
-/// Secrets and settings in the texts of a version, as the keywords of all parts define
-/// them.
+/// Secrets and settings in the texts of a configuration version, as the keywords of all crates
+/// define them.
 #[derive(Clone, Copy, Debug)]
 pub struct Texts {
     pub grammar: fn(&FileSet) -> Grammar,
@@ -143,7 +143,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
         let redactions = self.redactions(speaking.collect()).await;
         let secrets = Redaction::all(redactions.values().map(|one| &**one));
         let redact = |words: &str| cut(&secrets.apply(words));
-        // If the secrets of a version are unknown, texts about it may contain some.
+        // Replaces a text about a version whose secrets are unknown, because it may contain some.
         let redact_of = |record: &VersionRecord, words: &str| match redactions.get(&record.id) {
             Some(_) => redact(words),
             None => "`evenkeel config log` on a node shows why".to_owned(),
@@ -427,7 +427,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
                 moved(&mut changes).await;
             }
         };
-        // Otherwise the change appears a little later.
+        // Ignores the timeout: the change then appears a little later.
         let _ = timeout(SHOWS_LIMIT, shown).await;
     }
 

@@ -1,5 +1,5 @@
-//! Tasks of a node, one after the other, derived from the committed state, the served
-//! version and the judge.
+//! Determines the tasks of a node in a rollout, one after the other, from the committed state, the
+//! served version and the judge.
 //!
 //! The caller calls [`Agent::next`], executes the task, reports the result, and calls
 //! again. Without a task it waits for a change of the state, for news of its machine,
@@ -145,7 +145,8 @@ impl Agent {
         let sampled_ms = self.sampled_at_ms.unwrap_or(now_ms);
         let sample_ms = sampled_ms.saturating_add(every_ms);
         let repeat_ms = self.said_at_ms.map(|at_ms| at_ms.saturating_add(REPEAT_MS));
-        // A report that was due to be repeated has been applied.
+        // Ignores a repetition that is due: the state has that report, because [`Agent::next`] did
+        // not return it.
         let repeat_ms = repeat_ms.filter(|at_ms| *at_ms > now_ms);
         let wake_ms = repeat_ms.map_or(sample_ms, |at_ms| sample_ms.min(at_ms));
         wake_ms.max(now_ms.saturating_add(1))
@@ -201,7 +202,8 @@ impl Agent {
     pub fn kept(&mut self, version: VersionId, verdict: &MachineVerdict) {
         self.trial = None;
         if !verdict.good {
-            // The machine rolled back from the version meanwhile, and now serves it again.
+            // Drops the candidate: the machine rolled back from it meanwhile. The next task serves
+            // the accepted version again.
             self.judge.reverted();
             return;
         }
@@ -225,7 +227,7 @@ impl Agent {
 
     pub fn sampled(&mut self, now_ms: u64, health: Option<Health>, probes: Option<Probes>) {
         self.sampled_at_ms = Some(now_ms);
-        // A candidate that is not judged is no baseline for the next version.
+        // Drops the sample: a candidate that is not judged is no baseline for the next version.
         if self.trial.is_some() && !self.judge.is_judging() {
             return;
         }
@@ -246,7 +248,8 @@ impl Agent {
         }
     }
 
-    /// Sets the report. It only moves forward, as the state accepts it.
+    /// Sets the report on a version. After a report against the version, another one against it is
+    /// ignored.
     fn set_report(&mut self, version: VersionId, outcome: Reported, words: String) {
         let spoke_against = self.spoke_against(version);
         if spoke_against && crate::state::is_against(outcome) {
@@ -300,8 +303,8 @@ impl Agent {
         }
     }
 
-    /// Handles a candidate that this process has not checked: the previous process died
-    /// while it served the candidate, perhaps because of it, or the state is outdated.
+    /// Reports a rollback of a candidate that this process has not checked: the previous process
+    /// died while it served the candidate, perhaps because of it, or the state is outdated.
     fn has_checked(&mut self, desired: &Desired) {
         let Some(version) = desired.serve.filter(|_| desired.trial) else {
             return;
@@ -315,12 +318,14 @@ impl Agent {
     /// Starts a separate window of judgement for each stage.
     fn follow_stage(&mut self, state: &ClusterState, now_ms: u64, judge_ms: Option<u64>) {
         let stage = state.on_its_way().map(|record| match &record.stage {
-            // The version is still observed, with the earlier judgement.
+            // Treats the wait for confirmation as the stage before it: the version is still
+            // observed, with the earlier judgement.
             RolloutStage::AwaitConfirmation { .. } => RolloutStage::Rest {
                 nodes: Default::default(),
             }
             .name(),
-            // A canary that is the only node was already judged.
+            // Treats the rest as the canary stage if the canary is the only node, which was already
+            // judged.
             RolloutStage::Rest { nodes } if nodes.len() == 1 && !record.goes_together() => {
                 RolloutStage::Canary { node: self.me }.name()
             }
@@ -334,7 +339,7 @@ impl Agent {
         }
         trial.stage = stage;
         trial.found = None;
-        // The report on the previous stage does not apply to this one.
+        // Withdraws the good report on the previous stage, which does not apply to this one.
         if let Some(own) = &mut self.own
             && own.outcome == Reported::Good
         {
@@ -357,8 +362,8 @@ impl Agent {
         let of_use =
             record.filter(|record| record.stage.on_its_way() || state.accepted == Some(record.id));
         let Some(record) = of_use else {
-            // The report is no longer needed; a version that this member has not seen yet
-            // comes later.
+            // Drops a report that is no longer needed. A report on a version that this member has
+            // not seen yet is kept.
             if own.version <= state.last_version {
                 self.own = None;
             }

@@ -1,4 +1,5 @@
-//! The version that a node should serve.
+//! Derives from the committed state which version a node should serve, and which one it should
+//! check.
 
 use crate::command::VersionId;
 use crate::member::MemberId;
@@ -7,7 +8,7 @@ use crate::state::{ClusterState, RolloutStage};
 /// Silence of the leader after which a node serves no candidate, milliseconds.
 pub const TRIAL_SILENCE_MS: u64 = 5000;
 
-/// The version that a node should serve, and the one that it should report on.
+/// Version that a node should serve, and the one that it should check.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Desired {
     /// The version for a rollback and for the start: kept compiled, and on disk.
@@ -16,7 +17,7 @@ pub struct Desired {
     pub serve: Option<VersionId>,
     /// The version is a candidate: a rollback must be possible at once.
     pub trial: bool,
-    /// A version to build dry.
+    /// Version to check without serving it.
     pub check: Option<VersionId>,
     pub judge_ms: Option<u64>,
 }

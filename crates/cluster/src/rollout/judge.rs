@@ -13,15 +13,15 @@ pub const BASELINE_SAMPLES_MAX: usize = 30;
 const SAMPLES_MAX: usize = 16;
 /// Number of consecutive samples that must agree that something is down.
 const STEADY: usize = 2;
-/// Fewer errors than this are none.
+/// Number of errors below which errors are ignored.
 const ERRORS_MIN: u64 = 5;
 /// Smallest increase of the error rate that counts.
 const RISE_MIN: f64 = 0.005;
 /// Negative logarithm of the probability below which errors count as significant: one
 /// in a thousand.
 const SURPRISE_MIN: f64 = 6.907_755;
-/// Prior of the error rate: requests and errors that are assumed to have been served
-/// before, so that after a short or quiet past the first error is not significant.
+/// Requests that are assumed to have been served before, as a prior of the error rate, so that
+/// after a short or quiet past the first error is not significant.
 const PRIOR_REQUESTS: f64 = 50.0;
 const PRIOR_ERRORS: f64 = 0.5;
 /// Largest number of errors that a proxy counts for one failed request: one for each
@@ -197,8 +197,8 @@ impl Judge {
         self.window.is_some()
     }
 
-    /// Returns the time of the last sample before the switch in which the frontends
-    /// answered. Without such a sample the new responses could not be compared.
+    /// Returns the time of the last sample before the switch in which the frontends were probed.
+    /// Without such a sample the new responses could not be compared.
     pub fn probed_before_ms(&self) -> Option<u64> {
         let mut samples = self.before.iter().rev();
         let probed = samples.find(|sample| sample.probes.is_some())?;
@@ -215,11 +215,11 @@ impl Judge {
             return Some(Finding::Worse { words });
         }
         let over = now_ms >= window.began_ms.saturating_add(window.length_ms);
-        // A single sample proves neither a problem nor its absence.
+        // Waits for another sample: a single one proves neither a problem nor its absence.
         if !over || window.newest.len() < STEADY {
             return None;
         }
-        // The next sample must confirm a problem in the very last one.
+        // Waits for the next sample, which must confirm a problem in the very last one.
         if self.suspicious(window) {
             return None;
         }
@@ -246,7 +246,7 @@ impl Judge {
         worse
     }
 
-    /// Returns whether the newest sample alone would count as worse.
+    /// Returns whether the newest sample alone shows a problem other than its error rate.
     fn suspicious(&self, window: &Window) -> bool {
         let newest: Vec<&HealthSample> = window.newest.iter().rev().take(1).collect();
         let unhealthy = newest.iter().all(|sample| sample.health.is_none());
@@ -269,7 +269,7 @@ impl Judge {
     fn counted_before(&self) -> Counts {
         let mut healths = self.healths();
         let first = healths.next();
-        // The first sample's synthetic requests precede its counters.
+        // Skips the first sample, whose synthetic requests precede its counters.
         let own = self.before.iter().skip(1).map(HealthSample::own);
         let own = own.fold(Counts::default(), Counts::and);
         Counts::between(first, healths.last()).without(own)
@@ -484,7 +484,8 @@ fn is_surprising(before: Counts, now: Counts) -> bool {
     if errors < ERRORS_MIN || (before.requests > 0 && !rose) {
         return false;
     }
-    // A failed connection to a server counts as an error before its request ends.
+    // Counts at least as many requests as errors: a failed connection to a server counts as an
+    // error before its request ends.
     let requests = requests.max(errors);
     let before =
         (before.failed() as f64 + PRIOR_ERRORS) / (before.requests as f64 + PRIOR_REQUESTS);

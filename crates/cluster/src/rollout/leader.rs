@@ -134,7 +134,8 @@ impl Round<'_> {
         if words.is_empty() {
             return None;
         }
-        // The operator must see the problems of all nodes at once.
+        // Waits a moment for the reports of other nodes: the operator must see the problems of all
+        // nodes at once.
         let others_may_still_say = self.record.stage == RolloutStage::Checking
             && !self.not_heard().is_empty()
             && self.view.stage_ms() < DIAGNOSTICS_MS;
@@ -223,7 +224,7 @@ impl Round<'_> {
         if let Some(step) = self.lost(there.iter().copied()) {
             return Some(step);
         }
-        // A canary that is the only node was already judged.
+        // Skips the observation if the canary is the only node, which was already judged.
         let judged = nodes.len() == 1 && !self.record.goes_together();
         let judge_ms = if judged { 0 } else { self.judge_ms };
         let behind: Vec<MemberId> = there

@@ -15,13 +15,13 @@ use crate::log::{MemberSignature, Proposed};
 use crate::member::{ClusterMember, MemberId, MemberKind};
 
 impl ClusterState {
-    /// Commands take effect only with the signature of their author.
+    /// Returns whether commands take effect only with the signature of their author.
     pub fn requires_signatures(&self) -> bool {
         self.needs >= SIGNED_FORMAT
     }
 
-    /// Checks that the command of a proposal was signed by the member that it names as
-    /// its author.
+    /// Checks that the command of a proposal was signed by the member that it names as its author.
+    /// Accepts every proposal before signatures are required.
     ///
     /// # Errors
     /// The signature is missing or invalid, or there is no such member.
@@ -74,7 +74,7 @@ impl ClusterState {
     pub(super) fn may_propose(&self, from: &ClusterMember, body: &CommandBody) -> bool {
         match (from.kind, self.requires_signatures()) {
             (MemberKind::Node, false) => true,
-            // A member may report only about itself.
+            // Lets a node announce only itself.
             (MemberKind::Node, true) => match body {
                 CommandBody::Announce(member) => member.id == from.id,
                 _ => true,

@@ -1,5 +1,5 @@
-//! Leases as the log records them: the holder and the epoch of each. Their validity in
-//! time is the subject of [`crate::lease`].
+//! Keeps leases as the log records them: holder, epoch and record of each. Their validity in time
+//! is the subject of [`crate::lease`].
 
 use super::ClusterState;
 use crate::command::{
@@ -17,7 +17,7 @@ pub const LEASE_NAME_BYTES_MAX: usize = 128;
 /// granted again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Lease {
-    /// Number of grants so far: the fencing token.
+    /// Fencing token: each grant of this name has a higher one.
     pub epoch: Epoch,
     /// Holder of the last grant; None after a release.
     pub holder: Option<MemberId>,
@@ -35,7 +35,7 @@ pub(super) struct Leases {
     /// epoch of a name is ever granted twice.
     #[serde(default)]
     forgotten: Epoch,
-    /// A lease with a record is never forgotten.
+    /// Records by the names of their leases. A lease whose record is not empty is never forgotten.
     #[serde(default)]
     records: BTreeMap<String, Record>,
 }
@@ -172,7 +172,8 @@ impl ClusterState {
         let Some(next) = next else {
             return Ok(released);
         };
-        // A member that cannot hold the lease, such as a removed one, leaves it free.
+        // Leaves the lease free if the next member cannot hold it, for example because it was
+        // removed.
         let Ok(granted) = self.grant(name, epoch, next.member, next.valid_ms) else {
             return Ok(released);
         };

@@ -1,5 +1,5 @@
-//! Membership: members, invitations, removed members, and the members for which keys are
-//! encrypted.
+//! Applies commands about membership: founds the cluster, adds and ends invitations, admits,
+//! changes and removes members, and keeps the content keys that are encrypted for nodes.
 
 use super::ClusterState;
 use crate::command::{
@@ -47,7 +47,8 @@ fn well_formed(member: &ClusterMember) -> Result<(), CommandRefusal> {
         (Some(key), _) if key.len() > SEALED_KEY_BYTES_MAX => {
             Err(too_many("bytes of a key", SEALED_KEY_BYTES_MAX))
         }
-        // Nothing is encrypted for an arbiter, so its stolen disk is useless.
+        // Refuses a decryption key of an arbiter: nothing is encrypted for it, so its stolen disk
+        // is useless.
         (Some(_), MemberKind::Arbiter) => Err(CommandRefusal::Unfit),
         _ => Ok(()),
     }
@@ -280,7 +281,7 @@ impl ClusterState {
         Ok(())
     }
 
-    /// Drops keys that are neither the newest nor needed by a version.
+    /// Drops content keys that are neither the newest nor needed by a version or the key of a CA.
     pub(super) fn drop_rings_of_no_use(&mut self) {
         let Some(newest) = self.rings.last_key_value().map(|(epoch, _)| *epoch) else {
             return;

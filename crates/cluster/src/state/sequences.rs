@@ -1,5 +1,5 @@
-//! Random sequences of commands that no real member would send. The state must process
-//! them all, identically on every member.
+//! Tests the state with random sequences of commands, among them many that no real member would
+//! send. The state must process all of them, identically on every member.
 
 use super::sample::{
     A, ARBITER, B, authority, digest, file, invitation, member, next_authority, proposal, ring,
@@ -175,14 +175,14 @@ fn some_body() -> impl Strategy<Value = CommandBody> {
 fn some_command() -> impl Strategy<Value = ClusterCommand> {
     let from = prop_oneof![4 => Just(A), 4 => Just(B), 1 => Just(ARBITER), 1 => some_member()];
     (from, 0_u32..3, some_body()).prop_map(|(from, format, mut body)| {
-        // Most who report speak for themselves.
+        // Most nodes report about themselves.
         if let CommandBody::Report(report) = &mut body
             && from != ARBITER
         {
             report.node = from;
         }
         let mut command = ClusterCommand::new(from, 0, body);
-        // Now and then one of a format that not all understand.
+        // A few commands have a format that not all members support.
         command.format = format.min(1) + u32::from(format == 2);
         command
     })
@@ -405,7 +405,7 @@ fn commands_of_a_format_that_not_all_understand_are_refused_by_all() {
     let understood = FORMAT;
     let refused = CommandResult::Refused(CommandRefusal::Format { understood });
     assert_eq!(state.apply(&newer), refused);
-    // Were all others newer, this program must not go on.
+    // If all members announce a newer format, this program must stop.
     for member in state.members.values_mut() {
         member.format = FORMAT + 1;
     }

@@ -65,8 +65,8 @@ impl Succession {
         self.certified.remove(&member.id);
         self.no_longer_late(member.id);
         if member.kind == MemberKind::Node {
-            // The removed member knows the next CA's key, or may have introduced a CA that
-            // nobody can use: another CA must follow the current one.
+            // Drops the next CA: the removed node knows its key, or may have introduced one that
+            // nobody can use. Another CA must follow the current one.
             self.next = None;
             self.certified.clear();
             self.exposed = Some(newest.unwrap_or_default());
@@ -126,7 +126,8 @@ impl ClusterState {
         {
             return Err(CommandRefusal::Certificate);
         }
-        // All nodes have the newest content key, or will get it.
+        // Accepts only a CA key that is encrypted with the newest content key: all nodes have that,
+        // or will get it.
         let newest = self.rings.keys().next_back().copied();
         if newest != Some(next.key.epoch) || self.succession.exposed >= newest {
             return Err(CommandRefusal::OldEpoch);
@@ -187,7 +188,8 @@ impl ClusterState {
         if !self.succession.next.as_ref().is_some_and(is_next) {
             return Err(CommandRefusal::Certificate);
         }
-        // The proposer saw which members are certified, and must not lock itself out.
+        // Refuses unless the proposer knows exactly which members lack a certificate, and has one
+        // itself: it must not lock itself out.
         let uncertified = self.uncertified();
         if uncertified != *away || uncertified.contains(&command.from) {
             return Err(CommandRefusal::Untimely);
@@ -204,7 +206,7 @@ impl ClusterState {
         });
         self.succession.key = Some(next.key);
         self.succession.certified.clear();
-        // The tokens of these invitations name the former CA.
+        // Ends all invitations, whose tokens name the former CA.
         self.invitations.clear();
         self.drop_rings_of_no_use();
         let names: Vec<String> = uncertified.iter().map(|id| self.name_of(*id)).collect();
@@ -258,7 +260,7 @@ mod tests {
         state.must(A, certified(7));
         state.must(B, certified(7));
         state.must(A, invitation("t", MemberKind::Node));
-        // Nobody is ignored that came since, and an arbiter gives nothing up.
+        // The set of absent members must be exact, and an arbiter drops no CA.
         assert_eq!(state.refused(A, give_up(7, &[])), CommandRefusal::Untimely);
         assert_eq!(
             state.refused(A, give_up(8, &[ARBITER])),
@@ -326,7 +328,7 @@ mod tests {
         state.must(A, CommandBody::Seal(ring(2, &[A])));
         begin(&mut state, 8, 2);
         assert_eq!(state.newest_authority(), authority(8).certificate());
-        // An arbiter brings none, and takes none with it.
+        // The removal of an arbiter does not drop the next CA.
         state.must(A, certified(8));
         state.must(A, CommandBody::Remove { member: ARBITER });
         assert_eq!(state.newest_authority(), authority(8).certificate());
@@ -344,14 +346,14 @@ mod tests {
             (good.certificate.clone(), b"nothing".to_vec()),
             (b"nothing".to_vec(), good.vouched.clone()),
             (b"nothing".to_vec(), b"nothing".to_vec()),
-            // By itself, by another one, for another one.
+            // Certificates by the new CA itself, by another CA, and for another CA.
             (good.certificate.clone(), good.certificate.clone()),
             (
                 good.certificate.clone(),
                 other.vouch_for(&authority(7)).expect("it signs"),
             ),
             (other.certificate().to_vec(), good.vouched.clone()),
-            // The right key, and not the certificate that it has.
+            // A certificate of the right key that is not the CA's own.
             (good.vouched.clone(), good.vouched.clone()),
         ];
         for (certificate, vouched) in wrong {
@@ -386,7 +388,7 @@ mod tests {
         );
         begin(&mut state, 8, 2);
         assert_eq!(state.succession.exposed, None);
-        // The key that the present authority's is sealed with stays as long as that.
+        // The content key of the current CA's key is kept as long as that CA.
         assert_eq!(
             state.rings.keys().copied().collect::<Vec<_>>(),
             [Epoch(1), Epoch(2)]

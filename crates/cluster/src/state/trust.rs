@@ -1,4 +1,5 @@
-//! The trust between members, according to the replicated state.
+//! Derives from the replicated state which CAs, members and keys this member trusts, and the chain
+//! of certificates that it presents.
 
 use super::ClusterState;
 use crate::authority::{Trust, is_vouched_for};

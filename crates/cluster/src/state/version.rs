@@ -1,5 +1,5 @@
-//! Versions of the configuration: how one is proposed, the nodes' reports, its possible
-//! steps, and how many are kept.
+//! Applies commands about versions of the configuration: proposals, reports of nodes and decisions.
+//! Drops old versions beyond the limits.
 //!
 //! The leader decides when a step is taken ([`crate::rollout`]). This module enforces
 //! what no leader can bypass: only one version is in progress at a time, and a version is
@@ -28,7 +28,7 @@ pub const METADATA_BYTES_MAX: usize = 4 << 20;
 pub const PROPOSAL_BYTES_MAX: usize = 512 << 10;
 pub const PATH_BYTES_MAX: usize = 4096;
 pub const LISTED_NAMES_MAX: usize = 64 << 10;
-/// Longest message, bytes; an author has as many.
+/// Largest message, and largest author name, of a proposal, bytes.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 10;
 pub const JUDGING_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 /// Largest number of followed repositories (each with its branch) whose newest accepted
@@ -36,7 +36,7 @@ pub const JUDGING_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 /// version, and only revisions between the two must be signed.
 pub const FOLLOWED_KEPT_MAX: usize = 8;
 const EVENT_REASON_BYTES_MAX: usize = 1024;
-/// Overhead of a file, a chunk or a name, bytes.
+/// Estimated overhead of a file or a chunk in the metadata, bytes; half of it for a listed name.
 const ENTRY_BYTES: usize = 64;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ pub enum RolloutStage {
         remaining_ms: u64,
     },
     Accepted,
-    /// A node could not serve the version, so no node ever served it.
+    /// The version was abandoned while nodes checked it, so no node ever served it.
     Refused,
     /// The version was a candidate and was rolled back.
     TakenBack,
@@ -128,7 +128,7 @@ pub struct VersionRecord {
     pub words: String,
     /// Number of applied commands when the version was proposed.
     pub proposed_at: u64,
-    /// Number of commands after which it was accepted, refused or rolled back.
+    /// Number of applied commands when it was accepted, refused or rolled back.
     pub decided_at: Option<u64>,
     /// Time of the decision, seconds since 1970 by the leader's clock.
     pub decided_time_s: Option<i64>,
@@ -299,8 +299,8 @@ impl ClusterState {
             .filter(|record| now_accepted || record.stage.on_its_way())
             .ok_or(CommandRefusal::NoVersion)?;
         let before = record.last_report_of(report.node).map_or(0, rank);
-        // While the version is in progress, a node's report only advances: a late or
-        // repeated one does not undo a later one. Afterwards the last report applies.
+        // Ignores a late or repeated report while the version is in progress: a node's report only
+        // advances then. Afterwards the last report applies.
         if record.stage.on_its_way() && before >= rank(report.outcome) {
             return Ok(CommandResult::Done);
         }
@@ -311,7 +311,7 @@ impl ClusterState {
         };
         let record = Arc::make_mut(record);
         record.reports.insert(report.node, said);
-        // Findings count only before the next step, because they decide how it is taken.
+        // Keeps findings only while the version is checked, because they decide the next step.
         if record.stage == RolloutStage::Checking {
             record.found.insert(report.node, report.found);
         }
@@ -338,7 +338,8 @@ impl ClusterState {
             RolloutStep::Canary { node } => next.stage = self.canary_stage(record, *node)?,
             RolloutStep::Rest { nodes } => {
                 next.stage = self.rest_stage(record, nodes)?;
-                // Each stage is judged separately if there are nodes other than the canary.
+                // Resets good reports if there are nodes other than the canary, because each stage
+                // is judged separately.
                 for said in next.reports.values_mut() {
                     if said.outcome == Reported::Good && nodes.len() > 1 {
                         said.outcome = Reported::Serves;

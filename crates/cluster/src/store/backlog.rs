@@ -168,7 +168,7 @@ impl Backlog {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether nothing waits for the disk; if something does, tries to write it.
+    /// Writes the backlog, if there is one.
     ///
     /// # Errors
     /// Returns the reason why the disk still refuses.

@@ -129,8 +129,8 @@ impl Disk {
             path: path.to_owned(),
             pieces: Mutex::default(),
         };
-        // redb does not check a file that was closed properly. A bit that flipped since
-        // would be found at any later time, in the middle of an operation.
+        // Checks the whole file: redb does not check one that was closed properly, and a bit that
+        // flipped since would be found in the middle of a later operation.
         let database = disk.database.as_mut();
         let whole = guarded(path, || match database {
             Some(database) => database.check_integrity().map_err(redb::Error::from),
@@ -141,7 +141,8 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Returns whether the disk has what was written; if it refused that, tries again.
+    /// Writes the changes that the disk refused, if there are any. Fails if the disk still refuses
+    /// them.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.file.flush().map_err(|error| StoreError::Disk {
             path: self.path.clone(),
@@ -204,7 +205,8 @@ impl Disk {
         })?;
         let last = match &ends {
             (Some(first), Some((last, bytes)), entries) => {
-                // A purge that was requested and not yet executed leaves older entries.
+                // Accepts older entries: a purge that was requested and not yet executed leaves
+                // them.
                 if last - first + 1 != *entries {
                     return Err(self.damaged(Damage::Hole { index: *first }));
                 }
@@ -403,7 +405,8 @@ impl Drop for Disk {
     }
 }
 
-/// Runs an operation of redb. On corrupt bytes redb may panic.
+/// Runs an operation of redb. A panic of redb, which corrupt bytes may cause, is returned as
+/// damage.
 fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
@@ -426,7 +429,7 @@ fn classify(path: &Path, error: redb::Error) -> StoreError {
     let path = path.to_owned();
     match error {
         redb::Error::DatabaseAlreadyOpen => StoreError::InUse { path },
-        // A file that ends too early is truncated, not unreadable.
+        // Counts a file that ends too early as damaged, and not as a failing disk.
         redb::Error::Io(ref inner)
             if matches!(
                 inner.kind(),

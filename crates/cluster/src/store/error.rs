@@ -1,4 +1,5 @@
-//! Errors of the store.
+//! Defines the errors of the store, the kinds of its damage, and the reasons why it lost promised
+//! data.
 
 use part::codec::InvalidEncoding;
 use std::path::PathBuf;

@@ -54,7 +54,7 @@ struct Metadata {
     vote: Option<Vote>,
     /// Vote that is on disk but not granted yet. No later vote is queued.
     prepared: Option<Vote>,
-    /// Vote that is queued last, and the number of different votes before it.
+    /// Vote that was queued last, and its number. A repeated vote keeps its number.
     queued: (Option<Vote>, u64),
     committed: Option<LogId>,
     purged: Option<LogId>,
@@ -81,7 +81,7 @@ impl Metadata {
     fn queue_vote(&mut self, vote: Vote) -> u64 {
         if self.queued.0 != Some(vote) {
             self.queued = (Some(vote), self.queued.1 + 1);
-            // The queued vote replaces the prepared one on the disk.
+            // Forgets the prepared vote, which the queued one replaces on the disk.
             self.prepared = None;
         }
         self.queued.1
@@ -89,7 +89,7 @@ impl Metadata {
 
     /// Completes changes with facts that are only known when they are written.
     fn complete(&mut self, ops: &mut Vec<Op>) {
-        // A snapshot is obsolete if a newer one arrived while it was built.
+        // Omits a snapshot if a newer one arrived while it was built.
         let mut newest = self.snapshot.as_ref().and_then(|meta| meta.last_log_id);
         ops.retain(|op| match op {
             Op::Snapshot { meta, .. } if meta.last_log_id < newest => false,
@@ -275,7 +275,7 @@ impl Store {
         self.executor.try_again();
     }
 
-    /// Bytes of entries since the last snapshot, or the start.
+    /// Returns the bytes of entries since the last snapshot, or since the start.
     pub fn grown(&self) -> u64 {
         lock(&self.book).grown
     }
@@ -307,7 +307,8 @@ impl Store {
             self.write(vec![Op::Vote(vote)], true, 0, done);
             return;
         }
-        // openraft takes a saved vote as proof that all earlier entries are on disk, too.
+        // Waits for earlier entries, because openraft takes a saved vote as proof that they are on
+        // disk, too.
         let has_all_entries = book.cache.last_flushed() == book.writes;
         drop(book);
         if has_all_entries {
@@ -341,7 +342,8 @@ impl Store {
         drop(known);
         let written = move |result: Result<(), StoreError>| {
             let mut known = lock(&book);
-            // If another vote was saved meanwhile, it follows this one on the disk.
+            // Counts the vote as prepared unless another one was queued meanwhile, which follows it
+            // on the disk.
             if result.is_ok() && known.queued.1 == number {
                 known.prepared = Some(vote);
             }
@@ -506,8 +508,8 @@ impl Store {
         self.read(move |disk| done(disk.snapshot()));
     }
 
-    /// Replaces the last snapshot. Chunks that it does not name are deleted, unless they
-    /// arrived after it.
+    /// Replaces the last snapshot. Chunks that it does not name are deleted, unless they arrived
+    /// after it or are pinned.
     pub fn save_snapshot(
         &self,
         meta: SnapshotMeta,

@@ -212,7 +212,8 @@ impl Keeper {
         self.flush()
     }
 
-    /// Returns whether the disk has what was written; if it refused that, tries again.
+    /// Writes the changes that the disk refused, if there are any. Fails if the disk still refuses
+    /// them.
     pub(super) fn flush(&self) -> io::Result<()> {
         self.file.flush()
     }

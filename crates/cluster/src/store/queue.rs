@@ -1,5 +1,5 @@
-//! Queue of the writer thread. Deferrable operations do not wake it: a needless wake-up
-//! costs as much as one with a write.
+//! Queues the jobs of the writer thread. Deferrable jobs do not wake it: a needless wake-up costs
+//! as much as one with a write.
 
 use crate::store::writer::{WriteJob, newest_committed};
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! Recovery of a member that has lost the others for good and continues alone.
+//! Rewrites the store of a member that has lost the others for good, so that it continues alone.
 
 use crate::log::{Entry, LogId, Vote};
 use crate::member::MemberId;

@@ -90,7 +90,7 @@ impl Store {
         if !path.try_exists().map_err(|error| io_error(path, error))? {
             return Ok(OpenedStore::Lost(Loss::Missing));
         }
-        // redb would create a new database in an empty file, so the size is checked first.
+        // Checks the size first, because redb would create a new database in an empty file.
         let empty = std::fs::metadata(path).map_err(|error| io_error(path, error))?;
         if empty.len() == 0 {
             return Ok(OpenedStore::Lost(Loss::Empty));
@@ -135,8 +135,8 @@ impl Store {
             }
             (None, PromiseFile::Promise(_)) => return Ok(OpenedStore::Lost(Loss::Untied)),
             (None, PromiseFile::None) => {
-                // An upgrade. A store with no content at all has lost it: joining and founding
-                // tie their stores themselves.
+                // Upgrades a store that has no promise file. One with no content at all has lost
+                // it: joining and founding tie their stores themselves.
                 if self.vote().is_none() && self.end().is_none() {
                     return Ok(OpenedStore::Lost(Loss::Empty));
                 }

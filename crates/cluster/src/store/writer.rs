@@ -144,7 +144,7 @@ impl Executor {
         }
     }
 
-    /// Delays the writes of the caller until the next call of this.
+    /// Executes the delayed writes, and delays later ones until the next call.
     #[cfg(test)]
     pub(super) fn write_delayed(&self) {
         if let Executor::Inline(writer) = self {

@@ -1,6 +1,6 @@
-//! Incoming connections. Until a peer is authenticated it may send little, for a short
-//! time, and the number of such peers is limited. Addresses of members have slots of
-//! their own, so that strangers cannot keep them out.
+//! Accepts connections of members and of machines that join. Until a peer is authenticated it may
+//! send little, for a short time, and the number of such peers is limited. Addresses of members
+//! have slots of their own, so that strangers cannot keep them out.
 
 use super::Binding;
 use super::counters::count;
@@ -34,7 +34,7 @@ pub(crate) const STRANGERS_PER_ADDRESS_MAX: usize = 16;
 pub(crate) const PLACES_PER_MEMBER_ADDRESS: usize = 32;
 pub(crate) const STRANGER_BYTES_MAX: usize = 32 << 10;
 const JOIN_QUESTIONS_MAX: usize = 2;
-/// After a failure to accept, as when descriptors ran out.
+/// Pause after a failure to accept, for example because no file descriptors were left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BINDING_LABEL: &[u8] = b"EXPORTER-evenkeel-join";
 
@@ -106,7 +106,7 @@ impl<N: ConnectionFactory> WireState<N> {
             loop {
                 match shared.network.accept(&listener).await {
                     Ok((stream, from)) => shared.arrived(stream, from),
-                    // The peer closed the connection before it was accepted.
+                    // Ignores a connection that the peer closed before it was accepted.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
                         count(&shared.counters.accept_failed);
@@ -246,7 +246,7 @@ impl<N: ConnectionFactory> WireState<N> {
             hello.member,
             from.ip()
         ));
-        // The peer may have gone already.
+        // Sends the reason; the peer may have gone already.
         let _ = timeout(limit, say_goodbye(stream, Goodbye::Refused(why))).await;
         None
     }
@@ -262,7 +262,8 @@ impl<N: ConnectionFactory> WireState<N> {
         for turn in 0..JOIN_QUESTIONS_MAX {
             let asked = timeout(limit, read_frame(&mut stream, JOIN_REQUEST_BYTES_MAX)).await;
             let Ok(Ok((FrameKind::Ask, bytes))) = asked else {
-                // After the first response the joiner may have all that it needs.
+                // Counts no failure after the first response, because the joiner may have all that
+                // it needs.
                 if turn == 0 {
                     count(&self.counters.handshakes_failed);
                 }
@@ -280,7 +281,8 @@ impl<N: ConnectionFactory> WireState<N> {
                 }
             };
             let said = write_frame(&mut stream, FrameKind::Answer, &answer);
-            // A joiner that has gone repeats its request with the key that it presented.
+            // Ends the connection if the joiner has gone: it repeats its request with the key that
+            // it presented.
             if !matches!(timeout(limit, said).await, Ok(Ok(()))) || last {
                 return;
             }

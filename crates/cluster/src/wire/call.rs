@@ -1,6 +1,5 @@
-//! A request to a member: sent on the best route, and again on the next best if no
-//! response comes soon. The first response wins, and the other side handles the request
-//! once.
+//! Sends a request to a member on the best route, and again on the next best one if no response
+//! comes soon. The first response wins, and the other side handles the request once.
 
 use super::counters::count;
 use super::failure::CallError;
@@ -18,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) const ATTEMPTS_MAX: usize = 4;
-/// Factor by which the timeout of a large request exceeds that of a small one.
+/// Factor by which the wait before another copy is longer for a large request.
 const LARGE_PATIENCE: u32 = 8;
 
 #[derive(Default)]
@@ -141,7 +140,8 @@ impl<N: ConnectionFactory> WireState<N> {
                 reply = answers.next() => match reply.flatten() {
                     Some(CallReply::Answer(bytes)) => return Ok(bytes),
                     Some(CallReply::Overloaded) => copies.refused += 1,
-                    // The reply arrives elsewhere, or its connection ended.
+                    // Waits for the other copies: the reply arrives on another connection, or this
+                    // connection ended.
                     Some(CallReply::Repeated) | None => {}
                 },
                 () = tokio::time::sleep(patience) => {

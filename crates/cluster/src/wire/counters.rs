@@ -1,10 +1,10 @@
-//! Counters.
+//! Defines the counters of the connections between members.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug, Default)]
 pub(crate) struct WireCounters {
-    /// Strangers that were refused immediately because there were too many.
+    /// Connections that were closed immediately because no slot was free.
     pub(crate) crowded: AtomicU64,
     pub(crate) handshakes_failed: AtomicU64,
     /// Certificates of another CA, on either side.

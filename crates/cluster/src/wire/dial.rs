@@ -1,6 +1,5 @@
-//! Connections that this member opens: to every other member, directly and through
-//! third members. Each is opened again when it ends, after a pause that grows with
-//! failures.
+//! Opens the connections of this member to every other member, directly and through third members.
+//! Each is opened again when it ends, after a pause that grows with failures.
 
 use super::counters::count;
 use super::greeting::{Goodbye, Hello, Pipe, Ungreeted, hear_hello, say_goodbye, say_hello};
@@ -22,8 +21,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Lifetime after which a connection counts as successful: the next attempt follows at
-/// once.
+/// Lifetime after which a connection counts as successful: the next attempt follows after the
+/// shortest pause.
 const GOOD_LIFE: Duration = Duration::from_secs(2);
 const ADDRESSES_MAX: usize = 8;
 
@@ -68,8 +67,8 @@ impl From<Ungreeted> for Unreached {
     }
 }
 
-/// Returns whether this side rejected the other side's certificate (and the network did
-/// not fail).
+/// Returns whether the TLS handshake failed because one side rejected the other one, for example
+/// its certificate, and not because of the network.
 pub(crate) fn is_foreign(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     matches!(
@@ -215,7 +214,7 @@ impl<N: ConnectionFactory> WireState<N> {
             Unreached::Ungreeted(Ungreeted::Goodbye(Goodbye::Refused(why))) => {
                 self.refused_by(to, *why);
             }
-            // Unreachable routes are reported by paths().
+            // Reports nothing here: paths() reports unreachable routes.
             _ => {}
         }
     }

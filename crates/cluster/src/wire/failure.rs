@@ -1,4 +1,4 @@
-//! Errors of requests to members.
+//! Defines the errors of requests to members.
 
 use crate::member::MemberId;
 use crate::raft::transport;

@@ -1,5 +1,5 @@
-//! Frames: a header of 20 bytes, and a piece of a message. Messages larger than a piece
-//! are sent in several frames, between which smaller ones may come.
+//! Encodes and decodes frames: a header of 20 bytes, and a piece of a message. Messages larger than
+//! a piece are sent in several frames, between which smaller ones may come.
 
 use std::collections::HashMap;
 
@@ -174,7 +174,7 @@ impl Assembler {
             }
             self.announced += total;
         }
-        // Memory grows with the received bytes, not with the announced size.
+        // Allocates memory with the received bytes, not with the announced size.
         let partial = self.partials.entry(key).or_insert_with(|| Partial {
             service: head.service,
             total,

@@ -1,4 +1,4 @@
-//! Hello messages on a connection between members, after TLS: the identity of each, and
+//! Exchanges hello messages on a connection between members, after TLS: who each of them is, and
 //! whether the other one trusts it.
 
 use super::frame::{BrokenRule, FrameHeader, FrameKind, HEAD_BYTES};

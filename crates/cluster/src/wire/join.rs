@@ -1,4 +1,4 @@
-//! Joining: a machine with a token becomes a member.
+//! Makes a machine with a token a member: the joiner's side, and that of the member that admits it.
 //!
 //! The joiner connects to the members that its token names, one after the other. The
 //! server must have a certificate of the CA whose fingerprint is in the token. It may be
@@ -45,7 +45,7 @@ pub(crate) const JOIN_LIMIT: Duration = Duration::from_secs(20);
 const TRIED_MAX: usize = 16;
 const ADDRESSES_MAX: usize = 8;
 const NAME_BYTES_MAX: usize = 64;
-/// For TCP to connect, and for TLS.
+/// Timeout for TCP to connect, and again for the TLS handshake.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const AUTHORITY_PURPOSE: &str = "evenkeel join authority 1";
 
@@ -91,8 +91,8 @@ pub struct Joined {
 pub trait Registrar: Send + Sync {
     /// Returns the CA; None if its key is not on this member (on an arbiter).
     fn authority(&self) -> Option<Arc<Authority>>;
-    /// Returns the chain (DER) of that CA: certificates of newer CAs by older ones, then
-    /// the CA's own.
+    /// Returns the chain (DER) of the current CA: certificates of newer CAs by older ones, then the
+    /// CA's own.
     fn chain(&self) -> Vec<Vec<u8>>;
     fn nodes(&self) -> Vec<SocketAddr>;
     /// Returns the stored digest of an invitation, by its hint; None if there is no such
@@ -293,7 +293,8 @@ pub async fn join_with<N: ConnectionFactory>(
                 return settle(*welcome, token, keys, address);
             }
             Ok(Response::Welcome(_)) => last = JoinError::Unproven { address },
-            // A member that may have been removed is not trusted about the cluster.
+            // Tries the next address: a member that may have been removed is not trusted about the
+            // cluster.
             Ok(Response::Denied(why)) if !proven => last = JoinError::Denied(why),
             Ok(Response::Denied(why @ (Denied::NoMajority | Denied::Unable))) => {
                 last = JoinError::Denied(why);
@@ -438,7 +439,8 @@ fn settle(
         .into_iter()
         .map(|der| der.into_vec())
         .collect();
-    // A member without the CA key cannot admit anyone.
+    // Refuses a certificate that the token's CA did not issue: a member without the CA key cannot
+    // admit anyone.
     let mut named = chain.iter().filter(|der| token.names(der));
     let vouched = named.any(|authority| is_issued_by(&welcome.certificate, authority));
     if !vouched || member.certificate != keys.member.digest() {
@@ -503,9 +505,8 @@ pub async fn serve<R: Registrar>(
     codec::encode(&response)
 }
 
-/// Returns the immediate reply to these first bytes; `None` if they are the initial
-/// question whether the invitation is known. A joiner whose secret belongs to no
-/// invitation gets nothing else.
+/// Refuses a joiner whose first message is not the question whether its invitation is known.
+/// Returns the refusal; `None` if the message is that question.
 pub(crate) fn turned_away(first: &[u8]) -> Option<Vec<u8>> {
     match codec::decode(first) {
         Ok(JoinRequest::Invited(_)) => None,
@@ -548,15 +549,15 @@ async fn respond<R: Registrar>(
             registrar.admit(token, newcomer).await?
         }
     };
-    // The committed kind counts, not the requested one: otherwise a thief of an arbiter's
-    // key could become a node.
+    // Checks the committed kind, not the requested one: otherwise a thief of an arbiter's key could
+    // become a node.
     let mut agreed = admitted.members.iter();
     let agreed = agreed.find(|member| member.id == admitted.id && member.certificate == key);
     let agreed = agreed
         .filter(|member| member.kind == kind)
         .ok_or(Denied::Kind)?;
     let sealing_key = agreed.sealing_key.clone();
-    // Signed by the CA that is current after the admission: another CA may have followed
+    // Signs with the CA that is current after the admission: another CA may have followed
     // meanwhile.
     let authority = registrar.authority().ok_or(Denied::Unable)?;
     let signed = authority.sign(admitted.id, &request.certificate, &[]);
@@ -583,7 +584,7 @@ fn described(request: &Request, from: IpAddr) -> Result<ClusterMember, Denied> {
             .name
             .chars()
             .any(|letter| letter.is_control() || letter.is_whitespace());
-    // A node must be able to decrypt contents, and an arbiter must not.
+    // Refuses a node without a decryption key, and an arbiter with one.
     let keys_good = request.sealing_key.is_some() == (request.kind == MemberKind::Node);
     if !name_good || !keys_good || request.addresses.len() > ADDRESSES_MAX {
         return Err(Denied::Form);

@@ -1,4 +1,5 @@
-//! A connection to a member, on which both sides send requests and responses.
+//! Runs a connection to a member, on which both sides send requests and responses, and measures
+//! whether the other side responds.
 
 use super::counters::count;
 use super::frame::{Assembler, BrokenRule, FrameHeader, FrameKind, HEAD_BYTES, WireMessage};
@@ -226,7 +227,7 @@ impl WireConnection {
         if let ConnectionEnd::Rule(_) = ended {
             count(&shared.counters.broken_rules);
         }
-        // Callers that wait for a response learn that none comes.
+        // Fails the outstanding requests, because no response comes any more.
         lock(&self.state).asked.clear();
         ended
     }
@@ -299,7 +300,7 @@ impl WireConnection {
             }
             FrameKind::Hello => return Err(ConnectionEnd::Rule(BrokenRule::Order)),
         };
-        // The caller has gone if another route was faster.
+        // Drops the reply if the caller has gone, because another route was faster.
         if let Some(answer) = lock(&self.state).asked.remove(&message.call) {
             let _ = answer.send(reply);
         }

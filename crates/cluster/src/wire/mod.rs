@@ -82,7 +82,8 @@ pub struct Timing {
     pub dial: Duration,
     /// Timeout for TLS, and for the hello after it.
     pub handshake: Duration,
-    /// After the first failure to connect; doubled from then on.
+    /// Pause after the first failure to connect; doubled after each further one, up to
+    /// `backoff_max`.
     pub backoff_min: Duration,
     pub backoff_max: Duration,
 }

@@ -61,8 +61,8 @@ impl ConnectionFactory for Tcp {
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, from) = listener.accept().await?;
-        // Tuning fails on a connection that was already reset. Such a connection soon fails
-        // by itself, and the listener continues.
+        // Ignores a failure of tuning, as on a connection that was already reset. Such a connection
+        // soon fails by itself, and the listener continues.
         let _ = tune(&stream);
         Ok((stream, from))
     }

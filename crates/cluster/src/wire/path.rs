@@ -1,4 +1,4 @@
-//! Status of the routes to other members: as values, and as JSON.
+//! Defines the status of the routes to other members, and the events of the wire.
 
 use crate::authority::{MemberIdentity, PeerRejection};
 use crate::member::MemberId;

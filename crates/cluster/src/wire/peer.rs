@@ -1,5 +1,5 @@
-//! The connections to each member: their selection and status. Values; the time is an
-//! argument.
+//! Keeps the connections to each member: selects the best one, and decides whether the member is
+//! reachable. No I/O; the time is an argument.
 
 use super::Timing;
 use super::call::Tried;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 /// Largest number of third members through which a member is reached. With two of them
 /// and the direct route, a fault that cuts all routes is a fault of the member.
 pub(crate) const THIRDS_MAX: usize = 2;
-/// Largest number of connections to one member: each route, opened by either side.
+/// Largest number of connections to one member: each route, opened by either side, and two more.
 pub(crate) const LINKS_MAX: usize = 2 * (1 + THIRDS_MAX) + 2;
 const NOTES_MAX: usize = 64;
 const NOTE_AGAIN: Duration = Duration::from_secs(60);
@@ -131,8 +131,8 @@ impl Peers {
         }
     }
 
-    /// Adds a connection. Returns those that it replaces: an older one of its kind, which
-    /// the other end no longer knows.
+    /// Adds a connection. Returns those that it replaces: one of the same route and side, which the
+    /// other end no longer knows, and the oldest ones beyond [`LINKS_MAX`].
     pub(crate) fn attach(&mut self, link: &Arc<WireConnection>) -> Vec<Arc<WireConnection>> {
         let peer = self.all.entry(link.bearing.peer).or_insert_with(Peer::new);
         let bearing = &link.bearing;
@@ -165,10 +165,12 @@ impl Peers {
         let member = link.bearing.peer;
         let peer = self.all.get_mut(&member)?;
         peer.links.retain(|other| other.number != link.number);
-        // A connection that owes a pong now may be as dead as this one.
+        // Ignores connections that owe a pong for longer than the ping interval: they may be as
+        // dead as this one.
         let up = peer.up && peer.answers_within(now, timing.ping);
         let turned = peer.update_path(now, up, timing.again);
-        // A silent member was down before its connections were closed.
+        // Counts the process as ended only if the member was up: a silent member was down before
+        // its connections were closed.
         peer.has_ended |= turned;
         turned.then_some(member)
     }

@@ -23,8 +23,8 @@ pub(crate) struct QuotaSlot<K: Hash + Eq + Copy> {
 }
 
 impl<K: Hash + Eq + Copy> QuotaTable<K> {
-    /// Adds an item for a key if `is_free` permits it. `is_free` receives the key's count
-    /// and the total.
+    /// Adds an item for a key if `is_free` permits it. `is_free` receives the key's count and the
+    /// counts of all keys.
     pub(crate) fn acquire_slot(
         &self,
         key: K,

@@ -1,5 +1,6 @@
-//! Recent requests, so that a request that arrives on two routes is handled once. A
-//! value: the receiver of a response is a parameter.
+//! Remembers recent requests for a time, so that a request that arrives on two routes is handled
+//! once and its response is sent on both. A request that was dropped unhandled may be handled
+//! later. No I/O: the receiver of a response is a parameter.
 
 use crate::member::MemberId;
 use std::collections::{HashMap, VecDeque};
@@ -36,7 +37,8 @@ pub(crate) enum RequestAction {
     Wait,
     /// Sends this response, which the request had before.
     Answer(Arc<Vec<u8>>),
-    /// Nothing to do: the response went over another connection.
+    /// The request is not handled again, and nothing is sent on this path: its response is no
+    /// longer stored, or too many paths wait for it.
     Nothing,
 }
 

@@ -21,11 +21,12 @@ use tokio::time::sleep;
 /// The code of this service among those of [`super::Service`].
 pub(crate) const RENEWAL: u8 = 128;
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
-/// Number of recent former keys that are always named when there are too many.
+/// Number of former keys, the newest ones, that a certificate names if there are more than
+/// [`PREDECESSORS_MAX`].
 const RECENT: usize = 8;
 /// Time after which all connections present a new identity.
 const SHOWN_BY: Duration = Duration::from_secs(5);
-/// For a member to sign.
+/// Timeout for another member to sign.
 const SIGN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Reason why there is no new certificate.
@@ -78,7 +79,8 @@ impl<N: ConnectionFactory> WireState<N> {
         }
         before.extend(now.predecessors());
         if before.len() > PREDECESSORS_MAX {
-            // The requester of a new key has checked that all members are reachable.
+            // Names only the newest former keys. Whoever requested a new key has checked that all
+            // members are reachable.
             before.truncate(RECENT);
         }
         let (cluster, me) = (now.cluster(), self.me());
@@ -93,7 +95,8 @@ impl<N: ConnectionFactory> WireState<N> {
                 (signed, chain)
             }
             None => match self.signed_elsewhere(&request).await {
-                // Nothing is signed on connections that still present the former key.
+                // Waits and tries again, because nothing is signed on connections that still
+                // present the former key.
                 Err(RenewalError::Denied(_)) if self.shown_since() < SHOWN_BY => {
                     sleep(SHOWN_BY).await;
                     self.signed_elsewhere(&request).await?

@@ -1,5 +1,6 @@
-//! Runs of a member's process. A process that has ended does not return, so a former
-//! run that connects again and again is a second machine with the same identity.
+//! Detects two machines that run as the same member, by the random number that each run of its
+//! process has. A process that has ended does not return, so a former run that connects again and
+//! again is a second machine with the same identity.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Services that members offer each other.
+//! Defines the services that members offer each other, and the interface of the handler of their
+//! requests.
 
 use crate::authority::Authority;
 use crate::member::MemberId;
@@ -12,8 +13,8 @@ use std::sync::Arc;
 pub enum Service {
     Raft,
     Gossip,
-    /// Requests to the role of another member: proposals, requests of operators, renewals
-    /// of certificates.
+    /// Messages to the role of another member: a member is leaving, or the followed repositories
+    /// must be polled.
     Control,
     /// Leases, which must not wait behind anything else.
     Lease,

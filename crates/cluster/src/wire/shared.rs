@@ -1,4 +1,5 @@
-//! The state shared by all connections of a member.
+//! Keeps the state that all connections of a member share, and handles the requests that arrive on
+//! them.
 
 use super::call::Tried;
 use super::counters::{WireCounters, count};
@@ -228,7 +229,7 @@ impl<N: ConnectionFactory> WireState<N> {
                     addresses.push(at);
                     listeners.push(listener);
                 }
-                // The member runs without this listener: it connects to the others itself.
+                // Continues without this listener: the member connects to the others itself.
                 Err(error) => {
                     unbound.insert(*address, error);
                 }
@@ -339,7 +340,8 @@ impl<N: ConnectionFactory> WireState<N> {
         inside.trust = Arc::new(trust);
         drop(inside);
         if self.judge_again(false) {
-            // A member that changed its key presents the new one soon.
+            // Closes connections with a former key later: a member that changed its key presents
+            // the new one soon.
             let shared = Arc::clone(self);
             self.spawn(async move {
                 sleep(FORMER_KEY_STAYS).await;
@@ -347,7 +349,8 @@ impl<N: ConnectionFactory> WireState<N> {
             });
         }
         if given_up {
-            // A member with a new certificate presents it soon.
+            // Closes connections with a certificate of a dropped CA later: a member with a new
+            // certificate presents it soon.
             let shared = Arc::clone(self);
             self.spawn(async move {
                 sleep(FORMER_KEY_STAYS).await;
@@ -658,8 +661,7 @@ impl<N: ConnectionFactory> Drop for Handling<N> {
             drop(recent);
             for link in waiting {
                 let out = Outgoing::new(frame, self.question.call, Vec::new());
-                // If not even this message fits, the peer detects the silence of the
-                // connection.
+                // Ignores a full queue: the peer then detects the silence of the connection.
                 let _ = link.push(out);
             }
         }

@@ -58,7 +58,7 @@ impl<N: ConnectionFactory> WireState<N> {
         count(&self.counters.tunnels);
         let (asker_reads, asker_writes) = tokio::io::split(asker);
         let (other_reads, other_writes) = tokio::io::split(other);
-        // When one end closes, the other end must see it at once.
+        // Ends both directions when one end closes, so that the other end sees it at once.
         tokio::select! {
             () = copy(asker_reads, other_writes) => {}
             () = copy(other_reads, asker_writes) => {}

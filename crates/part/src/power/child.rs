@@ -1,5 +1,6 @@
-//! The process of a command that switches power. No code waits for it: its end and its output are
-//! readable descriptors. Dropping the value kills the process with its whole group.
+//! Runs a command that switches power, as a process of its own. A role need not wait for it: its
+//! end and its output are readable descriptors. Dropping the value kills the process with its whole
+//! group.
 
 use super::control::{CommandExit, Invocation, PATH};
 use nix::libc;
@@ -62,7 +63,7 @@ impl Child {
         // SAFETY: the child only makes a system call without pointers between fork and exec.
         unsafe {
             command.pre_exec(|| {
-                // A role that ends must not leave a running fencing command behind.
+                // Kills the command when this process ends: no fencing command may be left behind.
                 match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
                     0 => Ok(()),
                     _ => Err(io::Error::last_os_error()),
@@ -71,7 +72,8 @@ impl Child {
         }
         let child = command.spawn()?;
         let child = Child::of(&child, output)?;
-        // The pipe has room for the whole input. A program that reads no input closes the pipe.
+        // Writes the whole input at once, for which the pipe has room. A program that reads no
+        // input closes the pipe.
         match rustix::io::write(&input_end, &invocation.input) {
             Ok(count) if count == invocation.input.len() => {}
             Err(Errno::PIPE) => {}
@@ -84,7 +86,7 @@ impl Child {
     fn of(child: &StdChild, output: OwnedFd) -> io::Result<Child> {
         let pid = Pid::from_child(child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
-            // Without a pidfd the end of the process could not be observed.
+            // Kills the command: without a pidfd its end could not be observed.
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
         })?;
@@ -113,7 +115,7 @@ impl Child {
             Ok(Some(status)) => status.exit_status(),
             Err(_) => None,
         };
-        // The command may have written its last output after the first read.
+        // Reads again, because the command may have written its last output after the first read.
         self.read();
         self.kill_group();
         Some(CommandExit {
@@ -145,7 +147,7 @@ impl Child {
     /// reaped.
     fn kill_group(&mut self) {
         if std::mem::take(&mut self.is_there) {
-            // Ignored: the group may have ended already.
+            // Ignores failures: the group may have ended already.
             let _ = kill_process_group(self.pid, Signal::KILL);
             let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
         }
@@ -166,7 +168,7 @@ impl Child {
             let mut watched: Vec<PollFd<'_>> = watched
                 .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
                 .collect();
-            // The loop polls the command again, also after an interruption.
+            // Ignores the result: the loop polls the command again, also after an interruption.
             let _ = poll(&mut watched, Timespec::try_from(left).ok().as_ref());
         }
     }

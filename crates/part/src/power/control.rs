@@ -1,5 +1,5 @@
-//! Methods that control the power of a machine, the command of each action, and the meaning of its
-//! result.
+//! Builds the commands that control the power of a machine, by method and action, and interprets
+//! their results.
 //!
 //! - `ipmitool` reads its password from a file, so no command line contains it.
 //! - Fence agents (package fence-agents) read their options from standard input as lines
@@ -155,8 +155,8 @@ impl PowerControl {
             words.extend(["-C".to_owned(), cipher.to_string()]);
         }
         let file = password_file.display().to_string();
-        // A lost datagram is sent again after 1 s, so an unreachable controller is detected within
-        // 6 s.
+        // Sends a lost datagram again after 1 s, so that an unreachable controller is detected
+        // within 6 s.
         let rest = ["-U", user, "-f", &file, "-N", "1", "-R", "2"];
         words.extend(rest.map(str::to_owned));
         words.extend(["chassis", "power", word(action)].map(str::to_owned));
@@ -255,7 +255,7 @@ fn host_and_port(at: &str) -> (&str, Option<&str>) {
         return (address, rest.strip_prefix(':'));
     }
     match at.split_once(':') {
-        // An address with more than one colon is an IPv6 address.
+        // Treats an address with more than one colon as an IPv6 address without a port.
         Some((host, port)) if !port.contains(':') => (host, Some(port)),
         _ => (at, None),
     }

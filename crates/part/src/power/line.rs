@@ -1,4 +1,4 @@
-//! Parser for power methods in configuration files: the rest of the line after `ipmi`, `exec` or
+//! Parses power methods in configuration files: the rest of the line after `ipmi`, `exec` or
 //! `agent`.
 
 use super::control::PowerControl;
@@ -77,7 +77,7 @@ pub fn agent(args: &mut Args<'_>, twice: &'static Code) -> Result<PowerControl, 
     for word in args.rest() {
         let is_name = |name: &str| !name.is_empty() && name.bytes().all(allowed);
         let option = word.str().split_once('=');
-        // A value must not contain a line end, because the agent reads the options as lines.
+        // Refuses a value with a line end, because the agent reads the options as lines.
         let option = option.filter(|(name, value)| is_name(name) && !value.contains('\n'));
         let Some((option, value)) = option else {
             return Err(args.unexpected_value(word, "not an option of the form `NAME=VALUE`"));

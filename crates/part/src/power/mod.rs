@@ -1,6 +1,6 @@
-//! Control of a machine's power from another machine: by its management controller (IPMI), a
-//! program, or a fence agent. Nodes fence each other this way, and operators switch machines that
-//! boot from the network.
+//! Controls a machine's power from another machine: by its management controller (IPMI), a program,
+//! or a fence agent. Nodes fence each other this way, and operators switch machines that boot from
+//! the network.
 //!
 //! - [`control`] defines a method as configured, the command of each action, and the meaning of its
 //!   end.

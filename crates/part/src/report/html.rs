@@ -30,7 +30,7 @@ impl StatusReport {
 
     fn row_to(&self, out: &mut String, subject: &Subject, columns: &[&str]) {
         let class = class(subject.state.grade);
-        // Writing to a String cannot fail.
+        // Ignores the result: writing to a String cannot fail.
         let _ = write!(out, "<tr class=\"{class}\"><th scope=\"row\">");
         escape(out, &subject.name);
         out.push_str("</th><td class=\"c st\">");

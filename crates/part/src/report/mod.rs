@@ -1,6 +1,6 @@
-//! The state of everything in a part, as one value: [`StatusReport`]. A role creates it, processes
-//! forward it as bytes, and renderers show it on the terminal, to programs, to Prometheus and on
-//! the statistics page.
+//! Describes the state of everything in a role as one value: [`StatusReport`]. A role creates it,
+//! processes forward it as bytes, and renderers show it on the terminal, to programs, to Prometheus
+//! and on the statistics page.
 //!
 //! A report contains the names and units of its numbers, so a renderer needs no knowledge of the
 //! part. A compromised role may have written the report: what [`StatusReport::decode`] allocates is
@@ -31,7 +31,7 @@ pub const BYTES_MAX: usize = 16 << 20;
 /// Maximum nesting of values; each level of children takes four.
 const DEPTH_MAX: usize = 32;
 
-/// Maximum size of the typed status of a subject that is read, in bytes, and its maximum nesting.
+/// Maximum size of the typed status of a subject that is read, in bytes.
 const STATUS_BYTES_MAX: usize = 64 << 10;
 const STATUS_DEPTH_MAX: usize = 12;
 

@@ -1,4 +1,4 @@
-//! A report as metrics in Prometheus' text format.
+//! Renders a report as metrics in Prometheus' text format.
 
 use super::{NumberKind, NumberRow, StatusReport, Subject, Unit};
 use std::fmt::Write;
@@ -20,7 +20,7 @@ impl StatusReport {
                 NumberKind::Gauge => "gauge",
             };
             let (name, help) = (&row.metric, escaped_help(&row.words));
-            // Writing to a String cannot fail.
+            // Ignores the result: writing to a String cannot fail.
             let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{lines}");
         }
     }

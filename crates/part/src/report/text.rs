@@ -1,4 +1,4 @@
-//! A report as text for the operator.
+//! Renders a report as text for the operator.
 
 use super::{Event, FactValue, Grade, NumberKind, StatusReport, Subject};
 

@@ -1,5 +1,5 @@
-//! Messages between parts, and from commands to a part. The supervisor forwards them by the name of
-//! the part without decoding them.
+//! Defines the messages between roles, and from commands to a role. The supervisor forwards them by
+//! the name of the role's part, without decoding them.
 
 use super::bounded::{Leases, Name, Part, long_words, record};
 use crate::codec;
@@ -141,7 +141,7 @@ impl OrderResponse {
     }
 }
 
-/// Kinds of [`LeaseNews`], above all kinds of the parts themselves.
+/// Kind of [`LeaseNews::Known`], above all kinds of the parts themselves.
 const KNOWN: u16 = 0x100;
 const HAND_OVER: u16 = 0x101;
 

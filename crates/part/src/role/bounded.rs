@@ -1,5 +1,5 @@
-//! Fields with a maximum size: truncated when they are serialized, and checked when an unprivileged
-//! process may have sent them.
+//! Limits the size of fields: they are truncated when they are serialized, and checked when an
+//! unprivileged process may have sent them.
 
 use super::between::{LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX, RECORD_BYTES_MAX};
 use super::volumes::{USED_VOLUMES_MAX, VOLUME_NAME_BYTES_MAX, VOLUME_WHY_BYTES_MAX};

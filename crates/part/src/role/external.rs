@@ -1,6 +1,6 @@
-//! Messages between the proxy role and the process that runs external checks, and the setup of that
-//! process. Requests and results are frames over a stream: a length of four bytes, then that many
-//! bytes.
+//! Defines the messages between the proxy role and the process that runs external checks, and the
+//! setup of that process. Requests and results are frames over a stream: a length of four bytes,
+//! then that many bytes.
 //!
 //! A request names a program; only the supervisor determines which programs exist.
 

@@ -1,5 +1,5 @@
-//! The state that a supervisor hands to the program image that replaces it in the same
-//! process (execve(2)). Descriptors are numbers, since they stay open. The state travels
+//! Encodes and decodes the state that a supervisor hands to the program image that replaces it in
+//! the same process (execve(2)). Descriptors are numbers, since they stay open. The state travels
 //! as a sealed memory file.
 //!
 //! Older and newer programs read each other's state: fields are only added; otherwise the

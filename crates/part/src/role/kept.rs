@@ -1,6 +1,6 @@
-//! The file that a supervisor leaves for its successor in case it is killed: the version in
-//! service. The role, which communicates with the network, is not trusted as a source of its
-//! version.
+//! Encodes and decodes the file that a supervisor leaves for its successor in case it is killed:
+//! the configuration version in service. The role, which communicates with the network, is not
+//! trusted as a source of its configuration version.
 //!
 //! The file contains no bundle, which has the passwords of the configuration: the role keeps that in
 //! memory, and the file has a digest of it. As with a hand-over, older and newer programs can read
@@ -38,7 +38,7 @@ impl From<KeptSocket> for (u64, u64) {
     }
 }
 
-/// A version that was in service.
+/// Configuration version that was in service.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct SavedVersion {
@@ -56,7 +56,7 @@ pub struct SavedVersion {
 impl SavedVersion {
     pub fn encode(&self) -> Vec<u8> {
         let fields = codec::encode(self);
-        // The length is at most KEPT_BYTES_MAX, so it fits into a u32.
+        // Encodes the length, which is at most KEPT_BYTES_MAX and so fits into a u32.
         let length = (fields.len() as u32).to_le_bytes();
         [HEAD, &KEPT_VERSION.to_le_bytes(), &length, &fields].concat()
     }

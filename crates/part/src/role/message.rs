@@ -1,5 +1,5 @@
-//! The messages between the processes. Each entry names the sender and the descriptors that go with
-//! the message, in their order.
+//! Defines the messages between the processes. Each entry names the sender and the descriptors that
+//! go with the message, in their order.
 
 use super::between::PartMessage;
 use super::bounded::{Levels, Operation, Part, Words};

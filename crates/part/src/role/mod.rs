@@ -1,5 +1,6 @@
-//! Communication between the supervisor, the loader, the roles and `evenkeel reload`: messages as
-//! values, each one packet of a SOCK_SEQPACKET socket, with descriptors.
+//! Defines how the supervisor, the loader, the roles and `evenkeel reload` communicate: by messages
+//! as values, each in one packet of a SOCK_SEQPACKET socket, with descriptors. Only descriptors may
+//! need further packets.
 //!
 //! Large data (a bundle, rendered diagnostics, a state) never travels in a packet: it is a sealed
 //! memory file among the descriptors.

@@ -1,4 +1,4 @@
-//! The plan of a sidecar part for a version.
+//! Describes a sidecar role of a configuration version to the supervisor.
 
 use super::bounded::{Part, text};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! The plan of a version: the loader's description for the supervisor, so that the supervisor
-//! parses no text of a user.
+//! Describes a configuration version to the supervisor, as the loader has compiled it, so that the
+//! supervisor parses no text of a user.
 
 use super::bounded::{Levels, list, path, text, texts};
 use super::part_plan::PartPlan;
@@ -16,7 +16,7 @@ const MISSING_MAX: usize = 32;
 const MISSING_BYTES_MAX: usize = 256;
 const LOGS_MAX: usize = 4_096;
 
-/// The supervisor's view of a version.
+/// Configuration version as the supervisor knows it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct VersionPlan {
@@ -56,7 +56,7 @@ pub struct VersionPlan {
     pub watch: Option<Watch>,
     /// True if the bundle contains no key, so that it may be written to a file.
     pub without_secrets: bool,
-    /// True if the version has nothing for a proxy to serve, so that no proxy starts.
+    /// True if the configuration version has nothing for a proxy to serve, so that no proxy starts.
     pub without_proxy: bool,
     #[serde(serialize_with = "list::<PARTS_MAX, _, _>")]
     pub parts: Vec<PartPlan>,

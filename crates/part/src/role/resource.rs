@@ -1,4 +1,4 @@
-//! Resources of a machine that only one instance of the program may use at a time.
+//! Names the resources of a machine that only one instance of the program may use at a time.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -82,7 +82,8 @@ impl Resource {
         format!("{} {}", self.kind.word(), self.name)
     }
 
-    /// Parses such a line. None if the kind is unknown because a later version added it.
+    /// Parses the result of [`Resource::line`]. None if the kind is unknown because a later version
+    /// of the program added it.
     pub fn parse(line: &str) -> Option<Resource> {
         let (word, name) = line.split_once(' ')?;
         let kind = ResourceKind::ALL

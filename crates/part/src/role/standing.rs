@@ -1,13 +1,13 @@
-//! The control role's report to all parts about the machine as a cluster member, and the rule by
-//! which a part may act on it ([`Membership`]).
+//! Reports what the control role knows about the machine as a cluster member, to all roles, and
+//! decides whether a role may act on its configuration version ([`Membership`]).
 
 use super::PartMessage;
 use super::bounded::List;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Time for which a part may act on an outdated version that a majority had confirmed: the time in
-/// which a node loads the version that was accepted after it.
+/// Time for which a role may act on an outdated configuration version that a majority had
+/// confirmed: the time in which a node loads the version that was accepted after it.
 const LOADS_WITHIN: Duration = Duration::from_secs(10);
 
 pub const BEHIND_MAX: usize = 64;
@@ -15,10 +15,11 @@ pub const BEHIND_MAX: usize = 64;
 /// The relation of the served version to the accepted one.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum VersionStanding {
-    /// No majority has confirmed the version since the start, or the last confirmation has expired.
+    /// No majority has confirmed the configuration version since the start, or the last
+    /// confirmation has expired.
     #[default]
     Unconfirmed,
-    /// A majority has confirmed the version.
+    /// A majority has confirmed the configuration version.
     Current,
     /// A majority has confirmed that another version is the accepted one.
     Outdated,

@@ -1,5 +1,5 @@
-//! The message that makes a role run a version; it is the same for every role. The supervisor
-//! forwards the payload, which only the role can decode.
+//! Defines the message that makes a role run a configuration version; it is the same for every
+//! role. The supervisor forwards the payload, which only the role can decode.
 
 use super::bounded::Operation;
 use super::message::Personality;

@@ -1,5 +1,5 @@
-//! Messages about trace events: the request of `evenkeel trace` and `evenkeel support`, and its
-//! response.
+//! Defines the messages about trace events: the request of `evenkeel trace` and `evenkeel support`,
+//! and its response.
 
 use super::bounded::{Levels, Part, list};
 use language::log_levels::LEVELS_BYTES_MAX;

@@ -1,4 +1,4 @@
-//! Messages between the parts that use volumes and the part that serves them.
+//! Defines the messages between the roles that use volumes and the role that serves them.
 
 use super::PartMessage;
 use super::bounded::{Name, Part, UsedOnes, VolumeName, VolumeWhy};
@@ -90,7 +90,7 @@ pub struct VolumeState {
     pub why: String,
 }
 
-/// Message kinds, above all kinds of the parts themselves.
+/// Kind of [`UsedVolumes`], above all kinds of the parts themselves.
 const USED: u16 = 0x102;
 const NEWS: u16 = 0x103;
 

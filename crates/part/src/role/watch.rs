@@ -1,5 +1,5 @@
-//! The files to watch for a version, as directories and names in them, so that the supervisor
-//! notices a change without parsing the configuration.
+//! Lists the files to watch for a configuration version, as directories and names in them, so that
+//! the supervisor notices a change without parsing the configuration.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ impl WatchedDirectory {
     }
 
     fn bytes(&self) -> usize {
-        // A byte above 127 takes two bytes in an encoded list.
+        // Counts a byte above 127 twice, because it takes two bytes in an encoded list.
         let bytes = |name: &Vec<u8>| name.len() + name.iter().filter(|b| **b > 127).count();
         let names = self.names.iter().map(|name| bytes(name) + NAME_BYTES);
         self.path.len() + self.suffix.len() + DIRECTORY_BYTES + names.sum::<usize>()

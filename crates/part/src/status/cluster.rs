@@ -1,4 +1,4 @@
-//! Status of a cluster and of its members, in the report of the control role.
+//! Defines the status of a cluster and of its members, in the report of the control role.
 
 use crate::report::Subject;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Status of a guest and of a node for guests, in the report of the guest role.
+//! Defines the status of a guest and of a node for guests, in the report of the guest role.
 
 use crate::report::Subject;
 use serde::{Deserialize, Serialize};
@@ -104,6 +104,72 @@ impl GuestReport {
 
 impl GuestNodeReport {
     pub fn of(subject: &Subject) -> GuestNodeReport {
+<<<<<<< HEAD
         subject.status().unwrap_or_default()
+=======
+        subject
+            .status()
+            .unwrap_or_else(|| guest_node_of_texts(subject))
+    }
+}
+
+/// Reads the report of a version that published only texts.
+fn guest_node_of_texts(subject: &Subject) -> GuestNodeReport {
+    let state = match subject.state.word.as_str() {
+        "takes guests" => GuestNodeState::Available,
+        "drained" => GuestNodeState::Drained,
+        "no majority" => GuestNodeState::NoMajority,
+        "away" => GuestNodeState::Away,
+        "fenced" => GuestNodeState::Fenced,
+        _ => GuestNodeState::Unknown,
+    };
+    GuestNodeReport { state }
+}
+
+/// Reads the report of a version that published only texts.
+fn guest_of_texts(subject: &Subject) -> GuestReport {
+    let words = |name: &str| subject.words(name).unwrap_or_default();
+    let list = |name: &str| {
+        let words = words(name);
+        let all = words.split(", ").filter(|one| !one.is_empty());
+        all.map(str::to_owned).collect::<Vec<String>>()
+    };
+    let disk = |words: String| {
+        let volume = words.strip_suffix(" (read only)");
+        GuestDisk {
+            is_read_only: volume.is_some(),
+            volume: volume.unwrap_or(&words).to_owned(),
+        }
+    };
+    GuestReport {
+        state: match subject.state.word.as_str() {
+            "down" => GuestState::Down,
+            "restarting" => GuestState::Restarting,
+            "starting" => GuestState::Starting,
+            "running" => GuestState::Running,
+            "moving" => GuestState::Moving,
+            "paused" => GuestState::Paused,
+            "shutting down" => GuestState::ShuttingDown,
+            "ending" => GuestState::Ending,
+            "off" => GuestState::Off,
+            "failed" => GuestState::Failed,
+            "elsewhere" => GuestState::Elsewhere,
+            "template" => GuestState::Template,
+            // Counts a healthy guest with an unknown state as running.
+            _ if subject.state.grade == Grade::Good => GuestState::Running,
+            _ => GuestState::Unknown,
+        },
+        node: words("on"),
+        stop_order: match subject.words("stopped").as_deref() {
+            None => StopOrder::None,
+            Some("until it is restored") => StopOrder::UntilRestored,
+            Some(_) => StopOrder::UntilStart,
+        },
+        is_unplaced: subject.words("placed").is_some(),
+        has_failed_move: subject.words("not moved").is_some(),
+        files: words("files"),
+        prefers: list("prefers"),
+        disks: list("disks").into_iter().map(disk).collect(),
+>>>>>>> origin/truec
     }
 }

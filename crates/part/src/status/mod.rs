@@ -1,5 +1,5 @@
-//! Typed statuses that parts publish in their reports ([`Subject::publish`]), for other parts, for
-//! commands and for pages that decide by them. Texts of a report are for people only.
+//! Defines the typed statuses that roles publish in their reports ([`Subject::publish`]), for other
+//! roles, for commands and for pages that decide by them. Texts of a report are for people only.
 //!
 //! Processes and nodes of different versions exchange these values: fields are only added, with a
 //! default, and a state that this version does not know is `Unknown`. The function `of(&Subject)` of
@@ -7,7 +7,7 @@
 //!
 //! [`Subject::publish`]: crate::report::Subject::publish
 
-/// Kinds of subjects with a typed status.
+/// Kind of a subject with the status of a cluster.
 pub const CLUSTER: &str = "cluster";
 pub const VIRTUAL_IP: &str = "virtual-ip";
 pub const MEMBER: &str = "member";

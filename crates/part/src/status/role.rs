@@ -1,4 +1,4 @@
-//! Status of a role, in the report of the supervisor.
+//! Defines the status of a role, in the report of the supervisor.
 
 use crate::report::Subject;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Status of a volume on a node, in the report of the volume role.
+//! Defines the status of a volume on a node, in the report of the volume role.
 
 use crate::report::Subject;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
-//! The rings and levels of the processes that this one starts, and of this process: the state of
-//! the supervisor, which [`crate::spawn`] passes to each process in two variables.
+//! Keeps the rings and levels of trace events, of the processes that this one starts and of this
+//! process. This is the state of the supervisor, which [`crate::spawn`] passes to each process in
+//! two variables.
 
 use super::ring::{self, MappedRing, RingContents};
 use super::{LogLevels, SUPERVISOR};
@@ -59,7 +60,7 @@ impl TraceControl {
         let is_for_all = temporary.role.is_none();
         let keeps = |one: &TemporaryLevels| !is_for_all && one.role != temporary.role;
         self.temporary.retain(keeps);
-        // Roles have rings, which are bounded.
+        // Bounds the temporary levels like the rings of roles.
         if self.temporary.len() < RINGS_MAX {
             self.temporary.push(temporary);
         }
@@ -79,7 +80,7 @@ impl TraceControl {
 
     pub fn levels_of(&self, role: &str) -> LogLevels {
         let mut all: Vec<&TemporaryLevels> = self.temporary.iter().collect();
-        // Levels of all roles come first, so that those of a single role replace them.
+        // Applies levels of all roles first, so that those of a single role replace them.
         all.sort_by_key(|one| one.role.is_some());
         all.into_iter()
             .filter(|one| one.role.as_deref().is_none_or(|of| of == role))

@@ -1,8 +1,5 @@
-//! Events to the journal of systemd, by its native protocol: one datagram for an event, with one
-//! field for each of the event's (systemd, JOURNAL_NATIVE_PROTOCOL).
-//!
-//! The socket is opened before the process drops its privileges. A datagram is sent without
-//! waiting.
+//! Sends events to the journal of systemd, by its native protocol: one datagram for an event, with
+//! one field for each of the event's (systemd, JOURNAL_NATIVE_PROTOCOL).
 
 use super::record::TraceRecord;
 use rustix::fs::fstat;
@@ -62,7 +59,7 @@ fn is_stream(text: &OsStr) -> bool {
 }
 
 fn datagram(record: &TraceRecord, role: &str) -> Vec<u8> {
-    // Severities of syslog: 3 is an error, 7 the detail for developers.
+    // Uses syslog's severities: 3 is an error, 7 a detail for developers.
     let priority = match record.level {
         0 | 1 => "3",
         2 => "4",

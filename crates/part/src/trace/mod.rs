@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Trace events of a process: which are recorded, and where they go.
 //!
 //! Every process records the events of its crates (`tracing::info!(volume = %name, "resync
@@ -17,6 +18,9 @@
 //! key, a token, a cookie, a line of a configuration or the body of a message. A value that could
 //! contain one is masked before it becomes a field: by `language::difference::masked_value` for
 //! settings and URLs. Records are not searched for secrets later.
+=======
+//! Decides which trace events of a process are recorded, and where they go.
+>>>>>>> origin/truec
 
 mod control;
 pub mod journal;
@@ -80,6 +84,6 @@ pub fn new_operation() -> String {
 
 /// Returns the id of an operation that several nodes know by a number.
 pub fn operation_of(number: u64) -> String {
-    // The multiplier of Fibonacci hashing distributes consecutive numbers.
+    // Multiplies as in Fibonacci hashing, which distributes consecutive numbers.
     format!("{:06x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40)
 }

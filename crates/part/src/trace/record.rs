@@ -1,4 +1,4 @@
-//! A trace event as a value of bounded size.
+//! Encodes and formats a trace event, whose size is bounded.
 
 use crate::codec::{self, InvalidEncoding};
 use jiff::Timestamp;
@@ -85,7 +85,7 @@ impl Write for BoundedText {
             return Ok(());
         }
         self.is_cut = true;
-        // The error stops the formatting, so the rest of a long value is not rendered.
+        // Stops the formatting by an error, so that the rest of a long value is not rendered.
         Err(fmt::Error)
     }
 }
@@ -105,7 +105,8 @@ impl TraceRecord {
             } else if self.fields.pop().is_none() && self.spans.pop().is_none() {
                 let end = truncated(&self.message, self.message.len() / 2).len();
                 self.message.truncate(end);
-                // A target is a path in the source code, so this ends the loop only in theory.
+                // Ends the loop for an oversized target, which as a path in the source code does
+                // not occur.
                 if end == 0 {
                     self.target.clear();
                 }
@@ -161,7 +162,7 @@ impl TraceRecord {
             escaped(&self.message),
         );
         for (name, value) in self.all_fields() {
-            // Writing to a string cannot fail.
+            // Ignores the result: writing to a string cannot fail.
             let _ = write!(line, " {}={}", escaped(name), quoted(value));
         }
         if self.is_cut {

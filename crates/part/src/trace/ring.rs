@@ -1,13 +1,5 @@
-//! The ring of a role's events in shared memory. The supervisor creates the memory, so the events
-//! survive the process, also one that was killed in the middle of a write.
-//!
-//! The memory has slots of 128 bytes. A record takes consecutive slots. Its first word is its
-//! number, which is its position in the ring's history, plus one; the second word has length and
-//! checksum. A writer reserves slots by one atomic addition and never waits, so any number of
-//! threads and processes may write. A record that was not completed, or that a later one has
-//! overwritten in part, does not match its checksum and is not shown.
-//!
-//! A reader trusts nothing in the memory: a role that was compromised could write anything there.
+//! Stores the events of a role in a ring of shared memory. The supervisor creates the memory, so
+//! the events survive the process, also one that was killed in the middle of a write.
 
 use super::record::{RECORD_BYTES_MAX, TraceRecord};
 use crate::fnv::fnv1a;
@@ -106,8 +98,8 @@ impl RingWriter {
         let number = self.words[NEXT].fetch_add(slots as u64, Ordering::Relaxed);
         let word = |at: usize| &self.words[word_of(number, at)];
         word(0).store(0, Ordering::Relaxed);
-        // The old number is gone before the contents change: a reader never takes new contents for
-        // those of the old record.
+        // Removes the old number before the contents change, so that a reader never takes new
+        // contents for those of the old record.
         fence(Ordering::Release);
         for (at, chunk) in bytes.chunks(size_of::<u64>()).enumerate() {
             let mut eight = [0; size_of::<u64>()];

@@ -1,8 +1,4 @@
-//! The receiver of all events of this process, for the crate `tracing`.
-//!
-//! Interest in a place in the code is decided once, and again after a change of levels; it is
-//! always or never, so that a place whose level is off costs an atomic load. Events of crates that
-//! are not ours are off.
+//! Receives all events of this process from the crate `tracing`, and records them.
 
 use super::journal::Journal;
 use super::record::{
@@ -73,7 +69,7 @@ pub fn begin(outputs: EventOutputs, ring: Option<MappedRing>, levels: LogLevels)
     if RECORDER.set(recorder).is_err() {
         return;
     }
-    // Ignored: this process has set no other one.
+    // Ignores a failure: this process has set no other subscriber.
     let _ = tracing::subscriber::set_global_default(ProcessSubscriber);
 }
 
@@ -97,7 +93,7 @@ pub fn replace_ring(memory: &OwnedFd, has_events: bool) {
         Some(ring) => ring.replace(memory, has_events),
         None => {
             if let Some(ring) = MappedRing::open(memory) {
-                // Only the thread that reads the channel sets a ring.
+                // Ignores a failure: only the thread that reads the channel sets a ring.
                 let _ = recorder.ring.set(ring);
             }
         }
@@ -111,7 +107,7 @@ impl EventRecorder {
     }
 
     fn record(&self, record: TraceRecord, metadata: &Metadata<'_>) {
-        // The log has printed messages already.
+        // Records printed messages only in the ring: the log has them already.
         if metadata.target() != PRINTED {
             if let Some(journal) = &self.outputs.journal
                 && !journal.send(&record)
@@ -163,7 +159,7 @@ fn print(record: &TraceRecord, write: fn(&str)) {
     let target = record.target.split("::").next().unwrap_or_default();
     let mut line = format!("evenkeel: {word}{target}: {}", record.message);
     for (name, value) in record.all_fields() {
-        // Writing to a string cannot fail.
+        // Ignores the result: writing to a string cannot fail.
         let _ = write!(line, " {name}={value}");
     }
     write(&format!("{}\n", line.replace(char::is_control, " ")));
@@ -321,7 +317,7 @@ impl Subscriber for ProcessSubscriber {
         let mut spans = lock(&recorder.spans);
         let mut next = Some(span.into_u64());
         let mut is_closed = false;
-        // A closed span releases its parent.
+        // Releases the parent of each closed span.
         while let Some(id) = next.take() {
             let Some(open) = spans.get_mut(&id) else {
                 break;
@@ -348,7 +344,7 @@ impl Subscriber for ProcessSubscriber {
 }
 
 fn innermost() -> Option<u64> {
-    // A thread that ends has no spans.
+    // Returns no span for a thread that ends.
     let innermost = ENTERED.try_with(|entered| entered.borrow().last().copied());
     innermost.unwrap_or_default()
 }
@@ -374,7 +370,7 @@ impl FieldValues {
             VALUE_BYTES_MAX
         };
         let mut text = BoundedText::new(bytes_max);
-        // An error means that the text was cut.
+        // Ignores an error, which means that the text was cut.
         let _ = text.write_fmt(value);
         self.is_cut |= text.is_cut;
         if is_message {

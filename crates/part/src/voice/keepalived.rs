@@ -1,6 +1,6 @@
-//! The log under the name `keepalived`: the console, the system log or a file, as configured on the
-//! command line. Writing never blocks: a line that a target does not accept is lost and counted,
-//! because the address role logs between two adverts.
+//! Writes the log under the name `keepalived`: to the console, the system log or a file, as
+//! configured on the command line. Writing never blocks: a line that a target does not accept is
+//! lost and counted, because the address role logs between two adverts.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -162,9 +162,9 @@ impl Log {
             let sent = sent.map(|system| send(system, packet.as_bytes(), flags));
             match sent {
                 Some(Ok(_)) => return,
-                // The socket buffer is full.
+                // Drops the line, because the socket buffer is full.
                 Some(Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOBUFS)) => break,
-                // The syslog daemon was restarted, or was not running yet.
+                // Connects again: the syslog daemon was restarted, or was not running yet.
                 Some(Err(_)) | None => self.connect(),
             }
         }

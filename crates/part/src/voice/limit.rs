@@ -1,4 +1,4 @@
-//! Rate limit for the log of a role: clients cause log lines with packets and connections, and must
+//! Limits the rate of a role's log: clients cause log lines with packets and connections, and must
 //! not fill a disk or hide other lines. Each kind of line has a small burst, then one line per
 //! interval. Suppressed lines are counted, and the count is logged.
 
@@ -7,7 +7,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
 
-/// Burst of lines of one kind, and the interval after which one more line is admitted.
+/// Burst of lines of one kind.
 const BURST: u32 = 20;
 const REFILL: Duration = Duration::from_secs(10);
 /// Maximum number of kinds that are tracked at a time; lines of further kinds count as one kind.

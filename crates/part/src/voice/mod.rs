@@ -1,6 +1,6 @@
-//! Messages to the caller of the process: in HAProxy's format under that name, otherwise in
-//! Evenkeel's own. They go to standard error; a quiet process prints none. This module does not
-//! decide what is reported.
+//! Prints messages to the caller of the process: in HAProxy's or keepalived's format under those
+//! names, otherwise in Evenkeel's own. They go to standard error, to keepalived's log, or are
+//! collected; a quiet process prints none. This module does not decide what is reported.
 
 pub mod keepalived;
 mod limit;
@@ -96,7 +96,7 @@ impl MessagePrinter {
         let Some(log) = &self.log else {
             return self.write(&format!("{text}\n"), false);
         };
-        // The lock is never poisoned: no code panics while it writes a line.
+        // Ignores a poisoned lock, which does not occur: no code panics while it writes a line.
         if let Ok(mut log) = log.lock() {
             log.line(level, text);
         }
@@ -155,7 +155,8 @@ impl MessagePrinter {
     /// print why it ends. Under its own name it does, and also prints all requested output.
     fn keeps_silent(&self, grave: bool) -> bool {
         let must = grave && self.form == Form::Own;
-        // keepalived's log is never quiet; HAProxy's is when the process runs in the background.
+        // Never silences keepalived's log. HAProxy's is silent when the process runs in the
+        // background.
         self.quiet && self.log.is_none() && self.collected.is_none() && !must
     }
 
@@ -270,8 +271,8 @@ impl MessagePrinter {
                         return;
                     }
                     if diagnostics.errors() == 0 && !zero_warning {
-                        // During a reload only the differences matter, and most warnings were
-                        // logged at the start.
+                        // Prints a short form: during a reload only the differences matter, and
+                        // most warnings were logged at the start.
                         let short = render::concise(sources, diagnostics, diag);
                         push(&mut collected.plain, &short);
                         push(&mut collected.shown, &short);
@@ -396,7 +397,7 @@ pub fn write_unrecorded(text: &str) {
 }
 
 fn write(text: &str) {
-    // Ignored: if standard error is closed, no channel for the error is left.
+    // Ignores a failure: if standard error is closed, no channel for the error is left.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
@@ -430,8 +431,8 @@ pub fn terminal_width() -> usize {
         .and_then(|text| text.parse().ok());
     columns
         .or_else(|| {
-            // The ioctl queries the descriptors only. Libraries with more ways start a program
-            // (`tput`) found by PATH, which a loader must not do.
+            // Queries the descriptors only. Libraries with more ways start a program (`tput`) found
+            // by PATH, which a loader must not do.
             let width = |fd: BorrowedFd<'_>| rustix::termios::tcgetwinsize(fd).ok();
             let size = width(rustix::stdio::stderr())
                 .or_else(|| width(rustix::stdio::stdout()))

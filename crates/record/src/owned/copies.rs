@@ -1,4 +1,4 @@
-//! Copies at the nodes that do not own a part.
+//! Keeps copies of the parts that other nodes own.
 
 use super::{CHANGES_MAX, OwnedChange, OwnedContent, OwnedMessage, PARTS_MAX};
 use crate::defect::Defect;

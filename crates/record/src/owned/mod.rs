@@ -1,4 +1,4 @@
-//! Owned keys: one node decides about each key, and the other nodes have copies.
+//! Distributes owned keys: one node decides about each key, and the other nodes have copies.
 //!
 //! Keys are divided into parts. A part has one owner at a time, by a lease of the cluster with its
 //! epoch. Only the owner decides, so a node without the lease gives out nothing new. A record in

@@ -1,4 +1,5 @@
-//! Sender at the owner of parts: the messages to each other node, and what each has confirmed.
+//! Sends the decisions of the owner of parts to the other nodes, and tracks what each node has
+//! confirmed.
 
 use super::{CHANGES_MAX, OwnedChange, OwnedContent, OwnedMessage};
 use crate::defect::Defect;
@@ -69,7 +70,7 @@ struct OwnedPart<C> {
 #[derive(Debug)]
 struct CopyPeer<C> {
     queue: VecDeque<OwnedMessage<C>>,
-    /// Number of the message that starts the copy, and of the last message for the node.
+    /// Number of the message that starts the copy.
     first: u64,
     last: u64,
     /// Number up to which the node has confirmed everything; None: it does not have the complete
@@ -182,7 +183,7 @@ impl<C: OwnedChange> OwnedParts<C> {
         let Some(one) = self.parts.get_mut(&part) else {
             return;
         };
-        // Confirmations of earlier messages must not count for this copy.
+        // Uses a new number, so that confirmations of earlier messages do not count for this copy.
         self.number = if restarts { 1 } else { self.number + 1 };
         one.number = self.number;
         let (epoch, number) = (one.epoch, one.number);
@@ -233,7 +234,7 @@ impl<C: OwnedChange> OwnedParts<C> {
                 peer.last = one.number;
                 peer.behind_ms.get_or_insert(now_ms);
             }
-            // A node that is this far behind gets a new copy.
+            // Drops a node that is this far behind, which then gets a new copy.
             one.peers.retain(|_, peer| peer.queue.len() <= QUEUE_MAX);
             for change in changes {
                 let key = change.key();
@@ -266,8 +267,8 @@ impl<C: OwnedChange> OwnedParts<C> {
             peer.confirmed = peer.confirmed.max(Some(number));
             peer.behind_ms = (!peer.has(peer.last)).then_some(now_ms);
             if peer.since.is_none() && now_ms >= peer.rests_until_ms {
-                // Clients get responses for later changes only when the node has them; earlier
-                // changes the node has to confirm before the record names it.
+                // Lets responses for later changes wait for the node. Earlier changes the node has
+                // to confirm before the record names it.
                 peer.since = Some(peer.last);
             }
         }
@@ -320,7 +321,8 @@ impl<C: OwnedChange> OwnedParts<C> {
         let Some(one) = self.parts.get(&part) else {
             return ConfirmationDecision::Never;
         };
-        // A node without a complete copy may lack decisions that this node had on disk.
+        // Requires a complete copy, because without one a node may lack decisions that this node
+        // had on disk.
         let pending = self.pending.get(&key);
         let number = pending.map_or(0, |(_, number)| *number);
         let has = |node: &String| one.peers.get(node).is_some_and(|peer| peer.has(number));

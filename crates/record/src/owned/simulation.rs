@@ -1,4 +1,4 @@
-//! Simulated histories of nodes that own the keys of one part in turn: decisions, connections that
+//! Simulates histories of nodes that own the keys of one part in turn: decisions, connections that
 //! break, late records of the cluster, kills, and disks that lose power.
 //!
 //! Property: a node that the record of the part names has a stored copy with every decision of

@@ -1,4 +1,5 @@
-//! Claims: the other nodes confirm a decision before the client receives it.
+//! Proposes decisions to the other nodes (claims), which confirm them before the client receives
+//! one.
 
 use super::peer::PeerState;
 use super::{CLAIM_MS, Replica, WaitingRequest};
@@ -97,7 +98,8 @@ impl<D: Directory> Replica<D> {
         let Some(origin) = self.origin_of(node) else {
             return;
         };
-        // Two claims cross: both nodes compare the same versions, so they agree on the winner.
+        // Compares the versions of claims that cross: both nodes compare the same ones, so they
+        // agree on the winner.
         let key = record.key;
         let own = self.claims.get(&key.group()).map(PendingClaim::proposal);
         let is_greater = own.is_some_and(|own| own.record.is_above(record));
@@ -105,7 +107,8 @@ impl<D: Directory> Replica<D> {
             && is_greater
             && !self.has_defect(Defect::ClaimsCross)
         {
-            // The claim is for another key. The other node retries once it has this record.
+            // Refuses a claim for another key of the group. The other node retries once it has this
+            // record.
             return self.send(node, Message::Busy { number });
         }
         let entry = self.directory.table().get(key);
@@ -124,7 +127,7 @@ impl<D: Directory> Replica<D> {
             && (self.is_tentative(key)
                 || !entry.version.used && self.is_own_claim(entry.version, record.version))
         {
-            // Of two claims of other nodes, the greater wins here as on those nodes.
+            // Lets the greater of two claims of other nodes win, as on those nodes.
             known = (Some(entry.version), true);
         }
         let judged = self.directory.judge(record, known, origin, now_ms);
@@ -193,16 +196,17 @@ impl<D: Directory> Replica<D> {
         }
         self.directory.merge(record, origin, now_ms);
         if record.age_ms < CLAIM_MS && record.version.origin != origin {
-            // The other node has adopted it from a third one.
+            // Notes the claim, which the other node has adopted from a third one.
             self.note_claim(key, now_ms);
         }
         let is_known = self.directory.table().get(key).is_some_and(|entry| {
-            // The reply contains the other node's record, which may be known here already.
+            // Compares with the record of the other node, which may be known here already.
             entry.value.place() == record.value.place() && entry.version >= record.version
         });
         let insists = Some(record.version) <= proposal.over || claim.round >= ROUNDS_MAX;
         if record.version < proposal.record.version {
-            // A third node may have adopted the failed proposal, so the version has to be above it.
+            // Raises the version above that of the failed proposal, which a third node may have
+            // adopted.
             let above = proposal.record.version;
             self.directory.raise(key, above, now_ms);
         }
@@ -242,13 +246,13 @@ impl<D: Directory> Replica<D> {
         let Proposal { record, over, .. } = &claim.proposal;
         let held = self.directory.table().get(record.key);
         if held.is_some_and(|held| Some(held.version) > *over && held.version < record.version) {
-            // The value that the claim replaces was used meanwhile.
+            // Keeps the value that the claim replaces, because it was used meanwhile.
             self.directory.raise(record.key, record.version, now_ms);
             return self.resolve(claim, now_ms);
         }
         let decided = self.directory.accept(&claim.proposal, now_ms);
         let mut requests = claim.requests.into_iter();
-        // The place may have been removed meanwhile. All requests then get another one.
+        // Gives all requests another place if this one has been removed meanwhile.
         let is_gone = decided.as_ref().err() == Some(&StoreRefusal::NoPlace.into());
         if !is_gone && let Some(first) = requests.next() {
             self.resolved.push((first.ticket, decided));

@@ -1,4 +1,5 @@
-//! A directory that agrees with those of other nodes.
+//! Keeps a directory that agrees with those of other nodes: answers known keys, and decides unknown
+//! ones by claims.
 
 mod claim;
 mod peer;
@@ -100,7 +101,7 @@ impl<D: Directory> Replica<D> {
             self.directory.forget_node(&node);
             self.peers.remove(&node);
         }
-        // A node that joins later has no records yet, so it is not waited for.
+        // Does not wait for a node that joins later, which has no records yet.
         let start = self.start_until_ms.take();
         let state = start.map_or(PeerState::Gone, |until_ms| PeerState::Awaited { until_ms });
         for node in nodes {
@@ -168,8 +169,8 @@ impl<D: Directory> Replica<D> {
             && let Some(decision) = self.directory.known(&waiting.request, now_ms)
         {
             if let Some(before) = self.unsettled.remove(&key) {
-                // Another node may have adopted the old proposal. The decision of this request has
-                // to win there, too.
+                // Raises the version, so that the decision of this request also wins at a node that
+                // may have adopted the old proposal.
                 self.directory.raise(key, before.record.version, now_ms);
             }
             return Some((ticket, Ok(decision)));
@@ -234,7 +235,8 @@ impl<D: Directory> Replica<D> {
             .values()
             .filter(|peer| peer.is_synced())
             .any(|peer| author(&peer));
-        // A connection that broke just now may be open at the other end of the author.
+        // Counts other nodes whose connection broke just now, because it may be open at the other
+        // end of the author.
         let others = self.peers.values().filter(|peer| !author(peer));
         let has_third = others.into_iter().any(|peer| peer.state != PeerState::Gone);
         if is_of_peer && has_third {

@@ -1,4 +1,4 @@
-//! State of the connection with each other node, and the messages that are due to it.
+//! Tracks the connection with each other node, and the messages that are due to it.
 
 use super::{BROKEN_MS, CLAIM_MS, Replica, SYNC_MS};
 use crate::directory::{Directory, GroupOf, MessageOf};
@@ -218,7 +218,7 @@ impl<D: Directory> Replica<D> {
         match message {
             Message::Open(opening) => {
                 if self.directory.open(node, opening) {
-                    // A third node may not have received it yet.
+                    // Forwards the opening, because a third node may not have received it yet.
                     let others = self.peers.iter_mut().filter(|(one, _)| *one != node);
                     others.for_each(|(_, peer)| peer.opens |= peer.is_linked());
                 }
@@ -234,7 +234,7 @@ impl<D: Directory> Replica<D> {
                     let is_new = before.is_none_or(|before| !is_same(before.version));
                     self.directory.merge(record, origin, now_ms);
                     if is_new && record.version.origin != origin && record.age_ms < CLAIM_MS {
-                        // The sender may have adopted it from a claim.
+                        // Notes a claim that the sender may have adopted.
                         self.note_claim(record.key, now_ms);
                     }
                     let tentative = self.tentative.get(&record.key);

@@ -1,4 +1,4 @@
-//! Simulated histories of two or three nodes, by seed: requests, holds, places that go down,
+//! Simulates histories of two or three nodes, by seed: requests, holds, places that go down,
 //! orders, partitions, kills of one node or of all, and disks that lose power. A checker judges
 //! each decision, and has to find deliberate defects.
 //!

@@ -1,5 +1,5 @@
-//! Small application of the store: tenants that get one of a few places, in up to three rooms. A
-//! tenant that has a place which serves another room, too, shares it there.
+//! Implements a small application of the store: tenants that get one of a few places, in up to
+//! three rooms. A tenant that has a place which serves another room, too, shares it there.
 
 use crate::directory::{Directory, Proposal, RecordOf, StoreRefusal, rank};
 use crate::record::{InvalidMessage, Key, Record, Value};

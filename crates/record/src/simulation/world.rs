@@ -1,4 +1,4 @@
-//! Nodes, network, disks and clients of a history, and the checker.
+//! Runs the nodes, network, disks and clients of a history, and checks their decisions.
 
 use super::SimulatedDefect;
 use super::pool::{Lodging, PLACES, Pool, RETENTION, ROOMS, Seat, serves};

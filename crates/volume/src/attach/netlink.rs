@@ -10,7 +10,7 @@ const REQUEST: u16 = 1;
 const ACK: u16 = 4;
 /// Message type `NLMSG_ERROR`, which ends the reply to a request.
 const END: u16 = 2;
-/// Control family `GENL_ID_CTRL`, with its request and attributes.
+/// Number of the control family, `GENL_ID_CTRL`.
 const CONTROL: u16 = 0x10;
 const GET_FAMILY: u8 = 3;
 const FAMILY_ID: u16 = 1;

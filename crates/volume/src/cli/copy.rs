@@ -263,7 +263,7 @@ impl Copy {
             run: self.run,
             socket: meeting.number(),
         };
-        // A copy that has begun is resumed when the role has restarted.
+        // Repeats the copy after a restart of the role only if the copy has begun.
         let again = self.sending.has_begun;
         let told = order::tell(&self.instance, &message);
         told.map_err(|words| CopyError::Refused { words, again })?;

@@ -1,5 +1,5 @@
-//! Commands with which an operator changes a volume that has a copy on two nodes: hand it over to
-//! the other node, start it with the copy of this node, or serve it without the other copy.
+//! Sends the orders of an operator about a served volume: hand it over, admit clients, adopt this
+//! node's copy, serve without the other copy, and reopen after a failed flush.
 
 use super::{find, load_volume_report, section};
 use crate::command;
@@ -148,7 +148,7 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
     if !with_clients {
         return Err(failure);
     }
-    // The hand-over failed, so the volume stays on this node, and its clients may write again.
+    // Lets the former clients write again: the hand-over failed, so the volume stays on this node.
     Err(match admit_clients(matches, &name, &before) {
         Ok(_) => failure,
         Err(error) => format!(
@@ -230,10 +230,11 @@ pub fn admit(matches: &ArgMatches) -> Result<String, String> {
     })
 }
 
-/// Moves the ownership to the other node, and waits for it.
+/// Orders the role to move the ownership to the other node, and waits for the result. A refused
+/// hand-over is `Ok(Refused)`, and one without a result in time `Ok(InProgress)`.
 ///
 /// # Errors
-/// The role refuses the order.
+/// The order cannot be sent, or the role does not accept it.
 fn move_owner(
     matches: &ArgMatches,
     instance: &Instance,
@@ -247,7 +248,7 @@ fn move_owner(
     let until = Instant::now() + HAND_OVER_LIMIT;
     loop {
         std::thread::sleep(LOOK_EVERY);
-        // The role may restart while this command waits.
+        // Ignores a missing report until the deadline: the role may restart meanwhile.
         let result = load_volume_report(matches)
             .and_then(|(_, report)| ended(&report, name, refused_before));
         let silence = match result {
@@ -292,7 +293,7 @@ fn ended(
     if follows && volume.owner == other {
         return Ok(Some(HandOverResult::HandedOver));
     }
-    // An earlier refusal is not the result of this order.
+    // Counts only a refusal after this order.
     let is_refused = volume.refused_hand_overs > refused_before;
     let event = || subject.words(LAST).unwrap_or_default();
     Ok(is_refused.then(|| HandOverResult::Refused(event())))

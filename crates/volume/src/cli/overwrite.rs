@@ -1,6 +1,6 @@
-//! Sets the mark "incomplete" on a volume whose content a command replaces: before the first write,
-//! until all data is on stable storage. A command that is killed leaves the mark, and then only
-//! commands may open the volume.
+//! Sets the mark "incomplete" on a volume before a command replaces its content, and removes the
+//! mark when the command says that all data is on stable storage. A command that is killed leaves
+//! the mark, and then only commands may open the volume.
 
 use super::order::tell;
 use super::transfer::Stopped;
@@ -60,8 +60,8 @@ impl Overwrite {
         match begun.request(matches, false, is_stored) {
             Ok(()) => Ok(begun),
             Err(words) => {
-                // The order has failed here, but the cluster may still record its mark, so the mark
-                // is withdrawn.
+                // Withdraws the mark: the cluster may still record it, although the order has
+                // failed here.
                 let withdrawn = begun.send(matches, true);
                 let withdrawn = withdrawn.err().map_or(String::new(), |words| {
                     format!(". The mark was not withdrawn: {words}")

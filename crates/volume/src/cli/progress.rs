@@ -54,7 +54,7 @@ impl ProgressDisplay {
             data_since: data.saturating_sub(data_before),
         };
         let mut error = std::io::stderr();
-        // A failed output does not stop the copy.
+        // Ignores failed output, so that the copy continues.
         if self.terminal {
             let _ = write!(error, "\r\x1b[K{}  {}", self.what, line.bar());
             self.drawn = true;

@@ -1,6 +1,6 @@
-//! `evenkeel volume snapshot`, `restore` and `clone`. The command takes a snapshot with the
-//! privileges of the caller: the file system makes it atomic. A restore writes through the volume's
-//! socket, so that every copy of the volume receives it.
+//! Implements `evenkeel volume snapshot`, `restore` and `clone`. The command takes a snapshot with
+//! the privileges of the caller: the file system or the thin pool makes it atomic. A restore writes
+//! through the volume's socket, so that every copy of the volume receives it.
 
 use super::overwrite::{self, Overwrite};
 use super::transfer::{self, CopyEndpoints, Stopped};
@@ -114,7 +114,7 @@ fn one(spec: &Spec, name: &str, stamp: &str) -> Result<Snapshot, String> {
 }
 
 pub(super) fn lines(matches: &ArgMatches, name: &str) -> String {
-    // A user who may not read the snapshots gets the rest of the list.
+    // Omits the snapshots for a user who may not read them.
     let all = section(matches, name).and_then(|(spec, _)| {
         snapshot::list(&spec.backing, name).map_err(|error| error.to_string())
     });

@@ -196,7 +196,7 @@ pub(super) fn watched<T: Send + 'static>(
     let thread = std::thread::Builder::new().name("copy".to_owned());
     let thread = thread.spawn(move || {
         let result = run();
-        // Closing the pipe wakes the thread that polls it.
+        // Wakes the thread that polls the pipe.
         drop(end);
         result
     });
@@ -206,12 +206,12 @@ pub(super) fn watched<T: Send + 'static>(
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN),
         ];
-        // All conditions are checked again, whatever ended the wait.
+        // Ignores the result: all conditions are checked again, whatever ended the wait.
         let _ = poll(&mut watched, Some(&timespec(DRAW_EVERY)));
         let has_ended = !watched[1].revents().is_empty();
         if let Some(signal) = arrived(&signals) {
             shown.clear();
-            // The process ends now, and the copying thread with it.
+            // Leaves the copying thread running: it ends with the process.
             return Err(Stopped::By(signal));
         }
         if has_ended {
@@ -229,7 +229,7 @@ pub fn export(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     let file = word(matches, "FILE");
     let to_output = file.is_empty() || file == "-";
-    // Blocked before the file is created, so that a signal leaves no file behind.
+    // Blocks signals before the file is created, so that a signal leaves no file behind.
     let signals = match signals() {
         Ok(signals) => signals,
         Err(error) => return error.exit(""),
@@ -354,7 +354,7 @@ fn is_whole(from: &str) -> Result<(), String> {
 /// Warns at the end of a command that wrote to a volume if other clients may have used the volume
 /// in that time.
 pub fn warn_of_others(matches: &ArgMatches, name: &str, before: &Users) {
-    // A volume that is not served now reports no clients.
+    // Omits the warning if the volume is not served now: it then reports no clients.
     let now = served(matches, name).map(|volume| volume.users);
     if let Some(words) = now.ok().and_then(|now| now.changed(before, name)) {
         let _ = writeln!(stderr(), "warning: {words}");
@@ -450,7 +450,8 @@ fn prepare(
     let held = transfer::allocated(&mut client).map_err(TransferError::from)?;
     if held > 0 && !overwrites {
         let whole = client.offer().size;
-        // Only the owner of two synchronised copies knows which blocks are empty.
+        // Adds a hint at a node that does not know which blocks are empty: only the owner of two
+        // copies in sync does.
         let perhaps = if users.there.is_some() && held >= whole {
             ", as far as this node knows: if it is new, wait until `evenkeel volume list` shows both copies \
              in sync, and run this on the node where it is `serving`"
@@ -521,7 +522,8 @@ fn free(
     let mut volume = served(matches, name)?;
     let until = Instant::now() + LEAVE_MAX;
     while volume.users.words().is_some() && Instant::now() < until {
-        // The role may not have noticed the end of a client yet, and reports no event for it.
+        // Polls: the role may not have noticed the end of a client yet, and sends the command no
+        // event.
         std::thread::sleep(LEAVE_LOOK);
         volume = served(matches, name)?;
     }
@@ -546,10 +548,10 @@ fn free(
         )
         .into());
     }
-    // No other client can open the volume until this client has closed it.
+    // Connects as a user: no other client can open the volume until this client has closed it.
     let node = &volume.users.here.0;
     let slash = if node.is_empty() { "" } else { "/" };
-    // Commands on two nodes count as two users.
+    // Adds the node's name to the user, so that commands on two nodes count as two users.
     let export = format!("{name}/command/{node}{slash}{}", std::process::id());
     let address = Address {
         export,

@@ -1,6 +1,6 @@
-//! `evenkeel volume verify`: requests the comparison of both copies of a volume, shows the
-//! progress, and prints the differences. The volume role compares, so the comparison continues if
-//! this command is killed; `volume show` has its result.
+//! Implements `evenkeel volume verify`: requests the comparison of both copies of a volume, or the
+//! check of the only one, shows the progress, and prints the differences. The volume role compares,
+//! so the comparison continues if this command is killed; `volume show` has its result.
 
 use super::order::tell;
 use super::progress::{DRAW_EVERY, ProgressDisplay, amount};
@@ -102,7 +102,7 @@ fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Verify
     loop {
         if let Some(signal) = signalled(signals) {
             shown.clear();
-            // If the order cannot be sent, the verify has ended with its role.
+            // Ignores a failure: if the order cannot be sent, the verify has ended with its role.
             let name = name.to_owned();
             let _ = tell(&instance, &VolumeOrder::StopVerify { name });
             return Err(Stopped::By(signal));
@@ -160,7 +160,7 @@ fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), St
 
 fn signalled(signals: &SignalFd) -> Option<Signal> {
     let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-    // All conditions are checked again, whatever ended the wait.
+    // Ignores the result: all conditions are checked again, whatever ended the wait.
     let _ = poll(&mut watched, Some(&timespec(DRAW_EVERY)));
     arrived(signals)
 }
@@ -177,7 +177,7 @@ enum VerifyStatus {
 }
 
 impl Watch {
-    /// Polls the report of the volume. Returns None if the report has no state of it at the moment.
+    /// Evaluates a report of the volume. Returns None if it has no state of this verify yet.
     fn look(
         &mut self,
         report: Result<Subject, String>,
@@ -186,7 +186,8 @@ impl Watch {
         let is_late = self.heard.elapsed() >= SILENCE_MAX;
         let subject = match report {
             Ok(subject) => subject,
-            // The supervisor or the role may be restarting.
+            // Waits for a missing report until the deadline: the supervisor or the role may be
+            // restarting.
             Err(words) if is_late => {
                 return Err(format!(
                     "the state of the verify of volume '{name}' is unknown: {words}"

@@ -66,7 +66,8 @@ impl Connection {
             let left = bytes.len();
             input.drain(..input.len() - left);
             if let Some(offer) = offer {
-                // A server sends nothing before the first request.
+                // Refuses data after the handshake: a server sends nothing before the first
+                // request.
                 if !input.is_empty() {
                     return Err(refused(NbdNegotiationError::Malformed));
                 }

@@ -1,5 +1,6 @@
-//! Blocking NBD client for commands, with several requests in flight. After a broken connection
-//! the client reconnects for a while and repeats the requests that have no reply, because the
+//! Implements a blocking NBD client for commands, with several requests in flight. After a broken
+//! connection the client reconnects for a while and repeats the requests that have no reply,
+//! because the server of a volume may be replaced at any time.
 //! server of a volume may be replaced at any time.
 //!
 //! The client knows nothing of volumes, and never repeats a request that has a reply. An
@@ -289,8 +290,7 @@ impl Client {
             match Connection::open(&self.again, false, self.limit) {
                 Ok((connection, mut offer)) => {
                     self.reopened += 1;
-                    // A larger size is accepted: the volume may have grown since the last
-                    // connection.
+                    // Accepts a larger size: the volume may have grown since the last connection.
                     if offer.size < self.offer.size {
                         let (before, now) = (self.offer.size, offer.size);
                         let address = self.address.clone();

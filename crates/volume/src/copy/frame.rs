@@ -1,5 +1,5 @@
-//! Wire format of a copy. Received data is validated: a frame has a known kind, a length within
-//! the limits of its kind, and no trailing bytes.
+//! Encodes and decodes the frames of a copy. Received data is validated: a frame has a known kind,
+//! a length within the limits of its kind, and no trailing bytes.
 
 use super::chunk::{CHUNK_BYTES, OFFER_CHUNKS_MAX, Sum};
 use language::truncated;

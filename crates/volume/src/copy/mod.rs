@@ -1,5 +1,5 @@
-//! Copies of whole disks between nodes. Both ends first compare checksums, and then transfer only
-//! the chunks that the receiver lacks, compressed.
+//! Copies whole disks between nodes. Both ends first compare checksums, and then transfer only the
+//! chunks that the target lacks, compressed.
 //!
 //! - [`frame`] is the wire format.
 //! - [`chunk`] splits disks into chunks, and implements checksums and compression.
@@ -28,10 +28,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Receive timeout. A side without other data sends [`CopyFrame::Alive`].
+/// Receive timeout of the target. A side without other data sends [`CopyFrame::Alive`].
 pub const SILENT_MAX: Duration = Duration::from_secs(20);
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
-/// Timeout for one operation of the receiving volume, which may wait for its majority.
+/// Receive timeout of the source: the target's volume may wait for its majority.
 const STALL_MAX: Duration = Duration::from_secs(120);
 
 /// Reason why a copy is incomplete.

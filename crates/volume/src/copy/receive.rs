@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// Maximum number of outstanding chunks: twice what a sender offers at a time.
 const WANTED_MAX: usize = 16 * OFFER_CHUNKS_MAX;
-/// Maximum number of concurrent requests to the volume, and their maximum length, bytes.
+/// Maximum number of concurrent requests to the volume.
 const REQUESTS_MAX: usize = 16;
 const READ_BYTES: u64 = 512 << 10;
 const ZEROES_BYTES_MAX: u64 = 256 << 20;
@@ -23,7 +23,7 @@ const STABLE_BYTES: u64 = 256 << 20;
 const CHECKED_BYTES: u64 = 64 << 20;
 
 /// Receives a copy from a stream and writes it to a volume. Errors are also reported to the other
-/// end. Another thread can abort a wait for the volume.
+/// end, unless the connection broke. `ender` aborts a wait for the volume.
 ///
 /// # Errors
 /// The connection broke, the volume failed or is unsuitable, or the other side violates the

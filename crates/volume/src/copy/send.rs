@@ -67,7 +67,7 @@ pub fn send(
     };
     let done = passes(source, &frames, &mut replies, sending, size);
     match done {
-        // The other side may have sent a reason before it closed the connection.
+        // Prefers the reason that the other side may have sent before it closed the connection.
         Err(CopyError::Broken(error)) => Err(replies.last_words(error)),
         done => done,
     }
@@ -91,7 +91,7 @@ fn passes(
     };
     if compares {
         pass(source, frames, replies, sending, 0, true)?;
-        // The target contains only data of the source now, so the next connection may overwrite it.
+        // Permits overwriting from now on: the target contains only data of the source.
         sending.overwrites = true;
     }
     sending.has_begun = true;
@@ -226,7 +226,7 @@ fn answer(
                 Ordering::Relaxed,
             );
             if mask >> index & 1 == 0 {
-                // Zeroes are never sent.
+                // Skips the chunk, which counts as skipped unless it is zero in the source.
                 if sums[index] != Sum::of_zeroes(bytes.len()) {
                     sending.skipped.fetch_add(length, Ordering::Relaxed);
                 }

@@ -1,4 +1,4 @@
-//! Helpers of tests that create replicas of volumes on disk.
+//! Creates replicas of volumes on disk for tests.
 
 use super::{Backing, create};
 use crate::layout::{Superblock, SyncState, VolumeId};

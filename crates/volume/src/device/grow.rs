@@ -81,8 +81,8 @@ fn extend(
     };
     match backing {
         Backing::Device(_) | Backing::Lvm(_) => {
-            // On a device the metadata precedes the data. At creation, space was reserved for the
-            // metadata of about twice the size.
+            // Refuses metadata that would overlap the data, which follows it on a device. At
+            // creation, space was reserved for the metadata of about twice the size.
             let has = data.size()?.saturating_sub(head.data_offset);
             if has < size_bytes && matches!(backing, Backing::Lvm(_)) {
                 return Err(DeviceError::NotExtended {

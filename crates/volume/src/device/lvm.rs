@@ -134,8 +134,7 @@ impl LogicalVolume {
         let (name, group) = (self.name(), self.group());
         let Some(pool) = &self.pool else {
             self.fits(free, bytes.next_multiple_of(extent))?;
-            // LVM wipes the signatures of old content; the caller overwrites the rest right
-            // afterwards.
+            // Wipes the signatures of old content; the caller overwrites the rest right afterwards.
             let words = ["--yes", "--wipesignatures", "y", "--zero", "y"];
             let rest = ["--addtag", TAG, "--size", &size, "--name", &name, &group];
             run("lvcreate", &[&words[..], &rest].concat())?;

@@ -239,7 +239,8 @@ impl OpenFile {
     fn load(&self, expected: Option<VolumeId>) -> Result<(Metadata, Loaded), DeviceError> {
         let ring = self.read(0, RING_BYTES)?;
         let loaded = match Metadata::load(&ring, expected) {
-            // The ring contains the length of the metadata; the largest volume bounds it.
+            // Reads again if the ring names a longer metadata; the largest volume bounds the
+            // length.
             Err(LayoutError::Truncated { has, needs }) if has == RING_BYTES as u64 => {
                 let needs = usize::try_from(needs).unwrap_or(RING_BYTES);
                 Metadata::load(&self.read(0, needs)?, expected)
@@ -267,7 +268,8 @@ pub fn create(
         Backing::Device(path) => create_on_device(path, name, head, overwrites, progress),
         Backing::Lvm(logical) => {
             logical.create(device_bytes(head.size_bytes).1)?;
-            // The logical volume is new, so any content is a leftover of previous users.
+            // Overwrites any content: the logical volume is new, so content is a leftover of
+            // previous users.
             let device = logical.device();
             let created =
                 device.and_then(|path| create_on_device(&path, name, head, true, progress));
@@ -298,8 +300,8 @@ pub fn open(
     let head = &loaded.head;
     let (has, needs) = (data.size()?, head.data_offset + head.size_bytes);
     if has < needs {
-        // The data that was cut off is lost, even if the file grows again. The replica therefore
-        // counts as incomplete.
+        // Makes the replica incomplete: the data that was cut off is lost, even if the file grows
+        // again.
         let without = match head.state {
             SyncState::Joined(1..) if head.promised > 0 => Some(SyncState::Joined(0)),
             SyncState::Syncing(1..) => Some(SyncState::Syncing(0)),
@@ -470,7 +472,7 @@ fn create_file(
     let needs = metadata_bytes(size).map_err(|error| place.layout(error))?;
     let room = fstatvfs(&place.file).map_err(place.io("look at"))?;
     let has = room.f_blocks.saturating_mul(room.f_frsize);
-    // A sparse file may exceed the free space, but not the size of the file system.
+    // Refuses a file larger than its file system. A sparse file may exceed the free space.
     if has < size.saturating_add(needs) {
         let (path, needs) = (place.path, size);
         return Err(DeviceError::TooSmall { path, has, needs });
@@ -503,8 +505,8 @@ fn fill_files(
     name: &str,
     head: Superblock,
 ) -> Result<Metadata, DeviceError> {
-    // The volume role may have opened the new files while it polled for the replica; it closes them
-    // at once.
+    // Waits for the locks: the volume role may have opened the new files while it polled for the
+    // replica, and closes them at once.
     for file in [data, metadata] {
         patiently(|| file.claim(FileType::RegularFile, "regular file"))?;
     }
@@ -529,7 +531,7 @@ fn discard(directory: &OpenFile, created: &OpenFile) {
 }
 
 fn open_device(path: &Path) -> Result<(OpenFile, OpenFile), DeviceError> {
-    // Checks the file type first: anything but a block device must not be opened exclusively.
+    // Refuses a symbolic link before anything is opened.
     let link = std::fs::symlink_metadata(path);
     if link.is_ok_and(|link| link.is_symlink()) {
         return Err(DeviceError::Symlink(path.to_path_buf()));

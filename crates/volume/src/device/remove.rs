@@ -80,7 +80,7 @@ pub fn remove(device: Device, backing: &Backing, name: &str) -> Result<(), Devic
     match backing {
         Backing::File(directory) => {
             let (opened, data, metadata) = names(directory, name)?;
-            // Metadata is deleted last: after an interruption, metadata without data is detected
+            // Deletes the metadata last: after an interruption, metadata without data is detected
             // and refused.
             for path in [data, metadata] {
                 let file = path.file_name().unwrap_or_default();
@@ -93,7 +93,7 @@ pub fn remove(device: Device, backing: &Backing, name: &str) -> Result<(), Devic
             fsync(&place.file).map_err(place.io("flush"))
         }
         Backing::Lvm(logical) => {
-            // LVM refuses to remove an open logical volume.
+            // Closes the logical volume first: LVM refuses to remove an open one.
             drop(device);
             logical.remove()
         }

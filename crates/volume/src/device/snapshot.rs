@@ -228,7 +228,7 @@ fn open_at(path: PathBuf) -> Result<OpenFile, DeviceError> {
 }
 
 fn file_name(name: &str, stamp: Stamp, kind: SnapshotReason) -> String {
-    // `@` cannot occur in the name of a volume.
+    // Separates the name by `@`, which cannot occur in the name of a volume.
     format!("{name}@{stamp}{}{ENDING}", kind.suffix())
 }
 
@@ -248,7 +248,8 @@ pub fn take(
         kind,
         SnapshotReason::BeforeResync | SnapshotReason::Discarded
     );
-    // A command stores its mark before its first write, and removes it after the last one.
+    // Checks before and after the snapshot: a command stores its mark before its first write, and
+    // removes it after the last one.
     let check = || {
         if takes_any {
             Ok(())
@@ -260,7 +261,8 @@ pub fn take(
         Able::Directory(directory) => directory,
         Able::Thin(logical) => {
             check()?;
-            // A file clone includes dirty pages of the page cache; an LVM snapshot does not.
+            // Flushes the page cache: a file clone includes its dirty pages, but an LVM snapshot
+            // does not.
             let device = logical.device()?;
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
             let opened = rustix::fs::open(&device, flags, Mode::empty());

@@ -1,5 +1,5 @@
-//! Group commit of disk flushes, without I/O: one flush runs at a time. A request whose writes the
-//! running flush covers shares that flush; other requests share the next one.
+//! Shares disk flushes between requests, without I/O: one flush runs at a time. A request whose
+//! writes the running flush covers shares that flush; other requests share the next one.
 
 use super::{Failure, Token};
 
@@ -9,7 +9,7 @@ pub(super) struct Commit {
     is_running: bool,
     running: Vec<Token>,
     waiting: Vec<Token>,
-    /// True if no operation has ended since the last flush began, so that this flush covers all
+    /// True if no change has ended since the last flush began, so that this flush covers all
     /// changes.
     is_clean: bool,
     /// Failure of an earlier flush. Every further flush fails until [`Commit::forgive`].
@@ -25,7 +25,7 @@ impl Commit {
             self.is_clean = true;
         }
         let (running, waiting) = (&mut self.running, &mut self.waiting);
-        // A flush covers all operations that had ended before it began.
+        // Shares the running flush only if it covers all changes that have ended.
         let shares = if self.is_clean { running } else { waiting };
         shares.push(token);
         starts

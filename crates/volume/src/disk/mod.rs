@@ -470,7 +470,8 @@ impl Drop for Disk {
                 self.under_way[one.slot as usize] = None;
             }
         }
-        // Leaks the memory, because the kernel may still write to it.
+        // Leaks the memory of operations that have not ended, because the kernel may still access
+        // it.
         for left in self.under_way.drain(..).flatten() {
             std::mem::forget(left.held);
         }

@@ -1,5 +1,5 @@
-//! Buffer pool of a volume's requests. The pages belong to one memory mapping, which the kernel can
-//! use for direct I/O, and whose size bounds the memory of a volume.
+//! Allocates the buffers of a volume's requests. The pages belong to one memory mapping, which the
+//! kernel can use for direct I/O, and whose size bounds the memory of a volume.
 
 use super::DiskError;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
@@ -224,7 +224,7 @@ impl Pages {
 fn run(mut bits: u64, count: usize) -> Option<usize> {
     let mut left = count - 1;
     let mut shift = 1;
-    // After each step a bit is set if twice as many free pages begin there.
+    // Keeps, in each step, the bits at which twice as many free pages begin.
     while left > 0 && bits != 0 {
         let by = shift.min(left);
         bits &= bits >> by;

@@ -35,8 +35,8 @@ impl Ring {
             DiskError::Engine(Errno::from_io_error(&error).unwrap_or(Errno::NOSYS))
         };
         let entries = OPERATIONS_MAX as u32;
-        // Without COOP_TASKRUN the kernel interrupts an idle thread; kernels before 5.19 lack the
-        // flag.
+        // Sets COOP_TASKRUN, without which the kernel interrupts an idle thread. Kernels before
+        // 5.19 lack the flag.
         let ring = IoUring::builder()
             .setup_coop_taskrun()
             .build(entries)
@@ -94,8 +94,8 @@ impl Ring {
         };
         let entry = entry.user_data(u64::from(slot));
         self.steps[slot as usize] = Some(step);
-        // There are as many entries as slots, so the queue is full only if the kernel accepted
-        // none.
+        // Hands the step to the helper thread if the queue is full and the kernel accepts nothing.
+        // There are as many entries as slots.
         // SAFETY: the step's memory stays until it has ended, as in `Threads`.
         while unsafe { self.ring.submission().push(&entry) }.is_err() {
             if self.ring.submit().is_err() {
@@ -111,7 +111,7 @@ impl Ring {
     }
 
     pub(super) fn start(&mut self) {
-        // After an interruption, or if the kernel has no memory, the entries stay in the queue, and
+        // Ignores an interruption and a lack of kernel memory: the entries stay in the queue, and
         // `reap` submits them again.
         if self.pushed > 0
             && let Ok(taken) = self.ring.submit()
@@ -139,7 +139,8 @@ impl Ring {
                 Err(_) => Err(Errno::from_raw_os_error(-entry.result())),
             };
             match (step, result) {
-                // io_uring refused the step, so the helper thread uses other system calls.
+                // Runs the step on the helper thread, by other system calls, because io_uring
+                // refused it.
                 (DiskStep::Zero { .. } | DiskStep::Discard { .. }, Err(Errno::OPNOTSUPP)) => {
                     threads.push(slot, step);
                 }

@@ -1,5 +1,5 @@
-//! Step of a disk operation: plain numbers that any thread may use, and the blocking system calls
-//! that execute the step. An operation on several extents has several steps.
+//! Defines a step of a disk operation: plain numbers that any thread may use, and the blocking
+//! system calls that execute the step. A step that ended early continues with the rest.
 
 use super::{Extent, Failure};
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, fdatasync, seek};
@@ -244,7 +244,7 @@ pub(super) fn extents(
         let next = if is_hole {
             data
         } else {
-            // A hole that appeared at this position after the search counts as data.
+            // Counts a hole that appeared at this position after the search as data.
             seek(file, SeekFrom::Hole(at))?.clamp(at, end)
         };
         let next = if next == at { end } else { next };

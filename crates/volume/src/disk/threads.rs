@@ -1,4 +1,4 @@
-//! Threads that execute steps of disk operations with blocking system calls: all steps if the
+//! Executes steps of disk operations on threads, with blocking system calls: all steps if the
 //! kernel refuses io_uring, otherwise those for which io_uring has no operation.
 
 use super::pool::PoolMemory;
@@ -118,8 +118,8 @@ impl ThreadPoolState {
                 result,
                 extents,
             });
-            // Written under the lock, so that the descriptor is readable exactly while the list
-            // has entries.
+            // Wakes under the lock, so that the descriptor is readable exactly while the list has
+            // entries.
             self.wake.wake();
         }
     }

@@ -1,6 +1,6 @@
-//! Server side of one NBD client's connection: the handshake, the client's requests in order of
-//! arrival, and the replies. The server reads from the socket only what it has space for, so a
-//! client that does not read its replies blocks only itself.
+//! Serves one NBD client's connection: the handshake, the client's requests in order of arrival,
+//! and the replies. The server reads from the socket only what it has space for, so a client that
+//! does not read its replies blocks only itself.
 
 use super::ranges::Ranges;
 use super::request::{PendingRequest, RequestPiece, RequestSlot, Requests};
@@ -204,7 +204,8 @@ impl Client {
     /// received request gets no reply, so the client repeats it on its next connection.
     pub(super) fn stop(&mut self) {
         match self.intake {
-            // Submitting the rest of a read needs only memory, which other completions return.
+            // Continues to submit the read: the rest needs only memory, which other completions
+            // return.
             ReceiveState::Reading { .. } => return,
             ReceiveState::Payload { slot, .. } => drop(self.requests.remove(slot)),
             _ => {}
@@ -222,7 +223,8 @@ impl Client {
             if received == Received::End {
                 return Err(CloseReason::Left);
             }
-            // Always called, because epoll does not report data that was already received.
+            // Consumes even after a short receive, because epoll does not report data that was
+            // already received.
             self.wants = self.consume(port)?;
             if received == Received::Short {
                 break;
@@ -324,7 +326,7 @@ impl Client {
         let taken = before - input.len();
         self.inbox.take(taken);
         if is_unknown.get() {
-            // Without a reply, the client connects again.
+            // Disconnects without a reply, so that the client connects again.
             return Err(CloseReason::Left);
         }
         match step {
@@ -332,7 +334,8 @@ impl Client {
                 return Ok(Some(ClientWait::Room));
             }
             Ok(NbdHandshakeStep::Read) => return Ok(Some(ClientWait::Input)),
-            // StartTls cannot occur: the handshake's transport does not offer TLS.
+            // Closes in both cases. StartTls cannot occur: the handshake's transport does not offer
+            // TLS.
             Ok(NbdHandshakeStep::StartTls | NbdHandshakeStep::Close) => {
                 self.intake = ReceiveState::Closed
             }
@@ -341,8 +344,8 @@ impl Client {
                 self.intake = ReceiveState::Head;
             }
             Err(fault) => {
-                // Ignores failures: the queued replies contain the error, if the protocol can
-                // express it.
+                // Sends the queued replies, which contain the error if the protocol can express it.
+                // Ignores failures.
                 let _ = self.outbox.send(&mut self.socket.as_fd());
                 return Err(fault.into());
             }
@@ -571,7 +574,7 @@ impl Client {
         match result {
             Err(failure) => {
                 pending.error = pending.error.or(Some(errno(failure)));
-                // A failed read submits no further pieces; a write still receives the rest of its
+                // Ends the submission of a failed read. A write still receives the rest of its
                 // payload.
                 if matches!(pending.command, NbdCommand::Read { .. }) {
                     pending.started = pending.asked.length;

@@ -319,7 +319,8 @@ impl Export {
                 .and_then(Client::in_handshake_since);
             if since.is_some_and(|since| now.saturating_duration_since(since) >= HANDSHAKE_MAX) {
                 self.counters.late += 1;
-                // A client that has chosen no export has no resources to release.
+                // Frees the slot alone: a client that has chosen no export has no other resources
+                // to release.
                 self.clients[place] = None;
             }
         }
@@ -353,7 +354,7 @@ impl Export {
     /// Sends replies, continues clients that now have resources, and returns the operations for
     /// the disk. Must be called once at the end of each turn of the event loop.
     pub fn settle(&mut self) -> std::vec::Drain<'_, (Token, Operation)> {
-        // A closed client frees memory for others; each round closes at least one.
+        // Repeats while clients close, because a closed one frees memory for others.
         for _ in 0..=CLIENTS_MAX {
             let before = self.clients();
             self.send();
@@ -430,7 +431,7 @@ impl Export {
             stops: self.stops,
         };
         let acted = act(client, &mut port);
-        // Updated before the next client opens the volume or writes.
+        // Updates the user before the next client opens the volume or writes.
         if client.uses() != before {
             self.update_user();
         }
@@ -445,7 +446,7 @@ impl Export {
             CloseReason::Fault(_) => self.counters.faults += 1,
             CloseReason::Broken => self.counters.broken += 1,
         }
-        // Closing the descriptor removes it from epoll, because there is no duplicate.
+        // Closes the descriptor, which removes it from epoll, because there is no duplicate.
         if let Some(client) = self.clients.get_mut(place) {
             *client = None;
             self.update_user();
@@ -477,7 +478,7 @@ impl Export {
         for _ in 0..ACCEPTS_MAX {
             let free = self.clients.iter().position(Option::is_none);
             let place = free.or_else(|| self.place_of_silent(now));
-            // A client in the handshake may free its slot soon.
+            // Stops listening while a client in the handshake may free its slot soon.
             if place.is_none() && self.oldest_in_handshake().is_some() {
                 let _ = self.listen(false);
                 return;
@@ -497,7 +498,7 @@ impl Export {
                 }
             };
             let Some(place) = place else {
-                // Without a slot the connection is closed: if it waited, it would seem to hang
+                // Closes the connection if there is no slot: if it waited, it would seem to hang
                 // until another client leaves.
                 self.counters.refused += 1;
                 continue;
@@ -506,7 +507,8 @@ impl Export {
                 self.counters.late += 1;
             }
             if matches!(from, ExportListener::Tcp(_)) {
-                // Replies are sent as a whole. Keepalive detects a client whose machine is gone.
+                // Sends replies at once, because they are queued as a whole. Keepalive detects a
+                // client whose machine is gone.
                 let _ = sockopt::set_tcp_nodelay(&socket, true);
                 let _ = sockopt::set_socket_keepalive(&socket, true);
                 let _ = sockopt::set_tcp_keepidle(&socket, KEEPALIVE);

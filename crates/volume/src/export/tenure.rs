@@ -1,4 +1,4 @@
-//! Tenure: a volume has one user at a time. A client names its user ([`Gate`]), such as
+//! Decides which user has a volume: one at a time. A client names its user ([`Gate`]), such as
 //! `guest/mail`. NBD clients without a name together count as one user, as soon as one of them has
 //! written. The user keeps the volume until its last connection closes; the next user waits until
 //! then.
@@ -378,9 +378,10 @@ pub(super) fn may_write(
     elsewhere: OtherNodeUse,
 ) -> WritePermission {
     match (tenant, holder) {
-        // A named client is connected only if its user has the volume.
+        // Grants a named client the write: it is connected only if its user has the volume.
         (ConnectionUser::Named(_), _) => WritePermission::Granted,
-        // Clients without a name are one user at both nodes.
+        // Grants writes beside clients of the other node: those without a name are one user at both
+        // nodes.
         (_, None | Some(VolumeUser::Clients)) => match elsewhere {
             OtherNodeUse::Free | OtherNodeUse::Clients => WritePermission::Granted,
             OtherNodeUse::Unknown => WritePermission::Unknown,

@@ -1,4 +1,4 @@
-//! Codes of the diagnostics for `volume` sections.
+//! Defines the codes of the diagnostics for `volume` sections.
 
 use language::arguments::ArgumentCodes;
 

@@ -1,4 +1,4 @@
-//! Tests of the configuration of volumes in external storage.
+//! Tests the configuration of volumes in external storage.
 
 use super::tests::{load, on_alpha, told};
 use super::*;

@@ -1,7 +1,4 @@
-//! Parses the section `volume`. Each keyword is one row of the table.
-//!
-//! The result contains the volumes of this node ([`Volumes`]). Volumes of other nodes are checked
-//! but not run here.
+//! Parses the sections `volume` and `volume-defaults`. Each keyword is one row of a table.
 
 mod bind;
 pub mod codes;
@@ -59,7 +56,7 @@ pub static PART: ConfigurationPart = ConfigurationPart {
     documented: || {
         let tables = TABLES.iter().flat_map(SectionTable::documented);
         let mut all: Vec<Documented> = [SECTION, DEFAULTS].into_iter().chain(tables).collect();
-        // Some lines are in the tables of both sections.
+        // Omits repetitions: some lines are in the tables of both sections.
         let mut names = BTreeSet::new();
         all.retain(|row| names.insert(row.syntax));
         all
@@ -71,8 +68,8 @@ pub static PART: ConfigurationPart = ConfigurationPart {
         role_input: |built, before| {
             let volumes = built.downcast_ref::<Volumes>()?;
             let count = volumes.0.len() + volumes.1.len();
-            // If the new version takes volumes away from this node, they stay open while they are
-            // in use.
+            // Starts the role also without volumes if it ran before: volumes that the new version
+            // takes away from this node stay open while they are in use.
             (count > 0 || before.is_some()).then(|| given(volumes))
         },
         leftover_input: |built, rest| {
@@ -187,8 +184,8 @@ impl Tabled for ParsedSections {
             for told in external::of_volume(before, volume) {
                 context.report(told);
             }
-            // An accepted version may have two volumes on one image in external storage; only the
-            // first one is served.
+            // Omits a second volume on one image in external storage, which an accepted version may
+            // have; only the first one is served.
             let is_first = external::first_on_image(before, volume).is_none();
             let elsewhere = external::built(context, volume).filter(|_| is_first);
             if let Some(elsewhere) = elsewhere {
@@ -252,7 +249,7 @@ fn of_nodes(context: &Context, volume: &Volume) -> Option<Diagnostic> {
     let name = &volume.name.value;
     let known = context.nodes.known_nodes();
     match &volume.nodes[..] {
-        // If a line was refused, it has already named nodes, so their absence is not reported.
+        // Reports nothing if a line was refused: it has already named nodes.
         [] if known.is_empty() || volume.has_refused_nodes => None,
         [] => {
             let told = format!("volume '{name}' does not say on which node it is");
@@ -352,7 +349,7 @@ fn of_device(context: &Context, before: &[Volume], volume: &Volume) -> Option<Di
     )
 }
 
-/// Two replicas need a cluster: without one, no node ever gets the lease of the volume.
+/// Warns about a volume on several nodes without a cluster: no node ever gets the lease.
 fn of_cluster(context: &Context, volume: &Volume) -> Option<Diagnostic> {
     let [_, second, ..] = &volume.nodes[..] else {
         return None;
@@ -391,7 +388,7 @@ fn of_snapshots(volume: &Volume) -> Option<Diagnostic> {
 }
 
 fn missing(volume: &Volume, keyword: &'static str, is_missing: bool) -> Option<Diagnostic> {
-    // A refused line has its own diagnostic, so its absence is not reported.
+    // Reports nothing for a refused line, which has its own diagnostic.
     if !is_missing || volume.given.has(keyword) {
         return None;
     }

@@ -129,7 +129,7 @@ fn backing(draft: &mut ParsedSections, args: &mut Args<'_>, make: fn(PathBuf) ->
     if !path.is_absolute() || !path.components().all(plain) {
         return Err(args.unexpected_value(word, "not an absolute path without `.` and `..`"));
     }
-    // Normalises the path, for example without a `/` at the end.
+    // Normalises the path, for example removes a `/` at the end.
     let path: PathBuf = path.components().collect();
     let is_name = |part: Component<'_>| part.as_os_str().len() <= FILE_NAME_BYTES_MAX;
     if !path.components().all(is_name) {

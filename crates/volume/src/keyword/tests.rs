@@ -1,4 +1,4 @@
-//! Tests of `volume` sections and their diagnostics.
+//! Tests `volume` sections and their diagnostics.
 
 use super::*;
 use crate::config::WithoutMajority;

@@ -1,6 +1,6 @@
-//! On-disk metadata of a replica: a ring of slots, whose newest valid one contains the head and
-//! the activity log, and the pages of the dirty bitmap. This module only encodes and decodes; I/O
-//! happens elsewhere.
+//! Encodes and decodes the on-disk metadata of a replica: a ring of slots, whose newest valid one
+//! contains the head and the activity log, and the pages of the dirty bitmap. I/O happens
+//! elsewhere.
 //!
 //! - A slot is a complete record with a checksum. A store overwrites the oldest slot, so a torn or
 //!   lost write leaves the previous slot valid.

@@ -115,7 +115,7 @@ impl SuperblockSlot {
         let mut bytes = Vec::with_capacity(SLOT_BYTES);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
-        // Placeholder of the length, which is filled in at the end.
+        // Reserves space for the length, which is filled in at the end.
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&self.number.to_le_bytes());
         let volume = head.volume.map_or([0; 16], |volume| volume.0);
@@ -151,7 +151,8 @@ impl SuperblockSlot {
         let length = (bytes.len() + CHECKSUM_BYTES) as u32;
         bytes[12..FRAME_BYTES].copy_from_slice(&length.to_le_bytes());
         seal(&mut bytes);
-        // After the record, where versions without support for names and identities do not read.
+        // Appends names and identities after the record, where versions without support for them do
+        // not read.
         let name = self.name.as_deref().map(|name| self.name_record(name));
         bytes.extend(name.unwrap_or_default());
         let identity = head.identity.as_ref();

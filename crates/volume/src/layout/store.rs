@@ -177,9 +177,9 @@ impl Metadata {
                 value,
             };
             self.words.fill(filled(value));
-            // A changed page also has bits that the fill has set, so the fill must be valid before
-            // the page is written. Without changed pages the fill becomes valid together with the
-            // head.
+            // Makes the fill valid before a changed page is written, because such a page also has
+            // bits that the fill has set. Without changed pages the fill becomes valid together
+            // with the head.
             if !change.bits.is_empty() || self.is_unknown {
                 self.slot.number += 1;
                 phases.push(WritePhase(vec![self.slot_write()]));
@@ -258,7 +258,7 @@ fn newest(bytes: &[u8], expected: Option<VolumeId>) -> Result<SuperblockSlot, La
     let (mut best, mut other, mut damaged): (Option<SuperblockSlot>, _, _) = (None, None, false);
     for room in bytes.chunks(SLOT_BYTES).take(SLOTS as usize) {
         match SuperblockSlot::decode(room) {
-            // A slot with an unsupported format may be newer than all supported ones.
+            // Refuses an unsupported format: its slot may be newer than all supported ones.
             SlotContent::Newer(format) => return Err(LayoutError::Newer(format)),
             SlotContent::Damaged => damaged = true,
             SlotContent::Nothing => {}

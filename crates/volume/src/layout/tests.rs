@@ -1,4 +1,4 @@
-//! Tests of the metadata format: stored state is loaded again, whatever part of the last store was
+//! Tests the metadata format: stored state is loaded again, whatever part of the last store was
 //! lost.
 
 use super::store::newest_number;

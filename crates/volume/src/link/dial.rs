@@ -93,7 +93,8 @@ impl ReplicationLink {
     /// reach this one. A second listener must not be opened there: its bind would fail.
     pub(crate) fn covers(&self, port: u16, reached: &[IpAddr]) -> bool {
         let is_own_end = |ends: [IpAddr; 2]| {
-            // Behind NAT, this node listens at all of its own addresses.
+            // Counts as covered behind NAT, where a second listener would use all addresses of this
+            // node.
             let is_translated = !reached.iter().any(|address| is_mine(*address));
             is_translated || reached.iter().any(|address| ends.contains(address))
         };
@@ -114,7 +115,7 @@ impl ReplicationLink {
             .first()
             .ok_or_else(|| LinkFailure::Unknown(trusted.me.clone()))?;
         let mine = known.iter().find(|address| is_mine(**address));
-        // Behind NAT, this node does not have the address at which others reach it.
+        // Uses all addresses behind NAT: this node does not have the one at which others reach it.
         Ok(*mine.unwrap_or(&unspecified(*first)))
     }
 
@@ -279,7 +280,7 @@ pub fn listen(cable: &ReplicationLink, registry: &Arc<Registry>, stop: BorrowedF
             }
         };
         *lock(&registry.trouble) = None;
-        // Non-blocking, because a client that resets its connection early would block the accept.
+        // Never blocks in accept, although a client may reset its connection early.
         let _ = listener.set_nonblocking(true);
         loop {
             match waits(stop, Some(listener.as_fd()), None) {
@@ -330,7 +331,7 @@ fn receive(socket: TcpStream, from: SocketAddr, cable: &ReplicationLink, registr
     let is_plain = cable.is_plain;
     let may_be_plain = cable.may_be_plain(from.ip(), is_known);
     let builder = std::thread::Builder::new().name("volume/greeting".to_owned());
-    // Without a thread, the connection closes and its slot is freed here.
+    // Ignores a failure: without a thread, the connection closes and its slot is freed here.
     let _ = builder.spawn(move || {
         let _place = place;
         match welcome(socket, is_plain, may_be_plain, &own) {
@@ -340,8 +341,8 @@ fn receive(socket: TcpStream, from: SocketAddr, cable: &ReplicationLink, registr
             // connected.
             Err((None, _)) if !is_known => {}
             Err((receiver, error)) => {
-                // The connection was refused before its volume was known, so all volumes report
-                // the reason.
+                // Reports the reason to all volumes if the connection was refused before its volume
+                // was known.
                 let all = receiver.map_or_else(|| own.all(), |one| vec![one]);
                 let why = LinkFailure::Greeting(from, error).to_string();
                 all.iter().for_each(|one| one.not_connected(why.clone()));
@@ -363,7 +364,7 @@ fn welcome(
         .set_nonblocking(false)
         .map_err(|error| nobody(error.into()))?;
     let timed = TimedStream::new(socket, PATIENCE);
-    // Copies of whole volumes need TLS, even at an address where links are plain.
+    // Reads the first bytes even if links are plain: copies of whole volumes need TLS.
     let is_plain = links_are_plain && !timed.begins_tls().map_err(|error| nobody(error.into()))?;
     if is_plain && !may_be_plain {
         return Ok(());
@@ -375,7 +376,8 @@ fn welcome(
                 .map_err(|error| nobody(error.into()))?;
             (young, Some(node))
         }
-        // Closes the connection. The other node sees the close and tries again.
+        // Closes the connection until this node has a certificate. The other node sees the close
+        // and tries again.
         (false, None) => return Ok(()),
     };
     let theirs = match Opening::read(&mut young).map_err(nobody)? {
@@ -596,7 +598,7 @@ fn connect_to(
     };
     ours.write(&mut young).map_err(failed)?;
     let theirs = Greeting::read(&mut young).map_err(|error| match error {
-        // The other node closed the connection instead of sending a greeting.
+        // Names the volume if the other node closed the connection instead of sending a greeting.
         GreetingError::Io(error) if is_closed(&error) => unwelcome(GreetingError::Closed {
             from: ours.to.clone(),
             volume: ours.volume.clone(),

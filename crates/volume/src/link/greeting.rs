@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use wire::HandshakeError;
 
-/// Magic numbers: replication link, and copy of a whole volume.
+/// Magic number of a replication link.
 const MAGIC: [u8; 8] = *b"EVLINK01";
 const COPY_MAGIC: [u8; 8] = *b"EVCOPY01";
 const GREETING_BYTES_MAX: usize = 1024;

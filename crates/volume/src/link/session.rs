@@ -176,7 +176,7 @@ impl Session {
             return Ok(received);
         }
         let wanted = match self.inbox.bytes().first_chunk::<HEAD_BYTES>() {
-            // A payload without blocks was received only partly.
+            // Receives the rest of a payload without blocks, as much as fits.
             Some(_) => INBOX_BYTES,
             None if self.has_data => HEAD_BYTES,
             None => HEADS_BYTES,
@@ -213,7 +213,7 @@ impl Session {
             let (data, extra) = (head.data_bytes(), head.extra_bytes as usize);
             self.has_data = data > 0;
             if data > 0 {
-                // A shorter buffer is useless, because the payload has to fit into one.
+                // Waits for memory if the buffer is shorter: the payload has to fit into one.
                 let buffer = pool
                     .take(account(&head), data)
                     .filter(|one| one.len() == data);

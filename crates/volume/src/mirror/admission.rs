@@ -1,7 +1,7 @@
-//! Write admission: clients of both nodes may write, or those of one node only. The cluster's
-//! record stores the decision, so each owner knows it from its first request on. The owner refuses
-//! other clients' writes wherever they are connected. A stale guest process that keeps running
-//! after a migration therefore changes nothing.
+//! Decides whose clients may write (write admission): those of both nodes, or those of one node
+//! only. The cluster's record stores the decision, so each owner knows it from its first request
+//! on. The owner refuses other clients' writes wherever they are connected. A stale guest process
+//! that keeps running after a migration therefore changes nothing.
 //!
 //! A change takes effect in this order: no further write of excluded clients begins; their writes
 //! in progress end; the record contains the change.
@@ -178,7 +178,8 @@ impl Mirror {
             return;
         };
         let Some(Epoch(epoch)) = self.replica.serves() else {
-            // The next owner reads the admission from the record.
+            // Drops the change: this node is no longer the owner, and the next owner reads the
+            // admission from the record.
             self.clients.admission.wanted = None;
             return;
         };
@@ -198,7 +199,7 @@ impl Mirror {
             return self.retry();
         }
         if self.lease.recorded.clients.count >= wanted.count {
-            // The cluster has recorded an earlier change in between.
+            // Repeats the change on top of another one that the cluster has recorded in between.
             let next = self.lease.recorded.clients.rebased(wanted);
             self.clients.admission.wanted = Some(next);
             return self.advance_admission(now);

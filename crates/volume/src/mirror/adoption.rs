@@ -108,7 +108,8 @@ impl Mirror {
     pub(super) fn gone(&self) -> Option<String> {
         let record = self.lease.record.as_ref()?;
         let other = &self.lease.names.other;
-        // The other node may be about to serve a new history that it has started.
+        // Reports nothing while the other node may be about to serve a new history that it has
+        // started.
         let may_serve = self.lease.holder == *other
             && (self.peer.session().is_none() || self.peer.may_have_more);
         if may_serve || self.lease.is_held() {

@@ -123,8 +123,8 @@ impl Mirror {
         let Some(identity) = self.next_identity() else {
             return;
         };
-        // The record may have the same history as the copy, for instance after the cluster was
-        // restored.
+        // Ends the users in any case: the record may have the same history as the copy, for
+        // instance after the cluster was restored.
         self.end_local_users("the copy is discarded");
         let before = self.local.head().clone();
         self.local.found(&layout::MetadataChange {

@@ -1,4 +1,4 @@
-//! Helpers of tests: a mirrored volume with a disk and a connection to the other node.
+//! Sets up a mirrored volume with a disk for tests.
 
 use super::admission::WriteAdmission;
 use super::mailbox::Mailbox;

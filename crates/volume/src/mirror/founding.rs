@@ -1,5 +1,4 @@
-//! Decides with which copy a mirrored volume starts that has no cluster record yet. Pure logic
-//! without I/O.
+//! Decides with which copy a mirrored volume without a cluster record starts. Does no I/O.
 //!
 //! A copy with data is never discarded in favour of an empty one. If both copies have data, only
 //! an operator may choose.
@@ -45,7 +44,7 @@ pub(super) fn decide(
     match (mine.volume, theirs.volume) {
         (None, None) => FoundingAction::Creates,
         (None, Some(_)) => FoundingAction::GivesWay,
-        // Only one copy was used before, or this is the second attempt.
+        // Records this copy: only one copy was used before, or this is the second attempt.
         (Some(_), None) => FoundingAction::Records,
         (Some(mine), Some(theirs)) => FoundingAction::Refuses(both(mine, theirs)),
     }

@@ -1,4 +1,4 @@
-//! Fuzz tests with corrupted external input: frames and greetings of the other node, and the
+//! Tests a replica with corrupted external input: frames and greetings of the other node, and the
 //! cluster's record. Most inputs get valid checksums, so that they pass the first check.
 //! `VOLUME_FUZZ_SEED=n` replays one seed, `VOLUME_FUZZ_SEEDS=n` runs that many. Debug builds also
 //! detect overflows.

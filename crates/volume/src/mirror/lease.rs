@@ -173,7 +173,7 @@ impl Lease {
         let until = Time(lease.until_ns);
         if self.granted == Some(epoch) {
             news.push(News::Renewed(epoch, until));
-            // The record may have changed while this node briefly did not hold the lease.
+            // Passes on a record that has changed while this node briefly did not hold the lease.
             let newer = |record: &Record| self.told_at.is_none_or(|at| record.generation > at);
             if let Some(record) = self.record.clone().filter(newer) {
                 self.told_at = Some(record.generation);

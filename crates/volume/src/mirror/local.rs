@@ -214,7 +214,8 @@ impl LocalDisk {
         }
         self.storing = Some(number);
         if matches!(change.head.state, CopyState::Syncing { .. }) && self.is_direct {
-            // A failed flush may have lost data. The owner compares that data with this disk.
+            // Lets flushes succeed again: the owner compares the data that a failed flush may have
+            // lost with this disk.
             self.disk.reset_flush_failure();
         }
         let change = durable::change(self.store.head(), change, &self.names);
@@ -298,7 +299,7 @@ impl LocalDisk {
         {
             self.waits_since = None;
             if result.is_ok() {
-                // No operation addresses the added range before the new size is stored.
+                // Resizes the disk only now: no operation addresses the added range before.
                 self.disk.resize(self.store.head().size_bytes);
             }
             ended.push(match result {
@@ -308,8 +309,8 @@ impl LocalDisk {
                     Input::StoreFailed(number)
                 }
             });
-            // The replica restarts after the store that founds a volume, and its earlier requests
-            // are void.
+            // Drops the next store after the one that founds a volume: the replica restarts, and
+            // its earlier requests are void.
             let begins_again = result.is_ok() && number == FOUNDING;
             if let Some((number, change)) = self.next.take().filter(|_| !begins_again) {
                 self.store(number, change);

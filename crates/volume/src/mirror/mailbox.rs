@@ -1,5 +1,5 @@
-//! Message queues between a volume's thread, the role and other threads. A descriptor is readable
-//! while a queue has items.
+//! Passes messages between a volume's thread, the role and other threads. The descriptor of a queue
+//! is readable while the queue has items.
 
 use crate::config::WithoutMajority;
 use crate::link::dial::Receiver;

@@ -1,5 +1,5 @@
-//! Mirrored volume on one of its two nodes: the replica with its disk, the link to the other node,
-//! the lease and the clients, on one thread with one epoll loop.
+//! Runs a mirrored volume on one of its two nodes: the replica with its disk, the link to the other
+//! node, the lease and the clients, on one thread with one epoll loop.
 //!
 //! - [`founding`] decides the initial content of a volume without a cluster record.
 //! - [`record`] and [`durable`] encode the replica's state for the cluster and for the disk.
@@ -229,7 +229,7 @@ impl Mirror {
         )?;
         export.attach_tenure(Arc::clone(&outside.tenure));
         export.set_overwrite(overwriting.stored);
-        // A process that was connected to the previous process of the volume role continues.
+        // Continues the user that was connected to the previous process of the volume role.
         let clients = Clients::after_restart(outside.tenure.named_user());
         let head = local.header();
         let history = head.volume.map(|_| head.incarnation);

@@ -1,6 +1,6 @@
-//! Mark of an incomplete volume with two replicas. The cluster's record has the mark, so that both
-//! nodes refuse the volume, also one whose copy is not in sync. Each copy that is in sync also
-//! stores it, for an adoption after the cluster has lost its record.
+//! Keeps the mark of an incomplete volume with two replicas. The cluster's record has the mark, so
+//! that both nodes refuse the volume, also one whose copy is not in sync. Each copy that is in sync
+//! also stores it, for an adoption after the cluster has lost its record.
 //!
 //! A command requests the mark at its node, which need not be the owner: heartbeats carry the
 //! request to the owner, and the owner proposes it like a write admission. A node shows the mark
@@ -77,7 +77,7 @@ impl Mirror {
     /// the event loop.
     pub(super) fn advance_overwrite(&mut self, now: Instant) {
         let mark = self.overwrite();
-        // A removal stays requested, because the cluster may still record an earlier request.
+        // Keeps a removal requested, because the cluster may still record an earlier request.
         let is_done = |change| matches!(change, MarkChange::Set(new) if mark == Some(new));
         self.overwriting
             .wanted
@@ -117,7 +117,7 @@ impl Mirror {
     pub(super) fn overwrite_deadline(&self) -> Option<Instant> {
         let now = Instant::now();
         let until = self.overwriting.store_again_at.filter(|at| *at > now);
-        // The request has to reach an owner, and the owner may change.
+        // Wakes when the request expires. Until then it has to reach an owner, which may change.
         let wanted = self.overwriting.wanted.map(|(_, until)| until);
         until.into_iter().chain(wanted).min()
     }

@@ -1,5 +1,5 @@
-//! State of the other node of a mirrored volume: the connection to it, its user of the volume, and
-//! the facts that it last sent.
+//! Keeps the state of the other node of a mirrored volume: the connection to it, its user of the
+//! volume, and the facts that it last sent.
 
 use super::{Data, wire};
 use crate::disk::{Account, Pool};
@@ -259,7 +259,7 @@ impl Peer {
         self.connected = Some(Connected {
             session: Session::new(wire),
             id,
-            // The first heartbeat is due at once.
+            // Makes the first heartbeat due at once.
             pulsed: now.checked_sub(PULSE).unwrap_or(now),
             interest: EventFlags::IN,
             serves: false,
@@ -282,7 +282,7 @@ impl Peer {
         if let Some(one) = &self.connected {
             self.told_before = one.told.holder;
         }
-        // Closing the descriptor removes it from epoll, because there is no duplicate.
+        // Closes the descriptor, which removes it from epoll, because there is no duplicate.
         self.connected = None;
         self.came.clear();
         if let Some(why) = why {
@@ -374,7 +374,7 @@ impl Peer {
             return (false, false);
         };
         let serves = head.number == 1;
-        // An earlier version sends zeroes.
+        // Accepts the zeroes of an earlier version.
         let users = Some(Users {
             clients: head.count,
             accepted: head.first,
@@ -410,7 +410,7 @@ impl Peer {
             _ => own,
         };
         let received = one.session.receive(pool, &account, &mut self.came);
-        // Does not count as silence while this node waits for memory and therefore does not read.
+        // Counts the node as heard while this node waits for memory and therefore does not read.
         if self.came.len() > before || one.session.starves() {
             self.heard = Some(now);
         }

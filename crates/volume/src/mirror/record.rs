@@ -9,7 +9,7 @@ use crate::replica::{
 };
 use part::role::SHORT_RECORD_BYTES_MAX;
 
-/// Version byte of a record without write admission, and of a record with it.
+/// Version byte of a record without write admission.
 const VERSION: u8 = 1;
 const WITH_CLIENTS: u8 = 2;
 /// Marker of a fork entry that contains the epoch; no real fork has this value. Versions without
@@ -29,7 +29,7 @@ const SAYS_COPY: u64 = 0xc0b1;
 const SAYS_OVERWRITE: u64 = 0xc0b2;
 const STRANGER: NodeId = NodeId(2);
 
-/// Numbers of this node and of the other node within the replica.
+/// Number of this node within the replica.
 pub(super) const ME: NodeId = NodeId(0);
 pub(super) const OTHER: NodeId = NodeId(1);
 
@@ -206,7 +206,7 @@ pub fn nodes_with_complete_copy(record: &[u8]) -> Vec<&str> {
 }
 
 fn complete_nodes(bytes: &[u8]) -> Option<(Vec<&str>, &[u8])> {
-    // The count follows the version, the incarnation and the generation.
+    // Skips the version, the incarnation and the generation.
     let (count, mut rest) = bytes.get(17..)?.split_first()?;
     let mut nodes = Vec::new();
     for _ in 0..*count {

@@ -231,7 +231,8 @@ impl Mirror {
             (Some(ForwardResult::Refused), None) => self.end(id, Err(Errno::SHUTDOWN)),
             _ => self.end(id, Err(Errno::IO)),
         }
-        // The request did not reach the replica, so nothing else submits the rest of its range.
+        // Submits the rest of a range here: the request did not reach the replica, so nothing else
+        // does.
         self.submit_ready_requests();
         if self.clients.has_waiting() && self.peer.serves() {
             self.retry();
@@ -244,8 +245,8 @@ impl Mirror {
         for id in self.clients.take_forwarded_requests() {
             self.clients.put(id, RequestLocation::Waiting);
         }
-        // The other node's requests are dropped: their replies cannot be delivered, and the clients
-        // repeat the requests.
+        // Drops the other node's requests: their replies cannot be delivered, and the clients
+        // repeat them.
         for id in self.clients.foreign() {
             self.clients.close(id);
         }
@@ -277,7 +278,7 @@ impl Mirror {
             && let Some((token, first, end, body)) = asked.rest()
         {
             let next = self.clients.open_range(token, first, end, body);
-            // Deferred, because the replica is still processing the current input.
+            // Defers the rest, because the replica is still processing the current input.
             return self.clients.make_ready(next);
         }
         let result = match (result, asked.request) {
@@ -300,7 +301,8 @@ impl Mirror {
     ) -> Result<OperationOutput, Failure> {
         let Data(data) = data;
         if from == RequestLocation::Replica {
-            // The data was read into the client's buffer, which has no other owner now.
+            // Takes the client's buffer, into which the data was read, and which has no other owner
+            // now.
             return match Rc::try_unwrap(data) {
                 Ok(buffer) => Ok(OperationOutput::Data(buffer)),
                 Err(_) => Err(Failure::Io(Errno::NOMEM)),

@@ -100,11 +100,12 @@ impl Mirror {
         let room = &mut self.room;
         room.is_busy = false;
         self.shown.is_due = true;
-        // If the copy has shrunk since the order, more space has to be prepared.
+        // Ignores the result if the copy has shrunk since the order: more space has to be prepared.
         if range.start == room.prepared {
             match result {
                 Ok(()) => room.prepared = range.end,
-                // The configured size may have changed since the order.
+                // Reports a failure only for the configured size, which may have changed since the
+                // order.
                 Err(words) if range.end == room.wanted => {
                     (self.outside.say)(format!("cannot grow: {words}"));
                     room.trouble = Some(words);

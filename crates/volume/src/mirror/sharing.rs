@@ -1,4 +1,4 @@
-//! Write admission of the user that is shared by both nodes: all machines of network boot. No role
+//! Admits writes of the user that is shared by both nodes: all machines of network boot. No role
 //! asks for the volume on its behalf, so the owner itself admits the clients of both nodes once
 //! this user has the volume. Until then the writes of its clients wait.
 //!
@@ -58,8 +58,9 @@ fn next_admission(
     let only = match there {
         OtherNode::Connected(user) if user == number_of(SHARED_USER) => "",
         OtherNode::Lost(user) if user == number_of(SHARED_USER) && is_here => me,
-        // A process of the previous user may still exist on the other node, even if that node
-        // reports no user: a reservation ends, and an earlier version reports no users.
+        // Admits this node alone: a process of the previous user may still exist on the other node,
+        // even if that node reports no user. A reservation ends, and an earlier version reports no
+        // users.
         OtherNode::Connected(0) | OtherNode::Away if is_here => me,
         _ => return None,
     };
@@ -77,7 +78,8 @@ fn conflicts(here: Option<&VolumeUser>, there: u64) -> bool {
     let own = here.map_or(0, number);
     match here {
         Some(VolumeUser::User { name, .. }) if waits_in_role(name) => false,
-        // A command has a single connection. A client that has just left has no number.
+        // Counts a client without a number, too: a command has a single connection, and a client
+        // that has just left has no number.
         Some(VolumeUser::User { name, .. }) if name != SHARED_USER => own != 0 && there != own,
         Some(_) => own != 0 && there != 0 && there != own,
         None => false,
@@ -133,7 +135,7 @@ impl Mirror {
         let user = self.lease.recorded.clients.user;
         let count = self.lease.recorded.clients.admissions();
         let known = &mut self.clients.admissions_known;
-        // The process knows no earlier record when it starts.
+        // Ignores the first record: the process knows no earlier one when it starts.
         let is_new = known.is_some_and(|known| count > known);
         *known = Some(known.unwrap_or(0).max(count));
         let own = self.yielding_user();
@@ -155,7 +157,8 @@ impl Mirror {
     fn end_user(&mut self, why: &str) {
         let user = self.export.holder().map(ToString::to_string);
         self.export.end_user();
-        // If they were executed later, they would overwrite the other user's writes.
+        // Fails waiting requests: if they were executed later, they would overwrite the other
+        // user's writes.
         self.fail_waiting_requests();
         let user = user.unwrap_or_default();
         (self.outside.say)(format!("{why}: the connections of {user} here are closed"));

@@ -1,4 +1,4 @@
-//! Event loop of a mirrored volume: passes events to the replica and executes its actions.
+//! Runs the event loop of a mirrored volume: passes events to the replica and executes its actions.
 
 use super::admission::WriteAdmission;
 use super::ending::MirrorShutdown;
@@ -71,7 +71,8 @@ impl Mirror {
                     }
                     LETTERS_KEY => self.read_letters(now),
                     key if key >= KEYS => self.export.handle_event(key, event.flags, now),
-                    // Every turn of the loop polls the disk and the link anyway.
+                    // Ignores other keys: every turn of the loop polls the disk and the link
+                    // anyway.
                     _ => {}
                 }
             }
@@ -113,7 +114,8 @@ impl Mirror {
         if self.actions.capacity() < some.capacity() {
             self.actions = some;
         }
-        // Submitted only now, because the messages of the current input have to be sent first.
+        // Submits the rest of long requests only now, because the messages of the current input
+        // have to be sent first.
         self.submit_ready_requests();
     }
 
@@ -219,7 +221,7 @@ impl Mirror {
                     input => {
                         let stored = matches!(input, Input::Stored(_));
                         self.apply_input(input);
-                        // An empty copy may have joined the volume.
+                        // Updates the facts: an empty copy may have joined the volume.
                         if stored {
                             self.size_stored();
                             self.outside.mailbox.set_facts(self.facts());
@@ -236,7 +238,7 @@ impl Mirror {
             }
             let asked: Vec<_> = self.export.settle().collect();
             if !asked.is_empty() {
-                // The owner knows the user of a forwarded write.
+                // Reports the users first, so that the owner knows the user of a forwarded write.
                 let users = self.users();
                 let serves = self.replica.serves().is_some();
                 self.peer.send_heartbeat(serves, users, now, false);
@@ -408,7 +410,7 @@ impl Mirror {
             );
             self.apply_input(Input::Connected(session));
             if is_other {
-                // A refused or new copy is greeted at once instead of at the next attempt.
+                // Greets a refused or new copy at once instead of at the next attempt.
                 let everything = false;
                 self.apply_input(Input::Order(ReplicaOrder::Resync { everything }));
             }
@@ -469,7 +471,7 @@ impl Mirror {
                     other => tracing::info!(news = ?other, "lease changed"),
                 }
             }
-            // Called first, because a lease event executes waiting requests.
+            // Follows the history first, because a lease event executes waiting requests.
             self.follow_history();
             for news in all {
                 self.apply_lease_event(news);
@@ -522,13 +524,13 @@ impl Mirror {
             };
         }
         if self.lease.adopts.is_some() && self.no_adoption().is_some() {
-            // The other node has connected since the decision. The next renewal delivers the
-            // record.
+            // Drops the order: the other node has connected since the decision. The next renewal
+            // delivers the record.
             self.lease.adopts = None;
             return;
         }
         if self.lease.founding == Some(FoundingAction::Unreadable) {
-            // A node of another version may be able to decode it.
+            // Releases the lease: a node of another version may be able to decode the record.
             return self.lease.release(epoch);
         }
         let connected = self.peer.session().is_some();
@@ -571,7 +573,7 @@ impl Mirror {
         } else {
             before.volume
         };
-        // Unique, so that a record shows whether it refers to this copy.
+        // Draws a unique number, so that a record shows whether it refers to this copy.
         let incarnation = (random >> 64) as u64 | 1;
         if let Some(adoption) = &mut self.lease.adopts {
             adoption.begins = Some(Incarnation(incarnation));
@@ -634,8 +636,8 @@ impl Mirror {
             copies: copies.into_iter().collect(),
             forks: Vec::new(),
         };
-        // No node is admitted yet in a new history. If the copy is marked as incomplete, the mark
-        // goes into the record.
+        // Admits clients of both nodes in a new history. If the copy is marked as incomplete, the
+        // mark goes into the record.
         let clients = WriteAdmission {
             overwrite: head.overwrite,
             ..WriteAdmission::default()
@@ -655,9 +657,10 @@ impl Mirror {
             Some(record) if !record.in_sync.contains(ME) || self.is_another(record) => 0,
             Some(record) => self.used_rank(self.replica.rank(boottime(), record)),
             None if self.lease.founding == Some(FoundingAction::Unreadable) => 0,
-            // A copy of another node's disk founds a volume only by an operator's order.
+            // Does not want the lease: a copy of another node's disk founds a volume only by an
+            // operator's order.
             None if self.foreign_words().is_some() => 0,
-            // Without a record, a copy with data takes precedence.
+            // Prefers a copy with data while there is no record.
             None => match self.facts().volume {
                 Some(_) => 2,
                 None => {

@@ -63,7 +63,8 @@ impl OpenUser {
         let open = grant.filter(|grant| grant.is_open);
         match (used, open) {
             (None | Some(VolumeUse::Reads), _) => {}
-            // A process of a discarded history does not become valid by a migration.
+            // Keeps a process of a discarded history superseded: a migration does not make it
+            // valid.
             (Some(VolumeUse::HandsOver), Some(_)) if self.is_superseded => {}
             (Some(VolumeUse::HandsOver), _) | (Some(VolumeUse::Alone), None) => {
                 *self = OpenUser::default();
@@ -143,7 +144,7 @@ impl Mirror {
         let own = self.outside.tenure.granted();
         match (self.peer.users(), self.peer.session()) {
             (Some(users), _) => own.is_some_and(|own| users.has_other(&own.user)),
-            // Unknown until the first heartbeat of a new connection.
+            // Waits, because the user is unknown until the first heartbeat of a new connection.
             (None, Some(_)) => true,
             (None, None) => {
                 let now = Instant::now();
@@ -185,13 +186,14 @@ impl Mirror {
     /// over. Returns whether an action was started.
     pub(super) fn advance_use(&mut self, now: Instant) -> bool {
         if self.clients.used.here == Some(VolumeUse::Alone) {
-            // The guest may migrate back at once.
+            // Permits the guest to migrate back at once.
             self.replica.end_rest();
         }
         let names = &self.lease.names;
         let only = match self.clients.used.here {
             Some(VolumeUse::Alone) if self.replica.serves().is_some() => &names.me,
-            // While the other copy cannot serve, clients of this node continue.
+            // Hands over only while the copies are in sync. Until then clients of this node
+            // continue.
             Some(VolumeUse::HandsOver) if self.replica.is_mirrored() => &names.other,
             _ => return false,
         };

@@ -1,5 +1,6 @@
-//! Fails client requests that have waited too long for a node that owns the volume
-//! (`without-majority error`). The replica does the same with the requests that it has accepted.
+//! Fails all waiting client requests (`without-majority error`) once the volume has been unowned
+//! for `LEASE_MAX` + `AFTER_LEASE` as far as this node knows, or once the replica fails its own
+//! requests: `AFTER_LEASE` after the end of its lease.
 
 use super::Mirror;
 use crate::config::WithoutMajority;
@@ -41,7 +42,7 @@ impl Mirror {
         self.fails_at().filter(|_| waits)
     }
 
-    /// Fails the waiting requests if no owner has been known for too long.
+    /// Fails all waiting requests once the volume has been unowned for too long.
     pub(super) fn watch_owner(&mut self, now: Instant) {
         let is_owned = self.replica.serves().is_some() || self.peer.serves();
         let since = self.clients.unowned_since.filter(|_| !is_owned);

@@ -1,5 +1,6 @@
-//! TLS certificate of a volume and CAs of its clients, in PEM. They are checked when the
-//! configuration is loaded, and sent to the role along with the volume.
+//! Builds the TLS configuration of a volume from its certificate and the CAs of its clients, in
+//! PEM. The files are checked when the configuration is loaded, and sent to the role along with the
+//! volume.
 
 use configuration::outside::Secret;
 use rustls::RootCertStore;

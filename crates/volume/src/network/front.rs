@@ -22,8 +22,8 @@ use wire::{GreetingConnection, HandshakeError, NodeConnection, TimedStream};
 /// slot.
 const GREETED_MAX: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 4096;
-/// Time for which a refused client may read the reason, and limit of the bytes that it may send in
-/// that time. Closing with unread bytes would reset the connection and lose the reason.
+/// Time for which a refused client may read the reason. Closing with unread bytes would reset the
+/// connection and lose the reason.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 64 << 10;
 

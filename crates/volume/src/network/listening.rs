@@ -1,5 +1,5 @@
-//! TCP listener of one volume at one address: a thread that accepts connections until it is
-//! stopped, and one thread per connection.
+//! Accepts TCP connections to one volume at one address, on a thread that runs until it is stopped.
+//! Each connection has its own thread.
 
 use super::Bind;
 use super::certificates::CertificateError;
@@ -156,7 +156,8 @@ impl Drop for TcpListening {
             stop.wake();
         }
         if let Some(thread) = self.thread.take() {
-            // The thread returns from its poll at once; after the join the address is free.
+            // Joins the thread, which returns from its poll at once. Afterwards the address is
+            // free.
             let _ = thread.join();
         }
     }
@@ -193,9 +194,9 @@ impl Front {
         if lock(&self.trouble).take().is_some() {
             self.log_line(&format!("listens at {}", self.address));
         }
-        // Non-blocking, so that a connection that was reset does not block the accept.
+        // Never blocks in accept, although a connection may have been reset.
         let _ = listener.set_nonblocking(true);
-        // Without the longer queue some clients only have to retry.
+        // Ignores a failure: without the longer queue some clients only have to retry.
         let _ = listen(&listener, BACKLOG);
         for number in 0.. {
             match waits(stop, Some(listener.as_fd()), None) {
@@ -225,7 +226,7 @@ impl Front {
         };
         let own = Arc::clone(self);
         let builder = std::thread::Builder::new().name("volume/client".to_owned());
-        // Without a thread, the connection closes and its slot is freed here.
+        // Ignores a failure: without a thread, the connection closes and its slot is freed here.
         let _ = builder.spawn(move || {
             let tls = lock(&own.tls).clone();
             let known = match own.identify_client(&socket, tls.as_ref()) {
@@ -238,7 +239,7 @@ impl Front {
                 return own.refuses(from, &FrontError::TooMany);
             };
             match own.enter(known, socket) {
-                // The client sees how the connection ends.
+                // Ignores the result: the client sees how the connection ends.
                 Ok((wire, volume)) => drop(Relay::new(wire, volume, RelayPeer::Client).run()),
                 Err(error) => own.refuses(from, &error),
             }

@@ -1,5 +1,5 @@
-//! Access to a volume over TCP. Each connection is relayed to the volume's Unix socket, after the
-//! TLS handshake if configured. Only the volume, at that socket, decides about requests.
+//! Makes volumes accessible over TCP. Each connection is relayed to the volume's Unix socket, after
+//! the TLS handshake if configured. Only the volume, at that socket, decides about requests.
 //!
 //! - [`certificates`] are the PEM files for TLS.
 //! - [`front`] runs the handshake before the relay.

@@ -1,5 +1,5 @@
-//! Limits of concurrent connections. Connections in the handshake have their own slots, limited
-//! per address and in total, so that they cannot use up those of identified clients.
+//! Limits concurrent connections. Those in the handshake have their own slots, limited per address
+//! and in total, so that they cannot use up those of identified clients.
 
 use super::front::FrontError;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Tests of the NBD handshake before TLS, as a table of client messages and replies.
+//! Tests the NBD handshake before TLS, as a table of client messages and replies.
 
 use super::front::{FrontError, start_tls};
 use protocol::nbd::{GREETING, NbdConnectionError};

@@ -1,6 +1,6 @@
-//! Copies of whole volumes between nodes. On the source node a thread connects a command to the
-//! target node. On the target node a thread writes the volume as a client of its socket. Access is
-//! checked before: nodes of the cluster, and local users that may reach the supervisor.
+//! Copies whole volumes between nodes. On the source node a thread connects a command to the target
+//! node. On the target node a thread writes the volume as a client of its socket. Access is checked
+//! before: nodes of the cluster, and local users that may reach the supervisor.
 
 use super::listening::ReplicationListener;
 use super::worker::WorkerState;
@@ -130,7 +130,7 @@ impl CopyService {
         let failed = |error: std::io::Error| format!("cannot connect to the command: {error}");
         let trusted = self.registry.trusted();
         let trusted = trusted.ok_or_else(|| LinkFailure::NoCertificate.to_string())?;
-        // Node names are case-insensitive.
+        // Ignores the case of node names.
         let mut nodes = trusted.addresses.keys();
         let named = nodes.find(|one| one.eq_ignore_ascii_case(node));
         let node = named.map_or(node, String::as_str);
@@ -153,7 +153,7 @@ impl CopyService {
         let thread = builder.spawn(move || {
             let _done = done;
             match dial_copy(port, &trusted, &ours) {
-                // The command itself sees how the copy ends.
+                // Ignores the result: the command itself sees how the copy ends.
                 Ok(wire) => drop(Relay::new(wire, stream, RelayPeer::Node).run()),
                 Err(trouble) => refuse(&stream, &unreachable(&trouble)),
             }
@@ -250,7 +250,7 @@ impl Copies {
         if let Some(has) = clients_words(&clients) {
             let words =
                 format!("volume '{name}' {has}: stop them first (`evenkeel volume show {name}`)");
-            // A client that has just disconnected may still be counted, so a retry may succeed.
+            // Permits a retry: a client that has just disconnected may still be counted.
             return refuse(words, true);
         }
         Ok(Address {
@@ -329,7 +329,7 @@ fn refuse(mut stream: &UnixStream, error: &CopyError) {
 impl CopyReceiver for Copies {
     fn begin(self: Arc<Self>, wire: NodeConnection, theirs: CopyGreeting) {
         let builder = std::thread::Builder::new().name("copy/write".to_owned());
-        // Without a thread the connection closes, and the command retries.
+        // Ignores a failure: without a thread the connection closes, and the command retries.
         let _ = builder.spawn(move || {
             let (name, from) = (&theirs.volume, &theirs.from);
             let how = match self.serve(wire, &theirs) {

@@ -35,7 +35,7 @@ fn take(backing: &Backing, name: &str) -> Result<bool, String> {
     }
     match snapshot::take(backing, name, Stamp::now(), SnapshotReason::BeforeResync) {
         Ok(_) | Err(SnapshotError::Device(DeviceError::Exists(_))) => Ok(true),
-        // Most file systems do not support snapshots, as the manual says.
+        // Continues without a snapshot: most file systems do not support them, as the manual says.
         Err(SnapshotError::NoClones(_) | SnapshotError::Backing(_)) => Ok(false),
         Err(error) => Err(error.to_string()),
     }

@@ -1,4 +1,4 @@
-//! Thread that accepts replication connections of other nodes on behalf of all volumes.
+//! Accepts replication connections of other nodes, on a thread for all volumes.
 
 use crate::link::dial::{Registry, ReplicationLink, listen};
 use part::wake::WakeEvent;
@@ -40,7 +40,7 @@ impl Drop for ReplicationListener {
     fn drop(&mut self) {
         self.stop.wake();
         if let Some(thread) = self.thread.take() {
-            // The thread returns from its poll at once.
+            // Joins the thread, which returns from its poll at once.
             let _ = thread.join();
         }
     }

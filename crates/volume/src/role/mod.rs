@@ -1,5 +1,5 @@
-//! Role that runs the volumes of this node, each on its own thread. The role's thread starts and
-//! stops them and reads their status. It never waits for a disk.
+//! Runs the volumes of this node, each on its own thread. The role's thread starts and stops them
+//! and reads their status. It never waits for a disk.
 
 mod copies;
 mod elsewhere;
@@ -270,8 +270,8 @@ impl VolumeRole {
 
     pub fn kept(&self) -> Vec<u8> {
         let state = match self.stops_at {
-            // A stopping role closes all connections. The guests that keep running reconnect after
-            // the next start.
+            // Keeps the users from before the stop: a stopping role closes all connections, and the
+            // guests that keep running reconnect after the next start.
             Some(_) => KeptState {
                 users: self.former_users.clone(),
                 waiting: self.former_specs.clone(),
@@ -333,8 +333,8 @@ impl VolumeRole {
         let mut wishes = ClusterRequests::default();
         for (name, wish) in self.ties.wishes.take() {
             match wish {
-                // A volume that is configured with one node may still have one of two replicas, and
-                // then needs the lease.
+                // Accepts the rank of any volume: one that is configured with one node may still
+                // have one of two replicas, and then needs the lease.
                 ClusterRequest::Rank(rank) => {
                     let is_known = self.ranks.contains_key(&name);
                     if is_known || self.workers.contains_key(&name) {
@@ -394,7 +394,7 @@ impl VolumeRole {
     }
 
     pub fn trust(&mut self, trusted: TrustedNodes) {
-        // Connections with nodes that the cluster no longer has end.
+        // Ends connections with nodes that the cluster no longer has.
         let before = self.ties.registry.trusted();
         let trusted = Arc::new(trusted.continue_from(before.as_deref()));
         self.ties.registry.trust(Arc::clone(&trusted));
@@ -494,8 +494,7 @@ impl VolumeRole {
 
     fn listen(&mut self, volumes: &Volumes) {
         let mut pairs = volumes.0.values().filter_map(|spec| spec.pair.as_ref());
-        // Of the two nodes of a volume, the one whose name sorts first dials; the other one
-        // listens.
+        // Listens only if the other node of a volume dials, whose name then sorts first.
         let cable = pairs.find(|pair| pair.me > pair.other);
         let cable = cable.map(|pair| &pair.cable);
         if self.listening.as_ref().map(ReplicationListener::cable) != cable {
@@ -535,7 +534,7 @@ impl VolumeRole {
         let (workers, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = all.partition(stays);
         self.workers = workers;
         for (name, worker) in gone {
-            // Clients of the volume reconnect to the next worker.
+            // Reserves the volume for its user, whose clients reconnect to the next worker.
             if let Some(user) = worker
                 .named_user()
                 .filter(|_| volumes.0.contains_key(&name))
@@ -546,7 +545,8 @@ impl VolumeRole {
             self.ending.push(worker);
         }
         self.ending.retain(|worker| !worker.has_ended());
-        // A stopping volume releases its lease itself, after its requests have ended.
+        // Keeps the rank of a stopping volume, which releases its lease itself after its requests
+        // have ended.
         let known = self.ranks.len();
         let (workers, ending, elsewhere) = (&self.workers, &self.ending, &self.elsewhere);
         self.ranks.retain(|name, _| {

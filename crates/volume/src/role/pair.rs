@@ -75,7 +75,7 @@ impl WorkerState {
         let no_descriptor = || failed("no free file descriptor".to_owned());
         let mailbox = mailbox.ok_or_else(no_descriptor)?;
         let stop = self.stop.as_ref().ok_or_else(no_descriptor)?;
-        // Of the two nodes, the one whose name sorts first dials; the other one listens.
+        // Dials if this node's name sorts first. Otherwise the other node dials.
         let dialing = if !pair.other.is_empty() && pair.me < pair.other {
             Some(Dialing::start(pair, &mailbox, &self.ties.registry, &name))
         } else {

@@ -1,6 +1,6 @@
-//! Scheduled snapshots of a volume, on their own thread, because the file system may be slow. The
-//! next due time is derived from the existing snapshots, so a restarted role continues the
-//! schedule.
+//! Takes the scheduled snapshots of a volume, on their own thread, because the file system may be
+//! slow. The next due time is derived from the existing snapshots, so a restarted role continues
+//! the schedule.
 
 use crate::config::Schedule;
 use crate::device::{Backing, Snapshot, SnapshotReason, Stamp, snapshot};

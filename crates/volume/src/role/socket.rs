@@ -60,7 +60,8 @@ impl SocketClaim {
         let socket = self.directory.join(VOLUME_SOCKET);
         let listener = UnixListener::bind(&socket)?;
         mode(&socket, MODE)?;
-        // The link is relative, so it also works where the runtime directory is mounted elsewhere.
+        // Creates a relative link, which also works where the runtime directory is mounted
+        // elsewhere.
         let own = self.directory.file_name().unwrap_or_default();
         symlink(Path::new(own).join(VOLUME_SOCKET), &self.link)?;
         Ok(listener)
@@ -68,7 +69,7 @@ impl SocketClaim {
 
     /// Removes the socket and its link. Clients can no longer connect.
     pub(super) fn remove(&self) {
-        // Usually there is no link of a previous process.
+        // Ignores failures: usually there is no link of a previous process.
         let _ = unlink(&self.link);
         let _ = unlink(self.directory.join(VOLUME_SOCKET));
     }

@@ -107,7 +107,7 @@ impl VolumeRole {
         let UsedVolumes { part, volumes } = used;
         let usage = &mut self.usage;
         if usage.parts.len() < PARTS_MAX || usage.parts.contains_key(&part) {
-            // The role is notified even if nothing has changed.
+            // Notifies the role even if nothing has changed.
             usage.told.remove(&part);
             usage.parts.insert(part, volumes);
             self.reports_until = Instant::now();
@@ -168,8 +168,8 @@ impl VolumeRole {
         }
         let lease = lease_of(name);
         let lease = self.leases.iter().flatten().find(|one| one.name == lease);
-        // Otherwise the other node could no longer write to both copies, and this copy could not
-        // serve after it.
+        // Keeps the pair while the other node serves: otherwise it could no longer write to both
+        // copies, and this copy could not serve after it.
         if let Some(other) = other.filter(|_| leaves_pair)
             && lease.is_some_and(|lease| lease.holder == other)
         {
@@ -194,7 +194,7 @@ impl VolumeRole {
             let why = self.hold_reason(name, &has, volumes.0.get(name))?;
             Some((name.clone(), why))
         };
-        // The reason may have changed since.
+        // Updates the reasons, which may have changed since.
         let reasons: Option<BTreeMap<String, String>> = held.keys().map(reason).collect();
         if let Some(reasons) = reasons {
             self.usage.held.0 = reasons;
@@ -262,7 +262,7 @@ impl VolumeRole {
                     (is_ready, can_move(status))
                 })
             })
-            // A volume without a worker is in external storage.
+            // Looks among the volumes in external storage, which have no worker.
             .or_else(|| Some((self.elsewhere.get(name)?.is_ready(*r#use), Ok(()))));
         let (is_ready, can_move) = seen.unwrap_or_else(|| {
             let words = format!("the served configuration has no volume '{name}' on this node");

@@ -35,15 +35,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// First and maximum delay before a retry.
+/// Delay before the first retry.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 const CREATED_LOOK: Duration = Duration::from_millis(500);
 /// Request size that clients should prefer for the best performance, bytes.
 pub(super) const PREFERRED_BYTES: u32 = 4096;
 
-/// Numbers of an operator's orders for a volume with one replica: check all data against the
-/// checksums, end the check, reopen the volume.
+/// Operator's order for a volume with one replica: check all data against the checksums.
 const CHECK: u8 = 1;
 const END_CHECK: u8 = 2;
 const REOPEN: u8 = 3;
@@ -138,7 +137,8 @@ impl Worker {
             to: pair.other,
             facts: ReplicaProperties::default(),
         };
-        // Without a descriptor the volume fails with an error message when it is served.
+        // Ignores a missing descriptor: the volume then fails with an error message when it is
+        // served.
         let pair = spec.pair.clone().or_else(|| spec.single());
         let mailbox = pair.and_then(|pair| Mailbox::new(greeting(pair)).ok());
         let shared = Arc::new(WorkerState {
@@ -321,7 +321,7 @@ impl WorkerState {
 
     pub(super) fn enter(&self, state: VolumeServiceState, why: String) {
         let mut status = self.status();
-        // A stopping volume keeps its state.
+        // Keeps the state of a stopping volume.
         if status.state == VolumeServiceState::Stopping || !status.enter(state, why) {
             return;
         }
@@ -356,8 +356,8 @@ impl WorkerState {
                 let mut status = self.status();
                 (status.served, status.mirror) = (None, None);
                 let tenure = &status.meter.tenure;
-                // The clients of this user reconnect when the volume is served again: until then no
-                // other user may open the volume.
+                // Reserves the volume for its user, whose clients reconnect when it is served
+                // again: until then no other user may open it.
                 if let Some(user) = tenure.named_user() {
                     tenure.reserve(user, Instant::now());
                 }
@@ -432,7 +432,8 @@ impl WorkerState {
             let area = self.pair_sums(&device, &loaded.head)?;
             return self.serve_pair(&claim, device, layout, loaded, pair, area);
         }
-        // Without a lease, the other replica and the cluster would not learn of new writes.
+        // Serves one of two replicas only with a lease: otherwise the other replica and the cluster
+        // would not learn of new writes.
         let is_whole = matches!(loaded.head.state, layout::SyncState::Joined(_));
         if !is_whole || loaded.head.promised > 0 {
             let words = "it is one of two copies of a cluster: name its nodes in `on`";
@@ -458,7 +459,7 @@ impl WorkerState {
         let size_max = area.as_ref().map_or(u64::MAX, |area| area.size_max);
         let no_socket = |error| failed(format!("cannot listen at its socket: {error}"));
         let listener = ExportListener::Unix(claim.listen().map_err(no_socket)?);
-        // Checksums need direct I/O, because they verify the content of the disk.
+        // Uses the page cache only without checksums: these verify the content of the disk.
         if area.is_none() {
             device.use_page_cache();
         }
@@ -636,7 +637,7 @@ impl WorkerState {
                 }
                 mark
             }
-            // The status does not show the mark, so that no command begins to write.
+            // Keeps the mark out of the status, so that no command begins to write.
             Err(error) => {
                 write_error(&format!(
                     "evenkeel: volume {name}: cannot store whether it is incomplete: {error}\n"
@@ -685,7 +686,8 @@ impl WorkerState {
     pub(super) fn has_copy_at(&self, node: &str) -> bool {
         let spec = &self.status().spec;
         let pair = spec.pair.clone().or_else(|| spec.single());
-        // A running volume keeps its pair, even if the configuration now names one node only.
+        // Ignores the other node once the configuration names one node only: a running volume keeps
+        // its pair.
         let is_single = self.is_single.load(Ordering::Acquire);
         pair.is_some_and(|pair| pair.me == node || pair.other == node && !is_single)
     }
@@ -695,7 +697,7 @@ impl WorkerState {
     }
 }
 
-/// A missing logical volume has no device that confinement could permit.
+/// Checks that a logical volume has its device, which the confinement has to permit.
 fn is_active(backing: &Backing) -> Result<(), DeviceError> {
     match backing {
         Backing::Lvm(logical) if !logical.path.exists() => {

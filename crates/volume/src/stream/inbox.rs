@@ -1,5 +1,5 @@
-//! Receive buffer of a socket, mostly for headers. Payloads bypass it and go directly into disk
-//! buffers.
+//! Buffers received bytes of a socket, mostly headers. Payloads bypass the buffer and go directly
+//! into disk buffers.
 
 use rustix::io::Errno;
 use std::io::IoSliceMut;

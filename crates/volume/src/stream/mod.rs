@@ -1,5 +1,5 @@
-//! Send and receive buffers of non-blocking sockets. Payloads go between sockets and disk buffers
-//! without a copy.
+//! Buffers the data of non-blocking sockets. Payloads go between sockets and disk buffers without a
+//! copy.
 
 mod inbox;
 mod outbox;
@@ -25,8 +25,8 @@ pub(crate) fn wait(
     let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
     let timeout = left.and_then(|left| Timespec::try_from(left).ok());
     match epoll::wait(epoll, events, timeout.as_ref()) {
-        // The kernel interrupts the wait for io_uring work of this thread; the completions are
-        // available now.
+        // Counts an interruption as no event: the kernel interrupts the wait for io_uring work of
+        // this thread, whose completions are available now.
         Err(Errno::INTR) => Ok(0),
         waited => waited,
     }

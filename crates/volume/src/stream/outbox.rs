@@ -1,4 +1,4 @@
-//! Send queue of a socket: headers, and buffers that are sent without a copy.
+//! Queues what a socket sends: headers, and buffers that are sent without a copy.
 
 use crate::disk::Buffer;
 use rustix::io::Errno;

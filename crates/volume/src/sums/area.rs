@@ -102,7 +102,7 @@ pub fn open(device: &Device, head: &Superblock) -> Result<Area, AreaError> {
 pub fn drop_sums(device: &Device, head: &Superblock) -> Result<(), AreaError> {
     let log = log_of(device, head);
     if device.data.is_device && metadata_bytes(head.size_bytes).is_ok_and(|bytes| bytes > log) {
-        // The bitmap has grown over the log, which destroyed it.
+        // Does nothing if the bitmap has grown over the log, which destroyed it.
         return Ok(());
     }
     let ring = read(&device.metadata, log)?;
@@ -147,7 +147,7 @@ fn behind(device: &Device, head: &Superblock) -> Result<(u64, u64), AreaError> {
     let pages = room.div_ceil((PAGE_BLOCKS + 1) * PAGE_BYTES);
     let needs = sums_bytes(size);
     let offset = end.saturating_sub(pages.saturating_mul(PAGE_BYTES));
-    // Uses less space if the volume needs more.
+    // Uses less space at the end of the device if the volume needs more.
     let offset = if offset >= data_end {
         offset
     } else {

@@ -1,4 +1,4 @@
-//! Disk that verifies each read against checksums, with the interface of [`Disk`]. Without
+//! Verifies each read of a disk against checksums, with the interface of [`Disk`]. Without
 //! checksums the operations go directly to the disk.
 
 use super::area::{Area, AreaError};
@@ -187,7 +187,7 @@ impl Checked {
             return;
         };
         if size / BLOCK_BYTES < sums.keeper.progress().1 {
-            // No log tracks changes of the blocks after the new end.
+            // Reopens the volume: no log tracks changes of the blocks after the new end.
             sums.is_stale = true;
         } else if let Err(error) = self.grow(size) {
             self.report_error(&error);
@@ -238,7 +238,7 @@ impl Checked {
     /// of damaged blocks.
     pub fn repair(&mut self, token: Token, blocks: Range<u64>, buffer: Rc<Buffer>) {
         match &mut self.sums {
-            // Without checksums it is not known which content is right.
+            // Refuses the repair: without checksums it is not known which content is right.
             None => self.refused.push(Completion {
                 token,
                 result: Err(Failure::Damaged),
@@ -393,7 +393,7 @@ impl Summing {
                         result: Err(failure),
                     })
                 }
-                // A build has no job in `jobs` until it reads.
+                // Tries a build again later, which has no job in `jobs` until it reads.
                 _ => self.build_later(),
             }
         }
@@ -433,7 +433,7 @@ impl Summing {
                         }
                         self.storing.store(store);
                     }
-                    // The checksums exist already.
+                    // Ends a build whose checksums exist already.
                     KeeperAction::Build(_, blocks) if blocks.is_empty() => {
                         self.builder.is_busy = false;
                         again = true;
@@ -574,7 +574,7 @@ impl Summing {
                 }
                 Err(Failure::Damaged)
             }
-            // A write has the checksums of its data; those of a read are computed now.
+            // Records the checksums of the data that was written.
             Ok(output) if !sums.is_empty() => {
                 self.keeper.changed(id, Some(sums));
                 self.tally.overwritten(blocks);
@@ -602,7 +602,7 @@ impl Summing {
         match result {
             Ok(_) => {
                 let sums: Vec<Sum> = if part.is_discard() {
-                    // The content of discarded blocks is undefined.
+                    // Discarded blocks get no checksum, because their content is undefined.
                     vec![UNKNOWN; (blocks.end - blocks.start) as usize]
                 } else {
                     zero_sums(blocks.clone())
@@ -640,7 +640,7 @@ impl Summing {
                 }
                 self.keeper.built(id, Some(&sums));
             }
-            // Unreadable blocks get no checksum.
+            // Leaves unreadable blocks without a checksum.
             _ => self.keeper.built(id, None),
         }
         self.builder.is_busy = false;

@@ -1,4 +1,4 @@
-//! Purposes of the disk operations that the disk with checksums has in progress.
+//! Defines the purposes of the disk operations that the disk with checksums has in progress.
 
 use super::{BLOCK_BYTES, Sum};
 use crate::disk::{Buffer, Operation, Token};

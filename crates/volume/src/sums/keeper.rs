@@ -1,6 +1,6 @@
-//! State machine of a replica's checksums, without I/O and clock. It tracks known checksums, pages
-//! in the log, and which operations may begin. The driver executes the returned actions in order
-//! and reports their results.
+//! Decides which operations of a replica with checksums may begin, as a state machine without I/O
+//! and clock. It tracks known checksums and the pages in the log. The driver executes the returned
+//! actions in order and reports their results.
 
 use super::record::{ChecksumLogRecord, HOT_MAX, Sums, decode_page, encode_page};
 use super::{PAGE_BLOCKS, Sum, UNKNOWN, pages_of};
@@ -184,7 +184,8 @@ impl Keeper {
 
     pub(super) fn grow(&mut self, blocks: u64) {
         if blocks > self.slot.blocks {
-            // The last page may have checksums for only some of its blocks.
+            // Counts only whole pages as built: the last page may have checksums for only some of
+            // its blocks.
             let whole = (self.slot.blocks / PAGE_BLOCKS) as u32;
             self.slot.built = self.slot.built.min(whole);
             self.building = None;
@@ -238,7 +239,7 @@ impl Keeper {
             self.building = None;
             return false;
         }
-        // Placed first, because queued requests may wait for the build.
+        // Places the build first, because queued requests may wait for it.
         self.requests.push_front(Request {
             id,
             kind: BlockEffect::Build,
@@ -249,7 +250,7 @@ impl Keeper {
     }
 
     fn next_part(&mut self) -> Range<u64> {
-        // Pages in the log are built first, because other requests may need their slots in the log.
+        // Builds pages in the log first, because other requests may need their slots in the log.
         let hot = self
             .pending
             .iter()
@@ -294,7 +295,7 @@ impl Keeper {
         let sums = bytes.and_then(|bytes| decode_page(bytes, self.slot.draw, index));
         if sums.is_none() {
             if index < self.slot.built {
-                // The page was stored before, so it is damaged on the disk.
+                // Counts a page that was stored before as damaged on the disk.
                 self.miss(index)
             } else {
                 self.restart(index)
@@ -402,7 +403,7 @@ impl Keeper {
         self.turn += 1;
         let mut wanted = BTreeSet::new();
         self.redirect();
-        // Only so many requests may wait as the log has slots for their pages.
+        // Limits the waiting requests: only as many may wait as the log has slots for their pages.
         let mut claimed = self
             .pending
             .iter()

@@ -1,5 +1,5 @@
-//! Checksums of a replica's data, on its own disk (`verify yes`). They detect data that a disk
-//! returns wrong without an error.
+//! Keeps checksums of a replica's data, on its own disk (`verify yes`). They detect data that a
+//! disk returns wrong without an error.
 //!
 //! - [`keeper`] is the state machine that tracks checksums and schedules operations. Its
 //!   simulation tests it.

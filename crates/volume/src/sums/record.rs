@@ -1,5 +1,5 @@
-//! On-disk format of checksums: pages, and slots of the log. Each record includes its own checksum
-//! and position, which exposes torn records and those of another draw.
+//! Encodes and decodes the checksums on disk: pages, and slots of the log. Each record includes its
+//! own checksum and position, which exposes torn records and those of another draw.
 
 use super::{PAGE_BLOCKS, Sum, pages_of};
 use crate::layout::VOLUME_BYTES_MAX;

@@ -1,5 +1,5 @@
-//! Status of a replica's checksums, for reports. The volume's thread writes it, and reports read
-//! it.
+//! Keeps the status of a replica's checksums, for reports. The volume's thread writes it, and
+//! reports read it.
 
 use super::BLOCK_BYTES;
 use crate::replica::{BlockFault, Blocks, Verify, VerifyInterruption};

@@ -1,6 +1,5 @@
-//! Simulated histories of one replica with checksums. The disk loses unflushed writes, tears
-//! writes in flight and returns errors; power fails, and stored bits flip. A seed reproduces a
-//! history.
+//! Simulates histories of one replica with checksums. The disk loses unflushed writes, tears writes
+//! in flight and returns errors; power fails, and stored bits flip. A seed reproduces a history.
 //!
 //! The disk knows its rotten blocks. Each read of a rotten block must detect it, unless its
 //! checksum was untrusted meanwhile. No read of an intact block may fail the check.

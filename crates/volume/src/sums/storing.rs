@@ -82,7 +82,8 @@ impl Storing {
     /// Starts a store. If the data has to be flushed, the caller does that, and then calls
     /// [`Storing::flushed`].
     pub(super) fn store(&mut self, store: Store) {
-        // Everything that a failed flush may have lost is written again.
+        // Lets flushes succeed again: everything that a failed flush may have lost is written
+        // again.
         self.disk.reset_flush_failure();
         self.change = Some(PendingStore {
             queue: store.pages.iter().cloned().collect(),
@@ -91,7 +92,8 @@ impl Storing {
             step: StoreStep::Pages,
             failed: None,
         });
-        // The store cannot have ended, because its last step waits for the disk.
+        // Ignores the result: the store cannot have ended, because its last step waits for the
+        // disk.
         let ended = self.progress();
         debug_assert_eq!(ended, None);
     }

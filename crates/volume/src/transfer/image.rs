@@ -1,5 +1,5 @@
-//! Image formats of other programs, recognised by their first bytes and refused: a guest cannot
-//! use a raw copy of such an image.
+//! Recognises image formats of other programs by their first bytes, so that they are refused: a
+//! guest cannot use a raw copy of such an image.
 
 use crate::layout::{MAGIC, SLOT_BYTES};
 use std::fmt;

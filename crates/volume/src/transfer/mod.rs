@@ -1,5 +1,5 @@
-//! Copies of whole disks, for commands: from an NBD server, a file or a block device to an NBD
-//! server, a new file or a stream. Zeroes are not copied where source and target support holes.
+//! Copies whole disks, for commands: from an NBD server, a file or a block device to an NBD server,
+//! a new file or a stream. Zeroes are not copied where source and target support holes.
 //!
 //! Two threads, one that reads and one that writes, share a bounded queue. This module decides
 //! nothing about volumes, and prints nothing.
@@ -144,7 +144,7 @@ pub fn run(
                 Ok(())
             })
         });
-        // The reader ends, because its pieces have no receiver.
+        // Ends the reader, whose pieces then have no receiver.
         drop(receiver);
         let read = reader
             .join()

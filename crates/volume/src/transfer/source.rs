@@ -1,4 +1,4 @@
-//! Source of a copy of a whole disk: an NBD server, a file, a block device or a snapshot.
+//! Reads a whole disk for a copy: from an NBD server, a file, a block device or a snapshot.
 
 use super::image::HEAD_BYTES;
 use super::{ALIGN_BYTES, DiskPiece, PIECE_BYTES, REQUESTS_MAX, STATUS_BYTES, TransferError};
@@ -86,7 +86,6 @@ impl TransferSource {
                 let offer = *client.offer();
                 let wanted = (HEAD_BYTES as u64).next_multiple_of(u64::from(offer.block_min));
                 let length = wanted.min(offer.size);
-                // At most one block.
                 let length = u32::try_from(length).unwrap_or(0);
                 if length == 0 {
                     return Ok(Vec::new());
@@ -143,7 +142,7 @@ impl Disk {
             let path = path.to_path_buf();
             Err(TransferError::InUse { path, what })
         };
-        // NONBLOCK avoids waiting for the other end of a FIFO. EXCL is for devices only: it
+        // Avoids waiting for the other end of a FIFO (NONBLOCK). EXCL is for devices only: it
         // requires that the device is neither mounted nor part of another one.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = openat(CWD, path, flags, Mode::empty()).map_err(failed("open"))?;
@@ -216,13 +215,13 @@ impl Disk {
         let begin = match seek(&self.file, SeekFrom::Data(at)) {
             Ok(begin) => begin.min(self.size),
             Err(Errno::NXIO) => return Ok((self.size, self.size)),
-            // Block devices and some file systems do not report holes.
+            // Counts the rest as data: block devices and some file systems do not report holes.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok((at, self.size)),
             Err(errno) => return Err(self.failed("find the data of")(errno)),
         };
         let end = seek(&self.file, SeekFrom::Hole(begin));
         let end = end.map_err(self.failed("find the data of"))?;
-        // Blocks of a file system may be smaller than sectors.
+        // Aligns the range, because blocks of a file system may be smaller than sectors.
         let begin = (begin - begin % ALIGN_BYTES).max(at);
         let end = end.max(begin).next_multiple_of(ALIGN_BYTES);
         Ok((begin, end.min(self.size)))
@@ -290,7 +289,7 @@ impl<'c> Reading<'c> {
 
     fn run(mut self, give: &mut dyn FnMut(DiskPiece) -> bool) -> Result<(), TransferError> {
         while self.given_to < self.size {
-            // Pieces that wait count too, which bounds the memory.
+            // Counts pieces that wait, too, which bounds the memory.
             while self.client.under_way() + self.early.len() < REQUESTS_MAX
                 && self.asked_to < self.size
             {
@@ -391,7 +390,7 @@ impl<'c> Reading<'c> {
             }
             NbdReply::Extents(_, extents) => {
                 for Extent { length, hole } in extents {
-                    // The last extent may exceed the queried range.
+                    // Cuts the last extent, which may exceed the queried range.
                     let length = u64::from(length).min(self.size - self.known_to);
                     self.add(length, hole);
                 }

@@ -1,4 +1,4 @@
-//! Target of a copy of a whole disk: an NBD server, a new file or a stream.
+//! Writes a whole disk for a copy: to an NBD server, a new file or a stream.
 
 use super::{DiskPiece, PIECE_BYTES, REQUESTS_MAX, TransferError};
 use crate::client::{Client, NbdRequest};
@@ -104,7 +104,7 @@ impl TransferTarget {
             TransferTarget::Stream { mut file, skips } => {
                 let finish = |file: &mut File| {
                     if skips {
-                        // Zeroes at the end were skipped, so the file may have to be extended.
+                        // Extends the file, because zeroes at its end were skipped.
                         let end = seek(&*file, SeekFrom::Current(0))?;
                         ftruncate(&*file, end)?;
                         return fsync(&*file).map_err(io::Error::from);
@@ -126,8 +126,8 @@ fn submit(client: &mut Client, ask: NbdRequest) -> Result<(), TransferError> {
 
 fn to_server(client: &mut Client, at: u64, piece: DiskPiece) -> Result<(), TransferError> {
     let offer = *client.offer();
-    // Only the last piece may end within a sector; the rest of that sector in the export is
-    // zeroed.
+    // Zeroes the rest of the sector in the export if the piece ends within one, which only the last
+    // piece may do.
     let end = at + piece.length().0;
     let end = end
         .next_multiple_of(u64::from(offer.block_min))
@@ -257,8 +257,8 @@ impl Partial {
         fsync(&self.file).map_err(io("flush"))?;
         let flags = RenameFlags::NOREPLACE;
         let renamed = match renameat_with(CWD, &self.partial, CWD, &self.path, flags) {
-            // The file system does not support RENAME_NOREPLACE. The target did not exist a moment
-            // ago.
+            // Renames without RENAME_NOREPLACE if the file system does not support it. The target
+            // did not exist a moment ago.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 rustix::fs::renameat(CWD, &self.partial, CWD, &self.path)
             }

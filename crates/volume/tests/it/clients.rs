@@ -1,4 +1,4 @@
-//! Tests with real NBD clients, which compare every byte read and written.
+//! Tests real NBD clients, and compares every byte read and written.
 
 use crate::served::{VolumeServer, run};
 use lab::{Random, skip_unless_installed};

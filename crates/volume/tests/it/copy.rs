@@ -1,4 +1,4 @@
-//! Tests of copies between nodes, without the network: both ends of a stream, and a served volume.
+//! Tests copies between nodes, without the network: both ends of a stream, and a served volume.
 
 use crate::served::VolumeServer;
 use lab::{Random, ScratchDirectory};

@@ -1,4 +1,4 @@
-//! Tests of disk operations with each engine: io_uring and threads.
+//! Tests disk operations with each engine: io_uring and threads.
 
 use lab::ScratchDirectory;
 use rustix::event::{PollFd, PollFlags, poll};

@@ -1,4 +1,4 @@
-//! Tests of NBD clients that violate the protocol or abuse it.
+//! Tests NBD clients that violate the protocol or abuse it.
 
 use crate::raw::{FLUSH, FUA, READ, Raw, WRITE, head};
 use crate::served::VolumeServer;

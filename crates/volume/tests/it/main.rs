@@ -1,5 +1,5 @@
-//! Tests of volumes with real NBD clients. Another process of this test binary serves a volume
-//! from a scratch directory.
+//! Tests volumes with real NBD clients. Another process of this test binary serves a volume from a
+//! scratch directory.
 
 mod clients;
 mod copy;

@@ -1,4 +1,4 @@
-//! Tests of an export over TCP, served by a thread of the test, and of its timeouts.
+//! Tests an export over TCP, served by a thread of the test, and its timeouts.
 
 use crate::disk::open;
 use crate::raw::{FLUSH, FUA, READ, Raw, WRITE, WRITE_ZEROES, head};

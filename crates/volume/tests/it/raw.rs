@@ -1,4 +1,4 @@
-//! Low-level NBD client of these tests, which can do what no real client does.
+//! Implements a low-level NBD client of these tests, which can do what no real client does.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

@@ -1,4 +1,4 @@
-//! Tests of checksums on disk: a volume is served while its file is corrupted directly.
+//! Tests checksums on disk: a volume is served while its file is corrupted directly.
 
 use crate::raw::{READ, Raw};
 use lab::ScratchDirectory;

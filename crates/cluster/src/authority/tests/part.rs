@@ -1,4 +1,4 @@
-//! Certificates of parts: which peers trust them, and which do not.
+//! Tests certificates of parts: which peers trust them, and which do not.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Decisions without a repository.
+//! Tests decisions of the follower without a repository.
 
 use super::super::decide::{Branch, BranchHead, Decision, Signature, decide};
 use super::*;

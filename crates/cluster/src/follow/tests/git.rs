@@ -1,4 +1,4 @@
-//! Tests with real git repositories.
+//! Tests the follower with real git repositories.
 
 use super::*;
 

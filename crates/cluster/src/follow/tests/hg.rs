@@ -1,4 +1,4 @@
-//! Tests with real Mercurial repositories.
+//! Tests the follower with real Mercurial repositories.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The loop of the role.
+//! Tests the loop of the role.
 
 use super::*;
 use crate::keyword::ConfigSection;

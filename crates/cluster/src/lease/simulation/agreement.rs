@@ -1,4 +1,4 @@
-//! Consensus as an oracle in a single place: the leader of each term, and the committed
+//! Replaces consensus by an oracle in a single place: the leader of each term, and the committed
 //! commands.
 
 use crate::command::{Epoch, LeaseCommand};

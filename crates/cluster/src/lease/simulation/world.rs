@@ -1,4 +1,4 @@
-//! Execution of a history: events in the order of a time that no machine knows.
+//! Executes a history: events in the order of a time that no machine knows.
 
 use super::agreement::Agreement;
 use crate::command::{Epoch, LeaseCommand};

@@ -1,4 +1,4 @@
-//! Tests of applied entries and of the snapshots that a replica builds.
+//! Tests applied entries, and the snapshots that a replica builds.
 
 use super::*;
 use crate::raft::test_keys;

@@ -1,5 +1,5 @@
-//! Clients: they send requests to any member, and record the times, the requests and
-//! the results.
+//! Simulates clients, which send requests to any member, and record the times, the requests and the
+//! results.
 
 use super::defect::RaftDefect;
 use super::host::{Common, now};
@@ -92,7 +92,7 @@ impl Client {
         };
         let op = match self.kinds[member] {
             MemberKind::Node => self.draw(key, self.seen[place], member as u64 + 1),
-            // An arbiter may not propose.
+            // Skips the arbiter, which may not propose.
             MemberKind::Arbiter => ClientOp::Read,
         };
         let called_at = now();

@@ -1,6 +1,5 @@
-//! Deliberate defects, each of which the simulation must find. They act around the
-//! engine: on its disk, on its wire or in its clients. The engine's code knows nothing
-//! of them.
+//! Lists deliberate defects, each of which the simulation must find. They act around the engine: on
+//! its disk, on its wire or in its clients. The engine's code knows nothing of them.
 
 use super::runtime::Members;
 use crate::raft::message::{Failure, RaftReply, Request};

@@ -1,6 +1,6 @@
-//! A disk as the kernel and the hardware provide it: reads return what was written and
-//! not synced. After a power cut such data may be missing, partial or torn. The disk
-//! can fail, be slow, and refuse writes for a while.
+//! Simulates a disk as the kernel and the hardware provide it: reads return what was written and
+//! not synced. After a power cut such data may be missing, partial or torn. The disk can fail, be
+//! slow, and refuse writes for a while.
 
 use super::runtime::SimulatedProcess;
 use lab::Random;
@@ -257,7 +257,7 @@ impl StorageBackend for Backend {
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         let mut inner = self.inner()?;
-        // Overwriting bytes in place needs no space.
+        // Needs no space, because it overwrites bytes in place.
         if inner.full && inner.random.percent(70) {
             return Err(io::ErrorKind::StorageFull.into());
         }

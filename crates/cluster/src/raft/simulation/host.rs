@@ -1,4 +1,4 @@
-//! Hosts: their disks, and the processes that start and end on them.
+//! Simulates hosts: their disks, and the processes that start and end on them.
 
 use super::defect::RaftDefect;
 use super::disk::Disk;

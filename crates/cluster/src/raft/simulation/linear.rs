@@ -1,6 +1,6 @@
-//! Linearizability check: Wing and Gong's search with memoization. Each operation takes
-//! effect at one moment between its call and its return. An operation without a return
-//! takes effect at any later moment, or never.
+//! Checks that histories are linearizable: Wing and Gong's search with memoization. Each operation
+//! takes effect at one moment between its call and its return. An operation without a return takes
+//! effect at any later moment, or never.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -103,7 +103,8 @@ impl<M: Model> Search<'_, M> {
         let mut next: Vec<usize> = left()
             .filter(|place| self.operations[*place].called_at <= first_return)
             .collect();
-        // Operations that returned first most likely took effect first.
+        // Tries operations that returned first before others, because they most likely took effect
+        // first.
         next.sort_by_key(|place| {
             let returned = &self.operations[*place].returned;
             returned.as_ref().map_or(u64::MAX, |(at, _)| *at)

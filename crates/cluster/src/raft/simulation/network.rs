@@ -1,4 +1,4 @@
-//! Network between the members: each direction of each pair can be cut. Calls and
+//! Simulates the network between the members: each direction of each pair can be cut. Calls and
 //! responses are lost, delayed, duplicated and reordered.
 
 use super::defect::{self, RaftDefect};

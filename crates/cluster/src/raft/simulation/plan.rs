@@ -1,4 +1,4 @@
-//! Events of a history: drawn from its seed, then healed, then calm.
+//! Plans the events of a history: drawn from its seed, then healed, then calm.
 
 use super::defect::RaftDefect;
 use super::network::Weather;

@@ -1,4 +1,5 @@
-//! Requests of clients with their results, and the single copy that they must match.
+//! Records the requests of clients with their results, and defines the single copy that they must
+//! match.
 
 use super::linear::{self, Model, Operation};
 use crate::command::{CommandRefusal, CommandResult};

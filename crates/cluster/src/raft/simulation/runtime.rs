@@ -1,6 +1,6 @@
-//! A runtime in which tasks belong to processes. A suspended process is not polled
-//! while time passes, and a killed one disappears at once with all its tasks.
-//! Everything else comes from [`SimRuntime`].
+//! Provides a runtime in which tasks belong to processes. A suspended process is not polled while
+//! time passes, and a killed one disappears at once with all its tasks. Everything else comes from
+//! [`SimRuntime`].
 
 use openraft::OptionalSend;
 use openraft_rt::AsyncRuntime;

@@ -1,4 +1,4 @@
-//! Scripted histories, as opposed to random ones.
+//! Tests scripted histories, as opposed to random ones.
 
 use super::host::now;
 use super::network::Weather;

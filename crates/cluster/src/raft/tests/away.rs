@@ -1,4 +1,4 @@
-//! Members that were away, and leaders that become silent.
+//! Tests members that were away, and leaders that become silent.
 
 use super::bed::{Hub, Tested, event, found, memory, pair, told, until};
 use crate::command::{CommandBody, CommandResult};

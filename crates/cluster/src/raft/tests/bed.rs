@@ -1,4 +1,4 @@
-//! Engines in one process, with calls that tests cut, lose and count.
+//! Runs engines in one process, with calls that tests cut, lose and count.
 
 use crate::command::{CommandBody, CommandResult, Invitation};
 use crate::member::{ClusterMember, Digest, MemberId, MemberKind};

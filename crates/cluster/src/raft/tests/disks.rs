@@ -1,4 +1,4 @@
-//! Disks that are slow or full, and logs of newer programs.
+//! Tests disks that are slow or full, and logs of newer programs.
 
 use super::bed::{Hub, event, found, member, memory, told, until};
 use crate::command::{ClusterCommand, CommandBody, CommandResult, FORMAT};

@@ -1,4 +1,4 @@
-//! An attacker with the arbiter's keys who follows no rule of the protocol.
+//! Tests an attacker with the arbiter's keys who follows no rule of the protocol.
 
 use super::bed::{Hub, Tested, event, pair, told, until};
 use crate::command::{CommandBody, CommandResult};

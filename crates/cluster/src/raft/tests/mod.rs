@@ -1,5 +1,5 @@
-//! Engines on Tokio, in one process: committed entries, leaders after a loss, and
-//! catching up of absent members.
+//! Tests engines on Tokio, in one process: committed entries, leaders after a loss, and catching up
+//! of absent members.
 
 mod away;
 mod bed;

@@ -1,5 +1,5 @@
-//! The leader's replies to holders: grants of leases, and confirmations of renewals. It
-//! proposes through the engine; the caller delivers the requests.
+//! Handles the requests of lease holders while this member leads: renews, grants and passes leases.
+//! Proposes through the engine; the caller delivers the requests.
 
 use super::{LeaderLeaseRequest, RenewalReply};
 use crate::command::{CommandBody, CommandResult, Epoch, LeaseCommand};
@@ -74,7 +74,8 @@ impl<R: AsyncRuntime> Grants<R> {
         codec::encode(&told.unwrap_or(RenewalReply::Later))
     }
 
-    /// Confirms leadership. Returns its term, and when the confirmation was requested.
+    /// Confirms leadership with a majority. Returns its term, and when the confirmation was
+    /// requested; None if this member does not lead or got no confirmation.
     async fn confirmed(&self) -> Option<Confirmed> {
         let standing = self.engine.raft_status();
         let asked_at = self.now();
@@ -82,13 +83,14 @@ impl<R: AsyncRuntime> Grants<R> {
         self.with_grantor(term, |_| ());
         let confirmed = R::timeout(CONFIRM_LIMIT, self.engine.confirm()).await;
         confirmed.ok()?.ok()?;
-        // Another leader may have been confirmed meanwhile.
+        // Checks the term again, because another leader may have been confirmed meanwhile.
         let standing = self.engine.raft_status();
         let same = standing.leading && standing.term == term;
         same.then_some(Confirmed { term, asked_at })
     }
 
-    /// Runs `with` on the grantor of this term; each term has a new one.
+    /// Runs `with` on the grantor of this term, and creates it in a new term. None if the grantor
+    /// is of a later term.
     fn with_grantor<T>(&self, term: u64, with: impl FnOnce(&mut Grantor) -> T) -> Option<T> {
         let mut grantor = self.grantor.lock().unwrap_or_else(PoisonError::into_inner);
         if grantor.as_ref().is_none_or(|had| had.term() < term) {
@@ -138,7 +140,7 @@ impl<R: AsyncRuntime> Grants<R> {
     async fn release(&self, from: MemberId, name: &str, epoch: Epoch) -> Option<()> {
         let standing = self.engine.raft_status();
         let term = standing.leading.then_some(standing.term)?;
-        // A holder whose state does not advance repeats its release although the log has
+        // Ignores a release that the log has already: a holder whose state does not advance repeats
         // it.
         let state = self.engine.state();
         let is_over = |lease: &Lease| lease.epoch > epoch || lease.holder != Some(from);

@@ -1,5 +1,5 @@
-//! The leases that one machine wants, and its requests to the leader for them. The caller
-//! supplies the network and the users of the leases.
+//! Keeps a [`Holder`] for each lease that this machine wants, and sends its requests to the leader.
+//! The caller supplies the network and the users of the leases.
 
 use super::{LeaderLeaseRequest, RenewalReply};
 use crate::command::{CommandBody, LeaseCommand, PASSES_FORMAT};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const WANTED_MAX: usize = LEASES_MAX;
 
-/// Largest number of names in `Holders::settled`. Then no lease counts as inherited.
+/// Largest number of names in `Holders::settled`. Once it is reached, no lease counts as inherited.
 const SETTLED_MAX: usize = 4 * LEASES_MAX;
 
 /// A [`Holder`] for each lease that is wanted or not released yet.
@@ -43,7 +43,8 @@ impl Holders {
         }
     }
 
-    /// Sets the wanted leases and those that are watched; all others are released.
+    /// Sets the wanted leases and those that are watched. [`Holders::release_unwanted`] releases
+    /// the others.
     pub(crate) fn want(&mut self, wishes: impl IntoIterator<Item = WantedLease>) {
         let wishes = wishes.into_iter().take(WANTED_MAX);
         let (watched, wanted): (Vec<_>, _) = wishes.partition(|wish| wish.watch);
@@ -187,8 +188,8 @@ fn is_wanted(wishes: &[WantedLease], name: &str) -> bool {
     wishes.iter().any(|wish| wish.name == name)
 }
 
-/// Sends a request to the leader, which may be this member; the call returns `None`
-/// without a reply. [`Holders::answered`] reports renewals.
+/// Sends a request to the leader, which may be this member. Returns the reply to a renewal, for
+/// [`Holders::answered`]; None for another request, or without a reply.
 pub(crate) async fn ask<R: AsyncRuntime, F: Future<Output = Option<Vec<u8>>>>(
     engine: &Engine<R>,
     ask: HolderRequest,

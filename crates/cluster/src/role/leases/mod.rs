@@ -39,7 +39,7 @@ enum LeaderLeaseRequest {
 
 #[derive(Debug)]
 pub(super) enum LeaseDemand {
-    /// All leases that the part could use, or wants to know.
+    /// All leases that the role could use, or wants to know.
     Wants {
         part: String,
         leases: Vec<WantedLease>,
@@ -47,7 +47,7 @@ pub(super) enum LeaseDemand {
     Heartbeat {
         part: String,
     },
-    /// A part has a new channel, and may have missed what was sent before.
+    /// A role has a new channel, and may have missed what was sent before.
     Connected,
 }
 
@@ -61,12 +61,14 @@ impl Heartbeats {
         self.at.insert(part, now);
     }
 
-    /// Forgets a part that has ended: its successor may be a program that sends none.
+    /// Forgets the heartbeats of a role that has sent an empty list of leases. Its next process may
+    /// be a program that sends no heartbeats, and its leases are then renewed without them.
     fn end(&mut self, part: &str) {
         self.at.remove(part);
     }
 
-    /// Returns whether the part of a lease is not known to be frozen.
+    /// Returns whether a lease may be extended: the last heartbeat of its role is recent, or the
+    /// role has sent none.
     fn allow(&self, lease: &str, now: Instant) -> bool {
         self.at
             .get(part_of(lease))
@@ -110,8 +112,8 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
     let mut wishes: BTreeMap<String, Vec<WantedLease>> = BTreeMap::new();
     let mut heartbeats = Heartbeats::default();
     let mut changes = shared.engine.changes();
-    // Runs beside the renewals of held leases: a confirmation may take long, or never
-    // come.
+    // Confirms the leader in a task beside the renewals of held leases, because a confirmation may
+    // take long, or never come.
     let (confirms, mut confirmed) = mpsc::channel(1);
     let mut confirming = false;
     let mut ending = false;
@@ -123,16 +125,17 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
         let state = shared.engine.state();
         holders.update_holders(&state);
         let known = holders.known(shared.clock.boottime(), &state);
-        // A part relies on the report of a previous process until it has named its leases to this
-        // one.
+        // Reports to the roles that have named their leases. Any other role relies on the report of
+        // a previous process until then.
         let parts = || wishes.keys().cloned().collect();
         if known != told || gives_up {
             shared.machine.hold(parts(), known.clone()).await;
             told = known;
         }
         for ask in holders.due(shared.clock.boottime()) {
-            // A frozen process neither serves nor releases its addresses: its lease ends, so that
-            // another node can take over.
+            // Skips a request that would extend a lease of a frozen process. Such a process neither
+            // serves nor releases its addresses, and another node can take over when the lease
+            // ends.
             let may = |lease: &str| {
                 shared.machine.can_report_to(part_of(lease))
                     && heartbeats.allow(lease, Instant::now())
@@ -161,7 +164,8 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
             }
             new = wanted.recv(), if !ending => match new {
                 Some(LeaseDemand::Connected) => {
-                    // Nothing yet: the parts continue with the report of a previous process.
+                    // Sends nothing before the first report of this process: the roles continue
+                    // with that of a previous process.
                     if !told.is_empty() {
                         shared.machine.hold(parts(), told.clone()).await;
                     }
@@ -186,7 +190,8 @@ pub(super) async fn record<M: ServingMachine, N: ConnectionFactory>(
     mut record: LeaseRecord,
 ) {
     if shared.engine.state().format() < FREES_FORMAT {
-        // The leases of this machine expire by themselves.
+        // Frees no leases while a member does not support it: the leases of the machine that is off
+        // expire by themselves.
         record.frees.clear();
     }
     let outcome = match shared.engine.propose(CommandBody::Record(record)).await {

@@ -1,4 +1,4 @@
-//! Effect of a node's failure on traffic: where its virtual addresses move, according
+//! Describes the effect of a node's failure on traffic: where its virtual addresses move, according
 //! to each node's report about its virtual routers ([`Routing`]).
 
 use super::observed::{nothing_served, without};
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 /// The virtual routers whose addresses a member owns.
 struct Owned<'s> {
     routers: Vec<&'s RouterStatus>,
-    /// Number of addresses that it owns, including those of routers that it does not
+    /// Number of addresses that the member owns, including those of routers that it does not
     /// report.
     addresses: u64,
 }
@@ -143,8 +143,8 @@ impl ClusterStatus {
         if owner.parse::<IpAddr>().is_err() {
             return !owner.is_empty() && short(owner) == short(&member.name);
         }
-        // The address may be on another network than those of the cluster. It is that of the only
-        // other node.
+        // Attributes an address to the other node if the cluster has two nodes: the address may be
+        // on a network that the cluster does not know.
         let nodes = || {
             self.members
                 .iter()

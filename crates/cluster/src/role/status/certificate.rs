@@ -1,5 +1,6 @@
-//! Problems of a reachable member: its disk, missing files of this member, or the expiry of its
-//! certificate, which is near only if renewal failed for months.
+//! Describes the problems of a reachable member besides its connections: its disk, its supervisor,
+//! and for this member missing files or the near expiry of its certificate, whose renewal has
+//! failed for months then.
 
 use super::{ClusterStatus, MemberStatus, list};
 use part::report::{Grade, Subject, span};

@@ -1,4 +1,5 @@
-//! The disk of a member, as the member reports it: how it fails, what follows, and what to do.
+//! Describes how the disk of a member fails, as the member reports it, what follows, and what to
+//! do.
 
 use super::MemberStatus;
 use part::report::span;

@@ -1,4 +1,4 @@
-//! Direct links that are cut: each is a separate subject of the report.
+//! Reports the direct links of this member that are cut, each as a separate subject.
 
 use super::{ClusterStatus, MemberStatus, Reach};
 use crate::member::MemberKind;

@@ -1,4 +1,5 @@
-//! Members with lost stores, and conflicts between their versions.
+//! Describes members that lost their stores, and nodes that accepted a newer version than the
+//! cluster.
 
 use super::{ClusterStatus, MemberStatus};
 use crate::member::MemberKind;
@@ -16,7 +17,8 @@ impl ClusterStatus {
     pub(super) fn disagreement_words(&self) -> Vec<String> {
         let accepted = self.configuration.accepted;
         let me = self.members.iter().find(|member| member.id == self.me);
-        // Only a member that sees a majority and has a complete log knows the newest version.
+        // Returns nothing unless this member sees a majority and has a complete log: otherwise it
+        // does not know the newest version.
         if !self.majority || me.is_none_or(|me| !me.lost.is_empty()) {
             return Vec::new();
         }

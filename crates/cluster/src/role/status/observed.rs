@@ -1,6 +1,6 @@
-//! Observed problems of members: a node serves nothing, or its version without some
-//! parts; a machine at a member's address is not trusted; this member cannot listen on
-//! an address.
+//! Describes observed problems of members: a node serves nothing, or its version in part; a machine
+//! at a member's address is not trusted; two machines run as one member; this member cannot listen
+//! on an address.
 
 use super::{ClusterStatus, MemberStatus, addresses, list};
 use crate::member::MemberId;
@@ -36,8 +36,8 @@ pub(super) fn without(left: &[&MemberStatus]) -> impl Iterator<Item = String> {
 }
 
 impl ClusterStatus {
-    /// Reports that this member was restored to an older state, as far as it can know:
-    /// the machines of other members are reachable, and none accepts it.
+    /// Returns a message if this member seems to be restored to an older state: the machines of
+    /// other members are reachable, and none accepts it.
     pub(super) fn outdated_words(&self) -> Option<String> {
         let others = self.voters().filter(|member| member.id != self.me);
         let (reached, away): (Vec<&MemberStatus>, Vec<_>) =

@@ -1,4 +1,4 @@
-//! Members whose stores are lost, emptied, damaged or replaced by older ones.
+//! Tests members whose stores are lost, emptied, damaged or replaced by older ones.
 
 use super::real::{Real, all_vote, eventually, three};
 use super::{MemberTestDirectory, apply};

@@ -1,4 +1,4 @@
-//! A machine that serves nothing, and records its requests.
+//! Simulates a machine that serves nothing, and records its requests.
 
 use crate::authority::PartCredentials;
 use crate::file_set::FileSet;

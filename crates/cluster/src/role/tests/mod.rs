@@ -1,4 +1,4 @@
-//! The whole role: with real TCP in threads, and in a simulated network.
+//! Tests the whole role: with real TCP in threads, and in a simulated network.
 
 mod loss;
 mod machine;

@@ -1,5 +1,5 @@
-//! Three roles in one process, each in its thread, over TCP of the loopback device. The
-//! tests use their sockets, as operators do.
+//! Tests three roles in one process, each in its thread, over TCP of the loopback device. The tests
+//! use their sockets, as operators do.
 
 use super::machine::{BAD, Fake, WORSE};
 use super::{MemberTestDirectory, apply};

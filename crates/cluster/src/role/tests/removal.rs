@@ -1,4 +1,5 @@
-//! Members that were removed from the cluster, and start again without a link to another member.
+//! Tests members that were removed from the cluster, and start again without a link to another
+//! member.
 
 use super::real::{Real, all_vote, eventually, three};
 use super::{MemberTestDirectory, apply};

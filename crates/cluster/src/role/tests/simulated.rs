@@ -1,6 +1,6 @@
-//! Random histories from seeds: three roles on a simulated network, members that crash
-//! and restart, all kinds of cut links, and changes meanwhile. At the end all members
-//! serve the same version, and no accepted version is lost.
+//! Tests random histories from seeds: three roles on a simulated network, members that crash and
+//! restart, all kinds of cut links, and changes meanwhile. At the end all members serve the same
+//! version, and no accepted version is lost.
 
 use super::machine::{BAD, Fake, wants_leases};
 use super::{MemberTestDirectory, apply};

@@ -1,4 +1,4 @@
-//! Tests of a node's tasks, one after another.
+//! Tests a node's tasks, one after another.
 
 use super::*;
 use crate::command::{CommandBody, Judging, RolloutStep};

@@ -1,4 +1,4 @@
-//! Tests of which changes count as worse.
+//! Tests which changes count as worse.
 
 use super::*;
 

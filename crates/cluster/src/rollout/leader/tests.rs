@@ -1,4 +1,4 @@
-//! Tests of the leader's decisions, step by step.
+//! Tests the leader's decisions, step by step.
 
 use super::*;
 use crate::command::{CheckFindings, CommandBody, Judging, Proposal};

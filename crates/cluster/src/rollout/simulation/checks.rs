@@ -1,4 +1,4 @@
-//! Invariants of every history.
+//! Checks the invariants of every history.
 
 use crate::command::VersionId;
 use crate::member::MemberId;

@@ -1,4 +1,4 @@
-//! The world of a history: nodes with machines, their connections, the leader, and the
+//! Simulates the world of a history: nodes with machines, their connections, the leader, and the
 //! disturbances. Everything derives from one seed.
 
 use super::checks::{self, Counts, ServedConfiguration};

@@ -1,4 +1,4 @@
-//! Tests of a version's permitted and refused steps.
+//! Tests a version's permitted and refused steps.
 
 use super::super::sample::{
     A, ARBITER, B, checked_together, decision, digest, file, proposal, report,

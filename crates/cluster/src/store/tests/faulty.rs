@@ -1,4 +1,4 @@
-//! A simulated disk that loses power: unsynced data is then present, torn or missing.
+//! Simulates a disk that loses power: unsynced data is then present, torn or missing.
 
 use lab::Random;
 use redb::StorageBackend;

@@ -1,6 +1,5 @@
-//! Tests of a store that no longer has what it promised: truncated at any length, torn,
-//! or replaced by an older store or by another member's, with and without its promise
-//! file.
+//! Tests a store that no longer has what it promised: truncated at any length, torn, or replaced by
+//! an older store or by another member's, with and without its promise file.
 
 use super::faulty::Faulty;
 use super::{entry, id, now};

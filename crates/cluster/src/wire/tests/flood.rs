@@ -1,5 +1,5 @@
-//! A member that sends requests without end, or violates the protocol: limited,
-//! counted, and harmless to others.
+//! Tests a member that sends requests without end, or violates the protocol: limited, counted, and
+//! harmless to others.
 
 use super::super::frame::{FrameHeader, FrameKind, HEAD_BYTES, MESSAGE_BYTES_MAX};
 use super::super::greeting::{Hello, hear_hello, say_hello};

@@ -1,4 +1,4 @@
-//! A new member joins with a token.
+//! Tests a new member, which joins with a token.
 
 use super::super::Event;
 use super::*;

@@ -1,4 +1,4 @@
-//! A real cable that is cut between real hosts.
+//! Tests a real cable that is cut between real hosts.
 
 use super::super::PathKind;
 use super::super::call::ATTEMPTS_MAX;

@@ -1,4 +1,4 @@
-//! Members on one machine, over its real TCP.
+//! Tests members on one machine, over its real TCP.
 
 use super::super::{Event, Loss, MESSAGE_BYTES_MAX, PathKind};
 use super::*;

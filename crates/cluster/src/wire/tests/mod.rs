@@ -1,4 +1,4 @@
-//! The wire over real TCP on loopback, over simulated networks, and in namespaces.
+//! Tests the wire over real TCP on loopback, over simulated networks, and in namespaces.
 
 mod flood;
 mod joining;

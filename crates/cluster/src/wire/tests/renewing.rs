@@ -1,4 +1,4 @@
-//! New certificates, with the same key and with another one.
+//! Tests new certificates, with the same key and with another one.
 
 use super::*;
 use crate::authority::{CertificateRelation, PeerRejection, disk};

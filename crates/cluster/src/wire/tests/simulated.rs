@@ -1,4 +1,4 @@
-//! All kinds of partitions on a simulated network, whose time is exact.
+//! Tests all kinds of partitions on a simulated network, whose time is exact.
 
 use super::super::simulated::Simulated;
 use super::super::{Event, Loss, PORT, PathKind};

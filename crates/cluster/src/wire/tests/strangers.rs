@@ -1,4 +1,4 @@
-//! Strangers (clients that are not members) may cost little, and only for a short time.
+//! Tests strangers (clients that are not members): they may cost little, and only for a short time.
 
 use super::super::accept::{PLACES_PER_MEMBER_ADDRESS, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
 use super::super::frame::FrameKind;

@@ -1,5 +1,4 @@
-//! Tests of notifications to roles that use volumes. The volume role has one volume with one
-//! replica.
+//! Tests notifications to roles that use volumes. The volume role has one volume with one replica.
 
 use super::super::{VolumeEnvironment, VolumeRole};
 use super::*;
