@@ -15,10 +15,10 @@ const INTERPRETERS: &[&str] = &[
     "nice", "ionice", "timeout", "setsid", "nohup",
 ];
 
-/// Returns the first part of a program's path, or of the script that it runs, that a user other
-/// than root can change. Missing parts are ignored.
+/// Returns the first part of a program's path, or of the path of the script that an interpreter
+/// runs, that a user other than root can change. Missing files are ignored.
 pub fn changeable(words: &[String]) -> Option<PathBuf> {
-    // The program itself is already running.
+    // Accepts this program itself, which is already running.
     if words.first().is_some_and(|program| program == OWN) {
         return None;
     }

@@ -1,4 +1,5 @@
-//! Model of `vrrp_instance` and `virtual-ip`.
+//! Defines the configuration of one virtual router (`vrrp_instance` or `virtual-ip`): its adverts,
+//! addresses, announcements, scripts and probing. Plain data, which the role applies.
 
 use super::{Account, Address, Options, Route, Rule, Tracked};
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,8 @@ pub struct Vmac {
     pub ipvlan_mode: Option<String>,
 }
 
-/// Announcements to neighbours after a transition (`garp_*`).
+/// Timing of gratuitous ARPs and neighbour advertisements (`garp_*`): after the instance becomes
+/// master, after adverts of lower priority, and periodically.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Garp {
     /// `garp_master_delay`: delay of the second block; zero sends none.
@@ -103,7 +105,7 @@ pub struct NotifyScripts {
     pub backup: Option<Notify>,
     pub fault: Option<Notify>,
     pub stop: Option<Notify>,
-    /// `notify_deleted`, with a script or without: the state word of the generic script changes.
+    /// `notify_deleted` is configured, with or without a script.
     #[serde(default)]
     pub reports_deleted: bool,
     pub deleted: Option<Notify>,

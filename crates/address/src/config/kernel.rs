@@ -1,4 +1,5 @@
-//! Objects that the role installs in the kernel: addresses, routes, rules.
+//! Defines the addresses, routes and rules that the role installs in the kernel, and the delays
+//! after which a change of an interface counts.
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;

@@ -1,11 +1,11 @@
-//! Options of a virtual router that are single values. `vrrp_instance` and `virtual-ip` set them
-//! here by name, and `role::settings` passes those of the protocol on.
+//! Defines the options of a virtual router that are single values, such as the VRRP version and the
+//! advert interval. The loaders of `vrrp_instance` and `virtual-ip` set them by name;
+//! `role::settings` passes the options of the protocol to the state machine of VRRP.
 
 use super::Authentication;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Options of one virtual router, all with a single value.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Options {
     pub version: u8,

@@ -1,4 +1,5 @@
-//! Tracked objects: scripts, files, processes, interfaces, BFD sessions.
+//! Defines the objects whose failure lowers the priority of an instance or is a fault: scripts,
+//! files, processes, interfaces, BFD sessions and proxy backends.
 
 use super::Account;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Rows of keywords, and their lookup by block.
+//! Finds the row of a keyword (syntax, number of words, effect) by its name and its block.
 
 use super::family;
 use super::loader::Loader;
@@ -25,7 +25,7 @@ pub(super) struct Build {
 
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Adds it to the model.
+    /// Calls the function that adds the line to the configuration.
     Run(fn(&mut Loader<'_>, &ConfigStatement)),
     /// No effect in this program, for this reason.
     None(&'static str),
@@ -33,7 +33,7 @@ pub(super) enum Effect {
     Anyway(&'static str),
 }
 
-/// Defines a line with a number of words behind its keyword.
+/// Defines a line with `least` to `most` words after its keyword.
 pub(super) const fn line(
     least: usize,
     most: usize,
@@ -67,7 +67,7 @@ pub(super) const fn so_anyway(least: usize, most: usize, why: &'static str) -> B
     }
 }
 
-/// Defines a block with a number of words before its brace.
+/// Defines a block with `least` to `most` words between its keyword and its brace.
 pub(super) const fn block(
     least: usize,
     most: usize,

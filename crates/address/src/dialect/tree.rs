@@ -1,5 +1,5 @@
-//! Groups lines into blocks. A block opens with a brace on its own line or on that of its words,
-//! and may be all on one line; `}` ends it anywhere.
+//! Groups lines into statements and blocks. A block opens with a brace on the line of its words or
+//! on the next one, and may be all on one line; `}` ends the block anywhere.
 
 use super::family::draft::At;
 use super::keyword;

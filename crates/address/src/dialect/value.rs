@@ -150,7 +150,7 @@ impl Loader<'_> {
         Some(Duration::from_micros(us))
     }
 
-    /// Parses a switch, which is on if it has no word.
+    /// Parses `on`, `off` or a similar word after a keyword. The keyword alone means on.
     pub(super) fn switch(&mut self, node: &ConfigStatement) -> Option<bool> {
         let Some(word) = node.argument() else {
             return Some(true);
@@ -178,7 +178,7 @@ impl Loader<'_> {
         found
     }
 
-    /// Parses an address without a prefix.
+    /// Parses an IP address without a prefix length.
     pub(super) fn address(&mut self, word: &SourceWord) -> Option<IpAddr> {
         match word.text.parse() {
             Ok(address) => Some(address),
@@ -194,7 +194,7 @@ impl Loader<'_> {
         self.address(node.argument()?)
     }
 
-    /// Parses an address with an optional prefix. `default` is the whole address space.
+    /// Parses an address with an optional prefix length.
     pub(super) fn network(&mut self, word: &SourceWord) -> Option<(IpAddr, Option<u8>)> {
         let (address, prefix) = match word.text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),

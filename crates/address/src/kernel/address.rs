@@ -1,4 +1,4 @@
-//! Addresses and their lifetimes.
+//! Adds, renews, removes and lists addresses of interfaces, with their lifetimes.
 //!
 //! The kernel removes an address with a lifetime by itself unless it is renewed, so a killed role
 //! cannot leave one behind.
@@ -226,12 +226,17 @@ impl AddressSeen {
     }
 }
 
-/// Layout of `struct rtmsg`, and values of the requested route.
+/// Length of `struct rtmsg`, in bytes.
 const ROUTE_BODY: usize = 12;
+/// Offset of `rtm_type` in `struct rtmsg`.
 const ROUTE_KIND_AT: usize = 7;
+/// Route type `RTN_LOCAL`: packets to the destination are accepted by this machine.
 const ROUTE_LOCAL: u8 = 2;
+/// Attribute type `RTA_DST`: the destination address.
 const ROUTE_DESTINATION: u16 = 1;
+/// Attribute type `RTA_OIF`: index of the output interface.
 const ROUTE_OUTPUT: u16 = 4;
+/// Poll interval while a local route is missing.
 const ROUTE_LOOK_EVERY: Duration = Duration::from_micros(200);
 
 impl Kernel {

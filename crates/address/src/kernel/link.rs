@@ -92,7 +92,8 @@ impl NetworkInterface {
     pub(super) fn read(message: &Incoming<'_>) -> Option<NetworkInterface> {
         let body = message.body;
         if body.first().copied()? != 0 {
-            // A message about a bridge port (AF_BRIDGE) does not describe the interface itself.
+            // Ignores messages about bridge ports (AF_BRIDGE), which do not describe the interface
+            // itself.
             return None;
         }
         let flags = LinkFlags(u32_at(body, 8)?);
@@ -121,8 +122,8 @@ impl NetworkInterface {
                 _ => {}
             }
         }
-        // The kernel reports the other end of a veth as its parent, and indices of another network
-        // namespace mean nothing here.
+        // Clears the parent where it is none of this machine: the kernel reports the other end of a
+        // veth as its parent, and indices of another network namespace mean nothing here.
         let far = message.attributes(BODY).find(attribute::LINK_NAMESPACE);
         if link.kind == "veth" || far.is_some() {
             link.parent = None;

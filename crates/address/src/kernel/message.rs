@@ -1,5 +1,5 @@
-//! Netlink messages as bytes: a header, a fixed body, attributes. Messages of the kernel are read
-//! leniently, attribute by attribute, because a newer kernel may send more of them.
+//! Builds and parses netlink messages: a header, a fixed body, attributes. Messages of the kernel
+//! are parsed leniently, attribute by attribute, because a newer kernel may add attributes.
 
 use std::net::IpAddr;
 
@@ -252,7 +252,8 @@ impl<'a> Attributes<'a> {
         self.find(kind).and_then(ip)
     }
 
-    /// Returns a network whose prefix length is in the fixed body; None: all addresses.
+    /// Returns the network in the first attribute of this type, with the prefix length from the
+    /// fixed body. None if the prefix length is zero, which means all addresses.
     pub fn network(&self, kind: u16, prefix: u8) -> Option<(IpAddr, u8)> {
         let address = self.address(kind).filter(|_| prefix > 0)?;
         Some((address, prefix))

@@ -1,4 +1,4 @@
-//! Notifications of changes in the kernel's tables, including changes by other programs.
+//! Receives notifications of changes in the kernel's tables, including changes by other programs.
 
 use super::message::{Incoming, Messages, kind};
 use super::socket::NetlinkSocket;
@@ -91,8 +91,8 @@ impl Monitor {
                 }
                 Ok(None) => return None,
                 Err(Errno::NOBUFS) => return Some(KernelChange::Overrun),
-                // No other error can occur on such a socket; if one does, it must not cause a busy
-                // loop.
+                // Returns None on any other error, which cannot occur on such a socket: a retry
+                // could become a busy loop.
                 Err(_) => return None,
             }
         }

@@ -283,7 +283,7 @@ fn read_ways(mut several: &[u8], ways: &mut Vec<(Option<IpAddr>, u32)>) {
     }
 }
 
-/// Clears the bits behind the prefix, as the kernel does; None: the default route.
+/// Clears the bits after the prefix, as the kernel does; None: the default route.
 fn network(net: Option<(IpAddr, u8)>) -> Option<(IpAddr, u8)> {
     let (address, prefix) = net.filter(|(_, prefix)| *prefix > 0)?;
     let address = match address {
@@ -362,7 +362,7 @@ impl Kernel {
             .map(|r| self.route_message(r, kind::DELETE_ROUTE, 0))
             .collect();
         let removed = self.send_those_made("remove a route", asks);
-        // The interface or table may be gone, and the route with it.
+        // Counts as removed if the interface or the table is gone, and the route with it.
         Ack::of_all(removed, &[Errno::SRCH, Errno::NODEV])
     }
 

@@ -1,4 +1,4 @@
-//! Netlink socket that sends requests in batches and collects all responses.
+//! Sends netlink requests, one by one or in batches, and collects the responses.
 
 use super::KernelError;
 use super::message::{
@@ -65,7 +65,8 @@ impl NetlinkSocket {
             sequence: 0,
             buffer: vec![0; READ_BYTES],
         };
-        // Older kernels lack some of these options; errors then have no message.
+        // Ignores errors: older kernels lack some of these options, and their refusals have no
+        // message.
         let _ = socket.option(NETLINK_EXT_ACK, 1);
         let _ = socket.option(NETLINK_CAP_ACK, 1);
         let _ = socket.option(NETLINK_GET_STRICT_CHK, 1);
@@ -170,8 +171,8 @@ impl NetlinkSocket {
             .collect()
     }
 
-    /// Sends all messages as one nftables transaction, between a begin and an end: either all take
-    /// effect or none. Returns the first refusal.
+    /// Sends the messages as one nftables transaction, of which the first one is the begin and the
+    /// last one the end: either all take effect or none. Fails with the first refusal.
     pub fn transaction(
         &mut self,
         request: &'static str,
@@ -182,7 +183,7 @@ impl NetlinkSocket {
     }
 
     /// Sends an nftables transaction without its end: the kernel validates all messages, loads the
-    /// modules that it needs, and drops the transaction. Returns the first refusal.
+    /// modules that they need, and drops the transaction. Fails with the first refusal.
     pub fn trial(
         &mut self,
         request: &'static str,
@@ -273,7 +274,7 @@ impl NetlinkSocket {
             let each = |m: &Incoming<'_>| m.read_as(new, &read);
             match self.dump(request, ask, each) {
                 Ok(some) => all.extend(some),
-                // A kernel without IPv6 has no such table.
+                // Skips the family: a kernel without IPv6 has no such table.
                 Err(KernelError::Refused {
                     errno: Errno::OPNOTSUPP | Errno::AFNOSUPPORT,
                     ..

@@ -1,4 +1,5 @@
-//! Kernel settings below `/proc/sys`, in the network namespace of the calling thread.
+//! Reads, changes and restores kernel settings below `/proc/sys`, in the network namespace of the
+//! calling thread.
 
 use super::KernelError;
 use serde::{Deserialize, Serialize};

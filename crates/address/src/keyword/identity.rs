@@ -1,4 +1,5 @@
-//! Determines which node this machine is.
+//! Finds the `node` section of this machine by host name or address, and reports a machine that
+//! matches none or several.
 
 use super::codes;
 use super::draft::{AddressConfigDraft, NodeDraft};

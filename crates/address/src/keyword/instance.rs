@@ -1,4 +1,5 @@
-//! Builds the configuration of this machine from the drafts.
+//! Builds the configuration of this machine from the drafts of the `node` and `virtual-ip`
+//! sections.
 
 use super::draft::{AddressConfigDraft, VirtualIp};
 use super::identity::{self, NodeIdentity, is_name_of, name_of};
@@ -43,7 +44,7 @@ pub(super) fn finish(draft: &mut AddressConfigDraft) -> SectionConfig {
         notify::secure(draft, &mut virtual_ip);
         if virtual_ip.addresses.is_empty() {
             if virtual_ip.address_line {
-                // The error was reported at its line.
+                // Skips the section: the error was reported at the line.
                 continue;
             }
             let told = format!("'virtual-ip {}' has no address", virtual_ip.name);
@@ -88,7 +89,7 @@ pub(super) fn finish(draft: &mut AddressConfigDraft) -> SectionConfig {
     outcome
 }
 
-/// Role of this machine in an instance.
+/// Values of an instance that depend on this machine, such as its position among the nodes.
 struct InstanceRole {
     addresses: Vec<Address>,
     order: Vec<String>,
@@ -209,7 +210,7 @@ fn order(draft: &AddressConfigDraft, virtual_ip: &VirtualIp) -> Vec<String> {
     names.filter(|name| !name.is_empty()).collect()
 }
 
-/// Returns the position of this machine; None if it takes no part.
+/// Returns the position of this machine in the order of nodes; None if it takes no part.
 fn place(identity: &NodeIdentity, order: &[String]) -> Option<usize> {
     match identity {
         NodeIdentity::Any | NodeIdentity::First => Some(0),

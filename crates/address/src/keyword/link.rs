@@ -1,4 +1,4 @@
-//! Network settings of an instance: its interface, its router id there, and the transport of its
+//! Determines the interface of an instance, its router id on that network, and the transport of its
 //! adverts.
 
 use super::draft::{self, AddressConfigDraft, VirtualIp};
@@ -136,8 +136,9 @@ pub(super) struct UsedRouterId {
     span: Span,
 }
 
-/// Returns the router id that is configured or derived from the name. `None` if the version was
-/// accepted on other links, and another instance on the link uses the id.
+/// Returns the router id that is configured or derived from the name, and reports an id that is
+/// already in use. None only for a configuration version that was accepted on other interfaces, if
+/// another instance on the same interface uses the id.
 pub(super) fn router_id(
     draft: &mut AddressConfigDraft,
     virtual_ip: &VirtualIp,

@@ -1,4 +1,5 @@
-//! `notify`: programs that run on a change of state.
+//! Parses the lines for programs that run on a change of state, and for the user that runs them.
+//! Refuses programs that run as root although other users can change them.
 
 use super::draft::{AddressConfigDraft, VirtualIp};
 use super::track::{NOT_RUN, program};
@@ -113,7 +114,7 @@ pub(super) fn secure(draft: &mut AddressConfigDraft, virtual_ip: &mut VirtualIp)
     }
     let mut unsafe_ones = Vec::new();
     for program in &virtual_ip.programs.commands {
-        // A missing program was reported already, and users cannot change it.
+        // Skips a missing program, which was reported already and which users cannot change.
         if missing.contains(&program.value) {
             continue;
         }

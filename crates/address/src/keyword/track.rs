@@ -1,4 +1,5 @@
-//! `track`: conditions without which a machine does not take the addresses.
+//! Parses `track` lines: interfaces, programs, pings and backends without which a machine does not
+//! own the addresses.
 
 use super::draft::AddressConfigDraft;
 use super::node::checked_name;
@@ -54,7 +55,7 @@ pub(super) fn program(
             "write the absolute path, with its arguments, in one pair of quotes",
         ));
     }
-    // A file for another machine names programs of that machine.
+    // Accepts any program: a file for another machine names programs of that machine.
     if draft.host.name.is_none() {
         return Ok(words);
     }

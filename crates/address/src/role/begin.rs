@@ -81,7 +81,8 @@ impl AddressRole {
             members: Vec::new(),
             router: Router::new(Vec::new(), Vec::new()),
             sockets: Sockets {
-                // The previous process may have sent more after it stored its state.
+                // Skips numbers: the previous process may have sent further authenticated adverts
+                // after it stored its state.
                 sealed: kept.as_ref().map_or(0, |kept| match kept.sealed {
                     0 => 0,
                     sealed => sealed.saturating_add(SEALED_AHEAD),
@@ -160,7 +161,7 @@ impl AddressRole {
                 adverts.broken = true;
             }
         }
-        // Only from the end, so that indices of other sockets stay valid.
+        // Removes sockets only from the end, so that the indices of the others stay valid.
         while self.sockets.adverts.last().is_some_and(|a| a.broken) {
             self.sockets.adverts.pop();
         }
@@ -239,7 +240,8 @@ impl AddressRole {
             .advert_interface(&self.host.links)
             .map(|(index, name)| (index, name.to_owned()));
         if needs && interface.is_none() {
-            // A missing interface is already reported as a tracked object.
+            // Closes the socket without a further fault: a missing interface is reported as a
+            // tracked object.
             (member.socket, member.untracked.connection) = (None, None);
             return;
         }
@@ -265,7 +267,7 @@ impl AddressRole {
             }
             Some(_) => {}
             None if needs => {
-                // The last advert, which releases the addresses, still needs the old source.
+                // Keeps the old source, which the last advert still needs to release the addresses.
                 let words = match member.config.source {
                     Some(source) => format!("no interface has the source address {source}"),
                     None => format!(
@@ -370,7 +372,8 @@ impl AddressRole {
     }
 }
 
-/// Returns the leases that the previous role held and that this one continues to hold.
+/// Returns the leases that the previous role held and that this role continues to hold, and the
+/// leases that the previous role handed over.
 fn leases_before(kept: Option<&KeptState>) -> Leases {
     let held = kept.iter().flat_map(|kept| &kept.leases);
     let mut leases = Leases::new(held.map(|(name, until_ns)| Lease {

@@ -76,7 +76,8 @@ impl Bfd {
         let mut before = old.links;
         let mut links = Vec::with_capacity(wanted.len());
         for (place, wanted) in wanted.iter().enumerate() {
-            // A changed weight does not affect the session with the neighbour.
+            // Ignores the weight in the comparison, because a changed weight does not affect the
+            // session with the neighbour.
             let same = |link: &BfdLink| {
                 let weight = wanted.weight;
                 BfdSession {
@@ -159,7 +160,8 @@ impl Bfd {
                     *refused = refused.saturating_add(1);
                 }
             });
-            // The error concerns a single packet. A lasting failure shows as silence.
+            // Counts an error of the socket as a dropped packet. A lasting failure shows as
+            // silence.
             if drained.is_err() {
                 *refused = refused.saturating_add(1);
             }

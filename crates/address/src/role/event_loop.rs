@@ -75,7 +75,8 @@ pub fn run(config: Config, given: RoleInputs) -> Result<Exit, RoleError> {
     role.report_wanted_leases(super::clock::now());
     let exit = role.run_event_loop();
     if matches!(exit, Ok(Exit::Released)) {
-        // Another machine can get the leases without waiting for their end.
+        // Withdraws all requests for leases, so that another machine can get the leases without
+        // waiting for their end.
         role.given
             .orders
             .send_notification(Notification::WantsLeases(Vec::new()));
@@ -87,7 +88,7 @@ pub fn run(config: Config, given: RoleInputs) -> Result<Exit, RoleError> {
 impl AddressRole {
     fn run_event_loop(&mut self) -> Result<Exit, RoleError> {
         loop {
-            // Actions of the start or of the previous turn come first.
+            // Executes the actions of the start or of the previous turn.
             self.act();
             if let Some(exit) = self.execute_orders() {
                 return Ok(exit);

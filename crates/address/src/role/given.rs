@@ -1,4 +1,5 @@
-//! Inputs of the role, and its messages to and from the process around it.
+//! Defines the inputs of the role (orders, stored state, log) and its notifications to the
+//! supervisor.
 
 use crate::config::Config;
 use part::report::{Event, StatusReport};

@@ -1,5 +1,6 @@
-//! Effect of the proxy's health on a virtual router: bands with hysteresis, read from the shared
-//! memory. The role writes the state of each virtual router to the same memory.
+//! Derives the health band of each virtual router from the proxy's shared memory, with hysteresis,
+//! and lowers its priority accordingly. Writes the state of each virtual router and requests to
+//! drain to the same memory.
 
 use super::event_loop::AddressRole;
 use super::{Level, Log, clock};
@@ -239,8 +240,8 @@ impl Health {
         }
     }
 
-    /// Returns whether nothing is known yet about the servers of an instance: the proxy has not
-    /// begun, or their first health checks have not ended.
+    /// Returns whether nothing is known yet about the servers of an instance: their first health
+    /// checks have not ended, or the grace period of a new memory lasts. False without a proxy.
     pub(super) fn is_untested(&self, name: &str) -> bool {
         let Some(vitals) = self.vitals else {
             return false;
@@ -324,7 +325,7 @@ impl AddressRole {
                 return Some((name.clone(), *steady));
             }
             if follows(name) {
-                // The previous role served the instance a moment ago.
+                // Starts with the best band: the previous role had the addresses a moment ago.
                 settles = true;
                 return Some((name.clone(), Steady::new(now, 0)));
             }
@@ -344,7 +345,7 @@ impl AddressRole {
             self.health.settles_until = Some(now.after(SETTLES_WITHIN));
         }
         self.health.draining.clear();
-        // The routers are new and need their priorities again.
+        // Sets all priorities, because the routers are new.
         self.health.on_trial = false;
         self.update_all_limits(now);
         // Without a proxy, only a poll changes a previous band.
@@ -426,7 +427,8 @@ impl AddressRole {
             }
             let draining = self.health.draining.iter().find(|(of, _)| *of == at);
             if let Some((_, until)) = draining {
-                // A proxy that describes other addresses by now has lost the request.
+                // Repeats the request to drain, which is lost if the proxy now uses the slot for
+                // other addresses.
                 if vitals.drain(slot).is_none() {
                     vitals.set_drain(slot, Some(clock::as_ms(*until)));
                 }

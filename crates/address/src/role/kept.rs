@@ -1,5 +1,5 @@
-//! Stored state for the successor of a role, also after SIGKILL: the instances in MASTER state, and
-//! the addresses in the kernel.
+//! Stores the state of the role for its successor, also after SIGKILL: the states of the instances,
+//! their objects in the kernel, leases, hand-overs, and changed kernel settings.
 
 use crate::config::{Address, Instance, Route, Rule};
 use crate::kernel::sysctl::Saved;
@@ -55,7 +55,6 @@ pub struct KeptInstance {
     pub state: String,
     pub since_ns: u64,
     pub master_at_ns: u64,
-    /// Time of writing.
     pub at_ns: u64,
     pub holds: bool,
     /// As a backup: address and priority of the owner.
@@ -163,12 +162,13 @@ impl KeptState {
             && self.hand_overs.is_empty()
             && self.settings.is_empty();
         if is_empty {
-            // Nothing remains, and the supervisor removes an empty state after a planned stop.
+            // Writes an empty state, which the supervisor removes after a planned stop.
             return state_file::write(file, &[]);
         }
         let mut bytes = self.encode();
         if bytes.len() > MAX_KEPT_BYTES {
-            // Ownership matters more than the routes and rules that a killed process leaves behind.
+            // Drops routes and rules of a state that is too large: ownership matters more than what
+            // a killed process leaves in the kernel.
             bytes = self.without_ways().encode();
         }
         state_file::write(file, &bytes)
@@ -210,7 +210,7 @@ impl Keeper {
     /// Starts with the state of the predecessor, if it was stored in this boot of the machine.
     pub(super) fn new(boot: String, kept: Option<KeptState>) -> Keeper {
         Keeper {
-            // State from before a restart of the machine is invalid.
+            // Drops a state from before a restart of the machine.
             before: kept.filter(|kept| kept.boot == boot),
             boot,
             supervisor: supervisor_identity(),

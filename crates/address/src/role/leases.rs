@@ -103,7 +103,8 @@ impl Leases {
         };
         let end_of = |lease: Lease| {
             let until = match lease.is_inherited {
-                // A new control role does not know the end that the previous one reported.
+                // Keeps the end that this loop knows: a new control role does not know the end that
+                // the previous control role reported.
                 true => self.until.get(&lease.name).copied(),
                 false => is_current(&lease).then_some(Time(lease.until_ns)),
             };
@@ -134,8 +135,8 @@ impl Leases {
         }
     }
 
-    /// Returns the requests for leases that this node could use, each with the rank of its
-    /// adverts, or [`LAST_RANK`].
+    /// Returns the requests for leases that this node could use, each with the rank of its adverts.
+    /// Nodes that hand over or have handed over a lease request it with the two lowest ranks.
     fn wishes(&self, now: Time, able: impl Iterator<Item = Candidate>) -> Vec<WantedLease> {
         able.filter(|one| !self.resting.contains_key(&one.name))
             .map(|one| {
@@ -294,8 +295,8 @@ impl AddressRole {
         }
     }
 
-    /// Returns whether only the lease keeps the instance from its addresses. An instance
-    /// with addresses whose state is not known yet, as after a restart, loses nothing.
+    /// Returns whether only the lease keeps the instance from its addresses. While its tracked
+    /// objects are not known yet, as after a restart, that is so only if the node holds the lease.
     fn lacks_only_lease(&self, now: Time, member: &VrrpInstance) -> bool {
         let held = || self.leases.missing(now, &name_of(&member.config)).is_none();
         member.is_without_fault() && (!member.judgement.unknown || held())

@@ -112,7 +112,7 @@ impl<P> PacemakerState<P> {
             let late_at = if late_at > now {
                 Some(late_at)
             } else if now.since(master.next.sent_at) >= master.next.patience {
-                // Another node may be master by now: the router must decide.
+                // Sends nothing: another node may be master by now, so the router must decide.
                 None
             } else {
                 send(&master.next, &master.packets);

@@ -1,5 +1,6 @@
-//! Virtual MAC interfaces of virtual routers: those of `use_vmac` and `use_ipvlan`, and those of
-//! single addresses on other interfaces (`use_vmac_addr`, or `use_vmac` behind an address).
+//! Creates and removes the virtual interfaces of virtual routers: those of `use_vmac` and
+//! `use_ipvlan`, and those of single addresses on other interfaces (`use_vmac_addr`, or `use_vmac`
+//! after an address).
 
 use super::event_loop::AddressRole;
 use super::member::{VrrpInstance, ipvlan_flag};

@@ -1,6 +1,6 @@
-//! Simulated histories of two nodes and an arbiter in virtual time. VRRP and the links of the
-//! cluster are cut separately, versions are accepted, processes and control roles are frozen,
-//! killed and restarted, and nodes are removed. `STANDING_SEED=n` replays one history.
+//! Simulates two nodes and an arbiter in virtual time. VRRP and the links of the cluster are cut
+//! separately, versions are accepted, processes and control roles are frozen, killed and restarted,
+//! and nodes are removed. `STANDING_SEED=n` replays one history.
 
 use super::*;
 use crate::standing::plain;

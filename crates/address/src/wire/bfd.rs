@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// Number of ports to try before a session counts as having none.
+/// Number of ports that a session tries before its socket counts as failed.
 const PORTS_TRIED: u16 = 64;
 /// Size of the receive buffer of a sending socket, in bytes: its input is never read.
 const UNREAD_BYTES: usize = 1;

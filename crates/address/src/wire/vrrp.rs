@@ -1,4 +1,5 @@
-//! Raw sockets for VRRP: protocol 112, or 51 for authenticated adverts (AH).
+//! Sends and receives adverts on raw sockets: protocol 112 for VRRP, or 51 for authenticated
+//! adverts (AH).
 
 use super::WireError;
 use super::datagram::{Ancillary, Buffers, Destination, option, send};
@@ -166,7 +167,8 @@ impl VrrpSocket {
             let set = |name, value: i32| option(fd, libc::IPPROTO_IP, name, &value);
             step("IP_PKTINFO", set(libc::IP_PKTINFO, 1))?;
             step("IP_FREEBIND", sockopt::set_ip_freebind(fd, true))?;
-            // As above for IPv6.
+            // Allows the advert of priority zero from an address that the interface has just lost,
+            // as for IPv6 above.
             let _ = set(libc::IP_TRANSPARENT, 1);
             step(
                 "IP_MULTICAST_LOOP",

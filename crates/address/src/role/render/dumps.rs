@@ -1,6 +1,5 @@
-//! keepalived's dumps: `keepalived.data` (SIGUSR1), `keepalived.stats` (SIGUSR2) and
-//! `keepalived.json` (signal 36), with keepalived's lines for the features that exist
-//! here.
+//! Writes keepalived's dumps: `keepalived.data` (SIGUSR1), `keepalived.stats` (SIGUSR2) and
+//! `keepalived.json` (signal 36), with keepalived's lines for the features that exist here.
 
 use super::moment;
 use crate::config::{
