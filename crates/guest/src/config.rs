@@ -1,4 +1,5 @@
-//! Configuration of guests, and of the nodes that run them, as the guest role receives it.
+//! Defines the configuration of guests, and of the nodes that run them, as the guest role receives
+//! it.
 
 pub use image::hardware::{Bus, Firmware, Model};
 pub use image::mac::Mac;
@@ -145,7 +146,7 @@ pub struct Disk {
 pub struct Nic {
     pub bridge: String,
     pub mac: [u8; 6],
-    /// IP addresses of the guest on this card, announced after a migration.
+    /// IP addresses of the guest on this card, announced when the guest starts to run on a node.
     pub addresses: Vec<IpAddr>,
     pub model: Model,
 }

@@ -46,7 +46,7 @@ pub fn take(directory: &Path, who: &str) -> Result<File, String> {
 
 pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
     let copy = |mut from: &UnixStream, mut to: &UnixStream| {
-        // Why the relay ended does not matter.
+        // Ignores why the relay ended, because both directions end in any case.
         let _ = io::copy(&mut from, &mut to);
         end([operator, terminal]);
     };
@@ -58,7 +58,7 @@ pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
 
 pub fn end(sockets: [&UnixStream; 2]) {
     for socket in sockets {
-        // A connection that has ended already is no error.
+        // Ignores an error: a connection that has ended already is no fault.
         let _ = socket.shutdown(Shutdown::Both);
     }
 }

@@ -59,8 +59,8 @@ impl Displays {
         });
         let begun = match begun {
             Ok(begun) => begun,
-            // The message is sent instead of the server's reply, and the display page understands
-            // it. The operator may have left.
+            // Sends the message in place of the server's reply; the display page understands it.
+            // The operator may have left.
             Err(ChannelEnd::Says(words)) => {
                 return drop((&*operator).write_all(format!("{words}\r\n").as_bytes()));
             }

@@ -82,7 +82,7 @@ impl Agreement {
                     .to_owned(),
             );
         };
-        // The record is written again until the cluster has it.
+        // Writes the record again until the cluster has it.
         self.drains = Some(request);
         Ok(LeaseRecord::next(lease, self.requested_record().encode()))
     }
@@ -172,7 +172,7 @@ impl Agreement {
         !others.any(|(node, state)| state == OtherNode::Proposes && node > self.me)
     }
 
-    /// Returns whether no guest depends on this node: none runs here, and none moves here from a
+    /// Checks that no guest depends on this node: none runs here, and none moves here from a
     /// drained node.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ impl Agreement {
         if node == self.me || !is_held || returns || self.fencing.results.contains_key(node) {
             return false;
         }
-        // A node that was never available has no record, and is not fenced.
+        // Does not fence a node that was never available and therefore has no record.
         let Some(record) = self.node_record(node) else {
             return false;
         };

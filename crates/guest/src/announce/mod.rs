@@ -70,7 +70,7 @@ impl AnnouncementSchedule {
 
     pub fn turn(&mut self, runs: bool, now: u64) -> bool {
         if !runs {
-            // The guest may run on another node now.
+            // Stops the announcements, because the guest may run on another node now.
             self.next = None;
             self.still_since.get_or_insert(now);
             return false;

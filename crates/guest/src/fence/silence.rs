@@ -93,7 +93,7 @@ fn start_probes(at: &[IpAddr], port: u16) -> ProbeState {
         let spawned = thread::Builder::new()
             .name("guest/silence".to_owned())
             .spawn(move || {
-                // The send fails if the result is no longer needed.
+                // Ignores a failed send, after which the result is no longer needed.
                 let _ = sender.send(is_silent(at));
             });
         responded += usize::from(spawned.is_err());

@@ -1,4 +1,5 @@
-//! Watchdog of this node (linux/watchdog.h): a device that resets the machine unless it is fed.
+//! Feeds the watchdog of this node (linux/watchdog.h), a device that resets the machine unless it
+//! is fed.
 //!
 //! The device is opened when the first guest exists. It is fed as long as each guest here may run
 //! here or is confirmed paused. A node that lost its leases and cannot stop a guest is therefore
@@ -98,7 +99,7 @@ impl Watchdog {
         let Some(device) = &self.device else { return };
         self.last = Some(now);
         match write(&device.fd, b"\0") {
-            // A full pipe, which occurs only in tests.
+            // Ignores a full pipe, which occurs only in tests.
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
             Err(errno) => {
                 self.why = format!("cannot feed it: {}", reason(errno));

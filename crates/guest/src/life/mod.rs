@@ -1,5 +1,5 @@
-//! Life cycle of a guest on its node, as a pure state machine: the desired state and the events of
-//! its QEMU process determine the next order. The module starts no process and reads no clock.
+//! Decides the next order for the QEMU process of a guest from the desired state and from QEMU's
+//! events, as a pure state machine: the module starts no process and reads no clock.
 //!
 //! - At most one QEMU process: a new one is started only after its predecessor is known to have
 //!   ended.
@@ -414,8 +414,8 @@ impl Life {
         self.halt = StopSignalState::No;
         self.continuing = false;
         self.continued = None;
-        // A guest whose incoming migration failed still runs on its source node, so this is no
-        // failure of the guest.
+        // Counts no failure if the incoming migration failed: the guest still runs on its source
+        // node.
         let moves = [QemuStatus::Moved, QemuStatus::Arriving].map(ProcessState::Speaks);
         if let Some(Restart { well_ms, .. }) = restart {
             // Only the time counts for which the guest was healthy, not all of the time for which
@@ -473,8 +473,8 @@ impl Life {
                 let too_often = self.has_failed() && !self.is(LifecycleDefect::NeverGivesUp);
                 !self.is_off && !too_often && now >= self.not_before
             }
-            // The guest continues to run on its source node, which receives an error and tries
-            // again later.
+            // Starts an arriving guest only if no start has failed here. Otherwise the source node,
+            // on which the guest continues to run, receives an error and tries again later.
             DesiredState::Arrive => self.failures == 0,
             _ => false,
         };
@@ -691,7 +691,8 @@ impl Life {
         }
         let kill_at = now.saturating_add(within_ms);
         if status != QemuStatus::Running {
-            // The guest notices the power button only while it runs.
+            // Continues a paused guest first, because the guest notices the power button only while
+            // it runs.
             return match status {
                 QemuStatus::DiskError => self.quit(now),
                 _ => self.continue_guest(status, now),
@@ -723,7 +724,8 @@ impl Life {
         let pressed = match ending.pressed {
             None if is_over => return self.kill(),
             None => return None,
-            // A QEMU process that quits closes the disk images properly, unlike one that is killed.
+            // Lets QEMU quit before it is killed, because a process that quits closes the disk
+            // images properly.
             Some(_) if is_over => return self.quit(now),
             Some(pressed) => pressed,
         };

@@ -185,7 +185,7 @@ fn memory_kib(bytes: u64, has_kvm: bool) -> u64 {
 fn uuid(name: &str) -> String {
     let half = |first: u8| fnv1a(std::iter::once(first).chain(name.bytes()));
     let (high, low) = (half(1), half(2));
-    // RFC 9562, section 5.8: version 8, a custom form.
+    // Marks the UUID as version 8, a custom form (RFC 9562, section 5.8).
     let high = (high & !0xf000) | 0x8000;
     let low = (low & !(0b11 << 62)) | (0b10 << 62);
     format!(
@@ -242,7 +242,8 @@ fn console(all: &mut Arguments, start: &StartParameters<'_>) {
     }
 }
 
-/// Returns the boot index of a device: the disks in order, then the network cards.
+/// Returns the boot index of a disk or network card; None: the guest does not boot from it. With
+/// network boot, the cards precede the disks; otherwise only disks have an index.
 fn first(boot: &Boot, is_disk: bool, at: usize) -> Option<usize> {
     match (boot, is_disk) {
         (Boot::Network, true) => Some(at + 20),

@@ -20,9 +20,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-/// Maximum number of bytes read from the end of QEMU's own output, and number of bytes kept of the
-/// serial output.
+/// Maximum number of bytes read from the end of QEMU's own output.
 const WORDS_BYTES_MAX: u64 = 16 << 10;
+/// Number of bytes kept of a serial output that is truncated.
 const LOG_KEPT_BYTES: u64 = 256 << 10;
 /// Size of the serial output above which it is truncated, bytes.
 const LOG_BYTES_MAX: u64 = 1 << 20;
@@ -71,7 +71,7 @@ impl GuestDirectory {
     /// Returns the names of guests whose QEMU process from an earlier role process still runs,
     /// except the guests of other instances of the program.
     pub fn running(runtime: &Path, claimed: &BTreeSet<String>) -> Vec<String> {
-        // Without the runtime directory there are no guests.
+        // Returns no guests if the runtime directory does not exist.
         let mut all = GuestDirectory::guests(runtime).unwrap_or_default();
         all.retain(|name| {
             let lock = || GuestDirectory::new(runtime, name).lock();
@@ -188,7 +188,8 @@ impl GuestDirectory {
     }
 
     /// Returns the path by which QEMU has to open a file after it has changed its user. A QEMU
-    /// process of an earlier version runs as root in another directory, which has no `own/`.
+    /// process of an earlier version of the program runs as root in another directory, which has no
+    /// `own/`.
     pub fn for_qemu(&self, path: &Path) -> PathBuf {
         let here = path.strip_prefix(&self.0).ok();
         let here = here.filter(|_| self.own().is_dir());

@@ -1,5 +1,6 @@
-//! Connection to the monitor socket of a guest's QEMU process ([`crate::qmp`]). It never blocks.
-//! Commands sent before QEMU's greeting are queued until it arrives.
+//! Sends commands to the monitor socket of a guest's QEMU process, and returns replies and events
+//! ([`crate::qmp`]). The connection never blocks. Commands sent before QEMU's greeting are queued
+//! until it arrives.
 
 use crate::life::QemuStatus;
 use crate::qmp::{Qmp, QmpError, QmpMessage};

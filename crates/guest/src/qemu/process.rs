@@ -70,7 +70,7 @@ pub struct QemuProcess {
     /// True if QEMU has accepted an order to quit and was not killed since.
     pub quits: bool,
     /// True if QEMU names its guest as the user when it opens volumes, unlike QEMU processes of
-    /// earlier versions.
+    /// earlier versions of the program.
     pub names_user: bool,
 }
 
@@ -121,7 +121,8 @@ impl QemuProcess {
                 filter::apply(&filter)
             });
         }
-        // The stored process ID of a previous QEMU process must not be taken for the new one.
+        // Removes the stored process ID of a previous QEMU process, which must not be taken for the
+        // new one.
         match fs::remove_file(home.process()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -165,8 +166,9 @@ impl QemuProcess {
         };
         let all = [written.map(|(number, _)| number), in_lock];
         let number = all.into_iter().flatten().find(is_its);
-        // The lock file and the file with the stored process ID may both be empty, because the file
-        // system was full, or because QEMU has emptied its lock file.
+        // Searches all processes for the holder of the lock: the lock file and the file with the
+        // stored process ID may both be empty, because the file system was full or because QEMU has
+        // emptied its lock file.
         let number = match number {
             None => holder(home)?,
             number => number,
@@ -180,7 +182,8 @@ impl QemuProcess {
             Err(Errno::SRCH) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
-        // The lock is still held, so the process ID was not reused before the pidfd was opened.
+        // Checks the lock and the process again, which proves that the process ID was not reused
+        // before the pidfd was opened.
         let again = matches!(home.lock()?, Lock::Held { .. }) && is_its(&number);
         Ok(again.then_some(QemuProcess {
             pid,

@@ -125,7 +125,7 @@ pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
     card.set(&mtu.to_ne_bytes());
     control(socket, libc::SIOCSIFMTU, &mut card).map_err(failed("set the MTU of a TAP device"))?;
     let [_, b, c, d, e, f] = nic.mac;
-    // The TAP device needs an address other than the guest's card.
+    // Gives the TAP device another address than the guest's card has.
     let first = if nic.mac[0] == HIGHEST {
         HIGHEST - 4
     } else {
@@ -139,8 +139,8 @@ pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
     let mut to = Request::new(bridge).ok_or_else(none)?;
     to.set(&index.to_ne_bytes());
     control(socket, SIOCBRADDIF, &mut to).map_err(failed("attach a TAP device"))?;
-    // A bridge that only guests use gets the address of its first port, and loses it with that
-    // port.
+    // Restores the address of the bridge: a bridge that only guests use gets the address of its
+    // first port, and loses it with that port.
     control(socket, libc::SIOCGIFHWADDR, &mut of_bridge).map_err(failed("look at the address"))?;
     if of_bridge.mac() != mac_before && mac_before != MacAddress::default() {
         of_bridge.set_mac(mac_before);

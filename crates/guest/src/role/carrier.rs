@@ -248,7 +248,8 @@ fn bind(known: &SharedTrust) -> Result<TcpListener, String> {
     let own = trusted.as_ref().and_then(|one| one.addresses.get(&one.me));
     let own = own.ok_or("the cluster has not reported the address of this node")?;
     let first = own.first().ok_or("this node has no address")?;
-    // Tests use loopback addresses, from which other hosts are unreachable.
+    // Listens at the first address that this machine has. Tests use loopback addresses, from which
+    // other hosts are unreachable.
     let mine = own.iter().find(|one| one.is_loopback() || is_mine(**one));
     let at = SocketAddr::new(*mine.unwrap_or(&unspecified(*first)), PORT);
     TcpListener::bind(at).map_err(|error| format!("cannot listen at {at}: {error}"))

@@ -94,7 +94,8 @@ impl GuestRole {
                 here.unsafe_guest = Some(name.clone());
             }
         }
-        // A write to external storage may arrive there after QEMU has ended.
+        // Counts guests whose QEMU has ended but whose disks are on external storage, where a write
+        // may still arrive.
         let unfed = self
             .agreement
             .unprotected_guest(&self.guests, boottime_ns());

@@ -476,7 +476,8 @@ impl GuestRole {
     }
 
     fn stop(&mut self, name: &str, kills: bool) -> Result<(), String> {
-        // A guest without a section, or one whose QEMU does not respond, can still be killed.
+        // Kills a guest even if the stop is refused: the guest may have no section, or its QEMU may
+        // not respond.
         let is_there = self
             .machines
             .get(name)
@@ -555,7 +556,8 @@ impl GuestRole {
             ));
         }
         let order = OperatorOrder::Move(node.to_owned());
-        // Any other obstacle is reported when the order is given.
+        // Checks only whether the node suits the guest. Any other obstacle is reported when the
+        // order is given.
         if self.agreement.holder(name) == self.guests.me && node != self.guests.me {
             self.agreement
                 .suits(&self.guests, name, node, boottime_ns())?;

@@ -132,7 +132,7 @@ impl GuestMachine {
         if attempt.is_synced() && command == AgentCommand::Freeze {
             standing.value.record_agent_response(now);
         }
-        // The standstill itself has the timeout of a freeze.
+        // Applies this timeout only to thawing: the standstill itself has the timeout of a freeze.
         let is_late = command == AgentCommand::Thaw && now >= standing.due;
         if result.is_some() || is_late {
             standing.talk = None;

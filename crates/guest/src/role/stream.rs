@@ -66,7 +66,8 @@ impl RemoteStream {
     fn pass(&mut self, bytes: &[u8]) -> StreamResponse {
         let mut passed = StreamResponse::default();
         let piece = bytes.get(..PIECE_BYTES_MAX).unwrap_or(bytes);
-        // The end of the stream is reported after all of its output.
+        // Counts a failed write as zero bytes: the end of the stream is reported after all of its
+        // output.
         passed.taken = self.socket.write(piece).unwrap_or(0);
         let mut piece = vec![0; PIECE_BYTES_MAX];
         match self.socket.read(&mut piece) {
