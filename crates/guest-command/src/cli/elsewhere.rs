@@ -111,7 +111,7 @@ fn take_over(own: &mut Subject, node: &str, shown: &RemoteGuestReport, now_ms: u
         return cannot.is_empty();
     };
     let mut status = GuestReport::of(theirs);
-    // Files are known only to their own node.
+    // Clears the path of the files, which is valid only on their own node.
     status.files.clear();
     let age_ms = if cannot.is_empty() { 0 } else { shown.age_ms };
     let at_ms = now_ms.saturating_sub(age_ms);

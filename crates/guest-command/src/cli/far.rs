@@ -28,7 +28,7 @@ pub(super) fn instead(matches: &ArgMatches) -> Option<ExitCode> {
     if matches.get_flag("here") {
         return None;
     }
-    // The command itself reports local errors.
+    // Returns None on a local error, which the command itself reports.
     let (instance, report) = load_guest_report(matches).ok()?;
     let node = node(matches, &instance, &report, &what)?;
     Some(match run(&instance, &node, what) {
@@ -166,7 +166,7 @@ impl RemoteOutputStream<'_> {
 
 impl Drop for RemoteOutputStream<'_> {
     fn drop(&mut self) {
-        // After a failure the role drops the stream by itself a little later.
+        // Ignores an error: after a failure the role drops the stream by itself a little later.
         let _ = asked_of(
             self.instance,
             &StreamRequest::End {
@@ -183,7 +183,7 @@ fn asked_of(instance: &Instance, ask: &StreamRequest) -> Result<StreamResponse, 
 fn run(instance: &Instance, node: &str, what: RemoteCommand) -> Result<u8, String> {
     let is_log = matches!(what, RemoteCommand::Log { .. });
     if !is_log {
-        // Standard output has only that of the command.
+        // Writes to standard error, because standard output has only that of the command.
         let _ = writeln!(stderr(), "at node {node}:");
     }
     let stream = RemoteOutputStream::begin(instance, node, what)?;

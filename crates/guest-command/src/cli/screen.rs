@@ -1,5 +1,6 @@
-//! Prints the serial output of a guest on the operator's terminal, which may be stopped, or whose
-//! connection may hang. QEMU waits until its output is read, and would block the guest.
+//! Prints the serial output of a guest on the operator's terminal from a separate thread, and drops
+//! output while the terminal is too slow: QEMU waits until its output is read, so a stopped
+//! terminal would block the guest.
 
 use part::lock;
 use std::io::{self, Write};

@@ -37,7 +37,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
 }
 
 fn say(words: &str) {
-    // Standard output has only the lines.
+    // Writes to standard error, because standard output has only the lines.
     let _ = writeln!(stderr(), "{words}");
 }
 
