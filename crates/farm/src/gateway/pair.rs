@@ -86,7 +86,8 @@ impl Pairs {
                     ended,
                 }));
             }
-            // The same request a second time means that the client has restarted. The old one ends.
+            // Replaces the old request, because the same request a second time means that the
+            // client has restarted.
             (half, _) => half,
         };
         let from = client_network(visitor.from());

@@ -117,7 +117,7 @@ fn resource(
         "Desktop"
     };
     let side = offer.side();
-    // Writing to a string cannot fail.
+    // Ignores the result: writing to a string cannot fail.
     let _ = write!(
         xml,
         "<Resource ID=\"{id}\" Alias=\"{name}\" Title=\"{title}\" LastUpdated=\"{now}\" Type=\"{kind}\">\n<Icons>\n\
