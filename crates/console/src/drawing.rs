@@ -98,7 +98,7 @@ impl LivePages {
     /// Returns the next event of a page (WHATWG HTML, 9.2): the changes since the last event of
     /// this browser.
     pub fn next(&self, following: &mut PageFollower, seen: &PageData, viewer: &Viewer) -> String {
-        // The role of a user may change while the page is open.
+        // Joins another page if the role of the user has changed while the page is open.
         if following.view.role != viewer.role {
             let role = viewer.role;
             *following = self.follow(PageView {

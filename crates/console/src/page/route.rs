@@ -18,7 +18,8 @@ use part::report::{Grade, span};
 pub(super) const PATH: &str = "/route";
 const TEXT: usize = 600;
 const VALUE: usize = 200;
-/// Maximum number of lines, terms of a line, values of a term, servers, and notes that are drawn.
+/// Maximum number of lines that are drawn. The following limits are for the terms of a line, the
+/// values of a term, the servers and the notes.
 const LINES_MAX: usize = 300;
 const TERMS_MAX: usize = 20;
 const VALUES_MAX: usize = 8;

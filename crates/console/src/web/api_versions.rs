@@ -90,8 +90,8 @@ async fn form(
     asks: Result<AuthenticatedRequest, Response>,
     request: Request<Body>,
 ) -> Result<(Viewer, Vec<(String, String)>), Response> {
-    // The body is read before any response, because a client may read the response only after it
-    // has sent everything.
+    // Reads the body before any response, because a client may read the response only after it has
+    // sent everything.
     let max = match &asks {
         Ok(asks) if asks.viewer.role == UserRole::Admin => FORM_BYTES_MAX,
         _ => super::FORM_BYTES_MAX,

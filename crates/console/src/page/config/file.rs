@@ -54,7 +54,7 @@ pub(super) fn lines(text: &str, blame: Option<&[BlameLine]>) -> Markup {
             @for (at, line) in text.lines().enumerate().take(LINES_MAX) {
                 span.l id={ "L" (at + 1) } {
                     @if let Some(from) = blame.map(|blame| blame.get(at)) {
-                        // Consecutive lines of one version show their author once.
+                        // Shows the author once for consecutive lines of one configuration version.
                         @let is_new = at == 0 || version(at) != version(at - 1);
                         span.from { (from.filter(|_| is_new).map_or_else(String::new, describe_last_change)) }
                     }
