@@ -276,14 +276,15 @@ impl ConsoleRole {
         }
     }
 
-    /// Returns the time of the next call of `ConsoleRole::do_pending_work`.
+    /// Returns the time at which [`ConsoleRole::do_pending_work`] has to be called next.
     pub fn due(&self) -> Instant {
         let gathers = self.polls.gather.as_ref().map(PollProgress::until);
         let due = gathers.unwrap_or(self.polls.due).min(self.state_saver.due);
         Instant::now() + Duration::from_millis(due.saturating_sub(boottime_ms()))
     }
 
-    /// Returns a descriptor that is readable when `ConsoleRole::do_pending_work` must be called earlier.
+    /// Returns a descriptor that is readable when [`ConsoleRole::do_pending_work`] has to be called
+    /// earlier.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.shared.wakes()
     }
