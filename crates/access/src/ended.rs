@@ -45,7 +45,7 @@ pub struct SessionEndBatch {
 }
 
 impl EndedSessions {
-    /// Restores the ends that a previous process saved.
+    /// Restores the ends that another process saved.
     pub(crate) fn from_saved(ends: &SessionEndBatch) -> EndedSessions {
         let mut ended = EndedSessions::default();
         ended.merge_ends(ends, 0);
@@ -80,7 +80,8 @@ impl EndedSessions {
         if until <= now || has_ended {
             return;
         }
-        // If all sessions of a user have ended, a single session of that user needs no entry.
+        // Removes the entries of single sessions that the new entry of their user includes, and
+        // those that have expired.
         self.named
             .retain(|_, end| end.until > now && (end.of != Some(id) || end.until > until));
         self.last += 1;
