@@ -1,5 +1,5 @@
-//! Hardware settings of a guest, as far as its disk image or its description for another hypervisor
-//! determines them.
+//! Defines the hardware settings of a guest, as far as its disk image or its description for
+//! another hypervisor determines them.
 
 use serde::{Deserialize, Serialize};
 

@@ -66,7 +66,7 @@ impl GuestDraft {
         };
         let mut text = format!("volume {name}\n    size {}\n", room(*bytes));
         if !site.nodes.is_empty() {
-            // A volume has at most two copies.
+            // Names two nodes at most, because a volume has at most two copies.
             let on = site.nodes.iter().take(2).cloned().collect::<Vec<_>>();
             let _ = writeln!(text, "    on {}", on.join(" "));
         }
