@@ -1,4 +1,4 @@
-//! State that the relay of a wire shares with the test.
+//! Holds the state that the relay of a wire shares with the test.
 
 use crate::weather::Weather;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
