@@ -523,7 +523,7 @@ mod tests {
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
 
-    /// Formats and options with which `qemu-img` makes images.
+    /// Formats and options with which `qemu-img` creates images.
     const FORMATS: [(&str, &str); 14] = [
         ("qcow2", "-o compat=1.1"),
         ("qcow2", "-o compat=0.10"),

@@ -404,7 +404,7 @@ mod tests {
                  a change at the runtime API affects one machine only.",
             ]
         );
-        // Machines with different versions may have different weights.
+        // Uses different configuration versions, with which machines may have different weights.
         let alpha = Arc::make_mut(platform.members[0].look.as_mut().unwrap());
         alpha.reports.push(part::report::StatusReport {
             part: "cluster".to_owned(),

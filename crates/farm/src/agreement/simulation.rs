@@ -1,4 +1,4 @@
-//! Simulated histories of two nodes, by seed: logons, connections, hosts that hang, drains, reloads
+//! Simulates histories of two nodes, by seed: logons, connections, hosts that hang, drains, reloads
 //! of one node before the other, and crashes with and without the saved state. The network loses,
 //! duplicates, delays and partitions. A checker judges each decision, and has to find deliberate
 //! defects.

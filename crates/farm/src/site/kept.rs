@@ -250,8 +250,8 @@ mod tests {
         assert_eq!(site.state_to_save(100).users.len(), USERS_MAX / 100);
     }
 
-    /// Tests with bytes as the previous version saved them, before the directory used the record
-    /// store.
+    /// Tests with bytes as an earlier version of the program saved them, before the directory used
+    /// the record store.
     #[test]
     fn state_of_previous_program_is_restored() {
         const SAVED: &str = "87a7647261696e656491a3747331a575736572739197c4100102030405060708090a0b0c0d0e0f10a461\
