@@ -174,7 +174,6 @@ mod tests {
         assert!((0..ENDED_MAX + 100).all(|one| ended.has_ended(&id(one), 1_000 + one as u64)));
         // A session that expires later than the first of these is still valid.
         assert!(!ended.has_ended(&id(9_999_999), 1_100));
-        // Expired entries are removed.
         ended.end(id(0), 90_000, 80_000);
         assert_eq!(ended.named.len(), 1);
         let next = EndedSessions::from_saved(&ended.to_saved());

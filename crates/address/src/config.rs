@@ -46,11 +46,11 @@ pub struct Config {
     pub files: Vec<TrackFile>,
     pub processes: Vec<TrackProcess>,
     pub bfd: Vec<BfdSession>,
-    /// `static_ipaddress`.
+    /// Addresses of the block `static_ipaddress`.
     pub addresses: Vec<Address>,
-    /// `static_routes`.
+    /// Routes of the block `static_routes`.
     pub routes: Vec<Route>,
-    /// `static_rules`.
+    /// Rules of the block `static_rules`.
     pub rules: Vec<Rule>,
     /// `track_group`: name and the instances that fail with a static address.
     pub track_groups: Vec<(String, Vec<String>)>,
@@ -112,7 +112,7 @@ pub struct Global {
     pub rttime_us: Option<u64>,
     /// `vrrp_no_swap`; always set in our language.
     pub lock_memory: bool,
-    /// `vrrp_cpu_affinity`
+    /// Processors of `vrrp_cpu_affinity`, by number.
     pub processors: Vec<u32>,
     pub process_name: Option<String>,
     /// `dynamic_interfaces`: missing interfaces may appear later.
@@ -198,7 +198,7 @@ pub struct Mail {
     pub server: String,
     pub port: u16,
     pub helo: String,
-    /// `smtp_connect_timeout`
+    /// Timeout of connections to the SMTP server (`smtp_connect_timeout`).
     pub timeout: Duration,
     /// Addresses of the SMTP server, resolved at load.
     pub addresses: Vec<IpAddr>,

@@ -32,7 +32,7 @@ pub enum Dump {
     Json,
 }
 
-/// Response to [`AddressRoleMessage::HandOver`].
+/// Response of the address role to [`AddressRoleMessage::HandOver`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct HandedOver {
     pub moves: bool,

@@ -27,8 +27,9 @@ const PLACE_MAX: u8 = 4;
 const PLACE_STEP: u8 = 10;
 /// Priorities of the first node of `prefer`, by [`Service`].
 const PLAIN: [u8; 3] = [220, 140, 60];
-/// Priorities of the first node of `prefer` while it serves the accepted version and another node
-/// of the same `prefer` does not. They are above all of [`PLAIN`] unless nothing is served.
+/// Priorities of the first node of `prefer` while it serves the accepted configuration version and
+/// another node of the same `prefer` does not. They are above all of [`PLAIN`] unless nothing is
+/// served.
 const AHEAD: [u8; 3] = [254, 249, 60];
 /// Priorities as in [`AHEAD`], without the confirmation of a majority.
 const AHEAD_UNCONFIRMED: [u8; 3] = [244, 239, 60];
@@ -98,13 +99,14 @@ pub enum Row {
     Standalone,
     /// A majority has confirmed that the node serves the accepted configuration version.
     Current,
-    /// As [`Row::Current`], and a node of `prefer` does not serve that version, or a member was
-    /// removed.
+    /// As [`Row::Current`], and a node of `prefer` does not serve the accepted configuration
+    /// version, or a member was removed.
     Ahead,
     /// No majority has confirmed the configuration version, or the confirmation is some seconds too
     /// old.
     Unconfirmed,
-    /// As [`Row::Unconfirmed`], and a node of `prefer` does not serve the version.
+    /// As [`Row::Unconfirmed`], and a node of `prefer` does not serve the accepted configuration
+    /// version.
     AheadUnconfirmed,
     /// As [`Row::Unconfirmed`], and the node owns the addresses only because all its processes were
     /// killed and started again before another node took over.
@@ -166,7 +168,7 @@ impl OwnershipFacts {
         let places = news.behind.iter().filter_map(position);
         let places = places.filter_map(|place| u8::try_from(place).ok());
         // Ignores nodes after the last position, which share its priorities: one of them may serve
-        // the accepted version.
+        // the accepted configuration version.
         let behind: Vec<u8> = places.filter(|place| *place < PLACE_MAX).collect();
         OwnershipFacts {
             is_member,
@@ -190,7 +192,7 @@ impl OwnershipFacts {
         }
     }
 
-    /// Returns the row that applies without a candidate version.
+    /// Returns the row that applies without a candidate configuration version.
     fn member_row(&self) -> Row {
         match self.version {
             _ if !self.is_member => Row::Standalone,
@@ -231,7 +233,8 @@ impl OwnershipFacts {
             _ if reads_health && (is_stale || self.is_untested) => BELOW_SOME,
             _ if is_stale => 0,
             (_, Service::All) if self.preempt => u8::MAX,
-            // Takes addresses from any owner, which may be the node without the accepted version.
+            // Takes addresses from any owner, which may be the node without the accepted
+            // configuration version.
             (Row::Ahead, Service::All) if !reads_health => u8::MAX,
             (_, Service::All) if reads_health => BELOW_ALL,
             (_, Service::Some) if reads_health => BELOW_SOME,
@@ -246,8 +249,8 @@ impl OwnershipFacts {
         let resumed = (0..=PLACE_MAX).filter(|_| takes_resumed).flat_map(|place| {
             [Service::All, Service::Some].map(|service| priority(Row::Resumed, service, place))
         });
-        // Announces the low priorities of a resumed owner although a majority knows another
-        // version: the owner must not wait until others announce higher ones.
+        // Announces the low priorities of a resumed owner although a majority has accepted another
+        // configuration version: the owner must not wait until others announce higher ones.
         let announced = match self.member_row() {
             Row::Outdated if self.is_resumed => Row::Resumed,
             row => row,

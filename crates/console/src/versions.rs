@@ -194,8 +194,8 @@ mod tests {
     }
 
     /// Tests that there is no deadlock: the threads of the pages and of the role each lock the
-    /// platform and the versions for a moment, but never hold one lock while they wait for the
-    /// other.
+    /// platform and the configuration versions for a moment, but never hold one lock while they
+    /// wait for the other.
     #[test]
     fn a_platform_snapshot_never_waits_for_the_versions() {
         let shared = shared();

@@ -82,8 +82,9 @@ const SIGNATURES: [(usize, &[u8], Format); 20] = [
         Format::Unsupported("a backup of Proxmox (VMA)"),
     ),
 ];
-/// Cookie of a VHD, in the last 512 bytes.
+/// Cookie of a VHD at the beginning of the last 512 bytes.
 const VHD_FOOTER: &[u8] = b"conectix";
+/// Signature of a disk image of macOS at the beginning of the last 512 bytes.
 const DMG_TRAILER: &[u8] = b"koly";
 
 /// Returns the format of an image that begins with `head`.

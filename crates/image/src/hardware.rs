@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Bus of a disk.
+/// Bus by which a disk is attached.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Bus {
     /// virtio-blk: needs a driver that every Linux has.

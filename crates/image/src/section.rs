@@ -34,7 +34,7 @@ pub struct NetworkCard {
 pub struct VolumeLocation {
     /// Names of the nodes; empty: no cluster.
     pub nodes: Vec<String>,
-    /// Words after `backing`.
+    /// Words after `backing` in the section.
     pub backing: String,
 }
 

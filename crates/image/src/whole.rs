@@ -353,7 +353,6 @@ impl<R: Read + Seek> Image<R> {
     }
 
     fn vhdx(&mut self) -> Result<(), WholeError> {
-        /// Identifiers of regions and metadata, as they are on the disk (MS-DTYP, 2.3.4.2).
         const BAT: [u8; 16] = *b"\x66\x77\xc2\x2d\x23\xf6\x00\x42\x9d\x64\x11\x5e\x9b\xfd\x4a\x08";
         const METADATA: [u8; 16] =
             *b"\x06\xa2\x7c\x8b\x90\x47\x9a\x4b\xb8\xfe\x57\x5f\x05\x0f\x88\x6e";

@@ -107,16 +107,18 @@ pub struct Faults {
     pub lost: u64,
     pub duplicated: u64,
     pub delayed: u64,
-    /// Longest delay, milliseconds.
+    /// Longest delay of a message, milliseconds.
     pub delay_ms: u64,
 }
 
 /// Silence after which a connection counts as broken, milliseconds.
 const SILENT_MS: u64 = 1_000;
+/// Interval of the heartbeats on a connection, milliseconds.
 const PING_MS: u64 = 200;
+/// Time before a new connection is opened, milliseconds.
 const DIAL_MS: u64 = 200;
 
-/// Event at a node.
+/// Event that a node has to handle.
 #[derive(Debug)]
 pub enum LinkEvent<M> {
     /// A connection with another node has begun.
@@ -124,7 +126,7 @@ pub enum LinkEvent<M> {
         at: usize,
         other: usize,
     },
-    /// The connection has ended.
+    /// The connection with another node has ended.
     Closed {
         at: usize,
         other: usize,
@@ -146,7 +148,7 @@ struct Side {
     pinged_at_ms: u64,
 }
 
-/// Connection of two nodes.
+/// Connection of two nodes, with both of its ends.
 #[derive(Debug, Default)]
 struct Link {
     number: u64,

@@ -95,7 +95,7 @@ pub struct Terms<'a> {
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Negotiated {
-    /// `TLSv1.2` or `TLSv1.3`.
+    /// Version as text: `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     /// Registered name of the cipher suite: `TLS13_AES_128_GCM_SHA256`.
     pub suite: String,

@@ -109,7 +109,7 @@ pub struct NotifyScripts {
     #[serde(default)]
     pub reports_deleted: bool,
     pub deleted: Option<Notify>,
-    /// `notify_master_rx_lower_pri`
+    /// Script of `notify_master_rx_lower_pri`, with its arguments.
     pub lower_priority: Option<Notify>,
     /// `notify`: runs for every state, with four arguments.
     pub any: Option<Notify>,
@@ -131,13 +131,13 @@ pub struct Instance {
     /// `interface`; empty if unicast needs none.
     pub interface: String,
     pub vrid: u8,
-    /// `priority`, 1 to 255.
+    /// Priority of the keyword `priority`, 1 to 255.
     pub priority: u8,
     pub ipv6: bool,
     pub start: Start,
     pub options: Options,
     pub transport: InstanceTransport,
-    /// `mcast_src_ip`, `unicast_src_ip`
+    /// Source address of adverts (`mcast_src_ip` or `unicast_src_ip`).
     pub source: Option<IpAddr>,
     pub vmac: Option<Vmac>,
     /// `virtual_ipaddress`: addresses that adverts name.

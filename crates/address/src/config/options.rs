@@ -24,12 +24,12 @@ pub struct Options {
     pub old_unicast_checksum: Option<bool>,
     pub track_source: bool,
     pub promote_secondaries: bool,
-    /// `dont_track_primary`
+    /// True if the configuration has `dont_track_primary`.
     pub ignore_interface_faults: bool,
     pub fault_without_peer: bool,
     pub notify_priority_changes: Option<bool>,
     pub smtp_alert: Option<bool>,
-    /// `kernel_rx_buf_size`
+    /// Size of the receive buffer (`kernel_rx_buf_size`), bytes.
     pub receive_buffer_bytes: Option<u32>,
     pub vrf: Option<String>,
     /// Our language, `handover-drain`: time for which connections may finish at the old owner after

@@ -36,7 +36,7 @@ pub struct Script {
     /// Program and its arguments; never run through a shell.
     pub words: Vec<String>,
     pub interval: Duration,
-    /// `timeout`; None: the interval.
+    /// Timeout of a run of the program; None: the interval is the timeout.
     pub timeout: Option<Duration>,
     pub weight: Weight,
     pub rise: u32,

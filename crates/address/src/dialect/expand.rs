@@ -25,11 +25,11 @@ pub(super) struct Variables {
 
 /// Values of the predefined variables.
 pub(super) struct Fixed<'a> {
-    /// Value of `_PWD`.
+    /// Value of the variable `_PWD`.
     pub(super) directory: &'a Path,
-    /// Value of `_INSTANCE`.
+    /// Value of the variable `_INSTANCE`.
     pub(super) config_id: &'a str,
-    /// Source of `_RANDOM`.
+    /// Source of the random numbers for `_RANDOM`.
     pub(super) outside: &'a mut dyn Outside,
 }
 
@@ -167,7 +167,7 @@ fn next_use(line: &Text, from: usize) -> Option<Use> {
         let name = line.part(start, start + length).string();
         let mut end = start + length;
         if braces {
-            // Only `_RANDOM` accepts arguments.
+            // Includes the arguments, which only `_RANDOM` accepts.
             while name == "_RANDOM" && (is_space(line.at(end)) || line.at(end).is_ascii_digit()) {
                 end += 1;
             }

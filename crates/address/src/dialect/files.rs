@@ -228,7 +228,7 @@ fn class(pattern: &[u8], byte: u8) -> Option<usize> {
     (holds != not).then_some(close + 1)
 }
 
-/// Expands `{a,b{c,d}}` to names.
+/// Expands braces such as `{a,b{c,d}}` to all names.
 fn braces(name: &str) -> Vec<String> {
     let mut done = Vec::new();
     let mut work = vec![name.to_owned()];

@@ -28,7 +28,7 @@ pub(super) enum SequenceError {
     Step,
     /// The number of values differs from that of names.
     Count,
-    /// More than [`VALUES_MAX`] values.
+    /// There are more than [`VALUES_MAX`] values.
     TooMany,
 }
 

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Length of `struct ifaddrmsg`.
+/// Length of the kernel's `struct ifaddrmsg`, bytes.
 const BODY: usize = 8;
 /// Minimum lifetime in seconds. The kernel counts in seconds and checks in steps, so one second may
 /// already be over.
@@ -18,7 +18,7 @@ pub const LIFETIME_LEAST: u32 = 2;
 /// Kernel value of an unlimited lifetime.
 const FOREVER: u32 = u32::MAX;
 
-/// Attribute types `IFA_*`.
+/// Types of netlink attributes of an address, `IFA_*`.
 mod attribute {
     pub const ADDRESS: u16 = 1;
     pub const LOCAL: u16 = 2;
@@ -29,7 +29,7 @@ mod attribute {
     pub const MADE_BY: u16 = 11;
 }
 
-/// Address flags `IFA_F_*`.
+/// Flags of an address, `IFA_F_*`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AddressFlags(pub u32);
 
@@ -198,7 +198,7 @@ impl AddressSeen {
             && (self.peer == spec.peer || spec.peer == Some(spec.address))
     }
 
-    /// Parses `RTM_NEWADDR` and `RTM_DELADDR`.
+    /// Parses a message `RTM_NEWADDR` or `RTM_DELADDR`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<AddressSeen> {
         let body = message.body;
         let attributes = message.attributes(BODY);

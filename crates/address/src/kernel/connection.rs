@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::netlink;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Message type `SOCK_DIAG_BY_FAMILY`.
+/// Type of the netlink message `SOCK_DIAG_BY_FAMILY`.
 const BY_FAMILY: u16 = 20;
 const TCP: u8 = 6;
 /// Bit mask of all states except LISTEN (10) and CLOSE (7).

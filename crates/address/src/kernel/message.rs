@@ -3,14 +3,14 @@
 
 use std::net::IpAddr;
 
-/// Length of `struct nlmsghdr`.
+/// Length of the kernel's `struct nlmsghdr`, bytes.
 pub(super) const HEADER: usize = 16;
 /// Flag in an attribute's type: the attribute contains attributes.
 const NESTED: u16 = 0x8000;
 /// Bits of an attribute's type without flags.
 const KIND: u16 = 0x3fff;
 
-/// Message flags `NLM_F_*`.
+/// Flags of a netlink message, `NLM_F_*`.
 pub(super) mod flag {
     pub const REQUEST: u16 = 0x1;
     pub const ACK: u16 = 0x4;

@@ -7,7 +7,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 
-/// Multicast groups `RTNLGRP_*`.
+/// Multicast groups of rtnetlink, `RTNLGRP_*`.
 mod group {
     pub const LINK: u32 = 1;
     pub const ADDRESS: u32 = 5;

@@ -8,14 +8,13 @@ use crate::config::{NextHop, Route, RouteKind};
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Length of `struct rtmsg`.
+/// Length of the kernel's `struct rtmsg`, bytes.
 const BODY: usize = 12;
 
 const TABLE_COMPAT: u32 = 252;
 const TABLE_MAIN: u32 = 254;
 const TABLE_LOCAL: u32 = 255;
 
-/// Scopes that apply if none is configured.
 const SCOPE_LINK: u8 = 253;
 const SCOPE_HOST: u8 = 254;
 const SCOPE_NOWHERE: u8 = 255;
@@ -27,7 +26,7 @@ const CLONED: u32 = 0x200;
 const IPV6_METRIC: u32 = 1024;
 const MOST_HOPS: usize = 64;
 
-/// Attribute types `RTA_*`.
+/// Types of netlink attributes of a route, `RTA_*`.
 mod attribute {
     pub const DESTINATION: u16 = 1;
     pub const SOURCE: u16 = 2;
@@ -197,7 +196,7 @@ pub struct RouteSeen {
     pub destination: Option<(IpAddr, u8)>,
     pub from: Option<(IpAddr, u8)>,
     pub table: u32,
-    /// Metric; zero: none.
+    /// Metric of the route; zero: none.
     pub metric: u32,
     /// Type of service; zero: any.
     pub tos: u8,
@@ -235,7 +234,7 @@ impl RouteSeen {
             && gateways(&self.ways) == wanted
     }
 
-    /// Parses `RTM_NEWROUTE` and `RTM_DELROUTE`.
+    /// Parses a message `RTM_NEWROUTE` or `RTM_DELROUTE`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<RouteSeen> {
         let body = message.body;
         let ipv6 = message.is_ipv6()?;

@@ -6,11 +6,11 @@ use crate::config::{Rule, RuleAction};
 use rustix::io::Errno;
 use std::net::IpAddr;
 
-/// Length of `struct fib_rule_hdr`.
+/// Length of the kernel's `struct fib_rule_hdr`, bytes.
 const BODY: usize = 12;
 const INVERT: u32 = 2;
 
-/// Attribute types `FRA_*`.
+/// Types of netlink attributes of a rule, `FRA_*`.
 mod attribute {
     pub const TO: u16 = 1;
     pub const FROM: u16 = 2;
@@ -156,7 +156,7 @@ impl RuleSeen {
             && self.made_by == rule.made_by.unwrap_or(MADE_BY)
     }
 
-    /// Parses `RTM_NEWRULE` and `RTM_DELRULE`.
+    /// Parses a message `RTM_NEWRULE` or `RTM_DELRULE`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<RuleSeen> {
         let body = message.body;
         let ipv6 = message.is_ipv6()?;

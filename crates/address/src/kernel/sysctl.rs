@@ -14,7 +14,7 @@ const MOST_INTERFACES: usize = 16 * 1024;
 /// in the kernel.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Saved {
-    /// Path below `/proc/sys`.
+    /// Path of the setting below `/proc/sys`.
     pub path: String,
     pub before: String,
     pub ours: String,

@@ -9,11 +9,11 @@ use super::sysctl::{self, Saved};
 use super::{Kernel, KernelError, NetworkInterface};
 use rustix::io::Errno;
 
-/// Attribute `IFLA_INET6_ADDR_GEN_MODE` inside `IFLA_AF_SPEC`.
+/// Netlink attribute `IFLA_INET6_ADDR_GEN_MODE` inside `IFLA_AF_SPEC`.
 const ADDRESS_GENERATION: u16 = 8;
 /// Value for no automatic link-local address.
 const GENERATE_NONE: u8 = 1;
-/// `IFLA_MACVLAN_MODE`, `IFLA_IPVLAN_MODE`
+/// Netlink attributes `IFLA_MACVLAN_MODE` and `IFLA_IPVLAN_MODE`, which have the same number.
 const MODE: u16 = 1;
 const IPVLAN_FLAGS: u16 = 2;
 const MACVLAN_PRIVATE: u32 = 1;

@@ -16,8 +16,9 @@ pub(super) fn is_ipv6(virtual_ip: &VirtualIp) -> bool {
     virtual_ip.addresses.iter().all(|a| a.address.is_ipv6())
 }
 
-/// Returns the configured interface, or the one whose network contains the first address. It is
-/// empty if there is none, which is an error, or for an accepted version a missing resource.
+/// Returns the configured interface, or the one whose network contains the first address. The name
+/// is empty if there is none, which is an error, or a missing resource of a configuration version
+/// that was accepted earlier.
 pub(super) fn interface(
     draft: &mut AddressConfigDraft,
     virtual_ip: &VirtualIp,

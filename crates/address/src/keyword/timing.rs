@@ -10,7 +10,7 @@ use language::{Diagnostic, Span, Spanned};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Minimum `failover`: five adverts of 10 ms, the shortest interval of version 3.
+/// Minimum `failover`: five adverts of 10 ms, the shortest interval of VRRP version 3.
 pub(super) const FAILOVER_MIN: Duration = Duration::from_millis(50);
 /// Maximum `failover`: an advert has 12 bits for its interval in hundredths of a second.
 pub(super) const FAILOVER_MAX: Duration = Duration::from_secs(200);

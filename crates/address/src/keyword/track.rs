@@ -32,7 +32,7 @@ fn too_many(word: &ConfigWord) -> Diagnostic {
     Diagnostic::error(&codes::TOO_MANY, word.span, told)
 }
 
-/// Message about a program of an accepted version that cannot be run.
+/// Message about a program of an accepted configuration version that cannot be run.
 pub(super) const NOT_RUN: &str = "the program is not run, and nothing waits for it";
 
 /// Returns the words of a program's line, after a check that this machine can run it.

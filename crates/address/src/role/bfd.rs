@@ -103,7 +103,7 @@ impl Bfd {
             };
             links.push(link);
         }
-        // Removed sessions signal AdminDown.
+        // Signals AdminDown for the removed sessions.
         before.iter_mut().for_each(|link| link.stop(now));
         let (mut listeners, mut errors) = (Vec::new(), Vec::new());
         for ipv6 in [false, true] {

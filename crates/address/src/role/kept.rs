@@ -31,7 +31,8 @@ pub struct KeptState {
     /// Kernel settings that a planned stop restores.
     #[serde(default)]
     pub settings: Vec<Saved>,
-    /// Supervisor process under which a majority confirmed the served version; empty: none did.
+    /// Supervisor process under which a majority confirmed the served configuration version; empty:
+    /// none did.
     #[serde(default)]
     pub confirmed_under: String,
 }
@@ -49,8 +50,8 @@ pub struct KeptHandOver {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptInstance {
     pub name: String,
-    /// Interface, router id, version and family; an instance with another fingerprint is not
-    /// resumed.
+    /// Fingerprint of the interface, router id, VRRP version and address family; an instance with
+    /// another fingerprint is not resumed.
     pub fingerprint: String,
     pub state: String,
     pub since_ns: u64,
@@ -219,7 +220,8 @@ impl Keeper {
         }
     }
 
-    /// Returns whether a majority has confirmed the served version since the supervisor started.
+    /// Returns whether a majority has confirmed the served configuration version since the
+    /// supervisor started.
     pub(super) fn was_confirmed(&self) -> bool {
         let under = self.before.as_ref().map(|kept| &kept.confirmed_under);
         under.is_some_and(|under| !under.is_empty() && *under == self.supervisor)

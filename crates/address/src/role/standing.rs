@@ -21,7 +21,7 @@ const DISTRUST: Duration = Duration::from_secs(300);
 pub(super) struct Membership {
     news: MemberNews,
     /// A majority has confirmed the served configuration version since the supervisor started, and
-    /// no other version was accepted since.
+    /// no other configuration version was accepted since.
     pub(super) has_confirmed: bool,
     /// An end of the confirmation up to this time has been handled.
     seen: Time,

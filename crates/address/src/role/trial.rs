@@ -15,7 +15,8 @@ const BACK_LIMIT: Duration = Duration::from_millis(100);
 /// Poll interval during that time.
 const BACK_TICK: Duration = Duration::from_micros(200);
 
-/// Asks the proxy to roll back the candidate version; returns false if it did not in time.
+/// Asks the proxy to roll back the candidate configuration version; returns false if the proxy did
+/// not do so in time.
 fn back(vitals: &Vitals<'_>) -> bool {
     let number = vitals.candidate_number();
     if number == 0 {

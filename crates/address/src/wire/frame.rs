@@ -13,7 +13,6 @@ const OUTGOING: u8 = 4;
 const NEXT_HEADER: u32 = 20;
 /// Offset of the type of an ICMPv6 message in a frame.
 const ICMP_TYPE: u32 = 54;
-/// Protocol number of ICMPv6, and its neighbour discovery message types.
 const ICMP6: u32 = 58;
 const SOLICITATION: u32 = 135;
 const ADVERTISEMENT: u32 = 136;

@@ -70,7 +70,7 @@ pub struct RequestFilter {
     /// Backend, or one of its servers such as `app/one`.
     pub server: String,
     pub frontend: String,
-    /// `failed` or `ok`.
+    /// Outcome of the requests: `failed` or `ok`.
     pub outcome: String,
 }
 

@@ -36,7 +36,7 @@ pub struct FinishedRequest {
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct RequestLine {
-    /// `http` or `tcp`.
+    /// Mode of the proxy: `http` or `tcp`.
     pub mode: String,
     pub unique_id: Option<String>,
     pub method: Option<String>,

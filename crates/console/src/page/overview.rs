@@ -159,8 +159,8 @@ fn different_settings(platform: &Platform) -> impl Iterator<Item = String> {
         })
 }
 
-/// Returns whether all nodes serve the same version of the configuration, as far as the machines
-/// report, and no rollout is in progress.
+/// Returns whether all nodes serve the same configuration version, as far as the machines report,
+/// and no rollout is in progress.
 fn serves_one_version(platform: &Platform) -> bool {
     let reports = platform.members.iter().flat_map(|one| &one.look);
     let subjects = reports

@@ -8,8 +8,7 @@ use part::status::{MemberKind as PublishedKind, MemberReach, MemberReport};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Part of the platform whose report lists the members, and kind of its subject for the whole
-/// cluster.
+/// Part of the platform whose report lists the members.
 pub const CLUSTER: &str = "cluster";
 pub const MEMBER: &str = "member";
 /// Name of the fact with the predicted effect of a member's failure.

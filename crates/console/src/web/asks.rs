@@ -19,9 +19,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 use std::net::IpAddr;
 
-/// Challenges that list the accepted ways to authenticate: by name and password (RFC 7617). The
-/// following ones are for tokens (RFC 6750).
+/// Challenge that offers a sign-in by name and password (RFC 7617).
 const BASIC: &str = "Basic realm=\"evenkeel\", charset=\"UTF-8\"";
+/// Challenge that offers a sign-in by a token (RFC 6750).
 const BEARER: &str = "Bearer realm=\"evenkeel\"";
 const BAD_TOKEN: &str = "Bearer realm=\"evenkeel\", error=\"invalid_token\"";
 const NARROW_TOKEN: &str = "Bearer realm=\"evenkeel\", error=\"insufficient_scope\"";

@@ -68,7 +68,7 @@ fn respond(drawn: Result<Markup, PageError>) -> Response {
     }
 }
 
-/// `GET /config/…`: a page below the list of versions.
+/// `GET /config/…`: a page below the list of configuration versions.
 pub(super) async fn page(
     State(shared): State<Common>,
     Path(name): Path<String>,
@@ -384,8 +384,8 @@ async fn checked(shared: &ConsoleState, form: &[(String, String)]) -> Result<Mar
     ))
 }
 
-/// Returns the version that was accepted after the one that the user edits, as far as this console
-/// knows.
+/// Returns the configuration version that was accepted after the one that the user edits, as far as
+/// this console knows.
 fn newer(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersion> {
     let versions = lock(&shared.versions).clone()?;
     let accepted = versions.accepted.filter(|accepted| *accepted > typed.of)?;
@@ -398,7 +398,8 @@ fn newer(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersion> {
     })
 }
 
-/// Requests the version that was accepted after the one that the user edits, with the differences.
+/// Requests the configuration version that was accepted after the one that the user edits, with the
+/// differences.
 async fn meanwhile(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersion> {
     versions::refresh(shared).await;
     let newer = newer(shared, typed)?;

@@ -19,10 +19,10 @@ use maud::Markup;
 use part::lock;
 use std::sync::Arc;
 
-/// Name of the query parameter with the outcome of the last action. The next one has a seal which
-/// proves that the console wrote the outcome: otherwise a link on another site could display any
-/// text.
+/// Name of the query parameter with the outcome of the last action.
 pub(super) const TOLD: &str = "told";
+/// Name of the query parameter with a seal, which proves that the console wrote the outcome.
+/// Without the seal, a link on another site could display any text.
 pub(super) const SEAL: &str = "seal";
 
 pub(super) struct PageRequest {

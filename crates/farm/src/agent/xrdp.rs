@@ -13,13 +13,17 @@ const MANAGERS: [&str; 2] = ["xrdp-sesman", "xrdp-sesexec"];
 /// Name prefixes of the sockets to which xrdp connects. The display number follows.
 const SOCKETS: [&str; 2] = ["xrdp_chansrv_socket_", "xrdp_display_"];
 const VNC: u32 = 5_900;
-/// States of a connection, in `/proc/net/unix` and `/proc/net/tcp`.
+/// State of a connected socket in `/proc/net/unix`.
 const UNIX_CONNECTED: &str = "03";
+/// State of an established connection in `/proc/net/tcp`.
 const TCP_ESTABLISHED: &str = "01";
-/// Limits: processes, sessions, bytes of a file of a process, and bytes of a table of sockets.
+/// Limit of the processes that are examined.
 const PROCESSES_MAX: usize = 200_000;
+/// Limit of the sessions that are found.
 const SESSIONS_MAX: usize = 4_096;
+/// Limit of a file of a process, bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
+/// Limit of a table of sockets in `/proc/net`, bytes.
 const TABLE_BYTES_MAX: u64 = 16 << 20;
 
 /// Function that returns the name of a user by the user ID.

@@ -16,8 +16,9 @@ use std::net::SocketAddr;
 
 pub type KeyCheck = [u8; 8];
 const NAME_BYTES_MAX: usize = 128;
-/// Limit of the hosts of a farm, and of orders, in one message.
+/// Limit of the hosts of a farm in one message.
 const HOSTS_MAX: usize = 64;
+/// Limit of the operators' orders in one message.
 const ORDERS_MAX: usize = 256;
 const WORDS_BYTES_MAX: usize = 512;
 

@@ -16,9 +16,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Limit of tunnels of one user, and of one address. Many users may share an address, as in an
-/// office.
+/// Limit of the tunnels of one user.
 const OF_USER_MAX: usize = 16;
+/// Limit of the tunnels of one client network, which many users may share, as in an office.
 const OF_ADDRESS_MAX: usize = 200;
 
 /// Events at the gateway since the role started.

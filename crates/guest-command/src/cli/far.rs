@@ -16,8 +16,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use supervisor::directory::Instance;
 
-/// Pause after an empty response: minimum and maximum.
+/// Minimum pause after an empty response.
 pub(super) const REST_MIN: Duration = Duration::from_millis(10);
+/// Maximum pause after an empty response.
 pub(super) const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Executes a command on another node, if the guest is there. Returns None if this node has to

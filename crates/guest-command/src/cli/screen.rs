@@ -59,7 +59,7 @@ impl Drop for Screen {
         lock(&self.shared.0).is_over = true;
         self.shared.1.notify_one();
         if let Some(writer) = self.writer.take() {
-            // The thread never panics.
+            // Ignores the result, because the thread never panics.
             let _ = writer.join();
         }
     }

@@ -1,11 +1,13 @@
 //! Encodes echo requests and decodes their replies: ICMP (RFC 792) and ICMPv6 (RFC 4443, section
 //! 4).
 
-/// Types of an ICMP echo request and of its reply.
+/// Type of an ICMP echo request.
 const REQUEST: u8 = 8;
+/// Type of the reply to an ICMP echo request.
 const REPLY: u8 = 0;
-/// Types of an ICMPv6 echo request and of its reply.
+/// Type of an ICMPv6 echo request.
 const REQUEST_6: u8 = 128;
+/// Type of the reply to an ICMPv6 echo request.
 const REPLY_6: u8 = 129;
 /// Payload of a request, which its reply repeats.
 const DATA: [u8; 8] = *b"evenkeel";
@@ -67,7 +69,6 @@ pub fn checksum(bytes: &[u8]) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    // Folded to 16 bits.
     !(sum as u16)
 }
 

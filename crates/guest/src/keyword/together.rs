@@ -157,7 +157,7 @@ fn apart_by_nodes(one: &GuestSection, two: &GuestSection) -> Option<&'static str
         .then_some("has no node in common with")
 }
 
-/// Depth-first search along `start-order`.
+/// State of a depth-first search along `start-order`.
 struct DependencyWalk<'t, 'd> {
     together: &'t GuestIndex<'d>,
     path: Vec<usize>,

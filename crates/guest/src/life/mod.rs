@@ -537,7 +537,7 @@ impl Life {
             }
             DesiredState::Freeze => return self.halt(now, now),
             DesiredState::Hold | DesiredState::Arrive if self.halt == StopSignalState::Foreign => {}
-            // The process stays stopped.
+            // Returns no order, so the process stays stopped.
             DesiredState::Hold | DesiredState::Arrive => return None,
             DesiredState::Run | DesiredState::Stand | DesiredState::ShutDown { .. } => {}
         }

@@ -340,9 +340,11 @@ fn born(pid: i32) -> Option<u64> {
     stat(&process, BEGAN)?.parse().ok()
 }
 
-/// Indexes of fields in `/proc/pid/stat`, counted from the field after the program's name (proc(5):
-/// fields 3 and 22).
+/// Index of the process state in `/proc/pid/stat` (proc(5): field 3), counted from the field after
+/// the program's name.
 const STATE: usize = 0;
+/// Index of the start time in `/proc/pid/stat` (proc(5): field 22), counted from the field after
+/// the program's name.
 const BEGAN: usize = 19;
 
 fn stat(directory: &Path, field: usize) -> Option<String> {

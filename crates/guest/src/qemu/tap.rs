@@ -77,9 +77,9 @@ fn control(fd: BorrowedFd<'_>, number: u64, request: &mut Request) -> io::Result
     }
 }
 
-/// TUNSETIFF, of `linux/if_tun.h`.
+/// Request number TUNSETIFF of `linux/if_tun.h`.
 const TUNSETIFF: u64 = 0x4004_54ca;
-/// SIOCBRADDIF, of `linux/sockios.h`.
+/// Request number SIOCBRADDIF of `linux/sockios.h`.
 const SIOCBRADDIF: u64 = 0x89a2;
 
 /// First byte of the MAC addresses of TAP devices, which is higher than that of any other port: a

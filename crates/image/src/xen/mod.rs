@@ -29,7 +29,7 @@ pub enum XenValue {
 /// Line that cannot be parsed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ParseError {
-    /// Line number, from 1.
+    /// Number of the line, counted from 1.
     pub line: usize,
     pub words: String,
 }

@@ -71,7 +71,7 @@ pub(super) fn finish(
     l.config.instances.push(built);
 }
 
-/// Copies four options from `global_defs` if the instance does not set them: version,
+/// Copies four options from `global_defs` if the instance does not set them: `vrrp_version`,
 /// `down_timer_adverts`, `skip_check_adv_addr` and `strict_mode`.
 fn defaults(options: &mut Options, draft: &InstanceDraft, from: &Defaults) {
     let (given, from) = (&draft.options, &from.options.values);

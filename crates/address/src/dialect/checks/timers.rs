@@ -8,7 +8,7 @@ use crate::dialect::loader::Loader;
 use language::Diagnostic;
 use std::time::Duration;
 
-/// Maximum interval of version 3: twelve bits of hundredths of a second.
+/// Maximum advert interval of VRRP version 3: twelve bits of hundredths of a second.
 const V3_MAX: Duration = Duration::from_millis(40_950);
 
 /// Returns the interval of adverts as the protocol sends it, and warns if rounding changed it.

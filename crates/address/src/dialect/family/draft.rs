@@ -116,7 +116,7 @@ pub(in crate::dialect) struct InstanceDraft {
     pub(in crate::dialect) references: References,
     pub(in crate::dialect) garp: GarpDraft,
     pub(in crate::dialect) notify: NotifyScripts,
-    /// `linkbeat_use_polling`
+    /// True if the configuration has `linkbeat_use_polling`.
     pub(in crate::dialect) polls_carrier: bool,
 }
 

@@ -82,7 +82,7 @@ pub(super) static REALM: NumberNames = NumberNames {
     most: 65535,
 };
 
-/// `suppress_ifgroup`
+/// Names and numbers for the keyword `suppress_ifgroup`.
 pub(super) static GROUP: NumberNames = NumberNames {
     what: "an interface group",
     files: &["/etc/iproute2/group", "/usr/share/iproute2/group"],

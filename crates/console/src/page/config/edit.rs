@@ -24,15 +24,16 @@ pub struct EditState<'e> {
     pub meanwhile: Option<&'e NewerVersion>,
 }
 
-/// A version that was accepted while the user edited an older one.
+/// A configuration version that was accepted while the user edited an older one.
 #[derive(Clone, Debug, Default)]
 pub struct NewerVersion {
     pub accepted: u64,
     pub author: String,
     pub message: String,
-    /// Differences between the edited version and the newer one; None if they are no longer known.
+    /// Differences between the edited configuration version and the newer one; None if they are no
+    /// longer known.
     pub differences: Option<Vec<Difference>>,
-    /// Text of the file in the newer version; None if that has no such text.
+    /// Text of the edited file in the newer configuration version; None if that has no such text.
     pub text: Option<String>,
 }
 
@@ -96,8 +97,8 @@ pub fn editor(
     )
 }
 
-/// Explains which version was accepted during the edit, and how to continue. Nothing that the user
-/// has typed is lost.
+/// Explains which configuration version was accepted during the edit, and how to continue. Nothing
+/// that the user has typed is lost.
 fn stale(editing: &EditState<'_>, meanwhile: &NewerVersion) -> Markup {
     let accepted = meanwhile.accepted;
     let all = meanwhile.differences.as_deref();

@@ -1,5 +1,5 @@
-//! Draws a file of a version of the configuration, on request with the version that last changed
-//! each line.
+//! Draws a file of a configuration version, on request with the configuration version that last
+//! changed each line.
 
 use super::super::words::{clean, date, encode};
 use super::super::{ConsolePage, PageContext, frame};
