@@ -35,7 +35,6 @@ impl Key {
 
     /// Creates the key for tokens from an address. Wrong tokens do not block passwords from the
     /// same address.
-    /// address.
     pub fn of_token(address: IpAddr) -> Key {
         Key::Token(client_network(address))
     }

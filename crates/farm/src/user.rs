@@ -42,7 +42,6 @@ impl FarmUser {
     /// Returns the user of a logon. A client that sends no user name, because its user logs on at
     /// the host, is identified by its machine or its address, so that each machine always gets the
     /// same host.
-    /// same host.
     pub fn of_logon(logon: &Logon, from: IpAddr) -> FarmUser {
         let by_machine = || {
             let machine = logon.client_name.trim().to_lowercase();

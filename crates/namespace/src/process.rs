@@ -50,7 +50,6 @@ pub struct LabProcess {
 /// Makes a program start with default handlers of the terminal signals, and with none blocked. A
 /// shell in the background ignores some of them, and ignored or blocked signals stay so over an
 /// exec.
-/// exec.
 pub fn with_default_signals(command: &mut Command) -> &mut Command {
     let defaults = || {
         for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {

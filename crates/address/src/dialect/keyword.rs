@@ -16,9 +16,9 @@ pub(super) type Row = Keyword<Build>;
 #[derive(Debug)]
 pub(super) struct Build {
     pub(super) block: bool,
-    /// Minimum number of words behind the keyword.
+    /// Minimum number of words after the keyword.
     pub(super) least: usize,
-    /// Maximum number of words behind the keyword.
+    /// Maximum number of words after the keyword.
     pub(super) most: usize,
     pub(super) effect: Effect,
 }

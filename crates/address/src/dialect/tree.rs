@@ -49,12 +49,12 @@ impl ConfigStatement {
         }
     }
 
-    /// Returns the words behind the first.
+    /// Returns the words after the first.
     pub(super) fn arguments(&self) -> &[SourceWord] {
         self.words.get(1..).unwrap_or_default()
     }
 
-    /// Returns the first word behind the keyword.
+    /// Returns the first word after the keyword.
     pub(super) fn argument(&self) -> Option<&SourceWord> {
         self.words.get(1)
     }

@@ -51,7 +51,7 @@ impl Loader<'_> {
         self.number(word, range).and_then(|n| T::try_from(n).ok())
     }
 
-    /// Parses the first word behind a keyword like [`Self::small`].
+    /// Parses the first word after a keyword like [`Self::small`].
     pub(super) fn count<T: TryFrom<i64>>(
         &mut self,
         node: &ConfigStatement,
@@ -60,12 +60,12 @@ impl Loader<'_> {
         node.argument().and_then(|word| self.small(word, range))
     }
 
-    /// Checks the first word behind a keyword whose value has no effect.
+    /// Checks the first word after a keyword whose value has no effect.
     pub(super) fn check(&mut self, node: &ConfigStatement, range: RangeInclusive<i64>) {
         let _: Option<i64> = self.count(node, range);
     }
 
-    /// Parses the first word behind a keyword as whole seconds.
+    /// Parses the first word after a keyword as whole seconds.
     pub(super) fn seconds(
         &mut self,
         node: &ConfigStatement,
@@ -74,7 +74,7 @@ impl Loader<'_> {
         self.count(node, range).map(Duration::from_secs)
     }
 
-    /// Parses the first word behind a keyword like [`Self::timer`].
+    /// Parses the first word after a keyword like [`Self::timer`].
     pub(super) fn time(
         &mut self,
         node: &ConfigStatement,
@@ -83,7 +83,7 @@ impl Loader<'_> {
         self.timer(node.argument()?, range)
     }
 
-    /// Parses the first word behind a keyword, and returns the value with its position.
+    /// Parses the first word after a keyword, and returns the value with its position.
     pub(super) fn at<T>(
         &mut self,
         node: &ConfigStatement,
@@ -189,7 +189,7 @@ impl Loader<'_> {
         }
     }
 
-    /// Parses the first word behind a keyword like [`Self::address`].
+    /// Parses the first word after a keyword like [`Self::address`].
     pub(super) fn first_address(&mut self, node: &ConfigStatement) -> Option<IpAddr> {
         self.address(node.argument()?)
     }

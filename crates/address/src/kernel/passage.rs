@@ -1,4 +1,4 @@
-//! The nftables tables for a hand-over with established connections.
+//! Creates and removes the nftables tables for a hand-over with established connections.
 //!
 //! The old owner keeps the address and is [`Quiet`] about it: it does not reply to ARP requests and
 //! neighbour solicitations for it, and never uses it as the source of its own, so that neighbours

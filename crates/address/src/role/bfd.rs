@@ -1,4 +1,4 @@
-//! `bfd_instance`: sessions of bidirectional forwarding detection (BFD), with their sockets.
+//! Runs the sessions of bidirectional forwarding detection (`bfd_instance`) with their sockets.
 //! [`protocol::bfd`] makes the decisions; this module only transports packets. When the role ends,
 //! its sessions fall silent, as in keepalived, and neighbours detect an outage, which is correct.
 //! Only a session that a reload removed signals AdminDown.

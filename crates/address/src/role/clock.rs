@@ -1,5 +1,5 @@
-//! The role's clock: CLOCK_BOOTTIME, which never decreases and includes suspend. The wall clock is
-//! for display only.
+//! Provides the role's clock: CLOCK_BOOTTIME, which never decreases and includes suspend. The wall
+//! clock is for display only.
 
 pub use part::channel::timespec;
 pub use part::clock::unix_ms;

@@ -1,5 +1,5 @@
-//! The event loop: sleeps until a descriptor is readable or a timer is due, handles all packets,
-//! then all other events, then advances the router's time, then executes its actions.
+//! Runs the event loop: sleeps until a descriptor is readable or a timer is due, handles all
+//! packets, then all other events, then advances the router's time, then executes its actions.
 
 use super::hand_over::HandOvers;
 use super::health::Health;

@@ -1,6 +1,6 @@
-//! Hand-overs of `virtual-ip` addresses that keep open connections alive. A node that hands an
-//! address over to a live node keeps the address for `handover-drain` and stops answering for it,
-//! so that requests in progress can finish there. The new owner forwards packets of such
+//! Hands `virtual-ip` addresses over in a way that keeps open connections alive. A node that hands
+//! an address over to a live node keeps the address for `handover-drain` and stops answering for
+//! it, so that requests in progress can finish there. The new owner forwards packets of such
 //! connections to the old owner. A planned stop first hands all addresses over.
 //!
 //! This module neither decides nor delays ownership. If the kernel does not support the mechanism,

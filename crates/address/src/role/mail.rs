@@ -1,4 +1,4 @@
-//! `smtp_alert`: sends a mail at each transition, with keepalived's text. A separate thread talks
+//! Sends a mail at each transition (`smtp_alert`), with keepalived's text. A separate thread talks
 //! to the server; mail that cannot be delivered in time is dropped and logged.
 
 use crate::config::Mail;

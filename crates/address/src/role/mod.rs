@@ -1,5 +1,5 @@
-//! The address role: runs a [`Config`] on this machine, on one thread with one event loop, so that
-//! nothing delays an address after its timer.
+//! Runs the address role: serves a [`Config`] on this machine, on one thread with one event loop,
+//! so that nothing delays an address after its timer.
 //!
 //! [`run`] opens the kernel's sockets and those for packets, and starts the
 //! [`protocol::vrrp::Router`]. In every turn it then handles all received packets, advances the

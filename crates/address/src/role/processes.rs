@@ -1,4 +1,4 @@
-//! `vrrp_track_process`: counts the processes of a name. A separate thread scans `/proc` when the
+//! Counts the processes of a name (`vrrp_track_process`). A separate thread scans `/proc` when the
 //! kernel reports a started or ended process (process events, where they are permitted), and every
 //! [`PERIOD`] in any case.
 

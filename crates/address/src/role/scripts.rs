@@ -1,5 +1,5 @@
-//! `vrrp_script`: tracked scripts. This module decides when each script starts and computes its
-//! verdict; [`super::runner`] starts the program.
+//! Decides when each tracked script (`vrrp_script`) starts, and computes its verdict.
+//! [`super::runner`] starts the program.
 
 use super::clock;
 use super::runner::{JobResult, ProgramJob, Token};

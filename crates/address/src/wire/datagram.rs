@@ -1,6 +1,6 @@
-//! System calls that rustix does not have: options of raw sockets, many datagrams per read, and a
-//! source address for a single send. All of this crate's `unsafe` for sockets is here, behind safe
-//! functions.
+//! Makes system calls that rustix does not have: options of raw sockets, many datagrams per read,
+//! and a source address for a single send. All of this crate's `unsafe` for sockets is here, within
+//! safe functions.
 
 use super::{DRAINED_AT_MOST, WireError};
 use rustix::fd::{AsFd, AsRawFd};

@@ -1,6 +1,6 @@
-//! `evenkeel guest clone`: creates a guest from another one. The command prints the sections of the
-//! new guest until the running configuration contains them; then it copies the disks to the volumes
-//! of this node.
+//! Implements `evenkeel guest clone`, which creates a guest from another one. The command prints
+//! the sections of the new guest until the running configuration contains them; then it copies the
+//! disks to the volumes of this node.
 
 use super::disks::{self, Disk, Moment};
 use super::image::place::can_be_named;

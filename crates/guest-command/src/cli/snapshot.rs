@@ -1,6 +1,6 @@
-//! `evenkeel guest snapshot`, `snapshots` and `restore`: snapshots of all disks of a guest at one
-//! moment. The guest role pauses the guest; the command takes the snapshots with the privileges of
-//! the caller.
+//! Implements `evenkeel guest snapshot`, `snapshots` and `restore`: takes, lists and restores
+//! snapshots of all disks of a guest at one moment. The guest role pauses the guest; the command
+//! takes the snapshots with the privileges of the caller.
 
 use super::disks::{self, Disk, Moment};
 use super::moment::{self, SnapshotEnvironment};

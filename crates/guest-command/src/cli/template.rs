@@ -1,5 +1,6 @@
-//! `evenkeel guest template`: prints the lines that make a guest a template. The section alone
-//! decides that, on every node that serves the files; the command changes nothing.
+//! Implements `evenkeel guest template`, which prints the lines that make a guest a template. Only
+//! the section decides whether a guest is a template, on every node that serves the files; the
+//! command changes nothing.
 
 use super::{disks, find, load_guest_report, snapshot, unknown};
 use clap::ArgMatches;

@@ -1,5 +1,5 @@
-//! Agreement of the nodes about fencing: the node that holds the lease of another node fences it,
-//! and writes the result under that lease, where every node reads it.
+//! Decides which node fences a failed node: the holder of the failed node's lease, which writes the
+//! result under that lease, where every node reads it.
 
 use super::{Agreement, Fenced, LeaseRecord, NodeRecord, PREFIX, lease_of_node, names};
 use crate::config::Guests;

@@ -1,6 +1,6 @@
-//! Agreement of the nodes about guests, as a pure state machine: the leases that this node
-//! requests, the records that it writes under them, and the desired state of each guest here. The
-//! module reads no clock and sends nothing.
+//! Decides for this node about guests, as a pure state machine: which leases the node requests,
+//! which records it writes under them, and the desired state of each guest here. Reads no clock and
+//! sends nothing.
 //!
 //! - A guest runs only on the node that holds its lease `guest/NAME`. The holder writes the record
 //!   of the lease ([`GuestRecord`]).

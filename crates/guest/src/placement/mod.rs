@@ -1,6 +1,6 @@
-//! Placement: the node on which each guest should run, as a pure function of the configuration, of
-//! the available nodes, and of where guests run now. Each node computes the placement itself; if
-//! nodes see different inputs, the lease of a guest decides.
+//! Computes the placement: the node on which each guest should run, as a pure function of the
+//! configuration, of the available nodes, and of where guests run now. Each node computes the
+//! placement itself; if nodes see different inputs, the lease of a guest decides.
 //!
 //! - A running guest stays where it is. A returning node moves nothing, unless a guest has
 //!   `fail-back yes`. A drained node gives up all of its guests.

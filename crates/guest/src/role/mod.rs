@@ -1,5 +1,5 @@
-//! Guest role: all guests of this node on one thread that blocks on none of them. The agreement of
-//! the cluster ([`crate::agreement`]) and the events of QEMU drive the life cycle
+//! Runs the guest role: all guests of this node on one thread that blocks on none of them. The
+//! agreement of the cluster ([`crate::agreement`]) and the events of QEMU drive the life cycle
 //! ([`crate::life`]) of each guest.
 //!
 //! A guest outlives the role: when the role ends for any reason, guests continue to run, and the

@@ -1,6 +1,6 @@
-//! `evenkeel guest create NAME --debootstrap SUITE`: builds a Debian system from the packages of a
-//! mirror, with nothing prebuilt. The result is a raw disk in a file, which is copied onto the
-//! guest's volume as `evenkeel volume import` does.
+//! Implements `evenkeel guest create NAME --debootstrap SUITE`, which builds a Debian system from
+//! the packages of a mirror, with nothing prebuilt. The result is a raw disk in a file, which is
+//! copied onto the guest's volume as `evenkeel volume import` does.
 
 use super::grub;
 use super::place::find_place;

@@ -1,5 +1,6 @@
-//! `evenkeel guest import FILE NAME`: imports an image of another hypervisor into the volumes of a
-//! guest. `qemu-nbd` reads the format, and the data is copied as by `evenkeel volume import`.
+//! Implements `evenkeel guest import FILE NAME`, which imports an image of another hypervisor into
+//! the volumes of a guest. `qemu-nbd` reads the format, and the data is copied as by `evenkeel
+//! volume import`.
 
 use super::place::{ImageDestination, find_place};
 use super::server::{Image, Server, file};

@@ -1,5 +1,6 @@
-//! `evenkeel guest import xen FILE.cfg`: inspects the disks, prints the plan, and executes it on a
-//! copy ([`change`]). The original disks are only read.
+//! Implements `evenkeel guest import xen FILE.cfg`, which inspects the disks of a Xen guest, prints
+//! the plan of a conversion, and executes it on a copy ([`change`]). The original disks are only
+//! read.
 
 mod change;
 mod kernel;
