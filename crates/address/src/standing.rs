@@ -223,7 +223,8 @@ impl OwnershipFacts {
             row,
             Row::Unconfirmed | Row::AheadUnconfirmed | Row::Resumed | Row::Outdated
         );
-        // In a keepalived.conf, priorities do not express health.
+        // Considers health only for a section `virtual-ip`: in a keepalived.conf, priorities do not
+        // express health.
         let reads_health = self.preference_position.is_some();
         let takes_below = match (row, self.service) {
             (Row::Removed, _) => return None,

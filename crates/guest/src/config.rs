@@ -234,7 +234,7 @@ pub fn user_of(guest: &str) -> String {
 /// Returns the generated MAC address of a card that has none in the configuration. It is the same
 /// on each node and after each reload: locally administered, with the prefix that QEMU uses.
 pub fn mac_of(guest: &str, index: usize) -> [u8; 6] {
-    // Any hash works as long as it never changes, since the address must stay the same.
+    // Uses a hash that never changes, because the address must stay the same.
     let hash = fnv1a(guest.bytes().chain([0, index as u8]));
     let [.., a, b, c] = (hash ^ (hash >> 32)).to_be_bytes();
     [0x52, 0x54, 0x00, a, b, c]

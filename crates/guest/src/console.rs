@@ -30,7 +30,7 @@ pub fn take(directory: &Path, who: &str) -> Result<File, String> {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut has = String::new();
-            // The operator that has the lock may not have written its name yet.
+            // Ignores an error: the operator that has the lock may not have written its name yet.
             let _ = Read::by_ref(&mut file)
                 .take(WHO_BYTES_MAX)
                 .read_to_string(&mut has);

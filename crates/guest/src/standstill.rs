@@ -294,7 +294,7 @@ impl Standstill {
             return;
         }
         self.broken = Some(why.to_owned());
-        // An agent that never responded has frozen nothing.
+        // Counts the files of an agent that never responded as not frozen.
         if self.files == FreezeState::Asked {
             self.files = FreezeState::Loose;
         }

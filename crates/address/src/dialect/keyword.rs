@@ -100,7 +100,7 @@ fn table() -> &'static Table {
 
 /// Returns the row of a keyword in a place.
 pub(super) fn find(place: &str, name: &str) -> Option<&'static Row> {
-    // A type with shorter lifetimes, so that `name` can be used as a key.
+    // Uses a type with shorter lifetimes, so that `name` can be used as a key.
     let table: &HashMap<(&str, &str), &'static Row> = table();
     table.get(&(place, name)).copied()
 }

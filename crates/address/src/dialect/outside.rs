@@ -231,7 +231,7 @@ impl Outside for LocalMachine {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             self.state = now.map_or(1, |d| d.as_nanos() as u64) | 1;
         }
-        // xorshift64, which is good enough for a configuration.
+        // Generates the next number by xorshift64, which is good enough for a configuration.
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;

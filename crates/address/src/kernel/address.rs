@@ -120,7 +120,8 @@ impl AddressSpec {
 
     fn message(&self, kind: u16, flags: u16) -> NetlinkMessage {
         let index = self.interface.to_ne_bytes();
-        // The attribute contains all flags; the old header field only the first eight.
+        // Writes only the first eight flags into the old header field; the attribute contains all
+        // of them.
         let short = self.flags.0.to_le_bytes()[0];
         let scope = self.scope.map_or(0, |s| s.0);
         let mut body = [family(self.address), self.prefix, short, scope, 0, 0, 0, 0];

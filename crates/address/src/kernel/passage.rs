@@ -530,7 +530,7 @@ impl Passage {
             step(list, "lookup", |data| {
                 data.string(1, OWN);
                 data.attribute(2, &WORD_REGISTER_0.to_be_bytes());
-                // Match if the connection is not in the set.
+                // Matches a connection that is not in the set.
                 data.attribute(5, &1_u32.to_be_bytes());
             });
             load(list, &octets(of.to));

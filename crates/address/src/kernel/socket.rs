@@ -56,7 +56,8 @@ impl NetlinkSocket {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
         rustix::net::bind(&fd, &netlink::SocketAddrNetlink::new(0, 0))?;
-        // A privileged process may exceed the system's limit; others get at most the limit.
+        // Tries to exceed the system's limit, which a privileged process may; others get at most
+        // the limit.
         if sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_BUFFER).is_err() {
             sockopt::set_socket_recv_buffer_size(&fd, RECEIVE_BUFFER)?;
         }
@@ -422,7 +423,7 @@ fn acknowledged(request: &'static str, message: &Incoming<'_>) -> Result<(), Ker
     let errno = Errno::from_raw_os_error(code.unsigned_abs().cast_signed());
     let mut words = String::new();
     if message.flags & flag::ACK_ATTRIBUTES != 0 {
-        // The error is followed by the header of the request, and by its body unless the kernel
+        // Skips what follows the error: the header of the request, and its body unless the kernel
         // says that it omitted the body. The end of a listing has neither.
         let skipped = match message.kind {
             kind::DONE => 4,

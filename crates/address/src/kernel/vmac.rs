@@ -253,7 +253,8 @@ impl Kernel {
             }
             // Ignores an error: a kernel without IPv6 has no such setting.
             let _ = sysctl::set(&sysctl::of_interface(true, &link.name, "disable_ipv6"), "1");
-            // The parent interface must not respond for addresses of the virtual one.
+            // Changes the settings of the parent interface, which must not respond for addresses of
+            // the virtual one.
             if let Some(base) = self.link_of(spec.base)? {
                 for name in ["arp_ignore", "arp_filter"] {
                     let path = sysctl::of_interface(false, &base.name, name);

@@ -121,7 +121,7 @@ pub(super) fn secure(draft: &mut AddressConfigDraft, virtual_ip: &mut VirtualIp)
         let Some(part) = programs::changeable(&program.value) else {
             continue;
         };
-        // The program without its arguments, which may be secret.
+        // Omits the program's arguments, which may be secret.
         let name = program.value.first().map_or("", String::as_str);
         let part = part.display();
         let told = format!("'{name}' runs as root, and users other than root can change {part}");

@@ -104,7 +104,8 @@ fn add(draft: &mut AddressConfigDraft, word: &ConfigWord, mut script: Script) ->
     if virtual_ip.programs.scripts.len() >= TRACKED_MAX {
         return Err(too_many(word));
     }
-    // The name is part of log lines, and must be unique in the file.
+    // Includes the name of the section, because the script's name is part of log lines and must be
+    // unique in the file.
     script.name = format!("{}: {}", virtual_ip.name, script.name);
     let alike = |other: &&Script| {
         other.name == script.name || other.name.starts_with(&format!("{} #", script.name))
@@ -121,7 +122,7 @@ fn script(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     let word = args.required("a program")?;
     let words = program(draft, args, word)?;
     let mut script = Script {
-        // The program without its arguments, which may be secret, because logs, reports and metrics
+        // Omits the program's arguments, which may be secret, because logs, reports and metrics
         // show the name.
         name: words.first().cloned().unwrap_or_default(),
         words: words.clone(),
@@ -158,7 +159,7 @@ fn ping(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
         .into_iter()
         .chain([address.to_string(), wait.as_millis().to_string()])
         .collect();
-    // The ping ends by itself a moment before this timeout.
+    // Sets a timeout a moment after the end of the ping, which ends by itself.
     script.timeout = Some(wait + PING_GRACE);
     add(draft, word, script)
 }

@@ -145,8 +145,7 @@ impl AddressRole {
             self.open_frames(at);
         }
         self.begin_health(now);
-        // The faults of all members are known before the first one starts, because groups start as
-        // one.
+        // Evaluates all members before the first one starts, because groups start as one.
         self.evaluate_all_instances(now);
         self.close_unused();
         self.start_scripts(now);
@@ -183,7 +182,7 @@ impl AddressRole {
             tracked.iter().any(|t| of(t).contains(&name))
         };
         for script in &config.scripts {
-            // A script that nothing tracks is not run.
+            // Skips a script that nothing tracks.
             if !is_used(&script.name, |t| {
                 t.scripts.iter().map(|s| s.0.as_str()).collect()
             }) {
@@ -315,7 +314,7 @@ impl AddressRole {
             let Some(member) = self.members.get_mut(at) else {
                 return;
             };
-            // A member with a fault starts, too, so that the fault is reported.
+            // Starts a member with a fault, too, so that the fault is reported.
             let ready = !member.judgement.unknown || !member.faults().is_empty();
             if !member.is_started && ready {
                 member.is_started = true;

@@ -61,7 +61,7 @@ fn settings(wanted: &BfdSession) -> Settings {
         idle_tx: wanted.idle_tx,
         multiplier: wanted.multiplier,
         passive: wanted.passive,
-        // keepalived's rule: the peer is assumed to send with the same TTL as this end.
+        // Follows keepalived's rule: the peer is assumed to send with the same TTL as this end.
         ttl_min: match wanted.max_hops {
             ANY_HOPS => 0,
             hops => wanted.ttl.saturating_sub(hops),
@@ -296,7 +296,8 @@ impl BfdLink {
                 BfdSender::open(source, neighbour, ttl, first)?
             }
         };
-        // After an error the socket is dropped, and bound again once its source address is back.
+        // Returns an error, after which the socket is dropped, and bound again once its source
+        // address is back.
         sender.send(packet)?;
         self.sender = Some(sender);
         Ok(())

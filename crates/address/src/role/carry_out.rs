@@ -64,7 +64,7 @@ impl AddressRole {
     }
 
     fn send_advert(&mut self, instance: Instance, to: IpAddr, bytes: &[u8]) {
-        // The priority is the third byte in both versions of VRRP.
+        // Reads the priority, which is the third byte in both versions of VRRP.
         let stops = bytes.get(2) == Some(&0);
         if stops {
             self.stop_pacing(instance.0);

@@ -51,8 +51,8 @@ impl AddressRole {
         };
         let (members, router) = (&self.members, &mut self.router);
         let mut forged = None;
-        // keepalived has a single counter for sent and received packets, and drops adverts with a
-        // lower number.
+        // Accesses the counter of `sealed` adverts: keepalived has a single one for sent and
+        // received packets, and drops adverts with a lower number.
         let sealed = &mut self.sockets.sealed;
         let mut unknown = BTreeSet::new();
         let interface = adverts.socket.interface();
@@ -201,8 +201,8 @@ impl AddressRole {
             }
             (due.sources, due.check) = (true, true);
         }
-        // The addresses are gone with the interface; a virtual interface is created again without
-        // any.
+        // Requests a check if an interface is gone: its addresses are gone, too, and a virtual
+        // interface is created again without any.
         due.check |= events.iter().any(|e| matches!(e, LinkEvent::Gone(_)));
         self.take_link_events(now, events);
         if due.sources {

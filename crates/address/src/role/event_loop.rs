@@ -156,8 +156,9 @@ impl AddressRole {
     }
 
     pub(super) fn act(&mut self) {
-        // An action may wait for the kernel, so the pacemaker gets the adverts first. A new master
-        // acquires its addresses before it sends adverts, so the pacemaker learns of it afterwards.
+        // Passes the adverts to the pacemaker before the actions, which may wait for the kernel. A
+        // new master is passed after them, because it acquires its addresses before it sends
+        // adverts.
         self.report_masters(Paced::Known);
         for _ in 0..MAX_ACTIONS {
             let Some(action) = self.router.poll() else {

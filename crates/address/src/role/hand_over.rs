@@ -352,8 +352,8 @@ impl AddressRole {
         {
             return;
         }
-        // The kernel may have to load modules. A test on a thread ensures that neither the start
-        // nor the first hand-over waits for them.
+        // Tests the kernel's support on a thread, because the kernel may have to load modules:
+        // neither the start nor the first hand-over waits for them.
         self.hand_overs.trial = on_a_thread(Passage::probe_kernel_support);
     }
 
@@ -394,8 +394,8 @@ impl AddressRole {
             return;
         };
         let name = member.config.name.clone();
-        // An entry of `lingers` shows that this node had not dropped the addresses yet and still
-        // has connections of its own.
+        // Checks the entries of `lingers`, which show that this node had not dropped the addresses
+        // yet and still has connections of its own.
         let mut lingers = self.hand_overs.lingers.iter();
         let lingered = lingers.position(|l| l.name == name);
         let lingered = lingered.map(|place| self.hand_overs.lingers.swap_remove(place));
@@ -469,7 +469,8 @@ impl AddressRole {
             Some((VrrpState::Backup, Reason::HandOver { by } | Reason::Preempted { by, .. })) => {
                 Some(by)
             }
-            // The new owner is the next holder of the lease, whichever node that is.
+            // Names no new owner, because that is the next holder of the lease, whichever node that
+            // is.
             Some((VrrpState::Fault, _)) if self.leases.moves(&member.config) => None,
             _ => return false,
         };

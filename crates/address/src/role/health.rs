@@ -86,7 +86,7 @@ impl Steady {
             };
             return (band != before).then_some(band);
         }
-        // A further worsening does not restart the wait.
+        // Keeps the start of the wait, which a further worsening does not restart.
         let (seen, since) = self.seen;
         let goes_on = seen == band || (band > self.counts && seen > self.counts);
         self.seen = (band, if goes_on { since } else { now });
@@ -257,8 +257,8 @@ impl Health {
         self.draining.retain(|(other, _)| *other != at);
         if let Some(until) = until {
             self.draining.push((at, until));
-            // Needed without a proxy, too: the instance may be unfit until another role runs, and
-            // only a poll detects that.
+            // Schedules a poll without a proxy, too: the instance may be unfit until another role
+            // runs, and only a poll detects that.
             self.look_at = Some(now);
         }
     }
@@ -276,7 +276,7 @@ impl Health {
 /// Maps the memory for the life of the process: a few hundred kilobytes, once. A later memory
 /// replaces the first at the same address.
 fn map(fd: &OwnedFd, mapped: Option<&'static [AtomicU64]>) -> io::Result<&'static [AtomicU64]> {
-    // In a shorter file, a read beyond the end would kill the process (SIGBUS).
+    // Refuses a shorter file, in which a read beyond the end would kill the process (SIGBUS).
     if rustix::fs::fstat(fd)?.st_size < BYTES as i64 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -348,7 +348,7 @@ impl AddressRole {
         // Sets all priorities, because the routers are new.
         self.health.on_trial = false;
         self.update_all_limits(now);
-        // Without a proxy, only a poll changes a previous band.
+        // Schedules a poll, because without a proxy only a poll changes a previous band.
         self.health.look_at = Some(now);
     }
 
@@ -393,7 +393,7 @@ impl AddressRole {
                 continue;
             };
             let name = member.config.name.clone();
-            // Read both before and after the band, because the proxy may write in between.
+            // Reads the flag before the band and after it, because the proxy may write in between.
             let was_untested = self.health.is_untested(&name);
             let seen = self.health.seen(&name, now_ms);
             let is_untested = was_untested || self.health.is_untested(&name);
@@ -439,7 +439,7 @@ impl AddressRole {
         }
         let soon = settles || !self.health.draining.is_empty();
         let every = if soon { LOOK_SOON } else { LOOK_EVERY };
-        // Without a proxy, polls continue until no role is missing.
+        // Continues to poll without a proxy until no role is missing.
         let bands = self.health.steady.iter().flatten();
         let is_over =
             !self.health.is_known() && bands.map(|(_, one)| one.band()).all(|one| one == 0);

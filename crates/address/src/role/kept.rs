@@ -81,7 +81,7 @@ impl KeptInstance {
             "MASTER" => VrrpState::Master,
             "BACKUP" => VrrpState::Backup,
             "FAULT" => VrrpState::Fault,
-            // A stopped process leaves only the order of an operator.
+            // Restores only the order of an operator after a stop.
             "INIT" if self.yielded.is_some() => VrrpState::Init,
             _ => return None,
         };
@@ -267,7 +267,8 @@ fn supervisor_identity() -> String {
     };
     let pid = parent.as_raw_nonzero();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The start time is field 22. The name, field 2, may contain spaces and parentheses.
+    // Reads field 22, the start time, after the name (field 2), which may contain spaces and
+    // parentheses.
     let fields = stat.rsplit_once(')').map(|(_, fields)| fields);
     let started = fields.and_then(|fields| fields.split_whitespace().nth(19));
     started.map_or_else(String::new, |started| format!("{pid}/{started}"))

@@ -118,8 +118,8 @@ impl Leases {
                 self.released.insert(name.clone(), *until);
             }
         }
-        // A node that regains the lease after others had it, or after nobody wanted it, has its
-        // normal rank.
+        // Restores the normal rank when the node regains the lease after others had it, or after
+        // nobody wanted it.
         let until = &self.until;
         self.last
             .retain(|name| before.contains_key(name) || !until.contains_key(name));
@@ -143,7 +143,7 @@ impl Leases {
                 let held = self.missing(now, &one.name).is_none();
                 let rank = match self.last.contains(&one.name) {
                     _ if one.is_last => LAST_RANK,
-                    // The current holder that hands over ranks behind a node that handed over
+                    // Ranks the current holder that hands over after a node that handed over
                     // earlier.
                     true if held => LAST_RANK,
                     true => LAST_RANK + 1,
@@ -230,7 +230,7 @@ impl Leases {
     pub fn handle_time(&mut self, now: Time) -> bool {
         let due = self.deadline().is_some_and(|until| until <= now);
         self.seen = self.seen.max(now);
-        // Outdated reports about these have no effect.
+        // Forgets releases that are over. Outdated reports about the remaining ones have no effect.
         self.released.retain(|_, until| *until > now);
         self.resting.retain(|_, until| *until > now);
         due
@@ -268,7 +268,7 @@ impl AddressRole {
         self.leases.hold(held);
         self.evaluate_all_instances(now);
         self.renew_leased(now);
-        // A successor that starts at once must continue with these leases.
+        // Saves the leases immediately, because a successor that starts must continue with them.
         if self.config.instances.iter().any(|one| one.options.lease) {
             self.keeper.keep_now();
         }
@@ -288,8 +288,8 @@ impl AddressRole {
         }
         let wanted = self.leases.told.iter().any(|told| !told.is_empty());
         if wanted || self.config.instances.iter().any(|one| one.options.lease) {
-            // The addresses are released first, because a lease that is no longer requested may be
-            // granted to another node at once.
+            // Releases the addresses first, because a lease that is no longer requested may be
+            // granted to another node immediately.
             self.act();
             self.report_wanted_leases(now);
         }

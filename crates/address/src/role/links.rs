@@ -152,7 +152,7 @@ impl Links {
             delays.0
         };
         if usable == seen.up {
-            // The interface changed back before its delay expired: nothing to report.
+            // Reports nothing, because the interface changed back before its delay expired.
             seen.change_at = None;
         } else if wait.is_zero() {
             seen.up = usable;

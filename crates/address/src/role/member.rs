@@ -196,7 +196,8 @@ impl VrrpInstance {
     pub fn specs_for(&self, links: &Links, lifetime: Option<Duration>) -> Vec<AddressSpec> {
         let spec = |address: &Address| {
             let interface = self.interface_of(links, address)?;
-            // VRRP has decided who owns the address, so the kernel need not detect duplicates.
+            // Disables the kernel's detection of duplicates, because VRRP has decided who owns the
+            // address.
             Some(AddressSpec::new(address, interface, lifetime, true))
         };
         self.addresses().filter_map(spec).collect()

@@ -532,7 +532,8 @@ fn write_anew(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = std::fs::File::options()
         .write(true)
         .create_new(true)
-        // A dump contains passwords, and the directory is readable by everybody.
+        // Makes the file readable only by its owner: a dump contains passwords, and the directory
+        // is readable by everybody.
         .mode(0o600)
         .open(path)?;
     file.write_all(bytes)

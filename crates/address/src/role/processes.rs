@@ -300,7 +300,8 @@ fn is(wanted: &TrackProcess, name: &[u8], command: &[u8]) -> bool {
         first == program.as_bytes()
     } else {
         let program = program.as_bytes();
-        // `process` may be a path. The kernel's name has no directory and is truncated.
+        // Removes the directory, because `process` may be a path. The kernel's name has no
+        // directory and is truncated.
         let last = program.rsplit(|b| *b == b'/').next().unwrap_or(program);
         let cut = last.get(..NAME_BYTES.min(last.len())).unwrap_or(last);
         name == cut

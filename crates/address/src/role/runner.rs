@@ -405,7 +405,7 @@ fn spawn<T>(job: &ProgramJob<T>, null: &File, together: bool) -> io::Result<(Chi
         let pairs = environment.iter().map(|(name, value)| (name, value));
         command.env_clear().envs(pairs);
     }
-    // A process that is not root runs scripts as its own user, as keepalived does.
+    // Keeps the user of a process that is not root, as keepalived does.
     if let Some(account) = job
         .account
         .as_ref()

@@ -204,8 +204,8 @@ impl AddressRole {
             is_freed = std::mem::take(&mut member.history.is_resumed);
         }
         let name = member.config.name.clone();
-        // The state equals the one before a reload or before another process: there is no
-        // transition.
+        // Checks whether the state equals that before a reload or of the previous process, which is
+        // no transition.
         let same = member.previous_state.take() == Some(to);
         let event = Event {
             at: moment(now),

@@ -86,7 +86,7 @@ impl AddressRole {
             let (index, vrid) = (below.link.index, member.config.vrid);
             let family = if ipv6 { "6-" } else { "" };
             let spec = VmacSpec {
-                // The index of the parent makes the name unique.
+                // Includes the index of the parent interface, which makes the name unique.
                 name: format!("{prefix}{family}{index}.{vrid}"),
                 base: index,
                 kind: VmacKind::Macvlan {

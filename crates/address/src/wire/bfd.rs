@@ -155,7 +155,7 @@ impl BfdSender {
             set_ip_ttl(&socket, u32::from(ttl))
         }
         .map_err(|errno| failed("TTL of BFD")(errno.into()))?;
-        // The kernel raises the size to its minimum.
+        // Requests a small buffer, whose size the kernel raises to its minimum.
         set_socket_recv_buffer_size(&socket, UNREAD_BYTES)
             .map_err(|errno| failed("SO_RCVBUF")(errno.into()))?;
         let from = from.unwrap_or(anywhere(ipv6));

@@ -42,7 +42,7 @@ impl PacketSocket {
     pub fn open(interface: u32, ipv6: bool) -> Result<PacketSocket, WireError> {
         let failed = |step| move |error: io::Error| WireError::Open { step, error };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        // The socket has no protocol until it is bound, so no frame arrives before the filter is
+        // Opens the socket without a protocol, so that no frame arrives before the filter is
         // attached.
         let fd = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)
             .map_err(|errno| failed("packet socket")(errno.into()))?;

@@ -137,7 +137,8 @@ impl VrrpSocket {
         )?;
         if let Some(bytes) = options.receive_buffer_bytes {
             let bytes = bytes as usize;
-            // A privileged process may exceed the system's limit; others get at most the limit.
+            // Tries to exceed the system's limit, which a privileged process may; others get at
+            // most the limit.
             if sockopt::set_socket_recv_buffer_size_force(fd, bytes).is_err() {
                 step("SO_RCVBUF", sockopt::set_socket_recv_buffer_size(fd, bytes))?;
             }
@@ -147,9 +148,9 @@ impl VrrpSocket {
             step("IPV6_RECVPKTINFO", set(libc::IPV6_RECVPKTINFO))?;
             step("IPV6_RECVHOPLIMIT", set(libc::IPV6_RECVHOPLIMIT))?;
             step("IPV6_FREEBIND", sockopt::set_ipv6_freebind(fd, true))?;
-            // The advert of priority zero is sent from an address that the interface has just lost.
-            // Without this option the kernel refuses to send it, and the other nodes wait for
-            // silence.
+            // Allows to send from an address that the interface has just lost, as the advert of
+            // priority zero is. Without this option the kernel refuses to send it, and the other
+            // nodes wait for silence.
             let _ = set(libc::IPV6_TRANSPARENT);
             step(
                 "IPV6_MULTICAST_LOOP",
@@ -160,7 +161,7 @@ impl VrrpSocket {
                 sockopt::set_ipv6_multicast_hops(fd, TTL.into()),
             )?;
             step("IPV6_TCLASS", sockopt::set_ipv6_tclass(fd, CONTROL.into()))?;
-            // Receive only the groups that this socket joined. A kernel older than 4.20 lacks the
+            // Receives only the groups that this socket joined. A kernel older than 4.20 lacks the
             // option, and delivers no other router group on a raw socket of protocol 112 anyway.
             let _ = option(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL, &0_i32);
         } else {

@@ -277,7 +277,7 @@ fn one(
     if let Some(snapshot) = snapshot.filter(|_| new.spec.pair.is_none()) {
         match command::create_from(name, &new.spec, snapshot) {
             Ok(_) => {
-                // An error is ignored: the state is shown until a role serves the volume.
+                // Ignores an error: the state is shown until a role serves the volume.
                 let _ = served(name);
                 return Ok(format!(
                     "volume {name} shares its blocks with {}",

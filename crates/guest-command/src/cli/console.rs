@@ -265,8 +265,7 @@ fn relay_far(
             (false, true) => return Ok(CONSOLE_ENDED),
             (false, false) => {}
         }
-        // Input that the guest has not accepted yet stays queued, and no further keys are read
-        // until it is accepted.
+        // Reads no further keys until the guest has accepted the input that is queued.
         let reads = listens && !ends && typed.is_empty();
         if reads && has_keys(rest) {
             rest = REST_MIN;

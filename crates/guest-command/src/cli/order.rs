@@ -299,7 +299,7 @@ fn wait_for_next_poll(signals: &SignalFd) {
             stderr(),
             "this command no longer waits, but its order continues: `evenkeel guest list` shows the state"
         );
-        // The signal ends the process, as the caller of a command expects.
+        // Ends the process by the signal, as the caller of a command expects.
         let _ = SigSet::all().thread_unblock().and_then(|()| raise(signal));
     }
 }

@@ -44,7 +44,7 @@ impl Screen {
         }
         let (waiting, changed) = &*self.shared;
         let mut waiting = lock(waiting);
-        // Dropped output is marked once, until the terminal accepts output again.
+        // Marks dropped output once, until the terminal accepts output again.
         waiting.has_dropped |= waiting.bytes.len() + piece.len() > WAITING_MAX;
         if !waiting.has_dropped {
             waiting.bytes.extend_from_slice(piece);

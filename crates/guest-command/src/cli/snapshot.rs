@@ -112,7 +112,7 @@ pub(super) fn of_all(
              removes it"
         ));
     }
-    // Everything that can be checked in advance is checked before the pause.
+    // Checks everything that can be checked in advance before the pause.
     for disk in disks {
         of_volume::is_complete(matches, &disk.spec, &disk.volume)?;
         let can = snapshot::can(&disk.spec.backing, &disk.volume);
@@ -334,7 +334,8 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
             Some(before.map_err(|words| not_written(&words))?.0)
         }
     };
-    // All volumes are marked before the first one is written: the guest needs all of one moment.
+    // Marks all volumes before the first one is written, because the guest needs the disks of one
+    // moment.
     let mut marks = Vec::new();
     for volume in &all {
         marks.push(

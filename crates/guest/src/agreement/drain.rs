@@ -120,8 +120,8 @@ impl Agreement {
         }
         let is_refused = match self.others_take(guests, now_ns) {
             OtherNode::TakesGuests => false,
-            // Of the nodes that propose a drain, the last one by name accepts guests for now. The
-            // others wait until it has decided.
+            // Waits unless this node is the last one by name that proposes a drain: that node
+            // refuses its own proposal, so that the others have a node that takes their guests.
             OtherNode::Proposes if !self.proposes_last(guests, now_ns) => return,
             OtherNode::Proposes => true,
             OtherNode::TakesNone => self.has_no_guests_to_move(guests, now_ns).is_err(),

@@ -102,8 +102,8 @@ impl Agreement {
         let Some(record) = self.fate(&opened.node) else {
             return false;
         };
-        // A node writes its boot number before it opens disks, so a different number is a later
-        // boot.
+        // Counts a different boot number as a later boot, because a node writes the number before
+        // it opens disks.
         let is_off = record.boot != opened.boot || record.fenced == Fenced::Off;
         let is_reset = !is_there
             && record.watched

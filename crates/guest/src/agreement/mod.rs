@@ -495,7 +495,7 @@ impl Agreement {
         } else {
             self.pending.remove(name);
         }
-        // The lease is released only after the guest has left and the record names its target.
+        // Releases the lease only after the guest has left and the record names its target.
         let has_left =
             !local.is_there || local.has_moved || self.is(AgreementDefect::ReleasesEarly);
         let leaves = !stays && has_left && wanted == record && !self.has_open(&record);
@@ -679,8 +679,8 @@ impl Agreement {
             None if local.is_off => words::BY_ITSELF.clone_into(&mut wanted.stopped),
             None => {
                 if let Some(why) = &local.failed {
-                    // The reason is cut as in the record, because the new record is compared with
-                    // the old one.
+                    // Cuts the reason as in the record, because the new record is compared with the
+                    // old one.
                     wanted
                         .failed
                         .insert(self.me.clone(), crate::record::cut(why));

@@ -40,7 +40,7 @@ impl Echo {
     /// IPv4 header, as on a raw socket.
     pub fn is_reply(&self, bytes: &[u8], has_header: bool) -> bool {
         let bytes = if has_header && !self.is_ipv6 {
-            // Length of the IPv4 header in words of 32 bits (RFC 791, section 3.1).
+            // Reads the length of the IPv4 header in words of 32 bits (RFC 791, section 3.1).
             let words = bytes.first().map_or(0, |first| usize::from(first & 0x0f));
             bytes.get(words.max(5) * 4..).unwrap_or_default()
         } else {

@@ -86,7 +86,7 @@ fn receive_probe_results(asked: ProbeState, now: u64) -> ProbeState {
 
 fn start_probes(at: &[IpAddr], port: u16) -> ProbeState {
     let (sender, replies) = channel();
-    // A node without an address cannot be probed, so it counts as responding.
+    // Counts a node without an address as responding, because it cannot be probed.
     let mut responded = usize::from(at.is_empty());
     for address in at {
         let (sender, at) = (sender.clone(), SocketAddr::new(*address, port));

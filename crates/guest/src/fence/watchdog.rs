@@ -84,7 +84,7 @@ impl Watchdog {
                 Err(errno) => self.why = reason(errno),
             }
         }
-        // The device is fed early, because the next turn may be late.
+        // Feeds the device early, because the next turn may be late.
         if here.unsafe_guest.is_none() && self.is_due(FEED_MS / 2, now) {
             self.feed(now);
         }
@@ -110,7 +110,8 @@ impl Watchdog {
 
     fn disarm(&mut self, always: bool) {
         if let Some(device) = self.device.take_if(|device| always || !device.stays) {
-            // If the device cannot be disarmed, it resets the machine; nothing else can be tried.
+            // Ignores an error: if the device cannot be disarmed, it resets the machine; nothing
+            // else can be tried.
             let _ = write(&device.fd, MAGIC);
             self.last = None;
         }

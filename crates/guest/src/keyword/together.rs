@@ -87,7 +87,7 @@ impl<'d> GuestIndex<'d> {
     }
 
     fn contradictions(&self) -> Vec<Diagnostic> {
-        // All guests of a group that must share a node get the number of the same guest.
+        // Gives all guests of a group that must share a node the number of the same guest.
         let mut group: Vec<usize> = (0..self.guests.len()).collect();
         for (at, guest) in self.guests.iter().enumerate() {
             for (other, _) in self.known(at, &guest.others.beside) {

@@ -379,7 +379,7 @@ impl Life {
     }
 
     fn mark_unhealthy(&mut self, why: String, restart: Restart) {
-        // A guest that is shutting down anyway is not restarted.
+        // Restarts no guest that is shutting down anyway.
         if self.runs() && self.ending.is_none() && self.restart.is_none() && !self.killed {
             self.why = why;
             self.restart = Some(restart);
@@ -387,7 +387,8 @@ impl Life {
     }
 
     fn apply_status(&mut self, status: QemuStatus, now: u64) {
-        // A migrated guest never runs again here, even if QEMU reports something late.
+        // Keeps the final state of a migrated guest, which never runs again here, even if QEMU
+        // reports something late.
         let is_final = ProcessState::Speaks(QemuStatus::Moved);
         if matches!(self.process, ProcessState::None | ProcessState::Ordered)
             || self.process == is_final
@@ -418,7 +419,7 @@ impl Life {
         // node.
         let moves = [QemuStatus::Moved, QemuStatus::Arriving].map(ProcessState::Speaks);
         if let Some(Restart { well_ms, .. }) = restart {
-            // Only the time counts for which the guest was healthy, not all of the time for which
+            // Counts only the time for which the guest was healthy, not all of the time for which
             // it ran.
             self.runs_since = Some(now.saturating_sub(well_ms));
             let why = std::mem::take(&mut self.why);
@@ -531,7 +532,7 @@ impl Life {
         match wish {
             DesiredState::Kill => return self.kill(),
             DesiredState::Freeze if self.halt == StopSignalState::Foreign => {
-                // A foreign signal has stopped the process already; no second one is needed.
+                // Sends no second signal, because a foreign signal has stopped the process already.
                 self.halt = StopSignalState::Done;
                 return None;
             }

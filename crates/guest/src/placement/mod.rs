@@ -215,7 +215,7 @@ pub(crate) fn place_with(
             .iter()
             .filter(|guest| !places.contains_key(&guest.name))
             .collect();
-        // A guest that can stay keeps its place: no other guest of the same priority takes it.
+        // Keeps the place of a guest that can stay: no other guest of the same priority takes it.
         for guest in &level {
             if let Some(node) = table
                 .stay(guest)
@@ -308,7 +308,7 @@ impl<'v> Table<'v> {
 
     fn choose(&self, guest: &GuestSpec) -> PlacementResult {
         let nodes = self.nodes(guest);
-        // A node on which no running guest has to give way is preferred.
+        // Prefers a node on which no running guest has to give way.
         for spares in [true, false] {
             let mut fit = nodes
                 .iter()

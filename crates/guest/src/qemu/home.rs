@@ -103,7 +103,7 @@ impl GuestDirectory {
         let mut builder = fs::DirBuilder::new();
         match builder.mode(PASSED_THROUGH).create(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // The existing path must be a directory and no symbolic link.
+                // Refuses an existing path that is no directory, or is a symbolic link.
                 if !fs::symlink_metadata(&self.0)?.is_dir() {
                     return Err(error);
                 }
@@ -258,7 +258,8 @@ impl GuestDirectory {
         }
         let mut kept = vec![0; LOG_KEPT_BYTES as usize];
         let count = file.read_at(&mut kept, length - LOG_KEPT_BYTES)?;
-        // QEMU appends, so output that it writes in between is at the end of the file.
+        // Truncates the file in place: QEMU appends, so output that it writes in between is at the
+        // end of the file.
         file.set_len(0)?;
         let mut end = fs::OpenOptions::new().append(true).open(self.log())?;
         io::Write::write_all(&mut end, kept.get(..count).unwrap_or_default())

@@ -137,7 +137,8 @@ impl QemuProcess {
             names_user: true,
         };
         if let Some(born) = born(process.id()) {
-            // If the file cannot be written, a later role finds the process by its arguments.
+            // Ignores an error: if the file cannot be written, a later role finds the process by
+            // its arguments.
             let _ = fs::write(home.process(), format!("{} {born}", process.id()));
         }
         Ok(process)
@@ -205,7 +206,8 @@ impl QemuProcess {
                 continue;
             };
             match pidfd_open(pid, PidfdFlags::empty()) {
-                // The check after the open proves that the process ID was not reused.
+                // Checks the process again after the open, which proves that the process ID was not
+                // reused.
                 Ok(pidfd) if is_marked(number, &mark) => {
                     return Ok(Some(QemuProcess {
                         pid,
@@ -239,13 +241,13 @@ impl QemuProcess {
     }
 
     pub fn kill(&self) {
-        // A process that has ended already is no error.
+        // Ignores an error: a process that has ended already is no error.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
     /// Stops all threads of the process (SIGSTOP), which it cannot refuse.
     pub fn halt(&self) {
-        // A process that has ended already is no error.
+        // Ignores an error: a process that has ended already is no error.
         let _ = pidfd_send_signal(&self.pidfd, Signal::STOP);
     }
 
@@ -278,7 +280,7 @@ impl QemuProcess {
                 (None, Some(signal)) => QemuExit::Signal(signal),
                 (None, None) => QemuExit::Unknown,
             }),
-            // The process is not a child of this role.
+            // Reports no exit status, because the process is not a child of this role.
             Err(_) => Some(QemuExit::Unknown),
         }
     }
@@ -308,7 +310,7 @@ fn holder(home: &GuestDirectory) -> io::Result<Option<i32>> {
         let open = entry.and_then(|entry| fs::metadata(entry.path()));
         open.is_ok_and(|open| (open.dev(), open.ino()) == (lock.dev(), lock.ino()))
     };
-    // The process may have ended.
+    // Skips processes that cannot be read, which may have ended.
     let has_it = |number: &i32| {
         fs::read_dir(format!("/proc/{number}/fd")).is_ok_and(|mut open| open.any(is_lock))
     };
@@ -350,7 +352,7 @@ const BEGAN: usize = 19;
 fn stat(directory: &Path, field: usize) -> Option<String> {
     let stat = fs::read(directory.join("stat")).ok()?;
     let text = String::from_utf8_lossy(&stat);
-    // The name of the program may contain spaces and parentheses.
+    // Splits after the name of the program, which may contain spaces and parentheses.
     let (_, fields) = text.rsplit_once(") ")?;
     fields.split(' ').nth(field).map(str::to_owned)
 }

@@ -37,7 +37,7 @@ impl Request {
             value: [0; 24],
         };
         let place = request.name.get_mut(..name.len())?;
-        // The last byte is the terminating zero.
+        // Refuses a name that leaves no byte for the terminating zero.
         (name.len() < libc::IFNAMSIZ).then_some(())?;
         place.copy_from_slice(name.as_bytes());
         Some(request)

@@ -105,7 +105,7 @@ fn supports_run_with(program: &Path) -> bool {
     let mut command = Command::new(program);
     command.arg("--help").env_clear();
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
-    // If QEMU cannot be started, that is reported when the guest starts.
+    // Ignores an error: if QEMU cannot be started, that is reported when the guest starts.
     let Ok(output) = output else {
         return false;
     };

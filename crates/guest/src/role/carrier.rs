@@ -122,7 +122,7 @@ impl NodeConnections {
     }
 
     pub fn take_incoming(&mut self) -> Option<IncomingConnection> {
-        // If the counter is zero already, the error does not matter.
+        // Resets the counter, which may be zero already.
         self.wake.reset();
         self.came.try_recv().ok()
     }
@@ -221,12 +221,12 @@ fn listen(known: &SharedTrust, sender: &SyncSender<IncomingConnection>, wake: &A
             };
             let (known, sender) = (Arc::clone(known), sender.clone());
             let wake = Arc::clone(wake);
-            // If no thread can be created, the slot becomes free again.
+            // Ignores an error: if no thread can be created, the slot becomes free again.
             let _ = thread::Builder::new()
                 .name("guest/line".to_owned())
                 .spawn(move || {
-                    // Failed connections of unknown clients and closed connections are not
-                    // reported.
+                    // Ignores the result: failed connections of unknown clients and closed
+                    // connections are not reported.
                     let _ = receive(socket, place, &known, &sender, &wake);
                 });
         }

@@ -257,7 +257,7 @@ impl GuestMachine {
         }
         if now >= self.due.log && self.process.is_some() {
             self.due.log = now + LOG_LOOK_MS;
-            // Without a serial log there is nothing to truncate.
+            // Ignores an error: without a serial log there is nothing to truncate.
             let _ = self.home.cut_log();
             self.look_at_monitor();
             self.see_halt(now);
@@ -265,7 +265,7 @@ impl GuestMachine {
     }
 
     pub(super) fn run_periodic_checks(&mut self, guest: Option<&Guest>, now: u64) {
-        // A changed shutdown time applies at once, and stays after the section is gone.
+        // Applies a changed shutdown time immediately; it stays after the section is gone.
         if let (Some(guest), Some(before)) = (guest, &mut self.started_as) {
             before.stop_ms = guest.stop_ms;
         }

@@ -186,7 +186,7 @@ impl GuestRole {
         if role.guests.me.is_empty() {
             role.agreement.drain_alone(kept.drained);
             for name in kept.stopped {
-                // If the guest has no section, it cannot be stopped, which is no error.
+                // Ignores an error: a guest without a section cannot be stopped.
                 let _ = role
                     .agreement
                     .order(&role.guests, &name, OperatorOrder::Stop, 0);
@@ -199,7 +199,7 @@ impl GuestRole {
 
     fn find(&mut self) {
         let mut names: BTreeSet<String> = self.guests.guests.keys().cloned().collect();
-        // Without the runtime directory there are no other guests.
+        // Counts no other guests if the runtime directory is missing.
         let mut others = GuestDirectory::guests(&self.place.runtime).unwrap_or_default();
         others.retain(|name| !self.place.claimed.contains(&resource(name)));
         names.extend(others);
@@ -517,7 +517,8 @@ impl GuestRole {
                 "the section of guest '{name}' is still served: remove it from the files first"
             ));
         }
-        // The name becomes a component of a path, which must not lead out of the runtime directory.
+        // Refuses a name that would lead out of the runtime directory, because the name becomes a
+        // component of a path.
         if name.contains('/') || name.starts_with('.') || name.is_empty() {
             return Err(format!("'{name}' is not a guest name"));
         }

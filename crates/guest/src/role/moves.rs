@@ -164,7 +164,7 @@ impl OutgoingMigration {
 
     fn migrate(&mut self, machine: &mut GuestMachine, bandwidth: u64) {
         let path = machine.home.outgoing();
-        // A missing file is no error.
+        // Ignores an error: the file may be missing.
         let _ = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).and_then(|listener| {
             // Permits all users, because only root and QEMU can reach the directory.
@@ -562,7 +562,8 @@ impl GuestRole {
                 let machine = self.machines.get(&guest).filter(|_| is_own);
                 let socket = machine.map(|one| UnixStream::connect(one.home.incoming()));
                 if let Some(Ok(socket)) = socket {
-                    // The socket closes if the connection has ended; the source notices that.
+                    // Ignores an error: if the connection has ended, the socket closes, which the
+                    // source notices.
                     let _ = came.give.send(socket);
                 }
             }

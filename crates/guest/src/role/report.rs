@@ -327,7 +327,7 @@ fn describe(
     machine: Option<&GuestMachine>,
     guest: &Guest,
 ) {
-    // A running guest keeps the disks of its start, whatever its section says since.
+    // Describes the disks with which a running guest was started, whatever its section says since.
     let described = machine.and_then(|machine| role.described(&machine.name, machine));
     let disks = described.unwrap_or(guest).disks.iter();
     let disks = disks.map(|disk| GuestDisk {
@@ -400,7 +400,7 @@ fn facts(
     machine: Option<&GuestMachine>,
     guest: &Guest,
 ) -> Subject {
-    // A running guest keeps the disks of its start, whatever its section says since.
+    // Describes the disks with which a running guest was started, whatever its section says since.
     let described = machine.and_then(|machine| role.described(&machine.name, machine));
     let disks = described.unwrap_or(guest).disks.iter().map(|disk| {
         if disk.read_only {

@@ -384,7 +384,7 @@ fn vmacs_of_addresses(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Ins
         let other_family = address.address.is_ipv6() != ipv6 && !own.is_empty();
         if draft.vmac_for_addresses.is_some() && (elsewhere || other_family) {
             address.vmac = true;
-            // An address of the other family stays on the router's interface, with the MAC of its
+            // Keeps an address of the other family on the router's interface, with the MAC of its
             // own family.
             address.interface.get_or_insert_with(|| own.clone());
         }

@@ -92,7 +92,7 @@ pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
         line(0, 4, include_check),
         "include_check readable",
         "Which missing files are errors of `include` lines that follow; with + and - single ones are changed.";
-    // Only checks the range: the reader, which generates the random numbers, has already used the
+    // Checks only the range: the reader, which generates the random numbers, has already used the
     // seed.
     "random_seed <number>" &[GLOBAL], line(1, 1, |l, n| l.check(n, 0..=i64::from(u32::MAX))),
         "random_seed 5",

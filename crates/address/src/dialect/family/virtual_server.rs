@@ -83,7 +83,7 @@ fn server_group(l: &mut Loader<'_>, node: &ConfigStatement) {
     let mut lines = String::new();
     for line in node.nodes().iter().take(SERVERS_MAX) {
         let word = line.argument().map(|word| word.text.as_str());
-        // Writing to a string cannot fail.
+        // Ignores the result: writing to a string cannot fail.
         let _ = match (line.name(), word) {
             ("fwmark", mark) => writeln!(
                 lines,
@@ -181,7 +181,7 @@ fn listen(node: &ConfigStatement, groups: &HashMap<String, String>) -> String {
     let first = node.argument().map_or("", |w| w.text.as_str());
     let second = node.arguments().get(1).map(|w| w.text.as_str());
     let (bind, name) = bind_and_name(first, second, groups);
-    // After a firewall mark or a group, the second word is not a port.
+    // Ignores the second word after a firewall mark or a group, where it is not a port.
     let port = second.filter(|port| !matches!(first, "group" | "fwmark") && *port != "0");
     let servers: Vec<&ConfigStatement> = node
         .nodes()
@@ -203,7 +203,7 @@ fn listen(node: &ConfigStatement, groups: &HashMap<String, String>) -> String {
     }
     let seconds = word(node, "connect_timeout").unwrap_or("5");
     let _ = writeln!(out, "    timeout connect {seconds}s");
-    // IPVS ends an idle TCP connection after 15 minutes by default.
+    // Writes the timeouts of IPVS, which ends an idle TCP connection after 15 minutes by default.
     out.push_str("    timeout client 15m\n    timeout server 15m\n");
     if let Some(seconds) = servers
         .iter()

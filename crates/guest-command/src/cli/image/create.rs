@@ -317,7 +317,7 @@ fn packages(
             command
         }
     };
-    // Both programs print a line before each phase, debootstrap for each package.
+    // Shows the lines that both programs print before each phase, debootstrap for each package.
     let phase = |line: &str| line.strip_prefix("I: ").map(str::to_owned);
     runner.shown(&mut command, phase).map(|_| ())
 }

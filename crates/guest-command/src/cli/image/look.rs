@@ -150,7 +150,7 @@ pub fn mount(
         (false, "xfs") => ",ro,noexec,norecovery,nouuid",
         (false, _) => ",ro,noexec",
     };
-    // The ext4 driver mounts ext2 and ext3, too.
+    // Uses the ext4 driver, which mounts ext2 and ext3, too.
     let system = if system.starts_with("ext") {
         "ext4"
     } else {

@@ -76,7 +76,7 @@ impl Server {
         arguments.extend(["--export-name".into(), export.into()]);
         arguments.extend(["--socket".into(), socket.clone().into()]);
         arguments.push("--discard=unmap".into());
-        // Without the option, the server would end after the first client, which may only probe it.
+        // Keeps the server running after the first client, which may only probe it.
         arguments.push("--persistent".into());
         arguments.push(format!("json:{}", image.node).into());
         let files: Vec<&Path> = image.files.iter().map(PathBuf::as_path).collect();
