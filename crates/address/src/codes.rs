@@ -1,5 +1,6 @@
-//! Codes that this crate reports, each with its explanation: x700 to x749 for `keepalived.conf`,
-//! x750 to x799 for our language. A number is never reused, even after its code is removed.
+//! Lists the diagnostic codes that this crate reports, each with its explanation: x700 to x749 for
+//! `keepalived.conf`, x750 to x799 for our language. A number is never reused, even after its code
+//! is removed.
 
 language::codes! {
     /// Warning for a line that keepalived ignores; only if the program runs under the name

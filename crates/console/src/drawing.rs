@@ -59,7 +59,8 @@ pub struct PageData {
 }
 
 impl PageData {
-    /// Returns whether both have the same poll of the platform and the same response of the proxy.
+    /// Returns whether both pages were drawn from the same poll of the platform and the same
+    /// response of the proxy.
     fn is(&self, other: &PageData) -> bool {
         let answers = match (&self.answer, &other.answer) {
             (None, None) => true,

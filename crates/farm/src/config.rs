@@ -21,7 +21,7 @@ pub struct Farms {
     pub shared: bool,
 }
 
-/// Session hosts behind one name.
+/// A farm: session hosts that clients reach by one name.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Farm {
     /// Host name for RDP clients; empty: a client reconnects to the address that it used before.

@@ -248,7 +248,7 @@ impl<S: Carrier> BufferedConnection<S> {
                 return Err(ReadError::Malformed(MalformedMessage::BodyTooLong));
             }
             if size == 0 {
-                // Limits the trailers in the same way as the head.
+                // Limits the trailers to the maximum size of the head.
                 let mut trailer_bytes = 0;
                 loop {
                     let line = self.read_line()?;

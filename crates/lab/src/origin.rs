@@ -20,9 +20,9 @@ const MAX_REMEMBERED: usize = 1024;
 pub enum Behaviour {
     /// Responds with 200 and its name in the header `x-origin` and in the body.
     Answer,
-    /// Responds in the same way after a delay.
+    /// Responds as `Answer` does, after a delay.
     Delay(Duration),
-    /// Responds in the same way with another status.
+    /// Responds as `Answer` does, with another status.
     Status(u16),
     /// Sends these bytes as the response, whatever they are, and continues.
     Raw(Vec<u8>),

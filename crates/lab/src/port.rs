@@ -33,7 +33,7 @@ pub fn free_port() -> Result<u16, LabError> {
     reserve_port(&OWN, || outside_of(&kernels_range()))
 }
 
-/// Returns a port below 1024 in the same way; only root may listen there.
+/// Reserves and returns an unused port below 1024, where only root may listen.
 pub fn free_privileged_port() -> Result<u16, LabError> {
     static OWN: Mutex<Option<Ports>> = Mutex::new(None);
     reserve_port(&OWN, || PRIVILEGED)

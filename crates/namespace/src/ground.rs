@@ -1,4 +1,4 @@
-//! Holds the state that the parts of a laboratory share.
+//! Holds the state that the parts of a laboratory share: the active faults and the list of cables.
 
 use crate::fault::Faults;
 use crate::relay::Relayed;

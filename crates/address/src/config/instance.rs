@@ -128,7 +128,7 @@ pub struct Probing {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Instance {
     pub name: String,
-    /// `interface`; empty if unicast needs none.
+    /// Keyword `interface`; empty for a unicast instance without an interface.
     pub interface: String,
     pub vrid: u8,
     /// Priority of the keyword `priority`, 1 to 255.

@@ -26,7 +26,7 @@ pub(super) enum SequenceError {
     Number,
     /// The step is zero or leads away from the end.
     Step,
-    /// The number of values differs from that of names.
+    /// The number of values differs from the number of names.
     Count,
     /// There are more than [`VALUES_MAX`] values.
     TooMany,

@@ -1,5 +1,5 @@
-//! Parsers of keyword values: numbers, times, switches, addresses. Each one reports an invalid
-//! value and then returns None.
+//! Parses the values of keywords: numbers, times, switches, addresses. Each parser reports an
+//! invalid value and then returns None.
 
 use super::family::draft::At;
 use super::loader::Loader;

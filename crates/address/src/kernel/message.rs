@@ -180,12 +180,12 @@ pub(super) struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    /// Returns the attributes behind a fixed body of this length.
+    /// Returns the netlink attributes that follow a fixed header of `fixed` bytes in the body.
     pub fn attributes(&self, fixed: usize) -> Attributes<'a> {
         Attributes(self.body.get(fixed.next_multiple_of(4)..).unwrap_or(&[]))
     }
 
-    /// Parses a message of this kind.
+    /// Parses the message if it has the given kind; otherwise returns None.
     pub fn read_as<T>(&self, kind: u16, read: impl Fn(&Self) -> Option<T>) -> Option<T> {
         if self.kind == kind { read(self) } else { None }
     }

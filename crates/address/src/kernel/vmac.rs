@@ -120,7 +120,7 @@ impl VmacSpec {
 pub struct Vmac {
     /// The interface, which is up.
     pub link: NetworkInterface,
-    /// The interface existed already: a previous role left it behind.
+    /// True if the interface existed already, because a previous role did not remove it.
     pub found: bool,
 }
 

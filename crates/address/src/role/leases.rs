@@ -1,6 +1,6 @@
-//! Addresses bound to a cluster lease: the node owns them only while it holds the lease. A granted
-//! lease is valid until its end and no longer, by the clock of this loop alone, because its sender
-//! may hang or be gone.
+//! Decides which cluster leases this node requests, holds and releases for its virtual addresses:
+//! the node owns such an address only while it holds the lease. A granted lease is valid until its
+//! end and no longer, by the clock of this loop alone, because its sender may hang or be gone.
 //!
 //! The holder of the lease owns the addresses: the lease replaces the election by adverts. So the
 //! node reports its rank for each lease, computed from the same values as its adverts, and releases

@@ -70,7 +70,7 @@ struct Master<P> {
     /// Generation of the configuration to which the master's index belongs.
     generation: u64,
     next: NextAdvert,
-    /// Adverts that were sent and not yet reported to the loop.
+    /// Number of adverts that the thread sent and has not yet reported to the event loop.
     sent: u64,
     packets: P,
 }

@@ -1,5 +1,6 @@
-//! Sockets of bidirectional forwarding detection (RFC 5881): one socket per address family receives
-//! for all sessions, and each session sends from its own port.
+//! Opens the UDP sockets of bidirectional forwarding detection (RFC 5881), and receives and sends
+//! its packets: one socket per address family receives for all sessions, and each session sends
+//! from its own port.
 
 use super::datagram::{Buffers, option};
 use super::{DRAINED_AT_MOST, WireError};

@@ -313,7 +313,7 @@ impl VrrpSender {
         send(&self.fd, bytes, way).map_err(WireError::Send)
     }
 
-    /// Returns whether both send through the same socket.
+    /// Returns whether both senders use the same socket.
     pub fn is_same(&self, other: &VrrpSender) -> bool {
         Arc::ptr_eq(&self.fd, &other.fd)
     }

@@ -1,5 +1,5 @@
-//! Paths of adverts and addresses: unicast, IPv6, virtual interfaces, other interfaces than the
-//! instance's own, and routes; also the reports about them.
+//! Tests the paths of adverts and addresses: unicast, IPv6, virtual interfaces, other interfaces
+//! than the instance's own, and routes; also the reports about them.
 
 use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple, unicast};
 use address::config::{InstanceTransport, NextHop, Route, Rule, RuleAction, Vmac};

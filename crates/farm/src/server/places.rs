@@ -12,8 +12,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
-/// Limit of unrouted connections of one address. All users of an office behind one address may log
-/// on at once.
+/// Maximum number of unrouted connections of one client address. All users of an office that share
+/// one address may log on at once.
 const UNROUTED_MAX: usize = 200;
 
 /// Divisor of the number of slots: the last eighth is reserved for addresses that have less than a

@@ -44,7 +44,7 @@ pub enum CommandPurpose {
 /// Message of the monitor to the role.
 #[derive(Clone, PartialEq, Debug)]
 pub enum MonitorEvent {
-    /// Reply to a command: the value, or the error message of QEMU.
+    /// Reply to a command: the returned value, or the error message of QEMU.
     Reply(CommandPurpose, Result<Value, String>),
     Status(QemuStatus),
     Event(String, Map<String, Value>),

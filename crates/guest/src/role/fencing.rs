@@ -1,4 +1,5 @@
-//! Fences other nodes, and feeds the watchdog of this node, as part of the guest role.
+//! Carries out, for the guest role, the fencing of other nodes, and feeds the watchdog of this
+//! node, which resets the machine unless it is fed.
 
 use super::GuestRole;
 use super::carrier::PORT;
