@@ -1,4 +1,4 @@
-//! Certificate of a listening address, with its private key.
+//! Reads the certificate of a listening address, with its private key.
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;

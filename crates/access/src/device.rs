@@ -1,4 +1,4 @@
-//! Recognises known browsers: those in which a user has signed in before. Failed attempts of
+//! Recognises known browsers, in which a user has signed in before, so that failed attempts of
 //! strangers elsewhere do not block them. The browser keeps a cookie that does not contain the name
 //! of the user, and that is valid only for the user who signed in.
 
@@ -17,7 +17,7 @@ fn signed(id: Id, until_s: u64, user: &str) -> Vec<u8> {
     [b"device", &id[..], &until_s.to_be_bytes(), user.as_bytes()].concat()
 }
 
-/// Makes the value of the cookie for the browser of a user.
+/// Creates the value of the cookie for the browser of a user.
 ///
 /// # Errors
 /// The system has no random numbers.

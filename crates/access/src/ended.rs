@@ -45,7 +45,7 @@ pub struct SessionEndBatch {
 }
 
 impl EndedSessions {
-    /// Restores the ends that a previous process saved.
+    /// Restores the ends that another process saved.
     pub(crate) fn from_saved(ends: &SessionEndBatch) -> EndedSessions {
         let mut ended = EndedSessions::default();
         ended.merge_ends(ends, 0);
@@ -80,7 +80,8 @@ impl EndedSessions {
         if until <= now || has_ended {
             return;
         }
-        // If all sessions of a user have ended, a single session of that user needs no entry.
+        // Removes the entries of single sessions that the new entry of their user includes, and
+        // those that have expired.
         self.named
             .retain(|_, end| end.until > now && (end.of != Some(id) || end.until > until));
         self.last += 1;
@@ -173,7 +174,6 @@ mod tests {
         assert!((0..ENDED_MAX + 100).all(|one| ended.has_ended(&id(one), 1_000 + one as u64)));
         // A session that expires later than the first of these is still valid.
         assert!(!ended.has_ended(&id(9_999_999), 1_100));
-        // Expired entries are removed.
         ended.end(id(0), 90_000, 80_000);
         assert_eq!(ended.named.len(), 1);
         let next = EndedSessions::from_saved(&ended.to_saved());

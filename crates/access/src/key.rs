@@ -33,8 +33,8 @@ impl Key {
         Key::From(client_network(address))
     }
 
-    /// Makes the key for tokens from an address. Wrong tokens do not block passwords from the same
-    /// address.
+    /// Creates the key for tokens from an address. Wrong tokens do not block passwords from the
+    /// same address.
     pub fn of_token(address: IpAddr) -> Key {
         Key::Token(client_network(address))
     }
@@ -50,14 +50,14 @@ impl Key {
     }
 
     /// Returns whether the address of this key is another machine on each node: a loopback or
-    /// link-local address.
+    /// link-local address, or a network that contains one.
     pub(crate) fn is_local_to_node(&self) -> bool {
         let (Key::From(address) | Key::At(address, _) | Key::Token(address)) = self else {
             return false;
         };
         match address {
             IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
-            // An IPv6 loopback address is counted by its /64 network.
+            // Counts `::`, because an IPv6 loopback address is counted by its /64 network.
             IpAddr::V6(address) => address.is_unspecified() || address.is_unicast_link_local(),
         }
     }

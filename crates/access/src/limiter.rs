@@ -13,7 +13,7 @@ const ENTRIES_MAX: usize = 4_096;
 
 /// Limits the failed attempts of each key: several in immediate succession, then one more after
 /// each recovery time of the key. An attempt that counts for several keys needs an attempt left for
-/// all of them. In a flood of keys, those with the fewest and oldest failures are dropped.
+/// all of them. In a flood of keys, those whose failures are forgotten first are dropped.
 #[derive(Debug, Default)]
 pub struct Limiter {
     /// Time at which all attempts of a key are available again, milliseconds. Keys without failures
@@ -122,7 +122,7 @@ impl Limiter {
                 }
             }
             AttemptChange::Left(key, left_ms) => {
-                // No key can have used more than all of its attempts.
+                // Limits the time, because no key can have used more than all of its attempts.
                 let left_ms = (*left_ms).min(TRIES * key.recovery_ms());
                 let until = self.entry(key, now);
                 *until = (*until).max(now.saturating_add(left_ms));
@@ -137,8 +137,7 @@ impl Limiter {
             if self.until.len() >= ENTRIES_MAX {
                 self.until.retain(|_, until| *until > now);
             }
-            // Under a flood from many addresses, the keys with the latest or the most failures
-            // stay.
+            // Keeps the keys with the latest or the most failures, in a flood from many addresses.
             if self.until.len() >= ENTRIES_MAX {
                 let mut all: Vec<u64> = self.until.values().copied().collect();
                 let middle = all.len() / 2;

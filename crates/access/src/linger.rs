@@ -9,8 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Time that the client has to close the connection after the shutdown, and limit of its input that
-/// is discarded.
+/// Time for which input is discarded after the shutdown, until the client closes the connection.
 const LIMIT: Duration = Duration::from_secs(2);
 const BYTES_MAX: usize = 16 << 20;
 const READ_BYTES: usize = 4 << 10;
@@ -76,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Linger<S> {
             let mut buffer = ReadBuf::new(&mut bytes);
             match ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => *dropped += buffer.filled().len(),
-                // The client has closed, or the connection broke.
+                // Stops: the client has closed, or the connection broke.
                 Ok(()) | Err(_) => break,
             }
         }

@@ -1,4 +1,4 @@
-//! Listening TCP sockets.
+//! Opens the listening TCP sockets of the parts.
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};

@@ -1,5 +1,5 @@
-//! IP networks of clients: prefixes that configuration lines name, and the network by which rate
-//! limits count a client.
+//! Parses IP networks of clients that configuration lines name, and returns the network by which
+//! rate limits count a client.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Verifies passwords of the operating system's users (PAM). No role has the privilege to use PAM
-//! itself, so it uses Cyrus SASL's `saslauthd`, which every distribution has: one request over its
-//! Unix socket, one response.
+//! itself, so the request goes to Cyrus SASL's `saslauthd`, which every distribution has: one
+//! request over its Unix socket, one response.
 
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -65,7 +65,7 @@ impl System {
         let length = usize::from(stream.read_u16().await?);
         let mut answer = vec![0; length.min(ANSWER_MAX)];
         stream.read_exact(&mut answer).await?;
-        // A reason may follow the two letters.
+        // Accepts a reason after the two letters.
         match answer.get(..2) {
             Some(b"OK") if matches!(answer.get(2), None | Some(b' ')) => Ok(true),
             Some(b"NO") => Ok(false),

@@ -1,4 +1,5 @@
-//! Verifies passwords and one-time codes, each within the limit of attempts.
+//! Verifies passwords, by a list, the operating system or a directory, and one-time codes, within
+//! the limit of attempts.
 
 use crate::ldap::{DirectoryUser, LdapAvailability, LdapDirectory, TypedName};
 use crate::limiter::{Key, Limiter};
@@ -23,7 +24,8 @@ pub type Verify = fn(&Account, &[u8]) -> bool;
 /// threads, and PAM delays each wrong password by some seconds.
 const ASKED_AT_ONE_TIME: usize = 3;
 /// Number of passwords that a directory verifies at a time. Lower than the number of attempts of an
-/// address, because each counts as failed until it succeeds, and an office shares one address.
+/// address, because each attempt counts as failed until it succeeds, and an office shares one
+/// address.
 const BOUND_AT_ONE_TIME: usize = 4;
 const JUDGES: usize = 2;
 const TURN_LIMIT: Duration = Duration::from_secs(15);
@@ -43,14 +45,13 @@ pub enum SignInError {
 }
 
 impl SignInError {
-    /// Makes the refusal for too many attempts, from the milliseconds until the next one.
+    /// Creates the refusal for too many attempts, from the milliseconds until the next one.
     pub fn after(wait_ms: u64) -> SignInError {
         SignInError::TooOften(wait_ms.div_ceil(1_000))
     }
 }
 
-/// Where an attempt comes from: the client's address, and the cookies of known browsers that it
-/// sends.
+/// Origin of an attempt: the client's address, and the cookies of known browsers that it sends.
 pub struct SignInOrigin<'h> {
     from: IpAddr,
     devices: Vec<&'h str>,
@@ -102,7 +103,7 @@ impl<'h> SignInOrigin<'h> {
 /// Concurrency limits for the verification of passwords.
 #[derive(Debug)]
 struct Verifying {
-    /// Passwords of a list. One at a time, so that a failure counts before the next attempt.
+    /// Passwords of a list. Only one at a time, so that a failure counts before the next attempt.
     own: PasswordConcurrency,
     /// Passwords that the operating system verifies. Each attempt counts as failed until the
     /// response arrives.
@@ -156,7 +157,7 @@ impl Drop for PendingAttempt<'_> {
     }
 }
 
-/// Authentication of users: their sessions and attempts.
+/// Sessions of users, and the limits of their attempts to authenticate.
 pub struct Authenticator {
     pub sessions: Mutex<Sessions>,
     pub limiter: Mutex<Limiter>,
@@ -170,7 +171,7 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Starts with the existing sessions. `name` identifies this in the log.
+    /// Starts with the existing sessions. `name` identifies the part or section in the log.
     pub fn new(name: &str, sessions: Sessions, verify: Verify) -> Authenticator {
         Authenticator {
             sessions: Mutex::new(sessions),
@@ -238,7 +239,7 @@ impl Authenticator {
             account: account.clone(),
             second_factor: second.clone(),
         });
-        // A decoy account is used for an unknown user, so that the duration does not reveal whether
+        // Uses a decoy account for an unknown user, so that the duration does not reveal whether
         // the user exists.
         let account = match (&user, users.any()) {
             (Some(user), _) => user.account.clone(),
@@ -258,17 +259,17 @@ impl Authenticator {
         let Ok(_turn) = turns.acquire().await else {
             return Err(SignInError::Wrong);
         };
-        // Counted before the response arrives: a client that does not wait for the response has
-        // still used an attempt.
+        // Counts the attempt before the response arrives, because a client that does not wait for
+        // the response has still used an attempt.
         let _pending = self.begin_attempt(&keys).await?;
         let verified = self
             .verify_password(users, user.as_ref(), account, password)
             .await;
         let is_right = verified.inspect_err(|_| {
-            // If no server could verify the password, the attempt does not count as a guess.
+            // Undoes the attempt if no server could verify the password: it was no guess.
             lock(&self.limiter).undo_attempt(&keys, now_ms());
         })?;
-        // An account with an empty password has no password.
+        // Refuses an empty password, which means that the account has no password.
         match user.filter(|_| is_right && !password.is_empty()) {
             Some(user) => {
                 self.undo_correct_attempt(&user.second_factor, &keys, asks_system);
@@ -301,7 +302,8 @@ impl Authenticator {
         name: &str,
         password: &str,
     ) -> Result<AuthorizedUser, SignInError> {
-        // A bind with an empty password succeeds, but proves nothing (unauthenticated bind).
+        // Refuses an empty password: a bind with it succeeds, but proves nothing (unauthenticated
+        // bind).
         let asked = TypedName::parse_name(name)
             .filter(|_| !password.is_empty() && !password.contains('\0'));
         let asked = asked.ok_or(SignInError::NoTry)?;
@@ -316,14 +318,15 @@ impl Authenticator {
         let Ok(Ok(_turn)) = turn else {
             return Err(SignInError::Unavailable);
         };
-        // If no server has responded to another request in the meantime, that result holds for all
-        // requests that wait.
+        // Fails without a request if no server has responded to another request in the meantime:
+        // that result holds for all requests that wait.
         if self.standing.had_no_server_since(came) {
             return Err(SignInError::Unavailable);
         }
         self.probe_silent_servers(directory);
-        // Counted before the response arrives: a client that does not wait for it has still used an
-        // attempt. A directory locks an account after too many wrong passwords.
+        // Counts the attempt before the response arrives, because a client that does not wait for
+        // it has still used an attempt. A directory locks an account after too many wrong
+        // passwords.
         let _pending = self.begin_attempt(&keys).await?;
         let (is_right, found) = self
             .query_directory(directory, &asked, password, &mut keys, known.is_some())
@@ -365,20 +368,20 @@ impl Authenticator {
         for _ in 0..JUDGES {
             let found = directory.find(asked, &self.standing).await;
             let (seat, found) = found.map_err(|unfound| {
-                // A search that is too slow or too large stays counted. Otherwise a client could
-                // repeat it without limit.
+                // Keeps a search that is too slow or too large counted, because a client could
+                // otherwise repeat it without limit.
                 let is_counted = unfound.has_answer;
                 unavailable(if is_counted { &[] } else { keys }, &unfound.words)
             })?;
-            // A directory may find one user by several names: the attempts of all these names count
-            // together.
+            // Counts the attempts of several names together, by which a directory may find one
+            // user.
             let other = found.as_ref().filter(|found| found.name != asked.short);
             let other = other.filter(|_| !is_known);
             if let Some(key) = other.map(|found| Key::For(found.name.clone()))
                 && !keys.contains(&key)
             {
                 let counted = self.count_attempt(std::slice::from_ref(&key));
-                // The attempt was no guess at a password, so it is undone.
+                // Undoes the attempt, which was no guess at a password.
                 counted.inspect_err(|_| lock(&self.limiter).undo_attempt(keys, now_ms()))?;
                 keys.push(key);
             }
@@ -409,7 +412,8 @@ impl Authenticator {
         let until = tokio::time::Instant::now() + TURN_LIMIT;
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
-            // Enabled before the check, so that an attempt settled after the check wakes this task.
+            // Enables the notification before the check, so that an attempt settled after the check
+            // wakes this task.
             settled.as_mut().enable();
             {
                 let mut limiter = lock(&self.limiter);
@@ -471,7 +475,8 @@ impl Authenticator {
         let name = name.map_or(pam::NOBODY, |user| &user.account.name);
         match users.system().verify(name, password).await {
             Ok(is_right) => Ok(is_right && is_of_system),
-            // The operating system was queried only so that the duration is the same.
+            // Ignores the error, because the operating system was queried only so that the duration
+            // is the same.
             Err(_) if user.is_some() && !is_of_system => Ok(false),
             Err(words) => {
                 self.standing.log(&words);
@@ -480,8 +485,8 @@ impl Authenticator {
         }
     }
 
-    /// Verifies the one-time code of a user whose password was correct. A code that was used, here
-    /// or at another node, is wrong.
+    /// Verifies the one-time code of a user whose password was correct. A code that was used
+    /// before, here or at another node, is refused.
     ///
     /// # Errors
     /// The reason for the refusal.
@@ -500,8 +505,8 @@ impl Authenticator {
             Some(id) => Key::CodeOf(id),
             None => Key::Code(name.clone()),
         };
-        // Counted before anything is awaited: a client that does not wait has still used an
-        // attempt.
+        // Counts the attempt before anything is awaited, because a client that does not wait has
+        // still used an attempt.
         self.count_attempt(std::slice::from_ref(&key))?;
         let step = lock(&self.sessions).use_code(name, secret, typed, now_s());
         let peers = lock(&self.limiter).peers();
@@ -512,7 +517,7 @@ impl Authenticator {
         if !is_new {
             return Err(SignInError::Wrong);
         }
-        // The attempt of the password has already been undone.
+        // Resets only the failures for the password, whose attempt has already been undone.
         let mut limiter = lock(&self.limiter);
         limiter.reset(&client.keys(known, name), now_ms());
         limiter.record_success(&[key], now_ms());

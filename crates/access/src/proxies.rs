@@ -1,6 +1,6 @@
-//! Finds the address of a client behind a trusted reverse proxy: from the PROXY protocol at the
-//! start of a connection, or from `X-Forwarded-For` in a request. Anybody can send both, so they
-//! are accepted only from the addresses in the lines `trusted-proxy`.
+//! Finds the address of a client behind a trusted reverse proxy, from the PROXY protocol at the
+//! start of a connection or from `X-Forwarded-For` in a request. Anybody can send both, so they are
+//! accepted only from the addresses in the lines `trusted-proxy`.
 
 use crate::network::IpPrefix;
 use protocol::proxy_protocol::{Header, Progress, parse};

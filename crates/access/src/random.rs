@@ -1,4 +1,4 @@
-//! Random bytes, for keys, secrets and tokens.
+//! Returns random bytes, for keys, secrets and tokens.
 
 use aws_lc_rs::rand;
 

@@ -14,8 +14,7 @@ const WINDOW: u64 = 1;
 const DIGITS: usize = 6;
 /// Maximum length of an input, bytes. Apps show a code with a space in its middle.
 const INPUT_MAX: usize = 16;
-/// Minimum and maximum length of a secret (RFC 4226, section 4: at least 128 bits), and the length
-/// of a new one, bytes.
+/// Minimum length of a secret (RFC 4226, section 4: at least 128 bits), bytes.
 const SECRET_MIN: usize = 16;
 const SECRET_MAX: usize = 64;
 const SECRET_NEW: usize = 20;
@@ -31,7 +30,7 @@ pub enum SecondFactor {
     Codes(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
-/// Makes a random secret.
+/// Creates a random secret for a user.
 ///
 /// # Errors
 /// The system has no random numbers.
@@ -54,7 +53,7 @@ pub fn write(secret: &[u8]) -> String {
 
 /// Returns the URI that an app reads from a QR code: the secret of a user on a machine.
 pub fn uri(secret: &[u8], user: &str, machine: &str) -> String {
-    // `+` for a space is not used, because apps display it literally.
+    // Encodes a space as `%20`, because apps display a `+` literally.
     let encoded = |text: &str| {
         let bytes = text.bytes().map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -78,7 +77,7 @@ pub fn code(secret: &[u8], step: u64) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret);
     let tag = hmac::sign(&key, &step.to_be_bytes());
     let tag = tag.as_ref();
-    // Dynamic truncation (RFC 4226, section 5.3).
+    // Truncates dynamically (RFC 4226, section 5.3).
     let at = usize::from(tag.last().copied().unwrap_or_default() & 0xf);
     let bytes = tag.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
     let number = u32::from_be_bytes(bytes.unwrap_or_default()) & 0x7fff_ffff;

@@ -1,6 +1,6 @@
-//! Sessions of signed-in users: a signed token in a cookie. A process remembers only the sessions
-//! that have ended, so that a session outlives the process, and a user who is removed from the list
-//! loses access at once.
+//! Issues and verifies the sessions of signed-in users, each a signed token in a cookie. A process
+//! remembers only the sessions that have ended, so that a session outlives the process, and a user
+//! who is removed from the list loses access immediately.
 
 use crate::ended::{EndedSessions, Id, SessionEndBatch};
 use crate::random::random;
@@ -20,11 +20,10 @@ pub const HALF_S: u64 = 300;
 /// Maximum number of users whose credentials are remembered. For users beyond it, an old session
 /// becomes valid again if the old password is set again.
 const PROOFS_MAX: usize = 4_096;
-/// Maximum number of users whose last used code is remembered; and maximum number of time steps (30
-/// s) by which another node's clock may be fast.
+/// Maximum number of users whose last used code is remembered.
 const CODES_MAX: usize = 65_536;
 const STEPS_AHEAD_MAX: u64 = 4;
-/// Maximum length of a token, and of the groups in it, bytes.
+/// Maximum length of a token, bytes.
 const TOKEN_MAX: usize = 3_072;
 const GROUPS_BYTES_MAX: usize = 1_500;
 
@@ -388,8 +387,8 @@ impl Sessions {
     /// it was new: no code of this or a later step was used here before.
     pub fn claim_code(&mut self, user: &str, step: u64, now: u64) -> bool {
         let codes = &mut self.codes;
-        // Codes of earlier steps are not accepted anyway. A step far ahead is not stored, because
-        // it would lock the user out.
+        // Drops codes of earlier steps, which are not accepted anyway. Does not store a step far
+        // ahead, which would lock the user out.
         let current = second_factor::step(now);
         let oldest = current.saturating_sub(2);
         codes.retain(|_, step| *step >= oldest);
@@ -406,7 +405,7 @@ impl Sessions {
         self.codes.iter().map(|(user, step)| (user.as_str(), *step))
     }
 
-    /// Makes the cookie of a browser in which a user has signed in.
+    /// Creates the cookie of a browser in which a user has signed in.
     ///
     /// # Errors
     /// The system has no random numbers.
@@ -464,7 +463,7 @@ impl Sessions {
     }
 }
 
-/// Makes the header `Set-Cookie` of a cookie that is sent to this site only, over TLS, and is
+/// Creates the header `Set-Cookie` of a cookie that is sent to this site only, over TLS, and is
 /// invisible to scripts.
 pub fn set_cookie(name: &str, value: &str, lasts_s: u64) -> String {
     format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={lasts_s}")

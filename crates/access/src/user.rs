@@ -1,4 +1,4 @@
-//! Users of a section who may sign in, with their second factors.
+//! Defines the users of a section who may sign in, with their second factors.
 
 use crate::ldap::LdapDirectory;
 use crate::pam::System;
@@ -22,7 +22,7 @@ impl AuthorizedUser {
     }
 }
 
-/// The users of a section.
+/// Source of the users of a section.
 pub trait Users: Sync {
     fn find(&self, name: &str) -> Option<(&Account, &SecondFactor)>;
 
@@ -39,7 +39,7 @@ pub trait Users: Sync {
     }
 }
 
-/// Users of a section that has no further data about them.
+/// Users of a section that stores no further data about them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct List {

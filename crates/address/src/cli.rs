@@ -1,5 +1,6 @@
-//! `evenkeel address`: the owners of virtual addresses, since when and why; and hand-overs to
-//! another machine. The command queries the running supervisor, as `evenkeel reload` does.
+//! Implements `evenkeel address`: prints the owner of each virtual address, since when and why, and
+//! hands addresses over to another machine. The command queries the running supervisor, and waits
+//! for the result of a hand-over.
 
 use crate::message::{AddressRoleMessage as OfAddress, HandedOver, PART};
 use crate::role::VIRTUAL_IP;
@@ -19,9 +20,10 @@ use supervisor::directory::Instance;
 
 pub static COMMANDS: [Subcommand; 1] = [Subcommand::new("address", define, main)];
 
-/// Poll interval until a hand-over has ended.
+/// Interval at which the command polls the report until a hand-over has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Timeout for another node to get a lease of the cluster.
+/// Time for which a hand-over without a visible new owner counts as pending: the new holder of the
+/// cluster lease sends its first adverts within that time.
 const LEASE_LIMIT: Duration = Duration::from_secs(15);
 
 /// Exit code: no machine took the addresses, so this machine keeps them.
@@ -116,7 +118,8 @@ enum HandOverResult {
     Unknown(String),
 }
 
-/// Waits until each of these instances has another owner, or this machine owns it again.
+/// Polls the report until the hand-over of each of these instances has a result, and prints it.
+/// Returns the worst exit code.
 fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>) -> ExitCode {
     let began = Moment::now();
     let mut open: Vec<&str> = names.collect();
@@ -175,10 +178,10 @@ fn end_of(report: &StatusReport, name: &str, waited: Duration) -> Option<HandOve
             RouterState::Backup if !owner.is_empty() => {
                 Some(HandOverResult::Taken(format!("{name}: {owner} took over")))
             }
-            // The new holder of the lease will send adverts in a moment.
+            // Waits, because the new holder of the lease will send adverts in a moment.
             RouterState::Backup if waited < LEASE_LIMIT => None,
-            // Without its lease, an address is at fault here and receives no adverts: the lease has
-            // moved to the new owner.
+            // Counts as taken: without its lease, an address is at fault here and receives no
+            // adverts, so the lease has moved to the new owner.
             RouterState::Fault if router.lease == LeaseUse::Moves => {
                 Some(HandOverResult::Taken(format!("{name}: {}", one.why)))
             }
@@ -203,7 +206,7 @@ fn end_of(report: &StatusReport, name: &str, waited: Duration) -> Option<HandOve
     }
 }
 
-/// Parses a time in the format of the configuration.
+/// Parses a duration: digits and the unit `ms` (the default), `s` or `m`.
 ///
 /// # Errors
 /// Fails if the text is no time, or longer than a day; the error says what is accepted.

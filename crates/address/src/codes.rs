@@ -1,8 +1,10 @@
-//! Codes that this crate reports, each with its explanation: x700 to x749 for `keepalived.conf`,
-//! x750 to x799 for our language. A number is never reused, even after its code is removed.
+//! Lists the diagnostic codes that this crate reports, each with its explanation: x700 to x749 for
+//! `keepalived.conf`, x750 to x799 for our language. A number is never reused, even after its code
+//! is removed.
 
 language::codes! {
-    /// Line that keepalived ignores, under the name `keepalived`.
+    /// Warning for a line that keepalived ignores; only if the program runs under the name
+    /// `keepalived`.
     LEFT_OUT = "W0723", "ignored, as in keepalived",
 "Under the name `keepalived`, Evenkeel ignores the lines and blocks that keepalived logs and ignores: an
 unknown keyword with its block, and the second `vrrp_script` of a name. `evenkeel check` and
@@ -24,7 +26,7 @@ vrrp_instance_VI_1 {
 Keyword and name are two words: `vrrp_instance VI_1 {`. For a keyword of another block, the message
 names that block. `evenkeel keyword NAME` shows the syntax.";
 
-    /// Too few words on a line.
+    /// A line has too few words, or a block lacks a required line.
     MISSING_VALUE = "E0701", "missing value",
 "The keyword needs another value on its line, or the block lacks a required line. `evenkeel keyword
 NAME` shows the syntax.
@@ -183,7 +185,7 @@ the state of a machine in its first seconds, and matters only with priority 255.
 Write `state BACKUP` everywhere, with priority 150 on the preferred owner and 100 on the other machine.
 Without `priority`, `state MASTER` means 255: a machine that never yields, even if a check fails.";
 
-    /// `nopreempt` or `preempt_delay` with MASTER.
+    /// `nopreempt` or `preempt_delay` that has no effect, for example with `state MASTER`.
     PREEMPTION = "W0702", "preemption setting without effect",
 "`nopreempt` and `preempt_delay` only work on a machine that begins as a backup. With `state MASTER`
 keepalived clears them, so the addresses move back at once when the machine returns. `preempt_delay` has

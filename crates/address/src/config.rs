@@ -1,5 +1,6 @@
-//! The typed model of both configuration languages, which the role runs. The model is plain data:
-//! the loader validates it and passes it to the role as JSON ([`Config::encode`]).
+//! Defines the typed configuration of virtual addresses, the result of both languages
+//! (`keepalived.conf` and our own). Plain data: the loader validates it and passes it to the role
+//! as JSON ([`Config::encode`]).
 //!
 //! Fields have the names of keepalived's keywords. A comment names the keyword where the field
 //! alone does not show it.
@@ -45,11 +46,11 @@ pub struct Config {
     pub files: Vec<TrackFile>,
     pub processes: Vec<TrackProcess>,
     pub bfd: Vec<BfdSession>,
-    /// `static_ipaddress`.
+    /// Addresses of the block `static_ipaddress`.
     pub addresses: Vec<Address>,
-    /// `static_routes`.
+    /// Routes of the block `static_routes`.
     pub routes: Vec<Route>,
-    /// `static_rules`.
+    /// Rules of the block `static_rules`.
     pub rules: Vec<Rule>,
     /// `track_group`: name and the instances that fail with a static address.
     pub track_groups: Vec<(String, Vec<String>)>,
@@ -111,7 +112,7 @@ pub struct Global {
     pub rttime_us: Option<u64>,
     /// `vrrp_no_swap`; always set in our language.
     pub lock_memory: bool,
-    /// `vrrp_cpu_affinity`
+    /// Processors of `vrrp_cpu_affinity`, by number.
     pub processors: Vec<u32>,
     pub process_name: Option<String>,
     /// `dynamic_interfaces`: missing interfaces may appear later.
@@ -144,7 +145,7 @@ pub struct Global {
     pub dumps_by_instance: bool,
     /// Directory of the dumps; `None`: the default.
     pub dump_directory: Option<PathBuf>,
-    /// The machine is a member of a cluster, whose control role reports to this one.
+    /// True on a member of a cluster.
     #[serde(default)]
     pub is_member: bool,
 }
@@ -197,14 +198,15 @@ pub struct Mail {
     pub server: String,
     pub port: u16,
     pub helo: String,
-    /// `smtp_connect_timeout`
+    /// Timeout of connections to the SMTP server (`smtp_connect_timeout`).
     pub timeout: Duration,
     /// Addresses of the SMTP server, resolved at load.
     pub addresses: Vec<IpAddr>,
 }
 
 impl Config {
-    /// Returns a configuration without addresses, which removes what an earlier process left.
+    /// Returns a configuration without addresses. A role that applies it removes the addresses that
+    /// an earlier process left.
     pub(crate) fn empty(is_member: bool) -> Config {
         let mut config = Config::default();
         config.global.is_member = is_member;
@@ -215,7 +217,7 @@ impl Config {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Returns the interfaces that instances need: their own, and those that they track.
+    /// Returns the interfaces of all instances, and the interfaces that instances and groups track.
     pub fn used_interfaces(&self) -> BTreeSet<&str> {
         let own = self.instances.iter().map(|one| &one.interface);
         let of_instances = self.instances.iter().map(|one| &one.tracked);
@@ -225,7 +227,8 @@ impl Config {
         own.chain(tracked).map(String::as_str).collect()
     }
 
-    /// Joins the configurations of both languages. Global settings are those of the first one.
+    /// Appends the instances, groups and other objects of `other` to `one`. Dialect and global
+    /// settings are those of `one`, if both exist.
     pub fn join(one: Option<Config>, other: Option<Config>) -> Option<Config> {
         let (mut all, more) = match (one, other) {
             (Some(one), Some(other)) => (one, other),
@@ -275,8 +278,8 @@ impl Config {
         }
     }
 
-    /// Returns every address that may move to this machine. A proxy may have to bind them while
-    /// another machine owns them.
+    /// Returns the addresses of all instances, including those that another machine owns now: a
+    /// proxy may have to bind them in advance.
     pub fn virtual_addresses(&self) -> impl Iterator<Item = IpAddr> {
         let of = |i: &Instance| -> Vec<IpAddr> {
             let all = i.addresses.iter().chain(&i.excluded);

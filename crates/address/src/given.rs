@@ -1,4 +1,6 @@
-//! Input of the role from a configuration version, and the supervisor's view of it.
+//! Derives what the supervisor needs to start or reload the address role from a configuration: the
+//! role's input, its resources, the maximum duration of its stop, and the differences from the
+//! previous configuration.
 
 use crate::config::{Config, Dialect, Instance};
 use configuration::{ObjectCount, RoleInput};
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 const TOLD_MAX: usize = 20;
 
-/// Returns the input of the role: the configuration compared with the previous payload.
+/// Returns the input of the role for `config`. `before`: the payload of the previous configuration.
 pub fn given(config: &Config, before: Option<&[u8]>) -> RoleInput {
     let had = decode(before);
     let all = |one: &Instance| one.addresses.len() + one.excluded.len();
@@ -22,7 +24,8 @@ pub fn given(config: &Config, before: Option<&[u8]>) -> RoleInput {
     }
 }
 
-/// Returns what only one instance of the program may use at a time, as lines.
+/// Returns the virtual routers and virtual addresses, each of which only one instance of the
+/// program may use at a time, as lines.
 fn resources(config: &Config) -> Vec<String> {
     let all = config.instances.iter().flat_map(|one| {
         let router = (!one.interface.is_empty()).then(|| {
@@ -38,7 +41,7 @@ fn resources(config: &Config) -> Vec<String> {
     all.map(|resource| resource.line()).collect()
 }
 
-/// Returns the differences between two payloads, one line each.
+/// Returns the differences between two encoded configurations, one line each.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     lines(decode(before).as_ref(), decode(now).as_ref())
 }
@@ -47,8 +50,8 @@ fn decode(bytes: Option<&[u8]>) -> Option<Config> {
     Config::decode(bytes?).ok()
 }
 
-/// Returns whether a change affects settings on which machines must agree. New and removed
-/// instances do not count.
+/// Returns whether a change affects settings that must be equal on all machines, or priorities. New
+/// and removed instances do not count.
 fn requires_joint_change(had: &Config, has: &Config) -> bool {
     let agreed = |one: &Instance, other: &Instance| {
         one.vrid == other.vrid
@@ -63,9 +66,8 @@ fn requires_joint_change(had: &Config, has: &Config) -> bool {
     })
 }
 
-/// Returns the maximum duration of a planned stop: adverts that offer the addresses to other nodes,
-/// requests that finish, and the script at the end. If `child_wait_time` is longer, it applies
-/// instead.
+/// Returns the maximum duration of a planned stop: the adverts that offer the addresses to other
+/// nodes, the drain of connections, and the shutdown script; at least `child_wait_time`.
 fn longest_stop(config: &Config) -> Duration {
     let hand_over = |one: &Instance| {
         let adverts = u32::from(one.options.down_timer_adverts.max(1)) + 1;

@@ -1,5 +1,5 @@
-//! The kernel's tables by rtnetlink: links, addresses, routes, rules, and the virtual
-//! interfaces of `use_vmac`.
+//! Reads and changes the kernel's network configuration by netlink: links, addresses, routes,
+//! rules, packet filters, and the virtual interfaces of `use_vmac`.
 //!
 //! [`Kernel`] sends a request and waits for the reply, never longer than
 //! [`ANSWER_WITHIN`]. An object that exists already, or is gone already, is not an error
@@ -54,8 +54,8 @@ pub enum Ack {
 }
 
 impl Ack {
-    /// Evaluates responses. These errors mean that the kernel changed nothing; with `NODEV` also a
-    /// missing interface.
+    /// Converts the responses to requests. An error in `unchanged` means that the kernel changed
+    /// nothing; if `unchanged` contains `NODEV`, a missing interface means the same.
     fn of_all(
         results: Vec<Result<(), KernelError>>,
         unchanged: &[Errno],

@@ -1,7 +1,7 @@
-//! Virtual addresses: VRRP decides which of several machines owns an address. This crate does
-//! everything that depends on it: addresses, routes and rules of the kernel, announcements to
-//! neighbours, tracked objects, notifications. Two languages lead to one [`config::Config`]:
-//! keepalived's ([`dialect`]) and ours ([`keyword`]).
+//! Implements virtual addresses: VRRP decides which of several machines owns an address, and this
+//! crate does everything that depends on the decision: addresses, routes and rules of the kernel,
+//! announcements to neighbours, tracked objects, notifications. Two languages lead to one
+//! [`config::Config`]: keepalived's ([`dialect`]) and Evenkeel's own ([`keyword`]).
 //!
 //! Decisions are made by [`protocol::vrrp`], which does no IO; this crate connects it to sockets,
 //! the kernel and the clock. This crate knows nothing of the proxy: the number in

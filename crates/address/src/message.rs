@@ -1,5 +1,5 @@
-//! Messages that only the address role understands, and its responses. The supervisor and other
-//! parts forward them as bytes ([`PartMessage`]).
+//! Defines the messages to the address role (hand-over, dump) and the response to a hand-over. The
+//! supervisor and other parts of the program forward them as bytes ([`PartMessage`]).
 
 use part::role::PartMessage;
 use part::role::bounded::Words;
@@ -32,14 +32,14 @@ pub enum Dump {
     Json,
 }
 
-/// Response to [`AddressRoleMessage::HandOver`].
+/// Response of the address role to [`AddressRoleMessage::HandOver`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct HandedOver {
     pub moves: bool,
-    /// Error message, or the names of the instances for an older version.
+    /// Error message. From an older version of the program: the names of the instances.
     #[serde(with = "Words")]
     pub words: String,
-    /// Names of the instances that are handed over; empty from an older version.
+    /// Names of the instances that are handed over; empty from an older version of the program.
     #[serde(default)]
     pub names: Vec<String>,
 }

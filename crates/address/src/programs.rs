@@ -15,10 +15,10 @@ const INTERPRETERS: &[&str] = &[
     "nice", "ionice", "timeout", "setsid", "nohup",
 ];
 
-/// Returns the first part of a program's path, or of the script that it runs, that a user other
-/// than root can change. Missing parts are ignored.
+/// Returns the first part of a program's path, or of the path of the script that an interpreter
+/// runs, that a user other than root can change. Missing files are ignored.
 pub fn changeable(words: &[String]) -> Option<PathBuf> {
-    // The program itself is already running.
+    // Accepts this program itself, which is already running.
     if words.first().is_some_and(|program| program == OWN) {
         return None;
     }
@@ -67,7 +67,8 @@ fn changeable_part(path: &Path) -> Option<PathBuf> {
             }
             continue;
         }
-        // A link has no mode of its own: its owner and its directory count.
+        // Checks only the owner of a link, which has no mode of its own; its directory is checked,
+        // too.
         if found.uid() != 0 {
             return Some(at);
         }
@@ -104,7 +105,7 @@ fn is_changeable(path: &Path) -> bool {
 /// Returns whether users other than root can write a file, or replace the contents of a directory.
 fn can_be_changed(found: &Metadata) -> bool {
     let group = if found.gid() == 0 { 0 } else { 0o020 };
-    // In a sticky directory, other users cannot replace files of root.
+    // Accepts a sticky directory, in which other users cannot replace files of root.
     let is_sticky = found.is_dir() && found.mode() & 0o1000 != 0;
     found.uid() != 0 || (found.mode() & (0o002 | group) != 0 && !is_sticky)
 }

@@ -1,4 +1,5 @@
-//! Privileges that the role needs for a configuration, with the reasons.
+//! Determines the privileges that the role needs for a configuration, with the reasons, and whether
+//! the configuration runs programs.
 
 use crate::config::{Account, Config};
 use rustix::thread::CapabilitySet;

@@ -4,8 +4,9 @@
 //!
 //! Invariants:
 //!
-//! - a node that a majority has not confirmed, a node with another version than the accepted one,
-//!   and a node that tries a candidate version take nothing from a live owner that serves anything;
+//! - a node that a majority has not confirmed, a node with another configuration version than the
+//!   accepted one, and a node that tries a candidate version take nothing from a live owner that
+//!   serves anything;
 //! - nor do the first two while another machine responds for an address: its version may name
 //!   another router, so they may not understand its adverts;
 //! - an owner whose processes were all restarted and that no majority has confirmed since leaves
@@ -26,8 +27,9 @@ const PLACE_MAX: u8 = 4;
 const PLACE_STEP: u8 = 10;
 /// Priorities of the first node of `prefer`, by [`Service`].
 const PLAIN: [u8; 3] = [220, 140, 60];
-/// Priorities of the first node of `prefer` while it serves the accepted version and another node
-/// of the same `prefer` does not. They are above all of [`PLAIN`] unless nothing is served.
+/// Priorities of the first node of `prefer` while it serves the accepted configuration version and
+/// another node of the same `prefer` does not. They are above all of [`PLAIN`] unless nothing is
+/// served.
 const AHEAD: [u8; 3] = [254, 249, 60];
 /// Priorities as in [`AHEAD`], without the confirmation of a majority.
 const AHEAD_UNCONFIRMED: [u8; 3] = [244, 239, 60];
@@ -67,15 +69,16 @@ impl Service {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OwnershipFacts {
     pub is_member: bool,
-    /// Standing of the served version; [`VersionStanding::Unconfirmed`] without a report.
+    /// Standing of the served configuration version; [`VersionStanding::Unconfirmed`] without a
+    /// report.
     pub version: VersionStanding,
-    /// Positions in `prefer` of the nodes that do not serve the accepted version.
+    /// Positions in `prefer` of the nodes that do not serve the accepted configuration version.
     pub behind: Vec<u8>,
-    /// Another machine may announce priorities with an older version: a node that does not serve
-    /// the accepted one, or a removed member with a position in `prefer`.
+    /// Another machine may announce priorities of an older configuration version: a node that does
+    /// not serve the accepted version, or a removed member with a position in `prefer`.
     pub is_ahead: bool,
     /// The node owns the addresses because its predecessor did, and no majority has confirmed the
-    /// version since the supervisor started.
+    /// configuration version since the supervisor started.
     pub is_resumed: bool,
     pub is_candidate: bool,
     /// The first health checks of the servers have not ended, so it is unknown what the node can
@@ -94,19 +97,21 @@ pub struct OwnershipFacts {
 pub enum Row {
     /// The machine is not a member of a cluster.
     Standalone,
-    /// A majority has confirmed that the node serves the accepted version.
+    /// A majority has confirmed that the node serves the accepted configuration version.
     Current,
-    /// As [`Row::Current`], and a node of `prefer` does not serve that version, or a member was
-    /// removed.
+    /// As [`Row::Current`], and a node of `prefer` does not serve the accepted configuration
+    /// version, or a member was removed.
     Ahead,
-    /// No majority has confirmed the version, or the confirmation is some seconds too old.
+    /// No majority has confirmed the configuration version, or the confirmation is some seconds too
+    /// old.
     Unconfirmed,
-    /// As [`Row::Unconfirmed`], and a node of `prefer` does not serve the version.
+    /// As [`Row::Unconfirmed`], and a node of `prefer` does not serve the accepted configuration
+    /// version.
     AheadUnconfirmed,
     /// As [`Row::Unconfirmed`], and the node owns the addresses only because all its processes were
     /// killed and started again before another node took over.
     Resumed,
-    /// The node serves another version than the accepted one.
+    /// The node serves another configuration version than the accepted one.
     Outdated,
     Candidate,
     Removed,
@@ -162,7 +167,8 @@ impl OwnershipFacts {
         let position = |name: &String| instance.prefer.iter().position(|other| other == name);
         let places = news.behind.iter().filter_map(position);
         let places = places.filter_map(|place| u8::try_from(place).ok());
-        // Nodes behind the last position share its priorities, and one of them may be current.
+        // Ignores nodes after the last position, which share its priorities: one of them may serve
+        // the accepted configuration version.
         let behind: Vec<u8> = places.filter(|place| *place < PLACE_MAX).collect();
         OwnershipFacts {
             is_member,
@@ -186,7 +192,7 @@ impl OwnershipFacts {
         }
     }
 
-    /// Returns the row that applies without a candidate version.
+    /// Returns the row that applies without a candidate configuration version.
     fn member_row(&self) -> Row {
         match self.version {
             _ if !self.is_member => Row::Standalone,
@@ -200,8 +206,8 @@ impl OwnershipFacts {
         }
     }
 
-    /// Returns whether a node in any other standing is a better holder of a lease. A node that may
-    /// be current keeps a lease that it holds.
+    /// Returns whether a node with any other row is a better holder of a lease. In the rows without
+    /// a confirmation or with a candidate, a node keeps a lease that it holds.
     pub fn is_last_for_lease(&self, is_holder: bool) -> bool {
         match self.row() {
             Row::Outdated | Row::Removed => true,
@@ -217,16 +223,19 @@ impl OwnershipFacts {
             row,
             Row::Unconfirmed | Row::AheadUnconfirmed | Row::Resumed | Row::Outdated
         );
-        // In a keepalived.conf, priorities do not express health.
+        // Considers health only for a section `virtual-ip`: in a keepalived.conf, priorities do not
+        // express health.
         let reads_health = self.preference_position.is_some();
         let takes_below = match (row, self.service) {
             (Row::Removed, _) => return None,
             (Row::Candidate, _) | (_, Service::None) => 0,
-            // Servers count as up until their first checks end.
+            // Takes addresses only from an owner that serves nothing: the node is not confirmed, or
+            // its servers are not checked yet and only count as up.
             _ if reads_health && (is_stale || self.is_untested) => BELOW_SOME,
             _ if is_stale => 0,
             (_, Service::All) if self.preempt => u8::MAX,
-            // The owner may be the node that does not serve the accepted version.
+            // Takes addresses from any owner, which may be the node without the accepted
+            // configuration version.
             (Row::Ahead, Service::All) if !reads_health => u8::MAX,
             (_, Service::All) if reads_health => BELOW_ALL,
             (_, Service::Some) if reads_health => BELOW_SOME,
@@ -241,7 +250,8 @@ impl OwnershipFacts {
         let resumed = (0..=PLACE_MAX).filter(|_| takes_resumed).flat_map(|place| {
             [Service::All, Service::Some].map(|service| priority(Row::Resumed, service, place))
         });
-        // A majority knows another version: the owner must not wait until others are ahead of it.
+        // Announces the low priorities of a resumed owner although a majority has accepted another
+        // configuration version: the owner must not wait until others announce higher ones.
         let announced = match self.member_row() {
             Row::Outdated if self.is_resumed => Row::Resumed,
             row => row,
@@ -249,7 +259,8 @@ impl OwnershipFacts {
         Some(Rank {
             priority: match (self.preference_position, self.service) {
                 (Some(place), service) => Some(priority(announced, service, place)),
-                // Any other node is better than one that cannot set its addresses.
+                // Announces the lowest priority: any other node is better than one that cannot set
+                // its addresses.
                 (None, Service::Some | Service::None) => Some(1),
                 (None, Service::All) => match row {
                     _ if announced == Row::Resumed => Some(1),
@@ -259,7 +270,8 @@ impl OwnershipFacts {
                 },
             },
             takes_below,
-            // With keepalived, addresses stay in the kernel of an owner that died.
+            // Yields only with our language. With keepalived, addresses stay in the kernel of an
+            // owner that died.
             yields_to_users: self.preference_position.is_some()
                 && matches!(row, Row::Unconfirmed | Row::Resumed | Row::Outdated),
             takes_also: behind

@@ -1,6 +1,7 @@
-//! Sockets of the role: VRRP ([`VrrpSocket`]), frames of ARP and neighbour discovery
-//! ([`PacketSocket`]), and BFD ([`BfdListener`], [`BfdSender`]). Nothing here parses the contents
-//! of packets, and nothing here waits: a socket is read until it is empty, or a bound is reached.
+//! Opens, reads and writes the sockets of the role: VRRP ([`VrrpSocket`]), frames of ARP and
+//! neighbour discovery ([`PacketSocket`]), and BFD ([`BfdListener`], [`BfdSender`]). Nothing here
+//! parses the contents of packets, and nothing here waits: a socket is read until it is empty, or a
+//! bound is reached.
 
 mod bfd;
 mod datagram;

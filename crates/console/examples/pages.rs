@@ -40,7 +40,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a platform with names and reasons that are far too long and have no break opportunity.
+/// Creates a platform whose names and reasons are far too long and have no break opportunity.
 fn long() -> Platform {
     let mut platform = sample::platform();
     let long = "extraordinarily_long_name_that_nothing_can_break_".repeat(3);
@@ -80,7 +80,7 @@ fn viewer(role: UserRole) -> Viewer {
     }
 }
 
-/// Writes a page. The paths of its files are made relative, because a server would have them at its
+/// Writes a page. The paths of its files are made relative, because only a server has them at its
 /// root.
 fn put(folder: &Path, name: &str, html: &str) -> io::Result<()> {
     let own = ["style.css", "live.js", "edit.js"];
@@ -110,7 +110,7 @@ backend shop
 ";
 const PATH: &str = "/etc/evenkeel/site.cfg";
 
-/// Makes a difference between files, and the findings of a check.
+/// Creates a difference between files, and the findings of a check.
 fn found() -> (Difference, Findings) {
     let difference = Difference {
         path: PATH.to_owned(),

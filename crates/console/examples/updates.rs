@@ -53,7 +53,8 @@ fn main() -> Result<(), String> {
                 .collect();
             let begin = cpu();
             for update in 0..UPDATES {
-                // A new platform value for each update, so that no earlier drawing is reused.
+                // Creates a new platform value for each update, so that no earlier drawing is
+                // reused.
                 let seen = PageData {
                     platform: Arc::new((*looks[update as usize % 2]).clone()),
                     answer: None,

@@ -1,14 +1,15 @@
-//! The self-signed TLS certificate of the console, and fingerprints.
+//! Creates the self-signed TLS certificate of the console, and computes fingerprints of
+//! certificates.
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// Years of validity of a self-signed certificate, first and last. The period is long, so that a
-/// user has to accept the certificate only once in a browser.
+/// First and last year of a self-signed certificate. The period is long, so that a user has to
+/// accept the certificate only once in a browser.
 const YEARS: [i32; 2] = [2020, 2100];
 
-/// Makes a self-signed certificate for these names and addresses. Returns it with its key as PEM.
+/// Creates a self-signed certificate for these names and addresses. Returns it with its key as PEM.
 ///
 /// # Errors
 /// The error message of the certificate library.

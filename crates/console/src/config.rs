@@ -1,4 +1,4 @@
-//! Configuration of the console, as the console role receives it.
+//! Defines the configuration of the console, as the console role receives it.
 
 use crate::user::{Scope, UserRole};
 use ::access::pam::System;
@@ -35,7 +35,7 @@ pub use ::access::user::SecondFactor;
 /// TLS settings of the console.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Security {
-    /// TLS with a self-signed certificate that the role makes.
+    /// TLS with a self-signed certificate that the role creates.
     Own,
     /// TLS with this certificate, its issuers and its key, PEM.
     Certificate(#[serde(with = "serde_bytes")] Vec<u8>),
@@ -119,7 +119,7 @@ impl Users for Config {
     }
 }
 
-/// Lists the differences between two payloads, one per line.
+/// Describes the differences between two payloads, a line each.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     let read = |payload: Option<&[u8]>| payload.and_then(|payload| Config::read(payload).ok());
     match (read(before), read(now)) {

@@ -59,7 +59,8 @@ pub struct PageData {
 }
 
 impl PageData {
-    /// Returns whether both have the same poll of the platform and the same response of the proxy.
+    /// Returns whether both pages were drawn from the same poll of the platform and the same
+    /// response of the proxy.
     fn is(&self, other: &PageData) -> bool {
         let answers = match (&self.answer, &other.answer) {
             (None, None) => true,
@@ -98,7 +99,7 @@ impl LivePages {
     /// Returns the next event of a page (WHATWG HTML, 9.2): the changes since the last event of
     /// this browser.
     pub fn next(&self, following: &mut PageFollower, seen: &PageData, viewer: &Viewer) -> String {
-        // The role of a user may change while the page is open.
+        // Joins another page if the role of the user has changed while the page is open.
         if following.view.role != viewer.role {
             let role = viewer.role;
             *following = self.follow(PageView {

@@ -49,7 +49,7 @@ impl From<TrafficSample> for (u32, u32) {
 struct RowHistory {
     /// Samples of the last hour and of the last day, the newest last.
     rings: [VecDeque<TrafficSample>; 2],
-    /// Time of the first poll of the row, seconds.
+    /// Time of the first poll of the row, by the clock of [`History::add_rows`], seconds.
     #[serde(default)]
     began_s: u64,
 }
@@ -108,7 +108,7 @@ impl History {
                 .all(|s| *s == TrafficSample::default())
         };
         let known: BTreeSet<String> = rows.iter().map(key).collect();
-        // A row that the configuration no longer has stays as long as one of its samples is not
+        // Keeps a row that the configuration no longer has as long as one of its samples is not
         // zero.
         self.lines
             .retain(|key, line| known.contains(key) || !is_empty(line));
@@ -133,7 +133,7 @@ impl History {
         let seconds = (first..=self.steps[ring]).map(|step| {
             let from = (step * step_s).max(line.began_s);
             let to = ((step + 1) * step_s).min(self.looked_s);
-            // A poll covers at least its own second.
+            // Counts at least one second for a poll.
             to.saturating_sub(from).max(1)
         });
         seconds.collect()

@@ -1,4 +1,4 @@
-//! The web console: what all parts report, as pages, as an API and as metrics.
+//! Implements the web console: what all parts report, as pages, as an API and as metrics.
 //!
 //! - [`config`] is the configuration, [`keyword`] its syntax.
 //! - [`look`] is the state of one machine, [`traffic`] that of its proxy, [`platform`] that of all

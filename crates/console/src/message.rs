@@ -1,4 +1,4 @@
-//! Messages to the console role, in addition to those that every role receives.
+//! Defines the messages to the console role, in addition to those that every role receives.
 
 use crate::keyword::NAME;
 use part::role::PartMessage;

@@ -1,5 +1,5 @@
-//! State of the whole platform (all machines), as one of its machines knows it. The pages are drawn
-//! from it.
+//! Holds the state of the whole platform (all machines), as one of its machines knows it. The pages
+//! are drawn from it.
 
 use crate::history::History;
 use crate::look::MachineReport;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Interval at which a machine polls itself, and queries each other machine, while no user watches,
 /// milliseconds.
 pub const UNSEEN_MS: u64 = 5_000;
-/// Timeout of a poll, and of the response of another machine, milliseconds.
+/// Timeout of a poll and of the response of another machine, milliseconds.
 pub const PATIENCE_MS: u64 = 3_000;
 
 /// State of all machines as one of them knows it, with the history. The pages are drawn from this

@@ -1,4 +1,4 @@
-//! Sample states of machines with all kinds of problems, for tests and pictures.
+//! Creates sample states of machines with all kinds of problems, for tests and pictures.
 
 use crate::history::History;
 use crate::inquiry::{ProxyQuery, ProxyResponse, RequestFilter};
@@ -33,7 +33,7 @@ fn share(at_s: u64, salt: u64) -> u64 {
     wave as u64 + noise
 }
 
-/// Makes the history of these rows: the last day in steps of `step_s` seconds, and the last hour.
+/// Creates the history of these rows: the last day in steps of `step_s` seconds, and the last hour.
 fn history(rows: &[TrafficRow], step_s: u64) -> Arc<History> {
     let mut history = History::default();
     let mut rows_then = rows.to_vec();
@@ -540,7 +540,7 @@ fn session_host(name: &str, word: &str, grade: Grade, users: [u64; 3], who: &[&s
     one
 }
 
-/// Makes two nodes with a farm of remote desktops, one of whose hosts is down.
+/// Creates two nodes with a farm of remote desktops, one of whose hosts is down.
 pub fn desktops() -> Platform {
     let mut platform = platform();
     let row = NumberRow::new;
@@ -622,7 +622,7 @@ pub fn alone() -> Platform {
     }
 }
 
-/// Makes one machine with 500 servers in 10 backends and 50 guests, with a load factor.
+/// Creates one machine with 500 servers in 10 backends and 50 guests, with a load factor.
 pub fn large(busy: u64) -> Platform {
     let mut rows = vec![row(TrafficRowKind::Frontend, "www", "OPEN", 9_000 * busy)];
     for backend in 0..10 {
@@ -670,7 +670,7 @@ pub fn many() -> Platform {
             rows.push(server(&proxy, &name, status, 9, "L7OK 200"));
         }
     }
-    // Only the first backends have a history, because that of all takes long to make.
+    // Limits the history to the first backends, because that of all takes long to create.
     let history = history(&rows[..90], 3_600);
     let look = look("alpha", Some(traffic(rows)), vec![processes(&["proxy"])]);
     Platform {
@@ -709,7 +709,7 @@ pub const ROUTE: &str = r#"{"request":"GET https://shop.example.org/cart","sourc
 "live":{"instance":"","at":"2026-11-20 20:17:32 UTC","servers":[{"name":"web1","status":"UP","since_ms":3723000,
 "check":"","sessions":4,"limit":100,"waiting":0,"weight":1}],"notes":[]}}"#;
 
-/// Makes the response of a proxy to `show requests json`: this number of requests, each with this
+/// Creates the response of a proxy to `show requests json`: this number of requests, each with this
 /// path and host.
 pub fn requests(number: usize, path: &str, host: &str) -> String {
     let statuses = [200, 200, 304, 200, 504, 200, 403, 200];
@@ -744,7 +744,7 @@ pub fn asked(reply: Result<&str, &str>) -> (ProxyQuery, ProxyResponse) {
     (ask, answer)
 }
 
-/// Makes the response of a proxy to `show table shop json`: this number of entries with this key.
+/// Creates the response of a proxy to `show table shop json`: this number of entries with this key.
 pub fn entries(number: usize, key: &str) -> String {
     let one = |at: usize| {
         serde_json::json!({

@@ -1,4 +1,4 @@
-//! State that the pages, the main thread of the role and its other threads share.
+//! Holds the state that the pages, the main thread of the role and its other threads share.
 
 use crate::access::{self, link::Links};
 use crate::config::Config;
@@ -48,7 +48,7 @@ impl Default for Manual {
     }
 }
 
-/// Returns CLOCK_BOOTTIME in nanoseconds, which also counts while the machine is suspended.
+/// Returns CLOCK_BOOTTIME in nanoseconds, which is also counted while the machine is suspended.
 fn now_ns() -> u64 {
     Moment::now().boottime_ms.saturating_mul(1_000_000)
 }
@@ -96,7 +96,8 @@ impl ServerState {
 impl OperatorAction {
     pub fn required_role(&self) -> UserRole {
         match self {
-            // An offer that needs a higher role has that in its own level.
+            // Requires the role of an operator in any case. An offer that needs a higher role has
+            // that in its own level.
             OperatorAction::Server { .. }
             | OperatorAction::Entry { .. }
             | OperatorAction::Offer { .. } => UserRole::Operator,
@@ -145,8 +146,8 @@ impl OperatorAction {
             )),
             OperatorAction::Entry { table, key } => {
                 let (table, key) = (word(table), word(key));
-                // The first command reports whether the entry exists, because the second is silent
-                // if it does not.
+                // Shows the entry first, because the second command is silent if the entry does not
+                // exist.
                 Some(format!(
                     "show table {table} key {key};clear table {table} key {key}\n"
                 ))
@@ -384,8 +385,8 @@ impl ConsoleState {
     }
 
     pub fn publish(&self, members: Vec<PlatformMember>, history: Arc<History>) {
-        // A separate statement, so that the lock is released before `send_replace` waits for the
-        // readers of the platform.
+        // Clones in a separate statement, so that the lock is released before `send_replace` waits
+        // for the readers of the platform.
         let versions = lock(&self.versions).clone();
         self.platform.send_replace(Arc::new(Platform {
             members,
@@ -400,7 +401,7 @@ impl ConsoleState {
             todo.orders.push_back(order);
         } else {
             let words = "too many actions are in progress: try again".to_owned();
-            // The waiting task may have ended.
+            // Ignores an error: the waiting task may have ended.
             let _ = order.reply.send(Err(words));
         }
         drop(todo);
@@ -416,7 +417,7 @@ impl ConsoleState {
         if todo.readings.len() < ORDERS_MAX {
             todo.readings.push_back(reading);
         } else {
-            // The waiting task may have ended.
+            // Ignores an error: the waiting task may have ended.
             let words = "too many requests are pending: try again".to_owned();
             let _ = reading.reply.send(Err(words));
         }
@@ -441,7 +442,8 @@ impl ConsoleState {
         std::mem::take(&mut lock(&self.todo).connections)
     }
 
-    /// Records that a user watches. If no user did for a while, the platform is polled at once.
+    /// Records that a user watches. If no user has watched for a while, the platform is polled
+    /// immediately.
     pub fn record_viewer(&self) {
         if self.watchers.record_request() {
             self.watchers.watch_begun.notify_waiters();

@@ -1,4 +1,4 @@
-//! Users of the console and their roles.
+//! Defines the users of the console and their roles.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Client of the control role for versions of the configuration and changes of them
+//! Queries the control role about configuration versions, and sends changes of them
 //! ([`part::versions`]). Each query uses a connection of its own, which the main thread of the
 //! console role provides.
 
@@ -96,7 +96,8 @@ async fn exchange(shared: &ConsoleState, question: &[u8]) -> io::Result<Versions
     own.set_nonblocking(true)?;
     let mut own = UnixStream::from_std(own)?;
     shared.connect(OwnedFd::from(other));
-    // A control role that has ended closes the connection; the read below reports that.
+    // Ignores a broken pipe: a control role that has ended closes the connection, which the read
+    // below reports.
     match own.write_all(question).await {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         _ => {}
@@ -113,11 +114,13 @@ async fn exchange(shared: &ConsoleState, question: &[u8]) -> io::Result<Versions
     codec::decode(&bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// Updates the known versions after each poll of the platform while a user watches.
+/// Updates the known configuration versions after each poll of the platform while a user watches,
+/// or while they are not known.
 pub async fn keep(shared: Arc<ConsoleState>) {
     let mut looks = shared.platform.subscribe();
     while looks.changed().await.is_ok() {
-        // The borrow ends before anything is awaited, because the main thread waits for it.
+        // Clones the platform, so that the borrow ends before anything is awaited: the main thread
+        // waits for it.
         let platform = looks.borrow_and_update().clone();
         let is_known = has_cluster(&platform) && lock(&shared.versions).is_some();
         if !is_known || shared.watchers.has_watchers() {
@@ -191,8 +194,8 @@ mod tests {
     }
 
     /// Tests that there is no deadlock: the threads of the pages and of the role each lock the
-    /// platform and the versions for a moment, but never hold one lock while they wait for the
-    /// other.
+    /// platform and the configuration versions for a moment, but never hold one lock while they
+    /// wait for the other.
     #[test]
     fn a_platform_snapshot_never_waits_for_the_versions() {
         let shared = shared();

@@ -152,7 +152,7 @@ fn write(
             authority: BRAND,
             gateway: None,
         });
-        // The files are in the same directory.
+        // Makes the paths relative, because the files are in the same directory.
         let html = list.into_string();
         html.replace("href=\"/style.css", "href=\"style.css")
             .replace("src=\"/icon", "src=\"icon")

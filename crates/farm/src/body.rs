@@ -1,4 +1,4 @@
-//! Body of an HTTP response: empty, a byte string, or a stream that a tunnel fills.
+//! Implements the body of an HTTP response: empty, a byte string, or a stream that a tunnel fills.
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! Reads the TLS certificate of a listening address.
+//! Checks the TLS certificate of a listening address, and computes its channel binding hashes.
 
 use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
 use protocol::ntlm::channel_hash;
@@ -8,9 +8,9 @@ use std::sync::Arc;
 use tls::certificate::Certificate;
 use tls::describe::time;
 
-/// Returns the channel binding hashes of the first certificate (`tls-server-end-point`, RFC 5929).
-/// They include a hash of each length, since the signature algorithm decides the length and is not
-/// parsed here.
+/// Returns the channel binding hashes of the first certificate (`tls-server-end-point`, RFC 5929):
+/// one for each hash algorithm, because the one of the certificate's signature, which decides, is
+/// not parsed here.
 pub fn channels(pem: &[u8]) -> Arc<[[u8; 16]]> {
     let first = CertificateDer::pem_slice_iter(pem).next();
     let Some(Ok(certificate)) = first else {

@@ -1,5 +1,5 @@
-//! `evenkeel farm`: shows remote desktops, their hosts and users, and which host each user got; and
-//! sends the operators' orders about them.
+//! Implements `evenkeel farm`, which shows remote desktops, their hosts and users, and which host
+//! each user got, and sends operators' orders about them.
 
 mod agent;
 
@@ -132,7 +132,7 @@ fn sessions(matches: &ArgMatches) -> Result<String, String> {
     };
     let mut text = report.table("session", columns);
     if all.more > 0 {
-        // Writing to memory cannot fail.
+        // Ignores the result: writing to memory cannot fail.
         let _ = writeln!(text, "and {} more", all.more);
     }
     Ok(text)
@@ -212,7 +212,7 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
     let now = Moment::now().boottime_ms;
     let mut text = String::new();
     for one in &asked.farms {
-        // Writing to memory cannot fail.
+        // Ignores the results: writing to memory cannot fail.
         let _ = writeln!(text, "{} in farm {}", one.user, one.farm);
         let _ = writeln!(text, "a logon now: {}", one.next);
         for of_it in &one.collections {

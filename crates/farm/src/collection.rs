@@ -1,6 +1,6 @@
-//! Collections: the sets of session hosts on which the desktop and the programs of a farm run.
-//! Programs with the same hosts are in one collection, since a user has one session at a host for
-//! all of them.
+//! Identifies collections: the sets of session hosts on which the desktop and the programs of a
+//! farm run. Programs with the same hosts are in one collection, because a user has one session at
+//! a host for all of them.
 
 use crate::user::UserId;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -19,7 +19,7 @@ impl CollectionId {
     pub const ALL: CollectionId = CollectionId([0; ID_BYTES]);
 
     pub fn of(hosts: &BTreeSet<String>) -> CollectionId {
-        // Joined with spaces, which no name contains.
+        // Joins the names with spaces, which no name contains.
         let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let hash = digest(&SHA256, names.join(" ").as_bytes());
         let mut id = [0; ID_BYTES];
@@ -36,7 +36,7 @@ impl fmt::Debug for CollectionId {
     }
 }
 
-/// A user in a collection: the directory assigns a host to each.
+/// A user in a collection. The directory assigns a host to each such pair.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Assignee {
     pub user: UserId,

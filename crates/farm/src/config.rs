@@ -1,4 +1,4 @@
-//! Configuration of farms, as the role receives it.
+//! Defines the configuration of farms, as the role receives it.
 
 use crate::collection::CollectionId;
 use access::proxies::TrustedProxies;
@@ -21,7 +21,7 @@ pub struct Farms {
     pub shared: bool,
 }
 
-/// Session hosts behind one name.
+/// A farm: session hosts that clients reach by one name.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Farm {
     /// Host name for RDP clients; empty: a client reconnects to the address that it used before.
@@ -112,7 +112,7 @@ pub struct Agents {
     pub notice: String,
 }
 
-/// Agent: a program on a host that reports the host's state.
+/// Address and poll interval of an agent: the program on a host that reports the host's state.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Agent {
     pub port: u16,

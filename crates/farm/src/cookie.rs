@@ -1,6 +1,6 @@
-//! Issues and verifies cookies for the gateway, which a `.rdp` file of the portal contains as
-//! `gatewayaccesstoken`. Unlike a routing token, a cookie authenticates its user at the gateway
-//! until it expires. At a host it has no meaning.
+//! Issues and verifies the cookies for the gateway, which `.rdp` files of the portal contain as
+//! `gatewayaccesstoken`. A cookie, unlike a routing token, authenticates its user at the gateway
+//! until it expires. It has no meaning at a host.
 
 use crate::token::{Key, NameId};
 use base64::Engine;
@@ -59,8 +59,8 @@ pub fn issue(
     PREFIX.to_owned() + &URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Parses a cookie. Returns the name of its user and the expiry time. `proof_of` returns the digest
-/// for a name.
+/// Verifies a cookie. Returns the name of its user and the expiry time. `proof_of` returns the
+/// digest of a user's current credentials by name.
 ///
 /// # Errors
 /// Returns why the cookie is refused.

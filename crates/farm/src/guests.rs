@@ -97,7 +97,7 @@ impl Guest {
             });
             Guest {
                 name: subject.name,
-                // If another node runs the guest, only that node knows the details.
+                // Hides the state of a guest of another node, because only that node knows it.
                 state: Some(subject.state).filter(|_| guest.state != GuestState::Elsewhere),
                 on: guest.node,
                 offers: opens.collect(),
@@ -134,13 +134,13 @@ impl Guests {
         true
     }
 
-    /// Makes the role save its state for the next process at once.
+    /// Makes the role save its state for its next process immediately.
     pub fn request_save(&self) {
         self.keeps.store(true, Ordering::Release);
         self.wake.wake();
     }
 
-    /// Returns whether the state has to be saved at once, and resets the flag.
+    /// Returns whether the state has to be saved immediately, and resets the flag.
     pub fn take_save_request(&self) -> bool {
         self.keeps.swap(false, Ordering::AcqRel)
     }
@@ -214,8 +214,8 @@ impl Asker {
         Asker {
             source,
             guests,
-            // Numbers differ between processes: the supervisor may still respond to requests of a
-            // previous role process.
+            // Starts at a number that differs between processes, because the supervisor may still
+            // respond to requests of a previous role process.
             number: u64::from(std::process::id()) << 32,
             report: None,
             opening: BTreeMap::new(),
@@ -234,10 +234,10 @@ impl Asker {
 
     /// Moves queued requests to the outgoing ones, and drops those whose caller is gone.
     pub fn move_queued_requests(&mut self) {
-        // The value of the counter is not needed.
+        // Resets the counter, whose value is not needed.
         self.guests.wake.reset();
-        // Some requests never get a response: a supervisor that has restarted does not know earlier
-        // ones.
+        // Drops requests without a caller, because some never get a response: a supervisor that has
+        // restarted does not know earlier ones.
         self.opening.retain(|_, reply| !reply.is_closed());
         let asks = std::mem::take(&mut *lock(&self.guests.asks));
         for ask in asks {
@@ -290,7 +290,7 @@ impl Asker {
                 SupervisorMessage::Nobody { words, .. } => Err(words.clone()),
                 _ => Err("the part does not support this action".to_owned()),
             };
-            // The receiver is gone if the client has disconnected.
+            // Ignores an error: the receiver is gone if the client has disconnected.
             let _ = reply.send(outcome);
         } else if self.report.is_some_and(|(number, _)| number == answer.ask) {
             self.report = None;

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 const STEPS_MAX: usize = 2_000;
-/// Window of the latency statistics. A decision counts in its own window and the next one.
+/// Window of the latency statistics. A decision is counted until the end of the window after its
+/// own.
 const WINDOW: Duration = Duration::from_secs(3_600);
 const SHOWN_MAX: usize = 50;
 /// Limit of similar steps. Older ones are merged into one step with a count, so that a client that
@@ -20,7 +21,7 @@ const ALIKE_MAX: usize = 8;
 pub struct HistoryStep {
     pub at: Moment,
     pub from: String,
-    /// Type of the action: `logon`, `token`.
+    /// Type of the action, such as `logon` or `token`.
     pub asked: String,
     pub got: String,
     pub why: String,
@@ -115,7 +116,7 @@ impl History {
         if let [.., second, first] = alike[..]
             && alike.len() == ALIKE_MAX
             && let Some(before) = self.steps.remove(first)
-            // The removal above has shifted it by one.
+            // Subtracts one, because the removal above has shifted the step by one.
             && let Some(second) = self.steps.get_mut(second.saturating_sub(1))
         {
             second.times = second.times.saturating_add(before.times);
@@ -157,7 +158,7 @@ impl History {
     pub fn of(&self, user: UserId) -> Vec<HistoryStep> {
         let own = self.steps.iter().filter(|one| one.user == user);
         let mut steps: Vec<HistoryStep> = own.map(HistoryEntry::shown).collect();
-        // Sorted, since the steps of other nodes arrive a moment later.
+        // Sorts the steps, because those of other nodes arrive a moment later.
         steps.sort_by_key(|step| step.at.boottime_ms);
         steps.drain(..steps.len().saturating_sub(SHOWN_MAX));
         steps

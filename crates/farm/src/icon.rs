@@ -1,4 +1,4 @@
-//! Provides icons of the desktop and of programs: reads PNG files, draws icons, and converts both
+//! Reads the size of PNG icons, draws icons of the desktop and of programs, and converts PNG files
 //! to `.ico`.
 
 use flate2::write::ZlibEncoder;
@@ -33,7 +33,7 @@ pub fn side_of(png: &[u8]) -> Option<u32> {
 
 /// Wraps a PNG in an `.ico`, which may contain PNG.
 pub fn ico(png: &[u8]) -> Vec<u8> {
-    // In an `.ico`, 0 means 256.
+    // Encodes 256 as 0, as `.ico` defines.
     let side = side_of(png)
         .and_then(|side| u8::try_from(side).ok())
         .unwrap_or_default();
@@ -49,19 +49,19 @@ pub fn ico(png: &[u8]) -> Vec<u8> {
 pub fn draw(what: Drawn, side: u32) -> Vec<u8> {
     let mut lines = Vec::new();
     for y in 0..side {
-        // PNG filter type 0: no filter.
+        // Selects PNG filter type 0: no filter.
         lines.push(0);
         for x in 0..side {
             lines.extend_from_slice(&pixel(what, side, x, y));
         }
     }
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    // Writing to memory cannot fail.
+    // Ignores the result: writing to memory cannot fail.
     let _ = encoder.write_all(&lines);
     let data = encoder.finish().unwrap_or_default();
     let mut png = MAGIC.get(..8).unwrap_or_default().to_vec();
     let mut head = [side.to_be_bytes(), side.to_be_bytes()].concat();
-    // Eight bits for each of red, green, blue and alpha.
+    // Selects eight bits for each of red, green, blue and alpha.
     head.extend_from_slice(&[8, 6, 0, 0, 0]);
     chunk(&mut png, b"IHDR", &head);
     chunk(&mut png, b"IDAT", &data);

@@ -1,6 +1,6 @@
-//! Remote desktops: session hosts behind one name. A client with a token is routed to the host of
-//! its session, and its data are not inspected. A client without a token sends its user name, and
-//! is redirected to this address with a token.
+//! Implements remote desktops: session hosts behind one name. A client with a token is routed to
+//! the host of its session, and its data are not inspected. A client without a token sends its user
+//! name, and is redirected to this address with a token.
 //!
 //! - [`config`] is the configuration, and [`keyword`] parses it.
 //! - `certificate` reads the certificate of an address.

@@ -1,5 +1,5 @@
-//! Messages to the farm role, in addition to those for every role. The supervisor forwards them as
-//! bytes.
+//! Defines the messages to the farm role in addition to those for every role. The supervisor
+//! forwards them as bytes.
 
 use crate::history::HistoryStep;
 use crate::keyword::NAME;

@@ -1,5 +1,4 @@
-//! The farm role: runs a [`Server`] for each farm, executes orders of operators, and builds the
-//! report.
+//! Runs the farm role: a [`Server`] for each farm, the orders of operators, and the report.
 
 use crate::config::{Bind, Farm, Farms};
 use crate::directory::DirectoryId;
@@ -35,11 +34,11 @@ const KEY_BYTES: usize = 32;
 const KEEP: Duration = Duration::from_secs(1);
 /// Limit of farms that have left the configuration and whose sign-outs are still remembered.
 const GONE_MAX: usize = 64;
-/// Limit of the sessions in one response, in bytes: the response has to fit into one packet.
+/// Limit of one response to an operator, in bytes, so that it fits into one packet.
 const SHOWN_BYTES: usize = 40_000;
 
-/// Drops all privileges, once all addresses are open and before a second thread starts. The process
-/// may keep one group: that of saslauthd's socket.
+/// Function that drops all privileges, called once all addresses are open and before a second
+/// thread starts. The process may keep one group: that of saslauthd's socket.
 pub type Confine = fn(Option<u32>) -> Result<(), String>;
 
 /// Functions and channels that the program provides to the role.
@@ -131,8 +130,8 @@ impl FarmRole {
             state.key = random::<KEY_BYTES>()?.to_vec();
         }
         let (opened, closed) = open_all(farms.farms, &[]);
-        // Another program may have taken an address since the last role. The other addresses are
-        // served nevertheless.
+        // Fails only if no address could be opened. Another program may have taken one since the
+        // last role; the other addresses are served nevertheless.
         if let Some(words) = closed.values().next()
             && opened.iter().all(|(.., doors)| doors.is_empty())
         {
@@ -140,7 +139,7 @@ impl FarmRole {
         }
         let mut users = opened.iter().map(|(_, farm, _)| &farm.users);
         let asks = users.find(|users| users.has_system_users());
-        // Loaded now because files can only be read before the confinement.
+        // Loads the libraries now, because files can only be read before the confinement.
         let libraries = kind::libraries();
         (program.confine)(asks.and_then(|users| users.system.group()))?;
         let link = farms.shared.then(NodeLink::start).transpose();
@@ -236,14 +235,14 @@ impl FarmRole {
     }
 
     /// Applies a new payload. An address that cannot be opened is retried periodically; the rest of
-    /// the payload takes effect at once.
+    /// the payload takes effect immediately.
     ///
     /// # Errors
     /// Returns why the role keeps its current payload.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
         self.membership.set_member(farms.shared);
-        // All addresses are opened first: after that, only starting a thread can fail.
+        // Opens all addresses first: after that, only starting a thread can fail.
         let before = self.all_listeners();
         let (opened, closed) = open_all(farms.farms, &before);
         self.close(closed);
@@ -365,7 +364,7 @@ impl FarmRole {
     fn save_state(&mut self) {
         self.due = Instant::now() + KEEP;
         let changed = self.farms.values().map(|running| running.site.changed());
-        // No short circuit: every farm has to be queried.
+        // Queries every farm, without a short circuit.
         let has_changed = changed.fold(self.kept.is_empty(), |all, one| all | one);
         let portals = self.farms.iter();
         let portals = portals.map(|(name, running)| (name.clone(), running.portal.state_to_save()));
@@ -577,8 +576,8 @@ impl FarmRole {
         for mut asked in sites.filter_map(|site| site.why(user.as_ref()?)) {
             bytes += codec::encode(&asked).len();
             if bytes > SHOWN_BYTES {
-                // The host that the user would get now is more important than the history, so the
-                // history is dropped first.
+                // Drops the history first, because the host that the user would get now is more
+                // important.
                 asked.steps.clear();
             }
             farms.push(asked);

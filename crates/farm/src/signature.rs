@@ -1,5 +1,5 @@
 //! Signs `.rdp` files: detached PKCS#7 (CMS, RFC 5652) without attributes, as `rdpsign.exe` creates
-//! it. The module encodes only the necessary subset of DER.
+//! it. Encodes only the necessary subset of DER.
 
 use rustls::SignatureScheme;
 use rustls::pki_types::pem::PemObject;
@@ -7,14 +7,18 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::SigningKey;
 use std::sync::Arc;
 
-/// Object identifiers, encoded: id-data, id-signedData (RFC 5652).
+/// Object identifier id-data, encoded (RFC 5652).
 const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
 const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
-/// rsaEncryption, id-sha256, id-sha384, ecdsa-with-SHA256, ecdsa-with-SHA384 (RFC 5754).
+/// Object identifier rsaEncryption, encoded (RFC 5754).
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+/// Object identifier id-sha256, encoded (RFC 5754).
 const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
+/// Object identifier id-sha384, encoded (RFC 5754).
 const SHA384: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
+/// Object identifier ecdsa-with-SHA256, encoded (RFC 5754).
 const ECDSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+/// Object identifier ecdsa-with-SHA384, encoded (RFC 5754).
 const ECDSA_SHA384: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03];
 const INTEGER: u8 = 0x02;
 const OCTETS: u8 = 0x04;

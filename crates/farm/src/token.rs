@@ -1,6 +1,6 @@
-//! Makes and verifies routing tokens: a client repeats its token in the clear before TLS, and is
-//! routed to the host of its session. A token is signed, so that no client can choose a host. A
-//! token authorises nothing.
+//! Creates and verifies routing tokens: a client repeats its token in the clear before TLS, and is
+//! routed to the host of its session. A token is signed, so that no client can choose a host, and
+//! authorises nothing.
 
 use crate::collection::{self, CollectionId};
 use crate::user::{ID_BYTES, UserId};
@@ -107,7 +107,7 @@ impl Key {
         [PREFIX, URL_SAFE_NO_PAD.encode(bytes).as_bytes(), END].concat()
     }
 
-    /// Parses a token without its terminator.
+    /// Verifies a token without its terminator, and returns its claims.
     ///
     /// # Errors
     /// Returns why the token is refused.

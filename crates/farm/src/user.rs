@@ -24,9 +24,8 @@ impl fmt::Debug for UserId {
     }
 }
 
-/// A user, independent of the form of the name: `Anna`, `EXAMPLE\anna` and `anna@example.org` are
-/// one user. Two people with the same name in two domains always share a host, which does no harm.
-/// One person with two sessions would.
+/// A user, independent of the form of the name. Two people with the same name in two domains always
+/// share a host, which does no harm, whereas two sessions of one person would.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FarmUser {
     pub id: UserId,
@@ -40,8 +39,8 @@ impl FarmUser {
         plain(name).map(|account| FarmUser::of(&account))
     }
 
-    /// Returns the user of a logon. A client that names no user, because its user logs on at the
-    /// host, is identified by its machine or its address. So each machine at least always gets the
+    /// Returns the user of a logon. A client that sends no user name, because its user logs on at
+    /// the host, is identified by its machine or its address, so that each machine always gets the
     /// same host.
     pub fn of_logon(logon: &Logon, from: IpAddr) -> FarmUser {
         let by_machine = || {

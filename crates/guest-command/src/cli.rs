@@ -1,5 +1,5 @@
-//! `evenkeel guest`: shows guests and sends orders about them to the guest role, through the
-//! running supervisor. `evenkeel node`: drains a node for maintenance.
+//! Implements `evenkeel guest`, which shows guests and sends orders about them to the guest role
+//! through the running supervisor, and `evenkeel node`, which drains a node for maintenance.
 
 mod clone;
 mod console;
@@ -44,7 +44,7 @@ static CONFINE: OnceLock<Confine> = OnceLock::new();
 
 /// Sets the function that confines QEMU and its tools. Called once at the start of a process.
 pub fn set_confine(confine: Confine) {
-    // A second call has no effect.
+    // Ignores a second call, which has no effect.
     let _ = CONFINE.set(confine);
 }
 

@@ -1,4 +1,5 @@
-//! Configuration of guests, and of the nodes that run them, as the guest role receives it.
+//! Defines the configuration of guests, and of the nodes that run them, as the guest role receives
+//! it.
 
 pub use image::hardware::{Bus, Firmware, Model};
 pub use image::mac::Mac;
@@ -145,7 +146,7 @@ pub struct Disk {
 pub struct Nic {
     pub bridge: String,
     pub mac: [u8; 6],
-    /// IP addresses of the guest on this card, announced after a migration.
+    /// IP addresses of the guest on this card, announced when the guest starts to run on a node.
     pub addresses: Vec<IpAddr>,
     pub model: Model,
 }
@@ -233,7 +234,7 @@ pub fn user_of(guest: &str) -> String {
 /// Returns the generated MAC address of a card that has none in the configuration. It is the same
 /// on each node and after each reload: locally administered, with the prefix that QEMU uses.
 pub fn mac_of(guest: &str, index: usize) -> [u8; 6] {
-    // Any hash works as long as it never changes, since the address must stay the same.
+    // Uses a hash that never changes, because the address must stay the same.
     let hash = fnv1a(guest.bytes().chain([0, index as u8]));
     let [.., a, b, c] = (hash ^ (hash >> 32)).to_be_bytes();
     [0x52, 0x54, 0x00, a, b, c]

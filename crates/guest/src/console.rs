@@ -30,7 +30,7 @@ pub fn take(directory: &Path, who: &str) -> Result<File, String> {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut has = String::new();
-            // The operator that has the lock may not have written its name yet.
+            // Ignores an error: the operator that has the lock may not have written its name yet.
             let _ = Read::by_ref(&mut file)
                 .take(WHO_BYTES_MAX)
                 .read_to_string(&mut has);
@@ -46,7 +46,7 @@ pub fn take(directory: &Path, who: &str) -> Result<File, String> {
 
 pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
     let copy = |mut from: &UnixStream, mut to: &UnixStream| {
-        // Why the relay ended does not matter.
+        // Ignores why the relay ended, because both directions end in any case.
         let _ = io::copy(&mut from, &mut to);
         end([operator, terminal]);
     };
@@ -58,7 +58,7 @@ pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
 
 pub fn end(sockets: [&UnixStream; 2]) {
     for socket in sockets {
-        // A connection that has ended already is no error.
+        // Ignores an error: a connection that has ended already is no fault.
         let _ = socket.shutdown(Shutdown::Both);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::marker::PhantomData;
 
-/// Injected defect, if any.
+/// Defect that a simulation has injected, if any.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct InjectedDefect<D> {
     #[cfg(test)]

@@ -59,8 +59,8 @@ impl Displays {
         });
         let begun = match begun {
             Ok(begun) => begun,
-            // The message is sent instead of the server's reply, and the display page understands
-            // it. The operator may have left.
+            // Sends the message in place of the server's reply; the display page understands it.
+            // The operator may have left.
             Err(ChannelEnd::Says(words)) => {
                 return drop((&*operator).write_all(format!("{words}\r\n").as_bytes()));
             }
@@ -147,7 +147,7 @@ impl AcquiredChannel<'_> {
         if let Some(display) = lock(&self.displays.all).get_mut(&self.guest) {
             display.is_ending = true;
             for operator in display.channels.values() {
-                // The channel may have ended already.
+                // Ignores an error: the channel may have ended already.
                 let _ = operator.shutdown(Shutdown::Both);
             }
         }
@@ -234,10 +234,10 @@ impl Channel<'_> {
         if let Err(ChannelEnd::Says(words)) = over {
             self.say(words, taken.is_some());
         }
-        // The operator's page sees the end at once.
+        // Closes the connection, so that the operator's page sees the end immediately.
         let _ = self.operator.shutdown(Shutdown::Both);
-        // A channel that has not joined the session must not end it: the session may belong to
-        // another operator.
+        // Ends the session only by a channel that has joined it: the session may belong to another
+        // operator.
         let is_part = self.number == MAIN || lock(&self.state).is_accepted;
         if let Some(taken) = taken.as_ref().filter(|_| is_part) {
             taken.end_all();
@@ -285,7 +285,7 @@ impl Channel<'_> {
                 return;
             }
         }
-        // The channel may have ended already.
+        // Ignores an error: the channel may have ended already.
         let _ = self.guest.shutdown(Shutdown::Write);
         drop(self.wait_while(state, |state| !state.is_over));
     }
@@ -311,14 +311,14 @@ impl Channel<'_> {
                 state.has_answered = sent.has_begun();
             });
             if operator.write_all(bytes).is_err() {
-                // The thread of the other direction notices the shutdown. The guest may still have
-                // to answer.
+                // Shuts the operator's side down, which the thread of the other direction notices.
+                // The guest may still have to answer.
                 let _ = operator.shutdown(Shutdown::Both);
             }
         }
         let words = lock(&self.state).words.take();
         if let Some(notice) = words.and_then(|words| sent.error_notification(&words)) {
-            // The operator may be gone.
+            // Ignores an error: the operator may be gone.
             let _ = operator.write_all(&notice);
         }
         self.change(|state| (state.has_answered, state.is_over) = (true, true));
@@ -378,7 +378,7 @@ impl Channel<'_> {
 fn read_until(mut from: &UnixStream, mut buffer: &mut [u8], until: Instant) -> io::Result<()> {
     while !buffer.is_empty() {
         let left = until.saturating_duration_since(Instant::now());
-        // A timeout of zero would mean no limit.
+        // Waits at least a millisecond, because a timeout of zero would mean no limit.
         from.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         match from.read(buffer) {
             _ if left.is_zero() => return Err(ErrorKind::TimedOut.into()),

@@ -1,4 +1,4 @@
-//! Guests: virtual machines on the nodes of a cluster.
+//! Runs guests: virtual machines on the nodes of a cluster.
 //!
 //! - [`config`] holds the settings of guests, and [`keyword`] their keywords: the section
 //!   `guest`, and lines of the section `node`.

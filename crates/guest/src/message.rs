@@ -1,5 +1,5 @@
-//! Messages to the guest role, in addition to the common role messages and the notifications about
-//! leases and volumes. The supervisor forwards them as bytes.
+//! Defines the messages to the guest role, in addition to the common role messages and the
+//! notifications about leases and volumes. The supervisor forwards them as bytes.
 
 use crate::config::Guest;
 use crate::keyword::NAME;
@@ -69,8 +69,8 @@ pub enum GuestOrder {
         /// Number from the response to the order ([`GuestResponse::waits`]).
         number: u64,
     },
-    /// Permits the start of a guest that an earlier version marked while it restored the guest's
-    /// disks.
+    /// Permits the start of a guest that an earlier version of the program marked while it restored
+    /// the guest's disks.
     EndRestore {
         #[serde(with = "Name")]
         name: String,

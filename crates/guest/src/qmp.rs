@@ -10,7 +10,7 @@ use thiserror::Error;
 /// have some kilobytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// Reason why the other end of the connection is not QEMU, or no supported version.
+/// Reason why the other end of the connection is not QEMU, or not a supported version of QEMU.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum QmpError {
     #[error("QEMU sent a line of more than {LINE_BYTES_MAX} bytes")]

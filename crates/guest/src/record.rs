@@ -97,7 +97,7 @@ pub(crate) fn cut(text: &str) -> String {
     let head = language::truncated(text, WHY_BYTES_MAX - REST.len());
     let end = head.len();
     let is_whole = text.get(end..).is_some_and(|rest| rest.starts_with(' '));
-    // A long word is cut within, because nothing would be left otherwise.
+    // Cuts within a long word, because nothing would be left otherwise.
     let word = head.rfind(' ').filter(|at| !is_whole && *at >= end / 2);
     let head = word.and_then(|at| head.get(..at)).unwrap_or(head);
     format!("{}{REST}", head.trim_end())

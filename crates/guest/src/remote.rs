@@ -73,8 +73,8 @@ pub enum RemoteCommand {
         /// node.
         #[serde(default, with = "Name")]
         who: String,
-        /// Protocol that the operator's page speaks; `None`: sent by a role of an earlier version,
-        /// which does not know this field.
+        /// Protocol that the operator's page speaks; `None`: sent by a role of an earlier version
+        /// of the program, which does not know this field.
         #[serde(default)]
         what: Option<Opens>,
     },
@@ -116,7 +116,7 @@ impl RemoteCommand {
                 (given("clone", options), vec![name, new])
             }
         };
-        // The other node does not forward the command again.
+        // Adds `--here`, so that the other node does not forward the command again.
         let before = ["guest".to_owned(), "--here".to_owned()];
         let before = before.into_iter().chain(options);
         let names = names.into_iter().cloned();

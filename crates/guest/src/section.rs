@@ -98,7 +98,7 @@ const ADDRESSED: [&str; 4] = ["ip=", "ipv6=", "ifname=", "address="];
 fn without_addresses(append: &str) -> (String, Vec<String>) {
     let is_own = |word: &&str| {
         let value = ADDRESSED.iter().find_map(|name| word.strip_prefix(name));
-        // `ip=dhcp` and `ip=eth0:dhcp` are valid for several guests.
+        // Keeps `ip=dhcp` and `ip=eth0:dhcp`, which are valid for several guests.
         let is_address = |part: &str| {
             let part = part.split('/').next().unwrap_or_default();
             part.parse::<Ipv4Addr>().is_ok()
@@ -111,7 +111,7 @@ fn without_addresses(append: &str) -> (String, Vec<String>) {
     if dropped.is_empty() {
         return (append.to_owned(), Vec::new());
     }
-    // Control characters are replaced, so that no line break ends the comment.
+    // Replaces control characters, so that no line break ends the comment.
     let shown = |word: &&str| word.replace(char::is_control, "?");
     (kept.join(" "), dropped.iter().map(shown).collect())
 }

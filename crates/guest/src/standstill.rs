@@ -1,13 +1,15 @@
-//! Standstill of a guest, as a pure state machine: the guest writes nothing while snapshots of all
-//! its disks are taken, so that they show the same point in time. The module starts nothing and
-//! reads no clock.
+//! Decides the steps of a standstill: a guest writes nothing while snapshots of all its disks are
+//! taken, so that they show the same point in time. A pure state machine: the caller passes the
+//! time and the state of the guest, and carries out the steps.
 //!
 //! - If the guest agent responds, it freezes the file systems first, so that they are consistent.
 //!   Otherwise the snapshots are crash-consistent.
 //! - The guest is then paused in any case, which also stops writes outside of file systems.
-//! - Each step has a timeout after which the guest resumes, even if the client that requested the
-//!   standstill is gone. Requests to thaw file systems are repeated until the agent has confirmed
-//!   one or the guest has ended.
+//! - Freezing, pausing and the standstill itself have timeouts, after which the guest resumes, even
+//!   if the client that requested the standstill is gone.
+//! - Thawing has no timeout: the request is repeated until the agent confirms it or the guest ends.
+//!   Only a restarted role, which does not know whether anything is frozen, gives up after
+//!   [`LEFT_MAX_MS`].
 //! - A guest that does not run only has to stay down.
 //!
 //! A standstill is never reported as complete if the guest may have run meanwhile.
@@ -17,8 +19,8 @@ use crate::check::agent::AgentCommand;
 pub const AGENT_MAX_MS: u64 = 3_000;
 pub const FREEZE_MAX_MS: u64 = 10_000;
 pub const PAUSE_MAX_MS: u64 = 5_000;
-/// Time for which the successor of a killed role process tries to thaw file systems, milliseconds.
-/// An agent that has frozen some responds within that time.
+/// Time after which a restarted role gives up thawing the file systems that its predecessor may
+/// have frozen, milliseconds. An agent that has frozen some responds within that time.
 pub const LEFT_MAX_MS: u64 = 30_000;
 pub const STAND_MAX_MS: u64 = 10_000;
 
@@ -52,10 +54,10 @@ enum FreezeState {
     Frozen,
 }
 
-/// Standstill of one guest: freeze, pause, snapshots, resume. The caller reports the state of the
-/// guest to [`Standstill::turn`], keeps the guest paused while [`Standstill::must_pause`] is true,
-/// and sends the commands to the agent, until [`Standstill::is_over`]. Each step has a timeout
-/// after which the guest resumes.
+/// Standstill of one guest: freeze, pause, snapshots, resume. Until [`Standstill::is_over`], the
+/// caller reports the state of the guest to [`Standstill::turn`], sends the commands of
+/// [`Standstill::next_agent_command`] to the agent, and keeps the guest paused while
+/// [`Standstill::must_pause`] is true.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Standstill {
     number: u64,
@@ -151,7 +153,8 @@ impl Standstill {
             (StandstillPhase::Freezes(_), FreezeState::Asked | FreezeState::Told) => {
                 Some(AgentCommand::Freeze)
             }
-            // The agent receives nothing while the guest is paused.
+            // Thaws the file systems only of a running guest: the agent of a paused one receives
+            // nothing.
             (StandstillPhase::GoesOn, FreezeState::Told | FreezeState::Frozen)
                 if here == GuestRunState::Runs =>
             {
@@ -181,7 +184,8 @@ impl Standstill {
             }
             (AgentCommand::Freeze, Err(words)) => {
                 self.not_frozen = words;
-                // An agent that received the order and failed may have frozen some file systems.
+                // Keeps the state of an agent that received the order and failed, which may have
+                // frozen some file systems.
                 if self.files == FreezeState::Asked {
                     self.files = FreezeState::Loose;
                 }
@@ -213,7 +217,7 @@ impl Standstill {
         if let Some(no) = no {
             self.abort_standstill(no);
         }
-        // An agent that never responded has frozen nothing, and confirms nothing.
+        // Gives up thawing: an agent that never responded has frozen nothing, and confirms nothing.
         if self
             .left_since
             .is_some_and(|since| now >= since.saturating_add(LEFT_MAX_MS))
@@ -290,7 +294,7 @@ impl Standstill {
             return;
         }
         self.broken = Some(why.to_owned());
-        // An agent that never responded has frozen nothing.
+        // Counts the files of an agent that never responded as not frozen.
         if self.files == FreezeState::Asked {
             self.files = FreezeState::Loose;
         }

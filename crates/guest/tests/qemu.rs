@@ -1,4 +1,4 @@
-//! Tests our implementation of QEMU's machine protocol with the real QEMU.
+//! Tests this program's implementation of QEMU's machine protocol with the real QEMU.
 
 use guest::migration::CANCEL;
 use guest::qmp::{Qmp, QmpMessage};

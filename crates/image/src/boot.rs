@@ -1,11 +1,12 @@
-//! Makes a disk bootable by a BIOS: writes a partition table (MBR), and GRUB between it and the
-//! first partition. GRUB's own installer needs a block device and a loop device for each partition.
-//! `grub-mkimage` needs neither, so only its two images have to be placed:
+//! Makes a disk bootable by a BIOS: creates a partition table (MBR), and the start of a disk with
+//! GRUB between the table and the first partition. GRUB's own installer needs a block device and a
+//! loop device for each partition. `grub-mkimage` needs neither, so only its two images have to be
+//! placed:
 //!
 //! - `boot.img` is the code of the first sector (440 bytes). It loads sector 1.
 //! - `core.img` begins at sector 1, and knows its own length.
 //!
-//! GRUB manual, "BIOS installation" and "Images".
+//! Follows the GRUB manual, "BIOS installation" and "Images".
 
 use std::fmt::Write;
 

@@ -2,7 +2,7 @@
 //! an image refers to: a backing file, a parent or extents. A hostile image refers to files of the
 //! host to have them copied into a guest.
 //!
-//! Layouts: QEMU's `docs/interop/qcow2.txt`; VMware's "Virtual Disk Format 5.0".
+//! Follows the layouts in QEMU's `docs/interop/qcow2.txt` and VMware's "Virtual Disk Format 5.0".
 
 use std::fmt;
 
@@ -82,8 +82,9 @@ const SIGNATURES: [(usize, &[u8], Format); 20] = [
         Format::Unsupported("a backup of Proxmox (VMA)"),
     ),
 ];
-/// The cookie of a VHD, and the signature of a disk image of macOS, in the last 512 bytes.
+/// Cookie of a VHD at the beginning of the last 512 bytes.
 const VHD_FOOTER: &[u8] = b"conectix";
+/// Signature of a disk image of macOS at the beginning of the last 512 bytes.
 const DMG_TRAILER: &[u8] = b"koly";
 
 /// Returns the format of an image that begins with `head`.
@@ -118,7 +119,7 @@ pub fn detect_image(head: &[u8], tail: &[u8]) -> Format {
 /// The content does not match the name.
 pub fn check_name(name: &str, format: Format) -> Result<(), FormatError> {
     let lower = name.to_ascii_lowercase();
-    // Files with the extents of a VMware disk have no header of their own.
+    // Accepts the file of a VMware disk's extent, which has no header of its own.
     let is_flat = lower.ends_with("-flat.vmdk");
     let named = match lower.rsplit_once('.').map_or("", |(_, end)| end) {
         "qcow2" => "qcow2",
@@ -142,7 +143,7 @@ pub fn flat_extents(head: &[u8]) -> Vec<(String, u64)> {
         return Vec::new();
     }
     let text = String::from_utf8_lossy(head);
-    // Fields of the line: access, sectors, kind, file, and the first sector in the file.
+    // Reads the fields of the line: access, sectors, kind, file, and the first sector in the file.
     let of_line = |line: &str| {
         let (before, rest) = line.split_once('"')?;
         let (name, after) = rest.split_once('"')?;
@@ -227,8 +228,8 @@ fn of_vmdk(head: &[u8]) -> Result<Vec<String>, FormatError> {
         return Ok(Vec::new());
     }
     if !head.starts_with(b"KDMV") {
-        // The last section of a descriptor follows the extents. If it is missing, some extents may
-        // be missing, too.
+        // Checks that the last section of the descriptor, which follows the extents, is present: if
+        // it is missing, some extents may be missing, too.
         let is_whole = head.len() >= HEAD_BYTES || head.windows(4).any(|word| word == b"ddb.");
         return if is_whole {
             described(head, true)
@@ -255,7 +256,7 @@ fn of_vmdk(head: &[u8]) -> Result<Vec<String>, FormatError> {
     } else {
         FormatError::Descriptor
     })?;
-    // Without a capacity, the extents of the descriptor contain the data.
+    // Reads the extents of a descriptor without a capacity, because they contain the data.
     described(text, capacity == 0)
 }
 

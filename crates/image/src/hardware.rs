@@ -1,9 +1,9 @@
-//! Hardware settings of a guest, as far as its disk image or its description for another hypervisor
-//! determines them.
+//! Defines the hardware settings of a guest, as far as its disk image or its description for
+//! another hypervisor determines them.
 
 use serde::{Deserialize, Serialize};
 
-/// Bus of a disk.
+/// Bus by which a disk is attached.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Bus {
     /// virtio-blk: needs a driver that every Linux has.

@@ -1,4 +1,5 @@
-//! Disk images that are imported to the volumes of a guest, and knowledge about them, without I/O.
+//! Interprets disk images that are imported to the volumes of a guest, and adapts the systems on
+//! them.
 //!
 //! - [`mod@format`] detects the format of an image by its content, and the files to which it
 //!   refers.
@@ -9,7 +10,7 @@
 //! - [`system`] changes the files of a Linux system for its new machine: pure text to text.
 //! - [`xen`] reads the configuration of a Xen guest and plans its conversion to QEMU.
 //!
-//! Nothing here opens a file, starts a program or needs privileges.
+//! Opens no file, starts no program and needs no privileges.
 
 pub mod boot;
 pub mod format;

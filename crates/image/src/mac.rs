@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// Address of an Ethernet card: it identifies a machine before any system runs on it.
+/// Address of an Ethernet card, by which a machine is known before any system runs on it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Mac(pub [u8; 6]);
 
@@ -67,7 +67,7 @@ impl FromStr for Mac {
 /// Computes a short hash of a MAC address, for lists of many machines. Two addresses may have the
 /// same hash.
 pub fn mark(mac: Mac) -> u32 {
-    // FNV-1a: any hash is suitable that is the same on all nodes.
+    // Uses FNV-1a; any hash is suitable that is the same on all nodes.
     mac.0.iter().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })

@@ -143,7 +143,7 @@ pub fn members(archive: impl Read + Seek, size: u64) -> Result<Vec<ArchiveMember
         }
         found.push(member);
     }
-    // A truncated archive may also lack a manifest after the disks.
+    // Refuses an archive without its end: a truncated one may also lack a manifest after the disks.
     if end.saturating_add(BLOCK_BYTES) > size {
         return Err(OvaError::NoEnd);
     }
@@ -159,7 +159,7 @@ fn without_dot(name: &str) -> &str {
     name
 }
 
-/// Makes the names relative to the directory of the OVF, as the OVF refers to them.
+/// Changes the names to be relative to the directory of the OVF, as the OVF refers to them.
 fn beside_ovf(mut members: Vec<ArchiveMember>) -> Vec<ArchiveMember> {
     let directory = match ovf(&members) {
         Ok(ovf) => ovf.name.rfind('/').map(|at| ovf.name[..=at].to_owned()),
@@ -169,7 +169,7 @@ fn beside_ovf(mut members: Vec<ArchiveMember>) -> Vec<ArchiveMember> {
         return members;
     };
     for member in &mut members {
-        // A leading `/` ensures that the OVF cannot refer to a member outside of its directory.
+        // Inserts a leading `/`, so that the OVF cannot refer to a member outside of its directory.
         match member.name.strip_prefix(&directory) {
             Some(name) => member.name = name.to_owned(),
             None => member.name.insert(0, '/'),

@@ -34,7 +34,7 @@ pub struct NetworkCard {
 pub struct VolumeLocation {
     /// Names of the nodes; empty: no cluster.
     pub nodes: Vec<String>,
-    /// Words after `backing`.
+    /// Words after `backing` in the section.
     pub backing: String,
 }
 
@@ -66,7 +66,7 @@ impl GuestDraft {
         };
         let mut text = format!("volume {name}\n    size {}\n", room(*bytes));
         if !site.nodes.is_empty() {
-            // A volume has at most two copies.
+            // Names two nodes at most, because a volume has at most two copies.
             let on = site.nodes.iter().take(2).cloned().collect::<Vec<_>>();
             let _ = writeln!(text, "    on {}", on.join(" "));
         }

@@ -68,8 +68,8 @@ fn is_disk(name: &str) -> bool {
     prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Changes `inittab` so that a login is on the serial terminal: lines of Xen's terminals are for
-/// it, and one is added where there is none.
+/// Changes `inittab` so that a login is on the serial terminal: converts a line of Xen's terminals,
+/// or adds a line if no line has the serial terminal.
 pub fn inittab(text: &str) -> String {
     let mut has = false;
     let mut new = String::new();
@@ -77,7 +77,8 @@ pub fn inittab(text: &str) -> String {
         let is_rule = !line.trim_start().starts_with('#');
         let mut line = line.to_owned();
         if is_rule && OLD_TERMINALS.iter().any(|old| line.contains(old)) {
-            // Two logins on the same terminal would disturb each other.
+            // Disables further lines, because two logins on the same terminal would disturb each
+            // other.
             if has {
                 line = format!("#{line}");
             } else {
@@ -129,7 +130,7 @@ pub fn command_line(old: &str) -> String {
     kept.join(" ")
 }
 
-/// Sets the command line of `/etc/default/grub`, for the menus that the system makes itself.
+/// Sets the command line of `/etc/default/grub`, for the menus that the system creates itself.
 pub fn default_grub(text: &str, append: &str) -> String {
     let append = match append {
         "" => String::new(),
@@ -143,7 +144,7 @@ pub fn default_grub(text: &str, append: &str) -> String {
     new + "\n"
 }
 
-/// Compares versions of kernels: numbers by their value.
+/// Returns a key that orders the versions of kernels, with numbers by their value.
 pub fn version_key(version: &str) -> Vec<(u64, String)> {
     let parts = version.split(['.', '-', '_', '+']);
     let key = parts.map(|part| match part.parse() {

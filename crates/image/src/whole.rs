@@ -2,20 +2,21 @@
 //! interrupted download would silently be imported as a disk with holes. [`check`] follows the
 //! tables of a format and checks where their data ends.
 //!
-//! Only tables are read, in pieces of bounded size, and each table once. A table beyond the end of
-//! the file means that the image is truncated. Any other inconsistency is left to QEMU, which
-//! refuses it.
+//! Reads only tables, in pieces of bounded size, and each table once. A table beyond the end of the
+//! file means that the image is truncated. Any other inconsistency is left to QEMU, which refuses
+//! it.
 //!
-//! Layouts: QEMU's `docs/interop/qcow2.txt`; VMware's "Virtual Disk Format 5.0"; the comment in
-//! QEMU's `block/vdi.c`; Microsoft's "Virtual Hard Disk Image Format" 1.0 and MS-VHDX; UEFI 2.10,
-//! chapter 5 (GPT); ECMA-119, 8.4 (volume descriptor of a CD); the on-disk formats of file systems.
+//! Follows these layouts: QEMU's `docs/interop/qcow2.txt`; VMware's "Virtual Disk Format 5.0"; the
+//! comment in QEMU's `block/vdi.c`; Microsoft's "Virtual Hard Disk Image Format" 1.0 and MS-VHDX;
+//! UEFI 2.10, chapter 5 (GPT); ECMA-119, 8.4 (volume descriptor of a CD); the on-disk formats of
+//! file systems.
 
 use super::format::Format;
 use std::io::{self, Read, Seek, SeekFrom};
 
 const SECTOR: u64 = 512;
 const PIECE_BYTES: u64 = 64 << 10;
-/// Maximum size of all tables of one image, bytes: that of 64 TiB in clusters of 64 KiB.
+/// Maximum size of all tables of one image, bytes: more than that of 64 TiB in clusters of 64 KiB.
 const TABLES_BYTES_MAX: u64 = 16 << 30;
 /// Offset of the grain directory (VMDK) that means "in the footer at the end of the file".
 const AT_END: u64 = u64::MAX;
@@ -146,7 +147,7 @@ impl<R: Read + Seek> Image<R> {
     }
 
     /// Calls `each` for each entry of a table with its index, and reads the table in pieces of
-    /// whole entries. The table must be complete.
+    /// whole entries. Records that the image needs the whole table.
     fn table(
         &mut self,
         at: u64,
@@ -185,7 +186,7 @@ impl<R: Read + Seek> Image<R> {
         let per_table = cluster / entry_bytes;
         let place = 0x00ff_ffff_ffff_fe00_u64;
         let covered = per_table.saturating_mul(cluster);
-        // Entries beyond the size of the disk have no meaning.
+        // Ignores entries beyond the size of the disk, which have no meaning.
         let tables = be32(&head, 36).min(size.div_ceil(covered.max(1)));
         self.table(be64(&head, 40), tables, 8, |image, table, entry| {
             let at = be64(entry, 0) & place;
@@ -199,7 +200,7 @@ impl<R: Read + Seek> Image<R> {
             image.table(at, count, entry_bytes, |image, number, entry| {
                 let found = be64(entry, 0);
                 if found & (1 << 62) != 0 {
-                    // A compressed cluster: its offset and the number of further sectors.
+                    // Decodes a compressed cluster: its offset and the number of further sectors.
                     let bits = 62 - (cluster_bits - 8);
                     let at = found & ((1 << bits) - 1);
                     let sectors = (found & ((1 << 62) - 1)) >> bits;
@@ -232,7 +233,8 @@ impl<R: Read + Seek> Image<R> {
         }
         self.need(0, SECTOR);
         if !is_old && le64(&head, 56) == AT_END {
-            // The footer repeats the header, with the offset of the directory, before a marker.
+            // Reads the footer, which repeats the header with the offset of the directory, before a
+            // marker.
             let footer = self.bytes(self.length.saturating_sub(2 * SECTOR), SECTOR)?;
             if !footer.starts_with(b"KDMV") {
                 return Err(WholeError::End {
@@ -275,7 +277,7 @@ impl<R: Read + Seek> Image<R> {
             let count = per_table.min(capacity.saturating_sub(first).div_ceil(grain));
             image.table(at, count, 4, |image, number, entry| {
                 let at = le32(entry, 0);
-                // The value 1 marks a grain of zeroes.
+                // Skips a grain of zeroes, which the value 1 marks.
                 if at <= 1 {
                     return Ok(());
                 }
@@ -289,7 +291,7 @@ impl<R: Read + Seek> Image<R> {
             })
         })?;
         if last > 0 {
-            // A marker: the sector, and how many bytes follow.
+            // Reads a marker: the sector, and how many bytes follow.
             self.need(last, 12);
             let marker = self.bytes(last, 12)?;
             self.need(last + 12, le32(&marker, 8));
@@ -305,7 +307,8 @@ impl<R: Read + Seek> Image<R> {
         let mut count = 0;
         self.table(map, blocks, 4, |_, _, entry| {
             let at = le32(entry, 0);
-            // The two highest mean that there is none, and zeroes.
+            // Skips the two highest values, which mean that there is no block, or a block of
+            // zeroes.
             if at < 0xffff_fffe {
                 count = count.max(at + 1);
             }
@@ -321,7 +324,7 @@ impl<R: Read + Seek> Image<R> {
         let head = self.bytes(0, SECTOR)?;
         let mut footer = head;
         if !footer.starts_with(VHD) {
-            // A fixed-size VHD has a footer only at its end.
+            // Reads the footer of a fixed-size VHD, which has one only at its end.
             footer = self.bytes(self.length.saturating_sub(SECTOR), SECTOR)?;
             if !footer.starts_with(VHD) {
                 return Ok(());
@@ -342,7 +345,7 @@ impl<R: Read + Seek> Image<R> {
         self.table(table, blocks, 4, |image, _, entry| {
             let at = be32(entry, 0);
             if at != 0xffff_ffff {
-                // The footer is after the last block.
+                // Includes the footer, which is after the last block.
                 image.need(at.saturating_mul(SECTOR), bitmap + block + SECTOR);
             }
             Ok(())
@@ -350,7 +353,6 @@ impl<R: Read + Seek> Image<R> {
     }
 
     fn vhdx(&mut self) -> Result<(), WholeError> {
-        /// As they are on the disk (MS-DTYP, 2.3.4.2).
         const BAT: [u8; 16] = *b"\x66\x77\xc2\x2d\x23\xf6\x00\x42\x9d\x64\x11\x5e\x9b\xfd\x4a\x08";
         const METADATA: [u8; 16] =
             *b"\x06\xa2\x7c\x8b\x90\x47\x9a\x4b\xb8\xfe\x57\x5f\x05\x0f\x88\x6e";
@@ -388,7 +390,8 @@ impl<R: Read + Seek> Image<R> {
         let entries = le32(&bat, 24) / 8;
         self.table(le64(&bat, 16), entries, 8, |image, number, entry| {
             let found = le64(entry, 0);
-            // Present, or present in part. Each chunk ends with the entry of its bitmap.
+            // Includes blocks that are present, or present in part. Each chunk ends with the entry
+            // of its bitmap.
             let is_bitmap = number % (ratio + 1) == ratio;
             if matches!(found & 7, 6 | 7) {
                 let bytes = if is_bitmap { MIB } else { block };
@@ -434,14 +437,15 @@ fn partitions_end(head: &[u8]) -> u64 {
     for sector in [512_usize, 4096] {
         let header = head.get(sector..).unwrap_or_default();
         if header.starts_with(b"EFI PART") {
-            // The copy of the table is the last sector.
+            // Uses the offset of the table's copy, which is the last sector.
             let copy = le64(header, 32).saturating_add(1);
             needs = copy.saturating_mul(sector as u64);
         }
     }
     let entries = (0..4).filter_map(|number| head.get(446 + number * 16..)?.get(..16));
     let entries: Vec<&[u8]> = entries.collect();
-    // A boot sector of a file system has other bytes there. 0xee is the sign of a GPT.
+    // Checks that this is a table: a boot sector of a file system has other bytes there. 0xee is
+    // the sign of a GPT.
     let is_table = entries.iter().all(|entry| matches!(entry[0], 0 | 0x80))
         && entries.iter().any(|entry| entry[4] != 0);
     if needs == 0 && is_table {
@@ -458,7 +462,7 @@ fn partitions_end(head: &[u8]) -> u64 {
 fn file_system_end(head: &[u8]) -> u64 {
     let starts = |at: usize, with: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(with));
     if starts(1024 + 56, b"\x53\xef") {
-        // ext2, ext3 and ext4.
+        // Reads the size of ext2, ext3 and ext4.
         let has_high = le32(head, 1024 + 96) & 0x80 != 0;
         let high = if has_high { le32(head, 1024 + 336) } else { 0 };
         let shift = le32(head, 1024 + 24).min(6);
@@ -518,7 +522,7 @@ mod tests {
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
 
-    /// Formats and options with which `qemu-img` makes images.
+    /// Formats and options with which `qemu-img` creates images.
     const FORMATS: [(&str, &str); 14] = [
         ("qcow2", "-o compat=1.1"),
         ("qcow2", "-o compat=0.10"),

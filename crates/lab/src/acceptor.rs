@@ -1,5 +1,5 @@
-//! Common part of the servers inside a test: a listener that can be stopped with all its
-//! connections, and started again at the same address.
+//! Implements the common part of the servers inside a test: a listener that can be stopped with all
+//! its connections, and started again at the same address.
 
 use crate::port::free_port;
 use namespace::{LabError, Location};
@@ -97,7 +97,7 @@ impl Acceptor {
             return;
         };
         running.connections.close();
-        // On Linux this ends a waiting accept.
+        // Ends a waiting accept, as this does on Linux.
         let _ = rustix::net::shutdown(&*running.listener, rustix::net::Shutdown::Both);
         let _ = running.thread.join();
     }
@@ -130,7 +130,8 @@ impl Connections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a second handle of the stream, with which it can be closed.
+    /// Registers a connection by a second handle of its stream, with which the connection can be
+    /// closed.
     fn enter(&self, stream: &TcpStream) -> Option<u64> {
         let mut state = self.lock();
         if state.closed || state.open.len() >= MAX_CONNECTIONS {
@@ -159,12 +160,12 @@ fn accept(listener: &TcpListener, handler: &Arc<Handler>, connections: &Arc<Conn
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
-            // The process has no descriptor left; the connection waits until it has one.
+            // Waits until the process has a free descriptor; the connection waits, too.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                 thread::sleep(DESCRIPTOR_TICK);
                 continue;
             }
-            // The listener was shut down.
+            // Ends the thread, because the listener was shut down.
             Err(_) => return,
         };
         let Some(number) = connections.enter(&stream) else {

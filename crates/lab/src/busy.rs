@@ -1,4 +1,4 @@
-//! Processes that use all the time of the processors.
+//! Starts processes that use all the time of the processors.
 
 use namespace::{LabError, LabProcess, Location};
 use rustix::thread::{CpuSet, sched_setaffinity};

@@ -1,4 +1,4 @@
-//! Capture of frames on a cable: a listener in a host that records VRRP adverts, ARP and neighbour
+//! Captures frames on a cable: a listener in a host records VRRP adverts, ARP and neighbour
 //! discovery with their times, byte by byte.
 
 use namespace::{FRAME_BYTES_MAX, Interface, LabError, PacketSocket, Way, raise_priority};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Maximum number of recorded frames: the first ones.
+/// Maximum number of recorded frames. Later ones are ignored.
 const FRAMES_MAX: usize = 200_000;
 
 /// Maximum time until the thread notices the end.
@@ -68,7 +68,7 @@ impl CapturedFrame {
         }
     }
 
-    /// Returns the packet behind the Ethernet header, without padding.
+    /// Returns the packet after the Ethernet header, without padding.
     pub fn packet(&self) -> &[u8] {
         let packet = self.bytes.get(ETHERNET_BYTES..).unwrap_or_default();
         let word = |at| array::<2>(packet, at).map(|b| usize::from(u16::from_be_bytes(b)));
@@ -82,7 +82,7 @@ impl CapturedFrame {
         packet.get(..length).unwrap_or_default()
     }
 
-    /// Returns the payload behind the IP header: for VRRP, the advert itself.
+    /// Returns the payload after the IP header: for VRRP, the advert itself.
     pub fn payload(&self) -> &[u8] {
         let packet = self.packet();
         let head = match packet.first().map(|first| first >> 4) {
@@ -93,8 +93,8 @@ impl CapturedFrame {
         packet.get(head..).unwrap_or_default()
     }
 
-    /// Returns whether the frame announces the owner of an address, unsolicited and to all: an ARP
-    /// whose sender and target are equal, or an advertisement to all nodes.
+    /// Returns whether the frame announces the owner of an address to all: an ARP whose sender and
+    /// target are equal, or an advertisement to all nodes.
     pub fn is_announcement(&self) -> bool {
         match self.talk {
             Talk::ArpRequest | Talk::ArpReply => self

@@ -1,5 +1,5 @@
-//! The management controller of a machine (BMC): OpenIPMI's `ipmi_sim`, with the power state of the
-//! machine in a file.
+//! Runs the management controller of a machine (BMC): OpenIPMI's `ipmi_sim`, with the power state
+//! of the machine in a file.
 
 use namespace::{LabError, LabProcess, Location, ScratchDirectory, eventually};
 use std::fs;
@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 const PASSWORD: &str = "secret";
-/// Maximum time until it listens.
+/// Maximum time until the controller listens.
 const BEGIN_MAX: Duration = Duration::from_secs(120);
 
 /// A controller, which is killed when it is dropped.
@@ -56,7 +56,7 @@ impl Controller {
         command.arg("-s").arg(state);
         let place = place.into();
         let process = place.spawn(command)?;
-        // Once it listens, its address cannot be bound.
+        // Checks that the address cannot be bound, which means that the controller listens.
         let listens = || place.enter(|| UdpSocket::bind(address).is_err());
         if eventually(BEGIN_MAX, listens) {
             Ok(Controller {

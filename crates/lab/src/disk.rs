@@ -1,4 +1,4 @@
-//! A disk without free space: a small file system in memory, and a file that fills it.
+//! Mounts a disk without free space: a small file system in memory, and a file that fills it.
 
 use namespace::{LabError, ScratchDirectory};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -59,7 +59,8 @@ impl FullDisk {
     /// Removes the file that fills it.
     pub fn free_space(&self) -> Result<(), LabError> {
         let path = self.path().join(FILLER);
-        // A process that another thread is just starting may still have the file open.
+        // Empties the file first, because a process that another thread is just starting may still
+        // have it open.
         let emptied = File::options().write(true).truncate(true).open(&path);
         emptied.map_err(LabError::io("empty", path.display()))?;
         remove(&path)
@@ -72,7 +73,8 @@ fn remove(path: &Path) -> Result<(), LabError> {
 
 impl Drop for FullDisk {
     fn drop(&mut self) {
-        // Works even while a process has a file open there.
+        // Detaches the file system, which works even while a process has a file open there. Ignores
+        // an error.
         let _ = unmount(self.path(), UnmountFlags::DETACH);
     }
 }

@@ -1,5 +1,5 @@
-//! Machines without a disk that boot from the network: QEMU with real firmware, at a bridge of a
-//! host of the lab.
+//! Runs machines without a disk that boot from the network: QEMU with real firmware, at a bridge of
+//! a host of the lab.
 
 use namespace::{Lab, LabError, LabHost, LabProcess, ScratchDirectory, Switch, eventually};
 use std::cell::Cell;
@@ -60,7 +60,7 @@ impl Diskless {
         &self.host
     }
 
-    /// Switches the machine on. It ends instead of rebooting.
+    /// Switches the machine on. The machine ends instead of rebooting.
     pub fn boot(&self, mac: &str, firmware: Firmware) -> Result<Booting, LabError> {
         let memory_mib = if firmware == Firmware::Bios { 256 } else { 512 };
         self.boot_with(mac, firmware, memory_mib)
@@ -86,14 +86,14 @@ impl Diskless {
                 "none",
             ])
             .args(["-accel", "tcg", "-boot", "n"])
-            // Over IPv6, iPXE identifies itself with this.
+            // Sets the UUID by which iPXE identifies itself over IPv6.
             .args(["-uuid", "4c4c4544-0035-5110-8033-b7c04f4e4a32"])
             .args(["-serial", &format!("file:{}", output.display())])
             .args(["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"]);
         let card = format!("virtio-net-pci,netdev=net,mac={mac}");
         match firmware {
             Firmware::Bios | Firmware::UefiCard => command.args(["-device", &card]),
-            // Without the card's own iPXE, the firmware loads the boot file.
+            // Removes the card's own iPXE, so that the firmware loads the boot file.
             _ => command.args(["-device", &format!("{card},romfile=")]),
         };
         command.args(["-m", &memory_mib.to_string()]);
@@ -160,7 +160,7 @@ impl Booting {
         let line = || {
             let said = self.console_output();
             let (_, after) = said.split_once("booted: ")?;
-            // The line may be incomplete.
+            // Waits for the end of the line, which may be incomplete.
             Some(after.split_once('\n')?.0.trim_end().to_owned())
         };
         let has_ended = || line().is_some() || self.process.exit().is_some();

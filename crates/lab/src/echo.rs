@@ -1,4 +1,4 @@
-//! A TCP server that returns what it receives.
+//! Runs a TCP server that returns what it receives.
 
 use crate::acceptor::Acceptor;
 use namespace::{LabError, Location};
@@ -13,7 +13,7 @@ impl Echo {
     /// Starts a server; port 0 selects a free port.
     pub fn start(place: impl Into<Location>, address: SocketAddr) -> Result<Self, LabError> {
         let handler = |stream: TcpStream| {
-            // The client may close at any time, which ends the echo and nothing else.
+            // Ignores an error: the client may close at any time, which ends only its own echo.
             let _ = io::copy(&mut &stream, &mut &stream);
             let _ = stream.shutdown(Shutdown::Write);
         };

@@ -1,5 +1,6 @@
-//! A minimal HTTP/1 for tests: messages are read with a bound and a deadline, framed as their head
-//! says. This code is lenient where a proxy is strict, and is never used by the product.
+//! Reads and writes a minimal HTTP/1 for tests. Messages are read with a bound and a deadline,
+//! framed as their head says. This code is lenient where a proxy is strict, and is never used by
+//! the product.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -212,7 +213,7 @@ impl<S: Carrier> BufferedConnection<S> {
                 Ok(0) if self.ahead.is_empty() => return Err(ReadError::Closed),
                 Ok(0) => return Err(ReadError::BrokenOff),
                 Ok(_) => {}
-                // A connection that was reset before its first byte counts as closed.
+                // Counts a connection that was reset before its first byte as closed.
                 Err(ReadError::BrokenOff) if self.ahead.is_empty() => {
                     return Err(ReadError::Closed);
                 }
@@ -247,7 +248,7 @@ impl<S: Carrier> BufferedConnection<S> {
                 return Err(ReadError::Malformed(MalformedMessage::BodyTooLong));
             }
             if size == 0 {
-                // Trailers have the same limit as the head.
+                // Limits the trailers to the maximum size of the head.
                 let mut trailer_bytes = 0;
                 loop {
                     let line = self.read_line()?;
@@ -300,7 +301,8 @@ impl<S: Carrier> BufferedConnection<S> {
 fn read_error(error: io::Error) -> ReadError {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => ReadError::TimedOut,
-        // The last one is a connection that ended without close_notify.
+        // Counts `UnexpectedEof`, too, by which rustls reports a connection that ended without
+        // close_notify.
         ErrorKind::ConnectionReset
         | ErrorKind::BrokenPipe
         | ErrorKind::ConnectionAborted

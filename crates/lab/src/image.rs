@@ -1,5 +1,5 @@
-//! Boot images of emulated machines: the distribution's kernel, and an initial RAM disk whose first
-//! process is a script of a test.
+//! Builds boot images of emulated machines: the distribution's kernel, and an initial RAM disk
+//! whose first process is a script of a test.
 
 use namespace::ScratchDirectory;
 use std::fs;
@@ -55,7 +55,7 @@ impl Image {
             archive.add(name, 0o100_755, &fs::read(&library).ok()?);
         }
         for module in wanted {
-            // Some kernels have it built in.
+            // Skips a module without a file, which some kernels have built in.
             if let Some(path) = find(&modules, &format!("{module}.ko")) {
                 let name = format!("lib/modules/{module}.ko");
                 archive.add(&name, 0o100_644, &fs::read(path).ok()?);

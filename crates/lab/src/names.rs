@@ -1,4 +1,5 @@
-//! A nameserver inside the test, over UDP and TCP, whose zone a test changes while the server runs.
+//! Runs a nameserver inside the test, over UDP and TCP, whose zone a test changes while the server
+//! runs.
 
 use namespace::{LabError, Location};
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::time::Duration;
 const STOP_POLL: Duration = Duration::from_millis(20);
 /// Maximum length of a query in bytes.
 const QUESTION_BYTES_MAX: usize = 512;
-/// Maximum number of recorded queries: the first ones.
+/// Maximum number of recorded queries. Later ones are not recorded.
 const QUESTIONS_MAX: usize = 100_000;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,12 +22,12 @@ pub enum Records {
     Addresses(Vec<IpAddr>),
     /// Priority, weight, port and host of services; true: with the addresses of the hosts.
     Services(Vec<(u16, u16, u16, String)>, bool),
-    /// Only this response code: 3 is "no such name", 5 "refused".
+    /// Response with only this code: 3 is "no such name", 5 "refused".
     Error(u8),
     Silence,
     /// Addresses that are sent over TCP only: over UDP the response is truncated.
     OnlyOverTcp(Vec<IpAddr>),
-    /// Invalid bytes behind the id of the query.
+    /// Invalid bytes after the ID of the query.
     Garbage(Vec<u8>),
     /// The correct response to another query, then nothing.
     Foreign(Vec<IpAddr>),
@@ -111,7 +112,7 @@ impl Drop for Nameserver {
 fn over_udp(socket: &UdpSocket, shared: &NameserverState) {
     let mut buffer = [0; QUESTION_BYTES_MAX];
     while !shared.stop.load(Ordering::Relaxed) {
-        // The only error is a timeout.
+        // Ignores an error, which is a timeout.
         let Ok((length, from)) = socket.recv_from(&mut buffer) else {
             continue;
         };
@@ -154,7 +155,7 @@ fn name_bytes(name: &str) -> Vec<u8> {
     out
 }
 
-/// Parses the name and type of a query; returns them with the offset behind.
+/// Parses the name and type of a query; returns them with the offset after the query.
 fn read_question(message: &[u8]) -> Option<(String, u16, usize)> {
     let mut at = 12;
     let mut labels = Vec::new();

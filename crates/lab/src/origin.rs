@@ -1,4 +1,4 @@
-//! A web server inside the test, which returns its name, records requests, and misbehaves on
+//! Runs a web server inside the test, which returns its name, records requests, and misbehaves on
 //! demand.
 
 use crate::acceptor::Acceptor;
@@ -13,16 +13,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Maximum number of recorded requests: the last ones.
+/// Maximum number of recorded requests; earlier ones are dropped.
 const MAX_REMEMBERED: usize = 1024;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Behaviour {
     /// Responds with 200 and its name in the header `x-origin` and in the body.
     Answer,
-    /// Responds in the same way after a delay.
+    /// Responds as `Answer` does, after a delay.
     Delay(Duration),
-    /// Responds in the same way with another status.
+    /// Responds as `Answer` does, with another status.
     Status(u16),
     /// Sends these bytes as the response, whatever they are, and continues.
     Raw(Vec<u8>),
@@ -157,7 +157,8 @@ impl OriginState {
         let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else {
             let mut wire = BufferedConnection::new(stream);
-            // A client that closes or sends invalid data ends its connection.
+            // Serves until the client closes or sends invalid data, which ends only its own
+            // connection.
             while self.serve_one(&mut wire).is_some() {}
             let _ = wire.stream.shutdown(Shutdown::Both);
             return;
@@ -204,7 +205,7 @@ impl OriginState {
             }
             Behaviour::Close => return None,
             Behaviour::BreakOff => half = true,
-            // The next request gets the behaviour that is set then.
+            // Continues without a response. The next request gets the behaviour that is set then.
             Behaviour::Silence => return Some(()),
         }
         let mut answer = self.response_head(status, keeps_alive, without_body);
@@ -232,7 +233,8 @@ impl OriginState {
             requests.pop_front();
         }
         requests.push_back(head.text);
-        // Counted after it is recorded, so that a test that waits for the count finds the request.
+        // Counts the request after it is recorded, so that a test that waits for the count finds
+        // the request.
         self.served.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,5 @@
-//! Real programs with a configuration of the test: peers and competitors with which the product
-//! must work.
+//! Runs real programs with a configuration of the test: peers and competitors with which the
+//! product must work.
 
 use namespace::{Exit, LabError, LabProcess, Location, MAX_SAID_BYTES, ScratchDirectory};
 use std::fs::File;
@@ -24,7 +24,7 @@ const DIRECTORY: &str = "{dir}";
 /// removed.
 #[derive(Debug)]
 pub struct Peer {
-    // Before the directory that it writes to: fields are dropped in this order.
+    // Declared before the directory that it writes to, because fields are dropped in this order.
     process: LabProcess,
     scratch: ScratchDirectory,
     address: SocketAddr,
@@ -131,7 +131,7 @@ impl Peer {
     pub fn output(&self) -> String {
         let mut said = Vec::new();
         if let Ok(file) = File::open(self.scratch.path().join(OUTPUT)) {
-            // For a message, whatever could be read is better than nothing.
+            // Ignores an error: for a message, whatever could be read is better than nothing.
             let _ = file.take(MAX_SAID_BYTES).read_to_end(&mut said);
         }
         String::from_utf8_lossy(&said).into_owned()
@@ -142,7 +142,8 @@ impl Peer {
         let connect = || TcpStream::connect_timeout(&self.address, READY_TIMEOUT);
         loop {
             let answered = place.enter(connect).is_ok();
-            // Another program may respond there while this one fails to bind.
+            // Checks the process first, because another program may respond there while this one
+            // fails to bind.
             if let Some(exit) = self.process.exit() {
                 return Err(self.died(exit));
             }

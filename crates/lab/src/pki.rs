@@ -1,8 +1,8 @@
-//! Certificates for tests: signing authorities, leaves with any names, subject, key and dates,
-//! bundles as operators write them, and revocation lists.
+//! Creates certificates for tests: signing authorities, leaves with any names, subject, key and
+//! dates, bundles as operators write them, and revocation lists.
 //!
-//! Nothing here must ever be trusted: authorities live as long as their value, and the only RSA
-//! key is public.
+//! Creates nothing that may ever be trusted: authorities live as long as their value, and the only
+//! RSA key is public.
 //!
 //! ```
 //! # fn main() -> Result<(), lab::LabError> {
@@ -34,7 +34,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Number of seconds in a day, for the dates of a [`Leaf`].
 pub const DAY_S: u64 = 24 * 60 * 60;
 
-/// Default validity, before and after the current time, in seconds.
+/// Default validity before the current time, seconds.
 const USUAL_PAST_S: u64 = DAY_S;
 const USUAL_FUTURE_S: u64 = 3650 * DAY_S;
 
@@ -176,7 +176,7 @@ impl Issued {
     pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
         let text = self.full_chain();
         let found = CertificateDer::pem_slice_iter(text.as_bytes());
-        // rcgen has just written the PEM text, so each item is valid.
+        // Drops nothing, because rcgen has just written the PEM text, so each item is valid.
         found.filter_map(Result::ok).collect()
     }
 
@@ -346,7 +346,7 @@ fn now_s() -> u64 {
 fn next_serial() -> [u8; 8] {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    // The first byte keeps the number positive and of constant length.
+    // Sets the first byte, which keeps the number positive and of constant length.
     (0x4c00_0000_0000_0000 | u64::from(std::process::id()) << 32 | u64::from(number)).to_be_bytes()
 }
 
@@ -436,8 +436,8 @@ fn distinguished_name(fields: &[(&str, &str)]) -> Result<DistinguishedName, LabE
             "emailAddress" | "DC" => DnValue::Ia5String(value.try_into().map_err(pki("name"))?),
             _ => DnValue::Utf8String(value.to_owned()),
         };
-        // rcgen keeps one value per type, but treats its own name of a type and its number as two:
-        // so a field may occur twice, not three times.
+        // Uses two names of a type: rcgen keeps one value per type, but treats its own name of a
+        // type and its number as two. So a field may occur twice, not three times.
         let custom = DnType::CustomDnType(oid.to_vec());
         let kind = match DnType::from_oid(oid) {
             own if seen.insert(field) => own,

@@ -1,10 +1,10 @@
-//! Ports that no other process takes between their choice and `listen`.
+//! Reserves ports that no other process takes between their choice and `listen`.
 //!
-//! A port chosen by the kernel (port 0) and released again can be taken by another test, or by any
-//! client that connects meanwhile, which may even connect to itself. So ports come from outside the
-//! kernel's ephemeral range, in blocks. A process reserves a block for its lifetime with an
-//! abstract Unix socket. Such a socket exists once per network namespace, like a port, and the
-//! kernel removes it with the process.
+//! Takes ports from outside the kernel's ephemeral range, in blocks. A port that the kernel has
+//! chosen (port 0) and that was released again can be taken by another test, or by any client that
+//! connects meanwhile, which may even connect to itself. A process reserves a block for its
+//! lifetime with an abstract Unix socket. Such a socket exists once per network namespace, like a
+//! port, and the kernel removes it with the process.
 
 use namespace::LabError;
 use std::collections::HashSet;
@@ -33,7 +33,7 @@ pub fn free_port() -> Result<u16, LabError> {
     reserve_port(&OWN, || outside_of(&kernels_range()))
 }
 
-/// Returns a port below 1024 in the same way; only root may listen there.
+/// Reserves and returns an unused port below 1024, where only root may listen.
 pub fn free_privileged_port() -> Result<u16, LabError> {
     static OWN: Mutex<Option<Ports>> = Mutex::new(None);
     reserve_port(&OWN, || PRIVILEGED)
@@ -66,8 +66,8 @@ struct Ports {
 impl Ports {
     fn within(range: Range<u16>) -> Ports {
         let blocks = (range.end - range.start) / BLOCK_PORTS;
-        // Consecutive processes begin at different places, so that one is not disturbed by what the
-        // kernel still knows about the other's ports.
+        // Begins at a place that differs between consecutive processes, so that one is not
+        // disturbed by what the kernel still knows about the other's ports.
         let begin = std::process::id().wrapping_mul(7) % u32::from(blocks);
         Ports {
             lowest: range.start,
@@ -112,17 +112,19 @@ impl Ports {
     }
 }
 
-/// Returns the ports of all sockets, since a program that does not use this module may have one.
-/// They are looked up and not tried: a trial socket lives on in every child that is just starting.
+/// Returns the ports of all sockets, because a program that does not use this module may have one.
+/// The ports are looked up and not tried: a trial socket lives on in every child that is just
+/// starting.
 fn taken() -> io::Result<HashSet<u16>> {
     let mut ports = HashSet::new();
     for table in ["tcp", "tcp6", "udp", "udp6"] {
         let sockets = match std::fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
-            // Without IPv6, no process can have a port there.
+            // Skips the tables of IPv6 if they do not exist: then no process can have a port there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             sockets => sockets?,
         };
-        // Number, local address, remote address and so on, below a header line.
+        // Reads the local address of each line, after a header line: number, local address, remote
+        // address and so on.
         let locals = sockets
             .lines()
             .filter_map(|line| line.split_whitespace().nth(1));

@@ -1,5 +1,5 @@
-//! Clients that measure. A probe keeps its connection as a browser would, never retries a request,
-//! and records how each one ended.
+//! Implements HTTP clients that measure. A probe keeps its connection as a browser would, never
+//! retries a request, and records how each request ended.
 
 use crate::http::{BufferedConnection, Carrier, HttpResponse, Length, MalformedMessage, ReadError};
 use namespace::Location;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Default timeout of a request.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum number of recorded requests: the first ones.
+/// Maximum number of recorded requests. Later ones are not recorded.
 const MAX_RECORDS: usize = 100_000;
 
 /// Maximum number of interim responses (100, 103) before the real one.
@@ -136,7 +136,7 @@ impl Probe {
         let thread = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) && probe.records.len() < MAX_RECORDS {
                 let next = Instant::now() + interval;
-                // The result is in the records.
+                // Ignores the result, which is in the records.
                 let _ = probe.get(&path);
                 thread::sleep(next.saturating_duration_since(Instant::now()));
             }
@@ -155,7 +155,7 @@ impl Probe {
         deadline: Instant,
     ) -> Result<HttpResponse, Failure> {
         let reused = self.wire.is_some();
-        // Taken out: it is put back only after a response that keeps it.
+        // Takes the connection out, which is put back only after a response that keeps it.
         let mut wire = match self.wire.take() {
             Some(wire) => wire,
             None => self.connect(deadline)?,
@@ -166,8 +166,8 @@ impl Probe {
         let _ = wire
             .stream
             .set_write_timeout(Some(left.max(Duration::from_millis(1))));
-        // A server may respond and close before it has read everything, so the response is read
-        // even if not everything could be written.
+        // Reads the response even if not everything could be written, because a server may respond
+        // and close before it has read everything.
         let written = wire.stream.write_all(bytes);
         let (answer, keeps) =
             read_answer(&mut wire, without_body).map_err(|error| match (&written, error) {
@@ -194,7 +194,7 @@ impl Probe {
     }
 }
 
-/// The connection ended before its first response.
+/// Failure of a connection that ended before its first response.
 pub(crate) const CLOSED_FRESH: Failure = Failure::Closed { reused: false };
 
 pub(crate) fn failure_of(error: ReadError, closed: Failure) -> Failure {

@@ -1,6 +1,6 @@
-//! Kit for simulations: connections over a network that loses, duplicates, delays and partitions,
-//! clocks that drift, disks that lose power, and the loop over seeds. Time is virtual, and a seed
-//! determines the whole history.
+//! Provides a kit for simulations: connections over a network that loses, duplicates, delays and
+//! partitions, clocks that drift, disks that lose power, and the loop over seeds. Time is virtual,
+//! and a seed determines the whole history.
 
 use namespace::{Random, setting};
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ pub fn assert_found<D: Copy + Debug>(
     }
 }
 
-/// Clock of a machine, with its own start and rate.
+/// Clock of a machine with its own start and rate.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     offset_ms: u64,
@@ -44,7 +44,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Creates a clock that is wrong by up to 500 ppm.
+    /// Creates a clock whose rate is wrong by up to 500 ppm.
     pub fn new(random: &mut Random) -> Clock {
         Clock {
             offset_ms: random.below(1_000_000),
@@ -101,23 +101,24 @@ impl Disk {
     }
 }
 
-/// Faults of a network; one message in so many.
+/// Faults of a network, each as the number of messages of which one is affected.
 #[derive(Clone, Copy, Debug)]
 pub struct Faults {
     pub lost: u64,
     pub duplicated: u64,
     pub delayed: u64,
-    /// Longest delay, milliseconds.
+    /// Longest delay of a message, milliseconds.
     pub delay_ms: u64,
 }
 
-/// Silence after which a connection counts as broken, interval of heartbeats, and time before a new
-/// connection, milliseconds.
+/// Silence after which a connection counts as broken, milliseconds.
 const SILENT_MS: u64 = 1_000;
+/// Interval of the heartbeats on a connection, milliseconds.
 const PING_MS: u64 = 200;
+/// Time before a new connection is opened, milliseconds.
 const DIAL_MS: u64 = 200;
 
-/// Event at a node.
+/// Event that a node has to handle.
 #[derive(Debug)]
 pub enum LinkEvent<M> {
     /// A connection with another node has begun.
@@ -125,7 +126,7 @@ pub enum LinkEvent<M> {
         at: usize,
         other: usize,
     },
-    /// The connection has ended.
+    /// The connection with another node has ended.
     Closed {
         at: usize,
         other: usize,
@@ -147,7 +148,7 @@ struct Side {
     pinged_at_ms: u64,
 }
 
-/// Connection of two nodes.
+/// Connection of two nodes, with both of its ends.
 #[derive(Debug, Default)]
 struct Link {
     number: u64,
@@ -173,8 +174,9 @@ struct Packet<M> {
     content: Content<M>,
 }
 
-/// Connections between nodes, as TCP gives them: messages arrive in order, or the connection ends.
-/// A lost message is a gap, which ends the connection. The ends notice that at different times.
+/// Connections between nodes, as TCP provides them: messages arrive in order, or the connection
+/// ends. A lost message is a gap, which ends the connection. The ends notice that at different
+/// times.
 #[derive(Debug)]
 pub struct Network<M> {
     links: BTreeMap<(usize, usize), Link>,
@@ -184,7 +186,7 @@ pub struct Network<M> {
 }
 
 impl<M: Clone> Network<M> {
-    /// Creates the network of so many nodes, all of which are up.
+    /// Creates the network of this number of nodes, all of which are up.
     pub fn new(nodes: usize, faults: Faults) -> Network<M> {
         let pairs = (0..nodes).flat_map(|a| (a + 1..nodes).map(move |b| (a, b)));
         Network {

@@ -1,4 +1,5 @@
-//! A directory of users: OpenLDAP's `slapd` with entries of a test, on an address of this machine.
+//! Runs a directory of users: OpenLDAP's `slapd` with entries of a test, on an address of this
+//! machine.
 
 use crate::pki::{Authority, Issued, Leaf};
 use crate::port::free_port;
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Maximum time until it listens.
+/// Maximum time until the server listens.
 const BEGIN_MAX: Duration = Duration::from_secs(60);
 /// Schemas of people and groups.
 const SCHEMAS: [&str; 3] = ["core", "cosine", "inetorgperson"];

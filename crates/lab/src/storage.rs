@@ -1,5 +1,6 @@
-//! A storage system: an iSCSI target in user space (tgt) with one unit. A guest that boots from it
-//! counts there, so a test sees that a guest runs, how often it was started, and what was written.
+//! Runs a storage system: an iSCSI target in user space (tgt) with one unit. A guest that boots
+//! from the unit counts there, so a test sees that a guest runs, how often it was started, and what
+//! was written.
 
 use crate::peer::Peer;
 use namespace::{LabError, Location, ScratchDirectory};

@@ -1,4 +1,4 @@
-//! A syslog server inside the test, which keeps the messages that it receives.
+//! Runs a syslog server inside the test, which keeps the messages that it receives.
 
 use namespace::{LabError, Location};
 use std::io;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Maximum number of messages that are kept: the first ones.
+/// Maximum number of messages that are kept. Later ones are dropped.
 const MAX_MESSAGES: usize = 100_000;
 
 /// Maximum size of a datagram in bytes.
@@ -19,7 +19,7 @@ const MAX_MESSAGE_BYTES: usize = 65_536;
 /// Maximum time until the thread notices that it is dropped.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
-/// Receives messages over UDP or at a path.
+/// Server that receives messages over UDP or at a path.
 #[derive(Debug)]
 pub struct Syslog {
     address: Option<SocketAddr>,
@@ -79,7 +79,7 @@ impl Syslog {
             move || {
                 let mut buffer = vec![0; MAX_MESSAGE_BYTES];
                 while !stop.load(Ordering::Relaxed) {
-                    // The only error is a timeout.
+                    // Ignores an error, which is a timeout.
                     let Ok(bytes) = receive(&mut buffer) else {
                         continue;
                     };

@@ -1,8 +1,8 @@
-//! TLS from both ends for tests: a client with an exact offer that reports the result, and a TLS
-//! layer for origins.
+//! Provides both ends of TLS for tests: a client with an exact offer that reports the result, and a
+//! TLS layer for origins.
 //!
-//! Built on rustls with blocking sockets, never on the code of the product. For what rustls does
-//! not support (old versions, odd ciphers) a test uses the `openssl` program.
+//! Uses rustls with blocking sockets, never the code of the product. For what rustls does not
+//! support (old versions, odd ciphers) a test uses the `openssl` program.
 
 use crate::Failure;
 use crate::http::{BufferedConnection, Carrier, HttpResponse};
@@ -95,7 +95,7 @@ pub struct Terms<'a> {
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Negotiated {
-    /// `TLSv1.2` or `TLSv1.3`.
+    /// Version as text: `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     /// Registered name of the cipher suite: `TLS13_AES_128_GCM_SHA256`.
     pub suite: String,
@@ -213,7 +213,7 @@ impl TlsClient {
         self.over(stream, &address.to_string(), early)
     }
 
-    /// Performs the handshake on an existing connection: behind a PROXY header, or in a tunnel.
+    /// Performs the handshake on an existing connection: after a PROXY header, or in a tunnel.
     pub fn over(
         &self,
         stream: TcpStream,
@@ -226,7 +226,7 @@ impl TlsClient {
         let connection = ClientConnection::new(self.config.clone(), self.name.clone());
         let mut stream = StreamOwned::new(connection.map_err(TlsFailure::Tls)?, stream);
         if let Some(mut writer) = stream.conn.early_data() {
-            // As much as the session allows; the caller sees the rest.
+            // Writes as much as the session allows; the caller sees the rest.
             let _ = writer.write(early);
         }
         handshake(&mut stream.conn, &mut stream.sock)?;
@@ -273,7 +273,8 @@ impl TlsConnection {
         body: &[u8],
     ) -> Result<HttpResponse, TlsFailure> {
         let bytes = request_bytes(method, path, &self.host, headers, body);
-        // A server may refuse before it has read everything: its response takes precedence.
+        // Reads the response in any case, because a server may refuse before it has read
+        // everything.
         let written = self.wire.stream.write_all(&bytes);
         self.wire.set_deadline(Instant::now() + self.timeout);
         let answer = read_answer(&mut self.wire, method == "HEAD");
@@ -384,7 +385,7 @@ fn handshake<S: SideData>(
     while connection.is_handshaking() {
         connection.complete_io(stream).map_err(|e| failed(&e))?;
     }
-    // The last flight of a client is still to be sent.
+    // Sends the last flight of a client, which may still be pending.
     while connection.wants_write() {
         connection.write_tls(stream).map_err(|e| failed(&e))?;
     }
@@ -469,7 +470,7 @@ fn tls(doing: &'static str) -> impl FnOnce(Error) -> LabError {
     }
 }
 
-/// Records the server's certificates, and trusts them if no other verifier is set.
+/// Stores the OCSP response of the server, and trusts the certificate if no CAs are set.
 #[derive(Debug)]
 struct Witness {
     provider: Arc<CryptoProvider>,

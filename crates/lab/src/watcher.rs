@@ -1,10 +1,11 @@
-//! A client that polls an address continuously, and a responder there that reports the name of its
-//! machine.
+//! Polls an address continuously as a client, and runs a responder there that reports the name of
+//! its machine.
 //!
-//! The watcher opens a new connection at a fixed pace, whether the previous ones have ended or not,
-//! so that a gap is measured with its real length. It runs on its own thread inside its host, with
-//! priority over ordinary processes if permitted, so that a busy machine causes no gap. It can also
-//! query a web server that returns the name of its machine in the last line of its response.
+//! Opens a new connection at a fixed pace, whether the previous ones have ended or not, so that a
+//! gap is measured with its real length. The watcher runs on its own thread inside its host, with
+//! priority over ordinary processes if permitted, so that a busy machine causes no gap. The watcher
+//! can also query a web server that returns the name of its machine in the last line of its
+//! response.
 
 use namespace::{LabError, Location, raise_priority};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Maximum number of recorded polls: the first ones. With one every 5 ms, an hour.
+/// Maximum number of recorded polls: an hour of polls every 5 ms. Later ones are not recorded.
 const LOOKS_MAX: usize = 720_000;
 
 /// Maximum number of open connections; a poll beyond it is recorded as [`Miss::NotTried`].
@@ -64,9 +65,9 @@ impl Answerer {
         let (listening, name) = (Arc::clone(&listener), name + "\n");
         let thread = thread::spawn(move || {
             raise_priority();
-            // Ends with an error when the listener is shut down.
+            // Accepts until the listener is shut down, which is an error.
             while let Ok((mut stream, _)) = listening.accept() {
-                // Ignored: the client may be gone.
+                // Ignores an error: the client may be gone.
                 let _ = stream.write_all(name.as_bytes());
             }
         });
@@ -85,7 +86,7 @@ impl Answerer {
 
 impl Drop for Answerer {
     fn drop(&mut self) {
-        // On Linux this ends a waiting accept.
+        // Ends a waiting accept, as this does on Linux.
         let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -213,7 +214,7 @@ impl Watcher {
                 .run(&stopped);
             });
         });
-        // The channel closed: the thread could not enter the host.
+        // Fails if the channel was closed, because the thread could not enter the host.
         enters
             .recv()
             .map_err(|_| LabError::io("watch", address)(std::io::ErrorKind::NotFound.into()))?;
@@ -386,15 +387,15 @@ impl Eye<'_> {
                 self.begin();
                 next += self.pace.every;
                 if next + self.pace.every < now {
-                    // The watcher itself was late, which is no gap of the machines: it does not
-                    // catch up with a burst.
+                    // Skips the missed polls, without a burst: the watcher itself was late, which
+                    // is no gap of the machines.
                     next = now + self.pace.every;
                 }
             }
             self.wait(next);
             self.listen();
         }
-        // The open connections are not recorded, because they have not failed.
+        // Ends without recording the open connections, which have not failed.
     }
 
     fn record(&self, begun: Duration, outcome: Result<Arc<str>, Miss>) {
@@ -498,7 +499,7 @@ fn read_name(way: &mut UnderWay, request: &[u8]) -> Option<Result<(), Miss>> {
         match send(&way.socket, request, SendFlags::NOSIGNAL) {
             Ok(sent) if sent == request.len() => way.is_request_sent = true,
             Ok(_) => return Some(Err(Miss::Other)),
-            // Not connected yet.
+            // Waits, because the socket is not connected yet.
             Err(Errno::AGAIN | Errno::NOTCONN | Errno::INTR) => return None,
             Err(errno) => return Some(Err(errno.into())),
         }
@@ -509,7 +510,7 @@ fn read_name(way: &mut UnderWay, request: &[u8]) -> Option<Result<(), Miss>> {
             Ok((0, _)) if request.is_empty() || way.received.is_empty() => {
                 return Some(Err(Miss::BrokenOff));
             }
-            // A complete response to a request ends with the connection.
+            // Ends a complete response to a request, which ends with the connection.
             Ok((0, _)) => return Some(Ok(())),
             Ok((count, _)) => {
                 way.received
@@ -523,7 +524,7 @@ fn read_name(way: &mut UnderWay, request: &[u8]) -> Option<Result<(), Miss>> {
                     return Some(Ok(()));
                 }
             }
-            // Not connected yet looks the same as nothing to read.
+            // Waits: a socket that is not connected yet looks the same as one with nothing to read.
             Err(Errno::AGAIN | Errno::NOTCONN) => return None,
             Err(Errno::INTR) => {}
             Err(errno) => return Some(Err(errno.into())),

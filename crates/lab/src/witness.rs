@@ -53,7 +53,7 @@ impl Witness {
             while !ends.load(Ordering::Relaxed) {
                 let at = Instant::now();
                 thread::sleep(LOOK);
-                // Time that the hypervisor took from the whole machine.
+                // Counts the time that the hypervisor took from the whole machine.
                 let late = at.elapsed().saturating_sub(LOOK * 2);
                 let now = delays();
                 let more = now.iter().map(|(thread, ns)| {

@@ -1,10 +1,10 @@
-//! Removal of what a laboratory left: its namespaces with all that runs in them, its directories,
-//! and what is mounted there.
+//! Removes what a laboratory left: its namespaces with all that runs in them, its directories, and
+//! what is mounted there.
 //!
-//! There are three levels. A laboratory that is dropped, also by a panic, removes its own objects.
-//! A small guard process waits for the end of this process, whatever the cause (Ctrl-C, SIGKILL),
-//! and removes what is left. If the guard is killed, too, the next laboratory or [`clean`] does it.
-//! Names contain the id of the process that they belong to; objects of a live process are never
+//! Works on three levels. A laboratory that is dropped, also by a panic, removes its own objects. A
+//! small guard process waits for the end of this process, whatever the cause (Ctrl-C, SIGKILL), and
+//! removes what is left. If the guard is killed, too, the next laboratory or [`clean`] does it.
+//! Names contain the ID of the process that they belong to; objects of a live process are never
 //! touched.
 
 use crate::name::{NAMESPACES, PREFIX};
@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 
-/// Maximum number of scans of a namespace for processes until none is left: they may be starting
-/// others.
+/// Maximum number of scans of a namespace for processes until none is left, because processes may
+/// be starting others.
 const ROUNDS_MAX: usize = 20;
 
 /// An object that was removed.
@@ -32,8 +32,8 @@ pub enum Removed {
     Directory(PathBuf),
 }
 
-/// Removes what laboratories of dead processes left, and returns a list. Best effort: objects that
-/// cannot be removed are not listed.
+/// Removes what laboratories of dead processes left, and returns a list. Objects that cannot be
+/// removed are not listed.
 pub fn clean() -> Vec<Removed> {
     let mut removed = Vec::new();
     for name in stale(Path::new(NAMESPACES)) {
@@ -94,7 +94,7 @@ pub(crate) fn remove_directory(path: &Path) -> bool {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     for directory in below {
-        // Fails if nothing is mounted.
+        // Ignores an error, which means that nothing is mounted.
         let _ = unmount(directory.path(), UnmountFlags::DETACH);
     }
     fs::remove_dir_all(path).is_ok()
@@ -121,8 +121,8 @@ pub(crate) fn kill_all_in(inode: u64) {
     }
 }
 
-/// Kills the processes in a namespace and removes its name. Best effort: it may be in use or gone
-/// already.
+/// Kills the processes in a namespace and removes its name. Ignores errors, because the name may be
+/// in use or gone already.
 pub(crate) fn remove_host(namespace: &str) {
     if let Ok(metadata) = fs::metadata(Path::new(NAMESPACES).join(namespace)) {
         kill_all_in(metadata.ino());
@@ -135,8 +135,8 @@ pub(crate) fn prepare() {
     static PREPARED: Once = Once::new();
     PREPARED.call_once(|| {
         clean();
-        // The value keeps the writing end of the guard's pipe open until this process ends. Without
-        // a guard, the next laboratory cleans.
+        // Keeps the writing end of the guard's pipe open until this process ends. Without a guard,
+        // the next laboratory cleans.
         std::mem::forget(guard());
     });
 }
@@ -165,7 +165,7 @@ done
 "#;
 
 /// Starts the guard in its own process group, so that Ctrl-C at a terminal does not reach it, and
-/// without our outputs, for whose end another program may wait.
+/// without this process's outputs, for whose end another program may wait.
 fn guard() -> Option<Child> {
     let own = format!("{PREFIX}{}", std::process::id());
     let mut command = Command::new("sh");

@@ -1,4 +1,4 @@
-//! Errors while a laboratory is set up.
+//! Defines the errors while a laboratory is set up.
 
 use crate::exit::Exit;
 use crate::name::MAX_NAME_BYTES;
@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Reason why something in the laboratory failed.
+/// Reason for which an action in the laboratory failed.
 #[derive(Debug)]
 pub enum LabError {
     Io {

@@ -1,4 +1,4 @@
-//! Exit status of a process.
+//! Formats the exit status of a process.
 
 use std::fmt;
 

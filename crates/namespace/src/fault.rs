@@ -1,4 +1,5 @@
-//! Faults as values: each heals when it is dropped, and its laboratory knows which are in force.
+//! Represents faults as values: each heals when it is dropped, and its laboratory knows which are
+//! in force.
 
 use crate::error::LabError;
 use std::collections::BTreeMap;
@@ -40,7 +41,7 @@ impl InjectedFault {
 
 impl Drop for InjectedFault {
     fn drop(&mut self) {
-        // Ignored: the objects of the fault may be gone already.
+        // Ignores an error: the objects of the fault may be gone already.
         let _ = self.remove_fault();
     }
 }

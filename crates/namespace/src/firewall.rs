@@ -1,5 +1,5 @@
-//! Faults by rule: packets that disappear. Each block is a separate table in its host's nftables,
-//! so that lifting one never affects another.
+//! Injects faults by rules that make packets disappear. Each block is a separate table in its
+//! host's nftables, so that lifting one never affects another.
 
 use crate::error::LabError;
 use crate::host::LabHost;
@@ -73,7 +73,7 @@ impl LabHost {
     }
 }
 
-/// A fault that lasts as long as this value.
+/// Rules of a host that drop packets as long as this value exists.
 #[derive(Debug)]
 pub struct FirewallBlock {
     host: LabHost,
@@ -117,7 +117,7 @@ impl FirewallBlock {
 impl Drop for FirewallBlock {
     fn drop(&mut self) {
         if !self.lifted {
-            // The host may be gone already.
+            // Ignores an error: the host may be gone already.
             let _ = self.delete();
         }
     }

@@ -1,4 +1,4 @@
-//! State that the parts of a laboratory share.
+//! Holds the state that the parts of a laboratory share: the active faults and the list of cables.
 
 use crate::fault::Faults;
 use crate::relay::Relayed;
@@ -20,8 +20,7 @@ pub(crate) enum Cable {
     },
 }
 
-/// State that the parts of a laboratory share. It refers to no host, because every host refers to
-/// it.
+/// State that the parts of a laboratory share. Refers to no host, because every host refers to it.
 #[derive(Debug, Default)]
 pub(crate) struct LabState {
     pub(crate) faults: Arc<Faults>,

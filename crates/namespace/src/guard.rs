@@ -1,5 +1,5 @@
-//! Checks whether a test can run here. One that cannot is skipped with a visible reason; if `CI` is
-//! `true`, it fails instead.
+//! Checks whether a test can run here. A test that cannot is skipped with a visible reason; if `CI`
+//! is `true`, it fails instead.
 
 use std::env;
 use std::fmt;
@@ -66,13 +66,14 @@ pub fn installed(program: &'static str) -> Result<(), Missing> {
 /// [`skip_unless_root!`](crate::skip_unless_root).
 pub fn may_run(test: &str, needs: Result<(), Missing>) -> bool {
     let Err(missing) = needs else { return true };
-    // The macros find the name of their test with a function that they define in it.
+    // Removes the name of a function which the macros define in their test, to find the name of the
+    // test.
     let test = test.trim_end_matches("::skipped_here");
     assert!(
         env::var_os("CI").is_none_or(|ci| ci != "true"),
         "{test} {missing}, and with CI=true nothing may be skipped"
     );
-    // Not eprintln!, which the test harness hides when a test passes.
+    // Writes to the stream itself, because the test harness hides `eprintln!` when a test passes.
     let _ = writeln!(std::io::stderr(), "\nskipped: {test} {missing}");
     false
 }

@@ -1,5 +1,5 @@
-//! A host is a network namespace with its own interfaces, addresses, routes and ports; files and
-//! processes are shared with the machine.
+//! Implements hosts: each is a network namespace with its own interfaces, addresses, routes and
+//! ports. Files and processes are shared with the machine.
 
 use crate::clean::{kill_all_in, processes_in};
 use crate::error::LabError;
@@ -41,8 +41,9 @@ struct LabHostState {
     ground: Arc<LabState>,
 }
 
-/// Moves the calling thread into a new network namespace with its loopback up. Threads and processes
-/// that it starts are inside, too. A node of a cluster would exclude the instances of other tests.
+/// Moves the calling thread into a new network namespace with its loopback up. Threads and
+/// processes that the thread starts are inside, too. So a node of a cluster does not exclude the
+/// instances of other tests.
 ///
 /// # Panics
 /// The namespace cannot be created: otherwise the test would run on the wrong network.
@@ -223,7 +224,8 @@ impl LabHost {
         let failed = || LabError::io("power off", self.name());
         let off = || {
             let interfaces = packet::interfaces()?;
-            // Looked up in advance, so that kill and cut happen at the same moment.
+            // Uses the interfaces that were looked up in advance, so that kill and cut happen at
+            // the same moment.
             process::kill_at_once(&self.processes());
             packet::switch(&interfaces, false)
         };

@@ -1,12 +1,13 @@
-//! Hosts, cables and faults built from network namespaces, and the processes that run in them: a
+//! Builds hosts, cables and faults from network namespaces, with the processes that run in them: a
 //! whole network on one machine, as root. `evenkeel demo --platform` runs its cluster in one, and
 //! the crate `lab` adds peers, servers and probes for tests.
 //!
-//! Each resource belongs to a value and is removed when that value is dropped. A guard process, and
-//! [`mod@clean`], remove what a killed process leaves behind. The crate never touches the host's
-//! own interfaces, addresses or rules, never finds a process by its name, and bounds every wait.
+//! Binds each resource to a value, and removes the resource when the value is dropped. A guard
+//! process, and [`mod@clean`], remove what a killed process leaves behind. The crate never touches
+//! the host's own interfaces, addresses or rules, never finds a process by its name, and bounds
+//! every wait.
 //!
-//! A fault is a value; dropping it heals the fault.
+//! Represents each fault as a value; dropping it heals the fault.
 
 #![expect(
     clippy::missing_errors_doc,

@@ -1,5 +1,5 @@
-//! Cables and switches. A cable is a veth pair created directly inside the two namespaces; a switch
-//! is a separate namespace with a bridge in it.
+//! Creates cables and switches. A cable is a veth pair created directly inside the two namespaces;
+//! a switch is a separate namespace with a bridge in it.
 
 use crate::error::LabError;
 use crate::fault::InjectedFault;
@@ -17,7 +17,7 @@ const BRIDGE: &str = "bridge";
 
 const CARRIER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An interface of a host, with the other end of its cable.
+/// An interface of a host, with the interface at the other end of its cable.
 #[derive(Clone, Debug)]
 pub struct Interface {
     host: LabHost,
@@ -27,7 +27,7 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// Returns its name inside its host: `eth0`, `eth1`…
+    /// Returns the name of the interface inside its host: `eth0`, `eth1`…
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -36,7 +36,8 @@ impl Interface {
         &self.host
     }
 
-    /// Adds an address with its prefix: `10.0.0.1/24`, `fd00::1/64`. The address is usable at once.
+    /// Adds an address with its prefix length: `10.0.0.1/24`, `fd00::1/64`. The address is usable
+    /// immediately.
     pub fn address(&self, address: &str) -> Result<(), LabError> {
         self.host.configure(&self.address_words(address))
     }
@@ -55,8 +56,8 @@ impl Interface {
         self.host.ip(&words).map(drop)
     }
 
-    /// Returns its current addresses with their prefixes, including those that programs added, but
-    /// without link-local ones (`fe80::`).
+    /// Returns the current addresses of the interface with their prefix lengths, including those
+    /// that programs added, but without link-local ones (`fe80::`).
     pub fn addresses(&self) -> Result<Vec<String>, LabError> {
         let shown = self
             .host
@@ -72,7 +73,7 @@ impl Interface {
         Ok(found)
     }
 
-    /// Returns whether it has an address (without a prefix).
+    /// Returns whether the interface has an address (without a prefix length).
     pub fn has_address(&self, address: &str) -> Result<bool, LabError> {
         let of = |known: &String| known.split('/').next() == Some(address);
         Ok(self.addresses()?.iter().any(of))
@@ -256,10 +257,10 @@ impl Switch {
         });
     }
 
-    /// Drops what `to` sends to `from`, silently, in the switch; only the other direction still
+    /// Drops silently in the switch what `to` sends to `from`. Only the other direction still
     /// passes.
     pub fn one_way(&self, from: &LabHost, to: &LabHost) -> Result<InjectedFault, LabError> {
-        // `from` is still received, so what `to` sends is dropped.
+        // Drops what `to` sends, because `from` still has to be received.
         let pairs = [(to.namespace(), from.namespace())];
         let cut = partition::through_switch(&self.host, &pairs)?
             .ok_or_else(|| LabError::NothingToCut(format!("{} and {}", from.name(), to.name())))?;
@@ -292,16 +293,16 @@ pub(crate) fn connect(
         far_host: far.clone(),
         far_name,
     };
-    // An IPv6 address that is added before the carrier is noticed starts late. If the carrier never
-    // appears, the test itself will fail.
+    // Waits for the carrier, because an IPv6 address that is added before the carrier is noticed
+    // starts late. Ignores a timeout: if the carrier never appears, the test itself will fail.
     let _ = eventually(CARRIER_TIMEOUT, || {
         interface.has_carrier() && interface.other_end().has_carrier()
     });
     Ok(interface)
 }
 
-/// Returns the MAC address of a host's interface: the same in each run, since results can depend on
-/// it.
+/// Returns the MAC address of a host's interface, which is the same in each run, because results
+/// can depend on it.
 fn card(host: &LabHost, interface: &str) -> String {
     let mut hasher = DefaultHasher::new();
     (host.name(), interface).hash(&mut hasher);

@@ -1,8 +1,8 @@
-//! Parts of the names of namespaces and directories.
+//! Defines the parts of the names of namespaces and directories.
 
 pub(crate) const NAMESPACES: &str = "/run/netns";
 
-/// Prefix of all names; the id of the process follows.
+/// Prefix of all names. The ID of the process follows.
 pub(crate) const PREFIX: &str = "evenkeel-lab-";
 
 pub(crate) const MAX_NAME_BYTES: usize = 64;

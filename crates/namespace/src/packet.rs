@@ -1,20 +1,21 @@
-//! Raw frames: packet sockets for the relay of a wire and for a capture. Also the few parts of
-//! Linux that `rustix` lacks: packet addresses, interface flags, real-time scheduling.
+//! Reads and writes raw frames by packet sockets, for the relay of a wire and for a capture. Also
+//! has the few parts of Linux that `rustix` lacks: packet addresses, interface flags, real-time
+//! scheduling.
 //!
-//! Everything works on the network namespace of the calling thread.
+//! Works on the network namespace of the calling thread.
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ffi::CString;
 use std::io;
 use std::mem::{size_of, zeroed};
 
-/// Maximum length of a frame, which segmentation offload passes on as one.
+/// Maximum length of a frame; segmentation offload passes on many segments as one frame.
 pub const FRAME_BYTES_MAX: usize = 65_536 + 64;
 
 /// Length of the kernel's header about checksums and segmentation in front of a frame.
 pub(crate) const OFFLOAD_BYTES: usize = 10;
 
-/// Receive buffer for bursts that arrive while the reader does not run, in bytes.
+/// Size of the receive buffer for bursts that arrive while the reader does not run, bytes.
 const RECEIVE_BUFFER_BYTES: libc::c_int = 8 * 1024 * 1024;
 
 /// Real-time priority: above ordinary processes, below what must never wait.
@@ -71,7 +72,9 @@ impl PacketSocket {
 
     fn open(interface: &str, forward: bool) -> io::Result<Self> {
         let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // The socket has no protocol, so it receives nothing before it is bound to its interface.
+        // Opens the socket without a protocol, so that it receives nothing before it is bound to
+        // its interface.
+        //
         // SAFETY: takes no pointer; the descriptor is owned by nobody else.
         let socket = unsafe {
             let fd = checked(libc::socket(libc::AF_PACKET, kind, 0))?;
@@ -87,7 +90,7 @@ impl PacketSocket {
                 &on,
             )?;
         }
-        // As much as the privileges allow.
+        // Ignores an error, which means that the privileges do not allow this size.
         let size = RECEIVE_BUFFER_BYTES;
         let _ = set(
             socket.as_fd(),
@@ -162,7 +165,8 @@ fn index(interface: &str) -> io::Result<libc::c_int> {
 }
 
 pub(crate) fn interfaces() -> io::Result<Vec<String>> {
-    // `/sys` shows the namespace in which it was mounted; this file shows the thread's.
+    // Reads this file, which shows the thread's namespace, whereas `/sys` shows the one in which it
+    // was mounted.
     let text = std::fs::read_to_string("/proc/thread-self/net/dev")?;
     let names = text.lines().filter_map(|line| line.split_once(':'));
     let names = names.map(|(name, _)| name.trim().to_owned());
@@ -178,7 +182,7 @@ pub(crate) fn switch(interfaces: &[String], on: bool) -> io::Result<()> {
     for name in interfaces {
         // SAFETY: all zero is a valid request.
         let mut request: libc::ifreq = unsafe { zeroed() };
-        // The last byte stays zero.
+        // Leaves the last byte zero.
         let room = request.ifr_name.len() - 1;
         for (to, from) in request.ifr_name.iter_mut().take(room).zip(name.bytes()) {
             *to = from as libc::c_char;

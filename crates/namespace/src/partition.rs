@@ -1,7 +1,7 @@
-//! Faults between groups: finds the ways from one group to another, and closes each without the
-//! loss of a carrier.
+//! Injects faults between groups: finds the ways from one group to another, and closes each without
+//! the loss of a carrier.
 //!
-//! A way through a switch is closed in the switch, a wire by its relay. Frames of a direct cable
+//! Closes a way through a switch in the switch, and a wire by its relay. Frames of a direct cable
 //! are dropped where they leave their host.
 
 use crate::error::LabError;

@@ -1,8 +1,8 @@
-//! Child processes that end with their value, even if the test is killed.
+//! Runs child processes that end with their value, even if the test is killed.
 //!
-//! Each process leads its own process group, so that workers that it forked end with it. It is not
-//! reaped before the end, so that its id and that of its group cannot be reused before it is
-//! signalled.
+//! Starts each process as the leader of its own process group, so that workers that it forked end
+//! with it. The process is not reaped before the end, so that its ID and that of its group cannot
+//! be reused before it is signalled.
 
 use crate::error::LabError;
 use crate::exit::Exit;
@@ -47,7 +47,7 @@ pub struct LabProcess {
     leaves_group: bool,
 }
 
-/// Lets a program start with default handlers of the terminal signals, and with none blocked. A
+/// Makes a program start with default handlers of the terminal signals, and with none blocked. A
 /// shell in the background ignores some of them, and ignored or blocked signals stay so over an
 /// exec.
 pub fn with_default_signals(command: &mut Command) -> &mut Command {
@@ -70,14 +70,15 @@ impl LabProcess {
         network: Option<Arc<OwnedFd>>,
     ) -> Result<Self, LabError> {
         let line = command_line(&command);
-        // The spawning thread is in the network of the machine.
+        // Uses the network of the calling thread, because the spawning thread is in that of the
+        // machine.
         let network = network.or_else(|| OWN_NETWORK.with_borrow(Clone::clone));
         with_default_signals(&mut command).process_group(0);
         // SAFETY: between fork and exec only system calls are made, on values that were there
         // before; nothing is allocated and no lock is taken.
         unsafe {
             command.pre_exec(move || {
-                // The signal is sent when the spawning thread ends: see `spawn`.
+                // Requests a signal that is sent when the spawning thread ends: see `spawn`.
                 set_parent_process_death_signal(Some(Signal::KILL))?;
                 match &network {
                     Some(network) => move_in(network),
@@ -106,7 +107,7 @@ impl LabProcess {
         }
     }
 
-    /// Returns its process id, which is not reused while this value lives.
+    /// Returns the process ID, which is not reused while this value lives.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
@@ -134,7 +135,7 @@ impl LabProcess {
             process: self,
             pids: Vec::new(),
         };
-        // Processes may start others until each of them is stopped.
+        // Repeats this, because processes may start others until each of them is stopped.
         for _ in 0..TREE_ROUNDS_MAX {
             let mut new = self.tree();
             new.retain(|pid| !frozen.pids.contains(pid));
@@ -180,8 +181,8 @@ impl LabProcess {
     pub fn wait(&self, timeout: Duration) -> Option<Exit> {
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let timeout = Timespec::try_from(timeout).ok();
-        // An interrupted wait is only a short one: the caller sees that there is no exit yet.
-        // Nothing in a test installs such handlers.
+        // Ignores an interruption, which only shortens the wait: the caller sees that there is no
+        // exit yet. Nothing in a test installs such handlers.
         let _ = poll(&mut fds, timeout.as_ref());
         self.exit()
     }
@@ -192,7 +193,7 @@ impl LabProcess {
 pub(crate) fn kill_at_once(pids: &[Pid]) {
     for signal in [Signal::STOP, Signal::KILL] {
         for pid in pids {
-            // The process may have ended by itself.
+            // Ignores an error: the process may have ended by itself.
             let _ = kill_process(*pid, signal);
         }
     }
@@ -212,7 +213,7 @@ impl Frozen<'_> {
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        // Only descendants: another id could have been reused.
+        // Continues only descendants, because another ID could have been reused.
         let tree = self.process.tree();
         for pid in self.pids.drain(..).filter(|pid| tree.contains(pid)) {
             let _ = kill_process(pid, Signal::CONT);
@@ -221,7 +222,7 @@ impl Drop for Frozen<'_> {
 }
 
 fn relations(stat: &str) -> Option<(i32, i32)> {
-    // Format: pid (name) state parent group; the name may contain anything.
+    // Skips the name, which may contain anything. The format is: pid (name) state parent group.
     let mut words = stat.rsplit_once(") ")?.1.split(' ').skip(1);
     Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
@@ -261,8 +262,8 @@ impl Drop for LabProcess {
         }
         let _ = kill_process_group(self.pid, Signal::KILL);
         let _ = self.child.wait();
-        // Other processes reap the workers; but their sockets must be closed before the next step
-        // of the test.
+        // Waits for the workers, which other processes reap: their sockets must be closed before
+        // the next step of the test.
         let end = Instant::now() + GROUP_TIMEOUT;
         while group_runs(self.pid) && Instant::now() < end {
             thread::sleep(GROUP_POLL);
@@ -282,7 +283,7 @@ fn group_runs(group: Pid) -> bool {
     let wanted = group.as_raw_nonzero().to_string();
     entries.flatten().any(|entry| {
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // Format: pid (name) state parent group; the name may contain anything.
+        // Skips the name, which may contain anything. The format is: pid (name) state parent group.
         let mut words = match stat.rsplit_once(") ") {
             Some((_, rest)) => rest.split(' '),
             None => return false,
@@ -301,7 +302,8 @@ pub(crate) fn move_in(network: &OwnedFd) -> io::Result<()> {
 
 pub(crate) fn run(mut command: Command, network: Option<Arc<OwnedFd>>) -> Result<String, LabError> {
     let line = command_line(&command);
-    // Output goes into files, because a command with much output would block on an unread pipe.
+    // Writes the output into files, because a command with much output would block on an unread
+    // pipe.
     let (mut stdout, mut stderr) = (output_file(&line)?, output_file(&line)?);
     let shared = |file: &File| file.try_clone().map_err(LabError::io("run", &line));
     command
@@ -311,7 +313,8 @@ pub(crate) fn run(mut command: Command, network: Option<Arc<OwnedFd>>) -> Result
     let mut process = LabProcess::start(command, network)?;
     match process.wait(COMMAND_TIMEOUT) {
         Some(Exit::Code(0)) => {
-            // A daemon may not have left the group yet when its command returns.
+            // Leaves the group alone, which a daemon may not have left yet when its command
+            // returns.
             process.leaves_group = true;
             read_output(&mut stdout)
         }

@@ -1,4 +1,4 @@
-//! Random numbers for tests: a seed replays them, and the environment chooses seeds.
+//! Generates random numbers for tests: a seed replays them, and the environment chooses seeds.
 
 /// A source of random numbers (SplitMix64): the same ones for the same seed.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ impl Random {
     }
 }
 
-/// Reads a number from the environment: the seeds of a test, or their number.
+/// Reads a number from the environment, such as a seed of a test or the number of seeds.
 pub fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }

@@ -1,4 +1,5 @@
-//! State that the relay of a wire shares with the test.
+//! Holds the state that the relay of a wire shares with the test: the weather, the closed ways, the
+//! counts of frames, and the request to stop.
 
 use crate::weather::Weather;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

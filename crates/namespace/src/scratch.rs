@@ -1,4 +1,4 @@
-//! Directories for the files of a test.
+//! Creates directories for the files of a test.
 
 use crate::clean::{clean, remove_directory};
 use crate::error::LabError;
@@ -21,7 +21,8 @@ impl ScratchDirectory {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        // Not create_dir_all, which would accept an existing directory of another program.
+        // Fails if the directory exists, unlike `create_dir_all`, because it may be that of another
+        // program.
         fs::create_dir(&path).map_err(LabError::io("make", path.display()))?;
         Ok(ScratchDirectory(path))
     }

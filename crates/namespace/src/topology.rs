@@ -1,7 +1,7 @@
-//! A laboratory: creates hosts, connects them, and removes everything at the end.
+//! Implements a laboratory, which creates hosts, connects them, and removes everything at the end.
 //!
-//! Its namespaces contain the id of this process, so that those of a killed process can be told
-//! from live ones: see the module `clean`.
+//! Includes the ID of this process in the names of its namespaces, so that those of a killed
+//! process can be told from live ones: see the module `clean`.
 
 use crate::clean::{prepare, remove_host};
 use crate::error::LabError;

@@ -1,17 +1,17 @@
-//! Waiting with a timeout.
+//! Waits with a timeout, and sleeps in tests of time itself.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Minimum interval between two checks of a condition.
 pub(crate) const POLL: Duration = Duration::from_millis(5);
-/// Factor of a check's duration that is waited before the next check, and the maximum wait: other
-/// tests run at the same time, and some checks start a program.
+/// Factor of a check's duration that is waited before the next check, because other tests run at
+/// the same time, and some checks start a program.
 const REST: u32 = 3;
 const REST_MAX: Duration = Duration::from_millis(100);
 
-/// Polls until the condition holds. Returns false if it still does not at the end; there is one
-/// more check then, so that a machine that stalls does not fail a test.
+/// Polls until the condition holds. Returns false if the condition does not hold after the timeout.
+/// The last check is after the timeout, so that a machine that stalls does not fail a test.
 #[must_use]
 pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + timeout;

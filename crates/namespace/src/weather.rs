@@ -1,5 +1,5 @@
 //! Decides with a seed what happens to frames on the way: which are lost, late, duplicated or out
-//! of order. Without clock and socket, so that it can be tested by itself.
+//! of order. Uses neither a clock nor a socket, so that it can be tested by itself.
 
 use crate::Random;
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub(crate) enum Fate {
     Lost,
     Comes {
         after: Duration,
-        /// The frame stays behind those that were sent before.
+        /// True if the frame stays after those that were sent before.
         in_order: bool,
         copies: usize,
     },
@@ -75,8 +75,8 @@ impl Dice {
         Dice(Random::new(seed.wrapping_mul(2).wrapping_add(way)))
     }
 
-    /// Always draws the same number of random values, so that one setting does not change what
-    /// another decides.
+    /// Decides the fate of the next frame. Always draws the same number of random values, so that
+    /// one setting does not change what another decides.
     pub(crate) fn fate(&mut self, weather: &Weather) -> Fate {
         let [lost, late, twice, overtaken] = [(); 4].map(|()| self.0.share());
         if lost < weather.loss {

@@ -1,6 +1,6 @@
-//! A cable with weather: a relay between two hosts reads every frame and passes it on as the
-//! weather decides, or drops it. It runs in user space, since a kernel need not have `netem`. Cuts
-//! here are silent for both ends.
+//! Implements a cable with weather: a relay between two hosts reads every frame and passes it on as
+//! the weather decides, or drops it. The relay runs in user space, because a kernel need not have
+//! `netem`. Cuts here are silent for both ends.
 
 use crate::error::LabError;
 use crate::fault::InjectedFault;
@@ -136,7 +136,7 @@ impl ImpairedCable {
 
     /// Drops all frames except those that `from` sends.
     pub fn one_way(&self, from: &LabHost) -> InjectedFault {
-        // Way 0 leads from a to b.
+        // Closes the way to `from`. Way 0 leads from a to b.
         let way = usize::from(from.name() == self.names.0);
         self.shared.close_way(way);
         self.fault(format!("one way {self}"), move |shared| {
@@ -224,7 +224,8 @@ impl Relay {
     }
 
     fn run(mut self) {
-        // The load of the machine must not act like weather. Without the privilege, delays grow.
+        // Raises the priority, because the load of the machine must not act like weather. Without
+        // the privilege, delays grow.
         raise_priority();
         let mut buffer = vec![0; OFFLOAD_BYTES + FRAME_BYTES_MAX];
         while !self.shared.stop.load(Ordering::Relaxed) {
@@ -242,7 +243,7 @@ impl Relay {
         let left = next.map_or(STOP_POLL, |due| due.saturating_duration_since(now));
         let timeout = Timespec::try_from(left.min(STOP_POLL)).ok();
         let mut fds = [&self.sockets[0], &self.sockets[1]].map(|s| PollFd::new(s, PollFlags::IN));
-        // An interrupted poll is like a timeout: the loop checks again.
+        // Ignores an error: an interrupted poll is like a timeout, and the loop checks again.
         let _ = poll(&mut fds, timeout.as_ref());
     }
 
@@ -255,7 +256,8 @@ impl Relay {
         for _ in 0..BATCH {
             let length = match self.sockets[way].receive(buffer) {
                 Ok((length, _)) => length,
-                // An interface that was switched off reports an error once.
+                // Continues after another error, which an interface that was switched off reports
+                // once.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => continue,
             };
@@ -310,7 +312,7 @@ impl Relay {
             let Some(Reverse(frame)) = self.under_way.pop() else {
                 return;
             };
-            // Frames in transit when a cable is cut are lost, too.
+            // Counts frames in transit when a cable is cut as lost.
             let sent = !self.shared.is_closed(frame.way)
                 && self.sockets[1 - frame.way].send(&frame.frame).is_ok();
             self.shared

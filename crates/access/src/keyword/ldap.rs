@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const SERVERS_MAX: usize = 8;
 const ADDRESSES_MAX: usize = 4;
 const GROUPS_MAX: usize = 64;
-/// Maximum length of a distinguished name, and of a file with a password, bytes.
+/// Maximum length of a distinguished name, bytes.
 const NAME_MAX: usize = 1_024;
 const PASSWORD_BYTES_MAX: u64 = 1_024;
 const AUTHORITIES_BYTES_MAX: u64 = 1 << 20;
@@ -70,8 +70,7 @@ impl Ldap {
     /// Returns a description of the error.
     pub fn read(args: &mut Args<'_>, codes: &Codes) -> Result<Ldap, Diagnostic> {
         Ldap::line(args, codes).map_err(|told| match &told.help {
-            // The keyword's help has an example for a userlist, which does not apply here, so it is
-            // replaced.
+            // Replaces the keyword's help, whose example for a userlist does not apply here.
             Some(help) if help.starts_with("for example ") => told.help(FORM),
             _ => told,
         })
@@ -229,8 +228,8 @@ impl Ldap {
     ) -> Server {
         let addresses: Vec<IpAddr> = match server.name.parse() {
             Ok(address) => vec![address],
-            // Sorted, so that the configuration stays the same if a nameserver rotates its
-            // addresses.
+            // Sorts the addresses, so that the configuration stays the same if a nameserver rotates
+            // them.
             Err(_) => BTreeSet::from_iter(context.outside.addresses(&server.name).iter().copied())
                 .into_iter()
                 .collect(),
@@ -301,7 +300,8 @@ fn password(
         line.unwrap_or_default().trim_ascii_end().to_vec()
     });
     let why = match password {
-        // With an empty password the search would be anonymous instead of with the account.
+        // Refuses an empty password, with which the search would be anonymous instead of with the
+        // account.
         Ok(password) if password.is_empty() => "has no password in its first line",
         Ok(password) => return Some(password),
         Err(_) => "cannot be read",

@@ -1,4 +1,4 @@
-//! Words of lines that name a listening address and its certificate.
+//! Parses words that name a listening address and its certificate.
 
 use language::arguments::Args;
 use language::value::{Accepts, AddressHost, Family, Port, SocketTransport, address};
@@ -6,7 +6,7 @@ use language::{ConfigWord, Diagnostic, Spanned};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// Parses an IP address and one port. Without an address, it is any address.
+/// Parses an IP address and one port. Without an address, any address is meant.
 ///
 /// # Errors
 /// The word is another address.

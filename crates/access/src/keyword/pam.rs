@@ -44,7 +44,7 @@ fn service(pam: &mut Pam, args: &mut Args<'_>, codes: &Codes) -> Built {
     if let Some(first) = &pam.service {
         return Err(codes.duplicate_setting(first.span, span, "'pam service'"));
     }
-    // The name of the service is that of a file in /etc/pam.d, so it must not contain a path.
+    // Refuses a path, because the name of the service is that of a file in /etc/pam.d.
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let name = word.str();
     if name.len() > SERVICE_MAX || name.starts_with('.') || !name.chars().all(fits) {

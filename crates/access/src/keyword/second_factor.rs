@@ -32,7 +32,7 @@ impl Secrets {
         let user = named(args.required("the name of a user")?);
         read_keyword(args, "secret")?;
         let word = args.required("a secret in Base32")?;
-        // The message must not repeat the secret.
+        // Omits the secret from the message, which must not repeat it.
         let Some(value) = second_factor::read(word.str()) else {
             let told = "the secret is not 16 to 64 bytes in Base32";
             let told = args.value_error(codes.value, word.span, told);

@@ -1,5 +1,5 @@
-//! Client connection to an LDAP server: one request at a time, with a size limit for each message
-//! of the server.
+//! Connects to an LDAP server as a client, with one request at a time, and a limit for the size of
+//! each message of the server and of each response.
 
 use super::{Security, Server};
 use protocol::ldap::request::{self, Search};
@@ -41,7 +41,7 @@ impl Connection {
     ) -> Result<Connection, String> {
         let stream = TcpStream::connect(address).await;
         let stream = stream.map_err(|error| language::reason(&error))?;
-        // A failure costs only latency.
+        // Ignores an error, which costs only latency.
         let _ = stream.set_nodelay(true);
         let stream = match server.security {
             Security::Plain => return Ok(Connection::over(Box::new(stream))),
@@ -80,7 +80,8 @@ impl Connection {
         let mut bytes = [0; READ_BYTES];
         loop {
             if let Some((id, reply)) = self.replies.take().map_err(|error| error.to_string())? {
-                // A server sends message ID 0 to announce that it ends the connection.
+                // Refuses any other message ID, such as 0, by which a server announces that it ends
+                // the connection.
                 return if id == self.last {
                     Ok(reply)
                 } else {
@@ -145,7 +146,7 @@ impl Connection {
     }
 
     pub(super) async fn close(mut self) {
-        // If the request cannot be sent, the server notices the closed connection anyway.
+        // Ignores an error: the server notices the closed connection anyway.
         let _ = self.send(request::unbind).await;
     }
 }
@@ -209,7 +210,7 @@ fn client(authorities: &[u8]) -> Result<ClientConfig, String> {
 pub(crate) fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_slice_iter(pem);
-    // The bundle of a system may contain unusable certificates.
+    // Ignores unusable certificates, which the bundle of a system may contain.
     roots.add_parsable_certificates(certificates.filter_map(Result::ok));
     if roots.is_empty() {
         Err("there is no certificate in it".to_owned())

@@ -1,9 +1,9 @@
 //! Authenticates users of an LDAP directory, such as Active Directory or OpenLDAP, which has their
-//! names, groups and passwords. The user's entry is searched by name; then the password is verified
-//! by a bind.
+//! names, groups and passwords. The user's entry is found by a search for the name; then the
+//! password is verified by a bind.
 //!
-//! No user data goes to a server before TLS has begun, unless the line has the option `plain`. An
-//! empty password goes to no server.
+//! Sends no user data to a server before TLS has begun, unless the line has the option `plain`, and
+//! no empty password to any server.
 
 mod connection;
 mod name;
@@ -246,7 +246,7 @@ impl LdapDirectory {
         let filled = |text: &str| fill_filter(text, &[(SHORT, &short), (TYPED, &typed)]);
         let failed = |why| Failed::Search(why, false);
         let filter = filled(&self.filter).map_err(failed)?;
-        // The filter determines which attribute has the name.
+        // Selects the attribute that has the name, which the filter determines.
         let template = LdapFilter::parse(&self.filter);
         let template = template.map_err(|error| failed(error.to_string()))?;
         let naming = template.equal_to(&[SHORT, TYPED]);
@@ -262,7 +262,7 @@ impl LdapDirectory {
         if has_more || !entries.is_empty() {
             return Ok(Err(Several));
         }
-        // A bind to an empty name would be an anonymous one.
+        // Skips an entry without a name, because a bind to an empty name would be an anonymous one.
         let Some(entry) = last.filter(|entry| !entry.name.is_empty()) else {
             return Ok(Ok(None));
         };
@@ -275,8 +275,8 @@ impl LdapDirectory {
                 let own = escape(&entry.name);
                 let values = [(SHORT, &*short), (TYPED, &typed), (DISTINGUISHED, &own)];
                 let found = self.groups(connection, fill_filter(text, &values), &entry.name);
-                // A timeout here is a failure of this search only: the groups of another user may
-                // be found quickly.
+                // Fails only this search at a timeout: the groups of another user may be found
+                // quickly.
                 let found = timeout(ANSWER_LIMIT, found).await;
                 let found = found.map_err(|_| Failed::Search(late(ANSWER_LIMIT), true))?;
                 found.map_err(failed)?

@@ -1,5 +1,4 @@
-//! Normalises names of users as they type them: `EXAMPLE\Anna` and `anna@example.org` become
-//! `anna`.
+//! Normalises the names of users as they type them.
 
 const NAME_MAX: usize = 128;
 

@@ -1,4 +1,4 @@
-//! Resolves the host names of the servers of an LDAP directory. They are resolved when the
+//! Resolves the host names of the servers of an LDAP directory. The names are resolved when the
 //! configuration is loaded, and again while the role runs: after a power failure the nameserver may
 //! start later than this machine, and servers move.
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// Age at which an address is resolved again, and pause between attempts while no address works.
+/// Age at which an address is resolved again.
 const AGE_MAX: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_secs(3);
@@ -32,7 +32,8 @@ pub(super) struct ServerResolver {
 struct ResolvedName {
     loaded: Vec<SocketAddr>,
     addresses: Vec<SocketAddr>,
-    /// Time of the last attempt; at first the time at which the configuration was loaded.
+    /// Time of the last attempt. Initially the time at which the servers became known here, or None
+    /// if the server had no address then.
     tried: Option<Instant>,
     is_pending: bool,
 }
@@ -70,8 +71,8 @@ impl ServerResolver {
         let waits = async {
             loop {
                 let mut resolved = std::pin::pin!(self.resolved.notified());
-                // Enabled before the check, so that a name resolved after the check wakes this
-                // task.
+                // Enables the notification before the check, so that a name resolved after the
+                // check wakes this task.
                 resolved.as_mut().enable();
                 if !self.start_due_resolutions(servers, has_none) {
                     return;
@@ -79,7 +80,7 @@ impl ServerResolver {
                 resolved.await;
             }
         };
-        // After the timeout the servers without an address are skipped.
+        // Ignores a timeout, after which the servers without an address are skipped.
         let _ = timeout(WAIT, waits).await;
         let known = lock(&self.resolved_names);
         let with = |server: &Server| {
@@ -143,7 +144,7 @@ impl ServerResolver {
         let names = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             let mut found = (names.resolve)(&name, port);
-            // Sorted, so that the addresses stay the same if a nameserver rotates them.
+            // Sorts the addresses, which stay the same if a nameserver rotates them.
             found.sort();
             found.dedup();
             found.truncate(ADDRESSES_MAX);
@@ -155,7 +156,7 @@ impl ServerResolver {
         let mut known = lock(&self.resolved_names);
         if let Some(one) = known.get_mut(&key) {
             one.is_pending = false;
-            // If a nameserver does not respond, the old addresses remain in use.
+            // Keeps the old addresses in use if a nameserver does not respond.
             if !found.is_empty() && found != one.addresses {
                 let shown: Vec<String> = found.iter().map(SocketAddr::to_string).collect();
                 let (section, name, shown) = (&self.section, &key.0, shown.join(", "));

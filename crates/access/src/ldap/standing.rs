@@ -1,5 +1,5 @@
 //! Tracks which servers of an LDAP directory respond. A server that did not respond is tried after
-//! all others until it responds again. It is probed in the background now and then.
+//! all others until it responds again, and is probed in the background now and then.
 
 use super::Server;
 use super::names::{ServerResolver, resolve_by_system};

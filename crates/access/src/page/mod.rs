@@ -1,7 +1,7 @@
 //! Draws the pages for signing in, and the elements common to all pages: the head, the logo, the
-//! style. Functions take values and return HTML.
+//! style. The functions take values and return HTML.
 //!
-//! maud escapes all texts; nothing here is marked as already escaped.
+//! Escapes all texts by maud; nothing here is marked as already escaped.
 
 use language::render::visible;
 use maud::{DOCTYPE, Markup, html};
@@ -71,7 +71,7 @@ pub fn sign_in(brand: &str, wrong: Option<&str>, next: &str) -> Markup {
 
 /// Draws the sign-in form for another attempt, with the name that was typed.
 pub fn sign_in_as(brand: &str, typed: &str, wrong: Option<&str>, next: &str) -> Markup {
-    // A longer text cannot be a name, so it is not repeated.
+    // Repeats no text that is too long to be a name.
     let known = Some(typed).filter(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX);
     let content = html! {
         @if let Some(wrong) = wrong { p.wrong role="alert" { (clean(wrong)) } }

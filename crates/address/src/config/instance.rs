@@ -1,4 +1,5 @@
-//! Model of `vrrp_instance` and `virtual-ip`.
+//! Defines the configuration of one virtual router (`vrrp_instance` or `virtual-ip`): its adverts,
+//! addresses, announcements, scripts and probing. Plain data, which the role applies.
 
 use super::{Account, Address, Options, Route, Rule, Tracked};
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,8 @@ pub struct Vmac {
     pub ipvlan_mode: Option<String>,
 }
 
-/// Announcements to neighbours after a transition (`garp_*`).
+/// Timing of gratuitous ARPs and neighbour advertisements (`garp_*`): after the instance becomes
+/// master, after adverts of lower priority, and periodically.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Garp {
     /// `garp_master_delay`: delay of the second block; zero sends none.
@@ -103,11 +105,11 @@ pub struct NotifyScripts {
     pub backup: Option<Notify>,
     pub fault: Option<Notify>,
     pub stop: Option<Notify>,
-    /// `notify_deleted`, with a script or without: the state word of the generic script changes.
+    /// `notify_deleted` is configured, with or without a script.
     #[serde(default)]
     pub reports_deleted: bool,
     pub deleted: Option<Notify>,
-    /// `notify_master_rx_lower_pri`
+    /// Script of `notify_master_rx_lower_pri`, with its arguments.
     pub lower_priority: Option<Notify>,
     /// `notify`: runs for every state, with four arguments.
     pub any: Option<Notify>,
@@ -126,16 +128,16 @@ pub struct Probing {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Instance {
     pub name: String,
-    /// `interface`; empty if unicast needs none.
+    /// Keyword `interface`; empty for a unicast instance without an interface.
     pub interface: String,
     pub vrid: u8,
-    /// `priority`, 1 to 255.
+    /// Priority of the keyword `priority`, 1 to 255.
     pub priority: u8,
     pub ipv6: bool,
     pub start: Start,
     pub options: Options,
     pub transport: InstanceTransport,
-    /// `mcast_src_ip`, `unicast_src_ip`
+    /// Source address of adverts (`mcast_src_ip` or `unicast_src_ip`).
     pub source: Option<IpAddr>,
     pub vmac: Option<Vmac>,
     /// `virtual_ipaddress`: addresses that adverts name.

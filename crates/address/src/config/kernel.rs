@@ -1,4 +1,5 @@
-//! Objects that the role installs in the kernel: addresses, routes, rules.
+//! Defines the addresses, routes and rules that the role installs in the kernel, and the delays
+//! after which a change of an interface counts.
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -31,7 +32,7 @@ pub struct Address {
     pub label: Option<String>,
     pub no_dad: bool,
     pub home: bool,
-    /// `mngtmpaddr`
+    /// Keyword `mngtmpaddr` of `ip address`.
     pub manage_temporary: bool,
     pub no_prefix_route: bool,
     pub auto_join: bool,
@@ -88,7 +89,7 @@ pub enum RouteKind {
 pub struct NextHop {
     pub via: Option<IpAddr>,
     pub interface: Option<String>,
-    /// `weight`, 1 to 256.
+    /// Weight of the keyword `weight`, 1 to 256.
     pub weight: u16,
     pub on_link: bool,
     pub realms: Option<u32>,
@@ -104,7 +105,7 @@ pub struct Route {
     pub destination: Option<(IpAddr, u8)>,
     /// `from`: the source network to which the route is limited (IPv6).
     pub from: Option<(IpAddr, u8)>,
-    /// `src`: preferred source address.
+    /// Preferred source address (keyword `src`).
     pub source: Option<IpAddr>,
     pub hops: Vec<NextHop>,
     pub scope: Option<Scope>,
@@ -115,7 +116,7 @@ pub struct Route {
     /// `mtu`, `window`, `rtt` and other metrics: the kernel's RTAX number, the value,
     /// and whether it is locked.
     pub metrics: Vec<(u16, u32, bool)>,
-    /// `congctl`
+    /// Congestion control algorithm (keyword `congctl`).
     pub congestion: Option<String>,
     /// `pref`: low 3, medium 0, high 1.
     pub preference: Option<u8>,
@@ -145,12 +146,12 @@ pub struct Rule {
     pub invert: bool,
     pub from: Option<(IpAddr, u8)>,
     pub to: Option<(IpAddr, u8)>,
-    /// `iif`
+    /// Name of the input interface (keyword `iif`).
     pub input: Option<String>,
-    /// `oif`
+    /// Name of the output interface (keyword `oif`).
     pub output: Option<String>,
     pub tos: Option<u8>,
-    /// `fwmark VALUE/MASK`
+    /// Firewall mark with its mask (keyword `fwmark`).
     pub mark: Option<(u32, u32)>,
     pub preference: Option<u32>,
     pub realms: Option<u32>,
@@ -160,7 +161,7 @@ pub struct Rule {
     pub protocol: Option<u8>,
     pub source_ports: Option<(u16, u16)>,
     pub destination_ports: Option<(u16, u16)>,
-    /// `tun_id`
+    /// Identifier of a tunnel (keyword `tun_id`).
     pub tunnel: Option<u64>,
     /// `protocol`: the originator of the rule.
     pub made_by: Option<u8>,

@@ -1,11 +1,11 @@
-//! Options of a virtual router that are single values. `vrrp_instance` and `virtual-ip` set them
-//! here by name, and `role::settings` passes those of the protocol on.
+//! Defines the options of a virtual router that are single values, such as the VRRP version and the
+//! advert interval. The loaders of `vrrp_instance` and `virtual-ip` set them by name;
+//! `role::settings` passes the options of the protocol to the state machine of VRRP.
 
 use super::Authentication;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Options of one virtual router, all with a single value.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Options {
     pub version: u8,
@@ -24,12 +24,12 @@ pub struct Options {
     pub old_unicast_checksum: Option<bool>,
     pub track_source: bool,
     pub promote_secondaries: bool,
-    /// `dont_track_primary`
+    /// True if the configuration has `dont_track_primary`.
     pub ignore_interface_faults: bool,
     pub fault_without_peer: bool,
     pub notify_priority_changes: Option<bool>,
     pub smtp_alert: Option<bool>,
-    /// `kernel_rx_buf_size`
+    /// Size of the receive buffer (`kernel_rx_buf_size`), bytes.
     pub receive_buffer_bytes: Option<u32>,
     pub vrf: Option<String>,
     /// Our language, `handover-drain`: time for which connections may finish at the old owner after

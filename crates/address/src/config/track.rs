@@ -1,4 +1,5 @@
-//! Tracked objects: scripts, files, processes, interfaces, BFD sessions.
+//! Defines the objects whose failure lowers the priority of an instance or is a fault: scripts,
+//! files, processes, interfaces, BFD sessions and proxy backends.
 
 use super::Account;
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,7 @@ pub struct Script {
     /// Program and its arguments; never run through a shell.
     pub words: Vec<String>,
     pub interval: Duration,
-    /// `timeout`; None: the interval.
+    /// Timeout of a run of the program; None: the interval is the timeout.
     pub timeout: Option<Duration>,
     pub weight: Weight,
     pub rise: u32,

@@ -1,4 +1,5 @@
-//! Variables: `$NAME=value`, `$NAME`, `${NAME}`, and the predefined ones.
+//! Replaces variables in the lines of `keepalived.conf`: `$NAME`, `${NAME}` and the predefined
+//! ones. Parses their definitions, `$NAME=value`.
 
 use super::outside::Outside;
 use super::text::{Text, is_name, is_space};
@@ -24,11 +25,11 @@ pub(super) struct Variables {
 
 /// Values of the predefined variables.
 pub(super) struct Fixed<'a> {
-    /// Value of `_PWD`.
+    /// Value of the variable `_PWD`.
     pub(super) directory: &'a Path,
-    /// Value of `_INSTANCE`.
+    /// Value of the variable `_INSTANCE`.
     pub(super) config_id: &'a str,
-    /// Source of `_RANDOM`.
+    /// Source of the random numbers for `_RANDOM`.
     pub(super) outside: &'a mut dyn Outside,
 }
 
@@ -53,12 +54,12 @@ impl Variables {
         self.values.insert(name.to_owned(), VariableValue { lines });
     }
 
-    /// Returns the names of all variables.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
     }
 
-    /// Replaces all defined variables of a line once.
+    /// Replaces each use of a defined variable in a line. Variables in the inserted text are not
+    /// replaced.
     pub(super) fn replace(&self, line: &Text, fixed: &mut Fixed<'_>) -> Replaced {
         let mut lines = vec![Text::default()];
         let mut changed = false;
@@ -151,7 +152,7 @@ fn append(lines: &mut [Text], more: &Text) {
     }
 }
 
-/// Returns the next `$NAME` that white space follows, or the next `${NAME}`.
+/// Returns the next `${NAME}`, or the next `$NAME` before white space or the end of the line.
 fn next_use(line: &Text, from: usize) -> Option<Use> {
     let mut at = from;
     while at < line.len() {
@@ -166,7 +167,7 @@ fn next_use(line: &Text, from: usize) -> Option<Use> {
         let name = line.part(start, start + length).string();
         let mut end = start + length;
         if braces {
-            // Only `_RANDOM` accepts arguments.
+            // Includes the arguments, which only `_RANDOM` accepts.
             while name == "_RANDOM" && (is_space(line.at(end)) || line.at(end).is_ascii_digit()) {
                 end += 1;
             }

@@ -1,4 +1,5 @@
-//! `include`: file names with wildcards and braces, and how strict the checks of missing files are.
+//! Finds the files of an `include` line: expands wildcards and braces in its name, and decides
+//! which missing files are errors.
 
 use super::outside::Outside;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ impl IncludeChecks {
         }
     }
 
-    /// Applies `include_check match +readable -wildcard_match`.
+    /// Applies the words of an `include_check` line. Plain words replace all checks, words with `+`
+    /// and `-` change single ones, and a line without words enables all.
     pub(super) fn change(&mut self, words: &[&str]) {
         if words.is_empty() {
             *self = IncludeChecks::ALL;
@@ -104,11 +106,11 @@ pub(super) fn unquoted(text: &str) -> String {
     text.to_owned()
 }
 
-/// Files that a pattern matches.
+/// Files that the name in an `include` line matches.
 #[derive(Debug, Default)]
 pub(super) struct MatchedFiles {
     pub(super) paths: Vec<PathBuf>,
-    /// Plain names that match no file.
+    /// Paths without wildcards at which there is no file.
     pub(super) missing: Vec<PathBuf>,
     /// The name contained a wildcard.
     pub(super) wild: bool,
@@ -161,7 +163,7 @@ fn matching(pattern: &Path, outside: &mut dyn Outside) -> Vec<PathBuf> {
             }
         }
         paths = next;
-        // A matching directory is not a file.
+        // Drops directories, which cannot be included.
         if last {
             paths.retain(|path| outside.list(path).is_err());
         }
@@ -202,7 +204,8 @@ fn wild(pattern: &[u8], name: &[u8]) -> bool {
     pattern[p.min(pattern.len())..].iter().all(|b| *b == b'*')
 }
 
-/// Returns the width of a character class that contains the byte.
+/// Returns the length of the character class at the start of `pattern`, or None if the class does
+/// not contain the byte.
 fn class(pattern: &[u8], byte: u8) -> Option<usize> {
     let not = matches!(pattern.get(1), Some(b'!' | b'^'));
     let start = 1 + usize::from(not);
@@ -225,7 +228,7 @@ fn class(pattern: &[u8], byte: u8) -> Option<usize> {
     (holds != not).then_some(close + 1)
 }
 
-/// Expands `{a,b{c,d}}` to names.
+/// Expands braces such as `{a,b{c,d}}` to all names.
 fn braces(name: &str) -> Vec<String> {
     let mut done = Vec::new();
     let mut work = vec![name.to_owned()];

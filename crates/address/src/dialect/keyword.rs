@@ -1,4 +1,4 @@
-//! Rows of keywords, and their lookup by block.
+//! Finds the row of a keyword (syntax, number of words, effect) by its name and its block.
 
 use super::family;
 use super::loader::Loader;
@@ -16,16 +16,16 @@ pub(super) type Row = Keyword<Build>;
 #[derive(Debug)]
 pub(super) struct Build {
     pub(super) block: bool,
-    /// Minimum number of words behind the keyword.
+    /// Minimum number of words after the keyword.
     pub(super) least: usize,
-    /// Maximum number of words behind the keyword.
+    /// Maximum number of words after the keyword.
     pub(super) most: usize,
     pub(super) effect: Effect,
 }
 
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Adds it to the model.
+    /// Calls the function that adds the line to the configuration.
     Run(fn(&mut Loader<'_>, &ConfigStatement)),
     /// No effect in this program, for this reason.
     None(&'static str),
@@ -33,7 +33,7 @@ pub(super) enum Effect {
     Anyway(&'static str),
 }
 
-/// Defines a line with a number of words behind its keyword.
+/// Defines a line with `least` to `most` words after its keyword.
 pub(super) const fn line(
     least: usize,
     most: usize,
@@ -67,7 +67,7 @@ pub(super) const fn so_anyway(least: usize, most: usize, why: &'static str) -> B
     }
 }
 
-/// Defines a block with a number of words before its brace.
+/// Defines a block with `least` to `most` words between its keyword and its brace.
 pub(super) const fn block(
     least: usize,
     most: usize,
@@ -100,7 +100,7 @@ fn table() -> &'static Table {
 
 /// Returns the row of a keyword in a place.
 pub(super) fn find(place: &str, name: &str) -> Option<&'static Row> {
-    // A type with shorter lifetimes, so that `name` can be used as a key.
+    // Uses a type with shorter lifetimes, so that `name` can be used as a key.
     let table: &HashMap<(&str, &str), &'static Row> = table();
     table.get(&(place, name)).copied()
 }

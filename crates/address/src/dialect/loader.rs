@@ -1,5 +1,6 @@
-//! Builds the model from blocks: dispatches keywords to their builders and reports
-//! unknown ones.
+//! Builds the configuration from the parsed statements of `keepalived.conf`: finds the row of each
+//! keyword, checks the number of its values and its block, and calls its builder. Reports unknown
+//! keywords; finally runs the checks of the whole configuration.
 
 use super::family::draft::{Drafts, GroupDraft, InstanceDraft};
 use super::keyword::{self, Effect, Row, TOP};
@@ -16,8 +17,8 @@ use std::collections::HashSet;
 /// Maximum number of diagnostics that are kept until they are sorted.
 const PENDING_MAX: usize = 10_000;
 
-/// Collects diagnostics without repetitions: a variable with an error that is used a thousand times
-/// is one error.
+/// Collects diagnostics. A repetition at the same position is dropped, so that a faulty variable
+/// that is used a thousand times is reported once.
 #[derive(Default)]
 pub(super) struct Sink {
     pending: Vec<Diagnostic>,
@@ -121,7 +122,8 @@ impl Loader<'_> {
         self.report(Diagnostic::error(code, span, message));
     }
 
-    /// Parses the block of a node as that of the keyword `place`.
+    /// Parses the statements in the block of a node, with the keywords that the block `place`
+    /// allows.
     pub(super) fn children(&mut self, place: &'static str, node: &ConfigStatement) {
         let outer = std::mem::replace(&mut self.place, place);
         for child in node.nodes() {
@@ -215,8 +217,8 @@ impl Loader<'_> {
         self.report(told.help(why));
     }
 
-    /// Reports a word that is no keyword here. The keyword that was probably meant is parsed in its
-    /// place, so that its contents are checked, too.
+    /// Reports a word that is no keyword of the current block. If the intended keyword is evident,
+    /// the statement is parsed as that keyword, so that its contents are checked, too.
     fn unknown(&mut self, node: &ConfigStatement) {
         let Some(word) = node.words.first() else {
             return;
@@ -242,8 +244,9 @@ impl Loader<'_> {
             return self.build(row, &joined);
         }
         let elsewhere = keyword::places_of(&word.text);
-        // In global_defs, `garp_master_delay` means `vrrp_garp_master_delay`; `priority` has no
-        // counterpart there, and a similar name would be a coincidence.
+        // Suggests a similar keyword only if there is no such keyword in another block, or if it
+        // differs by a prefix: in `global_defs`, `garp_master_delay` means
+        // `vrrp_garp_master_delay`, whereas `priority` has no counterpart there.
         let near = suggest::nearest(&word.text, keyword::names_in(self.place))
             .filter(|near| elsewhere.is_empty() || near.ends_with(&word.text));
         if let Some(row) = near.and_then(|name| keyword::find(self.place, name)) {

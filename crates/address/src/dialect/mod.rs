@@ -1,10 +1,9 @@
-//! The language of `keepalived.conf`: bytes to lines to blocks to a [`Config`], with all
-//! diagnostics.
+//! Loads `keepalived.conf`: turns bytes into lines, blocks, and a [`Config`].
 //!
-//! Reading never fails: it returns what could be read, and all errors. Facts outside the files
-//! (other files, interfaces, accounts, scripts) are requested through [`Outside`], so that a check
-//! on another machine and a test can supply them. Nothing here opens, resolves or runs anything by
-//! itself.
+//! The result is a list of all errors and warnings, and the configuration if none of them is an
+//! error. Facts outside the given files (other files, interfaces, accounts, scripts) are requested
+//! through [`Outside`], so that a check on another machine and a test can supply them. Nothing here
+//! opens, resolves or runs anything by itself.
 //!
 //! A keyword is a row in the file of its family below [`family`].
 
@@ -51,14 +50,15 @@ pub struct Options {
 /// Result of reading the files.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The model; None after an error.
+    /// The configuration; None if a diagnostic is an error.
     pub config: Option<Config>,
     pub diagnostics: Diagnostics,
     /// Every file that was read or searched for, apart from the given ones.
     pub files: Vec<PathBuf>,
 }
 
-/// Reads files (already in the map) as one configuration. Included files are added to the map.
+/// Loads files, whose texts are in the map already, as one configuration. Included files are added
+/// to the map.
 pub fn load(
     sources: &mut SourceMap,
     files: &[FileId],

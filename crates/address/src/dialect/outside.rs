@@ -1,4 +1,6 @@
-//! Facts about the machine that a configuration file depends on.
+//! Answers the questions of the loader about the machine that a `keepalived.conf` is for: files,
+//! accounts, interfaces, scripts, host names. [`LocalMachine`] queries the machine of this process;
+//! a test or a check for another machine implements [`Outside`] otherwise.
 
 use crate::config::Account;
 use crate::programs;
@@ -49,7 +51,7 @@ pub enum NoAccount {
     Group,
 }
 
-/// Access to the machine that a file is for.
+/// Queries about the machine that a configuration file is for.
 pub trait Outside {
     /// Returns the host name, with its domain if it has one.
     fn host_name(&mut self) -> String;
@@ -73,7 +75,7 @@ pub trait Outside {
     /// Returns the state of a script, given by its path or by a name that is searched in the
     /// standard directories.
     fn program(&mut self, path: &str, account: Option<&Account>) -> Program;
-    /// Resolves the addresses of a host name.
+    /// Resolves the addresses of a host name; empty if there are none.
     fn resolve(&mut self, host: &str) -> Vec<IpAddr>;
     /// Seeds the random numbers that follow (`random_seed`).
     fn seed(&mut self, seed: u32);
@@ -88,7 +90,8 @@ pub struct LocalMachine {
 }
 
 impl LocalMachine {
-    /// Creates the access, whose random numbers are seeded from the clock.
+    /// Creates the value. Its random numbers are seeded from the clock, unless [`Outside::seed`] is
+    /// called before the first one.
     pub fn new() -> LocalMachine {
         LocalMachine { state: 0 }
     }
@@ -218,7 +221,8 @@ impl Outside for LocalMachine {
     }
 
     fn seed(&mut self, seed: u32) {
-        // Spreads similar seeds, and avoids zero.
+        // Multiplies the seed, so that similar seeds give different numbers, and makes it odd:
+        // xorshift never leaves zero.
         self.state = (u64::from(seed) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     }
 
@@ -227,7 +231,7 @@ impl Outside for LocalMachine {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             self.state = now.map_or(1, |d| d.as_nanos() as u64) | 1;
         }
-        // xorshift64, which is good enough for a configuration.
+        // Generates the next number by xorshift64, which is good enough for a configuration.
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;

@@ -1,5 +1,5 @@
-//! Reads files as lines: resolves comments, `@word` lines, definitions, sequences and includes. The
-//! resulting lines contain none of these.
+//! Returns the lines of a configuration one by one. Comments, `@word` conditions, definitions,
+//! variables, sequences and includes are already resolved in them.
 
 use super::expand::{Fixed, LINE_BYTES_MAX, MADE_BYTES_MAX, Replaced, Variables, definition};
 use super::files::{self, IncludeChecks};
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// Returns the next line that is not empty after its definitions and conditions are resolved.
+    /// Returns the next line with a keyword or a brace; None at the end.
     pub(super) fn next(&mut self) -> Option<Text> {
         loop {
             let (line, of_file) = self.raw()?;
@@ -244,7 +244,8 @@ impl<'a> Reader<'a> {
         );
     }
 
-    /// Returns the line behind its `@word`, and whether the condition is true on this machine.
+    /// Returns the line without its condition `@word`, and whether the line applies to this
+    /// machine.
     fn condition(&mut self, line: &Text) -> (Text, bool) {
         if line.at(0) != b'@' {
             return (line.clone(), true);
@@ -364,7 +365,7 @@ impl<'a> Reader<'a> {
         if words.next() != Some("random_seed") {
             return;
         }
-        // A value that is not a number is reported where keywords are parsed.
+        // Ignores a value that is not a number, which the parser of keywords reports.
         if let Some(seed) = words.next().and_then(|word| word.parse().ok()) {
             self.outside.seed(seed);
         }

@@ -1,4 +1,4 @@
-//! Recognizes files of keepalived by their first word.
+//! Recognizes by its first word whether a file is a `keepalived.conf`.
 
 use super::keyword::{self, TOP};
 use language::suggest;

@@ -1,4 +1,5 @@
-//! `~SEQ(…)` and `~LST(…)`: repeat the rest of a line for each value.
+//! Parses `~SEQ(…)` and `~LST(…)`, which repeat the rest of their line, and generates the values
+//! for each repetition.
 
 use super::text::Text;
 
@@ -8,7 +9,7 @@ const VALUES_MAX: usize = 1 << 20;
 /// A parsed `~SEQ` or `~LST` head.
 pub(super) struct Sequence {
     pub(super) names: Vec<String>,
-    /// Values of the variables in each iteration.
+    /// Values of the variables, one list for each repetition of the line.
     pub(super) values: Vec<Vec<Text>>,
 }
 
@@ -25,9 +26,9 @@ pub(super) enum SequenceError {
     Number,
     /// The step is zero or leads away from the end.
     Step,
-    /// The number of values differs from that of names.
+    /// The number of values differs from the number of names.
     Count,
-    /// More than [`VALUES_MAX`] values.
+    /// There are more than [`VALUES_MAX`] values.
     TooMany,
 }
 
@@ -70,7 +71,7 @@ pub(super) fn close(line: &Text, open: usize) -> Result<usize, SequenceError> {
     Err(SequenceError::Parenthesis)
 }
 
-/// Parses a head, whose variables are already replaced.
+/// Parses the arguments of a sequence, in which variables are already replaced.
 pub(super) fn read(name: &str, arguments: &Text) -> Result<Sequence, SequenceError> {
     let parts = split(arguments)?;
     let (first, rest) = parts.split_first().ok_or(SequenceError::Arity)?;

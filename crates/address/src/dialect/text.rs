@@ -1,5 +1,5 @@
-//! A line whose bytes have positions: after variables are replaced, every word still has its
-//! position in a file.
+//! Stores a line together with the position of every byte, so that every word still has its
+//! position in a file after variables are replaced.
 
 use language::Span;
 
@@ -64,7 +64,8 @@ impl Text {
         self.part(start, self.len())
     }
 
-    /// Returns the position of a part; for an empty part, that of the byte before it.
+    /// Returns the position of a part. An empty part has the position of the byte that follows, or
+    /// of the last byte at the end.
     pub(super) fn span(&self, start: usize, end: usize) -> Span {
         let Some(last) = self.places.len().checked_sub(1) else {
             return Span::default();

@@ -1,5 +1,5 @@
-//! Groups lines into blocks. A block opens with a brace on its own line or on that of its words,
-//! and may be all on one line; `}` ends it anywhere.
+//! Groups lines into statements and blocks. A block opens with a brace on the line of its words or
+//! on the next one, and may be all on one line; `}` ends the block anywhere.
 
 use super::family::draft::At;
 use super::keyword;
@@ -49,12 +49,12 @@ impl ConfigStatement {
         }
     }
 
-    /// Returns the words behind the first.
+    /// Returns the words after the first.
     pub(super) fn arguments(&self) -> &[SourceWord] {
         self.words.get(1..).unwrap_or_default()
     }
 
-    /// Returns the first word behind the keyword.
+    /// Returns the first word after the keyword.
     pub(super) fn argument(&self) -> Option<&SourceWord> {
         self.words.get(1)
     }

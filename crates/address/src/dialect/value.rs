@@ -1,5 +1,5 @@
-//! Parsers of keyword values: numbers, times, switches, addresses. Each one reports an invalid
-//! value and then returns None.
+//! Parses the values of keywords: numbers, times, switches, addresses. Each parser reports an
+//! invalid value and then returns None.
 
 use super::family::draft::At;
 use super::loader::Loader;
@@ -51,7 +51,7 @@ impl Loader<'_> {
         self.number(word, range).and_then(|n| T::try_from(n).ok())
     }
 
-    /// Parses the first word behind a keyword like [`Self::small`].
+    /// Parses the first word after a keyword like [`Self::small`].
     pub(super) fn count<T: TryFrom<i64>>(
         &mut self,
         node: &ConfigStatement,
@@ -60,12 +60,12 @@ impl Loader<'_> {
         node.argument().and_then(|word| self.small(word, range))
     }
 
-    /// Checks the first word behind a keyword whose value has no effect.
+    /// Checks the first word after a keyword whose value has no effect.
     pub(super) fn check(&mut self, node: &ConfigStatement, range: RangeInclusive<i64>) {
         let _: Option<i64> = self.count(node, range);
     }
 
-    /// Parses the first word behind a keyword as whole seconds.
+    /// Parses the first word after a keyword as whole seconds.
     pub(super) fn seconds(
         &mut self,
         node: &ConfigStatement,
@@ -74,7 +74,7 @@ impl Loader<'_> {
         self.count(node, range).map(Duration::from_secs)
     }
 
-    /// Parses the first word behind a keyword like [`Self::timer`].
+    /// Parses the first word after a keyword like [`Self::timer`].
     pub(super) fn time(
         &mut self,
         node: &ConfigStatement,
@@ -83,7 +83,7 @@ impl Loader<'_> {
         self.timer(node.argument()?, range)
     }
 
-    /// Parses the first word behind a keyword, and returns the value with its position.
+    /// Parses the first word after a keyword, and returns the value with its position.
     pub(super) fn at<T>(
         &mut self,
         node: &ConfigStatement,
@@ -150,7 +150,7 @@ impl Loader<'_> {
         Some(Duration::from_micros(us))
     }
 
-    /// Parses a switch, which is on if it has no word.
+    /// Parses `on`, `off` or a similar word after a keyword. The keyword alone means on.
     pub(super) fn switch(&mut self, node: &ConfigStatement) -> Option<bool> {
         let Some(word) = node.argument() else {
             return Some(true);
@@ -178,7 +178,7 @@ impl Loader<'_> {
         found
     }
 
-    /// Parses an address without a prefix.
+    /// Parses an IP address without a prefix length.
     pub(super) fn address(&mut self, word: &SourceWord) -> Option<IpAddr> {
         match word.text.parse() {
             Ok(address) => Some(address),
@@ -189,12 +189,12 @@ impl Loader<'_> {
         }
     }
 
-    /// Parses the first word behind a keyword like [`Self::address`].
+    /// Parses the first word after a keyword like [`Self::address`].
     pub(super) fn first_address(&mut self, node: &ConfigStatement) -> Option<IpAddr> {
         self.address(node.argument()?)
     }
 
-    /// Parses an address with an optional prefix. `default` is the whole address space.
+    /// Parses an address with an optional prefix length.
     pub(super) fn network(&mut self, word: &SourceWord) -> Option<(IpAddr, Option<u8>)> {
         let (address, prefix) = match word.text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),

@@ -1,4 +1,5 @@
-//! Splits a line into words and braces.
+//! Splits a line of `keepalived.conf` into words and braces, and the text of a script into program
+//! and arguments.
 
 use super::family::draft::At;
 use super::loader::Sink;
@@ -95,7 +96,8 @@ fn word(line: &Text, start: usize, sink: &mut Sink) -> (SourceWord, usize) {
                 bytes.push(line.at(at + 1));
                 at += 2;
             }
-            // An undefined variable stays unchanged.
+            // Copies `${NAME}` into the word, because its braces are not those of a block: the
+            // variable is undefined.
             b'$' if line.at(at + 1) == b'{' => {
                 let end = variable_end(line, at).unwrap_or(at + 1);
                 bytes.extend_from_slice(line.part(at, end).bytes());
@@ -126,7 +128,7 @@ fn word(line: &Text, start: usize, sink: &mut Sink) -> (SourceWord, usize) {
     (word, at)
 }
 
-/// Returns the index behind the brace of `${NAME}`.
+/// Returns the index after the closing brace of `${NAME}`, or None if the text is not of this form.
 fn variable_end(line: &Text, dollar: usize) -> Option<usize> {
     let rest = line.bytes().get(dollar + 2..)?;
     let close = rest.iter().position(|b| *b == b'}')?;

@@ -1,4 +1,4 @@
-//! Addresses and their lifetimes.
+//! Adds, renews, removes and lists addresses of interfaces, with their lifetimes.
 //!
 //! The kernel removes an address with a lifetime by itself unless it is renewed, so a killed role
 //! cannot leave one behind.
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Length of `struct ifaddrmsg`.
+/// Length of the kernel's `struct ifaddrmsg`, bytes.
 const BODY: usize = 8;
 /// Minimum lifetime in seconds. The kernel counts in seconds and checks in steps, so one second may
 /// already be over.
@@ -18,7 +18,7 @@ pub const LIFETIME_LEAST: u32 = 2;
 /// Kernel value of an unlimited lifetime.
 const FOREVER: u32 = u32::MAX;
 
-/// Attribute types `IFA_*`.
+/// Types of netlink attributes of an address, `IFA_*`.
 mod attribute {
     pub const ADDRESS: u16 = 1;
     pub const LOCAL: u16 = 2;
@@ -29,7 +29,7 @@ mod attribute {
     pub const MADE_BY: u16 = 11;
 }
 
-/// Address flags `IFA_F_*`.
+/// Flags of an address, `IFA_F_*`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AddressFlags(pub u32);
 
@@ -120,7 +120,8 @@ impl AddressSpec {
 
     fn message(&self, kind: u16, flags: u16) -> NetlinkMessage {
         let index = self.interface.to_ne_bytes();
-        // The attribute contains all flags; the old header field only the first eight.
+        // Writes only the first eight flags into the old header field; the attribute contains all
+        // of them.
         let short = self.flags.0.to_le_bytes()[0];
         let scope = self.scope.map_or(0, |s| s.0);
         let mut body = [family(self.address), self.prefix, short, scope, 0, 0, 0, 0];
@@ -198,7 +199,7 @@ impl AddressSeen {
             && (self.peer == spec.peer || spec.peer == Some(spec.address))
     }
 
-    /// Parses `RTM_NEWADDR` and `RTM_DELADDR`.
+    /// Parses a message `RTM_NEWADDR` or `RTM_DELADDR`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<AddressSeen> {
         let body = message.body;
         let attributes = message.attributes(BODY);
@@ -226,12 +227,17 @@ impl AddressSeen {
     }
 }
 
-/// Layout of `struct rtmsg`, and values of the requested route.
+/// Length of `struct rtmsg`, in bytes.
 const ROUTE_BODY: usize = 12;
+/// Offset of `rtm_type` in `struct rtmsg`.
 const ROUTE_KIND_AT: usize = 7;
+/// Route type `RTN_LOCAL`: packets to the destination are accepted by this machine.
 const ROUTE_LOCAL: u8 = 2;
+/// Attribute type `RTA_DST`: the destination address.
 const ROUTE_DESTINATION: u16 = 1;
+/// Attribute type `RTA_OIF`: index of the output interface.
 const ROUTE_OUTPUT: u16 = 4;
+/// Poll interval while a local route is missing.
 const ROUTE_LOOK_EVERY: Duration = Duration::from_micros(200);
 
 impl Kernel {

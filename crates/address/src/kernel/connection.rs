@@ -8,14 +8,15 @@ use rustix::io::Errno;
 use rustix::net::netlink;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Message type `SOCK_DIAG_BY_FAMILY`.
+/// Type of the netlink message `SOCK_DIAG_BY_FAMILY`.
 const BY_FAMILY: u16 = 20;
 const TCP: u8 = 6;
 /// Bit mask of all states except LISTEN (10) and CLOSE (7).
 const STATES: u32 = 0x1ffe & !(1 << 10 | 1 << 7);
 
-/// Attribute with a filter program, and the operation that compares the local address.
+/// Attribute type `INET_DIAG_REQ_BYTECODE`, whose value is a filter program.
 const PROGRAM: u16 = 1;
+/// Operation `INET_DIAG_BC_S_COND` of a filter program: compares the local address.
 const OWN_ADDRESS_IS: u8 = 7;
 /// Length of `struct inet_diag_bc_op` and `struct inet_diag_hostcond`, without the address.
 const CONDITION: usize = 4 + 8;
@@ -30,7 +31,7 @@ pub(super) struct Connection {
 
 pub(super) fn of(address: IpAddr) -> Result<Vec<Connection>, KernelError> {
     let mut socket = NetlinkSocket::open(Some(netlink::SOCK_DIAG))?;
-    // An IPv6 socket may have IPv4 connections.
+    // Queries both families for an IPv4 address, because an IPv6 socket may have IPv4 connections.
     let families: &[u8] = match address {
         IpAddr::V4(_) => &[INET, INET6],
         IpAddr::V6(_) => &[INET6],
@@ -41,7 +42,7 @@ pub(super) fn of(address: IpAddr) -> Result<Vec<Connection>, KernelError> {
         let read = |m: &Incoming<'_>| m.read_as(BY_FAMILY, |m| connection(m.body));
         match socket.dump("list the connections of an address", ask, read) {
             Ok(some) => all.extend(some.into_iter().filter(|c| c.own.ip() == address)),
-            // A kernel without IPv6 has no such table.
+            // Ignores the error, because a kernel without IPv6 has no table of IPv6 sockets.
             Err(error) if *family == INET6 && address.is_ipv4() && error.is(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
@@ -57,7 +58,7 @@ fn question(family: u8, address: IpAddr) -> NetlinkMessage {
     let mut message = NetlinkMessage::new(BY_FAMILY, flag::REQUEST | flag::DUMP, &body);
     let octets = octets(address);
     let length = CONDITION + octets.len();
-    // If the condition is true, the program ends; otherwise it jumps beyond its end.
+    // Ends the program if the condition is true; otherwise the program jumps beyond its end.
     let holds = u8::try_from(length).unwrap_or(0);
     let fails = u16::from(holds) + 4;
     let mut program = vec![OWN_ADDRESS_IS, holds];

@@ -1,4 +1,4 @@
-//! Errors of the kernel interface.
+//! Defines the error of requests to the kernel, and how messages show it.
 
 use rustix::io::Errno;
 use std::io;
@@ -42,7 +42,7 @@ pub enum KernelError {
 }
 
 impl KernelError {
-    /// Returns whether the kernel refused: the same request would fail again.
+    /// Returns whether the kernel received the request and refused it.
     pub fn is_refusal(&self) -> bool {
         matches!(self, KernelError::Refused { .. })
     }

@@ -1,7 +1,7 @@
-//! The nftables filter. It drops packets to and from addresses of `no_accept`. It also drops the
-//! packets that virtual interfaces send by themselves (group reports, router solicitations), from
-//! which switches would learn the virtual MAC of a backup. Reports are sent from the parent
-//! interface instead.
+//! Installs the nftables filter, which drops packets to and from addresses of `no_accept`. The
+//! filter also drops the packets that virtual interfaces send by themselves (group reports, router
+//! solicitations), from which switches would learn the virtual MAC of a backup. Group reports are
+//! sent from the parent interface instead, if the kernel can duplicate packets.
 //!
 //! The netlink API of nftables is used directly: the program `nft` is not needed. The table is
 //! always replaced as a whole, in one transaction.
@@ -25,20 +25,26 @@ pub(super) const NEW_RULE: u16 = NFTABLES << 8 | 6;
 pub(super) const NEW_SET: u16 = NFTABLES << 8 | 9;
 pub(super) const NEW_ELEMENTS: u16 = NFTABLES << 8 | 12;
 
-/// Hooks of the chains, and a priority just before the filters of other programs.
+/// Hook of packets that this machine receives (NF_INET_LOCAL_IN).
 pub(super) const HOOK_INPUT: u32 = 1;
+/// Hook of packets that this machine sends (NF_INET_LOCAL_OUT).
 pub(super) const HOOK_OUTPUT: u32 = 3;
+/// Default priority of the chains, just before the filters of other programs.
 pub(super) const PRIORITY: i32 = -1;
 
-/// Registers, and keys of `meta`.
+/// Register of the verdict (NFT_REG_VERDICT).
 const VERDICT: u32 = 0;
 pub(super) const REGISTER_1: u32 = 1;
 pub(super) const REGISTER_2: u32 = 2;
+/// Key of `meta`: index of the input interface (NFT_META_IIF).
 const META_INPUT: u32 = 4;
+/// Key of `meta`: index of the output interface (NFT_META_OIF).
 const META_OUTPUT: u32 = 5;
+/// Key of `meta`: transport protocol (NFT_META_L4PROTO).
 pub(super) const META_PROTOCOL: u32 = 16;
-/// Base headers of `payload` expressions.
+/// Base of `payload`: the network header (NFT_PAYLOAD_NETWORK_HEADER).
 pub(super) const NETWORK: u32 = 1;
+/// Base of `payload`: the transport header (NFT_PAYLOAD_TRANSPORT_HEADER).
 pub(super) const TRANSPORT: u32 = 2;
 
 pub(super) const DROP: u32 = 0;
@@ -58,8 +64,7 @@ const MOST_RULES: usize = 1024;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Firewall {
     pub table: String,
-    /// Addresses that this machine owns but does not respond for; a link-local address has the
-    /// index of its interface.
+    /// Addresses whose packets are dropped. A link-local address has the index of its interface.
     pub refused: Vec<(IpAddr, Option<u32>)>,
     /// Indices of virtual interfaces and their parents.
     pub quiet: Vec<(u32, u32)>,
@@ -70,10 +75,10 @@ pub struct Firewall {
 }
 
 impl Firewall {
-    /// Returns the filter for a configuration: it drops packets to addresses of
-    /// `no_accept` if this machine is not their owner (priority 255), and silences its
-    /// virtual interfaces. `vmacs`: their indexes and those of their parents; `index`
-    /// returns the index of a name.
+    /// Returns the filter for a configuration: it drops packets to and from addresses of
+    /// `no_accept` unless the priority is 255, and silences virtual interfaces. `vmacs`: the
+    /// indices of the virtual interfaces and their parents; `index` returns the index of a named
+    /// interface.
     pub fn for_configuration(
         config: &Config,
         vmacs: &[(u32, u32)],
@@ -94,7 +99,7 @@ impl Firewall {
             for address in instance.addresses.iter().chain(&instance.excluded) {
                 let local = matches!(address.address, IpAddr::V6(a) if a.is_unicast_link_local());
                 let on = address.interface.as_ref().unwrap_or(&usual);
-                // An address on a missing interface is unreachable anyway.
+                // Skips a link-local address on a missing interface, which is unreachable anyway.
                 match index(on) {
                     at @ Some(_) if local => refused.push((address.address, at)),
                     _ if local => {}
@@ -133,7 +138,7 @@ impl Firewall {
             ));
         }
         let mut socket = match NetlinkSocket::open(Some(netlink::NETFILTER)) {
-            // A kernel without nftables has no table to remove.
+            // Succeeds: a kernel without nftables has no table to remove.
             Err(error) if self.is_empty() && error.is_unsupported() => return Ok(()),
             socket => socket?,
         };
@@ -151,7 +156,8 @@ impl Firewall {
         let request = "create the nftables table";
         let mut all = self.transaction(family, &refused, needed, true);
         let made = match socket.transaction(request, &mut all) {
-            // The kernel cannot duplicate packets, so reports are only dropped.
+            // Drops group reports without sending them from the parent: this kernel cannot
+            // duplicate packets.
             Err(error) if error.is(Errno::NOENT) && !self.quiet.is_empty() => {
                 let mut all = self.transaction(family, &refused, needed, false);
                 socket.transaction(request, &mut all)
@@ -159,7 +165,7 @@ impl Firewall {
             made => made,
         };
         match made {
-            // Without nftables, or without it for this family, there is no table to remove.
+            // Succeeds: without nftables for this address family, there is no table to remove.
             Err(error) if !needed && error.is_unsupported() => Ok(()),
             made => made,
         }
@@ -189,7 +195,7 @@ impl Firewall {
             message.string(1, &self.table);
             message
         };
-        // Only an existing table can be deleted, so it is created first.
+        // Creates the table before the deletion, because only an existing table can be deleted.
         let mut delete = ask(DELETE_TABLE, family, 0);
         delete.string(1, &self.table);
         let mut all = vec![boundary(BATCH_BEGIN), table(), delete];
@@ -240,8 +246,8 @@ impl Firewall {
         })
     }
 
-    /// Accepts neighbour discovery even for refused addresses, because other machines must find
-    /// them.
+    /// Accepts neighbour discovery even for addresses whose packets are dropped: other machines
+    /// must find the owner of an address.
     fn neighbours(&self, all: &mut Vec<NetlinkMessage>) {
         for chain in ["in", "out"] {
             for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {

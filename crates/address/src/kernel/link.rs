@@ -6,11 +6,11 @@ use super::message::{
 use super::{Kernel, KernelError};
 use rustix::io::Errno;
 
-/// Length of `struct ifinfomsg`.
+/// Length of the kernel's `struct ifinfomsg`, bytes.
 pub(super) const BODY: usize = 16;
 const NAME_BYTES: usize = 15;
 
-/// Attribute types `IFLA_*`.
+/// Types of netlink attributes of an interface, `IFLA_*`.
 pub(super) mod attribute {
     pub const ADDRESS: u16 = 1;
     pub const NAME: u16 = 3;
@@ -35,7 +35,7 @@ const SKIP_STATISTICS: u32 = 8;
 pub struct LinkFlags(pub u32);
 
 impl LinkFlags {
-    /// `IFF_UP`: administratively up.
+    /// Returns whether the interface is administratively up (`IFF_UP`).
     pub fn up(self) -> bool {
         self.0 & 0x1 != 0
     }
@@ -88,11 +88,12 @@ impl NetworkInterface {
         self.flags.up() && self.flags.running()
     }
 
-    /// Parses `RTM_NEWLINK` and `RTM_DELLINK`.
+    /// Parses a message `RTM_NEWLINK` or `RTM_DELLINK`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<NetworkInterface> {
         let body = message.body;
         if body.first().copied()? != 0 {
-            // A message about a bridge port (AF_BRIDGE) does not describe the interface itself.
+            // Ignores messages about bridge ports (AF_BRIDGE), which do not describe the interface
+            // itself.
             return None;
         }
         let flags = LinkFlags(u32_at(body, 8)?);
@@ -121,8 +122,8 @@ impl NetworkInterface {
                 _ => {}
             }
         }
-        // The kernel reports the other end of a veth as its parent, and indices of another network
-        // namespace mean nothing here.
+        // Clears the parent where it is none of this machine: the kernel reports the other end of a
+        // veth as its parent, and indices of another network namespace mean nothing here.
         let far = message.attributes(BODY).find(attribute::LINK_NAMESPACE);
         if link.kind == "veth" || far.is_some() {
             link.parent = None;

@@ -1,16 +1,16 @@
-//! Netlink messages as bytes: a header, a fixed body, attributes. Messages of the kernel are read
-//! leniently, attribute by attribute, because a newer kernel may send more of them.
+//! Builds and parses netlink messages: a header, a fixed body, attributes. Messages of the kernel
+//! are parsed leniently, attribute by attribute, because a newer kernel may add attributes.
 
 use std::net::IpAddr;
 
-/// Length of `struct nlmsghdr`.
+/// Length of the kernel's `struct nlmsghdr`, bytes.
 pub(super) const HEADER: usize = 16;
 /// Flag in an attribute's type: the attribute contains attributes.
 const NESTED: u16 = 0x8000;
 /// Bits of an attribute's type without flags.
 const KIND: u16 = 0x3fff;
 
-/// Message flags `NLM_F_*`.
+/// Flags of a netlink message, `NLM_F_*`.
 pub(super) mod flag {
     pub const REQUEST: u16 = 0x1;
     pub const ACK: u16 = 0x4;
@@ -180,12 +180,12 @@ pub(super) struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    /// Returns the attributes behind a fixed body of this length.
+    /// Returns the netlink attributes that follow a fixed header of `fixed` bytes in the body.
     pub fn attributes(&self, fixed: usize) -> Attributes<'a> {
         Attributes(self.body.get(fixed.next_multiple_of(4)..).unwrap_or(&[]))
     }
 
-    /// Parses a message of this kind.
+    /// Parses the message if it has the given kind; otherwise returns None.
     pub fn read_as<T>(&self, kind: u16, read: impl Fn(&Self) -> Option<T>) -> Option<T> {
         if self.kind == kind { read(self) } else { None }
     }
@@ -252,7 +252,8 @@ impl<'a> Attributes<'a> {
         self.find(kind).and_then(ip)
     }
 
-    /// Returns a network whose prefix length is in the fixed body; None: all addresses.
+    /// Returns the network in the first attribute of this type, with the prefix length from the
+    /// fixed body. None if the prefix length is zero, which means all addresses.
     pub fn network(&self, kind: u16, prefix: u8) -> Option<(IpAddr, u8)> {
         let address = self.address(kind).filter(|_| prefix > 0)?;
         Some((address, prefix))

@@ -1,4 +1,4 @@
-//! Notifications of changes in the kernel's tables, including changes by other programs.
+//! Receives notifications of changes in the kernel's tables, including changes by other programs.
 
 use super::message::{Incoming, Messages, kind};
 use super::socket::NetlinkSocket;
@@ -7,7 +7,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 
-/// Multicast groups `RTNLGRP_*`.
+/// Multicast groups of rtnetlink, `RTNLGRP_*`.
 mod group {
     pub const LINK: u32 = 1;
     pub const ADDRESS: u32 = 5;
@@ -91,8 +91,8 @@ impl Monitor {
                 }
                 Ok(None) => return None,
                 Err(Errno::NOBUFS) => return Some(KernelChange::Overrun),
-                // No other error can occur on such a socket; if one does, it must not cause a busy
-                // loop.
+                // Returns None on any other error, which cannot occur on such a socket: a retry
+                // could become a busy loop.
                 Err(_) => return None,
             }
         }

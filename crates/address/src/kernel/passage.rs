@@ -1,4 +1,4 @@
-//! The nftables tables for a hand-over with established connections.
+//! Creates and removes the nftables tables for a hand-over with established connections.
 //!
 //! The old owner keeps the address and is [`Quiet`] about it: it does not reply to ARP requests and
 //! neighbour solicitations for it, and never uses it as the source of its own, so that neighbours
@@ -30,28 +30,40 @@ use rustix::io::Errno;
 use rustix::net::netlink;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Address family of ARP, and hook numbers.
+/// Netfilter protocol family of ARP tables (NFPROTO_ARP).
 const ARP: u8 = 3;
+/// Hook of received ARP packets (NF_ARP_IN).
 const HOOK_ARP_INPUT: u32 = 0;
+/// Hook of sent ARP packets (NF_ARP_OUT).
 const HOOK_ARP_OUTPUT: u32 = 1;
+/// Hook of received IP packets before routing (NF_INET_PRE_ROUTING).
 const HOOK_PREROUTING: u32 = 0;
 
-/// Priority before the filters of other programs.
+/// Priority of chains that run before the filters of other programs.
 const PRIORITY_FILTER: i32 = -1;
+/// Priority of the chain that forwards segments (NF_IP_PRI_MANGLE).
 const PRIORITY_PASS: i32 = -150;
 
-/// Offsets in an ARP packet for Ethernet and IPv4.
+/// Offset of the operation in an ARP packet.
 const ARP_OPERATION: u32 = 6;
+/// Offset of the sender's IPv4 address in an ARP packet for Ethernet.
 const ARP_SENDER: u32 = 14;
+/// Offset of the target's IPv4 address in an ARP packet for Ethernet.
 const ARP_TARGET: u32 = 24;
+/// Operation of an ARP request.
 const ARP_ASKS: [u8; 2] = [0, 1];
+/// Operation of an ARP reply.
 const ARP_ANSWERS: [u8; 2] = [0, 2];
 
-/// Offsets in the IP headers, and of the target in a neighbour discovery message.
+/// Offset of the source address in an IPv6 header.
 const IPV6_SOURCE: u32 = 8;
+/// Offset of the destination address in an IPv6 header.
 const IPV6_DESTINATION: u32 = 24;
+/// Offset of the target address in a neighbour solicitation or advertisement.
 const ICMP6_TARGET: u32 = 8;
+/// Offset of the source address in an IPv4 header.
 const IPV4_SOURCE: u32 = 12;
+/// Offset of the destination address in an IPv4 header.
 const IPV4_DESTINATION: u32 = 16;
 
 const TCP: u8 = 6;
@@ -60,19 +72,24 @@ const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
-/// Offsets of the ports in a TCP segment; each port has its own register.
+/// Offset of the source port in a TCP segment.
 const PORT_OF_SOURCE: u32 = 0;
+/// Offset of the destination port in a TCP segment.
 const PORT_OF_DESTINATION: u32 = 2;
 
-/// Set of connections that belong to this machine: its name, and its id within the transaction.
+/// Name of the set with the connections that belong to this machine.
 const OWN: &str = "own";
+/// Id of this set within the transaction that creates it.
 const OWN_ID: u32 = 1;
 /// Set flag: rules add elements while packets pass.
 const SET_DYNAMIC: u32 = 0x20;
-/// Data types of `nft`, which it needs to list the set: two addresses, two ports.
+/// Type number of an IPv4 address in `nft`, which needs the types of the key to list the set.
 const TYPE_IPV4: u32 = 7;
+/// Type number of an IPv6 address in `nft`.
 const TYPE_IPV6: u32 = 8;
+/// Type number of a port in `nft`.
 const TYPE_PORT: u32 = 13;
+/// Number of bits for each type in the type of a key with several fields.
 const TYPE_BITS: u32 = 6;
 /// First of the four-byte registers.
 const WORD_REGISTER_0: u32 = 8;
@@ -124,8 +141,9 @@ pub struct Passage {
     pub quiet: Vec<Quiet>,
     /// Addresses that this machine has taken over.
     pub passes: Vec<Passes>,
-    /// Addresses that this machine offers to others. It sends no resets for unknown connections,
-    /// because the new owner may accept some before this machine learns of it.
+    /// Addresses that this machine offers to others. This machine sends no resets from them for
+    /// unknown connections, because the new owner may accept connections before this machine learns
+    /// of the takeover.
     pub offered: Vec<IpAddr>,
     /// Existing connections of local sockets to the addresses in `passes` stay on this machine,
     /// because it handed the addresses over a moment ago and takes them back.
@@ -179,8 +197,8 @@ impl Passage {
         if !self.keeps_own {
             return Ok(());
         }
-        // From here on the kernel adds new connections, so only those that sockets have now are
-        // missing.
+        // Adds the connections that sockets have now. Later ones are added by the kernel, whose
+        // rules exist from here on.
         for family in [INET, INET6] {
             let own = self.own_connections(family)?;
             for some in own.chunks(ELEMENTS_IN_ONE) {
@@ -245,7 +263,7 @@ impl Passage {
         let all = made.map(|family| self.table(DELETE_TABLE, family));
         let mut socket = NetlinkSocket::open(Some(netlink::NETFILTER))?;
         match commit(&mut socket, "remove the hand-over table", all.collect()) {
-            // Another program removed at least one of the tables already.
+            // Removes each table by itself: another program removed at least one of them already.
             Err(error) if error.is(Errno::NOENT) => Passage::remove(&self.table).map(|_| ()),
             done => done,
         }
@@ -259,7 +277,7 @@ impl Passage {
     /// a missing table or missing support. The tables of the other families are removed
     /// nevertheless.
     pub fn remove(table: &str) -> Result<bool, KernelError> {
-        // A kernel without nftables has no tables.
+        // Returns false: a kernel without nftables has no tables.
         let mut socket = match NetlinkSocket::open(Some(netlink::NETFILTER)) {
             Err(error) if error.is_unsupported() => return Ok(false),
             socket => socket?,
@@ -512,7 +530,7 @@ impl Passage {
             step(list, "lookup", |data| {
                 data.string(1, OWN);
                 data.attribute(2, &WORD_REGISTER_0.to_be_bytes());
-                // Match if the connection is not in the set.
+                // Matches a connection that is not in the set.
                 data.attribute(5, &1_u32.to_be_bytes());
             });
             load(list, &octets(of.to));

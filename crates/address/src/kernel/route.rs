@@ -8,14 +8,13 @@ use crate::config::{NextHop, Route, RouteKind};
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Length of `struct rtmsg`.
+/// Length of the kernel's `struct rtmsg`, bytes.
 const BODY: usize = 12;
 
 const TABLE_COMPAT: u32 = 252;
 const TABLE_MAIN: u32 = 254;
 const TABLE_LOCAL: u32 = 255;
 
-/// Scopes that apply if none is configured.
 const SCOPE_LINK: u8 = 253;
 const SCOPE_HOST: u8 = 254;
 const SCOPE_NOWHERE: u8 = 255;
@@ -27,7 +26,7 @@ const CLONED: u32 = 0x200;
 const IPV6_METRIC: u32 = 1024;
 const MOST_HOPS: usize = 64;
 
-/// Attribute types `RTA_*`.
+/// Types of netlink attributes of a route, `RTA_*`.
 mod attribute {
     pub const DESTINATION: u16 = 1;
     pub const SOURCE: u16 = 2;
@@ -197,7 +196,7 @@ pub struct RouteSeen {
     pub destination: Option<(IpAddr, u8)>,
     pub from: Option<(IpAddr, u8)>,
     pub table: u32,
-    /// Metric; zero: none.
+    /// Metric of the route; zero: none.
     pub metric: u32,
     /// Type of service; zero: any.
     pub tos: u8,
@@ -235,7 +234,7 @@ impl RouteSeen {
             && gateways(&self.ways) == wanted
     }
 
-    /// Parses `RTM_NEWROUTE` and `RTM_DELROUTE`.
+    /// Parses a message `RTM_NEWROUTE` or `RTM_DELROUTE`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<RouteSeen> {
         let body = message.body;
         let ipv6 = message.is_ipv6()?;
@@ -283,7 +282,7 @@ fn read_ways(mut several: &[u8], ways: &mut Vec<(Option<IpAddr>, u32)>) {
     }
 }
 
-/// Clears the bits behind the prefix, as the kernel does; None: the default route.
+/// Clears the bits after the prefix, as the kernel does; None: the default route.
 fn network(net: Option<(IpAddr, u8)>) -> Option<(IpAddr, u8)> {
     let (address, prefix) = net.filter(|(_, prefix)| *prefix > 0)?;
     let address = match address {
@@ -362,7 +361,7 @@ impl Kernel {
             .map(|r| self.route_message(r, kind::DELETE_ROUTE, 0))
             .collect();
         let removed = self.send_those_made("remove a route", asks);
-        // The interface or table may be gone, and the route with it.
+        // Counts as removed if the interface or the table is gone, and the route with it.
         Ack::of_all(removed, &[Errno::SRCH, Errno::NODEV])
     }
 

@@ -1,4 +1,4 @@
-//! Routing rules, which select the table for the route of a packet.
+//! Adds, removes and lists routing rules, which select the routing table for a packet.
 
 use super::message::{INET, INET6, Incoming, NetlinkMessage, flag, kind, text, u32_at};
 use super::{Ack, Kernel, KernelError, MADE_BY, check_family};
@@ -6,11 +6,11 @@ use crate::config::{Rule, RuleAction};
 use rustix::io::Errno;
 use std::net::IpAddr;
 
-/// Length of `struct fib_rule_hdr`.
+/// Length of the kernel's `struct fib_rule_hdr`, bytes.
 const BODY: usize = 12;
 const INVERT: u32 = 2;
 
-/// Attribute types `FRA_*`.
+/// Types of netlink attributes of a rule, `FRA_*`.
 mod attribute {
     pub const TO: u16 = 1;
     pub const FROM: u16 = 2;
@@ -117,7 +117,7 @@ fn message(rule: &Rule, kind: u16, flags: u16) -> NetlinkMessage {
     message
 }
 
-/// A rule as reported by the kernel: the fields that distinguish it from others.
+/// A rule as reported by the kernel, with the fields that are compared with configured rules.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RuleSeen {
     pub ipv6: bool,
@@ -137,7 +137,7 @@ pub struct RuleSeen {
 }
 
 impl RuleSeen {
-    /// Returns whether this is the configured rule.
+    /// Returns whether the fields of this rule equal those of a configured one.
     pub fn is(&self, rule: &Rule) -> bool {
         let (number, table) = action(rule.action);
         let target = match rule.action {
@@ -156,7 +156,7 @@ impl RuleSeen {
             && self.made_by == rule.made_by.unwrap_or(MADE_BY)
     }
 
-    /// Parses `RTM_NEWRULE` and `RTM_DELRULE`.
+    /// Parses a message `RTM_NEWRULE` or `RTM_DELRULE`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<RuleSeen> {
         let body = message.body;
         let ipv6 = message.is_ipv6()?;

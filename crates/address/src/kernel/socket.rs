@@ -1,4 +1,4 @@
-//! Netlink socket that sends requests in batches and collects all responses.
+//! Sends netlink requests, one by one or in batches, and collects the responses.
 
 use super::KernelError;
 use super::message::{
@@ -56,7 +56,8 @@ impl NetlinkSocket {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
         rustix::net::bind(&fd, &netlink::SocketAddrNetlink::new(0, 0))?;
-        // A privileged process may exceed the system's limit; others get at most the limit.
+        // Tries to exceed the system's limit, which a privileged process may; others get at most
+        // the limit.
         if sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_BUFFER).is_err() {
             sockopt::set_socket_recv_buffer_size(&fd, RECEIVE_BUFFER)?;
         }
@@ -65,7 +66,8 @@ impl NetlinkSocket {
             sequence: 0,
             buffer: vec![0; READ_BYTES],
         };
-        // Older kernels lack some of these options; errors then have no message.
+        // Ignores errors: older kernels lack some of these options, and their refusals have no
+        // message.
         let _ = socket.option(NETLINK_EXT_ACK, 1);
         let _ = socket.option(NETLINK_CAP_ACK, 1);
         let _ = socket.option(NETLINK_GET_STRICT_CHK, 1);
@@ -170,8 +172,8 @@ impl NetlinkSocket {
             .collect()
     }
 
-    /// Sends all messages as one nftables transaction, between a begin and an end: either all take
-    /// effect or none. Returns the first refusal.
+    /// Sends the messages as one nftables transaction, of which the first one is the begin and the
+    /// last one the end: either all take effect or none. Fails with the first refusal.
     pub fn transaction(
         &mut self,
         request: &'static str,
@@ -182,7 +184,7 @@ impl NetlinkSocket {
     }
 
     /// Sends an nftables transaction without its end: the kernel validates all messages, loads the
-    /// modules that it needs, and drops the transaction. Returns the first refusal.
+    /// modules that they need, and drops the transaction. Fails with the first refusal.
     pub fn trial(
         &mut self,
         request: &'static str,
@@ -273,7 +275,7 @@ impl NetlinkSocket {
             let each = |m: &Incoming<'_>| m.read_as(new, &read);
             match self.dump(request, ask, each) {
                 Ok(some) => all.extend(some),
-                // A kernel without IPv6 has no such table.
+                // Skips the family: a kernel without IPv6 has no such table.
                 Err(KernelError::Refused {
                     errno: Errno::OPNOTSUPP | Errno::AFNOSUPPORT,
                     ..
@@ -421,7 +423,7 @@ fn acknowledged(request: &'static str, message: &Incoming<'_>) -> Result<(), Ker
     let errno = Errno::from_raw_os_error(code.unsigned_abs().cast_signed());
     let mut words = String::new();
     if message.flags & flag::ACK_ATTRIBUTES != 0 {
-        // The error is followed by the header of the request, and by its body unless the kernel
+        // Skips what follows the error: the header of the request, and its body unless the kernel
         // says that it omitted the body. The end of a listing has neither.
         let skipped = match message.kind {
             kind::DONE => 4,

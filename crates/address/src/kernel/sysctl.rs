@@ -1,4 +1,5 @@
-//! Kernel settings below `/proc/sys`, in the network namespace of the calling thread.
+//! Reads, changes and restores kernel settings below `/proc/sys`, in the network namespace of the
+//! calling thread.
 
 use super::KernelError;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ const MOST_INTERFACES: usize = 16 * 1024;
 /// in the kernel.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Saved {
-    /// Path below `/proc/sys`.
+    /// Path of the setting below `/proc/sys`.
     pub path: String,
     pub before: String,
     pub ours: String,

@@ -1,6 +1,7 @@
-//! Virtual interfaces of `use_vmac` and `use_ipvlan`. As in keepalived, `use_vmac` is a macvlan in
-//! private mode with the router's MAC (RFC 9568, 7.3), with settings that keep ARP of the two
-//! interfaces apart.
+//! Creates, adopts and removes the virtual interfaces of `use_vmac` and `use_ipvlan`. As in
+//! keepalived, `use_vmac` is a macvlan in private mode with the router's MAC (RFC 9568, 7.3).
+//! Settings keep its ARP apart from that of the parent interface, and are restored when the last
+//! virtual interface is removed.
 
 use super::link::{attribute, body, good_name};
 use super::message::{NetlinkMessage, flag, kind};
@@ -8,11 +9,11 @@ use super::sysctl::{self, Saved};
 use super::{Kernel, KernelError, NetworkInterface};
 use rustix::io::Errno;
 
-/// Attribute `IFLA_INET6_ADDR_GEN_MODE` inside `IFLA_AF_SPEC`.
+/// Netlink attribute `IFLA_INET6_ADDR_GEN_MODE` inside `IFLA_AF_SPEC`.
 const ADDRESS_GENERATION: u16 = 8;
 /// Value for no automatic link-local address.
 const GENERATE_NONE: u8 = 1;
-/// `IFLA_MACVLAN_MODE`, `IFLA_IPVLAN_MODE`
+/// Netlink attributes `IFLA_MACVLAN_MODE` and `IFLA_IPVLAN_MODE`, which have the same number.
 const MODE: u16 = 1;
 const IPVLAN_FLAGS: u16 = 2;
 const MACVLAN_PRIVATE: u32 = 1;
@@ -21,12 +22,12 @@ const IPVLAN_L2: u16 = 0;
 /// Isolation between ipvlan interfaces of the same parent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum IpvlanFlag {
-    /// `bridge`: they reach each other directly.
+    /// `bridge`: ipvlan interfaces of the same parent reach each other directly.
     #[default]
     Bridge,
-    /// `private`: they do not reach each other.
+    /// `private`: ipvlan interfaces of the same parent do not reach each other.
     Private,
-    /// `vepa`: they reach each other through the switch.
+    /// `vepa`: ipvlan interfaces of the same parent reach each other through the switch.
     Vepa,
 }
 
@@ -119,7 +120,7 @@ impl VmacSpec {
 pub struct Vmac {
     /// The interface, which is up.
     pub link: NetworkInterface,
-    /// The interface existed already: a previous role left it behind.
+    /// True if the interface existed already, because a previous role did not remove it.
     pub found: bool,
 }
 
@@ -221,7 +222,7 @@ impl Kernel {
     }
 
     fn remove_link_of_vmac(&mut self, index: u32) -> Result<(), KernelError> {
-        // An interface that stays still needs the settings.
+        // Keeps the settings after a failed removal: the interface still exists and needs them.
         self.delete_link(index)?;
         self.vmacs.present.retain(|present| *present != index);
         if self.vmacs.present.is_empty() {
@@ -250,9 +251,10 @@ impl Kernel {
             for (name, value) in own {
                 sysctl::set(&sysctl::of_interface(false, &link.name, name), value)?;
             }
-            // A kernel without IPv6 has no such setting.
+            // Ignores an error: a kernel without IPv6 has no such setting.
             let _ = sysctl::set(&sysctl::of_interface(true, &link.name, "disable_ipv6"), "1");
-            // The parent interface must not respond for addresses of the virtual one.
+            // Changes the settings of the parent interface, which must not respond for addresses of
+            // the virtual one.
             if let Some(base) = self.link_of(spec.base)? {
                 for name in ["arp_ignore", "arp_filter"] {
                     let path = sysctl::of_interface(false, &base.name, name);
@@ -316,7 +318,7 @@ impl Vmacs {
         }
         for name in sysctl::interfaces(false)? {
             let virtual_one = name == "all" || name == vmac;
-            // An interface may disappear meanwhile.
+            // Skips an interface that disappeared after it was listed.
             let Ok(own) = sysctl::read(&path(&name)) else {
                 continue;
             };

@@ -1,4 +1,5 @@
-//! Codes of errors in `node` and `virtual-ip` sections.
+//! Defines the codes of diagnostics about `node` and `virtual-ip` sections, with their
+//! explanations.
 
 use language::arguments::ArgumentCodes;
 

@@ -1,4 +1,5 @@
-//! The parsed sections, before the node of this machine is known.
+//! Stores the parsed `node` and `virtual-ip` sections until all of them are read. Only then is it
+//! known which node this machine is.
 
 use super::instance::options;
 use super::{TargetHost, codes};
@@ -115,7 +116,8 @@ pub(super) struct AddressConfigDraft {
     pub(super) nodes: Vec<NodeDraft>,
     pub(super) virtual_ips: Vec<VirtualIp>,
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// Problems of this machine with an accepted version.
+    /// Files and accounts that this machine lacks, although an accepted configuration version needs
+    /// them.
     pub(super) lacks: Vec<SystemQuery>,
 }
 
@@ -131,7 +133,8 @@ impl AddressConfigDraft {
         }
     }
 
-    /// Records a command line without which the accepted version runs.
+    /// Records a program that this machine cannot run. The accepted configuration version is served
+    /// without it.
     pub(super) fn leave_out(&mut self, words: &[String], lack: SystemQuery) {
         self.lacks.push(lack);
         self.virtual_ip().programs.left_out.push(words.to_vec());

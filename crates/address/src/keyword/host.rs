@@ -1,4 +1,4 @@
-//! Facts about the machine that the sections depend on.
+//! Describes the machine that a configuration is built for: its host name and interfaces.
 
 use configuration::outside::Interface;
 use language::value::{AddressNetwork, V4Network, V6Network};
@@ -11,8 +11,8 @@ pub struct TargetHost {
     /// configuration is built for the first node, and errors that depend on the machine are not
     /// reported.
     pub name: Option<String>,
-    /// The files are a version that was accepted earlier, which runs without programs that are
-    /// unusable.
+    /// The files are a configuration version that was accepted earlier. Such a version is served
+    /// without the programs that cannot be run.
     pub is_accepted: bool,
     pub interfaces: Vec<Interface>,
 }
@@ -50,7 +50,7 @@ impl TargetHost {
         for interface in self.interfaces.iter().filter(|i| i.name != "lo") {
             let fits = |(own, prefix): &&(IpAddr, u8)| {
                 own.is_ipv4() == address.is_ipv4()
-                    // A single address says nothing about neighbours.
+                    // Ignores a single address, which says nothing about neighbours.
                     && *prefix != full(*own)
                     && network(*own, *prefix).contains(address)
             };

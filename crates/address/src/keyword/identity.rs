@@ -1,4 +1,5 @@
-//! Determines which node this machine is.
+//! Finds the `node` section of this machine by host name or address, and reports a machine that
+//! matches none or several.
 
 use super::codes;
 use super::draft::{AddressConfigDraft, NodeDraft};
@@ -146,13 +147,14 @@ fn check_preferred(draft: &mut AddressConfigDraft) {
         let on = virtual_ip.interfaces.iter().flat_map(|i| &i.nodes);
         for named in virtual_ip.prefer.iter().chain(on) {
             let known = |name: &&str| is_name_of(&named.value, name);
-            // A node without a name may be any machine while the file is only inspected.
+            // Accepts a node without a name, which may be any machine while the file is only
+            // inspected.
             if names.iter().any(|name| known(name) || name.is_empty()) {
                 continue;
             }
             let told = format!("'node' section '{}' not found", named.value);
             let told = Diagnostic::error(&codes::UNKNOWN_NODE, named.span, told);
-            // Do not suggest a name that the line already contains.
+            // Suggests no name that the line already contains.
             let free = |name: &&str| !virtual_ip.prefer.iter().any(|p| is_name_of(&p.value, name));
             let near = suggest::nearest(&named.value, names.iter().copied().filter(free));
             wrong.push(match near {

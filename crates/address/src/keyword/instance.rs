@@ -1,4 +1,5 @@
-//! Builds the configuration of this machine from the drafts.
+//! Builds the configuration of this machine from the drafts of the `node` and `virtual-ip`
+//! sections.
 
 use super::draft::{AddressConfigDraft, VirtualIp};
 use super::identity::{self, NodeIdentity, is_name_of, name_of};
@@ -43,7 +44,7 @@ pub(super) fn finish(draft: &mut AddressConfigDraft) -> SectionConfig {
         notify::secure(draft, &mut virtual_ip);
         if virtual_ip.addresses.is_empty() {
             if virtual_ip.address_line {
-                // The error was reported at its line.
+                // Skips the section: the error was reported at the line.
                 continue;
             }
             let told = format!("'virtual-ip {}' has no address", virtual_ip.name);
@@ -88,7 +89,7 @@ pub(super) fn finish(draft: &mut AddressConfigDraft) -> SectionConfig {
     outcome
 }
 
-/// Role of this machine in an instance.
+/// Values of an instance that depend on this machine, such as its position among the nodes.
 struct InstanceRole {
     addresses: Vec<Address>,
     order: Vec<String>,
@@ -104,7 +105,7 @@ fn instance(virtual_ip: VirtualIp, part: InstanceRole) -> Instance {
     let bands = standing::plain(part.place);
     let failover = virtual_ip.failover.map_or(FAILOVER_DEFAULT, |t| t.value);
     let timers = Timers::of(failover, bands[0]);
-    // An advert names addresses of its own family only.
+    // Separates the addresses by family, because an advert names addresses of its own family only.
     let (mut named, mut excluded): (Vec<Address>, Vec<Address>) = part
         .addresses
         .into_iter()
@@ -155,11 +156,11 @@ pub(super) fn options() -> Options {
     Options {
         version: 3,
         down_timer_adverts: DOWN_ADVERTS,
-        // After a partition, the winner receives adverts of the loser, and notifies its neighbours
-        // again.
+        // Makes the winner after a partition, which receives adverts of the loser, notify its
+        // neighbours again.
         higher_prio_send_advert: true,
-        // While only one machine has a new address in its file, both must still accept each other's
-        // adverts.
+        // Skips the check, because both machines must still accept each other's adverts while only
+        // one has a new address in its file.
         skip_check_addresses: true,
         handover_drain: DRAIN_DEFAULT,
         ..Options::default()
@@ -209,7 +210,7 @@ fn order(draft: &AddressConfigDraft, virtual_ip: &VirtualIp) -> Vec<String> {
     names.filter(|name| !name.is_empty()).collect()
 }
 
-/// Returns the position of this machine; None if it takes no part.
+/// Returns the position of this machine in the order of nodes; None if it takes no part.
 fn place(identity: &NodeIdentity, order: &[String]) -> Option<usize> {
     match identity {
         NodeIdentity::Any | NodeIdentity::First => Some(0),
@@ -228,8 +229,8 @@ fn addresses(draft: &AddressConfigDraft, virtual_ip: &VirtualIp, interface: &str
     all.map(|written| {
         let (address, prefix) = (written.address, written.prefix);
         Address {
-            // The role itself checks for duplicates, and does not wait a second for the kernel to
-            // do so.
+            // Disables the kernel's check for duplicates, which takes a second: the role itself
+            // checks.
             no_dad: address.is_ipv6(),
             vmac: virtual_ip.virtual_mac,
             ..Address::new(address, prefix.unwrap_or_else(|| of_network(address)))

@@ -1,4 +1,4 @@
-//! Network settings of an instance: its interface, its router id there, and the transport of its
+//! Determines the interface of an instance, its router id on that network, and the transport of its
 //! adverts.
 
 use super::draft::{self, AddressConfigDraft, VirtualIp};
@@ -16,8 +16,9 @@ pub(super) fn is_ipv6(virtual_ip: &VirtualIp) -> bool {
     virtual_ip.addresses.iter().all(|a| a.address.is_ipv6())
 }
 
-/// Returns the configured interface, or the one whose network contains the first address. It is
-/// empty if there is none, which is an error, or for an accepted version a missing resource.
+/// Returns the configured interface, or the one whose network contains the first address. The name
+/// is empty if there is none, which is an error, or a missing resource of a configuration version
+/// that was accepted earlier.
 pub(super) fn interface(
     draft: &mut AddressConfigDraft,
     virtual_ip: &VirtualIp,
@@ -136,8 +137,9 @@ pub(super) struct UsedRouterId {
     span: Span,
 }
 
-/// Returns the router id that is configured or derived from the name. `None` if the version was
-/// accepted on other links, and another instance on the link uses the id.
+/// Returns the router id that is configured or derived from the name, and reports an id that is
+/// already in use. None only for a configuration version that was accepted on other interfaces, if
+/// another instance on the same interface uses the id.
 pub(super) fn router_id(
     draft: &mut AddressConfigDraft,
     virtual_ip: &VirtualIp,

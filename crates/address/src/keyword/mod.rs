@@ -1,5 +1,5 @@
-//! Our own language: the sections `node` and `virtual-ip`, in one file for all machines. Each
-//! keyword is a row.
+//! Parses our own language: the sections `node` and `virtual-ip`, in one file for all machines.
+//! Each keyword is a row.
 //!
 //! Lines become drafts ([`node`], [`virtual_ip`] and the other families). When all sections have
 //! been read, the drafts become the [`Config`] of this machine ([`instance`]): which node it is,
@@ -77,7 +77,7 @@ const SECTIONS: Sections = Sections {
             "Addresses that one machine owns at a time, and the order of the machines.",
         ),
     ],
-    // keepalived's password.
+    // Keyword of `keepalived.conf` whose value is a password.
     secrets: &["auth_pass"],
     ..Sections::NONE
 };
@@ -145,7 +145,8 @@ pub fn documented() -> Vec<Documented> {
 #[derive(Clone, PartialEq, Debug)]
 pub struct SectionConfig {
     pub config: Config,
-    /// Name of the node that this machine is; `None` without a `node` section.
+    /// Name of the node that this machine is. None without `node` sections, and for a file that is
+    /// only inspected.
     pub node: Option<String>,
     backends: Vec<(String, Span)>,
 }
@@ -264,7 +265,7 @@ impl Tabled for AddressConfigDraft {
         for told in self.diagnostics {
             context.report(told);
         }
-        // Also after an error, so that one run reports all undefined names.
+        // Exports even after an error, so that one run reports all undefined names.
         exports(&outcome.config).for_each(|export| exchange.export(export));
         for (name, at) in &outcome.backends {
             exchange.require_object("backend", name, *at);

@@ -1,4 +1,4 @@
-//! `node`: the machines of the configuration.
+//! Parses `node` sections: the machines that share the file, with their addresses and host names.
 
 use super::draft::{AddressConfigDraft, NodeDraft};
 use super::{Row, codes};

@@ -1,4 +1,5 @@
-//! `notify`: programs that run on a change of state.
+//! Parses the lines for programs that run on a change of state, and for the user that runs them.
+//! Refuses programs that run as root although other users can change them.
 
 use super::draft::{AddressConfigDraft, VirtualIp};
 use super::track::{NOT_RUN, program};
@@ -113,14 +114,14 @@ pub(super) fn secure(draft: &mut AddressConfigDraft, virtual_ip: &mut VirtualIp)
     }
     let mut unsafe_ones = Vec::new();
     for program in &virtual_ip.programs.commands {
-        // A missing program was reported already, and users cannot change it.
+        // Skips a missing program, which was reported already and which users cannot change.
         if missing.contains(&program.value) {
             continue;
         }
         let Some(part) = programs::changeable(&program.value) else {
             continue;
         };
-        // The program without its arguments, which may be secret.
+        // Omits the program's arguments, which may be secret.
         let name = program.value.first().map_or("", String::as_str);
         let part = part.display();
         let told = format!("'{name}' runs as root, and users other than root can change {part}");

@@ -189,7 +189,7 @@ fn a_machine_is_a_node_by_its_name_its_other_name_or_an_address() {
     }
 }
 
-/// Loads a text as a version that the cluster accepted earlier.
+/// Loads a text as a configuration version that the cluster accepted earlier.
 fn load_accepted(name: &str, text: &str) -> (Option<SectionConfig>, String) {
     let host = TargetHost {
         is_accepted: true,

@@ -1,4 +1,5 @@
-//! Timing: `failover` and the timers derived from it, and the delays around a move.
+//! Parses `failover`, `handover-drain` and `preempt-delay`, and derives the intervals of adverts
+//! and probes and the lifetime of addresses from `failover`.
 
 use super::draft::AddressConfigDraft;
 use super::{Row, codes};
@@ -9,7 +10,7 @@ use language::{Diagnostic, Span, Spanned};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Minimum `failover`: five adverts of 10 ms, the shortest interval of version 3.
+/// Minimum `failover`: five adverts of 10 ms, the shortest interval of VRRP version 3.
 pub(super) const FAILOVER_MIN: Duration = Duration::from_millis(50);
 /// Maximum `failover`: an advert has 12 bits for its interval in hundredths of a second.
 pub(super) const FAILOVER_MAX: Duration = Duration::from_secs(200);
@@ -23,9 +24,10 @@ const HUNDREDTH: Duration = Duration::from_millis(10);
 /// Maximum wait for a reply of the owner's kernel: on one link it takes milliseconds.
 const PROBE_WAIT_MAX: Duration = Duration::from_millis(200);
 const PROBE_WAIT_MIN: Duration = Duration::from_millis(2);
-/// Lower bound of the takeover delay while the owner's kernel still responds to probes.
+/// Minimum time before a takeover while the owner's kernel still responds to probes.
 const BOUND_MIN: Duration = Duration::from_secs(1);
-/// The same bound as a multiple of `failover`.
+/// Time before a takeover while the owner's kernel still responds to probes, as a multiple of
+/// `failover`.
 const BOUND_FAILOVERS: u32 = 3;
 /// Minimum lifetime that the kernel observes accurately: it counts seconds.
 const LIFETIME_MIN: Duration = Duration::from_secs(2);
@@ -59,8 +61,8 @@ impl Timers {
                     .clamp(PROBE_WAIT_MIN, PROBE_WAIT_MAX),
                 bound,
             },
-            // After the bound another node takes the addresses over, while this kernel still
-            // responds for them.
+            // As long as the time after which another node takes the addresses over even if this
+            // kernel still responds for them.
             lifetime: bound.max(LIFETIME_MIN),
         }
     }

@@ -1,4 +1,5 @@
-//! `track`: conditions without which a machine does not take the addresses.
+//! Parses `track` lines: interfaces, programs, pings and backends without which a machine does not
+//! own the addresses.
 
 use super::draft::AddressConfigDraft;
 use super::node::checked_name;
@@ -31,7 +32,7 @@ fn too_many(word: &ConfigWord) -> Diagnostic {
     Diagnostic::error(&codes::TOO_MANY, word.span, told)
 }
 
-/// Message about a program of an accepted version that cannot be run.
+/// Message about a program of an accepted configuration version that cannot be run.
 pub(super) const NOT_RUN: &str = "the program is not run, and nothing waits for it";
 
 /// Returns the words of a program's line, after a check that this machine can run it.
@@ -54,7 +55,7 @@ pub(super) fn program(
             "write the absolute path, with its arguments, in one pair of quotes",
         ));
     }
-    // A file for another machine names programs of that machine.
+    // Accepts any program: a file for another machine names programs of that machine.
     if draft.host.name.is_none() {
         return Ok(words);
     }
@@ -103,7 +104,8 @@ fn add(draft: &mut AddressConfigDraft, word: &ConfigWord, mut script: Script) ->
     if virtual_ip.programs.scripts.len() >= TRACKED_MAX {
         return Err(too_many(word));
     }
-    // The name is part of log lines, and must be unique in the file.
+    // Includes the name of the section, because the script's name is part of log lines and must be
+    // unique in the file.
     script.name = format!("{}: {}", virtual_ip.name, script.name);
     let alike = |other: &&Script| {
         other.name == script.name || other.name.starts_with(&format!("{} #", script.name))
@@ -120,7 +122,7 @@ fn script(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     let word = args.required("a program")?;
     let words = program(draft, args, word)?;
     let mut script = Script {
-        // The program without its arguments, which may be secret, because logs, reports and metrics
+        // Omits the program's arguments, which may be secret, because logs, reports and metrics
         // show the name.
         name: words.first().cloned().unwrap_or_default(),
         words: words.clone(),
@@ -157,7 +159,7 @@ fn ping(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
         .into_iter()
         .chain([address.to_string(), wait.as_millis().to_string()])
         .collect();
-    // The ping ends by itself a moment before this timeout.
+    // Sets a timeout a moment after the end of the ping, which ends by itself.
     script.timeout = Some(wait + PING_GRACE);
     add(draft, word, script)
 }

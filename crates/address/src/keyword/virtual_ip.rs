@@ -1,4 +1,5 @@
-//! `virtual-ip`: addresses, their interface, and the machine that should have them.
+//! Parses the lines of `virtual-ip` for addresses, interface, router id, transport, and the nodes
+//! that should own the addresses.
 
 use super::draft::{Address, AddressConfigDraft, Interface, TransportDraft, VirtualIp};
 use super::host::full;

@@ -22,7 +22,7 @@ mod tests {
 
     #[test]
     fn ids_of_names_never_change() {
-        // Values of the first version.
+        // Checks the values that the first version of the program computed.
         assert_eq!(
             ["www", "mail", "a", "b", ""].map(of_name),
             [14, 146, 71, 8, 2]

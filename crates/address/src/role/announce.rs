@@ -1,5 +1,5 @@
-//! Queue of announcements to neighbours: gratuitous ARPs and unsolicited neighbour advertisements.
-//! The queue does no IO; the loop sends the frames that [`Announcer::due`] returns.
+//! Queues announcements to neighbours: gratuitous ARPs and unsolicited neighbour advertisements.
+//! Does no I/O; the event loop sends the frames that [`Announcer::due`] returns.
 //!
 //! Announcements with a common rate limit (`garp_group`, `vrrp_garp_interval`) share a line.
 //! However many addresses there are, at most [`BURST`] frames are sent per turn.

@@ -81,7 +81,8 @@ impl AddressRole {
             members: Vec::new(),
             router: Router::new(Vec::new(), Vec::new()),
             sockets: Sockets {
-                // The previous process may have sent more after it stored its state.
+                // Skips numbers: the previous process may have sent further authenticated adverts
+                // after it stored its state.
                 sealed: kept.as_ref().map_or(0, |kept| match kept.sealed {
                     0 => 0,
                     sealed => sealed.saturating_add(SEALED_AHEAD),
@@ -144,8 +145,7 @@ impl AddressRole {
             self.open_frames(at);
         }
         self.begin_health(now);
-        // The faults of all members are known before the first one starts, because groups start as
-        // one.
+        // Evaluates all members before the first one starts, because groups start as one.
         self.evaluate_all_instances(now);
         self.close_unused();
         self.start_scripts(now);
@@ -160,7 +160,7 @@ impl AddressRole {
                 adverts.broken = true;
             }
         }
-        // Only from the end, so that indices of other sockets stay valid.
+        // Removes sockets only from the end, so that the indices of the others stay valid.
         while self.sockets.adverts.last().is_some_and(|a| a.broken) {
             self.sockets.adverts.pop();
         }
@@ -182,7 +182,7 @@ impl AddressRole {
             tracked.iter().any(|t| of(t).contains(&name))
         };
         for script in &config.scripts {
-            // A script that nothing tracks is not run.
+            // Skips a script that nothing tracks.
             if !is_used(&script.name, |t| {
                 t.scripts.iter().map(|s| s.0.as_str()).collect()
             }) {
@@ -239,7 +239,8 @@ impl AddressRole {
             .advert_interface(&self.host.links)
             .map(|(index, name)| (index, name.to_owned()));
         if needs && interface.is_none() {
-            // A missing interface is already reported as a tracked object.
+            // Closes the socket without a further fault: a missing interface is reported as a
+            // tracked object.
             (member.socket, member.untracked.connection) = (None, None);
             return;
         }
@@ -265,7 +266,7 @@ impl AddressRole {
             }
             Some(_) => {}
             None if needs => {
-                // The last advert, which releases the addresses, still needs the old source.
+                // Keeps the old source, which the last advert still needs to release the addresses.
                 let words = match member.config.source {
                     Some(source) => format!("no interface has the source address {source}"),
                     None => format!(
@@ -313,7 +314,7 @@ impl AddressRole {
             let Some(member) = self.members.get_mut(at) else {
                 return;
             };
-            // A member with a fault starts, too, so that the fault is reported.
+            // Starts a member with a fault, too, so that the fault is reported.
             let ready = !member.judgement.unknown || !member.faults().is_empty();
             if !member.is_started && ready {
                 member.is_started = true;
@@ -370,7 +371,8 @@ impl AddressRole {
     }
 }
 
-/// Returns the leases that the previous role held and that this one continues to hold.
+/// Returns the leases that the previous role held and that this role continues to hold, and the
+/// leases that the previous role handed over.
 fn leases_before(kept: Option<&KeptState>) -> Leases {
     let held = kept.iter().flat_map(|kept| &kept.leases);
     let mut leases = Leases::new(held.map(|(name, until_ns)| Lease {

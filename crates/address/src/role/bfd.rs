@@ -1,4 +1,4 @@
-//! `bfd_instance`: sessions of bidirectional forwarding detection (BFD), with their sockets.
+//! Runs the sessions of bidirectional forwarding detection (`bfd_instance`) with their sockets.
 //! [`protocol::bfd`] makes the decisions; this module only transports packets. When the role ends,
 //! its sessions fall silent, as in keepalived, and neighbours detect an outage, which is correct.
 //! Only a session that a reload removed signals AdminDown.
@@ -61,7 +61,7 @@ fn settings(wanted: &BfdSession) -> Settings {
         idle_tx: wanted.idle_tx,
         multiplier: wanted.multiplier,
         passive: wanted.passive,
-        // keepalived's rule: the peer is assumed to send with the same TTL as this end.
+        // Follows keepalived's rule: the peer is assumed to send with the same TTL as this end.
         ttl_min: match wanted.max_hops {
             ANY_HOPS => 0,
             hops => wanted.ttl.saturating_sub(hops),
@@ -76,7 +76,8 @@ impl Bfd {
         let mut before = old.links;
         let mut links = Vec::with_capacity(wanted.len());
         for (place, wanted) in wanted.iter().enumerate() {
-            // A changed weight does not affect the session with the neighbour.
+            // Ignores the weight in the comparison, because a changed weight does not affect the
+            // session with the neighbour.
             let same = |link: &BfdLink| {
                 let weight = wanted.weight;
                 BfdSession {
@@ -102,7 +103,7 @@ impl Bfd {
             };
             links.push(link);
         }
-        // Removed sessions signal AdminDown.
+        // Signals AdminDown for the removed sessions.
         before.iter_mut().for_each(|link| link.stop(now));
         let (mut listeners, mut errors) = (Vec::new(), Vec::new());
         for ipv6 in [false, true] {
@@ -159,7 +160,8 @@ impl Bfd {
                     *refused = refused.saturating_add(1);
                 }
             });
-            // The error concerns a single packet. A lasting failure shows as silence.
+            // Counts an error of the socket as a dropped packet. A lasting failure shows as
+            // silence.
             if drained.is_err() {
                 *refused = refused.saturating_add(1);
             }
@@ -294,7 +296,8 @@ impl BfdLink {
                 BfdSender::open(source, neighbour, ttl, first)?
             }
         };
-        // After an error the socket is dropped, and bound again once its source address is back.
+        // Returns an error, after which the socket is dropped, and bound again once its source
+        // address is back.
         sender.send(packet)?;
         self.sender = Some(sender);
         Ok(())

@@ -1,4 +1,5 @@
-//! Executes the router's actions: packets, addresses, routes, rules, announcements.
+//! Executes the router's actions: sends adverts, adds and removes addresses, routes and rules,
+//! announces addresses, probes owners.
 
 use super::announce::{AnnounceQueue, Announcement};
 use super::event_loop::AddressRole;
@@ -63,7 +64,7 @@ impl AddressRole {
     }
 
     fn send_advert(&mut self, instance: Instance, to: IpAddr, bytes: &[u8]) {
-        // The priority is the third byte in both versions of VRRP.
+        // Reads the priority, which is the third byte in both versions of VRRP.
         let stops = bytes.get(2) == Some(&0);
         if stops {
             self.stop_pacing(instance.0);
@@ -85,8 +86,8 @@ impl AddressRole {
         };
         let bytes = sealed.as_deref().unwrap_or(bytes);
         if let Err(error) = adverts.socket.send(member.source, to, bytes) {
-            // Every advert fails on an interface that is down, and the interface's fault is already
-            // reported.
+            // Logs the same error once: every advert fails on an interface that is down, and the
+            // interface's fault is already reported.
             let name = member.config.name.clone();
             let line = format!("({name}) advert to {to}: {error}");
             self.teller.once(&mut self.given.log, Level::Warning, line);
@@ -105,11 +106,12 @@ impl AddressRole {
         };
         member.holds = true;
         let Some((specs, renew_at)) = to_set(&self.leases, &self.host.links, member, now) else {
-            // The lease ends soon. Its renewal sets the addresses.
+            // Adds no addresses: the lease ends soon, and its renewal adds them.
             return;
         };
         let results = self.host.kernel.add_addresses(&specs);
-        // The neighbours are notified next, and the packets that they send then must be accepted.
+        // Waits until the kernel accepts packets to the addresses, because neighbours that are
+        // notified next send packets at once.
         if results.iter().all(Result::is_ok) {
             self.host.kernel.wait_for_routes(&specs, ROUTES_WITHIN);
         }
@@ -134,7 +136,8 @@ impl AddressRole {
             }
         }
         if refused.all {
-            // The fault makes the router release the addresses and send priority zero.
+            // Sets no routes and rules: the fault makes the router release the addresses and send
+            // priority zero.
             return self.set_refused(now, at, refused);
         }
         self.set_refused(now, at, refused);
@@ -149,8 +152,8 @@ impl AddressRole {
         self.keeper.keep_now();
     }
 
-    /// Releases the addresses. Announcements that still wait are cancelled first, because they
-    /// would announce addresses that are gone.
+    /// Releases the addresses, at once or after a drain time. Announcements that still wait are
+    /// cancelled first, because they would announce addresses that are gone.
     fn release(&mut self, at: usize) {
         self.sockets.announcer.cancel(at);
         let name = self.name(at);
@@ -257,7 +260,7 @@ impl AddressRole {
         let Some(seen) = self.host.links.numbered(interface) else {
             return;
         };
-        // A loopback interface has no neighbours.
+        // Announces nothing on a loopback interface, which has no neighbours.
         let Some(mac) = seen.link.mac.filter(|_| !seen.link.flags.loopback()) else {
             return;
         };
@@ -327,8 +330,9 @@ impl AddressRole {
         }
     }
 
-    /// `garp_extra_if`: repeats the announcements of addresses on interfaces other than the
-    /// instance's, so that switches do not forget them.
+    /// Repeats announcements on further interfaces, so that switches do not forget the addresses
+    /// (`garp_extra_if`): of addresses on virtual interfaces other than the instance's, or with
+    /// `all` of all addresses.
     pub(super) fn announce_extra(&mut self, now: Time) {
         for at in 0..self.members.len() {
             let Some(member) = self.members.get_mut(at) else {
@@ -352,7 +356,8 @@ impl AddressRole {
         }
     }
 
-    /// Probes the owner of the addresses that its adverts contain.
+    /// Sends an ARP request or neighbour solicitation for each address that adverts name: a reply
+    /// shows that the kernel of the owner still works.
     fn probe(&mut self, at: usize) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -426,7 +431,8 @@ fn to_set(
     now: Time,
 ) -> Option<(Vec<AddressSpec>, Option<Time>)> {
     let configured = member.config.lifetime;
-    // Addresses that another node has taken over stay until the hand-over ends.
+    // Uses the configured lifetime for an instance without a lease, and for addresses that another
+    // node has taken over, which stay until the hand-over ends.
     let Some(end) = leases.end(&member.config).filter(|_| member.holds) else {
         let renew_at = configured.map(|lifetime| now.after(renewal(lifetime)));
         return Some((member.specs(links), renew_at));

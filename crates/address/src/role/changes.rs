@@ -1,4 +1,5 @@
-//! Handles external events: packets, neighbours, interfaces, addresses, routes, rules.
+//! Handles packets and the kernel's notifications: adverts, address claims of other hosts, and
+//! changes of interfaces, addresses, routes and rules.
 
 use super::event_loop::AddressRole;
 use super::links::LinkEvent;
@@ -50,8 +51,8 @@ impl AddressRole {
         };
         let (members, router) = (&self.members, &mut self.router);
         let mut forged = None;
-        // keepalived has a single counter for sent and received packets, and drops adverts with a
-        // lower number.
+        // Accesses the counter of `sealed` adverts: keepalived has a single one for sent and
+        // received packets, and drops adverts with a lower number.
         let sealed = &mut self.sockets.sealed;
         let mut unknown = BTreeSet::new();
         let interface = adverts.socket.interface();
@@ -83,7 +84,8 @@ impl AddressRole {
                 if advert::router_id(advert) == Some(member.config.vrid) {
                     let (from, ttl) = (packet.source, packet.ttl);
                     router.handle_packet(now, Instance(at), from, ttl, advert);
-                    // Anybody on the network can cause these events.
+                    // Traces rejected adverts at debug level only, because anybody on the network
+                    // can cause them.
                     if tracing::enabled!(tracing::Level::DEBUG) {
                         trace_rejected(router, at, &member.config.name, now);
                     }
@@ -135,7 +137,8 @@ impl AddressRole {
             claims.extend(neighbour::claim(frame.bytes).filter(neighbour::AddressClaim::holds));
         });
         if drained.is_err() {
-            // The interface is gone. The socket is opened again when it returns.
+            // Closes the socket of an interface that is gone. A new socket is opened when the
+            // interface returns.
             self.sockets.frames.remove(&(interface, ipv6));
         }
         for claim in claims {
@@ -198,8 +201,8 @@ impl AddressRole {
             }
             (due.sources, due.check) = (true, true);
         }
-        // The addresses are gone with the interface; a virtual interface is created again without
-        // any.
+        // Requests a check if an interface is gone: its addresses are gone, too, and a virtual
+        // interface is created again without any.
         due.check |= events.iter().any(|e| matches!(e, LinkEvent::Gone(_)));
         self.take_link_events(now, events);
         if due.sources {
@@ -230,8 +233,8 @@ impl AddressRole {
 
     fn address_removed(&mut self, seen: &AddressSeen, due: &mut Due) {
         if self.is_virtual(seen) {
-            // The notification may also be a late one, after this role removed and restored the
-            // address; only a listing shows which.
+            // Checks the address by a listing, because the notification may be a late one, after
+            // this role removed and restored the address.
             due.check = true;
         } else {
             due.sources = true;
@@ -403,7 +406,8 @@ impl AddressRole {
             if was {
                 member.vmac.take_if(|v| v.link.name == name);
                 member.secondary_vmacs.retain(|b| b.vmac.link.name != name);
-                // Another program deleted the interface while its parent still exists.
+                // Creates the virtual interface again, which another program deleted while its
+                // parent still exists.
                 self.make_vmacs(at);
                 self.open_frames(at);
             }

@@ -1,5 +1,5 @@
-//! The role's clock: CLOCK_BOOTTIME, which never decreases and includes suspend. The wall clock is
-//! for display only.
+//! Provides the role's clock: CLOCK_BOOTTIME, which never decreases and includes suspend. The wall
+//! clock is for display only.
 
 pub use part::channel::timespec;
 pub use part::clock::unix_ms;
@@ -46,13 +46,13 @@ impl Timer {
 
     /// Sets the time at which the timer becomes readable; None: never.
     pub fn set(&self, deadline: Option<Time>) {
-        // A value of zero would disarm the timer.
+        // Replaces zero, which would disarm the timer.
         let at = deadline.map_or(Duration::ZERO, |at| Duration::from_nanos(at.0.max(1)));
         let new = Itimerspec {
             it_interval: timespec(Duration::ZERO),
             it_value: timespec(at),
         };
-        // If the call fails, the timeout of `poll` is the same deadline.
+        // Ignores a failed call, because the timeout of `poll` is the same deadline.
         let _ = timerfd_settime(&self.0, TimerfdTimerFlags::ABSTIME, &new);
     }
 }

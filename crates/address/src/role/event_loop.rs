@@ -1,5 +1,5 @@
-//! The event loop: sleeps until a descriptor is readable or a timer is due, handles all packets,
-//! then all other events, then advances the router's time, then executes its actions.
+//! Runs the event loop: sleeps until a descriptor is readable or a timer is due, handles all
+//! packets, then all other events, then advances the router's time, then executes its actions.
 
 use super::hand_over::HandOvers;
 use super::health::Health;
@@ -75,7 +75,8 @@ pub fn run(config: Config, given: RoleInputs) -> Result<Exit, RoleError> {
     role.report_wanted_leases(super::clock::now());
     let exit = role.run_event_loop();
     if matches!(exit, Ok(Exit::Released)) {
-        // Another machine can get the leases without waiting for their end.
+        // Withdraws all requests for leases, so that another machine can get the leases without
+        // waiting for their end.
         role.given
             .orders
             .send_notification(Notification::WantsLeases(Vec::new()));
@@ -87,7 +88,7 @@ pub fn run(config: Config, given: RoleInputs) -> Result<Exit, RoleError> {
 impl AddressRole {
     fn run_event_loop(&mut self) -> Result<Exit, RoleError> {
         loop {
-            // Actions of the start or of the previous turn come first.
+            // Executes the actions of the start or of the previous turn.
             self.act();
             if let Some(exit) = self.execute_orders() {
                 return Ok(exit);
@@ -155,8 +156,9 @@ impl AddressRole {
     }
 
     pub(super) fn act(&mut self) {
-        // An action may wait for the kernel, so the pacemaker gets the adverts first. A new master
-        // acquires its addresses before it sends adverts, so the pacemaker learns of it afterwards.
+        // Passes the adverts to the pacemaker before the actions, which may wait for the kernel. A
+        // new master is passed after them, because it acquires its addresses before it sends
+        // adverts.
         self.report_masters(Paced::Known);
         for _ in 0..MAX_ACTIONS {
             let Some(action) = self.router.poll() else {

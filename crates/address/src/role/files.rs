@@ -1,5 +1,5 @@
-//! `track_file`: a number in a file, read whenever the file is written, replaced, created or
-//! removed. The directory is watched, so that a file may be created later.
+//! Reads the number in each file of a `track_file`, whenever the file is written, replaced, created
+//! or removed. The directory is watched, so that a file may be created later.
 
 use super::weight::TrackedState;
 use crate::config::TrackFile;
@@ -31,7 +31,7 @@ impl TrackedFiles {
     /// log line for each file that cannot be written or watched.
     ///
     /// # Errors
-    /// inotify is not available: the limit of instances is reached.
+    /// inotify is not available, for example because the limit of instances is reached.
     pub fn open(files: &[TrackFile]) -> io::Result<(TrackedFiles, Vec<String>)> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let mut said = Vec::new();
@@ -101,7 +101,7 @@ impl TrackedFiles {
                     let name = name.to_string_lossy().into_owned();
                     touched.push(folder.join(name));
                 }
-                // The queue overflowed, or a watched directory is gone.
+                // Reads all files: the queue overflowed, or a watched directory is gone.
                 _ => all = true,
             }
         }

@@ -1,4 +1,5 @@
-//! The packet filter of the role: which rules the kernel should have, and what it refused.
+//! Applies the packet filter of the role, and repeats what the kernel refused until all rules are
+//! in effect and old tables are removed.
 
 use super::{Level, Log};
 use crate::kernel::{Firewall, KernelError};
@@ -32,7 +33,7 @@ impl PacketFilter {
             return;
         }
         self.stale.retain(|table| *table != wanted.table);
-        // Otherwise a table with another name would remain.
+        // Remembers the old table for removal, because a table with another name is not replaced.
         if let Some(old) = self.wanted.take()
             && old.table != wanted.table
             && self.stale.len() < STALE_TABLES_MAX

@@ -1,4 +1,5 @@
-//! Inputs of the role, and its messages to and from the process around it.
+//! Defines the inputs of the role (orders, stored state, log) and its notifications to the
+//! supervisor.
 
 use crate::config::Config;
 use part::report::{Event, StatusReport};
@@ -16,11 +17,11 @@ pub type Log = Box<dyn FnMut(Level, &str)>;
 /// Kinds of dumps that keepalived writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dump {
-    /// SIGUSR1: `/tmp/keepalived.data`.
+    /// Dump on SIGUSR1, into `/tmp/keepalived.data`.
     Data,
-    /// SIGUSR2: `/tmp/keepalived.stats`.
+    /// Dump on SIGUSR2, into `/tmp/keepalived.stats`.
     Statistics,
-    /// Signal 36: `/tmp/keepalived.json`.
+    /// Dump on signal 36, into `/tmp/keepalived.json`.
     Json,
 }
 

@@ -1,6 +1,6 @@
-//! Hand-overs of `virtual-ip` addresses that keep open connections alive. A node that hands an
-//! address over to a live node keeps the address for `handover-drain` and stops answering for it,
-//! so that requests in progress can finish there. The new owner forwards packets of such
+//! Hands `virtual-ip` addresses over in a way that keeps open connections alive. A node that hands
+//! an address over to a live node keeps the address for `handover-drain` and stops answering for
+//! it, so that requests in progress can finish there. The new owner forwards packets of such
 //! connections to the old owner. A planned stop first hands all addresses over.
 //!
 //! This module neither decides nor delays ownership. If the kernel does not support the mechanism,
@@ -138,8 +138,9 @@ impl LeftTables {
     }
 }
 
-/// Returns whether connections survive a hand-over of the instance. With a virtual MAC they cannot,
-/// because the same MAC would have to be on two ports of the network.
+/// Returns whether connections survive a hand-over of the instance, which requires our own
+/// language, a drain time, and no virtual MAC: the same MAC would have to be on two ports of the
+/// network.
 pub(super) fn keeps_connections(config: &Config, instance: &Settings) -> bool {
     config.dialect == Dialect::Own
         && !instance.options.handover_drain.is_zero()
@@ -188,8 +189,8 @@ impl HandOvers {
         all.collect()
     }
 
-    /// Sets the drain time of the next hand-over of an instance; returns the time that is
-    /// left to wait before it.
+    /// Sets the drain time of the next hand-over of an instance. Returns zero, the time to wait
+    /// before the hand-over, because connections drain afterwards.
     pub(super) fn set_drain_time(&mut self, name: &str, drain: Duration) -> Duration {
         self.requested_drains.retain(|(other, _)| other != name);
         if self.requested_drains.len() < WISHES_MAX {
@@ -221,7 +222,7 @@ impl HandOvers {
     /// Creates a table, after the removal of an older table of the same name has finished.
     fn apply(&mut self, passage: &Passage) -> Result<(), KernelError> {
         while let Some(at) = self.undone.iter().position(|(t, _)| *t == passage.table) {
-            // Ignored: the new table would fail with the same error.
+            // Ignores an error of the removal: the new table would fail with the same one.
             let _ = self.undone.swap_remove(at).1.join();
         }
         self.left.forget(&passage.table);
@@ -261,7 +262,7 @@ impl AddressRole {
             let same = instance.filter(|i| keeps_connections(config, i));
             let same = same.and_then(|i| Some((i, kept.of(i)?)));
             same.is_some_and(|(instance, kept)| {
-                // A hand-over that starts now could not end later than this.
+                // Refuses a later end: not even a hand-over that starts now could end later.
                 let latest = now.after(instance.options.handover_drain + PASS_LONGER);
                 let is_master = kept.state == "MASTER";
                 is_master == one.to.is_some() && (now.0..=latest.0).contains(&one.until_ns)
@@ -351,8 +352,8 @@ impl AddressRole {
         {
             return;
         }
-        // The kernel may have to load modules. A test on a thread ensures that neither the start
-        // nor the first hand-over waits for them.
+        // Tests the kernel's support on a thread, because the kernel may have to load modules:
+        // neither the start nor the first hand-over waits for them.
         self.hand_overs.trial = on_a_thread(Passage::probe_kernel_support);
     }
 
@@ -393,8 +394,8 @@ impl AddressRole {
             return;
         };
         let name = member.config.name.clone();
-        // An entry of `lingers` shows that this node had not dropped the addresses yet and still
-        // has connections of its own.
+        // Checks the entries of `lingers`, which show that this node had not dropped the addresses
+        // yet and still has connections of its own.
         let mut lingers = self.hand_overs.lingers.iter();
         let lingered = lingers.position(|l| l.name == name);
         let lingered = lingered.map(|place| self.hand_overs.lingers.swap_remove(place));
@@ -468,7 +469,8 @@ impl AddressRole {
             Some((VrrpState::Backup, Reason::HandOver { by } | Reason::Preempted { by, .. })) => {
                 Some(by)
             }
-            // The new owner is the next holder of the lease, whichever node that is.
+            // Names no new owner, because that is the next holder of the lease, whichever node that
+            // is.
             Some((VrrpState::Fault, _)) if self.leases.moves(&member.config) => None,
             _ => return false,
         };
@@ -729,7 +731,7 @@ impl AddressRole {
             Level::Notice,
             "the addresses stay until the proxy has finished its connections",
         );
-        // From here on, only the next order ends the role.
+        // Removes the deadline of the stop: from here on, only the next order ends the role.
         self.hand_overs.stop_at = None;
         self.given.orders.send_notification(Notification::Stays);
         true
@@ -763,7 +765,7 @@ impl AddressRole {
                 continue;
             }
             waits |= self.hand_overs.is_lingering(&config.name);
-            // The cluster grants the lease to another node once it is free.
+            // Hands over the lease instead: the cluster grants a free lease to another node.
             if config.options.lease {
                 if member.state == VrrpState::Master {
                     longest = longest.max(config.options.handover_drain);
@@ -776,7 +778,7 @@ impl AddressRole {
             let offer = config.options.advert_interval * adverts * 2;
             longest = longest.max(offer + config.options.handover_drain);
             if member.state == VrrpState::Master {
-                // An offer in progress continues.
+                // Starts an offer. One in progress continues.
                 self.router.hand_over(now, Instance(at), Duration::ZERO);
                 self.hand_overs.offered.retain(|name| *name != config.name);
                 self.hand_overs.offered.push(config.name.clone());

@@ -1,5 +1,6 @@
-//! Effect of the proxy's health on a virtual router: bands with hysteresis, read from the shared
-//! memory. The role writes the state of each virtual router to the same memory.
+//! Derives the health band of each virtual router from the proxy's shared memory, with hysteresis,
+//! and lowers its priority accordingly. Writes the state of each virtual router and requests to
+//! drain to the same memory.
 
 use super::event_loop::AddressRole;
 use super::{Level, Log, clock};
@@ -85,7 +86,7 @@ impl Steady {
             };
             return (band != before).then_some(band);
         }
-        // A further worsening does not restart the wait.
+        // Keeps the start of the wait, which a further worsening does not restart.
         let (seen, since) = self.seen;
         let goes_on = seen == band || (band > self.counts && seen > self.counts);
         self.seen = (band, if goes_on { since } else { now });
@@ -239,8 +240,8 @@ impl Health {
         }
     }
 
-    /// Returns whether nothing is known yet about the servers of an instance: the proxy has not
-    /// begun, or their first health checks have not ended.
+    /// Returns whether nothing is known yet about the servers of an instance: their first health
+    /// checks have not ended, or the grace period of a new memory lasts. False without a proxy.
     pub(super) fn is_untested(&self, name: &str) -> bool {
         let Some(vitals) = self.vitals else {
             return false;
@@ -256,8 +257,8 @@ impl Health {
         self.draining.retain(|(other, _)| *other != at);
         if let Some(until) = until {
             self.draining.push((at, until));
-            // Needed without a proxy, too: the instance may be unfit until another role runs, and
-            // only a poll detects that.
+            // Schedules a poll without a proxy, too: the instance may be unfit until another role
+            // runs, and only a poll detects that.
             self.look_at = Some(now);
         }
     }
@@ -275,7 +276,7 @@ impl Health {
 /// Maps the memory for the life of the process: a few hundred kilobytes, once. A later memory
 /// replaces the first at the same address.
 fn map(fd: &OwnedFd, mapped: Option<&'static [AtomicU64]>) -> io::Result<&'static [AtomicU64]> {
-    // In a shorter file, a read beyond the end would kill the process (SIGBUS).
+    // Refuses a shorter file, in which a read beyond the end would kill the process (SIGBUS).
     if rustix::fs::fstat(fd)?.st_size < BYTES as i64 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -324,7 +325,7 @@ impl AddressRole {
                 return Some((name.clone(), *steady));
             }
             if follows(name) {
-                // The previous role served the instance a moment ago.
+                // Starts with the best band: the previous role had the addresses a moment ago.
                 settles = true;
                 return Some((name.clone(), Steady::new(now, 0)));
             }
@@ -344,10 +345,10 @@ impl AddressRole {
             self.health.settles_until = Some(now.after(SETTLES_WITHIN));
         }
         self.health.draining.clear();
-        // The routers are new and need their priorities again.
+        // Sets all priorities, because the routers are new.
         self.health.on_trial = false;
         self.update_all_limits(now);
-        // Without a proxy, only a poll changes a previous band.
+        // Schedules a poll, because without a proxy only a poll changes a previous band.
         self.health.look_at = Some(now);
     }
 
@@ -392,7 +393,7 @@ impl AddressRole {
                 continue;
             };
             let name = member.config.name.clone();
-            // Read both before and after the band, because the proxy may write in between.
+            // Reads the flag before the band and after it, because the proxy may write in between.
             let was_untested = self.health.is_untested(&name);
             let seen = self.health.seen(&name, now_ms);
             let is_untested = was_untested || self.health.is_untested(&name);
@@ -426,7 +427,8 @@ impl AddressRole {
             }
             let draining = self.health.draining.iter().find(|(of, _)| *of == at);
             if let Some((_, until)) = draining {
-                // A proxy that describes other addresses by now has lost the request.
+                // Repeats the request to drain, which is lost if the proxy now uses the slot for
+                // other addresses.
                 if vitals.drain(slot).is_none() {
                     vitals.set_drain(slot, Some(clock::as_ms(*until)));
                 }
@@ -437,7 +439,7 @@ impl AddressRole {
         }
         let soon = settles || !self.health.draining.is_empty();
         let every = if soon { LOOK_SOON } else { LOOK_EVERY };
-        // Without a proxy, polls continue until no role is missing.
+        // Continues to poll without a proxy until no role is missing.
         let bands = self.health.steady.iter().flatten();
         let is_over =
             !self.health.is_known() && bands.map(|(_, one)| one.band()).all(|one| one == 0);

@@ -1,5 +1,6 @@
-//! Network of this machine: requests to the kernel, its notifications, the last known interfaces,
-//! and settings that are changed only while the role runs.
+//! Sends the role's requests to the kernel with errors in the log, and stores what belongs to the
+//! network of this machine: notifications, last known interfaces, the packet filter, and settings
+//! that are changed only while the role runs.
 
 use super::filter::PacketFilter;
 use super::links::{LinkEvent, Links};
@@ -138,7 +139,8 @@ impl HostNetwork {
         for name in polled {
             match self.kernel.link(name) {
                 Ok(Some(mut link)) => {
-                    // The flags are the kernel's view; the carrier comes from the driver.
+                    // Counts an interface without a carrier as down: the flags are the kernel's
+                    // view, whereas the carrier comes from the driver.
                     if !link.carrier {
                         link.flags = LinkFlags(link.flags.0 & !RUNNING);
                     }

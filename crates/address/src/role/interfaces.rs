@@ -1,5 +1,5 @@
-//! Preparation of interfaces for their virtual routers: kernel settings, the packet filter, and
-//! polling of interfaces that do not report their carrier.
+//! Prepares interfaces for their virtual routers: runs the startup script, changes kernel settings,
+//! applies the packet filter, and polls interfaces that do not report their carrier.
 
 use super::event_loop::AddressRole;
 use super::member::VrrpInstance;

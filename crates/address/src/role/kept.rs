@@ -1,5 +1,5 @@
-//! Stored state for the successor of a role, also after SIGKILL: the instances in MASTER state, and
-//! the addresses in the kernel.
+//! Stores the state of the role for its successor, also after SIGKILL: the states of the instances,
+//! their objects in the kernel, leases, hand-overs, and changed kernel settings.
 
 use crate::config::{Address, Instance, Route, Rule};
 use crate::kernel::sysctl::Saved;
@@ -31,7 +31,8 @@ pub struct KeptState {
     /// Kernel settings that a planned stop restores.
     #[serde(default)]
     pub settings: Vec<Saved>,
-    /// Supervisor process under which a majority confirmed the served version; empty: none did.
+    /// Supervisor process under which a majority confirmed the served configuration version; empty:
+    /// none did.
     #[serde(default)]
     pub confirmed_under: String,
 }
@@ -49,13 +50,12 @@ pub struct KeptHandOver {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptInstance {
     pub name: String,
-    /// Interface, router id, version and family; an instance with another fingerprint is not
-    /// resumed.
+    /// Fingerprint of the interface, router id, VRRP version and address family; an instance with
+    /// another fingerprint is not resumed.
     pub fingerprint: String,
     pub state: String,
     pub since_ns: u64,
     pub master_at_ns: u64,
-    /// Time of writing.
     pub at_ns: u64,
     pub holds: bool,
     /// As a backup: address and priority of the owner.
@@ -81,7 +81,7 @@ impl KeptInstance {
             "MASTER" => VrrpState::Master,
             "BACKUP" => VrrpState::Backup,
             "FAULT" => VrrpState::Fault,
-            // A stopped process leaves only the order of an operator.
+            // Restores only the order of an operator after a stop.
             "INIT" if self.yielded.is_some() => VrrpState::Init,
             _ => return None,
         };
@@ -163,12 +163,13 @@ impl KeptState {
             && self.hand_overs.is_empty()
             && self.settings.is_empty();
         if is_empty {
-            // Nothing remains, and the supervisor removes an empty state after a planned stop.
+            // Writes an empty state, which the supervisor removes after a planned stop.
             return state_file::write(file, &[]);
         }
         let mut bytes = self.encode();
         if bytes.len() > MAX_KEPT_BYTES {
-            // Ownership matters more than the routes and rules that a killed process leaves behind.
+            // Drops routes and rules of a state that is too large: ownership matters more than what
+            // a killed process leaves in the kernel.
             bytes = self.without_ways().encode();
         }
         state_file::write(file, &bytes)
@@ -210,7 +211,7 @@ impl Keeper {
     /// Starts with the state of the predecessor, if it was stored in this boot of the machine.
     pub(super) fn new(boot: String, kept: Option<KeptState>) -> Keeper {
         Keeper {
-            // State from before a restart of the machine is invalid.
+            // Drops a state from before a restart of the machine.
             before: kept.filter(|kept| kept.boot == boot),
             boot,
             supervisor: supervisor_identity(),
@@ -219,7 +220,8 @@ impl Keeper {
         }
     }
 
-    /// Returns whether a majority has confirmed the served version since the supervisor started.
+    /// Returns whether a majority has confirmed the served configuration version since the
+    /// supervisor started.
     pub(super) fn was_confirmed(&self) -> bool {
         let under = self.before.as_ref().map(|kept| &kept.confirmed_under);
         under.is_some_and(|under| !under.is_empty() && *under == self.supervisor)
@@ -265,7 +267,8 @@ fn supervisor_identity() -> String {
     };
     let pid = parent.as_raw_nonzero();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The start time is field 22. The name, field 2, may contain spaces and parentheses.
+    // Reads field 22, the start time, after the name (field 2), which may contain spaces and
+    // parentheses.
     let fields = stat.rsplit_once(')').map(|(_, fields)| fields);
     let started = fields.and_then(|fields| fields.split_whitespace().nth(19));
     started.map_or_else(String::new, |started| format!("{pid}/{started}"))

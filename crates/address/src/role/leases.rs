@@ -1,6 +1,6 @@
-//! Addresses bound to a cluster lease: the node owns them only while it holds the lease. A granted
-//! lease is valid until its end and no longer, by the clock of this loop alone, because its sender
-//! may hang or be gone.
+//! Decides which cluster leases this node requests, holds and releases for its virtual addresses:
+//! the node owns such an address only while it holds the lease. A granted lease is valid until its
+//! end and no longer, by the clock of this loop alone, because its sender may hang or be gone.
 //!
 //! The holder of the lease owns the addresses: the lease replaces the election by adverts. So the
 //! node reports its rank for each lease, computed from the same values as its adverts, and releases
@@ -103,7 +103,8 @@ impl Leases {
         };
         let end_of = |lease: Lease| {
             let until = match lease.is_inherited {
-                // A new control role does not know the end that the previous one reported.
+                // Keeps the end that this loop knows: a new control role does not know the end that
+                // the previous control role reported.
                 true => self.until.get(&lease.name).copied(),
                 false => is_current(&lease).then_some(Time(lease.until_ns)),
             };
@@ -117,8 +118,8 @@ impl Leases {
                 self.released.insert(name.clone(), *until);
             }
         }
-        // A node that regains the lease after others had it, or after nobody wanted it, has its
-        // normal rank.
+        // Restores the normal rank when the node regains the lease after others had it, or after
+        // nobody wanted it.
         let until = &self.until;
         self.last
             .retain(|name| before.contains_key(name) || !until.contains_key(name));
@@ -134,15 +135,15 @@ impl Leases {
         }
     }
 
-    /// Returns the requests for leases that this node could use, each with the rank of its
-    /// adverts, or [`LAST_RANK`].
+    /// Returns the requests for leases that this node could use, each with the rank of its adverts.
+    /// Nodes that hand over or have handed over a lease request it with the two lowest ranks.
     fn wishes(&self, now: Time, able: impl Iterator<Item = Candidate>) -> Vec<WantedLease> {
         able.filter(|one| !self.resting.contains_key(&one.name))
             .map(|one| {
                 let held = self.missing(now, &one.name).is_none();
                 let rank = match self.last.contains(&one.name) {
                     _ if one.is_last => LAST_RANK,
-                    // The current holder that hands over ranks behind a node that handed over
+                    // Ranks the current holder that hands over after a node that handed over
                     // earlier.
                     true if held => LAST_RANK,
                     true => LAST_RANK + 1,
@@ -229,7 +230,7 @@ impl Leases {
     pub fn handle_time(&mut self, now: Time) -> bool {
         let due = self.deadline().is_some_and(|until| until <= now);
         self.seen = self.seen.max(now);
-        // Outdated reports about these have no effect.
+        // Forgets releases that are over. Outdated reports about the remaining ones have no effect.
         self.released.retain(|_, until| *until > now);
         self.resting.retain(|_, until| *until > now);
         due
@@ -267,7 +268,7 @@ impl AddressRole {
         self.leases.hold(held);
         self.evaluate_all_instances(now);
         self.renew_leased(now);
-        // A successor that starts at once must continue with these leases.
+        // Saves the leases immediately, because a successor that starts must continue with them.
         if self.config.instances.iter().any(|one| one.options.lease) {
             self.keeper.keep_now();
         }
@@ -287,15 +288,15 @@ impl AddressRole {
         }
         let wanted = self.leases.told.iter().any(|told| !told.is_empty());
         if wanted || self.config.instances.iter().any(|one| one.options.lease) {
-            // The addresses are released first, because a lease that is no longer requested may be
-            // granted to another node at once.
+            // Releases the addresses first, because a lease that is no longer requested may be
+            // granted to another node immediately.
             self.act();
             self.report_wanted_leases(now);
         }
     }
 
-    /// Returns whether only the lease keeps the instance from its addresses. An instance
-    /// with addresses whose state is not known yet, as after a restart, loses nothing.
+    /// Returns whether only the lease keeps the instance from its addresses. While its tracked
+    /// objects are not known yet, as after a restart, that is so only if the node holds the lease.
     fn lacks_only_lease(&self, now: Time, member: &VrrpInstance) -> bool {
         let held = || self.leases.missing(now, &name_of(&member.config)).is_none();
         member.is_without_fault() && (!member.judgement.unknown || held())

@@ -1,6 +1,6 @@
-//! State of the interfaces. A loss takes effect at once or after its delay, a return after its own
-//! delay. An interface that flaps must stay up for [`FLAP_HOLD`] before it counts as up again; this
-//! is logged once.
+//! Tracks which interfaces of this machine are up. A loss takes effect at once or after its delay,
+//! a return after its own delay. An interface that flaps must stay up for [`FLAP_HOLD`] before it
+//! counts as up again; the flapping is reported once.
 
 use crate::config::InterfaceDelay;
 use crate::kernel::NetworkInterface;
@@ -39,8 +39,9 @@ pub enum LinkEvent {
     Flaps(String, Duration),
 }
 
-/// All interfaces of this machine, and whether each counts as up after its delay. Reports of the
-/// kernel go in. [`Links::handle_time`] is called at [`Links::deadline`].
+/// All interfaces of this machine, and whether each counts as up after its delay. The caller passes
+/// each report of the kernel to [`Links::set`], and calls [`Links::handle_time`] at
+/// [`Links::deadline`].
 #[derive(Debug, Default)]
 pub struct Links {
     by_index: BTreeMap<u32, LinkStatus>,
@@ -151,7 +152,7 @@ impl Links {
             delays.0
         };
         if usable == seen.up {
-            // The interface changed back before its delay expired: nothing to report.
+            // Reports nothing, because the interface changed back before its delay expired.
             seen.change_at = None;
         } else if wait.is_zero() {
             seen.up = usable;

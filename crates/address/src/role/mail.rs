@@ -1,4 +1,4 @@
-//! `smtp_alert`: sends a mail at each transition, with keepalived's text. A separate thread talks
+//! Sends a mail at each transition (`smtp_alert`), with keepalived's text. A separate thread talks
 //! to the server; mail that cannot be delivered in time is dropped and logged.
 
 use crate::config::Mail;
@@ -48,7 +48,7 @@ impl Mailer {
                         Ok(()) => "SMTP alert successfully sent.".to_owned(),
                         Err(error) => format!("SMTP alert could not be sent: {error}"),
                     };
-                    // The log line is dropped if the receiver is gone or the channel is full.
+                    // Drops the log line if the receiver is gone or the channel is full.
                     let _ = tell.try_send(line);
                 }
             })?;
@@ -107,7 +107,7 @@ fn speak(
     stream.set_write_timeout(Some(mail.timeout))?;
     let mut delivery = Delivery::of(&composed(mail, router, letter));
     match hand_over(&mut stream, &mut delivery, end) {
-        // The server has accepted the mail, so the result of QUIT changes nothing.
+        // Ignores the result of QUIT, because the server has accepted the mail.
         Err(MailError::Io(_)) if delivery.is_accepted() => Ok(()),
         result => result,
     }

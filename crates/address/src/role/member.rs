@@ -1,5 +1,5 @@
-//! A virtual router as the event loop sees it: its configuration, and where its adverts and
-//! addresses go on this machine at present.
+//! Stores the runtime state of a virtual router for the event loop: its configuration, its sockets
+//! and interfaces on this machine, its faults and its history.
 
 use super::kept::fingerprint;
 use super::links::Links;
@@ -68,8 +68,8 @@ pub struct History {
     pub restored: u64,
     /// Other hosts that use a virtual address, each with the time when it was last seen.
     conflicts: VecDeque<(String, Time)>,
-    /// The router is master because that of the previous process was, and no majority has confirmed
-    /// the served version since the supervisor started.
+    /// The router is master because the router of the previous process was, and no majority has
+    /// confirmed the served configuration version since the supervisor started.
     pub is_resumed: bool,
     /// Time at which the router was last known to be master.
     pub master_at: Option<Time>,
@@ -196,7 +196,8 @@ impl VrrpInstance {
     pub fn specs_for(&self, links: &Links, lifetime: Option<Duration>) -> Vec<AddressSpec> {
         let spec = |address: &Address| {
             let interface = self.interface_of(links, address)?;
-            // VRRP has decided who owns the address, so the kernel need not detect duplicates.
+            // Disables the kernel's detection of duplicates, because VRRP has decided who owns the
+            // address.
             Some(AddressSpec::new(address, interface, lifetime, true))
         };
         self.addresses().filter_map(spec).collect()
@@ -217,7 +218,8 @@ impl VrrpInstance {
         virtual_ones: &[IpAddr],
     ) -> Option<IpAddr> {
         if let Some(source) = self.config.source {
-            // Unicast peers cannot answer an address that this machine does not have.
+            // Requires the source address on this machine for unicast: peers cannot answer to an
+            // address that this machine does not have.
             let is_needed = self.config.options.track_source
                 || matches!(
                     self.config.transport,

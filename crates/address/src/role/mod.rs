@@ -1,5 +1,5 @@
-//! The address role: runs a [`Config`] on this machine, on one thread with one event loop, so that
-//! nothing delays an address after its timer.
+//! Runs the address role: serves a [`Config`] on this machine, on one thread with one event loop,
+//! so that nothing delays an address after its timer.
 //!
 //! [`run`] opens the kernel's sockets and those for packets, and starts the
 //! [`protocol::vrrp::Router`]. In every turn it then handles all received packets, advances the
@@ -9,8 +9,8 @@
 //! Invariants:
 //!
 //! - only CLOCK_BOOTTIME affects decisions; the wall clock is for display;
-//! - no script, mail server, file or reader can delay the loop: they run on other threads, and
-//!   every wait has an end and every queue a bound;
+//! - no script, mail server or reader of a pipe can delay the loop: scripts and mail run on other
+//!   threads, and every wait has an end and every queue a bound;
 //! - a request to the kernel may delay the loop, because the kernel serves the requests of all
 //!   network namespaces one after the other; the adverts of a master continue meanwhile, from the
 //!   thread of `pacemaker`;

@@ -1,4 +1,4 @@
-//! `net_namespace`: the network namespace in which the role runs.
+//! Moves the role into its network namespace (`net_namespace`).
 
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};

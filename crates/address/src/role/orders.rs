@@ -1,4 +1,5 @@
-//! Executes orders of the supervisor, and ends the role.
+//! Executes the orders of the supervisor: installs a configuration, hands addresses over, writes
+//! dumps, and ends the role. Stores the state for the successor.
 
 use super::begin::{Before, check};
 use super::event_loop::AddressRole;
@@ -242,7 +243,8 @@ impl AddressRole {
                 continue;
             }
             let drain = drain.unwrap_or(member.config.options.handover_drain);
-            // Connections continue while another node already owns the addresses.
+            // Hands over at once where connections continue while another node already owns the
+            // addresses; only other instances drain first.
             let drain = if keeps_connections(&self.config, &member.config) {
                 self.hand_overs.set_drain_time(&member.config.name, drain)
             } else {
@@ -260,8 +262,7 @@ impl AddressRole {
 
     pub(super) fn stop(&mut self, release: bool) -> Exit {
         let now = clock::now();
-        // For other dialects: with configuration files of our own language, the supervisor logs
-        // this.
+        // Logs the stop for `keepalived.conf` only: with our own language, the supervisor logs it.
         if self.config.dialect != Dialect::Own {
             self.log(Level::Info, "Stopping");
         }
@@ -283,12 +284,13 @@ impl AddressRole {
         } else {
             self.store_state(now);
             self.router.stop_for_successor(now);
-            // The successor sends the adverts.
+            // Withdraws all masters from the pacemaker, because the successor sends the adverts.
             self.report_masters(Paced::Known);
             Exit::Left
         };
         if let Some(mut left) = left {
-            // The next process restores those that could not be restored here.
+            // Stores the kernel settings that could not be restored, so that the next process
+            // restores them.
             left.settings = self.host.kernel.saved_settings().to_vec();
             self.write_state(&left);
         }
@@ -385,8 +387,8 @@ impl AddressRole {
                 member.history.master_at = Some(now);
             }
             let interface = |a: &crate::config::Address| member.name_of_interface(a).to_owned();
-            // Addresses that another node owns and that drain here must be removed if the role is
-            // killed.
+            // Includes addresses that another node owns and that drain here: if the role is killed,
+            // its successor must remove them.
             let lingers = self.hand_overs.is_lingering(&member.config.name);
             let addresses = member.addresses().filter(|_| member.holds || lingers);
             kept.instances.push(KeptInstance {
@@ -426,7 +428,7 @@ impl AddressRole {
             if let Some(kept) = kept.of(instance) {
                 let mut resume = kept.resume();
                 if let Some(resume) = resume.as_mut().filter(|_| lingers) {
-                    // The addresses are removed when the hand-over ends.
+                    // Keeps the addresses until the hand-over ends, which removes them.
                     resume.holds = false;
                 }
                 let mut was = Before {
@@ -530,7 +532,8 @@ fn write_anew(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = std::fs::File::options()
         .write(true)
         .create_new(true)
-        // A dump contains passwords, and the directory is readable by everybody.
+        // Makes the file readable only by its owner: a dump contains passwords, and the directory
+        // is readable by everybody.
         .mode(0o600)
         .open(path)?;
     file.write_all(bytes)

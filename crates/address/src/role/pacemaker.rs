@@ -70,7 +70,7 @@ struct Master<P> {
     /// Generation of the configuration to which the master's index belongs.
     generation: u64,
     next: NextAdvert,
-    /// Adverts that were sent and not yet reported to the loop.
+    /// Number of adverts that the thread sent and has not yet reported to the event loop.
     sent: u64,
     packets: P,
 }
@@ -112,7 +112,7 @@ impl<P> PacemakerState<P> {
             let late_at = if late_at > now {
                 Some(late_at)
             } else if now.since(master.next.sent_at) >= master.next.patience {
-                // Another node may be master by now: the router must decide.
+                // Sends nothing: another node may be master by now, so the router must decide.
                 None
             } else {
                 send(&master.next, &master.packets);

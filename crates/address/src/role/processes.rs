@@ -1,4 +1,4 @@
-//! `vrrp_track_process`: counts the processes of a name. A separate thread scans `/proc` when the
+//! Counts the processes of a name (`vrrp_track_process`). A separate thread scans `/proc` when the
 //! kernel reports a started or ended process (process events, where they are permitted), and every
 //! [`PERIOD`] in any case.
 
@@ -300,7 +300,8 @@ fn is(wanted: &TrackProcess, name: &[u8], command: &[u8]) -> bool {
         first == program.as_bytes()
     } else {
         let program = program.as_bytes();
-        // `process` may be a path. The kernel's name has no directory and is truncated.
+        // Removes the directory, because `process` may be a path. The kernel's name has no
+        // directory and is truncated.
         let last = program.rsplit(|b| *b == b'/').next().unwrap_or(program);
         let cut = last.get(..NAME_BYTES.min(last.len())).unwrap_or(last);
         name == cut

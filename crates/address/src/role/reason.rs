@@ -1,4 +1,4 @@
-//! Messages that explain why a state was entered.
+//! Formats the reason for which a virtual router entered its state.
 
 use protocol::vrrp::Reason;
 

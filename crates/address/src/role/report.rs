@@ -28,7 +28,8 @@ pub const LEASE: &str = "lease";
 pub const HEARD_OWNER: &str = "node";
 /// Advert intervals after which the last advert no longer shows who owns the addresses.
 const HEARD_INTERVALS: u32 = 5;
-/// Minimum of that time, for short advert intervals.
+/// Minimum time after which the last advert no longer shows who owns the addresses, for short
+/// advert intervals.
 const HEARD_LEAST: Duration = Duration::from_secs(1);
 
 /// Name of the fact with the reasons why a virtual router owns none or not all of its addresses.
@@ -85,7 +86,8 @@ fn hand_over(name: &str) -> SubjectAction {
     SubjectAction::new("hand-over", "Hand over", message.envelope()).follows(follows)
 }
 
-/// Adds a hand-over in progress, the offer of one, and the last one that an operator completed.
+/// Adds a hand-over in progress, or the action that starts one as master, and the priority of the
+/// owner to which an operator handed the addresses over.
 fn with_hand_over(mut subject: Subject, status: &VrrpStatus, name: &str) -> Subject {
     if status.handing_over {
         subject = subject.fact(HAND_OVER, "in progress");
@@ -239,14 +241,14 @@ impl AddressRole {
         Some(name.cloned().unwrap_or_else(|| address.to_string()))
     }
 
-    /// Returns the health band of an instance. Without a proxy, the health of running frontends is
-    /// unknown.
+    /// Returns the health band of an instance. None without a source of health, unless an earlier
+    /// band still lowers the priority.
     fn health_band(&self, at: usize) -> Option<usize> {
         let band = self.health.band(at);
         band.filter(|band| self.health.is_known() || *band > 0)
     }
 
-    /// Adds the availability of the frontends behind the address, if it is known.
+    /// Adds the availability of the frontends that are bound to the addresses, if it is known.
     fn health_of(&self, one: Subject, at: usize, now: Time) -> Subject {
         let Some(member) = self.members.get(at).filter(|m| m.config.bands.is_some()) else {
             return one;
@@ -257,7 +259,8 @@ impl AddressRole {
             Some(0) => "all frontends are available",
             Some(1) => "some frontends are unavailable",
             Some(_) => "no frontend is available",
-            // Without a proxy there is no memory to read the band from.
+            // Reports the health as unknown: without a proxy there is no memory to read the band
+            // from.
             None if why.is_some() => "unknown",
             None => return one,
         };
@@ -337,7 +340,8 @@ impl AddressRole {
             |kind: &str, name: &str, verdict: TrackedState, since_ms: u64, outcome: String| {
                 let mut tracked = Subject::new(kind, name).label("name");
                 let ago = clock::as_ms(clock::now()).saturating_sub(since_ms);
-                // The state has not changed since the role's first check, so its start is unknown.
+                // Leaves the start of a state out that has not changed since the role's first
+                // check.
                 tracked.since = (since_ms > 0).then(|| Moment {
                     boottime_ms: since_ms,
                     unix_ms: clock::unix_ms().saturating_sub(ago),
@@ -365,7 +369,7 @@ impl AddressRole {
             let name = &seen.link.name;
             let mut link = tracked("interface", name, is_up(seen.up), 0, String::new());
             if !seen.up && !used.contains(name.as_str()) {
-                // Nothing uses this interface, so it may be down without being a problem.
+                // Grades an interface as unknown instead of bad if it is down and nothing uses it.
                 link.state.grade = Grade::Unknown;
             }
             all.push(link);
@@ -402,7 +406,7 @@ impl AddressRole {
 /// Numbers that are 1 for yes and 0 for no.
 const FLAGS: [&str; 2] = ["up", "content"];
 
-/// Describes the numbers; the proxy exports [`NUMBERS`] and [`COUNTERS`], too.
+/// Describes each number of the report: its metric and its meaning.
 fn rows() -> Vec<NumberRow> {
     let counters = COUNTERS.iter().map(|row| (row.name, row.metric, row.words));
     let own = [
@@ -444,7 +448,8 @@ fn rows() -> Vec<NumberRow> {
 fn grade(status: &VrrpStatus, member: &VrrpInstance) -> Grade {
     match status.state {
         _ if status.handing_over => Grade::Busy,
-        // Another node may hold the lease; this node can own the addresses as soon as it holds it.
+        // Grades a missing lease as standby instead of a fault: another node may hold the lease,
+        // and this node owns the addresses once it holds the lease.
         VrrpState::Fault if member.untracked.lease.is_some() && member.is_without_fault() => {
             Grade::Standby
         }

@@ -160,13 +160,13 @@ impl<T: Clone + Send + 'static> Runner<T> {
         self.jobs = None;
         self.job_came.wake();
         if let Some(thread) = self.thread.take() {
-            // The panic hook has already printed a panic of the thread.
+            // Ignores a panic of the thread, which the panic hook has already printed.
             let _ = thread.join();
         }
     }
 
-    /// Waits up to `wait` until waiting jobs have started and scripts with a timeout have
-    /// ended; other running programs are left alone.
+    /// Waits up to `wait` until waiting jobs have started, and scripts with a timeout and readers
+    /// of pipes have ended. Other running programs are left alone.
     pub fn finish(&mut self, wait: Duration) {
         self.jobs = None;
         self.job_came.wake();
@@ -268,7 +268,8 @@ impl<T: Clone> Inside<T> {
         for mut r in std::mem::take(&mut self.running) {
             match r.child.try_wait() {
                 Ok(None) => kept.push(r),
-                // The outcome of a killed program was reported when it was killed.
+                // Reports nothing for a killed program, whose outcome was reported when it was
+                // killed.
                 Ok(Some(_)) | Err(_) if r.ask == TimeoutAction::Kill => {}
                 Ok(Some(status)) => {
                     let outcome = match (status.code(), status.signal()) {
@@ -379,14 +380,14 @@ impl<T: Clone> Inside<T> {
                 .iter()
                 .map(|r| PollFd::new(&r.pidfd, PollFlags::IN)),
         );
-        // An interrupted sleep only ends early.
+        // Ignores an error, because an interrupted sleep only ends early.
         let _ = poll(&mut fds, wait.as_ref());
     }
 }
 
 fn signal(group: Option<Pid>, signal: Signal) {
     if let Some(group) = group {
-        // The process group may be gone already.
+        // Ignores an error, because the process group may be gone already.
         let _ = kill_process_group(group, signal);
     }
 }
@@ -404,7 +405,7 @@ fn spawn<T>(job: &ProgramJob<T>, null: &File, together: bool) -> io::Result<(Chi
         let pairs = environment.iter().map(|(name, value)| (name, value));
         command.env_clear().envs(pairs);
     }
-    // A process that is not root runs scripts as its own user, as keepalived does.
+    // Keeps the user of a process that is not root, as keepalived does.
     if let Some(account) = job
         .account
         .as_ref()

@@ -1,5 +1,5 @@
-//! `vrrp_script`: tracked scripts. This module decides when each script starts and computes its
-//! verdict; [`super::runner`] starts the program.
+//! Decides when each tracked script (`vrrp_script`) starts, and computes its verdict.
+//! [`super::runner`] starts the program.
 
 use super::clock;
 use super::runner::{JobResult, ProgramJob, Token};
@@ -84,7 +84,7 @@ impl TrackedScript {
         }
         self.running = true;
         let interval = self.script.interval.max(INTERVAL_LEAST);
-        // Missed runs are skipped.
+        // Skips missed runs, so that they do not follow each other without a pause.
         self.due = self.due.after(interval).max(now);
         if self.due == now {
             self.due = now.after(interval);
@@ -158,7 +158,7 @@ impl TrackedScript {
         } else {
             TrackedState::Down
         };
-        // The first outcome decides alone.
+        // Requires only one outcome if there is no earlier one.
         let enough = match (&self.last, wanted) {
             (None, _) => 1,
             (_, TrackedState::Up) => self.script.rise.max(1),

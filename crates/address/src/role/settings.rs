@@ -15,9 +15,9 @@ const PROBED_BELOW: Duration = Duration::from_secs(1);
 /// (keepalived.conf has no setting for it).
 const PROBE_WAIT: (Duration, Duration) = (Duration::from_millis(3), Duration::from_millis(20));
 
-/// Minimum time without adverts before a takeover while the owner's kernel still responds; the
-/// second constant is the same bound in advert intervals.
+/// Minimum time without adverts before a takeover while the owner's kernel still responds.
 const PROBE_BOUND: Duration = Duration::from_secs(1);
+/// The same time as a number of advert intervals; the longer time applies.
 const PROBE_BOUND_ADVERTS: u32 = 6;
 
 /// Returns the settings of a virtual router. `starts`: the role itself starts; after a reload the

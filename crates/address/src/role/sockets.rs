@@ -1,4 +1,5 @@
-//! Sockets of all virtual routers. Those with equal options share one socket.
+//! Opens and stores the sockets of all virtual routers. Instances with equal options share one
+//! socket.
 
 use super::announce::Announcer;
 use super::pacemaker::Pacemaker;

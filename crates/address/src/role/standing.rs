@@ -20,8 +20,8 @@ const DISTRUST: Duration = Duration::from_secs(300);
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     news: MemberNews,
-    /// A majority has confirmed the served version since the supervisor started, and has accepted
-    /// no other one since.
+    /// A majority has confirmed the served configuration version since the supervisor started, and
+    /// no other configuration version was accepted since.
     pub(super) has_confirmed: bool,
     /// An end of the confirmation up to this time has been handled.
     seen: Time,
@@ -49,7 +49,7 @@ pub struct RefusedAddresses {
     pub words: Vec<String>,
     /// None of the addresses can be set.
     pub all: bool,
-    /// The kernel refused them, and nothing shows when it will accept them.
+    /// The kernel refused the addresses, and nothing shows when it will accept them.
     pub by_kernel: bool,
     /// End of the fault, during which the node owns nothing so that another one can.
     fault_until: Option<Time>,
@@ -204,7 +204,7 @@ impl AddressRole {
                 &format!("({name}) standing: {}{why}", row.name()),
             );
         }
-        // A removed member has a fault instead of a rank.
+        // Sets no rank for a removed member, which has a fault instead.
         if let Some(rank) = standing.ownership_rank() {
             self.router.set_standing(now, Instance(at), Some(rank));
         }

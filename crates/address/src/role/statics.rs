@@ -1,5 +1,5 @@
-//! `static_ipaddress`, `static_routes`, `static_rules`: present while the role runs, in every VRRP
-//! state.
+//! Keeps the objects of `static_ipaddress`, `static_routes` and `static_rules` in the kernel while
+//! the role runs, in every VRRP state.
 
 use super::Level;
 use super::event_loop::AddressRole;
@@ -37,7 +37,7 @@ impl AddressRole {
         let mut specs = self.host.specs(&self.config.addresses, &default);
         specs.retain(|spec| spec.interface == index);
         self.host.add(&mut self.given.log, "static", &specs);
-        // The kernel removes routes together with their interface.
+        // Adds the routes again, because the kernel removes routes together with their interface.
         let by = |r: &&crate::config::Route| {
             let named = r.hops.iter().any(|h| h.interface.as_deref() == Some(name));
             named || r.hops.iter().all(|h| h.interface.is_none())

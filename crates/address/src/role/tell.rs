@@ -125,7 +125,8 @@ impl Teller {
             .into_iter()
     }
 
-    /// Returns why `enable_script_security` forbids a script, as a message.
+    /// Returns why a script is not run: its file is missing, or `enable_script_security` forbids
+    /// it.
     pub(super) fn refuses(
         &self,
         config: &Config,
@@ -203,8 +204,8 @@ impl AddressRole {
             is_freed = std::mem::take(&mut member.history.is_resumed);
         }
         let name = member.config.name.clone();
-        // The state equals the one before a reload or before another process: there is no
-        // transition.
+        // Checks whether the state equals that before a reload or of the previous process, which is
+        // no transition.
         let same = member.previous_state.take() == Some(to);
         let event = Event {
             at: moment(now),
@@ -217,7 +218,8 @@ impl AddressRole {
             member.history.push(event.clone());
         }
         if is_freed {
-            // Until now the instance owned the addresses only because its predecessor did.
+            // Updates the limits of the instance, which until now owned the addresses only because
+            // its predecessor did.
             self.update_limits(now, at);
         }
         if same {
@@ -326,7 +328,7 @@ impl AddressRole {
         let mut words = script.words.clone();
         words.extend_from_slice(arguments);
         let started = self.runner.submit(ProgramJob {
-            // Without the arguments, which may be secret.
+            // Names the program without its arguments, which may be secret.
             token: Token::Notify(words.first().cloned().unwrap_or_default()),
             words: words.into_iter().map(Into::into).collect(),
             account,
@@ -439,7 +441,7 @@ impl AddressRole {
             };
             let script = asked.script();
             let account = script.account.as_ref();
-            // The program may have been replaced since its last run.
+            // Checks the program before each run, because it may have been replaced.
             if let Some(words) = self.teller.refuses(&self.config, &script.words, account) {
                 let line = format!("track script {} is not run: {words}", script.name);
                 self.teller.once(&mut self.given.log, Level::Warning, line);

@@ -1,4 +1,5 @@
-//! All tracked objects, and their combined effect on a virtual router.
+//! Stores all tracked objects, and combines their states into the priority and the faults of a
+//! virtual router.
 
 use super::bfd::Bfd;
 use super::files::TrackedFiles;
@@ -15,7 +16,7 @@ pub struct Tracker {
     pub files: Option<TrackedFiles>,
     pub processes: Option<Processes>,
     pub bfd: Bfd,
-    /// Number of the configuration; outcomes that belong to an older one are ignored.
+    /// Number of the configuration. Results of programs from an older one are ignored.
     pub generation: u64,
 }
 
@@ -90,7 +91,7 @@ impl Tracker {
         sum: &mut Sum,
     ) {
         for (name, weight) in &tracked.interfaces {
-            // The instance's own interface is tracked anyway.
+            // Skips the instance's own interface, which is tracked anyway.
             if name == own {
                 continue;
             }
@@ -181,8 +182,8 @@ fn interfaces(links: &Links, instance: &Instance, sum: &mut Sum) {
     }
 }
 
-/// Adds the static addresses and routes of a `track_group` that names the instance. They are
-/// restored when another program deletes them, but not while their interface is down.
+/// Adds a fault for each interface that is missing or down, of the static addresses and routes in a
+/// `track_group` that names the instance: they cannot be in the kernel then.
 fn static_groups(config: &Config, links: &Links, instance: &Instance, sum: &mut Sum) {
     let of = |(_, names): &&(String, Vec<String>)| names.contains(&instance.name);
     let groups: Vec<&str> = config

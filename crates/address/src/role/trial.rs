@@ -1,7 +1,7 @@
-//! Behaviour while the proxy serves a candidate version. This node takes no address from another
-//! node meanwhile, and serves an address that it must take over with the accepted version. The
-//! proxy rolls back by itself on request. The role waits for that only for a moment, because an
-//! address without an owner is worse than one that is served with a candidate version.
+//! Protects addresses from a candidate configuration version of the proxy. While one is served,
+//! this node takes no address from a live owner. Before it takes over an address without one, it
+//! asks the proxy to roll back, and waits only for a moment, because an address without an owner is
+//! worse than one that is served with a candidate.
 
 use super::event_loop::AddressRole;
 use super::{Level, clock};
@@ -15,7 +15,8 @@ const BACK_LIMIT: Duration = Duration::from_millis(100);
 /// Poll interval during that time.
 const BACK_TICK: Duration = Duration::from_micros(200);
 
-/// Asks the proxy to roll back the candidate version; returns false if it did not in time.
+/// Asks the proxy to roll back the candidate configuration version; returns false if the proxy did
+/// not do so in time.
 fn back(vitals: &Vitals<'_>) -> bool {
     let number = vitals.candidate_number();
     if number == 0 {
@@ -44,7 +45,8 @@ fn wake(word: &AtomicU64) {
 }
 
 impl AddressRole {
-    /// Forbids taking an address from a live owner while a candidate version is served.
+    /// Updates which addresses the node may take when the proxy starts or ends serving a candidate
+    /// configuration version.
     pub(super) fn look_at_trial(&mut self, now: Time, vitals: &Vitals<'_>) {
         let on_trial = vitals.candidate_number() != 0;
         if std::mem::replace(&mut self.health.on_trial, on_trial) == on_trial {

@@ -1,5 +1,6 @@
-//! Virtual MAC interfaces of virtual routers: those of `use_vmac` and `use_ipvlan`, and those of
-//! single addresses on other interfaces (`use_vmac_addr`, or `use_vmac` behind an address).
+//! Creates and removes the virtual interfaces of virtual routers: those of `use_vmac` and
+//! `use_ipvlan`, and those of single addresses on other interfaces (`use_vmac_addr`, or `use_vmac`
+//! after an address).
 
 use super::event_loop::AddressRole;
 use super::member::{VrrpInstance, ipvlan_flag};
@@ -85,7 +86,7 @@ impl AddressRole {
             let (index, vrid) = (below.link.index, member.config.vrid);
             let family = if ipv6 { "6-" } else { "" };
             let spec = VmacSpec {
-                // The index of the parent makes the name unique.
+                // Includes the index of the parent interface, which makes the name unique.
                 name: format!("{prefix}{family}{index}.{vrid}"),
                 base: index,
                 kind: VmacKind::Macvlan {

@@ -1,4 +1,5 @@
-//! Effect of tracked objects on a priority: keepalived's arithmetic, without IO.
+//! Computes the effect of tracked objects on a priority, with keepalived's arithmetic and without
+//! IO.
 
 use crate::config::Weight;
 

@@ -1,6 +1,6 @@
-//! Simulated histories of two nodes and an arbiter in virtual time. VRRP and the links of the
-//! cluster are cut separately, versions are accepted, processes and control roles are frozen,
-//! killed and restarted, and nodes are removed. `STANDING_SEED=n` replays one history.
+//! Simulates two nodes and an arbiter in virtual time. VRRP and the links of the cluster are cut
+//! separately, configuration versions are accepted, processes and control roles are frozen, killed
+//! and restarted, and nodes are removed. `STANDING_SEED=n` replays one history.
 
 use super::*;
 use crate::standing::plain;
@@ -19,8 +19,9 @@ const HISTORIES: u64 = 300;
 const FOUND_WITHIN: u64 = 300;
 const TICK_MS: u64 = 20;
 const INTERVAL: Duration = Duration::from_millis(100);
-/// Validity of a confirmation, and the time that a node is behind before others report it.
+/// Validity of a confirmation, milliseconds.
 const CONFIRMED_MS: u64 = 2_000;
+/// Time for which a node is behind before other nodes report it, milliseconds.
 const BEHIND_AFTER_MS: u64 = 3_000;
 /// Maximum time without an owner while a healthy node runs undisturbed: the down interval, plus two
 /// extensions for the node's own delay.
@@ -62,7 +63,7 @@ struct OwnershipNode {
     kept: Option<Resume>,
     /// The node is master because its killed process was.
     is_resumed: bool,
-    /// A majority has confirmed the version since the last start.
+    /// A majority has confirmed the configuration version since the last start.
     is_confirmed: bool,
     started_ms: u64,
     service: Service,
@@ -74,7 +75,8 @@ struct Membership {
     is_removed: bool,
     knows_removal_since_ms: Option<u64>,
     confirmed_since_ms: Option<u64>,
-    /// Time since which its control role knows that the other node serves an older version.
+    /// Time since which the node's control role knows that the other node serves an older
+    /// configuration version.
     sees_behind_since_ms: Option<u64>,
 }
 

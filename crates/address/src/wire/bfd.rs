@@ -1,5 +1,6 @@
-//! Sockets of bidirectional forwarding detection (RFC 5881): one socket per address family receives
-//! for all sessions, and each session sends from its own port.
+//! Opens the UDP sockets of bidirectional forwarding detection (RFC 5881), and receives and sends
+//! its packets: one socket per address family receives for all sessions, and each session sends
+//! from its own port.
 
 use super::datagram::{Buffers, option};
 use super::{DRAINED_AT_MOST, WireError};
@@ -11,7 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// Number of ports to try before a session counts as having none.
+/// Number of ports that a session tries before its socket counts as failed.
 const PORTS_TRIED: u16 = 64;
 /// Size of the receive buffer of a sending socket, in bytes: its input is never read.
 const UNREAD_BYTES: usize = 1;
@@ -155,7 +156,7 @@ impl BfdSender {
             set_ip_ttl(&socket, u32::from(ttl))
         }
         .map_err(|errno| failed("TTL of BFD")(errno.into()))?;
-        // The kernel raises the size to its minimum.
+        // Requests a small buffer, whose size the kernel raises to its minimum.
         set_socket_recv_buffer_size(&socket, UNREAD_BYTES)
             .map_err(|errno| failed("SO_RCVBUF")(errno.into()))?;
         let from = from.unwrap_or(anywhere(ipv6));

@@ -1,6 +1,6 @@
-//! System calls that rustix does not have: options of raw sockets, many datagrams per read, and a
-//! source address for a single send. All of this crate's `unsafe` for sockets is here, behind safe
-//! functions.
+//! Makes system calls that rustix does not have: options of raw sockets, many datagrams per read,
+//! and a source address for a single send. All of this crate's `unsafe` for sockets is here, within
+//! safe functions.
 
 use super::{DRAINED_AT_MOST, WireError};
 use rustix::fd::{AsFd, AsRawFd};
@@ -39,7 +39,7 @@ pub(super) fn option<T: Copy>(fd: impl AsFd, level: i32, name: i32, value: &T) -
 pub(super) fn filter(fd: impl AsFd, program: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
-        // The kernel copies the program and never writes to it.
+        // Casts the pointer, because the kernel copies the program and never writes to it.
         filter: program.as_ptr().cast_mut(),
     };
     option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
@@ -136,8 +136,8 @@ impl Buffers {
             match self.read(&fd, &mut each) {
                 Ok(0) => break,
                 Ok(some) => count += some,
-                // The kernel reports a path error (ICMP, an interface that is down) once,
-                // and the socket remains usable.
+                // Continues after a path error (ICMP, an interface that is down), which the kernel
+                // reports once; the socket remains usable.
                 Err(error) if passes(&error) => count += 1,
                 Err(error) => return Err(WireError::Receive(error)),
             }

@@ -1,4 +1,4 @@
-//! Sockets for frames of ARP, and of neighbour discovery for IPv6.
+//! Sends and receives frames of ARP and of IPv6 neighbour discovery on one interface.
 
 use super::WireError;
 use super::datagram::{Buffers, bind, filter};
@@ -9,10 +9,10 @@ use std::io;
 const ARP: u16 = 0x0806;
 const IPV6: u16 = 0x86dd;
 const OUTGOING: u8 = 4;
-/// Offsets in a frame: the next header of IPv6, and the type of the ICMPv6 message.
+/// Offset of the next header of IPv6 in a frame.
 const NEXT_HEADER: u32 = 20;
+/// Offset of the type of an ICMPv6 message in a frame.
 const ICMP_TYPE: u32 = 54;
-/// Protocol number of ICMPv6, and its neighbour discovery message types.
 const ICMP6: u32 = 58;
 const SOLICITATION: u32 = 135;
 const ADVERTISEMENT: u32 = 136;
@@ -42,7 +42,7 @@ impl PacketSocket {
     pub fn open(interface: u32, ipv6: bool) -> Result<PacketSocket, WireError> {
         let failed = |step| move |error: io::Error| WireError::Open { step, error };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        // The socket has no protocol until it is bound, so no frame arrives before the filter is
+        // Opens the socket without a protocol, so that no frame arrives before the filter is
         // attached.
         let fd = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)
             .map_err(|errno| failed("packet socket")(errno.into()))?;

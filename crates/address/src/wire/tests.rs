@@ -1,4 +1,4 @@
-//! Tests sockets between namespaces.
+//! Tests sockets for adverts between network namespaces.
 
 use super::*;
 use lab::{Lab, LabHost, eventually};

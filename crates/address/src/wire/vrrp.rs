@@ -1,4 +1,5 @@
-//! Raw sockets for VRRP: protocol 112, or 51 for authenticated adverts (AH).
+//! Sends and receives adverts on raw sockets: protocol 112 for VRRP, or 51 for authenticated
+//! adverts (AH).
 
 use super::WireError;
 use super::datagram::{Ancillary, Buffers, Destination, option, send};
@@ -136,7 +137,8 @@ impl VrrpSocket {
         )?;
         if let Some(bytes) = options.receive_buffer_bytes {
             let bytes = bytes as usize;
-            // A privileged process may exceed the system's limit; others get at most the limit.
+            // Tries to exceed the system's limit, which a privileged process may; others get at
+            // most the limit.
             if sockopt::set_socket_recv_buffer_size_force(fd, bytes).is_err() {
                 step("SO_RCVBUF", sockopt::set_socket_recv_buffer_size(fd, bytes))?;
             }
@@ -146,9 +148,9 @@ impl VrrpSocket {
             step("IPV6_RECVPKTINFO", set(libc::IPV6_RECVPKTINFO))?;
             step("IPV6_RECVHOPLIMIT", set(libc::IPV6_RECVHOPLIMIT))?;
             step("IPV6_FREEBIND", sockopt::set_ipv6_freebind(fd, true))?;
-            // The advert of priority zero is sent from an address that the interface has just lost.
-            // Without this option the kernel refuses to send it, and the other nodes wait for
-            // silence.
+            // Allows to send from an address that the interface has just lost, as the advert of
+            // priority zero is. Without this option the kernel refuses to send it, and the other
+            // nodes wait for silence.
             let _ = set(libc::IPV6_TRANSPARENT);
             step(
                 "IPV6_MULTICAST_LOOP",
@@ -159,14 +161,15 @@ impl VrrpSocket {
                 sockopt::set_ipv6_multicast_hops(fd, TTL.into()),
             )?;
             step("IPV6_TCLASS", sockopt::set_ipv6_tclass(fd, CONTROL.into()))?;
-            // Receive only the groups that this socket joined. A kernel older than 4.20 lacks the
+            // Receives only the groups that this socket joined. A kernel older than 4.20 lacks the
             // option, and delivers no other router group on a raw socket of protocol 112 anyway.
             let _ = option(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL, &0_i32);
         } else {
             let set = |name, value: i32| option(fd, libc::IPPROTO_IP, name, &value);
             step("IP_PKTINFO", set(libc::IP_PKTINFO, 1))?;
             step("IP_FREEBIND", sockopt::set_ip_freebind(fd, true))?;
-            // As above for IPv6.
+            // Allows the advert of priority zero from an address that the interface has just lost,
+            // as for IPv6 above.
             let _ = set(libc::IP_TRANSPARENT, 1);
             step(
                 "IP_MULTICAST_LOOP",
@@ -310,7 +313,7 @@ impl VrrpSender {
         send(&self.fd, bytes, way).map_err(WireError::Send)
     }
 
-    /// Returns whether both send through the same socket.
+    /// Returns whether both senders use the same socket.
     pub fn is_same(&self, other: &VrrpSender) -> bool {
         Arc::ptr_eq(&self.fd, &other.fd)
     }

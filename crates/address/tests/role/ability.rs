@@ -1,5 +1,5 @@
-//! A node that cannot serve an address leaves it to one that can: the kernel refuses the address,
-//! the node's own address is missing, or the cluster has not confirmed the node.
+//! Tests that a node that cannot serve an address leaves it to one that can: the kernel refuses the
+//! address, the node's own address is missing, or the cluster has not confirmed the node.
 
 use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple, unicast};
 use address::config::{Config, Instance};

@@ -1,5 +1,5 @@
-//! A role in a process of its own: this test binary, started again. The process connects to the
-//! test's Unix socket, receives one order per line, and sends one event per line.
+//! Runs an address role in a process of its own: this test binary, started again. The process
+//! connects to the test's Unix socket, receives one order per line, and sends one event per line.
 
 use crate::scene::LATEST;
 use address::config::Config;

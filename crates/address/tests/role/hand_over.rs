@@ -1,5 +1,5 @@
-//! Hand-overs under load: a new connection every few milliseconds, and requests that take half a
-//! second. No client may see a failure.
+//! Tests hand-overs of an address between nodes under load: a client opens a new connection every
+//! few milliseconds, and each request takes half a second. No client may see a failure.
 
 use crate::scene::{AddressRoleFixture, LATEST, Scene, VIP, address, config, instance, patient};
 use address::config::{Config, Dialect, InstanceTransport};

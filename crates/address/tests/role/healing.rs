@@ -1,5 +1,5 @@
-//! Automatic recovery: deleted addresses, addresses that another machine uses, leftovers of a
-//! killed process, and interfaces that vanish and return.
+//! Tests the automatic recovery of the address role: from deleted addresses, addresses that another
+//! machine uses, leftovers of a killed process, and interfaces that vanish and return.
 
 use crate::scene::{LATEST, Scene, VIP, config, hears_adverts, instance, simple};
 use lab::{Signal, eventually};

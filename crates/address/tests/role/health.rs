@@ -1,4 +1,5 @@
-//! Effect of the proxy's health on the ownership of the address.
+//! Tests the effect of the proxy's health on the ownership of a virtual address, and the end of a
+//! trial of a configuration version after a takeover.
 
 use crate::scene::{LATEST, Scene, VIP, hears_adverts, patient, simple};
 use address::config::Config;

@@ -1,4 +1,4 @@
-//! Addresses that are bound to a lease of the cluster, and the leases that the role requests.
+//! Tests addresses that are bound to a lease of the cluster, and which leases the role requests.
 
 use crate::scene::{Scene, VIP, simple};
 use address::config::{Config, Script, Weight};

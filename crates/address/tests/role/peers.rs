@@ -1,5 +1,5 @@
-//! Interoperation with the real keepalived: the master is the same whichever of the two starts
-//! first.
+//! Tests the address role together with the real keepalived: one takes over from the other, and the
+//! role follows a clean stop of keepalived.
 
 use crate::scene::{LATEST, Scene, VIP, config, instance};
 use address::config::{Authentication, Config, InstanceTransport, Peer};

@@ -1,4 +1,5 @@
-//! Advert intervals of hundredths of a second.
+//! Tests takeovers with advert intervals of hundredths of a second: a dead owner is replaced soon,
+//! and busy processors cause no takeover.
 
 use crate::scene::{LATEST, Scene, VIP, simple};
 use address::config::Config;

@@ -1,4 +1,5 @@
-//! Reload of the configuration at run time, and hand-overs.
+//! Tests reloads of the configuration at run time, a successor of the role process, and the
+//! hand-over of an address by an operator.
 
 use crate::scene::{LATEST, Scene, VIP, address, config, hears_adverts, instance, patient, simple};
 use lab::eventually;

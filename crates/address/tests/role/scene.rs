@@ -1,4 +1,4 @@
-//! Hosts on a switch with roles in them.
+//! Builds the network of the tests: hosts on a switch with address roles in them.
 
 use crate::child::{self, DUMPS, SOCKET, STALL, STATE, VITALS};
 use address::config::{Address, Config, Dialect, Instance, InstanceTransport, Options, Peer};

@@ -1,4 +1,4 @@
-//! Options of `global_defs`, by their externally visible effects.
+//! Tests options of `global_defs` by their externally visible effects.
 
 use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple};
 use address::config::{Fifo, NextHop, Route, SyncGroup};

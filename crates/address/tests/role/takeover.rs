@@ -1,4 +1,4 @@
-//! Takeover of the address when its owner disappears.
+//! Tests that another node takes over the address when its owner is killed or stops.
 
 use crate::scene::{LATEST, Scene, VIP, simple};
 use lab::{Signal, eventually};

@@ -1,4 +1,4 @@
-//! Tracked objects, and notifications.
+//! Tests tracked objects and notifications of the address role.
 
 use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple};
 use address::config::{

@@ -1,5 +1,5 @@
-//! Paths of adverts and addresses: unicast, IPv6, virtual interfaces, other interfaces than the
-//! instance's own, and routes; also the reports about them.
+//! Tests the paths of adverts and addresses: unicast, IPv6, virtual interfaces, other interfaces
+//! than the instance's own, and routes; also the reports about them.
 
 use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple, unicast};
 use address::config::{InstanceTransport, NextHop, Route, Rule, RuleAction, Vmac};
@@ -285,7 +285,7 @@ fn it_is_shown_in_words_in_keepalived_s_dumps_and_as_metrics() {
         let path = scene.scratch.path().join(file);
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(part), "{text}");
-        // The dump contains passwords.
+        // Checks that only the owner can read the dump, which contains passwords.
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }

@@ -1,4 +1,4 @@
-//! Makes and verifies links that sign the administrator of the machine in to the console, each
+//! Creates and verifies links that sign the administrator of the machine in to the console. Each is
 //! valid once.
 
 use ::access::random::random;
@@ -24,7 +24,7 @@ fn digest_of(secret: &str) -> [u8; 32] {
 }
 
 impl Links {
-    /// Makes a link that signs in once, and returns its secret.
+    /// Creates a link that signs in once, and returns its secret.
     ///
     /// # Errors
     /// The system has no random numbers.
@@ -32,7 +32,7 @@ impl Links {
         let secret = BASE64.encode(random::<24>()?);
         self.until.retain(|_, until| *until > now);
         if self.until.len() >= LINKS_MAX {
-            // If there are too many links, the one that expires first is removed.
+            // Removes the link that expires first if there are too many.
             let first = self.until.iter().min_by_key(|(_, until)| **until);
             let first = first.map(|(link, _)| *link);
             first.map(|link| self.until.remove(&link));

@@ -1,5 +1,5 @@
-//! Authentication that only the console has: roles, API tokens, and links that sign in once.
-//! Values, without I/O; everything else is in the crate `access`.
+//! Implements the authentication that only the console has: roles, API tokens, and links that sign
+//! in once. Does no I/O; everything else is in the crate `access`.
 
 pub mod link;
 pub mod token;

@@ -1,5 +1,5 @@
-//! API tokens by which programs authenticate. A token is random and shown once, when it is made;
-//! the configuration file has only its SHA-256.
+//! Creates and finds the API tokens by which programs authenticate. A token is random and shown
+//! once, when it is created; the configuration file has only its SHA-256.
 
 use crate::config::{Config, Token};
 use ::access::random::random;
@@ -13,7 +13,7 @@ const PREFIX: &str = "evk_";
 /// hashed.
 const TEXT_MAX: usize = 128;
 
-/// Makes a random token of 256 bits.
+/// Creates a random token of 256 bits.
 ///
 /// # Errors
 /// The system has no random numbers.

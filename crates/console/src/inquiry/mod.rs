@@ -1,6 +1,5 @@
-//! Queries of console pages to the runtime API of a proxy, beyond the regular poll: finished
-//! requests, and the entries of stick tables. Values without I/O: a query, its command, and its
-//! response.
+//! Defines the queries of console pages to the runtime API of a proxy, beyond the regular poll: the
+//! command of each, and its decoded response. Does no I/O.
 
 pub mod live;
 pub mod request;
@@ -71,7 +70,7 @@ pub struct RequestFilter {
     /// Backend, or one of its servers such as `app/one`.
     pub server: String,
     pub frontend: String,
-    /// `failed` or `ok`.
+    /// Outcome of the requests: `failed` or `ok`.
     pub outcome: String,
 }
 
@@ -82,7 +81,7 @@ fn value(fields: &[(String, String)], name: &str) -> String {
     let text = text.chars().filter(|c| !c.is_control());
     let mut kept = String::new();
     for c in text.take(VALUE_MAX) {
-        // Two of these characters would begin a payload of the runtime API.
+        // Drops the second of two such characters, which would begin a payload of the runtime API.
         if c != '<' || !kept.ends_with('<') {
             kept.push(c);
         }
@@ -154,7 +153,8 @@ impl ProxyQuery {
 
     pub fn limit(&self) -> Duration {
         match self {
-            // Queries about routes and files load the configuration files.
+            // Allows more time, because queries about routes and files load the configuration
+            // files.
             ProxyQuery::Route(_) | ProxyQuery::Files => Duration::from_secs(7),
             ProxyQuery::Requests { .. }
             | ProxyQuery::Request { .. }
@@ -167,7 +167,7 @@ impl ProxyQuery {
     /// request.
     pub fn command(&self) -> Vec<u8> {
         let mut command = String::new();
-        // Writing to a string cannot fail.
+        // Ignores the result: writing to a string cannot fail.
         let _ = match self {
             ProxyQuery::Requests { filter, max } => {
                 command.push_str("show requests json");
@@ -207,7 +207,7 @@ impl ProxyResponse {
             ProxyQuery::Requests { .. } => serde_json::from_str(text).map(ProxyResponse::Requests),
             ProxyQuery::Request { .. } => serde_json::from_str(text).map(ProxyResponse::Request),
             ProxyQuery::Table { .. } => serde_json::from_str(text).map(ProxyResponse::Table),
-            // No page shows the metrics.
+            // Fails, because no page shows the metrics.
             ProxyQuery::Metrics => {
                 return ProxyResponse::Failed("metrics have no page".to_owned());
             }
@@ -255,7 +255,7 @@ pub fn word(text: &str) -> String {
         if matches!(c, ' ' | ';' | '\\' | '"' | '\'' | '#') {
             word.push('\\');
         }
-        // A command is one line.
+        // Replaces control characters, because a command is one line.
         word.push(if c.is_control() { ' ' } else { c });
     }
     word

@@ -36,7 +36,7 @@ pub struct FinishedRequest {
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct RequestLine {
-    /// `http` or `tcp`.
+    /// Mode of the proxy: `http` or `tcp`.
     pub mode: String,
     pub unique_id: Option<String>,
     pub method: Option<String>,
@@ -100,8 +100,8 @@ pub struct FailedAttempt {
 
 impl FinishedRequest {
     /// Returns each phase that was reached with its duration, in order. The rest of the total time
-    /// is the data transfer; or a phase that has not ended, where the request failed; or the proxy
-    /// itself, where it replied.
+    /// is counted for the data transfer, for the phase in which the request failed, or for the
+    /// proxy itself if it replied.
     pub fn steps(&self) -> Vec<(&'static str, u64)> {
         let timers = &self.timers;
         let steps = [

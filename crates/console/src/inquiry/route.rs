@@ -35,8 +35,8 @@ impl DescribedRequest {
         let value = |name: &str| {
             let found = fields.iter().find(|(known, _)| known == name);
             let text = found.map_or("", |(_, value)| value.trim());
-            // Browsers do not show control characters in a field, so the user would not see what is
-            // evaluated.
+            // Drops control characters, which browsers do not show in a field: the user would not
+            // see what is evaluated.
             text.chars().filter(|c| !c.is_control()).collect::<String>()
         };
         let headers = fields.iter().filter(|(name, _)| name == "header");
@@ -99,8 +99,8 @@ pub enum RouteProcessCommand {
 #[serde(untagged)]
 pub(super) enum ConfigFilesResponse {
     Fault(QueryError),
-    /// Files of the configuration, those of the command line first, with secrets masked for the
-    /// operator.
+    /// Text of the configuration files, in the order of the command line, with the secrets masked
+    /// that the operator may not see.
     Files(Vec<File>),
 }
 

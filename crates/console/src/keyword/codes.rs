@@ -1,4 +1,4 @@
-//! Codes of the diagnostics for a `console` section.
+//! Defines the codes of the diagnostics for a `console` section.
 
 use ::access::keyword::{Codes, ProxyCodes};
 use language::arguments::ArgumentCodes;

@@ -1,4 +1,4 @@
-//! Parses the section `console`. Each keyword is a row of a table.
+//! Parses the section `console` by a table with one row for each keyword.
 
 mod codes;
 mod credentials;

@@ -1,4 +1,5 @@
-//! Parses the lines of a `console` section that have no file of their own.
+//! Parses the head of a `console` section, and all of its lines except those for second factors and
+//! tokens.
 
 use super::credentials::Credentials;
 use super::{ConsoleLineBuilder, codes};

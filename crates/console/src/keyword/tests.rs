@@ -1,4 +1,4 @@
-//! Tests of the `console` section: its configuration, and the diagnostics for errors.
+//! Tests the `console` section: its configuration, and the diagnostics for errors.
 
 use super::*;
 use crate::config::SecondFactor;

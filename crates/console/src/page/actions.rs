@@ -23,7 +23,7 @@ const OF_SERVERS: [(&str, &str, &str); 3] = [
 const OFFERS_MAX: usize = 16;
 
 pub(super) fn can_show_forms(shown: &PageContext<'_>, member: &PlatformMember) -> bool {
-    // A machine that does not respond cannot act, either.
+    // Shows no forms for a machine that does not respond, because it cannot act either.
     shown.viewer.role >= UserRole::Operator && explain_stale_data(member).is_none()
 }
 

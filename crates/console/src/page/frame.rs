@@ -1,4 +1,4 @@
-//! Draws the frame of all pages: head, navigation and foot; and the few pages without navigation.
+//! Draws the frame of all pages (head, navigation and foot), and the few pages without navigation.
 
 use super::machine::choices;
 use super::words::{clean, encode, moment, of_part, zone};
@@ -8,7 +8,7 @@ use ::access::page::{self as shared, hidden, mark};
 use maud::{DOCTYPE, Markup, html};
 use part::report::Grade;
 
-/// Parts of the platform in the order of the navigation. Further parts follow these.
+/// Parts of the platform in the order of the navigation. Other parts follow them.
 const PARTS: [&str; 6] = [
     "address",
     "volume",
@@ -46,8 +46,8 @@ fn whole(page: &ConsolePage, shown: &PageContext<'_>, whole: PageDocument<'_>) -
                 (top(page, shown))
                 main #main.(class(page)) tabindex="-1" {
                     @if let Some(told) = shown.outcome {
-                        // The result of an action gets the focus, so that a screen reader reads it
-                        // aloud and keyboard navigation continues from there.
+                        // Focuses the result of an action, so that a screen reader reads it aloud
+                        // and keyboard navigation continues from there.
                         p.told role="status" tabindex="-1" autofocus { (clean(told)) }
                     }
                     (whole.main)
@@ -225,7 +225,7 @@ fn foot(page: &ConsolePage, shown: &PageContext<'_>) -> Markup {
     };
     html! {
         footer {
-            // The script writes the live status of the page into this element.
+            // Contains the live status of the page, which the script writes.
             span #live role="status" {
                 @if let Some(now_ms) = now_ms { "As of " (moment(now_ms).1) ". " }
                 a href=(path) { "Reload" } " to see the newest."

@@ -30,7 +30,7 @@ fn paths(points: &[Option<u32>], most: u32, height: u64) -> [String; 2] {
         let Some(value) = value else { continue };
         let filled = u64::from(*value) * height / u64::from(most.max(1));
         let y = height - filled.min(height);
-        // Writing to a string cannot fail.
+        // Ignores the result: writing to a string cannot fail.
         let _ = match first {
             None => write!(line, "M{x} {y}"),
             Some(_) => write!(line, " {x} {y}"),

@@ -8,7 +8,7 @@ use part::report::{Grade, span};
 
 /// Age from which data is marked as old, milliseconds. While no user watches, each of three steps
 /// happens every [`UNSEEN_MS`]: a machine polls itself, this one queries that machine, and this one
-/// shows the result. Each step may take its time without a fault.
+/// shows the result. Each step may take up to [`PATIENCE_MS`] without a fault.
 const OLD_MS: u64 = 3 * (UNSEEN_MS + PATIENCE_MS);
 
 /// Explains why the data of a machine may be out of date. None if it is fresh.
@@ -16,7 +16,8 @@ pub(super) fn explain_stale_data(member: &PlatformMember) -> Option<String> {
     let (name, age) = (&member.name, span(member.age_ms));
     match (&member.look, &member.silent) {
         (None, Some(why)) => Some(format!("{name} does not respond: {why}")),
-        // An arbiter runs no console, so the report of the cluster is all that is known.
+        // Expects no data of an arbiter, which runs no console: the report of the cluster is all
+        // that is known.
         (None, None) if member.kind == MemberKind::Arbiter => None,
         (None, None) => Some(format!("{name} has not reported yet")),
         (Some(_), Some(why)) => Some(format!(

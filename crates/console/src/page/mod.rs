@@ -1,8 +1,9 @@
-//! Draws the pages of the console: the state of a platform as HTML. Functions take values and
-//! return markup; no page does I/O.
+//! Draws the pages of the console: the state of a platform as HTML. The functions take values and
+//! return markup, and do no I/O.
 //!
-//! All texts come from files, from unprivileged processes or from the network. maud escapes them;
-//! nothing here is marked as already escaped.
+//! Escapes all texts by maud, since they come from files, from unprivileged processes or from the
+//! network. Nothing here is marked as already escaped, except the blanks before the marks of a
+//! finding.
 
 mod actions;
 pub mod config;
@@ -83,7 +84,7 @@ pub struct PageQuery<'s> {
 }
 
 impl<'s> PageContext<'s> {
-    /// Shows everything, without an outcome or a query.
+    /// Creates a context that shows everything, without an outcome or a query.
     pub fn all(platform: &'s Platform, viewer: &'s Viewer) -> PageContext<'s> {
         PageContext {
             platform,

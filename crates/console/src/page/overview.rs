@@ -34,7 +34,7 @@ fn looks<'s>(shown: &PageContext<'s>) -> impl Iterator<Item = &'s MachineReport>
     members.filter_map(|member| member.look.as_deref())
 }
 
-/// Draws the text that a screen reader announces when it changes. Times are left out because they
+/// Draws the text that a screen reader announces when it changes. The text has no times, which
 /// change all the time.
 fn alert(shown: &PageContext<'_>) -> Markup {
     let all = problems::all(shown.platform);
@@ -93,8 +93,7 @@ fn partial_orders(platform: &Platform) -> impl Iterator<Item = String> {
         let traffic = member.look.iter().filter_map(|look| look.traffic.as_ref());
         for row in traffic.flat_map(|traffic| &traffic.rows) {
             all.entry(row.named()).or_default().insert(&member.name);
-            // A server in maintenance, for example, is out of service on one machine and in service
-            // on another.
+            // Counts a server that is out of service by an order, such as one in maintenance.
             if grade(&row.status) == Grade::Busy {
                 out.entry(row.named()).or_default().insert(&member.name);
             }
@@ -160,8 +159,8 @@ fn different_settings(platform: &Platform) -> impl Iterator<Item = String> {
         })
 }
 
-/// Returns whether all nodes serve the same version of the configuration, as far as the machines
-/// report, and no rollout is in progress.
+/// Returns whether all nodes serve the same configuration version, as far as the machines report,
+/// and no rollout is in progress.
 fn serves_one_version(platform: &Platform) -> bool {
     let reports = platform.members.iter().flat_map(|one| &one.look);
     let subjects = reports
@@ -253,7 +252,7 @@ fn calm(shown: &PageContext<'_>) -> String {
 }
 
 fn numbers(shown: &PageContext<'_>) -> Markup {
-    // The last numbers of a machine that no longer responds are not its current traffic.
+    // Excludes machines that no longer respond, whose last numbers are not their current traffic.
     let members = shown.platform.members.iter();
     let fresh = members.filter(|member| explain_stale_data(member).is_none());
     let looks = fresh.filter_map(|member| member.look.as_deref());
@@ -267,7 +266,7 @@ fn numbers(shown: &PageContext<'_>) -> Markup {
             p.empty { "No machine that responds has a proxy." }
         };
     }
-    // A compromised role may report any number, so the sum must not overflow.
+    // Saturates the sum, because a compromised role may report any number.
     let sum = |of: fn(&TrafficRow) -> u64| {
         let rows = all.iter().flat_map(|traffic| traffic.frontends());
         rows.map(of).fold(0, u64::saturating_add)
@@ -315,7 +314,8 @@ fn hour(shown: &PageContext<'_>) -> Markup {
     let mut sum: Vec<u32> = Vec::new();
     for row in traffic.iter().flat_map(|traffic| traffic.frontends()) {
         let samples = shown.platform.history.of(row, Period::Hour);
-        // All samples end now; shorter series began later, so they are aligned at the end.
+        // Aligns the samples at the end, because all of them end now and shorter series began
+        // later.
         if samples.len() > sum.len() {
             sum.splice(0..0, std::iter::repeat_n(0, samples.len() - sum.len()));
         }
@@ -404,7 +404,7 @@ mod tests {
                  a change at the runtime API affects one machine only.",
             ]
         );
-        // Machines with different versions may have different weights.
+        // Uses different configuration versions, with which machines may have different weights.
         let alpha = Arc::make_mut(platform.members[0].look.as_mut().unwrap());
         alpha.reports.push(part::report::StatusReport {
             part: "cluster".to_owned(),

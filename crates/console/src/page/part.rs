@@ -57,8 +57,8 @@ fn glance(shown: &PageContext<'_>, all: &[OfMember<'_>]) -> Markup {
             names.push(name);
         }
     }
-    // If the name of a subject differs on each machine, as that of a process does, the machines
-    // cannot be compared.
+    // Drops names that only one machine has, such as those of processes, because they cannot be
+    // compared.
     let is_on = |name: &(&str, &str), reports: &[&StatusReport]| {
         let (kind, name) = *name;
         find(reports, kind, name).is_some()

@@ -48,7 +48,7 @@ struct MachineLink {
 
 pub(super) fn of(platform: &Platform) -> Markup {
     let mut members: Vec<&PlatformMember> = platform.members.iter().collect();
-    // The order is the same on every machine: nodes by name, then arbiters.
+    // Sorts the machines in the same order on every machine: nodes by name, then arbiters.
     members.sort_by_key(|one| (one.kind == MemberKind::Arbiter, &one.name));
     let more = members.len().saturating_sub(MACHINES_MAX);
     members.truncate(MACHINES_MAX);
@@ -172,7 +172,8 @@ fn link(a: &PlatformMember, b: &PlatformMember) -> MachineLink {
 }
 
 fn seen(from: &PlatformMember, to: &PlatformMember) -> Option<MachineLink> {
-    // If a machine no longer responds, its last report does not describe the current link.
+    // Ignores a machine that no longer responds, because its last report does not describe the
+    // current link.
     let look = from
         .look
         .as_ref()
@@ -182,7 +183,7 @@ fn seen(from: &PlatformMember, to: &PlatformMember) -> Option<MachineLink> {
         .iter()
         .find(|report| report.part == "cluster")?;
     let member = MemberReport::of(report.find(MEMBER, &to.name)?);
-    // The round-trip time is left out because it changes with each poll.
+    // Omits the round-trip time, which changes with each poll.
     let (grade, words) = match member.reach {
         MemberReach::Away => (Grade::Bad, "no link".to_owned()),
         MemberReach::Direct => (Grade::Good, "direct link".to_owned()),
@@ -242,7 +243,7 @@ fn beside(a: &PlacedBox<'_>, c: &PlacedBox<'_>) -> Markup {
     html! { (path(&link, &format!("M{} {}H6V{}H{}", a.x, a.dock(), c.dock(), c.x))) }
 }
 
-/// Draws the links between more than three machines, behind their boxes.
+/// Draws the links between more than three machines, under their boxes.
 fn behind(all: &[PlacedBox<'_>]) -> Markup {
     let pairs = all.iter().enumerate();
     let pairs = pairs.flat_map(|(at, a)| all[at + 1..].iter().map(move |b| (a, b)));

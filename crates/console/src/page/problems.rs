@@ -34,7 +34,7 @@ pub(super) fn all(platform: &Platform) -> Vec<SharedProblem<'_>> {
     for member in members {
         let problems = member.look.iter().flat_map(|look| look.problems());
         for problem in problems {
-            // The cluster report repeats a problem of a machine that is already listed.
+            // Skips a problem of the cluster report about a machine that is already listed.
             if let ProblemSource::Subject { kind, name, .. } = &problem.source
                 && kind == MEMBER
                 && away.iter().any(|one| one.name == *name)

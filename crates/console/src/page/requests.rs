@@ -14,14 +14,12 @@ use maud::{Markup, html};
 use part::report::Grade;
 use std::borrow::Cow;
 
-/// Maximum length of a text in a row, of a path, and of a text on the page of a request,
-/// characters.
+/// Maximum length of a text in a row, characters.
 const SHORT: usize = 64;
 const PATH: usize = 128;
 const LONG: usize = 4_000;
 const LINES_MAX: usize = 40;
-/// Maximum length of a text that has a line of its own, such as a failure, characters, and maximum
-/// number of sentences about the termination state.
+/// Maximum length of a text that has a line of its own, such as a failure, characters.
 const LINE: usize = 300;
 const MEANINGS_MAX: usize = 8;
 const BAR: u64 = 1_000;
@@ -111,7 +109,7 @@ pub(super) fn wanted(shown: &PageContext<'_>) -> Markup {
         }
         @if members.len() > 1 {
             nav.pick aria-label="Machine" {
-                // An arbiter has no proxy.
+                // Lists only nodes, because an arbiter has no proxy.
                 @for (at, one) in members.iter().enumerate().filter(|(_, one)| one.kind == MemberKind::Node) {
                     a href=(path(Some(now), (at > 0).then_some(one.name.as_str())))
                         aria-current=[(here == Some(&*one.name)).then_some("true")] { (clean(&one.name)) }
@@ -278,8 +276,8 @@ fn row(shown: &PageContext<'_>, one: &FinishedRequest) -> Markup {
     let (line, course) = (&one.line, &one.course);
     let time = one.ended.get(11..23).unwrap_or(&one.ended);
     html! {
-        // The id keeps the identity of a row, and with it the focus, while newer rows are inserted
-        // above.
+        // Sets the id, by which a row keeps its identity and the focus while newer rows are
+        // inserted above.
         tr.bad[one.has_failed()] id={ "q-" (cut(&one.id, SHORT)) } {
             th.time scope="row" {
                 a href=(own(shown, one)) { time datetime=(cut(&one.ended, SHORT)) { (cut(time, SHORT)) } }

@@ -18,7 +18,7 @@ use part::report::{Grade, span};
 pub(super) const PATH: &str = "/route";
 const TEXT: usize = 600;
 const VALUE: usize = 200;
-/// Maximum number of lines, terms of a line, values of a term, servers, and notes that are drawn.
+/// Maximum number of evaluated lines that are drawn.
 const LINES_MAX: usize = 300;
 const TERMS_MAX: usize = 20;
 const VALUES_MAX: usize = 8;

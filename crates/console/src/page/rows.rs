@@ -112,7 +112,7 @@ pub(super) fn table(
                     th scope="col" { "Queue" }
                     th scope="col" { "In" }
                     th scope="col" { "Out" }
-                    // The column aligns the tables, so it exists even if it is empty.
+                    // Draws the column even if it is empty, because it aligns the tables.
                     @match (acts, kind) {
                         (true, TrafficRowKind::Server) => th.c-act scope="col" { span.vh { "Actions" } },
                         _ => td.c-act {},

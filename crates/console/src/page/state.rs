@@ -23,7 +23,8 @@ pub(super) fn word(word: &str, grade: Grade) -> Markup {
 }
 
 pub(super) fn quantity(text: &str) -> Markup {
-    // The unit begins after the last ordinary space: narrow spaces separate groups of digits.
+    // Splits at the last ordinary space, after which the unit begins: narrow spaces separate groups
+    // of digits.
     match text.rsplit_once(' ') {
         Some((number, unit)) => html! { (number) " " span.u { (unit) } },
         None => html! { (text) },

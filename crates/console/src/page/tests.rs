@@ -1,4 +1,4 @@
-//! Tests of every page with every sample.
+//! Tests every page with every sample.
 
 use super::*;
 use crate::sample;

@@ -25,7 +25,7 @@ pub(super) fn of(shown: &PageContext<'_>) -> Markup {
     html! {
         @if members.is_empty() { (no_machine_text()) }
         @for (index, member) in members {
-            // An arbiter has no proxy, so it has no section.
+            // Draws no section for an arbiter, which has no proxy.
             @if member.kind == MemberKind::Node || traffic_of(member).is_some() {
                 section.machine aria-labelledby={ "m-" (index) } {
                     (machine::heading(shown, index, member))
@@ -120,7 +120,7 @@ fn backends_of(
     left: &mut usize,
 ) -> Markup {
     let shown = &backends[..backends.len().min(BACKENDS_MAX)];
-    // Backends with problems take precedence if not all backends fit.
+    // Reserves space for backends with problems, which take precedence if not all backends fit.
     let wrong = shown.iter().filter(|one| one.proxy.is_wrong());
     let mut reserved: usize = wrong.map(|one| one.servers.len().min(TABLE_MAX)).sum();
     let is_few = number <= FEW || !place.shown.filter.is_empty();
@@ -179,8 +179,8 @@ fn backend(
             } @else {
                 div.line { (head) }
             }
-            // The link is next to the summary because the summary handles clicks itself and cannot
-            // contain a link.
+            // Draws the link next to the summary, which handles clicks itself and cannot contain a
+            // link.
             a.own href=(own) aria-label={ "Details of backend " (clean(name)) } { "Details" }
         }
     }
@@ -205,7 +205,7 @@ fn up(proxy: &ProxyGroup<'_>) -> Markup {
 fn servers(place: &RowContext<'_>, found: &MatchingRows<'_>, own: &str) -> Markup {
     let mut servers = found.servers.clone();
     if servers.len() > TABLE_MAX {
-        // Servers that are down are never cut off.
+        // Moves servers that are down to the front, so that they are cut off last.
         servers.sort_by_key(|row| Reverse(grade(&row.status) == Grade::Bad));
         servers.truncate(TABLE_MAX);
     }

@@ -20,7 +20,7 @@ pub(super) fn count(number: u64) -> String {
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            // A narrow no-break space.
+            // Separates the groups by a narrow no-break space.
             text.push('\u{202f}');
         }
         text.push(digit);
@@ -138,7 +138,7 @@ pub fn encode(name: &str) -> String {
                 text.push(char::from(byte));
             }
             byte => {
-                // Writing to a string cannot fail.
+                // Ignores the result: writing to a string cannot fail.
                 let _ = write!(text, "%{byte:02X}");
             }
         }

@@ -6,8 +6,7 @@ use crate::look::MachineReport;
 use part::report::{Event, Moment, StatusReport, Subject, span};
 use part::status::{ClusterReport, MemberFault, MemberReach, MemberReport};
 
-/// Part of the platform that reports the processes, and the kind of subject by which it reports a
-/// role.
+/// Part of the platform that reports the processes.
 const SUPERVISOR: &str = "supervisor";
 const ROLE: &str = "role";
 /// Time after the start of the control role before its report is used, milliseconds. Until then the

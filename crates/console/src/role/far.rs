@@ -1,5 +1,5 @@
-//! Connects the console with the consoles of the other nodes. Each reports its state to the others,
-//! and executes for the operators at other nodes the same actions as for its own.
+//! Connects the console with the consoles of the other nodes. Each console reports its state to the
+//! others, and executes for operators at other nodes the same actions as for its own.
 
 use crate::access::BY_LINK;
 use crate::inquiry::ProxyQuery;
@@ -29,13 +29,13 @@ use tokio::task::JoinSet;
 use wire::TrustedNodes;
 
 pub const PORT: u16 = 7446;
-/// Maximum length of a frame, bytes: of a query, and of the complete state of a node.
+/// Maximum length of a query, bytes.
 const QUESTION_MAX: usize = 64 << 10;
 const REPLY_MAX: usize = 24 << 20;
 const DEPTH_MAX: usize = 64;
 const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS);
 const IDLE: Duration = Duration::from_secs(60);
-/// Interval of the queries to another node: while a user watches, and otherwise.
+/// Interval of the queries to another node while a user watches.
 const SEEN: Duration = Duration::from_millis(500);
 const UNSEEN: Duration = Duration::from_millis(UNSEEN_MS);
 const ROOMS: NodeConnectionLimits = NodeConnectionLimits {
@@ -59,13 +59,13 @@ enum PeerConsoleRequest {
         #[serde(default)]
         token: Option<String>,
         /// Role of the user at the console that sends the query; at this console the user has at
-        /// most this role. None: sent by a console of an earlier version.
+        /// most this role. None: sent by a console of an earlier version of the program.
         #[serde(default)]
         role: Option<UserRole>,
         action: OperatorAction,
     },
-    /// Requests a query of this node's proxy. A console of an earlier version does not know this
-    /// message and ends the connection.
+    /// Requests a query of this node's proxy. A console of an earlier version of the program does
+    /// not know this message and ends the connection.
     Read {
         by: String,
         /// Role of the user at the console that sends the query; at this console the user has at
@@ -74,7 +74,8 @@ enum PeerConsoleRequest {
         ask: ProxyQuery,
     },
     /// Sign-in attempts at the sending console have failed or succeeded. A console of an earlier
-    /// version ends the connection at this and the next message, and counts attempts on its own.
+    /// version of the program ends the connection at this and the next message, and counts attempts
+    /// on its own.
     Tries(Vec<AttemptChange>),
     UseCode {
         user: String,
@@ -255,8 +256,8 @@ async fn request_report(
     }
 }
 
-/// Reports sign-ins to a node, with all pending reports at once, because a query for the state is
-/// sent between two reports.
+/// Reports sign-ins to a node, all pending ones in a row, because a query for the state is sent
+/// between two calls.
 async fn report(
     trusted: &TrustedNodes,
     node: &str,
@@ -269,13 +270,14 @@ async fn report(
         match sign_in {
             SignInReport::Tries(changes) => {
                 let question = PeerConsoleRequest::Tries(changes);
-                // If there is no connection, the node gets all attempts when it connects.
+                // Ignores an error: without a connection, the node gets all attempts when it
+                // connects.
                 let _ = exchange(trusted, node, connection, &question).await;
             }
             SignInReport::Code { user, step, is_new } => {
                 let question = PeerConsoleRequest::UseCode { user, step };
                 let reply = exchange(trusted, node, connection, &question).await;
-                // The waiting task may have ended.
+                // Ignores an error: the waiting task may have ended.
                 let _ = is_new.send(!matches!(reply, Ok(PeerConsoleResponse::IsNew(false))));
             }
         }
@@ -314,7 +316,7 @@ async fn send(
         ) => Err(format!("{node} sent an unexpected response")),
         Err(why) => Err(format!("{node}: {why}")),
     };
-    // The waiting task may have ended.
+    // Ignores an error: the waiting task may have ended.
     let _ = errand.reply.send(answer);
 }
 
@@ -349,11 +351,11 @@ async fn accept_connections(known: &TrustedNodesReceiver, shared: &Arc<ConsoleSt
     let serves = |guest: ConnectedClient| {
         let shared = Arc::clone(shared);
         async move {
-            // Errors of strangers and ended connections are not logged.
+            // Ignores errors of strangers and ended connections, which are not logged.
             let _ = serve(guest, &shared).await;
         }
     };
-    // A console that cannot connect reports that itself.
+    // Ignores the trouble of the listener: a console that cannot connect reports that itself.
     listen(PORT, known, ROOMS, |_| {}, serves).await;
 }
 
@@ -367,8 +369,8 @@ async fn serve(guest: ConnectedClient, shared: &Arc<ConsoleState>) -> Result<(),
             within(IDLE, frame::read(&mut stream, QUESTION_MAX, DEPTH_MAX)).await?;
         let reply = match question {
             PeerConsoleRequest::Look => {
-                // A user at the other node watches this one, so this node must poll at the short
-                // interval.
+                // Sends the result of the last poll. The query does not count as a watching user
+                // here, so the interval of this node's polls stays as it is.
                 let platform = shared.platform.borrow().clone();
                 let look = platform.me().and_then(|me| me.look.as_deref());
                 PeerConsoleResponse::Look(look.map(|look| Box::new(MachineReportMessage::of(look))))

@@ -1,5 +1,5 @@
-//! State of one poll of the machine: the queries that were sent to its processes, and the responses
-//! so far. A value without I/O.
+//! Tracks one poll of the machine: the queries that were sent to its processes, and the responses
+//! so far. Does no I/O.
 
 use crate::look::{MachineReport, has_proxy};
 use crate::platform::PATIENCE_MS;
@@ -12,7 +12,7 @@ use std::time::Instant;
 const LIMIT_MS: u64 = PATIENCE_MS;
 
 const PROXY: &str = "proxy";
-/// Status of a frontend that is paused, and of one that another process serves in the meantime.
+/// Status of a frontend that is paused.
 const PAUSED: &str = "PAUSED";
 const UPGRADED: &str = "OPEN (upgrade)";
 
@@ -88,7 +88,8 @@ impl PollProgress {
         let reports = order.iter().filter_map(|part| self.reports.remove(part));
         let reports: Vec<StatusReport> = reports.collect();
         if !has_proxy(&reports) {
-            // A proxy that is not configured does not respond; that is no problem.
+            // Drops the error, because a proxy that is not configured does not respond, which is no
+            // problem.
             self.silent = None;
         }
         if let (Some(traffic), Some(successor)) = (&mut self.traffic, successor(&reports)) {

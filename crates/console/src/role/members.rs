@@ -8,12 +8,10 @@ use part::status::{MemberKind as PublishedKind, MemberReach, MemberReport};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Part of the platform whose report lists the members, and the kind of its subject for the whole
-/// cluster.
+/// Part of the platform whose report lists the members.
 pub const CLUSTER: &str = "cluster";
 pub const MEMBER: &str = "member";
-/// Facts about the effect of a member's failure: the predicted effect, and the effect of a failure
-/// that has happened.
+/// Name of the fact with the predicted effect of a member's failure.
 const IF_IT_FAILS: &str = "if it fails";
 const FAILED: &str = "failed";
 
@@ -79,7 +77,7 @@ fn member(subject: &Subject) -> PlatformMember {
     let mut effect = [IF_IT_FAILS, FAILED].iter();
     let effect = effect.find_map(|fact| subject.words(fact));
     let mut state = subject.state.clone();
-    // The path to the member is shown at its link.
+    // Omits the path to the member, which is shown at its link.
     state.word = match (member.reach, member.silent_ms) {
         (MemberReach::Local, _) => "this machine".to_owned(),
         (MemberReach::Away, Some(ms)) => format!("away for {}", span(ms)),

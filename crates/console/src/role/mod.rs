@@ -1,7 +1,7 @@
-//! The console role. It polls everything that runs on the machine, keeps the history, and serves
-//! the pages. Queries go to the supervisor, which forwards them. One thread serves HTTP, another
-//! one communicates with the proxy; this one, the main thread of the process, waits for nothing but
-//! its next turn.
+//! Runs the console role, which polls everything that runs on the machine, keeps the history, and
+//! serves the pages. Queries go to the supervisor, which forwards them. One thread serves HTTP,
+//! others communicate with the proxy; this one, the main thread of the process, waits for nothing
+//! but its next turn.
 
 mod changes;
 pub mod far;
@@ -62,20 +62,21 @@ const ACTING_MAX: usize = 16;
 #[derive(Clone, Copy)]
 pub struct ConsoleEnvironment {
     pub host: fn() -> String,
-    /// Returns the parts of the platform that have a report, in the order in which they are
-    /// displayed.
+    /// Function that returns the parts of the platform that have a report, in the order in which
+    /// they are displayed.
     pub parts: fn() -> Vec<&'static str>,
-    /// Makes a message that gives the proxy a connection to its runtime API.
+    /// Function that creates a message which gives the proxy a connection to its runtime API.
     pub operate: fn(Level) -> PartMessage,
-    /// Makes a message that starts a process which evaluates a request, and that gives the process
-    /// a connection.
+    /// Function that creates a message which starts a process that evaluates a request, and gives
+    /// the process a connection.
     pub route: fn() -> PartMessage,
-    /// Makes a message that gives the control role a connection for queries about versions.
+    /// Function that creates a message which gives the control role a connection for queries about
+    /// configuration versions.
     pub versions: fn() -> PartMessage,
     pub verify: Verify,
     pub manual: Manual,
-    /// Drops all privileges except membership in a group. Called when the console listens, before a
-    /// second thread exists.
+    /// Function that drops all privileges except membership in a group. Called when the console
+    /// listens, before a second thread exists.
     pub confine: fn(Option<u32>) -> Result<(), String>,
 }
 
@@ -92,8 +93,9 @@ enum RoleEvent {
     Acted(UserOrder, Result<String, String>),
 }
 
-/// Main thread's state of the console role: it polls the machine, executes orders, and saves the
-/// state. Pages and queries of the proxy are on other threads, which share [`ConsoleState`].
+/// State of the console role on its main thread, which polls the machine, executes orders, and
+/// saves the state. Pages and queries of the proxy are on other threads, which share
+/// [`ConsoleState`].
 pub struct ConsoleRole {
     place: ConsoleEnvironment,
     shared: Arc<ConsoleState>,
@@ -163,8 +165,8 @@ impl ConsoleRole {
         let (trusted, known) = watch::channel(None);
         let role = ConsoleRole {
             polls: PollState {
-                // The process ID distinguishes the numbers from those of a previous process, whose
-                // responses the supervisor may still send.
+                // Includes the process ID, which distinguishes the numbers from those of a previous
+                // process, whose responses the supervisor may still send.
                 number: u64::from(std::process::id()) << 32,
                 gather: None,
                 due: 0,
@@ -208,7 +210,7 @@ impl ConsoleRole {
         let runtime = runtime.map_err(|error| language::reason(&error))?;
         let thread = thread::Builder::new().name("console/http".to_owned());
         let thread = thread.spawn(move || {
-            // Set even after a panic.
+            // Sets the flag even after a panic.
             let _ended = SetWhenDropped(ended);
             let router = web::router(Arc::clone(&shared));
             let versions = versions::keep(Arc::clone(&shared));
@@ -220,7 +222,7 @@ impl ConsoleRole {
                     () = versions => {}
                 }
             });
-            // Closes the connections.
+            // Closes the connections that are still open.
             runtime.shutdown_background();
         });
         thread.map_err(|error| language::reason(&error))?;
@@ -269,19 +271,20 @@ impl ConsoleRole {
                 }
             };
             write_error(&format!("evenkeel: console: {words}{}\n", after.why()));
-            // Pages that are open end, or show the change.
+            // Polls immediately, so that open pages end, or show the change.
             self.polls.due = 0;
         }
     }
 
-    /// Returns the time of the next call of `ConsoleRole::do_pending_work`.
+    /// Returns the time at which [`ConsoleRole::do_pending_work`] has to be called next.
     pub fn due(&self) -> Instant {
         let gathers = self.polls.gather.as_ref().map(PollProgress::until);
         let due = gathers.unwrap_or(self.polls.due).min(self.state_saver.due);
         Instant::now() + Duration::from_millis(due.saturating_sub(boottime_ms()))
     }
 
-    /// Returns a descriptor that is readable when `ConsoleRole::do_pending_work` must be called earlier.
+    /// Returns a descriptor that is readable when [`ConsoleRole::do_pending_work`] has to be called
+    /// earlier.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.shared.wakes()
     }
@@ -314,7 +317,8 @@ impl ConsoleRole {
             self.reads.wait(reading, connection);
         }
         for connection in self.shared.connections() {
-            // Without a control role the connection is closed, which the querying task notices.
+            // Ignores whether there is a control role: without one the connection is closed, which
+            // the querying task notices.
             let number = self.next_number();
             self.asks.push(PartRequest {
                 number,
@@ -452,7 +456,7 @@ impl ConsoleRole {
         };
         let why = missing.as_ref().map(|(words, _)| words.as_str());
         if self.reads.connected(number, why) {
-            // The other thread delivers the response to the querying task.
+            // Does nothing: the other thread delivers the response to the querying task.
         } else if let Some(acting) = self.acting.remove(&number) {
             match missing {
                 Some((words, _)) => self.finish_action(acting.order, Err(words)),
@@ -469,7 +473,7 @@ impl ConsoleRole {
             let (sender, shared) = (self.results.0.clone(), Arc::clone(&self.shared));
             let (command, max) = (traffic::ASK.to_vec(), traffic::BYTES_MAX);
             self.operate.send(connection, command, max, move |answer| {
-                // The role may have ended.
+                // Ignores an error: the role may have ended.
                 let _ = sender.send(RoleEvent::Traffic(number, answer));
                 shared.wake();
             });
@@ -484,7 +488,8 @@ impl ConsoleRole {
     }
 
     fn execute_order(&mut self, mut order: UserOrder) {
-        // Other nodes may have sent orders before they learned of the removal.
+        // Refuses orders on a removed node: other nodes may have sent them before they learned of
+        // the removal.
         if self.shared.admission() == Admission::Removed {
             let words = Admission::Removed.why().to_owned();
             return self.finish_action(order, Err(words));
@@ -570,7 +575,8 @@ impl ConsoleRole {
         let (what, word) = (order.action.object(), order.action.done());
         let asked = order.action.word().to_owned();
         let by = order.by.shown();
-        // The proxy sends a response only if it did not execute the command.
+        // Treats a response as an error, because the proxy sends one only if it did not execute the
+        // command.
         let answer = match (answer, &order.action) {
             (Ok(said), action @ (OperatorAction::Server { .. } | OperatorAction::Entry { .. })) => {
                 action.outcome(&said).map(|()| String::new())
@@ -599,10 +605,10 @@ impl ConsoleRole {
                 outcome.as_deref().unwrap_or_else(|words| words)
             ));
         }
-        // The waiting task may have ended.
+        // Ignores an error: the waiting task may have ended.
         let _ = order.reply.send(outcome);
-        // Polls at once, so that the pages show the effect, and saves the state at once, so that
-        // the event is not lost.
+        // Polls immediately, so that the pages show the effect, and saves the state immediately, so
+        // that the event is not lost.
         self.polls.due = 0;
         self.state_saver.due = 0;
     }
@@ -637,7 +643,7 @@ impl ConsoleRole {
         listens && !self.has_stopped()
     }
 
-    /// Makes a link that signs in once.
+    /// Creates a link that signs in once.
     ///
     /// # Errors
     /// The reason why there is no link.

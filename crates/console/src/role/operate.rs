@@ -1,5 +1,5 @@
-//! Sends commands to the proxy's runtime API. The supervisor provides the connections. Commands run
-//! one at a time, on a thread of their own because a response may be slow.
+//! Sends commands to the proxy's runtime API over connections that the supervisor provides, one at
+//! a time, on a thread of their own because a response may be slow.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -73,8 +73,8 @@ fn run(came: &Receiver<RuntimeApiCommand>) {
     }
 }
 
-/// Reads the whole response within the timeout. A timeout for each read would not suffice, because
-/// a proxy that sends a byte now and then also hangs.
+/// Sends a command and reads the whole response within the timeout. A timeout for each read would
+/// not suffice, because a proxy that sends a byte now and then also hangs.
 fn answer(
     mut connection: UnixStream,
     command: &[u8],

@@ -1,5 +1,5 @@
-//! Sends the queries of pages to the proxy's runtime API, beyond the regular poll. They run on a
-//! thread of their own, so that a large response delays neither a poll nor an action.
+//! Sends the queries of pages to the proxy's runtime API, beyond the regular poll, on threads of
+//! their own, so that a large response delays neither a poll nor an action.
 
 use super::operate::RuntimeApiClient;
 use crate::inquiry::ProxyQuery;
@@ -36,9 +36,9 @@ impl ProxyReaders {
         })
     }
 
-    /// Registers a query until its connection is ready. None: no connection can be made.
+    /// Registers a query until its connection is ready. None: no connection can be created.
     pub(super) fn wait(&mut self, reading: LocalProxyQuery, connection: Option<(u64, UnixStream)>) {
-        // If the task that sent a query has ended, no response is needed.
+        // Drops the queries whose task has ended, which need no response.
         self.waiting.retain(|_, (_, one)| !one.reply.is_closed());
         match connection {
             Some((number, own)) if self.waiting.len() < WAITING_MAX => {
@@ -61,7 +61,7 @@ impl ProxyReaders {
         }
         let LocalProxyQuery { ask, reply } = reading;
         let then = move |answer| {
-            // The querying task may have ended.
+            // Ignores an error: the querying task may have ended.
             let _ = reply.send(answer);
         };
         let thread = match ask {
@@ -77,6 +77,6 @@ impl ProxyReaders {
 }
 
 fn refuse(reading: LocalProxyQuery, words: &str) {
-    // The querying task may have ended.
+    // Ignores an error: the querying task may have ended.
     let _ = reading.reply.send(Err(words.to_owned()));
 }

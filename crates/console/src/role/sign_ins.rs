@@ -1,5 +1,5 @@
-//! Exchanges sign-ins between the consoles of all nodes. Attempts count at all consoles together,
-//! and a one-time code that was used at one is accepted at no other.
+//! Exchanges sign-ins between the consoles of all nodes, so that attempts count at all consoles
+//! together, and a one-time code that was used at one is accepted at no other.
 
 use crate::shared::{ConsoleState, SignInReport};
 use ::access::peers::{AttemptChange, IsNew, Peers};
@@ -35,7 +35,7 @@ impl Peers for PeerConsoles {
             return;
         };
         for node in lock(&shared.others).sign_ins() {
-            // If the queue is full, the report is dropped. Waiting would not help, and a node that
+            // Drops the report if the queue is full: waiting would not help, and a node that
             // reconnects gets all attempts.
             let _ = node.try_send(SignInReport::Tries(changes.to_vec()));
         }
@@ -58,7 +58,7 @@ impl Peers for PeerConsoles {
             let mut all_new = true;
             for response in responses {
                 let response = timeout_at(until, response).await;
-                // A node that does not respond counts as absent.
+                // Counts a node that does not respond as absent.
                 all_new &= !matches!(response, Ok(Ok(false)));
             }
             all_new

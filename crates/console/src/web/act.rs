@@ -114,7 +114,7 @@ pub(super) async fn carry_out(
         return Err(refused(StatusCode::FORBIDDEN, words));
     }
     let action = action(form)?;
-    // The key of an entry may be the cookie of a client.
+    // Hides the key of an entry, which may be the cookie of a client.
     let object = match &action {
         OperatorAction::Entry { table, .. } => format!("an entry of table {table}"),
         other => other.object(),
@@ -229,8 +229,8 @@ fn removal() -> SubjectAction {
     }
 }
 
-/// Redirects to the page of the form. The URL has the outcome and its time, because the state may
-/// have changed when the page is shown.
+/// Redirects to the page of the form. The URL contains the outcome and its time, because the state
+/// may have changed when the page is shown.
 pub(super) fn redirect_with_outcome(shared: &ConsoleState, path: &str, words: &str) -> Response {
     let words = format!("{}: {words}", page::time(now_ms()));
     let path = if ConsolePage::is_here(path) {

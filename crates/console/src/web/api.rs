@@ -116,8 +116,8 @@ pub(super) async fn act(
     asks: Result<AuthenticatedRequest, Response>,
     request: Request<Body>,
 ) -> Response {
-    // The body is read before any response, because a client may read the response only after it
-    // has sent everything.
+    // Reads the body before any response, because a client may read the response only after it has
+    // sent everything.
     let Some(bytes) = body(request).await else {
         return refused(
             StatusCode::BAD_REQUEST,
@@ -160,8 +160,8 @@ pub(super) async fn metrics(State(shared): State<Common>, asks: AuthenticatedReq
                 text.push_str(said.trim_end());
                 text.push('\n');
             }
-            // The other metrics are useful without those of the proxy. The supervisor reports
-            // whether the proxy is up.
+            // Reports the other metrics, which are useful without those of the proxy. The
+            // supervisor reports whether the proxy is up.
             Ok(_) | Err(_) => text.push_str("# the proxy does not report its metrics now\n"),
         }
     }

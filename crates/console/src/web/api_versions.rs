@@ -1,4 +1,4 @@
-//! Serves the API for the configuration: its versions and files, and changes of them.
+//! Serves the API for the configuration: the configuration versions and files, and changes of them.
 
 use super::api::{as_json, refused};
 use super::asks::AuthenticatedRequest;
@@ -48,14 +48,14 @@ async fn asked(shared: &ConsoleState, question: &VersionsRequest) -> Result<Valu
     )
 }
 
-/// `GET /api/v1/versions`: the versions of the configuration, the newest first, including one whose
+/// `GET /api/v1/versions`: the configuration versions, the newest first, including one whose
 /// rollout is in progress.
 pub(super) async fn versions(State(shared): State<Common>, _: AuthenticatedRequest) -> Response {
     let max = VERSIONS_MAX;
     respond(asked(&shared, &VersionsRequest::Versions { max }).await)
 }
 
-/// `GET /api/v1/files`: the files of a version, by default those of the accepted version.
+/// `GET /api/v1/files`: the files of a configuration version, by default those of the accepted one.
 pub(super) async fn of_version(
     State(shared): State<Common>,
     _: AuthenticatedRequest,
@@ -90,8 +90,8 @@ async fn form(
     asks: Result<AuthenticatedRequest, Response>,
     request: Request<Body>,
 ) -> Result<(Viewer, Vec<(String, String)>), Response> {
-    // The body is read before any response, because a client may read the response only after it
-    // has sent everything.
+    // Reads the body before any response, because a client may read the response only after it has
+    // sent everything.
     let max = match &asks {
         Ok(asks) if asks.viewer.role == UserRole::Admin => FORM_BYTES_MAX,
         _ => super::FORM_BYTES_MAX,
@@ -150,8 +150,8 @@ pub(super) async fn check(
     changes(&shared, asks, request, question).await
 }
 
-/// `POST /api/v1/apply`: proposes a version with the configuration in the request, unless this
-/// machine could not serve it.
+/// `POST /api/v1/apply`: proposes the configuration in the request as a configuration version,
+/// unless this machine could not serve it.
 pub(super) async fn apply(
     State(shared): State<Common>,
     asks: Result<AuthenticatedRequest, Response>,
@@ -206,8 +206,8 @@ async fn unservable(shared: &ConsoleState, edit: &Edit) -> Result<Option<Finding
     }
 }
 
-/// `POST /api/v1/version`: confirms or cancels the version whose rollout is in progress, or returns
-/// to an older version.
+/// `POST /api/v1/version`: confirms or cancels the configuration version whose rollout is in
+/// progress, or returns to an older one.
 pub(super) async fn act(
     State(shared): State<Common>,
     asks: Result<AuthenticatedRequest, Response>,

@@ -19,8 +19,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 use std::net::IpAddr;
 
-/// Challenges that list the accepted ways to authenticate (RFC 7617, RFC 6750).
+/// Challenge that offers a sign-in by name and password (RFC 7617).
 const BASIC: &str = "Basic realm=\"evenkeel\", charset=\"UTF-8\"";
+/// Challenge that offers a sign-in by a token (RFC 6750).
 const BEARER: &str = "Bearer realm=\"evenkeel\"";
 const BAD_TOKEN: &str = "Bearer realm=\"evenkeel\", error=\"invalid_token\"";
 const NARROW_TOKEN: &str = "Bearer realm=\"evenkeel\", error=\"insufficient_scope\"";
@@ -93,7 +94,8 @@ impl FromRequestParts<Common> for AuthenticatedRequest {
         shared: &Common,
     ) -> Result<AuthenticatedRequest, Response> {
         let asks = authenticated(parts, shared).await?;
-        // Parameters are checked after authentication, so that strangers learn nothing about them.
+        // Checks the parameters after the authentication, so that strangers learn nothing about
+        // them.
         let query = fields(parts.uri.query().unwrap_or_default().as_bytes());
         let names = query.iter().map(|(name, _)| name.as_str());
         match described::refusal(parts.method.as_str(), parts.uri.path(), names) {
@@ -115,12 +117,12 @@ async fn authenticated(parts: &Parts, shared: &Common) -> Result<AuthenticatedRe
             scope: None,
         });
     };
-    // While the node does not admit listed users, credentials are not even checked, because a newer
-    // version may have revoked them.
+    // Refuses before any credentials are checked while the node does not admit listed users,
+    // because a newer configuration version may have revoked them.
     if let Some(why) = &why {
         return Err(closed(why));
     }
-    // A browser that has stored the password sends it with a form of any other site, too.
+    // Refuses forms of other sites, with which a browser also sends a stored password.
     if !parts.method.is_safe() && !is_own(&parts.headers, &parts.uri) {
         let words =
             "this request came from a page of another site, which may not perform actions here";

@@ -68,7 +68,7 @@ fn respond(drawn: Result<Markup, PageError>) -> Response {
     }
 }
 
-/// `GET /config/…`: a page below the list of versions.
+/// `GET /config/…`: a page below the list of configuration versions.
 pub(super) async fn page(
     State(shared): State<Common>,
     Path(name): Path<String>,
@@ -165,7 +165,8 @@ async fn file(
     Ok(config::file(&drawing.shown(), &viewed))
 }
 
-/// Shows the differences between two versions; by default to the version before.
+/// Shows the differences between two configuration versions; by default to the parent of the newer
+/// one.
 async fn difference(
     shared: &ConsoleState,
     drawing: &Drawing,
@@ -272,7 +273,7 @@ pub(super) async fn form(
     request: Request<Body>,
 ) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
-    // The body is read before any refusal, because a client may read the response only after it has
+    // Reads the body before any refusal, because a client may read the response only after it has
     // sent everything.
     let viewer = signed_in(&shared, &headers).map(|(viewer, _)| viewer);
     let max = match viewer.as_ref().map(is_admin) {
@@ -281,7 +282,8 @@ pub(super) async fn form(
     };
     let bytes = body_within(request, max).await;
     let Some(viewer) = viewer else {
-        // The request comes from a script, which reloads the page; that leads to the sign-in.
+        // Refuses without a redirection, because the request comes from a script, which reloads the
+        // page; that leads to the sign-in.
         return match name.as_str() {
             "check" => failure(StatusCode::UNAUTHORIZED, ""),
             _ => to("/sign-in"),
@@ -327,7 +329,7 @@ impl EditForm {
                 "The version is missing.".to_owned(),
             )
         };
-        // Browsers end lines with CR LF.
+        // Replaces CR LF, with which browsers end lines.
         let text = field(form, "text").replace("\r\n", "\n");
         Ok(EditForm {
             of: field(form, "of").parse().map_err(|_| words())?,
@@ -367,8 +369,8 @@ async fn check(shared: &ConsoleState, typed: &EditForm) -> Result<Findings, Page
 
 /// Returns the diagnostics of a check, for the script of the editor.
 async fn checked(shared: &ConsoleState, form: &[(String, String)]) -> Result<Markup, PageError> {
-    // While a user types, the platform is polled often, so that a newly accepted version is
-    // noticed soon.
+    // Keeps the platform polled often while a user types, so that a newly accepted configuration
+    // version is noticed soon.
     shared.record_viewer();
     let typed = EditForm::of(form)?;
     let found = check(shared, &typed).await?;
@@ -382,8 +384,8 @@ async fn checked(shared: &ConsoleState, form: &[(String, String)]) -> Result<Mar
     ))
 }
 
-/// Returns the version that was accepted after the one that the user edits, as far as this console
-/// knows.
+/// Returns the configuration version that was accepted after the one that the user edits, as far as
+/// this console knows.
 fn newer(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersion> {
     let versions = lock(&shared.versions).clone()?;
     let accepted = versions.accepted.filter(|accepted| *accepted > typed.of)?;
@@ -396,12 +398,13 @@ fn newer(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersion> {
     })
 }
 
-/// Requests the version that was accepted after the one that the user edits, with the differences.
+/// Requests the configuration version that was accepted after the one that the user edits, with the
+/// differences.
 async fn meanwhile(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersion> {
     versions::refresh(shared).await;
     let newer = newer(shared, typed)?;
     let accepted = newer.accepted;
-    // A version that is no longer kept cannot be compared.
+    // Ignores an error: a configuration version that is no longer kept cannot be compared.
     let differences = differences(shared, Some(typed.of), accepted).await.ok();
     let files = files(shared, Some(accepted)).await.unwrap_or_default();
     let file = files.files.into_iter().find(|file| file.path == typed.path);
@@ -418,7 +421,7 @@ async fn edited(
     form: &[(String, String)],
 ) -> Result<Markup, PageError> {
     let mut typed = EditForm::of(form)?;
-    // A user who has merged the changes of a newer version continues with that version.
+    // Continues with the newer configuration version whose changes the user has merged.
     if let Some(onto) = version(form, "onto")? {
         typed.of = onto;
     }
@@ -431,7 +434,7 @@ async fn edited(
         };
         return Ok(config::editor(&drawing.shown(), &editing, None));
     }
-    // A check that fails must not lose the typed text.
+    // Shows the editor again after a failed check, which must not lose the typed text.
     let found = match check(shared, &typed).await {
         Ok(found) => found,
         Err((_, words)) => {

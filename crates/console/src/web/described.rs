@@ -1,5 +1,5 @@
-//! Checks the parameters and fields of API requests against the OpenAPI description. Unknown ones
-//! are refused by name.
+//! Checks the parameters and fields of API requests against the OpenAPI description, and refuses
+//! unknown ones by name.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

@@ -15,8 +15,9 @@ const BYTES_MAX: u64 = 1 << 20;
 const QUIET: Duration = Duration::from_millis(500);
 const TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Wraps a request so that its body is discarded when it is dropped. A client that waits for `100
-/// Continue` sends no body after another response, so the body must not be requested.
+/// Wraps a request so that the rest of its body is discarded when it is dropped, except that of a
+/// client that waits for `100 Continue`: it sends no body after another response, so the body must
+/// not be requested.
 pub(super) fn drained(request: Request<Incoming>) -> Request<Body> {
     let waits = request.headers().contains_key(EXPECT) && request.version() < Version::HTTP_2;
     if waits {
@@ -62,7 +63,7 @@ where
 {
     fn drop(&mut self) {
         let rest = self.0.take().filter(|body| !body.is_end_stream());
-        // The runtime may be shutting down.
+        // Skips this without a runtime, which may be shutting down.
         if let (Some(body), Ok(runtime)) = (rest, tokio::runtime::Handle::try_current()) {
             runtime.spawn(discard(body));
         }

@@ -1,5 +1,5 @@
-//! Sends the changed fragments of live pages as server-sent events (WHATWG HTML, 9.2). Each poll of
-//! the platform with a difference leads to one event.
+//! Sends the changed fragments of live pages as server-sent events (WHATWG HTML, 9.2), one event
+//! for each poll of the platform.
 
 use super::pages::PageRequest;
 use super::{Common, field, fields, inquire, signed_in};
@@ -46,7 +46,7 @@ pub(super) async fn live(
     let Some(live) = Watchers::enter(&shared, LIVE_MAX) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    // A page that consists of a proxy response alone is refused if there are too many queries: the
+    // Refuses a page that consists of a proxy response alone if there are too many queries: the
     // browser keeps its content.
     let inquiry = wanted.inquiry(&shared, &viewer);
     if inquiry.is_none() && wanted.needs_answer(&viewer) {
@@ -54,7 +54,7 @@ pub(super) async fn live(
     }
     shared.record_viewer();
     let mut looks = shared.platform.subscribe();
-    // The page may show an earlier poll, so the current one counts as changed.
+    // Marks the current poll as changed, because the page may show an earlier one.
     looks.mark_changed();
     let stream = PageEventStream {
         _live: live,
@@ -79,7 +79,7 @@ impl PageEventStream {
     /// Returns the next event. None if the viewer is signed out or the console ends.
     async fn next(&mut self) -> Option<Bytes> {
         let changed = tokio::time::timeout(SIGN_OF_LIFE, self.platform.changed()).await;
-        // A user who was signed out must see nothing more.
+        // Ends the stream of a user who was signed out, who must see nothing more.
         let viewer = self.shared.viewer(&self.token)?;
         match changed {
             Ok(Ok(())) => {}

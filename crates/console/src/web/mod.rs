@@ -1,4 +1,4 @@
-//! HTTP server of the console: sign-in, pages and actions.
+//! Serves the console by HTTP: the sign-in, pages and actions.
 
 mod act;
 mod api;
@@ -117,7 +117,7 @@ async fn known(State(shared): State<Common>, mut request: Request<Body>) -> Requ
     let mut is_forwarded = false;
     if let Some(ClientAddress(peer)) = request.extensions().get().copied() {
         let forwarded = request.headers().get_all(FORWARDED_FOR).iter();
-        // A value that is not text is not an address, and ends the search.
+        // Treats a value that is not text as no address, which ends the search.
         let forwarded = forwarded.map(|value| value.to_str().unwrap_or_default());
         let proxies = &shared.config().proxies;
         is_forwarded = proxies.has(peer);
@@ -125,7 +125,8 @@ async fn known(State(shared): State<Common>, mut request: Request<Body>) -> Requ
         guest.move_to(client);
         request.extensions_mut().insert(ClientAddress(client));
     }
-    // A proxy sends the requests of many clients over one connection.
+    // Checks the user at each request of a proxy, which sends the requests of many clients over one
+    // connection.
     if (is_forwarded || !guest.is_known())
         && let Some((viewer, _)) = signed_in(&shared, request.headers())
     {
@@ -154,8 +155,8 @@ async fn secured(State(shared): State<Common>, mut response: Response) -> Respon
         HeaderName::from_static("cross-origin-resource-policy"),
         "same-origin",
     );
-    // A user accepts a self-signed certificate as an exception. With HSTS the browser would permit
-    // no exception and lock the user out.
+    // Sets HSTS only for a configured certificate: a user accepts a self-signed one as an
+    // exception, which a browser with HSTS would not permit, and would lock the user out.
     if matches!(shared.config().security, Security::Certificate(_)) {
         set(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }

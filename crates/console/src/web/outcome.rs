@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// Number of newest versions among which the version is searched.
+/// Number of newest configuration versions among which the proposed one is searched.
 const VERSIONS_MAX: u32 = 50;
 
 /// Reads the field `wait`. None: do not wait.
@@ -32,7 +32,8 @@ pub(super) fn wait(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
-/// Waits until a version is accepted, has failed or needs confirmation, and returns its outcome.
+/// Waits until a configuration version is accepted, has failed or needs confirmation, and returns
+/// its outcome.
 pub(super) async fn of(shared: &ConsoleState, version: u64, wait: Duration) -> Response {
     let until = Instant::now() + wait;
     let mut last = None;

@@ -1,4 +1,4 @@
-//! Handlers of the pages.
+//! Handles the requests for the pages of the console.
 
 use super::act::is_table;
 use super::{Common, failure, field, fields, html, inquire, signed_in};
@@ -19,9 +19,10 @@ use maud::Markup;
 use part::lock;
 use std::sync::Arc;
 
-/// Fields of a query string: the outcome of the last action, and a seal which proves that the
-/// console wrote the outcome. Without the seal, a link on another site could display any text.
+/// Name of the query parameter with the outcome of the last action.
 pub(super) const TOLD: &str = "told";
+/// Name of the query parameter with a seal, which proves that the console wrote the outcome.
+/// Without the seal, a link on another site could display any text.
 pub(super) const SEAL: &str = "seal";
 
 pub(super) struct PageRequest {
@@ -171,7 +172,7 @@ pub(super) async fn page(
     let mut platform = shared.platform.borrow().clone();
     if wanted.page == ConsolePage::Configuration {
         versions::refresh(&shared).await;
-        // The last poll may be from before a user watched, so the versions are added.
+        // Adds the configuration versions, because the last poll may be from before a user watched.
         let versions = lock(&shared.versions).clone();
         platform = Arc::new(Platform {
             versions,
@@ -233,7 +234,8 @@ async fn answered(
     let is_missing = match (&answer, ask) {
         (Some(ProxyResponse::Missing(_)), _) => true,
         (Some(ProxyResponse::Table(_)), _) => false,
-        // A viewer who may not send queries sees the names and sizes of all tables.
+        // Decides by the names and sizes of all tables, which a viewer who may not send queries
+        // also sees.
         (_, ProxyQuery::Table { name, .. }) => is_missing(&platform, |traffic| {
             traffic.tables.iter().any(|one| one.name == *name)
         }),
@@ -301,7 +303,7 @@ pub(super) async fn route(
     };
     let ask = ProxyQuery::Route(Box::new(question.clone()));
     if question.url.is_empty() {
-        // The form is still empty.
+        // Shows the form, which is still empty.
         let platform = shared.platform.borrow().clone();
         let shown = wanted.shown(&platform, &viewer, None);
         return html(StatusCode::OK, page::route(&shown, &question));
@@ -341,7 +343,7 @@ pub(super) async fn not_found(
     uri: Uri,
 ) -> Response {
     if uri.path() == "/api" || uri.path().starts_with("/api/") {
-        // Programs get an error instead of the sign-in form.
+        // Responds to programs with an error instead of the sign-in form.
         let words = "no such path: /api/v1 describes all paths";
         return super::api::refused(StatusCode::NOT_FOUND, words);
     }

@@ -1,8 +1,8 @@
-//! Limits of simultaneous connections. Connections without a session share the slots that others do
-//! not need, and the oldest of them is closed for a new one, so a flood of connections locks nobody
-//! out. A connection with a session keeps its slot within the limits of its user. Users who are not
-//! administrators can never take some of the slots, so one is always left for an administrator, and
-//! for users who sign in.
+//! Limits the number of simultaneous connections. Connections without a session share the slots
+//! that others do not need, and the oldest of them is closed for a new one, so a flood of
+//! connections locks nobody out. A connection with a session keeps its slot within the limits of
+//! its user. Users who are not administrators can never take some of the slots, so one is always
+//! left for an administrator, and for users who sign in.
 
 use crate::user::UserRole;
 use ::access::network::client_network;
@@ -13,11 +13,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Notify;
 
-/// Maximum number of connections, in total and per address (for IPv6, per /64 network). A trusted
-/// proxy itself has no limit, but each of its clients has one.
+/// Maximum number of connections in total.
 const ALL_MAX: usize = 512;
 const OF_ADDRESS_MAX: usize = 128;
-/// Maximum number of connections per user, and of all users who are not administrators.
+/// Maximum number of connections per user.
 const OF_USER_MAX: usize = 64;
 const OF_OTHERS_MAX: usize = 384;
 
@@ -160,7 +159,7 @@ impl All {
         }
         let strangers = self.taken.iter();
         let strangers = strangers.filter(|(_, one)| one.user.is_none() && is_meant(one));
-        // On a tie the first one is the oldest.
+        // Finds the oldest one, which is the first on a tie.
         let oldest = strangers.min_by_key(|(_, one)| Reverse(counts.get(&one.of).copied()));
         if let Some(number) = oldest.map(|(number, _)| *number) {
             return self.close_connection(number);
@@ -169,7 +168,7 @@ impl All {
             let role = one.user.as_ref().map(|(role, _)| *role);
             is_meant(one) && role.is_some_and(|role| role < UserRole::Admin)
         };
-        // At the limit of an address even an administrator's connection is closed, because no other
+        // Closes even an administrator's connection at the limit of an address, because no other
         // slot can be freed.
         let is_any = |one: &OpenConnection| of.is_some() && is_meant(one);
         let user = self

@@ -129,14 +129,14 @@ async fn page(
     shared.record_viewer();
     let part = wanted.0.0.clone();
     let action = action(wanted);
-    // A guest that is not running may start soon, so operators get the page, which shows the state
-    // and tries again.
+    // Refuses only viewers. Operators get the page even if the guest is not running, because it may
+    // start soon: the page shows the state and tries again.
     if viewer.role < UserRole::Operator
         && let Some((status, words)) = why_not(&shared, &viewer, kind, &action)
     {
         return failure(status, &words);
     }
-    // The guest's display may be of another kind by now.
+    // Redirects if the guest's display is of another kind by now.
     let instead = kind.replacement_kind(opens(&shared, &action).into_iter());
     let path = uri
         .path()
@@ -175,7 +175,8 @@ async fn socket(
         return said(StatusCode::UNAUTHORIZED, SIGN_IN.to_owned());
     };
     let asked = UpgradeRequestKind::of(&head);
-    // A page of another site could open the connection with the cookie of this one.
+    // Requires the console's own origin: a page of another site could open the connection with the
+    // cookie of this one.
     let is_own = headers.contains_key(ORIGIN) && is_own(headers, &head.uri);
     if matches!(asked, UpgradeRequestKind::Socket(_)) && !is_own {
         let words = "Only its own page can open this connection.";
@@ -284,7 +285,7 @@ impl ScreenGuard for OpenScreen {
             if let Some(why) = standing.why_ended(&now, since.elapsed()) {
                 return why;
             }
-            // The status is checked again even if no change was reported.
+            // Checks the status again even if no change was reported.
             if let Ok(Err(_)) = timeout(NOWHERE_MAX, news.changed()).await {
                 return ENDED.to_owned();
             }

@@ -52,7 +52,7 @@ impl ConsoleListener {
         Ok(ConsoleListener::new(config, tls, Arc::new(listener)))
     }
 
-    /// Makes the listener of another configuration. If the address is the same, the socket is
+    /// Creates the listener of another configuration. If the address is the same, the socket is
     /// reused, so no connection is refused in between. After an error this listener still accepts
     /// connections.
     ///
@@ -92,7 +92,8 @@ impl ConsoleListener {
             return Ok(opened);
         }
         let said = |errno: rustix::io::Errno| cannot_listen(address, errno);
-        // Closing is not enough: the accepting task has a copy of the descriptor.
+        // Shuts the socket down, because closing it is not enough: the accepting task has a copy of
+        // the descriptor.
         rustix::net::shutdown(&self.listener, Shutdown::Read).map_err(said)?;
         let opened = listen_at(address);
         if opened.is_err() {
@@ -120,7 +121,7 @@ fn tls(config: &Config, own: &[u8]) -> Result<Option<Arc<ServerConfig>>, String>
 fn listen_at(address: SocketAddr) -> Result<TcpListener, String> {
     let open = |address| listener::open(address, BACKLOG);
     let listener = open(address).or_else(|error| match address.ip().is_unspecified() {
-        // The machine has no IPv6.
+        // Uses IPv4 on a machine without IPv6.
         true if address.is_ipv6() && error != rustix::io::Errno::ADDRINUSE => {
             open((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
@@ -181,7 +182,8 @@ async fn accept(door: &ConsoleListener, router: &Router, places: &Arc<Connection
             } else {
                 Ok(None)
             };
-            // A trusted proxy did not send the header that the configuration requires.
+            // Closes the connection if a trusted proxy did not send the header that the
+            // configuration requires.
             let Ok(client) = client else {
                 return;
             };
@@ -212,8 +214,7 @@ async fn accepted(stream: tokio::net::TcpStream, tls: Option<TlsAcceptor>, route
     }
 }
 
-/// Waits after an error, because connections are accepted again only once there are descriptors or
-/// memory. Existing connections continue.
+/// Waits after an error that may be a lack of descriptors or memory. Existing connections continue.
 async fn pause_after_error(error: &io::Error) {
     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted) {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -230,7 +231,7 @@ where
 {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request| router.call(drained(request)));
-    // Errors are caused by the client, so they are ignored.
+    // Ignores errors of the connections, which are caused by the client.
     if !is_two {
         let mut builder = http1::Builder::new();
         builder
@@ -243,7 +244,7 @@ where
             .await;
         return;
     }
-    // hyper waits for the preface without a timeout, so it is read here.
+    // Reads the preface, for which hyper waits without a timeout.
     let (mut reads, writes) = tokio::io::split(stream);
     let mut preface = [0; PREFACE.len()];
     let read = tokio::time::timeout(HANDSHAKE_LIMIT, reads.read_exact(&mut preface)).await;

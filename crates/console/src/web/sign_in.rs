@@ -60,7 +60,7 @@ fn set_cookie(response: &mut Response, name: &str, value: &str, lasts_s: u64) {
 /// origin.
 pub(super) fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();
-    // HTTP/2 has the host in `:authority`.
+    // Prefers `:authority`, which has the host in HTTP/2.
     let authority = uri.authority().map(Authority::as_str);
     let host = authority.or_else(|| text(HOST));
     let origins = headers.get_all(ORIGIN).iter();
@@ -133,7 +133,7 @@ pub(super) async fn sign_in(
     match proved.await {
         Ok(user) => first(&shared, &user, next),
         Err(why) => {
-            // The name is not logged: a user may have typed the password into its field.
+            // Omits the name from the log: a user may have typed the password into its field.
             tracing::info!(client = ?from, reason = ?why, "sign-in refused");
             let page = |words: &str| pages::sign_in_as(BRAND, &name, Some(words), next);
             show_failed_attempt(why, "The name or the password is wrong.", page)

@@ -40,8 +40,8 @@ mod tests {
     use screen::standing::NOWHERE_MAX;
     use std::sync::Arc;
 
-    /// Makes a platform with the guest mail on a node, with its process and whether its display can
-    /// be opened.
+    /// Creates a platform with the guest mail on a node, with its process and whether its display
+    /// can be opened.
     fn at(on: &str, process: &str, is_offered: bool) -> Platform {
         let mut platform = sample::platform();
         let member = &mut platform.members[0];

@@ -1,6 +1,6 @@
-//! Tracks which sessions were shown which notice, so that each session gets a notice once. A notice
-//! expires when no farm has sent it for a minute. So it does not reappear while farms of several
-//! nodes send it and one of them still polls without it.
+//! Tracks which sessions were shown which notice, so that each session is shown a notice once. A
+//! notice expires when no farm has sent it for a minute: until then it is not shown again, even
+//! while some nodes still send it and others no longer do.
 
 use std::collections::BTreeSet;
 
@@ -46,8 +46,8 @@ impl<S: Ord + Clone> Notices<S> {
             return Vec::new();
         };
         notice.sent_ms = now_ms;
-        // Sessions that have ended are forgotten, so that a later session with the same key is
-        // shown the notice.
+        // Forgets sessions that have ended, so that a later session with the same key is shown the
+        // notice.
         notice.shown.retain(|one| sessions.contains(one));
         let new: Vec<S> = sessions.difference(&notice.shown).cloned().collect();
         notice.shown.extend(new.iter().cloned());

@@ -172,7 +172,7 @@ impl AgentReply {
 #[derive(Debug, Default)]
 pub struct Incoming {
     bytes: Vec<u8>,
-    /// Start of the current, incomplete line.
+    /// Offset of the current, incomplete line.
     line: usize,
     /// Number of sessions that the reply announces, and number of lines received since.
     count: Option<u64>,
@@ -260,7 +260,7 @@ pub fn write(words: &str, sessions: &[ReportedSession<'_>], unknown: usize) -> S
         let state = if *is_active { "active" } else { "disconnected" };
         let mut line = format!("session {name} {state}");
         if let Some(seconds) = since_s {
-            // Writing to a string cannot fail.
+            // Ignores the result: writing to a string cannot fail.
             let _ = write!(line, " {seconds}");
         }
         if text.len() + line.len() >= REPLY_BYTES_MAX {

@@ -1,6 +1,6 @@
-//! Host agent for xrdp: a small server that sends the sessions of this machine to farms, and to
-//! HAProxy, and shows notices in them. The agent decides nothing, and responds only to configured
-//! addresses.
+//! Runs the host agent for xrdp: a small server that sends the sessions of this machine to farms
+//! and to HAProxy, and shows notices in them. The agent decides nothing, and responds only to
+//! configured addresses.
 
 use super::notice::{self, Notices};
 use super::report;
@@ -110,7 +110,7 @@ impl Agent {
             }
             Ok::<_, io::Error>(())
         };
-        // If the line is incomplete at the timeout, the bytes received so far count as the line.
+        // Treats the bytes received before the timeout as the line, even if it is incomplete.
         timeout(LINE_LIMIT, reads).await.unwrap_or(Ok(()))?;
         let line = String::from_utf8_lossy(&line);
         let reply = self.reply(line.lines().next().unwrap_or_default());
@@ -161,7 +161,7 @@ async fn accepts(listener: TcpListener, options: Options) -> io::Result<Infallib
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(_) => {
-                // Without free descriptors, accepting pauses until connections end.
+                // Waits until connections end, because no descriptor is free.
                 tokio::time::sleep(REST).await;
                 continue;
             }
@@ -176,7 +176,7 @@ async fn accepts(listener: TcpListener, options: Options) -> io::Result<Infallib
         if let (true, Ok(place)) = (is_allowed, place) {
             let agent = Arc::clone(&agent);
             tokio::spawn(async move {
-                // If the connection broke, the farm polls again.
+                // Ignores an error: the farm polls again if the connection broke.
                 let _ = timeout(LIMIT, agent.serve(stream)).await;
                 drop(place);
             });

@@ -40,8 +40,8 @@ impl Program {
             Program::Zenity => command
                 .args(["--info", "--no-markup", "--title", TITLE])
                 .arg(format!("--text={text}")),
-            // The program accepts options anywhere among its arguments, so the text is its standard
-            // input.
+            // Passes the text by standard input, because the program accepts options anywhere among
+            // its arguments.
             Program::Xmessage => command.args(["-center", "-title", TITLE, "-file", "-"]),
             Program::NotifySend => {
                 command.args(["--urgency=critical", "--expire-time=0", "--", TITLE, text])
@@ -109,7 +109,7 @@ fn start(program: Program, path: PathBuf, session: &Session, text: &str) -> io::
         rustix::process::getegid().as_raw(),
     );
     if session.owner != own {
-        // Supplementary groups are dropped: the groups of the agent are not those of the user.
+        // Drops the supplementary groups, because those of the agent are not those of the user.
         command.uid(uid).gid(gid);
     }
     command
@@ -131,7 +131,8 @@ fn start(program: Program, path: PathBuf, session: &Session, text: &str) -> io::
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     if let Some(mut input) = child.stdin.take() {
-        // The text fits into the pipe. Ignores failures: the program may have ended.
+        // Ignores an error: the program may have ended. The write does not block, because the text
+        // fits into the pipe.
         let _ = input.write_all(text.as_bytes());
     }
     Ok(child)

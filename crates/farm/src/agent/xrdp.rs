@@ -10,25 +10,28 @@ use std::path::{Path, PathBuf};
 
 /// Session managers of xrdp 0.9 and of 0.10.
 const MANAGERS: [&str; 2] = ["xrdp-sesman", "xrdp-sesexec"];
-/// Sockets of a session to which xrdp connects, without the number of the display.
+/// Name prefixes of the sockets to which xrdp connects. The display number follows.
 const SOCKETS: [&str; 2] = ["xrdp_chansrv_socket_", "xrdp_display_"];
 const VNC: u32 = 5_900;
-/// States of a connection, in `/proc/net/unix` and `/proc/net/tcp`.
+/// State of a connected socket in `/proc/net/unix`.
 const UNIX_CONNECTED: &str = "03";
+/// State of an established connection in `/proc/net/tcp`.
 const TCP_ESTABLISHED: &str = "01";
-/// Limits: processes, sessions, bytes of a file of a process, and bytes of a table of sockets.
+/// Limit of the processes that are examined.
 const PROCESSES_MAX: usize = 200_000;
+/// Limit of the sessions that are found.
 const SESSIONS_MAX: usize = 4_096;
+/// Limit of a file of a process, bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
+/// Limit of a table of sockets in `/proc/net`, bytes.
 const TABLE_BYTES_MAX: u64 = 16 << 20;
 
-/// Returns the name of a user by the user ID.
+/// Function that returns the name of a user by the user ID.
 pub type NameOf = fn(u32) -> Option<String>;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
-    /// Display number, and start time of the display server. Two sessions never have both in
-    /// common.
+    /// Display number, and start time of the display server; together unique.
     pub key: (u32, u64),
     pub name: String,
     pub owner: (u32, u32),
@@ -74,13 +77,14 @@ pub fn find_sessions(proc: &Path, name_of: NameOf) -> SessionSearch {
                 claims.entry(claim.display).or_default().push(claim);
             }
             Some(_) => unknown += 1,
-            // The process has no display, or has ended.
+            // Ignores a process without a display, and one that has ended.
             None => {}
         }
     }
     let mut sessions = BTreeMap::new();
     for (display, claims) in claims {
-        // A process in its own mount namespace could show a forged socket.
+        // Reads the owner in the view of a session manager, because a process in its own mount
+        // namespace could show a forged socket.
         let mut views = managers
             .iter()
             .map(u32::to_string)
@@ -138,7 +142,7 @@ fn processes(proc: &Path) -> BTreeMap<u32, ProcessStat> {
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let all = pids.take(PROCESSES_MAX).filter_map(|pid| {
         let text = read(&of(proc, pid, "stat"), FILE_BYTES_MAX)?;
-        // A name may have spaces and parentheses.
+        // Splits at the last parenthesis, because a name may contain spaces and parentheses.
         let (before, behind) = text.rsplit_once(')')?;
         let (_, command) = before.split_once('(')?;
         let mut words = behind.split_whitespace().skip(1);
@@ -185,7 +189,8 @@ fn claim(proc: &Path, pid: u32, began: u64) -> Option<DisplayServerClaim> {
         ["-auth", file] => Some(PathBuf::from(file)),
         _ => None,
     });
-    // Only root can read the working directory of another user's process.
+    // Uses an empty path if the directory cannot be read: only root can read that of another user's
+    // process.
     let at = fs::read_link(of(proc, pid, "cwd")).unwrap_or_default();
     Some(DisplayServerClaim {
         display,

@@ -1,6 +1,6 @@
-//! Simulated histories, by seed: users log on for several collections at once at two nodes. The
-//! connection breaks now and then for less than the timeout. No user may get a second host in a
-//! collection.
+//! Simulates histories, by seed, in which users log on for several collections at once at two
+//! nodes, and the connection breaks now and then for less than the timeout. Checks that no user
+//! gets a second host in a collection.
 
 use super::*;
 use crate::collection::{Assignee, CollectionId};
@@ -76,7 +76,7 @@ impl CrossingSimulation {
                 self.logs_on(at, (user, of))?;
             }
             30..45 => {
-                // Logons of two collections at the same time.
+                // Logs on for two collections at the same time.
                 for at in 0..2 {
                     let of = *self.random.pick_ref(&collections);
                     self.logs_on(at, (user, of))?;
@@ -134,7 +134,7 @@ impl CrossingSimulation {
                     .ok_or("an unknown ticket")?;
                 self.decided(who, decided)?;
             }
-            // A message never overtakes the previous one.
+            // Delivers a message after the previous one, which it must not overtake.
             let last = self.packets[1 - at].back().map_or(0, |(due, _)| *due);
             let due = last.max(self.now_ms + 1 + self.random.below(3));
             while let Some(message) =
@@ -171,7 +171,8 @@ impl CrossingSimulation {
         if !set.contains(&host) {
             return Err(format!("user{user} gets {host} and not one of {set:?}"));
         }
-        // Around the end of a logon's timeout one node may have forgotten it and the other one not.
+        // Drops expired hosts. Around the end of a logon's timeout one node may have forgotten it,
+        // and the other one not.
         self.hosts.retain(|_, (_, until_ms)| now_ms < *until_ms);
         let mut own = self.hosts.iter().filter(|((one, _), _)| *one == user);
         let there: BTreeSet<&String> = own

@@ -1,5 +1,5 @@
-//! Encodes the messages between the directories of a farm on several nodes. The sender is a node of
-//! the cluster; its messages are still checked against bounds.
+//! Encodes the messages between the directories of a farm on several nodes, and checks received
+//! ones against bounds, although the sender is a node of the cluster.
 
 use crate::collection::{Assignee, CollectionId};
 use crate::directory::{
@@ -16,13 +16,14 @@ use std::net::SocketAddr;
 
 pub type KeyCheck = [u8; 8];
 const NAME_BYTES_MAX: usize = 128;
-/// Limit of the hosts of a farm, and of orders, in one message.
+/// Limit of the hosts of a farm in one message.
 const HOSTS_MAX: usize = 64;
+/// Limit of the operators' orders in one message.
 const ORDERS_MAX: usize = 256;
 const WORDS_BYTES_MAX: usize = 512;
 
-/// A decision in a message, in the encoding of all versions of the program. Times are relative,
-/// since the clocks of the nodes differ.
+/// A decision in a message; its encoding is the same in all versions of the program. Times are
+/// relative, because the clocks of the nodes differ.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Record {
     pub user: UserId,
@@ -103,7 +104,7 @@ pub enum AgreementMessage {
         record: Record,
         over: Option<DecisionVersion>,
     },
-    /// Response to a claim: the decision that is valid now. It is that of the claim, or another one
+    /// Response to a claim: the decision that is valid now, either the claimed one or another one
     /// that the sender knew.
     Reply {
         number: u64,
@@ -150,7 +151,7 @@ pub struct FarStep {
     pub step: HistoryStep,
 }
 
-/// Message of the record store, or another message between the farms of two nodes.
+/// A received message: one of the record store, or another one of the farm.
 pub(super) enum ReceivedMessage {
     Store(MessageOf<UserDirectory>),
     Other,

@@ -1,10 +1,10 @@
-//! Agreement between the directories of one farm on several nodes. The store ([`record`]) has the
+//! Coordinates the directories of one farm on several nodes. The store ([`record`]) has the
 //! protocol: each node holds the complete directory, and a node proposes the host of an unknown
-//! user to the other nodes. This module has the encoding of its messages, and what a farm sends
-//! beside them.
+//! user to the other nodes. This module encodes the messages of the store, and has the farm's own
+//! messages.
 //!
-//! The agreement does no I/O: messages and times are arguments, and the caller fetches the messages
-//! to send. [`crate::link`] has the connections. They deliver messages in order, or end.
+//! Does no I/O: messages and times are arguments, and the caller fetches the messages to send.
+//! [`crate::link`] has the connections, which deliver messages in order, or end.
 
 #[cfg(test)]
 mod crossing;
@@ -126,7 +126,7 @@ impl Agreement {
         }
         match message.into_store() {
             ReceivedMessage::Store(message) => self.replica.handle(node, message, now_ms),
-            // The site handles this message, because it has the connections.
+            // Does nothing: the site handles this message, because it has the connections.
             ReceivedMessage::Other => Ok(()),
         }
     }

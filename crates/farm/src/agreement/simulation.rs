@@ -1,4 +1,4 @@
-//! Simulated histories of two nodes, by seed: logons, connections, hosts that hang, drains, reloads
+//! Simulates histories of two nodes, by seed: logons, connections, hosts that hang, drains, reloads
 //! of one node before the other, and crashes with and without the saved state. The network loses,
 //! duplicates, delays and partitions. A checker judges each decision, and has to find deliberate
 //! defects.
@@ -19,8 +19,9 @@ use std::collections::VecDeque;
 const NODES: [&str; 2] = ["alpha", "beta"];
 const USERS: u64 = 30;
 const STEPS: u64 = 600;
-/// Silence after which a connection counts as broken, and time until a new one is established.
+/// Silence after which a connection counts as broken, milliseconds.
 const SILENT_MS: u64 = 1_000;
+/// Time until a new connection is established, milliseconds.
 const DIAL_MS: u64 = 200;
 const DELAY_MS: u64 = 40;
 /// Tolerance around the end of a session: one node may have forgotten it and the other one not.

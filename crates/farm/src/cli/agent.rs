@@ -1,5 +1,5 @@
-//! `evenkeel farm agent`: the agent of a session host with xrdp. It runs there, and needs no other part of this
-//! program.
+//! Implements `evenkeel farm agent`: the agent of a session host with xrdp. It runs on that host,
+//! and needs no other part of this program.
 
 use crate::agent::serve::{Options, PORT, run};
 use crate::agent::show::Screens;

@@ -1,15 +1,15 @@
-//! Reports of host agents in the directory: which users have sessions there, and whether a host
-//! accepts users. Each node polls all agents itself, so reports are not sent to other nodes. Only
-//! users who become known through a report are, with versions, as after a logon. Each node detects
-//! by itself that an agent no longer reports a session.
+//! Applies the reports of host agents to the directory: which users have sessions there, and
+//! whether a host accepts users. Reports are not sent to other nodes, because each node polls all
+//! agents itself and detects by itself that a session is no longer reported. Only users who become
+//! known through a report are sent, as after a logon.
 //!
-//! A session ends only if its agent names the user in the same way as the farm. A user who was
-//! connected while a report did not have the name has another name there, as with a principal name
+//! Ends a session only if the agent names the user in the same way as the farm. A user who was
+//! connected while a report lacked the name has another name there, for example a principal name
 //! that differs from the account name. A logon without a confirmed session ends in any case, unless
 //! the report has a session that may belong to it.
 //!
-//! An old report does no harm. It assigns a host only to users of whom nothing is known, or who
-//! have not connected to another host since the report was requested. Two reports are necessary to
+//! Tolerates an old report: it assigns a host only to users of whom nothing is known, or who have
+//! not connected to another host since the report was requested, and two reports are necessary to
 //! end a session.
 
 #[cfg(test)]
@@ -171,9 +171,9 @@ impl UserDirectory {
             self.confirms(host, session, times.now_ms);
             return false;
         }
-        // The directory has sent the user to another host, where the user was connected briefly or
-        // not at all since before the agent was polled. The session is on this host, so the entry
-        // is moved.
+        // Moves the entry to this host, where the session is: the directory has sent the user to
+        // another host, but the user was connected there only briefly, or not at all, since before
+        // the agent was polled.
         let comes = |(id, entry): &(Assignee, &Entry)| {
             let is_short = entry.presence() == Presence::Left && !entry.is_proved;
             let is_before = entry.since_ms <= times.asked_ms;
@@ -248,7 +248,7 @@ impl UserDirectory {
     /// are over.
     fn misses(&mut self, host: &str, seen: &mut AllSeen, times: Times, news: &mut News) {
         let now_ms = times.now_ms;
-        // Sessions that did not start through the farm: the times at which they appeared and became
+        // Times at which each session that did not start through the farm appeared and became
         // active.
         let alone: Vec<(u64, u64)> = seen
             .values()
@@ -264,12 +264,12 @@ impl UserDirectory {
                 _ => one.missing.saturating_add(1),
             };
             let is_asked_since = times.asked_ms > one.at_ms;
-            // One of these sessions may belong to this user under another name.
+            // Checks whether one of these sessions may belong to this user under another name.
             let is_new = alone.iter().any(|(since_ms, _)| *since_ms >= one.at_ms);
             let is_used = alone.iter().any(|(_, since_ms)| *since_ms >= one.at_ms);
             let is_otherwise = match one.missing {
-                // For a logon without a confirmed session it is not known which name the agent
-                // uses.
+                // Excludes a logon without a confirmed session, for which it is not known which
+                // name the agent uses.
                 0 => is_proved || is_new || is_used,
                 _ => !is_proved && is_new,
             };

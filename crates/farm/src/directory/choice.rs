@@ -123,7 +123,7 @@ impl Room {
             u128::from(one.count.saturating_add(1)) * u128::from(other.weight.max(1))
         };
         let by_share = share(other, self).cmp(&share(self, other));
-        // Of two equal ratios, the host with the greater weight has more free capacity.
+        // Prefers the greater weight of two equal ratios, because that host has more free capacity.
         by_share.then(self.weight.cmp(&other.weight))
     }
 }

@@ -1,6 +1,6 @@
-//! Collections in the directory. A user has at most one host in each, and a session at a host
-//! serves every collection that contains the host. So a decision considers the user's sessions in
-//! other collections first. The decisions for one user are made one after the other
+//! Looks up users by collection. A user has at most one host in each collection, and a session at a
+//! host serves every collection that contains the host. So a decision considers the user's sessions
+//! in other collections first. The decisions for one user are made one after the other
 //! ([`crate::agreement`]).
 
 use super::{Decision, Directory, Entry, HostState, Logon, NoHost, Presence, UserDirectory};

@@ -1,4 +1,4 @@
-//! Entry of a user in the directory: the host that the user has, as a record of the store.
+//! Defines the entry of a user in the directory: the user's host, as a record of the store.
 
 use crate::collection::Assignee;
 use crate::token::NameId;

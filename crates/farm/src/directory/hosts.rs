@@ -1,7 +1,7 @@
-//! Session hosts that the directory knows: those of the local configuration, and those that only
-//! other nodes' configurations have, as during a reload of one node after the other. The latter
-//! accept no new users here, and keep their sessions. A host that no configuration has any more is
-//! kept in the same way as long as it has sessions.
+//! Tracks the session hosts that the directory knows: those of the local configuration, and those
+//! that only other nodes' configurations have, for example while the nodes are reloaded one after
+//! the other. The latter accept no new users here, and keep their sessions. A host that no
+//! configuration has any more is kept in the same way as long as it has sessions.
 
 use super::{
     Counts, Directory, DirectoryId, Entry, HostState, PENDING_MS, Presence, SHORT_MS, Settings,
@@ -95,7 +95,8 @@ impl UserDirectory {
             (state.is_far, state.is_removed) = (true, false);
             hosts.insert(far.name.clone(), state);
         }
-        // A user who has never connected to the host has no session to lose.
+        // Removes users who have never connected to their host, because they have no session to
+        // lose.
         let is_gone = |entry: &Entry| {
             entry.presence() == Presence::Pending && !hosts.contains_key(&entry.host)
         };

@@ -1,12 +1,11 @@
-//! Directory of a farm: it decides which host a user gets. A user with a session gets the host of
-//! that session, whatever state the host is in, until the session ends or counts as lost. Every
-//! other user gets the host with the most free capacity. So two logons of one user never lead to
-//! two hosts. Where programs run only on some hosts, all of this applies to each collection of
-//! hosts.
+//! Decides which host of a farm a user gets. A user with a session gets the host of that session,
+//! whatever state the host is in, until the session ends or counts as lost. Every other user gets
+//! the host with the most free capacity. So two logons of one user never lead to two hosts. If
+//! programs run only on some hosts, all of this applies to each collection of hosts.
 //!
-//! The directory does no I/O: times are arguments, and the caller has the connections. The users are
-//! records of the store ([`record`]), which keeps them on all nodes; this module has the rules by
-//! which a user gets a host.
+//! Does no I/O: times are arguments, and the caller has the connections. The users are records of
+//! the store ([`record`]), which keeps them on all nodes; this module has the rules by which a user
+//! gets a host.
 
 mod agents;
 mod choice;
@@ -184,7 +183,8 @@ impl Directory for UserDirectory {
         }
         match entry.presence() {
             Presence::Connected(_) => false,
-            // A user who has never connected to the host has no session to lose.
+            // Counts the entry as outdated if the host is down or removed: the user has never
+            // connected to it, and has no session to lose.
             Presence::Pending => self
                 .hosts
                 .get(&entry.host)
@@ -218,7 +218,7 @@ impl Directory for UserDirectory {
                 };
                 (entry.host.clone(), why(entry), entry.version.used, left_ms)
             }
-            // The host counts as used, since the session may be there.
+            // Marks the host as used, because the session may be there.
             (None, Some(host)) => (host, Why::Token, true, self.table.keep_ms(false)),
             (None, None) => {
                 let (host, why) = self.choose(id.collection, has_lost)?;
@@ -268,8 +268,8 @@ impl Directory for UserDirectory {
     }
 
     fn admit(&mut self, record: &Record) -> bool {
-        // A user who has never connected to a host has no session to lose. Such an entry is dropped
-        // together with the host.
+        // Adds a removed host only for a user who has connected to it. Any other user has no
+        // session to lose, and the entry is dropped together with the host.
         let used = record.version.used;
         if let Some(address) = record.removed.filter(|_| used) {
             self.know_removed(&record.host, address);
@@ -379,7 +379,7 @@ impl UserDirectory {
         let all = || self.hosts.iter().filter(|(host, _)| self.has(of, host));
         let open = || all().filter(|(_, state)| takes(state));
         let room = |state: &HostState| Room::of(state, self.settings.balance);
-        // Of equal hosts, the first one by name is chosen.
+        // Reverses the order, so that the first of equal hosts by name is chosen.
         let best = open().rev().max_by(|(_, a), (_, b)| room(a).cmp(&room(b)));
         let Some((host, state)) = best else {
             let down = all().filter(|(_, state)| state.is_down()).count();
@@ -410,7 +410,7 @@ impl UserDirectory {
     pub fn checked(&mut self, host: &str, health: Health) {
         if let Some(state) = self.hosts.get_mut(host) {
             state.health = match (state.health, health) {
-                // The host has been down since the first failed check.
+                // Keeps the time since which the host has been down.
                 (before @ Health::Down { .. }, Health::Down { .. }) => before,
                 (_, now) => now,
             };

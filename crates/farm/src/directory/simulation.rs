@@ -1,4 +1,4 @@
-//! Simulated histories of a farm, by seed: users log on, connect, return and stay away. Hosts are
+//! Simulates histories of a farm, by seed: users log on, connect, return and stay away. Hosts are
 //! drained, hang and return, the configuration is reloaded, and programs move to other hosts. An
 //! independent checker judges each decision, and has to find deliberate defects.
 
@@ -9,7 +9,7 @@ use lab::Random;
 use lab::sim::{assert_found, run_seeds};
 use record::Defect;
 
-/// Number of users of a history, and number of its steps.
+/// Number of users of a history.
 const USERS: u64 = 40;
 const STEPS: u64 = 1_500;
 

@@ -1,4 +1,4 @@
-//! Tests of single decisions, and of the distribution of many.
+//! Tests single decisions, and the distribution of many users.
 
 use super::*;
 use crate::config::{App, Check, Portal, SessionHost, Sessions, Tokens};
@@ -527,7 +527,7 @@ fn a_session_serves_the_current_collection_of_its_host() {
     assert_eq!(refused, Err(NoHost::NoCollection));
 }
 
-/// The clocks of two directories that were not connected may be equal.
+/// Tests orders of two directories that were not connected, whose clocks may be equal.
 #[test]
 fn the_later_of_two_orders_during_a_cut_wins() {
     for origins in [[1, 2], [2, 1]] {

@@ -30,7 +30,7 @@ pub(super) enum ClientIdentity {
     User(String),
     /// Not known yet: the cookie that the client sends in the tunnel names the user.
     Cookie,
-    /// Not known: the client has to authenticate, with these challenges.
+    /// Not known: the client has to authenticate in response to these challenges.
     Challenge(Vec<HeaderValue>),
     /// Refused; the client may retry after this number of seconds.
     Later(u64),
@@ -82,8 +82,8 @@ fn anew(gateway: &Gateway) -> ClientIdentity {
 /// same user.
 pub(super) fn user(gateway: &Gateway, name: &str) -> Option<AuthorizedUser> {
     gateway.site.with_farm(|farm| {
-        // The LDAP server confirms the user together with the password. A cookie names a user who
-        // was confirmed before.
+        // Accepts any name: the LDAP server confirms the user together with the password, and the
+        // user of a cookie was confirmed before.
         if let Some(directory) = &farm.users.directory {
             let name = TypedName::parse_name(name)?.short;
             return Some(AuthorizedUser {
@@ -105,8 +105,8 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> ClientIden
         return anew(gateway);
     };
     let found = user(gateway, name);
-    // The list contains only this user, or another one if the user does not exist. So the response
-    // time does not show which users exist.
+    // Lists only this user, or another one if the user does not exist, so that the response time
+    // does not show which users exist.
     let list = gateway.site.with_farm(|farm| List {
         users: found
             .clone()
@@ -118,8 +118,8 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> ClientIden
         directory: farm.users.directory.clone(),
     });
     let shown = found.as_ref().map_or(name, |user| &user.account.name);
-    // The password of a user who does not exist must not match that of the decoy, so the requested
-    // name is used.
+    // Uses the requested name, because the password of a user who does not exist must not match
+    // that of the decoy.
     let asked = gateway.site.with_farm(|farm| asked_name(&farm.users, name));
     let client = SignInOrigin::program(visitor.from());
     let verified = gateway
@@ -129,7 +129,7 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> ClientIden
     match verified {
         Ok(user) => admit(gateway, visitor, &user),
         Err(refused) => {
-            // Only failures that the limiter counts are added to the user's history. Others could
+            // Adds only failures that the limiter counts to the user's history. Others could
             // displace everything else.
             let (identity, why) = match refused {
                 SignInError::Wrong => {
@@ -237,7 +237,7 @@ fn authenticate(
         .site
         .with_farm(|farm| asked_name(&farm.users, &message.user));
     let keys = Key::of_stranger(visitor.from(), &name);
-    // The lock is held until the attempt has been counted, so that parallel attempts cannot exceed
+    // Holds the lock until the attempt has been counted, so that parallel attempts cannot exceed
     // the limit.
     let mut limiter = lock(&gateway.desk.limiter);
     if let Some(ms) = limiter.wait(&keys, now_ms()) {

@@ -1,9 +1,9 @@
-//! Gateway of a farm: RDP in HTTPS, by [MS-TSGU] over HTTP. A client authenticates in HTTP (Basic,
-//! NTLMv2) or by a cookie, and requests a host that it may use. The gateway then relays the data
-//! unchanged.
+//! Serves the gateway of a farm: RDP in HTTPS, by [MS-TSGU] over HTTP. A client authenticates in
+//! HTTP (Basic, NTLMv2) or by a cookie, and requests a host that it may use. The gateway then
+//! relays the data unchanged.
 //!
-//! The gateway never inspects these data. Its authentication does not count at the host, where the
-//! user still has to log on.
+//! The relayed data are never inspected, so the authentication at the gateway does not count at the
+//! host, where the user still has to log on.
 
 mod authentication;
 mod pair;
@@ -168,7 +168,7 @@ impl Gateway {
         };
         let (body, writer) = stream::body();
         if let stream::Writer::Body(sender) = &writer {
-            // The channel is empty, so there is room.
+            // Ignores the result: the channel is empty, so there is room.
             let _ = sender.try_send(Bytes::from(seed));
         }
         let half = Half::Out(writer);
@@ -203,7 +203,7 @@ impl Gateway {
             Paired::Waits => {}
             Paired::Refused => return plain(StatusCode::SERVICE_UNAVAILABLE),
         }
-        // The response ends the request, so it is sent only when the tunnel has ended.
+        // Waits until the tunnel has ended, because the response ends the request.
         let _ = ended.await;
         plain(StatusCode::OK)
     }
@@ -218,7 +218,7 @@ impl Gateway {
                 user,
             };
             tunnel::serve(gateway, channel).await;
-            // The request may have ended already.
+            // Ignores an error: the request may have ended already.
             let _ = whole.ended.send(());
         });
     }

@@ -14,8 +14,9 @@ use tokio::time::{Duration, Instant};
 
 /// Time for which the first request waits for the second one.
 const WAIT: Duration = Duration::from_secs(30);
-/// Limit of waiting requests, in total and from one address.
+/// Limit of waiting requests in total.
 const WAITING_MAX: usize = 1_000;
+/// Limit of waiting requests from one client network.
 const OF_ADDRESS_MAX: usize = 100;
 pub(super) const NAME_MAX: usize = 64;
 
@@ -23,7 +24,7 @@ pub(super) const NAME_MAX: usize = 64;
 /// another user.
 pub(super) type PairKey = (String, Option<String>);
 
-/// Request of a pair.
+/// Request of a client that belongs to a pair.
 pub(super) enum Half {
     Out(Writer),
     /// The incoming request, with the sender by which it learns of the tunnel's end.
@@ -86,7 +87,8 @@ impl Pairs {
                     ended,
                 }));
             }
-            // The same request a second time means that the client has restarted. The old one ends.
+            // Replaces the old request, because the same request a second time means that the
+            // client has restarted.
             (half, _) => half,
         };
         let from = client_network(visitor.from());

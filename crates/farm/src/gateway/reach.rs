@@ -1,6 +1,6 @@
 //! Connects a tunnel with its host. If the target is the farm itself, the connection goes to the
-//! farm's own address on this machine. The farm finds the client's address by the source address of
-//! that connection.
+//! farm's own address on this machine, and its source address is registered, by which the farm
+//! finds the client's address.
 
 use super::target::TunnelTarget;
 use crate::server::keep_alive;
@@ -45,7 +45,7 @@ pub(super) async fn reach(
         Ok(reached) => reached.map_err(|error| language::reason(&error))?,
         Err(_) => return Err("timeout".to_owned()),
     };
-    // Failure costs only latency.
+    // Ignores an error, which costs only latency.
     let _ = reached.stream.set_nodelay(true);
     keep_alive(&reached.stream);
     Ok(reached)
@@ -61,7 +61,7 @@ async fn to_farm(site: &Arc<FarmState>, bind: SocketAddr, from: IpAddr) -> io::R
         IpAddr::V4(_) => TcpSocket::new_v4()?,
         IpAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // Bound before it connects, so that the farm knows the source address in time.
+    // Binds before it connects, so that the farm knows the source address in time.
     socket.bind(SocketAddr::new(own, 0))?;
     let arrival = site.arrives(socket.local_addr()?, from);
     let stream = socket.connect(SocketAddr::new(own, bind.port())).await?;

@@ -70,11 +70,12 @@ impl Reader {
             Reader::Socket(reads) => loop {
                 match reads.next().await {
                     Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
-                    // The library responds to a ping.
+                    // Ignores a ping, to which the library responds.
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                     Some(Ok(Message::Text(_) | Message::Frame(_))) => return Err(Over::Malformed),
                     Some(Ok(Message::Close(_))) | None => return Err(Over::Ended),
-                    // FreeRDP closes its connection without a closing handshake.
+                    // Counts as a normal end: FreeRDP closes its connection without a closing
+                    // handshake.
                     Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
                         return Err(Over::Ended);
                     }
@@ -131,7 +132,7 @@ impl Writer {
 
     pub(super) async fn close(&mut self) {
         if let Writer::Socket(writes) = self {
-            // The connection ends in any case.
+            // Ignores the result: the connection ends in any case.
             let _ = timeout(CLOSE_LIMIT, writes.close()).await;
         }
     }

@@ -1,6 +1,6 @@
-//! Serves one tunnel of the gateway: the packets until the connection with a host exists, then the
-//! data of both sides. Each phase has a timeout. The host's connection ends with the client's, and
-//! the other way round.
+//! Serves one tunnel of the gateway: handles its packets until the connection with a host exists,
+//! then relays the data of both sides. Each phase has a timeout. The host's connection ends with
+//! the client's, and vice versa.
 
 use super::Gateway;
 use super::authentication::{refuse, user};
@@ -25,7 +25,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const REAUTH_LIMIT: Duration = Duration::from_secs(120);
 const HOST_LIMIT: Duration = Duration::from_secs(30);
 const PIECE_BYTES: usize = 16 << 10;
-/// All devices may be redirected ([MS-TSGU] 2.2.10.5): the hosts decide.
+/// Permits the redirection of all devices ([MS-TSGU] 2.2.10.5): the hosts decide.
 const REDIRECT_ALL: u32 = 0x8000_0000;
 const MINUTE_MS: u64 = 60_000;
 
@@ -161,7 +161,8 @@ impl Begun<'_> {
         let name = match (of_http, of_cookie) {
             (true, _) => {
                 let name = self.user.clone().unwrap_or_default();
-                // A reload may have removed the user in the meantime.
+                // Looks the user up again, because a reload may have removed the user in the
+                // meantime.
                 match user(self.gateway, &name) {
                     Some(_) => name,
                     None => return Err(Code::NAP_DENIED),
@@ -373,7 +374,7 @@ impl TunnelTimeouts<'_> {
         };
         let mut since = Instant::now();
         loop {
-            // A configuration without a gateway allows no tunnel.
+            // Ends the tunnel: a configuration without a gateway permits none.
             let Some((idle, session)) = limits() else {
                 return Ok(());
             };

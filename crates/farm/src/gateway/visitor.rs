@@ -1,5 +1,5 @@
-//! State of one HTTP connection: the client's address, and the user once NTLM has authenticated it.
-//! NTLM authenticates a connection, not a request.
+//! Holds the state of one HTTP connection: the client's address, and the user once NTLM has
+//! authenticated it. NTLM authenticates a connection, not a request.
 
 use crate::server::ConnectionSlot;
 use part::lock;

@@ -12,8 +12,9 @@ use language::section::once;
 use language::{ConfigWord, Diagnostic, Span};
 use std::ops::RangeInclusive;
 
-/// Default poll interval, milliseconds, and its bounds.
+/// Default poll interval of an agent, milliseconds.
 const INTERVAL_MS: u64 = 5_000;
+/// Bounds of the poll interval of an agent, milliseconds.
 const INTERVALS_MS: RangeInclusive<u32> = 100..=3_600_000;
 
 /// Agent options of a `host` line.

@@ -18,7 +18,7 @@ pub(super) fn wrong(
     context: &Context,
     exchange: &Exchange,
 ) -> Vec<Diagnostic> {
-    // A virtual address that moves implies another node.
+    // Counts an exported service as another node, because a virtual address that moves implies one.
     let has_others = !context.options.version.is_empty()
         || exchange.exports_of_kind(Service::KIND).next().is_some();
     let mut wrong = Vec::new();
@@ -53,7 +53,7 @@ fn missing(farm: &Farm) -> Vec<Diagnostic> {
             "add a line `host NAME ADDRESS` for each session host",
         ),
     ];
-    // For a refused line, its own error was reported already.
+    // Skips lines that are present but refused, whose own errors were reported already.
     let missing = helps
         .into_iter()
         .filter(|(keyword, _)| !farm.given.has(keyword));

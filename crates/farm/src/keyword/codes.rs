@@ -1,4 +1,4 @@
-//! Codes of the diagnostics for `farm` sections.
+//! Defines the codes of the diagnostics for `farm` sections.
 
 use access::keyword::{Codes, DirectoryCodes, ProxyCodes};
 use language::arguments::ArgumentCodes;

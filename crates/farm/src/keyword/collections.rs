@@ -7,7 +7,7 @@ use access::keyword::named;
 use language::arguments::Args;
 use language::{ConfigWord, Diagnostic, Spanned, suggest};
 
-/// Options of the lines `desktop` and `app`, which end a list of hosts or of groups.
+/// Option names of the lines `desktop` and `app`, which end a list of hosts or of groups.
 const OPTIONS: [&str; 4] = ["args", "icon", "groups", "hosts"];
 
 pub(super) fn next<'l>(args: &mut Args<'l>) -> Option<&'l ConfigWord> {

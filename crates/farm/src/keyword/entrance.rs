@@ -1,4 +1,4 @@
-//! Builds the configuration of the portal: who may sign in, and what they may start.
+//! Builds the configuration of the portal: who may sign in, and what users may start.
 
 use super::check::read;
 use super::codes;
@@ -77,13 +77,14 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
                 for group in groups {
                     unknown(group, &known_groups, &known, context);
                 }
-                // An unknown group is reported already.
+                // Counts an unknown group as not empty, because it is reported already.
                 no_users = groups
                     .iter()
                     .all(|group| known_groups.contains(&group.value));
                 known_groups
             }),
-            // The missing userlist is reported already, and would cause all further errors.
+            // Returns nothing: the missing userlist is reported already, and would cause all
+            // further errors.
             None => return Default::default(),
         },
         None => Default::default(),

@@ -33,7 +33,7 @@ pub(super) struct Farm {
     pub(super) given: GivenLines,
 }
 
-/// Settings of optional lines, which have their defaults at first.
+/// Settings of optional lines, initially with the defaults.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) balance: Balance,

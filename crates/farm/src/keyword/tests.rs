@@ -1,4 +1,4 @@
-//! Tests of `farm` sections: the resulting configuration, and the errors of wrong sections.
+//! Tests `farm` sections: the resulting configuration, and the errors of wrong sections.
 
 use super::*;
 use crate::collection::CollectionId;

@@ -6,7 +6,8 @@ use nodes::NodeProtocol;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 
-/// Protocol version. Nodes with another version do not share their directories.
+/// Protocol of the connection. Nodes with another version of the protocol do not share their
+/// directories.
 pub(super) const PROTOCOL: NodeProtocol = NodeProtocol {
     subject: "farms",
     port: super::PORT,

@@ -1,6 +1,6 @@
-//! Link to the farm roles of the other nodes: mutual TLS 1.3 with the certificates of the cluster.
-//! Of two nodes, the one with the lesser name connects to the other. The link carries the messages
-//! of the directories, and detects that a node is gone. It decides nothing.
+//! Connects the farm roles of the nodes: mutual TLS 1.3 with the certificates of the cluster. Of
+//! two nodes, the one with the lesser name connects to the other. The link carries the messages of
+//! the directories, and detects that a node is gone. It decides nothing.
 
 mod frame;
 mod session;
@@ -33,7 +33,7 @@ const HANDSHAKES: NodeConnectionLimits = NodeConnectionLimits {
     nodes: 16,
     strangers: 8,
 };
-/// Time for which a stopping role waits until the other nodes have received its message.
+/// Time for which a stopping role waits until the other nodes have closed their connections.
 const LEAVE: Duration = Duration::from_millis(300);
 
 /// State that the link shares with its connections.
@@ -112,7 +112,7 @@ impl NodeLink {
                 }
             });
             runtime.shutdown_background();
-            // The receiver is gone if nobody waited.
+            // Ignores an error: nobody may be waiting.
             let _ = ends.send(());
         })?;
         Ok(NodeLink {
@@ -163,8 +163,8 @@ impl NodeLink {
     pub fn leave(self) {
         self.shared.leaves.store(true, Ordering::Release);
         self.shared.ring();
-        // The other nodes close their connections. If a node does not, this one does not wait for
-        // it.
+        // Ignores a timeout: the other nodes close their connections, and this one does not wait
+        // for one that does not.
         let _ = self.ended.recv_timeout(LEAVE);
     }
 }
@@ -179,7 +179,7 @@ async fn ticks(shared: &LinkState) {
             }
         }
         if shared.is_leaving() {
-            // Time for sending the last messages.
+            // Waits until the last messages are sent.
             tokio::time::sleep(TICK).await;
             return;
         }
@@ -190,7 +190,7 @@ async fn run(mut known: TrustedNodesReceiver, shared: Arc<LinkState>) {
     let mut places = NodeChangeDetector::default();
     let mut tasks = JoinSet::new();
     while let Some(now) = places.wait_for_change(&mut known).await {
-        // Connections of the old configuration end.
+        // Ends the connections of the old configuration.
         tasks.shutdown().await;
         for site in shared.all() {
             let nodes = lock(&shared.nodes).clone().unwrap_or_default();
@@ -229,8 +229,7 @@ async fn dials(known: &TrustedNodesReceiver, node: &str, shared: &LinkState) {
             }
             Err(broken) => broken.into(),
         };
-        // The end is reported before the lock is released, and so before the next connection can
-        // start.
+        // Reports the end before the lock is released, and so before the next connection can start.
         report_broken_connection(shared, node, &broken);
         drop(own);
         pause.wait_before_redial(broken.of_link()).await;
@@ -258,7 +257,7 @@ async fn listens(known: &TrustedNodesReceiver, shared: &Arc<LinkState>) {
         let shared = Arc::clone(shared);
         async move {
             let me = guest.trusted.me.clone();
-            // The node with the lesser name connects.
+            // Accepts only nodes with a lesser name, which are the ones that connect.
             let may = |from: &str| from < me.as_str();
             let answered = accept_node(&PROTOCOL, &guest.trusted, guest.stream, may).await;
             drop(guest.slot);
@@ -291,7 +290,7 @@ async fn serve(shared: &LinkState, node: &str, stream: AcceptedConnection) {
     };
     lock(&shared.cut).remove(node);
     let broken = session::run(shared, node, stream).await;
-    // The end is reported before the lock is released, and so before the next connection can start.
+    // Reports the end before the lock is released, and so before the next connection can start.
     report_broken_connection(shared, node, &broken);
     drop(own);
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// Silence after which a node counts as gone, and the heartbeat interval.
+/// Silence after which a node counts as gone. Also the timeout of a write.
 pub(super) const SILENT: Duration = Duration::from_millis(1_000);
 const PING: Duration = Duration::from_millis(200);
 /// Bytes of one farm's messages after which the next farm gets its turn.
@@ -100,7 +100,8 @@ impl Session<'_> {
                     self.reconcile();
                 }
                 LinkFrame::Farm { from, to, message } => {
-                    // A message to a previous directory of this farm is not for its successor.
+                    // Drops a message to a previous directory of this farm, which is not for its
+                    // successor.
                     if let Some(site) = self.site_of(from).filter(|site| site.origin() == to) {
                         let handled = site.handle(self.node, from, message);
                         handled.map_err(|error| FarmLinkError::refused(error.to_string()))?;
@@ -131,7 +132,7 @@ impl Session<'_> {
             let wrote = timeout(SILENT, self.write_all(to, &mut said, is_last)).await;
             wrote.map_err(|_| FarmLinkError::silent())??;
             if is_last {
-                // The other side closes the connection.
+                // Waits until the other side closes the connection.
                 std::future::pending::<()>().await;
             }
             if let Ok(Err(_)) = timeout(PING, bell.changed()).await {
@@ -140,8 +141,8 @@ impl Session<'_> {
         }
     }
 
-    /// Writes the pending messages, or else a heartbeat. All messages of a turn are written at
-    /// once, since each write is a packet of its own.
+    /// Writes the pending messages, or else a heartbeat. All messages of a turn are written in one
+    /// call, because each write is a packet of its own.
     async fn write_all(
         &self,
         to: &mut (impl AsyncWrite + Unpin),
@@ -152,7 +153,7 @@ impl Session<'_> {
         let sites = lock(&self.shared.sites).clone().into_iter();
         let farms: Vec<_> = sites.map(|(name, site)| (name, site.origin())).collect();
         if said.as_ref() != Some(&farms) {
-            // New farms have to be linked before their first messages arrive.
+            // Links new farms before their first messages arrive.
             self.reconcile();
             write(&mut bytes, &LinkFrame::Farms(farms.clone())).await?;
             *said = Some(farms);
@@ -174,7 +175,7 @@ impl Session<'_> {
                 };
                 write(&mut bytes, &to_it).await?;
             }
-            // The rest follows in the next turn, which starts at once.
+            // Continues with the rest in the next turn, which starts immediately.
             if site.has_message(self.node) {
                 self.shared.ring();
             }

@@ -16,7 +16,7 @@ pub enum FeedVersion {
 }
 
 impl FeedVersion {
-    /// Returns the version that an `Accept` header requests ([MS-TSWP] 2.2.5).
+    /// Returns the version of the feed that an `Accept` header requests ([MS-TSWP] 2.2.5).
     pub fn of(accept: &str) -> FeedVersion {
         let mut ranges = accept.split(',');
         let chooses = |range: &str| {
@@ -117,7 +117,7 @@ fn resource(
         "Desktop"
     };
     let side = offer.side();
-    // Writing to a string cannot fail.
+    // Ignores the result: writing to a string cannot fail.
     let _ = write!(
         xml,
         "<Resource ID=\"{id}\" Alias=\"{name}\" Title=\"{title}\" LastUpdated=\"{now}\" Type=\"{kind}\">\n<Icons>\n\

@@ -1,5 +1,5 @@
-//! Serves displays and terminals of guests (virtual machines) in the portal: who may open them,
-//! their pages, and the connection of the browser to the role that runs the guests.
+//! Serves displays and terminals of guests (virtual machines) in the portal: checks who may open
+//! them, builds their pages, and connects the browser to the role that runs the guests.
 
 use super::{Portal, PortalConfiguration, PortalResponse, page, reply, sign_in};
 use crate::body::ResponseBody;
@@ -165,7 +165,8 @@ impl Portal {
         wanted: ScreenPath<'_>,
     ) -> PortalResponse {
         let asked = UpgradeRequestKind::of(head);
-        // Otherwise a page of another site could open the screen with the cookie of this one.
+        // Requires the portal's own origin: a page of another site could otherwise open the screen
+        // with the cookie of this one.
         let is_own = head.headers.contains_key(ORIGIN) && sign_in::is_own(head);
         if matches!(asked, UpgradeRequestKind::Socket(_)) && !is_own {
             let words = "Only its own page can open this connection.";
@@ -350,7 +351,7 @@ impl ScreenGuard for OpenScreen {
     async fn why_ended(self) -> String {
         let (portal, kind) = (Arc::clone(&self.portal), self.kind);
         let (guest, standing) = (self.guest.clone(), self.standing.clone());
-        // The slot is released first: another user need not wait until the reason is known.
+        // Releases the slot first, so that another user need not wait until the reason is known.
         drop(self);
         let since = Instant::now();
         loop {

@@ -1,6 +1,6 @@
-//! Portal of a farm: users sign in with a browser, and start desktops and programs. The portal maps
-//! requests to responses; the listener passes the requests. The portal has no socket, and calls
-//! only the password checks of `access`.
+//! Serves the portal of a farm, where users sign in with a browser, and start desktops and
+//! programs. Maps requests to responses; the listener passes the requests. The portal opens no
+//! network socket of its own.
 
 mod feed;
 mod guests;
@@ -41,12 +41,13 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// Cookie of a session. The prefix `__Host-` binds it to this host, to the root path and to TLS.
+/// Name of the session cookie. The prefix `__Host-` binds it to this host, to the root path and to
+/// TLS.
 const SESSION: &str = "__Host-evenkeel-desktop";
 const DEVICE: &str = "__Host-evenkeel-desktop-device";
-/// Cookie of programs that read the feed ([MS-TSWP] 2.2.3).
+/// Name of the cookie of programs that read the feed ([MS-TSWP] 2.2.3).
 const OF_FEED: &str = ".ASPXAUTH";
-/// Paths of the feed and of its programs' sign-in, in lower case.
+/// Path of the feed, in lower case.
 const FEED: &str = "/rdweb/feed/webfeed.aspx";
 const FEED_LOGIN: &str = "/rdweb/feedlogin/webfeedlogin.aspx";
 const HTTPS: u16 = 443;
@@ -313,8 +314,7 @@ impl Portal {
             },
         };
         let offers = facts.offers(&account);
-        // If only other users may start the program, the response is the same as if it did not
-        // exist.
+        // Responds as if the program did not exist, also if only other users may start it.
         let Some(offer) = offers.into_iter().find(|offer| offer.name() == name) else {
             return facts.failure(StatusCode::NOT_FOUND, "");
         };
@@ -359,7 +359,8 @@ impl Portal {
     ) -> PortalResponse {
         let account = match self.program(facts, from, &head.headers).await {
             Ok(account) => account,
-            // Programs sign in at that path, and request the feed again with the cookie.
+            // Sends the program to that path, where it signs in. It requests the feed again with
+            // the cookie.
             Err(Asks::Nothing) => {
                 return reply::redirect_to_sign_in("/RDWeb/FeedLogin/WebFeedLogin.aspx");
             }

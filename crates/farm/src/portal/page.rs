@@ -1,4 +1,4 @@
-//! Draws the pages of the portal. The functions turn values into markup; maud escapes all texts.
+//! Draws the pages of the portal as markup, in which maud escapes all texts.
 
 use super::offer::PublishedResource;
 use crate::guests::Guest;

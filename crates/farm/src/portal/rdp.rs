@@ -1,5 +1,5 @@
-//! Writes `.rdp` files, which tell an RDP client how to connect and what to start. The signature
-//! has the format of `rdpsign.exe`.
+//! Writes `.rdp` files, which tell an RDP client how to connect and what to start, with signatures
+//! in the format of `rdpsign.exe`.
 
 use crate::config::App;
 use crate::signature::Signer;
@@ -54,7 +54,7 @@ fn lines(file: &File<'_>) -> Vec<RdpFileLine> {
     let number = |name, value: u8| (name, true, value.to_string());
     let mut lines = vec![
         text("full address", file.address),
-        // If this line were missing, an attacker could add another address to a signed file.
+        // Adds this line because an attacker could otherwise add another address to a signed file.
         text("alternate full address", file.address),
         number("use redirection server name", 1),
         number("negotiate security layer", 1),
@@ -87,7 +87,7 @@ fn lines(file: &File<'_>) -> Vec<RdpFileLine> {
         number("redirectclipboard", 1),
     ]);
     if file.app.is_none() {
-        // 2: full screen.
+        // Selects the full screen (2).
         lines.push(number("screen mode id", 2));
     }
     lines
@@ -123,7 +123,8 @@ pub fn write(file: &File<'_>, signer: &Signer) -> Result<Vec<u8>, String> {
     let signature = [&HEAD[..], &length.to_le_bytes(), &signature].concat();
     let mut text: String = lines.iter().map(|line| written(line) + "\r\n").collect();
     text = text + &scope + "signature:s:" + &BASE64.encode(signature) + "\r\n";
-    // Clients read ASCII as it is, and everything else as UTF-16 after a byte order mark.
+    // Encodes a text with other characters as UTF-16 after a byte order mark, because clients read
+    // a file without one as ASCII.
     Ok(if text.is_ascii() {
         text.into_bytes()
     } else {

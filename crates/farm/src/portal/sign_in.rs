@@ -69,7 +69,7 @@ impl FormFields {
 
 pub(super) fn is_own(head: &Parts) -> bool {
     let text = |name: HeaderName| head.headers.get(name)?.to_str().ok();
-    // HTTP/2 has the host in `:authority`.
+    // Prefers `:authority`, which has the host in HTTP/2.
     let host = head
         .uri
         .authority()
@@ -77,7 +77,7 @@ pub(super) fn is_own(head: &Parts) -> bool {
         .or_else(|| text(HOST));
     let origins = head.headers.get_all(ORIGIN).iter();
     let origin = origin::said(origins.map(|origin| origin.to_str().ok()));
-    // A page without TLS may have been forged.
+    // Refuses a page without TLS, which may have been forged.
     if origin.is_some_and(|origin| !origin.starts_with("https://")) {
         return false;
     }
@@ -199,7 +199,7 @@ impl Portal {
         let why = match why {
             SignInError::Wrong => "wrong name or password, or in no group that may sign in",
             SignInError::TooOften(_) => return self.site.has_to_wait(name, from, "portal"),
-            // The log has the reason already.
+            // Records nothing, because the log has the reason already.
             SignInError::NoTry | SignInError::Unavailable => return,
         };
         self.site.at_portal(name, from, "refused", why);

@@ -1,4 +1,4 @@
-//! Tests of HTTP requests to the portal and their responses.
+//! Tests HTTP requests to the portal and their responses.
 
 mod guests;
 mod sign_in;

@@ -37,7 +37,7 @@ pub(super) async fn run(site: Arc<FarmState>) {
                 is_open: false,
             };
             let turn = turns.entry(agent.host.clone()).or_insert(first);
-            // A reload may have shortened the interval.
+            // Limits the wait to the current interval, because a reload may have shortened it.
             turn.at = turn.at.min(now + agent.interval);
             if turn.at <= now && !turn.is_open {
                 *turn = NextPoll {
@@ -78,10 +78,11 @@ async fn exchange(address: SocketAddr, line: &str) -> Result<AgentReply, String>
     match timeout_at(until, talk(&mut stream, line, &mut incoming)).await {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => return Err("the reply is longer than 65536 bytes".to_owned()),
-        // An agent that does not read the request resets the connection after its reply.
+        // Uses the reply: an agent that does not read the request resets the connection after its
+        // reply.
         Ok(Err(_)) if incoming.has_line() => {}
         Ok(Err(error)) => return Err(format!("no reply: {}", language::reason(&error))),
-        // An agent of HAProxy may keep the connection open.
+        // Uses the reply: an agent of HAProxy may keep the connection open.
         Err(_) if incoming.has_line() => {}
         Err(_) => return Err(format!("no reply within {} s", LIMIT.as_secs())),
     }
@@ -90,7 +91,8 @@ async fn exchange(address: SocketAddr, line: &str) -> Result<AgentReply, String>
 
 /// Sends a line and reads the reply. Returns false if the reply is too long.
 async fn talk(stream: &mut TcpStream, line: &str, incoming: &mut Incoming) -> io::Result<bool> {
-    // An agent that does not read may have closed already, and its reply is still readable.
+    // Ignores an error: an agent that does not read may have closed already, and its reply is still
+    // readable.
     let _ = stream.write_all(format!("{line}\n").as_bytes()).await;
     let mut piece = vec![0; PIECE_BYTES];
     while !incoming.is_complete() {

@@ -1,6 +1,6 @@
 //! Handles an RDP client without a token: receives the user's name from it over TLS, and redirects
-//! it to this address with a token. The client sends its password together with the name: these
-//! bytes are wiped.
+//! it to this address with a token. The client sends its password together with the name; the
+//! buffer with both is wiped.
 
 use super::client::ClientEnd;
 use super::places::ConnectionSlot;
@@ -47,7 +47,8 @@ pub(super) async fn redirect(
         let packets = [valid_client(), redirection.encode()].concat();
         stream.write_all(&packets).await?;
         stream.flush().await?;
-        // The client has to close first: a reset could discard data that it has not read.
+        // Waits until the client closes, because a reset could discard data that it has not read.
+        // Ignores a timeout.
         let _ = timeout(CLOSE_LIMIT, closed(&mut stream)).await;
     }
     stream.shutdown().await?;
@@ -59,7 +60,8 @@ async fn negotiate_logon<S: AsyncRead + AsyncWrite + Unpin>(
     requested: u32,
 ) -> Result<Logon, ClientEnd> {
     let mut acceptor = Acceptor::new(requested);
-    // Allocated in full size, so that it is never moved and leaves no copy of the password.
+    // Allocates the full size, so that the buffer is never moved and leaves no copy of the
+    // password.
     let mut bytes = Zeroizing::new(vec![0; PACKET_BYTES_MAX]);
     let (mut length, mut out) = (0, Vec::new());
     loop {
@@ -73,7 +75,7 @@ async fn negotiate_logon<S: AsyncRead + AsyncWrite + Unpin>(
         let left = input.len();
         bytes.copy_within(length - left..length, 0);
         length = left;
-        // The output of a failed step contains nothing useful, so it is not sent.
+        // Sends no output of a failed step, which contains nothing useful.
         let step = step?;
         stream.write_all(&out).await?;
         stream.flush().await?;

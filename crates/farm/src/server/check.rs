@@ -1,6 +1,6 @@
-//! Health checks of hosts: each host gets a Connection Request, and has to respond in time. A host
-//! that accepts and never responds counts as down. To detect a host that hangs later, the check
-//! periodically also sends a TLS ClientHello, and waits for a reaction.
+//! Checks the health of hosts: each host gets a Connection Request, and has to respond in time. A
+//! host that accepts and never responds counts as down. To detect a host that hangs later, the
+//! check periodically also sends a TLS ClientHello, and waits for a reaction.
 
 use super::client::{ClientEnd, read_packet};
 use crate::site::FarmState;
@@ -37,7 +37,7 @@ pub(super) async fn run(site: Arc<FarmState>) {
         let mut checks = JoinSet::new();
         for (host, address) in hosts {
             let site = Arc::clone(&site);
-            // After a failure the next check sends a ClientHello, too, so that a host which hangs
+            // Sends a ClientHello also in the check after a failure, so that a host which hangs
             // there does not pass.
             let hello = hello.as_ref().filter(|_| !reacted.contains_key(&address));
             let hello = hello.cloned();
@@ -64,8 +64,8 @@ async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Resu
     };
     let reacts = async {
         let mut byte = [0];
-        // A host that closes the connection does not hang. Which clients it accepts does not matter
-        // here.
+        // Ignores errors: a host that closes the connection does not hang. Which clients it accepts
+        // does not matter here.
         let _ = stream.write_all(hello).await;
         let _ = stream.read(&mut byte).await;
     };
@@ -97,7 +97,7 @@ async fn send_connection_request(address: SocketAddr) -> Result<(TcpStream, bool
     };
     match asked.await {
         Ok(Negotiated::Selected { protocol, .. }) => Ok((stream, protocol != 0)),
-        // A negotiation failure is a response, too.
+        // Counts a negotiation failure as a response.
         Ok(_) => Ok((stream, false)),
         Err(ClientEnd::Gone(error)) => Err(format!("no response: {}", language::reason(&error))),
         Err(error) => Err(error.to_string()),
@@ -107,7 +107,7 @@ async fn send_connection_request(address: SocketAddr) -> Result<(TcpStream, bool
 /// Builds a TLS ClientHello. Returns None without random numbers.
 fn hello() -> Option<Vec<u8>> {
     let mut provider = default_provider();
-    // Only widely supported groups, so that the ClientHello fits into one TCP segment.
+    // Uses only widely supported groups, so that the ClientHello fits into one TCP segment.
     provider.kx_groups = vec![kx_group::X25519, kx_group::SECP256R1];
     let config = ClientConfig::builder_with_provider(Arc::new(provider));
     let config = config.with_safe_default_protocol_versions().ok()?;

@@ -1,5 +1,5 @@
-//! Serves one RDP client until the farm has decided to which host the client goes. Each phase has a
-//! timeout.
+//! Serves one RDP client until the farm has decided to which host the client goes, with a timeout
+//! for each phase.
 
 use super::places::ConnectionSlot;
 use super::{ask, relay};
@@ -51,7 +51,7 @@ async fn handle_connection(
     stream.set_nodelay(true)?;
     relay::keep_alive(&stream);
     let reads = async {
-        // A silent client must not occupy a permit, so the first byte is awaited before.
+        // Waits for the first byte before it takes a permit, which a silent client must not occupy.
         stream.peek(&mut [0]).await?;
         read_request(&mut stream, site.acquire_permit().await).await
     };

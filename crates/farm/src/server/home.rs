@@ -1,6 +1,6 @@
-//! Ends the connections at a local address soon after this machine has lost the address, as it
-//! loses a virtual address after a drain. A client at that address would receive nothing more from
-//! here, and has to connect to the address's new owner.
+//! Ends the connections at a local address soon after this machine has lost the address, for
+//! example a virtual address after a drain. A client at that address would receive nothing more
+//! from here, and has to connect to the address's new owner.
 
 use part::lock;
 use std::collections::BTreeMap;

@@ -45,8 +45,8 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(1)
-            // Logons that the other node has confirmed run before new clients. Otherwise each of
-            // them would wait for a turn of all tasks.
+            // Checks the global queue first, so that logons that the other node has confirmed run
+            // before new clients. Otherwise each of them would wait for a turn of all tasks.
             .global_queue_interval(1)
             .build()?;
         let (sender, receiver) = watch::channel(doors);
@@ -59,7 +59,7 @@ impl Server {
                     () = agents::run(site) => {}
                 }
             });
-            // Connections end here.
+            // Ends the connections that are still open.
             runtime.shutdown_background();
         })?;
         Ok(Server { doors: sender })
@@ -169,7 +169,7 @@ async fn accept<L: Listens>(
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Without free descriptors, existing connections continue and accepting pauses.
+                // Pauses accepting while no descriptor is free; existing connections continue.
                 if error.kind() != io::ErrorKind::ConnectionAborted {
                     tokio::time::sleep(REST).await;
                 }
@@ -181,7 +181,7 @@ async fn accept<L: Listens>(
         let expects_header = is_proxy && door.accepts_proxy();
         site.count(|counters| &mut counters.accepted);
         let maxconn = site.maxconn();
-        // Without a local address the connection has ended already.
+        // Skips a connection without a local address, which has ended already.
         let Ok(here) = stream.local_addr() else {
             continue;
         };
@@ -193,14 +193,14 @@ async fn accept<L: Listens>(
         };
         place.by_gateway = by_gateway;
         let (leave, counts) = (place.leave(), listens.clone());
-        // The task must not own the `Door`: its socket has to close when the address is removed,
-        // not when the clients end.
+        // Copies what the task needs: it must not own the `FarmListener`, whose socket has to close
+        // when the address is removed, not when the clients end.
         let (listens, secure, mut stream) = (listens.clone(), door.secure(), stream);
         let serves = async move {
             if expects_header {
                 match read_header(&mut stream).await {
                     Ok(Some(client)) => place.move_to(client),
-                    // A health check of the proxy itself.
+                    // Continues with the address of the proxy itself, as in its health check.
                     Ok(None) => {}
                     Err(_) => {
                         let site = listens.site();

@@ -1,7 +1,7 @@
 //! Limits the connections of a farm: of all clients, and of each client address until it is routed.
 //! An IPv6 address counts by its network of 64 bits. The address of a trusted proxy has no limit of
-//! its own: its clients have theirs. At a limit, the oldest client without a valid request makes
-//! room for a new one. So neither one address nor a crowd of them locks others out.
+//! its own, because its clients have theirs. At a limit, the oldest client without a valid request
+//! makes room for a new one, so neither one address nor a crowd of them locks others out.
 
 use super::home::Home;
 use access::network::client_network;
@@ -12,14 +12,15 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
-/// Limit of unrouted connections of one address. All users of an office behind one address may log
-/// on at once.
+/// Maximum number of unrouted connections of one client address. All users of an office that share
+/// one address may log on at once.
 const UNROUTED_MAX: usize = 200;
 
-/// The last eighth of all slots is reserved for addresses that have less than a sixteenth of them.
+/// Divisor of the number of slots: the last eighth is reserved for addresses that have less than a
+/// sixteenth of them.
 const RESERVED_PART: usize = 8;
 const FEW_PART: usize = 16;
-/// With fewer slots none is reserved: a small office may have a single address.
+/// Minimum number of slots of which some are reserved: a small office may have a single address.
 const RESERVED_FROM: usize = 64;
 
 #[derive(Debug, Default)]
@@ -187,7 +188,7 @@ impl ConnectionSlot {
         }
         let own = taken.of.get(&before);
         let has_spoken = own.is_some_and(|own| own.spoken.contains_key(&self.number));
-        // An evicted client no longer counts for any address.
+        // Stops for an evicted client, which no longer counts for any address.
         let Some(leave) = taken.remove(before, self.number) else {
             return;
         };
@@ -235,7 +236,7 @@ impl Drop for ConnectionSlot {
         if self.is_routed {
             taken.end_routed(client_network(self.from))
         } else {
-            // The client may have been evicted already.
+            // Ignores the result, because the client may have been evicted already.
             drop(taken.remove(self.from, self.number))
         }
     }

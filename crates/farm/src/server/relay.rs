@@ -1,4 +1,4 @@
-//! Relays the bytes of a routed client to its host and back, unchanged. TLS and NLA are between
+//! Relays the bytes of a routed client to its host and back, unchanged: TLS and NLA are between
 //! client and host.
 
 use super::places::ConnectionSlot;
@@ -41,7 +41,7 @@ impl Drop for Begun<'_> {
 /// Enables TCP keepalive, which detects a peer that has vanished.
 pub(crate) fn keep_alive(stream: &TcpStream) {
     let fd = stream.as_fd();
-    // If an option is not supported, a vanished peer is detected later.
+    // Ignores errors: if an option is not supported, a vanished peer is detected later.
     let _ = sockopt::set_socket_keepalive(fd, true);
     let _ = sockopt::set_tcp_keepidle(fd, IDLE);
     let _ = sockopt::set_tcp_keepintvl(fd, PROBE_INTERVAL);
@@ -57,7 +57,8 @@ pub(super) async fn route(
     mut place: ConnectionSlot,
 ) {
     place.routed();
-    // If many clients connect at once, the others get their host before this one connects.
+    // Yields first, so that if many clients connect at once, the others get their host before this
+    // one connects.
     tokio::task::yield_now().await;
     let (mut host, answer) = match reach(routed, &client, request).await {
         Ok(reached) => reached,
@@ -65,7 +66,7 @@ pub(super) async fn route(
             site.count(|counters| &mut counters.unanswered);
             return site.checked(&routed.host, Err(why));
         }
-        // The client has disconnected.
+        // Ends silently: the client has disconnected.
         Err(None) => return,
     };
     let (number, ends) = site.begins(routed, place.from, place.by_gateway);
@@ -79,7 +80,7 @@ pub(super) async fn route(
     tokio::select! {
         () = carried => {}
         () = proves(&begun, &sent) => {}
-        // An operator disconnects the user.
+        // Ends the connection on an operator's order.
         () = ends.notified() => {}
     }
     drop(begun);
@@ -112,7 +113,7 @@ async fn reach(
             Ok(connected) => connected.map_err(said)?,
             Err(_) => return Err("cannot connect: timeout".to_owned()),
         };
-        // Failure costs only latency.
+        // Ignores an error, which costs only latency.
         let _ = host.set_nodelay(true);
         keep_alive(&host);
         let mut answer = vec![0; BUFFER_BYTES];
@@ -145,7 +146,7 @@ async fn gone(client: &TcpStream) {
     loop {
         match client.peek(&mut byte).await {
             Ok(0) | Err(_) => return,
-            // The client sends early. The data is left unread until the host has responded.
+            // Leaves early data of the client unread until the host has responded.
             Ok(_) => std::future::pending::<()>().await,
         }
     }
@@ -161,7 +162,7 @@ async fn carry(client: &mut TcpStream, host: &mut TcpStream, sent: &AtomicU64) {
         sent.fetch_add(bytes, Ordering::Relaxed);
     });
     tokio::pin!(up, down);
-    // Nobody is left to receive data that is lost then.
+    // Ignores a timeout: nobody is left to receive the data that is lost then.
     let _ = tokio::select! {
         () = &mut up => timeout(END_LIMIT, down).await,
         () = &mut down => timeout(END_LIMIT, up).await,
@@ -180,6 +181,6 @@ where
         }
         count(read as u64);
     }
-    // The other side may be closed already.
+    // Ignores an error: the other side may be closed already.
     let _ = to.shutdown().await;
 }

@@ -1,9 +1,9 @@
 //! Decides whether this node may admit users with its current configuration version
 //! ([`Admission`]).
 //!
-//! A removed member admits no users and closes its connections. A returned member admits no users
-//! until a majority has confirmed its version, or until no other member has been reachable for
-//! [`ALONE`]: after a power cut there may be no other way to the desktops.
+//! Admits no users on a removed member, and closes its connections. Admits none on a returned
+//! member until a majority has confirmed its configuration version, or until no other member has
+//! been reachable for [`ALONE`]: after a power cut there may be no other way to the desktops.
 
 use super::FarmState;
 use access::user::List;
@@ -67,7 +67,7 @@ impl FarmState {
     fn end_all(&self) {
         let inner = lock(&self.inner);
         inner.clients.values().for_each(|one| one.ends.notify_one());
-        // The empty list closes all tunnels, since no user is in it.
+        // Passes the empty list, which closes all tunnels, since no user is in it.
         inner.gateway.end_outdated(&List::default());
     }
 }

@@ -109,7 +109,7 @@ impl FarmState {
             return;
         }
         let mut heard: watch::Receiver<bool> = self.heard.subscribe();
-        // An agent that does not reply in time is ignored.
+        // Ignores a timeout, and with it an agent that does not reply in time.
         let _ = timeout(left, heard.wait_for(|heard| *heard)).await;
     }
 

@@ -1,5 +1,5 @@
-//! Gateway state of a farm: the tunnels and their limits, the users who have to authenticate again,
-//! and the connections from tunnels to the farm's own addresses.
+//! Tracks the gateway of a farm: the tunnels and their limits, the users who have to authenticate
+//! again, and the connections from tunnels to the farm's own addresses.
 
 use super::{FarmState, FarmStateInner};
 use crate::config::Farm;
@@ -16,9 +16,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Limit of tunnels of one user, and of one address. Many users may share an address, as in an
-/// office.
+/// Limit of the tunnels of one user.
 const OF_USER_MAX: usize = 16;
+/// Limit of the tunnels of one client network, which many users may share, as in an office.
 const OF_ADDRESS_MAX: usize = 200;
 
 /// Events at the gateway since the role started.
@@ -188,8 +188,8 @@ impl FarmState {
     /// Creates the cookie in a `.rdp` file with which a user is admitted to the gateway without a
     /// password.
     pub fn gateway_cookie(&self, user: &str) -> String {
-        // A revoked cookie may have been created in this second, so the new one is dated one second
-        // later.
+        // Dates the new cookie one second later than a revoked one, which may have been created in
+        // this second.
         let first_s = self.all_ended_s(user).saturating_add(1);
         let inner = lock(&self.inner);
         let made_s = first_s.max(Moment::now().unix_ms / 1_000);
@@ -212,8 +212,8 @@ impl FarmState {
             let lifetime_s = inner.farm.tokens.lifetime_ms / 1_000;
             (user, expires_s.saturating_sub(lifetime_s))
         };
-        // Cookies from before the change of a password stay revoked, even if the old password is
-        // set again.
+        // Refuses cookies from before the change of a password, even if the old password is set
+        // again.
         if self.all_ended_s(&user) >= made_s.max(1) {
             Err(cookie::CookieError::Forged)
         } else {
@@ -319,7 +319,8 @@ impl FarmState {
         lock(&self.inner).gateway.last_refused = Some(words);
     }
 
-    /// Registers the client address of a tunnel's connection, which comes from this local address.
+    /// Registers the client address of a tunnel's connection to the farm by the local address of
+    /// that connection.
     pub fn arrives(self: &Arc<FarmState>, at: SocketAddr, from: IpAddr) -> Arrival {
         lock(&self.inner).gateway.arrivals.insert(at, from);
         Arrival {

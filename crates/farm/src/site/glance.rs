@@ -115,8 +115,7 @@ impl FarmStateInner {
     }
 }
 
-/// Returns the actions that operators have for a host. None of them changes what the configuration
-/// says.
+/// Returns the actions that operators have for a host. None of them changes the configuration.
 pub(super) fn offers(farm: &str, name: &str, state: &HostState) -> Vec<SubjectAction> {
     if state.is_drained || state.is_far || state.is_removed {
         return Vec::new();

@@ -26,18 +26,18 @@ pub struct SavedFarm {
     pub versions: Vec<(u64, u64, u64)>,
     /// Hosts that have users and are in no configuration.
     pub removed: BTreeMap<String, SocketAddr>,
-    /// Latest order for each host. State files of older versions may lack it.
+    /// Latest order for each host. State files of earlier versions of the program may lack it.
     pub orders: BTreeMap<String, HostOrder>,
     /// Hosts of the configuration, and addresses for RDP, by which a farm whose section was renamed
-    /// is recognised. State files of earlier versions may lack them.
+    /// is recognised. State files of earlier versions of the program may lack them.
     pub hosts: BTreeMap<String, SocketAddr>,
     pub binds: Vec<SocketAddr>,
 }
 
 impl SavedFarm {
-    /// Removes the saved state of the farm that this one continues under another name, and returns
-    /// it with the earlier name: a farm with the same session hosts. Among several, one with an
-    /// address of this farm is preferred, then the one with the most hosts of this farm.
+    /// Removes and returns the saved state of the farm that this one continues under another name,
+    /// with the earlier name: a farm that shares a session host. Among several, one with an address
+    /// of this farm is preferred, then the one with the most hosts of this farm.
     pub fn take_renamed(
         saved: &mut BTreeMap<String, SavedFarm>,
         farm: &Farm,
@@ -89,7 +89,7 @@ impl FarmState {
         let removed = directory.hosts().filter(|(_, state)| state.is_removed);
         let removed = removed.map(|(name, state)| (name.to_owned(), state.address));
         let mut users: Vec<(KeptUser, (u64, u64, u64))> = { directory.users() }
-            // A client that was only sent to a host will reconnect, so it needs no entry.
+            // Skips clients that were only sent to a host, because they will reconnect.
             .filter(|(_, entry)| entry.presence() != Presence::Pending)
             .map(|(id, entry)| {
                 let keep_ms = directory.table().keep_ms(entry.is_proved);
@@ -132,7 +132,8 @@ impl FarmState {
         for (host, address) in &kept.removed {
             directory.know_removed(host, *address);
         }
-        // A host may have left the configuration together with the earlier name of the farm.
+        // Adds hosts of the saved users that may have left the configuration together with the
+        // earlier name of the farm.
         for KeptUser(_, _, host, ..) in &kept.users {
             if let Some(address) = kept.hosts.get(host) {
                 directory.know_removed(host, *address);
@@ -249,8 +250,8 @@ mod tests {
         assert_eq!(site.state_to_save(100).users.len(), USERS_MAX / 100);
     }
 
-    /// Tests with bytes as the previous version saved them, before the directory used the record
-    /// store.
+    /// Tests with bytes as an earlier version of the program saved them, before the directory used
+    /// the record store.
     #[test]
     fn state_of_previous_program_is_restored() {
         const SAVED: &str = "87a7647261696e656491a3747331a575736572739197c4100102030405060708090a0b0c0d0e0f10a461\

@@ -1,5 +1,5 @@
-//! Decides whether a new client is routed to a host or has to send its user name first, from its
-//! unencrypted Connection Request; and the host of a client by its user name.
+//! Decides from a client's unencrypted Connection Request whether it is routed to a host or has to
+//! send its user name first, and decides the host of a client by its user name.
 
 use super::{FarmState, FarmStateInner};
 use crate::collection::{Assignee, CollectionId};
@@ -48,7 +48,7 @@ impl FarmState {
             RequestReading::Settled(meeting) => return meeting,
             RequestReading::Who(user, collection, host) => (user, collection, host),
         };
-        // A token does not contain the name.
+        // Distinguishes a token, which does not contain the name, from a hint.
         let asked = if user.name.is_empty() {
             "token"
         } else {
@@ -58,7 +58,8 @@ impl FarmState {
         let decision = decision.map(|decision| {
             let is_sent = host == Some(NameId::of(&decision.host));
             match decision.why {
-                // Only the token of a redirection names a host; that of the portal does not.
+                // Changes the reason only if the token names the host, as that of a redirection
+                // does, unlike that of the portal.
                 Why::Pending if is_sent => Decision {
                     why: Why::Redirected,
                     ..decision
@@ -116,7 +117,7 @@ impl FarmState {
 }
 
 impl FarmState {
-    /// Creates a token for a user who starts something at the portal, without its end. The token
+    /// Creates a token, without its end, for a user who starts something at the portal. The token
     /// names no host: the directory chooses one of `hosts` when the client connects. An empty set
     /// means all hosts.
     pub fn ticket(
@@ -166,8 +167,8 @@ impl FarmStateInner {
         from: IpAddr,
         farm: NameId,
     ) -> RequestReading {
-        // A client without a token gets a desktop. An expired token still identifies the hosts with
-        // its program.
+        // Starts with the desktop, for a client without a token. An expired token still identifies
+        // the hosts with its program.
         let mut collection = self.farm.desktop();
         if let Routing::Token(token) = &request.routing {
             match self.key.read(token, farm, Moment::now().unix_ms / 1_000) {
@@ -198,8 +199,8 @@ impl FarmStateInner {
             .negotiation
             .is_some_and(|one| one.protocols & HYBRID != 0);
         match &request.routing {
-            // With NLA only the host can request the user name. What remains here is the hint,
-            // which is the beginning of a name.
+            // Uses the hint, which is the beginning of a name, because with NLA only the host can
+            // request the user name.
             Routing::Hint(hint) if takes_hybrid && !hint.is_empty() => {
                 let user = self.hinted(hint);
                 let user = user.unwrap_or_else(|| FarmUser::of_address(from));

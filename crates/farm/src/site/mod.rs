@@ -1,5 +1,5 @@
-//! Runtime state of one farm, shared by its connections, its checks and the role. One lock protects
-//! it, which is never held across a wait.
+//! Holds the runtime state of one farm, shared by its connections, its checks and the role. One
+//! lock protects it, which is never held across a wait.
 
 mod admission;
 mod agents;
@@ -52,7 +52,7 @@ pub struct FarmState {
     id: NameId,
     /// Notified when a message is due to another node; None on a node without others.
     bell: Option<MessageNotifier>,
-    /// Time at which the farm started, and whether all agents have been polled since.
+    /// Time at which the farm started.
     began: Instant,
     heard: watch::Sender<bool>,
     turns: turn::PermitSemaphore,

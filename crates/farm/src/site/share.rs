@@ -1,5 +1,5 @@
-//! Connects the state of a farm with the other nodes: asks the agreement ([`crate::agreement`]) for
-//! decisions and passes its messages to the link.
+//! Connects the state of a farm with the other nodes: requests decisions from the agreement
+//! ([`crate::agreement`]) and passes its messages to the link.
 
 use super::{FarmState, FarmStateInner};
 use crate::agreement::{AgreementMessage, FarStep, InvalidMessage, Logon, LogonOutcome};
@@ -93,7 +93,7 @@ impl FarmState {
             }
         };
         self.ring();
-        // The sender is dropped only when the farm ends.
+        // Counts a dropped sender as busy, which happens only when the farm ends.
         waits.await.unwrap_or(Err(NoHost::Busy))
     }
 
@@ -109,9 +109,9 @@ impl FarmState {
             });
             (changed, waiting.collect::<Vec<_>>())
         };
-        // Sent without the lock, since the woken tasks need it next.
+        // Sends without the lock, which the woken tasks need next.
         for (waiting, decided) in resolved {
-            // The receiver is gone if the client has disconnected.
+            // Ignores an error: the receiver is gone if the client has disconnected.
             let _ = waiting.send(decided);
         }
         self.ring();
@@ -223,7 +223,7 @@ impl FarmState {
     }
 
     pub fn next_message(&self, node: &str) -> Option<AgreementMessage> {
-        // Messages about one-time codes are sent first, since a client waits for the response.
+        // Sends messages about one-time codes first, because a client waits for the response.
         if let Some(message) = self.tries.next_message(node) {
             return Some(message);
         }
@@ -231,7 +231,7 @@ impl FarmState {
         let now_ms = Moment::now().boottime_ms;
         let key = inner.key.check();
         let message = inner.agreement.next_message(node, key, now_ms);
-        // Sign-outs are sent before steps of the history, which are only displayed.
+        // Sends sign-outs before steps of the history, which are only displayed.
         message
             .or_else(|| self.next_sign_outs(node))
             .or_else(|| inner.next_steps(node, now_ms))
@@ -245,7 +245,7 @@ impl FarmStateInner {
             return None;
         }
         let steps = self.history.behind(told, STEPS_MAX);
-        // Steps that have been dropped from the history are never sent.
+        // Skips steps that have been dropped from the history, which are never sent.
         let last = steps.last().map_or(self.told.upto, |(number, ..)| *number);
         self.told.last.insert(node.to_owned(), last);
         if steps.is_empty() {

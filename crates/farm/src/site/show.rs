@@ -266,7 +266,7 @@ impl FarmState {
         if steps.is_empty() && !is_known {
             return None;
         }
-        // A copy is used because a query must not change the directory.
+        // Copies the directory, which a query must not change.
         let mut directory: UserDirectory = inner.agreement.directory.clone();
         let now_ms = Moment::now().boottime_ms;
         let mut next = |collection| {
@@ -453,7 +453,7 @@ impl FarmStateInner {
             .number("no session seen", unseen)
             .number("pending", state.counts.pending)
             .number("weight", state.weight.into());
-        // The health checks do not know when the drain began.
+        // Omits the time of a drain, because the health checks do not know when it began.
         subject.since = checks.since.filter(|_| word != "drained");
         subject.why = match (state.is_drained, state.is_ordered) {
             (_, true) if !checks.why.is_empty() => {
@@ -496,7 +496,7 @@ fn add_counters(mut subject: Subject, counters: FarmCounters) -> Subject {
         (counters.slow, "slow"),
         (counters.over, "over the limits"),
     ];
-    // Counters of zero are left out.
+    // Omits counters that are zero.
     let clients = clients.iter().filter(|(count, _)| *count > 0);
     let clients = clients.map(|(count, what)| format!("{count} {what}"));
     subject.list("clients", clients.collect())

@@ -1,5 +1,4 @@
-//! Applies sign-outs from the portal. The other nodes accept the same session tokens, so they
-//! receive each sign-out.
+//! Exchanges sign-outs of the portal with the other nodes, which accept the same session tokens.
 
 use super::FarmState;
 use crate::agreement::AgreementMessage;
@@ -22,7 +21,8 @@ pub(super) struct SignOuts {
 impl FarmState {
     /// Shares the sign-outs of the portal with the other nodes.
     pub fn shares_sign_outs(&self, ended: Arc<Mutex<EndedSessions>>) {
-        // Setting fails only the second time: a farm has one portal while it runs.
+        // Ignores the result: setting fails only the second time, and a farm has one portal while
+        // it runs.
         let _ = self.sign_outs.set(SignOuts {
             ended,
             told: Mutex::default(),

@@ -1,5 +1,5 @@
-//! Counts failed sign-ins and used one-time codes of the portal and the gateway. The other nodes
-//! count the same failures, and refuse codes that were used here (RFC 6238, 5.2).
+//! Exchanges failed sign-ins and used one-time codes of the portal and the gateway with the other
+//! nodes, which count the same failures and refuse codes that were used here (RFC 6238, 5.2).
 
 use super::{FarmState, MessageNotifier};
 use crate::agreement::AgreementMessage;
@@ -72,8 +72,8 @@ impl Tries {
 
     /// Sends all failures that still count to a newly connected node.
     pub(super) fn linked(&self, node: &str) {
-        // Called before the lock is acquired: the limiter is locked while it reports changes, so
-        // the opposite order could deadlock.
+        // Collects the changes before the lock is acquired: the limiter is locked while it reports
+        // changes, so the opposite order could deadlock.
         let left = self
             .desk()
             .map(|desk| desk.changes_for_new_node())
@@ -155,7 +155,7 @@ impl AttemptState {
             && (!is_new || claim.nodes.is_empty())
             && let Some(claim) = self.claims.remove(&number)
         {
-            // The receiver is gone if the client has disconnected.
+            // Ignores an error: the receiver is gone if the client has disconnected.
             let _ = claim.decided.send(is_new);
         }
     }
@@ -200,7 +200,7 @@ impl Peers for Tries {
             self.ring();
             let decided = timeout(CLAIM_LIMIT, decided).await;
             lock(&self.inner).claims.remove(&number);
-            // A node that does not respond counts as unreachable.
+            // Counts a node that does not respond as unreachable.
             !matches!(decided, Ok(Ok(false)))
         })
     }
@@ -209,7 +209,8 @@ impl Peers for Tries {
 impl FarmState {
     /// Shares the failed sign-ins at an authenticator with the other nodes.
     pub fn shares_tries(&self, desk: &Arc<Authenticator>) {
-        // Setting fails only the second time: a farm has one portal while it runs.
+        // Ignores the result: setting fails only the second time, and a farm has one portal while
+        // it runs.
         let _ = self.tries.desk.set(Arc::downgrade(desk));
         desk.share_attempts(Arc::clone(&self.tries) as Arc<dyn Peers>);
     }

@@ -1,5 +1,5 @@
-//! Checks that a request for pages names this farm: one of its names or addresses. The page of
-//! another site whose name resolves to this machine (DNS rebinding) is refused.
+//! Checks that a request for pages names this farm by one of its names or addresses. Refuses a page
+//! of another site whose name resolves to this machine (DNS rebinding).
 
 use crate::certificate;
 use crate::config::Farm;
@@ -44,8 +44,8 @@ pub(super) fn has_one<B>(request: &Request<B>) -> bool {
 pub(super) fn judge<B>(request: &Request<B>, here: IpAddr, farm: &Farm) -> Result<(), PageRefusal> {
     let headers = request.headers();
     if headers.contains_key(TRANSFER_ENCODING) {
-        // hyper has dropped a length beside the encoding. Forms of browsers have a length and no
-        // encoding.
+        // Refuses the encoding, because hyper drops a length beside it. Forms of browsers have a
+        // length and no encoding.
         return Err(ENCODED);
     }
     let of_header = headers.get(HOST).map(|host| host.as_bytes());
@@ -53,7 +53,7 @@ pub(super) fn judge<B>(request: &Request<B>, here: IpAddr, farm: &Farm) -> Resul
         Ok(authority) if !authority.as_str().contains('@') => Ok(authority),
         _ => Err(NO_HOST),
     });
-    // The host of the target takes precedence (RFC 9112 section 3.2.2).
+    // Prefers the host of the target, which takes precedence (RFC 9112 section 3.2.2).
     let asked = match request.uri().authority() {
         Some(authority) => authority.clone(),
         None => match of_header {

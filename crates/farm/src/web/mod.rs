@@ -1,5 +1,5 @@
-//! HTTPS server of a farm: a thread with its `web` addresses. Requests for the gateway's path go to
-//! the gateway, all others to the portal.
+//! Serves HTTPS for a farm on a thread with its `web` addresses. Requests for the gateway's path go
+//! to the gateway, all others to the portal.
 
 mod host;
 
@@ -74,7 +74,7 @@ impl Server {
                     () = gateway.expire() => {}
                 }
             });
-            // Connections end here.
+            // Ends the connections that are still open.
             runtime.shutdown_background();
         })?;
         Ok(Server { doors: sender })
@@ -112,7 +112,7 @@ impl Listens for Web {
 
     async fn serve(self, secure: Secure, stream: TcpStream, place: ConnectionSlot) {
         keep_alive(&stream);
-        // Failure costs only latency.
+        // Ignores an error, which costs only latency.
         let _ = stream.set_nodelay(true);
         let Ok(here) = stream.local_addr() else {
             return;
@@ -133,7 +133,7 @@ impl Listens for Web {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_LIMIT)
             .max_buf_size(HEAD_BYTES_MAX);
-        // Errors of a connection are caused by its client, so they are ignored.
+        // Ignores an error, which the client of the connection has caused.
         let _ = builder
             .serve_connection(TokioIo::new(Linger::new(stream)), service)
             .with_upgrades()
@@ -153,7 +153,7 @@ impl Web {
             return response;
         }
         let forwarded = request.headers().get_all(FORWARDED_FOR).iter();
-        // A value that is no text is no address, and ends the search.
+        // Treats a value that is no text as no address, which ends the search.
         let forwarded = forwarded.map(|value| value.to_str().unwrap_or_default());
         let client = |farm: &Farm| farm.proxies.client_of(visitor.peer, forwarded);
         visitor.set_from(self.site.with_farm(client));
@@ -170,8 +170,8 @@ impl Web {
     }
 }
 
-/// Adds the date to a response. hyper caches its date until the clock has passed it. After the
-/// clock was set back by an hour, its date would be wrong for an hour.
+/// Adds the date to a response. hyper caches its own date until the clock has passed it: after the
+/// clock was set back by an hour, that date would be wrong for an hour.
 fn dated(mut response: Response<ResponseBody>, now_s: u64) -> Response<ResponseBody> {
     let now = i64::try_from(now_s).ok();
     let now = now.and_then(|now| Timestamp::from_second(now).ok());

@@ -1,5 +1,4 @@
-//! Tests of host agents: their reports determine the hosts of users, and the farm sends them
-//! notices.
+//! Tests host agents: their reports determine the hosts of users, and the farm sends them notices.
 
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{Peer, farm, number, payload, peer, role, state, subject, users, why};

@@ -1,5 +1,5 @@
-//! A scripted client, which proceeds up to a redirection, and communicates with a host behind the
-//! farm.
+//! Implements a scripted client, which proceeds up to a redirection, and communicates with a host
+//! behind the farm.
 
 #[path = "packets.rs"]
 mod packets;

@@ -1,4 +1,4 @@
-//! Tests of programs that run only on some hosts of a farm.
+//! Tests programs that run only on some hosts of a farm.
 
 use crate::client::{Person, SOON, logs_on, logs_on_with, negotiates, request, token};
 use crate::routes::comes;

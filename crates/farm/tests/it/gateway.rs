@@ -1,5 +1,5 @@
-//! The gateway with a scripted client: the WebSocket and the pair of two requests, passwords and
-//! cookies, hosts that do not belong to the farm, and input that no real client sends.
+//! Tests the gateway with a scripted client: the WebSocket and the pair of two requests, passwords
+//! and cookies, hosts that do not belong to the farm, and input that no real client sends.
 
 mod proxies;
 mod tunnels;
@@ -34,7 +34,7 @@ fn user(name: &str, password: &str) -> AuthorizedUser {
     })
 }
 
-/// Makes a farm with a gateway, and returns their addresses.
+/// Creates a farm with a gateway, and returns their addresses.
 fn site(hosts: &[SocketAddr]) -> (Farm, SocketAddr, SocketAddr) {
     let (mut farm, at) = farm(hosts);
     let web = SocketAddr::from(([127, 0, 0, 1], lab::free_port().expect("a port")));

@@ -1,4 +1,4 @@
-//! Tests of RDP clients that violate the protocol, send too much, or send nothing.
+//! Tests RDP clients that violate the protocol, send too much, or send nothing.
 
 use crate::client::{Person, SOON, logs_on, negotiates, request, sends, token};
 use crate::scene::{farm, number, peer, role};

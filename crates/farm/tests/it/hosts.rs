@@ -1,4 +1,4 @@
-//! Tests of session hosts that do not respond.
+//! Tests session hosts that do not respond.
 
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{

@@ -1,5 +1,5 @@
-//! Tests of the farm role with clients and hosts over loopback, without TLS between client and
-//! host, whose data the farm never inspects.
+//! Tests the farm role with clients and hosts over loopback, without TLS between client and host,
+//! whose data the farm never inspects.
 
 mod agents;
 mod client;

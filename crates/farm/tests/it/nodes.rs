@@ -1,4 +1,4 @@
-//! Tests of two nodes of a cluster: two farm roles with one directory, over loopback.
+//! Tests two nodes of a cluster: two farm roles with one directory, over loopback.
 
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{farm, number, peer, program, subject, users, why};

@@ -1,5 +1,5 @@
-//! Packets that a simple client sends over TLS until it is redirected; the benchmark of farms uses
-//! them, too.
+//! Builds the packets that a simple client sends over TLS until it is redirected. The benchmark of
+//! farms uses them, too.
 
 #[derive(Clone, Copy)]
 pub struct Person<'a> {

@@ -1,4 +1,4 @@
-//! Fixture of these tests: a farm role with scripted hosts, over loopback.
+//! Provides the fixture of these tests: a farm role with scripted hosts, over loopback.
 
 use crate::client::SOON;
 use configuration::Password;
@@ -100,7 +100,7 @@ pub fn hung() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// Makes a farm `office` with these hosts: ts1, ts2 and so on.
+/// Creates a farm `office` with these hosts: ts1, ts2 and so on.
 pub fn farm(hosts: &[SocketAddr]) -> (Farm, SocketAddr) {
     let address = SocketAddr::from(([127, 0, 0, 1], lab::free_port().expect("a port")));
     let authority = Authority::new("Test CA").expect("an authority");

@@ -1,4 +1,4 @@
-//! Tests of the agent script for Windows, as far as that works without Windows. If PowerShell is
+//! Tests the agent script for Windows, as far as that works without Windows. If PowerShell is
 //! installed, its parser checks the script, too.
 
 use std::path::{Path, PathBuf};

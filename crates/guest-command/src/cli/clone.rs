@@ -1,6 +1,6 @@
-//! `evenkeel guest clone`: creates a guest from another one. The command prints the sections of the
-//! new guest until the running configuration contains them; then it copies the disks to the volumes
-//! of this node.
+//! Implements `evenkeel guest clone`, which creates a guest from another one. The command prints
+//! the sections of the new guest until the running configuration contains them; then it copies the
+//! disks to the volumes of this node.
 
 use super::disks::{self, Disk, Moment};
 use super::image::place::can_be_named;
@@ -32,7 +32,7 @@ const SAME_INSIDE: &str = "Inside, the new guest equals the old one: host name, 
 const PIECE_BYTES: usize = 1 << 20;
 
 fn say(words: &str) {
-    // Standard output has only the sections, or the result.
+    // Writes to standard error, because standard output has only the sections or the result.
     let _ = writeln!(stderr(), "{words}");
 }
 
@@ -59,7 +59,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     }
     let targets = disks::of(matches, &to)?;
     fits(&old, &targets, &name, &new)?;
-    // The guest must not start with incomplete disks.
+    // Keeps the new guest down, which must not start with incomplete disks.
     order::keep_down(matches, &new)?;
     let how = fill(matches, &name, &old, &targets)?;
     say(SAME_INSIDE);
@@ -242,7 +242,7 @@ fn moment(matches: &ArgMatches, name: &str, old: &[Disk]) -> Result<From, String
         .iter()
         .find_map(|disk| snapshots::can(&disk.spec.backing, &disk.volume).err());
     match cannot {
-        // The volumes of a template never change, so no snapshots are necessary.
+        // Uses the volumes of a template without snapshots, because they never change.
         Some(_) if is_template => Ok(From::Volumes),
         Some(_) if subject.value("process") == Some(0) => {
             order::keep_down(matches, name)?;
@@ -272,18 +272,19 @@ fn one(
     new: &Disk,
 ) -> Result<String, String> {
     let name = &new.volume;
-    // Both copies of the volume are empty at first, and the data is written to both.
+    // Clones a snapshot only into a volume with one copy. A volume with two copies is empty at
+    // first, and the data is written to both.
     if let Some(snapshot) = snapshot.filter(|_| new.spec.pair.is_none()) {
         match command::create_from(name, &new.spec, snapshot) {
             Ok(_) => {
-                // An error is ignored: the state is shown until a role serves the volume.
+                // Ignores an error: the state is shown until a role serves the volume.
                 let _ = served(name);
                 return Ok(format!(
                     "volume {name} shares its blocks with {}",
                     old.volume
                 ));
             }
-            // The data is copied instead.
+            // Copies the data, because the storage cannot clone this snapshot.
             Err(CommandError::Snapshot(
                 SnapshotError::Elsewhere(_)
                 | SnapshotError::NotAFile(_)

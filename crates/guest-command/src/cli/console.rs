@@ -37,7 +37,7 @@ pub(super) fn plain(bytes: &[u8]) -> Vec<u8> {
         let text = letters.filter(|one| matches!(one, '\n' | '\r' | '\t') || !one.is_control());
         let mut buffer = [0; 4];
         text.for_each(|one| kept.extend_from_slice(one.encode_utf8(&mut buffer).as_bytes()));
-        // A UTF-8 character may be truncated at the end of a read.
+        // Keeps the bytes of a UTF-8 character that is truncated at the end of a read.
         let rest = chunk.invalid().iter();
         kept.extend(rest.filter(|byte| !(0x80..=0x9f).contains(*byte)));
     }
@@ -53,7 +53,7 @@ fn opened(matches: &ArgMatches) -> Result<File, String> {
     let (_, report) = load_guest_report(matches)?;
     let subject = find(&report, &name)?;
     let path = log_of(&name);
-    // QEMU can write to that directory, so links there are not followed.
+    // Follows no links, because QEMU can write to that directory.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::open(&path, flags, Mode::empty()).map(File::from);
     let is_there = !GuestReport::of(subject).files.is_empty();
@@ -77,7 +77,7 @@ fn opened(matches: &ArgMatches) -> Result<File, String> {
             .ok()
             .and_then(|since| SystemTime::now().duration_since(since).ok());
         let ago = ago.map_or(0, |ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX));
-        // Standard output has only the guest's output.
+        // Writes to standard error, because standard output has only the guest's output.
         let _ = writeln!(
             stderr(),
             "{}. The output of its last run on this node, which ended {} ago:",
@@ -104,7 +104,8 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
         } else {
             bytes.clone()
         };
-        // The reader of standard output has ended, or the disk of the file is gone.
+        // Ends the command: the reader of standard output has ended, or the disk of the file is
+        // gone.
         if read.is_err()
             || stdout()
                 .write_all(&shown)
@@ -121,7 +122,7 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         std::thread::sleep(LOOK_EVERY);
-        // The role has truncated the file.
+        // Starts again from the beginning, because the role has truncated the file.
         if file.metadata().is_ok_and(|metadata| metadata.len() < place) {
             place = 0;
             if file.seek(SeekFrom::Start(0)).is_err() {
@@ -140,7 +141,7 @@ impl Raw {
         if let Some(before) = &before {
             let mut raw = before.clone();
             raw.make_raw();
-            // Without raw mode, keys arrive line by line.
+            // Ignores an error: without raw mode, keys arrive line by line.
             let _ = tcsetattr(stdin(), OptionalActions::Now, &raw);
         }
         Raw(before)
@@ -150,7 +151,7 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            // An error means that the terminal is gone.
+            // Ignores an error, which means that the terminal is gone.
             let _ = tcsetattr(stdin(), OptionalActions::Now, before);
         }
     }
@@ -202,7 +203,7 @@ pub(super) fn console(matches: &ArgMatches) -> ExitCode {
         Ok(terminal) => terminal,
         Err(words) => return refuse(words),
     };
-    // Messages go to standard error, since they are not part of the guest's output.
+    // Writes the message to standard error, since it is not part of the guest's output.
     let _ = writeln!(stderr(), "connected to {name}; Ctrl-] ends it");
     let raw = Raw::new();
     let ended = match terminal {
@@ -237,7 +238,7 @@ fn has_keys(limit: Duration) -> bool {
         tv_sec: 0,
         tv_nsec: limit.subsec_nanos().into(),
     };
-    // The condition is checked again, whatever ended the wait.
+    // Ignores the result, because the condition is checked again in any case.
     let _ = poll(&mut watched, Some(&limit));
     watched.iter().any(|one| !one.revents().is_empty())
 }
@@ -264,8 +265,7 @@ fn relay_far(
             (false, true) => return Ok(CONSOLE_ENDED),
             (false, false) => {}
         }
-        // Input that the guest has not accepted yet stays queued, and no further keys are read
-        // until it is accepted.
+        // Reads no further keys until the guest has accepted the input that is queued.
         let reads = listens && !ends && typed.is_empty();
         if reads && has_keys(rest) {
             rest = REST_MIN;
@@ -299,7 +299,7 @@ fn relay(
             if listens {
                 watched.push(PollFd::from_borrowed_fd(terminal.as_fd(), PollFlags::IN));
             }
-            // Both sources are checked, whatever ended the wait.
+            // Ignores the result, because both sources are checked in any case.
             let _ = poll(&mut watched, None);
             let ready = |at: usize| watched.get(at).is_some_and(|one| !one.revents().is_empty());
             (ready(0), ready(1))

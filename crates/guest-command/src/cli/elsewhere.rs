@@ -40,7 +40,7 @@ pub(super) fn complete(
     let nodes = report.of_kind(GUEST).filter(is_named);
     let nodes: BTreeSet<String> = nodes.filter_map(other_node).collect();
     let seen = &*report;
-    // All nodes are queried at the same time, so silent ones take the time of one.
+    // Queries all nodes at the same time, so silent ones take the time of one.
     let shown: BTreeMap<String, RemoteGuestReport> = thread::scope(|scope| {
         let query = |node: String| {
             scope.spawn(move || {
@@ -111,11 +111,11 @@ fn take_over(own: &mut Subject, node: &str, shown: &RemoteGuestReport, now_ms: u
         return cannot.is_empty();
     };
     let mut status = GuestReport::of(theirs);
-    // Files are known only to their own node.
+    // Clears the path of the files, which is valid only on their own node.
     status.files.clear();
     let age_ms = if cannot.is_empty() { 0 } else { shown.age_ms };
     let at_ms = now_ms.saturating_sub(age_ms);
-    // Each machine has a clock of its own, so times are converted.
+    // Converts the times, because each machine has a clock of its own.
     let here = |moment: Moment| Moment {
         boottime_ms: at_ms.saturating_sub(report.at.boottime_ms.saturating_sub(moment.boottime_ms)),
         ..moment

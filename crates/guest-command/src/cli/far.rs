@@ -16,8 +16,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use supervisor::directory::Instance;
 
-/// Pause after an empty response: minimum and maximum.
+/// Minimum pause after an empty response.
 pub(super) const REST_MIN: Duration = Duration::from_millis(10);
+/// Maximum pause after an empty response.
 pub(super) const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Executes a command on another node, if the guest is there. Returns None if this node has to
@@ -28,7 +29,7 @@ pub(super) fn instead(matches: &ArgMatches) -> Option<ExitCode> {
     if matches.get_flag("here") {
         return None;
     }
-    // The command itself reports local errors.
+    // Returns None on a local error, which the command itself reports.
     let (instance, report) = load_guest_report(matches).ok()?;
     let node = node(matches, &instance, &report, &what)?;
     Some(match run(&instance, &node, what) {
@@ -166,7 +167,7 @@ impl RemoteOutputStream<'_> {
 
 impl Drop for RemoteOutputStream<'_> {
     fn drop(&mut self) {
-        // After a failure the role drops the stream by itself a little later.
+        // Ignores an error: after a failure the role drops the stream by itself a little later.
         let _ = asked_of(
             self.instance,
             &StreamRequest::End {
@@ -183,7 +184,7 @@ fn asked_of(instance: &Instance, ask: &StreamRequest) -> Result<StreamResponse, 
 fn run(instance: &Instance, node: &str, what: RemoteCommand) -> Result<u8, String> {
     let is_log = matches!(what, RemoteCommand::Log { .. });
     if !is_log {
-        // Standard output has only that of the command.
+        // Writes to standard error, because standard output has only that of the command.
         let _ = writeln!(stderr(), "at node {node}:");
     }
     let stream = RemoteOutputStream::begin(instance, node, what)?;

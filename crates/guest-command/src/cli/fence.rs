@@ -1,6 +1,6 @@
-//! `evenkeel fence`: tests that a node can be powered off, without doing it; or records an
-//! operator's confirmation that the node is off. The command tests the fencing methods itself, with
-//! the privileges of its caller.
+//! Implements `evenkeel fence`, which tests that a node can be powered off, without doing it, or
+//! records an operator's confirmation that the node is off. The command tests the fencing methods
+//! itself, with the privileges of its caller.
 
 use super::{PART, order};
 use clap::{Arg, ArgAction, ArgMatches, Command};

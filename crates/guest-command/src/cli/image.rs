@@ -1,5 +1,5 @@
-//! Commands that put an operating system onto the volumes of a guest: from an image of another
-//! hypervisor, from a Xen guest, or Debian from its packages.
+//! Implements the commands that put an operating system onto the volumes of a guest: from an image
+//! of another hypervisor, from a Xen guest, or Debian from its packages.
 
 mod create;
 pub mod definition;

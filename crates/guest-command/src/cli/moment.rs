@@ -25,16 +25,16 @@ pub(super) fn take<W: SnapshotEnvironment>(
     begun
         .and_then(|stood| until(world, stood, StandstillProgress::Stands))
         .inspect_err(|_| {
-            // If the message is lost, a pause ends by itself.
+            // Ignores an error: if the message is lost, a pause ends by itself.
             let _ = world.control_guest(Stand::End);
         })?;
     let mut made = Vec::new();
     let taken = all(world, volumes, &mut made);
-    // The guest continues first, whatever the result is.
+    // Lets the guest continue first, whatever the result is.
     let ended = world.control_guest(Stand::End).and_then(accepted);
     match taken.and(ended) {
         Err(words) => Err(undone(world, words, made)),
-        // The snapshots are complete, however late this result arrives.
+        // Counts the snapshots as complete, however late this result arrives.
         Ok(ended) => {
             let over = until(world, ended.clone(), StandstillProgress::Over);
             Ok((made, over.unwrap_or(ended)))

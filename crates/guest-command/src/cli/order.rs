@@ -26,11 +26,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS_WITHOUT_ORDER: u32 = 50;
 /// Time for which the command waits for a start; the start continues afterwards.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// Time that a guest may take to shut down, in addition to its section's timeout.
+/// Time for which the command waits until a guest has shut down; the order stays in force.
 const STOP_LIMIT: Duration = Duration::from_secs(3700);
-/// Duration and interval of the attempts of `node fill --wait`: a machine that was switched on may
-/// have to wait for the others.
+/// Maximum duration of `node fill --wait`: a machine that was switched on may have to wait for the
+/// others.
 const FILL_LIMIT: Duration = Duration::from_secs(600);
+/// Interval of the attempts of `node fill --wait`.
 const FILL_AGAIN: Duration = Duration::from_secs(2);
 /// Time for which a drain waits for guests that all fail to move; the moves are retried each
 /// minute. A machine that is being switched off does not wait for an operator.
@@ -138,7 +139,7 @@ pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> 
     })
 }
 
-/// Removes the mark of a restore that an earlier version stored with the guest.
+/// Removes the mark of a restore that an earlier version of the program stored with the guest.
 pub(super) fn end_restore(matches: &ArgMatches, name: &str) -> Result<(), String> {
     let (instance, report) = load_guest_report(matches)?;
     if !is_restoring(find(&report, name)?) {
@@ -168,7 +169,7 @@ fn has_complete_volumes(
     let disks = guest.map_or(Vec::new(), |guest| guest.disks);
     for disk in disks {
         let volume = &disk.volume;
-        // A volume without a copy on this node is checked by the node that starts the guest.
+        // Skips a volume without a copy on this node, which the node that starts the guest checks.
         let Ok(Some(words)) = overwrite::incomplete(matches, volume) else {
             continue;
         };
@@ -183,7 +184,8 @@ fn has_complete_volumes(
     Ok(())
 }
 
-/// Returns whether an earlier version marked the guest because its disks were being restored.
+/// Returns whether an earlier version of the program marked the guest because its disks were being
+/// restored.
 fn is_restoring(subject: &Subject) -> bool {
     GuestReport::of(subject).stop_order == StopOrder::UntilRestored
 }
@@ -195,7 +197,7 @@ fn wait<T>(
 ) -> Result<T, String> {
     let signals = signals().map_err(|error| error.to_string())?;
     let done = watch(matches, limit, look, &signals);
-    // From here on, signals end the process again.
+    // Unblocks the signals, which end the process again from here on.
     let unblocked = SigSet::all().thread_unblock();
     unblocked.map_err(|error| error.to_string())?;
     done
@@ -215,7 +217,7 @@ fn watch<T>(
             WaitResult::Not(words) => match patience.record_status(&words, Instant::now()) {
                 WaitProgress::Known => {}
                 WaitProgress::New => {
-                    // Without a terminal there is no reader.
+                    // Ignores an error: without a terminal there is no reader.
                     let _ = writeln!(stderr(), "{words}");
                 }
                 WaitProgress::TooLong(why) => {
@@ -289,15 +291,15 @@ impl Failures {
 /// Waits a moment. A user who interrupts the wait is informed that the order stays in force.
 fn wait_for_next_poll(signals: &SignalFd) {
     let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-    // All conditions are checked again, whatever ended the wait.
+    // Ignores the result, because all conditions are checked again in any case.
     let _ = poll(&mut watched, Timespec::try_from(LOOK_EVERY).ok().as_ref());
     if let Some(signal) = arrived(signals) {
-        // Without a terminal there is no reader.
+        // Ignores an error: without a terminal there is no reader.
         let _ = writeln!(
             stderr(),
             "this command no longer waits, but its order continues: `evenkeel guest list` shows the state"
         );
-        // The signal ends the process, as the caller of a command expects.
+        // Ends the process by the signal, as the caller of a command expects.
         let _ = SigSet::all().thread_unblock().and_then(|()| raise(signal));
     }
 }
@@ -358,12 +360,12 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
         Some(node) => of(node, order),
         None => order,
     };
-    // An earlier failure is not the result of this order.
+    // Remembers an earlier failure, which is not the result of this order.
     let mut failed = Some(last_event(subject)).filter(|_| before.state == GuestState::Failed);
     send_order(&instance, &order)?;
     wait(matches, START_LIMIT, |report| {
         let mut report = report.clone();
-        // The guest's own node knows whether it starts.
+        // Queries the guest's own node, which knows whether the guest starts.
         let is_silent = far::complete(&instance, &mut report, Some(&name)).contains(&name);
         let subject = find(&report, &name)?;
         let guest = GuestReport::of(subject);
@@ -415,7 +417,7 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
     };
     send_order(&instance, &at(&report, &name, order))?;
     let mut was_recorded = false;
-    // The guest role may be restarting.
+    // Tolerates some reports without the order, because the guest role may be restarting.
     let mut looks_without_order = 0;
     wait(matches, STOP_LIMIT, |report| {
         let Some(subject) = report.find(GUEST, &name) else {
@@ -474,7 +476,8 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
         was_there = true;
         let done = || Ok(WaitResult::Done(format!("guest {name} is on {node}\n")));
         match guest.state {
-            // The other node cannot be queried, or knows that the guest must not run.
+            // Counts as moved if the other node cannot be queried, or knows that the guest must not
+            // run.
             GuestState::Running | GuestState::Elsewhere => done(),
             _ if is_stopped => done(),
             GuestState::Failed => Err(words_of(report, &name)?),
@@ -578,7 +581,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
                 };
                 let words: Vec<String> = all.iter().map(words).collect();
                 let each = left.iter().zip(&all);
-                // No short circuit: all of them have to be counted.
+                // Counts the result of each guest, without a short circuit.
                 let too_often = each.map(|(name, how)| failures.record_outcome(name, how.is_err()));
                 let too_often = too_often.fold(false, |any, one| any | one) && !shuts_down;
                 if !too_often && (shuts_down || !all.iter().all(Result::is_err)) {
@@ -621,7 +624,7 @@ pub(super) fn fill(matches: &ArgMatches) -> Result<String, String> {
     loop {
         match filled(matches) {
             Err(words) if matches.get_flag("wait") && Instant::now() < until => {
-                // The output may fail: the attempt is repeated anyway.
+                // Ignores a failed output, because the attempt is repeated anyway.
                 let _ = writeln!(stderr(), "{words}");
                 std::thread::sleep(FILL_AGAIN);
             }

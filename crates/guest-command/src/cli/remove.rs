@@ -1,5 +1,5 @@
-//! `evenkeel guest remove`: removes all traces of a guest except its volumes, which have commands
-//! of their own.
+//! Implements `evenkeel guest remove`, which removes all traces of a guest except its volumes.
+//! Volumes have commands of their own.
 
 use super::disks::{self, Disk};
 use super::{load_guest_report, order, snapshot};

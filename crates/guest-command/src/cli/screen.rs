@@ -1,5 +1,6 @@
-//! Prints the serial output of a guest on the operator's terminal, which may be stopped, or whose
-//! connection may hang. QEMU waits until its output is read, and would block the guest.
+//! Prints the serial output of a guest on the operator's terminal from a separate thread, and drops
+//! output while the terminal is too slow: QEMU waits until its output is read, so a stopped
+//! terminal would block the guest.
 
 use part::lock;
 use std::io::{self, Write};
@@ -43,7 +44,7 @@ impl Screen {
         }
         let (waiting, changed) = &*self.shared;
         let mut waiting = lock(waiting);
-        // Dropped output is marked once, until the terminal accepts output again.
+        // Marks dropped output once, until the terminal accepts output again.
         waiting.has_dropped |= waiting.bytes.len() + piece.len() > WAITING_MAX;
         if !waiting.has_dropped {
             waiting.bytes.extend_from_slice(piece);
@@ -58,7 +59,7 @@ impl Drop for Screen {
         lock(&self.shared.0).is_over = true;
         self.shared.1.notify_one();
         if let Some(writer) = self.writer.take() {
-            // The thread never panics.
+            // Ignores the result, because the thread never panics.
             let _ = writer.join();
         }
     }

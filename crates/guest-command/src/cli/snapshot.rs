@@ -1,6 +1,6 @@
-//! `evenkeel guest snapshot`, `snapshots` and `restore`: snapshots of all disks of a guest at one
-//! moment. The guest role pauses the guest; the command takes the snapshots with the privileges of
-//! the caller.
+//! Implements `evenkeel guest snapshot`, `snapshots` and `restore`: takes, lists and restores
+//! snapshots of all disks of a guest at one moment. The guest role pauses the guest; the command
+//! takes the snapshots with the privileges of the caller.
 
 use super::disks::{self, Disk, Moment};
 use super::moment::{self, SnapshotEnvironment};
@@ -22,14 +22,14 @@ use volume::overwrite::OverwriteKind;
 
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const LOOK_MAX: Duration = Duration::from_secs(25);
-/// Poll interval for a second without a snapshot.
+/// Poll interval while a snapshot with the current second as its time exists.
 const SECOND_LOOK: Duration = Duration::from_millis(50);
 
 pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, _) = load_guest_report(matches)?;
     let known = disks::known(&instance, &name)?;
-    // A running guest has the disks with which it was started.
+    // Uses the disks with which a running guest was started.
     let guest = known.started_as.or(known.served);
     let guest = guest.ok_or_else(|| super::unknown(&name))?;
     let disks = disks::of(matches, &guest)?;
@@ -48,7 +48,7 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     if let Some(words) = not_over(&name, stamp, &stood) {
         return Err(words);
     }
-    // Scripts read the name from standard output.
+    // Writes the details to standard error, because scripts read the name from standard output.
     let _ = writeln!(
         stderr(),
         "snapshot {stamp} of guest {name}, {}: {}",
@@ -112,7 +112,7 @@ pub(super) fn of_all(
              removes it"
         ));
     }
-    // Everything that can be checked in advance is checked before the pause.
+    // Checks everything that can be checked in advance before the pause.
     for disk in disks {
         of_volume::is_complete(matches, &disk.spec, &disk.volume)?;
         let can = snapshot::can(&disk.spec.backing, &disk.volume);
@@ -130,7 +130,7 @@ pub(super) fn of_all(
         title: (second(disks)?, kind),
         until: Instant::now() + LOOK_MAX,
     };
-    // An interruption would leave an incomplete set of snapshots.
+    // Blocks signals, because an interruption would leave an incomplete set of snapshots.
     let signals = transfer::signals().map_err(|error| error.to_string())?;
     let taken = moment::take(
         &mut real,
@@ -318,7 +318,7 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
             all.join(", ")
         ));
     }
-    // The guest must not start before an operator starts it, in particular not during the restore.
+    // Keeps the guest down until an operator starts it, in particular during the restore.
     order::keep_down(matches, &name)?;
     let ends = moment
         .snapshots
@@ -334,7 +334,8 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
             Some(before.map_err(|words| not_written(&words))?.0)
         }
     };
-    // All volumes are marked before the first one is written: the guest needs all of one moment.
+    // Marks all volumes before the first one is written, because the guest needs the disks of one
+    // moment.
     let mut marks = Vec::new();
     for volume in &all {
         marks.push(
@@ -360,7 +361,8 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
     for mark in marks {
         mark.end(matches)?;
     }
-    // Earlier versions marked the guest instead of its volumes.
+    // Removes the mark of earlier versions of the program, which marked the guest instead of its
+    // volumes.
     order::end_restore(matches, &name)?;
     let before = before.map_or_else(
         || "it was incomplete before".to_owned(),
@@ -398,7 +400,8 @@ fn marked_only(error: &str, volumes: &[&str], count: usize) -> String {
 pub(super) fn is_down(matches: &ArgMatches, name: &str) -> Result<Instance, String> {
     let (instance, report) = load_guest_report(matches)?;
     let subject = find(&report, name)?;
-    // A guest that waits for its volumes has its lease already.
+    // Checks the process and not the lease: a guest that waits for its volumes has its lease
+    // already.
     match (subject.value("process"), order::elsewhere(&report, name)) {
         (Some(0) | None, None) => Ok(instance),
         (Some(0) | None, Some(on)) => Err(format!(

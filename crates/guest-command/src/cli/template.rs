@@ -1,5 +1,6 @@
-//! `evenkeel guest template`: prints the lines that make a guest a template. The section alone
-//! decides that, on every node that serves the files; the command changes nothing.
+//! Implements `evenkeel guest template`, which prints the lines that make a guest a template. Only
+//! the section decides whether a guest is a template, on every node that serves the files; the
+//! command changes nothing.
 
 use super::{disks, find, load_guest_report, snapshot, unknown};
 use clap::ArgMatches;
@@ -37,7 +38,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
 }
 
 fn say(words: &str) {
-    // Standard output has only the lines.
+    // Writes to standard error, because standard output has only the lines.
     let _ = writeln!(stderr(), "{words}");
 }
 

@@ -79,7 +79,8 @@ impl Agreement {
     }
 
     pub(super) fn order_alone(&mut self, name: &str, order: OperatorOrder) -> Result<(), String> {
-        // Only the record of a guest in a cluster can have the mark of an earlier version.
+        // Ignores an order to end a restore: only the record of a guest in a cluster can have such
+        // a mark.
         if order == OperatorOrder::EndRestore {
             return Ok(());
         }
@@ -88,7 +89,8 @@ impl Agreement {
         Ok(())
     }
 
-    /// Returns whether an earlier version marked the guest because its disks were being restored.
+    /// Returns whether an earlier version of the program marked the guest in its record because its
+    /// disks were being restored.
     pub fn is_restoring(&self, name: &str) -> bool {
         self.record_of(name).stopped == words::RESTORING
     }

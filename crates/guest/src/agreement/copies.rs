@@ -38,7 +38,7 @@ impl Agreement {
         if local.has_both_copies && !self.is(AgreementDefect::RemembersCopies) {
             wanted.failed.retain(|_, why| !why.starts_with(NO_COPY));
         }
-        // An operator's order takes precedence.
+        // Records no missing copy while an operator's order is pending, which takes precedence.
         let is_ordered = self.pending.contains_key(name);
         if let Some(volume) = local.without_copy.as_ref().filter(|_| !is_ordered)
             && self.has_another(name, guests, now_ns)

@@ -82,7 +82,7 @@ impl Agreement {
                     .to_owned(),
             );
         };
-        // The record is written again until the cluster has it.
+        // Writes the record again until the cluster has it.
         self.drains = Some(request);
         Ok(LeaseRecord::next(lease, self.requested_record().encode()))
     }
@@ -120,8 +120,8 @@ impl Agreement {
         }
         let is_refused = match self.others_take(guests, now_ns) {
             OtherNode::TakesGuests => false,
-            // Of the nodes that propose a drain, the last one by name accepts guests for now. The
-            // others wait until it has decided.
+            // Waits unless this node is the last one by name that proposes a drain: that node
+            // refuses its own proposal, so that the others have a node that takes their guests.
             OtherNode::Proposes if !self.proposes_last(guests, now_ns) => return,
             OtherNode::Proposes => true,
             OtherNode::TakesNone => self.has_no_guests_to_move(guests, now_ns).is_err(),
@@ -172,7 +172,7 @@ impl Agreement {
         !others.any(|(node, state)| state == OtherNode::Proposes && node > self.me)
     }
 
-    /// Returns whether no guest depends on this node: none runs here, and none moves here from a
+    /// Checks that no guest depends on this node: none runs here, and none moves here from a
     /// drained node.
     ///
     /// # Errors

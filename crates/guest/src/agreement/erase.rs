@@ -1,6 +1,6 @@
-//! Removes the records of guests whose section is gone from the cluster, which keeps each lease
-//! that has a record. Only the holder of a lease can remove its record, so this node acquires the
-//! lease for that.
+//! Removes from the cluster the records of guests whose section is gone, because the cluster keeps
+//! each lease that has a record. Only the holder of a lease can remove its record, so this node
+//! acquires the lease for that.
 
 use super::{Agreement, ClusterRequests, LeaseRecord, OWN, lease_of};
 use crate::config::Guests;

@@ -102,8 +102,8 @@ impl Agreement {
         let Some(record) = self.fate(&opened.node) else {
             return false;
         };
-        // A node writes its boot number before it opens disks, so a different number is a later
-        // boot.
+        // Counts a different boot number as a later boot, because a node writes the number before
+        // it opens disks.
         let is_off = record.boot != opened.boot || record.fenced == Fenced::Off;
         let is_reset = !is_there
             && record.watched
@@ -114,8 +114,9 @@ impl Agreement {
         is_off || is_reset
     }
 
-    /// Returns the only node on which a guest may start, if there is only one. None while the guest
-    /// runs there: it closes its disks before it moves.
+    /// Returns the only available node on which a guest may start, because its disks may still be
+    /// open there. None if that node holds the guest's lease: the guest closes its disks before it
+    /// moves.
     pub(super) fn tied_to(&self, name: &str, record: &GuestRecord, now_ns: u64) -> Option<String> {
         let opened = DiskUser::of(record)?;
         let is_led = opened.node == self.holder(name)
@@ -257,10 +258,10 @@ impl Agreement {
         at.filter(|at| *at > now).min()
     }
 
-    /// Records an operator's confirmation that a node is off.
+    /// Records an operator's confirmation that a failed node is off.
     ///
     /// # Errors
-    /// The node is available, or the confirmation cannot be recorded on this node.
+    /// The node is available, no guest may run on it, or this node does not hold its lease.
     pub fn confirm_off(&mut self, guests: &Guests, node: &str, now_ns: u64) -> Result<(), String> {
         if guests.me.is_empty() {
             return Err("without a cluster no guest waits for a node".to_owned());

@@ -1,5 +1,5 @@
-//! Agreement of the nodes about fencing: the node that holds the lease of another node fences it,
-//! and writes the result under that lease, where every node reads it.
+//! Decides which node fences a failed node: the holder of the failed node's lease, which writes the
+//! result under that lease, where every node reads it.
 
 use super::{Agreement, Fenced, LeaseRecord, NodeRecord, PREFIX, lease_of_node, names};
 use crate::config::Guests;
@@ -109,7 +109,7 @@ impl Agreement {
         if node == self.me || !is_held || returns || self.fencing.results.contains_key(node) {
             return false;
         }
-        // A node that was never available has no record, and is not fenced.
+        // Does not fence a node that was never available and therefore has no record.
         let Some(record) = self.node_record(node) else {
             return false;
         };

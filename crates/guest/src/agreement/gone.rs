@@ -20,8 +20,8 @@ impl Agreement {
         };
         let mut decided = Vec::new();
         for (name, local) in locals.iter().filter(is_gone) {
-            // The target of the migration needs the lease although the process here has not ended
-            // yet.
+            // Releases the lease of a migrated guest, which the target needs although the process
+            // here has not ended yet.
             let rank = self.mine.rank(name, local.has_moved);
             told.leases.push((lease_of(name), rank));
             decided.push((name.clone(), self.gone(guests, name, local, now_ns)));
@@ -41,7 +41,7 @@ impl Agreement {
             why: words(guests, name).to_owned(),
         };
         if let Some(lease) = self.held(name, now_ns) {
-            // Another node may have held the lease in between.
+            // Kills a process from an older epoch: another node may have held the lease in between.
             let own = local.epoch;
             let is_stale = own.is_some_and(|own| lease.epoch > own.saturating_add(1));
             return if is_stale {
@@ -61,7 +61,7 @@ impl Agreement {
             };
             return decided(wish, None, false);
         }
-        // The lease that the previous role process held has not expired yet.
+        // Changes nothing while the lease that the previous role process held has not expired.
         let wish = if self.mine.may_go_on(name, local, now_ns) {
             DesiredState::Hold
         } else {

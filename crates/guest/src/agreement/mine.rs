@@ -1,5 +1,5 @@
-//! Leases of guests that this node releases, and those that the previous guest role process held
-//! and that are still valid.
+//! Remembers which leases of guests this node has released, and which ones the previous guest role
+//! process held that are still valid, so that their guests may continue.
 
 use super::{Agreement, LocalState, OWN, PREFIX};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
-//! Agreement of the nodes about guests, as a pure state machine: the leases that this node
-//! requests, the records that it writes under them, and the desired state of each guest here. The
-//! module reads no clock and sends nothing.
+//! Decides for this node about guests, as a pure state machine: which leases the node requests,
+//! which records it writes under them, and the desired state of each guest here. Reads no clock and
+//! sends nothing.
 //!
 //! - A guest runs only on the node that holds its lease `guest/NAME`. The holder writes the record
 //!   of the lease ([`GuestRecord`]).
@@ -51,12 +51,9 @@ const NODES: &str = "guest/@";
 /// Time for which the target node of a guest's migration may be unavailable, milliseconds.
 const AWAY_MS: u64 = 5_000;
 /// Validity of a renewal of a node's own lease if nodes are fenced, milliseconds. Short, so that a
-/// failed node is noticed before the leases of its guests end; a leader of the cluster is trusted
-/// for the same time. A node that misses a renewal because it lacks CPU time still accepts a
-/// connection, and is not fenced for that.
+/// failed node is noticed before the leases of its guests end.
 pub const FENCED_VALID_MS: u64 = 500;
-/// Validity of the lease of a node for another node that holds it, milliseconds. It also sets the
-/// interval of requests for that lease: a 14th of the validity.
+/// Validity of the lease of a node for another node that holds it, milliseconds.
 const FENCED_OTHERS_MS: u64 = 2_000;
 
 /// State of a guest on this node.
@@ -101,8 +98,8 @@ pub enum OperatorOrder {
     Move(String),
     /// The planned move is cancelled.
     Stay,
-    /// Removes the mark of an earlier version: a restore of the guest's disks has begun and not
-    /// ended.
+    /// Removes the mark that an earlier version of the program set in the guest's record: a restore
+    /// of its disks has begun and not ended.
     EndRestore,
 }
 
@@ -301,7 +298,7 @@ impl Agreement {
             }
             let lease = self.leases.get(&lease_of_node(&name));
             let record = lease.and_then(|lease| NodeRecord::decode(&lease.record));
-            // A node that has not reported its capacity yet gets no guests.
+            // Leaves out a node that has not reported its capacity, so that it gets no guests.
             let Some(record) = record else {
                 continue;
             };
@@ -344,7 +341,8 @@ impl Agreement {
                 prefers.clear();
             }
             if prefers.contains(&record.to) {
-                // The guest has left: its target has the guest's volumes and memory.
+                // Places a guest that has left its node at the target, which has the guest's
+                // volumes and memory.
                 if !is_held && !self.is(AgreementDefect::TurnsBack) {
                     view.arrives.insert(name.clone(), record.to.clone());
                 }
@@ -399,7 +397,8 @@ impl Agreement {
             let one = self.decide_one(name, guest, guests, local, now_ns, &mut told);
             decided.insert(name.clone(), one);
         }
-        // A guest that became a template may still shut down on another node.
+        // Watches the leases of templates: a guest that became a template may still shut down on
+        // another node.
         let is_here = |name: &&String| locals.get(*name).is_some_and(|local| local.is_there);
         let templates = guests.templates.keys().filter(|name| !is_here(name));
         told.leases
@@ -472,7 +471,7 @@ impl Agreement {
             told.leases.push((lease_of(name), self.rank(name, local)));
             return decided;
         };
-        // Another node may have held the lease in between, so earlier failures no longer count.
+        // Ignores earlier failures if another node may have held the lease in between.
         let is_stale = local
             .epoch
             .is_some_and(|epoch| lease.epoch > epoch.saturating_add(1));
@@ -496,7 +495,7 @@ impl Agreement {
         } else {
             self.pending.remove(name);
         }
-        // The lease is released only after the guest has left and the record names its target.
+        // Releases the lease only after the guest has left and the record names its target.
         let has_left =
             !local.is_there || local.has_moved || self.is(AgreementDefect::ReleasesEarly);
         let leaves = !stays && has_left && wanted == record && !self.has_open(&record);
@@ -522,7 +521,7 @@ impl Agreement {
         };
         GuestDecision {
             wish,
-            // A kill is for the process that was started in an earlier epoch.
+            // Returns no epoch with a kill, which is for the process of an earlier epoch.
             epoch: (wish != DesiredState::Kill).then_some(lease.epoch),
             uses_volumes: stays || local.is_there,
             forgives,
@@ -572,20 +571,21 @@ impl Agreement {
     ) -> GuestDecision {
         let lease = self.leases.get(&lease_of(name));
         let other = lease.filter(|lease| !lease.holder.is_empty() && lease.holder != self.me);
-        // The lease has been granted to another node since, so a process here is obsolete.
+        // Kills a process that is obsolete because the lease has been granted to another node
+        // since.
         let is_elsewhere =
             other.is_some_and(|lease| local.epoch.is_none_or(|epoch| lease.epoch > epoch));
         let wish = match local.is_there {
             false => DesiredState::Hold,
             true if self.is(AgreementDefect::RunsWithoutLease) => DesiredState::Run,
-            // A migrated guest ends by itself and never runs again here.
+            // Freezes a migrated guest instead: it ends by itself and never runs again here.
             true if is_elsewhere
                 && !local.has_moved
                 && !self.is(AgreementDefect::ContinuesStale) =>
             {
                 DesiredState::Kill
             }
-            // The lease that the previous role process held has not expired yet.
+            // Changes nothing while the lease that the previous role process held has not expired.
             true if other.is_none() && self.mine.may_go_on(name, local, now_ns) => {
                 DesiredState::Hold
             }
@@ -622,20 +622,21 @@ impl Agreement {
     /// Returns the rank with which this node requests the lease of a guest that it does not hold.
     fn rank(&self, name: &str, local: &LocalState) -> u32 {
         let is_placed = self.is_place_of(name);
-        // The record of a guest that runs on no node can only be written under the guest's lease.
+        // Requests the lease for an order: the record of a guest that runs on no node can only be
+        // written under the guest's lease.
         let pending = self.pending.get(name).map(|pending| &pending.order);
         let ordered = matches!(
             pending,
             Some(OperatorOrder::Start | OperatorOrder::EndRestore)
         );
-        // The lease of an earlier process of this role: only the holder can write to which node the
-        // guest moves.
+        // Requests the lease that an earlier process of this role held: only the holder can write
+        // to which node the guest moves.
         let is_own = self.holder(name) == self.me
             && !self.mine.has_given_up(name)
             && !self.is(AgreementDefect::LeavesItsOwn);
         let wants = self.is_known && (is_placed || ordered || is_own);
-        // A role process that has just started keeps the leases of its predecessor. What is left of
-        // a migrated guest's process needs no lease.
+        // Keeps the leases of running guests after a restart of the role. What is left of a
+        // migrated guest's process needs no lease.
         let is_left = local.is_there && !local.has_moved;
         if wants || is_left { OWN } else { 0 }
     }
@@ -648,15 +649,16 @@ impl Agreement {
         now_ns: u64,
     ) -> GuestRecord {
         let mut wanted = record.clone();
-        // The migration is complete, or the target node is unavailable.
+        // Clears the target if the migration is complete or the target node is unavailable.
         let is_away = self.is_away(&wanted.to, now_ns) && !self.is(AgreementDefect::KeepsTarget);
-        // A guest whose disks were not closed stays on its node.
+        // Clears the target of a guest whose disks were not closed: the guest stays on its node.
         let is_tied = local.left_open && self.has_open(record);
         if wanted.to == self.me || self.targets_gone.contains(name) || is_away || is_tied {
             wanted.to.clear();
         }
         match self.pending.get(name).map(|pending| &pending.order) {
-            // Another node, with an earlier version, has begun to restore disks since the order.
+            // Ignores the order if another node, with an earlier version of the program, has begun
+            // to restore disks since.
             Some(OperatorOrder::Start) if wanted.stopped == words::RESTORING => {}
             Some(OperatorOrder::Start) => {
                 wanted.stopped.clear();
@@ -677,8 +679,8 @@ impl Agreement {
             None if local.is_off => words::BY_ITSELF.clone_into(&mut wanted.stopped),
             None => {
                 if let Some(why) = &local.failed {
-                    // The reason is cut as in the record, because the new record is compared with
-                    // the old one.
+                    // Cuts the reason as in the record, because the new record is compared with the
+                    // old one.
                     wanted
                         .failed
                         .insert(self.me.clone(), crate::record::cut(why));
@@ -686,7 +688,7 @@ impl Agreement {
             }
         }
         if local.failed.is_none() && self.is_place_of(name) {
-            // The guest may be tried here again.
+            // Clears the failure on this node, where the guest may be tried again.
             wanted.failed.remove(&self.me);
         }
         wanted.up = local.is_up && wanted.stopped.is_empty();
@@ -710,7 +712,8 @@ impl Agreement {
         match self.places.get(name) {
             Some(PlacementResult::On(node)) => *node == self.me,
             Some(PlacementResult::Down(_)) => false,
-            // An order to start the guest is pending that the record does not contain yet.
+            // Counts as placed here: an order to start the guest is pending that the record does
+            // not contain yet.
             None => true,
         }
     }

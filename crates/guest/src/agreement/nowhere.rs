@@ -54,7 +54,7 @@ impl Agreement {
         if !self.is_known || is_elsewhere && self.is_there(holder, now_ns) {
             return false;
         }
-        // If this guest waits for another one, only that one is reported.
+        // Does not report a guest that waits for another one: only the other guest is reported.
         let guest = guests.guests.get(name);
         guest.is_some_and(|guest| self.waits_for(guest, guests, now_ns).is_none())
     }

@@ -115,7 +115,7 @@ impl Agreement {
             (Some(OperatorOrder::Start | OperatorOrder::Stop | OperatorOrder::EndRestore), _) => {
                 true
             }
-            // An operator has ordered another target since.
+            // Keeps the order if its target differs: an operator has ordered another target since.
             (Some(OperatorOrder::Move(other)), Some(to)) => other != to,
             (Some(OperatorOrder::Move(_) | OperatorOrder::Stay) | None, _) => false,
         };
@@ -164,7 +164,7 @@ impl Agreement {
             .pending
             .get(name)
             .is_some_and(|pending| match pending.order {
-                // An order to start waits while the guest still shuts down.
+                // Keeps an order to start while the guest still shuts down.
                 OperatorOrder::Start => record.stopped.is_empty(),
                 OperatorOrder::Stop
                 | OperatorOrder::Move(_)

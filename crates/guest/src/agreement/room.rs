@@ -1,6 +1,6 @@
-//! Checks whether this node has memory and CPUs for a guest now: a guest that has to leave uses
-//! them until it has left. Also, a guest that has been healthy here for long clears the recorded
-//! failures of other nodes.
+//! Checks whether this node has memory and CPUs for a guest now, because a guest that has to leave
+//! uses them until it has left. Also decides when a guest may be tried again after failures, and
+//! clears the failures of other nodes once the guest has been healthy here for long.
 
 use super::copies::NO_COPY;
 use super::{Agreement, AgreementDefect, GuestRecord, Guests, LocalState};
@@ -133,7 +133,8 @@ impl Agreement {
         self.clear_other_failures(name, local, wanted, now_ns);
     }
 
-    /// Checks whether an operator may move a guest. No other guest gives way to it.
+    /// Checks whether an operator may move a guest to this node. No other guest gives way to the
+    /// moved one.
     ///
     /// # Errors
     /// Reason why not, as text.

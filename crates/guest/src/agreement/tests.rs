@@ -32,9 +32,9 @@ const NODES: [&str; 2] = ["alpha", "beta"];
 const GUESTS: [&str; 3] = ["mail", "shop", "web"];
 /// Duration of a round, milliseconds.
 const ROUND_MS: u64 = 100;
-/// Time for which the holder may use a renewal, and time after which the lease may be granted to
-/// another node, milliseconds.
+/// Time for which the holder may use a renewal of a lease, milliseconds.
 const USABLE_MS: u64 = 4_375;
+/// Time after which a lease may be granted to another node, milliseconds.
 const QUARANTINE_MS: u64 = 5_625;
 /// Time for which the cluster remembers a request for a lease, milliseconds.
 const WISH_MS: u64 = 2_000;

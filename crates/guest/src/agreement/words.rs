@@ -60,12 +60,12 @@ impl Agreement {
             && matches!(self.places.get(name), Some(PlacementResult::Down(why)) if why.lasts())
     }
 
-    /// Returns the guest for which another guest waits. The record of a node that is gone does not
-    /// count.
+    /// Returns as text for which other guest this guest waits before it starts. The record of a
+    /// node that is gone does not count.
     pub(super) fn waits_for(&self, guest: &Guest, guests: &Guests, now_ns: u64) -> Option<String> {
         let missing = guest.order.after.iter().find(|other| {
             let record = self.record_of(other);
-            // No guest waits for one that should not run.
+            // Ignores a guest that should not run, for which no guest waits.
             let is_wanted = guests.guests.contains_key(*other) && record.stopped.is_empty();
             let can = matches!(self.places.get(*other), Some(PlacementResult::On(_)));
             let is_up = record.up && self.is_there(self.holder(other), now_ns);

@@ -44,7 +44,8 @@ pub fn frames(nic: &Nic) -> Vec<Vec<u8>> {
 fn rarp(mac: [u8; 6]) -> Vec<u8> {
     let mut frame = [BROADCAST, mac].concat();
     frame.extend(ETHERTYPE_RARP.to_be_bytes());
-    // Ethernet, IPv4, the lengths of their addresses; operation 3 (request reverse).
+    // Appends the types Ethernet and IPv4, the lengths of their addresses, and operation 3 (request
+    // reverse).
     frame.extend([0, 1, 0x08, 0x00, 6, 4, 0, 3]);
     for _ in ["sender", "target"] {
         frame.extend(mac);
@@ -70,7 +71,7 @@ impl AnnouncementSchedule {
 
     pub fn turn(&mut self, runs: bool, now: u64) -> bool {
         if !runs {
-            // The guest may run on another node now.
+            // Stops the announcements, because the guest may run on another node now.
             self.next = None;
             self.still_since.get_or_insert(now);
             return false;

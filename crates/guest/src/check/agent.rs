@@ -83,7 +83,7 @@ impl Conversation {
 
     fn read(&mut self) -> AgentStep {
         let begun = std::mem::take(&mut self.begun);
-        // A line that cannot be parsed is the rest of a reply to another client.
+        // Ignores a line that cannot be parsed, which is the rest of a reply to another client.
         let Ok(reply) = serde_json::from_slice::<Value>(&begun) else {
             return AgentStep::Wait;
         };
@@ -104,7 +104,8 @@ impl Conversation {
             (Some(_), _) => AgentStep::Well,
             (None, Some(words)) => {
                 let words: String = words.chars().take(120).collect();
-                // The guest controls this text, and it is written to the log.
+                // Escapes control characters: the guest controls this text, which is written to the
+                // log.
                 let words = language::render::visible(&words);
                 let command = self.command.word();
                 AgentStep::Failed(format!("the guest agent refused `{command}`: {words}"))

@@ -180,9 +180,10 @@ fn ping(address: SocketAddr, number: u64) -> Result<Attempt, String> {
             (raw, true)
         }
     };
-    // A connected socket receives only packets from this source, and the network's errors about it.
+    // Connects the socket, which then receives only packets from this source, and the network's
+    // errors about it.
     connect(&socket, &address).map_err(reason)?;
-    // The process ID is mixed in so that two roles use different identifiers.
+    // Mixes the process ID in, so that two roles use different identifiers.
     let id = (number >> 16) as u16 ^ std::process::id() as u16;
     let echo = Echo {
         is_ipv6,

@@ -1,11 +1,13 @@
 //! Encodes echo requests and decodes their replies: ICMP (RFC 792) and ICMPv6 (RFC 4443, section
 //! 4).
 
-/// Types of an ICMP echo request and of its reply.
+/// Type of an ICMP echo request.
 const REQUEST: u8 = 8;
+/// Type of the reply to an ICMP echo request.
 const REPLY: u8 = 0;
-/// Types of an ICMPv6 echo request and of its reply.
+/// Type of an ICMPv6 echo request.
 const REQUEST_6: u8 = 128;
+/// Type of the reply to an ICMPv6 echo request.
 const REPLY_6: u8 = 129;
 /// Payload of a request, which its reply repeats.
 const DATA: [u8; 8] = *b"evenkeel";
@@ -38,7 +40,7 @@ impl Echo {
     /// IPv4 header, as on a raw socket.
     pub fn is_reply(&self, bytes: &[u8], has_header: bool) -> bool {
         let bytes = if has_header && !self.is_ipv6 {
-            // Length of the IPv4 header in words of 32 bits (RFC 791, section 3.1).
+            // Reads the length of the IPv4 header in words of 32 bits (RFC 791, section 3.1).
             let words = bytes.first().map_or(0, |first| usize::from(first & 0x0f));
             bytes.get(words.max(5) * 4..).unwrap_or_default()
         } else {
@@ -67,7 +69,6 @@ pub fn checksum(bytes: &[u8]) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    // Folded to 16 bits.
     !(sum as u16)
 }
 

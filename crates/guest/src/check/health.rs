@@ -1,4 +1,4 @@
-//! Health of a guest, counted from the results of its checks. The module does no I/O and reads no
+//! Counts the results of the checks of a guest, and derives its health. Does no I/O and reads no
 //! clock. All times are milliseconds of one clock.
 //!
 //! `rise` and `fall` have the meaning of HAProxy: successes in a row until a guest that is down is

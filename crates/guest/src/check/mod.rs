@@ -1,4 +1,4 @@
-//! Health check of a guest (line `check`): finds out whether a running guest is healthy.
+//! Checks whether a running guest is healthy (line `check`).
 //!
 //! [`health`] counts results and [`attempt`] makes attempts. [`echo`] and [`agent`] encode and
 //! decode ICMP and the guest agent's protocol without I/O. A [`Checker`] joins them on the role's

@@ -98,8 +98,8 @@ impl PreviousNodes {
         let node = self.ran.get(guest)?;
         let taken = self.taken.entry(guest.to_owned()).or_insert((now, was_up));
         let record = match seen {
-            // The guest has shut down on that node, or the leases of the guest and of the node are
-            // about to end.
+            // Waits for a moment if the guest was up: either the guest has shut down on that node,
+            // or the lease of the node is about to end, like that of the guest.
             NodeLeaseState::There => {
                 let settles = taken.1 && now < taken.0.saturating_add(SETTLE_MS);
                 return settles.then(|| {

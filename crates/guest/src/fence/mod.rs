@@ -1,5 +1,5 @@
-//! Fencing: a failed node is powered off before its guests start elsewhere, and a node that hangs
-//! is reset by its own watchdog.
+//! Implements fencing: powers a failed node off before its guests start elsewhere. A node that
+//! hangs is reset by its own watchdog.
 //!
 //! - [`power`] powers one node off, without I/O: methods in order, timeouts, confirmation. The
 //!   commands and the meaning of their results are in [`part::power`].

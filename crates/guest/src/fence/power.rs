@@ -127,8 +127,8 @@ impl Fencing {
             FencingPhase::Asked(action, since) if now >= since.saturating_add(RESPONSE_MAX_MS) => {
                 let why = format!("no response within {} s", RESPONSE_MAX_MS / 1000);
                 match action {
-                    // A controller that does not respond to the order is not queried for its
-                    // status.
+                    // Fails without a query of the status, because the controller did not respond
+                    // to the order.
                     PowerAction::Off | PowerAction::On => self.fail(&why, now),
                     PowerAction::Status => self.see_status(PowerCommandOutcome::Failed(why), now),
                 }

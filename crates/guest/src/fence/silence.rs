@@ -86,14 +86,14 @@ fn receive_probe_results(asked: ProbeState, now: u64) -> ProbeState {
 
 fn start_probes(at: &[IpAddr], port: u16) -> ProbeState {
     let (sender, replies) = channel();
-    // A node without an address cannot be probed, so it counts as responding.
+    // Counts a node without an address as responding, because it cannot be probed.
     let mut responded = usize::from(at.is_empty());
     for address in at {
         let (sender, at) = (sender.clone(), SocketAddr::new(*address, port));
         let spawned = thread::Builder::new()
             .name("guest/silence".to_owned())
             .spawn(move || {
-                // The send fails if the result is no longer needed.
+                // Ignores a failed send, after which the result is no longer needed.
                 let _ = sender.send(is_silent(at));
             });
         responded += usize::from(spawned.is_err());

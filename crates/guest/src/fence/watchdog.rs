@@ -1,4 +1,5 @@
-//! Watchdog of this node (linux/watchdog.h): a device that resets the machine unless it is fed.
+//! Feeds the watchdog of this node (linux/watchdog.h), a device that resets the machine unless it
+//! is fed.
 //!
 //! The device is opened when the first guest exists. It is fed as long as each guest here may run
 //! here or is confirmed paused. A node that lost its leases and cannot stop a guest is therefore
@@ -83,7 +84,7 @@ impl Watchdog {
                 Err(errno) => self.why = reason(errno),
             }
         }
-        // The device is fed early, because the next turn may be late.
+        // Feeds the device early, because the next turn may be late.
         if here.unsafe_guest.is_none() && self.is_due(FEED_MS / 2, now) {
             self.feed(now);
         }
@@ -98,7 +99,7 @@ impl Watchdog {
         let Some(device) = &self.device else { return };
         self.last = Some(now);
         match write(&device.fd, b"\0") {
-            // A full pipe, which occurs only in tests.
+            // Ignores a full pipe, which occurs only in tests.
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
             Err(errno) => {
                 self.why = format!("cannot feed it: {}", reason(errno));
@@ -109,7 +110,8 @@ impl Watchdog {
 
     fn disarm(&mut self, always: bool) {
         if let Some(device) = self.device.take_if(|device| always || !device.stays) {
-            // If the device cannot be disarmed, it resets the machine; nothing else can be tried.
+            // Ignores an error: if the device cannot be disarmed, it resets the machine; nothing
+            // else can be tried.
             let _ = write(&device.fd, MAGIC);
             self.last = None;
         }

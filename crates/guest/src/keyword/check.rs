@@ -19,8 +19,9 @@ const RISE: u32 = 2;
 /// Default time that a guest may take to start, milliseconds.
 const GRACE_MS: u64 = 60_000;
 
-/// Bounds of the times in the line, milliseconds.
+/// Bounds of the interval and the timeout in the line, milliseconds.
 const TIMES_MS: RangeInclusive<u32> = 100..=3600 * 1000;
+/// Bounds of the time that a guest may take to start, milliseconds.
 const GRACES_MS: RangeInclusive<u32> = 0..=24 * 3600 * 1000;
 const COUNT_MAX: u32 = 1000;
 

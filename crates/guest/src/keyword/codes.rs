@@ -1,5 +1,5 @@
-//! Codes of the diagnostics for `guest` sections, and for the lines of `node` sections that concern
-//! guests.
+//! Defines the codes of diagnostics about `guest` sections, and about the lines of `node` sections
+//! that concern guests.
 
 use language::arguments::ArgumentCodes;
 

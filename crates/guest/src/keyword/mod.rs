@@ -52,7 +52,7 @@ pub static PART: ConfigurationPart = ConfigurationPart {
             "guest",
             "A virtual machine that runs on one node at a time, with volumes as its disks.",
         )],
-        // Another part has a section `console`, too.
+        // Shares the section name `console` with another part, which has a section of this name.
         shared: &[("console", "guest")],
         by_node: &["guest"],
         lines_in: &[("node", &["fence", "room"])],
@@ -162,7 +162,8 @@ impl Tabled for ParsedSections {
             shared::refer(exchange, guest);
             let check = check::build(context, guest);
             let user_data = user_data(context, guest);
-            // Without a cluster, only the name in `prefer` says on which machine a guest runs.
+            // Compares the names in `prefer`, which alone say without a cluster on which machine a
+            // guest runs.
             let is_here = |node: &Spanned<String>| context.nodes.is_local_node(&node.value);
             let is_run = !guests.me.is_empty()
                 || guest.prefer.is_empty()
@@ -213,7 +214,7 @@ fn wrong(draft: &ParsedSections, context: &Context, exchange: &Exchange) -> Vec<
 }
 
 fn missing(guest: &GuestSection) -> Option<Diagnostic> {
-    // The error about the refused line is enough.
+    // Adds no error, because the one about the refused line is enough.
     if guest.given.has("memory") {
         return None;
     }
@@ -320,7 +321,7 @@ fn build(context: &Context, guest: &GuestSection, memory_bytes: u64) -> config::
 
 fn user_data(context: &mut Context, guest: &GuestSection) -> Option<String> {
     let file = guest.user_data.as_ref()?;
-    // Read as a secret, because the file often contains passwords.
+    // Reads the file as a secret, because it often contains passwords.
     let found = context
         .outside
         .read_secret(&file.value, USER_DATA_BYTES_MAX);

@@ -26,7 +26,8 @@ pub(super) fn name_of(context: &Context, node: &NodeSection) -> String {
 pub(super) fn of_guest(context: &Context, guest: &GuestSection) -> Vec<Diagnostic> {
     let known = context.nodes.known_nodes();
     let name = &guest.name.value;
-    // A line that was refused names nodes, so their absence is not reported.
+    // Reports that no node is named only if the guest has no `prefer` line at all, not even a
+    // refused one.
     if guest.prefer.is_empty() && !known.is_empty() && !guest.given.has("prefer") {
         let told = format!("guest '{name}' does not say on which nodes it may run");
         let told = Diagnostic::error(&codes::NO_NODE, guest.name.span, told);
@@ -94,7 +95,7 @@ pub(super) fn of_room(
 ) -> Option<Diagnostic> {
     let memory = guest.memory.as_ref()?;
     let cpus = guest.cpus.as_ref().map_or(1, |cpus| cpus.value);
-    // A node without a configured capacity may have enough.
+    // Counts a node without a configured capacity as one with enough.
     let rooms = guest.prefer.iter().map(|node| {
         let section = section(context, draft, &node.value)?;
         Some((node, section.room.as_ref()?))

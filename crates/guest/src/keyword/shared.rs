@@ -251,8 +251,8 @@ pub(super) fn not_here(context: &Context, guest: &GuestSection) -> Vec<Diagnosti
     let mut prefers = guest.prefer.iter();
     let is_here =
         guest.prefer.is_empty() || prefers.any(|node| context.nodes.is_local_node(&node.value));
-    // If the cluster distributes the version, the role reports this on the node that starts the
-    // guest.
+    // Warns only about files of this machine. For a configuration version that the cluster
+    // distributes, the role reports what is missing on the node that starts the guest.
     let is_this_machine = options.here && options.node.is_none() && !context.outside.is_recorded();
     if !is_here || !is_this_machine || guest.is_template() {
         return Vec::new();

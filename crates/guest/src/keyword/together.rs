@@ -87,7 +87,7 @@ impl<'d> GuestIndex<'d> {
     }
 
     fn contradictions(&self) -> Vec<Diagnostic> {
-        // All guests of a group that must share a node get the number of the same guest.
+        // Gives all guests of a group that must share a node the number of the same guest.
         let mut group: Vec<usize> = (0..self.guests.len()).collect();
         for (at, guest) in self.guests.iter().enumerate() {
             for (other, _) in self.known(at, &guest.others.beside) {
@@ -157,7 +157,7 @@ fn apart_by_nodes(one: &GuestSection, two: &GuestSection) -> Option<&'static str
         .then_some("has no node in common with")
 }
 
-/// Depth-first search along `start-order`.
+/// State of a depth-first search along `start-order`.
 struct DependencyWalk<'t, 'd> {
     together: &'t GuestIndex<'d>,
     path: Vec<usize>,

@@ -36,7 +36,7 @@ pub(super) fn memory(args: &mut Args<'_>) -> Result<Spanned<u64>, Diagnostic> {
             args.keyword
         );
         let told = Diagnostic::error(&codes::VALUE, word.span, told);
-        // Without a unit, up to two digits are probably meant as GiB, up to seven as MiB, and more
+        // Suggests a unit: up to two digits are probably meant as GiB, up to seven as MiB, and more
         // as bytes.
         let example = match text.len() {
             ..3 => format!("{text}g"),

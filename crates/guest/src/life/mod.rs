@@ -1,5 +1,5 @@
-//! Life cycle of a guest on its node, as a pure state machine: the desired state and the events of
-//! its QEMU process determine the next order. The module starts no process and reads no clock.
+//! Decides the next order for the QEMU process of a guest from the desired state and from QEMU's
+//! events, as a pure state machine: the module starts no process and reads no clock.
 //!
 //! - At most one QEMU process: a new one is started only after its predecessor is known to have
 //!   ended.
@@ -379,7 +379,7 @@ impl Life {
     }
 
     fn mark_unhealthy(&mut self, why: String, restart: Restart) {
-        // A guest that is shutting down anyway is not restarted.
+        // Restarts no guest that is shutting down anyway.
         if self.runs() && self.ending.is_none() && self.restart.is_none() && !self.killed {
             self.why = why;
             self.restart = Some(restart);
@@ -387,7 +387,8 @@ impl Life {
     }
 
     fn apply_status(&mut self, status: QemuStatus, now: u64) {
-        // A migrated guest never runs again here, even if QEMU reports something late.
+        // Keeps the final state of a migrated guest, which never runs again here, even if QEMU
+        // reports something late.
         let is_final = ProcessState::Speaks(QemuStatus::Moved);
         if matches!(self.process, ProcessState::None | ProcessState::Ordered)
             || self.process == is_final
@@ -414,11 +415,11 @@ impl Life {
         self.halt = StopSignalState::No;
         self.continuing = false;
         self.continued = None;
-        // A guest whose incoming migration failed still runs on its source node, so this is no
-        // failure of the guest.
+        // Counts no failure if the incoming migration failed: the guest still runs on its source
+        // node.
         let moves = [QemuStatus::Moved, QemuStatus::Arriving].map(ProcessState::Speaks);
         if let Some(Restart { well_ms, .. }) = restart {
-            // Only the time counts for which the guest was healthy, not all of the time for which
+            // Counts only the time for which the guest was healthy, not all of the time for which
             // it ran.
             self.runs_since = Some(now.saturating_sub(well_ms));
             let why = std::mem::take(&mut self.why);
@@ -473,8 +474,8 @@ impl Life {
                 let too_often = self.has_failed() && !self.is(LifecycleDefect::NeverGivesUp);
                 !self.is_off && !too_often && now >= self.not_before
             }
-            // The guest continues to run on its source node, which receives an error and tries
-            // again later.
+            // Starts an arriving guest only if no start has failed here. Otherwise the source node,
+            // on which the guest continues to run, receives an error and tries again later.
             DesiredState::Arrive => self.failures == 0,
             _ => false,
         };
@@ -531,13 +532,13 @@ impl Life {
         match wish {
             DesiredState::Kill => return self.kill(),
             DesiredState::Freeze if self.halt == StopSignalState::Foreign => {
-                // A foreign signal has stopped the process already; no second one is needed.
+                // Sends no second signal, because a foreign signal has stopped the process already.
                 self.halt = StopSignalState::Done;
                 return None;
             }
             DesiredState::Freeze => return self.halt(now, now),
             DesiredState::Hold | DesiredState::Arrive if self.halt == StopSignalState::Foreign => {}
-            // The process stays stopped.
+            // Returns no order, so the process stays stopped.
             DesiredState::Hold | DesiredState::Arrive => return None,
             DesiredState::Run | DesiredState::Stand | DesiredState::ShutDown { .. } => {}
         }
@@ -691,7 +692,8 @@ impl Life {
         }
         let kill_at = now.saturating_add(within_ms);
         if status != QemuStatus::Running {
-            // The guest notices the power button only while it runs.
+            // Continues a paused guest first, because the guest notices the power button only while
+            // it runs.
             return match status {
                 QemuStatus::DiskError => self.quit(now),
                 _ => self.continue_guest(status, now),
@@ -723,7 +725,8 @@ impl Life {
         let pressed = match ending.pressed {
             None if is_over => return self.kill(),
             None => return None,
-            // A QEMU process that quits closes the disk images properly, unlike one that is killed.
+            // Lets QEMU quit before it is killed, because a process that quits closes the disk
+            // images properly.
             Some(_) if is_over => return self.quit(now),
             Some(pressed) => pressed,
         };

@@ -1,4 +1,4 @@
-//! Deliberate defects of a migration, which its simulation has to find.
+//! Lists deliberate defects of a migration, each of which its simulation has to find.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]

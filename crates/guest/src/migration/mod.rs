@@ -1,5 +1,5 @@
-//! Live migration of a guest, as state machines without I/O and clock: [`source`] on the node that
-//! the guest leaves, [`target`] on the other one.
+//! Migrates a running guest to another node, by state machines without I/O and clock: [`source`] on
+//! the node that the guest leaves, [`target`] on the other one.
 //!
 //! - The source sends a request; the target starts a QEMU process that waits and listens.
 //! - The source copies the memory while the guest runs, until QEMU pauses it for the switchover.

@@ -1,13 +1,14 @@
-//! Source side of a live migration: the state machine of the node that the guest leaves.
+//! Decides the steps of a live migration on the node that the guest leaves, as a state machine
+//! without I/O and clock.
 
 use super::{MigrationDefect, MigrationMessage, Progress};
 use crate::defect::InjectedDefect;
 
 /// Timeout for QEMU of the target to listen, milliseconds.
 const ASK_MAX_MS: u64 = 90_000;
-/// Minimum timeout for copying the memory, milliseconds, and the rate in bytes per millisecond by
-/// which a large memory extends it.
+/// Minimum timeout for copying the memory, milliseconds.
 const COPY_MAX_MS: u64 = 600_000;
+/// Rate by which a large memory extends that timeout, bytes per millisecond.
 const COPY_BYTES_A_MS: u64 = 20_000;
 const SWITCH_MAX_MS: u64 = 30_000;
 const REST_MAX_MS: u64 = 60_000;
@@ -15,9 +16,10 @@ const RETURN_MAX_MS: u64 = 60_000;
 const CANCEL_AGAIN_MS: u64 = 5_000;
 const CANCEL_MAX_MS: u64 = 60_000;
 
-/// Maximum downtime of the guest while the rest of its memory is copied, as estimated by QEMU
-/// (`downtime-limit`), milliseconds: initial and final value.
+/// Initial maximum of the guest's downtime while the rest of its memory is copied, as estimated by
+/// QEMU (`downtime-limit`), milliseconds.
 pub const STANDSTILL_MS: u64 = 30;
+/// Final maximum of the downtime after several doublings, milliseconds.
 const STANDSTILL_MAX_MS: u64 = 300;
 /// Number of passes through the memory with the initial downtime limit. The limit then doubles
 /// every two passes.
@@ -213,7 +215,7 @@ impl MigrationSource {
             (Progress::Completed, _) => {
                 self.stay("QEMU completed the migration without an order".to_owned())
             }
-            // QEMU has let the guest run again by itself.
+            // Ends the migration: QEMU has let the guest run again by itself.
             (Progress::Failed(words), _) => self.stay(words),
             (Progress::Gone, _) => self.stay("its QEMU ended".to_owned()),
         }
@@ -247,7 +249,7 @@ impl MigrationSource {
                 self.enter(SourcePhase::Returning, RETURN_MAX_MS, now);
                 vec![SourceOrder::Send(MigrationMessage::Abort(words))]
             }
-            // Only the result that QEMU reports decides.
+            // Waits, because only the result that QEMU reports decides.
             SourcePhase::Completing => {
                 self.why.get_or_insert(words);
                 Vec::new()
@@ -263,7 +265,7 @@ impl MigrationSource {
                 self.cancel_at = now.saturating_add(REST_MAX_MS);
                 vec![SourceOrder::Continue]
             }
-            // Without the lease no order may let the guest run.
+            // Cancels the migration, which lets the guest run, only with the lease and the volumes.
             SourcePhase::Returning
                 if (here.has_lease || self.broken.is(&MigrationDefect::ReturnsWithoutLease))
                     && (here.has_volumes
@@ -271,8 +273,8 @@ impl MigrationSource {
             {
                 vec![self.cancel(now)]
             }
-            // The guest stays paused. The role continues it when this node has the lease and the
-            // volumes again.
+            // Ends the migration with the guest paused. The role continues the guest when this node
+            // has the lease and the volumes again.
             SourcePhase::Returning if now >= self.until => {
                 let lacks = if here.has_lease {
                     "its volumes have not returned"
@@ -295,8 +297,8 @@ impl MigrationSource {
                 let words = "its volumes were not switched to the target in time";
                 self.fail(words.to_owned(), now)
             }
-            // A target that has received no `Done` does not let the guest run, so the migration can
-            // end here.
+            // Ends the migration without a result of QEMU: a target that has received no `Done`
+            // does not let the guest run.
             SourcePhase::Completing | SourcePhase::Cancelling if now >= self.until => self
                 .end_late(&format!(
                     "QEMU has not confirmed within {} s that it cancelled the move",

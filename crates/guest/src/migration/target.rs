@@ -1,11 +1,12 @@
-//! Target side of a live migration: the state machine of the node to which the guest moves.
+//! Decides the steps of a live migration on the node to which the guest moves, as a state machine
+//! without I/O and clock.
 
 use super::{MigrationDefect, MigrationMessage, Progress};
 use crate::defect::InjectedDefect;
 
-/// Timeout for the lease after everything else has arrived, and for [`MigrationMessage::Done`]
-/// after the lease; milliseconds.
+/// Timeout for the lease after everything else has arrived, milliseconds.
 const LEASE_MAX_MS: u64 = 60_000;
+/// Timeout for [`MigrationMessage::Done`] after the lease has arrived, milliseconds.
 const DONE_MAX_MS: u64 = 10_000;
 
 /// Order for QEMU or for the connection to the source.
@@ -101,7 +102,7 @@ impl MigrationTarget {
                 self.is_done = true;
                 vec![TargetOrder::Send(MigrationMessage::Taken)]
             }
-            // After `Done` it does not matter if the source is lost.
+            // Fails only before `Done`; afterwards it does not matter if the source is lost.
             Input::Heard(MigrationMessage::Abort(words)) | Input::Lost(words)
                 if !self.is_done && !self.broken.is(&MigrationDefect::TrustsTheStream) =>
             {
@@ -125,7 +126,8 @@ impl MigrationTarget {
         }
         let waits = match (self.has_arrived(), here.has_lease) {
             (true, false) => Some((LEASE_MAX_MS, "the lease did not arrive in time")),
-            // The source has lost the lease, so it can no longer let the guest run.
+            // Waits only for a short time: the source has lost the lease, so it can no longer let
+            // the guest run.
             (false, true) => Some((DONE_MAX_MS, "the rest of the guest did not arrive in time")),
             _ if self.is_done && !self.is_complete => {
                 Some((LEASE_MAX_MS, "the rest of the guest did not arrive in time"))

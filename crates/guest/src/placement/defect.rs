@@ -1,4 +1,4 @@
-//! Deliberate defects of the placement, which its simulation has to find.
+//! Lists deliberate defects of the placement, each of which its simulation has to find.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]

@@ -1,6 +1,6 @@
-//! Placement: the node on which each guest should run, as a pure function of the configuration, of
-//! the available nodes, and of where guests run now. Each node computes the placement itself; if
-//! nodes see different inputs, the lease of a guest decides.
+//! Computes the placement: the node on which each guest should run, as a pure function of the
+//! configuration, of the available nodes, and of where guests run now. Each node computes the
+//! placement itself; if nodes see different inputs, the lease of a guest decides.
 //!
 //! - A running guest stays where it is. A returning node moves nothing, unless a guest has
 //!   `fail-back yes`. A drained node gives up all of its guests.
@@ -215,7 +215,7 @@ pub(crate) fn place_with(
             .iter()
             .filter(|guest| !places.contains_key(&guest.name))
             .collect();
-        // A guest that can stay keeps its place: no other guest of the same priority takes it.
+        // Keeps the place of a guest that can stay: no other guest of the same priority takes it.
         for guest in &level {
             if let Some(node) = table
                 .stay(guest)
@@ -308,7 +308,7 @@ impl<'v> Table<'v> {
 
     fn choose(&self, guest: &GuestSpec) -> PlacementResult {
         let nodes = self.nodes(guest);
-        // A node on which no running guest has to give way is preferred.
+        // Prefers a node on which no running guest has to give way.
         for spares in [true, false] {
             let mut fit = nodes
                 .iter()

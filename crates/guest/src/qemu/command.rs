@@ -132,7 +132,7 @@ fn machine(all: &mut Arguments, start: &StartParameters<'_>) {
     all.set("-m", format!("{kib}K"));
     all.set("-uuid", uuid(start.name));
     all.set("-rtc", "base=utc,driftfix=slew");
-    // The guest stays paused until the role continues it, also after a shutdown.
+    // Starts the guest paused, until the role continues it, also after a shutdown.
     all.flag("-S");
     all.set("-action", "shutdown=pause,panic=pause,watchdog=reset");
     // QEMU's own filter would kill QEMU when it changes its user. After the change it has no right
@@ -154,8 +154,8 @@ fn machine(all: &mut Arguments, start: &StartParameters<'_>) {
         all.set("-incoming", "defer");
     }
     if guest.firmware == Firmware::Uefi {
-        // QEMU opens the file again after a migration, so the path must be valid for the changed
-        // user.
+        // Uses a path that is valid for the changed user, because QEMU opens the file again after a
+        // migration.
         let variables = start.home.for_qemu(&start.home.variables());
         if let Some([code, _]) = ovmf() {
             all.set(
@@ -185,7 +185,7 @@ fn memory_kib(bytes: u64, has_kvm: bool) -> u64 {
 fn uuid(name: &str) -> String {
     let half = |first: u8| fnv1a(std::iter::once(first).chain(name.bytes()));
     let (high, low) = (half(1), half(2));
-    // RFC 9562, section 5.8: version 8, a custom form.
+    // Marks the UUID as version 8, a custom form (RFC 9562, section 5.8).
     let high = (high & !0xf000) | 0x8000;
     let low = (low & !(0b11 << 62)) | (0b10 << 62);
     format!(
@@ -201,7 +201,7 @@ fn uuid(name: &str) -> String {
 fn sockets(all: &mut Arguments, home: &GuestDirectory) {
     all.set("-chardev", mark(home));
     all.set("-mon", "chardev=monitor,mode=control");
-    // QEMU appends to the log, so the role can truncate the file.
+    // Makes QEMU append to the log, so that the role can truncate the file.
     let log = doubled(&home.log());
     let socket = doubled(&home.serial());
     all.set(
@@ -242,7 +242,8 @@ fn console(all: &mut Arguments, start: &StartParameters<'_>) {
     }
 }
 
-/// Returns the boot index of a device: the disks in order, then the network cards.
+/// Returns the boot index of a disk or network card; None: the guest does not boot from it. With
+/// network boot, the cards precede the disks; otherwise only disks have an index.
 fn first(boot: &Boot, is_disk: bool, at: usize) -> Option<usize> {
     match (boot, is_disk) {
         (Boot::Network, true) => Some(at + 20),
@@ -373,7 +374,7 @@ fn a_nic(all: &mut Arguments, guest: &Guest, at: usize, nic: &Nic, tap: RawFd) {
     });
     match first(&guest.boot, false, at) {
         Some(index) => device["bootindex"] = index.into(),
-        // Without this setting, the card would try to boot from its ROM, which takes time.
+        // Removes the card's ROM, from which the card would try to boot, which takes time.
         None => device["romfile"] = "".into(),
     }
     all.json("-device", &device);

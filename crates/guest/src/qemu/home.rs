@@ -20,9 +20,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-/// Maximum number of bytes read from the end of QEMU's own output, and number of bytes kept of the
-/// serial output.
+/// Maximum number of bytes read from the end of QEMU's own output.
 const WORDS_BYTES_MAX: u64 = 16 << 10;
+/// Number of bytes kept of a serial output that is truncated.
 const LOG_KEPT_BYTES: u64 = 256 << 10;
 /// Size of the serial output above which it is truncated, bytes.
 const LOG_BYTES_MAX: u64 = 1 << 20;
@@ -71,7 +71,7 @@ impl GuestDirectory {
     /// Returns the names of guests whose QEMU process from an earlier role process still runs,
     /// except the guests of other instances of the program.
     pub fn running(runtime: &Path, claimed: &BTreeSet<String>) -> Vec<String> {
-        // Without the runtime directory there are no guests.
+        // Returns no guests if the runtime directory does not exist.
         let mut all = GuestDirectory::guests(runtime).unwrap_or_default();
         all.retain(|name| {
             let lock = || GuestDirectory::new(runtime, name).lock();
@@ -103,7 +103,7 @@ impl GuestDirectory {
         let mut builder = fs::DirBuilder::new();
         match builder.mode(PASSED_THROUGH).create(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // The existing path must be a directory and no symbolic link.
+                // Refuses an existing path that is no directory, or is a symbolic link.
                 if !fs::symlink_metadata(&self.0)?.is_dir() {
                     return Err(error);
                 }
@@ -188,7 +188,8 @@ impl GuestDirectory {
     }
 
     /// Returns the path by which QEMU has to open a file after it has changed its user. A QEMU
-    /// process of an earlier version runs as root in another directory, which has no `own/`.
+    /// process of an earlier version of the program runs as root in another directory, which has no
+    /// `own/`.
     pub fn for_qemu(&self, path: &Path) -> PathBuf {
         let here = path.strip_prefix(&self.0).ok();
         let here = here.filter(|_| self.own().is_dir());
@@ -257,7 +258,8 @@ impl GuestDirectory {
         }
         let mut kept = vec![0; LOG_KEPT_BYTES as usize];
         let count = file.read_at(&mut kept, length - LOG_KEPT_BYTES)?;
-        // QEMU appends, so output that it writes in between is at the end of the file.
+        // Truncates the file in place: QEMU appends, so output that it writes in between is at the
+        // end of the file.
         file.set_len(0)?;
         let mut end = fs::OpenOptions::new().append(true).open(self.log())?;
         io::Write::write_all(&mut end, kept.get(..count).unwrap_or_default())

@@ -1,4 +1,4 @@
-//! QEMU on this machine. Nothing here decides whether a guest may run.
+//! Runs QEMU on this machine. Nothing here decides whether a guest may run.
 //!
 //! - [`home`] is the directory with the files of a guest.
 //! - [`command`] is the command line, [`process`] the process, and [`user`] the user to which the

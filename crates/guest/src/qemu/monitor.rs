@@ -1,5 +1,6 @@
-//! Connection to the monitor socket of a guest's QEMU process ([`crate::qmp`]). It never blocks.
-//! Commands sent before QEMU's greeting are queued until it arrives.
+//! Sends commands to the monitor socket of a guest's QEMU process, and returns replies and events
+//! ([`crate::qmp`]). The connection never blocks. Commands sent before QEMU's greeting are queued
+//! until it arrives.
 
 use crate::life::QemuStatus;
 use crate::qmp::{Qmp, QmpError, QmpMessage};
@@ -43,7 +44,7 @@ pub enum CommandPurpose {
 /// Message of the monitor to the role.
 #[derive(Clone, PartialEq, Debug)]
 pub enum MonitorEvent {
-    /// Reply to a command: the value, or the error message of QEMU.
+    /// Reply to a command: the returned value, or the error message of QEMU.
     Reply(CommandPurpose, Result<Value, String>),
     Status(QemuStatus),
     Event(String, Map<String, Value>),

@@ -70,7 +70,7 @@ pub struct QemuProcess {
     /// True if QEMU has accepted an order to quit and was not killed since.
     pub quits: bool,
     /// True if QEMU names its guest as the user when it opens volumes, unlike QEMU processes of
-    /// earlier versions.
+    /// earlier versions of the program.
     pub names_user: bool,
 }
 
@@ -121,7 +121,8 @@ impl QemuProcess {
                 filter::apply(&filter)
             });
         }
-        // The stored process ID of a previous QEMU process must not be taken for the new one.
+        // Removes the stored process ID of a previous QEMU process, which must not be taken for the
+        // new one.
         match fs::remove_file(home.process()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -136,7 +137,8 @@ impl QemuProcess {
             names_user: true,
         };
         if let Some(born) = born(process.id()) {
-            // If the file cannot be written, a later role finds the process by its arguments.
+            // Ignores an error: if the file cannot be written, a later role finds the process by
+            // its arguments.
             let _ = fs::write(home.process(), format!("{} {born}", process.id()));
         }
         Ok(process)
@@ -165,8 +167,9 @@ impl QemuProcess {
         };
         let all = [written.map(|(number, _)| number), in_lock];
         let number = all.into_iter().flatten().find(is_its);
-        // The lock file and the file with the stored process ID may both be empty, because the file
-        // system was full, or because QEMU has emptied its lock file.
+        // Searches all processes for the holder of the lock: the lock file and the file with the
+        // stored process ID may both be empty, because the file system was full or because QEMU has
+        // emptied its lock file.
         let number = match number {
             None => holder(home)?,
             number => number,
@@ -180,7 +183,8 @@ impl QemuProcess {
             Err(Errno::SRCH) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
-        // The lock is still held, so the process ID was not reused before the pidfd was opened.
+        // Checks the lock and the process again, which proves that the process ID was not reused
+        // before the pidfd was opened.
         let again = matches!(home.lock()?, Lock::Held { .. }) && is_its(&number);
         Ok(again.then_some(QemuProcess {
             pid,
@@ -202,7 +206,8 @@ impl QemuProcess {
                 continue;
             };
             match pidfd_open(pid, PidfdFlags::empty()) {
-                // The check after the open proves that the process ID was not reused.
+                // Checks the process again after the open, which proves that the process ID was not
+                // reused.
                 Ok(pidfd) if is_marked(number, &mark) => {
                     return Ok(Some(QemuProcess {
                         pid,
@@ -236,13 +241,13 @@ impl QemuProcess {
     }
 
     pub fn kill(&self) {
-        // A process that has ended already is no error.
+        // Ignores an error: a process that has ended already is no error.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
     /// Stops all threads of the process (SIGSTOP), which it cannot refuse.
     pub fn halt(&self) {
-        // A process that has ended already is no error.
+        // Ignores an error: a process that has ended already is no error.
         let _ = pidfd_send_signal(&self.pidfd, Signal::STOP);
     }
 
@@ -275,7 +280,7 @@ impl QemuProcess {
                 (None, Some(signal)) => QemuExit::Signal(signal),
                 (None, None) => QemuExit::Unknown,
             }),
-            // The process is not a child of this role.
+            // Reports no exit status, because the process is not a child of this role.
             Err(_) => Some(QemuExit::Unknown),
         }
     }
@@ -305,7 +310,7 @@ fn holder(home: &GuestDirectory) -> io::Result<Option<i32>> {
         let open = entry.and_then(|entry| fs::metadata(entry.path()));
         open.is_ok_and(|open| (open.dev(), open.ino()) == (lock.dev(), lock.ino()))
     };
-    // The process may have ended.
+    // Skips processes that cannot be read, which may have ended.
     let has_it = |number: &i32| {
         fs::read_dir(format!("/proc/{number}/fd")).is_ok_and(|mut open| open.any(is_lock))
     };
@@ -337,15 +342,17 @@ fn born(pid: i32) -> Option<u64> {
     stat(&process, BEGAN)?.parse().ok()
 }
 
-/// Indexes of fields in `/proc/pid/stat`, counted from the field after the program's name (proc(5):
-/// fields 3 and 22).
+/// Index of the process state in `/proc/pid/stat` (proc(5): field 3), counted from the field after
+/// the program's name.
 const STATE: usize = 0;
+/// Index of the start time in `/proc/pid/stat` (proc(5): field 22), counted from the field after
+/// the program's name.
 const BEGAN: usize = 19;
 
 fn stat(directory: &Path, field: usize) -> Option<String> {
     let stat = fs::read(directory.join("stat")).ok()?;
     let text = String::from_utf8_lossy(&stat);
-    // The name of the program may contain spaces and parentheses.
+    // Splits after the name of the program, which may contain spaces and parentheses.
     let (_, fields) = text.rsplit_once(") ")?;
     fields.split(' ').nth(field).map(str::to_owned)
 }

@@ -37,7 +37,7 @@ impl Request {
             value: [0; 24],
         };
         let place = request.name.get_mut(..name.len())?;
-        // The last byte is the terminating zero.
+        // Refuses a name that leaves no byte for the terminating zero.
         (name.len() < libc::IFNAMSIZ).then_some(())?;
         place.copy_from_slice(name.as_bytes());
         Some(request)
@@ -77,9 +77,9 @@ fn control(fd: BorrowedFd<'_>, number: u64, request: &mut Request) -> io::Result
     }
 }
 
-/// TUNSETIFF, of `linux/if_tun.h`.
+/// Request number TUNSETIFF of `linux/if_tun.h`.
 const TUNSETIFF: u64 = 0x4004_54ca;
-/// SIOCBRADDIF, of `linux/sockios.h`.
+/// Request number SIOCBRADDIF of `linux/sockios.h`.
 const SIOCBRADDIF: u64 = 0x89a2;
 
 /// First byte of the MAC addresses of TAP devices, which is higher than that of any other port: a
@@ -125,7 +125,7 @@ pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
     card.set(&mtu.to_ne_bytes());
     control(socket, libc::SIOCSIFMTU, &mut card).map_err(failed("set the MTU of a TAP device"))?;
     let [_, b, c, d, e, f] = nic.mac;
-    // The TAP device needs an address other than the guest's card.
+    // Gives the TAP device another address than the guest's card has.
     let first = if nic.mac[0] == HIGHEST {
         HIGHEST - 4
     } else {
@@ -139,8 +139,8 @@ pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
     let mut to = Request::new(bridge).ok_or_else(none)?;
     to.set(&index.to_ne_bytes());
     control(socket, SIOCBRADDIF, &mut to).map_err(failed("attach a TAP device"))?;
-    // A bridge that only guests use gets the address of its first port, and loses it with that
-    // port.
+    // Restores the address of the bridge: a bridge that only guests use gets the address of its
+    // first port, and loses it with that port.
     control(socket, libc::SIOCGIFHWADDR, &mut of_bridge).map_err(failed("look at the address"))?;
     if of_bridge.mac() != mac_before && mac_before != MacAddress::default() {
         of_bridge.set_mac(mac_before);

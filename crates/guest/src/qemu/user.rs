@@ -63,7 +63,8 @@ impl QemuUser {
 
 fn free(home: &Path, numbers: &Range<u32>, taken: &BTreeSet<u32>) -> Option<u32> {
     let bytes = home.file_name().unwrap_or_default().as_encoded_bytes();
-    // In most cases a guest gets the same number again.
+    // Starts at a hash of the directory's name, so that a guest gets the same number again in most
+    // cases.
     let hash = part::fnv::fnv1a_32(bytes.iter().copied());
     let count = numbers.end - numbers.start;
     let mut all = (0..count).map(|step| numbers.start + (hash % count + step) % count);
@@ -104,7 +105,7 @@ fn supports_run_with(program: &Path) -> bool {
     let mut command = Command::new(program);
     command.arg("--help").env_clear();
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
-    // If QEMU cannot be started, that is reported when the guest starts.
+    // Ignores an error: if QEMU cannot be started, that is reported when the guest starts.
     let Ok(output) = output else {
         return false;
     };

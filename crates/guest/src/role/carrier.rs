@@ -122,7 +122,7 @@ impl NodeConnections {
     }
 
     pub fn take_incoming(&mut self) -> Option<IncomingConnection> {
-        // If the counter is zero already, the error does not matter.
+        // Resets the counter, which may be zero already.
         self.wake.reset();
         self.came.try_recv().ok()
     }
@@ -221,12 +221,12 @@ fn listen(known: &SharedTrust, sender: &SyncSender<IncomingConnection>, wake: &A
             };
             let (known, sender) = (Arc::clone(known), sender.clone());
             let wake = Arc::clone(wake);
-            // If no thread can be created, the slot becomes free again.
+            // Ignores an error: if no thread can be created, the slot becomes free again.
             let _ = thread::Builder::new()
                 .name("guest/line".to_owned())
                 .spawn(move || {
-                    // Failed connections of unknown clients and closed connections are not
-                    // reported.
+                    // Ignores the result: failed connections of unknown clients and closed
+                    // connections are not reported.
                     let _ = receive(socket, place, &known, &sender, &wake);
                 });
         }
@@ -248,7 +248,8 @@ fn bind(known: &SharedTrust) -> Result<TcpListener, String> {
     let own = trusted.as_ref().and_then(|one| one.addresses.get(&one.me));
     let own = own.ok_or("the cluster has not reported the address of this node")?;
     let first = own.first().ok_or("this node has no address")?;
-    // Tests use loopback addresses, from which other hosts are unreachable.
+    // Listens at the first address that this machine has. Tests use loopback addresses, from which
+    // other hosts are unreachable.
     let mine = own.iter().find(|one| one.is_loopback() || is_mine(**one));
     let at = SocketAddr::new(*mine.unwrap_or(&unspecified(*first)), PORT);
     TcpListener::bind(at).map_err(|error| format!("cannot listen at {at}: {error}"))

@@ -85,7 +85,7 @@ impl ConnectionSlots {
                 return None;
             }
             if let Some((_, _, oldest)) = strangers.all.pop_front() {
-                // The thread of that connection notices the shutdown.
+                // Shuts the oldest connection down, which its thread notices.
                 let _ = oldest.shutdown(Shutdown::Both);
             }
         }
@@ -165,7 +165,7 @@ fn dial_from(at: SocketAddr, port: u16, patience: Duration) -> io::Result<TcpStr
         SocketAddr::V6(_) => (AddressFamily::INET6, Ipv6Addr::UNSPECIFIED.into()),
     };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // The port may still be in TIME_WAIT from an earlier connection.
+    // Allows a port that is still in TIME_WAIT from an earlier connection.
     set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &SocketAddr::new(any, port))?;
     ioctl_fionbio(&socket, true)?;

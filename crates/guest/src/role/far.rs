@@ -201,8 +201,8 @@ impl GuestRole {
             return;
         }
         let answer = self.carry_out(order);
-        // A response fits into the socket buffer. If none is sent, the requesting node reports
-        // that.
+        // Ignores errors: a response fits into the socket buffer, and if none is sent, the
+        // requesting node reports that.
         let _ = own.set_nonblocking(true);
         let _ = own.write_all(&frame(&answer));
     }

@@ -1,4 +1,5 @@
-//! Fences other nodes, and feeds the watchdog of this node, as part of the guest role.
+//! Carries out, for the guest role, the fencing of other nodes, and feeds the watchdog of this
+//! node, which resets the machine unless it is fed.
 
 use super::GuestRole;
 use super::carrier::PORT;
@@ -94,7 +95,8 @@ impl GuestRole {
                 here.unsafe_guest = Some(name.clone());
             }
         }
-        // A write to external storage may arrive there after QEMU has ended.
+        // Counts guests whose QEMU has ended but whose disks are on external storage, where a write
+        // may still arrive.
         let unfed = self
             .agreement
             .unprotected_guest(&self.guests, boottime_ns());

@@ -108,7 +108,7 @@ impl GuestMachine {
             home,
         };
         let is_found = machine.home.path().exists() && machine.take_over();
-        // Without the directory there is no lock either.
+        // Counts a missing directory as a lock that nobody holds.
         let is_held = |home: &GuestDirectory| matches!(home.lock(), Ok(Lock::Held { .. }));
         if !is_found
             && !is_held(&machine.home)
@@ -218,8 +218,8 @@ impl GuestMachine {
         let path = self.home.path().join("epoch");
         let kept = match self.epoch {
             Some(epoch) => fs::write(path, epoch.to_string()),
-            // The migration of this guest is not complete: a later role process must not continue
-            // it.
+            // Removes the stored epoch of a guest whose migration is not complete: a later role
+            // process must not continue the guest.
             None => fs::remove_file(path).or_else(|error| match error.kind() {
                 io::ErrorKind::NotFound => Ok(()),
                 _ => Err(error),
@@ -239,9 +239,10 @@ impl GuestMachine {
             let quits = process.as_ref().is_some_and(|process| process.quits);
             let end = process.and_then(|process| process.ended());
             let end = end.unwrap_or(QemuExit::Unknown);
-            // The exit code of a process that another role started is unknown.
+            // Counts an unknown exit code as success if QEMU was ordered to quit: a process that
+            // another role started has no known exit code.
             if end == QemuExit::Exit(0) || (end == QemuExit::Unknown && quits) {
-                // Most guests have no such file.
+                // Ignores a missing file, which most guests do not have.
                 let _ = fs::remove_file(self.home.open());
             }
             let mut words = end.to_string();
@@ -256,7 +257,7 @@ impl GuestMachine {
         }
         if now >= self.due.log && self.process.is_some() {
             self.due.log = now + LOG_LOOK_MS;
-            // Without a serial log there is nothing to truncate.
+            // Ignores an error: without a serial log there is nothing to truncate.
             let _ = self.home.cut_log();
             self.look_at_monitor();
             self.see_halt(now);
@@ -264,7 +265,7 @@ impl GuestMachine {
     }
 
     pub(super) fn run_periodic_checks(&mut self, guest: Option<&Guest>, now: u64) {
-        // A changed shutdown time applies at once, and stays after the section is gone.
+        // Applies a changed shutdown time immediately; it stays after the section is gone.
         if let (Some(guest), Some(before)) = (guest, &mut self.started_as) {
             before.stop_ms = guest.stop_ms;
         }
@@ -341,7 +342,8 @@ impl GuestMachine {
     fn lose_monitor(&mut self, words: &str, now: u64) {
         self.monitor = None;
         self.due.monitor = now + MONITOR_AGAIN_MS * 10;
-        // A QEMU process that ends closes its monitor first, which is no error.
+        // Reports the loss only of a QEMU process that still runs: one that ends closes its monitor
+        // first.
         if !self
             .process
             .as_ref()
@@ -446,7 +448,7 @@ impl GuestMachine {
             GuestStatus::Paused(PauseReason::Wished) if self.holds() => {
                 GuestStatus::Paused(PauseReason::Snapshot)
             }
-            // QEMU has not confirmed yet that the guest continues.
+            // Shows the guest as starting until QEMU has confirmed that the guest continues.
             GuestStatus::Paused(PauseReason::Wished) if wish == DesiredState::Run => {
                 GuestStatus::Starting
             }
@@ -560,7 +562,8 @@ impl GuestMachine {
         let path = self.home.path().display().to_string();
         let started = match held {
             Err(error) => Err(StartError::Home(path, error)),
-            // A role process that was killed a moment ago has started QEMU.
+            // Adopts the QEMU process, which a role process has started that was killed a moment
+            // ago.
             Ok(Lock::Held { .. }) => {
                 return if self.take_over() {
                     Input::Found

@@ -1,5 +1,5 @@
-//! Guest role: all guests of this node on one thread that blocks on none of them. The agreement of
-//! the cluster ([`crate::agreement`]) and the events of QEMU drive the life cycle
+//! Runs the guest role: all guests of this node on one thread that blocks on none of them. The
+//! agreement of the cluster ([`crate::agreement`]) and the events of QEMU drive the life cycle
 //! ([`crate::life`]) of each guest.
 //!
 //! A guest outlives the role: when the role ends for any reason, guests continue to run, and the
@@ -186,7 +186,7 @@ impl GuestRole {
         if role.guests.me.is_empty() {
             role.agreement.drain_alone(kept.drained);
             for name in kept.stopped {
-                // If the guest has no section, it cannot be stopped, which is no error.
+                // Ignores an error: a guest without a section cannot be stopped.
                 let _ = role
                     .agreement
                     .order(&role.guests, &name, OperatorOrder::Stop, 0);
@@ -199,7 +199,7 @@ impl GuestRole {
 
     fn find(&mut self) {
         let mut names: BTreeSet<String> = self.guests.guests.keys().cloned().collect();
-        // Without the runtime directory there are no other guests.
+        // Counts no other guests if the runtime directory is missing.
         let mut others = GuestDirectory::guests(&self.place.runtime).unwrap_or_default();
         others.retain(|name| !self.place.claimed.contains(&resource(name)));
         names.extend(others);
@@ -476,7 +476,8 @@ impl GuestRole {
     }
 
     fn stop(&mut self, name: &str, kills: bool) -> Result<(), String> {
-        // A guest without a section, or one whose QEMU does not respond, can still be killed.
+        // Kills a guest even if the stop is refused: the guest may have no section, or its QEMU may
+        // not respond.
         let is_there = self
             .machines
             .get(name)
@@ -516,7 +517,8 @@ impl GuestRole {
                 "the section of guest '{name}' is still served: remove it from the files first"
             ));
         }
-        // The name becomes a component of a path, which must not lead out of the runtime directory.
+        // Refuses a name that would lead out of the runtime directory, because the name becomes a
+        // component of a path.
         if name.contains('/') || name.starts_with('.') || name.is_empty() {
             return Err(format!("'{name}' is not a guest name"));
         }
@@ -555,7 +557,8 @@ impl GuestRole {
             ));
         }
         let order = OperatorOrder::Move(node.to_owned());
-        // Any other obstacle is reported when the order is given.
+        // Checks only whether the node suits the guest. Any other obstacle is reported when the
+        // order is given.
         if self.agreement.holder(name) == self.guests.me && node != self.guests.me {
             self.agreement
                 .suits(&self.guests, name, node, boottime_ns())?;

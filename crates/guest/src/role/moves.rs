@@ -136,7 +136,7 @@ impl OutgoingMigration {
     fn carry_out(&mut self, orders: Vec<SourceOrder>, machine: &mut GuestMachine, bandwidth: u64) {
         for order in orders {
             match &order {
-                // Keeps the connection alive.
+                // Traces no message that only keeps the connection alive.
                 SourceOrder::Send(MigrationMessage::Alive) => {}
                 order => tracing::info!(order = ?order, "move: step of the source"),
             }
@@ -164,10 +164,10 @@ impl OutgoingMigration {
 
     fn migrate(&mut self, machine: &mut GuestMachine, bandwidth: u64) {
         let path = machine.home.outgoing();
-        // A missing file is no error.
+        // Ignores an error: the file may be missing.
         let _ = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).and_then(|listener| {
-            // Only root and QEMU can reach the directory.
+            // Permits all users, because only root and QEMU can reach the directory.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
             listener.set_nonblocking(true)?;
             Ok(listener)
@@ -257,8 +257,8 @@ impl GuestRole {
             };
         }
         let is_there = machine.life.is_there();
-        // A previous role process started this QEMU for an incoming migration: how much of the
-        // guest has arrived is unknown.
+        // Kills a QEMU process that a previous role process started for an incoming migration: how
+        // much of the guest has arrived is unknown.
         if is_there && machine.epoch.is_none() && !self.guests.me.is_empty() {
             return DesiredState::Kill;
         }
@@ -402,8 +402,8 @@ impl GuestRole {
                 .as_ref()
                 .and_then(|one| self.volume_stays(one));
             match stays {
-                // Otherwise the guest would stay paused until the migration fails, or start on no
-                // node.
+                // Keeps the guest here. Otherwise it would stay paused until the migration fails,
+                // or start on no node.
                 Some(why) => self.stay(&name, &to, why, now),
                 None if self.moves_live(&name) => self.begin(&name, to, now),
                 None => {}
@@ -434,7 +434,7 @@ impl GuestRole {
         };
         machine.note(&format!("it is to move to {to}"));
         machine.moved.clear();
-        // A previous role may have left a migration in QEMU.
+        // Cancels a migration that a previous role may have left in QEMU.
         machine.cancel_move();
         let line = carrier.dial(&to, ConnectionPurpose::Ask(Box::new(ask)), local);
         let departure = OutgoingMigration {
@@ -449,7 +449,7 @@ impl GuestRole {
             is_taken: false,
         };
         self.moves.departures.insert(name.to_owned(), departure);
-        // The record has to name the target before the lease is released.
+        // Records the target, which the record has to name before the lease is released.
         let _ = self
             .agreement
             .settle_move(&self.guests, name, Some(&to), boottime_ns());
@@ -461,7 +461,7 @@ impl GuestRole {
         if let Some(machine) = self.machines.get_mut(name) {
             self.moves.stay(machine, name, to, why, now);
         }
-        // Without the lease, another node writes the record.
+        // Ignores a refusal: without the lease, another node writes the record.
         let _ = self
             .agreement
             .settle_move(&self.guests, name, None, boottime_ns());
@@ -489,7 +489,8 @@ impl GuestRole {
             has_lease: decided.as_ref().is_some_and(|one| one.epoch.is_some()),
             has_volumes: self.has_volumes(name, machine),
         };
-        // After the hand-over has begun, only the timeout of the migration limits it.
+        // Checks the volumes only until the hand-over has begun; from then on, the timeout of the
+        // migration alone limits it.
         let stays = machine
             .started_as
             .as_ref()
@@ -539,8 +540,8 @@ impl GuestRole {
                 if departure.over.is_none() {
                     tracing::info!(to = departure.to, "guest moved");
                     machine.note(&format!("it has moved to {}", departure.to));
-                    // The lease is released without waiting until QEMU reports the end, too: QEMU
-                    // may no longer respond.
+                    // Counts the guest as moved at once, so that the lease is released without
+                    // waiting for QEMU, which may no longer respond.
                     machine
                         .life
                         .apply_input(LifeInput::Says(QemuStatus::Moved), now);
@@ -561,7 +562,8 @@ impl GuestRole {
                 let machine = self.machines.get(&guest).filter(|_| is_own);
                 let socket = machine.map(|one| UnixStream::connect(one.home.incoming()));
                 if let Some(Ok(socket)) = socket {
-                    // The socket closes if the connection has ended; the source notices that.
+                    // Ignores an error: if the connection has ended, the socket closes, which the
+                    // source notices.
                     let _ = came.give.send(socket);
                 }
             }
@@ -639,8 +641,8 @@ impl GuestRole {
             machine.note(&format!("it comes from {from}"));
             machine.moved.clear();
             machine.arrives = true;
-            // The guest runs on the source node, so an earlier shutdown or failure here no longer
-            // counts.
+            // Resets earlier failures and a shutdown here, because the guest runs on the source
+            // node.
             machine.life.apply_input(LifeInput::Forgive, boottime_ms());
         }
         self.moves.arrivals.insert(ask.guest, arrival);
@@ -795,7 +797,7 @@ impl GuestRole {
                 }
                 machine.life.is_there()
             }
-            // From now on the guest belongs to this node like any other.
+            // Ends the migration: from now on the guest belongs to this node like any other.
             None if here.has_lease && machine.life.status() == Some(QemuStatus::Running) => {
                 let still = arrival
                     .still

@@ -30,7 +30,7 @@ pub(super) fn of_guest(role: &GuestRole, name: &str) -> Vec<SubjectAction> {
                 "Start",
                 &GuestOrder::Start { name: owned() },
             )],
-            // Another node has the guest.
+            // Offers nothing, because another node has the guest.
             false if is_free => Vec::new(),
             false => opening,
         };

@@ -64,7 +64,8 @@ pub(super) fn of(role: &GuestRole) -> StatusReport {
     let templates = templates.filter(|(name, _)| !role.machines.contains_key(*name));
     subjects.extend(templates.map(|(name, guest)| {
         let mut subject = Subject::new(GUEST, name).label("guest");
-        // A guest that became a template may still shut down on its node.
+        // Shows a guest that became a template as a guest elsewhere while it still shuts down on
+        // its node.
         let holder = role.agreement.holder(name);
         let mut status = GuestReport::default();
         subject = if holder.is_empty() || holder == role.guests.me {
@@ -135,7 +136,7 @@ const SHOWN_BYTES_MAX: usize = 96 << 10;
 pub(super) fn shown(role: &GuestRole, name: &str) -> Vec<u8> {
     let mut report = of(role);
     report.rows.clear();
-    // Offers are for operators at this node.
+    // Removes the actions, which are for operators at this node.
     report
         .subjects
         .iter_mut()
@@ -326,7 +327,7 @@ fn describe(
     machine: Option<&GuestMachine>,
     guest: &Guest,
 ) {
-    // A running guest keeps the disks of its start, whatever its section says since.
+    // Describes the disks with which a running guest was started, whatever its section says since.
     let described = machine.and_then(|machine| role.described(&machine.name, machine));
     let disks = described.unwrap_or(guest).disks.iter();
     let disks = disks.map(|disk| GuestDisk {
@@ -360,7 +361,7 @@ fn state(
             (published(shown).0, Grade::Bad)
         }
         Some(shown) if is_here => published(shown),
-        // An earlier status on this node no longer counts.
+        // Shows the status at the other node: an earlier status on this node no longer counts.
         _ if elsewhere(role, name).0 == GuestState::Elsewhere => elsewhere(role, name),
         _ if rests.is_some() => rests
             .as_ref()
@@ -399,7 +400,7 @@ fn facts(
     machine: Option<&GuestMachine>,
     guest: &Guest,
 ) -> Subject {
-    // A running guest keeps the disks of its start, whatever its section says since.
+    // Describes the disks with which a running guest was started, whatever its section says since.
     let described = machine.and_then(|machine| role.described(&machine.name, machine));
     let disks = described.unwrap_or(guest).disks.iter().map(|disk| {
         if disk.read_only {

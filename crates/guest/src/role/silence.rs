@@ -1,6 +1,6 @@
-//! Detection of a QEMU process that does not respond: its monitor is queried every two seconds.
-//! The state is only reported, because whatever QEMU waits for may end. A health check restarts a
-//! guest that does not work.
+//! Detects a QEMU process that does not respond, by a query of its monitor every two seconds. The
+//! state is only reported, because whatever QEMU waits for may end. A health check restarts a guest
+//! that does not work.
 
 use super::machine::GuestMachine;
 use crate::qemu::monitor::CommandPurpose;
@@ -23,7 +23,7 @@ impl GuestMachine {
     /// Queries the guest's state, if QEMU has responded to the previous query.
     pub(super) fn look_at_monitor(&mut self) {
         let Some(monitor) = self.monitor().filter(|_| self.life.runs()) else {
-            // The process of a paused guest may be stopped itself, so no response is expected.
+            // Expects no response of a paused guest, whose process may be stopped itself.
             self.due.unanswered = 0;
             return;
         };

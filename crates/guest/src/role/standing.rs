@@ -15,12 +15,13 @@ use std::fs;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// Timeout for the agent to thaw file systems, and interval at which the request to thaw them is
-/// repeated, milliseconds.
+/// Timeout for the agent to thaw file systems, milliseconds.
 const THAW_MAX_MS: u64 = 5_000;
+/// Interval at which the request to thaw file systems is repeated, milliseconds.
 const THAW_AGAIN_MS: u64 = 1_000;
-/// Maximum time for which an ending role waits for file systems to be thawed, and poll interval.
+/// Maximum time for which an ending role waits for file systems to be thawed.
 const END_MAX: Duration = Duration::from_secs(2);
+/// Poll interval of an ending role that waits for file systems to be thawed.
 const END_LOOK: Duration = Duration::from_millis(20);
 
 /// Standstill with its connection to the guest agent.
@@ -132,7 +133,7 @@ impl GuestMachine {
         if attempt.is_synced() && command == AgentCommand::Freeze {
             standing.value.record_agent_response(now);
         }
-        // The standstill itself has the timeout of a freeze.
+        // Applies this timeout only to thawing: the standstill itself has the timeout of a freeze.
         let is_late = command == AgentCommand::Thaw && now >= standing.due;
         if result.is_some() || is_late {
             standing.talk = None;

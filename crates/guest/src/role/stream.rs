@@ -66,7 +66,8 @@ impl RemoteStream {
     fn pass(&mut self, bytes: &[u8]) -> StreamResponse {
         let mut passed = StreamResponse::default();
         let piece = bytes.get(..PIECE_BYTES_MAX).unwrap_or(bytes);
-        // The end of the stream is reported after all of its output.
+        // Counts a failed write as zero bytes: the end of the stream is reported after all of its
+        // output.
         passed.taken = self.socket.write(piece).unwrap_or(0);
         let mut piece = vec![0; PIECE_BYTES_MAX];
         match self.socket.read(&mut piece) {
@@ -395,7 +396,7 @@ fn serve_operator(
     }
     let connected = own.try_clone().map_err(|error| error.to_string());
     if let Err(words) = connected.and_then(connect) {
-        // The operator may be gone.
+        // Ignores an error: the operator may be gone.
         let _ = (&own).write_all(&refused(&words));
     }
 }
@@ -412,7 +413,7 @@ fn refused_display(words: &str) -> Vec<u8> {
 
 fn ended(mut to: &UnixStream, done: Result<u8, String>) {
     let code = done.unwrap_or_else(|words| {
-        // The reader may be gone.
+        // Ignores an error: the reader may be gone.
         let _ = to.write_all(&frame(&Output::Err(format!("{words}\n").into_bytes())));
         1
     });
@@ -438,7 +439,7 @@ fn run(program: &Path, what: &RemoteCommand, to: &UnixStream) -> Result<u8, Stri
         if what.ends_with_its_reader() {
             scope.spawn(|| {
                 wait_for_the_end_of(to);
-                // The command may have ended already.
+                // Ignores an error: the command may have ended already.
                 let _ = lock(&child).kill();
             });
         }
@@ -446,7 +447,7 @@ fn run(program: &Path, what: &RemoteCommand, to: &UnixStream) -> Result<u8, Stri
         if let Some(out) = out {
             forward(out, Output::Out, &writer);
         }
-        // The reader thread does not panic.
+        // Ignores the result, because the reader thread does not panic.
         let _ = reader.map(|reader| reader.join());
         let status = lock(&child).wait();
         // Wakes the thread that waits for the end of the connection.

@@ -29,7 +29,7 @@ impl MigrationConnection {
         line: OutgoingConnection,
         now: u64,
     ) -> MigrationConnection {
-        // A socket that cannot be set up fails at its first use.
+        // Marks a socket that cannot be set up as lost.
         let is_lost = socket.set_nonblocking(true).is_err();
         MigrationConnection {
             socket,

@@ -125,7 +125,7 @@ impl GuestRole {
                 }
                 match used.iter_mut().find(|other| other.name == one.name) {
                     None => used.push(one),
-                    // An entry of a guest that writes replaces one of a guest that only reads.
+                    // Replaces the entry of a guest that only reads by that of a guest that writes.
                     Some(other) if other.r#use == VolumeUse::Reads => *other = one,
                     Some(_) => {}
                 }

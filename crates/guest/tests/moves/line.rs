@@ -15,9 +15,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
-/// Length of the stream, which fits into the buffers of the sockets, and limit of the bytes that
-/// arrive before anybody reads.
+/// Length of the stream, which fits into the buffers of the sockets.
 const STREAM_BYTES: usize = 150_000;
+/// Limit of the bytes that arrive before anybody reads.
 const ARRIVES_BYTES: usize = 30_000;
 
 fn stream(bytes: usize) -> Vec<u8> {

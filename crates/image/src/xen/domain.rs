@@ -56,7 +56,7 @@ pub struct Vif {
     pub model: Model,
 }
 
-/// Names that are read, or that do not matter for the new guest.
+/// Names that are interpreted, or that do not matter for the new guest.
 const KNOWN: &[&str] = &[
     "name",
     "memory",
@@ -195,7 +195,8 @@ fn boot(file: &XenConfiguration) -> Boot {
         is_hvm,
         is_uefi: firmware.any(|name| ["ovmf", "uefi"].contains(&name.as_str())),
         bootloader: text("bootloader").filter(|program| !program.is_empty()),
-        // With `xm`, the kernel of a fully virtualised guest is Xen's own `hvmloader`.
+        // Ignores the kernel of a fully virtualised guest, which with `xm` is Xen's own
+        // `hvmloader`.
         kernel: path("kernel").filter(|_| !is_hvm),
         ramdisk: path("ramdisk").filter(|_| !is_hvm),
         root: text("root").unwrap_or_default(),
@@ -222,7 +223,7 @@ fn disk(item: &str) -> Result<Option<Disk>, String> {
     let (mut target, mut device, mut access) = ("", "", "");
     let mut is_cd = false;
     if fields.iter().any(is_named) || fields.len() > 3 {
-        // xl: positions are target, format, vdev and access.
+        // Reads the form of xl, whose positions are target, format, vdev and access.
         let mut position = 0;
         for field in &fields {
             match field.split_once('=').filter(|_| is_named(field)) {
@@ -252,7 +253,7 @@ fn disk(item: &str) -> Result<Option<Disk>, String> {
     let (device, kind) = device
         .split_once(':')
         .map_or((device, ""), |(first, rest)| match first {
-            // xm: ioemu:hda
+            // Reads the form of xm, such as `ioemu:hda`.
             "ioemu" => (rest, ""),
             _ => (first, rest),
         });
@@ -290,7 +291,7 @@ fn target_path(target: &str) -> Option<PathBuf> {
         (true, _) => None,
         (false, true) => Some(path.to_owned()),
         (false, false) if is_device => Some(Path::new("/dev").join(path)),
-        // The path is relative to the working directory of `xl create`, which is unknown.
+        // Refuses a path relative to the working directory of `xl create`, which is unknown.
         (false, false) => None,
     }
 }
@@ -327,12 +328,12 @@ fn vif(item: &str, is_hvm: bool) -> Vif {
                 vif.mac = mac.filter(|mac: &Mac| mac.is_of_a_card()).map(|mac| mac.0);
             }
             "ip" => {
-                // The value may contain several addresses, each perhaps with a prefix length.
+                // Reads several addresses, each perhaps with a prefix length.
                 let words = value.split_whitespace();
                 let addresses = words.filter_map(|one| one.split('/').next()?.parse().ok());
                 vif.addresses = addresses.collect();
             }
-            // The name is printed into a configuration section, so it must contain nothing else.
+            // Accepts only a valid name, because it is printed into a configuration section.
             "bridge" if is_interface(value.trim()) => vif.bridge = value.trim().to_owned(),
             "model" if is_hvm && value.trim().starts_with("e1000") => vif.model = Model::E1000,
             _ => {}

@@ -1,4 +1,4 @@
-//! Conversion of Xen guests to QEMU.
+//! Converts Xen guests to QEMU.
 //!
 //! - This module parses a configuration file of `xl` or `xm`: assignments in a subset of Python
 //!   (xl.cfg(5)). Nothing is executed; unsupported syntax is reported with its line.
@@ -29,7 +29,7 @@ pub enum XenValue {
 /// Line that cannot be parsed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ParseError {
-    /// Line number, from 1.
+    /// Number of the line, counted from 1.
     pub line: usize,
     pub words: String,
 }
@@ -164,7 +164,7 @@ impl<'t> Tokens<'t> {
                 }
                 ';' if self.depth == 0 => return Some(Token::End),
                 '#' => while self.rest.next_if(|(_, sign)| *sign != '\n').is_some() {},
-                // A backslash at the end of a line continues the line.
+                // Continues the line after a backslash at its end.
                 '\\' if self.next_is('\n') => self.lines += 1,
                 _ if sign.is_whitespace() => {}
                 '\'' | '"' => return Some(self.string(at, sign)),
@@ -201,7 +201,7 @@ impl<'t> Tokens<'t> {
     }
 
     fn name(&mut self, at: usize) -> Token {
-        // The first character may have several bytes.
+        // Takes the first character separately, which may have several bytes.
         let first = self.text.get(at..).and_then(|rest| rest.chars().next());
         let mut name: String = first.into_iter().collect();
         while let Some((_, sign)) = self
@@ -305,7 +305,7 @@ impl<'t> Tokens<'t> {
                 "True" => Ok(XenValue::Number(1)),
                 "False" => Ok(XenValue::Number(0)),
                 "None" => Ok(XenValue::Text(String::new())),
-                // A prefix of a string.
+                // Skips the prefix of a string, and reads the string.
                 "r" | "u" | "b" => self.value(),
                 _ => Err(not_read()),
             },

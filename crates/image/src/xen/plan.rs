@@ -1,6 +1,6 @@
 //! Plans the conversion of a Xen guest to QEMU: a list of steps, each with its reason and the
-//! program's action or the command for an operator. The plan is made from the configuration and the
-//! contents of the disks before anything is written.
+//! program's action or the command for an operator. The plan is created from the configuration and
+//! the contents of the disks before anything is written.
 
 use super::domain::{Boot, Disk, XenDomain};
 use crate::hardware::{Bus, Firmware, Model};
@@ -171,8 +171,8 @@ pub fn targets(
     let mut targets: Vec<TargetDisk> = Vec::new();
     for (index, disk) in disks.iter().enumerate() {
         let known = seen.get(index).cloned().unwrap_or_default();
-        // A file system without a partition table is wrapped into a partition regardless of the
-        // device name.
+        // Wraps a file system without a partition table into a partition regardless of the device
+        // name.
         let is_bare = known.table.is_empty() && known.found.iter().any(|one| one.partition == 0);
         let wraps = disk.partition.is_some() || is_bare;
         let same = targets
@@ -242,7 +242,7 @@ pub fn make(
 ) -> Result<ConversionPlan, crate::boot::BootError> {
     let mut targets = targets(&domain.disks, seen)?;
     if let System::Linux(linux) = system {
-        // The BIOS boots from the first disk.
+        // Moves the disk from which the BIOS boots to the front.
         let (boots, _) = linux.traits.boot.unwrap_or(linux.root);
         targets.sort_by_key(|target| !target.parts.contains(&boots));
     }
@@ -524,7 +524,7 @@ impl ConversionPlan {
                 step.why
             );
         }
-        // Names of the image are within it: they are not for the terminal to obey.
+        // Replaces control characters, since names in the image are untrusted.
         text.replace(|sign: char| sign.is_control() && sign != '\n', "?")
     }
 }

@@ -1,5 +1,5 @@
-//! Contents of a disk: what would survive a power failure, and what was written since the last
-//! flush.
+//! Stores the contents of a disk: what would survive a power failure, and what was written since
+//! the last flush.
 
 use namespace::Random;
 use std::collections::{BTreeMap, HashMap};
@@ -80,7 +80,8 @@ impl FileContent {
     /// Simulates a power failure: each sector that was not flushed may be kept or lost, because a
     /// disk writes in any order.
     pub(super) fn lose_power(&mut self, random: &mut Random) {
-        // Sometimes nearly everything is kept, sometimes nearly nothing.
+        // Chooses a chance, so that sometimes nearly everything is kept, and sometimes nearly
+        // nothing.
         let chance = random.below(101);
         for (index, sector) in std::mem::take(&mut self.fresh) {
             if random.percent(chance) {

@@ -1,7 +1,7 @@
-//! A disk that fails when a test wants it to: a FUSE file system with files in one directory and
-//! their bytes in memory.
+//! Mounts a disk that fails when a test wants it to: a FUSE file system with files in one directory
+//! and their bytes in memory.
 //!
-//! The disk knows what was flushed, so it can lose everything else, as a power failure does.
+//! Tracks what was flushed, so that the disk can lose everything else, as a power failure does.
 //! Killing a process loses nothing, because its writes are in the kernel's memory.
 
 mod content;
@@ -192,7 +192,8 @@ impl Drop for UnreliableDisk {
     fn drop(&mut self) {
         self.set(Trouble::default());
         self.ends.store(true, Ordering::Relaxed);
-        // Works even while a process has a file open there.
+        // Detaches the file system, which works even while a process has a file open there. Ignores
+        // an error.
         let _ = unmount(self.path(), UnmountFlags::DETACH);
         if let Some(server) = self.server.take() {
             let _ = server.join();
@@ -218,7 +219,7 @@ impl FuseConnection {
                 Ok(count) => count,
                 Err(error) if protocol::is_over(&error) => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                // The request was interrupted.
+                // Continues, because the request was interrupted.
                 Err(_) => continue,
             };
             if let Some(request) = Request::parse(&bytes[..count]) {
@@ -252,7 +253,7 @@ impl FuseConnection {
     }
 
     fn reply(&self, request: &Request, outcome: Result<FuseReply, Errno>) {
-        // The request may have been interrupted.
+        // Ignores an error: the request may have been interrupted.
         let _ = (&self.channel).write(&protocol::encode(request.unique, outcome));
     }
 }
@@ -285,7 +286,7 @@ impl FileSystemState {
             }
             FuseOpcode::Unlink => {
                 let node = self.named(&request.names(0).next().unwrap_or_default())?;
-                // Processes that have it open keep it.
+                // Clears only the name, because processes that have the file open keep it.
                 self.file(node)?.0.clear();
                 Ok(FuseReply::default())
             }
@@ -389,7 +390,7 @@ impl FileSystemState {
     }
 
     fn zero(&mut self, request: &Request) -> Result<FuseReply, Errno> {
-        // Punch a hole, or zero a range; either keeps the size.
+        // Accepts only punching a hole or zeroing a range; either keeps the size.
         let (offset, length, mode) = (request.long(8), request.long(16), request.word(24));
         if mode != 1 | 2 && mode != 1 | 16 {
             return Err(Errno::OPNOTSUPP);
@@ -416,7 +417,7 @@ impl FileSystemState {
     fn list(&self, from: u64) -> FuseReply {
         let files = self.files.iter().filter(|(_, (name, _))| !name.is_empty());
         let left = files.skip(from as usize).zip(from + 1..);
-        // A directory has a few files.
+        // Lists all files in one response, because a directory has only a few.
         left.fold(FuseReply::default(), |reply, ((node, (name, _)), next)| {
             reply.named(*node, next, name)
         })

@@ -1,5 +1,5 @@
-//! Messages of the kernel's FUSE protocol (`linux/fuse.h`, version 7.31), as far as files of one
-//! directory need them.
+//! Encodes and decodes messages of the kernel's FUSE protocol (`linux/fuse.h`, version 7.31), as
+//! far as files of one directory need them.
 
 use std::io;
 
@@ -163,14 +163,14 @@ impl FuseReply {
 
     /// Returns the reply to `INIT`.
     pub(super) fn init() -> FuseReply {
-        // ASYNC_READ, BIG_WRITES, ASYNC_DIO, PARALLEL_DIROPS, MAX_PAGES.
+        // Enables ASYNC_READ, BIG_WRITES, ASYNC_DIO, PARALLEL_DIROPS and MAX_PAGES.
         let flags = 1 | 1 << 5 | 1 << 15 | 1 << 18 | 1 << 22;
         let reply = FuseReply::default()
             .word(7)
             .word(31)
             .word(128 << 10)
             .word(flags);
-        // Limits of background requests.
+        // Sets the limits of background requests.
         let reply = reply.word(256 | 192 << 16);
         let pages = WRITE_BYTES_MAX / 4096;
         let reply = reply.word(WRITE_BYTES_MAX as u32).word(1);

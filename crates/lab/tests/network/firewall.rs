@@ -1,4 +1,4 @@
-//! Blocks of packets at a host.
+//! Tests the blocks of packets at a host.
 
 use lab::{Echo, Lab, PacketFilter, TransportProtocol};
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 #[test]
 fn a_block_hits_what_fits_its_filter_until_it_is_lifted() {
     lab::skip_unless_root!();
-    // A blocked connection is awaited in vain.
+    // Waits long only for a connection that is not blocked.
     let patience = |reached| Duration::from_millis(if reached { 10_000 } else { 300 });
     let lab = Lab::new("block").unwrap();
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());

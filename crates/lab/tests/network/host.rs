@@ -1,4 +1,4 @@
-//! Power of a host.
+//! Tests the power of a host.
 
 use lab::{Answerer, Lab, eventually};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Cables and switches between hosts.
+//! Tests cables and switches between hosts.
 
 use lab::{Echo, Lab, eventually, exchange};
 use std::net::SocketAddr;

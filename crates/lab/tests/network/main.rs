@@ -1,4 +1,4 @@
-//! Networks of namespaces, as servers and clients in their hosts see them.
+//! Tests networks of namespaces, as servers and clients in their hosts see them.
 
 mod firewall;
 mod host;

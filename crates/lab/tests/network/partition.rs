@@ -1,4 +1,4 @@
-//! Partitions between groups of hosts.
+//! Tests partitions between groups of hosts.
 
 use lab::{Echo, Lab, LabError, LabHost, Weather};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Impaired cables.
+//! Tests cables that impair the traffic.
 
 use lab::{Echo, ImpairedCable, Lab, LabHost, Weather, eventually, exchange};
 use std::net::UdpSocket;

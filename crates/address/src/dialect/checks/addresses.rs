@@ -1,4 +1,5 @@
-//! Checks for router ids and addresses that are used twice.
+//! Reports router ids and addresses that are used twice, and instances with more addresses than an
+//! advert can name.
 
 use crate::codes;
 use crate::config::{Instance, InstanceTransport};
@@ -48,7 +49,7 @@ pub(super) fn router_ids(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
     told.into_iter().for_each(|d| l.report(d));
 }
 
-/// Returns whether adverts of one instance reach the other.
+/// Returns whether both instances use the same multicast group, or have a unicast peer in common.
 fn meet(one: &Instance, other: &Instance) -> bool {
     match (&one.transport, &other.transport) {
         (InstanceTransport::Multicast { group: a }, InstanceTransport::Multicast { group: b }) => {
@@ -65,7 +66,8 @@ fn meet(one: &Instance, other: &Instance) -> bool {
     }
 }
 
-/// Reports addresses that are configured twice.
+/// Reports addresses that are configured twice, and instances with more addresses than an advert
+/// can name.
 pub(super) fn taken_twice(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
     let mut seen: HashMap<(IpAddr, Option<String>), (Span, &str)> = HashMap::new();
     let mut told = Vec::new();

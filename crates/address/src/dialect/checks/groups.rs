@@ -1,4 +1,5 @@
-//! Checks of sync groups: their members exist, and each is in one group only.
+//! Checks sync groups (unique names, existing members, each instance in one group only) and adds
+//! them to the configuration.
 
 use super::{resolve, unknown};
 use crate::codes;
@@ -8,7 +9,8 @@ use crate::dialect::loader::Loader;
 use language::Diagnostic;
 use std::collections::{HashMap, HashSet};
 
-/// Returns the instances that are in a group, and whether the group keeps their weights.
+/// Returns the instances that are in a sync group, each with the group's `tracking_weight`, and
+/// reports duplicate groups, unknown members, and instances in two groups.
 pub(super) fn members(l: &mut Loader<'_>, drafts: &[InstanceDraft]) -> HashMap<String, bool> {
     let names: Vec<String> = drafts.iter().map(|d| d.name.clone()).collect();
     let known: HashSet<&str> = names.iter().map(String::as_str).collect();
@@ -70,7 +72,7 @@ pub(super) fn members(l: &mut Loader<'_>, drafts: &[InstanceDraft]) -> HashMap<S
     members
 }
 
-/// Builds the groups of the model.
+/// Adds the sync groups to the configuration.
 pub(super) fn finish(l: &mut Loader<'_>, disabled: &HashSet<String>) {
     for group in std::mem::take(&mut l.drafts.groups) {
         let tracked = resolve(l, &group.references, disabled, None);

@@ -1,4 +1,5 @@
-//! Checks of one instance: its defaults, and settings that contradict each other.
+//! Completes one instance with its defaults, and reports settings that are missing or contradict
+//! each other.
 
 use super::timers;
 use super::{NoWeights, preferences, resolve, transport};
@@ -14,7 +15,7 @@ use language::{Diagnostic, Severity, Span};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-/// Priority of the address owner.
+/// Priority of the address owner (RFC 9568).
 const OWNER: u8 = 255;
 
 /// Reports two instances with the same name.
@@ -32,7 +33,7 @@ pub(super) fn names(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
     }
 }
 
-/// Completes an instance and adds it to the model.
+/// Completes an instance and adds it to the configuration.
 pub(super) fn finish(
     l: &mut Loader<'_>,
     draft: &mut InstanceDraft,
@@ -70,7 +71,8 @@ pub(super) fn finish(
     l.config.instances.push(built);
 }
 
-/// Takes options that the instance does not state from `global_defs`.
+/// Copies four options from `global_defs` if the instance does not set them: `vrrp_version`,
+/// `down_timer_adverts`, `skip_check_adv_addr` and `strict_mode`.
 fn defaults(options: &mut Options, draft: &InstanceDraft, from: &Defaults) {
     let (given, from) = (&draft.options, &from.options.values);
     let missing = |name: &str| given.place(name).is_none();
@@ -88,7 +90,8 @@ fn defaults(options: &mut Options, draft: &InstanceDraft, from: &Defaults) {
     }
 }
 
-/// Checks that an instance has all required settings.
+/// Sets the interface and the router id, and reports a missing one. Warns about an instance without
+/// addresses.
 fn needed(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     let unicast = draft.peers.as_ref().is_some_and(|p| !p.value.is_empty());
     match &draft.interface {
@@ -127,8 +130,8 @@ fn needed(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     }
 }
 
-/// Sets the address family, which is that of the first address. Addresses of the other family are
-/// not advertised.
+/// Sets the address family: that of the first address, else of the first peer, else of the source.
+/// Warns about addresses of the other family, which adverts cannot name.
 fn family(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     let first = draft.addresses.first();
     let peer = draft.peers.as_ref().and_then(|p| p.value.first());
@@ -182,7 +185,7 @@ fn family(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     built.options.version = 3;
 }
 
-/// Checks `state` against `priority`.
+/// Sets the initial state and the priority, and reports a `state` that contradicts the `priority`.
 fn state(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     let start = draft.start.as_ref();
     built.start = start.map_or(Start::Backup, |s| s.value);
@@ -343,12 +346,12 @@ fn adverts(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
         !built.options.strict && higher.is_some_and(|at| at.value);
     if let (true, Some(peers)) = (built.options.strict, &draft.peers) {
         strict(l, peers.span, "'unicast_peer'");
-        // keepalived continues with unicast here, and so does Evenkeel.
+        // Keeps unicast despite the warning, as keepalived does.
     }
 }
 
-/// Reports two instances with the same interface name, which would take the interface from each
-/// other forever.
+/// Reports a virtual interface name that another instance already has, and drops the name: both
+/// instances would take the interface from each other forever.
 fn own_name(l: &mut Loader<'_>, draft: &InstanceDraft, vmac: &mut Vmac) {
     let Some(name) = &vmac.name else {
         return;
@@ -372,7 +375,8 @@ fn own_name(l: &mut Loader<'_>, draft: &InstanceDraft, vmac: &mut Vmac) {
     vmac.name = None;
 }
 
-/// Handles addresses on other interfaces that have the virtual MAC there.
+/// Marks addresses that need the virtual MAC on their own interface (`use_vmac_addr`), and reports
+/// `use_vmac` of an address without an interface.
 fn vmacs_of_addresses(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     let (own, ipv6) = (built.interface.clone(), built.ipv6);
     for address in built.addresses.iter_mut().chain(&mut built.excluded) {
@@ -380,7 +384,8 @@ fn vmacs_of_addresses(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Ins
         let other_family = address.address.is_ipv6() != ipv6 && !own.is_empty();
         if draft.vmac_for_addresses.is_some() && (elsewhere || other_family) {
             address.vmac = true;
-            // On the router's own interface, but with the MAC of the address's family.
+            // Keeps an address of the other family on the router's interface, with the MAC of its
+            // own family.
             address.interface.get_or_insert_with(|| own.clone());
         }
         if address.vmac && address.interface.is_none() {
@@ -427,7 +432,8 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
         strict(l, span, "'vmac_xmit_base'");
     }
     own_name(l, draft, &mut vmac);
-    // A MAC with five octets ends with the router id, which may be configured further down.
+    // Appends the router id to a MAC with five octets. Only here, because the router id may be
+    // configured further down.
     if let Some(mac) = vmac.mac.as_mut().filter(|mac| mac[5] == 0) {
         mac[5] = built.vrid;
     }
@@ -441,7 +447,7 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
     built.vmac = Some(vmac);
 }
 
-/// Returns the timings of announcements: those of the instance, else the global ones.
+/// Returns the timing of announcements: of the instance, else of `global_defs`, else the default.
 fn garp(l: &Loader<'_>, own: &GarpDraft) -> Garp {
     let all = &l.drafts.defaults.garp;
     let standard = Garp::default();

@@ -1,5 +1,5 @@
-//! Checks that need the whole configuration: defaults, references, and settings that
-//! contradict each other.
+//! Completes the configuration once all blocks of `keepalived.conf` are parsed: applies defaults,
+//! resolves references, and reports settings that contradict each other.
 
 mod addresses;
 mod groups;
@@ -27,7 +27,7 @@ const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Default timeout of `startup_script` and `shutdown_script`.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Builds the model from the drafts.
+/// Builds the configuration from the drafts of all blocks.
 pub(super) fn finish(l: &mut Loader<'_>) {
     l.config.dialect = Dialect::Keepalived;
     global(l);
@@ -145,7 +145,8 @@ fn fifos(l: &mut Loader<'_>) {
     }
 }
 
-/// Checks that the named interfaces exist.
+/// Reports interfaces that do not exist, unless `dynamic_interfaces` is set, and instances on a
+/// loopback interface.
 fn interfaces(l: &mut Loader<'_>) {
     let named = std::mem::take(&mut l.drafts.interfaces);
     // Interfaces that the role itself creates.
@@ -228,7 +229,8 @@ fn statics(l: &mut Loader<'_>) {
     }
 }
 
-/// Returns the rules with their preferences; rules without one get keepalived's default.
+/// Returns the rules with their preferences. A rule without one gets keepalived's default, with a
+/// warning.
 fn preferences(l: &mut Loader<'_>, rules: Vec<At<Rule>>) -> Vec<Rule> {
     let mut all = Vec::new();
     for At { mut value, span } in rules {
@@ -259,7 +261,7 @@ fn unknown(l: &mut Loader<'_>, at: &At<String>, kind: &str, names: &[String]) {
     });
 }
 
-/// Builds the tracked objects of the model.
+/// Adds the tracked objects to the configuration, without scripts that cannot be run.
 fn tracked(l: &mut Loader<'_>, disabled: &HashSet<String>) {
     let scripts = std::mem::take(&mut l.drafts.scripts);
     let scripts = scripts.into_iter().map(|at| at.value);
@@ -284,9 +286,9 @@ fn tracked(l: &mut Loader<'_>, disabled: &HashSet<String>) {
 /// Reason why weights are ignored.
 #[derive(Clone, Copy)]
 enum NoWeights {
-    /// The instance is in a sync group.
+    /// The instance is in a sync group without `tracking_weight`.
     Group,
-    /// The address owner: its priority is 255.
+    /// The instance is the address owner: its priority is 255.
     Owner,
 }
 
@@ -323,7 +325,7 @@ fn resolve(
     tracked
 }
 
-/// Collects the names and weights of tracked objects of one kind.
+/// Returns the weight of each tracked object of one kind, by name.
 fn weights<T>(drafts: &[At<T>], of: fn(&T) -> (&String, Weight)) -> HashMap<String, Weight> {
     let all = drafts.iter().map(|at| of(&at.value));
     all.map(|(name, weight)| (name.clone(), weight)).collect()

@@ -1,4 +1,5 @@
-//! Checks of scripts: the account that runs them, and whether they can be run.
+//! Determines the account of each script, and warns about scripts that cannot be run or that run as
+//! root insecurely.
 
 use crate::codes;
 use crate::config::Account;
@@ -34,7 +35,8 @@ pub(super) fn finish(l: &mut Loader<'_>) -> HashSet<String> {
         let account = command.account.clone().or(own).or(default.clone());
         let root = account.as_ref().is_none_or(|a| a.uid == 0);
         let usable = look(l, command, account.as_ref(), root);
-        // A missing script is no security problem, as in keepalived.
+        // Warns about usable scripts only: a missing script is no security problem, as in
+        // keepalived.
         if root && usable && insecure.is_none() {
             insecure = Some(command.span);
         }
@@ -58,7 +60,7 @@ pub(super) fn finish(l: &mut Loader<'_>) -> HashSet<String> {
     disabled
 }
 
-/// Returns whether a script can be run, and reports why not.
+/// Returns whether a script can be run; if not, reports the reason.
 fn look(
     l: &mut Loader<'_>,
     command: &UncheckedProgram,

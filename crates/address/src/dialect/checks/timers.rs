@@ -1,4 +1,5 @@
-//! Checks for contradictory times.
+//! Rounds the advert interval to what the protocol can send, and reports times that contradict each
+//! other.
 
 use crate::codes;
 use crate::config::Instance;
@@ -7,10 +8,10 @@ use crate::dialect::loader::Loader;
 use language::Diagnostic;
 use std::time::Duration;
 
-/// Maximum interval of version 3: twelve bits of hundredths of a second.
+/// Maximum advert interval of VRRP version 3: twelve bits of hundredths of a second.
 const V3_MAX: Duration = Duration::from_millis(40_950);
 
-/// Returns the interval of adverts as it is sent.
+/// Returns the interval of adverts as the protocol sends it, and warns if rounding changed it.
 pub(super) fn interval(l: &mut Loader<'_>, draft: &InstanceDraft, version: u8) -> Duration {
     let Some(at) = draft.options.at("advert_int", |o| o.advert_interval) else {
         return Duration::from_secs(1);
@@ -47,13 +48,14 @@ pub(super) fn interval(l: &mut Loader<'_>, draft: &InstanceDraft, version: u8) -
     sent
 }
 
-/// Formats a duration as the language writes it.
+/// Formats a duration in decimal seconds, as `keepalived.conf` has it.
 pub(super) fn seconds(time: Duration) -> String {
     let text = format!("{}.{:06}", time.as_secs(), time.subsec_micros());
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Reports announcements that take longer than the time until they are repeated.
+/// Warns if sending all announcements once takes longer than `garp_master_delay`, after which they
+/// are repeated.
 pub(super) fn announcements(l: &mut Loader<'_>, draft: &InstanceDraft, built: &Instance) {
     let Some(place) = draft.garp.place.or(l.drafts.defaults.garp.place) else {
         return;
@@ -79,7 +81,7 @@ pub(super) fn announcements(l: &mut Loader<'_>, draft: &InstanceDraft, built: &I
     }
 }
 
-/// Reports interfaces that may be down for longer than adverts may be missing.
+/// Warns about interfaces that may be down for longer than adverts may be missing.
 pub(super) fn interface_delays(l: &mut Loader<'_>) {
     let places = std::mem::take(&mut l.drafts.delays);
     let delays = l.config.interface_delays.clone();

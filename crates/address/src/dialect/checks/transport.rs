@@ -1,4 +1,5 @@
-//! Checks of the transport of an instance's adverts.
+//! Determines whether the adverts of an instance use multicast or unicast, and reports peers and
+//! sources of the wrong family and unicast settings without a peer.
 
 use crate::codes;
 use crate::config::{GROUP4, GROUP6, InstanceTransport};
@@ -6,7 +7,7 @@ use crate::dialect::family::draft::InstanceDraft;
 use crate::dialect::loader::Loader;
 use language::Diagnostic;
 
-/// Returns the transport, and reports addresses of the other family.
+/// Returns the transport, and reports a source or peer that has another family than the instance.
 pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> InstanceTransport {
     let mut other = |what: &str, address: std::net::IpAddr, span| {
         if address.is_ipv6() != ipv6 {

@@ -1,4 +1,5 @@
-//! Address lines: `virtual_ipaddress` and `virtual_ipaddress_excluded`.
+//! Parses the address lines of `virtual_ipaddress`, `virtual_ipaddress_excluded` and
+//! `static_ipaddress` with their options.
 
 use super::draft::At;
 use super::tables::SCOPE;
@@ -36,7 +37,7 @@ impl<'w> WordIterator<'w> {
         self.words.get(self.at)
     }
 
-    /// Returns the value behind the last word, and reports a missing one.
+    /// Returns the next word, the value of an option, and reports an error if the line has ended.
     pub(super) fn value(&mut self, l: &mut Loader<'_>) -> Option<&'w SourceWord> {
         let value = self.next();
         if value.is_none()
@@ -49,10 +50,9 @@ impl<'w> WordIterator<'w> {
     }
 }
 
-/// Parses a word of an address line into the address.
+/// Parses an option and its values from the words of an address line into the address.
 pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut WordIterator<'_>, &mut Address);
 
-/// Blocks that contain address lines.
 const ADDRESSES: &[&str] = &[
     "virtual_ipaddress",
     "virtual_ipaddress_excluded",
@@ -162,7 +162,8 @@ pub(super) fn unknown<B>(
     );
 }
 
-/// Parses the value of `track_group`, whose block may follow further down.
+/// Parses the value of `track_group`. The name is checked later, because its block may be further
+/// down.
 pub(super) fn track_group(l: &mut Loader<'_>, words: &mut WordIterator<'_>) -> Option<String> {
     let word = words.value(l)?;
     l.drafts.track_group_uses.push(word.at());

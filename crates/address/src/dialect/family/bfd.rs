@@ -1,4 +1,4 @@
-//! `bfd_instance`: sessions of bidirectional forwarding detection.
+//! Parses `bfd_instance` blocks: sessions of bidirectional forwarding detection (RFC 5880).
 
 use super::BFD;
 use super::draft::put;

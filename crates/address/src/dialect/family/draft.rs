@@ -1,5 +1,6 @@
-//! Drafts of blocks: `global_defs`, which contains their defaults, may follow the blocks that it
-//! applies to.
+//! Stores the blocks of `keepalived.conf` as drafts while its lines are parsed. The configuration
+//! is built from the drafts at the end, because `global_defs` with the defaults may follow the
+//! blocks that use them.
 
 use crate::config::{
     Account, Address, BfdSession, Notify, NotifyScripts, Options, Peer, Route, Rule, Script, Start,
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 pub(in crate::dialect) use language::Spanned as At;
 
-/// Options, with the positions of those that are configured.
+/// Options with their values, and the positions of those that the file sets.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct SpannedOptions {
     pub(in crate::dialect) values: Options,
@@ -40,7 +41,8 @@ impl SpannedOptions {
         self.places.get(name).copied()
     }
 
-    /// Returns an option and its position, if it was configured.
+    /// Returns the value and position of an option that the file sets; None: the file does not set
+    /// the option.
     pub(in crate::dialect) fn at<T>(
         &self,
         name: &str,
@@ -60,7 +62,6 @@ pub(in crate::dialect) struct Reference {
     pub(in crate::dialect) reverse: Option<bool>,
 }
 
-/// Tracked objects of an instance or a group.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct References {
     pub(in crate::dialect) interfaces: Vec<Reference>,
@@ -70,7 +71,6 @@ pub(in crate::dialect) struct References {
     pub(in crate::dialect) bfd: Vec<Reference>,
 }
 
-/// Timings of announcements, as far as they are configured.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::dialect) struct GarpDraft {
     pub(in crate::dialect) delay: Option<Duration>,
@@ -80,7 +80,7 @@ pub(in crate::dialect) struct GarpDraft {
     pub(in crate::dialect) refresh: Option<Duration>,
     pub(in crate::dialect) refresh_repeat: Option<u32>,
     pub(in crate::dialect) extra: Option<(Duration, bool)>,
-    /// Position of one of these settings.
+    /// Position of the last line that sets one of these values.
     pub(in crate::dialect) place: Option<Span>,
 }
 
@@ -90,7 +90,7 @@ pub(in crate::dialect) struct InstanceDraft {
     pub(in crate::dialect) place: Span,
     pub(in crate::dialect) interface: Option<At<String>>,
     pub(in crate::dialect) vrid: Option<At<u8>>,
-    /// A value was given but is invalid, and has been reported already.
+    /// The file has an invalid router id, which is reported already.
     pub(in crate::dialect) vrid_told: bool,
     pub(in crate::dialect) interface_told: bool,
     pub(in crate::dialect) priority: Option<At<u8>>,
@@ -116,7 +116,7 @@ pub(in crate::dialect) struct InstanceDraft {
     pub(in crate::dialect) references: References,
     pub(in crate::dialect) garp: GarpDraft,
     pub(in crate::dialect) notify: NotifyScripts,
-    /// `linkbeat_use_polling`
+    /// True if the configuration has `linkbeat_use_polling`.
     pub(in crate::dialect) polls_carrier: bool,
 }
 
@@ -133,7 +133,7 @@ pub(in crate::dialect) struct GroupDraft {
     pub(in crate::dialect) global_tracking: bool,
 }
 
-/// A program that is checked once its account is known.
+/// A program that is checked at the end, when the account that runs it is known.
 #[derive(Clone, Debug)]
 pub(in crate::dialect) struct UncheckedProgram {
     /// Kind of program: "notify script".
@@ -145,7 +145,7 @@ pub(in crate::dialect) struct UncheckedProgram {
     pub(in crate::dialect) span: Span,
 }
 
-/// A pipe whose script may still follow.
+/// A pipe, and its script if a line has configured one so far.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct FifoDraft {
     pub(in crate::dialect) path: Option<At<PathBuf>>,
@@ -153,7 +153,7 @@ pub(in crate::dialect) struct FifoDraft {
     pub(in crate::dialect) script: Option<At<Notify>>,
 }
 
-/// Drafts that are put together when everything has been read.
+/// Drafts of all blocks, from which the configuration is built at the end.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct Drafts {
     pub(in crate::dialect) host: String,
@@ -182,9 +182,9 @@ pub(in crate::dialect) struct Drafts {
     pub(in crate::dialect) defaults: Defaults,
     /// Names of blocks by their kind, each with its first position.
     pub(in crate::dialect) named: HashMap<(&'static str, String), Span>,
-    /// Weights of tracked objects, set when all of them have been read.
+    /// Weights of tracked objects by name. Empty until all blocks are parsed.
     pub(in crate::dialect) known: Rc<TrackedWeights>,
-    /// Interfaces of instances with `linkbeat_use_polling`.
+    /// Interfaces of instances with `linkbeat_use_polling`. Empty until all blocks are parsed.
     pub(in crate::dialect) polled: Vec<String>,
     /// Number of rules that got a default preference.
     pub(in crate::dialect) preferences_given: u32,
@@ -239,14 +239,14 @@ pub(in crate::dialect) enum ReceivePolicy {
     Bytes(u32),
 }
 
-/// Stores a valid value.
+/// Stores a value unless it is None, as for an invalid one.
 pub(in crate::dialect) fn set<T>(value: Option<T>, field: &mut T) {
     if let Some(value) = value {
         *field = value;
     }
 }
 
-/// Stores a valid value in the last draft of its kind.
+/// Stores a value, unless it is None, in the last draft of its kind, whose block is being parsed.
 pub(in crate::dialect) fn put<D, T>(
     value: Option<T>,
     drafts: &mut [At<D>],
@@ -258,7 +258,8 @@ pub(in crate::dialect) fn put<D, T>(
 }
 
 impl Drafts {
-    /// Returns where a block of this kind with the same name is; otherwise records the name.
+    /// Returns the position of an earlier block of this kind with the same name. If there is none,
+    /// records the name and returns None.
     pub(in crate::dialect) fn name_taken(
         &mut self,
         kind: &'static str,
@@ -273,7 +274,8 @@ impl Drafts {
         }
     }
 
-    /// Requires an interface that a line of this kind names.
+    /// Records that a line of the kind `of` needs an interface. Its existence is checked at the
+    /// end.
     pub(in crate::dialect) fn require_interface(&mut self, name: At<String>, of: &'static str) {
         self.interfaces.push((name, of));
     }

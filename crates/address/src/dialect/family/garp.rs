@@ -1,4 +1,5 @@
-//! `garp_*` of instances and of `global_defs`, and `garp_group`.
+//! Parses the timing of gratuitous ARPs and neighbour advertisements: `garp_*` of instances and of
+//! `global_defs`, and `garp_group`.
 
 use super::draft::GarpDraft;
 use super::{GARP_GROUP, GLOBAL, INSTANCE};
@@ -11,9 +12,9 @@ use crate::dialect::words::SourceWord;
 use language::Diagnostic;
 use std::time::Duration;
 
-/// Maximum time between announcements: a day, in seconds.
+/// Maximum of a delay or refresh interval: a day, in seconds.
 const DAY_S: i64 = 86_400;
-/// Maximum time between two packets of a block, in microseconds.
+/// Maximum time between two announcements on an interface, in microseconds.
 const INTERVAL_MAX_US: u64 = 1_000_000;
 
 pub(in crate::dialect) static ROWS: &[Row] = language::rows! {

@@ -1,4 +1,4 @@
-//! `global_defs`: settings that apply to every instance.
+//! Parses `global_defs`: settings of the whole program, and defaults for all instances.
 
 use super::draft::{ReceivePolicy, set};
 use super::instance::switch;
@@ -92,7 +92,8 @@ pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
         line(0, 4, include_check),
         "include_check readable",
         "Which missing files are errors of `include` lines that follow; with + and - single ones are changed.";
-    // The reader, which generates the numbers, has already used the seed.
+    // Checks only the range: the reader, which generates the random numbers, has already used the
+    // seed.
     "random_seed <number>" &[GLOBAL], line(1, 1, |l, n| l.check(n, 0..=i64::from(u32::MAX))),
         "random_seed 5",
         "The seed of `${_RANDOM}` in the lines below it, so that they are the same at every start. The numbers are not \
@@ -122,7 +123,8 @@ fn linkbeat(l: &mut Loader<'_>, _: &ConfigStatement) {
     if l.place == TOP {
         l.drafts.defaults.linkbeat_all = true;
     } else {
-        // The interface may be named further down.
+        // Records only the setting, because the line `interface` of the instance may be further
+        // down.
         l.instance.polls_carrier = true;
     }
 }

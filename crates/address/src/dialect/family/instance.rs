@@ -1,4 +1,5 @@
-//! `vrrp_instance`: keywords of a virtual router.
+//! Parses `vrrp_instance` blocks into drafts: state, priority, adverts, authentication and virtual
+//! interfaces of a virtual router.
 
 use super::draft::{At, InstanceDraft};
 use super::{AUTHENTICATION, GLOBAL, INSTANCE};
@@ -11,7 +12,7 @@ use crate::dialect::words::SourceWord;
 use language::{Diagnostic, suggest};
 use std::net::IpAddr;
 
-/// Maximum length of a password that is sent, in bytes.
+/// Maximum number of password bytes in an advert.
 const PASSWORD_BYTES: usize = 8;
 /// Maximum length of the key of `auth_type AH`, in bytes.
 const KEY_BYTES: usize = 16;
@@ -159,7 +160,7 @@ fn vrid(l: &mut Loader<'_>, node: &ConfigStatement) {
     l.instance.vrid_told = l.instance.vrid.is_none();
 }
 
-/// Sets a valid option of the instance, under the name of its keyword.
+/// Parses an option of the instance, and stores it with its position if it is valid.
 fn option<T>(
     l: &mut Loader<'_>,
     node: &ConfigStatement,
@@ -172,8 +173,8 @@ fn option<T>(
     }
 }
 
-/// Sets a switch of the instance or, in `global_defs`, its default for all instances, whose keyword
-/// has a prefix.
+/// Stores a switch of an instance or, in `global_defs`, the default for all instances, whose
+/// keyword has the additional prefix `vrrp_`.
 pub(super) fn switch(
     l: &mut Loader<'_>,
     node: &ConfigStatement,
@@ -210,7 +211,8 @@ fn authentication(l: &mut Loader<'_>, node: &ConfigStatement) {
     l.children(AUTHENTICATION, node);
 }
 
-/// Returns the part of a password that is sent, padded, and whether it was truncated.
+/// Returns the first eight bytes of a password, padded with zeroes, and whether the rest was cut
+/// off.
 pub(in crate::dialect) fn password(bytes: &[u8]) -> ([u8; PASSWORD_BYTES], bool) {
     let mut sent = [0; PASSWORD_BYTES];
     let length = bytes.len().min(PASSWORD_BYTES);
@@ -218,10 +220,10 @@ pub(in crate::dialect) fn password(bytes: &[u8]) -> ([u8; PASSWORD_BYTES], bool)
     (sent, bytes.len() > PASSWORD_BYTES)
 }
 
-/// Returns the key of `auth_type AH`.
+/// Returns the key of `auth_type AH`, padded with zeroes.
 pub(in crate::dialect) fn key(bytes: &[u8]) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
-    // keepalived uses only eight bytes of the password here, too.
+    // Uses only the first eight bytes of the password, as keepalived does.
     key[..PASSWORD_BYTES].copy_from_slice(&password(bytes).0);
     key
 }
@@ -241,7 +243,7 @@ fn use_vmac(l: &mut Loader<'_>, node: &ConfigStatement) {
     l.instance.vmac = Some(vmac);
 }
 
-/// Checks that a name is valid for an interface.
+/// Returns a name that is valid for an interface, and reports an invalid one.
 fn interface_name(l: &mut Loader<'_>, word: &SourceWord) -> Option<String> {
     /// IFNAMSIZ without the terminating zero.
     const NAME_BYTES_MAX: usize = 15;
@@ -256,7 +258,7 @@ fn interface_name(l: &mut Loader<'_>, word: &SourceWord) -> Option<String> {
     None
 }
 
-/// Parses six octets, or five that the router id completes.
+/// Parses a MAC with six octets. One with five gets `vrid`, or zero, as its sixth octet.
 fn mac(text: &str, vrid: Option<u8>) -> Option<[u8; 6]> {
     let octets: Option<Vec<u8>> = text
         .split(':')

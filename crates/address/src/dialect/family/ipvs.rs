@@ -1,4 +1,4 @@
-//! Keywords for IPVS: parsed, reported, and without effect.
+//! Accepts the keywords of keepalived for IPVS, which have no effect here, and warns about them.
 
 use super::{GLOBAL, INSTANCE};
 use crate::codes;
@@ -51,7 +51,7 @@ pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
         "Certificates for IPVS checks: use `ca-file` and `crt` on a server line of the proxy.";
 };
 
-/// Reports a keyword for IPVS, unless the command line excludes IPVS.
+/// Warns that a keyword for IPVS has no effect. Silent if the command line excludes IPVS (`-P`).
 pub(super) fn concerns_ipvs(l: &mut Loader<'_>, node: &ConfigStatement) {
     if l.options.vrrp_only {
         return;

@@ -1,4 +1,4 @@
-//! Keywords for mail about changes.
+//! Parses the SMTP settings of notification mails, and the switches `smtp_alert` that enable them.
 
 use super::{GLOBAL, GROUP, INSTANCE};
 use crate::codes;

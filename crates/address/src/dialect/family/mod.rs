@@ -1,4 +1,5 @@
-//! Keywords by family, one file each: rows and the functions that build them.
+//! Lists all keywords of `keepalived.conf` by family. Each family has a file with its rows and the
+//! functions that parse its lines.
 
 pub(super) mod address;
 pub(super) mod bfd;
@@ -50,7 +51,6 @@ pub(super) static ROUTE_OPTIONS: &[Family<route::Build>] = &[("Route options", r
 /// Options of a rule line.
 pub(super) static RULE_OPTIONS: &[Family<rule::Build>] = &[("Rule options", rule::OPTIONS)];
 
-/// Names of the blocks that contain keywords.
 pub(super) const GLOBAL: &str = "global_defs";
 pub(super) const INSTANCE: &str = "vrrp_instance";
 pub(super) const GROUP: &str = "vrrp_sync_group";

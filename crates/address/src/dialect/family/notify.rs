@@ -1,4 +1,5 @@
-//! Keywords of notify scripts and pipes.
+//! Parses the lines for scripts and named pipes that are notified of state changes, for startup and
+//! shutdown scripts, and for the user that runs scripts.
 
 use super::draft::{At, UncheckedProgram};
 use super::{GLOBAL, GROUP, INSTANCE};
@@ -91,7 +92,7 @@ pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
         "fifo_write_vrrp_states_on_reload", "Writes all states to the pipes again after a reload.";
 };
 
-/// Parses the script of a line and the account that runs it.
+/// Parses the script of a line and the account that runs it. The program is checked at the end.
 pub(in crate::dialect) fn script(
     l: &mut Loader<'_>,
     node: &ConfigStatement,
@@ -130,7 +131,7 @@ pub(in crate::dialect) fn split(l: &mut Loader<'_>, word: &SourceWord) -> Option
     }
 }
 
-/// Looks up a user and an optional group by name.
+/// Looks up a user and an optional group by name; an unknown one is an error.
 pub(in crate::dialect) fn account(l: &mut Loader<'_>, words: &[SourceWord]) -> Option<Account> {
     let user = words.first()?;
     let group = words.get(1);

@@ -1,4 +1,5 @@
-//! Keywords for names, files and namespaces of the process, for SNMP and for D-Bus.
+//! Parses the keywords for the processes of the program: names, namespace, umask, dumps and
+//! reloads. Those for SNMP and D-Bus are accepted with a warning, without effect.
 
 use super::GLOBAL;
 use crate::codes;
@@ -103,7 +104,8 @@ fn instance(l: &mut Loader<'_>, node: &ConfigStatement) {
     l.drafts.instance_name = Some(node.place());
 }
 
-/// Parses `022`, `0x12` or `IWGRP|IWOTH`.
+/// Parses the umask: octal with the prefix `0`, hexadecimal with `0x`, decimal, or names of bits
+/// such as `IWGRP|IWOTH`.
 fn umask(l: &mut Loader<'_>, node: &ConfigStatement) {
     let Some(word) = node.argument() else { return };
     let number = match word.text.as_str() {

@@ -1,4 +1,5 @@
-//! Route lines of `virtual_routes` and `static_routes`, with the syntax of `ip route`.
+//! Parses the route lines of `virtual_routes` and `static_routes`, which have the syntax of `ip
+//! route`.
 
 use super::address::{WordIterator, find, track_group, unknown};
 use super::draft::At;
@@ -36,7 +37,7 @@ impl RouteDraft {
     }
 }
 
-/// Parses a word of a route line into the route.
+/// Parses an option and its values from the words of a route line into the draft.
 pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut WordIterator<'_>, &mut RouteDraft);
 
 type Row = Keyword<Build>;
@@ -121,8 +122,8 @@ pub(in crate::dialect) static OPTIONS: &[Row] = language::rows! {
         "Maximum packet size on the route; `lock` disables path MTU discovery.";
     "window [lock] <bytes>" ROUTES, |l, w, d| number(l, w, d, 3, 1),
         "198.51.100.0/24 via 192.0.2.1 window 65535", "Maximum window to advertise.";
-    // The kernel stores round-trip times in eighths and their variance in quarters of a
-    // millisecond.
+    // Milliseconds are multiplied: the kernel stores round-trip times in eighths of a millisecond,
+    // and their variance in quarters.
     "rtt [lock] <milliseconds>" ROUTES, |l, w, d| number(l, w, d, 4, 8),
         "198.51.100.0/24 via 192.0.2.1 rtt 20", "Initial round-trip time estimate.";
     "rttvar [lock] <milliseconds>" ROUTES, |l, w, d| number(l, w, d, 5, 4),
@@ -197,8 +198,8 @@ const KINDS: &[(&str, RouteKind)] = &[
     ("nat", RouteKind::Nat),
 ];
 
-/// Words of `ip route` that are known but not supported. A route without them would be a different
-/// route.
+/// Words of `ip route` that are refused as not supported, because the route without them would be a
+/// different one.
 const NOT_BUILT: &[&str] = &["encap", "ttl-propagate", "expires", "as", "vrf"];
 
 /// Parses the route of a line in the block `place`.
@@ -260,7 +261,7 @@ fn finish(
     let hops = route.hops.iter().filter_map(|h| h.via);
     let all: Vec<IpAddr> = addresses.chain(hops).chain(route.source).collect();
     let six = all.iter().any(IpAddr::is_ipv6);
-    // An IPv4 route may have an IPv6 gateway, never the reverse.
+    // Refuses addresses of both families, except an IPv4 route with an IPv6 gateway.
     let four = route.destination.iter().any(|(a, _)| a.is_ipv4())
         || route.source.is_some_and(|a| a.is_ipv4());
     if six
@@ -360,7 +361,7 @@ fn device(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RouteDraft) 
     l.drafts.require_interface(word.at(), "a route");
     let name = word.text.clone();
     if !d.nexthops {
-        // A single interface behind `via … or …` applies to both hops.
+        // Sets the interface of all hops: a single interface after `via … or …` applies to both.
         for hop in &mut d.route.hops {
             hop.interface = Some(name.clone());
         }
@@ -390,7 +391,8 @@ fn number(
         words.next();
     }
     let Some(word) = words.value(l) else { return };
-    // Newer versions of `ip route` write times as `20ms`; both forms mean milliseconds here.
+    // Strips the unit of times: newer versions of `ip route` write `20ms`; without a unit, the
+    // number means milliseconds, too.
     let digits = if factor > 1 || metric == 13 {
         word.text.strip_suffix("ms").unwrap_or(&word.text)
     } else {
@@ -405,7 +407,7 @@ fn number(
     }
 }
 
-/// Parses `FROM/TO` or `TO` and packs the realms as the kernel does.
+/// Parses `FROM/TO` or `TO`, and packs the realms into one number as the kernel does.
 pub(super) fn realms(l: &mut Loader<'_>, word: &SourceWord) -> Option<u32> {
     let part = |text: &str| SourceWord {
         text: text.to_owned(),

@@ -1,4 +1,4 @@
-//! Rule lines of `virtual_rules` and `static_rules`, with the syntax of `ip rule`.
+//! Parses the rule lines of `virtual_rules` and `static_rules`, which have the syntax of `ip rule`.
 
 use super::address::{WordIterator, find, track_group, unknown};
 use super::draft::At;
@@ -19,7 +19,7 @@ pub(in crate::dialect) struct RuleDraft {
     family: Option<bool>,
 }
 
-/// Parses a word of a rule line into the rule.
+/// Parses an option and its values from the words of a rule line into the draft.
 pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut WordIterator<'_>, &mut RuleDraft);
 
 type Row = Keyword<Build>;

@@ -1,4 +1,4 @@
-//! Keywords for the priorities, processors and memory of the process.
+//! Parses the keywords for priority, processors and memory of the process.
 
 use super::GLOBAL;
 use crate::codes;
@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 
 const SAME: &str = "BFD and VRRP run in one process: use the 'vrrp_…' keyword";
 
-/// Maximum number of a processor.
+/// Highest accepted number of a processor.
 const PROCESSORS_MAX: i64 = 1023;
 
 pub(in crate::dialect) static ROWS: &[Row] = language::rows! {

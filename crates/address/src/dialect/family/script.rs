@@ -1,4 +1,5 @@
-//! `vrrp_script`, `track_file`, `vrrp_track_process`: tracked objects other than interfaces.
+//! Parses the blocks of tracked objects other than interfaces: `vrrp_script`, `track_file` and
+//! `vrrp_track_process`.
 
 use super::draft::{At, UncheckedProgram, put};
 use super::notify::{account, split};
@@ -125,8 +126,8 @@ fn weight(l: &mut Loader<'_>, node: &ConfigStatement, most: i64) -> Option<Weigh
     Some(Weight { value, reverse })
 }
 
-/// Parses a block with a name into a new draft, and reports a duplicate name. `None`: the block is
-/// ignored.
+/// Parses a named block into a new draft and returns it. A duplicate name is an error; under the
+/// name `keepalived`, the second block is ignored with a warning, and the result is None.
 pub(super) fn named_block<D: Clone>(
     l: &mut Loader<'_>,
     node: &ConfigStatement,
@@ -186,7 +187,8 @@ pub(super) fn missing(
 fn command(l: &mut Loader<'_>, node: &ConfigStatement) {
     let Some(word) = node.argument() else { return };
     let Some(words) = split(l, word) else {
-        // The error is already reported; the words prevent a second one about a missing script.
+        // Stores the text as it is, so that the block does not count as one without a script: the
+        // unmatched quote is already reported.
         let words = vec![word.text.clone()];
         put(Some(words), &mut l.drafts.scripts, |s| &mut s.words);
         return;

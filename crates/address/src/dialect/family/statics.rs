@@ -1,5 +1,5 @@
-//! Blocks of addresses, routes and rules, static ones and those of instances; track groups;
-//! interface delays; polling.
+//! Parses the blocks of addresses, routes and rules (those of instances and static ones), track
+//! groups, delays of interfaces, and the list of interfaces whose carrier is polled.
 
 use super::draft::At;
 use super::{INSTANCE, TRACK_GROUP, address, route, rule};
@@ -10,7 +10,7 @@ use crate::dialect::loader::Loader;
 use crate::dialect::tree::ConfigStatement;
 use crate::dialect::words::SourceWord;
 
-/// Maximum number of addresses, routes or rules of a block.
+/// Maximum number of lines of a block. Further lines are ignored.
 const LINES_MAX: usize = 65_536;
 /// Maximum delay of an interface, in microseconds.
 const DELAY_MAX_US: u64 = 255_000_000;
@@ -70,10 +70,9 @@ pub(in crate::dialect) static ROWS: &[Row] = language::rows! {
          second word has no effect.";
 };
 
-/// Parses a line of a block.
 type Read<T> = fn(&mut Loader<'_>, &ConfigStatement, &str) -> Option<At<T>>;
 
-/// Parses the lines of a block into a list.
+/// Parses the lines of a block, and appends the valid ones to a list.
 fn lines<T>(
     l: &mut Loader<'_>,
     block: &ConfigStatement,

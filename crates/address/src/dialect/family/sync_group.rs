@@ -1,4 +1,4 @@
-//! `vrrp_sync_group`: instances that move together.
+//! Parses `vrrp_sync_group` blocks: instances that change state together.
 
 use super::GROUP;
 use super::draft::{At, GroupDraft};

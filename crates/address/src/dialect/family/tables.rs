@@ -1,4 +1,5 @@
-//! Numbers with names: routing tables, protocols, scopes, as iproute2 names them in its files.
+//! Resolves names of numbers (routing tables, routing protocols, scopes and so on) by fixed names
+//! and by the files of iproute2 and `/etc/protocols`.
 
 use crate::codes;
 use crate::dialect::loader::Loader;
@@ -81,7 +82,7 @@ pub(super) static REALM: NumberNames = NumberNames {
     most: 65535,
 };
 
-/// `suppress_ifgroup`
+/// Names and numbers for the keyword `suppress_ifgroup`.
 pub(super) static GROUP: NumberNames = NumberNames {
     what: "an interface group",
     files: &["/etc/iproute2/group", "/usr/share/iproute2/group"],
@@ -116,7 +117,8 @@ pub(super) fn plain(text: &str) -> Option<u32> {
 }
 
 impl Loader<'_> {
-    /// Parses a number or its name.
+    /// Parses a number or its name. An unknown name is an error, with the most similar name as a
+    /// suggestion.
     pub(super) fn named(&mut self, word: &SourceWord, names: &NumberNames) -> Option<u32> {
         let text = word.text.to_ascii_lowercase();
         if let Some(value) = plain(&text).filter(|v| *v <= names.most) {

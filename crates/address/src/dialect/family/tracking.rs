@@ -1,4 +1,5 @@
-//! `track_*` of instances and sync groups.
+//! Parses the `track_*` blocks of instances and sync groups: references to tracked objects, with
+//! weights.
 
 use super::draft::{At, Reference, References};
 use super::{GROUP, INSTANCE};

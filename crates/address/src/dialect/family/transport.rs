@@ -1,4 +1,5 @@
-//! Keywords for the transport of adverts: groups, peers, sources, and acceptance checks.
+//! Parses the keywords for the transport of adverts: multicast groups, peers, sources, TTLs, and
+//! which adverts are accepted.
 
 use super::INSTANCE;
 use super::draft::At;

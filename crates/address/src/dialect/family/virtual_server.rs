@@ -1,5 +1,5 @@
-//! `virtual_server`: Evenkeel does not control IPVS, so the error message for each block shows the
-//! equivalent `listen` section.
+//! Refuses `virtual_server` blocks, because Evenkeel does not control IPVS. The error message shows
+//! the equivalent `listen` section of the proxy, and the settings that the section lacks.
 
 use crate::codes;
 use crate::dialect::keyword::{Row, TOP, block};
@@ -83,7 +83,7 @@ fn server_group(l: &mut Loader<'_>, node: &ConfigStatement) {
     let mut lines = String::new();
     for line in node.nodes().iter().take(SERVERS_MAX) {
         let word = line.argument().map(|word| word.text.as_str());
-        // Writing to a string cannot fail.
+        // Ignores the result: writing to a string cannot fail.
         let _ = match (line.name(), word) {
             ("fwmark", mark) => writeln!(
                 lines,
@@ -110,7 +110,7 @@ fn server_group(l: &mut Loader<'_>, node: &ConfigStatement) {
     );
 }
 
-/// Returns the addresses of a group member: `192.0.2.3-10` is eight addresses.
+/// Returns the addresses of a line in a `virtual_server_group`: `192.0.2.3-10` is eight addresses.
 fn addresses(text: &str) -> Vec<String> {
     let range = || {
         let (first, last) = text.split_once('-')?;
@@ -176,12 +176,12 @@ fn bind_and_name(
     }
 }
 
-/// Returns the `listen` section that does the same as the block.
+/// Returns the `listen` section that replaces the block, as far as the proxy supports its settings.
 fn listen(node: &ConfigStatement, groups: &HashMap<String, String>) -> String {
     let first = node.argument().map_or("", |w| w.text.as_str());
     let second = node.arguments().get(1).map(|w| w.text.as_str());
     let (bind, name) = bind_and_name(first, second, groups);
-    // After a firewall mark or a group, the second word is not a port.
+    // Ignores the second word after a firewall mark or a group, where it is not a port.
     let port = second.filter(|port| !matches!(first, "group" | "fwmark") && *port != "0");
     let servers: Vec<&ConfigStatement> = node
         .nodes()
@@ -203,7 +203,7 @@ fn listen(node: &ConfigStatement, groups: &HashMap<String, String>) -> String {
     }
     let seconds = word(node, "connect_timeout").unwrap_or("5");
     let _ = writeln!(out, "    timeout connect {seconds}s");
-    // IPVS's timeout of an idle TCP connection.
+    // Writes the timeouts of IPVS, which ends an idle TCP connection after 15 minutes by default.
     out.push_str("    timeout client 15m\n    timeout server 15m\n");
     if let Some(seconds) = servers
         .iter()
@@ -340,12 +340,13 @@ fn server_line(
         .or(word(server, "delay_loop"))
         .unwrap_or(inter);
     let _ = write!(line, " check inter {inter}s");
-    // A check needs a port if the server accepts several.
+    // Adds the port of the check, which is 80 if the server accepts all ports and none is
+    // configured.
     let many = port.is_none().then_some("80");
     if let Some(port) = word(check, "connect_port").or(many) {
         let _ = write!(line, " port {port}");
     }
-    // keepalived gives up after this number of additional attempts.
+    // Counts one failure more than `retry`, the number of additional attempts in keepalived.
     let retry = word(check, "retry").or(word(server, "retry"));
     if let Some(more) = retry.and_then(|n| n.parse::<u32>().ok()) {
         let _ = write!(line, " fall {}", more.saturating_add(1));
@@ -359,7 +360,7 @@ fn server_line(
     line
 }
 
-/// Lists the settings of IPVS that a `listen` section cannot express.
+/// Describes the settings of IPVS that a `listen` section cannot express, one text for each.
 fn lost(node: &ConfigStatement) -> Vec<String> {
     let mut lost = Vec::new();
     if is_udp(node) {
@@ -439,8 +440,8 @@ const CHECKS: &[&str] = &[
     "SMTP_CHECK",
 ];
 
-/// Lines that [`listen`] or a note of [`lost`] covers: of the block, of a server, of a check and of
-/// a URL.
+/// Lines of the block that [`listen`] translates or [`lost`] describes. The lists below are for
+/// lines of a server, of a check and of a URL.
 const OF_BLOCK: &[&str] = &[
     "real_server",
     "lvs_sched",

@@ -1,4 +1,4 @@
-//! Tests virtual interfaces.
+//! Tests virtual interfaces with their own MAC address in the kernel.
 
 use super::super::*;
 use super::KernelHostPair;

@@ -1,6 +1,5 @@
-//! keepalived's dumps: `keepalived.data` (SIGUSR1), `keepalived.stats` (SIGUSR2) and
-//! `keepalived.json` (signal 36), with keepalived's lines for the features that exist
-//! here.
+//! Writes keepalived's dumps: `keepalived.data` (SIGUSR1), `keepalived.stats` (SIGUSR2) and
+//! `keepalived.json` (signal 36), with keepalived's lines for the features that exist here.
 
 use super::moment;
 use crate::config::{
@@ -43,7 +42,7 @@ impl AddressRole {
 
     pub(in crate::role) fn dump_data(&self) -> String {
         let mut out = String::new();
-        // Writing to a String cannot fail.
+        // Ignores the result: writing to a string cannot fail.
         let _ = data_to(&mut out, self);
         out
     }
@@ -52,7 +51,7 @@ impl AddressRole {
         let all = self.dumped().map(|(member, status, counters)| {
             value!({"data": instance(member, &status), "stats": stats(&counters)})
         });
-        // keepalived's JSON library escapes slashes.
+        // Escapes slashes, as keepalived's JSON library does.
         Value::Array(all.collect()).to_string().replace('/', "\\/")
     }
 }
@@ -62,7 +61,7 @@ fn statistics(name: &str, counters: &Counters) -> String {
     let mut group = None;
     for (row, value) in counters.iter() {
         let Some(dump) = row.dump else { continue };
-        // Writing to a String cannot fail.
+        // Ignores the result: writing to a string cannot fail.
         if let Some(title) = dump.group.filter(|_| dump.group != group) {
             let _ = writeln!(out, "  {title}:");
         }
@@ -448,8 +447,8 @@ fn number(n: f64) -> Value {
 }
 
 fn stats(counters: &Counters) -> Value {
-    // In JSON, the counter of interval errors precedes that of TTL errors, unlike in
-    // keepalived.stats.
+    // Sorts the counter of interval errors before that of TTL errors, as keepalived's JSON does,
+    // unlike keepalived.stats.
     let place = |counter: Counter| match counter {
         Counter::IntervalErrors => Counter::TtlErrors as usize * 2 - 1,
         counter => counter as usize * 2,

@@ -1,4 +1,4 @@
-//! keepalived's dumps, and their date formats.
+//! Writes keepalived's dumps, and formats their dates.
 
 mod dumps;
 

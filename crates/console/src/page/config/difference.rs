@@ -1,4 +1,4 @@
-//! Draws the differences between the files of two versions of the configuration.
+//! Draws the differences between the files of two configuration versions.
 
 use super::super::words::clean;
 use maud::{Markup, html};

@@ -1,5 +1,5 @@
 //! Draws the editor of a configuration file, the diagnostics of a check, and the review of a change
-//! before a version is made of it.
+//! before it becomes a configuration version.
 
 use super::super::words::clean;
 use super::super::{ConsolePage, PageContext, frame};
@@ -20,19 +20,20 @@ pub struct EditState<'e> {
     pub message: &'e str,
     pub paths: &'e [String],
     pub wrong: Option<&'e str>,
-    /// Version that was accepted since the version that the user edits; None: there is none.
+    /// Configuration version that was accepted since the user began to edit; None if there is none.
     pub meanwhile: Option<&'e NewerVersion>,
 }
 
-/// A version that was accepted while the user edited an older one.
+/// A configuration version that was accepted while the user edited an older one.
 #[derive(Clone, Debug, Default)]
 pub struct NewerVersion {
     pub accepted: u64,
     pub author: String,
     pub message: String,
-    /// Differences between the edited version and the newer one; None if they are no longer known.
+    /// Differences between the edited configuration version and the newer one; None if they are no
+    /// longer known.
     pub differences: Option<Vec<Difference>>,
-    /// Text of the file in the newer version; None if that has no such text.
+    /// Text of the edited file in the newer configuration version; None if that has no such text.
     pub text: Option<String>,
 }
 
@@ -67,7 +68,7 @@ pub fn editor(
                 pre.gutter #gutter aria-hidden="true" {}
                 div.field {
                     label.vh for="text" { "Text of " (clean(editing.path)) }
-                    // Browsers drop a line feed right behind the tag, so one is added.
+                    // Adds a line feed, because browsers drop the one that follows the tag.
                     textarea #text name="text" rows=(ROWS) wrap="off" spellcheck="false" autocapitalize="none"
                         autocomplete="off" aria-describedby="findings" { "\n" (editing.text) }
                     div.marks #marks aria-hidden="true" {}
@@ -96,8 +97,8 @@ pub fn editor(
     )
 }
 
-/// Explains which version was accepted during the edit, and how to continue. Nothing that the user
-/// has typed is lost.
+/// Explains which configuration version was accepted during the edit, and how to continue. Nothing
+/// that the user has typed is lost.
 fn stale(editing: &EditState<'_>, meanwhile: &NewerVersion) -> Markup {
     let accepted = meanwhile.accepted;
     let all = meanwhile.differences.as_deref();
@@ -224,7 +225,7 @@ fn carets(one: &Finding, text: &str) -> Markup {
     let end = end
         .unwrap_or(from + 1)
         .clamp(from + 1, text.len().max(from + 1));
-    // Tabs remain tabs, so that the marks align with the words.
+    // Keeps tabs, so that the marks align with the words.
     let blank = |c: char| if c == '\t' { '\t' } else { ' ' };
     let before: String = text
         .char_indices()

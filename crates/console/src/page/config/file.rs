@@ -1,5 +1,5 @@
-//! Draws a file of a version of the configuration, on request with the version that last changed
-//! each line.
+//! Draws a file of a configuration version, on request with the configuration version that last
+//! changed each line.
 
 use super::super::words::{clean, date, encode};
 use super::super::{ConsolePage, PageContext, frame};
@@ -54,7 +54,7 @@ pub(super) fn lines(text: &str, blame: Option<&[BlameLine]>) -> Markup {
             @for (at, line) in text.lines().enumerate().take(LINES_MAX) {
                 span.l id={ "L" (at + 1) } {
                     @if let Some(from) = blame.map(|blame| blame.get(at)) {
-                        // Consecutive lines of one version show their author once.
+                        // Shows the author once for consecutive lines of one configuration version.
                         @let is_new = at == 0 || version(at) != version(at - 1);
                         span.from { (from.filter(|_| is_new).map_or_else(String::new, describe_last_change)) }
                     }

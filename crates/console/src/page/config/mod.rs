@@ -1,4 +1,5 @@
-//! Draws the pages of the configuration: its versions and their rollout, its files, and changes.
+//! Draws the pages of the configuration: the configuration versions and their rollout, the files,
+//! and changes.
 
 mod difference;
 mod edit;
@@ -121,7 +122,8 @@ fn in_progress(
     }
 }
 
-/// Returns details of a version's stage besides the name: the node, or the remaining time.
+/// Returns details of a configuration version's stage besides its name: the node, or the remaining
+/// time.
 fn more(version: &ConfigurationVersion) -> Option<&str> {
     let (_, more) = version.stage_words.split_once(['(', ','])?;
     Some(more.trim().trim_end_matches(')'))

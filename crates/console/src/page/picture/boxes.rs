@@ -85,7 +85,7 @@ pub(super) fn content(member: &PlatformMember) -> MachineBox {
         add_subject_lines(member, part, kind, &mut lines);
     }
     if explain_stale_data(member).is_some() {
-        // The last known state may not be the current one, so it has no colour.
+        // Removes the colour of the last known state, which may not be the current one.
         let below = lines.iter_mut().skip(notes);
         below
             .filter(|line| line.grade.is_some())
@@ -134,7 +134,7 @@ fn add_subject_lines(member: &PlatformMember, part: &str, kind: &str, lines: &mu
     let subjects: Vec<&Subject> = reports
         .filter(|report| report.part == part)
         .flat_map(|report| report.of_kind(kind))
-        // An object that is on another machine is in the box of that machine.
+        // Skips a guest that is on another machine, in whose box it is shown.
         .filter(|one| one.kind != GUEST || GuestReport::of(one).state != GuestState::Elsewhere)
         .collect();
     if subjects.is_empty() {
@@ -201,7 +201,7 @@ pub(super) fn draw(placed: &PlacedBox<'_>) -> Markup {
     let columns = columns(width);
     let word = fit(&clean(&state.word), 18);
     let name = clean(&member.name);
-    // The name has a larger, bold font.
+    // Reserves more width for the name, which has a larger, bold font.
     let room = columns.saturating_sub(word.chars().count() + kind(member).len() + 3) * 4 / 5;
     let title = html! {
         tspan.name { (fit(&name, room)) } tspan.kind dx="7" { (kind(member)) }
@@ -241,7 +241,7 @@ fn draw_line(line: &BoxLine, x: usize, y: usize, width: usize) -> Markup {
     let fitted = fit(&name, room);
     let left = room.saturating_sub(fitted.chars().count() + 1);
     let detail = clean(&line.detail);
-    // A truncated address would look like another address.
+    // Shows an address only if it fits, because a truncated address would look like another one.
     let has_room = !detail.is_empty() && detail.chars().count() <= left;
     html! {
         (shape(grade, x + 20, y - 4))

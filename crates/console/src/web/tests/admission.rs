@@ -1,4 +1,5 @@
-//! Tests of sign-ins at a member whose version no majority has confirmed, and at a removed one.
+//! Tests sign-ins at a member whose configuration version no majority has confirmed, and at a
+//! removed one.
 
 use super::*;
 use crate::access::BY_LINK;
@@ -6,7 +7,7 @@ use part::role::{MemberNews, VersionStanding};
 
 const ACT: &str = "what=server&proxy=farm&server=one&do=drain";
 
-/// Makes a console with this report of its control role.
+/// Creates a console with this report of its control role.
 fn member(version: VersionStanding) -> ConsoleFixture {
     let bed = ConsoleFixture::new(vec![issued(TEXT, "anna", Scope::Configure)]);
     hear(&bed, version);

@@ -1,4 +1,4 @@
-//! Tests of tokens and passwords at the API.
+//! Tests tokens and passwords at the API.
 
 use super::*;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Tests that run the curl examples of the documentation.
+//! Tests the curl examples of the documentation by running them.
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn lines() -> Vec<String> {
     lines.filter(|line| line.starts_with("curl ")).collect()
 }
 
-/// Makes the request that a line sends.
+/// Creates the request that a line sends.
 fn request(line: &str) -> Request<Body> {
     let mut words = words(line).into_iter().skip(1);
     let (mut request, mut form, mut path) = (Request::builder(), Vec::new(), None);

@@ -1,5 +1,5 @@
-//! Tests of the console over HTTP without a network: a router, users and tokens, and a substitute
-//! for the main thread that executes orders.
+//! Tests the console over HTTP without a network: a router, users and tokens, and a substitute for
+//! the main thread that executes orders.
 
 mod admission;
 mod api;
@@ -69,7 +69,7 @@ fn verify(account: &Account, password: &[u8]) -> bool {
 }
 
 impl ConsoleFixture {
-    /// Makes a console with the users and these tokens.
+    /// Creates a console with the users and these tokens.
     pub(super) fn new(tokens: Vec<Token>) -> ConsoleFixture {
         let user = |(name, role): (&str, UserRole)| ConsoleUser {
             account: Account {
@@ -329,7 +329,7 @@ impl TestResponse {
     }
 }
 
-/// Makes a token of a user with this text.
+/// Creates a token of a user with this text.
 pub(super) fn issued(text: &str, user: &str, scope: Scope) -> Token {
     Token {
         name: format!("{user}-{}", scope.word()),
@@ -357,7 +357,7 @@ pub(super) fn get(bed: &mut ConsoleFixture, cookie: &str, path: &str) -> TestRes
     bed.request(HOME, request.body(Body::empty()).unwrap())
 }
 
-/// Makes a console with the sample platform.
+/// Creates a console with the sample platform.
 pub(super) fn bed() -> ConsoleFixture {
     let bed = ConsoleFixture::new(vec![issued("right", "olga", Scope::Operate)]);
     bed.shared

@@ -1,4 +1,4 @@
-//! Tests of the pages and the API for requests.
+//! Tests the pages and the API for requests.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests of displays and terminals that need no guest.
+//! Tests displays and terminals without a guest.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests of sign-ins with a second factor, and in a known browser.
+//! Tests sign-ins with a second factor, and in a known browser.
 
 use super::*;
 use crate::access::DEVICE_COOKIE;

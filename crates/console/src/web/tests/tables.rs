@@ -1,4 +1,4 @@
-//! Tests of stick tables: their entries, and the removal of an entry.
+//! Tests stick tables: their entries, and the removal of an entry.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests of configuration changes by programs, and of their outcomes.
+//! Tests configuration changes by programs, and their outcomes.
 
 use super::*;
 use serde_json::Value;

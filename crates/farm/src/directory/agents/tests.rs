@@ -1,4 +1,4 @@
-//! Tests of single agent reports, and simulated histories of two nodes that both poll, by seed.
+//! Tests single agent reports, and simulates histories of two nodes that both poll, by seed.
 //! Sessions begin and end with and without the farm, reports are old, and both nodes lose all they
 //! knew.
 

@@ -1,5 +1,5 @@
-//! Tests of displays and terminals of guests: who sees and opens them. The test takes the place of
-//! the role that runs the guests.
+//! Tests displays and terminals of guests: who sees and opens them. The test takes the place of the
+//! role that runs the guests.
 
 use super::*;
 use crate::config::Consoles;

@@ -1,4 +1,4 @@
-//! Tests of successful and refused sign-ins to the portal.
+//! Tests successful and refused sign-ins to the portal.
 
 use super::*;
 

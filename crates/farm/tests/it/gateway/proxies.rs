@@ -1,4 +1,4 @@
-//! Tests of a proxy in front of the gateway: the PROXY protocol and `X-Forwarded-For`, which are
+//! Tests a proxy in front of the gateway: the PROXY protocol and `X-Forwarded-For`, which are
 //! accepted from trusted addresses only.
 
 use super::*;
@@ -6,7 +6,7 @@ use access::network::IpPrefix;
 use protocol::proxy_protocol::{Checksum, Header};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
-/// Addresses of the proxy and of two clients behind it.
+/// Address of the proxy in front of the gateway.
 const PROXY: [u8; 4] = [127, 0, 0, 2];
 const GUESSER: &str = "198.51.100.1";
 const HONEST: &str = "198.51.100.2";

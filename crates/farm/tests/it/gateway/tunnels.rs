@@ -1,4 +1,4 @@
-//! Tests of the limit of a user's tunnels, and of the reasons for their end.
+//! Tests the limit of a user's tunnels, and the reasons for their end.
 
 use super::*;
 

@@ -1,6 +1,6 @@
-//! `evenkeel guest create NAME --debootstrap SUITE`: builds a Debian system from the packages of a
-//! mirror, with nothing prebuilt. The result is a raw disk in a file, which is copied onto the
-//! guest's volume as `evenkeel volume import` does.
+//! Implements `evenkeel guest create NAME --debootstrap SUITE`, which builds a Debian system from
+//! the packages of a mirror, with nothing prebuilt. The result is a raw disk in a file, which is
+//! copied onto the guest's volume as `evenkeel volume import` does.
 
 use super::grub;
 use super::place::find_place;
@@ -32,7 +32,8 @@ const PACKAGES: &str =
     "linux-image-amd64,openssh-server,grub2-common,grub-pc-bin,qemu-guest-agent,ca-certificates";
 const ROOM: u64 = 4 << 30;
 const SIZE: u64 = 20 << 30;
-/// The names of network interfaces by bus position would depend on the machine model.
+/// Kernel option for interface names such as `eth0`: names by bus position would depend on the
+/// machine model.
 const APPEND: &str = "net.ifnames=0";
 
 struct GuestImageArguments {
@@ -228,7 +229,7 @@ fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
 }
 
 fn say(words: &str) {
-    // Without a reader the build continues.
+    // Ignores an error: without a reader the build continues.
     let _ = writeln!(stderr(), "{words}");
 }
 
@@ -316,7 +317,7 @@ fn packages(
             command
         }
     };
-    // Both programs print a line before each phase, debootstrap for each package.
+    // Shows the lines that both programs print before each phase, debootstrap for each package.
     let phase = |line: &str| line.strip_prefix("I: ").map(str::to_owned);
     runner.shown(&mut command, phase).map(|_| ())
 }
@@ -344,11 +345,11 @@ fn configure(
         "/etc/apt/sources.list",
         debian::sources(&wanted.suite, mirror, security).as_bytes(),
     )?;
-    // mmdebstrap writes files of its own as well.
+    // Removes the sources that mmdebstrap writes on its own.
     for file in inside.names("/etc/apt/sources.list.d") {
         inside.remove(&format!("/etc/apt/sources.list.d/{file}"))?;
     }
-    // Each guest generates its own ID at its first start.
+    // Empties the machine ID, so that each guest generates its own ID at its first start.
     inside.write("/etc/machine-id", b"")?;
     if let Some(keys) = &wanted.keys {
         inside.directory("root/.ssh")?;
@@ -381,7 +382,7 @@ fn configure(
 /// Sets the password of root without exposing it on a command line.
 fn set_password(tree: &Path, password: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("chpasswd: {error}");
-    // The guest's program is used: PAM of the host would load modules of another release.
+    // Runs the guest's program: PAM of the host would load modules of another release.
     let mut command = program("chroot");
     command
         .arg(tree)

@@ -1,5 +1,6 @@
-//! `evenkeel guest import FILE NAME`: imports an image of another hypervisor into the volumes of a
-//! guest. `qemu-nbd` reads the format, and the data is copied as by `evenkeel volume import`.
+//! Implements `evenkeel guest import FILE NAME`, which imports an image of another hypervisor into
+//! the volumes of a guest. `qemu-nbd` reads the format, and the data is copied as by `evenkeel
+//! volume import`.
 
 use super::place::{ImageDestination, find_place};
 use super::server::{Image, Server, file};
@@ -81,11 +82,11 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
         return Ok(format!("{plan}\n{rest}"));
     }
     place.is_there()?;
-    // All disks have to fit before the first of them is written.
+    // Checks that all disks fit before the first of them is written.
     for ((volume, has), needs) in place.volumes.iter().zip(&place.sizes).zip(&sizes) {
         fits(volume, *has, *needs)?;
     }
-    // Without a reader the import continues.
+    // Ignores an error: without a reader the import continues.
     let _ = write!(stderr(), "{plan}");
     plan.clear();
     let yes = matches.get_flag("yes");
@@ -128,7 +129,7 @@ fn plan(disks: &[Disk], sizes: &[u64], place: &ImageDestination) -> String {
 /// Inspects an image: its disks, and its description of the machine.
 fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, GuestDraft), String> {
     let at = |error: std::io::Error| format!("{}: {error}", from.display());
-    // Opening a pipe without a writer must not block.
+    // Opens without blocking, because a pipe may have no writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = rustix::fs::open(from, flags, Mode::empty());
     let mut archive = opened.map(File::from).map_err(|errno| at(errno.into()))?;
@@ -145,7 +146,7 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, GuestDra
         nics: vec![NetworkCard::default()],
         ..GuestDraft::default()
     };
-    // The size of a block device is the position of its end.
+    // Seeks to the end, whose position is also the size of a block device.
     let size = archive.seek(SeekFrom::End(0)).map_err(at)?;
     let head = head(&mut archive, 0).map_err(at)?;
     if head.is_empty() {
@@ -266,7 +267,7 @@ fn chain(
     }
     for name in names {
         let path = directory.join(&name);
-        // A description of a parent is not a path.
+        // Skips the description of a parent, which is not a path.
         if !path.is_file() || files.contains(&path) {
             continue;
         }
@@ -282,7 +283,7 @@ fn chain(
         let mut opened = File::open(&path).map_err(at)?;
         let size = opened.metadata().map_err(at)?.len();
         let of_file = detect_image(&head, &tail(&mut opened, 0, size).map_err(at)?);
-        // An extent of a VMware disk without a header has the length in its descriptor.
+        // Checks no extent of a VMware disk without a header, whose length is in the descriptor.
         let is_extent = format == Format::Driver("vmdk") && of_file == Format::Raw;
         if !is_extent {
             whole(of_file, &opened, 0, size, &path)?;
@@ -402,7 +403,7 @@ fn of_archive(
         if !matches!(format, Format::Raw | Format::Driver(_)) {
             return Err(format!("{words}: not a disk"));
         }
-        // An archive is one file: its disks name no others.
+        // Refuses disks that name other files, because an archive is one file.
         chain(
             Path::new(&member.name),
             format,
@@ -425,7 +426,7 @@ fn of_archive(
         memory_mib: machine.memory_mib,
         cpus: machine.cpus,
         firmware: machine.firmware,
-        // Windows has no virtio drivers by default; Linux has them.
+        // Attaches the disks of Windows by SATA, because Windows has no virtio drivers by default.
         bus: if is_windows { Bus::Sata } else { Bus::Virtio },
         nics: vec![NetworkCard::default()],
         ..GuestDraft::default()

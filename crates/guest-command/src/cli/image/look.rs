@@ -39,7 +39,7 @@ fn probe(
         .arg(path);
     let text = match runner.run(&mut blkid) {
         Ok(text) => text,
-        // `blkid` also fails if it finds nothing.
+        // Counts a failure as nothing found: `blkid` fails in that case, too.
         Err(Stopped::Failed(_)) => String::new(),
         Err(stopped) => return Err(stopped),
     };
@@ -121,7 +121,7 @@ fn partitions(json: &str, path: &Path) -> Vec<(u32, u64, u64)> {
 pub struct MountableFileSystem<'a> {
     pub path: &'a Path,
     pub found: &'a DetectedFileSystem,
-    /// Size from that position, in bytes.
+    /// Size from the beginning of the file system, in bytes.
     pub size: u64,
 }
 
@@ -145,12 +145,12 @@ pub fn mount(
     );
     options += match (writes, system) {
         (true, _) => "",
-        // The journal is not replayed, so nothing is written.
+        // Replays no journal, so that nothing is written.
         (false, "ext2" | "ext3" | "ext4") => ",ro,noexec,noload",
         (false, "xfs") => ",ro,noexec,norecovery,nouuid",
         (false, _) => ",ro,noexec",
     };
-    // The ext4 driver mounts ext2 and ext3, too.
+    // Uses the ext4 driver, which mounts ext2 and ext3, too.
     let system = if system.starts_with("ext") {
         "ext4"
     } else {
@@ -187,7 +187,7 @@ pub fn uuids(disks: &[Disk], seen: &[DiskContents]) -> BTreeMap<String, String> 
     uuids
 }
 
-/// Finds the system on these disks. `files` are the raw disks.
+/// Finds the first operating system on the disks of a guest. `files`: the raw disks.
 ///
 /// # Errors
 /// Fails if it is interrupted.

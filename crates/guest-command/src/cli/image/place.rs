@@ -37,7 +37,7 @@ impl ImageDestination {
         if self.before.is_empty() {
             return Ok(());
         }
-        // Without a reader the error message is sufficient.
+        // Ignores an error: without a reader the error message is sufficient.
         let _ = std::io::Write::write_all(&mut std::io::stderr(), self.before.as_bytes());
         Err(format!(
             "volume {} does not exist yet",
@@ -49,7 +49,7 @@ impl ImageDestination {
 /// Refuses a text that cannot be the name of a new guest and of its volume.
 ///
 /// # Errors
-/// Returns an error if that is not possible.
+/// Fails if the text cannot be such a name.
 pub fn can_be_named(name: &str) -> Result<(), String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let begins = name.starts_with(|first: char| first.is_ascii_alphanumeric());
@@ -66,7 +66,7 @@ pub fn can_be_named(name: &str) -> Result<(), String> {
 /// Finds the volumes of a guest. `draft` describes the planned guest, with a volume for each image.
 ///
 /// # Errors
-/// Fails if no instance runs, or if the guest runs.
+/// Fails if no instance runs, if the guest runs, or if it has fewer disks than images.
 pub fn find_place(
     matches: &ArgMatches,
     draft: &mut GuestDraft,
@@ -76,15 +76,15 @@ pub fn find_place(
     let [volumes, guests, cluster] = reports(&instance, [VOLUMES, GUESTS, CLUSTER]);
     let volumes = match volumes {
         Ok(volumes) => volumes,
-        // The first volumes are about to be created.
+        // Counts as no volumes, because the first ones are about to be created.
         Err(error) if error.has_nothing() => StatusReport::default(),
         Err(error) => return Err(error.to_string()),
     };
     let guests = match guests {
         Ok(guests) => Some(guests),
-        // An instance without guests has none of this name.
+        // Counts as no guests, because an instance without guests has none of this name.
         Err(error) if error.has_nothing() => None,
-        // The guest may run.
+        // Fails on any other error, because the guest may run.
         Err(error) => return Err(error.to_string()),
     };
     let known = guests
@@ -95,7 +95,7 @@ pub fn find_place(
     }
     let mut site = site(&volumes, guests.as_ref());
     if site.nodes.is_empty() {
-        // Without a cluster there are no other members.
+        // Counts as no members, because there are none without a cluster.
         site.nodes = cluster.ok().as_ref().map(nodes_of).unwrap_or_default();
     }
     let mut before = String::new();
@@ -210,7 +210,7 @@ fn site(volumes: &StatusReport, guests: Option<&StatusReport>) -> VolumeLocation
         nodes: nodes.collect(),
         ..VolumeLocation::default()
     };
-    // A device is of one volume only.
+    // Ignores a device, which belongs to one volume only.
     let is_shared = |volume: &VolumeReport| {
         !volume.backing.is_empty() && volume.backing.split(' ').next() != Some("device")
     };

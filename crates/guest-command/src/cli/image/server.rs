@@ -42,7 +42,7 @@ pub struct Image {
 }
 
 pub fn file(path: &Path) -> Result<Value, String> {
-    // The server has another working directory.
+    // Makes the path absolute, because the server has another working directory.
     let whole =
         std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let name = whole
@@ -76,7 +76,7 @@ impl Server {
         arguments.extend(["--export-name".into(), export.into()]);
         arguments.extend(["--socket".into(), socket.clone().into()]);
         arguments.push("--discard=unmap".into());
-        // Without the option, the server would end after the first client, which may only probe it.
+        // Keeps the server running after the first client, which may only probe it.
         arguments.push("--persistent".into());
         arguments.push(format!("json:{}", image.node).into());
         let files: Vec<&Path> = image.files.iter().map(PathBuf::as_path).collect();
@@ -93,7 +93,7 @@ impl Server {
             current: Some(MEMORY_MAX),
             maximum: Some(MEMORY_MAX),
         };
-        // Without the memory limit it still has no privileges.
+        // Ignores an error: without the memory limit, the server still has no privileges.
         let _ = prlimit(Pid::from_raw(process.id()), Resource::As, limit);
         let server = Server {
             process,
@@ -115,7 +115,7 @@ impl Server {
         Ok(())
     }
 
-    /// Returns the error with which it refuses the image, in QEMU's words.
+    /// Returns the error with which the server refuses the image, in QEMU's words.
     fn refusal(&self) -> String {
         let words = fs::read_to_string(self.home.words()).unwrap_or_default();
         let words = words.trim().trim_start_matches("qemu-nbd: ");

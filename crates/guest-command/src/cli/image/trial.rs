@@ -163,9 +163,9 @@ impl Trial<'_> {
             arrives: false,
         };
         let mut arguments = arguments(&start);
-        // With `-S` the guest would wait for an order to continue, which never comes.
+        // Removes `-S`, with which the guest would wait for an order that never comes.
         arguments.retain(|one| one != "-S");
-        // An isolated network interface, since systems wait for one.
+        // Adds an isolated network interface, since systems wait for one.
         let card = [
             "-netdev",
             "user,id=trial,restrict=on",
@@ -218,7 +218,7 @@ impl Trial<'_> {
             if told.elapsed() >= TELL_EVERY {
                 told = Instant::now();
                 let line = last_lines(&end, 1);
-                // Without a reader the boot continues.
+                // Ignores an error: without a reader the boot continues.
                 let _ = writeln!(stderr(), "  {} s:{line}", begun.elapsed().as_secs());
             }
             std::thread::sleep(LOOK_EVERY);
@@ -269,7 +269,7 @@ fn plain(text: &str) -> String {
 
 fn pass_sequence(signs: &mut std::str::Chars<'_>) {
     if signs.next() == Some('[') {
-        // Up to the final byte.
+        // Skips the rest of the sequence, up to its final byte.
         signs.find(|sign| ('@'..='~').contains(sign));
     }
 }

@@ -1,5 +1,6 @@
-//! `evenkeel guest import xen FILE.cfg`: inspects the disks, prints the plan, and executes it on a
-//! copy ([`change`]). The original disks are only read.
+//! Implements `evenkeel guest import xen FILE.cfg`, which inspects the disks of a Xen guest, prints
+//! the plan of a conversion, and executes it on a copy ([`change`]). The original disks are only
+//! read.
 
 mod change;
 mod kernel;
@@ -69,7 +70,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 }
 
 fn say(words: &str) {
-    // The import continues if its output is unread.
+    // Ignores an error: the import continues if its output is unread.
     let _ = writeln!(stderr(), "{words}");
 }
 
@@ -153,7 +154,7 @@ fn heading(looked: &DetectedGuest, config: &Path) -> String {
         System::Windows(_) => "Windows".to_owned(),
         System::Unknown => "an unknown system".to_owned(),
     };
-    // The domain name and the title of the system are untrusted.
+    // Replaces control characters: the domain name and the title of the system are untrusted.
     let words = format!("{} ({title})", looked.domain.name);
     format!(
         "{}, as {} has it:",

@@ -1,4 +1,4 @@
-//! Diagnostics about single lines.
+//! Tests the diagnostics about single lines.
 
 use super::{DIRECTORY, MAIL, refused};
 

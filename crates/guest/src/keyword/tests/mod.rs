@@ -1,4 +1,4 @@
-//! Results of `guest` sections, and diagnostics about wrong ones.
+//! Tests the results of `guest` sections, and the diagnostics about wrong ones.
 
 mod lines;
 mod together;

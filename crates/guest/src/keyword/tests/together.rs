@@ -1,4 +1,4 @@
-//! Diagnostics about guests in relation to nodes, volumes and other guests.
+//! Tests the diagnostics about guests in relation to nodes, volumes and other guests.
 
 use super::{DIRECTORY, MAIL, SITE, alone, load, on_alpha, refused};
 use crate::config::mac_of;

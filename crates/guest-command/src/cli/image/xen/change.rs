@@ -297,10 +297,11 @@ fn initial_disk(
             tree.root
                 .write(modules, system::modules(&text).as_bytes())?;
             tree.root.directory("/etc/initramfs-tools/conf.d")?;
-            // The host has other devices than the new machine, so all drivers are included. The new
-            // machine cannot resume from the old swap space.
+            // Includes all drivers, because the host has other devices than the new machine.
+            // Disables a resume from the old swap space.
             tree.root.write(INITRAMFS, b"MODULES=most\nRESUME=none\n")?;
-            // The program does not replace a file that it did not create.
+            // Moves an existing file away, because the program does not replace a file that it did
+            // not create.
             if there(&&names[0]) {
                 boot.set_aside(&format!("{directory}/{}", names[0]))?;
             }
