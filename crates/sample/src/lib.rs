@@ -1,8 +1,8 @@
 //! The smallest part: `counter` sections, and a role that counts.
 
 use configuration::{
-    ConfigurationPart, Context, Exchange, ObjectCount, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
-    TabledDraft,
+    ConfigurationPart, Context, Exchange, ObjectCount, RoleInput, RoleInterface, SectionTable,
+    Sections, Tabled, TabledDraft,
 };
 use evenkeel::{Feature, Subcommand};
 use language::arguments::{Args, ArgumentCodes, Built};

@@ -17,8 +17,8 @@ use crate::config::{
 };
 use crate::difference::difference;
 use configuration::{
-    ConfigurationPart, Context, Exchange, ObjectCount, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
-    TabledDraft, VolumeFiles, is_name_of,
+    ConfigurationPart, Context, Exchange, ObjectCount, RoleInput, RoleInterface, SectionTable,
+    Sections, Tabled, TabledDraft, VolumeFiles, is_name_of,
 };
 use language::Code;
 use language::arguments::ArgumentCodes;

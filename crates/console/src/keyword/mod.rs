@@ -11,8 +11,8 @@ use crate::user::UserRole;
 use ::access::keyword::{UserSources, listed};
 use ::access::user::AuthorizedUser as Listed;
 use configuration::{
-    Account, ConfigurationPart, ConsoleAddress, Context, Exchange, Export, NamedAddress, ObjectCount, RoleInput,
-    RoleInterface, SectionTable, Sections, Tabled, TabledDraft,
+    Account, ConfigurationPart, ConsoleAddress, Context, Exchange, Export, NamedAddress,
+    ObjectCount, RoleInput, RoleInterface, SectionTable, Sections, Tabled, TabledDraft,
 };
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};

@@ -8,8 +8,8 @@ pub use role::ROLE;
 
 use configuration::outside::Runs;
 use configuration::{
-    ConfigurationPart, Context, Exchange, ObjectCount, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
-    TabledDraft,
+    ConfigurationPart, Context, Exchange, ObjectCount, RoleInput, RoleInterface, SectionTable,
+    Sections, Tabled, TabledDraft,
 };
 use language::arguments::{Args, ArgumentCodes, Built};
 use language::keyword::{Documented, Family, Keyword};

@@ -15,8 +15,8 @@ mod tests;
 use crate::config::{Agents, Bind, Farm, Farms, Tokens};
 use crate::difference::difference;
 use configuration::{
-    ConfigurationPart, Context, Exchange, NamedAddress, ObjectCount, RoleInput, RoleInterface, SectionTable,
-    Sections, Tabled, TabledDraft,
+    ConfigurationPart, Context, Exchange, NamedAddress, ObjectCount, RoleInput, RoleInterface,
+    SectionTable, Sections, Tabled, TabledDraft,
 };
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};

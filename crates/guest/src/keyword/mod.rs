@@ -20,7 +20,7 @@ use crate::config::{self, Boot, Guests, Nic, PlacementRules, mac_of, resource};
 use crate::difference::difference;
 use crate::qemu::home::GuestDirectory;
 use configuration::{
-    ConfigurationPart, Context, Exchange, Export, NamedAddress, ObjectKind, ObjectCount, RoleInput,
+    ConfigurationPart, Context, Exchange, Export, NamedAddress, ObjectCount, ObjectKind, RoleInput,
     RoleInterface, SectionTable, Sections, Tabled, TabledDraft, VolumeFiles,
 };
 use language::arguments::ArgumentCodes;

@@ -15,8 +15,9 @@ use crate::config::{self, KeptState, RESYNC_RATE, ReplicaPair, Spec, Volumes};
 use crate::device::Backing;
 use configuration::outside::FileIdentity;
 use configuration::{
-    ConfigurationPart, Context, Exchange, Export, Located, NamedAddress, ObjectKind, ObjectCount, RoleInput,
-    RoleInterface, SectionTable, Sections, Tabled, TabledDraft, VolumeStorage, is_name_of,
+    ConfigurationPart, Context, Exchange, Export, Located, NamedAddress, ObjectCount, ObjectKind,
+    RoleInput, RoleInterface, SectionTable, Sections, Tabled, TabledDraft, VolumeStorage,
+    is_name_of,
 };
 use defaults::Defaults;
 use language::arguments::ArgumentCodes;

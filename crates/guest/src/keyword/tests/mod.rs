@@ -306,7 +306,10 @@ fn a_section_is_a_guest_with_all_that_its_lines_say() {
     assert_eq!(codec::decode::<Guests>(&bytes).unwrap(), guests);
     let run = PART.run.as_ref().unwrap();
     let given = (run.role_input)(&guests, None).unwrap();
-    assert_eq!((given.size.to_string(), given.payload), ("2 guests".to_owned(), bytes));
+    assert_eq!(
+        (given.size.to_string(), given.payload),
+        ("2 guests".to_owned(), bytes)
+    );
 }
 
 #[test]
