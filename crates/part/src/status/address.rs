@@ -66,36 +66,6 @@ impl RouterReport {
 
 impl AddressReport {
     pub fn of(subject: &Subject) -> AddressReport {
-<<<<<<< HEAD
         subject.status().unwrap_or_default()
-=======
-        subject.status().unwrap_or_else(|| AddressReport {
-            is_local: subject.state.word == "here",
-        })
-    }
-}
-
-/// Reads the report of a version that published only texts.
-fn of_texts(subject: &Subject) -> RouterReport {
-    // Uses the owner only with a priority: only a router that sends adverts has a known one.
-    let owner = subject.words("with priority").and(subject.words("owner"));
-    RouterReport {
-        state: match subject.state.word.as_str() {
-            "INIT" => RouterState::Init,
-            "BACKUP" => RouterState::Backup,
-            "MASTER" => RouterState::Master,
-            "FAULT" => RouterState::Fault,
-            _ => RouterState::Unknown,
-        },
-        other_owner: owner.unwrap_or_default(),
-        other_node: subject.words("node").unwrap_or_default(),
-        is_handing_over: subject.words("hand-over").is_some(),
-        lease: match subject.words("lease").as_deref() {
-            None => LeaseUse::None,
-            Some("moves to a healthier node") => LeaseUse::Moves,
-            Some(_) => LeaseUse::Decides,
-        },
-        has_unavailable_frontends: subject.value("band").is_some_and(|band| band > 0),
->>>>>>> origin/truec
     }
 }

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Trace events of a process: which are recorded, and where they go.
 //!
 //! Every process records the events of its crates (`tracing::info!(volume = %name, "resync
@@ -18,9 +17,6 @@
 //! key, a token, a cookie, a line of a configuration or the body of a message. A value that could
 //! contain one is masked before it becomes a field: by `language::difference::masked_value` for
 //! settings and URLs. Records are not searched for secrets later.
-=======
-//! Decides which trace events of a process are recorded, and where they go.
->>>>>>> origin/truec
 
 mod control;
 pub mod journal;
