@@ -63,7 +63,7 @@ impl AdvertSchedule {
         }
     }
 
-    /// Records a router solicitation, which is answered within [`DELAY_MS`]. `from`: the sender;
+    /// Records a router solicitation, which is answered within 500 ms. `from`: the sender;
     /// None if it has no address yet, so that the answer goes to all. `random`: any number.
     pub fn asked(&mut self, from: Option<SocketAddrV6>, now_ms: u64, random: u64) {
         let due_ms = now_ms.saturating_add(random % (DELAY_MS + 1));

@@ -111,7 +111,7 @@ impl ServedDisk {
 
     /// Returns the disk for a client. If the client's disk was superseded, returns that disk, on
     /// which each request fails, until the client has booted. For a client whose boots this node
-    /// has not seen, a silence of [`QUIET`] counts as a boot.
+    /// has not seen, a silence of 60 s counts as a boot.
     pub fn of(&self, user: DiskUser) -> Arc<dyn Disk> {
         let (boots, now) = (self.boots.of(user), Instant::now());
         let mut clients = lock(&self.clients);

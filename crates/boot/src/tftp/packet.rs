@@ -63,7 +63,7 @@ pub enum TftpPacket {
     Error {
         /// Error code (RFC 1350, appendix).
         code: u16,
-        /// Error message of the client without control characters, shortened to [`WORDS_MAX`]
+        /// Error message of the client without control characters, shortened to 120
         /// bytes.
         words: String,
     },

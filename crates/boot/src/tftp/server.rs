@@ -324,7 +324,7 @@ impl TftpServerThread {
                 let words = "this server is read only";
                 return self.refuse(came, interface, TftpErrorCode::Access, words);
             }
-            // Late packets of a transfer get no response, which would only cause further packets.
+            // Ignores late packets of a transfer: a response would only cause further packets.
             Ok(TftpPacket::Ack(_) | TftpPacket::Error { .. } | TftpPacket::OfServer) => return,
             Err(malformed) => {
                 return self.refuse(

@@ -28,7 +28,7 @@ pub(super) struct ReceivedDatagram {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Receive {
     Came(ReceivedDatagram),
-    /// A datagram that no server answers: broadcast, or longer than any request.
+    /// Datagram that no server answers: broadcast, multicast, or longer than any request.
     Other,
     Empty,
 }
