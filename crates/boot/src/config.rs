@@ -55,7 +55,8 @@ impl BootConfig {
 pub struct LanConfig {
     /// Interface where the clients are, or the relays to them.
     pub interface: String,
-    /// Network of the clients, if it is not the interface's own: the clients are behind a relay.
+    /// Network of the clients, if the section names one, such as for clients behind a relay; None:
+    /// the network of the interface.
     pub network: Option<Ipv4Network>,
     pub gives: AddressSource,
     pub lease_s: u32,

@@ -14,7 +14,7 @@ const RECENT_MAX: usize = 1_024;
 /// Request of a machine, with its response.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct BootHistoryEntry {
-    /// Time of the latest repetition.
+    /// Time of the newest of the equal requests that are one entry.
     pub at: Moment,
     /// Request, as text: `DISCOVER by PXE`.
     pub asked: String,
@@ -29,7 +29,7 @@ pub struct BootHistoryEntry {
 pub struct LastBoot {
     /// Name of the image, or `its disk`.
     pub image: String,
-    /// Time at which the machine fetched the script for the image.
+    /// Time at which the machine got the script for the image.
     pub at: Moment,
     /// Node that served the machine; empty: outside of a cluster.
     #[serde(default)]

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-/// A subcommand.
+/// Subcommand of the program: its name, its definition for clap, and its function.
 pub struct Subcommand {
     pub name: &'static str,
     pub define: fn(Command) -> Command,

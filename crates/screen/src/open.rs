@@ -39,7 +39,7 @@ impl OpenView {
     }
 }
 
-/// The slot of an open view, until it is dropped.
+/// Slot of one connection to an open view. Dropping the value releases the slot.
 #[derive(Debug)]
 pub struct ScreenSlot {
     screens: Arc<Screens>,

@@ -14,7 +14,7 @@ pub struct ScreenStatus {
     /// Node on which the guest runs; empty when unknown.
     pub on: String,
     pub is_away: bool,
-    /// The process of the part on this machine; empty when unknown.
+    /// Process of the part that serves the view on this machine; empty when unknown.
     pub process: String,
     pub is_offered: bool,
 }

@@ -92,7 +92,7 @@ pub fn identity(name: &str, sectors: u64) -> [u8; SECTOR_BYTES] {
     text(&mut words[10..20], name);
     text(&mut words[23..27], env!("CARGO_PKG_VERSION"));
     text(&mut words[27..47], "Evenkeel AoE");
-    // One sector per interrupt; LBA and DMA.
+    // Says: a sector per interrupt, LBA and DMA.
     (words[47], words[49], words[50]) = (0x8000, 0x0300, 0x4000);
     let short = u32::try_from(sectors)
         .unwrap_or(u32::MAX)

@@ -36,7 +36,7 @@ pub fn definition() -> Command {
         )
 }
 
-/// Executes the command.
+/// Executes `evenkeel boot power` and returns its output.
 ///
 /// # Errors
 /// Fails if the machine is unknown or has no power control, or if the power control fails.

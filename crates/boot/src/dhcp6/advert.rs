@@ -63,8 +63,9 @@ impl AdvertSchedule {
         }
     }
 
-    /// Records a router solicitation, which is answered within 500 ms. `from`: the sender;
-    /// None if it has no address yet, so that the answer goes to all. `random`: any number.
+    /// Records a router solicitation: a unicast advertisement is due within 500 ms. `from`: the
+    /// sender; None if it has no address yet, so that the next multicast advertisement is due
+    /// earlier instead. `random`: any number.
     pub fn asked(&mut self, from: Option<SocketAddrV6>, now_ms: u64, random: u64) {
         let due_ms = now_ms.saturating_add(random % (DELAY_MS + 1));
         if let Some(from) = from {

@@ -17,7 +17,7 @@ pub trait Disk: Send + Sync {
     /// The disk stays unreachable.
     fn reach(&self) -> Result<(), DiskError>;
 
-    /// Returns the size, bytes.
+    /// Returns the size of the disk, bytes.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ pub trait Disk: Send + Sync {
         false
     }
 
-    /// Makes earlier writes stable.
+    /// Brings all acknowledged writes to stable storage.
     ///
     /// # Errors
     ///

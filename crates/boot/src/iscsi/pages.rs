@@ -68,7 +68,7 @@ fn standard(peripheral: u8) -> Vec<u8> {
     data[8..16].copy_from_slice(VENDOR);
     data[16..32].copy_from_slice(PRODUCT);
     data[32..36].copy_from_slice(b"0001");
-    // SAM-5, SPC-4, SBC-3, iSCSI.
+    // Version descriptors of the standards: SAM-5, SPC-4, SBC-3 and iSCSI.
     for (at, version) in [0x00a0_u16, 0x0460, 0x04c0, 0x0960].into_iter().enumerate() {
         data[58 + 2 * at..][..2].copy_from_slice(&version.to_be_bytes());
     }

@@ -32,7 +32,7 @@ pub mod opcode {
     pub const REJECT: u8 = 0x3f;
 }
 
-/// Basic header segment (BHS).
+/// Basic header segment (BHS) of a PDU: 48 bytes, not yet checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header(pub [u8; HEADER_BYTES]);
 

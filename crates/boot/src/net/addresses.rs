@@ -17,7 +17,7 @@ const MESSAGES_MAX: usize = 1_024;
 pub struct AddressMonitor(OwnedFd);
 
 impl AddressMonitor {
-    /// Starts to monitor changes.
+    /// Starts to monitor the changes of addresses.
     ///
     /// # Errors
     ///

@@ -46,7 +46,7 @@ pub struct Options {
     pub window: Option<u64>,
 }
 
-/// Read request (RRQ).
+/// Read request (RRQ) of a client, with its options.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     /// File name: with slashes for backslashes, and without leading ones.
@@ -83,7 +83,7 @@ pub enum TftpPacketError {
 }
 
 impl TftpPacket {
-    /// Parses a datagram.
+    /// Parses a datagram from a client.
     ///
     /// # Errors
     ///
