@@ -1,5 +1,5 @@
-//! Selects what a machine boots now, from its configuration line and from the record of which
-//! machines have already had a single boot (`once`).
+//! Selects what a machine boots now, from its configuration line, the orders of operators and the
+//! record of which machines have had their single boot (`once`). Also keeps this record. No I/O.
 
 use crate::config::{Image, LanConfig, UnknownMachinePolicy};
 use crate::mac::Mac;
@@ -45,8 +45,8 @@ impl SingleBootProgress {
         }
     }
 
-    /// Records that a machine has fetched all of an image. Returns whether that changes what it
-    /// boots next.
+    /// Records that a machine has fetched all of an image: this ends an order for the image, or is
+    /// the single boot of its line. Returns whether the record has changed.
     pub fn fetched(&mut self, lan: &LanConfig, mac: Mac, image: &str) -> bool {
         if self.next.get(&mac).is_some_and(|next| next == image) {
             self.next.remove(&mac);
@@ -63,16 +63,17 @@ impl SingleBootProgress {
         self.done.insert(mac, image.to_owned()).as_deref() != Some(image)
     }
 
-    /// Orders the next boot of a machine; after it the machine's line applies again. Without an
-    /// image the single boot of the line is repeated.
+    /// Orders the image that a machine boots next; once the machine has fetched this image, its
+    /// line applies again. Without an image, ends the order and lets the machine repeat the single
+    /// boot of its line.
     ///
     /// # Errors
     ///
-    /// There is no such image; the text says so.
+    /// The section has no such image, or too many machines have an order.
     pub fn order(&mut self, lan: &LanConfig, mac: Mac, image: Option<&str>) -> Result<(), String> {
         match image {
             None => {
-                // The single boot of the line is repeated.
+                // Ends the order, and lets the machine repeat the single boot of its line.
                 self.next.remove(&mac);
                 self.done.remove(&mac);
             }
@@ -112,12 +113,12 @@ impl SingleBootProgress {
         self.done.get(&mac).is_some_and(|done| done == image)
     }
 
-    /// Returns whether this record equals the one on disk.
+    /// Returns whether this record equals the record that was stored on disk.
     pub fn is_as_kept(&self, kept: &SingleBootProgress) -> bool {
         (&self.done, &self.next, self.generation) == (&kept.done, &kept.next, kept.generation)
     }
 
-    /// Forgets machines whose line has been removed or changed.
+    /// Forgets single boots of lines that were removed or changed, and orders of removed images.
     pub fn keep(&mut self, lan: &LanConfig) {
         self.done.retain(|mac, image| {
             let machine = lan.machines.get(mac);
@@ -130,7 +131,8 @@ impl SingleBootProgress {
 pub fn assigned<'l>(lan: &'l LanConfig, turns: &SingleBootProgress, mac: Mac) -> BootTarget<'l> {
     let image = |name: &str| match lan.images.get_key_value(name) {
         Some((name, image)) => BootTarget::Image(name, image),
-        // No valid configuration lacks the image, but a role may have such a state for a moment.
+        // Boots nothing if the image is missing: no valid configuration is like that, but a role
+        // may have such a state for a moment.
         None => BootTarget::Nothing("its image is not in the file"),
     };
     if let Some(next) = turns.next.get(&mac) {
@@ -153,7 +155,8 @@ pub fn assigned<'l>(lan: &'l LanConfig, turns: &SingleBootProgress, mac: Mac) ->
     }
 }
 
-/// Returns whether a machine gets any response, even if the configuration does not name it.
+/// Returns whether a machine gets a response: the configuration names the machine or has a policy
+/// other than `ignore`, or an operator ordered its next boot.
 pub fn is_answered(lan: &LanConfig, turns: &SingleBootProgress, mac: Mac) -> bool {
     lan.unknown != UnknownMachinePolicy::Ignore
         || lan.machines.contains_key(&mac)

@@ -1,4 +1,5 @@
-//! `evenkeel boot`: shows the networks from which machines boot, the machines, and their requests.
+//! `evenkeel boot`: shows the networks from which machines boot, the machines and their requests,
+//! and gives orders for machines to the running boot role.
 
 mod image;
 mod power;
@@ -155,7 +156,7 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
     let report = report(&instance, PART).map_err(|error| error.to_string())?;
     let numbers = report.subjects.iter().filter(|one| one.name == *name);
     for (name, value) in numbers.flat_map(|one| &one.numbers) {
-        // Writing to memory cannot fail.
+        // Ignores the result: writing to memory cannot fail.
         let _ = writeln!(text, "  {name:NUMBERS_WIDTH$}{value}");
     }
     Ok(text)
@@ -306,7 +307,7 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
     }
     let mut text = format!("{}\n", asked.who);
     if !asked.address.is_empty() {
-        // Writing to memory cannot fail.
+        // Ignores the result: writing to memory cannot fail.
         let _ = writeln!(text, "address: {}", asked.address);
     }
     let _ = writeln!(text, "boots next: {}", asked.next);
@@ -322,7 +323,7 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
         } else {
             &step.answered
         };
-        // Writing to memory cannot fail.
+        // Ignores the result: writing to memory cannot fail.
         let _ = writeln!(
             text,
             "{:>12}  {}{} -> {answered}",
@@ -383,7 +384,7 @@ fn enlist(matches: &ArgMatches) -> Result<String, String> {
         let name: String = serial.chars().filter(fits).take(32).collect();
         let is_free = !name.starts_with('.') && taken.insert(name.clone());
         let name = if is_free { name } else { "NAME".to_owned() };
-        // Writing to memory cannot fail.
+        // Ignores the result: writing to memory cannot fail.
         let _ = writeln!(text, "# in boot {}: {}", one.network, facts.join(", "));
         let _ = writeln!(
             text,

@@ -1,4 +1,5 @@
-//! Configuration of the networks from which machines boot, as the boot role receives it.
+//! Defines the configuration of the networks from which machines boot, as the loader encodes it for
+//! the boot role. No checks: [`crate::keyword`] has refused invalid values.
 
 use crate::aoe::frame::AoeAddress;
 use crate::mac::Mac;
@@ -37,7 +38,8 @@ pub struct BootConfig {
 }
 
 impl BootConfig {
-    /// Returns the resources that only one instance of the program may use at a time, as lines.
+    /// Returns the resources that only one instance of the program may use at a time, each as a
+    /// line: the interfaces of the networks.
     pub fn resources(&self) -> Vec<String> {
         let interfaces = self.lans.values().map(|lan| &lan.interface);
         let interfaces: BTreeSet<&String> = interfaces.collect();
@@ -53,7 +55,8 @@ impl BootConfig {
 pub struct LanConfig {
     /// Interface where the clients are, or the relays to them.
     pub interface: String,
-    /// Network of the clients, if it is not the interface's own: the clients are behind a relay.
+    /// Network of the clients, if the section names one, such as for clients behind a relay; None:
+    /// the network of the interface.
     pub network: Option<Ipv4Network>,
     pub gives: AddressSource,
     pub lease_s: u32,
@@ -78,8 +81,8 @@ pub struct LanConfig {
     /// such an address only if its own line says so, or if it has a lease of it.
     #[serde(default)]
     pub of_others: BTreeSet<IpAddr>,
-    /// IPv6 addresses of `virtual-ip` sections: they move between nodes, so machines do not get
-    /// them as the address of this node.
+    /// IPv6 addresses of `virtual-ip` sections. They move between nodes, so the node prefers
+    /// another address of its own for its responses to machines.
     #[serde(default)]
     pub virtual_addresses: BTreeSet<IpAddr>,
 }
@@ -135,8 +138,8 @@ impl Ipv6Network {
         Ipv6Network::of(address, self.prefix).first == self.first
     }
 
-    /// Returns whether a machine may have an address: it is in the network, and not its first
-    /// one, the anycast address of all routers (RFC 4291, 2.6.1).
+    /// Returns whether a machine may have an address: it is in the network, and is not the
+    /// network's first address, the anycast address of all routers (RFC 4291, 2.6.1).
     pub fn may_have(self, address: Ipv6Addr) -> bool {
         self.has(address) && address != self.first
     }
@@ -180,8 +183,8 @@ impl Ipv4Network {
         Ipv4Network::of(address, self.prefix).first == self.first
     }
 
-    /// Returns whether a machine may have an address: it is in the network, and neither its first
-    /// nor its last one.
+    /// Returns whether a machine may have an address: it is in the network, and is neither its
+    /// first nor its last address. In a network with a prefix of 31 or 32, these two count as well.
     pub fn may_have(self, address: Ipv4Addr) -> bool {
         let is_end = address == self.first || address == self.broadcast();
         self.has(address) && !(is_end && self.prefix < 31)

@@ -1,5 +1,5 @@
-//! Counts the fetches of a TFTP or HTTP server: the server's thread writes the counters, and any
-//! thread reads them.
+//! Counts the fetches of a file server, and the requests or connections of a disk server. The
+//! threads of the server write the counters, and any thread reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

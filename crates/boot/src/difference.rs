@@ -1,11 +1,13 @@
-//! Describes the differences between two configurations, for messages.
+//! Lists the differences between two configurations of the boot role as lines for messages:
+//! sections, and the changed images, disks, machines and lease directory of a section.
 
 use crate::config::{BootConfig, LanConfig};
 use part::codec;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// Limit of machines and images of a section that are listed one by one.
+/// Maximum number of lines for the images, the disks or the machines of a section. The rest is
+/// counted.
 const NAMED_MAX: usize = 20;
 
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {

@@ -1,5 +1,5 @@
-//! Records the requests of each machine and their responses, for `evenkeel boot why`: bounded, the
-//! oldest entry is dropped first.
+//! Records the requests of each machine and the responses to them, for `evenkeel boot why` and
+//! `evenkeel boot watch`. The record is bounded: the oldest entries are dropped first.
 
 use crate::mac::Mac;
 use part::report::Moment;
@@ -14,14 +14,14 @@ const RECENT_MAX: usize = 1_024;
 /// Request of a machine, with its response.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct BootHistoryEntry {
-    /// Time of the latest repetition.
+    /// Time of the newest of the equal requests that are one entry.
     pub at: Moment,
     /// Request, as text: `DISCOVER by PXE`.
     pub asked: String,
     /// Response, as text: `OFFER 10.20.0.107`; empty: none.
     pub answered: String,
     pub why: String,
-    /// Number of repetitions in a row.
+    /// Number of equal requests in a row, the first one included.
     pub times: u32,
 }
 
@@ -29,7 +29,7 @@ pub struct BootHistoryEntry {
 pub struct LastBoot {
     /// Name of the image, or `its disk`.
     pub image: String,
-    /// Time at which the machine fetched the script for the image.
+    /// Time at which the machine got the script for the image.
     pub at: Moment,
     /// Node that served the machine; empty: outside of a cluster.
     #[serde(default)]
@@ -40,8 +40,8 @@ pub struct LastBoot {
 struct MachineHistory {
     steps: VecDeque<BootHistoryEntry>,
     booted: Option<(String, Moment)>,
-    /// Number of the machine's last request among those of all machines: the machine with the
-    /// lowest one is forgotten first.
+    /// Number of the machine's last request, counted over all machines. The machines with the
+    /// lowest numbers are forgotten first.
     last: u64,
 }
 
@@ -67,7 +67,7 @@ impl History {
         }
         let machine = self.machines.entry(mac).or_default();
         machine.last = self.number;
-        // Repetitions of a request are one entry, with the time of the last.
+        // Counts a repetition in the machine's last entry, and sets the time of that entry.
         if let Some(before) = machine.steps.back_mut()
             && (&before.asked, &before.answered, &before.why)
                 == (&step.asked, &step.answered, &step.why)
@@ -82,7 +82,7 @@ impl History {
         machine.steps.push_back(step);
     }
 
-    /// Records which image a machine boots. The machine's request must be added before.
+    /// Records which image a machine boots. Does nothing for a machine without a recorded request.
     pub fn boots(&mut self, mac: Mac, image: &str, at: Moment) {
         if let Some(machine) = self.machines.get_mut(&mac) {
             machine.booted = Some((image.to_owned(), at));
@@ -94,8 +94,8 @@ impl History {
         booted.map(|(image, at)| (image.as_str(), *at))
     }
 
-    /// Returns at most `most` machines that have sent a request after this number, the oldest
-    /// first, and the number of the last of these requests.
+    /// Returns at most `most` machines whose last request has a higher number than `number`,
+    /// ordered by that request, and the number of the last request of the last one.
     pub fn changed(&self, number: u64, most: usize) -> (u64, Vec<Mac>) {
         if number >= self.number {
             return (self.number, Vec::new());
@@ -110,8 +110,8 @@ impl History {
         (last, changed.into_iter().map(|(_, mac)| mac).collect())
     }
 
-    /// Forgets the quarter of the machines that has been silent longest, so that a flood costs
-    /// little for each packet.
+    /// Forgets the quarter of the machines that has been silent longest. So many are forgotten at
+    /// once so that a flood of new machines costs little for each packet.
     fn forget(&mut self) {
         let mut lasts: Vec<u64> = self.machines.values().map(|machine| machine.last).collect();
         lasts.sort_unstable();
@@ -129,8 +129,9 @@ impl History {
         self.number
     }
 
-    /// Returns the requests of all machines after this number, the newest last, and how many of
-    /// them are forgotten. A number beyond the newest is from another process, and counts as none.
+    /// Returns the requests of all machines with a higher number than `number`, the newest last,
+    /// and how many of such requests are forgotten. A number beyond the newest request comes from
+    /// another process, and counts as 0.
     pub fn since(&self, number: u64) -> (u64, impl Iterator<Item = &(Mac, BootHistoryEntry)>) {
         let number = if number > self.number { 0 } else { number };
         let new = usize::try_from(self.number - number).unwrap_or(usize::MAX);

@@ -13,6 +13,8 @@
 //! - [`disk`] is the storage of disks that machines use over the network, [`aoe`] serves disks
 //!   over Ethernet.
 //! - [`tftp`] serves files to firmware, [`http`] to boot loaders and installers.
+//! - [`iscsi`] handles the PDUs of iSCSI, [`portal`] serves disks over TCP by iSCSI and NBD.
+//! - [`cli`] has the commands `evenkeel boot`.
 //! - [`site`] is the state of one network, shared by all of its servers. [`net`] has their
 //!   sockets.
 //! - [`link`] copies the leases of this node to other nodes.

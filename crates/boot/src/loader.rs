@@ -1,5 +1,5 @@
-//! Selects the boot loader that a machine's firmware loads first, and its file in the
-//! distribution's packages.
+//! Selects the boot loader that a machine's firmware loads first, by the client architecture, and
+//! names the loader's file and its package in the distribution.
 
 /// Boot loader, as a file of a package.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,14 +55,12 @@ pub fn needed(secure_boot: bool) -> impl Iterator<Item = &'static Loader> {
 
 /// Returns the loader for a client architecture (option 93; RFC 4578, 2.1 and IANA's list).
 ///
-/// # Errors
-///
-/// There is none; the text says so.
+/// There is no loader for this firmware. The error explains why.
 pub fn of(architecture: Option<u16>, secure_boot: bool) -> Result<&'static Loader, String> {
     let name = match architecture {
         None | Some(0) => UNDIONLY,
-        // EDK II and most vendors send 7 for x86-64, an earlier version of the list had 9; 16 is
-        // HTTP.
+        // Accepts three numbers for x86-64: EDK II and most vendors send 7, and 16 for HTTP; 9
+        // comes from an earlier version of the list.
         Some(7 | 9 | 16) if secure_boot => SHIM,
         Some(7 | 9 | 16) => SNPONLY,
         Some(6 | 15) => {

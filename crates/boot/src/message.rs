@@ -1,5 +1,5 @@
-//! Messages to the boot role, in addition to those that every role receives. The supervisor
-//! forwards them as bytes.
+//! Defines the orders and queries that `evenkeel boot` sends to the boot role, and the responses.
+//! The supervisor forwards them as bytes.
 
 use crate::history::{BootHistoryEntry, LastBoot};
 use crate::keyword::NAME;
@@ -137,7 +137,8 @@ pub struct BootMachineStatus {
     #[serde(default)]
     pub booted: Option<LastBoot>,
     pub last: Option<BootHistoryEntry>,
-    /// Node that responded to that request, if it is another one; empty: this node, or none.
+    /// Node that sent the response to the request in `last`, if it is another node; otherwise
+    /// empty.
     #[serde(default)]
     pub last_node: String,
     /// Facts that the machine has reported about itself while the configuration has no line for it.

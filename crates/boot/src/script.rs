@@ -1,5 +1,5 @@
-//! Generates the scripts of boot loaders (iPXE, GRUB), which boot the image that is assigned to a
-//! machine.
+//! Generates the scripts of boot loaders (iPXE, GRUB) by which a machine boots its image, shows the
+//! menu, enlists itself or boots its own disk. No I/O.
 //!
 //! iPXE splits a line at spaces and has no quotes; GRUB has those of a shell.
 
@@ -63,12 +63,12 @@ impl Script {
     }
 
     fn line(&mut self, line: &str) {
-        // Writes to memory cannot fail.
+        // Ignores the result: writing to memory cannot fail.
         let _ = writeln!(self.0, "{line}");
     }
 
-    /// Appends the commands after a failure: the other nodes are tried at once, and after a pause
-    /// any node, because such machines are unattended.
+    /// Appends the commands after a failure: the script tries the other nodes at once, and after a
+    /// pause of 5 seconds any node, because nobody attends to the machine.
     fn again(mut self, mac: Mac, servers: &FetchServers) -> Vec<u8> {
         let (own, others) = match servers.addresses.split_first() {
             Some((own, others)) => (Some(own), others),
@@ -142,8 +142,8 @@ pub fn of_image(
                     script.line(&format!("set initiator-iqn {INITIATORS}.{}", mac.dashed()));
                     script.line(&format!("sanboot {uri} || goto failed"));
                 }
-                // No valid configuration lacks the image, but a role may have such a state for a
-                // moment.
+                // Fails, and so tries again later, if the image has no such disk. No valid
+                // configuration is like that, but a role may have such a state for a moment.
                 None => script.line("goto failed"),
             }
         }
@@ -275,8 +275,8 @@ fn enlist(section: &str, mac: Mac, servers: &FetchServers) -> Vec<u8> {
     script.again(mac, servers)
 }
 
-/// Names of the facts that a new machine may report about itself. The first ones are settings of
-/// iPXE; the last three are for a script in an image.
+/// Names of the facts that a new machine may report about itself. The first seven are settings of
+/// iPXE; iPXE also reports `memory` and `card`. The last three are for a script in an image.
 pub const FACTS: [&str; 12] = [
     "manufacturer",
     "product",

@@ -1,5 +1,5 @@
-//! Opens [`FetchContent`] for a server, and reads its length and its bytes. Opening never blocks: a
-//! FIFO, a directory or a device is refused.
+//! Opens [`FetchContent`] for a file server, and reads its length and its bytes, or sends them to a
+//! socket. Refuses everything but regular files, without waiting for the writer of a FIFO.
 
 use crate::content::FetchContent;
 use rustix::fs::{Advice, CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -92,7 +92,7 @@ impl OpenContent {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or it ends before.
+    /// The file cannot be read, or ends before the last byte of `buffer`.
     pub fn read(&self, at: u64, buffer: &mut [u8]) -> Result<(), SourceReadError> {
         match self {
             OpenContent::Bytes(bytes) => {
@@ -112,8 +112,8 @@ impl OpenContent {
         }
     }
 
-    /// Fills `buffer` with the bytes from `at`, if that needs no disk access. Returns whether it
-    /// has.
+    /// Fills `buffer` with the bytes from `at`, if that needs no disk access. Returns whether
+    /// `buffer` was filled.
     pub fn read_at_once(&self, at: u64, buffer: &mut [u8]) -> bool {
         let file = match self {
             OpenContent::Bytes(_) => return self.read(at, buffer).is_ok(),
@@ -157,8 +157,8 @@ impl OpenFile {
         if asked != 0 || pages[0] <= last / page - at / page {
             return false;
         }
-        // A page that is being read counts as cached, too. The last page is read last, so it proves
-        // that all others are there.
+        // Tests the last page, which is read last: a page that is still being read counts as
+        // cached.
         let mut byte = [0];
         let mut into = [IoSliceMut::new(&mut byte)];
         rustix::io::preadv2(&*self.file, &mut into, last, ReadWriteFlags::NOWAIT) == Ok(1)
@@ -184,7 +184,7 @@ impl OpenFile {
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
             return Err(ContentOpenError::NotAFile);
         }
-        // Only a hint: the disk reads ahead.
+        // Gives the kernel a hint to read ahead; an error has no consequence.
         let _: Result<(), Errno> = rustix::fs::fadvise(&fd, 0, None, Advice::Sequential);
         Ok(OpenFile {
             file: Arc::new(File::from(fd)),

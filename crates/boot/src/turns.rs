@@ -1,5 +1,5 @@
-//! Stores on disk which machines have already had their single boot (`once`), and the boots that
-//! operators ordered. The file is replaced as a whole.
+//! Reads and writes the file that stores which machines have had their single boot (`once`), and
+//! the boots that operators ordered. Each section has a file, which is replaced as a whole.
 
 use crate::assignment::SingleBootProgress;
 use part::codec;

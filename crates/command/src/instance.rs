@@ -1,4 +1,5 @@
-//! Running instances of the program, and which of them a command line means.
+//! Finds the running instances of the program, and chooses the one that a command line means by its
+//! files or its process ID.
 
 use crate::files;
 use clap::ArgMatches;
@@ -15,7 +16,8 @@ pub fn absolute(paths: &[PathBuf]) -> Vec<PathBuf> {
     paths.iter().map(one).collect()
 }
 
-/// The instance that a command line selects by its files or its process id.
+/// Returns the instance that a command line selects by its files or its process id, or the only
+/// one.
 ///
 /// # Errors
 /// There is none, or several.
@@ -25,10 +27,11 @@ pub fn selected(matches: &ArgMatches) -> Result<Instance, String> {
     choose(instances, &absolute(&files(matches)), pid)
 }
 
-/// The instance that serves files, or the only one; with a process id that one.
+/// Returns the instance with a process id, or the one that serves the files. If no instance serves
+/// them, returns the only running one.
 ///
 /// # Errors
-/// There is none, or several.
+/// No instance fits, or several do.
 pub fn find_instance(paths: &[PathBuf], pid: Option<u32>) -> Result<Instance, String> {
     let instances = directory::instances().map_err(|error| error.to_string())?;
     let serves = |one: &Instance| !paths.is_empty() && one.paths == paths;
@@ -84,7 +87,7 @@ fn list(instances: &[Instance]) -> String {
     instances.iter().map(line).collect()
 }
 
-/// An instance by its process id, program and files.
+/// Describes an instance by its process id, program and files.
 pub fn described(one: &Instance) -> String {
     format!("{} {}", one.pid, command(one))
 }
@@ -100,7 +103,7 @@ fn line_of_role(one: &Instance) -> String {
 fn command(one: &Instance) -> String {
     let paths = one.paths.iter().map(|path| path.display().to_string());
     let words: Vec<String> = [one.program.clone()].into_iter().chain(paths).collect();
-    // The names of files may hold anything.
+    // Makes control characters visible, since names of files may contain them.
     language::render::visible(&words.join(" ")).into_owned()
 }
 

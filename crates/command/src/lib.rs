@@ -1,5 +1,5 @@
-//! What the commands of all parts share: options, the choice of a running instance, its reports and
-//! responses, output, and operations that a signal ends.
+//! Functions that the commands of all parts share: define options, choose a running instance, query
+//! its reports and roles, print results, and end long operations on a signal.
 //!
 //! The crate knows no part. Commands that need the files of other parts load them by
 //! [`payload_of_files`], which the program provides.
@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-/// A subcommand.
+/// Subcommand of the program: its name, its definition for clap, and its function.
 pub struct Subcommand {
     pub name: &'static str,
     pub define: fn(Command) -> Command,
@@ -48,7 +48,7 @@ static LOAD_PAYLOAD: OnceLock<LoadPayload> = OnceLock::new();
 
 /// Sets the function that loads files. Called once at the start of a process.
 pub fn set_load_payload(load: LoadPayload) {
-    // A second call has no effect.
+    // Ignores a second call, which has no effect.
     let _ = LOAD_PAYLOAD.set(load);
 }
 
@@ -76,7 +76,7 @@ pub fn files(matches: &ArgMatches) -> Vec<PathBuf> {
     all.flatten().cloned().collect()
 }
 
-/// Returns the value of an argument; empty without one.
+/// Returns the value of an argument, or an empty text if there is none.
 pub fn word(matches: &ArgMatches, name: &str) -> String {
     matches.get_one::<String>(name).cloned().unwrap_or_default()
 }

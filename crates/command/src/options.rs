@@ -22,7 +22,7 @@ pub fn path(name: &'static str) -> Arg {
         .value_parser(ValueParser::path_buf())
 }
 
-/// Parses a process ID.
+/// Parses a process ID for clap.
 ///
 /// # Errors
 /// Fails on anything but a positive number.

@@ -1,5 +1,5 @@
-//! `evenkeel status`: the state of the processes and of every part, or of one of these. The command
-//! queries the running supervisor, as `evenkeel reload` does.
+//! `evenkeel status`: shows the state of the processes and of every part, or of one part. Also has
+//! the queries and orders that other commands send to the running supervisor and its roles.
 
 use crate::instance::selected;
 use crate::{print, refuse};
@@ -17,7 +17,7 @@ use supervisor::directory::{self, Instance};
 
 pub const ANSWER_LIMIT: Option<Duration> = Some(Duration::from_secs(10));
 const REPORT_LIMIT: Duration = Duration::from_secs(4);
-/// Interval at which a connection is tried again while too many clients wait for the supervisor.
+/// Interval at which a connection is tried again while the supervisor's queue of clients is full.
 const CONNECT_POLL: Duration = Duration::from_millis(20);
 
 pub fn main(matches: &ArgMatches) -> ExitCode {
@@ -33,14 +33,14 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// The parts that have a report: the processes, and all parts besides the proxy.
+/// Returns the parts that have a report: the processes, and all parts with a sidecar role.
 pub fn parts() -> impl Iterator<Item = &'static str> {
     let beside = row::all().iter().filter(|row| row.sidecar().is_some());
     iter::once(supervisor::PART).chain(beside.map(|row| row.part))
 }
 
-/// The parts whose reports the console and `evenkeel top` show: also that of the cluster, which only
-/// a member has.
+/// Returns the parts whose reports the console and `evenkeel top` show: those of [`parts`] and the
+/// cluster, which only a member has.
 pub fn shown_parts() -> impl Iterator<Item = &'static str> {
     let all = row::all().iter().map(|row| row.part);
     parts().chain(all.filter(|part| *part == part::control::PART))
@@ -160,7 +160,7 @@ fn show(reports: &[StatusReport], matches: &ArgMatches) -> ExitCode {
     print(&all(StatusReport::text).join("\n"))
 }
 
-/// The state of a part, as its role reports it.
+/// Returns the state of a part, as its role reports it.
 ///
 /// # Errors
 /// Returns why there is no report.
@@ -179,7 +179,7 @@ pub fn reports<const N: usize>(
 }
 
 /// Returns the reports of several parts, in their order. All parts are queried at the same time, so
-/// that silent ones take the time of one.
+/// silent parts take no longer than `limit` together.
 pub fn reports_within(
     instance: &Instance,
     parts: &[&str],
@@ -217,8 +217,7 @@ fn report_within(
 
 /// Sends a query to a supervisor, and waits for the response. A `limit` of None waits forever.
 ///
-/// # Errors
-/// Returns why there is no report.
+/// Returns why there is no response.
 pub fn ask(
     instance: &Instance,
     message: &SupervisorMessage,
@@ -308,10 +307,11 @@ pub fn order(instance: &Instance, message: PartMessage) -> Result<String, String
     }
 }
 
-/// The state of a part in the form that the options name, or only of the section that an argument names.
+/// Returns the state of a part as text or JSON, as the options say, or only that of the section
+/// that an argument names.
 ///
 /// # Errors
-/// Why there is none, in words.
+/// There is no report, or no section has this name.
 pub fn sections(matches: &ArgMatches, part: &str, argument: &str) -> Result<String, String> {
     let instance = selected(matches)?;
     let mut report = report(&instance, part).map_err(|error| error.to_string())?;
@@ -350,7 +350,7 @@ fn explain_no_response(instance: &Instance, error: &ChannelError) -> String {
     }
 }
 
-/// Returns the message for a supervisor of another program version.
+/// Returns the message for a supervisor whose response this command cannot use.
 pub fn not_known(instance: &Instance) -> String {
     format!("process {} does not support this command", instance.pid)
 }

@@ -1,4 +1,5 @@
-//! Ends of long commands: by a signal or an error, with the exit code that shells expect.
+//! Describes how a long command ends early: by a signal or an error, with the exit code that shells
+//! expect. Also blocks the signals, so that a command can read them.
 
 use crate::refuse;
 use nix::sys::signal::{SigSet, Signal};
@@ -9,7 +10,7 @@ use std::process::ExitCode;
 /// Signals that end a command. The last one is sent when the terminal is closed.
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// Returns a signal that has arrived.
+/// Returns a pending signal, without waiting.
 pub fn arrived(signals: &SignalFd) -> Option<Signal> {
     let signal = signals.read_signal().ok().flatten()?;
     Signal::try_from(signal.ssi_signo as i32).ok()
@@ -37,8 +38,8 @@ impl fmt::Display for Stopped {
 }
 
 impl Stopped {
-    /// Prints the reason, and the consequence for the target. After a signal, the process ends as
-    /// shells expect.
+    /// Prints the reason followed by `after`, the consequence. Returns the exit code: 128 and the
+    /// number of the signal after a signal.
     pub fn exit(&self, after: &str) -> ExitCode {
         let code = refuse(format_args!("{self}{after}"));
         match self {

@@ -1,7 +1,8 @@
-//! The state of one machine, as its parts and its proxy report it: what `evenkeel top` and the
-//! console show. [`look`] is the state of all parts, [`traffic`] that of the proxy.
+//! Collects the state of one machine from the reports of its parts and the statistics of its proxy,
+//! for `evenkeel top` and the console. [`look`] has the state of all parts, [`traffic`] that of the
+//! proxy.
 //!
-//! The crate reads reports. It requests none and draws nothing.
+//! The crate decodes reports. It requests none and draws nothing.
 
 pub mod look;
 pub mod sample;

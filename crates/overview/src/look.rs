@@ -1,4 +1,5 @@
-//! State of one machine at one moment, as the machine reports it.
+//! Describes the state of one machine at one moment by its reports: lists problems and events, and
+//! finds the changes between two polls.
 
 use crate::traffic::{Traffic, TrafficRow, TrafficRowKind};
 use part::report::{Event, Grade, StatusReport, Subject, span};
@@ -9,7 +10,7 @@ use std::time::Instant;
 const CHANGES_MAX: usize = 500;
 /// Number of servers of a backend whose failure reasons are shown.
 const REASONS_MAX: usize = 3;
-/// Part of the platform that reports the processes, and its subject for the supervisor itself.
+/// Name of the part that reports the processes, and kind of its subject for the supervisor.
 const SUPERVISOR: &str = "supervisor";
 const CLUSTER: &str = "cluster";
 const FOLLOWED: [&str; 2] = ["member", CLUSTER];
@@ -110,7 +111,8 @@ impl MachineReport {
         all
     }
 
-    /// Copies the changes that earlier polls have detected, and adds those since then.
+    /// Copies the changes of the earlier state `before`, and adds the changes between the two
+    /// states.
     pub fn merge_changes(&mut self, before: &MachineReport) {
         self.changes.clone_from(&before.changes);
         self.keep_reported_events(before);
@@ -173,7 +175,7 @@ impl MachineReport {
         changed.into_iter().for_each(|one| self.note(one));
     }
 
-    /// Adds an event of a subject, and drops the oldest beyond `CHANGES_MAX`.
+    /// Adds an event with its subject. Drops the oldest event if there are more than `CHANGES_MAX`.
     pub fn note(&mut self, one: (String, Event)) {
         if self.changes.len() >= CHANGES_MAX {
             self.changes.pop_front();
@@ -190,7 +192,7 @@ pub fn has_proxy(reports: &[StatusReport]) -> bool {
     known.is_none_or(|report| report.find("role", "proxy").is_some())
 }
 
-/// Returns the status of a row without the count of checks, as in UP 1/3.
+/// Returns the status of a row without a count of checks: `UP` for `UP 1/3`.
 fn status(row: &TrafficRow) -> String {
     match grade(&row.status) {
         Grade::Unknown => row.status.clone(),
@@ -212,8 +214,8 @@ fn find_state_changes(before: &MachineReport, now: &MachineReport) -> Vec<(Strin
             continue;
         };
         for subject in &report.subjects {
-            // The console role tracks these itself, even across polls to which the cluster part did
-            // not respond.
+            // Skips members and the cluster: the console role detects their changes itself, even
+            // across polls to which the cluster part did not respond.
             if report.part == CLUSTER && FOLLOWED.contains(&subject.kind.as_str()) {
                 continue;
             }
@@ -314,7 +316,7 @@ fn reasons(rows: &[&TrafficRow]) -> String {
     first.join(", ") + more
 }
 
-/// Rates the status of a row (HAProxy's management guide, 9.1: `status`).
+/// Grades the first word of a row's status (HAProxy's management guide, 9.1: `status`).
 pub fn grade(status: &str) -> Grade {
     let word = status.split(' ').next().unwrap_or_default();
     match word {

@@ -118,8 +118,8 @@ impl Traffic {
         let rates = rates
             .into_iter()
             .filter_map(|(name, fact)| Some((name, self.facts.get(fact)?.clone())));
-        // The limit is shown only if it differs from the configured one, because the configured one
-        // may depend on the machine.
+        // Adds the limit of connections only if it differs from the configured limit, which may
+        // depend on the machine.
         let [max, of_file] = ["Maxconn", "Hard_maxconn"].map(|fact| self.facts.get(fact));
         let max = max.filter(|max| of_file.is_some_and(|of_file| of_file != *max));
         let max = max.map(|max| ("limit of connections", max.clone()));
@@ -169,8 +169,8 @@ fn read(text: &str) -> Traffic {
             traffic.rows.push(row);
         }
     }
-    // A frontend without a limit has that of the process. It may depend on the machine, so it is
-    // left out.
+    // Removes the limit of a frontend that equals that of the process: such a frontend has no limit
+    // of its own, and the value may depend on the machine.
     let default = ["Maxconn", "Hard_maxconn"].map(|fact| traffic.facts.get(fact).cloned());
     for row in &mut traffic.rows {
         let limit = row.settings.get(LIMIT).cloned();
@@ -228,7 +228,7 @@ fn state_of<'t>(
     Some((name, ServerLine { values }))
 }
 
-/// Bits of `srv_check_state` and `srv_agent_state`: the check is configured; it is enabled.
+/// Bit of `srv_check_state` and `srv_agent_state`: the check is configured.
 const CONFIGURED: u32 = 2;
 const ENABLED: u32 = 4;
 
@@ -253,8 +253,7 @@ impl ServerLine<'_> {
         let [checks, agent] = ["srv_check_state", "srv_agent_state"].map(|name| self.number(name));
         let has_agent = agent & ENABLED > 0;
         let weight = self.word("srv_uweight");
-        // An agent sets the weight, too, so the weight does not prove that an operator has changed
-        // it.
+        // Leaves out the weight if an agent may have set it: such a weight is no operator's change.
         let weight =
             weight.filter(|weight| !has_agent && self.word("srv_iweight") != Some(*weight));
         set("weight", weight.map(str::to_owned));
@@ -343,7 +342,8 @@ fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<TrafficRo
     })
 }
 
-/// Returns the reason for the status of a server: its agent, an operator, or a health check.
+/// Returns the reason for the status of a row: the result of its agent or its health check, or that
+/// an operator or the configuration took the server out of service.
 fn check<'a>(status: &str, word: &dyn Fn(&str) -> Option<&'a str>) -> String {
     let names = match status {
         status if status.contains("(agent)") => ["agent_status", "agent_code", "last_agt"],
@@ -353,7 +353,7 @@ fn check<'a>(status: &str, word: &dyn Fn(&str) -> Option<&'a str>) -> String {
     let [status, code, text] = names.map(|name| word(name).unwrap_or_default());
     let text = match text {
         "" => String::new(),
-        // The server chooses this text, so it is quoted.
+        // Quotes the text, which the server chooses.
         text => format!("\"{text}\""),
     };
     let all = [status, code, &text].into_iter();
@@ -361,7 +361,8 @@ fn check<'a>(status: &str, word: &dyn Fn(&str) -> Option<&'a str>) -> String {
     all.join(" ")
 }
 
-/// Splits a line of CSV into its values. A text with a comma is in quotes.
+/// Splits a line of CSV into values. Quotes enclose a value with a comma, and a doubled quote is a
+/// quote.
 fn values(line: &str) -> Vec<String> {
     let (mut all, mut one, mut quoted) = (Vec::new(), String::new(), false);
     let mut chars = line.chars().peekable();

@@ -1,4 +1,5 @@
-//! The smallest part: `counter` sections, and a role that counts.
+//! A complete part of the platform as an example: parses `counter` sections, runs a role that
+//! counts, and shows the counts in `evenkeel counters`.
 
 use configuration::{
     ConfigurationPart, Context, Exchange, ObjectCount, RoleInput, RoleInterface, SectionTable,
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 const NAME: &str = "counter";
 
-/// Its row in the table of a binary.
+/// Row of this part in the table of a binary.
 pub static COUNTERS: Feature = Feature {
     part: &PART,
     role: Some(&ROLE),
@@ -91,10 +92,9 @@ static ROLE: RoleRow = RoleRow::plain(
     "counters",
 );
 
-/// What the sections come to, with their names.
+/// Counters of a configuration, each with its name.
 type Counters = BTreeSet<(String, Counter)>;
 
-/// One section.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 struct Counter {
     every_ms: u64,
@@ -183,7 +183,6 @@ impl Tabled for SampleSectionDraft {
     }
 }
 
-/// The role.
 struct Counting {
     counters: BTreeMap<String, (Counter, Instant)>,
     counts: BTreeMap<String, u64>,

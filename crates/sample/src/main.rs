@@ -1,4 +1,4 @@
-//! Evenkeel with one more part.
+//! Runs Evenkeel with one more part: the counters of this crate.
 
 use std::process::ExitCode;
 

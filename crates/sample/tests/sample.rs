@@ -1,4 +1,4 @@
-//! The sample part in everything that a part takes part in.
+//! Tests the sample part in a running program: check, documentation, reload, adoption and cluster.
 
 use lab::{ScratchDirectory, eventually};
 use nix::sys::signal::{Signal, kill};
@@ -78,7 +78,7 @@ impl SampleFixture {
         serving
     }
 
-    /// The count, where somebody counts.
+    /// Returns the count of the role, or 0 if no role responds.
     fn count(&self) -> u64 {
         let (good, metrics) = self.run(&["status", "counter", "--metrics"]);
         let line = metrics
@@ -113,7 +113,8 @@ impl SampleFixture {
     }
 }
 
-/// By another process: what this one writes another test may inherit.
+/// Copies the program by another process: a file that this process writes may be inherited by other
+/// tests.
 fn copy(to: &Path) {
     let new = to.with_extension("new");
     let copied = Command::new("cp")
@@ -125,7 +126,7 @@ fn copy(to: &Path) {
 }
 
 fn end(pid: i32, signal: Signal) {
-    // The process may have ended already.
+    // Ignores an error: the process may have ended already.
     let _ = kill(Pid::from_raw(pid), signal);
 }
 

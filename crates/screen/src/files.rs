@@ -1,5 +1,5 @@
-//! Table of the files of noVNC, spice-html5 and xterm.js that are read from the installed packages,
-//! and of the paths under which they are served.
+//! Reads the files of noVNC, spice-html5 and xterm.js from the installed packages, and names the
+//! paths under which they are served.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,11 +16,12 @@ const DEPTH_MAX: usize = 6;
 
 const OF_NOVNC: [&str; 2] = ["core", "vendor"];
 
-/// Path of the style sheet of xterm.js, relative to the modules. It is in another package, on which
-/// that of the modules depends.
+/// Path of the style sheet of xterm.js, relative to the directory of the modules: the style sheet
+/// is in another package, on which the package of the modules depends.
 const STYLE: &str = "../../javascript/xterm/xterm.css";
 const MAIN: &str = "public/Terminal";
-/// The code around the modules of xterm.js, which are Node.js modules: a browser has no `require`.
+/// Begin of the single module that contains all modules of xterm.js. These are Node.js modules, and
+/// a browser has no `require`.
 const BEGIN: &str = "const modules = {\n";
 const END: &str = "};
 const loaded = {};
@@ -68,7 +69,8 @@ pub(super) fn terminal(directory: &Path) -> StaticFiles {
     let mut has_main = false;
     for (path, bytes) in &all {
         let path = path.trim_start_matches('/').trim_end_matches(".js");
-        // Any other character in the name could end the string literal that contains it.
+        // Skips modules with other characters in the path, which could end the string literal, and
+        // addons.
         let is_plain = |one: char| one.is_ascii_alphanumeric() || "/_-".contains(one);
         if !path.chars().all(is_plain) || path.starts_with("addons/") {
             continue;
@@ -94,7 +96,8 @@ pub(super) fn terminal(directory: &Path) -> StaticFiles {
     }
 }
 
-/// Reads the modules of a directory and its subdirectories. Unreadable files are skipped.
+/// Reads the files `*.js` of a directory and of its subdirectories, at most [`FILES_MAX`].
+/// Unreadable files are skipped.
 fn add(directory: &Path, path: &str, depth: usize, files: &mut StaticFiles) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;

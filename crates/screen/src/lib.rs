@@ -1,6 +1,7 @@
-//! The views of a guest that open in a browser, for every part with its own pages: a row for each
-//! kind ([`kind`]), the libraries that draw them ([`library`]), their page ([`page`]), the number
-//! of open views ([`open`]), and the WebSocket that carries the bytes ([`socket`]).
+//! Opens views of a guest in a browser (VNC, SPICE, terminal), for every part with its own pages: a
+//! row for each kind ([`kind`]), the libraries that draw a view ([`library`]), its page ([`page`]),
+//! the limits of open views ([`open`]), the WebSocket that carries the bytes ([`socket`]), and the
+//! reason why a view ended ([`standing`]).
 //!
 //! This crate does not know who may open a view or which part is at the other end.
 

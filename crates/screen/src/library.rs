@@ -10,8 +10,8 @@ pub struct ScreenLibrary {
     pub name: &'static str,
     pub package: &'static str,
     pub directory: &'static str,
-    /// The main file, without which the library is missing. The first segment of its path is common
-    /// to all files of the library.
+    /// Path of the main file, without which the library counts as missing. The first segment of the
+    /// path is common to all files of the library.
     pub main: &'static str,
     pub style: Option<&'static str>,
     read: fn(&Path) -> StaticFiles,
@@ -54,7 +54,7 @@ impl ScreenLibrary {
 pub struct Libraries(Arc<StaticFiles>);
 
 impl Libraries {
-    /// Reads those of the given libraries that are installed on this machine.
+    /// Reads the files of the given libraries that are installed on this machine.
     pub(crate) fn read(all: &[&ScreenLibrary]) -> Libraries {
         let read = |library: &&ScreenLibrary| (library.read)(Path::new(library.directory));
         Libraries(Arc::new(all.iter().flat_map(read).collect()))

@@ -1,4 +1,5 @@
-//! Tracks the guest displays and terminals that are open in browsers, and their users.
+//! Limits the guest displays and terminals that are open in browsers, in total, per user and per
+//! object, and tracks their users.
 
 use crate::kind::ScreenKind;
 use part::lock;
@@ -11,7 +12,7 @@ pub const OF_USER_MAX: usize = 16;
 const FULL: &str = "Too many displays and terminals are open.";
 const FULL_OF_USER: &str = "You have too many displays and terminals open: close one of them.";
 
-/// The open views.
+/// Table of the open views.
 #[derive(Debug, Default)]
 pub struct Screens {
     open: Mutex<OpenScreens>,
@@ -38,7 +39,7 @@ impl OpenView {
     }
 }
 
-/// The slot of an open view, until it is dropped.
+/// Slot of one connection to an open view. Dropping the value releases the slot.
 #[derive(Debug)]
 pub struct ScreenSlot {
     screens: Arc<Screens>,
@@ -49,7 +50,8 @@ pub struct ScreenSlot {
 }
 
 impl ScreenSlot {
-    /// Releases the slot. Returns whether this was the last connection of the view.
+    /// Releases the slot of one connection. Returns whether this was the last connection of the
+    /// view; false if the slot was released before.
     pub fn release_slot(&mut self) -> bool {
         if std::mem::replace(&mut self.has_ended, true) {
             return false;
@@ -129,8 +131,8 @@ impl OpenScreens {
             .iter()
             .find(|one| kind.is_for_one && one.matches_view(kind, object));
         match holder {
-            // The part of the platform at the other end knows whether these connections belong to
-            // one page.
+            // Admits a further connection of the same user: the part at the other end knows whether
+            // these connections belong to one page.
             Some(one) if one.by == by && one.connections < kind.connections => return None,
             Some(one) => return Some(kind.opens.in_use(&one.by)),
             None => {}

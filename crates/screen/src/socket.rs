@@ -1,5 +1,5 @@
-//! Serves the WebSocket of a display or terminal (RFC 6455), and relays bytes between the browser
-//! and the role that runs the guest.
+//! Serves the WebSocket of a display or terminal (RFC 6455): accepts the handshake, relays bytes
+//! between the browser and the role that runs the guest, and closes with a reason.
 
 use crate::standing::ENDED;
 use futures_util::{SinkExt, StreamExt};
@@ -39,7 +39,7 @@ const WAITING_BYTES_MAX: usize = 4 * PIECE_BYTES;
 const SEND_LIMIT: Duration = Duration::from_secs(30);
 /// Maximum length of the close reason in bytes (RFC 6455, section 5.5).
 const REASON_BYTES_MAX: usize = 123;
-/// Maximum time for finding out why a connection has ended.
+/// Maximum time for [`ScreenGuard::why_ended`] to find out why a connection has ended.
 const KNOWN_LIMIT: Duration = Duration::from_secs(4);
 /// Interval of the checks whether the browser still responds and its user still has access. The
 /// script of the page considers the connection lost when it receives nothing for five times as
@@ -113,7 +113,8 @@ impl UpgradeRequestKind {
 }
 
 impl UpgradeHandshake {
-    /// Returns the response; after it `serve` receives the WebSocket.
+    /// Returns the response to the handshake. Once the connection is upgraded, `serve` receives the
+    /// WebSocket.
     pub fn accept<B, F>(
         self,
         body: B,
@@ -124,7 +125,7 @@ impl UpgradeHandshake {
     {
         let upgrade = self.upgrade;
         tokio::spawn(async move {
-            // A browser that has disconnected needs no service.
+            // Serves nothing if the browser has disconnected.
             if let Ok(upgraded) = upgrade.await {
                 serve(socket(upgraded).await).await;
             }
@@ -175,8 +176,8 @@ async fn forward_while<S>(
     let mut looks = interval(look_every);
     // `sent` is the number of bytes sent since `heard`.
     let (mut heard, mut sent) = (Instant::now(), 0);
-    // `None`: the part has ended the connection. The part ends all connections of a display when
-    // one of them ends, so the cause of the first end is checked first.
+    // `None`: the part has ended the connection. Checks the guard first: the part ends all
+    // connections of a display when one of them ends.
     let why = loop {
         tokio::select! {
             read = from.read(&mut piece) => {
@@ -192,8 +193,8 @@ async fn forward_while<S>(
                 if !send(&mut browser, Message::Binary(bytes.into()), silent_max).await {
                     return;
                 }
-                // The browser's data was not read in the meantime. That it finally accepts data
-                // shows that it still responds.
+                // Counts a slow send as a sign of life: the browser's own data was not read
+                // meanwhile, but the browser has accepted data.
                 if began.elapsed() >= look_every {
                     heard = Instant::now();
                 }
@@ -217,7 +218,7 @@ async fn forward_while<S>(
                 if let Some(why) = guard.why_not() {
                     break Some(why);
                 }
-                // Scripts of a page cannot see a ping.
+                // Sends a message besides the ping, since scripts of a page cannot see a ping.
                 let signs = [Message::Text(Utf8Bytes::default()), Message::Ping(Bytes::new())];
                 let patience = silent_max + delivery_timeout(sent);
                 for sign in signs {
@@ -228,7 +229,8 @@ async fn forward_while<S>(
             }
         }
     };
-    // Further data from the part is discarded, and the part sees at once that its end is closed.
+    // Closes the connection to the part, whose further data is discarded, so that the part sees the
+    // end at once.
     drop((from, to));
     finish(browser, guard, why).await;
 }
@@ -242,7 +244,8 @@ where
         let why = timeout(KNOWN_LIMIT, guard.why_ended()).await;
         return close(browser, why.as_deref().unwrap_or(ENDED)).await;
     };
-    // A new connection of the same user must not be refused because of this one.
+    // Releases the access first: a new connection of the same user must not be refused because of
+    // this connection.
     drop(guard);
     close(browser, why).await;
 }
@@ -269,7 +272,7 @@ where
         code: CloseCode::Normal,
         reason: Utf8Bytes::from(shortened(why)),
     };
-    // The browser may have disconnected.
+    // Ignores an error: the browser may have disconnected.
     let _ = timeout(SILENT_MAX, browser.close(Some(frame))).await;
 }
 

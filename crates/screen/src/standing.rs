@@ -11,10 +11,10 @@ pub const NOWHERE_MAX: Duration = Duration::from_secs(2);
 /// Facts that are known about a view at one time.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ScreenStatus {
-    /// The node of the guest; empty when unknown.
+    /// Node on which the guest runs; empty when unknown.
     pub on: String,
     pub is_away: bool,
-    /// The process of the part on this machine; empty when unknown.
+    /// Process of the part that serves the view on this machine; empty when unknown.
     pub process: String,
     pub is_offered: bool,
 }

@@ -12,7 +12,7 @@ const EXTENDED: u8 = 0x40;
 const WRITES: u8 = 0x01;
 const LBA28_MASK: u64 = 0x0fff_ffff;
 
-/// Error of a disk command: the error register.
+/// Value of the error register after a failed command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum AtaError {
@@ -59,7 +59,7 @@ impl Registers {
             sector: if is_extended {
                 sector
             } else {
-                // The upper bits of the byte belong to the device register.
+                // Clears the upper bits of the byte, which belong to the device register.
                 sector & LBA28_MASK
             },
             count,
@@ -78,7 +78,7 @@ impl Registers {
     pub fn after(&self, error: Option<AtaError>) -> [u8; REGISTERS_BYTES] {
         let mut bytes = self.bytes;
         bytes[1] = error.map_or(0, |error| error as u8);
-        // The number of sectors that are left.
+        // After an error, all sectors of the command count as not transferred.
         bytes[2] = if error.is_some() { self.count } else { 0 };
         bytes[3] = READY | if error.is_some() { FAILED } else { 0 };
         bytes
@@ -92,7 +92,7 @@ pub fn identity(name: &str, sectors: u64) -> [u8; SECTOR_BYTES] {
     text(&mut words[10..20], name);
     text(&mut words[23..27], env!("CARGO_PKG_VERSION"));
     text(&mut words[27..47], "Evenkeel AoE");
-    // One sector per interrupt; LBA and DMA.
+    // Says: a sector per interrupt, LBA and DMA.
     (words[47], words[49], words[50]) = (0x8000, 0x0300, 0x4000);
     let short = u32::try_from(sectors)
         .unwrap_or(u32::MAX)

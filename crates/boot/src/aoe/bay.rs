@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 const WORKERS: usize = 4;
-/// Interval at which an unreachable disk is tried again.
+/// Interval at which the disk is checked, and opened if it is unreachable.
 const AGAIN: Duration = Duration::from_millis(200);
 const ALL: Mac = Mac([0xff; 6]);
 
@@ -51,8 +51,8 @@ pub struct AoeTargetConfig {
 }
 
 impl AoeTargetConfig {
-    /// Returns the disk that a machine uses. None: the disk has overlays, and the machine has none,
-    /// or its overlay does not exist yet.
+    /// Returns the disk for a machine, with its overlay. None: the disk has overlays, and the
+    /// machine has no usable one, or its overlay is still being created.
     fn disk_of(&self, mac: Mac) -> Option<Arc<dyn Disk>> {
         let base = self.disk.of(DiskUser::Machine(mac));
         let Some(overlays) = &self.overlays else {
@@ -129,7 +129,7 @@ impl AoeTarget {
         self.shared.plan.target
     }
 
-    /// Queues a request; drops it if the queue is full.
+    /// Queues a request. Drops the request if the queue is full, or has the same request already.
     pub fn queue_request(&self, job: AoeClientRequest) {
         if lock(&self.shared.queue).queue.add(job) {
             self.shared.changed.notify_all();
@@ -158,7 +158,7 @@ impl Drop for AoeTarget {
         self.shared.lost.notify_all();
         self.shared.plan.disk.current().close();
         for thread in self.threads.drain(..) {
-            // After a panic the thread replies to no requests, and its message has been printed.
+            // Ignores a panic of the thread, whose message has been printed.
             let _ = thread.join();
         }
     }
@@ -180,7 +180,8 @@ impl AoeTargetState {
     fn keep(&self, confine: fn() -> io::Result<()>) {
         let mut is_confined = false;
         loop {
-            // A thread that has opened its file needs to open no other file.
+            // Confines the thread as soon as it needs to open no further file: at once for a
+            // volume, otherwise once the file of the disk is open.
             if !is_confined && (!self.plan.is_file || self.is_here.load(Ordering::Relaxed)) {
                 if !self.confined(confine) {
                     return;
@@ -206,9 +207,8 @@ impl AoeTargetState {
         }
     }
 
-    /// Records whether the disk is reachable. When it becomes reachable, an announcement goes to
-    /// all clients: those that used the disk at another node need not wait until they repeat a
-    /// request.
+    /// Records whether the disk is reachable. When the disk becomes reachable, announces the target
+    /// to all machines: those that used the disk at another node repeat their requests at once.
     fn note(&self, reached: Result<(), DiskError>) {
         match reached {
             Ok(()) => {
@@ -226,8 +226,8 @@ impl AoeTargetState {
     fn announce(&self) {
         if let Some(wire) = lock(&self.port).clone() {
             let frame = announcement(self.plan.target, &self.plan.name, wire.mtu());
-            // The announcement may be lost like any frame; then clients repeat their requests after
-            // a while.
+            // Ignores an error: the announcement may be lost like any frame, and clients repeat
+            // their requests after a while.
             let _ = wire.send(ALL, &frame);
         }
     }
@@ -239,7 +239,7 @@ impl AoeTargetState {
         while let Some(job) = self.next() {
             self.serve(&job);
             lock(&self.queue).queue.end(&job);
-            // A request that touches the same bytes may start now.
+            // Wakes the other workers: a request that touches the same bytes may start now.
             self.changed.notify_all();
         }
     }
@@ -265,7 +265,8 @@ impl AoeTargetState {
             return;
         };
         let plan = &self.plan;
-        // A machine that has not booted from this node has no disk here.
+        // Drops the request of a machine without an overlay: the machine has not booted from this
+        // node.
         let Some(disk) = plan.disk_of(job.from) else {
             self.counting.refuse();
             return;

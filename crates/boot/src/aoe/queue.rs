@@ -20,7 +20,8 @@ pub struct AoeClientRequest {
 }
 
 impl AoeClientRequest {
-    /// Returns the blocks that the request touches, and whether it changes them.
+    /// Returns the blocks that the request reads or writes, and whether it writes. None: the
+    /// request touches no blocks.
     fn blocks(&self) -> Option<(Range<u64>, bool)> {
         let (bytes, writes) = self.request.extent()?;
         let blocks = bytes.start / BLOCK_BYTES..bytes.end.div_ceil(BLOCK_BYTES);
@@ -54,7 +55,8 @@ impl Queue {
         true
     }
 
-    /// Starts the first waiting request that does not have to wait for an earlier one.
+    /// Starts the first waiting request that conflicts with no running request and no earlier
+    /// waiting one. None: there is no such request.
     pub fn begin(&mut self) -> Option<AoeClientRequest> {
         let is_free = |at: &usize| {
             let mut before = self.waiting.range(..*at).chain(&self.running);

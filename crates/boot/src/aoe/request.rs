@@ -1,4 +1,5 @@
-//! Decodes a request to an AoE target, and builds its reply.
+//! Decodes a request to an AoE target, executes the request on the target's disk, and builds the
+//! reply. No network I/O.
 
 use super::ata::{AtaCommand, AtaError, Registers, identity};
 use super::frame::{AoeAddress, AoeErrorCode, Header, SECTOR_BYTES, sectors_max};
@@ -35,14 +36,15 @@ impl Request {
             (Some(refusal), _) => AoeRequestCommand::Refused(refusal),
             (None, 0) => ata(body, mtu)?,
             (None, 1) => query(body)?,
-            // MAC mask lists and reservations are not supported: two nodes that serve the disk
-            // could not agree on them.
+            // Refuses MAC mask lists and reservations: two nodes that serve the disk could not
+            // agree on them.
             (None, _) => AoeRequestCommand::Refused(AoeErrorCode::UnknownCommand),
         };
         Some(Request { header, asked })
     }
 
-    /// Returns the bytes of the disk that the request reads or writes, and whether it writes.
+    /// Returns the range of the disk that the request reads or writes, bytes, and whether it
+    /// writes. None: the request does neither.
     pub fn extent(&self) -> Option<(Range<u64>, bool)> {
         let AoeRequestCommand::Ata(registers, _) = &self.asked else {
             return None;
@@ -69,7 +71,7 @@ impl Request {
         mtu: usize,
         disk: &dyn Disk,
     ) -> Result<Option<Vec<u8>>, DiskError> {
-        // A target whose disk is unreachable ignores every request.
+        // Fails every request if the disk is unreachable, so that the target sends no reply.
         let size = disk.size()?;
         match &self.asked {
             AoeRequestCommand::Refused(refusal) => Ok(Some(self.refused(target, *refusal))),
@@ -115,7 +117,8 @@ impl Request {
             0 => {}
             1 if string == name => {}
             2 if name.starts_with(string) => {}
-            // Tests of the config string: only targets that pass the test reply to it.
+            // Sends no reply if the test of the config string fails: only targets that pass the
+            // test reply.
             1 | 2 => return None,
             3 => return Some(self.refused(target, AoeErrorCode::ConfigString)),
             _ => return Some(self.refused(target, AoeErrorCode::BadArgument)),

@@ -1,4 +1,5 @@
-//! AoE server of one network: a thread receives the frames of the interface for all targets.
+//! Runs the AoE server of one network: a thread receives the frames of the interface, and queues
+//! each request at the targets to which it is addressed.
 
 use super::bay::{AoeTarget, AoeTargetConfig, FrameSender, SharedInterface};
 use super::frame::AoeAddress;
@@ -20,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const LOOK: Duration = Duration::from_secs(2);
-/// Maximum number of frames that are received before the interface and the orders are checked.
+/// Maximum number of frames that are received before the interface is checked again.
 const TURN: usize = 256;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -151,7 +152,7 @@ impl Drop for Server {
         lock(&self.table).stop = true;
         self.wake.wake();
         if let Some(thread) = self.thread.take() {
-            // After a panic the thread replies to no frames, and its message has been printed.
+            // Ignores a panic of the thread, whose message has been printed.
             let _ = thread.join();
         }
         let bays = std::mem::take(&mut lock(&self.table).bays);
@@ -175,7 +176,7 @@ fn run(table: &Mutex<Table>, port: &SharedInterface, wake: &WakeEvent) {
         );
         let left = looks.saturating_duration_since(Instant::now());
         let timeout = timespec(left);
-        // Interrupted or not: everything is checked again.
+        // Ignores an interruption of the poll: everything is checked again in any case.
         let _ = poll(&mut watched, Some(&timeout));
         if wake.reset() {
             looks = Instant::now();

@@ -1,4 +1,4 @@
-//! Packet socket for the AoE frames of one interface (packet(7)).
+//! Sends and receives the AoE frames of one interface at a packet socket (packet(7)).
 
 use super::bay::FrameSender;
 use super::frame::{ETHER_TYPE, OVERHEAD_BYTES, SECTOR_BYTES, SECTORS_MAX};
@@ -67,7 +67,7 @@ impl AoeSocket {
             let read = usize::try_from(read).ok()?.min(frame.len());
             let [a, b, c, d, e, f, ..] = from.sll_addr;
             let mac = Mac([a, b, c, d, e, f]);
-            // A promiscuous card or a bridge delivers frames of other machines, too.
+            // Skips frames to other machines, which a promiscuous card or a bridge delivers, too.
             let is_ours = [
                 libc::PACKET_HOST,
                 libc::PACKET_BROADCAST,

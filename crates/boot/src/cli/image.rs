@@ -143,7 +143,7 @@ fn packages(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn say(words: &str) {
-    // The build continues if its output is unread.
+    // Ignores an error: the build continues if nobody reads its output.
     let _ = writeln!(stderr(), "{words}");
 }
 
@@ -163,7 +163,7 @@ fn build(matches: &ArgMatches) -> Result<String, Stopped> {
     ])?;
     let directory = place(&wanted.directory)?;
     let runner = Runner::new()?;
-    // The temporary directory is in the same file system as the result, so that files are only
+    // Creates the temporary directory in the file system of the result, so that the files are only
     // renamed at the end.
     let shop = Workshop::new(Some(&directory))?;
     shop.has_room(ROOM)?;
@@ -202,7 +202,8 @@ fn build(matches: &ArgMatches) -> Result<String, Stopped> {
     Ok(text(&title, &directory, &sizes, &wanted))
 }
 
-/// Creates the directory for the image, and returns its absolute path.
+/// Creates the directory for the image, and returns its absolute path. Fails if the directory has
+/// an image already, or if its path has characters other than letters, digits and `._-+`.
 fn place(directory: &Path) -> Result<PathBuf, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", directory.display());
     fs::create_dir_all(directory).map_err(failed)?;
@@ -222,8 +223,8 @@ fn place(directory: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// Returns the timestamp of all files, seconds since 1970: the one that the caller gives, or that
-/// of the release's index.
+/// Returns the timestamp of all files, seconds since 1970: SOURCE_DATE_EPOCH if it is set, or else
+/// the date of the release's index.
 fn epoch(suite: &str, mirror: &str, shop: &Workshop, runner: &Runner) -> Result<u64, Stopped> {
     if let Some(given) = std::env::var_os("SOURCE_DATE_EPOCH") {
         let given = given.to_string_lossy().into_owned();

@@ -36,10 +36,10 @@ pub fn definition() -> Command {
         )
 }
 
-/// Executes the command.
+/// Executes `evenkeel boot power` and returns its output.
 ///
 /// # Errors
-/// Fails if the machine is unknown or has no power control, or if that fails.
+/// Fails if the machine is unknown or has no power control, or if the power control fails.
 pub fn main(matches: &ArgMatches) -> Result<String, String> {
     let (action, machine) = (word(matches, "ACTION"), word(matches, "MACHINE"));
     let instance = instance::selected(matches)?;
@@ -77,7 +77,7 @@ fn done(control: &PowerControl, action: &str) -> Result<&'static str, String> {
         ("off", true) => switch(control, PowerAction::Off).map(|()| "off"),
         ("cycle", true) => {
             switch(control, PowerAction::Off)?;
-            // The command continues if its output is unread.
+            // Ignores an error: the command continues if nobody reads its output.
             let _ = writeln!(stderr(), "off");
             thread::sleep(OFF);
             switch(control, PowerAction::On).map(|()| "on again")
@@ -101,7 +101,7 @@ fn switch(control: &PowerControl, action: PowerAction) -> Result<(), String> {
     let refused = control.run_action(action).err();
     let until = Instant::now() + CONFIRM_MAX;
     loop {
-        // Some controllers do not respond for a moment after an order.
+        // Ignores an unknown status: some controllers do not respond for a moment after an order.
         let seen = is_on(control);
         if seen == Ok(wanted) {
             return Ok(());

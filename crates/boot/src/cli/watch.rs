@@ -1,4 +1,4 @@
-//! `evenkeel boot watch`: shows the requests of machines as they happen.
+//! `evenkeel boot watch`: prints the requests of machines and the responses as they happen.
 
 use super::{OfBoot, query_boot_role};
 use crate::history::BootHistoryEntry;
@@ -12,14 +12,15 @@ use std::thread;
 use std::time::Duration;
 
 const INTERVAL: Duration = Duration::from_millis(300);
-/// Number of consecutive polls without a response after which the command fails. A role that
-/// restarts responds earlier.
+/// Maximum number of consecutive polls without a response; a further one ends the command. A role
+/// that restarts responds earlier.
 const FAILURES_MAX: u32 = 30;
 
-/// Prints each step until standard output is closed.
+/// Prints each new request of a machine with its response, until standard output is closed.
 ///
 /// # Errors
-/// Fails if the role does not respond for long.
+/// Fails if the role does not respond to the first poll, or to more than [`FAILURES_MAX`] later
+/// ones in a row.
 pub fn watch(matches: &ArgMatches) -> Result<String, String> {
     let machine = word(matches, "MACHINE").to_ascii_lowercase();
     let is_json = matches.get_flag("json");
@@ -30,7 +31,7 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
     };
     let mut after = look(&BTreeMap::new())?.after;
     let networks: Vec<&str> = after.keys().map(String::as_str).collect();
-    // A closed output is no error here.
+    // Ignores an error: a closed standard error does not end the command.
     let _ = writeln!(
         io::stderr(),
         "watching {} from now on; Ctrl-C ends it",
@@ -49,7 +50,7 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
         };
         failures = 0;
         if watched.missed > 0 {
-            // A closed output is no error here.
+            // Ignores an error: a closed standard error does not end the command.
             let _ = writeln!(
                 io::stderr(),
                 "{} steps are missing: they came faster than they are kept",
@@ -77,7 +78,7 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
     }
 }
 
-/// Returns whether a request by name or MAC address means this machine. An empty request means all
+/// Returns whether `wanted`, a name or a MAC address, means this machine. An empty text means all
 /// machines.
 fn is_named(machine: &SteppedMachine, wanted: &str) -> bool {
     wanted.is_empty()

@@ -1,6 +1,6 @@
-//! Router advertisements that addresses of the network come from DHCPv6 (RFC 4861, 6.2): their
-//! schedule and their encoding. Without such an advertisement no firmware and no system sends a
-//! Solicit.
+//! Schedules and encodes router advertisements, which say that addresses of the network come from
+//! DHCPv6 (RFC 4861, 6.2). Without such an advertisement no firmware and no system sends a Solicit.
+//! No I/O.
 //!
 //! This node is no router: the router lifetime is zero, so no host sends it packets for other
 //! networks.
@@ -14,19 +14,21 @@ const FIRST_COUNT: u8 = 3;
 /// Longest interval of the initial advertisements, milliseconds
 /// (MAX_INITIAL_RTR_ADVERT_INTERVAL).
 const FIRST_MS: u64 = 16_000;
-/// Shortest and longest interval of unsolicited advertisements, milliseconds (MinRtrAdvInterval
-/// and MaxRtrAdvInterval).
+/// Shortest interval of unsolicited advertisements, milliseconds (MinRtrAdvInterval). [`MAX_MS`] is
+/// the longest one (MaxRtrAdvInterval).
 const MIN_MS: u64 = 200_000;
 const MAX_MS: u64 = 600_000;
-/// Shortest interval of multicast advertisements, milliseconds (MIN_DELAY_BETWEEN_RAS).
+/// Shortest interval between two multicast advertisements of which the second is solicited,
+/// milliseconds (MIN_DELAY_BETWEEN_RAS).
 const BETWEEN_MS: u64 = 3_000;
 /// Longest delay of a solicited advertisement, milliseconds (MAX_RA_DELAY_TIME).
 const DELAY_MS: u64 = 500;
-/// Limit of unicast advertisements that wait: further machines get the next multicast one.
+/// Maximum number of unicast advertisements that wait. If there are more machines, a multicast
+/// advertisement goes to all.
 const WAITING_MAX: usize = 64;
 
-/// Lifetimes of the prefix, valid and preferred, seconds (AdvValidLifetime and
-/// AdvPreferredLifetime).
+/// Valid lifetime of the prefix, seconds (AdvValidLifetime). [`PREFERRED_S`] is the preferred one
+/// (AdvPreferredLifetime).
 const VALID_S: u32 = 2_592_000;
 const PREFERRED_S: u32 = 604_800;
 
@@ -42,7 +44,7 @@ pub enum AdvertDestination {
 pub struct AdvertSchedule {
     /// Number of initial advertisements that are left.
     first_left: u8,
-    /// Time of the next multicast advertisement, and of the last one.
+    /// Time of the next multicast advertisement, milliseconds.
     next_ms: u64,
     last_ms: Option<u64>,
     /// Machines that sent a solicitation, and the time of each response.
@@ -50,7 +52,8 @@ pub struct AdvertSchedule {
 }
 
 impl AdvertSchedule {
-    /// Creates the schedule of a node that starts to advertise.
+    /// Creates the schedule of a node that starts to advertise: the first advertisement is due at
+    /// once.
     pub fn new(now_ms: u64) -> AdvertSchedule {
         AdvertSchedule {
             first_left: FIRST_COUNT,
@@ -60,8 +63,9 @@ impl AdvertSchedule {
         }
     }
 
-    /// Records a router solicitation. `from`: the sender; None: it has no address yet. `random`:
-    /// any number.
+    /// Records a router solicitation: a unicast advertisement is due within 500 ms. `from`: the
+    /// sender; None if it has no address yet, so that the next multicast advertisement is due
+    /// earlier instead. `random`: any number.
     pub fn asked(&mut self, from: Option<SocketAddrV6>, now_ms: u64, random: u64) {
         let due_ms = now_ms.saturating_add(random % (DELAY_MS + 1));
         if let Some(from) = from {
@@ -78,7 +82,7 @@ impl AdvertSchedule {
         self.next_ms = self.next_ms.min(due_ms.max(earliest_ms));
     }
 
-    /// Returns the time of the next advertisement.
+    /// Returns the time of the next advertisement, unicast or multicast.
     pub fn due_ms(&self) -> u64 {
         let waiting = self.waiting.iter().map(|(due_ms, _)| *due_ms);
         waiting.min().unwrap_or(u64::MAX).min(self.next_ms)
@@ -112,14 +116,14 @@ impl AdvertSchedule {
     }
 }
 
-/// Encodes the ICMPv6 packet (RFC 4861, 4.2) without its checksum. Addresses and other settings
-/// come from DHCPv6 (M and O), the sender is no router, and the prefix is on-link and not for
-/// autoconfiguration.
+/// Encodes the ICMPv6 packet (RFC 4861, 4.2) without its checksum. The packet says that addresses
+/// and other settings come from DHCPv6 (M and O), that the sender is no router, and that the prefix
+/// is on-link and not for autoconfiguration.
 pub fn packet(network: Ipv6Network, card: Mac) -> Vec<u8> {
     let mut bytes = vec![134, 0, 0, 0, 0, 0xc0, 0, 0];
     // Reachable time and retransmission timer are unspecified.
     bytes.extend([0; 8]);
-    // Source link-layer address, where the interface has one.
+    // Source link-layer address, if the interface has a MAC address.
     if card.is_of_a_card() {
         bytes.extend([1, 1]);
         bytes.extend(card.0);

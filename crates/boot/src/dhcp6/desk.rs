@@ -1,4 +1,5 @@
-//! Decides which response a DHCPv6 client gets, and states the reason.
+//! Decides which response a DHCPv6 client of one network gets, and states the reason. Assigns fixed
+//! addresses and those of the pool. No I/O: the caller passes requests and the time.
 
 use super::reply::{Dhcpv6Response, Dhcpv6ResponseType, Dhcpv6StatusCode, Grant};
 use super::request::{Association, Dhcpv6MessageType, Request};
@@ -14,7 +15,7 @@ use crate::script;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv6Addr;
 
-/// Addresses of this node in a network.
+/// Address and identifier of this node in a network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dhcpv6ServerIdentity {
     /// Address of this node in the network.
@@ -24,8 +25,8 @@ pub struct Dhcpv6ServerIdentity {
 }
 
 impl Dhcpv6ServerIdentity {
-    /// Creates a node from its address and its MAC address, which determines the DUID (DUID-LL):
-    /// every node has another one, and a restart keeps it.
+    /// Creates the identity from the node's address and its MAC address. The MAC address determines
+    /// the DUID (DUID-LL): every node has another one, and a restart keeps it.
     pub fn new(address: Ipv6Addr, card: Mac) -> Dhcpv6ServerIdentity {
         let mut duid = vec![0, 3, 0, 1];
         duid.extend(card.0);
@@ -40,7 +41,7 @@ pub struct Dhcpv6Decision {
     pub answer: Option<Dhcpv6Response>,
     /// Reason of the decision, as operators read it.
     pub why: String,
-    /// True if the response gives a lease, which must be on disk first.
+    /// True if the response gives a lease, which must be on disk before the response is sent.
     pub is_lease: bool,
 }
 
@@ -110,14 +111,14 @@ impl Dhcpv6Server {
         }
     }
 
-    /// Sets the addresses of nodes: no machine gets one, even where the configuration says so.
+    /// Sets the addresses of nodes: no machine gets one of them, even as its fixed address.
     pub fn set_of_nodes(&mut self, addresses: HashSet<Ipv6Addr>) {
         self.of_nodes = addresses;
     }
 
-    /// Returns the fixed address of a machine; an error where a node has it. None also while
-    /// another client has a lease of it that began before the configuration line: until the lease
-    /// ends, the machine gets an address of the range.
+    /// Returns the fixed address of a machine, or an error if a node has this address. Returns None
+    /// for a machine without a fixed address, and while another client still has a lease of the
+    /// address: until this lease ends, the machine gets an address of the range.
     fn own(&self, mac: Mac) -> Option<Result<Ipv6Addr, String>> {
         let own = *self.six.machines.get(&mac)?;
         if self.of_nodes.contains(&own) {
@@ -132,7 +133,7 @@ impl Dhcpv6Server {
         leased.is_none().then_some(Ok(own))
     }
 
-    /// Inherits the declined addresses from the desk before a reload.
+    /// Takes over the records of declined addresses from the server logic before a reload.
     pub fn following(self, before: Option<Dhcpv6Server>) -> Dhcpv6Server {
         match before {
             Some(before) => Dhcpv6Server {
@@ -143,17 +144,14 @@ impl Dhcpv6Server {
         }
     }
 
-    /// Returns the addresses of this node in the network.
     pub fn here(&self) -> &Dhcpv6ServerIdentity {
         &self.here
     }
 
-    /// Returns the IPv6 configuration of the network.
     pub fn six(&self) -> &Ipv6Config {
         &self.six
     }
 
-    /// Returns the prefix of the network.
     pub fn network(&self) -> Ipv6Network {
         self.six.network
     }
@@ -172,7 +170,8 @@ impl Dhcpv6Server {
         self.pool.as_ref()?.leased(mac)
     }
 
-    /// Returns how many addresses of the range are reserved for machines of the configuration.
+    /// Returns how many machines of the configuration have neither a fixed address nor one of the
+    /// pool yet, so that an address of the range is reserved for each.
     pub fn kept(&self) -> u64 {
         let Some(pool) = &self.pool else { return 0 };
         let all = self.lan.machines.keys();
@@ -180,8 +179,8 @@ impl Dhcpv6Server {
         ranged.filter(|mac| pool.of(**mac).is_none()).count() as u64
     }
 
-    /// Sets the progress of single boots, and the node that decides them where that is another
-    /// one.
+    /// Sets the progress of single boots, and the node that decides them. `leader`: None if this
+    /// node decides.
     pub fn set_turns(&mut self, turns: SingleBootProgress, leader: Option<Leader>) {
         self.turns = turns;
         self.leader = leader;
@@ -220,7 +219,8 @@ impl Dhcpv6Server {
         }
     }
 
-    /// Handles a message of a client that has chosen another server.
+    /// Handles a message to another server: sends no response, and after a Request withdraws the
+    /// offer of this node.
     fn for_another(&mut self, request: &Request) -> Dhcpv6Decision {
         if let Some(pool) = self
             .pool
@@ -269,7 +269,7 @@ impl Dhcpv6Server {
         decision
     }
 
-    /// Finds the address that a client would get.
+    /// Finds the address that a client would get: the fixed address, or one that the pool offers.
     fn find(&mut self, mac: Mac, wanted: Option<Ipv6Addr>, now_ms: u64) -> AddressPermission {
         match self.own(mac) {
             Some(Ok(own)) => {
@@ -301,7 +301,7 @@ impl Dhcpv6Server {
         now_ms: u64,
     ) -> AddressPermission {
         match self.own(mac) {
-            // A machine with a fixed address gets no other one.
+            // Returns the fixed address of the machine, whatever address the client names.
             Some(Ok(own)) => {
                 return AddressPermission::Yes(
                     own,
@@ -335,12 +335,13 @@ impl Dhcpv6Server {
             );
         };
         match how {
-            // The client sent no Solicit, so the address is offered now.
+            // Offers the address now if the client has no record of it: the client sent no Solicit.
             ClientRequestState::Selecting if !pool.has_record(mac, address) => {
-                // The claim below reports why there is no address.
+                // Ignores the result: the claim below reports why there is no address.
                 let _ = pool.offer(mac, Some(address), now_ms);
             }
-            // A claim alone never creates a first lease (RFC 8415, 18.3.4).
+            // Refuses to renew an unused address: a Renew never creates a first lease (RFC 8415,
+            // 18.3.4).
             ClientRequestState::Renew if pool.is_unused(address) => {
                 let why = format!("it has no lease of {address} from here");
                 return AddressPermission::No(Dhcpv6StatusCode::NoBinding, why);
@@ -391,15 +392,16 @@ impl Dhcpv6Server {
             AddressPermission::Yes(wanted, _) => self.may(request.mac, wanted, how, now_ms),
             other => other,
         };
-        // The lifetime of an address that a client may not keep becomes zero; the client then
-        // requests another one.
+        // Status for the associations without an address. The lifetime of addresses that the client
+        // may not keep becomes zero; the client then requests another one.
         let missing = match how {
             ClientRequestState::Selecting => Dhcpv6StatusCode::NoAddress,
             _ => Dhcpv6StatusCode::NoBinding,
         };
         let (first, why) = match may {
             AddressPermission::Yes(address, why) => (Ok(address), why),
-            // Another server may know the binding (RFC 8415, 18.3.5).
+            // Sends no response to a Rebind: another server may know the binding (RFC 8415,
+            // 18.3.5).
             AddressPermission::No(Dhcpv6StatusCode::NoBinding, why)
                 if request.kind == Dhcpv6MessageType::Rebind =>
             {
@@ -432,7 +434,8 @@ impl Dhcpv6Server {
             return Dhcpv6Decision::silent("it names no address");
         };
         let network = self.six.network;
-        // Otherwise the client would continue with an address that a node or another machine has.
+        // Refuses addresses that a node or another machine has: the client would continue to use
+        // them.
         let is_anothers = |one: &Ipv6Addr| {
             let by_file = self.fixed.get(one).is_some_and(|mac| *mac != request.mac);
             let by_lease = self
@@ -459,7 +462,7 @@ impl Dhcpv6Server {
         self.done(request, status, Vec::new(), why)
     }
 
-    /// Handles a Release, or a Decline of an address that another host uses.
+    /// Handles a Release, or a Decline: another host uses the address.
     fn give_back(&mut self, request: &Request, now_ms: u64) -> Dhcpv6Decision {
         let mac = request.mac;
         let mut grants = Vec::new();

@@ -7,9 +7,9 @@
 //! - [`advert`] schedules router advertisements (RFC 4861), without which no client sends a
 //!   request.
 //!
-//! A machine is identified by its MAC address here, too, whatever identifier (DUID) its firmware
-//! or its system sends: it keeps its address from boot loader to operating system. No module here
-//! has a socket or a clock.
+//! A machine is identified by its MAC address, as over IPv4, whatever identifier (DUID) its
+//! firmware or its system sends: the machine keeps its address from boot loader to operating
+//! system. No module here has a socket or a clock.
 
 pub mod advert;
 pub mod desk;

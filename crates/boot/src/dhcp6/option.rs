@@ -1,4 +1,5 @@
-//! DHCPv6 options (RFC 8415, 21.1): code and length of two bytes each, and the data.
+//! Parses and encodes DHCPv6 options, and names their codes (RFC 8415, 21.1): an option has a code
+//! and a length of two bytes each, and the data.
 
 use std::net::Ipv6Addr;
 
@@ -38,7 +39,7 @@ pub const ARCHITECTURES: u16 = 61;
 /// Client link-layer address, as its relay knows it (RFC 6939).
 pub const LINK_ADDRESS: u16 = 79;
 
-/// Iterator over the options of a message, until the first that is cut off.
+/// Iterator over the options of a message. An option that is cut off ends the iteration.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'p>(pub &'p [u8]);
 
@@ -71,7 +72,7 @@ pub fn put(bytes: &mut Vec<u8>, code: u16, data: &[u8]) {
     }
 }
 
-/// Parses the address at the start of some data.
+/// Returns the IPv6 address in the first 16 bytes of some data.
 pub fn address(data: &[u8]) -> Option<Ipv6Addr> {
     let octets: [u8; 16] = *data.first_chunk()?;
     Some(octets.into())

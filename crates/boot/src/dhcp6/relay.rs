@@ -1,4 +1,5 @@
-//! Relay messages around the messages of clients (RFC 8415, 19), and around the replies.
+//! Parses the relay messages around messages of clients, and builds those around the replies (RFC
+//! 8415, 19). Finds the MAC address of a client in relay options and link-local addresses.
 
 use super::option::{self, Options};
 use crate::mac::Mac;
@@ -17,11 +18,11 @@ const ETHERNET: [u8; 2] = [0, 1];
 /// Relay on the path of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RelayHop {
-    /// Hop count: number of relays that the message has passed before.
+    /// Hop count: number of relays that the message passed before this relay.
     pub count: u8,
     /// Link address: an address in the client's network, or zero.
     pub link: Ipv6Addr,
-    /// Peer address: the client, or the relay before.
+    /// Peer address: the client, or the previous relay on the path.
     pub peer: Ipv6Addr,
     /// Interface-Id of the relay, which the reply repeats.
     pub interface: Option<Vec<u8>>,
@@ -54,15 +55,16 @@ pub fn read(packet: &[u8]) -> Option<(Vec<RelayHop>, &[u8])> {
     Some((hops, message))
 }
 
-/// Returns the MAC address that follows an Ethernet hardware type.
+/// Returns the MAC address in some data that begins with the Ethernet hardware type. None: another
+/// hardware type, or not the address of a card.
 pub fn card(data: &[u8]) -> Option<Mac> {
     let mac = data.strip_prefix(&ETHERNET)?;
     let mac = Mac(mac.try_into().ok()?);
     mac.is_of_a_card().then_some(mac)
 }
 
-/// Returns the MAC address from which a machine derived its link-local address (RFC 4291,
-/// appendix A).
+/// Returns the MAC address from which a machine derived its link-local address (RFC 4291, appendix
+/// A). None: the address was not derived from a MAC address.
 pub fn card_of(address: Ipv6Addr) -> Option<Mac> {
     let [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a, b, c, 0xff, 0xfe, d, e, f] = address.octets() else {
         return None;

@@ -1,4 +1,5 @@
-//! Writes DHCPv6 responses.
+//! Describes the responses of the DHCPv6 server, and encodes a response for its client and for the
+//! relays on the path (RFC 8415). No I/O.
 
 use super::option::{self, put};
 use super::relay;
@@ -56,7 +57,7 @@ pub struct Grant {
     pub address: Option<Ipv6Addr>,
     /// Addresses that the client may no longer use; their lifetimes are zero.
     pub ended: Vec<Ipv6Addr>,
-    /// Reason for which there is no address.
+    /// Reason why the association has no address.
     pub status: Option<Dhcpv6StatusCode>,
 }
 
@@ -161,7 +162,7 @@ pub fn write(
 fn load(request: &Request, file: &str, bytes: &mut Vec<u8>) {
     put(bytes, option::BOOT_FILE, file.as_bytes());
     if request.stage == BootStage::HttpFirmware {
-        // UEFI HTTP boot ignores offers without this class.
+        // Adds the vendor class HTTPClient: UEFI HTTP boot ignores offers without this class.
         let class = b"HTTPClient";
         let data = [&request.enterprise[..], &[0, class.len() as u8], class].concat();
         put(bytes, option::VENDOR_CLASS, &data);

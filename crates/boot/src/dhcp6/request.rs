@@ -1,4 +1,5 @@
-//! Parses DHCPv6 messages of clients.
+//! Parses DHCPv6 messages of clients, also inside relay messages: checks their identifiers, and
+//! finds the MAC address, the boot stage and the requested addresses and options.
 
 use super::option::{self, Options};
 use super::relay::{self, RelayHop};
@@ -9,11 +10,11 @@ use thiserror::Error;
 
 /// Longest DUID, bytes (RFC 8415, 11.1: a type, and at most 128).
 const DUID_MAX: usize = 130;
-/// Limit of associations of a message, and of addresses of one, that are considered.
+/// Maximum number of associations of a message that are considered, and of addresses of each.
 const ASSOCIATIONS_MAX: usize = 8;
-/// Limit of options that a client may request.
+/// Maximum number of requested options that are considered.
 const WANTED_MAX: usize = 64;
-/// DUID types that contain a MAC address (RFC 8415, 11.2 and 11.4).
+/// DUID type DUID-LLT, which contains a MAC address and a time (RFC 8415, 11.2).
 const WITH_TIME: [u8; 2] = [0, 1];
 const WITH_CARD: [u8; 2] = [0, 3];
 
@@ -143,7 +144,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// The packet is none that a server answers.
+    /// The packet is malformed or of a type that no server receives, has wrong identifiers, or the
+    /// MAC address of the client is unknown.
     pub fn read(
         packet: &[u8],
         from: Ipv6Addr,
@@ -226,7 +228,7 @@ fn associations(options: Options<'_>) -> Vec<Association> {
     let all = options.filter(|(code, _)| *code == option::IA_NA);
     let read = |(_, data): (u16, &[u8])| {
         let id = *data.first_chunk()?;
-        // T1 and T2 come first; the server sets them, so those of the client are skipped.
+        // Skips T1 and T2, which the server sets, to get to the options of the association.
         let inside = Options(data.get(12..)?);
         let addresses = inside.filter(|(code, _)| *code == option::IA_ADDRESS);
         let addresses = addresses.filter_map(|(_, data)| option::address(data));
@@ -238,14 +240,14 @@ fn associations(options: Options<'_>) -> Vec<Association> {
     all.filter_map(read).take(ASSOCIATIONS_MAX).collect()
 }
 
-/// Returns the program that sends the request.
+/// Returns the program that sends the request, by its user class and its vendor class.
 fn stage(options: Options<'_>) -> BootStage {
     let has = |class: &[u8], word: &[u8]| class.windows(word.len()).any(|part| part == word);
     let user = options.find(option::USER_CLASS).unwrap_or_default();
     if has(user, b"iPXE") {
         return BootStage::Ipxe;
     }
-    // The enterprise number and the length come first.
+    // Skips the enterprise number and the length of the class.
     let vendor = options
         .find(option::VENDOR_CLASS)
         .and_then(|class| class.get(6..));

@@ -1,10 +1,10 @@
-//! Interface of a disk that machines use over the network, independent of its storage and of the
-//! protocol.
+//! Defines [`Disk`], the interface of a disk that machines use over the network, and its errors,
+//! independent of the storage and of the protocol.
 
 use std::io;
 use thiserror::Error;
 
-/// Zeroes that are written at once where a disk has no command for them, bytes.
+/// Zeroes of one write to a disk that has no command for zeroes: 64 KiB.
 const ZEROES: &[u8] = &[0; 64 << 10];
 
 /// Disk that several threads use at once. Only [`Disk::reach`] opens it; requests fail while it is
@@ -17,7 +17,7 @@ pub trait Disk: Send + Sync {
     /// The disk stays unreachable.
     fn reach(&self) -> Result<(), DiskError>;
 
-    /// Returns the size, bytes.
+    /// Returns the size of the disk, bytes.
     ///
     /// # Errors
     ///
@@ -28,21 +28,21 @@ pub trait Disk: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The disk fails.
+    /// The disk is unreachable, or the read fails.
     fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError>;
 
     /// Writes all of `bytes` at an offset.
     ///
     /// # Errors
     ///
-    /// The disk fails.
+    /// The disk is unreachable or read-only, or the write fails.
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
 
     /// Makes a range read as zeroes, and releases its space where the disk can.
     ///
     /// # Errors
     ///
-    /// The disk fails.
+    /// The disk is unreachable or read-only, or the write fails.
     fn zero(&self, offset: u64, length: u64) -> Result<(), DiskError> {
         write_zeroes(self, offset, length)
     }
@@ -63,11 +63,11 @@ pub trait Disk: Send + Sync {
         false
     }
 
-    /// Makes earlier writes stable.
+    /// Brings all acknowledged writes to stable storage.
     ///
     /// # Errors
     ///
-    /// The disk's: the data may not have reached stable storage.
+    /// The disk is unreachable, or fails: the data may not be on stable storage.
     fn flush(&self) -> Result<(), DiskError>;
 
     /// Returns an identifier of the content, which differs for different content as far as the
@@ -81,7 +81,8 @@ pub trait Disk: Send + Sync {
         Ok((u128::from(size) << 64 | 1).to_le_bytes())
     }
 
-    /// Closes the disk: running requests of other threads end soon, and no other request begins.
+    /// Closes a disk that has a connection: running requests fail, and no other request begins.
+    /// Other disks do nothing.
     fn close(&self);
 }
 

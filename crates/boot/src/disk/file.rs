@@ -1,4 +1,4 @@
-//! Stores a disk in a file or a block device.
+//! Stores a disk in a file or a block device: opens and locks the file, and executes the requests.
 
 use super::device::{Disk, DiskError, write_zeroes};
 use part::lock;
@@ -40,7 +40,8 @@ impl FileIdentity {
                 device: stat.st_dev,
                 inode: stat.st_ino,
             }),
-            // All device nodes of a device lead to the same bytes.
+            // Identifies a block device by its number: all device nodes of the device lead to the
+            // same bytes.
             FileType::BlockDevice => Ok(FileIdentity {
                 is_device: true,
                 device: stat.st_rdev,
@@ -87,7 +88,8 @@ impl FileDisk {
                 Err(self.busy(&format!("disk {user} has it open")))
             };
         }
-        // The kernel refuses a device that is mounted, or that the volume role uses.
+        // With O_EXCL, the kernel refuses a block device that is mounted, or that another program
+        // has opened exclusively.
         let alone = if identity.is_device {
             OFlags::EXCL
         } else {
@@ -101,7 +103,7 @@ impl FileDisk {
     }
 
     fn open_as(&self, identity: FileIdentity, access: OFlags) -> io::Result<File> {
-        // The flag avoids a wait for the writer of a FIFO.
+        // O_NONBLOCK avoids that the open waits, if the path leads to a FIFO.
         let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let opened = rustix::fs::open(&self.path, flags, Mode::empty());
         let file = File::from(opened.map_err(|errno| match errno {
@@ -142,7 +144,7 @@ impl Disk for FileDisk {
     fn reach(&self) -> Result<(), DiskError> {
         if self.opened.get().is_none() {
             let opened = self.open().map_err(DiskError::Away)?;
-            // Only one thread calls this function.
+            // Ignores that a value may be set already: only one thread calls this function.
             let _ = self.opened.set(opened);
         }
         Ok(())
@@ -170,7 +172,7 @@ impl Disk for FileDisk {
         if self.is_read_only {
             return Err(DiskError::ReadOnly);
         }
-        // A block device without this feature writes the zeroes itself, or refuses.
+        // Writes zeroes instead, if the file system or the device cannot punch a hole.
         let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match fallocate(&**file, how, offset, length) {
             Ok(()) => Ok(()),
@@ -181,7 +183,7 @@ impl Disk for FileDisk {
     fn content(&self) -> Result<[u8; 16], DiskError> {
         let (file, size) = self.opened()?;
         let about = file.metadata().map_err(DiskError::Failed)?;
-        // A block device has no modification time of its content.
+        // Uses only the size of a block device, which has no modification time of its content.
         let time = if about.is_file() {
             about.mtime().wrapping_mul(1_000_000_000) + about.mtime_nsec()
         } else {

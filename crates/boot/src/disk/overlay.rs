@@ -1,13 +1,12 @@
-//! Overlay with the changes of one machine to a shared disk: a sparse file with the changed
-//! blocks.
+//! Stores the changes of one machine to a shared disk in an overlay: a sparse file with the changed
+//! blocks. [`OverlayDisk`] is the shared disk with an overlay over it.
 //!
-//! An overlay normally lasts for one run of the machine and of this node. Data that is only in
-//! the node's memory is lost at a power failure, so a file of an earlier run of the node is not
-//! used. A crash of the process loses nothing: a block is in the file before it is marked as
-//! changed.
+//! An overlay normally lasts for one boot of the machine and of this node. Data that is only in the
+//! node's memory is lost at a power failure, so a file of an earlier boot of the node is not used.
+//! A crash of the process loses nothing: a block is in the file before it is marked as changed.
 //!
-//! An overlay with `keep` outlives both runs ([`super::stable`]). It belongs to one content of
-//! the disk.
+//! An overlay with `keep` outlives boots of the machine and of the node ([`super::stable`]). Such
+//! an overlay belongs to one content of the disk, and is not used with another content.
 //!
 //! Format of the file: a header page, a bitmap with a bit for each block of 4096 bytes, for a
 //! kept overlay a second bitmap for blocks on stable storage, and the blocks at the offsets that
@@ -135,7 +134,7 @@ impl Overlay {
         let file = File::from(openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)?);
         let begun = begin(&file, directory.as_fd(), run, limits);
         if begun.is_err() {
-            // A partly written header would look like damage.
+            // Removes the new file: a partly written header would look like damage.
             let _ = unlinkat(&directory, name, AtFlags::empty());
         }
         begun.map(|()| Overlay::of(file, limits, ChangedBlocks::default()))
@@ -158,7 +157,8 @@ impl Overlay {
     ///
     /// # Errors
     ///
-    /// There is no such file, it is of another run or in use, or a system call fails.
+    /// There is no such file, it is damaged, in use, or (unless kept) of an earlier boot of the
+    /// node, or a system call fails.
     pub fn open(
         directory: impl AsFd,
         name: &str,
@@ -167,7 +167,8 @@ impl Overlay {
     ) -> io::Result<Overlay> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = File::from(openat(directory, name, flags, Mode::empty())?);
-        // Earlier connections that are about to end may still have the file locked.
+        // Fails while connections of the previous process, which are about to end, have the file
+        // locked.
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let mut head = [0; 32];
         file.read_exact_at(&mut head, 0)?;
@@ -182,7 +183,8 @@ impl Overlay {
         file.read_exact_at(&mut bytes, at)?;
         let mut marks = ChangedBlocks::read(&bytes);
         if !is_of_run {
-            // Blocks that were not flushed get the content of the base disk again.
+            // Clears the marks of blocks that were not flushed before the node restarted: these
+            // blocks get the content of the base disk again.
             fallocate(
                 &file,
                 FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
@@ -192,7 +194,8 @@ impl Overlay {
             file.write_all_at(&marks.bytes(0..marks.words.len()), MARKS_AT)?;
             file.write_all_at(&run, 16)?;
         } else if limits.is_kept {
-            // All marks may be of blocks that are not flushed yet.
+            // Counts all marks as changed since the last flush: the previous process may not have
+            // flushed the blocks.
             marks.changed = 0..marks.words.len();
         }
         Ok(Overlay::of(file, limits, marks))
@@ -262,7 +265,8 @@ impl Overlay {
         let Some(stable) = &self.stable else {
             return Ok(());
         };
-        // Marks of blocks that are in the file already.
+        // Takes the marks that have changed since the last flush. Their blocks are in the file
+        // already.
         let take = || {
             let mut marks = self.lock();
             let words = std::mem::take(&mut marks.changed);
@@ -304,8 +308,8 @@ impl Overlay {
 
 impl Drop for Overlay {
     fn drop(&mut self) {
-        // A child process that is being started has a copy of the descriptor until it executes
-        // its program.
+        // Unlocks the file explicitly: a child process that is being started has a copy of the
+        // descriptor until it executes its program.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
@@ -314,7 +318,8 @@ fn begin(file: &File, directory: BorrowedFd<'_>, run: [u8; 16], limits: Limits) 
     flock(file, FlockOperation::NonBlockingLockExclusive)?;
     file.write_all_at(&[&limits.magic()[..], &run, &[0; 16]].concat(), 0)?;
     if limits.is_kept {
-        // A later flush covers only the data, so the file's name must be stable now.
+        // Makes the header and the name of the file stable, since a later flush covers only the
+        // data.
         file.sync_all()?;
         fsync(directory)?;
     }
@@ -342,7 +347,8 @@ impl OverlayDisk {
         }
     }
 
-    /// Reads a range that is not longer than [`TURN_BYTES`].
+    /// Reads a range of at most [`TURN_BYTES`]: changed blocks from the overlay, and others from
+    /// the base disk. The marks are locked meanwhile.
     fn read_part(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
         let marks = self.overlay.lock();
         let (mut at, end) = (offset, offset + bytes.len() as u64);
@@ -366,7 +372,7 @@ impl OverlayDisk {
         Ok(())
     }
 
-    /// Writes a range that is not longer than [`TURN_BYTES`].
+    /// Writes a range of at most [`TURN_BYTES`] to the overlay, and marks its blocks as changed.
     fn write_part(&self, offset: u64, bytes: &[u8], size: u64) -> Result<(), DiskError> {
         let overlay = &self.overlay;
         let end = offset + bytes.len() as u64;
@@ -375,7 +381,8 @@ impl OverlayDisk {
         if marks.count + marks.new_ones(blocks.clone()) > overlay.limits.bytes_max / BLOCK_BYTES {
             return Err(overlay.full());
         }
-        // The rest of the first block and of the last one is copied from the base disk.
+        // Copies the first block and the last block from the base disk, if the write covers only a
+        // part of a block that the overlay does not have.
         for block in [blocks.start, blocks.end - 1] {
             let start = block * BLOCK_BYTES;
             let is_whole = start >= offset && start + BLOCK_BYTES <= end;
@@ -438,8 +445,7 @@ impl Disk for OverlayDisk {
         self.base.content()
     }
 
-    /// Flushes a kept overlay. Other overlays do not outlive a reboot of the node, so they need no
-    /// stable storage.
+    /// Flushes a kept overlay. Other overlays do not outlive a reboot of the node: nothing is done.
     fn flush(&self) -> Result<(), DiskError> {
         self.overlay.flush()
     }

@@ -22,13 +22,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub const OVERLAYS_MAX: usize = 256;
-/// Suffixes of the names of normal and of kept overlays. They differ, so that a configuration
-/// without `keep` does not remove kept overlays.
+/// Suffix of the name of an overlay that is not kept. Kept overlays have another suffix, so that a
+/// configuration without `keep` does not remove them.
 const SUFFIX: &str = ".overlay";
 /// Suffix of the name of a kept overlay: `SECTION.DISK.MAC.kept`.
 pub const KEPT_SUFFIX: &str = ".kept";
-/// Retry interval for a file that earlier connections still have locked, and the limit of the
-/// retries.
+/// Retry interval for a file that connections of the previous process have locked.
 const AGAIN: Duration = Duration::from_millis(50);
 const AGAIN_MAX: Duration = Duration::from_secs(10);
 const RUN: &str = "/proc/sys/kernel/random/boot_id";
@@ -99,7 +98,8 @@ impl fmt::Debug for Overlays {
 }
 
 impl Overlays {
-    /// Starts the thread. `confine` restricts a thread to one directory.
+    /// Starts the thread that creates the overlays. `confine` restricts this thread to one
+    /// directory.
     ///
     /// # Errors
     ///
@@ -128,8 +128,8 @@ impl Overlays {
         &self.0.shared.plan
     }
 
-    /// Orders an overlay because a machine boots: its earlier changes are dropped unless they are
-    /// kept.
+    /// Orders an overlay for a machine that boots. The earlier changes of the machine are dropped
+    /// unless they are kept.
     pub fn boot(&self, mac: Mac) {
         let shared = &self.0.shared;
         let mut state = lock(&shared.state);
@@ -145,19 +145,19 @@ impl Overlays {
         shared.put(&mut state, mac, new);
     }
 
-    /// Drops the earlier changes of a machine, even where they are kept.
+    /// Orders an empty overlay for a machine: its earlier changes are dropped, even kept ones.
     pub fn renew(&self, mac: Mac) {
         let shared = &self.0.shared;
         shared.put(&mut lock(&shared.state), mac, MachineOverlayState::Ordered);
     }
 
-    /// Returns whether a machine has an overlay, or one is ordered.
+    /// Returns whether a machine has an overlay, even an unusable one, or one is ordered.
     pub fn has(&self, mac: Mac) -> bool {
         lock(&self.0.shared.state).machines.contains_key(&mac)
     }
 
     /// Returns the overlay of a machine, and waits up to `patience` while it is being created.
-    /// None: the machine has none, and has to boot again.
+    /// None: there is no usable overlay by then, and the machine has to boot again.
     pub fn of(&self, mac: Mac, patience: Duration) -> Option<Arc<Overlay>> {
         let shared = &self.0.shared;
         let until = Instant::now() + patience;
@@ -208,7 +208,7 @@ impl Drop for OverlayThread {
         lock(&self.shared.state).stop = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
-            // After a panic the thread's message has been printed.
+            // Ignores a panic of the thread, whose message has been printed.
             let _ = thread.join();
         }
     }
@@ -258,8 +258,8 @@ impl SharedOverlays {
         }
     }
 
-    /// Creates the overlay of a machine. `replaces`: an existing overlay is replaced; otherwise it
-    /// stays.
+    /// Creates the overlay of a machine. `replaces`: true if an existing file is removed first;
+    /// otherwise the overlay in an existing file is opened.
     fn make(
         &self,
         directory: &OwnedFd,
@@ -283,7 +283,7 @@ impl SharedOverlays {
         Overlay::create(directory, &name, self.run, self.plan.limits).map(made)
     }
 
-    /// Opens the directory, and confines this thread to it.
+    /// Creates and opens the directory of the overlays, and confines this thread to it.
     fn directory(&self, confine: fn(&Path) -> io::Result<()>) -> io::Result<OwnedFd> {
         let path = &self.plan.directory;
         fs::create_dir_all(path)?;
@@ -314,7 +314,8 @@ impl SharedOverlays {
         }
     }
 
-    /// Opens an existing file, as soon as no earlier connection has it locked.
+    /// Opens an existing overlay. Waits up to [`AGAIN_MAX`] while connections of the previous
+    /// process have the file locked.
     fn open(&self, directory: &OwnedFd, name: &str) -> io::Result<Overlay> {
         let until = Instant::now() + AGAIN_MAX;
         loop {
@@ -336,8 +337,8 @@ impl SharedOverlays {
         }
     }
 
-    /// Adopts the overlay files of the previous process, and removes files from an earlier boot of
-    /// the node that are not kept.
+    /// Adopts the overlay files of the previous process. Removes files that are not kept and cannot
+    /// be adopted, such as those of an earlier boot of the node.
     fn adopt_previous_files(&self, directory: &OwnedFd) {
         let Ok(entries) = fs::read_dir(&self.plan.directory) else {
             return;
@@ -358,7 +359,7 @@ impl SharedOverlays {
             }
             let has_room = state.machines.len() < OVERLAYS_MAX;
             match opened {
-                // An overlay that was ordered in the meantime is created again.
+                // Skips a machine whose overlay was ordered meanwhile: the order replaces the file.
                 _ if matches!(state.machines.get(&mac), Some(MachineOverlayState::Ordered)) => {}
                 Ok(overlay) if has_room || state.machines.contains_key(&mac) => {
                     state
@@ -370,16 +371,15 @@ impl SharedOverlays {
                     state.machines.insert(mac, unusable(&name, &error));
                 }
                 _ => {
-                    // The file is useless. If it cannot be removed, the machine's next boot
-                    // replaces it.
+                    // Removes the useless file. If that fails, the machine's next boot replaces it.
                     let _ = unlinkat(directory, &name, AtFlags::empty());
                 }
             }
         }
     }
 
-    /// Waits for an order to create an overlay: the machine, and whether its existing overlay is
-    /// replaced.
+    /// Waits for an order to create an overlay. Returns the machine, and whether its existing
+    /// overlay is replaced; None: the thread must stop.
     fn next(&self) -> Option<(Mac, bool)> {
         let mut state = lock(&self.state);
         loop {

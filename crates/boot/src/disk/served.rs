@@ -1,8 +1,8 @@
 //! Tracks which clients have used a disk, and ends their use when another user has had the disk.
 //!
-//! A client caches what it has read. If another user has had the volume of the disk since, the
-//! client must not continue: its requests fail until it boots again. A client that has not used
-//! the disk before is served at once.
+//! A client caches the blocks that it has read. If another user has had the volume meanwhile, the
+//! client must not continue: its requests fail until it boots again. Clients that have not used the
+//! disk are served at once.
 
 use super::device::Disk;
 use super::storage::Storage;
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Limit of remembered clients. Above it the oldest one is forgotten.
+/// Maximum number of remembered clients. The oldest client is forgotten first.
 const CLIENTS_MAX: usize = 4096;
 const BOOTS_MAX: usize = 20_000;
 /// Time without requests after which a client counts as a new one, if this node has not seen its
@@ -59,7 +59,7 @@ impl BootCounts {
     }
 }
 
-/// Disk that is served, with its clients.
+/// Disk that clients use, replaced when it is superseded, with the clients that have used it.
 pub struct ServedDisk {
     new: Box<dyn Fn() -> Arc<dyn Disk> + Send + Sync>,
     boots: BootCounts,
@@ -104,19 +104,20 @@ impl ServedDisk {
         }
     }
 
-    /// Returns the disk for clients that have not used it before.
+    /// Returns the current disk, which new clients use.
     pub fn current(&self) -> Arc<dyn Disk> {
         Arc::clone(&lock(&self.clients).disk)
     }
 
-    /// Returns the disk for a client. If the client's disk was superseded, each of its requests
-    /// fails.
+    /// Returns the disk for a client. If the client's disk was superseded, returns that disk, on
+    /// which each request fails, until the client has booted. For a client whose boots this node
+    /// has not seen, a silence of 60 s counts as a boot.
     pub fn of(&self, user: DiskUser) -> Arc<dyn Disk> {
         let (boots, now) = (self.boots.of(user), Instant::now());
         let mut clients = lock(&self.clients);
         if let Some(superseded) = clients.superseded.get_mut(&user) {
             let is_quiet = now.saturating_duration_since(superseded.last_request) >= QUIET;
-            // If this node sees the boots of a machine, a silent machine has not booted.
+            // Silence counts as a boot only if this node has not seen any boot of the client.
             let has_booted = superseded.boots == 0 && is_quiet;
             if boots == superseded.boots && !has_booted {
                 superseded.last_request = now;

@@ -1,9 +1,9 @@
 //! Flushes a kept overlay to stable storage, so that it can be used after a power failure.
 //!
-//! The bitmap on disk marks the blocks that the overlay has. After a power failure only marks in
-//! the second bitmap count, and a mark is written there after its block is on disk. So a block has
-//! either its flushed content, or that of the base disk, and is never empty. A new process without
-//! a reboot of the node uses the first bitmap, so it loses nothing.
+//! The first bitmap of the file marks the blocks that the overlay has; a new process uses this
+//! bitmap, unless the node was rebooted. After a reboot only marks in the second bitmap count, and
+//! a mark is written there after its block is on disk. So a marked block has at least its flushed
+//! content, and any other block has the content of the base disk.
 
 use part::lock;
 use std::fs::File;
@@ -20,8 +20,8 @@ pub(super) struct OverlayFlusher {
 }
 
 impl OverlayFlusher {
-    /// Syncs the file, and then writes the marks that `take` returns with their offset. These are
-    /// marks of blocks that are in the file.
+    /// Syncs the file, then writes the marks that `take` returns at the offset that it returns, and
+    /// syncs again. The blocks of these marks must be in the file already.
     pub(super) fn flush(
         &self,
         file: &File,

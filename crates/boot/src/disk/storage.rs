@@ -1,4 +1,5 @@
-//! Storage of a disk as the configuration describes it: a volume, or a file or block device.
+//! Describes how a disk is stored, as the configuration says: in a volume, or in a file or block
+//! device. [`Storage::disk`] creates the disk.
 
 use super::device::Disk;
 use super::file::FileDisk;

@@ -191,12 +191,13 @@ impl Connection {
     fn end(&self) {
         lock(&self.asked).is_gone = true;
         self.came.notify_all();
-        // The connection may have ended by itself.
+        // Ignores an error: the connection may have ended by itself.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
     fn run(&self) {
-        // The reason of the end is not needed here; the next attempt to connect reports its own.
+        // Reads replies until the connection fails. The error is dropped, since the next attempt to
+        // connect reports its own.
         while self.read_reply().is_ok() {}
         self.end();
     }
@@ -285,7 +286,7 @@ impl Connection {
         }
     }
 
-    /// Reads the whole blocks around a range: returns their offset, and their bytes.
+    /// Reads the whole blocks around a range. Returns the offset of the first block, and the bytes.
     fn blocks(&self, offset: u64, length: usize) -> Result<(u64, Vec<u8>), DiskError> {
         let block = u64::from(self.offer.block_min.max(1));
         let start = offset / block * block;
@@ -321,7 +322,8 @@ impl Disk for NbdDisk {
             }
             link.first_size.is_some()
         };
-        // Only an export name with a user can be refused to a client that reconnects.
+        // Says that this is a reconnect only if the export name has a user: the server can refuse
+        // no other client that reconnects.
         let reconnects = reconnects && self.export.contains('/');
         let mark = if reconnects { RECONNECTS } else { "" };
         let connected = self.connect(&format!("{}{mark}", self.export));
@@ -370,8 +372,8 @@ impl Disk for NbdDisk {
                 .send_request(NbdRequestKind::Write, offset, length(bytes), bytes)
                 .map(drop);
         }
-        // No machine changes the rest of such a block at the same time: the AoE queue and the order
-        // of a connection prevent that.
+        // Reads, changes and writes whole blocks. No machine changes the rest of these blocks at
+        // the same time: the AoE queue and the order of a connection prevent that.
         let _alone = lock(&self.partly);
         let (start, mut blocks) = connection.blocks(offset, bytes.len())?;
         part(&mut blocks, start, offset, bytes.len())?.copy_from_slice(bytes);
@@ -418,7 +420,7 @@ impl Disk for NbdDisk {
                 .send_request(NbdRequestKind::Flush, 0, 0, &[])
                 .map(drop)
         } else {
-            // Without flush support, the server's acknowledged writes are stable.
+            // Sends nothing: a server without flush support acknowledges a write when it is stable.
             Ok(())
         }
     }

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 pub const NAME_MAX: usize = 255;
 
-/// Returns the file name in the path of a URL. None: the path is encoded incorrectly, too long,
-/// or not text.
+/// Returns the file name in the path of a URL. None: the path does not begin with a slash, is
+/// encoded incorrectly, too long or not text, or has control characters.
 pub fn name(path: &str) -> Option<String> {
     let mut name = Vec::with_capacity(path.len().min(NAME_MAX));
     let mut rest = path.strip_prefix('/')?.bytes();
@@ -74,7 +74,7 @@ fn satisfied(bytes: Range<u64>) -> RequestedRange {
     }
 }
 
-/// Parses a number; one that is too large becomes the maximum.
+/// Parses a number. A number that is too large becomes the maximum; None: other characters.
 fn number(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))

@@ -1,6 +1,6 @@
 //! Produces the body of an HTTP response: a text, or a range of a file in chunks. A chunk of a file
-//! that is in the page cache goes from there to the socket ([`super::passing`]); any other chunk is
-//! read by a thread that may wait for the disk.
+//! that is in the page cache goes from there to the socket ([`super::passing`]). A thread that may
+//! wait for the disk reads any other chunk that cannot be read at once.
 
 use super::passing::{self, FileChunks, SharedFetchError};
 use crate::content::{ContentSource, FetchClient, FetchReport};
@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Chunk size, bytes. A connection uses memory for one chunk, besides what the kernel buffers.
+/// Size of a chunk that is read into memory, bytes. A connection uses memory for one chunk, besides
+/// what the kernel buffers.
 const CHUNK_BYTES: u64 = 64 << 10;
 
 /// Running fetch. If it is dropped before it is complete, it is reported as broken.

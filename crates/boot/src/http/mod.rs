@@ -3,6 +3,8 @@
 //!
 //! - [`ask`] parses requests, without I/O.
 //! - [`server`] is the thread with the connections.
+//! - `body` produces the body of a response, `passing` sends chunks of cached files, `patient`
+//!   applies the write timeout, and `places` limits the connections.
 //!
 //! All resources of a client are limited: connections, headers, and the time without progress. A
 //! slow disk delays only the fetches that read from it.

@@ -59,12 +59,12 @@ impl FileChunks {
         holder
     }
 
-    /// Sends at most `length` bytes of the first chunk. Returns how many the socket accepted.
+    /// Sends at most `length` bytes of the first chunk. Returns how many bytes the socket accepted.
     ///
     /// # Errors
     ///
-    /// A system call fails. The error is `WouldBlock` if the socket accepts no data now,
-    /// `UnexpectedEof` if the file was truncated.
+    /// No chunk is queued, or a system call fails. The error is `WouldBlock` if the socket accepts
+    /// no data now, `UnexpectedEof` if the file was truncated.
     pub(super) fn send(&self, socket: impl AsFd, length: usize) -> io::Result<usize> {
         let mut all = lock(&self.0);
         let Some(chunk) = all.front_mut() else {

@@ -1,4 +1,5 @@
-//! Wraps a connection with a write timeout, and reports when all data has been given to the system.
+//! Wraps the TCP connection of an HTTP client: applies a write timeout, sends file chunks in place
+//! of their placeholders, and completes fetches when all data has been given to the system.
 
 use super::body::UnsentContent;
 use super::passing::is_holder;
@@ -105,7 +106,8 @@ impl AsyncWrite for TimeoutStream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        // Otherwise hyper would merge pieces by copying, which would destroy the placeholders.
+        // Returns true: otherwise hyper would merge pieces by copying, which would destroy the
+        // placeholders.
         true
     }
 

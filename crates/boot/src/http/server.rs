@@ -1,4 +1,5 @@
-//! Runs the HTTP server: the thread that serves all connections.
+//! Runs the HTTP server: one thread accepts and serves all connections, and finds the content of
+//! each request. Other threads open and read files that are not cached.
 
 use super::ask::{self, RequestedRange};
 use super::body::{Fetch, Payload, UnsentContent};
@@ -125,7 +126,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.doors.send_replace(None);
         if let Some(thread) = self.thread.take() {
-            // The thread returns nothing, and a panic of it has been reported.
+            // Ignores a panic of the thread, which has been reported.
             let _ = thread.join();
         }
     }
@@ -161,7 +162,7 @@ fn run(
                 .filter_map(|door| tokio::net::TcpListener::from_std(door).ok())
                 .map(|door| tokio::spawn(accept(door, Arc::clone(serving))).abort_handle())
                 .collect();
-            // Tries again to accept at a listener for which there was no descriptor.
+            // Tries again after a pause if a listener could not be opened for lack of a descriptor.
             let changed = if accepting.len() < doors.len() {
                 timeout(REST, changes.changed()).await.unwrap_or(Ok(()))
             } else {
@@ -175,7 +176,7 @@ fn run(
             }
         }
     });
-    // A disk that never answers must not delay the stop.
+    // Ends the runtime without waiting: a disk that never answers must not delay the stop.
     runtime.shutdown_background();
 }
 
@@ -206,7 +207,7 @@ async fn accept(listener: tokio::net::TcpListener, serving: Arc<HttpServerState>
 }
 
 async fn connection(stream: TcpStream, asker: FetchClient, serving: Arc<HttpServerState>) {
-    // A failure only makes the connection slower.
+    // Ignores a failure, which only makes the connection slower.
     let _ = stream.set_nodelay(true);
     let limits = serving.limits;
     let unsent = UnsentContent::default();
@@ -215,7 +216,7 @@ async fn connection(stream: TcpStream, asker: FetchClient, serving: Arc<HttpServ
         let (serving, unsent) = (Arc::clone(&serving), unsent.clone());
         async move { Ok::<_, Infallible>(serving.respond(&request, asker, unsent).await) }
     });
-    // Errors are the client's, or the fetch has reported them.
+    // Ignores errors: the client has caused them, or the fetch has reported them.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
@@ -375,7 +376,8 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// Firmware that boots by HTTP checks the type (UEFI 2.10, 24.7).
+/// Returns the media type of a content by the file's extension. Firmware that boots by HTTP checks
+/// the type (UEFI 2.10, 24.7).
 fn kind(content: &FetchContent) -> &'static str {
     let path = match content {
         FetchContent::Made(_) => return "text/plain; charset=utf-8",
@@ -413,8 +415,8 @@ fn tag(file: &OpenFile) -> String {
     format!("\"{inode:x}-{bytes:x}-{seconds:x}.{nanoseconds:x}\"")
 }
 
-/// An `If-Range` header with another tag or time refers to another version of the file, so the
-/// whole file is sent.
+/// Returns the range that a request selects. Returns the whole file if an `If-Range` header has
+/// another tag or time, and so refers to different content.
 fn wanted(request: &HeaderMap, file: &HeaderMap, size: u64) -> RequestedRange {
     let condition = request.get(IF_RANGE);
     let holds = condition.is_none_or(|condition| {

@@ -1,4 +1,5 @@
-//! Parses SCSI commands of an initiator for a disk (SPC-4, SBC-3), without I/O.
+//! Parses SCSI command descriptor blocks of an initiator into [`ScsiRequest`], and refuses invalid
+//! commands with [`ScsiSense`] (SPC-4, SBC-3). No I/O.
 
 pub const COMMAND_BYTES: usize = 16;
 pub const BLOCK_BYTES: u64 = 512;
@@ -56,8 +57,8 @@ pub enum ScsiCommand {
         /// True if the header is the short one of MODE SENSE(6).
         is_short: bool,
     },
-    /// REQUEST SENSE: no error, since the response of each command carries its sense data. The
-    /// field selects the format with descriptors.
+    /// REQUEST SENSE. The response reports no error, since the response of each failed command
+    /// already has its sense data. True: the initiator requests the format with descriptors.
     Sense(bool),
     Read(Blocks),
     Write(Blocks, Stable),
@@ -67,7 +68,7 @@ pub enum ScsiCommand {
     Compare(Blocks),
     Flush(Blocks),
     Unmap,
-    /// WRITE SAME: each of the blocks gets the same data; zeroes take no space if `unmap` is set.
+    /// WRITE SAME: each of the blocks gets the same data. The UNMAP bit of the command is ignored.
     Same(Blocks),
 }
 
@@ -135,7 +136,7 @@ fn blocks(cdb: &[u8; COMMAND_BYTES]) -> Blocks {
 ///
 /// # Errors
 ///
-/// The command is none of a disk, or has an invalid field.
+/// The command is not one of a disk, has an invalid field, or is for too many blocks.
 pub fn parse(cdb: &[u8; COMMAND_BYTES]) -> Result<ScsiRequest, ScsiSense> {
     let plain = |command| Ok(ScsiRequest { command, length: 0 });
     let with = |command, length| Ok(ScsiRequest { command, length });
@@ -187,7 +188,7 @@ pub fn parse(cdb: &[u8; COMMAND_BYTES]) -> Result<ScsiRequest, ScsiSense> {
 fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<ScsiRequest, ScsiSense> {
     let (blocks, flags) = (blocks(cdb), cdb[1]);
     let is_six = cdb[0] >> 5 == 0;
-    // Protection information is not supported.
+    // Refuses protection information, which is not supported.
     if !is_six && flags & 0xe0 != 0 {
         return Err(ScsiSense::FIELD);
     }
@@ -200,12 +201,12 @@ fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<ScsiRequest, ScsiSense> {
     let command = match cdb[0] {
         0x08 | 0x28 | 0xa8 | 0x88 => ScsiCommand::Read(blocks),
         0x0a | 0x2a | 0xaa | 0x8a => ScsiCommand::Write(blocks, Stable(is_stable)),
-        // WRITE AND VERIFY is treated as a stable write, since the data is what was sent.
+        // WRITE AND VERIFY is a stable write: the written data is not read back and compared.
         0x2e | 0xae | 0x8e if flags & 0x04 == 0 => ScsiCommand::Write(blocks, Stable(true)),
         0x2f | 0xaf | 0x8f if flags & 0x06 == 0 => ScsiCommand::Verify(blocks),
         0x2f | 0xaf | 0x8f if flags & 0x06 == 2 => ScsiCommand::Compare(blocks),
-        // ANCHOR and the obsolete flags are not supported. A count of zero would mean the whole
-        // disk.
+        // Accepts WRITE SAME without ANCHOR and the obsolete flags. A count of zero is refused,
+        // since that would mean all blocks up to the end of the disk.
         0x41 | 0x93 if flags & 0x16 == 0 && blocks.count > 0 => ScsiCommand::Same(blocks),
         _ => return Err(ScsiSense::FIELD),
     };
@@ -224,11 +225,11 @@ fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<ScsiRequest, ScsiSense> {
     Ok(ScsiRequest { command, length })
 }
 
-/// Parses the ranges of UNMAP.
+/// Parses the parameter list of UNMAP into ranges of blocks. An empty list has no range.
 ///
 /// # Errors
 ///
-/// The length fields are inconsistent, or the ranges are too many.
+/// The list is shorter than its header of 8 bytes, or has too many ranges or blocks.
 pub fn ranges(parameters: &[u8]) -> Result<Vec<Blocks>, ScsiSense> {
     if parameters.is_empty() {
         return Ok(Vec::new());

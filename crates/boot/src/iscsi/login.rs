@@ -1,5 +1,6 @@
-//! Handles the login phase of an iSCSI connection on the target's side (RFC 7143, sections 6.3 and
-//! 11.12).
+//! Handles the login phase of an iSCSI connection on the target's side: checks stages and names,
+//! negotiates parameters, and writes a response for each login PDU (RFC 7143, sections 6.3 and
+//! 11.12). The caller decides about the access to a target.
 
 use super::pdu::{Header, IscsiError, IscsiResponseHeader, Pdu, opcode};
 use super::text::{self, Parameters};
@@ -35,7 +36,7 @@ pub enum LoginRejectStatus {
     Unavailable = 0x0301,
 }
 
-/// Session after a successful login.
+/// Result of a successful login, from which the caller creates the session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LoggedInSession {
     /// Name of the target; None: a discovery session.
@@ -68,7 +69,8 @@ struct LoginParameters {
 }
 
 impl Login {
-    /// Creates the state. `session`: identifier of the new session (TSIH), not zero.
+    /// Creates the state of a login that has not begun. `session`: identifier (TSIH) of the new
+    /// session; 0 becomes 1.
     pub fn new(session: u16) -> Login {
         Login {
             session: session.max(1),
@@ -82,12 +84,14 @@ impl Login {
         }
     }
 
-    /// Handles a PDU and writes the response. Returns the session when the login is complete.
-    /// `may_use` decides whether the initiator may use a target, at the first PDU that names one.
+    /// Handles a login PDU and writes the response. Returns the session when the login is complete.
+    /// `may_use` decides whether the initiator may use the target; the login calls it once, after
+    /// the first keys, and not at all for a discovery session.
     ///
     /// # Errors
     ///
-    /// The connection must be closed.
+    /// The PDU is invalid, the login is refused (with a response), or the connection fails. The
+    /// caller closes the connection.
     pub fn handle(
         &mut self,
         pdu: &Pdu,
@@ -152,14 +156,15 @@ impl Login {
         Ok((flags, out))
     }
 
-    /// Returns the current stage of a PDU, and the next stage.
+    /// Checks the stages of a login PDU. Returns the current stage, and the next stage if the PDU
+    /// requests a transition.
     fn stages(&self, header: &Header) -> Result<(u8, Option<u8>), LoginError> {
         let wrong = || LoginError::Refused(LoginRejectStatus::Initiator);
-        // Lowest version that the initiator supports.
+        // Refuses an initiator whose lowest version is above 0, the only version of this target.
         if header.0[3] > 0 {
             return Err(LoginError::Refused(LoginRejectStatus::Version));
         }
-        // TSIH 0: a new session.
+        // Refuses a first PDU whose TSIH is not 0: the initiator would join an existing session.
         if self.exchanges == 1 && header.0[14..16] != [0, 0] {
             return Err(LoginError::Refused(LoginRejectStatus::NoSession));
         }

@@ -1,5 +1,6 @@
-//! iSCSI target, which serves disks to initiators (RFC 7143): one connection per session,
-//! ErrorRecoveryLevel 0, no authentication and no digests.
+//! Serves disks to initiators as an iSCSI target (RFC 7143): one connection per session,
+//! ErrorRecoveryLevel 0, no authentication and no digests. The submodules handle PDUs and use no
+//! socket.
 //!
 //! - [`pdu`] is the header of PDUs, [`text`] the keys of a negotiation.
 //! - [`login`] is the login phase of a connection, [`session`] the full feature phase: both take
@@ -7,7 +8,7 @@
 //! - [`command`] parses SCSI commands, [`pages`] describes the disk, and [`transfer`] is a
 //!   command whose data the initiator sends.
 //!
-//! Access to targets and the closing of connections are decided by the caller.
+//! The caller decides which initiator may use which target, and when a connection is closed.
 
 pub mod command;
 pub mod login;

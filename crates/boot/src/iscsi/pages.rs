@@ -1,5 +1,5 @@
-//! Builds the description of a disk for initiators: INQUIRY with its pages, MODE SENSE, READ
-//! CAPACITY (SPC-4, SBC-3).
+//! Builds the data of SCSI responses that describe a disk: INQUIRY with its pages, MODE SENSE, READ
+//! CAPACITY, REPORT LUNS and REQUEST SENSE (SPC-4, SBC-3). No I/O.
 
 use super::command::{
     BLOCK_BYTES, SAME_BLOCKS_MAX, ScsiSense, TRANSFER_BLOCKS_MAX, UNMAP_BLOCKS_MAX,
@@ -23,11 +23,11 @@ pub struct DiskProperties<'n> {
     pub releases: bool,
 }
 
-/// Returns the data of INQUIRY.
+/// Returns the data of INQUIRY: the vital product data page `page`, or the standard data if None.
 ///
 /// # Errors
 ///
-/// There is no such page.
+/// The disk has no such page.
 pub fn inquiry(page: Option<u8>, about: &DiskProperties<'_>) -> Result<Vec<u8>, ScsiSense> {
     let Some(page) = page else {
         return Ok(standard(0));
@@ -44,7 +44,8 @@ pub fn inquiry(page: Option<u8>, about: &DiskProperties<'_>) -> Result<Vec<u8>, 
             body
         }
         0xb2 => {
-            // UNMAP and WRITE SAME release space, and released blocks read as zeroes.
+            // For a disk that releases space: UNMAP and WRITE SAME release blocks, which then read
+            // as zeroes.
             let provisions = if about.releases { 0xe4 } else { 0 };
             vec![0, provisions, if about.releases { 2 } else { 0 }, 0]
         }
@@ -67,7 +68,7 @@ fn standard(peripheral: u8) -> Vec<u8> {
     data[8..16].copy_from_slice(VENDOR);
     data[16..32].copy_from_slice(PRODUCT);
     data[32..36].copy_from_slice(b"0001");
-    // SAM-5, SPC-4, SBC-3, iSCSI.
+    // Version descriptors of the standards: SAM-5, SPC-4, SBC-3 and iSCSI.
     for (at, version) in [0x00a0_u16, 0x0460, 0x04c0, 0x0960].into_iter().enumerate() {
         data[58 + 2 * at..][..2].copy_from_slice(&version.to_be_bytes());
     }
@@ -80,8 +81,7 @@ fn designators(name: &str) -> Vec<u8> {
         (fnv1a(name.bytes()) & 0x0fff_ffff_ffff_ffff | 0x3000_0000_0000_0000).to_be_bytes();
     let mut all = vec![0x01, 0x03, 0, 8];
     all.extend(number);
-    // The length of names is bounded; the field is padded with zeroes to a multiple of four
-    // bytes.
+    // Cuts the name at 220 bytes, and pads it with at least one zero to a multiple of four bytes.
     let words: Vec<u8> = name.bytes().take(220).collect();
     let length = (words.len() + 1).next_multiple_of(4);
     all.extend([0x03, 0x08, 0, u8::try_from(length).unwrap_or(0)]);
@@ -109,8 +109,8 @@ fn limits(about: &DiskProperties<'_>) -> Vec<u8> {
     body
 }
 
-/// Returns the data of READ CAPACITY(10): the largest number, if the disk is too large for the
-/// field.
+/// Returns the data of READ CAPACITY(10): number of the last block (0xffffffff if it does not fit)
+/// and block size.
 pub fn capacity10(about: &DiskProperties<'_>) -> Vec<u8> {
     let last = u32::try_from(about.blocks.saturating_sub(1)).unwrap_or(u32::MAX);
     [last.to_be_bytes(), (BLOCK_BYTES as u32).to_be_bytes()].concat()
@@ -129,8 +129,8 @@ pub fn capacity16(about: &DiskProperties<'_>) -> Vec<u8> {
     data
 }
 
-/// Returns the data of REPORT LUNS: unit 0, or no unit where only well-known logical units are
-/// requested.
+/// Returns the data of REPORT LUNS: unit 0, or no unit if `which` is 1, the request for well-known
+/// logical units only.
 pub fn units(which: u8) -> Vec<u8> {
     match which {
         1 => vec![0; 8],
@@ -150,11 +150,11 @@ pub fn no_sense(with_descriptors: bool) -> Vec<u8> {
     }
 }
 
-/// Returns the data of MODE SENSE.
+/// Returns the data of MODE SENSE: the header, then the requested page or all pages.
 ///
 /// # Errors
 ///
-/// There is no such page, or saved values are requested.
+/// There is no such page or subpage, or saved values are requested.
 pub fn mode(
     page: u8,
     subpage: u8,
@@ -176,7 +176,8 @@ pub fn mode(
         let start = body.len();
         body.resize(start + 2 + length, 0);
         (body[start], body[start + 1]) = (number, u8::try_from(length).unwrap_or(0));
-        // WCE: write cache enabled; no bit of it is changeable.
+        // Sets WCE (write cache enabled). In the mask of changeable values (page control 1) no bit
+        // is set.
         if control != 1 {
             body[start + 2] = cached;
         }

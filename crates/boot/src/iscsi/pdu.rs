@@ -32,7 +32,7 @@ pub mod opcode {
     pub const REJECT: u8 = 0x3f;
 }
 
-/// Basic header segment (BHS).
+/// Basic header segment (BHS) of a PDU: 48 bytes, not yet checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header(pub [u8; HEADER_BYTES]);
 
@@ -74,7 +74,8 @@ impl Header {
         self.0[1] & FINAL != 0
     }
 
-    /// Returns the number in the four bytes at an offset.
+    /// Returns the big-endian number in the four bytes at an offset, or 0 beyond the end of the
+    /// header.
     pub fn word(&self, at: usize) -> u32 {
         let bytes = self.0.get(at..at + 4);
         bytes.map_or(0, |bytes| {
@@ -114,8 +115,8 @@ impl Header {
         }
     }
 
-    /// Builds the PDU from the header and the bytes after it. None: their number does not match
-    /// the header.
+    /// Builds the PDU from the header and the bytes after it, without additional header segments
+    /// and padding. None: there are fewer bytes than the header announces.
     pub fn with(self, mut rest: Vec<u8>) -> Option<Pdu> {
         let start = self.further_bytes();
         if rest.len() < start + self.data_bytes() {

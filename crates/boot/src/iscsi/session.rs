@@ -1,9 +1,10 @@
 //! Handles the full feature phase of an iSCSI session on the target's side: PDUs of the initiator
 //! and their responses (RFC 7143, sections 4 and 11).
 //!
-//! The session executes commands one after the other, in the order of their CmdSN; the data of a
-//! write may come between other commands. The session buffers nothing of a command but the
-//! parameter lists of a few.
+//! The session executes commands one after the other, in the order of their CmdSN; immediate
+//! commands are executed on arrival. The data of a write may arrive between other commands. Read
+//! and written data goes through in pieces; only the parameter list of UNMAP and the block of WRITE
+//! SAME are kept until complete.
 
 use super::command::{self, Blocks, COMMAND_BYTES, ScsiCommand, ScsiRequest, ScsiSense};
 use super::login::{LoggedInSession, WINDOW};
@@ -36,8 +37,8 @@ pub struct SessionTarget<'u> {
     pub targets: &'u dyn Fn() -> Vec<(String, String)>,
 }
 
-/// Full feature phase of one session, without a socket. Commands are executed one after the other,
-/// in the order of their CmdSN. After an error the caller closes the connection.
+/// Full feature phase of one session, without a socket. After an error of [`Session::handle`] the
+/// caller closes the connection.
 #[derive(Debug)]
 pub struct Session {
     parameters: Parameters,
@@ -87,7 +88,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The connection must be closed.
+    /// The initiator breaks the protocol or logs out, the disk is unreachable, or the connection
+    /// fails. The caller closes the connection.
     pub fn handle(
         &mut self,
         pdu: &Pdu,
@@ -97,7 +99,8 @@ impl Session {
         let header = &pdu.header;
         let opcode = header.opcode();
         if opcode != opcode::DATA_OUT && !self.is_due(header) {
-            // A PDU outside of the command window is ignored (RFC 7143, 4.2.2.1).
+            // Ignores a PDU that is not immediate and does not have the next CmdSN (RFC 7143,
+            // 4.2.2.1).
             return Ok(());
         }
         match (opcode, unit.disk) {
@@ -112,7 +115,8 @@ impl Session {
         }
     }
 
-    /// Returns whether the command is the next one. On one connection, commands arrive in order.
+    /// Returns whether the PDU is immediate or has the next CmdSN, and counts the CmdSN if so. PDUs
+    /// of one connection arrive in order.
     fn is_due(&mut self, header: &Header) -> bool {
         let is_next = header.word(24) == self.numbers.command;
         if header.is_immediate() {
@@ -142,8 +146,8 @@ impl Session {
 
     fn nop(&mut self, pdu: &Pdu, out: &mut dyn Write) -> Result<(), IscsiError> {
         if pdu.header.tag() == NO_TAG {
-            // The PDU is the response to a ping of the target. The target sends no ping, because
-            // iPXE would end its session.
+            // Writes no response: the PDU responds to a ping of the target. This target sends no
+            // pings, because iPXE would end its session.
             return Ok(());
         }
         let reply = IscsiResponseHeader::new(opcode::NOP_IN, FINAL).same(&pdu.header, 8..20);
@@ -163,7 +167,7 @@ impl Session {
         let response = match header.flags() & 0x7f {
             0 => 0,
             1 if own => 0,
-            // CID not found; or connection recovery, which ErrorRecoveryLevel 0 does not support.
+            // Response 1: the CID is unknown. Response 2: connection recovery is not supported.
             1 => 1,
             _ => 2,
         };
@@ -186,7 +190,8 @@ impl Session {
         if header.flags() & 0x40 != 0 {
             return self.reject(header, 0x04, out);
         }
-        // A target transfer tag requests the rest of the text.
+        // Starts a new text. With a target transfer tag instead, the initiator requests the rest of
+        // the last response.
         if header.word(20) == NO_TAG {
             let mut all = Vec::new();
             for (key, value) in text::parse(&pdu.data)? {
@@ -220,7 +225,8 @@ impl Session {
                 self.transfers.retain(|one| one.tag != aborted);
                 u8::from(self.transfers.len() == before)
             }
-            // Functions of a logical unit: task sets, and resets.
+            // Refuses ABORT TASK SET, CLEAR TASK SET and LOGICAL UNIT RESET for an unknown logical
+            // unit.
             2 | 4 | 5 if !is_unit => 2,
             2 | 4 | 5 | 6 | 7 => {
                 self.transfers.clear();
@@ -310,7 +316,7 @@ impl Session {
         let header = &pdu.header;
         let mut all = self.transfers.iter();
         let Some(at) = all.position(|one| one.tag == header.tag()) else {
-            // The PDU belongs to an aborted command.
+            // Ignores the data of a command that was aborted.
             return Ok(());
         };
         let mut transfer = self.transfers.swap_remove(at);
@@ -345,7 +351,7 @@ impl Session {
             let took = transfer.finish(blocks, disk)?;
             return self.end(tag, expected, took, out);
         };
-        // The mask excludes the reserved tag.
+        // The mask excludes the reserved tag 0xffffffff.
         self.numbers.tag = self.numbers.tag.wrapping_add(1) & 0x7fff_ffff;
         let reply = IscsiResponseHeader::new(opcode::R2T, FINAL).word(16, transfer.tag);
         let reply = self.numbered(reply.word(20, wanted.tag));
@@ -391,7 +397,8 @@ impl Session {
         self.end(header.tag(), header.word(20), Err(sense), out)
     }
 
-    /// Sends data that fits into one PDU, with the status in the same PDU.
+    /// Sends the data of a command and its status in one PDU. Data beyond what the initiator
+    /// expects, or accepts in one PDU, is dropped. Without data, only the status is sent.
     fn send(
         &mut self,
         header: &Header,

@@ -68,7 +68,7 @@ fn split(mut out: &[u8]) -> Vec<Pdu> {
 
 const NAMES: &str = "InitiatorName=iqn.a\0TargetName=iqn.t\0SessionType=Normal\0";
 
-/// Runs a login in one stage, from the operational one to the session.
+/// Runs a login with one PDU, from the operational stage to the full feature phase.
 fn log_in(keys: &str) -> (Result<Option<LoggedInSession>, IscsiError>, Vec<Pdu>) {
     let parts: &[(usize, &[u8])] = &[(0, &[0x43, 0x87]), (8, &[0x40, 0, 0, 0, 0, 9])];
     let mut out = Vec::new();
@@ -203,7 +203,7 @@ fn a_login_in_parts_is_one() {
     assert!(again.is_err());
 }
 
-/// Creates a session with a disk of 64 blocks, whose bytes are the numbers of their blocks.
+/// Session with a disk of 64 blocks. Each byte is the number of its block.
 struct Talk {
     session: Session,
     disk: IscsiMemoryDisk,
@@ -233,7 +233,8 @@ impl Talk {
         sent.map(|()| split(&out))
     }
 
-    /// Builds a command with its flags, its expected data length, and its immediate data.
+    /// Sends a command with its flags, its expected data length and its immediate data. Returns the
+    /// responses.
     fn command(&mut self, flags: u8, expected: u32, cdb: &[u8], data: &[u8]) -> Vec<Pdu> {
         let number = self.number.to_be_bytes();
         self.number += 1;

@@ -1,5 +1,5 @@
-//! Parses and writes the text keys of an iSCSI negotiation (RFC 7143, section 6): `key=value`, each
-//! terminated by a zero byte.
+//! Parses, negotiates and writes the text keys of an iSCSI connection (RFC 7143, section 6):
+//! `key=value`, each terminated by a zero byte.
 
 use super::pdu::{DATA_BYTES_MAX, IscsiError};
 
@@ -40,11 +40,11 @@ pub fn add(text: &mut Vec<u8>, key: &str, value: &str) {
     }
 }
 
-/// Appends a part of a text.
+/// Appends the data of a PDU to a text that extends over several PDUs.
 ///
 /// # Errors
 ///
-/// The text is too long.
+/// The text is longer than 16 KiB.
 pub fn collect(all: &mut Vec<u8>, part: &[u8]) -> Result<(), IscsiError> {
     if all.len() + part.len() > TEXT_BYTES_MAX {
         return Err(IscsiError::Protocol("a negotiation that is too long"));
@@ -57,7 +57,7 @@ pub fn collect(all: &mut Vec<u8>, part: &[u8]) -> Result<(), IscsiError> {
 ///
 /// # Errors
 ///
-/// The text is malformed, or has too many keys.
+/// A key is malformed or longer than 63 bytes, or there are more than 64 keys.
 pub fn parse(text: &[u8]) -> Result<Vec<(&str, &str)>, IscsiError> {
     let wrong = || IscsiError::Protocol("a malformed key");
     let pairs = text
@@ -90,8 +90,8 @@ fn number(value: &str) -> Option<u64> {
 }
 
 impl Parameters {
-    /// Applies a key of the initiator, and returns the value of the response; None: the key gets
-    /// none.
+    /// Applies a key of the initiator. Returns the value for the response, or None if the response
+    /// does not have the key. The value for an unknown key is `NotUnderstood`.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Receives the data that the initiator sends for a SCSI command, such as a write: immediate,
-//! unsolicited, or after an R2T.
+//! Receives the data that the initiator sends for a SCSI command (immediate, unsolicited, or after
+//! an R2T), and carries out the command on the disk.
 
 use super::command::{
     BLOCK_BYTES, Blocks, ScsiCommand, ScsiSense, Stable, UNMAP_RANGES_MAX, ranges,
@@ -10,7 +10,8 @@ use crate::disk::{Disk, DiskError};
 const PARAMETER_BYTES_MAX: u32 = 8 + 16 * UNMAP_RANGES_MAX;
 const SAME_AT_ONCE: u32 = 128;
 
-/// Running command for which the initiator sends data. The data goes to the disk as it arrives.
+/// Running command for which the initiator sends data. Data of a write goes to the disk as it
+/// arrives; the list of UNMAP and the block of WRITE SAME are kept until they are complete.
 #[derive(Debug)]
 pub struct Transfer {
     pub tag: u32,
@@ -63,15 +64,15 @@ pub struct DataOutPdu<'d> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReadyToTransfer {
     pub tag: u32,
-    /// R2TSN of this R2T.
+    /// R2TSN: number of the R2T within the command.
     pub number: u32,
     pub offset: u32,
     pub length: u32,
 }
 
 impl Transfer {
-    /// Starts a command for which the initiator sends `length` bytes. None: the command takes no
-    /// data.
+    /// Starts a command that takes `length` bytes, of which the initiator announces `expected`.
+    /// Returns None for a command without data from the initiator.
     pub fn new(command: ScsiCommand, length: u32, tag: u32, expected: u32) -> Option<Transfer> {
         let kind = match command {
             ScsiCommand::Write(blocks, stable) => TransferKind::Write {
@@ -83,7 +84,8 @@ impl Transfer {
             ScsiCommand::Unmap => TransferKind::Unmap(Vec::new()),
             _ => return None,
         };
-        // A truncated parameter list would have another meaning.
+        // Fails WRITE SAME and UNMAP with fewer bytes than needed: a truncated list has another
+        // meaning.
         let failed = match kind {
             TransferKind::Same(..) if length != expected => Some(ScsiSense::FIELD),
             TransferKind::Unmap(_) if length > PARAMETER_BYTES_MAX || length > expected => {
@@ -107,7 +109,7 @@ impl Transfer {
         failed: Option<ScsiSense>,
     ) -> Transfer {
         let asks = length;
-        // Only whole blocks are used.
+        // Writes and compares whole blocks only. Bytes of an incomplete block are discarded.
         let length = length.min(expected);
         let length = match kind {
             TransferKind::Write { .. } | TransferKind::Compare(_) => {
@@ -133,12 +135,12 @@ impl Transfer {
         }
     }
 
-    /// Takes the immediate data of the command. `goes_on`: more unsolicited data follows, until
-    /// `end`.
+    /// Takes the immediate data of the command. `goes_on`: true if more unsolicited data follows.
+    /// `end`: maximum of all unsolicited data, bytes.
     ///
     /// # Errors
     ///
-    /// The disk is unreachable, or the data exceeds the negotiated limit.
+    /// The disk is unreachable, or the data is longer than `end` or the announced length.
     pub fn begin(
         &mut self,
         data: &[u8],
@@ -157,11 +159,12 @@ impl Transfer {
         self.take(data, disk)
     }
 
-    /// Takes data of a sequence.
+    /// Takes the data of a Data-Out PDU. Data out of order or beyond the sequence fails the
+    /// command.
     ///
     /// # Errors
     ///
-    /// As [`Transfer::begin`].
+    /// The disk is unreachable, or no open sequence has the tag of the PDU.
     pub fn data(&mut self, part: &DataOutPdu<'_>, disk: &dyn Disk) -> Result<(), IscsiError> {
         let sequence = &mut self.sequence;
         if !sequence.is_open || part.tag != sequence.tag {
@@ -221,7 +224,7 @@ impl Transfer {
     }
 
     /// Returns the data to request next by an R2T, at most `burst` bytes. None: all data has
-    /// arrived.
+    /// arrived, or the command has failed.
     pub fn wanted(&mut self, tag: u32, burst: u32) -> Option<ReadyToTransfer> {
         if self.failed.is_some() || self.came >= self.length {
             return None;
@@ -243,8 +246,8 @@ impl Transfer {
         })
     }
 
-    /// Completes the command after all data has arrived. Returns the number of bytes that the
-    /// command takes.
+    /// Completes the command. Returns the number of bytes that the command takes, or the sense data
+    /// of a failed command.
     ///
     /// # Errors
     ///

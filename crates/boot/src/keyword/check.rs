@@ -1,4 +1,6 @@
-//! Checks a whole `boot` section for errors that no single line shows.
+//! Checks whole `boot` sections for errors that no single line shows, such as duplicate addresses
+//! or missing images, and returns diagnostics. For versions that were accepted earlier, this module
+//! also removes the addresses of nodes from machines.
 
 use super::section::{BootSectionDraft, Lan, MachineLine, Unknown};
 use super::{codes, disks, network, six};
@@ -32,7 +34,7 @@ pub(super) fn wrong(draft: &BootSectionDraft, context: &Context) -> Vec<Diagnost
 }
 
 fn missing(lan: &Lan) -> Option<Diagnostic> {
-    // A refused line has its own error.
+    // Reports nothing if an `interface` line was refused: that line has its own error.
     if lan.given.has("interface") {
         return None;
     }
@@ -95,7 +97,8 @@ fn images(lan: &Lan) -> Vec<Diagnostic> {
             _ => None,
         });
     let defined = |name: &str| lan.images.iter().any(|(other, ..)| other.value == name);
-    // If the line of a name was refused, the name is missing here, and the line has its own error.
+    // Reports no missing image if an `image` line was refused: that line has its own error, and its
+    // name is missing in the list.
     let is_told = lan
         .given
         .iter()
@@ -141,7 +144,7 @@ fn addresses(lan: &Lan, network: Option<Ipv4Network>) -> Vec<Diagnostic> {
     wrong
 }
 
-/// Reports addresses of machines that the router, the file server or this node has.
+/// Reports IPv4 addresses of machines that the router, the file server or this node already has.
 fn taken(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     let interfaces = interfaces_here(context).unwrap_or_default();
     let own = interfaces.iter().flat_map(|one| &one.addresses);
@@ -204,7 +207,8 @@ pub(super) fn of_nodes(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
     wrong.collect()
 }
 
-/// Removes the addresses of nodes from machines, if an accepted version assigns them.
+/// Removes from all machines the addresses that nodes have. Only a version that was accepted
+/// earlier can have such a machine: a new configuration is refused.
 pub(super) fn without_those_of_nodes(exchange: &Exchange, lans: &mut [Lan]) {
     let named = named(exchange).filter(|one| one.is_of_a_node);
     let of_nodes: HashSet<IpAddr> = named.map(|one| one.address).collect();
@@ -227,7 +231,8 @@ fn crowded(lan: &Lan) -> Option<Diagnostic> {
     })
 }
 
-/// Reports lines that have no effect because another server assigns the addresses.
+/// Reports lines and addresses of machines that have no effect, because the section has `proxy` and
+/// another DHCP server assigns the addresses.
 fn beside_another(lan: &Lan) -> Vec<Diagnostic> {
     let Some(proxy) = lan.proxy else {
         return Vec::new();
@@ -261,8 +266,8 @@ fn same_network(draft: &BootSectionDraft) -> Vec<Diagnostic> {
     duplicates(&codes::INTERFACE_TWICE, keyed)
 }
 
-/// Returns the interfaces of this machine, if the configuration is for this machine and will run
-/// now.
+/// Returns the interfaces of this machine. Returns None if the configuration is loaded for another
+/// machine or from a recording.
 pub(super) fn interfaces_here(context: &Context) -> Option<Vec<Interface>> {
     let is_here = context.options.here && !context.outside.is_recorded();
     is_here.then(|| context.outside.interfaces())
@@ -302,7 +307,8 @@ fn power(context: &Context, machine: &MachineLine) -> Option<Diagnostic> {
     Some(told.label("`evenkeel boot power` fails on this node"))
 }
 
-/// Reports a file server in the network that is neither this node nor a virtual address.
+/// Warns about a `server` address in the section's network that neither this node nor a virtual
+/// address has.
 pub(super) fn server(context: &Context, exchange: &Exchange, lan: &Lan) -> Option<Diagnostic> {
     let server = lan.told.server.as_ref()?;
     let interfaces = interfaces_here(context)?;
@@ -338,7 +344,7 @@ fn leases(context: &Context, lan: &Lan) -> Option<Diagnostic> {
             let told = format!("there is no directory '{}'", parent.display());
             return Some(warned(told));
         }
-        // The current user has no access there.
+        // Reports nothing: the directory may exist where the current user has no access.
         [Runs::Missing, Runs::Missing] => return None,
         [Runs::Missing, _] => parent,
         _ => path,

@@ -1,4 +1,4 @@
-//! Codes of the diagnostics for `boot` sections.
+//! Declares the codes of diagnostics for `boot` sections, each with its title and its explanation.
 
 use language::arguments::ArgumentCodes;
 

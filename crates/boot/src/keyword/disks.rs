@@ -1,4 +1,5 @@
-//! Parses the lines of a `boot` section for disks that machines use over the network.
+//! Parses the `disk` lines of `boot` sections, checks the disks of all sections, and builds their
+//! configuration. Machines use these disks over the network.
 
 use super::machines::{too_many, unique};
 use super::section::{BootSectionDraft, DiskLine, DiskProtocol, Lan, Unknown};
@@ -14,10 +15,10 @@ use language::{Diagnostic, Span, Spanned, suggest};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Limit of disks of a section: each has threads of its own.
+/// Maximum number of disks in a section.
 const DISKS_MAX: usize = 64;
 const OVERLAY_BYTES: u64 = 8 << 30;
-/// Maximum size of an overlay: that of the largest disk.
+/// Maximum of the option `limit`, bytes: 1 TiB, the maximum size of a disk.
 const OVERLAY_BYTES_MAX: u64 = 1 << 40;
 const TARGETS: &str = "iqn.2026-01.org.evenkeel";
 const WRITTEN: &str = "written volume";
@@ -44,7 +45,8 @@ fn disk(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
         };
         Spanned::new(storage, path.span)
     };
-    // The volume itself determines whether it can be written.
+    // The option `ro` is only for files: a `volume` section determines whether a volume can be
+    // written.
     let options: &[&str] = match storage.value {
         StorageConfig::Volume(_) => &["aoe", "iscsi", "nbd", "open", "overlay", "limit", "keep"],
         StorageConfig::File { .. } => &[
@@ -162,8 +164,8 @@ fn target(args: &mut Args<'_>) -> Result<Spanned<AoeAddress>, Diagnostic> {
     }
 }
 
-/// Registers references to the volumes of a section. The volumes must exist once all parts of the
-/// platform have read their sections.
+/// Requires that the volumes of a section's disks exist once all sections are read, and exports
+/// network boot as a user of each volume.
 pub(super) fn refer(exchange: &mut Exchange, lan: &Lan) {
     for disk in &lan.disks.all {
         if let StorageConfig::Volume(volume) = &disk.storage.value {
@@ -180,7 +182,8 @@ pub(super) fn refer(exchange: &mut Exchange, lan: &Lan) {
     }
 }
 
-/// Returns the name of an iSCSI target, the same on every node (RFC 7143, 4.2.7.4).
+/// Returns the name of a disk's iSCSI target, in small letters and the same on every node (RFC
+/// 7143, 4.2.7.4).
 fn target_name(section: &str, disk: &str) -> String {
     format!("{TARGETS}:{section}.{disk}").to_ascii_lowercase()
 }
@@ -203,7 +206,7 @@ pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     told.collect()
 }
 
-/// Reports files in which a volume is stored: only the volume role may use these files.
+/// Reports disks and images whose file stores a volume: only the volume role may use such a file.
 pub(super) fn of_volumes(context: &Context, stored: &VolumeFiles, lan: &Lan) -> Vec<Diagnostic> {
     let disks = lan
         .disks
@@ -238,8 +241,8 @@ fn is_written(exchange: &Exchange, disk: &DiskLine) -> bool {
     disk.overlay.is_none() && !is_read_only
 }
 
-/// Returns the disks on a volume or file that an earlier disk also uses, if at least one of the two
-/// is written: such storage may have only one user. Each is returned with the earlier disk.
+/// Returns each disk whose volume or file an earlier disk also uses, together with the earlier
+/// disk, if at least one of the two is written. Written storage may have only one disk.
 fn second_ones<'l>(
     context: &Context,
     exchange: &Exchange,
@@ -291,7 +294,8 @@ pub(super) fn of_one_storage(
         .collect()
 }
 
-/// Removes all but the first disk of a volume or file, if an accepted version has several.
+/// Removes each disk whose volume or file an earlier disk also uses, if at least one of the two is
+/// written. Only a version that was accepted earlier can have such disks.
 pub(super) fn only_first(context: &Context, exchange: &Exchange, lans: &mut [Lan]) {
     let second = second_ones(context, exchange, lans);
     let second: Vec<Span> = second.iter().map(|(disk, _)| disk.name.span).collect();
@@ -302,7 +306,8 @@ pub(super) fn only_first(context: &Context, exchange: &Exchange, lans: &mut [Lan
     }
 }
 
-/// Reports disks that several machines boot and write: each would destroy the data of the others.
+/// Warns about disks without `open` that machines write, and that several machines or any unknown
+/// machine can boot.
 pub(super) fn of_several(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     let boots = |image: &str, disk: &DiskLine| {
         let mut images = lan.images.iter();
@@ -365,7 +370,8 @@ pub(super) fn build(lan: &Lan) -> BTreeMap<String, config::DiskConfig> {
 pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
     let mut wrong = Vec::new();
     let lines = lan.given.iter().filter(|(keyword, _)| *keyword == "disk");
-    // A name whose line was refused is missing, and has its own error.
+    // Checks the disks that images name only if no `disk` line was refused: a refused line has its
+    // own error, and its name is missing in the list.
     if lines.count() == lan.disks.all.len() {
         wrong.extend(
             lan.disks
@@ -424,8 +430,8 @@ fn unusable(lan: &Lan, (way, named): &(DiskProtocol, Spanned<String>)) -> Option
     })
 }
 
-/// Reports kept overlays in a cluster with several nodes: a machine that boots from another node
-/// would see other changes.
+/// Reports disks with kept overlays. Called for a cluster of several nodes, where a machine that
+/// boots from another node would not find its changes.
 pub(super) fn kept_of_many(lan: &Lan) -> Vec<Diagnostic> {
     let is_kept = |disk: &&DiskLine| disk.overlay.as_ref().is_some_and(|one| one.is_kept);
     let told = lan.disks.all.iter().filter(is_kept).map(|disk| {

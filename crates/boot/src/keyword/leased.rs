@@ -1,5 +1,5 @@
-//! Warns about leases in use whose addresses a changed `boot` section gives to a node or to another
-//! machine, or has in no range any more.
+//! Warns about leases on this machine whose addresses the new `boot` section gives to a node or to
+//! another machine, or no longer has in its range.
 
 use super::check::named;
 use super::{codes, section};
@@ -13,8 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const NAMED_MAX: usize = 8;
 
-/// Returns warnings about leases on the disk of this machine, if the configuration is for this
-/// machine and will run now.
+/// Returns warnings about leases on this machine whose clients lose their address, at most 8 for
+/// each section and address family. Returns none if the configuration is loaded for another machine
+/// or from a recording.
 pub(super) fn superseded(
     context: &Context,
     exchange: &Exchange,
@@ -51,8 +52,8 @@ struct LeasedClients {
     longest_s: u32,
 }
 
-/// Reads the clients of leases. An unreadable file counts as empty: its directory is checked
-/// elsewhere.
+/// Reads the clients with a lease and the longest lease time from a section's journal. An
+/// unreadable journal counts as empty: another check reports its directory.
 fn clients<A: Address + Into<IpAddr>>(lan: &section::Lan, name: &str) -> LeasedClients {
     let (all, longest_s) = journal::clients::<A>(&lan.leases, name).unwrap_or_default();
     let all = all.into_iter().map(|(address, mac)| (address.into(), mac));

@@ -1,4 +1,5 @@
-//! Parses the lines of a `boot` section for images, and for the machines that boot them.
+//! Parses the lines `image`, `machine` and `unknown` of a `boot` section: the images, the machines
+//! that boot them, and the policy for machines that the file does not name.
 
 use super::section::{
     BootSectionDraft, DiskProtocol, Disks, Lan, MachineLine, Unknown, ipv4, ipv6,

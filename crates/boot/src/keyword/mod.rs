@@ -1,4 +1,6 @@
-//! Parses the section `boot`. Each keyword is a row of a table.
+//! Parses `boot` sections into [`BootConfig`] and reports their errors. The submodules have the
+//! keyword rows; this module completes the sections when all files are read, and declares the part
+//! `boot` of the platform: sections, documentation, codes and the input of its role.
 
 mod check;
 pub mod codes;
@@ -40,7 +42,7 @@ pub static PART: ConfigurationPart = ConfigurationPart {
             "boot",
             "A network from which machines without disks boot: DHCP, TFTP and HTTP.",
         )],
-        // Guests have a line `boot`, too.
+        // In a `guest` section, a line that begins with `boot` is a keyword of the guest.
         shared: &[("boot", "guest")],
         by_node: &["boot"],
         ..Sections::NONE
@@ -165,14 +167,15 @@ impl Tabled for BootSectionDraft {
     }
 }
 
-/// Returns the name of this node and those of all nodes of a cluster; none outside of one.
+/// Returns the name of this node and the names of all nodes of a cluster. Both are empty if this
+/// process has no node name, or the configuration no version number.
 fn places(context: &Context) -> (String, Vec<String>) {
     let options = &context.options;
     let (Some(node), false) = (&options.node, options.version.is_empty()) else {
         return (String::new(), Vec::new());
     };
     let known = context.nodes.known_nodes();
-    // The names are spelled as in the configuration, which all nodes read.
+    // Spells the name of this node as in the configuration, which is the same for all nodes.
     let canonical = known.iter().find(|known| is_name_of(node, known));
     let me = canonical.unwrap_or(node).clone();
     let mut nodes = known.to_vec();
@@ -182,7 +185,8 @@ fn places(context: &Context) -> (String, Vec<String>) {
     (me, nodes)
 }
 
-/// Builds the network of a section; None without an interface, which has its own error.
+/// Builds the network of a section. Returns None for a section without a valid `interface` line:
+/// another check reports that error.
 fn build(lan: &section::Lan, exchange: &Exchange) -> Option<(String, LanConfig)> {
     let interface = lan.network.interface.as_ref()?.value.clone();
     let gives = match (lan.proxy, &lan.range) {
@@ -280,8 +284,8 @@ fn named(lan: &section::Lan, exchange: &Exchange, is_of_a_node: bool) -> BTreeSe
         .collect()
 }
 
-/// Returns the network of a section, as far as this machine knows it: the network in the section's
-/// line, or that of the interface.
+/// Returns the IPv4 network of a section: from its line `network`, or else from the first IPv4
+/// address of its interface on this machine. Returns None if neither is known.
 fn network(context: &Context, lan: &section::Lan) -> Option<Ipv4Network> {
     if let Some(network) = &lan.network.network {
         return Some(network.value);

@@ -11,8 +11,9 @@ use language::Diagnostic;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Returns warnings about kept overlays on this machine that no section uses, if the configuration
-/// is for this machine and will run now.
+/// Returns a warning for each disk with `keep` that has no kept overlays, while its directory has
+/// overlays of a disk that no section has. Returns none if the configuration is loaded for another
+/// machine or from a recording.
 pub(super) fn unused_overlays(context: &Context, lans: &[Lan]) -> Vec<Diagnostic> {
     if !context.options.here || context.outside.is_recorded() {
         return Vec::new();
@@ -47,8 +48,8 @@ pub(super) fn unused_overlays(context: &Context, lans: &[Lan]) -> Vec<Diagnostic
     warnings.collect()
 }
 
-/// Returns the disks with kept overlays in a directory, and the number of machines of each. A
-/// directory that cannot be read counts as empty: it is created at the start.
+/// Returns the disks (`SECTION.DISK`) with kept overlays in a directory, each with its number of
+/// machines. A directory that cannot be read counts as empty.
 fn kept_overlays(directory: &Path) -> BTreeMap<String, usize> {
     let mut all = BTreeMap::new();
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();

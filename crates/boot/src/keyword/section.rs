@@ -1,4 +1,6 @@
-//! Parses the section `boot`: its first line, and the lines for its network.
+//! Parses the first line of a `boot` section, and the lines for its network: interface, range of
+//! addresses, DHCP parameters, ports and kind of boot loader. [`Lan`] also collects the results of
+//! the lines that other modules parse.
 
 use super::{BootLineBuilder, codes};
 use crate::aoe::frame::AoeAddress;
@@ -20,7 +22,7 @@ const SECTIONS_MAX: usize = 64;
 /// Longest interface name, bytes (IFNAMSIZ without the terminating zero).
 const INTERFACE_MAX: usize = 15;
 const SERVERS_MAX: usize = 8;
-/// Lease time, milliseconds: 2 minutes to 24 days.
+/// Allowed lease times, milliseconds: 2 minutes to 24 days.
 const LEASE_MS: RangeInclusive<u32> = 120_000..=2_073_600_000;
 
 #[derive(Debug)]
@@ -56,7 +58,6 @@ pub(super) struct Range6 {
     pub(super) lease_s: u32,
 }
 
-/// Interface and network of the clients.
 #[derive(Debug, Default)]
 pub(super) struct InterfaceLines {
     pub(super) interface: Option<Spanned<String>>,
@@ -79,7 +80,7 @@ pub(super) struct DhcpParameters {
     pub(super) server: Option<Spanned<Ipv4Addr>>,
 }
 
-/// Disks, and the references of images to them.
+/// The `disk` lines of a section, and the disks that images name, each with its protocol.
 #[derive(Debug, Default)]
 pub(super) struct Disks {
     pub(super) all: Vec<DiskLine>,
@@ -279,7 +280,7 @@ fn range(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Parses a lease time; returns seconds.
+/// Parses the option `lease` at the end of a line. Returns its time in seconds, or the default.
 pub(super) fn lease(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     let mut lease_s = LEASE_S;
     args.options(&["lease"], &[], &codes::TWICE, |_, args| {

@@ -1,4 +1,5 @@
-//! Parses and checks the lines of a `boot` section for IPv6.
+//! Parses and checks the IPv6 lines of a `boot` section, `network6` and `range6`, and builds the
+//! IPv6 configuration of its network.
 
 use super::section::{BootSectionDraft, Ipv6Lines, Lan, Range6, ipv6, lease};
 use super::{BootLineBuilder, codes};
@@ -92,7 +93,8 @@ fn addresses(lan: &Lan) -> Vec<(Ipv6Addr, Span)> {
 pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
     let mut wrong: Vec<Diagnostic> = crowded(&lan.six, lan).into_iter().collect();
     let Some(network) = &lan.six.network else {
-        // A refused line has its own error.
+        // Reports the first IPv6 address of the section, unless a `network6` line was refused: that
+        // line has its own error.
         let first = addresses(lan).into_iter().next();
         let first = first.filter(|_| !lan.given.has("network6"));
         wrong.extend(first.map(|(_, span)| {

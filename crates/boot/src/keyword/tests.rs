@@ -10,7 +10,7 @@ fn told(lines: &[&str]) -> String {
     told_with(lines, LoadOptions::default())
 }
 
-/// Loads the lines for this machine, whose files are checked then.
+/// Loads a section for this machine, so that files and interfaces are checked.
 fn told_here(lines: &[&str]) -> String {
     let options = LoadOptions {
         here: true,
@@ -227,7 +227,7 @@ fn a_server_of_files_that_nobody_has_is_told_at_its_line() {
         told.contains("site.cfg:4:") && told.contains("W0947") && told.contains(words),
         "{told}"
     );
-    // Addresses of another network or of another machine are unknown here.
+    // Not reported: an address outside of the network, and a configuration for another machine.
     for told in [
         told_here(&["server 10.21.0.9"]),
         self::told(&["server 10.20.0.9"]),
@@ -266,7 +266,7 @@ fn a_directory_of_leases_that_cannot_be_there_is_named_at_its_line() {
             told.contains("site.cfg:4:") && told.contains(&words),
             "{told}"
         );
-        // The disk of another machine is unknown here.
+        // Not reported: the configuration is for another machine.
         assert!(!at(&path, false).contains("W0948"));
     }
     for path in [directory.to_string(), format!("{directory}/new")] {

@@ -17,7 +17,7 @@ const MESSAGES_MAX: usize = 1_024;
 pub struct AddressMonitor(OwnedFd);
 
 impl AddressMonitor {
-    /// Starts to monitor changes.
+    /// Starts to monitor the changes of addresses.
     ///
     /// # Errors
     ///
@@ -31,15 +31,16 @@ impl AddressMonitor {
         Ok(AddressMonitor(socket))
     }
 
-    /// Returns whether an address has changed since the last call. [`of_host`] returns the current
-    /// addresses.
+    /// Returns whether an address may have changed since the last call. [`of_host`] returns the
+    /// current addresses.
     pub fn any(&self) -> bool {
         let mut message = [0; 4_096];
         for count in 0..MESSAGES_MAX {
             match recv(&self.0, &mut message, RecvFlags::DONTWAIT) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return count > 0,
-                // The kernel has dropped messages (ENOBUFS), so an address may have changed.
+                // Returns true: the kernel has dropped messages (ENOBUFS), so an address may have
+                // changed.
                 Err(_) => return true,
             }
         }

@@ -60,7 +60,7 @@ pub fn prepare(socket: &UdpSocket) -> io::Result<()> {
     if set != 0 {
         return Err(io::Error::last_os_error());
     }
-    // Without the permission the buffer stays smaller.
+    // Ignores an error: without the permission the buffer stays smaller.
     let _ = set_socket_recv_buffer_size_force(socket, WAITING_BYTES);
     Ok(())
 }
@@ -149,7 +149,7 @@ fn sender(from: &libc::sockaddr_in6) -> SocketAddr {
     (address, u16::from_be(from.sin_port)).into()
 }
 
-/// Returns the receive time of a packet, since 1970.
+/// Returns the receive time of a packet since 1970. None: the kernel does not report it.
 fn came(slot: &PacketBuffer) -> Option<Duration> {
     let word = size_of::<u64>();
     let head = size_of::<libc::cmsghdr>();

@@ -1,5 +1,6 @@
-//! Packet socket of an interface (packet(7)): sends IPv4 with UDP to the MAC address of a machine
-//! that has no address yet, and sends and receives ARP (RFC 826, 5227).
+//! Sends and receives at the packet socket of an interface (packet(7)): sends UDP over IPv4 to the
+//! MAC address of a machine that has no address yet, sends ARP probes and Wake-on-LAN packets, and
+//! receives ARP replies (RFC 826, 5227).
 
 use super::packet;
 use crate::mac::Mac;
@@ -15,7 +16,7 @@ const WAKE: u16 = 0x0842;
 const OTHERS_MAX: usize = 4_096;
 const ARP_BYTES: usize = 28;
 
-/// Packet sockets of one interface.
+/// Packet socket of one interface, which receives ARP replies only.
 #[derive(Debug)]
 pub struct PacketSockets {
     socket: OwnedFd,
@@ -30,15 +31,15 @@ pub struct ArpSender {
 }
 
 impl PacketSockets {
-    /// Opens the packet sockets of an interface.
+    /// Opens the packet socket of an interface.
     ///
     /// # Errors
     ///
     /// A system call fails: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<PacketSockets> {
         let socket = packet::open()?;
-        // The filter is set before the socket is bound: only replies, since a network is full of
-        // ARP requests.
+        // Sets the filter before the socket is bound: accepts only ARP replies, since a network is
+        // full of ARP requests.
         packet::filter(&socket, &[(6, 2, &[2])])?;
         packet::bind(&socket, interface, ARP)?;
         Ok(PacketSockets { socket, interface })

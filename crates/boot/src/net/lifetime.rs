@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 
 /// Table of the IPv6 addresses of this thread's network namespace (proc_net(5)).
 const TABLE: &str = "/proc/thread-self/net/if_inet6";
-/// Flags of an address (rtnetlink(7), linux/if_addr.h).
+/// Flag of a temporary address; all flags are those of linux/if_addr.h (rtnetlink(7)).
 const TEMPORARY: u32 = 0x01;
 const DAD_FAILED: u32 = 0x08;
 const DEPRECATED: u32 = 0x20;

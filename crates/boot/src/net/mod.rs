@@ -1,10 +1,11 @@
-//! Sockets at an interface, including those for clients without an address.
+//! Opens the sockets of network boot at an interface, including those for clients without an
+//! address, and finds the addresses of this host.
 //!
 //! - [`udp`] has the sockets of DHCP, [`tcp`] listeners for files.
 //! - [`router`] tells machines that there is no IPv6 router here, and that addresses come from
 //!   DHCPv6.
 //! - [`six`] has the sockets of IPv6, and the MAC addresses of senders.
-//! - [`addresses`] monitors the addresses of this host.
+//! - [`addresses`] monitors the addresses of this host, and [`lifetime`] chooses one of IPv6.
 //! - [`batch`] receives packets in batches, with the time that each has waited.
 //! - [`packet`] has packet sockets.
 //! - [`own_source`] receives requests from clients that use an address of this host.

@@ -1,5 +1,5 @@
-//! Packet sockets for frames of one Ethernet type at one interface (packet(7)); the kernel adds
-//! the Ethernet header.
+//! Opens, filters and binds packet sockets for frames of one Ethernet type at one interface, and
+//! sends frames (packet(7)). The kernel adds the Ethernet header.
 
 use crate::mac::Mac;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};

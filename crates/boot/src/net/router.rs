@@ -92,8 +92,8 @@ impl RouterSocket {
             let Some(Ok(from)) = from.map(SocketAddrV6::try_from) else {
                 continue;
             };
-            // Only a neighbour sends from a link-local or unspecified address, and no router
-            // forwards it.
+            // Skips a packet from another address: only a neighbour sends from a link-local or
+            // unspecified address, since no router forwards such a packet.
             let address = from.ip();
             if !(address.is_unicast_link_local() || address.is_unspecified()) {
                 continue;

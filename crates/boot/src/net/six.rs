@@ -1,5 +1,5 @@
-//! UDP sockets over IPv6 at one interface. They also report the MAC addresses of the senders, which
-//! their IPv6 addresses do not always contain.
+//! Opens UDP and TCP sockets over IPv6 at one interface, and learns the MAC addresses of DHCPv6
+//! senders, which their IPv6 addresses do not always contain.
 
 use super::packet;
 use super::udp::at_interface;

@@ -1,4 +1,4 @@
-//! Opens TCP listeners at one interface.
+//! Opens TCP listeners over IPv4 at one interface.
 
 use super::udp::at_interface;
 use rustix::net::sockopt::set_socket_reuseaddr;
@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
 const BACKLOG: i32 = 1_024;
 
-/// Opens a port for connections at an interface.
+/// Opens a TCP port over IPv4 for connections at an interface.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Opens the UDP sockets of DHCP at one interface.
+//! Opens the UDP sockets of DHCP over IPv4 at one interface, and finds the interface's MAC address.
 
 use crate::mac::Mac;
 use rustix::net::sockopt::set_socket_broadcast;
@@ -46,8 +46,8 @@ pub(super) fn at_interface(socket: &OwnedFd, interface: &str) -> io::Result<()> 
     }
 }
 
-/// Returns the MAC address of an interface. The query uses a socket, because `/sys` may be that of
-/// another network namespace.
+/// Returns the MAC address of an Ethernet interface. The query uses a socket, because `/sys` may be
+/// that of another network namespace.
 pub fn mac_of(interface: &str) -> Option<Mac> {
     // Any socket can be used for this query.
     let flags = SocketFlags::CLOEXEC;

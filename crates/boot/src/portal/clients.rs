@@ -47,8 +47,8 @@ impl Clients {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection, and returns its number. None: a limit is reached, or the connection has
-    /// failed already.
+    /// Adds a connection, and returns its number. None: a limit of connections is reached, or there
+    /// is no descriptor left.
     pub fn add(&self, stream: &TcpStream, from: IpAddr) -> Option<u64> {
         let stream = stream.try_clone().ok()?;
         let mut all = self.lock();
@@ -77,7 +77,8 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// The user that has the disk: nothing has changed.
+    /// Another user has the disk, which has one user at a time. The error is that user, and nothing
+    /// changes.
     pub fn begin_use(
         &self,
         number: u64,
@@ -114,7 +115,7 @@ impl Clients {
     }
 
     pub fn retain(&self, may_use: impl Fn(IpAddr, &str) -> bool) {
-        // The lock is released first, because the callback may acquire other locks.
+        // Copies the list before the callback runs, because the callback may acquire other locks.
         let all: Vec<(u64, IpAddr, String)> = {
             let all = self.lock();
             let using = all.connections.iter();
@@ -167,7 +168,7 @@ impl Connection {
 }
 
 fn end(one: &Connection) {
-    // The connection may have ended by itself.
+    // Ignores an error: the connection may have ended by itself.
     let _ = one.stream.shutdown(Shutdown::Both);
 }
 

@@ -25,7 +25,8 @@ pub trait Targets {
 
     fn all(&self) -> Vec<(String, String)>;
 
-    /// Records the use of a disk by a session. Returns false if another machine has the disk since.
+    /// Records the use of a disk by a session. Returns false if another machine has the disk by
+    /// now.
     fn begins(&self, session: &LoggedInSession) -> bool;
 }
 
@@ -59,7 +60,7 @@ pub fn serve(
     if let (Err(IscsiError::Away), Some((kept, _))) = (&ended, &used) {
         kept.is_lost();
     }
-    // Sends the last response, which is that to a logout.
+    // Sends the last response, such as that to a logout.
     stream.flush()?;
     ended
 }
@@ -91,7 +92,8 @@ fn run(
     unit: &SessionTarget<'_>,
 ) -> Result<(), IscsiError> {
     loop {
-        // An initiator may be silent; TCP keep-alive detects one that has gone.
+        // Continues if the initiator sends nothing: TCP keep-alive detects an initiator that has
+        // gone.
         if let Some(pdu) = read(stream, DATA_BYTES_MAX)? {
             session.handle(&pdu, unit, stream)?;
         }

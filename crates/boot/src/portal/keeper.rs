@@ -1,5 +1,6 @@
-//! Keeps a disk open and reachable for the connections that use it: reopens the disk after a
-//! failure.
+//! Keeps a disk of the portal reachable: a thread opens the disk, opens it again after a failure,
+//! and replaces it when it is superseded. [`MonitoredDisk::disk_of`] returns the disk for a client,
+//! with the overlay of a machine.
 
 use crate::disk::served::replaced;
 use crate::disk::{BootCounts, Disk, DiskUser, OverlayDisk, Overlays, ServedDisk, Storage};
@@ -9,13 +10,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Interval at which an unreachable disk is tried again.
+/// Interval at which a disk is checked, and opened if it is unreachable.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Maximum wait for an overlay, which is created when the machine fetches its script.
 const OVERLAY_MAX: Duration = Duration::from_secs(5);
 
-/// Disk that is kept reachable. Dropping the value ends its thread, and the requests to the disk.
+/// Disk that is kept reachable. Dropping the value closes the disk and ends the thread.
 pub struct MonitoredDisk {
     inner: Arc<DiskMonitorState>,
     thread: Option<JoinHandle<()>>,
@@ -41,7 +42,7 @@ fn lock(of: &Mutex<DiskReachability>) -> MutexGuard<'_, DiskReachability> {
 }
 
 impl MonitoredDisk {
-    /// Starts the thread of a disk. `confine` restricts a thread to reading files.
+    /// Starts the thread of a disk. `confine` restricts this thread to reading files.
     ///
     /// # Errors
     ///
@@ -73,8 +74,8 @@ impl MonitoredDisk {
         })
     }
 
-    /// Returns the disk as a machine sees it: with the changes of this machine, if the disk has
-    /// overlays. None: the machine has no overlay, and has to boot again.
+    /// Returns the disk for a user: with the changes of a machine, if the disk has overlays. None:
+    /// the user has no usable overlay, and has to boot again.
     pub fn disk_of(&self, user: DiskUser) -> Option<Arc<dyn Disk>> {
         let base = self.inner.disk.of(user);
         let Some(overlays) = &self.inner.overlays else {
@@ -88,7 +89,8 @@ impl MonitoredDisk {
         Some(Arc::new(overlaid))
     }
 
-    /// Returns whether machines write the disk itself, and not their overlays.
+    /// Returns whether machines write the disk itself: there are no overlays, and the disk is not
+    /// read-only.
     pub fn is_written(&self) -> bool {
         self.inner.overlays.is_none() && !self.inner.disk.current().is_read_only()
     }
@@ -120,7 +122,7 @@ impl MonitoredDisk {
         !state.stop
     }
 
-    /// Closes the disk: running requests end soon, and no further one begins.
+    /// Stops the thread, and closes the current disk.
     pub fn close(&self) {
         lock(&self.inner.state).stop = true;
         self.inner.changed.notify_all();
@@ -132,7 +134,7 @@ impl Drop for MonitoredDisk {
     fn drop(&mut self) {
         self.close();
         if let Some(thread) = self.thread.take() {
-            // After a panic the thread's message has been printed.
+            // Ignores a panic of the thread, whose message has been printed.
             let _ = thread.join();
         }
     }
@@ -143,7 +145,8 @@ impl DiskMonitorState {
         let mut is_confined = false;
         loop {
             let is_here = lock(&self.state).trouble.is_none();
-            // A thread that has opened its file needs to open no other one.
+            // Confines the thread as soon as it needs to open no further file: at once for a
+            // volume, otherwise once the file of the disk is open.
             if !is_confined && (!self.is_file || is_here) {
                 if let Err(error) = confine() {
                     let (name, why) = (&self.name, language::reason(&error));

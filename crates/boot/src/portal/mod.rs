@@ -5,10 +5,10 @@
 //!   the connections.
 //! - [`stream`] is the byte stream of a connection, with its timeouts; [`iscsi`] and [`nbd`]
 //!   serve a connection, each on a thread of its own.
-//! - [`server`] combines all of it.
+//! - [`server`] owns the disks, accepts connections and decides about access.
 //!
-//! Neither protocol has a login here: a disk is for the address of the machine whose image names
-//! it.
+//! Neither protocol has authentication here: a disk is for the address of a machine whose image
+//! names the disk, or with `open` for all addresses.
 
 pub mod clients;
 pub mod iscsi;

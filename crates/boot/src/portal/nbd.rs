@@ -1,4 +1,5 @@
-//! Serves one NBD connection: the handshake, and requests one after the other.
+//! Serves one NBD connection: waits for the disks, performs the handshake, and executes the
+//! requests one after the other.
 
 use super::iscsi::UsedDisk;
 use super::keeper::MonitoredDisk;
@@ -23,7 +24,8 @@ const WAITS_MAX: Duration = Duration::from_secs(60);
 pub trait Exports {
     fn all(&self) -> Vec<(String, Arc<MonitoredDisk>)>;
 
-    /// Returns a disk with the changes of this client. None: the client may no longer use the disk.
+    /// Returns the disk for this client, with the client's overlay. None: the client has no usable
+    /// overlay, or another machine has the disk.
     fn find(&self, name: &str, kept: &MonitoredDisk) -> Option<Arc<dyn Disk>>;
 
     /// Records that the client uses a disk. Returns false if another machine has it.
@@ -51,7 +53,7 @@ pub enum NbdCloseReason {
 pub fn serve(stream: &mut PortalConnection, exports: &dyn Exports) -> Result<(), NbdCloseReason> {
     let all = exports.all();
     let until = Instant::now() + WAITS_MAX;
-    // A disk that stays unreachable is not offered in the handshake.
+    // Waits for the disks. The handshake does not offer a disk that stays unreachable.
     for (_, kept) in &all {
         kept.waits(until);
     }
@@ -109,7 +111,8 @@ fn shake_hands(
         match step? {
             NbdHandshakeStep::Read if input.len() <= OPTION_BYTES_MAX as usize + 16 => {}
             NbdHandshakeStep::Transmit(session) if input.is_empty() => return Ok(session),
-            // A client sends no request before it has the reply.
+            // Refuses a client that sends a request before it has the reply, or an option that is
+            // too long.
             NbdHandshakeStep::Transmit(_) | NbdHandshakeStep::Read => {
                 return Err(NbdCloseReason::Fault(NbdConnectionError::Option));
             }
@@ -133,7 +136,7 @@ fn transmit(
     loop {
         let mut head = [0; REQUEST_BYTES];
         if !stream.head(&mut head)? {
-            // A client may be silent; TCP keep-alive detects one that has gone.
+            // Waits further: TCP keep-alive detects a client that has gone.
             continue;
         }
         let request = NbdRequestHeader::decode(&head)?;
@@ -149,7 +152,8 @@ fn transmit(
                 written.and_then(|()| stable(fua, disk))
             }
             Ok(NbdCommand::Flush) => disk.flush(),
-            // TRIM may keep the data: only WRITE_ZEROES guarantees zeroes.
+            // TRIM changes no data: only WRITE_ZEROES guarantees that the range then reads as
+            // zeroes.
             Ok(NbdCommand::Trim { fua }) => stable(fua, disk),
             Ok(NbdCommand::Zeroes { fua, fast, .. }) => {
                 if fast {

@@ -1,5 +1,5 @@
-//! Runs the portal of one network (iSCSI and NBD): a thread that accepts connections at the
-//! interface, and the disks.
+//! Runs the portal of one network (iSCSI and NBD): opens the disks, accepts connections at the
+//! interface, starts a thread for each connection, and decides which client may use which disk.
 
 use super::clients::{Clients, DiskUse, Initiator};
 use super::iscsi::{self, Targets, UsedDisk};
@@ -27,7 +27,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const LOOK: Duration = Duration::from_secs(2);
-/// Maximum number of connections that are accepted before the interface and the orders are checked.
+/// Maximum number of connections that are accepted before the listeners are checked again.
 const TURN: usize = 64;
 /// Maximum wait for the end of the connections when the portal stops: shorter than the stop timeout
 /// of the role.
@@ -233,7 +233,7 @@ impl Drop for Portal {
         lock(&self.shared.table).stop = true;
         self.shared.wake.wake();
         if let Some(thread) = self.thread.take() {
-            // After a panic the thread's message has been printed.
+            // Ignores a panic of the thread, whose message has been printed.
             let _ = thread.join();
         }
         let disks = std::mem::take(&mut lock(&self.shared.table).disks);
@@ -456,7 +456,7 @@ fn run(shared: &Arc<PortalState>) {
         watched.extend(open.map(|door| PollFd::new(&door.listener, PollFlags::IN)));
         let left = looks.saturating_duration_since(Instant::now());
         let timeout = timespec(left);
-        // Interrupted or not: everything is checked again.
+        // Ignores an interruption of the poll: everything is checked again in any case.
         let _ = poll(&mut watched, Some(&timeout));
         if shared.wake.reset() {
             looks = Instant::now();

@@ -13,8 +13,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
 const BEGIN_MAX: Duration = Duration::from_secs(15);
 const BUFFER_BYTES: usize = 64 << 10;
-/// Idle time before TCP keep-alive probes, which detect a client that was switched off. After the
-/// first probe, up to 9 more follow at [`KEEP_INTERVAL`].
+/// Idle time before the first TCP keep-alive probe. Probes detect a client that was switched off.
 const KEEP_IDLE: Duration = Duration::from_secs(30);
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -27,7 +26,8 @@ pub struct PortalConnection {
 }
 
 impl PortalConnection {
-    /// Configures a connection.
+    /// Sets the timeouts and the TCP options of a connection, and starts the deadline for the
+    /// session.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl PortalConnection {
         self.start_deadline = Some(Instant::now() + BEGIN_MAX);
     }
 
-    /// Removes the deadline when the session has begun.
+    /// Removes the deadline, since the session has begun, and sets the read timeout [`PATIENCE`].
     ///
     /// # Errors
     ///
@@ -64,13 +64,15 @@ impl PortalConnection {
         self.reader.get_ref().set_read_timeout(Some(PATIENCE))
     }
 
-    /// Fills `bytes`. Returns false if the client sends nothing for as long as [`PATIENCE`].
+    /// Fills `bytes` with the start of a message. Returns false if the client has a session and
+    /// sends nothing for [`PATIENCE`].
     ///
     /// # Errors
     ///
-    /// The connection ended, or the client was silent within a message.
+    /// The connection ended, the client was silent within a message, or the session did not begin
+    /// before the deadline.
     pub fn head(&mut self, bytes: &mut [u8]) -> io::Result<bool> {
-        // Responses are sent as soon as no further request is buffered.
+        // Sends the buffered responses, unless the client's next message is in the read buffer.
         if self.reader.buffer().len() < bytes.len() {
             self.writer.flush()?;
         }
@@ -97,7 +99,7 @@ impl PortalConnection {
     ///
     /// # Errors
     ///
-    /// The connection ended, or the client was silent.
+    /// The connection ended, the client was silent, or the deadline for the session has passed.
     pub fn rest(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         let mut filled = 0;
         while filled < bytes.len() {

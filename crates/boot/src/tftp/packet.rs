@@ -7,7 +7,7 @@ pub const NAME_MAX: usize = 255;
 /// Maximum length of a request, bytes: RFC 2347 allows 512, and some firmware adds padding.
 pub const REQUEST_MAX: usize = 1_024;
 pub const HEAD_BYTES: usize = 4;
-/// Longest error message of a client that is kept, characters.
+/// Number of bytes of a client's error message that are kept.
 const WORDS_MAX: usize = 120;
 const DIGITS_MAX: usize = 19;
 
@@ -46,7 +46,7 @@ pub struct Options {
     pub window: Option<u64>,
 }
 
-/// Read request (RRQ).
+/// Read request (RRQ) of a client, with its options.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     /// File name: with slashes for backslashes, and without leading ones.
@@ -63,7 +63,8 @@ pub enum TftpPacket {
     Error {
         /// Error code (RFC 1350, appendix).
         code: u16,
-        /// Error message: printable, and not longer than a line.
+        /// Error message of the client without control characters, shortened to 120
+        /// bytes.
         words: String,
     },
     OfServer,
@@ -82,12 +83,13 @@ pub enum TftpPacketError {
 }
 
 impl TftpPacket {
-    /// Parses a datagram.
+    /// Parses a datagram from a client.
     ///
     /// # Errors
     ///
-    /// The datagram is not a TFTP packet. Text after the mode of a request never is an error: an
-    /// unreadable option, and all after it, are ignored.
+    /// The datagram is not a TFTP packet, or a read request has an invalid name or mode. Options
+    /// never cause an error: an unknown or invalid option is ignored, and nothing is read after an
+    /// incomplete option.
     pub fn parse(bytes: &[u8]) -> Result<TftpPacket, TftpPacketError> {
         let (operation, rest) = number(bytes).ok_or(TftpPacketError::Short)?;
         match operation {
@@ -155,7 +157,8 @@ fn request(mut bytes: &[u8]) -> Result<Request, TftpPacketError> {
 }
 
 impl Options {
-    /// Adds an option of a request. If a name occurs several times, the first one counts.
+    /// Adds an option of a request. Unknown options and values that are not numbers are ignored; of
+    /// several values of an option, the first one counts.
     fn add(&mut self, name: &[u8], value: &[u8]) {
         let Some(value) = decimal(value) else {
             return;
@@ -196,7 +199,7 @@ pub fn error(code: TftpErrorCode, words: &str) -> Vec<u8> {
 pub fn option_ack(options: &[(&str, u64)]) -> Vec<u8> {
     let mut texts = String::new();
     for (name, value) in options {
-        // Writes to a string cannot fail.
+        // Ignores the result: a write to a string cannot fail.
         let _ = write!(texts, "{name}\0{value}\0");
     }
     let mut bytes = OPTIONS.to_be_bytes().to_vec();

@@ -1,5 +1,5 @@
-//! Runs the TFTP server: the thread that serves all networks. One epoll waits for requests, packets
-//! of transfers and orders; the thread reads files, and sends.
+//! Runs the TFTP server for all networks on one thread: waits with one epoll for requests, packets
+//! of transfers and commands, reads the files, and sends the packets.
 
 use super::packet::{
     HEAD_BYTES, REQUEST_MAX, Request, TftpErrorCode, TftpMode, TftpPacket, data_head,
@@ -36,7 +36,8 @@ const READ_BYTES: usize = 128 << 10;
 const TURN: usize = 32;
 const TICK: Duration = Duration::from_millis(100);
 const EVENTS: usize = 256;
-/// Epoll event of the orders. Those of listeners are below [`FIRST`], those of transfers above.
+/// Epoll value of commands to the thread. Values below [`FIRST`] are listeners, and others
+/// transfers.
 const ORDERS: u64 = u64::MAX;
 const FIRST: u64 = 1 << 32;
 
@@ -123,7 +124,7 @@ impl Drop for Server {
         lock(&self.shared.orders).stop = true;
         self.shared.wake.wake();
         if let Some(thread) = self.thread.take() {
-            // The thread returns nothing, and a panic of it has been reported.
+            // Ignores a panic of the thread, which has been reported.
             let _ = thread.join();
         }
     }
@@ -216,7 +217,8 @@ impl TftpServerThread {
 
     fn listen(&mut self, listeners: Vec<TftpListener>) -> io::Result<()> {
         for old in self.listeners.drain(..) {
-            // A copy of the descriptor elsewhere would keep it in the epoll.
+            // Removes the old listener from the epoll: a copy of the descriptor elsewhere would
+            // keep it there.
             let _: Result<(), Errno> = epoll::delete(&self.epoll, &old.socket);
         }
         for (listener, at) in listeners.iter().zip(0_u64..) {
@@ -236,7 +238,8 @@ impl TftpServerThread {
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout) {
                 Ok(_) | Err(Errno::INTR) => {}
-                // Only a descriptor that is no epoll gives this error, which is impossible here.
+                // Ends the thread. This error means that the descriptor is no epoll, which is
+                // impossible here.
                 Err(_) => return,
             }
             for event in &events {
@@ -259,7 +262,7 @@ impl TftpServerThread {
         self.shared.wake.reset();
         let orders = std::mem::take(&mut *lock(&self.shared.orders));
         if let Some(listeners) = orders.listeners {
-            // The listeners were checked when the order was given.
+            // Ignores an error: the listeners were checked when the command was given.
             let _: io::Result<()> = self.listen(listeners);
         }
         orders.stop
@@ -321,7 +324,7 @@ impl TftpServerThread {
                 let words = "this server is read only";
                 return self.refuse(came, interface, TftpErrorCode::Access, words);
             }
-            // Late packets of a transfer get no response, which would only cause further packets.
+            // Ignores late packets of a transfer: a response would only cause further packets.
             Ok(TftpPacket::Ack(_) | TftpPacket::Error { .. } | TftpPacket::OfServer) => return,
             Err(malformed) => {
                 return self.refuse(
@@ -346,8 +349,8 @@ impl TftpServerThread {
 
     fn begin(&mut self, at: u64, came: &ReceivedDatagram, request: Request) {
         if self.of_one(came) >= OF_ONE_MAX {
-            // The last ACK of a transfer may have arrived before this request, and is still
-            // unread.
+            // Reads the packets of the client's transfers first: the last ACK of a transfer may
+            // have arrived before this request.
             let own = self.of_one.get(&came.from.ip()).cloned();
             for id in own.unwrap_or_default() {
                 self.serve(id, EventFlags::IN);
@@ -378,7 +381,7 @@ impl TftpServerThread {
             }
         };
         let block_max = socket::block_max(listener.socket.as_fd(), came);
-        // Without a descriptor there is no response: the client repeats the request.
+        // Sends no response if there is no descriptor left: the client repeats the request.
         let Ok(socket) = socket::open(came, interface) else {
             return self.shared.counting.refuse();
         };
@@ -433,7 +436,7 @@ impl TftpServerThread {
     ) {
         self.shared.counting.refuse();
         if let Ok(socket) = socket::open(came, interface) {
-            // A client that does not receive the packet repeats its request.
+            // Ignores an error: a client that does not receive the packet repeats its request.
             let _: Result<usize, Errno> = send(&socket, &error(code, words), SendFlags::DONTWAIT);
         }
     }
@@ -463,7 +466,7 @@ impl TftpServerThread {
             let _: Result<(), Errno> = epoll::modify(&self.epoll, &active.socket, data, flags);
         }
         if active.is_closed && active.transfer.end().is_none() {
-            // Packets that the client sent before it closed its port may still be unread.
+            // Reads the packets that the client may have sent before it closed its port.
             active.receive();
         }
         let left = match (sent, active.transfer.end()) {
@@ -542,14 +545,15 @@ fn opened(content: &crate::content::FetchContent, mode: TftpMode) -> Result<Open
 impl ActiveTransfer {
     fn receive(&mut self) {
         let now = Instant::now();
-        // Of several ACKs within a window the last one states where to continue; without a window
-        // the first one does, and the next packet is read with the next event.
+        // Stops at the first ACK if the window is one block: the next packet is read with the next
+        // event. Otherwise reads on, since the last ACK of a window states where to continue.
         let is_single = self.transfer.terms().window() == 1;
         for _ in 0..TURN {
             if is_single && !self.is_full && self.transfer.due().is_some() {
                 return;
             }
-            // An ACK has four bytes; further bytes of a longer packet are not needed.
+            // An ACK and the kept bytes of an error message fit. The rest of a longer packet is
+            // dropped.
             let mut bytes = [0; 256];
             match recv(&self.socket, &mut bytes, RecvFlags::DONTWAIT) {
                 Ok((_, length)) => {
@@ -558,14 +562,15 @@ impl ActiveTransfer {
                         self.transfer.handle(&packet, now);
                     }
                 }
-                // The error belongs to an earlier packet, and is reported before newer packets.
+                // Records that the client's port is closed, and reads on: the error belongs to an
+                // earlier packet, and is reported before newer packets.
                 Err(Errno::CONNREFUSED) => self.is_closed = true,
                 Err(_) => return,
             }
         }
     }
 
-    /// Sends all packets that are due, until the socket is full.
+    /// Sends all packets that are due, until the socket is full or the client's port is closed.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
-//! UDP sockets of the TFTP server: a listener reports the local address and the interface of a
-//! request; a transfer has a port of its own and a single peer (RFC 1350, section 4).
+//! Opens the UDP sockets of the TFTP server, and receives requests. A listener reports the local
+//! address and the interface of a request; a transfer has a socket with a port of its own and a
+//! single peer (RFC 1350, section 4).
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use std::io;
@@ -27,7 +28,7 @@ pub(super) struct ReceivedDatagram {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Receive {
     Came(ReceivedDatagram),
-    /// A datagram that no server answers: broadcast, or longer than any request.
+    /// Datagram that no server answers: broadcast, multicast, or longer than any request.
     Other,
     Empty,
 }
@@ -36,7 +37,7 @@ pub(super) enum Receive {
 #[repr(C, align(8))]
 struct ControlMessageBuffer([MaybeUninit<u8>; CONTROL_BYTES]);
 
-/// Makes a socket report the destination address of datagrams.
+/// Makes a UDP socket non-blocking, and lets it report the destination address of datagrams.
 ///
 /// # Errors
 ///
@@ -73,7 +74,7 @@ fn set(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()
 ///
 /// # Errors
 ///
-/// The pending error of the socket.
+/// The socket has a pending error, which this call reports.
 pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Receive> {
     let mut control = ControlMessageBuffer([MaybeUninit::uninit(); CONTROL_BYTES]);
     let mut vector = libc::iovec {
@@ -117,7 +118,7 @@ pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Recei
 /// Reads the address of a sender.
 ///
 /// # Safety
-/// The kernel has filled it.
+/// The kernel has filled `name`.
 unsafe fn source(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     match i32::from(name.ss_family) {
         libc::AF_INET => {

@@ -1,11 +1,11 @@
 //! Transfers one file to one TFTP client, without I/O: takes packets and the time, and returns
 //! which packets are due. The transfer never reads a file: it names the blocks that are due.
 //!
-//! Only a new ACK and the passing of time cause packets, so a duplicated packet does not
-//! duplicate others (RFC 1123, 4.2.3.1). With a window, a repeated ACK means that the first block
-//! of a window was lost (RFC 7440), and an ACK within a window, that a later one was. The
-//! transfer resumes there, but repeats no more blocks than the client has: further such ACKs may
-//! come from duplicated packets.
+//! A packet is due after a new ACK, after a timeout, and (at most twice) after a repeated request,
+//! so a duplicated packet does not duplicate others (RFC 1123, 4.2.3.1). With a window, a repeated
+//! ACK means that the first block of a window was lost (RFC 7440), and an ACK within a window, that
+//! a later one was. The transfer resumes there, but the number of blocks that are repeated for this
+//! reason is bounded: such ACKs may also come from duplicated packets.
 
 use super::packet::{Options, TftpPacket, option_ack};
 use std::ops::Range;
@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 const BLOCK_BYTES: u16 = 512;
-/// Smallest and largest block size, bytes (RFC 2348).
+/// Smallest block size that a client may request, bytes (RFC 2348).
 const BLOCK_BYTES_MIN: u64 = 8;
 const BLOCK_BYTES_MAX: u16 = 65_464;
 /// Largest window, blocks: a burst that the buffers of a network card hold.
 const WINDOW_MAX: u64 = 64;
-/// First retransmission timeout; it doubles each time.
+/// First retransmission timeout. Each retransmission doubles it, up to [`BACK_OFF_MAX`].
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum retransmission timeout, unless the client requests a longer one.
 const BACK_OFF_MAX: Duration = Duration::from_secs(8);
 const TIMEOUT_S_MAX: u64 = 30;
-/// Maximum number of retransmissions of a packet: to a client that has sent an ACK, and to one that
-/// may not exist, because the source address of the request may be forged.
+/// Maximum number of retransmissions to a client that has sent an ACK. A client that has not sent
+/// one may not exist: the source address of the request may be forged.
 const AGAIN_MAX: u32 = 5;
 const AGAIN_UNHEARD_MAX: u32 = 2;
 /// Number of windows that may be sent again because of ACKs, beyond those that the client has
@@ -43,7 +43,8 @@ pub struct TransferTerms {
 
 impl TransferTerms {
     /// Negotiates the options of a request for a file of `size` bytes, with blocks of at most
-    /// `block_max` bytes. An option outside of its range is ignored.
+    /// `block_max` bytes (512 is always allowed). A larger block size or window is reduced to the
+    /// maximum; other values outside of their range are ignored.
     pub fn agree(options: &Options, size: u64, block_max: u16) -> TransferTerms {
         let mut terms = TransferTerms {
             block_bytes: BLOCK_BYTES,
@@ -130,7 +131,7 @@ pub struct Transfer {
     options_unconfirmed: bool,
     options_due: bool,
     confirmed: u64,
-    /// Next block to send, and the block after the last one that was ever sent.
+    /// Number of the block to send next.
     next: u64,
     sent: u64,
     /// Block below which a repeated ACK does not cause a retransmission.
@@ -207,7 +208,7 @@ impl Transfer {
         if self.options_unconfirmed {
             return self.options_due.then_some(DuePackets::Options);
         }
-        // Before the first ACK only a single block is sent: the request may be forged.
+        // Sends only a single block before the first ACK: the source address may be forged.
         let window = if self.is_heard { self.terms.window } else { 1 };
         let behind = (self.confirmed + window).min(self.last) + 1;
         (self.next < behind).then_some(DuePackets::Blocks(self.next..behind))
@@ -260,7 +261,7 @@ impl Transfer {
         let behind = u64::from(block.wrapping_sub(Transfer::number(self.confirmed)));
         let confirmed = self.confirmed + behind;
         if confirmed >= self.sent {
-            // The ACK is old, or of a block that was never sent.
+            // Ignores an ACK that is old, or of a block that was never sent.
             return;
         }
         if behind > 0 {
@@ -277,7 +278,8 @@ impl Transfer {
         }
     }
 
-    /// Continues at the first block that the client does not have.
+    /// Continues at the first block that the client does not have, unless too many blocks were
+    /// repeated for such ACKs.
     fn resume(&mut self) {
         let resent = self.resent + (self.next - 1 - self.confirmed);
         if resent <= self.confirmed + RESUMED_WINDOWS * self.terms.window {
@@ -292,7 +294,8 @@ impl Transfer {
         self.deadline = now + self.wait();
     }
 
-    /// Handles a repetition of the request. Returns whether the client has received nothing yet.
+    /// Handles a repeated request. Returns whether the client has sent no ACK yet; in this case the
+    /// first packet is sent again, at most twice.
     pub fn handle_again(&mut self) -> bool {
         let is_so = !self.is_heard && self.end.is_none();
         if is_so && self.again < AGAIN_UNHEARD_MAX {

@@ -1,5 +1,5 @@
-//! Debian systems from the packages of a mirror: the release, the mirrors of this host's apt, and
-//! the SSH keys of users.
+//! Checks and collects what a build of a Debian system needs: the release, the mirrors (those of
+//! this host's apt by default), the lines of `sources.list` and SSH keys.
 
 use super::run::{Runner, program};
 use std::fs;
@@ -65,7 +65,8 @@ pub fn secret(path: &Path) -> Result<String, String> {
     }
 }
 
-/// Refuses a text that is not a list of public keys: a private key in the image would be a leak.
+/// Returns the lines with public keys. Refuses any other text: a private key in the image would be
+/// a leak.
 ///
 /// # Errors
 /// Returns why the text is not valid.
@@ -94,7 +95,8 @@ pub fn parts(suite: &str) -> &'static str {
     }
 }
 
-/// Returns `sources.list`. A release under development has no separate updates.
+/// Returns the content of `sources.list`. A release under development has no updates or security
+/// lines.
 pub fn sources(suite: &str, mirror: &str, security: &str) -> String {
     let parts = parts(suite);
     let mut text = format!("deb {mirror} {suite} {parts}\n");
@@ -112,16 +114,18 @@ pub struct Mirrors {
 }
 
 impl Mirrors {
-    /// Returns a mirror that was named, or that of apt of this host.
+    /// Returns the mirror that was named, or else the mirror of this host's apt, with the mirror of
+    /// security updates.
     ///
     /// # Errors
-    /// Fails if there is none.
+    /// Fails if no mirror was named, and apt on this host has none.
     pub fn of(named: Option<&str>, runner: &Runner) -> Result<Mirrors, String> {
         let mirror = named.map(str::to_owned);
         let mirror = mirror.or_else(|| host_mirror(runner, "Debian")).ok_or(
             "apt on this host has no Debian mirror: name one with `--mirror URL`".to_owned(),
         )?;
-        // Mirrors of Debian have its security updates in a sibling directory.
+        // Uses a sibling directory of the mirror for security updates, if apt on this host has no
+        // mirror for them.
         let security = host_mirror(runner, "Debian-Security");
         let security =
             security.unwrap_or_else(|| format!("{}-security", mirror.trim_end_matches('/')));

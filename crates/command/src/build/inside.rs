@@ -1,5 +1,5 @@
-//! Files within the file system tree of a guest. Links resolve within the tree, never to the host:
-//! the kernel resolves each path within it (`openat2`, RESOLVE_IN_ROOT).
+//! Reads and changes files within the file system tree of a guest. Links resolve within the tree
+//! and never lead to the host: the kernel resolves each path there (`openat2`, RESOLVE_IN_ROOT).
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2,
@@ -39,7 +39,7 @@ impl Inside {
     }
 
     fn at(&self, path: &str, flags: OFlags, mode: u32) -> Result<OwnedFd, Errno> {
-        // Opening a device or a pipe must not block. O_PATH permits no such flags.
+        // Opens without waiting for a device or a pipe. O_PATH permits no such flags.
         let plain = if flags.contains(OFlags::PATH) {
             OFlags::CLOEXEC
         } else {
@@ -60,7 +60,7 @@ impl Inside {
             .map(|opened| (opened, name))
     }
 
-    /// Reads a file. None: there is none, or it is no file.
+    /// Reads a regular file, at most 4 MiB. None: there is no such file, or it cannot be read.
     pub fn read(&self, path: &str) -> Option<Vec<u8>> {
         let file = self.at(path, OFlags::RDONLY, 0).ok()?;
         let stat = fstat(&file).ok()?;
@@ -84,7 +84,7 @@ impl Inside {
         self.at(path, OFlags::PATH, 0).is_ok()
     }
 
-    /// Returns the names in a directory, sorted; none where there is no directory.
+    /// Returns the names in a directory, sorted. Returns none if there is no such directory.
     pub fn names(&self, path: &str) -> Vec<String> {
         let opened = self.at(path, OFlags::RDONLY | OFlags::DIRECTORY, 0);
         let entries = opened.and_then(Dir::new).into_iter().flatten().flatten();
@@ -96,7 +96,7 @@ impl Inside {
         names
     }
 
-    /// Writes a file with mode 0644, or that of the file that it replaces.
+    /// Writes a file. A new file has mode 0644, and an existing one keeps its mode.
     ///
     /// # Errors
     /// Returns the system's error as a message.
@@ -104,7 +104,7 @@ impl Inside {
         self.write_as(path, bytes, 0o644)
     }
 
-    /// Writes a file; a new one has this mode.
+    /// Writes a file. A new file has this mode, and an existing one keeps its mode.
     ///
     /// # Errors
     /// Returns the system's error as a message.
@@ -129,7 +129,7 @@ impl Inside {
         }
     }
 
-    /// Copies a file to `PATH.xen`, unless that exists already.
+    /// Copies a file to `PATH.xen`, unless the copy exists or there is no such file.
     ///
     /// # Errors
     /// Returns the system's error as a message.

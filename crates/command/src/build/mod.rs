@@ -1,5 +1,6 @@
-//! Tools of commands that build and change operating systems: programs with visible output that a
-//! signal ends, a temporary directory, files within a tree, and Debian packages.
+//! Tools for commands that build and change operating systems: run programs with visible output
+//! until a signal arrives, make a temporary directory, change files within a tree, and install
+//! Debian packages.
 
 pub mod debian;
 pub mod inside;

@@ -24,7 +24,7 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 /// Runs programs until a signal arrives.
 pub struct Runner(SignalFd);
 
-/// Returns where a program is.
+/// Returns the path of a program in the standard directories.
 pub fn find(program: &str) -> Option<PathBuf> {
     let mut all = PATH
         .split(':')
@@ -57,7 +57,7 @@ pub fn need(programs: &[(&str, &str)]) -> Result<(), String> {
     }
 }
 
-/// Returns a program with its arguments, in an environment without the caller's.
+/// Returns a command for a program, with a fixed environment and the caller's proxy settings only.
 pub fn program(name: &str) -> Command {
     let mut command = Command::new(find(name).unwrap_or_else(|| name.into()));
     command
@@ -74,10 +74,11 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-/// Returns a program with its arguments that is killed when this process ends, however that
-/// happens.
+/// Returns a program and arguments that run the given program so that it is killed when this
+/// process ends, for whatever reason.
 pub fn ends_with_us(program: PathBuf, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
-    // Without setpriv (package util-linux) the program survives a SIGKILL of this process.
+    // Returns the program unchanged if setpriv (package util-linux) is missing: the program then
+    // survives a SIGKILL of this process.
     let Some(setpriv) = find("setpriv") else {
         return (program, arguments);
     };
@@ -87,7 +88,8 @@ pub fn ends_with_us(program: PathBuf, arguments: Vec<OsString>) -> (PathBuf, Vec
 }
 
 impl Runner {
-    /// From now on, signals end programs instead of this process.
+    /// Blocks the signals SIGINT, SIGTERM and SIGHUP: they end the running program, and the command
+    /// ends with an error.
     ///
     /// # Errors
     /// Returns the system's error.
@@ -95,7 +97,7 @@ impl Runner {
         signals().map(Runner)
     }
 
-    /// Runs a program to its end. Returns what it wrote, the last 64 KiB.
+    /// Runs a program to its end. Returns the end of its output, at most 64 KiB.
     ///
     /// # Errors
     /// Fails if the program cannot be started, fails, or is interrupted.
@@ -117,10 +119,11 @@ impl Runner {
         let failed = |error: std::io::Error| format!("{name}: {error}");
         let (mut output, end) = std::io::pipe().map_err(failed)?;
         let errors = end.try_clone().map_err(failed)?;
-        // A separate process group, so that all its children can be ended with it.
+        // Starts a separate process group, so that all children of the program can be ended with
+        // it.
         command.stdout(end).stderr(errors).process_group(0);
         let spawned = command.spawn();
-        // The command still has the ends of the pipe, so they are closed here.
+        // Closes the ends of the pipe that the command still has, so that the output can end.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = spawned.map_err(failed)?;
         let mut text = Output::default();
@@ -153,14 +156,15 @@ impl Runner {
                     if is_open { PollFlags::IN } else { none },
                 ),
             ];
-            // All conditions are checked again, whatever ended the wait.
+            // Ignores the result of the wait: all conditions are checked again.
             let _ = poll(&mut watched, Some(&timespec(Duration::from_secs(1))));
             let [_, has_ended, has_output] = watched.map(|one| !one.revents().is_empty());
             if let Some(signal) = self.signal() {
                 end(child, pid);
                 return Err(Stopped::By(signal));
             }
-            // A background process may still have the pipe, so its end is not waited for.
+            // Reads while there is output, but does not wait for the end of the pipe: a background
+            // process may still have it.
             if has_output && is_open {
                 let mut piece = [0; 16 << 10];
                 match output.read(&mut piece) {
@@ -181,14 +185,14 @@ impl Runner {
 
 /// Ends a program and its children, with SIGKILL if SIGTERM has no effect.
 fn end(child: &mut Child, pid: Pid) {
-    // A process that has ended already is no error.
+    // Ignores an error: the process may have ended already.
     let _ = kill_process_group(pid, Kill::TERM);
     let until = std::time::Instant::now() + END_MAX;
     while std::time::Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    // The process ID is not reused before the program is reaped; the group exists as long as one
-    // member does.
+    // Kills the whole group: the process ID is not reused before the program is reaped, and the
+    // group exists as long as one member does.
     let _ = kill_process_group(pid, Kill::KILL);
     let _ = child.wait();
 }
@@ -221,7 +225,7 @@ impl Output {
             match sign {
                 '\n' | '\r' => {
                     if let Some(words) = show(&self.line) {
-                        // Without a reader the program continues.
+                        // Ignores an error: the program continues if nobody reads the output.
                         let _ = writeln!(stderr(), "  {words}");
                     }
                     self.line.clear();

@@ -1,4 +1,5 @@
-//! Temporary directory of a build, with private mounts. Both are removed on drop.
+//! Temporary directory of a build, with private mounts. Dropping the value unmounts them, and
+//! removes the directory.
 
 use super::run::program;
 use nix::sched::{CloneFlags, unshare};
@@ -9,8 +10,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Default parent directory without `--work`: the contents do not outlive the command, and may be
-/// large.
+/// Parent of the directory if the caller names none: contents there may be large.
 const PLACE: &str = "/var/tmp";
 
 const REMOVALS_MAX: u32 = 20;
@@ -32,10 +32,11 @@ impl Workshop {
         Ok(Workshop(path))
     }
 
-    /// Makes the following mounts of this command private; they are removed at its end.
+    /// Gives this process its own mount namespace: later mounts are private, and end with the
+    /// process.
     ///
     /// # Errors
-    /// Fails without the privilege.
+    /// Fails if the process lacks the privilege, or the program `mount` fails.
     pub fn with_own_mounts(&self) -> Result<(), String> {
         let refused =
             |error: &dyn std::fmt::Display| format!("cannot create a mount namespace: {error}");
@@ -56,7 +57,7 @@ impl Workshop {
         &self.0
     }
 
-    /// Creates a directory in it.
+    /// Creates a subdirectory, unless the subdirectory exists.
     ///
     /// # Errors
     /// Returns the system's error as a message.
@@ -70,7 +71,7 @@ impl Workshop {
         }
     }
 
-    /// Fails if there is not enough space for this number of bytes.
+    /// Checks that the file system has space for this number of bytes. An unknown size is accepted.
     ///
     /// # Errors
     /// Fails if there is not enough space.
@@ -104,11 +105,11 @@ impl Workshop {
 impl Drop for Workshop {
     fn drop(&mut self) {
         for mount in self.mounts() {
-            // A failed unmount is handled below.
+            // Ignores an error: the directory is not removed while a mount remains.
             let _ = program("umount").arg("-l").arg(mount).status();
         }
-        // Nothing is removed through a mount. A program that has just ended may still write, so
-        // removal is retried.
+        // Removes the directory only if nothing is mounted below it. Retries, since a program that
+        // has just ended may still write.
         let mut tries = 0..REMOVALS_MAX;
         while self.mounts().is_empty() && self.0.exists() && tries.next().is_some() {
             if fs::remove_dir_all(&self.0).is_err() {

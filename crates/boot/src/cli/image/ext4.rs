@@ -1,6 +1,6 @@
-//! Makes the file system (ext4) of a diskless machine's root. `mke2fs` reads a directory in the
-//! order of names. Values from the clock and the build (the ctime and atime of inodes) are
-//! replaced.
+//! Makes the file system (ext4) of a diskless machine's root, with the same bytes for the same
+//! files. `mke2fs` reads the directory in the order of names; afterwards this module replaces the
+//! times that come from the clock (ctime and atime of inodes), and checks the file system.
 
 use command::build::run::{Runner, program};
 use command::stopped::Stopped;
@@ -94,12 +94,13 @@ fn used(header: &str) -> Option<u64> {
     number("Inode count:")?.checked_sub(number("Free inodes:")?)
 }
 
-/// Returns the commands that set the times of inodes. A new file system uses its inodes in order.
+/// Returns the commands for `debugfs` that set the times of inodes. A new file system uses its
+/// inodes in order.
 fn times(used: u64, epoch: u64) -> String {
     let mut text = String::new();
     for inode in [ROOT_INODE].into_iter().chain(FIRST_INODE..=used) {
         for field in ["ctime", "atime"] {
-            // Writing to memory cannot fail.
+            // Ignores the result: writing to memory cannot fail.
             let _ = writeln!(text, "set_inode_field <{inode}> {field} @{epoch}");
         }
     }

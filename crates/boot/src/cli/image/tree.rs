@@ -1,5 +1,5 @@
-//! Fills the root directory of an image: the packages, and the settings of a machine that boots
-//! over the network.
+//! Fills the root directory of an image: installs the packages, writes the settings of a machine
+//! that boots over the network, and sets the times of the files.
 
 use super::{BootImageArguments, KEYRING};
 use ::image::system::version_key;
@@ -19,7 +19,8 @@ const FOR_INITRD: &str = "at=\"$1/usr/share/initramfs-tools\" && mkdir -p \"$at/
 /// Network settings: the address from the initial RAM disk is kept, since the root is accessed
 /// through it.
 const NETWORK: &str = "[Match]\nName=eth*\n\n[Network]\nDHCP=ipv4\nKeepConfiguration=yes\n";
-/// Each machine generates its own SSH host keys. OpenSSH refuses to start without any.
+/// Drop-in of the SSH service: each machine generates its own host keys before OpenSSH starts,
+/// since OpenSSH refuses to start without any.
 const SSH: &str = "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n";
 
 pub(super) fn unpack(
@@ -50,7 +51,7 @@ pub(super) fn unpack(
             .lines()
             .map(|line| line.replacen("deb ", &signed, 1)),
     );
-    // mmdebstrap prints a line before each phase.
+    // Shows the lines that mmdebstrap prints before each phase.
     let phase = |line: &str| line.strip_prefix("I: ").map(str::to_owned);
     runner.shown(&mut command, phase).map(|_| ())
 }
@@ -80,11 +81,11 @@ pub(super) fn configure(
         .map_err(|error| format!("{}: {error}", link.display()))?;
     let sources = debian::sources(&wanted.suite, &mirrors.mirror, &mirrors.security);
     inside.write("/etc/apt/sources.list", sources.as_bytes())?;
-    // mmdebstrap writes files of its own as well.
+    // Removes other lists of sources: mmdebstrap writes files of its own as well.
     for file in inside.names("/etc/apt/sources.list.d") {
         inside.remove(&format!("/etc/apt/sources.list.d/{file}"))?;
     }
-    // Each machine generates its own ID at its start.
+    // Leaves the machine ID empty: each machine generates its own ID at its start.
     inside.write("/etc/machine-id", b"")?;
     for name in inside.names("/etc/ssh") {
         if name.starts_with("ssh_host_") {

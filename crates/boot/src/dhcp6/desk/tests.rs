@@ -6,7 +6,7 @@ use crate::config::{Image, Ipv6Network, MachineConfig, UnknownMachinePolicy};
 use crate::dhcp::range::Range;
 use std::collections::HashSet;
 
-/// A configured machine with a fixed address, one without, and one that is not configured.
+/// Configured machine with a fixed address.
 const FIXED: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const RANGED: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 3]);
@@ -20,7 +20,7 @@ fn here() -> Dhcpv6ServerIdentity {
     Dhcpv6ServerIdentity::new(ip(2), Mac([0x52, 0x54, 0, 0, 0, 2]))
 }
 
-/// Builds a desk with the first of this number of parts of its range.
+/// Builds the server logic of a node that has the first of `parts` pool parts of the range.
 fn desk(unknown: UnknownMachinePolicy, parts: u32) -> Dhcpv6Server {
     let mut lan = LanConfig::plain("br0");
     let kernel = Image::Kernel {
