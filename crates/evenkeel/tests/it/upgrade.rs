@@ -3,6 +3,7 @@
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel};
 use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes};
+use lab::pki::{Authority, Leaf};
 use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -403,6 +404,36 @@ fn supervisor_killed_during_an_upgrade_leaves_an_adoptable_role() {
     assert!(eventually(PATIENCE, || !lives(old)));
     assert!(eventually(PATIENCE, || next.children().len() == 1));
     assert!(next.children().into_iter().all(is_current));
+    ends_well(next);
+}
+
+/// The previous supervisor stores no version with keys, so the next one learns it from the files.
+#[test]
+fn roles_beside_a_proxy_with_keys_are_adopted_and_replaced_by_another_program() {
+    let bed = UpgradeFixture::new();
+    let issued = Authority::new("Test CA").unwrap().issue(&Leaf::default());
+    let bundle = issued.unwrap().bundle();
+    bed.scratch.write("site.pem", bundle).unwrap();
+    let text = passes("", &[bed.port], origin("one"))
+        + &format!(
+            "frontend secure\n    bind 127.0.0.1:{} ssl crt {}\n    default_backend app\n\
+             console\n    bind 127.0.0.1:{} plain\n",
+            free(),
+            bed.scratch.path().join("site.pem").display(),
+            free()
+        );
+    bed.scratch.write("a.cfg", text).unwrap();
+    let first = bed.start();
+    assert!(eventually(PATIENCE, || first.children().len() == 2));
+    let old = first.children();
+    first.signal(Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || !lives(first.pid.as_raw())));
+    bed.copy();
+    let next = bed.start();
+    assert!(eventually(PATIENCE, || next.children().len() == 2));
+    assert!(eventually(PATIENCE, || old.iter().all(|pid| !lives(*pid))));
+    assert!(next.children().into_iter().all(is_current));
+    assert_eq!(get(bed.port).as_deref(), Some("one"));
     ends_well(next);
 }
 

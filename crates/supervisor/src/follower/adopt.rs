@@ -111,11 +111,11 @@ impl Supervisor {
         let slot = &mut self.slots[part];
         slot.taking = None;
         slot.wanted = Some(given.clone());
+        if slot.running.is_none() {
+            return self.start_part(part);
+        }
         if !slot.properties().can_overlap {
-            return match slot.running {
-                Some(_) => slot.leave(),
-                None => self.start_part(part),
-            };
+            return slot.leave();
         }
         if let Some(Ok(keep)) = slot.keep.as_ref().map(Keep::renew) {
             slot.keep = Some(keep);

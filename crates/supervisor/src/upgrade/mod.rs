@@ -143,11 +143,16 @@ impl Supervisor {
         let words = format!("now serving with {}", program.display());
         lines.insert(0, (Gravity::Notice, words));
         // Dropping the previous version closes its descriptors.
-        self.versions.last_good = Some(next.version);
+        let before = self.versions.last_good.replace(next.version);
         self.versions.unsettled = None;
         self.keep_version();
         if !whole || self.service.stop.is_some() {
             self.changing.upgrade = None;
+        }
+        if before.is_none() {
+            // The previous supervisor stored no version with keys, so the other roles are still to
+            // be adopted.
+            self.follow_version();
         }
         self.report_change(&lines, &next.shown);
     }
