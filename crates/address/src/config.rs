@@ -100,9 +100,9 @@ pub struct Global {
     pub mail: Option<Mail>,
     pub garp_interval: Duration,
     pub gna_interval: Duration,
-    /// `startup_script`, and the timeout for it.
+    /// Script of `startup_script`, and its timeout.
     pub startup_script: Option<(Notify, Duration)>,
-    /// `shutdown_script`, and the timeout for it.
+    /// Script of `shutdown_script`, and its timeout.
     pub shutdown_script: Option<(Notify, Duration)>,
     /// `vrrp_priority`, -20 to 19 of nice(2).
     pub nice: Option<i32>,

@@ -160,7 +160,7 @@ pub struct StandstillStatus {
     pub not_frozen: Option<String>,
     /// Time for which the guest was paused, milliseconds.
     pub stood_ms: u64,
-    /// Time for which its file systems were frozen, milliseconds.
+    /// Time for which the guest's file systems were frozen, milliseconds.
     pub frozen_ms: u64,
 }
 

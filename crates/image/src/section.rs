@@ -34,7 +34,7 @@ pub struct NetworkCard {
 pub struct VolumeLocation {
     /// Names of the nodes; empty: no cluster.
     pub nodes: Vec<String>,
-    /// Words after `backing` in the section.
+    /// Words after the keyword `backing` in the section of the volume, such as `lvm vg0`.
     pub backing: String,
 }
 

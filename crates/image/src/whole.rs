@@ -570,8 +570,8 @@ mod tests {
         }
     }
 
-    /// Cuts an image at several places. Each cut one is refused, by its format or by QEMU, or has
-    /// the whole disk.
+    /// Truncates an image at several lengths, and asserts that each truncated image is refused, by
+    /// its format or by QEMU, or contains the whole disk.
     fn cut_everywhere(driver: &'static str, options: &str, image: &Path, out: &Path) {
         let bytes = fs::read(image).unwrap();
         let length = bytes.len();

@@ -149,7 +149,7 @@ pub struct Booting {
 }
 
 impl Booting {
-    /// Returns the output of its console.
+    /// Returns the output of the machine's console so far.
     pub fn console_output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
     }
@@ -167,10 +167,10 @@ impl Booting {
         eventually(at_most, has_ended).then(line).flatten()
     }
 
-    /// Waits until it has booted a kernel with these words on its command line.
+    /// Waits until the machine has booted a kernel with these words on its command line.
     ///
     /// # Panics
-    /// It has not.
+    /// The machine ended or took too long, or the command line lacks the words.
     #[track_caller]
     pub fn boots(&self, words: &str) {
         let line = self.booted(BOOT_MAX);

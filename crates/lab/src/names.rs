@@ -29,7 +29,7 @@ pub enum Records {
     OnlyOverTcp(Vec<IpAddr>),
     /// Invalid bytes after the ID of the query.
     Garbage(Vec<u8>),
-    /// The correct response to another query, then nothing.
+    /// Sends the correct response to another query, and no response to the received one.
     Foreign(Vec<IpAddr>),
 }
 

@@ -18,7 +18,7 @@ const MAX_REMEMBERED: usize = 1024;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Behaviour {
-    /// Responds with 200 and its name in the header `x-origin` and in the body.
+    /// Responds with 200 and the server's name, in the header `x-origin` and in the body.
     Answer,
     /// Responds as `Answer` does, after a delay.
     Delay(Duration),
@@ -106,7 +106,7 @@ impl OriginServer {
         self.acceptor.address()
     }
 
-    /// Sets its behaviour from the next request on.
+    /// Sets the server's behaviour from the next request on.
     pub fn set_behaviour(&self, behaviour: Behaviour) {
         *lock(&self.shared.behaviour) = behaviour;
     }

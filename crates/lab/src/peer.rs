@@ -106,12 +106,12 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Returns the address at which it responds.
+    /// Returns the address at which the peer responds.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Returns its process, to signal it or to see how it ended.
+    /// Returns the peer's process, to signal it or to see how it ended.
     pub fn process(&self) -> &LabProcess {
         &self.process
     }
@@ -127,7 +127,7 @@ impl Peer {
         self.scratch.write(CONFIG, config).map(drop)
     }
 
-    /// Returns its output so far, of both streams.
+    /// Returns the peer's output so far, of both streams.
     pub fn output(&self) -> String {
         let mut said = Vec::new();
         if let Ok(file) = File::open(self.scratch.path().join(OUTPUT)) {

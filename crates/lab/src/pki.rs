@@ -100,11 +100,11 @@ impl Leaf<'_> {
 pub struct Powers<'a> {
     /// End of validity, in seconds since 1970.
     pub not_after: Option<u64>,
-    /// The basic constraints mark it as a CA.
+    /// True if the basic constraints mark the certificate as a CA.
     pub is_ca: bool,
     /// The key usage allows signing certificates.
     pub signs: bool,
-    /// Maximum number of intermediate CAs below it.
+    /// Maximum number of intermediate CAs below this authority.
     pub path_len: Option<u8>,
     /// Host names for which the CA may sign; empty permits all.
     pub permitted: &'a [&'a str],
@@ -249,12 +249,11 @@ impl Authority {
         })
     }
 
-    /// Returns its certificate for a `ca-file`.
+    /// Returns the authority's certificate as PEM, for a `ca-file`.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
 
-    /// Returns its certificate in DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }

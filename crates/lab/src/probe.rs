@@ -44,9 +44,9 @@ pub enum Failure {
 #[derive(Clone, Debug)]
 pub struct Record {
     pub started: Instant,
-    /// Duration until its end, successful or not.
+    /// Duration until the end of the request, successful or not.
     pub elapsed: Duration,
-    /// Number of the probe's connection that carried it.
+    /// Number of the probe's connection that carried the request.
     pub connection: u32,
     /// Status code, or the reason why there is none.
     pub outcome: Result<u16, Failure>,

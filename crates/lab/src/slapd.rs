@@ -30,7 +30,7 @@ impl Slapd {
     /// The only account that may search.
     pub const ACCOUNT: &str = "cn=reader,dc=example,dc=org";
     pub const PASSWORD: &str = "reader's";
-    /// Host name in its certificate.
+    /// Host name in the server's certificate.
     pub const NAME: &str = "localhost";
 
     /// Starts a server with entries in LDIF below [`Slapd::BASE`]. Binds without TLS are refused.
@@ -89,12 +89,12 @@ impl Slapd {
         self.authority.certificate_pem()
     }
 
-    /// Returns its port for LDAP with StartTLS.
+    /// Returns the server's port for LDAP with StartTLS.
     pub fn port(&self) -> u16 {
         self.ports[0]
     }
 
-    /// Returns its port for LDAP over TLS.
+    /// Returns the server's port for LDAP over TLS.
     pub fn tls_port(&self) -> u16 {
         self.ports[1]
     }

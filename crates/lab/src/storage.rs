@@ -35,7 +35,7 @@ pub struct IscsiTarget {
 }
 
 impl IscsiTarget {
-    /// Size in bytes of its unit, which has number 1.
+    /// Size in bytes of the target's only logical unit, which has number 1.
     pub const BYTES: u64 = 4 << 20;
 
     /// Starts a target at this address. With `login`, initiators need this user and this password

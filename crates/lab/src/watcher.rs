@@ -78,7 +78,6 @@ impl Answerer {
         })
     }
 
-    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -226,7 +225,7 @@ impl Watcher {
         })
     }
 
-    /// Returns the time to which its times are relative.
+    /// Returns the start of the watch, to which the times of its polls are relative.
     pub fn began(&self) -> Instant {
         self.start
     }

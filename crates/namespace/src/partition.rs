@@ -158,7 +158,7 @@ pub(crate) fn cut(
 struct Reopen(Vec<Closed>);
 
 impl Reopen {
-    /// Opens all of them even if one fails; returns the first error.
+    /// Opens all closed cables even if one fails; returns the first error.
     fn lift(mut self) -> Result<(), LabError> {
         let results: Vec<_> = self.0.drain(..).map(Closed::lift).collect();
         results.into_iter().collect()

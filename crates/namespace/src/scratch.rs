@@ -31,7 +31,7 @@ impl ScratchDirectory {
         &self.0
     }
 
-    /// Writes a file in it and returns the path.
+    /// Writes a file in the directory and returns the file's path.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf, LabError> {
         let path = self.0.join(name);
         fs::write(&path, content).map_err(LabError::io("write", path.display()))?;

@@ -110,7 +110,7 @@ pub(super) fn unquoted(text: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct MatchedFiles {
     pub(super) paths: Vec<PathBuf>,
-    /// Paths without wildcards at which there is no file.
+    /// Missing files: included paths without wildcards that do not exist.
     pub(super) missing: Vec<PathBuf>,
     /// The name contained a wildcard.
     pub(super) wild: bool,

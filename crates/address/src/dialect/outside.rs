@@ -34,9 +34,9 @@ pub enum Program {
     Usable,
     /// The script does not exist, or is not a regular file.
     Missing,
-    /// The account may not execute it.
+    /// The account may not execute the script.
     NotExecutable,
-    /// Others than root can change this part of its path.
+    /// Users other than root can change this part of the script's path.
     Unsafe(PathBuf),
     /// The local machine is not the one that the file is for.
     Unknown,

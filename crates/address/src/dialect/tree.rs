@@ -98,7 +98,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Vec<ConfigStatement> {
 
 #[derive(Default)]
 struct Building {
-    /// Statements at the top, then those of each open block.
+    /// Statements outside of blocks, then the statements of each open block, from the outermost.
     levels: Vec<Vec<ConfigStatement>>,
     /// Statements whose blocks are open.
     open: Vec<ConfigStatement>,

@@ -82,7 +82,7 @@ pub struct NetworkInterface {
 }
 
 impl NetworkInterface {
-    /// Returns whether it is administratively up and can carry packets: keepalived's
+    /// Returns whether the interface is administratively up and can carry packets: keepalived's
     /// "up".
     pub fn usable(&self) -> bool {
         self.flags.up() && self.flags.running()

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Maximum number of gratuitous announcements of one address for one action.
 const MAX_REPEAT: u32 = 60;
 
-/// Time for which new addresses wait until the kernel delivers packets to them.
+/// Maximum wait until the kernel delivers packets to new addresses.
 const ROUTES_WITHIN: Duration = Duration::from_millis(20);
 
 /// Divisor of a lifetime: an address is renewed after this fraction of it.

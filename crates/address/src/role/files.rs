@@ -18,7 +18,8 @@ const LARGEST: i64 = i32::MAX as i64;
 
 const MAX_EVENTS: usize = 256;
 
-/// Tracked files with their values, and the inotify watches.
+/// Tracked files (`track_file`) with their last values, and the inotify watches that report
+/// changes.
 #[derive(Debug)]
 pub struct TrackedFiles {
     inotify: OwnedFd,

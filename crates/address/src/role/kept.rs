@@ -81,7 +81,8 @@ impl KeptInstance {
             "MASTER" => VrrpState::Master,
             "BACKUP" => VrrpState::Backup,
             "FAULT" => VrrpState::Fault,
-            // Restores only the order of an operator after a stop.
+            // After a stop, restores only an operator's order to give up the address; otherwise the
+            // state is dropped.
             "INIT" if self.yielded.is_some() => VrrpState::Init,
             _ => return None,
         };

@@ -19,12 +19,12 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct VrrpInstance {
     pub config: Instance,
-    /// Index of its advert socket among the role's; None while it has none.
+    /// Index of the router's advert socket in the role's list of sockets; None while it has none.
     pub socket: Option<usize>,
     pub vmac: Option<Vmac>,
     /// Virtual MAC interfaces of addresses that are on other interfaces.
     pub secondary_vmacs: Vec<SecondaryVmac>,
-    /// Source address of its adverts; None if none was found.
+    /// Source address of the router's adverts; None if none was found.
     pub source: Option<IpAddr>,
     pub is_started: bool,
     pub holds: bool,

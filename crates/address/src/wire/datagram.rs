@@ -68,7 +68,7 @@ pub(super) struct Ancillary {
     pub source: Option<IpAddr>,
     pub destination: Option<IpAddr>,
     pub interface: u32,
-    /// Hop limit, or the TTL if that option is set.
+    /// Hop limit (IPv6) or TTL (IPv4), if the socket option for it is set.
     pub hops: Option<u8>,
     /// `PACKET_OUTGOING` or another packet type, of a packet socket.
     pub packet_type: u8,

@@ -61,7 +61,8 @@ async fn to_farm(site: &Arc<FarmState>, bind: SocketAddr, from: IpAddr) -> io::R
         IpAddr::V4(_) => TcpSocket::new_v4()?,
         IpAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // Binds before it connects, so that the farm knows the source address in time.
+    // Binds the socket before it connects, so that the farm knows the source address before the
+    // connection arrives.
     socket.bind(SocketAddr::new(own, 0))?;
     let arrival = site.arrives(socket.local_addr()?, from);
     let stream = socket.connect(SocketAddr::new(own, bind.port())).await?;

@@ -30,7 +30,7 @@ impl<'o> PublishedResource<'o> {
         groups.is_empty() || groups.iter().any(|group| user.groups.contains(group))
     }
 
-    /// Hosts that have it; empty: all hosts of the farm.
+    /// Returns the hosts that have the desktop or app; empty: all hosts of the farm.
     pub fn hosts(self) -> &'o BTreeSet<String> {
         match self {
             PublishedResource::Desktop(desktop) => &desktop.hosts,

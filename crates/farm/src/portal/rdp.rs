@@ -30,7 +30,8 @@ pub struct File<'f> {
 /// the signature uses.
 type RdpFileLine = (&'static str, bool, String);
 
-/// Lines that a signature covers, in its order, with their names there.
+/// Lines of an `.rdp` file that a signature covers, in the signature's order: the name in the file,
+/// and the name in the signature.
 const SIGNED: [(&str, &str); 15] = [
     ("full address", "Full Address"),
     ("alternate full address", "Alternate Full Address"),

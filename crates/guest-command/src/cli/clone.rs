@@ -136,7 +136,7 @@ fn sections(report: &StatusReport, name: &str, from: &Guest, new: &str, disks: &
 
 /// Source of the clone's disks, all as of one moment.
 enum From {
-    /// Snapshots; true if they were taken for this clone.
+    /// Snapshots of all disks; true if they were taken for this clone.
     Moment(Moment, bool),
     /// The volumes themselves, to which nothing can write during the copy.
     Volumes,

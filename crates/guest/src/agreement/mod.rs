@@ -71,7 +71,7 @@ pub struct LocalState {
     pub is_off: bool,
     /// Reason of the last failure, if the guest failed too often.
     pub failed: Option<String>,
-    /// True if the volumes are writable on this node, and only there.
+    /// True if the guest's volumes are writable on this node, and on no other.
     pub has_volumes: bool,
     /// Both copies of the mirrored volumes are complete, so the volumes could be handed over now.
     pub has_both_copies: bool,
@@ -116,7 +116,7 @@ struct PendingOrder {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GuestDecision {
     pub wish: DesiredState,
-    /// Epoch of the lease with which the guest may run here.
+    /// Epoch of the lease with which the guest may run on this node.
     pub epoch: Option<u64>,
     pub uses_volumes: bool,
     /// Earlier failures and shutdowns on this node no longer count: another node has held the lease
@@ -126,7 +126,8 @@ pub struct GuestDecision {
     /// Target of a migration that did not accept the guest.
     pub not_taken_by: Option<String>,
     pub waits_for_volumes: bool,
-    /// Reason why the guest runs on another node or not at all, as text; empty if it runs here.
+    /// Reason why the guest runs on another node or not at all, as text; empty if it runs on this
+    /// node.
     pub why: String,
 }
 

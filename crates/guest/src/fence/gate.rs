@@ -59,7 +59,7 @@ impl PreviousNodes {
         self.gone.retain(|node, _| is_node(node));
     }
 
-    /// Records that a guest runs here, so it runs on no other node.
+    /// Records that a guest runs on this node, so it runs on no other node.
     pub fn started(&mut self, guest: &str) {
         self.ran.remove(guest);
         self.taken.remove(guest);

@@ -142,7 +142,7 @@ mod tests {
         drop(listener);
         silence.retain(|_| false);
         assert!(!known(&mut silence, &here, port));
-        // By then the leases of the node's guests have ended.
+        // Spares the node until the leases of its guests have ended.
         assert!(!silence.allows("beta", 1000, &here, port, 999 + SPARED_MS));
         assert!(silence.allows("beta", 1000, &here, port, 1000 + SPARED_MS));
     }

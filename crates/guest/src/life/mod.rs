@@ -56,8 +56,8 @@ pub enum DesiredState {
     Hold,
     /// The guest migrates to this node: QEMU is started and waits for the incoming migration.
     Arrive,
-    /// The guest is paused at once, because this node does not know whether the guest may run
-    /// here.
+    /// The guest is paused at once, because this node does not know whether the guest may run on
+    /// it.
     Freeze,
     /// The guest is paused for a snapshot, as soon as QEMU has ended its disk requests. If the
     /// pause takes long, the process is not killed.

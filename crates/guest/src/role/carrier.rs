@@ -33,7 +33,7 @@ const CAME_MAX: usize = 32;
 /// Incoming connection of another node.
 #[derive(Debug)]
 pub struct IncomingConnection {
-    /// Name of the node, from its certificate.
+    /// Name of the other node, from its certificate.
     pub from: String,
     pub hello: ConnectionPurpose,
     /// Sender for the socket that is to be connected with the other node. Dropping it closes the

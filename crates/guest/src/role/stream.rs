@@ -244,7 +244,8 @@ impl GuestRole {
         machine.ok_or_else(|| format!("guest {name} does not run"))
     }
 
-    /// Connects to the terminal of a guest that runs here. The file is the operator's lock on it.
+    /// Connects to the terminal of a guest that runs on this node. The returned file is the
+    /// operator's lock on the terminal.
     fn terminal(&self, name: &str, who: &str) -> Result<(UnixStream, File), String> {
         let home = &self.running(name)?.home;
         let taken = console::take(home.path(), who)?;

@@ -27,7 +27,7 @@ pub enum StepExecutor {
 /// File system found on a disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DetectedFileSystem {
-    /// Number of its partition; 0: the disk has no partition table.
+    /// Number of the file system's partition; 0: the disk has no partition table.
     pub partition: u32,
     pub begin: u64,
     /// Type as named by `blkid`; empty: unknown.
@@ -63,7 +63,7 @@ pub struct Linux {
 /// Kernel of a Linux system.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Kernel {
-    /// Version as in the name of its module directory.
+    /// Version, as in the name of the kernel's module directory.
     pub version: String,
     pub has_image: bool,
     pub has_virtio: bool,

@@ -239,7 +239,7 @@ pub(in crate::dialect) enum ReceivePolicy {
     Bytes(u32),
 }
 
-/// Stores a value unless it is None, as for an invalid one.
+/// Stores a value; None, the result for an invalid value, changes nothing.
 pub(in crate::dialect) fn set<T>(value: Option<T>, field: &mut T) {
     if let Some(value) = value {
         *field = value;

@@ -20,7 +20,7 @@ pub struct Home<'a> {
     pub uuid: &'a str,
     /// Type of the file system, as `blkid` names it.
     pub system: &'a str,
-    /// GRUB's directory in it: `/boot/grub`.
+    /// GRUB's directory in the file system: `/boot/grub`.
     pub directory: &'a str,
 }
 

@@ -323,7 +323,7 @@ fn a_failed_node_retries_a_guest_when_the_other_is_gone() {
     alpha.guest("mail", 7, "alpha", &failed("alpha"));
     assert_eq!(alpha.decide("mail").0, DesiredState::Run);
     assert_eq!(alpha.record("mail"), GuestRecord::default());
-    // The guest failed here last, and no other node has had it since.
+    // The guest failed on this node last, and no other node has had it since.
     alpha.locals.get_mut("mail").unwrap().epoch = Some(7);
     alpha.guest("mail", 7, "", &failed("alpha"));
     assert_eq!(alpha.decide("mail").2, 0);
