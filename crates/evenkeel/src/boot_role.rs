@@ -2,7 +2,7 @@
 //!
 //! The process makes no decisions about machines.
 
-use crate::confinement::{self, Confinement};
+use confinement::Confinement;
 use crate::trusted::RoleCredentials;
 use boot::keyword::NAME;
 use boot::message::OperatorRequest;

@@ -4,7 +4,6 @@
 //! The process makes no decisions: it forwards each operation to the part that can execute it.
 
 use crate::command::look_up;
-use crate::confinement;
 use crate::demonstration;
 use crate::identity;
 use crate::password::verify;

@@ -18,7 +18,6 @@ mod boot_role;
 mod certificates;
 mod check_runner;
 mod command;
-mod confinement;
 #[cfg(feature = "console")]
 mod console_role;
 #[cfg(feature = "cluster")]
@@ -26,7 +25,6 @@ mod control_role;
 mod demo;
 #[cfg(feature = "demonstration")]
 mod demonstration;
-mod expect;
 #[cfg(feature = "farm")]
 mod farm_role;
 mod features;
@@ -46,7 +44,6 @@ mod process;
 #[cfg(feature = "console")]
 mod recorded_files;
 mod role;
-mod route;
 #[cfg(feature = "console")]
 mod route_process;
 #[cfg(feature = "cluster")]
@@ -193,7 +190,7 @@ static PARTS: &[Feature] = &[
         commands: &[],
     },
     Feature {
-        part: &expect::PART,
+        part: &route::expect::PART,
         role: None,
         commands: &[],
     },

@@ -1,7 +1,7 @@
 //! Parts of this program, and the result of loading files for all of them.
 
 use crate::certificates;
-use crate::expect::{self, Expectation};
+use route::expect::{self, Expectation};
 use crate::features;
 use crate::identity;
 use address::config::Config;

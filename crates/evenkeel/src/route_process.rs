@@ -5,10 +5,10 @@
 //! files masked.
 
 use crate::command::mask;
-use crate::confinement::{self, Confinement, ConfinementError, ServiceUser};
+use confinement::{Confinement, ConfinementError, ServiceUser};
 use crate::recorded_files::set_of;
-use crate::route::rounds::{self, NotServed};
-use crate::route::{self, Request, RouteDestination, RouteEndpoint, RouteReport, RouteRequest};
+use route::rounds::{self, NotServed};
+use route::{Request, RouteDestination, RouteEndpoint, RouteReport, RouteRequest};
 use cluster::history::Redaction;
 use configuration::Recording;
 use console::inquiry::route::{DescribedRequest, QUESTION_BYTES_MAX, RouteProcessCommand};

@@ -3,7 +3,7 @@
 //!
 //! The process makes no decisions about volumes, and reads and writes none of their data.
 
-use crate::confinement::{self, Confinement};
+use confinement::Confinement;
 use crate::trusted::RoleCredentials;
 use part::codec;
 use part::control::lease_messages;

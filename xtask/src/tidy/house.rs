@@ -66,6 +66,21 @@ const HOUSE: &[(&str, Knows)] = &[
         ]),
     ),
     (
+        "route",
+        Knows::Only(&[
+            "configuration",
+            "keyword",
+            "language",
+            "model",
+            "part",
+            "proxy",
+        ]),
+    ),
+    (
+        "confinement",
+        Knows::Only(&["language", "model", "part"]),
+    ),
+    (
         "address",
         Knows::Only(&[
             "command",

@@ -7,7 +7,7 @@
 //! The proxy role sends the requests over a connection. When it closes, this process and all
 //! running programs end. Its messages are checked, since the role may be compromised.
 
-use crate::confinement::{self, ConfinementError};
+use confinement::ConfinementError;
 use crate::process::{self, StartError};
 use address::role::runner::{JobResult, ProgramJob, Runner};
 use part::channel::{Channel, ChannelError, Received, timespec};

@@ -1,13 +1,12 @@
 //! `evenkeel route`: where a request would go, and why.
 
 mod live;
-mod text;
 
 use super::definition::{flag, option};
 use super::{files, print, refuse};
 use crate::loader::addresses;
 use crate::process;
-use crate::route::{self, NotFollowed, Request, RouteEndpoint, RouteRequest};
+use route::{NotFollowed, Request, RouteEndpoint, RouteRequest, text};
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use configuration::LoadOptions;

@@ -80,7 +80,7 @@ enum ControlError {
     #[error("the supervisor: {0}")]
     Channel(ChannelError),
     #[error(transparent)]
-    Rights(#[from] crate::confinement::ConfinementError),
+    Rights(#[from] confinement::ConfinementError),
     #[error(transparent)]
     System(#[from] io::Error),
     #[error(transparent)]

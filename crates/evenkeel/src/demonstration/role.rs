@@ -2,7 +2,7 @@
 //! objects, and sends lines with orders.
 
 use super::{FaultOrder, LINE_BYTES_MAX, NAME, Thing};
-use crate::confinement::as_console;
+use confinement::as_console;
 use guest::message::GuestResponse;
 use part::codec;
 use part::report::{Grade, StatusReport, Subject, SubjectAction};

@@ -1,6 +1,7 @@
 //! Differences of a change, and those that need a restart, as text.
 
-use crate::confinement::{self, group_name, user_name};
+use command::user_name;
+use confinement::group_name;
 use crate::parts;
 use configuration::Recording;
 use configuration::files::NamedFile;

@@ -18,7 +18,7 @@ mod version;
 mod watched;
 mod wishes;
 
-use crate::confinement::{self, Confinement};
+use confinement::Confinement;
 use crate::process::{self, StartError};
 use outcome::Send;
 use part::channel::{Channel, ChannelError, Received};

@@ -6,7 +6,7 @@ use super::outcome::BuiltVersion;
 use super::wishes::Wishes;
 use super::{LoadFailure, LoadResult, compare, lacking, rest, watched};
 use crate::certificates;
-use crate::confinement::{self, Confinement};
+use confinement::Confinement;
 use crate::parts::{self, Payloads, RolePayload};
 use crate::process::{self, LeftOut, StartError};
 use configuration::{Recording, waiting_for_volumes};

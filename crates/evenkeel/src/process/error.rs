@@ -1,6 +1,6 @@
 //! Errors that prevent a process from serving.
 
-use crate::confinement::ConfinementError;
+use confinement::ConfinementError;
 use language::reason;
 use nix::errno::Errno;
 use part::daemon::DaemonError;

@@ -6,7 +6,7 @@ use super::{
     Limits, StartError, WantedLimits, before, check_programs, limits, open, privileges, processors,
     signals,
 };
-use crate::confinement::{self, Confinement, ProcessIdentity, StartedAs};
+use confinement::{Confinement, ProcessIdentity, StartedAs};
 use crate::identity;
 use crate::parts::{self, LoadedParts};
 use configuration::LoadOptions;

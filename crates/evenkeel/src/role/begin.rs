@@ -2,7 +2,7 @@
 
 use super::orders::Supervised;
 use super::version::{SupervisorInput, VersionError};
-use crate::confinement::ProcessIdentity;
+use confinement::ProcessIdentity;
 use crate::process::{self, StartError};
 use part::channel::Channel;
 use part::guard::Guard;

@@ -202,7 +202,7 @@ fn author(matches: &ArgMatches) -> String {
     let before = std::env::var("SUDO_USER").or_else(|_| std::env::var("DOAS_USER"));
     let uid = rustix::process::getuid().as_raw();
     let user = before.ok().filter(|name| !name.is_empty());
-    let user = user.or_else(|| crate::confinement::user_name(uid));
+    let user = user.or_else(|| ::command::user_name(uid));
     let user = user.unwrap_or_else(|| uid.to_string());
     format!("{user}@{}", crate::identity::host_name())
 }

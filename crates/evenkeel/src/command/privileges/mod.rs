@@ -4,10 +4,8 @@
 
 mod render;
 
-use crate::confinement::{
-    self, Confinement, FileConfinement, Filtered, IdentityOrigin, ProcessIdentity, ServiceUser,
-    StartedAs, group_name, identity_for, user_name,
-};
+use confinement::{Confinement, FileConfinement, Filtered, IdentityOrigin, ProcessIdentity, ServiceUser, StartedAs, group_name, identity_for};
+use ::command::user_name;
 use crate::parts::RolePayload;
 use crate::process::address_text;
 use address::rights;

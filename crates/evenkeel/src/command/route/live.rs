@@ -2,8 +2,8 @@
 
 use super::super::{files, reload, run, status};
 use super::{RouteFailure, config, files_refused, in_words, is_without_file, load};
-use crate::route::rounds::{self, NotServed};
-use crate::route::{Request, RouteReport};
+use route::rounds::{self, NotServed};
+use route::{Request, RouteReport};
 use clap::ArgMatches;
 use configuration::Recording;
 use part::memory;

@@ -1,7 +1,7 @@
 //! `expect`: a request with its expected result.
 
 use super::{ExpectationsDraft, Row, codes};
-use crate::route::{self, Request, RouteEndpoint, RouteRequest};
+use crate::{Request, RouteEndpoint, RouteRequest};
 use language::arguments::{Args, Built};
 use language::{ConfigWord, Diagnostic, Span, suggest};
 use std::fmt;
@@ -85,7 +85,7 @@ fn text(args: &mut Args<'_>, word: &ConfigWord, what: &str) -> Result<String, Di
 fn end(args: &mut Args<'_>, word: &ConfigWord) -> Result<RouteEndpoint, Diagnostic> {
     let value = behind(args, word, "an address")?;
     let not = "not an IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443";
-    route::end(value.str()).ok_or_else(|| args.unexpected_value(value, not))
+    crate::end(value.str()).ok_or_else(|| args.unexpected_value(value, not))
 }
 
 fn unknown(args: &Args<'_>, word: &ConfigWord) -> Diagnostic {

@@ -1,10 +1,11 @@
 //! Tests of the lines of a `test` section, and of the messages for unexpected results.
 
 use super::*;
-use crate::parts::LoadedParts;
-use crate::process::load_files;
-use configuration::LoadOptions;
-use language::render;
+use configuration::outside::Outside;
+use configuration::{LoadOptions, Recording, SectionKeywords};
+use keyword::load::{self, Loaded};
+use language::source::Text;
+use language::{Environment, Facts, render};
 
 const SITE: &str = "\
 defaults
@@ -51,10 +52,34 @@ backend two
     server t1 10.0.2.2:1194
 ";
 
-fn load(lines: &str) -> LoadedParts {
-    let text = format!("{SITE}{lines}");
-    let files = vec![("site.cfg".to_owned(), text.into_bytes())];
-    load_files(files, None, LoadOptions::default(), None)
+/// A configuration of the proxy with its expectations.
+struct TestedSite {
+    proxy: Loaded,
+    expectations: Vec<Expectation>,
+}
+
+impl TestedSite {
+    fn check_expectations(&mut self) {
+        if self.proxy.config.is_some() {
+            let (recording, sources) = (&self.proxy.recording, &self.proxy.sources);
+            for told in unmet(&self.expectations, recording, sources) {
+                self.proxy.diagnostics.push(&self.proxy.sources, told);
+            }
+        }
+    }
+}
+
+fn load(lines: &str) -> TestedSite {
+    let text = Text::new(format!("{SITE}{lines}").into_bytes());
+    let files = vec![("site.cfg".to_owned(), text)];
+    let (facts, options) = (Facts::new("3.4.0"), LoadOptions::default());
+    let words = SectionKeywords::from_parts([&load::PART.sections, &PART.sections]);
+    let inputs = Recording::new(files, Environment::empty(), facts, options, words);
+    let mut loaded = configuration::load(&[&load::PART, &PART], inputs, Outside::default());
+    TestedSite {
+        expectations: loaded.take_part(&PART),
+        proxy: Loaded::of(loaded),
+    }
 }
 
 fn told(lines: &[&str]) -> String {

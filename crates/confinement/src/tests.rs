@@ -319,7 +319,12 @@ fn load(lines: &str) -> Config {
         "defaults\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\nlisten l\n    bind 127.0.0.1:1\n{lines}"
     );
     let files = vec![("own.cfg".to_owned(), text.into_bytes())];
-    let loaded = crate::process::load_files(files, None, Default::default(), None).proxy;
+    let loaded = keyword::load::load(
+        files,
+        language::Environment::empty(),
+        language::Facts::new("3.4.0"),
+        configuration::LoadOptions::default(),
+    );
     loaded.config.expect("a file without mistakes")
 }
 
@@ -392,7 +397,7 @@ fn panic_is_reported_without_access_to_the_binary() {
     }
     let name = format!(
         "{}::panic_is_reported_without_access_to_the_binary",
-        module_path!().trim_start_matches("evenkeel::")
+        module_path!().trim_start_matches("confinement::")
     );
     // In a process of its own: its message must not be caught by the harness.
     let output = std::process::Command::new(std::env::current_exe().unwrap())

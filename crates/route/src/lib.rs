@@ -1,9 +1,15 @@
-//! Determines where a request would go: evaluates it with a configuration.
+//! Determines where a request would go: evaluates it with a configuration and the code of the proxy.
+//! [`expect`] is the `test` section, whose requests have an expected result.
+//!
+//! The crate contacts no server and opens no socket. Commands and processes provide the
+//! configuration, and the state of a running instance.
 
 mod asked;
+pub mod expect;
 mod live;
 mod report;
 pub mod rounds;
+pub mod text;
 
 pub use asked::RouteRequest;
 pub use live::{Live, LiveServer};

@@ -55,6 +55,9 @@ fn enforce(rules: RulesetCreated) -> Result<FileConfinement, ConfinementError> {
 
 /// Restricts this thread to the files of a volume: its directory or device, and the runtime
 /// directory with its socket. Threads that it starts inherit the restriction.
+///
+/// # Errors
+/// Fails if the kernel has Landlock and refuses the rules, or a path cannot be opened.
 pub fn only_volume(runtime: &Path, backing: &Path) -> Result<FileConfinement, ConfinementError> {
     let files = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | IoctlDev
@@ -68,6 +71,9 @@ pub fn only_volume(runtime: &Path, backing: &Path) -> Result<FileConfinement, Co
 }
 
 /// Restricts this thread, and those that it starts, to reading files.
+///
+/// # Errors
+/// Fails if the kernel has Landlock and refuses the rules, or a path cannot be opened.
 pub fn only_reading() -> Result<FileConfinement, ConfinementError> {
     let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     enforce(allow(
@@ -79,6 +85,9 @@ pub fn only_reading() -> Result<FileConfinement, ConfinementError> {
 
 /// Restricts this thread to writing in a directory, and to reading the kernel's data about network
 /// interfaces.
+///
+/// # Errors
+/// Fails if the kernel has Landlock and refuses the rules, or a path cannot be opened.
 pub fn only_directory(directory: &Path) -> Result<FileConfinement, ConfinementError> {
     let own = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile
@@ -91,6 +100,9 @@ pub fn only_directory(directory: &Path) -> Result<FileConfinement, ConfinementEr
 
 /// Creates rules for QEMU: the directory of its guest, these files for reading, and what a program
 /// needs. A child process applies them to itself. Returns None if the kernel has no Landlock.
+///
+/// # Errors
+/// Fails if the kernel has Landlock and refuses the rules, or a path cannot be opened.
 pub fn of_guest(home: &Path, files: &[&Path]) -> Result<Option<OwnedFd>, ConfinementError> {
     let own = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeSock | RemoveFile

@@ -1,6 +1,6 @@
 //! Text form of the report.
 
-use crate::route::{EvaluatedLine, LiveServer, RouteDestination, RouteReport, TermText};
+use crate::{EvaluatedLine, LiveServer, RouteDestination, RouteReport, TermText};
 
 const SERVERS_MAX: usize = 12;
 

@@ -20,7 +20,6 @@ mod nobody;
 #[cfg(test)]
 mod tests;
 
-pub use ::command::user_name;
 pub use capabilities::{RetainedCapability, names};
 pub use error::ConfinementError;
 pub use files::{of_guest, only_directory, only_reading, only_volume};
@@ -178,6 +177,9 @@ impl Confinement {
 /// Executes the first half with the initial privileges. Files that libraries read lazily are read.
 /// Capabilities that nothing keeps leave the bounding set, and the kept ones survive the change of
 /// the user.
+///
+/// # Errors
+/// Fails if the kernel refuses to change capabilities.
 pub fn prepare(confinement: &Confinement) -> Result<(), ConfinementError> {
     if confinement.role == ConfinedProcess::Loader {
         return Ok(());
@@ -201,6 +203,9 @@ fn read_what_is_read_once() {
 /// Drops all capabilities except these, for a process that starts programs. Returns the remaining
 /// ones. If `programs` is true, the bounding set stays, from which root gets its capabilities back
 /// when it executes a program. Has to be called by the only thread of the process.
+///
+/// # Errors
+/// Fails if the kernel refuses to change capabilities.
 pub fn keep_only(keeps: CapabilitySet, programs: bool) -> Result<CapabilitySet, ConfinementError> {
     if programs {
         capabilities::lower(keeps)
@@ -220,6 +225,9 @@ pub fn rehearse(confinement: &Confinement) -> Option<RemainingPrivileges> {
 
 /// Executes the second half: drops everything else, and returns the result. Has to be called by the
 /// only thread of the process.
+///
+/// # Errors
+/// Fails if the kernel supports a layer and refuses it.
 pub fn apply(confinement: &Confinement) -> Result<RemainingPrivileges, ConfinementError> {
     let capabilities = match confinement.role {
         // The boot role has dropped the other capabilities already.

@@ -1,7 +1,7 @@
 //! Evaluates the requests of `test` sections, and reports unexpected results.
 
 use super::{Expectation, ExpectedResult, codes};
-use crate::route::{NotFollowed, Request, RouteDestination, RouteReport};
+use crate::{NotFollowed, Request, RouteDestination, RouteReport};
 use configuration::Recording;
 use keyword::load;
 use language::{Diagnostic, SourceMap};
@@ -168,7 +168,7 @@ fn command(request: &Request, report: &RouteReport, files: &[String]) -> String 
             words.extend([format!("--{name}"), quoted(&value)]);
         }
     };
-    let end = |end: Option<crate::route::RouteEndpoint>| {
+    let end = |end: Option<crate::RouteEndpoint>| {
         end.map(|(address, port)| match port {
             Some(port) => std::net::SocketAddr::new(address, port).to_string(),
             None => address.to_string(),
