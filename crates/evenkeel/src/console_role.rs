@@ -4,7 +4,6 @@
 //! The process makes no decisions: it forwards each operation to the part that can execute it.
 
 use crate::command::look_up;
-use crate::demonstration;
 use crate::identity;
 use crate::password::verify;
 use crate::trusted::RoleCredentials;
@@ -35,7 +34,8 @@ pub static ROLE: RoleRow = RoleRow {
         farm::keyword::NAME,
         CLUSTER,
         supervisor::ROUTE,
-        demonstration::NAME,
+        #[cfg(feature = "demonstration")]
+        demo::demonstration::NAME,
     ],
     reads_reports: true,
     certified: true,

@@ -22,9 +22,6 @@ mod command;
 mod console_role;
 #[cfg(feature = "cluster")]
 mod control_role;
-mod demo;
-#[cfg(feature = "demonstration")]
-mod demonstration;
 #[cfg(feature = "farm")]
 mod farm_role;
 mod features;
@@ -40,10 +37,8 @@ mod parts;
 mod password;
 mod personality;
 mod ping;
-mod process;
 #[cfg(feature = "console")]
 mod recorded_files;
-mod role;
 #[cfg(feature = "console")]
 mod route_process;
 #[cfg(feature = "cluster")]
@@ -159,7 +154,7 @@ static PARTS: &[Feature] = &[
                 display_name: "proxy",
                 environment: Environment::Few,
             },
-            main: role::main,
+            main: proxy_role::role::main,
             ready_limit: Some(Duration::from_secs(120)),
             heartbeat_grace: Duration::ZERO,
             message_recipients: &[],
@@ -185,8 +180,8 @@ static PARTS: &[Feature] = &[
     },
     #[cfg(feature = "demonstration")]
     Feature {
-        part: &demonstration::PART,
-        role: Some(&demonstration::ROLE),
+        part: &demo::demonstration::PART,
+        role: Some(&demo::demonstration::ROLE),
         commands: &[],
     },
     Feature {

@@ -7,7 +7,7 @@ use crate::identity;
 use address::config::Config;
 use address::keyword::Read;
 use configuration::files::NamedFile;
-use configuration::outside::Outside;
+use configuration::outside::{Fallback, Outside};
 use configuration::{
     ConfigurationPart, LoadOptions, Recording, RoleInput, RoleInterface, SectionKeywords,
 };
@@ -18,7 +18,7 @@ use language::source::Text;
 use language::{Code, Diagnostic, Environment, Severity};
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 fn all() -> &'static [&'static ConfigurationPart] {
     static ALL: OnceLock<Vec<&'static ConfigurationPart>> = OnceLock::new();
@@ -321,6 +321,30 @@ pub fn refusals(now: &[RolePayload]) -> Vec<String> {
     now.iter().filter_map(of).flatten().collect()
 }
 
+/// Loads files with the facts about the program and its environment.
+pub fn load_files(
+    files: Vec<NamedFile>,
+    local_peer: Option<&str>,
+    options: LoadOptions,
+    foreign: Option<&Config>,
+) -> LoadedParts {
+    load_files_with(files, local_peer, options, foreign, None)
+}
+
+/// Loads files as [`load_files`] does; the fallback notes names that do not resolve.
+pub fn load_files_with(
+    files: Vec<NamedFile>,
+    local_peer: Option<&str>,
+    options: LoadOptions,
+    foreign: Option<&Config>,
+    fallback: Option<Arc<Fallback>>,
+) -> LoadedParts {
+    let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+    let environment = identity::environment(&names, local_peer);
+    let outside = Outside::default().with_fallback(fallback);
+    load(files, environment, options, foreign, outside)
+}
+
 /// Loads files, with the addresses of those in keepalived's format; `outside` provides external
 /// data.
 pub fn load(
@@ -357,7 +381,6 @@ mod secrets;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::load_files;
     use language::render;
 
     fn load(text: &str, options: LoadOptions) -> LoadedParts {
@@ -492,6 +515,21 @@ console
         let lo = interfaces.iter().find(|i| i.name == "lo");
         let loopback = std::net::IpAddr::from([127, 0, 0, 1]);
         assert!(lo.is_some_and(|lo| lo.addresses.contains(&(loopback, 8))));
+    }
+
+    #[cfg(feature = "demonstration")]
+    #[test]
+    fn example_of_the_platform_loads_on_both_nodes() {
+        for node in ["alpha", "beta"] {
+            let options = LoadOptions {
+                node: Some(node.to_owned()),
+                nodes: vec!["alpha".to_owned(), "beta".to_owned()],
+                ..LoadOptions::default()
+            };
+            let site = load(include_str!("../../../examples/platform.cfg"), options);
+            let loads = site.proxy.config.is_some();
+            assert_eq!((&*told(&site), loads), ("", true), "{node}");
+        }
     }
 
     #[test]

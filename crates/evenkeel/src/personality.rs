@@ -5,7 +5,7 @@ use crate::command;
 use crate::haproxy;
 use crate::keepalived;
 use crate::loader::{LoadFailure, Wishes};
-use crate::process;
+use proxy_role::process;
 use configuration::LoadOptions;
 use part::role::{Load, Personality};
 use part::voice::MessagePrinter;

@@ -81,6 +81,21 @@ const HOUSE: &[(&str, Knows)] = &[
         Knows::Only(&["language", "model", "part"]),
     ),
     (
+        "proxy-role",
+        Knows::Only(&[
+            "configuration",
+            "confinement",
+            "keyword",
+            "language",
+            "model",
+            "part",
+            "protocol",
+            "proxy",
+            "reactor",
+            "supervisor",
+        ]),
+    ),
+    (
         "address",
         Knows::Only(&[
             "command",
@@ -157,6 +172,21 @@ const HOUSE: &[(&str, Knows)] = &[
             "supervisor",
             "tls",
             "wire",
+        ]),
+    ),
+    (
+        "demo",
+        Knows::Only(&[
+            "configuration",
+            "confinement",
+            "guest",
+            "keyword",
+            "language",
+            "model",
+            "namespace",
+            "part",
+            "proxy",
+            "proxy-role",
         ]),
     ),
     ("nodes", Knows::Only(&["language", "part", "wire"])),

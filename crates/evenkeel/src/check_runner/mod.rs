@@ -8,7 +8,7 @@
 //! running programs end. Its messages are checked, since the role may be compromised.
 
 use confinement::ConfinementError;
-use crate::process::{self, StartError};
+use proxy_role::process::{self, StartError};
 use address::role::runner::{JobResult, ProgramJob, Runner};
 use part::channel::{Channel, ChannelError, Received, timespec};
 use part::codec;

@@ -39,8 +39,7 @@ pub use status::of_part as status_of_part;
 
 use crate::features::{self, Subcommand};
 use crate::loader::addresses;
-use crate::parts::Payloads;
-use crate::process;
+use crate::parts::{self, Payloads};
 use clap::ArgMatches;
 use language::render;
 use part::voice::refuse;
@@ -85,7 +84,7 @@ static OTHERS: &[Subcommand] = &[
         if matches.get_flag("platform") {
             platform_demo()
         } else {
-            crate::demo::main(matches.get_flag("script"))
+            demo::main(matches.get_flag("script"))
         }
     }),
     Subcommand::new("version", definition::version, |_| {
@@ -114,7 +113,7 @@ pub static OF_CONSOLE: [Subcommand; 1] = [Subcommand::new(
 
 #[cfg(feature = "demonstration")]
 fn platform_demo() -> ExitCode {
-    crate::demo::platform()
+    demo::platform()
 }
 
 #[cfg(not(feature = "demonstration"))]
@@ -162,7 +161,7 @@ pub fn load_options() -> configuration::LoadOptions {
 pub fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>, String> {
     let mut files = configuration::files::read_some(from).map_err(|error| error.to_string())?;
     addresses::split(&mut files);
-    let site = process::load_files(files, None, load_options(), None);
+    let site = parts::load_files(files, None, load_options(), None);
     if site.proxy.config.is_none() {
         let loaded = &site.proxy;
         let text = render::concise(&loaded.sources, &loaded.diagnostics, false);

@@ -5,7 +5,7 @@ mod live;
 use super::definition::{flag, option};
 use super::{files, print, refuse};
 use crate::loader::addresses;
-use crate::process;
+use crate::parts;
 use route::{NotFollowed, Request, RouteEndpoint, RouteRequest, text};
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -188,7 +188,7 @@ fn load(matches: &ArgMatches, files: &[PathBuf]) -> Result<Loaded, RouteFailure>
         host: crate::identity::host_name(),
         ..LoadOptions::default()
     };
-    Ok(process::load_files(read, None, options, None).proxy)
+    Ok(parts::load_files(read, None, options, None).proxy)
 }
 
 fn config(

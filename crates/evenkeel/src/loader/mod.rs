@@ -19,7 +19,7 @@ mod watched;
 mod wishes;
 
 use confinement::Confinement;
-use crate::process::{self, StartError};
+use proxy_role::process::{self, StartError};
 use outcome::Send;
 use part::channel::{Channel, ChannelError, Received};
 use part::entry;

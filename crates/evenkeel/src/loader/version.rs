@@ -8,7 +8,7 @@ use super::{LoadFailure, LoadResult, compare, lacking, rest, watched};
 use crate::certificates;
 use confinement::Confinement;
 use crate::parts::{self, Payloads, RolePayload};
-use crate::process::{self, LeftOut, StartError};
+use proxy_role::process::{self, LeftOut, StartError};
 use configuration::{Recording, waiting_for_volumes};
 use keyword::load::Loaded;
 use model::config::Config;

@@ -3,8 +3,8 @@
 use super::LoadFailure;
 use super::addresses::{self, AddressWishes};
 use super::file_set;
-use crate::parts::LoadedParts;
-use crate::process;
+use crate::parts::{self, LoadedParts};
+use proxy_role::process;
 use address::config::Config;
 use configuration::LoadOptions;
 use configuration::files::{self, NamedFile};
@@ -83,7 +83,7 @@ impl Wishes {
             Some(set) => file_set::load(set, files, options, foreign, self.fallback.clone()),
             None => {
                 let (peer, fallback) = (self.local_peer.as_deref(), self.fallback.clone());
-                process::load_files_with(files, peer, options, foreign, fallback)
+                parts::load_files_with(files, peer, options, foreign, fallback)
             }
         }
     }

@@ -7,7 +7,7 @@ mod render;
 use confinement::{Confinement, FileConfinement, Filtered, IdentityOrigin, ProcessIdentity, ServiceUser, StartedAs, group_name, identity_for};
 use ::command::user_name;
 use crate::parts::RolePayload;
-use crate::process::address_text;
+use proxy_role::process::address_text;
 use address::rights;
 use keyword::load::Loaded;
 use model::config::{Config, LogTargetAddress, ServerAddress};

@@ -7,7 +7,7 @@ use super::error::PlatformError;
 use super::menu::{Choice, expectation, menu, ordered, things};
 use super::site::{DemoPlatform, VIRTUAL};
 use super::{links, say};
-use crate::demo::load::Counted;
+use crate::load::Counted;
 use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(100);

@@ -185,18 +185,25 @@ impl Tabled for DemonstrationDraft {
 
 #[cfg(test)]
 mod tests {
-    use crate::process::load_files;
-    use configuration::LoadOptions;
+    use super::PART;
+    use configuration::outside::Outside;
+    use configuration::{LoadOptions, Recording, SectionKeywords};
+    use keyword::load;
+    use language::source::Text;
+    use language::{Environment, Facts};
 
     fn told(lines: &str, here: bool) -> String {
         let text = format!("demonstration\n{lines}");
-        let files = vec![("site.cfg".to_owned(), text.into_bytes())];
+        let files = vec![("site.cfg".to_owned(), Text::new(text.into_bytes()))];
         let options = LoadOptions {
             here,
             ..LoadOptions::default()
         };
-        let proxy = load_files(files, None, options, None).proxy;
-        language::render::concise(&proxy.sources, &proxy.diagnostics, true)
+        let words = SectionKeywords::from_parts([&load::PART.sections, &PART.sections]);
+        let (environment, facts) = (Environment::empty(), Facts::new("3.4.0"));
+        let inputs = Recording::new(files, environment, facts, options, words);
+        let loaded = configuration::load(&[&load::PART, &PART], inputs, Outside::default());
+        language::render::concise(&loaded.sources, &loaded.diagnostics, true)
     }
 
     #[test]

@@ -25,6 +25,5 @@ pub use side::{SideThreadHandle, report_losses, to_logs};
 pub use signals::{OrderSource, ServingOrder, end_by, handle_signals, watch as watch_signals};
 pub use spare::lower_thread_priority;
 pub use start::{
-    ProcessOverrides, ServingProcess, apply_plan, drop_process_privileges, find_limits, load_files,
-    load_files_with, run, serve, wanted_limits,
+    ProcessOverrides, ServingProcess, apply_plan, drop_process_privileges, find_limits, run, serve, wanted_limits,
 };

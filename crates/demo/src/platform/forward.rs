@@ -2,7 +2,7 @@
 //! inside a lab host. So a browser reaches services in a namespace, and nothing else of this
 //! machine's network changes.
 
-use crate::demo::server::listen_at;
+use crate::server::listen_at;
 use namespace::LabHost;
 use std::collections::HashMap;
 use std::io;

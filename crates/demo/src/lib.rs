@@ -1,10 +1,20 @@
 //! `evenkeel demo`: two sample web servers, a proxy in front of them from `examples/demo.cfg`, a
 //! load, and a view of the events. The demo is one process on loopback, which needs no privileges
 //! and no installation.
+//!
+//! The feature `platform` adds `evenkeel demo --platform`, a whole cluster on one machine, and
+//! [`demonstration`], the part that shows its faults in the console.
 
+#![cfg_attr(
+    not(feature = "platform"),
+    allow(dead_code, reason = "the demo of the platform uses it")
+)]
+
+#[cfg(feature = "platform")]
+pub mod demonstration;
 mod load;
 mod plain;
-#[cfg(feature = "demonstration")]
+#[cfg(feature = "platform")]
 mod platform;
 mod script;
 mod server;
@@ -16,7 +26,7 @@ use stage::RunningDemo;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-#[cfg(feature = "demonstration")]
+#[cfg(feature = "platform")]
 pub use platform::main as platform;
 
 pub fn main(scripted: bool) -> ExitCode {

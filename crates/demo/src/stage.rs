@@ -3,11 +3,10 @@
 
 use super::load::{DemoClients, LoadStatistics, PACE};
 use super::server::{SampleServer, listen};
-use crate::identity;
-use crate::process::{self, ServingProcess, SideThreadHandle, StartError};
+use proxy_role::process::{self, ServingProcess, SideThreadHandle, StartError};
 use configuration::LoadOptions;
 use language::reason;
-use language::{Environment, render};
+use language::{Environment, Facts, render};
 use model::config::Config;
 use model::state;
 use proxy::health;
@@ -20,7 +19,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-pub const CONFIGURATION: &str = include_str!("../../../../examples/demo.cfg");
+pub const CONFIGURATION: &str = include_str!("../../../examples/demo.cfg");
 
 /// Ports of the proxy, below the system's range for outgoing connections, so that a restarted
 /// server finds its port free.
@@ -278,7 +277,9 @@ fn configuration(text: String, environment: Environment) -> Result<Config, Stage
         resolve_names: true,
         ..Default::default()
     };
-    let loaded = keyword::load::load(files, environment, identity::facts(), options);
+    // The file has no condition.
+    let facts = Facts::new(part::identity::HAPROXY_LEVEL);
+    let loaded = keyword::load::load(files, environment, facts, options);
     loaded.config.ok_or_else(|| {
         StageError::Configuration(render::concise(&loaded.sources, &loaded.diagnostics, false))
     })

@@ -7,11 +7,6 @@ use super::{
     signals,
 };
 use confinement::{Confinement, ProcessIdentity, StartedAs};
-use crate::identity;
-use crate::parts::{self, LoadedParts};
-use configuration::LoadOptions;
-use configuration::files::NamedFile;
-use configuration::outside::{Fallback, Outside};
 use keyword::load::Loaded;
 use model::config::Config;
 use model::log::Sink;
@@ -56,30 +51,6 @@ impl ServingProcess {
     pub fn config(&self) -> Arc<Config> {
         self.running.runtime.config()
     }
-}
-
-/// Loads files with the facts about the program and its environment.
-pub fn load_files(
-    files: Vec<NamedFile>,
-    local_peer: Option<&str>,
-    options: LoadOptions,
-    foreign: Option<&address::config::Config>,
-) -> LoadedParts {
-    load_files_with(files, local_peer, options, foreign, None)
-}
-
-/// Loads files as [`load_files`] does; the fallback notes names that do not resolve.
-pub fn load_files_with(
-    files: Vec<NamedFile>,
-    local_peer: Option<&str>,
-    options: LoadOptions,
-    foreign: Option<&address::config::Config>,
-    fallback: Option<Arc<Fallback>>,
-) -> LoadedParts {
-    let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
-    let environment = identity::environment(&names, local_peer);
-    let outside = Outside::default().with_fallback(fallback);
-    parts::load(files, environment, options, foreign, outside)
 }
 
 /// Serves until the end. Also returns in the process that only started the background process. The

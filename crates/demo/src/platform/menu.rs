@@ -1,7 +1,7 @@
 //! Menu of the platform demo: its choices, the state that they change, and the expected
 //! consequences, in the terminal and in the console. The module only computes; it executes nothing.
 
-use crate::demo::stage::{NAMES, SERVERS};
+use crate::stage::{NAMES, SERVERS};
 use crate::demonstration::{FaultOrder, Thing};
 use std::fmt::Write;
 
