@@ -206,6 +206,17 @@ const HOUSE: &[(&str, Knows)] = &[
         ]),
     ),
     ("overview", Knows::Only(&["part"])),
+    (
+        "instance-command",
+        Knows::Only(&[
+            "command",
+            "language",
+            "overview",
+            "part",
+            "proxy",
+            "supervisor",
+        ]),
+    ),
     ("screen", Knows::Only(&["part"])),
     ("evenkeel", Knows::All),
     ("xtask", Knows::All),

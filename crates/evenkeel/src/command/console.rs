@@ -4,7 +4,8 @@ mod credentials;
 
 use super::definition::{process_id, serving_files};
 use super::status::ask_part;
-use super::{end, reload};
+use super::end;
+use ::command::instance;
 use clap::{ArgMatches, Command};
 use console::message::{LinkRequest, LinkResponse};
 use std::process::ExitCode;
@@ -46,7 +47,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 }
 
 fn link(matches: &ArgMatches) -> Result<String, String> {
-    let instance = reload::selected(matches)?;
+    let instance = instance::selected(matches)?;
     let link: LinkResponse = ask_part(&instance, LinkRequest::envelope())?;
     let link = link?;
     let mut text = format!("{}\n", link.url());

@@ -17,18 +17,12 @@ mod format;
 mod lab;
 pub mod look_up;
 mod manual;
-mod operate;
 mod privileges;
-mod reload;
 mod route;
 mod run;
 #[cfg(feature = "console")]
 mod support;
-mod top;
-mod trace;
 mod upgrade;
-mod watch;
-mod why;
 
 pub use ::command::status;
 use ::command::{end, files, print, word, words};
@@ -48,27 +42,21 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-pub use definition::{definition, status_options};
+pub use ::command::options::status_options;
+pub use definition::definition;
 
-static RUNNING: &[Subcommand] = &[
-    Subcommand::new("run", definition::run, |matches| {
-        let sockets = matches.get_many::<String>("master");
-        let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
-        let state = matches.get_one::<PathBuf>("state");
-        match run::wanted(files(matches), state.map(PathBuf::as_path)) {
-            Ok(wanted) => run::main(&wanted, &sockets, run::before(matches)),
-            Err(error) => refuse(error),
-        }
-    }),
-    Subcommand::new("reload", definition::reload, reload::main),
-    Subcommand::new("status", definition::status, status::main),
-    Subcommand::new("top", top::definition, top::main),
-    Subcommand::new("why", why::definition, why::main),
-    Subcommand::new("watch", watch::definition, watch::main),
-    Subcommand::new("trace", trace::definition, trace::main),
-    #[cfg(feature = "console")]
-    Subcommand::new("support", support::definition, support::main),
-];
+static RUN: Subcommand = Subcommand::new("run", definition::run, |matches| {
+    let sockets = matches.get_many::<String>("master");
+    let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
+    let state = matches.get_one::<PathBuf>("state");
+    match run::wanted(files(matches), state.map(PathBuf::as_path)) {
+        Ok(wanted) => run::main(&wanted, &sockets, run::before(matches)),
+        Err(error) => refuse(error),
+    }
+});
+
+#[cfg(feature = "console")]
+static SUPPORT: Subcommand = Subcommand::new("support", support::definition, support::main);
 
 static OTHERS: &[Subcommand] = &[
     #[cfg(feature = "demonstration")]
@@ -125,27 +113,23 @@ fn platform_demo() -> ExitCode {
 
 fn all() -> impl Iterator<Item = &'static Subcommand> {
     let of_parts = features::all().iter().flat_map(|feature| feature.commands);
-    RUNNING.iter().chain(of_parts).chain(OTHERS)
+    let running = std::iter::once(&RUN).chain(&instance_command::COMMANDS);
+    #[cfg(feature = "console")]
+    let running = running.chain([&SUPPORT]);
+    running.chain(of_parts).chain(OTHERS)
 }
 
 pub fn main(words: Vec<OsString>) -> ExitCode {
     let words = std::iter::once(OsString::from("evenkeel")).chain(words);
     let matches = match definition().try_get_matches_from(words) {
         Ok(matches) => matches,
-        Err(error) => return not_parsed(&error),
+        Err(error) => return ::command::print_clap_error(&error),
     };
     let Some((name, matches)) = matches.subcommand() else {
         return ExitCode::FAILURE;
     };
     let command = all().find(|command| command.name == name);
     command.map_or(ExitCode::FAILURE, |command| (command.run)(matches))
-}
-
-/// Prints why a command line is refused, or the requested help, which clap also reports as an
-/// error.
-fn not_parsed(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 pub fn load_options() -> configuration::LoadOptions {

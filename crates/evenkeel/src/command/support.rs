@@ -1,8 +1,9 @@
 //! `evenkeel support`: saves in one archive what a report of a problem needs.
 
 use super::definition::{process_id, serving_files};
-use super::trace::{self, RoleEvents};
-use super::{mask, print, refuse, reload, status};
+use super::{mask, print, refuse, status};
+use ::command::instance;
+use instance_command::trace::{self, RoleEvents};
 use crate::identity;
 use crate::recorded_files::set_of;
 use clap::{Arg, ArgMatches, Command};
@@ -78,7 +79,7 @@ pub fn definition(command: Command) -> Command {
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let path = matches.get_one::<PathBuf>("ARCHIVE").cloned();
     let path = path.unwrap_or_else(default_path);
-    let saved = reload::selected(matches).and_then(|instance| save(&instance, &path));
+    let saved = instance::selected(matches).and_then(|instance| save(&instance, &path));
     match saved {
         Ok(files) => print(&format!(
             "{}: {files} files; secrets of the configuration are masked, addresses and names are not\n",

@@ -1,7 +1,8 @@
 //! Losses through the removal of a member: volumes without a complete copy on another node, and
 //! guests that may run nowhere else.
 
-use crate::command::{config, reload, status};
+use crate::command::config;
+use ::command::{instance, status};
 use cluster::file_set::FileSet;
 use cluster::member::MemberKind;
 use cluster::role::status::{ClusterStatus, MemberStatus};
@@ -36,7 +37,7 @@ pub fn check(name: &str, status: &ClusterStatus) -> Result<(), String> {
     let set = config::accepted_files().map_err(|error| unknown(node, &error))?;
     let has = Has::of(set, node, &nodes)
         .ok_or_else(|| unknown(node, "the accepted version has errors here"))?;
-    let report = reload::find_instance(&[], None).ok().and_then(|instance| {
+    let report = instance::find_instance(&[], None).ok().and_then(|instance| {
         // A node without volumes has no report of that role.
         status::report(&instance, volume::keyword::NAME).ok()
     });

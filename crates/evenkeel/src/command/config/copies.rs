@@ -5,7 +5,7 @@
 
 use super::ConfigError;
 use super::files;
-use crate::command::{reload, status};
+use ::command::{instance, status};
 use clap::ArgMatches;
 use cluster::file_set::FileSet;
 use cluster::member::MemberKind;
@@ -68,7 +68,7 @@ pub(super) fn check(old: &FileSet, new: &FileSet, matches: &ArgMatches) -> Resul
     let records = super::json(&Request::Records).ok();
     let records = records.and_then(|text| serde_json::from_str(&text).ok());
     // A node without volumes has no report of that role.
-    let report = reload::find_instance(&[], None)
+    let report = instance::find_instance(&[], None)
         .ok()
         .and_then(|instance| status::report(&instance, NAME).ok());
     let known = CompleteCopies {

@@ -1,8 +1,8 @@
 //! `evenkeel trace`: shows the events of the processes, and sets their levels for some time.
 
-use super::definition::{flag, option, process_id, serving_files};
-use super::status::{self, ANSWER_LIMIT};
-use super::{refuse, reload};
+use command::options::{flag, option, process_id, serving_files};
+use command::status::{self, ANSWER_LIMIT};
+use command::{instance, refuse};
 use clap::{Arg, ArgMatches, Command};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -133,7 +133,7 @@ impl RoleEvents {
 }
 
 pub fn main(matches: &ArgMatches) -> ExitCode {
-    let shown = reload::selected(matches).and_then(|instance| show(&instance, matches));
+    let shown = instance::selected(matches).and_then(|instance| show(&instance, matches));
     match shown {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(error),

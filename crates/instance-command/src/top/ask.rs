@@ -1,7 +1,7 @@
 //! Polls a running program for all displayed data.
 
-use super::super::{operate, reload, status};
-use crate::identity;
+use crate::operate;
+use command::{instance, status};
 use clap::ArgMatches;
 use overview::look::{MachineReport, has_proxy};
 use overview::traffic::{self, Traffic};
@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// # Errors
 /// Returns why there is no response.
 pub fn look(matches: &ArgMatches) -> Result<MachineReport, String> {
-    let instance = reload::selected(matches)?;
+    let instance = instance::selected(matches)?;
     let parts: Vec<&str> = status::shown_parts().collect();
     let (traffic, answers) = std::thread::scope(|scope| {
         let traffic = scope.spawn(|| operate::ask(&instance, Level::User, traffic::ASK, LIMIT));
@@ -50,7 +50,7 @@ pub fn look(matches: &ArgMatches) -> Result<MachineReport, String> {
     Ok(MachineReport {
         changes: VecDeque::new(),
         at: Instant::now(),
-        host: identity::host_name(),
+        host: part::identity::host_name(),
         pid: instance.pid,
         traffic,
         silent,

@@ -4,8 +4,8 @@ mod ask;
 mod pages;
 mod screen;
 
-use super::definition::{flag, option, process_id, serving_files};
-use super::{print, refuse};
+use command::options::{duration, flag, option, process_id, serving_files};
+use command::{print, refuse};
 use clap::{ArgMatches, Command};
 use jiff::tz::TimeZone;
 use nix::sys::signal::{SigSet, Signal};
@@ -53,7 +53,7 @@ pub fn definition(command: Command) -> Command {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let time = address::cli::duration(text)?;
+    let time = duration(text)?;
     if time < INTERVAL_MIN {
         Err("at least 200ms".to_owned())
     } else {

@@ -1,17 +1,36 @@
 //! `evenkeel reload`: requests that a supervisor applies the current content of its files, waits
 //! for the result, and prints the changes or the errors.
 
-pub use ::command::instance::{described, find_instance, selected};
-
-use super::refuse;
-use super::status::{ask, not_known};
-use clap::ArgMatches;
+use clap::{ArgMatches, Command};
+use command::instance::selected;
+use command::options::{flag, process_id, serving_files};
+use command::refuse;
+use command::status::{ask, not_known};
 use part::memory;
 use part::role::{DiagnosticFormat, SupervisorMessage};
 use part::voice;
 use std::io::Write;
 use std::process::ExitCode;
 use supervisor::directory::Instance;
+
+pub fn definition(command: Command) -> Command {
+    command
+        .about("Reload the files of a running `evenkeel run` or `haproxy -W`")
+        .long_about(
+            "Reloads the files of a running `evenkeel run` or `haproxy -W` of the same user, waits, and prints what \
+             changed. Listeners that stay are never closed, and connections continue. Maps and ACLs keep the changes \
+             of the runtime API; lists that differ from their files are reported. If a file has an error, prints it, \
+             changes nothing and exits with 1. After an upgrade of the binary it also switches to the new program, \
+             after testing it for some seconds.\n\nRunning instances are listed in /run/evenkeel (root), \
+             $XDG_RUNTIME_DIR/evenkeel or /tmp/evenkeel-UID. EVENKEEL_RUNTIME_DIRECTORY sets another directory.",
+        )
+        .after_help("Examples:\n  evenkeel reload\n  evenkeel reload -f haproxy.cfg\n  evenkeel reload --pid 4711\n  evenkeel reload --reset-runtime")
+        .arg(serving_files().num_args(1..))
+        .arg(process_id())
+        .arg(
+            flag("reset-runtime", "Load maps and ACL files as they are, and drop all changes made at run time"),
+        )
+}
 
 /// Reloads the supervisor of these files, of this process id, or the only one.
 pub fn main(matches: &ArgMatches) -> ExitCode {

@@ -1,7 +1,8 @@
 //! `evenkeel watch`: prints requests when they end, one per line.
 
-use super::definition::{flag, option, process_id, serving_files};
-use super::{operate, refuse, reload, why};
+use crate::{operate, why};
+use command::options::{flag, option, process_id, serving_files};
+use command::{instance, refuse};
 use clap::{ArgMatches, Command};
 use serde_json::Value;
 use std::io::{self, Write};
@@ -126,7 +127,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         read(&reply, is_json).ok_or_else(unknown)
     };
     let once = matches.get_flag("once");
-    let first = reload::selected(matches).and_then(|instance| {
+    let first = instance::selected(matches).and_then(|instance| {
         let max = if once { ONCE_MAX } else { "1" };
         look(&instance, &format!(" max {max}"))
     });
@@ -140,7 +141,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     let (mut since, mut failures) = (first.since, 0);
     loop {
         thread::sleep(INTERVAL);
-        let found = reload::selected(matches)
+        let found = instance::selected(matches)
             .and_then(|instance| look(&instance, &format!(" since {since} max {LOOK_MAX}")));
         match found {
             Ok(found) => {

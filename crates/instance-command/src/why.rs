@@ -1,7 +1,8 @@
 //! `evenkeel why`: explains the decisions about a completed request.
 
-use super::definition::{option, process_id, serving_files};
-use super::{operate, print, refuse, reload};
+use crate::operate;
+use command::options::{option, process_id, serving_files};
+use command::{instance, print, refuse};
 use clap::{Arg, ArgMatches, Command};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -108,7 +109,7 @@ fn reread(matches: &ArgMatches) -> Result<(String, Option<ArgMatches>), clap::Er
     line.extend(pid.map(|pid| format!("--pid={pid}")));
     line.extend(is_json(matches).then(|| "--format=json".to_owned()));
     let mut line: Vec<OsString> = line.into_iter().map(OsString::from).collect();
-    for file in super::files(matches) {
+    for file in command::files(matches) {
         line.extend(["--file".into(), file.into_os_string()]);
     }
     line.extend(options.into_iter().map(OsString::from));
@@ -124,14 +125,14 @@ fn reread(matches: &ArgMatches) -> Result<(String, Option<ArgMatches>), clap::Er
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let (asked, reread) = match reread(matches) {
         Ok(read) => read,
-        Err(error) => return super::not_parsed(&error),
+        Err(error) => return command::print_clap_error(&error),
     };
     let matches = reread.as_ref().unwrap_or(matches);
     let Some(order) = order(&asked, is_json(matches)) else {
         return refuse("the id of a request is expected, or a line of a log");
     };
     let found =
-        reload::selected(matches).and_then(|instance| operate::order(&instance, &order, LIMIT));
+        instance::selected(matches).and_then(|instance| operate::order(&instance, &order, LIMIT));
     match found {
         Ok(text) => print(&format!("{text}\n")),
         Err(error) => refuse(error),
@@ -174,7 +175,7 @@ mod tests {
             let matches = command.try_get_matches_from(line.split(' ')).unwrap();
             let (asked, again) = reread(&matches).map_err(|error| error.to_string())?;
             let matches = again.unwrap_or(matches);
-            let files = super::super::files(&matches);
+            let files = command::files(&matches);
             Ok::<_, String>((asked, matches.get_one::<u32>("pid").copied(), files.len()))
         };
         assert_eq!(
