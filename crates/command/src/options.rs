@@ -37,7 +37,6 @@ pub fn pid(text: &str) -> Result<u32, &'static str> {
 /// # Errors
 /// Fails if the text is no time, or longer than a day; the error says what is accepted.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    /// Limit of a drain, seconds.
     const SECONDS_MAX: u64 = 86_400;
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

@@ -21,6 +21,7 @@ mod recording;
 mod sections;
 mod table;
 mod unknown;
+mod vocabulary;
 mod volume_storage;
 
 pub use accounts::{Account, Accounts, Password};
@@ -42,3 +43,4 @@ pub use unknown::Unknown;
 pub use volume_storage::{
     VolumeFiles, VolumeStorage, VolumeUser, file_identity, waiting_for_volumes,
 };
+pub use vocabulary::{documented, vocabulary};

@@ -142,7 +142,7 @@ static PARTS: &[Feature] = &[
             certified: false,
             life: Life::Governs(control_role::GOVERNS),
         }),
-        commands: &command::OF_CLUSTERS,
+        commands: &cluster_command::COMMANDS,
     },
     Feature {
         part: &proxy::PART,
@@ -198,6 +198,8 @@ compile_error!("every build has the parts proxy and address: add `--features pro
 pub fn main(further: &[&'static Feature]) -> ExitCode {
     features::add(further);
     ::command::set_load_payload(command::payload_of_files);
+    #[cfg(feature = "cluster")]
+    cluster_command::set_version_loader(loader::cluster_versions::LOADER);
     #[cfg(feature = "guest")]
     guest_command::set_confine(guest_role::confine);
     language::difference::set_vocabulary(parts::vocabulary);

@@ -31,70 +31,11 @@ pub fn words() -> &'static SectionKeywords {
 }
 
 pub fn vocabulary() -> Vocabulary<'static> {
-    let mut secrets: Vec<&str> = all()
-        .iter()
-        .flat_map(|part| part.sections.secrets.iter().copied())
-        .collect();
-    let rows = documented();
-    secrets.extend(rows.iter().flat_map(|row| before_secrets(row.syntax)));
-    secrets.sort_unstable();
-    secrets.dedup();
-    let runs = |row: &&Documented| {
-        let rest = row.syntax.strip_prefix(row.name).unwrap_or_default();
-        let rest = rest.trim_start();
-        PROGRAMS.iter().any(|name| rest.starts_with(name)) && !row.name.contains(' ')
-    };
-    let mut keywords: Vec<&str> = rows.iter().flat_map(literals).collect();
-    keywords.extend(words().names());
-    keywords.extend(["if", "unless", "or"]);
-    keywords.sort_unstable();
-    keywords.dedup();
-    Vocabulary {
-        words: keywords,
-        sections: words().names().collect(),
-        shared: words().shared().collect(),
-        secrets,
-        programs: rows.iter().filter(runs).map(|row| row.name).collect(),
-        ..Vocabulary::default()
-    }
-}
-
-const SECRETS: [&str; 6] = [
-    "<password>",
-    "<passphrase>",
-    "<secret>",
-    "<base32>",
-    "<arguments>",
-    "<user>:<password>",
-];
-const PROGRAMS: [&str; 2] = ["<program>", "<script>"];
-
-fn literals(row: &Documented) -> impl Iterator<Item = &'static str> + use<> {
-    let of_syntax = row.syntax.split('<').enumerate();
-    let of_syntax = of_syntax.filter_map(|(at, part)| match at {
-        0 => Some(part),
-        _ => part.split_once('>').map(|(_, behind)| behind),
-    });
-    let separators = |c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c);
-    let words = of_syntax.chain([row.name]);
-    words.flat_map(move |part| part.split(separators).filter(|word| !word.is_empty()))
-}
-
-fn before_secrets(syntax: &str) -> impl Iterator<Item = &str> {
-    let words: Vec<&str> = syntax
-        .split([' ', '[', ']', '(', ')', '{', '}', '|'])
-        .filter(|word| !word.is_empty())
-        .collect();
-    let pairs: Vec<(&str, &str)> = words.windows(2).map(|two| (two[0], two[1])).collect();
-    let secret = pairs
-        .into_iter()
-        .filter(|(before, word)| SECRETS.contains(word) && !before.starts_with('<'));
-    secret.map(|(before, _)| before)
+    configuration::vocabulary(all())
 }
 
 pub fn documented() -> Vec<Documented> {
-    let documented = all().iter().rev().flat_map(|part| (part.documented)());
-    documented.chain([configuration::ON_DOCUMENTED]).collect()
+    configuration::documented(all())
 }
 
 /// Directives that the reader executes in every section.

@@ -4,7 +4,7 @@
 //! proxy's state through the supervisor. Finally it writes the report, with the secrets of the
 //! files masked.
 
-use crate::command::mask;
+use cluster_command::mask;
 use confinement::{Confinement, ConfinementError, ServiceUser};
 use crate::recorded_files::set_of;
 use route::rounds::{self, NotServed};

@@ -139,6 +139,21 @@ const HOUSE: &[(&str, Knows)] = &[
         Knows::Only(&["command", "guest", "image", "part", "supervisor", "volume"]),
     ),
     (
+        "cluster-command",
+        Knows::Only(&[
+            "cluster",
+            "command",
+            "configuration",
+            "guest",
+            "keyword",
+            "language",
+            "part",
+            "supervisor",
+            "tls",
+            "volume",
+        ]),
+    ),
+    (
         "boot",
         Knows::Only(&[
             "command",

@@ -3,10 +3,6 @@
 
 mod against;
 mod check;
-#[cfg(feature = "cluster")]
-pub mod cluster;
-#[cfg(feature = "cluster")]
-mod config;
 #[cfg(feature = "console")]
 mod console;
 mod definition;
@@ -26,8 +22,6 @@ mod upgrade;
 
 pub use ::command::status;
 use ::command::{end, files, print, word, words};
-#[cfg(feature = "cluster")]
-pub use config::mask;
 pub use run::absolute;
 pub use status::of_part as status_of_part;
 
@@ -83,13 +77,6 @@ static OTHERS: &[Subcommand] = &[
     }),
     Subcommand::new("completions", definition::completions, completions),
     Subcommand::new("man", definition::man, |_| man()),
-];
-
-#[cfg(feature = "cluster")]
-pub static OF_CLUSTERS: [Subcommand; 3] = [
-    Subcommand::new("cluster", cluster::cluster, cluster::main),
-    Subcommand::new("arbiter", cluster::arbiter, cluster::arbiter_main),
-    Subcommand::new("config", config::config, config::main),
 ];
 
 #[cfg(feature = "console")]

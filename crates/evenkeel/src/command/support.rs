@@ -1,7 +1,8 @@
 //! `evenkeel support`: saves in one archive what a report of a problem needs.
 
 use super::definition::{process_id, serving_files};
-use super::{mask, print, refuse, status};
+use super::{print, refuse, status};
+use cluster_command::mask;
 use ::command::instance;
 use instance_command::trace::{self, RoleEvents};
 use crate::identity;

@@ -2,7 +2,7 @@
 //! version are passed in sealed memory files, never in a message.
 
 use super::link::SupervisorLink;
-use crate::command::mask;
+use cluster_command::mask;
 use address::role::{FAULT, HEALTH, VIRTUAL_IP};
 use cluster::authority::PartCredentials;
 use cluster::background::Background;

@@ -7,6 +7,8 @@
 //! supervisor does not take are closed at its end.
 
 pub mod addresses;
+#[cfg(feature = "cluster")]
+pub mod cluster_versions;
 mod compare;
 pub mod file_set;
 mod lacking;

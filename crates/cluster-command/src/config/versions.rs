@@ -1,25 +1,60 @@
 //! Builds the files of a version from the files of this machine, or from edited texts.
 
 use super::ConfigError;
-use crate::command;
-use crate::loader::addresses::{self, AddressWishes};
-use crate::loader::file_set::{self, grammar};
-use crate::parts::{LoadedParts, Payloads};
-use configuration::files::NamedFile;
-use part::voice::MessagePrinter;
-
 use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
-use cluster::keyword::ConfigSection;
+use cluster::keyword::{ConfigSection, Grammar};
 use cluster::member::MemberKind;
 use cluster::role::status::ClusterStatus;
 use configuration::LoadOptions;
-use keyword::load::Loaded;
+use part::voice::MessagePrinter;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 const PERMISSIONS: u32 = 0o7777;
 const READABLE_BY_ALL: u32 = 0o004;
+
+/// Loads files with the sections of all parts. The program provides it.
+pub struct VersionLoader {
+    /// Options of a load on this machine.
+    pub options: fn() -> LoadOptions,
+    /// Returns the words and conditions of the main files of a version.
+    pub grammar: fn(&FileSet) -> Grammar,
+    /// Loads files of this machine, prints their diagnostics, and returns them with all files that
+    /// they name.
+    pub collect: fn(&[PathBuf], LoadOptions, &mut MessagePrinter) -> Result<FileSet, String>,
+    /// Returns the inputs of roles, by part; None if the version has errors.
+    pub payloads: fn(&FileSet, LoadOptions) -> Option<BTreeMap<String, Vec<u8>>>,
+    /// Loads a version. With a printer, it also evaluates `test` sections and prints diagnostics.
+    pub check: fn(&FileSet, LoadOptions, Option<&mut MessagePrinter>) -> CheckedVersion,
+}
+
+/// Result of loading a version on this machine.
+pub struct CheckedVersion {
+    /// Files that the version names, whether it contains them or not.
+    pub files: Vec<PathBuf>,
+    pub good: bool,
+}
+
+static LOADER: OnceLock<VersionLoader> = OnceLock::new();
+
+/// Sets how versions are loaded. Called once at the start of a process.
+pub fn set_version_loader(loader: VersionLoader) {
+    // A second call has no effect.
+    let _ = LOADER.set(loader);
+}
+
+fn loader() -> &'static VersionLoader {
+    #[cfg(test)]
+    set_version_loader(super::tests::loader());
+    LOADER.get().expect("the program sets it before a command runs")
+}
+
+pub fn grammar(set: &FileSet) -> Grammar {
+    (loader().grammar)(set)
+}
 
 /// Collects the files of the command line, and all files that they name, as the local member reads
 /// them.
@@ -35,9 +70,9 @@ pub fn collect(
         nodes: nodes.map(|member| member.name.clone()).collect(),
         // Each machine checks for itself.
         here: false,
-        ..command::load_options()
+        ..(loader().options)()
     };
-    let mut set = file_set::collect(paths, options, voice)?;
+    let mut set = (loader().collect)(paths, options, voice).map_err(ConfigError::Collect)?;
     let section = ConfigSection::read(&set, &grammar(&set));
     for path in section.files() {
         add(&mut set, Path::new(path));
@@ -75,29 +110,6 @@ fn add(set: &mut FileSet, path: &Path) -> bool {
     true
 }
 
-/// Result of loading a version on this machine.
-pub struct Checked {
-    loaded: Loaded,
-    pub good: bool,
-}
-
-fn load(set: &FileSet, options: LoadOptions) -> (LoadedParts, Option<addresses::Read>) {
-    let mut files: Vec<NamedFile> = file_set::main_files(set);
-    let foreign = addresses::split(&mut files);
-    let read = (!foreign.is_empty()).then(|| {
-        addresses::read(
-            &foreign,
-            &AddressWishes::default(),
-            &mut file_set::outside(set, None),
-        )
-    });
-    let foreign_config = read.as_ref().and_then(|read| read.config.as_ref());
-    (
-        file_set::load(set, files, options, foreign_config, None),
-        read,
-    )
-}
-
 /// Returns a role's payload of a version at the node of the set. The inner `None` means that the
 /// version has nothing for the part, the outer `None` that the version has errors.
 pub fn payload(set: &FileSet, members: &[String], part: &str) -> Option<Option<Vec<u8>>> {
@@ -106,13 +118,10 @@ pub fn payload(set: &FileSet, members: &[String], part: &str) -> Option<Option<V
         nodes: members.to_vec(),
         version: "a version of the cluster".to_owned(),
         here: false,
-        ..command::load_options()
+        ..(loader().options)()
     };
-    let (site, _) = load(set, options);
-    site.proxy.config.as_ref()?;
-    let mut all = site.running(&Payloads::new()).into_iter();
-    let one = all.find(|one| one.part.name == part);
-    Some(one.map(|one| one.given.payload))
+    let mut payloads = (loader().payloads)(set, options)?;
+    Some(payloads.remove(part))
 }
 
 /// Returns the effects of another version on guests, one per line, as members of this cluster see
@@ -126,34 +135,20 @@ pub fn of_guests(old: &FileSet, new: &FileSet, members: &[String]) -> Vec<String
 }
 
 /// Loads a version as this machine would, and reports errors.
-pub fn check(set: &FileSet, voice: Option<&mut MessagePrinter>) -> Checked {
+pub fn check(set: &FileSet, voice: Option<&mut MessagePrinter>) -> CheckedVersion {
     let options = LoadOptions {
         resolve_names: false,
-        ..command::load_options()
+        ..(loader().options)()
     };
-    let (mut site, read) = load(set, options);
-    if voice.is_some() {
-        site.check_expectations();
-    }
-    let loaded = site.proxy;
-    let mut good = loaded.config.is_some();
-    if let Some(voice) = voice {
-        if let Some(read) = &read {
-            voice.diagnostics(&read.sources, &read.diagnostics, false, false);
-        }
-        voice.diagnostics(&loaded.sources, &loaded.diagnostics, false, false);
-    }
-    good &= read.as_ref().is_none_or(|read| read.config.is_some());
-    Checked { loaded, good }
+    (loader().check)(set, options, voice)
 }
 
 /// Adds files of this machine that a version names and lacks. Returns true if files were added, so
 /// that the version has to be checked again.
-pub fn complete(set: &mut FileSet, checked: &Checked) -> bool {
-    let wanted: Vec<PathBuf> = checked.loaded.recording.files().map(Into::into).collect();
+pub fn complete(set: &mut FileSet, checked: &CheckedVersion) -> bool {
     let mut added = false;
-    for path in wanted {
-        added |= add(set, &path);
+    for path in &checked.files {
+        added |= add(set, path);
     }
     added
 }

@@ -6,7 +6,7 @@ mod removal;
 
 pub use definition::{arbiter, cluster};
 
-use super::{print, refuse, word};
+use command::{print, refuse, word};
 use clap::ArgMatches;
 use cluster::member::MemberKind;
 use cluster::request::{self, Client, ControlReply, Request};
@@ -159,7 +159,7 @@ fn check_listen(listen: &[SocketAddr]) -> Result<(), String> {
 }
 
 fn host_name() -> Result<String, String> {
-    let name = crate::identity::host_name();
+    let name = part::identity::host_name();
     let first = name.split('.').next().unwrap_or_default();
     if first.is_empty() {
         Err("this host has no name: set one with `--name NAME`".to_owned())
@@ -377,7 +377,7 @@ fn told(reply: ControlReply, request: &Request) -> ExitCode {
         ControlReply::Refused { words } => refuse(words),
         ControlReply::Unknown { words } => {
             refuse(words);
-            ExitCode::from(super::config::UNKNOWN)
+            ExitCode::from(crate::config::UNKNOWN)
         }
         ControlReply::Token { token, .. } => {
             let (command, valid_ms) = match request {

@@ -1,6 +1,6 @@
 //! The options of `evenkeel cluster` and `evenkeel arbiter`.
 
-use crate::command::definition::{flag, option};
+use command::options::{flag, option};
 use clap::{Arg, ArgAction, Command, value_parser};
 use std::net::SocketAddr;
 use std::path::PathBuf;

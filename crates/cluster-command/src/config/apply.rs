@@ -1,13 +1,13 @@
 //! `config apply` and `config rollback`: a change from the request to its result.
 
-use super::files;
+use super::versions;
 use super::mask::mask;
 use super::seen::BaseVersions;
 use super::{
     ConfigError, VERSIONS_MAX, accepted, answer, author, now_s, print, records, set, version,
 };
-use crate::command::{run, word};
-use crate::loader::file_set;
+use command::instance::absolute;
+use command::word;
 use clap::ArgMatches;
 use cluster::command::{Judging, VersionId, VersionOrigin};
 use cluster::file_set::FileSet;
@@ -24,7 +24,7 @@ const LINES_MAX: usize = 200;
 const RECENT: u64 = 8;
 
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
-    let paths: Vec<PathBuf> = super::super::files(matches);
+    let paths: Vec<PathBuf> = command::files(matches);
     let paths: Vec<PathBuf> = paths
         .iter()
         .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
@@ -36,8 +36,8 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         known => known.into(),
     });
     let mut voice = MessagePrinter::new(Form::Own, false);
-    let new = files::collect(&paths, &status, &mut voice)?;
-    let key = run::absolute(&paths);
+    let new = versions::collect(&paths, &status, &mut voice)?;
+    let key = absolute(&paths);
     let mut seen = BaseVersions::read(&state);
     let records = records(VERSIONS_MAX)?;
     let served = accepted(&records);
@@ -121,7 +121,7 @@ fn of_guests(old: &FileSet, new: &FileSet) -> String {
     let members = members.unwrap_or_default().into_iter();
     let nodes = members.filter(|member| member.kind == MemberKind::Node);
     let nodes: Vec<String> = nodes.map(|node| node.name).collect();
-    let lines = files::of_guests(old, new, &nodes).into_iter();
+    let lines = versions::of_guests(old, new, &nodes).into_iter();
     lines.map(|line| line + "\n").collect()
 }
 
@@ -154,7 +154,7 @@ fn print_change_result(
 
 /// Returns how a candidate is judged: by the command line, otherwise by the changed files.
 fn judging(matches: &ArgMatches, set: &FileSet) -> Judging {
-    let section = ConfigSection::read(set, &file_set::grammar(set));
+    let section = ConfigSection::read(set, &versions::grammar(set));
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let given = |name| matches.get_one::<Duration>(name).copied();
     let judge = if matches.get_flag("now") {

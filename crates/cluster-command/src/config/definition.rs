@@ -1,7 +1,7 @@
 //! The options of `evenkeel config`.
 
-use crate::command::definition::{flag, option};
-use ::command::options::duration;
+use command::options::{flag, option};
+use command::options::duration;
 use clap::{Arg, ArgAction, Command, value_parser};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -4,8 +4,8 @@
 //! Which copies are complete is in the record of the cluster, which each member has.
 
 use super::ConfigError;
-use super::files;
-use ::command::{instance, status};
+use super::versions;
+use command::{instance, status};
 use clap::ArgMatches;
 use cluster::file_set::FileSet;
 use cluster::member::MemberKind;
@@ -102,7 +102,7 @@ fn pairs(set: &FileSet, nodes: &[String]) -> Pairs {
     for node in nodes {
         let mut set = set.clone();
         node.clone_into(&mut set.node);
-        let payload = files::payload(&set, nodes, NAME).flatten();
+        let payload = versions::payload(&set, nodes, NAME).flatten();
         let volumes = payload.and_then(|bytes| codec::decode::<Volumes>(&bytes).ok());
         for (name, spec) in volumes.unwrap_or_default().0 {
             if let Some(pair) = spec.pair.filter(|pair| !pair.other.is_empty()) {

@@ -161,6 +161,7 @@ mod tests {
 
     #[test]
     fn a_version_is_shown_without_its_secrets() {
+        language::difference::set_vocabulary(super::super::tests::vocabulary);
         let set = example();
         let mask = mask().of(&set.files);
         let shown = whole(&set, &mask);

@@ -1,8 +1,8 @@
 //! Losses through the removal of a member: volumes without a complete copy on another node, and
 //! guests that may run nowhere else.
 
-use crate::command::config;
-use ::command::{instance, status};
+use crate::config;
+use command::{instance, status};
 use cluster::file_set::FileSet;
 use cluster::member::MemberKind;
 use cluster::role::status::{ClusterStatus, MemberStatus};

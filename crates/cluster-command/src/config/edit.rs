@@ -1,7 +1,7 @@
 //! `config edit`: opens the accepted files in the user's editor.
 
 use super::apply::{self, VersionProposal};
-use super::{ConfigError, VERSIONS_MAX, accepted, files, named, print, records, set, write_own};
+use super::{ConfigError, VERSIONS_MAX, accepted, named, print, records, set, versions, write_own};
 use clap::ArgMatches;
 use cluster::command::VersionOrigin;
 use cluster::file_set::FileSet;
@@ -68,12 +68,12 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
 fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
     let mut voice = MessagePrinter::new(Form::Own, false);
     for _ in 0..ROUNDS_MAX {
-        let checked = files::check(&new, None);
-        if !files::complete(&mut new, &checked) {
+        let checked = versions::check(&new, None);
+        if !versions::complete(&mut new, &checked) {
             break;
         }
     }
-    if files::check(&new, Some(&mut voice)).good {
+    if versions::check(&new, Some(&mut voice)).good {
         Ok(new)
     } else {
         Err(ConfigError::Edited)
@@ -171,7 +171,7 @@ impl Copies {
         let mut new = old.clone();
         for (path, copy) in &self.files {
             let bytes = configuration::files::read(copy)
-                .map_err(crate::loader::file_set::CollectError::File)?;
+                .map_err(|error| ConfigError::Collect(error.to_string()))?;
             if let Some(file) = new.files.iter_mut().find(|file| file.path == *path) {
                 file.bytes = bytes;
             }

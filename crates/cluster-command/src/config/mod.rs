@@ -6,17 +6,19 @@ mod copies;
 mod definition;
 mod diff;
 mod edit;
-mod files;
 mod log;
 mod mask;
 mod seen;
 mod show;
+#[cfg(test)]
+mod tests;
+mod versions;
 
 pub use definition::config;
-pub use files::payload;
 pub use mask::mask;
+pub use versions::{CheckedVersion, VersionLoader, payload, set_version_loader};
 
-use super::print;
+use command::print;
 use clap::ArgMatches;
 use cluster::command::VersionId;
 use cluster::file_set::FileSet;
@@ -52,8 +54,8 @@ enum ConfigError {
     NoVersion(Option<VersionId>),
     #[error("version {1} has no file '{0}'; `evenkeel config show --version {1}` lists its files")]
     NoFile(String, VersionId),
-    #[error(transparent)]
-    Collect(#[from] crate::loader::file_set::CollectError),
+    #[error("{0}")]
+    Collect(String),
     #[error("{}: {}", .0, language::reason(.1))]
     Io(String, std::io::Error),
     #[error("{0}")]
@@ -122,7 +124,7 @@ fn version(matches: &ArgMatches, name: &str) -> Option<VersionId> {
 }
 
 fn answer(request: &Request) -> Result<ControlReply, ConfigError> {
-    let mut client = super::cluster::connect()?;
+    let mut client = crate::cluster::connect()?;
     let reply = client.done(request, ANSWER_LIMIT, |words| {
         print(&format!("{words}\n"));
     })?;
@@ -171,7 +173,7 @@ pub fn accepted_files() -> Result<FileSet, String> {
 }
 
 fn named<'m>(matches: &'m ArgMatches, set: &FileSet) -> Result<Vec<&'m str>, ConfigError> {
-    let names = super::words(matches, "FILE");
+    let names = command::words(matches, "FILE");
     let has = |name: &str| set.files.iter().any(|file| file.path == name);
     match names.iter().find(|name| !has(name)) {
         Some(missing) => Err(ConfigError::NoFile((*missing).to_owned(), set.version)),
@@ -202,9 +204,9 @@ fn author(matches: &ArgMatches) -> String {
     let before = std::env::var("SUDO_USER").or_else(|_| std::env::var("DOAS_USER"));
     let uid = rustix::process::getuid().as_raw();
     let user = before.ok().filter(|name| !name.is_empty());
-    let user = user.or_else(|| ::command::user_name(uid));
+    let user = user.or_else(|| command::user_name(uid));
     let user = user.unwrap_or_else(|| uid.to_string());
-    format!("{user}@{}", crate::identity::host_name())
+    format!("{user}@{}", part::identity::host_name())
 }
 
 fn time(seconds: i64) -> String {
