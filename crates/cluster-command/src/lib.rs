@@ -13,6 +13,10 @@ use command::Subcommand;
 
 pub static COMMANDS: [Subcommand; 3] = [
     Subcommand::new("cluster", crate::cluster::cluster, crate::cluster::main),
-    Subcommand::new("arbiter", crate::cluster::arbiter, crate::cluster::arbiter_main),
+    Subcommand::new(
+        "arbiter",
+        crate::cluster::arbiter,
+        crate::cluster::arbiter_main,
+    ),
     Subcommand::new("config", config::config, config::main),
 ];

@@ -40,7 +40,7 @@ pub use recording::{Export, Recording, RecordingError, without_secrets};
 pub use sections::{SectionKeywords, Sections};
 pub use table::{DraftLineBuilder, SectionTable, Tabled, TabledDraft};
 pub use unknown::Unknown;
+pub use vocabulary::{documented, vocabulary};
 pub use volume_storage::{
     VolumeFiles, VolumeStorage, VolumeUser, file_identity, waiting_for_volumes,
 };
-pub use vocabulary::{documented, vocabulary};

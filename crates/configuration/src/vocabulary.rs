@@ -40,7 +40,10 @@ pub fn vocabulary(parts: &[&'static ConfigurationPart]) -> Vocabulary<'static> {
     Vocabulary {
         words: keywords,
         sections,
-        shared: parts.iter().flat_map(|part| part.sections.shared.iter().copied()).collect(),
+        shared: parts
+            .iter()
+            .flat_map(|part| part.sections.shared.iter().copied())
+            .collect(),
         secrets,
         programs: rows.iter().filter(runs).map(|row| row.name).collect(),
         ..Vocabulary::default()

@@ -3,7 +3,6 @@
 
 use super::load::{DemoClients, LoadStatistics, PACE};
 use super::server::{SampleServer, listen};
-use proxy_role::process::{self, ServingProcess, SideThreadHandle, StartError};
 use configuration::LoadOptions;
 use language::reason;
 use language::{Environment, Facts, render};
@@ -12,6 +11,7 @@ use model::state;
 use proxy::health;
 use proxy::listener::{self, Inherited, Listening, OpenStep};
 use proxy::running::ServeOptions;
+use proxy_role::process::{self, ServingProcess, SideThreadHandle, StartError};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

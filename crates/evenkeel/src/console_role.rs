@@ -31,6 +31,7 @@ pub static ROLE: RoleRow = RoleRow {
         PROXY,
         ADDRESS,
         guest::keyword::NAME,
+        #[cfg(feature = "farm")]
         farm::keyword::NAME,
         CLUSTER,
         supervisor::ROUTE,

@@ -176,7 +176,7 @@ static PARTS: &[Feature] = &[
     Feature {
         part: &console::keyword::PART,
         role: Some(&console_role::ROLE),
-        commands: &command::OF_CONSOLE,
+        commands: &console::cli::COMMANDS,
     },
     #[cfg(feature = "demonstration")]
     Feature {

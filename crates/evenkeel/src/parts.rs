@@ -1,7 +1,6 @@
 //! Parts of this program, and the result of loading files for all of them.
 
 use crate::certificates;
-use route::expect::{self, Expectation};
 use crate::features;
 use crate::identity;
 use address::config::Config;
@@ -16,6 +15,7 @@ use language::difference::Vocabulary;
 use language::keyword::Documented;
 use language::source::Text;
 use language::{Code, Diagnostic, Environment, Severity};
+use route::expect::{self, Expectation};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

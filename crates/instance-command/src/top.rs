@@ -4,9 +4,9 @@ mod ask;
 mod pages;
 mod screen;
 
+use clap::{ArgMatches, Command};
 use command::options::{duration, flag, option, process_id, serving_files};
 use command::{print, refuse};
-use clap::{ArgMatches, Command};
 use jiff::tz::TimeZone;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};

@@ -1,9 +1,9 @@
 //! `evenkeel trace`: shows the events of the processes, and sets their levels for some time.
 
+use clap::{Arg, ArgMatches, Command};
 use command::options::{flag, option, process_id, serving_files};
 use command::status::{self, ANSWER_LIMIT};
 use command::{instance, refuse};
-use clap::{Arg, ArgMatches, Command};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use part::role::{SupervisorMessage, TraceRequest, TracedRole};

@@ -1,9 +1,9 @@
 //! `evenkeel watch`: prints requests when they end, one per line.
 
 use crate::{operate, why};
+use clap::{ArgMatches, Command};
 use command::options::{flag, option, process_id, serving_files};
 use command::{instance, refuse};
-use clap::{ArgMatches, Command};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -1,9 +1,9 @@
 //! `evenkeel why`: explains the decisions about a completed request.
 
 use crate::operate;
+use clap::{Arg, ArgMatches, Command};
 use command::options::{option, process_id, serving_files};
 use command::{instance, print, refuse};
-use clap::{Arg, ArgMatches, Command};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;

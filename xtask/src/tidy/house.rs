@@ -76,10 +76,7 @@ const HOUSE: &[(&str, Knows)] = &[
             "proxy",
         ]),
     ),
-    (
-        "confinement",
-        Knows::Only(&["language", "model", "part"]),
-    ),
+    ("confinement", Knows::Only(&["language", "model", "part"])),
     (
         "proxy-role",
         Knows::Only(&[
@@ -211,6 +208,7 @@ const HOUSE: &[(&str, Knows)] = &[
         "console",
         Knows::Only(&[
             "access",
+            "command",
             "configuration",
             "language",
             "nodes",

@@ -1,7 +1,7 @@
 //! The options of `evenkeel cluster` and `evenkeel arbiter`.
 
-use command::options::{flag, option};
 use clap::{Arg, ArgAction, Command, value_parser};
+use command::options::{flag, option};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

@@ -6,13 +6,13 @@ mod removal;
 
 pub use definition::{arbiter, cluster};
 
-use command::{print, refuse, word};
 use clap::ArgMatches;
 use cluster::member::MemberKind;
 use cluster::request::{self, Client, ControlReply, Request};
 use cluster::role::directory::StateDirectory;
 use cluster::role::setup::{self, Renumbering, SetupOptions};
 use cluster::role::status::ClusterStatus;
+use command::{print, refuse, word};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -2,10 +2,10 @@
 //! guests that may run nowhere else.
 
 use crate::config;
-use command::{instance, status};
 use cluster::file_set::FileSet;
 use cluster::member::MemberKind;
 use cluster::role::status::{ClusterStatus, MemberStatus};
+use command::{instance, status};
 use guest::config::Guests;
 use part::codec;
 use part::report::{StatusReport, Subject};
@@ -37,10 +37,12 @@ pub fn check(name: &str, status: &ClusterStatus) -> Result<(), String> {
     let set = config::accepted_files().map_err(|error| unknown(node, &error))?;
     let has = Has::of(set, node, &nodes)
         .ok_or_else(|| unknown(node, "the accepted version has errors here"))?;
-    let report = instance::find_instance(&[], None).ok().and_then(|instance| {
-        // A node without volumes has no report of that role.
-        status::report(&instance, volume::keyword::NAME).ok()
-    });
+    let report = instance::find_instance(&[], None)
+        .ok()
+        .and_then(|instance| {
+            // A node without volumes has no report of that role.
+            status::report(&instance, volume::keyword::NAME).ok()
+        });
     let me = status.name_of(status.me);
     let lost = has.lost(node, &me, &report.unwrap_or_default());
     if lost.is_empty() {

@@ -1,13 +1,11 @@
 //! `config apply` and `config rollback`: a change from the request to its result.
 
-use super::versions;
 use super::mask::mask;
 use super::seen::BaseVersions;
+use super::versions;
 use super::{
     ConfigError, VERSIONS_MAX, accepted, answer, author, now_s, print, records, set, version,
 };
-use command::instance::absolute;
-use command::word;
 use clap::ArgMatches;
 use cluster::command::{Judging, VersionId, VersionOrigin};
 use cluster::file_set::FileSet;
@@ -16,6 +14,8 @@ use cluster::keyword::ConfigSection;
 use cluster::member::MemberKind;
 use cluster::request::{Apply, ControlReply, Request};
 use cluster::state::{RolloutStage, VersionRecord};
+use command::instance::absolute;
+use command::word;
 use part::voice::{Form, MessagePrinter};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -5,11 +5,11 @@
 
 use super::ConfigError;
 use super::versions;
-use command::{instance, status};
 use clap::ArgMatches;
 use cluster::file_set::FileSet;
 use cluster::member::MemberKind;
 use cluster::request::Request;
+use command::{instance, status};
 use part::codec;
 use part::report::StatusReport;
 use part::status::{CompleteCopies as PublishedCopies, VolumeReport};

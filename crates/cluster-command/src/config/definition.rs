@@ -1,8 +1,7 @@
 //! The options of `evenkeel config`.
 
-use command::options::{flag, option};
-use command::options::duration;
 use clap::{Arg, ArgAction, Command, value_parser};
+use command::options::{duration, flag, option};
 use std::path::PathBuf;
 use std::time::Duration;
 

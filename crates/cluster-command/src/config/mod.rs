@@ -18,12 +18,12 @@ pub use definition::config;
 pub use mask::mask;
 pub use versions::{CheckedVersion, VersionLoader, payload, set_version_loader};
 
-use command::print;
 use clap::ArgMatches;
 use cluster::command::VersionId;
 use cluster::file_set::FileSet;
 use cluster::request::{AskError, ControlReply, Request};
 use cluster::state::VersionRecord;
+use command::print;
 use part::voice::{Form, MessagePrinter};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;

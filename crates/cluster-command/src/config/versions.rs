@@ -49,7 +49,9 @@ pub fn set_version_loader(loader: VersionLoader) {
 fn loader() -> &'static VersionLoader {
     #[cfg(test)]
     set_version_loader(super::tests::loader());
-    LOADER.get().expect("the program sets it before a command runs")
+    LOADER
+        .get()
+        .expect("the program sets it before a command runs")
 }
 
 pub fn grammar(set: &FileSet) -> Grammar {

@@ -1,8 +1,8 @@
 //! Menu of the platform demo: its choices, the state that they change, and the expected
 //! consequences, in the terminal and in the console. The module only computes; it executes nothing.
 
-use crate::stage::{NAMES, SERVERS};
 use crate::demonstration::{FaultOrder, Thing};
+use crate::stage::{NAMES, SERVERS};
 use std::fmt::Write;
 
 /// An entry of the menu.

@@ -3,8 +3,6 @@
 
 mod against;
 mod check;
-#[cfg(feature = "console")]
-mod console;
 mod definition;
 #[cfg(all(test, feature = "complete"))]
 mod documented;
@@ -21,7 +19,7 @@ mod support;
 mod upgrade;
 
 pub use ::command::status;
-use ::command::{end, files, print, word, words};
+use ::command::{files, print, word, words};
 pub use run::absolute;
 pub use status::of_part as status_of_part;
 
@@ -78,13 +76,6 @@ static OTHERS: &[Subcommand] = &[
     Subcommand::new("completions", definition::completions, completions),
     Subcommand::new("man", definition::man, |_| man()),
 ];
-
-#[cfg(feature = "console")]
-pub static OF_CONSOLE: [Subcommand; 1] = [Subcommand::new(
-    "console",
-    console::definition,
-    console::main,
-)];
 
 #[cfg(feature = "demonstration")]
 fn platform_demo() -> ExitCode {

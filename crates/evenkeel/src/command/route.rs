@@ -6,7 +6,6 @@ use super::definition::{flag, option};
 use super::{files, print, refuse};
 use crate::loader::addresses;
 use crate::parts;
-use route::{NotFollowed, Request, RouteEndpoint, RouteRequest, text};
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use configuration::LoadOptions;
@@ -15,6 +14,7 @@ use language::{Diagnostics, SourceMap, render};
 use model::config::Config;
 use part::voice;
 use proxy::route::NotThere;
+use route::{NotFollowed, Request, RouteEndpoint, RouteRequest, text};
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -2,15 +2,15 @@
 
 use super::definition::{process_id, serving_files};
 use super::{print, refuse, status};
-use cluster_command::mask;
-use ::command::instance;
-use instance_command::trace::{self, RoleEvents};
 use crate::identity;
 use crate::recorded_files::set_of;
+use ::command::instance;
 use clap::{Arg, ArgMatches, Command};
 use cluster::file_set::SetFile;
 use cluster::history::{MaskedFile, Redaction};
+use cluster_command::mask;
 use configuration::Recording;
+use instance_command::trace::{self, RoleEvents};
 use jiff::Zoned;
 use jiff::tz::TimeZone;
 use language::reason;

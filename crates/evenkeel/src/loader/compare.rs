@@ -1,10 +1,10 @@
 //! Differences of a change, and those that need a restart, as text.
 
-use command::user_name;
-use confinement::group_name;
 use crate::parts;
+use command::user_name;
 use configuration::Recording;
 use configuration::files::NamedFile;
+use confinement::group_name;
 use language::difference::{Texts, compute};
 use part::memory;
 use part::role::{Rights, VersionPlan};

@@ -21,12 +21,12 @@ mod watched;
 mod wishes;
 
 use confinement::Confinement;
-use proxy_role::process::{self, StartError};
 use outcome::Send;
 use part::channel::{Channel, ChannelError, Received};
 use part::entry;
 use part::role::{Load, NotLoaded, SupervisorMessage};
 use part::voice::MessagePrinter;
+use proxy_role::process::{self, StartError};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;

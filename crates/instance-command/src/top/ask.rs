@@ -1,8 +1,8 @@
 //! Polls a running program for all displayed data.
 
 use crate::operate;
-use command::{instance, status};
 use clap::ArgMatches;
+use command::{instance, status};
 use overview::look::{MachineReport, has_proxy};
 use overview::traffic::{self, Traffic};
 use part::report::StatusReport;

@@ -30,6 +30,10 @@ pub struct Fetched {
     pub state: Option<TakenState>,
 }
 
+/// Fetches the listeners and the state of the previous process.
+///
+/// # Errors
+/// Fails if it does not send its listeners.
 pub fn fetch(before: &Before) -> Result<Fetched, StartError> {
     let Some(name) = &before.socket else {
         return Ok(Fetched::default());
@@ -98,6 +102,9 @@ impl Fetched {
 
 /// Adds the final counters of the previous process when it ends. The waiting thread ends with this
 /// process at the latest.
+///
+/// # Errors
+/// Fails if no thread can be started.
 pub fn add_rest(from: OwnedFd, runtime: &'static Runtime) -> io::Result<()> {
     std::thread::Builder::new()
         .name("rest".into())

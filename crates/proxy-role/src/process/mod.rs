@@ -25,5 +25,6 @@ pub use side::{SideThreadHandle, report_losses, to_logs};
 pub use signals::{OrderSource, ServingOrder, end_by, handle_signals, watch as watch_signals};
 pub use spare::lower_thread_priority;
 pub use start::{
-    ProcessOverrides, ServingProcess, apply_plan, drop_process_privileges, find_limits, run, serve, wanted_limits,
+    ProcessOverrides, ServingProcess, apply_plan, drop_process_privileges, find_limits, run, serve,
+    wanted_limits,
 };

@@ -21,6 +21,9 @@ pub struct LeftOut {
 /// Opens listeners and statistics sockets. Those in `inherited`, and those of the previous process
 /// that are still configured, are reused. A socket that cannot be opened is reported and causes the
 /// version to be refused, unless it may be left out.
+///
+/// # Errors
+/// Fails if a socket is missing that must not be left out; the reason is printed.
 pub fn open(
     config: &Config,
     loaded: &Loaded,

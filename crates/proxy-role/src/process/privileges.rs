@@ -6,6 +6,9 @@ use nix::unistd::{Gid, Uid, chdir, chroot, setgid, setgroups, setuid};
 use std::path::Path;
 
 /// Drops the privileges that the configuration names. Without such a line nothing is dropped.
+///
+/// # Errors
+/// Fails if the system refuses a step.
 pub fn drop_rights(
     root: Option<&Path>,
     gid: Option<u32>,

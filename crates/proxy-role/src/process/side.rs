@@ -39,6 +39,9 @@ pub struct SideThreadHandle {
 impl SideThreadHandle {
     /// Starts the thread for an installed configuration. `notice` receives the results of checks;
     /// `sockets` are served for operators.
+    ///
+    /// # Errors
+    /// Fails if the thread cannot be started.
     pub fn start(
         shared: &'static Runtime,
         notice: health::Notice,

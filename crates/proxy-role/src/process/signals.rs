@@ -32,6 +32,9 @@ const WATCHED: [Signal; 6] = [
 
 /// Blocks the watched signals and `also` for this thread and for threads started later. Returns the
 /// descriptor from which they are read.
+///
+/// # Errors
+/// Fails if the system refuses the descriptor.
 pub fn watch(also: &[Signal]) -> Result<SignalFd, StartError> {
     let refused = |errno: nix::errno::Errno| StartError::Threads(errno.into());
     let set: SigSet = WATCHED.iter().chain(also).copied().collect();
@@ -120,6 +123,9 @@ impl OrderSource for NoOrders<'_> {
 }
 
 /// Handles signals and orders until the data plane has ended.
+///
+/// # Errors
+/// Returns why the data plane ended, or why signals cannot be read.
 pub fn handle_signals(
     signals: &SignalFd,
     serving: &ServingProcess,

@@ -55,6 +55,9 @@ impl ServingProcess {
 
 /// Serves until the end. Also returns in the process that only started the background process. The
 /// claim is held as long as the process serves.
+///
+/// # Errors
+/// Returns why the process cannot serve, or why it ended.
 pub fn run(
     loaded: Loaded,
     mut config: Config,
@@ -212,6 +215,9 @@ fn tell_lowered(limits: &Limits, voice: &mut MessagePrinter) {
 
 /// Computes how many connections a configuration can have with the file limit of the start. Warns
 /// if there are fewer than configured.
+///
+/// # Errors
+/// Fails if the limit of open files is too low for a change or a connection.
 pub fn find_limits(
     wanted: &WantedLimits,
     start: u64,
@@ -231,6 +237,10 @@ fn drop_initial_privileges(config: &Config, voice: &mut MessagePrinter) -> Resul
     drop_process_privileges(config, &identity, global.chroot.as_deref(), voice)
 }
 
+/// Drops the privileges that the configuration names, then those that serving does not need.
+///
+/// # Errors
+/// Fails if the system refuses a step.
 pub fn drop_process_privileges(
     config: &Config,
     identity: &ProcessIdentity,
@@ -256,6 +266,9 @@ pub fn drop_process_privileges(
 
 /// Puts a configuration into service and starts all threads. `state` is that of the previous
 /// process; if it cannot be read, all state starts empty.
+///
+/// # Errors
+/// Fails if a thread or a socket cannot be created.
 pub fn serve(
     mut config: Config,
     listening: Vec<Listening>,

@@ -2,8 +2,8 @@
 
 use super::orders::Supervised;
 use super::version::{SupervisorInput, VersionError};
-use confinement::ProcessIdentity;
 use crate::process::{self, StartError};
+use confinement::ProcessIdentity;
 use part::channel::Channel;
 use part::guard::Guard;
 use part::memory;

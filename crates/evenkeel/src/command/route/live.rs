@@ -1,15 +1,15 @@
 //! Evaluates a request with the state of a running instance, which is queried and not changed.
 
 use super::super::{files, run, status};
-use ::command::instance;
 use super::{RouteFailure, config, files_refused, in_words, is_without_file, load};
-use route::rounds::{self, NotServed};
-use route::{Request, RouteReport};
+use ::command::instance;
 use clap::ArgMatches;
 use configuration::Recording;
 use part::memory;
 use part::role::SupervisorMessage;
 use proxy::message::{AskedKey, ProxyMessage as OfProxy};
+use route::rounds::{self, NotServed};
+use route::{Request, RouteReport};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

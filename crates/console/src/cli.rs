@@ -2,15 +2,16 @@
 
 mod credentials;
 
-use super::definition::{process_id, serving_files};
-use super::status::ask_part;
-use super::end;
-use ::command::instance;
+use crate::message::{LinkRequest, LinkResponse};
 use clap::{ArgMatches, Command};
-use console::message::{LinkRequest, LinkResponse};
+use command::options::{process_id, serving_files};
+use command::status::ask_part;
+use command::{Subcommand, end, instance};
 use std::process::ExitCode;
 
-pub fn definition(command: Command) -> Command {
+pub static COMMANDS: [Subcommand; 1] = [Subcommand::new("console", definition, main)];
+
+fn definition(command: Command) -> Command {
     command
         .about("Sign in to the web console; create second factors and tokens")
         .long_about(
@@ -36,7 +37,7 @@ pub fn definition(command: Command) -> Command {
         .subcommand(credentials::of_token(Command::new("token")))
 }
 
-pub fn main(matches: &ArgMatches) -> ExitCode {
+fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("link", matches)) => link(matches),
         Some(("second-factor", matches)) => credentials::second_factor(matches),

@@ -1,13 +1,13 @@
 //! `evenkeel console second-factor` and `evenkeel console token`: they make secrets, and print the lines for the
 //! file. They change nothing themselves.
 
-use crate::identity;
-use access::second_factor;
+use crate::access::token;
+use crate::keyword;
+use crate::shared::now_s;
+use crate::user::Scope;
+use ::access::second_factor;
 use clap::{Arg, ArgMatches, Command};
-use console::access::token;
-use console::keyword;
-use console::shared::now_s;
-use console::user::Scope;
+use part::identity;
 use qrcode::{Color, EcLevel, QrCode};
 use std::io::IsTerminal;
 
@@ -169,26 +169,20 @@ pub(super) fn token(matches: &ArgMatches) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{definition, payload_of_files};
-    use console::config::{Config, SecondFactor};
+    use crate::config::{Config, SecondFactor};
 
     fn matches(words: &[&str]) -> Result<ArgMatches, clap::Error> {
-        let words = ["evenkeel", "console"].iter().chain(words);
-        let matches = definition().try_get_matches_from(words)?;
-        let (_, console) = matches.subcommand().unwrap();
-        Ok(console.subcommand().unwrap().1.clone())
+        let words = ["console"].iter().chain(words);
+        let command = super::super::definition(Command::new("console"));
+        let matches = command.try_get_matches_from(words)?;
+        Ok(matches.subcommand().unwrap().1.clone())
     }
 
     fn config(printed: &str) -> Config {
         let line = printed.lines().last().unwrap_or_default();
-        let text = format!(
-            "userlist staff\n    user anna insecure-password pear\nconsole\n    users staff\n    \
-             role admin user anna\n{line}\n"
-        );
-        let scratch = lab::ScratchDirectory::new().unwrap();
-        let file = scratch.write("site.cfg", text).unwrap();
-        let payload = payload_of_files(&[file], keyword::NAME).unwrap();
-        Config::read(&payload.unwrap()).unwrap()
+        let text = format!("console\n    users operators\n    role admin user anna\n{line}\n");
+        let (config, told) = keyword::tests::load(&text);
+        config.unwrap_or_else(|| panic!("{told}"))
     }
 
     #[test]
