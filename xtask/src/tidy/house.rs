@@ -76,7 +76,10 @@ const HOUSE: &[(&str, Knows)] = &[
             "proxy",
         ]),
     ),
-    ("confinement", Knows::Only(&["language", "model", "part"])),
+    (
+        "confinement",
+        Knows::Only(&["configuration", "keyword", "language", "model", "part"]),
+    ),
     (
         "proxy-role",
         Knows::Only(&[
