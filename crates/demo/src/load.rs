@@ -2,7 +2,7 @@
 //! count the results. A request fails without a complete response, or with a status other than 200.
 //! No request is repeated.
 
-use super::stage::{NAMES, SERVERS};
+use super::server::{NAMES, SERVERS};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

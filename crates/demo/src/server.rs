@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Names of the sample servers; the last one serves only after a change.
+pub const NAMES: [&str; SERVERS] = ["one", "two", "three"];
+pub const SERVERS: usize = 3;
 /// Simultaneous connections; more wait in the kernel.
 const CONNECTIONS_MAX: usize = 256;
 const HEAD_MAX: u64 = 16 * 1024;

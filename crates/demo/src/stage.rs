@@ -2,7 +2,7 @@
 //! This module prints nothing.
 
 use super::load::{DemoClients, LoadStatistics, PACE};
-use super::server::{SampleServer, listen};
+use super::server::{NAMES, SERVERS, SampleServer, listen};
 use configuration::LoadOptions;
 use language::reason;
 use language::{Environment, Facts, render};
@@ -25,9 +25,6 @@ pub const CONFIGURATION: &str = include_str!("../../../examples/demo.cfg");
 /// server finds its port free.
 const PROXY_PORTS: std::ops::Range<u16> = 8080..8180;
 const SERVER_PORTS: std::ops::Range<u16> = 8180..8380;
-/// Names of the sample servers; the last one serves only after a change.
-pub const NAMES: [&str; SERVERS] = ["one", "two", "three"];
-pub const SERVERS: usize = 3;
 /// The line that the change appends to the file, in `backend samples`.
 pub const ADDED: &str = "    server three \"${DEMO_SERVER_3}\"\n";
 pub const BLOCKED: &str = "/private";

@@ -2,7 +2,7 @@
 //! consequences, in the terminal and in the console. The module only computes; it executes nothing.
 
 use crate::demonstration::{FaultOrder, Thing};
-use crate::stage::{NAMES, SERVERS};
+use crate::server::{NAMES, SERVERS};
 use std::fmt::Write;
 
 /// An entry of the menu.
