@@ -6,7 +6,7 @@ use crate::message::{AddressRoleMessage as OfAddress, HandedOver, PART};
 use crate::role::VIRTUAL_IP;
 use clap::{Arg, ArgMatches, Command};
 use command::instance;
-use command::options::{flag, option, process_id, serving_files};
+use command::options::{duration, flag, option, process_id, serving_files};
 use command::status::{ANSWER_LIMIT, ask, not_known, report};
 use command::{Subcommand, print, refuse};
 use part::channel::Received;
@@ -206,31 +206,6 @@ fn end_of(report: &StatusReport, name: &str, waited: Duration) -> Option<HandOve
     }
 }
 
-/// Parses a duration: digits and the unit `ms` (the default), `s` or `m`.
-///
-/// # Errors
-/// Fails if the text is no time, or longer than a day; the error says what is accepted.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    /// Limit of a drain, seconds.
-    const SECONDS_MAX: u64 = 86_400;
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "not a duration; write for example 5s or 500ms")?;
-    let duration = match unit {
-        "ms" | "" => Duration::from_millis(number),
-        "s" => Duration::from_secs(number),
-        "m" => Duration::from_secs(number.saturating_mul(60)),
-        _ => return Err("a duration ends with ms, s or m".to_owned()),
-    };
-    if duration.as_secs() <= SECONDS_MAX {
-        Ok(duration)
-    } else {
-        Err("the duration must be at most one day".to_owned())
-    }
-}
-
 fn define(command: Command) -> Command {
     command
         .about("Show the owner of each virtual address, since when and why; hand addresses over")
@@ -304,16 +279,5 @@ mod tests {
             end_of(&StatusReport::default(), "www", Duration::ZERO),
             Some(HandOverResult::Unknown(_))
         ));
-    }
-
-    #[test]
-    fn a_drain_is_a_time_with_its_unit() {
-        assert_eq!(duration("5s"), Ok(Duration::from_secs(5)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("250"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for wrong in ["", "s", "5h", "x", "99999999999999999999s", "9999999m"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -62,6 +62,13 @@ pub fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>,
     load(from, part)
 }
 
+/// Prints why a command line is refused, or the requested help, which clap also reports as an
+/// error.
+pub fn print_clap_error(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
 pub fn end(done: Result<String, String>) -> ExitCode {
     match done {
         Ok(text) => print(&text),

@@ -21,6 +21,7 @@ mod recording;
 mod sections;
 mod table;
 mod unknown;
+mod vocabulary;
 mod volume_storage;
 
 pub use accounts::{Account, Accounts, Password};
@@ -39,6 +40,7 @@ pub use recording::{Export, Recording, RecordingError, without_secrets};
 pub use sections::{SectionKeywords, Sections};
 pub use table::{DraftLineBuilder, SectionTable, Tabled, TabledDraft};
 pub use unknown::Unknown;
+pub use vocabulary::{documented, vocabulary};
 pub use volume_storage::{
     VolumeFiles, VolumeStorage, VolumeUser, file_identity, waiting_for_volumes,
 };

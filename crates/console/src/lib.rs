@@ -17,6 +17,7 @@
 
 pub mod access;
 pub mod certificate;
+pub mod cli;
 pub mod config;
 pub mod drawing;
 pub mod history;

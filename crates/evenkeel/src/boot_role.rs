@@ -2,11 +2,11 @@
 //!
 //! The process makes no decisions about machines.
 
-use crate::confinement::{self, Confinement};
 use crate::trusted::RoleCredentials;
 use boot::keyword::NAME;
 use boot::message::OperatorRequest;
 use boot::role::{BootEnvironment, BootRole};
+use confinement::Confinement;
 use part::control::lease_messages;
 use part::report::StatusReport;
 use part::role::{LeaseNews, Manner, MemberNews, PartMessage};

@@ -77,7 +77,7 @@ pub fn warnings(ends: &[CertificateEnd], now_s: i64) -> impl Iterator<Item = Dia
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::load_files;
+    use crate::parts::load_files;
 
     #[test]
     fn certificate_of_a_listener_is_reported_before_its_end() {

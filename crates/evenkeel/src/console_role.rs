@@ -4,8 +4,6 @@
 //! The process makes no decisions: it forwards each operation to the part that can execute it.
 
 use crate::command::look_up;
-use crate::confinement;
-use crate::demonstration;
 use crate::identity;
 use crate::password::verify;
 use crate::trusted::RoleCredentials;
@@ -33,10 +31,12 @@ pub static ROLE: RoleRow = RoleRow {
         PROXY,
         ADDRESS,
         guest::keyword::NAME,
+        #[cfg(feature = "farm")]
         farm::keyword::NAME,
         CLUSTER,
         supervisor::ROUTE,
-        demonstration::NAME,
+        #[cfg(feature = "demonstration")]
+        demo::demonstration::NAME,
     ],
     reads_reports: true,
     certified: true,

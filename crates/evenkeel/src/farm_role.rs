@@ -3,7 +3,6 @@
 //!
 //! The process makes no decisions about users.
 
-use crate::confinement;
 use crate::password::verify;
 use crate::trusted::RoleCredentials;
 use farm::guests::GuestProvider;

@@ -3,7 +3,6 @@
 //!
 //! The process makes no decisions about guests.
 
-use crate::confinement;
 use crate::trusted::RoleCredentials;
 use guest::keyword::NAME;
 use guest::message::{

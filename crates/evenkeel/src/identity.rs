@@ -2,7 +2,7 @@
 //! implemented features are reported.
 
 use language::{Environment, Facts};
-pub use part::identity::{HAPROXY_LEVEL, HAPROXY_VERSION, VERSION, keepalived_name};
+pub use part::identity::{HAPROXY_LEVEL, HAPROXY_VERSION, VERSION, host_name, keepalived_name};
 
 /// Date at which the language was last compared with HAProxy, in HAProxy's format.
 pub const HAPROXY_DATE: &str = "2026/11/20";
@@ -69,13 +69,6 @@ pub fn facts() -> Facts {
         .with_features(FEATURES.iter().copied())
         .with_enabled(ENABLED.iter().copied())
         .with_tls_library(&format!("OpenSSL {OPENSSL_LEVEL}"), OPENSSL_LEVEL)
-}
-
-/// Returns the name of this host; empty if the system provides none.
-pub fn host_name() -> String {
-    nix::unistd::gethostname()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
 }
 
 /// Returns the environment for configuration files: that of the process, and the variables that

@@ -18,15 +18,10 @@ mod boot_role;
 mod certificates;
 mod check_runner;
 mod command;
-mod confinement;
 #[cfg(feature = "console")]
 mod console_role;
 #[cfg(feature = "cluster")]
 mod control_role;
-mod demo;
-#[cfg(feature = "demonstration")]
-mod demonstration;
-mod expect;
 #[cfg(feature = "farm")]
 mod farm_role;
 mod features;
@@ -42,11 +37,8 @@ mod parts;
 mod password;
 mod personality;
 mod ping;
-mod process;
 #[cfg(feature = "console")]
 mod recorded_files;
-mod role;
-mod route;
 #[cfg(feature = "console")]
 mod route_process;
 #[cfg(feature = "cluster")]
@@ -150,7 +142,7 @@ static PARTS: &[Feature] = &[
             certified: false,
             life: Life::Governs(control_role::GOVERNS),
         }),
-        commands: &command::OF_CLUSTERS,
+        commands: &cluster_command::COMMANDS,
     },
     Feature {
         part: &proxy::PART,
@@ -162,7 +154,7 @@ static PARTS: &[Feature] = &[
                 display_name: "proxy",
                 environment: Environment::Few,
             },
-            main: role::main,
+            main: proxy_role::role::main,
             ready_limit: Some(Duration::from_secs(120)),
             heartbeat_grace: Duration::ZERO,
             message_recipients: &[],
@@ -184,16 +176,16 @@ static PARTS: &[Feature] = &[
     Feature {
         part: &console::keyword::PART,
         role: Some(&console_role::ROLE),
-        commands: &command::OF_CONSOLE,
+        commands: &console::cli::COMMANDS,
     },
     #[cfg(feature = "demonstration")]
     Feature {
-        part: &demonstration::PART,
-        role: Some(&demonstration::ROLE),
+        part: &demo::demonstration::PART,
+        role: Some(&demo::demonstration::ROLE),
         commands: &[],
     },
     Feature {
-        part: &expect::PART,
+        part: &route::expect::PART,
         role: None,
         commands: &[],
     },
@@ -206,6 +198,8 @@ compile_error!("every build has the parts proxy and address: add `--features pro
 pub fn main(further: &[&'static Feature]) -> ExitCode {
     features::add(further);
     ::command::set_load_payload(command::payload_of_files);
+    #[cfg(feature = "cluster")]
+    cluster_command::set_version_loader(loader::cluster_versions::LOADER);
     #[cfg(feature = "guest")]
     guest_command::set_confine(guest_role::confine);
     language::difference::set_vocabulary(parts::vocabulary);

@@ -1,13 +1,12 @@
 //! Parts of this program, and the result of loading files for all of them.
 
 use crate::certificates;
-use crate::expect::{self, Expectation};
 use crate::features;
 use crate::identity;
 use address::config::Config;
 use address::keyword::Read;
 use configuration::files::NamedFile;
-use configuration::outside::Outside;
+use configuration::outside::{Fallback, Outside};
 use configuration::{
     ConfigurationPart, LoadOptions, Recording, RoleInput, RoleInterface, SectionKeywords,
 };
@@ -16,9 +15,10 @@ use language::difference::Vocabulary;
 use language::keyword::Documented;
 use language::source::Text;
 use language::{Code, Diagnostic, Environment, Severity};
+use route::expect::{self, Expectation};
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 fn all() -> &'static [&'static ConfigurationPart] {
     static ALL: OnceLock<Vec<&'static ConfigurationPart>> = OnceLock::new();
@@ -31,70 +31,11 @@ pub fn words() -> &'static SectionKeywords {
 }
 
 pub fn vocabulary() -> Vocabulary<'static> {
-    let mut secrets: Vec<&str> = all()
-        .iter()
-        .flat_map(|part| part.sections.secrets.iter().copied())
-        .collect();
-    let rows = documented();
-    secrets.extend(rows.iter().flat_map(|row| before_secrets(row.syntax)));
-    secrets.sort_unstable();
-    secrets.dedup();
-    let runs = |row: &&Documented| {
-        let rest = row.syntax.strip_prefix(row.name).unwrap_or_default();
-        let rest = rest.trim_start();
-        PROGRAMS.iter().any(|name| rest.starts_with(name)) && !row.name.contains(' ')
-    };
-    let mut keywords: Vec<&str> = rows.iter().flat_map(literals).collect();
-    keywords.extend(words().names());
-    keywords.extend(["if", "unless", "or"]);
-    keywords.sort_unstable();
-    keywords.dedup();
-    Vocabulary {
-        words: keywords,
-        sections: words().names().collect(),
-        shared: words().shared().collect(),
-        secrets,
-        programs: rows.iter().filter(runs).map(|row| row.name).collect(),
-        ..Vocabulary::default()
-    }
-}
-
-const SECRETS: [&str; 6] = [
-    "<password>",
-    "<passphrase>",
-    "<secret>",
-    "<base32>",
-    "<arguments>",
-    "<user>:<password>",
-];
-const PROGRAMS: [&str; 2] = ["<program>", "<script>"];
-
-fn literals(row: &Documented) -> impl Iterator<Item = &'static str> + use<> {
-    let of_syntax = row.syntax.split('<').enumerate();
-    let of_syntax = of_syntax.filter_map(|(at, part)| match at {
-        0 => Some(part),
-        _ => part.split_once('>').map(|(_, behind)| behind),
-    });
-    let separators = |c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c);
-    let words = of_syntax.chain([row.name]);
-    words.flat_map(move |part| part.split(separators).filter(|word| !word.is_empty()))
-}
-
-fn before_secrets(syntax: &str) -> impl Iterator<Item = &str> {
-    let words: Vec<&str> = syntax
-        .split([' ', '[', ']', '(', ')', '{', '}', '|'])
-        .filter(|word| !word.is_empty())
-        .collect();
-    let pairs: Vec<(&str, &str)> = words.windows(2).map(|two| (two[0], two[1])).collect();
-    let secret = pairs
-        .into_iter()
-        .filter(|(before, word)| SECRETS.contains(word) && !before.starts_with('<'));
-    secret.map(|(before, _)| before)
+    configuration::vocabulary(all())
 }
 
 pub fn documented() -> Vec<Documented> {
-    let documented = all().iter().rev().flat_map(|part| (part.documented)());
-    documented.chain([configuration::ON_DOCUMENTED]).collect()
+    configuration::documented(all())
 }
 
 /// Directives that the reader executes in every section.
@@ -321,6 +262,30 @@ pub fn refusals(now: &[RolePayload]) -> Vec<String> {
     now.iter().filter_map(of).flatten().collect()
 }
 
+/// Loads files with the facts about the program and its environment.
+pub fn load_files(
+    files: Vec<NamedFile>,
+    local_peer: Option<&str>,
+    options: LoadOptions,
+    foreign: Option<&Config>,
+) -> LoadedParts {
+    load_files_with(files, local_peer, options, foreign, None)
+}
+
+/// Loads files as [`load_files`] does; the fallback notes names that do not resolve.
+pub fn load_files_with(
+    files: Vec<NamedFile>,
+    local_peer: Option<&str>,
+    options: LoadOptions,
+    foreign: Option<&Config>,
+    fallback: Option<Arc<Fallback>>,
+) -> LoadedParts {
+    let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+    let environment = identity::environment(&names, local_peer);
+    let outside = Outside::default().with_fallback(fallback);
+    load(files, environment, options, foreign, outside)
+}
+
 /// Loads files, with the addresses of those in keepalived's format; `outside` provides external
 /// data.
 pub fn load(
@@ -357,7 +322,6 @@ mod secrets;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::load_files;
     use language::render;
 
     fn load(text: &str, options: LoadOptions) -> LoadedParts {
@@ -492,6 +456,21 @@ console
         let lo = interfaces.iter().find(|i| i.name == "lo");
         let loopback = std::net::IpAddr::from([127, 0, 0, 1]);
         assert!(lo.is_some_and(|lo| lo.addresses.contains(&(loopback, 8))));
+    }
+
+    #[cfg(feature = "demonstration")]
+    #[test]
+    fn example_of_the_platform_loads_on_both_nodes() {
+        for node in ["alpha", "beta"] {
+            let options = LoadOptions {
+                node: Some(node.to_owned()),
+                nodes: vec!["alpha".to_owned(), "beta".to_owned()],
+                ..LoadOptions::default()
+            };
+            let site = load(include_str!("../../../examples/platform.cfg"), options);
+            let loads = site.proxy.config.is_some();
+            assert_eq!((&*told(&site), loads), ("", true), "{node}");
+        }
     }
 
     #[test]

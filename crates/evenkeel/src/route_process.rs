@@ -4,13 +4,11 @@
 //! proxy's state through the supervisor. Finally it writes the report, with the secrets of the
 //! files masked.
 
-use crate::command::mask;
-use crate::confinement::{self, Confinement, ConfinementError, ServiceUser};
 use crate::recorded_files::set_of;
-use crate::route::rounds::{self, NotServed};
-use crate::route::{self, Request, RouteDestination, RouteEndpoint, RouteReport, RouteRequest};
 use cluster::history::Redaction;
+use cluster_command::mask;
 use configuration::Recording;
+use confinement::{Confinement, ConfinementError, ServiceUser};
 use console::inquiry::route::{DescribedRequest, QUESTION_BYTES_MAX, RouteProcessCommand};
 use language::difference::{COVER, mask_secrets};
 use nix::errno::Errno;
@@ -19,6 +17,8 @@ use part::channel::{Channel, ChannelError, Received};
 use part::role::SupervisorMessage;
 use part::{entry, memory};
 use proxy::message::{AskedKey, ProxyMessage as OfProxy};
+use route::rounds::{self, NotServed};
+use route::{Request, RouteDestination, RouteEndpoint, RouteReport, RouteRequest};
 use serde_json::json;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;

@@ -3,8 +3,8 @@
 //!
 //! The process makes no decisions about volumes, and reads and writes none of their data.
 
-use crate::confinement::{self, Confinement};
 use crate::trusted::RoleCredentials;
+use confinement::Confinement;
 use part::codec;
 use part::control::lease_messages;
 use part::report::StatusReport;

@@ -12,6 +12,13 @@ pub const HAPROXY_VERSION: &str = concat!("3.4.0-evenkeel-", env!("CARGO_PKG_VER
 /// The version of keepalived against which the behaviour is compared.
 const KEEPALIVED_LEVEL: &str = "2.2.7";
 
+/// Returns the name of this host; empty if the system provides none.
+pub fn host_name() -> String {
+    nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
 /// Returns the program's name in lines of keepalived's log.
 pub fn keepalived_name() -> String {
     format!("Keepalived v{KEEPALIVED_LEVEL} (evenkeel {VERSION})")

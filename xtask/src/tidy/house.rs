@@ -66,6 +66,36 @@ const HOUSE: &[(&str, Knows)] = &[
         ]),
     ),
     (
+        "route",
+        Knows::Only(&[
+            "configuration",
+            "keyword",
+            "language",
+            "model",
+            "part",
+            "proxy",
+        ]),
+    ),
+    (
+        "confinement",
+        Knows::Only(&["configuration", "keyword", "language", "model", "part"]),
+    ),
+    (
+        "proxy-role",
+        Knows::Only(&[
+            "configuration",
+            "confinement",
+            "keyword",
+            "language",
+            "model",
+            "part",
+            "protocol",
+            "proxy",
+            "reactor",
+            "supervisor",
+        ]),
+    ),
+    (
         "address",
         Knows::Only(&[
             "command",
@@ -109,6 +139,21 @@ const HOUSE: &[(&str, Knows)] = &[
         Knows::Only(&["command", "guest", "image", "part", "supervisor", "volume"]),
     ),
     (
+        "cluster-command",
+        Knows::Only(&[
+            "cluster",
+            "command",
+            "configuration",
+            "guest",
+            "keyword",
+            "language",
+            "part",
+            "supervisor",
+            "tls",
+            "volume",
+        ]),
+    ),
+    (
         "boot",
         Knows::Only(&[
             "command",
@@ -144,6 +189,21 @@ const HOUSE: &[(&str, Knows)] = &[
             "wire",
         ]),
     ),
+    (
+        "demo",
+        Knows::Only(&[
+            "configuration",
+            "confinement",
+            "guest",
+            "keyword",
+            "language",
+            "model",
+            "namespace",
+            "part",
+            "proxy",
+            "proxy-role",
+        ]),
+    ),
     ("nodes", Knows::Only(&["language", "part", "wire"])),
     ("supervisor", Knows::Only(&["language", "protocol", "part"])),
     ("command", Knows::Only(&["language", "part", "supervisor"])),
@@ -151,6 +211,7 @@ const HOUSE: &[(&str, Knows)] = &[
         "console",
         Knows::Only(&[
             "access",
+            "command",
             "configuration",
             "language",
             "nodes",
@@ -161,6 +222,17 @@ const HOUSE: &[(&str, Knows)] = &[
         ]),
     ),
     ("overview", Knows::Only(&["part"])),
+    (
+        "instance-command",
+        Knows::Only(&[
+            "command",
+            "language",
+            "overview",
+            "part",
+            "proxy",
+            "supervisor",
+        ]),
+    ),
     ("screen", Knows::Only(&["part"])),
     ("evenkeel", Knows::All),
     ("xtask", Knows::All),

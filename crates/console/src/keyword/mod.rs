@@ -4,7 +4,7 @@ mod codes;
 mod credentials;
 mod section;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::config::{self, Config, ConsoleUser, Security, Token};
 use crate::user::UserRole;

@@ -8,7 +8,7 @@ use configuration::{LoadOptions, Password, Recording, SectionKeywords};
 use language::source::Text;
 use language::{Environment, Facts, render};
 
-fn load(text: &str) -> (Option<Config>, String) {
+pub(crate) fn load(text: &str) -> (Option<Config>, String) {
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
     let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
     let words = SectionKeywords::from_parts([&PART.sections]);

@@ -1,7 +1,6 @@
 //! Start of the role from the input of the supervisor, its run, and its end.
 
 use super::orders::Supervised;
-use crate::confinement;
 use address::config::Config;
 use address::message::AddressRoleOptions;
 use address::rights;

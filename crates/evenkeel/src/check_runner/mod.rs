@@ -7,9 +7,8 @@
 //! The proxy role sends the requests over a connection. When it closes, this process and all
 //! running programs end. Its messages are checked, since the role may be compromised.
 
-use crate::confinement::{self, ConfinementError};
-use crate::process::{self, StartError};
 use address::role::runner::{JobResult, ProgramJob, Runner};
+use confinement::ConfinementError;
 use part::channel::{Channel, ChannelError, Received, timespec};
 use part::codec;
 use part::entry;
@@ -17,6 +16,7 @@ use part::role::{
     DecodeError, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, RunPrograms,
     SupervisorMessage, external_frame,
 };
+use proxy_role::process::{self, StartError};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -2,8 +2,7 @@
 
 use super::{against, print, privileges, refuse};
 use crate::loader::addresses::{self, AddressWishes, Read};
-use crate::parts::{Payloads, RolePayload};
-use crate::process;
+use crate::parts::{self, Payloads, RolePayload};
 use address::dialect::LocalMachine;
 use clap::ArgMatches;
 use configuration::LoadOptions;
@@ -29,7 +28,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         return alone(read, matches);
     }
     let foreign = read.as_ref().and_then(|read| read.config.as_ref());
-    let mut site = process::load_files(files, None, options(matches), foreign);
+    let mut site = parts::load_files(files, None, options(matches), foreign);
     let expectations = site.check_expectations();
     site.warn_of_certificates();
     let all = site.addresses();

@@ -1,7 +1,7 @@
 //! Subcommands and their options, in clap's format. Help, completions and the man page are
 //! generated from them.
 
-pub use ::command::options::{flag, option, path, process_id, serving_files, status_options};
+pub use ::command::options::{flag, option, path, process_id, serving_files};
 
 use ::command::options::pid;
 use clap::builder::{PossibleValuesParser, ValueParser};
@@ -103,25 +103,6 @@ fn pids(name: &'static str, help: &'static str) -> Arg {
         .help(help)
 }
 
-pub fn reload(command: Command) -> Command {
-    command
-        .about("Reload the files of a running `evenkeel run` or `haproxy -W`")
-        .long_about(
-            "Reloads the files of a running `evenkeel run` or `haproxy -W` of the same user, waits, and prints what \
-             changed. Listeners that stay are never closed, and connections continue. Maps and ACLs keep the changes \
-             of the runtime API; lists that differ from their files are reported. If a file has an error, prints it, \
-             changes nothing and exits with 1. After an upgrade of the binary it also switches to the new program, \
-             after testing it for some seconds.\n\nRunning instances are listed in /run/evenkeel (root), \
-             $XDG_RUNTIME_DIR/evenkeel or /tmp/evenkeel-UID. EVENKEEL_RUNTIME_DIRECTORY sets another directory.",
-        )
-        .after_help("Examples:\n  evenkeel reload\n  evenkeel reload -f haproxy.cfg\n  evenkeel reload --pid 4711\n  evenkeel reload --reset-runtime")
-        .arg(serving_files().num_args(1..))
-        .arg(process_id())
-        .arg(
-            flag("reset-runtime", "Load maps and ACL files as they are, and drop all changes made at run time"),
-        )
-}
-
 #[cfg(feature = "demonstration")]
 pub fn lab(command: Command) -> Command {
     command
@@ -136,22 +117,6 @@ pub fn lab(command: Command) -> Command {
                 )
                 .after_help("Example:\n  evenkeel lab clean"),
         )
-}
-
-pub fn status(command: Command) -> Command {
-    let command = command
-        .about("Show the state of the processes beside the proxy, such as the address role")
-        .long_about(
-            "Shows the state of the parts of a running `evenkeel run` or `keepalived` of the same user. A part is a \
-             feature with a process of its own beside the proxy, such as `address` for virtual addresses. `--json` \
-             prints a list with one report for each part, `--metrics` prints Prometheus metrics. Exits with 1 if no \
-             part responds.",
-        )
-        .after_help("Examples:\n  evenkeel status\n  evenkeel status address --json | jq .");
-    status_options(
-        command
-            .arg(Arg::new("PART").help("Name of the part, such as `address`; default: all parts")),
-    )
 }
 
 pub fn check(command: Command) -> Command {

@@ -3,12 +3,6 @@
 
 mod against;
 mod check;
-#[cfg(feature = "cluster")]
-pub mod cluster;
-#[cfg(feature = "cluster")]
-mod config;
-#[cfg(feature = "console")]
-mod console;
 mod definition;
 #[cfg(all(test, feature = "complete"))]
 mod documented;
@@ -17,30 +11,21 @@ mod format;
 mod lab;
 pub mod look_up;
 mod manual;
-mod operate;
 mod privileges;
-mod reload;
 mod route;
 mod run;
 #[cfg(feature = "console")]
 mod support;
-mod top;
-mod trace;
 mod upgrade;
-mod watch;
-mod why;
 
 pub use ::command::status;
-use ::command::{end, files, print, word, words};
-#[cfg(feature = "cluster")]
-pub use config::mask;
+use ::command::{files, print, word, words};
 pub use run::absolute;
 pub use status::of_part as status_of_part;
 
 use crate::features::{self, Subcommand};
 use crate::loader::addresses;
-use crate::parts::Payloads;
-use crate::process;
+use crate::parts::{self, Payloads};
 use clap::ArgMatches;
 use language::render;
 use part::voice::refuse;
@@ -49,27 +34,21 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-pub use definition::{definition, status_options};
+pub use ::command::options::status_options;
+pub use definition::definition;
 
-static RUNNING: &[Subcommand] = &[
-    Subcommand::new("run", definition::run, |matches| {
-        let sockets = matches.get_many::<String>("master");
-        let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
-        let state = matches.get_one::<PathBuf>("state");
-        match run::wanted(files(matches), state.map(PathBuf::as_path)) {
-            Ok(wanted) => run::main(&wanted, &sockets, run::before(matches)),
-            Err(error) => refuse(error),
-        }
-    }),
-    Subcommand::new("reload", definition::reload, reload::main),
-    Subcommand::new("status", definition::status, status::main),
-    Subcommand::new("top", top::definition, top::main),
-    Subcommand::new("why", why::definition, why::main),
-    Subcommand::new("watch", watch::definition, watch::main),
-    Subcommand::new("trace", trace::definition, trace::main),
-    #[cfg(feature = "console")]
-    Subcommand::new("support", support::definition, support::main),
-];
+static RUN: Subcommand = Subcommand::new("run", definition::run, |matches| {
+    let sockets = matches.get_many::<String>("master");
+    let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
+    let state = matches.get_one::<PathBuf>("state");
+    match run::wanted(files(matches), state.map(PathBuf::as_path)) {
+        Ok(wanted) => run::main(&wanted, &sockets, run::before(matches)),
+        Err(error) => refuse(error),
+    }
+});
+
+#[cfg(feature = "console")]
+static SUPPORT: Subcommand = Subcommand::new("support", support::definition, support::main);
 
 static OTHERS: &[Subcommand] = &[
     #[cfg(feature = "demonstration")]
@@ -85,7 +64,7 @@ static OTHERS: &[Subcommand] = &[
         if matches.get_flag("platform") {
             platform_demo()
         } else {
-            crate::demo::main(matches.get_flag("script"))
+            demo::main(matches.get_flag("script"))
         }
     }),
     Subcommand::new("version", definition::version, |_| {
@@ -98,23 +77,9 @@ static OTHERS: &[Subcommand] = &[
     Subcommand::new("man", definition::man, |_| man()),
 ];
 
-#[cfg(feature = "cluster")]
-pub static OF_CLUSTERS: [Subcommand; 3] = [
-    Subcommand::new("cluster", cluster::cluster, cluster::main),
-    Subcommand::new("arbiter", cluster::arbiter, cluster::arbiter_main),
-    Subcommand::new("config", config::config, config::main),
-];
-
-#[cfg(feature = "console")]
-pub static OF_CONSOLE: [Subcommand; 1] = [Subcommand::new(
-    "console",
-    console::definition,
-    console::main,
-)];
-
 #[cfg(feature = "demonstration")]
 fn platform_demo() -> ExitCode {
-    crate::demo::platform()
+    demo::platform()
 }
 
 #[cfg(not(feature = "demonstration"))]
@@ -126,27 +91,23 @@ fn platform_demo() -> ExitCode {
 
 fn all() -> impl Iterator<Item = &'static Subcommand> {
     let of_parts = features::all().iter().flat_map(|feature| feature.commands);
-    RUNNING.iter().chain(of_parts).chain(OTHERS)
+    let running = std::iter::once(&RUN).chain(&instance_command::COMMANDS);
+    #[cfg(feature = "console")]
+    let running = running.chain([&SUPPORT]);
+    running.chain(of_parts).chain(OTHERS)
 }
 
 pub fn main(words: Vec<OsString>) -> ExitCode {
     let words = std::iter::once(OsString::from("evenkeel")).chain(words);
     let matches = match definition().try_get_matches_from(words) {
         Ok(matches) => matches,
-        Err(error) => return not_parsed(&error),
+        Err(error) => return ::command::print_clap_error(&error),
     };
     let Some((name, matches)) = matches.subcommand() else {
         return ExitCode::FAILURE;
     };
     let command = all().find(|command| command.name == name);
     command.map_or(ExitCode::FAILURE, |command| (command.run)(matches))
-}
-
-/// Prints why a command line is refused, or the requested help, which clap also reports as an
-/// error.
-fn not_parsed(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 pub fn load_options() -> configuration::LoadOptions {
@@ -162,7 +123,7 @@ pub fn load_options() -> configuration::LoadOptions {
 pub fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>, String> {
     let mut files = configuration::files::read_some(from).map_err(|error| error.to_string())?;
     addresses::split(&mut files);
-    let site = process::load_files(files, None, load_options(), None);
+    let site = parts::load_files(files, None, load_options(), None);
     if site.proxy.config.is_none() {
         let loaded = &site.proxy;
         let text = render::concise(&loaded.sources, &loaded.diagnostics, false);

@@ -1,13 +1,11 @@
 //! `evenkeel route`: where a request would go, and why.
 
 mod live;
-mod text;
 
 use super::definition::{flag, option};
 use super::{files, print, refuse};
 use crate::loader::addresses;
-use crate::process;
-use crate::route::{self, NotFollowed, Request, RouteEndpoint, RouteRequest};
+use crate::parts;
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use configuration::LoadOptions;
@@ -16,6 +14,7 @@ use language::{Diagnostics, SourceMap, render};
 use model::config::Config;
 use part::voice;
 use proxy::route::NotThere;
+use route::{NotFollowed, Request, RouteEndpoint, RouteRequest, text};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -189,7 +188,7 @@ fn load(matches: &ArgMatches, files: &[PathBuf]) -> Result<Loaded, RouteFailure>
         host: crate::identity::host_name(),
         ..LoadOptions::default()
     };
-    Ok(process::load_files(read, None, options, None).proxy)
+    Ok(parts::load_files(read, None, options, None).proxy)
 }
 
 fn config(

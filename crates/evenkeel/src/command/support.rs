@@ -1,14 +1,16 @@
 //! `evenkeel support`: saves in one archive what a report of a problem needs.
 
 use super::definition::{process_id, serving_files};
-use super::trace::{self, RoleEvents};
-use super::{mask, print, refuse, reload, status};
+use super::{print, refuse, status};
 use crate::identity;
 use crate::recorded_files::set_of;
+use ::command::instance;
 use clap::{Arg, ArgMatches, Command};
 use cluster::file_set::SetFile;
 use cluster::history::{MaskedFile, Redaction};
+use cluster_command::mask;
 use configuration::Recording;
+use instance_command::trace::{self, RoleEvents};
 use jiff::Zoned;
 use jiff::tz::TimeZone;
 use language::reason;
@@ -78,7 +80,7 @@ pub fn definition(command: Command) -> Command {
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let path = matches.get_one::<PathBuf>("ARCHIVE").cloned();
     let path = path.unwrap_or_else(default_path);
-    let saved = reload::selected(matches).and_then(|instance| save(&instance, &path));
+    let saved = instance::selected(matches).and_then(|instance| save(&instance, &path));
     match saved {
         Ok(files) => print(&format!(
             "{}: {files} files; secrets of the configuration are masked, addresses and names are not\n",

@@ -4,7 +4,7 @@
 use super::format::replace;
 use super::{print, refuse};
 use crate::loader::addresses::{self, AddressWishes};
-use crate::{parts, process};
+use crate::parts;
 use address::dialect::LocalMachine;
 use clap::ArgMatches;
 use configuration::LoadOptions;
@@ -103,7 +103,7 @@ fn rewrite(mut files: Vec<files::NamedFile>) -> (Vec<files::NamedFile>, Loaded) 
     let mut rounds = 0;
     loop {
         let options = LoadOptions::default();
-        let loaded = process::load_files(files.clone(), None, options, None).proxy;
+        let loaded = parts::load_files(files.clone(), None, options, None).proxy;
         rounds += 1;
         let new: Vec<files::NamedFile> = files
             .iter()

@@ -2,7 +2,6 @@
 //! version are passed in sealed memory files, never in a message.
 
 use super::link::SupervisorLink;
-use crate::command::mask;
 use address::role::{FAULT, HEALTH, VIRTUAL_IP};
 use cluster::authority::PartCredentials;
 use cluster::background::Background;
@@ -13,6 +12,7 @@ use cluster::machine::{
     ServingMachine,
 };
 use cluster::message::{PART, Recorded};
+use cluster_command::mask;
 use part::report::{self, Grade, StatusReport, Subject};
 use part::role::{KnownLease, KnownLeases, LeaseNews, MemberNews, PartMessage, SupervisorMessage};
 use part::status::{AddressReport, RouterReport};

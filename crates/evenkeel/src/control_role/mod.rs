@@ -80,7 +80,7 @@ enum ControlError {
     #[error("the supervisor: {0}")]
     Channel(ChannelError),
     #[error(transparent)]
-    Rights(#[from] crate::confinement::ConfinementError),
+    Rights(#[from] confinement::ConfinementError),
     #[error(transparent)]
     System(#[from] io::Error),
     #[error(transparent)]
@@ -110,7 +110,7 @@ fn serve(mut channel: Channel) -> Result<(), ControlError> {
         program: format!("evenkeel {}", crate::identity::VERSION),
         texts: Some(Texts {
             grammar: crate::loader::file_set::grammar,
-            mask: crate::command::mask,
+            mask: cluster_command::mask,
         }),
     };
     let runtime = options.socket.as_deref().and_then(Path::parent);

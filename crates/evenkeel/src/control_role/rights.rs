@@ -5,7 +5,7 @@
 //! The threads inherit these settings, because some of them write the log to disk. Programs that
 //! the role starts (`git`, `hg`) get normal priority again ([`cluster::follow`]).
 
-use crate::confinement::{self, Confinement, ConfinementError};
+use confinement::{Confinement, ConfinementError};
 use nix::libc;
 use std::path::Path;
 

@@ -107,7 +107,7 @@ impl PartDraft for UnbuiltSections {
 
 #[cfg(all(test, not(feature = "volume"), not(feature = "guest")))]
 mod tests {
-    use crate::process::load_files;
+    use crate::parts::load_files;
     use configuration::LoadOptions;
     use language::render;
 

@@ -6,7 +6,7 @@ mod text;
 use crate::command;
 use crate::identity;
 use crate::master::{self, MasterAddressError};
-use crate::process::{self, ProcessOverrides};
+use crate::parts;
 pub use arguments::{ArgumentError, Arguments};
 use configuration::LoadOptions;
 use configuration::files::{self, NamedFile};
@@ -16,6 +16,7 @@ use language::reason;
 use part::daemon::DaemonError;
 use part::role::Personality;
 use part::voice::{Form, MessagePrinter};
+use proxy_role::process::{self, ProcessOverrides};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -259,7 +260,7 @@ pub fn plan(arguments: &Arguments) -> ProcessOverrides {
 fn load(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<Loaded> {
     let files = read(arguments, voice)?;
     let local_peer = arguments.local_peer.as_deref();
-    let mut site = process::load_files(files, local_peer, load_options(arguments), None);
+    let mut site = parts::load_files(files, local_peer, load_options(arguments), None);
     // The roles that refused files request are not known.
     if !arguments.check && site.proxy.config.is_some() && !asks_for_a_master(&site.proxy) {
         site.without_roles();

@@ -1,9 +1,10 @@
 //! Differences of a change, and those that need a restart, as text.
 
-use crate::confinement::{self, group_name, user_name};
 use crate::parts;
+use command::user_name;
 use configuration::Recording;
 use configuration::files::NamedFile;
+use confinement::group_name;
 use language::difference::{Texts, compute};
 use part::memory;
 use part::role::{Rights, VersionPlan};
@@ -191,7 +192,7 @@ mod tests {
                  volume mail\n size 1m\n backing file /srv\n{sections}"
             );
             let files = vec![("a.cfg".to_owned(), text.into_bytes())];
-            let site = crate::process::load_files(files, None, Default::default(), None);
+            let site = crate::parts::load_files(files, None, Default::default(), None);
             site.proxy.recording.imports
         };
         let guest = load("guest mail\n memory 1g\n disk mail\n");
@@ -219,7 +220,7 @@ mod tests {
         let load = |rows: &str| {
             std::fs::write(&map, rows).unwrap();
             let files = vec![("a.cfg".to_owned(), text.clone().into_bytes())];
-            let site = crate::process::load_files(files, None, Default::default(), None);
+            let site = crate::parts::load_files(files, None, Default::default(), None);
             site.proxy.recording
         };
         let (first, same, other) = (load("::1 a\n"), load("::1 a\n"), load("::1 b\n"));
@@ -246,7 +247,7 @@ mod tests {
             });
             std::fs::write(&file, own.unwrap().bundle()).unwrap();
             let files = vec![("a.cfg".to_owned(), text.clone().into_bytes())];
-            let site = crate::process::load_files(files, None, Default::default(), None);
+            let site = crate::parts::load_files(files, None, Default::default(), None);
             site.proxy.recording
         };
         let (first, other) = (load("one.example"), load("one.example"));

@@ -292,7 +292,7 @@ pub fn collect(
         voice.diagnostics(&read.sources, &read.diagnostics, false, false);
         good &= read.config.is_some();
     }
-    let mut site = crate::process::load_files(own, None, options, None);
+    let mut site = crate::parts::load_files(own, None, options, None);
     site.warn_of_certificates();
     let loaded = site.proxy;
     voice.diagnostics(&loaded.sources, &loaded.diagnostics, false, false);
@@ -459,7 +459,7 @@ mod tests {
     fn file_set_is_complete_and_loads_alone() {
         let scratch = FileSetDirectory::new("all");
         let path = site(&scratch);
-        let before = crate::process::load_files(
+        let before = crate::parts::load_files(
             files::read_all(std::slice::from_ref(&path)).unwrap(),
             None,
             Default::default(),

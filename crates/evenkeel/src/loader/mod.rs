@@ -7,6 +7,8 @@
 //! supervisor does not take are closed at its end.
 
 pub mod addresses;
+#[cfg(feature = "cluster")]
+pub mod cluster_versions;
 mod compare;
 pub mod file_set;
 mod lacking;
@@ -18,13 +20,13 @@ mod version;
 mod watched;
 mod wishes;
 
-use crate::confinement::{self, Confinement};
-use crate::process::{self, StartError};
+use confinement::Confinement;
 use outcome::Send;
 use part::channel::{Channel, ChannelError, Received};
 use part::entry;
 use part::role::{Load, NotLoaded, SupervisorMessage};
 use part::voice::MessagePrinter;
+use proxy_role::process::{self, StartError};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;

@@ -3,8 +3,7 @@
 use super::LoadFailure;
 use super::addresses::{self, AddressWishes};
 use super::file_set;
-use crate::parts::LoadedParts;
-use crate::process;
+use crate::parts::{self, LoadedParts};
 use address::config::Config;
 use configuration::LoadOptions;
 use configuration::files::{self, NamedFile};
@@ -12,6 +11,7 @@ use configuration::outside::Fallback;
 use part::file_set::FileSet;
 use part::voice::keepalived::missing;
 use part::voice::{Form, MessagePrinter};
+use proxy_role::process;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Wishes {
             Some(set) => file_set::load(set, files, options, foreign, self.fallback.clone()),
             None => {
                 let (peer, fallback) = (self.local_peer.as_deref(), self.fallback.clone());
-                process::load_files_with(files, peer, options, foreign, fallback)
+                parts::load_files_with(files, peer, options, foreign, fallback)
             }
         }
     }

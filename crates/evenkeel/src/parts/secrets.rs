@@ -2,7 +2,7 @@
 //! that can contain one.
 
 use super::{documented, load, vocabulary};
-use crate::command::mask;
+use cluster_command::mask;
 use configuration::LoadOptions;
 use configuration::outside::Outside;
 use language::Environment;
@@ -420,4 +420,32 @@ fn masked_files_show_no_secret() {
         });
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn keywords_before_secrets_of_both_languages_are_known() {
+    use cluster::file_set::SetFile;
+    use cluster::history::MaskedFile;
+    difference::set_vocabulary(vocabulary);
+    let file = |path: &str, text: &str| SetFile {
+        path: path.to_owned(),
+        main: true,
+        secret: false,
+        mode: 0o644,
+        bytes: text.as_bytes().to_vec(),
+    };
+    let text = "    stats auth a:SECRET\n    user b insecure-password SECRET\n    user c password SECRET\n    \
+                second-factor user anna secret SECRET\n    \
+                fence agent fence_apc ip=10.0.0.1 passwd=SECRET plug=3\n    \
+                machine a mac 52:54:00:00:00:01 image b power agent fence_apc passwd=SECRET\n    \
+                fence agent fence_ipmilan plug=3 password=\"SECRET and\" lanplus=1\n    \
+                fence agent fence_ifmib snmp_priv_passwd=SECRET community=SECRET\n";
+    let keepalived = "    auth_pass SECRET # auth_pass SECRET\n";
+    for (path, text) in [("a.cfg", text), ("keepalived.conf", keepalived)] {
+        let MaskedFile::Text(seen) = mask().of([&file(path, text)]).seen(&file(path, text)) else {
+            panic!("a text is shown");
+        };
+        let seen = String::from_utf8_lossy(&seen).into_owned();
+        assert!(!seen.contains("SECRET") && seen.contains("***"), "{seen}");
+    }
 }

@@ -4,16 +4,17 @@
 
 mod render;
 
-use crate::confinement::{
-    self, Confinement, FileConfinement, Filtered, IdentityOrigin, ProcessIdentity, ServiceUser,
-    StartedAs, group_name, identity_for, user_name,
-};
 use crate::parts::RolePayload;
-use crate::process::address_text;
+use ::command::user_name;
 use address::rights;
+use confinement::{
+    Confinement, FileConfinement, Filtered, IdentityOrigin, ProcessIdentity, ServiceUser,
+    StartedAs, group_name, identity_for,
+};
 use keyword::load::Loaded;
 use model::config::{Config, LogTargetAddress, ServerAddress};
 use part::voice::Form;
+use proxy_role::process::address_text;
 use std::path::PathBuf;
 
 /// Describes the processes of a configuration, as text or JSON; of those beside the proxy, the

@@ -1,14 +1,15 @@
 //! Evaluates a request with the state of a running instance, which is queried and not changed.
 
-use super::super::{files, reload, run, status};
+use super::super::{files, run, status};
 use super::{RouteFailure, config, files_refused, in_words, is_without_file, load};
-use crate::route::rounds::{self, NotServed};
-use crate::route::{Request, RouteReport};
+use ::command::instance;
 use clap::ArgMatches;
 use configuration::Recording;
 use part::memory;
 use part::role::SupervisorMessage;
 use proxy::message::{AskedKey, ProxyMessage as OfProxy};
+use route::rounds::{self, NotServed};
+use route::{Request, RouteReport};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -33,7 +34,7 @@ pub fn report(matches: &ArgMatches, request: &Request) -> Result<RouteReport, Ro
     } else {
         files(matches)
     };
-    let instance = reload::find_instance(&run::absolute(&files), pid)?;
+    let instance = instance::find_instance(&run::absolute(&files), pid)?;
     let is_candidate = !is_without_file(matches);
     let of_load = matches.get_flag("no-resolve") || matches.contains_id("node");
     if !is_candidate && (of_load || !files.is_empty()) {
@@ -59,7 +60,7 @@ pub fn report(matches: &ArgMatches, request: &Request) -> Result<RouteReport, Ro
     let state = |keys: &[AskedKey]| asking.state(keys).map_err(in_words_of);
     let mut report = rounds::serve(request, &recording, state).map_err(refused)?;
     if let Some(live) = &mut report.live {
-        live.instance = format!("process {}", reload::described(&asking.instance));
+        live.instance = format!("process {}", instance::described(&asking.instance));
     }
     Ok(report)
 }

@@ -1,0 +1,494 @@
+//! `evenkeel cluster` and `evenkeel arbiter`: initialises clusters, joins them, and queries the
+//! local control role.
+
+mod definition;
+mod removal;
+
+pub use definition::{arbiter, cluster};
+
+use clap::ArgMatches;
+use cluster::member::MemberKind;
+use cluster::request::{self, Client, ControlReply, Request};
+use cluster::role::directory::StateDirectory;
+use cluster::role::setup::{self, Renumbering, SetupOptions};
+use cluster::role::status::ClusterStatus;
+use command::{print, refuse, word};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use supervisor::directory::{self, Instance, Membership};
+
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+const JOIN_LIMIT: Duration = Duration::from_secs(60);
+const ADDRESSES_MAX: usize = 4;
+
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    match matches.subcommand() {
+        Some(("init", matches)) => show(init(matches)),
+        Some(("join", matches)) => show(join(matches, MemberKind::Node)),
+        Some(("invite", matches)) => invite(matches),
+        Some(("status", matches)) => status(matches.get_flag("json")),
+        Some(("remove", matches)) => remove(matches),
+        Some(("hand-over", matches)) => ask(&Request::HandOver {
+            name: matches.get_one::<String>("NAME").cloned(),
+        }),
+        Some(("rotate", matches)) => ask(&if matches.get_flag("authority") {
+            Request::RotateAuthority
+        } else {
+            Request::Rotate
+        }),
+        Some(("address", matches)) => show(renumber(matches)),
+        Some(("recover", matches)) => recover(matches),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+pub fn arbiter_main(matches: &ArgMatches) -> ExitCode {
+    match matches.subcommand() {
+        Some(("join", matches)) => show(join(matches, MemberKind::Arbiter)),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+pub fn socket() -> PathBuf {
+    directory::path().join(request::SOCKET)
+}
+
+/// Connects to the control role of this machine.
+///
+/// # Errors
+/// If none runs as this user and one runs as root, the error says so.
+pub fn connect() -> Result<Client, request::AskError> {
+    Client::connect(&socket()).map_err(|error| {
+        let of_root = directory::of_root().join(request::SOCKET);
+        match forbidden(error, directory::is_usual_of_a_user(), &of_root) {
+            request::AskError::NotRunning(at) => {
+                let instances = directory::instances().unwrap_or_default();
+                not_running(at, &instances, cluster::role::directory::USUAL.as_ref())
+            }
+            error => error,
+        }
+    })
+}
+
+/// Describes what is observed where no control role listens.
+fn not_running(at: PathBuf, instances: &[Instance], state: &Path) -> request::AskError {
+    let is_member = |one: &&Instance| one.claims.membership != Membership::None;
+    if let Some(member) = instances.iter().find(is_member) {
+        request::AskError::Ending(at, member.pid)
+    } else if StateDirectory::is_of_a_member(state) {
+        request::AskError::Stopped(at, state.to_owned())
+    } else {
+        request::AskError::NotRunning(at)
+    }
+}
+
+/// Describes a failed connection of a non-root user, who has no control role of its own.
+fn forbidden(error: request::AskError, is_user: bool, of_root: &Path) -> request::AskError {
+    let runs = || match of_root.symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    };
+    match error {
+        request::AskError::NotRunning(_) if is_user && runs() => {
+            request::AskError::Forbidden(of_root.to_owned())
+        }
+        error => error,
+    }
+}
+
+fn state(matches: &ArgMatches) -> PathBuf {
+    let given = matches.get_one::<PathBuf>("state").cloned();
+    given.unwrap_or_else(|| cluster::role::directory::USUAL.into())
+}
+
+fn place(matches: &ArgMatches) -> Result<SetupOptions, String> {
+    let addresses = |name| -> Vec<SocketAddr> {
+        let given = matches.get_many::<SocketAddr>(name);
+        given.into_iter().flatten().copied().collect()
+    };
+    let mut listen = addresses("listen");
+    if listen.is_empty() {
+        listen.extend(definition::LISTEN.parse::<SocketAddr>());
+    }
+    // For a running member, the setup reports more than an address in use.
+    let member = StateDirectory::is_of_a_member(&state(matches));
+    if !matches.get_flag("address-later") && !member {
+        check_listen(&listen)?;
+    }
+    let name = match matches.get_one::<String>("name") {
+        Some(name) => name.clone(),
+        None => host_name()?,
+    };
+    let mut reached = addresses("address");
+    if reached.is_empty() {
+        reached = reached_at(&listen, &own_addresses());
+    }
+    if reached.is_empty() {
+        return Err(
+            "this machine has no address that others can reach: name one with `--address ADDRESS:PORT`".to_owned(),
+        );
+    }
+    Ok(SetupOptions {
+        directory: state(matches),
+        name,
+        listen,
+        addresses: reached,
+    })
+}
+
+fn check_listen(listen: &[SocketAddr]) -> Result<(), String> {
+    for at in listen {
+        let Err(error) = std::net::TcpListener::bind(at) else {
+            continue;
+        };
+        return Err(match error.kind() {
+            std::io::ErrorKind::AddrNotAvailable => format!(
+                "this machine does not have the address {}: name one of its own addresses with `--listen`, or add \
+                 `--address-later` if you configure it later",
+                at.ip()
+            ),
+            std::io::ErrorKind::AddrInUse => format!(
+                "another process already listens on {at}: stop it, or choose another port with `--listen`"
+            ),
+            _ => format!("cannot listen on {at}: {}", language::reason(&error)),
+        });
+    }
+    Ok(())
+}
+
+fn host_name() -> Result<String, String> {
+    let name = part::identity::host_name();
+    let first = name.split('.').next().unwrap_or_default();
+    if first.is_empty() {
+        Err("this host has no name: set one with `--name NAME`".to_owned())
+    } else {
+        Ok(first.to_owned())
+    }
+}
+
+/// Returns the addresses at which others reach these listeners, given the machine's own addresses.
+fn reached_at(listen: &[SocketAddr], own: &[IpAddr]) -> Vec<SocketAddr> {
+    let mut reached = Vec::new();
+    for at in listen {
+        if !at.ip().is_unspecified() {
+            reached.push(*at);
+            continue;
+        }
+        let fits = |ip: &&IpAddr| at.is_ipv6() || ip.is_ipv4();
+        reached.extend(
+            own.iter()
+                .filter(fits)
+                .map(|ip| SocketAddr::new(*ip, at.port())),
+        );
+    }
+    reached.dedup();
+    reached.truncate(ADDRESSES_MAX);
+    reached
+}
+
+/// Returns addresses of this machine that others may reach.
+fn own_addresses() -> Vec<IpAddr> {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {
+        return Vec::new();
+    };
+    let addresses = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::from(a.ip()));
+        let ip = v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::from(a.ip())))?;
+        may_be_reached(&ip).then_some(ip)
+    });
+    let mut addresses: Vec<IpAddr> = addresses.collect();
+    addresses.sort_by_key(IpAddr::is_ipv6);
+    addresses
+}
+
+fn may_be_reached(ip: &IpAddr) -> bool {
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !ip.is_loopback() && !ip.is_unspecified() && !link_local
+}
+
+fn init(matches: &ArgMatches) -> Result<String, String> {
+    let place = place(matches)?;
+    let identity = setup::found(&place, &word(matches, "CLUSTER"));
+    let identity = identity.map_err(|error| error.to_string())?;
+    Ok(format!(
+        "created cluster {}: {} is its first node, reachable at {}\nnext:\n  {}\n    starts it\n  evenkeel \
+         cluster invite\n    prints a token for the second machine\n",
+        identity.cluster,
+        identity.name,
+        list(&identity.addresses),
+        run_words(&place.directory),
+    ))
+}
+
+fn join(matches: &ArgMatches, kind: MemberKind) -> Result<String, String> {
+    let place = place(matches)?;
+    let identity = setup::join(&place, &word(matches, "TOKEN"), kind, JOIN_LIMIT);
+    let identity = identity.map_err(|error| error.to_string())?;
+    let what = match kind {
+        MemberKind::Node => "node",
+        MemberKind::Arbiter => "arbiter",
+    };
+    Ok(format!(
+        "joined the cluster {} as {what} '{}', reachable at {}\nnext: {}\n",
+        identity.cluster,
+        identity.name,
+        list(&identity.addresses),
+        run_words(&place.directory),
+    ))
+}
+
+fn renumber(matches: &ArgMatches) -> Result<String, String> {
+    let directory = state(matches);
+    let addresses = |name| -> Vec<SocketAddr> {
+        let given = matches.get_many::<SocketAddr>(name);
+        given.into_iter().flatten().copied().collect()
+    };
+    let (listen, mut reached) = (addresses("listen"), addresses("address"));
+    if !listen.is_empty() && reached.is_empty() {
+        reached = reached_at(&listen, &own_addresses());
+    }
+    let others = matches.get_many::<(String, SocketAddr)>("member");
+    let new = Renumbering {
+        listen,
+        addresses: reached,
+        others: others.into_iter().flatten().cloned().collect(),
+    };
+    if new == Renumbering::default() {
+        return Err(
+            "nothing to change: name new addresses with `--listen`, `--address` or `--member NAME=ADDRESS:PORT`"
+                .to_owned(),
+        );
+    }
+    // The address may be added to the machine later.
+    let absent = check_listen(&new.listen).err();
+    let who = setup::renumber(&directory, &new).map_err(|error| error.to_string())?;
+    let absent = absent.map_or_else(String::new, |words| {
+        format!("note: {words}. The member waits until it can listen there\n")
+    });
+    Ok(format!(
+        "{}: listens on {}, reached at {}\n{absent}next: {}\n",
+        who.name,
+        list(&who.listen),
+        list(&who.addresses),
+        run_words(&directory),
+    ))
+}
+
+fn show(done: Result<String, String>) -> ExitCode {
+    match done {
+        Ok(text) => print(&text),
+        Err(words) => refuse(words),
+    }
+}
+
+fn run_words(directory: &Path) -> String {
+    if directory == Path::new(cluster::role::directory::USUAL) {
+        "evenkeel run (or: systemctl enable --now evenkeel-cluster)".to_owned()
+    } else {
+        format!("evenkeel run --state {}", directory.display())
+    }
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    let words: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    words.join(", ")
+}
+
+fn invite(matches: &ArgMatches) -> ExitCode {
+    let kind = if matches.get_flag("arbiter") {
+        MemberKind::Arbiter
+    } else {
+        MemberKind::Node
+    };
+    let valid = matches.get_one::<Duration>("valid").copied();
+    let valid = valid.unwrap_or(Duration::from_secs(900));
+    ask(&Request::Invite {
+        kind,
+        valid_ms: u64::try_from(valid.as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+/// Removes a member. Without `--yes`, only if nothing is lost with it.
+fn remove(matches: &ArgMatches) -> ExitCode {
+    let name = word(matches, "NAME");
+    if !matches.get_flag("yes")
+        && let Ok(ControlReply::Json(text)) = answer(&Request::Status)
+        && let Ok(status) = serde_json::from_str::<ClusterStatus>(&text)
+        && let Err(words) = removal::check(&name, &status)
+    {
+        return refuse(words);
+    }
+    ask(&Request::Remove { name })
+}
+
+fn recover(matches: &ArgMatches) -> ExitCode {
+    let directory = state(matches);
+    if !matches.get_flag("yes") {
+        return refuse(format_args!(
+            "nothing was changed. With `--yes` this machine becomes the only member (state directory {}). Changes \
+             that the other members committed without it are lost. Never start another member again with its old \
+             state directory. If the others can return, wait: the cluster resumes when a majority is reachable",
+            directory.display()
+        ));
+    }
+    match setup::recover_alone(&directory) {
+        Ok(words) => print(&format!("{words}\nnext: {}\n", run_words(&directory))),
+        Err(error) => refuse(error),
+    }
+}
+
+fn status(json: bool) -> ExitCode {
+    match answer(&Request::Status) {
+        Ok(ControlReply::Json(text)) if json => print(&(text + "\n")),
+        Ok(ControlReply::Json(text)) => match serde_json::from_str::<ClusterStatus>(&text) {
+            Ok(status) => print(&status.text()),
+            Err(error) => refuse(format_args!(
+                "cannot parse the reply of the control role: {error}"
+            )),
+        },
+        Ok(reply) => told(reply, &Request::Status),
+        Err(error) => refuse(error),
+    }
+}
+
+fn ask(request: &Request) -> ExitCode {
+    match answer(request) {
+        Ok(reply) => told(reply, request),
+        Err(error) => refuse(error),
+    }
+}
+
+fn answer(request: &Request) -> Result<ControlReply, request::AskError> {
+    let mut client = connect()?;
+    client.done(request, ANSWER_LIMIT, |words| {
+        print(&format!("{words}\n"));
+    })
+}
+
+fn told(reply: ControlReply, request: &Request) -> ExitCode {
+    match reply {
+        ControlReply::Done { words, .. } => print(&format!("{words}\n")),
+        ControlReply::Refused { words } => refuse(words),
+        ControlReply::Unknown { words } => {
+            refuse(words);
+            ExitCode::from(crate::config::UNKNOWN)
+        }
+        ControlReply::Token { token, .. } => {
+            let (command, valid_ms) = match request {
+                Request::Invite {
+                    kind: MemberKind::Arbiter,
+                    valid_ms,
+                } => ("arbiter", *valid_ms),
+                Request::Invite { valid_ms, .. } => ("cluster", *valid_ms),
+                _ => ("cluster", 0),
+            };
+            print(&format!(
+                "evenkeel {command} join {token}\n\nRun this on the new machine within {}. The token works once.\n",
+                within(valid_ms)
+            ))
+        }
+        ControlReply::Json(text) => print(&(text + "\n")),
+        ControlReply::Progress { .. } | ControlReply::Set(_) => {
+            refuse("unexpected reply of the control role")
+        }
+    }
+}
+
+fn within(ms: u64) -> String {
+    let (count, unit) = match ms / 1000 {
+        seconds if seconds > 0 && seconds.is_multiple_of(60) => (seconds / 60, "minute"),
+        seconds => (seconds, "second"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use supervisor::directory::Claims;
+
+    #[test]
+    fn token_validity_is_printed_to_the_second() {
+        let told = |seconds: u64| within(seconds * 1000);
+        assert_eq!(told(90), "90 seconds");
+        assert_eq!(told(900), "15 minutes");
+        assert_eq!(told(60), "1 minute");
+        assert_eq!(told(1), "1 second");
+        assert_eq!(told(7200), "120 minutes");
+    }
+
+    #[test]
+    fn an_address_that_the_machine_does_not_have_is_refused() {
+        let check = |at: &str| check_listen(&[at.parse().unwrap()]);
+        assert_eq!(check("127.0.0.1:0"), Ok(()));
+        assert_eq!(check("0.0.0.0:0"), Ok(()));
+        let words = check("192.0.2.77:7443").unwrap_err();
+        assert!(
+            words.contains("does not have the address 192.0.2.77"),
+            "{words}"
+        );
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let words = check_listen(&[taken.local_addr().unwrap()]).unwrap_err();
+        assert!(words.contains("another process already listens"), "{words}");
+    }
+
+    #[test]
+    fn user_is_told_that_the_role_of_root_needs_root() {
+        let scratch = std::env::temp_dir();
+        let nobody = scratch.join("evenkeel-no-such-directory/control.sock");
+        let error = || request::AskError::NotRunning("/run/user/1/evenkeel/control.sock".into());
+        let told = |is_user, of_root: &Path| forbidden(error(), is_user, of_root).to_string();
+        assert!(told(true, &scratch).contains("only root"));
+        assert!(told(false, &scratch).contains("no cluster member is running here"));
+        assert!(told(true, &nobody).contains("no cluster member is running here"));
+    }
+
+    #[test]
+    fn missing_control_role_is_described_as_observed() {
+        let at = || PathBuf::from("/run/evenkeel/control.sock");
+        let nothing = std::env::temp_dir().join("evenkeel-no-such-directory");
+        let mut instance = Instance {
+            pid: 7,
+            program: "evenkeel".to_owned(),
+            network: 0,
+            paths: Vec::new(),
+            claims: Claims::default(),
+            socket: "7.sock".into(),
+            is_elsewhere: false,
+        };
+        let words = |instance: &Instance, state: &Path| {
+            not_running(at(), std::slice::from_ref(instance), state).to_string()
+        };
+        assert!(words(&instance, &nothing).contains("no cluster member is running here"));
+        // A file that cannot be read counts as that of a member.
+        let own = std::env::temp_dir().join(format!("evenkeel-member-{}", std::process::id()));
+        std::fs::create_dir(&own).unwrap();
+        std::fs::write(own.join(cluster::role::directory::MEMBER), "").unwrap();
+        assert!(words(&instance, &own).contains("this machine is a member"));
+        std::fs::remove_dir_all(&own).unwrap();
+        instance.claims.membership = Membership::Node;
+        assert!(words(&instance, &nothing).contains("its supervisor does (process 7)"));
+    }
+
+    #[test]
+    fn announced_addresses_are_the_listening_ones_or_all() {
+        let own: Vec<IpAddr> = ["10.0.0.1", "fd00::1"].map(|ip| ip.parse().unwrap()).into();
+        let reached = |listen: &str| {
+            let listen: Vec<SocketAddr> = vec![listen.parse().unwrap()];
+            list(&reached_at(&listen, &own))
+        };
+        assert_eq!(reached("192.168.7.1:99"), "192.168.7.1:99");
+        assert_eq!(reached("0.0.0.0:7443"), "10.0.0.1:7443");
+        assert_eq!(reached("[::]:7443"), "10.0.0.1:7443, [fd00::1]:7443");
+        for wrong in ["127.0.0.1", "::1", "fe80::1", "169.254.1.1", "::"] {
+            assert!(!may_be_reached(&wrong.parse().unwrap()), "{wrong}");
+        }
+    }
+}

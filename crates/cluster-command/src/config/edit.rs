@@ -1,0 +1,199 @@
+//! `config edit`: opens the accepted files in the user's editor.
+
+use super::apply::{self, VersionProposal};
+use super::{ConfigError, VERSIONS_MAX, accepted, named, print, records, set, versions, write_own};
+use clap::ArgMatches;
+use cluster::command::VersionOrigin;
+use cluster::file_set::FileSet;
+use part::voice::{Form, MessagePrinter};
+use std::ffi::OsString;
+use std::io::{BufRead, IsTerminal, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use supervisor::directory;
+
+const EDITOR_DEFAULT: &str = "vi";
+const ROUNDS_MAX: usize = 4;
+const ANSWER_BYTES_MAX: u64 = 1024;
+
+pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
+    let asks = std::io::stdin().is_terminal();
+    let message = matches.get_one::<String>("message");
+    if message.is_none() && !asks {
+        let words = "nothing was changed: write the reason with `--message`, or run the command on a terminal";
+        return Err(ConfigError::Refused(words.to_owned()));
+    }
+    let all = records(VERSIONS_MAX)?;
+    let Some(served) = accepted(&all) else {
+        return Err(ConfigError::NoVersion(None));
+    };
+    let old = set(Some(served.id))?;
+    let copies = Copies::of(&old, &named(matches, &old)?)?;
+    loop {
+        copies.edit()?;
+        let Some(new) = copies.read(&old)? else {
+            print("nothing was changed: the text is the same\n");
+            return Ok(());
+        };
+        let again = match checked(new).and_then(|new| Ok((new, reason(message)?))) {
+            Ok((new, message)) => {
+                let wanted = VersionProposal {
+                    parent: Some(served.id),
+                    old: Some(old.clone()),
+                    new,
+                    origin: VersionOrigin::Applied,
+                    message,
+                };
+                match apply::propose(wanted, matches) {
+                    Ok(_) => return Ok(()),
+                    Err(error @ (ConfigError::Refused(_) | ConfigError::TakenBack(_))) => error,
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(error) => error,
+        };
+        // Without a terminal the caller prints the error.
+        if asks {
+            MessagePrinter::new(Form::Own, false).alert(&again);
+        }
+        if !asks || !wants_more() {
+            copies.keep();
+            return Err(again);
+        }
+    }
+}
+
+/// Checks the edited files. Files that they newly name are read from this machine.
+fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
+    let mut voice = MessagePrinter::new(Form::Own, false);
+    for _ in 0..ROUNDS_MAX {
+        let checked = versions::check(&new, None);
+        if !versions::complete(&mut new, &checked) {
+            break;
+        }
+    }
+    if versions::check(&new, Some(&mut voice)).good {
+        Ok(new)
+    } else {
+        Err(ConfigError::Edited)
+    }
+}
+
+/// Prints a question on the terminal and reads the answer. Returns None at the end of input.
+fn ask(question: &str) -> Option<String> {
+    print(question);
+    let _ = std::io::stdout().flush();
+    let mut answer = String::new();
+    let mut input = std::io::Read::take(std::io::stdin().lock(), ANSWER_BYTES_MAX);
+    let read = input.read_line(&mut answer);
+    read.is_ok_and(|read| read > 0)
+        .then(|| answer.trim().to_owned())
+}
+
+fn reason(given: Option<&String>) -> Result<String, ConfigError> {
+    let reason = given
+        .cloned()
+        .or_else(|| ask("reason of the change, for the log: "));
+    let reason = reason.filter(|reason| !reason.is_empty());
+    reason.ok_or_else(|| ConfigError::Refused("nothing was changed: no reason was given".into()))
+}
+
+fn wants_more() -> bool {
+    ask("edit again? [Y/n] ").is_some_and(|answer| !answer.to_lowercase().starts_with('n'))
+}
+
+/// Copies of files that only this user may read; removed on drop.
+struct Copies {
+    directory: PathBuf,
+    files: Vec<(String, PathBuf)>,
+    kept: std::cell::Cell<bool>,
+}
+
+impl Copies {
+    fn of(set: &FileSet, names: &[&str]) -> Result<Copies, ConfigError> {
+        let directory = directory::path().join(format!("edit-{}", std::process::id()));
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory);
+        made.map_err(|error| ConfigError::Io(directory.display().to_string(), error))?;
+        let mut copies = Copies {
+            directory,
+            files: Vec::new(),
+            kept: false.into(),
+        };
+        let wanted = |path: &String, main: bool| {
+            if names.is_empty() {
+                main
+            } else {
+                names.contains(&&**path)
+            }
+        };
+        for (n, file) in set.files.iter().enumerate() {
+            if !wanted(&file.path, file.main) {
+                continue;
+            }
+            let name = file.path.rsplit('/').next().unwrap_or("file");
+            let mut path = copies.directory.join(name);
+            if copies.files.iter().any(|(_, other)| *other == path) {
+                path = copies.directory.join(format!("{n}-{name}"));
+            }
+            write_own(&path, &file.bytes)?;
+            copies.files.push((file.path.clone(), path));
+        }
+        Ok(copies)
+    }
+
+    fn edit(&self) -> Result<(), ConfigError> {
+        let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let editor = named("VISUAL").or_else(|| named("EDITOR"));
+        let editor = editor.unwrap_or_else(|| EDITOR_DEFAULT.into());
+        let editor = editor.to_string_lossy();
+        // `code --wait`: a program with arguments, without a shell.
+        let mut words = editor.split_whitespace();
+        let program = words.next().unwrap_or(EDITOR_DEFAULT);
+        let ended = Command::new(program)
+            .args(words)
+            .args(self.files.iter().map(|(_, path)| OsString::from(path)))
+            .status();
+        match ended {
+            Ok(status) if status.success() => Ok(()),
+            Ok(_) => Err(ConfigError::Refused(
+                "nothing was changed: the editor ended with an error".to_owned(),
+            )),
+            Err(_) => Err(ConfigError::NoEditor(program.to_owned())),
+        }
+    }
+
+    /// Returns the version with the edited texts; None if nothing changed.
+    fn read(&self, old: &FileSet) -> Result<Option<FileSet>, ConfigError> {
+        let mut new = old.clone();
+        for (path, copy) in &self.files {
+            let bytes = configuration::files::read(copy)
+                .map_err(|error| ConfigError::Collect(error.to_string()))?;
+            if let Some(file) = new.files.iter_mut().find(|file| file.path == *path) {
+                file.bytes = bytes;
+            }
+        }
+        Ok((new.files != old.files).then_some(new))
+    }
+
+    fn keep(&self) {
+        self.kept.set(true);
+        let names: Vec<String> = self
+            .files
+            .iter()
+            .map(|(_, path)| Path::display(path).to_string())
+            .collect();
+        print(&format!("the text was saved in {}\n", names.join(" ")));
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        if !self.kept.get() {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}

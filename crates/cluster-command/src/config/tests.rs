@@ -1,0 +1,65 @@
+//! Loading of versions for tests, with the parts that the commands themselves know.
+
+use super::{CheckedVersion, VersionLoader};
+use cluster::file_set::FileSet;
+use cluster::keyword::Grammar;
+use configuration::outside::Outside;
+use configuration::{ConfigurationPart, LoadOptions, Recording, SectionKeywords};
+use language::difference::Vocabulary;
+use language::source::Text;
+use language::{Environment, Facts};
+use std::collections::BTreeMap;
+
+static PARTS: [&ConfigurationPart; 4] = [
+    &volume::keyword::PART,
+    &guest::keyword::PART,
+    &cluster::keyword::PART,
+    &keyword::load::PART,
+];
+
+pub fn vocabulary() -> Vocabulary<'static> {
+    configuration::vocabulary(&PARTS)
+}
+
+pub fn loader() -> VersionLoader {
+    VersionLoader {
+        options: LoadOptions::default,
+        grammar: |_| Grammar {
+            words: words(),
+            environment: Environment::empty(),
+            facts: Facts::new("3.4.0"),
+        },
+        collect: |_, _, _| Err("no file of this machine is read".to_owned()),
+        payloads,
+        check: |_, _, _| CheckedVersion {
+            files: Vec::new(),
+            good: true,
+        },
+    }
+}
+
+fn words() -> SectionKeywords {
+    SectionKeywords::from_parts(PARTS.iter().map(|part| &part.sections))
+}
+
+/// Loads a version as its node does.
+fn payloads(set: &FileSet, options: LoadOptions) -> Option<BTreeMap<String, Vec<u8>>> {
+    let files = set.files.iter();
+    let files = files.map(|file| (file.path.clone(), Text::new(file.bytes.clone())));
+    let options = LoadOptions {
+        node: Some(set.node.clone()),
+        ..options
+    };
+    let (environment, facts) = (Environment::empty(), Facts::new("3.4.0"));
+    let inputs = Recording::new(files.collect(), environment, facts, options, words());
+    let mut loaded = configuration::load(&PARTS, inputs, Outside::default());
+    if loaded.diagnostics.errors() > 0 {
+        return None;
+    }
+    let parts = loaded.take_role_configurations(&PARTS).into_iter();
+    let payloads = parts.filter_map(|(part, built)| {
+        let input = (part.run.as_ref()?.role_input)(&*built, None)?;
+        Some((part.name.to_owned(), input.payload))
+    });
+    Some(payloads.collect())
+}

@@ -1,0 +1,22 @@
+//! Commands about a cluster: `evenkeel cluster` and `arbiter` for its members, `evenkeel config` for
+//! the versions of its configuration. They send requests to the control role of this machine.
+//!
+//! They join the parts `cluster`, `volume` and `guest`: a change must not lose a volume or a guest.
+//! The program loads versions ([`set_version_loader`]), because that takes the sections of all parts.
+
+mod cluster;
+mod config;
+
+pub use config::{CheckedVersion, VersionLoader, mask, set_version_loader};
+
+use command::Subcommand;
+
+pub static COMMANDS: [Subcommand; 3] = [
+    Subcommand::new("cluster", crate::cluster::cluster, crate::cluster::main),
+    Subcommand::new(
+        "arbiter",
+        crate::cluster::arbiter,
+        crate::cluster::arbiter_main,
+    ),
+    Subcommand::new("config", config::config, config::main),
+];

@@ -1,0 +1,21 @@
+//! Commands about a running instance: `evenkeel reload`, `status`, `top`, `why`, `watch` and
+//! `trace`. They query its supervisor, and the proxy over it, and need no `stats socket`.
+
+mod operate;
+mod reload;
+mod status;
+mod top;
+pub mod trace;
+mod watch;
+mod why;
+
+use command::Subcommand;
+
+pub static COMMANDS: [Subcommand; 6] = [
+    Subcommand::new("reload", reload::definition, reload::main),
+    Subcommand::new("status", status::definition, command::status::main),
+    Subcommand::new("top", top::definition, top::main),
+    Subcommand::new("why", why::definition, why::main),
+    Subcommand::new("watch", watch::definition, watch::main),
+    Subcommand::new("trace", trace::definition, trace::main),
+];

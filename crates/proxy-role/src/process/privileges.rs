@@ -1,0 +1,62 @@
+//! Drops the initial privileges: the root directory, the groups, the user. In this order, because
+//! each step needs a privilege that the next one drops.
+
+use super::StartError;
+use nix::unistd::{Gid, Uid, chdir, chroot, setgid, setgroups, setuid};
+use std::path::Path;
+
+/// Drops the privileges that the configuration names. Without such a line nothing is dropped.
+///
+/// # Errors
+/// Fails if the system refuses a step.
+pub fn drop_rights(
+    root: Option<&Path>,
+    gid: Option<u32>,
+    uid: Option<u32>,
+) -> Result<(), StartError> {
+    if let Some(root) = root {
+        let refused = |errno| StartError::Chroot {
+            path: root.into(),
+            errno,
+        };
+        chroot(root).map_err(refused)?;
+        chdir("/").map_err(refused)?;
+    }
+    // The process has root's own group already.
+    let gid = gid.filter(|gid| *gid != 0);
+    if let Some(gid) = gid {
+        let refused = |errno| StartError::Group { gid, errno };
+        // The initial supplementary groups (root's) must be dropped. A process that may not change
+        // them has only those of its own user.
+        if Uid::effective().is_root() {
+            setgroups(&[Gid::from_raw(gid)]).map_err(refused)?;
+        }
+        setgid(Gid::from_raw(gid)).map_err(refused)?;
+    }
+    if let Some(uid) = uid.filter(|uid| *uid != 0) {
+        if gid.is_none() && Uid::effective().is_root() {
+            setgroups(&[]).map_err(|errno| StartError::User { uid, errno })?;
+        }
+        setuid(Uid::from_raw(uid)).map_err(|errno| StartError::User { uid, errno })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_root_directory_is_reported() {
+        let error = drop_rights(Some(Path::new("/nonexistent")), None, None).unwrap_err();
+        assert!(
+            error.to_string().starts_with("Cannot chroot(/nonexistent)"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn no_privileges_are_dropped_unless_requested() {
+        assert!(drop_rights(None, None, None).is_ok());
+    }
+}
