@@ -55,7 +55,8 @@ pub fn needed(secure_boot: bool) -> impl Iterator<Item = &'static Loader> {
 
 /// Returns the loader for a client architecture (option 93; RFC 4578, 2.1 and IANA's list).
 ///
-/// There is no loader for this firmware. The error explains why.
+/// # Errors
+/// No loader is for this firmware; the text says why.
 pub fn of(architecture: Option<u16>, secure_boot: bool) -> Result<&'static Loader, String> {
     let name = match architecture {
         None | Some(0) => UNDIONLY,

@@ -16,6 +16,9 @@ use std::sync::OnceLock;
 const PERMISSIONS: u32 = 0o7777;
 const READABLE_BY_ALL: u32 = 0o004;
 
+/// Payloads of the roles beside the proxy, by their part.
+pub type Payloads = BTreeMap<String, Vec<u8>>;
+
 /// Loads files with the sections of all parts. The program provides it.
 pub struct VersionLoader {
     /// Options of a load on this machine.
@@ -26,7 +29,7 @@ pub struct VersionLoader {
     /// they name.
     pub collect: fn(&[PathBuf], LoadOptions, &mut MessagePrinter) -> Result<FileSet, String>,
     /// Returns the inputs of roles, by part; None if the version has errors.
-    pub payloads: fn(&FileSet, LoadOptions) -> Option<BTreeMap<String, Vec<u8>>>,
+    pub payloads: fn(&FileSet, LoadOptions) -> Option<Payloads>,
     /// Loads a version. With a printer, it also evaluates `test` sections and prints diagnostics.
     pub check: fn(&FileSet, LoadOptions, Option<&mut MessagePrinter>) -> CheckedVersion,
 }
