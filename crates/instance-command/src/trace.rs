@@ -178,8 +178,18 @@ fn show(instance: &Instance, matches: &ArgMatches) -> Result<(), String> {
         .filter(|one| is_wanted(one))
         .map(|one| (one.role.role.clone(), one))
         .collect();
-    if !printer.print(new_events(&mut roles)) || !matches.get_flag("follow") {
+    let events = new_events(&mut roles);
+    let is_found = events.iter().any(|event| printer.shows(event));
+    if !printer.print(events) {
         return Ok(());
+    }
+    if !matches.get_flag("follow") {
+        return match &printer.operation {
+            Some(operation) if !is_found => Err(format!(
+                "no event of the operation '{operation}' is left here; `evenkeel trace` shows all events with their `op`"
+            )),
+            _ => Ok(()),
+        };
     }
     let mut roles_due = Instant::now() + ROLES_POLL;
     loop {
@@ -230,14 +240,15 @@ struct Printer {
 }
 
 impl Printer {
+    fn shows(&self, event: &RoleEvent) -> bool {
+        let operation = self.operation.as_deref();
+        operation.is_none() || event.record.operation() == operation
+    }
+
     /// Returns false if standard output is closed.
     fn print(&self, events: Vec<RoleEvent>) -> bool {
-        let wanted = |event: &RoleEvent| {
-            let operation = self.operation.as_deref();
-            operation.is_none() || event.record.operation() == operation
-        };
         let mut text = String::new();
-        for event in events.into_iter().filter(wanted) {
+        for event in events.into_iter().filter(|event| self.shows(event)) {
             text += &if self.is_json {
                 event.record.json(&event.role).to_string()
             } else {

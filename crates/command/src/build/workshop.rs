@@ -4,8 +4,10 @@
 use super::run::program;
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{StatVfs, statvfs};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -95,11 +97,25 @@ impl Workshop {
         let places = table
             .lines()
             .filter_map(|line| line.split(' ').nth(4))
-            .map(PathBuf::from);
+            .map(decoded);
         let mut below: Vec<PathBuf> = places.filter(|place| place.starts_with(&self.0)).collect();
         below.reverse();
         below
     }
+}
+
+/// Decodes a path of mountinfo, where spaces and the like are octal numbers: `\040`.
+fn decoded(path: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = after.get(..3).filter(|_| *first == b'\\');
+        let code = code.and_then(|code| str::from_utf8(code).ok());
+        let code = code.and_then(|code| u8::from_str_radix(code, 8).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    OsString::from_vec(bytes).into()
 }
 
 impl Drop for Workshop {
@@ -135,5 +151,17 @@ mod tests {
         let path = shop.path().to_owned();
         drop(shop);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn paths_of_mounts_are_decoded() {
+        for (path, expected) in [
+            ("/var/tmp/a", "/var/tmp/a"),
+            ("/a\\040b\\134c", "/a b\\c"),
+            ("/a\\04", "/a\\04"),
+            ("/a\\999", "/a\\999"),
+        ] {
+            assert_eq!(decoded(path), Path::new(expected), "{path}");
+        }
     }
 }

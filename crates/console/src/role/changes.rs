@@ -39,10 +39,7 @@ pub fn between(before: &StatusReport, now: &StatusReport, at: Moment) -> Vec<(St
                 (AWAY, _) => silence(was, "it was away for"),
                 _ => member.why.clone(),
             };
-            (
-                format!("{MEMBER} {}", member.name),
-                event(at, from, to, why),
-            )
+            event(format!("{MEMBER} {}", member.name), at, from, to, why)
         })
     });
     let cluster = now.of_kind(CLUSTER).filter_map(|whole| {
@@ -52,23 +49,27 @@ pub fn between(before: &StatusReport, now: &StatusReport, at: Moment) -> Vec<(St
         let is_changed = old.leader != new.leader || old.has_majority != new.has_majority;
         is_changed.then(|| {
             let why = leader_away(before, now).unwrap_or_default();
-            (
-                format!("{CLUSTER} {}", whole.name),
-                event(at, from, to, why),
-            )
+            event(format!("{CLUSTER} {}", whole.name), at, from, to, why)
         })
     });
     members.chain(cluster).collect()
 }
 
-fn event(at: Moment, from: &str, to: &str, why: String) -> Event {
-    tracing::info!(from, to, reason = why, "state of the platform changed");
-    Event {
+fn event(object: String, at: Moment, from: &str, to: &str, why: String) -> (String, Event) {
+    tracing::info!(
+        object,
+        from,
+        to,
+        reason = why,
+        "state of the platform changed"
+    );
+    let event = Event {
         at,
         from: from.to_owned(),
         to: to.to_owned(),
         why,
-    }
+    };
+    (object, event)
 }
 
 /// Returns the state of a member as a word. Excluded are the path to the member, which is shown at

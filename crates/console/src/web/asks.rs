@@ -171,6 +171,7 @@ async fn basic(
     {
         Ok(user) => user,
         Err(SignInError::Wrong | SignInError::NoTry) => {
+            tracing::info!(client = %from, "request with a wrong name or password refused");
             let words = "the name or the password is wrong";
             return Err(wants(StatusCode::UNAUTHORIZED, words, &[BASIC, BEARER]));
         }
@@ -202,7 +203,10 @@ fn bearer(
     from: IpAddr,
     text: &str,
 ) -> Result<AuthenticatedRequest, Box<Response>> {
-    let bad = |words: &str| Box::new(wants(StatusCode::UNAUTHORIZED, words, &[BAD_TOKEN]));
+    let bad = |words: &str| {
+        tracing::info!(client = %from, reason = words, "request with a token refused");
+        Box::new(wants(StatusCode::UNAUTHORIZED, words, &[BAD_TOKEN]))
+    };
     match bearer::verify(shared, from, text) {
         Ok((user, token)) => Ok(AuthenticatedRequest {
             viewer: Viewer {

@@ -285,7 +285,10 @@ pub(super) async fn use_link(
         return used_up();
     }
     match lock(&shared.authentication.sessions).begin_unlisted(BY_LINK, now_s()) {
-        Ok(token) => with_cookie("/", &token, LASTS_S),
+        Ok(token) => {
+            tracing::info!(user = BY_LINK, "signed in by a link");
+            with_cookie("/", &token, LASTS_S)
+        }
         Err(words) => failure(StatusCode::SERVICE_UNAVAILABLE, &words),
     }
 }

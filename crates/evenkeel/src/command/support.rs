@@ -102,7 +102,11 @@ fn save(instance: &Instance, path: &Path) -> Result<usize, String> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(path).map_err(failed)?;
-    archive.write(&mut file).map_err(failed)
+    archive.write(&mut file).map_err(|error| {
+        // The archive is incomplete, and another attempt creates the file again.
+        let _ = fs::remove_file(path);
+        failed(error)
+    })
 }
 
 #[derive(Default)]

@@ -90,6 +90,9 @@ fn version_has_one_operation_in_all_processes() {
         .rfind(|one| one["message"] == "version applied");
     let applied = applied.unwrap_or_else(|| panic!("{events:?}"));
     let operation = applied["fields"]["op"].as_str().unwrap();
+    let none = trace(&scratch, &["--op", "nosuch"]);
+    assert_eq!(none.code(), Some(1));
+    assert!(none.stderr.contains("'nosuch'"), "{}", none.stderr);
     let outcome = trace(&scratch, &["--op", operation]);
     for (role, message) in [
         ("supervisor", "change started"),
@@ -255,6 +258,7 @@ fn changing_command_is_an_event_without_its_values() {
     for command in [
         "disable server app/one".to_owned(),
         "disable server app/two".to_owned(),
+        "set server app/one state ready".to_owned(),
         format!("experimental-mode on; set var proc.key str({SECRET})"),
         "show info".to_owned(),
     ] {
@@ -277,7 +281,9 @@ fn changing_command_is_an_event_without_its_values() {
     let refused = named("disable server", "app/two").expect("an event");
     assert_eq!(refused["refused"], "No such server.");
     assert!(named("set var", "proc.key").is_some(), "{commands:?}");
-    assert_eq!(commands.len(), 3, "{commands:?}");
+    let set = named("set server", "app/one").expect("an event");
+    assert_eq!(set["property"], "state");
+    assert_eq!(commands.len(), 4, "{commands:?}");
     assert!(!format!("{events:?}").contains(SECRET));
     let outcome = supervised.end(Signal::SIGTERM);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);

@@ -342,7 +342,7 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> Answer
 }
 
 /// Records a command that changes something. Of its arguments only the first one is recorded, which
-/// names an object: others may be secret.
+/// names an object, and for a server the next one, which names its property: others may be secret.
 fn record_change(words: &[&str], reply: &CommandReply) {
     let Some(length) = command::name_length(words) else {
         return;
@@ -351,6 +351,7 @@ fn record_change(words: &[&str], reply: &CommandReply) {
     tracing::info!(
         command = name.join(" "),
         object = arguments.first(),
+        property = arguments.get(1).filter(|_| name == ["set", "server"]),
         refused = (reply.severity == Some(Severity::Error) && !reply.text.is_empty())
             .then(|| reply.text.trim_end()),
         "command that changes something"

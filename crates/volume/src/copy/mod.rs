@@ -40,7 +40,7 @@ pub enum CopyError {
     /// The connection broke. Another attempt resumes the copy.
     #[error("the connection broke: {0}")]
     Broken(io::Error),
-    #[error("the other side sent nothing for {} s", STALL_MAX.as_secs())]
+    #[error("the other side sent nothing in time")]
     Silent,
     #[error("{words}")]
     Refused { words: String, again: bool },
