@@ -6,6 +6,7 @@
 
 mod cluster;
 mod config;
+mod connection;
 
 pub use config::{CheckedVersion, VersionLoader, mask, set_version_loader};
 

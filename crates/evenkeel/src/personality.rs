@@ -1,7 +1,6 @@
 //! Translates a command line into a load request, by the name under which the program was started.
 //! The module loads nothing itself.
 
-use crate::command;
 use crate::haproxy;
 use crate::keepalived;
 use crate::loader::{LoadFailure, Wishes};
@@ -23,7 +22,7 @@ pub fn wishes(load: &Load, voice: &mut MessagePrinter) -> Result<Wishes, LoadFai
         // The arguments after `run`, as the supervisor split them.
         Personality::Own => Ok(Wishes {
             paths: words.into_iter().map(PathBuf::from).collect(),
-            options: command::load_options(),
+            options: crate::loader::load_options(),
             plan: process::ProcessOverrides {
                 foreground: true,
                 ..Default::default()

@@ -143,7 +143,7 @@ fn packages(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn say(words: &str) {
-    // Ignores an error: the build continues if nobody reads its output.
+    // Ignores an error: the build continues if its output is closed.
     let _ = writeln!(stderr(), "{words}");
 }
 

@@ -77,7 +77,7 @@ fn done(control: &PowerControl, action: &str) -> Result<&'static str, String> {
         ("off", true) => switch(control, PowerAction::Off).map(|()| "off"),
         ("cycle", true) => {
             switch(control, PowerAction::Off)?;
-            // Ignores an error: the command continues if nobody reads its output.
+            // Ignores an error: the command continues if its output is closed.
             let _ = writeln!(stderr(), "off");
             thread::sleep(OFF);
             switch(control, PowerAction::On).map(|()| "on again")

@@ -6,9 +6,10 @@ mod removal;
 
 pub use definition::{arbiter, cluster};
 
+use crate::connection::connect;
 use clap::ArgMatches;
 use cluster::member::MemberKind;
-use cluster::request::{self, Client, ControlReply, Request};
+use cluster::request::{self, ControlReply, Request};
 use cluster::role::directory::StateDirectory;
 use cluster::role::setup::{self, Renumbering, SetupOptions};
 use cluster::role::status::ClusterStatus;
@@ -17,7 +18,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use supervisor::directory::{self, Instance, Membership};
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
@@ -48,53 +48,6 @@ pub fn arbiter_main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
         Some(("join", matches)) => show(join(matches, MemberKind::Arbiter)),
         _ => ExitCode::FAILURE,
-    }
-}
-
-pub fn socket() -> PathBuf {
-    directory::path().join(request::SOCKET)
-}
-
-/// Connects to the control role of this machine.
-///
-/// # Errors
-/// If none runs as this user and one runs as root, the error says so.
-pub fn connect() -> Result<Client, request::AskError> {
-    Client::connect(&socket()).map_err(|error| {
-        let of_root = directory::of_root().join(request::SOCKET);
-        match forbidden(error, directory::is_usual_of_a_user(), &of_root) {
-            request::AskError::NotRunning(at) => {
-                let instances = directory::instances().unwrap_or_default();
-                not_running(at, &instances, cluster::role::directory::USUAL.as_ref())
-            }
-            error => error,
-        }
-    })
-}
-
-/// Describes what is observed where no control role listens.
-fn not_running(at: PathBuf, instances: &[Instance], state: &Path) -> request::AskError {
-    let is_member = |one: &&Instance| one.claims.membership != Membership::None;
-    if let Some(member) = instances.iter().find(is_member) {
-        request::AskError::Ending(at, member.pid)
-    } else if StateDirectory::is_of_a_member(state) {
-        request::AskError::Stopped(at, state.to_owned())
-    } else {
-        request::AskError::NotRunning(at)
-    }
-}
-
-/// Describes a failed connection of a non-root user, who has no control role of its own.
-fn forbidden(error: request::AskError, is_user: bool, of_root: &Path) -> request::AskError {
-    let runs = || match of_root.symlink_metadata() {
-        Ok(_) => true,
-        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
-    };
-    match error {
-        request::AskError::NotRunning(_) if is_user && runs() => {
-            request::AskError::Forbidden(of_root.to_owned())
-        }
-        error => error,
     }
 }
 
@@ -377,7 +330,7 @@ fn told(reply: ControlReply, request: &Request) -> ExitCode {
         ControlReply::Refused { words } => refuse(words),
         ControlReply::Unknown { words } => {
             refuse(words);
-            ExitCode::from(crate::config::UNKNOWN)
+            ExitCode::from(crate::connection::UNKNOWN)
         }
         ControlReply::Token { token, .. } => {
             let (command, valid_ms) = match request {
@@ -412,7 +365,6 @@ fn within(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use supervisor::directory::Claims;
 
     #[test]
     fn token_validity_is_printed_to_the_second() {
@@ -437,44 +389,6 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let words = check_listen(&[taken.local_addr().unwrap()]).unwrap_err();
         assert!(words.contains("another process already listens"), "{words}");
-    }
-
-    #[test]
-    fn user_is_told_that_the_role_of_root_needs_root() {
-        let scratch = std::env::temp_dir();
-        let nobody = scratch.join("evenkeel-no-such-directory/control.sock");
-        let error = || request::AskError::NotRunning("/run/user/1/evenkeel/control.sock".into());
-        let told = |is_user, of_root: &Path| forbidden(error(), is_user, of_root).to_string();
-        assert!(told(true, &scratch).contains("only root"));
-        assert!(told(false, &scratch).contains("no cluster member is running here"));
-        assert!(told(true, &nobody).contains("no cluster member is running here"));
-    }
-
-    #[test]
-    fn missing_control_role_is_described_as_observed() {
-        let at = || PathBuf::from("/run/evenkeel/control.sock");
-        let nothing = std::env::temp_dir().join("evenkeel-no-such-directory");
-        let mut instance = Instance {
-            pid: 7,
-            program: "evenkeel".to_owned(),
-            network: 0,
-            paths: Vec::new(),
-            claims: Claims::default(),
-            socket: "7.sock".into(),
-            is_elsewhere: false,
-        };
-        let words = |instance: &Instance, state: &Path| {
-            not_running(at(), std::slice::from_ref(instance), state).to_string()
-        };
-        assert!(words(&instance, &nothing).contains("no cluster member is running here"));
-        // A file that cannot be read counts as that of a member.
-        let own = std::env::temp_dir().join(format!("evenkeel-member-{}", std::process::id()));
-        std::fs::create_dir(&own).unwrap();
-        std::fs::write(own.join(cluster::role::directory::MEMBER), "").unwrap();
-        assert!(words(&instance, &own).contains("this machine is a member"));
-        std::fs::remove_dir_all(&own).unwrap();
-        instance.claims.membership = Membership::Node;
-        assert!(words(&instance, &nothing).contains("its supervisor does (process 7)"));
     }
 
     #[test]

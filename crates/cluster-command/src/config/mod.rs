@@ -35,7 +35,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const VERSIONS_MAX: u64 = 1_000;
 
 const TAKEN_BACK: u8 = 3;
-pub(super) const UNKNOWN: u8 = 4;
 
 #[derive(Debug, thiserror::Error)]
 enum ConfigError {
@@ -113,8 +112,10 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 fn code(error: &ConfigError) -> ExitCode {
     match error {
         ConfigError::TakenBack(_) => ExitCode::from(TAKEN_BACK),
-        ConfigError::Ask(AskError::Ended | AskError::Silent(_)) => ExitCode::from(UNKNOWN),
-        ConfigError::Unknown(_) => ExitCode::from(UNKNOWN),
+        ConfigError::Ask(AskError::Ended | AskError::Silent(_)) => {
+            ExitCode::from(crate::connection::UNKNOWN)
+        }
+        ConfigError::Unknown(_) => ExitCode::from(crate::connection::UNKNOWN),
         _ => ExitCode::FAILURE,
     }
 }
@@ -124,7 +125,7 @@ fn version(matches: &ArgMatches, name: &str) -> Option<VersionId> {
 }
 
 fn answer(request: &Request) -> Result<ControlReply, ConfigError> {
-    let mut client = crate::cluster::connect()?;
+    let mut client = crate::connection::connect()?;
     let reply = client.done(request, ANSWER_LIMIT, |words| {
         print(&format!("{words}\n"));
     })?;

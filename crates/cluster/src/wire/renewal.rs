@@ -79,8 +79,8 @@ impl<N: ConnectionFactory> WireState<N> {
         }
         before.extend(now.predecessors());
         if before.len() > PREDECESSORS_MAX {
-            // Names only the newest former keys. Whoever requested a new key has checked that all
-            // members are reachable.
+            // Names only the newest former keys. The requester of a new key has checked that
+            // all members are reachable.
             before.truncate(RECENT);
         }
         let (cluster, me) = (now.cluster(), self.me());

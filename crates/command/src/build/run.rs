@@ -225,7 +225,7 @@ impl Output {
             match sign {
                 '\n' | '\r' => {
                     if let Some(words) = show(&self.line) {
-                        // Ignores an error: the program continues if nobody reads the output.
+                        // Ignores an error: the program continues if the output is closed.
                         let _ = writeln!(stderr(), "  {words}");
                     }
                     self.line.clear();

@@ -110,20 +110,11 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     command.map_or(ExitCode::FAILURE, |command| (command.run)(matches))
 }
 
-pub fn load_options() -> configuration::LoadOptions {
-    configuration::LoadOptions {
-        resolve_names: true,
-        host: crate::identity::host_name(),
-        here: true,
-        ..Default::default()
-    }
-}
-
 /// Returns the input of a part's role for these files; None if they have nothing for it.
 pub fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>, String> {
     let mut files = configuration::files::read_some(from).map_err(|error| error.to_string())?;
     addresses::split(&mut files);
-    let site = parts::load_files(files, None, load_options(), None);
+    let site = parts::load_files(files, None, crate::loader::load_options(), None);
     if site.proxy.config.is_none() {
         let loaded = &site.proxy;
         let text = render::concise(&loaded.sources, &loaded.diagnostics, false);

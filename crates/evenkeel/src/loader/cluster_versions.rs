@@ -2,7 +2,6 @@
 
 use super::addresses::{self, AddressWishes};
 use super::file_set;
-use crate::command;
 use crate::parts::{LoadedParts, Payloads};
 use cluster_command::{CheckedVersion, VersionLoader};
 use configuration::LoadOptions;
@@ -10,7 +9,7 @@ use part::file_set::FileSet;
 use part::voice::MessagePrinter;
 
 pub const LOADER: VersionLoader = VersionLoader {
-    options: command::load_options,
+    options: super::load_options,
     grammar: file_set::grammar,
     collect: |paths, options, voice| {
         file_set::collect(paths, options, voice).map_err(|error| error.to_string())

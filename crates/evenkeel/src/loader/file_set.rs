@@ -452,7 +452,7 @@ mod tests {
 
     fn collected(path: PathBuf) -> FileSet {
         let mut voice = MessagePrinter::new(Form::Own, true);
-        collect(&[path], crate::command::load_options(), &mut voice).unwrap()
+        collect(&[path], crate::loader::load_options(), &mut voice).unwrap()
     }
 
     #[test]
@@ -603,7 +603,7 @@ mod tests {
         let scratch = FileSetDirectory::new("errors");
         let path = scratch.write("site.cfg", "frontend f\n bnid 127.0.0.1:80\n");
         let mut voice = MessagePrinter::new(Form::Own, true);
-        let refused = collect(&[path], crate::command::load_options(), &mut voice);
+        let refused = collect(&[path], crate::loader::load_options(), &mut voice);
         assert!(matches!(refused, Err(CollectError::Refused)));
     }
 }

@@ -36,6 +36,16 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Parses the command line of a start.
 pub type WishesOf = fn(&Load, &mut MessagePrinter) -> Result<Wishes, LoadFailure>;
 
+/// Options of the commands that load files on this machine.
+pub fn load_options() -> configuration::LoadOptions {
+    configuration::LoadOptions {
+        resolve_names: true,
+        host: crate::identity::host_name(),
+        here: true,
+        ..Default::default()
+    }
+}
+
 pub fn main(mut channel: Channel, wishes: WishesOf) -> ExitCode {
     match work(&mut channel, wishes) {
         Ok(()) => ExitCode::SUCCESS,
