@@ -10,8 +10,9 @@ use overview::sample::{ago, event};
 use part::report::{Grade, NumberRow, StatusReport, Subject, SubjectAction, SubjectState, Unit};
 use part::role::PartMessage;
 use part::status::{
-    CLUSTER, ClusterReport, GUEST, GUEST_NODE, GuestNodeReport, GuestReport, MEMBER, MemberReport,
-    ROLE, RoleReport, RouterReport, VIRTUAL_IP, VOLUME, VolumeReport,
+    AddressReport, ClusterReport, CompleteCopies, CopyNodes, GuestDisk, GuestReport, GuestState,
+    MemberReach, MemberReport, RoleReport, RoleState, RouterReport, RouterState, VolumeReport,
+    VolumeServiceState,
 };
 use part::versions::{ConfigurationVersion, Happened, VersionStage, Versions};
 use std::collections::{BTreeMap, VecDeque};
@@ -146,7 +147,19 @@ fn virtual_ip(name: &str, address: &str, is_master: bool, since_ms: u64) -> Subj
     };
     let mut one = Subject::new("virtual-ip", name)
         .state(word, grade)
-        .children([Subject::new("address", address).state(held.0, held.1)])
+        .publish(&RouterReport {
+            state: if is_master {
+                RouterState::Master
+            } else {
+                RouterState::Backup
+            },
+            ..RouterReport::default()
+        })
+        .children([Subject::new("address", address)
+            .state(held.0, held.1)
+            .publish(&AddressReport {
+                is_local: is_master,
+            })])
         .fact("interface", "eth0")
         .joined("VRID", "51")
         .joined("advert interval", "100 ms")
@@ -170,8 +183,26 @@ fn virtual_ip(name: &str, address: &str, is_master: bool, since_ms: u64) -> Subj
 
 fn volume(name: &str, word: &str, grade: Grade, why: &str) -> Subject {
     let owner_here = u64::from(word != "copy");
+    let status = VolumeReport {
+        state: match word {
+            "serving" => VolumeServiceState::Serving,
+            "serving alone" => VolumeServiceState::Alone,
+            "resync" => VolumeServiceState::Resync,
+            "copy" => VolumeServiceState::Following,
+            _ => VolumeServiceState::Unknown,
+        },
+        copies: Some(CopyNodes {
+            local: "alpha".to_owned(),
+            other: "beta".to_owned(),
+        }),
+        owner: "alpha".to_owned(),
+        is_owner: word != "copy",
+        complete: CompleteCopies::Both,
+        ..VolumeReport::default()
+    };
     let mut one = Subject::new("volume", name)
         .state(word, grade)
+        .publish(&status)
         .fact("size", "40 GiB")
         .fact("copies", "alpha beta")
         .fact("owner", "alpha")
@@ -193,8 +224,25 @@ fn guest(name: &str, on: &str, here: &str, word: &str, grade: Grade) -> Subject 
     } else {
         ("elsewhere", Grade::Standby)
     };
+    let status = GuestReport {
+        state: match word {
+            "running" => GuestState::Running,
+            "elsewhere" => GuestState::Elsewhere,
+            "paused" => GuestState::Paused,
+            "off" => GuestState::Off,
+            "failed" => GuestState::Failed,
+            _ => GuestState::Unknown,
+        },
+        node: on.to_owned(),
+        disks: vec![GuestDisk {
+            volume: name.to_owned(),
+            is_read_only: false,
+        }],
+        ..GuestReport::default()
+    };
     let mut one = Subject::new("guest", name)
         .state(word, grade)
+        .publish(&status)
         .fact("on", on)
         .list("disks", vec![name.to_owned()])
         .number("running", u64::from(word == "running"))
@@ -269,6 +317,11 @@ fn processes(parts: &[&str]) -> StatusReport {
     let role = |name: &&str| {
         let mut role = Subject::new("role", name)
             .state("running", Grade::Good)
+            .publish(&RoleReport {
+                state: RoleState::Running,
+                process: Some(4712),
+                ..RoleReport::default()
+            })
             .fact("process", "4712");
         role.since = Some(ago(3_700_000));
         role
@@ -285,6 +338,11 @@ fn processes(parts: &[&str]) -> StatusReport {
 fn cluster(me: &str, members: &[(&str, &str)]) -> StatusReport {
     let whole = Subject::new("cluster", "shop")
         .state("alpha is the leader", Grade::Good)
+        .publish(&ClusterReport {
+            leader: "alpha".to_owned(),
+            has_majority: true,
+            version_in_progress: None,
+        })
         .fact("this member", me)
         .fact("accepted", "version 14, by anna: \"shop: web4\"");
     let member = |(name, kind): &(&str, &str)| {
@@ -293,7 +351,23 @@ fn cluster(me: &str, members: &[(&str, &str)]) -> StatusReport {
         } else {
             "reachable, direct link, 0.3 ms"
         };
+        let status = MemberReport {
+            kind: if kind.starts_with("arbiter") {
+                part::status::MemberKind::Arbiter
+            } else {
+                part::status::MemberKind::Node
+            },
+            is_leader: kind.ends_with(", leader"),
+            reach: if *name == me {
+                MemberReach::Local
+            } else {
+                MemberReach::Direct
+            },
+            served_version: Some(14),
+            ..MemberReport::default()
+        };
         let one = Subject::new("member", name).state(word, Grade::Good);
+        let one = one.publish(&status);
         one.fact("kind", *kind).joined("serves", "version 14")
     };
     let members = members.iter().map(member);
@@ -394,6 +468,10 @@ pub fn platform() -> Platform {
         ];
         if !is_alpha {
             let scratch = volume("scratch", "serving", good, "");
+            let scratch = scratch.publish(&VolumeReport {
+                state: VolumeServiceState::Serving,
+                ..VolumeReport::default()
+            });
             volumes.push(Subject {
                 facts: scratch.facts[..1].to_vec(),
                 ..scratch
@@ -439,52 +517,15 @@ pub fn platform() -> Platform {
     }
 }
 
-/// Publishes the typed statuses of all reports, and replaces their texts by noise: no decision may
-/// change by that.
+/// Replaces the texts of all reports by noise: no decision may change by that.
 pub fn with_noise(mut platform: Platform) -> Platform {
     for member in &mut platform.members {
         let look = member.look.as_mut().map(Arc::make_mut);
         for report in look.into_iter().flat_map(|look| &mut look.reports) {
-            let subjects = std::mem::take(&mut report.subjects).into_iter();
-            report.subjects = subjects.map(published).collect();
             *report = std::mem::take(report).with_noise();
         }
     }
     platform
-}
-
-fn published(one: Subject) -> Subject {
-    match one.kind.as_str() {
-        CLUSTER => {
-            let status = ClusterReport::of(&one);
-            one.publish(&status)
-        }
-        MEMBER => {
-            let status = MemberReport::of(&one);
-            one.publish(&status)
-        }
-        VIRTUAL_IP => {
-            let status = RouterReport::of(&one);
-            one.publish(&status)
-        }
-        VOLUME => {
-            let status = VolumeReport::of(&one);
-            one.publish(&status)
-        }
-        GUEST => {
-            let status = GuestReport::of(&one);
-            one.publish(&status)
-        }
-        GUEST_NODE => {
-            let status = GuestNodeReport::of(&one);
-            one.publish(&status)
-        }
-        ROLE => {
-            let status = RoleReport::of(&one);
-            one.publish(&status)
-        }
-        _ => one,
-    }
 }
 
 pub fn broken() -> Platform {
@@ -502,10 +543,15 @@ pub fn broken() -> Platform {
     let reports = alpha.into_iter().flat_map(|look| &mut look.reports);
     for subject in reports.flat_map(|report| &mut report.subjects) {
         if (subject.kind.as_str(), subject.name.as_str()) == ("member", "beta") {
-            subject.state = SubjectState {
-                word: "away for 48 s".to_owned(),
-                grade: Grade::Bad,
+            let status = MemberReport {
+                reach: MemberReach::Away,
+                silent_ms: Some(48_000),
+                ..MemberReport::of(subject)
             };
+            *subject = subject
+                .clone()
+                .state("away for 48 s", Grade::Bad)
+                .publish(&status);
         }
     }
     platform

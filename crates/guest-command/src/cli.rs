@@ -145,12 +145,16 @@ mod tests {
 
     #[test]
     fn unavailable_nodes_are_shown_with_their_fencing() {
-        let node = |name: &str, state: &str| Subject::new(NODE, name).state(state, Grade::Good);
+        let node = |name: &str, word: &str, state| {
+            let node = Subject::new(NODE, name).state(word, Grade::Good);
+            node.publish(&GuestNodeReport { state })
+        };
         let report = StatusReport {
             subjects: vec![
-                node("alpha", TAKES),
-                node("beta", "fenced").fact(FENCING, "off confirmed by exec /bin/off 3 s ago"),
-                node(THIS_NODE, "drained"),
+                node("alpha", TAKES, GuestNodeState::Available),
+                node("beta", "fenced", GuestNodeState::Fenced)
+                    .fact(FENCING, "off confirmed by exec /bin/off 3 s ago"),
+                node(THIS_NODE, "drained", GuestNodeState::Drained),
             ],
             ..StatusReport::default()
         };

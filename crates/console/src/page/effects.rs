@@ -339,6 +339,9 @@ mod tests {
         let mut look = drained.members[0].look.as_deref().unwrap().clone();
         let report = look.reports.iter_mut().find(|one| one.part == "guest");
         let beta = Subject::new(GUEST_NODE, "beta").state("drained", Grade::Standby);
+        let beta = beta.publish(&part::status::GuestNodeReport {
+            state: part::status::GuestNodeState::Drained,
+        });
         report.unwrap().subjects.push(beta);
         drained.members[0].look = Some(std::sync::Arc::new(look));
         let words = of(&drained, 0);

@@ -408,9 +408,12 @@ mod tests {
         let alpha = Arc::make_mut(platform.members[0].look.as_mut().unwrap());
         alpha.reports.push(part::report::StatusReport {
             part: "cluster".to_owned(),
-            subjects: vec![
-                part::report::Subject::new("cluster", "shop").fact("in progress", "version 4"),
-            ],
+            subjects: vec![part::report::Subject::new("cluster", "shop").publish(
+                &part::status::ClusterReport {
+                    version_in_progress: Some(4),
+                    ..Default::default()
+                },
+            )],
             ..Default::default()
         });
         assert_eq!(lines(&platform), Vec::<String>::new());

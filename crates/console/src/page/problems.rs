@@ -180,7 +180,16 @@ mod tests {
                 boottime_ms,
                 unix_ms: 0,
             };
+            let status = part::status::RouterReport {
+                state: if state == OWNER {
+                    part::status::RouterState::Master
+                } else {
+                    part::status::RouterState::Backup
+                },
+                ..Default::default()
+            };
             let mut address = Subject::new(VIRTUAL_IP, "www").state(state, Grade::Good);
+            address = address.publish(&status);
             address.since = Some(at(100_000 - for_ms));
             let mut look = member.look.as_deref().unwrap().clone();
             look.reports = vec![StatusReport {
@@ -224,7 +233,11 @@ mod tests {
         let mut look = platform.members[0].look.as_deref().unwrap().clone();
         look.reports.push(StatusReport {
             part: "guest".to_owned(),
-            subjects: vec![Subject::new(GUEST_NODE, "beta").state("drained", Grade::Standby)],
+            subjects: vec![Subject::new(GUEST_NODE, "beta").publish(
+                &part::status::GuestNodeReport {
+                    state: part::status::GuestNodeState::Drained,
+                },
+            )],
             ..StatusReport::default()
         });
         platform.members[0].look = Some(Arc::new(look));

@@ -223,7 +223,10 @@ mod tests {
         let proxy = || Subject::new(ROLE, PROXY);
         // Without a successor, an operator has paused the frontend.
         assert_eq!(shown(proxy()).0, PAUSED);
-        let (status, check) = shown(proxy().fact("successor", "77"));
+        let (status, check) = shown(proxy().publish(&part::status::RoleReport {
+            successor: Some(77),
+            ..Default::default()
+        }));
         assert_eq!(status, UPGRADED);
         assert!(check.contains("process 77"), "{check}");
         assert_eq!(crate::look::grade(&status), part::report::Grade::Good);

@@ -37,26 +37,33 @@ mod tests {
     use super::*;
     use crate::sample;
     use part::report::Subject;
+    use part::status::{GuestReport, RoleReport};
     use screen::standing::NOWHERE_MAX;
     use std::sync::Arc;
 
     /// Creates a platform with the guest mail on a node, with its process and whether its display
     /// can be opened.
-    fn at(on: &str, process: &str, is_offered: bool) -> Platform {
+    fn at(on: &str, process: u32, is_offered: bool) -> Platform {
         let mut platform = sample::platform();
         let member = &mut platform.members[0];
         let look = Arc::make_mut(member.look.as_mut().unwrap());
         for report in &mut look.reports {
             match report.part.as_str() {
                 "guest" => {
-                    let mut mail = Subject::new("guest", "mail").fact("on", on);
+                    let mut mail = Subject::new("guest", "mail").publish(&GuestReport {
+                        node: on.to_owned(),
+                        ..GuestReport::default()
+                    });
                     if is_offered {
                         mail.offers = vec![sample::screen()];
                     }
                     report.subjects = vec![mail];
                 }
                 "supervisor" => {
-                    report.subjects = vec![Subject::new(ROLE, "guest").fact("process", process)];
+                    report.subjects = vec![Subject::new(ROLE, "guest").publish(&RoleReport {
+                        process: Some(process),
+                        ..RoleReport::default()
+                    })];
                 }
                 _ => {}
             }
@@ -72,16 +79,16 @@ mod tests {
             word: "screen".to_owned(),
         };
         let standing = |platform: &Platform| of(platform, &action);
-        let before = standing(&at("beta", "7", true));
+        let before = standing(&at("beta", 7, true));
         let why = |platform: &Platform| {
             let why = before.why_ended(&standing(platform), NOWHERE_MAX);
             why.unwrap_or_default()
         };
-        assert_eq!(why(&at("beta", "7", true)), "");
-        assert!(why(&at("beta", "8", true)).contains("upgraded or restarted"));
-        assert!(why(&at("alpha", "7", true)).contains("moved to alpha"));
-        assert!(why(&at("beta", "7", false)).contains("no longer runs"));
-        let mut cut_off = at("beta", "7", true);
+        assert_eq!(why(&at("beta", 7, true)), "");
+        assert!(why(&at("beta", 8, true)).contains("upgraded or restarted"));
+        assert!(why(&at("alpha", 7, true)).contains("moved to alpha"));
+        assert!(why(&at("beta", 7, false)).contains("no longer runs"));
+        let mut cut_off = at("beta", 7, true);
         let mut members = cut_off.members.iter_mut();
         let beta = members.find(|one| one.name == "beta").unwrap();
         beta.state.grade = Grade::Bad;

@@ -11,6 +11,7 @@ use part::channel::Received;
 use part::codec;
 use part::report::{Grade, Opens, StatusReport, Subject, SubjectAction};
 use part::role::{OrderResponse, PartMessage, SupervisorMessage};
+use part::status::{GuestReport, GuestState};
 use part::work::PartRequest;
 use screen::kind;
 use std::cell::{Cell, RefCell};
@@ -51,7 +52,15 @@ fn report() -> StatusReport {
         offers,
         ..Subject::new("guest", name)
             .state(word, Grade::Good)
-            .fact("on", on)
+            .publish(&GuestReport {
+                state: match word {
+                    "running" => GuestState::Running,
+                    "elsewhere" => GuestState::Elsewhere,
+                    _ => GuestState::Off,
+                },
+                node: on.to_owned(),
+                ..GuestReport::default()
+            })
     };
     let terminal = |bytes| offer("terminal", bytes, Opens::Terminal);
     StatusReport {

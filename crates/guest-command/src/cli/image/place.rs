@@ -229,9 +229,7 @@ fn site(volumes: &StatusReport, guests: Option<&StatusReport>) -> VolumeLocation
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest::role::report::ON;
-    use part::report::Grade;
-    use volume::report::{BACKING, COPIES};
+    use part::status::{GuestDisk, GuestReport, GuestState};
 
     fn report(subjects: Vec<Subject>) -> StatusReport {
         StatusReport {
@@ -253,9 +251,16 @@ mod tests {
     #[test]
     fn disks_are_those_of_a_guest_that_does_not_run() {
         let guest = |pid| {
-            let disks = ["a", "b (read only)", "c"].map(str::to_owned).into();
+            let disks = ["a", "b", "c"].map(|volume| GuestDisk {
+                volume: volume.to_owned(),
+                is_read_only: volume == "b",
+            });
+            let status = GuestReport {
+                disks: disks.into(),
+                ..GuestReport::default()
+            };
             Subject::new(GUEST, "mail")
-                .list("disks", disks)
+                .publish(&status)
                 .number("process", pid)
         };
         let mut two = draft(2);
@@ -265,16 +270,25 @@ mod tests {
         assert!(words.contains("has 2 writable disks, and 3"), "{words}");
         let words = of_guest(&report(vec![guest(7)]), &mut draft(1)).unwrap_err();
         assert!(words.contains("`evenkeel guest stop mail`"), "{words}");
-        let elsewhere = guest(0).fact(ON, "beta").state("elsewhere", Grade::Good);
+        let elsewhere = guest(0).publish(&GuestReport {
+            state: GuestState::Elsewhere,
+            node: "beta".to_owned(),
+            ..GuestReport::default()
+        });
         let words = of_guest(&report(vec![elsewhere]), &mut draft(1)).unwrap_err();
         assert!(words.contains("runs on beta"), "{words}");
     }
 
     #[test]
     fn a_new_section_follows_the_existing_ones() {
-        let volume = Subject::new(VOLUME, "web")
-            .fact(BACKING, "lvm vg0/pool")
-            .fact(COPIES, "alpha beta");
+        let volume = Subject::new(VOLUME, "web").publish(&VolumeReport {
+            backing: "lvm vg0/pool".to_owned(),
+            copies: Some(CopyNodes {
+                local: "alpha".to_owned(),
+                other: "beta".to_owned(),
+            }),
+            ..VolumeReport::default()
+        });
         let found = site(&report(vec![volume]), None);
         assert_eq!(
             (found.nodes.len(), found.backing.as_str()),
