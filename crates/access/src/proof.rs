@@ -318,8 +318,8 @@ impl Authenticator {
         let Ok(Ok(_turn)) = turn else {
             return Err(SignInError::Unavailable);
         };
-        // Fails without a request if no server has responded to another request in the meantime:
-        // that result holds for all requests that wait.
+        // Fails without a request if, while this attempt waited for its turn, another one found
+        // that no server responds: waiting attempts would otherwise spend the timeout one by one.
         if self.standing.had_no_server_since(came) {
             return Err(SignInError::Unavailable);
         }

@@ -244,35 +244,47 @@ mod tests {
 
     #[test]
     fn a_hand_over_ends_when_somebody_took_over_or_nobody_did() {
-        use crate::role::{HAND_OVER, LEASE};
-        use part::report::{Grade, Subject};
-        let one = |state: &str| Subject::new(VIRTUAL_IP, "www").state(state, Grade::Unknown);
-        let end = |one: &Subject, seconds: u64| {
+        use part::report::Subject;
+        let one = |state| RouterReport {
+            state,
+            ..RouterReport::default()
+        };
+        let end = |status: &RouterReport, seconds: u64| {
             let report = StatusReport {
-                subjects: vec![one.clone()],
+                subjects: vec![Subject::new(VIRTUAL_IP, "www").publish(status)],
                 ..StatusReport::default()
             };
             end_of(&report, "www", Duration::from_secs(seconds))
         };
-        let moves = one("MASTER").fact(HAND_OVER, "in progress");
+        let moves = RouterReport {
+            is_handing_over: true,
+            ..one(RouterState::Master)
+        };
         assert_eq!(end(&moves, 900), None);
-        let kept = end(&one("MASTER"), 0);
+        let kept = end(&one(RouterState::Master), 0);
         assert!(matches!(kept, Some(HandOverResult::Kept(_))), "{kept:?}");
-        let unheard = one("BACKUP").fact("owner", "unknown (no adverts received)");
+        let unheard = one(RouterState::Backup);
         assert_eq!(end(&unheard, 0), None);
-        let taken = one("BACKUP")
-            .fact("owner", "10.0.0.2")
-            .joined("with priority", "100");
+        let taken = RouterReport {
+            other_owner: "10.0.0.2".to_owned(),
+            ..one(RouterState::Backup)
+        };
         let words = "www: 10.0.0.2 took over".to_owned();
         assert_eq!(end(&taken, 0), Some(HandOverResult::Taken(words)));
-        let fault = end(&one("FAULT"), 0);
+        let fault = end(&one(RouterState::Fault), 0);
         assert!(
             matches!(fault, Some(HandOverResult::Unknown(_))),
             "{fault:?}"
         );
-        let moved = one("FAULT").fact(LEASE, "moves to a healthier node");
+        let moved = RouterReport {
+            lease: LeaseUse::Moves,
+            ..one(RouterState::Fault)
+        };
         assert!(matches!(end(&moved, 0), Some(HandOverResult::Taken(_))));
-        let leased = one("MASTER").fact(LEASE, "decides");
+        let leased = RouterReport {
+            lease: LeaseUse::Decides,
+            ..one(RouterState::Master)
+        };
         assert_eq!(end(&leased, 1), None);
         assert!(matches!(end(&leased, 16), Some(HandOverResult::Kept(_))));
         assert!(matches!(

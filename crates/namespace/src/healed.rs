@@ -1,4 +1,5 @@
-//! Checks that the system has recovered after a fault.
+//! Waits after a fault until all conditions hold in three consecutive checks, and returns when they
+//! first did. At the deadline, reports those that do not hold.
 
 use crate::error::LabError;
 use crate::wait::POLL;

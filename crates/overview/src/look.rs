@@ -390,7 +390,10 @@ mod tests {
     fn with(state: (&str, Grade), process: &str, events: &[Event]) -> MachineReport {
         let mut subject = Subject::new("role", "guest")
             .state(state.0, state.1)
-            .fact("process", process.to_owned());
+            .publish(&part::status::RoleReport {
+                process: process.parse().ok(),
+                ..Default::default()
+            });
         subject.events = events.to_vec();
         MachineReport {
             reports: vec![StatusReport {

@@ -221,7 +221,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Returns when to try to send again, if the kernel refuses to send now.
+    /// Returns the end of the pause after ETOOMANYREFS; None without a pause. After EAGAIN the
+    /// channel is polled for writability instead.
     pub fn next_send_attempt(&self) -> Option<Instant> {
         self.rests.map(|(until, _)| until)
     }

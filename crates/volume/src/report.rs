@@ -68,7 +68,8 @@ pub const CLIENTS_REFUSED: &str = "clients refused";
 pub const CHECKSUMS: &str = "checksums";
 /// Fact with the damaged ranges, one per line.
 pub const DAMAGE: &str = "damage";
-/// Number of damaged bytes that were not overwritten since.
+/// Number of bytes in blocks that are damaged now: neither overwritten nor repaired since the
+/// detection.
 pub const DAMAGED: &str = "damaged bytes";
 pub const CHECKED: &str = "checksums kept";
 /// Number of checksum mismatches, counted at each read.

@@ -89,7 +89,7 @@ pub enum RouteKind {
 pub struct NextHop {
     pub via: Option<IpAddr>,
     pub interface: Option<String>,
-    /// Weight of the keyword `weight`, 1 to 256.
+    /// Weight as configured, 1 to 256. Netlink carries the weight minus one.
     pub weight: u16,
     pub on_link: bool,
     pub realms: Option<u32>,

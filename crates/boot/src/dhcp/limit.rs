@@ -1,4 +1,5 @@
-//! Rate limit of requests per client: a token bucket for each, in a bounded table.
+//! Limits DHCP clients: the packets of each client by a token bucket, in a bounded table, and the
+//! DECLINEs of each client and of each network.
 
 use crate::mac::Mac;
 use std::collections::HashMap;

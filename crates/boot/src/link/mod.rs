@@ -34,7 +34,7 @@ const ROOMS: NodeConnectionLimits = NodeConnectionLimits {
 pub struct LinkedNetwork {
     /// State of the network, whose leases are sent.
     pub site: Site,
-    /// Thread that stores the copies.
+    /// Thread that stores the copies of leases of other nodes' pool parts.
     pub keeper: CopyWriter,
 }
 

@@ -59,7 +59,8 @@ pub struct Holder {
     seen: Epoch,
     /// Epoch that the log granted to this process, and its validity.
     granted: Option<(Epoch, u64)>,
-    /// Epoch of a lease that the log granted to this member and that is not used.
+    /// Epoch that the log still assigns to this member, but that this process does not hold: it
+    /// was released, or granted to a predecessor. Its release is repeated until the log contains it.
     leftover: Option<Epoch>,
     /// Expiry of the last acknowledged renewal, or of the grant that responded to a request of this
     /// process.

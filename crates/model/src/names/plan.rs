@@ -33,9 +33,9 @@ pub struct Tallies {
     pub valid: u64,
     /// Responses that changed a server.
     pub update: u64,
-    /// Responses with an alias only.
+    /// Responses in which the requested name is an alias.
     pub cname: u64,
-    /// Responses with an unusable record.
+    /// Successful responses without a record of the requested type.
     pub any_error: u64,
     /// Names that do not exist.
     pub nx: u64,

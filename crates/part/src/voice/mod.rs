@@ -24,7 +24,7 @@ use std::time::Instant;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gravity {
-    /// An error: the process ends.
+    /// An error, `[ALERT]` in the form of HAProxy. The caller decides whether the process ends.
     Alert,
     /// A warning: the process continues, but not as configured.
     Warning,

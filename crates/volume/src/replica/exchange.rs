@@ -187,7 +187,8 @@ pub enum Notice {
     /// This copy is older than the cluster's record, which lists it: its disk was reset to an
     /// earlier state.
     Older,
-    /// The disk of this copy was shorter than the volume.
+    /// The disk of this copy was shorter than the volume for some time: data beyond its end is
+    /// lost, so this copy does not serve.
     Cut,
     /// This copy is not in sync, so this node does not serve.
     NotInSync,

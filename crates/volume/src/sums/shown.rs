@@ -23,7 +23,7 @@ pub struct Sums {
     pub total_bytes: u64,
     /// Number of checksum mismatches, counted at each read.
     pub mismatches: u64,
-    /// Damaged blocks that were not overwritten since, with the time of detection.
+    /// Blocks that are damaged now, neither overwritten nor repaired, with the time of detection.
     pub damaged: BTreeMap<u64, Moment>,
     pub repaired: u64,
     not_repaired: u64,

@@ -1,5 +1,5 @@
-//! Implements the action `capture`, which stores a value for logs in a capture slot. A line
-//! declares the slot, or the action allocates its own.
+//! Captures values for logs: the action `capture`, and the lines `capture … header` and `capture
+//! cookie`. The action uses a slot of a `declare capture` line, or allocates its own.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, codes, places};
 use crate::codes as load_codes;

@@ -300,8 +300,8 @@ fn initial_disk(
             // Includes all drivers, because the host has other devices than the new machine.
             // Disables a resume from the old swap space.
             tree.root.write(INITRAMFS, b"MODULES=most\nRESUME=none\n")?;
-            // Moves an existing file away, because the program does not replace a file that it did
-            // not create.
+            // Moves an existing initrd away, because `update-initramfs -c` does not replace one that
+            // it did not create.
             if there(&&names[0]) {
                 boot.set_aside(&format!("{directory}/{}", names[0]))?;
             }
