@@ -2,9 +2,9 @@
 //! the disk is asked only for sectors that it has.
 #![no_main]
 
-use boot::disk::{Disk, DiskError};
-use boot::aoe::frame::Target;
+use boot::aoe::frame::AoeAddress;
 use boot::aoe::request::Request;
+use boot::disk::{Disk, DiskError};
 use libfuzzer_sys::fuzz_target;
 
 /// A disk of so many bytes, all zeroes.
@@ -50,7 +50,7 @@ fuzz_target!(|input: (u64, u16, &[u8])| {
     if let Some((extent, _)) = request.extent() {
         assert!(extent.start < extent.end && extent.end - extent.start <= mtu as u64);
     }
-    let target = Target { shelf: 0, slot: 1 };
+    let target = AoeAddress { shelf: 0, slot: 1 };
     let reply = request.serve(target, "system", mtu, &disk);
     let reply = reply.expect("the disk is there");
     assert!(reply.is_none_or(|reply| (46..=mtu).contains(&reply.len())));

@@ -3,14 +3,15 @@
 #![no_main]
 
 use configuration::outside::{Answers, Outside};
-use configuration::{LoadOptions, Recording, Words};
+use configuration::{LoadOptions, Recording, SectionKeywords};
 use language::source::Text;
 use language::{Environment, Facts, render};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let files = vec![("fuzz.cfg".to_owned(), Text::new(bytes.to_vec()))];
-    let words = Words::of([&keyword::load::SECTIONS, &volume::keyword::PART.sections]);
+    let words =
+        SectionKeywords::from_parts([&keyword::load::SECTIONS, &volume::keyword::PART.sections]);
     let facts = Facts::new("3.2.0");
     let options = LoadOptions::default();
     let inputs = Recording::new(files, Environment::empty(), facts, options, words);

@@ -2,11 +2,11 @@
 //! into what its client takes, and the client has the address that it is given.
 #![no_main]
 
-use boot::config::{Gives, Lan, Network, Tells, Unknown};
-use boot::dhcp::desk::{Desk, Here, Nodes};
+use boot::config::{AddressSource, ClientParameters, Ipv4Network, LanConfig, UnknownMachinePolicy};
+use boot::dhcp::desk::{ClusterNodeAddresses, DhcpNodeAddresses, DhcpServer};
 use boot::dhcp::pool::Pool;
 use boot::dhcp::range::Range;
-use boot::dhcp::reply::{Verdict, write};
+use boot::dhcp::reply::{DhcpReplyType, write};
 use boot::dhcp::request::Request;
 use libfuzzer_sys::fuzz_target;
 use std::collections::{BTreeMap, HashSet};
@@ -17,40 +17,41 @@ const FIRST: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 100);
 const LAST: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 103);
 const LEASE_S: u32 = 120;
 
-fn desk() -> Desk {
-    let lan = Lan {
+fn desk() -> DhcpServer {
+    let lan = LanConfig {
         interface: "lan".to_owned(),
         network: None,
-        gives: Gives::Range {
+        gives: AddressSource::Range {
             first: FIRST,
             last: LAST,
         },
         lease_s: LEASE_S,
-        tells: Tells::default(),
+        tells: ClientParameters::default(),
         disks: Default::default(),
         images: BTreeMap::new(),
         machines: BTreeMap::new(),
-        unknown: Unknown::Menu,
-        http_port: 7447,
-        iscsi_port: 3260,
-        nbd_port: 10809,
+        unknown: UnknownMachinePolicy::Menu,
+        ports: Default::default(),
         leases: "/leases".into(),
         secure_boot: false,
         six: None,
+        of_nodes: Default::default(),
+        of_others: Default::default(),
+        virtual_addresses: Default::default(),
     };
-    let here = Here {
+    let here = DhcpNodeAddresses {
         address: SERVER,
-        network: Network::of(SERVER, 24),
-        nodes: Nodes::default(),
+        network: Ipv4Network::of(SERVER, 24),
+        nodes: ClusterNodeAddresses::default(),
     };
     let range = Range {
         first: FIRST,
         last: LAST,
         parts: 1,
     };
-    let mut pool = Pool::new(range, LEASE_S, HashSet::new(), [], 0);
+    let mut pool = Pool::new(range, LEASE_S, LEASE_S, HashSet::new(), [], 0);
     pool.take(0, true, 0);
-    Desk::new(lan, here, Some(pool))
+    DhcpServer::new(lan, here, Some(pool))
 }
 
 fuzz_target!(|packets: Vec<(u16, bool, &[u8])>| {
@@ -66,12 +67,14 @@ fuzz_target!(|packets: Vec<(u16, bool, &[u8])>| {
         let Some(answer) = decision.answer else {
             continue;
         };
-        if let Some(bytes) = write(&request, &answer, SERVER, &Tells::default()) {
+        if let Some(bytes) = write(&request, &answer, SERVER, &ClientParameters::default()) {
             assert!((300..=request.room).contains(&bytes.len()));
         }
         let given = answer.address.and_then(|given| given.address);
-        if let (Verdict::Yes, Some(address)) = (answer.verdict, given) {
-            let known = desk.pool().is_some_and(|pool| pool.of(request.mac) == Some(address));
+        if let (DhcpReplyType::Yes, Some(address)) = (answer.verdict, given) {
+            let known = desk
+                .pool()
+                .is_some_and(|pool| pool.of(request.mac) == Some(address));
             assert!(known);
             given_to.insert(address);
             assert!(given_to.len() <= 4);

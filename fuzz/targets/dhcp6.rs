@@ -2,11 +2,13 @@
 //! whenever, and the client has the address that it is given.
 #![no_main]
 
-use boot::config::{Gives, Lan, Network6, Six, Tells, Unknown};
+use boot::config::{
+    AddressSource, ClientParameters, Ipv6Config, Ipv6Network, LanConfig, UnknownMachinePolicy,
+};
 use boot::dhcp::pool::Pool;
 use boot::dhcp::range::Range;
-use boot::dhcp6::desk::{Desk, Here};
-use boot::dhcp6::reply::{Verdict, write};
+use boot::dhcp6::desk::{Dhcpv6Server, Dhcpv6ServerIdentity};
+use boot::dhcp6::reply::{Dhcpv6ResponseType, write};
 use boot::dhcp6::request::Request;
 use boot::mac::Mac;
 use libfuzzer_sys::fuzz_target;
@@ -19,26 +21,27 @@ const FIRST: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, 0x100);
 const LAST: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, 0x103);
 const LEASE_S: u32 = 120;
 
-fn desk() -> Desk {
-    let lan = Lan {
+fn desk() -> Dhcpv6Server {
+    let lan = LanConfig {
         interface: "lan".to_owned(),
         network: None,
-        gives: Gives::Fixed,
+        gives: AddressSource::Fixed,
         lease_s: LEASE_S,
-        tells: Tells::default(),
+        tells: ClientParameters::default(),
         disks: Default::default(),
         images: BTreeMap::new(),
         machines: BTreeMap::new(),
-        unknown: Unknown::Menu,
-        http_port: 7447,
-        iscsi_port: 3260,
-        nbd_port: 10809,
+        unknown: UnknownMachinePolicy::Menu,
+        ports: Default::default(),
         leases: "/leases".into(),
         secure_boot: false,
         six: None,
+        of_nodes: Default::default(),
+        of_others: Default::default(),
+        virtual_addresses: Default::default(),
     };
-    let six = Six {
-        network: Network6::of(SERVER, 64),
+    let six = Ipv6Config {
+        network: Ipv6Network::of(SERVER, 64),
         range: Some((FIRST, LAST)),
         lease_s: LEASE_S,
         machines: BTreeMap::new(),
@@ -49,10 +52,10 @@ fn desk() -> Desk {
         last: LAST,
         parts: 1,
     };
-    let mut pool = Pool::new(range, LEASE_S, HashSet::new(), [], 0);
+    let mut pool = Pool::new(range, LEASE_S, LEASE_S, HashSet::new(), [], 0);
     pool.take(0, true, 0);
-    let here = Here::new(SERVER, Mac([0x52, 0x54, 0, 0, 0, 2]));
-    Desk::new(lan, six, here, Some(pool))
+    let here = Dhcpv6ServerIdentity::new(SERVER, Mac([0x52, 0x54, 0, 0, 0, 2]));
+    Dhcpv6Server::new(lan, six, here, Some(pool))
 }
 
 fuzz_target!(|packets: Vec<(u16, Option<[u8; 6]>, &[u8])>| {
@@ -73,11 +76,13 @@ fuzz_target!(|packets: Vec<(u16, Option<[u8; 6]>, &[u8])>| {
         };
         let server = desk.here().duid.clone();
         let _ = write(&request, &answer, &server, desk.six(), Some("example.org"));
-        if answer.verdict != Verdict::Reply {
+        if answer.verdict != Dhcpv6ResponseType::Reply {
             continue;
         }
         for address in answer.grants.iter().filter_map(|grant| grant.address) {
-            let known = desk.pool().is_some_and(|pool| pool.of(request.mac) == Some(address));
+            let known = desk
+                .pool()
+                .is_some_and(|pool| pool.of(request.mac) == Some(address));
             assert!(known);
             given_to.insert(address);
             assert!(given_to.len() <= 4);

@@ -3,11 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use protocol::ntlm::{Authenticate, Exchange, Target};
-use protocol::tsgu::{Asked, Limits, Packets, Tunnel};
+use protocol::ntlm::{Authenticate, Exchange, NtlmTarget};
+use protocol::tsgu::{Limits, Packets, TsguRequest, Tunnel};
 
 /// What the packets ask for, with an answer to each.
-fn asked(pieces: [&[u8]; 2]) -> (Vec<Asked>, bool) {
+fn asked(pieces: [&[u8]; 2]) -> (Vec<TsguRequest>, bool) {
     let (mut packets, mut tunnel) = (Packets::default(), Tunnel::new(true));
     let mut all = Vec::new();
     for piece in pieces {
@@ -22,9 +22,9 @@ fn asked(pieces: [&[u8]; 2]) -> (Vec<Asked>, bool) {
                 return (all, false);
             };
             match asked {
-                Asked::Admit { .. } => drop(tunnel.admit(Ok(1))),
-                Asked::Authorise { .. } => drop(tunnel.authorise(Ok(Limits::default()))),
-                Asked::Connect { .. } => drop(tunnel.connect(Ok(1))),
+                TsguRequest::Admit { .. } => drop(tunnel.admit(Ok(1))),
+                TsguRequest::Authorise { .. } => drop(tunnel.authorise(Ok(Limits::default()))),
+                TsguRequest::Connect { .. } => drop(tunnel.connect(Ok(1))),
                 _ => {}
             }
             all.push(asked);
@@ -37,7 +37,10 @@ fuzz_target!(|input: (u16, &[u8])| {
     let (at, bytes) = input;
     let (one, two) = bytes.split_at(bytes.len().min(at.into()));
     assert_eq!(asked([bytes, b""]), asked([one, two]));
-    let target = Target { name: "office", host: "desktop.example.org" };
+    let target = NtlmTarget {
+        name: "office",
+        host: "desktop.example.org",
+    };
     if let Ok(exchange) = Exchange::new(one, [7; 8], target, 7)
         && let Ok(message) = Authenticate::decode(two)
     {

@@ -3,13 +3,14 @@
 #![no_main]
 
 use http::http1::{
-    Chunk, ChunkedDecoder, Fault, Limits, ParseStatus, RequestFacts, parse_request, parse_response,
+    Chunk, ChunkedDecoder, HttpParseError, Limits, ParseStatus, RequestFacts, parse_request,
+    parse_response,
 };
-use http::message::Message;
+use http::message::HttpMessage;
 use libfuzzer_sys::fuzz_target;
 
 /// All of a body in chunks, and whether it has ended.
-fn body(pieces: [&[u8]; 2]) -> Result<(Vec<u8>, bool), Fault> {
+fn body(pieces: [&[u8]; 2]) -> Result<(Vec<u8>, bool), HttpParseError> {
     let mut decoder = ChunkedDecoder::new();
     let mut body = Vec::new();
     for mut piece in pieces {
@@ -26,7 +27,7 @@ fn body(pieces: [&[u8]; 2]) -> Result<(Vec<u8>, bool), Fault> {
 
 fuzz_target!(|input: (bool, bool, u8, &[u8])| {
     let (lax, is_response, at, bytes) = input;
-    let mut message = Message::new();
+    let mut message = HttpMessage::new();
     let limits = Limits {
         accept_invalid: lax,
         ..Limits::default()

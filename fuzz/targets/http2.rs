@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use protocol::http2::{Connection, Event, Options, PREFACE, Role};
+use protocol::http2::{Connection, Event, Http2Role, Options, PREFACE};
 
 /// What may wait to be sent, far above what the limits allow.
 const OUTPUT_MAX: usize = 1 << 20;
@@ -11,8 +11,8 @@ const OUTPUT_MAX: usize = 1 << 20;
 fuzz_target!(|input: (bool, &[u8])| {
     let (is_server, bytes) = input;
     let mut connection = match is_server {
-        true => Connection::after_preface(Options::new(Role::Server), PREFACE.len()),
-        false => Connection::new(Options::new(Role::Client)),
+        true => Connection::after_preface(Options::new(Http2Role::Server), PREFACE.len()),
+        false => Connection::new(Options::new(Http2Role::Client)),
     };
     if !is_server {
         let _ = connection.open();

@@ -4,7 +4,7 @@
 
 use boot::disk::{Disk, DiskError};
 use boot::iscsi::pdu::{DATA_BYTES_MAX, HEADER_BYTES, Header, LOGIN_BYTES_MAX, Pdu};
-use boot::iscsi::session::Unit;
+use boot::iscsi::session::SessionTarget;
 use boot::iscsi::{Login, Session};
 use libfuzzer_sys::fuzz_target;
 
@@ -86,9 +86,11 @@ fuzz_target!(|input: (u16, bool, &[u8])| {
         begun
     };
     check(&out);
-    let Some(established) = established else { return };
+    let Some(established) = established else {
+        return;
+    };
     let mut session = Session::new(&established);
-    let unit = Unit {
+    let unit = SessionTarget {
         name: "t",
         disk: Some(&disk),
         targets: &|| vec![("t".to_owned(), "192.0.2.1:3260".to_owned())],

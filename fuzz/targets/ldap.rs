@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use protocol::ldap::{Filter, Replies, Reply, escape, first_value};
+use protocol::ldap::{LdapFilter, LdapResponse, Replies, escape, first_value};
 
-fn replies(pieces: [&[u8]; 2]) -> (Vec<(u32, Reply)>, bool) {
+fn replies(pieces: [&[u8]; 2]) -> (Vec<(u32, LdapResponse)>, bool) {
     let (mut replies, mut all) = (Replies::default(), Vec::new());
     for piece in pieces {
         replies.add(piece);
@@ -26,9 +26,10 @@ fuzz_target!(|input: (u16, &[u8])| {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    let _ = (first_value(text), Filter::parse(text));
+    let _ = (first_value(text), LdapFilter::parse(text));
     if text.len() < 1_000 {
-        let filter = Filter::parse(&format!("(uid={})", escape(text))).expect("a value is no part of a filter");
+        let filter = LdapFilter::parse(&format!("(uid={})", escape(text)))
+            .expect("a value is no part of a filter");
         assert!(!filter.equal_to(&[text]).is_empty());
     }
 });

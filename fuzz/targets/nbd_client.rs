@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use protocol::nbd::client::{Dial, Head, error, extents, hole};
+use protocol::nbd::client::{Dial, NbdReplyHeader, error, extents, hole};
 
 fuzz_target!(|input: (bool, bool, &[u8])| {
     let (is_plain, skips_handshake, bytes) = input;
@@ -16,7 +16,7 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
             return;
         }
     }
-    while let Ok(Some(_)) = Head::decode(&mut input) {
+    while let Ok(Some(_)) = NbdReplyHeader::decode(&mut input) {
         let _ = (hole(input), extents(input, 0), error(input));
     }
 });

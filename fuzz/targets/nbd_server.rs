@@ -3,7 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use protocol::nbd::{Export, Handshake, REQUEST_BYTES, NbdRequestHeader, Step, Transport};
+use protocol::nbd::{
+    Export, Handshake, NbdHandshakeStep, NbdRequestHeader, NbdTransport, REQUEST_BYTES,
+};
 
 /// The server's bytes, and how it ended.
 fn served(pieces: [&[u8]; 2]) -> (Vec<u8>, String) {
@@ -16,7 +18,7 @@ fn served(pieces: [&[u8]; 2]) -> (Vec<u8>, String) {
         block_min: 512,
         block_preferred: 4096,
     }];
-    let mut handshake = Handshake::new(Transport::Plain);
+    let mut handshake = Handshake::new(NbdTransport::Plain);
     let mut out = Vec::new();
     let mut held = Vec::new();
     for piece in pieces {
@@ -25,10 +27,12 @@ fn served(pieces: [&[u8]; 2]) -> (Vec<u8>, String) {
         let step = handshake.handle(&mut input, &exports, &mut out);
         let left = input.to_vec();
         match step {
-            Ok(Step::Read) => held = left,
-            Ok(Step::Transmit(session)) => {
+            Ok(NbdHandshakeStep::Read) => held = left,
+            Ok(NbdHandshakeStep::Transmit(session)) => {
                 for head in left.chunks_exact(REQUEST_BYTES) {
-                    if let Ok(request) = NbdRequestHeader::decode(head.try_into().expect("its size")) {
+                    if let Ok(request) =
+                        NbdRequestHeader::decode(head.try_into().expect("its size"))
+                    {
                         let _ = session.command(&request);
                     }
                 }

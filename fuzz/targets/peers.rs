@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use protocol::peers::{KeyType, Role, Session, Status, TableDescription};
+use protocol::peers::{KeyType, PeersRole, PeersStatus, Session, TableDescription};
 
 fuzz_target!(|input: (bool, Vec<&[u8]>)| {
     let (accepts, pieces) = input;
@@ -14,9 +14,9 @@ fuzz_target!(|input: (bool, Vec<&[u8]>)| {
         stored: Vec::new(),
     };
     let role = if accepts {
-        Role::Accepting
+        PeersRole::Accepting
     } else {
-        Role::Connecting
+        PeersRole::Connecting
     };
     let mut session = Session::new(role, vec![table], 0);
     for (now, piece) in pieces.into_iter().enumerate() {
@@ -24,7 +24,7 @@ fuzz_target!(|input: (bool, Vec<&[u8]>)| {
             return;
         }
         if accepts && now == 0 {
-            session.welcome(Status::Succeeded);
+            session.send_status(PeersStatus::Succeeded);
         }
     }
 });

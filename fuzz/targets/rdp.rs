@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use protocol::rdp::{
-    Acceptor, ConnectionRequest, Negotiated, REQUEST_BYTES_MAX, Redirection, Step, frame,
+    Acceptor, ConnectionRequest, Negotiated, REQUEST_BYTES_MAX, RdpAcceptorStep, Redirection, frame,
 };
 
 /// What the client gets, and how it ended.
@@ -15,7 +15,7 @@ fn said(pieces: [&[u8]; 2]) -> (Vec<u8>, String) {
         held.extend_from_slice(piece);
         let mut input = held.as_slice();
         let step = acceptor.handle(&mut input, &mut out);
-        if step != Ok(Step::Read) {
+        if step != Ok(RdpAcceptorStep::Read) {
             return (out, format!("{step:?}"));
         }
         held = input.to_vec();

@@ -2,8 +2,8 @@
 //! sends only bytes that the file has, not many more blocks than the client confirms, and ends.
 #![no_main]
 
-use boot::tftp::packet::Packet;
-use boot::tftp::transfer::{Due, Terms, Transfer};
+use boot::tftp::packet::TftpPacket;
+use boot::tftp::transfer::{DuePackets, Transfer, TransferTerms};
 use libfuzzer_sys::fuzz_target;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ fn sent(transfer: &mut Transfer, size: u64, now: Instant) -> u64 {
     let mut count = 0;
     while let Some(due) = transfer.due() {
         let blocks = match due {
-            Due::Options => 1,
-            Due::Blocks(blocks) => {
+            DuePackets::Options => 1,
+            DuePackets::Blocks(blocks) => {
                 let bytes = transfer.bytes_of(&blocks);
                 let block = u64::from(transfer.terms().block_bytes());
                 assert!(bytes.start <= bytes.end && bytes.end <= size);
@@ -31,10 +31,10 @@ fn sent(transfer: &mut Transfer, size: u64, now: Instant) -> u64 {
 
 fuzz_target!(|input: (&[u8], u64, u16, Vec<(u16, &[u8])>)| {
     let (request, size, block_max, packets) = input;
-    let Ok(Packet::Read(request)) = Packet::parse(request) else {
+    let Ok(TftpPacket::Read(request)) = TftpPacket::parse(request) else {
         return;
     };
-    let terms = Terms::agree(&request.options, size, block_max);
+    let terms = TransferTerms::agree(&request.options, size, block_max);
     assert!((8..=65_464).contains(&terms.block_bytes()));
     let mut now = Instant::now();
     let mut transfer = Transfer::new(terms, size, now);
@@ -44,7 +44,7 @@ fuzz_target!(|input: (&[u8], u64, u16, Vec<(u16, &[u8])>)| {
         silences += u64::from(transfer.deadline() <= now);
         transfer.handle_time(now);
         blocks += sent(&mut transfer, size, now);
-        if let Ok(packet) = Packet::parse(packet) {
+        if let Ok(packet) = TftpPacket::parse(packet) {
             transfer.handle(&packet, now);
         }
         blocks += sent(&mut transfer, size, now);

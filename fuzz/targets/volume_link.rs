@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use volume::link::frame::{HEAD_BYTES, Head, checksum};
+use volume::link::frame::{FrameHeader, HEAD_BYTES, checksum};
 use volume::link::greeting::Greeting;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -14,8 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
     // Its last eight bytes are the checksum of those before it.
     let (body, sum) = head.split_at_mut(HEAD_BYTES - 8);
     sum.copy_from_slice(&checksum(body).to_le_bytes());
-    if let Some(read) = Head::decode(&head) {
-        let again = Head::decode(&read.encode());
+    if let Some(read) = FrameHeader::decode(&head) {
+        let again = FrameHeader::decode(&read.encode());
         assert_eq!(again, Some(read));
     }
 });

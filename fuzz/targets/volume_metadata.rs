@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use twox_hash::XxHash3_64;
-use volume::layout::{Change, FORMAT, MAGIC, Metadata, stored_size};
+use volume::layout::{FORMAT, MAGIC, Metadata, MetadataChange, stored_size};
 
 /// Room for a slot of the ring, and how many there are.
 const SLOT_BYTES: usize = 8192;
@@ -38,7 +38,7 @@ fuzz_target!(|input: (Vec<&[u8]>, &[u8])| {
         return;
     };
     assert_eq!(size, Some(loaded.head.size_bytes));
-    let change = Change {
+    let change = MetadataChange {
         head: loaded.head.clone(),
         fill: None,
         bits: Vec::new(),
