@@ -126,7 +126,7 @@ pub struct Route {
     pub text: String,
 }
 
-/// The action of a rule.
+/// Action of a policy routing rule, as in `ip rule`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum RuleAction {
     Table(u32),

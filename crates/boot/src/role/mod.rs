@@ -189,7 +189,8 @@ impl NetworkServer {
         }
     }
 
-    /// Evaluates the leases of the network, and returns those that it wants.
+    /// Updates the network from the cluster leases of its pool parts: forgets older DHCP records and
+    /// their copies, and adds records to write. Returns the cluster leases to hold or observe.
     fn evaluate_leases(
         &mut self,
         me: &str,

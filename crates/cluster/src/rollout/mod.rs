@@ -6,11 +6,11 @@
 //! [`Driver::next`] and proposes the result. A node calls [`Agent::next`] and executes
 //! the result, based on [`Desired`] and [`Judge`].
 //!
-//! Invariants, whichever member crashes at any time: a node runs a version that is not
-//! accepted only while it hears from the leader; a version that a node reported as bad
-//! is never accepted; no version stays a candidate forever. A change to how nodes agree
-//! among themselves ([`crate::command::CheckFindings::together`]) has no canary: all
-//! nodes try it at once, and all roll back at once.
+//! Invariants, whichever member crashes at any time: a node runs a version that is not accepted
+//! only for [`TRIAL_SILENCE_MS`] after its last read from the leader; a version that a node reported
+//! as bad is never accepted; no version stays a candidate forever. A change to settings that nodes
+//! must agree on, such as router ids ([`crate::command::CheckFindings::together`]), has no canary:
+//! all nodes try it at once, and all roll back at once.
 
 mod agent;
 mod desired;

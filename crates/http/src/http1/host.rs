@@ -4,8 +4,10 @@ use super::fault::{FaultKind, HttpParseError};
 use super::head::Noted;
 use crate::message::{HttpMessage, TargetForm};
 
-/// Checks the Host headers against each other and against the target. Equal Host headers are
-/// merged. As in HAProxy, a missing Host header is not an error here, but left to the server.
+/// Checks the Host headers against each other and against the target, and normalizes the message:
+/// merges equal Host headers, removes a default port, and completes the path. With `relaxed`, the
+/// host of an absolute target replaces another Host. As in HAProxy, a missing Host header is not an
+/// error here, but left to the server.
 pub(crate) fn check(
     message: &mut HttpMessage,
     noted: &Noted,

@@ -324,14 +324,16 @@ impl VirtualRouter {
         });
     }
 
-    /// Sends an advert with this router's priority, or with zero during a hand-over.
+    /// Sends an advert with this router's priority, or with zero once a hand-over has
+    /// offered the addresses.
     pub(super) fn send_advert(&mut self, ctx: &mut Context<'_>) {
         let priority = self.announced_priority(ctx.settings);
         self.rule.sent(ctx.now, own_interval(ctx.settings));
         self.send(ctx, priority);
     }
 
-    /// Returns the priority of a master's adverts: zero during a hand-over.
+    /// Returns the priority of a master's adverts: zero once a hand-over has offered the
+    /// addresses, which is its last stage.
     pub(super) fn announced_priority(&self, settings: &Settings) -> u8 {
         if self.rule.is_offered() {
             0

@@ -2,8 +2,8 @@
 //! asks for the volume on its behalf, so the owner itself admits the clients of both nodes once
 //! this user has the volume. Until then the writes of its clients wait.
 //!
-//! A change is made only to an admission that the record has for another user. The order of an
-//! operator stays.
+//! Changes only an admission of a single node that the record has for a user. One without a user,
+//! such as that of an operator, stays.
 
 use super::Mirror;
 use super::admission::WriteAdmission;
