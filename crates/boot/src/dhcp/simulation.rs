@@ -658,7 +658,8 @@ impl DhcpSimulation {
         }
         if self.odds.steady > 0 && self.random.once_in(self.odds.steady) {
             self.lan.gives = gives(&mut self.random);
-            // One node may know a longer lease time when the other one takes its leases over.
+            // Changes the lease time, so that a node may take over leases that are longer than its
+            // own lease time.
             self.lan.lease_s = self.random.pick(&LEASES_S);
         }
         if self.random.once_in(20) {
