@@ -24,7 +24,7 @@ pub struct Arguments {
     pub daemon: bool,
     /// `-W`
     pub master_worker: bool,
-    /// `-db`, `-d`: stays in the foreground.
+    /// `-db`, `-d`, `-Ws`: stays in the foreground, whatever the file says. `-D` wins.
     pub foreground: bool,
     /// `-Ws`: the service manager is notified.
     pub notify: bool,
@@ -186,6 +186,7 @@ fn flag(
         "-Ws" => {
             parsed.master_worker = true;
             parsed.notify = true;
+            parsed.foreground = true;
         }
         "-S" => parsed.masters.push(name("-S", value(text, words)?)?),
         "-dW" => parsed.zero_warning = true,

@@ -251,7 +251,7 @@ fn build(
     });
     let plan = VersionPlan {
         files_max: load.files_soft,
-        daemon: goes_into_background(&config, wishes),
+        daemon: wishes.plan.background(&config),
         pid_file: pid_file.map(absolute),
         hard_stop_after_ms: config.global.hard_stop_after_ms.map(Into::into),
         quiet: voice.quiet,
@@ -465,10 +465,6 @@ fn before_us(load: &Load) -> before::Before {
         pids: load.before.pids.clone(),
         ..Default::default()
     }
-}
-
-fn goes_into_background(config: &Config, wishes: &Wishes) -> bool {
-    (wishes.plan.daemon || config.global.daemon) && !wishes.plan.foreground && !config.global.debug
 }
 
 /// Assigns the sockets of the served version. Without its plan, all recognizable sockets are

@@ -125,13 +125,15 @@ fn the_pid_file_has_the_masters_id_in_the_foreground_and_in_the_background() {
         assert!(eventually(PATIENCE, || written().trim() == master.pid.to_string()));
         assert!(eventually(PATIENCE, || master.reads_signals()));
         assert_eq!(master.end(Signal::SIGTERM).code(), Some(0));
-        background(&bench, &program, &pid_file, port);
+        for flags in [&["-D", "-W"][..], &["-D", "-Ws"], &["-D", "-W", "-db"]] {
+            background(&bench, &program, flags, &pid_file, port);
+        }
     }
 }
 
-fn background(bench: &Bench, program: &Path, pid_file: &Path, port: u16) {
+fn background(bench: &Bench, program: &Path, flags: &[&str], pid_file: &Path, port: u16) {
     std::fs::remove_file(pid_file).unwrap();
-    let arguments = ["-D", "-W", "-p", "own.pid", "-f", "listening.cfg"];
+    let arguments = [flags, &["-p", "own.pid", "-f", "listening.cfg"]].concat();
     let outcome = crate::harness::run(program, bench.scratch.path(), arguments);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     let text = || std::fs::read_to_string(pid_file).unwrap_or_default();
@@ -251,17 +253,19 @@ fn a_soft_stop_that_waits_is_cut_short_by_term() {
 }
 
 #[test]
-fn db_keeps_a_master_in_the_foreground() {
+fn db_and_ws_keep_a_master_in_the_foreground() {
     let bench = Bench::new();
-    for program in programs(&bench, "-db with -W") {
-        let port = free_port().unwrap();
-        bench.listening(port, "    daemon");
-        let arguments = ["-db", "-W", "-f", "listening.cfg"];
-        let master = Supervised::start(&program, bench.scratch.path(), arguments);
-        assert!(eventually(PATIENCE, || Client::new(port).is_some()));
-        assert!(eventually(PATIENCE, || master.reads_signals()));
-        let outcome = master.end(Signal::SIGINT);
-        assert_eq!(outcome.code(), Some(130), "{}", outcome.stderr);
+    for program in programs(&bench, "-db with -W, and -Ws") {
+        for flags in [&["-db", "-W"][..], &["-Ws"]] {
+            let port = free_port().unwrap();
+            bench.listening(port, "    daemon");
+            let arguments = [flags, &["-f", "listening.cfg"]].concat();
+            let master = Supervised::start(&program, bench.scratch.path(), arguments);
+            assert!(eventually(PATIENCE, || Client::new(port).is_some()));
+            assert!(eventually(PATIENCE, || master.reads_signals()));
+            let outcome = master.end(Signal::SIGINT);
+            assert_eq!(outcome.code(), Some(130), "{}", outcome.stderr);
+        }
     }
 }
 

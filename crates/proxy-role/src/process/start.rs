@@ -42,6 +42,15 @@ pub struct ProcessOverrides {
     pub before: Before,
 }
 
+impl ProcessOverrides {
+    /// Returns whether the process moves to the background. `-D` on the command line wins over
+    /// everything; the file's `daemon` only counts without `-db`, `-d`, `-Ws` and without `debug`
+    /// in the file.
+    pub fn background(&self, config: &Config) -> bool {
+        self.daemon || config.global.daemon && !self.foreground && !config.global.debug
+    }
+}
+
 pub struct ServingProcess {
     pub running: Arc<DataPlane>,
 }
@@ -135,8 +144,7 @@ fn into_background(
     config: &Config,
     plan: &ProcessOverrides,
 ) -> Result<Option<Background>, StartError> {
-    let wanted = (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;
-    if !wanted {
+    if !plan.background(config) {
         // The listeners are open, so new connections wait for this process. Later it has no
         // privilege to signal other processes.
         plan.before.signal_predecessors();
