@@ -25,7 +25,9 @@ use std::time::Instant;
 /// Binaries that run at the same time. The scenarios take as long as all others together.
 const BINARIES_AT_ONCE: usize = 2;
 /// The binaries that take longest, which start first: none of them runs alone at the end.
-const LONGEST: [&str; 5] = ["scenarios", "driver", "it", "cluster", "role"];
+const LONGEST: [&str; 5] = [SCENARIOS, "driver", "it", "cluster", "role"];
+/// Binary of the tests with real programs and several nodes.
+const SCENARIOS: &str = "scenarios";
 /// Variable with the number of simultaneous tests of a binary, set unless the environment has it.
 const THREADS: &str = "RUST_TEST_THREADS";
 /// Options that `cargo test` and `cargo build` share, so that nothing is built twice.
@@ -56,13 +58,13 @@ fn run(filters: &[OsString]) -> Result<Vec<String>, SuiteError> {
     let mut binaries = binary::build(WORKSPACE)?;
     let place = |binary: &TestBinary| LONGEST.iter().position(|name| *name == binary.name);
     binaries.sort_by_key(|binary| place(binary).unwrap_or(LONGEST.len()));
-    let threads = match std::env::var_os(THREADS) {
-        Some(number) => number,
-        None => tests_at_once().to_string().into(),
-    };
+    let threads = std::env::var_os(THREADS);
     let mut failed = run_all(&binaries, |binary| {
         let mut command = Command::new(&binary.executable);
-        command.args(filters).env(THREADS, &threads);
+        command.args(filters);
+        if threads.is_none() {
+            command.env(THREADS, tests_at_once(binary).to_string());
+        }
         command
     })?;
     if filters.is_empty() && !documentation()? {
@@ -71,11 +73,16 @@ fn run(filters: &[OsString]) -> Result<Vec<String>, SuiteError> {
     Ok(failed)
 }
 
-/// Three tests on two processors, for each of the binaries that run at once. More would
-/// overload the machine while a simulation computes.
-fn tests_at_once() -> usize {
+/// Returns the number of simultaneous tests of a binary: three on two processors, so that a
+/// simulation does not overload the machine. Scenarios mostly wait for timers: four on two
+/// processors.
+fn tests_at_once(binary: &TestBinary) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    processors + processors.div_ceil(2)
+    if binary.name == SCENARIOS {
+        2 * processors
+    } else {
+        processors + processors.div_ceil(2)
+    }
 }
 
 /// Runs the binaries, each by the command that `command` makes of it. Returns how to repeat
