@@ -1,11 +1,11 @@
-//! Adoption: a supervisor that is started after another one was killed adopts the role that still
-//! serves, with its version and its sockets, instead of starting a second one. The files may have
-//! changed meanwhile, so a reload follows.
+//! Adopts the primary role of a supervisor that was killed, with its version and its sockets,
+//! instead of starting a second one. The files may have changed since the role started, so a reload
+//! follows.
 //!
-//! A role with a running supervisor is never touched: the role itself reports whether it has one.
-//! The process id of the role comes from the kernel, because the role runs as another user and its
-//! messages may be wrong. The version therefore comes from the file that the previous supervisor
-//! left ([`keep`]). If that does not match, a loader creates the version from the configuration and
+//! A role with a running supervisor is never adopted: the role itself reports whether it has one.
+//! Its process id comes from the kernel, because the role runs as another user and its messages may
+//! be wrong. For the same reason its version comes from the file that the previous supervisor left
+//! ([`keep`]). If that file does not match, a loader creates the version from the configuration and
 //! reuses the role's sockets as far as the files still need them.
 
 use crate::directory::{self, DirectoryError, SocketOwner};
@@ -21,8 +21,8 @@ use std::sync::Arc;
 const NUMBER_MAX: u64 = u32::MAX as u64;
 
 impl Supervisor {
-    /// Adopts an orphaned role that serves these files. Returns whether the start is settled by
-    /// that.
+    /// Adopts an orphaned role that serves these files. Returns true if the start needs no other
+    /// step: a role was adopted, or the start failed because another supervisor serves the files.
     pub(super) fn adopt(&mut self) -> bool {
         match find(self.slots.serving.row, &self.command) {
             Ok(None) => false,
@@ -30,8 +30,8 @@ impl Supervisor {
                 self.take_in(orphan);
                 true
             }
-            // Of two supervisors that start at the same time, one ends. HAProxy's name may be
-            // started twice.
+            // Fails the start: of two supervisors with the same files, one must end. HAProxy's name
+            // may be started twice.
             Err(AdoptError::Supervised) if self.voice.form() == Form::Own => {
                 self.fail("another supervisor already serves these files");
                 true
@@ -84,7 +84,7 @@ impl Supervisor {
                 self.versions.unsettled = Some(Unsettled { sockets, entry });
             }
         }
-        // The files may have changed.
+        // Requests a reload, because the files may have changed since the role started.
         self.changing.requests.ask(None);
     }
 
@@ -120,7 +120,7 @@ impl Supervisor {
             self.open_control();
         }
         self.slots.serving.send_adoption_socket();
-        // The role listens on another socket from now on.
+        // Removes the previous supervisor's entry: from now on the role listens on the new socket.
         directory::remove(&entry);
         self.carried.take_over(&mut self.slots.serving);
         self.report_ready();
@@ -153,8 +153,8 @@ impl Supervisor {
         else {
             return;
         };
-        // Under HAProxy's name scripts do not expect a message about a file that HAProxy does not
-        // have.
+        // Printed only under our own name: scripts for HAProxy do not expect a message about a file
+        // that HAProxy does not have.
         if let Err(error) = keep::write(entry.socket(), kept)
             && self.voice.form() == Form::Own
         {

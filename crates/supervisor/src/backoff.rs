@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 /// Lifetime after which a death counts as the first one again.
 const LONG_LIFE: Duration = Duration::from_secs(10);
-/// Number of consecutive deaths of roles that served, from which on each restart is delayed.
+/// Number of consecutive deaths of roles that served, after which each further restart is delayed.
 const QUICK_MAX: usize = 5;
-/// Delay from then on, so that a role which dies repeatedly does not use a whole processor.
+/// Delay before each restart after more than [`QUICK_MAX`] such deaths, so that a role which dies
+/// repeatedly does not use a whole processor.
 const SERVED_WAIT: Duration = Duration::from_millis(100);
 /// Delays after consecutive deaths of roles that never served, milliseconds; the last one repeats.
 const WAITS_MS: [u64; 6] = [0, 100, 500, 1_000, 2_000, 5_000];
@@ -63,7 +64,7 @@ mod tests {
         let mut backoff = Backoff::default();
         assert_eq!(waits(&mut backoff, true, 7), [0, 0, 0, 0, 0, 100, 100]);
         assert_eq!(waits(&mut backoff, false, 2), [0, 100]);
-        // After a role has served, the count of roles that did not starts again.
+        // The death of a role that served resets the count of deaths before serving.
         assert_eq!(waits(&mut backoff, true, 1), [100]);
         assert_eq!(waits(&mut backoff, false, 1), [0]);
     }

@@ -1,4 +1,5 @@
-//! A process for tests, with the other end of its channel.
+//! Starts a `sleep` process in the place of a role, with both ends of a channel, so that a test can
+//! play the role.
 
 use part::channel::Channel;
 use part::spawn::{LOADER_ENTRY, Started};
@@ -7,7 +8,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 
-/// The other end of a sleeping process, which is killed when the value is dropped.
+/// The role's side of a [`bed`]: its end of the channel, and the `sleep` process, which is killed
+/// when the value is dropped.
 pub(crate) struct Theirs {
     pub(crate) channel: Channel,
     pub(crate) child: Child,

@@ -1,5 +1,6 @@
-//! Messages between parts that the supervisor forwards: who may send them, requests that wait for a
-//! response, and messages that hold until they are replaced.
+//! Decides which sender may send a message to which part, keeps the requests that wait for a
+//! response, and stores messages for roles that start later. The supervisor forwards the messages
+//! ([`crate::route`]).
 
 use crate::route_process::{self, RouteProcesses};
 use crate::slot::RoleSlot;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const WAITING_MAX: usize = 256;
-/// Maximum number of messages that are stored for roles which start later.
+/// Maximum number of messages that are stored for roles that start later; further ones are dropped.
 const HELD_MAX: usize = 32;
 
 /// The sender of a message, with the number of its request.
@@ -39,8 +40,8 @@ impl Asks {
         is_client || self.row(rows).is_some_and(|row| row.reads_reports)
     }
 
-    /// Returns whether the sender may request the report of this process: the control role learns
-    /// from it whether the version is in service.
+    /// Returns whether the sender may request the supervisor's own report. The control role may,
+    /// because it learns from the report whether the version is in service.
     pub fn reads_own_report(self, rows: &[&'static RoleRow]) -> bool {
         let governs = |row: &RoleRow| matches!(row.life, Life::Governs(_));
         self.reads_reports(rows) || self.row(rows).is_some_and(governs)
@@ -51,7 +52,7 @@ impl Asks {
         row.is_some_and(|row| row.message_recipients.contains(&route_process::PART))
     }
 
-    /// Returns the part of this name, if it may get the message.
+    /// Returns the part of this name, if the sender may send it the message.
     pub fn receiver(
         self,
         rows: &[&'static RoleRow],
@@ -90,7 +91,8 @@ pub struct PendingRequests {
 }
 
 impl PendingRequests {
-    /// Returns the number for another request; None if too many wait.
+    /// Returns the number for another request; None if [`WAITING_MAX`] requests already wait for a
+    /// response.
     pub fn next_number(&mut self) -> Option<u64> {
         if self.open.len() >= WAITING_MAX {
             return None;
@@ -109,19 +111,21 @@ impl PendingRequests {
         });
     }
 
-    /// Ends the request to which a part responds. None for a response that nobody waits for.
+    /// Removes the request to which a part responds, and returns its sender. None if nobody waits
+    /// for the response.
     pub fn end(&mut self, number: u64, to: &str) -> Option<Asks> {
         let mut open = self.open.iter();
         let at = open.position(|one| one.number == number && one.to == to)?;
         self.open.remove(at).map(|one| one.of)
     }
 
-    /// Returns the requests without a response in time.
+    /// Removes and returns the requests whose response is overdue.
     pub fn expire(&mut self, now: Instant) -> Vec<PendingRequest> {
         self.remove(|one| one.until <= now)
     }
 
-    /// Drops the requests of a role that has ended. Returns the requests to it.
+    /// Drops the requests that a role has sent, because it has ended. Removes and returns the
+    /// requests that wait for a response of that role.
     pub fn drop_part(&mut self, part: &str) -> Vec<PendingRequest> {
         self.open
             .retain(|one| !matches!(one.of, Asks::Role(role, _) if role == part));
@@ -142,8 +146,8 @@ impl PendingRequests {
     }
 }
 
-/// Messages that hold: each is sent again to a receiver that starts later. The last message of a
-/// sender, a receiver and a kind counts.
+/// Messages that stay valid until they are replaced: each is sent again to a receiver that starts
+/// later. Only the newest message of each sender, receiver and kind is stored.
 #[derive(Debug, Default)]
 pub struct StoredMessages(BTreeMap<(&'static str, &'static str, u16), SupervisorMessage>);
 
@@ -162,7 +166,7 @@ impl StoredMessages {
         }
     }
 
-    /// Sends a role the messages that hold for it.
+    /// Sends a role all stored messages for its part.
     pub fn send_to(&self, slot: &mut RoleSlot) {
         let part = slot.row.part;
         let Some(role) = slot.process() else {
@@ -174,14 +178,14 @@ impl StoredMessages {
         }
     }
 
-    /// Drops the messages of a part that has released what it held.
+    /// Drops the messages that a part has sent, because it has released what it held.
     pub fn forget(&mut self, part: &str) {
         self.0.retain(|(from, _, _), _| *from != part);
     }
 }
 
-/// Messages in progress between parts, messages that hold, and processes that show the route of a
-/// request.
+/// Requests in progress between parts, messages stored for roles that start later, and processes
+/// that show the route of a request.
 #[derive(Default)]
 pub struct Between {
     pub requests: PendingRequests,

@@ -1,6 +1,7 @@
-//! Counters and server states that one process hands to its successor, as opaque bytes. They come
-//! from the process that a start takes over from, and later from the role, which sends them
-//! regularly so that they survive its death.
+//! Stores the counters and server states that one process hands to its successor, as opaque bytes.
+//! They come from the process that a start takes over from, and later from the role, which sends
+//! them regularly so that they survive its death. Also signals the previous processes to end, and
+//! reaps child processes that no other code waits for.
 
 use crate::slot::RoleSlot;
 use part::SharedFd;
@@ -32,7 +33,8 @@ impl Carried {
         }
     }
 
-    /// Returns what the loader of a start needs to know of them.
+    /// Returns what the loader of a start needs to know of the previous processes: their socket and
+    /// process ids.
     pub fn asked(&self) -> role::Before {
         let before = self.before.as_ref();
         let socket = before.and_then(|before| before.socket.as_ref());
@@ -60,7 +62,7 @@ impl Carried {
 
     pub fn take(&mut self, descriptors: Vec<OwnedFd>) -> bool {
         let mut descriptors = descriptors.into_iter().map(Arc::new);
-        // A starting supervisor may already have a state.
+        // Without a new state, the one that a starting supervisor already has is kept.
         self.state = descriptors.next().or(self.state.take());
         self.rest = descriptors.next();
         descriptors.next().is_none()
@@ -74,8 +76,9 @@ impl Carried {
         }
     }
 
-    /// Ends the takeover when the first role serves: the previous processes may end, and their
-    /// final counts go to the role. Returns these processes, and which of them were signalled.
+    /// Ends the takeover when the first role serves: signals the previous processes to end, and
+    /// sends the role their final counts. Returns these processes, and which of them were
+    /// signalled.
     pub fn take_over(&mut self, primary: &mut RoleSlot) -> Option<(Before, Vec<u32>)> {
         if let Some(rest) = self.rest.take() {
             primary.add_state(rest);
@@ -100,7 +103,7 @@ impl Carried {
             .extend(pids.filter(|pid| !known.contains(pid)));
     }
 
-    /// Adds a child that no other code waits for.
+    /// Adds a child to those that are reaped, because no other code waits for it.
     pub fn expect(&mut self, pid: Option<Pid>) {
         self.children.extend(pid);
     }
@@ -111,7 +114,8 @@ impl Carried {
     }
 }
 
-/// Returns whether a descriptor that a role sent as its state may be forwarded.
+/// Returns whether a descriptor is sealed memory of at most [`STATE_BYTES_MAX`], so that a state in
+/// it may be forwarded.
 pub fn is_state(fd: &OwnedFd) -> bool {
     memory::check(fd, STATE_BYTES_MAX).is_ok()
 }

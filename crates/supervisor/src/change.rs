@@ -1,4 +1,6 @@
-//! A reload: a loader creates the new version, which is then handed to the roles.
+//! Carries out reloads: a loader creates a version, the deciding role applies or refuses it, and
+//! all requesters get the result. A version that was applied becomes the last good one; after a
+//! failure the previous one stays.
 
 use crate::control::{Asker, RequestInterface};
 use crate::loading::{LoadError, LoaderResult, Loading};
@@ -62,8 +64,8 @@ impl Supervisor {
         }
     }
 
-    /// Returns the paths of the state files that roles of earlier processes may have left, by part. A
-    /// role that lives ends by itself what has no section any more.
+    /// Returns the paths of the state files that roles of earlier processes may have left, by part.
+    /// Roles that run are left out: they end by themselves what their new version no longer has.
     fn state_paths(&self) -> BTreeMap<String, Vec<u8>> {
         let program = self.command.form().program();
         let keeps = row::sidecar_parts().filter(|part| {
@@ -141,7 +143,7 @@ impl Supervisor {
     pub(super) fn change_loaded(&mut self, told: Result<LoaderResult, LoadError>) {
         let has_version = told.as_ref().is_ok_and(|told| told.outcome.is_ok());
         if self.cluster.retry.end_load() && !has_version {
-            // The version still lacks the same.
+            // Ends the attempt without a message: the version still lacks what it lacked before.
             self.changing.requests.finish();
             return;
         }
@@ -213,8 +215,8 @@ impl Supervisor {
         }
     }
 
-    /// Ends a reload for which the loader created no plan. The failure is reported unless the files
-    /// are unchanged or were refused with the same content before.
+    /// Ends a reload for which the loader created no plan. Nothing is reported if the files are
+    /// unchanged, or were refused with the same content before.
     fn end_without_plan(&mut self, why: NotLoaded, plain: &str, shown: &str) {
         self.settle_in(None);
         let unchanged = why.unchanged;
@@ -332,7 +334,8 @@ impl Supervisor {
         self.answer_all(ReloadResult::Taken, shown, lines);
     }
 
-    /// Handles a role that kept its version, or died.
+    /// Refuses the change in progress, because a role refused the version or died. `number` is None
+    /// for any version.
     pub(super) fn change_failed(&mut self, number: Option<u64>, words: &str) {
         let this = |candidate: &mut Candidate| {
             number.is_none_or(|number| candidate.version.take.version == number)

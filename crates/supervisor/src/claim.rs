@@ -1,10 +1,10 @@
-//! Claims: resources of this machine that an instance of the program uses exclusively. They are
-//! listed in the runtime directory, so that another instance sees them before it starts anything,
-//! also if only a role of the first one runs.
+//! Claims the resources of this machine that an instance of the program uses exclusively. Claims
+//! are listed in the runtime directory, so that another instance sees them before it starts
+//! anything, also if only a role of the first one runs.
 //!
 //! A node of a cluster claims the whole machine, because the version that it serves changes at run
 //! time. Other instances claim single resources, such as a guest. HAProxy may be started several
-//! times with the same listeners, so its listeners exclude no other instance.
+//! times with the same listeners, so under its name listeners exclude no other instance.
 
 use crate::command::StartParameters;
 use crate::conflict::{ClaimError, conflict};
@@ -18,15 +18,16 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-/// Returns whether a command has files that stay the same when they are read again; a pipe does
-/// not.
+/// Returns whether a command has files, and all of them can be read again with the same result; a
+/// pipe cannot.
 fn lasting(command: &StartParameters) -> bool {
     let paths = &command.paths;
     !paths.is_empty() && paths.iter().all(|path| directory::is_lasting(path))
 }
 
-/// Enters an instance, unless another one on this machine excludes it. The error of the directory
-/// means that other instances in it are unknown.
+/// Enters an instance in the runtime directory, unless another one on this machine excludes it.
+/// Returns None if the directory cannot be used; the instances in it are unknown then, so only
+/// those in other directories can exclude this one.
 fn enter(
     command: &StartParameters,
     kind: SocketOwner<'_>,
@@ -45,8 +46,8 @@ fn enter(
     // socket cannot be opened there.
     let is_own_read = entered.is_ok();
     let entered = entered.ok().transpose()?;
-    // Entered first: of two instances that start at once with two directories, at least one finds
-    // the other.
+    // Other directories are checked after the entry was made: of two instances that start at once
+    // with two directories, at least one finds the other.
     conflict(&directory::elsewhere(is_own_read))?;
     Ok(entered)
 }
@@ -70,7 +71,8 @@ impl Supervisor {
         }
     }
 
-    /// Enters a starting supervisor, unless another instance excludes it.
+    /// Enters a starting supervisor. Returns false, and fails the start, if another instance
+    /// excludes it.
     pub(super) fn claim(&mut self) -> bool {
         let (command, claims) = (&self.command, self.claims());
         // HAProxy's name may be started twice; a takeover starts beside the other process.
@@ -123,8 +125,8 @@ impl Supervisor {
             }
             Ok(is_free)
         });
-        // Without the directory other instances in it are unknown. The list comes first, as in
-        // `enter`.
+        // Without the directory other instances in it are unknown. The claims are listed before
+        // other directories are checked, as in `enter`.
         let is_own_read = claimed.is_ok();
         let is_free = claimed.unwrap_or(Ok(()));
         let is_free = is_free.and_then(|()| conflict(&directory::elsewhere(is_own_read)));
@@ -148,14 +150,14 @@ impl Supervisor {
         let guards = self.slots.all().filter_map(|slot| slot.guard.as_ref());
         let guards = guards.map(|(entry, _)| entry);
         for entry in starting.chain(control).chain(guards) {
-            // A removed entry is restored by the next reload by signal.
+            // Ignored: an entry that was removed is restored by a periodic check.
             let _ = entry.write(self.command.form().program(), &self.command.paths, claims);
         }
     }
 
-    /// Returns whether no other supervisor runs for this cluster member; locks its state directory.
-    /// The socket of the other one may have been removed, and with two supervisors, roles that must
-    /// be unique would end each other's guests.
+    /// Locks the state directory of a cluster member. Returns false, and fails the start, if
+    /// another supervisor holds the lock. The socket of that supervisor may have been removed, and
+    /// with two supervisors, roles that must be unique would end each other's guests.
     pub(super) fn claim_member(&mut self) -> bool {
         let Some(start) = &self.command.cluster else {
             return true;

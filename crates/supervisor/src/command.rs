@@ -1,4 +1,5 @@
-//! The start parameters of a supervisor.
+//! Defines the start parameters of a supervisor: the program name, the files, sockets and
+//! predecessors of the command line, and the cluster of the machine.
 
 use crate::master::MasterSocket;
 use crate::signals::Caught;

@@ -125,7 +125,7 @@ pub(super) fn conflict(
         if resource.kind == ResourceKind::Listener && shares_listeners {
             return None;
         }
-        // The process that this one takes over from still uses its resources.
+        // Leaves out the processes that this one takes over from, which still use their resources.
         let same = |one: &Instance| {
             let is_same_object = if resource.kind.is_of_network() {
                 one.network == network

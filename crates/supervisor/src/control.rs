@@ -1,5 +1,5 @@
-//! The control socket: for `evenkeel reload` and other commands to a supervisor. Only the same user
-//! and root may connect.
+//! Serves the control socket, at which `evenkeel reload` and other commands send requests to a
+//! supervisor. Only the same user and root may connect.
 
 use crate::directory::{self, Claims, DirectoryError, Entry, SocketOwner};
 use crate::handed::number;
@@ -37,8 +37,8 @@ pub struct Asker {
 struct Client {
     id: u64,
     channel: Channel,
-    /// True if the client has requested a reload; further requests are ignored until the result was
-    /// sent.
+    /// True if the client has a pending request; further requests are ignored until it has the
+    /// result.
     asked: bool,
     /// True if the client got its result; the connection closes once it was sent.
     told: bool,
@@ -216,13 +216,13 @@ impl ControlSocket {
 }
 
 impl Client {
-    /// Reads its messages. A second request is ignored: a client has at most one request in
-    /// progress.
+    /// Reads the client's messages. A second request is ignored, because a client has at most one
+    /// request in progress.
     fn hear(&mut self, heard: &mut ClientRequests) -> Result<(), ChannelError> {
         self.channel.flush()?;
         for _ in 0..MESSAGES_MAX {
             let received = self.channel.receive().inspect_err(|error| {
-                // The client sees from the response that the versions differ.
+                // Responds once more, so that the client sees that the message formats differ.
                 if let ChannelError::Decode(DecodeError::Version(_)) = error {
                     let _ = self
                         .channel

@@ -1,10 +1,11 @@
-//! Unexpected ends of a role's processes, for its report, where each one is an event.
+//! Records the unexpected ends of a role's processes as events of its report, and decides whether
+//! they need attention.
 
 use part::report::{Event, Moment};
 use std::collections::VecDeque;
 
 const KEPT_MAX: usize = 10;
-/// Number of ends within [`WINDOW_MS`] that need attention.
+/// Number of ends within [`WINDOW_MS`] from which a running role needs attention.
 const MANY: usize = 2;
 /// Age beyond which ends need no attention, milliseconds.
 const WINDOW_MS: u64 = 600_000;

@@ -1,10 +1,11 @@
-//! The runtime directory: one socket for each supervisor, with a text file that lists the files
-//! which it serves. `evenkeel reload` finds a supervisor here. A second socket belongs to the proxy
-//! role, which accepts a new supervisor there after the first one has died; a file next to it
-//! contains what the new one needs (`keep`).
+//! Manages the runtime directory, in which each supervisor and each role has a socket, with a text
+//! file that lists its files and claims. `evenkeel reload` finds a supervisor here. At the socket
+//! of a role, a new supervisor adopts it after the first one has died; a file next to the proxy's
+//! socket contains what the new one needs ([`crate::keep`]).
 //!
-//! Only the owner may use the directory. A starting supervisor removes the entries of killed ones.
-//! Instances of the same user that use another directory are found by their sockets ([`elsewhere`]).
+//! Only the owner may use the directory. Each search removes the entries of dead processes.
+//! Instances of the same user that use another directory are found by their sockets
+//! ([`elsewhere`]).
 
 use language::reason;
 use part::role::Resource;
@@ -28,7 +29,7 @@ use std::time::Duration;
 const VARIABLE: &str = "EVENKEEL_RUNTIME_DIRECTORY";
 const INSTANCES_MAX: usize = 1_024;
 const LISTING_BYTES_MAX: u64 = 256 * 1024;
-/// Maximum number of supervisors with one process id: containers may share a directory.
+/// Maximum number of entries of a kind with one process id: containers may share a directory.
 const SAME_ID_MAX: usize = 16;
 const BACKLOG: i32 = 16;
 const LOCK_TRIES: usize = 10;
@@ -113,7 +114,7 @@ impl Instance {
 const LOOKS: usize = 32;
 /// Number of readings of the kernel's list that are combined.
 const READINGS: usize = 8;
-/// Keywords for the cluster membership of an instance.
+/// Value of the line `member` in the text file of a cluster node.
 const NODE: &str = "node";
 const ARBITER: &str = "arbiter";
 const OF_PART: &str = "-role";
@@ -148,7 +149,8 @@ impl<'p> SocketOwner<'p> {
     }
 }
 
-/// A supervisor that can be found, or one whose role can be found.
+/// An entry of the runtime directory whose process listens: a supervisor, a role, or a process that
+/// serves without a supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Instance {
     pub pid: u32,
@@ -204,7 +206,8 @@ pub fn path() -> PathBuf {
     }
 }
 
-/// Creates the directory, or checks that only this user may use it.
+/// Creates the directory with mode 0700. Refuses an existing one that is a link, belongs to another
+/// user, or is shared; otherwise sets its mode to 0700.
 fn prepare(directory: &Path) -> Result<(), DirectoryError> {
     let failed = |error| DirectoryError::Open(directory.into(), error);
     match std::fs::DirBuilder::new().mode(0o700).create(directory) {
@@ -217,7 +220,8 @@ fn prepare(directory: &Path) -> Result<(), DirectoryError> {
         .map_err(failed)?
         .permissions()
         .mode();
-    // A directory that is meant to be shared (`/tmp`) keeps its mode.
+    // Refuses a shared directory such as `/tmp`, which others may write to or which is sticky: its
+    // mode must not change.
     if mode & 0o1022 != 0 {
         return Err(DirectoryError::Others(directory.into()));
     }
@@ -240,7 +244,7 @@ fn check(directory: &Path) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-/// Returns whether a path gives the same contents each time; a pipe does not.
+/// Returns whether a path is a regular file or a directory, which can be read again; a pipe cannot.
 pub fn is_lasting(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|data| data.is_file() || data.is_dir())
 }
@@ -349,7 +353,7 @@ fn search(
 /// Returns the instances of this user in this network namespace whose entries are in other runtime
 /// directories. The kernel's list of sockets names these directories.
 ///
-/// `is_own_read`: the entries of the own directory are known, so they are not looked for.
+/// `is_own_read`: true if the directory of this process was read already; it is left out then.
 pub(crate) fn elsewhere(is_own_read: bool) -> Vec<Instance> {
     let read = || {
         let sockets = std::fs::read("/proc/net/unix").unwrap_or_default();
@@ -577,7 +581,7 @@ pub(crate) fn remove(socket: &Path) {
     let _ = std::fs::remove_file(socket);
 }
 
-/// The entry of this supervisor; dropping the value removes it.
+/// The entry of this process or of one of its roles; dropping the value removes it.
 #[derive(Debug)]
 pub(crate) struct Entry {
     socket: PathBuf,
@@ -606,10 +610,11 @@ impl Entry {
         self.pid = std::process::id();
     }
 
-    /// Replaces the list of claims.
+    /// Replaces the text file of the entry: process id, program, network namespace, files and
+    /// claims.
     ///
     /// # Errors
-    /// The file cannot be written; the previous claims remain listed.
+    /// The file cannot be written; its previous contents remain.
     pub fn write(&self, program: &str, paths: &[PathBuf], claims: &Claims) -> io::Result<()> {
         let mut text = format!(
             "pid {}\nprogram {program}\nnetwork {}\n",
@@ -656,7 +661,7 @@ impl Drop for Entry {
     }
 }
 
-/// Adds the entry of a supervisor or of its role. Returns the entry and its listening socket.
+/// Adds an entry to the runtime directory. Returns the entry and its listening socket.
 pub(crate) fn enter(
     kind: SocketOwner<'_>,
     program: &str,
@@ -681,7 +686,8 @@ pub(crate) fn exclusively<T>(
     step(directory, all)
 }
 
-/// Locks a directory until the process ends; None if another process holds the lock.
+/// Locks a directory until the value is dropped; None if another process still holds the lock after
+/// [`LOCK_TRIES`] attempts.
 ///
 /// # Errors
 /// The directory cannot be opened or locked.

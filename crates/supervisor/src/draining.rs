@@ -1,5 +1,6 @@
-//! Previous roles that finish their connections after an upgrade of the binary, or after a takeover
-//! from another program. Only a soft stop waits for them.
+//! Watches the previous proxy roles that finish their connections, such as after an upgrade of the
+//! binary or a takeover from another program. Each one is killed at its time limit. A soft stop of
+//! the program waits for them; a hard stop ends them.
 
 use crate::carried::is_state;
 use crate::slot::RunningRole;
@@ -13,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::slice;
 use std::time::Instant;
 
-/// Maximum number of finishing roles; beyond it the oldest one is ended.
+/// Maximum number of finishing roles; a further one kills the oldest.
 const ROLES_DRAINING_MAX: usize = ROLES_MAX / 2;
 
 pub struct DrainingRole {
@@ -105,7 +106,7 @@ impl DrainingRoles {
         counts
     }
 
-    /// Stops the roles with the program; after a soft stop they continue to finish.
+    /// Stops the roles in a hard stop of the program; in a soft stop they continue to finish.
     pub fn stop(&mut self, stop: &Stop) {
         if stop.is_soft() {
             return;

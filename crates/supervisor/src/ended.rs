@@ -5,8 +5,8 @@ use nix::sys::signal::Signal;
 use part::spawn::ProcessExit;
 use std::os::unix::process::ExitStatusExt;
 
-/// Number of restarts after a role was killed before it reported readiness for the first time: it
-/// may have served already, so the configuration need not be wrong.
+/// Maximum number of restarts after a role was killed by SIGKILL before it reported readiness for
+/// the first time: the configuration need not be the cause.
 pub const KILLS_AT_START_MAX: u32 = 3;
 
 /// The facts about the end of the primary role.
@@ -102,7 +102,7 @@ impl SidecarEnd {
         } else if self.has_predecessor {
             SidecarNext::PredecessorContinues
         } else if self.once || (self.decides && !self.served) {
-            // Without an earlier success there is no version to continue with.
+            // The program ends if the role never served: there is no version to continue with.
             SidecarNext::Exits
         } else {
             SidecarNext::Restarts

@@ -1,6 +1,6 @@
-//! The entries of this instance in the runtime directory. A cleaner may remove the directory while the
-//! roles run: without its entry no command finds this process, no other supervisor can adopt the
-//! roles, and a second instance would start beside a node of a cluster.
+//! Restores the entries of this instance in the runtime directory. A cleaner may remove the
+//! directory while the roles run: without its entry no command finds this process, no other
+//! supervisor can adopt the roles, and a second instance would start beside a node of a cluster.
 
 use crate::control::ControlSocket;
 use crate::directory;
@@ -42,11 +42,12 @@ impl Supervisor {
             return;
         }
         let was_removed = is_removed(self.interfaces.control.as_ref());
-        // Without a directory the old entries stay until there is one again.
+        // Keeps the old entries while the directory cannot be created.
         if directory::place("").is_err() {
             return;
         }
-        // Dropping the old entries later would remove new ones of the same name.
+        // Dropped before the new entries are made, because a later drop would remove new files of
+        // the same name.
         self.interfaces.control = None;
         self.slots.all_mut().for_each(|slot| slot.guard = None);
         self.open_control();

@@ -1,4 +1,4 @@
-//! Status of this instance's entries in the runtime directory: when they are checked, and what was
+//! Decides when this instance's entries in the runtime directory are checked, and records what was
 //! lost with a directory that a cleaner removed.
 
 use crate::slot::{RoleSlot, Slots};
@@ -55,7 +55,8 @@ impl EntryStatus {
         is_open || !was_lost
     }
 
-    /// Records the roles that run without their files, because the whole directory was removed.
+    /// Records that the whole directory was removed: which roles run without their files, and that
+    /// the control role must restart.
     pub fn note_removed_directory(&mut self, slots: &Slots) {
         self.is_control_socket_lost = slots.governing.running.is_some();
         let with_files = slots.sidecars().filter(|slot| has_files(slot));

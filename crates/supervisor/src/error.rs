@@ -1,4 +1,4 @@
-//! Errors of the start.
+//! Defines the errors that end a start, with their messages.
 
 use crate::conflict::ClaimError;
 use language::reason;

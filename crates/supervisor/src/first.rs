@@ -1,4 +1,5 @@
-//! The first version: from the loader's plan into the background, and the PID file.
+//! Moves the supervisor into the background before the first role starts, and opens and writes its
+//! PID file.
 
 use crate::signals::Signals;
 use part::daemon::{DaemonError, Fork, Ready, fork_and_wait, open_pid_file, write_pid};

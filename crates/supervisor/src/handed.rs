@@ -1,4 +1,5 @@
-//! Descriptor numbers for the next image of this process.
+//! Describes descriptors by their numbers for the next program image of this process, in which they
+//! stay open.
 
 use part::role::HandedSocket;
 use std::os::fd::{AsFd, AsRawFd};

@@ -1,5 +1,5 @@
-//! Messages and ends of the roles. Messages that every role may send are handled here, the others
-//! by the kind of role.
+//! Reads the messages of the roles and notices their ends. Messages that every role may send are
+//! handled here, the others by the kind of role. Also starts roles whose restart is due.
 
 use crate::between::Asks;
 use crate::slot::RunningRole;

@@ -1,4 +1,5 @@
-//! Checks the heartbeats of the roles, and restarts a frozen role.
+//! Checks at each poll whether a role, a helper process or the loader is frozen, and kills it; the
+//! main loop notices the end and restarts the role.
 
 use crate::programs;
 use crate::pulse::check_role;

@@ -1,7 +1,8 @@
-//! The file in which a supervisor stores its version for a successor, next to the role's socket;
-//! only the owner may read it. A new supervisor takes only the sockets from the role that the file
-//! lists, and the bundle if its digest is the stored one. The role communicates with the network, so
-//! nothing else from it is trusted, least of all the user and the root directory of the next role.
+//! Writes and reads the file in which a supervisor stores its version for a successor, next to the
+//! role's socket; only the owner may read it. A new supervisor takes only the sockets from the role
+//! that the file lists, and the bundle if its digest is the stored one. The role communicates with
+//! the network, so nothing else from it is trusted, least of all the user and the root directory of
+//! the next role.
 //!
 //! The bundle contains the files of the configuration with their passwords. It is in memory only:
 //! the role keeps it and returns it to the successor.

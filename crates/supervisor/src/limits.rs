@@ -1,5 +1,5 @@
-//! Resource limits of a role, which the supervisor sets: the role has dropped the privilege to
-//! raise its own.
+//! Sets the resource limits of roles, which have dropped the privilege to raise their own, and
+//! raises the supervisor's own limit of open files.
 
 use part::role::VersionPlan;
 use part::spawn::{StartFailure, Started, Why};

@@ -1,4 +1,4 @@
-//! A running loader, as seen by the supervisor.
+//! Starts a loader process, watches its time limit, and reads its result for the supervisor.
 
 use crate::master::{self, MasterSocket};
 use crate::pulse;
@@ -191,7 +191,8 @@ impl Loading {
 
     /// Waits for the end of the loader, which is expected soon.
     fn end(mut self) {
-        /// Time to end after the last message; the loader has no work left.
+        /// Time for the loader to end after its last message, before it is killed; it has no work
+        /// left.
         const PATIENCE: Duration = Duration::from_millis(500);
         self.process.wait_for_end(Instant::now() + PATIENCE);
     }

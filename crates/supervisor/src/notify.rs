@@ -1,9 +1,10 @@
-//! Notifications to the service manager (sd_notify): ready, reloading and its result, stopping, a
-//! status text, and the watchdog ping.
+//! Sends notifications to the service manager (sd_notify): ready, reloading and its result,
+//! stopping, a status text, and the watchdog ping.
 //!
 //! Sending never blocks. A message for which the socket has no room is sent again later, in order,
-//! because a service manager treats a reload without a reported end as failed; a watchdog ping is
-//! not sent again. Roles do not get the address of the socket.
+//! because a service manager treats a reload without a reported end as failed. Of more than
+//! [`UNSENT_MAX`] such messages the oldest are dropped, and a watchdog ping is not sent again.
+//! Roles do not get the address of the socket.
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -179,13 +180,14 @@ impl Notify {
         self.retry_at = (!self.unsent.is_empty()).then_some(now + RETRY);
     }
 
-    /// Sends a message. Returns false if the socket has no room.
+    /// Sends a message. Returns false if it must be sent again, because the socket had no room or
+    /// the call was interrupted.
     fn send(&self, text: &str) -> bool {
         let Some((fd, address)) = &self.socket else {
             return true;
         };
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        // A service manager that has ended gets no further messages.
+        // Other errors count as sent: a service manager that has ended gets no further messages.
         let sent = sendto(fd, text.as_bytes(), flags, address);
         !matches!(sent, Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR))
     }

@@ -1,4 +1,5 @@
-//! The supervisor's side of the master socket, and notifications to the service manager.
+//! Carries out the requests of the master socket, and describes the service for the service
+//! manager.
 
 use crate::control::{Asker, RequestInterface};
 use crate::draining::DrainingRole;
@@ -61,7 +62,8 @@ impl Supervisor {
         }
     }
 
-    /// Opens the sockets and notifies the service manager if an adopted role serves already.
+    /// Once a version is served, opens the master sockets and reports readiness, unless both were
+    /// done before: the role may have been adopted.
     fn catch_up(&mut self) {
         if self.versions.last_good.is_none() {
             return;

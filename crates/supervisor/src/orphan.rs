@@ -1,4 +1,5 @@
-//! Finds a primary role without a supervisor, and the version that it serves.
+//! Finds roles whose supervisor has ended: the primary role with the version that it serves, a
+//! sidecar role of the same files, and roles of other files.
 
 use crate::command::StartParameters;
 use crate::directory::{self, Instance, SocketOwner};
@@ -28,7 +29,7 @@ use std::time::{Duration, Instant};
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Number of attempts if a role ends or is adopted meanwhile.
+/// Number of attempts to find a role, which may end or be adopted during an attempt.
 const TRIES: u32 = 3;
 
 /// A role without a supervisor.
@@ -37,7 +38,7 @@ pub struct Orphan {
     pub version: OrphanVersion,
     pub number: u64,
     pub socket: PathBuf,
-    /// Process id of its former supervisor.
+    /// Process id of the supervisor that has ended.
     pub before: u32,
 }
 
@@ -85,9 +86,10 @@ impl From<Errno> for AdoptError {
     }
 }
 
-/// Returns the running supervisors; None if a role of this command cannot be found by its files.
+/// Returns the running supervisors. None if they cannot be listed, or if a file of this command is
+/// no regular file or directory, so that no role can be found by it.
 fn living(command: &StartParameters) -> Option<Vec<Instance>> {
-    // A path that is no regular file (a pipe) does not identify a configuration.
+    // A pipe does not identify a configuration.
     let lasting = command.paths.iter().all(|path| directory::is_lasting(path));
     lasting.then(|| directory::instances().ok()).flatten()
 }
@@ -216,8 +218,8 @@ fn ask(mut process: Started, role: &Instance) -> Result<Option<Orphan>, AdoptErr
         Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
         other => other?,
     };
-    // Only the number of the role's response is trusted, and the bundle if its digest is the stored
-    // one.
+    // Of the role's response, only the version number is trusted, and the bundle if its digest is
+    // the stored one.
     let number = take.version;
     Ok(Some(Orphan {
         version: known(&role.socket, &take, descriptors),

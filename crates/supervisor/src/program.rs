@@ -1,4 +1,5 @@
-//! Identity of the program file, and detection of its replacement.
+//! Remembers which file the running program came from, and detects that another program was
+//! installed there.
 
 use part::spawn::OWN_PROGRAM;
 use std::ffi::OsStr;
@@ -67,7 +68,8 @@ impl Newer {
         }
     }
 
-    /// Returns whether the file was replaced again, by one that was not tested.
+    /// Returns whether the file was removed or replaced again, so that the program there was not
+    /// tested.
     pub fn is_replaced(&self) -> bool {
         identity(&self.path) != Some(self.file)
     }

@@ -1,7 +1,7 @@
-//! External checks: a proxy role requests a helper process that runs their programs, and gets the
-//! connection to it ([`part::checks`]). The helper belongs to the role and ends with it. It only
-//! knows the programs of the versions that exist when it starts, so a role requests another one
-//! after a reload.
+//! Starts and ends the helper processes of external checks. A proxy role requests a helper, which
+//! runs the programs of the checks, and gets the connection to it ([`part::checks`]). The helper
+//! belongs to the role and ends with it. It only knows the programs of the versions that exist when
+//! it starts, so a role requests another one after a reload.
 
 use crate::pulse::{is_stopped, report_frozen};
 use crate::slot::RunningRole;
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Minimum interval between two starts for one role, which repeats its request.
+/// Minimum interval between two starts of a helper for one role; the role repeats its request.
 const START_EVERY: Duration = Duration::from_millis(400);
 
 /// Starts a process that runs the programs of these versions, and sends a role the connection to
@@ -41,7 +41,7 @@ pub fn start_helper<'v>(
             }
         }
     }
-    // No version has an external check, so the role's request is wrong.
+    // Starts nothing if no version has an external check: the role's request is wrong.
     let take = first.filter(|_| !programs.is_empty())?;
     let mut rights = take.plan.rights.clone();
     if let Some((uid, gid)) = take.plan.programs_account {

@@ -1,5 +1,5 @@
-//! The status of the processes on this machine: the supervisor, the roles and those that finish, as
-//! a [`StatusReport`] of its own part.
+//! Builds the status report of this machine's processes: the supervisor, the roles, roles that
+//! finish their connections, and what needs attention.
 
 use crate::directory;
 use crate::loading::Loading;
@@ -40,8 +40,8 @@ const CERTIFICATE_END: &str = "certificate end";
 /// Number of the supervisor's subject that is 1 while this machine serves a version.
 pub const SERVES: &str = "serves";
 
-/// Creates the subject of a role. `successor` is the process of the new program while an upgrade
-/// tries it beside this one.
+/// Creates the subject of a role. `paused`: true if the listeners are paused. `successor` is the
+/// process of the new program while an upgrade tries it beside this one.
 fn role(
     slot: &RoleSlot,
     paused: bool,
@@ -52,7 +52,7 @@ fn role(
     let running = slot.running.as_ref();
     let absent = running.is_none() && slot.restart_at.is_none();
     if absent && slot.wanted.is_none() {
-        // Without a first version no role has a configuration.
+        // If the first version failed, only the primary role is reported, as not started.
         return failure.filter(|_| slot.is_primary()).map(|failure| {
             let status = RoleReport {
                 state: RoleState::NotStarted,

@@ -1,13 +1,13 @@
-//! Pending reload requests. All requests that arrive during a reload are served by one more reload,
-//! because the files may have changed since the running one read them.
+//! Collects reload requests. All requests that arrive during a reload are served by one more
+//! reload, because the files may have changed since the running one read them.
 
 use crate::control::{Asker, RequestInterface};
 
 const ASKERS_MAX: usize = 256;
 
-/// Reload requests: those of the reload in progress, and those that arrived since it began. The
-/// latter are all served by one more reload. A reload is given up when none of its requesters waits
-/// any longer, except if one of them never waits.
+/// Reload requests: those of the reload in progress, and those that arrived since it began. A
+/// reload is given up when none of its requesters waits any longer, unless one of them was a
+/// signal, a file change or a master socket, which never wait.
 #[derive(Debug, Default)]
 pub struct Requests {
     running: Option<Request>,

@@ -1,6 +1,6 @@
-//! Restores what the previous program image left for this one in the same process. If that is
-//! unreadable, this image closes all descriptors and starts like a new supervisor: it adopts the
-//! role.
+//! Restores what the previous program image left for this one in the same process. If the state is
+//! unreadable, this image closes all inherited descriptors and starts like a new supervisor, which
+//! adopts the roles.
 
 use crate::directory::Entry as Place;
 use crate::slot::RunningRole;

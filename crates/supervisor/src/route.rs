@@ -1,6 +1,7 @@
-//! Routing of messages from parts and operators to a part: forwarded by the name of the part,
-//! without decoding them. A request gets a number of the supervisor; its response returns with the
-//! number of the sender.
+//! Forwards messages of parts and operators to a part by its name, without decoding them. A request
+//! gets a number of the supervisor; its response returns with the number of the sender. The
+//! supervisor itself responds to requests for its own report, the version in service, trace events,
+//! and routes.
 
 use crate::between::{Asks, PendingRequest};
 use crate::command::Start;
@@ -118,8 +119,9 @@ impl Supervisor {
         }
     }
 
-    /// Reports to the other roles that a part has released what it held, so that its messages no
-    /// longer hold. Parts whose work continues after the program stops are excepted.
+    /// Drops the stored messages of a part that has released what it held, and reports the release
+    /// to the parts that it sends to. During a stop, parts whose work continues after the program
+    /// are left out.
     pub(super) fn report_part_gone(&mut self, part: &'static str) {
         let row = self.slots[part].row;
         let beside = row.sidecar();
@@ -174,7 +176,7 @@ impl Supervisor {
         self.answer_to(of, &SupervisorMessage::Nobody { words, missing }, &[]);
     }
 
-    /// Responds to requests that their receivers did not respond to.
+    /// Responds with an error to requests that their receivers did not respond to.
     pub(super) fn answer_unanswered(&mut self, requests: Vec<PendingRequest>) {
         for request in requests {
             let what = self.slots[request.to].row.entry.display_name;

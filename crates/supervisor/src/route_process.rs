@@ -1,7 +1,7 @@
-//! Processes that show the route of a request. The console requests one; the supervisor starts it
-//! for this request and sends it the version in service and the console's connection. The process
-//! may send the proxy the requests that a command may send. The end of the process has no other
-//! effect.
+//! Runs the processes that show the route of a request. The console requests one; the supervisor
+//! starts it for this request and sends it the version in service and the console's connection. The
+//! process may send the proxy the requests that a command may send. A process that takes longer
+//! than 6 s is killed. Its end affects no other process.
 
 use part::SharedFd;
 use part::channel::Received;
@@ -55,7 +55,7 @@ impl RouteProcess {
 
     /// Returns the requests of the process, and whether it is still running.
     fn turn(&mut self, voice: &mut MessagePrinter, now: Instant) -> (Vec<Received>, bool) {
-        // The end is checked first: all earlier messages can be read then.
+        // The end is checked first, so that messages sent before the end are still read.
         let lives = self.process.process_exit().is_none();
         let asked = (0..MESSAGES_MAX).map_while(|_| self.process.receive_message(voice));
         let asked = asked.collect();

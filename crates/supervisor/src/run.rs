@@ -81,8 +81,8 @@ impl Supervisor {
         self.process.exit.unwrap_or(FAILED)
     }
 
-    /// Continues the work of the previous program image or of another supervisor, or starts from
-    /// the files.
+    /// Continues the work of the previous program image, adopts the roles of a supervisor that was
+    /// killed, or starts from the files; a cluster member starts from the last accepted version.
     fn begin(&mut self, left: Option<Resumed>) {
         if let Some(left) = left {
             if !self.claim_member() {
@@ -239,7 +239,7 @@ impl Supervisor {
         };
         let upgrade = self.changing.upgrade.as_mut();
         if let Some(tried) = upgrade.and_then(Upgrade::serving_mut) {
-            // The old role stays paused.
+            // Only the new role gets the message; the old one stays paused.
             let _ = tried.send_message(&message);
         } else if let Some(proxy) = &mut self.slots.serving.running {
             // A role that cannot receive it yet gets it once it serves.
@@ -274,7 +274,8 @@ impl Supervisor {
         self.versions.last_good = None;
         self.versions.unsettled = None;
         self.versions.candidate = None;
-        // The proxy serves until no client is directed to this machine any longer.
+        // Releases the sidecars first: the proxy serves until no client is directed to this
+        // machine.
         if self.release_parts(true) {
             // The proxy's stop timeout starts after the addresses were released.
 
@@ -287,8 +288,8 @@ impl Supervisor {
         }
     }
 
-    /// Stops the control role and the proxy after the sidecars have ended, and reports the sidecars
-    /// as gone: leases become free once nothing on this machine uses them.
+    /// Stops the control role and the proxy after the sidecars have ended or only keep addresses,
+    /// and reports the sidecars as gone: leases become free once nothing on this machine uses them.
     pub(super) fn stop_without_parts(&mut self) {
         for part in row::sidecar_parts() {
             self.report_part_gone(part);
@@ -305,7 +306,6 @@ impl Supervisor {
             *stop = anew;
         }
         if let (Some(stop), Some(proxy)) = (self.service.stop, &mut self.slots.serving.running) {
-            // Without a proxy the stop ends with the finishing roles, if there are any.
             serving::stop(proxy, &stop);
         }
     }
@@ -503,8 +503,8 @@ impl Supervisor {
                 }
             }
             SupervisorMessage::State { rest, asked } => {
-                // The rest belongs to the role that asked for the previous state, and the state of a
-                // paused role must not be given to a successor.
+                // Keeps only the state of a role that serves: final counts are no state, and the
+                // state of a paused role must not be given to a successor.
                 let upgrade = self.changing.upgrade.as_ref();
                 if !rest && upgrade.is_none_or(|upgrade| upgrade.serving().is_none()) {
                     self.carried.keep(received.descriptors);
@@ -514,7 +514,8 @@ impl Supervisor {
                     self.try_upgrade(state.as_ref());
                 }
             }
-            // A role of an older program does not know the request for its state.
+            // The old role's program does not know the request, so the new role starts without a
+            // state.
             SupervisorMessage::Unknown { kind } if kind == SupervisorMessage::TellState.kind() => {
                 self.try_upgrade(None);
             }
@@ -583,7 +584,8 @@ impl Supervisor {
     pub(super) fn proxy_ended(&mut self, proxy: &RunningRole, ending: ProcessExit) {
         let is_stopping = self.service.stop.is_some();
         trace_end(self.slots.serving.row.part, proxy, ending, is_stopping);
-        // The signal that ended the role may also have been sent to the supervisor.
+        // Reads the pending signals first: the signal that ended the role may also have been sent
+        // to the supervisor.
         self.obey_signals();
         if self.process.exit.is_some() {
             return;
@@ -644,8 +646,8 @@ impl Supervisor {
         }
     }
 
-    /// Starts from the files again: an adopted role has ended and no stored configuration could
-    /// start another one. Its sockets are still open.
+    /// Starts from the files again: an adopted role has ended, and its version is unknown, so no
+    /// other role can be started with it. The supervisor still holds its sockets.
     fn restart_from_files(&mut self) {
         self.change_failed(None, "the proxy died while it loaded the change");
         Loading::abandon(&mut self.changing.loading);
@@ -663,7 +665,7 @@ impl Supervisor {
         }
     }
 
-    /// Ends the proxy and serves nothing, as before the first version.
+    /// Kills the proxy and serves nothing, as before the first version.
     pub(super) fn end_service(&mut self) {
         self.slots.serving.restart_at = None;
         (self.versions.last_good, self.versions.unsettled) = (None, None);

@@ -1,4 +1,5 @@
-//! Random bytes of a version that only the supervisor and its role know: see [`crate::keep`].
+//! Generates the salt of a version: random bytes that only the supervisor and its role know. The
+//! digest of the version's bundle includes them ([`crate::keep`]).
 
 /// Length of a salt, in bytes.
 pub const SALT_BYTES: usize = 32;

@@ -129,7 +129,7 @@ fn judge(said: &[u8]) -> Result<(), SelfTestError> {
     let rest = said
         .strip_prefix("evenkeel self-test: messages ")
         .ok_or(SelfTestError::Words)?;
-    // A program with another hand-over format adopts the roles instead.
+    // The hand-over format may differ: such a program adopts the roles instead.
     let messages = rest.split(',').next().and_then(|word| word.parse().ok());
     match messages.ok_or(SelfTestError::Words)? {
         VERSION => Ok(()),

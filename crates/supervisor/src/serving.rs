@@ -1,4 +1,4 @@
-//! Start of the proxy role, and the messages to it.
+//! Starts the proxy role, sends it versions with their resource limits, and stops it.
 
 use crate::limits;
 use crate::slot::RunningRole;
@@ -11,8 +11,9 @@ use part::spawn::{self, StartFailure, Started};
 use rustix::process::Signal;
 use std::path::Path;
 
-/// Starts a role of a program with a version and the state of its predecessor. With a guard
-/// (and its socket, if any) it continues to serve without a supervisor.
+/// Starts a proxy role of a program with a version and the state of its predecessor. With `guard`,
+/// the role continues to serve without a supervisor, and listens on the socket in it, if any, for a
+/// new one.
 pub fn start(
     entry: Entry,
     program: &Path,

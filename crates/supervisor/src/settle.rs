@@ -4,14 +4,15 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// Maximum wait for files that change all the time, in multiples of the delay.
+/// Maximum wait for files that change all the time, in multiples of the configured delay.
 const DELAYS_MAX: u32 = 10;
-/// Lower bound of that maximum wait.
+/// Lower bound of the maximum wait for files that change all the time.
 const LATEST_MIN: Duration = Duration::from_secs(5);
 /// Maximum time without an event for which a file that was written to and is still open is waited
-/// for.
+/// for, if the configured delay is not longer.
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
-/// Maximum total time for which such a file is waited for.
+/// Maximum total time for which a file that is still open is waited for, if the configured delay is
+/// not longer.
 const OPEN_LATEST: Duration = Duration::from_secs(120);
 const OPEN_MAX: usize = 1_024;
 
@@ -58,7 +59,8 @@ impl Settle {
     }
 
     pub fn begin(&mut self) {
-        // A file that is still being written counts again at the next write.
+        // Forgets open files, too: a file that is still being written counts again at the next
+        // write.
         *self = Settle::default();
     }
 }

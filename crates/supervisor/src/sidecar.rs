@@ -1,5 +1,5 @@
-//! The steps in the life of a sidecar role that concern only its slot: start, change, stop and
-//! hand-over; and which sidecars may start or stop next.
+//! Carries out the steps in the life of a sidecar role that concern only its slot: start, change,
+//! stop and hand-over. Also decides which sidecars may start or stop next.
 
 use crate::command::StartParameters;
 use crate::handed::socket;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Time for a role to release what it holds, in addition to the time that the role requests.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
-/// Time for a role to end after its successor is ready.
+/// Time for a role to end after it was asked to leave for a successor.
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
 impl RoleSlot {
@@ -57,10 +57,11 @@ impl RoleSlot {
         Ok(RunningRole::begun(process))
     }
 
-    /// Sends the running role a version, which it applies or refuses later.
+    /// Sends the role a version, which it applies or refuses later. Does nothing if the role does
+    /// not run.
     ///
     /// # Errors
-    /// The role does not run, or its channel is closed.
+    /// The version cannot be sent, such as over a closed channel.
     pub fn change_sidecar(
         &mut self,
         command: &StartParameters,
@@ -80,9 +81,9 @@ impl RoleSlot {
         Ok(())
     }
 
-    /// Records that the role has applied a version. Returns whether its heartbeat memory changes
-    /// with that: the version has the first listener or the last one is gone. None for another
-    /// version than the role was given.
+    /// Records that the role has applied a version. Returns whether the role's use of the heartbeat
+    /// memory changes with that: the version has the first listener, or the last one is gone. None
+    /// for another version than the role was given.
     pub fn note_applied(&mut self, version: u64) -> Option<bool> {
         let taken = self.taking.take_if(|taking| taking.version == version)?;
         let without_proxy = taken.without_proxy;
@@ -121,8 +122,8 @@ impl RoleSlot {
         self.stop_until = self.stop_until.or(until);
     }
 
-    /// Discards the stored state of a role that has released what it held, because the state is no
-    /// longer valid. A role whose state survives a stop may have left none.
+    /// Closes the state file of a role that has ended. If the role released what it held
+    /// (`releases`), also removes the file, unless its state survives a stop and is not empty.
     pub fn forget_state(&mut self, releases: bool) {
         let remembers = self.properties().state_survives_stop;
         if let Some(keep) = self.keep.take()

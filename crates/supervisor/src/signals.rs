@@ -1,4 +1,4 @@
-//! Signals of the supervisor: blocked, and read in its main loop.
+//! Blocks the supervisor's signals, and reads them from a descriptor in the main loop.
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -16,7 +16,7 @@ const READ: [Signal; 8] = [
     Signal::SIGTTIN,
 ];
 
-/// Real-time signals with a meaning in keepalived; the C library uses those below.
+/// Number of keepalived's real-time signal for a dump as JSON, `SIGRTMIN + 2` of the C library.
 pub const JSON: i32 = 36;
 pub const CLEAR_STATISTICS: i32 = 63;
 

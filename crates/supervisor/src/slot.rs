@@ -1,6 +1,6 @@
-//! The slot of a role: its running process, the time of the next start, and the time when the
-//! process is killed. All roles share this code; their rows describe the differences ([`RoleRow`]),
-//! and the supervisor handles their messages.
+//! Manages the slot of a role: its running process, the time of the next start, and the time when
+//! the process is killed. All roles share this code; their rows describe the differences
+//! ([`RoleRow`]), and the supervisor handles their messages.
 
 use crate::backoff::Backoff;
 use crate::crashes::Crashes;
@@ -198,7 +198,8 @@ impl RoleSlot {
         self.running.as_ref().is_some_and(|running| !running.ready)
     }
 
-    /// Returns whether no message and no change is in progress.
+    /// Returns whether no message and no change is in progress, and the process, if there is one,
+    /// is ready.
     pub fn is_quiet(&self) -> bool {
         let quiet = |running: &RunningRole| running.ready && running.process.channel.is_quiet();
         let settled = self.predecessor.is_none() && self.taking.is_none();
@@ -241,8 +242,8 @@ impl RoleSlot {
         self.guard.as_ref().map(|(_, listener)| listener)
     }
 
-    /// Notifies the role that it continues without a supervisor, and sends the socket for an
-    /// adoption.
+    /// Notifies the role that it must continue if it loses its supervisor, and sends the socket at
+    /// which another one can adopt it.
     pub fn send_adoption_socket(&mut self) {
         let listener = self.guard.as_ref().map(|(_, listener)| listener);
         if let Some(running) = &mut self.running {
@@ -300,7 +301,8 @@ impl RoleSlot {
         self.restart_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// Ends the processes; they are killed when their stop timeout expires.
+    /// Waits for the end of the process until its stop timeout, or not at all without one, and then
+    /// kills it. The predecessor is killed at once.
     pub fn end(&mut self) {
         let until = self.stop_until.take().unwrap_or_else(Instant::now);
         if let Some(mut running) = self.running.take() {

@@ -1,4 +1,5 @@
-//! The state file of a role, which outlives it. The supervisor creates the file and never reads it.
+//! Creates, copies and removes the state file of a role, which outlives the role's process. The
+//! supervisor never interprets the state in it.
 
 use crate::directory;
 use part::{SharedFd, mapped, memory};

@@ -1,4 +1,5 @@
-//! Stopping: signals, timeouts and exit codes.
+//! Determines how a signal stops the program: softly or at once, when roles are killed, and the
+//! exit code.
 
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
@@ -39,13 +40,14 @@ impl Stop {
         self.signal == Signal::SIGUSR1
     }
 
-    /// Returns the exit code of the command: INT is visible in it, TERM and USR1 are not.
+    /// Returns the exit code of the command: 130 after INT, 0 after TERM and USR1.
     pub fn exit(&self) -> u8 {
         exit_of(Some(self.signal))
     }
 }
 
-/// Returns the exit code of the command if a signal from outside ended its role.
+/// Returns the exit code for the signal that ended the program or its role: 130 for INT, otherwise
+/// 0.
 pub fn exit_of(signal: Option<Signal>) -> u8 {
     match signal {
         Some(Signal::SIGINT) => BY_SIGNAL + 2,

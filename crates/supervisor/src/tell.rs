@@ -1,5 +1,5 @@
-//! Messages of the supervisor: in HAProxy's words under that name, otherwise in our own. Scripts
-//! search for some of HAProxy's.
+//! Prints the messages of the supervisor: under the names of HAProxy and keepalived in their words,
+//! which scripts search for, otherwise in our own.
 
 use crate::directory::Instance;
 use crate::keep::KeepError;
@@ -255,7 +255,7 @@ pub fn not_adopted(voice: &mut MessagePrinter, error: &AdoptError) {
     ));
 }
 
-/// Reports that the listeners of another program were taken over, or that the program was told to
+/// Reports that the listeners of another program were taken over, or that the program was asked to
 /// end.
 pub fn took_over(voice: &mut MessagePrinter, before: &Before, asked: &[u32]) {
     if voice.form() != Form::Own {
@@ -301,7 +301,7 @@ pub fn not_resumed(voice: &mut MessagePrinter, error: &dyn std::fmt::Display) {
     ));
 }
 
-/// Reports the start of a sidecar; under keepalived's name this is the address role.
+/// Prints keepalived's message about the start of the address role; nothing under other names.
 pub fn role_started(voice: &mut MessagePrinter, pid: i32) {
     if voice.form() == Form::Keepalived {
         voice.notice(format_args!("Starting VRRP child process, pid={pid}"));
@@ -336,7 +336,8 @@ pub fn role_ended(voice: &mut MessagePrinter, what: &str, role: &RunningRole, en
 /// Exit code under keepalived's name if the configuration cannot be run.
 pub const NOT_RUN: u8 = 2;
 
-/// Returns the exit code of the command if its role cannot run.
+/// Returns the exit code of the command after its role ended: 0 if the role succeeded, otherwise
+/// [`NOT_RUN`].
 pub fn exit_of_role(ending: ProcessExit) -> u8 {
     match ending {
         ProcessExit::Status(status) if status.success() => 0,

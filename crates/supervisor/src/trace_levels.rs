@@ -1,6 +1,6 @@
-//! Levels of trace events: those of the version in service, and those that an operator set for some
-//! time. The supervisor sends each process its levels when they change, so temporary levels fall
-//! back without the command that set them.
+//! Determines the levels of trace events, from the version in service and from levels that an
+//! operator set for some time, and keeps the supervisor's own events. Each process gets its levels
+//! when they change, so temporary levels end without the command that set them.
 
 use crate::between::Asks;
 use crate::slot::{RunningRole, Slots};
@@ -67,7 +67,7 @@ impl Supervisor {
     pub(super) fn forget_own_events(&self) {
         let program = self.voice.form().program();
         if let Ok(path) = Keep::path_of(TRACE, program, &self.command.paths) {
-            // There may be no file.
+            // Ignored: there may be no file.
             let _ = std::fs::remove_file(path);
         }
     }

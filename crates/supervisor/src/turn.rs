@@ -1,4 +1,5 @@
-//! A turn of a process in the main loop: its messages and its end.
+//! Reads the messages of a process, at most [`MESSAGES_MAX`], and notices its end in one turn of
+//! the main loop.
 
 use part::channel::Received;
 use part::spawn::{ProcessExit, Started};
@@ -14,7 +15,8 @@ pub struct ProcessTurn {
 }
 
 impl ProcessTurn {
-    /// Begins a turn. The end is checked first: all messages before it can then be read.
+    /// Begins a turn. The end is checked first, so that messages sent before the end are still
+    /// read.
     pub fn of(process: &mut Started) -> ProcessTurn {
         ProcessTurn {
             pid: process.pid(),
@@ -23,8 +25,9 @@ impl ProcessTurn {
         }
     }
 
-    /// Returns the next message. None if another process has replaced this one while a message was
-    /// handled; that one has its own turn.
+    /// Returns the next message. None if there is none, after [`MESSAGES_MAX`] messages, or if
+    /// another process has replaced this one while a message was handled; that process has its own
+    /// turn.
     pub fn next(
         &mut self,
         process: Option<&mut Started>,

@@ -1,5 +1,5 @@
-//! A version as the supervisor holds it: the loader's plan, and descriptors that it forwards
-//! unread.
+//! Holds a configuration version in the supervisor: the loader's plan, and descriptors that are
+//! forwarded unread. Builds the messages for the roles from it.
 
 use crate::salt;
 use crate::slot::SidecarConfiguration;
@@ -9,9 +9,9 @@ use part::row;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// A version of the configuration, complete enough to start any role with it: the plan, and the
-/// descriptors of the bundle, the sockets and the payloads. The supervisor forwards the contents
-/// unread.
+/// A version of the configuration: the plan, and the descriptors of the bundle, the sockets and the
+/// payloads. The proxy can be started with it, and each sidecar whose payload is known. The
+/// supervisor forwards the contents unread.
 #[derive(Debug)]
 pub struct LoadedVersion {
     /// The message for the primary role.

@@ -1,6 +1,6 @@
-//! Automatic reload (`watch`): the loader sends the supervisor directories and file names. The
-//! supervisor watches them with inotify and requests a reload once they have settled. It never
-//! opens the files.
+//! Decides when to reload automatically (`watch`): the loader names directories and files, which
+//! the supervisor watches with inotify. A reload is due once the files have settled. The supervisor
+//! never opens them.
 //!
 //! Directories are watched instead of files, so that replaced files, redirected links, and files
 //! that are removed and created again are all noticed.
@@ -109,8 +109,9 @@ impl Watcher {
         self.settle.begin();
     }
 
-    /// Watches the files of a load that gave no version, until they are corrected. Returns whether
-    /// the failure has not been reported yet.
+    /// Watches the files of a load that gave no version in addition, so that a correction is
+    /// noticed. Returns whether the result must be reported: a client requested the reload, or the
+    /// content differs from the one that was refused last.
     pub fn refuse(&mut self, why: NotLoaded, voice: &mut MessagePrinter) -> bool {
         if let Some(before) = &self.wanted {
             let mut watch = why.watch.unwrap_or_else(|| before.clone());
@@ -183,7 +184,8 @@ impl Watcher {
         self.places = places;
         let now = Instant::now();
         self.retry_at = missing.then_some(now + RETRY);
-        // Changes between the loader's read and the start of the watch were not noticed.
+        // Counts new watches as a change: what changed between the loader's read and the start of
+        // the watch was not noticed.
         if grew {
             self.settle.happened(now);
         }

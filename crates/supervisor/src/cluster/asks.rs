@@ -1,4 +1,6 @@
-//! Requests of the control role: handled one at a time in their order; checks run in parallel.
+//! Executes the requests of the control role: changes one at a time in their order, and beside them
+//! one check at a time. Also refuses reloads that must not interfere with a change, and retries
+//! versions that lack something.
 
 use crate::control::{Asker, RequestInterface};
 use crate::loading::Loading;
@@ -131,7 +133,8 @@ impl Supervisor {
         }
     }
 
-    /// Loads the version again if this machine lacks something that it needs.
+    /// Loads the version in service again if this machine lacks something that the version needs,
+    /// an attempt is due, and nothing else is in progress.
     pub(super) fn retry_missing(&mut self, now: Instant) {
         let kept = self.versions.last_good.as_ref();
         let lacks = kept.is_some_and(|kept| !kept.plan().lacks.missing.is_empty());

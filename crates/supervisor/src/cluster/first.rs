@@ -1,5 +1,6 @@
-//! A first version as a candidate: there is no previous version, so after a rollback nothing is
-//! served. Also the fate of any candidate when the control role, which decides on it, dies.
+//! Rolls back a first version that was a candidate: there is no previous version, so nothing is
+//! served afterwards. Also decides on any candidate after the control role, which should decide,
+//! has died.
 
 use crate::state::Supervisor;
 use rustix::io::Errno;
@@ -22,8 +23,8 @@ impl Supervisor {
         self.wait_for_version();
     }
 
-    /// The control role, which decides on a candidate, has died. A candidate that it had
-    /// written to disk is accepted; any other one is rolled back, as the next control role
+    /// Decides on a candidate after the control role has died. A candidate that the control role
+    /// had written to disk is accepted; any other one is rolled back, as the next control role
     /// would do.
     pub(super) fn settle_trial(&mut self) {
         let (Some(set), Some(start)) = (self.cluster.undecided_set(), &self.cluster.start) else {
@@ -46,7 +47,7 @@ fn same(one: &impl AsFd, other: impl AsFd) -> Result<bool, Errno> {
             rustix::io::pread(one, &mut ours[..], at)?,
             rustix::io::pread(&other, &mut theirs[..], at)?,
         );
-        // A read of a memory file is short only at its end.
+        // Files of different lengths differ: a read of a memory file is short only at its end.
         if read != also || ours.get(..read) != theirs.get(..also) {
             return Ok(false);
         }

@@ -6,7 +6,8 @@
 //! rollbacks use it. Virtual addresses only change when a version is accepted, so that they never
 //! change partially.
 //!
-//! The service never waits for the control role, and the end of that role changes nothing.
+//! The service never waits for the control role. When that role ends, the version in service stays;
+//! only a candidate is decided then ([`first`]).
 
 mod asks;
 mod begin;

@@ -1,4 +1,4 @@
-//! Start of the control role.
+//! Starts the control role with its payload, and describes the end of such a process.
 
 use crate::slot::RunningRole;
 use part::memory;

@@ -1,4 +1,5 @@
-//! A candidate version, with the last good version for a rollback.
+//! Carries out the trial of a candidate version: starts it on the proxy, accepts it, or rolls back
+//! to the last good version, and sends the control role the verdict.
 
 use crate::state::Supervisor;
 use crate::state::cluster::{AcceptStep, RollbackStep, Verdict};
@@ -9,8 +10,9 @@ use part::voice::Gravity;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Returns the message by which a proxy starts to serve a candidate. None if there is no
-    /// previous version, or no proxy that could return to it.
+    /// Returns the message by which a proxy starts to serve a candidate, with the last good version
+    /// for a rollback. None if there is no last good version, or if the version is not to be tried
+    /// as a candidate.
     pub(in super::super) fn trial_message(
         &self,
         version: &LoadedVersion,
@@ -62,7 +64,8 @@ impl Supervisor {
             }
             AcceptStep::Trial { is_without_proxy } => is_without_proxy,
         };
-        // A proxy that was started for the candidate has no version to return to.
+        // A proxy that was started for the candidate gets no message, because it has no version to
+        // return to.
         let is_first = self.versions.is_without_proxy();
         match &mut self.slots.serving.running {
             // If this fails, the role has ended; the main loop notices that.

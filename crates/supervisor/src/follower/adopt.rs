@@ -1,4 +1,5 @@
-//! Replacement of a sidecar role without a gap, and adoption of a role whose supervisor was killed.
+//! Replaces a sidecar role by one of the installed program, and adopts a role whose supervisor was
+//! killed.
 //!
 //! If two processes of a role may overlap, the successor starts with the stored state while the
 //! predecessor still works. Once the successor is ready, the predecessor ends and leaves everything
@@ -16,7 +17,7 @@ use part::voice::MessagePrinter;
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
-/// Time for a role of another program to end.
+/// Time for a role of another program to end after SIGTERM, before it is killed.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
 impl Supervisor {
@@ -63,8 +64,7 @@ impl Supervisor {
                 role.process.share(self.pulses.file().filter(|_| has_proxy));
             }
         }
-        // Other roles may have sent messages before this one was found. A role that started while
-        // they did not run has received none.
+        // Sends the stored messages: other roles may have sent them before this role was adopted.
         self.between.stored.send_to(&mut self.slots[part]);
         if let Err(error) = is_given {
             self.part_refused(part, &error.to_string());

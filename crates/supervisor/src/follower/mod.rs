@@ -265,8 +265,8 @@ impl Supervisor {
         if self.versions.decides_change(part) {
             let words = format!("the {what} died while it loaded the change");
             self.change_failed(None, &words);
-            // The role was started for the change that failed, so the kept version decides whether
-            // it runs at all.
+            // The role was started for the change that failed, so the last good version decides
+            // whether it runs at all.
             let kept = self.versions.last_good.as_ref();
             self.slots[part].wanted = kept.and_then(|kept| kept.given(part));
             if self.slots[part].wanted.is_none() {
@@ -297,7 +297,7 @@ impl Supervisor {
         }
         self.follow_version();
         if self.versions.decides_change(part) {
-            // The change waited for the end of the old role.
+            // Starts the role of the change, which waited for the end of the old role.
             let candidate = self.versions.candidate.as_ref();
             let given = candidate.and_then(|candidate| candidate.version.given(part));
             self.slots[part].wanted = given;
@@ -308,7 +308,7 @@ impl Supervisor {
     /// Handles a role that keeps addresses which no other machine takes over, until the proxy has
     /// finished.
     fn part_stays(&mut self, part: &'static str) {
-        // If the stop has become a hard one, the role has received a second message by now.
+        // Ignores the report in a hard stop: the role has received a second message by now.
         if !self.service.stop.is_some_and(|stop| stop.is_soft()) {
             return;
         }
@@ -330,9 +330,9 @@ impl Supervisor {
         }
     }
 
-    /// Makes the roles release what they hold, those first that no other role needs. Returns
-    /// whether a role still runs. With `again`, roles that have the message receive it again and then
-    /// do not wait for other machines.
+    /// Makes the running sidecars that no other running sidecar needs release what they hold; the
+    /// others follow when these have ended. Returns whether a sidecar still runs. With `again`,
+    /// roles that have the order receive it again and then do not wait for other machines.
     pub(super) fn release_parts(&mut self, again: bool) -> bool {
         for part in row::sidecar_parts() {
             self.slots[part].restart_at = None;

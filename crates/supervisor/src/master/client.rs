@@ -1,6 +1,6 @@
-//! A session at the master socket. Sessions never block the supervisor: input and unsent output are
-//! bounded, and a session that does not read its output is not processed further. A command for a
-//! worker uses a socket pair of its own; the worker gets one end.
+//! Serves one session at the master socket. Sessions never block the supervisor: input and unsent
+//! output are bounded, and a session that does not read its output is not processed further. A
+//! command for a worker uses a socket pair of its own; the worker gets one end.
 
 use super::command::{self, CommandTarget, MasterCommand, SessionCommand};
 use super::processes::View;
@@ -17,7 +17,7 @@ use std::time::Instant;
 
 const LINE_MAX: usize = 16 * 1024;
 const COMMANDS_MAX: usize = 1_024;
-/// Maximum size of unsent output in bytes, before a session continues.
+/// Size of unsent output, in bytes, from which a session is not processed further.
 const OUTPUT_MAX: usize = 64 * 1024;
 /// Maximum size of a payload that waits for a worker, in bytes.
 const OUTGOING_MAX: usize = 64 * 1024;
@@ -423,7 +423,8 @@ impl Client {
         view: &View,
     ) -> (String, bool) {
         let mut line = command.trim().to_owned();
-        // A prompt follows each command.
+        // Sends each command alone if the session has a prompt, because a prompt follows each
+        // command.
         while target == self.target
             && !self.prompt
             && let Some(next) = self.commands.pop_front()
@@ -456,7 +457,7 @@ impl Client {
 
     /// Moves data between the session and a worker. Returns false if there is nothing to move.
     fn relay(&mut self, view: &View) -> bool {
-        // Moved out so that the session's buffers can be changed.
+        // The state is moved out, so that the session's buffers can be changed.
         let MasterClientState::Forwarding(mut forward) =
             std::mem::replace(&mut self.state, MasterClientState::Reading)
         else {

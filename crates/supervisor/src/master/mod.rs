@@ -1,6 +1,6 @@
-//! The master socket (`-S`): commands that the supervisor handles itself, and commands that it
-//! forwards to a worker unread. The sockets are opened with the privileges of the start and belong
-//! to the supervisor; a reload does not change them.
+//! Serves the master socket (`-S`): handles some commands itself, and forwards the others to a
+//! worker unread. The sockets are opened with the privileges of the start and belong to the
+//! supervisor; a reload does not change them.
 //!
 //! The module splits lines into words by a small table and parses nothing else. It never blocks:
 //! the number of sessions and their buffers are bounded, and an idle session is closed when a new
@@ -95,7 +95,7 @@ impl Master {
             .chain(self.clients.iter().flat_map(Client::watched))
     }
 
-    /// Returns when the next timer expires.
+    /// Returns the end of the pause of accepting; None without a pause.
     pub fn deadline(&self) -> Option<Instant> {
         self.rests_until
     }

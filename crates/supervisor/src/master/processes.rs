@@ -1,4 +1,5 @@
-//! `show proc`: the known processes, in the columns that scripts parse.
+//! Formats the response to `show proc`: the supervisor and its proxy roles, in the columns that
+//! scripts parse.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +7,7 @@ use std::time::{Duration, Instant};
 pub struct Worker {
     pub pid: i32,
     pub since: Instant,
-    /// Number of reload requests that the process does not serve; 0 for one that serves the latest
-    /// version.
+    /// Number of reloads that failed since the last successful one, as in [`View::failed`].
     pub reloads: u64,
     /// True if the process finishes its connections and has a successor.
     pub former: bool,

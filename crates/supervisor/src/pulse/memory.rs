@@ -1,4 +1,4 @@
-//! The heartbeat memory: the proxy writes it; the address role and the supervisor read it.
+//! Creates the heartbeat memory: the proxy writes it; the address role and the supervisor read it.
 
 use part::SharedFd;
 use protocol::vitals::{BYTES, MAGIC};

@@ -1,6 +1,6 @@
-//! Detection of frozen roles. The supervisor notices that a role's main loop does not respond, or
-//! that a thread of the proxy writes no heartbeat. It logs that, kills the role and starts another
-//! one with the last good version.
+//! Detects frozen roles: a main loop that does not respond, or a thread of the proxy that writes no
+//! heartbeat. The supervisor logs where the role hangs and kills it; the successor starts with the
+//! last good version.
 //!
 //! Time is counted in polls of the supervisor: a machine that was suspended, or stopped with all
 //! its processes, counts none ([`part::heart`]). On a busy machine the polls are late, and a frozen
@@ -21,7 +21,7 @@ use rustix::fs::fstat;
 use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_millis(LOOK_EVERY_MS);
-/// Delay from which a poll counts as late: the supervisor itself did not run.
+/// Delay above which a poll counts as late: the supervisor itself did not run.
 const LATE: Duration = Duration::from_secs(3);
 const SIDE_THREAD: &str = "side";
 
@@ -91,8 +91,8 @@ impl Pulses {
         }
     }
 
-    /// Kills a frozen proxy. With `is_upgraded`, another role serves beside this one, which may be
-    /// paused.
+    /// Kills a frozen proxy. With `is_upgraded`, a proxy that serves is not checked, because it may
+    /// be paused while the role of the new program serves.
     pub fn check_proxy(
         &mut self,
         proxy: Option<&mut RunningRole>,
@@ -155,7 +155,7 @@ impl Pulses {
         if self.memory.is_some_and(|(mapped, _)| mapped == inode) {
             return;
         }
-        // The memory is created once per program image, so it is mapped once.
+        // The mapping is never removed: the memory is created once per program image.
         let opened = mapped::map(file, WORDS).and_then(|words| Vitals::open(words).ok());
         self.memory = opened.map(|vitals| (inode, vitals));
     }
@@ -164,7 +164,8 @@ impl Pulses {
     fn frozen_thread(&mut self, process: i32, look: PollTiming) -> Option<(String, Frozen)> {
         let (_, vitals) = self.memory?;
         if vitals.owner() != u64::try_from(process).unwrap_or(0) {
-            // Another process owns the memory, or the proxy has not started to write.
+            // Checks no thread: another process owns the memory, or the proxy has not started to
+            // write.
             self.begin_anew();
             return None;
         }
@@ -201,7 +202,8 @@ impl Pulses {
     }
 }
 
-/// Returns whether a process without a main loop was stopped by a signal.
+/// Returns the reason if a signal has kept a process stopped for [`LOOKS_MAX`] polls. Checks only
+/// that, for processes that do not respond to pings.
 pub fn is_stopped(process: &mut Started, look: PollTiming) -> Option<Frozen> {
     let number = process.number();
     match sample::thread(number, number) {
@@ -251,7 +253,8 @@ pub fn report_frozen(
     ));
 }
 
-/// Returns whether the main loop of a role is frozen. Sends one ping, which any message answers.
+/// Returns why the main loop of a role is frozen; None if it is not. Sends a ping unless one is
+/// pending; any message of the role counts as the response.
 fn is_frozen(process: &mut Started, look: PollTiming) -> Option<Frozen> {
     if process.is_channel_closed {
         return None;

@@ -1,4 +1,5 @@
-//! State of a thread of another process, from `/proc/PID/task/TID`.
+//! Reads the state of a thread of another process, and the kernel function in which it sleeps, from
+//! `/proc/PID/task/TID`.
 
 use part::heart::ThreadState;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Counters of reload requests, for the statistics of the supervisor.
+//! Counts reloads and their failures for `show proc` and the status text, and defines the result of
+//! a reload.
 
 /// Counters of reload requests and their results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

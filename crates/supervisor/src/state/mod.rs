@@ -1,5 +1,5 @@
-//! The state of the supervisor, in groups by concept. The modules above, one for each function, use
-//! this one and not each other.
+//! Defines the state of the supervisor, in groups by concept. The modules of the crate that carry
+//! out its functions use this state and not each other.
 
 mod changes;
 pub mod cluster;

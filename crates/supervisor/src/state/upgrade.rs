@@ -1,4 +1,6 @@
-//! An upgrade of the binary: its stages, and the events that move it from one to the next.
+//! Moves an upgrade of the binary through its stages: test of the new program, load of the files,
+//! state of the old role, trial of the new role, execution. Returns events, which the supervisor
+//! carries out.
 
 use crate::carried::Carried;
 use crate::program::Newer;
@@ -174,8 +176,8 @@ impl Upgrade {
         }
     }
 
-    /// Executes the new program as soon as nothing else is in progress. Returns the trial, if one
-    /// ends with this.
+    /// Enters the stage in which the supervisor executes the new program as soon as nothing else is
+    /// in progress. Returns the trial, if one ends with this.
     pub fn execute_when_quiet(&mut self) -> Option<Trial> {
         let executing = UpgradeStage::Executing(Instant::now() + QUIET_LIMIT);
         match std::mem::replace(&mut self.stage, executing) {

@@ -1,6 +1,6 @@
-//! Upgrade of an arbiter, which serves nothing: there is nothing to load and no role to try. A
-//! newly installed program is tested, then this process executes it like at a start. The control
-//! role ends first; the nodes have a majority meanwhile.
+//! Upgrades an arbiter, which serves nothing: there is nothing to load and no role to try. A newly
+//! installed program is tested, then this process executes it like at a start. The control role
+//! ends first; meanwhile the nodes must form the majority.
 
 use super::hand_over::execute;
 use crate::state::Supervisor;
@@ -33,7 +33,8 @@ impl Supervisor {
         self.report_change(&[(Gravity::Notice, words)], "");
     }
 
-    /// Executes the program as at a start. Returns only if that fails, with the error.
+    /// Ends the control role and executes the program as at a start. Returns only if that fails,
+    /// with the error; the control role runs again then.
     pub(super) fn execute_as_arbiter(&mut self, program: &Path) -> io::Error {
         self.end_control();
         // The next image creates its own entry.

@@ -1,5 +1,6 @@
-//! The supervisor's state besides the roles that an image of the program hands to the next one: the
-//! master sockets and sessions, counters, and the state of the service manager's notifications.
+//! Hands over the supervisor's state besides the roles from one program image to the next: the
+//! carried state, the heartbeat memory, master sockets and sessions, counters, trace rings and
+//! levels, and unsent notifications to the service manager.
 //!
 //! Unknown items are dropped; missing items start empty.
 
@@ -111,7 +112,8 @@ impl Supervisor {
                 (_, None) => {}
             }
         }
-        // An older program handed over no sockets, so they are opened again.
+        // Without sockets from the previous image, which may be of an older program, they are
+        // opened again.
         self.interfaces.master = master.is_open().then_some(master);
     }
 

@@ -1,5 +1,5 @@
-//! Execution of the new program in the supervisor's process. Descriptors and child processes stay;
-//! a memory file describes them.
+//! Executes the new program in the supervisor's process. Descriptors and child processes stay; a
+//! memory file describes them.
 
 use crate::control::{Asker, ControlSocket, RequestInterface};
 use crate::handed::{number, socket};
@@ -21,7 +21,8 @@ use std::path::Path;
 impl Supervisor {
     /// Returns whether nothing is in progress that only this image could finish.
     pub(super) fn is_quiet(&self, late: bool) -> bool {
-        // A client that uses the master socket all the time does not delay an upgrade.
+        // Once the execution is late, master sockets no longer delay it: a client may use one all
+        // the time.
         if !late && !self.interfaces.master.as_ref().is_none_or(Master::is_quiet) {
             return false;
         }

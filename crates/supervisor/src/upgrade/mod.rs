@@ -1,9 +1,10 @@
-//! Upgrade of the binary: a reload while the installed program differs from the running one. The
+//! Upgrades the binary in a reload while the installed program differs from the running one. The
 //! new program is tested, loads the files, and its role serves beside the old role. The old role is
 //! paused and ends only after the new one has run for a while; then this process executes the new
 //! program, too.
 //!
-//! If a step fails, the old role continues and nothing has changed.
+//! If a step fails before that, the old role continues and nothing has changed. If only the
+//! execution fails, the supervisor continues as the old program with the new role.
 
 mod arbiter;
 mod extras;
@@ -22,7 +23,8 @@ use part::voice::Gravity;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Begins an upgrade instead of a plain reload, if the installed program differs.
+    /// Begins an upgrade instead of a plain reload, if the installed program differs. Returns
+    /// whether it differs; the reload is refused if the program cannot be started.
     pub(super) fn begin_upgrade(&mut self) -> bool {
         let proxy = self.slots.serving.running.as_ref();
         let adopted = proxy.filter(|proxy| proxy.adopted);
@@ -53,7 +55,7 @@ impl Supervisor {
         }
         let asked = |proxy: &mut RunningRole| proxy.send_message(&SupervisorMessage::TellState);
         if !self.slots.serving.running.as_mut().is_some_and(asked) {
-            // The old role does not report its state in time, so its counters are lost.
+            // The old role cannot get the request, so its counters are lost.
             self.try_upgrade(None);
         }
     }
@@ -73,8 +75,8 @@ impl Supervisor {
         self.report_change(&lines, &next.shown);
     }
 
-    /// Starts the new role if the upgrade waits for the state of the old one. None if the old role
-    /// does not report it.
+    /// Starts the new role if the upgrade waits for the state of the old one. `state` is None if
+    /// the old role does not report it.
     pub(super) fn try_upgrade(&mut self, state: Option<&SharedFd>) {
         let Some(upgrade) = &mut self.changing.upgrade else {
             return;
@@ -150,8 +152,8 @@ impl Supervisor {
             self.changing.upgrade = None;
         }
         if before.is_none() {
-            // The previous supervisor stored no version with keys, so the other roles are still to
-            // be adopted.
+            // Adopts the sidecars now: the version was unknown until now, because the previous
+            // supervisor stores none with keys.
             self.follow_version();
         }
         self.report_change(&lines, &next.shown);
@@ -216,7 +218,7 @@ impl Supervisor {
             return true;
         }
         if matches!(upgrade.stage, UpgradeStage::Executing(_)) {
-            // The new role serves already.
+            // Nothing fails: the new role serves already.
             self.changing.upgrade = None;
         } else {
             self.refuse_change("the proxy died meanwhile", "");

@@ -1,4 +1,5 @@
-//! Restores the state of the previous program image.
+//! Restores the state of the previous program image of this process, and replaces the sidecars by
+//! those of this program.
 
 use crate::carried::Carried;
 use crate::control::ControlSocket;
@@ -37,7 +38,7 @@ impl Supervisor {
         // one.
         self.carried = Carried::default();
         for part in &value.parts {
-            // A sidecar that cannot be restored sees the end of its supervisor.
+            // Ignored: a sidecar that cannot be restored notices the end of its supervisor.
             let _ = self.slots.resume_sidecar(part, &mut left);
         }
         self.resume_extras(&value.extras, &mut left);

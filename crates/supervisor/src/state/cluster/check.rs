@@ -1,4 +1,4 @@
-//! The check whether a version could be served: a loader that changes nothing. Checks run beside
+//! Checks whether a version could be served, by a loader that changes nothing. Checks run beside
 //! changes, one at a time.
 
 use super::requests::Verdict;

@@ -1,6 +1,6 @@
-//! State of a cluster member: the accepted version, the candidate, and the requests of the control
-//! role. The value decides what follows from a request or an event; the supervisor carries it out
-//! with loaders and roles.
+//! Holds the state of a cluster member: the accepted version, the candidate, and the requests of
+//! the control role. The value decides what follows from a request or an event; the supervisor
+//! carries it out with loaders and roles.
 
 mod check;
 mod requests;
@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 /// Interval after which an accepted version that could not be served is tried again: a host name
 /// may not resolve yet, or an address not exist.
 pub const AGAIN: Duration = Duration::from_secs(5);
-/// Time for a proxy to roll back. The previous version is still compiled; a proxy that exceeds the
-/// timeout is replaced by one with the accepted version.
+/// Time for a proxy to confirm a rollback or an acceptance. The accepted version is still compiled;
+/// a proxy that exceeds the timeout is replaced by one with the accepted version.
 const BACK_LIMIT: Duration = Duration::from_secs(5);
 /// Name of the file in the state directory with the results of earlier loads: addresses of host
 /// names and ids of accounts.
@@ -226,8 +226,8 @@ impl Cluster {
                 "a candidate version is being tried; try again when it is decided (`evenkeel config status`)",
             )
         } else if self.accepted.is_none() && self.serving.is_none() {
-            // A version that is being served for the first time may still arrive, so the request
-            // waits.
+            // Refused only if no version is being loaded either: during the first load the request
+            // waits for its end.
             Some("nothing is served here; restart to run another program")
         } else {
             None
@@ -287,7 +287,8 @@ impl Cluster {
         }
     }
 
-    /// Ends the change in progress, if there is one. An applied version is the accepted one.
+    /// Ends the change in progress, if there is one. A version that was applied becomes the
+    /// accepted one.
     pub fn end_change(&mut self, is_applied: bool) {
         let serving = self.serving.take();
         if let Some(serving) = serving.filter(|_| is_applied) {

@@ -1,4 +1,5 @@
-//! Requests of the control role, and the verdicts that it gets.
+//! Queues the requests of the control role, changes and checks separately, and defines the verdicts
+//! that it gets.
 
 use part::SharedFd;
 use std::collections::VecDeque;
@@ -50,7 +51,7 @@ pub enum ChangeRequest {
     Accept {
         ask: u64,
     },
-    /// Roll back to the version before the trial.
+    /// Roll back to the version that was accepted before the trial.
     Revert {
         ask: u64,
     },

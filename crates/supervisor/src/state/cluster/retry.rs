@@ -1,7 +1,7 @@
-//! A version that is served although this machine lacks something, such as the addresses of a host
-//! name, or for an accepted version of a cluster also a port that another program uses. The
-//! supervisor loads the version again from time to time, and applies the result as soon as less is
-//! missing.
+//! Schedules the attempts to load a version again that is served although this machine lacks
+//! something: the addresses of a host name, or for an accepted version of a cluster also a port
+//! that another program uses. The pauses grow from 5 s to 20 s. The supervisor applies the result
+//! as soon as less is missing.
 
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ pub struct MissingRetry {
 }
 
 impl MissingRetry {
-    /// Returns whether another attempt must begin now. Without `is_idle`, a due one waits for the
-    /// next pause.
+    /// Returns whether another attempt must begin now. If an attempt is due while the supervisor is
+    /// not idle (`is_idle`), it is postponed by another pause.
     pub fn poll(&mut self, lacks_something: bool, is_idle: bool, now: Instant) -> bool {
         if !lacks_something {
             (self.at, self.attempts) = (None, 0);
