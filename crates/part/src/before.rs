@@ -33,7 +33,7 @@ impl Before {
         })
     }
 
-    /// Sends a signal to all of them. Returns those that got it.
+    /// Sends a signal to all previous processes. Returns those that got it.
     pub fn signal(&self, signal: Signal) -> Vec<u32> {
         let gets = |pid: &&u32| {
             let pid = i32::try_from(**pid).ok().and_then(Pid::from_raw);

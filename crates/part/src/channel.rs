@@ -23,7 +23,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 const OUTGOING_MAX: usize = 1_024;
-/// Maximum number of unknown messages that are skipped before the caller may serve other channels.
+/// Maximum number of messages that the channel handles itself (of unknown kinds, or with trace
+/// levels) before the caller may serve other channels.
 const UNKNOWN_MAX: usize = 64;
 /// Shortest pause before the next attempt to send while the kernel refuses further descriptors in
 /// flight.
@@ -231,7 +232,7 @@ impl Channel {
         !self.outgoing.is_empty()
     }
 
-    /// Returns whether no message is incomplete, in either direction.
+    /// Returns whether no packet waits to be sent, and no received message lacks descriptors.
     pub fn is_quiet(&self) -> bool {
         self.outgoing.is_empty() && self.incoming.is_none()
     }
@@ -244,8 +245,8 @@ impl Channel {
         }
     }
 
-    /// Receives the next message, if it is complete. A message of an unknown kind gets a
-    /// response and is skipped. After many of them it returns None, so that they cannot
+    /// Receives the next message; None if there is none yet. A message of an unknown kind gets a
+    /// response and is skipped. After many of them the channel returns None, so that they cannot
     /// keep the reader busy.
     ///
     /// # Errors

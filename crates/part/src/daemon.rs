@@ -100,9 +100,10 @@ impl Ready {
     }
 }
 
-/// Opens the PID file with the privileges of the start. An existing file is replaced and never
-/// followed or written into: its directory may belong to the user of the proxy, and a link there
-/// could point to any file that only root may write. A device (`/dev/null`) is kept.
+/// Opens the PID file with the privileges of the start. An existing file or link is removed first,
+/// because its directory may belong to the user of the proxy, and a link there could point to any
+/// file that only root may write. If the file cannot be removed, it is written into, but a link is
+/// never followed. A device (`/dev/null`) is kept.
 ///
 /// # Errors
 /// The system call fails.

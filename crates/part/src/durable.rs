@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 /// ensures that.
 ///
 /// # Errors
-/// Returns the system's errors; the file is then unchanged.
+/// Returns the system's errors. The file is unchanged then, unless only the sync of its directory
+/// failed.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_by(
         &beside(path, "new"),
@@ -24,7 +25,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// a file of its own, so that several may write at the same time.
 ///
 /// # Errors
-/// Returns the system's errors; the file is then unchanged.
+/// Returns the system's errors. The file is unchanged then, unless only the sync of its directory
+/// failed.
 pub fn replace(path: &Path, permissions: Permissions, bytes: &[u8]) -> io::Result<()> {
     write_by(&beside_of_process(path), path, permissions, bytes)
 }

@@ -1,6 +1,7 @@
 //! Encodes and decodes a configuration version as a machine loads it: the files of the command line
-//! in order, and every file that they name, as plain bytes. The loader receives it in a sealed
-//! memory file. A node stores it on disk, and starts with it when it is alone.
+//! in order, every file that they name, as plain bytes, and the names in directories that they
+//! list. The loader receives it in a sealed memory file. A node stores it on disk, and starts with
+//! it when it is alone.
 
 use crate::codec::{self, InvalidEncoding};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use zeroize::Zeroize;
 pub const SET_BYTES_MAX: u64 = 64 << 20;
 pub const FILES_MAX: usize = 4096;
 
-/// Number of a configuration version: versions are numbered consecutively from 1.
+/// Number of a configuration version: versions are numbered consecutively from 1; zero means none.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]

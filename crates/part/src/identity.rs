@@ -1,4 +1,5 @@
-//! Defines the version numbers of the program, as the processes of all roles report them.
+//! Defines the version numbers of the program, as the processes of all roles report them, and reads
+//! the host name.
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

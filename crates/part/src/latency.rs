@@ -8,7 +8,8 @@ const STEPS: u64 = 8;
 /// Number of buckets, for latencies up to 2^40 microseconds.
 const BUCKETS: usize = 38 * STEPS as usize;
 
-/// Latencies in two windows of time. When the newer one is full, the older one is dropped.
+/// Latencies in two windows of time. When the time of the newer window has passed, the older one is
+/// dropped.
 #[derive(Debug)]
 pub struct Latency {
     window: Duration,

@@ -9,7 +9,8 @@ use std::ptr;
 use std::sync::atomic::AtomicU64;
 
 /// Maps the first `words` of a file for as long as the process lives. None if another user could
-/// shrink the file (a read beyond the end kills the process), or if it cannot be mapped.
+/// shrink the file (a read beyond the end kills the process), or if the file is shorter or cannot
+/// be mapped.
 pub fn map(file: &OwnedFd, words: usize) -> Option<&'static [AtomicU64]> {
     if !keeps_its_length(file, words) {
         return None;
@@ -62,7 +63,8 @@ fn keeps_its_length(file: &OwnedFd, words: usize) -> bool {
     is_long && (is_private(&data) || is_sealed())
 }
 
-/// Returns whether a file belongs to this user and no other user may read or write it.
+/// Returns whether a file is a regular one that belongs to this user, and no other user may read or
+/// write it.
 pub fn is_private(data: &Stat) -> bool {
     data.st_uid == geteuid().as_raw()
         && FileType::from_raw_mode(data.st_mode) == FileType::RegularFile

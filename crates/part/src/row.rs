@@ -80,11 +80,12 @@ pub struct ControllerProperties {
     /// Name of the file with the last accepted version, in the state directory.
     pub accepted: &'static str,
     pub read_accepted: fn(&Path) -> io::Result<AcceptedFile>,
-    /// Reads from a state directory what holds for the parts until the role reports otherwise.
+    /// Reads from a state directory the messages for parts that are valid until the control role
+    /// sends others.
     pub read_first_messages: fn(&Path) -> FirstMessages,
 }
 
-/// Messages for parts that hold from the start on, also if the role that governs cannot start.
+/// Messages for parts that are valid from the start on, also if the control role cannot start.
 #[derive(Default)]
 pub struct FirstMessages {
     /// The reason, for the operator; empty without messages.

@@ -504,7 +504,7 @@ pub enum EntryError {
 
 /// The start parameters of an internal process.
 pub struct Entered {
-    /// The role of the process: one of the words above, or that of a role.
+    /// Word of the process's task: [`LOADER`], [`CHECKS`], [`ROUTE`], or the word of a role.
     pub word: &'static str,
     pub channel: Channel,
 }

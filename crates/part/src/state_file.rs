@@ -1,5 +1,5 @@
 //! Reads and writes the file in which a role stores the state that its successor starts with, also
-//! after SIGKILL. The supervisor opens the file and never reads it.
+//! after SIGKILL. The supervisor opens the file and never decodes the state.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ pub const BYTES_MAX: usize = 32 << 20;
 
 const HEAD_BYTES: u64 = 8;
 
-/// Returns the bytes of the last complete write; None if there are none.
+/// Returns the stored bytes. None if nothing is stored, or if the last write was interrupted.
 pub fn read(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
     let file = File::from(file.try_clone_to_owned().ok()?);
     let mut head = [0; HEAD_BYTES as usize];

@@ -230,7 +230,8 @@ impl<W: Work> RoleLoop<W> {
     fn stop_work(&mut self, manner: Manner) {
         self.work.stop(manner);
         loop {
-            // Evaluated before the last messages are sent, so that none is lost.
+            // `has_stopped` is evaluated before the last messages are sent, so that no message is
+            // lost.
             let has_stopped = self.work.has_stopped();
             self.send_messages();
             if has_stopped {

@@ -68,7 +68,7 @@ pub trait Directory: Sized + Debug {
     /// Returns whether a key has to get another value than that of its record.
     fn is_outdated(&self, key: Self::Key, entry: &EntryOf<Self>, now_ms: u64) -> bool;
 
-    /// Returns a value of another key of the group that this key has to share.
+    /// Returns the record of another key of the group whose value this key has to share.
     fn elsewhere(&self, key: Self::Key, now_ms: u64) -> Option<&EntryOf<Self>>;
 
     /// Proposes a value for a key that is not known, or has to get another one. Nothing changes but
@@ -92,8 +92,8 @@ pub trait Directory: Sized + Debug {
         now_ms: u64,
     ) -> Result<Proposal<Self>, Self::Refusal>;
 
-    /// Returns the answer for a known key, regardless of the state of its place. `reason`: that of
-    /// a new decision.
+    /// Returns the decision for a known key, regardless of the state of its place. `reason`: the
+    /// reason of a decision that was just made; None for an earlier one.
     fn decision(&self, key: Self::Key, reason: Option<&Self::Reason>) -> Option<Self::Decision>;
 
     /// Returns whether a place exists, for new holds of it.
@@ -101,7 +101,8 @@ pub trait Directory: Sized + Debug {
 
     fn is_place_up(&self, place: &PlaceOf<Self>) -> bool;
 
-    /// Returns whether the place of a record exists here. The application may learn of it first.
+    /// Returns whether the place of a record exists here. The application may first add a place
+    /// that it did not know.
     fn admit(&mut self, record: &RecordOf<Self>) -> bool;
 
     /// Counts a pending claim of this node on a place, or removes it, so that the next proposal
@@ -379,8 +380,9 @@ pub trait Directory: Sized + Debug {
     }
 
     /// Judges the proposal of another node. Returns the record that is valid then: the proposal,
-    /// unless this node knows a reason against it. `over`: version of the record that the proposal
-    /// replaces. `leaves`: this node is replacing that record, too.
+    /// unless this node knows a reason against it. None if this node has no room for the record or
+    /// not its place. `over`: version of the record that the proposal replaces. `leaves`: true if
+    /// this node is replacing that record, too.
     fn judge(
         &mut self,
         record: &RecordOf<Self>,

@@ -77,7 +77,8 @@ pub enum JournalWrite {
     Replace(Vec<u8>),
 }
 
-/// Position of a journal.
+/// The state of a journal: identity of its file, generation, and number of frames. The caller
+/// writes the bytes that the methods return.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Journal {
     store: u64,
@@ -97,7 +98,8 @@ impl Journal {
         }
     }
 
-    /// Returns whether bytes are of a journal, and not of a file in another format.
+    /// Returns whether the magic of a frame occurs in these bytes: a file of another format has
+    /// none.
     pub fn is_in(bytes: &[u8]) -> bool {
         bytes.windows(MAGIC.len()).any(|window| window == MAGIC)
     }
@@ -187,7 +189,7 @@ impl Journal {
         self.store
     }
 
-    /// Returns the number of writes, over all starts.
+    /// Returns the number of the last synced write, counted over all starts.
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -246,7 +248,8 @@ impl Journal {
         self.rewrite(entries)
     }
 
-    /// Returns the contents of a new file that has everything of the old one, and no more.
+    /// Returns the contents of a new file that has everything of the old one, with the same
+    /// generation, and no superfluous frames.
     pub fn rewrite<K: Serialize, V: Serialize, N: Serialize>(
         &mut self,
         entries: impl IntoIterator<Item = JournalEntry<K, V, N>>,

@@ -27,7 +27,7 @@ pub enum Message<K, V, O> {
     /// Response to a claim: the record that is valid now. It is that of the claim, or one that the
     /// sender knew.
     Reply { number: u64, record: Record<K, V> },
-    /// Response to a claim: the sender has no room for the record.
+    /// Response to a claim: the sender has no room for the record, or does not have its place.
     Full { number: u64 },
     /// Response to a claim: the sender has its own claim for another key of the group, which takes
     /// precedence. The receiver has to retry.

@@ -29,8 +29,8 @@ pub struct Entry<V> {
     pub far: Vec<(Origin, u32)>,
     /// Number of holds at all nodes. The table sets it.
     pub holds: u32,
-    /// There is proof that the value is in use. Records without it are kept for a shorter time, and
-    /// the first to go when the table is full.
+    /// True if there is proof that the value is in use. Records without proof are kept for a
+    /// shorter time, and are the first to go when the table is full.
     pub is_proved: bool,
 }
 
@@ -198,6 +198,7 @@ impl<K: Key, V: Value> Table<K, V> {
 
     /// Returns the record that goes first to make room: one without proof if there are too many of
     /// these, and of a full table the oldest without proof, or else the one that expires first.
+    /// None if there is room, an error if each record is held.
     pub(crate) fn next_evicted(&self) -> Result<Option<K>, ()> {
         if self.unproved.len() >= self.bounds.unproved
             && let Some((_, key)) = self.unproved.first()

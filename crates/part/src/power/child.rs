@@ -36,10 +36,11 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts the command in its own process group. The command is killed when this process ends.
+    /// Starts the command in its own process group. The kernel kills the command when the thread
+    /// that called this ends.
     ///
     /// # Errors
-    /// The program is missing, or the system refuses.
+    /// The input is longer than [`INPUT_MAX`], the program is missing, or the system refuses.
     pub fn start(invocation: &Invocation) -> io::Result<Child> {
         if invocation.input.len() > INPUT_MAX {
             let words = format!("its options have more than {INPUT_MAX} bytes");
@@ -63,7 +64,8 @@ impl Child {
         // SAFETY: the child only makes a system call without pointers between fork and exec.
         unsafe {
             command.pre_exec(|| {
-                // Kills the command when this process ends: no fencing command may be left behind.
+                // Kills the command when its parent thread ends: no fencing command may be left
+                // behind.
                 match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
                     0 => Ok(()),
                     _ => Err(io::Error::last_os_error()),
@@ -153,7 +155,8 @@ impl Child {
         }
     }
 
-    /// Waits for the end of the command, for commands of an operator. None after the timeout.
+    /// Waits for the end of the command, for commands of an operator. After the timeout kills its
+    /// process group and returns None.
     pub fn wait(mut self, timeout: Duration) -> Option<CommandExit> {
         let until = Instant::now() + timeout;
         loop {

@@ -66,9 +66,9 @@ pub struct KnownLease {
     /// Record that a holder stored last with the lease; empty if there is none.
     #[serde(with = "record")]
     pub record: Vec<u8>,
-    /// The control role that reports this has just started: this machine was the last holder, and
-    /// the end that the previous control role reported is still valid. A part may ignore this, and
-    /// then uses the lease after the next grant.
+    /// True if the control role that reports this has just started: this machine was the last
+    /// holder, and `until_ns` is the end that the previous control role reported. A part may ignore
+    /// such a lease, and then uses it after the next grant.
     pub is_inherited: bool,
 }
 

@@ -52,8 +52,8 @@ pub fn path<S: Serializer>(path: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Er
     serde_bytes::serialize(&path, to)
 }
 
-/// A text of at most `MAX` bytes that is safe to print: control characters are replaced, because an
-/// unprivileged process may have sent the text.
+/// A text of at most `MAX` bytes that is safe to print: when it is received, control characters
+/// other than line feeds are replaced, because an unprivileged process may have sent the text.
 pub struct Text<const MAX: usize>;
 
 /// A text for operators of at most `MAX` bytes: rendered, so no receiver decides by it
@@ -63,7 +63,8 @@ pub struct RenderedText<const MAX: usize>;
 /// A text for operators.
 pub type Words = RenderedText<WORDS_BYTES_MAX>;
 
-/// A label of an operator's choice, or another text of that length that is data.
+/// A label that an operator chose, or another text of at most that length that is data and not
+/// prose.
 pub type Label = Text<WORDS_BYTES_MAX>;
 pub type Name = Text<LEASE_NAME_BYTES_MAX>;
 pub type VolumeName = Text<VOLUME_NAME_BYTES_MAX>;

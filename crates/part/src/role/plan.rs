@@ -54,7 +54,8 @@ pub struct VersionPlan {
     pub difference: String,
     pub reused: u32,
     pub watch: Option<Watch>,
-    /// True if the bundle contains no key, so that it may be written to a file.
+    /// True if the bundle contains no key, so that the role keeps it in memory and can return it to
+    /// the next supervisor.
     pub without_secrets: bool,
     /// True if the configuration version has nothing for a proxy to serve, so that no proxy starts.
     pub without_proxy: bool,

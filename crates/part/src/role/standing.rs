@@ -81,8 +81,9 @@ impl MemberNews {
 /// Permission of a part to act on the version that this machine serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Admission {
-    /// The part may act: the machine is not a member of a cluster, or a majority has confirmed the
-    /// version since the machine returned.
+    /// The part may act: the machine is not a member of a cluster, a majority has confirmed the
+    /// version since the machine returned, or the machine has some seconds to load the version that
+    /// replaced a confirmed one.
     #[default]
     Admitted,
     Unconfirmed,

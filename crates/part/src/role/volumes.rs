@@ -81,8 +81,9 @@ pub struct VolumeState {
     pub stays: bool,
     /// True if this node's copy is unusable or lacks data, while the other node serves the volume.
     pub gone: bool,
-    /// Another user has had the volume at the other node while this one had it open: the present
-    /// process must end, because what it has in memory is of an older volume.
+    /// True if another user has had the volume at the other node while this one had it open: the
+    /// user's present process must end, because what it has in memory is of an older state of the
+    /// volume.
     #[serde(rename = "superseded")]
     pub is_superseded: bool,
     /// Reason why the volume is not ready, or why it does not move; otherwise empty.

@@ -1,6 +1,6 @@
-//! Keeps the rings and levels of trace events, of the processes that this one starts and of this
-//! process. This is the state of the supervisor, which [`crate::spawn`] passes to each process in
-//! two variables.
+//! Keeps the rings and levels of trace events, for this process, which is a supervisor, and for the
+//! processes that it starts. [`crate::spawn`] passes a ring and levels to each process in two
+//! environment variables.
 
 use super::ring::{self, MappedRing, RingContents};
 use super::{LogLevels, SUPERVISOR};
@@ -89,8 +89,8 @@ impl TraceControl {
             })
     }
 
-    /// Returns the ring of a role, which is created if there is none. None if the system refuses:
-    /// the role then records nothing.
+    /// Returns the ring of a role, which is created if there is none. None if the system refuses,
+    /// or if there are [`RINGS_MAX`] rings: the role then records nothing.
     pub fn ring_of(&mut self, role: &str) -> Option<SharedFd> {
         if !self.rings.contains_key(role) && self.rings.len() < RINGS_MAX {
             let memory = ring::create().ok()?;
@@ -105,7 +105,7 @@ impl TraceControl {
         }
     }
 
-    /// Returns the rings of all roles that have run, also of those that do not run any more.
+    /// Returns the rings of all roles that have run, also of those that no longer run.
     pub fn rings(&self) -> impl Iterator<Item = (&str, &SharedFd)> {
         self.rings.iter().map(|(role, ring)| (role.as_str(), ring))
     }

@@ -1,4 +1,5 @@
-//! Trace events of a process: which are recorded, and where they go.
+//! Records the trace events of a process, as far as the levels admit them, and sends them to the
+//! journal or to standard error.
 //!
 //! Every process records the events of its crates (`tracing::info!(volume = %name, "resync
 //! started")`) in a [`ring`] of shared memory, which the supervisor created. The ring survives the

@@ -91,8 +91,8 @@ impl Write for BoundedText {
 }
 
 impl TraceRecord {
-    /// Encodes the record. What does not fit is dropped: the outer spans, then the last fields, then
-    /// the end of the message.
+    /// Encodes the record. Of a record that is too long, the outer spans are dropped first, then
+    /// the last fields, the innermost span, and the end of the message.
     pub fn encode(mut self) -> Vec<u8> {
         loop {
             let bytes = codec::encode(&self);

@@ -7,7 +7,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
 
-/// Burst of lines of one kind.
+/// Number of lines of one kind that are admitted at once; then one line per [`REFILL`].
 const BURST: u32 = 20;
 const REFILL: Duration = Duration::from_secs(10);
 /// Maximum number of kinds that are tracked at a time; lines of further kinds count as one kind.

@@ -152,7 +152,7 @@ impl MessagePrinter {
     }
 
     /// Returns whether a message is suppressed. Under HAProxy's name a quiet process does not even
-    /// print why it ends. Under its own name it does, and also prints all requested output.
+    /// print why it ends. Under Evenkeel's own name it does, and also prints all requested output.
     fn keeps_silent(&self, grave: bool) -> bool {
         let must = grave && self.form == Form::Own;
         // Never silences keepalived's log. HAProxy's is silent when the process runs in the

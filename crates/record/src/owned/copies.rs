@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 #[derive(Debug)]
 pub struct OwnedCopies<C: OwnedChange> {
     whole: BTreeMap<usize, OwnedCopy<C>>,
-    /// Incomplete copies. The previous complete copy stays until then.
+    /// Incomplete copies. The previous copy of a part stays in `whole` until the new one is
+    /// complete.
     coming: BTreeMap<usize, OwnedCopy<C>>,
     /// Epoch in which this node last owned each part: messages of earlier owners are ignored.
     held: BTreeMap<usize, u64>,
-    /// Generation of the stored copies; and when they were read.
+    /// Generation of the copies on disk. `opened` is that of the files when they were read.
     generation: u32,
     opened: u32,
     defect: Option<Defect>,
@@ -114,13 +115,13 @@ pub enum CopyEffect {
 /// Reason for which a message is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum OwnedCopyError {
-    /// The part has had another owner since.
+    /// This node has owned the part in the epoch of the message or in a later one.
     #[error("the part has another owner since")]
     Old,
     /// The start of the copy is missing.
     #[error("records of a part whose beginning is missing")]
     NotBegun,
-    /// More keys than a copy can have.
+    /// The message exceeds a limit: the number of the part, its changes, or the keys of a copy.
     #[error("more records than a part can have")]
     TooMuch,
 }
@@ -230,7 +231,8 @@ impl<C: OwnedChange> OwnedCopies<C> {
     /// Applies a message of an owner.
     ///
     /// # Errors
-    /// The sender is no owner, or the message is invalid.
+    /// This node has owned the part in this epoch or a later one, the start of the copy is missing,
+    /// or a limit is exceeded.
     pub fn take(
         &mut self,
         node: &str,

@@ -274,7 +274,8 @@ impl<C: OwnedChange> OwnedParts<C> {
         }
     }
 
-    /// Continues without nodes whose confirmation is late.
+    /// Stops waiting for nodes whose confirmation is late, and waits again for nodes that have
+    /// caught up and rested.
     pub fn tick(&mut self, now_ms: u64) {
         for peer in self
             .parts
@@ -294,7 +295,8 @@ impl<C: OwnedChange> OwnedParts<C> {
         }
     }
 
-    /// Returns the nodes that have all of a part; without them no client gets a response.
+    /// Returns the nodes that the record of a part may name: each has confirmed all earlier
+    /// decisions, and responses to clients wait for its confirmation of later ones.
     pub fn in_step(&self, part: usize) -> BTreeSet<String> {
         let is_early = self.has_defect(Defect::NamedTooEarly);
         let peers = self.parts.get(&part).map(|part| part.peers.iter());

@@ -310,7 +310,8 @@ impl<D: Directory> Replica<D> {
         !self.claims.is_empty()
     }
 
-    /// Prunes the state that is kept for other nodes. Safe to call at any time.
+    /// Queues changed records for the other nodes, and forgets the openings of nodes that have been
+    /// unreachable for [`OPENING_KEPT_MS`]. Safe to call at any time.
     pub fn tidy(&mut self, now_ms: u64) {
         self.spread();
         self.forget_openings(now_ms);

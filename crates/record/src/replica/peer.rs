@@ -41,8 +41,8 @@ pub(crate) struct Peer<D: Directory> {
     why: String,
     since_ms: u64,
     pub(crate) origin: Origin,
-    /// Pending output: the opening, claims and responses, changed keys, and the mark that
-    /// everything has been sent.
+    /// Pending output, in this field and the next three: the opening, claims and responses, changed
+    /// keys, and the mark that everything has been sent.
     opens: bool,
     queue: VecDeque<MessageOf<D>>,
     dirty: BTreeSet<D::Key>,
