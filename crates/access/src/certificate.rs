@@ -5,7 +5,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 
-/// Reads a certificate with its issuers and its private key from PEM.
+/// Builds the TLS configuration of a server from a certificate, its issuers and its private key in
+/// PEM.
 ///
 /// # Errors
 /// Returns what is wrong with the certificate, as a message.

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 /// Time after which one used attempt is available again, milliseconds.
 pub(crate) const BACK_MS: u64 = 10_000;
-/// The same time for one-time codes, of which there are few: an attacker with the correct password
-/// still needs years to guess one.
+/// Time after which one used attempt at a one-time code is available again, milliseconds. There are
+/// few codes, and an attacker with the correct password still needs years to guess one.
 pub(crate) const CODE_BACK_MS: u64 = 300_000;
 
 /// Key under which attempts are counted together.
@@ -62,7 +62,8 @@ impl Key {
         }
     }
 
-    /// Returns whether the key belongs to an address alone, or to a user at an address.
+    /// Returns whether the key counts attempts at passwords by address, alone or together with a
+    /// user.
     pub(crate) fn is_of_address(&self) -> bool {
         matches!(self, Key::From(_) | Key::At(..))
     }

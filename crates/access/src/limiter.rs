@@ -131,7 +131,7 @@ impl Limiter {
         }
     }
 
-    /// Returns the time until all attempts of a key are available, and makes room for a new key.
+    /// Returns the time at which all attempts of a key are available, and makes room for a new key.
     fn entry(&mut self, key: &Key, now: u64) -> &mut u64 {
         if !self.until.contains_key(key) {
             if self.until.len() >= ENTRIES_MAX {

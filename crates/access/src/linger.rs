@@ -1,6 +1,6 @@
-//! Closes a connection only after its unread input was read and discarded, for two seconds at most
-//! (lingering close): closing with unread input would cause a reset, which can discard the last
-//! response.
+//! Closes a connection only after its unread input was read and discarded, at most 16 MiB within
+//! two seconds (lingering close): closing with unread input would cause a reset, which can discard
+//! the last response.
 
 use std::io;
 use std::pin::Pin;

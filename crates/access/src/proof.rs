@@ -406,8 +406,8 @@ impl Authenticator {
     }
 
     /// Begins an attempt, which counts as failed until it succeeds. If no attempt is left, waits
-    /// for the outcome of others in progress from the same address: an office shares one address,
-    /// and most attempts succeed.
+    /// for the outcome of attempts in progress with the same keys, if their success would leave
+    /// one: an office shares one address, and most attempts succeed.
     async fn begin_attempt(&self, keys: &[Key]) -> Result<PendingAttempt<'_>, SignInError> {
         let until = tokio::time::Instant::now() + TURN_LIMIT;
         loop {

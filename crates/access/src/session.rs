@@ -1,6 +1,6 @@
-//! Issues and verifies the sessions of signed-in users, each a signed token in a cookie. A process
-//! remembers only the sessions that have ended, so that a session outlives the process, and a user
-//! who is removed from the list loses access immediately.
+//! Issues and verifies the sessions of signed-in users, each a signed token in a cookie. Of the
+//! sessions, a process remembers only those that have ended. So a session outlives the process, and
+//! a user who is removed from the list loses access immediately.
 
 use crate::ended::{EndedSessions, Id, SessionEndBatch};
 use crate::random::random;
@@ -334,7 +334,7 @@ impl Sessions {
         self.password_proof_in(users, user, None, now)
     }
 
-    /// Returns such a proof for a user of a list or of a directory.
+    /// As [`Sessions::password_proof`], for a user of a list or of a directory.
     ///
     /// # Errors
     /// The user is in too many groups.
@@ -363,7 +363,8 @@ impl Sessions {
         self.signed(b"half", &codec::encode(&half))
     }
 
-    /// Returns the user of such a proof. None if it is invalid or has expired.
+    /// Returns the user of a [`Sessions::password_proof`]. None if the proof is invalid or has
+    /// expired.
     pub fn user_of_password_proof(
         &self,
         users: &dyn Users,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Parses an IP address and one port. Without an address, any address is meant.
 ///
 /// # Errors
-/// The word is another address.
+/// The word is another kind of address, has no single port, or is no address.
 pub fn listening_address(args: &Args<'_>, word: &ConfigWord) -> Result<SocketAddr, Diagnostic> {
     let found = address(word.str(), &Accepts::BIND);
     let found =

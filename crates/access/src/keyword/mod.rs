@@ -1,6 +1,7 @@
-//! Parses the lines of a section that define who may sign in: users of a `userlist`, users of the
-//! operating system, and second factors. Each part of the platform (console, farm) has its own
-//! keywords and diagnostic codes for these lines.
+//! Parses the lines of a section that define who may sign in, and from where: users of a
+//! `userlist`, of the operating system or of an LDAP directory, second factors, the listening
+//! address, and trusted proxies. Each part of the platform (console, farm) has its own keywords and
+//! diagnostic codes for these lines.
 
 mod ldap;
 mod listening;

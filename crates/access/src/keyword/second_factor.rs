@@ -1,4 +1,4 @@
-//! Parses the line `second-factor user`.
+//! Parses the lines `second-factor user`, and adds the second factors to the users of a section.
 
 use super::{Codes, UserSources, named, read_keyword};
 use crate::second_factor;

@@ -62,7 +62,7 @@ impl ServerResolver {
 
     /// Returns the servers with their current addresses. Old addresses are resolved again in the
     /// background, earlier if no server responds (`has_none`). Waits only while no server has an
-    /// address at all.
+    /// address at all, at most [`WAIT`].
     pub(super) async fn servers(
         self: &Arc<ServerResolver>,
         servers: &[Server],

@@ -113,7 +113,8 @@ impl LdapAvailability {
         lock(&self.state).none.is_some_and(|none| then <= none)
     }
 
-    /// Lists the servers that did not respond to the last attempt, with the errors.
+    /// Lists the servers that did not respond to the last attempt, with the errors, and those whose
+    /// names have no address.
     pub fn failed_servers(&self) -> Vec<String> {
         let state = lock(&self.state);
         let all = state.silent.values();

@@ -115,7 +115,8 @@ pub enum CopyEffect {
 /// Reason for which a message is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum OwnedCopyError {
-    /// This node has owned the part in the epoch of the message or in a later one.
+    /// The node with the copy has itself owned the part, in the epoch of the message or in a later
+    /// one.
     #[error("the part has another owner since")]
     Old,
     /// The start of the copy is missing.
