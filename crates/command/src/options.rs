@@ -1,4 +1,4 @@
-//! Options that several commands have, in clap's format.
+//! Defines the options that several commands have, in clap's format, and parses their values.
 
 use clap::builder::{IntoResettable, StyledStr, ValueParser};
 use clap::{Arg, ArgAction, Command};

@@ -1,5 +1,6 @@
-//! `evenkeel status`: shows the state of the processes and of every part, or of one part. Also has
-//! the queries and orders that other commands send to the running supervisor and its roles.
+//! Implements `evenkeel status`, which shows the state of the processes and of every part, or of
+//! one part. Also sends the queries and orders of other commands to the running supervisor and its
+//! roles.
 
 use crate::instance::selected;
 use crate::{print, refuse};
@@ -217,6 +218,7 @@ fn report_within(
 
 /// Sends a query to a supervisor, and waits for the response. A `limit` of None waits forever.
 ///
+/// # Errors
 /// Returns why there is no response.
 pub fn ask(
     instance: &Instance,

@@ -1,5 +1,5 @@
-//! Finds out which machines (nodes) the configuration files apply to, and which of them is this
-//! one.
+//! Describes the machines (nodes) to which the configuration files apply, and decides whether this
+//! machine is one of them.
 
 use crate::codes;
 use crate::external::External;

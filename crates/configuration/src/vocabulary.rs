@@ -1,11 +1,13 @@
-//! Keywords of all parts: their documentation, and the words by which secrets are masked.
+//! Collects the keywords of all parts: their documentation, and the words by which secrets are
+//! masked.
 
 use crate::nodes;
 use crate::part::ConfigurationPart;
 use language::difference::Vocabulary;
 use language::keyword::Documented;
 
-/// Returns the documented keywords of these parts, those of the last part first.
+/// Returns the documented keywords of these parts, those of the last part first, and `on` at the
+/// end.
 pub fn documented(parts: &[&'static ConfigurationPart]) -> Vec<Documented> {
     let documented = parts.iter().rev().flat_map(|part| (part.documented)());
     documented.chain([nodes::DOCUMENTED]).collect()

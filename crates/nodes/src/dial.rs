@@ -1,4 +1,5 @@
-//! Connects to other nodes.
+//! Dials other nodes: connects with TLS, checks that the certificate is that of the node, exchanges
+//! greetings, and determines the pause before the next attempt.
 
 use crate::{NodeConnectionError, NodeProtocol, RevocableSocket, within};
 use rustls::pki_types::ServerName;

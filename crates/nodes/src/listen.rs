@@ -1,4 +1,5 @@
-//! Accepts connections of other nodes.
+//! Listens for connections of other nodes within limits, and authenticates and greets the nodes
+//! that connect. The caller serves the connections.
 
 use crate::places::TrustedNodesReceiver;
 use crate::{NodeConnectionError, NodeProtocol, RevocableSocket, within};
@@ -38,8 +39,8 @@ pub struct ConnectedClient {
 }
 
 /// Listens on the address at which the cluster reaches this node, and serves the accepted
-/// connections, until this node belongs to no cluster. `trouble` receives the reason why the node
-/// cannot listen now; `None` when it listens.
+/// connections, until this node belongs to no cluster. A connection for which no slot is free is
+/// closed. `trouble` receives the reason why the node cannot listen now; `None` when it listens.
 pub async fn listen<S>(
     port: u16,
     known: &TrustedNodesReceiver,

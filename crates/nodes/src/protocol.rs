@@ -1,4 +1,5 @@
-//! Defines the parameters of a protocol that both sides know in advance.
+//! Defines a protocol between the same role of two nodes by its port, magic bytes and version, and
+//! exchanges and checks the greetings of both sides.
 
 use crate::NodeConnectionError;
 use std::time::Duration;

@@ -95,7 +95,8 @@ impl MachineReport {
         all
     }
 
-    /// Counts the frontends, backends and servers that an operator has taken out of service.
+    /// Counts the frontends, backends and servers that are in maintenance, drained or paused, or
+    /// get no new clients (`NOLB`).
     pub fn taken_out(&self) -> usize {
         let rows = self.traffic.iter().flat_map(|traffic| &traffic.rows);
         rows.filter(|row| grade(&row.status) == Grade::Busy).count()
@@ -122,8 +123,8 @@ impl MachineReport {
         self.add_status_changes(before);
     }
 
-    /// Keeps the events that no report contains any more: a part drops its events when its process
-    /// ends or it has too many.
+    /// Keeps the events that no report contains any longer: a part drops its events when its
+    /// process ends or it has too many.
     fn keep_reported_events(&mut self, before: &MachineReport) {
         let now: BTreeSet<_> = self
             .reported()

@@ -1,4 +1,4 @@
-//! Sample state of a machine with problems, for tests and pictures.
+//! Builds the state of a sample machine with problems, for tests and pictures.
 
 use crate::look::MachineReport;
 use crate::traffic::Traffic;
@@ -50,7 +50,7 @@ pub fn event(ms: u64, from: &str, to: &str, why: &str) -> Event {
     }
 }
 
-/// Makes a node with an address, a failed guest, and a proxy with a server that is down.
+/// Makes a node with a virtual address, a failed guest, and a proxy some of whose servers are down.
 pub fn sample() -> MachineReport {
     let mut www = Subject::new("virtual-ip", "www")
         .state("MASTER", Grade::Good)

@@ -1,5 +1,5 @@
-//! Table of the kinds of guest views that open in a browser (VNC display, SPICE display, serial
-//! terminal), with the page and the limits of each.
+//! Defines the table of the kinds of guest views that open in a browser (VNC display, SPICE
+//! display, serial terminal), with the page and the limits of each.
 
 use crate::library::{Libraries, ScreenLibrary};
 use part::report::Opens;

@@ -1,5 +1,5 @@
-//! Draws the content of the page of a display or a terminal. A JavaScript library draws the
-//! display; the script of the page connects it.
+//! Draws the content of the page of a display or a terminal, or what to install if its JavaScript
+//! library is missing. The library draws the display; the script of the page connects it.
 
 use crate::kind::ScreenKind;
 use maud::{Markup, html};

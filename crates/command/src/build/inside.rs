@@ -60,7 +60,8 @@ impl Inside {
             .map(|opened| (opened, name))
     }
 
-    /// Reads a regular file, at most 4 MiB. None: there is no such file, or it cannot be read.
+    /// Reads a regular file, of a longer one the first 4 MiB. None: there is no such file, or it
+    /// cannot be read.
     pub fn read(&self, path: &str) -> Option<Vec<u8>> {
         let file = self.at(path, OFlags::RDONLY, 0).ok()?;
         let stat = fstat(&file).ok()?;

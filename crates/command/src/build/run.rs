@@ -75,10 +75,9 @@ pub fn program(name: &str) -> Command {
 }
 
 /// Returns a program and arguments that run the given program so that it is killed when this
-/// process ends, for whatever reason.
+/// process ends, even by SIGKILL, if setpriv (package util-linux) is installed.
 pub fn ends_with_us(program: PathBuf, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
-    // Returns the program unchanged if setpriv (package util-linux) is missing: the program then
-    // survives a SIGKILL of this process.
+    // Without setpriv the program is unchanged, and survives a SIGKILL of this process.
     let Some(setpriv) = find("setpriv") else {
         return (program, arguments);
     };

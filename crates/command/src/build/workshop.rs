@@ -1,5 +1,5 @@
-//! Temporary directory of a build, with private mounts. Dropping the value unmounts them, and
-//! removes the directory.
+//! Makes the temporary directory of a build, with private mounts. Dropping the value unmounts them,
+//! and removes the directory.
 
 use super::run::program;
 use nix::sched::{CloneFlags, unshare};

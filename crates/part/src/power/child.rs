@@ -40,7 +40,7 @@ impl Child {
     /// that called this ends.
     ///
     /// # Errors
-    /// The input is longer than [`INPUT_MAX`], the program is missing, or the system refuses.
+    /// The input is longer than 60 KiB, the program is missing, or the system refuses.
     pub fn start(invocation: &Invocation) -> io::Result<Child> {
         if invocation.input.len() > INPUT_MAX {
             let words = format!("its options have more than {INPUT_MAX} bytes");

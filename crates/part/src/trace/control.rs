@@ -90,7 +90,7 @@ impl TraceControl {
     }
 
     /// Returns the ring of a role, which is created if there is none. None if the system refuses,
-    /// or if there are [`RINGS_MAX`] rings: the role then records nothing.
+    /// or if there are 48 rings already: the role then records nothing.
     pub fn ring_of(&mut self, role: &str) -> Option<SharedFd> {
         if !self.rings.contains_key(role) && self.rings.len() < RINGS_MAX {
             let memory = ring::create().ok()?;
