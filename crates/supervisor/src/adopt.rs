@@ -40,8 +40,8 @@ impl Supervisor {
             Err(error) => {
                 tell::not_adopted(&mut self.voice, &error);
                 if let AdoptError::Foreign(_, Some(process)) = error {
-                    // The old role shares its addresses with the new one, and finishes its
-                    // connections once the new one serves.
+                    // Keeps a role that cannot be adopted: it shares its addresses with the new
+                    // one, and finishes its connections once the new one serves.
                     let foreign = RunningRole::foreign(process.0);
                     self.service.draining.keep_foreign(foreign);
                 }
@@ -105,12 +105,13 @@ impl Supervisor {
             if plan.daemon {
                 match first::into_background() {
                     Ok(ready) => self.process.ready = Some(ready),
-                    // The role serves; only its supervisor changes.
+                    // Continues in the foreground: the role serves already, and only its supervisor
+                    // changes.
                     Err(error) => self.voice.warning(error),
                 }
                 self.voice.pid = std::process::id();
             }
-            // The role serves, so a missing PID file is no reason to fail.
+            // Only warns about the PID file, because the role serves already.
             let written = file.and_then(|file| file.map_or(Ok(()), first::PidFile::write));
             if let Err(error) = written {
                 self.voice.warning(error);

@@ -18,7 +18,7 @@ pub(crate) struct Theirs {
 
 impl Drop for Theirs {
     fn drop(&mut self) {
-        // The process id may be reused once the end was noticed, so the pidfd is used.
+        // Kills by the pidfd, because the process id may be reused once the end was noticed.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         let _ = self.child.wait();
     }

@@ -67,7 +67,7 @@ impl Asks {
                 let row = self.row(rows)?;
                 row.message_recipients.contains(&to.part) || (row.reads_reports && requests_report)
             }
-            // A route process requests the proxy's report.
+            // Allows a route process only messages to the proxy, whose report it requests.
             Asks::Route(..) => matches!(to.life, Life::Serves(_)),
         };
         is_allowed.then_some(to.part)
@@ -156,7 +156,7 @@ impl StoredMessages {
         let from = match of {
             Asks::Client(_) => "",
             Asks::Role(part, _) => part,
-            // A message of a route process does not outlive that process.
+            // Stores no message of a route process, because the message ends with the process.
             Asks::Route(..) => return,
         };
         let key = (from, to, message.kind);
@@ -173,7 +173,8 @@ impl StoredMessages {
             return;
         };
         for (_, message) in self.0.iter().filter(|((_, to, _), _)| *to == part) {
-            // If this fails, the role has ended; the main loop notices that.
+            // Ignored: if the message cannot be sent, the role has ended, which the main loop
+            // notices.
             let _ = role.send_message(message, &[]);
         }
     }

@@ -77,7 +77,7 @@ impl Supervisor {
             keeps && !slot.lives()
         });
         let all = keeps.filter_map(|part| {
-            // Without the runtime directory there is no state file.
+            // Leaves the part out without a runtime directory, where no state file can be.
             let path = Keep::path_of(part, program, &self.command.paths).ok()?;
             Some((part.to_owned(), path.into_os_string().into_vec()))
         });
@@ -105,13 +105,14 @@ impl Supervisor {
         if self.changing.requests.begin().is_none() {
             return;
         }
-        // For a watched file it is unknown yet whether anything has changed, so nothing is
-        // reported.
+        // Reports the reload only if it was requested: for watched files it is not known yet
+        // whether their content has changed.
         if !watched {
             tell::reloading(&mut self.voice);
             self.interfaces.notify.reloading("reloading");
         }
-        // A new program is only installed on request, not after a change of a watched file.
+        // Upgrades the program only in a reload that was requested, not after a change of a watched
+        // file.
         if watched || !self.begin_upgrade() {
             self.begin_load(Path::new(OWN_PROGRAM));
         }
@@ -197,7 +198,7 @@ impl Supervisor {
         version.take.fresh = self.changing.requests.running().iter().any(|one| one.fresh);
         let given = self.hand_version(&version);
         version.take.fresh = false;
-        // No role will report that it has applied the version.
+        // A version without any role counts as applied at once: no role would report it.
         let taken = version.is_idle().then_some(version.take.version);
         match given {
             Ok(()) => {
@@ -317,7 +318,7 @@ impl Supervisor {
             self.cluster.begin_trial(candidate.version);
             return self.report_change(&lines, &candidate.shown);
         }
-        // Dropping the previous version closes its descriptors.
+        // Replaces the last good version; dropping the previous one closes its descriptors.
         self.versions.last_good = Some(candidate.version);
         self.versions.unsettled = None;
         self.cluster.end_change(true);

@@ -42,8 +42,8 @@ fn enter(
         let program = command.form().program();
         directory::enter_locked(directory, kind, program, &command.paths, claims).map(Ok)
     });
-    // Without the directory, other instances in it are unknown. This is reported when the control
-    // socket cannot be opened there.
+    // Continues without the directory, although other instances in it are unknown then. The error
+    // is reported when the control socket cannot be opened there.
     let is_own_read = entered.is_ok();
     let entered = entered.ok().transpose()?;
     // Other directories are checked after the entry was made: of two instances that start at once
@@ -75,7 +75,8 @@ impl Supervisor {
     /// excludes it.
     pub(super) fn claim(&mut self) -> bool {
         let (command, claims) = (&self.command, self.claims());
-        // HAProxy's name may be started twice; a takeover starts beside the other process.
+        // Allows a second supervisor of the same files under HAProxy's name, and for a takeover,
+        // which starts beside the other process.
         let many = command.form() != Form::Own || command.before != Before::default();
         let program = command.form().program();
         let is_allowed = |all: &[Instance]| {
@@ -125,8 +126,8 @@ impl Supervisor {
             }
             Ok(is_free)
         });
-        // Without the directory other instances in it are unknown. The claims are listed before
-        // other directories are checked, as in `enter`.
+        // Continues without the directory, although other instances in it are unknown then. The
+        // claims are listed before other directories are checked, as in `enter`.
         let is_own_read = claimed.is_ok();
         let is_free = claimed.unwrap_or(Ok(()));
         let is_free = is_free.and_then(|()| conflict(&directory::elsewhere(is_own_read)));
@@ -178,7 +179,7 @@ impl Supervisor {
                 ));
                 return false;
             }
-            // The control role reports what is wrong with the directory.
+            // Continues without a lock: the control role reports what is wrong with the directory.
             Err(_) => {}
         }
         true
@@ -225,7 +226,7 @@ impl ProcessClaim {
     /// Makes the entry that of this process, which continues in the background.
     pub fn move_to_this_process(&mut self) {
         self.entry.move_to_this_process();
-        // Otherwise the entry would show the process id of the parent.
+        // Writes the entry again, which would otherwise show the process id of the parent.
         let _ = self
             .entry
             .write(self.program, &self.paths, &Claims::default());

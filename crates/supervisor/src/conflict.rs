@@ -130,7 +130,8 @@ pub(super) fn conflict(
             let is_same_object = if resource.kind.is_of_network() {
                 one.network == network
             } else {
-                // Other directories may have another guest or volume of this name.
+                // Ignores guests and volumes of instances in other directories, which may have
+                // another one of this name.
                 !one.is_elsewhere
             };
             is_same_object

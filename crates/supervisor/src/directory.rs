@@ -85,8 +85,8 @@ impl Instance {
     /// to it. `None` if the role has ended, is in another network namespace, or may not be
     /// inspected by this user.
     pub fn role(&self) -> Option<u32> {
-        // The kernel's list of sockets may lack an entry while other sockets of the machine are
-        // closed.
+        // Searches several times, because the kernel's list of sockets may lack an entry while
+        // other sockets of the machine are closed.
         (0..LOOKS).find_map(|_| self.listener())
     }
 
@@ -281,7 +281,7 @@ pub(crate) fn entries() -> Result<Vec<Instance>, DirectoryError> {
 /// Returns the claims of all instances except the one with this supervisor, as lines. Roles that
 /// the supervisor adopts belong to its own instance.
 pub fn claimed_by_others(supervisor: u32) -> BTreeSet<String> {
-    // Without the directory other instances are unknown.
+    // Without a readable directory, the claims of other instances are unknown and none is returned.
     let all = entries().unwrap_or_default();
     let claims = claims_of_others(&all, supervisor).into_iter();
     claims.map(|resource| resource.line()).collect()
@@ -378,7 +378,8 @@ fn elsewhere_in(own: Option<&Path>, directories: &BTreeSet<PathBuf>) -> Vec<Inst
     let mut seen: BTreeSet<_> = own.and_then(identity).into_iter().collect();
     let mut found = Vec::new();
     for directory in directories {
-        // Other users can bind such names, but not in a directory that only this user may change.
+        // Skips directories in which other users can create files: such a user could bind a name of
+        // this form.
         if !is_private(directory) {
             continue;
         }
@@ -412,7 +413,7 @@ fn runtime_directories(sockets: &str) -> BTreeSet<PathBuf> {
         })?;
         let path = Path::new(path);
         let pid = bound_pid(path)?;
-        // A process names a relative path from its own working directory.
+        // Resolves a relative path from the working directory of the process that bound it.
         Some(Path::new(&format!("/proc/{pid}/cwd")).join(path.parent()?))
     });
     directories.collect()
@@ -464,7 +465,8 @@ fn locked(directory: &Path, how: FlockOperation) -> rustix::io::Result<OwnedFd> 
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A child process may hold a copy of the descriptor, which would keep the lock.
+        // Unlocks explicitly, because a child process may hold a copy of the descriptor, which
+        // would keep the lock.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
@@ -472,7 +474,8 @@ impl Drop for Lock {
 /// Returns whether a process listens on this socket, without a connection to it: the kernel refuses
 /// a socket of another type with a different error if a process listens.
 fn lives(socket: &Path) -> Result<bool, Errno> {
-    // No process in this directory uses datagram sockets; volumes use stream sockets.
+    // Uses a type that no process in this directory uses: supervisors and roles have packet
+    // sockets, volumes stream sockets.
     let fd = unix(SocketType::DGRAM)?;
     match connect(&fd, &SocketAddrUnix::new(socket)?) {
         Ok(()) | Err(Errno::PROTOTYPE) => Ok(true),
@@ -530,7 +533,8 @@ pub(crate) fn kept_of(socket: &Path) -> (PathBuf, PathBuf) {
 
 fn read(socket: &Path) -> Option<Instance> {
     use std::io::Read;
-    // Opening a path that is no regular file, such as a pipe, could block the reader.
+    // Opens without waiting and follows no link, because a path that is no regular file, such as a
+    // pipe, could block the reader.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut options = std::fs::OpenOptions::new();
     let file = options
@@ -563,7 +567,7 @@ fn read(socket: &Path) -> Option<Instance> {
             ("member", NODE) => instance.claims.membership = Membership::Node,
             ("member", ARBITER) => instance.claims.membership = Membership::Arbiter,
             ("claims", line) => instance.claims.resources.extend(Resource::parse(line)),
-            // Later versions of the program may add lines.
+            // Ignores unknown lines, which later versions of the program may add.
             _ => {}
         }
     }
@@ -571,7 +575,7 @@ fn read(socket: &Path) -> Option<Instance> {
 }
 
 pub(crate) fn remove(socket: &Path) {
-    // Ignored: another starting supervisor may have removed the files.
+    // Errors are ignored: another starting supervisor may have removed the files.
     if SocketOwner::of(socket) == Some(SocketOwner::Serving) {
         let (kept, beside) = kept_of(socket);
         let _ = std::fs::remove_file(kept);
@@ -622,7 +626,7 @@ impl Entry {
             network()
         );
         for path in paths {
-            // A path may contain a line end, which would end the line.
+            // Replaces line ends in a path, which would end the line.
             text += &format!("file {}\n", path.display().to_string().replace('\n', "?"));
         }
         text += &match claims.membership {
@@ -653,8 +657,8 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        // The parent of a process in the background has a copy of this value and must not remove
-        // the entry.
+        // Only the process of the entry removes it: the parent of a process in the background has a
+        // copy of this value.
         if self.pid == std::process::id() {
             remove(&self.socket);
         }
@@ -695,7 +699,7 @@ pub(crate) fn lock(directory: &Path) -> rustix::io::Result<Option<Lock>> {
     for _ in 0..LOCK_TRIES {
         match locked(directory, FlockOperation::NonBlockingLockExclusive) {
             Ok(fd) => return Ok(Some(Lock(fd))),
-            // A process may be testing the lock (`is_locked`).
+            // Tries again, because another process may only be testing the lock (`is_locked`).
             Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
             Err(errno) => return Err(errno),
         }

@@ -86,7 +86,7 @@ impl DrainingRoles {
             let process = &mut one.proxy.process;
             let mut turn = ProcessTurn::of(process);
             while let Some(received) = turn.next(Some(&mut *process), voice) {
-                // The final counts are used once; a repetition would be counted twice.
+                // Uses the final counts of a role only once: a repetition would be counted twice.
                 if let SupervisorMessage::State { rest: true, .. } = received.message
                     && !std::mem::replace(&mut one.sent_final_counts, true)
                 {

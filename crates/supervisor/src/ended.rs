@@ -42,8 +42,8 @@ impl PrimaryEnd {
         }
         let status = match (self.ending, self.obeys) {
             (ProcessExit::Status(status), _) => status,
-            // The exit status of a process that is no child is unknown, except for what the process
-            // reported itself.
+            // Ends only for a signal that the process reported itself: the exit status of a process
+            // that is no child is unknown.
             (ProcessExit::Unknown, Some(signal)) => return Next::Ends(exit_of(Some(signal))),
             (ProcessExit::Unknown, None) => return Next::Follows,
         };
@@ -56,7 +56,7 @@ impl PrimaryEnd {
                 let code = status.code().and_then(|code| u8::try_from(code).ok());
                 Next::Exit(code.unwrap_or(FAILED))
             }
-            // The role was ended on purpose, such as by `killall`.
+            // Ends the program after a role that was ended on purpose, such as by `killall`.
             true if status.success()
                 || matches!(signal, Some(Signal::SIGTERM | Signal::SIGINT)) =>
             {

@@ -38,7 +38,7 @@ impl PidFile {
 /// Moves into the background before any role is started. The parent waits until the background
 /// process serves, and exits here.
 pub fn into_background() -> Result<Ready, DaemonError> {
-    // The parent only waits, so any signal may end it.
+    // Unblocks the signals for the parent, which only waits, so that any signal may end it.
     Signals::unblock();
     let forked = fork_and_wait();
     match forked {
@@ -47,7 +47,7 @@ pub fn into_background() -> Result<Ready, DaemonError> {
             Ok(ready)
         }
         Ok(Fork::Parent) => exit(0),
-        // The background process has printed the reason.
+        // Exits without a message, because the background process has printed the reason.
         Err(DaemonError::Child) => exit(1),
         Err(error) => Err(error),
     }

@@ -48,7 +48,7 @@ impl Supervisor {
                 self.pass_on(Asks::Role(part, received.ask), received);
             }
             SupervisorMessage::Pulse => {}
-            // A role reports readiness once; a repetition is ignored.
+            // Ignores a repeated report of readiness.
             SupervisorMessage::Ready { .. } if self.slots[part].is_ready() => {}
             message => {
                 let life = self.slots[part].row.life;
@@ -78,7 +78,8 @@ impl Supervisor {
         if !matches!(message, SupervisorMessage::Unknown { .. })
             && let Some(running) = &mut self.slots[part].running
         {
-            // If this fails, the role has ended; the main loop notices that.
+            // Ignored: if the message cannot be sent, the role has ended, which the main loop
+            // notices.
             let _ = running.send_message(&SupervisorMessage::Unknown { kind });
         }
     }

@@ -30,7 +30,7 @@ impl Supervisor {
             programs::check_helpers(proxy, has_programs, look, voice);
         }
         if let Some(loading) = &mut self.changing.loading {
-            // The main loop ends a frozen one.
+            // Only records that the loader is frozen; the main loop then ends it.
             loading.poll_process(look);
         }
         for slot in self.slots.all_mut().filter(|slot| !slot.is_primary()) {

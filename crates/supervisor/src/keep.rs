@@ -82,7 +82,8 @@ pub fn write(socket: &Path, version: &LoadedVersion) -> Result<(), KeepError> {
     let written = write_to(&beside, version);
     let named = written.and_then(|()| Ok(std::fs::rename(&beside, &path)?));
     if named.is_err() {
-        // The existing file belongs to another version, which would be refused.
+        // Removes the existing file, too: it belongs to a previous version, which a successor would
+        // refuse.
         let _ = std::fs::remove_file(&beside);
         let _ = std::fs::remove_file(&path);
     }
@@ -95,7 +96,7 @@ fn write_to(path: &Path, version: &LoadedVersion) -> Result<(), KeepError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(open(path, flags, Mode::RUSR | Mode::WUSR)?);
     let sockets = version.sockets().iter();
-    // The role closes a bundle with keys.
+    // Stores no digest of a bundle with keys, which the role does not keep.
     let salt = &version.take.salt;
     let is_kept = version.plan().without_secrets && salt.len() == SALT_BYTES;
     let bytes = u64::try_from(fstat(version.bundle())?.st_size).unwrap_or(0);
@@ -123,7 +124,7 @@ pub struct Left {
 
 pub fn read(socket: &Path) -> Result<Left, KeepError> {
     let (path, _) = directory::kept_of(socket);
-    // A pipe instead of the file must not block the reader.
+    // Opens without waiting, because a pipe instead of the file must not block the reader.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = File::from(open(&path, flags, Mode::empty())?);
     let data = fstat(&file)?;

@@ -14,7 +14,8 @@ pub fn raise_own() -> u64 {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    // Ignored: if there are too many descriptors, opening one fails later with a message.
+    // The error is ignored: if there are too many descriptors, opening one fails later with a
+    // message.
     let _ = setrlimit(Resource::Nofile, raised);
     limit.current.unwrap_or(u64::MAX)
 }

@@ -35,7 +35,8 @@ impl Supervisor {
             if let Some(role) = told.filter(|role| role.missing.as_ref() != Some(&words)) {
                 role.missing = Some(words.clone());
                 let words = words.clone();
-                // If this fails, the role has ended; the main loop notices that.
+                // Ignored: if the message cannot be sent, the role has ended, which the main loop
+                // notices.
                 let _ = role.send_message(&SupervisorMessage::Missing { words });
             }
         }

@@ -68,7 +68,7 @@ impl Supervisor {
         if self.versions.last_good.is_none() {
             return;
         }
-        // The error was reported, and traffic does not depend on these sockets.
+        // The error is ignored: it was reported, and traffic does not depend on the master sockets.
         let _ = self.open_masters();
         if self.serves() && !self.interfaces.notify.is_ready() {
             let status = self.status();
@@ -107,8 +107,8 @@ impl Supervisor {
                     let mut known = self.slots.serving.running.iter_mut().chain(formers);
                     if let Some(proxy) = known.find(|proxy| proxy.process.number() == pid) {
                         let channel = &mut proxy.process.channel;
-                        // If the message cannot be sent, the role has ended; the main loop notices
-                        // that.
+                        // Ignored: if the message cannot be sent, the role has ended, which the
+                        // main loop notices.
                         let _ = channel.send(&message, &[Arc::new(socket)]);
                     }
                 }

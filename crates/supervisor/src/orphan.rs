@@ -89,7 +89,7 @@ impl From<Errno> for AdoptError {
 /// Returns the running supervisors. None if they cannot be listed, or if a file of this command is
 /// no regular file or directory, so that no role can be found by it.
 fn living(command: &StartParameters) -> Option<Vec<Instance>> {
-    // A pipe does not identify a configuration.
+    // Finds nothing if a file is a pipe, which does not identify a configuration.
     let lasting = command.paths.iter().all(|path| directory::is_lasting(path));
     lasting.then(|| directory::instances().ok()).flatten()
 }
@@ -112,7 +112,8 @@ pub fn find(row: &RoleRow, command: &StartParameters) -> Result<Option<Orphan>, 
         let Some(living) = living(command) else {
             return Ok(None);
         };
-        // With `-x`, `-sf` or `-st` the new supervisor starts beside the old one.
+        // Refuses a second supervisor of the same files, except with `-x`, `-sf` or `-st`, where
+        // the new one starts beside the old one.
         if command.before == Before::default() && living.iter().any(ours) {
             return Err(AdoptError::Supervised);
         }
@@ -143,7 +144,7 @@ pub fn find_beside(
     let ours = |one: &Instance| is_of(command, one) && one.pid != std::process::id();
     for role in left(row.part, &living, ours) {
         if let Some(process) = reach(row.entry, &role)? {
-            // The role listens on another socket from now on.
+            // Removes the previous entry, because the role will listen on another socket.
             directory::remove(&role.socket);
             return Ok(Some((process, role.pid)));
         }
@@ -177,12 +178,13 @@ pub fn others(command: &StartParameters) -> Vec<(&'static str, Instance)> {
 /// ended.
 fn reach(entry: Entry, role: &Instance) -> Result<Option<Started>, AdoptError> {
     let fd = match directory::connected_to_role(&role.socket) {
-        // The role has just ended.
+        // Nobody listens: the role has just ended.
         Err(Errno::CONNREFUSED | Errno::NOENT) => return Ok(None),
         other => other?,
     };
     let (sender, first) = match first_words(&fd, role) {
-        // The role has ended, or has another supervisor and listens elsewhere.
+        // The connection was closed: the role has ended, or has another supervisor and listens
+        // elsewhere.
         Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
         other => other?,
     };
@@ -214,7 +216,7 @@ fn ask(mut process: Started, role: &Instance) -> Result<Option<Orphan>, AdoptErr
     let asked = channel.send(&SupervisorMessage::GiveVersion, &[]);
     asked?;
     let (take, descriptors) = match answer(channel) {
-        // The role has ended meanwhile.
+        // Returns None for a role that has ended meanwhile.
         Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
         other => other?,
     };
@@ -239,7 +241,7 @@ fn answer(channel: &mut Channel) -> Result<(Box<Take>, Vec<OwnedFd>), AdoptError
         let received = channel.wait(Some(left))?;
         match received.message {
             SupervisorMessage::Version(take) => return Ok((take, received.descriptors)),
-            // The role is ending, so there is nothing to adopt.
+            // Treats a role that is ending like one that has ended: there is nothing to adopt.
             SupervisorMessage::Stopping
             | SupervisorMessage::Obeys { .. }
             | SupervisorMessage::Ended { .. } => {

@@ -45,7 +45,7 @@ impl Program {
     /// Returns the installed program if this process, or an adopted role, runs another one.
     pub fn newer(&self, adopted: Option<i32>) -> Option<Newer> {
         let path = self.path.as_ref()?;
-        // A removed program is ignored.
+        // Returns None if the program was removed.
         let there = identity(path)?;
         let whole = identity(Path::new(OWN_PROGRAM)).is_some_and(|running| running != there);
         let role = adopted.and_then(|pid| identity(Path::new(&format!("/proc/{pid}/exe"))));

@@ -55,7 +55,8 @@ pub fn start_helper<'v>(
     match checks::start(take.personality, run) {
         Ok((process, connection)) => {
             let message = SupervisorMessage::Helper;
-            // If the message cannot be sent, the end of the role is about to be noticed.
+            // Ignored: if the message cannot be sent, the role has ended, which the main loop
+            // notices.
             let _ = role.process.send_message(&message, &[Arc::new(connection)]);
             let pid = process.pid();
             role.helpers.push(process);
@@ -91,10 +92,10 @@ pub fn check_helpers(
 
 /// Ends a helper process and its programs, each of which is a process group.
 fn end(process: &Started) {
-    // Stopped first, so that it starts no further program meanwhile.
+    // Stops the helper first, so that it starts no further program while its programs are killed.
     process.signal(Signal::STOP);
     for child in children(process.number()) {
-        // Ignored: the program may have ended by itself.
+        // The error is ignored: the program may have ended by itself.
         let _ = kill_process_group(child, Signal::KILL);
     }
     process.kill();

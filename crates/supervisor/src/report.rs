@@ -67,7 +67,7 @@ fn role(
             subject
         });
     }
-    // A role without a start timeout does not report that it is ready.
+    // Counts a role without a start timeout as ready, because it never reports that.
     let is_ready = |one: &RunningRole| one.ready || slot.row.ready_limit.is_none();
     let (state, word, grade) = match running {
         None => (RoleState::Restarting, "restarting", Grade::Bad),
@@ -78,7 +78,7 @@ fn role(
     };
     let up = running.is_some_and(is_ready);
     let trouble = slot.crashes.trouble(Moment::now());
-    // A process that starts or ends has a state of its own.
+    // Shows only a running role as unstable; one that starts or stops keeps that state.
     let (word, grade) = match (&trouble, grade) {
         (Some(_), Grade::Good) => ("unstable", Grade::Bad),
         _ => (word, grade),

@@ -47,7 +47,8 @@ impl Supervisor {
         let slot = &mut self.slots[to];
         if !of.waits() {
             if let Some(role) = slot.process() {
-                // If this fails, the role has ended; the main loop notices that.
+                // Ignored: if the message cannot be sent, the role has ended, which the main loop
+                // notices.
                 let _ = role.send_message(&message, &descriptors);
             }
             return;
@@ -69,7 +70,8 @@ impl Supervisor {
     /// Sends a command the bundle of the version in service; a client of the same user could read
     /// the files anyway.
     fn give_version(&mut self, of: Asks) {
-        // The bundle may contain keys, which only the primary role may have.
+        // Ignores requests of roles: the bundle may contain keys, which only the primary role may
+        // have.
         let Asks::Client(_) = of else { return };
         let Some(version) = self.version_in_service() else {
             return self.answer_nothing(

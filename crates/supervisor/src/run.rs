@@ -67,7 +67,7 @@ impl Supervisor {
         }
         self.abandon_upgrade();
         self.between.routes.end();
-        // Sidecars end while the proxy still serves.
+        // Ends the sidecars first, while the proxy still serves.
         self.end_parts();
         self.end_control();
         self.slots.serving.end();
@@ -242,7 +242,8 @@ impl Supervisor {
             // Only the new role gets the message; the old one stays paused.
             let _ = tried.send_message(&message);
         } else if let Some(proxy) = &mut self.slots.serving.running {
-            // A role that cannot receive it yet gets it once it serves.
+            // The error is ignored: a role that cannot receive the message yet gets it once it
+            // serves.
             let _ = proxy.send_message(&message);
         }
     }
@@ -252,7 +253,7 @@ impl Supervisor {
         let Some(stop) = Stop::by(signal, limit, Instant::now()) else {
             return;
         };
-        // A soft stop must not replace a hard stop that was requested before.
+        // Ignores a soft stop during any other stop: it must not replace a hard one.
         if stop.is_soft() && self.service.stop.is_some() {
             return;
         }
@@ -270,14 +271,16 @@ impl Supervisor {
         self.service.draining.stop(&stop);
         self.quiet_control();
         self.refuse_pending_changes();
-        // The supervisor must not hold the listeners open after the role has closed them.
+        // Drops all versions, so that the supervisor does not hold the listeners open after the
+        // role has closed them.
         self.versions.last_good = None;
         self.versions.unsettled = None;
         self.versions.candidate = None;
         // Releases the sidecars first: the proxy serves until no client is directed to this
         // machine.
         if self.release_parts(true) {
-            // The proxy's stop timeout starts after the addresses were released.
+            // Removes the time limit for now: the proxy's stop timeout starts after the sidecars
+            // have released what they hold.
 
             self.service.stop = Some(Stop {
                 until: None,
@@ -355,7 +358,7 @@ impl Supervisor {
             write_unrecorded(&told.plain);
             self.cluster.keep_output(&told.shown);
         }
-        // The loader has already printed the diagnostics.
+        // Prints no diagnostics, because the loader has printed them.
         let plan = match told.outcome {
             Ok(plan) => plan,
             Err(_) if self.cluster.is_member() => return self.first_failed("", &told.shown),
@@ -413,14 +416,14 @@ impl Supervisor {
             file.write()?;
         }
         self.versions.last_good = Some(version);
-        // A client that sees the control socket can also request a reload, so the socket opens
-        // before the role starts.
+        // Opens the control socket before the role starts.
         if self.interfaces.control.is_none() {
             self.open_control();
         }
         self.keep_version();
         match &self.versions.last_good {
-            // No role will report that it is ready.
+            // Counts a version without any role as served at once: no role would report that it is
+            // ready.
             Some(kept) if kept.is_idle() => self.proxy_ready(),
             Some(kept) if kept.is_without_proxy() => self.follow_version(),
             _ => self.start_proxy(),
@@ -489,7 +492,8 @@ impl Supervisor {
             SupervisorMessage::WentBack { words } => self.handle_proxy_rollback(&words),
             SupervisorMessage::TrialEnded => self.trial_ended(),
             SupervisorMessage::WantsHelper => self.give_programs(),
-            // A signal stopped the role directly; the supervisor must close the same listeners.
+            // Begins a soft stop if a signal has stopped the role directly, because the supervisor
+            // must close the same listeners.
             SupervisorMessage::Stopping if self.service.stop.is_none() => {
                 self.begin_stop(Signal::SIGUSR1)
             }
@@ -519,7 +523,8 @@ impl Supervisor {
             SupervisorMessage::Unknown { kind } if kind == SupervisorMessage::TellState.kind() => {
                 self.try_upgrade(None);
             }
-            // The role has printed the reason; its end is noticed separately.
+            // Ignores the shutdown reason, which the role has printed; the end of the process is
+            // noticed separately.
             SupervisorMessage::Ended { .. } => {}
             other => self.not_understood(self.slots.serving.row.part, &other),
         }
@@ -559,7 +564,7 @@ impl Supervisor {
             if let Err(error) = ready.tell() {
                 self.voice.warning(error);
             }
-            // Standard error is closed, so no message would be read.
+            // Prints nothing from now on: standard error is closed.
             self.voice.quiet = true;
         }
     }
@@ -575,8 +580,8 @@ impl Supervisor {
                 "`evenkeel reload` will not find this process, and no other supervisor can adopt its proxy ({error}); \
                  HUP works like `reload`"
             )),
-            // Under HAProxy's name scripts do not expect a message about a socket that HAProxy does
-            // not have.
+            // Prints nothing under other names: scripts for HAProxy do not expect a message about a
+            // socket that HAProxy does not have.
             Err(_) => {}
         }
     }
@@ -591,7 +596,7 @@ impl Supervisor {
             return;
         }
         if self.versions.is_without_proxy() {
-            // The proxy was started for a change, which now fails, or for a candidate.
+            // Fails the change or rolls back the candidate for which the proxy was started.
             self.change_failed(None, "the proxy ended before it served");
             if self.cluster.trial_version().is_some() {
                 self.handle_proxy_rollback("the proxy died");
@@ -726,7 +731,7 @@ impl Supervisor {
         if due(stop)
             && let Some(proxy) = &mut self.slots.serving.running
         {
-            // The main loop notices the end of the process.
+            // Only kills the proxy: the main loop notices its end.
             proxy.kill_overdue();
             self.service.stop = self.service.stop.map(|stop| Stop {
                 until: None,

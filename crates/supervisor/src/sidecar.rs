@@ -88,7 +88,7 @@ impl RoleSlot {
         let taken = self.taking.take_if(|taking| taking.version == version)?;
         let without_proxy = taken.without_proxy;
         let before = self.wanted.replace(taken);
-        // The previous version of an adopted role is unknown.
+        // Counts as a change for an adopted role, whose previous version is unknown.
         let differs = before.is_none_or(|before| before.without_proxy != without_proxy);
         Some(differs && self.properties().shares_heartbeats)
     }

@@ -51,7 +51,7 @@ impl Signals {
     }
 
     pub fn unblock() {
-        // sigprocmask(2) only fails for invalid arguments.
+        // The error is ignored: sigprocmask(2) only fails for invalid arguments.
         let _ = set().thread_unblock();
     }
 

@@ -247,7 +247,8 @@ impl RoleSlot {
     pub fn send_adoption_socket(&mut self) {
         let listener = self.guard.as_ref().map(|(_, listener)| listener);
         if let Some(running) = &mut self.running {
-            // If the message cannot be sent, the role has ended; the main loop notices that.
+            // Ignored: if the message cannot be sent, the role has ended, which the main loop
+            // notices.
             let _ = running.process.set_survives_supervisor(listener);
         }
     }
@@ -255,7 +256,7 @@ impl RoleSlot {
     /// Sends the role the final counts of a predecessor.
     pub fn add_state(&mut self, counts: SharedFd) {
         if let Some(running) = &mut self.running {
-            // If this fails, only the last counts are lost.
+            // The error is ignored, because only the last counts are lost.
             let channel = &mut running.process.channel;
             let _ = channel.send(&SupervisorMessage::AddState, &[counts]);
         }
@@ -275,14 +276,15 @@ impl RoleSlot {
     /// now.
     pub fn check_timeouts(&mut self, now: Instant, voice: &mut MessagePrinter) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        // The current process may be leaving, too: without overlap the successor waits for its end.
+        // Checks the current process, too, which may be leaving: without overlap the successor
+        // waits for its end.
         for one in self.running.iter_mut().chain(&mut self.predecessor) {
             if due(one.leave_deadline()) {
                 one.kill_overdue();
             }
         }
         if let Some(before) = &mut self.predecessor {
-            // Messages of the predecessor are dropped.
+            // Reads and drops the messages of the predecessor.
             while before.process.receive_message(voice).is_some() {}
             if before.process.process_exit().is_some() {
                 self.predecessor = None;

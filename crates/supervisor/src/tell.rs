@@ -174,7 +174,7 @@ pub fn refused(voice: &mut MessagePrinter) {
 pub fn exiting(voice: &mut MessagePrinter, soft: bool) {
     match (voice.form(), soft) {
         (Form::Haproxy, _) => voice.warning("Exiting Master process..."),
-        // The address role prints this message.
+        // Prints nothing under keepalived's name, because the address role prints this message.
         (Form::Keepalived, _) => {}
         (Form::Own, true) => {
             voice.notice("accepting no new connections, finishing the existing ones")

@@ -26,7 +26,7 @@ impl Supervisor {
         let own = {
             let mut control = trace::control();
             control.expire(Instant::now());
-            // While no version is known, such as during an adoption, the levels stay.
+            // Keeps the configured levels while no version is known, such as during an adoption.
             if let Some(version) = version {
                 control.configure(LogLevels::parse_known(&version.plan().log_levels));
             }

@@ -50,7 +50,8 @@ impl PartSize<'_> {
 impl LoadedVersion {
     /// Creates a version. None if the number of descriptors does not match the plan.
     pub fn new(mut take: Take, mut descriptors: Vec<OwnedFd>) -> Option<LoadedVersion> {
-        // Without a salt, a successor reads the files again.
+        // Continues without a salt if there are no random numbers; a successor then reads the files
+        // again.
         take.salt = salt::new_salt().unwrap_or_default();
         if descriptors.len() != LoadedVersion::wanted(&take.plan) {
             return None;

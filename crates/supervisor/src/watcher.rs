@@ -178,7 +178,8 @@ impl Watcher {
             before.is_none_or(|before| !covers(before, place))
         });
         for number in self.places.keys().filter(|n| !places.contains_key(n)) {
-            // Ignored: the kernel has already removed the watch of a deleted directory.
+            // The error is ignored: the kernel has already removed the watch of a deleted
+            // directory.
             let _ = inotify::remove_watch(inotify, *number);
         }
         self.places = places;
@@ -208,7 +209,8 @@ impl Watcher {
             let event = match events.next() {
                 Ok(event) => event,
                 Err(Errno::INTR) => continue,
-                // No more events; any other error would repeat and needs no report.
+                // Stops at the last event, and at any other error, which would repeat and needs no
+                // report.
                 Err(_) => break,
             };
             let flags = event.events();
@@ -265,7 +267,7 @@ fn add(watch: &mut Watch, before: &Watch) {
             }
         }
     }
-    // The watch is bounded, however often files are refused.
+    // Reduces the watch to its limits, however often files are refused.
     watch.fit();
 }
 

@@ -38,7 +38,8 @@ impl Supervisor {
             together: verdict.is_simultaneous,
         };
         if let Some(role) = self.slots.governing.process() {
-            // If this fails, the role has ended; the main loop notices that.
+            // Ignored: if the message cannot be sent, the role has ended, which the main loop
+            // notices.
             let _ = role.send_numbered(verdict.ask, &message, &descriptors);
         }
     }
@@ -82,7 +83,7 @@ impl Supervisor {
                     look: None,
                     fresh: false,
                 }));
-                // A reload that was requested meanwhile is part of this change.
+                // Begins the change together with a reload that was requested meanwhile.
                 let _ = self.changing.requests.begin();
                 self.begin_load(Path::new(OWN_PROGRAM));
             }

@@ -68,7 +68,8 @@ impl Supervisor {
         // return to.
         let is_first = self.versions.is_without_proxy();
         match &mut self.slots.serving.running {
-            // If this fails, the role has ended; the main loop notices that.
+            // Ignored: if the message cannot be sent, the role has ended, which the main loop
+            // notices.
             Some(proxy) if !is_without_proxy && !is_first => {
                 let _ = proxy.send_message(&SupervisorMessage::Accept);
             }
@@ -80,7 +81,7 @@ impl Supervisor {
         let Some(accepted) = self.cluster.end_accept() else {
             return;
         };
-        // Dropping the previous version closes its descriptors.
+        // Replaces the last good version; dropping the previous one closes its descriptors.
         self.versions.last_good = Some(accepted.version);
         self.versions.unsettled = None;
         self.keep_version();
@@ -117,7 +118,8 @@ impl Supervisor {
             RollbackStep::Proxy => {}
         }
         if self.versions.is_without_proxy() {
-            // The proxy was started for the candidate.
+            // Ends the proxy, which was started for the candidate only: the last good version has
+            // none.
             self.see_off_without_listeners();
             return self.gone_back("");
         }
@@ -148,7 +150,8 @@ impl Supervisor {
         }
         if let Some(role) = self.slots.governing.process() {
             let words = words.to_owned();
-            // If this fails, the role has ended; the main loop notices that.
+            // Ignored: if the message cannot be sent, the role has ended, which the main loop
+            // notices.
             role.send_message(&SupervisorMessage::WentBack { words }, &[]);
         }
         if is_first {

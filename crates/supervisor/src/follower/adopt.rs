@@ -56,7 +56,8 @@ impl Supervisor {
             None => Ok(()),
         });
         if slot.properties().shares_heartbeats {
-            // The memory that proxy and role shared was lost with the previous supervisor.
+            // Shares a new heartbeat memory, because the previous one was lost with the previous
+            // supervisor.
             self.pulses
                 .share_with(self.slots.serving.running.as_mut(), &mut self.voice);
             let has_proxy = !self.versions.is_without_proxy();
@@ -84,7 +85,7 @@ impl Supervisor {
     pub(in super::super) fn guard_parts(&mut self) {
         for part in row::sidecar_parts() {
             if self.slots[part].running.is_some() {
-                // Without a guard socket no supervisor can adopt the role.
+                // Errors are ignored: without a guard socket no supervisor can adopt the role.
                 let _ = self.open_guard(part);
                 self.slots[part].send_adoption_socket();
             }
@@ -102,7 +103,7 @@ impl Supervisor {
             return;
         };
         let Some(given) = kept.given(part) else {
-            // The version that the new program loaded has nothing for the part.
+            // Ends the role if the version that the new program loaded has nothing for the part.
             if !kept.has(part) {
                 self.end_sidecar(part);
             }

@@ -12,7 +12,7 @@ impl Supervisor {
     pub(in super::super) fn obey_as_keepalived(&mut self, caught: Caught) {
         match caught {
             Caught::Signal(Signal::SIGHUP) => self.changing.requests.ask(None),
-            // In keepalived both signals lead to exit code 0.
+            // Treats INT as TERM, because in keepalived both lead to exit code 0.
             Caught::Signal(Signal::SIGTERM | Signal::SIGINT) => self.begin_stop(Signal::SIGTERM),
             other => {
                 if let Some(message) = (self.command.on_signal)(other)
@@ -43,7 +43,7 @@ impl Supervisor {
         }
         let role = self.command.role_pid_file.as_ref();
         for path in pid_file.into_iter().chain(role.map(|(_, path)| &**path)) {
-            // Ignored: the file may have been removed already.
+            // Errors are ignored: the file may have been removed already.
             let _ = std::fs::remove_file(path);
         }
     }

@@ -44,7 +44,7 @@ impl Supervisor {
             return;
         };
         let Some(given) = kept.given(part) else {
-            // A version whose sidecar payloads are unknown changes nothing.
+            // Without a known payload, a running role stays if the version has the part at all.
             let stays = kept.has(part);
             if !self.slots[part].served && !self.slots[part].lives() {
                 if stays {
@@ -68,7 +68,8 @@ impl Supervisor {
                 self.start_part(part);
             }
         } else if slot.stop_until.is_some() {
-            // The role is ending; another one starts after that.
+            // Only records the configuration while the role is ending; another role starts after
+            // that.
             slot.wanted = Some(given);
         } else if let Err(error) = slot.change_sidecar(&self.command, &given) {
             self.part_refused(part, &error.to_string());
@@ -122,7 +123,7 @@ impl Supervisor {
                 .ok();
         }
         if self.slots[part].guard.is_none() {
-            // Without a guard socket no supervisor can adopt the role.
+            // Errors are ignored: without a guard socket no supervisor can adopt the role.
             let _ = self.open_guard(part);
         }
         if self.slots[part].properties().shares_heartbeats && self.pulses.file().is_none() {
@@ -153,14 +154,15 @@ impl Supervisor {
                     self.part_refused(part, &words)
                 }
             }
-            // A role of an older program keeps the memory that it started with, so it is replaced.
+            // Replaces a role of an older program, which cannot change the heartbeat memory that it
+            // started with.
             SupervisorMessage::Unknown { kind } if kind == SupervisorMessage::Shared.kind() => {
                 self.replace_part(part);
             }
             SupervisorMessage::Stopping => self.part_stays(part),
-            // A role of an older program does not use this message.
+            // Ignores that a role of an older program does not know the list of missing roles.
             SupervisorMessage::Unknown { kind } if is_missing(kind) => {}
-            // The end of the process is noticed separately.
+            // Only stores the shutdown reason; the end of the process is noticed separately.
             SupervisorMessage::Ended { words } => {
                 if let Some(running) = &mut self.slots[part].running {
                     running.last_words = words;
@@ -213,13 +215,13 @@ impl Supervisor {
             && let Some(given) = &self.slots[part].wanted
             && candidate == Some(given.version)
         {
-            // The role was started for a change, which is applied with this.
+            // The change for which the role was started is applied now.
             return self.change_taken(given.version, words);
         }
         if self.versions.decides(part) {
             self.proxy_ready()
         } else {
-            // Other roles may depend on this one.
+            // Starts roles that waited for this one.
             self.follow_version()
         }
     }
@@ -256,7 +258,7 @@ impl Supervisor {
             SidecarNext::Replaced => return self.start_part(part),
             SidecarNext::PredecessorContinues => {
                 slot.running = slot.predecessor.take();
-                // Messages were stored for the successor while it started.
+                // Sends the predecessor the messages that were stored while the successor started.
                 self.between.stored.send_to(slot);
                 return self.part_refused(part, &format!("the new {what} ended"));
             }
@@ -265,8 +267,8 @@ impl Supervisor {
         if self.versions.decides_change(part) {
             let words = format!("the {what} died while it loaded the change");
             self.change_failed(None, &words);
-            // The role was started for the change that failed, so the last good version decides
-            // whether it runs at all.
+            // The last good version decides again whether the role runs at all, because it was
+            // started for the change that failed.
             let kept = self.versions.last_good.as_ref();
             self.slots[part].wanted = kept.and_then(|kept| kept.given(part));
             if self.slots[part].wanted.is_none() {
@@ -400,7 +402,7 @@ impl Supervisor {
         };
         let slot = &mut self.slots[part];
         if slot.running.is_some() {
-            // If the role is ending, another one starts after that.
+            // Waits if the role is ending: another one starts after that.
             return match slot.stop_until {
                 Some(_) => Ok(()),
                 None => {

@@ -172,7 +172,7 @@ impl Client {
         if waits {
             self.state = MasterClientState::Waiting;
         }
-        // The restored input may already contain a line.
+        // Marks the session as busy, because the restored input may already contain a line.
         self.busy = !waits;
         self
     }
@@ -247,7 +247,7 @@ impl Client {
 
     /// Sends as much output as the client accepts at once.
     pub fn end(&mut self) {
-        // Ignored: a client that has disconnected or does not read misses the output.
+        // The error is ignored: a client that has disconnected or does not read misses the output.
         let _ = self.flush();
     }
 
@@ -289,7 +289,8 @@ impl Client {
                 LineRead::Line(std::mem::replace(&mut self.input, rest))
             }
             None if self.input.len() <= LINE_MAX => {
-                // The last line may lack its line end.
+                // At the end of the input, takes the rest as a line: the last one may lack its line
+                // end.
                 if self.ended && !self.input.is_empty() {
                     LineRead::Line(std::mem::take(&mut self.input))
                 } else {
@@ -482,14 +483,15 @@ impl Client {
                 self.state = MasterClientState::Forwarding(forward);
                 more
             }
-            // The end of the response, or of the worker.
+            // Ends the command at the end of the response or of the worker.
             Ok(_) | Err(_) => {
                 let pid = forward.pid;
                 if !view.knows(pid) {
                     self.say(&format!("The process {pid} ended before it answered.\n\n"));
                 }
                 if forward.payload {
-                    // The rest of the input is not a command.
+                    // Ends the session in the middle of a payload, because the rest of the input is
+                    // not a command.
                     self.state = MasterClientState::Leaving
                 } else {
                     self.prompt(view)
@@ -520,7 +522,7 @@ impl Client {
 impl Forward {
     fn send(&mut self) {
         if flush(&self.socket, &mut self.outgoing).is_err() {
-            // The worker reads no further input; its response must still be read.
+            // Drops the input, of which the worker reads no more; its response must still be read.
             self.outgoing.clear();
         }
         if self.outgoing.is_empty() && !self.payload && !self.shut {

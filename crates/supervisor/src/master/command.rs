@@ -92,7 +92,7 @@ pub fn prefixed<'c>(command: &'c str, view: &View) -> Option<Prefixed<'c>> {
     let (name, rest) = name.split_at(end);
     let target = match name {
         "" | "0" | "master" => Some(CommandTarget::Master),
-        // The current worker; previous ones are selected by their process id.
+        // `@1` is the current worker; previous ones are selected by their process id.
         "1" => view.current().map(CommandTarget::Worker),
         other => other
             .strip_prefix('!')

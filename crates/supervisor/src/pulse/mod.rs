@@ -115,8 +115,8 @@ impl Pulses {
         } else if let Some(why) = is_frozen(&mut proxy.process, look) {
             Some((None, why))
         } else {
-            // A signal stops all threads of a process, so the name of the first silent one is
-            // meaningless.
+            // Names no thread if a signal has stopped the process: all its threads are stopped
+            // then.
             self.frozen_thread(number, look).map(|(name, why)| {
                 let named = Some(name).filter(|_| why != Frozen::Stopped);
                 (named, why)
@@ -124,7 +124,7 @@ impl Pulses {
         };
         if let Some((thread, why)) = frozen {
             report_frozen(voice, "proxy", number, thread.as_deref(), why);
-            // The main loop notices the end of the process.
+            // Only kills: the main loop notices the end of the process and restarts the role.
             proxy.process.kill();
             self.begin_anew();
         }

@@ -41,13 +41,14 @@ pub fn place(process: i32, name: Option<&str>) -> Option<String> {
     let thread = name.map_or(Some(process), |name| named(process, name))?;
     let place = fs::read_to_string(format!("/proc/{process}/task/{thread}/wchan")).ok()?;
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
-    // The file contains 0 if the kernel does not report the function.
+    // Returns no function for the content `0`, which means that the kernel does not report it.
     (place.len() > 1 && place.chars().all(is_name)).then_some(place)
 }
 
 fn cpu_ms(directory: &str) -> Option<u64> {
     let stat = fs::read_to_string(format!("{directory}/stat")).ok()?;
-    // The name is in parentheses and may contain any character; the state follows.
+    // Reads from the last parenthesis on: the process name in parentheses may contain any
+    // character.
     let mut fields = stat.rsplit(") ").next()?.split(' ').skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;

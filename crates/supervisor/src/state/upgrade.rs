@@ -313,7 +313,7 @@ impl Trial {
 
     fn ask(&mut self, now: Instant) {
         self.silent = Some(now);
-        // If this fails, the role has ended; the main loop notices that.
+        // Ignored: if the message cannot be sent, the role has ended, which the main loop notices.
         let _ = self.new.send_message(&SupervisorMessage::TellPulse);
     }
 

@@ -37,7 +37,7 @@ impl Supervisor {
     /// with the error; the control role runs again then.
     pub(super) fn execute_as_arbiter(&mut self, program: &Path) -> io::Error {
         self.end_control();
-        // The next image creates its own entry.
+        // Removes the entry: the next image creates its own.
         self.interfaces.control = None;
         let Err(error) = execute(program, None);
         self.open_control();

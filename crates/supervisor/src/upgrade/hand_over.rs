@@ -43,7 +43,7 @@ impl Supervisor {
 
     /// Executes the program. Returns only if that fails, with the error.
     pub(super) fn execute(&mut self, program: &Path) -> io::Error {
-        // The next image, or this one after a failure, starts another control role.
+        // Ends the control role; the next image, or this one after a failure, starts another one.
         self.end_control();
         let Err(error) = self.try_execute(program);
         self.start_control();

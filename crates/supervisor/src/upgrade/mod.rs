@@ -104,8 +104,8 @@ impl Supervisor {
             UpgradeEvent::Failed(failure) => self.refuse_change(&failure.words, &failure.shown),
             UpgradeEvent::StateMissing => self.try_upgrade(None),
             UpgradeEvent::Serves => {
-                // The address role sees no gap in the heartbeats: the old role writes until the new
-                // one does.
+                // Gives the heartbeat memory to the new role before the old one pauses, so that the
+                // address role sees no gap: the old role writes until the new one does.
                 if let Some(new) = upgrade.serving_mut() {
                     new.process.share(self.pulses.file());
                     if self.service.paused {
@@ -113,7 +113,8 @@ impl Supervisor {
                     }
                 }
                 if let Some(old) = &mut self.slots.serving.running {
-                    // If this fails, the role has ended; the main loop notices that.
+                    // Ignored: if the message cannot be sent, the role has ended, which the main
+                    // loop notices.
                     let _ = old.send_message(&SupervisorMessage::Pause);
                 }
             }
@@ -144,7 +145,7 @@ impl Supervisor {
         let mut lines = tell::changed(&next.version);
         let words = format!("now serving with {}", program.display());
         lines.insert(0, (Gravity::Notice, words));
-        // Dropping the previous version closes its descriptors.
+        // Replaces the last good version; dropping the previous one closes its descriptors.
         let before = self.versions.last_good.replace(next.version);
         self.versions.unsettled = None;
         self.keep_version();
@@ -192,7 +193,8 @@ impl Supervisor {
             && !self.service.paused
             && let Some(old) = &mut self.slots.serving.running
         {
-            // If this fails, the role has ended; the main loop notices that.
+            // Ignored: if the message cannot be sent, the role has ended, which the main loop
+            // notices.
             let _ = old.send_message(&SupervisorMessage::Resume);
         }
     }

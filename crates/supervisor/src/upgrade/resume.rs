@@ -30,12 +30,12 @@ impl Supervisor {
         if proxy.is_none() && !version.is_without_proxy() {
             return Err(ResumeError::Incomplete);
         }
-        // Dropping an entry removes it, and without the guard's entry no supervisor could find the
-        // role.
+        // Restores the entries only after all other steps that can fail: dropping an entry removes
+        // it, and without the guard's entry no supervisor could find the role.
         let guard = value.guard.map(|socket| left.socket(&socket)).transpose()?;
         let control = value.control.and_then(|socket| left.socket(&socket).ok());
-        // No step can fail from here on. The previous image has handled the processes before this
-        // one.
+        // No step can fail from here on. Nothing is taken over from other processes: the previous
+        // image has done that.
         self.carried = Carried::default();
         for part in &value.parts {
             // Ignored: a sidecar that cannot be restored notices the end of its supervisor.
@@ -74,7 +74,8 @@ impl Supervisor {
         self.carried.expect_others_than(&known);
         self.keep_version();
         tell::resumed(&mut self.voice);
-        // The previous image may have been a program that did not send the role the memory.
+        // Sends the proxy the heartbeat memory again, because the previous image may have been a
+        // program that did not.
         self.pulses
             .share_with(self.slots.serving.running.as_mut(), &mut self.voice);
         self.replace_parts();
