@@ -171,7 +171,8 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Starts with the existing sessions. `name` identifies the part or section in the log.
+    /// Creates the authenticator of a part or section, with its existing sessions. `name`
+    /// identifies the part or section in the log.
     pub fn new(name: &str, sessions: Sessions, verify: Verify) -> Authenticator {
         Authenticator {
             sessions: Mutex::new(sessions),

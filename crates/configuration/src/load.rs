@@ -66,8 +66,8 @@ pub fn load(
     let nodes = nodes::find(parts, &recording, &mut outside);
     let options = recording.options.clone();
     let mut read = read(parts, &recording, options, outside, nodes.clone());
-    // A replay does not repeat the diagnostics of other nodes, which the recorded load has already
-    // reported.
+    // Does not check the other nodes in a replay, to avoid repeating their diagnostics, which the
+    // recorded load has already reported.
     if !is_replay {
         check_other_nodes(parts, &recording, &nodes, &mut read.context);
     }
@@ -159,7 +159,7 @@ fn read(
         if drafts.iter().any(|draft| draft.is_old_file(context)) {
             reader.is_old();
         }
-        // A file that is not a configuration soon reaches this limit.
+        // Stops after too many errors: the file is probably no configuration.
         if context.diagnostics.errors() >= DIAGNOSTICS_MAX {
             break;
         }
@@ -271,7 +271,8 @@ impl Reading<'_> {
             reader.section(line.word(1).map_or(first.text(), |name| name.text()));
             return self.begin_section(line);
         }
-        // The lexical error was already reported, and the rest of the line is uncertain.
+        // Ignores a line with a lexical error: the error was already reported, and the rest of the
+        // line is uncertain.
         if reader.recovered() {
             return;
         }
@@ -315,7 +316,7 @@ impl Reading<'_> {
             return;
         };
         self.drafts[at].section(&mut self.context, head);
-        // If the part refuses the line that begins a section, the section does not begin.
+        // Does not begin the section if the platform's part has refused the line that begins it.
         let Some(place) = self.drafts[at].current_section() else {
             return;
         };

@@ -90,7 +90,8 @@ fn local_names(
         return vec![node.clone()];
     }
     if options.host.is_empty() {
-        // The file is only inspected, so it is read as its first node.
+        // Reads the file as its first node if the name of this host is not known: the file is only
+        // inspected.
         let first = sections.iter().find_map(|section| section.name.clone());
         return first
             .or_else(|| named.first().cloned())

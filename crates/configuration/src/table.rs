@@ -136,7 +136,8 @@ impl<D: Tabled> TabledDraft<D> {
             Some((row.name, row.places.to_vec()))
         });
         if meant.is_some_and(|name| context.words.has(&name)) {
-            // The following lines probably belong to the intended section.
+            // Skips the following lines, which probably belong to the section whose misspelt name
+            // was reported.
             self.section = None;
         }
         let told = if told.help.is_none() && told.notes.is_empty() {
@@ -160,8 +161,7 @@ impl<D: Tabled> PartDraft for TabledDraft<D> {
             .section
             .map_or(Ok(()), |s| (s.begin)(&mut self.draft, head));
         if begun.is_err() {
-            // The line that begins the section was refused, so the meaning of its lines is
-            // unknown.
+            // Ignores the lines of the section, because the line that begins it was refused.
             self.section = None;
         }
         self.report_diagnostics(context, begun.err());

@@ -33,7 +33,8 @@ impl Unknown<'_> {
         let mut names: Vec<&str> = table.names_in(place).collect();
         names.extend(context.line_words_of_other_parts(place));
         names.sort_unstable();
-        // The misspelt word may be the second word of a keyword: `option httplgo`.
+        // Collects the keywords that begin with this word: then the misspelt word is the second one
+        // (`option httplgo`).
         let second = |name: &&'static str| name.strip_prefix(word.str())?.strip_prefix(' ');
         let family: Vec<&str> = table.names_in(place).filter_map(|n| second(&n)).collect();
         if !family.is_empty() {

@@ -156,7 +156,8 @@ impl MachineReport {
         let (Some(old), Some(new)) = (&before.traffic, &self.traffic) else {
             return;
         };
-        // All reports were made at the same time, and there is always one from the supervisor.
+        // Uses the time of the first report for all changes: all reports were made at the same
+        // time, and there is always one from the supervisor.
         let at = self.reports.first().map(|report| report.at);
         let id = |row: &TrafficRow| (row.kind, row.proxy.clone(), row.name.clone());
         let old = old.rows.iter().map(|row| (id(row), status(row)));

@@ -266,7 +266,8 @@ impl ServerLine<'_> {
             (is_unchecked && is_down).then(|| "down".to_owned()),
         );
         set("host name", self.word("srv_fqdn").map(str::to_owned));
-        // Addresses from host names are left out, because machines may resolve a name differently.
+        // Leaves out addresses that come from host names, because machines may resolve a name
+        // differently.
         let is_literal = self.word("srv_fqdn").is_none() && self.word("srvrecord").is_none();
         let address = self.word("srv_addr").filter(|_| is_literal);
         let port = self.word("srv_port").unwrap_or_default();

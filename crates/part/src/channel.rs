@@ -289,8 +289,8 @@ impl Channel {
                         descriptors: partial.descriptors,
                     }));
                 }
-                // Tells the sender, and closes the descriptors of the message at the end of this
-                // scope.
+                // Responds that this end does not support the message; the end of the scope closes
+                // the descriptors of the message.
                 Decoded::Unknown(kind) => {
                     passed_over += 1;
                     self.send_numbered(partial.ask, &SupervisorMessage::Unknown { kind }, &[])?;

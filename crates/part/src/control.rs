@@ -14,7 +14,7 @@ pub const HEARTBEAT_VALID: Duration = Duration::from_millis(500);
 /// A message to the control role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum ControlMessage {
-    /// All leases that a part of this machine could use, or wants to know.
+    /// All leases that a part of this machine could use, or wants to observe.
     Wants {
         /// Name of the part: the names of its leases begin with it and a slash.
         #[serde(with = "Part")]

@@ -23,7 +23,7 @@ pub struct SupervisorConnection {
     channel: Option<Channel>,
     guard: Option<Guard>,
     version: u64,
-    /// The version that the role is applying.
+    /// Number of the configuration version that the role is applying.
     taking: u64,
     writes: bool,
     /// The signals that stop the role while it has no supervisor.

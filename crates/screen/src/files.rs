@@ -20,8 +20,8 @@ const OF_NOVNC: [&str; 2] = ["core", "vendor"];
 /// is in another package, on which the package of the modules depends.
 const STYLE: &str = "../../javascript/xterm/xterm.css";
 const MAIN: &str = "public/Terminal";
-/// Begin of the single module that contains all modules of xterm.js. These are Node.js modules, and
-/// a browser has no `require`.
+/// Beginning of the single module that contains all modules of xterm.js. These are Node.js modules,
+/// and a browser has no `require`.
 const BEGIN: &str = "const modules = {\n";
 const END: &str = "};
 const loaded = {};

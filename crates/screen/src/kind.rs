@@ -4,7 +4,8 @@
 use crate::library::{Libraries, ScreenLibrary};
 use part::report::Opens;
 
-/// A kind of view, with its page.
+/// Kind of a view of an object in the browser (such as a display or a terminal), with the texts and
+/// the library of its page.
 pub struct ScreenKind {
     pub opens: Opens,
     pub path: &'static str,
@@ -64,7 +65,8 @@ pub static KINDS: [ScreenKind; 3] = [
         opens: Opens::Spice,
         path: "spice",
         is_for_one: true,
-        // Main, display, inputs and cursor, and optional further channels.
+        // SPICE uses one connection per channel: main, display, inputs and cursor, and optional
+        // further ones.
         connections: 8,
         noun: "display",
         title: "Display",

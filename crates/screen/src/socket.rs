@@ -174,10 +174,11 @@ async fn forward_while<S>(
     let (mut from, mut to) = part.into_split();
     let mut piece = vec![0; PIECE_BYTES];
     let mut looks = interval(look_every);
-    // `sent` is the number of bytes sent since `heard`.
+    // Counts in `sent` the bytes sent to the browser since its last message. `heard` is the time of
+    // the last sign of life of the browser.
     let (mut heard, mut sent) = (Instant::now(), 0);
-    // `None`: the part has ended the connection. Checks the guard first: the part ends all
-    // connections of a display when one of them ends.
+    // Result of the loop: None if the part has ended the connection. Checks the guard of the access
+    // first: the part ends all connections of a display when one of them ends.
     let why = loop {
         tokio::select! {
             read = from.read(&mut piece) => {

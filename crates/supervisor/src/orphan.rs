@@ -132,8 +132,8 @@ pub fn find(row: &RoleRow, command: &StartParameters) -> Result<Option<Orphan>, 
     Ok(None)
 }
 
-/// Finds the orphaned sidecar role of these files. Also returns the process id of its former
-/// supervisor.
+/// Finds the orphaned sidecar role of these files. Also returns the process id of the supervisor
+/// that has ended.
 pub fn find_beside(
     row: &RoleRow,
     command: &StartParameters,

@@ -22,13 +22,15 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
 impl RoleSlot {
-    /// Returns the sidecar properties; those of a plain sidecar for another role.
+    /// Returns the sidecar properties of the role; those of a plain sidecar if the table has none
+    /// for it.
     pub fn properties(&self) -> SidecarProperties {
         let properties = self.row.sidecar().copied();
         properties.unwrap_or(SidecarProperties::plain(""))
     }
 
-    /// Starts a process with the stored state. `memory` is the heartbeat memory of the proxy.
+    /// Starts a process of the role with the state that the state file of the role contains.
+    /// `memory` is the heartbeat memory of the proxy.
     ///
     /// # Errors
     /// The process cannot be started.
@@ -57,8 +59,8 @@ impl RoleSlot {
         Ok(RunningRole::begun(process))
     }
 
-    /// Sends the role a version, which it applies or refuses later. Does nothing if the role does
-    /// not run.
+    /// Sends the role the configuration of a version, which the role applies or refuses later. Does
+    /// nothing if the role does not run.
     ///
     /// # Errors
     /// The version cannot be sent, such as over a closed channel.
@@ -101,7 +103,8 @@ impl RoleSlot {
         }
     }
 
-    /// Makes the predecessor end, because its successor works or no role shall work any longer.
+    /// Makes the predecessor process of a role end, because its successor works, or because no
+    /// process of the role must work any longer.
     pub fn leave_predecessor(&mut self) {
         let until = Instant::now() + LEAVE_LIMIT;
         if let Some(before) = &mut self.predecessor {
@@ -109,7 +112,8 @@ impl RoleSlot {
         }
     }
 
-    /// Asks the role to end. A later call repeats the request with the same timeout.
+    /// Asks the role to end, and to release what it holds. A later call repeats the request with
+    /// the same timeout.
     pub fn release(&mut self, manner: Manner) {
         self.leave_predecessor();
         let Some(role) = &mut self.running else {

@@ -50,8 +50,8 @@ pub struct RunningRole {
     /// Helper processes, which run programs of external checks.
     pub helpers: Vec<Started>,
     pub leaves_until: Option<Instant>,
-    /// True if the role keeps addresses that no other machine takes over, until the proxy has
-    /// ended.
+    /// True if the role keeps addresses until the proxy has ended; no other machine takes them over
+    /// meanwhile.
     pub keeps_addresses: bool,
     pub last_words: String,
     /// The list of missing roles with clients that was sent to this role; None if unknown.
@@ -253,7 +253,7 @@ impl RoleSlot {
         }
     }
 
-    /// Sends the role the final counts of a predecessor.
+    /// Sends the role the final counters of a previous process, which the role adds to its own.
     pub fn add_state(&mut self, counts: SharedFd) {
         if let Some(running) = &mut self.running {
             // The error is ignored, because only the last counts are lost.
@@ -272,8 +272,8 @@ impl RoleSlot {
         all.into_iter().flatten().chain(leaves).min()
     }
 
-    /// Kills processes whose timeout has expired. Returns whether another process must be started
-    /// now.
+    /// Kills the process of the role and its predecessor if their timeout has expired, and removes
+    /// a predecessor that has ended. Returns whether another process must be started now.
     pub fn check_timeouts(&mut self, now: Instant, voice: &mut MessagePrinter) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         // Checks the current process, too, which may be leaving: without overlap the successor

@@ -15,8 +15,8 @@ pub struct ProcessTurn {
 }
 
 impl ProcessTurn {
-    /// Begins a turn. The end is checked first, so that messages sent before the end are still
-    /// read.
+    /// Begins to read the messages of a process. Checks first whether the process has ended, so
+    /// that messages sent before the end are still read.
     pub fn of(process: &mut Started) -> ProcessTurn {
         ProcessTurn {
             pid: process.pid(),

@@ -18,8 +18,8 @@ pub struct LoadedVersion {
     pub take: Take,
     bundle: SharedFd,
     descriptors: Vec<SharedFd>,
-    /// Payloads of the sidecar roles, in the order of the plan. Empty if unknown: payloads are not
-    /// stored in a file because they may contain passwords.
+    /// Payloads of the sidecar roles, in the order of the plan. The list is empty if the payloads
+    /// are unknown: they are not stored in a file, because they may contain passwords.
     payloads: Vec<SharedFd>,
 }
 

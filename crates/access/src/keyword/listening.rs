@@ -26,7 +26,7 @@ pub fn listening_address(args: &Args<'_>, word: &ConfigWord) -> Result<SocketAdd
     }
 }
 
-/// Takes the absolute path of a file.
+/// Takes the next word of a line, which must be the absolute path of a file.
 ///
 /// # Errors
 /// The word is missing, or the path is relative.

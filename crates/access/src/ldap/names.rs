@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_secs(3);
 const ADDRESSES_MAX: usize = 4;
 
-/// Resolves a name. Blocks the thread.
+/// Function that resolves a host name and a port to addresses. Blocks the thread.
 pub(super) type Resolve = dyn Fn(&str, u16) -> Vec<SocketAddr> + Send + Sync;
 
 pub(super) struct ServerResolver {

@@ -77,7 +77,8 @@ pub fn program(name: &str) -> Command {
 /// Returns a program and arguments that run the given program so that it is killed when this
 /// process ends, even by SIGKILL, if setpriv (package util-linux) is installed.
 pub fn ends_with_us(program: PathBuf, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
-    // Without setpriv the program is unchanged, and survives a SIGKILL of this process.
+    // Returns the program unchanged if setpriv is missing: it then survives a SIGKILL of this
+    // process.
     let Some(setpriv) = find("setpriv") else {
         return (program, arguments);
     };

@@ -151,7 +151,8 @@ impl Fallback {
         }
         let (give, take) = std::sync::mpsc::channel();
         let (owned, begun) = (name.to_owned(), Instant::now());
-        // A lookup cannot be interrupted; one that takes too long ends with the process.
+        // Looks the name up in a thread of its own, because a lookup cannot be interrupted: one
+        // that exceeds the timeout continues until it or the process ends.
         let thread = std::thread::Builder::new().spawn(move || give.send(look_up(&owned)));
         let found = match thread {
             Ok(_) => take.recv_timeout(*left).unwrap_or_else(|_| Arc::new([])),

@@ -34,8 +34,8 @@ struct Patient(File);
 
 impl Read for Patient {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        // Before a first writer has opened the pipe, a read would report the end at once, while
-        // poll(2) waits.
+        // Polls before each read: as long as no writer has opened the pipe, a read would report the
+        // end at once, while poll(2) waits.
         match poll(
             &mut [PollFd::new(&self.0, PollFlags::IN)],
             Some(&SILENCE_MAX),

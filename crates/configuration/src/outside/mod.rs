@@ -287,7 +287,7 @@ impl Outside {
     /// The file cannot be read, or is too large.
     pub fn read(&mut self, path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
         let known = self.answers.files.get(path);
-        // An earlier line may have accepted a smaller size than this one.
+        // Forgets the earlier error that the file is too large if this line accepts a larger size.
         let larger = |known: &Result<Text, Unreadable>| matches!(known, Err(Unreadable::TooLarge(max)) if *max < bytes_max);
         if !self.recorded && known.is_some_and(larger) {
             self.answers.files.remove(path);

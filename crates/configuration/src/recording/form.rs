@@ -254,7 +254,8 @@ pub(super) fn recording(bytes: &[u8]) -> Result<Recording, RecordingError> {
     if version != VERSION {
         return Err(RecordingError::Version(version));
     }
-    // The flag for secrets is for programs that read only the header.
+    // Ignores the byte that tells whether there are secrets: it is for programs that read only the
+    // header.
     let ([_secrets], rest) = head(rest)?;
     let (named, rest) = head(rest)?;
     let (named, found) = (u64::from_le_bytes(named), rest.len() as u64);

@@ -148,7 +148,8 @@ impl Recording {
     /// are accepted, as in a start but not in a reload, and the description of the configuration
     /// version, which is for messages.
     pub fn changed_inputs(&self, other: &Recording) -> Vec<String> {
-        // All fields are named, so that a field that is added later cannot be forgotten.
+        // Names all fields, so that the compiler reports a field that is added later and missing in
+        // this comparison.
         let Recording {
             files,
             environment: _,
@@ -258,7 +259,8 @@ impl Recording {
         for name in SET_FOR_FILES {
             texts.extend(left.remove(name.as_bytes()));
         }
-        // Nearly all words are no variables, which their first byte and length usually show.
+        // Compares the first byte and the length of each word with those of the variables first:
+        // nearly all words are no variables, and this usually shows it.
         let shape = |name: &[u8]| {
             let first = name.first().copied().unwrap_or(0);
             (usize::from(first), 1_u64 << name.len().min(63))

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub const RESPONSE_MAX_MS: u64 = 20_000;
 
 impl PowerControl {
-    /// Runs the command of an action and waits for its end, at most 20 s.
+    /// Runs the command of a power action (such as off) and waits for its end, at most 20 s.
     ///
     /// # Errors
     /// The program or the password file is missing, the command failed, or the timeout expired; as

@@ -38,7 +38,6 @@ pub struct ExternalCheck {
     pub variables: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// The end of a program.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExternalEnd {
     Exited(i32),

@@ -22,7 +22,7 @@ pub const HAND_OVER_VERSION: u16 = 3;
 #[serde(default)]
 pub struct HandOver {
     pub take: Take,
-    /// The version's bundle and sockets.
+    /// Numbers of the descriptors of the configuration version: its bundle and its sockets.
     pub descriptors: Vec<u32>,
     pub versions: u64,
     /// Soft limit of open files at the start, before it was raised.

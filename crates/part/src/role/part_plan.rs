@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 const NOUN_BYTES_MAX: usize = 128;
 
-/// The supervisor's view of a part of a version. The payload for the part's role travels next to
-/// it, undecoded.
+/// Data that the supervisor needs about one part of a configuration version. The payload for the
+/// part's role travels next to it, undecoded.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct PartPlan {

@@ -12,7 +12,8 @@ const LOADS_WITHIN: Duration = Duration::from_secs(10);
 
 pub const BEHIND_MAX: usize = 64;
 
-/// The relation of the served version to the accepted one.
+/// Relation of the configuration version that this machine serves to the one that the cluster has
+/// accepted.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum VersionStanding {
     /// No majority has confirmed the configuration version since the start, or the last

@@ -6,7 +6,7 @@ use super::message::Personality;
 use super::plan::VersionPlan;
 use serde::{Deserialize, Serialize};
 
-/// A request to run a version.
+/// Request to a role to run a configuration version.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Take {

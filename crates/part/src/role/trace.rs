@@ -21,7 +21,7 @@ pub struct TraceRequest {
     pub for_ms: u64,
 }
 
-/// The response: one descriptor for each role, the memory of its ring.
+/// Response to a [`TraceRequest`]: one descriptor for each role, the memory of its ring.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct TraceResponse {

@@ -60,7 +60,7 @@ impl TraceControl {
         let is_for_all = temporary.role.is_none();
         let keeps = |one: &TemporaryLevels| !is_for_all && one.role != temporary.role;
         self.temporary.retain(keeps);
-        // Bounds the temporary levels like the rings of roles.
+        // Drops the new levels if too many are set already: as many as rings of roles are stored.
         if self.temporary.len() < RINGS_MAX {
             self.temporary.push(temporary);
         }

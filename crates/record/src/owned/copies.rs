@@ -33,7 +33,7 @@ impl<C: OwnedChange> Default for OwnedCopies<C> {
     }
 }
 
-/// Copy of a part.
+/// Copy, at this node, of the records of a part of the keys that another node owns or owned.
 #[derive(Clone, PartialEq, Debug)]
 pub struct OwnedCopy<C: OwnedChange> {
     /// Node that owns or owned the part.
@@ -145,7 +145,7 @@ impl<C: OwnedChange> OwnedCopies<C> {
         self.coming.remove(&part);
     }
 
-    /// Restores a copy from disk.
+    /// Adds a complete copy that was read from disk.
     pub fn restore(&mut self, part: usize, copy: OwnedCopy<C>) {
         self.whole.insert(part, copy);
     }
@@ -179,13 +179,14 @@ impl<C: OwnedChange> OwnedCopies<C> {
         self.read(newest);
     }
 
-    /// Drops the copy of a part.
+    /// Drops this node's complete and incomplete copies of a part of the keys.
     pub fn forget(&mut self, part: usize) {
         self.whole.remove(&part);
         self.coming.remove(&part);
     }
 
-    /// Returns the copy of a part if it has everything that this owner decided in this epoch.
+    /// Returns this node's copy of a part of the keys, if the copy has everything that this owner
+    /// decided in this epoch.
     pub fn of(&self, part: usize, node: &str, epoch: u64) -> Option<&OwnedCopy<C>> {
         let coming = self.coming.get(&part);
         let coming = coming.filter(|_| self.has_defect(Defect::HalfCopyCounts));
@@ -193,7 +194,7 @@ impl<C: OwnedChange> OwnedCopies<C> {
         copy.filter(|copy| copy.is_of(node, epoch))
     }
 
-    /// Returns the complete copy of a part.
+    /// Returns this node's complete copy of a part of the keys; None if there is none.
     pub fn whole(&self, part: usize) -> Option<&OwnedCopy<C>> {
         self.whole.get(&part)
     }

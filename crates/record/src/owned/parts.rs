@@ -106,7 +106,7 @@ impl<C: OwnedChange> OwnedParts<C> {
         cfg!(any(test, feature = "defects")) && self.defect == Some(defect)
     }
 
-    /// Records that this node owns a part in this epoch.
+    /// Records that this node owns a part of the keys from this epoch on.
     pub fn hold(&mut self, part: usize, epoch: u64) {
         if self.parts.get(&part).map(|part| part.epoch) != Some(epoch) {
             let new = OwnedPart {
@@ -119,7 +119,7 @@ impl<C: OwnedChange> OwnedParts<C> {
         }
     }
 
-    /// Drops a part that this node no longer owns.
+    /// Drops the state of a part of the keys that this node no longer owns.
     pub fn drop_part(&mut self, part: usize) {
         self.parts.remove(&part);
         self.pending.retain(|_, (of, _)| *of != part);

@@ -286,7 +286,7 @@ impl Supervisor {
         self.restart_later(part, role.born, role.ready);
     }
 
-    /// Handles the end of a role that was told to release what it holds.
+    /// Handles the end of a role that was asked to release what it holds.
     fn part_released(&mut self, part: &'static str) {
         self.slots[part].forget_state(self.command.releases);
         self.slots[part].served = false;

@@ -414,8 +414,9 @@ impl Client {
         }
     }
 
-    /// Returns a command with those behind it on the line that the same worker gets, and whether a
-    /// payload follows. They share a session of the worker: `expert-mode on` holds for the rest.
+    /// Returns a command with the commands after it on the line on the line that the same worker
+    /// gets, and whether a payload follows. They share a session of the worker: `expert-mode on`
+    /// holds for the rest.
     fn line_for_worker(
         &mut self,
         target: CommandTarget,
