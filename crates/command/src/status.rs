@@ -55,7 +55,7 @@ pub fn of_part(part: &str, matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Reason why there is no response.
+/// Reason why a query to the supervisor, or through it to a role, has no response.
 #[derive(Debug)]
 pub struct NoAnswer {
     words: String,

@@ -10,7 +10,8 @@ pub const BYTES_MAX: usize = 32 << 20;
 
 const HEAD_BYTES: u64 = 8;
 
-/// Returns the stored bytes. None if nothing is stored, or if the last write was interrupted.
+/// Returns the state that a state file contains. None if nothing is stored, or if the last write
+/// was interrupted.
 pub fn read(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
     let file = File::from(file.try_clone_to_owned().ok()?);
     let mut head = [0; HEAD_BYTES as usize];
@@ -24,7 +25,7 @@ pub fn read(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Replaces the stored bytes.
+/// Replaces the state in a state file.
 ///
 /// # Errors
 /// The system call fails; `FileTooLarge` for more than [`BYTES_MAX`], which changes nothing.

@@ -226,7 +226,7 @@ pub struct BlameLine {
     pub time_s: i64,
 }
 
-/// The result of a check.
+/// Result of a check whether a node could serve an edit.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Findings {

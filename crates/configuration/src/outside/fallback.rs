@@ -67,7 +67,8 @@ fn merge<K: Ord, V>(earlier: &mut BTreeMap<K, V>, new: BTreeMap<K, V>) {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lack {
     pub question: SystemQuery,
-    /// The earlier result that is used, as text.
+    /// Result of an earlier load that is used in place of the missing item, as text; None if there
+    /// is none.
     pub instead: Option<String>,
 }
 

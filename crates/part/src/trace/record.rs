@@ -17,14 +17,14 @@ pub const FIELDS_MAX: usize = 16;
 pub const SPANS_MAX: usize = 4;
 const DEPTH_MAX: usize = 8;
 
-/// An event.
+/// Trace event of a process, as a ring contains it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct TraceRecord {
-    /// Microseconds since 1970.
+    /// Time of the event, microseconds since 1970.
     #[serde(rename = "t")]
     pub time_us: i64,
-    /// 1 (error) to 5 (trace).
+    /// Level of the event: from 1 (error) to 5 (trace).
     #[serde(rename = "l")]
     pub level: u8,
     #[serde(rename = "p")]
@@ -36,7 +36,7 @@ pub struct TraceRecord {
     pub message: String,
     #[serde(rename = "f")]
     pub fields: Vec<(String, String)>,
-    /// The innermost span first.
+    /// Spans in which the event occurred, the innermost first.
     #[serde(rename = "s")]
     pub spans: Vec<TraceSpan>,
     /// True if a part of the event did not fit.

@@ -173,7 +173,7 @@ pub struct NumberedRecord {
 /// The contents of a ring at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RingContents {
-    /// Oldest first.
+    /// Records of the ring, the oldest first.
     pub records: Vec<NumberedRecord>,
     pub damaged: usize,
     /// Number of events that the journal did not accept.

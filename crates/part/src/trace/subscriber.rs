@@ -26,7 +26,7 @@ use tracing_core::span::Current;
 /// Maximum number of open spans with fields in a process; further ones have none.
 const OPEN_SPANS_MAX: usize = 4_096;
 
-/// Where the events of this process go besides the ring.
+/// Outputs for the events of this process besides the ring: the journal, and standard error.
 #[derive(Default)]
 pub struct EventOutputs {
     pub journal: Option<Journal>,
