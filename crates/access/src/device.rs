@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(read(&key, &value, "anna", 100 + LASTS_S), None);
         let other = hmac::Key::new(hmac::HMAC_SHA256, b"b");
         assert_eq!(read(&other, &value, "anna", 101), None);
-        // Extreme clocks: the beginning and the end of the time range.
+        // Tests the extremes of the clock: zero, and the greatest time.
         assert_eq!(read(&key, &value, "anna", 0), id);
         let last = make(&key, "anna", u64::MAX).unwrap();
         assert_eq!(read(&key, &last, "anna", u64::MAX), None);

@@ -172,7 +172,8 @@ mod tests {
         }
         assert!(ended.named.len() <= ENDED_MAX);
         assert!((0..ENDED_MAX + 100).all(|one| ended.has_ended(&id(one), 1_000 + one as u64)));
-        // A session that expires later than the first of these is still valid.
+        // A session that was not ended stays valid although too many others of other users have
+        // ended, because it expires later than the earliest of those.
         assert!(!ended.has_ended(&id(9_999_999), 1_100));
         ended.end(id(0), 90_000, 80_000);
         assert_eq!(ended.named.len(), 1);
@@ -198,7 +199,7 @@ mod tests {
             (told, pieces) = (upto, pieces + 1);
         }
         assert_eq!((pieces, two.to_saved()), (3, one.to_saved()));
-        // Ends that are already known change nothing.
+        // Merging ends that are already known changes nothing.
         let last = two.last();
         two.merge_ends(&one.after(0, 100).0, 10);
         assert_eq!(two.last(), last);

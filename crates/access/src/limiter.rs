@@ -179,7 +179,7 @@ mod tests {
             assert_eq!(fail(&mut limiter, &anna, 1_000), None);
         }
         assert_eq!(fail(&mut limiter, &anna, 1_000), Some(BACK_MS));
-        // Attempts for the same user from another address.
+        // Attempts for the same user count together, also from another address.
         let elsewhere = [Key::of([192, 0, 2, 2].into()), anna[1].clone()];
         assert_eq!(fail(&mut limiter, &elsewhere, 6_000), Some(BACK_MS - 5_000));
         assert_eq!(fail(&mut limiter, &anna, 1_000 + BACK_MS), None);
@@ -195,7 +195,8 @@ mod tests {
         let home: IpAddr = [192, 0, 2, 1].into();
         let eve = Key::of_stranger(home, "eve");
         let mut guesses = 0;
-        // After each sign-in with the own account, one guess at the password of another user.
+        // Signs in with an own account after each guess at the password of another user: that must
+        // not give more guesses.
         for number in 0..100 {
             let guess = Key::of_stranger(home, &format!("user{number}"));
             guesses += u64::from(fail(&mut limiter, &guess, 1_000).is_none());
@@ -247,14 +248,15 @@ mod tests {
             alpha.count(&anna, 1_000);
         }
         assert_eq!(spread(&mut beta), 2 * 5);
-        // The clock of this node differs.
+        // Compares the waiting times of two nodes whose clocks differ: they are equal.
         assert_eq!(beta.wait(&anna, 90_000), alpha.wait(&anna, 1_000));
         alpha.record_success(&anna, 1_000);
         spread(&mut beta);
         for limiter in [(&alpha, 1_000), (&beta, 90_000)] {
             assert_eq!(limiter.0.wait(&anna, limiter.1), None);
         }
-        // The loopback address of this machine is not that of another one.
+        // Does not share the failures of loopback addresses, which mean another machine at each
+        // node.
         alpha.count(
             &[
                 Key::of([127, 0, 0, 1].into()),

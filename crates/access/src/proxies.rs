@@ -132,11 +132,11 @@ mod tests {
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
             ("::ffff:10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
-            // The client has sent a header of its own; the proxy appends an address, or another
-            // header.
+            // Ignores the address that the client has sent itself: the proxy appends an address, or
+            // another header.
             ("10.0.0.1", &["127.0.0.1, 198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &["127.0.0.1", "198.51.100.1"], "198.51.100.1"),
-            // Two proxies in a chain.
+            // Skips the second of two trusted proxies in a chain.
             (
                 "10.0.0.1",
                 &["1.2.3.4, 198.51.100.1,10.0.0.2"],

@@ -501,7 +501,8 @@ mod tests {
         let token = sessions.begin(&config, "anna", 100).unwrap();
         let visitor = sessions.visitor(&config, &token, 101).unwrap();
         assert_eq!((&*visitor.name, visitor.unlisted), ("anna", false));
-        // After its expiry, with another password, another list, another secret.
+        // A token is refused after its expiry, with another password, another list or another
+        // secret.
         assert_eq!(sessions.visitor(&config, &token, 100 + LASTS_S), None);
         assert_eq!(
             sessions.visitor(&super::tests::config("two"), &token, 101),
@@ -530,7 +531,8 @@ mod tests {
         learn(&mut sessions, &one, 90);
         let old = sessions.begin(&one, "anna", 100).unwrap();
         let unlisted = sessions.begin_unlisted("anna", 100).unwrap();
-        // A change of the list that does not concern the user, and a restart of the process.
+        // Sessions survive a change of the list that does not concern the user, and a restart of
+        // the process.
         learn(&mut sessions, &one, 100);
         assert!(sessions.visitor(&one, &old, 100).is_some());
         let mut next = Sessions::new(Some(sessions.saved_state())).unwrap();
@@ -544,7 +546,8 @@ mod tests {
         let new = next.begin(&one, "anna", 100).unwrap();
         assert!(next.visitor(&one, &new, 101).is_some());
         assert!(next.visitor(&one, &unlisted, 101).is_some());
-        // Another process receives the end, also of a user who was temporarily removed.
+        // Another process gets the ends of sessions, also those of a user who was removed from the
+        // list for a while.
         learn(&mut next, &List::default(), 200);
         learn(&mut next, &one, 300);
         let told = lock(&next.ended()).after(0, 100).0;
@@ -567,7 +570,7 @@ mod tests {
         ];
         let mut ended = Vec::new();
         for number in 0..4_200 {
-            // Several sessions in a second.
+            // Begins and ends ten sessions in each second.
             let now = 100 + number / 10;
             let token = begin("anna", now);
             sessions.end(&token, now);
@@ -599,7 +602,8 @@ mod tests {
             let mut changed = token.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            // The last letter of each half has bits that are ignored.
+            // Accepts a changed token only if the change is in bits that decoding ignores, at the
+            // end of each half.
             if let Some(visitor) = sessions.visitor(&config, &changed, 101) {
                 assert_eq!(visitor.name, "anna", "{at}");
             }

@@ -417,7 +417,8 @@ mod tests {
     #[test]
     fn several_parts_are_queried_at_the_same_time() {
         let parts = ["supervisor", "address", "boot", "volume", "guest", "farm"];
-        // With room for all clients, and with less: the others connect later.
+        // Tests a queue with room for all clients, and one with less, so that the other clients
+        // connect later.
         for queue in [64, 1] {
             let scratch = ScratchDirectory::new().unwrap();
             let (instance, socket) = supervisor(&scratch, queue);

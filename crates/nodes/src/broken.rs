@@ -77,7 +77,7 @@ mod tests {
                 io::ErrorKind::ConnectionReset.into(),
                 "it closed the connection",
             ),
-            // EINVAL, ECONNREFUSED and EHOSTUNREACH.
+            // Errors of the system by their numbers: EINVAL, ECONNREFUSED and EHOSTUNREACH.
             (io::Error::from_raw_os_error(22), "no route to it"),
             (io::Error::from_raw_os_error(111), "Connection refused"),
             (io::Error::from_raw_os_error(113), "No route to host"),

@@ -430,7 +430,8 @@ mod tests {
         assert!(again.changes.is_empty());
         let mut anew = with(good, "8", &[event(3, "started")]);
         anew.merge_changes(&again);
-        // The report contains an event for the new process itself.
+        // Adds no event about the replaced process, because the report contains an event of the new
+        // process itself.
         assert_eq!(told(&anew), ["started", "screen", "moved"]);
         let mut reloaded = with(good, "9", &[event(3, "started")]);
         reloaded.merge_changes(&anew);

@@ -557,7 +557,8 @@ mod tests {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
         const FEW: u64 = 1_024;
-        // The kernel does not apply the limit to a process with these capabilities.
+        // Drops the capabilities with which the kernel does not apply the limit of descriptors to a
+        // process.
         let before = capabilities(None).unwrap();
         let less = before.effective - CapabilitySet::SYS_RESOURCE - CapabilitySet::SYS_ADMIN;
         let without = CapabilitySets {
@@ -581,7 +582,8 @@ mod tests {
         let took = began.elapsed();
         let until = Instant::now() + Duration::from_secs(20);
         while ours.waits() && Instant::now() < until {
-            // The received descriptors are closed at once.
+            // Receives and drops packets: that closes their descriptors, so that the sender can
+            // continue.
             while theirs.receive_packet().is_ok() {}
             ours.flush().unwrap();
         }

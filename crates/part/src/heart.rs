@@ -137,7 +137,8 @@ mod tests {
         };
         let found = looks(&mut Heart::default(), loops, 10);
         assert_eq!(found, Some(Frozen::Loops));
-        // The thread gets a tenth of a processor only.
+        // Simulates a thread that gets only a tenth of a processor: more polls pass before it
+        // counts as looping.
         let slow = |look| ThreadState::Runs {
             cpu_ms: 70 + 100 * look,
         };

@@ -421,7 +421,7 @@ mod tests {
             let (mut journal, contents) = read(&damaged);
             assert_eq!(contents.damage, JournalDamage::Lost, "{at}");
             assert_eq!(journal.store(), OTHER_STORE);
-            // Nothing is appended behind the damage.
+            // After damage, the next write replaces the file instead of appending to it.
             let write = journal.write(&pool, &BTreeSet::new(), 1);
             assert!(matches!(write, JournalWrite::Replace(_)));
         }
@@ -461,7 +461,8 @@ mod tests {
             (contents.records.len(), contents.damage),
             (2, JournalDamage::None)
         );
-        // Once a later write is confirmed, damage of such an entry is a loss as any other.
+        // Damage of an entry that was written without a sync is a loss if a synced write follows
+        // it.
         let mut later = [&whole[..], &journal.append([gone(2)])].concat();
         assert_eq!(read(&later).1.records.len(), 1);
         later[file.len() + HEAD_BYTES] ^= 1;

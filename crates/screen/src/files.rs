@@ -206,7 +206,7 @@ mod tests {
         },
         "#);
         assert_eq!(&*files["xterm/xterm.css"], b"javascript/xterm/xterm.css");
-        // Another version of the package has other files.
+        // Serves nothing from another version of the package, which has other files.
         let other = having(&["lib/xterm.js"]);
         assert!(terminal(other.path()).is_empty());
     }

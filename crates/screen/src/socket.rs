@@ -306,7 +306,7 @@ mod tests {
         assert!(matches!(asked(&upgrade), UpgradeRequestKind::OtherVersion));
         let of = |version| [&upgrade[..], &[("sec-websocket-version", version)]].concat();
         assert!(matches!(asked(&of("12")), UpgradeRequestKind::OtherVersion));
-        // The connection of this request cannot be upgraded.
+        // Refuses a correct request whose connection cannot be upgraded.
         assert!(matches!(asked(&of("13")), UpgradeRequestKind::Nothing));
         assert!(matches!(asked(&of("13")[1..]), UpgradeRequestKind::Nothing));
     }
@@ -380,8 +380,7 @@ mod tests {
     fn a_view_only_page_keeps_its_connection() {
         block_on(async {
             let (mut browser, mut end, _carries) = carried(&Arc::default(), LOOK).await;
-            // The total is longer than the silence limit. Reading also sends the responses to
-            // pings.
+            // Reads for longer than the silence limit; reading also sends the responses to pings.
             let mut signs = 0;
             while signs < 2 * SILENT.as_millis() / LOOK.as_millis() {
                 let message = browser.next().await.unwrap().unwrap();
@@ -402,7 +401,8 @@ mod tests {
         block_on(async {
             let signed_out = Arc::default();
             let (mut browser, end, _carries) = carried(&signed_out, KNOWN_LIMIT * 2).await;
-            // The guard was checked just now, and the next check is not due soon.
+            // Waits for the first message of the connection: the guard was checked just before it,
+            // and the next check is not due soon.
             let sign = browser.next().await.unwrap().unwrap();
             assert_eq!(sign, Message::Text(Utf8Bytes::default()));
             signed_out.store(true, Ordering::Relaxed);

@@ -61,7 +61,8 @@ mod tests {
         assert!(why(&at("beta", "8", true)).contains("upgraded or restarted"));
         assert!(why(&at("alpha", "7", true)).contains("moved to alpha"));
         assert!(why(&at("beta", "7", false)).contains("no longer runs"));
-        // Before that the guest may be migrating to another node.
+        // Gives no reason before `NOWHERE_MAX` has passed: until then the guest may be migrating to
+        // another node.
         let moves = at("", "7", false);
         assert_eq!(before.why_ended(&moves, NOWHERE_MAX / 2), None);
         let away = ScreenStatus {

@@ -247,7 +247,8 @@ mod tests {
             let found = conflict(&own, &claims(&[kind]), std::slice::from_ref(&other));
             assert_eq!(found.is_some(), kind.is_of_network(), "{kind:?}");
         }
-        // Roles there cannot be adopted from here.
+        // A role of another runtime directory conflicts also with the same files: it cannot be
+        // adopted from here.
         own.paths.clone_from(&other.paths);
         let role = elsewhere("1.role", claims(&[ResourceKind::VirtualAddress]));
         let wanted = claims(&[ResourceKind::VirtualAddress]);
@@ -288,7 +289,8 @@ mod tests {
         );
         adopts.paths.clone_from(&role.paths);
         assert!(conflict(&adopts, &wanted, std::slice::from_ref(&role)).is_none());
-        // With its supervisor, the same files conflict as well.
+        // A role of the same files conflicts too if it has a supervisor, because it cannot be
+        // adopted then.
         let supervisor = instance("1.sock", 0, claims(&[ResourceKind::Guest]));
         assert!(conflict(&adopts, &wanted, &[role, supervisor]).is_some());
     }

@@ -75,7 +75,8 @@ mod tests {
             trouble.as_deref(),
             Some("2 unexpected ends within 10 min, the last: process 8 exited with code 3")
         );
-        // The first end is too old to count.
+        // The first unexpected end is older than the window and no longer counts, so one end is
+        // left and is no trouble.
         assert_eq!(crashes.trouble(at(WINDOW_MS + 1)), None);
         let events = crashes.events();
         let whys: Vec<&str> = events.iter().map(|one| one.why.as_str()).collect();

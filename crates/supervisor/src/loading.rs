@@ -233,7 +233,7 @@ mod tests {
             let loading = place.as_mut().expect("a loader");
             loading.poll_process(PollTiming::InTime);
         };
-        // A loader that sleeps may wait for a response.
+        // A sleeping loader is not killed: it may wait for a response.
         for _ in 0..3 * LOOKS_MAX {
             poll(&mut place);
         }
@@ -245,7 +245,7 @@ mod tests {
             poll(&mut place);
         }
         assert!(Loading::settle(&mut place).is_none());
-        // A process that continues is not frozen.
+        // A loader that was stopped and continues starts the count of silent polls again.
         kill_process(pid, Signal::CONT).unwrap();
         assert!(lab::eventually(Duration::from_secs(60), || {
             pulse::sample::thread(number, number) == ThreadState::Sleeps

@@ -301,7 +301,7 @@ mod tests {
         );
         assert!(twice.why.contains("process 8 was killed by SIGKILL"));
         assert_eq!(twice.value("up"), Some(1));
-        // The earlier events remain unchanged.
+        // The second report still begins with the events of the first one, unchanged.
         assert_eq!(twice.events[0], once.events[0]);
     }
 }

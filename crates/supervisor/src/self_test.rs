@@ -105,7 +105,8 @@ impl SelfTest {
                 }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
-                // The end of the output, or more output than expected.
+                // Closes the output at its end, after an error, or when there is more of it than
+                // expected.
                 Ok(_) | Err(_) => self.output = None,
             }
         }
@@ -129,7 +130,8 @@ fn judge(said: &[u8]) -> Result<(), SelfTestError> {
     let rest = said
         .strip_prefix("evenkeel self-test: messages ")
         .ok_or(SelfTestError::Words)?;
-    // The hand-over format may differ: such a program adopts the roles instead.
+    // Compares only the version of the messages. With another hand-over format, the new program
+    // adopts the roles instead.
     let messages = rest.split(',').next().and_then(|word| word.parse().ok());
     match messages.ok_or(SelfTestError::Words)? {
         VERSION => Ok(()),

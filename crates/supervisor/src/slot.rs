@@ -418,7 +418,7 @@ mod tests {
     use part::spawn::LOADER_ENTRY;
     use std::process::ExitCode;
 
-    /// A role whose successor does not overlap with it.
+    /// Row of a role of which two processes must not run at the same time.
     static ROW: RoleRow = RoleRow::plain("test", LOADER_ENTRY, |_| ExitCode::SUCCESS, "tests");
     const LIMIT: Duration = Duration::from_secs(2);
 
@@ -460,7 +460,7 @@ mod tests {
         assert!(stays(&mut slot.running));
         assert!(!slot.check_timeouts(until, &mut voice()));
         assert!(ends(&mut slot.running));
-        // No timer is set until the end is noticed.
+        // After the kill no timeout is pending: only the end of the process is awaited.
         assert_eq!(slot.deadline(), None);
     }
 

@@ -350,7 +350,8 @@ mod tests {
         let scratch = ScratchDirectory::new().unwrap();
         let mut watcher = watcher(scratch.path());
         let first = take(1, Some(watch(scratch.path(), &["page"])));
-        // What changed before the watch began was not noticed, so the files are read once.
+        // Begins one automatic reload after the start of the watch, because changes before it were
+        // not noticed.
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
         assert!(!watcher.begin_if_due(false, now));

@@ -218,7 +218,8 @@ mod tests {
         run(async {
             assert_eq!(names.servers(&servers, false).await, servers);
             assert_eq!(names.servers_without_address().len(), 1);
-            // The nameserver has started, and the pause is over.
+            // Simulates that the nameserver has started and that the pause before another attempt
+            // is over.
             *lock(&zone) = vec!["192.0.2.2:636", "192.0.2.1:636", "192.0.2.1:636"];
             lock(&names.resolved_names)
                 .values_mut()
@@ -248,7 +249,7 @@ mod tests {
         run(async {
             let ask = async |has_none| {
                 names.servers(&servers, has_none).await;
-                // Wait until all resolutions have ended.
+                // Waits until all resolutions have ended.
                 while lock(&names.resolved_names)
                     .values()
                     .any(|one| one.is_pending)
@@ -268,7 +269,7 @@ mod tests {
             lock(&zone).clear();
             make_old();
             assert_eq!(ask(true).await, "192.0.2.7:636");
-            // A reload brings other addresses.
+            // After a reload with other addresses of the server, these are used.
             let reloaded = [server("dc1.example.org", &["192.0.2.3:636"])];
             let found = names.servers(&reloaded, false).await;
             assert_eq!(found, reloaded);

@@ -111,7 +111,7 @@ fn a_slapd_user_signs_in_with_the_own_password_only() {
     };
     for directory in [of(&slapd), of_tls] {
         let (desk, list) = (desk(), list(directory));
-        // All forms of a name lead to one user, with the name in the directory.
+        // All forms of a name sign in the same user, under the name in the directory.
         for (from, name) in [
             "anna",
             " ANNA",
@@ -127,7 +127,8 @@ fn a_slapd_user_signs_in_with_the_own_password_only() {
             assert_eq!(user.account.groups, ["desktop, ALL"]);
             assert_eq!(user.account.password, Password::Directory);
         }
-        // Wrong passwords, wildcards, a name with two entries, filter syntax, and an unknown user.
+        // Refuses wrong passwords, wildcards, a name with two entries, filter syntax, and an
+        // unknown user.
         for (from, (name, password)) in [
             ("anna", "medlar"),
             ("anna", ""),
@@ -182,7 +183,8 @@ fn a_server_that_is_not_the_right_one_gets_no_password() {
     let slapd = Slapd::start(PEOPLE).unwrap();
     let asked = TypedName::parse_name("anna").unwrap();
     let why = |directory: LdapDirectory| found(&directory, &asked).err().unwrap();
-    // Another CA, another name, no TLS, and a wrong password of the account.
+    // Tests the errors for a server with a certificate of another CA or for another name, without
+    // TLS, and for a wrong password of the search account.
     let other = lab::pki::Authority::new("Other CA").unwrap();
     let of_other = LdapDirectory {
         authorities: other.certificate_pem().into(),
@@ -209,12 +211,12 @@ fn the_next_server_is_queried_when_one_is_silent() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let closed = server(lab::free_port().unwrap(), Security::StartTls);
-    // The server accepts connections and sends nothing.
+    // Creates a server that accepts connections and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = server(silent.local_addr().unwrap().port(), Security::Tls);
     let mut nowhere = closed.clone();
     nowhere.addresses.clear();
-    // No nameserver has this name (RFC 6761, section 6.4).
+    // Gives the server a name that no nameserver has (RFC 6761, section 6.4).
     nowhere.name = "dc.invalid".to_owned();
     let mut directory = of(&slapd);
     let good = directory.servers.remove(0);
@@ -337,7 +339,7 @@ fn an_abandoned_sign_in_counts_as_an_attempt() {
             let _ = stream.read(&mut bytes);
             let _ = stream.write_all(&[entry(1, "Anna"), outcome(1, 0x65, 0)].concat());
             let _ = stream.read(&mut bytes);
-            // The test may have ended.
+            // Ignores an error: the test may have ended and no longer receive.
             let _ = sender.send(());
             all.push(stream);
         }
@@ -389,7 +391,8 @@ fn attempts_by_all_names_of_a_user_count_together() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let (desk, list) = (desk(), list(of(&slapd)));
-    // The mail address is not another form of the name, and each attempt comes from another client.
+    // Five wrong passwords by two names of one user, each from another client, use up the attempts
+    // of the user: the directory finds the same user for both.
     for from in 1..=5 {
         let names = ["anna", "a.first@mail.example.org"];
         let name = names[usize::from(from % 2)];
@@ -570,7 +573,7 @@ fn hostile_servers_are_refused() {
         let told = told(reply);
         assert!(told.contains(why), "{told}");
     }
-    // A truncated entry, and an entry without a name.
+    // Finds no user in an entry whose name is invalid.
     let nameless = [entry(1, "\u{1}"), outcome(1, 0x65, 0)].concat();
     let (directory, serve) = scripted(vec![nameless]);
     assert_eq!(found(&directory, &asked).unwrap().1, None);

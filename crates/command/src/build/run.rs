@@ -281,7 +281,8 @@ mod tests {
     #[test]
     fn a_program_that_leaves_another_one_behind_has_ended() {
         let runner = Runner::new().unwrap_or_else(|error| panic!("{error}"));
-        // The background process has the pipe until it is killed below.
+        // Runs a shell that ends and leaves a background process, which has the pipe until it is
+        // killed below.
         let text = runner.run(&mut shell("sleep 1000 & echo $!"));
         let text = text.unwrap_or_else(|error| panic!("{error}"));
         let pid = text

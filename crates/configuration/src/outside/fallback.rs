@@ -212,7 +212,7 @@ mod tests {
         let lacks = fallback.missing_items();
         let instead: Vec<_> = lacks.iter().map(|lack| lack.instead.as_deref()).collect();
         assert_eq!(instead, [Some("192.0.2.1"), Some("33")]);
-        // A new answer has priority over an earlier one.
+        // Addresses that a lookup finds now have priority over those of an earlier load.
         fn other(_: &str) -> Arc<[IpAddr]> {
             Arc::new([[192, 0, 2, 9].into()])
         }

@@ -59,14 +59,16 @@ fn errors_are_those_of_the_system() {
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
     let error = outside.read(Path::new("/"), 1 << 20).unwrap_err();
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::IsADirectory);
-    // The device never ends, and its reported size is zero.
+    // Reads a device that never ends, and whose reported size is zero: the limit applies to the
+    // bytes that were read.
     assert_eq!(
         outside.read(Path::new("/dev/zero"), 5000),
         Err(Unreadable::TooLarge(5000))
     );
 }
 
-/// Strings that only [`live`] may contain, in the files of loading, of keywords and of rules.
+/// Strings of code that queries the system, which only [`live`] may contain among the files for
+/// loading, for keywords and for rules.
 const ASKING: &[&str] = &[
     "std::fs::",
     "fs::",

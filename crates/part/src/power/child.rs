@@ -249,7 +249,8 @@ mod tests {
 
     #[test]
     fn the_whole_group_of_a_command_is_killed_when_its_timeout_passes() {
-        // The shell waits for its child, which runs long, so neither of them ends.
+        // The shell waits for its child, which sleeps for 1000 s, so neither of them ends by
+        // itself.
         let mut child = shell("sleep 1000 & echo $!; wait", "");
         let pid = loop {
             assert_eq!(child.poll_exit(), None);

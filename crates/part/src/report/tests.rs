@@ -145,7 +145,8 @@ fn a_report_of_a_hostile_role_is_bounded() {
     };
     assert!(nested(4).is_ok());
     assert!(nested(100).is_err());
-    // A subject that omits its fields would need less memory in the sender than in the reader.
+    // Refuses a huge list of subjects without fields, which needs far less memory in the sender
+    // than in the reader.
     let mut bytes = codec::encode(&serde_json::json!({ "part": "x", "at": Moment::default() }));
     bytes[0] += 2;
     bytes.extend(codec::encode("subjects"));

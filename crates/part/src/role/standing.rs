@@ -236,10 +236,11 @@ mod tests {
         assert_eq!(membership.admission(1), Admission::Unconfirmed);
         membership.apply_report(&news(VersionStanding::Current), 2);
         assert_eq!(membership.admission(2), Admission::Admitted);
-        // The majority is lost.
+        // After the loss of the majority, a confirmed version may be served for any time.
         membership.apply_report(&news(VersionStanding::Unconfirmed), 3);
         assert_eq!(membership.admission(u64::MAX), Admission::Admitted);
-        // A role that restarts during that time gets the last report only.
+        // A role that restarts after the loss of the majority is admitted by the last report alone,
+        // in which the version was confirmed.
         let mut later = Membership::new(true);
         let lost = MemberNews {
             was_confirmed: true,
@@ -262,7 +263,8 @@ mod tests {
         // A second report `Outdated` does not extend the time to load.
         running.apply_report(&news(VersionStanding::Outdated), 1 + loads_ns);
         assert_eq!(running.admission(2 + loads_ns), Admission::Outdated);
-        // After the loss of the majority, the version still counts as replaced.
+        // After the loss of the majority, the version that was reported as replaced is not
+        // admitted: it counts as unconfirmed.
         running.apply_report(&news(VersionStanding::Unconfirmed), 3 + loads_ns);
         assert_eq!(running.admission(3 + loads_ns), Admission::Unconfirmed);
     }
@@ -283,7 +285,7 @@ mod tests {
             membership.admission_alone(grace, u64::MAX),
             Admission::Removed
         );
-        // The machine has left the cluster.
+        // A machine that has left the cluster is admitted again.
         membership.set_member(false);
         assert_eq!(membership.admission(3), Admission::Admitted);
     }
@@ -303,13 +305,13 @@ mod tests {
         );
         assert_eq!(membership.admission_alone(grace, 160), Admission::Admitted);
         assert_eq!(membership.admission(160), Admission::Unconfirmed);
-        // Another member is reachable again.
+        // The grace ends when another member is reachable again.
         membership.apply_report(&alone(0), 170);
         assert_eq!(
             membership.admission_alone(grace, 900),
             Admission::Unconfirmed
         );
-        // A version that is known to be replaced stays outdated.
+        // The grace does not admit a version that is known to be replaced.
         membership.apply_report(
             &MemberNews {
                 alone_since_ns: 1,

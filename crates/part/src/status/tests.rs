@@ -45,7 +45,7 @@ fn status_of_a_newer_version_is_read_as_far_as_it_is_known() {
         (guest.state, guest.node.as_str()),
         (GuestState::Unknown, "beta")
     );
-    // Anything else than a status is as if there were none.
+    // Bytes that are no encoded status count as a missing status.
     subject.status = vec![0xc1; 90];
     assert_eq!(GuestReport::of(&subject), GuestReport::default());
 }

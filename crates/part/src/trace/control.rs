@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(control.deadline(), Some(now + Duration::from_secs(10)));
         control.expire(now + Duration::from_secs(10));
         assert_eq!(levels(&control, "volume"), "info,nodes=debug");
-        // New levels of all roles replace the others.
+        // New temporary levels of all roles replace those of single roles.
         set(&mut control, Some("volume"), "volume=trace", 30);
         set(&mut control, None, "debug", 15);
         assert_eq!(levels(&control, "volume"), "debug");

@@ -334,10 +334,11 @@ mod tests {
         for number in 0..3 {
             writer.write(&event(number, 400).encode());
         }
-        // A writer that is killed has reserved slots and not stored the number of its record.
+        // Simulates a writer that was killed after it had reserved three slots, and before it
+        // stored the number of its record.
         writer.words[NEXT].fetch_add(3, Ordering::Relaxed);
         writer.write(&event(4, 10).encode());
-        // Another one is overwritten in the middle.
+        // Overwrites another record in its middle.
         let second = word_of(4, 10);
         writer.words[second].store(7, Ordering::Relaxed);
         let contents = RingContents::read(&memory).expect("a ring");
@@ -359,7 +360,7 @@ mod tests {
                 *eight = random.next().to_ne_bytes();
             }
             bytes[..8].copy_from_slice(&MAGIC.to_ne_bytes());
-            // Every slot claims to be a record of any length.
+            // Fills every slot with a valid record number and a random length and checksum.
             for slot in 0..SLOTS {
                 let at = (SLOT_WORDS + slot * SLOT_WORDS) * 8;
                 bytes[at..at + 8].copy_from_slice(&(slot as u64 + 1).to_ne_bytes());
@@ -402,7 +403,7 @@ mod tests {
         kill(child, Signal::SIGKILL).expect("a signal");
         waitpid(child, None).expect("its end");
         assert!(has_written);
-        // The successor continues in the same ring.
+        // The next writer continues in the ring of the killed one.
         for number in 0..10 {
             writer.write(&event(number, 100).encode());
         }
@@ -410,7 +411,8 @@ mod tests {
         let records = contents.records.iter().rev().take(10).rev();
         let times: Vec<i64> = records.map(|one| one.record.time_us).collect();
         assert_eq!(times, (0..10).collect::<Vec<_>>());
-        // The contents of the killed one are no records, and not more than fit.
+        // The records that the killed writer left incomplete count as damaged; a quarter of the
+        // slots is the most it could fill.
         assert!(contents.damaged <= SLOTS / 4);
     }
 

@@ -408,7 +408,7 @@ mod tests {
     // SAFETY: all calls go to the system's allocator unchanged.
     unsafe impl GlobalAlloc for CountingAllocator {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            // A thread that ends is not counted any more.
+            // Counts no allocations of a thread that is ending, whose counter is gone.
             let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
             // SAFETY: as required of the caller.
             unsafe { System.alloc(layout) }
@@ -450,7 +450,7 @@ mod tests {
         };
         let spans = || lock(&RECORDER.get().expect("a recorder").spans).len();
 
-        // Fields, spans and their operation.
+        // Records an event with its fields, its spans, and the operation of the outer span.
         let resync = tracing::info_span!(target: "volume", "resync", op = "7f3a9c", done = tracing::field::Empty);
         resync.record("done", 50);
         resync.in_scope(|| {
@@ -477,7 +477,8 @@ mod tests {
         assert_eq!(record.all_fields(), wanted);
         assert_eq!(record.process, std::process::id());
 
-        // Levels that change, and one place in the code.
+        // Changes the levels several times for events of one place in the code: an event that is
+        // off costs no allocation.
         let count = Cell::new(0);
         let place = |volume: &str| {
             tracing::debug!(target: "volume", volume, text = %Formatted(&count), "detail");
@@ -489,7 +490,8 @@ mod tests {
         }
         assert_eq!(ALLOCATIONS.get(), before, "an event that is off allocates");
         assert_eq!((count.get(), records().len()), (0, 1));
-        // With another target at debug the cached interest decides.
+        // Sets another target to debug, so that only the cached decision for this place keeps its
+        // event off.
         set_levels(parse("info,cluster=debug"));
         let before = ALLOCATIONS.get();
         for _ in 0..1_000 {
@@ -507,7 +509,8 @@ mod tests {
         place("off");
         assert_eq!(count.get(), 1);
 
-        // Another supervisor's ring.
+        // Replaces the ring by one of another supervisor: it gets the earlier events, and a printed
+        // message.
         let other = ring::create().expect("memory");
         replace_ring(&other, false);
         crate::trace::record_message(Level::WARN, "printed");

@@ -132,7 +132,7 @@ mod tests {
         let admitted = lines.filter_map(|line| limiter.admit(&line, start)).count();
         assert_eq!(admitted, KINDS_MAX + BURST as usize);
         assert!(limiter.kinds.len() <= KINDS_MAX);
-        // Kinds without recent lines are removed.
+        // Lines of a new kind are admitted again once the kinds without recent lines are removed.
         let later = start + REFILL * 2;
         assert_eq!(limiter.admit("evenkeel: something new", later), Some(0));
         assert_eq!(limiter.kinds.len(), 1);

@@ -29,7 +29,7 @@ const FAULTS: Faults = Faults {
     delay_ms: 60,
 };
 
-/// Mistake of the process around the copies.
+/// Mistake that the simulation plants, in the store or in the simulated process around it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum SimulatedDefect {
     Store(Defect),
@@ -129,14 +129,15 @@ struct World {
     own: Vec<BTreeMap<u8, u8>>,
     network: Network<Packet>,
     record: PartRecord,
-    /// Names that were written, with the time of their arrival.
+    /// Names of nodes with a copy, as written to the record, with the time at which each write
+    /// takes effect.
     writes: VecDeque<(u64, BTreeSet<String>)>,
     /// Node that holds the lease.
     holder: Option<usize>,
     /// Clients that wait for a response, and those that got one.
     waiting: Vec<(u8, u8)>,
     told: BTreeMap<u8, u8>,
-    /// Parts that were taken with a copy.
+    /// Number of times that a node became the owner with a copy of the former owner's records.
     taken: u64,
     defect: Option<SimulatedDefect>,
 }
@@ -258,7 +259,8 @@ impl World {
             self.taken += 1;
             self.own[at] = copy;
         } else {
-            // The node withholds all keys until their clients cannot use them any more.
+            // Without a copy, the new owner withholds all keys until their clients cannot use them
+            // any more, so the simulation forgets what clients know.
             self.told.clear();
             self.own[at].clear();
         }
@@ -503,7 +505,8 @@ fn named_node_has_each_decision_of_which_a_client_has_heard() {
         taken.set(taken.get() + count);
         Ok(())
     });
-    // Without a part that is taken with a copy, the property would hold trivially.
+    // Requires that some node became the owner with a copy: otherwise the tested property would
+    // hold trivially.
     assert!(taken.get() > 0);
 }
 

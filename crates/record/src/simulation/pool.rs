@@ -19,7 +19,7 @@ pub(crate) const RETENTION: Retention = Retention {
 /// Time after which the tenants of a place that is down may leave.
 pub(crate) const LOST_MS: u64 = 30_000;
 
-/// Tenant and room.
+/// Key of the simulated application: a tenant and a room, for which the store chooses a place.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Lodging(pub(crate) u8, pub(crate) u8);
 
@@ -60,7 +60,8 @@ impl Value for Seat {
     }
 }
 
-/// Latest operator order: the places that get nobody new. The greatest one wins.
+/// Order of a simulated operator, as a bit mask: the places that get nobody new. Of several orders
+/// the greatest one wins.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct DrainOrder {
     pub(crate) clock: u64,
@@ -127,7 +128,8 @@ impl Pool {
         let load = |place: u8| {
             let here = self.table.iter().filter(|(_, entry)| entry.0 == place);
             let claimed = self.claimed.get(&place).copied().unwrap_or_default();
-            // Nodes differ, so that two decisions at once conflict.
+            // Lets the nodes prefer different places, so that two decisions at the same time
+            // conflict.
             let turn = self.table.origin().0.wrapping_add(place.into()) % u64::from(PLACES);
             (here.count() + claimed as usize, turn)
         };

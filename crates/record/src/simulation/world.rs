@@ -13,7 +13,8 @@ use lab::sim::{Clock, Disk, Faults, LinkEvent, Network};
 use std::collections::{BTreeMap, BTreeSet};
 
 const TENANTS: u64 = 12;
-/// Around the end of a record one node may have forgotten it and another one not.
+/// Time around the expiry of a record, milliseconds, in which one node may have dropped the record
+/// and another one not.
 const MARGIN_MS: u64 = 4_000;
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
 const FAULTS: Faults = Faults {
@@ -33,11 +34,11 @@ struct Node {
     revealed: BTreeMap<Lodging, (u8, Version)>,
 }
 
-/// What clients know of a key.
+/// State of a key that clients have been told, and with which the checker compares.
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     place: u8,
-    /// Node that changed the record last, and when.
+    /// Node that changed the record last, and the time of the change.
     author: usize,
     changed_ms: u64,
     last_ms: u64,
@@ -46,10 +47,11 @@ struct Expected {
     /// Version of the record at its author, and of the one that it replaced.
     version: Version,
     over: Option<Version>,
-    /// All nodes were connected at the decision. Otherwise a node that returns may have a record
-    /// that expired elsewhere, and overrule the decision.
+    /// True if all nodes were connected at the decision. Otherwise a node that returns may have a
+    /// record that expired elsewhere, and overrule the decision.
     is_agreed: bool,
-    /// The record was not certain at some time, so a later hold may not have found it.
+    /// True if the record may have been lost at some time, so that a later hold may not have found
+    /// it.
     may_be_gone: bool,
 }
 
@@ -62,7 +64,7 @@ pub(super) struct World {
     is_durable: bool,
     network: Network<Vec<u8>>,
     expected: BTreeMap<Lodging, Expected>,
-    /// Tenant, node and place of each hold.
+    /// Tenant, node and place of each hold of a value.
     holds: Vec<(u8, usize, u8)>,
     /// Places that a node sees as down, and the time at which one last came up.
     down: Vec<BTreeSet<u8>>,
@@ -71,7 +73,7 @@ pub(super) struct World {
     agreed_ms: Option<u64>,
     /// Nodes that ended before they had synchronised with the others.
     unmerged: BTreeSet<usize>,
-    /// All records are expected ones.
+    /// True if the checker knows all records of the nodes.
     is_learned: bool,
     defect: Option<SimulatedDefect>,
 }
@@ -253,7 +255,8 @@ impl World {
                 let other = NAMES.iter().position(|one| *one == name).ok_or("a node")?;
                 self.network.close(at, other, self.now_ms);
             }
-            // From now on this node may decide without another one that does so, too.
+            // Forgets expectations if the network is split: then each of two nodes may decide
+            // without the other one.
             self.forget_if_split();
             self.release(at)?;
         }
@@ -441,7 +444,8 @@ impl World {
             .collect();
         let is_sure = |known: &Expected| is_firm(known) && self.is_certain(key, known);
         let may_share = |known: &Expected| known.place == place;
-        // Three nodes that decide about keys of one group at the same moment may not share.
+        // Does not expect the keys of one group to share a place if three nodes decided about them
+        // at the same moment.
         let has_third = self.nodes.len() > 2;
         let is_recent = |known: &Expected| self.now_ms < known.changed_ms + CLAIM_MS;
         let may_cross = has_third && others.iter().any(is_recent);
@@ -563,18 +567,20 @@ impl World {
             let (author, changed_ms) = (at, self.now_ms);
             self.touch(author, tenant, place, |known| known.changed_ms = changed_ms);
         }
-        // Other nodes may not have received the latest changes of this one.
+        // Forgets recent changes of the node that ends: other nodes may not have received them.
         let now_ms = self.now_ms;
         self.expected
             .retain(|_, known| known.author != at || now_ms - known.changed_ms > 1_500);
-        // A node that had not synchronised with the others returns with another history.
+        // Notes a node that ends before it has synchronised with the others: it returns with
+        // another history.
         let mut others = self.nodes.iter().flatten().peekable();
         let has_others = others.peek().is_some();
         if has_others && !others.any(|other| other.replica.synced().contains(NAMES[at])) {
             self.unmerged.insert(at);
         }
         if self.is_durable {
-            // The last write is incomplete, and nobody was told of it.
+            // Ends the journal of the node with an incomplete write, of which no client and no
+            // other node was told.
             let mut journal = node.journal;
             let directory = &node.replica.directory;
             let keys = directory.table().iter().map(|(key, _)| key);
@@ -656,7 +662,8 @@ impl World {
         match self.random.below(1_000) {
             0..350 => self.request(at, key)?,
             350..500 => {
-                // All nodes at once, for any room.
+                // Sends a request of one tenant to all nodes at once, each for the same or a random
+                // room.
                 for at in 0..self.nodes.len() {
                     let room = self.random.below(ROOMS.into()) as u8;
                     let room = if self.random.percent(50) { key.1 } else { room };
@@ -702,7 +709,7 @@ impl World {
             }
             845..860 => self.run(2_000)?,
             860..870 => {
-                // The place of a key is back before its replacement is decided.
+                // Lets the place of a key fail, and return before another place is decided.
                 if let Some(known) = self.expected.get(&key).copied() {
                     self.set_down(known.place, true);
                     self.request(at, key)?;
@@ -723,7 +730,7 @@ impl World {
     fn set_down(&mut self, place: u8, is_down: bool) {
         for at in 0..self.nodes.len() {
             if self.random.once_in(4) {
-                // Only some nodes notice.
+                // Skips one node in four, which does not notice the change.
                 continue;
             }
             let now_ms = self.local_ms(at);

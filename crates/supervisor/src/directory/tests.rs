@@ -65,7 +65,8 @@ fn instances_in_other_runtime_directories_are_found() {
     };
     assert_eq!(found(&own), [&*other]);
     assert_eq!(found(&other), [&*own]);
-    // Neither a link nor a directory of another spelling hides or repeats the entries.
+    // Each entry is found exactly once, also if its directory was named through a symbolic link or
+    // in another spelling.
     let link = directory("link");
     std::os::unix::fs::symlink(&other, &link).unwrap();
     let line = |path: &Path| {
@@ -78,7 +79,7 @@ fn instances_in_other_runtime_directories_are_found() {
     assert_eq!(elsewhere_in(Some(&other), &sockets), []);
     // The own directory could not be read, because it was named by a link.
     assert_eq!(elsewhere_in(None, &sockets).len(), 1);
-    // Others may create files there.
+    // Entries are ignored in a directory in which other users may create files.
     for mode in [0o777, 0o1777, 0o775] {
         std::fs::set_permissions(&other, std::fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(elsewhere_in(Some(&own), &sockets), [], "{mode:o}");
@@ -311,7 +312,7 @@ fn role_is_found_after_its_supervisor_but_not_connected() {
     assert_eq!(nobody.unwrap_err(), Errno::AGAIN);
     drop(role);
     assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
-    // Volumes have stream sockets.
+    // A search neither lists the stream socket of a volume nor connects to it.
     let socket = directory.join("volume-mail.sock");
     let volume = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     volume.set_nonblocking(true).unwrap();
