@@ -1,5 +1,5 @@
-//! Functions that the commands of all parts share: define options, choose a running instance, query
-//! its reports and roles, print results, and end long operations on a signal.
+//! Provides the functions that the commands of all parts share: define options, choose a running
+//! instance, query its reports and roles, print results, and end long operations on a signal.
 //!
 //! The crate knows no part. Commands that need the files of other parts load them by
 //! [`payload_of_files`], which the program provides.

@@ -1,5 +1,6 @@
 //! Loads configuration files line by line: passes each line to the part of the platform to which
-//! its section belongs.
+//! its section belongs, and lets the parts build their configurations. Also reads the files again
+//! for other nodes, to report errors about them, and repeats a load from its recording.
 
 use crate::codes;
 use crate::context::Context;

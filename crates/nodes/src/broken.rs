@@ -1,4 +1,5 @@
-//! Describes why a connection failed or ended.
+//! Describes why a connection between two nodes failed or ended, from errors of the network and of
+//! TLS.
 
 use rustls::{AlertDescription, Error};
 use std::io;

@@ -1,4 +1,5 @@
-//! Detects changes of the cluster's nodes.
+//! Detects when the nodes of the cluster or their addresses change, for a role that has connections
+//! to them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,4 +1,5 @@
-//! Reads the clocks of the machine.
+//! Reads the clocks of the machine: CLOCK_BOOTTIME for leases and deadlines, and the wall clock for
+//! display.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::SystemTime;

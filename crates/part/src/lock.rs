@@ -1,4 +1,4 @@
-//! Locks mutexes, also poisoned ones.
+//! Locks a mutex also after a thread has panicked while it held the lock (a poisoned mutex).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

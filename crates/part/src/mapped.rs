@@ -1,5 +1,5 @@
-//! Files that processes share, mapped as words that are read and written atomically
-//! ([`AtomicU64`]): sealed memory files, and private files of this user.
+//! Maps files that processes share, as words that are read and written atomically ([`AtomicU64`]):
+//! sealed memory files, and private files of this user.
 
 use nix::libc;
 use rustix::fs::{FileType, Mode, SealFlags, Stat, fcntl_get_seals, fstat};

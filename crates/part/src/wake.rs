@@ -1,4 +1,4 @@
-//! Wakes a thread that polls, by a descriptor.
+//! Wakes a thread that waits in poll(2), by a descriptor that another thread makes readable.
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;

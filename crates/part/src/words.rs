@@ -1,4 +1,5 @@
-//! Renders the texts for people that a process sends to another one.
+//! Renders the texts for people that a process sends to another one: unchanged, or as noise in a
+//! debug build on request, so that tests notice code that decides by a text.
 
 use crate::fnv::fnv1a;
 use std::borrow::Cow;

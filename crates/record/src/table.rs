@@ -1,4 +1,6 @@
-//! Keeps the records of one node.
+//! Keeps the records of one node with their versions, holds and expiry times: finds those that have
+//! expired, chooses which go first when the table is full, and tracks the changes that other nodes
+//! and the journal need.
 
 use crate::defect::Defect;
 use crate::record::{Key, Record, Value};

@@ -1,4 +1,5 @@
-//! Defines and orders the versions of records.
+//! Defines the versions of records and their order: of two records of one key, the greater version
+//! wins on all nodes.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,13 +1,14 @@
-//! The supervisor: the process that was started and stays. It starts loaders and the roles of
+//! Runs the supervisor, the process that was started and stays. It starts loaders and the roles of
 //! parts, forwards bundles and descriptors between them unread, and holds those of the last good
 //! version. It restarts roles that die, and handles signals and `evenkeel reload`. It adopts the
 //! roles of a supervisor that was killed ([`adopt`]), and executes a newly installed program
 //! ([`upgrade`]).
 //!
 //! The supervisor knows slots and not parts: a slot holds a role, and the rows of a table describe
-//! the differences between roles ([`part::row`]). It only parses its own command line: the loader
-//! parses the text of users, and the roles parse network traffic. It has one thread and waits in
-//! one place ([`run`]). It serves no traffic, and traffic never waits for it.
+//! the differences between roles ([`part::row`]). It parses only its own command line, messages,
+//! and the commands of the master socket: the loader parses configuration files, and the roles
+//! parse network traffic. It has one thread and waits in one place ([`run`]). It serves no traffic,
+//! and traffic never waits for it.
 //!
 //! The state of the supervisor is in [`state`]. The modules below that one are values; those above,
 //! one for each function, know the state and not each other.

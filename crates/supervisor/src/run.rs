@@ -1,5 +1,5 @@
-//! The main loop of the supervisor: waits for signals, the loader, the roles, commands and timers,
-//! and handles each event.
+//! Runs the main loop of the supervisor: waits for signals, the loader, the roles, commands and
+//! timers, and handles each event.
 
 use crate::between::Asks;
 use crate::control::{Asker, ControlSocket, RequestInterface};

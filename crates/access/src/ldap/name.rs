@@ -1,4 +1,5 @@
-//! Normalises the names of users as they type them.
+//! Parses the name of a user as typed at the sign-in, and shortens it: lower case, without the
+//! domain.
 
 const NAME_MAX: usize = 128;
 

@@ -1,4 +1,5 @@
-//! Keeps copies of the parts that other nodes own.
+//! Keeps this node's copies of the parts of the keys that other nodes own: applies the messages of
+//! the owners, and decides which copy is complete, and for which owner and epoch.
 
 use super::{CHANGES_MAX, OwnedChange, OwnedContent, OwnedMessage, PARTS_MAX};
 use crate::defect::Defect;

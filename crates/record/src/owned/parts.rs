@@ -1,5 +1,5 @@
-//! Sends the decisions of the owner of parts to the other nodes, and tracks what each node has
-//! confirmed.
+//! Queues the decisions of a node that owns parts of the keys for the other nodes, and tracks what
+//! each node has confirmed.
 
 use super::{CHANGES_MAX, OwnedChange, OwnedContent, OwnedMessage};
 use crate::defect::Defect;

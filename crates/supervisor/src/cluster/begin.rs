@@ -1,5 +1,5 @@
-//! Start of a cluster member: starts the control role, and loads the last accepted version, which
-//! the machine serves until the cluster sends another one.
+//! Starts a cluster member: starts the control role, and loads the last accepted version, which the
+//! machine serves until the cluster sends another one.
 
 use super::role;
 use crate::between::Asks;

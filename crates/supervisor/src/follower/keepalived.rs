@@ -1,4 +1,6 @@
-//! Behaviour under the name `keepalived`: its signals, and the PID file of the address role.
+//! Handles signals as keepalived does, if the program was started under the name `keepalived`:
+//! reload, stop, or a message to the address role. Also writes the PID file of the address role,
+//! and removes the PID files at the end.
 
 use crate::signals::Caught;
 use crate::state::Supervisor;

@@ -1,7 +1,7 @@
-//! The sidecar roles, which run with or without the proxy. Each one starts once its dependencies
-//! are ready, and gets the changes. It is replaced when it dies or when the program was upgraded,
-//! and adopted if its supervisor was killed. All sidecars share this life cycle; their rows
-//! describe the differences ([`row::SidecarProperties`]).
+//! Manages the sidecar roles, which run with or without the proxy. Each one starts once its
+//! dependencies are ready, and gets the changes. It is replaced when it dies or when the program
+//! was upgraded, and adopted if its supervisor was killed. All sidecars share this life cycle;
+//! their rows describe the differences ([`row::SidecarProperties`]).
 //!
 //! A successor starts with the stored state, and its predecessor leaves everything in place. Only a
 //! requested stop makes roles release what they hold: before the proxy stops, and roles that others

@@ -1,4 +1,5 @@
-//! Parser for the commands of the master process, and their texts. The module executes nothing.
+//! Parses the commands of the master socket, and renders the help and the errors about them. The
+//! module executes nothing.
 
 use super::processes::View;
 use language::suggest;

@@ -1,5 +1,5 @@
-//! Hand-over of the master sockets and sessions when this process executes a newer program: they
-//! stay open and the new image continues with them.
+//! Hands over the master sockets and sessions when this process executes a newer program: they stay
+//! open and the new image continues with them.
 
 use super::client::{Client, SavedSession};
 use super::{Master, MasterListener};
