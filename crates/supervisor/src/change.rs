@@ -135,8 +135,8 @@ impl Supervisor {
         }
     }
 
-    /// Chooses the id of the next change in trace events: that of the cluster, if the control role
-    /// has requested the change.
+    /// Chooses the id of the next change in trace events: that of the cluster's change if the
+    /// control role has requested it, otherwise a new one.
     pub(super) fn begin_operation(&mut self) {
         let operation = self.cluster.operation().map(str::to_owned);
         self.changing.operation = operation.unwrap_or_else(trace::new_operation);

@@ -38,7 +38,6 @@ pub enum ClaimError {
     },
 }
 
-/// Another instance on this machine.
 #[derive(Clone, Debug)]
 pub struct OtherInstance {
     instance: Instance,

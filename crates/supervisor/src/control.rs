@@ -42,7 +42,6 @@ struct Client {
     asked: bool,
     /// True if the client got its result; the connection closes once it was sent.
     told: bool,
-    /// Number of the pending request.
     ask: u64,
 }
 
@@ -53,7 +52,6 @@ pub struct ClientRequests {
     pub questions: Vec<(u64, Received)>,
 }
 
-/// The control socket and its clients.
 pub struct ControlSocket {
     listener: OwnedFd,
     clients: Vec<Client>,

@@ -6,7 +6,7 @@ use crate::slot::RoleSlot;
 use crate::state::Supervisor;
 use part::role::SupervisorMessage;
 
-/// Returns whether messages of this kind carry the list.
+/// Returns whether messages of this kind carry the list of roles that do not run.
 pub fn is_missing(kind: u16) -> bool {
     let words = String::new();
     kind == SupervisorMessage::Missing { words }.kind()

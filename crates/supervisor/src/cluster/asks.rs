@@ -60,7 +60,8 @@ impl Supervisor {
         }
     }
 
-    /// Returns whether no change is in progress.
+    /// Returns whether a request of the control role may begin: no load, candidate, rollback,
+    /// upgrade or stop is in progress, and the version in service is served, if there is one.
     fn may_begin_request(&self) -> bool {
         let is_busy = self.changing.loading.is_some()
             || self.versions.candidate.is_some()

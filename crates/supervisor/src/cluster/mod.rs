@@ -125,7 +125,8 @@ impl Supervisor {
         self.settle_trial();
     }
 
-    /// Cancels pending actions for the control role, which continues to vote and to hold leases.
+    /// Cancels the restart of the control role, and what waits for its requests or a timer. A
+    /// running control role continues to vote and to hold leases.
     pub(super) fn quiet_control(&mut self) {
         self.slots.governing.restart_at = None;
         self.cluster.cancel_pending();

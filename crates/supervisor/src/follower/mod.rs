@@ -307,8 +307,9 @@ impl Supervisor {
         }
     }
 
-    /// Handles a role that keeps addresses which no other machine takes over, until the proxy has
-    /// finished.
+    /// Records during a soft stop that a role keeps addresses which no other machine takes over,
+    /// without a time limit. If all running sidecars do, stops the control role and the proxy; the
+    /// addresses are released when the proxy has finished.
     fn part_stays(&mut self, part: &'static str) {
         // Ignores the report in a hard stop: the role has received a second message by now.
         if !self.service.stop.is_some_and(|stop| stop.is_soft()) {

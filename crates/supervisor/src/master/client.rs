@@ -48,7 +48,6 @@ pub struct SessionContext<'t> {
     pub wishes: &'t mut Vec<SupervisorRequest>,
 }
 
-/// A session at the master socket.
 pub struct Client {
     pub id: u64,
     pub heard: Instant,
@@ -100,7 +99,6 @@ struct Forward {
     shut: bool,
 }
 
-/// The result of reading a line.
 enum LineRead {
     Line(Vec<u8>),
     Nothing,
@@ -414,9 +412,9 @@ impl Client {
         }
     }
 
-    /// Returns a command with the commands after it on the line on the line that the same worker
-    /// gets, and whether a payload follows. They share a session of the worker: `expert-mode on`
-    /// holds for the rest.
+    /// Returns the line for a worker, and whether a payload follows: a command, and the commands
+    /// after it for the same worker. They share a session of the worker: `expert-mode on` holds for
+    /// the rest.
     fn line_for_worker(
         &mut self,
         target: CommandTarget,
