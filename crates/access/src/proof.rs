@@ -543,7 +543,7 @@ mod tests {
 
     static IS_HELD: AtomicBool = AtomicBool::new(false);
 
-    /// Blocks while `IS_HELD` is set.
+    /// Verifies a password as the test's verifier; blocks while `IS_HELD` is set.
     fn verify(_: &Account, password: &[u8]) -> bool {
         while IS_HELD.load(Ordering::Relaxed) {
             std::thread::yield_now();

@@ -21,9 +21,9 @@ pub struct Account {
 pub enum Password {
     /// No verifiable password: authentication always fails.
     None,
-    /// Verified by the system (PAM).
+    /// Password that the operating system verifies (PAM).
     System,
-    /// Verified by a directory (LDAP).
+    /// Password that a directory verifies (LDAP).
     Directory,
     Clear(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The hash in the format of crypt(3).

@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
-/// Address of the web console.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConsoleAddress {
     /// The address on which the console listens; an unspecified address means all addresses of the

@@ -14,7 +14,6 @@ pub struct External {
     pub size_bytes: Option<u64>,
 }
 
-/// The location of an image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Storage {
     Nfs {

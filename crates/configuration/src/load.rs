@@ -18,7 +18,6 @@ use language::{
 use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 
-/// The result of a load.
 #[derive(Debug)]
 pub struct Loaded {
     built: Vec<(&'static str, Box<dyn Any>)>,
@@ -228,7 +227,6 @@ fn names(message: &str, path: &str) -> bool {
     message.match_indices(path).any(|(at, _)| ends(at))
 }
 
-/// The section of the current line.
 #[derive(Clone, Copy, Debug)]
 enum Within {
     None,

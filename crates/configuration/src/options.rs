@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The options of a load.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LoadOptions {
     /// Allows name lookups and comparisons with the addresses of this host. False to check files

@@ -60,7 +60,8 @@ pub fn no_leftovers(_: &dyn Any, _: &Rest<'_>) -> Option<RoleInput> {
     None
 }
 
-/// Compares the previous payload with the new one.
+/// Function that returns the differences between the previous payload of a process and the new one,
+/// one line each.
 pub type Difference = fn(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String>;
 
 /// Input of a process for one configuration.

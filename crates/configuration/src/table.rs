@@ -11,7 +11,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::OnceLock;
 
-/// Builds a line into a draft.
+/// Function that adds a line of a section to the draft of its configuration.
 pub type DraftLineBuilder<D> = fn(&mut D, &mut Args<'_>) -> Built;
 
 /// A section, and its permitted keywords.

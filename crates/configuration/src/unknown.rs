@@ -7,7 +7,6 @@ use language::{Code, ConfigLine, Diagnostic, suggest};
 /// The no-break space, which looks like a space and separates no words.
 const NO_BREAK_SPACE: char = '\u{a0}';
 
-/// A line with an unknown keyword.
 #[derive(Debug)]
 pub struct Unknown<'l> {
     pub line: &'l ConfigLine,

@@ -13,7 +13,7 @@ pub enum NodeConnectionError {
     Silent,
     #[error("it does not speak the protocol of {0}")]
     Foreign(&'static str),
-    /// The node runs another program version.
+    /// The other node uses another version of the messages.
     #[error("it speaks version {theirs} of the protocol, and this node version {ours}")]
     Version { theirs: u16, ours: u16 },
     /// The message exceeds a limit or is invalid, or the node is not the expected one.

@@ -18,7 +18,6 @@ const REDIAL_OTHER: Duration = Duration::from_secs(5);
 /// A connection to a node, after the greetings.
 pub type DialedConnection = client::TlsStream<RevocableSocket>;
 
-/// The pause before a node is dialled again.
 #[derive(Debug)]
 pub struct RedialPause(Duration);
 

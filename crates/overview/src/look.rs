@@ -419,7 +419,7 @@ mod tests {
     fn events_survive_their_process_without_duplicates() {
         let good = ("running", Grade::Good);
         let first = with(good, "7", &[event(1, "moved"), event(2, "screen")]);
-        // The supervisor does not respond to one poll.
+        // Simulates that the supervisor does not respond to one poll: the known events stay.
         let mut silent = with(good, "7", &[]);
         silent.reports = vec![StatusReport::silent("supervisor", "it did not respond")];
         silent.merge_changes(&first);

@@ -62,7 +62,6 @@ impl TrafficRow {
     }
 }
 
-/// State of the proxy at a time.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Traffic {
     /// Rows in the order of the configuration, a backend before its servers.
@@ -83,7 +82,7 @@ pub struct StickTableHead {
 }
 
 impl Traffic {
-    /// Reads the responses to [`ASK`].
+    /// Decodes the responses of the proxy to the commands of [`ASK`].
     pub fn read(text: &str) -> Traffic {
         read(text)
     }

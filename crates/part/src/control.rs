@@ -11,7 +11,6 @@ pub const PART: &str = "cluster";
 /// Time after a heartbeat for which the leases of a part are renewed.
 pub const HEARTBEAT_VALID: Duration = Duration::from_millis(500);
 
-/// A message to the control role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum ControlMessage {
     /// All leases that a part of this machine could use, or wants to observe.

@@ -33,7 +33,7 @@ impl fmt::Display for VersionId {
     }
 }
 
-/// A file of a version, with its content.
+/// File of a configuration version, with its content.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetFile {
     pub path: String,
@@ -60,10 +60,10 @@ impl Drop for SetFile {
     }
 }
 
-/// The files of a version.
+/// Files of a configuration version, as a machine loads them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FileSet {
-    /// Version number; zero if there is none yet.
+    /// Number of the configuration version; zero if the cluster has none yet.
     pub version: VersionId,
     /// The description for messages, such as `version 12 by anna: "more servers"`.
     pub label: String,

@@ -13,7 +13,6 @@ use std::os::fd::OwnedFd;
 
 const ACCEPTED_MAX: usize = 16;
 
-/// The socket on which a new supervisor connects.
 #[derive(Debug)]
 pub struct Guard {
     listener: Option<OwnedFd>,

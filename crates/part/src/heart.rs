@@ -23,13 +23,13 @@ pub enum PollTiming {
 pub enum ThreadState {
     Stopped,
     Sleeps,
-    /// Running, or waiting for a processor.
+    /// The thread runs, or waits for a processor.
     Runs {
         /// Processor time since the start of the thread, milliseconds.
         cpu_ms: u64,
     },
     Traced,
-    /// Waiting for a disk, or in a state that cannot be read.
+    /// The thread waits for a disk, or its state cannot be read.
     Unknown,
     Gone,
 }

@@ -31,7 +31,7 @@ pub struct SupervisorConnection {
     supervisors: u64,
 }
 
-/// An event of the link for the role.
+/// Event of the connection with the supervisor, which the role handles.
 pub enum LinkEvent {
     /// A message that does not concern the link itself.
     Message(Received),

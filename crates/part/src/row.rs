@@ -64,14 +64,12 @@ pub enum Life {
     Governs(ControllerProperties),
 }
 
-/// The properties of the primary role.
 #[derive(Clone, Copy)]
 pub struct PrimaryProperties {
     /// Creates the message by which the role serves an operator's connection.
     pub operate: fn(Level) -> PartMessage,
 }
 
-/// The properties of the control role.
 #[derive(Clone, Copy)]
 pub struct ControllerProperties {
     pub socket: &'static str,
@@ -88,7 +86,7 @@ pub struct ControllerProperties {
 /// Messages for parts that are valid from the start on, also if the control role cannot start.
 #[derive(Default)]
 pub struct FirstMessages {
-    /// The reason, for the operator; empty without messages.
+    /// Reason for these messages, for the operator; empty if there are none.
     pub reason: &'static str,
     pub messages: Vec<PartMessage>,
 }

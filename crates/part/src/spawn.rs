@@ -140,7 +140,6 @@ const END_LOOK_MAX: Duration = Duration::from_millis(100);
 /// Maximum number of messages that are read from an ending process between two polls of its end.
 const TAKEN_MAX: usize = 64;
 
-/// The way in which a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProcessExit {
     Status(ExitStatus),
@@ -502,7 +501,6 @@ pub enum EntryError {
     Channel(io::Error),
 }
 
-/// The start parameters of an internal process.
 pub struct Entered {
     /// Word of the process's task: [`LOADER`], [`CHECKS`], [`ROUTE`], or the word of a role.
     pub word: &'static str,

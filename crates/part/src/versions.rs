@@ -35,7 +35,6 @@ pub fn framed<T: Serialize>(value: &T, max: usize) -> Option<Vec<u8>> {
     Some([&length.to_be_bytes()[..], &value].concat())
 }
 
-/// A request to the control role.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum VersionsRequest {
     /// Requests the versions, the newest first: [`VersionsResponse::Versions`].
@@ -88,7 +87,6 @@ pub struct ChangeDescription {
     pub confirm_s: Option<u64>,
 }
 
-/// A response of the control role.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum VersionsResponse {
     Versions(Versions),
@@ -125,7 +123,6 @@ pub struct Versions {
     pub events: Vec<Happened>,
 }
 
-/// An event of the cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Happened {
@@ -136,7 +133,6 @@ pub struct Happened {
     pub words: String,
 }
 
-/// A version of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ConfigurationVersion {
@@ -181,7 +177,7 @@ impl VersionStage {
     }
 }
 
-/// The files of a version.
+/// Files of a configuration version, as they are shown to an operator.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VersionFiles {
@@ -190,7 +186,7 @@ pub struct VersionFiles {
     pub files: Vec<File>,
 }
 
-/// A file of a version.
+/// File of a configuration version, as it is shown to an operator.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct File {
@@ -198,7 +194,6 @@ pub struct File {
     pub main: bool,
     /// Text with covered secrets. None: the file is binary, or secret as a whole.
     pub text: Option<String>,
-    /// Description of a file without a text.
     pub description: String,
 }
 

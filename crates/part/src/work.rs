@@ -113,7 +113,6 @@ pub trait Work: Sized {
     }
 }
 
-/// A role in its main loop.
 struct RoleLoop<W> {
     work: W,
     link: SupervisorConnection,

@@ -79,7 +79,7 @@ pub struct Retention {
     pub unproved_ms: u64,
 }
 
-/// Limits of a table.
+/// Maximum numbers of records in a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
     pub records: usize,

@@ -5,7 +5,7 @@ use crate::files::{StaticFiles, modules, spice, terminal};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A library from a package of the distribution.
+/// JavaScript library that a package of the distribution installs.
 pub struct ScreenLibrary {
     pub name: &'static str,
     pub package: &'static str,

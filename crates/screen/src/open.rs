@@ -12,7 +12,6 @@ pub const OF_USER_MAX: usize = 16;
 const FULL: &str = "Too many displays and terminals are open.";
 const FULL_OF_USER: &str = "You have too many displays and terminals open: close one of them.";
 
-/// Table of the open views.
 #[derive(Debug, Default)]
 pub struct Screens {
     open: Mutex<OpenScreens>,

@@ -74,7 +74,6 @@ impl Asks {
     }
 }
 
-/// A request that waits for a response.
 #[derive(Debug)]
 pub struct PendingRequest {
     number: u64,

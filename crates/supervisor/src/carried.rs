@@ -13,7 +13,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-/// The carried state and its source.
+/// State that a process hands to its successor, and the previous processes of a takeover.
 #[derive(Default)]
 pub struct Carried {
     pub state: Option<SharedFd>,

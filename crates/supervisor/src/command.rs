@@ -10,14 +10,12 @@ use part::voice::keepalived::LogWish;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The cluster membership of the machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Start {
     pub directory: PathBuf,
     pub arbiter: bool,
 }
 
-/// The start parameters of a supervisor.
 #[derive(Clone, Debug)]
 pub struct StartParameters {
     /// Program name under which the command was started.
@@ -31,7 +29,7 @@ pub struct StartParameters {
     /// `-S`: the master sockets.
     pub masters: Vec<MasterSocket>,
     pub notify: bool,
-    /// The processes to take over from.
+    /// Processes whose listeners the start takes over, and which end then.
     pub before: Before,
     /// Targets of the log, under keepalived's name.
     pub log: LogWish,

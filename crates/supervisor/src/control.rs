@@ -28,7 +28,7 @@ pub enum RequestInterface {
 pub struct Asker {
     pub id: u64,
     pub at: RequestInterface,
-    /// Output format of the result.
+    /// Output format of the reload's result.
     pub look: Option<DiagnosticFormat>,
     /// True if runtime changes of lists and maps must be discarded.
     pub fresh: bool,

@@ -13,7 +13,7 @@ const WINDOW_MS: u64 = 600_000;
 /// The last unexpected ends of a role's processes.
 #[derive(Clone, Debug, Default)]
 pub struct Crashes {
-    /// All stored ends, the newest last.
+    /// Unexpected ends, the newest last; the oldest are dropped.
     all: VecDeque<Event>,
 }
 

@@ -25,7 +25,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Environment variable that replaces the default directory.
+/// Environment variable that replaces the default path of the runtime directory.
 const VARIABLE: &str = "EVENKEEL_RUNTIME_DIRECTORY";
 const INSTANCES_MAX: usize = 1_024;
 const LISTING_BYTES_MAX: u64 = 256 * 1024;
@@ -164,7 +164,6 @@ pub struct Instance {
     pub is_elsewhere: bool,
 }
 
-/// The cluster membership of an instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Membership {
     #[default]
@@ -177,7 +176,7 @@ pub enum Membership {
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Claims {
-    /// Cluster membership: a node claims the whole machine.
+    /// Cluster membership of the instance; a node claims the whole machine.
     pub membership: Membership,
     pub resources: BTreeSet<Resource>,
 }
@@ -714,7 +713,7 @@ pub fn is_locked(directory: &Path) -> bool {
     tested.err() == Some(Errno::WOULDBLOCK)
 }
 
-/// As [`enter`], in the given directory.
+/// Adds an entry as [`enter`] does, in the given directory instead of the runtime directory.
 pub(crate) fn enter_in(
     directory: &Path,
     kind: SocketOwner<'_>,
@@ -729,7 +728,8 @@ pub(crate) fn enter_in(
     enter_locked(directory, kind, program, paths, claims)
 }
 
-/// As [`enter_in`], inside [`exclusively`].
+/// Adds an entry as [`enter_in`] does, while the caller holds the lock of the directory
+/// ([`exclusively`]).
 pub(crate) fn enter_locked(
     directory: &Path,
     kind: SocketOwner<'_>,

@@ -24,7 +24,7 @@ pub struct DrainingRole {
     sent_final_counts: bool,
 }
 
-/// The finishing roles, the oldest one first.
+/// Previous proxy roles that finish their connections, the oldest one first.
 #[derive(Default)]
 pub struct DrainingRoles {
     roles: Vec<DrainingRole>,

@@ -16,7 +16,7 @@ pub struct PrimaryEnd {
     /// Signal by which the role reported that it ends.
     pub obeys: Option<Signal>,
     pub was_asked_to_end: bool,
-    /// True if a version was in service before.
+    /// True if a configuration version was in service before the role ended.
     pub served: bool,
     /// Number of roles that were killed before a version was in service.
     pub killed: u32,
@@ -24,7 +24,6 @@ pub struct PrimaryEnd {
     pub member: bool,
 }
 
-/// The reaction to the end of a role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
     Nothing,
@@ -73,7 +72,7 @@ pub struct SidecarEnd {
     pub was_asked_to_end: bool,
     /// True if the role ended to make room for one of the new program.
     pub leaves: bool,
-    /// True if the predecessor still works.
+    /// True if a predecessor process of the role still works.
     pub has_predecessor: bool,
     /// True if a process of the role was ready before.
     pub served: bool,

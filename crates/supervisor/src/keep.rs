@@ -116,7 +116,6 @@ fn write_to(path: &Path, version: &LoadedVersion) -> Result<(), KeepError> {
     Ok(file.write_all(&kept.encode())?)
 }
 
-/// The contents of a stored version.
 #[derive(Debug)]
 pub struct Left {
     kept: SavedVersion,
@@ -183,7 +182,7 @@ impl Left {
     }
 }
 
-/// A mismatch between the file and the role.
+/// Mismatch between the file of a stored version and what the role serves.
 #[derive(Debug)]
 pub struct Unmatched {
     pub error: KeepError,

@@ -146,7 +146,7 @@ impl Loading {
         })
     }
 
-    /// As [`Self::slowness`], once for each loader.
+    /// Describes a slow loader as [`Self::slowness`] does, but only once for each loader.
     pub fn report_slowness(&mut self, now: Instant) -> Option<String> {
         let words = self.slowness(now).filter(|_| !self.is_slow_reported);
         self.is_slow_reported |= words.is_some();

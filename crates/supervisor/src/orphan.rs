@@ -32,7 +32,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Number of attempts to find a role, which may end or be adopted during an attempt.
 const TRIES: u32 = 3;
 
-/// A role without a supervisor.
 pub struct Orphan {
     pub process: Started,
     pub version: OrphanVersion,
@@ -178,7 +177,7 @@ pub fn others(command: &StartParameters) -> Vec<(&'static str, Instance)> {
 /// ended.
 fn reach(entry: Entry, role: &Instance) -> Result<Option<Started>, AdoptError> {
     let fd = match directory::connected_to_role(&role.socket) {
-        // Nobody listens: the role has just ended.
+        // Finds no role if nobody listens: the role has just ended.
         Err(Errno::CONNREFUSED | Errno::NOENT) => return Ok(None),
         other => other?,
     };

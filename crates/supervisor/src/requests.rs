@@ -14,7 +14,6 @@ pub struct Requests {
     next: Option<Request>,
 }
 
-/// The requesters of a reload.
 #[derive(Debug, Default)]
 struct Request {
     askers: Vec<Asker>,
@@ -23,7 +22,7 @@ struct Request {
 }
 
 impl Requests {
-    /// Adds a request; a signal has no asker.
+    /// Adds a reload request; `asker` is None for a request without a client, such as a signal.
     pub fn ask(&mut self, asker: Option<Asker>) {
         let next = self.next.get_or_insert_default();
         match asker {

@@ -32,7 +32,6 @@ pub enum ResumeError {
     Incomplete,
 }
 
-/// The state and descriptors of the previous image.
 pub struct Resumed {
     pub value: HandOver,
     descriptors: BTreeMap<u32, OwnedFd>,

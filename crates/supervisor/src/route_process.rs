@@ -78,14 +78,14 @@ impl RouteProcess {
     }
 }
 
-/// The running processes; their number is bounded.
+/// Running processes that show the route of a request; their number is bounded.
 #[derive(Default)]
 pub struct RouteProcesses(Vec<RouteProcess>);
 
 /// The requests and ends of the processes in a turn of the main loop.
 #[derive(Default)]
 pub struct RouteEvents {
-    /// Each request with the number of its process.
+    /// Requests that the processes have sent, each with the number of its process.
     pub requests: Vec<(i32, Received)>,
     /// Numbers of the processes that have ended.
     pub ended: Vec<i32>,

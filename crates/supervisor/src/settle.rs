@@ -47,7 +47,7 @@ impl Settle {
         self.open.remove(key);
     }
 
-    /// Returns when the files must be read.
+    /// Returns when the files have settled and must be read; None without a change.
     pub fn due(&self, delay: Duration) -> Option<Instant> {
         let (first, last) = (self.first?, self.last?);
         Some(if self.open.is_empty() {

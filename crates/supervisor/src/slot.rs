@@ -28,7 +28,7 @@ pub struct SidecarConfiguration {
     pub operation: String,
     /// Payload, which only the role can decode.
     pub payload: SharedFd,
-    /// The supervisor's view of the part.
+    /// Data about the part that the supervisor itself needs.
     pub plan: PartPlan,
     pub without_proxy: bool,
 }

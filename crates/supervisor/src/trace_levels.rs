@@ -67,7 +67,7 @@ impl Supervisor {
     pub(super) fn forget_own_events(&self) {
         let program = self.voice.form().program();
         if let Ok(path) = Keep::path_of(TRACE, program, &self.command.paths) {
-            // Ignored: there may be no file.
+            // Ignores an error, because there may be no file.
             let _ = std::fs::remove_file(path);
         }
     }

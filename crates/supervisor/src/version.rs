@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// supervisor forwards the contents unread.
 #[derive(Debug)]
 pub struct LoadedVersion {
-    /// The message for the primary role.
+    /// Message by which the primary role serves the version.
     pub take: Take,
     bundle: SharedFd,
     descriptors: Vec<SharedFd>,
@@ -31,7 +31,6 @@ pub fn decider(version: Option<&LoadedVersion>) -> &'static str {
     sidecar.unwrap_or_else(row::primary_part)
 }
 
-/// The size of one part of a version.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PartSize<'v> {
     Proxy { listeners: u32, threads: u32 },

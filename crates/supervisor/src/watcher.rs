@@ -24,7 +24,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 const EVENTS_MAX: usize = 4_096;
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Events inside a directory that may be relevant.
+/// Inotify events inside a watched directory that may mean a changed file.
 const INSIDE: WatchFlags = WatchFlags::ATTRIB
     .union(WatchFlags::CLOSE_WRITE)
     .union(WatchFlags::CREATE)
@@ -32,13 +32,12 @@ const INSIDE: WatchFlags = WatchFlags::ATTRIB
     .union(WatchFlags::MODIFY)
     .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO);
-/// Events of a directory itself.
+/// Inotify events of a watched directory itself (removed or moved), and the flags of its watch.
 const ITSELF: WatchFlags = WatchFlags::DELETE_SELF
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR)
     .union(WatchFlags::MASK_ADD);
 
-/// The watched directories and pending changes.
 #[derive(Debug, Default)]
 pub struct Watcher {
     inotify: Option<OwnedFd>,

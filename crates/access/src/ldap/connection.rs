@@ -41,7 +41,7 @@ impl Connection {
     ) -> Result<Connection, String> {
         let stream = TcpStream::connect(address).await;
         let stream = stream.map_err(|error| language::reason(&error))?;
-        // Ignores an error, which costs only latency.
+        // Ignores an error of setting TCP_NODELAY, which costs only latency.
         let _ = stream.set_nodelay(true);
         let stream = match server.security {
             Security::Plain => return Ok(Connection::over(Box::new(stream))),

@@ -34,9 +34,9 @@ const GROUPS_MAX: u32 = 1_000;
 const NONE: &str = "1.1";
 /// Placeholder in a filter for the user's name without its domain.
 pub const SHORT: &str = "%u";
-/// Placeholder for the name as it was typed.
+/// Placeholder in a filter for the name as the user typed it.
 pub const TYPED: &str = "%n";
-/// Placeholder for the distinguished name of the user.
+/// Placeholder in a filter for the distinguished name of the user.
 pub const DISTINGUISHED: &str = "%d";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -46,7 +46,6 @@ pub enum Security {
     Plain,
 }
 
-/// A server of a directory.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Server {
     /// Host name, which its certificate must have.

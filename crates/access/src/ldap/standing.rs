@@ -26,7 +26,6 @@ struct LdapAvailabilityState {
     none: Option<Instant>,
 }
 
-/// A server that did not respond.
 #[derive(Debug)]
 struct Silent {
     again: Instant,

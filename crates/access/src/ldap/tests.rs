@@ -223,7 +223,7 @@ fn the_next_server_is_queried_when_one_is_silent() {
     directory.servers = vec![nowhere.clone(), closed.clone(), silent, good];
     let (desk, with) = (desk(), list(directory.clone()));
     assert!(tried(&desk, &with, 1, "anna", "quince").is_ok());
-    // All three servers are reported, and tried after others from now on.
+    // Lists the three servers that gave no result, and tries them after the others from now on.
     let told = desk.standing().failed_servers();
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(

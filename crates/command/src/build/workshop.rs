@@ -18,7 +18,7 @@ const PLACE: &str = "/var/tmp";
 const REMOVALS_MAX: u32 = 20;
 const REMOVAL_AGAIN: Duration = Duration::from_millis(50);
 
-/// Working directory of a build.
+/// Temporary directory of a build, which is removed on drop.
 pub struct Workshop(PathBuf);
 
 impl Workshop {

@@ -171,7 +171,6 @@ pub struct Outside {
     unanswered: Vec<SystemQuery>,
 }
 
-/// An interface of this host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Interface {
     pub name: String,

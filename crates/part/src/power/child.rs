@@ -28,7 +28,7 @@ const INPUT_MAX: usize = 60 << 10;
 pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
-    /// Standard output and error; None after the last process that had them closed them.
+    /// Standard output and error; None once every process that had them open has closed them.
     output: Option<OwnedFd>,
     kept: Vec<u8>,
     /// True if the process is not reaped yet.

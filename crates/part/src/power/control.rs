@@ -60,7 +60,6 @@ impl PowerAction {
     }
 }
 
-/// The result of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PowerCommandOutcome {
     Done,
@@ -69,7 +68,6 @@ pub enum PowerCommandOutcome {
     Failed(String),
 }
 
-/// The command of an action.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Invocation {
     pub program: PathBuf,
@@ -77,7 +75,6 @@ pub struct Invocation {
     pub input: Vec<u8>,
 }
 
-/// The end of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommandExit {
     /// Exit code; None if a signal ended the command.
@@ -193,7 +190,7 @@ impl PowerControl {
         }
     }
 
-    /// Interprets the end of a command.
+    /// Interprets the exit code and the output of the command of an action.
     pub fn interpret_exit(&self, action: PowerAction, ended: &CommandExit) -> PowerCommandOutcome {
         let failed = || PowerCommandOutcome::Failed(failure(ended));
         let output = ended.output.to_ascii_lowercase();

@@ -49,7 +49,6 @@ pub struct Summary {
     pub words: String,
 }
 
-/// The status of all subjects of a part.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct StatusReport {
     pub part: String,
@@ -181,7 +180,6 @@ impl SubjectAction {
     }
 }
 
-/// The state of a subject.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct SubjectState {
     /// The field's word for the state: `MASTER`, `up`.
@@ -213,7 +211,6 @@ pub struct Fact {
     pub joined: bool,
 }
 
-/// The value of a fact.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum FactValue {
     Text(String),
@@ -231,7 +228,6 @@ pub struct Event {
     pub why: String,
 }
 
-/// The description of a number.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NumberRow {
     /// Name, unique in a report.
@@ -246,7 +242,6 @@ pub struct NumberRow {
     pub is_flag: bool,
 }
 
-/// The unit of a number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {

@@ -26,7 +26,6 @@ pub struct RunPrograms {
     pub programs: Vec<CheckProgram>,
 }
 
-/// A request to run a program.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct ExternalCheck {
     /// Request id; the result repeats it.
@@ -50,7 +49,7 @@ pub enum ExternalEnd {
     NotAllowed,
 }
 
-/// The result of a request.
+/// Result of a request to run a program: how the program ended.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExternalResult {
     pub id: u64,

@@ -17,7 +17,6 @@ pub const HEADER_BYTES: usize = 16;
 
 const KINDS: u16 = 47;
 
-/// The header of every packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
     /// Kind of the message; [`Header::MORE`] adds descriptors to the previous message.
@@ -119,14 +118,14 @@ pub struct DiagnosticFormat {
     pub as_json: bool,
 }
 
-/// A request to the loader.
+/// Request to a loader: the files of the start, and what the result depends on.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Load {
     pub personality: Personality,
     /// Command line of the start, without the program's name.
     pub arguments: Vec<Vec<u8>>,
-    /// The process id that messages name.
+    /// Process id that the messages of the loader name: that of the supervisor.
     pub pid: u32,
     /// Soft limit of open files at the start, before it was raised.
     pub files_soft: u64,
@@ -196,9 +195,9 @@ pub enum Manner {
     /// that the proxy finishes. The role sends [`SupervisorMessage::Stopping`] then and waits for another
     /// stop.
     Yield,
-    /// At once, because of this signal.
+    /// A stop at once, because of this signal.
     Now { signal: u32 },
-    /// Everything stays in place for the successor.
+    /// The role ends for its successor, and leaves everything in place.
     Leave,
 }
 

@@ -192,7 +192,6 @@ pub struct CheckProgram {
     pub path: Vec<u8>,
 }
 
-/// User, groups and root directory.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Rights {

@@ -6,7 +6,6 @@ use std::fmt;
 pub const RESOURCES_MAX: usize = 512;
 const NAME_BYTES_MAX: usize = 96;
 
-/// The kind of a resource.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ResourceKind {
     Listener,

@@ -24,7 +24,7 @@ pub struct Take {
     pub shared: bool,
     /// True if the descriptors include a state, which the role restores before it serves.
     pub state: bool,
-    /// True if runtime changes are discarded.
+    /// True if the role must discard runtime changes of lists and maps.
     pub fresh: bool,
     /// Random bytes of this version that only the supervisor and the role know. The role returns
     /// them with its bundle ([`SavedVersion::digest`](super::SavedVersion::digest)).

@@ -29,7 +29,7 @@ pub struct TraceResponse {
     pub roles: Vec<TracedRole>,
 }
 
-/// A role with a ring.
+/// Role of which the supervisor has a ring, with the levels of its process.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct TracedRole {

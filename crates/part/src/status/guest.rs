@@ -41,7 +41,6 @@ pub enum StopOrder {
     Unknown,
 }
 
-/// A disk of a guest.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GuestDisk {

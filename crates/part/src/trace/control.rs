@@ -23,7 +23,7 @@ const RINGS_MAX: usize = 48;
 /// Levels that an operator set for some time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TemporaryLevels {
-    /// The role that has them; None for all roles.
+    /// Role that has these levels; None for all roles.
     pub role: Option<String>,
     pub levels: LogLevels,
     pub until: Instant,

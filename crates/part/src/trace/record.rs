@@ -44,7 +44,6 @@ pub struct TraceRecord {
     pub is_cut: bool,
 }
 
-/// A span in which an event occurred.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct TraceSpan {

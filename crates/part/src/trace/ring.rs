@@ -57,7 +57,6 @@ pub fn prepare(file: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The writing end of a ring.
 #[derive(Clone, Copy)]
 pub struct RingWriter {
     words: &'static [AtomicU64],

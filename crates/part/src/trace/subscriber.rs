@@ -34,7 +34,6 @@ pub struct EventOutputs {
     pub print: Option<fn(&str)>,
 }
 
-/// The recording of this process.
 struct EventRecorder {
     outputs: EventOutputs,
     levels: Mutex<LogLevels>,
@@ -344,7 +343,7 @@ impl Subscriber for ProcessSubscriber {
 }
 
 fn innermost() -> Option<u64> {
-    // Returns no span for a thread that ends.
+    // Returns no span for a thread that is ending, whose list of spans is gone.
     let innermost = ENTERED.try_with(|entered| entered.borrow().last().copied());
     innermost.unwrap_or_default()
 }

@@ -31,7 +31,6 @@ pub enum Gravity {
     Notice,
 }
 
-/// The message printer of a process.
 #[derive(Clone, Debug)]
 pub struct MessagePrinter {
     form: Form,

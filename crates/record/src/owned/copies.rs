@@ -48,7 +48,6 @@ pub struct OwnedCopy<C: OwnedChange> {
 }
 
 impl<C: OwnedChange> OwnedCopy<C> {
-    /// Creates a copy without records.
     pub fn new(node: &str, epoch: u64, division: u64) -> OwnedCopy<C> {
         OwnedCopy {
             node: node.to_owned(),
@@ -97,19 +96,20 @@ impl<C: OwnedChange> OwnedCopy<C> {
         self.known.get(&key)
     }
 
-    /// Returns the keys of a client.
+    /// Returns the keys that a client has in this copy.
     fn of_group(&self, group: C::Group) -> impl Iterator<Item = C::Key> {
         self.by_group.get(&group).into_iter().flatten().copied()
     }
 }
 
-/// Effect of a message: the copy has to be on disk before the owner gets a confirmation.
+/// Effect of a message on the copies of a node. After `Whole` and `Changes`, the copy has to be on
+/// disk before the owner gets a confirmation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CopyEffect {
     /// The message needs no confirmation.
     Some,
     Whole,
-    /// A complete copy has changed.
+    /// A message has changed a complete copy.
     Changes,
 }
 
@@ -225,7 +225,7 @@ impl<C: OwnedChange> OwnedCopies<C> {
         others.map(|(part, copy)| (*part, copy))
     }
 
-    /// Returns the incomplete copy of a part.
+    /// Returns this node's incomplete copy of a part of the keys.
     #[cfg(any(test, feature = "defects"))]
     pub fn coming(&self, part: usize) -> Option<&OwnedCopy<C>> {
         self.coming.get(&part)

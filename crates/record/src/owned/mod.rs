@@ -27,7 +27,7 @@ use std::hash::Hash;
 
 /// Limit of changes in one message.
 pub const CHANGES_MAX: usize = 2_048;
-/// Limit of parts.
+/// Maximum number of parts into which the keys are divided.
 pub const PARTS_MAX: usize = 64;
 
 /// New state of an owned key.

@@ -215,7 +215,7 @@ impl<C: OwnedChange> OwnedParts<C> {
         }
     }
 
-    /// Queues changes of a part for the nodes.
+    /// Queues changed keys of a part for the nodes that receive a copy of it.
     pub fn change(&mut self, part: usize, changes: &[C], now_ms: u64) {
         let Some(one) = self.parts.get_mut(&part) else {
             return;
@@ -252,7 +252,7 @@ impl<C: OwnedChange> OwnedParts<C> {
         parts.find_map(|part| part.peers.get_mut(node)?.queue.pop_front())
     }
 
-    /// Records what a node has stored.
+    /// Records up to which message a node has stored a part of the keys.
     pub fn confirmed(&mut self, node: &str, link: u64, confirmation: Confirmation, now_ms: u64) {
         let Confirmation {
             part,

@@ -305,7 +305,7 @@ impl<D: Directory> Replica<D> {
         self.pump(now_ms);
     }
 
-    /// Returns whether a claim is pending.
+    /// Returns whether this node waits for other nodes to confirm a claim.
     pub fn is_asking(&self) -> bool {
         !self.claims.is_empty()
     }

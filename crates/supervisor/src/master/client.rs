@@ -26,25 +26,26 @@ const STEPS_MAX: usize = 64;
 const READ_BYTES: usize = 16 * 1024;
 const PAYLOAD_MARK: &str = "<<";
 const DENIED: &str = "Permission denied\n\n";
-/// HAProxy ends the session with this message.
+/// Message with which a session ends whose client requests a higher level than the session has, as
+/// in HAProxy.
 const DENIED_LEVEL: &str = "Permission denied!\n";
 
 #[derive(Debug)]
 pub enum SupervisorRequest {
     Reload(u64),
     Operate {
-        /// Process id of the worker.
+        /// Process id of the worker that the command is sent to.
         pid: i32,
         level: Level,
         socket: OwnedFd,
     },
 }
 
-/// Context of a session's turn.
+/// Data that a session needs while it is served.
 pub struct SessionContext<'t> {
     pub view: &'t View,
     pub sockets: &'t str,
-    /// Collected requests to the supervisor.
+    /// Requests of the sessions to the supervisor, collected here.
     pub wishes: &'t mut Vec<SupervisorRequest>,
 }
 
@@ -58,7 +59,7 @@ pub struct Client {
     input: Vec<u8>,
     /// True if the client has closed its sending side.
     ended: bool,
-    /// Remaining commands of the current line.
+    /// Commands of the line that were not executed yet.
     commands: VecDeque<String>,
     /// True if the last of these commands has a payload.
     payload: bool,
@@ -89,7 +90,7 @@ enum MasterClientState {
     Leaving,
 }
 
-/// A command that a worker processes.
+/// Command that was sent to a worker, and its connection.
 struct Forward {
     socket: OwnedFd,
     pid: i32,
@@ -132,7 +133,8 @@ impl Client {
         )
     }
 
-    /// Returns whether the session has no incomplete work.
+    /// Returns whether the session has no unfinished command and no unsent output; it may wait for
+    /// a reload. The next program image can continue such a session.
     pub fn is_quiet(&self) -> bool {
         let rests = matches!(
             self.state,

@@ -21,7 +21,6 @@ pub enum SessionCommand {
     Lower(Level),
 }
 
-/// The receiver of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CommandTarget {
     Master,
@@ -39,7 +38,6 @@ pub struct Prefixed<'c> {
 
 const LOWER: [(&str, Level); 2] = [("operator", Level::Operator), ("user", Level::User)];
 
-/// A command and its help text.
 struct Row {
     syntax: &'static str,
     doc: &'static str,
@@ -62,7 +60,7 @@ const ROWS: [Row; 10] = [
     row("show version", "show version of the current process"),
     row("user", "lower the level of the current CLI session to user"),
 ];
-/// Commands at the end of every list.
+/// Commands that the help shows at the end of every list.
 #[rustfmt::skip]
 const ALWAYS: [Row; 3] = [
     row("help [<command>]", "list matching or all commands"),

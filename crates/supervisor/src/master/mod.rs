@@ -59,7 +59,6 @@ impl fmt::Debug for MasterSocket {
     }
 }
 
-/// The sockets and their sessions.
 #[derive(Default)]
 pub struct Master {
     listeners: Vec<MasterListener>,

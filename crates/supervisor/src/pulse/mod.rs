@@ -25,15 +25,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(LOOK_EVERY_MS);
 const LATE: Duration = Duration::from_secs(3);
 const SIDE_THREAD: &str = "side";
 
-/// The liveness of a proxy thread.
+/// Liveness of a thread of the proxy, as its heartbeats show it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Thread {
-    /// Last heartbeat that was read.
+    /// Value of the last heartbeat that was read from the heartbeat memory.
     beat: u64,
     heart: Heart,
 }
 
-/// The observed liveness of the roles.
 #[derive(Default)]
 pub struct Pulses {
     next: Option<Instant>,

@@ -21,7 +21,6 @@ impl Changes {
     }
 }
 
-/// The result of a reload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReloadResult {
     Taken,

@@ -35,7 +35,7 @@ pub struct Upgrade {
     pub stage: UpgradeStage,
 }
 
-/// What happened in a turn.
+/// Event of an upgrade, as the result of a poll.
 #[derive(Debug, PartialEq, Eq)]
 pub enum UpgradeEvent {
     Nothing,
@@ -229,7 +229,7 @@ pub enum UpgradeStage {
     Executing(Instant),
 }
 
-/// The version for the new role.
+/// Configuration version with which the role of the new program starts.
 pub struct Next {
     pub version: LoadedVersion,
     pub shown: String,

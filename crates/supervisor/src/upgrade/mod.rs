@@ -220,7 +220,7 @@ impl Supervisor {
             return true;
         }
         if matches!(upgrade.stage, UpgradeStage::Executing(_)) {
-            // Nothing fails: the new role serves already.
+            // Does not abort the upgrade, because the new role serves already.
             self.changing.upgrade = None;
         } else {
             self.refuse_change("the proxy died meanwhile", "");

@@ -42,7 +42,7 @@ pub struct Cluster {
     pub requests: ControlRequests,
     pub check: VersionCheck,
     pub retry: MissingRetry,
-    /// The version of the change in progress.
+    /// Version that the change in progress loads.
     serving: Option<VersionInProgress>,
     /// True if the control role that requested the change has died, so that the result is settled
     /// without it.
@@ -57,7 +57,6 @@ pub struct Cluster {
     failure: String,
 }
 
-/// The version of a change in progress.
 struct VersionInProgress {
     set: SharedFd,
     trial: bool,
@@ -84,7 +83,7 @@ impl Trial {
     }
 }
 
-/// The state before a first version.
+/// State to which a rollback of a first version returns.
 struct First {
     /// An accepted version that this machine could not serve.
     accepted: Option<SharedFd>,
@@ -124,7 +123,6 @@ pub enum RollbackStep {
     Proxy,
 }
 
-/// A candidate that was accepted.
 pub struct AcceptedTrial {
     pub version: LoadedVersion,
     pub verdicts: Vec<Verdict>,
@@ -330,7 +328,7 @@ impl Cluster {
         self.load_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// Makes the loaded version the candidate.
+    /// Makes a loaded version the candidate, and its trial begin.
     pub fn begin_trial(&mut self, version: LoadedVersion) {
         if let Some(serving) = self.serving.take() {
             self.trial = Some(Trial {

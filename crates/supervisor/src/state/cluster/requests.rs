@@ -57,7 +57,6 @@ pub enum ChangeRequest {
     },
 }
 
-/// A request of the control role.
 #[derive(Debug)]
 pub enum ControlRequest {
     Check(CheckRequest),
