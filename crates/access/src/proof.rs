@@ -442,7 +442,7 @@ impl Authenticator {
         }
     }
 
-    /// Counts an attempt as failed until it succeeds, if one is left.
+    /// Counts an attempt as failed until it succeeds, if each of its keys has an attempt left.
     fn count_attempt(&self, keys: &[Key]) -> Result<(), SignInError> {
         let mut limiter = lock(&self.limiter);
         if let Some(ms) = limiter.wait(keys, now_ms()) {

@@ -27,7 +27,7 @@ fn join_paths(paths: &[PathBuf]) -> String {
     paths.map(|path| format!(" {}", path.display())).collect()
 }
 
-/// A file: its name as given by the user, and its bytes.
+/// Configuration file: its name as the command line gives it, and its bytes.
 pub type NamedFile = (String, Vec<u8>);
 
 /// Reads all files. Of a directory, reads the files whose names end with `.cfg`, in alphabetical

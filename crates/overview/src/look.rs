@@ -306,7 +306,7 @@ fn problem_of_rows(rows: &[&TrafficRow]) -> MachineProblem {
     }
 }
 
-/// Explains why servers are down, for the first few of them.
+/// Lists the reasons why servers are down, for the first [`REASONS_MAX`] of them.
 fn reasons(rows: &[&TrafficRow]) -> String {
     let reason = |row: &&TrafficRow| format!("{} {}", row.name, row.check);
     let first: Vec<String> = rows.iter().take(REASONS_MAX).map(reason).collect();

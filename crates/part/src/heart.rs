@@ -52,7 +52,7 @@ pub enum Frozen {
 pub struct Heart {
     /// Consecutive polls without a sign of life.
     silent: u32,
-    /// Processor time of the thread at the first of these polls.
+    /// Processor time of the thread at the first of the consecutive polls without a sign of life.
     cpu_ms: Option<u64>,
     /// True if a late poll has restarted the count since the last sign of life.
     put_off: bool,

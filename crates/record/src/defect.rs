@@ -6,7 +6,7 @@
 pub enum Defect {
     /// The end of the last hold ends the record.
     ForgetsAtEnd,
-    /// Of two records the last one to arrive wins.
+    /// Of two records for one key the last one to arrive wins, whatever their versions.
     LastMergeHolds,
     /// The holds of a node that is gone still count.
     GoneStaysHeld,

@@ -96,7 +96,7 @@ pub trait Directory: Sized + Debug {
     /// reason of a decision that was just made; None for an earlier one.
     fn decision(&self, key: Self::Key, reason: Option<&Self::Reason>) -> Option<Self::Decision>;
 
-    /// Returns whether a place exists, for new holds of it.
+    /// Returns whether a place exists at this node, so that values at it may be held.
     fn has_place(&self, place: &PlaceOf<Self>) -> bool;
 
     fn is_place_up(&self, place: &PlaceOf<Self>) -> bool;
@@ -124,12 +124,13 @@ pub trait Directory: Sized + Debug {
     /// Called after expired records were removed.
     fn has_expired(&mut self) {}
 
-    /// Removes a record so that it can be changed. An application overrides this to count.
+    /// Removes a record so that it can be changed. An application overrides this to count records
+    /// by place.
     fn leave(&mut self, key: Self::Key) -> Option<EntryOf<Self>> {
         self.table_mut().remove(key)
     }
 
-    /// Inserts a record. An application overrides this to count.
+    /// Inserts a record. An application overrides this to count records by place.
     fn enter(&mut self, key: Self::Key, entry: EntryOf<Self>, now_ms: u64) {
         self.table_mut().insert(key, entry, now_ms);
     }
@@ -216,7 +217,8 @@ pub trait Directory: Sized + Debug {
         self.change_at(group, place, now_ms, |entry| entry.version.used = true);
     }
 
-    /// Removes a hold through this node; the value stays assigned.
+    /// Removes a hold of a value through this node; the value stays assigned to its key until the
+    /// record expires.
     fn ended(&mut self, group: GroupOf<Self>, place: &PlaceOf<Self>, now_ms: u64) {
         self.table_mut().set_hold(group, place, false);
         if self.table().has_defect(Defect::ForgetsAtEnd) {
@@ -429,7 +431,7 @@ pub trait Directory: Sized + Debug {
         self.table_mut().touch(key, None);
     }
 
-    /// Removes the holds through a node that is gone: they have ended.
+    /// Removes the holds through a node that counts as gone, whose clients count as gone too.
     fn lost(&mut self, origin: Origin, now_ms: u64) {
         if self.table().has_defect(Defect::GoneStaysHeld) {
             return;

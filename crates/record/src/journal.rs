@@ -56,7 +56,7 @@ enum Frame<K, V, N> {
 pub enum JournalDamage {
     #[default]
     None,
-    /// The last write was incomplete. Nobody was told of it.
+    /// The last write was incomplete. No client and no node had received its records.
     TornTail,
     /// Confirmed records may be missing.
     Lost,

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Files by the paths under which they are served.
+/// Contents of library files, by the paths under which they are served to browsers.
 pub(super) type StaticFiles = BTreeMap<String, Arc<[u8]>>;
 
 const FILES_MAX: usize = 256;

@@ -8,7 +8,8 @@ pub const ENDED: &str = "The connection to the guest has ended.";
 /// Maximum time for which a migrating guest may be on no node.
 pub const NOWHERE_MAX: Duration = Duration::from_secs(2);
 
-/// Facts that are known about a view at one time.
+/// Facts that are known at one time about the guest of an open view, and about the role that serves
+/// the view.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ScreenStatus {
     /// Node on which the guest runs; empty when unknown.

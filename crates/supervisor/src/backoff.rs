@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Lifetime after which a death counts as the first one again.
+/// Lifetime of a role's process after which its death counts as the first of a series again.
 const LONG_LIFE: Duration = Duration::from_secs(10);
 /// Number of consecutive deaths of roles that served, after which each further restart is delayed.
 const QUICK_MAX: usize = 5;

@@ -100,7 +100,8 @@ impl PendingRequests {
         Some(self.last_number)
     }
 
-    /// Adds a request that was sent with this number.
+    /// Adds a request that was sent to a part with this number, so that the response finds its
+    /// sender.
     pub fn add(&mut self, number: u64, of: Asks, to: &'static str, now: Instant) {
         self.open.push_back(PendingRequest {
             number,

@@ -223,7 +223,8 @@ impl ProcessClaim {
         std::mem::forget(self);
     }
 
-    /// Makes the entry that of this process, which continues in the background.
+    /// Makes the entry name this process as its owner, after the process has moved into the
+    /// background.
     pub fn move_to_this_process(&mut self) {
         self.entry.move_to_this_process();
         // Writes the entry again, which would otherwise show the process id of the parent.

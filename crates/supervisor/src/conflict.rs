@@ -41,7 +41,7 @@ pub enum ClaimError {
 #[derive(Clone, Debug)]
 pub struct OtherInstance {
     instance: Instance,
-    /// True if the supervisor has ended and one of its roles continues.
+    /// True if the supervisor of the instance has ended, and one of its roles continues.
     is_left: bool,
 }
 

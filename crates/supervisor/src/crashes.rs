@@ -39,7 +39,8 @@ impl Crashes {
         self.all.back().map(|one| one.why.as_str())
     }
 
-    /// Returns why a running role needs attention; None if it does not.
+    /// Returns why a running role needs attention: too many of its processes have ended
+    /// unexpectedly in the last 10 minutes. None if it needs none.
     pub fn trouble(&self, now: Moment) -> Option<String> {
         let age_ms = |one: &Event| now.boottime_ms.saturating_sub(one.at.boottime_ms);
         let recent = self.all.iter().filter(|one| age_ms(one) < WINDOW_MS);

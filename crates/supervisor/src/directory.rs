@@ -406,7 +406,7 @@ fn is_private(directory: &Path) -> bool {
 
 fn runtime_directories(sockets: &str) -> BTreeSet<PathBuf> {
     let directories = sockets.lines().filter_map(|line| {
-        // Seven columns precede the path, which may contain spaces.
+        // Skips the seven columns before the path, which may contain spaces.
         let path = (0..7).try_fold(line, |rest, _| {
             rest.trim_start().split_once(' ').map(|(_, rest)| rest)
         })?;
@@ -608,7 +608,8 @@ impl Entry {
         self.socket.exists() && listing_of(&self.socket).exists()
     }
 
-    /// Makes the entry that of this process, which continues in the background.
+    /// Makes the entry name this process as its owner, after the process has moved into the
+    /// background.
     pub fn move_to_this_process(&mut self) {
         self.pid = std::process::id();
     }

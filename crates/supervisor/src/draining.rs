@@ -33,7 +33,7 @@ pub struct DrainingRoles {
 }
 
 impl DrainingRoles {
-    /// Makes a role finish its connections. The limit is `hard-stop-after`.
+    /// Makes a proxy role finish its connections; it is killed after `hard-stop-after`.
     pub fn drain(&mut self, mut proxy: RunningRole, hard_stop_after_ms: Option<u64>) {
         let stop = Stop::by(Signal::SIGUSR1, hard_stop_after_ms, Instant::now());
         if let Some(stop) = &stop {

@@ -49,7 +49,8 @@ impl EntryStatus {
         self.is_lost
     }
 
-    /// Records an attempt to restore the entry. Returns false if it failed again.
+    /// Records the result of an attempt to restore the entry of this process. Returns false if it
+    /// failed again.
     pub fn note_attempt(&mut self, is_open: bool) -> bool {
         let was_lost = std::mem::replace(&mut self.is_lost, !is_open);
         is_open || !was_lost

@@ -55,7 +55,7 @@ pub enum AdoptError {
     Supervised,
     #[error("it{} does not respond", process(*.0))]
     Silent(Option<u32>),
-    /// The role's program uses another message format. A signal can end it.
+    /// The program of the role uses another message format. The role can be ended by a signal.
     #[error("it runs a different program: {0}")]
     Foreign(DecodeError, Option<Box<OwnedProcess>>),
     #[error("unexpected reply")]

@@ -239,7 +239,7 @@ impl Supervisor {
         };
         let upgrade = self.changing.upgrade.as_mut();
         if let Some(tried) = upgrade.and_then(Upgrade::serving_mut) {
-            // Only the new role gets the message; the old one stays paused.
+            // Sends the message only to the new role; the old one stays paused.
             let _ = tried.send_message(&message);
         } else if let Some(proxy) = &mut self.slots.serving.running {
             // The error is ignored: a role that cannot receive the message yet gets it once it

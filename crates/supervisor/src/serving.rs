@@ -36,7 +36,7 @@ pub fn send_version(proxy: &mut RunningRole, version: &LoadedVersion) -> Result<
     send_version_as(proxy, version.plan(), &version.message(None), &all)
 }
 
-/// Sends a version with this plan to the role, in the given message.
+/// Sends the proxy role a version with this plan, in the given message.
 pub fn send_version_as(
     proxy: &mut RunningRole,
     plan: &VersionPlan,

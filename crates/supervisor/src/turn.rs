@@ -38,7 +38,8 @@ impl ProcessTurn {
         process.receive_message(voice)
     }
 
-    /// Returns how the process ended, if it has ended and was not replaced.
+    /// Returns how the process ended, if it had ended when the turn began and no other process has
+    /// replaced it.
     pub fn ending(&self, process: Option<&Started>) -> Option<ProcessExit> {
         let same = process.is_some_and(|process| process.pid() == self.pid);
         self.ending.filter(|_| same)

@@ -21,7 +21,7 @@ use language::arguments::{Args, Built};
 use language::{Code, ConfigWord, Diagnostic, Span, Spanned, suggest};
 use std::fmt;
 
-/// Diagnostic codes that a part of the platform uses for these lines.
+/// Diagnostic codes that a part of the platform uses for errors in the lines about users.
 #[derive(Clone, Copy, Debug)]
 pub struct Codes {
     pub value: &'static Code,

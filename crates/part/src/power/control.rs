@@ -228,7 +228,7 @@ fn word(action: PowerAction) -> &'static str {
     }
 }
 
-/// Shortens a reason and joins its lines to one.
+/// Joins the lines of a reason to a single one, and cuts it if it is too long for a message.
 pub fn short(words: &str) -> String {
     let lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
     let line = lines.collect::<Vec<_>>().join("; ");

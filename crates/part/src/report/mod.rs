@@ -173,7 +173,8 @@ impl SubjectAction {
         self
     }
 
-    /// Makes the action require a confirmation that shows this consequence.
+    /// Makes the action require a confirmation by the operator, which shows these words as the
+    /// consequence.
     pub fn follows(mut self, words: &str) -> SubjectAction {
         self.follows = words.to_owned();
         self

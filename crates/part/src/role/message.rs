@@ -165,7 +165,7 @@ pub struct Load {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct NotLoaded {
-    /// Exit code of the command, if this was its start.
+    /// Exit code of the command, if the load was for its start.
     pub exit: u8,
     /// True if the files are those of the version in service.
     pub unchanged: bool,
@@ -179,7 +179,8 @@ pub struct NotLoaded {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Before {
-    /// Statistics socket of that process, as the command line named it.
+    /// Statistics socket of the process from which the start takes over, as the command line named
+    /// it.
     #[serde(with = "serde_bytes")]
     pub socket: Option<Vec<u8>>,
     /// The processes that must release their listeners and end.
@@ -398,7 +399,7 @@ pub enum SupervisorMessage {
     TracedRoles(Box<TraceResponse>),
     /// Reply to a message of an unknown kind.
     Unknown {
-        /// Kind of the message that the sender of this one does not know.
+        /// Kind of the message that was received and is unknown to the sender of this response.
         kind: u16,
     },
 }

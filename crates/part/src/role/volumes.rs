@@ -63,12 +63,12 @@ pub enum VolumeUse {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct VolumeNews {
-    /// State of each of those volumes, in the same order.
+    /// State of each volume of the [`UsedVolumes`], in the same order.
     #[serde(with = "UsedOnes")]
     pub volumes: Vec<VolumeState>,
 }
 
-/// The state of a volume with respect to its use.
+/// State of a volume for the user that wants to open it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct VolumeState {

@@ -196,7 +196,8 @@ impl MessagePrinter {
         self.log_message(Gravity::Alert, message);
     }
 
-    /// Logs the error that prevents serving; HAProxy's format also names its function.
+    /// Prints the error that prevents the process from serving; HAProxy's format also names
+    /// HAProxy's function.
     pub fn fatal(&mut self, error: impl std::fmt::Display) {
         match self.form {
             Form::Own | Form::Keepalived => self.alert(error),

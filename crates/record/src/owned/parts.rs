@@ -89,7 +89,8 @@ impl<C> CopyPeer<C> {
         self.confirmed.is_some_and(|confirmed| confirmed >= number)
     }
 
-    /// Returns whether the record may name the node as one that knows all.
+    /// Returns whether the cluster's record of the part may name this node as one that knows every
+    /// decision.
     fn is_in_step(&self) -> bool {
         self.since.is_some_and(|since| self.has(since))
     }

@@ -108,7 +108,8 @@ impl Supervisor {
         }
     }
 
-    /// Prepares the optional resources of a role; without them the role does less.
+    /// Prepares the optional resources of a role before its start; if one cannot be prepared, the
+    /// role starts without it.
     fn prepare_part(&mut self, part: &'static str) {
         let program = self.voice.form().program();
         let paths = &self.command.paths;
@@ -215,7 +216,7 @@ impl Supervisor {
             && let Some(given) = &self.slots[part].wanted
             && candidate == Some(given.version)
         {
-            // The change for which the role was started is applied now.
+            // Ends the change for which the role was started: it is applied now.
             return self.change_taken(given.version, words);
         }
         if self.versions.decides(part) {

@@ -61,7 +61,7 @@ pub struct Client {
     ended: bool,
     /// Commands of the line that were not executed yet.
     commands: VecDeque<String>,
-    /// True if the last of these commands has a payload.
+    /// True if the last of the remaining commands has a payload.
     payload: bool,
     output: Vec<u8>,
     state: MasterClientState,

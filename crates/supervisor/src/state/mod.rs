@@ -130,7 +130,8 @@ pub struct Changing {
     pub upgrade: Option<Upgrade>,
 }
 
-/// The state of the service and of its stop.
+/// State of the service: whether a version was ever served and whether it is paused, the stop in
+/// progress, and the proxy roles that finish their connections.
 #[derive(Default)]
 pub struct Service {
     pub served: bool,
@@ -154,7 +155,8 @@ pub struct Candidate {
 #[derive(Default)]
 pub struct Unsettled {
     pub sockets: Vec<SharedFd>,
-    /// Entry of the role's former supervisor; None once this one can be found.
+    /// Entry of the adopted role's former supervisor in the runtime directory; None once the entry
+    /// of this supervisor exists.
     pub entry: Option<PathBuf>,
 }
 

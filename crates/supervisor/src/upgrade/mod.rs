@@ -55,7 +55,8 @@ impl Supervisor {
         }
         let asked = |proxy: &mut RunningRole| proxy.send_message(&SupervisorMessage::TellState);
         if !self.slots.serving.running.as_mut().is_some_and(asked) {
-            // The old role cannot get the request, so its counters are lost.
+            // Continues without the counters of the old role, which cannot get the request for
+            // them.
             self.try_upgrade(None);
         }
     }

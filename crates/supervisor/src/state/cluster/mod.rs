@@ -328,7 +328,7 @@ impl Cluster {
         self.load_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// Makes a loaded version the candidate, and its trial begin.
+    /// Makes a loaded version the candidate: its trial begins.
     pub fn begin_trial(&mut self, version: LoadedVersion) {
         if let Some(serving) = self.serving.take() {
             self.trial = Some(Trial {

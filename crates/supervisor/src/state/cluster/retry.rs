@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LAST_PAUSE: Duration = Duration::from_secs(20);
 
-/// Returns the time until the next attempt after this number of attempts.
+/// Returns the pause before the next load, after this number of loads that did not find what the
+/// version lacks.
 fn pause(attempts: u32) -> Duration {
     let doubled = 1_u32.checked_shl(attempts).unwrap_or(u32::MAX);
     FIRST_PAUSE.saturating_mul(doubled).min(LAST_PAUSE)
