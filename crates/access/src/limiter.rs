@@ -137,7 +137,8 @@ impl Limiter {
             if self.until.len() >= ENTRIES_MAX {
                 self.until.retain(|_, until| *until > now);
             }
-            // Keeps the keys with the latest or the most failures, in a flood from many addresses.
+            // Drops the half of the keys whose attempts are all available first, in a flood from
+            // many addresses: the keys with the latest or the most failures stay.
             if self.until.len() >= ENTRIES_MAX {
                 let mut all: Vec<u64> = self.until.values().copied().collect();
                 let middle = all.len() / 2;

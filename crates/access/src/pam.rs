@@ -65,7 +65,7 @@ impl System {
         let length = usize::from(stream.read_u16().await?);
         let mut answer = vec![0; length.min(ANSWER_MAX)];
         stream.read_exact(&mut answer).await?;
-        // Accepts a reason after the two letters.
+        // Reads the first two letters of the response, `OK` or `NO`: a reason may follow.
         match answer.get(..2) {
             Some(b"OK") if matches!(answer.get(2), None | Some(b' ')) => Ok(true),
             Some(b"NO") => Ok(false),

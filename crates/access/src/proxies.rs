@@ -127,7 +127,7 @@ mod tests {
     fn client_is_the_rightmost_address_that_is_not_a_trusted_proxy() {
         let proxies = trusted(&["10.0.0.0/24", "2001:db8:1::/48"]);
         for (peer, headers, expected) in [
-            // A client that is not a trusted proxy can write anything.
+            // Ignores the header of a client that is not a trusted proxy.
             ("192.0.2.9", &["198.51.100.1"][..], "192.0.2.9"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),

@@ -77,7 +77,8 @@ pub fn code(secret: &[u8], step: u64) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret);
     let tag = hmac::sign(&key, &step.to_be_bytes());
     let tag = tag.as_ref();
-    // Truncates dynamically (RFC 4226, section 5.3).
+    // Takes 31 bits of the hash at a position that its last four bits give (dynamic truncation: RFC
+    // 4226, section 5.3).
     let at = usize::from(tag.last().copied().unwrap_or_default() & 0xf);
     let bytes = tag.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
     let number = u32::from_be_bytes(bytes.unwrap_or_default()) & 0x7fff_ffff;
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn codes_are_those_of_the_rfc() {
-        // The last six of the eight digits in the RFC.
+        // Expects the last six of the eight digits of the test vectors in RFC 6238.
         for (now, expected) in [
             (59, "287082"),
             (1_111_111_109, "081804"),

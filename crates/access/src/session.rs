@@ -635,7 +635,8 @@ mod tests {
         assert_eq!(sessions.visitor(&one, &half, 101), None);
         let token = sessions.begin(&one, "anna", 100).unwrap();
         assert_eq!(sessions.user_of_password_proof(&one, &token, 101), None);
-        // After its expiry, with another password, another list, another secret.
+        // A proof of the password is refused after its expiry, with another password, another list
+        // or another secret.
         assert_eq!(
             sessions.user_of_password_proof(&one, &half, 100 + HALF_S),
             None
@@ -665,7 +666,8 @@ mod tests {
         assert_eq!(sessions.use_code("anna", &secret, &code, now), None);
         let mut next = Sessions::new(Some(sessions.saved_state())).unwrap();
         assert_eq!(next.use_code("anna", &secret, &code, now + 30), None);
-        // Another user may have the same code, and steps that are too old are removed.
+        // Accepts the same code for another user. Also checks that used codes of old steps are
+        // removed.
         assert!(next.use_code("bert", &secret, &code, now).is_some());
         let later = second_factor::code(&secret, second_factor::step(now + 120));
         assert!(next.use_code("carl", &secret, &later, now + 120).is_some());

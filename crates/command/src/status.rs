@@ -423,7 +423,7 @@ mod tests {
             let scratch = ScratchDirectory::new().unwrap();
             let (instance, socket) = supervisor(&scratch, queue);
             let served = thread::spawn(move || {
-                // The responses are sent after all requests have arrived.
+                // Sends the responses only after all requests have arrived.
                 let clients = parts.map(|_| Channel::new(accept(&socket).unwrap()).unwrap());
                 for mut client in clients {
                     let asked = client.wait(None).unwrap();

@@ -70,7 +70,8 @@ async fn connect(
         last = within(async {
             let stream = TcpStream::connect(at).await?;
             stream.set_nodelay(true)?;
-            // Uses no real address, because the certificate identifies the node.
+            // Gives TLS a placeholder as the name of the server, because the node is identified by
+            // its certificate.
             let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
             let connector = TlsConnector::from(Arc::clone(&trusted.client));
             connector.connect(name, RevocableSocket::new(stream)).await

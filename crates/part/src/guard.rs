@@ -23,7 +23,8 @@ impl Guard {
     /// Creates the guard from the descriptors that the supervisor sent.
     pub fn new(uid: u32, descriptors: Vec<OwnedFd>) -> Guard {
         let listener = descriptors.into_iter().next();
-        // Drops a socket that stays blocking, because accept could block this thread.
+        // Drops a socket that cannot be made nonblocking, because accept(2) could block this
+        // thread.
         let listener = listener.filter(|fd| rustix::io::ioctl_fionbio(fd, true).is_ok());
         Guard { listener, uid }
     }

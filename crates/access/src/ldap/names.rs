@@ -264,7 +264,7 @@ mod tests {
             assert_eq!(ask(false).await, "192.0.2.1:636");
             make_old();
             assert_eq!(ask(false).await, "192.0.2.1:636");
-            // No server responds, so the name is resolved earlier.
+            // Resolves the name earlier, because no server responds.
             assert_eq!(ask(true).await, "192.0.2.7:636");
             lock(&zone).clear();
             make_old();

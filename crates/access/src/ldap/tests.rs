@@ -478,7 +478,7 @@ fn scripted(replies: Vec<Vec<u8>>) -> (LdapDirectory, JoinHandle<Vec<u8>>) {
             let mut bytes = [0; 4_096];
             let count = stream.read(&mut bytes).unwrap();
             all.extend(&bytes[..count]);
-            // The client may already have closed the connection.
+            // Ignores an error: the client may already have closed the connection.
             let _ = stream.write_all(&reply);
         }
         all

@@ -71,7 +71,7 @@ pub fn sign_in(brand: &str, wrong: Option<&str>, next: &str) -> Markup {
 
 /// Draws the sign-in form for another attempt, with the name that was typed.
 pub fn sign_in_as(brand: &str, typed: &str, wrong: Option<&str>, next: &str) -> Markup {
-    // Repeats no text that is too long to be a name.
+    // Does not show the typed name again if it is too long to be a name.
     let known = Some(typed).filter(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX);
     let content = html! {
         @if let Some(wrong) = wrong { p.wrong role="alert" { (clean(wrong)) } }

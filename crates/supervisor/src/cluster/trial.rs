@@ -163,7 +163,7 @@ impl Supervisor {
 
     pub(super) fn kill_proxy(&mut self) {
         match &self.slots.serving.running {
-            // The main loop notices the end of the process.
+            // Only kills the proxy: the main loop notices its end, which then ends the rollback.
             Some(proxy) => proxy.process.kill(),
             None => self.gone_back(""),
         }
