@@ -473,8 +473,8 @@ impl Drop for Lock {
 /// Returns whether a process listens on this socket, without a connection to it: the kernel refuses
 /// a socket of another type with a different error if a process listens.
 fn lives(socket: &Path) -> Result<bool, Errno> {
-    // Uses a type that no process in this directory uses: supervisors and roles have packet
-    // sockets, volumes stream sockets.
+    // Connects with a socket type that no process in this directory uses, so that no connection is
+    // made: supervisors and roles have packet sockets, volumes stream sockets.
     let fd = unix(SocketType::DGRAM)?;
     match connect(&fd, &SocketAddrUnix::new(socket)?) {
         Ok(()) | Err(Errno::PROTOTYPE) => Ok(true),

@@ -50,7 +50,8 @@ pub fn prepare(file: &OwnedFd) -> io::Result<()> {
     if RingContents::read(file).is_ok() {
         return Ok(());
     }
-    // The blocks are allocated: a write to a mapped file on a full file system kills the process.
+    // Allocates the blocks of the file: without them a write to the mapped file would kill the
+    // process if the file system is full.
     ftruncate(file, 0)?;
     fallocate(file, FallocateFlags::empty(), 0, RING_BYTES as u64)?;
     rustix::io::pwrite(file, &MAGIC.to_le_bytes(), 0)?;

@@ -235,8 +235,8 @@ impl<D: Directory> Replica<D> {
             .values()
             .filter(|peer| peer.is_synced())
             .any(|peer| author(&peer));
-        // Counts other nodes whose connection broke just now, because it may be open at the other
-        // end of the author.
+        // Looks for a third node that may decide. Includes nodes whose connection to this node
+        // broke just now, because their connection to the author may still be open.
         let others = self.peers.values().filter(|peer| !author(peer));
         let has_third = others.into_iter().any(|peer| peer.state != PeerState::Gone);
         if is_of_peer && has_third {

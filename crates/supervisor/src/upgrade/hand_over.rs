@@ -21,8 +21,8 @@ use std::path::Path;
 impl Supervisor {
     /// Returns whether nothing is in progress that only this image could finish.
     pub(super) fn is_quiet(&self, late: bool) -> bool {
-        // Once the execution is late, master sockets no longer delay it: a client may use one all
-        // the time.
+        // Ignores busy master sockets once the execution is late: a client may use one all the
+        // time.
         if !late && !self.interfaces.master.as_ref().is_none_or(Master::is_quiet) {
             return false;
         }

@@ -224,8 +224,8 @@ impl Cluster {
                 "a candidate version is being tried; try again when it is decided (`evenkeel config status`)",
             )
         } else if self.accepted.is_none() && self.serving.is_none() {
-            // Refused only if no version is being loaded either: during the first load the request
-            // waits for its end.
+            // Refuses the reload if there is no accepted version and none is being loaded. During
+            // the first load the reload waits for its end.
             Some("nothing is served here; restart to run another program")
         } else {
             None
